@@ -30,7 +30,7 @@ from leastpriv.proposal import guards
 from leastpriv.proposal.guards import GUARDS
 from leastpriv.proposal.models import Change, HeldBackChange, Release
 from leastpriv.proposal.origins import change_marks
-from leastpriv.report.pull_request import body
+from leastpriv.report.pull_request import body, title
 from leastpriv.report.unreviewed_runs import denied_to_unreviewed_runs, kept_for_unreviewed_runs
 from tests.fakes.case_inputs import Reviews, account, history_store, reading
 from tests.fakes.replace import replace
@@ -49,6 +49,8 @@ def test_case(path: Path, tmp_path: Path) -> None:
     found = outcome(result)
     shown = body(result.context)
     found["shown"] = sorted(text for text in case["expect"].get("shown", ()) if text in shown)
+    absent = case["expect"].get("absent", ())
+    found["absent"] = sorted(text for text in absent if text not in shown)
     lists = {key for key, value in case["expect"].items() if isinstance(value, list)} - {"policy"}
     expected = {
         key: sorted(value) if key in lists else value for key, value in case["expect"].items()
@@ -352,6 +354,7 @@ def outcome(result: Proposed) -> dict[str, Any]:
         "offered": sorted(change_words(change) for change in draft.offered),
         "notes": sorted(draft.notes),
         "releases": [release_words(each) for each in draft.releases],
+        "title": title(result.context),
         "verdict": f"{result.context.verdict.instruction}: {result.context.verdict.rule}",
         "held-back": sorted({held_words(held) for held in draft.held_back}),
         "refused": sorted({held_words(held) for held in draft.held_back_additions}),

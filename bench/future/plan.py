@@ -139,7 +139,7 @@ _EU = "eu-central-1"
 def plan(shape: str, plan_name: str = "") -> tuple[Run, ...]:
     """The runs of a shape by one of `PLANS`."""
     if plan_name == "-named":
-        return tuple(_named(NAMED[shape]))
+        return tuple(copies(NAMED[shape]))
     runs: list[Run] = []
     release, setting, generation = 1, 1, 1
     if plan_name == "-fresh":
@@ -162,7 +162,8 @@ def plan(shape: str, plan_name: str = "") -> tuple[Run, ...]:
     return tuple(runs)
 
 
-def _named(steps: str) -> Iterator[Run]:
+def copies(steps: str) -> Iterator[Run]:
+    """Yields the runs of a plan that names the copy of each run, as those of `NAMED`."""
     release, setting = 1, 1
     for step in steps.split():
         release += "code" in step

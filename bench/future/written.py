@@ -4,9 +4,9 @@
 
 Each app has the calls of a new copy (`make`), of changed code, of a changed setting and of a
 takedown (`down`), and those of each run (`always`, and `read` for a copy that is there), in the
-form of `tests/cases`. Its `plan` and `shape` name the order of the runs in `plan.py`. $NAME is the
-generation of the names, $STAGE the copy. FOLDER/HISTORY gets `records/`, as of
-`bench.future.record`.
+form of `tests/cases`. Its `plan` and `shape` name the order of the runs in `plan.py`, or its `steps`
+are the order. $NAME is the generation of the names, $STAGE the copy, $WORD a word of the release.
+FOLDER/HISTORY gets `records/`, as of `bench.future.record`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from bench.future.plan import Run, plan
+from bench.future.plan import Run, copies, plan
 from tests.test_cases import ROLE, record
 
 APPS = Path(__file__).with_name("written.json")
@@ -29,6 +29,8 @@ REGION = "us-east-1"
 _FIRST_DAY = datetime(2026, 9, 1, 9, tzinfo=UTC)
 _APART = timedelta(days=3)
 _FIRST_RUN = 1001
+_WORDS = ("orders", "refunds", "mails", "search", "prices", "stock", "labels", "coupons")
+"""What the app is extended by, release by release."""
 
 App = Mapping[str, Any]
 Call = Mapping[str, Any]
@@ -39,7 +41,7 @@ def main(arguments: list[str]) -> None:
     folder = Path(arguments[0])
     for name, app in json.loads(APPS.read_text(encoding="utf-8")).items():
         there: dict[str, Run] = {}
-        for number, run in enumerate(plan(app["shape"], app["plan"])):
+        for number, run in enumerate(_runs_of(app)):
             begin = _FIRST_DAY + number * _APART
             session = str(_FIRST_RUN + number)
             records = [
@@ -52,6 +54,12 @@ def main(arguments: list[str]) -> None:
             stamp = f"{begin:%Y%m%dT%H%MZ}"
             file = place / f"111122223333_CloudTrail_{REGION}_{stamp}_AbCdEfGhIjKlMnOp.json.gz"
             file.write_bytes(gzip.compress(content))
+
+
+def _runs_of(app: App) -> tuple[Run, ...]:
+    if "steps" in app:
+        return tuple(copies(app["steps"]))
+    return plan(app["shape"], app["plan"])
 
 
 def calls_of(app: App, run: Run, there: dict[str, Run]) -> Iterator[Call]:
@@ -83,6 +91,7 @@ def _filled(calls: list[Call], run: Run, before: Run) -> list[Call]:
         "NAME": run.generation,
         "RELEASE": run.release,
         "SETTING": run.setting,
+        "WORD": _WORDS[(run.release - 1) % len(_WORDS)],
         "HASH": _hash(run),
         "OLD": _hash(before),
     }

@@ -78,6 +78,8 @@ class Coverage(Struct, frozen=True):
     """Regions that `aws-regions` names: the user says that the role works in no other. Without
     them, the one region of all records, if the role names no other.
     """
+    assumed_region: str = ""
+    """The region of `named_regions`, where no input names it: the records are of no other."""
     window: Window = Window()
     """The period that the user asked for; its end is now where AWS itself is read. Open where files
     decide.

@@ -46,6 +46,18 @@ regions.
 """
 
 
+def shown_path(top: Path, path: str) -> str:
+    """Returns a path as a report shows it: a pull request has no folder of the machine.
+
+    Args:
+        top: The file or folder that the user named.
+        path: This one, or a path below it.
+    """
+    if not top.is_absolute():
+        return path
+    return str(Path(path).relative_to(top.parent))
+
+
 class LocalStore:
     """The log files of a folder of any depth, or one file."""
 
@@ -101,8 +113,8 @@ class LocalStore:
         return open_regular(path, None if is_plain else self._root, 0)
 
     def name_of(self, stored: StoredFile) -> str:
-        """The path."""
-        return stored.key
+        """The path as a report shows it."""
+        return shown_path(self._top, stored.key)
 
     def _walk(
         self, days: DayRange, path: Path, date: tuple[str, ...], above: tuple[tuple[int, int], ...]
@@ -254,14 +266,15 @@ class TrailFolder:
             reading.finish()
         for folder, error in store.unlisted.items():
             region = region_of_path(f"{folder}/_")
-            detail = f"{folder}: it cannot be listed: {error.strerror or error}"
+            named = shown_path(self.path, str(folder))
+            detail = f"{named}: it cannot be listed: {error.strerror or error}"
             yield Gap(GapKind.UNREADABLE_FILE, Scope(regions=(region,) if region else ()), detail)
         if not statistics.files and store.is_empty():
             whose = ", ".join(sorted(principals.accounts or ()))
             yield Gap(
                 GapKind.SOURCE_FAILED,
                 Scope(),
-                f"{self.path}: it has no folder of the account {whose}",
+                f"{shown_path(self.path, str(self.path))}: it has no folder of the account {whose}",
             )
         if statistics.files and statistics.foreign_files == statistics.files:
             raise InputError(

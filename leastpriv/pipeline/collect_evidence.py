@@ -140,7 +140,9 @@ def with_only_region(coverage: Coverage, evidence: Evidence) -> Coverage:
         return coverage
     resources = (usage.need.permission.resource for usage in evidence.usages)
     elsewhere = {region_of(resource) for resource in resources} - {"", "*", region}
-    return coverage if elsewhere else replace(coverage, named_regions=frozenset({region}))
+    if elsewhere:
+        return coverage
+    return replace(coverage, named_regions=frozenset({region}), assumed_region=region)
 
 
 def with_no_calls(

@@ -21,9 +21,10 @@ from leastpriv.models import Outcome, Usage, grouped
 from leastpriv.permissions.catalog import expand
 from leastpriv.permissions.event_table import Visibility, visibility
 from leastpriv.permissions.fact_tables import table
-from leastpriv.permissions.generalize import deletes
+from leastpriv.permissions.generalize import ends
+from leastpriv.permissions.names.app_names import destroys
 from leastpriv.permissions.patterns import resource_covers
-from leastpriv.permissions.resource_types import creates_its_resource, fits
+from leastpriv.permissions.resource_types import action_of, creates_its_resource, fits
 from leastpriv.permissions.tool_lifecycle import Tool
 from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import statements_allowing
@@ -116,6 +117,8 @@ class Chance(Struct, frozen=True):
     shown: Mapping[RunKind, int] = {}
     """Number of runs of each kind."""
     expected: tuple[ExpectedDenial, ...] = ()
+    untested_names: tuple[str, ...] = ()
+    """Narrowed actions that create resources, and whose names no later run has tested."""
 
     @property
     def estimate(self) -> float:
@@ -176,6 +179,7 @@ def chance_of(
         days=evidence.span.days,
         shown=run_kinds(evidence),
         expected=tuple(_expected(proposal, attached, evidence)),
+        untested_names=later_runs.untested_names if later_runs else (),
     )
 
 
@@ -218,10 +222,25 @@ def _note(usage: Usage, run: _RunActions) -> None:
         return
     elif creates_its_resource(permission.action):
         run.created.setdefault(kind, set()).add(permission.resource)
-    elif deletes(permission.action):
+    elif _takes_down(permission.action):
         run.deleted.setdefault(kind, set()).add(permission.resource)
 
 
+def _takes_down(action: str) -> bool:
+    """Whether an action deletes a resource: no part, no setting and no content of one."""
+    if _EMPTIES.search(action) or not destroys(action):
+        return False
+    known = action_of(action)
+    kinds = known.resource_types if known else ()
+    is_whole = any(ends(action, kind.name) for kind in kinds)
+    return is_whole or _OF_A_PART.search(action) is None
+
+
+_EMPTIES = re.compile(r":Purge")
+_OF_A_PART = re.compile(
+    r"(?:Policy|PermissionsBoundary|Configuration|Config|Website|Concurrency|Tagging|Image)$"
+)
+"""Ends of actions that delete a setting or a content, where no resource type is called so."""
 _ROLLBACKS = frozenset(
     {
         "cloudformation:CancelUpdateStack",

@@ -24,6 +24,8 @@ from leastpriv.diff.compare import (
 )
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind, Outcome, Permission, Usage, grouped
+from leastpriv.permissions.lifecycle import created_types
+from leastpriv.permissions.volatility import is_whole_type
 from leastpriv.policy.document import Document
 from leastpriv.proposal.aws_guards import report_without
 from leastpriv.proposal.confidence import Confidences, confidences
@@ -84,6 +86,10 @@ class LaterRunsResult(Struct, frozen=True):
     """
     untried: int = 0
     """Older runs with new permissions, beyond the limit."""
+    untested_names: tuple[str, ...] = ()
+    """Actions that create resources and are narrowed to the names so far, and that few runs used,
+    none after the first `minimum-runs`: no run has tested these names.
+    """
 
     @property
     def judged(self) -> int:
@@ -215,7 +221,29 @@ class RunChecks:
                 denied[run] = _denied_actions(later, news[run], self._shared, fewer_runs=0)
             elif run not in news and run not in self._unsure:
                 denied[run] = ()
-        return LaterRunsResult(denied, len(special) - len(tried))
+        return LaterRunsResult(
+            denied,
+            untried=len(special) - len(tried),
+            untested_names=tuple(dict.fromkeys(self._untested_names(judged))),
+        )
+
+    def _untested_names(self, judged: Sequence[str]) -> Iterator[str]:
+        """Yields the narrowed actions whose names no run tested.
+
+        The first `minimum-runs` of the judged runs are the least that narrow a name: a run after
+        them tests it, and so do as many runs of the action itself.
+        """
+        least = max(self._options.minimum_runs, 1)
+        later = frozenset(judged[least:])
+        for change in self._proposal.changes:
+            action = change.restricted_action
+            if not change.used or not change.restricted_to or not _creates(action):
+                continue
+            if all(map(is_whole_type, change.restricted_to)):
+                continue
+            runs = {run for usage in change.usages for run in usage.runs}
+            if runs.isdisjoint(later) and len(runs.intersection(judged)) < least:
+                yield action
 
     def _latest(self, runs: Sequence[str], limit: int) -> Sequence[str]:
         """The latest of some runs, at most `limit`, and fewer where a proposal takes long."""
@@ -252,6 +280,12 @@ class _SharedInputs(Struct, frozen=True):
     """Used action -> the used actions that create its resources."""
     is_never_empty: bool
     """Whether a part of the committed policy remains in any case."""
+
+
+def _creates(action: str) -> bool:
+    """Whether an action creates resources, whose next name no record shows."""
+    service, _, name = action.partition(":")
+    return bool(created_types(service, name))
 
 
 def _shared_inputs(

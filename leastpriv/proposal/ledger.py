@@ -280,6 +280,17 @@ class Ledger(Struct, frozen=True):
         return self.count(GrantState.REMOVED_UNRECORDED, GrantState.REMOVED_RECORDED)
 
     @property
+    def actions(self) -> frozenset[str]:
+        """The granted actions of the committed policy, each once."""
+        return frozenset(grant.action for grant in self.grants)
+
+    @property
+    def actions_left(self) -> frozenset[str]:
+        """Those of them that a statement still grants."""
+        left = self.grants_of(GrantState.KEPT_USED, GrantState.KEPT_UNUSED)
+        return frozenset(grant.action for grant in left)
+
+    @property
     def narrowed(self) -> int:
         """Number of kept actions whose resources are narrowed."""
         return sum(len(each.narrowed) for each in self.statements)

@@ -11,6 +11,7 @@ from msgspec import Struct
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind
 from leastpriv.permissions.catalog import sensitivity
+from leastpriv.proposal.aws_guards import limiting_regions
 from leastpriv.proposal.chance import QUIET_RUNS, Chance, DenialCause, Word
 from leastpriv.proposal.ledger import GrantState, Ledger
 from leastpriv.proposal.models import (
@@ -69,9 +70,11 @@ class VerdictRule(StrEnum):
     STILL_LACKS = "still-lacks"
     REMOVED_UNRECORDED = "removed-unrecorded"
     NEVER_RAN = "never-ran"
+    REGION_ASSUMED = "region-assumed"
     OFTEN_DENIED = "often-denied"
-    FEW_QUIET_RUNS = "few-quiet-runs"
     ONLY_ADDS = "only-adds"
+    NAMES_UNTESTED = "names-untested"
+    FEW_QUIET_RUNS = "few-quiet-runs"
     ALL_RECORDED = "all-recorded"
 
 
@@ -115,6 +118,12 @@ class Facts(Struct, frozen=True):
     removed_unrecorded: int = 0
     has_declared_only: bool = False
     """A draft of templates or plans, without a run."""
+    region_assumed: int = 0
+    """Removed or narrowed actions that are granted in every region, where all records are of one
+    region and no input names the regions of the role.
+    """
+    untested_names: int = 0
+    """Narrowed actions that create resources, and whose names no later run has tested."""
     word: Word = Word.SELDOM
     quiet: int = 0
 
@@ -206,12 +215,14 @@ TABLE: tuple[Row, ...] = (
         lambda each: each.removed_unrecorded > 0,
     ),
     Row(VerdictRule.NEVER_RAN, Instruction.REHEARSE, lambda each: each.has_declared_only),
+    Row(VerdictRule.REGION_ASSUMED, Instruction.REHEARSE, lambda each: each.region_assumed > 0),
+    Row(VerdictRule.OFTEN_DENIED, Instruction.REHEARSE, lambda each: each.word is not Word.SELDOM),
     Row(
         VerdictRule.ONLY_ADDS,
         Instruction.MERGE,
         lambda each: not each.is_draft and each.removed == 0,
     ),
-    Row(VerdictRule.OFTEN_DENIED, Instruction.REHEARSE, lambda each: each.word is not Word.SELDOM),
+    Row(VerdictRule.NAMES_UNTESTED, Instruction.REHEARSE, lambda each: each.untested_names > 0),
     Row(
         VerdictRule.FEW_QUIET_RUNS,
         Instruction.REHEARSE,
@@ -297,6 +308,8 @@ def verdict_of(
         removed=ledger.removed + ledger.narrowed,
         removed_unrecorded=ledger.count(GrantState.REMOVED_UNRECORDED),
         has_declared_only=_is_declared_only(proposal, added),
+        region_assumed=_in_other_regions(ledger) if evidence.coverage.assumed_region else 0,
+        untested_names=len(chance.untested_names),
         word=chance.word,
         quiet=chance.quiet,
     )
@@ -332,6 +345,15 @@ def _lacking(ledger: Ledger, evidence: Evidence) -> int:
         group.count
         for group in ledger.calls.denied
         if not group.runs or not uncounted.issuperset(group.runs)
+    )
+
+
+def _in_other_regions(ledger: Ledger) -> int:
+    """Returns the number of removed or narrowed actions of statements that reach every region."""
+    return sum(
+        len(each.removed) + len(each.narrowed)
+        for each in ledger.statements
+        if limiting_regions(each.statement) is None
     )
 
 

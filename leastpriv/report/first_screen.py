@@ -23,7 +23,7 @@ from leastpriv.proposal.escalation_paths import EscalationPath, is_administrator
 from leastpriv.proposal.ledger import DenialFact, GrantState, StatementFacts
 from leastpriv.proposal.models import Change, HeldBackChange
 from leastpriv.proposal.self_widening import SELF_WIDENING
-from leastpriv.proposal.verdict import VerdictRule, added_by_hand
+from leastpriv.proposal.verdict import NOT_EDITABLE, VerdictRule, added_by_hand
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escalation import path_line, use_of_passed_role
 from leastpriv.report.escape import block, code, prose
@@ -46,7 +46,11 @@ from leastpriv.report.phrases import (
     table_lines,
     times,
 )
-from leastpriv.report.unreviewed_runs import kept_for_unreviewed_runs, unreviewed_line
+from leastpriv.report.unreviewed_runs import (
+    kept_for_unreviewed_runs,
+    unknown_branch_line,
+    unreviewed_line,
+)
 from leastpriv.report.verdict import (
     MOST_SHOWN,
     alert_kind,
@@ -119,6 +123,7 @@ def first_screen(context: ReportContext) -> FirstScreen:
         _not_drafted(context),
         _not_added(context),
         unreviewed_line(context),
+        unknown_branch_line(context),
         administrator_line(context),
     )
     return FirstScreen(
@@ -494,6 +499,9 @@ def _not_added(context: ReportContext) -> str:
         for each in context.proposal.held_back_additions
         if each.guard_result.guard != OFFERED and not is_sensitive_job_log_denial(each)
     ]
+    if context.verdict.rule is VerdictRule.ADD_BY_HAND:
+        # The instruction names them, and their statements follow it.
+        held = [each for each in held if each.guard_result.guard != NOT_EDITABLE]
     undecided = [fact for fact in context.ledger.not_added if not fact.guard]
     if not held and not undecided:
         return ""

@@ -6,6 +6,7 @@ from leastpriv.models import ChangeKind, Origin, Outcome, Usage
 from leastpriv.proposal.origins import (
     UnreviewedUse,
     change_marks,
+    has_unknown_origin,
     is_unreviewed_use,
     unreviewed_uses,
 )
@@ -54,6 +55,26 @@ def unreviewed_line(context: ReportContext) -> str:
         f"**Only unreviewed runs** ({len(runs):,} of"
         f" {plural(len(context.evidence.runs), 'run')}) used these: {'; '.join(sentences)}."
     )
+
+
+def unknown_branch_line(context: ReportContext) -> str:
+    """Returns the line of the first screen on additions of runs whose branch is not known, in
+    Markdown; empty where there is none.
+    """
+    added = context.changes(ChangeKind.ADD)
+    evidence = context.evidence
+    unknown = [
+        change.action
+        for change in added
+        if any(has_unknown_origin(usage, evidence) for usage in change.usages)
+    ]
+    if not unknown:
+        return ""
+    names = dict.fromkeys(unknown)
+    what = codes(names, _MOST_NAMED)
+    if len(names) == len({change.action for change in added}):
+        what = plural(len(names), "added action")
+    return f"**Branch unknown** of the runs that need {what}: any branch may have asked for it."
 
 
 def _denied_permissions(context: ReportContext) -> frozenset[object]:

@@ -367,9 +367,31 @@ def _never_ran(context: ReportContext) -> str:
     return f"It is made from {sources}, and no run has shown what else is needed."
 
 
+def _region_assumed(context: ReportContext) -> str:
+    region = code(context.evidence.coverage.assumed_region)
+    return (
+        f"All records are of {region}, so a use in another region was not seen: set `aws-regions`"
+        f" to {region} if the role works there alone. {calls_remain(context)}"
+    )
+
+
 def _often_denied(context: ReportContext) -> str:
     counts = _counts(context.chance)
-    return f"{counts[0].upper()}{counts[1:]}. {calls_remain(context)}"
+    sentence = f"{counts[0].upper()}{counts[1:]}."
+    facts = context.verdict.facts
+    if not facts.removed and not facts.is_draft:
+        added = plural(facts.added, "permission")
+        return f"{sentence} It adds {added} and removes nothing; a run may need more."
+    return f"{sentence} {calls_remain(context)}"
+
+
+def _names_untested(context: ReportContext) -> str:
+    actions = dict.fromkeys(context.chance.untested_names)
+    return (
+        f"It narrows {codes(actions, MOST_SHOWN)} to the names that the first runs created, and no"
+        " later run created any: a run that chooses another name may be denied."
+        f" {calls_remain(context)}"
+    )
 
 
 def _few_quiet_runs(context: ReportContext) -> str:
@@ -419,7 +441,9 @@ _REASONS: Mapping[VerdictRule, Callable[[ReportContext], str]] = {
     VerdictRule.STILL_LACKS: _still_lacks,
     VerdictRule.REMOVED_UNRECORDED: _removed_unrecorded,
     VerdictRule.NEVER_RAN: _never_ran,
+    VerdictRule.REGION_ASSUMED: _region_assumed,
     VerdictRule.OFTEN_DENIED: _often_denied,
+    VerdictRule.NAMES_UNTESTED: _names_untested,
     VerdictRule.FEW_QUIET_RUNS: _few_quiet_runs,
     VerdictRule.ONLY_ADDS: _only_adds,
     VerdictRule.ALL_RECORDED: _all_recorded,
@@ -493,8 +517,12 @@ def title(context: ReportContext) -> str:
     if facts.is_draft:
         added = {change.action for change in context.changes(ChangeKind.ADD)}
         return f"iam({role}): first draft with {plural(len(added), 'action')}"
-    before = ledger.count(*GrantState)
-    parts = [f"{before:,} -> {before - ledger.removed:,} actions"] if ledger.removed else []
+    before, left = len(ledger.actions), len(ledger.actions_left)
+    parts: list[str] = []
+    if left < before:
+        parts.append(f"{before:,} -> {left:,} actions")
+    elif ledger.removed:
+        parts.append(f"{plural(ledger.removed, 'repeated grant')} removed")
     if ledger.narrowed:
         parts.append(f"{ledger.narrowed:,} narrowed")
     if facts.added:

@@ -1,4 +1,6 @@
-"""Random cases in the format of `tests/cases`: trails, policies in three languages, and denials."""
+"""Random cases in the format of `tests/cases`: trails with logins, policies in four languages with
+expressions, other policies, denials and logs.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +25,14 @@ CALLS: tuple[Mapping[str, Any], ...] = (
     {"event": "sts:GetCallerIdentity"},
     {"event": "sqs:NoSuchOperation"},
     {"event": "nosuchservice:DoIt"},
+    {"event": "sqs:CreateQueue", "parameters": {"queueName": "mails"}, "type": "AwsNewKind"},
+    {
+        "event": "sqs:SetQueueAttributes",
+        "parameters": {"queueUrl": _URL},
+        "type": "AwsServiceEvent",
+    },
+    {"event": "iam:CreateRole", "parameters": {"roleName": "orders"}},
+    {"event": "dynamodb:CreateTable", "parameters": None},
 )
 _DENIED = "User: x is not authorized to perform: {} on resource: {}"
 OUTCOMES: tuple[Mapping[str, Any], ...] = (
@@ -61,8 +71,23 @@ ENTRIES = (
     "iam:*Role*",
     "nosuchservice:DoIt",
 )
+_UNCOMMON_ENTRIES = ("*", "sqs:*Queue", "dynamodb:*", "iam:CreateRole", "SQS:createqueue")
 RESOURCES = ("*", QUEUE, FUNCTION, TABLE, "arn:aws:s3:::shop", "arn:aws:sqs:*:*:ord*")
-_EXPRESSIONS = ("${var.queue}", "${aws_sqs_queue.orders.arn}")
+_EXPRESSIONS = ("${var.queue}", "${aws_sqs_queue.orders.arn}", "arn:aws:sqs:*:*:${var.name}")
+_HCL_LISTS = (
+    'concat(["{}"], var.wide ? ["*"] : [])',
+    'var.wide ? ["{}"] : var.others',
+    'toset(["{}", var.queue])',
+    '[for name in var.names : "arn:aws:sqs:*:*:${{name}}"]',
+    "local.unknown",
+)
+_FUNCTIONS = (
+    '!If [Wide, "*", "{}"]',
+    "!Sub arn:aws:sqs:${{AWS::Region}}:${{AWS::AccountId}}:${{Name}}",
+    "!GetAtt Orders.Arn",
+    "!ImportValue Queue",
+    "!Ref Name",
+)
 OPTIONS: tuple[Mapping[str, Any], ...] = (
     {},
     {"minimum-runs": 1},
@@ -71,7 +96,18 @@ OPTIONS: tuple[Mapping[str, Any], ...] = (
     {"minimum-runs": 1, "max-changes": 1},
     {"minimum-runs": 1, "never-add": ["sqs:*"]},
     {"minimum-runs": 1, "break-glass": ["fix-*"]},
+    {"minimum-runs": 1, "unknown-refs": "refuse"},
+    {"minimum-runs": 1, "unseen-actions": "drop"},
+    {"minimum-runs": 1, "lifecycle": "all"},
+    {"minimum-runs": 1, "aws-regions": []},
 )
+_LOG = (
+    "Error: User: arn:aws:sts::111122223333:assumed-role/ci-deploy/run is not authorized to perform:"
+    " {} on resource: {} because no identity-based policy allows the {} action"
+)
+_LOGGED = (("sqs:PurgeQueue", QUEUE), ("sns:Publish", "arn:aws:sns:eu-west-1:111122223333:orders"))
+_SUBJECTS = ("repo:acme/shop:ref:refs/heads/main", "repo:acme/shop:pull_request")
+_PROVIDER = "arn:aws:iam::111122223333:oidc-provider/token.actions.githubusercontent.com"
 
 
 TEMPLATE_RESOURCES: Mapping[str, Mapping[str, Any]] = {
@@ -92,11 +128,21 @@ def random_template(chance: random.Random) -> dict[str, Any] | None:
 
 def random_case(chance: random.Random) -> dict[str, Any]:
     """A case of some runs, and a policy or none."""
+    has_logins = chance.random() < 0.4
     case: dict[str, Any] = {
-        "runs": [_run(chance, number) for number in range(chance.randint(1, 4))],
+        "runs": [
+            _run(chance, number, has_logins=has_logins) for number in range(chance.randint(1, 4))
+        ],
         "options": dict(chance.choice(OPTIONS)),
     }
-    match chance.choice(("none", "json", "json", "yaml", "hcl")):
+    if has_logins:
+        case["origins"] = {"nothing": "reviewed"}
+    if chance.random() < 0.2:
+        case["also-attached"] = [_policy(chance, RESOURCES)]
+    if chance.random() < 0.2:
+        action, resource = chance.choice(_LOGGED)
+        case["job-logs"] = {"deploy.txt": [_LOG.format(action, resource, action)]}
+    match chance.choice(("none", "json", "json", "yaml", "hcl", "template")):
         case "json":
             case["policy"] = _policy(chance, RESOURCES)
         case "yaml":
@@ -104,12 +150,15 @@ def random_case(chance: random.Random) -> dict[str, Any]:
             case["policy-file"] = "policy.yaml"
         case "hcl":
             statements = _policy(chance, (*RESOURCES, *_EXPRESSIONS))["Statement"]
-            case["terraform"] = {"main.tf": _hcl(statements)}
+            case["terraform"] = {"main.tf": _hcl(chance, statements)}
             case["policy-file"] = "main.tf#data.aws_iam_policy_document.deploy"
+        case "template":
+            case["terraform"] = {"template.yaml": _template(chance, _policy(chance, RESOURCES))}
+            case["policy-file"] = "template.yaml#/Resources/Deploy/Properties/PolicyDocument"
     return case
 
 
-def _run(chance: random.Random, number: int) -> dict[str, Any]:
+def _run(chance: random.Random, number: int, *, has_logins: bool) -> dict[str, Any]:
     calls = [
         {**chance.choice(CALLS), **chance.choice(OUTCOMES)} for _ in range(chance.randint(1, 6))
     ]
@@ -119,19 +168,51 @@ def _run(chance: random.Random, number: int) -> dict[str, Any]:
         "every-days": 2,
         "calls": calls,
     }
-    if chance.random() < 0.1:
+    if has_logins:
+        session, key = f"17650000{number}", f"ASIAEXAMPLE{number:09}"
+        own = [{**call, "key": key} for call in calls]
+        block |= {"session": session, "times": 1}
+        block["calls"] = [_login(chance.choice(_SUBJECTS), session, key), *own]
+    elif chance.random() < 0.1:
         block["session"] = f"fix-{number}"
     return block
+
+
+def _login(subject: str, session: str, key: str) -> dict[str, Any]:
+    return {
+        "event": "sts:AssumeRoleWithWebIdentity",
+        "identity": {
+            "type": "WebIdentityUser",
+            "userName": subject,
+            "identityProvider": _PROVIDER,
+        },
+        "parameters": {
+            "roleArn": "arn:aws:iam::111122223333:role/ci-deploy",
+            "roleSessionName": session,
+        },
+        "response": {
+            "credentials": {"accessKeyId": key},
+            "subjectFromWebIdentityToken": subject,
+            "provider": _PROVIDER,
+            "assumedRoleUser": {
+                "arn": f"arn:aws:sts::111122223333:assumed-role/ci-deploy/{session}"
+            },
+        },
+    }
 
 
 def _policy(chance: random.Random, resources: tuple[str, ...]) -> dict[str, Any]:
     statements = []
     for number in range(chance.randint(1, 4)):
         entries = chance.sample(ENTRIES, chance.randint(1, 4))
-        statement: dict[str, Any] = {"Sid": f"S{number}", "Effect": "Allow"}
+        if chance.random() < 0.15:
+            entries.append(chance.choice(_UNCOMMON_ENTRIES))
+        effect = "Deny" if chance.random() < 0.1 else "Allow"
+        statement: dict[str, Any] = {"Sid": f"S{number}", "Effect": effect}
         is_wide = chance.random() < 0.1
         statement["NotAction" if is_wide else "Action"] = ["iam:*"] if is_wide else entries
-        statement["Resource"] = chance.sample(resources, chance.randint(1, 2))
+        named = "NotResource" if chance.random() < 0.1 else "Resource"
+        statement[named] = chance.sample(resources, chance.randint(1, 2))
         if chance.random() < 0.15:
             statement["Condition"] = {"StringEquals": {"aws:PrincipalOrgID": "o-abcdefghij"}}
         statements.append(statement)
@@ -149,18 +230,52 @@ def _yaml(policy: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-_HCL = {"Sid": "sid", "Action": "actions", "NotAction": "not_actions", "Resource": "resources"}
+def _template(chance: random.Random, policy: Mapping[str, Any]) -> list[str]:
+    """A CloudFormation template, with functions in place of some resources."""
+    lines = [
+        "Parameters: {Name: {Type: String}}",
+        "Conditions: {Wide: !Equals [!Ref AWS::Region, eu-west-2]}",
+        "Resources:",
+        "  Orders: {Type: AWS::SQS::Queue, Properties: {QueueName: orders}}",
+        "  Deploy:",
+        "    Type: AWS::IAM::ManagedPolicy",
+        "    Properties:",
+        "      PolicyDocument:",
+        f"        Version: '{policy['Version']}'",
+        "        Statement:",
+    ]
+    for statement in policy["Statement"]:
+        mark = "          - "
+        for key, value in statement.items():
+            text = json.dumps(value)
+            if key == "Resource" and chance.random() < 0.5:
+                text = chance.choice(_FUNCTIONS).format(value[0])
+            lines.append(f"{mark}{key}: {text}")
+            mark = "            "
+    return lines
 
 
-def _hcl(statements: list[dict[str, Any]]) -> list[str]:
+_HCL = {
+    "Sid": "sid",
+    "Effect": "effect",
+    "Action": "actions",
+    "NotAction": "not_actions",
+    "Resource": "resources",
+    "NotResource": "not_resources",
+}
+
+
+def _hcl(chance: random.Random, statements: list[dict[str, Any]]) -> list[str]:
     lines = ['data "aws_iam_policy_document" "deploy" {']
     for statement in statements:
         lines.append("  statement {")
-        lines += [
-            f"    {_HCL[key]} = {json.dumps(value)}"
-            for key, value in statement.items()
-            if key in _HCL
-        ]
+        for key, value in statement.items():
+            if key not in _HCL:
+                continue
+            text = json.dumps(value)
+            if key == "Resource" and chance.random() < 0.4:
+                text = chance.choice(_HCL_LISTS).format(value[0])
+            lines.append(f"    {_HCL[key]} = {text}")
         for operator, keys in statement.get("Condition", {}).items():
             for key, value in keys.items():
                 lines += [

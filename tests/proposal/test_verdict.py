@@ -53,8 +53,10 @@ ROWS: tuple[tuple[VerdictRule, Instruction, dict[str, Any]], ...] = (
         Instruction.REHEARSE,
         {**DRAFT, "succeeded": 0, "has_declared_only": True},
     ),
-    (VerdictRule.ONLY_ADDS, Instruction.MERGE, {**READ, "added": 1, "word": Word.LIKELY}),
+    (VerdictRule.REGION_ASSUMED, Instruction.REHEARSE, {**REMOVES, "region_assumed": 1}),
     (VerdictRule.OFTEN_DENIED, Instruction.REHEARSE, {**REMOVES, "word": Word.MAY_BE}),
+    (VerdictRule.ONLY_ADDS, Instruction.MERGE, {**READ, "added": 1}),
+    (VerdictRule.NAMES_UNTESTED, Instruction.REHEARSE, {**REMOVES, "untested_names": 1}),
     (VerdictRule.FEW_QUIET_RUNS, Instruction.REHEARSE, {**DRAFT, "quiet": QUIET_RUNS - 1}),
     (VerdictRule.ALL_RECORDED, Instruction.MERGE, REMOVES),
 )
@@ -90,7 +92,10 @@ AGAINST: tuple[dict[str, Any], ...] = (
     {"expected_denials": 1},
     {"unreviewed_denied": 1, "removed": 1},
     {"new_access": 1},
-    {"word": Word.LIKELY, "removed": 1},
+    {"untested_names": 1, "removed": 1},
+    {"word": Word.LIKELY},
+    {"word": Word.MAY_BE},
+    {"region_assumed": 1, "removed": 1},
 )
 
 

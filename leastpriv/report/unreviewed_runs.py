@@ -74,7 +74,7 @@ def unknown_branch_line(context: ReportContext) -> str:
     what = codes(names, _MOST_NAMED)
     if len(names) == len({change.action for change in added}):
         what = plural(len(names), "added action")
-    return f"**Branch unknown** of the runs that need {what}: any branch may have asked for it."
+    return f"**Branch unknown:** the runs that need {what} may have run any branch's code."
 
 
 def _denied_permissions(context: ReportContext) -> frozenset[object]:

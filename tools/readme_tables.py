@@ -34,7 +34,7 @@ GROUPS: tuple[tuple[str, str], ...] = (
             " last-accessed access-analyzer validate-digests cache-dir evidence-branch"
         ),
     ),
-    ("Before the first deploy", "templates plans declared-phases"),
+    ("Before the first deploy", "templates plans declared declared-phases"),
     (
         "When a permission is removed",
         (
@@ -85,6 +85,7 @@ EXAMPLES: Mapping[str, str] = {
     "evidence-branch": "leastpriv-evidence",
     "templates": "shop-prod=template.yaml",
     "plans": "plan.json",
+    "declared": "autopilot.json",
     "declared-phases": "all",
     "minimum-days": "60",
     "minimum-runs": "10",

@@ -279,8 +279,7 @@ def review_step(
             for other in github.paths(commit, folder)
             if may_decide(other)
         }
-    declares = target.settings.templates or target.settings.plans
-    if not declares and all(
+    if not target.settings.declares and all(
         github.read(base, path) == github.read(pull.head, path) for path in sorted(files)
     ):
         from leastpriv.report.review import review_marker

@@ -48,7 +48,7 @@ def step_settings(given: GivenInputs, runner: Runner, console: Console) -> Setti
         settings = parse_settings(given)
     if settings.mode is Mode.PULL_REQUEST and runner.event_name.startswith("pull_request"):
         # What a pull request declares is reviewed, and adds nothing to the base branch.
-        settings = replace(settings, templates=(), plans=())
+        settings = replace(settings, templates=(), plans=(), declared=())
     # A run of a fork's pull request, or Dependabot's.
     if settings.mode is not Mode.PULL_REQUEST or not runner.has_read_only_token():
         return settings
@@ -195,6 +195,7 @@ def _checkout_target(settings: Settings, runner: Runner) -> Target:
             path for value in settings.templates for path in StackFile.of(value).paths
         ),
         "plans": tuple(value.partition("=")[2] or value for value in settings.plans),
+        "declared": settings.declared,
     }
     inside(policy.path, "policy-file")
     for name, paths in named.items():

@@ -112,6 +112,7 @@ class Settings(Struct, frozen=True):
     page_file: str = ""
     templates: tuple[str, ...] = ()
     plans: tuple[str, ...] = ()
+    declared: tuple[str, ...] = ()
     declared_phases: DeclaredPhases = DeclaredPhases.CHANGE
 
     @property
@@ -126,8 +127,8 @@ class Settings(Struct, frozen=True):
 
     @property
     def declares(self) -> bool:
-        """Whether templates or plans say what the role needs."""
-        return bool(self.templates or self.plans)
+        """Whether templates, plans or policies of other tools say what the role needs."""
+        return bool(self.templates or self.plans or self.declared)
 
     @property
     def asks_aws(self) -> bool:
@@ -191,7 +192,8 @@ def step_inputs(environment: Mapping[str, str]) -> GivenInputs:
         known.name: read_input(environment, known.name) for known in inputs()
     }
     if not any(
-        values[name] for name in ("trails", "athena-table", "job-logs", "templates", "plans")
+        values[name]
+        for name in ("trails", "athena-table", "job-logs", "templates", "plans", "declared")
     ):
         values["trails"] = EVENT_HISTORY
     return GivenInputs(values, {known.name: f"The input {known.name}" for known in inputs()})
@@ -235,14 +237,11 @@ def parse_settings(given: GivenInputs, *, needs_evidence: bool = True) -> Settin
     # IAM takes names that git does not take as a part of a branch's (`ci..x`, `ci.lock`).
     slips = r"\.(?=\.|$|lock$)|^[.-]"
     own = principal.name if is_branch_name(principal.name) else re.sub(slips, "_", principal.name)
-    job_logs, templates, plans = (
-        found.entries("job-logs"),
-        found.entries("templates"),
-        found.entries("plans"),
+    job_logs, templates, plans, declared = map(
+        found.entries, ("job-logs", "templates", "plans", "declared")
     )
-    has_other_evidence = bool(
-        job_logs or text["athena-table"] or templates or plans or not needs_evidence
-    )
+    declares = templates or plans or declared
+    has_other_evidence = bool(job_logs or text["athena-table"] or declares or not needs_evidence)
     return Settings(
         principal=principal,
         policy_file=text["policy-file"],
@@ -286,6 +285,7 @@ def parse_settings(given: GivenInputs, *, needs_evidence: bool = True) -> Settin
         page_file=found.written_file("page-file", "policy-file", "sarif-file"),
         templates=templates,
         plans=plans,
+        declared=declared,
         declared_phases=DeclaredPhases(found.one_of("declared-phases", DeclaredPhases)),
     )
 

@@ -49,10 +49,15 @@ _STATE = ".terraform/terraform.tfstate"
 
 
 def read_declarations(
-    templates: Iterable[str], plans: Iterable[str], role: str, place: Place, root: Path
+    templates: Iterable[str],
+    plans: Iterable[str],
+    role: str,
+    place: Place,
+    root: Path,
+    policies: Iterable[str] = (),
 ) -> tuple[Declaration, ...]:
-    """Reads templates (`[STACK=]FILE[?PARAMETERS]`, or a folder `cdk.out`) and plans below a
-    folder.
+    """Reads templates (`[STACK=]FILE[?PARAMETERS]`, or a folder `cdk.out`), plans, and policies
+    that other tools wrote from source code, below a folder.
 
     Raises:
         InputError: one cannot be read, is none, or leads out of the repository.
@@ -65,7 +70,17 @@ def read_declarations(
             found.extend(read_assembly(files, name, role, place))
         else:
             found.append(read_stack(name, read, place))
-    return (*found, *(_plan(name, read, role, place) for name in plans))
+    found.extend(_plan(name, read, role, place) for name in plans)
+    return (*found, *(_written_policy(name, read) for name in policies))
+
+
+def _written_policy(name: str, read: ReadFile) -> Declaration:
+    from leastpriv.declared.written_policy import read_written_policy
+
+    raw = read(name)
+    if raw is None:
+        raise InputError(f"The input declared names {name!r}, which is no file.")
+    return read_written_policy(raw, name)
 
 
 def read_stack(name: str, read: ReadFile, place: Place) -> Declaration:

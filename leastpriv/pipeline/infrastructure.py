@@ -145,14 +145,19 @@ def declarations_of(target: Target) -> tuple[Declaration, ...]:
     cannot be read.
     """
     settings = target.settings
-    if not (settings.templates or settings.plans):
+    if not settings.declares:
         return ()
     from leastpriv.declared.declarations import read_declarations
     from leastpriv.declared.models import Place
 
     place = Place.of(target.role, settings.aws_regions)
     found = read_declarations(
-        settings.templates, settings.plans, target.role, place, target.workspace
+        settings.templates,
+        settings.plans,
+        target.role,
+        place,
+        root=target.workspace,
+        policies=settings.declared,
     )
     return tuple(each.to_plan() for each in found) if target.only_plans else found
 
@@ -315,7 +320,7 @@ def read_changes(target: Target, before: Read, after: Read) -> list[DeclaredVers
     template or plan cannot be read.
     """
     settings = target.settings
-    if not (settings.templates or settings.plans):
+    if not settings.declares:
         return []
     from leastpriv.declared.declarations import (
         changed_resources,
@@ -340,7 +345,14 @@ def read_changes(target: Target, before: Read, after: Read) -> list[DeclaredVers
             found.append(DeclaredVersion(change, now=change.made, read=change.made))
         else:
             built.append(name)
-    others = read_declarations(built, settings.plans, target.role, place, target.workspace)
+    others = read_declarations(
+        built,
+        settings.plans,
+        target.role,
+        place,
+        root=target.workspace,
+        policies=settings.declared,
+    )
     found.extend(DeclaredVersion(changed_resources(None, now), now.whole(), now) for now in others)
     return [_only_planned(each) for each in found] if target.only_plans else found
 

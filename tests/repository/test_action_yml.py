@@ -10,7 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 INPUTS = """
-role-arn policy-file also-attached config mode trails templates plans declared-phases athena-table aws-regions
+role-arn policy-file also-attached config mode trails templates plans declared declared-phases athena-table aws-regions
 lookback-days minimum-days
 minimum-runs minimum-confidence grace-days break-glass max-changes wait-for-events job-logs access-analyzer
 last-accessed denial-details unseen-services resources keep never-add reviewed-refs unknown-refs github-token base branch

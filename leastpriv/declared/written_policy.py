@@ -1,0 +1,117 @@
+"""Reads a policy that another tool wrote from source code, as a declaration of what a program
+calls.
+
+It may be an IAM policy, or what `iam-policy-autopilot generate-policies` prints: policies in a
+list, each with its type (github.com/awslabs/iam-policy-autopilot, read 2026-12-01).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+
+from leastpriv.declared.models import UNKNOWN, Declaration
+from leastpriv.errors import InputError, PolicyFileError
+from leastpriv.models import Basis, Need, Permission
+from leastpriv.permissions import catalog
+from leastpriv.permissions.patterns import has_wildcard
+from leastpriv.policy.document import Document, Statement, parse
+
+_NO_ACTION = "no table has the action, or it names too many"
+_MOST_ACTIONS = 40
+"""Actions of a wildcard that are taken for needs; a wider one says nothing of the program."""
+
+
+def read_written_policy(raw: bytes, source: str) -> Declaration:
+    """Reads a policy as the needs of a program.
+
+    Args:
+        raw: the file.
+        source: its path, as the user names it.
+
+    Raises:
+        InputError: it is no policy in JSON.
+    """
+    needs: dict[Need, None] = {}
+    unknown: dict[str, str] = {}
+    for document in _documents(raw, source):
+        for statement in document.statements:
+            place = f"{source}, line {statement.line}" if document.pointer == "" else source
+            if reason := _why_not_read(statement):
+                unknown[f"a statement of {place}"] = reason
+                continue
+            for entry in statement.actions:
+                actions = _actions_of(entry)
+                if not actions:
+                    unknown[f"{entry} of {place}"] = _NO_ACTION
+                    continue
+                needs.update(dict.fromkeys(_needs(actions, statement, source)))
+    calls = tuple(needs)
+    reads = tuple(each for each in calls if catalog.is_read(each.permission.action))
+    return Declaration(source, calls=calls, plan_calls=reads, unknown=unknown)
+
+
+def _documents(raw: bytes, source: str) -> Iterator[Document]:
+    """The policies of identities in a file."""
+    remedy = "write one as JSON, such as by `iam-policy-autopilot generate-policies`"
+    try:
+        found = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"The input declared names {source!r}, no JSON: {remedy}.") from error
+    listed = found.get("Policies") if isinstance(found, dict) else None
+    policies = [found]
+    if isinstance(listed, list):
+        entries = [each for each in listed if isinstance(each, dict)]
+        policies = [each.get("Policy") for each in entries if _is_of_identity(each)]
+    try:
+        if not isinstance(listed, list):
+            yield parse(raw, source)
+            return
+        for policy in policies:
+            yield parse(json.dumps(policy).encode(), source)
+    except PolicyFileError as error:
+        raise InputError(f"The input declared names {source!r}, no policy: {error}") from error
+
+
+def _is_of_identity(entry: Mapping[str, object]) -> bool:
+    return entry.get("PolicyType", "Identity") == "Identity"
+
+
+def _why_not_read(statement: Statement) -> str:
+    """Why a statement says nothing of what a program needs; empty where it does."""
+    if statement.effect != "Allow":
+        return "it denies"
+    if statement.not_actions or statement.not_resources:
+        return "it names what it does not allow"
+    return ""
+
+
+def _actions_of(entry: str) -> tuple[str, ...]:
+    """The actions of an entry; empty where the catalogue has none, or too many."""
+    if not has_wildcard(entry):
+        known = catalog.spelling(entry)
+        return (known,) if known else ()
+    actions = catalog.expand(entry) if ":" in entry else ()
+    return actions if len(actions) <= _MOST_ACTIONS else ()
+
+
+def _needs(actions: tuple[str, ...], statement: Statement, source: str) -> Iterator[Need]:
+    for action in actions:
+        for resource in statement.resources:
+            permission = Permission(action, resource, statement.conditions)
+            because = f"the policy {source}"
+            # `arn:*:s3:::*/*` names a type and no resource.
+            is_named = resource != UNKNOWN and _names_a_resource(resource)
+            yield Need(
+                permission,
+                Basis.DECLARED,
+                "the policy of another tool",
+                because,
+                exact=is_named,
+            )
+
+
+def _names_a_resource(arn: str) -> bool:
+    """Whether the last part of an ARN has a name."""
+    return re.search("[A-Za-z0-9]", re.split("[:/]", arn)[-1]) is not None

@@ -59,16 +59,21 @@ class Principals(Struct, frozen=True):
 
     @property
     def accounts(self) -> frozenset[str] | None:
-        """Accounts of the targets, whose trails have their calls; `None` where all principals are
-        read.
+        """Accounts of the targets, whose trails have their calls; `None` where the accounts are not
+        known before their records are read.
         """
         return None if self.targets is None else _accounts_of(self.targets, self.patterns)
 
     def include(self, account: str) -> bool:
-        """Whether an account belongs to one of the targets; always true where all principals are
-        read.
-        """
-        return self.targets is None or account in _accounts_of(self.targets, self.patterns)
+        """Whether an account may belong to one of the targets."""
+        accounts = self.accounts
+        return accounts is None or account in accounts
+
+    @property
+    def has_several_accounts(self) -> bool:
+        """Whether the targets are, or may be, in several accounts."""
+        accounts = self.accounts
+        return self.targets is not None and (accounts is None or len(accounts) > 1)
 
     def target_of(self, principal_arn: str) -> Principal | None:
         """Returns the target that made a call.
@@ -165,10 +170,23 @@ def same_arn(one: str, other: str) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _accounts_of(targets: frozenset[Principal], patterns: frozenset[str]) -> frozenset[str]:
-    return frozenset(
-        (*(target.account for target in targets), *(pattern.split(":")[4] for pattern in patterns))
-    )
+def _accounts_of(
+    targets: frozenset[Principal], patterns: frozenset[str]
+) -> frozenset[str] | None:
+    accounts = {target.account for target in targets} | {account_of(each) for each in patterns}
+    if any(has_wildcard(account) for account in accounts):
+        return None
+    return frozenset(accounts)
+
+
+def account_of(arn: str) -> str:
+    """Returns the account of an ARN or of a pattern of ARNs; empty where it has none."""
+    return "".join(arn.split(":")[4:5])
+
+
+def has_wildcard(text: str) -> bool:
+    """Whether a text is a pattern: it has `*` or `?`."""
+    return "*" in text or "?" in text
 
 
 @lru_cache(maxsize=4096)

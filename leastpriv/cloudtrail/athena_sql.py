@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -225,7 +225,7 @@ def _partition_filters(
 
 def target_accounts(principals: Principals) -> tuple[str, ...]:
     """Accounts of the targets, sorted; empty: all accounts."""
-    return tuple(sorted({target.account for target in principals.targets or ()}))
+    return tuple(sorted(principals.accounts or ()))
 
 
 def record_from_row(row: Mapping[str, str | None]) -> dict[str, object]:
@@ -293,9 +293,14 @@ def _wanted(principals: Principals, *, logins: bool) -> str:
     if principals.targets is None:
         return "TRUE"
     targets = sorted(principals.targets, key=lambda one: one.arn)
-    alternatives = [each for target in targets for each in _caller(target)]
+    if len(targets) > _MOST_ARNS:
+        alternatives = list(_named(targets))
+    else:
+        alternatives = [each for target in targets for each in _caller(target)]
+    for pattern in sorted(principals.patterns):
+        alternatives += _matching(pattern)
     if logins:
-        alternatives += [_login(target) for target in targets if target.kind == "role"]
+        alternatives += _logins(targets, principals.patterns)
     # A target's record always has these fields: NULL must not count as wanted.
     return (
         f"coalesce({' OR '.join(alternatives)}, useridentity IS NULL)" if alternatives else "FALSE"
@@ -314,17 +319,49 @@ def _caller(target: Principal) -> Iterator[str]:
         yield f"(useridentity.arn IS NULL AND useridentity.username = {_text(target.name)})"
 
 
-def _login(target: Principal) -> str:
-    """Condition for the logins of identities and workloads to a role, whose caller is not the role
-    yet.
+def _named(targets: Sequence[Principal]) -> Iterator[str]:
+    """Yields conditions for many targets by their names: the record reader drops those of other
+    accounts and paths.
     """
-    role = f"%arn:{target.partition}:iam::{target.account}:role/%{target.name}%"
+    names = _texts(sorted({target.name for target in targets}))
+    issuer = "useridentity.sessioncontext.sessionissuer.arn"
+    yield f"element_at(split({issuer}, '/'), -1) IN ({names})"
+    yield f"element_at(split(useridentity.arn, '/'), -1) IN ({names})"
+    # arn:aws:sts::123456789012:assumed-role/NAME/SESSION
+    yield f"element_at(split(useridentity.arn, '/'), 2) IN ({names})"
+    yield f"(useridentity.arn IS NULL AND useridentity.username IN ({names}))"
+
+
+def _matching(pattern: str) -> Iterator[str]:
+    """Yields conditions for the roles whose ARN matches a pattern."""
+    like = pattern.replace("*", "%").replace("?", "_")
+    name = like.rpartition("/")[2]
+    yield f"useridentity.sessioncontext.sessionissuer.arn LIKE {_text(like)}"
+    yield f"useridentity.arn LIKE {_text(like)}"
+    yield f"useridentity.arn LIKE {_text(f'arn:%:assumed-role/{name}/%')}"
+
+
+def _logins(targets: Sequence[Principal], patterns: Collection[str]) -> list[str]:
+    """Returns the condition for the logins of identities and workloads to the roles, whose callers
+    are not the roles yet.
+    """
+    roles = [target for target in targets if target.kind == "role"]
+    if not roles and not patterns:
+        return []
+    asked = [f"%arn:{each.partition}:iam::{each.account}:role/%{each.name}%" for each in roles]
+    asked += [f"%{each.replace('*', '%').replace('?', '_')}%" for each in sorted(patterns)]
+    of_role = " OR ".join(f"requestparameters LIKE {_text(each)}" for each in asked)
     services = _texts(tuple(sorted(workload_services())))
     by_service = f"eventname = '{ASSUME_ROLE}' AND useridentity.invokedby IN ({services})"
     events = f"(eventname IN ({_texts(tuple(LOGIN_EVENTS))}) OR {by_service})"
-    return (
-        f"(eventsource = 'sts.amazonaws.com' AND {events} AND requestparameters LIKE {_text(role)})"
-    )
+    condition = f"eventsource = 'sts.amazonaws.com' AND {events}"
+    # The record reader drops the logins to other roles.
+    return [f"({condition})" if len(asked) > _MOST_ARNS else f"({condition} AND ({of_role}))"]
+
+
+_MOST_ARNS = 50
+"""Targets whose ARNs are in the query; more are found by name, since a query has at most 262,144
+bytes (https://repost.aws/knowledge-center/athena-query-string-length, read 2026-12-01)."""
 
 
 def _times(window: Window) -> Iterator[str]:

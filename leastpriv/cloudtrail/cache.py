@@ -211,6 +211,38 @@ _KeptCall: Any = msgspec.defstruct(
 shortens, else as `=` and the text."""
 
 
+class _KeptCoverage(Struct, array_like=True, gc=False):
+    """What a file shows of all principals, or of those of one account."""
+
+    regions: set[str]
+    events: set[str]
+    days: dict[str, set[int]]
+    logged: dict[tuple[str, str], set[int]]
+    data: list[tuple[DataStream, str]]
+    """Streams and their masks, in hexadecimal: a mask has more bits than the format's numbers."""
+
+    @classmethod
+    def of(cls, statistics: ReadStatistics) -> _KeptCoverage:
+        """Returns the coverage in some statistics."""
+        return cls(
+            regions=statistics.regions,
+            events=statistics.events,
+            days=statistics.days,
+            logged=statistics.logged,
+            data=[(stream, f"{days:x}") for stream, days in statistics.data.items()],
+        )
+
+    def statistics(self) -> ReadStatistics:
+        """Returns statistics with this coverage alone."""
+        return ReadStatistics(
+            regions=self.regions,
+            events=self.events,
+            days=self.days,
+            logged=self.logged,
+            data={stream: int(days, 16) for stream, days in self.data},
+        )
+
+
 class _Kept(Struct, array_like=True, gc=False):
     """The result of a file; its gaps follow its calls."""
 
@@ -221,12 +253,8 @@ class _Kept(Struct, array_like=True, gc=False):
     duplicates: int
     skipped: dict[str, int]
     callers: dict[str, int]
-    regions: set[str]
-    events: set[str]
-    days: dict[str, set[int]]
-    logged: dict[tuple[str, str], set[int]]
-    data: list[tuple[DataStream, str]]
-    """Streams and their masks, in hexadecimal: a mask has more bits than the format's numbers."""
+    coverage: _KeptCoverage
+    accounts: dict[str, _KeptCoverage]
     first: _Time | None
     last: _Time | None
     sha256: str
@@ -249,11 +277,8 @@ def _kept(result: FileResult) -> _Kept:
         duplicates=each.duplicates,
         skipped=each.skipped,
         callers=each.callers,
-        regions=each.regions,
-        events=each.events,
-        days=each.days,
-        logged=each.logged,
-        data=[(stream, f"{days:x}") for stream, days in each.data.items()],
+        coverage=_KeptCoverage.of(each),
+        accounts={account: _KeptCoverage.of(own) for account, own in each.accounts.items()},
         first=each.first,
         last=each.last,
         sha256=result.sha256,
@@ -264,21 +289,16 @@ def _result(kept: _Kept) -> FileResult:
     calls = [
         Call(_event_id(call.event_id), *msgspec.structs.astuple(call)[1:]) for call in kept.calls
     ]
-    statistics = ReadStatistics(
-        files=1,
-        records=kept.records,
-        foreign_files=kept.foreign_files,
-        duplicates=kept.duplicates,
-        skipped=Counter(kept.skipped),
-        callers=Counter(kept.callers),
-        regions=kept.regions,
-        events=kept.events,
-        days=kept.days,
-        logged=kept.logged,
-        data={stream: int(days, 16) for stream, days in kept.data},
-        first=kept.first,
-        last=kept.last,
-    )
+    statistics = kept.coverage.statistics()
+    statistics.files = 1
+    statistics.records = kept.records
+    statistics.foreign_files = kept.foreign_files
+    statistics.duplicates = kept.duplicates
+    statistics.skipped = Counter(kept.skipped)
+    statistics.callers = Counter(kept.callers)
+    statistics.first = kept.first
+    statistics.last = kept.last
+    statistics.accounts = {account: own.statistics() for account, own in kept.accounts.items()}
     return FileResult((*calls, *kept.gaps), statistics, kept.sha256)
 
 

@@ -194,7 +194,7 @@ class EventHistory:
         """Returns lookups that together find all calls of the principals."""
         names = [target.name for target in principals.targets or () if target.kind == "user"]
         roles = [target for target in principals.targets or () if target.kind == "role"]
-        if principals.targets is None:
+        if principals.targets is None or principals.patterns:
             return _ALL_EVENTS, []
         gaps: list[Gap] = []
         if self._options.sessions:

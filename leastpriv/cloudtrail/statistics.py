@@ -39,6 +39,8 @@ _MOST_STREAMS = 20_000
 """Prefixes of data events kept; more prefixes are not counted as recorded."""
 _MOST_DAYS = 5_000
 """Days kept of one region: CloudTrail began in 2013."""
+_MOST_ACCOUNTS = 20_000
+"""Accounts kept: a log may contain any number."""
 
 
 _OPEN = Window()
@@ -92,6 +94,8 @@ class ReadStatistics(Struct):
     """Answered requests to AWS; a repeated request counts once."""
     newest: datetime | None = None
     """Time of the targets' newest call, duplicates included."""
+    accounts: dict[str, ReadStatistics] = {}
+    """By account: the coverage of its own records, where the targets are in several accounts."""
 
     def note_times(self, first: datetime, last: datetime) -> None:
         """Adds the times of the first and last of some records."""
@@ -142,6 +146,16 @@ class ReadStatistics(Struct):
         _add_streams(self.data, other.data)
         if other.first and other.last:
             self.note_times(other.first, other.last)
+        for account, own in other.accounts.items():
+            known = self.of_account(account)
+            if known is not None:
+                known.absorb(own)
+
+    def of_account(self, account: str) -> ReadStatistics | None:
+        """Returns the counters of an account's own records; None for one account too many."""
+        if account not in self.accounts and len(self.accounts) >= _MOST_ACCOUNTS:
+            return None
+        return self.accounts.setdefault(account, ReadStatistics())
 
 
 class CoverageCounter(Struct):
@@ -152,6 +166,8 @@ class CoverageCounter(Struct):
     """
 
     own: bool
+    account: str = ""
+    """The account of the records, where the targets are in several; else empty."""
     region: str = ""
     source: str = ""
     data: bool = False
@@ -168,7 +184,8 @@ class CoverageCounter(Struct):
     @classmethod
     def of(cls, record: Mapping[str, object], principals: Principals) -> CoverageCounter:
         """Creates a counter for records like this one."""
-        if not principals.include(account_of(record)):
+        account = account_of(record)
+        if not principals.include(account):
             return cls(own=False)
         data, reads = is_data_event(record), read_only(record)
         category = "data" if data else "management"
@@ -177,6 +194,7 @@ class CoverageCounter(Struct):
         source = str(record.get("eventSource") or "")
         return cls(
             own=True,
+            account=account if principals.has_several_accounts else "",
             region=region_of(record),
             source=source,
             data=data,
@@ -195,6 +213,14 @@ class CoverageCounter(Struct):
 
     def add_to(self, statistics: ReadStatistics) -> None:
         """Adds the counts to the statistics, and resets them."""
+        self._add(statistics)
+        own = statistics.of_account(self.account) if self.account else None
+        if own is not None:
+            self._add(own)
+        for each in (self.names, self.days, self.streams):
+            each.clear()
+
+    def _add(self, statistics: ReadStatistics) -> None:
         if self.own:
             add_name(statistics.regions, self.region)
             if self.management:
@@ -212,8 +238,6 @@ class CoverageCounter(Struct):
                 for (name, prefix), days in self.streams.items()
             }
             _add_streams(statistics.data, streams)
-        for each in (self.names, self.days, self.streams):
-            each.clear()
 
 
 def total_coverage(
@@ -222,13 +246,14 @@ def total_coverage(
     window: Window = _OPEN,
     *,
     every_region: bool = False,
+    account: str = "",
 ) -> Coverage:
     """Merges what several sources cover; `every_region`: a source has the records of every
-    region.
+    region; `account`: of the targets' accounts only this one counts.
     """
     whole = ReadStatistics()
     for each in statistics:
-        whole.absorb(each)
+        whole.absorb(each.accounts.get(account, ReadStatistics()) if account else each)
         every_region = every_region or each.every_region
         whole.selected |= each.selected
     return Coverage(

@@ -396,6 +396,9 @@ class Usage(Struct, frozen=True):
     """Why the outcome is unknown, where not by an error: `caller_doubt` of the calls, or
     `no-answer`.
     """
+    users: tuple[str, ...] = ()
+    """Labels of the users of the policy that made the calls; empty where the policy has one user.
+    """
 
 
 def grouped(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:

@@ -125,7 +125,7 @@ def run_case(case: Mapping[str, Any], folder: Path) -> Proposed:
     """Writes the case's records as a trail and its policies as files, and makes the proposal."""
     folder.mkdir(exist_ok=True)
     found = records(case)
-    write_trail(folder / "trail", found)
+    write_trail(folder / "trail", found, accounts_of(case))
     trails = (folder / "trail",) if found else ()
     attached = []
     for number, document in enumerate(case.get("also-attached", [])):
@@ -150,9 +150,10 @@ def run_case(case: Mapping[str, Any], folder: Path) -> Proposed:
         name: tuple(value) if isinstance(value, list) else str(value)
         for name, value in given.items()
     }
-    principal = case.get("principal", ROLE)
+    users = users_of(case)
+    principal = next(iter(users.values()))
     inputs = {
-        "role-arn": principal,
+        "role-arn": tuple(f"{label}={arn}" for label, arn in users.items() if label) or principal,
         "policy-file": str(policy),
         "trails": tuple(map(str, trails)),
         **options,
@@ -201,13 +202,23 @@ class KeptLogs:
         )
 
 
-def write_trail(folder: Path, found: list[dict[str, Any]]) -> None:
+def users_of(case: Mapping[str, Any]) -> dict[str, str]:
+    """The users of the policy by label; the label of the only one is empty."""
+    principal = case.get("principal", ROLE)
+    return {"": principal} if isinstance(principal, str) else dict(principal)
+
+
+def write_trail(folder: Path, found: list[dict[str, Any]], accounts: Sequence[str] = ()) -> None:
     """One file per day and region, under CloudTrail's own keys."""
     by_file: dict[Path, list[dict[str, Any]]] = {}
     for record in found:
         day, region = str(record["eventTime"])[:10], record["awsRegion"]
-        name = f"111122223333_CloudTrail_{region}_{day.replace('-', '')}T2355Z_AbCdEfGhIjKlMnOp.json.gz"
-        key = folder / "AWSLogs/111122223333/CloudTrail" / region / day.replace("-", "/") / name
+        account = record.get("recipientAccountId")
+        # Records of a case's own keep the folder of the role, whatever they say.
+        account = account if account in accounts else "111122223333"
+        stamp = day.replace("-", "")
+        name = f"{account}_CloudTrail_{region}_{stamp}T2355Z_AbCdEfGhIjKlMnOp.json.gz"
+        key = folder / "AWSLogs" / account / "CloudTrail" / region / day.replace("-", "/") / name
         by_file.setdefault(key, []).append(record)
     for path, inside in by_file.items():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -222,11 +233,10 @@ def records(case: Mapping[str, Any]) -> list[dict[str, Any]]:
         for record in run_records(case, block, number)
     ]
     found += list(case.get("records", []))
-    found += (
-        list(others(found, case.get("options", {}).get("aws-regions", [])))
-        if case.get("others", True)
-        else []
-    )
+    if case.get("others", True):
+        named = case.get("options", {}).get("aws-regions", [])
+        for account in accounts_of(case):
+            found += list(others(found, named, account))
     return [
         each
         for each in found
@@ -245,7 +255,17 @@ def is_missing(made: Mapping[str, Any], part: Mapping[str, Any]) -> bool:
     )
 
 
-def others(found: list[dict[str, Any]], named: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
+def accounts_of(case: Mapping[str, Any]) -> list[str]:
+    """The accounts whose trails the case has: one, or that of each user of the policy."""
+    users = users_of(case)
+    if len(users) == 1:
+        return ["111122223333"]
+    return sorted({arn.split(":")[4] for arn in users.values()} - set(case.get("no-trail-of", ())))
+
+
+def others(
+    found: list[dict[str, Any]], named: Sequence[str] = (), account: str = "111122223333"
+) -> Iterator[dict[str, Any]]:
     """A reading and a writing call of another principal on each day in each region: the trail is
     complete.
     """
@@ -262,6 +282,7 @@ def others(found: list[dict[str, Any]], named: Sequence[str] = ()) -> Iterator[d
                     "watch",
                     time,
                     {"event": event, "region": region},
+                    account,
                 )
 
 
@@ -279,12 +300,19 @@ def run_records(
         start = first + timedelta(days=turn * block.get("every-days", 1))
         session = block.get("session", f"1765000{number:02}{turn:02}")
         for second, call in enumerate(block["calls"]):
-            yield record(
-                case.get("principal", ROLE), session, start + timedelta(seconds=second), call
-            )
+            users = users_of(case)
+            arn = users[block["by"]] if "by" in block else users[""]
+            account = arn.split(":")[4] if "by" in block else "111122223333"
+            yield record(arn, session, start + timedelta(seconds=second), call, account)
 
 
-def record(principal: str, session: str, time: datetime, call: Mapping[str, Any]) -> dict[str, Any]:
+def record(
+    principal: str,
+    session: str,
+    time: datetime,
+    call: Mapping[str, Any],
+    account: str = "111122223333",
+) -> dict[str, Any]:
     """A CloudTrail record of one call."""
     service, _, name = call["event"].partition(":")
     made: dict[str, Any] = {
@@ -305,10 +333,10 @@ def record(principal: str, session: str, time: datetime, call: Mapping[str, Any]
         "eventType": call.get("type", "AwsApiCall"),
         "managementEvent": not call.get("data", False),
         "eventCategory": "Data" if call.get("data") else "Management",
-        "recipientAccountId": "111122223333",
+        "recipientAccountId": account,
     }
     if "resources" in call:
-        made["resources"] = [{"ARN": arn, "accountId": "111122223333"} for arn in call["resources"]]
+        made["resources"] = [{"ARN": arn, "accountId": account} for arn in call["resources"]]
     if "user-agent" in call:
         made["userAgent"] = call["user-agent"]
     if "error" in call:
@@ -365,6 +393,11 @@ def outcome(result: Proposed) -> dict[str, Any]:
             f"{each.event}: {each.why} {each.count}" for each in evidence.not_evaluated
         ),
         "runs": len(evidence.runs),
+        "users": sorted(
+            f"{usage.need.permission.action} on {usage.need.permission.resource}:"
+            f" {', '.join(usage.users)}"
+            for usage in evidence.usages
+        ),
         "replay": f"{replay.allowed} of {replay.succeeded}",
         "policy": (
             draft.content.decode().splitlines()

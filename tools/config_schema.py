@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the package of this checkout, not an installed one
 
 from leastpriv.config.inputs import COPIES_KEYS, Input, inputs
-from leastpriv.config.targets_file import READER_KEYS, target_inputs
+from leastpriv.config.targets_file import ORGANIZATION, READER_KEYS, USERS, target_inputs
 
 SCHEMA = ROOT / "leastpriv" / "config" / "config.schema.json"
 
@@ -22,7 +22,8 @@ _CHOICES = {
     "unknown-refs": ["", "mark", "refuse"],
     "when-no-calls": ["fail", "report"],
 }
-_ARN = r"^arn:aws(-[a-z]+)*:iam::[0-9]{12}:(role|user)/.+$"
+_ARN = r"^arn:aws(-[a-z]+)*:iam::([0-9]{12}|[0-9*?]{1,12}):(role|user)/.+$"
+_USER = r"^([A-Za-z0-9][\w .-]*=)?!?arn:aws(-[a-z]+)*:iam::[0-9*?]{1,12}:(role|user)/.+$"
 _COPIES = {
     "type": "object",
     "additionalProperties": False,
@@ -39,7 +40,23 @@ def schema() -> dict[str, object]:
         "type": "string",
         "pattern": _ARN,
         "description": (
-            "ARN of the role or user; with * or ? in its name, every such role that made a call."
+            "ARN of the role or user; with * or ? in its account, path or name, every such role"
+            " that made a call: with {name} in policy-file a file each, else users of one policy."
+        ),
+    }
+    users = {"type": "array", "minItems": 1, "items": {"type": "string", "pattern": _USER}}
+    labelled = {
+        "type": "object",
+        "minProperties": 1,
+        "propertyNames": {"pattern": r"^[A-Za-z0-9][\w .-]{0,63}$"},
+        "additionalProperties": {"type": "string", "pattern": _ARN},
+    }
+    target[USERS] = {
+        "oneOf": [users, labelled],
+        "description": (
+            "All roles and users that the policy governs, in place of role-arn: a list of ARNs and"
+            " patterns (LABEL=ARN names one in reports, !ARN excludes a role), or a mapping from"
+            " labels to ARNs."
         ),
     }
     target["policy-file"] = {
@@ -67,15 +84,30 @@ def schema() -> dict[str, object]:
             "targets": {
                 "type": "array",
                 "minItems": 1,
-                "maxItems": 200,
                 "items": {
                     "type": "object",
-                    "required": ["role-arn", "policy-file"],
+                    "required": ["policy-file"],
+                    "oneOf": [{"required": ["role-arn"]}, {"required": [USERS]}],
                     "additionalProperties": False,
                     "properties": target | reader,
                     "dependentRequired": needs,
                     "not": {"required": ["group", "branch"]},
                 },
+            },
+            "accounts": {
+                "oneOf": [
+                    {
+                        "type": "array",
+                        "minItems": 1,
+                        "items": {"type": "string", "pattern": "^[0-9]{12}$"},
+                    },
+                    {"const": ORGANIZATION},
+                ],
+                "description": (
+                    "The accounts that a wildcard in the account of a role means: a list, or"
+                    f" {ORGANIZATION} for those of the AWS organization; by default all accounts"
+                    " of the records."
+                ),
             },
             "follow": {
                 "type": "boolean",

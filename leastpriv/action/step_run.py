@@ -119,7 +119,7 @@ def with_repository(
         )
     configuration = read_configuration(raw, path)
     trusted = configuration if folder is None else None
-    if folder and any(entry.reader for entry in configuration.entries):
+    if folder and configuration.readers:
         # The workspace may have the config of a pull request.
         base = on_base()
         trusted = read_configuration(base, path) if base is not None else None

@@ -170,9 +170,7 @@ def same_arn(one: str, other: str) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _accounts_of(
-    targets: frozenset[Principal], patterns: frozenset[str]
-) -> frozenset[str] | None:
+def _accounts_of(targets: frozenset[Principal], patterns: frozenset[str]) -> frozenset[str] | None:
     accounts = {target.account for target in targets} | {account_of(each) for each in patterns}
     if any(has_wildcard(account) for account in accounts):
         return None

@@ -19,7 +19,6 @@ from leastpriv.config.inputs import (
     files,
     inputs,
     is_in_aws,
-    named_principal,
     parse_boolean,
     parse_integer,
     patterns,
@@ -29,8 +28,15 @@ from leastpriv.config.inputs import (
     trails,
     window,
 )
+from leastpriv.config.policy_users import (
+    PolicyUsers,
+    check_one_policy,
+    policy_users,
+    principal_of_users,
+)
 from leastpriv.errors import InputError, did_you_mean
 from leastpriv.evidence.policy_generation import GenerationSettings, parse_generation
+from leastpriv.evidence.users import OWN_ACCOUNT
 from leastpriv.models import Principal
 from leastpriv.policy.source import Location
 from leastpriv.proposal.models import Lifecycle, Options, UnknownRefs, UnseenServices
@@ -66,6 +72,7 @@ class Settings(Struct, frozen=True):
     """
 
     principal: Principal
+    """The role or user; of several, the one that stands for them (`common_principal`)."""
     policy_file: str
     also_attached: tuple[str, ...]
     mode: Mode
@@ -95,6 +102,8 @@ class Settings(Struct, frozen=True):
     """Whether the mode check keeps drift in a tracking issue instead of failing."""
     fails_on_escalation: bool = False
     """Whether the mode check fails for a policy that leads to administrator."""
+    users: PolicyUsers = PolicyUsers()
+    """All users of the policy."""
 
     def __repr__(self) -> str:
         # Without the token.
@@ -114,6 +123,11 @@ class Settings(Struct, frozen=True):
     plans: tuple[str, ...] = ()
     declared: tuple[str, ...] = ()
     declared_phases: DeclaredPhases = DeclaredPhases.CHANGE
+
+    @property
+    def spans_accounts(self) -> bool:
+        """Whether the users of the policy are in several accounts."""
+        return self.principal.account == OWN_ACCOUNT
 
     @property
     def event_history(self) -> bool:
@@ -233,7 +247,9 @@ def parse_settings(given: GivenInputs, *, needs_evidence: bool = True) -> Settin
     ]
     if missing:
         raise InputError(f"{labels[missing[0].name]} is missing: {missing[0].help}.")
-    principal = named_principal(text["role-arn"], labels["role-arn"])
+    users = policy_users(values.get("role-arn", ""), labels["role-arn"])
+    check_one_policy(users, labels["role-arn"])
+    principal = principal_of_users(users, labels["role-arn"])
     # IAM takes names that git does not take as a part of a branch's (`ci..x`, `ci.lock`).
     slips = r"\.(?=\.|$|lock$)|^[.-]"
     own = principal.name if is_branch_name(principal.name) else re.sub(slips, "_", principal.name)
@@ -287,6 +303,7 @@ def parse_settings(given: GivenInputs, *, needs_evidence: bool = True) -> Settin
         plans=plans,
         declared=declared,
         declared_phases=DeclaredPhases(found.one_of("declared-phases", DeclaredPhases)),
+        users=users,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from io import BytesIO
 from posixpath import normpath
@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from leastpriv.aws.arns import account_of, has_wildcard
 from leastpriv.config.inputs import Value, inputs
+from leastpriv.config.policy_users import (
+    PolicyUsers,
+    check_one_policy,
+    of_accounts,
+    policy_users,
+)
 from leastpriv.config.settings import GivenInputs, Mode, Settings, parse_settings
 from leastpriv.errors import InputError, did_you_mean
 
@@ -39,14 +46,15 @@ OF_ONE_TARGET = ("role-arn", "policy-file", "also-attached", "trust-policy", "br
 NAME = "{name}"
 """The placeholder of the role's name in the policy file of a pattern."""
 ACCOUNT = "{account}"
-"""The placeholder of the target's account in `assume-role`."""
+"""The placeholder of the target's account in `assume-role`, and in the policy file of a pattern."""
+USERS = "roles"
+"""The key of the users of one policy: a list of ARNs, or a mapping of labels to ARNs."""
+ORGANIZATION = "organization"
+"""The value of `accounts` for the accounts of the AWS organization."""
 
 _STAND_IN = "arn:aws:iam::000000000000:role/placeholder"
-_LONGEST = 256 * 1024
-_MOST_TARGETS = 200
+_LONGEST = 2 * 1024 * 1024
 _GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
-# The account has no wildcards: a pattern over accounts would match roles of other owners.
-_PATTERN = re.compile(r"arn:aws(?:-[a-z]+)*:iam::[0-9]{12}:role/[\w+=,.@/*?-]{1,576}", re.ASCII)
 
 
 class TargetEntry(Struct, frozen=True):
@@ -56,26 +64,33 @@ class TargetEntry(Struct, frozen=True):
     """For messages: `The input config, target 2 (line 9 of .github/leastpriv.yml)`."""
     values: Mapping[str, Value]
     """By name of the input."""
+    users: PolicyUsers
+    """The users of the policy; those of a pattern share it, or have a file each."""
     group: str = ""
-    reader: AssumedRole | None = None
-    """The role that reads the account of the target; None: the run's own credentials do."""
+    readers: Mapping[str, AssumedRole] = {}
+    """By account of a user: the role that reads it; the run's own credentials read the others."""
     one_of_several_accounts: bool = False
     """Whether the targets are in several accounts, so that a role's name may not be unique."""
 
     @property
     def account(self) -> str:
-        """Account of the role or user."""
-        return "".join(self.role.split(":")[4:5])
+        """Account of the first user."""
+        return account_of(self.role)
 
     @property
     def role(self) -> str:
-        """ARN of the role or user, or a pattern."""
-        return str(self.values["role-arn"])
+        """ARN of the first user, or a pattern."""
+        return self.users.arns[0]
 
     @property
     def is_pattern(self) -> bool:
-        """Whether it matches several roles."""
-        return "*" in self.role or "?" in self.role
+        """Whether it matches roles with a policy file each."""
+        return any(place in str(self.values["policy-file"]) for place in (NAME, ACCOUNT))
+
+    def policy_file(self, role: str) -> str:
+        """Returns the policy file of a role that matches the pattern."""
+        path = str(self.values["policy-file"])
+        return path.replace(NAME, role.rpartition("/")[2]).replace(ACCOUNT, account_of(role))
 
 
 class Configuration(Struct, frozen=True):
@@ -89,6 +104,15 @@ class Configuration(Struct, frozen=True):
     """Path of a first policy file with `{name}` in it, for roles of the chain without one; empty:
     none is drafted.
     """
+    of_organization: bool = False
+    """Whether a wildcard in the account of a role means the accounts of the AWS organization."""
+
+    @property
+    def readers(self) -> dict[str, AssumedRole]:
+        """By account: the role that reads it."""
+        return {
+            account: reader for entry in self.entries for account, reader in entry.readers.items()
+        }
 
 
 def target_inputs() -> tuple[str, ...]:
@@ -96,24 +120,22 @@ def target_inputs() -> tuple[str, ...]:
     return tuple(known.name for known in inputs() if known.name not in SHARED)
 
 
-def read_configuration(raw: bytes, path: str) -> Configuration:
+def read_configuration(raw: bytes, path: str, of_organization: Sequence[str] = ()) -> Configuration:
     """Reads the file; raises InputError where it is no YAML, or differs from the schema; the
     message has the line.
+
+    `of_organization`: the accounts of the AWS organization, where they are known.
     """
     whole = _parsed(raw, path)
     where = f"The input config names {path!r}"
-    _only(whole, ("targets", "follow", "discover", *READER_KEYS), where)
+    _only(whole, ("targets", "accounts", "follow", "discover", *READER_KEYS), where)
     targets = whole.get("targets")
     if not isinstance(targets, list) or not targets:
         raise InputError(
             f"{where}, which lists no targets: write targets: and an entry for each role below it."
         )
-    if len(targets) > _MOST_TARGETS:
-        raise InputError(
-            f"{where}, which lists {len(targets)} targets: at most {_MOST_TARGETS} are read in one"
-            " run."
-        )
     shared = _reader_keys(whole, where)
+    accounts = _accounts(whole, where) or of_organization
     found: list[TargetEntry] = []
     place: Any = getattr(targets, "lc", None)
     for number, each in enumerate(targets, start=1):
@@ -122,7 +144,7 @@ def read_configuration(raw: bytes, path: str) -> Configuration:
             AttributeError, KeyError, IndexError, TypeError
         ):  # A list in brackets may have no lines.
             line = f" (line {place.item(number - 1)[0] + 1})"
-        found.append(_entry(each, f"{where}: target {number}{line}", shared))
+        found.append(_entry(each, f"{where}: target {number}{line}", shared, accounts))
     entries = tuple(found)
     _check_distinct(entries)
     _check_branches(entries)
@@ -130,18 +152,56 @@ def read_configuration(raw: bytes, path: str) -> Configuration:
     follow = whole.get("follow", True)
     if not isinstance(follow, bool):
         raise InputError(f"{where}: follow is {follow!r}: write true or false.")
-    return Configuration(path, entries, follow, _discover(whole, entries, where))
+    return Configuration(
+        path=path,
+        entries=entries,
+        follow=follow,
+        discover=_discover(whole, entries, where),
+        of_organization=whole.get("accounts") == ORGANIZATION,
+    )
 
 
-def settings_of(entry: TargetEntry, role: str, given: GivenInputs) -> Settings:
-    """Returns the settings of one target, a role that matches where the entry is a pattern; raises
-    InputError.
+def _accounts(whole: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    """Returns the accounts that a wildcard in the account of a role means; empty: those of the
+    records, or of the organization.
     """
-    name = role.rpartition("/")[2]
-    own = {
-        **entry.values,
-        "role-arn": role,
-        "policy-file": str(entry.values["policy-file"]).replace(NAME, name),
+    value = whole.get("accounts", ())
+    if value in ((), ORGANIZATION):
+        return ()
+    is_list = isinstance(value, list) and value
+    if not is_list or not all(
+        isinstance(each, str) and re.fullmatch(r"[0-9]{12}", each, re.ASCII) for each in value
+    ):
+        raise InputError(
+            f"{where}: accounts is {value!r}: write a list of account ids in quotes, as in"
+            f" ['123456789012'], or {ORGANIZATION}."
+        )
+    return tuple(map(str, value))
+
+
+def with_accounts(entry: TargetEntry, accounts: Sequence[str]) -> TargetEntry:
+    """Returns an entry with these accounts in place of the wildcards in the accounts of its
+    roles.
+    """
+    users = entry.users
+    arns = of_accounts(users.arns, accounts)
+    if arns == users.arns:
+        return entry
+    labels = {arn: label for arn, label in users.labels.items() if arn in arns}
+    return replace(entry, users=replace(users, arns=arns, labels=labels))
+
+
+def settings_of(entry: TargetEntry, roles: Sequence[str], given: GivenInputs) -> Settings:
+    """Returns the settings of one target: of an entry, or of roles that match its pattern and share
+    a policy file; raises InputError.
+    """
+    users = entry.users
+    labels_of_users = {arn: f"{users.labels[arn]}=" for arn in roles if arn in users.labels}
+    excluded = [f"!{arn}" for arn in users.excluded]
+    own: dict[str, Value] = {
+        **{name: value for name, value in entry.values.items() if name != USERS},
+        "role-arn": tuple([f"{labels_of_users.get(arn, '')}{arn}" for arn in roles] + excluded),
+        "policy-file": entry.policy_file(roles[0]),
     }
     if entry.group:
         own["branch"] = f"leastpriv/{entry.group}"
@@ -149,7 +209,7 @@ def settings_of(entry: TargetEntry, role: str, given: GivenInputs) -> Settings:
     found = parse_settings(
         replace(given, values={**given.values, "config": "", **own}, labels=labels)
     )
-    if not entry.one_of_several_accounts or "branch" in own:
+    if not entry.one_of_several_accounts or "branch" in own or found.spans_accounts:
         return found
     return replace(found, branch=found.branch.replace("/", f"/{found.principal.account}-", 1))
 
@@ -162,11 +222,15 @@ def _check_distinct(entries: Sequence[TargetEntry]) -> None:
     files: set[str] = set()
     for entry in entries:
         file = str(entry.values["policy-file"])
-        if entry.role in roles:
-            raise _repeated(entry, "role-arn", entry.role)
+        for role in entry.users.arns:
+            if role in roles:
+                raise _repeated(entry, "role-arn", role)
         if _normalized(file) in files:
-            raise _repeated(entry, "policy-file", file)
-        roles.add(entry.role)
+            raise InputError(
+                f"{entry.where}: policy-file is {file!r}, as in an earlier target: name the roles"
+                f" that share it in one target, below {USERS}."
+            )
+        roles.update(entry.users.arns)
         files.add(_normalized(file))
 
 
@@ -182,7 +246,7 @@ def _check_branches(entries: Sequence[TargetEntry]) -> None:
     """Raises InputError for two entries with one branch that are no group, or for a branch below
     another, which git does not allow.
     """
-    are_several_accounts = len({entry.account for entry in entries}) > 1
+    are_several_accounts = _has_several_accounts(entries)
     groups: dict[str, str] = {}
     for entry in entries:
         branch = _branch_of(entry, with_account=are_several_accounts)
@@ -210,8 +274,15 @@ def _branch_of(entry: TargetEntry, *, with_account: bool) -> str:
         return str(entry.values["branch"])
     if entry.is_pattern:
         return ""
-    account = f"{entry.account}-" if with_account else ""
-    return f"leastpriv/{account}{entry.role.rpartition('/')[2]}"
+    from leastpriv.config.policy_users import principal_of_users
+
+    principal = principal_of_users(entry.users, f"{entry.where}: role-arn")
+    account = f"{entry.account}-" if with_account and principal.account == entry.account else ""
+    return f"leastpriv/{account}{principal.name}"
+
+
+def _has_several_accounts(entries: Iterable[TargetEntry]) -> bool:
+    return len({account for entry in entries for account in entry.users.accounts}) > 1
 
 
 def _repeated(entry: TargetEntry, name: str, value: str) -> InputError:
@@ -274,20 +345,29 @@ def _parsed(raw: bytes, path: str) -> Mapping[str, Any]:
     return whole
 
 
-def _entry(found: object, where: str, shared: Mapping[str, str]) -> TargetEntry:
-    """Returns one target; its own reader role keeps the `shared` external id and session name."""
+def _entry(
+    found: object, where: str, shared: Mapping[str, str], accounts: Sequence[str]
+) -> TargetEntry:
+    """Returns one target; its own reader role keeps the `shared` external id and session name, and
+    `accounts` replace wildcards in the accounts of its roles.
+    """
     if not isinstance(found, Mapping):
         raise InputError(f"{where} is no mapping: write role-arn: and policy-file: in it.")
-    _only(found, (*target_inputs(), "group", *READER_KEYS), where)
+    _only(found, (*target_inputs(), USERS, "group", *READER_KEYS), where)
     own = _reader_keys(found, where)
     values = {
-        str(key): _value(value, f"{where}: {key}")
+        str(key): _users_value(value, where) if key == USERS else _value(value, f"{where}: {key}")
         for key, value in found.items()
         if key not in READER_KEYS
     }
-    for needed in ("role-arn", "policy-file"):
-        if not isinstance(values.get(needed), str) or not values[needed]:
-            raise InputError(f"{where} has no {needed}.")
+    if USERS in values and "role-arn" in values:
+        raise InputError(f"{where} has both role-arn and {USERS}: write the roles in one of them.")
+    key = USERS if USERS in values else "role-arn"
+    if not values.get(key):
+        raise InputError(f"{where} has no role-arn.")
+    if not isinstance(values.get("policy-file"), str) or not values["policy-file"]:
+        raise InputError(f"{where} has no policy-file.")
+    users = policy_users(values[key], f"{where}: {key}")
     group = values.pop("group", "")
     if group and not (isinstance(group, str) and _GROUP.fullmatch(group)):
         raise InputError(f"{where}: group is {group!r}: write a name of letters, digits, - and _.")
@@ -296,33 +376,43 @@ def _entry(found: object, where: str, shared: Mapping[str, str]) -> TargetEntry:
             f"{where} has both group and branch: the targets of a group share the branch"
             " leastpriv/GROUP."
         )
-    entry = TargetEntry(where, values, str(group))
+    entry = with_accounts(TargetEntry(where, values, users, str(group)), accounts)
+    if not entry.users.arns:
+        raise InputError(f"{where}: no account of accounts matches role-arn.")
     if own:
-        keys = {**shared, **own}
-        entry = replace(entry, reader=_reader(keys, entry, only_for_other_accounts=False))
-    if entry.is_pattern:
-        _check_pattern(entry)
-    elif NAME in str(values["policy-file"]):
+        entry = _with_readers(entry, {**shared, **own}, only_for_other_accounts=False)
+    if not entry.is_pattern:
+        check_one_policy(users, f"{where}: role-arn")
+        return entry
+    if not users.patterns:
         raise InputError(
             f"{where}: policy-file holds {NAME}, which only a role-arn with * or ? has use for."
         )
+    _check_pattern(entry)
     return entry
 
 
-def _check_pattern(entry: TargetEntry) -> None:
-    if not _PATTERN.fullmatch(entry.role):
+def _users_value(value: object, where: str) -> Value:
+    """Returns the roles of a list or of a mapping from labels, as the input `role-arn` has them."""
+    if isinstance(value, Mapping):
+        texts = [f"{label}={arn}" for label, arn in value.items()]
+    elif isinstance(value, list):
+        texts = list(value)
+    else:
+        texts = []
+    if not texts or not all(isinstance(each, str) for each in texts):
         raise InputError(
-            f"{entry.where}: role-arn is {entry.role!r}: wildcards may stand in the role's name and"
-            " path only, as in arn:aws:iam::123456789012:role/team-*."
+            f"{where}: {USERS} is {value!r}: write a list of ARNs, or a mapping from labels to ARNs"
+            " as in {prod: 'arn:aws:iam::123456789012:role/ci-deploy'}."
         )
+    return tuple(texts)
+
+
+def _check_pattern(entry: TargetEntry) -> None:
     file = str(entry.values["policy-file"])
     folders = file.split("/")[:-1]
-    if (
-        file.count(NAME) != 1
-        or not file.endswith(".json")
-        or NAME in "/".join(folders)
-        or ".." in folders
-    ):
+    is_sound = file.count(NAME) == 1 and file.endswith(".json") and ".." not in folders
+    if not is_sound or NAME in "/".join(folders):
         raise InputError(
             f"{entry.where}: policy-file is {file!r}: for a role-arn with wildcards write {NAME}"
             f" once in the file's name, as in iam/{NAME}.json."
@@ -362,15 +452,30 @@ def _reader_keys(found: Mapping[str, Any], where: str) -> Mapping[str, str]:
     return own
 
 
+def _with_readers(
+    entry: TargetEntry, keys: Mapping[str, str], *, only_for_other_accounts: bool
+) -> TargetEntry:
+    """Adds the roles that read the accounts of an entry that are known."""
+    readers = dict(entry.readers)
+    for user in entry.users.arns:
+        account = account_of(user)
+        if account not in readers and not has_wildcard(account):
+            readers[account] = _reader(
+                keys, entry, user, only_for_other_accounts=only_for_other_accounts
+            )
+    return replace(entry, readers=readers)
+
+
 def _reader(
-    keys: Mapping[str, str], entry: TargetEntry, *, only_for_other_accounts: bool
+    keys: Mapping[str, str], entry: TargetEntry, user: str, *, only_for_other_accounts: bool
 ) -> AssumedRole:
-    """Returns the role that reads the account of an entry; no role of another account does."""
-    arn = keys["assume-role"].replace(ACCOUNT, entry.account)
-    if arn.split(":")[1:5] != entry.role.split(":")[1:5]:
+    """Returns the role that reads the account of a user; no role of another account does."""
+    account = account_of(user)
+    arn = keys["assume-role"].replace(ACCOUNT, account)
+    if arn.split(":")[1:5] != user.split(":")[1:5]:
         raise InputError(
             f"{entry.where}: assume-role is {arn!r}, a role of another account or partition than"
-            f" role-arn: name one of the account {entry.account}, or write {ACCOUNT} for it."
+            f" role-arn: name one of the account {account}, or write {ACCOUNT} for it."
         )
     from leastpriv.aws.assumed_role import AssumedRole
 
@@ -406,19 +511,21 @@ def _with_accounts(
     """
     readers: dict[str, AssumedRole] = {}
     for entry in entries:
-        if entry.reader and readers.setdefault(entry.account, entry.reader) != entry.reader:
-            raise InputError(
-                f"{entry.where}: assume-role, external-id or session-name differ from those of an"
-                f" earlier target of the account {entry.account}: name them once for each account."
-            )
+        for account, reader in entry.readers.items():
+            if readers.setdefault(account, reader) != reader:
+                raise InputError(
+                    f"{entry.where}: assume-role, external-id or session-name differ from those of"
+                    f" an earlier target of the account {account}: name them once for each account."
+                )
+    several = _has_several_accounts(entries)
+    found: list[TargetEntry] = []
     for entry in entries:
-        if shared and entry.account not in readers:
-            readers[entry.account] = _reader(shared, entry, only_for_other_accounts=True)
-    several = len({entry.account for entry in entries}) > 1
-    return tuple(
-        replace(entry, reader=readers.get(entry.account), one_of_several_accounts=several)
-        for entry in entries
-    )
+        own = {account: readers[account] for account in entry.users.accounts if account in readers}
+        entry = replace(entry, readers=own, one_of_several_accounts=several)
+        if shared:
+            entry = _with_readers(entry, shared, only_for_other_accounts=True)
+        found.append(entry)
+    return tuple(found)
 
 
 def _discover(whole: Mapping[str, Any], entries: Sequence[TargetEntry], where: str) -> str:

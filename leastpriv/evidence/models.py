@@ -393,6 +393,35 @@ class CreatedTags(Struct, frozen=True):
     runs: tuple[str, ...]
 
 
+class PolicyUser(Struct, frozen=True):
+    """A role or user that the policy governs, and what the evidence shows of it."""
+
+    arn: str
+    label: str
+    """Its name in reports: that of the config, else what distinguishes it from the others."""
+    calls: int = 0
+    runs: frozenset[str] = frozenset()
+    """Ids of its runs."""
+    first: datetime | None = None
+    last: datetime | None = None
+    unread: str = ""
+    """Why the evidence does not show what it did, a sentence; empty where the evidence does."""
+
+    @property
+    def span(self) -> timedelta:
+        """Time from the first to the last call."""
+        return self.last - self.first if self.first and self.last else timedelta()
+
+
+class UnnamedUser(Struct, frozen=True):
+    """A role or user that the policy seems to govern and that no input names."""
+
+    arn: str
+    """Its ARN, or a pattern."""
+    why: str
+    """`a role of the same name made 12 calls in this trail`"""
+
+
 _NO_COVERAGE = Coverage()
 
 
@@ -438,6 +467,9 @@ class Evidence(Struct, frozen=True):
     """Run id -> the origin of the run, resolved once for each target; a run that is not in it is of
     unknown origin.
     """
+    users: tuple[PolicyUser, ...] = ()
+    """The users of the policy; empty where it has one."""
+    unnamed_users: tuple[UnnamedUser, ...] = ()
 
     def origin_of_run(self, run: str) -> Origin:
         """Returns the origin of one run."""

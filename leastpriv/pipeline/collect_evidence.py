@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from leastpriv.aws.arns import Principals, parse_principal, principal_of, same_arn
+from leastpriv.aws.arns import (
+    Principals,
+    account_of,
+    has_wildcard,
+    parse_principal,
+    principal_of,
+    same_arn,
+)
 from leastpriv.aws.session import AwsSession, Polling
 from leastpriv.cloudtrail.coverage import Coverage
 from leastpriv.cloudtrail.statistics import ReadStatistics, total_coverage
@@ -25,7 +32,8 @@ from leastpriv.denials.encoded_message import NO_DECODER, Decoder, decode_with
 from leastpriv.errors import AwsError, InputError, LeastprivError, NoCallsError
 from leastpriv.evidence.models import AwsFindings, Evidence, SkippedSource, with_coverage
 from leastpriv.evidence.role_chain import MOST_STEPS, RoleChain, build_chain
-from leastpriv.models import Gap, GapKind, Principal, Scope
+from leastpriv.evidence.users import UserEvidence, labels_of
+from leastpriv.models import Gap, GapKind, Principal, Scope, grouped
 from leastpriv.permissions.patterns import matches
 from leastpriv.permissions.volatility import region_of
 from leastpriv.pipeline.context import RunContext, Target
@@ -39,7 +47,7 @@ from leastpriv.pipeline.sources import (
 from leastpriv.report.phrases import plural
 
 if TYPE_CHECKING:
-    from leastpriv.config.targets_file import TargetEntry
+    from leastpriv.config.policy_users import PolicyUsers
     from leastpriv.evidence.run_logs import LoggedDenials
 
 _log = logging.getLogger(__name__)
@@ -60,12 +68,16 @@ class TargetEvidence(Struct, frozen=True):
     """Why there is no call, in sentences; empty where there are calls."""
     damaged: str = ""
     """A sentence where every file is damaged."""
+    callers: Mapping[str, int] = {}
+    """Principals of the same records that no target names -> number of calls."""
+    users: tuple[UserEvidence, ...] = ()
+    """The evidence of each user of the policy, which is not united yet; empty where it has one."""
 
 
 def read_principals(
     run: RunContext, settings: Settings, principals: Principals
 ) -> Mapping[str, TargetEvidence]:
-    """Reads the evidence of principals of one account in one pass; returns it by ARN.
+    """Reads the evidence of principals in one pass; returns it by ARN.
 
     Raises LeastprivError where no source can be read, and NoCallsError where no role matches the
     patterns, and no other principal is read (`when-no-calls`).
@@ -96,7 +108,19 @@ def read_principals(
     )
     window = replace(settings.window, end=min(ends, default=None))
     every_region = settings.event_history and not settings.aws_regions
-    coverage = total_coverage(statistics, settings.aws_regions, window, every_region=every_region)
+
+    def coverage_of(principal: str) -> Coverage:
+        return total_coverage(
+            statistics,
+            settings.aws_regions,
+            window,
+            every_region=every_region,
+            account=account_of(principal) if principals.has_several_accounts else "",
+        )
+
+    callers: Counter[str] = Counter()
+    for each in statistics:
+        callers.update(each.callers)
     files = sum(each.files for each in statistics)
     records = sum(each.records for each in statistics)
     read = {"file": files, "answer": sum(each.requests for each in statistics)}
@@ -125,8 +149,15 @@ def read_principals(
         missing = missing_calls(principal, statistics, evidence.gaps) if principal else ""
         damaged = damaged_files(statistics, evidence.gaps)
         evidence = with_no_calls(evidence, name, statistics)
-        own = with_only_region(coverage, evidence)
-        return TargetEvidence(with_coverage(evidence, own), files, records, missing, damaged)
+        own = with_only_region(coverage_of(name), evidence)
+        return TargetEvidence(
+            evidence=with_coverage(evidence, own),
+            files=files,
+            records=records,
+            missing_calls=missing,
+            damaged=damaged,
+            callers=callers,
+        )
 
     return {name: result(name, evidence) for name, evidence in found.items()}
 
@@ -164,10 +195,6 @@ def message_decoder(session: AwsSession | None) -> Decoder:
     return Decoder(lambda encoded: decode_with(session.aws(), encoded)) if session else NO_DECODER
 
 
-MAX_PATTERN_MATCHES = 50
-"""Roles that one pattern may match; more have to be named."""
-
-
 class RunEvidence:
     """The evidence of a run: of its one target, read when it is asked for, or of all targets by one
     scan an account.
@@ -188,17 +215,45 @@ class RunEvidence:
         """Returns the evidence of a target, with what job logs show of it; raises
         LeastprivError.
         """
-        principal = target.settings.principal
-        if not self._run.isolates_failures:
-            # That of the one target is read here, after its inputs have been checked.
-            self.found.update(self._scan([principal], []))
-        run = self._run.in_account(principal.account)
-        found = self.found[principal.arn]
+        users = target.users
+        unread = [parse_principal(arn) for arn in users if arn not in self.found]
+        if unread and not self._run.isolates_failures:
+            # Those of the one target are read here, after its inputs have been checked.
+            for own in self._scans(unread, []):
+                self.found.update(self._scan(own.principals, own.patterns))
+        labels = target.settings.users.labels
+        parts = [self._of_user(target, arn) for arn in users]
+        if len(parts) == 1:
+            return parts[0]
+        shown = [labels.get(arn, label) for arn, label in zip(users, labels_of(users), strict=True)]
+        found = [
+            UserEvidence(arn=arn, label=label, evidence=part.evidence, unread=_unread(part, label))
+            for arn, label, part in zip(users, shown, parts, strict=True)
+        ]
+        missing = [part.missing_calls for part in parts if part.missing_calls]
+        return replace(
+            parts[0],
+            files=max(part.files for part in parts),
+            records=max(part.records for part in parts),
+            missing_calls=missing[0] if len(missing) == len(parts) else "",
+            users=tuple(found),
+        )
+
+    def _of_user(self, target: Target, arn: str) -> TargetEvidence:
+        """Returns the evidence of one user; that of an account that failed is empty, and says
+        why.
+        """
+        account = account_of(arn)
+        found = self.found.get(arn)
+        if found is None:
+            failure = str(self.failures.get(account) or f"{arn} was not read.")
+            return TargetEvidence(Evidence(arn), files=0, records=0, missing_calls=failure)
         logs = self.job_logs()
         if not logs:
             return found
         from leastpriv.evidence.run_logs import add_job_logs
 
+        run = self._run.in_account(account)
         window = target.settings.window
         decoder = message_decoder(run.aws)
         return replace(found, evidence=add_job_logs(found.evidence, logs, window, run.now, decoder))
@@ -238,39 +293,57 @@ class RunEvidence:
         return self._logs
 
     def read(self, principals: Iterable[Principal], patterns: Iterable[str] = ()) -> None:
-        """Reads the principals not read yet by one scan an account, since a trail of one account
-        has no other.
-        """
+        """Reads the principals not read yet."""
         wanted = [each for each in principals if each.arn not in self.found]
-        wildcards = list(patterns)
-        accounts = dict.fromkeys(
-            (*(each.account for each in wanted), *(text.split(":")[4] for text in wildcards))
-        )
-        for account in accounts:
-            own = [each for each in wanted if each.account == account]
-            matching = [text for text in wildcards if text.split(":")[4] == account]
-            read, failure = attempt(partial(self._scan, own, matching))
+        for own in self._scans(wanted, list(patterns)):
+            read, failure = attempt(partial(self._scan, own.principals, own.patterns))
             self.found.update(read or {})
             if failure:
-                self.failures[account] = failure
-                _log.info(f"Not read of account {account}: {failure}")
+                self.failures.update(dict.fromkeys(own.accounts, failure))
+                _log.info(f"Not read of account {', '.join(own.accounts)}: {failure}")
         # Events that were waited for once have been delivered.
         self._settings = replace(self._settings, wait_for_events=0)
 
+    def _scans(self, principals: list[Principal], patterns: list[str]) -> list[Scan]:
+        """Returns the scans that read some principals: one for all accounts, but one for each where
+        a source is that of an account.
+        """
+        everything = Scan(principals, patterns)
+        is_of_an_account = self._settings.event_history or any(
+            name.startswith("arn:") for name in self._settings.bucket_trails
+        )
+        if not is_of_an_account or len(everything.accounts) < 2:
+            return [everything] if everything.accounts else []
+        scans = []
+        for account in everything.accounts:
+            own = [each for each in principals if each.account == account]
+            matching = [text for text in patterns if account_of(text) == account]
+            scans.append(Scan(own, matching))
+        return scans
+
     def _scan(self, own: list[Principal], matching: list[str]) -> Mapping[str, TargetEvidence]:
         targets = dict.fromkeys(own)
-        patterns = matching
-        if matching and self._settings.asks_aws:
-            listed, failure = attempt(partial(self._listed, matching))
-            targets |= dict.fromkeys(listed or ())
-            patterns = []
-            if failure:
-                self._unlisted[matching[0].split(":")[4]] = failure
+        patterns = [text for text in matching if has_wildcard(account_of(text))]
+        if patterns and self._settings.event_history:
+            raise InputError(
+                f"role-arn is {patterns[0]!r}, and event history is read account by account: list"
+                " the accounts in the config, as in accounts: ['123456789012'], or read a trail of"
+                " the organization."
+            )
+        listed = [text for text in matching if text not in patterns]
+        if listed and self._settings.asks_aws:
+            for account, texts in grouped((account_of(text), text) for text in listed).items():
+                roles, failure = attempt(partial(self._listed, texts))
+                targets |= dict.fromkeys(roles or ())
+                if failure:
+                    self._unlisted[account] = failure
+        else:
+            patterns = matching
         if not targets and not patterns:
             return {}
-        first = next(iter(targets), None) or parse_principal(
-            matching[0].replace("*", "x").replace("?", "x")
-        )
+        first = next(iter(targets), None) or self._settings.principal
+        if not targets and not has_wildcard(account_of(patterns[0])):
+            first = replace(first, account=account_of(patterns[0]))
         whose = Principals(frozenset(targets), frozenset(patterns))
         return read_principals(
             self._run.in_account(first.account), replace(self._settings, principal=first), whose
@@ -289,26 +362,25 @@ class RunEvidence:
             sentence = f"{error} Allow it for the wildcards of the input config, or name the roles."
             raise AwsError(sentence, error.kind, error.missing_action) from error
 
-    def matches(self, entry: TargetEntry, named: Iterable[str]) -> tuple[str, ...]:
-        """Returns the ARNs of roles that match an entry's pattern and that no other entry names,
-        sorted.
+    def matches(self, users: PolicyUsers, named: Iterable[str]) -> tuple[str, ...]:
+        """Returns the ARNs of roles that match the patterns of some users and that no other target
+        names, sorted; raises LeastprivError where those of an account are not known.
         """
-        account = entry.role.split(":")[4]
-        failure = self.failures.get(account) or self._unlisted.get(account)
-        if failure:
-            raise failure
+        for pattern in users.patterns:
+            account = account_of(pattern)
+            failure = self.failures.get(account) or self._unlisted.get(account)
+            if failure:
+                raise failure
         already = set(named)
-        found = sorted(
-            arn
-            for arn, read in self.found.items()
-            if arn not in already and read.evidence.counts.calls and matches(entry.role, arn)
-        )
-        if len(found) > MAX_PATTERN_MATCHES:
-            raise LeastprivError(
-                f"{entry.where}: role-arn means {len(found)} roles, and at most"
-                f" {MAX_PATTERN_MATCHES} are taken: narrow it."
-            )
-        return tuple(found)
+        found: list[str] = []
+        for arn, read in self.found.items():
+            if arn in already or not read.evidence.counts.calls:
+                continue
+            if any(matches(pattern, arn) for pattern in users.excluded):
+                continue
+            if any(matches(pattern, arn) for pattern in users.patterns):
+                found.append(arn)
+        return tuple(sorted(found))
 
     def role_chain(self, roots: tuple[str, ...], *, follow: bool) -> RoleChain:
         """Returns the role chain from the targets; `follow` reads the roles in it that no entry
@@ -327,6 +399,38 @@ class RunEvidence:
             )
             self.read(map(parse_principal, unknown))
         return chain
+
+
+def with_matching_users(
+    target: Target, evidence: RunEvidence, named: Iterable[str] = ()
+) -> tuple[Target, LeastprivError | None]:
+    """Adds the roles that match the patterns of a target's users and that no other target names, or
+    returns why they are unknown.
+    """
+    users = target.settings.users
+    others = {*named, *users.named}
+    roles, failure = attempt(partial(evidence.matches, users, others))
+    return replace(target, matched=roles or ()), failure
+
+
+class Scan(Struct, frozen=True):
+    """What one scan reads."""
+
+    principals: list[Principal]
+    patterns: list[str]
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """The accounts of the principals and patterns, each once."""
+        arns = [*(each.arn for each in self.principals), *self.patterns]
+        return tuple(dict.fromkeys(map(account_of, arns)))
+
+
+def _unread(found: TargetEvidence, label: str) -> str:
+    """Returns why the evidence does not show what a user did; empty where it does."""
+    if found.evidence.counts.calls:
+        return ""
+    return found.missing_calls or f"No call of {label} was read."
 
 
 def with_denial_details(

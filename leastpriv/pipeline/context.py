@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from leastpriv.aws.arns import parse_principal
 from leastpriv.aws.session import AwsSession
 from leastpriv.config.settings import DeclaredPhases, GivenInputs, Mode, Settings
 from leastpriv.errors import LeastprivError
 from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.evidence.usage_history import UsageHistory
+from leastpriv.models import Principal
 from leastpriv.policy.source import Location
 from leastpriv.proposal.models import History, fingerprint
 from leastpriv.pull_request.lifecycle import CommentCommand, fingerprint_scope
@@ -73,11 +75,26 @@ class Target(Struct, frozen=True):
     """The group whose pull request it shares; empty: it has its own."""
     shown_account: str = ""
     """The account that reports name with the role, where the targets are in several accounts."""
+    matched: tuple[str, ...] = ()
+    """ARNs of the roles that match the patterns of its users."""
 
     @property
     def role(self) -> str:
-        """ARN of the role or user."""
+        """ARN of the role or user; of several, the one that stands for them."""
         return self.settings.principal.arn
+
+    @property
+    def users(self) -> tuple[str, ...]:
+        """ARNs of the users of the policy that are known; patterns have none before the records are
+        read.
+        """
+        return (*self.settings.users.named, *self.matched)
+
+    @property
+    def lead(self) -> Principal:
+        """The first user of the policy: its account answers where one is asked."""
+        users = self.users
+        return parse_principal(users[0]) if users else self.settings.principal
 
     @property
     def only_plans(self) -> bool:
@@ -133,19 +150,22 @@ class TargetsFile(Struct, frozen=True):
         """The scope of a group's pull request."""
         return f"group {group} of {self.configuration.path}"
 
-    def settings_of(self, entry: TargetEntry, role: str) -> Settings:
+    def settings_of(self, entry: TargetEntry, roles: Sequence[str]) -> Settings:
         """Returns the settings of an entry; raises InputError for a wrong value."""
         from leastpriv.config.targets_file import settings_of
 
-        return replace(settings_of(entry, role, self.given), mode=self.mode)
+        return replace(settings_of(entry, roles, self.given), mode=self.mode)
 
-    def target(self, entry: TargetEntry, role: str) -> Target:
-        """Returns the target of an entry; `role` is its ARN, that of a matching role where the
-        entry is a pattern.
+    def target(self, entry: TargetEntry, roles: Sequence[str] = ()) -> Target:
+        """Returns the target of an entry; `roles` are those that match its pattern and share a
+        policy file.
         """
-        account = entry.account if entry.one_of_several_accounts else ""
+        settings = self.settings_of(entry, roles or entry.users.arns)
+        is_shown = entry.one_of_several_accounts and not settings.spans_accounts
         return replace(
-            self.target_of(self.settings_of(entry, role)), group=entry.group, shown_account=account
+            self.target_of(settings),
+            group=entry.group,
+            shown_account=settings.principal.account if is_shown else "",
         )
 
 
@@ -170,6 +190,18 @@ class RunContext(Struct, frozen=True):
     def in_account(self, account: str) -> RunContext:
         """Returns the run with the AWS session that reads an account."""
         return replace(self, aws=self.sessions.get(account, self.aws))
+
+    def other_users(self, target: Target) -> tuple[str, ...]:
+        """Returns the ARNs and patterns of the users of all other targets."""
+        if self.file is None:
+            return ()
+        own = target.settings.users.arns
+        return tuple(
+            arn
+            for entry in self.file.configuration.entries
+            for arn in entry.users.arns
+            if arn not in own and arn not in target.users
+        )
 
     def scope_ids(self, target: Target) -> tuple[str, ...]:
         """Returns the scope ids of a target and, if it has a group, of the group's pull request."""
@@ -329,13 +361,13 @@ def with_targets_file(
     file may be of a pull request. None: it is not known.
     """
     entries = file.configuration.entries
-    named = tuple(file.target(entry, entry.role) for entry in entries if not entry.is_pattern)
-    readers = {entry.account: entry.reader for entry in entries if entry.reader}
+    named = tuple(file.target(entry) for entry in entries if not entry.is_pattern)
+    readers = file.configuration.readers
     if not readers or run.aws is None:
         return replace(run, targets=named, file=file)
     from leastpriv.aws.assumed_role import AssumedSession
 
-    known = {entry.account: entry.reader for entry in trusted.entries} if trusted else {}
+    known = trusted.readers if trusted else {}
     sessions = {
         account: AssumedSession(
             reader, run.aws, "" if known.get(account) == reader else _untrusted(reader, trusted)

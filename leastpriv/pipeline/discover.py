@@ -12,6 +12,8 @@ from functools import partial
 
 from msgspec.structs import replace
 
+from leastpriv.aws.arns import parse_principal
+from leastpriv.config.policy_users import PolicyUsers
 from leastpriv.config.settings import Mode
 from leastpriv.config.targets_file import (
     NAME,
@@ -22,7 +24,8 @@ from leastpriv.config.targets_file import (
 )
 from leastpriv.errors import InputError, NoCallsError
 from leastpriv.evidence.role_chain import RoleChain
-from leastpriv.pipeline.collect_evidence import RunEvidence, attempt
+from leastpriv.models import grouped
+from leastpriv.pipeline.collect_evidence import RunEvidence, attempt, with_matching_users
 from leastpriv.pipeline.context import (
     FirstFiles,
     PullRequestContent,
@@ -56,7 +59,7 @@ def unwritten_roles(
     """Returns what each role of the chain needs that is no target, and the drafts of first
     files.
     """
-    named = {target.role for target in targets}
+    named = {user for target in targets for user in target.users}
     taken = {target.policy_path for target in targets}
     template = file.configuration.discover or first_file_template(targets[0].settings.policy_file)
     needs: list[UncommittedRole] = []
@@ -71,7 +74,8 @@ def unwritten_roles(
         if path in taken:
             path = template.replace(NAME, f"{account}-{name}")
         taken.add(path)
-        entry = TargetEntry(f"The role {role}", {"role-arn": role, "policy-file": path})
+        values = {"role-arn": role, "policy-file": path}
+        entry = TargetEntry(f"The role {role}", values, PolicyUsers((role,)))
         target, failure = attempt(partial(_observed_target, file, entry))
         content = None
         if target:
@@ -192,7 +196,7 @@ def _scope(configuration: Configuration) -> str:
 
 def _observed_target(file: TargetsFile, entry: TargetEntry) -> Target:
     """Returns a role that is no target, whose proposal is not published."""
-    settings = replace(file.settings_of(entry, entry.role), mode=Mode.REPORT)
+    settings = replace(file.settings_of(entry, entry.users.arns), mode=Mode.REPORT)
     return replace(file.target_of(settings), store=None)
 
 
@@ -214,41 +218,57 @@ def all_targets(
     """Reads the evidence of all accounts; returns targets, failed entries, and notes on patterns
     without a match.
     """
-    patterns = [entry for entry in file.configuration.entries if entry.is_pattern]
+    entries = file.configuration.entries
+    patterns = [entry for entry in entries if entry.is_pattern]
     for entry in patterns:
-        file.settings_of(
-            entry, _example(entry)
-        )  # A wrong option is bad input before a source is read.
+        # A wrong option is bad input before a source is read.
+        file.settings_of(entry, [_example(entry)])
+    users = [entry.users for entry in entries]
     evidence.read(
-        (each.settings.principal for each in run.targets), (entry.role for entry in patterns)
+        [parse_principal(arn) for each in users for arn in each.named],
+        [pattern for each in users for pattern in each.patterns],
     )
-    named = {each.role for each in run.targets}
+    named = {arn for each in users for arn in each.named}
     found: list[Target] = []
     failed: list[TargetResult] = []
     notes: list[str] = []
+    for target in run.targets:
+        patterns_of_users = target.settings.users.patterns
+        if patterns_of_users:
+            target, failure = with_matching_users(target, evidence, named)
+            named.update(target.matched)
+            if failure and not target.users:
+                failed.append(TargetResult(target, failure=failure))
+                continue
+            if not target.users:
+                shown = ", ".join(patterns_of_users)
+                notes.append(f"{target.policy_name}: `{shown}` matches no role that was read.")
+                continue
+        found.append(target)
     for entry in patterns:
-        roles, failure = attempt(partial(evidence.matches, entry, named))
-        for role in roles or ():
-            one, failure = attempt(partial(file.target, entry, role))
-            shared = _shared(one, (*run.targets, *found)) if one else ""
+        roles, failure = attempt(partial(evidence.matches, entry.users, named))
+        named.update(roles or ())
+        by_file = grouped((entry.policy_file(role), role) for role in roles or ())
+        for sharing in by_file.values():
+            one, failure = attempt(partial(file.target, entry, sharing))
+            shared = _shared(one, found) if one else ""
             if shared:
                 failure = InputError(
-                    f"{entry.where}: {role} would have the {shared} of another target."
+                    f"{entry.where}: {sharing[0]} would have the {shared} of another target."
                 )
             elif one:
                 found.append(one)
-            named.add(role)
         if isinstance(failure, NoCallsError):
             notes.append(f"{entry.where}: `{entry.role}` matches no role that was read. {failure}")
         elif failure:
-            settings, repository = file.settings_of(entry, _example(entry)), file.repository
+            settings, repository = file.settings_of(entry, [_example(entry)]), file.repository
             unread = Target(
                 settings, file.configuration.path, repository=repository, group=entry.group
             )
             failed.append(TargetResult(unread, failure=failure))
         elif not roles:
             notes.append(f"{entry.where}: `{entry.role}` matches no role that was read.")
-    return (*run.targets, *found), tuple(failed), tuple(notes)
+    return tuple(found), tuple(failed), tuple(notes)
 
 
 def _shared(target: Target, others: Iterable[Target]) -> str:
@@ -264,4 +284,7 @@ def _shared(target: Target, others: Iterable[Target]) -> str:
 
 def _example(entry: TargetEntry) -> str:
     """Returns an ARN that a pattern matches."""
-    return entry.role.replace("*", "x").replace("?", "x")
+    account = entry.account
+    digits = account.replace("*", "0" * (12 - len(account) + 1)).replace("?", "0")[:12]
+    head, _, rest = entry.role.partition(f"::{account}:")
+    return f"{head}::{digits}:{rest.replace('*', 'x').replace('?', 'x')}"

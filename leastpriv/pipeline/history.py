@@ -38,6 +38,7 @@ from leastpriv.evidence.usage_history import (
     merge,
     pruned,
 )
+from leastpriv.evidence.users import OWN_ACCOUNT
 from leastpriv.models import Origin, Permission, Principal, Run, RunOrigin, Usage
 from leastpriv.pipeline.context import PullRequestContent, RunContext, Target, TargetHistory
 from leastpriv.pipeline.load_policies import changed_at, folder_of, policy_before, read_policy
@@ -70,7 +71,8 @@ def history_file(principal: Principal) -> tuple[str, int]:
     """
     from leastpriv.evidence.history_file import LONGEST_FILE
 
-    return f"{principal.account}/{principal.kind}/{principal.name}.json", LONGEST_FILE
+    account = "every-account" if principal.account == OWN_ACCOUNT else principal.account
+    return f"{account}/{principal.kind}/{principal.name}.json", LONGEST_FILE
 
 
 def load_history(target: Target, now: datetime) -> HistoryState:
@@ -83,6 +85,8 @@ def load_history(target: Target, now: datetime) -> HistoryState:
 
     try:
         raw = store.read()
+        if raw is not None and target.settings.spans_accounts:
+            raw = raw.replace(b":*:", f":{OWN_ACCOUNT}:".encode())
         found = parse_history(raw, principal, now) if raw is not None else None
     except LeastprivError as error:
         trouble = f"what earlier runs used could not be read: {error}".rstrip(".")

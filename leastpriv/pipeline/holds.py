@@ -21,6 +21,8 @@ from leastpriv.report.escape import code, plain, prose
 
 _Value = TypeVar("_Value")
 _UNTIL: Mapping[str, str] = {
+    "unread-user": "until calls of each user of the policy are read",
+    "other-users": "until role-arn names all users of the policy",
     "minimum-runs": "until enough runs without a denial are read",
     "minimum-confidence": "until more runs of its service are read",
     "live-differs": "until the role in the account and the policy file are equal",

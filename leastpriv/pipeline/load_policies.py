@@ -5,7 +5,7 @@ the account.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
 from itertools import count, islice
@@ -16,6 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.atomic_file import read_named
+from leastpriv.aws.arns import account_of, parse_principal
 from leastpriv.aws.session import AwsSession
 from leastpriv.config.inputs import letters_meant
 from leastpriv.config.settings import Mode, Settings
@@ -33,7 +34,7 @@ from leastpriv.permissions.fact_tables import table
 from leastpriv.pipeline.context import Target
 from leastpriv.pipeline.infrastructure import Read, RepositoryVersion, read_plan
 from leastpriv.pipeline.sources import describe_defect
-from leastpriv.policy.document import Document, parse, problem_for_iam
+from leastpriv.policy.document import Document, Statement, parse, problem_for_iam
 from leastpriv.policy.evaluate import grants_every_service
 from leastpriv.policy.size import numbered_file, numbered_files
 from leastpriv.policy.source import Location, TerraformFolder, is_hcl
@@ -70,6 +71,8 @@ class AttachedPolicies(Struct, frozen=True):
     """Policies over all services (AdministratorAccess, PowerUserAccess), which the policy file is
     made to replace.
     """
+    drift_of_others: tuple[str, ...] = ()
+    """How further users of the policy in their accounts differ from the file, a sentence each."""
 
     @property
     def in_force(self) -> list[Document]:
@@ -339,7 +342,55 @@ def attached_policies(
     found = replace(found, names=(*named, *found.names), documents=(*files, *found.documents))
     if aws is None or not settings.asks_aws:
         return found
-    return with_live_role(found, _live(aws, settings.principal))
+    return with_live_role(found, _live(aws, target.lead))
+
+
+def with_further_users(
+    found: AttachedPolicies, target: Target, session_of: Callable[[str], AwsSession | None]
+) -> AttachedPolicies:
+    """Adds how the further users of the policy differ from the file in their accounts.
+
+    Of the lead's other policies in the account those are left that every user has: a call of one
+    user is not covered by a policy of another.
+    """
+    if found.committed is None or found.live is None or len(target.users) < 2:
+        return found
+    from leastpriv.diff.compare import compare_with_live_role
+
+    names = (*target.settings.attached_files, *found.assumed)
+    documents = zip(found.names, found.documents, strict=True)
+    files = [document for name, document in documents if name in names]
+    for arn in target.users[1:]:
+        session = session_of(account_of(arn))
+        if session is None:
+            continue
+        live = _live(session, parse_principal(arn))
+        gaps = tuple(replace(gap, detail=f"{arn}: {gap.detail}") for gap in live.gaps)
+        drift, others = compare_with_live_role(found.committed, files, live)
+        sentence = drift_sentence(drift) if not live.gaps else ""
+        shared = {(_policy_name(each.name), _meaning(each.document)) for each in others}
+        kept = [
+            (name, document)
+            for name, document in zip(found.names, found.documents, strict=True)
+            if document in files or (_policy_name(name), _meaning(document)) in shared
+        ]
+        found = replace(
+            found,
+            names=tuple(name for name, _ in kept),
+            documents=tuple(document for _, document in kept),
+            gaps=(*found.gaps, *gaps),
+            drift_of_others=(*found.drift_of_others, *([f"{arn}: {sentence}"] if sentence else [])),
+        )
+    return found
+
+
+def _policy_name(name: str) -> str:
+    """Returns the name of a policy without its account."""
+    return name.split(":", 5)[5] if name.startswith("arn:") else name
+
+
+def _meaning(document: Document) -> tuple[Statement, ...]:
+    return tuple(each.meaning for each in document.statements)
 
 
 def without_replaced(found: AttachedPolicies) -> AttachedPolicies:
@@ -433,7 +484,8 @@ def with_account_gaps(
 
     `by_sessions`: calls were looked up by the session names of logins in event history.
     """
-    differs = drift_sentence(found.drift) if found.drift else ""
+    sentences = (drift_sentence(found.drift) if found.drift else "", *found.drift_of_others)
+    differs = "; ".join(filter(None, sentences))
     unseen = services_without_sts_events(found.live.trust) if found.live and by_sessions else ()
     advice = (
         "and event history is not looked up by such sessions: name a trail in the input trails in"

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from leastpriv.aws.arns import parse_principal
 from leastpriv.aws.session import AwsSession
 from leastpriv.config.inputs import letters_meant
-from leastpriv.config.settings import Settings
 from leastpriv.diff.compare import Difference, compare
-from leastpriv.errors import InputError, LeastprivError
+from leastpriv.errors import InputError, LeastprivError, NoCallsError
 from leastpriv.evidence.iam_paths import with_paths_of_policies
-from leastpriv.evidence.models import with_clock_gap
+from leastpriv.evidence.models import Evidence, with_clock_gap
 from leastpriv.evidence.role_chain import RoleChain
-from leastpriv.models import Run
+from leastpriv.evidence.users import account_namer, unite, unnamed_users
+from leastpriv.models import Principal, Run
 from leastpriv.permissions import catalog
 from leastpriv.pipeline.collect_evidence import (
     RunEvidence,
@@ -28,6 +29,7 @@ from leastpriv.pipeline.collect_evidence import (
     attempt,
     with_aws_findings,
     with_denial_details,
+    with_matching_users,
 )
 from leastpriv.pipeline.context import (
     PullRequestContent,
@@ -37,6 +39,7 @@ from leastpriv.pipeline.context import (
     TargetResult,
     TargetsFile,
 )
+from leastpriv.pipeline.every_account import in_every_account
 from leastpriv.pipeline.history import run_origins, target_history
 from leastpriv.pipeline.infrastructure import declarations_of, with_declarations
 from leastpriv.pipeline.load_policies import (
@@ -48,6 +51,7 @@ from leastpriv.pipeline.load_policies import (
     free_names,
     named_trust_policies,
     with_account_gaps,
+    with_further_users,
     without_replaced,
 )
 from leastpriv.pipeline.publish import publish_all
@@ -128,6 +132,8 @@ def propose(
             )
         evidence.job_logs()
         chain, drafts = _role_chain(run, file, targets, evidence)
+    elif run.settings.users.patterns:
+        targets = (_with_users(targets[0], evidence),)
     read_ahead(targets)
     results = list(map(partial(_target_result, run, evidence, chain), targets))
     made = RunResult(
@@ -238,12 +244,10 @@ def make_proposal(
     trusts, declarations = named_trust_policies(target, base), declarations_of(target)
     policies = _read_policies(run, target, base, declares=bool(declarations))
     found = read()
-    _check_break_glass(settings.options.break_glass, found.evidence.runs)
+    evidence = _evidence_of_users(run, target, policies, found)
+    _check_break_glass(settings.options.break_glass, evidence.runs)
     evidence = with_account_gaps(
-        with_clock_gap(found.evidence, run.now), policies, by_sessions=settings.event_history
-    )
-    evidence = with_aws_findings(
-        settings, run.aws, with_denial_details(settings, run.aws, evidence)
+        with_clock_gap(evidence, run.now), policies, by_sessions=settings.event_history
     )
     evidence = with_paths_of_policies(
         with_declarations(evidence, declarations, target), policies.in_force
@@ -263,8 +267,11 @@ def make_proposal(
         chained=chain or principal_role_chain(target.role, evidence),
     )
     _check_proof(context)
-    context = _with_check_results(context, _check_results(context, settings, run.aws, trusts))
-    name, changes = title(context), change_ids(context.proposal)
+    context = _with_check_results(context, _check_results(context, target, run.aws, trusts))
+    changes = change_ids(context.proposal)
+    if settings.spans_accounts:
+        context = in_every_account(context)
+    name = title(context)
     _log.info(name)
     for sentence in _likely_slips(context, settings.options):
         _log.warning(sentence)
@@ -276,6 +283,52 @@ def make_proposal(
         changes=changes,
         history=earlier,
     )
+
+
+def _evidence_of_users(
+    run: RunContext, target: Target, policies: AttachedPolicies, found: TargetEvidence
+) -> Evidence:
+    """Returns the evidence of all users of the policy with AWS's findings on each of them."""
+
+    def with_findings(evidence: Evidence, user: Principal) -> Evidence:
+        own = replace(target.settings, principal=user)
+        session = run.in_account(user.account).aws
+        return with_aws_findings(own, session, with_denial_details(own, session, evidence))
+
+    users = target.settings.users
+    if found.users:
+        parts = [
+            replace(each, evidence=with_findings(each.evidence, parse_principal(each.arn)))
+            for each in found.users
+        ]
+        entries = [
+            resource
+            for document in policies.in_force
+            for statement in document.statements
+            for resource in (*statement.resources, *statement.not_resources)
+        ]
+        evidence = unite(parts, target.role, account_namer(entries))
+    else:
+        evidence = with_findings(found.evidence, target.lead)
+    named = (*users.arns, *target.users)
+    unnamed = unnamed_users(named, found.callers, (*users.excluded, *run.other_users(target)))
+    return replace(evidence, unnamed_users=unnamed)
+
+
+def _with_users(target: Target, evidence: RunEvidence) -> Target:
+    """Returns the one target of a run with the roles that match the patterns of its users; raises
+    LeastprivError.
+    """
+    users = target.settings.users
+    evidence.read(map(parse_principal, users.named), users.patterns)
+    for failure in evidence.failures.values():
+        raise failure
+    target, unknown = with_matching_users(target, evidence)
+    if unknown:
+        raise unknown
+    if not target.users:
+        raise NoCallsError(f"`{', '.join(users.patterns)}` matches no role that was read.")
+    return target
 
 
 def _with_check_results(
@@ -312,7 +365,9 @@ def _read_policies(
             " given: name trails. The modes check and review compare it with what the templates and"
             " plans need."
         )
-    policies = without_replaced(attached_policies(target, base, committed, run.aws))
+    policies = attached_policies(target, base, committed, run.aws)
+    policies = with_further_users(policies, target, lambda account: run.in_account(account).aws)
+    policies = without_replaced(policies)
     if not run.isolates_failures:
         _check_keep(settings.options.keep, policies.in_force)
     return policies
@@ -426,7 +481,7 @@ def _check_proof(context: ReportContext) -> None:
 
 def _check_results(
     context: ReportContext,
-    settings: Settings,
+    target: Target,
     session: AwsSession | None,
     trusts: Sequence[TrustPolicy] = (),
 ) -> tuple[CheckResult, ...]:
@@ -435,6 +490,8 @@ def _check_results(
     No check runs without a change, or in a run that does not use AWS and pays for no check: a run
     that only reads files sends nothing to AWS (docs: decision 17).
     """
+    settings = target.settings
+    lead = target.lead
     paid = settings.custom_policy_checks
     if session is None or not context.proposal.changes or not (paid or session.opened):
         if trusts:
@@ -453,13 +510,11 @@ def _check_results(
     try:
         aws = session.aws()
         boundary = context.live.boundary if context.live else ""
-        outer = read_outer_policies(
-            aws, settings.principal, boundary, scps=settings.organization_policies
-        )
+        outer = read_outer_policies(aws, lead, boundary, scps=settings.organization_policies)
         policies = SimulatedPolicies([*files.values(), *attached], context.policy_file, outer)
         _log.info("AWS checks the proposal: ValidatePolicy and SimulateCustomPolicy, both free")
         validated = validate(aws, files, proposal.committed, trust)
-        simulated = simulate(aws, policies, context.proof.need_decisions, context.principal)
+        simulated = simulate(aws, policies, context.proof.need_decisions, lead.arn)
         for result in (validated, simulated):
             if result.failure:
                 _log.info(f"{result.operation} is skipped: {result.failure}")
@@ -485,7 +540,7 @@ def _role_chain(
     from leastpriv.pipeline.discover import unwritten_roles
 
     configuration = file.configuration
-    roots = tuple(each.role for each in targets)
+    roots = tuple(user for each in targets for user in each.users)
     chain = evidence.role_chain(roots, follow=configuration.follow)
     without_aws = replace(run, aws=None)
     unwritten, drafts = unwritten_roles(
@@ -506,11 +561,11 @@ def _target_result(
     run: RunContext, evidence: RunEvidence, chain: RoleChainPolicies | None, target: Target
 ) -> TargetResult:
     """Makes the proposal of one target; its failure ends no other."""
-    account = target.settings.principal.account
-    if run.isolates_failures and target.role not in evidence.found:
+    account = target.lead.account
+    if run.isolates_failures and not any(user in evidence.found for user in target.users):
         unread = evidence.failures.get(account) or LeastprivError(f"{target.role} was not read.")
         return TargetResult(target, failure=unread)
-    around = replace(chain, chain=chain.chain.around(target.role)) if chain else None
+    around = replace(chain, chain=chain.chain.around(target.lead.arn)) if chain else None
     own = run.in_account(account)
     work = partial(make_proposal, own, target, partial(evidence.of, target), around)
     content, failure = attempt(work, isolate=run.isolates_failures)

@@ -227,6 +227,28 @@ def live_differs(candidate: RemovalCandidate, context: GuardContext) -> str:  # 
     )
 
 
+def unread_user(candidate: RemovalCandidate, context: GuardContext) -> str:  # noqa: ARG001
+    """Keeps all while the evidence does not show what one of the policy's users did."""
+    unread = [user for user in context.evidence.users if user.unread]
+    if not unread:
+        return ""
+    labels = ", ".join(user.label for user in unread)
+    return f"what {labels} did is not known: {unread[0].unread.rstrip('.')}"
+
+
+def other_users(candidate: RemovalCandidate, context: GuardContext) -> str:  # noqa: ARG001
+    """Keeps all while the policy may govern roles that no input names."""
+    found = context.evidence.unnamed_users
+    if not found:
+        return ""
+    first = found[0]
+    more = f", and {plural(len(found) - 1, 'further role')}" if len(found) > 1 else ""
+    return (
+        f"the policy may govern {first.arn} too ({first.why}){more}: add {first.arn} to role-arn,"
+        f" or !{first.arn} if it does not"
+    )
+
+
 def unknown_action(candidate: RemovalCandidate, context: GuardContext) -> str:  # noqa: ARG001 - one shape for all guards
     """Keeps an action that the catalogue lacks: its use cannot be ruled out."""
     if candidate.action in candidate.entry.statement.unknown_actions:
@@ -242,16 +264,25 @@ def unknown_action(candidate: RemovalCandidate, context: GuardContext) -> str:  
 
 def minimum_days(candidate: RemovalCandidate, context: GuardContext) -> str:  # noqa: ARG001
     """Keeps all if the evidence spans too few days."""
-    days = context.evidence.span.days
+    evidence = context.evidence
+    users = [user for user in evidence.users if not user.unread]
+    shortest = min(users, key=lambda user: user.span, default=None)
+    days = shortest.span.days if shortest else evidence.span.days
     least = context.options.minimum_days
-    return f"the evidence spans {days} of {least} days" if days < least else ""
+    if days >= least:
+        return ""
+    whose = f" of {shortest.label}" if shortest else ""
+    return f"the evidence{whose} spans {days} of {least} days"
 
 
 def minimum_runs(candidate: RemovalCandidate, context: GuardContext) -> str:  # noqa: ARG001
     """Keeps all if there are too few runs without a denial."""
     runs = context.separate_runs
     least = context.options.minimum_runs
-    return f"the evidence holds {runs} of {least} runs without a denial" if runs < least else ""
+    if runs >= least:
+        return ""
+    whose = f" of {context.fewest_runs_of}" if context.fewest_runs_of else ""
+    return f"the evidence holds {runs} of {least} runs{whose} without a denial"
 
 
 def minimum_confidence(candidate: RemovalCandidate, context: GuardContext) -> str:
@@ -274,14 +305,32 @@ def minimum_confidence(candidate: RemovalCandidate, context: GuardContext) -> st
 
 
 def count_separate_runs(evidence: Evidence, without: frozenset[str] = frozenset()) -> int:
-    """Counts runs without a denial that needed a permission; runs within an hour may be one deploy.
+    """Counts runs without a denial that needed a permission, of several users those of the user
+    with the fewest; runs within an hour may be one deploy.
 
     `without` are ids of runs that do not count.
+    """
+    return min(runs_of_users(evidence, without).values())
+
+
+def runs_of_users(evidence: Evidence, without: frozenset[str] = frozenset()) -> dict[str, int]:
+    """Returns the separate runs of each user of the policy by its label, which is empty where the
+    policy has one user.
     """
     working = {
         run for usage in evidence.usages if usage.outcome is Outcome.ALLOWED for run in usage.runs
     } - without
-    starts = sorted(run.first for run in evidence.runs if not run.denied and run.id in working)
+    runs = [run for run in evidence.runs if not run.denied and run.id in working]
+    found = {
+        user.label: _separate([run for run in runs if run.id in user.runs])
+        for user in evidence.users
+        if not user.unread
+    }
+    return found or {"": _separate(runs)}
+
+
+def _separate(runs: Iterable[Run]) -> int:
+    starts = sorted(run.first for run in runs)
     return bool(starts) + sum(start - before > RUN_SEPARATION for before, start in pairwise(starts))
 
 
@@ -442,6 +491,8 @@ GUARDS: tuple[tuple[str, Guard], ...] = (
     ("asked-to-keep", asked_to_keep),
     ("declined", declined),
     ("refused-after-removal", refused_after_removal),
+    ("unread-user", unread_user),
+    ("other-users", other_users),
     ("live-differs", live_differs),
     ("unknown-action", unknown_action),
     (UNREVIEWED_USE, unreviewed_use),

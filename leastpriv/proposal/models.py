@@ -214,6 +214,8 @@ class GuardContext(Struct, frozen=True):
     """Actions with an allowed call that no known policy grants."""
     separate_runs: int
     """Number of runs without a denial, as `minimum-runs` counts them."""
+    fewest_runs_of: str
+    """Label of the user with the fewest of these runs; empty where the policy has one user."""
     last_recorded: Mapping[str, datetime]
     """Service -> time of its last recorded call (`guards.aws.last_recorded`)."""
     confidence: Confidences

@@ -26,9 +26,9 @@ from leastpriv.proposal.aws_guards import last_recorded
 from leastpriv.proposal.confidence import confidences
 from leastpriv.proposal.guards import (
     break_glass_runs,
-    count_separate_runs,
     first_guard_result,
     is_break_glass_use,
+    runs_of_users,
 )
 from leastpriv.proposal.models import (
     Change,
@@ -120,6 +120,8 @@ def guard_context(
     )
     break_glass = break_glass_runs(evidence.runs, options.break_glass)
     uncounted = break_glass | uncounted_runs(evidence)
+    runs_by_user = runs_of_users(evidence, uncounted)
+    fewest_runs_of = min(runs_by_user, key=lambda label: runs_by_user[label])
     programs = grouped(
         [
             (action.partition(":")[0], each.programs)
@@ -143,7 +145,8 @@ def guard_context(
         history=history,
         policies=policies,
         unexplained=frozenset(unexplained),
-        separate_runs=count_separate_runs(evidence, uncounted),
+        separate_runs=runs_by_user[fewest_runs_of],
+        fewest_runs_of=fewest_runs_of,
         last_recorded=last_recorded(evidence.usages),
         confidence=confidences(evidence, without=uncounted),
         break_glass_runs=break_glass,

@@ -46,6 +46,7 @@ from leastpriv.report.phrases import (
     table_lines,
     times,
 )
+from leastpriv.report.policy_users import users_lines
 from leastpriv.report.unreviewed_runs import (
     kept_for_unreviewed_runs,
     unknown_branch_line,
@@ -114,6 +115,7 @@ def first_screen(context: ReportContext) -> FirstScreen:
     """Returns the first screen of a proposal."""
     instruction = Alert(alert_kind(context), heading(context), reason(context))
     lines = (
+        *users_lines(context),
         *chance_sentences(context),
         releases_line(context),
         _replaced(context),

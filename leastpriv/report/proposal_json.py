@@ -35,6 +35,7 @@ from leastpriv.report.escalation import escalation_value
 from leastpriv.report.escape import json_text
 from leastpriv.report.evidence_limits import coverage_value, live_role_value
 from leastpriv.report.offers import offered_statements
+from leastpriv.report.policy_users import users_value
 from leastpriv.report.role_chain import role_chain_value
 from leastpriv.report.tables import (
     conditions_value,
@@ -78,6 +79,7 @@ def proposal_json(
         "notes": proposal.notes,
         "releases": to_builtins(proposal.releases),
         "gaps": [gap_row(gap) for gap in evidence.gaps],
+        **(users_value(evidence) if evidence.users or evidence.unnamed_users else {}),
         "coverage": coverage_value(evidence.coverage),
         "live": live_role_value(context),
         "evidence": {
@@ -167,6 +169,7 @@ def usage_value(usage: Usage) -> dict[str, object]:
         log["judged_by"] = usage.denial.judged_by
     return {
         **permission_row(usage),
+        **({"users": list(usage.users)} if usage.users else {}),
         "outcome": usage.outcome,
         "derivation": usage.need.derivation,
         **log,

@@ -57,6 +57,7 @@ from leastpriv.report.phrases import (
     section,
     times,
 )
+from leastpriv.report.policy_users import needed_by, users_section
 from leastpriv.report.proof import (
     checks_section,
     confidence_table,
@@ -90,6 +91,7 @@ def body(context: ReportContext, reserved: int = 0) -> str:
     ]
     folds = [
         *fold(_removed_title(context), removed_section(context)),
+        *users_section(context),
         *fold(_evidence_title(context), _evidence(context)),
         *fold("Kept, offered, not seen", _kept(context)),
         *fold("Commands and what happens next", _next_steps(context)),
@@ -160,7 +162,9 @@ def _seen(context: ReportContext, change: Change) -> str:
     shown = basis_usages(change)
     runs = runs_of(shown)
     latest = links_of_runs(shown, context.evidence, context.run_url, 1)
-    sentence = f", {times(shown, context.evidence)}"
+    whose = needed_by(shown, context.evidence)
+    sentence = f", by {whose}" if whose else ""
+    sentence += f", {times(shown, context.evidence)}"
     sentence += f" in {plural(len(runs), 'run')}, last" if runs else ", last"
     if latest:
         sentence += f" in {latest}"

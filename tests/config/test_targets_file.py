@@ -52,6 +52,24 @@ GOOD: dict[str, dict[str, Any]] = {
     "choices": {"targets": [{**ONE, "resources": "keep", "unseen-services": "drop"}]},
     "a group": {"targets": [{**ONE, "group": "cdk"}, entry(DEPLOY, "iam/d.json", group="cdk")]},
     "a pattern": {"targets": [entry(LIKE, "iam/{name}.json")]},
+    "a pattern of users of one policy": {"targets": [entry(LIKE, "iam/team.json")]},
+    "a file for each account and name": {
+        "targets": [entry("arn:aws:iam::*:role/team-*", "iam/{account}/{name}.json")]
+    },
+    "users of one policy": {
+        "targets": [{"roles": [CI, f"prod={ELSEWHERE}", f"!{DEPLOY}"], "policy-file": "x.json"}]
+    },
+    "users with labels": {
+        "targets": [{"roles": {"prod": CI, "dev": ELSEWHERE}, "policy-file": "x.json"}]
+    },
+    "accounts": {
+        "accounts": ["111122223333", "222233334444"],
+        "targets": [entry("arn:aws:iam::*:role/ci-deploy", "iam/ci.json")],
+    },
+    "the accounts of the organization": {
+        "accounts": "organization",
+        "targets": [entry("arn:aws:iam::*:role/ci-deploy", "iam/ci.json")],
+    },
     "a branch": {"targets": [{**ONE, "branch": "leastpriv/x"}]},
     "a reader role": {
         "targets": [
@@ -79,6 +97,9 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"targets": [{**ONE, "group": "a", "branch": "b"}]},
         "both group and branch",
     ),
+    "roles as text": ({"targets": [{"roles": CI, "policy-file": "x"}]}, "write a list of ARNs"),
+    "accounts as numbers": ({"targets": [ONE], "accounts": [111122223333]}, "in quotes"),
+    "an account of eleven digits": ({"targets": [ONE], "accounts": ["11112222333"]}, "account ids"),
     "follow as text": ({"targets": [ONE], "follow": "yes"}, "true or false"),
     "first files without a name": ({"targets": [ONE], "discover": "iam/x.json"}, "discover is"),
     "a session as reader role": (
@@ -101,7 +122,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 }
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "one role twice": ({"targets": [ONE, entry(CI, "iam/x.json")]}, "as in an earlier target"),
-    "one file twice": ({"targets": [ONE, entry(DEPLOY, "iam/ci.json")]}, "as in an earlier target"),
+    "one file twice": (
+        {"targets": [ONE, entry(DEPLOY, "iam/ci.json")]},
+        "in one target, below roles",
+    ),
     "one file in two spellings": (
         {"targets": [ONE, entry(DEPLOY, "./iam//x/../ci.json")]},
         "as in an earlier target",
@@ -127,15 +151,30 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"targets": [ONE, entry(DEPLOY, "iam/d.json", branch="leastpriv")]},
         "git does not allow both",
     ),
-    "a pattern over accounts": (
-        {"targets": [entry("arn:aws:iam::*:role/x", "i/{name}.json")]},
-        "name and path only",
+    "roles of any name for one file": (
+        {"targets": [entry("arn:aws:iam::*:role/*", "i/x.json")]},
+        "roles of any name match",
+    ),
+    "role-arn and roles": (
+        {"targets": [{**ONE, "roles": [DEPLOY]}]},
+        "both role-arn and roles",
+    ),
+    "one label for two roles": (
+        {"targets": [{"roles": [f"x={CI}", f"x={DEPLOY}"], "policy-file": "x.json"}]},
+        "one label to two roles",
+    ),
+    "a role that is excluded alone": (
+        {"targets": [{"roles": [f"!{CI}"], "policy-file": "x.json"}]},
+        "excludes roles and names none",
+    ),
+    "one role of two in another target": (
+        {"targets": [ONE, {"roles": [DEPLOY, CI], "policy-file": "x.json"}]},
+        "as in an earlier target",
     ),
     "a pattern of users": (
         {"targets": [entry("arn:aws:iam::111122223333:user/*", "i/{name}.json")]},
         "wildcards may",
     ),
-    "a pattern with one file": ({"targets": [entry(LIKE, "iam/x.json")]}, "write {name} once"),
     "a pattern with names as folders": (
         {"targets": [entry(LIKE, "{name}/policy.json")]},
         "write {name} once",
@@ -199,7 +238,34 @@ def text_of(value: dict[str, Any]) -> bytes:
 def test_what_the_schema_takes_is_read(value: dict[str, Any]) -> None:
     Draft202012Validator(SCHEMA).validate(value)
     found = read_configuration(text_of(value), "leastpriv.yml")
-    assert [each.role for each in found.entries] == [each["role-arn"] for each in value["targets"]]
+    assert len(found.entries) == len(value["targets"])
+
+
+def test_the_users_of_a_policy_are_read_in_their_order_with_labels() -> None:
+    roles = {"dev": CI, "prod": ELSEWHERE}
+    listed = [f"{label}={arn}" for label, arn in roles.items()]
+    for written in (roles, listed):
+        value = {"targets": [{"roles": written, "policy-file": "x.json"}]}
+        (found,) = read_configuration(text_of(value), "leastpriv.yml").entries
+        assert found.users.arns == (CI, ELSEWHERE)
+        assert found.users.labels == {CI: "dev", ELSEWHERE: "prod"}
+        made = settings_of(found, found.users.arns, command_inputs({"trails": ("trail",)}))
+        assert made.spans_accounts
+        assert made.branch == "leastpriv/ci-deploy"
+
+
+def test_accounts_take_the_place_of_a_wildcard() -> None:
+    value = {
+        "assume-role": TEMPLATE,
+        "accounts": ["111122223333", "222233334444"],
+        "targets": [entry("arn:aws:iam::*:role/ci-deploy", "iam/ci.json")],
+    }
+    found = read_configuration(text_of(value), "leastpriv.yml")
+    assert found.entries[0].users.arns == (CI, ELSEWHERE)
+    assert set(found.readers) == {"111122223333", "222233334444"}
+    of_organization = {**value, "accounts": "organization"}
+    found = read_configuration(text_of(of_organization), "leastpriv.yml", ["222233334444"])
+    assert found.entries[0].users.arns == (ELSEWHERE,)
 
 
 @pytest.mark.parametrize(("value", "said"), BAD.values(), ids=BAD)
@@ -239,14 +305,14 @@ def test_the_example_is_valid_and_its_settings_are_sound() -> None:
     found = read_configuration(raw, "leastpriv.yml")
     given = command_inputs({"trails": ("trail",), "mode": "check"})
     for each in found.entries:
-        made = settings_of(each, each.role.replace("*", "orders"), given)
+        made = settings_of(each, [each.role.replace("*", "orders")], given)
         assert made.mode is Mode.CHECK
-    team = settings_of(found.entries[-1], found.entries[-1].role.replace("*", "orders"), given)
+    team = settings_of(found.entries[-1], [found.entries[-1].role.replace("*", "orders")], given)
     assert (team.policy_file, team.branch) == (
         "iam/teams/orders-deploy.json",
         "leastpriv/orders-deploy",
     )
-    cdk = settings_of(found.entries[2], found.entries[2].role, given)
+    cdk = settings_of(found.entries[2], [found.entries[2].role], given)
     assert (cdk.branch, cdk.options.minimum_days, cdk.options.keep) == (
         "leastpriv/cdk",
         60,
@@ -259,13 +325,10 @@ def test_the_role_that_one_target_names_reads_the_whole_account() -> None:
     found = read_configuration(
         config(listed, **{"assume-role": TEMPLATE}).encode(), "leastpriv.yml"
     ).entries
-    arns = [each.reader.arn if each.reader else "" for each in found]
+    readers = [reader for each in found for reader in each.readers.values()]
+    arns = [reader.arn for reader in readers]
     assert arns == [READER, READER, TEMPLATE.replace("{account}", "222233334444")]
-    assert [each.reader and each.reader.only_for_other_accounts for each in found] == [
-        False,
-        False,
-        True,
-    ]
+    assert [reader.only_for_other_accounts for reader in readers] == [False, False, True]
 
 
 def test_branches_name_the_account_where_the_config_has_several() -> None:
@@ -277,14 +340,14 @@ def test_branches_name_the_account_where_the_config_has_several() -> None:
         ([{**ONE, "group": "all"}, {**own, "branch": "x/y"}], ["leastpriv/all", "x/y"]),
     ):
         found = read_configuration(config(listed).encode(), "leastpriv.yml").entries
-        assert [settings_of(each, each.role, given).branch for each in found] == branches
+        assert [settings_of(each, [each.role], given).branch for each in found] == branches
 
 
 def test_a_wrong_dial_names_its_target() -> None:
     found = read_configuration(config([{**ONE, "minimum-days": "soon"}]).encode(), "leastpriv.yml")
     given = command_inputs({"trails": ("trail",)})
     with pytest.raises(InputError, match=r"target 1 \(line 2\): minimum-days is 'soon'"):
-        settings_of(found.entries[0], CI, given)
+        settings_of(found.entries[0], [CI], given)
 
 
 def test_the_run_needs_no_role() -> None:
@@ -363,14 +426,12 @@ def test_whatever_iam_takes_as_a_name_comes_back_as_it_was(text: str, names: lis
 def test_a_target_s_own_role_keeps_the_external_id_and_session_name_of_the_run() -> None:
     shared = {"assume-role": TEMPLATE, "external-id": "acme/1", "session-name": "weekly"}
     own = {**shared, "targets": [{**ONE, "assume-role": READER}]}
-    (entry,) = read_configuration(json.dumps(own).encode(), "x").entries
-    assert entry.reader
-    assert (entry.reader.arn, entry.reader.external_id) == (READER, "acme/1")
-    assert entry.reader.session_name == "weekly"
+    (reader,) = read_configuration(json.dumps(own).encode(), "x").readers.values()
+    assert (reader.arn, reader.external_id) == (READER, "acme/1")
+    assert reader.session_name == "weekly"
     other = {**shared, "targets": [{**ONE, "assume-role": READER, "external-id": "other"}]}
-    (entry,) = read_configuration(json.dumps(other).encode(), "x").entries
-    assert entry.reader
-    assert entry.reader.external_id == "other"
+    (reader,) = read_configuration(json.dumps(other).encode(), "x").readers.values()
+    assert reader.external_id == "other"
 
 
 @pytest.mark.parametrize(

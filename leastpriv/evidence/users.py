@@ -1,0 +1,578 @@
+"""Unites the evidence of all users of a policy, and finds users that no input names.
+
+A policy may govern a role in several accounts. Its text is one: a resource in the account of the
+user that called is one of the same name in each account, unless the policy names it with its
+account.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from leastpriv.aws.arns import account_of, principal_of
+from leastpriv.aws.session_names import is_run_id
+from leastpriv.cloudtrail.coverage import Coverage
+from leastpriv.errors import plural
+from leastpriv.evidence.models import (
+    AccessReport,
+    AwsFindings,
+    CallGroup,
+    Counts,
+    Evidence,
+    GeneratedPolicy,
+    LastAccess,
+    NotEvaluated,
+    PolicyUser,
+    ServiceAccess,
+    UnnamedUser,
+    UnusedAccess,
+)
+from leastpriv.models import Denial, Gap, Need, Outcome, Principal, Run, Usage
+from leastpriv.permissions import catalog
+from leastpriv.permissions.patterns import covers
+
+OWN_ACCOUNT = "000000000001"
+"""The account that stands for that of each user, where the users of a policy are in several."""
+NamesAccount = Callable[[str], bool]
+"""Resource -> whether the policy names it with its account."""
+
+
+class UserEvidence(Struct, frozen=True):
+    """The evidence of one user of a policy."""
+
+    arn: str
+    label: str
+    evidence: Evidence
+    unread: str = ""
+    """Why the evidence does not show what it did; empty where the evidence does."""
+
+
+def labels_of(arns: Sequence[str]) -> tuple[str, ...]:
+    """Returns the shortest texts that distinguish some roles: their names, else their accounts,
+    else both.
+    """
+    names = [arn.rpartition("/")[2] for arn in arns]
+    accounts = [account_of(arn) for arn in arns]
+    both = [f"{account}/{name}" for account, name in zip(accounts, names, strict=True)]
+    for labels in (names, accounts, both):
+        if len(set(labels)) == len(arns):
+            return tuple(labels)
+    return tuple(arn.split(":", 5)[5] + f" of {account_of(arn)}" for arn in arns)
+
+
+def common_principal(users: Sequence[Principal]) -> Principal:
+    """Returns the principal that stands for the users of a policy: the first one, in every account
+    where the users are in several.
+    """
+    first = users[0]
+    if len({user.account for user in users}) == 1:
+        return first
+    arn = first.arn.replace(f"::{first.account}:", f"::{OWN_ACCOUNT}:", 1)
+    return replace(first, arn=arn, account=OWN_ACCOUNT)
+
+
+def unite(users: Sequence[UserEvidence], principal: str, names_account: NamesAccount) -> Evidence:
+    """Returns the evidence of all users as that of one principal.
+
+    A removal needs what each user did, so coverage is what the evidence covers of all users.
+
+    Args:
+        users: The evidence of each user, at least two.
+        principal: The ARN that stands for all of them.
+        names_account: Whether the policy names a resource with its account.
+    """
+    known_runs: dict[str, Run] = {}
+    parts = [_distinct_runs(each, known_runs) for each in users]
+    if account_of(principal) == OWN_ACCOUNT:
+        parts = [_in_own_account(each, names_account) for each in parts]
+    found = [each.evidence for each in parts]
+    runs = sorted(known_runs.values(), key=lambda run: (run.first, run.id))
+    signed: Counter[str] = Counter()
+    no_calls: Counter[str] = Counter()
+    for each in found:
+        signed.update(each.signed)
+        no_calls.update(each.no_calls)
+    return Evidence(
+        principal=principal,
+        usages=_usages(parts),
+        groups=_groups(found),
+        gaps=_gaps(found),
+        runs=tuple(runs),
+        first=min((each.first for each in found if each.first), default=None),
+        last=max((each.last for each in found if each.last), default=None),
+        counts=_counts(found),
+        regions=_sorted_union(each.regions for each in found),
+        coverage=_coverage(_read_parts(parts)),
+        own_policies=_union(each.own_policies for each in found),
+        logged_runs=_logged_runs(found),
+        aws_findings=_aws_findings([each.aws_findings for each in found]),
+        checked_inside={
+            action: event for each in found for action, event in each.checked_inside.items()
+        },
+        signed=dict(signed),
+        created_tags=tuple(tags for each in found for tags in each.created_tags),
+        not_evaluated=_not_evaluated(found),
+        no_calls=dict(sorted(no_calls.items())),
+        users=tuple(_policy_user(each) for each in parts),
+    )
+
+
+def _policy_user(user: UserEvidence) -> PolicyUser:
+    evidence = user.evidence
+    return PolicyUser(
+        arn=user.arn,
+        label=user.label,
+        calls=evidence.counts.calls,
+        runs=frozenset(run.id for run in evidence.runs),
+        first=evidence.first,
+        last=evidence.last,
+        unread=user.unread,
+    )
+
+
+# Runs
+
+
+def _distinct_runs(user: UserEvidence, known: dict[str, Run]) -> UserEvidence:
+    """Adds the runs of a user to the known ones; returns its evidence with the ids that they have
+    then.
+
+    One workflow run that deploys as several users is one run. Other runs of one id are different
+    runs, and so are those that STS gave different identities.
+    """
+    renamed: dict[str, str] = {}
+    runs: list[Run] = []
+    for run in user.evidence.runs:
+        other = known.get(run.id)
+        if other is None:
+            known[run.id] = run
+        elif is_run_id(run.session) and run.identity == other.identity:
+            known[run.id] = _joined(other, run)
+        else:
+            renamed[run.id] = f"{run.id} of {user.label}"
+            run = replace(run, id=renamed[run.id])
+            known[run.id] = run
+        runs.append(run)
+    evidence = replace(user.evidence, runs=tuple(runs))
+    if not renamed:
+        return replace(user, evidence=evidence)
+
+    def ids(before: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(renamed.get(run, run) for run in before)
+
+    evidence = replace(
+        evidence,
+        usages=tuple(replace(each, runs=ids(each.runs)) for each in evidence.usages),
+        groups=tuple(replace(each, runs=ids(each.runs)) for each in evidence.groups),
+        created_tags=tuple(replace(each, runs=ids(each.runs)) for each in evidence.created_tags),
+    )
+    return replace(user, evidence=evidence)
+
+
+def _joined(one: Run, other: Run) -> Run:
+    """Returns a workflow run that worked as two users."""
+    periods = [*(one.periods or ((one.first, one.last),))]
+    periods += other.periods or ((other.first, other.last),)
+    return replace(
+        one,
+        first=min(one.first, other.first),
+        last=max(one.last, other.last),
+        denied=one.denied + other.denied,
+        parent_run=one.parent_run if one.parent_run == other.parent_run else "",
+        periods=tuple(sorted(periods)),
+    )
+
+
+def _logged_runs(found: Sequence[Evidence]) -> tuple[Run, ...]:
+    runs = {run.id: run for each in found for run in each.logged_runs}
+    return tuple(runs.values())
+
+
+# Accounts
+
+
+def _in_own_account(user: UserEvidence, names_account: NamesAccount) -> UserEvidence:
+    """Replaces the account of the user by the stand-in in the resources that it used, unless the
+    policy names them.
+    """
+    account = account_of(user.arn)
+    changed: dict[Need, Need] = {}
+
+    def need_of(need: Need, denial: Denial | None = None) -> Need:
+        known = changed.get(need)
+        if known is None:
+            known = changed[need] = _need_in_own_account(need, account, names_account)
+        # What is written for a denial of a sensitive action is the resource of that denial.
+        is_exact = denial is not None and catalog.sensitivity(need.permission.action)
+        return need if is_exact else known
+
+    evidence = user.evidence
+    usages = tuple(
+        replace(usage, need=need_of(usage.need, usage.denial)) for usage in evidence.usages
+    )
+    groups: list[CallGroup] = []
+    for group in evidence.groups:
+        is_denied = group.outcome is Outcome.DENIED
+        needs = [
+            each if is_denied and catalog.sensitivity(each.permission.action) else need_of(each)
+            for each in group.needs
+        ]
+        groups.append(replace(group, needs=tuple(needs)))
+    return replace(user, evidence=replace(evidence, usages=usages, groups=tuple(groups)))
+
+
+def _need_in_own_account(need: Need, account: str, names_account: NamesAccount) -> Need:
+    permission = need.permission
+    resource = in_own_account(permission.resource, account)
+    if resource == permission.resource or names_account(permission.resource):
+        return need
+    return replace(need, permission=replace(permission, resource=resource))
+
+
+_ACCOUNT = re.compile(r"(?<![0-9])[0-9]{12}(?![0-9])")
+
+
+def in_own_account(arn: str, account: str) -> str:
+    """Returns the ARN of a resource with the stand-in in place of an account, also in its name."""
+    if account not in arn:
+        return arn
+    return _ACCOUNT.sub(lambda found: OWN_ACCOUNT if found[0] == account else found[0], arn)
+
+
+def account_namer(resources: Iterable[str]) -> NamesAccount:
+    """Returns whether one of the resources of a policy names a resource with its account."""
+    entries = [each for each in resources if set(_ACCOUNT.findall(each)) - {OWN_ACCOUNT}]
+
+    def names_account(resource: str) -> bool:
+        return any(covers(entry, resource) for entry in entries)
+
+    return names_account
+
+
+# Usage
+
+
+def _usages(users: Sequence[UserEvidence]) -> tuple[Usage, ...]:
+    """Returns the usages of all users, joined where need and outcome are equal."""
+    found: dict[object, Usage] = {}
+    for user in users:
+        for usage in user.evidence.usages:
+            named = replace(usage, users=(user.label,))
+            denial = usage.denial
+            why = (denial.denied_by, denial.mendable, bool(denial.log)) if denial else ()
+            key = (usage.need, usage.outcome, usage.doubt, why)
+            known = found.get(key)
+            found[key] = _joined_usage(known, named) if known else named
+    return tuple(
+        sorted(
+            found.values(),
+            key=lambda usage: (usage.need.permission, usage.outcome, usage.need.derivation),
+        )
+    )
+
+
+def _joined_usage(one: Usage, other: Usage) -> Usage:
+    # Each user has the denials of a job log that names no role.
+    is_logged = one.denial is not None and bool(one.denial.log)
+    return replace(
+        one,
+        count=max(one.count, other.count) if is_logged else one.count + other.count,
+        first_seen=min(one.first_seen, other.first_seen),
+        last_seen=max(one.last_seen, other.last_seen),
+        runs=_union((one.runs, other.runs)),
+        events=_sorted_union((one.events, other.events)),
+        regions=_sorted_union((one.regions, other.regions)),
+        succeeded=one.succeeded or other.succeeded,
+        forwarded_by=_sorted_union((one.forwarded_by, other.forwarded_by)),
+        programs=_sorted_union((one.programs, other.programs)),
+        made=_sorted_union((one.made, other.made)),
+        users=_union((one.users, other.users)),
+    )
+
+
+def _groups(found: Sequence[Evidence]) -> tuple[CallGroup, ...]:
+    """Returns the groups of all users, joined where they differ by nothing but runs and regions."""
+    groups: dict[object, CallGroup] = {}
+    for evidence in found:
+        for group in evidence.groups:
+            key = (group.needs, group.outcome, group.event, group.forwarded_by, group.regions)
+            known = groups.get(key)
+            if known is None:
+                groups[key] = group
+                continue
+            runs = _union((known.runs, group.runs))
+            groups[key] = replace(known, count=known.count + group.count, runs=runs)
+    return tuple(groups.values())
+
+
+def _counts(found: Sequence[Evidence]) -> Counts:
+    counts = [each.counts for each in found]
+    return Counts(
+        calls=sum(each.calls for each in counts),
+        allowed=sum(each.allowed for each in counts),
+        denied=sum(each.denied for each in counts),
+        unknown=sum(each.unknown for each in counts),
+        unmapped=sum(each.unmapped for each in counts),
+        no_permission=sum(each.no_permission for each in counts),
+    )
+
+
+def _not_evaluated(found: Sequence[Evidence]) -> tuple[NotEvaluated, ...]:
+    counts: Counter[tuple[str, str]] = Counter()
+    for evidence in found:
+        for each in evidence.not_evaluated:
+            counts[each.event, each.why] += each.count
+    return tuple(sorted(NotEvaluated(*key, count) for key, count in counts.items()))
+
+
+def _gaps(found: Sequence[Evidence]) -> tuple[Gap, ...]:
+    """Returns the gaps of all users; one of a source that all users share counts once."""
+    gaps: dict[object, Gap] = {}
+    for evidence in found:
+        for gap in evidence.gaps:
+            key = (gap.kind, gap.scope, gap.detail)
+            known = gaps.get(key)
+            if known is None or gap.count > known.count:
+                gaps[key] = gap
+    return tuple(gaps.values())
+
+
+def _union(texts: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(text for each in texts for text in each))
+
+
+def _sorted_union(texts: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(sorted({text for each in texts for text in each}))
+
+
+# Coverage
+
+
+def _read_parts(users: Sequence[UserEvidence]) -> list[Coverage]:
+    """Returns the coverage of the users that the evidence covers: the others hold back all that
+    needs it.
+    """
+    read = [each.evidence.coverage for each in users if not each.unread]
+    return read or [users[0].evidence.coverage]
+
+
+def _coverage(found: Sequence[Coverage]) -> Coverage:
+    """Returns what is covered of every user.
+
+    A region counts where it is covered of each user that may work there. Data events count where
+    those of each user's account are recorded, whatever the resource.
+    """
+    named = [each.named_regions for each in found]
+    streams = [{(_service(each.event), each.kind) for each in one.data} for one in found]
+    recorded = set.intersection(*streams)
+    return Coverage(
+        days=dict(_common_days(found)),
+        logged=dict(_common_logged(found)),
+        data={
+            stream: days
+            for one in found
+            for stream, days in one.data.items()
+            if (_service(stream.event), stream.kind) in recorded
+        },
+        events=frozenset[str]().union(*(each.events for each in found)),
+        selected=frozenset.intersection(*(each.selected for each in found)),
+        every_region=all(each.every_region for each in found),
+        named_regions=frozenset[str]().union(*named) if all(named) else frozenset(),
+        window=found[0].window,
+    )
+
+
+def _service(event: str) -> str:
+    return event.partition(":")[0]
+
+
+def _common_days(found: Sequence[Coverage]) -> Iterator[tuple[str, frozenset[date]]]:
+    for region in sorted({region for each in found for region in each.days}):
+        days = [each.days.get(region, frozenset()) for each in _working_in(found, region)]
+        if days and all(days):
+            yield region, frozenset.intersection(*days)
+
+
+def _common_logged(
+    found: Sequence[Coverage],
+) -> Iterator[tuple[tuple[str, str], frozenset[date]]]:
+    for key in sorted({key for each in found for key in each.logged}):
+        days = [each.logged.get(key, frozenset()) for each in _working_in(found, key[0])]
+        if days and all(days):
+            yield key, frozenset.intersection(*days)
+
+
+def _working_in(found: Sequence[Coverage], region: str) -> list[Coverage]:
+    """Returns the coverage of the users that may work in a region."""
+    return [each for each in found if not each.named_regions or region in each.named_regions]
+
+
+# Findings of AWS
+
+
+def _aws_findings(found: Sequence[AwsFindings]) -> AwsFindings:
+    return AwsFindings(
+        access=_access([each.access for each in found]),
+        generated=_generated([each.generated for each in found]),
+        unused=_unused([each.unused for each in found]),
+        outside=tuple(dict.fromkeys(access for each in found for access in each.outside)),
+        inside=tuple(access for each in found for access in each.inside),
+        skipped_sources=tuple(dict.fromkeys(one for each in found for one in each.skipped_sources)),
+        asked=tuple(
+            source for source in found[0].asked if all(source in each.asked for each in found)
+        ),
+        declared=found[0].declared,
+    )
+
+
+def _access(found: Sequence[AccessReport | None]) -> AccessReport | None:
+    """Returns the last attempts of all users; one that AWS was not asked about may have made
+    others.
+    """
+    reports = [report for report in found if report]
+    if not reports:
+        return None
+    is_whole = len(reports) == len(found)
+    services: dict[str, ServiceAccess] = {}
+    for name in sorted({name for report in reports for name in report.services}):
+        own = [report.services[name] for report in reports if name in report.services]
+        last = _latest([each.last for each in own])
+        if last is None and not is_whole:
+            continue
+        actions = {
+            action: _latest([each.actions.get(action) for each in own])
+            for each in own
+            for action in each.actions
+        }
+        services[name] = ServiceAccess(name, last, actions)
+    granted = {name: _union(_granted(reports, name)) for name in services}
+    return AccessReport(
+        made=min(report.made for report in reports),
+        services=services,
+        granted_by={name: by for name, by in granted.items() if by},
+        shared=tuple(shared for report in reports for shared in report.shared),
+        missing=" ".join(dict.fromkeys(report.missing for report in reports if report.missing)),
+    )
+
+
+def _granted(reports: Sequence[AccessReport], service: str) -> Iterator[tuple[str, ...]]:
+    for report in reports:
+        yield report.granted_by.get(service, ())
+
+
+def _latest(found: Iterable[LastAccess | None]) -> LastAccess | None:
+    return max((each for each in found if each), key=lambda each: each.time, default=None)
+
+
+def _generated(found: Sequence[GeneratedPolicy | None]) -> GeneratedPolicy | None:
+    """Returns the policies that IAM Access Analyzer generated for all users as one."""
+    policies = [policy for policy in found if policy]
+    if not policies:
+        return None
+    first: list[datetime] = [policy.first for policy in policies if policy.first]
+    last: list[datetime] = [policy.last for policy in policies if policy.last]
+    return replace(
+        policies[0],
+        job=", ".join(policy.job for policy in policies),
+        first=max(first, default=None),
+        last=min(last, default=None),
+        is_complete=len(policies) == len(found) and all(each.is_complete for each in policies),
+        grants=tuple(sorted({grant for policy in policies for grant in policy.grants})),
+        policies=sum(policy.policies for policy in policies),
+        was_running=any(policy.was_running for policy in policies),
+    )
+
+
+def _unused(found: Sequence[tuple[UnusedAccess, ...]]) -> tuple[UnusedAccess, ...]:
+    """Returns the findings of unused access that concern every user."""
+    if not all(found):
+        return ()
+    services = [{name for one in each for name in one.services} for each in found]
+    actions = [{name for one in each for name in one.actions} for each in found]
+    first = found[0][0]
+    return (
+        UnusedAccess(
+            analyzer=first.analyzer,
+            days=min(one.days for each in found for one in each),
+            is_whole=all(any(one.is_whole for one in each) for each in found),
+            services=tuple(sorted(set.intersection(*services))),
+            actions=tuple(sorted(set.intersection(*actions))),
+        ),
+    )
+
+
+# Users that no input names
+
+_PERMISSION_SET = re.compile(
+    r"arn:(?P<partition>aws(?:-[a-z]+)*):iam::(?P<account>[0-9*]+):role/aws-reserved/sso\.amazonaws\.com/"
+    r"(?:[a-z0-9-]+/)?AWSReservedSSO_(?P<name>[\w+=,.@-]+)_(?P<suffix>[0-9a-f]{16})"
+)
+"""A role that IAM Identity Center makes for a permission set ("Referencing permission sets in
+resource policies, Amazon EKS Cluster config maps, and AWS KMS key policies", IAM Identity Center
+User Guide, read 2026-12-01)."""
+
+
+def permission_set_of(arn: str) -> str:
+    """Returns the name of the permission set whose role this is; empty for another role."""
+    found = _PERMISSION_SET.fullmatch(arn)
+    return found["name"] if found else ""
+
+
+def permission_set_pattern(arn: str) -> str:
+    """Returns the pattern of the roles that a permission set has in all accounts; empty for another
+    role.
+    """
+    found = _PERMISSION_SET.fullmatch(arn)
+    if not found:
+        return ""
+    path = "aws-reserved/sso.amazonaws.com/*"
+    return f"arn:{found['partition']}:iam::*:role/{path}AWSReservedSSO_{found['name']}_*"
+
+
+def unnamed_users(
+    named: Sequence[str], callers: Mapping[str, int], excluded: Iterable[str] = ()
+) -> tuple[UnnamedUser, ...]:
+    """Returns the roles that the policy may govern too.
+
+    Args:
+        named: The ARNs and patterns of the known users.
+        callers: Principals of the trail -> number of calls.
+        excluded: ARNs and patterns of roles that are no users.
+    """
+    from leastpriv.permissions.patterns import matches
+
+    known = (*named, *excluded)
+    found: dict[str, UnnamedUser] = {}
+    sets = {permission_set_of(arn): arn for arn in named}
+    for name, arn in sets.items():
+        pattern = permission_set_pattern(arn)
+        if name and not any(covers(each, pattern) for each in known):
+            why = f"the permission set {name} may have a role in each account"
+            found[pattern] = UnnamedUser(pattern, why)
+    names = {principal.name for principal in map(principal_of, named) if principal}
+    for arn, calls in sorted(callers.items()):
+        other = principal_of(arn) or principal_of(f"{arn}/session")
+        if other is None or other.kind != "role" or other.name not in names:
+            continue
+        is_known = any(matches(each, other.arn) or _is_same(each, other) for each in known)
+        if is_known or any(matches(pattern, other.arn) for pattern in found):
+            continue
+        why = f"a role of the same name made {plural(calls, 'call')} in this trail"
+        found[other.arn] = UnnamedUser(other.arn, why)
+    return tuple(found.values())
+
+
+def _is_same(arn: str, other: Principal) -> bool:
+    """Whether two ARNs differ by the path of the role alone: names are unique in an account."""
+    own = principal_of(arn)
+    return own is not None and (own.account, own.kind, own.name) == (
+        other.account,
+        other.kind,
+        other.name,
+    )

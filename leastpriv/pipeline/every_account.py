@@ -1,0 +1,92 @@
+"""Writes the result of a policy whose users are in several accounts for every account.
+
+Until then one account stands for that of each user (`evidence.users.OWN_ACCOUNT`): a resource with
+its account is exact, as that of one user is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import fields, replace
+
+from leastpriv.evidence.users import OWN_ACCOUNT
+from leastpriv.policy.document import Document
+from leastpriv.report.context import ReportContext
+
+_ACCOUNT_OF_ARN = re.compile(rf"(arn:[^:\s\"']*:[^:\s\"']*:[^:\s\"']*:){OWN_ACCOUNT}(?=:)")
+_ANY = "*"
+_OF_PRINCIPAL = "${aws:PrincipalAccount}"
+"""The policy variable of the account of the principal that calls ("AWS global condition context
+keys", IAM User Guide, read 2026-12-01)."""
+_VARIABLES_VERSION = "2012-10-17"
+
+
+def in_every_account(context: ReportContext) -> ReportContext:
+    """Returns a result with every account in place of the stand-in.
+
+    An ARN has any account, since an identity-based policy alone grants nothing in another one. A
+    name with the account has that of the principal, where the policy may hold a policy variable.
+    """
+    document = context.proposal.document
+    is_json = document.source.format == "json" and document.source.language == "plain"
+    has_variables = is_json and document.version == _VARIABLES_VERSION
+    written: ReportContext = _Writer(_OF_PRINCIPAL if has_variables else _ANY).of(context)
+    return written
+
+
+class _Writer:
+    """Replaces the stand-in in all texts; a value that several others hold remains one."""
+
+    def __init__(self, account_in_name: str) -> None:
+        self._account_in_name = account_in_name
+        self._known: dict[int, tuple[Any, Any]] = {}
+
+    def text(self, text: str) -> str:
+        if OWN_ACCOUNT not in text:
+            return text
+        return _ACCOUNT_OF_ARN.sub(rf"\g<1>{_ANY}", text).replace(
+            OWN_ACCOUNT, self._account_in_name
+        )
+
+    def of(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self.text(value) if type(value) is str else value
+        if isinstance(value, bytes):
+            return self.text(value.decode("utf-8", "surrogateescape")).encode(
+                "utf-8", "surrogateescape"
+            )
+        known = self._known.get(id(value))
+        if known is None:
+            # The first is kept: its id must not become that of another value.
+            known = self._known[id(value)] = (value, self._made(value))
+        return known[1]
+
+    def _made(self, value: Any) -> Any:
+        if isinstance(value, Document):
+            return value.with_text(self.text(value.text))
+        if isinstance(value, Struct):
+            return self._struct(value)
+        if isinstance(value, tuple) and type(value) is tuple:
+            items = tuple(self.of(each) for each in value)
+            is_same = all(one is other for one, other in zip(items, value, strict=True))
+            return value if is_same else items
+        if isinstance(value, list):
+            return [self.of(each) for each in value]
+        if isinstance(value, frozenset):
+            return frozenset(self.of(each) for each in value)
+        if isinstance(value, Mapping) and type(value) is dict:
+            return {self.of(key): self.of(each) for key, each in value.items()}
+        return value
+
+    def _struct(self, value: Struct) -> Struct:
+        changed = {}
+        for field in fields(value):
+            before = getattr(value, field.name)
+            after = self.of(before)
+            if after is not before:
+                changed[field.name] = after
+        return replace(value, **changed) if changed else value

@@ -1,0 +1,102 @@
+"""The users of a policy in reports: who they are, who needs which line, and who is not known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from leastpriv.evidence.models import Evidence
+from leastpriv.models import ChangeKind, Outcome, Usage, grouped
+from leastpriv.report.escape import code, prose
+from leastpriv.report.phrases import at_most, codes, fold, joined, plural, table_lines
+from leastpriv.report.tables import time_value
+
+if TYPE_CHECKING:
+    from leastpriv.report.context import ReportContext
+
+_MOST_USERS = 6
+_MOST_LINES = 200
+
+
+def users_lines(context: ReportContext) -> Iterator[str]:
+    """Yields who uses the policy, whose calls are not known, and which roles no input names."""
+    evidence = context.evidence
+    users = evidence.users
+    if users:
+        shown = [f"{code(each.label)} ({plural(len(each.runs), 'run')})" for each in users]
+        shown = at_most(shown, _MOST_USERS, "and {:,} more")
+        yield f"**{plural(len(users), 'user')} of this policy:** {', '.join(shown)}."
+    for user in users:
+        if user.unread:
+            yield f"**Not covered:** {code(user.label)}. {prose(user.unread)}"
+    for unnamed in evidence.unnamed_users:
+        arn = code(unnamed.arn)
+        yield (
+            f"**A further user?** {arn}: {prose(unnamed.why)}. Nothing is removed until `role-arn`"
+            f" has the line {arn}, or {code(f'!{unnamed.arn}')} if the policy is not its own."
+        )
+
+
+def needed_by(usages: Iterable[Usage], evidence: Evidence) -> str:
+    """Returns the users that needed some usages, and those that did not: `prod; not dev, stage`;
+    empty where the policy has one user.
+    """
+    named = {label for usage in usages for label in usage.users}
+    if not evidence.users or not named:
+        return ""
+    users = [each.label for each in evidence.users if each.label in named]
+    others = [each.label for each in evidence.users if each.label not in named and not each.unread]
+    text = codes(users, _MOST_USERS)
+    return f"{text}; not {codes(others, _MOST_USERS)}" if others else text
+
+
+def users_section(context: ReportContext) -> list[str]:
+    """Returns the section that names the users of each used line; none where the policy has one
+    user.
+    """
+    evidence = context.evidence
+    if not evidence.users:
+        return []
+    lines: list[tuple[str, str]] = []
+    for entry in context.difference.entries:
+        sid = entry.statement.sid
+        where = code(sid) if sid else f"statement {entry.statement.index + 1}"
+        for action, usages in entry.uses.items():
+            allowed = [usage for usage in usages if usage.outcome is Outcome.ALLOWED]
+            own = needed_by(allowed, evidence)
+            if own:
+                lines.append((f"{where}|{own}", code(action)))
+    for change in context.proposal.changes:
+        own = needed_by(change.usages, evidence)
+        if own and change.kind is ChangeKind.ADD:
+            lines.append((f"added|{own}", code(change.action)))
+    rows = []
+    for key, actions in grouped(lines).items():
+        where, _, whose = key.partition("|")
+        rows.append(f"| {where} | {joined(tuple(dict.fromkeys(actions)))} | {whose} |")
+    rows = at_most(rows, _MOST_LINES, "| {:,} more lines | | |")
+    table = "\n".join(table_lines("Statement | Actions | Needed by", rows))
+    accounts = len({each.arn.split(":")[4] for each in evidence.users})
+    where = f" in {plural(accounts, 'account')}" if accounts > 1 else ""
+    return fold(f"Needed by {plural(len(evidence.users), 'user')}{where}", [table])
+
+
+def users_value(evidence: Evidence) -> dict[str, object]:
+    """Returns the users of the policy for `proposal.json`."""
+    return {
+        "users": [
+            {
+                "arn": user.arn,
+                "label": user.label,
+                "calls": user.calls,
+                "runs": len(user.runs),
+                "first": time_value(user.first),
+                "last": time_value(user.last),
+                "unread": user.unread or None,
+            }
+            for user in evidence.users
+        ],
+        "unnamed_users": [
+            {"arn": unnamed.arn, "why": unnamed.why} for unnamed in evidence.unnamed_users
+        ],
+    }

@@ -200,6 +200,15 @@ _COMMANDS = (
     ),
     ("permissions", "list the permissions that a role used, as JSON lines or a table", "", ""),
     (
+        "roles",
+        "list all roles of some trails, those with most to gain first",
+        (
+            "Lists for each role its runs, the actions that it may call and used, whether it is"
+            " administrator, its riskiest unused action and the suggested next step."
+        ),
+        "",
+    ),
+    (
         "explain",
         "explain why an action is needed, kept or removed; without a role, show the facts about it",
         "",

@@ -37,7 +37,7 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
     if bool(options.role_arn) == options.all_roles:
         raise InputError("Name one role with --role-arn, or all with --all-roles.")
     target = named_principal(options.role_arn, "--role-arn") if options.role_arn else None
-    sources = _open_trails(options, target, clock)
+    sources = open_trails(options, target, clock)
     shared_gaps: list[Gap] = []
     chosen = window(options.start or "", options.end or "")
     found = read_by_principal(
@@ -84,7 +84,8 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
     return int(failed or bool(damaged))
 
 
-def _open_trails(options: Namespace, target: Principal | None, clock: Clock) -> list[CountedSource]:
+def open_trails(options: Namespace, target: Principal | None, clock: Clock) -> list[CountedSource]:
+    """Opens the trails of the options."""
     from leastpriv.aws.session import AwsSession
     from leastpriv.cloudtrail.file_reader import EventDeduplicator, S3TrailOptions
     from leastpriv.cloudtrail.local_store import TrailFolder

@@ -54,6 +54,10 @@ def _command(name: str) -> Callable[[Namespace, TextIO, Console, Clock], int]:
         from leastpriv.cli.propose import propose
 
         return propose
+    if name == "roles":
+        from leastpriv.cli.roles import roles
+
+        return roles
     from leastpriv.cli import commands
 
     function: Callable[[Namespace, TextIO, Console, Clock], int] = getattr(commands, name)

@@ -1,0 +1,65 @@
+"""`leastpriv roles`: all roles of some trails, those with most to gain first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from leastpriv.atomic_file import read_named
+from leastpriv.cli.command_line import print_rows, print_text
+from leastpriv.cli.commands import open_trails
+from leastpriv.errors import InputError
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Iterable
+
+    from leastpriv.cli.command_line import Clock
+    from leastpriv.evidence.models import Evidence
+    from leastpriv.github_actions.workflow_commands import Console
+    from leastpriv.models import Gap
+
+
+def roles(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
+    """Lists what each role may do and did; returns 1 where no role is known."""
+    from leastpriv.config.inputs import window
+    from leastpriv.pipeline.roles import KnownPolicies, overview
+    from leastpriv.pipeline.sources import ReadHooks, read_by_principal
+    from leastpriv.report.roles import role_row, roles_csv, roles_table
+
+    policies = KnownPolicies()
+    for name in options.account_details or ():
+        from leastpriv.evidence.account_details import read_account_details
+
+        for role in read_account_details(read_named(name, "--account-details"), name).values():
+            policies.add(role.arn, role.documents)
+            policies.unread.extend(
+                f"{role.arn}: the policy {each} cannot be read" for each in role.unread
+            )
+    if options.config:
+        from leastpriv.config.targets_file import read_configuration
+
+        raw = read_named(options.config, "--config")
+        policies.add_config(read_configuration(raw, options.config), Path())
+    if not options.trails and not policies.arns:
+        raise InputError("--trails is missing: name a folder of CloudTrail files.")
+    gaps: list[Gap] = []
+    found: Iterable[tuple[str, Evidence]] = ()
+    if options.trails:
+        sources = open_trails(options, None, clock)
+        chosen = window(options.start or "", options.end or "")
+        hooks = ReadHooks(lambda calls: console.log(f"… {calls:,} calls"), shared_gaps=gaps)
+        found = read_by_principal(sources, chosen, None, hooks)
+    rows = [role_row(each) for each in overview(found, policies)]
+    console.clear_progress()
+    for gap in gaps:
+        console.log(f"Not read: {gap.detail}")
+    for sentence in policies.unread:
+        console.log(f"Not known: {sentence}")
+    if options.format == "csv":
+        print_text(stdout, roles_csv(rows))
+    else:
+        print_rows(stdout, rows, roles_table, options.format)
+    if not rows:
+        console.error("No call of any role was read.")
+    return int(not rows)

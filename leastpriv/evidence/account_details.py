@@ -1,0 +1,86 @@
+"""Reads the roles and policies of an account from the answer of GetAccountAuthorizationDetails.
+
+`aws iam get-account-authorization-details > account.json` writes it (IAM API reference, read
+2026-12-01).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from msgspec import Struct
+
+from leastpriv.errors import InputError, PolicyFileError
+from leastpriv.policy.document import Document, parse
+
+_LONGEST = 256 * 1024 * 1024
+
+
+class AccountRole(Struct, frozen=True):
+    """A role of an account and its policies."""
+
+    arn: str
+    documents: tuple[Document, ...] = ()
+    unread: tuple[str, ...] = ()
+    """Names of policies that cannot be parsed."""
+
+
+def read_account_details(raw: bytes, name: str) -> dict[str, AccountRole]:
+    """Returns the roles by ARN; raises InputError where the file is no such answer."""
+    form = (
+        f"--account-details names {name!r}, which is not the answer of `aws iam"
+        " get-account-authorization-details`: write that to a file."
+    )
+    if len(raw) > _LONGEST:
+        raise InputError(f"--account-details names {name!r}, which is longer than 256 MB.")
+    try:
+        found = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise InputError(form) from None
+    if not isinstance(found, Mapping) or not isinstance(found.get("RoleDetailList"), list):
+        raise InputError(form)
+    managed = dict(_managed_policies(found))
+    roles: dict[str, AccountRole] = {}
+    for role in found["RoleDetailList"]:
+        if not isinstance(role, Mapping) or not isinstance(role.get("Arn"), str):
+            raise InputError(form)
+        arn = role["Arn"]
+        known = _policies(role, managed)
+        documents = tuple(document for _, document in known if document)
+        unread = tuple(name for name, document in known if document is None)
+        roles[arn] = AccountRole(arn, documents, unread)
+    return roles
+
+
+def _managed_policies(found: Mapping[str, Any]) -> Iterator[tuple[str, Document | None]]:
+    for policy in found.get("Policies") or ():
+        versions = policy.get("PolicyVersionList") or ()
+        default = next((each for each in versions if each.get("IsDefaultVersion")), None)
+        arn = str(policy.get("Arn"))
+        yield arn, _document(default.get("Document"), arn) if default else None
+
+
+def _policies(
+    role: Mapping[str, Any], managed: Mapping[str, Document | None]
+) -> list[tuple[str, Document | None]]:
+    """Returns the inline and managed policies of a role; None for one that cannot be parsed."""
+    found: list[tuple[str, Document | None]] = []
+    for policy in role.get("RolePolicyList") or ():
+        name = str(policy.get("PolicyName"))
+        found.append((name, _document(policy.get("PolicyDocument"), name)))
+    for policy in role.get("AttachedManagedPolicies") or ():
+        arn = str(policy.get("PolicyArn"))
+        found.append((arn, managed.get(arn)))
+    return found
+
+
+def _document(value: object, name: str) -> Document | None:
+    """Parses a policy; the AWS CLI writes it as an object, the API as text with %-escapes."""
+    text = unquote(value) if isinstance(value, str) else json.dumps(value)
+    try:
+        return parse(text.encode(), name)
+    except PolicyFileError:
+        return None

@@ -95,7 +95,7 @@ class ReadStatistics(Struct):
     newest: datetime | None = None
     """Time of the targets' newest call, duplicates included."""
     accounts: dict[str, ReadStatistics] = {}
-    """By account: the coverage of its own records, where the targets are in several accounts."""
+    """By account: the coverage of its records, where the targets are in several accounts."""
 
     def note_times(self, first: datetime, last: datetime) -> None:
         """Adds the times of the first and last of some records."""

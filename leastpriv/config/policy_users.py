@@ -89,7 +89,7 @@ def _texts(value: Value) -> tuple[str, ...]:
 
 
 def principal_of_users(users: PolicyUsers, label: str) -> Principal:
-    """Returns the principal that stands for all users; that of a pattern is in every account where
+    """Returns the common principal of all users; that of a pattern is in every account where
     the account has a wildcard.
     """
     return common_principal([_principal(arn, label) for arn in users.arns])

@@ -72,7 +72,7 @@ class Settings(Struct, frozen=True):
     """
 
     principal: Principal
-    """The role or user; of several, the one that stands for them (`common_principal`)."""
+    """The role or user; of several, their common one (`common_principal`)."""
     policy_file: str
     also_attached: tuple[str, ...]
     mode: Mode

@@ -38,7 +38,7 @@ from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import covers
 
 OWN_ACCOUNT = "000000000001"
-"""The account that stands for that of each user, where the users of a policy are in several."""
+"""The account that replaces that of each user, where the users of a policy are in several."""
 NamesAccount = Callable[[str], bool]
 """Resource -> whether the policy names it with its account."""
 
@@ -67,7 +67,7 @@ def labels_of(arns: Sequence[str]) -> tuple[str, ...]:
 
 
 def common_principal(users: Sequence[Principal]) -> Principal:
-    """Returns the principal that stands for the users of a policy: the first one, in every account
+    """Returns the common principal of the users of a policy: the first one, in every account
     where the users are in several.
     """
     first = users[0]
@@ -84,7 +84,7 @@ def unite(users: Sequence[UserEvidence], principal: str, names_account: NamesAcc
 
     Args:
         users: The evidence of each user, at least two.
-        principal: The ARN that stands for all of them.
+        principal: The ARN of their common principal.
         names_account: Whether the policy names a resource with its account.
     """
     known_runs: dict[str, Run] = {}
@@ -208,7 +208,7 @@ def _in_own_account(user: UserEvidence, names_account: NamesAccount) -> UserEvid
         known = changed.get(need)
         if known is None:
             known = changed[need] = _need_in_own_account(need, account, names_account)
-        # What is written for a denial of a sensitive action is the resource of that denial.
+        # For a denial of a sensitive action, the resource of that denial is written.
         is_exact = denial is not None and catalog.sensitivity(need.permission.action)
         return need if is_exact else known
 
@@ -363,7 +363,7 @@ def _read_parts(users: Sequence[UserEvidence]) -> list[Coverage]:
 
 
 def _coverage(found: Sequence[Coverage]) -> Coverage:
-    """Returns what is covered of every user.
+    """Returns the coverage that every user has.
 
     A region counts where it is covered of each user that may work there. Data events count where
     those of each user's account are recorded, whatever the resource.

@@ -80,7 +80,7 @@ class Target(Struct, frozen=True):
 
     @property
     def role(self) -> str:
-        """ARN of the role or user; of several, the one that stands for them."""
+        """ARN of the role or user; of several, that of their common principal."""
         return self.settings.principal.arn
 
     @property

@@ -1,4 +1,4 @@
-"""The users of a policy in reports: who they are, who needs which line, and who is not known."""
+"""The users of a policy in reports, which lines each needs, and roles that may be further users."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class RoleOverview(Struct, frozen=True):
 
     @property
     def rank(self) -> tuple[bool, bool, int, int, str]:
-        """Orders roles by what is gained: administrators, then unused actions, then calls."""
+        """Orders roles by the gain of a proposal: administrators, unused actions, calls."""
         return (
             not self.administrator,
             not self.has_policy,
@@ -87,7 +87,7 @@ _NO_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def role_row(role: RoleOverview) -> dict[str, object]:
-    """Returns a row of `leastpriv roles`; what is not known is null."""
+    """Returns a row of `leastpriv roles`; a value that is not known is null."""
     return {
         "account": account_of(role.arn),
         "role": role.arn.rpartition("/")[2],

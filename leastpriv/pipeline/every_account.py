@@ -1,7 +1,7 @@
 """Writes the result of a policy whose users are in several accounts for every account.
 
-Until then one account replaces that of each user (`evidence.users.OWN_ACCOUNT`): a resource with its
-account is exact, as that of one user is.
+Until then one account replaces that of each user (`evidence.users.OWN_ACCOUNT`): a resource with
+its account is exact, as that of one user is.
 """
 
 from __future__ import annotations

@@ -272,7 +272,14 @@ def trial(options: Namespace, stdout: TextIO, console: Console, clock: Clock) ->
 def init(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
     """Writes the reader role and the workflow, or checks them."""
     from leastpriv.init.options import known_options, parse_options
-    from leastpriv.init.render import command_options, next_steps, render_files, write_files
+    from leastpriv.init.render import (
+        command_options,
+        earlier_files,
+        next_steps,
+        render_files,
+        with_edited_config,
+        write_files,
+    )
 
     given: dict[str, Sequence[str]] = {}
     for name, known in known_options().items():
@@ -291,7 +298,11 @@ def init(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> 
         print_text(stdout, check_rows(checks))
         return int(any(each.works is False for each in checks))
     found = render_files(target)
-    write_files(found, Path(options.output_dir), overwrite=options.overwrite)
+    folder = Path(options.output_dir)
+    earlier = earlier_files(target, given, folder)
+    if not options.overwrite:
+        found = with_edited_config(found, target, folder)
+    write_files(found, folder, overwrite=options.overwrite, earlier=earlier)
     for number, step in enumerate(next_steps(target, found, given), start=1):
         console.log(f"{number}. {step}")
     return 0

@@ -104,6 +104,8 @@ class Configuration(Struct, frozen=True):
     """Path of a first policy file with `{name}` in it, for roles of the chain without one; empty:
     none is drafted.
     """
+    shared_reader: Mapping[str, str] = {}
+    """The keys of the role that reads every account without its own one."""
     of_organization: bool = False
     """Whether a wildcard in the account of a role means the accounts of the AWS organization."""
 
@@ -120,11 +122,9 @@ def target_inputs() -> tuple[str, ...]:
     return tuple(known.name for known in inputs() if known.name not in SHARED)
 
 
-def read_configuration(raw: bytes, path: str, of_organization: Sequence[str] = ()) -> Configuration:
+def read_configuration(raw: bytes, path: str) -> Configuration:
     """Reads the file; raises InputError where it is no YAML, or differs from the schema; the
     message has the line.
-
-    `of_organization`: the accounts of the AWS organization, where they are known.
     """
     whole = _parsed(raw, path)
     where = f"The input config names {path!r}"
@@ -135,7 +135,7 @@ def read_configuration(raw: bytes, path: str, of_organization: Sequence[str] = (
             f"{where}, which lists no targets: write targets: and an entry for each role below it."
         )
     shared = _reader_keys(whole, where)
-    accounts = _accounts(whole, where) or of_organization
+    accounts = _accounts(whole, where)
     found: list[TargetEntry] = []
     place: Any = getattr(targets, "lc", None)
     for number, each in enumerate(targets, start=1):
@@ -158,7 +158,18 @@ def read_configuration(raw: bytes, path: str, of_organization: Sequence[str] = (
         follow=follow,
         discover=_discover(whole, entries, where),
         of_organization=whole.get("accounts") == ORGANIZATION,
+        shared_reader=shared,
     )
+
+
+def in_organization(configuration: Configuration, accounts: Sequence[str]) -> Configuration:
+    """Returns a config with the accounts of the AWS organization in place of wildcards in the
+    accounts of its roles.
+    """
+    entries = [with_accounts(entry, accounts) for entry in configuration.entries]
+    known = tuple(entry for entry in entries if entry.users.arns)
+    entries_with_readers = _with_accounts(known, configuration.shared_reader)
+    return replace(configuration, entries=entries_with_readers)
 
 
 def _accounts(whole: Mapping[str, Any], where: str) -> tuple[str, ...]:

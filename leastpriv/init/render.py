@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shlex
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from leastpriv.errors import InputError, LeastprivError, PullRequestError
-from leastpriv.init.options import Given, InitOptions, is_pattern
+from leastpriv.init.options import Given, InitOptions, is_pattern, parse_options
 from leastpriv.init.reader_role import (
     MOST_NAMES,
     READER,
@@ -78,19 +79,72 @@ def render_files(target: InitOptions) -> dict[str, str]:
             STACK_SET, target, template=template, stacks=stacks, member=member
         )
     for account in target.runs if target.has_config else ():
-        chosen = [
-            (each, file) for each, file in target.targets if target.hub or each.account == account
-        ]
-        reader = f'assume-role: "{target.reader_arn("{account}")}"\n' if target.others else ""
-        found[_config(target, account)] = (
-            f"{reader}targets:\n{''.join(_entry(target, *each) for each in chosen)}"
-        )
+        found[_config(target, account)] = _targets_file(target, account)
     if "TrailBucket" in target.values and (target.trail_account or len(target.accounts) > 1):
         policies = {BUCKET_POLICY: bucket_policy(target.sources, target.values, target.accounts)}
         if "TrailKeyArn" in target.values:
             policies[KEY_POLICY] = key_policy(target.values, target.accounts)
         found |= {name: json.dumps(policy, indent=2) + "\n" for name, policy in policies.items()}
     return found
+
+
+def _targets_file(target: InitOptions, account: str) -> str:
+    """Returns the config of a run: a role that is in all accounts has one entry."""
+    reader = f'assume-role: "{target.reader_arn("{account}")}"\n' if target.others else ""
+    accounts = ""
+    if target.shared:
+        lines = "".join(f'  - "{each}"\n' for each in target.shared_accounts)
+        accounts = f"accounts:\n{lines}"
+    entries = [f'  - role-arn: "{arn}"\n    policy-file: "{file}"\n' for arn, file in target.shared]
+    files = {file for _, file in target.shared}
+    for each, file in target.targets:
+        if file not in files and (target.hub or target.shared or each.account == account):
+            entries.append(_entry(target, each, file))
+    return f"{reader}{accounts}targets:\n{''.join(entries)}"
+
+
+def earlier_files(target: InitOptions, given: Given, folder: Path) -> dict[str, str]:
+    """Returns the files as they were made for the accounts of the config in a folder, which a
+    person may have edited; none where it lists no accounts.
+    """
+    name = _config(target, target.runs[0])
+    text = _text_of_config(target, folder)
+    accounts = _ACCOUNT_LINE.findall(text)
+    if not accounts:
+        return {}
+    hub = given.get("hub-account") or (target.hub,)
+    options = {**given, "accounts": accounts, "hub-account": [each for each in hub if each]}
+    with suppress(InputError):
+        return {**render_files(parse_options(options)), name: text}
+    return {name: text}
+
+
+def with_edited_config(
+    found: Mapping[str, str], target: InitOptions, folder: Path
+) -> dict[str, str]:
+    """Returns the files with the config of a folder where it lists accounts: the missing ones are
+    added to it, and its other lines remain.
+    """
+    text = _text_of_config(target, folder)
+    lines = list(_ACCOUNT_LINE.finditer(text))
+    if not lines:
+        return dict(found)
+    known = [line[1] for line in lines]
+    added = [each for each in target.shared_accounts if each not in known]
+    end = lines[-1].end()
+    more = "".join(f'\n  - "{each}"' for each in added)
+    return {**found, _config(target, target.runs[0]): f"{text[:end]}{more}{text[end:]}"}
+
+
+def _text_of_config(target: InitOptions, folder: Path) -> str:
+    """Returns the config in a folder; empty where there is none for roles in all accounts."""
+    path = folder / _config(target, target.runs[0])
+    if not target.shared or not path.is_file():
+        return ""
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
+_ACCOUNT_LINE = re.compile(r'^  - "([0-9]{12})"$', re.MULTILINE)
 
 
 def _entry(target: InitOptions, principal: Principal, file: str) -> str:
@@ -307,19 +361,28 @@ def command_options(given: Given) -> str:
     )
 
 
-def write_files(found: Mapping[str, str], folder: Path, *, overwrite: bool = False) -> None:
+def write_files(
+    found: Mapping[str, str],
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    earlier: Mapping[str, str] | None = None,
+) -> None:
     """Writes the files below a folder and reports each.
 
-    Raises InputError if files with other content exist and `overwrite` is not set (none is written
-    then); LeastprivError if a file cannot be written.
+    A file with its `earlier` content is replaced, since no person changed it. Raises InputError if
+    files with other content exist and `overwrite` is not set (none is written then);
+    LeastprivError if a file cannot be written.
     """
+    made = earlier or {}
     try:
         there = {name: (folder / name).read_bytes() for name in found if (folder / name).exists()}
         other = [name for name, content in there.items() if content != found[name].encode()]
-        if other and not overwrite:
-            are = "is" if len(other) == 1 else "are"
+        changed = [name for name in other if there[name] != made.get(name, "").encode()]
+        if changed and not overwrite:
+            are = "is" if len(changed) == 1 else "are"
             raise InputError(
-                f"In {folder} {', '.join(other)} {are} there already, with other content: no file"
+                f"In {folder} {', '.join(changed)} {are} there already, with other content: no file"
                 " was written. Set --overwrite, or another --output-dir."
             )
         for name, content in found.items():

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from leastpriv.aws.arns import parse_principal
 from leastpriv.aws.session import AwsSession
 from leastpriv.config.settings import DeclaredPhases, GivenInputs, Mode, Settings
-from leastpriv.errors import LeastprivError
+from leastpriv.errors import InputError, LeastprivError
 from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.evidence.usage_history import UsageHistory
 from leastpriv.models import Principal
@@ -360,6 +360,12 @@ def with_targets_file(
     The config of the base branch, `trusted`, decides alone which roles are assumed: that of the
     file may be of a pull request. None: it is not known.
     """
+    if file.configuration.of_organization:
+        from leastpriv.config.targets_file import in_organization
+
+        accounts = _accounts_of_organization(run, file)
+        file = replace(file, configuration=in_organization(file.configuration, accounts))
+        trusted = in_organization(trusted, accounts) if trusted else None
     entries = file.configuration.entries
     named = tuple(file.target(entry) for entry in entries if not entry.is_pattern)
     readers = file.configuration.readers
@@ -375,6 +381,18 @@ def with_targets_file(
         for account, reader in readers.items()
     }
     return replace(run, targets=named, file=file, sessions=sessions)
+
+
+def _accounts_of_organization(run: RunContext, file: TargetsFile) -> tuple[str, ...]:
+    """Returns the accounts of the AWS organization; raises LeastprivError."""
+    if run.aws is None or not run.settings.asks_aws:
+        raise InputError(
+            f"{file.configuration.path} has accounts: organization, and this run does not use AWS:"
+            " list the accounts, or leave them out for those of the records."
+        )
+    from leastpriv.evidence.organization import organization_accounts
+
+    return organization_accounts(run.aws.aws())
 
 
 def _untrusted(reader: AssumedRole, trusted: Configuration | None) -> str:

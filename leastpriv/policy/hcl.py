@@ -206,7 +206,7 @@ class _Reader(Struct, frozen=True):
                 )
                 raise self.error(problem, NoPolicyError)
             body = blocks[place]
-        attribute = body.attributes.get(rest[0][0] if rest else "policy")
+        attribute = body.attributes.get(rest[0][0] if rest else _attribute_of(body))
         if attribute is None:
             raise self.unknown_address()
         self.check(file, body)
@@ -257,7 +257,7 @@ class _Reader(Struct, frozen=True):
             address
             for address, block in own.items()
             if address[:2] == ("data", _DATA_SOURCE)
-            or (address[0] not in _VALUES and "policy" in block.attributes)
+            or (address[0] not in _VALUES and _attribute_of(block) in block.attributes)
         ]
         if not known:
             if root.error >= 0:
@@ -266,7 +266,10 @@ class _Reader(Struct, frozen=True):
                 "leads nowhere, and the file has no policy; name another file", NoPolicyError
             )
         problem = "leads nowhere" if self.pointer else "is HCL"
-        names = [".".join(name if name[0] == "data" else (*name, "policy")) for name in known]
+        names = [
+            ".".join(name if name[0] == "data" else (*name, _attribute_of(own[name])))
+            for name in known
+        ]
         return self.error(
             f"{problem}: name one of its policies by its address ({format_names(names)})",
             NoPolicyError,
@@ -275,6 +278,8 @@ class _Reader(Struct, frozen=True):
     def rendered(self, address: str) -> Node | None:
         """Returns the policy at an address as the plan renders it."""
         length, default = (3, "json") if address.startswith("data.") else (2, "policy")
+        if address.startswith(_PERMISSION_SET):
+            default = _INLINE_POLICY
         parts = address.split(".")
         block, rest = ".".join(parts[:length]), parts[length:] or [default]
         values = self.scope.planned_values.get(block, {})
@@ -290,6 +295,19 @@ class _Reader(Struct, frozen=True):
             return known_value(read_json(text, self.where)) if text else None
         except PolicyFileError:
             return None
+
+
+_PERMISSION_SET = "aws_ssoadmin_permission_set_inline_policy."
+_INLINE_POLICY = "inline_policy"
+"""The policy of a permission set of IAM Identity Center."""
+
+
+def _attribute_of(block: Block) -> str:
+    """Returns the name of the attribute that holds the policy of a resource."""
+    attributes = block.attributes
+    return (
+        _INLINE_POLICY if "policy" not in attributes and _INLINE_POLICY in attributes else "policy"
+    )
 
 
 def _is_unknown(policy: Node) -> bool:

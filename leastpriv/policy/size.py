@@ -89,7 +89,7 @@ def policy_kind(document: Document, principal: str) -> PolicyKind:
     resource type decides (`attached_as.tsv`). A policy too large for a managed policy is inline
     too. All others count as managed.
     """
-    of_terraform = re.search(r"(?:^|/)(aws_iam_\w+)[./]", document.pointer)
+    of_terraform = re.search(r"(?:^|/)(aws_(?:iam|ssoadmin)_\w+)[./]", document.pointer)
     kind = document.source.resource_type or (of_terraform[1] if of_terraform else "")
     found = next((row for row in table("attached_as") if row["type"] == kind), None)
     user = principal.split(":", 5)[-1].startswith("user/") or bool(found and found["principal"])

@@ -19,6 +19,7 @@ from leastpriv.config.inputs import inputs
 from leastpriv.config.settings import Mode, command_inputs
 from leastpriv.config.targets_file import (
     SHARED,
+    in_organization,
     read_configuration,
     run_settings,
     settings_of,
@@ -264,8 +265,10 @@ def test_accounts_take_the_place_of_a_wildcard() -> None:
     assert found.entries[0].users.arns == (CI, ELSEWHERE)
     assert set(found.readers) == {"111122223333", "222233334444"}
     of_organization = {**value, "accounts": "organization"}
-    found = read_configuration(text_of(of_organization), "leastpriv.yml", ["222233334444"])
+    found = read_configuration(text_of(of_organization), "leastpriv.yml")
+    found = in_organization(found, ["222233334444"])
     assert found.entries[0].users.arns == (ELSEWHERE,)
+    assert set(found.readers) == {"222233334444"}
 
 
 @pytest.mark.parametrize(("value", "said"), BAD.values(), ids=BAD)

@@ -10,7 +10,13 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the package of this checkout, not an installed one
 
 from leastpriv.config.inputs import COPIES_KEYS, Input, inputs
-from leastpriv.config.targets_file import ORGANIZATION, READER_KEYS, USERS, target_inputs
+from leastpriv.config.targets_file import (
+    ORGANIZATION,
+    READER_KEYS,
+    REPOSITORY,
+    USERS,
+    target_inputs,
+)
 
 SCHEMA = ROOT / "leastpriv" / "config" / "config.schema.json"
 
@@ -65,6 +71,14 @@ def schema() -> dict[str, object]:
         "description": (
             "The committed policy, as the input of this name; for a role-arn with wildcards with"
             " {name} in the file's name, as in iam/{name}.json."
+        ),
+    }
+    target["repository"] = {
+        "type": "string",
+        "pattern": f"^{REPOSITORY.pattern}$",
+        "description": (
+            "OWNER/NAME of the repository of the policy file, which the token of github-token may"
+            " write; by default that of the run."
         ),
     }
     target["group"] = {

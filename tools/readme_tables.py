@@ -50,7 +50,7 @@ GROUPS: tuple[tuple[str, str], ...] = (
     ("Roles that the role creates", "boundary-file"),
     (
         "The pull request",
-        "github-token base branch labels reviewers team-reviewers assignees draft",
+        "github-token max-pull-requests base branch labels reviewers team-reviewers assignees draft",
     ),
     ("Files to keep", "page-file sarif-file"),
 )
@@ -83,6 +83,7 @@ EXAMPLES: Mapping[str, str] = {
     "validate-digests": "true",
     "cache-dir": ".leastpriv-cache",
     "evidence-branch": "leastpriv-evidence",
+    "max-pull-requests": "10",
     "templates": "shop-prod=template.yaml",
     "plans": "plan.json",
     "declared": "autopilot.json",

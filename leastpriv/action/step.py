@@ -124,7 +124,7 @@ def _track_drift(
     """
     context = result.context
     if context is None:
-        console.error(f"{result.target.role}: {result.failure}")
+        console.error(f"{result.target.shown_role}: {result.failure}")
         return result.exit_code
     if context.missing_calls:
         # Without a call no finding is settled.

@@ -91,7 +91,8 @@ def with_repository(
     Raises InputError where the targets file or an input is wrong, and PullRequestError where the
     repository cannot be read.
     """
-    target_of = partial(_target, runner=runner, github=github)
+    repositories = _Repositories(run.settings, runner, github)
+    target_of = partial(_target, runner=runner, repositories=repositories)
     target = target_of(run.settings)
     if not given.values["config"]:
         return replace(run, targets=(target,))
@@ -165,10 +166,58 @@ def connect_github(settings: Settings, runner: Runner, console: Console) -> GitH
     return GitHubRepository(connection)
 
 
-def _target(settings: Settings, runner: Runner, github: GitHubRepository | None) -> Target:
-    """Returns a target in the workspace; with a token, its policy may be read on GitHub."""
+class _Repositories:
+    """The repositories on GitHub of a run: its own, and those that the config names."""
+
+    def __init__(self, settings: Settings, runner: Runner, github: GitHubRepository | None) -> None:
+        """`github`: that of the run; None without a token."""
+        self._settings = settings
+        self._runner = runner
+        self._known: dict[str, GitHubRepository | None] = {"": github, runner.repository: github}
+
+    def of(self, name: str) -> GitHubRepository | None:
+        """Returns a repository, connected once; raises InputError without a token, and
+        PullRequestError where it cannot be read.
+        """
+        if name in self._known:
+            return self._known[name]
+        if not self._settings.github_token:
+            raise InputError(
+                f"The config names the repository {name}: give the input github-token the token of"
+                " a GitHub App that may write there."
+            )
+        from leastpriv.pull_request.github.client import Connection, RequestDeadline
+        from leastpriv.pull_request.github.repository import GitHubRepository
+
+        runner = self._runner
+        connection = Connection.open(
+            self._settings.github_token,
+            name,
+            api_url=runner.api_url,
+            web_url=runner.server_url,
+            deadline=RequestDeadline(time.sleep),
+        )
+        self._known[name] = found = GitHubRepository(connection)
+        return found
+
+
+def _target(
+    settings: Settings, repository: str = "", *, runner: Runner, repositories: _Repositories
+) -> Target:
+    """Returns a target in the workspace, or in another repository; with a token, its policy may be
+    read on GitHub.
+    """
     target = _checkout_target(settings, runner)
-    store = _history_store(settings, github)
+    github = repositories.of(repository)
+    store = _history_store(settings, repositories.of(""))
+    if repository and github is not repositories.of(""):
+        return replace(
+            target,
+            store=store,
+            writes_store=not runner.has_read_only_token(),
+            repository=github,
+            folder=None,
+        )
     target = replace(
         target, store=store, writes_store=not runner.has_read_only_token(), repository=github
     )

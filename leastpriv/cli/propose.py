@@ -74,10 +74,15 @@ def command_context(found: Settings, environment: Mapping[str, str], now: dateti
     )
 
 
-def command_target(found: Settings) -> Target:
+def command_target(found: Settings, repository: str = "") -> Target:
     """Returns the target of a command; raises PullRequestError where a mode that needs a git
-    repository finds none.
+    repository finds none, and InputError for another `repository`.
     """
+    if repository:
+        raise InputError(
+            f"The config names the repository {repository}, which only a step of a workflow reads:"
+            " run this command in a clone of it."
+        )
     policy = Path(found.policy.path)
     absolute = policy.parent.resolve() / policy.name
     pointer = found.policy.pointer

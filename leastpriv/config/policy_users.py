@@ -60,7 +60,8 @@ def policy_users(value: Value, label: str) -> PolicyUsers:
     for text in _texts(value):
         found = _USER.fullmatch(text)
         if not found:
-            named_principal(text, label)  # Raises InputError.
+            # The whole value is named, as one that is no list.
+            named_principal(value if isinstance(value, str) else text, label)
             continue
         arn = found["arn"]
         if has_wildcard(arn):

@@ -102,6 +102,8 @@ class Settings(Struct, frozen=True):
     """Whether the mode check keeps drift in a tracking issue instead of failing."""
     fails_on_escalation: bool = False
     """Whether the mode check fails for a policy that leads to administrator."""
+    max_pull_requests: int = 0
+    """Pull requests that a run opens at most, the most valuable first; 0: any number."""
     users: PolicyUsers = PolicyUsers()
     """All users of the policy."""
 
@@ -303,6 +305,7 @@ def parse_settings(given: GivenInputs, *, needs_evidence: bool = True) -> Settin
         plans=plans,
         declared=declared,
         declared_phases=DeclaredPhases(found.one_of("declared-phases", DeclaredPhases)),
+        max_pull_requests=found.integer("max-pull-requests") if text["max-pull-requests"] else 0,
         users=users,
     )
 

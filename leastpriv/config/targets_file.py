@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from io import BytesIO
@@ -27,6 +28,7 @@ from leastpriv.config.policy_users import (
 )
 from leastpriv.config.settings import GivenInputs, Mode, Settings, parse_settings
 from leastpriv.errors import InputError, did_you_mean
+from leastpriv.models import grouped
 
 if TYPE_CHECKING:
     from leastpriv.aws.assumed_role import AssumedRole
@@ -37,7 +39,7 @@ SHARED = frozenset(
         "wait-for-events", "job-logs",
         "github-token", "base", "evidence-branch", "drift-report", "cache-dir", "validate-digests",
         "sarif-file",
-        "page-file",
+        "page-file", "max-pull-requests",
     )
 )  # fmt: skip
 """Inputs of the whole run: evidence, and where results go. All others may differ by target."""
@@ -54,6 +56,9 @@ ORGANIZATION = "organization"
 
 _STAND_IN = "arn:aws:iam::000000000000:role/placeholder"
 _LONGEST = 2 * 1024 * 1024
+REPOSITORY = re.compile(
+    r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}", re.ASCII
+)
 _GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 
 
@@ -67,6 +72,8 @@ class TargetEntry(Struct, frozen=True):
     users: PolicyUsers
     """The users of the policy; those of a pattern share it, or have a file each."""
     group: str = ""
+    repository: str = ""
+    """`OWNER/NAME` of the policy file; empty: the repository of the run."""
     readers: Mapping[str, AssumedRole] = {}
     """By account of a user: the role that reads it; the run's own credentials read the others."""
     one_of_several_accounts: bool = False
@@ -230,19 +237,19 @@ def _check_distinct(entries: Sequence[TargetEntry]) -> None:
     other.
     """
     roles: set[str] = set()
-    files: set[str] = set()
+    files: set[tuple[str, str]] = set()
     for entry in entries:
         file = str(entry.values["policy-file"])
         for role in entry.users.arns:
             if role in roles:
                 raise _repeated(entry, "role-arn", role)
-        if _normalized(file) in files:
+        if (entry.repository, _normalized(file)) in files:
             raise InputError(
                 f"{entry.where}: policy-file is {file!r}, as in an earlier target: name the roles"
                 f" that share it in one target, below {USERS}."
             )
         roles.update(entry.users.arns)
-        files.add(_normalized(file))
+        files.add((entry.repository, _normalized(file)))
 
 
 def _normalized(policy_file: str) -> str:
@@ -258,9 +265,22 @@ def _check_branches(entries: Sequence[TargetEntry]) -> None:
     another, which git does not allow.
     """
     are_several_accounts = _has_several_accounts(entries)
+    by_repository = grouped((entry.repository, entry) for entry in entries)
+    for sharing in by_repository.values():
+        _check_branches_of_repository(sharing, with_account=are_several_accounts)
+    places = {(entry.group, entry.repository) for entry in entries if entry.group}
+    for group, count in Counter(group for group, _ in places).items():
+        if count > 1:
+            raise InputError(
+                f"{entries[0].where.partition(': target')[0]}: the group {group!r} has targets of"
+                " several repositories: a pull request is of one."
+            )
+
+
+def _check_branches_of_repository(entries: Sequence[TargetEntry], *, with_account: bool) -> None:
     groups: dict[str, str] = {}
     for entry in entries:
-        branch = _branch_of(entry, with_account=are_several_accounts)
+        branch = _branch_of(entry, with_account=with_account)
         if not branch:
             continue
         known = groups.get(branch)
@@ -293,7 +313,8 @@ def _branch_of(entry: TargetEntry, *, with_account: bool) -> str:
 
 
 def _has_several_accounts(entries: Iterable[TargetEntry]) -> bool:
-    return len({account for entry in entries for account in entry.users.accounts}) > 1
+    accounts = {account for entry in entries for account in entry.users.accounts}
+    return len(accounts) > 1 or any(map(has_wildcard, accounts))
 
 
 def _repeated(entry: TargetEntry, name: str, value: str) -> InputError:
@@ -364,7 +385,7 @@ def _entry(
     """
     if not isinstance(found, Mapping):
         raise InputError(f"{where} is no mapping: write role-arn: and policy-file: in it.")
-    _only(found, (*target_inputs(), USERS, "group", *READER_KEYS), where)
+    _only(found, (*target_inputs(), USERS, "group", "repository", *READER_KEYS), where)
     own = _reader_keys(found, where)
     values = {
         str(key): _users_value(value, where) if key == USERS else _value(value, f"{where}: {key}")
@@ -387,7 +408,17 @@ def _entry(
             f"{where} has both group and branch: the targets of a group share the branch"
             " leastpriv/GROUP."
         )
-    entry = with_accounts(TargetEntry(where, values, users, str(group)), accounts)
+    repository = values.pop("repository", "")
+    if repository and not (isinstance(repository, str) and REPOSITORY.fullmatch(repository)):
+        raise InputError(f"{where}: repository is {repository!r}: write OWNER/NAME.")
+    if repository and (values.get("templates") or values.get("plans")):
+        raise InputError(
+            f"{where} has templates or plans, which are read in the workspace, next to repository:"
+            " name them in a run of that repository."
+        )
+    entry = TargetEntry(where, values, users, group=str(group), repository=str(repository))
+    if accounts:
+        entry = with_accounts(entry, accounts)
     if not entry.users.arns:
         raise InputError(f"{where}: no account of accounts matches role-arn.")
     if own:

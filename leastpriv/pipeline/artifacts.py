@@ -191,9 +191,10 @@ def write_result(result: RunResult, folder: Path, codes: Sequence[int]) -> Path:
         principal = each.target.settings.principal
         # IAM takes names of dots alone, which are no names of folders.
         name = principal.name if not principal.name.startswith(".") else f"_{principal.name}"
-        longer = f"{principal.account}-{name}"
+        is_short = not several or each.target.settings.spans_accounts
+        longer = f"{each.target.lead.account}-{name}"
         names = chain(
-            () if several else (name,), (longer,), (f"{longer}-{number}" for number in count(2))
+            (name,) if is_short else (), (longer,), (f"{longer}-{number}" for number in count(2))
         )
         given.append(next(one for one in names if one.lower() not in map(str.lower, given)))
     for each, name in zip(result.targets, given, strict=True):
@@ -226,8 +227,9 @@ def target_values(result: RunResult, codes: Sequence[int]) -> list[dict[str, Any
         failure = each.failure_text
         found.append(
             {
-                "role-arn": each.target.role,
-                "account": each.target.settings.principal.account,
+                "role-arn": each.target.shown_role,
+                "account": each.target.shown_accounts,
+                "users": list(each.target.users),
                 "policy-file": each.target.policy_name,
                 "has-changes": bool(context and context.proposal.changes),
                 "added-actions": (
@@ -347,7 +349,7 @@ def report_failures(result: RunResult, console: Console) -> None:
     for each in _without_repeated_failures(result):
         content = each.content
         if content is None:
-            console.error(f"{each.target.role}: {each.failure}")
+            console.error(f"{each.target.shown_role}: {each.failure}")
         elif each.published and each.published.failure:
             console.error(f"{each.published.failure} {each.published.manual_url}".rstrip())
         elif each.lacks_calls:

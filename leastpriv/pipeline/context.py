@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from leastpriv.aws.arns import parse_principal
+from leastpriv.aws.arns import account_of, parse_principal
 from leastpriv.aws.session import AwsSession
 from leastpriv.config.settings import DeclaredPhases, GivenInputs, Mode, Settings
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.evidence.usage_history import UsageHistory
+from leastpriv.evidence.users import OWN_ACCOUNT
 from leastpriv.models import Principal
 from leastpriv.policy.source import Location
 from leastpriv.proposal.models import History, fingerprint
@@ -84,6 +85,17 @@ class Target(Struct, frozen=True):
         return self.settings.principal.arn
 
     @property
+    def shown_role(self) -> str:
+        """The role as texts name it: in every account where its users are in several."""
+        return self.role.replace(f"::{OWN_ACCOUNT}:", "::*:")
+
+    @property
+    def shown_accounts(self) -> str:
+        """The account of the users, or all of them with commas."""
+        accounts = dict.fromkeys(map(account_of, self.users))
+        return ", ".join(accounts) or self.settings.principal.account
+
+    @property
     def users(self) -> tuple[str, ...]:
         """ARNs of the users of the policy that are known; patterns have none before the records are
         read.
@@ -142,8 +154,8 @@ class TargetsFile(Struct, frozen=True):
     given: GivenInputs
     """The inputs that all targets share."""
     mode: Mode
-    target_of: Callable[[Settings], Target]
-    """Settings -> where the policy is."""
+    target_of: Callable[[Settings, str], Target]
+    """Settings, and the repository of the policy if that is another one -> where the policy is."""
     repository: Repository | None = None
 
     def group_scope(self, group: str) -> str:
@@ -163,7 +175,7 @@ class TargetsFile(Struct, frozen=True):
         settings = self.settings_of(entry, roles or entry.users.arns)
         is_shown = entry.one_of_several_accounts and not settings.spans_accounts
         return replace(
-            self.target_of(settings),
+            self.target_of(settings, entry.repository),
             group=entry.group,
             shown_account=settings.principal.account if is_shown else "",
         )
@@ -367,6 +379,7 @@ def with_targets_file(
         file = replace(file, configuration=in_organization(file.configuration, accounts))
         trusted = in_organization(trusted, accounts) if trusted else None
     entries = file.configuration.entries
+    _check_repositories(file, trusted)
     named = tuple(file.target(entry) for entry in entries if not entry.is_pattern)
     readers = file.configuration.readers
     if not readers or run.aws is None:
@@ -381,6 +394,19 @@ def with_targets_file(
         for account, reader in readers.items()
     }
     return replace(run, targets=named, file=file, sessions=sessions)
+
+
+def _check_repositories(file: TargetsFile, trusted: Configuration | None) -> None:
+    """Raises InputError for another repository that only a config outside the base branch names:
+    its author may not read there.
+    """
+    places = [each.repository for each in trusted.entries] if trusted else []
+    for entry in file.configuration.entries:
+        if entry.repository and entry.repository not in places:
+            raise InputError(
+                f"{entry.where}: repository counts only in the config of the base branch: merge it"
+                " first."
+            )
 
 
 def _accounts_of_organization(run: RunContext, file: TargetsFile) -> tuple[str, ...]:

@@ -197,7 +197,7 @@ def _scope(configuration: Configuration) -> str:
 def _observed_target(file: TargetsFile, entry: TargetEntry) -> Target:
     """Returns a role that is no target, whose proposal is not published."""
     settings = replace(file.settings_of(entry, entry.users.arns), mode=Mode.REPORT)
-    return replace(file.target_of(settings), store=None)
+    return replace(file.target_of(settings, entry.repository), store=None)
 
 
 @contextmanager

@@ -570,5 +570,5 @@ def _target_result(
     work = partial(make_proposal, own, target, partial(evidence.of, target), around)
     content, failure = attempt(work, isolate=run.isolates_failures)
     if failure:
-        _log.info(f"Failed for {target.role}: {failure}")
+        _log.info(f"Failed for {target.shown_role}: {failure}")
     return TargetResult(target, content, failure)

@@ -4,6 +4,7 @@ the run learned.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -76,19 +77,92 @@ def publish_all(
     Raises LeastprivError where publishing fails in a run of one target, otherwise than by the
     repository.
     """
-    groups: dict[str, list[TargetResult]] = {}
-    for each in results:
-        if each.target.group:
-            groups.setdefault(each.target.group, []).append(each)
-    published = {
-        name: _publish_group(run, name, members, chain) for name, members in groups.items()
-    }
-    return tuple(
-        _member_result(each, published[each.target.group], run.now)
-        if each.target.group
-        else _publish_target(run, each)
-        for each in results
-    )
+    units: dict[str, list[TargetResult]] = {}
+    for number, each in enumerate(results):
+        units.setdefault(each.target.group or f"#{number}", []).append(each)
+    wave = _Wave(run.settings.max_pull_requests)
+    done: dict[int, TargetResult] = {}
+    for name, members in sorted(units.items(), key=lambda unit: -sum(map(_value, unit[1]))):
+        for before, after in zip(members, _published(run, name, members, chain, wave), strict=True):
+            done[id(before)] = after
+    return tuple(done[id(each)] for each in results)
+
+
+def _value(result: TargetResult) -> int:
+    """Returns what a proposal gains: the actions that it removes, narrows or adds."""
+    context = result.context
+    if context is None or not context.proposal.changes:
+        return 0
+    return context.ledger.removed + context.ledger.narrowed + context.verdict.facts.added
+
+
+class _Wave:
+    """Counts the pull requests that a run opens."""
+
+    def __init__(self, most: int) -> None:
+        """`most`: how many may be opened; 0: any number."""
+        self._left = most or sys.maxsize
+        self._most = most
+
+    def waits(self, results: Sequence[TargetResult]) -> bool:
+        """Whether the pull request of some targets is a further one: it is not open yet, and has
+        changes.
+        """
+        if self._left > 0 or not any(each.has_changes for each in results):
+            return False
+        target = results[0].target
+        host = target.repository.github if target.repository else None
+        settings = target.settings
+        return host is None or host.pull_requests.opened(settings.branch, settings.base) is None
+
+    def note(self, published: PublishResult | None) -> None:
+        """Counts a pull request that was opened."""
+        if published and published.operation is PullRequestOperation.CREATED:
+            self._left -= 1
+
+    def result(self, target: Target, base: str) -> PublishResult:
+        """Returns the result of a pull request that waits for a later run."""
+        return PublishResult(
+            PullRequestOperation.NONE,
+            target.settings.branch,
+            "",
+            base,
+            reason=(
+                f"It waits for a later run: max-pull-requests is {self._most}, and more valuable"
+                " proposals came first."
+            ),
+        )
+
+
+def _published(
+    run: RunContext,
+    name: str,
+    members: Sequence[TargetResult],
+    chain: RoleChainPolicies,
+    wave: _Wave,
+) -> list[TargetResult]:
+    """Publishes a target, or the members of a group, unless their pull request waits."""
+    is_group = bool(members[0].target.group)
+    is_late = members[0].target.settings.mode is Mode.PULL_REQUEST and wave.waits(members)
+    if is_late:
+        base = next((each.content.base for each in members if each.content), "")
+        waiting = wave.result(members[0].target, base)
+        return [_waiting_result(each, waiting, run.now) for each in members]
+    if not is_group:
+        result = _publish_target(run, members[0])
+        wave.note(result.published)
+        return [result]
+    published = _publish_group(run, name, members, chain)
+    wave.note(published)
+    return [_member_result(each, published, run.now) for each in members]
+
+
+def _waiting_result(result: TargetResult, waiting: PublishResult, now: datetime) -> TargetResult:
+    """Saves what the run learned of a target whose pull request waits."""
+    if result.content is None:
+        return result
+    unsaved, failure = attempt(partial(save_history, result.content, result.target, now))
+    return replace(result, published=waiting, unsaved=unsaved or str(failure or ""))
 
 
 def publish_together(
@@ -126,7 +200,7 @@ def target_row(result: TargetResult) -> TargetRow:
     """Returns a target as the table of targets shows it."""
     published, content = result.published, result.content
     return TargetRow(
-        role=result.target.role,
+        role=result.target.shown_role,
         policy_file=result.target.policy_name,
         title=content.title if content else "",
         failure=result.failure_text,

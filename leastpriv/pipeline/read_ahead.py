@@ -16,13 +16,22 @@ if TYPE_CHECKING:
 
 
 def read_ahead(targets: Sequence[Target]) -> None:
-    """Reads branches, pull requests and files of all targets on GitHub.
+    """Reads branches, pull requests and files of all targets on GitHub, repository by repository.
 
     What cannot be read so is read when it is needed, and fails there.
     """
-    github = _github(targets)
-    if github is None:
-        return
+    repositories: dict[int, GitHubRepository] = {}
+    targets_of: dict[int, list[Target]] = {}
+    for target in targets:
+        github = target.repository.github if target.repository else None
+        if github:
+            repositories[id(github)] = github
+            targets_of.setdefault(id(github), []).append(target)
+    for place, github in repositories.items():
+        _read_repository(github, targets_of[place])
+
+
+def _read_repository(github: GitHubRepository, targets: Sequence[Target]) -> None:
     base = targets[0].settings.base
     by_branch: dict[str, TargetFiles] = {}
     for target in targets:
@@ -33,13 +42,6 @@ def read_ahead(targets: Sequence[Target]) -> None:
         github.read_ahead(base, tuple(by_branch.values()))
     except PullRequestError:
         return
-
-
-def _github(targets: Sequence[Target]) -> GitHubRepository | None:
-    for target in targets:
-        if target.repository and target.repository.github:
-            return target.repository.github
-    return None
 
 
 def _other_files(target: Target) -> tuple[str, ...]:

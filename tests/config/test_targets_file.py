@@ -259,7 +259,7 @@ def test_accounts_take_the_place_of_a_wildcard() -> None:
     value = {
         "assume-role": TEMPLATE,
         "accounts": ["111122223333", "222233334444"],
-        "targets": [entry("arn:aws:iam::*:role/ci-deploy", "iam/ci.json")],
+        "targets": [entry(CI.replace("111122223333", "*"), "iam/ci.json")],
     }
     found = read_configuration(text_of(value), "leastpriv.yml")
     assert found.entries[0].users.arns == (CI, ELSEWHERE)

@@ -314,3 +314,27 @@ def list_matching_roles(aws: Aws, patterns: Iterable[str], partition: str) -> tu
     arns = sorted(str(role.get("Arn")) for page in listed for role in page.get("Roles") or ())
     found = (principal_of(arn) for arn in arns if any(matches(pattern, arn) for pattern in wanted))
     return tuple(principal for principal in found if principal)
+
+
+def entities_of_policy(aws: Aws, policy: str) -> tuple[str, ...]:
+    """Lists the roles, users and groups that a managed policy is attached to, by ARNs without
+    paths; raises AwsError.
+    """
+    _, partition, _, _, account, _ = policy.split(":", 5)
+    client = aws.client("iam", home_region("iam", partition))
+    doing = f"listing who has the policy {policy}"
+    listed = pages(
+        client,
+        "list_entities_for_policy",
+        doing,
+        "iam:ListEntitiesForPolicy",
+        PolicyArn=policy,
+        PolicyUsageFilter="PermissionsPolicy",
+    )
+    found: list[str] = []
+    for page in listed:
+        for kind in ("Role", "User", "Group"):
+            for entity in page.get(f"Policy{kind}s") or ():
+                name = entity.get(f"{kind}Name")
+                found.append(f"arn:{partition}:iam::{account}:{kind.lower()}/{name}")
+    return tuple(found)

@@ -536,7 +536,10 @@ def permission_set_pattern(arn: str) -> str:
 
 
 def unnamed_users(
-    named: Sequence[str], callers: Mapping[str, int], excluded: Iterable[str] = ()
+    named: Sequence[str],
+    callers: Mapping[str, int],
+    excluded: Iterable[str] = (),
+    attached: Iterable[tuple[str, str]] = (),
 ) -> tuple[UnnamedUser, ...]:
     """Returns the roles that the policy may govern too.
 
@@ -544,6 +547,7 @@ def unnamed_users(
         named: The ARNs and patterns of the known users.
         callers: Principals of the trail -> number of calls.
         excluded: ARNs and patterns of roles that are no users.
+        attached: ARNs of further principals that have the policy, and who says so.
     """
     from leastpriv.permissions.patterns import matches
 
@@ -555,6 +559,10 @@ def unnamed_users(
         if name and not any(covers(each, pattern) for each in known):
             why = f"the permission set {name} may have a role in each account"
             found[pattern] = UnnamedUser(pattern, why)
+    for arn, why in attached:
+        other = principal_of(arn)
+        if not any(matches(each, arn) or (other and _is_same(each, other)) for each in known):
+            found[arn] = UnnamedUser(arn, why)
     names = {principal.name for principal in map(principal_of, named) if principal}
     for arn, calls in sorted(callers.items()):
         other = principal_of(arn) or principal_of(f"{arn}/session")

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,8 +16,9 @@ from leastpriv.aws.arns import parse_principal
 from leastpriv.aws.session import AwsSession
 from leastpriv.config.inputs import letters_meant
 from leastpriv.diff.compare import Difference, compare
-from leastpriv.errors import InputError, LeastprivError, NoCallsError
+from leastpriv.errors import AwsError, InputError, LeastprivError, NoCallsError
 from leastpriv.evidence.iam_paths import with_paths_of_policies
+from leastpriv.evidence.live_role import entities_of_policy
 from leastpriv.evidence.models import Evidence, with_clock_gap
 from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.evidence.users import account_namer, unite, unnamed_users
@@ -56,6 +57,7 @@ from leastpriv.pipeline.load_policies import (
 )
 from leastpriv.pipeline.publish import publish_all
 from leastpriv.pipeline.read_ahead import read_ahead
+from leastpriv.policy.attached_names import attached_names
 from leastpriv.policy.document import Document
 from leastpriv.policy.source import Location
 from leastpriv.proposal.boundary import boundary_for
@@ -311,8 +313,38 @@ def _evidence_of_users(
     else:
         evidence = with_findings(found.evidence, target.lead)
     named = (*users.arns, *target.users)
-    unnamed = unnamed_users(named, found.callers, (*users.excluded, *run.other_users(target)))
+    attached = [*_entities_of_policy(run, target, policies), *_attached_in_file(target, policies)]
+    excluded = (*users.excluded, *run.other_users(target))
+    unnamed = unnamed_users(named, found.callers, excluded, attached)
     return replace(evidence, unnamed_users=unnamed)
+
+
+def _entities_of_policy(
+    run: RunContext, target: Target, policies: AttachedPolicies
+) -> Iterator[tuple[str, str]]:
+    """Yields the principals that have the managed policy in the account, and that IAM says so."""
+    policy = policies.drift.counterpart if policies.drift else ""
+    session = run.in_account(target.lead.account).aws
+    if session is None or not policy.startswith("arn:") or "::aws:policy/" in policy:
+        return
+    try:
+        found = entities_of_policy(session.aws(), policy)
+    except AwsError as error:
+        _log.info(f"It is not known which other roles have {policy}: {error}")
+        return
+    for arn in found:
+        yield arn, f"IAM lists it with the policy {policy}"
+
+
+def _attached_in_file(target: Target, policies: AttachedPolicies) -> Iterator[tuple[str, str]]:
+    """Yields the roles and users to which the policy file itself attaches the policy."""
+    document = policies.committed
+    if document is None:
+        return
+    account = target.lead.account
+    for kind, name in attached_names(document):
+        arn = f"arn:{target.lead.partition}:iam::{account}:{kind}/{name}"
+        yield arn, f"{target.policy_name} attaches the policy to it"
 
 
 def _with_users(target: Target, evidence: RunEvidence) -> Target:

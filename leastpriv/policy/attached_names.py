@@ -1,0 +1,52 @@
+"""Finds the roles, users and groups to which a template attaches the policy that it contains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from leastpriv.policy.document import Document
+from leastpriv.policy.syntax_tree import Node
+
+_LISTS = {"Roles": "role", "Users": "user", "Groups": "group"}
+"""Properties of `AWS::IAM::Policy` and `AWS::IAM::ManagedPolicy` (AWS CloudFormation template
+reference, read 2026-12-01)."""
+_TYPES = ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy")
+
+
+def attached_names(document: Document) -> Iterator[tuple[str, str]]:
+    """Yields kind and name of each principal that the resource of the policy names by its text."""
+    source = document.source
+    if source.language != "cloudformation" or source.resource_type not in _TYPES:
+        return
+    parts = document.pointer.split("/")
+    if len(parts) < len(("", "Resources", "NAME", "Properties")) or source.root is None:
+        return
+    resources = source.root.get("Resources")
+    resource = resources.get(parts[2]) if resources else None
+    properties = resource.get("Properties") if resource else None
+    if resources is None or properties is None:
+        return
+    for key, kind in _LISTS.items():
+        listed = properties.get(key)
+        for item in listed.items if listed else ():
+            name = _name(item, resources)
+            if name:
+                yield kind, name
+
+
+def _name(item: Node, resources: Node) -> str:
+    """Returns a literal name, or that of the resource which a `Ref` names; empty where only AWS
+    chooses it.
+    """
+    if item.kind == "string":
+        return item.text
+    reference = item.get("Ref")
+    made = resources.get(reference.text) if reference else None
+    properties = made.get("Properties") if made else None
+    if properties is None:
+        return ""
+    for key in ("RoleName", "UserName", "GroupName"):
+        name = properties.get(key)
+        if name is not None and name.kind == "string":
+            return name.text
+    return ""

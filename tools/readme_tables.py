@@ -30,7 +30,7 @@ GROUPS: tuple[tuple[str, str], ...] = (
     (
         "Evidence",
         (
-            "trails lookback-days aws-regions athena-table wait-for-events job-logs denial-details"
+            "trails lookback-days aws-regions athena-table athena-max-bytes wait-for-events job-logs denial-details"
             " last-accessed access-analyzer validate-digests cache-dir evidence-branch"
         ),
     ),
@@ -72,6 +72,7 @@ EXAMPLES: Mapping[str, str] = {
     "lookback-days": "60",
     "aws-regions": "eu-west-1, us-east-1",
     "athena-table": "security/cloudtrail.records",
+    "athena-max-bytes": "500 GB",
     "wait-for-events": "15",
     "job-logs": "auto",
     "denial-details": "false",

@@ -76,11 +76,14 @@ raised ("Service Quotas" of the Athena User Guide, read 2026-11-24)."""
 class QueryRunner:
     """Runs queries of one workgroup and database."""
 
-    def __init__(self, client: Any, place: Mapping[str, Any], poll: float) -> None:
+    def __init__(
+        self, client: Any, place: Mapping[str, Any], poll: float, max_bytes: int = 0
+    ) -> None:
         """`poll`: seconds before the first status request; later pauses are up to eight times as
-        long.
+        long. `max_bytes`: what a query may read; 0: any amount.
         """
         self._client, self._place, self._poll = client, place, poll
+        self._max_bytes = max_bytes
         self._ended = False
         self.pages = 0
         """Number of answers that were read."""
@@ -123,6 +126,9 @@ class QueryRunner:
                 return execution
             if self._ended:
                 raise _failed(status)
+            scanned = int((execution.get("Statistics") or {}).get("DataScannedInBytes") or 0)
+            if self._max_bytes and scanned > self._max_bytes:
+                raise _too_much(f"has read {_cost(scanned)} and was stopped", self._max_bytes)
             if waited >= _LONGEST:
                 raise AwsError(
                     "The query in Athena was stopped: it took more than an hour.",
@@ -199,6 +205,8 @@ class AthenaOptions(Struct, frozen=True):
     """Seconds before the first status request of a query."""
     waited: bool = False
     """The run waited for event history, which has all events except data events."""
+    max_bytes: int = 0
+    """Bytes that the query may read (`athena-max-bytes`); 0: any number."""
 
 
 class AthenaTable:
@@ -241,7 +249,8 @@ class AthenaTable:
         try:
             database = {"Database": self._database, "Catalog": self._catalog}
             place = {"QueryExecutionContext": database, "WorkGroup": self._workgroup}
-            queries = QueryRunner(self._clients.client("athena"), place, self._options.poll)
+            limit = self._options.max_bytes
+            queries = QueryRunner(self._clients.client("athena"), place, self._options.poll, limit)
             table = self._described()
             listed = self._branches(table, principals)
             found = [each for each in listed or () if each.dated]
@@ -256,9 +265,17 @@ class AthenaTable:
                 whose = ", ".join(target_accounts(principals))
                 detail = f"{self._named}: its place has no folder of the account {whose}"
                 yield Gap(GapKind.SOURCE_FAILED, Scope(), detail)
-            self._log_estimate(table, found, window)
-            regions = sorted({each.region for each in found})
-            execution = queries.run(usage_query(table, window, principals, regions))
+            estimate = self._log_estimate(table, found, window)
+            if limit and estimate > limit:
+                raise _too_much(f"would read about {_cost(estimate)}", limit)
+            query = usage_query(
+                table,
+                window,
+                principals,
+                regions=sorted({each.region for each in found}),
+                accounts=sorted({each.account for each in found if each.account}),
+            )
+            execution = queries.run(query)
             scanned = int(execution.get("Statistics", {}).get("DataScannedInBytes") or 0)
             _log.info(f"Athena: the query read {_cost(scanned)}")
             seen = self._options.seen or EventDeduplicator()
@@ -327,10 +344,12 @@ class AthenaTable:
                 raise
             return None
 
-    def _log_estimate(self, table: CloudTrailTable, found: list[LogPrefix], window: Window) -> None:
-        """Logs the estimated size and cost, from listings of some days below the prefixes."""
+    def _log_estimate(self, table: CloudTrailTable, found: list[LogPrefix], window: Window) -> int:
+        """Logs the estimated size and cost, from listings of some days below the prefixes; returns
+        the size, 0 where it is not known.
+        """
         if not found:
-            return
+            return 0
         start, end = (
             window.start or self._now - timedelta(days=_DEFAULT_DAYS),
             window.end or self._now,
@@ -347,9 +366,10 @@ class AthenaTable:
                 size += sum(stored.size for page in pages for stored in page)
         except (AwsError, InputError) as error:
             _log.info(f"Athena: the size of the query is not known. {error}")
-            return
+            return 0
         size = size * whole // max(1, len(samples))
         _log.info(f"Athena: the query will read about {_cost(size)}, by a sample of {days} days")
+        return size
 
     def _row(
         self,
@@ -405,6 +425,14 @@ class AthenaTable:
                         yield call
                 elif isinstance(lost, Gap):
                     yield replace(lost, detail=f"{self._named}: {lost.detail}")
+
+
+def _too_much(what: str, limit: int) -> AwsError:
+    sentence = (
+        f"The query in Athena {what}, more than athena-max-bytes, {_cost(limit)}: raise that, or"
+        " read fewer days (lookback-days), regions (aws-regions) or accounts."
+    )
+    return AwsError(sentence, AwsErrorKind.OTHER)
 
 
 def _cost(size: int) -> str:

@@ -140,12 +140,17 @@ _RECORD = (
 
 
 def usage_query(
-    table: CloudTrailTable, window: Window, principals: Principals, regions: Sequence[str]
+    table: CloudTrailTable,
+    window: Window,
+    principals: Principals,
+    regions: Sequence[str],
+    accounts: Sequence[str] = (),
 ) -> str:
-    """Builds the query in Athena's SQL; `regions`: those of the targets' files, which a partition
-    key may need.
+    """Builds the query in Athena's SQL; `regions` and `accounts`: those of the files, which a
+    partition key may need.
     """
-    conditions = [*_partition_filters(table, window, principals, regions), *_times(window)]
+    wanted = target_accounts(principals) or tuple(accounts)
+    conditions = [*_partition_filters(table, window, wanted, regions), *_times(window)]
     where = f"\n  WHERE {' AND '.join(conditions)}" if conditions else ""
     common = [column for column in _SURVEY_COLUMNS if column in table.columns]
     own = {name: place for name, place in _TARGET_COLUMNS.items() if table.has(place)}
@@ -171,13 +176,11 @@ def usage_query(
             stream = (
                 f"CASE WHEN {data} THEN concat({_DAY}, chr(31), eventname, chr(31), {folders}) END"
             )
-    accounts = [
+    owners = [
         place for place in ("recipientaccountid", "useridentity.accountid") if table.has(place)
     ]
     recipient = (
-        f"coalesce({', '.join(accounts)}, '')"
-        if accounts and principals.targets is not None
-        else ""
+        f"coalesce({', '.join(owners)}, '')" if owners and principals.targets is not None else ""
     )
     keys = ["mine", *common, *(["recipient"] if recipient else []), "day", *own]
     answered = [*common, *([f"{recipient} AS recipient"] if recipient else [])]
@@ -204,10 +207,9 @@ ORDER BY first_time, eventsource, eventname"""  # noqa: S608 - names and values 
 
 
 def _partition_filters(
-    table: CloudTrailTable, window: Window, principals: Principals, regions: Sequence[str]
+    table: CloudTrailTable, window: Window, accounts: Sequence[str], regions: Sequence[str]
 ) -> Iterator[str]:
     """Yields conditions that exclude whole partitions."""
-    accounts = target_accounts(principals)
     start = window.start - DELIVERY_DELAY if window.start else None
     end = window.end + DELIVERY_DELAY if window.end else None
     for key in table.partitions:

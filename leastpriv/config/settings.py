@@ -89,6 +89,8 @@ class Settings(Struct, frozen=True):
     """Minutes."""
     job_logs: tuple[str, ...] = ()
     athena_table: str = ""
+    athena_max_bytes: int = 0
+    """Bytes that the query in Athena may read; 0: any number."""
     cache_dir: str = ""
     validate_digests: bool = False
     access_analyzer: GenerationSettings | None = None
@@ -285,6 +287,7 @@ def parse_settings(given: GivenInputs, *, needs_evidence: bool = True) -> Settin
         wait_for_events=found.integer("wait-for-events"),
         job_logs=job_logs,
         athena_table=found.athena_table(),
+        athena_max_bytes=found.bytes_of("athena-max-bytes"),
         cache_dir=text["cache-dir"],
         validate_digests=found.validate_digests(),
         access_analyzer=parse_generation(text["access-analyzer"], labels["access-analyzer"]),
@@ -380,6 +383,18 @@ class _Reader:
                     f"{label} is {name!r}: write DATABASE.TABLE, or WORKGROUP/DATABASE.TABLE."
                 )
         return name
+
+    def bytes_of(self, name: str) -> int:
+        """Returns a number of bytes, which may end with GB or TB; 0 without one."""
+        text = self.text[name]
+        if not text:
+            return 0
+        form = re.fullmatch(r"([0-9]{1,15})\s*(|GB|TB)", text, re.ASCII)
+        if not form or not int(form[1]):
+            raise InputError(
+                f"{self._labels[name]} is {text!r}: write a number of bytes, or as in 500 GB."
+            )
+        return int(form[1]) * {"": 1, "GB": 10**9, "TB": 10**12}[form[2]]
 
     def written_file(self, name: str, *others: str) -> str:
         """Returns a file that the run writes, which no other input names."""

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 SHARED = frozenset(
     (
-        "config", "mode", "trails", "athena-table", "aws-regions", "lookback-days",
+        "config", "mode", "trails", "athena-table", "athena-max-bytes", "aws-regions",
+        "lookback-days",
         "wait-for-events", "job-logs",
         "github-token", "base", "evidence-branch", "drift-report", "cache-dir", "validate-digests",
         "sarif-file",

@@ -206,7 +206,12 @@ def _athena_table(
     from leastpriv.cloudtrail.athena import AthenaOptions, AthenaTable
 
     aws, now = _opened(session)
-    chosen = AthenaOptions(options.since, options.seen, waited=options.waited)
+    chosen = AthenaOptions(
+        since=options.since,
+        seen=options.seen,
+        waited=options.waited,
+        max_bytes=settings.athena_max_bytes,
+    )
     return AthenaTable(aws, settings.athena_table, now, chosen)
 
 

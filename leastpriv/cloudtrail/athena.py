@@ -335,6 +335,8 @@ class AthenaTable:
         """Returns the log prefixes of the targets; None where they cannot be listed and the query
         needs no names.
         """
+        if table.is_ocsf:
+            return None
         try:
             name, prefix = split_location(table.top)
             accounts = frozenset(target_accounts(principals)) or None

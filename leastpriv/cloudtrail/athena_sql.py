@@ -22,6 +22,7 @@ from leastpriv.aws.arns import Principals, Window
 from leastpriv.aws.session import other_regions
 from leastpriv.cloudtrail.caller import workload_services
 from leastpriv.cloudtrail.file_store import DELIVERY_DELAY, location_parts
+from leastpriv.cloudtrail.ocsf import TYPES, is_ocsf, relation
 from leastpriv.cloudtrail.record import ASSUME_ROLE, LOGIN_EVENTS
 from leastpriv.models import Gap, GapKind, Principal, Scope
 
@@ -46,6 +47,8 @@ class CloudTrailTable(Struct, frozen=True):
     parameters: Mapping[str, str] = {}
     """Table properties, such as `projection.day.type`."""
     location: str = ""
+    is_ocsf: bool = False
+    """Whether it is a table of Security Lake, whose columns the query renames."""
 
     @classmethod
     def of(cls, database: str, name: str, metadata: Mapping[str, Any]) -> CloudTrailTable:
@@ -58,10 +61,12 @@ class CloudTrailTable(Struct, frozen=True):
         parameters = {
             str(key): str(value) for key, value in (metadata.get("Parameters") or {}).items()
         }
+        of_lake = is_ocsf(columns)
         return cls(
             database=database,
             name=name,
-            columns=columns,
+            is_ocsf=of_lake,
+            columns=TYPES if of_lake else columns,
             partitions=keys,
             parameters=parameters,
             location=parameters.get("location", ""),
@@ -188,7 +193,7 @@ def usage_query(
     call = "concat(coalesce(eventtime, ''), chr(31), coalesce(id, ''))"
     return f"""WITH flagged AS (
   SELECT *, {_wanted(principals, logins="requestparameters" in table.columns)} AS mine
-  FROM {_quoted(table.database)}.{_quoted(table.name)}{where}
+  FROM {_relation(table, window)}{where}
 ), answered AS (
   SELECT mine, {", ".join(answered)}, eventtime,
     {"eventid" if "eventid" in table.columns else "''"} AS id,
@@ -204,6 +209,13 @@ SELECT {", ".join(keys)},
 FROM answered
 GROUP BY {", ".join(keys)}
 ORDER BY first_time, eventsource, eventname"""  # noqa: S608 - names and values are quoted, and no text of evidence is in it
+
+
+def _relation(table: CloudTrailTable, window: Window) -> str:
+    name = f"{_quoted(table.database)}.{_quoted(table.name)}"
+    if not table.is_ocsf:
+        return name
+    return relation(name, tuple(map(_quoted, table.partitions)), window)
 
 
 def _partition_filters(

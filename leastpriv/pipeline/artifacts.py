@@ -215,8 +215,19 @@ def write_result(result: RunResult, folder: Path, codes: Sequence[int]) -> Path:
         "first_files": sorted(found.files) if found else [],
         "notes": list(result.notes),
     }
-    _write(folder, {"proposal.json": (json_text(index, indent=2) + "\n").encode()})
+    _write(folder, {"proposal.json": (_index_text(index) + "\n").encode()})
     return folder / "proposal.json"
+
+
+def _index_text(index: Mapping[str, Any]) -> str:
+    """Returns the index of a run as JSON with one target a line: it may have hundreds."""
+    lines = []
+    for key, value in index.items():
+        text = json_text(value)
+        if key == "targets":
+            text = "[\n" + ",\n".join(f"    {json_text(each)}" for each in value) + "\n  ]"
+        lines.append(f"  {json_text(key)}: {text}")
+    return "{\n" + ",\n".join(lines) + "\n}"
 
 
 def target_values(result: RunResult, codes: Sequence[int]) -> list[dict[str, Any]]:

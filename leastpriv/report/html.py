@@ -58,6 +58,9 @@ _MOST_RUNS = 400
 _LEAST = 20
 _MOST_DETAILED = 40
 """Targets with more than a row in the table of all."""
+_FLEET = 100
+_MOST_DETAILED_OF_A_FLEET = 4
+"""The same of more than `_FLEET` targets: a page of 500 has less than 500 kB."""
 _WIDTH = 1000
 _ACTION = re.compile(r"[A-Za-z0-9-]+:[A-Za-z0-9*?]+")
 _CONTEXT = 2
@@ -76,7 +79,8 @@ def page(rows: Sequence[TargetRow]) -> str:
 
     rows = _widest_first(rows)
     contexts = [row.context for row in rows if row.context]
-    detailed = contexts[:_MOST_DETAILED]
+    most = _MOST_DETAILED_OF_A_FLEET if len(rows) > _FLEET else _MOST_DETAILED
+    detailed = contexts[:most]
     style, script = _asset("page.css"), _asset("page.js")
     words = MarkdownIt("commonmark", {"html": False}).enable("table")
     environment = Environment(

@@ -10,15 +10,22 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.models import ChangeKind
+from leastpriv.permissions.catalog import removal_rank
 from leastpriv.proposal.ledger import GrantState
 from leastpriv.report.context import ReportContext
 from leastpriv.report.drift import context_findings, summary_section
 from leastpriv.report.escape import code, name, prose
-from leastpriv.report.phrases import plural
+from leastpriv.report.phrases import plural, table_lines
 from leastpriv.report.pull_request import LONGEST_BODY, body, proposal_marker
 from leastpriv.report.role_chain import RoleChainPolicies, chain_section
 from leastpriv.report.verdict import heading, reason, short_verdict
 
+_MOST_IN_FULL = 20
+"""Targets whose texts follow the table of all; more have the table alone."""
+_IN_THE_FILES = (
+    "Each target has its text in its pull request, and in `pull-request.md` in its folder of the"
+    " output."
+)
 _LEAST_PAGE = 6_000
 """Characters; a shorter page of a target is omitted entirely."""
 
@@ -61,6 +68,35 @@ def overview(rows: Sequence[TargetRow]) -> str:
     )
 
 
+def fleet_overview(rows: Sequence[TargetRow]) -> str:
+    """A table of many targets, one line each: failed ones first, then those with most to gain."""
+    several = len({row.role.split(":")[4] for row in rows}) > 1
+    lines: list[str] = []
+    for row in sorted(rows, key=_rank):
+        role = ":".join(row.role.split(":")[4:]) if several else row.role.split(":", 5)[5]
+        context = row.context
+        verdict = f"**Failed**: {prose(row.failure)}" if row.failure else "–"
+        if context and not row.failure:
+            verdict = short_verdict(context)
+        found = row.title.partition(": ")[2] or "–"
+        link = f"[#{row.number}]({row.pull_request})" if row.pull_request else "–"
+        riskiest = _riskiest_removal(context) if context else ""
+        cells = (code(role), verdict, found, code(riskiest) if riskiest else "–", link)
+        lines.append(f"| {' | '.join(cells)} |")
+    head = "Role | Verdict | Found | Riskiest removal | Pull request"
+    return "\n".join(table_lines(head, lines))
+
+
+def _rank(row: TargetRow) -> tuple[bool, int]:
+    removed = row.context.ledger.removed if row.context else 0
+    return not row.failure, -removed
+
+
+def _riskiest_removal(context: ReportContext) -> str:
+    removed = context.ledger.grants_of(GrantState.REMOVED_RECORDED, GrantState.REMOVED_UNRECORDED)
+    return min((grant.action for grant in removed), key=removal_rank, default="")
+
+
 def targets_title(rows: Sequence[TargetRow]) -> str:
     """One line of fixed words and figures."""
     return (
@@ -83,8 +119,12 @@ def summary(
     """The page of a whole run: table, chain, then every target in full; `drift`: with the findings
     of `check`.
     """
-    parts = [f"## {targets_title(rows)}", overview(rows), *(f"> {prose(note)}" for note in notes)]
+    is_fleet = len(rows) > _MOST_IN_FULL
+    table = fleet_overview(rows) if is_fleet else overview(rows)
+    parts = [f"## {targets_title(rows)}", table, *(f"> {prose(note)}" for note in notes)]
     parts += chain_section(chained)
+    if is_fleet:
+        return "\n\n".join([*parts, _IN_THE_FILES]) + "\n"
     for row in rows:
         if row.context:
             drifted = summary_section(context_findings(row.context), row.context) if drift else ""

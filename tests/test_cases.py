@@ -153,7 +153,10 @@ def run_case(case: Mapping[str, Any], folder: Path) -> Proposed:
     users = users_of(case)
     principal = next(iter(users.values()))
     inputs = {
-        "role-arn": tuple(f"{label}={arn}" for label, arn in users.items() if label) or principal,
+        "role-arn": (
+            *(f"{label}={arn}" if label else arn for label, arn in users.items()),
+            *(f"!{arn}" for arn in case.get("no-users", ())),
+        ),
         "policy-file": str(policy),
         "trails": tuple(map(str, trails)),
         **options,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import fields, replace
+from msgspec.structs import replace
 
 from leastpriv.evidence.users import OWN_ACCOUNT
 from leastpriv.policy.document import Document
@@ -84,9 +84,9 @@ class _Writer:
 
     def _struct(self, value: Struct) -> Struct:
         changed = {}
-        for field in fields(value):
-            before = getattr(value, field.name)
+        for name in value.__struct_fields__:
+            before = getattr(value, name)
             after = self.of(before)
             if after is not before:
-                changed[field.name] = after
+                changed[name] = after
         return replace(value, **changed) if changed else value

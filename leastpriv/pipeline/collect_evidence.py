@@ -32,7 +32,7 @@ from leastpriv.denials.encoded_message import NO_DECODER, Decoder, decode_with
 from leastpriv.errors import AwsError, InputError, LeastprivError, NoCallsError
 from leastpriv.evidence.models import AwsFindings, Evidence, SkippedSource, with_coverage
 from leastpriv.evidence.role_chain import MOST_STEPS, RoleChain, build_chain
-from leastpriv.evidence.users import UserEvidence, labels_of
+from leastpriv.evidence.users import UserEvidence, account_namer, labels_of, unite
 from leastpriv.models import Gap, GapKind, Principal, Scope, grouped
 from leastpriv.permissions.patterns import matches
 from leastpriv.permissions.volatility import region_of
@@ -49,6 +49,7 @@ from leastpriv.report.phrases import plural
 if TYPE_CHECKING:
     from leastpriv.config.policy_users import PolicyUsers
     from leastpriv.evidence.run_logs import LoggedDenials
+    from leastpriv.policy.document import Document
 
 _log = logging.getLogger(__name__)
 
@@ -411,6 +412,37 @@ def with_matching_users(
     others = {*named, *users.named}
     roles, failure = attempt(partial(evidence.matches, users, others))
     return replace(target, matched=roles or ()), failure
+
+
+def with_known_users(target: Target, evidence: RunEvidence) -> Target:
+    """Returns the one target of a run with the roles that match the patterns of its users; raises
+    LeastprivError.
+    """
+    users = target.settings.users
+    if not users.patterns:
+        return target
+    evidence.read(map(parse_principal, users.named), users.patterns)
+    for failure in evidence.failures.values():
+        raise failure
+    target, unknown = with_matching_users(target, evidence)
+    if unknown:
+        raise unknown
+    if not target.users:
+        raise NoCallsError(f"`{', '.join(users.patterns)}` matches no role that was read.")
+    return target
+
+
+def united(found: TargetEvidence, target: Target, documents: Iterable[Document]) -> Evidence:
+    """Returns the evidence of all users of a policy as one; `documents` are its policies."""
+    if not found.users:
+        return found.evidence
+    resources = [
+        resource
+        for document in documents
+        for statement in document.statements
+        for resource in (*statement.resources, *statement.not_resources)
+    ]
+    return unite(found.users, target.role, account_namer(resources))
 
 
 class Scan(Struct, frozen=True):

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.evidence.users import OWN_ACCOUNT
 from leastpriv.policy.document import Document
-from leastpriv.report.context import ReportContext
 
 _ACCOUNT_OF_ARN = re.compile(rf"(arn:[^:\s\"']*:[^:\s\"']*:[^:\s\"']*:){OWN_ACCOUNT}(?=:)")
 _ANY = "*"
@@ -25,17 +24,23 @@ keys", IAM User Guide, read 2026-12-01)."""
 _VARIABLES_VERSION = "2012-10-17"
 
 
-def in_every_account(context: ReportContext) -> ReportContext:
+Context = TypeVar("Context", bound=Struct)
+
+
+def in_every_account(context: Context, *, has_variables: bool) -> Context:
     """Returns a result with every account in place of the stand-in.
 
     An ARN has any account, since an identity-based policy alone grants nothing in another one. A
     name with the account has that of the principal, where the policy may hold a policy variable.
     """
-    document = context.proposal.document
-    is_json = document.source.format == "json" and document.source.language == "plain"
-    has_variables = is_json and document.version == _VARIABLES_VERSION
-    written: ReportContext = _Writer(_OF_PRINCIPAL if has_variables else _ANY).of(context)
+    written: Context = _Writer(_OF_PRINCIPAL if has_variables else _ANY).of(context)
     return written
+
+
+def may_hold_variables(document: Document) -> bool:
+    """Whether a policy variable can be written into a policy as it is."""
+    is_json = document.source.format == "json" and document.source.language == "plain"
+    return is_json and document.version == _VARIABLES_VERSION
 
 
 class _Writer:

@@ -16,21 +16,22 @@ from leastpriv.aws.arns import parse_principal
 from leastpriv.aws.session import AwsSession
 from leastpriv.config.inputs import letters_meant
 from leastpriv.diff.compare import Difference, compare
-from leastpriv.errors import AwsError, InputError, LeastprivError, NoCallsError
+from leastpriv.errors import AwsError, InputError, LeastprivError
 from leastpriv.evidence.iam_paths import with_paths_of_policies
 from leastpriv.evidence.live_role import entities_of_policy
 from leastpriv.evidence.models import Evidence, with_clock_gap
 from leastpriv.evidence.role_chain import RoleChain
-from leastpriv.evidence.users import account_namer, unite, unnamed_users
+from leastpriv.evidence.users import unnamed_users
 from leastpriv.models import Principal, Run
 from leastpriv.permissions import catalog
 from leastpriv.pipeline.collect_evidence import (
     RunEvidence,
     TargetEvidence,
     attempt,
+    united,
     with_aws_findings,
     with_denial_details,
-    with_matching_users,
+    with_known_users,
 )
 from leastpriv.pipeline.context import (
     PullRequestContent,
@@ -40,7 +41,7 @@ from leastpriv.pipeline.context import (
     TargetResult,
     TargetsFile,
 )
-from leastpriv.pipeline.every_account import in_every_account
+from leastpriv.pipeline.every_account import in_every_account, may_hold_variables
 from leastpriv.pipeline.history import run_origins, target_history
 from leastpriv.pipeline.infrastructure import declarations_of, with_declarations
 from leastpriv.pipeline.load_policies import (
@@ -135,7 +136,7 @@ def propose(
         evidence.job_logs()
         chain, drafts = _role_chain(run, file, targets, evidence)
     elif run.settings.users.patterns:
-        targets = (_with_users(targets[0], evidence),)
+        targets = (with_known_users(targets[0], evidence),)
     read_ahead(targets)
     results = list(map(partial(_target_result, run, evidence, chain), targets))
     made = RunResult(
@@ -272,7 +273,8 @@ def make_proposal(
     context = _with_check_results(context, _check_results(context, target, run.aws, trusts))
     changes = change_ids(context.proposal)
     if settings.spans_accounts:
-        context = in_every_account(context)
+        has_variables = may_hold_variables(context.proposal.document)
+        context = in_every_account(context, has_variables=has_variables)
     name = title(context)
     _log.info(name)
     for sentence in _likely_slips(context, settings.options):
@@ -303,13 +305,7 @@ def _evidence_of_users(
             replace(each, evidence=with_findings(each.evidence, parse_principal(each.arn)))
             for each in found.users
         ]
-        entries = [
-            resource
-            for document in policies.in_force
-            for statement in document.statements
-            for resource in (*statement.resources, *statement.not_resources)
-        ]
-        evidence = unite(parts, target.role, account_namer(entries))
+        evidence = united(replace(found, users=tuple(parts)), target, policies.in_force)
     else:
         evidence = with_findings(found.evidence, target.lead)
     named = (*users.arns, *target.users)
@@ -345,22 +341,6 @@ def _attached_in_file(target: Target, policies: AttachedPolicies) -> Iterator[tu
     for kind, name in attached_names(document):
         arn = f"arn:{target.lead.partition}:iam::{account}:{kind}/{name}"
         yield arn, f"{target.policy_name} attaches the policy to it"
-
-
-def _with_users(target: Target, evidence: RunEvidence) -> Target:
-    """Returns the one target of a run with the roles that match the patterns of its users; raises
-    LeastprivError.
-    """
-    users = target.settings.users
-    evidence.read(map(parse_principal, users.named), users.patterns)
-    for failure in evidence.failures.values():
-        raise failure
-    target, unknown = with_matching_users(target, evidence)
-    if unknown:
-        raise unknown
-    if not target.users:
-        raise NoCallsError(f"`{', '.join(users.patterns)}` matches no role that was read.")
-    return target
 
 
 def _with_check_results(

@@ -12,8 +12,9 @@ from leastpriv.errors import InputError, NoPolicyError, PolicyFileError
 from leastpriv.github_actions.context import SUMMARY_LIMIT
 from leastpriv.github_actions.workflow_commands import Console
 from leastpriv.models import Principal
-from leastpriv.pipeline.collect_evidence import RunEvidence
+from leastpriv.pipeline.collect_evidence import RunEvidence, united, with_known_users
 from leastpriv.pipeline.context import RunContext, Target
+from leastpriv.pipeline.every_account import in_every_account
 from leastpriv.pipeline.infrastructure import (
     DeclaredVersion,
     RepositoryVersion,
@@ -93,8 +94,11 @@ def run_review(
         for policy, version in ((old, before), (new, after))
     )
     changes = read_changes(target, before.read, after.read)
-    reading = RunEvidence(run).of(target)
-    evidence = with_account_gaps(reading.evidence, managed)
+    reader = RunEvidence(run)
+    target = with_known_users(target, reader)
+    reading = reader.of(target)
+    documents = [*base.documents, *head.documents]
+    evidence = with_account_gaps(united(reading, target, documents), managed)
     change = declared_change(
         target,
         changes,
@@ -127,6 +131,8 @@ def run_review(
         beyond_boundary=_beyond_boundary(target, changes, before, after),
         boundary_file=settings.boundary_file,
     )
+    if settings.spans_accounts:
+        context = in_every_account(context, has_variables=False)
     title = review_title(context)
     _log.info(title)
     return ReviewResult(context, title, review_body(context), review_body(context, SUMMARY_LIMIT))

@@ -1,0 +1,188 @@
+"""The users of a policy: their evidence as one, and users that no input names."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from leastpriv.aws.arns import parse_principal
+from leastpriv.cloudtrail.coverage import Coverage, DataStream
+from leastpriv.evidence.models import (
+    AccessReport,
+    AwsFindings,
+    Counts,
+    Evidence,
+    LastAccess,
+    ServiceAccess,
+)
+from leastpriv.evidence.users import (
+    OWN_ACCOUNT,
+    UserEvidence,
+    account_namer,
+    common_principal,
+    in_own_account,
+    labels_of,
+    permission_set_pattern,
+    unite,
+    unnamed_users,
+)
+from leastpriv.models import Basis, Need, Outcome, Permission, Run, Usage, WebIdentity
+from tests.fakes.replace import replace
+
+DEV = "arn:aws:iam::111122223333:role/ci-deploy"
+PROD = "arn:aws:iam::333344445555:role/ci-deploy"
+COMMON = DEV.replace("111122223333", OWN_ACCOUNT)
+NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
+SET = "arn:aws:iam::111122223333:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_Deploy_0123456789abcdef"
+
+
+def run(session: str, hour: int = 12, subject: str = "") -> Run:
+    first = NOON.replace(hour=hour)
+    identity = WebIdentity("github", subject) if subject else None
+    return Run(f"{session}", session, first, first + timedelta(minutes=5), identity=identity)
+
+
+def usage(action: str, resource: str, *runs: Run) -> Usage:
+    return Usage(
+        Need(Permission(action, resource), Basis.OBSERVED, "named"),
+        Outcome.ALLOWED,
+        count=len(runs),
+        first_seen=min(each.first for each in runs),
+        last_seen=max(each.last for each in runs),
+        runs=tuple(each.id for each in runs),
+        events=("sqs.amazonaws.com:CreateQueue",),
+    )
+
+
+def user(arn: str, label: str, *runs: Run, queue: str = "orders", unread: str = "") -> UserEvidence:
+    account = arn.split(":")[4]
+    used = usage("sqs:CreateQueue", f"arn:aws:sqs:eu-west-1:{account}:{queue}", *runs)
+    evidence = Evidence(arn, usages=(used,), runs=runs, counts=Counts(calls=len(runs)))
+    return UserEvidence(arn, label, evidence, unread)
+
+
+def united(*users: UserEvidence, names: tuple[str, ...] = ()) -> Evidence:
+    return unite(users, COMMON, account_namer(names))
+
+
+def test_a_resource_of_one_name_in_each_account_is_one() -> None:
+    found = united(user(DEV, "dev", run("1765000001")), user(PROD, "prod", run("1765000002")))
+    (used,) = found.usages
+    assert used.need.permission.resource == f"arn:aws:sqs:eu-west-1:{OWN_ACCOUNT}:orders"
+    assert (used.users, used.count, len(used.runs)) == (("dev", "prod"), 2, 2)
+
+
+def test_a_resource_that_the_policy_names_with_its_account_keeps_it() -> None:
+    named = "arn:aws:sqs:eu-west-1:333344445555:*"
+    found = united(
+        user(DEV, "dev", run("1765000001")), user(PROD, "prod", run("1765000002")), names=(named,)
+    )
+    assert {each.need.permission.resource for each in found.usages} == {
+        f"arn:aws:sqs:eu-west-1:{OWN_ACCOUNT}:orders",
+        "arn:aws:sqs:eu-west-1:333344445555:orders",
+    }
+
+
+def test_one_workflow_run_in_two_accounts_is_one_run() -> None:
+    found = united(
+        user(DEV, "dev", run("1765000001", 12)), user(PROD, "prod", run("1765000001", 14))
+    )
+    (one,) = found.runs
+    assert (one.first.hour, one.last.hour) == (12, 14)
+    assert [each.runs for each in found.users] == [frozenset({one.id})] * 2
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (run("deploy@2026-11-01"), run("deploy@2026-11-01")),
+        (run("1765000001", subject="main"), run("1765000001", subject="pull_request")),
+    ],
+    ids=["sessions of one name", "logins of two identities"],
+)
+def test_other_runs_of_one_id_remain_two(one: Run, other: Run) -> None:
+    found = united(user(DEV, "dev", one), user(PROD, "prod", other))
+    assert len(found.runs) == 2
+    assert {name for each in found.usages for name in each.runs} == {each.id for each in found.runs}
+
+
+def test_a_day_counts_where_the_records_of_each_account_have_it() -> None:
+    days = [date(2026, 11, number) for number in range(1, 6)]
+    streams = {DataStream("s3.amazonaws.com:GetObject", "read", "arn:aws:s3:::dev/"): 1}
+    dev = Coverage(days={"eu-west-1": frozenset(days)}, data=streams, every_region=True)
+    prod = Coverage(days={"eu-west-1": frozenset(days[:2])}, every_region=False)
+    parts = [user(DEV, "dev", run("1765000001")), user(PROD, "prod", run("1765000002"))]
+    parts = [
+        replace(each, evidence=replace(each.evidence, coverage=coverage))
+        for each, coverage in zip(parts, (dev, prod), strict=True)
+    ]
+    found = united(*parts).coverage
+    assert found.days == {"eu-west-1": frozenset(days[:2])}
+    assert not found.data
+    assert not found.every_region
+
+
+def test_a_service_is_unused_only_if_no_user_attempted_it() -> None:
+    silent = AccessReport(NOON, {"sqs": ServiceAccess("sqs")})
+    used = AccessReport(NOON, {"sqs": ServiceAccess("sqs", LastAccess(NOON))})
+    parts = [user(DEV, "dev", run("1765000001")), user(PROD, "prod", run("1765000002"))]
+
+    def access(*reports: AccessReport | None) -> AccessReport | None:
+        with_findings = [
+            replace(each, evidence=replace(each.evidence, aws_findings=AwsFindings(access=report)))
+            for each, report in zip(parts, reports, strict=True)
+        ]
+        return united(*with_findings).aws_findings.access
+
+    one = access(silent, used)
+    assert one
+    assert one.services["sqs"].last == LastAccess(NOON)
+    both = access(silent, silent)
+    assert both
+    assert both.services["sqs"].last is None
+    unknown = access(silent, None)
+    assert unknown
+    assert "sqs" not in unknown.services
+
+
+@pytest.mark.parametrize(
+    ("arns", "labels"),
+    [
+        ((DEV, PROD), ("111122223333", "333344445555")),
+        ((DEV, DEV.replace("ci", "x")), ("ci-deploy", "x-deploy")),
+        (
+            (DEV, PROD, DEV.replace("ci", "x")),
+            ("111122223333/ci-deploy", "333344445555/ci-deploy", "111122223333/x-deploy"),
+        ),
+    ],
+)
+def test_a_label_is_the_shortest_text_that_distinguishes(
+    arns: tuple[str, ...], labels: tuple[str, ...]
+) -> None:
+    assert labels_of(arns) == labels
+
+
+def test_an_account_is_replaced_as_a_whole_number_alone() -> None:
+    name = "arn:aws:s3:::assets-111122223333-eu-west-1/9111122223333"
+    assert in_own_account(name, "111122223333") == name.replace(
+        "-111122223333-", f"-{OWN_ACCOUNT}-"
+    )
+    one, other = map(parse_principal, (DEV, PROD))
+    assert common_principal([one, other]).account == OWN_ACCOUNT
+    assert common_principal([one, one]) == one
+
+
+def test_a_namesake_in_another_account_may_be_a_user() -> None:
+    callers = {PROD: 12, "arn:aws:iam::333344445555:role/other": 3}
+    (found,) = unnamed_users([DEV], callers)
+    assert (found.arn, "12 calls" in found.why) == (PROD, True)
+    for known in ([DEV, PROD], [DEV, "arn:aws:iam::*:role/ci-*"]):
+        assert not unnamed_users(known, callers)
+    assert not unnamed_users([DEV], callers, excluded=[PROD])
+
+
+def test_a_permission_set_has_a_role_in_each_account() -> None:
+    (found,) = unnamed_users([SET], {})
+    assert found.arn == permission_set_pattern(SET)
+    assert not unnamed_users([SET, found.arn], {SET.replace("111122223333", "333344445555"): 3})

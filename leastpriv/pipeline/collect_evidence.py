@@ -26,6 +26,7 @@ from leastpriv.aws.arns import (
 )
 from leastpriv.aws.session import AwsSession, Polling
 from leastpriv.cloudtrail.coverage import Coverage
+from leastpriv.cloudtrail.other_accounts import namesakes
 from leastpriv.cloudtrail.statistics import ReadStatistics, total_coverage
 from leastpriv.config.settings import Settings
 from leastpriv.denials.encoded_message import NO_DECODER, Decoder, decode_with
@@ -122,6 +123,10 @@ def read_principals(
     callers: Counter[str] = Counter()
     for each in statistics:
         callers.update(each.callers)
+    if principals.targets and principals.accounts is not None:
+        names = {target.name for target in principals.targets if target.kind == "role"}
+        for folder in run.trails if names else ():
+            callers.update(namesakes(folder, names, principals.accounts))
     files = sum(each.files for each in statistics)
     records = sum(each.records for each in statistics)
     read = {"file": files, "answer": sum(each.requests for each in statistics)}

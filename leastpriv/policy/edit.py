@@ -7,7 +7,7 @@ many statements they drop.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -29,7 +29,9 @@ from leastpriv.policy.json_writer import (
     entry_list_text,
     indentation,
     json_style_of,
+    layout_error,
     map_strings,
+    reread,
     rewrite_list,
     statement_list_text,
     statement_text,
@@ -111,15 +113,73 @@ def apply_edits(document: Document, edits: Sequence[Edit]) -> Document:
     rewritten = _rewrite_statements(document, edits, writer)
     appended = [edit.statement for edit in edits if isinstance(edit, AppendStatement)]
     text = writer.rewrite_policy(rewritten.splices, rewritten.dropped, appended)
-    try:
-        return document.with_text(text)
-    except PolicyFileError as error:
-        # The file was readable before the edit, so its owner has no mistake to correct.
-        problem = (
-            "the change finds no place in the way this file is laid out; write its lists with one"
-            " entry a line"
-        )
-        raise PolicyFileError(f"{document.where}: {problem}.") from error
+    edited = reread(document, text)
+    if not _has_all_edits(document, edited, edits, rewritten.dropped):
+        raise layout_error(document)
+    return edited
+
+
+def _has_all_edits(
+    document: Document, edited: Document, edits: Sequence[Edit], dropped: Collection[int]
+) -> bool:
+    """Returns whether a file that was edited says what the edits say, and no more.
+
+    An expression may read a list that an edit changes, and so change or leave out a statement that
+    no edit names.
+    """
+    by_statement = grouped(
+        [(edit.statement, edit) for edit in edits if not isinstance(edit, AppendStatement)]
+    )
+    rest = iter(edited.statements)
+    for statement in document.statements:
+        if statement.index in dropped:
+            continue
+        own_edits = by_statement.get(statement.index, [])
+        # New statements may be before the last ones of the file.
+        if not any(_is_edited(statement, own_edits, after) for after in rest):
+            return False
+    appended = sum(isinstance(edit, AppendStatement) for edit in edits)
+    return len(edited.statements) == len(document.statements) - len(dropped) + appended
+
+
+def _is_edited(before: Statement, edits: Sequence[EditInStatement], after: Statement) -> bool:
+    """Returns whether a statement is another one after its edits."""
+    if not edits:
+        return after.meaning == before.meaning
+    removed_actions: set[str] = set()
+    new_actions: set[str] = set()
+    removed_resources: set[str] = set()
+    new_resources: set[str] = set()
+    for edit in edits:
+        if isinstance(edit, ReplaceResources):
+            removed_resources |= edit.remove
+            new_resources.update(edit.insert)
+        elif isinstance(edit, ReplaceActions):
+            removed_actions |= edit.remove
+            for _, actions in edit.insert:
+                new_actions.update(actions)
+        elif isinstance(edit, AppendActions | ReplaceNotAction):
+            new_actions.update(edit.actions)
+    return _is_edited_list(
+        before.actions, removed_actions, new_actions, after.actions, str.casefold
+    ) and _is_edited_list(before.resources, removed_resources, new_resources, after.resources, str)
+
+
+def _is_edited_list(
+    before: Iterable[str],
+    removed: Set[str],
+    new: Iterable[str],
+    after: Iterable[str],
+    same: Callable[[str], str],
+) -> bool:
+    """Returns whether a list has the entries that an edit keeps and adds, and no others.
+
+    An entry that is removed remains where the file makes it together with one that is kept.
+    """
+    kept = {same(entry) for entry in before if entry not in removed}
+    added = {same(entry) for entry in new}
+    allowed = {same(entry) for entry in before} | added
+    return kept | added <= {same(entry) for entry in after} <= allowed
 
 
 def edited_for_evaluation(document: Document, edits: Sequence[Edit]) -> Document:

@@ -585,13 +585,18 @@ def _json_node(pieces: Sequence[_Piece], reason: str = "an expression makes it")
         return (offset + at - starts[number], False) if offset >= 0 else (-1 - offset, True)
 
     def moved(node: Node) -> Node:
-        begin, made = in_file(node.start)
+        begin, is_made = in_file(node.start)
+        last, ends_in_expression = in_file(node.end - 1)
+        items = tuple(map(moved, node.items))
+        if any(item.fixed for item in items):
+            # What an expression makes of a list has no text of its own to keep.
+            items = tuple(replace(item, fixed=item.fixed or reason) for item in items)
         return replace(
             node,
             start=begin,
-            end=begin if made else in_file(node.end - 1)[0] + 1,
-            fixed=reason if made else "",
-            items=tuple(map(moved, node.items)),
+            end=begin if is_made else last + 1,
+            fixed=reason if is_made or ends_in_expression else "",
+            items=items,
             members=tuple(
                 Member(
                     each.key, in_file(each.start)[0], in_file(each.key_end)[0], moved(each.value)

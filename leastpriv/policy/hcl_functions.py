@@ -179,10 +179,16 @@ def _part_of(node: Node, why: str) -> Node:
     return array(replace(item, depends_on=item.depends_on or why) for item in node.items)
 
 
+def _chosen(items: Iterable[Node], function: str) -> Node:
+    """Returns the entries that a function takes out of a list; an edit may change its choice."""
+    reason = f"{function} takes a part of the list"
+    return array(replace(item, fixed=item.fixed or reason) for item in items)
+
+
 def _set_difference(first: Node, *others: Node) -> Node:
     """Returns the entries of the first list that no other has; an unknown may take any away."""
     gone = {minified(item) for node in others for item in node.items if is_known(item)}
-    left = array(item for item in first.items if minified(item) not in gone)
+    left = _chosen((item for item in first.items if minified(item) not in gone), "setsubtract")
     if not all(map(is_known, (*others, *first.items))):
         return _to_set(_part_of(left, "setsubtract"))
     return _to_set(left)
@@ -192,9 +198,8 @@ def _set_intersection(first: Node, *others: Node) -> Node:
     if not all(map(is_known, (first, *others))):
         return _to_set(_part_of(first, "setintersection"))
     common = [{minified(item) for item in node.items} for node in others]
-    return _to_set(
-        array(item for item in first.items if all(minified(item) in each for each in common))
-    )
+    kept = [item for item in first.items if all(minified(item) in each for each in common)]
+    return _to_set(_chosen(kept, "setintersection"))
 
 
 def _slice(node: Node, start: Node, end: Node) -> Node | None:
@@ -203,7 +208,7 @@ def _slice(node: Node, start: Node, end: Node) -> Node | None:
     places = plain_text(start), plain_text(end)
     if not has_places(node) or places[0] is None or places[1] is None:
         return _part_of(node, "slice")
-    return array(node.items[int(places[0]) : int(places[1])])
+    return _chosen(node.items[int(places[0]) : int(places[1])], "slice")
 
 
 def _join(delimiter: Node, *lists: Node) -> Node | None:

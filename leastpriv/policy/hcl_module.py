@@ -30,6 +30,8 @@ from leastpriv.policy.source import TerraformFolder, is_hcl
 from leastpriv.policy.syntax_tree import Member, Node, minified, read_json
 from leastpriv.policy.template_functions import is_one_expression, placeholder_for
 
+_LABELS = MappingProxyType({"resource": 3, "data": 3, "variable": 2, "module": 2})
+"""Keywords of blocks -> how many labels a block has, with its keyword."""
 VALUES = frozenset({"local", "var"})
 """Beginnings of the addresses of values."""
 _MOST_CHARACTERS = 1_000_000
@@ -175,6 +177,9 @@ class ModuleScope:
         for file, body in self.files.items():
             for block in body.blocks:
                 kind = block.labels[0]
+                if len(block.labels) != _LABELS.get(kind, len(block.labels)):
+                    # Terraform refuses it; no address leads to it.
+                    continue
                 if kind == "locals":
                     for name, attribute in block.attributes.items():
                         yield ("local", name), Definition(file, block, attribute)

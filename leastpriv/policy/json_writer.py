@@ -209,6 +209,30 @@ class Writer(Protocol):
         """Returns the whole text with edited, without dropped, and with appended statements."""
 
 
+def layout_error(document: Document) -> PolicyFileError:
+    """Returns the error that no edited text has both the edit and all the rest of a policy.
+
+    The file was readable before the edit, so its owner has no mistake to correct.
+    """
+    problem = (
+        "the change finds no place in the way this file is laid out; write its lists with one"
+        " entry a line"
+    )
+    return PolicyFileError(f"{document.where}: {problem}.")
+
+
+def reread(document: Document, text: str) -> Document:
+    """Reads a policy again from an edited text.
+
+    Raises:
+        PolicyFileError: The edited text has no policy.
+    """
+    try:
+        return document.with_text(text)
+    except PolicyFileError as error:
+        raise layout_error(document) from error
+
+
 def rewrite_list(
     text: str, value: Node, written: Sequence[str], changes: ListChanges, style: JsonStyle
 ) -> str:

@@ -24,6 +24,8 @@ from tests.end_to_end.lab.lab import PYTHON, Lab
 PARAMETER = "arn:aws:ssm:us-east-1:111122223333:parameter/orders/image"
 PUT = "aws ssm put-parameter --name /orders/image --value 1 --type String --overwrite"
 GET = "aws ssm get-parameter --name /orders/image"
+YES_TO_GET = ("--yes-to", "ssm:GetParameter")
+"""A parameter may hold a secret, so the output of a command does not add its read."""
 BROAD = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Action": ["ssm:*", "s3:*"], "Resource": "*"}],
@@ -146,7 +148,8 @@ def wait_for(bench: Bench, what: Path) -> None:
 
 def test_a_session_of_the_role_gets_what_the_command_needs_and_nothing_more(bench: Bench) -> None:
     before = account(bench.lab)
-    told = bench.trial(f"aws sts get-caller-identity --query Arn --output text; {PUT}; {GET}")
+    script = f"aws sts get-caller-identity --query Arn --output text; {PUT}; {GET}"
+    told = bench.trial(script, *YES_TO_GET)
     assert (told.code, bench.granted()) == (
         0,
         {"s3:GetObject": ["*"], "ssm:PutParameter": [PARAMETER], "ssm:GetParameter": [PARAMETER]},
@@ -344,7 +347,7 @@ def test_nothing_outside_of_the_bound_is_added(bench: Bench) -> None:
     bound = bench.folder / "bound.json"
     grant = {"Effect": "Allow", "Action": "ssm:PutParameter", "Resource": PARAMETER}
     bound.write_text(json.dumps({"Version": "2012-10-17", "Statement": [grant]}))
-    told = bench.trial(f"{PUT}; {GET}", "--within", str(bound))
+    told = bench.trial(f"{PUT}; {GET}", "--within", str(bound), *YES_TO_GET)
     assert told.code == 1
     assert bench.granted() == {"s3:GetObject": ["*"], "ssm:PutParameter": [PARAMETER]}
     assert "not fixed: ssm:GetParameter" in told.err
@@ -493,7 +496,7 @@ def test_a_policy_that_could_not_be_deleted_ends_no_later_round(bench: Bench) ->
     _, key, secret = bench.lab.user(
         "cannot-delete", {"Version": "2012-10-17", "Statement": [broad, deny]}
     )
-    options = ("--strategy", "trial-role")
+    options = ("--strategy", "trial-role", *YES_TO_GET)
     told = bench.trial(f"{PUT}; {GET}", *options, keys=bench.lab.environment(key, secret))
     left = bench.temporary()
     assert told.code == 1

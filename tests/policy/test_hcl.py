@@ -341,3 +341,10 @@ def test_a_data_source_in_json_is_read_like_one_in_hcl() -> None:
     assert document.statements[0].conditions == (Condition("Bool", "a:b", ("true",)),)
     assert document.statements[0].line == 6
     assert not document.editable
+
+
+@pytest.mark.parametrize("block", ["resource", 'resource "r"', "data", "variable", "module"])
+def test_a_block_without_its_labels_is_no_address(block: str) -> None:
+    text = f'{block} {{\n  policy = "x"\n}}\n'
+    with pytest.raises(NoPolicyError, match="the file has no policy"):
+        read("r.r.policy", text)

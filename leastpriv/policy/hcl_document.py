@@ -589,7 +589,7 @@ def _json_node(pieces: Sequence[_Piece], reason: str = "an expression makes it")
         last, ends_in_expression = in_file(node.end - 1)
         items = tuple(map(moved, node.items))
         if any(item.fixed for item in items):
-            # What an expression makes of a list has no text of its own to keep.
+            # The text of what an expression makes of a list is not in the file.
             items = tuple(replace(item, fixed=item.fixed or reason) for item in items)
         return replace(
             node,

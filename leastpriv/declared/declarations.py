@@ -233,7 +233,9 @@ def changed_resources(before: Declaration | None, after: Declaration) -> Changed
         if now is None or not _is_same(now, each):
             kept.append(replace(each, phases=phases_of(each, (Phase.DELETE,))))
     around = (*before.resources, *after.resources)
-    if not (made or kept):
+    # Also a parameter that is read, or a transform that is asked for, changes the deployment.
+    is_called = bool({*after.reads, *after.calls} - {*before.reads, *before.calls})
+    if not (made or kept or is_called):
         after = replace(after, calls=(), reads=())
     made_now = replace(
         after, resources=tuple(made), around=after.resources, existing=before.resources

@@ -7,12 +7,18 @@ The form is that of pulumi/pulumi, `sdk/go/common/display/json.go` (inferred, no
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from leastpriv.permissions.tool_lifecycle import ResourceKind, Tool, is_known
+from leastpriv.declared.cloud_control import PREFIX
+from leastpriv.declared.resource_types import plain
+from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.tool_lifecycle import DATA, Tool, type_names
 
 _TYPE = re.compile(r"aws:(?P<module>\w+)/(?P<name>\w+):\w+")
+_NATIVE = re.compile(r"aws-native:(?P<module>\w+):(?P<name>\w+)")
+"""A type of the provider that makes resources by Cloud Control."""
 _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """The mark of a value that only the deployment knows."""
@@ -35,24 +41,26 @@ def is_preview(document: object) -> bool:
 
 def plan_of_preview(preview: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the plan of Terraform that has the same changes."""
-    changes = (_change(step) for step in preview["steps"])
-    return {"resource_changes": [change for change in changes if change]}
+    steps = [step for step in preview["steps"] if isinstance(step, Mapping)]
+    changes = [change for change in map(_change, steps) if change]
+    configured = [each for each in map(_configured, steps) if each]
+    return {
+        "resource_changes": changes,
+        "configuration": {"root_module": {"resources": configured}},
+    }
 
 
 def _change(step: Mapping[str, Any]) -> dict[str, Any]:
     """The change of a step; empty for one of another provider, or of no known operation."""
     old, new = step.get("oldState") or {}, step.get("newState") or {}
-    token = str(new.get("type") or old.get("type") or "")
-    found = _TYPE.fullmatch(token)
+    kind = _type_of(str(new.get("type") or old.get("type") or ""))
     actions = _ACTIONS.get(str(step.get("op")), ())
-    if not found or not actions:
+    if not kind or not actions:
         return {}
-    kind = _terraform_type(found["module"], found["name"])
-    name = str(step.get("urn", "")).rpartition("::")[2]
     return {
-        "address": f"{kind}.{name}",
+        "address": _address(str(step.get("urn", "")), kind),
         "type": kind,
-        "provider_name": "aws",
+        "provider_name": "awscc" if kind.startswith(PREFIX) else "aws",
         "change": {
             "actions": list(actions),
             "before": _attributes(old.get("inputs")) if old else None,
@@ -62,15 +70,68 @@ def _change(step: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _terraform_type(module: str, name: str) -> str:
-    """`aws_sqs_queue` of `aws:sqs/queue:Queue`; types of Amazon EC2 have no name of a service."""
-    names = [f"aws_{_snake(module)}_{_snake(name)}"]
-    if module == "ec2":
-        names.append(f"aws_{_snake(name)}")
-    for each in names:
-        if is_known(ResourceKind(Tool.TERRAFORM, each)):
-            return each
-    return names[0]
+def _configured(step: Mapping[str, Any]) -> dict[str, Any]:
+    """What the inputs of a step refer to, as Terraform's configuration says it."""
+    state = step.get("newState") or {}
+    kind = _type_of(str(state.get("type") or ""))
+    if not kind:
+        return {}
+    expressions = {}
+    for name, urns in (state.get("propertyDependencies") or {}).items():
+        references = [each for each in map(_referred, urns or ()) if each]
+        if references:
+            expressions[_snake(name)] = {"references": references}
+    return {"address": _address(str(step.get("urn", "")), kind), "expressions": expressions}
+
+
+def _referred(urn: object) -> str:
+    """The address of the resource that a URN names; empty for one of another provider."""
+    before_name, _, _ = str(urn).rpartition("::")
+    # The type of a resource in a component follows those of the components: `my:App$aws:…`.
+    kind = _type_of(before_name.rpartition("::")[2].rpartition("$")[2])
+    return _address(str(urn), kind) if kind else ""
+
+
+def _address(urn: str, kind: str) -> str:
+    name = re.sub(r"[^\w-]", "-", urn.rpartition("::")[2])
+    return f"{kind}.{name}"
+
+
+@cache
+def _type_of(token: str) -> str:
+    """`aws_sqs_queue` of `aws:sqs/queue:Queue`; empty for a type of another provider."""
+    native = _NATIVE.fullmatch(token)
+    if native:
+        return f"{PREFIX}{_snake(native['module'])}_{_snake(native['name'])}"
+    found = _TYPE.fullmatch(token)
+    if not found:
+        return ""
+    module, name = found["module"], found["name"]
+    for row in table("pulumi_types", __package__):
+        if row["module"] == module and row["name"] in (name, "*"):
+            is_start = row["type"].endswith("_")
+            return f"{row['type']}{_snake(name)}" if is_start else row["type"]
+    for candidate in _candidates(module, name):
+        known = _types().get(plain(candidate))
+        if known:
+            return known
+    return f"aws_{_snake(module)}_{_snake(name)}"
+
+
+def _candidates(module: str, name: str) -> Iterator[str]:
+    """The names that a type may have: those of Amazon EC2 have no name of a service."""
+    yield f"aws_{module}_{name}"
+    # A second version of a type replaces the first under the same name.
+    yield f"aws_{module}_{re.sub('[vV]2$', '', name)}"
+    if module in ("ec2", "vpc"):
+        yield f"aws_{name}"
+
+
+@cache
+def _types() -> Mapping[str, str]:
+    """The types of Terraform by their letters."""
+    names: Sequence[str] = [*type_names(Tool.TERRAFORM)]
+    return {plain(name): name for name in names if not name.startswith(DATA)}
 
 
 def _snake(name: str) -> str:

@@ -1093,12 +1093,65 @@ def test_a_preview_of_pulumi_is_read_as_a_plan() -> None:
         step("pulumi:pulumi:Stack", "shop-prod", {}),
         step("aws:sqs/queue:Queue", "orders", {"name": "orders", "kmsMasterKeyId": unknown}),
         step("aws:ec2/securityGroup:SecurityGroup", "web", {"vpcId": "vpc-1"}),
-        step("aws:rds/instance:Instance", "db", {}),
+        step("aws:rds/instance:Instance", "db", {"identifier": "db"}),
+        step("aws:acme/box:Box", "box", {}),
+        step("aws-native:sns:Topic", "alerts", {"topicName": "alerts"}),
     ]
     found = read_plan(json.dumps({"steps": steps}).encode(), "preview.json")
     assert _on(found, "sqs:CreateQueue") == {"arn:aws:sqs:eu-west-1:111122223333:orders"}
     assert _on(found, "ec2:CreateSecurityGroup")
-    assert [*found.unknown] == ["aws_rds_instance"]
+    assert "arn:aws:rds:eu-west-1:111122223333:db:db" in _on(found, "rds:CreateDBInstance")
+    assert _on(found, "sns:CreateTopic") == {"arn:aws:sns:eu-west-1:111122223333:alerts"}
+    assert [*found.unknown] == ["aws_acme_box"]
+
+
+@pytest.mark.parametrize(
+    ("token", "kind"),
+    [
+        ("aws:s3/bucketV2:BucketV2", "aws_s3_bucket"),
+        ("aws:apigateway/restApi:RestApi", "aws_api_gateway_rest_api"),
+        ("aws:lb/loadBalancer:LoadBalancer", "aws_lb"),
+        (
+            "aws:ec2transitgateway/vpcAttachment:VpcAttachment",
+            "aws_ec2_transit_gateway_vpc_attachment",
+        ),
+        ("aws:servicediscovery/service:Service", "aws_service_discovery_service"),
+        ("aws:cfg/recorder:Recorder", "aws_config_configuration_recorder"),
+    ],
+)
+def test_types_of_pulumi_are_those_of_terraform(token: str, kind: str) -> None:
+    state = {"type": token, "inputs": {}}
+    steps = [{"op": "create", "urn": f"urn:pulumi:prod::shop::{token}::x", "newState": state}]
+    found = read_plan(json.dumps({"steps": steps}).encode(), "preview.json")
+    assert [each.kind.name for each in found.resources] == [kind]
+    assert not found.unknown
+
+
+def test_a_preview_of_pulumi_says_which_role_a_function_has() -> None:
+    trust = json.dumps({"Statement": [{"Principal": {"Service": "lambda.amazonaws.com"}}]})
+    unknown = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+    role_urn = "urn:pulumi:prod::shop::my:App$aws:iam/role:Role::worker"
+    steps = [
+        {
+            "op": "create",
+            "urn": role_urn,
+            "newState": {
+                "type": "aws:iam/role:Role",
+                "inputs": {"name": "worker", "assumeRolePolicy": trust},
+            },
+        },
+        {
+            "op": "create",
+            "urn": "urn:pulumi:prod::shop::my:App$aws:lambda/function:Function::worker",
+            "newState": {
+                "type": "aws:lambda/function:Function",
+                "inputs": {"name": "worker", "role": unknown},
+                "propertyDependencies": {"role": [role_urn]},
+            },
+        },
+    ]
+    found = read_plan(json.dumps({"steps": steps}).encode(), "preview.json")
+    assert _on(found, "iam:PassRole") == {"arn:aws:iam::111122223333:role/worker"}
 
 
 def test_a_default_group_loses_its_rules_when_terraform_takes_it_over() -> None:

@@ -594,6 +594,14 @@ def test_the_boundary_of_a_role_decides_a_condition_on_it(
     assert "To copy into" not in done.out
 
 
+def test_a_parameter_that_the_stack_begins_to_read_is_a_need(place: Path) -> None:
+    commit({"ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE)})
+    image = {"Type": "AWS::SSM::Parameter::Value<String>", "Default": "/shop/image"}
+    write({"t.json": {**template(Orders=QUEUE), "Parameters": {"Image": image}}})
+    done = reviewed()
+    assert (done.code, missing(done.out)) == (3, {"ssm:GetParameters"})
+
+
 def worker(*actions: str) -> dict[str, Any]:
     rights = {"Effect": "Allow", "Action": list(actions), "Resource": f"arn:aws:sqs:{PLACE}:orders"}
     document = {"Version": "2012-10-17", "Statement": [rights]}

@@ -139,6 +139,9 @@ def run_case(case: Mapping[str, Any], folder: Path) -> Proposed:
         policy = folder / name
     if case.get("policy") is not None:
         policy.write_text(json.dumps(case["policy"], indent=2), encoding="utf-8")
+    for name, content in case.get("files", {}).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(json.dumps(content), encoding="utf-8")
     lifecycle = "write" if case.get("policy") or "terraform" in case else "offer"
     given = {
         "minimum-days": 30,

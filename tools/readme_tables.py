@@ -46,7 +46,7 @@ GROUPS: tuple[tuple[str, str], ...] = (
         "Added permissions",
         "resources never-add reviewed-refs unknown-refs copies break-glass max-changes",
     ),
-    ("Checks by AWS", "organization-policies custom-policy-checks"),
+    ("Other policies, and checks by AWS", "organization-policies other-policies custom-policy-checks"),
     ("Roles that the role creates", "boundary-file"),
     (
         "The pull request",
@@ -104,7 +104,8 @@ EXAMPLES: Mapping[str, str] = {
     "copies": '{long-lived: [prod, stage], short-lived: ["pr-*"]}',
     "break-glass": "break-glass-*",
     "max-changes": "20",
-    "organization-policies": "true",
+    "organization-policies": "organization",
+    "other-policies": "boundary=iam/boundary.json",
     "custom-policy-checks": "true",
     "github-token": "${{ steps.app-token.outputs.token }}",
     "base": "main",

@@ -22,7 +22,8 @@ from leastpriv.models import Basis, Need, Permission, Principal
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import home_region
 from leastpriv.permissions.patterns import literal_of, unescape
-from leastpriv.policy.document import Document
+from leastpriv.policy.access import NamedPolicy, PolicyLevel
+from leastpriv.policy.document import Document, parse
 from leastpriv.policy.replay import ReplayEffect, replay_request
 from leastpriv.proposal.models import CheckFinding, CheckResult, Severity
 from leastpriv.proposal.proof import NeedDecision
@@ -41,6 +42,10 @@ class OuterPolicies(Struct, frozen=True):
     scps: tuple[tuple[str, ...], ...] = ()
     """SCPs of each level, from the root to the account."""
     unread: tuple[str, ...] = ()
+    document: Document | None = None
+    """The boundary, parsed."""
+    levels: tuple[PolicyLevel, ...] = ()
+    """The SCPs, parsed and with their names."""
 
 
 NO_OUTER_POLICIES = OuterPolicies()
@@ -55,12 +60,11 @@ def read_outer_policies(
     What cannot be read is a sentence of the result.
     """
     unread: list[str] = []
-    text = ""
-    levels: tuple[tuple[str, ...], ...] = ()
+    document: Document | None = None
+    levels: tuple[PolicyLevel, ...] = ()
     if boundary:
         try:
             document = read_managed_policy(aws, boundary, home_region("iam", principal.partition))
-            text = document.to_bytes().decode()
         except LeastprivError as error:
             unread.append(f"The permissions boundary is not known: {error}")
     try:
@@ -71,10 +75,16 @@ def read_outer_policies(
             )
     except LeastprivError as error:
         unread.append(f"The service control policies of the account are not known: {error}")
-    return OuterPolicies(text, levels, tuple(unread))
+    return OuterPolicies(
+        boundary=document.to_bytes().decode() if document else "",
+        scps=tuple(tuple(each.document.to_bytes().decode() for each in one.scps) for one in levels),
+        unread=tuple(unread),
+        document=document,
+        levels=levels,
+    )
 
 
-def _scps(client: Any, account: str) -> tuple[tuple[str, ...], ...]:
+def _scps(client: Any, account: str) -> tuple[PolicyLevel, ...]:
     """Returns the SCPs of each level from the root to the account; raises AwsError."""
     levels = [account]
     for _ in range(_DEEPEST):
@@ -91,25 +101,23 @@ def _scps(client: Any, account: str) -> tuple[tuple[str, ...], ...]:
     owners: set[str] = set()
 
     @cache
-    def text(policy: str) -> str:
+    def named(policy: str) -> NamedPolicy:
         doing = f"reading the service control policy {policy}"
         with translate_errors(doing, "organizations:DescribePolicy"):
             answer = client.describe_policy(PolicyId=policy)
-        owners.update(
-            str(
-                required_member(answer, doing, "Policy").get("PolicySummary", {}).get("Arn", "")
-            ).split(":")[4:5]
-        )
-        return str(required_member(answer, doing, "Policy", "Content"))
+        summary = required_member(answer, doing, "Policy").get("PolicySummary", {})
+        owners.update(str(summary.get("Arn", "")).split(":")[4:5])
+        text = str(required_member(answer, doing, "Policy", "Content"))
+        name = str(summary.get("Name") or policy)
+        return NamedPolicy(name, parse(text.encode(), f"SCP {policy}"))
 
-    listed = (
-        _ids(client, "list_policies_for_target", "Policies", TargetId=each, Filter=_SCP)
-        for each in levels
-    )
-    texts = tuple(tuple(map(text, policies)) for policies in listed)
+    found: list[PolicyLevel] = []
+    for level in levels:
+        ids = _ids(client, "list_policies_for_target", "Policies", TargetId=level, Filter=_SCP)
+        found.append(PolicyLevel(level, scps=tuple(map(named, ids))))
     # The management account owns the policies, which limit only the other accounts ("Service
     # control policies" of the AWS Organizations User Guide, read 2026-11-28).
-    return () if account in owners else texts
+    return () if account in owners else tuple(found)
 
 
 def _ids(client: Any, operation: str, key: str, **given: str) -> list[str]:

@@ -96,6 +96,11 @@ class Settings(Struct, frozen=True):
     access_analyzer: GenerationSettings | None = None
     """None: IAM Access Analyzer is not asked."""
     organization_policies: bool = False
+    """Whether AWS is asked for them."""
+    organization_files: tuple[str, ...] = ()
+    """Folders and files that hold them."""
+    other_policies: tuple[str, ...] = ()
+    """`boundary=FILE`, `session=FILE`, and `FILE` or `ARN=FILE` of resources."""
     denial_details: bool = False
     last_accessed: bool = False
     fails_without_calls: bool = True
@@ -291,7 +296,9 @@ def parse_settings(given: GivenInputs, *, needs_evidence: bool = True) -> Settin
         cache_dir=text["cache-dir"],
         validate_digests=found.validate_digests(),
         access_analyzer=parse_generation(text["access-analyzer"], labels["access-analyzer"]),
-        organization_policies=found.boolean("organization-policies"),
+        organization_policies=found.asks_organization(),
+        organization_files=found.organization_files(),
+        other_policies=found.entries("other-policies"),
         denial_details=found.boolean("denial-details"),
         last_accessed=found.boolean("last-accessed"),
         fails_without_calls=found.one_of("when-no-calls", ("fail", "report")) == "fail",
@@ -340,6 +347,17 @@ class _Reader:
 
     def boolean(self, name: str) -> bool:
         return parse_boolean(self.text[name], self._labels[name])
+
+    def asks_organization(self) -> bool:
+        """Returns whether AWS is asked for the policies of the organization."""
+        given = self.entries("organization-policies")
+        words = [each for each in given if each.lower() in ("true", "false")]
+        return bool(words) and parse_boolean(words[-1], self._labels["organization-policies"])
+
+    def organization_files(self) -> tuple[str, ...]:
+        """Returns the files and folders that hold policies of the organization."""
+        given = self.entries("organization-policies")
+        return tuple(each for each in given if each.lower() not in ("true", "false"))
 
     def one_of(self, name: str, choices: Iterable[str]) -> str:
         value, known = self.text[name], [str(each) for each in choices]

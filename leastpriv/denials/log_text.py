@@ -71,6 +71,10 @@ _DECORATION = re.compile(
 _FRAME = " \t│┃║"
 
 
+_LINES_ABOVE = 60
+"""Lines that may say that a line quotes another text."""
+
+
 class LogText(Struct, frozen=True):
     """The cleaned text of a log, and the screen position of its line ends."""
 
@@ -84,8 +88,10 @@ class LogText(Struct, frozen=True):
 
     def is_quoted(self, offset: int) -> bool:
         """Whether the line of the log at an offset of the text quotes it."""
-        source = self.sources[bisect_right(self.starts, offset) - 1]
-        return is_quoted(_STAMP.sub("", source, count=1))
+        number = bisect_right(self.starts, offset) - 1
+        first = max(0, number - _LINES_ABOVE)
+        lines = [_STAMP.sub("", line, count=1) for line in self.sources[first : number + 1]]
+        return is_quoted(lines, number - first)
 
 
 def clean_log_text(raw: str) -> LogText:

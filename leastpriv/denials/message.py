@@ -37,7 +37,11 @@ from leastpriv.denials.log_text import (
     without_blanks,
     without_breaks,
 )
-from leastpriv.denials.operation_errors import actions_of, find_by_operation
+from leastpriv.denials.operation_errors import (
+    actions_of,
+    find_by_operation,
+    s3_resource,
+)
 from leastpriv.denials.sentence import DenialSentence, encoded_texts, find_sentences
 from leastpriv.denials.tool_messages import (
     READERS,
@@ -107,6 +111,7 @@ _TRANSFER = re.compile(
     re.IGNORECASE,
 )
 """A group's name is the operation; `cp` by s5cmd, `Could not GET` by Gradle."""
+_OF_S5CMD = re.compile(r"\bERROR \"(?:cp|mv|rm|cat|pipe) ")
 _S3 = re.compile(r"(?<![a-z])S3(?![a-z0-9])|x-amz-|(?<![a-z])S3[A-Z]", re.IGNORECASE)
 _ELSEWHERE = re.compile(
     r"\b(?:curl|wget|npm|kubectl)\b|\bis forbidden\b"
@@ -147,8 +152,13 @@ def find_by_request(layout: LogText, named: Collection[FoundDenial]) -> list[Fou
             default=((0, 0), ()),
         )
         start, end = min(answer.start(), span[0]), max(answer.end(), span[1])
+        line = text[text.rfind("\n", 0, start) + 1 : end]
         found = inferred_denial(
-            layout, (start, end), actions, why=other_cause_reason(text[first:last])
+            layout=layout,
+            span=(start, end),
+            actions=actions,
+            resource=s3_resource(actions, line) if _OF_S5CMD.search(line) else "",
+            why=other_cause_reason(text[first:last]),
         )
         if (
             actions
@@ -262,7 +272,10 @@ def read_denial(message: str, *, error_code: str = "") -> Denial:
     message has none.
     """
     found = [each.denial for each in find_denials(clean_log_text(message))]
-    best = next((denial for denial in found if denial.actions), found[0] if found else None)
+    with_action = [denial for denial in found if denial.actions]
+    # AWS's own sentence counts more than what follows from an operation or a warning before it.
+    stated = [denial for denial in with_action if not denial.inferred]
+    best = next(iter((*stated, *with_action, *found)), None)
     encoded = next((denial.encoded for denial in found if denial.encoded), "")
     decided = next((denial for denial in found if denial.authorization_id), best)
     by_code = _BY_CODE.get(error_code)

@@ -130,8 +130,11 @@ _S3_URL = re.compile(
     r"s3://(?P<bucket>[A-Za-z0-9][A-Za-z0-9._-]{1,62})(?:/(?P<key>[^ \n\v\"'`]*))?"
 )
 _MOVED = re.compile(
-    r"\b(?:upload|download|copy|move|delete) failed: [^\n\v]{0,2000}", re.IGNORECASE
+    r"\b(?:upload|download|copy|move|delete) failed: [^\n\v]{0,2000}"
+    r"|\bERROR \"(?:cp|mv|rm|cat|pipe) [^\"\n\v]{0,2000}\"",
+    re.IGNORECASE,
 )
+"""Of the AWS CLI and of s5cmd."""
 _COMMAND = re.compile(r"\baws\b[^\n\v]{0,200} s3(?:api)? [^\n\v]{0,2000}")
 # "General purpose bucket naming rules", docs.aws.amazon.com, read 2026-11-24.
 _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
@@ -201,9 +204,11 @@ def _of_version(action: str) -> str:
 
 
 def _places(action: str, before: str) -> Iterator[tuple[str, str]]:
-    """Yields buckets with keys, the nearest first: a failed transfer, the command, the resource in
-    brackets.
+    """Yields buckets with keys, the nearest first: the request, a failed transfer, the command, the
+    resource in brackets.
     """
+    for match in reversed([*_S3_REQUEST.finditer(before)]):
+        yield match["bucket"], without_breaks(match["key"])
     for pattern in (_MOVED, _COMMAND):
         for line in reversed([match[0] for match in pattern.finditer(before)]):
             urls = [(match["bucket"], match["key"] or "") for match in _S3_URL.finditer(line)]
@@ -217,6 +222,11 @@ def _places(action: str, before: str) -> Iterator[tuple[str, str]]:
         yield match["bucket"] or match["option"], name
 
 
+_S3_REQUEST = re.compile(
+    r"Error executing \"\w{1,100}\" on \"https://(?P<bucket>[a-z0-9][a-z0-9-]{1,62})\.s3[.-]"
+    r"(?:[a-z0-9-]{1,30}\.)?amazonaws\.com(?:\.cn)?/(?P<key>[^?\"\n]{0,1024})"
+)
+"""The SDK for PHP writes the URL of the request."""
 _SQS_URL = re.compile(
     r"https://sqs\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?/(\d{12})/([A-Za-z0-9_.-]+)"
 )
@@ -262,8 +272,9 @@ _GO_CODE = re.compile(
     # People remove the request id from what they publish: `api error` then precedes the code.
     rf"(?:{breakable('RequestID:')}[^,]{{0,100}},[ \n\v]*"
     rf"(?:{breakable('HostID:')}[^,]{{0,200}},[ \n\v]*)?"
-    rf"(?:{breakable('api error')}[ \n\v]+)?|{breakable('api error')}[ \n\v]+)"
-    r"(?P<code>[A-Z]\w{2,80}(?:[\n\v]\w{1,40})?):[ \n\v]*"
+    rf"(?:{breakable('api error')}[ \n\v]+)?|{breakable('api error')}[ \n\v]+"
+    rf"|{breakable('StatusCode:')}[ \n\v]*\d{{3}},[ \n\v]*(?!Request|Host|api|deserial))"
+    r"(?P<code>[A-Z]\w{2,80}(?:[\n\v]\w{1,40})?)(?::[ \n\v]*|(?=[ \n\v]*\Z))"
 )
 _PHP = re.compile(
     r"Error executing \"(?P<operation>[A-Z]\w{1,100})\" on"
@@ -326,6 +337,7 @@ def _go_operation(text: str, match: re.Match[str]) -> _Operation:
     body = last.end()
     gap = text[code.end("code") : body] if code else ""
     is_long = body - len(gap) - text.rfind("\n", 0, body - len(gap)) > _WIDEST_BOX
+    is_long = is_long or text.startswith("Error: ", body)
     if "\n\n" in gap or (
         "\n" in gap and is_long and bare_denial_service(text[body : body + NEAR]) is None
     ):
@@ -406,6 +418,12 @@ def _of_operation(layout: LogText, each: _Operation, limit: int) -> FoundDenial 
     if queue:
         resource = queue_arn(queue["url"])
     return inferred_denial(layout, (each.start, end), actions, resource, why)
+
+
+def only_actions_of(operation: str) -> tuple[str, ...]:
+    """Returns the actions of an operation that one service alone has; empty for another."""
+    owners = _owners().get(operation.lower(), ())
+    return actions_of(owners[0], operation) if len(owners) == 1 else ()
 
 
 def _actions(each: _Operation, service: str, near: str) -> tuple[str, ...]:

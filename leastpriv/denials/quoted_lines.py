@@ -5,6 +5,7 @@ assertions, rows of documents (pure).
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 _ECHOED_STEP = "\x1b[36;1m"
 """GitHub's runner prints the commands of a step in this colour, below `##[group]Run`."""
@@ -30,8 +31,46 @@ _QUOTING_LINES = (
 )
 
 
-def is_quoted(line: str) -> bool:
-    """Whether a line of a log, without its time, quotes text that no call of this job produced."""
+_ROW = re.compile(r"[ \t]*\|.*\|[ \t]*")
+_RULE = re.compile(r"[ \t]*\|[ \t]*:?-{2,}[-:| \t]*\|[ \t]*")
+_ADVICE = re.compile(r"\b(?:fix|solution|remedy|cause|meaning|resolution)\b", re.IGNORECASE)
+_OF_COMMIT = re.compile(r"[ \t]*|(?:Author|AuthorDate|Commit|CommitDate|Date|Merge):.*|    .*")
+_COMMIT = re.compile(r"commit [0-9a-f]{7,40}\b.*")
+
+
+def is_quoted(lines: Sequence[str], number: int) -> bool:
+    """Whether a line of a log quotes text that no call of this job produced.
+
+    Args:
+        lines: of the log, without their times.
+        number: index of the line.
+    """
+    line = lines[number]
     if line.startswith(_ECHOED_STEP):
         return True
-    return any(pattern.match(line) for pattern in _QUOTING_LINES)
+    if any(pattern.match(line) for pattern in _QUOTING_LINES):
+        return True
+    above = [*reversed(lines[:number])]
+    if _ROW.fullmatch(line):
+        return _is_advice(above)
+    return line.startswith("    ") and _is_of_commit(above)
+
+
+def _is_advice(above: Sequence[str]) -> bool:
+    """Whether the rows above, the nearest first, lead to a Markdown table's head about remedies."""
+    for place, line in enumerate(above):
+        if _RULE.fullmatch(line):
+            return any(map(_ADVICE.search, above[place + 1 : place + 2]))
+        if not _ROW.fullmatch(line):
+            return False
+    return False
+
+
+def _is_of_commit(above: Sequence[str]) -> bool:
+    """Whether the lines above, the nearest first, lead to the head of a commit in `git log`."""
+    for line in above:
+        if _COMMIT.fullmatch(line):
+            return True
+        if not _OF_COMMIT.fullmatch(line):
+            return False
+    return False

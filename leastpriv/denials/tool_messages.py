@@ -37,6 +37,7 @@ from leastpriv.denials.log_text import (
 from leastpriv.denials.operation_errors import (
     actions_of,
     actions_of_type,
+    only_actions_of,
     s3_arn,
     s3_resource,
 )
@@ -132,6 +133,18 @@ def _type_denied(layout: LogText, match: re.Match[str]) -> FoundDenial:
     failed = [*_FAILED.finditer(layout.text, max(0, match.start() - NEAR), match.start())]
     actions = actions_of_type(match["type"], failed[-1][1]) if failed else ()
     return inferred_denial(layout, match.span(), actions)
+
+
+_OPERATION_DENIED = re.compile(
+    rf"{breakable('Access denied for operation')}[ \n\v]*['\"](?P<operation>[A-Z]\w{{2,80}})['\"]",
+    re.IGNORECASE,
+)
+
+
+def _operation_denied(layout: LogText, match: re.Match[str]) -> FoundDenial | None:
+    """`Access denied for operation 'CreateInvalidation'`, of the only service that has it."""
+    actions = only_actions_of(match["operation"])
+    return inferred_denial(layout, match.span(), actions) if actions else None
 
 
 def find_by_tool(layout: LogText, words: str) -> Iterator[FoundDenial]:
@@ -249,6 +262,13 @@ _RUST_OPERATION = re.compile(
 )
 
 
+_RUST_NAMED = re.compile(
+    r"(?:\b(?:aws_sdk_)?(?P<service>[A-Za-z][A-Za-z0-9]{1,30})(?:::Error)?[: ]{1,2})?"
+    r"\b(?P<operation>[A-Z][a-z]+(?:[A-Z][A-Za-z0-9]*)+)[: ]{1,2}(?:service error: )?\Z"
+)
+"""A program writes the operation, with or without its service, before the SDK's words."""
+
+
 def _rust(layout: LogText, match: re.Match[str]) -> FoundDenial | None:
     """The Rust SDK writes the code alone; the module of the operation may be near it."""
     text = layout.text
@@ -257,8 +277,15 @@ def _rust(layout: LogText, match: re.Match[str]) -> FoundDenial | None:
     first = max(text.rfind("\n\n", 0, match.start()), match.start() - NEAR, 0)
     last = min(len(text), match.end() + NEAR)
     operation = _RUST_OPERATION.search(text, first, last)
-    actions = actions_of(operation["service"], operation["operation"]) if operation else ()
-    return inferred_denial(layout, match.span(), actions)
+    if operation:
+        actions = actions_of(operation["service"], operation["operation"])
+        return inferred_denial(layout, match.span(), actions)
+    named = _RUST_NAMED.search(text, first, match.start())
+    if not named:
+        return inferred_denial(layout, match.span(), ())
+    service = (named["service"] or "").removesuffix("Error")
+    actions = actions_of(service, named["operation"]) if service else ()
+    return inferred_denial(layout, match.span(), actions or only_actions_of(named["operation"]))
 
 
 _BOTO2_ERROR = re.compile(
@@ -301,6 +328,7 @@ READERS: tuple[
     ("requestcredentials", _CODE_OBJECT, _code_object),
     ("statuscode:403", _ANSWERED, _typed),
     ("accessdeniedforoperation", _TYPE_DENIED, _type_denied),
+    ("accessdeniedforoperation", _OPERATION_DENIED, _operation_denied),
     (
         "theciphertextrefers",
         _CIPHERTEXT,

@@ -22,7 +22,7 @@ from leastpriv.evidence.live_role import entities_of_policy
 from leastpriv.evidence.models import Evidence, with_clock_gap
 from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.evidence.users import unnamed_users
-from leastpriv.models import Principal, Run
+from leastpriv.models import DeniedBy, Principal, Run
 from leastpriv.permissions import catalog
 from leastpriv.pipeline.collect_evidence import (
     RunEvidence,
@@ -56,8 +56,10 @@ from leastpriv.pipeline.load_policies import (
     with_further_users,
     without_replaced,
 )
+from leastpriv.pipeline.other_policies import read_other_policies
 from leastpriv.pipeline.publish import publish_all
 from leastpriv.pipeline.read_ahead import read_ahead
+from leastpriv.policy.access import Organization, Policies
 from leastpriv.policy.attached_names import attached_names
 from leastpriv.policy.document import Document
 from leastpriv.policy.source import Location
@@ -79,6 +81,7 @@ from leastpriv.proposal.models import (
     change_ids,
     fingerprint,
 )
+from leastpriv.proposal.other_policies import denied_now, with_deciding_policies
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose as propose_changes
 from leastpriv.proposal.suggestions import (
@@ -246,6 +249,7 @@ def make_proposal(
     branch, base = repository.branch_head(settings.base) if repository else ("", "")
     trusts, declarations = named_trust_policies(target, base), declarations_of(target)
     policies = _read_policies(run, target, base, declares=bool(declarations))
+    others = read_other_policies(target, base)
     found = read()
     evidence = _evidence_of_users(run, target, policies, found)
     _check_break_glass(settings.options.break_glass, evidence.runs)
@@ -260,8 +264,14 @@ def make_proposal(
     evidence = replace(evidence, origins=known.origins)
     earlier = target_history(run, target, base, difference.missing)
     earlier = replace(earlier, failure=earlier.failure or known.failure)
+    others = _with_account_policies(others, run, target, policies, difference)
     context = _report_context(
-        target, policies, replace(found, evidence=evidence), difference, earlier.history
+        target=target,
+        policies=policies,
+        found=replace(found, evidence=evidence),
+        difference=difference,
+        history=earlier.history,
+        others=others,
     )
     context = replace(
         context,
@@ -270,7 +280,17 @@ def make_proposal(
         chained=chain or principal_role_chain(target.role, evidence),
     )
     _check_proof(context)
-    context = _with_check_results(context, _check_results(context, target, run.aws, trusts))
+    check_results = _check_results(context, target, run.aws, trusts)
+    under_others = denied_now(
+        context.proof.need_decisions,
+        [*context.proposal.documents, *context.attached_documents],
+        others,
+        context.principal,
+        context.policy_file,
+    )
+    if under_others:
+        check_results = (*check_results, under_others)
+    context = _with_check_results(context, check_results)
     changes = change_ids(context.proposal)
     if settings.spans_accounts:
         has_variables = may_hold_variables(context.proposal.document)
@@ -343,6 +363,42 @@ def _attached_in_file(target: Target, policies: AttachedPolicies) -> Iterator[tu
         yield arn, f"{target.policy_name} attaches the policy to it"
 
 
+def _with_account_policies(
+    others: Policies,
+    run: RunContext,
+    target: Target,
+    policies: AttachedPolicies,
+    difference: Difference,
+) -> Policies:
+    """Adds the boundary and the organization's policies of the account, where a denial names their
+    type, no file holds them, and the run may ask AWS.
+    """
+    denied_by = {
+        usage.denial.denied_by
+        for usage in (*difference.missing, *difference.denied_elsewhere)
+        if usage.denial
+    }
+    arn = policies.live.boundary if policies.live and others.boundary is None else ""
+    boundary = arn if DeniedBy.BOUNDARY in denied_by else ""
+    settings = target.settings
+    asks = settings.organization_policies and DeniedBy.SCP in denied_by
+    if run.aws is None or not (boundary or asks):
+        return others
+    from leastpriv.aws_checks.simulate import read_outer_policies
+
+    try:
+        aws = run.aws.aws()
+    except LeastprivError as error:
+        _log.info(f"AWS was not asked for the policies that denied calls: {error}")
+        return others
+    outer = read_outer_policies(aws, target.lead, boundary, scps=asks)
+    if outer.document:
+        others = replace(others, boundary=(outer.document,))
+    if outer.levels and not settings.organization_files:
+        others = replace(others, organization=Organization(levels=outer.levels))
+    return others
+
+
 def _with_check_results(
     context: ReportContext, check_results: tuple[CheckResult, ...]
 ) -> ReportContext:
@@ -391,6 +447,7 @@ def _report_context(
     found: TargetEvidence,
     difference: Difference,
     history: History,
+    others: Policies,
 ) -> ReportContext:
     """Makes the proposal and its proof from the difference, and drafts the boundary of the roles
     that it creates.
@@ -406,6 +463,7 @@ def _report_context(
         undecided_by=undecided_by(documents, target.role),
     )
     proposal = with_closed_paths(proposal, escalation)
+    proposal = with_deciding_policies(proposal, others, target.role)
     path, base = target.settings.boundary_file, policies.base
     # A draft is part of a proposal that changes the policy.
     exists = not proposal.changes or bool(path and file_exists(target, base, path))

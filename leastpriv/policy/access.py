@@ -235,7 +235,7 @@ def _organization_decisions(
     if _rcps_apply(request.action):
         for level in policies.organization.levels_of(account or principal.account):
             if level.rcps:
-                yield _decision(request, "rcp", (*level.rcps, _full_access()), level.name)
+                yield _decision(request, "rcp", (*level.rcps, _rcp_full_access()), level.name)
     for level in policies.organization.levels_of(principal.account):
         if level.scps:
             yield _decision(request, "scp", level.scps, level.name)
@@ -260,15 +260,19 @@ def _decision(
     )
 
 
+def _rcp_full_access() -> NamedPolicy:
+    """Returns the RCP that AWS attaches to each level and that cannot be detached."""
+    return NamedPolicy("RCPFullAWSAccess", full_access())
+
+
 @cache
-def _full_access() -> NamedPolicy:
-    """Returns the policy that AWS attaches to each level and that cannot be detached."""
+def full_access() -> Document:
+    """Returns a policy that allows everything."""
     text = (
         b'{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"*",'
         b'"Resource":"*"}]}'
     )
-    name = "RCPFullAWSAccess"
-    return NamedPolicy(name, parse(text, name, resource_based=True))
+    return parse(text, "full access", resource_based=True)
 
 
 @cache
@@ -537,17 +541,17 @@ def _limits_of_resource(each: ResourcePolicy, principal: _Principal) -> Iterator
         not _must_not_allow(each) or each.resource.split(":")[4] not in ("", principal.account)
     )
     if not needs_allow:
-        yield _full_access().document
+        yield full_access()
         return
     allows = [
         _on_resource(one, each.resource)
         for one in document.statements
         if one.effect == "Allow" and _named_as(one, principal)
     ]
-    other = _full_access().document.statements[0]
+    other = full_access().statements[0]
     elsewhere = replace(other, resources=(), not_resources=_patterns(each.resource))
     yield document.with_statements(tuple(allows))
-    yield _full_access().document.with_statements((elsewhere,))
+    yield full_access().with_statements((elsewhere,))
 
 
 def _allowing(each: ResourcePolicy, principal: _Principal, kinds: Sequence[str]) -> Document:

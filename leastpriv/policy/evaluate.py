@@ -429,11 +429,8 @@ def _request(node: Node, failure: _Failure) -> Request:
     known = catalog.action(action)
     if resource == "*" and known and not known.resource_types:
         resource = escape_observed(resource)
-    context = (
-        dict(_principal_keys(principal))
-        | dict(_resource_keys(resource))
-        | dict(_context_keys(fields.get("context"), failure))
-    )
+    given = dict(_context_keys(fields.get("context"), failure))
+    context = derived_keys(principal, resource) | given
     return Request(
         action=action,
         resource=resource,
@@ -468,6 +465,22 @@ def _context_keys(node: Node | None, failure: _Failure) -> Iterator[tuple[str, t
             if item.kind == "string" or item.text != "null"
         )
         yield member.key.lower(), tuple(values)
+
+
+def derived_keys(principal: str, resource: str) -> dict[str, tuple[str, ...]]:
+    """Returns the context keys that follow from the principal and from the resource's ARN."""
+    return dict(_principal_keys(principal)) | dict(_resource_keys(resource))
+
+
+def with_context(request: Request, context: Mapping[str, tuple[str, ...]]) -> Request:
+    """Returns the request with other context keys."""
+    return Request(
+        action=request.action,
+        resource=request.resource,
+        context=context,
+        context_complete=request.context_complete,
+        principal=request.principal,
+    )
 
 
 def _principal_keys(arn: str) -> Iterator[tuple[str, tuple[str, ...]]]:

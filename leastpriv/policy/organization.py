@@ -23,7 +23,7 @@ from leastpriv.policy.access import (
     ResourcePolicy,
     with_every_resource,
 )
-from leastpriv.policy.document import Document, parse
+from leastpriv.policy.document import parse
 from leastpriv.policy.locate import named_resource, outer_policy_pointer
 from leastpriv.policy.source import Location
 
@@ -211,13 +211,14 @@ def read_resource_policy(given: str, flag: str) -> ResourcePolicy:
         if not is_named:
             raise InputError(f"{flag} is {given!r}; write ARN=FILE, or the file alone.")
     location = Location.of(path)
-    raw = read_named(location.path, flag)
+    return resource_policy_of(read_named(location.path, flag), location, resource)
+
+
+def resource_policy_of(raw: bytes, location: Location, resource: str) -> ResourcePolicy:
+    """Parses a resource-based policy; the ARN of an empty `resource` is what the file says."""
+    pointer = location.pointer or outer_policy_pointer(raw, location.path)
+    document = parse(raw, location.path, pointer, resource_based=True)
     return ResourcePolicy(
-        NamedPolicy(PurePosixPath(location.path).stem, _resource_based(raw, location)),
+        NamedPolicy(PurePosixPath(location.path).stem, with_every_resource(document)),
         resource or named_resource(raw, location.path),
     )
-
-
-def _resource_based(raw: bytes, location: Location) -> Document:
-    pointer = location.pointer or outer_policy_pointer(raw, location.path)
-    return with_every_resource(parse(raw, location.path, pointer, resource_based=True))

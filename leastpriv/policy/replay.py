@@ -52,7 +52,7 @@ def replay_request(need: Need, principal: str, region: str) -> Request:
     resource = (
         escape_observed("*") if need.exact and permission.resource == "*" else permission.resource
     )
-    return Request(permission.action, resource, context)
+    return Request(permission.action, resource, context, principal=principal)
 
 
 def replay_need(

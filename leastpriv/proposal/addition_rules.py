@@ -42,6 +42,8 @@ BREAK_GLASS = GuardResult(
 _ON_RESOURCE = " on resource: "
 _END_OF_RESOURCE = re.compile(r"\Z|[.]?\s*\Z|[.]?\s+(?:because|with|through|in|due)\b|[,;\"')]")
 """What AWS writes behind the resource of a denial."""
+_POLICY_ARN = re.compile(r"(?:policy|boundary): (arn:[^\s`]+?)(?=[.]?(?:\s|\Z))")
+"""The policy that AWS names behind an explicit deny since 2026-01."""
 _QUOTES = ('"', "'")
 """Around the resource in messages of S3."""
 _DENIED_BY: Mapping[str, str] = {
@@ -364,4 +366,9 @@ def _denied_by_text(usage: Usage) -> str:
         return "the denial is encoded: decode it with `aws sts decode-authorization-message`"
     if denial.why and denial.denied_by is DeniedBy.UNKNOWN:
         return denial.why
-    return _DENIED_BY[denial.denied_by.value]
+    text = _DENIED_BY[denial.denied_by.value]
+    named = _POLICY_ARN.search(denial.message)
+    if not named:
+        return text
+    what, colon, remedy = text.partition(":")
+    return f"{what} (`{named[1]}`){colon}{remedy}"

@@ -507,11 +507,11 @@ def _not_added(context: ReportContext) -> str:
     undecided = [fact for fact in context.ledger.not_added if not fact.guard]
     if not held and not undecided:
         return ""
-    groups = grouped([(each.guard_result.guard, each) for each in held])
+    groups = grouped([(_kind_of_reason(each), each) for each in held])
     order = sorted(
-        groups, key=lambda guard: (all(map(was_denied, groups[guard])), -len(groups[guard]))
+        groups, key=lambda kind: (all(map(was_denied, groups[kind])), -len(groups[kind]))
     )
-    parts = [_not_added_part(guard, groups[guard], context) for guard in order[:_MOST_REASONS]]
+    parts = [_not_added_part(groups[kind], context) for kind in order[:_MOST_REASONS]]
     if len(order) > _MOST_REASONS:
         parts.append(plural(len(order) - _MOST_REASONS, "further reason"))
     if undecided:
@@ -521,20 +521,26 @@ def _not_added(context: ReportContext) -> str:
     return f"**{heading_of}:** {'; '.join(parts)}."
 
 
-def _not_added_part(guard: str, held: Sequence[HeldBackChange], context: ReportContext) -> str:
+def _kind_of_reason(held: HeldBackChange) -> str:
+    """Returns the guard, or which policy denied what no identity-based policy can grant."""
+    result = held.guard_result
+    return result.reason if result.guard == "not-mendable" else result.guard
+
+
+def _not_added_part(held: Sequence[HeldBackChange], context: ReportContext) -> str:
     actions = sorted({each.action for each in held}, key=removal_rank)
     usages = [usage for each in held for usage in each.usages]
     last = links_of_runs(usages, context.evidence, context.run_url, 1)
     where = f" (last in {last})" if last else ""
-    return f"{codes(actions, 3)}, because {_not_added_because(guard, held)}{where}"
+    return f"{codes(actions, 3)}, because {_not_added_because(held[0])}{where}"
 
 
-def _not_added_because(guard: str, held: Sequence[HeldBackChange]) -> str:
+def _not_added_because(held: HeldBackChange) -> str:
     """Returns the reason of a guard, or who denied what no identity-based policy can grant."""
-    reasons = {each.guard_result.reason for each in held}
-    if guard == "not-mendable" and len(reasons) == 1:
-        return prose(reasons.pop())
-    return kept_because(guard, "addition")
+    result = held.guard_result
+    if result.guard == "not-mendable":
+        return prose(result.reason)
+    return kept_because(result.guard, "addition")
 
 
 def administrator_line(context: ReportContext) -> str:

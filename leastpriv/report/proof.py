@@ -12,6 +12,7 @@ from leastpriv.policy.size import PolicyKind, max_managed_policies, quota
 from leastpriv.proposal.leave_one_run_out import LeaveOneOutResult
 from leastpriv.proposal.ledger import Calls, Ledger
 from leastpriv.proposal.models import CheckFinding, CheckResult, Severity
+from leastpriv.proposal.other_policies import OTHER_POLICIES
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, prose
 from leastpriv.report.phrases import at_most, codes, joined, listed, plural, table_lines
@@ -35,8 +36,11 @@ _WORDS = {
 _UNITS = {
     "ValidatePolicy": ("judged", "policy", "policies"),
     "SimulateCustomPolicy": ("judged", "action on a resource", "actions on resources"),
+    OTHER_POLICIES: ("decided, under them,", "need of the replay", "needs of the replay"),
 }
 """The unit that a check counts; the others count paid requests."""
+_WITHOUT_OTHERS = "SCPs, permissions boundaries and resource policies are not evaluated."
+_UNDER_OTHERS = "The checks have what the other policies deny."
 
 
 def proof_lines(context: ReportContext) -> Iterator[str]:
@@ -55,7 +59,8 @@ def proof_sentences(context: ReportContext) -> Iterator[str]:
             f" **{plural(sum(group.count for group in replay.denied), 'call')} would be denied**:"
             f" {events}."
         )
-    yield next(replay_sentences(replay, "the result")) + denied
+    has_others = any(each.operation == OTHER_POLICIES for each in context.check_results)
+    yield next(replay_sentences(replay, "the result", has_others=has_others)) + denied
     if proof.new_access:
         yield f"**New access beyond the listed additions**: {codes(proof.new_access, 6)}."
     else:
@@ -82,8 +87,11 @@ def ledger_table(ledger: Ledger) -> list[str]:
     return table_lines("Read | Number: | Of them", rows)
 
 
-def replay_sentences(replay: Calls, by: str) -> Iterator[str]:
-    """How many calls `by` (`the result`) allows again, and with which certainty."""
+def replay_sentences(replay: Calls, by: str, *, has_others: bool = False) -> Iterator[str]:
+    """How many calls `by` (`the result`) allows again, and with which certainty.
+
+    `has_others`: the checks have what the policies decide that are not the role's own.
+    """
     if not replay.succeeded:
         yield "No call succeeded, so none was replayed."
         return
@@ -97,8 +105,7 @@ def replay_sentences(replay: Calls, by: str) -> Iterator[str]:
     rest = f" Not evaluated: {joined(others)}." if others else ""
     yield (
         f"**{replay.allowed:,} of {replay.succeeded:,}** successful calls are allowed by"
-        f" {by}{unknown}.{rest} SCPs, permissions boundaries and resource policies are not"
-        " evaluated."
+        f" {by}{unknown}.{rest} {_UNDER_OTHERS if has_others else _WITHOUT_OTHERS}"
     )
     yield from _unsure(replay, by)
 
@@ -224,7 +231,9 @@ def checks_section(check_results: Sequence[CheckResult]) -> Iterator[str]:
     rows = [_row(finding) for finding in findings if finding.severity is not Severity.DISAGREES]
     rows = at_most(rows, _MOST, "| | | and {:,} more, in `proposal.json` |")
     table = "\n\n| Line | What | |\n| --- | --- | --- |\n" + "\n".join(rows) if rows else ""
-    yield "#### Checks by AWS\n\n" + "\n".join(lines) + table
+    is_ours = all(each.operation == OTHER_POLICIES for each in check_results)
+    heading = "Under the other policies" if is_ours else "Checks by AWS"
+    yield f"#### {heading}\n\n" + "\n".join(lines) + table
 
 
 def _sentences(check_result: CheckResult) -> Iterator[str]:

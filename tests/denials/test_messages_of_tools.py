@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from leastpriv.denials.job_logs import distinct_denials, read_log
 from leastpriv.denials.log_text import clean_log_text
 from leastpriv.denials.message import read_denial
+from tests.hypothesis_profiles import examples
 
 ROWS: list[dict[str, Any]] = [
     json.loads(line)
@@ -48,7 +53,7 @@ def test_every_message_of_a_kind_is_read(kind: str) -> None:
 
 def test_nearly_all_actions_are_inferred_from_operations() -> None:
     rows = [row for row in ROWS if row["kind"] == "inferred"]
-    assert sum(map(_is_read, rows)) >= 65, "65 of 67 on 2026-11-28"
+    assert sum(map(_is_read, rows)) >= 118, "118 of 124 on 2026-12-01"
 
 
 def test_a_log_of_a_message_has_the_same_denial() -> None:
@@ -67,6 +72,55 @@ def test_no_message_that_a_grant_does_not_fix_is_offered_from_a_log() -> None:
             assert [
                 one.denial.actions for one in found if one.denial.mendable and one.denial.actions
             ] == []
+
+
+_REQUEST_ID = re.compile(r"(?:RequestID|HostID): ?[\w-]*, ")
+
+
+@pytest.mark.parametrize("kind", ["named", "denied otherwise"])
+def test_a_line_end_more_or_an_id_less_changes_no_reading(kind: str) -> None:
+    for row in ROWS:
+        if row["kind"] == kind:
+            for text in (f"{row['message']}\n", f"{row['message']}\r\n\r\n"):
+                assert _is_read({**row, "message": text}), text
+            assert _is_read({**row, "message": _REQUEST_ID.sub("", row["message"])})
+
+
+def test_an_operation_is_found_without_the_ids_of_its_request() -> None:
+    for row in ROWS:
+        if row["kind"] == "inferred" and _is_read(row):
+            assert _is_read({**row, "message": _REQUEST_ID.sub("", row["message"]) + "\n"})
+
+
+@examples(60)
+@given(st.sampled_from([row for row in ROWS if row["kind"] == "named"]), st.data())
+def test_a_message_that_is_cut_in_its_reason_has_the_same_action(
+    row: dict[str, Any], data: st.DataObject
+) -> None:
+    message = row["message"]
+    reason = message.rfind("because no identity-based")
+    if reason < 0 or "\n" in message[reason - 200 :]:
+        return
+    end = data.draw(st.integers(reason, len(message)))
+    denial = read_denial(message[:end] + data.draw(st.sampled_from(["", "\n", "..."])))
+    assert row["action"].lower() in {action.lower() for action in denial.actions}
+
+
+@examples(60)
+@given(
+    st.sampled_from([row for row in ROWS if row["kind"] == "named"]),
+    st.integers(min_value=76, max_value=220),
+)
+def test_a_message_that_is_wrapped_between_words_has_the_same_action(
+    row: dict[str, Any], width: int
+) -> None:
+    lines = row["message"].split("\n")
+    # A terminal's lines are wrapped one by one; ARNs and codes stay whole.
+    wrapped = "\n".join(
+        textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False) for line in lines
+    )
+    denial = read_denial(wrapped)
+    assert row["action"].lower() in {action.lower() for action in denial.actions}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,101 @@
+"""Reads the policies outside the role's own ones from files of the repository: those of the
+organization, the boundary, the session policy and those of resources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from leastpriv.atomic_file import read_named
+from leastpriv.errors import InputError
+from leastpriv.pipeline.context import Target
+from leastpriv.policy.access import Organization, Policies, ResourcePolicy
+from leastpriv.policy.document import Document, parse
+from leastpriv.policy.organization import (
+    OrganizationFiles,
+    organization_of,
+    resource_policy_of,
+)
+from leastpriv.policy.source import Location
+
+_ORGANIZATION = "organization-policies"
+_OTHERS = "other-policies"
+
+
+def read_other_policies(target: Target, base: str) -> Policies:
+    """Reads the policies that the inputs name, in the commit `base` or on disk.
+
+    Raises InputError, which names the input, the file and the remedy.
+    """
+    files = _Files(target, base)
+    boundary: list[Document] = []
+    session: list[Document] = []
+    resources: list[ResourcePolicy] = []
+    for entry in target.settings.other_policies:
+        kind, is_named, name = entry.partition("=")
+        if kind in ("boundary", "session") and is_named:
+            location = Location.of(name)
+            raw = files.content(location.path, _OTHERS)
+            found = boundary if kind == "boundary" else session
+            found.append(parse(raw, location.path, location.pointer))
+            continue
+        resource, name = ("", entry)
+        if entry.startswith("arn:"):
+            resource, _, name = entry.rpartition("=")
+        location = Location.of(name)
+        raw = files.content(location.path, _OTHERS)
+        resources.append(resource_policy_of(raw, location, resource))
+    return Policies(
+        identity=(),
+        boundary=tuple(boundary) or None,
+        session=tuple(session) or None,
+        organization=files.organization(target.settings.organization_files),
+        resources=tuple(resources),
+    )
+
+
+class _Files:
+    """The files of the base commit, or those on disk."""
+
+    def __init__(self, target: Target, base: str) -> None:
+        self._repository = target.base_repository
+        self._base = base
+        self._root = target.folder or Path()
+
+    def content(self, path: str, name: str) -> bytes:
+        """Returns the content of a file that an input names; raises InputError."""
+        if not self._repository:
+            return read_named(self._root / path, f"The input {name}")
+        raw = self._repository.read(self._base, path)
+        if raw is None:
+            raise InputError(f"The input {name} names {path!r}, which is not on the base branch.")
+        return raw
+
+    def _below(self, path: str) -> Iterable[str]:
+        """Returns the paths of what is in a folder and below."""
+        if self._repository:
+            return [each for each in self._repository.paths(self._base, path) if each != path]
+        top = self._root / path
+        found = sorted(top.rglob("*"))
+        return [
+            (PurePosixPath(path) / each.relative_to(top).as_posix()).as_posix() for each in found
+        ]
+
+    def organization(self, paths: tuple[str, ...]) -> Organization:
+        contents: dict[str, bytes] = {}
+        folders: set[str] = set()
+        for path in paths:
+            below = self._below(path)
+            if not below:
+                contents[path] = self.content(path, _ORGANIZATION)
+                continue
+            for each in below:
+                place = PurePosixPath(each)
+                folders.update(one.as_posix() for one in place.parents)
+                if not place.suffix:
+                    folders.add(each)
+                if place.suffix == ".json":
+                    contents[each] = self.content(each, _ORGANIZATION)
+        files = OrganizationFiles(paths, contents, frozenset(folders - {"."}))
+        return organization_of(files, f"The input {_ORGANIZATION}")

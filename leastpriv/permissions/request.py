@@ -152,8 +152,16 @@ class CallRequest:
         return CallRequest(self.noun, values, outer, self.keys, has_texts=bool(values))
 
 
+_ZONES = "vPCZoneIdentifier"
+"""Of Auto Scaling groups: ids of subnets in one text, with commas (API reference of
+CreateAutoScalingGroup, read 2026-12-01)."""
+
+
 def read_request(noun: str, parameters: Mapping[str, object], reads: Reads = ANY) -> CallRequest:
     """Reads the texts of a request about `noun` in one walk."""
+    zones = parameters.get(_ZONES)
+    if type(zones) is str:
+        parameters = {**parameters, "subnets": zones.replace(" ", "").split(",")}
     values: list[tuple[str, str]] = []
     outer: list[tuple[str, str]] = []
     keys = set()

@@ -14,6 +14,7 @@ from msgspec import Struct
 from leastpriv.evidence.iam_paths import by_pattern
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Condition, Gap, Outcome, Usage
+from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import escape_observed
 from leastpriv.report.escape import json_text, plain
 
@@ -309,9 +310,10 @@ def excess_sentence(excess: Excess, new: Sequence[Document]) -> str:
     where = "".join(
         f", {plain(key)} {plain(', '.join(values))}" for key, values in witness.context.items()
     )
+    today = "" if catalog.action(witness.action) else "; AWS has no action of this name today"
     return (
         f"{at} allows what the old policy does not: {plain(witness.action)} on"
-        f" {plain(witness.resource)}{where}."
+        f" {plain(witness.resource)}{where}{today}."
     )
 
 

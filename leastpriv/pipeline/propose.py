@@ -285,7 +285,7 @@ def make_proposal(
         context.proof.need_decisions,
         [*context.proposal.documents, *context.attached_documents],
         others,
-        context.principal,
+        target.lead.arn,
         context.policy_file,
     )
     if under_others:
@@ -463,7 +463,7 @@ def _report_context(
         undecided_by=undecided_by(documents, target.role),
     )
     proposal = with_closed_paths(proposal, escalation)
-    proposal = with_deciding_policies(proposal, others, target.role)
+    proposal = with_deciding_policies(proposal, others, target.lead.arn)
     path, base = target.settings.boundary_file, policies.base
     # A draft is part of a proposal that changes the policy.
     exists = not proposal.changes or bool(path and file_exists(target, base, path))

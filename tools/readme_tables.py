@@ -46,7 +46,10 @@ GROUPS: tuple[tuple[str, str], ...] = (
         "Added permissions",
         "resources never-add reviewed-refs unknown-refs copies break-glass max-changes",
     ),
-    ("Other policies, and checks by AWS", "organization-policies other-policies custom-policy-checks"),
+    (
+        "Other policies, and checks by AWS",
+        "organization-policies other-policies custom-policy-checks",
+    ),
     ("Roles that the role creates", "boundary-file"),
     (
         "The pull request",

@@ -73,7 +73,7 @@ class _Files:
         return raw
 
     def _below(self, path: str) -> Iterable[str]:
-        """Returns the paths of what is in a folder and below."""
+        """Returns the paths of all files and folders in a folder and below."""
         if self._repository:
             return [each for each in self._repository.paths(self._base, path) if each != path]
         top = self._root / path

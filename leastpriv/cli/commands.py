@@ -135,7 +135,7 @@ def explain(options: Namespace, stdout: TextIO, console: Console, clock: Clock) 
     from leastpriv.cli.propose import command_context
     from leastpriv.config.inputs import check_spelling
     from leastpriv.config.settings import from_options
-    from leastpriv.pipeline.collect_evidence import RunEvidence
+    from leastpriv.pipeline.collect_evidence import RunEvidence, with_known_users
     from leastpriv.pipeline.context import Target
     from leastpriv.pipeline.propose import make_proposal
     from leastpriv.policy.source import Location
@@ -160,9 +160,10 @@ def explain(options: Namespace, stdout: TextIO, console: Console, clock: Clock) 
     run = command_context(settings, os.environ, clock())
     if not options.policy_file:
         run = replace(run, targets=(Target(settings, settings.policy_file),))
-    (target,) = run.targets
+    reader = RunEvidence(run)
+    target = with_known_users(run.targets[0], reader)
     # Neither a pull request nor the usage history is written.
-    context = make_proposal(run, target, partial(RunEvidence(run).of, target)).context
+    context = make_proposal(run, target, partial(reader.of, target)).context
     if context.missing_calls:
         console.error(context.missing_calls)
     has_policy = bool(options.policy_file)

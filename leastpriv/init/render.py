@@ -18,7 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from leastpriv.errors import InputError, LeastprivError, PullRequestError
-from leastpriv.init.options import Given, InitOptions, is_pattern, parse_options
+from leastpriv.init.options import (
+    Given,
+    InitOptions,
+    is_pattern,
+    known_options,
+    parse_options,
+)
 from leastpriv.init.reader_role import (
     MOST_NAMES,
     READER,
@@ -356,9 +362,12 @@ def next_steps(target: InitOptions, found: Mapping[str, str], given: Given) -> l
 
 def command_options(given: Given) -> str:
     """Returns the options as a shell takes them."""
-    return " ".join(
-        f"--{name} {shlex.quote(each)}" for name, values in given.items() for each in values
-    )
+    words: list[str] = []
+    for name, values in given.items():
+        if known_options()[name]["several"] == "commas" and values:
+            values = (",".join(values),)
+        words.extend(f"--{name} {shlex.quote(each)}" for each in values)
+    return " ".join(words)
 
 
 def write_files(

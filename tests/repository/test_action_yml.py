@@ -13,7 +13,7 @@ INPUTS = """
 role-arn policy-file also-attached config mode trails templates plans declared declared-phases athena-table aws-regions
 lookback-days minimum-days
 minimum-runs minimum-confidence grace-days break-glass max-changes wait-for-events job-logs access-analyzer
-last-accessed denial-details unseen-services resources keep never-add reviewed-refs unknown-refs github-token base branch
+last-accessed denial-details athena-max-bytes max-pull-requests unseen-services resources keep never-add reviewed-refs unknown-refs github-token base branch
 labels reviewers team-reviewers assignees draft evidence-branch when-no-calls drift-report cache-dir
 validate-digests sarif-file page-file custom-policy-checks organization-policies other-policies trust-policy fail-on
 boundary-file terraform-plan unseen-actions lifecycle copies

@@ -24,6 +24,7 @@ from leastpriv.denials.job_logs import distinct_denials, read_logs
 from leastpriv.errors import LeastprivError
 from leastpriv.evidence.run_logs import LoggedDenials
 from leastpriv.models import ChangeKind, Run
+from leastpriv.pipeline.collect_evidence import RunEvidence, with_known_users
 from leastpriv.pipeline.context import JobLogs, RunContext, Target
 from leastpriv.pipeline.propose import make_proposal
 from leastpriv.proposal import guards
@@ -157,7 +158,11 @@ def run_case(case: Mapping[str, Any], folder: Path) -> Proposed:
     principal = next(iter(users.values()))
     inputs = {
         "role-arn": (
-            *(f"{label}={arn}" if label else arn for label, arn in users.items()),
+            *(
+                [case["pattern"]]
+                if "pattern" in case
+                else [f"{label}={arn}" if label else arn for label, arn in users.items()]
+            ),
             *(f"!{arn}" for arn in case.get("no-users", ())),
         ),
         "policy-file": str(policy),
@@ -175,6 +180,7 @@ def run_case(case: Mapping[str, Any], folder: Path) -> Proposed:
     target = replace(target, store=history_store(case, principal, target.policy_name, folder))
     target = replace(target, repository=Reviews(case["origins"]) if "origins" in case else None)
     run = RunContext(settings, (target,), NOW, trails, job_logs(case, folder))
+    target = with_known_users(target, RunEvidence(run))
     with account(case):
         content = make_proposal(run, target, reading(case, run, target))
     return Proposed(content, None, bool(content.context.proposal.changes))

@@ -54,10 +54,10 @@ class UserEvidence(Struct, frozen=True):
 
 
 def labels_of(arns: Sequence[str]) -> tuple[str, ...]:
-    """Returns the shortest texts that distinguish some roles: their names, else their accounts,
-    else both.
+    """Returns the shortest texts that distinguish some roles: their names, without the suffix of a
+    permission set, else their accounts, else both.
     """
-    names = [arn.rpartition("/")[2] for arn in arns]
+    names = [permission_set_of(arn) or arn.rpartition("/")[2] for arn in arns]
     accounts = [account_of(arn) for arn in arns]
     both = [f"{account}/{name}" for account, name in zip(accounts, names, strict=True)]
     for labels in (names, accounts, both):

@@ -15,6 +15,8 @@ from leastpriv.models import Basis, Need, Outcome, Permission, Usage
 from leastpriv.permissions.arn_templates import NAMED, NAMED_WITHOUT_PATH
 from leastpriv.permissions.generalize import patterns_of
 from leastpriv.permissions.lifecycle import created_types
+from leastpriv.permissions.names.app_names import AppNames
+from leastpriv.permissions.names.writer import write_resources
 from leastpriv.policy.document import Document
 
 _WITHOUT_PATH = (NAMED, NAMED_WITHOUT_PATH)
@@ -110,9 +112,13 @@ def with_path(need: Need, paths: Mapping[str, str]) -> Need:
     )
 
 
-def by_pattern(usages: Sequence[Usage]) -> tuple[Usage, ...]:
+def by_pattern(usages: Sequence[Usage], names: AppNames | None = None) -> tuple[Usage, ...]:
     """Generalizes the parts of resource names that vary between runs, and adds up usages that
     become equal.
+
+    Args:
+        usages: the usages.
+        names: the names of the principal's apps; None: only the look of a name opens it.
     """
     made = find_created_resources(usages)
     groups: dict[tuple[object, ...], list[Usage]] = {}
@@ -128,18 +134,25 @@ def by_pattern(usages: Sequence[Usage]) -> tuple[Usage, ...]:
             refused_by,
         )
         groups.setdefault(key, []).append(usage)
-    return tuple(merged for group in groups.values() for merged in _merged(group, made))
+    return tuple(merged for group in groups.values() for merged in _merged(group, made, names))
 
 
-def _merged(usages: Sequence[Usage], made: CreatedResources) -> Iterable[Usage]:
-    patterns = {
-        covered: found.pattern
-        for found in patterns_of(made.seen(usages))
-        for covered in found.covers
-    }
+def _merged(
+    usages: Sequence[Usage], made: CreatedResources, names: AppNames | None
+) -> Iterable[Usage]:
+    observed = made.seen(usages)
+    if names is None:
+        written = patterns_of(observed)
+    else:
+        written = write_resources(usages[0].need.permission.action, observed, names)
+    patterns: dict[str, str] = {}
+    for found in written:
+        for covered in found.covers:
+            patterns.setdefault(covered, found.pattern)
     by_resource: dict[str, list[Usage]] = {}
     for usage in usages:
-        by_resource.setdefault(patterns[usage.need.permission.resource], []).append(usage)
+        resource = usage.need.permission.resource
+        by_resource.setdefault(patterns.get(resource, resource), []).append(usage)
     return (summed(pattern, group) for pattern, group in by_resource.items())
 
 

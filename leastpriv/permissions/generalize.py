@@ -1,10 +1,11 @@
 """Opens the parts of observed resources that change from run to run: `resources: pattern`.
 
-Four steps, each remembered by the pattern it makes: parts that are known to be volatile
-(`volatility.py`), parts of which every run showed another (their common beginning and end remain),
-names under which the role's own runs make such resources (`families_of`), objects of one folder of
-a bucket. The floor: an ARN's partition, service, region and account stay literal, and a pattern is
-every resource of a type only where the role's own runs make such, whose id AWS chooses.
+Three steps, each remembered by the pattern it makes: parts that are known to be volatile
+(`volatility.py`), names under which the role's own runs make such resources (`family_of`), objects
+of one folder of a bucket. What every run names anew is read by the names of the app
+(`names/run_slots.py`). The floor: an ARN's partition, service, region and account remain literal,
+and a pattern is every resource of a type only where the role's own runs make such, whose id AWS
+chooses.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ from leastpriv.permissions.volatility import (
     common_ends,
     generated_name,
     in_region,
-    is_kept,
     literal_letters,
     open_parts,
     parts_of,
@@ -40,9 +40,7 @@ _MOST_SIBLINGS = 5
 _MOST_OF_ONE_RUN = 50
 """And more than this where a single run used them all: it may use the same ones next time."""
 _LEAST_RUNS = 3
-"""A part is open when this many runs, and no two of them alike, showed different texts in its
-place.
-"""
+"""Runs that made such resources, deleted names or used further objects: fewer prove no pattern."""
 _LEAST_LITERAL = 3
 """Letters and digits that remain literal in a part with a wildcard, for an action that reads."""
 _LEAST_LITERAL_OF_WRITES = 4
@@ -50,7 +48,6 @@ _LEAST_LITERAL_OF_DELETIONS = 5
 _DELETION = re.compile(
     r"[^:]+:(?:DELETE$|(?:Batch|Schedule)?(?:Delete?|Remove|Terminate|Purge|Deregister|Destroy|Release))"
 )
-_SEPARATORS = "-_./:"
 GENERATED = "the deploying tool draws this end for each resource"
 CERTAIN = frozenset({GENERATED})
 """Reasons that also open the names of sensitive actions: without them a stack made again has no
@@ -58,10 +55,6 @@ permission.
 """
 _OF_OWN_RUNS = CERTAIN | {MADE}
 _BUCKET = re.compile(r"arn:[^:]+:s3:::[^/*?]+")
-_Place = tuple[str, str, str, str, str, str]
-"""Variable, text before and after a piece of an ARN, the piece's first word with its digits as 0
-(only similar pieces are compared), text of the part before and after the piece.
-"""
 
 
 class NamePattern(Struct, frozen=True):
@@ -205,8 +198,6 @@ def _patterns_of_region(
             if {opening.reason for opening in openings} != {MADE} or len(runs) < _LEAST_RUNS:
                 pattern, openings = each.resource, ()
         opened.setdefault(pattern, _Group()).add(each, openings)
-    if not is_sensitive and len(opened) >= _LEAST_RUNS:
-        opened = _learned(opened, least)
     if any(each.family for each in seen):
         opened = _named_anew(opened, least)
     if not is_sensitive and len(opened) > _MOST_SIBLINGS:
@@ -316,96 +307,6 @@ def _named_anew(groups: Mapping[str, _Group], least: int) -> dict[str, _Group]:
         if len(members) >= _LEAST_RUNS and is_named and resource_covers(family.pattern, wider):
             replaced |= dict.fromkeys(members, (wider, family.opening))
     return _join(groups, replaced)
-
-
-def _learned(
-    groups: Mapping[str, _Group], least: int = _LEAST_LITERAL, *, with_buckets: bool = False
-) -> dict[str, _Group]:
-    """Opens a part in whose place every run showed another text: `releases/1041/app.zip`,
-    `table/preview-1041`.
-    """
-    alike: dict[_Place, dict[str, str]] = {}
-    for pattern in groups:
-        for place, text in _places(pattern, with_buckets=with_buckets):
-            alike.setdefault(place, {})[text] = pattern
-    replaced: dict[str, tuple[str, WildcardPart | None]] = {}
-    for (variable, before, after, _, head, tail), members in alike.items():
-        ends = _ends_to_learn(members, groups) if len(members) >= _LEAST_RUNS else None
-        if ends is None:
-            continue
-        begin, end = _up_to_the_number(list(members), *ends)
-        in_bucket = "/" in before.partition(":s3:::")[2]
-        is_first_segment = not (head.strip("/") or begin or end)
-        if not is_first_segment and (
-            in_bucket or literal_letters(f"{head}{ends[0]}*{tail}") >= least
-        ):
-            opening = WildcardPart(variable, "every run showed another")
-            wider = f"{before}{begin}*{end}{after}"
-            replaced |= {
-                pattern: (wider, opening) for pattern in members.values() if pattern not in replaced
-            }
-    return _join(groups, replaced)
-
-
-def _places(pattern: str, *, with_buckets: bool) -> Iterable[tuple[_Place, str]]:
-    """Each piece between `/` of a part that may be learned, and its text; `with_buckets`: the names
-    of these too.
-    """
-    if "${" in pattern:
-        return
-    for part in parts_of(service_of(pattern), pattern):
-        text = pattern[part.start : part.end].removesuffix(":*")  # which ends a log group's ARN
-        if is_kept(pattern, part.variable, text) and not (
-            with_buckets and _BUCKET.fullmatch(pattern)
-        ):
-            continue
-        start = part.start
-        for piece in text.split("/"):
-            end = start + len(piece)
-            if piece and not set(piece) & set("*?"):
-                head, tail = pattern[part.start : start], text[end - part.start :]
-                word = re.sub(r"[0-9]+", "0", re.split(r"[-_.:]", piece, maxsplit=1)[0])
-                yield (part.variable, pattern[:start], pattern[end:], word, head, tail), piece
-            start = end + 1
-
-
-def _ends_to_learn(
-    members: Mapping[str, str], groups: Mapping[str, _Group]
-) -> tuple[str, str] | None:
-    """The common beginning and end of texts that alternate by run, cut at a separator; None where
-    they do not.
-    """
-    runs = [groups[pattern].runs for pattern in members.values()]
-    together = set().union(*runs)
-    if (
-        len(together) < _LEAST_RUNS
-        or not all(runs)
-        or sum(len(each) for each in runs) != len(together)
-    ):
-        return None
-    begin, end = common_ends(list(members))
-    cut = max(begin.rfind(separator) for separator in _SEPARATORS) + 1
-    begin, end = (
-        begin[:cut],
-        end[next((at for at, letter in enumerate(end) if letter in _SEPARATORS), len(end)) :],
-    )
-    # What has no digit is one of a few names that people gave: dev, staging, prod.
-    middles = (text[len(begin) : len(text) - len(end)] for text in members)
-    return (begin, end) if all(re.search(r"[0-9]", middle) for middle in middles) else None
-
-
-def _up_to_the_number(texts: list[str], begin: str, end: str) -> tuple[str, str]:
-    """What remains literal of texts that differ by a number alone: `data` of `prod-data1` and
-    `prod-data12` as well.
-    """
-    first, last = common_ends(texts)
-    first, last = first.rstrip("0123456789"), last.lstrip("0123456789")
-    is_number = all(text[len(first) : len(text) - len(last)].isdecimal() for text in texts)
-    return (
-        (first, last)
-        if is_number and len(first) + len(last) > len(begin) + len(end)
-        else (begin, end)
-    )
 
 
 def _folded(groups: Mapping[str, _Group]) -> dict[str, _Group]:

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from leastpriv.evidence.iam_paths import by_pattern
 from leastpriv.evidence.models import Evidence
+from leastpriv.evidence.used_names import names_of
 from leastpriv.models import Basis, Condition, Gap, Outcome, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import escape_observed
@@ -97,7 +98,9 @@ def permission_rows(
     rows: list[dict[str, object]] = []
     for principal, evidence in found.items():
         whose: dict[str, object] = {"principal": principal} if name_principals else {}
-        usages = by_pattern(evidence.usages) if patterns else evidence.usages
+        usages = evidence.usages
+        if patterns:
+            usages = by_pattern(usages, names_of(usages, evidence.runs))
         rows.extend({**whose, **row} for row in _rows(usages))
         rows.extend({**whose, **gap_row(gap)} for gap in evidence.gaps)
     return rows

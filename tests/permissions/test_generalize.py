@@ -316,28 +316,6 @@ def preview(names: str, runs: str) -> list[ObservedResource]:
     ]
 
 
-def test_a_part_that_every_run_showed_anew_is_open_between_what_stays() -> None:
-    found = patterns_of(preview("preview-17-orders preview-18-orders preview-190-orders", "1 2 3"))
-    assert [each.pattern for each in found] == [f"arn:aws:sqs:{HERE}:preview-*-orders"]
-    (only,) = found
-    assert only.covers == tuple(
-        f"arn:aws:sqs:{HERE}:preview-{number}-orders" for number in (17, 18, 190)
-    )
-    assert [(opening.part, opening.reason) for opening in only.openings] == [
-        ("QueueName", "every run showed another")
-    ]
-
-
-def test_a_log_group_that_every_run_showed_anew_is_open_before_the_end_that_all_have() -> None:
-    groups = [
-        ObservedResource(f"arn:aws:logs:{HERE}:log-group:/shop/api-{number}:*", (str(number),))
-        for number in (1, 2, 3)
-    ]
-    assert [each.pattern for each in patterns_of(groups)] == [
-        f"arn:aws:logs:{HERE}:log-group:/shop/api-*:*"
-    ]
-
-
 def family(
     names: str, runs: str, service: str = f"sqs:{HERE}:", stacks: Collection[str] = ()
 ) -> dict[str, str]:
@@ -387,38 +365,6 @@ def test_what_is_of_a_family_is_open_and_what_is_not_stays_beside_it() -> None:
         (other, (other,)),
     ]
     assert found[0].openings == (names.opening,)
-
-
-def test_a_folder_of_a_bucket_that_every_run_showed_anew_is_open() -> None:
-    seen = [
-        ObservedResource(f"arn:aws:s3:::b/releases/{number}/app.zip", (str(number),))
-        for number in (104, 105, 206)
-    ]
-    assert [each.pattern for each in patterns_of(seen)] == ["arn:aws:s3:::b/releases/*/app.zip"]
-
-
-@pytest.mark.parametrize(
-    ("names", "runs"),
-    [
-        ("preview-17 preview-18", "1 2"),
-        ("preview-17 preview-18 preview-19", "1 1 1"),
-        ("preview-17 preview-18 preview-19", "1 12 3"),
-        ("orders billing users", "1 2 3"),
-        ("p1 p2 p3", "1 2 3"),
-        ("deploy-dev deploy-staging deploy-prod", "1 2 3"),
-    ],
-    ids=[
-        "two runs",
-        "one run",
-        "one of them returned",
-        "nothing in common",
-        "too little in common",
-        "environments",
-    ],
-)
-def test_nothing_is_learned_from(names: str, runs: str) -> None:
-    seen = preview(names, runs)
-    assert [each.pattern for each in patterns_of(seen)] == sorted(each.resource for each in seen)
 
 
 def test_ids_of_long_lived_things_teach_nothing() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from leastpriv.permissions.generalize import Certainty, ObservedResource
 from leastpriv.permissions.names.app_names import read_app_names
 from leastpriv.permissions.names.observed import NameUse, RunFacts
@@ -41,6 +43,37 @@ def test_a_name_that_each_run_draws_is_a_pattern() -> None:
     assert [(each.pattern, each.certainty) for each in written] == [
         (f"{QUEUE}-*", Certainty.OVER_COPIES)
     ]
+
+
+@pytest.mark.parametrize(
+    ("names", "runs"),
+    [
+        ("preview-17 preview-18", "1 2"),
+        ("preview-17 preview-18 preview-19", "1 1 1"),
+        ("preview-17 preview-18 preview-19", "1 123 3"),
+        ("orders billing users", "1 2 3"),
+        ("p1 p2 p3", "1 2 3"),
+        ("deploy-dev deploy-staging deploy-prod", "1 2 3"),
+    ],
+    ids=[
+        "two runs",
+        "one run",
+        "one of them returned",
+        "nothing in common",
+        "too little in common",
+        "environments",
+    ],
+)
+def test_a_name_is_exact_where_runs_prove_no_slot(names: str, runs: str) -> None:
+    arns = [f"arn:aws:sqs:eu-west-1:111122223333:{name}" for name in names.split()]
+    uses = [
+        NameUse("sqs:CreateQueue", arn, tuple(using), creates=True)
+        for arn, using in zip(arns, runs.split(), strict=True)
+    ]
+    learned = read_app_names(uses, [RunFacts(each) for each in "123"])
+    observed = [ObservedResource(use.resource, use.runs) for use in uses]
+    written = write_resources("sqs:CreateQueue", observed, learned)
+    assert [each.pattern for each in written] == sorted(arns)
 
 
 def test_a_role_whose_path_is_unknown_is_written_under_each_path_but_never_the_principal() -> None:

@@ -102,6 +102,14 @@ NAMED = {
     " -blue blue",
     "cells": "prod prod@eu pr5 prod,code -pr5 prod@eu,code pr9 prod,setting -pr9 prod@eu,setting"
     " pr14 -pr14",
+    "people": "prod alice alice,code prod,code bob alice,setting -bob carol prod,setting -alice dave"
+    " -carol",
+    "full": "prod prod@eu pr-3 pr-3,code prod,code -pr-3 pr-4@eu -pr-4@eu prod@eu,code pr-6 -pr-6"
+    " prod,setting",
+    "paths": "production feat-a1 feat-a1,code -feat-a1 production,code fix-b2 -fix-b2 feat-c3"
+    " production,setting -feat-c3 feat-d4 -feat-d4",
+    "digests": "prod login login,code -login prod,code search mail -search -mail prod,setting theme"
+    " -theme",
     "versions": "v1 v2,code -v1 v3,code -v2 v4,code -v3 v5,code -v4 v6,code -v5 v7,code",
 }
 """Shape -> the copy of each run, with a minus where it is taken down; the apps differ in how they

@@ -83,9 +83,19 @@ def _split(change: Change, own: Collection[str], life_cycle: LifeCycle) -> None:
 def _in_short_lived(change: Change, names: AppNames) -> Iterator[str]:
     """Yields the resources of a deletion that are of short-lived copies and were made there."""
     makers = set(change.because.split(", "))
+    if _ends_setting(change.action, makers):
+        return
     for named in names.uses:
         if named.use.action in makers and names.ends_with_copy(named):
             yield from names.short_lived_patterns(named)
+
+
+def _ends_setting(action: str, makers: Iterable[str]) -> bool:
+    """Whether a deletion ends a setting, which a call put on what another one created."""
+    setting = [maker for maker in makers if ":Put" in maker]
+    creating = [maker for maker in makers if ":Create" in maker]
+    ends_created = any(changes_made(maker, action) for maker in creating)
+    return bool(setting and creating) and not ends_created
 
 
 def _counterparts(added: Sequence[Change], context: GuardContext) -> Iterator[Change]:
@@ -98,6 +108,7 @@ def _counterparts(added: Sequence[Change], context: GuardContext) -> Iterator[Ch
             or action in of_action
             or sensitivity(action)
             or forbidden(action, context.options.never_add)
+            or _deletes_several(action, context.partners)
         ):
             continue
         named = changes
@@ -123,6 +134,11 @@ def _counterparts(added: Sequence[Change], context: GuardContext) -> Iterator[Ch
                 used = [each for change in of_action[action] for each in change.resources]
                 free = [change for change in of_action[owner] if not change.conditions]
                 yield from _following(action, free, free, context, used)
+
+
+def _deletes_several(action: str, partners: Collection[str]) -> bool:
+    """Whether a deletion ends by one call what another one ends one by one."""
+    return destroys(action) and action.endswith("s") and action[:-1] in partners
 
 
 def _following(

@@ -79,7 +79,7 @@ def keeping_result(
     )
     if found.guard not in NO_SIGN and not is_elsewhere:
         return found
-    if dropped_with_service(candidate, context):
+    if dropped_with_service(candidate, context) or candidate.action in _of_service_principals():
         return None
     options, partners = context.options, context.partners.get(candidate.action)
     is_unseen = not options.drop_unseen_actions and _may_serve_a_deploy(candidate, context)
@@ -244,6 +244,12 @@ def _types_of(resources: frozenset[str]) -> frozenset[tuple[str, str]]:
         if service
         for kind in types_of_arn(service, each)
     )
+
+
+@lru_cache(maxsize=1)
+def _of_service_principals() -> frozenset[str]:
+    """Actions that a service of AWS alone does, as the policy of a resource allows it."""
+    return frozenset(row["action"] for row in table("service_principals"))
 
 
 @lru_cache(maxsize=1)

@@ -341,7 +341,8 @@ class AppNames(Struct, frozen=True):
         text = text.removeprefix("".join(named.name.fixed)).lstrip("/")
         if not text.startswith("*"):
             return literal_letters(text) >= least
-        is_one_app = len(self.words_behind_copy) < 2 and not text.startswith("*/")
+        is_any_bucket = named.name.service == "s3" and text.startswith("*/")
+        is_one_app = len(self.words_behind_copy) < 2 and not is_any_bucket
         return is_one_app and literal_letters(text) >= _LEAST_LITERAL_BEHIND
 
     def _in_regions(self, pattern: str, named: NamedUse) -> Iterator[str]:

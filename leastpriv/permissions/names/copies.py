@@ -57,6 +57,8 @@ _LEAST_TRUNCATED = 12
 """Letters of a branch's name that prove it although a tool left out the rest."""
 _LEAST_LONG_RUNS = 4
 """Runs that use a numbered copy that lives long; half of all runs have to, as well."""
+_SHORTEST_OF_BRANCH = 2
+"""Letters of a branch in a name."""
 _LEAST_LIVED_RUNS = 3
 """Runs after which a copy that appeared late lives long."""
 LONG_LIVED = frozenset({
@@ -202,7 +204,7 @@ def learn_copies(
     support = _supported(aligned, certain, table)
     words = {key: word for key, word in support.items() if _is_best(key, support)}
     words = dict(_extended(word, table) for word in words.values())
-    words = {key: word for key, word in words.items() if len(key) > 1 or not key}
+    words = {key: word for key, word in words.items() if len(key) > 1 or not key.isdigit()}
     words |= certain
     if not words:
         notes = (
@@ -463,7 +465,8 @@ class _Life(Struct, frozen=True):
 
     def is_short(self, key: str) -> bool:
         """Whether a copy was taken down, has a number, is of another branch, or came late."""
-        if not key or key in LONG_LIVED:
+        # A single letter is short for a stage: `p`, `d`.
+        if len(key) < _SHORTEST_OF_BRANCH or key in LONG_LIVED:
             return key in self.gone and bool(key)
         if key in self.gone or PULL.fullmatch(key):
             return True
@@ -528,12 +531,18 @@ def _texts_before(words: Mapping[str, Words], table: NameTable) -> frozenset[Wor
     return frozenset(found)
 
 
+def _open_number(part: str, word: Words) -> str:
+    """A part of the word of a copy with its number open; of several parts the whole part."""
+    number = r"\d+" if len(word) == 1 else r".*\d.*"
+    return re.sub(number, "*", part)
+
+
 def form_of(words: Iterable[Words]) -> str:
     """The common form of the words of short-lived copies; a number is open even in a single one.
 
     `*` where they have none, empty without words.
     """
-    forms = {tuple(re.sub(r"\d+", "*", each) for each in word) for word in words}
+    forms = {tuple(_open_number(each, word) for each in word) for word in words}
     if not forms:
         return ""
     if len(forms) == 1:

@@ -185,6 +185,8 @@ class _Learning:
 
     def _new_parts(self, parts: _Parts) -> _Parts:
         """The parts that are new in each run: of one look, or all; none where they come again."""
+        if _share_a_word(parts):
+            return {}
         drawn = {part: keys for part, keys in parts.items() if _looks_drawn(part)}
         numbers = {part: keys for part, keys in parts.items() if _NUMBER.fullmatch(part[0])}
         for chosen in (parts, numbers, drawn):
@@ -206,6 +208,12 @@ class _Learning:
         least = _LEAST_NUMBERS if are_numbers else _LEAST_PLAIN_VALUES
         is_new = len(firsts) >= _LEAST_NEW_SHARE * len(touching)
         return len(firsts) >= least and is_new and len(parts) <= _MOST_VALUES_A_RUN * len(firsts)
+
+
+def _share_a_word(parts: Iterable[Words]) -> bool:
+    """Whether a word is the same at one place of all parts: it is the app's own text."""
+    columns = zip(*parts, strict=False)
+    return any(len(set(column)) == 1 and column[0] not in SEPARATORS for column in columns)
 
 
 def _looks_drawn(part: Words) -> bool:

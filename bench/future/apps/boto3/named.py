@@ -39,6 +39,10 @@ PARTS = {
     "pets": ("tables", "queues", "functions", "state", "topics"),
     "waves": ("functions", "queues", "rules", "alarms"),
     "cells": ("queues", "tables", "functions", "groups", "alarms"),
+    "people": ("tables", "queues", "functions", "alarms", "groups"),
+    "full": ("queues", "tables", "topics", "functions"),
+    "paths": ("tables", "queues", "parameters", "groups", "rules", "state"),
+    "digests": ("tables", "functions", "buckets", "secrets"),
     "versions": ("functions", "repositories", "builds", "tables"),
 }
 ITEMS = ("users", "orders")
@@ -75,6 +79,15 @@ def named(part):
     if shape == "cells":
         cell = "".join(each[:2] for each in region.split("-")[:2]) + region[-1]
         return f"ord-{cell}-{stage}-{part}"
+    if shape == "people":
+        return f"{stage}-chat-{part}"
+    if shape == "full":
+        return f"news-{region}-{part}-{stage}"
+    if shape == "paths":
+        return f"{stage}_pay_{part}".replace("-", "_")
+    if shape == "digests":
+        drawn = hashlib.sha256(stage.encode()).hexdigest()[:4]
+        return f"poll-{part}" if stage == "prod" else f"poll-br-{drawn}-{part}"
     if shape == "versions":
         return f"calc-{stage}-{part}"
     words = {"words": "kiosk", "regions": "fleet", "stages": "ledger"}

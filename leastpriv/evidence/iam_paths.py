@@ -137,6 +137,18 @@ def by_pattern(usages: Sequence[Usage], names: AppNames | None = None) -> tuple[
     return tuple(merged for group in groups.values() for merged in _merged(group, made, names))
 
 
+def without_contexts(usages: Sequence[Usage]) -> tuple[Usage, ...]:
+    """Adds up the allowed usages of a permission that differ in further keys of the requests."""
+    if not any(usage.need.context for usage in usages):
+        return tuple(usages)
+    groups: dict[object, list[Usage]] = {}
+    for place, usage in enumerate(usages):
+        is_allowed = usage.outcome is Outcome.ALLOWED
+        key = replace(usage.need, context=()) if is_allowed else place
+        groups.setdefault(key, []).append(usage)
+    return tuple(summed(own[0].need.permission.resource, own) for own in groups.values())
+
+
 def _merged(
     usages: Sequence[Usage], made: CreatedResources, names: AppNames | None
 ) -> Iterable[Usage]:

@@ -362,6 +362,7 @@ def _needs_on(
 ) -> list[Need]:
     action, verified = mapped.action, plan.verdict is not Verdict.UNVERIFIED
     conditions = shown_conditions(call, action) if plan.shows_conditions else ()
+    context = shown_context(call, action) if plan.shows_conditions else ()
     return [
         Need(
             permission=Permission(action, found.pattern, conditions),
@@ -370,6 +371,7 @@ def _needs_on(
             because="",
             verified=verified,
             exact=found.exact,
+            context=context,
         )
         for found in find_resources(call, facts, request, mapped.on, mapped.resource)
     ]
@@ -440,13 +442,10 @@ def shown_conditions(call: Call, action: str) -> tuple[Condition, ...]:
     """The conditions under which one action of a call was authorised, as far as the record shows
     them.
     """
-    if action in _NAMED_BY:
-        value = _text_parameter(call, _NAMED_BY[action])
-        if action == "iam:CreateServiceLinkedRole":
-            condition = Condition("StringEquals", "iam:AWSServiceName", (value,))
-            return (condition,) if _KEY_NAME.fullmatch(value) else ()
-        condition = Condition("ArnEquals", POLICY_ARN, (value,))
-        return (condition,) if _POLICY_ARN.fullmatch(value) else ()
+    if action == "iam:CreateServiceLinkedRole":
+        service = _text_parameter(call, _NAMED_BY[action])
+        condition = Condition("StringEquals", "iam:AWSServiceName", (service,))
+        return (condition,) if _KEY_NAME.fullmatch(service) else ()
     if call.invoked_by and action.startswith("kms:"):
         context = call.parameters.get("encryptionContext")
         # In China the form of the value is not documented.
@@ -460,6 +459,14 @@ def shown_conditions(call: Call, action: str) -> tuple[Condition, ...]:
             else ()
         )
     return ()
+
+
+def shown_context(call: Call, action: str) -> tuple[Condition, ...]:
+    """Further keys of the request of one action of a call: the policy that it attaches."""
+    if action == "iam:CreateServiceLinkedRole" or action not in _NAMED_BY:
+        return ()
+    policy = _text_parameter(call, _NAMED_BY[action])
+    return (Condition("ArnEquals", POLICY_ARN, (policy,)),) if _POLICY_ARN.fullmatch(policy) else ()
 
 
 def _text_parameter(call: Call, name: str) -> str:

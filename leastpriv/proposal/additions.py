@@ -34,7 +34,6 @@ from leastpriv.permissions.volatility import WildcardPart, service_of
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import names_action, statements_allowing
 from leastpriv.proposal.addition_rules import BREAK_GLASS, addition_result, held_addition
-from leastpriv.proposal.attached_policies import attached_policies, is_on_policy
 from leastpriv.proposal.guards import break_glass_runs, is_break_glass_use
 from leastpriv.proposal.lifecycle_additions import id_conditions
 from leastpriv.proposal.models import (
@@ -170,8 +169,6 @@ def additions(
         held_back.append(replace(held, conditions=id_conditions(action, on, usages, evidence)))
     for action, usages, conditions in _by_conditions(accepted, evidence):
         change = _without_unmet_conditions(_change(action, usages, writing), committed)
-        if any(map(is_on_policy, conditions)):
-            conditions = attached_policies(usages, created, names)
         removers = (history.removed.get(usage.need.permission, 0) for usage in usages)
         own = () if conditions else id_conditions(action, change.resources, usages, evidence)
         change = replace(change, conditions=conditions or own, removed_by=max(removers, default=0))
@@ -228,14 +225,8 @@ def _by_conditions(
             is_covered = all(
                 any(resource_covers(wide, each) for wide in wildcards) for each in left
             )
-            found.setdefault(() if is_covered else _alternatives(usage), []).append(usage)
+            found.setdefault(() if is_covered else _conditions(usage), []).append(usage)
         yield from ((action, own, conditions) for conditions, own in found.items())
-
-
-def _alternatives(usage: Usage) -> tuple[Condition, ...]:
-    """The conditions of a usage; without the policy that it attached, as a statement names all."""
-    conditions = _conditions(usage)
-    return tuple(replace(each, values=()) if is_on_policy(each) else each for each in conditions)
 
 
 def _conditions(usage: Usage) -> tuple[Condition, ...]:

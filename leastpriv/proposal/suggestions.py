@@ -23,6 +23,7 @@ from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.resource_types import creates_its_resource, fits, kinds_of
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import names_action, statements_allowing
+from leastpriv.proposal.attached_policies import attached_policies
 from leastpriv.proposal.models import Proposal
 from leastpriv.proposal.wildcards import LIFECYCLE
 
@@ -212,7 +213,8 @@ def suggested_conditions(
             runs = len({run for usage in usages for run in usage.runs})
             if runs < max(minimum_runs, 2) or not names_action(statement, action):
                 continue
-            for condition in _common_conditions(action, usages, statement, partition):
+            common = _common_conditions(action, usages, statement, partition)
+            for condition in (*common, *attached_policies(usages, evidence)):
                 if condition.key.lower() not in asked:
                     found.setdefault((statement.index, condition), {})[action] = runs
     return tuple(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from leastpriv.evidence.iam_paths import by_pattern
+from leastpriv.evidence.iam_paths import by_pattern, without_contexts
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.used_names import names_of
 from leastpriv.models import Basis, Condition, Gap, Outcome, Usage
@@ -98,9 +98,9 @@ def permission_rows(
     rows: list[dict[str, object]] = []
     for principal, evidence in found.items():
         whose: dict[str, object] = {"principal": principal} if name_principals else {}
-        usages = evidence.usages
+        usages = without_contexts(evidence.usages)
         if patterns:
-            usages = by_pattern(usages, names_of(usages, evidence.runs))
+            usages = by_pattern(evidence.usages, names_of(evidence.usages, evidence.runs))
         rows.extend({**whose, **row} for row in _rows(usages))
         rows.extend({**whose, **gap_row(gap)} for gap in evidence.gaps)
     return rows

@@ -85,6 +85,21 @@ def test_the_services_that_a_role_was_passed_to_are_suggested() -> None:
     assert offered({"Action": "iam:PassRole"}, *both) == [(("iam:PassRole",), together)]
 
 
+def test_the_policies_that_runs_attached_are_suggested() -> None:
+    role = "arn:aws:iam::111122223333:role/api"
+    policies = ("arn:aws:iam::111122223333:policy/own", "arn:aws:iam::aws:policy/ReadOnlyAccess")
+    uses = []
+    for policy in policies:
+        use = usage("iam:AttachRolePolicy", resource=role)
+        context = (Condition("ArnEquals", "iam:PolicyARN", (policy,)),)
+        uses.append(replace(use, need=replace(use.need, context=context)))
+    statement = {"Action": "iam:AttachRolePolicy", "Resource": role}
+    condition = Condition("ArnLike", "iam:PolicyARN", policies)
+    assert offered(statement, *uses) == [(("iam:AttachRolePolicy",), condition)]
+    unknown = usage("iam:AttachRolePolicy", resource=role)
+    assert offered(statement, *uses, unknown) == []
+
+
 def test_one_call_without_a_value_prevents_the_suggestion() -> None:
     assert (
         offered({"Action": "iam:PassRole"}, usage("iam:PassRole", PASSED), usage("iam:PassRole"))

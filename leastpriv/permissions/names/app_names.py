@@ -341,9 +341,10 @@ class AppNames(Struct, frozen=True):
         text = text.removeprefix("".join(named.name.fixed)).lstrip("/")
         if not text.startswith("*"):
             return literal_letters(text) >= least
-        is_any_bucket = named.name.service == "s3" and text.startswith("*/")
-        is_one_app = len(self.words_behind_copy) < 2 and not is_any_bucket
-        return is_one_app and literal_letters(text) >= _LEAST_LITERAL_BEHIND
+        names_app = named.name.service != "s3" and bool(self.words_behind_copy)
+        if len(self.words_behind_copy) > 1 or (text.startswith("*/") and not names_app):
+            return False
+        return literal_letters(text) >= _LEAST_LITERAL_BEHIND
 
     def _in_regions(self, pattern: str, named: NamedUse) -> Iterator[str]:
         """The pattern in each region in which the runs used names of the kind."""

@@ -2,7 +2,7 @@
 
 Three steps, each remembered by the pattern it makes: parts that are known to be volatile
 (`volatility.py`), names under which the role's own runs make such resources (`family_of`), objects
-of one folder of a bucket. What every run names anew is read by the names of the app
+of one folder of a bucket. What each run names in another way is read by the names of the app
 (`names/run_slots.py`). The floor: an ARN's partition, service, region and account remain literal,
 and a pattern is every resource of a type only where the role's own runs make such, whose id AWS
 chooses.

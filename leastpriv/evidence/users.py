@@ -33,7 +33,7 @@ from leastpriv.evidence.models import (
     UnnamedUser,
     UnusedAccess,
 )
-from leastpriv.models import Denial, Gap, Need, Outcome, Principal, Run, Usage
+from leastpriv.models import Denial, Gap, Need, Outcome, Principal, Run, Usage, grouped
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import covers
 
@@ -564,16 +564,31 @@ def unnamed_users(
         if not any(matches(each, arn) or (other and _is_same(each, other)) for each in known):
             found[arn] = UnnamedUser(arn, why)
     names = {principal.name for principal in map(principal_of, named) if principal}
+    namesakes: dict[str, int] = {}
     for arn, calls in sorted(callers.items()):
         other = principal_of(arn) or principal_of(f"{arn}/session")
         if other is None or other.kind != "role" or other.name not in names:
             continue
         is_known = any(matches(each, other.arn) or _is_same(each, other) for each in known)
-        if is_known or any(matches(pattern, other.arn) for pattern in found):
-            continue
-        why = f"a role of the same name made {plural(calls, 'call')} in this trail"
-        found[other.arn] = UnnamedUser(other.arn, why)
+        if not is_known and not any(matches(pattern, other.arn) for pattern in found):
+            namesakes[other.arn] = namesakes.get(other.arn, 0) + calls
+    for unnamed in _joined_namesakes(namesakes):
+        found[unnamed.arn] = unnamed
     return tuple(found.values())
+
+
+def _joined_namesakes(calls: Mapping[str, int]) -> Iterator[UnnamedUser]:
+    """Yields the roles of the same name: those of several accounts as one pattern."""
+    by_end = grouped((arn.split(":", 5)[5], arn) for arn in calls)
+    for end, arns in by_end.items():
+        number = plural(sum(calls[arn] for arn in arns), "call")
+        if len(arns) == 1:
+            why = f"a role of the same name made {number} in this trail"
+            yield UnnamedUser(arns[0], why)
+            continue
+        partition = arns[0].split(":")[1]
+        why = f"roles of the same name in {len(arns)} other accounts made {number} in this trail"
+        yield UnnamedUser(f"arn:{partition}:iam::*:{end}", why)
 
 
 def _is_same(arn: str, other: Principal) -> bool:

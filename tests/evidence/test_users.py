@@ -182,6 +182,14 @@ def test_a_namesake_in_another_account_may_be_a_user() -> None:
     assert not unnamed_users([DEV], callers, excluded=[PROD])
 
 
+def test_namesakes_in_several_accounts_are_one_pattern() -> None:
+    others = [PROD, PROD.replace("333344445555", "444455556666")]
+    (found,) = unnamed_users([DEV], dict.fromkeys(others, 3))
+    assert found.arn == "arn:aws:iam::*:role/ci-deploy"
+    assert "2 other accounts made 6 calls" in found.why
+    assert not unnamed_users([DEV], dict.fromkeys(others, 3), excluded=[found.arn])
+
+
 def test_a_permission_set_has_a_role_in_each_account() -> None:
     (found,) = unnamed_users([SET], {})
     assert found.arn == permission_set_pattern(SET)

@@ -453,7 +453,7 @@ def _order_of_usage(usage: Usage) -> tuple[object, ...]:
     )
 
 
-_MOST_BY_PATTERN = 200
+_MOST_BY_PATTERN = 20_000
 """Most principals that match a pattern: logs may contain any number, and each has a collector."""
 
 
@@ -478,6 +478,8 @@ class PrincipalCollectors:
         """ARN without the path -> ARN with the longest path seen: a session ARN has no role path.
         """
         self._gaps: list[list[Gap]] = [[] for _ in range(sources)]
+        self._has_too_many = False
+        """Whether calls of one principal too many were left out."""
         self._logins: Counter[str] = Counter()
         """ARN of a role -> records of logins to it."""
 
@@ -504,8 +506,11 @@ class PrincipalCollectors:
         name = own.arn if own else principal
         if targets is None or (own and own not in targets):
             name = self._without_path(name)
-        if name not in self._books and len(self._books) < self._most:
-            self._books[name] = self._new_collector(name)
+        if name not in self._books:
+            if len(self._books) < self._most:
+                self._books[name] = self._new_collector(name)
+            else:
+                self._has_too_many = True
         found = self._by_caller[principal] = name, self._books.get(name)
         return found
 
@@ -529,6 +534,10 @@ class PrincipalCollectors:
         The gaps of the sources are added to `shared`, else to the evidence of each principal.
         """
         gaps = merge_source_gaps(self._gaps)
+        if self._has_too_many:
+            patterns = ", ".join(sorted(self._principals.patterns))
+            detail = f"{patterns} matches more than {_MOST_BY_PATTERN:,} roles: narrow it"
+            gaps = (*gaps, Gap(GapKind.SOURCE_FAILED, Scope(), detail))
         if shared is not None:
             shared.extend(gaps)
         for short, name in sorted(self._names.items()):

@@ -48,7 +48,7 @@ TWO = Principals(frozenset({parse_principal(ROLE), parse_principal(USER)}))
 def simply(folder: Path, window: Window, principals: Principals) -> SimpleReader:
     reader, store = SimpleReader(window, principals), LocalStore(folder, principals.accounts)
     for stored in store.list(window):
-        reader.read(stored.key, region_of_path(stored.key), store.fetch(stored))
+        reader.read(store.name_of(stored), region_of_path(stored.key), store.fetch(stored))
     assert not store.unlisted
     return reader
 

@@ -60,7 +60,8 @@ def told_of(folder: Path) -> tuple[list[str], set[str]]:
     """The gaps in words, without names of folders, and what is removed or narrowed."""
     value = json.loads((folder / "out" / "proposal.json").read_text())
     gaps = [
-        f"{gap['gap']}: {gap['detail'].replace('trail/AWSLogs', 'AWSLogs')}" for gap in value["gaps"]
+        f"{gap['gap']}: {gap['detail'].replace('trail/AWSLogs', 'AWSLogs')}"
+        for gap in value["gaps"]
     ]
     return sorted(gaps), {
         change["action"] for change in value["changes"] if change["kind"] != "add"

@@ -7,6 +7,7 @@ from msgspec import structs
 
 from leastpriv.aws.errors import call_outcome
 from leastpriv.models import Outcome
+from leastpriv.permissions.mapping import needs_of
 from tests.fakes.calls import a_call, inferred, inferred_besides_launch
 
 
@@ -105,6 +106,31 @@ def test_a_launch_whose_answer_tells_no_device_needs_the_action_on_volumes_too()
     )
     resources = [need.permission.resource for need in inferred(group)]
     assert "arn:aws:ec2:eu-west-1:111122223333:volume/*" in resources
+
+
+def test_the_subnets_of_a_group_are_those_of_its_launches() -> None:
+    group = a_call(
+        "autoscaling:CreateAutoScalingGroup",
+        {
+            "autoScalingGroupName": "web",
+            "launchTemplate": {"launchTemplateId": "lt-1"},
+            "vPCZoneIdentifier": "subnet-0a1b2c3d4e5f60718, subnet-0a1b2c3d4e5f60719",
+        },
+    )
+    resources = {need.permission.resource for need in needs_of(group).needs}
+    subnets = {each for each in resources if ":subnet/" in each}
+    assert subnets == {
+        "arn:aws:ec2:eu-west-1:111122223333:subnet/subnet-0a1b2c3d4e5f60718",
+        "arn:aws:ec2:eu-west-1:111122223333:subnet/subnet-0a1b2c3d4e5f60719",
+    }
+
+
+def test_a_backup_vault_needs_its_storage() -> None:
+    needs = needs_of(a_call("backup:CreateBackupVault", {"backupVaultName": "main"})).needs
+    assert [each.permission.action for each in needs] == [
+        "backup:CreateBackupVault",
+        "backup-storage:MountCapsule",
+    ]
 
 
 def test_a_service_linked_role_is_never_guessed() -> None:

@@ -116,11 +116,12 @@ tables: $(STAMP) ## Write the computed tables of facts anew, from the installed 
 	&& $(BIN)/python tools/find_new_facts.py
 
 # --no-emit-package: cffi's setuptools is a build tool, and the image installs wheels only.
-lock: $(STAMP) ## Write requirements.txt, which the image installs, from requirements.in
+lock: $(STAMP) ## Write requirements.txt, which the image installs, from requirements.in; and that of the server of tools
 	@folder=$$(mktemp -d) && trap 'rm -r "$$folder"' EXIT && $(BIN)/python -m venv "$$folder" \
 	&& $(BIN)/python -m pip --python "$$folder" install --quiet --group lock \
-	&& "$$folder/bin/uv" pip compile --quiet --upgrade --generate-hashes --python-version 3.13 --python-platform linux \
-	   --no-emit-package setuptools --custom-compile-command "make lock" requirements.in --output-file requirements.txt
+	&& for name in requirements requirements-mcp; do \
+	"$$folder/bin/uv" pip compile --quiet --upgrade --generate-hashes --python-version 3.13 --python-platform linux \
+	   --no-emit-package setuptools --custom-compile-command "make lock" $$name.in --output-file $$name.txt || exit 1; done
 
 clean: ## Remove what these targets made
 	rm -rf $(VENV) .lab .demo .demo-github .goldens .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

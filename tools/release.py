@@ -1,20 +1,33 @@
 #!/usr/bin/env python3
 """The steps of a release that are more than a command; needs only Python.
 
-python tools/release.py prepare VERSION  set the version and give its changes a heading in
-CHANGELOG.md, for a commit python tools/release.py notes VERSION  print the notes of CHANGELOG.md;
-fails unless the package has that version python tools/release.py pin IMAGE@DIGEST   make action.yml
-name the image by digest in place of the Dockerfile
+    python tools/release.py prepare VERSION
+
+Sets the version and gives its changes a heading in CHANGELOG.md, for a commit.
+
+    python tools/release.py notes VERSION
+
+Prints the notes of CHANGELOG.md; fails unless the package has that version.
+
+    python tools/release.py sbom VERSION
+
+Prints the bill of materials of requirements.txt as CycloneDX.
+
+    python tools/release.py pin IMAGE@DIGEST
+
+Makes action.yml name the image by digest in place of the Dockerfile.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+_LOCKED = re.compile(r"^([\w.-]+)==([\w.+!-]+) \\$|^    --hash=sha256:([0-9a-f]{64})", re.MULTILINE)
 _IMAGE = re.compile(r"[a-z0-9.-]+(?::\d+)?/[a-z0-9._/-]+@sha256:[0-9a-f]{64}")
 
 
@@ -74,6 +87,51 @@ def pinned(action: str, image: str) -> str:
     return text
 
 
+def bill_of_materials(version: str, lock: str) -> str:
+    """Return the bill of materials of the locked packages, as CycloneDX 1.6 in JSON.
+
+    Args:
+        version: of the release.
+        lock: requirements.txt; each package has the hashes of all its files.
+    """
+    components: list[dict[str, object]] = []
+    hashes: list[dict[str, str]] = []
+    for found in _LOCKED.finditer(lock):
+        if found[3]:
+            hashes.append({"alg": "SHA-256", "content": found[3]})
+            continue
+        hashes = []
+        components.append(
+            {
+                "type": "library",
+                "name": found[1],
+                "version": found[2],
+                "purl": f"pkg:pypi/{found[1].lower()}@{found[2]}",
+                "externalReferences": [
+                    {
+                        "type": "distribution",
+                        "url": f"https://pypi.org/project/{found[1]}/{found[2]}/",
+                        "hashes": hashes,
+                    }
+                ],
+            }
+        )
+    product = {
+        "type": "application",
+        "name": "leastpriv",
+        "version": version,
+        "purl": f"pkg:pypi/leastpriv@{version}",
+    }
+    bill = {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
+        "metadata": {"component": product},
+        "components": components,
+    }
+    return json.dumps(bill, indent=1) + "\n"
+
+
 def main(arguments: list[str]) -> int:
     """Run one of the steps; 2 with a sentence if the input is wrong."""
     step, what = arguments
@@ -86,6 +144,9 @@ def main(arguments: list[str]) -> int:
         before = package.read_text(encoding="utf-8"), changelog.read_text(encoding="utf-8")
         if step == "pin":
             action.write_text(pinned(action.read_text(encoding="utf-8"), what), encoding="utf-8")
+        elif step == "sbom":
+            lock = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+            print(bill_of_materials(what, lock), end="")
         elif step == "prepare":
             for path, text in zip(
                 (package, changelog), prepared(what, *before, datetime.now(UTC).date()), strict=True

@@ -245,6 +245,16 @@ _COMMANDS = (
         ),
         _TRIAL_CODES,
     ),
+    (
+        "mcp",
+        "serve the commands as tools of an agent or editor (Model Context Protocol)",
+        (
+            "Serves explain, needs, review, denials, evaluate and contains over standard input and"
+            " output. The tools only read files below one folder, and ask AWS only with --aws."
+            " Needs the package mcp: uvx --from 'leastpriv[mcp]' leastpriv mcp."
+        ),
+        "",
+    ),
 )
 """Each command: name, short help, description, exit codes."""
 

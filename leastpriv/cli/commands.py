@@ -1,5 +1,5 @@
 """The commands other than `propose`: `permissions`, `explain`, `evaluate`, `contains`, `denials`,
-`init`, `trial`.
+`init`, `trial`, `mcp`.
 """
 
 from __future__ import annotations
@@ -268,6 +268,16 @@ def trial(options: Namespace, stdout: TextIO, console: Console, clock: Clock) ->
 
     # The command's output passes through; progress of the trial is on standard error.
     return run_trial(parse_settings(options), TrialContext(os.environ, stdout, sys.stderr, clock))
+
+
+def mcp(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
+    """Serves the commands as tools of an agent or editor, until the client ends the connection."""
+    from leastpriv.config.inputs import parse_integer
+    from leastpriv.mcp_server.server import serve
+    from leastpriv.mcp_server.tools import Access
+
+    seconds = parse_integer(options.time_limit, "--time-limit", 1)
+    return serve(Access(root=Path(options.root), aws=options.aws, seconds=seconds))
 
 
 def init(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001

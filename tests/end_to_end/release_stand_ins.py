@@ -77,7 +77,8 @@ def gh(arguments: list[str]) -> str:
         return ""
     if arguments[:2] != ["release", "create"] or "--verify-tag" not in arguments:
         raise SystemExit(f"the stand-in for gh does not know {arguments}")
-    tag, files = arguments[2], [each for each in arguments[3:] if each.startswith("release/dist/")]
+    tag, files = arguments[2], [each for each in arguments[3:] if each.startswith("release/")]
+    files.remove("release/notes.md")
     _run("git", "ls-remote", "--exit-code", "--tags", "origin", f"refs/tags/{tag}")
     store = Path(os.environ["STAND_IN_RELEASES"])
     releases = json.loads(store.read_text(encoding="utf-8")) if store.exists() else {}

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -175,10 +176,13 @@ class Runner:
         return dict(line.split("=", 1) for line in output.read_text().splitlines())
 
     def artifacts(self, place: Path) -> None:
-        """What the job `check` uploads: its notes, and the package."""
-        (place / "dist").mkdir(parents=True)
-        (place / "dist/leastpriv-1.2.3-py3-none-any.whl").write_bytes(b"wheel")
-        shutil.copy(self.folder / "check-/notes.md", place / "notes.md")
+        """What the job `check` uploads: its notes, the bill of materials, and the package."""
+        checkout = self.folder / "check-"
+        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
+        command += ["--wheel-dir", str(place / "dist"), str(checkout)]
+        subprocess.run(command, check=True, capture_output=True)
+        for name in ("notes.md", "sbom.cdx.json"):
+            shutil.copy(checkout / name, place / name)
 
     def attest(self, image: str) -> None:
         """Signs the provenance of an image with a local key, and keeps it in the registry."""
@@ -276,8 +280,24 @@ def test_one_button_publishes_an_attested_image_and_moves_the_short_tags(runner:
         "verify-attestation", "--key", "cosign.pub", "--type=slsaprovenance", *ignore, pinned[1]
     )
     [(tag, release)] = runner.releases.items()
-    assert (tag, release["files"]) == ("v1.2.3", ["leastpriv-1.2.3-py3-none-any.whl"])
+    wheel = "leastpriv-1.2.3-py3-none-any.whl"
+    assert (tag, release["files"]) == ("v1.2.3", [wheel, "sbom.cdx.json"])
     assert "### Added" in release["notes"]
+    # The package says the version, and the bill of materials names what the lock installs.
+    released_files = runner.folder / "publish-/release"
+    with zipfile.ZipFile(released_files / "dist" / wheel) as archive:
+        metadata = archive.read("leastpriv-1.2.3.dist-info/METADATA").decode()
+    assert "\nVersion: 1.2.3\n" in metadata
+    bill = json.loads((released_files / "sbom.cdx.json").read_text())
+    assert bill["metadata"]["component"]["version"] == VERSION
+    # The action without Docker of the same commit has the same inputs, and needs no image.
+    composite = at(f"{commit}:cli/action.yml", "show")
+    assert composite == at(f"{main}:cli/action.yml", "show")
+    both = [
+        YAML(typ="safe", pure=True).load(text)["inputs"]
+        for text in (composite, at(f"{commit}:action.yml", "show"))
+    ]
+    assert both[0] == both[1]
 
     # The same version again ends before anything is built or tagged.
     with pytest.raises(AssertionError, match="is released already"):

@@ -221,6 +221,22 @@ def test_the_image_installs_what_the_package_depends_on() -> None:
         assert numbers(lower.removeprefix(">=")) <= numbers(locked[name].removeprefix("==")), name
 
 
+def test_the_server_of_tools_has_a_lock_that_agrees_with_the_one_of_the_image() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = (ROOT / "requirements-mcp.in").read_text(encoding="utf-8").splitlines()
+    assert wanted[-1:] == project["optional-dependencies"]["mcp"]
+    lock = (ROOT / "requirements-mcp.txt").read_text(encoding="utf-8")
+    blocks = re.findall(r"^\S+==\S+(?: \\\n    --hash=sha256:[0-9a-f]{64})+$", lock, re.MULTILINE)
+    versions = requirements(lock)
+    assert len(blocks) == len(versions)
+    both = requirements(LOCK)
+    assert {
+        name: version for name, version in versions.items() if version != both.get(name, version)
+    } == {}
+    assert "mcp" in versions
+    assert "mcp" not in both
+
+
 def numbers(version: str) -> list[int]:
     """Return the numbers of a version, for comparing."""
     return [int(part) for part in re.findall(r"\d+", version)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -107,9 +108,36 @@ def test_the_changelog_has_the_form_that_a_release_parses() -> None:
 def test_the_package_has_a_description_on_the_index() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert {"Homepage", "Documentation", "Changelog", "Issues", "Security"} <= set(project["urls"])
-    assert project["readme"] == "README.md"
+    assert "readme" in project["dynamic"]
     assert "Typing :: Typed" in project["classifiers"]
     assert (ROOT / "leastpriv/py.typed").exists()
+
+
+def test_the_page_on_the_index_has_no_link_to_a_file_of_the_repository() -> None:
+    hooks = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]
+    page = hooks["metadata"]["hooks"]["fancy-pypi-readme"]
+    assert page["fragments"] == [{"path": "README.md"}]
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for change in page["substitutions"]:
+        text = re.sub(change["pattern"], change["replacement"], text)
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert len(links) > 20
+    assert [link for link in links if not link.startswith(("https://", "#"))] == []
+    assert "](https://raw.githubusercontent.com/org/leastpriv-action/main/docs/images/" in text
+
+
+def test_the_bill_of_materials_names_every_locked_package(release: ModuleType) -> None:
+    lock = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    bill = json.loads(release.bill_of_materials("1.2.3", lock))
+    assert bill["metadata"]["component"]["purl"] == "pkg:pypi/leastpriv@1.2.3"
+    named = [f"{each['name']}=={each['version']}" for each in bill["components"]]
+    assert named == re.findall(r"^(\S+==\S+)", lock, re.MULTILINE)
+    references = [
+        reference for each in bill["components"] for reference in each["externalReferences"]
+    ]
+    hashes = [one["content"] for reference in references for one in reference["hashes"]]
+    assert hashes == re.findall(r"--hash=sha256:(\w+)", lock)
+    assert all(reference["hashes"] for reference in references)
 
 
 @pytest.mark.slow

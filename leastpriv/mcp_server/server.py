@@ -8,7 +8,7 @@ import msgspec
 
 from leastpriv import __version__
 from leastpriv.errors import InputError, LeastprivError
-from leastpriv.mcp_server.tools import Access, Tool, answer, tools
+from leastpriv.mcp_server.tools import Access, AgentTool, answer, tools
 
 _INSTRUCTIONS = (
     "Answers questions about IAM permissions from evidence: what an action does, what recorded"
@@ -99,7 +99,7 @@ def is_error(name: str, exit_code: int) -> bool:
     return exit_code == _BAD_INPUT or (exit_code == 1 and name != "denials")
 
 
-def _declaration(tool: Tool) -> dict[str, Any]:
+def _declaration(tool: AgentTool) -> dict[str, Any]:
     """Returns a tool as the protocol declares it."""
     return {
         "name": tool.name,

@@ -1,6 +1,6 @@
 """The tools of `leastpriv mcp`, and the shell's command that answers a call of one.
 
-A tool runs the command of the shell in a process of its own, so that its answer has the same words,
+A tool runs the command of the shell in a separate process, so that its answer has the same words,
 a malformed file ends no server, and credentials reach no call without `--aws`.
 """
 
@@ -64,7 +64,7 @@ class Parameter(Struct, frozen=True):
         return {"type": "string", "description": self.help}
 
 
-class Tool(Struct, frozen=True):
+class AgentTool(Struct, frozen=True):
     """One tool: a command of the shell whose answer is data."""
 
     name: str
@@ -93,7 +93,7 @@ class Access(Struct, frozen=True):
     """How long one call may take."""
 
 
-class Answer(Struct, frozen=True):
+class ToolAnswer(Struct, frozen=True):
     """The result of a command of the shell."""
 
     exit_code: int
@@ -104,7 +104,7 @@ class Answer(Struct, frozen=True):
 
 
 @cache
-def tools() -> Mapping[str, Tool]:
+def tools() -> Mapping[str, AgentTool]:
     """Returns every tool by name, in the order of the table."""
     descriptions: dict[str, str] = {}
     parameters: dict[str, list[Parameter]] = {}
@@ -121,12 +121,12 @@ def tools() -> Mapping[str, Tool]:
         )
         parameters.setdefault(row["tool"], []).append(parameter)
     return {
-        name: Tool(name, description, tuple(parameters[name]))
+        name: AgentTool(name, description, tuple(parameters[name]))
         for name, description in descriptions.items()
     }
 
 
-def answer(name: str, arguments: Mapping[str, Any], access: Access) -> Answer:
+def answer(name: str, arguments: Mapping[str, Any], access: Access) -> ToolAnswer:
     """Runs the command of a tool's call.
 
     Args:
@@ -147,7 +147,7 @@ def answer(name: str, arguments: Mapping[str, Any], access: Access) -> Answer:
         return call.answer()
 
 
-def _check(tool: Tool, arguments: Mapping[str, Any]) -> None:
+def _check(tool: AgentTool, arguments: Mapping[str, Any]) -> None:
     """Compares arguments with the parameters of a tool; raises InputError."""
     parameters = {each.name: each for each in tool.parameters}
     for name, value in arguments.items():
@@ -180,14 +180,14 @@ class _Call:
     """One call of a tool, with a folder for what it passes to the command as files."""
 
     def __init__(
-        self, tool: Tool, arguments: Mapping[str, Any], access: Access, folder: Path
+        self, tool: AgentTool, arguments: Mapping[str, Any], access: Access, folder: Path
     ) -> None:
         self._tool = tool
         self._arguments = arguments
         self._access = access
         self._folder = folder
 
-    def answer(self) -> Answer:
+    def answer(self) -> ToolAnswer:
         """Runs the command; raises InputError."""
         if self._tool.name == "needs":
             return self._needs()
@@ -195,7 +195,7 @@ class _Call:
             return self._text(["propose", "--mode=review", *self._options()])
         return self._rows([self._tool.name, "--format=json", *self._options()])
 
-    def _needs(self) -> Answer:
+    def _needs(self) -> ToolAnswer:
         """Lists what records need, or drafts what declarations need."""
         chosen = [
             name for name in ("record", "trails", "templates", "plans") if self._arguments.get(name)
@@ -226,12 +226,12 @@ class _Call:
         found["policies"] = [json.loads(file.read_bytes()) for file in files]
         return _answer_of(done, found)
 
-    def _rows(self, command: Sequence[str]) -> Answer:
+    def _rows(self, command: Sequence[str]) -> ToolAnswer:
         """Runs a command whose result is JSON lines."""
         done = self._run(command)
         return _answer_of(done, [json.loads(line) for line in done.stdout.splitlines()])
 
-    def _text(self, command: Sequence[str]) -> Answer:
+    def _text(self, command: Sequence[str]) -> ToolAnswer:
         """Runs a command whose result is text."""
         done = self._run(command)
         return _answer_of(done, done.stdout[:_MOST_TEXT])
@@ -314,5 +314,5 @@ class _Call:
         return ()
 
 
-def _answer_of(done: subprocess.CompletedProcess[str], found: Any) -> Answer:
-    return Answer(done.returncode, found, tuple(done.stderr.splitlines()))
+def _answer_of(done: subprocess.CompletedProcess[str], found: Any) -> ToolAnswer:
+    return ToolAnswer(done.returncode, found, tuple(done.stderr.splitlines()))

@@ -55,7 +55,7 @@ GROUPS: tuple[tuple[str, str], ...] = (
         "The pull request",
         "github-token max-pull-requests base branch labels reviewers team-reviewers assignees draft",
     ),
-    ("Files to keep", "page-file sarif-file"),
+    ("Files to keep", "page-file sarif-file body-file"),
 )
 """Headings of docs/inputs.md, each with its inputs; a test compares them with action.yml."""
 
@@ -120,6 +120,7 @@ EXAMPLES: Mapping[str, str] = {
     "draft": "true",
     "page-file": "leastpriv.html",
     "sarif-file": "leastpriv.sarif",
+    "body-file": "body.md",
 }
 """A value of each input."""
 

@@ -19,6 +19,7 @@ from leastpriv.cli.command_line import print_markdown, print_text
 from leastpriv.config.inputs import entries, inputs
 from leastpriv.config.settings import (
     AUTO_LOGS,
+    BRANCH,
     GivenInputs,
     Mode,
     Settings,
@@ -240,7 +241,7 @@ def _run_context(options: Namespace, clock: Clock) -> RunContext:
         known.name: getattr(options, known.name.replace("-", "_"), "") or "" for known in inputs()
     }
     values |= {"from": options.start or "", "to": options.end or ""}
-    if options.discover and not (options.output_dir or values["mode"] == "pull-request"):
+    if options.discover and not (options.output_dir or values["mode"] in ("pull-request", BRANCH)):
         raise InputError(
             "--discover writes first files: say where with --output-dir, or set --mode"
             " pull-request."

@@ -55,6 +55,10 @@ class Mode(StrEnum):
     REVIEW = "review"
 
 
+BRANCH = "branch"
+"""The value of `mode` for a branch in the repository of the workspace alone, without GitHub."""
+
+
 class DeclaredPhases(StrEnum):
     """Which needs of templates and plans count."""
 
@@ -128,6 +132,7 @@ class Settings(Struct, frozen=True):
     trust_policy: str = ""
     sarif_file: str = ""
     page_file: str = ""
+    body_file: str = ""
     templates: tuple[str, ...] = ()
     plans: tuple[str, ...] = ()
     declared: tuple[str, ...] = ()
@@ -271,7 +276,7 @@ def parse_settings(given: GivenInputs, *, needs_evidence: bool = True) -> Settin
         principal=principal,
         policy_file=text["policy-file"],
         also_attached=found.also_attached(),
-        mode=Mode(found.one_of("mode", Mode)),
+        mode=found.mode(),
         trails=trails(values.get("trails", ()), labels["trails"], optional=has_other_evidence),
         window=window(str(values.get("from", "")), str(values.get("to", ""))),
         options=found.options(),
@@ -284,7 +289,7 @@ def parse_settings(given: GivenInputs, *, needs_evidence: bool = True) -> Settin
             assignees=found.entries("assignees"),
             draft=found.boolean("draft"),
         ),
-        github_token=text["github-token"],
+        github_token="" if text["mode"] == BRANCH else text["github-token"],
         aws_regions=regions(values.get("aws-regions", ()), labels["aws-regions"]),
         lookback_days=found.integer(
             "lookback-days", 1, _MOST_DAYS, f"write at most {_MOST_DAYS}, ten years"
@@ -311,6 +316,7 @@ def parse_settings(given: GivenInputs, *, needs_evidence: bool = True) -> Settin
         trust_policy=text["trust-policy"],
         sarif_file=found.written_file("sarif-file", "policy-file"),
         page_file=found.written_file("page-file", "policy-file", "sarif-file"),
+        body_file=found.written_file("body-file", "policy-file", "sarif-file", "page-file"),
         templates=templates,
         plans=plans,
         declared=declared,
@@ -333,6 +339,11 @@ class _Reader:
             name: value.strip() if isinstance(value, str) else "\n".join(value)
             for name, value in found.items()
         }
+
+    def mode(self) -> Mode:
+        """A branch alone is a pull request without the token that opens one."""
+        chosen = self.one_of("mode", (*Mode, BRANCH))
+        return Mode.PULL_REQUEST if chosen == BRANCH else Mode(chosen)
 
     def entries(self, name: str) -> tuple[str, ...]:
         return entries(self._values.get(name, ()))

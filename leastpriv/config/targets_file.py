@@ -40,7 +40,7 @@ SHARED = frozenset(
         "wait-for-events", "job-logs",
         "github-token", "base", "evidence-branch", "drift-report", "cache-dir", "validate-digests",
         "sarif-file",
-        "page-file", "max-pull-requests",
+        "page-file", "body-file", "max-pull-requests",
     )
 )  # fmt: skip
 """Inputs of the whole run: evidence, and where results go. All others may differ by target."""

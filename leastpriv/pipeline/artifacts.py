@@ -104,8 +104,8 @@ def files_of(content: PullRequestContent) -> Mapping[str, bytes]:
 def write_reports(
     result: RunResult, settings: Settings, inside: Callable[[str, str], Path]
 ) -> None:
-    """Writes the SARIF file and the page where the settings name them; `inside` returns the path of
-    an input's value.
+    """Writes the SARIF file, the page and the text for a merge request where the settings name them;
+    `inside` returns the path of an input's value.
 
     Raises InputError for a path that leads where it must not, LeastprivError where a file cannot be
     written.
@@ -122,6 +122,13 @@ def write_reports(
         _write(
             path.parent, {path.name: page([target_row(each) for each in result.targets]).encode()}
         )
+    if settings.body_file:
+        path = inside(settings.body_file, "body-file")
+        contents = [each.content for each in result.targets if each.content]
+        texts = [each.body for each in contents]
+        if not result.single:
+            texts = [f"# {each.title}\n\n{each.body}" for each in contents]
+        _write(path.parent, {path.name: "\n\n".join(texts).encode()})
 
 
 def check_report_files(
@@ -143,7 +150,12 @@ def check_report_files(
     policies = [
         path for path in (inside(name, "policy-file") for name in read if name) if path.is_file()
     ]
-    for value, name in ((settings.sarif_file, "sarif-file"), (settings.page_file, "page-file")):
+    reports = (
+        (settings.sarif_file, "sarif-file"),
+        (settings.page_file, "page-file"),
+        (settings.body_file, "body-file"),
+    )
+    for value, name in reports:
         if not value:
             continue
         path, label = inside(value, name), labels.get(name, f"The input {name}")

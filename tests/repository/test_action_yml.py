@@ -17,6 +17,7 @@ last-accessed denial-details athena-max-bytes max-pull-requests unseen-services 
 labels reviewers team-reviewers assignees draft evidence-branch when-no-calls drift-report cache-dir
 validate-digests sarif-file page-file custom-policy-checks organization-policies other-policies trust-policy fail-on
 boundary-file terraform-plan unseen-actions lifecycle copies
+body-file
 """
 OUTPUTS = """
 has-changes added-actions removed-actions policy proposal-file pull-request-number pull-request-url

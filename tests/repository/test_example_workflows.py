@@ -57,7 +57,10 @@ def test_the_rehearsal_is_recognised_and_assumes_the_role_of_the_proposal() -> N
     }
 
 
-def test_the_parser_accepts_the_command_of_the_example_for_gitlab() -> None:
-    lines = parsed(ROOT / "examples" / "gitlab-ci.yml")["least-privilege"]["script"]
-    (command,) = [shlex.split(line) for line in lines if line.startswith("leastpriv ")]
-    parser().parse_args(command[1:])
+def test_the_parser_accepts_the_commands_of_the_recipes_of_other_forges() -> None:
+    gitlab = parsed(ROOT / "examples" / "gitlab-ci.yml")["least-privilege"]["script"]
+    jenkins = (ROOT / "examples" / "Jenkinsfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    found = re.findall(r"leastpriv\"? (propose .*)", "\n".join([*gitlab, jenkins]))
+    assert len(found) == 2
+    for arguments in found:
+        parser().parse_args(shlex.split(arguments))

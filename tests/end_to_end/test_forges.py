@@ -1,0 +1,198 @@
+"""The recipes for GitLab and Jenkins, run as written against a bare repository.
+
+Their shell lines run unchanged. `pip` does nothing, `leastpriv` is this checkout with a folder of
+records in place of event history, and GitLab's API is a server on this machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.fakes.deploys import POLICY, ROLE, usual_deploys, write_trail
+
+ROOT = Path(__file__).parents[2]
+BRANCH = "leastpriv/ci-deploy"
+LEASTPRIV = """#!{python}
+import sys
+from leastpriv.cli.main import console_main
+
+sys.argv[1:] = [{{"event-history": {trail!r}, {written!r}: {role!r}}}.get(each, each) for each in sys.argv[1:]]
+sys.exit(console_main())
+"""
+WRITTEN_ROLE = "arn:aws:iam::123456789012:role/ci-deploy"
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder with a bare repository, programs in `bin` and records."""
+    for name in ("bin", "home"):
+        (tmp_path / name).mkdir()
+    write_trail(tmp_path / "records", usual_deploys())
+    files = {
+        "pip": "#!/bin/sh\n",
+        "leastpriv": LEASTPRIV.format(
+            python=sys.executable,
+            trail=str(tmp_path / "records"),
+            written=WRITTEN_ROLE,
+            role=ROLE,
+        ),
+    }
+    for name, text in files.items():
+        (tmp_path / "bin" / name).write_text(text)
+        (tmp_path / "bin" / name).chmod(0o755)
+    bare = tmp_path / "shop.git"
+    run("git", "init", "--quiet", "--bare", "--initial-branch=main", str(bare), cwd=tmp_path)
+    run("git", "clone", "--quiet", str(bare), "first", cwd=tmp_path)
+    (tmp_path / "first/iam").mkdir()
+    (tmp_path / "first/iam/ci-deploy.json").write_text(json.dumps(POLICY, indent=2) + "\n")
+    run("git", "add", ".", cwd=tmp_path / "first")
+    run("git", "commit", "--quiet", "--message", "Begin", cwd=tmp_path / "first")
+    run("git", "push", "--quiet", "origin", "HEAD:main", cwd=tmp_path / "first")
+    return tmp_path
+
+
+def run(*command: str, cwd: Path, **variables: str) -> str:
+    identity = {
+        f"GIT_{who}_{what}": value
+        for who in ("AUTHOR", "COMMITTER")
+        for what, value in (("NAME", "Kim"), ("EMAIL", "kim@example.com"))
+    }
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env={**os.environ, **identity, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def job(place: Path, name: str, script: str, **variables: str) -> Path:
+    """Run a job's script in a new clone with another branch checked out; return the clone."""
+    clone = place / name
+    run("git", "clone", "--quiet", str(place / "shop.git"), name, cwd=place)
+    run("git", "checkout", "--quiet", "--detach", cwd=clone)
+    run(
+        "bash",
+        "-e",
+        "-c",
+        script,
+        cwd=clone,
+        PATH=f"{place / 'bin'}:{os.environ['PATH']}",
+        PYTHONPATH=str(ROOT),
+        HOME=str(place / "home"),
+        **variables,
+    )
+    return clone
+
+
+def proposed(place: Path) -> str:
+    return run("git", "show", f"{BRANCH}:iam/ci-deploy.json", cwd=place / "shop.git")
+
+
+@contextmanager
+def gitlab() -> Iterator[tuple[str, list[dict[str, str]], list[tuple[str, str]]]]:
+    """GitLab's merge requests; yields the address, what they hold, and the requests."""
+    merge_requests: list[dict[str, str]] = []
+    requests: list[tuple[str, str]] = []
+
+    class Answers(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            requests.append((self.command, self.path))
+            assert self.headers["PRIVATE-TOKEN"] == "push-token"
+            sent = parse_qs(self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode())
+            fields = {name: values[0] for name, values in sent.items()}
+            found: object = [{"iid": at} for at, _ in enumerate(merge_requests, start=1)]
+            if self.command == "POST":
+                merge_requests.append(fields)
+                found = {"iid": 1}
+            if self.command == "PUT":
+                merge_requests[int(self.path.rpartition("/")[2]) - 1].update(fields)
+                found = {"iid": 1}
+            body = json.dumps(found).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST = do_PUT = answer  # noqa: N815 - the names of http.server
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/api/v4", merge_requests, requests
+    server.shutdown()
+
+
+def test_gitlab_opens_one_merge_request_and_renews_it(place: Path) -> None:
+    recipe = YAML(typ="safe", pure=True).load((ROOT / "examples/gitlab-ci.yml").read_text())
+    script = "\n".join(recipe["least-privilege"]["script"])
+    script = script.replace("/tmp/token", str(place / "token"))  # noqa: S108 - of the job
+    address = "https://oauth2:push-token@gitlab.example/acme/shop.git"
+    run("git", "config", "--global", f"url.{place / 'shop.git'}.insteadOf", address, cwd=place,
+        HOME=str(place / "home"))  # fmt: skip
+    with gitlab() as (api, merge_requests, requests):
+        variables = {
+            "CI_API_V4_URL": api,
+            "CI_PROJECT_ID": "7",
+            "CI_DEFAULT_BRANCH": "main",
+            "CI_SERVER_HOST": "gitlab.example",
+            "CI_PROJECT_PATH": "acme/shop",
+            "PUSH_TOKEN": "push-token",
+            "TOKEN": "oidc",
+            "BRANCH": BRANCH,
+        }
+        clone = job(place, "one", script, **variables)
+        assert json.loads(proposed(place)) != POLICY
+        [merge_request] = merge_requests
+        title = run("git", "log", "-1", "--format=%s", BRANCH, cwd=place / "shop.git").strip()
+        assert merge_request["title"] == title
+        assert merge_request["description"] == (clone / "body.md").read_text()
+        assert "recorded" in merge_request["description"]
+        assert merge_request["source_branch"] == BRANCH
+        assert merge_request["target_branch"] == "main"
+
+        job(place, "two", script, **variables)
+        assert len(merge_requests) == 1
+        assert [method for method, _ in requests] == ["GET", "POST", "GET", "PUT"]
+
+        # Nothing is pushed where the branch has a commit of a person.
+        run("git", "checkout", "--quiet", "-B", BRANCH, f"origin/{BRANCH}", cwd=place / "two")
+        (place / "two/iam/ci-deploy.json").write_text("{}\n")
+        run("git", "commit", "--quiet", "--all", "--message", "Mine", cwd=place / "two")
+        run("git", "push", "--quiet", "origin", BRANCH, cwd=place / "two")
+        job(place, "three", script, **variables)
+        assert proposed(place) == "{}\n"
+
+
+def test_jenkins_pushes_the_branch_and_keeps_the_text(place: Path) -> None:
+    text = (ROOT / "examples/Jenkinsfile").read_text(encoding="utf-8")
+    (script,) = re.findall(r"sh '''(.*?)'''", text, re.DOTALL)
+    (place / "home/python/bin").mkdir(parents=True)
+    for name in ("pip", "leastpriv"):
+        (place / "home/python/bin" / name).symlink_to(place / "bin" / name)
+    script = script.replace('python -m venv "$HOME/python"', "")
+    for name in ("one", "two"):
+        clone = job(place, name, script, BRANCH=BRANCH)
+        assert json.loads(proposed(place)) != POLICY
+        assert "recorded" in (clone / "body.md").read_text()
+    commits = run("git", "rev-list", "--count", f"main..{BRANCH}", cwd=place / "shop.git")
+    assert commits.strip() == "1"

@@ -104,8 +104,8 @@ def files_of(content: PullRequestContent) -> Mapping[str, bytes]:
 def write_reports(
     result: RunResult, settings: Settings, inside: Callable[[str, str], Path]
 ) -> None:
-    """Writes the SARIF file, the page and the text for a merge request where the settings name them;
-    `inside` returns the path of an input's value.
+    """Writes the SARIF file, the page and the text of a merge request where the settings name
+    them; `inside` returns the path of an input's value.
 
     Raises InputError for a path that leads where it must not, LeastprivError where a file cannot be
     written.

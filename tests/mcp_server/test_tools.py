@@ -111,7 +111,7 @@ def test_a_record_of_the_conversation_needs_no_file(root: Path) -> None:
         ("needs", {"plans": ["../plan.json"], "role_arn": "r"}, "leads out of"),
         ("needs", {"plans": ["plan.json"]}, "needs role_arn"),
         ("needs", {}, "one of record, trails, templates and plans"),
-        ("needs", {"record": {}, "trails": ["trail"]}, "one of record"),
+        ("needs", {"record": {"eventName": "x"}, "trails": ["trail"]}, "not both"),
         ("needs", {"trails": ["s3://logs/prefix"]}, "start the server with --aws"),
         ("needs", {"trails": ["event-history"]}, "start the server with --aws"),
         ("needs", {"trails": ["log-group:trail"]}, "start the server with --aws"),

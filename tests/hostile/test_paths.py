@@ -24,7 +24,7 @@ from tests.fakes.deploys import NOW, POLICY, ROLE
 INPUTS = (
     "policy-file", "also-attached", "trust-policy", "boundary-file", "trails", "templates",
     "plans", "terraform-plan",
-    "job-logs", "config", "sarif-file", "page-file",
+    "job-logs", "config", "sarif-file", "page-file", "body-file",
 )  # fmt: skip
 IN_CONFIG = ("policy-file", "also-attached")
 WAYS_OUT = {

@@ -34,6 +34,7 @@ from leastpriv.proposal.models import History, Options, Proposal, ProposalInputs
 from leastpriv.proposal.origins import uncounted_runs
 from leastpriv.proposal.propose import MAX_CHANGES, propose
 from leastpriv.proposal.removals import creators_of, usages_by_action
+from leastpriv.proposal.self_widening import DENIAL_BUDGET
 
 _MOST_LEFT_OUT = 40
 _MOST_LATER = 20
@@ -42,6 +43,7 @@ _FEWEST_PROPOSALS = 8
 _MOST_JUDGED = 40_000
 """Usages and entries that all proposals may judge together; more leave fewer proposals."""
 _DENIED = frozenset({"implicitDeny", "explicitDeny"})
+_ALLOWED = frozenset({"allowed", "allowedInPart"})
 
 
 class LeaveOneOutResult(Struct, frozen=True):
@@ -78,7 +80,7 @@ class LeaveOneOutResult(Struct, frozen=True):
 
 
 class LaterRunsResult(Struct, frozen=True):
-    """Each run but the first, judged by the policy of the runs before it."""
+    """Each run but the first, judged by the policy of the runs before it and by AWS's denials."""
 
     denied: Mapping[str, tuple[str, ...]]
     """Run id -> actions that the policy of earlier runs would have denied; none for a run that it
@@ -152,19 +154,52 @@ class RunChecks:
         """Run with an allowed call that the proposal denies -> actions of these calls."""
         self._unsure = set[str]()
         """Runs with an allowed call that the proposal may deny."""
+        self._denied_by_aws: dict[str, set[str]] = {}
+        """Run -> actions that AWS denied it, and that the policy of earlier runs lacks too."""
         self._sort_runs()
+        self._note_denials()
 
     def _sort_runs(self) -> None:
         documents = [*self._proposal.documents, *self._attached]
         for usage in self._verified:
             effects = replay_usage(usage, self._evidence.principal, documents)
-            if effects <= {"allowed", "allowedInPart"}:
+            if effects <= _ALLOWED:
                 continue
             if not effects & _DENIED:
                 self._unsure.update(usage.runs)
                 continue
             for run in usage.runs:
                 self._lacking.setdefault(run, set()).add(usage.need.permission.action)
+
+    def _note_denials(self) -> None:
+        """Notes the runs that AWS denied what the committed policy still lacks.
+
+        A denial adds its permission, so that only its first run counts; one that is not added is
+        repeated by each run. Runs of denials alone, beyond the budget of a run, may be a probe.
+        """
+        documents = [*self._proposal.documents, *self._attached]
+        committed = self._proposal.committed
+        before = [committed, *self._attached] if committed else self._attached
+        beyond_budget = {
+            id(usage)
+            for held in self._proposal.held_back_as(DENIAL_BUDGET)
+            for usage in held.usages
+        }
+        principal = self._evidence.principal
+        for usage in self._evidence.usages:
+            denial = usage.denial
+            if usage.outcome is not Outcome.DENIED or denial is None:
+                continue
+            if denial.log or not denial.mendable:
+                continue
+            if replay_usage(usage, principal, before) <= _ALLOWED:
+                continue
+            runs = [run.id for run in self._evidence.runs if run.id in usage.runs]
+            if id(usage) in beyond_budget:
+                runs = [run for run in runs if run in self._working]
+            is_added = replay_usage(usage, principal, documents) <= _ALLOWED
+            for run in runs[:1] if is_added else runs:
+                self._denied_by_aws.setdefault(run, set()).add(usage.need.permission.action)
 
     def leave_one_out(self) -> LeaveOneOutResult:
         """Judges each run by a policy made from all other runs."""
@@ -177,7 +212,7 @@ class RunChecks:
             ]
         )
         open_runs = self._unsure | self._lacking.keys()
-        counting = self._working - open_runs - self._uncounted
+        counting = self._working - open_runs - self._uncounted - self._break_glass
         checked = [run.id for run in self._evidence.runs if run.id in counting]
         special = [run for run in checked if run in own]
         tried = self._latest(special, _MOST_LEFT_OUT)
@@ -197,7 +232,8 @@ class RunChecks:
 
     def later_runs(self) -> LaterRunsResult:
         """Judges each run but the first by a policy made from the runs before it."""
-        order = [run.id for run in self._evidence.runs if run.id in self._working]
+        deploys = self._working | self._denied_by_aws.keys()
+        order = [run.id for run in self._evidence.runs if run.id in deploys]
         special_runs = self._break_glass | self._uncounted
         judged = [run for run in order if run not in special_runs]
         place = {run: number for number, run in enumerate(order)}
@@ -215,12 +251,14 @@ class RunChecks:
         denied: dict[str, tuple[str, ...]] = {}
         for run in judged[1:]:
             if run in self._lacking:
-                denied[run] = tuple(sorted(self._lacking[run]))
+                denied[run] = _sorted(self._lacking[run])
             elif run in tried:
                 later = frozenset(order[place[run] :])
                 denied[run] = _denied_actions(later, news[run], self._shared, fewer_runs=0)
             elif run not in news and run not in self._unsure:
                 denied[run] = ()
+            if run in self._denied_by_aws:
+                denied[run] = _sorted({*denied.get(run, ()), *self._denied_by_aws[run]})
         return LaterRunsResult(
             denied,
             untried=len(special) - len(tried),
@@ -280,6 +318,10 @@ class _SharedInputs(Struct, frozen=True):
     """Used action -> the used actions that create its resources."""
     is_never_empty: bool
     """Whether a part of the committed policy remains in any case."""
+
+
+def _sorted(actions: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(actions))
 
 
 def _creates(action: str) -> bool:

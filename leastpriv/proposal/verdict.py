@@ -74,6 +74,7 @@ class VerdictRule(StrEnum):
     OFTEN_DENIED = "often-denied"
     ONLY_ADDS = "only-adds"
     NAMES_UNTESTED = "names-untested"
+    UNRECORDED_USE = "unrecorded-use"
     FEW_QUIET_RUNS = "few-quiet-runs"
     ALL_RECORDED = "all-recorded"
 
@@ -112,7 +113,9 @@ class Facts(Struct, frozen=True):
     never_written: int = 0
     """Actions that a rule never writes into a first draft, although runs called them."""
     expected_denials: int = 0
-    """Actions that the next run will be denied, or is denied if it uses them."""
+    """Actions that the next run will be denied."""
+    unrecorded_use: int = 0
+    """Actions that the next run is denied if it uses them, which no record would show."""
     users_not_covered: int = 0
     removed: int = 0
     removed_unrecorded: int = 0
@@ -223,6 +226,7 @@ TABLE: tuple[Row, ...] = (
         lambda each: not each.is_draft and each.removed == 0,
     ),
     Row(VerdictRule.NAMES_UNTESTED, Instruction.REHEARSE, lambda each: each.untested_names > 0),
+    Row(VerdictRule.UNRECORDED_USE, Instruction.REHEARSE, lambda each: each.unrecorded_use > 0),
     Row(
         VerdictRule.FEW_QUIET_RUNS,
         Instruction.REHEARSE,
@@ -281,6 +285,7 @@ def verdict_of(
     expected: Counter[DenialCause] = Counter()
     for each in chance.expected:
         expected[each.cause] += len(each.actions)
+    unrecorded_use = expected[DenialCause.IF_USED]
     facts = Facts(
         has_changes=bool(proposal.changes),
         is_draft=is_draft,
@@ -303,7 +308,8 @@ def verdict_of(
         unreviewed_denied=ledger.calls.denied_calls - lacking,
         deletions=len(new_deletions(added)),
         never_written=expected[DenialCause.NEVER_WRITTEN],
-        expected_denials=expected.total() - expected[DenialCause.NEVER_WRITTEN],
+        expected_denials=expected.total() - expected[DenialCause.NEVER_WRITTEN] - unrecorded_use,
+        unrecorded_use=unrecorded_use,
         users_not_covered=len(users_not_covered(evidence)),
         removed=ledger.removed + ledger.narrowed,
         removed_unrecorded=ledger.count(GrantState.REMOVED_UNRECORDED),

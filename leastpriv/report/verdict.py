@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from leastpriv.models import ChangeKind
 from leastpriv.permissions.catalog import removal_rank
@@ -15,7 +15,7 @@ from leastpriv.proposal.chance import (
     RunKind,
     Word,
 )
-from leastpriv.proposal.ledger import GrantState
+from leastpriv.proposal.ledger import GrantFact, GrantState
 from leastpriv.proposal.removals import UNSEEN_SERVICE
 from leastpriv.proposal.self_widening import DENIAL_BUDGET
 from leastpriv.proposal.verdict import (
@@ -118,7 +118,9 @@ def calls_remain(context: ReportContext) -> str:
     calls = context.ledger.calls
     where = f" ({evidence_span(context.evidence)})"
     succeeded = plural(calls.succeeded, "successful call")
-    if calls.allowed == calls.succeeded:
+    if calls.allowed == calls.succeeded == 1:
+        sentence = f"The one successful call{where} remains allowed"
+    elif calls.allowed == calls.succeeded:
         sentence = f"All {succeeded}{where} remain allowed"
     else:
         parts = [f"{calls.allowed:,} remain allowed"]
@@ -206,15 +208,28 @@ def _needs_what_it_has(context: ReportContext) -> str:
 
 
 def _unchanged(context: ReportContext) -> str:
+    sentences = [f"{_needs_what_it_has(context)}."]
+    sensitive = context.verdict.facts.unreviewed_sensitive
+    if sensitive:
+        used = plural(sensitive, "sensitive action")
+        sentences.append(f"Only runs of unreviewed code used {used}: see the security review.")
     kept = context.ledger.grants_of(GrantState.KEPT_UNUSED)
-    if not kept:
-        return f"{_needs_what_it_has(context)}."
+    if kept:
+        remain = "remains" if len(kept) == 1 else "remain"
+        unused = plural(len(kept), "unused action")
+        sentences.append(f"{unused} {remain} granted{_why_kept(kept)}.")
+    return " ".join(sentences)
+
+
+def _why_kept(kept: Sequence[GrantFact]) -> str:
+    """Returns the most frequent guards of kept actions; of one guard with one reason, this too."""
     guards = Counter(grant.guard for grant in kept if grant.guard).most_common(2)
-    counts = [f"{count:,} by {code(guard)}" for guard, count in guards]
-    why = f" ({', '.join(counts)})" if counts else ""
-    remain = "remains" if len(kept) == 1 else "remain"
-    unused = plural(len(kept), "unused action")
-    return f"{_needs_what_it_has(context)}. {unused} {remain} granted{why}."
+    if not guards:
+        return ""
+    counts = ", ".join(f"{count:,} by {code(guard)}" for guard, count in guards)
+    reasons = {grant.why for grant in kept}
+    reason = f": {prose(*reasons)}" if len(reasons) == 1 else ""
+    return f" ({counts}{reason})"
 
 
 def _contradicted(_: ReportContext) -> str:
@@ -300,20 +315,24 @@ def _new_deletion(context: ReportContext) -> str:
     )
 
 
+_ADVICE = "record data events, or add what the deployment needs"
+
+
 def _denial_expected(context: ReportContext) -> str:
     unrecorded = _expected_actions(context, DenialCause.NOT_RECORDED, DenialCause.STATE)
-    advice = "record data events, or add what the deployment needs"
     if unrecorded:
         shown = codes(unrecorded, MOST_SHOWN)
-        return f"A run will be denied {shown}, whose use no record shows: {advice}."
+        return f"A run will be denied {shown}, whose use no record shows: {_ADVICE}."
     unanswered = _expected_actions(context, DenialCause.NO_ANSWER)
-    if unanswered:
-        return (
-            f"Runs called {codes(unanswered, MOST_SHOWN)} without an answer that shows success, so"
-            " the draft does not allow it: add what the deployment needs."
-        )
+    return (
+        f"Runs called {codes(unanswered, MOST_SHOWN)} without an answer that shows success, so"
+        " the draft does not allow it: add what the deployment needs."
+    )
+
+
+def _unrecorded_use(context: ReportContext) -> str:
     shown = codes(_expected_actions(context, DenialCause.IF_USED), MOST_SHOWN)
-    return f"A run that uses {shown} is denied it, and no record shows such a use: {advice}."
+    return f"A run that uses {shown} is denied it, and no record shows such a use: {_ADVICE}."
 
 
 def _expected_actions(context: ReportContext, *causes: DenialCause) -> list[str]:
@@ -444,6 +463,7 @@ _REASONS: Mapping[VerdictRule, Callable[[ReportContext], str]] = {
     VerdictRule.REGION_ASSUMED: _region_assumed,
     VerdictRule.OFTEN_DENIED: _often_denied,
     VerdictRule.NAMES_UNTESTED: _names_untested,
+    VerdictRule.UNRECORDED_USE: _unrecorded_use,
     VerdictRule.FEW_QUIET_RUNS: _few_quiet_runs,
     VerdictRule.ONLY_ADDS: _only_adds,
     VerdictRule.ALL_RECORDED: _all_recorded,

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"
+TOPIC = "arn:aws:sns:eu-west-1:111122223333:orders"
 FUNCTION = "arn:aws:lambda:eu-west-1:111122223333:function:orders"
 TABLE = "arn:aws:dynamodb:eu-west-1:111122223333:table/orders"
 _URL = "https://sqs.eu-west-1.amazonaws.com/111122223333/orders"
@@ -34,6 +35,7 @@ CALLS: tuple[Mapping[str, Any], ...] = (
     {"event": "iam:CreateRole", "parameters": {"roleName": "orders"}},
     {"event": "dynamodb:CreateTable", "parameters": None},
 )
+_SESSION = "arn:aws:sts::111122223333:assumed-role/ci-deploy/run"
 _DENIED = "User: x is not authorized to perform: {} on resource: {}"
 OUTCOMES: tuple[Mapping[str, Any], ...] = (
     {},
@@ -47,6 +49,20 @@ OUTCOMES: tuple[Mapping[str, Any], ...] = (
         "message": (
             f"{_DENIED.format('sqs:PurgeQueue', QUEUE)} because no identity-based policy allows"
             " the sqs:PurgeQueue action"
+        ),
+    },
+    {
+        "error": "AccessDenied",
+        "message": (
+            f"User: {_SESSION} is not authorized to perform: sns:Subscribe on resource: {TOPIC}"
+            " because no identity-based policy allows the sns:Subscribe action"
+        ),
+    },
+    {
+        "error": "AccessDenied",
+        "message": (
+            f"User: {_SESSION} is not authorized to perform: sqs:PurgeQueue on resource: {QUEUE}"
+            " because no identity-based policy allows the sqs:PurgeQueue action"
         ),
     },
     {
@@ -102,10 +118,10 @@ OPTIONS: tuple[Mapping[str, Any], ...] = (
     {"minimum-runs": 1, "aws-regions": []},
 )
 _LOG = (
-    "Error: User: arn:aws:sts::111122223333:assumed-role/ci-deploy/run is not authorized to perform:"
-    " {} on resource: {} because no identity-based policy allows the {} action"
+    f"Error: User: {_SESSION} is not authorized to perform: {{}} on resource: {{}} because no"
+    " identity-based policy allows the {} action"
 )
-_LOGGED = (("sqs:PurgeQueue", QUEUE), ("sns:Publish", "arn:aws:sns:eu-west-1:111122223333:orders"))
+_LOGGED = (("sqs:PurgeQueue", QUEUE), ("sns:Publish", TOPIC))
 _SUBJECTS = ("repo:acme/shop:ref:refs/heads/main", "repo:acme/shop:pull_request")
 _PROVIDER = "arn:aws:iam::111122223333:oidc-provider/token.actions.githubusercontent.com"
 

@@ -116,6 +116,61 @@ def test_the_kind_of_a_run_follows_from_what_it_creates_and_deletes(
     assert set(found.chance.not_shown) == set(RunKind) - set(kinds)
 
 
+@pytest.mark.parametrize(
+    ("call", "is_takedown"),
+    [
+        ({"event": "sqs:PurgeQueue", "parameters": {"queueUrl": f"{URL}a"}}, False),
+        ({"event": "sqs:RemovePermission", "parameters": {"queueUrl": f"{URL}a"}}, False),
+        ({"event": "iam:DeleteRolePolicy", "parameters": {"roleName": "a"}}, False),
+        ({"event": "s3:DeleteBucketPolicy", "parameters": {"bucketName": "a"}}, False),
+        ({"event": "iam:DeleteRole", "parameters": {"roleName": "a"}}, True),
+        ({"event": "rds:DeleteDBInstance", "parameters": {"dBInstanceIdentifier": "a"}}, True),
+        ({"event": "ecs:DeregisterTaskDefinition", "parameters": {"taskDefinition": "a:1"}}, True),
+    ],
+    ids=lambda each: str(each.get("event")) if isinstance(each, dict) else "",
+)
+def test_only_the_deletion_of_a_whole_resource_is_a_takedown(
+    tmp_path: Path, call: Mapping[str, Any], *, is_takedown: bool
+) -> None:
+    shown = proposed(tmp_path, [[create("a")], [call]]).chance.shown
+    assert (RunKind.TAKEDOWN in shown) is is_takedown
+
+
+SESSION = "arn:aws:sts::111122223333:assumed-role/ci-deploy/run"
+
+
+def denied(action: str, resource: str) -> dict[str, Any]:
+    return {
+        "event": action,
+        "parameters": {},
+        "error": "AccessDenied",
+        "message": (
+            f"User: {SESSION} is not authorized to perform: {action} on resource: {resource}"
+            f" because no identity-based policy allows the {action} action"
+        ),
+    }
+
+
+TAG = denied("sqs:TagQueue", "arn:aws:sqs:eu-west-1:111122223333:a")
+
+
+@pytest.mark.parametrize(
+    ("runs", "count"),
+    [
+        ([[create("a")], [create("a"), TAG], [create("a")]], 1),
+        ([[create("a")], [create("a"), TAG], [create("a"), TAG]], 1),
+        ([[create("a")], [TAG], [create("a")]], 1),
+        ([[create("a")], [create("a")], [create("a")]], 0),
+    ],
+    ids=["once", "added-since", "nothing-else", "none"],
+)
+def test_a_run_that_aws_denied_something_counts_as_denied(
+    tmp_path: Path, runs: Sequence[Sequence[Mapping[str, Any]]], count: int
+) -> None:
+    found = proposed(tmp_path, runs).chance
+    assert (found.later, found.later_denied) == (2, count)
+
+
 def test_each_run_is_judged_by_the_policy_of_the_runs_before_it(tmp_path: Path) -> None:
     """The third run is the first to use a topic, and the fifth the first to use an alarm."""
     always = [create("a")]

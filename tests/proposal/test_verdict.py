@@ -57,6 +57,7 @@ ROWS: tuple[tuple[VerdictRule, Instruction, dict[str, Any]], ...] = (
     (VerdictRule.OFTEN_DENIED, Instruction.REHEARSE, {**REMOVES, "word": Word.MAY_BE}),
     (VerdictRule.ONLY_ADDS, Instruction.MERGE, {**READ, "added": 1}),
     (VerdictRule.NAMES_UNTESTED, Instruction.REHEARSE, {**REMOVES, "untested_names": 1}),
+    (VerdictRule.UNRECORDED_USE, Instruction.REHEARSE, {**DRAFT, "unrecorded_use": 3}),
     (VerdictRule.FEW_QUIET_RUNS, Instruction.REHEARSE, {**DRAFT, "quiet": QUIET_RUNS - 1}),
     (VerdictRule.ALL_RECORDED, Instruction.MERGE, REMOVES),
 )
@@ -90,6 +91,7 @@ AGAINST: tuple[dict[str, Any], ...] = (
     {"lacking": 1, "removed": 1},
     {"never_written": 1, "is_draft": True},
     {"expected_denials": 1},
+    {"unrecorded_use": 1, "is_draft": True},
     {"unreviewed_denied": 1, "removed": 1},
     {"new_access": 1},
     {"untested_names": 1, "removed": 1},

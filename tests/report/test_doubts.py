@@ -64,7 +64,7 @@ TAGGED = {"Condition": {"StringEquals": {"aws:PrincipalTag/team": "orders"}}}
 CASES: dict[str, tuple[dict[str, Any], VerdictRule, Instruction]] = {
     "a draft of a role whose use of data no record shows": (
         {"runs": [runs(QUEUE)]},
-        VerdictRule.DENIAL_EXPECTED,
+        VerdictRule.UNRECORDED_USE,
         Instruction.REHEARSE,
     ),
     "a draft without the action of an unknown event": (
@@ -149,4 +149,4 @@ def test_a_result_without_a_change_says_what_remains_unused(tmp_path: Path) -> N
     assert not context.proposal.changes
     first = markdown(first_screen(context)).partition("\n\n")[0]
     assert "unused actions remain granted (" in first
-    assert "by `unseen-service`)" in first
+    assert "by `unseen-service`" in first

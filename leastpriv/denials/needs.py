@@ -307,8 +307,37 @@ def recorded_denial(call: Call, principal: str, decoder: Decoder) -> Denial:
     return denial if is_own else replace(denial, mendable=False, denied_by=DeniedBy.UNKNOWN)
 
 
-@lru_cache(maxsize=2_048)
+_AWSS_SENTENCE = re.compile(
+    r"User: (?P<principal>arn:aws[a-z-]*:(?:sts|iam)::\d{12}:[\w+=,.@/-]+)"
+    r" is not authorized to perform: (?P<action>[a-z0-9-]+:[A-Za-z0-9]+)"
+    r" on resource: (?P<quote>\"?)(?P<resource>arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:"
+    r"(?:\d{12})?:[\w:/+=@*.-]{1,300}[\w*])(?P=quote)"
+    r" because no identity-based policy allows the (?P=action) action",
+    re.ASCII,
+)
+"""The usual sentence of a record, with names that need no further look."""
+_PHRASE = re.compile(r"authoriz|explicit|because", re.IGNORECASE)
+"""A name with such a word may be taken for a part of the sentence."""
+_SAMPLE_PRINCIPAL = "arn:aws:sts::111122223333:assumed-role/role/session"
+_SAMPLE_RESOURCE = "arn:aws:s3:::bucket"
+
+
 def _read(text: str, code: str) -> Denial:
+    """Reads a record's message; usual sentences that differ in their names are parsed once."""
+    found = _AWSS_SENTENCE.fullmatch(text)
+    if not found or _PHRASE.search(found["principal"] + found["resource"]):
+        return _parsed(text, code)
+    action = found["action"]
+    sample = (
+        f"User: {_SAMPLE_PRINCIPAL} is not authorized to perform: {action} on resource:"
+        f" {_SAMPLE_RESOURCE} because no identity-based policy allows the {action} action"
+    )
+    denial = _parsed(sample, code)
+    return replace(denial, principal=found["principal"], resource=found["resource"], message=text)
+
+
+@lru_cache(maxsize=2_048)
+def _parsed(text: str, code: str) -> Denial:
     """A record's message is one sentence on one line with the reason at its end: other line ends
     belong to a name.
 

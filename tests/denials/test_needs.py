@@ -4,13 +4,26 @@ same.
 
 from __future__ import annotations
 
-import pytest
+import re
+from datetime import UTC, datetime
 
-from leastpriv.denials.needs import IN_OTHER_ACCOUNT, denied_needs, mapping_contradictions
-from leastpriv.models import Basis, Denial, DeniedBy, Need, Permission
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leastpriv.denials.encoded_message import Decoder
+from leastpriv.denials.message import read_denial
+from leastpriv.denials.needs import (
+    IN_OTHER_ACCOUNT,
+    denied_needs,
+    mapping_contradictions,
+    recorded_denial,
+)
+from leastpriv.models import Basis, Call, Denial, DeniedBy, Need, Outcome, Permission
 from leastpriv.permissions.event_table import Verdict
 from leastpriv.permissions.mapping import CallNeeds
 from tests.fakes.replace import replace
+from tests.hypothesis_profiles import examples
 
 HERE = "eu-west-1:111122223333"
 FUNCTION = f"arn:aws:lambda:{HERE}:function:f"
@@ -123,3 +136,54 @@ def test_a_wildcard_or_another_services_arn_gives_no_need(resource: str) -> None
     call = mapped("s3:GetObject", "arn:aws:s3:::b/k")
     needs = denied_needs(call, refusal("s3:GetObject", resource))
     assert [need.permission.resource for need in needs] == ["arn:aws:s3:::b/k"]
+
+
+ROLE = "arn:aws:iam::111122223333:role/ci"
+SENTENCE = (
+    'User: {principal} is not authorized to perform: {action} on resource: "{resource}" because no'
+    " identity-based policy allows the {action} action"
+)
+NAMES = st.lists(
+    st.sampled_from([
+        "a", "b0", "-", "x/y", "*", "=", "@", "403", "AccessDenied", "forbidden", "api:", "client.",
+        "thisoperation", "whencalling", "error", "user", "arn:aws:iam::111122223333:role/x", ".", ":",
+    ]),
+    min_size=1,
+    max_size=5,
+).map("".join)  # fmt: skip
+ACTIONS = st.sampled_from(
+    ["s3:GetObject", "iam:PassRole", "sts:AssumeRoleWithSAML", "nosuch:Action", "lambda:Invoke403"]
+)
+
+
+def denied_call(message: str, code: str) -> Call:
+    return Call(
+        event_id="",
+        principal=ROLE,
+        session="run",
+        time=datetime(2026, 11, 1, tzinfo=UTC),
+        account="111122223333",
+        region="eu-west-1",
+        source="s3.amazonaws.com",
+        name="GetObject",
+        parameters={},
+        response={},
+        resources=(),
+        outcome=Outcome.DENIED,
+        error_code=code,
+        error_message=message,
+    )
+
+
+@examples(300, fast=20)
+@given(NAMES, NAMES, ACTIONS, st.sampled_from(["AccessDenied", "VpceAccessDenied"]))
+def test_usual_sentences_are_read_alike_whatever_names_they_have(
+    session: str, name: str, action: str, code: str
+) -> None:
+    """They are parsed once for all names."""
+    name_of_session = re.sub(r"[/:*]", ".", session)
+    principal = f"arn:aws:sts::111122223333:assumed-role/ci/{name_of_session}"
+    resource = f"arn:aws:s3:::{name}"
+    message = SENTENCE.format(principal=principal, action=action, resource=resource)
+    recorded = recorded_denial(denied_call(message, code), ROLE, Decoder(None))
+    assert recorded == read_denial(message, error_code=code)

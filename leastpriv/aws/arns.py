@@ -5,7 +5,7 @@ principals to read.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Protocol
@@ -187,6 +187,22 @@ def has_wildcard(text: str) -> bool:
     return "*" in text or "?" in text
 
 
+def _name_key(principal: Principal) -> tuple[str, str, str, str]:
+    """Returns what identifies a role or user whatever its path: `same_principal` compares it."""
+    return principal.partition, principal.account, principal.kind, principal.name
+
+
+@lru_cache(maxsize=64)
+def _by_name(
+    targets: frozenset[Principal],
+) -> Mapping[tuple[str, str, str, str], list[Principal]]:
+    """Returns the targets by account and name, those of one name sorted: there may be thousands."""
+    found: dict[tuple[str, str, str, str], list[Principal]] = {}
+    for target in sorted(targets, key=lambda each: each.arn):
+        found.setdefault(_name_key(target), []).append(target)
+    return found
+
+
 @lru_cache(maxsize=4096)
 def _target_of(
     targets: frozenset[Principal], patterns: frozenset[str], arn: str
@@ -194,10 +210,8 @@ def _target_of(
     caller = principal_of(arn)
     if caller is None:
         return None
-    alike = sorted(
-        (target for target in targets if same_principal(target, caller)),
-        key=lambda target: target.arn,
-    )
+    of_the_name = _by_name(targets).get(_name_key(caller), ())
+    alike = [target for target in of_the_name if same_principal(target, caller)]
     if alike:
         return next((target for target in alike if target.arn == caller.arn), alike[0])
     from leastpriv.permissions.patterns import matches

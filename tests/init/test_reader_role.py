@@ -212,7 +212,7 @@ def test_an_unknown_source_is_rejected_with_the_known_ones() -> None:
         ),
         (
             {"role-arn": ["arn:aws:iam::*:role/deploy"]},
-            "is not the ARN of a role|\\* and \\? in its name",
+            "list the accounts, as in --accounts",
         ),
         (
             {"role-arn": [ROLE], "policy-file": ["iam/{name}.json"]},

@@ -145,6 +145,7 @@ def run_case(case: Mapping[str, Any], folder: Path) -> Proposed:
         (folder / name).write_text(json.dumps(content), encoding="utf-8")
     lifecycle = "write" if case.get("policy") or "terraform" in case else "offer"
     given = {
+        "mode": "report" if "origins" in case else "pull-request",
         "minimum-days": 30,
         "aws-regions": regions(found),
         "lifecycle": lifecycle,

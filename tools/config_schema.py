@@ -15,19 +15,12 @@ from leastpriv.config.targets_file import (
     READER_KEYS,
     REPOSITORY,
     USERS,
+    settings_inputs,
     target_inputs,
 )
 
 SCHEMA = ROOT / "leastpriv" / "config" / "config.schema.json"
 
-_CHOICES = {
-    "unseen-services": ["", "keep", "drop"],
-    "unseen-actions": ["keep", "drop"],
-    "lifecycle": ["all", "write", "offer", "off"],
-    "resources": ["pattern", "exact", "keep"],
-    "unknown-refs": ["", "mark", "refuse"],
-    "when-no-calls": ["fail", "report"],
-}
 _ARN = r"^arn:aws(-[a-z]+)*:iam::([0-9]{12}|[0-9*?]{1,12}):(role|user)/.+$"
 _USER = r"^([A-Za-z0-9][\w .-]*=)?!?arn:aws(-[a-z]+)*:iam::[0-9*?]{1,12}:(role|user)/.+$"
 _COPIES = {
@@ -90,11 +83,17 @@ def schema() -> dict[str, object]:
     needs = {name: ["assume-role"] for name in READER_KEYS if name != "assume-role"}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Several targets of leastpriv-action",
+        "title": "Settings and targets of leastpriv-action",
         "type": "object",
-        "required": ["targets"],
+        "anyOf": [{"required": ["targets"]}, {"required": ["settings"]}],
         "additionalProperties": False,
         "properties": {
+            "settings": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {name: _input(known[name]) for name in settings_inputs()},
+                "description": "Inputs that action.yml leaves out, for all targets.",
+            },
             "targets": {
                 "type": "array",
                 "minItems": 1,
@@ -164,12 +163,13 @@ def _input(known: Input) -> dict[str, object]:
     about = f"{known.help[0].upper()}{known.help[1:]}."
     if known.name == "copies":
         return {"oneOf": [{"type": "string"}, _COPIES], "description": about}
-    if known.name in _CHOICES:
-        return {"enum": _CHOICES[known.name], "description": about}
     if known.several:
         return {**_LIST, "description": about}
     if known.default in ("true", "false"):
         return {"enum": [True, False, "true", "false"], "description": about}
+    if known.choices:
+        empty = [] if known.default else [""]
+        return {"enum": [*empty, *known.choices], "description": about}
     if known.default.isdigit():
         whole = [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9]{1,9}$"}]
         return {"oneOf": whole, "description": about}

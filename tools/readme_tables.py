@@ -1,7 +1,10 @@
-"""Write docs/inputs.md and the generated parts of other pages of the guide; `--check` compares."""
+"""Write the inputs of action.yml, docs/inputs.md and the generated parts of other pages of the
+guide; `--check` compares.
+"""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +16,7 @@ sys.path.insert(0, str(ROOT))  # the package of this checkout, not an installed 
 
 import leastpriv.aws
 import leastpriv.proposal
+from leastpriv.config.inputs import Input, inputs
 from leastpriv.permissions.fact_tables import table as fact_table
 
 INPUTS_PAGE = ROOT / "docs/inputs.md"
@@ -21,133 +25,69 @@ GUARDS_PAGE = ROOT / "docs/guards.md"
 
 Entries = Mapping[str, Mapping[str, object]]
 
-GROUPS: tuple[tuple[str, str], ...] = (
-    (
-        "The role and its policy",
-        "role-arn policy-file also-attached trust-policy terraform-plan config",
-    ),
-    ("What the run does", "mode when-no-calls drift-report fail-on"),
-    (
-        "Evidence",
-        (
-            "trails lookback-days aws-regions athena-table athena-max-bytes wait-for-events job-logs denial-details"
-            " last-accessed access-analyzer validate-digests cache-dir evidence-branch"
-        ),
-    ),
-    ("Before the first deploy", "templates plans declared declared-phases"),
-    (
-        "When a permission is removed",
-        (
-            "minimum-days minimum-runs minimum-confidence grace-days unseen-services unseen-actions"
-            " lifecycle keep"
-        ),
-    ),
-    (
-        "Added permissions",
-        "resources never-add reviewed-refs unknown-refs copies break-glass max-changes",
-    ),
-    (
-        "Other policies, and checks by AWS",
-        "organization-policies other-policies custom-policy-checks",
-    ),
-    ("Roles that the role creates", "boundary-file"),
-    (
-        "The pull request",
-        "github-token max-pull-requests base branch labels reviewers team-reviewers assignees draft",
-    ),
-    ("Files to keep", "page-file sarif-file body-file"),
-)
-"""Headings of docs/inputs.md, each with its inputs; a test compares them with action.yml."""
 
-EXAMPLES: Mapping[str, str] = {
-    "role-arn": "arn:aws:iam::123456789012:role/ci-deploy",
-    "policy-file": "iam/ci-deploy.json",
-    "also-attached": "arn:aws:iam::aws:policy/ReadOnlyAccess",
-    "trust-policy": "iam/ci-deploy-trust.json",
-    "terraform-plan": "plan.json",
-    "config": ".github/leastpriv.yml",
-    "mode": "check",
-    "when-no-calls": "report",
-    "drift-report": "issue",
-    "fail-on": "escalation",
-    "boundary-file": "iam/app-boundary.json",
-    "trails": "s3://my-trail-bucket",
-    "lookback-days": "60",
-    "aws-regions": "eu-west-1, us-east-1",
-    "athena-table": "security/cloudtrail.records",
-    "athena-max-bytes": "500 GB",
-    "wait-for-events": "15",
-    "job-logs": "auto",
-    "denial-details": "false",
-    "last-accessed": "false",
-    "access-analyzer": (
-        "arn:aws:iam::123456789012:role/analyzer,"
-        " arn:aws:cloudtrail:eu-west-1:123456789012:trail/main"
-    ),
-    "validate-digests": "true",
-    "cache-dir": ".leastpriv-cache",
-    "evidence-branch": "leastpriv-evidence",
-    "max-pull-requests": "10",
-    "templates": "shop-prod=template.yaml",
-    "plans": "plan.json",
-    "declared": "autopilot.json",
-    "declared-phases": "all",
-    "minimum-days": "60",
-    "minimum-runs": "10",
-    "minimum-confidence": "90",
-    "grace-days": "14",
-    "unseen-services": "drop",
-    "unseen-actions": "drop",
-    "lifecycle": "offer",
-    "keep": "s3:Delete*, kms:*",
-    "resources": "exact",
-    "never-add": "iam:*, organizations:*",
-    "reviewed-refs": "release/*, environment:production",
-    "unknown-refs": "refuse",
-    "copies": '{long-lived: [prod, stage], short-lived: ["pr-*"]}',
-    "break-glass": "break-glass-*",
-    "max-changes": "20",
-    "organization-policies": "organization",
-    "other-policies": "boundary=iam/boundary.json",
-    "custom-policy-checks": "true",
-    "github-token": "${{ steps.app-token.outputs.token }}",
-    "base": "main",
-    "branch": "leastpriv/production",
-    "labels": "security, iam",
-    "reviewers": "octocat",
-    "team-reviewers": "platform",
-    "assignees": "octocat",
-    "draft": "true",
-    "page-file": "leastpriv.html",
-    "sarif-file": "leastpriv.sarif",
-    "body-file": "body.md",
-}
-"""A value of each input."""
+def with_inputs(text: str) -> str:
+    """Return action.yml with the inputs of the declaration between `inputs:` and `outputs:`."""
+    before, _, rest = text.partition("\ninputs:\n")
+    _, mark, after = rest.partition("\noutputs:\n")
+    entries = "".join(_entry(known) for known in inputs() if not known.config_only)
+    return f"{before}\ninputs:\n{entries}{mark}{after}"
+
+
+def _entry(known: Input) -> str:
+    default = "${{ github.token }}" if known.name == "github-token" else json.dumps(known.default)
+    return (
+        f"  {known.name}:\n"
+        f"    description: {json.dumps(_sentence(known), ensure_ascii=False)}\n"
+        "    required: false\n"
+        f"    default: {default}\n"
+    )
+
+
+def _sentence(known: Input) -> str:
+    text = known.help
+    if known.name in _REQUIRED:
+        text += "; required unless `config` lists targets"
+    return f"{text[0].upper()}{text[1:]}."
+
+
+_REQUIRED = ("role-arn", "policy-file")
 
 
 def inputs_page(action: Mapping[str, Entries]) -> str:
-    """Return docs/inputs.md: every input by purpose, with its default and an example, and every
-    output.
-
-    Raises:
-        ValueError: an input has no group or no example, or a group names an input that does not
-            exist.
+    """Return docs/inputs.md: every input and setting by purpose, with its default and an example,
+    and every output.
     """
-    grouped = [name for _, names in GROUPS for name in names.split()]
-    if sorted(grouped) != sorted(action["inputs"]) or set(grouped) != set(EXAMPLES):
-        wrong = set(grouped) ^ set(action["inputs"]) | set(grouped) ^ set(EXAMPLES)
-        raise ValueError(
-            f"GROUPS and EXAMPLES of tools/readme_tables.py differ from action.yml: {sorted(wrong)}"
-        )
-    text = (
-        "# Inputs and outputs\n\n"
-        "Every input is also an option of `leastpriv propose`, unless it concerns GitHub alone.\n"
-        "Separate lists by newlines or commas; repeat an option that takes a list.\n"
-    )
-    for heading, names in GROUPS:
-        entries = {name: action["inputs"][name] for name in names.split()}
-        text += f"\n## {heading}\n\n" + listed(entries, "inputs")
-    return text + "\n## Outputs\n\n" + _HOW_TO_READ_OUTPUTS + listed(action["outputs"], "outputs")
+    text = _HEAD
+    for heading in dict.fromkeys(known.group for known in inputs()):
+        own = [known for known in inputs() if known.group == heading]
+        text += f"\n## {heading}\n\n" + "".join(f"{_input_row(known)}\n" for known in own)
+    rows = [f"- `{name}`: {entry['description']}" for name, entry in action["outputs"].items()]
+    return f"{text}\n## Outputs\n\n{_HOW_TO_READ_OUTPUTS}" + "\n".join([*rows, ""])
+
+
+_HEAD = """# Inputs, settings and outputs
+
+Every input is also an option of `leastpriv propose`, unless it concerns GitHub alone. Separate
+lists by newlines or commas; repeat an option that takes a list. A *setting* is no input of the
+action: write it into the file that the input `config` names.
+
+```yaml
+settings:
+  lifecycle: offer
+  minimum-confidence: 90
+```
+"""
+
+
+def _input_row(known: Input) -> str:
+    """Return one line: name, default, text, and an example that the text lacks."""
+    default = f", default `{known.default}`" if known.default else ""
+    shell = f", in a shell `{known.shell_default}`" if known.shell_default else ""
+    mark = " *setting*" if known.config_only else ""
+    row = f"- `{known.name}`{mark}{default}{shell}: {_sentence(known)}"
+    shown = not known.choices and not known.example.isdigit() and known.example not in row
+    return f"{row} Example: `{known.example}`" if shown else row
 
 
 _HOW_TO_READ_OUTPUTS = (
@@ -195,26 +135,12 @@ def with_remedies(page: str) -> str:
     )
 
 
-def listed(entries: Entries, name: str) -> str:
-    """Return the inputs, each with its default and an example that its description lacks, or the
-    outputs, as a list.
-    """
-    rows = []
-    for key, entry in entries.items():
-        row = f"- `{key}`{_default(entry)}: {entry['description']}"
-        shown = (
-            name == "inputs"
-            and not EXAMPLES[key].isdigit()
-            and f"`{EXAMPLES[key]}`" not in f"{row} `true` `false`"
-        )
-        rows.append(f"{row} Example: `{EXAMPLES[key]}`" if shown else row)
-    return "\n".join([*rows, ""])
-
-
 def main(arguments: list[str]) -> int:
     """Write the pages, or with `--check` compare them; 1 when one is stale."""
-    action = YAML(typ="safe", pure=True).load(ROOT / "action.yml")
+    action_file = ROOT / "action.yml"
+    action = YAML(typ="safe", pure=True).load(action_file)
     pages = {
+        action_file: with_inputs(action_file.read_text(encoding="utf-8")),
         INPUTS_PAGE: inputs_page(action),
         REMEDIES_PAGE: with_remedies(REMEDIES_PAGE.read_text(encoding="utf-8")),
         GUARDS_PAGE: with_guards(GUARDS_PAGE.read_text(encoding="utf-8")),
@@ -227,20 +153,13 @@ def main(arguments: list[str]) -> int:
     if arguments == ["--check"]:
         for path in stale:
             print(
-                f"{path.relative_to(ROOT)} differs from action.yml or leastpriv/init: run `make"
-                " readme`."
+                f"{path.relative_to(ROOT)} differs from leastpriv/config/data/inputs.tsv or another"
+                " table: run `make readme`."
             )
         return int(bool(stale))
     for path in stale:
         path.write_text(pages[path], encoding="utf-8")
     return 0
-
-
-def _default(entry: Mapping[str, object]) -> str:
-    if entry.get("required"):
-        return " (required)"
-    default = entry.get("default")
-    return f" (default `{default}`)" if default else ""
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -15,8 +15,10 @@ from leastpriv.action.step_run import (
     connect_github,
     step_settings,
     with_repository,
+    with_settings_file,
 )
 from leastpriv.config.settings import Mode, step_inputs
+from leastpriv.config.targets_file import names_one_target
 from leastpriv.errors import InputError, PullRequestError
 from leastpriv.github_actions.context import (
     PullRequestEvent,
@@ -31,6 +33,7 @@ from leastpriv.github_actions.workflow_commands import Console
 from leastpriv.pipeline.artifacts import (
     annotate_changes,
     annotate_drift,
+    damage_notes,
     difference_sentence,
     outputs_of,
     report_escalation,
@@ -71,9 +74,13 @@ def step(
     refuse_configuration_of_checkout(environment, runner.workspace)
     given = step_inputs(environment)
     settings = step_settings(given, runner, console)
+    connect = cache(partial(connect_github, settings, runner, console))
+    if names_one_target(given):
+        given = with_settings_file(given, settings, runner, connect())
+        settings = step_settings(given, runner, console)
     run = checkout_context(settings, environment, runner, clock())
     if settings.mode is Mode.REVIEW:
-        return review_step(run, connect_github(settings, runner, console), runner, console)
+        return review_step(run, connect(), runner, console)
     from leastpriv.pipeline.review import checks_declarations_alone
 
     if checks_declarations_alone(run):
@@ -92,13 +99,16 @@ def step(
         return written
 
     with console.group("Least privilege from evidence"):
-        github = connect_github(settings, runner, console)
+        github = connect()
         run = with_repository(run, given, runner, github)
+        settings = run.settings
         # A run that ends while it publishes leaves the proposals.
         result = propose(run, write)
     report_published(result, console)
     warn_of_pull_requests(github, console, result)
     annotate_targets(result, console)
+    for note in damage_notes(result):
+        console.warning(note, title="Damaged files")
     for note in run_notes(result):
         console.warning(note, title="Not remembered" if result.single else "Several targets")
     codes = [each.exit_code for each in result.targets]

@@ -15,6 +15,13 @@ from msgspec.structs import replace
 
 from leastpriv.aws.session import AwsSession
 from leastpriv.config.settings import AUTO_LOGS, GivenInputs, Mode, Settings, parse_settings
+from leastpriv.config.targets_file import (
+    names_one_target,
+    read_configuration,
+    run_settings,
+    with_settings,
+    with_shared_settings,
+)
 from leastpriv.declared.files import StackFile
 from leastpriv.errors import InputError, PullRequestError
 from leastpriv.github_actions.context import Runner, repository_path
@@ -26,6 +33,7 @@ from leastpriv.policy.source import Location
 from leastpriv.pull_request.git_repository import GitRepository
 from leastpriv.pull_request.models import is_branch_name
 from leastpriv.report.escape import name as escaped_name
+from leastpriv.report.guide import guide_url
 
 if TYPE_CHECKING:
     from leastpriv.pull_request.github.repository import GitHubRepository
@@ -39,9 +47,7 @@ def step_settings(given: GivenInputs, runner: Runner, console: Console) -> Setti
     """Returns the settings of the run; a token that cannot write turns the mode pull-request into
     report.
     """
-    if given.values["config"]:
-        from leastpriv.config.targets_file import run_settings
-
+    if given.values["config"] and not names_one_target(given):
         repository_path(runner.workspace, str(given.values["config"]), "config")
         settings = run_settings(given)
     else:
@@ -70,8 +76,7 @@ def checkout_context(
     trails = tuple(
         repository_path(runner.workspace, name, "trails") for name in settings.trail_folders
     )
-    if settings.cache_dir and not Path(settings.cache_dir).is_absolute():
-        repository_path(runner.workspace, settings.cache_dir, "cache-dir")
+    check_cache_dir(settings, runner)
     return RunContext(
         settings=settings,
         targets=(target,),
@@ -80,7 +85,14 @@ def checkout_context(
         job_logs=logs,
         aws=session,
         run_url=runner.run_url_template,
+        guide=guide_url(runner.server_url, runner.action_repository, runner.action_ref),
     )
+
+
+def check_cache_dir(settings: Settings, runner: Runner) -> None:
+    """Raises InputError for a relative `cache-dir` that leads out of the workspace."""
+    if settings.cache_dir and not Path(settings.cache_dir).is_absolute():
+        repository_path(runner.workspace, settings.cache_dir, "cache-dir")
 
 
 def with_repository(
@@ -94,10 +106,8 @@ def with_repository(
     repositories = _Repositories(run.settings, runner, github)
     target_of = partial(_target, runner=runner, repositories=repositories)
     target = target_of(run.settings)
-    if not given.values["config"]:
+    if not given.values["config"] or names_one_target(given):
         return replace(run, targets=(target,))
-    from leastpriv.config.targets_file import read_configuration
-
     path = target.policy_path
     folder = target.folder
     repository = target.repository
@@ -119,6 +129,10 @@ def with_repository(
             " file."
         )
     configuration = read_configuration(raw, path)
+    given = with_shared_settings(given, configuration)
+    if configuration.settings:
+        run = replace(run, settings=replace(run_settings(given), mode=run.settings.mode))
+        check_cache_dir(run.settings, runner)
     trusted = configuration if folder is None else None
     if folder and configuration.readers:
         # The workspace may have the config of a pull request.
@@ -133,6 +147,32 @@ def with_repository(
         repository=repository,
     )
     return with_targets_file(run, file, trusted)
+
+
+def with_settings_file(
+    given: GivenInputs, settings: Settings, runner: Runner, github: GitHubRepository | None
+) -> GivenInputs:
+    """Returns the inputs of a run of one target with the settings of the input `config`.
+
+    The file of the base branch counts where the run writes, as a pull request may change it.
+
+    Raises:
+        InputError: The file does not exist, or is wrong.
+    """
+    path = str(given.values["config"])
+    file = repository_path(runner.workspace, path, "config")
+    raw = None
+    is_trusted = github is not None and settings.mode in (Mode.PULL_REQUEST, Mode.REVIEW)
+    if file.is_file() and not is_trusted:
+        raw = file.read_bytes()
+    elif github is not None:
+        raw = github.read(github.branch_head(settings.base)[1], Path(path).as_posix())
+    if raw is None:
+        raise InputError(
+            f"The input config names {path!r}, which does not exist: write it, or name another"
+            " file."
+        )
+    return with_settings(given, raw, path)
 
 
 def connect_github(settings: Settings, runner: Runner, console: Console) -> GitHubRepository | None:

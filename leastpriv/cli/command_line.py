@@ -6,36 +6,25 @@ lines and tables.
 
 from __future__ import annotations
 
-from argparse import Action, ArgumentParser, Namespace
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from argparse import Action, ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TextIO
 
 from leastpriv import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from argparse import _ArgumentGroup
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from rich.console import RenderableType
 
+    from leastpriv.config.inputs import Input
     from leastpriv.report.tables import Row, TextTable
 
     Clock = Callable[[], datetime]
     """Returns the time that is now, aware and in UTC."""
 
-_EXIT_CODES = "exit codes: 0 done; 1 could not do its job; 2 bad input; 3 drift found (mode check)"
-_DENIALS_CODES = (
-    "exit codes: 0 denials found; 1 no denials, or the job could not be done; 2 bad input"
-)
-_TRIAL_CODES = (
-    "exit codes: 0 the command succeeds under the policy; 1 no progress, or no round left; 2 bad"
-    " input"
-)
-_INIT_CODES = (
-    "exit codes: 0 done, all checks passed; 1 could not do its job, or a check failed; 2 bad input"
-)
-_CONTAINS_CODES = (
-    "exit codes: 0 no new access; 1 could not do its job; 2 bad input; 3 new access found"
-)
+_DONE = "0 done; 1 could not do its job; 2 bad input"
 
 
 def parser(only: str | None = None) -> ArgumentParser:
@@ -50,18 +39,33 @@ def parser(only: str | None = None) -> ArgumentParser:
             "Removes the permissions a CI role does not use and adds those it was denied, with"
             " proof."
         ),
-        epilog=_EXIT_CODES,
+        epilog=_SUMMARY,
+        formatter_class=RawDescriptionHelpFormatter,
     )
     whole.add_argument("--version", action="version", version=f"leastpriv {__version__}")
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    asked = [each for each in _COMMANDS if each[0] == only]
-    for name, short, long, codes in asked or _COMMANDS:
+    asked = [each for each in _COMMANDS if each.name == only]
+    for each in asked or _COMMANDS:
         command = commands.add_parser(
-            name, help=short, description=long or None, epilog=codes or None
+            each.name,
+            help=each.short,
+            usage=f"leastpriv {each.name} [OPTIONS] {each.arguments}".rstrip(),
+            description=each.description or None,
+            epilog=f"example:\n  {each.example}\n\nexit codes: {each.exit_codes}",
+            formatter_class=RawDescriptionHelpFormatter,
         )
         if asked or only is None:
-            _add_options(command, name)
+            _add_options(command, each.name)
     return whole
+
+
+EXPLAINED = (
+    "role-arn", "policy-file", "also-attached", "trails", "aws-regions", "minimum-days",
+    "minimum-runs", "minimum-confidence", "grace-days", "break-glass", "max-changes",
+    "unseen-services", "resources", "keep", "never-add", "reviewed-refs", "unknown-refs",
+    "evidence-branch",
+)  # fmt: skip
+"""Inputs that decide whether an action is kept, added or removed."""
 
 
 class _Parser(ArgumentParser):
@@ -128,50 +132,67 @@ EXPLAINED = (
 
 
 def _add_options(command: ArgumentParser, name: str) -> None:
-    """Adds the options of a command, in the order of their tables."""
+    """Adds the options of a command under their headings, in the order of their tables."""
     from leastpriv.permissions.fact_tables import table
+
+    groups: dict[str, _ArgumentGroup] = {}
+
+    def group(title: str) -> _ArgumentGroup:
+        if title not in groups:
+            groups[title] = command.add_argument_group(title)
+        return groups[title]
 
     for row in table("options", __package__ or ""):
         if name not in row["commands"].split():
             continue
         if row["option"] == "inputs":
-            from leastpriv.config.inputs import inputs
-
-            for known in inputs():
-                if known.name not in EXPLAINED if name == "explain" else known.step_only:
-                    continue
-                default = (
-                    known.default if name == "explain" else known.shell_default or known.default
-                )
-                is_policy = name == "explain" and known.name == "policy-file"
-                text = (
-                    "the committed policy; without it only the evidence"
-                    if is_policy
-                    else known.help
-                )
-                _add_value(
-                    command,
-                    known.flag,
-                    known.name,
-                    known.several,
-                    text + (f" (default: {default})" if default else ""),
-                )
+            _add_inputs(name, group)
         elif row["option"] == "options":
-            _add_init_options(command)
+            _add_init_options(group)
         else:
-            more: dict[str, Any] = {
-                key: row[key]
-                for key in ("action", "metavar", "default", "dest", "nargs")
-                if row[key]
-            }
-            if row["choices"]:
-                more["choices"] = row["choices"].split(",")
-            if row["required"]:
-                more["required"] = True
-            command.add_argument(*row["option"].split(), **more, help=row["help"])
+            _add_option(group(row["group"] or "Options"), row)
 
 
-def _add_init_options(command: ArgumentParser) -> None:
+def _add_option(group: _ArgumentGroup, row: Mapping[str, str]) -> None:
+    more: dict[str, Any] = {
+        key: row[key] for key in ("action", "metavar", "default", "dest", "nargs") if row[key]
+    }
+    if row["choices"]:
+        more["choices"] = row["choices"].split(",")
+    if row["required"]:
+        more["required"] = True
+    group.add_argument(*row["option"].split(), **more, help=row["help"].replace("%", "%%"))
+
+
+def _add_inputs(name: str, group: Callable[[str], _ArgumentGroup]) -> None:
+    """Adds the inputs of the action, for `explain` those that decide about an action."""
+    from leastpriv.config.inputs import inputs
+
+    for known in inputs():
+        if known.name not in EXPLAINED if name == "explain" else known.step_only:
+            continue
+        default = known.default if name == "explain" else known.shell_default or known.default
+        text = known.shell_help
+        if name == "explain" and known.name == "policy-file":
+            text = "the committed policy; without it only the evidence"
+        if default:
+            text += f" (default: {default}{_in_action(known)})"
+        _add_value(
+            group(known.group),
+            known.flag,
+            dest=known.name,
+            several=known.several,
+            text=text,
+            choices=known.choices,
+        )
+
+
+def _in_action(known: Input) -> str:
+    """Returns the default of the action where that of the command differs."""
+    return f"; in the action {known.default}" if known.shell_default else ""
+
+
+def _add_init_options(group: Callable[[str], _ArgumentGroup]) -> None:
     from leastpriv.init.options import known_options
     from leastpriv.init.reader_role import DEFAULT_SOURCES, known_sources
 
@@ -180,83 +201,148 @@ def _add_init_options(command: ArgumentParser) -> None:
         f" {', '.join(DEFAULT_SOURCES)})"
     )
     for name, known in known_options().items():
-        _add_value(command, f"--{name}", name, bool(known["several"]), known["help"] or sources)
+        _add_value(
+            group(known["group"]),
+            f"--{name}",
+            dest=name,
+            several=bool(known["several"]),
+            text=known["help"] or sources,
+        )
 
 
-def _add_value(command: ArgumentParser, flag: str, name: str, several: bool, text: str) -> None:
+def _add_value(
+    group: _ArgumentGroup,
+    flag: str,
+    *,
+    dest: str,
+    several: bool,
+    text: str,
+    choices: Sequence[str] = (),
+) -> None:
+    """Adds an option; its choices are shown, and checked with the other values."""
     metavar = flag.removeprefix("--").upper().replace("-", "_")
-    action = "append" if several else "store"
-    command.add_argument(
-        flag, dest=name.replace("-", "_"), action=action, metavar=metavar, help=text
+    group.add_argument(
+        flag,
+        dest=dest.replace("-", "_"),
+        action="append" if several else "store",
+        metavar=f"{{{','.join(choices)}}}" if choices else metavar,
+        help=text.replace("%", "%%"),
     )
 
 
+class _Command(NamedTuple):
+    """A command in the help."""
+
+    name: str
+    short: str
+    example: str
+    exit_codes: str = _DONE
+    description: str = ""
+    arguments: str = ""
+    """What follows the options."""
+
+
 _COMMANDS = (
-    (
-        "propose",
-        "compare a policy file with what the role used and propose the change",
-        "",
-        _EXIT_CODES,
-    ),
-    ("permissions", "list the permissions that a role used, as JSON lines or a table", "", ""),
-    (
-        "roles",
-        "list all roles of some trails, those with most to gain first",
-        (
-            "Lists for each role its runs, the actions that it may call and used, whether it is"
-            " administrator, its riskiest unused action and the suggested next step."
+    _Command(
+        name="propose",
+        short="compare a policy file with what the role used and propose the change",
+        example=(
+            "leastpriv propose --role-arn arn:aws:iam::123456789012:role/ci-deploy \\\n"
+            "    --policy-file iam/ci-deploy.json --trails trail --output-dir out"
         ),
-        "",
+        exit_codes=f"{_DONE}; 3 check found drift, or review calls that would be denied",
     ),
-    (
-        "explain",
-        "explain why an action is needed, kept or removed; without a role, show the facts about it",
-        "",
-        _EXIT_CODES,
+    _Command(
+        name="permissions",
+        short="list the permissions that a role used",
+        example="leastpriv permissions --trails trail --all-roles",
     ),
-    ("evaluate", "evaluate requests against policies, as JSON lines", "", _EXIT_CODES),
-    ("contains", "check that one policy allows no more than another", "", _CONTAINS_CODES),
-    (
-        "denials",
-        "list the denials in job logs, as JSON lines",
-        (
-            "Lists each distinct denial once: action, resource, the policy type that denied,"
-            " whether a grant can fix it."
+    _Command(
+        name="roles",
+        short="list all roles of some trails, those with most to gain first",
+        example="leastpriv roles --trails trail",
+        description=(
+            "Lists for each role its runs, the actions that it may call and used, whether it is\n"
+            "administrator, its riskiest unused action and the suggested next step."
         ),
-        _DENIALS_CODES,
     ),
-    (
-        "init",
-        "write the reader role and the workflow, or check them",
-        (
-            "Writes the reader role with exactly the permissions of the chosen sources, trusted by"
-            " one repository's jobs, as a CloudFormation template and as a Terraform configuration,"
-            " and the workflow. On a terminal it asks for the options that are missing. With"
-            " --check it tries the role and reports each denial."
-        ),
-        _INIT_CODES,
+    _Command(
+        name="explain",
+        short="explain why an action is needed, kept or removed",
+        example="leastpriv explain s3:PutObject",
+        arguments="ACTION ...",
+        description="Without a role, it shows the facts about the action.",
     ),
-    (
-        "trial",
-        "run a command under a policy, add what it was denied, and repeat",
-        (
-            "Runs a command under the policy alone, extends the policy file by what was denied, and"
-            " repeats until the command succeeds. Nothing permanent changes in the account."
-        ),
-        _TRIAL_CODES,
+    _Command(
+        name="evaluate",
+        short="evaluate requests against policies",
+        example="leastpriv evaluate --policy iam/ci-deploy.json --request request.json",
     ),
-    (
-        "mcp",
-        "serve the commands as tools of an agent or editor (Model Context Protocol)",
-        (
-            "Serves explain, needs, review, denials, evaluate and contains over standard input and"
-            " output. The tools only read files below one folder, and ask AWS only with --aws."
-            " Needs the package mcp: uvx --from 'leastpriv[mcp]' leastpriv mcp."
+    _Command(
+        name="contains",
+        short="check that one policy allows no more than another",
+        example="leastpriv contains --old iam/ci-deploy.json --new out/policy.json",
+        exit_codes=f"{_DONE}; 3 new access found",
+    ),
+    _Command(
+        name="denials",
+        short="list the denials in job logs",
+        example="leastpriv denials deploy.log",
+        arguments="[FILE ...]",
+        exit_codes="0 denials found; 1 no denials, or the job could not be done; 2 bad input",
+        description=(
+            "Lists each distinct denial once: action, resource, the policy type that denied, and\n"
+            "whether a grant can fix it."
         ),
-        "",
+    ),
+    _Command(
+        name="init",
+        short="write the reader role and the workflow, or check them",
+        example=(
+            "leastpriv init --role-arn arn:aws:iam::123456789012:role/ci-deploy \\\n"
+            "    --repository acme/shop"
+        ),
+        exit_codes=(
+            "0 done, all checks passed; 1 could not do its job, or a check failed; 2 bad input"
+        ),
+        description=(
+            "Writes the reader role with exactly the permissions of the chosen sources, trusted\n"
+            "by one repository's jobs, as a CloudFormation template and as a Terraform\n"
+            "configuration, and the workflow. On a terminal it asks for the options that are\n"
+            "missing. With --check it tries the role and reports each denial."
+        ),
+    ),
+    _Command(
+        name="trial",
+        short="run a command under a policy, add what it was denied, and repeat",
+        example=(
+            "leastpriv trial --role-arn arn:aws:iam::123456789012:role/ci-deploy \\\n"
+            "    --policy-file iam/ci-deploy.json -- terraform apply"
+        ),
+        arguments="-- COMMAND",
+        exit_codes=(
+            "0 the command succeeds under the policy; 1 no progress, or no round left; 2 bad input"
+        ),
+        description=(
+            "Runs a command under the policy alone, extends the policy file by what was denied,\n"
+            "and repeats until the command succeeds. Nothing permanent changes in the account."
+        ),
+    ),
+    _Command(
+        name="mcp",
+        short="serve the commands as tools of an agent or editor (Model Context Protocol)",
+        example="leastpriv mcp --root .",
+        description=(
+            "Serves explain, needs, review, denials, evaluate and contains over standard input and\n"
+            "output. The tools only read files below one folder, and ask AWS only with --aws.\n"
+            "Needs the package mcp: uvx --from 'leastpriv[mcp]' leastpriv mcp."
+        ),
     ),
 )
-"""Each command: name, short help, description, exit codes."""
+_SUMMARY = """example:
+  leastpriv denials deploy.log
+
+`leastpriv COMMAND --help` has the options, an example and the exit codes of a command."""
 
 
 def print_text(stdout: TextIO, text: str) -> None:
@@ -289,16 +375,22 @@ def print_markdown(stdout: TextIO, text: str) -> None:
     # Imported here, since JSON does not need it.
     from rich.markdown import Markdown
 
-    _print_rich(stdout, Markdown(text))
+    # The default theme puts code on black.
+    _print_rich(stdout, Markdown(text, code_theme="ansi_dark", inline_code_theme="ansi_dark"))
+
+
+def shows_table(stdout: TextIO, form: str) -> bool:
+    """Whether rows are shown as a table: where `form` says so, and without a form at a terminal."""
+    return form == "table" or (not form and stdout.isatty())
 
 
 def print_rows(
     stdout: TextIO, rows: Sequence[Row], table: Callable[[Sequence[Row]], TextTable], form: str
 ) -> None:
-    """Writes rows as JSON lines, or as a table where `form` says so; raises as `print_text`."""
+    """Writes rows as a table or as JSON lines (`shows_table`); raises as `print_text`."""
     from leastpriv.report.tables import json_lines
 
-    if form != "table":
+    if not shows_table(stdout, form):
         print_text(stdout, json_lines(rows))
     elif stdout.isatty():
         print_table(stdout, table(rows))
@@ -329,8 +421,9 @@ _COLOURS = {
 
 def _print_rich(stdout: TextIO, *shown: RenderableType) -> None:
     from rich.console import Console
+    from rich.theme import Theme
 
-    whole = Console(file=stdout)
+    whole = Console(file=stdout, theme=Theme({"markdown.code": "cyan"}))
     with whole.capture() as captured:
         whole.print(*shown, sep="\n")
     print_text(stdout, captured.get())

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 from msgspec.structs import replace
 
 from leastpriv.atomic_file import read_named
-from leastpriv.cli.command_line import print_rows, print_text
+from leastpriv.cli.command_line import print_rows, print_text, shows_table
 from leastpriv.errors import InputError
 from leastpriv.github_actions.workflow_commands import Console
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
     """Lists what a role, or every role, used."""
+    from leastpriv.cli.reading_bar import reading_bar
     from leastpriv.config.inputs import named_principal, window
     from leastpriv.pipeline.sources import ReadHooks, damaged_files, read_by_principal
 
@@ -40,17 +41,9 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
     sources = open_trails(options, target, clock)
     shared_gaps: list[Gap] = []
     chosen = window(options.start or "", options.end or "")
-    found = read_by_principal(
-        sources,
-        chosen,
-        target,
-        ReadHooks(
-            lambda calls: console.log(f"… {calls:,} calls"),
-            None,
-            shared_gaps if options.all_roles else None,
-        ),
-    )
-    console.clear_progress()
+    hooks = ReadHooks(shared_gaps=shared_gaps if options.all_roles else None)
+    with reading_bar(console, sources):
+        found = read_by_principal(sources, chosen, target, hooks)
     from leastpriv.report.tables import gap_row, permission_rows, permission_table
 
     patterns = options.resources == "pattern"
@@ -59,7 +52,7 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
     gaps: list[Gap] = []
     for name, evidence in found:
         rows += permission_rows({name: evidence}, patterns, name_principals=options.all_roles)
-        if options.format != "table":
+        if not shows_table(stdout, options.format):
             # The rows of all principals do not fit into memory.
             print_rows(stdout, rows, permission_table, options.format)
             rows.clear()

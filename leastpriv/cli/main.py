@@ -31,6 +31,9 @@ def console_main() -> int:
 def main(arguments: Sequence[str], stdout: TextIO, stderr: TextIO, clock: Clock) -> int:
     """Runs one command; returns 0 done, 1 could not do its job, 2 bad input, 3 drift found."""
     console = Console(stderr, stderr, in_actions=False)
+    if not arguments:
+        stdout.write(parser(only="").format_help())
+        return 0
     try:
         options = parser(
             only=next((each for each in arguments if not each.startswith("-")), "")

@@ -5,7 +5,7 @@ the policy file's.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from leastpriv.aws.session import AwsSession
 from leastpriv.cli.command_line import print_markdown, print_text
+from leastpriv.cli.reading_bar import reading_bar
 from leastpriv.config.inputs import entries, inputs
 from leastpriv.config.settings import (
     AUTO_LOGS,
@@ -25,18 +26,30 @@ from leastpriv.config.settings import (
     Settings,
     command_inputs,
     parse_settings,
+    with_command_defaults,
+)
+from leastpriv.config.targets_file import (
+    OF_ONE_TARGET,
+    entry_text,
+    first_file_template,
+    names_one_target,
+    read_configuration,
+    run_settings,
+    with_settings,
+    with_shared_settings,
 )
 from leastpriv.errors import InputError, PullRequestError
 from leastpriv.github_actions.workflow_commands import Console
 from leastpriv.pipeline.artifacts import (
     annotate_drift,
     check_report_files,
+    damage_notes,
     drift_section,
     files_of,
     report_failures,
     report_published,
     run_notes,
-    run_summary,
+    target_values,
     write_reports,
     write_result,
 )
@@ -49,6 +62,7 @@ from leastpriv.pipeline.context import (
     with_targets_file,
 )
 from leastpriv.pipeline.history import history_file
+from leastpriv.pipeline.publish import target_row
 from leastpriv.pull_request.git_repository import GitRepository
 from leastpriv.pull_request.models import FolderStateStore
 
@@ -114,24 +128,13 @@ def targets_context(
     Raises InputError where the targets file or an option is wrong, and PullRequestError where a
     mode that needs a git repository finds none.
     """
-    from leastpriv.config.targets_file import (
-        OF_ONE_TARGET,
-        entry_text,
-        first_file_template,
-        read_configuration,
-        run_settings,
-    )
-
     path = str(given.values.get("config") or "")
     if path:
-        try:
-            raw = Path(path).read_bytes()
-        except OSError as error:
-            label = given.labels["config"]
-            raise InputError(
-                f"{label} names {path!r}, which cannot be read: {error.strerror}."
-            ) from error
+        raw = _read_config(path, given)
+        given = with_shared_settings(given, read_configuration(raw, path))
+        given = with_command_defaults(given)
     else:
+        given = with_command_defaults(given)
         # The file that the one target of the options would have.
         one = parse_settings(given)
         path = "leastpriv.yml"
@@ -171,6 +174,17 @@ def targets_context(
     )
     # The config is that of the person whose credentials the command uses.
     return with_targets_file(run, file, configuration)
+
+
+def _read_config(path: str, given: GivenInputs) -> bytes:
+    """Returns the content of the config; raises InputError where it cannot be read."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        label = given.labels["config"]
+        raise InputError(
+            f"{label} names {path!r}, which cannot be read: {error.strerror}."
+        ) from error
 
 
 def _repository_root(file: Path) -> Path | None:
@@ -221,15 +235,17 @@ def propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock) 
 
     if checks_declarations_alone(run):
         return _report_review(check_declarations(run), options, stdout, console)
-    result = propose(run)
+    result = propose(replace(run, watch=partial(reading_bar, console)))
     codes = [each.exit_code for each in result.targets]
     if options.output_dir:
         console.log(f"Wrote {write_result(result, Path(options.output_dir), codes).parent}")
     write_reports(result, run.settings, lambda value, _: Path(value))
     report_published(result, console)
+    for note in damage_notes(result):
+        console.warning(note, title="Damaged files")
     for note in run_notes(result):
         console.warning(note, title=None if result.single else "Several targets")
-    _print(result, run, options, stdout)
+    _print(result, run, options, codes, stdout)
     if run.settings.mode is Mode.CHECK and result.single:
         annotate_drift(result.contexts[0], console)
     report_failures(result, console)
@@ -246,40 +262,73 @@ def _run_context(options: Namespace, clock: Clock) -> RunContext:
             "--discover writes first files: say where with --output-dir, or set --mode"
             " pull-request."
         )
+    if options.output_dir and Path(options.output_dir).is_file():
+        raise InputError(f"--output-dir is {options.output_dir!r}, which is a file: name a folder.")
     given = command_inputs(values)
-    if values["config"] or options.discover:
+    if names_one_target(given) and not options.discover:
+        path = str(given.values["config"])
+        given = with_settings(given, _read_config(path, given), path)
+        run = command_context(_settings(given), os.environ, clock())
+    elif values["config"] or options.discover:
         run = targets_context(given, os.environ, clock(), discover=bool(options.discover))
     else:
-        run = command_context(parse_settings(given), os.environ, clock())
+        run = command_context(_settings(given), os.environ, clock())
     check_report_files(run.settings, lambda value, _: Path(value), given.labels, options.output_dir)
     return run
 
 
-def _print(result: RunResult, run: RunContext, options: Namespace, stdout: TextIO) -> None:
-    from leastpriv.report.first_screen import Medium, first_screen, markdown
+def _settings(given: GivenInputs) -> Settings:
+    return parse_settings(with_command_defaults(given))
 
-    form = options.format
-    folder = options.output_dir
+
+def _print(
+    result: RunResult, run: RunContext, options: Namespace, codes: Sequence[int], stdout: TextIO
+) -> None:
+    """Prints the result: as Markdown, and the first screen alone at a terminal or next to files."""
     content = result.single.content if result.single else None
     if content is None:
-        print_text(stdout, run_summary(result, run.settings))
-    elif form == "json":
+        _print_targets(result, options, codes, stdout)
+        return
+    if options.format == "json":
         print_text(stdout, files_of(content)["proposal.json"].decode())
-    else:
-        section = drift_section(content.context, run.settings.mode)
-        brief = folder or stdout.isatty()
-        text = content.body
-        if brief:
-            text = f"{markdown(first_screen(content.context), Medium.TERMINAL)}\n"
-        rest = (
-            f"\nThe whole proposal is in {folder}; start with pull-request.md.\n" if folder else ""
-        )
-        if brief and not folder:
-            rest = (
-                "\nThe option `--output-dir` writes the whole proposal, and `--page-file` a page of"
-                " it.\n"
-            )
-        print_markdown(stdout, f"# {content.title}\n\n{section}{text}{rest}")
+        return
+    from leastpriv.report.first_screen import first_screen
+    from leastpriv.report.policy_text import diff_section
+    from leastpriv.report.screen_models import Medium, markdown
+
+    context = content.context
+    is_brief = bool(options.output_dir) or stdout.isatty()
+    parts = [f"# {content.title}", drift_section(context, run.settings.mode), content.body]
+    if is_brief:
+        medium = Medium.TERMINAL if stdout.isatty() else Medium.GITHUB
+        screen = markdown(first_screen(context), medium)
+        parts[2:] = [screen, *diff_section(context), _where(options)]
+    print_markdown(stdout, "\n\n".join(part.strip("\n") for part in parts if part))
+
+
+def _where(options: Namespace) -> str:
+    """Says where the whole proposal is."""
+    if options.output_dir:
+        return f"The whole proposal is in {options.output_dir}; start with pull-request.md."
+    return "The option `--output-dir` writes the whole proposal, and `--page-file` a page of it."
+
+
+def _print_targets(
+    result: RunResult, options: Namespace, codes: Sequence[int], stdout: TextIO
+) -> None:
+    """Prints a row for each target, as people or programs read it."""
+    from leastpriv.report.escape import json_text
+    from leastpriv.report.screen_models import Medium
+    from leastpriv.report.targets import overview, targets_title
+
+    if options.format == "json":
+        lines = [json_text(value) for value in target_values(result, codes)]
+        print_text(stdout, "\n".join(lines))
+        return
+    rows = [target_row(each) for each in result.targets]
+    medium = Medium.TERMINAL if stdout.isatty() else Medium.GITHUB
+    parts = [f"# {targets_title(rows)}", overview(rows, medium) if rows else "", _where(options)]
+    print_markdown(stdout, "\n\n".join(filter(None, parts)))
 
 
 def _review(run: RunContext, options: Namespace, stdout: TextIO, console: Console) -> int:

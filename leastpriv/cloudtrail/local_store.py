@@ -26,7 +26,7 @@ from leastpriv.cloudtrail.file_store import (
 from leastpriv.cloudtrail.prefetch import Prefetcher, open_cache
 from leastpriv.cloudtrail.record_blocks import MAX_DECOMPRESSED
 from leastpriv.cloudtrail.statistics import ReadStatistics
-from leastpriv.errors import InputError
+from leastpriv.errors import InputError, did_you_mean
 from leastpriv.models import Call, Gap, GapKind, Scope
 
 _REGION = re.compile(r"[a-z]{2,5}(?:-[a-z]+)+-\d{1,2}", re.ASCII)
@@ -235,12 +235,17 @@ class TrailFolder:
                 if str(self.path).startswith("~")
                 else ""
             )
+            meant = home or _what_was_meant(self.path)
             raise InputError(
-                f"trails: there is no file or folder {named}{home}: name a folder of CloudTrail"
+                f"trails: there is no file or folder {named}{meant}: name a folder of CloudTrail"
                 " files."
             ) from None
         except (OSError, ValueError) as error:
             raise InputError(f"trails: {named} cannot be read: {error}.") from error
+        if self.path.is_file() and _is_zip(self.path):
+            raise InputError(
+                f"trails: {named} is a zip archive: unpack it, and name the folder of its files."
+            )
         store = LocalStore(self.path)
         is_empty = store.is_empty()
         refused = store.unlisted.get(str(self.path))
@@ -249,6 +254,12 @@ class TrailFolder:
                 f"trails: the folder {named} cannot be read: {refused.strerror or refused}."
             ) from refused
         if is_empty:
+            zips = next(self.path.rglob("*.zip"), None) if self.path.is_dir() else None
+            if zips:
+                raise InputError(
+                    f"trails: {named} has zip archives ({zips.name}) and no CloudTrail file: unpack"
+                    " them."
+                )
             raise InputError(
                 f"trails: {named} has no CloudTrail file (*.json.gz, *.json, *.jsonl, *.csv): name"
                 " the folder that holds AWSLogs/, or any folder of such files."
@@ -281,3 +292,23 @@ class TrailFolder:
                 f"trails: none of the {statistics.files} JSON files in {str(self.path)!r}"
                 " holds a CloudTrail record: name a folder of CloudTrail files."
             )
+
+
+_ZIP = b"PK\x03\x04"
+
+
+def _is_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_ZIP)) == _ZIP
+
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
+"""Names of buckets (Amazon S3 user guide, "General purpose bucket naming rules", 2026-11-24)."""
+
+
+def _what_was_meant(path: Path) -> str:
+    """Returns the other source that a missing path resembles, in brackets; empty without one."""
+    meant = did_you_mean(str(path), ["event-history"])
+    if meant or not _BUCKET.fullmatch(str(path)):
+        return meant
+    return f" (a bucket is s3://{path})"

@@ -19,7 +19,7 @@ from leastpriv.permissions.names.observed import DeclaredCopies
 
 
 class Input(Struct, frozen=True):
-    """One input of the public contract (docs: action.yml)."""
+    """One input of the public contract, as its one declaration has it."""
 
     name: str
     default: str
@@ -29,10 +29,20 @@ class Input(Struct, frozen=True):
     """The option on the command line, `--also-attached`; it may mean something else than the input.
     """
     help: str
+    """What it is, for action.yml and the guide, without a full stop."""
+    shell_help: str
+    """The same for the option."""
+    group: str
+    """The heading under which guide and help have it."""
+    choices: tuple[str, ...]
+    """The values that it takes; empty: any text."""
+    example: str
     several: bool
     """A list: the option may be repeated."""
     step_only: bool
     """No option of the command line: it concerns a pull request on GitHub, or is a secret."""
+    config_only: bool
+    """Not in action.yml: `settings` of the config has it."""
 
 
 @cache
@@ -40,13 +50,18 @@ def inputs() -> tuple[Input, ...]:
     """Returns all inputs, in the order of the table."""
     return tuple(
         Input(
-            row["name"],
-            row["default"],
-            row["shell_default"],
-            row["option"] or f"--{row['name']}",
-            row["help"],
-            several="list" in row["kind"],
-            step_only="step" in row["kind"],
+            name=row["name"],
+            default=row["default"],
+            shell_default=row["shell_default"],
+            flag=row["option"] or f"--{row['name']}",
+            help=row["help"],
+            shell_help=row["shell_help"] or row["help"],
+            group=row["group"],
+            choices=tuple(filter(None, row["choices"].split(","))),
+            example=row["example"],
+            several="list" in row["kind"].split(),
+            step_only="step" in row["kind"].split(),
+            config_only="config" in row["kind"].split(),
         )
         for row in table("inputs", __package__ or "")
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from os.path import normpath
 from pathlib import Path
@@ -122,6 +122,8 @@ class Settings(Struct, frozen=True):
         # Without the token.
         return f"Settings({self.principal.arn}, {self.policy_file})"
 
+    title_prefix: str = ""
+    """What titles begin with instead of `iam(role)`."""
     boundary_file: str = ""
     history_location: str = ""
     """What keeps the usage history between runs: in a step a branch, in a command a folder; empty:
@@ -233,17 +235,22 @@ _OF_THE_RUNNER = frozenset({"ARGS", "ENTRYPOINT", "POST-ENTRYPOINT", "PRE-ENTRYP
 
 def from_options(values: Mapping[str, Value]) -> Settings:
     """Parses the settings of a command from its options, by input name."""
-    return parse_settings(command_inputs(values))
+    return parse_settings(with_command_defaults(command_inputs(values)))
 
 
 def command_inputs(values: Mapping[str, Value]) -> GivenInputs:
-    """Returns the options of a command by input name, with the defaults of a command."""
-    defaults = {known.name: known.shell_default for known in inputs() if known.shell_default}
-    given = {
-        **values,
-        **{name: default for name, default in defaults.items() if not values.get(name)},
+    """Returns the options of a command by input name."""
+    return GivenInputs(values, {known.name: known.flag for known in inputs()})
+
+
+def with_command_defaults(given: GivenInputs) -> GivenInputs:
+    """Returns the inputs with the defaults that a command has instead of the action's."""
+    defaults = {
+        known.name: known.shell_default
+        for known in inputs()
+        if known.shell_default and not given.values.get(known.name)
     }
-    return GivenInputs(given, {known.name: known.flag for known in inputs()})
+    return GivenInputs({**given.values, **defaults}, given.labels)
 
 
 def parse_settings(given: GivenInputs, *, needs_evidence: bool = True) -> Settings:
@@ -260,7 +267,8 @@ def parse_settings(given: GivenInputs, *, needs_evidence: bool = True) -> Settin
         if known.name in ("role-arn", "policy-file") and not text[known.name]
     ]
     if missing:
-        raise InputError(f"{labels[missing[0].name]} is missing: {missing[0].help}.")
+        name = missing[0].name
+        raise InputError(f"{labels[name]} is missing: {_NEEDED[name]}.")
     users = policy_users(values.get("role-arn", ""), labels["role-arn"])
     check_one_policy(users, labels["role-arn"])
     principal = principal_of_users(users, labels["role-arn"])
@@ -288,6 +296,7 @@ def parse_settings(given: GivenInputs, *, needs_evidence: bool = True) -> Settin
             team_reviewers=found.entries("team-reviewers"),
             assignees=found.entries("assignees"),
             draft=found.boolean("draft"),
+            commit_title=found.line("commit-message"),
         ),
         github_token="" if text["mode"] == BRANCH else text["github-token"],
         aws_regions=regions(values.get("aws-regions", ()), labels["aws-regions"]),
@@ -306,9 +315,10 @@ def parse_settings(given: GivenInputs, *, needs_evidence: bool = True) -> Settin
         other_policies=found.entries("other-policies"),
         denial_details=found.boolean("denial-details"),
         last_accessed=found.boolean("last-accessed"),
-        fails_without_calls=found.one_of("when-no-calls", ("fail", "report")) == "fail",
-        drift_issue=found.one_of("drift-report", ("fail", "issue")) == "issue",
-        fails_on_escalation=found.one_of("fail-on", ("none", "escalation")) == "escalation",
+        fails_without_calls=found.one_of("when-no-calls") == "fail",
+        drift_issue=found.one_of("drift-report") == "issue",
+        fails_on_escalation=found.one_of("fail-on") == "escalation",
+        title_prefix=found.line("title-prefix"),
         boundary_file=found.boundary_file(),
         history_location=text["evidence-branch"],
         custom_policy_checks=found.boolean("custom-policy-checks"),
@@ -320,13 +330,19 @@ def parse_settings(given: GivenInputs, *, needs_evidence: bool = True) -> Settin
         templates=templates,
         plans=plans,
         declared=declared,
-        declared_phases=DeclaredPhases(found.one_of("declared-phases", DeclaredPhases)),
+        declared_phases=DeclaredPhases(found.one_of("declared-phases")),
         max_pull_requests=found.integer("max-pull-requests") if text["max-pull-requests"] else 0,
         users=users,
     )
 
 
+_NEEDED = {
+    "role-arn": "name the role, like arn:aws:iam::123456789012:role/ci-deploy",
+    "policy-file": "name the file of the role's policy; one that does not exist is drafted",
+}
 _MOST_DAYS = 3_660
+_LONGEST_LINE = 100
+"""Characters of a title's prefix and of a commit's first line."""
 
 
 class _Reader:
@@ -342,7 +358,7 @@ class _Reader:
 
     def mode(self) -> Mode:
         """A branch alone is a pull request without the token that opens one."""
-        chosen = self.one_of("mode", (*Mode, BRANCH))
+        chosen = self.one_of("mode")
         return Mode.PULL_REQUEST if chosen == BRANCH else Mode(chosen)
 
     def entries(self, name: str) -> tuple[str, ...]:
@@ -370,13 +386,23 @@ class _Reader:
         given = self.entries("organization-policies")
         return tuple(each for each in given if each.lower() not in ("true", "false"))
 
-    def one_of(self, name: str, choices: Iterable[str]) -> str:
-        value, known = self.text[name], [str(each) for each in choices]
-        if value not in known:
-            meant = did_you_mean(value, known)
+    def one_of(self, name: str) -> str:
+        """Returns the value of an input with choices; empty only where it has no default."""
+        value = self.text[name]
+        known = next(each for each in inputs() if each.name == name)
+        if value not in known.choices and (value or known.default):
+            choices = " or ".join(known.choices)
+            meant = did_you_mean(value, known.choices)
+            raise InputError(f"{self._labels[name]} is {value!r}: choose {choices}{meant}.")
+        return value
+
+    def line(self, name: str) -> str:
+        value = self.text[name]
+        if value and not value.isprintable():
+            raise InputError(f"{self._labels[name]} is {value!r}: write one line of text.")
+        if len(value) > _LONGEST_LINE:
             raise InputError(
-                f"{self._labels[name]} is {value!r}: choose"
-                f" {' or '.join(filter(None, known))}{meant}."
+                f"{self._labels[name]} has {len(value)} characters: write at most {_LONGEST_LINE}."
             )
         return value
 
@@ -469,7 +495,7 @@ class _Reader:
         return refs
 
     def options(self) -> Options:
-        resources = self.one_of("resources", ("pattern", "exact", "keep"))
+        resources = self.one_of("resources")
         return Options(
             minimum_days=self.integer("minimum-days"),
             minimum_runs=self.integer("minimum-runs"),
@@ -479,14 +505,14 @@ class _Reader:
             grace_days=self.integer("grace-days"),
             break_glass=self.entries("break-glass"),
             max_changes=self.integer("max-changes"),
-            unseen_services=UnseenServices(self.one_of("unseen-services", ("", "keep", "drop"))),
-            drop_unseen_actions=self.one_of("unseen-actions", ("keep", "drop")) == "drop",
-            lifecycle=Lifecycle(self.one_of("lifecycle", Lifecycle)),
+            unseen_services=UnseenServices(self.one_of("unseen-services")),
+            drop_unseen_actions=self.one_of("unseen-actions") == "drop",
+            lifecycle=Lifecycle(self.one_of("lifecycle")),
             copies=copies(self.text["copies"], self._labels["copies"]),
             keep=patterns(self._values.get("keep", ()), self._labels["keep"]),
             never_add=patterns(self._values.get("never-add", ()), self._labels["never-add"]),
             reviewed_refs=self.reviewed_refs(),
-            unknown_refs=UnknownRefs(self.one_of("unknown-refs", ("", "mark", "refuse"))),
+            unknown_refs=UnknownRefs(self.one_of("unknown-refs")),
             exact_resources=resources == "exact",
             keep_forms=resources == "keep",
         )

@@ -116,6 +116,8 @@ class Configuration(Struct, frozen=True):
     """The keys of the role that reads every account without its own one."""
     of_organization: bool = False
     """Whether a wildcard in the account of a role means the accounts of the AWS organization."""
+    settings: Mapping[str, Value] = {}
+    """Inputs that all targets share, by name."""
 
     @property
     def readers(self) -> dict[str, AssumedRole]:
@@ -130,13 +132,68 @@ def target_inputs() -> tuple[str, ...]:
     return tuple(known.name for known in inputs() if known.name not in SHARED)
 
 
+def settings_inputs() -> tuple[str, ...]:
+    """Returns the names of the inputs that `settings` of the file may have: those that action.yml
+    leaves out.
+    """
+    return tuple(known.name for known in inputs() if known.config_only)
+
+
+def names_one_target(given: GivenInputs) -> bool:
+    """Whether a run has one target, whose further settings are in a file."""
+    return bool(given.values.get("config") and given.values.get("role-arn"))
+
+
+def with_settings(given: GivenInputs, raw: bytes, path: str) -> GivenInputs:
+    """Returns the inputs of a run of one target with the settings of its file.
+
+    Args:
+        given: The inputs as they arrived; their values go first.
+        raw: Content of the file.
+        path: Name of the file.
+
+    Raises:
+        InputError: It is no YAML, differs from the schema, or lists targets.
+    """
+    whole = _parsed(raw, path)
+    where = f"The input config names {path!r}"
+    if "targets" in whole:
+        raise InputError(
+            f"{where}, which lists targets, and {_lower(given.labels['role-arn'])} is set: leave"
+            " role-arn and policy-file out, or put only settings into the file."
+        )
+    _only(whole, ("settings",), where)
+    return _merged(given, _settings(whole, where), where)
+
+
+def _lower(label: str) -> str:
+    return label.replace("The", "the", 1)
+
+
+def _settings(whole: Mapping[str, Any], where: str) -> Mapping[str, Value]:
+    """Returns the settings that all targets share; raises InputError for another name."""
+    found = whole.get("settings", {})
+    if not isinstance(found, Mapping):
+        raise InputError(f"{where}: settings is no mapping: write NAME: VALUE below it.")
+    _only(found, settings_inputs(), f"{where}: settings")
+    return {str(key): _value(value, f"{where}: {key}") for key, value in found.items()}
+
+
+def _merged(given: GivenInputs, settings: Mapping[str, Value], where: str) -> GivenInputs:
+    """Returns the inputs, with `settings` where the run has no value."""
+    own = {name: value for name, value in settings.items() if not given.values.get(name)}
+    labels = {**given.labels, **{name: f"{where}: {name}" for name in own}}
+    values = {**given.values, **own}
+    return replace(given, values=values, labels=labels)
+
+
 def read_configuration(raw: bytes, path: str) -> Configuration:
     """Reads the file; raises InputError where it is no YAML, or differs from the schema; the
     message has the line.
     """
     whole = _parsed(raw, path)
     where = f"The input config names {path!r}"
-    _only(whole, ("targets", "accounts", "follow", "discover", *READER_KEYS), where)
+    _only(whole, ("settings", "targets", "accounts", "follow", "discover", *READER_KEYS), where)
     targets = whole.get("targets")
     if not isinstance(targets, list) or not targets:
         raise InputError(
@@ -167,7 +224,14 @@ def read_configuration(raw: bytes, path: str) -> Configuration:
         discover=_discover(whole, entries, where),
         of_organization=whole.get("accounts") == ORGANIZATION,
         shared_reader=shared,
+        settings=_settings(whole, where),
     )
+
+
+def with_shared_settings(given: GivenInputs, configuration: Configuration) -> GivenInputs:
+    """Returns the inputs that all targets share, with the settings of the file."""
+    where = f"The input config names {configuration.path!r}: settings"
+    return _merged(given, configuration.settings, where)
 
 
 def in_organization(configuration: Configuration, accounts: Sequence[str]) -> Configuration:
@@ -588,16 +652,24 @@ def _discover(whole: Mapping[str, Any], entries: Sequence[TargetEntry], where: s
 
 def _only(found: Mapping[str, Any], allowed: Sequence[str], where: str) -> None:
     for key in found:
+        if key in allowed:
+            continue
+        if key in settings_inputs():
+            raise InputError(
+                f"{where} has the key {key!r}, which is for all targets: put it under settings: at"
+                " the top of the file."
+            )
         if key in SHARED:
             raise InputError(
                 f"{where} has the key {key!r}, which is for all targets: set it as an input of the"
                 " run."
             )
-        if key not in allowed:
-            meant = did_you_mean(str(key), allowed)
+        if any(key == known.name for known in inputs()):
             raise InputError(
-                f"{where} has the key {str(key)!r}, which is none of {', '.join(allowed)}{meant}."
+                f"{where} has the key {key!r}, which is an input of the run: set it there."
             )
+        known = did_you_mean(str(key), allowed) or f": choose one of {', '.join(allowed)}"
+        raise InputError(f"{where} has the unknown key {str(key)!r}{known}.")
 
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:+=,@-]*", re.ASCII)

@@ -53,6 +53,10 @@ class Runner(Struct, frozen=True):
     api_url: str
     in_actions: bool
     debug: bool
+    action_repository: str = ""
+    """`owner/name` of the action that runs; empty for one of the workspace."""
+    action_ref: str = ""
+    """The tag, branch or commit of its `uses:`."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Runner:
@@ -78,6 +82,8 @@ class Runner(Struct, frozen=True):
             api_url=environment.get("GITHUB_API_URL") or "https://api.github.com",
             in_actions=environment.get("GITHUB_ACTIONS") == "true",
             debug=environment.get("RUNNER_DEBUG") == "1",
+            action_repository=environment.get("GITHUB_ACTION_REPOSITORY", ""),
+            action_ref=environment.get("GITHUB_ACTION_REF", ""),
         )
 
     @property

@@ -51,7 +51,7 @@ class Console:
         self._stdout = stdout
         self._stderr = stderr
         self._in_actions = in_actions
-        self._shows_progress = False
+        self._has_progress = False
         """Whether the last line on a terminal is a progress message."""
 
     def log(self, message: str) -> None:
@@ -63,12 +63,17 @@ class Console:
             if not is_progress or self._is_terminal(self._stdout):
                 self._write(self._stdout, safe_line(line), is_progress=is_progress)
 
+    @property
+    def shows_progress(self) -> bool:
+        """Whether messages of progress are shown: at a terminal."""
+        return self._is_terminal(self._stdout)
+
     def clear_progress(self) -> None:
         """Erases a progress message before other output is written to the terminal."""
-        if self._shows_progress:
+        if self._has_progress:
             self._stdout.write(_ERASE_LINE)
             self._stdout.flush()
-            self._shows_progress = False
+            self._has_progress = False
 
     def untrusted(self, text: str) -> None:
         """Prints untrusted text, each line with a prefix; several lines with workflow commands
@@ -163,11 +168,11 @@ class Console:
     def _write(self, stream: TextIO, text: str, *, is_progress: bool = False) -> None:
         encoding = stream.encoding or "utf-8"
         is_terminal = self._is_terminal(stream)
-        erase = _ERASE_LINE if is_terminal and self._shows_progress else ""
-        self._shows_progress = is_terminal and is_progress
+        erase = _ERASE_LINE if is_terminal and self._has_progress else ""
+        self._has_progress = is_terminal and is_progress
         from shutil import get_terminal_size
 
-        line = text[: get_terminal_size().columns - 1] if self._shows_progress else f"{text}\n"
+        line = text[: get_terminal_size().columns - 1] if self._has_progress else f"{text}\n"
         stream.write(erase + line.encode(encoding, "backslashreplace").decode(encoding))
         stream.flush()
 

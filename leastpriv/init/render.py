@@ -45,6 +45,18 @@ MEMBER = f"{READER}-other-accounts.tf"
 BUCKET_POLICY = "trail-bucket-policy.json"
 KEY_POLICY = "trail-key-policy.json"
 WORKFLOW = ".github/workflows/least-privilege.yml"
+SETTINGS = frozenset(
+    {
+        "access-analyzer",
+        "athena-table",
+        "custom-policy-checks",
+        "denial-details",
+        "last-accessed",
+        "organization-policies",
+        "validate-digests",
+    }
+)
+"""Values of a run that action.yml leaves out: the config has them (a test compares)."""
 LOGIN = "aws-actions/configure-aws-credentials@61815dcd50bd041e203e49132bacad1fd04d2708 # v5.1.1"
 """The action that assumes the role; the example workflows use the same commit."""
 ADVICE = (
@@ -86,12 +98,22 @@ def render_files(target: InitOptions) -> dict[str, str]:
         )
     for account in target.runs if target.has_config else ():
         found[_config(target, account)] = _targets_file(target, account)
+    if settings_of_action(target) and not target.has_config:
+        found[_config(target, target.runs[0])] = _settings_text(target)
     if "TrailBucket" in target.values and (target.trail_account or len(target.accounts) > 1):
         policies = {BUCKET_POLICY: bucket_policy(target.sources, target.values, target.accounts)}
         if "TrailKeyArn" in target.values:
             policies[KEY_POLICY] = key_policy(target.values, target.accounts)
         found |= {name: json.dumps(policy, indent=2) + "\n" for name, policy in policies.items()}
     return found
+
+
+def _settings_text(target: InitOptions) -> str:
+    """Returns the settings of the config in YAML; empty without one."""
+    lines = [
+        f"  {name}: {json.dumps(value)}\n" for name, value in settings_of_action(target).items()
+    ]
+    return f"settings:\n{''.join(lines)}" if lines else ""
 
 
 def _targets_file(target: InitOptions, account: str) -> str:
@@ -106,7 +128,7 @@ def _targets_file(target: InitOptions, account: str) -> str:
     for each, file in target.targets:
         if file not in files and (target.hub or target.shared or each.account == account):
             entries.append(_entry(target, each, file))
-    return f"{reader}{accounts}targets:\n{''.join(entries)}"
+    return f"{_settings_text(target)}{reader}{accounts}targets:\n{''.join(entries)}"
 
 
 def earlier_files(target: InitOptions, given: Given, folder: Path) -> dict[str, str]:
@@ -209,7 +231,21 @@ def _template(name: str, target: InitOptions, *, member: bool = False) -> str:
 
 
 def action_inputs(target: InitOptions) -> dict[str, str]:
-    """Returns the action's inputs."""
+    """Returns the inputs of the workflow's step; the config has the settings."""
+    settings = settings_of_action(target)
+    found = {name: value for name, value in _values(target).items() if name not in settings}
+    if settings and not target.has_config:
+        return {**found, "config": _config(target, target.runs[0])}
+    return found
+
+
+def settings_of_action(target: InitOptions) -> dict[str, str]:
+    """Returns what action.yml leaves out, for the config."""
+    return {name: value for name, value in _values(target).items() if name in SETTINGS}
+
+
+def _values(target: InitOptions) -> dict[str, str]:
+    """Returns the action's inputs and settings."""
     sources = target.sources
     values = target.values
     account = _ACCOUNT if len(target.runs) > 1 else target.runs[0]

@@ -17,7 +17,7 @@ from leastpriv.config.settings import Mode, Settings
 from leastpriv.diff.policy_diff import json_patch
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.github_actions.workflow_commands import Console
-from leastpriv.models import Basis, ChangeKind
+from leastpriv.models import Basis, ChangeKind, GapKind
 from leastpriv.permissions.patterns import action_covers
 from leastpriv.pipeline.context import DRIFT_EXIT_CODE, PullRequestContent, RunResult, TargetResult
 from leastpriv.pipeline.publish import target_row
@@ -391,6 +391,21 @@ def run_notes(result: RunResult) -> list[str]:
     }
     notes = [note for note in result.notes if note not in errors]
     return [*notes, *(each.unsaved for each in result.targets if each.unsaved)]
+
+
+def damage_notes(result: RunResult) -> list[str]:
+    """Returns a sentence that names the files which could not be read, each once."""
+    gaps = [
+        gap.detail
+        for context in result.contexts
+        for gap in context.evidence.gaps
+        if gap.kind is GapKind.UNREADABLE_FILE
+    ]
+    if not gaps:
+        return []
+    files = list(dict.fromkeys(gaps))
+    several = plural(len(files), "file of the trail", "files of the trail")
+    return [f"{several} could not be read, so nothing is removed for it: {listed(files, 3)}."]
 
 
 def run_summary(result: RunResult, settings: Settings) -> str:

@@ -101,7 +101,8 @@ def read_principals(
     hooks = ReadHooks(
         lambda calls: _log.info(f"… {calls:,} calls of {one} so far"), message_decoder(run.aws)
     )
-    found = read_evidence(sources, settings.window, principals, hooks)
+    with run.watch(sources):
+        found = read_evidence(sources, settings.window, principals, hooks)
     statistics = [source.statistics for source in sources]
     # AWS is read until now, a folder to its last record.
     reads_aws = settings.event_history or settings.athena_table or settings.bucket_trails

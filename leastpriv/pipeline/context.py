@@ -5,6 +5,7 @@ and its result.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,12 +27,14 @@ from leastpriv.pull_request.lifecycle import CommentCommand, fingerprint_scope
 from leastpriv.pull_request.models import FolderStateStore, PublishResult
 from leastpriv.report.context import ReportContext
 from leastpriv.report.drift import context_findings
+from leastpriv.report.guide import LATEST
 from leastpriv.report.role_chain import RoleChainPolicies
 
 if TYPE_CHECKING:
     from leastpriv.aws.assumed_role import AssumedRole
     from leastpriv.config.targets_file import Configuration, TargetEntry
     from leastpriv.evidence.run_logs import WorkflowRunLogs
+    from leastpriv.pipeline.sources import CountedSource
     from leastpriv.pull_request.git_repository import GitRepository
     from leastpriv.pull_request.github.repository import GitHubRepository
     from leastpriv.pull_request.github.state_branch import BranchStateStore
@@ -194,6 +197,12 @@ class RunContext(Struct, frozen=True):
     job_logs: JobLogs = JobLogs()
     aws: AwsSession | None = None
     run_url: str = ""
+    guide: str = LATEST
+    """Folder of the guide's pages, at the version of the action that runs."""
+    watch: Callable[[Sequence[CountedSource]], AbstractContextManager[None]] = lambda _: (
+        nullcontext()
+    )
+    """Shows the progress while sources are read."""
     file: TargetsFile | None = None
     """None: the run has the one target that its inputs name."""
     sessions: Mapping[str, AwsSession] = {}

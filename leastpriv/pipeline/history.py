@@ -91,7 +91,7 @@ def load_history(target: Target, now: datetime) -> HistoryState:
     except LeastprivError as error:
         trouble = f"what earlier runs used could not be read: {error}".rstrip(".")
         if isinstance(error, UnreadableHistoryError):
-            trouble = f"the memory {store.name} {error}: fix it, or delete it to start again"
+            trouble = f"the usage history {store.name} {error}: fix it, or delete it to start again"
         _log.info(f"No permission is removed: {trouble}.")
         return HistoryState(trouble=trouble)
     if found is None:
@@ -99,7 +99,7 @@ def load_history(target: Target, now: datetime) -> HistoryState:
     memory, left_out = found
     if left_out:
         rows = plural(left_out, "row that makes", "rows that make")
-        _log.info(f"Left out of the memory {store.name}: {rows} no sense.")
+        _log.info(f"Left out of the usage history {store.name}: {rows} no sense.")
     return history_state(pruned(memory, now), left_out, now.date())
 
 
@@ -120,7 +120,7 @@ def save_history(content: PullRequestContent, target: Target, now: datetime) -> 
     try:
         store.update(with_news)
     except UnreadableHistoryError as error:
-        return f"The memory {store.name} {error}: it was not changed."
+        return f"The usage history {store.name} {error}: it was not changed."
     except LeastprivError as error:
         return f"The results of this run could not be saved: {error}"
     return ""

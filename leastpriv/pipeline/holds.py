@@ -112,7 +112,7 @@ class _Until:
         """Returns when a guard passes; empty for one that follows a decision or a use."""
         history = self._context.history
         if guard == "remembered" and history.history_state.trouble:
-            return "until the memory can be read"
+            return "until the usage history can be read"
         if guard == "minimum-days":
             missing = timedelta(days=self._options.minimum_days) - self._context.evidence.span
             return f"until {self._now + missing:%Y-%m-%d}, when the evidence can be long enough"
@@ -128,7 +128,7 @@ def _hidden(context: ReportContext) -> Hold | None:
     """Returns why the evidence may hide a change that an earlier run proposed."""
     trouble = context.history.history_state.trouble
     if trouble:
-        return _hold("remembered", trouble, "until the memory can be read")
+        return _hold("remembered", trouble, "until the usage history can be read")
     if context.missing_calls:
         return _sentence(context.missing_calls, "until a run reads calls of the role")
     for gap in context.evidence.gaps:

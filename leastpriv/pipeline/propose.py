@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from leastpriv.aws.arns import parse_principal
 from leastpriv.aws.session import AwsSession
 from leastpriv.config.inputs import letters_meant
+from leastpriv.config.settings import Mode
 from leastpriv.diff.compare import Difference, compare
 from leastpriv.errors import AwsError, InputError, LeastprivError
 from leastpriv.evidence.iam_paths import with_paths_of_policies
@@ -276,6 +277,10 @@ def make_proposal(
     context = replace(
         context,
         run_url=run.run_url,
+        guide=run.guide,
+        is_pull_request=settings.mode is Mode.PULL_REQUEST,
+        title_prefix=settings.title_prefix,
+        page_file=run.settings.page_file,
         file_url=file_page(run.run_url, branch, context.policy_path),
         chained=chain or principal_role_chain(target.role, evidence),
     )

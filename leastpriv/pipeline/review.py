@@ -120,6 +120,7 @@ def run_review(
         attached=(*named, *managed.names),
         records=reading.records,
         run_url=run.run_url,
+        guide=run.guide,
         missing_calls=("" if evidence.usages else reading.missing_calls) or reading.damaged,
         fails_without_calls=settings.fails_without_calls,
         preflight=(

@@ -430,19 +430,20 @@ _FINGERPRINT_MARKER = re.compile(r"<!-- leastpriv v=1 [^>]*?fingerprint=([0-9a-f
 
 
 def controls_section(changes: Sequence[str]) -> str:
-    """Returns the last section of a body; `changes` are the ids of the changes that closing it
+    """Returns the last fold of a body; `changes` are the ids of the changes that closing it
     declines.
     """
     lines = [
-        "### Controls",
+        "<details><summary>Commands and what happens next</summary>",
         "",
-        (
-            "- **Closing** this without merging declines its changes: none of them is proposed"
-            f" again, until the closed pull request gets the label `{RECONSIDER_LABEL}`."
-        ),
-        "- A comment `/leastpriv keep ACTION` by a person with write permission keeps an action.",
-        f"- The label `{PAUSED_LABEL}` leaves it as it is.",
+        "- **Merge** changes the file, not the account: apply it as you do today.",
+        f"- **Close** declines these changes, until the label `{RECONSIDER_LABEL}`.",
+        "- **A commit on the branch** makes it yours: no more updates.",
+        "- **A comment** `/leastpriv keep ACTION` by a person who may write keeps an action.",
+        f"- **The label** `{PAUSED_LABEL}` leaves it as it is.",
         f"{REBASE_BOX} Rebuild the branch in the next run; commits of others on it are lost.",
+        "",
+        "</details>",
         "",
         f"<!-- leastpriv:changes v=1 {' '.join(changes[:_MAX_IDS])} -->",
     ]

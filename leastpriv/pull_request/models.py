@@ -71,6 +71,8 @@ class PullRequestOptions(Struct, frozen=True):
     """Slugs; `GITHUB_TOKEN` cannot request their review, only the token of an app or a person."""
     assignees: tuple[str, ...] = ()
     draft: bool = False
+    commit_title: str = ""
+    """First line of the commit's message; empty: the title of the pull request."""
 
 
 class PolicyName(Struct, frozen=True):
@@ -192,15 +194,14 @@ def pull_request_outputs(published: PublishResult | None) -> dict[str, str]:
 
 
 def commit_message(publication: Publication) -> str:
-    """Returns title, summary and trailer; the trailer is always a paragraph apart, the last one.
+    """Returns first line, summary and trailer, which is always a paragraph apart, the last one.
 
     Line breaks in the title become blanks. A zero-width space disables what GitHub acts on in a
     commit message (`@name`, `#12`, `[skip ci]`).
     """
-    title = (
-        " ".join(_neutralize(publication.title).split())[:_MAX_TITLE].rstrip()
-        or "Change permissions"
-    )
+    given = publication.options.commit_title or publication.title
+    words = " ".join(_neutralize(given).split())
+    title = words[:_MAX_TITLE].rstrip() or "Change permissions"
     return f"{title}\n\n{_SUMMARY}\n\n{TRAILER}: {publication.fingerprint}\n"
 
 

@@ -15,15 +15,16 @@ from leastpriv.proposal.ledger import GrantFact, GrantState, StatementFacts
 from leastpriv.proposal.models import Change
 from leastpriv.proposal.removals import UNSEEN_SERVICE
 from leastpriv.proposal.suggestions import SuggestedAction
+from leastpriv.proposal.verdict import VerdictRule
 from leastpriv.proposal.wildcards import LIFECYCLE
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import block, code, prose
-from leastpriv.report.first_screen import kept_because
 from leastpriv.report.phrases import (
     at_most,
     by_guard_result,
     codes,
     joined,
+    kept_because,
     last_day,
     left_out_by_defaults,
     only_if,
@@ -288,7 +289,8 @@ def hcl_section(context: ReportContext) -> Iterator[str]:
     """The section with statements to copy, if the policy file cannot take them."""
     document, left = context.proposal.document, context.proposal.to_paste
     committed = context.proposal.committed
-    if left and committed:
+    # The first screen of additions by hand has them already.
+    if left and committed and context.verdict.rule is not VerdictRule.ADD_BY_HAND:
         from leastpriv.proposal.edit_plan import text_to_paste
 
         reasons = sorted(

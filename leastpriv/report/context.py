@@ -22,11 +22,16 @@ from leastpriv.proposal.models import Change, CheckResult, History, Proposal
 from leastpriv.proposal.proof import Proof
 from leastpriv.proposal.suggestions import SuggestedAction, SuggestedCondition
 from leastpriv.proposal.verdict import MergeVerdict
+from leastpriv.report.guide import LATEST
 from leastpriv.report.role_chain import RoleChainPolicies
 
 if TYPE_CHECKING:
     from leastpriv.proposal.preflight import Preflight
     from leastpriv.proposal.review_models import Review
+
+
+_SHORT_DRAFT = 12
+"""Additions that a body lists one by one."""
 
 
 class ReportContext(Struct, frozen=True):
@@ -64,6 +69,14 @@ class ReportContext(Struct, frozen=True):
     """Template of a workflow run's page with `{run}`, or empty."""
     file_url: str = ""
     """Page of the policy file on the base branch, or empty."""
+    guide: str = LATEST
+    """Folder of the guide's pages, at the version that runs."""
+    is_pull_request: bool = True
+    """Whether a pull request offers the change; a report only shows it."""
+    title_prefix: str = ""
+    """What titles begin with instead of `iam(role)`; `{role}` is the role's name."""
+    page_file: str = ""
+    """Where the HTML page is written, or empty."""
     history: History = field(default_factory=History)
     attached_documents: tuple[Document, ...] = ()
     """The other policies."""
@@ -112,6 +125,11 @@ class ReportContext(Struct, frozen=True):
         )
 
     @property
+    def is_long_draft(self) -> bool:
+        """Whether a first draft adds more than a reader reads line by line."""
+        return self.proposal.committed is None and len(self.proposal.changes) > _SHORT_DRAFT
+
+    @property
     def role(self) -> str:
         """The principal's name without its path, and the account where the run has several."""
         return f"{self.principal.rpartition('/')[2]}{self.in_account}"
@@ -157,6 +175,10 @@ class ReviewContext(Struct, frozen=True):
     records: int
     run_url: str = ""
     """Template of a workflow run's page with `{run}`, or empty."""
+    file_url: str = ""
+    """Page of the policy file on the base branch, or empty."""
+    guide: str = LATEST
+    """Folder of the guide's pages, at the version that runs."""
     missing_calls: str = ""
     """Why the evidence has no call, in sentences; empty where it has calls."""
     fails_without_calls: bool = True

@@ -23,10 +23,24 @@ from leastpriv.policy.replay import replay_need
 from leastpriv.proposal.verdict import added_by_hand
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, name, plain
-from leastpriv.report.phrases import at_most, codes, evidence_span, listed, plural, table_lines
+from leastpriv.report.guide import page_link
+from leastpriv.report.phrases import codes, evidence_span, listed, plural, short_arn
+from leastpriv.report.screen_models import (
+    NOTHING,
+    Alert,
+    Column,
+    FirstScreen,
+    Table,
+    TableRow,
+    markdown,
+)
+from leastpriv.report.templates import render
 
 _LONGEST_TABLE = 50_000
 """Characters; GitHub accepts 65,536 in an issue."""
+_LONGEST_RULE = 16
+"""Characters of a row besides its cells."""
+_MOST_OF_ROW = 6
 _MOST_IDS = 500
 _MARK = "leastpriv:drift v=1"
 
@@ -168,7 +182,7 @@ def _usage_findings(context: ReportContext) -> Iterator[DriftFinding]:
                 action="",
                 file=no,
                 account=account,
-                used=f"{len(actions)} actions",
+                used=plural(len({*actions}), "action"),
                 removed_actions=actions,
             )
         return
@@ -271,22 +285,94 @@ def finding_sentence(finding: DriftFinding, context: ReportContext) -> str:
     return plain(f"{subject}{on}: {_kind_texts()[finding.kind]}{used}", 600)
 
 
-def findings_table(found: Sequence[DriftFinding], context: ReportContext) -> str:
-    """Findings in Markdown, as many as fit a page, with the state of file, account and usage."""
-    rows: list[str] = []
-    for finding in found:
-        action, on = code(finding.action or context.policy_file), codes(finding.resources, 3) or "–"
-        states = (finding.file, finding.account, finding.used or "–")
-        cells = (str(finding.line), _kind_texts()[finding.kind], action, on, *states)
-        rows.append(f"| {' | '.join(cells)} |")
-    fitting = sum(length <= _LONGEST_TABLE for length in accumulate(len(row) + 1 for row in rows))
-    shown = at_most(rows, fitting, "\nand {:,} more: see `proposal.json`.")
-    return "\n".join(table_lines("Line: | Finding | Action | On | File | Account | Used", shown))
+class _Shown(Struct, frozen=True):
+    """What several findings share in the table."""
+
+    kind: DriftKind
+    file: AccessState
+    account: AccessState
+    resources: tuple[str, ...]
+    used: str
+
+    @classmethod
+    def of(cls, finding: DriftFinding) -> _Shown:
+        return cls(
+            kind=finding.kind,
+            file=finding.file,
+            account=finding.account,
+            resources=finding.resources,
+            used=finding.used,
+        )
+
+
+def drift_screen(
+    found: Sequence[DriftFinding], context: ReportContext, run_url: str
+) -> FirstScreen:
+    """Returns the first screen of a check: what differs, and one row for each kind and resource.
+
+    Args:
+        found: The findings, the most severe first.
+        context: The proposal that would end them.
+        run_url: Page of the run that found them, or empty.
+    """
+    when = f" ([this run]({run_url}))" if run_url else ""
+    count = plural(len(found), "finding")
+    reason = (
+        f"{code(context.policy_file)}, the role {code(context.role)} in the account, and what it"
+        f" used in {evidence_span(context.evidence)} do not agree{when}."
+    )
+    link = f"({page_link(context.guide, 'what drift is', 'drift')})"
+    alert = Alert(kind="WARNING", instruction=f"Drift: {count}", reason=reason, links=link)
+    return FirstScreen(alerts=(alert,), changes=findings_table(found, context))
+
+
+_ALLOWS = {AccessState.YES: "yes", AccessState.NO: "no"}
+"""What a cell says of the file or the account, where it allows the access or does not."""
+_COLUMNS = (
+    Column("Access"),
+    Column("Finding"),
+    Column("File / account"),
+    Column("Used"),
+)
+
+
+def findings_table(found: Sequence[DriftFinding], context: ReportContext) -> Table:
+    """Returns the findings, as many as fit a page; those on one resource share a row."""
+    groups = grouped([(_Shown.of(finding), finding) for finding in found])
+    rows = [_finding_row(shown, own, context) for shown, own in groups.items()]
+    sizes = accumulate(sum(map(len, row.cells)) + _LONGEST_RULE for row in rows)
+    fitting = sum(size <= _LONGEST_TABLE for size in sizes)
+    rest = sum(len(own) for own in list(groups.values())[fitting:])
+    more = f"{rest:,} more findings are in `proposal.json`." if rest else ""
+    return Table(_COLUMNS, tuple(rows[:fitting]), more)
+
+
+def _finding_row(
+    shown: _Shown, findings: Sequence[DriftFinding], context: ReportContext
+) -> TableRow:
+    names = dict.fromkeys(finding.action or context.policy_file for finding in findings)
+    line = min(finding.line for finding in findings)
+    place = f"line {line}"
+    if context.file_url:
+        place = f"[{place}]({context.file_url}#L{line})"
+    resources = codes(map(short_arn, shown.resources), 1)
+    on = f"on {resources}, " if resources else ""
+    cells = (
+        f"{codes(names, _MOST_OF_ROW)}<br>{on}{place}",
+        _kind_texts()[shown.kind],
+        f"{_ALLOWS.get(shown.file, shown.file)} / {_ALLOWS.get(shown.account, shown.account)}",
+        shown.used or NOTHING,
+    )
+    return TableRow(cells)
 
 
 def summary_section(found: Sequence[DriftFinding], context: ReportContext) -> str:
     """The section at the top of a check's summary; empty without findings."""
-    return f"### Drift\n\n{findings_table(found, context)}\n\n" if found else ""
+    if not found:
+        return ""
+    screen = markdown(drift_screen(found, context, run_url=""))
+    change = "### The change that ends it\n\n" if context.proposal.changes else ""
+    return f"{screen}\n\n{change}"
 
 
 def issue_title(context: ReportContext) -> str:
@@ -309,16 +395,6 @@ def finding_ids(found: Sequence[DriftFinding]) -> tuple[str, ...]:
 
 def issue_body(found: Sequence[DriftFinding], context: ReportContext, run_url: str) -> str:
     """Body of the tracking issue; its last line holds the ids of the findings."""
-    when = f" in [this run]({run_url})" if run_url else ""
-    verdict = (
-        f"{plural(len(found), 'finding')}{when}: {code(context.policy_file)}, the role"
-        f" {code(context.role)} in the account, and what it used in"
-        f" {evidence_span(context.evidence)} do not agree."
-    )
-    way_out = (
-        "Mode `pull-request` proposes the change of the file. This issue is updated when the"
-        " findings change, and closed when none is left. Close it as *not planned* to accept these"
-        " findings: only others reopen it."
-    )
     marker = f"{issue_marker(context)}findings={','.join(finding_ids(found))} -->"
-    return "\n\n".join([verdict, findings_table(found, context), way_out, marker])
+    screen = markdown(drift_screen(found, context, run_url))
+    return render("drift_issue", screen=screen, marker=marker)

@@ -13,33 +13,16 @@ from leastpriv.proposal.escalation_paths import (
     EscalationPath,
     Strength,
     is_administrator,
-    passed_role_use,
 )
-from leastpriv.proposal.models import Change
 from leastpriv.proposal.preflight import as_text
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import block, code, plain, prose
-from leastpriv.report.phrases import codes, joined, plural
+from leastpriv.report.phrases import codes, joined, plural, short_arn
 from leastpriv.report.tables import conditions_value
 
 _MOST_LINES = 5
 _MOST_OTHERS = 2
 _ANY = re.compile(r"\{([^}]*)\}")
-
-
-def use_of_passed_role(context: ReportContext, change: Change) -> str:
-    """The sentence on what an added permission to pass a role gives together with what the policy
-    grants, or empty.
-    """
-    use = passed_role_use(change, context.proposal.documents)
-    if use is None:
-        return ""
-    where = "every resource" if "*" in use.resources else codes(use.resources, 2)
-    role = f"the role {use.known}" if use.known else "what the role may do is not known"
-    return (
-        f" Together with {code(use.action)}, which the policy grants on {where}, a run can use the"
-        f" permissions of the role by {use.how}; {role}."
-    )
 
 
 def escalation_section(context: ReportContext) -> Iterator[str]:
@@ -94,6 +77,12 @@ def boundary_section(context: ReportContext) -> Iterator[str]:
     """
     boundary = context.boundary
     if boundary is None:
+        return
+    if context.is_long_draft and not boundary.path:
+        yield (
+            "**A permissions boundary** limits the roles that this role creates: the input"
+            " `boundary-file` drafts one."
+        )
         return
     purpose = "limits the roles that this role creates"
     yield f"**A permissions boundary** {purpose}. {_draft_of(boundary)}"
@@ -211,9 +200,14 @@ def escalation_value(context: ReportContext) -> dict[str, object]:
     }
 
 
-def path_line(path: EscalationPath) -> str:
-    """One path in Markdown, with its actions and what else it depends on."""
-    target = codes(path.targets, 3)
+def path_line(path: EscalationPath, *, is_short: bool = False) -> str:
+    """One path in Markdown, with its actions and what else it depends on.
+
+    Args:
+        path: The path.
+        is_short: Whether targets are named without the parts that all ARNs of an account share.
+    """
+    target = codes(map(short_arn, path.targets), 2) if is_short else codes(path.targets, 3)
     how = _ANY.sub(lambda found: target or found[1], path.how)
     known = f", which {path.known}" if path.known else ""
     secrets = ", among which credentials may be" if path.strength is Strength.SECRETS else ""

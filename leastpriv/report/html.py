@@ -17,25 +17,31 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from msgspec import Struct
+
 from leastpriv import __version__
-from leastpriv.models import ChangeKind, Outcome, Run, grouped
+from leastpriv.models import ChangeKind, Origin, Outcome, Run, Usage, grouped
 from leastpriv.permissions.fact_tables import read_rows
+from leastpriv.permissions.generalize import Pattern
 from leastpriv.proposal.ledger import GrantState
 from leastpriv.proposal.models import Change
+from leastpriv.proposal.origins import is_unreviewed_use
+from leastpriv.proposal.verdict import users_not_covered
 from leastpriv.report.changes import kept_section
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escalation import escalation_section, reach_section
-from leastpriv.report.escape import code, plain
+from leastpriv.report.escape import code, plain, prose
 from leastpriv.report.evidence_limits import (
     coverage_picture,
     gaps_lines,
     live_role_section,
     not_added_section,
 )
-from leastpriv.report.first_screen import Medium, first_screen, kept_because, markdown
+from leastpriv.report.first_screen import first_screen
 from leastpriv.report.phrases import (
     day,
     evidence_span,
+    kept_because,
     last_day,
     links_of_runs,
     oldest_first,
@@ -47,11 +53,13 @@ from leastpriv.report.phrases import (
 from leastpriv.report.proof import proof_lines
 from leastpriv.report.pull_request import basis_text, title
 from leastpriv.report.role_chain import drawing
+from leastpriv.report.screen_models import Medium, markdown
 from leastpriv.report.targets import TargetRow, target_figures, targets_title
+from leastpriv.report.verdict import heading
 
 _MOST_EVIDENCE = 2_000
 """Rows of evidence; with so many a page is below 2 MB and loads at once (bench/page.py)."""
-_MOST_LINES = 1_500
+_MOST_LINES = 3_000
 """Lines of the diff; the branch has all."""
 _MOST_RUNS = 400
 """Runs that are drawn. Several targets share these limits, but each has at least these:"""
@@ -65,6 +73,20 @@ _WIDTH = 1000
 _ACTION = re.compile(r"[A-Za-z0-9-]+:[A-Za-z0-9*?]+")
 _CONTEXT = 2
 """Unchanged lines around changed ones."""
+
+_QUOTED = re.compile(r'"(arn:[^"]+)"')
+_UNRECORDED = GrantState.REMOVED_UNRECORDED
+_MOST_OFFERS = 200
+
+
+class Note(Struct, frozen=True):
+    """What the page says at an action or a resource of a line."""
+
+    basis: str
+    """`used`, `kept`, `added` or `removed`: the colour of the line."""
+    text: str
+    """In Markdown."""
+
 
 Values = dict[str, Any]
 """Plain values by the names that the template has for them."""
@@ -142,12 +164,18 @@ def target_view(context: ReportContext, number: int, targets: int = 1) -> Values
             (f"{ledger.calls.total:,}", "calls read"),
             (f"{len(evidence.runs):,}", "runs"),
             (f"{evidence.span.days:,}", "days"),
+            *_facts_of_users(context),
         ),
         "bars": _bars(context),
         "dots": _dots(evidence.runs[-max(_MOST_RUNS // targets, _LEAST) :], context.run_url),
         "span": (day(evidence.first), day(evidence.last)),
         "diff": _diff_lines(context)[: max(_MOST_LINES // targets, _LEAST)],
         "life_cycles": _life_cycles(context),
+        "offers": [
+            {"action": fact.action, "resource": fact.resource, "because": fact.change.because}
+            for fact in context.ledger.offered[:_MOST_OFFERS]
+        ],
+        "states": _states(context),
         "coverage": list(coverage_picture(evidence.coverage)),
         "drawing": drawing(context.chained),
         "changes": changes,
@@ -260,19 +288,7 @@ def _diff_lines(context: ReportContext) -> list[Values]:
         return []
     old = committed.source.outer.split("\n") if committed else []
     new = document.source.outer.split("\n")
-    # Entry of the committed policy -> why it is removed or narrowed.
-    before: dict[str, tuple[str, str]] = {}
-    for change in context.proposal.changes:
-        if change.restricted_to:
-            before[change.action] = ("removed", "narrowed to the resources that were used")
-        elif change.kind is ChangeKind.NARROW:
-            left = change.granted - len(change.removed_actions)
-            before[change.action] = (
-                "removed",
-                f"{change.granted:,} → {left:,} actions, {len(change.used):,} used",
-            )
-        elif change.kind is ChangeKind.REMOVE:
-            before[change.action] = ("removed", f"no call in {evidence_span(context.evidence)}")
+    before = _notes_before(context)
     after = _notes_after(context)
     lines: list[Values] = []
     for group in SequenceMatcher(None, old, new, autojunk=False).get_grouped_opcodes(_CONTEXT):
@@ -293,46 +309,112 @@ def _diff_lines(context: ReportContext) -> list[Values]:
     return lines
 
 
-def _line(sign: str, number: int, text: str, notes: Mapping[str, tuple[str, str]]) -> Values:
+def _notes_before(context: ReportContext) -> Mapping[str, Note]:
+    """Entry of the committed policy -> why it is removed or narrowed, with the ledger's states."""
+    unrecorded = {grant.action for grant in context.ledger.grants_of(_UNRECORDED)}
+    notes: dict[str, Note] = {}
+    for change in context.proposal.changes:
+        if change.kind is ChangeKind.ADD:
+            continue
+        doubtful = len(unrecorded.intersection(change.removed_actions))
+        doubt = ""
+        if doubtful:
+            which = (
+                "whose use" if doubtful == len(change.removed_actions) else f"of {doubtful:,} a use"
+            )
+            doubt = f"; {which} leaves no record"
+        if change.restricted_to:
+            text = "narrowed to the resources that were used"
+        elif change.kind is ChangeKind.NARROW:
+            left = change.granted - len(change.removed_actions)
+            text = f"{change.granted:,} → {left:,} actions, {len(change.used):,} used{doubt}"
+        else:
+            text = f"no call in {evidence_span(context.evidence)}{doubt}"
+        notes[change.action] = Note("removed", text)
+    return notes
+
+
+def _line(sign: str, number: int, text: str, notes: Mapping[str, Note]) -> Values:
     """A line with the evidence for its actions, at most three; `action` is the one that it names
     alone.
     """
-    found = [action for action in dict.fromkeys(_ACTION.findall(text)) if action in notes]
-    evidence = "; ".join(f"{code(action)} {notes[action][1]}" for action in found[:3])
+    named = [*_ACTION.findall(text), *_QUOTED.findall(text)]
+    found = [name for name in dict.fromkeys(named) if name in notes]
+    evidence = "; ".join(f"{code(name)} {notes[name].text}" for name in found[:3])
+    is_one = len(found) == 1
     return {
         "sign": sign,
         "number": number,
         "text": text,
-        "basis": notes[found[0]][0] if found else "",
-        "evidence": notes[found[0]][1] if len(found) == 1 else evidence,
-        "action": found[0] if len(found) == 1 else "",
+        "basis": notes[found[0]].basis if found else "",
+        "evidence": notes[found[0]].text if is_one else evidence,
+        "action": found[0] if is_one and _ACTION.fullmatch(found[0]) else "",
     }
 
 
-def _notes_after(context: ReportContext) -> Mapping[str, tuple[str, str]]:
-    """Action of the proposed policy -> its use, the reason that it is kept, or the basis of its
+def _notes_after(context: ReportContext) -> Mapping[str, Note]:
+    """Action or resource of the proposed policy -> its use, why it is kept, or the basis of its
     addition.
     """
-    kept = (
-        pair
-        for change in context.changes(ChangeKind.NARROW)
-        for pair in (change.kept or {}).items()
-    )
-    notes = {action: ("kept", f"kept: {kept_because(result.guard)}") for action, result in kept}
-    allowed = (usage for usage in context.evidence.usages if usage.outcome is Outcome.ALLOWED)
-    for action, usages in grouped(
-        [(usage.need.permission.action, usage) for usage in allowed]
-    ).items():
-        runs = runs_of(usages)
-        last = links_of_runs(usages, context.evidence, context.run_url, 1)
-        where = f" in {plural(len(runs), 'run')}" if runs else ""
-        notes[action] = (
-            "used",
-            f"used{where}, last {last_day(usages)}{f': {last}' if last else ''}",
-        )
+    notes: dict[str, Note] = {}
+    for change in context.proposal.changes:
+        for action, result in (change.kept or {}).items():
+            notes[action] = Note("kept", f"kept: {kept_because(result.guard)}")
+        for pattern in change.patterns:
+            if pattern.openings:
+                notes[pattern.pattern] = Note("kept", _names_of(pattern))
+    allowed = [usage for usage in context.evidence.usages if usage.outcome is Outcome.ALLOWED]
+    by_action = grouped([(usage.need.permission.action, usage) for usage in allowed])
+    for action, usages in by_action.items():
+        notes[action] = Note("used", _use_text(usages, context))
     for change in context.changes(ChangeKind.ADD):
-        notes[change.action] = ("added", basis_text(context, change))
+        notes[change.action] = Note("added", basis_text(context, change))
     return notes
+
+
+def _use_text(usages: Sequence[Usage], context: ReportContext) -> str:
+    """Returns in how many runs an action was used, the last one, and whose runs they were."""
+    runs = runs_of(usages)
+    last = links_of_runs(usages, context.evidence, context.run_url, 1)
+    text = "used"
+    if runs:
+        text += f" in {plural(len(runs), 'run')}"
+    text += f", last {last_day(usages)}"
+    if last:
+        text += f": {last}"
+    if all(is_unreviewed_use(usage, context.evidence) for usage in usages):
+        text += "; only by unreviewed runs"
+    return text
+
+
+def _names_of(pattern: Pattern) -> str:
+    """Returns how many names a pattern covers, and why it is open."""
+    reasons = "; ".join(dict.fromkeys(opening.reason for opening in pattern.openings))
+    return f"for {plural(len(pattern.covers), 'name')} seen: {prose(reasons)}"
+
+
+def _facts_of_users(context: ReportContext) -> list[tuple[str, str]]:
+    """Figures about whose calls count: other users of the policy, and runs by their origin."""
+    evidence = context.evidence
+    users = len(users_not_covered(evidence))
+    unreviewed = len(evidence.runs_of_origin(Origin.UNREVIEWED)) if evidence.origins else 0
+    found = [(f"{users:,}", "users not covered")] if users else []
+    if unreviewed:
+        found.append((f"{unreviewed:,}", "unreviewed runs"))
+    if context.ledger.offered:
+        found.append((f"{len(context.ledger.offered):,}", "deletions offered"))
+    return found
+
+
+def _states(context: ReportContext) -> list[Values]:
+    """The number of facts of each kind that was read, and of them in each state."""
+    rows: list[Values] = []
+    for kind, states in context.ledger.sums.items():
+        named = [f"{count:,} {state.replace('-', ' ')}" for state, count in states.items() if count]
+        if named:
+            name = kind.replace("_", " ")
+            rows.append({"kind": name, "count": f"{sum(states.values()):,}", "states": named})
+    return rows
 
 
 def _life_cycles(context: ReportContext) -> list[Values]:
@@ -385,12 +467,16 @@ def _fleet_rows(rows: Sequence[TargetRow], detailed: int) -> Iterator[Values]:
             "account": row.role.split(":", 5)[4],
             "role": row.role.split(":", 5)[5],
             "policy_file": row.policy_file,
-            "verdict": "Failed" if row.failure else str(figures["verdict"] or "–"),
+            "verdict": "Failed" if row.failure else _instruction(row),
             "chance": str(figures["chance-word"] or "–"),
             "last_run": str(last)[: len("2026-11-05")] if last else "–",
             "failure": row.failure,
             "pull_request": row.pull_request,
         }
+
+
+def _instruction(row: TargetRow) -> str:
+    return heading(row.context) if row.context else "–"
 
 
 def _documentation(action: str) -> str:

@@ -37,8 +37,7 @@ def offered_line(context: ReportContext) -> str:
     more = f" and {plural(left, 'more action')}" if left else ""
     return (
         f"**Offered: {plural(len(facts), 'deletion')}** of what may live long, not written:"
-        f" {', '.join(named)}{more}. `lifecycle: all` writes them; statements to copy are in"
-        " *Kept, offered, not seen*."
+        f" {', '.join(named)}{more}. `lifecycle: all` writes them."
     )
 
 
@@ -52,8 +51,14 @@ def offered_section(context: ReportContext) -> Iterator[str]:
     shown = at_most(lines, _MOST_LINES, "- and {:,} more actions, in `proposal.json`.")
     head = (
         "They delete in copies that live long, in shared state, or by ids that show no copy."
-        " `lifecycle: all` writes all of them; by hand:"
+        " `lifecycle: all` writes all of them"
     )
+    title = f"Offered: {plural(len(facts), 'deletion')}"
+    if context.is_long_draft:
+        end = f"{head}; `proposal.json` has the list (`offered`), and statements to copy."
+        yield from section(title, [end])
+        return
+    head += "; by hand:"
     text = _statements_text(context.proposal.committed, offered_statements(context))
     language = context.proposal.committed.source.format if context.proposal.committed else "json"
     copied = block(text, language)
@@ -61,7 +66,6 @@ def offered_section(context: ReportContext) -> Iterator[str]:
         copied = (
             "The statements are too long for this page: `offered_statements` in `proposal.json`."
         )
-    title = f"Offered: {plural(len(facts), 'deletion')}"
     yield from section(title, [*shown, "", head, "", copied])
 
 

@@ -119,6 +119,19 @@ def links_of_runs(usages: Sequence[Usage], evidence: Evidence, run_url: str, mos
     return run_links(oldest_first(runs_of(usages), evidence.runs)[-most:], run_url)
 
 
+def last_run_page(usages: Sequence[Usage], evidence: Evidence, run_url: str) -> str:
+    """Returns the URL of the latest run of some usages; empty where it has no page."""
+    runs = oldest_first(runs_of(usages), evidence.runs)
+    return run_page(runs[-1], run_url) if runs else ""
+
+
+def last_seen(evidence: Evidence, run_url: str, usages: Sequence[Usage]) -> str:
+    """Returns `14×, last in run [123](…) on 2026-11-03`."""
+    last = max(usages, key=lambda usage: usage.last_seen)
+    run = f" in run {run_links(last.runs[-1:], run_url)}" if last.runs else ""
+    return f"{times(usages, evidence)}, last{run} on {last_day(usages)}"
+
+
 def last_day(usages: Sequence[Usage]) -> str:
     """The day of the latest of some usages."""
     return day(max((usage.last_seen for usage in usages), default=None))
@@ -217,6 +230,18 @@ def guard_row(guard: str, group: str = "removal") -> Mapping[str, str] | None:
     """Returns the texts of a guard (`guards.tsv`), or None; one name may be in several groups."""
     rows = [row for row in table("guards", leastpriv.proposal.__name__) if row["name"] == guard]
     return min(rows, key=lambda row: row["group"] != group, default=None)
+
+
+def guard_words(guard: str) -> str:
+    """Returns a few words on what a guard keeps, for a cell of a table."""
+    words = {row["guard"]: row["words"] for row in table("guard_words", __package__ or "")}
+    return words.get(guard, code(guard))
+
+
+def kept_because(guard: str, group: str = "removal") -> str:
+    """Returns the reason of a guard, or its name, as Markdown that completes "kept because …"."""
+    row = guard_row(guard, group)
+    return row["reason"] if row else code(guard)
 
 
 def left_out_by_defaults(left_out: Mapping[str, Sequence[str]]) -> Iterator[str]:

@@ -149,7 +149,7 @@ def _left_out_sentences(found: LeaveOneOutResult) -> str:
         return f"{how}; all {tried:,} runs pass.{untried}"
     return (
         f"{how}; in **{len(found.denied):,} of {plural(tried, 'run')}** it lacks"
-        f" {codes(found.actions, 6)}. The more runs, the safer.{untried}"
+        f" {codes(found.actions, 3)}. The more runs, the safer.{untried}"
     )
 
 

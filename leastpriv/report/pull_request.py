@@ -1,4 +1,4 @@
-"""Title and body of the pull request: the first screen, then four folds."""
+"""Title and body of the pull request: the first screen, then folds; a report shows the diff too."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from leastpriv.report.aws_findings import (
     generated_policy_section,
     outside_access_section,
 )
+from leastpriv.report.change_tables import MOST_CAREFUL, security_table
 from leastpriv.report.changes import (
     hcl_section,
     kept_section,
@@ -38,7 +39,7 @@ from leastpriv.report.evidence_limits import (
     live_role_section,
     not_added_section,
 )
-from leastpriv.report.first_screen import first_screen, markdown
+from leastpriv.report.first_screen import first_screen
 from leastpriv.report.offers import not_on, offered_section, other_notes
 from leastpriv.report.phrases import (
     basis_usages,
@@ -57,6 +58,7 @@ from leastpriv.report.phrases import (
     section,
     times,
 )
+from leastpriv.report.policy_text import diff_section, rest_of_diff
 from leastpriv.report.policy_users import needed_by, users_section
 from leastpriv.report.proof import (
     checks_section,
@@ -66,8 +68,12 @@ from leastpriv.report.proof import (
     proof_lines,
 )
 from leastpriv.report.role_chain import chain_section
+from leastpriv.report.screen_models import markdown
+from leastpriv.report.templates import render
 from leastpriv.report.verdict import title as title
 
+_MOST_CAREFUL = 40
+"""Rows for a security review in a fold."""
 _MOST_NAMES = 3
 """Actions by name in one line, the riskiest first; `proposal.json` and the page have all."""
 LONGEST_BODY = 58_000
@@ -82,24 +88,35 @@ _WORDS = {
 def body(context: ReportContext, reserved: int = 0) -> str:
     """Returns the whole body in Markdown, at most 58,000 characters less the `reserved` ones.
 
-    If it is too long, the longest folds lose their ends, and never the first screen.
+    If it is too long, the longest folds lose their ends, and never the first screen. The fold
+    with the commands of a pull request follows it (`controls_section`).
     """
     first = [
         *disagreements(context.check_results),
         markdown(first_screen(context)),
-        *_writes_of_plan_role(context),
+        *writes_of_plan_role(context),
+        *hcl_section(context),
+        *diff_section(context),
     ]
+    folds = body_folds(context)
+    mark = proposal_marker(context.fingerprint)
+    fixed = sum(len(part) + 2 for part in (*first, mark))
+    remaining = LONGEST_BODY - reserved - fixed - 2 * len(folds)
+    fitting = fit_sections(folds, remaining)
+    return f"{render('body', first=first, folds=fitting, marker=mark)}\n"
+
+
+def body_folds(context: ReportContext) -> list[str]:
+    """Returns the collapsed parts that follow the first screen of a proposal."""
     folds = [
         *fold(_removed_title(context), removed_section(context)),
         *users_section(context),
         *fold(_evidence_title(context), _evidence(context)),
         *fold("Kept, offered, not seen", _kept(context)),
-        *fold("Commands and what happens next", _next_steps(context)),
     ]
-    mark = proposal_marker(context.fingerprint)
-    fixed = sum(len(part) + 2 for part in (*first, mark))
-    remaining = LONGEST_BODY - reserved - fixed - 2 * len(folds)
-    return "\n\n".join(filter(None, [*first, *fit_sections(folds, remaining), mark])) + "\n"
+    if context.is_pull_request:
+        return folds
+    return [*rest_of_diff(context), *folds, *fold("What happens next", _next_steps(context))]
 
 
 def proposal_marker(fingerprint: str) -> str:
@@ -107,7 +124,7 @@ def proposal_marker(fingerprint: str) -> str:
     return f"<!-- leastpriv v=1 version={__version__} fingerprint={fingerprint} -->"
 
 
-def _writes_of_plan_role(context: ReportContext) -> Iterator[str]:
+def writes_of_plan_role(context: ReportContext) -> Iterator[str]:
     """What a role that only plans may write, apart from what its tool needs (the lock of the
     state).
     """
@@ -153,6 +170,17 @@ def _added(context: ReportContext) -> Iterator[str]:
     note = of_tags(added).strip()
     yield from section("Added", [note, "", *rows] if note else rows)
     yield from wildcards_section(context)
+
+
+def _of_long_draft(context: ReportContext) -> Iterator[str]:
+    """What the first screen of a long draft leaves out for a security reviewer."""
+    yield "The page and `proposal.json` have the evidence of each action."
+    careful = security_table(context, most=_MOST_CAREFUL)
+    if careful is None:
+        return
+    rows = careful.rows[MOST_CAREFUL:]
+    lines = [f"- {row.cells[0]} on {row.cells[1]}: {row.cells[2]}" for row in rows]
+    yield from section("For a security review, too", filter(None, [*lines, careful.more]))
 
 
 def _seen(context: ReportContext, change: Change) -> str:
@@ -247,14 +275,17 @@ def _evidence(context: ReportContext) -> Iterator[str]:
     if evidence.runs:
         latest = run_links([run.id for run in evidence.runs], context.run_url)
         yield f"{evidence_span(evidence)}; latest runs: {latest}."
-    yield from _added(context)
-    yield from _used_of_wildcards(context)
-    yield from not_added_section(context)
+    if context.is_long_draft:
+        yield from _of_long_draft(context)
+    else:
+        yield from _added(context)
+        yield from _used_of_wildcards(context)
+        yield from not_added_section(context)
     yield from checks_section(context.check_results)
     yield from outside_access_section(context)
     yield from findings_section(context)
     yield from generated_policy_section(context)
-    if context.chained:
+    if context.chained and not context.is_long_draft:
         yield from chain_section(context.chained)
 
 
@@ -289,38 +320,32 @@ def _kept(context: ReportContext) -> Iterator[str]:
     """What remains granted without use, the offers, and what the evidence cannot show."""
     count, kept = kept_section(context, details=True)
     yield from section(f"Kept without a recorded use: {plural(count, 'action')}", kept)
-    offered = [
-        *suggested_actions_section(
-            context.suggested_actions, context.evidence.aws_findings.declared
-        ),
-        *implied_needs_section(context),
-        *suggested_conditions_section(context),
-    ]
+    declared = context.evidence.aws_findings.declared
+    if context.is_long_draft and context.suggested_actions and not declared.needs:
+        later = plural(len(context.suggested_actions), "action")
+        offered = [f"Later deploys may need {later}: `proposal.json` has statements to copy."]
+    else:
+        offered = [
+            *suggested_actions_section(context.suggested_actions, declared),
+            *implied_needs_section(context),
+            *suggested_conditions_section(context),
+        ]
     yield from section("Offered, not included", ["\n\n".join(offered)] if offered else [])
     yield from offered_section(context)
     limits = [*gaps_lines(context), *(f"- {note}" for note in other_notes(context))]
     yield from section(f"Not seen: {plural(len(limits), 'limit')}", limits)
     yield from live_role_section(context)
-    paths = [*escalation_section(context), *reach_section(context), *boundary_section(context)]
+    reach = [] if context.is_long_draft else reach_section(context)
+    paths = [*escalation_section(context), *reach, *boundary_section(context)]
     yield from section(escalation_title(context), ["\n\n".join(paths)] if paths else [])
 
 
 def _next_steps(context: ReportContext) -> Iterator[str]:
-    yield from hcl_section(context)
-    if not context.proposal.changes:
-        return
-    file = code(context.policy_file)
-    merge = f"change {file}; then deploy it as today"
-    if context.proposal.committed is None:
-        merge = f"add {file}; then attach it to the role"
-    lines = [
-        f"- **Merge** to {merge}.",
-        "- **Push** to change it: the pull request is then yours, and no longer updated.",
-        "- **Close** to decline: these changes are not proposed again.",
-    ]
-    if not context.proposal.document.editable:
-        lines = [
-            f"- **Copy** the text above into {file} and apply it as you do today: it was not"
-            " changed."
-        ]
-    yield "\n".join([*lines, "- The input `keep` names actions that are never removed."])
+    """Says how to get the change of a report: as a pull request, or as files."""
+    if context.proposal.changes:
+        yield render(
+            "next_steps",
+            file=code(context.policy_file),
+            is_step=bool(context.run_url),
+            page=code(context.page_file) if context.page_file else "",
+        )

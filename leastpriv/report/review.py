@@ -26,16 +26,24 @@ from leastpriv.report.context import ReviewContext
 from leastpriv.report.escalation import lost_lines
 from leastpriv.report.escape import code, name, prose
 from leastpriv.report.evidence_limits import limits_lines
-from leastpriv.report.first_screen import markdown
-from leastpriv.report.phrases import codes, fit_sections, fold, joined, plural, section, table_lines
+from leastpriv.report.phrases import (
+    codes,
+    fit_sections,
+    fold,
+    joined,
+    last_seen,
+    plural,
+    section,
+    table_lines,
+)
 from leastpriv.report.proof import replay_sentences
 from leastpriv.report.review_verdict import (
     count_calls,
-    last_seen,
     preflight_sections,
     preflight_title,
     review_first_screen,
 )
+from leastpriv.report.screen_models import markdown
 
 _NO_EVIDENCE = "no evidence"
 _REASONS = {LIFECYCLE: "a later run updates or deletes what this role makes"}
@@ -80,7 +88,7 @@ def _used_lines(context: ReviewContext, removal: Removal) -> Iterator[str]:
             called_on = f", on {codes(resources, 3)}" if resources else ""
             yield (
                 f"- {verb} {code(action)}{through} on {codes(edit.on, 3)}{left} ({words}"
-                f" {last_seen(context, usages)}{called_on}); {_place(edit.statement, 'base')}"
+                f" {_last_seen(context, usages)}{called_on}); {_place(edit.statement, 'base')}"
             )
 
 
@@ -196,8 +204,12 @@ def _asked(context: ReviewContext, usages: Sequence[Usage]) -> str:
     """The evidence on an action that was not allowed before."""
     by_kind = grouped([(_kind(usage), usage) for usage in usages])
     return ", ".join(
-        f"{prose(kind)} {last_seen(context, of_kind)}" for kind, of_kind in by_kind.items()
+        f"{prose(kind)} {_last_seen(context, of_kind)}" for kind, of_kind in by_kind.items()
     )
+
+
+def _last_seen(context: ReviewContext, usages: Sequence[Usage]) -> str:
+    return last_seen(context.evidence, context.run_url, usages)
 
 
 def _kind(usage: Usage) -> str:
@@ -252,7 +264,7 @@ def _effect(context: ReviewContext, by_verb: Mapping[str, Sequence[Usage]]) -> s
     for verb, usages in by_verb.items():
         used = [usage for usage in usages if usage.outcome is Outcome.ALLOWED]
         others = [usage for usage in usages if usage.outcome is not Outcome.ALLOWED]
-        outcomes = [f"used {last_seen(context, used)}"] if used else []
+        outcomes = [f"used {_last_seen(context, used)}"] if used else []
         outcomes += [_asked(context, others)] if others else []
         if usages:
             actions = codes(dict.fromkeys(usage.need.permission.action for usage in usages), 6)

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from leastpriv.evidence.models import CallGroup
-from leastpriv.models import Need, Usage, grouped
-from leastpriv.permissions.catalog import is_read, removal_rank, sensitivity
+from leastpriv.models import Need, Usage
+from leastpriv.permissions.catalog import is_read, sensitivity
 from leastpriv.policy.hcl_text import new_statements_hcl
 from leastpriv.policy.source import Location
 from leastpriv.proposal.preflight import Preflight, Withdrawn, as_text
@@ -22,23 +22,24 @@ from leastpriv.proposal.review_models import ReviewVerdict
 from leastpriv.proposal.verdict import Instruction
 from leastpriv.report.context import ReviewContext
 from leastpriv.report.escape import block, code, name, path_name, prose
-from leastpriv.report.first_screen import Alert, FirstScreen, kept_because
+from leastpriv.report.guide import page_link
 from leastpriv.report.phrases import (
     at_most,
     codes,
     evidence_span,
     fold,
     joined,
+    kept_because,
     last_day,
     left_out_by_defaults,
-    listed,
     only_if,
     plural,
-    run_links,
     table_lines,
     times,
 )
-from leastpriv.report.verdict import ALERTS, HEADINGS, MOST_SHOWN
+from leastpriv.report.review_tables import edit_table, edits_to_review
+from leastpriv.report.screen_models import Alert, FirstScreen
+from leastpriv.report.verdict import ALERTS, HEADINGS
 
 _MOST_ROWS = 40
 _MOST_NAMED = 6
@@ -306,9 +307,20 @@ def review_first_screen(context: ReviewContext) -> FirstScreen:
         reasons.insert(0, answer.reason)
         answer = Answer(Instruction.DO_NOT_MERGE, _beyond_sentence(context))
     heading = answer.heading or HEADINGS[answer.instruction]
-    lines = [f"- {line}" for line in (*reasons, *_changes(context))]
+    page = ("what a reviewer looks at", "threat-model")
+    if answer.instruction is not Instruction.SECURITY_REVIEW:
+        page = ("about reviews", "review")
+    alert = Alert(
+        kind=ALERTS[answer.instruction],
+        instruction=heading,
+        reason=answer.reason,
+        links=f"({page_link(context.guide, *page)})",
+    )
+    lines = [f"- {line}" for line in (*reasons, *_other_changes(context))]
     return FirstScreen(
-        alerts=(Alert(ALERTS[answer.instruction], heading, answer.reason),),
+        alerts=(alert,),
+        changes=edit_table(context),
+        security=edits_to_review(context),
         lines=("\n".join(lines),) if lines else (),
     )
 
@@ -419,50 +431,14 @@ def _reasons(context: ReviewContext) -> Iterator[str]:
     yield from left_out_by_defaults(left_out)
 
 
-def _changes(context: ReviewContext) -> Iterator[str]:
+def _other_changes(context: ReviewContext) -> Iterator[str]:
     review = context.review
-    lost = (pair for removal in review.removals for pair in removal.lost.items())
-    used = grouped([(action, usage) for action, usages in lost for usage in usages])
-    if used:
-        uses = (f"{code(action)} ({last_seen(context, usages)})" for action, usages in used.items())
-        yield f"**Removes what was used:** {listed(uses, _MOST_LINES, '; ')}."
-    doubtful = {action for removal in review.removals for action in removal.doubtful}
-    rest = (
-        {action for removal in review.removals for action in removal.edit.actions}
-        - used.keys()
-        - doubtful
-    )
-    if rest:
-        riskiest = sorted(rest, key=removal_rank)
-        yield f"**Removes without a recorded use:** {codes(riskiest, MOST_SHOWN)}."
-    careful = {
-        f"{codes(actions, 2)} on {codes(each.edit.on, 1)}, because it {prose(reason)}"
-        for each in review.additions
-        for found in (each.forbidden, each.sensitive)
-        for reason, actions in found.items()
-    }
-    if careful:
-        yield f"**For a security review:** {listed(sorted(careful), _MOST_LINES, '; ')}."
-    unproven = dict.fromkeys(action for each in review.additions for action in each.unproven)
-    added = dict.fromkeys(action for each in review.additions for action in each.edit.actions)
-    proven = [action for action in added if action not in unproven]
-    if proven:
-        yield f"**Adds what was needed:** {codes(proven, MOST_SHOWN)}."
-    if unproven:
-        yield f"**Adds without evidence:** {codes(unproven, MOST_SHOWN)}."
     others = len(review.conditions) + len(review.denies_added) + len(review.denies_removed)
     if others:
         yield (
             f"**Changes {plural(others, 'condition or Deny', 'conditions or Denies')}**, listed"
             " below."
         )
-
-
-def last_seen(context: ReviewContext, usages: Sequence[Usage]) -> str:
-    """Returns `14×, last in run [123](…) on 2026-11-03`."""
-    last = max(usages, key=lambda usage: usage.last_seen)
-    run = f" in run {run_links(last.runs[-1:], context.run_url)}" if last.runs else ""
-    return f"{times(usages, context.evidence)}, last{run} on {last_day(usages)}"
 
 
 def count_calls(groups: Sequence[CallGroup]) -> int:

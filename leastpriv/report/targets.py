@@ -12,12 +12,15 @@ from msgspec.structs import replace
 from leastpriv.models import ChangeKind
 from leastpriv.permissions.catalog import removal_rank
 from leastpriv.proposal.ledger import GrantState
+from leastpriv.report.change_tables import ActionCounts, before_and_after, removed_cell
 from leastpriv.report.context import ReportContext
 from leastpriv.report.drift import context_findings, summary_section
 from leastpriv.report.escape import code, name, prose
-from leastpriv.report.phrases import plural, table_lines
+from leastpriv.report.phrases import fold, plural, table_lines
 from leastpriv.report.pull_request import LONGEST_BODY, body, proposal_marker
 from leastpriv.report.role_chain import RoleChainPolicies, chain_section
+from leastpriv.report.screen_models import NOTHING, Column, Medium, Table, TableRow
+from leastpriv.report.templates import render
 from leastpriv.report.verdict import heading, reason, short_verdict
 
 _MOST_IN_FULL = 20
@@ -45,27 +48,54 @@ class TargetRow(Struct, frozen=True):
     context: ReportContext | None = None
 
 
-def overview(rows: Sequence[TargetRow]) -> str:
-    """A table of all targets: what was found, and the pull request."""
-    lines, several = [], len({row.role.split(":")[4] for row in rows}) > 1
-    for row in rows:
-        role = ":".join(row.role.split(":")[4:]) if several else row.role.split(":", 5)[5]
-        found = (
-            f"**Failed**: {prose(row.failure)}"
-            if row.failure
-            else row.title.partition(": ")[2] or row.title
-        )
-        if row.context and row.context.missing_calls and not row.context.proposal.changes:
-            found = f"**{short_verdict(row.context)}**"
-        link = (
-            f"[#{row.number}]({row.pull_request}) {row.operation}"
-            if row.pull_request
-            else row.operation or "–"
-        )
-        lines.append(f"| {code(role)} | {code(row.policy_file)} | {found} | {link} |")
-    return "| Role | Policy file | Found | Pull request |\n| --- | --- | --- | --- |\n" + "\n".join(
-        lines
+_COLUMNS = (
+    Column("Role"),
+    Column("Actions", is_number=True),
+    Column("Used", is_number=True),
+    Column("Removed", is_number=True),
+    Column("Instruction"),
+    Column("Pull request"),
+)
+
+
+def overview(rows: Sequence[TargetRow], medium: Medium = Medium.GITHUB) -> str:
+    """Returns a table of all targets in Markdown: what changes, the instruction, the pull request.
+
+    Args:
+        rows: The targets.
+        medium: The program that renders the table.
+    """
+    several = len({row.role.split(":")[4] for row in rows}) > 1
+    shown = Table(_COLUMNS, tuple(_overview_row(row, several=several) for row in rows))
+    return render("table", shown=shown, medium=medium.value)
+
+
+def _overview_row(row: TargetRow, *, several: bool) -> TableRow:
+    role = ":".join(row.role.split(":")[4:]) if several else row.role.split(":", 5)[5]
+    name = f"{code(role)}<br>{code(row.policy_file)}"
+    link = row.operation or NOTHING
+    if row.pull_request:
+        link = f"[#{row.number}]({row.pull_request}) {row.operation}"
+    if row.failure or row.context is None:
+        failure = prose(row.failure) or "no proposal"
+        return TableRow((name, NOTHING, NOTHING, NOTHING, f"**Failed:** {failure}", link))
+    context = row.context
+    counts = ActionCounts.of(context.ledger.statements)
+    change = before_and_after(counts)
+    added = len(context.changes(ChangeKind.ADD))
+    if context.proposal.committed is None:
+        change = f"+{added:,}" if added else NOTHING
+    elif added:
+        change += f", +{added:,}"
+    cells = (
+        name,
+        change,
+        f"{counts.used:,}",
+        removed_cell(counts),
+        f"**{heading(context)}**",
+        link,
     )
+    return TableRow(cells)
 
 
 def fleet_overview(rows: Sequence[TargetRow]) -> str:
@@ -128,7 +158,10 @@ def summary(
     for row in rows:
         if row.context:
             drifted = summary_section(context_findings(row.context), row.context) if drift else ""
-            parts.append(f"## {row.title}\n\n{drifted}{body(replace(row.context, chained=None))}")
+            page = f"{drifted}{body(replace(row.context, chained=None))}"
+            parts.extend(
+                fold(row.title, [page]) if len(rows) > 1 else [f"## {row.title}\n\n{page}"]
+            )
     return "\n\n".join(parts) + "\n"
 
 

@@ -44,7 +44,8 @@ def unreviewed_line(context: ReportContext) -> str:
         sentences.append(f"{names} {remain} granted")
     if denied:
         names = codes([usage.need.permission.action for usage in denied], _MOST_NAMED)
-        sentences.append(f"{names} on what only they used is not granted")
+        are = "is" if len(denied) == 1 else "are"
+        sentences.append(f"{names} {are} not granted on what only they used")
     named = _names_in_narrowings(context)
     if named:
         sentences.append(f"{codes(named, _MOST_NAMED)} in narrowed statements")

@@ -26,8 +26,9 @@ from leastpriv.proposal.verdict import (
     users_not_covered,
 )
 from leastpriv.report.context import ReportContext
-from leastpriv.report.escape import code, name, path_name, prose
+from leastpriv.report.escape import code, name, path_name, plain, prose
 from leastpriv.report.evidence_limits import was_denied
+from leastpriv.report.guide import page_link
 from leastpriv.report.phrases import (
     codes,
     evidence_span,
@@ -39,6 +40,8 @@ from leastpriv.report.phrases import (
     short_arn,
 )
 
+ROLE_IN_PREFIX = "{role}"
+"""Where the input `title-prefix` has the role."""
 MOST_SHOWN = 5
 """Names in one line; a first screen has no longer list."""
 HEADINGS: Mapping[Instruction, str] = {
@@ -48,6 +51,13 @@ HEADINGS: Mapping[Instruction, str] = {
     Instruction.DO_NOT_MERGE: "Do not merge",
     Instruction.NONE: "Nothing to merge",
 }
+_HEADINGS_OF_A_REPORT: Mapping[Instruction, str] = {
+    Instruction.MERGE: "Ready to apply",
+    Instruction.REHEARSE: "Rehearse before you apply it",
+    Instruction.SECURITY_REVIEW: "Security review before you apply it",
+    Instruction.DO_NOT_MERGE: "Do not apply",
+}
+"""Of a proposal that no pull request offers."""
 ALERTS: Mapping[Instruction, str] = {
     Instruction.MERGE: "TIP",
     Instruction.REHEARSE: "WARNING",
@@ -77,10 +87,14 @@ _CAUSES: Mapping[DenialCause, str] = {
 
 def heading(context: ReportContext) -> str:
     """Returns the instruction in words, or what heads a result without one."""
+    return _heading(context, HEADINGS if context.is_pull_request else _HEADINGS_OF_A_REPORT)
+
+
+def _heading(context: ReportContext, headings: Mapping[Instruction, str]) -> str:
     verdict = context.verdict
     if verdict.instruction is Instruction.NONE:
         return _HEADINGS_OF_RULES.get(verdict.rule, "Nothing to change")
-    return HEADINGS[verdict.instruction]
+    return headings[verdict.instruction]
 
 
 _HEADINGS_OF_RULES: Mapping[VerdictRule, str] = {
@@ -90,8 +104,34 @@ _HEADINGS_OF_RULES: Mapping[VerdictRule, str] = {
     VerdictRule.NO_RECORDS: "No evidence",
     VerdictRule.NO_CALLS: "No evidence",
     VerdictRule.NO_SUCCESS: "No change is proposed",
+    VerdictRule.LACKS_PERMISSIONS: "The policy lacks permissions",
     VerdictRule.LACKS_EVIDENCE: "Nothing is changed yet",
 }
+_PAGES_OF_RULES: Mapping[VerdictRule, tuple[str, str]] = {
+    VerdictRule.PROBE: ("what an attacker can do", "threat-model#attacks"),
+    VerdictRule.ADD_BY_HAND: ("why not", "terraform#what-is-not-edited"),
+    VerdictRule.NO_RECORDS: ("what to check", "troubleshooting"),
+    VerdictRule.NO_CALLS: ("what to check", "troubleshooting"),
+    VerdictRule.LACKS_PERMISSIONS: ("what holds an addition back", "guards"),
+    VerdictRule.LACKS_EVIDENCE: ("what holds a removal back", "guards"),
+    VerdictRule.UNCHANGED: ("what holds a removal back", "guards"),
+}
+_PAGES: Mapping[Instruction, tuple[str, str]] = {
+    Instruction.MERGE: ("the proof", "proof"),
+    Instruction.REHEARSE: ("how to rehearse", "rehearsal"),
+    Instruction.SECURITY_REVIEW: ("what a reviewer looks at", "threat-model"),
+    Instruction.DO_NOT_MERGE: ("the proof", "proof"),
+}
+
+
+def alert_links(context: ReportContext) -> str:
+    """Returns where the list is that the reason counts, and a link to the page that says how."""
+    verdict = context.verdict
+    page = _PAGES_OF_RULES.get(verdict.rule) or _PAGES.get(verdict.instruction)
+    link = page_link(context.guide, *page) if page else ""
+    if verdict.rule is VerdictRule.REMOVED_UNRECORDED:
+        return f"*Removed* lists them first; {link}."
+    return f"({link})" if link else ""
 
 
 def alert_kind(context: ReportContext) -> str:
@@ -104,8 +144,8 @@ def alert_kind(context: ReportContext) -> str:
 
 
 def short_verdict(context: ReportContext) -> str:
-    """Returns the instruction in a few words, for a table."""
-    return heading(context)
+    """Returns the instruction in a few words, for programs: in every mode the same."""
+    return _heading(context, HEADINGS)
 
 
 def reason(context: ReportContext) -> str:
@@ -281,7 +321,8 @@ def _sensitive_addition(context: ReportContext) -> str:
         power = f"power over permissions, keys or code: {codes(careful, 3)}"
     sentence = f"It adds {power}."
     if context.proposal.committed is None:
-        sentence += " Merging changes nothing in the account until you attach the policy."
+        what = "Merging" if context.is_pull_request else "The file"
+        sentence += f" {what} changes nothing in the account until you attach the policy."
     return sentence
 
 
@@ -492,7 +533,8 @@ def chance_sentences(context: ReportContext) -> Iterator[str]:
         sentence += f" A job rarer than {plural(chance.days, 'day')} is not covered."
     yield sentence
     possible = _expected_actions(context, DenialCause.IF_USED)
-    if possible:
+    is_said = context.verdict.rule is VerdictRule.DENIAL_EXPECTED and not certain
+    if possible and not is_said:
         reason = _CAUSES[DenialCause.IF_USED]
         yield f"**Denied to a run that uses it:** {codes(possible, MOST_SHOWN)} ({reason})."
 
@@ -532,11 +574,12 @@ def title(context: ReportContext) -> str:
     if context.verdict.rule in (VerdictRule.NO_RECORDS, VerdictRule.NO_CALLS):
         why = "no record was read" if not context.records else "no call of it was read"
         return f"No evidence of {role}: {why}"
+    prefix = _prefix(context, role)
     if not facts.has_changes:
-        return f"iam({role}): {by_hand if facts.by_hand else 'nothing to change'}"
+        return f"{prefix}: {by_hand if facts.by_hand else _unchanged_title(context)}"
     if facts.is_draft:
         added = {change.action for change in context.changes(ChangeKind.ADD)}
-        return f"iam({role}): first draft with {plural(len(added), 'action')}"
+        return f"{prefix}: first draft with {plural(len(added), 'action')}"
     before, left = len(ledger.actions), len(ledger.actions_left)
     parts: list[str] = []
     if left < before:
@@ -549,7 +592,35 @@ def title(context: ReportContext) -> str:
         parts.append(f"{facts.added:,} added")
     if facts.by_hand:
         parts.append(by_hand)
-    return f"iam({role}): {', '.join(parts) or plural(len(context.proposal.changes), 'change')}"
+    return f"{prefix}: {', '.join(parts) or plural(len(context.proposal.changes), 'change')}"
+
+
+def _prefix(context: ReportContext, role: str) -> str:
+    """Returns what a title begins with: `iam(role)`, or the prefix of the settings."""
+    if not context.title_prefix:
+        return f"iam({role})"
+    prefix = plain(context.title_prefix)
+    if ROLE_IN_PREFIX in prefix:
+        return prefix.replace(ROLE_IN_PREFIX, role)
+    return f"{prefix}: {role}"
+
+
+def _unchanged_title(context: ReportContext) -> str:
+    """Returns why nothing changes, where it is not that the policy fits."""
+    facts, calls = context.verdict.facts, context.ledger.calls
+    match context.verdict.rule:
+        case VerdictRule.PROBE:
+            return f"{plural(calls.refused, 'denied call')} and no success, maybe an attack"
+        case VerdictRule.NO_SUCCESS:
+            return "no call succeeded"
+        case VerdictRule.LACKS_PERMISSIONS:
+            return f"the policy lacks what {plural(facts.lacking, 'recorded call')} used"
+        case VerdictRule.LACKS_EVIDENCE:
+            return "nothing to change yet"
+        case VerdictRule.DRAFT_DECLINED:
+            return "the first draft was declined"
+        case _:
+            return "nothing to change"
 
 
 def _file(context: ReportContext) -> str:

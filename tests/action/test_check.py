@@ -75,12 +75,8 @@ def test_every_finding_is_a_warning_at_its_line_and_a_row_of_the_table(tmp_path:
         "sns:CreateTopic on arn:aws:sns:eu-west-1:111122223333:orders: not used"),
         (line_with(job, "lambda:*"), warnings_with_line(step)[3][1]),
     ]  # fmt: skip
-    rows = [
-        line
-        for line in step.summary.partition("### Drift")[2].splitlines()
-        if re.match(r"\| \d+ \|", line)
-    ]
-    assert len(rows) == 4
+    table = step.summary.partition("**Drift: 4 findings.**")[2].partition("###")[0]
+    assert len(re.findall(r"^\| .*, line \d+ \|", table, re.MULTILINE)) == 4
     assert len(step.annotations("error")) == 1
     assert "4 findings" in step.annotations("error")[0]
 
@@ -111,7 +107,7 @@ def test_a_clean_check_annotates_nothing(tmp_path: Path) -> None:
     job = Job(tmp_path)
     settle(job)
     step = job.step(mode="check", trails="settled")
-    assert (step.code, step.annotations("warning"), "### Drift" in step.summary) == (0, [], False)
+    assert (step.code, step.annotations("warning"), "**Drift:" in step.summary) == (0, [], False)
 
 
 class TestIssue:

@@ -119,7 +119,7 @@ def test_an_evidence_branch_that_github_cannot_read(
     hub.fail_next("GET", f"/git/ref/heads/{BRANCH}$", 502, times=50)
     failed = step(evidence_branch=BRANCH)
     hub._desk.faults.clear()
-    assert_held(hub, failed, number, "`remembered`", "until the memory can be read")
+    assert_held(hub, failed, number, "`remembered`", "until the usage history can be read")
     assert hub.head(HEAD) == head
     assert_goes_on_and_closes(hub, step, number)
 

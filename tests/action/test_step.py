@@ -265,7 +265,7 @@ class TestReport:
     ) -> None:
         summary = report[1].summary
         assert summary.startswith(
-            "## iam(ci-deploy): 55 -> 26 actions, 1 added\n\n> [!WARNING]\n> **Rehearse first"
+            "## iam(ci-deploy): 55 -> 26 actions, 1 added\n\n> [!WARNING]\n> **Rehearse before"
         )
         assert "[17650000005](https://github.com/octo-org/shop/actions/runs/17650000005)" in summary
         assert summary.endswith("-->\n")
@@ -313,8 +313,11 @@ class TestReport:
     ) -> None:
         step = job.step(mode="check")
         assert step.code == 3
-        table = step.summary[step.summary.index("### Drift") : step.summary.index("> [!WARNING]")]
-        assert step.summary.replace(table, "") == report[1].summary
+        before, mark, rest = step.summary.partition("### The change that ends it\n\n")
+        title, _, drift = before.partition("\n\n")
+        assert drift.startswith("> [!WARNING]\n> **Drift: 4 findings.** ")
+        assert f"{title}\n\n{rest}" == report[1].summary
+        assert mark
         assert {**step.outputs, "proposal-file": ""} == {**report[1].outputs, "proposal-file": ""}
 
 

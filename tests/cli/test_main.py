@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from datetime import timedelta
@@ -14,6 +15,7 @@ import jsonpatch
 import pytest
 
 from leastpriv import __version__
+from leastpriv.cli.command_line import parser
 from leastpriv.config.inputs import inputs
 from leastpriv.pipeline.context import DRIFT_EXIT_CODE
 from tests.fakes.command import CommandResult, leastpriv
@@ -56,6 +58,11 @@ SCP = {
     ),
 }
 NOBODY_KNOWS = {"event": "nobody:DoWhatNobodyKnows"}
+
+
+COMMANDS = (
+    "propose", "permissions", "explain", "evaluate", "contains", "denials", "init", "trial",
+)  # fmt: skip
 
 
 def program(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -250,7 +257,7 @@ class TestPropose:
         done = self.propose(policy, plain_trail)
         assert done.code == 0
         assert done.out.startswith(
-            "# iam(ci-deploy): 55 -> 26 actions, 1 added\n\n> [!WARNING]\n> **Rehearse first"
+            "# iam(ci-deploy): 55 -> 26 actions, 1 added\n\n> [!WARNING]\n> **Rehearse before"
         )
         assert "Read 13 records in 7 files: 13 calls in 6 runs" in done.err
         assert "Reading" not in done.out
@@ -271,7 +278,7 @@ class TestPropose:
             out / "pull-request.md"
         ).read_text() == f"# {proposal['title']}\n\n{proposal['body']}"
         first, where = done.out.split("\n\nThe whole proposal is in ")
-        assert first.startswith(f"# {proposal['title']}\n\n**Rehearse first, then merge.** ")
+        assert first.startswith(f"# {proposal['title']}\n\n> [!WARNING]\n> **Rehearse before ")
         assert proposal["verdict"]["reason"] in first
         assert "<details>" not in first
         assert where.startswith(str(out))
@@ -348,7 +355,7 @@ class TestPropose:
     def test_check_alone_prints_its_findings_in_a_table(
         self, policy: Path, plain_trail: str
     ) -> None:
-        head = "### Drift\n\n| Line | Finding | Action |"
+        head = "| Access | Finding | File / account | Used |"
         assert head in self.propose(policy, plain_trail, "--mode", "check").out
         assert head not in self.propose(policy, plain_trail).out
 
@@ -549,7 +556,7 @@ class TestStreams:
 
     @pytest.mark.parametrize(
         "arguments",
-        [(), ("unknown",), ("propose", "--unknown"), ("permissions", "--format", "xml")],
+        [("unknown",), ("propose", "--unknown"), ("permissions", "--format", "xml")],
     )
     def test_a_wrong_command_line_is_bad_input(
         self, arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
@@ -558,6 +565,29 @@ class TestStreams:
         error, remedy = capsys.readouterr().err.splitlines()
         assert ": error: " in error
         assert remedy.startswith("Run `leastpriv")
+
+    def test_no_arguments_print_the_help(self) -> None:
+        done = program()
+        assert (done.returncode, done.stdout) == (0, program("--help").stdout)
+
+    @pytest.mark.parametrize("name", COMMANDS)
+    def test_each_command_has_an_example_that_the_parser_takes(
+        self, name: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert leastpriv(name, "--help").code == 0
+        shown = capsys.readouterr().out
+        example = shown.partition("example:\n")[2].partition("\n\nexit codes: 0 ")[0]
+        words = shlex.split(example.replace("\\\n", " "))
+        assert parser().parse_args(words[1:]).command == name
+
+    def test_the_help_shows_the_choices_of_an_option(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        leastpriv("propose", "--help")
+        shown = capsys.readouterr().out
+        for known in inputs():
+            choices = f"{known.flag} {{{','.join(known.choices)}}}"
+            assert (choices in shown) is (bool(known.choices) and not known.step_only)
 
     @pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("permissions", "--help")])
     def test_help_and_version_load_the_parser_and_nothing_else(

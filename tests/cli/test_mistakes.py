@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -670,3 +671,69 @@ def test_a_path_that_is_too_long_is_one_sentence(arguments: tuple[str, ...]) -> 
     assert told.code == 2
     assert "too long" in told.err
     assert "defect" not in told.err
+
+
+SLIPS = {
+    "a name instead of an ARN": (
+        ("--role-arn", "ci-deploy"),
+        "--role-arn: 'ci-deploy' is not the ARN of a role or user",
+    ),
+    "the ARN of a session": (
+        ("--role-arn", "arn:aws:sts::111122223333:assumed-role/ci-deploy/x"),
+        "is the ARN of a session, not of a role: use the role's own ARN",
+    ),
+    "an account of eleven digits": (
+        ("--role-arn", "arn:aws:iam::11112222333:role/x"),
+        "is not the ARN of a role or user",
+    ),
+    "a folder as policy": (("--policy-file", "FOLDER"), "which cannot be read: it is not a"),
+    "broken JSON": (("--policy-file", "bad.json"), "bad.json: line 1, column 13: a JSON value is"),
+    "a trust policy": (("--policy-file", "trust.json"), "this statement has a principal"),
+    "no such trail": (("--trails", "no/where"), "there is no file or folder 'no/where'"),
+    "a mistyped event history": (("--trails", "event-histroy"), "did you mean event-history?"),
+    "a bucket without its scheme": (("--trails", "my-bucket"), "(a bucket is s3://my-bucket)"),
+    "a bucket's name that S3 does not take": (("--trails", "s3://My_Bucket"), "s3://BUCKET/PREFIX"),
+    "a zip archive": (("--trails", "trail.zip"), "'trail.zip' is a zip archive: unpack it"),
+    "a folder of zip archives": (("--trails", "zips"), "has zip archives (logs.zip)"),
+    "an empty folder": (("--trails", "FOLDER"), "'FOLDER' has no CloudTrail file"),
+    "a mistyped region": (("--aws-regions", "eu-wset-1"), "did you mean eu-west-1?"),
+    "a number in words": (("--minimum-days", "a month"), "--minimum-days is 'a month': write a"),
+    "a mistyped mode": (("--mode", "chek"), "did you mean check?"),
+    "a mistyped action": (("--keep", "s3:PutObjct"), "did you mean s3:PutObject?"),
+    "a date of another form": (("--from", "24.11.2026"), "write a date like 2026-11-03"),
+    "an empty window": (("--from", "2026-11-24", "--to", "2026-11-01"), "the window is empty"),
+    "a choice that does not exist": (("--lifecycle", "drop"), "choose write or offer or off or"),
+    "a mistyped setting": (("--config", "settings.yml"), "'lifecyle' (did you mean lifecycle?)"),
+    "a config that does not exist": (("--config", "no.yml"), "--config names 'no.yml', which"),
+    "a page over the policy": (("--page-file", "ci-deploy.json"), "as is --policy-file"),
+    "a file as the output folder": (("--output-dir", "bad.json"), "which is a file: name a folder"),
+}
+
+
+@pytest.fixture(scope="module")
+def slips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("slips")
+    (folder / "FOLDER").mkdir()
+    (folder / "zips").mkdir()
+    (folder / "ci-deploy.json").write_text(json.dumps(POLICY))
+    (folder / "bad.json").write_text('{"Version": ')
+    allows = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
+    (folder / "trust.json").write_text(json.dumps({"Statement": [allows]}))
+    (folder / "settings.yml").write_text("settings:\n  lifecyle: offer\n")
+    for archive in ("trail.zip", "zips/logs.zip"):
+        with zipfile.ZipFile(folder / archive, "w") as made:
+            made.writestr("a.json", "{}")
+    return folder
+
+
+@pytest.mark.parametrize("slip", SLIPS)
+def test_the_first_line_of_an_error_names_the_slip(
+    slip: str, slips: Path, trail: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(slips)
+    given, named = SLIPS[slip]
+    usual = {"--role-arn": ROLE, "--policy-file": "ci-deploy.json", "--trails": trail}
+    usual |= dict(zip(given[::2], given[1::2], strict=True))
+    done = leastpriv("propose", *(word for pair in usual.items() for word in pair))
+    (error,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert (done.code, named in error) == (2, True), error

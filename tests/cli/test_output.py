@@ -87,13 +87,13 @@ def test_at_a_terminal_the_proposal_is_set_as_text_and_elsewhere_it_is_markdown(
     assert "| --- |" not in shown
     assert "cloudwatch:PutMetricAlarm" in COLOUR.sub("", shown)
     assert "--output-dir writes the whole" in " ".join(COLOUR.sub("", shown).split())
-    assert "what happens next" not in shown
+    assert "What happens next" not in shown
     script = "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())"
     piped = subprocess.run(
         [sys.executable, "-c", script, *proposing], capture_output=True, text=True, check=False
     )
     assert piped.stdout.startswith("# iam(ci-deploy): ")
-    assert "what happens next" in piped.stdout
+    assert "What happens next" in piped.stdout
     assert "\x1b" not in piped.stdout
 
 

@@ -82,10 +82,10 @@ GOOD: dict[str, dict[str, Any]] = {
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no targets": ({}, "lists no targets"),
     "an empty list": ({"targets": []}, "lists no targets"),
-    "an unknown key": ({"targets": [ONE], "target": 1}, "the key 'target'"),
+    "an unknown key": ({"targets": [ONE], "target": 1}, "the unknown key 'target'"),
     "an unknown key of a target": (
         {"targets": [{**ONE, "role": "x"}]},
-        "target 1 (line 2) has the key 'role'",
+        "target 1 (line 2) has the unknown key 'role'",
     ),
     "an input of the whole run": ({"targets": [{**ONE, "trails": "x"}]}, "for all targets"),
     "no role": ({"targets": [{"policy-file": "x.json"}]}, "has no role-arn"),

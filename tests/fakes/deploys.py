@@ -176,7 +176,7 @@ def proposal(
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(policy, indent=2), encoding="utf-8")
     named = {name.replace("_", "-"): value for name, value in options.items()}
-    usual = {"minimum-days": "30", "aws-regions": ("eu-west-1",)}
+    usual = {"mode": "pull-request", "minimum-days": "30", "aws-regions": ("eu-west-1",)}
     settings = from_options(
         {"role-arn": ROLE, "policy-file": str(file), "trails": (str(trail),), **usual, **named}
     )

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from markdown_it import MarkdownIt
 
+from leastpriv.report.guide import LATEST
+
 HOSTILE = (
     "::set-output name=policy::x",
     "##[add-mask]deploy",
@@ -45,6 +47,9 @@ HOSTILE = (
 """Names that an attacker could give a resource of a deploy."""
 
 
+OF_THE_GUIDE = re.compile(re.escape(LATEST) + r"/[a-z-]+\.md(#[a-z-]+)?")
+
+
 @dataclass(slots=True)
 class Page:
     """The parsed text."""
@@ -55,7 +60,9 @@ class Page:
     """All text outside code spans, one line an inline block."""
     html: list[str] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
-    """Targets of links and images."""
+    """Targets of links and images, without pages of the guide."""
+    guide: list[str] = field(default_factory=list)
+    """The linked pages of the guide."""
     blocks: list[str] = field(default_factory=list)
     """Kinds of blocks, in order, e.g. `heading_open`."""
 
@@ -77,10 +84,13 @@ def read(markdown: str) -> Page:
         for child in token.children or ():
             if child.type == "code_inline":
                 page.codes.append(child.content)
+            elif child.content == "<br>":
+                page.prose += " "
             elif child.type == "html_inline":
                 page.html.append(child.content)
             elif child.type in {"link_open", "image"}:
-                page.links.append(str(child.attrs.get("href") or child.attrs.get("src")))
+                target = str(child.attrs.get("href") or child.attrs.get("src"))
+                (page.guide if OF_THE_GUIDE.fullmatch(target) else page.links).append(target)
             elif child.type in {"text", "text_special"}:
                 page.prose += child.content
         page.prose += "\n" if token.children else ""

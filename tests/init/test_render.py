@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from leastpriv.cli.command_line import parser
 from leastpriv.config.inputs import inputs
 from leastpriv.config.settings import parse_settings, step_inputs
-from leastpriv.config.targets_file import read_configuration
+from leastpriv.config.targets_file import read_configuration, with_settings
 from leastpriv.init.options import InitOptions, parse_options
 from leastpriv.init.reader_role import known_sources
 from leastpriv.init.render import (
@@ -37,7 +37,6 @@ from tests.fakes.command import leastpriv
 from tests.init.test_reader_role import GIVEN, ROLE
 
 ROOT = Path(__file__).parents[2]
-KNOWN = {known.name for known in inputs()}
 ISSUER = "token.actions.githubusercontent.com"
 OTHER = "arn:aws:iam::222233334444:role/ci/deploy"
 NEEDED = {"digests": ["s3-trail"], "kms": ["s3-trail"]}
@@ -154,10 +153,12 @@ def test_the_workflow_needs_only_the_roles_permissions_and_has_valid_inputs(sour
     options = of_source(source)
     given = _steps(render_files(options)[WORKFLOW])[1]["with"]
     assert given == action_inputs(options)
-    assert set(given) <= KNOWN
-    read = parse_settings(
-        step_inputs({f"INPUT_{name.upper()}": value for name, value in given.items()})
-    )
+    assert set(given) <= {known.name for known in inputs() if not known.config_only}
+    found = step_inputs({f"INPUT_{name.upper()}": value for name, value in given.items()})
+    if "config" in given:
+        raw = render_files(options)[given["config"]].encode()
+        found = with_settings(found, raw, given["config"])
+    read = parse_settings(found)
     assert read.last_accessed is ("last-accessed" in options.sources)
     assert read.validate_digests is ("digests" in options.sources)
     assert read.custom_policy_checks is ("custom-policy-checks" in options.sources)

@@ -1,4 +1,4 @@
-"""The memory on a shell: a folder that `--evidence-folder` names."""
+"""The usage history on a shell: a folder that `--evidence-folder` names."""
 
 from __future__ import annotations
 

@@ -17,11 +17,13 @@ from leastpriv.report.drift import (
     DriftFinding,
     DriftKind,
     context_findings,
+    drift_screen,
     finding_ids,
     finding_sentence,
     findings_table,
     issue_body,
 )
+from leastpriv.report.screen_models import markdown
 from tests.fakes.deploys import POLICY, ROLE, proposal
 from tests.fakes.markdown import HOSTILE, read, table_widths
 from tests.fakes.replace import replace
@@ -145,11 +147,12 @@ def test_the_id_of_a_finding_is_independent_of_line_and_usage(context: ReportCon
 
 
 class TestWords:
-    def test_the_table_has_one_row_per_finding_and_the_issue_ends_with_the_ids(
+    def test_findings_of_one_resource_share_a_row_and_the_issue_ends_with_the_ids(
         self, context: ReportContext
     ) -> None:
         found = context_findings(context)
-        assert len(findings_table(found, context).splitlines()) == len(found) + 2
+        rows = findings_table(found, context).rows
+        assert len(rows) == len({(each.kind, each.resources, each.used) for each in found})
         body = issue_body(found, context, "https://github.example/run/1")
         assert body.endswith(f"findings={','.join(finding_ids(found))} -->")
 
@@ -161,7 +164,7 @@ class TestWords:
             DriftFinding(
                 kind=DriftKind.UNUSED,
                 action=f"s3:Get{n}",
-                resources=long,
+                resources=(f"{n}", *long),
                 line=n,
                 file=AccessState.YES,
                 account=AccessState.YES,
@@ -171,7 +174,7 @@ class TestWords:
         ]
         body = issue_body(many, context, "")
         assert len(body) < 65_536
-        assert "more: see `proposal.json`." in body
+        assert "more findings are in `proposal.json`." in body
 
     @pytest.mark.parametrize("name", HOSTILE)
     def test_hostile_names_remain_text(self, context: ReportContext, name: str) -> None:
@@ -184,9 +187,9 @@ class TestWords:
             account=AccessState.UNKNOWN,
             used="no",
         )
-        text = findings_table([hostile], context)
+        text = markdown(drift_screen([hostile], context, ""))
         assert read(text).acts() == []
-        assert table_widths(text) == [{8}]
+        assert table_widths(text) == [{5}]
         shown = finding_sentence(hostile, context)
         assert "\n" not in shown
         assert "\x1b" not in shown

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from leastpriv.proposal.verdict import Instruction, VerdictRule
-from leastpriv.report.first_screen import first_screen, markdown
+from leastpriv.report.first_screen import first_screen
+from leastpriv.report.screen_models import markdown
 from leastpriv.report.verdict import calls_remain
 from tests.test_cases import run_case
 

@@ -13,8 +13,9 @@ from leastpriv.permissions.fact_tables import table
 from leastpriv.proposal.ledger import DenialState, GrantState
 from leastpriv.proposal.verdict import VerdictRule
 from leastpriv.report.drift import context_findings
-from leastpriv.report.first_screen import first_screen, markdown
+from leastpriv.report.first_screen import first_screen
 from leastpriv.report.pull_request import body, title
+from leastpriv.report.screen_models import markdown
 from tests.fakes.contexts import with_parts
 from tests.fakes.deploys import POLICY, proposal
 from tests.fakes.replace import replace

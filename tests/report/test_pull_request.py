@@ -17,9 +17,10 @@ from leastpriv.proposal.ledger import GrantState
 from leastpriv.proposal.models import Change, GuardResult, HeldBackChange
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import visible
-from leastpriv.report.first_screen import first_screen, markdown
+from leastpriv.report.first_screen import first_screen
 from leastpriv.report.proposal_json import proposal_json
 from leastpriv.report.pull_request import body, title
+from leastpriv.report.screen_models import markdown
 from tests.fakes.contexts import with_parts
 from tests.fakes.deploys import (
     ALARM,
@@ -83,7 +84,7 @@ def part(text: str, title: str) -> str:
     return text.partition(f"<details><summary>{title}")[2].partition("</details>")[0]
 
 
-def test_the_first_screen_precedes_four_folds(sensitive: ReportContext) -> None:
+def test_the_first_screen_precedes_three_folds(sensitive: ReportContext) -> None:
     text = body(sensitive)
     assert text.startswith("> [!IMPORTANT]\n> **Security review, then merge.** It adds ")
     assert text.index("**For a security review:**") < text.index("<details>")
@@ -91,7 +92,6 @@ def test_the_first_screen_precedes_four_folds(sensitive: ReportContext) -> None:
         "Removed",
         "Evidence and replay",
         "Kept, offered, not seen",
-        "Commands and what happens next",
     ]
 
 
@@ -170,7 +170,7 @@ def test_the_riskiest_removals_are_named_first(usual: ReportContext) -> None:
         "`lambda:AddPermission`, `lambda:DeleteAlias`, `lambda:UpdateAlias`, `lambda:ListAliases`"
         in text
     )
-    assert "| 4 | `AddPermission` |" in text
+    assert "| 4<br>`AddPermission` |" in text
 
 
 def test_a_policy_that_granted_everything_lists_the_removed_actions_of_services_in_use_first(
@@ -239,7 +239,8 @@ def test_the_table_counts_what_the_ledger_counts(usual: ReportContext) -> None:
     narrowed = ledger.statements[0]
     removed, doubted = len(narrowed.removed), len(narrowed.of(GrantState.REMOVED_UNRECORDED))
     before = len(narrowed.grants)
-    row = f"| `Functions` `lambda:*` | {before} → **{before - removed}** | 1 | {removed} ({doubted} ?)"
+    change = f"{before}\u00a0→\u00a0**{before - removed}**"
+    row = f"| `Functions`<br>`lambda:*` | {change} | 1 | {removed} ({doubted}\u00a0?)"
     assert row in text
     assert f"{doubted} of the {ledger.removed} removed actions leave no CloudTrail record" in text
     assert f"Removed: {ledger.removed} actions, {doubted} of them without a record" in text
@@ -262,7 +263,7 @@ def test_a_first_draft_says_that_it_is_one_and_removes_nothing(tmp_path: Path) -
     assert title(context) == "iam(ci-deploy): first draft with 5 actions"
     text = body(context)
     assert text.startswith("> [!IMPORTANT]\n> **Security review, then merge.**")
-    assert "| `lambda` | 3 | `function:orders` | 6 | 2 | `UpdateFunctionCode` |" in text
+    assert "| `lambda` | 3 | `function:orders` | 6 | 2 | 1 |" in text
     assert "Removed" not in text
 
 
@@ -409,7 +410,7 @@ def test_hostile_names_are_inert(hostile: Proposed) -> None:
     page = read(f"## {hostile.title}\n\n{hostile.body}")
     marker = hostile.body.splitlines()[-1]
     assert page.html[-1].strip() == marker
-    assert len(page.html) > 5
+    assert len(page.html) >= 5
     assert all(FOLD.fullmatch(html.strip() + "\n") for html in page.html[:-1])
     assert page.links
     assert all(
@@ -455,7 +456,6 @@ def test_hostile_names_reach_every_section(hostile: Proposed) -> None:
     for section in (
         "Evidence and replay",
         "Kept, offered, not seen",
-        "Commands and what happens next",
     ):
         shown = "\n".join(read(part(hostile.body, section)).codes)
         assert "evil.example" in shown or visible("@octo-org/security") in shown, section
@@ -583,9 +583,8 @@ def test_a_probe_is_named_with_its_session_before_all_else(tmp_path: Path) -> No
 def test_a_passed_role_is_shown_with_the_granted_action_that_uses_it(tmp_path: Path) -> None:
     first = case_body("denied-pass-role-with-its-role", tmp_path).partition("<details>")[0]
     assert (
-        "it lets a service act as the role that it receives. Together with `lambda:CreateFunction`,"
-        " which the policy grants on every resource, a run can use the permissions of the role by"
-        " passing it to a new Lambda function" in first
+        "lets a service act as the role that it receives; a run can use that role by passing it to a"
+        " new Lambda function" in first
     )
 
 
@@ -593,7 +592,7 @@ def test_an_addition_counts_its_denials_apart_from_the_calls_that_were_allowed(
     tmp_path: Path,
 ) -> None:
     text = case_body("denied-pass-role-with-its-role", tmp_path)
-    assert "| denied by AWS 1×, last in `17650000100` |" in text
+    assert "| denied by AWS 1× |" in text
     assert (
         "denied by AWS, 1× in 1 run, last in `17650000100` on 2026-10-10; allowed calls need it"
         " too, 1×" in text

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from leastpriv.permissions.patterns import BUILD_STEP_NAME
 from leastpriv.proposal.models import GuardResult
 from leastpriv.report.context import ReviewContext
-from leastpriv.report.first_screen import markdown
 from leastpriv.report.review import review_body, review_marker, review_title
 from leastpriv.report.review_verdict import review_first_screen
+from leastpriv.report.screen_models import markdown
 from tests.fakes.deploys import CREATE_QUEUE, POLICY, UPDATE, deploys, usual_deploys
 from tests.fakes.markdown import HOSTILE, read, table_widths
 from tests.fakes.replace import replace
@@ -57,15 +57,15 @@ def test_the_first_screen_answers_and_the_folds_have_the_rest(breaking: ReviewCo
     assert first.startswith(
         "> [!CAUTION]\n> **Do not merge.** After this edit of `iam/ci-deploy.json`, 6 recorded calls of"
         " `ci-deploy` in 35 days and 6 runs would be denied: such a deploy would fail. It also"
-        " gives new access without evidence.\n\n"
+        " gives new access without evidence. ([about reviews]("
     )
-    assert re.findall(r"^- \*\*(.+?)\*\*", first, re.MULTILINE) == [
-        "Replay:",
-        "Removes what was used:",
-        "Removes without a recorded use:",
-        "Adds without evidence:",
-    ]
-    assert "- **Removes what was used:** `sqs:CreateQueue` (6×, last in run [" in first
+    assert re.findall(r"^- \*\*(.+?)\*\*", first, re.MULTILINE) == ["Replay:"]
+    rows = re.findall(r"^\| (removes|adds) (.+) \|$", first, re.MULTILINE)
+    assert [verb for verb, _ in rows] == ["removes", "adds", "removes"]
+    assert re.fullmatch(
+        r"`sqs:CreateQueue` \| .+ \| \[used 6×\]\(.+\) \| \*\*denied\*\*", rows[0][1]
+    )
+    assert rows[1][1].endswith(" | none | **new access**")
     assert len(first.split()) <= 250
     assert re.findall(r"^#### (.+)$", folds, re.MULTILINE) == [
         "Removes what was used",

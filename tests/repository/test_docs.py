@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 from check_jsonschema.builtin_schemas import get_builtin_schema
 
+from leastpriv.config.inputs import inputs as every_input
 from leastpriv.proposal.guards import GUARDS
 from tests.pages import GUIDE, PAGES, ROOT, WITH_COMMANDS, Block, anchors, inline, of_language, yaml
 
@@ -88,6 +89,11 @@ def inputs() -> set[str]:
     return set(action()["inputs"])
 
 
+def settings() -> set[str]:
+    """The inputs that the config has."""
+    return {known.name for known in every_input() if known.config_only}
+
+
 @pytest.mark.parametrize("block", of_language("yaml"), ids=str)
 def test_every_yaml_block_is_of_a_known_kind_and_valid(block: Block) -> None:
     """A workflow or a part of one, a step, inputs, a config, or a CloudFormation resource; other
@@ -96,7 +102,7 @@ def test_every_yaml_block_is_of_a_known_kind_and_valid(block: Block) -> None:
     value = yaml(block.text)
     if isinstance(value, list):
         value = {"jobs": {"part": {"runs-on": "ubuntu-latest", "steps": value}}}
-    if "targets" in value:
+    if "targets" in value or "settings" in value:
         schema = json.loads(
             (ROOT / "leastpriv/config/config.schema.json").read_text(encoding="utf-8")
         )
@@ -136,7 +142,7 @@ def test_every_input_that_a_sentence_sets_exists(page: str) -> None:
         for token in inline(page, "code_inline")
         if (found := re.match(r"([a-z]+(?:-[a-z]+)*): \S", token.content))
     }
-    assert named <= inputs() | WORKFLOW_KEYS
+    assert named <= inputs() | settings() | WORKFLOW_KEYS
 
 
 def test_the_guide_names_every_guard_in_its_order() -> None:

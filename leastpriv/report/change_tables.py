@@ -1,0 +1,368 @@
+"""The tables of a first screen: what changes by statement, or by service of a first draft, and what
+a security reviewer decides.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from msgspec import Struct
+
+from leastpriv.models import Basis, ChangeKind, Condition, grouped
+from leastpriv.permissions.catalog import removal_rank
+from leastpriv.proposal.additions import unmet_reason
+from leastpriv.proposal.escalation_paths import passed_role_use
+from leastpriv.proposal.ledger import GrantState, StatementFacts
+from leastpriv.proposal.models import Change
+from leastpriv.report.context import ReportContext
+from leastpriv.report.escape import code, prose
+from leastpriv.report.evidence_limits import is_sensitive_job_log_denial
+from leastpriv.report.guide import page_link
+from leastpriv.report.offers import not_on
+from leastpriv.report.phrases import (
+    basis_usages,
+    codes,
+    denied_by_text,
+    guard_words,
+    last_run_page,
+    links_of_runs,
+    plural,
+    runs_of,
+    short_arn,
+    times,
+)
+from leastpriv.report.screen_models import NOTHING, Column, Table, TableRow
+from leastpriv.report.unreviewed_runs import kept_for_unreviewed_runs
+
+_MOST_STATEMENTS = 9
+_MOST_ADDED = 4
+_MOST_SERVICES = 10
+MOST_CAREFUL = 5
+"""Rows for a security review on the first screen."""
+_LONGEST_ENTRY = 28
+"""Characters of a name in a cell: a table of more than 700 pixels does not fit GitHub's page."""
+_NEW = "**new:**"
+"""Begins the row of an addition."""
+
+_STATEMENT_COLUMNS = (
+    Column("Statement"),
+    Column("Actions", is_number=True),
+    Column("Used", is_number=True),
+    Column("Removed, the riskiest"),
+    Column("Still open"),
+)
+_SERVICE_COLUMNS = (
+    Column("Service"),
+    Column("Actions", is_number=True),
+    Column("Resources"),
+    Column("Runs", is_number=True),
+    Column("Not used yet", is_number=True),
+    Column("To review", is_number=True),
+)
+_SECURITY_COLUMNS = (
+    Column("Action"),
+    Column("Resource"),
+    Column("Why"),
+    Column("Evidence"),
+)
+
+
+class ActionCounts(Struct, frozen=True):
+    """The actions of one or more statements."""
+
+    before: int
+    left: int
+    used: int
+    unrecorded: int
+    open: int
+    narrowed: int
+
+    @property
+    def removed(self) -> int:
+        """Number of removed actions."""
+        return self.before - self.left
+
+    @classmethod
+    def of(cls, statements: Sequence[StatementFacts]) -> ActionCounts:
+        """Returns the sums over some statements."""
+        return cls(
+            before=sum(len(facts.grants) for facts in statements),
+            left=sum(facts.left for facts in statements),
+            used=sum(len(facts.of(GrantState.KEPT_USED)) for facts in statements),
+            unrecorded=sum(len(facts.of(GrantState.REMOVED_UNRECORDED)) for facts in statements),
+            open=sum(len(facts.of(GrantState.KEPT_UNUSED)) for facts in statements),
+            narrowed=sum(len(facts.narrowed) for facts in statements),
+        )
+
+
+def changes_table(context: ReportContext) -> Table | None:
+    """Returns the table of changes: of a policy by statement, of a first draft by service."""
+    if context.proposal.committed is None:
+        return _draft(context)
+    if not context.proposal.changes:
+        return None
+    changed = {change.statement for change in context.proposal.changes}
+    own: list[StatementFacts] = []
+    others: list[StatementFacts] = []
+    for facts in context.ledger.statements:
+        is_open = bool(facts.of(GrantState.KEPT_UNUSED))
+        is_shown = facts.statement.index in changed or is_open
+        (own if is_shown else others).append(facts)
+    own.sort(key=lambda facts: (not facts.removed, not facts.narrowed, facts.statement.index))
+    others += own[_MOST_STATEMENTS:]
+    rows = [_statement_row(facts, context) for facts in own[:_MOST_STATEMENTS]]
+    if others:
+        rows.append(_others_row(others, "other statement" if own else "statement"))
+    rows += _added_rows(context)
+    return Table(_STATEMENT_COLUMNS, tuple(rows), _doubt_note(context))
+
+
+def _doubt_note(context: ReportContext) -> str:
+    """Returns what the question mark of the table means; empty without a doubtful removal."""
+    if not context.ledger.count(GrantState.REMOVED_UNRECORDED):
+        return ""
+    why = page_link(context.guide, "no CloudTrail record", "guards#how-certain")
+    return f"? = a use leaves {why}."
+
+
+def _statement_row(facts: StatementFacts, context: ReportContext) -> TableRow:
+    counts = ActionCounts.of([facts])
+    removed = removed_cell(counts)
+    riskiest = min((grant.action for grant in facts.removed), key=removal_rank, default="")
+    if riskiest:
+        removed += f"<br>{code(riskiest.partition(':')[2])}"
+    cells = (
+        _statement_name(facts, context),
+        before_and_after(counts),
+        f"{counts.used:,}",
+        removed,
+        _open_cell(facts),
+    )
+    return TableRow(cells)
+
+
+def _statement_name(facts: StatementFacts, context: ReportContext) -> str:
+    statement = facts.statement
+    label = code(statement.sid, _LONGEST_ENTRY) if statement.sid else f"line {statement.line}"
+    if context.file_url:
+        label = f"[{label}]({context.file_url}#L{statement.line})"
+    entries = list(dict.fromkeys(grant.entry for grant in facts.grants))
+    if len(entries) != 1:
+        return label
+    return f"{label}<br>{code(entries[0], _LONGEST_ENTRY)}"
+
+
+def before_and_after(counts: ActionCounts) -> str:
+    """Returns `36 → **9**`, or one number where nothing is removed."""
+    if counts.left == counts.before:
+        return f"{counts.before:,}"
+    return f"{counts.before:,}\u00a0→\u00a0**{counts.left:,}**"
+
+
+def removed_cell(counts: ActionCounts) -> str:
+    """Returns the number of removed actions, of them those without a record, and of narrowed
+    ones.
+    """
+    parts = []
+    if counts.removed:
+        doubt = f" ({counts.unrecorded:,}\u00a0?)" if counts.unrecorded else ""
+        parts.append(f"{counts.removed:,}{doubt}")
+    if counts.narrowed:
+        parts.append(f"{counts.narrowed:,} narrowed")
+    return ", ".join(parts) or NOTHING
+
+
+def _open_cell(facts: StatementFacts) -> str:
+    """Returns the number of kept unused actions, and the most frequent reason."""
+    kept = facts.of(GrantState.KEPT_UNUSED)
+    if not kept:
+        return NOTHING
+    guards = Counter(grant.guard for grant in kept)
+    guard, count = guards.most_common(1)[0]
+    if count == len(kept):
+        return f"{count:,}: {guard_words(guard)}"
+    return f"{len(kept):,}: most {guard_words(guard)}"
+
+
+def _others_row(others: Sequence[StatementFacts], noun: str) -> TableRow:
+    counts = ActionCounts.of(others)
+    cells = (
+        plural(len(others), noun),
+        before_and_after(counts),
+        f"{counts.used:,}",
+        removed_cell(counts),
+        f"{counts.open:,}" if counts.open else NOTHING,
+    )
+    return TableRow(cells)
+
+
+def _added_rows(context: ReportContext) -> Iterator[TableRow]:
+    added = sorted(context.changes(ChangeKind.ADD), key=lambda change: not change.security)
+    for change in added[:_MOST_ADDED]:
+        yield _added_row(change, context)
+    rest = len(added) - _MOST_ADDED
+    if rest > 0:
+        name = f"{_NEW} {plural(rest, 'further permission')}"
+        yield TableRow((name, f"+{rest:,}", NOTHING, NOTHING, NOTHING), is_new=True)
+
+
+def _added_row(change: Change, context: ReportContext) -> TableRow:
+    on = _short(change.resources, 1)
+    cells = (
+        f"{_NEW} {code(change.action)}<br>on {on}{not_on(change, 1)}",
+        "+1",
+        _evidence_cell(change, context),
+        NOTHING,
+        prose(unmet_reason(change)) or NOTHING,
+    )
+    return TableRow(cells, is_new=True)
+
+
+_HOW = {
+    Basis.OBSERVED: "used",
+    Basis.INFERRED: "needed by a call",
+    Basis.LIFECYCLE: "life cycle",
+    Basis.DECLARED: "declared",
+}
+
+
+def _how(change: Change) -> str:
+    """A few words on the basis of an addition."""
+    if change.basis is Basis.DENIED:
+        return denied_by_text(change)
+    return _HOW.get(change.basis or Basis.OBSERVED, str(change.basis))
+
+
+def _evidence_cell(change: Change, context: ReportContext) -> str:
+    """Returns the basis of an addition and its number of calls, linked to the last run."""
+    usages = basis_usages(change)
+    if not usages:
+        return _how(change)
+    text = f"{_how(change)} {times(usages, context.evidence)}"
+    page = last_run_page(usages, context.evidence, context.run_url)
+    return f"[{text}]({page})" if page else text
+
+
+def _short(resources: Sequence[str], most: int) -> str:
+    """Returns resources without the parts that all ARNs of an account share, cut to a cell."""
+    names = [code(short_arn(resource), _LONGEST_ENTRY) for resource in resources[:most]]
+    rest = len(resources) - len(names)
+    more = f" and {rest:,} more" if rest else ""
+    return f"{', '.join(names)}{more}"
+
+
+def _draft(context: ReportContext) -> Table | None:
+    """Returns a row for each service of a first draft, those for a security review first."""
+    added = context.changes(ChangeKind.ADD)
+    if not added:
+        return None
+    services = grouped([(change.action.partition(":")[0], change) for change in added])
+    order = sorted(
+        services, key=lambda name: (not any(each.security for each in services[name]), name)
+    )
+    rows = [_service_row(code(name), services[name]) for name in order[:_MOST_SERVICES]]
+    left = [change for name in order[_MOST_SERVICES:] for change in services[name]]
+    if left:
+        label = plural(len(order) - _MOST_SERVICES, "further service")
+        rows.append(_service_row(label, left))
+    return Table(_SERVICE_COLUMNS, tuple(rows), _not_deleted(added))
+
+
+def _service_row(label: str, changes: Sequence[Change]) -> TableRow:
+    bases = grouped([(change.action, change.basis) for change in changes])
+    coming = [
+        action for action, own in bases.items() if {*own} <= {Basis.LIFECYCLE, Basis.DECLARED}
+    ]
+    resources = dict.fromkeys(resource for change in changes for resource in change.resources)
+    runs = runs_of([usage for change in changes for usage in change.usages])
+    careful = {change.action for change in changes if change.security}
+    cells = (
+        label,
+        f"{len(bases):,}",
+        _short(list(resources), 1),
+        f"{len(runs):,}",
+        f"{len(coming):,}" if coming else NOTHING,
+        f"{len(careful):,}" if careful else NOTHING,
+    )
+    return TableRow(cells)
+
+
+def _not_deleted(added: Sequence[Change]) -> str:
+    """Returns which resources a Deny of the draft protects; empty without one."""
+    denied = dict.fromkeys(short_arn(name) for change in added for name in change.denied_on)
+    if not denied:
+        return ""
+    return f"A Deny forbids to delete {codes(denied, 1)}, which lives long."
+
+
+def security_table(context: ReportContext, most: int = MOST_CAREFUL) -> Table | None:
+    """Returns what a security reviewer decides: a row for actions of one resource and reason.
+
+    Args:
+        context: The proposal.
+        most: Number of rows that are shown.
+    """
+    rows = tuple(dict.fromkeys(_security_rows(context)))
+    if not rows:
+        return None
+    rest = len(rows) - most
+    note = f"{rest:,} more rows are in *Evidence and replay*." if rest > 0 else ""
+    return Table(_SECURITY_COLUMNS, rows[:most], note)
+
+
+def _security_rows(context: ReportContext) -> Iterator[TableRow]:
+    for changes in _same_for_a_reviewer(context):
+        yield _sensitive_row(changes, context)
+    for held in filter(is_sensitive_job_log_denial, context.proposal.held_back_additions):
+        why = f"**not written:** {prose(held.guard_result.reason)}"
+        yield TableRow((code(held.action), _short(held.resources, 1), why, "job log"))
+    for use in kept_for_unreviewed_runs(context):
+        if use.security:
+            why = (
+                f"{prose(use.security.removeprefix('it '))}; only unreviewed runs used it: remove"
+                " it by hand, or with `unknown-refs: refuse`"
+            )
+            where = prose(use.where) if use.where else "unreviewed runs"
+            yield TableRow((code(use.action), _short(use.resources, 1), why, where))
+
+
+class _Reason(Struct, frozen=True):
+    """Why an addition is for a security reviewer, and what limits it."""
+
+    security: str
+    conditions: tuple[Condition, ...]
+    denied_on: tuple[str, ...]
+
+    @classmethod
+    def of(cls, change: Change) -> _Reason:
+        return cls(change.security, tuple(change.conditions), tuple(change.denied_on))
+
+
+def _same_for_a_reviewer(context: ReportContext) -> Iterator[Sequence[Change]]:
+    """Yields the sensitive additions, those with the same reason and resources together."""
+    sensitive = [change for change in context.changes(ChangeKind.ADD) if change.security]
+    by_action = grouped([((each.action, _Reason.of(each)), each) for each in sensitive])
+    groups = []
+    for (_, reason), own in by_action.items():
+        resources = dict.fromkeys(resource for change in own for resource in change.resources)
+        groups.append(((tuple(resources), reason), own))
+    for several in grouped(groups).values():
+        yield [change for own in several for change in own]
+
+
+def _sensitive_row(changes: Sequence[Change], context: ReportContext) -> TableRow:
+    first = changes[0]
+    ways = [passed_role_use(change, context.proposal.documents) for change in changes]
+    uses = dict.fromkeys(f"; a run can use that role by {use.how}" for use in ways if use)
+    usages = [usage for change in changes for usage in basis_usages(change)]
+    runs = links_of_runs(usages, context.evidence, context.run_url, 1)
+    condition = "<br>under a condition" if first.conditions else ""
+    resources = dict.fromkeys(resource for change in changes for resource in change.resources)
+    cells = (
+        codes(dict.fromkeys(change.action for change in changes), 4),
+        f"{_short(list(resources), 1)}{condition}{not_on(first, 1)}",
+        f"{first.security}{''.join(uses)}",
+        f"{_how(first)} in {runs}" if runs else _how(first),
+    )
+    return TableRow(cells)

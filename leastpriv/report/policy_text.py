@@ -1,0 +1,50 @@
+"""The text of a policy file before and after a proposal, as a report shows it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from difflib import unified_diff
+
+from leastpriv.report.context import ReportContext
+from leastpriv.report.escape import block, code
+from leastpriv.report.phrases import fold, plural
+
+_MOST_LINES = 60
+"""Lines of the diff before the folds."""
+_MOST_FOLDED = 600
+_HUNK = re.compile(r"^@@ -(\d+).*")
+"""The head of a part of a unified diff, with its first line in the committed file."""
+
+
+def diff_section(context: ReportContext) -> list[str]:
+    """Returns the beginning of the diff of the policy file; a pull request has its own."""
+    lines = [] if context.is_pull_request else diff_lines(context)
+    if not lines:
+        return []
+    text = block("\n".join(lines[:_MOST_LINES]), "diff")
+    return [f"**The change of {code(context.policy_file)}:**\n\n{text}"]
+
+
+def rest_of_diff(context: ReportContext) -> list[str]:
+    """Returns the collapsed rest of the diff; empty where the first lines are all."""
+    rest = [] if context.is_pull_request else diff_lines(context)[_MOST_LINES:]
+    if not rest:
+        return []
+    parts = [block("\n".join(rest[:_MOST_FOLDED]), "diff")]
+    if len(rest) > _MOST_FOLDED:
+        parts.append(f"{len(rest) - _MOST_FOLDED:,} more lines are in the proposed file.")
+    return fold(f"The rest of the change: {plural(len(rest), 'line')}", parts)
+
+
+def diff_lines(context: ReportContext) -> Sequence[str]:
+    """Returns the unified diff of the policy file, without its head; empty without a change, and
+    for a file that is read and not edited.
+    """
+    committed, document = context.proposal.committed, context.proposal.document
+    if not context.proposal.changes or not document.editable:
+        return []
+    old = committed.source.outer.splitlines() if committed else []
+    new = document.source.outer.splitlines()
+    _, _, *lines = unified_diff(old, new, lineterm="", n=2)
+    return [_HUNK.sub(r"… line \1", line) for line in lines]

@@ -326,7 +326,7 @@ class TestPropose:
     def test_check_reports_drift_by_its_exit_code(self, policy: Path, plain_trail: str) -> None:
         done = self.propose(policy, plain_trail, "--mode", "check")
         assert done.code == DRIFT_EXIT_CODE == 3
-        assert "| `Functions` `lambda:*` |" in done.out
+        assert "| `Functions`<br>`lambda:*` |" in done.out
 
     @pytest.mark.parametrize(
         ("resource", "code"), [("*", DRIFT_EXIT_CODE), ("arn:aws:sqs:eu-west-1:111122223333:x", 0)]
@@ -401,7 +401,7 @@ class TestPropose:
     ) -> None:
         arn = f"arn:aws:iam::aws:policy/{name}"
         done = self.propose(tmp_path / "new.json", plain_trail, "--also-attached", arn)
-        assert f"**Replaces** `{arn}`: detach it after the merge" in done.out
+        assert f"**Replaces** `{arn}`: detach it once this policy is attached" in done.out
 
     @pytest.mark.parametrize("option", ["--page-file", "--sarif-file"])
     def test_a_report_goes_to_a_file_alone_and_nothing_is_lost(
@@ -472,8 +472,8 @@ class TestPropose:
 
     def test_a_folder_that_cannot_be_written_is_named(self, policy: Path, plain_trail: str) -> None:
         done = self.propose(policy, plain_trail, "--output-dir", str(policy))
-        assert done.code == 1
-        assert f"The folder {policy} cannot be written" in done.err
+        assert done.code == 2
+        assert f"--output-dir is {str(policy)!r}, which is a file: name a folder." in done.err
 
     @pytest.mark.parametrize(
         "text",

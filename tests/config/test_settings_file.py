@@ -66,4 +66,4 @@ def test_settings_are_shared_by_all_targets_of_a_file() -> None:
     configuration = read_configuration(raw, "leastpriv.yml")
     given = with_shared_settings(of_step(role_arn="", policy_file=""), configuration)
     (entry,) = configuration.entries
-    assert settings_of(entry, ROLE, given).options.lifecycle is Lifecycle.OFFER
+    assert settings_of(entry, (ROLE,), given).options.lifecycle is Lifecycle.OFFER

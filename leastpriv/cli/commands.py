@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from leastpriv.atomic_file import read_named
 from leastpriv.cli.command_line import print_rows, print_text, shows_table
-from leastpriv.errors import InputError
+from leastpriv.errors import InputError, LeastprivError
 from leastpriv.github_actions.workflow_commands import Console
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from leastpriv.cli.command_line import Clock
     from leastpriv.models import Gap, Principal
     from leastpriv.pipeline.sources import CountedSource
-    from leastpriv.policy.access import Policies
+    from leastpriv.policy.access import Policies, PolicyLevel
     from leastpriv.policy.document import Document
 
 
@@ -165,16 +165,21 @@ def explain(options: Namespace, stdout: TextIO, console: Console, clock: Clock) 
 
 
 _NEW_ACCESS = 3
+_ASKED = "true"
+"""Value of `--organization-policies` that asks AWS."""
 
 
-def evaluate(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
+def evaluate(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
     """Decides requests under all policies that are given."""
     from leastpriv.policy.access import evaluate_access
     from leastpriv.policy.evaluate import read_requests
     from leastpriv.report.tables import access_notes, decision_row, decision_table
 
+    if not (options.policies or options.resource_policies):
+        raise InputError("Name a policy with --policy, or that of a resource.")
     policies = _policies(options, options.policies or ())
     requests = read_requests(read_named(options.request, "--request"), options.request)
+    policies = _with_account(policies, options, clock, [each.principal for each in requests])
     decisions = [evaluate_access(request, policies) for request in requests]
     rows = [decision_row(decision) for decision in decisions]
     print_rows(stdout, rows, decision_table, options.format)
@@ -184,17 +189,17 @@ def evaluate(options: Namespace, stdout: TextIO, console: Console, clock: Clock)
 
 
 def _policies(options: Namespace, named: Sequence[str] = ()) -> Policies:
-    """Reads the policies of the principal, of its organization and of the resources."""
+    """Reads the policies of the principal, of its organization and of the resources from files."""
     from leastpriv.policy.access import Policies
     from leastpriv.policy.organization import read_organization, read_resource_policy
 
     boundary, session = options.boundary, options.session_policy
-    flag = "--organization-policies"
+    paths = [each for each in options.organization_policies or () if each != _ASKED]
     return Policies(
         identity=tuple(_policy(name, "--policy") for name in named),
         boundary=(_policy(boundary, "--boundary"),) if boundary else None,
         session=(_policy(session, "--session-policy"),) if session else None,
-        organization=read_organization(options.organization_policies or (), flag),
+        organization=read_organization(paths, "--organization-policies"),
         resources=tuple(
             read_resource_policy(each, "--resource-policy")
             for each in options.resource_policies or ()
@@ -202,7 +207,31 @@ def _policies(options: Namespace, named: Sequence[str] = ()) -> Policies:
     )
 
 
-def contains(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
+def _with_account(
+    policies: Policies, options: Namespace, clock: Clock, principals: Sequence[str]
+) -> Policies:
+    """Adds the SCPs of each principal's account, where AWS is to be asked for them."""
+    if _ASKED not in (options.organization_policies or ()):
+        return policies
+    from leastpriv.aws.arns import parse_principal
+    from leastpriv.aws.session import AwsSession
+    from leastpriv.aws_checks.simulate import read_outer_policies
+    from leastpriv.policy.access import Organization
+
+    aws = AwsSession(os.environ, clock()).aws()
+    accounts: dict[str, tuple[PolicyLevel, ...]] = {}
+    for arn in dict.fromkeys(filter(None, principals)):
+        principal = parse_principal(arn)
+        if principal.account in accounts:
+            continue
+        outer = read_outer_policies(aws, principal, "", scps=True)
+        if outer.unread:
+            raise LeastprivError(outer.unread[0])
+        accounts[principal.account] = outer.levels
+    return replace(policies, organization=Organization(accounts=accounts))
+
+
+def contains(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
     """Returns 0 where a policy allows nothing that another does not, else 3, and prints the
     smallest new request.
     """
@@ -212,7 +241,7 @@ def contains(options: Namespace, stdout: TextIO, console: Console, clock: Clock)
 
     old = [_policy(name, "--old") for name in options.old]
     new = [_policy(name, "--new") for name in options.new]
-    policies = _policies(options)
+    policies = _with_account(_policies(options), options, clock, [options.principal or ""])
     if policies.organization.accounts and not options.principal:
         raise InputError(
             "--organization-policies names several accounts: name the role or user with"

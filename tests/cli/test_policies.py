@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from leastpriv.cli.main import main
+from tests.fakes.aws.organization import FULL_ACCESS, Organization
+from tests.fakes.aws.policy_checks import PolicyChecks
 from tests.hypothesis_profiles import examples
 
 ALLOW = {"Effect": "Allow", "Action": "s3:Get*", "Resource": "arn:aws:s3:::b/*"}
@@ -289,25 +291,26 @@ def test_names_in_a_policy_cannot_command_a_runner(folder: Path) -> None:
             "with the pointer 'x'; a pointer begins with /",
         ),
         (
-            ["evaluate", "--organization-policies", "nosuch", "--request", "r.json"],
+            ["contains", "--old", "{a}", "--new", "{a}", "--organization-policies", "nosuch"],
             "--organization-policies names",
         ),
         (
-            ["evaluate", "--organization-policies", "{empty}", "--request", "r.json"],
+            ["contains", "--old", "{a}", "--new", "{a}", "--organization-policies", "{empty}"],
             "which has no JSON file",
         ),
         (
-            ["evaluate", "--organization-policies", "{branches}", "--request", "r.json"],
+            ["contains", "--old", "{a}", "--new", "{a}", "--organization-policies", "{branches}"],
             "different branches",
         ),
         (
-            ["evaluate", "--resource-policy", "arn:aws:s3:::b", "--request", "r.json"],
+            ["contains", "--old", "{a}", "--new", "{a}", "--resource-policy", "arn:aws:s3:::b"],
             "write ARN=FILE",
         ),
         (
             ["contains", "--old", "{a}", "--new", "{a}", "--organization-policies", "{accounts}"],
             "name the role or user with --principal",
         ),
+        (["evaluate", "--request", "r.json"], "Name a policy with --policy"),
         (["contains", "--old", "{a}"], ""),
         (["evaluate", "--policy", "{a}"], ""),
     ],
@@ -420,3 +423,32 @@ def test_contains_takes_what_other_policies_forbid_as_no_new_access(folder: Path
     everything = ("--organization-policies", limits.parent, "--resource-policy", bucket)
     assert run(*compared, *everything, "--principal", PRINCIPAL)[0] == 0
     assert run(*compared, "--boundary", folder / "a.json")[0] == 0
+
+
+def test_the_scps_of_the_account_are_read_from_aws(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policies = {
+        "p-FullAWSAccess": FULL_ACCESS,
+        "p-noreads01": {
+            "Version": "2012-10-17",
+            "Statement": [{"Effect": "Deny", "Action": "s3:Get*", "Resource": "*"}],
+        },
+    }
+    organization = Organization(policies=policies, attached={"r-abcd": ["p-noreads01"]})
+    requests = asked(
+        folder,
+        {"principal": PRINCIPAL, "action": "s3:GetObject", "resource": "arn:aws:s3:::b/k"},
+    )
+    with PolicyChecks() as aws:
+        aws.operations |= organization.operations()
+        for name, value in aws.environment(attempts=1).items():
+            monkeypatch.setenv(name, value)
+        asks = ("evaluate", "--policy", folder / "a.json", "--request", requests)
+        _, rows, _ = run(*asks, "--organization-policies", "true")
+        assert (rows[0]["decision"], rows[0]["denied_by"]) == ("explicitDeny", "scp")
+        assert (rows[0]["policy"], rows[0]["level"]) == ("p-noreads01", "r-abcd")
+        aws.refuse("ListParents", "AccessDeniedException", "no")
+        code, _, said = run(*asks, "--organization-policies", "true")
+        assert code == 1
+        assert "service control policies of the account are not known" in said

@@ -279,6 +279,8 @@ def _checkout_target(settings: Settings, runner: Runner) -> Target:
         "also-attached": tuple(Location.of(name).path for name in settings.attached_files),
         "trust-policy": (Location.of(settings.trust_policy).path,),
         "boundary-file": (settings.boundary_file,),
+        "organization-policies": settings.organization_files,
+        "other-policies": tuple(Location.of(each.file).path for each in settings.other_policies),
         "terraform-plan": (settings.terraform_plan,),
         "templates": tuple(
             path for value in settings.templates for path in StackFile.of(value).paths

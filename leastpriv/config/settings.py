@@ -70,6 +70,30 @@ class DeclaredPhases(StrEnum):
     """Reads alone, for a role that plans and does not apply."""
 
 
+class OtherPolicy(Struct, frozen=True):
+    """A policy that decides besides the role's own, `boundary=FILE`, `session=FILE`, `FILE` or
+    `ARN=FILE`.
+    """
+
+    kind: str
+    """`boundary`, `session`, or empty for the policy of a resource."""
+    file: str
+    """The file, perhaps with a pointer."""
+    resource: str = ""
+    """ARN of the resource; empty where the input does not name it."""
+
+    @classmethod
+    def of(cls, entry: str) -> OtherPolicy:
+        """Parses an entry of the input."""
+        kind, is_named, file = entry.partition("=")
+        if is_named and kind in ("boundary", "session"):
+            return cls(kind, file)
+        if entry.startswith("arn:"):
+            resource, _, file = entry.rpartition("=")
+            return cls("", file, resource)
+        return cls("", entry)
+
+
 class Settings(Struct, frozen=True):
     """The checked inputs of one run, described in `inputs.py`; paths are text, as only the caller
     knows their start.
@@ -103,8 +127,7 @@ class Settings(Struct, frozen=True):
     """Whether AWS is asked for them."""
     organization_files: tuple[str, ...] = ()
     """Folders and files that hold them."""
-    other_policies: tuple[str, ...] = ()
-    """`boundary=FILE`, `session=FILE`, and `FILE` or `ARN=FILE` of resources."""
+    other_policies: tuple[OtherPolicy, ...] = ()
     denial_details: bool = False
     last_accessed: bool = False
     fails_without_calls: bool = True
@@ -312,7 +335,7 @@ def parse_settings(given: GivenInputs, *, needs_evidence: bool = True) -> Settin
         access_analyzer=parse_generation(text["access-analyzer"], labels["access-analyzer"]),
         organization_policies=found.asks_organization(),
         organization_files=found.organization_files(),
-        other_policies=found.entries("other-policies"),
+        other_policies=tuple(map(OtherPolicy.of, found.entries("other-policies"))),
         denial_details=found.boolean("denial-details"),
         last_accessed=found.boolean("last-accessed"),
         fails_without_calls=found.one_of("when-no-calls") == "fail",

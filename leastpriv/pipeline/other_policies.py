@@ -32,20 +32,14 @@ def read_other_policies(target: Target, base: str) -> Policies:
     boundary: list[Document] = []
     session: list[Document] = []
     resources: list[ResourcePolicy] = []
-    for entry in target.settings.other_policies:
-        kind, is_named, name = entry.partition("=")
-        if kind in ("boundary", "session") and is_named:
-            location = Location.of(name)
-            raw = files.content(location.path, _OTHERS)
-            found = boundary if kind == "boundary" else session
-            found.append(parse(raw, location.path, location.pointer))
-            continue
-        resource, name = ("", entry)
-        if entry.startswith("arn:"):
-            resource, _, name = entry.rpartition("=")
-        location = Location.of(name)
+    for each in target.settings.other_policies:
+        location = Location.of(each.file)
         raw = files.content(location.path, _OTHERS)
-        resources.append(resource_policy_of(raw, location, resource))
+        if not each.kind:
+            resources.append(resource_policy_of(raw, location, each.resource))
+            continue
+        found = boundary if each.kind == "boundary" else session
+        found.append(parse(raw, location.path, location.pointer))
     return Policies(
         identity=(),
         boundary=tuple(boundary) or None,
@@ -78,6 +72,12 @@ class _Files:
             return [each for each in self._repository.paths(self._base, path) if each != path]
         top = self._root / path
         found = sorted(top.rglob("*"))
+        link = next((each for each in found if each.is_symlink()), None)
+        if link:
+            raise InputError(
+                f"The input {_ORGANIZATION} names {path!r}, where {link.name!r} is a link: save the"
+                " file itself."
+            )
         return [
             (PurePosixPath(path) / each.relative_to(top).as_posix()).as_posix() for each in found
         ]

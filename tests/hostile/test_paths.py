@@ -25,6 +25,7 @@ INPUTS = (
     "policy-file", "also-attached", "trust-policy", "boundary-file", "trails", "templates",
     "plans", "terraform-plan",
     "job-logs", "config", "sarif-file", "page-file", "body-file",
+    "organization-policies", "other-policies",
 )  # fmt: skip
 IN_CONFIG = ("policy-file", "also-attached")
 WAYS_OUT = {

@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -77,7 +78,8 @@ def read_plan(raw: bytes, source: str, role: str = "", place: Place | None = Non
         InputError: it is no plan in JSON.
         TooLargeError: it asks for more work than its budget has.
     """
-    budget = Budget.of("plan")
+    # By the time of the processor: a busy machine makes no honest plan too large.
+    budget = Budget.of("plan", time.thread_time)
     budget.spend(characters=len(raw), files=1)
     plans = _plans(raw, source)
     try:

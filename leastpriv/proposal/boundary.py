@@ -80,6 +80,8 @@ class BoundaryDraft(Struct, frozen=True):
     content: bytes
     """Empty where no role's policies are known, or where no boundary is short enough."""
     lost: tuple[LostNeed, ...] = ()
+    secrets: tuple[LostNeed, ...] = ()
+    """What it allows, though it reads any secret or parameter: the policies of the roles do."""
     unknown: tuple[str, ...] = ()
     """Policies of the roles that the boundary does not know."""
 
@@ -241,7 +243,8 @@ def draft_boundary(roles: Sequence[CreatedRole]) -> BoundaryDraft:
         document = drafting.document()
         if document.statements and policy_size(document) <= quota(PolicyKind.MANAGED):
             lost = _lost_needs(roles, document, drafting.reasons)
-            return BoundaryDraft(document.to_bytes(), lost, unknown)
+            secrets = _secret_reads(roles, drafting)
+            return BoundaryDraft(document.to_bytes(), lost, secrets, unknown)
     limit = f"{quota(PolicyKind.MANAGED):,}"
     too_long = f"no boundary for all of them has at most {limit} characters: split the roles"
     return BoundaryDraft(b"", unknown=(*unknown, too_long))
@@ -348,6 +351,8 @@ class _Drafting:
         self.denied: dict[str, None] = {}
         self.reasons: dict[str, str] = {}
         """Action -> why the draft does not allow it."""
+        self.secrets: dict[str, str] = {}
+        """Action that reads any secret or parameter -> the path."""
 
     def close(self) -> None:
         """Takes away what lifts the boundary, and then what opens a path."""
@@ -404,11 +409,14 @@ class _Drafting:
             return
         for path in escalation_paths([document], principal):
             is_limited = path.strength is Strength.NAMED and all(map(self._is_inside, path.targets))
-            if not is_limited:
+            # A read that the roles make breaks them, and gives no permission by itself.
+            if path.strength is Strength.SECRETS:
+                self.secrets.update(dict.fromkeys(path.actions, _reason_of(path)))
+            elif not is_limited:
                 yield path
 
     def _close_path(self, path: EscalationPath) -> None:
-        reason = f"it opens a path: {path.how}".replace("{", "").replace("}", "")
+        reason = _reason_of(path)
         names = {name: self._grants_naming(name) for name in path.actions}
         for name, grants in names.items():
             if all(has_wildcard(grant.action) for grant in grants):
@@ -460,6 +468,22 @@ class _Drafting:
             "Action": list(entries),
             "Resource": "*",
         }
+
+
+def _reason_of(path: EscalationPath) -> str:
+    how = path.how.replace("{", "").replace("}", "")
+    return f"it opens a path: {how}"
+
+
+def _secret_reads(roles: Sequence[CreatedRole], drafting: _Drafting) -> tuple[LostNeed, ...]:
+    """The reads of any secret or parameter that a draft allows, by role."""
+    found: dict[LostNeed, None] = {}
+    for role in roles:
+        for grant in _grants_of([role]):
+            for action, reason in drafting.secrets.items():
+                if action_matches(grant.action, action):
+                    found[LostNeed(role.address, action, grant.resources, reason)] = None
+    return tuple(found)
 
 
 def _without_covered_actions(actions: Sequence[str]) -> list[str]:

@@ -167,6 +167,9 @@ def test_no_path_and_no_lift_is_open_under_it(entry: str) -> None:
     draft = draft_boundary(roles_of(Worker=role(allow([entry, "iam:PassRole", "sqs:SendMessage"]))))
     boundary = parse(draft.content, "b")
     for path in escalation_paths([boundary], ROLE):
+        if path.strength is Strength.SECRETS:
+            assert path.actions[0] in {each.action for each in draft.secrets}
+            continue
         # The role that it may pass has the boundary, too.
         assert (path.strength, path.targets) == (Strength.NAMED, (ROLE,))
     assert allows(boundary, "sqs:SendMessage", QUEUE)
@@ -189,12 +192,21 @@ def test_a_role_may_pass_and_assume_the_roles_that_have_the_boundary() -> None:
 
 
 def test_what_a_role_grants_itself_and_the_boundary_denies_is_named_with_its_reason() -> None:
-    draft, boundary = drafted(allow(["secretsmanager:GetSecretValue", "sqs:SendMessage"]))
+    draft, boundary = drafted(allow(["lambda:UpdateFunctionCode", "sqs:SendMessage"]))
     assert [(each.role, each.action) for each in draft.lost] == [
-        ("Worker", "secretsmanager:GetSecretValue")
+        ("Worker", "lambda:UpdateFunctionCode")
     ]
-    assert draft.lost[0].reason == "it opens a path: reading any secret"
-    assert not allows(boundary, "secretsmanager:GetSecretValue", "*")
+    assert draft.lost[0].reason.startswith("it opens a path: changing what any Lambda function")
+    assert not allows(boundary, "lambda:UpdateFunctionCode", "*")
+
+
+def test_a_read_of_any_parameter_is_allowed_and_named() -> None:
+    draft, boundary = drafted(allow(["ssm:GetParameters", "sqs:SendMessage"]))
+    assert draft.lost == ()
+    assert [(each.role, each.action) for each in draft.secrets] == [("Worker", "ssm:GetParameters")]
+    assert allows(boundary, "ssm:GetParameters", "arn:aws:ssm:eu-west-1:111122223333:parameter/x")
+    exact = allow("ssm:GetParameters", "arn:aws:ssm:eu-west-1:111122223333:parameter/shop")
+    assert drafted(exact)[0].secrets == ()
 
 
 def test_a_long_boundary_gives_up_conditions_then_resources_and_never_a_need() -> None:

@@ -409,7 +409,7 @@ class _Drafting:
             return
         for path in escalation_paths([document], principal):
             is_limited = path.strength is Strength.NAMED and all(map(self._is_inside, path.targets))
-            # A read that the roles make breaks them, and gives no permission by itself.
+            # To deny what the roles read breaks them, and a read gives no permission.
             if path.strength is Strength.SECRETS:
                 self.secrets.update(dict.fromkeys(path.actions, _reason_of(path)))
             elif not is_limited:

@@ -23,7 +23,7 @@ from tests.fakes.deploys import NOW, POLICY, ROLE
 
 INPUTS = (
     "policy-file", "also-attached", "trust-policy", "boundary-file", "trails", "templates",
-    "plans", "terraform-plan",
+    "plans", "declared", "terraform-plan",
     "job-logs", "config", "sarif-file", "page-file", "body-file",
     "organization-policies", "other-policies",
 )  # fmt: skip

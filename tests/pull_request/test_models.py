@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 
 from leastpriv.pull_request.lifecycle import body_fingerprint, controls_section, declined_changes
 from leastpriv.pull_request.models import (
+    Publication,
     PublishResult,
     PullRequestOperation,
+    PullRequestOptions,
+    commit_message,
     is_branch_name,
     pull_request_outputs,
 )
@@ -87,3 +90,22 @@ def test_outputs_name_the_pull_request_only_where_there_is_one() -> None:
     )
     assert (declined["pull-request-number"], declined["pull-request-operation"]) == ("", "none")
     assert set(pull_request_outputs(None).values()) == {"", "none"}
+
+
+@pytest.mark.parametrize(
+    ("given", "first"),
+    [("", "iam(ci): 9 -> 4 actions"), ("chore(iam): narrow ci", "chore(iam): narrow ci")],
+)
+def test_the_first_line_of_a_commit_is_the_title_or_that_of_the_settings(
+    given: str, first: str
+) -> None:
+    publication = Publication(
+        branch="leastpriv/ci",
+        base="main",
+        path="ci.json",
+        files={},
+        title="iam(ci): 9 -> 4 actions",
+        fingerprint="0123abcd",
+        options=PullRequestOptions(commit_title=given),
+    )
+    assert commit_message(publication).splitlines()[0] == first

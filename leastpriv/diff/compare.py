@@ -25,7 +25,7 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, DeniedBy, Need, Outcome, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.arn_templates import NAMED, NAMED_WITHOUT_PATH
-from leastpriv.permissions.patterns import action_matches, folded, has_variable
+from leastpriv.permissions.patterns import action_matches, folded
 from leastpriv.permissions.resource_types import fits, with_any_path
 from leastpriv.policy.containment import Excess, check_containment, lost_denies
 from leastpriv.policy.document import Document, Statement
@@ -376,7 +376,7 @@ def _may_come_through(statement: Statement, usage: Usage, principal: str) -> boo
         not statement.conditions_readable
         or statement.conditions
         or statement.not_resources
-        or any(map(has_variable, statement.resources))
+        or not statement.is_certain
     )
     for region in usage.regions or ("",):
         grant = grants(statement, replay_request(usage.need, principal, region))

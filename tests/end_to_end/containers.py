@@ -26,8 +26,8 @@ FOLDER = ROOT / ".lab" / "containers"
 IMAGE = "localhost/leastpriv-action:test"
 STAND_IN = "localhost/python-stand-in:3.13"
 RUNNER = "localhost/leastpriv-runner:test"
-"""The image of a job: the Python packages of IMAGE, and a Python with pip apart."""
-RUNNER_PYTHON = "/opt/python/bin/python"
+"""The image of a job: the base of IMAGE, with a shell, pip and boto3."""
+RUNNER_PYTHON = "/usr/local/bin/python"
 CACHE = "/opt/cache"
 """Folder of a job in which the stand-in for a cache keeps files."""
 _RELEASE = "trixie"
@@ -140,12 +140,12 @@ class Engine:
         """Build the image in which a workflow's jobs run, and return its name."""
         context = self.folder / "runner"
         context.mkdir(exist_ok=True)
-        base = self._base_image()
-        lines = [f"FROM {IMAGE}", f"COPY --from={base} /usr/local /opt/python"]
+        lines = [f"FROM {self._base_image()}"]
         for path in _OWN_SETTINGS:
             if path.exists():
                 shutil.copy(path, context / path.name)
                 lines.append(f"COPY {path.name} {path}")
+        lines.append("RUN python -m pip install --quiet boto3")
         (context / "Dockerfile").write_text("\n".join([*lines, ""]), encoding="utf-8")
         self.podman("build", "--pull=never", "--tag", RUNNER, str(context), seconds=240)
         return RUNNER

@@ -12,6 +12,8 @@ LAB_STAMP := $(LAB_VENV)/.installed
 # A file's tests run in one process, since they share what they started. The long files at the top of tests/ come first
 # (tests/conftest.py), then the folders in order: sorted by their number of tests, as xdist does, long files came last, on one core.
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
+# A variable of the user's shell would make each of the tests' processes compile the product again.
+export PYTHONDONTWRITEBYTECODE :=
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$python && break; done)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import codecs
 import json
 import re
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -79,7 +78,7 @@ def read_plan(raw: bytes, source: str, role: str = "", place: Place | None = Non
         TooLargeError: it asks for more work than its budget has.
     """
     # By the time of the processor: a busy machine makes no honest plan too large.
-    budget = Budget.of("plan", time.thread_time)
+    budget = Budget.of("plan")
     budget.spend(characters=len(raw), files=1)
     plans = _plans(raw, source)
     try:

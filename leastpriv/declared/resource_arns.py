@@ -7,7 +7,6 @@ else is the pattern of its type, where `*` replaces what only the deployment kno
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from functools import lru_cache
@@ -145,7 +144,7 @@ class Arns:
     ) -> None:
         self._declaration = declaration
         self._place = place
-        self._budget = budget or Budget.of("needs", time.thread_time)
+        self._budget = budget or Budget.of("needs")
         self._region = place.region
         """Of the resource whose action is authorized."""
         self._open: list[str] = []

@@ -5,7 +5,6 @@ named resources.
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -83,7 +82,7 @@ def needs_of(declaration: Declaration, place: Place) -> tuple[Need, ...]:
     """
     own_place = replace(place, region=declaration.region or place.region)
     # By the time of the processor: a busy machine makes no honest plan too large.
-    budget = Budget(LIMITS["needs"], time.process_time)
+    budget = Budget(LIMITS["needs"])
     deriving = _Deriving(declaration, own_place, budget)
     found: dict[Permission, Need] = {}
     users: dict[Permission, set[str]] = {}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct, field
@@ -87,7 +86,7 @@ def read_template(
         TooLargeError: it asks for more work than its budget has.
     """
     # By the time of the processor: a busy machine makes no honest template too large.
-    budget = Budget.of("template", time.thread_time)
+    budget = Budget.of("template")
     document = _document(raw, source, budget)
     around = files or RepositoryFiles(lambda _: None)
     try:

@@ -11,7 +11,6 @@ import gzip
 import re
 import shutil
 import tempfile
-import time
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -100,7 +99,7 @@ def log_budget() -> Budget:
 
     Processor time counts, since a command whose output is read may run for hours.
     """
-    return Budget.of("log", time.thread_time)
+    return Budget.of("log")
 
 
 def read_log(stream: ByteStream, name: str, budget: Budget | None = None) -> Iterator[LoggedDenial]:

@@ -46,6 +46,7 @@ from leastpriv.pipeline.artifacts import (
     damage_notes,
     drift_section,
     files_of,
+    first_files_section,
     report_failures,
     report_published,
     run_notes,
@@ -318,6 +319,7 @@ def _print_targets(
 ) -> None:
     """Prints a row for each target, as people or programs read it."""
     from leastpriv.report.escape import json_text
+    from leastpriv.report.role_chain import chain_section
     from leastpriv.report.screen_models import Medium
     from leastpriv.report.targets import overview, targets_title
 
@@ -327,7 +329,13 @@ def _print_targets(
         return
     rows = [target_row(each) for each in result.targets]
     medium = Medium.TERMINAL if stdout.isatty() else Medium.GITHUB
-    parts = [f"# {targets_title(rows)}", overview(rows, medium) if rows else "", _where(options)]
+    parts = [
+        f"# {targets_title(rows)}",
+        overview(rows, medium) if rows else "",
+        *chain_section(result.chain),
+        first_files_section(result),
+        _where(options),
+    ]
     print_markdown(stdout, "\n\n".join(filter(None, parts)))
 
 

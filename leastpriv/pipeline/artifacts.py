@@ -433,12 +433,18 @@ def run_summary(result: RunResult, settings: Settings) -> str:
         return f"## {content.title}\n\n{where}{section}{content.body}"
     rows = [target_row(each) for each in result.targets]
     text = summary(rows, result.chain, result.notes, drift=settings.mode is Mode.CHECK)
+    first = first_files_section(result)
+    return f"{text}\n{first}\n" if first else text
+
+
+def first_files_section(result: RunResult) -> str:
+    """Returns the list of first policy files in Markdown; empty without one."""
     found = result.first_files
     if not (found and found.files):
-        return text
+        return ""
     first = found.published
     where = f" in pull request [#{first.number}]({first.url})" if first and first.url else ""
-    return f"{text}\n## First files{where}\n\n{codes(sorted(found.files), 60)}\n"
+    return f"## First files{where}\n\n{codes(sorted(found.files), 60)}"
 
 
 def _without_repeated_failures(result: RunResult) -> Iterator[TargetResult]:

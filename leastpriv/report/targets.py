@@ -78,7 +78,7 @@ def _overview_row(row: TargetRow, *, several: bool) -> TableRow:
         link = f"[#{row.number}]({row.pull_request}) {row.operation}"
     if row.failure or row.context is None:
         failure = prose(row.failure) or "no proposal"
-        return TableRow((name, NOTHING, NOTHING, NOTHING, f"**Failed:** {failure}", link))
+        return TableRow((name, NOTHING, NOTHING, NOTHING, f"**Failed**: {failure}", link))
     context = row.context
     counts = ActionCounts.of(context.ledger.statements)
     change = before_and_after(counts)

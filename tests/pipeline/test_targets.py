@@ -114,7 +114,8 @@ class TestOnAShell:
         changed = json.loads((place / "out/ci-deploy/policy.json").read_text())
         assert changed["Statement"][0]["Action"] == ["sts:AssumeRole"]
         assert (
-            "| `role/ci/ci-deploy` | `iam/ci.json` | 2 -> 1 actions, 1 narrowed | – |" in done.out
+            "| `role/ci/ci-deploy`<br>`iam/ci.json` | 2\u00a0→\u00a0**1** | 1 | 1, 1 narrowed |"
+            in done.out
         )
 
     def test_each_proposal_equals_that_of_a_run_of_one_target(self, trail: Path) -> None:

@@ -73,7 +73,7 @@ def test_the_denials_of_this_runs_own_jobs_reach_the_pull_request(
     assert "denied, by the text of the job log `deploy:2`" in body
     security = body.partition("**For a security review:**")[2].partition("<details>")[0]
     assert "`iam:PassRole`" in security
-    assert "**Not written" in security
+    assert "**not written" in security
     assert "iam:PassRole" not in step.outputs["policy"]
     assert "sqs:GetQueueAttributes" in hub.file(POLICY_FILE, "leastpriv/ci-deploy").decode()
     assert hub.violations == []

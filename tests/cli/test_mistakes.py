@@ -586,7 +586,7 @@ def test_an_organization_trail_without_the_account_of_one_target_fails_and_names
     )
     done = leastpriv("propose", "--config", "leastpriv.yml", "--trails", "members")
     assert done.code == 1
-    assert "it has no folder of the account 444455556666" in done.err
+    assert "The calls in this trail are of account 111122223333: check the account" in done.err
     assert "iam(ci-deploy, 111122223333): " in done.err
 
 

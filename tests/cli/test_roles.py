@@ -91,7 +91,6 @@ def test_each_role_has_a_row_and_the_one_with_most_to_gain_is_first() -> None:
         "silent": "remove role",
         "tight": "–",
         "unknown": "name policy",
-        "another": "name policy",
     }
     wide = found["wide"]
     assert (wide["granted"], wide["used"], wide["runs"]) == (3, 1, 6)

@@ -42,6 +42,7 @@ LINKS = (
     # A line of the policy file on the base branch; its name is encoded.
     r"|http://127\.0\.0\.1:\d+/octo-org/shop/blob/main/[A-Za-z0-9._/%-]+#L\d+"
     r"|https://github\.com/octo-org/shop/(?:pull|issues)/\d+"
+    r"|https://github\.com/org/leastpriv-action/blob/main/docs/[a-z-]+\.md(?:#[a-z-]+)?"
 )
 HTML = (
     r"<details><summary>[A-Za-z0-9,.:_ -]+</summary>|</details>|"

@@ -61,7 +61,8 @@ def test_a_template_alone_gives_a_first_draft(place: Path) -> None:
     ]
     assert {change["basis"] for change in proposal["changes"]} == {"declared"}
     assert "| `sqs` | 4 | `orders` | 0 | 4 |" in proposal["body"]
-    assert "declared: `AWS::SQS::Queue` Orders (create); never seen" in proposal["body"]
+    declared_by = {change["action"]: change["declared_by"] for change in proposal["changes"]}
+    assert declared_by["sqs:CreateQueue"] == ["AWS::SQS::Queue Orders (create)"]
 
 
 def test_later_phases_are_offered_and_written_on_request(place: Path) -> None:

@@ -12,6 +12,7 @@ from msgspec import structs
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.errors import AwsError, AwsErrorKind, InputError, LeastprivError
+from leastpriv.evidence import collector
 from leastpriv.evidence.runs import IssuedKeys, RunTracker
 from leastpriv.models import Call, Gap, GapKind, Outcome, Run, Scope
 from leastpriv.pipeline.sources import ReadHooks, read_evidence
@@ -254,7 +255,8 @@ def test_principals_that_match_a_pattern_are_read_with_the_targets() -> None:
     assert wanted.wants("arn:aws:sts::111122223333:assumed-role/team-b/run-1")
 
 
-def test_a_pattern_takes_in_no_more_than_memory_is_for() -> None:
+def test_a_pattern_takes_in_no_more_than_memory_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collector, "_MOST_BY_PATTERN", 200)
     wanted = Principals(
         frozenset({parse_principal(DEPLOY)}), frozenset({"arn:aws:iam::111122223333:role/*"})
     )

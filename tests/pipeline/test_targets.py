@@ -281,7 +281,7 @@ class TestOnAShell:
         assert done.code == 0
         assert "matches no role that was read" in done.err
         alone = proposed(trail, config((like,)))
-        assert alone.out.startswith("## Least privilege: no role\n")
+        assert alone.out.startswith("# Least privilege: no role\n")
         assert (
             alone.code,
             "No calls by role/nobody-*. Roles and users in this trail: " in alone.err,
@@ -303,7 +303,7 @@ class TestOnAShell:
     @pytest.mark.parametrize(
         ("more", "said"),
         [
-            (("--role-arn", CI), "--role-arn cannot be combined with --config"),
+            (("--role-arn", CI), "which lists targets, and --role-arn is set"),
             (("--branch", "x"), "--branch cannot be combined with --config"),
             (("--mode", "review"), "for one policy file"),
         ],

@@ -37,7 +37,7 @@ def test_the_pull_request_is_created_kept_updated_and_not_created_again_once_dec
     ]
     assert operations == ["created", "none", "updated", "none"]
     assert "#1 already holds this proposal" in played[1]
-    assert "nothing to change" in played[1]
+    assert "Nothing to change; the branch is that of #1" in played[1]
 
 
 def test_the_kept_repository_has_one_commit_on_main_with_both_additions(

@@ -32,6 +32,8 @@ _MUST_ALLOW = ("kms", "sts")
 """Services whose resources need an Allow of their own policy within the account too: keys, and
 roles that are assumed ("Resource-based policies", same page)."""
 _SERVICE_LINKED = ":role/aws-service-role/"
+_PROVIDERS = frozenset({"oidc-provider", "saml-provider"})
+_ACCOUNT_KEYS = frozenset({"aws:resourceaccount", "s3:resourceaccount"})
 
 
 class NamedPolicy(Struct, frozen=True):
@@ -113,6 +115,14 @@ class _Principal(Struct, frozen=True):
     name: str
     """Name of the user or of the role, without a path."""
 
+    @property
+    def is_outside(self) -> bool:
+        """Whether it is an AWS service or an identity provider, which has no identity-based policy,
+        and which no SCP limits ("SCPs affect only IAM users and roles that are managed by
+        accounts").
+        """
+        return self.arn.endswith((".amazonaws.com", ".amazonaws.com.cn")) or self.kind in _PROVIDERS
+
 
 class _Grants(Struct, frozen=True):
     """What the policy of a resource allows the principal, by what its Principal names."""
@@ -151,12 +161,16 @@ def evaluate_access(request: Request, policies: Policies) -> AccessDecision:
         if decision.effect == "explicitDeny":
             return decision
     grants = _grants(belonging, request, principal)
-    combined = _combined(
-        own=own,
-        grants=grants if belonging else None,
-        must_allow=bool(belonging) and _must_allow(request),
-        is_cross_account=is_cross_account,
-    )
+    if principal.is_outside:
+        missing = "" if belonging else "the resource-based policy, which must allow it"
+        combined = replace(grants.direct, not_given=missing)
+    else:
+        combined = _combined(
+            own=own,
+            grants=grants if belonging else None,
+            must_allow=bool(belonging) and _must_allow(request),
+            is_cross_account=is_cross_account,
+        )
     for effect in ("implicitDeny", "unknown"):
         for decision in (*limits, combined):
             if decision.effect == effect:
@@ -210,6 +224,8 @@ def _own_decisions(
     """Returns the decisions of the principal's own policies: identity-based, boundary, session."""
     if principal.kind == "root":
         return [AccessDecision("allowed")]
+    if principal.is_outside:
+        return []
     session = policies.session
     if session is None and principal.kind == "federated-user":
         # "The resulting federated user session has no permissions" without a session policy.
@@ -230,15 +246,28 @@ def _organization_decisions(
     request: Request, policies: Policies, principal: _Principal, account: str
 ) -> Iterator[AccessDecision]:
     """Yields the decision of each level of the organization, those about the resource first."""
-    if _SERVICE_LINKED in principal.arn:
+    if _is_service_linked(request):
         return
     if _rcps_apply(request.action):
         for level in policies.organization.levels_of(account or principal.account):
             if level.rcps:
                 yield _decision(request, "rcp", (*level.rcps, _rcp_full_access()), level.name)
+    if principal.is_outside:
+        return
     for level in policies.organization.levels_of(principal.account):
         if level.scps:
             yield _decision(request, "scp", level.scps, level.name)
+
+
+def _is_service_linked(request: Request) -> bool:
+    """Whether a service-linked role asks; the ARN of its session lacks the path, which
+    `aws:PrincipalArn` in the context has.
+    """
+    arns = [request.principal]
+    for key, values in request.context.items():
+        if key.lower() == "aws:principalarn":
+            arns.extend(values)
+    return any(_SERVICE_LINKED in arn for arn in arns)
 
 
 def _decision(
@@ -464,19 +493,21 @@ def _principal(arn: str) -> _Principal:
     if len(parts) < 6:
         return _Principal(arn, "", "", "")
     kind, _, path = parts[5].partition("/")
+    if kind in _PROVIDERS:
+        return _Principal(arn, kind, "", "")
     name = path.partition("/")[0] if kind == "assumed-role" else path.rpartition("/")[2]
     return _Principal(arn, kind, parts[4], name)
 
 
 def _account_of_resource(request: Request) -> str:
-    """Returns the account of the resource, from its ARN or from `aws:ResourceAccount`; empty if
-    neither names it.
+    """Returns the account of the resource, from its ARN, `aws:ResourceAccount` or
+    `s3:ResourceAccount`; empty if none names it.
     """
     parts = request.resource.split(":", 5)
     if len(parts) == 6 and _ACCOUNT.fullmatch(parts[4]):
         return parts[4]
     for key, values in request.context.items():
-        if key.lower() == "aws:resourceaccount" and len(values) == 1:
+        if key.lower() in _ACCOUNT_KEYS and len(values) == 1:
             return values[0]
     return ""
 

@@ -16,7 +16,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from msgspec import Struct
 
@@ -158,7 +158,7 @@ def is_from_fork(event: Mapping[str, object]) -> bool:
 def repository_path(workspace: Path, value: str, input_name: str) -> Path:
     """Returns the path `value` (relative, with `/`) inside the workspace; it need not exist.
 
-    Links in it are checked, not replaced.
+    Links in it are checked, not replaced; none leads to a file of git itself.
     """
     path = PurePosixPath(value)
     root = workspace.resolve()
@@ -172,21 +172,31 @@ def repository_path(workspace: Path, value: str, input_name: str) -> Path:
         raise InputError(
             f"The input {input_name} is {value!r}: remove the characters that do not show."
         )
-    if ".git" in (part.lower() for part in path.parts):
+    place = _place(root, path)
+    if _is_of_git(path) or (place is not None and _is_of_git(place)):
         raise InputError(
             f"The input {input_name} is {value!r}: files of git itself are out of bounds."
         )
-    is_inside = False
-    with suppress(
-        OSError, RuntimeError
-    ):  # a loop of links: 3.11 and 3.12 raise RuntimeError, 3.13 OSError
-        is_inside = (root / path).resolve().is_relative_to(root)
-    if ".." in path.parts or not is_inside:
+    if ".." in path.parts or place is None:
         raise InputError(
             f"The input {input_name} is {value!r}: it leads out of the repository; name a file"
             " in it."
         )
     return root / path
+
+
+def _place(root: Path, path: PurePosixPath) -> PurePath | None:
+    """Returns where a path leads below the root after links are resolved; None: out of it."""
+    # A loop of links: 3.11 and 3.12 raise RuntimeError, 3.13 OSError.
+    with suppress(OSError, RuntimeError):
+        resolved = (root / path).resolve()
+        if resolved.is_relative_to(root):
+            return resolved.relative_to(root)
+    return None
+
+
+def _is_of_git(path: PurePath) -> bool:
+    return ".git" in (part.lower() for part in path.parts)
 
 
 def _nested_value(value: object, *keys: str) -> object:

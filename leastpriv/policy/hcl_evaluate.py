@@ -264,7 +264,10 @@ class Evaluator:
         if found is None or len(arguments) != 2 or arguments[1].kind != "object":
             return None
         names = {member.key: member.value for member in arguments[1].members}
-        text = f"<<END_OF_TEMPLATE\n{found.text}\nEND_OF_TEMPLATE"
+        end = "END"
+        while end in found.text:
+            end += "_"
+        text = f"<<{end}\n{found.text}\n{end}"
         inner = Evaluator(self.scope, found.name, names, f"x = {text}\n")
         reason = f"it is in the template {found.name}"
         texts = inner.template_texts(read_expression(text).parts)

@@ -466,6 +466,12 @@ COMMENT_MARKER = "<!-- leastpriv:commands v=1 -->"
 """Last line of the comment that answers the commands."""
 _LINE = re.compile(r" {0,3}/leastpriv(?:[ \t]+(?P<verb>\S+)(?P<rest>.*))?", re.ASCII)
 _FENCE = re.compile(r" {0,3}(?P<fence>`{3,}|~{3,})")
+_LINE_END = re.compile(r"\r\n|\n|\r")
+"""What ends a line in Markdown (https://spec.commonmark.org/0.31.2/#line-ending): a pasted text may
+have other separators, which do not show.
+"""
+_HIDDEN = re.compile(r"<!--.*?-->|^ {0,3}<!--.*", re.DOTALL | re.MULTILINE)
+"""A comment of HTML: its author need not have seen what a pasted text has in it."""
 _VERBS = ("keep", "forget")
 _MAX_COMMANDS = 20
 """Commands per comment; a wildcard or the input `keep` covers more actions."""
@@ -511,11 +517,12 @@ def rejection_reason(verb: str, pattern: str) -> str:
 
 
 def _unfenced_lines(body: str) -> Iterator[str]:
-    """Yields the lines outside fenced code. Quoted lines need no rule: they begin with `>`, not
-    with the command.
+    """Yields the lines outside fenced code and HTML comments.
+
+    Quoted lines need no rule: they begin with `>`, not with the command.
     """
     fence = ""
-    for line in body.splitlines():
+    for line in _LINE_END.split(_HIDDEN.sub("", body)):
         match = _FENCE.match(line)
         if match and not fence:
             fence = match["fence"]

@@ -37,6 +37,8 @@ WAYS_OUT = {
     "loop of links": "iam/loop.json",
     "git's own": ".git/config",
     "git's own, in capitals": "iam/../.GIT/config",
+    "link to git's own": "iam/git.json",
+    "link to git's folder": "iam/hooks/secret.json",
     "not shown": "iam/x\u202enosj.json",
     "pointer behind": "../secret.json#/Policy",
 }
@@ -54,6 +56,8 @@ def job(tmp_path: Path) -> Job:
         place.write_text(json.dumps(POLICY))
     (job.workspace / "iam" / "link.json").symlink_to(outside / "secret.json")
     (job.workspace / "iam" / "folder").symlink_to(outside)
+    (job.workspace / "iam" / "git.json").symlink_to("../.git/config")
+    (job.workspace / "iam" / "hooks").symlink_to("../.git/hooks")
     (job.workspace / "iam" / "loop.json").symlink_to(job.workspace / "iam" / "loop.json")
     return job
 

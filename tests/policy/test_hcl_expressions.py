@@ -9,6 +9,7 @@ import json
 import pytest
 
 from leastpriv.diff.compare import entries_with_usage
+from leastpriv.errors import PolicyFileError
 from leastpriv.permissions.resource_types import fits
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.evaluate import Request, evaluate
@@ -387,6 +388,18 @@ def test_policies_of_other_files_are_read_and_name_their_file(
     ).statements
     assert (statement.actions, statement.resources) == (actions, resources)
     assert statement.fixed_reason(actions[0]) == reason
+
+
+@pytest.mark.parametrize("word", ["END", "END_", "END_OF_TEMPLATE"])
+def test_no_line_ends_a_template_before_its_end(word: str) -> None:
+    """Terraform reads all of it: a function may cut another policy out of the rest."""
+    named = FOLDER["policy__json"]
+    cut = f"{named}\n{word}\n"
+    policy = f'replace(templatefile("p.tftpl", {{}}), {json.dumps(cut)}, "")'
+    text = f'resource "aws_iam_role_policy" "p" {{\n  policy = {policy}\n}}\n'
+    folder = TerraformFolder({"p.tftpl": cut + named.replace("a:A", "*")})
+    with pytest.raises(PolicyFileError, match="only Terraform can work out"):
+        parse(text.encode(), "main.tf", "aws_iam_role_policy.p.policy", VALUES, folder)
 
 
 def test_a_heredoc_keeps_the_places_of_its_json_around_expressions() -> None:

@@ -75,6 +75,13 @@ class TestParsing:
             (f"~~~~\n~~~\n{KEEP}\n~~~~\n", []),
             (f"```\n```\n{KEEP}", [("keep", "s3:DeleteBucket")]),
             ("/leastprivate keep s3:A", []),
+            (f"Denied: x\u2028{KEEP}", []),
+            (f"Denied: x\x85{KEEP}", []),
+            (f"Denied: x\x0b{KEEP}\x0c{KEEP}\x1c{KEEP}", []),
+            (f"Denied: x <!--\n{KEEP}\n-->", []),
+            (f"Denied: x\n<!--\n{KEEP}", []),
+            (f"Denied: x <!--\n{KEEP}", [("keep", "s3:DeleteBucket")]),
+            (f"<!-- why -->\n{KEEP}", [("keep", "s3:DeleteBucket")]),
         ],
     )
     def test_a_command_is_a_separate_line_outside_quotes_and_code(

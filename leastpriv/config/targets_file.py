@@ -308,13 +308,19 @@ def _check_distinct(entries: Sequence[TargetEntry]) -> None:
         for role in entry.users.arns:
             if role in roles:
                 raise _repeated(entry, "role-arn", role)
-        if (entry.repository, _normalized(file)) in files:
+        place = (_repository_key(entry), _normalized(file))
+        if place in files:
             raise InputError(
                 f"{entry.where}: policy-file is {file!r}, as in an earlier target: name the roles"
                 f" that share it in one target, below {USERS}."
             )
         roles.update(entry.users.arns)
-        files.add((entry.repository, _normalized(file)))
+        files.add(place)
+
+
+def _repository_key(entry: TargetEntry) -> str:
+    """Returns the name of a repository as GitHub compares it: without case."""
+    return entry.repository.lower()
 
 
 def _normalized(policy_file: str) -> str:
@@ -330,10 +336,10 @@ def _check_branches(entries: Sequence[TargetEntry]) -> None:
     another, which git does not allow.
     """
     are_several_accounts = _has_several_accounts(entries)
-    by_repository = grouped((entry.repository, entry) for entry in entries)
+    by_repository = grouped((_repository_key(entry), entry) for entry in entries)
     for sharing in by_repository.values():
         _check_branches_of_repository(sharing, with_account=are_several_accounts)
-    places = {(entry.group, entry.repository) for entry in entries if entry.group}
+    places = {(entry.group, _repository_key(entry)) for entry in entries if entry.group}
     for group, count in Counter(group for group, _ in places).items():
         if count > 1:
             raise InputError(

@@ -122,6 +122,24 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     ),
 }
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "one file of a repository in two spellings": (
+        {
+            "targets": [
+                {**ONE, "repository": "acme/shop"},
+                {**ONE, "role-arn": DEPLOY, "repository": "Acme/Shop"},
+            ]
+        },
+        "as in an earlier target",
+    ),
+    "one branch of a repository in two spellings": (
+        {
+            "targets": [
+                {**ONE, "repository": "acme/shop", "branch": "leastpriv/x"},
+                {**entry(DEPLOY, "iam/x.json"), "repository": "Acme/Shop", "branch": "leastpriv/x"},
+            ]
+        },
+        "branch is 'leastpriv/x', as in an earlier target",
+    ),
     "one role twice": ({"targets": [ONE, entry(CI, "iam/x.json")]}, "as in an earlier target"),
     "one file twice": (
         {"targets": [ONE, entry(DEPLOY, "iam/ci.json")]},

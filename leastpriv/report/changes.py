@@ -13,6 +13,7 @@ from leastpriv.permissions.catalog import removal_rank, sensitivity
 from leastpriv.policy.document import Statement
 from leastpriv.proposal.ledger import GrantFact, GrantState, StatementFacts
 from leastpriv.proposal.models import Change
+from leastpriv.proposal.origins import unreviewed_uses
 from leastpriv.proposal.removals import UNSEEN_SERVICE
 from leastpriv.proposal.suggestions import SuggestedAction
 from leastpriv.proposal.verdict import VerdictRule
@@ -154,10 +155,15 @@ def removed_section(context: ReportContext) -> Iterator[str]:
     yield from _removed_part(
         "No record could show a use, and their service was never called", unseen
     )
-    yield from _removed_part(
-        "A use would have been recorded, and no record shows one",
-        [(facts, facts.of(GrantState.REMOVED_RECORDED)) for facts in context.ledger.statements],
-    )
+    unreviewed = {use.action for use in unreviewed_uses(context.evidence)}
+    used: list[tuple[StatementFacts, Sequence[GrantFact]]] = []
+    unused: list[tuple[StatementFacts, Sequence[GrantFact]]] = []
+    for facts in context.ledger.statements:
+        recorded = facts.of(GrantState.REMOVED_RECORDED)
+        used.append((facts, [each for each in recorded if each.action in unreviewed]))
+        unused.append((facts, [each for each in recorded if each.action not in unreviewed]))
+    yield from _removed_part("Only runs of unreviewed code used them", used)
+    yield from _removed_part("A use would have been recorded, and no record shows one", unused)
     yield from restrictions_section(context)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from leastpriv.models import ChangeKind, Origin, Outcome, Usage
+from leastpriv.permissions.catalog import sensitivity
 from leastpriv.proposal.origins import (
     UnreviewedUse,
     change_marks,
@@ -14,6 +15,7 @@ from leastpriv.report.context import ReportContext
 from leastpriv.report.phrases import codes, plural
 
 _MOST_NAMED = 4
+FIND_THE_RUN = "Find out who started these runs: merging does not undo what they did."
 
 
 def kept_for_unreviewed_runs(context: ReportContext) -> tuple[UnreviewedUse, ...]:
@@ -40,21 +42,21 @@ def unreviewed_line(context: ReportContext) -> str:
     sentences = []
     if kept:
         names = codes([use.action for use in kept], _MOST_NAMED)
-        remain = "remains" if len(kept) == 1 else "remain"
-        sentences.append(f"{names} {remain} granted")
+        sentences.append(f"{names}, which the result still grants")
     if denied:
         names = codes([usage.need.permission.action for usage in denied], _MOST_NAMED)
-        are = "is" if len(denied) == 1 else "are"
-        sentences.append(f"{names} {are} not granted on what only they used")
+        sentences.append(f"{names}, which the result denies them")
     named = _names_in_narrowings(context)
     if named:
         sentences.append(f"{codes(named, _MOST_NAMED)} in narrowed statements")
     if not sentences:
         return ""
     runs = context.evidence.runs_of_origin(Origin.UNREVIEWED)
+    is_sensitive = any(sensitivity(usage.need.permission.action) for usage in denied)
+    first = f" {FIND_THE_RUN}" if is_sensitive else ""
     return (
         f"**Only unreviewed runs** ({len(runs):,} of"
-        f" {plural(len(context.evidence.runs), 'run')}) used these: {'; '.join(sentences)}."
+        f" {plural(len(context.evidence.runs), 'run')}) used {'; and '.join(sentences)}.{first}"
     )
 
 

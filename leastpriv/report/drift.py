@@ -316,13 +316,23 @@ def drift_screen(
         run_url: Page of the run that found them, or empty.
     """
     when = f" ([this run]({run_url}))" if run_url else ""
-    count = plural(len(found), "finding")
-    reason = (
-        f"{code(context.policy_file)}, the role {code(context.role)} in the account, and what it"
-        f" used in {evidence_span(context.evidence)} do not agree{when}."
-    )
+    span = evidence_span(context.evidence)
+    missing = [finding for finding in found if finding.kind is DriftKind.NO_FILE]
+    if missing:
+        instruction = "There is no policy file"
+        reason = (
+            f"{code(context.policy_file)} does not exist, and the role {code(context.role)} used"
+            f" {missing[0].used} in {span}{when}. Correct the input `policy-file` where the path is"
+            " wrong; else mode `pull-request` writes the file."
+        )
+    else:
+        instruction = f"Drift: {plural(len(found), 'finding')}"
+        reason = (
+            f"{code(context.policy_file)}, the role {code(context.role)} in the account, and what"
+            f" it used in {span} do not agree{when}."
+        )
     link = f"({page_link(context.guide, 'what drift is', 'drift')})"
-    alert = Alert(kind="WARNING", instruction=f"Drift: {count}", reason=reason, links=link)
+    alert = Alert(kind="WARNING", instruction=instruction, reason=reason, links=link)
     return FirstScreen(alerts=(alert,), changes=findings_table(found, context))
 
 
@@ -351,6 +361,9 @@ def _finding_row(
     shown: _Shown, findings: Sequence[DriftFinding], context: ReportContext
 ) -> TableRow:
     names = dict.fromkeys(finding.action or context.policy_file for finding in findings)
+    if shown.kind is DriftKind.NO_FILE:
+        cells = (codes(names, _MOST_OF_ROW), _kind_texts()[shown.kind], NOTHING, shown.used)
+        return TableRow(cells)
     line = min(finding.line for finding in findings)
     place = f"line {line}"
     if context.file_url:

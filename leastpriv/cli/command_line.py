@@ -114,9 +114,10 @@ class _StoreOnce(Action):
     ) -> None:
         given: frozenset[str] = getattr(namespace, "given_once", frozenset())
         if self.dest in given:
-            parser.error(
-                f"{option} is given twice: name one value. For several roles use --config."
-            )
+            remedy = "name one value."
+            if self.dest == "role_arn":
+                remedy = "write several roles in one value, each on a line, or use --config."
+            parser.error(f"{option} is given twice: {remedy}")
         namespace.given_once = given | {self.dest}
         setattr(namespace, self.dest, values)
 

@@ -508,9 +508,9 @@ def _entry(
 def _users_value(value: object, where: str) -> Value:
     """Returns the roles of a list or of a mapping from labels, as the input `role-arn` has them."""
     if isinstance(value, Mapping):
-        texts = [f"{label}={arn}" for label, arn in value.items()]
+        texts = [f"{label}={_role(arn)}" for label, arn in value.items()]
     elif isinstance(value, list):
-        texts = list(value)
+        texts = [_role(each) for each in value]
     else:
         texts = []
     if not texts or not all(isinstance(each, str) for each in texts):
@@ -519,6 +519,15 @@ def _users_value(value: object, where: str) -> Value:
             " as in {prod: 'arn:aws:iam::123456789012:role/ci-deploy'}."
         )
     return tuple(texts)
+
+
+def _role(value: Any) -> Any:
+    """Returns a role of the list; YAML reads `!ARN` without quotes as a tag of an empty text."""
+    from ruamel.yaml.comments import TaggedScalar
+
+    if isinstance(value, TaggedScalar):
+        return f"{value.tag.value}{value.value}"
+    return value
 
 
 def _check_pattern(entry: TargetEntry) -> None:

@@ -419,7 +419,7 @@ class UnnamedUser(Struct, frozen=True):
     arn: str
     """Its ARN, or a pattern."""
     why: str
-    """`a role of the same name made 12 calls in this trail`"""
+    """`a role of the same name made at least 12 calls in this trail`"""
 
 
 _NO_COVERAGE = Coverage()

@@ -583,11 +583,11 @@ def _joined_namesakes(calls: Mapping[str, int]) -> Iterator[UnnamedUser]:
     for end, arns in by_end.items():
         number = plural(sum(calls[arn] for arn in arns), "call")
         if len(arns) == 1:
-            why = f"a role of the same name made {number} in this trail"
+            why = f"a role of the same name made at least {number} in this trail"
             yield UnnamedUser(arns[0], why)
             continue
         partition = arns[0].split(":")[1]
-        why = f"roles of the same name in {len(arns)} other accounts made {number} in this trail"
+        why = f"roles of the same name in {len(arns)} other accounts made at least {number}"
         yield UnnamedUser(f"arn:{partition}:iam::*:{end}", why)
 
 

@@ -244,8 +244,8 @@ def other_users(candidate: RemovalCandidate, context: GuardContext) -> str:  # n
     first = found[0]
     more = f", and {plural(len(found) - 1, 'further role')}" if len(found) > 1 else ""
     return (
-        f"the policy may govern {first.arn} too ({first.why}){more}: add {first.arn} to role-arn,"
-        f" or !{first.arn} if it does not"
+        f"the policy may govern {first.arn} too ({first.why}){more}: add {first.arn} to role-arn"
+        f" or roles, or !{first.arn} if it does not"
     )
 
 

@@ -33,7 +33,8 @@ def users_lines(context: ReportContext) -> Iterator[str]:
         arn = code(unnamed.arn)
         yield (
             f"**A further user?** {arn}: {prose(unnamed.why)}. Nothing is removed until `role-arn`"
-            f" has the line {arn}, or {code(f'!{unnamed.arn}')} if the policy is not its own."
+            f" (in a config `roles`) has the line {arn}, or {code(f'!{unnamed.arn}')} if the policy"
+            " is not its own; among roles with labels, `LABEL:` and a space come first."
         )
 
 

@@ -203,7 +203,10 @@ def test_calls_of_unknown_outcome_have_a_row(tmp_path: Path) -> None:
     [
         (("propsoe",), "did you mean propose?"),
         (("propose", "--polcy-file", "p.json"), "did you mean --policy-file?"),
-        (("propose", "--role-arn", ROLE, "--role-arn", TYPO), "--role-arn is given twice"),
+        (
+            ("propose", "--role-arn", ROLE, "--role-arn", TYPO),
+            "--role-arn is given twice: write several roles in one value, each on a line",
+        ),
         (
             (
                 "propose",

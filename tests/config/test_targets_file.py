@@ -273,6 +273,16 @@ def test_the_users_of_a_policy_are_read_in_their_order_with_labels() -> None:
         assert made.branch == "leastpriv/ci-deploy"
 
 
+@pytest.mark.parametrize(
+    "lines", [(f"- {CI}", f"- !{ELSEWHERE}"), (f"dev: {CI}", f"prod: !{ELSEWHERE}")]
+)
+def test_a_role_that_is_no_user_needs_no_quotes(lines: tuple[str, str]) -> None:
+    roles = "".join(f"      {line}\n" for line in lines)
+    text = f"targets:\n  - policy-file: x.json\n    roles:\n{roles}"
+    (found,) = read_configuration(text.encode(), "leastpriv.yml").entries
+    assert (found.users.arns, found.users.excluded) == ((CI,), (ELSEWHERE,))
+
+
 def test_accounts_take_the_place_of_a_wildcard() -> None:
     value = {
         "assume-role": TEMPLATE,

@@ -179,6 +179,8 @@ def evaluate(options: Namespace, stdout: TextIO, console: Console, clock: Clock)
         raise InputError("Name a policy with --policy, or that of a resource.")
     policies = _policies(options, options.policies or ())
     requests = read_requests(read_named(options.request, "--request"), options.request)
+    if not requests:
+        raise InputError(f"--request {options.request} has no request: write one object, or more.")
     policies = _with_account(policies, options, clock, [each.principal for each in requests])
     decisions = [evaluate_access(request, policies) for request in requests]
     rows = [decision_row(decision) for decision in decisions]
@@ -239,6 +241,8 @@ def contains(options: Namespace, stdout: TextIO, console: Console, clock: Clock)
     from leastpriv.policy.containment import check_containment
     from leastpriv.report.tables import excess_row, excess_sentence, excess_table
 
+    if options.principal and not options.principal.startswith("arn:"):
+        raise InputError(f"--principal {options.principal} is no ARN of a role, user or session.")
     old = [_policy(name, "--old") for name in options.old]
     new = [_policy(name, "--new") for name in options.new]
     policies = _with_account(_policies(options), options, clock, [options.principal or ""])

@@ -307,10 +307,16 @@ def _print(
     print_markdown(stdout, "\n\n".join(part.strip("\n") for part in parts if part))
 
 
-def _where(options: Namespace) -> str:
-    """Says where the whole proposal is."""
+def _where(options: Namespace, folder: str = "") -> str:
+    """Says where the whole proposal is.
+
+    Args:
+        options: The options of the command.
+        folder: Where `pull-request.md` is, if not in the folder of the option.
+    """
     if options.output_dir:
-        return f"The whole proposal is in {options.output_dir}; start with pull-request.md."
+        first = f"pull-request.md in {folder}" if folder else "pull-request.md"
+        return f"The whole proposal is in {options.output_dir}; start with {first}."
     return "The option `--output-dir` writes the whole proposal, and `--page-file` a page of it."
 
 
@@ -334,7 +340,7 @@ def _print_targets(
         overview(rows, medium) if rows else "",
         *chain_section(result.chain),
         first_files_section(result),
-        _where(options),
+        _where(options, "the folder of each target"),
     ]
     print_markdown(stdout, "\n\n".join(filter(None, parts)))
 

@@ -59,9 +59,8 @@ def serve(access: Access) -> int:
     async def call_tool(context: Any, params: Any) -> Any:  # noqa: ARG001
         found = await anyio.to_thread.run_sync(result, params.name, params.arguments or {}, access)
         text = msgspec.json.encode(found).decode()
-        content = [types.TextContent(type="text", text=text)]
         return types.CallToolResult(
-            content=content,
+            content=[types.TextContent(type="text", text=text)],
             structured_content=found,
             is_error=is_error(params.name, found["exit_code"]),
         )

@@ -129,6 +129,19 @@ def test_contains_prints_nothing_without_new_access(folder: Path) -> None:
     )
 
 
+def test_contains_refuses_a_principal_that_is_no_arn(folder: Path) -> None:
+    policy = folder / "a.json"
+    code, rows, said = run("contains", "--old", policy, "--new", policy, "--principal", "deploy")
+    assert (code, rows) == (2, [])
+    assert "--principal deploy is no ARN" in said
+
+
+def test_evaluate_refuses_a_file_without_a_request(folder: Path) -> None:
+    code, rows, said = run("evaluate", "--policy", folder / "a.json", "--request", asked(folder))
+    assert (code, rows) == (2, [])
+    assert "r.json has no request" in said
+
+
 @pytest.mark.parametrize("second", [{"Statement": [{"Effect": "Allow"}]}, '{"Statement": []}'])
 def test_contains_refuses_a_file_with_two_policies(folder: Path, second: object) -> None:
     """Either could be the one that is attached."""

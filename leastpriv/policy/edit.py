@@ -37,7 +37,12 @@ from leastpriv.policy.json_writer import (
     statement_text,
 )
 from leastpriv.policy.syntax_tree import Member
-from leastpriv.policy.template_functions import template_escape
+from leastpriv.policy.template_functions import (
+    joined_text,
+    language_of,
+    template_escape,
+    with_build_step_names,
+)
 
 _EMPTY_POLICY = b'{\n  "Version": "2012-10-17",\n  "Statement": []\n}\n'
 
@@ -162,7 +167,18 @@ def _is_edited(before: Statement, edits: Sequence[EditInStatement], after: State
             new_actions.update(edit.actions)
     return _is_edited_list(
         before.actions, removed_actions, new_actions, after.actions, str.casefold
-    ) and _is_edited_list(before.resources, removed_resources, new_resources, after.resources, str)
+    ) and _is_edited_list(
+        before.resources, removed_resources, new_resources, after.resources, _as_read
+    )
+
+
+def _as_read(resource: str) -> str:
+    """Returns a resource as the reader of a file returns it, which takes an account that is no
+    number for a name that a build step replaces.
+    """
+    if language_of(resource) == "plain":
+        return resource
+    return joined_text(with_build_step_names(resource))
 
 
 def _is_edited_list(

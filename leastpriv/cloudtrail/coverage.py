@@ -171,11 +171,6 @@ def folder_of(arn: str) -> str:
     return arn[: arn.rfind("/") + 1] if ":s3:::" in arn and "/" in arn else arn
 
 
-def bucket_of(arn: str) -> str:
-    """Returns the bucket of an object, as event selectors name it; another ARN unchanged."""
-    return arn.partition("/")[0] if ":s3:::" in arn else arn
-
-
 def silence_gaps(coverage: Coverage) -> Iterator[Gap]:
     """Yields a gap for each silence of a busy region, and of a kind of events that the region
     otherwise has.

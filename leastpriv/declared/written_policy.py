@@ -8,7 +8,6 @@ list, each with its type (github.com/awslabs/iam-policy-autopilot, read 2026-12-
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 
 from leastpriv.declared.models import UNKNOWN, Declaration
@@ -16,6 +15,7 @@ from leastpriv.errors import InputError, PolicyFileError
 from leastpriv.models import Basis, Need, Permission
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import has_wildcard
+from leastpriv.permissions.resource_types import ends_in_a_name
 from leastpriv.policy.document import Document, Statement, parse
 
 _NO_ACTION = "no table has the action, or it names too many"
@@ -102,7 +102,7 @@ def _needs(actions: tuple[str, ...], statement: Statement, source: str) -> Itera
             permission = Permission(action, resource, statement.conditions)
             because = f"the policy {source}"
             # `arn:*:s3:::*/*` names a type and no resource.
-            is_named = resource != UNKNOWN and _names_a_resource(resource)
+            is_named = resource != UNKNOWN and ends_in_a_name(resource)
             yield Need(
                 permission,
                 Basis.DECLARED,
@@ -110,8 +110,3 @@ def _needs(actions: tuple[str, ...], statement: Statement, source: str) -> Itera
                 because,
                 exact=is_named,
             )
-
-
-def _names_a_resource(arn: str) -> bool:
-    """Whether the last part of an ARN has a name."""
-    return re.search("[A-Za-z0-9]", re.split("[:/]", arn)[-1]) is not None

@@ -144,8 +144,7 @@ class UsageCollector:
 
         A resource that was listed is replaced where later calls showed too many of its action.
         """
-        wide = {action for action, resources in self._resources.items() if resources.level}
-        if not wide:
+        if not any(resources.level for resources in self._resources.values()):
             return self._groups
         found: dict[GroupKey, CallTotals] = {}
         for (needs, outcome, mark, region), totals in self._groups.items():

@@ -386,6 +386,16 @@ def with_open_parts(prefix: str, arn: str, known: Collection[str]) -> str:
     return "".join(pieces) + escape_observed(arn[at:])
 
 
+def bucket_of(arn: str) -> str:
+    """Returns the bucket of an object, as event selectors name it; another ARN unchanged."""
+    return arn.partition("/")[0] if ":s3:::" in arn else arn
+
+
+def ends_in_a_name(arn: str) -> bool:
+    """Whether an ARN names more than the type of its resource: `role/web`, but not `role/*`."""
+    return re.search("[A-Za-z0-9]", re.split("[:/]", arn)[-1]) is not None
+
+
 def ends_in_a_word(arn: str) -> bool:
     """Whether the last six characters, where AWS puts random ones, look like a word: `my-secret`,
     `db-STAGES`.

@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import resource_covers
+from leastpriv.permissions.resource_types import bucket_of
 from leastpriv.policy.conditions import Truth, all_of, any_of
 from leastpriv.policy.document import Document, NamedPrincipal, Statement, parse
 from leastpriv.policy.evaluate import Effect, Request, applies, evaluate
@@ -133,14 +134,6 @@ class _Grants(Struct, frozen=True):
     """The role: a boundary and a session policy limit it."""
     account: AccessDecision
     """The account: its administrators must allow it too."""
-
-
-_TRUTHS: Mapping[Effect, Truth] = {
-    "allowed": True,
-    "implicitDeny": False,
-    "explicitDeny": False,
-    "unknown": None,
-}
 
 
 def evaluate_access(request: Request, policies: Policies) -> AccessDecision:
@@ -462,14 +455,9 @@ def _belongs(each: ResourcePolicy, request: Request) -> bool:
         return False
     named = [entry for one in statements for entry in (*one.resources, *one.not_resources)]
     return not named or any(
-        entry == "*" or _trunk(entry) == _trunk(resource) or resource_covers(entry, resource)
+        entry == "*" or bucket_of(entry) == bucket_of(resource) or resource_covers(entry, resource)
         for entry in named
     )
-
-
-def _trunk(resource: str) -> str:
-    """Returns the ARN of a bucket for its objects, else the text."""
-    return resource.partition("/")[0] if ":s3:::" in resource else resource
 
 
 def _must_allow(request: Request) -> bool:

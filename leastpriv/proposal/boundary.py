@@ -11,7 +11,6 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import PurePosixPath
@@ -30,7 +29,7 @@ from leastpriv.permissions.patterns import (
     resource_covers,
     without_covered,
 )
-from leastpriv.permissions.resource_types import fits
+from leastpriv.permissions.resource_types import ends_in_a_name, fits
 from leastpriv.policy.compact import fewest_entries
 from leastpriv.policy.document import Document, Statement, parse
 from leastpriv.policy.edit import create_policy
@@ -236,7 +235,7 @@ def draft_boundary(roles: Sequence[CreatedRole]) -> BoundaryDraft:
     if not granted:
         return BoundaryDraft(b"", unknown=unknown)
     inside = tuple(dict.fromkeys(arn for role in roles for arn in (role.arn, *role.runs)))
-    inside = tuple(arn for arn in inside if _has_name(arn))
+    inside = tuple(arn for arn in inside if ends_in_a_name(arn))
     for shorten in (_exact, _without_conditions, _on_any_resource, _with_wildcards):
         drafting = _Drafting(shorten(granted), inside)
         drafting.close()
@@ -248,11 +247,6 @@ def draft_boundary(roles: Sequence[CreatedRole]) -> BoundaryDraft:
     limit = f"{quota(PolicyKind.MANAGED):,}"
     too_long = f"no boundary for all of them has at most {limit} characters: split the roles"
     return BoundaryDraft(b"", unknown=(*unknown, too_long))
-
-
-def _has_name(arn: str) -> bool:
-    """Whether an ARN names more than the type of its resource."""
-    return re.search(r"[A-Za-z0-9]", re.split("[:/]", arn)[-1]) is not None
 
 
 def _grants_of(roles: Iterable[CreatedRole]) -> _Granted:

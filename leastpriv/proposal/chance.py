@@ -15,7 +15,6 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from leastpriv.cloudtrail.coverage import bucket_of
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Outcome, Usage, grouped
 from leastpriv.permissions.catalog import expand
@@ -24,7 +23,7 @@ from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.generalize import ends
 from leastpriv.permissions.names.app_names import destroys
 from leastpriv.permissions.patterns import resource_covers
-from leastpriv.permissions.resource_types import action_of, creates_its_resource, fits
+from leastpriv.permissions.resource_types import action_of, bucket_of, creates_its_resource, fits
 from leastpriv.permissions.tool_lifecycle import Tool
 from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import statements_allowing

@@ -304,18 +304,15 @@ def minimum_confidence(candidate: RemovalCandidate, context: GuardContext) -> st
     return f"{seen}: confidence is {found.percent} percent of at least {least}"
 
 
-def count_separate_runs(evidence: Evidence, without: frozenset[str] = frozenset()) -> int:
-    """Counts runs without a denial that needed a permission, of several users those of the user
-    with the fewest; runs within an hour may be one deploy.
-
-    `without` are ids of runs that do not count.
-    """
-    return min(runs_of_users(evidence, without).values())
-
-
 def runs_of_users(evidence: Evidence, without: frozenset[str] = frozenset()) -> dict[str, int]:
-    """Returns the separate runs of each user of the policy by its label, which is empty where the
-    policy has one user.
+    """Returns the number of separate runs of each user of the policy by its label, which is empty
+    where the policy has one user.
+
+    A run counts without a denial that needed a permission; runs within an hour may be one deploy.
+
+    Args:
+        evidence: What was read of all users.
+        without: Ids of runs that do not count.
     """
     working = {
         run for usage in evidence.usages if usage.outcome is Outcome.ALLOWED for run in usage.runs

@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from msgspec import Struct, structs
 
-from leastpriv.cloudtrail.coverage import bucket_of
 from leastpriv.evidence.created_tags import (
     RESOURCE_TAG,
     called_via,
@@ -27,7 +26,12 @@ from leastpriv.permissions.lifecycle import changes_made, siblings_among
 from leastpriv.permissions.names.app_names import AppNames, destroys
 from leastpriv.permissions.patterns import has_wildcard, resource_covers, without_covered
 from leastpriv.permissions.project_tags import key_rank
-from leastpriv.permissions.resource_types import action_of, creates_its_resource, types_of_arn
+from leastpriv.permissions.resource_types import (
+    action_of,
+    bucket_of,
+    creates_its_resource,
+    types_of_arn,
+)
 from leastpriv.permissions.volatility import is_whole_type, literal_letters, parts_of, service_of
 from leastpriv.proposal.escalation_paths import known_role
 from leastpriv.proposal.models import Change, GuardContext

@@ -18,7 +18,6 @@ from operator import or_
 from leastpriv.cloudtrail.coverage import (
     DataStream,
     SelectedData,
-    bucket_of,
     days_of,
     folder_of,
     length_of,
@@ -37,6 +36,7 @@ from leastpriv.permissions.event_table import (
     own_operations,
     visibility,
 )
+from leastpriv.permissions.resource_types import bucket_of
 from leastpriv.permissions.volatility import common_ends
 from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import statements_allowing

@@ -11,14 +11,13 @@ from itertools import chain
 
 from msgspec.structs import replace
 
-from leastpriv.cloudtrail.coverage import bucket_of
 from leastpriv.diff.compare import Difference, Entry, is_used
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind, Outcome, Usage, grouped
 from leastpriv.permissions.generalize import deletes
 from leastpriv.permissions.lifecycle import is_tagging, lifecycle_partners, siblings_of
 from leastpriv.permissions.patterns import action_covers, overlaps
-from leastpriv.permissions.resource_types import creates_its_resource
+from leastpriv.permissions.resource_types import bucket_of, creates_its_resource
 from leastpriv.permissions.tool_lifecycle import CDK, STACK_SERVICE, Tool
 from leastpriv.policy.compact import fewest_entries, wildcards_for
 from leastpriv.policy.document import Document

@@ -12,7 +12,6 @@ from itertools import chain
 
 from msgspec import Struct
 
-from leastpriv.cloudtrail.coverage import bucket_of
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Condition, Need, Outcome, Usage, grouped
 from leastpriv.permissions.catalog import forbidden
@@ -20,7 +19,7 @@ from leastpriv.permissions.event_table import home_region
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.lifecycle import siblings_among, siblings_of
 from leastpriv.permissions.patterns import resource_covers
-from leastpriv.permissions.resource_types import creates_its_resource, fits, kinds_of
+from leastpriv.permissions.resource_types import bucket_of, creates_its_resource, fits, kinds_of
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import names_action, statements_allowing
 from leastpriv.proposal.attached_policies import attached_policies

@@ -8,13 +8,14 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import date, timedelta
 from itertools import count
 
-from leastpriv.cloudtrail.coverage import EXCLUDABLE, READ, WRITE, Coverage, bucket_of, days_of
+from leastpriv.cloudtrail.coverage import EXCLUDABLE, READ, WRITE, Coverage, days_of
 from leastpriv.diff.compare import Drift
 from leastpriv.evidence.live_role import TrustKind
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind, Outcome, grouped
 from leastpriv.permissions.catalog import sensitivity
 from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.resource_types import bucket_of
 from leastpriv.proposal.addition_rules import OFFERED, ONLY_LOGGED
 from leastpriv.proposal.models import HeldBackChange
 from leastpriv.proposal.origins import has_unknown_origin

@@ -13,13 +13,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from leastpriv.cloudtrail.coverage import bucket_of
 from leastpriv.evidence.collector import UsageCollector
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Call, DeniedBy, Gap, GapKind, Outcome, Scope, Usage
 from leastpriv.permissions.mapping import forget_calls
 from leastpriv.permissions.patterns import resource_covers
-from leastpriv.permissions.resource_types import fits
+from leastpriv.permissions.resource_types import bucket_of, fits
 
 ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
 START = datetime(2026, 11, 1, tzinfo=UTC)

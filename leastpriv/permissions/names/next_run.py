@@ -23,6 +23,7 @@ from leastpriv.permissions.names.words import (
     key_of,
     literal_name_of,
 )
+from leastpriv.permissions.resource_types import bucket_of
 
 _LEAST_NUMBER = 4
 """Letters of a number that is open in all names: `1` is part of many."""
@@ -100,19 +101,14 @@ def _copies_of(difference: _Difference) -> Copies:
 
 def _differences(earlier: Sequence[NameUse], later: NameUse) -> Iterator[_Difference]:
     """Yields the differences to names on which the earlier run used the same action."""
-    name = literal_name_of(_bucket_of(later.resource))
+    name = literal_name_of(bucket_of(later.resource))
     for use in earlier:
-        other = literal_name_of(_bucket_of(use.resource)) if use.action == later.action else None
+        other = literal_name_of(bucket_of(use.resource)) if use.action == later.action else None
         if name is None or other is None or other.head != name.head or other.kind != name.kind:
             continue
         words = _words_that_differ(other, name)
         if words is not None:
             yield _Difference(*words, resource=use.resource)
-
-
-def _bucket_of(resource: str) -> str:
-    """The bucket of an object; any other resource itself."""
-    return resource.partition("/")[0] if ":s3:::" in resource else resource
 
 
 def _words_that_differ(one: Name, other: Name) -> tuple[Words, Words] | None:

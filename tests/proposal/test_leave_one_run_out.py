@@ -192,8 +192,13 @@ def unjudged(draft: Proposal, found: Evidence) -> Iterator[str]:
 def plainly(
     policy: Document | None, found: Evidence, options: Options, without: set[str]
 ) -> dict[str, tuple[str, ...]]:
-    """Actions that only one run used, and that a policy from all others denies."""
-    known = confidences(found, without=break_glass_runs(found.runs, options.break_glass))
+    """Actions that only one run used, and that a policy from all others denies.
+
+    A break-glass session is no deploy that the next one would resemble, so that it is not judged.
+    """
+    break_glass = break_glass_runs(found.runs, options.break_glass)
+    without = {*without, *break_glass}
+    known = confidences(found, without=break_glass)
     left = replace(options, minimum_runs=max(options.minimum_runs - 1, 0))
     denied = {}
     for run in found.runs:

@@ -179,7 +179,8 @@ def run_case(case: Mapping[str, Any], folder: Path) -> Proposed:
         changed = datetime.fromisoformat(case["policy-changed"])
         target = replace(target, changed=changed, earlier=lambda _: before)
     target = replace(target, store=history_store(case, principal, target.policy_name, folder))
-    target = replace(target, repository=Reviews(case["origins"]) if "origins" in case else None)
+    if "origins" in case:
+        target = replace(target, repository=Reviews(case["origins"], case.get("comments", ())))
     run = RunContext(settings, (target,), NOW, trails, job_logs(case, folder))
     target = with_known_users(target, RunEvidence(run))
     with account(case):

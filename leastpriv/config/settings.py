@@ -39,7 +39,13 @@ from leastpriv.evidence.policy_generation import GenerationSettings, parse_gener
 from leastpriv.evidence.users import OWN_ACCOUNT
 from leastpriv.models import Principal
 from leastpriv.policy.source import Location
-from leastpriv.proposal.models import Lifecycle, Options, UnknownRefs, UnseenServices
+from leastpriv.proposal.models import (
+    CompleteAdditions,
+    Lifecycle,
+    Options,
+    UnknownRefs,
+    UnseenServices,
+)
 from leastpriv.pull_request.models import PullRequestOptions, is_branch_name
 
 AUTO_LOGS = "auto"
@@ -531,6 +537,7 @@ class _Reader:
             unseen_services=UnseenServices(self.one_of("unseen-services")),
             drop_unseen_actions=self.one_of("unseen-actions") == "drop",
             lifecycle=Lifecycle(self.one_of("lifecycle")),
+            complete_additions=CompleteAdditions(self.one_of("complete-additions")),
             copies=copies(self.text["copies"], self._labels["copies"]),
             keep=patterns(self._values.get("keep", ()), self._labels["keep"]),
             never_add=patterns(self._values.get("never-add", ()), self._labels["never-add"]),

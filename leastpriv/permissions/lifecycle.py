@@ -294,14 +294,14 @@ def _partners_by_tool(
         for each in _siblings(action)
         if not only_ends or _parse(each).kind in ("", "end", "close")
     }
-    shown = {_property(each) for each in used if each.partition(":")[0] == prefix}
+    shown = {property_of(each) for each in used if each.partition(":")[0] == prefix}
     if visibility(action).visibility is Visibility.DATA:
         # An item, not a resource that a tool manages: its life ends. The AWS CDK leaves its assets.
         return {
             each
             for each in named
             if _parse(each).kind == "end"
-            and _property(each) == _property(action)
+            and property_of(each) == property_of(action)
             and {*tools} != {CDK}
         }
     if not tools:
@@ -323,8 +323,8 @@ def _partners_by_tool(
     found = set[str]()
     for kind in kinds:
         making = {*actions_of_phase(kind, Phase.CREATE), *tag_actions(kind)}
-        unset = {_property(each) for each in making - used if _parse(each).kind != "read"}
-        unset -= {_property(each) for each in making & used}
+        unset = {property_of(each) for each in making - used if _parse(each).kind != "read"}
+        unset -= {property_of(each) for each in making & used}
         for phase in (Phase.DELETE,) if only_ends else (Phase.UPDATE, Phase.DELETE):
             actions = {
                 each for each in actions_of_phase(kind, phase) if each.partition(":")[0] == prefix
@@ -338,7 +338,7 @@ def _partners_by_tool(
                 found |= {
                     each
                     for each in writes & named
-                    if _property(each) not in unset or changes_made(action, each)
+                    if property_of(each) not in unset or changes_made(action, each)
                 }
             found |= ends
             if used.isdisjoint(ends or writes - making):
@@ -348,20 +348,20 @@ def _partners_by_tool(
                     actions - writes - {*actions_of_phase(kind, Phase.READ)} if ends else set[str]()
                 )
                 found |= {
-                    each for each in actions - making | before_end if _property(each) not in unset
+                    each for each in actions - making | before_end if property_of(each) not in unset
                 }
         found |= set() if only_ends else set(filter(is_tagging, tag_actions(kind)))
         found -= {
             each
             for each in conditional_actions(kind)
-            if _property(each) not in shown and not changes_made(action, each)
+            if property_of(each) not in shown and not changes_made(action, each)
         }
-    removable = {_property(each) for each in found if _parse(each).kind in ("end", "close")} & {
-        _property(each)
+    removable = {property_of(each) for each in found if _parse(each).kind in ("end", "close")} & {
+        property_of(each)
         for each in found
         if _parse(each).kind not in ("end", "close") and not changes_made(action, each)
     }
-    return {each for each in found if _property(each) not in removable - shown - {"tags"}}
+    return {each for each in found if property_of(each) not in removable - shown - {"tags"}}
 
 
 def _may_follow_in_script(action: str, sibling: str, shown: Collection[str]) -> bool:
@@ -376,13 +376,13 @@ def _may_follow_in_script(action: str, sibling: str, shown: Collection[str]) -> 
             return False
         case "end" if noun != _stem(_parse(action).noun) and noun in _nouns_made(service):
             # Another action makes what it ends: the settings of a deployment.
-            return _property(sibling) in shown
+            return property_of(sibling) in shown
         case "change" | "end":
             return changes_made(action, sibling) or (
-                _parse(sibling).verb == "Delete" and _property(sibling) in shown
+                _parse(sibling).verb == "Delete" and property_of(sibling) in shown
             )
         case "close":
-            return _property(sibling) in shown
+            return property_of(sibling) in shown
         case _:
             return False
 
@@ -440,7 +440,7 @@ def is_tagging(action: str) -> bool:
 
 
 @cache
-def _property(action: str) -> str:
+def property_of(action: str) -> str:
     """The part of a resource that an action sets, changes or ends; equal for `TagQueue` and
     `UntagQueue`.
     """

@@ -46,7 +46,13 @@ from leastpriv.policy.document import Document
 from leastpriv.policy.replay import replay_need
 from leastpriv.proposal.addition_rules import naming_usages
 from leastpriv.proposal.guards import history_state
-from leastpriv.proposal.models import History, HistoryState, fingerprint, ids_of_scope
+from leastpriv.proposal.models import (
+    History,
+    HistoryState,
+    OfferCommand,
+    fingerprint,
+    ids_of_scope,
+)
 from leastpriv.pull_request.github.logins import origin_without_github
 from leastpriv.pull_request.lifecycle import (
     COMMENT_MARKER,
@@ -138,13 +144,24 @@ def keep_decisions(
         for each in said
     )
     decisions: dict[str, KeepDecision] = {}
-    for each in (each for each in checked if not each.rejection):
+    for each in checked:
+        if each.rejection or each.verb == "add":
+            continue
         keeps = each.verb == "keep"
         decision = KeepDecision(
             each.created_at, each.comment_id, keeps, each.author, each.pull_request
         )
         decisions[each.pattern] = max(decision, decisions.get(each.pattern, decision))
     return decisions, checked
+
+
+def offer_commands(said: Iterable[CommentCommand], pull_request: int) -> tuple[OfferCommand, ...]:
+    """Returns the valid commands about offers under one pull request, the oldest first."""
+    own = [each for each in said if each.pull_request == pull_request and not each.rejection]
+    own.sort(key=lambda each: (each.created_at, each.comment_id))
+    return tuple(
+        OfferCommand(each.pattern, takes=each.verb == "add") for each in own if each.verb != "keep"
+    )
 
 
 _MAX_MERGED = 10
@@ -264,6 +281,7 @@ def target_history(
         declined=_declined(known, own, (*scope_ids, *former.scope_ids)),
         changed=changed,
         history_state=state,
+        offer_commands=offer_commands(said, opened.number) if opened else (),
         removed=removed,
         earlier=earlier,
     )
@@ -533,4 +551,5 @@ def commands_answer(said: Iterable[CommentCommand], *, remembered: bool) -> str:
             " good."
         )
     )
-    return "\n".join([*lines, "", f"{lasting} A command never adds a permission."])
+    adding = "`add` adds only offered actions that are not sensitive."
+    return "\n".join([*lines, "", f"{lasting} {adding}"])

@@ -24,7 +24,7 @@ from leastpriv.evidence.usage_history import ANYTHING, KEPT_DAYS, ActionUse, Usa
 from leastpriv.models import AGGREGATED, Basis, Need, Outcome, Permission, Run, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.lifecycle import siblings_of
-from leastpriv.permissions.patterns import action_matches, resource_covers
+from leastpriv.permissions.patterns import action_matches, resource_covers, resource_overlaps
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import statements_allowing
 from leastpriv.policy.replay import replay_need
@@ -480,7 +480,17 @@ def lifecycle_counterpart(candidate: RemovalCandidate, context: GuardContext) ->
     used = context.counterparts.get(candidate.action) or next(
         iter(context.partners.get(candidate.action, ())), ""
     )
-    return f"lifecycle counterpart of {used}" if used else ""
+    return f"lifecycle counterpart of {used}" if used else _of_denied_step(candidate, context)
+
+
+def _of_denied_step(candidate: RemovalCandidate, context: GuardContext) -> str:
+    """Why the step of a denied and since granted call may need an action next; empty where none
+    does.
+    """
+    for place in context.denied_steps(candidate.action):
+        if any(resource_overlaps(place.resource, own) for own in entry_resources(candidate.entry)):
+            return f"usual with {place.because}, which a run was denied"
+    return ""
 
 
 GUARDS: tuple[tuple[str, Guard], ...] = (

@@ -72,7 +72,7 @@ class DenialState(StrEnum):
 
 
 class OfferState(StrEnum):
-    """What becomes of a deletion that is not written."""
+    """What becomes of a permission that is offered."""
 
     OFFERED = "offered"
     GRANTED = "granted"
@@ -184,7 +184,7 @@ class NeedFact(Struct, frozen=True):
 
 
 class OfferFact(Struct, frozen=True):
-    """A deletion that is not written, on one resource."""
+    """A permission that is offered and not written, on one resource."""
 
     action: str
     resource: str
@@ -302,7 +302,7 @@ class Ledger(Struct, frozen=True):
 
     @property
     def offered(self) -> tuple[OfferFact, ...]:
-        """The deletions that a person may add."""
+        """The permissions that a person may add."""
         return tuple(fact for fact in self.offers if fact.state is OfferState.OFFERED)
 
     @property
@@ -312,7 +312,7 @@ class Ledger(Struct, frozen=True):
             "calls": _by_name(self.calls.states),
             "denials": _counted(DenialState, (fact.state for fact in self.denials)),
             "declared_needs": _counted(NeedState, (fact.state for fact in self.needs)),
-            "offered_deletions": _counted(OfferState, (fact.state for fact in self.offers)),
+            "offers": _counted(OfferState, (fact.state for fact in self.offers)),
             "granted_actions": _counted(GrantState, (fact.state for fact in self.grants)),
             "records": _by_name(self.records.states),
         }
@@ -471,7 +471,7 @@ def _needs(
 def _offers(
     proposal: Proposal, evidence: Evidence, documents: Sequence[Document]
 ) -> Iterator[OfferFact]:
-    """Yields each deletion that is not written once, with its state."""
+    """Yields each offer that is not written once, with its state."""
     seen: set[Permission] = set()
     for change in proposal.offered:
         for resource in change.resources:

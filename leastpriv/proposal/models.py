@@ -119,6 +119,14 @@ class Lifecycle(StrEnum):
         return self in (Lifecycle.WRITE, Lifecycle.ALL)
 
 
+class CompleteAdditions(StrEnum):
+    """What becomes of what the step of a denied call usually needs besides."""
+
+    OFFER = "offer"
+    WRITE = "write"
+    """It is written, except sensitive actions and deletions."""
+
+
 class Options(Struct, frozen=True):
     """The user's limits for removals and additions."""
 
@@ -135,6 +143,7 @@ class Options(Struct, frozen=True):
     drop_unseen_actions: bool = False
     """Whether a wildcard loses actions whose use the evidence may not show."""
     lifecycle: Lifecycle = Lifecycle.WRITE
+    complete_additions: CompleteAdditions = CompleteAdditions.OFFER
     keep: tuple[str, ...] = ()
     never_add: tuple[str, ...] = ()
     unknown_refs: UnknownRefs = UnknownRefs.REFUSE_SENSITIVE
@@ -163,6 +172,14 @@ class HistoryState(Struct, frozen=True):
     """Day of this run."""
 
 
+class OfferCommand(Struct, frozen=True):
+    """A person's command about offered actions in a comment."""
+
+    pattern: str
+    takes: bool
+    """`/leastpriv add`; false: `/leastpriv forget`, which takes an earlier one back."""
+
+
 class History(Struct, frozen=True):
     """What the repository's history shows; empty if it was not read."""
 
@@ -173,6 +190,8 @@ class History(Struct, frozen=True):
     changed: datetime | None = None
     """Time of the policy file's last change; None if unknown."""
     history_state: HistoryState = HistoryState()
+    offer_commands: tuple[OfferCommand, ...] = ()
+    """The commands about offers under the open pull request, the oldest first."""
     removed: Mapping[Permission, int] = {}
     """Denied permission -> number of the merged pull request that had removed it."""
     earlier: Document | None = None
@@ -194,6 +213,18 @@ class ProposalInputs(Struct, frozen=True):
     """Whether the policy is written, and compacted or split if it is above its quota; without it,
     the result can only be evaluated.
     """
+
+
+class PlaceOfStep(Struct, frozen=True):
+    """Where an action belongs to the step of a denied call."""
+
+    resource: str
+    because: str
+    """The denied action."""
+
+
+def _no_places(_action: str) -> Sequence[PlaceOfStep]:
+    return ()
 
 
 class GuardContext(Struct, frozen=True):
@@ -236,6 +267,8 @@ class GuardContext(Struct, frozen=True):
     """Whether the principal may call an operation, as far as known policies show."""
     programs: Mapping[str, frozenset[str]]
     """Service with at least one call -> programs that called it directly (`Usage.programs`)."""
+    denied_steps: Callable[[str], Sequence[PlaceOfStep]] = _no_places
+    """Returns where an action belongs to the step of a denied and since granted call."""
 
 
 class RemovalCandidate(Struct, frozen=True):
@@ -303,6 +336,8 @@ class Change(Struct, frozen=True):
     """
     because: str = ""
     """Of a life-cycle addition: the added actions that it belongs to."""
+    usual_as: str = ""
+    """Of what the step of a denied action usually needs besides, and no run was denied yet: why."""
     removed_by: int = 0
     """Of an addition: number of the pull request that had removed it before it was denied; 0: none.
     """
@@ -389,7 +424,9 @@ class Proposal(Struct, frozen=True):
     packed: PackedPolicy | None = None
     """How `document` was brought within AWS's quotas; None if it was not changed."""
     offered: tuple[Change, ...] = ()
-    """Deletions in long-lived copies, of shared state and of ids, that a reader may add by hand."""
+    """Permissions that a person may add: deletions in long-lived copies, of shared state and of
+    ids, and those that the steps of denied calls usually need besides.
+    """
     notes: tuple[str, ...] = ()
     """What the names of the app do not show, and which written names hold a date, in sentences."""
     releases: tuple[Release, ...] = ()

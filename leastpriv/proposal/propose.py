@@ -35,6 +35,11 @@ from leastpriv.proposal.additions import (
     without_denied,
     without_unnamed_state,
 )
+from leastpriv.proposal.complete_additions import (
+    Completion,
+    DeniedSteps,
+    complete_additions,
+)
 from leastpriv.proposal.confidence import Confidences
 from leastpriv.proposal.edit_plan import new_statements, plan_edits, split_editable
 from leastpriv.proposal.escalation_paths import EscalationPath, escalation_paths, paths_through
@@ -43,6 +48,7 @@ from leastpriv.proposal.models import (
     BREAKS,
     DRAFT_ID,
     Change,
+    CompleteAdditions,
     DeclaredNeed,
     GuardContext,
     GuardResult,
@@ -53,6 +59,7 @@ from leastpriv.proposal.models import (
     ProposalInputs,
     Release,
 )
+from leastpriv.proposal.offers import SettledOffers, settle_offers
 from leastpriv.proposal.origins import proved_runs
 from leastpriv.proposal.recorded_use import CallableOperations
 from leastpriv.proposal.releases import releases
@@ -109,9 +116,12 @@ def propose(
         return _first_draft(added, held_back_additions, context, inputs, names)
     added, offered = _state_offered(added, options)
     context = guard_context(evidence, options, difference.missing, history, policies=policies)
+    context = replace(context, denied_steps=DeniedSteps(_completion(context)))
     if inputs.confidence:
         context = replace(context, confidence=inputs.confidence)
     context, added, narrowed, held_back = _removals(difference, context, added, policies)
+    settled = _settled(document, offered, added, context, inputs)
+    added = [*added, *without_denied(settled.written, names, policies)]
     escapes = document.version == VARIABLES_VERSION
     restricted, held_back_restrictions = narrow_resources(
         difference, narrowed, context, names, escapes=escapes
@@ -147,11 +157,64 @@ def propose(
         held_back_additions=tuple(held_back_additions),
         held_back_restrictions=tuple(held_back_restrictions),
         packed=packed,
-        offered=tuple(offered),
+        offered=settled.offered,
         notes=_notes(changes, names, evidence),
         releases=released,
         to_paste=tuple(change for change, _ in left if document.source.format == "hcl"),
     )
+
+
+def _settled(
+    document: Document,
+    offers: Sequence[Change],
+    added: Sequence[Change],
+    context: GuardContext,
+    inputs: ProposalInputs,
+) -> SettledOffers:
+    """Adds what the steps of denied additions usually need besides to the offers, and decides which
+    are written.
+
+    Nothing is offered that the quotas of the principal's policies do not take.
+    """
+    options = context.options
+    completing = _completing(added, context, inputs)
+    principal = context.evidence.principal
+    if not _fits(document, (*added, *completing), principal, inputs):
+        completing = []
+    settled = settle_offers((*offers, *completing), options, context.history)
+    if not options.max_changes:
+        return settled
+    room = max(options.max_changes - len(added), 0)
+    return SettledOffers(settled.written[:room], (*settled.written[room:], *settled.offered))
+
+
+def _completing(
+    added: Sequence[Change], context: GuardContext, inputs: ProposalInputs
+) -> list[Change]:
+    """What the steps of denied additions usually need besides; nothing where it is neither written
+    nor shown.
+    """
+    options = context.options
+    if not inputs.writes and options.complete_additions is CompleteAdditions.OFFER:
+        return []
+    return complete_additions(added, _completion(context))
+
+
+def _completion(context: GuardContext) -> Completion:
+    return Completion(context.evidence, context.options, context.history, context.policies)
+
+
+def _fits(
+    document: Document, added: Sequence[Change], principal: str, inputs: ProposalInputs
+) -> bool:
+    """Whether the committed policy with some additions keeps the quotas."""
+    if not inputs.writes:
+        return True
+    edits = plan_edits(document, split_editable(document, added)[0])
+    if not edits:
+        return True
+    packed = _within_quota(apply_edits(document, edits), principal, inputs.attached, document)
+    return packed.fits and len(packed.further) < _MOST_FILES
 
 
 def _first_draft(
@@ -177,14 +240,16 @@ def _first_draft(
         added = [*added, *uploads(added, context)]
         if options.lifecycle.writes:
             life_cycle = lifecycle_additions(added, context, names)
-            further = life_cycle.written
-            if options.lifecycle is Lifecycle.ALL:
-                further = [*further, *life_cycle.offered]
-            else:
-                offered = tuple(life_cycle.offered)
-            added = [*added, *without_denied(further, names, inputs.attached)]
+            added = [*added, *without_denied(life_cycle.written, names, inputs.attached)]
+            offered = tuple(life_cycle.offered)
         added, of_ids = _state_offered(added, options)
-        offered = (*of_ids, *offered)
+        known = {(change.action, change.resources) for change in offered}
+        for change in _completing(added, context, inputs):
+            if (change.action, change.resources) not in known:
+                offered = (*offered, change)
+        settled = settle_offers((*of_ids, *offered), options, inputs.history)
+        added = [*added, *without_denied(settled.written, names, inputs.attached)]
+        offered = settled.offered
         judged = judged_needs(
             evidence.aws_findings.declared.needs,
             inputs.attached,

@@ -439,7 +439,8 @@ def controls_section(changes: Sequence[str]) -> str:
         "- **Merge** changes the file, not the account: apply it as you do today.",
         f"- **Close** declines these changes, until the label `{RECONSIDER_LABEL}`.",
         "- **A commit on the branch** makes it yours: no more updates.",
-        "- **A comment** `/leastpriv keep ACTION` by a person who may write keeps an action.",
+        "- **A comment** `/leastpriv keep ACTION` by a person who may write keeps an action,"
+        " `/leastpriv add ACTION` adds an offered one.",
         f"- **The label** `{PAUSED_LABEL}` leaves it as it is.",
         f"{REBASE_BOX} Rebuild the branch in the next run; commits of others on it are lost.",
         "",
@@ -472,7 +473,7 @@ have other separators, which do not show.
 """
 _HIDDEN = re.compile(r"<!--.*?-->|^ {0,3}<!--.*", re.DOTALL | re.MULTILINE)
 """A comment of HTML: its author need not have seen what a pasted text has in it."""
-_VERBS = ("keep", "forget")
+_VERBS = ("add", "keep", "forget")
 _MAX_COMMANDS = 20
 """Commands per comment; a wildcard or the input `keep` covers more actions."""
 _MAX_LENGTH = 200
@@ -512,7 +513,7 @@ def parse_commands(body: str) -> tuple[tuple[str, str], ...]:
 def rejection_reason(verb: str, pattern: str) -> str:
     """Returns why a command is invalid; empty if it is valid."""
     if verb not in _VERBS:
-        return "the commands are `keep` and `forget`"
+        return "the commands are `keep`, `add` and `forget`"
     return "" if pattern else "no action is named, as in `/leastpriv keep s3:DeleteBucket`"
 
 

@@ -231,6 +231,8 @@ def _how(change: Change) -> str:
     """A few words on the basis of an addition."""
     if change.basis is Basis.DENIED:
         return denied_by_text(change)
+    if change.usual_as:
+        return "not denied yet"
     return _HOW.get(change.basis or Basis.OBSERVED, str(change.basis))
 
 

@@ -28,7 +28,7 @@ from leastpriv.report.evidence_limits import (
     was_denied,
 )
 from leastpriv.report.guide import page_link
-from leastpriv.report.offers import first_notes, offered_line, releases_line
+from leastpriv.report.offers import completing_line, first_notes, offered_line, releases_line
 from leastpriv.report.phrases import codes, kept_because, links_of_runs, plural
 from leastpriv.report.policy_users import users_lines
 from leastpriv.report.screen_models import Alert, FirstScreen
@@ -60,6 +60,7 @@ def first_screen(context: ReportContext) -> FirstScreen:
         _replaced(context),
         _too_wide(context),
         *first_notes(context),
+        completing_line(context),
         offered_line(context),
         _not_drafted(context),
         _not_added(context),

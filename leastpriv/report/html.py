@@ -172,7 +172,12 @@ def target_view(context: ReportContext, number: int, targets: int = 1) -> Values
         "diff": _diff_lines(context)[: max(_MOST_LINES // targets, _LEAST)],
         "life_cycles": _life_cycles(context),
         "offers": [
-            {"action": fact.action, "resource": fact.resource, "because": fact.change.because}
+            {
+                "action": fact.action,
+                "resource": fact.resource,
+                "because": fact.change.because,
+                "usual_as": fact.change.usual_as,
+            }
             for fact in context.ledger.offered[:_MOST_OFFERS]
         ],
         "states": _states(context),
@@ -402,7 +407,7 @@ def _facts_of_users(context: ReportContext) -> list[tuple[str, str]]:
     if unreviewed:
         found.append((f"{unreviewed:,}", "unreviewed runs"))
     if context.ledger.offered:
-        found.append((f"{len(context.ledger.offered):,}", "deletions offered"))
+        found.append((f"{len(context.ledger.offered):,}", "permissions offered"))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Shows deletions that are offered and not written, and what the names of the app do not show."""
+"""Shows the offers, and what the names of the app do not show."""
 
 from __future__ import annotations
 
@@ -16,18 +16,42 @@ from leastpriv.report.escape import block, code, prose
 from leastpriv.report.phrases import at_most, codes, only_if, plural, section, short_arn
 
 _MOST_SHOWN = 3
-"""Deletions by name in the line of the first screen."""
+"""Actions by name in a line of the first screen."""
 _MOST_LINES = 40
-"""Actions in the list of the fold; `proposal.json` has all."""
+"""Lines in the list of the fold; `proposal.json` has all offers."""
+_MOST_ACTIONS = 12
+"""Actions in a line of the fold."""
 _LONGEST = 12_000
 """Characters of the statements to copy; more would leave no room for the evidence."""
 
 
 def offered_line(context: ReportContext) -> str:
     """Returns the line of the first screen on offered deletions; empty without one."""
-    facts = _riskiest_first(context)
+    facts = _deletions(context)
     if not facts:
         return ""
+    return (
+        f"**Offered: {plural(len(facts), 'deletion')}** of what may live long, not written:"
+        f" {_most_shown(facts)}. `lifecycle: all` writes them."
+    )
+
+
+def completing_line(context: ReportContext) -> str:
+    """Returns the line of the first screen on what the steps of denied calls usually need
+    besides; empty without a permission.
+    """
+    facts = _completing(context)
+    if not facts:
+        return ""
+    owners = dict.fromkeys(fact.change.because for fact in facts)
+    return (
+        f"**Not denied yet: {plural(len(facts), 'permission')}** usual with"
+        f" {codes(owners, _MOST_SHOWN)}, offered: {_most_shown(facts)}. {_how_to_take(facts)}"
+    )
+
+
+def _most_shown(facts: Sequence[OfferFact]) -> str:
+    """The first actions of some offers with their resources, and how many more there are."""
     by_action = grouped([(fact.action, fact.resource) for fact in facts])
     named = [
         f"{code(action)} on {codes(map(short_arn, resources), 1)}"
@@ -35,49 +59,82 @@ def offered_line(context: ReportContext) -> str:
     ]
     left = len(by_action) - len(named)
     more = f" and {plural(left, 'more action')}" if left else ""
-    return (
-        f"**Offered: {plural(len(facts), 'deletion')}** of what may live long, not written:"
-        f" {', '.join(named)}{more}. `lifecycle: all` writes them."
-    )
+    return f"{', '.join(named)}{more}"
+
+
+def _how_to_take(facts: Sequence[OfferFact]) -> str:
+    """How a person takes offers of which some may be sensitive."""
+    ways = "`complete-additions: write` or a comment `/leastpriv add ACTION` writes them"
+    if not any(fact.change.security for fact in facts):
+        return f"{ways}."
+    return f"{ways}, sensitive ones only by hand."
 
 
 def offered_section(context: ReportContext) -> Iterator[str]:
-    """Yields all offered deletions, with statements to copy."""
-    facts = _riskiest_first(context)
-    if not facts:
-        return
-    by_action = grouped([(fact.action, fact) for fact in facts])
-    lines = [_offer_line(action, own) for action, own in by_action.items()]
-    shown = at_most(lines, _MOST_LINES, "- and {:,} more actions, in `proposal.json`.")
-    head = (
-        "They delete in copies that live long, in shared state, or by ids that show no copy."
-        " `lifecycle: all` writes all of them"
-    )
-    title = f"Offered: {plural(len(facts), 'deletion')}"
+    """Yields all offers, with statements to copy."""
+    completing = _completing(context)
+    if completing:
+        title = f"Not denied yet: {plural(len(completing), 'permission')}"
+        head = f"The steps that were denied usually need these. {_how_to_take(completing)}"
+        yield from _offers_section(title, head, completing, context)
+    deletions = _deletions(context)
+    if deletions:
+        title = f"Offered: {plural(len(deletions), 'deletion')}"
+        head = (
+            "They delete in copies that live long, in shared state, or by ids that show no copy."
+            " `lifecycle: all` writes all of them."
+        )
+        yield from _offers_section(title, head, deletions, context)
+
+
+def _offers_section(
+    title: str, head: str, facts: Sequence[OfferFact], context: ReportContext
+) -> Iterator[str]:
     if context.is_long_draft:
-        end = f"{head}; `proposal.json` has the list (`offered`), and statements to copy."
+        end = f"{head} `proposal.json` has the list (`offered`), and statements to copy."
         yield from section(title, [end])
         return
-    head += "; by hand:"
-    text = _statements_text(context.proposal.committed, offered_statements(context))
+    lines = [*_offer_lines(facts)]
+    shown = at_most(lines, _MOST_LINES, "- and {:,} more lines, in `proposal.json`.")
+    text = _statements_text(context.proposal.committed, _statements(facts, context))
     language = context.proposal.committed.source.format if context.proposal.committed else "json"
     copied = block(text, language)
     if len(copied) > _LONGEST:
         copied = (
             "The statements are too long for this page: `offered_statements` in `proposal.json`."
         )
-    yield from section(title, [*shown, "", head, "", copied])
+    yield from section(title, [*shown, "", f"{head} By hand:", "", copied])
 
 
-def _offer_line(action: str, facts: Sequence[OfferFact]) -> str:
-    change = facts[0].change
-    because = f" (life cycle of {code(change.because)})" if change.because else ""
-    on = codes((fact.resource for fact in facts), 4)
-    return f"- {code(action)} on {on}{only_if(change.conditions)}{because}"
+def _offer_lines(facts: Sequence[OfferFact]) -> Iterator[str]:
+    """Yields a line for the offers with equal resources and an equal reason."""
+    by_action = grouped(
+        [((fact.action, fact.change.conditions, _reason(fact)), fact) for fact in facts]
+    )
+    lines: dict[tuple[str, str, str], list[str]] = {}
+    for (action, conditions, reason), own in by_action.items():
+        on = codes((fact.resource for fact in own), 4)
+        lines.setdefault((on, only_if(conditions), reason), []).append(action)
+    for (on, condition, reason), actions in lines.items():
+        yield f"- {codes(actions, _MOST_ACTIONS)} on {on}{condition}{reason}"
+
+
+def _reason(fact: OfferFact) -> str:
+    change = fact.change
+    careful = f"; sensitive: {prose(change.security)}" if change.security else ""
+    if change.usual_as:
+        return f" (with {code(change.because)}: {prose(change.usual_as)}){careful}"
+    if change.because:
+        return f" (life cycle of {code(change.because)}){careful}"
+    return careful
 
 
 def offered_statements(context: ReportContext) -> list[dict[str, object]]:
-    """Returns the offered deletions as statements to copy."""
+    """Returns all offers as statements to copy."""
+    return _statements([*_completing(context), *_deletions(context)], context)
+
+
+def _statements(facts: Sequence[OfferFact], context: ReportContext) -> list[dict[str, object]]:
     changes = [
         Change(
             kind=fact.change.kind,
@@ -85,7 +142,7 @@ def offered_statements(context: ReportContext) -> list[dict[str, object]]:
             resources=(fact.resource,),
             conditions=fact.change.conditions,
         )
-        for fact in _riskiest_first(context)
+        for fact in facts
     ]
     committed = context.proposal.committed
     taken = [each.sid for each in committed.statements] if committed else []
@@ -98,10 +155,15 @@ def _statements_text(committed: Document | None, statements: Sequence[dict[str, 
     return "".join(f"{json.dumps(each, indent=2, ensure_ascii=False)}\n" for each in statements)
 
 
-def _riskiest_first(context: ReportContext) -> list[OfferFact]:
-    return sorted(
-        context.ledger.offered, key=lambda fact: (removal_rank(fact.action), fact.resource)
-    )
+def _completing(context: ReportContext) -> list[OfferFact]:
+    """What the steps of denied calls usually need besides, in the order of its worth."""
+    return [fact for fact in context.ledger.offered if fact.change.usual_as]
+
+
+def _deletions(context: ReportContext) -> list[OfferFact]:
+    """The deletions that no step of a denied call needs, the riskiest first."""
+    deletions = [fact for fact in context.ledger.offered if not fact.change.usual_as]
+    return sorted(deletions, key=lambda fact: (removal_rank(fact.action), fact.resource))
 
 
 def not_on(change: Change, most: int = 2) -> str:

@@ -141,11 +141,13 @@ def change_value(change: Change) -> dict[str, object]:
 
 
 def offer_value(fact: OfferFact) -> dict[str, object]:
-    """A deletion that is offered and not written, on one resource."""
+    """A permission that is offered and not written, on one resource."""
     return {
         "action": fact.action,
         "resource": fact.resource,
         "because": fact.change.because,
+        "usual_as": fact.change.usual_as,
+        "security": fact.change.security,
         "conditions": conditions_value(fact.change.conditions),
     }
 

@@ -223,6 +223,8 @@ def basis_text(context: ReportContext, change: Change) -> str:
 
 
 def _basis_text(change: Change) -> str:
+    if change.usual_as:
+        return f"usual with {code(change.because)}, not denied yet: {prose(change.usual_as)}"
     if change.basis is Basis.LIFECYCLE:
         return f"life cycle of {code(change.because)}, not used yet"
     words = _WORDS.get(change.basis or Basis.OBSERVED, "")

@@ -33,7 +33,12 @@ from leastpriv.pipeline.load_policies import AttachedPolicies, with_live_role
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.models import addition_id, entry_id, fingerprint
 from leastpriv.pull_request.github.logins import origin_without_github
-from leastpriv.pull_request.lifecycle import ClosedPullRequest, CommentCommand
+from leastpriv.pull_request.lifecycle import (
+    ClosedPullRequest,
+    CommentCommand,
+    OpenPullRequest,
+    rejection_reason,
+)
 from leastpriv.pull_request.models import (
     FolderStateStore,
     OriginLookup,
@@ -142,10 +147,14 @@ def _attempt(time: str | None) -> LastAccess | None:
 
 @dataclass(frozen=True)
 class Reviews:
-    """A repository that knows only which workflow runs were of reviewed code."""
+    """A repository that knows only which workflow runs were of reviewed code, and what people wrote
+    under its open pull request.
+    """
 
     trust: Mapping[str, str]
     """Session name of a run, or subject of its login -> `trusted` or `untrusted`."""
+    comments: Sequence[str] = ()
+    """Commands under the open pull request, `add ecr:PutImage`."""
 
     @property
     def github(self) -> Reviews:
@@ -185,16 +194,17 @@ class Reviews:
         """There is no pull request."""
         return ()
 
-    def opened(self, branch: str, base: str) -> None:
-        """There is no pull request."""
+    def opened(self, branch: str, base: str) -> OpenPullRequest | None:  # noqa: ARG002
+        """There is a pull request if the case has comments."""
+        return OpenPullRequest(number=7, base="main", body="") if self.comments else None
 
     def earlier_names(self, commit: str, path: str) -> Sequence[str]:  # noqa: ARG002
         """The file was not moved."""
         return ()
 
     def comment_commands(self, branch: str, base: str) -> Sequence[CommentCommand]:  # noqa: ARG002
-        """There is no comment."""
-        return ()
+        """The comments of the case, of one person, in order."""
+        return [_command(text, number) for number, text in enumerate(self.comments, start=1)]
 
     def read(self, commit: str, path: str) -> bytes | None:  # noqa: ARG002
         """There is no file."""
@@ -233,6 +243,19 @@ class Reviews:
             return by_login(run) or _origin(self.trust.get(run.session, "unknown"))
 
         return OriginLookup(by_login, by_workflow_run)
+
+
+def _command(text: str, number: int) -> CommentCommand:
+    verb, _, pattern = text.partition(" ")
+    return CommentCommand(
+        verb=verb,
+        pattern=pattern,
+        author="ann",
+        created_at=MADE,
+        comment_id=number,
+        pull_request=7,
+        rejection=rejection_reason(verb, pattern),
+    )
 
 
 def _origin(given: str) -> RunOrigin:

@@ -1,4 +1,4 @@
-"""Only commands of people with write permission count, and no command widens a policy."""
+"""Only commands of people with write permission count, and none adds what is not offered."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.pipeline.history import commands_answer, keep_decisions
+from leastpriv.pipeline.history import commands_answer, keep_decisions, offer_commands
 from leastpriv.pull_request.github.client import Connection, RequestDeadline
 from leastpriv.pull_request.github.pull_requests import PullRequests
 from leastpriv.pull_request.lifecycle import CommentCommand, parse_commands, rejection_reason
@@ -95,7 +95,7 @@ class TestParsing:
         assert len(found) <= 20
         assert all(len(pattern) <= 200 for _, pattern in found)
 
-    @pytest.mark.parametrize("verb", ["add", "allow", "", "KEEP"])
+    @pytest.mark.parametrize("verb", ["take", "allow", "", "KEEP"])
     def test_other_commands_are_rejected(self, verb: str) -> None:
         assert rejection_reason(verb, "s3:DeleteBucket")
 
@@ -158,6 +158,35 @@ class TestAuthors:
     ) -> None:
         github.comment_as("kim", 1, f"/leastpriv keep {pattern}")
         assert counted(github) == []
+
+
+class TestOffers:
+    def test_a_command_adds_under_its_own_pull_request_alone(self, github: FakeGitHub) -> None:
+        github.comment_as("kim", 1, "/leastpriv add sqs:TagQueue")
+        _, said = keep_decisions(commands(github))
+        assert [(each.pattern, each.takes) for each in offer_commands(said, 1)] == [
+            ("sqs:TagQueue", True)
+        ]
+        assert offer_commands(said, 2) == ()
+
+    def test_adding_keeps_and_forgets_nothing(self, github: FakeGitHub) -> None:
+        github.comment_as("kim", 1, "/leastpriv add sqs:TagQueue")
+        assert counted(github) == []
+
+    def test_only_people_who_may_write_take_an_offer(self, github: FakeGitHub) -> None:
+        github.comment_as("tri", 1, "/leastpriv add sqs:TagQueue")
+        github.comment_as("ron", 1, "/leastpriv add *")
+        _, said = keep_decisions(commands(github))
+        assert offer_commands(said, 1) == ()
+
+    def test_a_later_command_takes_an_offer_back(
+        self, github: FakeGitHub, clock: list[datetime]
+    ) -> None:
+        github.comment_as("kim", 1, "/leastpriv add sqs:TagQueue")
+        clock.append(clock[-1] + timedelta(minutes=1))
+        github.comment_as("ana", 1, "/leastpriv forget sqs:TagQueue")
+        _, said = keep_decisions(commands(github))
+        assert [each.takes for each in offer_commands(said, 1)] == [True, False]
 
 
 @given(

@@ -1,0 +1,389 @@
+"""Completes additions: what the step of a denied call usually needs besides, and no run was denied
+yet.
+
+A deployment stops at its first denial. Without the rest of the step the feature waits for one pull
+request for each permission. The rest is offered; the options or a comment write it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+
+from msgspec import Struct, structs
+
+from leastpriv.errors import plural
+from leastpriv.evidence.models import Evidence
+from leastpriv.models import (
+    Basis,
+    ChangeKind,
+    Condition,
+    Need,
+    Outcome,
+    Permission,
+    Usage,
+    grouped,
+)
+from leastpriv.permissions.catalog import forbidden, sensitivity
+from leastpriv.permissions.event_table import facts_of
+from leastpriv.permissions.lifecycle import created_types
+from leastpriv.permissions.patterns import has_wildcard, resource_covers
+from leastpriv.permissions.resource_types import (
+    action_of,
+    fits,
+    types_of_arn,
+    whole_types,
+)
+from leastpriv.permissions.tool_chains import usual_chain
+from leastpriv.permissions.tool_lifecycle import STACK_SERVICE, Tool
+from leastpriv.permissions.volatility import is_whole_type, service_of
+from leastpriv.policy.document import Document
+from leastpriv.policy.replay import replay_need
+from leastpriv.proposal.guards import break_glass_runs, is_break_glass_use
+from leastpriv.proposal.lifecycle_additions import id_conditions
+from leastpriv.proposal.models import Change, History, Options, PlaceOfStep, addition_id
+from leastpriv.proposal.origins import is_unreviewed_use
+from leastpriv.proposal.self_widening import self_widening
+from leastpriv.proposal.stability import with_items
+
+_ROLE_PASSING = "iam:PassRole"
+_CREATE_ROLE = "iam:CreateRole"
+_MOST_NAMES = 3
+"""Resources of one type that a denied run used; with more, none of them is offered."""
+_OWN_ACCOUNT = "aws:ResourceAccount"
+
+
+class Completion(Struct, frozen=True):
+    """The evidence, the policies and the rules by which additions are completed."""
+
+    evidence: Evidence
+    options: Options
+    history: History
+    policies: Sequence[Document]
+    """All known policies of the principal."""
+
+
+def complete_additions(added: Sequence[Change], completion: Completion) -> list[Change]:
+    """Returns what the steps of denied additions usually need besides, one change for each action
+    and conditions.
+
+    Left out are permissions that a policy grants or denies, that a person declined, that are never
+    added, and that would let the principal widen itself.
+    """
+    return _Completing(completion, added).changes()
+
+
+class DeniedSteps:
+    """What the steps of denied and since granted calls usually need besides, which the next run may
+    use for the first time.
+    """
+
+    def __init__(self, completion: Completion) -> None:
+        self._completion = completion
+
+    def __call__(self, action: str) -> Sequence[PlaceOfStep]:
+        """Returns where an action belongs to a denied step."""
+        return self._places.get(action, ())
+
+    @cached_property
+    def _places(self) -> Mapping[str, Sequence[PlaceOfStep]]:
+        evidence = self._completion.evidence
+        settled: list[Change] = []
+        for usage in evidence.usages:
+            if usage.outcome is Outcome.DENIED and self._is_granted(usage):
+                permission = usage.need.permission
+                change = Change(
+                    kind=ChangeKind.ADD,
+                    action=permission.action,
+                    resources=(permission.resource,),
+                    usages=(usage,),
+                )
+                settled.append(change)
+        completing = _Completing(self._completion, settled)
+        links = [link for step in completing.steps() for link in completing.links(step)]
+        places = [(link.action, PlaceOfStep(link.resource, link.because)) for link in links]
+        return grouped(places)
+
+    def _is_granted(self, usage: Usage) -> bool:
+        if usage.need.basis is not Basis.DENIED or is_unreviewed_use(
+            usage, self._completion.evidence
+        ):
+            return False
+        principal = self._completion.evidence.principal
+        effects = {
+            replay_need(usage.need, principal, region, self._completion.policies)
+            for region in usage.regions or ("",)
+        }
+        return effects == {"allowed"}
+
+
+class _Link(Struct, frozen=True):
+    """A further permission of a denied step."""
+
+    action: str
+    resource: str
+    conditions: tuple[Condition, ...]
+    because: str
+    """The denied action."""
+    usual_as: str
+    """Why the step usually needs it."""
+
+
+class _Step:
+    """A denied addition, with the facts of the step that was denied."""
+
+    def __init__(self, change: Change, evidence: Evidence) -> None:
+        self.action = change.action
+        self.denied = [usage for usage in change.usages if usage.outcome is Outcome.DENIED]
+        self.regions = sorted({region for usage in self.denied for region in usage.regions})
+        self.runs = {run for usage in self.denied for run in usage.runs}
+        self.resources = list(_denied_resources(change, self.denied))
+        self.conditions = tuple(each for each in change.conditions if each.key == _OWN_ACCOUNT)
+        self.programs = _programs(self.denied)
+        self._principal = evidence.principal
+
+    @cached_property
+    def kinds(self) -> frozenset[tuple[str, str]]:
+        """The service and the types of the denied resources."""
+        return frozenset(kind for each in self.resources for kind in _kinds_of(each))
+
+    def places_of(self, action: str) -> list[str]:
+        """Returns where a further action of the step applies to the denied resources."""
+        known = action_of(action)
+        if known is None:
+            return []
+        if not known.resource_types:
+            return ["*"]
+        found = [name for each in self.resources for name in with_items(action, each)]
+        named = [each for each in dict.fromkeys(found) if each != "*"]
+        return named or list(self._of_new_ids(action))
+
+    def _of_new_ids(self, action: str) -> Iterator[str]:
+        """Yields every resource of the types that the denied call makes: AWS gives its id only to
+        the call that succeeds.
+        """
+        known = action_of(action)
+        service, _, name = self.action.partition(":")
+        is_named = any(not has_wildcard(each) for each in self.resources)
+        if known is None or is_named or not action.startswith(f"{service}:"):
+            return
+        made = created_types(service, name)
+        kinds = [kind for kind in known.resource_types if kind.name.lower() in made]
+        yield from whole_types(kinds, self._principal, self.regions)
+
+
+def _denied_resources(change: Change, denied: Sequence[Usage]) -> Iterator[str]:
+    """Yields the resources of an addition that a denial names, as they are written."""
+    names = [usage.need.permission.resource for usage in denied]
+    for resource in change.resources:
+        if any(resource_covers(resource, name) or name == "*" for name in names):
+            yield resource
+
+
+def _programs(denied: Iterable[Usage]) -> frozenset[str]:
+    """Returns who made the denied calls, as `usual_chain` takes it."""
+    found: set[str] = set()
+    for usage in denied:
+        found.update(usage.programs)
+        if STACK_SERVICE in usage.forwarded_by:
+            found.add(Tool.CLOUDFORMATION)
+    return frozenset(found)
+
+
+def _kinds_of(resource: str) -> Iterator[tuple[str, str]]:
+    service = service_of(resource)
+    for kind in types_of_arn(service, resource) if service else ():
+        yield service, kind
+
+
+class _Completing:
+    """The search for the further permissions of all denied steps."""
+
+    def __init__(self, completion: Completion, added: Sequence[Change]) -> None:
+        self._completion = completion
+        self._evidence = completion.evidence
+        self._added = added
+
+    def changes(self) -> list[Change]:
+        """Returns the changes, those of one action and equal conditions as one."""
+        links: list[_Link] = []
+        for step in self.steps():
+            links += [link for link in self.links(step) if self._may_offer(link, step)]
+        found = grouped([((link.action, link.conditions), link) for link in links])
+        return [_change(own, self._evidence) for own in found.values()]
+
+    def steps(self) -> Iterator[_Step]:
+        """Yields the denied steps of the additions."""
+        for change in self._added:
+            if any(usage.outcome is Outcome.DENIED for usage in change.usages):
+                yield _Step(change, self._evidence)
+
+    def links(self, step: _Step) -> Iterator[_Link]:
+        """Yields the further permissions of a step."""
+        for action, reason in self._chain(step).items():
+            conditions = step.conditions
+            resources = step.places_of(action)
+            if action == _ROLE_PASSING:
+                resources = list(self._new_roles(step))
+                conditions = _passed_to(step.action)
+            elif not resources:
+                resources = list(self._named_in_runs(action, step))
+            for resource in resources:
+                yield _Link(
+                    action=action,
+                    resource=resource,
+                    conditions=conditions,
+                    because=step.action,
+                    usual_as=reason,
+                )
+
+    def _chain(self, step: _Step) -> Mapping[str, str]:
+        """Returns the further actions of a step: what runs called on like resources, then what the
+        tool usually calls.
+        """
+        found = dict(self._called_together(step))
+        for action, reason in usual_chain(step.action, step.programs, self._used).items():
+            found.setdefault(action, reason)
+        found.pop(step.action, None)
+        return found
+
+    @cached_property
+    def _allowed(self) -> Sequence[Usage]:
+        """The allowed usages of reviewed runs that are no break-glass sessions."""
+        break_glass = break_glass_runs(self._evidence.runs, self._completion.options.break_glass)
+        return [
+            usage
+            for usage in self._evidence.usages
+            if usage.outcome is Outcome.ALLOWED
+            and not is_unreviewed_use(usage, self._evidence)
+            and not is_break_glass_use(usage, break_glass)
+        ]
+
+    @cached_property
+    def _used(self) -> frozenset[str]:
+        return frozenset(usage.need.permission.action for usage in self._allowed)
+
+    @cached_property
+    def _by_kind(self) -> Mapping[tuple[str, str], Sequence[Usage]]:
+        """Service and type -> the usages on such resources."""
+        pairs = [
+            (kind, usage)
+            for usage in self._allowed
+            for kind in _kinds_of(usage.need.permission.resource)
+        ]
+        return grouped(pairs)
+
+    def _called_together(self, step: _Step) -> Iterator[tuple[str, str]]:
+        """Yields what the same program called on other resources of the denied types, by any user
+        of the policy.
+
+        Where the denied action was allowed on one of them, only its runs there count.
+        """
+        alike = [usage for kind in step.kinds for usage in self._by_kind.get(kind, ())]
+        alike = [usage for usage in alike if not step.programs.isdisjoint(_programs([usage]))]
+        places = {
+            (usage.need.permission.resource, run)
+            for usage in alike
+            if usage.need.permission.action == step.action
+            for run in usage.runs
+        }
+        runs_of: dict[str, set[str]] = {}
+        for usage in alike:
+            permission = usage.need.permission
+            for run in usage.runs:
+                if not places or (permission.resource, run) in places:
+                    runs_of.setdefault(permission.action, set()).add(run)
+        for action, runs in runs_of.items():
+            yield action, f"{plural(len(runs), 'run')} called it on another resource of this type"
+
+    def _new_roles(self, step: _Step) -> Iterator[str]:
+        """Yields the roles that the denied run made, which the denied call may pass on."""
+        for usage in self._allowed:
+            permission = usage.need.permission
+            is_of_step = not step.runs.isdisjoint(usage.runs)
+            if permission.action == _CREATE_ROLE and is_of_step and usage.need.exact:
+                yield permission.resource
+
+    def _named_in_runs(self, action: str, step: _Step) -> Iterator[str]:
+        """Yields the resources that the denied runs used and that a further action takes; none of
+        too many.
+        """
+        service = action.partition(":")[0]
+        found: dict[str, None] = {}
+        for run in sorted(step.runs):
+            for resource in self._by_run.get(run, ()):
+                if service_of(resource) == service and fits(action, resource):
+                    found[resource] = None
+        if len(found) <= _MOST_NAMES:
+            yield from found
+
+    @cached_property
+    def _by_run(self) -> Mapping[str, Sequence[str]]:
+        """Run -> the resources that it used by name."""
+        found: dict[str, dict[str, None]] = {}
+        for usage in self._allowed:
+            resource = usage.need.permission.resource
+            if resource != "*":
+                for run in usage.runs:
+                    found.setdefault(run, {})[resource] = None
+        return {run: tuple(resources) for run, resources in found.items()}
+
+    def _may_offer(self, link: _Link, step: _Step) -> bool:
+        completion = self._completion
+        permission = Permission(link.action, link.resource, link.conditions)
+        if forbidden(link.action, completion.options.never_add):
+            return False
+        if addition_id(link.action, link.resource) in completion.history.declined:
+            return False
+        if sensitivity(link.action) and self._is_too_wide(link.resource):
+            return False
+        need = Need(permission, Basis.LIFECYCLE, "", exact=True)
+        as_denied = structs.replace(step.denied[0], need=need)
+        document = completion.policies[0] if completion.policies else None
+        if self_widening(as_denied, self._evidence, document):
+            return False
+        if any(self._is_written(each, link) for each in self._added):
+            return False
+        effects = {
+            replay_need(need, self._evidence.principal, region, completion.policies)
+            for region in step.regions or ("",)
+        }
+        return effects.isdisjoint({"allowed", "explicitDeny"})
+
+    def _is_too_wide(self, resource: str) -> bool:
+        """Whether a sensitive action on a resource is on every one of a type, or on the principal
+        itself.
+        """
+        return is_whole_type(resource) or resource_covers(resource, self._evidence.principal)
+
+    @staticmethod
+    def _is_written(change: Change, link: _Link) -> bool:
+        """Whether an addition has a further permission already."""
+        if change.action != link.action or change.conditions not in ((), link.conditions):
+            return False
+        return any(resource_covers(each, link.resource) for each in change.resources)
+
+
+def _passed_to(action: str) -> tuple[Condition, ...]:
+    """Returns the condition under which a call of an action passes a role."""
+    services = facts_of(action).services
+    return (Condition("StringEquals", "iam:PassedToService", services),) if services else ()
+
+
+def _change(links: Sequence[_Link], evidence: Evidence) -> Change:
+    first = links[0]
+    resources = tuple(dict.fromkeys(link.resource for link in links))
+    conditions = first.conditions
+    if not conditions:
+        conditions = id_conditions(first.action, resources, (), evidence)
+    return Change(
+        kind=ChangeKind.ADD,
+        action=first.action,
+        resources=resources,
+        used=(first.action,),
+        basis=Basis.LIFECYCLE,
+        because=", ".join(sorted({link.because for link in links})),
+        usual_as=first.usual_as,
+        security=sensitivity(first.action),
+        conditions=conditions,
+    )

@@ -356,34 +356,40 @@ class _MergedStatement:
         if self.is_absorbed:
             yield DropStatement(index)
             return
-        kept: dict[str, str] = {}
-        wildcards: list[str] = []
-        for action in self.actions:
-            name = patterns.folded(action)
-            if name in kept or any(action_covers(other, action) for other in wildcards):
-                continue
-            # An entry without wildcards covers only itself, so that thousands of them need no
-            # comparison.
-            if "*" in name or "?" in name:
-                kept = {
-                    key: other for key, other in kept.items() if not action_covers(action, other)
-                }
-                wildcards = [
-                    *(other for other in wildcards if not action_covers(action, other)),
-                    action,
-                ]
-            kept[name] = action
-        written = frozenset(self.statement.actions)
-        removed = written - {*kept.values()}
-        new = tuple(action for action in kept.values() if action not in written)
-        if removed or new:
-            yield ReplaceActions(
-                index, removed, ((self.statement.actions[-1], new),) if new else ()
-            )
-        there = frozenset(self.statement.resources)
-        resources = tuple(entry for entry in self.resources if entry not in there)
+        yield from self._action_edits()
+        written = frozenset(self.statement.resources)
+        resources = tuple(entry for entry in self.resources if entry not in written)
         if resources:
             yield ReplaceResources(index, frozenset(), resources)
+
+    def _action_edits(self) -> Iterator[Edit]:
+        actions = _without_covered(self.actions)
+        written = frozenset(self.statement.actions)
+        removed = written - {*actions}
+        new = tuple(action for action in actions if action not in written)
+        if new:
+            insert = ((self.statement.actions[-1], new),)
+            yield ReplaceActions(self.statement.index, removed, insert)
+        elif removed:
+            yield ReplaceActions(self.statement.index, removed)
+
+
+def _without_covered(actions: Iterable[str]) -> list[str]:
+    """Returns actions without those that another one covers."""
+    kept: dict[str, str] = {}
+    wildcards: list[str] = []
+    for action in actions:
+        name = patterns.folded(action)
+        if name in kept or any(action_covers(wildcard, action) for wildcard in wildcards):
+            continue
+        # An entry without wildcards covers only itself, so that thousands of them need no
+        # comparison.
+        if "*" in name or "?" in name:
+            kept = {key: other for key, other in kept.items() if not action_covers(action, other)}
+            wildcards = [other for other in wildcards if not action_covers(action, other)]
+            wildcards.append(action)
+        kept[name] = action
+    return [*kept.values()]
 
 
 def shorten_actions(
@@ -395,22 +401,21 @@ def shorten_actions(
     policy is within `limit`.
     """
     wildcards: list[ActionWildcard] = []
-    shorter, excess = document, policy_size(document) - limit
-    for statement in sorted(document.statements, key=lambda each: -len(each.actions)):
-        found = (
-            _wildcards(document, statement, may_write_wildcard, excess)
-            if statement.effect == "Allow" and excess > 0
-            else []
-        )
-        if found:
-            replaced = frozenset(action for each in found for action in each.actions)
-            first = next(action for action in statement.actions if action in replaced)
-            written = tuple(each.pattern for each in found)
-            shorter = apply_edits(
-                shorter, [ReplaceActions(statement.index, replaced, ((first, written),))]
-            )
-            excess = policy_size(shorter) - limit
-            wildcards += found
+    shorter = document
+    excess = policy_size(document) - limit
+    for statement in sorted(document.statements, key=lambda statement: -len(statement.actions)):
+        if statement.effect != "Allow" or excess <= 0:
+            continue
+        of_statement = _wildcards(document, statement, may_write_wildcard, excess)
+        if not of_statement:
+            continue
+        replaced = frozenset(action for wildcard in of_statement for action in wildcard.actions)
+        first = next(action for action in statement.actions if action in replaced)
+        replacements = tuple(wildcard.pattern for wildcard in of_statement)
+        edit = ReplaceActions(statement.index, replaced, ((first, replacements),))
+        shorter = apply_edits(shorter, [edit])
+        excess = policy_size(shorter) - limit
+        wildcards += of_statement
     return shorter, tuple(wildcards)
 
 

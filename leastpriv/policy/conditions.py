@@ -69,12 +69,12 @@ def parse_date(text: str) -> Decimal | None:
     year, month, day, hour, minute, second, fraction, zone = found.groups()
     try:
         time = datetime(
-            int(year),
-            int(month),
-            int(day or 1),
-            int(hour or 0),
-            int(minute or 0),
-            int(second or 0),
+            year=int(year),
+            month=int(month),
+            day=int(day or 1),
+            hour=int(hour or 0),
+            minute=int(minute or 0),
+            second=int(second or 0),
             tzinfo=UTC,
         )
     except ValueError:
@@ -253,24 +253,26 @@ def condition_holds(
     values = context.get(key, ())
     if not values and not (complete or key in context):
         return None
-    if operator.base != "Null" and not values:
-        if operator.if_exists or operator.quantifier == "ForAllValues":
-            return True
-        return operator.negated and not operator.quantifier
-    if (
-        operator.base != "Null"
-        and not operator.quantifier
-        and (len(values) > 1 or is_multivalued_key(key))
-    ):
-        return False
     wanted = [
         resolve_variables(in_2012_spelling(value, variables), context, complete)
         for value in condition.values
     ]
     if operator.base == "Null":
         return any_of(_fits_absence(value, is_absent=not values) for value in wanted)
+    if not values:
+        return _holds_without_values(operator)
+    is_multivalued = len(values) > 1 or is_multivalued_key(key)
+    if is_multivalued and not operator.quantifier:
+        return False
     truths = (_fits_values(operator, wanted, actual, deny) for actual in values)
     return any_of(truths) if operator.quantifier == "ForAnyValue" else all_of(truths)
+
+
+def _holds_without_values(operator: Operator) -> bool:
+    """Returns whether a condition holds for a request without its key."""
+    if operator.if_exists or operator.quantifier == "ForAllValues":
+        return True
+    return operator.negated and not operator.quantifier
 
 
 def is_true(value: str) -> bool:
@@ -291,24 +293,29 @@ def _fits_values(
     operator: Operator, wanted: Iterable[str | None], actual: str, deny: bool
 ) -> Truth:
     """Compares one value of a request with the values of a policy in their order."""
-    read = _FORMATS.get(operator.base)
-    if read and read(actual) is None:
+    if _is_malformed(operator, actual):
         if operator.base.startswith("Date") and _YEAR_OR_EPOCH.fullmatch(actual):
             return None
         return operator.negated and operator.base not in _NEVER_MATCHED_IF_MALFORMED
-    found: Truth = False
+    is_unknown = False
     for value in wanted:
         if value is None:
             continue
         if operator.base == "ArnLike" and not is_arn_pattern(value):
             # AWS compares no further value. A `*` or a variable may stand for the missing parts.
-            uncertain = found is None or "*" in value or has_variable(value)
-            return None if uncertain else deny
+            is_unknown = is_unknown or "*" in value or has_variable(value)
+            return None if is_unknown else deny
         truth = None if has_variable(value) else COMPARISONS[operator.base](value, actual)
         if truth:
             return not operator.negated
-        found = found if truth is False else None
-    return found if found is None or not operator.negated else not found
+        is_unknown = is_unknown or truth is None
+    return None if is_unknown else operator.negated
+
+
+def _is_malformed(operator: Operator, actual: str) -> bool:
+    """Returns whether a value of a request has not the form that an operator compares."""
+    read = _FORMATS.get(operator.base)
+    return read is not None and read(actual) is None
 
 
 _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
@@ -330,10 +337,11 @@ def _string_like(value: str, actual: str) -> bool:
 
 def _arn_like(value: str, actual: str) -> bool:
     """Compares the six parts of two ARNs one by one."""
-    parts, actual_parts = arn_parts(value), arn_parts(actual)
-    return bool(parts and actual_parts) and all(
-        map(resource_matches, parts or (), actual_parts or ())
-    )
+    parts = arn_parts(value)
+    actual_parts = arn_parts(actual)
+    if not parts or not actual_parts:
+        return False
+    return all(map(resource_matches, parts, actual_parts))
 
 
 def arn_parts(text: str) -> list[str] | None:
@@ -348,9 +356,9 @@ def is_arn_pattern(value: str) -> bool:
 
 
 def _ip_address(value: str, actual: str) -> bool:
-    wanted, found = parse_network(value), _parse_address(actual)
+    network = parse_network(value)
     # No range contains an address of the other IP version.
-    return wanted is not None and found in wanted
+    return network is not None and _parse_address(actual) in network
 
 
 def _ordered(read: Callable[[str], object], holds_for: Callable[[int], bool]) -> Comparison:

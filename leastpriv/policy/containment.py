@@ -126,7 +126,14 @@ def check_containment(
                 witness = find_witness(*found, rule, old, new, limits)
                 reason = "" if witness else UNPROVEN_CONDITIONS
         excesses.append(
-            Excess(rule.document, rule.statement, action_entry, resource_entry, witness, reason)
+            Excess(
+                document=rule.document,
+                statement=rule.statement,
+                action=action_entry,
+                resource=resource_entry,
+                witness=witness,
+                reason=reason,
+            )
         )
     return Containment(tuple(excesses))
 

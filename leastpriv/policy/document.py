@@ -385,7 +385,15 @@ def _document(
     nodes = reader.check_policy(source.policy, version).entries
     variables = version == VARIABLES_VERSION
     statements = tuple(reader.statement(index, node, variables) for index, node in enumerate(nodes))
-    return Document(raw, source.pointer, where, version, statements, source, pseudo_parameters)
+    return Document(
+        raw=raw,
+        pointer=source.pointer,
+        where=where,
+        version=version,
+        statements=statements,
+        source=source,
+        pseudo_parameters=pseudo_parameters,
+    )
 
 
 class _Reader:

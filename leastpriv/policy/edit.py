@@ -36,7 +36,7 @@ from leastpriv.policy.json_writer import (
     statement_list_text,
     statement_text,
 )
-from leastpriv.policy.syntax_tree import Member
+from leastpriv.policy.syntax_tree import Member, Node
 from leastpriv.policy.template_functions import (
     joined_text,
     language_of,
@@ -209,36 +209,53 @@ def edited_for_evaluation(document: Document, edits: Sequence[Edit]) -> Document
     is_json = source.format == "json" and source.language == "plain" and not source.embedded
     if not is_json or document.version != VARIABLES_VERSION:
         return apply_edits(document, edits)
-    indexes = sorted({each.statement for each in edits if not isinstance(each, AppendStatement)})
+    in_statements = [edit for edit in edits if not isinstance(edit, AppendStatement)]
+    indexes = sorted({edit.statement for edit in in_statements})
     part = _part_of(document, indexes)
-    places = {index: place for place, index in enumerate(indexes)}
-    edits_of_part = [
-        each
-        if isinstance(each, AppendStatement)
-        else replace(each, statement=places[each.statement])
-        for each in edits
-    ]
+    edits_of_part = [_edit_of_part(edit, indexes) for edit in edits]
     dropped = _rewrite_statements(part, edits_of_part, _writer_for(part)).dropped
     edited = apply_edits(part, edits_of_part)
-    kept = [index for place, index in enumerate(indexes) if place not in dropped]
-    by_index = dict(zip(kept, edited.statements, strict=False))
-    gone = frozenset(indexes) - by_index.keys()
-    statements = [
-        by_index.get(each.index, each) for each in document.statements if each.index not in gone
-    ]
-    statements.extend(edited.statements[len(kept) :])
-    numbered = (
-        each if each.index == index else replace(each, index=index)
-        for index, each in enumerate(statements)
-    )
     return Document(
         raw=edited.raw,
         pointer=document.pointer,
         where=document.where,
         version=document.version,
-        statements=tuple(numbered),
+        statements=_merged(document, indexes, edited, dropped),
         source=source,
         pseudo_parameters=document.pseudo_parameters,
+    )
+
+
+def _edit_of_part(edit: Edit, indexes: Sequence[int]) -> Edit:
+    """Returns an edit of a document as an edit of the document of only some statements."""
+    if isinstance(edit, AppendStatement):
+        return edit
+    return replace(edit, statement=indexes.index(edit.statement))
+
+
+def _merged(
+    document: Document, indexes: Sequence[int], edited: Document, dropped: Collection[int]
+) -> tuple[Statement, ...]:
+    """Returns the statements of a document with those of an edited part in their places.
+
+    Args:
+        document: The document before the edits.
+        indexes: The statements that are in the part.
+        edited: The part after the edits.
+        dropped: Indexes of statements of the part that the edits remove.
+    """
+    kept = [index for place, index in enumerate(indexes) if place not in dropped]
+    by_index = dict(zip(kept, edited.statements, strict=False))
+    removed = frozenset(indexes) - by_index.keys()
+    statements = [
+        by_index.get(statement.index, statement)
+        for statement in document.statements
+        if statement.index not in removed
+    ]
+    statements.extend(edited.statements[len(kept) :])
+    return tuple(
+        statement if statement.index == index else replace(statement, index=index)
+        for index, statement in enumerate(statements)
     )
 
 
@@ -266,11 +283,11 @@ def _rewrite_statements(document: Document, edits: Sequence[Edit], writer: Write
     for index in sorted(by_statement):
         if not 0 <= index < len(document.statements):
             raise ValueError(f"the policy has no statement {index}")
-        found = _splices(document, index, by_statement[index], writer)
-        if found is None:
+        statement_splices = _splices(document, index, by_statement[index], writer)
+        if statement_splices is None:
             dropped.add(index)
         else:
-            splices[index] = found
+            splices[index] = statement_splices
     return _Rewritten(splices, dropped)
 
 
@@ -300,20 +317,14 @@ def create_policy(statements: Sequence[Mapping[str, object]]) -> bytes:
 def _check_escapes(document: Document, edits: Sequence[Edit]) -> None:
     if document.version == VARIABLES_VERSION:
         return
-    new = [
-        text
-        for edit in edits
-        if isinstance(edit, AppendStatement)
-        for text in _strings(edit.statement)
-    ]
-    there = {resource for statement in document.statements for resource in statement.resources}
-    # A resource that moves within the document keeps its meaning.
-    new += [
-        text
-        for edit in edits
-        if isinstance(edit, ReplaceResources)
-        for text in {*edit.insert} - there
-    ]
+    resources = {resource for statement in document.statements for resource in statement.resources}
+    new: list[str] = []
+    for edit in edits:
+        if isinstance(edit, AppendStatement):
+            new.extend(_strings(edit.statement))
+        elif isinstance(edit, ReplaceResources):
+            # A resource that moves within the document keeps its meaning.
+            new.extend({*edit.insert} - resources)
     if any("${" in text for text in new):
         raise PolicyFileError(
             f"{document.where}: a resource that needs an escape such as ${{*}} cannot be added,"
@@ -337,7 +348,8 @@ def _splices(
     document: Document, index: int, edits: Sequence[EditInStatement], writer: Writer
 ) -> list[Splice] | None:
     """Returns the splices of all edits of a statement; None if the whole statement is removed."""
-    changes, splices = ListChanges(), list[Splice]()
+    changes = ListChanges()
+    splices: list[Splice] = []
     entries = document.statements[index].actions
     for edit in edits:
         if isinstance(edit, DropStatement):
@@ -375,14 +387,15 @@ def _by_item(changes: ListChanges, statement: Statement, key: str) -> ListChange
 
     An item goes only if all its entries go.
     """
-    items = next((each.places for each in statement.items if each.key == key), None)
+    items = next((item.places for item in statement.items if item.key == key), None)
     if items is None:
         return changes
     kept = {item for place, item in enumerate(items) if place not in changes.drop}
-    found = ListChanges({*items} - kept)
+    changes_of_items = ListChanges({*items} - kept)
     for place, entries in changes.after.items():
-        found.after[items[place] if place >= 0 else place] += entries
-    return found
+        item = items[place] if place >= 0 else place
+        changes_of_items.after[item] += entries
+    return changes_of_items
 
 
 def _add_action_changes(
@@ -393,11 +406,13 @@ def _add_action_changes(
     if isinstance(edit, AppendActions):
         changes.after[len(entries) - 1] += edit.actions
         return
-    if missing := (edit.remove | {place for place, _ in edit.insert}) - set(entries):
+    named = edit.remove | {entry for entry, _ in edit.insert}
+    missing = named - set(entries)
+    if missing:
         raise ValueError(f"statement {edit.statement} has no action {min(missing)}")
     changes.drop |= {place for place, entry in enumerate(entries) if entry in edit.remove}
-    for place, actions in edit.insert:
-        changes.after[entries.index(place)] += actions
+    for entry, actions in edit.insert:
+        changes.after[entries.index(entry)] += actions
 
 
 def _settle(changes: ListChanges, entries: Sequence[str], same: Callable[[str], str]) -> bool:
@@ -408,22 +423,29 @@ def _settle(changes: ListChanges, entries: Sequence[str], same: Callable[[str], 
     whether one is left.
     """
     kept = [entry for place, entry in enumerate(entries) if place not in changes.drop]
-    seen = {same(entry) for entry in kept}
+    known = {same(entry) for entry in kept}
     for place in sorted(changes.after):
-        fresh: dict[str, str] = {}
+        new: dict[str, str] = {}
         for entry in changes.after[place]:
-            fresh.setdefault(same(entry), entry)
-        changes.after[place] = [entry for name, entry in fresh.items() if name not in seen]
-        seen |= fresh.keys()
-    if key := _sort_key(entries):
-        new = sorted(
-            (entry for place in sorted(changes.after) for entry in changes.after[place]), key=key
-        )
-        there = [key(entry) for entry in entries]
-        changes.after.clear()
-        for entry in new:
-            changes.after[bisect_right(there, key(entry)) - 1].append(entry)
+            new.setdefault(same(entry), entry)
+        changes.after[place] = [entry for key, entry in new.items() if key not in known]
+        known |= new.keys()
+    _insert_in_order(changes, entries)
     return bool(kept or any(changes.after.values()))
+
+
+def _insert_in_order(changes: ListChanges, entries: Sequence[str]) -> None:
+    """Moves new entries to their places in a list that was sorted."""
+    sort_key = _sort_key(entries)
+    if sort_key is None:
+        return
+    new: list[str] = []
+    for place in sorted(changes.after):
+        new.extend(changes.after[place])
+    changes.after.clear()
+    keys = [sort_key(entry) for entry in entries]
+    for entry in sorted(new, key=sort_key):
+        changes.after[bisect_right(keys, sort_key(entry)) - 1].append(entry)
 
 
 def _sort_key(entries: Sequence[str]) -> Callable[[str], str] | None:
@@ -433,10 +455,10 @@ def _sort_key(entries: Sequence[str]) -> Callable[[str], str] | None:
     if len({*entries}) < 3:
         return None
     orders: tuple[Callable[[str], str], ...] = (str.casefold, str)
-    return next(
-        (key for key in orders if all(key(one) <= key(other) for one, other in pairwise(entries))),
-        None,
-    )
+    for key in orders:
+        if all(key(entry) <= key(following) for entry, following in pairwise(entries)):
+            return key
+    return None
 
 
 def can_add_entries(document: Document, index: int, key: str) -> bool:
@@ -469,61 +491,54 @@ class BracketWriter:
     def rewrite_list(self, index: int, key: str, changes: ListChanges) -> list[Splice]:
         """Edits an Action or a Resource; a string becomes a list if necessary."""
         value = editable_member(self.document, index, key, changes).value
-        written = [self.text[item.start : item.end] for item in value.items or (value,)]
-        after = {place: self.spelled(found) for place, found in changes.after.items()}
-        entries = ([] if changes.drop else written) + after.get(0, [])
+        changes = changes.spelled(self.spelled)
         if value.kind == "array":
-            new = rewrite_list(
-                self.text, value, written, ListChanges(changes.drop, after), self.style
-            )
-        elif len(entries) == 1:
-            new = entries[0]
-        else:
-            new = entry_list_text(entries, indentation(self.text, value.start), self.style)
-        return [(value.start, value.end, new)]
+            written = [self._source(item) for item in value.items]
+            new = rewrite_list(self.text, value, written, changes, self.style)
+            return [Splice.of_node(value, new)]
+        entries = changes.entries_of_value(self._source(value))
+        if len(entries) == 1:
+            return [Splice.of_node(value, entries[0])]
+        indent = indentation(self.text, value.start)
+        return [Splice.of_node(value, entry_list_text(entries, indent, self.style))]
 
     def replace_key(self, member: Member, key: str, entries: Sequence[str]) -> Splice:
         """Replaces a key and writes its list in the file's style."""
         value = member.value
         texts = self.spelled(entries)
-        bare = len(texts) == 1 and value.kind != "array"
-        new = (
-            texts[0]
-            if bare
-            else entry_list_text(texts, indentation(self.text, member.start), self.style)
-        )
-        return (
-            member.start,
-            value.end,
-            self.style.spell_key(key) + self.text[member.key_end : value.start] + new,
-        )
+        if len(texts) == 1 and value.kind != "array":
+            new = texts[0]
+        else:
+            new = entry_list_text(texts, indentation(self.text, member.start), self.style)
+        colon = self.text[member.key_end : value.start]
+        return Splice(member.start, value.end, self.style.spell_key(key) + colon + new)
 
     def rewrite_policy(
         self, splices: StatementSplices, dropped: set[int], appended: Sequence[Mapping[str, object]]
     ) -> str:
         """Returns the whole text with edited, without dropped, and with appended statements."""
-        value, nodes = (
-            self.document.policy.required_member("Statement").value,
-            self.document.statement_nodes,
-        )
-        texts = [
-            apply_splices(self.text, n.start, n.end, splices.get(index, ()))
-            for index, n in enumerate(nodes)
-        ]
-        if len(dropped) == len(texts):
+        value = self.document.policy.required_member("Statement").value
+        nodes = self.document.statement_nodes
+        if len(dropped) == len(nodes):
             indent = indentation(self.text, value.start)
-            new_list = [
-                self.statement(statement, indent + self.style.unit) for statement in appended
-            ]
-            new = statement_list_text(new_list, indent, self.style)
+            inner = indent + self.style.unit
+            texts = [self.statement(statement, inner) for statement in appended]
+            new = statement_list_text(texts, indent, self.style)
         else:
             indent = indentation(self.text, nodes[-1].end - 1)
             changes = ListChanges(dropped)
-            changes.after[len(texts) - 1] += [
+            changes.after[len(nodes) - 1] += [
                 self.statement(statement, indent) for statement in appended
             ]
-            new = rewrite_list(self.text, value, texts, changes, self.style)
+            written = [
+                apply_splices(self.text, node.start, node.end, splices.get(index, ()))
+                for index, node in enumerate(nodes)
+            ]
+            new = rewrite_list(self.text, value, written, changes, self.style)
         return self.text[: value.start] + new + self.text[value.end :]
+
+    def _source(self, node: Node) -> str:
+        return self.text[node.start : node.end]
 
     def spelled(self, entries: Sequence[str]) -> list[str]:
         """Writes strings in the file's spelling."""
@@ -549,7 +564,8 @@ def _with_yaml_strings(document: Document, style: JsonStyle) -> JsonStyle:
         return style
     from leastpriv.policy import yaml_writer
 
-    yaml_style, first = yaml_writer.yaml_style_of(document), document.text[keys[0].start]
+    yaml_style = yaml_writer.yaml_style_of(document)
+    first = document.text[keys[0].start]
     key_style = replace(yaml_style, quote=first if first in {'"', "'"} else "")
     return replace(
         style,

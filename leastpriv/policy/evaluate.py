@@ -63,16 +63,19 @@ def _action_truth(statement: Statement, action: str) -> Truth:
     """Returns whether a statement names an action; None if an entry that only the template knows
     may name it.
     """
+    is_complement = bool(statement.not_actions)
     entries = statement.not_actions or statement.actions
-    possible = _possible(statement, "NotAction" if statement.not_actions else "Action")
-    certain = [each for each in entries if each not in possible] if possible else entries
+    possible = _possible(statement, "NotAction" if is_complement else "Action")
+    certain = [entry for entry in entries if entry not in possible] if possible else entries
     truth: Truth = any(action_matches(pattern, action) for pattern in certain)
     if not truth:
         open_entries = (*possible, *map(with_any_text, statement.unknown_actions))
         truth = None if any(action_matches(entry, action) for entry in open_entries) else False
-    if statement.not_actions:
-        truth = None if truth is None else not truth
-    return truth if truth is False or not statement.depends_on else None
+    if is_complement and truth is not None:
+        truth = not truth
+    if truth is not False and statement.depends_on:
+        return None
+    return truth
 
 
 def _possible(statement: Statement, key: str) -> frozenset[str]:
@@ -387,50 +390,29 @@ def read_requests(raw: bytes, where: str) -> tuple[Request, ...]:
 
 
 def _request(node: Node, failure: _Failure) -> Request:
-    if node.kind != "object":
-        raise failure(node, f"a request must be an object with {', '.join(_KEYS)}")
-    fields: dict[str, Node] = {}
-    for member in node.members:
-        key, value = member.key, member.value
-        if key not in (*_KEYS, *_IGNORED):
-            raise failure(
-                value, f"a request has no {format_names([key])!r}; it has {', '.join(_KEYS)}"
-            )
-        if value.kind != _KINDS.get(key, value.kind):
-            kind = (
-                "a string" if _KINDS[key] == "string" else "an object of condition keys and values"
-            )
-            raise failure(value, f"{key} must be {kind}")
-        if key == "context_complete" and (
-            value.kind != "literal" or value.text not in {"true", "false"}
-        ):
-            raise failure(value, "context_complete must be true or false")
-        fields[key] = value
+    fields = _fields_of(node, failure)
     texts = {key: value.text for key, value in fields.items()}
-    action, resource, principal = (
-        texts.get("action", ""),
-        texts.get("resource", "*"),
-        texts.get("principal", ""),
-    )
+    action = texts.get("action", "")
+    resource = texts.get("resource", "*")
+    principal = texts.get("principal", "")
     if not _ACTION.fullmatch(action):
         advice = "a request needs an action, as s3:GetObject, without wildcards or blanks"
         raise failure(fields.get("action", node), advice)
     if not resource:
-        raise failure(
-            fields["resource"], "resource is empty; write an ARN, or leave it out for all"
-        )
-    is_arn = principal.startswith("arn:") and principal.count(":") >= _ARN_PARTS - 1
-    if "principal" in fields and not (is_arn or _SERVICE.fullmatch(principal)):
-        raise failure(
-            fields["principal"],
+        advice = "resource is empty; write an ARN, or leave it out for all"
+        raise failure(fields["resource"], advice)
+    if "principal" in fields and not _is_principal(principal):
+        advice = (
             "principal must be an ARN, as arn:aws:iam::111122223333:role/deploy, or a service, as"
-            " lambda.amazonaws.com",
+            " lambda.amazonaws.com"
         )
+        raise failure(fields["principal"], advice)
     known = catalog.action(action)
     if resource == "*" and known and not known.resource_types:
         resource = escape_observed(resource)
-    given = dict(_context_keys(fields.get("context"), failure))
-    context = derived_keys(principal, resource) | given
+    context = derived_keys(principal, resource)
+    if "context" in fields:
+        context |= _context_keys(fields["context"], failure)
     return Request(
         action=action,
         resource=resource,
@@ -440,36 +422,63 @@ def _request(node: Node, failure: _Failure) -> Request:
     )
 
 
-def _context_keys(node: Node | None, failure: _Failure) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yields keys in lower case with their values; `null` is no value, so that the key is
+def _fields_of(node: Node, failure: _Failure) -> dict[str, Node]:
+    """Returns the checked values of a request by their keys."""
+    if node.kind != "object":
+        raise failure(node, f"a request must be an object with {', '.join(_KEYS)}")
+    for member in node.members:
+        key = member.key
+        if key not in (*_KEYS, *_IGNORED):
+            advice = f"a request has no {format_names([key])!r}; it has {', '.join(_KEYS)}"
+            raise failure(member.value, advice)
+        kind = _KINDS.get(key)
+        if kind == "string" and member.value.kind != kind:
+            raise failure(member.value, f"{key} must be a string")
+        if kind == "object" and member.value.kind != kind:
+            raise failure(member.value, f"{key} must be an object of condition keys and values")
+        if key == "context_complete" and not _is_boolean(member.value):
+            raise failure(member.value, "context_complete must be true or false")
+    return {member.key: member.value for member in node.members}
+
+
+def _is_boolean(node: Node) -> bool:
+    return node.kind == "literal" and node.text in {"true", "false"}
+
+
+def _is_principal(text: str) -> bool:
+    is_arn = text.startswith("arn:") and text.count(":") >= _ARN_PARTS - 1
+    return is_arn or _SERVICE.fullmatch(text) is not None
+
+
+def _context_keys(node: Node, failure: _Failure) -> dict[str, tuple[str, ...]]:
+    """Returns keys in lower case with their values; `null` is no value, so that the key is
     absent.
     """
-    seen: set[str] = set()
-    for member in node.members if node else ():
-        if member.key.lower() in seen:
-            shown = format_names([member.key])
-            raise failure(
-                member.value, f"the key {shown!r} appears twice, in different case; keep one"
+    values_by_key: dict[str, tuple[str, ...]] = {}
+    for member in node.members:
+        key = member.key.lower()
+        if key in values_by_key:
+            advice = (
+                f"the key {format_names([member.key])!r} appears twice, in different case; keep one"
             )
-        seen.add(member.key.lower())
+            raise failure(member.value, advice)
+        values: list[str] = []
         for item in member.value.entries:
             if item.kind in {"object", "array"}:
-                raise failure(
-                    item,
+                advice = (
                     "a value in the context must be text, a number, true or false, or a list of"
-                    " such",
+                    " such"
                 )
-        values = (
-            item.text
-            for item in member.value.entries
-            if item.kind == "string" or item.text != "null"
-        )
-        yield member.key.lower(), tuple(values)
+                raise failure(item, advice)
+            if item.kind == "string" or item.text != "null":
+                values.append(item.text)
+        values_by_key[key] = tuple(values)
+    return values_by_key
 
 
 def derived_keys(principal: str, resource: str) -> dict[str, tuple[str, ...]]:
     """Returns the context keys that follow from the principal and from the resource's ARN."""
-    return dict(_principal_keys(principal)) | dict(_resource_keys(resource))
+    return _principal_keys(principal) | _resource_keys(resource)
 
 
 def with_context(request: Request, context: Mapping[str, tuple[str, ...]]) -> Request:
@@ -483,28 +492,30 @@ def with_context(request: Request, context: Mapping[str, tuple[str, ...]]) -> Re
     )
 
 
-def _principal_keys(arn: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yields the context keys that each request of a principal has.
+def _principal_keys(arn: str) -> dict[str, tuple[str, ...]]:
+    """Returns the context keys that each request of a principal has.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html, read
     2026-11-24; for an assumed role `aws:PrincipalArn` is the role, whose path the session's ARN
     omits.
     """
+    keys: dict[str, tuple[str, ...]] = {}
     if arn:
         is_service = "true" if _SERVICE.fullmatch(arn) else "false"
-        yield "aws:principalisawsservice", (is_service,)
+        keys["aws:principalisawsservice"] = (is_service,)
     parts = arn.split(":", _ARN_PARTS - 1)
     if len(parts) < _ARN_PARTS:
-        return
+        return keys
     kind, _, name = parts[5].partition("/")
     if kind in _PRINCIPAL_TYPES:
-        yield "aws:principaltype", (_PRINCIPAL_TYPES[kind],)
+        keys["aws:principaltype"] = (_PRINCIPAL_TYPES[kind],)
     if kind == "assumed-role":
         arn = f"{parts[0]}:{parts[1]}:iam::{parts[4]}:role/{name.partition('/')[0]}"
-    yield "aws:principalarn", (arn,)
-    yield "aws:principalaccount", (parts[4],)
+    keys["aws:principalarn"] = (arn,)
+    keys["aws:principalaccount"] = (parts[4],)
     if kind == "user":
-        yield "aws:username", (name.rpartition("/")[2],)
+        keys["aws:username"] = (name.rpartition("/")[2],)
+    return keys
 
 
 _PRINCIPAL_TYPES = {
@@ -517,25 +528,26 @@ _PRINCIPAL_TYPES = {
 """Kind of an ARN -> `aws:PrincipalType`; a role calls by its sessions."""
 
 
-def _resource_keys(resource: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yields the account of a resource whose ARN names it, which most actions have as
+def _resource_keys(resource: str) -> dict[str, tuple[str, ...]]:
+    """Returns the account of a resource whose ARN names it, which most actions have as
     `aws:ResourceAccount`.
     """
     parts = resource.split(":", _ARN_PARTS - 1)
     if len(parts) == _ARN_PARTS and _ACCOUNT.fullmatch(parts[4]):
-        yield "aws:resourceaccount", (parts[4],)
+        return {"aws:resourceaccount": (parts[4],)}
+    return {}
 
 
 def grants_every_service(document: Document) -> bool:
     """Whether a document without a Deny allows actions of all services on every resource (`*`,
     NotAction).
     """
-    return all(statement.effect == "Allow" for statement in document.statements) and any(
-        statement.conditions_readable
-        and not statement.conditions
-        and "*" in statement.resources
-        and (
-            bool(statement.not_actions) or any(entry in ("*", "*:*") for entry in statement.actions)
-        )
-        for statement in document.statements
-    )
+    if any(statement.effect != "Allow" for statement in document.statements):
+        return False
+    return any(map(_allows_every_service, document.statements))
+
+
+def _allows_every_service(statement: Statement) -> bool:
+    if statement.conditions or not statement.conditions_readable or "*" not in statement.resources:
+        return False
+    return bool(statement.not_actions) or any(entry in ("*", "*:*") for entry in statement.actions)

@@ -11,7 +11,7 @@ import json
 import posixpath
 import re
 from collections import ChainMap
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import cast
 
 from msgspec import Struct
@@ -62,7 +62,15 @@ def read_hcl(
         )
         kept = tuple(member for member in policy.members if member.key.casefold() != "statement")
         policy = replace(policy, members=(*kept, listed))
-    return PolicySource("hcl", pointer, text, policy, "terraform", text, folder=folder)
+    return PolicySource(
+        format="hcl",
+        pointer=pointer,
+        text=text,
+        policy=policy,
+        language="terraform",
+        outer=text,
+        folder=folder,
+    )
 
 
 def render_data_source(
@@ -188,41 +196,43 @@ class _Reader(Struct, frozen=True):
         return with_rendered(node, self.rendered(address))
 
     def attribute_policy(self, parts: Sequence[tuple[str, str | None]]) -> tuple[str, Node]:
-        tokens = tuple(name for name, _ in parts)
-        own = next(
-            (tokens[:length] for length in (3, 2) if (tokens[:length] in self.scope.definitions)),
-            (),
-        )
-        file, body = self.container(own)
-        rest = list(parts[len(own) :])
-        if own[:1] == ("local",):
-            rest = [(tokens[1], None)]
-        while len(rest) > 1:
-            name, index = rest.pop(0)
-            blocks, place = list(body.named(name)), int(index or 0)
-            if place >= len(blocks):
-                problem = (
-                    f"leads nowhere: there are {len(blocks)} blocks {name}; correct the address"
-                )
-                raise self.error(problem, NoPolicyError)
-            body = blocks[place]
-        attribute = body.attributes.get(rest[0][0] if rest else _attribute_of(body))
+        owner = self._owner(tuple(name for name, _ in parts))
+        file, body = self.container(owner)
+        path = list(parts[len(owner) :])
+        if owner[:1] == ("local",):
+            path = [(owner[1], None)]
+        while len(path) > 1:
+            name, index = path.pop(0)
+            body = self._nested_block(body, name, int(index or 0))
+        attribute = body.attributes.get(path[0][0] if path else _attribute_of(body))
         if attribute is None:
             raise self.unknown_address()
         self.check(file, body)
         node = policy_node(self.scope, file, attribute.value)
-        rendered = self.rendered(
-            ".".join(f"{name}[{index}]" if index else name for name, index in parts)
-        )
         if node and not _is_unknown(node):
             return file, node
+        names = (f"{name}[{index}]" if index else name for name, index in parts)
+        rendered = self.rendered(".".join(names))
         if rendered:
-            return file, relocated(
-                rendered, attribute.start, attribute.end, "an expression makes it"
-            )
+            reason = "an expression makes it"
+            return file, relocated(rendered, attribute.start, attribute.end, reason)
         if attribute.value.kind in {"heredoc", "template"} and file == self.file:
             raise self.error(f"is text that is no JSON before Terraform renders it; {_USE_A_PLAN}")
         raise self.error(f"is an expression that only Terraform can work out; {_USE_A_PLAN}")
+
+    def _owner(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Returns the address of the block that has an attribute; empty if there is none."""
+        for length in (3, 2):
+            if names[:length] in self.scope.definitions:
+                return names[:length]
+        return ()
+
+    def _nested_block(self, body: Block, name: str, place: int) -> Block:
+        blocks = list(body.named(name))
+        if place >= len(blocks):
+            problem = f"leads nowhere: there are {len(blocks)} blocks {name}; correct the address"
+            raise self.error(problem, NoPolicyError)
+        return blocks[place]
 
     def container(self, address: tuple[str, ...]) -> tuple[str, Block]:
         found = self.scope.definitions.get(address)
@@ -248,53 +258,62 @@ class _Reader(Struct, frozen=True):
         root = self.scope.files.get(self.file)
         if root is None:
             return self.error("is in a file that is too large; move it to a separate file")
-        own = {
-            address: found.block
-            for address, found in self.scope.definitions.items()
-            if found.file == self.file
+        blocks = {
+            address: definition.block
+            for address, definition in self.scope.definitions.items()
+            if definition.file == self.file
         }
-        known = [
-            address
-            for address, block in own.items()
-            if address[:2] == ("data", _DATA_SOURCE)
-            or (address[0] not in _VALUES and _attribute_of(block) in block.attributes)
-        ]
+        known = [address for address, block in blocks.items() if _has_policy(address, block)]
         if not known:
             if root.error >= 0:
                 return self.not_hcl(root.error)
-            return self.error(
-                "leads nowhere, and the file has no policy; name another file", NoPolicyError
-            )
+            problem = "leads nowhere, and the file has no policy; name another file"
+            return self.error(problem, NoPolicyError)
         problem = "leads nowhere" if self.pointer else "is HCL"
-        names = [
-            ".".join(name if name[0] == "data" else (*name, _attribute_of(own[name])))
-            for name in known
-        ]
-        return self.error(
-            f"{problem}: name one of its policies by its address ({format_names(names)})",
-            NoPolicyError,
-        )
+        names: list[str] = []
+        for address in known:
+            is_data_source = address[0] == "data"
+            path = address if is_data_source else (*address, _attribute_of(blocks[address]))
+            names.append(".".join(path))
+        advice = f"{problem}: name one of its policies by its address ({format_names(names)})"
+        return self.error(advice, NoPolicyError)
 
     def rendered(self, address: str) -> Node | None:
         """Returns the policy at an address as the plan renders it."""
-        length, default = (3, "json") if address.startswith("data.") else (2, "policy")
-        if address.startswith(_PERMISSION_SET):
+        length = 2
+        default = "policy"
+        if address.startswith("data."):
+            length = 3
+            default = "json"
+        elif address.startswith(_PERMISSION_SET):
             default = _INLINE_POLICY
         parts = address.split(".")
-        block, rest = ".".join(parts[:length]), parts[length:] or [default]
-        values = self.scope.planned_values.get(block, {})
-        node = values.get(rest[0])
-        if len(rest) > 1:
-            found = _PART.fullmatch(rest[0])
-            listed, place = (values.get(found[1]), int(found[2] or 0)) if found else (None, 0)
-            node = (
-                listed.items[place].get(rest[-1]) if listed and place < len(listed.items) else None
-            )
+        path = parts[length:] or [default]
+        values = self.scope.planned_values.get(".".join(parts[:length]), {})
+        node = values.get(path[0]) if len(path) == 1 else _nested_value(values, path)
         text = plain_text(node) if node and node.kind == "string" else None
+        if not text:
+            return None
         try:
-            return known_value(read_json(text, self.where)) if text else None
+            return known_value(read_json(text, self.where))
         except PolicyFileError:
             return None
+
+
+def _has_policy(address: tuple[str, ...], block: Block) -> bool:
+    if address[:2] == ("data", _DATA_SOURCE):
+        return True
+    return address[0] not in _VALUES and _attribute_of(block) in block.attributes
+
+
+def _nested_value(values: Mapping[str, Node], path: Sequence[str]) -> Node | None:
+    """Returns the value of an attribute of a block in a resource: `inline_policy[0].policy`."""
+    part = _PART.fullmatch(path[0])
+    blocks = values.get(part[1]) if part else None
+    if part is None or blocks is None:
+        return None
+    place = int(part[2] or 0)
+    return blocks.items[place].get(path[-1]) if place < len(blocks.items) else None
 
 
 _PERMISSION_SET = "aws_ssoadmin_permission_set_inline_policy."
@@ -304,10 +323,9 @@ _INLINE_POLICY = "inline_policy"
 
 def _attribute_of(block: Block) -> str:
     """Returns the name of the attribute that holds the policy of a resource."""
-    attributes = block.attributes
-    return (
-        _INLINE_POLICY if "policy" not in attributes and _INLINE_POLICY in attributes else "policy"
-    )
+    if "policy" not in block.attributes and _INLINE_POLICY in block.attributes:
+        return _INLINE_POLICY
+    return "policy"
 
 
 def _is_unknown(policy: Node) -> bool:
@@ -319,20 +337,12 @@ def _is_unknown(policy: Node) -> bool:
 
 def with_rendered(policy: Node, rendered: Node | None) -> Node:
     """Returns the policy of the file with what the plan knows in the place of unknown values."""
-    value, other = (
-        policy.get_any_case("Statement"),
-        rendered.get_any_case("Statement") if rendered else None,
-    )
-    if value is None or other is None or is_known(policy):
+    value = policy.get_any_case("Statement")
+    planned = rendered.get_any_case("Statement") if rendered else None
+    if value is None or planned is None or is_known(policy):
         return policy
-    rest = list(other.entries)
     items = list(value.entries)
-    for item in items:
-        same = next(
-            (each for each in rest if is_known(item) and _meaning(each) == _meaning(item)), None
-        )
-        if same:
-            rest.remove(same)
+    rest = _without_equal(planned.entries, filter(is_known, items))
     open_places = [place for place, item in enumerate(items) if not is_known(item)]
     if len(open_places) == len(rest):
         for place, known in zip(open_places, rest, strict=True):
@@ -340,12 +350,25 @@ def with_rendered(policy: Node, rendered: Node | None) -> Node:
     else:
         at = items[open_places[0]] if open_places else policy
         items = [item for item in items if is_known(item)]
-        items += [relocated(each, at.start, at.end, "an expression makes it") for each in rest]
-    listed = replace(value, kind="array", members=(), items=tuple(items))
+        items += [relocated(item, at.start, at.end, "an expression makes it") for item in rest]
+    statements = replace(value, kind="array", members=(), items=tuple(items))
     members = [
-        replace(each, value=listed) if each.value is value else each for each in policy.members
+        replace(member, value=statements) if member.value is value else member
+        for member in policy.members
     ]
     return replace(policy, members=tuple(members))
+
+
+def _without_equal(statements: Iterable[Node], others: Iterable[Node]) -> list[Node]:
+    """Returns statements without one for each of the others that means the same."""
+    rest = list(statements)
+    for other in others:
+        meaning = _meaning(other)
+        for statement in rest:
+            if _meaning(statement) == meaning:
+                rest.remove(statement)
+                break
+    return rest
 
 
 def _meaning(statement: Node) -> str:
@@ -353,13 +376,11 @@ def _meaning(statement: Node) -> str:
 
     def ordered(value: object) -> object:
         if isinstance(value, dict):
-            return {key: ordered(each) for key, each in value.items()}
+            return {key: ordered(member) for key, member in value.items()}
+        if isinstance(value, list) and len(value) == 1:
+            return ordered(value[0])
         if isinstance(value, list):
-            return (
-                sorted((ordered(each) for each in value), key=str)
-                if len(value) > 1
-                else ordered(value[0])
-            )
+            return sorted(map(ordered, value), key=str)
         return str(value)
 
     value = ordered(json_value(statement))
@@ -370,17 +391,18 @@ def _with_known(statement: Node, known: Node) -> Node:
     """Returns a statement with the plan's values in the place of unknown ones."""
     members = []
     for member in statement.members:
-        value, other = member.value, known.get_any_case(member.key)
-        if other is None or is_known(value):
+        value = member.value
+        planned = known.get_any_case(member.key)
+        if planned is None or is_known(value):
             members.append(member)
             continue
-        made = relocated(other, value.start, value.end, "an expression makes it")
-        if other.kind != "object":
+        new = relocated(planned, value.start, value.end, "an expression makes it")
+        if planned.kind != "object":
             written = [item for item in value.items if is_known(item)]
             texts = {item.text for item in written}
-            entries = [item for item in made.entries if item.text not in texts]
-            made = replace(value, kind="array", text="", items=(*written, *entries))
-        members.append(replace(member, value=made))
+            entries = [item for item in new.entries if item.text not in texts]
+            new = replace(value, kind="array", text="", items=(*written, *entries))
+        members.append(replace(member, value=new))
     return replace(statement, members=tuple(members))
 
 
@@ -388,35 +410,60 @@ def _attached(scope: ModuleScope, role: str) -> Iterator[str]:
     """Yields the addresses of the policies that are attached to a role."""
     roles = {
         address
-        for address, found in scope.definitions.items()
-        if address[0] == "aws_iam_role"
-        and (name := found.block.attributes.get("name"))
-        and plain_text(scope.value(name.value, found.file)) == role
+        for address, definition in scope.definitions.items()
+        if _is_role(scope, address, definition, role)
     }
-    for address, found in scope.definitions.items():
-        kind, attributes = address[0], found.block.attributes
+    for address, definition in scope.definitions.items():
+        block = definition.block
+        attributes = block.attributes
         if address in roles:
-            for place, inline in enumerate(found.block.named("inline_policy")):
-                yield _document(scope, inline, f"{'.'.join(address)}.inline_policy[{place}].policy")
-            if "managed_policy_arns" in attributes:
-                yield from _managed(scope, found.block, attributes["managed_policy_arns"].value)
-        elif kind == "aws_iam_role_policy" and _names_role(
-            scope, found.file, attributes.get("role"), role, roles
-        ):
-            yield _document(scope, found.block, f"{'.'.join(address)}.policy")
-        elif kind in {"aws_iam_role_policy_attachment", "aws_iam_policy_attachment"}:
-            named = attributes.get("role") or attributes.get("roles")
-            if _names_role(scope, found.file, named, role, roles) and "policy_arn" in attributes:
-                yield from _managed(scope, found.block, attributes["policy_arn"].value)
-        elif kind == "module" and any(
-            _names_role(scope, found.file, attribute, role, roles)
-            for attribute in attributes.values()
-        ):
-            # A module that receives the role attaches its policies, and those of other modules that
-            # it names.
-            yield from _arguments(scope, address, found)
-            for attribute in attributes.values():
-                yield from _managed(scope, found.block, attribute.value)
+            yield from _policies_of_role(scope, address, block)
+            continue
+        match address[0]:
+            case "aws_iam_role_policy":
+                if _names_role(scope, definition.file, attributes.get("role"), role, roles):
+                    yield _document(scope, block, f"{'.'.join(address)}.policy")
+            case "aws_iam_role_policy_attachment" | "aws_iam_policy_attachment":
+                attribute = attributes.get("role") or attributes.get("roles")
+                names_role = _names_role(scope, definition.file, attribute, role, roles)
+                if names_role and "policy_arn" in attributes:
+                    yield from _managed(scope, block, attributes["policy_arn"].value)
+            case "module":
+                arguments = attributes.values()
+                if any(
+                    _names_role(scope, definition.file, argument, role, roles)
+                    for argument in arguments
+                ):
+                    yield from _policies_of_module(scope, address, definition)
+
+
+def _is_role(
+    scope: ModuleScope, address: tuple[str, ...], definition: Definition, role: str
+) -> bool:
+    """Returns whether a block declares the role with a name."""
+    name = definition.block.attributes.get("name")
+    if address[0] != "aws_iam_role" or not name:
+        return False
+    return plain_text(scope.value(name.value, definition.file)) == role
+
+
+def _policies_of_role(scope: ModuleScope, address: tuple[str, ...], block: Block) -> Iterator[str]:
+    for place, inline in enumerate(block.named("inline_policy")):
+        yield _document(scope, inline, f"{'.'.join(address)}.inline_policy[{place}].policy")
+    arns = block.attributes.get("managed_policy_arns")
+    if arns:
+        yield from _managed(scope, block, arns.value)
+
+
+def _policies_of_module(
+    scope: ModuleScope, address: tuple[str, ...], call: Definition
+) -> Iterator[str]:
+    """Yields the policies of a module that receives the role: it attaches its own, and those of
+    other modules that it names.
+    """
+    yield from _arguments(scope, address, call)
+    for attribute in call.block.attributes.values():
+        yield from _managed(scope, call.block, attribute.value)
 
 
 def _arguments(scope: ModuleScope, address: tuple[str, ...], call: Definition) -> Iterator[str]:

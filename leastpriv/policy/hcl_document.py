@@ -564,45 +564,64 @@ def _json_node(pieces: Sequence[_Piece], reason: str = "an expression makes it")
     text = "".join(text for text, _ in pieces)
     if not text.lstrip().startswith("{"):
         return None
-    if len(pieces) == 1 and pieces[0][1] < 0:
-        result, inside = "", False
-        for place, part in enumerate(_EXPRESSION.split(text)):
-            result += f'"{part}"' if place % 2 and not inside else part
-            inside = inside if place % 2 else _is_inside(part, inside)
-        text = result
+    is_made_whole = len(pieces) == 1 and pieces[0][1] < 0
     try:
-        root = read_json(text, "")
+        root = read_json(_with_quoted_expressions(text) if is_made_whole else text, "")
     except PolicyFileError:
         return None
     starts = [0, *accumulate(len(piece) for piece, _ in pieces)]
 
-    def in_file(at: int) -> tuple[int, bool]:
-        """Returns the file offset of a place in JSON text, and whether an expression makes that
-        place.
-        """
+    def in_file(at: int) -> _Place:
         number = min(bisect_right(starts, at), len(pieces)) - 1
         offset = pieces[number][1]
-        return (offset + at - starts[number], False) if offset >= 0 else (-1 - offset, True)
+        if offset < 0:
+            return _Place(-1 - offset, is_made=True)
+        return _Place(offset + at - starts[number], is_made=False)
 
     def moved(node: Node) -> Node:
-        begin, is_made = in_file(node.start)
-        last, ends_in_expression = in_file(node.end - 1)
+        start = in_file(node.start)
+        last = in_file(node.end - 1)
         items = tuple(map(moved, node.items))
         if any(item.fixed for item in items):
             # The text of what an expression makes of a list is not in the file.
             items = tuple(replace(item, fixed=item.fixed or reason) for item in items)
+        members = tuple(
+            Member(
+                member.key,
+                in_file(member.start).offset,
+                in_file(member.key_end).offset,
+                moved(member.value),
+            )
+            for member in node.members
+        )
         return replace(
             node,
-            start=begin,
-            end=begin if is_made else last + 1,
-            fixed=reason if is_made or ends_in_expression else "",
+            start=start.offset,
+            end=start.offset if start.is_made else last.offset + 1,
+            fixed=reason if start.is_made or last.is_made else "",
             items=items,
-            members=tuple(
-                Member(
-                    each.key, in_file(each.start)[0], in_file(each.key_end)[0], moved(each.value)
-                )
-                for each in node.members
-            ),
+            members=members,
         )
 
     return moved(root)
+
+
+class _Place(Struct, frozen=True):
+    """The file offset of a place in JSON text, and whether an expression makes that place."""
+
+    offset: int
+    is_made: bool
+
+
+def _with_quoted_expressions(text: str) -> str:
+    """Returns JSON text with quotes around expressions that stand for whole values."""
+    result = ""
+    is_in_string = False
+    for place, part in enumerate(_EXPRESSION.split(text)):
+        is_expression = place % 2 == 1
+        if is_expression:
+            result += part if is_in_string else f'"{part}"'
+            continue
+        result += part
+        is_in_string = _is_inside(part, is_in_string)
+    return result

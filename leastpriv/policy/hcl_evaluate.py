@@ -12,6 +12,7 @@ import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
+from math import prod
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -76,17 +77,16 @@ class Evaluator:
         self.scope.budget.spend()
         if kind := _CONSTANTS.get(expression.kind):
             return Node(kind, expression.start, expression.end, expression.text)
-        made: Callable[[Expression], Node | None] | None = getattr(
-            self, f"_{expression.kind}", None
-        )
-        if made is None or self.scope.nesting.depth >= _DEEPEST:
+        read: Callable[[Expression], Node | None] | None
+        read = getattr(self, f"_{expression.kind}", None)
+        if read is None or self.scope.nesting.depth >= _DEEPEST:
             return self.unknown(expression)
         self.scope.nesting.depth += 1
         try:
-            found = made(expression)
+            value = read(expression)
         finally:
             self.scope.nesting.depth -= 1
-        return self.unknown(expression) if found is None else found
+        return self.unknown(expression) if value is None else value
 
     def unknown(self, expression: Expression) -> Node:
         """Returns the unknown that an expression is."""
@@ -122,20 +122,20 @@ class Evaluator:
         """
         unique: dict[str, Node] = {}
         for alternative in alternatives:
-            for each in alternative.items if alternative.kind == "choice" else (alternative,):
-                unique.setdefault(minified(each), each)
-        found = [*unique.values()]
-        if len(found) == 1:
-            return self.made(expression, found[0])
+            for value in _values_of(alternative):
+                unique.setdefault(minified(value), value)
+        values = [*unique.values()]
+        if len(values) == 1:
+            return self.made(expression, values[0])
         cause = depends_on or " ".join(self.source(expression).split())
-        if any(each.kind == "array" for each in found):
-            lists = [_list_of(each) for each in found]
+        if any(value.kind == "array" for value in values):
+            lists = [_list_of(value) for value in values]
             if None not in lists:
-                union = _union([each for each in lists if each is not None], cause)
+                union = _union([entries for entries in lists if entries is not None], cause)
                 return self.made(expression, in_any_order(array(union)))
-        if len(found) > _MOST_ALTERNATIVES:
+        if len(values) > _MOST_ALTERNATIVES:
             return self.unknown(expression)
-        return self.made(expression, Node("choice", 0, 0, cause, items=tuple(found)))
+        return self.made(expression, Node("choice", 0, 0, cause, items=tuple(values)))
 
     def _template(self, expression: Expression) -> Node:
         parts = expression.parts
@@ -151,27 +151,23 @@ class Evaluator:
 
     def template_texts(self, parts: Sequence[Expression]) -> list[str]:
         """Returns the possible texts of the parts of a template together."""
-        slots = [self.part_texts(part) for part in parts]
-        count = 1
-        for slot in slots:
-            count *= len(slot)
+        texts = [self.part_texts(part) for part in parts]
+        count = prod(map(len, texts))
         if count > _MOST_ALTERNATIVES:
-            for place, slot in enumerate(slots):
-                if len(slot) > 1:
-                    slots[place] = [self.unknown(parts[place].parts[0]).text]
+            for place, alternatives in enumerate(texts):
+                if len(alternatives) > 1:
+                    texts[place] = [self.unknown(parts[place].parts[0]).text]
             count = 1
-        self.scope.budget.spend(characters=count * sum(max(map(len, slot)) for slot in slots))
-        return ["".join(chosen) for chosen in product(*slots)]
+        longest = sum(max(map(len, alternatives)) for alternatives in texts)
+        self.scope.budget.spend(characters=count * longest)
+        return ["".join(chosen) for chosen in product(*texts)]
 
     def part_texts(self, part: Expression) -> list[str]:
         """Returns the possible texts of a part of a template."""
         if part.kind == "text":
             return [part.text]
         inner = part.parts[0]
-        node = self.evaluate(inner)
-        if node.kind == "choice":
-            return [self._text(item, inner) for item in node.items]
-        return [self._text(node, inner)]
+        return [self._text(value, inner) for value in _values_of(self.evaluate(inner))]
 
     def _text(self, node: Node, expression: Expression) -> str:
         if node.kind not in {"object", "array"}:
@@ -196,36 +192,42 @@ class Evaluator:
         return Node("object", expression.start, expression.end, members=tuple(members.values()))
 
     def _call(self, expression: Expression) -> Node | None:
-        arguments = list(map(self.evaluate, expression.parts))
-        if expression.spread and arguments:
-            last = arguments.pop()
-            if last.kind != "array" or any(item.depends_on for item in last.items):
-                return None
-            arguments += last.items
-        if expression.text == "templatefile":
-            return self._template_file(expression, arguments)
-        if expression.text == "file":
-            found = self._file(arguments)
-            if found is None:
-                return None
-            return self.relocated(text_node(found.text), expression, f"it is in {found.name}")
-        if expression.text == "try":
-            return self._first_without_error(expression, arguments)
-        if expression.text == "lookup" and len(arguments) > 1:
-            return self._looked_up(expression, arguments)
-        if expression.text == "element" and len(arguments) == len(("list", "place")):
-            listed, place = arguments
-            if not has_places(listed) or plain_text(place) is None:
-                chosen = [replace(item, depends_on="") for item in listed.items]
-                return self.either(expression, chosen) if chosen else None
-        if expression.text == "join":
-            arguments = [_as_choice(argument) for argument in arguments]
+        arguments = self._arguments(expression)
+        if arguments is None:
+            return None
+        match expression.text:
+            case "templatefile":
+                return self._template_file(expression, arguments)
+            case "file":
+                return self._file_text(expression, arguments)
+            case "try":
+                return self._first_without_error(expression, arguments)
+            case "lookup" if len(arguments) > 1:
+                return self._looked_up(expression, arguments)
+            case "element" if _is_open_place(arguments):
+                values = [replace(item, depends_on="") for item in arguments[0].items]
+                return self.either(expression, values) if values else None
+            case "join":
+                arguments = [_as_choice(argument) for argument in arguments]
         if not any(argument.kind == "choice" for argument in arguments):
             return self._applied(expression, arguments)
-        combinations = self._combinations(arguments)
-        results = [self._applied(expression, chosen) for chosen in combinations]
+        results = [self._applied(expression, chosen) for chosen in _combinations(arguments)]
+        return self._either_known(expression, results)
+
+    def _arguments(self, expression: Expression) -> list[Node] | None:
+        """Returns the arguments of a call; None if a spread list is not known."""
+        arguments = list(map(self.evaluate, expression.parts))
+        if not expression.spread or not arguments:
+            return arguments
+        last = arguments.pop()
+        if last.kind != "array" or any(item.depends_on for item in last.items):
+            return None
+        return [*arguments, *last.items]
+
+    def _either_known(self, expression: Expression, results: Sequence[Node | None]) -> Node | None:
+        """Returns one of several results; None if one is not known."""
         known = [result for result in results if result is not None]
-        if len(known) < len(results) or not known:
+        if not known or len(known) < len(results):
             return None
         return self.either(expression, known)
 
@@ -235,7 +237,7 @@ class Evaluator:
         if function is None:
             return None
         self.scope.budget.spend(characters=size_of_result(expression.text, arguments))
-        self.scope.budget.spend(steps=sum(len(each.items) for each in arguments))
+        self.scope.budget.spend(steps=sum(len(argument.items) for argument in arguments))
         try:
             node = function(*arguments)
         except (ValueError, IndexError, TypeError, ZeroDivisionError):
@@ -244,34 +246,33 @@ class Evaluator:
             return node
         if node.kind != "array":
             return self.made(expression, node)
-        if any(each.kind == "array" and not has_places(each) for each in arguments):
+        lists = (argument for argument in arguments if argument.kind == "array")
+        if not all(map(has_places, lists)):
             node = in_any_order(node)
         # Functions on lists pass on entries, which remain where they are written, or make new
         # ones.
         items = tuple(item if item.end else self.made(expression, item) for item in node.items)
         return replace(node, start=expression.start, end=expression.end, items=items)
 
-    def _combinations(self, arguments: Sequence[Node]) -> list[tuple[Node, ...]]:
-        """Returns the arguments of a call for each of the values that choices may have."""
-        slots = [each.items if each.kind == "choice" else (each,) for each in arguments]
-        count = 1
-        for slot in slots:
-            count *= len(slot)
-        return [*product(*slots)] if count <= _MOST_ALTERNATIVES else []
+    def _file_text(self, expression: Expression, arguments: Sequence[Node]) -> Node | None:
+        file = self._file(arguments)
+        if file is None:
+            return None
+        return self.relocated(text_node(file.text), expression, f"it is in {file.name}")
 
     def _template_file(self, expression: Expression, arguments: Sequence[Node]) -> Node | None:
-        found = self._file(arguments)
-        if found is None or len(arguments) != 2 or arguments[1].kind != "object":
+        file = self._file(arguments)
+        if file is None or len(arguments) != 2 or arguments[1].kind != "object":
             return None
         names = {member.key: member.value for member in arguments[1].members}
         end = "END"
-        while end in found.text:
+        while end in file.text:
             end += "_"
-        text = f"<<{end}\n{found.text}\n{end}"
-        inner = Evaluator(self.scope, found.name, names, f"x = {text}\n")
-        reason = f"it is in the template {found.name}"
+        text = f"<<{end}\n{file.text}\n{end}"
+        inner = Evaluator(self.scope, file.name, names, f"x = {text}\n")
+        reason = f"it is in the template {file.name}"
         texts = inner.template_texts(read_expression(text).parts)
-        nodes = [Node("string", 0, 0, each.removesuffix("\n"), fixed=reason) for each in texts]
+        nodes = [Node("string", 0, 0, text.removesuffix("\n"), fixed=reason) for text in texts]
         if len(nodes) > 1:
             return self.either(expression, nodes)
         return self.relocated(nodes[0], expression, reason)
@@ -304,10 +305,10 @@ class Evaluator:
         if name is None:
             values = [member.value for member in collection.members]
             return self.either(expression, [*values, *default]) if values or default else None
-        found = collection.get(name)
-        if found is None:
-            found = default[0] if default else None
-        return None if found is None else self.made(expression, found)
+        value = collection.get(name)
+        if value is None and default:
+            value = default[0]
+        return None if value is None else self.made(expression, value)
 
     def _conditional(self, expression: Expression) -> Node | None:
         test, yes, no = expression.parts
@@ -321,26 +322,23 @@ class Evaluator:
         values = [self.evaluate(part) for part in expression.parts]
         operator = expression.text
         truths = [_truth(value) for value in values]
+        truth: bool | None = None
         if operator in {"&&", "||"}:
-            decisive = operator == "||"
-            if decisive in truths:
-                return self.made(expression, truth_node(decisive))
-            return None if None in truths else self.made(expression, truth_node(not decisive))
-        if not all(map(is_known, values)):
+            truth = _connected(truths, decisive=operator == "||")
+        elif not all(map(is_known, values)):
             return None
-        if operator in {"==", "!="} and len(values) == 2:
-            same = minified(values[0]) == minified(values[1])
-            return self.made(expression, truth_node(same == (operator == "==")))
-        if operator == "!" and truths[0] is not None:
-            return self.made(expression, truth_node(not truths[0]))
-        return None
+        elif operator in {"==", "!="} and len(values) == 2:
+            are_equal = minified(values[0]) == minified(values[1])
+            truth = are_equal == (operator == "==")
+        elif operator == "!" and truths[0] is not None:
+            truth = not truths[0]
+        return None if truth is None else self.made(expression, truth_node(truth))
 
     def _for(self, expression: Expression) -> Node | None:
         collection = self.evaluate(expression.parts[0])
         if collection.kind == "choice":
             results = [self._made_for(expression, each) for each in collection.items]
-            known = [result for result in results if result is not None]
-            return self.either(expression, known) if len(known) == len(results) else None
+            return self._either_known(expression, results)
         return self._made_for(expression, collection)
 
     def _made_for(self, expression: Expression, collection: Node) -> Node | None:
@@ -350,7 +348,7 @@ class Evaluator:
             collection = array([replace(resource, depends_on=resource.text)])
         if collection.kind not in {"array", "object"}:
             return None
-        made: list[_Made] = []
+        results: list[_Result] = []
         for key, value in _elements(collection):
             self.scope.budget.spend()
             names = {expression.names[-1]: replace(value, depends_on="")}
@@ -360,32 +358,32 @@ class Evaluator:
             truths = [_truth(inner.evaluate(part)) for part in expression.parts[3:]]
             if False in truths:
                 continue
-            result = inner.evaluate(expression.parts[2])
-            depends_on = value.depends_on
+            node = inner.evaluate(expression.parts[2])
+            depends_on = value.depends_on or node.depends_on
             if None in truths:
                 depends_on = " ".join(inner.source(expression.parts[3]).split())
             name = plain_text(inner.evaluate(expression.parts[1])) if expression.text == "{" else ""
             if name is None:
                 return None
-            made.append(_Made(name, replace(result, depends_on=depends_on or result.depends_on)))
-        if expression.text == "[":
-            listed = array(each.value for each in made)
-            is_ordered = collection.kind == "object" or has_places(collection)
-            return self.made(expression, listed if is_ordered else in_any_order(listed))
-        return self._object_of(expression, made)
+            results.append(_Result(name, replace(node, depends_on=depends_on)))
+        if expression.text != "[":
+            return self._object_of(expression, results)
+        entries = array(result.value for result in results)
+        is_ordered = collection.kind == "object" or has_places(collection)
+        return self.made(expression, entries if is_ordered else in_any_order(entries))
 
-    def _object_of(self, expression: Expression, made: Sequence[_Made]) -> Node | None:
-        if any(each.value.depends_on for each in made):
+    def _object_of(self, expression: Expression, results: Sequence[_Result]) -> Node | None:
+        if any(result.value.depends_on for result in results):
             return None
-        members: dict[str, Node] = {}
-        for each in made:
+        values: dict[str, Node] = {}
+        for result in results:
             if expression.spread:
-                before = members[each.name].items if each.name in members else ()
-                members[each.name] = array((*before, each.value))
+                before = values[result.name].items if result.name in values else ()
+                values[result.name] = array((*before, result.value))
             else:
-                members[each.name] = each.value
-        found = tuple(Member(name, 0, 0, value) for name, value in members.items())
-        return self.made(expression, Node("object", 0, 0, members=found))
+                values[result.name] = result.value
+        members = tuple(Member(name, 0, 0, value) for name, value in values.items())
+        return self.made(expression, Node("object", 0, 0, members=members))
 
     def _name(self, expression: Expression) -> Node | None:
         return self.names.get(expression.text)
@@ -394,11 +392,11 @@ class Evaluator:
         base = expression.parts[0]
         steps = expression.parts[1:]
         if base.kind == "name" and base.text not in self.names:
-            found = resolve(self, expression)
-            if found is None:
+            reference = resolve(self, expression)
+            if reference is None:
                 return None
-            node = found.node
-            steps = tuple(found.steps)
+            node = reference.node
+            steps = tuple(reference.steps)
         else:
             node = self.evaluate(base)
         reached = self._reached(expression, node, steps)
@@ -411,9 +409,8 @@ class Evaluator:
         for number, step in enumerate(steps):
             if node.kind == "choice":
                 rest = steps[number:]
-                found = [self._reached(expression, each, rest) for each in node.items]
-                known = [each for each in found if each is not None]
-                return self.either(expression, known) if len(known) == len(found) else None
+                values = [self._reached(expression, item, rest) for item in node.items]
+                return self._either_known(expression, values)
             if step.kind == "splat":
                 return self._splat(expression, node, steps[number + 1 :])
             following = self._step(expression, node, step)
@@ -431,22 +428,18 @@ class Evaluator:
             return None
         items: list[Node] = []
         for item in node.items:
-            found = self._reached(expression, replace(item, depends_on=""), steps)
-            if found is None:
+            value = self._reached(expression, replace(item, depends_on=""), steps)
+            if value is None:
                 return None
-            items.append(replace(found, depends_on=item.depends_on or found.depends_on))
+            items.append(replace(value, depends_on=item.depends_on or value.depends_on))
         return array(items)
 
     def _step(self, expression: Expression, node: Node, step: Expression) -> Node | None:
         if step.kind == "attribute":
-            if resource := self._resource_of(node):
-                found = read_expression(f"{resource.text[2:-1]}.{step.text}")
-                return self.evaluate(replace(found, start=expression.start, end=expression.end))
-            return node.get(step.text) if node.kind == "object" else None
+            return self._attribute(expression, node, step.text)
         if step.kind != "index":
             return None
-        index = self.evaluate(step.parts[0])
-        name = plain_text(index)
+        name = plain_text(self.evaluate(step.parts[0]))
         if node.kind == "object":
             if name is not None:
                 return node.get(name)
@@ -457,12 +450,22 @@ class Evaluator:
         if has_places(node) and name is not None and _is_place(name):
             place = int(name)
             return node.items[place] if place < len(node.items) else None
-        return self.either(expression, [replace(each, depends_on="") for each in node.items])
+        return self.either(expression, [replace(item, depends_on="") for item in node.items])
+
+    def _attribute(self, expression: Expression, node: Node, name: str) -> Node | None:
+        resource = self._resource_of(node)
+        if resource:
+            address = resource.text[2:-1]
+            attribute = read_expression(f"{address}.{name}")
+            return self.evaluate(replace(attribute, start=expression.start, end=expression.end))
+        return node.get(name) if node.kind == "object" else None
 
     def _resource_of(self, node: Node) -> Node | None:
         """Returns a value that is a resource as a whole; None for any other."""
-        found = _RESOURCE.fullmatch(node.text) if node.kind == "string" else None
-        if found is None or tuple(found[1].split(".")) not in self.scope.definitions:
+        if node.kind != "string":
+            return None
+        reference = _RESOURCE.fullmatch(node.text)
+        if reference is None or tuple(reference[1].split(".")) not in self.scope.definitions:
             return None
         return node
 
@@ -472,7 +475,7 @@ class _File(Struct, frozen=True):
     text: str
 
 
-class _Made(Struct, frozen=True):
+class _Result(Struct, frozen=True):
     """One result of a `for`."""
 
     name: str
@@ -481,15 +484,41 @@ class _Made(Struct, frozen=True):
 
 def _as_choice(node: Node) -> Node:
     """Returns a list with choices among its entries as a choice of lists."""
-    slots = [item.items if item.kind == "choice" else (item,) for item in node.items]
-    count = 1
-    for slot in slots:
-        count *= len(slot)
+    count = prod(len(_values_of(item)) for item in node.items)
     if node.kind != "array" or not 1 < count <= _MOST_ALTERNATIVES:
         return node
-    lists = tuple(replace(node, items=chosen) for chosen in product(*slots))
+    lists = tuple(replace(node, items=chosen) for chosen in _combinations(node.items))
     cause = next(item.text for item in node.items if item.kind == "choice")
     return Node("choice", node.start, node.end, cause, items=lists)
+
+
+def _values_of(node: Node) -> tuple[Node, ...]:
+    """Returns the values of a choice, or any other value alone."""
+    return node.items if node.kind == "choice" else (node,)
+
+
+def _combinations(nodes: Sequence[Node]) -> list[tuple[Node, ...]]:
+    """Returns values for each of the values that choices among them may have; none if they are too
+    many.
+    """
+    values = [_values_of(node) for node in nodes]
+    if prod(map(len, values)) > _MOST_ALTERNATIVES:
+        return []
+    return [*product(*values)]
+
+
+def _is_open_place(arguments: Sequence[Node]) -> bool:
+    """Returns whether arguments of `element` leave open which entry of the list it is."""
+    if len(arguments) != len(("list", "place")):
+        return False
+    return not has_places(arguments[0]) or plain_text(arguments[1]) is None
+
+
+def _connected(truths: Sequence[bool | None], *, decisive: bool) -> bool | None:
+    """Returns the result of `||`, of which `True` is decisive, or of `&&`; None if it is open."""
+    if decisive in truths:
+        return decisive
+    return None if None in truths else not decisive
 
 
 def _truth(node: Node) -> bool | None:

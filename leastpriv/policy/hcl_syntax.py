@@ -169,14 +169,13 @@ class _Reader:
                 inner_labels = tuple(self.text(each).strip('"') for each in named)
                 if depth < _DEEPEST:
                     blocks.append(self.body(child, inner_labels, depth + 1))
-        start, end = self.offset(node.start_byte), self.offset(node.end_byte)
         return Block(
-            labels,
-            start,
-            end,
-            attributes,
-            tuple(blocks),
-            self.error(node) if node.has_error else -1,
+            labels=labels,
+            start=self.offset(node.start_byte),
+            end=self.offset(node.end_byte),
+            attributes=attributes,
+            blocks=tuple(blocks),
+            error=self.error(node) if node.has_error else -1,
         )
 
     def error(self, node: TreeNode) -> int:

@@ -57,46 +57,76 @@ class _Entry(Struct, frozen=True):
     gap: str
 
 
+class _Separator(Struct, frozen=True):
+    """The text behind an entry."""
+
+    has_comma: bool
+    comment: str
+    """The comment on the line of the entry, with the white space before it."""
+    gap: str
+    """White space and comments up to the next entry."""
+
+
 def rewrite_tuple(text: str, node: Node, written: Sequence[str], changes: ListChanges) -> str:
     """Returns the text of a list after changes; `written` is the text of each entry."""
     style = ListStyle.of(text)
+    indent = indentation(text, node.start)
+    if not node.items:
+        new = [entry for place in sorted(changes.after) for entry in changes.after[place]]
+        return list_text(new, indent, style, one_line=_fits_line(text, node, new))
     items = node.items
-    if not items:
-        entries = [entry for place in sorted(changes.after) for entry in changes.after[place]]
-        return list_text(
-            entries, indentation(text, node.start), style, _fits_line(text, node, entries)
-        )
     lead = text[node.start + 1 : items[0].start]
-    own_lines = "\n" in lead
-    between = style.newline + indentation(text, items[0].start) if own_lines else " "
-    found: list[_Entry] = []
-    has_comma = False
+    line = style.newline + indentation(text, items[0].start) if "\n" in lead else " "
+    ends = [*(item.start for item in items[1:]), node.end - 1]
+    has_last_comma = False
+    entries: list[_Entry] = []
     for place, item in enumerate(items):
-        last = place + 1 == len(items)
-        has_comma, comment, rest = _separator(
-            text[item.end : node.end - 1 if last else items[place + 1].start]
-        )
-        entries = changes.entries(place, written[place])
-        if not entries and found:
-            found[-1] = replace(found[-1], gap=_joined(found[-1].gap, rest, last=last))
-        elif not entries:
-            lead = _joined(lead, rest, last=last)
-        own = changes.after.get(-1, []) if place == 0 else []
-        at = len(own) if place not in changes.drop else -1
-        for number, entry in enumerate(entries):
-            gap = rest if number + 1 == len(entries) else between
-            found.append(_Entry(entry, comment if number == at else "", gap))
-    new = "[" + lead
-    for number, each in enumerate(found):
-        comma = "," if number + 1 < len(found) or has_comma else ""
-        new += each.text + comma + each.comment + each.gap
-    new += "]"
-    long = "\n" not in new and any(changes.after.values()) and not _fits_line(text, node, [new])
-    if long:
-        return list_text(
-            [each.text for each in found], indentation(text, node.start), style, one_line=False
-        )
-    return new
+        separator = _separator(text[item.end : ends[place]])
+        has_last_comma = separator.has_comma
+        entries_here = _entries_at(place, written[place], changes, separator, line)
+        if entries_here:
+            entries += entries_here
+            continue
+        is_last = place + 1 == len(items)
+        if entries:
+            gap = _joined(entries[-1].gap, separator.gap, last=is_last)
+            entries[-1] = replace(entries[-1], gap=gap)
+        else:
+            lead = _joined(lead, separator.gap, last=is_last)
+    result = _tuple_text(lead, entries, has_last_comma)
+    is_longer = "\n" not in result and any(changes.after.values())
+    if is_longer and not _fits_line(text, node, [result]):
+        return list_text([entry.text for entry in entries], indent, style, one_line=False)
+    return result
+
+
+def _entries_at(
+    place: int, written: str, changes: ListChanges, separator: _Separator, line: str
+) -> list[_Entry]:
+    """Returns what an entry becomes; its comment follows it, if it is not removed.
+
+    Args:
+        place: The place of the entry.
+        written: Its text.
+        changes: The changes of the list.
+        separator: The text behind it.
+        line: The white space before a new entry.
+    """
+    texts = changes.entries(place, written)
+    comments = [""] * len(texts)
+    if place not in changes.drop:
+        entries_before = changes.after.get(-1, []) if place == 0 else []
+        comments[len(entries_before)] = separator.comment
+    gaps = [line] * (len(texts) - 1) + [separator.gap]
+    return [_Entry(*parts) for parts in zip(texts, comments, gaps, strict=False)]
+
+
+def _tuple_text(lead: str, entries: Sequence[_Entry], has_last_comma: bool) -> str:
+    result = f"[{lead}"
+    for number, entry in enumerate(entries, start=1):
+        comma = "," if number < len(entries) or has_last_comma else ""
+        result += entry.text + comma + entry.comment + entry.gap
+    return f"{result}]"
 
 
 def list_text(entries: Sequence[str], indent: str, style: ListStyle, one_line: bool) -> str:
@@ -112,17 +142,19 @@ def _fits_line(text: str, node: Node, entries: Sequence[str]) -> bool:
     return before + sum(len(entry) + 2 for entry in entries) <= _LONGEST_LINE
 
 
-def _separator(text: str) -> tuple[bool, str, str]:
-    """Splits the text between two entries: whether it has a comma, the comment on the line, and the
-    rest.
-    """
-    masked = _COMMENT.sub(lambda found: re.sub(r"[^\n]", "\0", found[0]), text)
+def _separator(text: str) -> _Separator:
+    """Splits the text between two entries."""
+    masked = _COMMENT.sub(lambda comment: re.sub(r"[^\n]", "\0", comment[0]), text)
     comma = masked.find(",")
     if comma >= 0:
-        text, masked = text[:comma] + text[comma + 1 :], masked[:comma] + masked[comma + 1 :]
-    end = masked.find("\n")
-    end = end - 1 if end > 0 and text[end - 1] == "\r" else end
-    return (comma >= 0, text[:end], text[end:]) if end >= 0 else (comma >= 0, "", text)
+        text = text[:comma] + text[comma + 1 :]
+        masked = masked[:comma] + masked[comma + 1 :]
+    line_end = masked.find("\n")
+    if line_end < 0:
+        return _Separator(has_comma=comma >= 0, comment="", gap=text)
+    if line_end and text[line_end - 1] == "\r":
+        line_end -= 1
+    return _Separator(has_comma=comma >= 0, comment=text[:line_end], gap=text[line_end:])
 
 
 def _joined(before: str, after: str, *, last: bool) -> str:
@@ -193,31 +225,45 @@ def block_lines(
     """Writes a block of a data source; `spell` writes an entry; without `effect` the default,
     Allow, is left out.
     """
-    inner, innermost = indent + style.unit, indent + 2 * style.unit
+    inner = indent + style.unit
     yield f"{indent}statement {{"
     for key, name in BLOCK_NAMES.items():
         value = statement.get(key)
-        if value is None or (key == "Effect" and value == "Allow" and not effect):
-            continue
-        if isinstance(value, str) and (key in {"Sid", "Effect"} or _EXPRESSION.fullmatch(value)):
-            text = string_text(value)
-        else:
-            entries = [spell(each) for each in ([value] if isinstance(value, str) else value)]
-            text = list_text(entries, inner, style, one_line=len(entries) == 1)
-        yield f"{inner}{name} = {text}"
+        is_default = key == "Effect" and value == "Allow" and not effect
+        if value is not None and not is_default:
+            yield f"{inner}{name} = {_argument_text(key, value, inner, style, spell)}"
     conditions = statement.get("Condition", {})
-    for operator, keys in conditions.items() if isinstance(conditions, Mapping) else ():
-        for key, values in keys.items():
-            listed = [
-                value_lines(each, "")[0]
-                for each in (values if isinstance(values, list) else [values])
-            ]
-            yield from ("", f"{inner}condition {{", f"{innermost}test = {string_text(operator)}")
-            yield from (
-                f"{innermost}variable = {string_text(key)}",
-                f"{innermost}values = [{', '.join(listed)}]",
-            )
-            yield f"{inner}}}"
+    if isinstance(conditions, Mapping):
+        for operator, values_by_key in conditions.items():
+            for key, values in values_by_key.items():
+                yield from _condition_lines(operator, key, values, inner, style)
+    yield f"{indent}}}"
+
+
+def _argument_text(
+    key: str, value: Any, indent: str, style: ListStyle, spell: Callable[[str], str]
+) -> str:
+    """Writes the value of an argument of a block: a text, an expression, or a list."""
+    is_text = key in {"Sid", "Effect"}
+    if isinstance(value, str) and (is_text or _EXPRESSION.fullmatch(value)):
+        return string_text(value)
+    entries = [value] if isinstance(value, str) else value
+    texts = [spell(entry) for entry in entries]
+    return list_text(texts, indent, style, one_line=len(texts) == 1)
+
+
+def _condition_lines(
+    operator: str, key: str, values: Any, indent: str, style: ListStyle
+) -> Iterator[str]:
+    """Writes a block with one condition."""
+    inner = indent + style.unit
+    values = values if isinstance(values, list) else [values]
+    texts = [value_lines(value, "")[0] for value in values]
+    yield ""
+    yield f"{indent}condition {{"
+    yield f"{inner}test = {string_text(operator)}"
+    yield f"{inner}variable = {string_text(key)}"
+    yield f"{inner}values = [{', '.join(texts)}]"
     yield f"{indent}}}"
 
 
@@ -228,16 +274,16 @@ def value_lines(value: Any, indent: str) -> list[str]:
         return [string_text(value)]
     if isinstance(value, Mapping):
         lines = []
-        for key, each in value.items():
+        for key, member in value.items():
             name = key if _IDENTIFIER.fullmatch(key) else string_text(key)
-            first, *others = value_lines(each, inner)
+            first, *others = value_lines(member, inner)
             lines += [f"{inner}{name} = {first}", *others]
         return ["{", *lines, f"{indent}}}"]
     if isinstance(value, Sequence):
         lines = []
-        for each in value:
-            first, *rest = value_lines(each, inner)
-            lines += [f"{inner}{first}", *rest]
+        for item in value:
+            first, *others = value_lines(item, inner)
+            lines += [f"{inner}{first}", *others]
             lines[-1] += ","
         return ["[", *lines, f"{indent}]"] if lines else ["[]"]
     return [json.dumps(value)]
@@ -247,17 +293,13 @@ def string_text(text: str) -> str:
     """Writes a string that is a single expression as that expression, any other string as a
     template.
     """
-    whole = _EXPRESSION.fullmatch(text)
-    if whole:
-        return whole[1]
+    expression = _EXPRESSION.fullmatch(text)
+    if expression:
+        return expression[1]
     parts = _EXPRESSION.split(text)
-    return (
-        '"'
-        + "".join(
-            f"${{{part}}}" if place % 2 else escaped_text(part) for place, part in enumerate(parts)
-        )
-        + '"'
-    )
+    parts[::2] = [escaped_text(part) for part in parts[::2]]
+    parts[1::2] = [f"${{{part}}}" for part in parts[1::2]]
+    return f'"{"".join(parts)}"'
 
 
 def escaped_text(text: str) -> str:
@@ -266,10 +308,10 @@ def escaped_text(text: str) -> str:
     """
 
     def escape(found: re.Match[str]) -> str:
+        if found[0] in _WRITTEN_ESCAPES:
+            return _WRITTEN_ESCAPES[found[0]]
         point = ord(found[0])
-        return _WRITTEN_ESCAPES.get(
-            found[0], f"\\u{point:04x}" if point < _WIDE else f"\\U{point:08x}"
-        )
+        return f"\\u{point:04x}" if point < _WIDE else f"\\U{point:08x}"
 
     return _UNSAFE.sub(escape, text)
 
@@ -349,44 +391,56 @@ def _aligned(lines: Sequence[_Line]) -> list[str]:
 
 
 def _lines(texts: Sequence[str]) -> list[_Line]:
-    found: list[_Line] = []
-    until = ""
+    lines: list[_Line] = []
+    heredoc_end = ""
     in_comment = False
     for text in texts:
-        if until or in_comment:
-            until = "" if text.strip() == until else until
-            in_comment = in_comment and "*/" not in text
-            line = _Line(text, verbatim=True)
+        if heredoc_end:
+            lines.append(_Line(text, verbatim=True))
+            if text.strip() == heredoc_end:
+                heredoc_end = ""
+        elif in_comment:
+            lines.append(_Line(text, verbatim=True))
+            in_comment = "*/" not in text
         else:
-            line, until, in_comment = _cells(text)
-        found.append(line)
-    return found
+            masked = _masked(text)
+            code = text[: len(masked)]
+            in_comment = _opens_comment(text[len(code) :])
+            lines.append(_Line(text) if in_comment else _cells(text, masked))
+            heredoc = None if in_comment else _HEREDOC.search(code)
+            heredoc_end = heredoc[1] if heredoc else ""
+    return lines
 
 
-def _cells(text: str) -> tuple[_Line, str, bool]:
-    """Splits a line; returns the end of the heredoc that it begins, and whether it begins a block
-    comment.
-    """
-    masked = _masked(text)
-    code, end = text[: len(masked)], text[len(masked) :]
-    opens = end.startswith("/*") and "*/" not in end
-    if not code.strip() or opens:
-        return _Line(text), "", opens
-    found = _HEREDOC.search(code)
-    until = found[1] if found else ""
-    equal = next(
-        (each.start() for each in _EQUAL.finditer(masked) if masked[: each.start()].strip()), -1
-    )
-    is_open, net = _balance(masked[equal:]) if equal >= 0 else 0, _balance(masked)
-    if is_open:
+def _opens_comment(comment: str) -> bool:
+    """Returns whether a block comment does not end on its line."""
+    return comment.startswith("/*") and "*/" not in comment
+
+
+def _cells(text: str, masked: str) -> _Line:
+    """Splits a line of code into its cells; `masked` is the line as `_masked` returns it."""
+    code = text[: len(masked)]
+    comment = text[len(masked) :]
+    if not code.strip():
+        return _Line(text)
+    brackets = _balance(masked)
+    equal = _equal_sign(masked)
+    leaves_open = equal >= 0 and _balance(masked[equal:])
+    if leaves_open:
         code = f"{code[:equal].rstrip()} {code[equal:]}"
-    if equal < 0 or is_open:
-        return _Line(code.rstrip() if end else code, "", end, net), until, False
-    return (
-        _Line(code[:equal].rstrip(), code[equal:].rstrip() if end else code[equal:], end, net),
-        until,
-        False,
-    )
+    if comment:
+        code = code.rstrip()
+    if equal < 0 or leaves_open:
+        return _Line(code, "", comment, brackets)
+    return _Line(code[:equal].rstrip(), code[equal:], comment, brackets)
+
+
+def _equal_sign(masked: str) -> int:
+    """Returns the offset of the first `=` with text before it; -1 without one."""
+    for equal in _EQUAL.finditer(masked):
+        if masked[: equal.start()].strip():
+            return equal.start()
+    return -1
 
 
 def _balance(code: str) -> int:

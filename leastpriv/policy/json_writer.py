@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Protocol
 
@@ -24,28 +24,53 @@ _DEFAULT_UNIT = "  "
 
 def json_style_of(document: Document) -> JsonStyle:
     """Reads the layout of a document; the default is that of `aws iam get-policy-version`."""
-    text, nodes = document.text, document.statement_nodes
-    single_line = not any(_is_multiline(text, node) for node in nodes or (document.policy,))
-    values = [node.get_any_case(key) for node in nodes for key in LISTS]
-    lists = [value for value in values if value and value.kind == "array" and value.items]
-    sample = next((node for node in nodes if node.members), document.policy)
-    found = text[sample.start + 1 : sample.members[0].start] if sample.members else ""
+    text = document.text
+    statements = document.statement_nodes
+    objects = statements or (document.policy,)
+    single_line = not any(_is_multiline(text, node) for node in objects)
+    lists = _nonempty_lists(statements)
+    single = [node for node in lists if len(node.items) == 1]
+    several = [node for node in lists if len(node.items) > 1]
+
+    sample = _first_with_members(document)
     colons = [text[member.key_end : member.value.start] for member in sample.members]
-    compact = {*colons} <= {":"} and not _is_multiline(text, sample)
-    single, several = (
-        [node for node in lists if (len(node.items) > 1) is more] for more in (False, True)
-    )
+    colons_of_line = [colon for colon in colons if "\n" not in colon]
+    is_compact = {*colons} <= {":"} and not _is_multiline(text, sample)
     return JsonStyle(
         newline="\r\n" if "\r\n" in text else "\n",
         unit=_unit(document),
-        colon=next((colon for colon in colons if "\n" not in colon), ": "),
-        comma="," if compact else ", ",
-        padding="" if found.strip(" ") else found,
+        colon=colons_of_line[0] if colons_of_line else ": ",
+        comma="," if is_compact else ", ",
+        padding=_padding(text, sample),
         single_line=single_line,
         multiline_single=_mostly_multiline(text, single or lists, single_line),
         multiline_several=_mostly_multiline(text, several or lists, single_line),
-        string_for_one=strings_for_one(nodes),
+        string_for_one=strings_for_one(statements),
     )
+
+
+def _nonempty_lists(statements: Sequence[Node]) -> list[Node]:
+    """Returns the lists of actions and resources that have entries."""
+    lists: list[Node] = []
+    for statement in statements:
+        values = [statement.get_any_case(key) for key in LISTS]
+        lists.extend(value for value in values if value and value.kind == "array" and value.items)
+    return lists
+
+
+def _first_with_members(document: Document) -> Node:
+    for statement in document.statement_nodes:
+        if statement.members:
+            return statement
+    return document.policy
+
+
+def _padding(text: str, sample: Node) -> str:
+    """Returns the blanks between an object's brace and its first key."""
+    if not sample.members:
+        return ""
+    before_key = text[sample.start + 1 : sample.members[0].start]
+    return "" if before_key.strip(" ") else before_key
 
 
 def indentation(text: str, offset: int) -> str:
@@ -103,12 +128,14 @@ def _object_text(members: Mapping[str, object], indent: str, style: JsonStyle) -
 def _bracketed(
     brackets: str, texts: Sequence[str], indent: str, style: JsonStyle, multiline: bool
 ) -> str:
+    opening = brackets[0]
+    closing = brackets[1]
     if not multiline:
-        return brackets[0] + style.comma.join(texts) + brackets[1]
+        return opening + style.comma.join(texts) + closing
     line = style.newline + indent
-    return (
-        brackets[0] + line + style.unit + ("," + line + style.unit).join(texts) + line + brackets[1]
-    )
+    inner_line = line + style.unit
+    lines = f",{inner_line}".join(texts)
+    return f"{opening}{inner_line}{lines}{line}{closing}"
 
 
 def ordered_members(
@@ -117,14 +144,16 @@ def ordered_members(
     """Returns a statement in the usual order; lists of one in an element of `string_for_one` are
     strings.
     """
-    found = {key: statement[key] for key in _KEY_ORDER if key in statement} | dict(statement)
-    for key in found.keys() & {*LISTS}:
-        value = found[key]
-        entries = (
-            [value] if isinstance(value, str) or not isinstance(value, Sequence) else list(value)
-        )
-        found[key] = entries[0] if len(entries) == 1 and key in string_for_one else entries
-    return found
+    members = {key: statement[key] for key in _KEY_ORDER if key in statement}
+    members.update(statement)
+    for key in members.keys() & {*LISTS}:
+        value = members[key]
+        entries = [value]
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            entries = list(value)
+        is_string = len(entries) == 1 and key in string_for_one
+        members[key] = entries[0] if is_string else entries
+    return members
 
 
 def map_strings(change: Callable[[str], str], value: object) -> object:
@@ -133,7 +162,9 @@ def map_strings(change: Callable[[str], str], value: object) -> object:
         return change(value)
     if isinstance(value, Mapping):
         return {key: map_strings(change, item) for key, item in value.items()}
-    return [map_strings(change, item) for item in value] if isinstance(value, Sequence) else value
+    if isinstance(value, Sequence):
+        return [map_strings(change, item) for item in value]
+    return value
 
 
 def _is_multiline(text: str, node: Node) -> bool:
@@ -150,29 +181,41 @@ def strings_for_one(statements: Sequence[Node]) -> frozenset[str]:
     """Returns the elements of statements whose lists of one are mostly written as a string, or as a
     function.
     """
-    values = {
-        key: [value for node in statements if (value := node.get_any_case(key))] for key in LISTS
-    }
-    return frozenset(
-        key
-        for key, found in values.items()
-        if sum(value.kind != "array" for value in found)
-        > sum(len(value.items) == 1 for value in found)
-    )
+    usual: set[str] = set()
+    for key in LISTS:
+        values = [value for node in statements if (value := node.get_any_case(key))]
+        strings = sum(value.kind != "array" for value in values)
+        lists_of_one = sum(len(value.items) == 1 for value in values)
+        if strings > lists_of_one:
+            usual.add(key)
+    return frozenset(usual)
 
 
 def _unit(document: Document) -> str:
     """Returns how much deeper the first key of an object is than the line that opens the object."""
     text = document.text
-    for node in filter(lambda node: node.members, (document.policy, *document.statement_nodes)):
-        outer, inner = indentation(text, node.start), indentation(text, node.members[0].start)
-        if "\n" in text[node.start : node.members[0].start] and len(inner) > len(outer):
+    for node in (document.policy, *document.statement_nodes):
+        if not node.members:
+            continue
+        first_key = node.members[0].start
+        outer = indentation(text, node.start)
+        inner = indentation(text, first_key)
+        if "\n" in text[node.start : first_key] and len(inner) > len(outer):
             return inner[len(outer) :]
     return _DEFAULT_UNIT
 
 
-Splice = tuple[int, int, str]
-"""Start and end of a part of a text, and its replacement."""
+class Splice(Struct, frozen=True, order=True):
+    """A part of a text, and its replacement."""
+
+    start: int
+    end: int
+    text: str
+
+    @classmethod
+    def of_node(cls, node: Node, text: str) -> Splice:
+        """Replaces the text of a value."""
+        return cls(node.start, node.end, text)
 
 
 class ListChanges(Struct):
@@ -187,7 +230,19 @@ class ListChanges(Struct):
     def entries(self, place: int, written: str) -> list[str]:
         """Returns the entries at an index after the changes."""
         before = self.after.get(-1, []) if place == 0 else []
-        return [*before, *([] if place in self.drop else [written]), *self.after.get(place, [])]
+        kept = [] if place in self.drop else [written]
+        return [*before, *kept, *self.after.get(place, [])]
+
+    def entries_of_value(self, written: str) -> list[str]:
+        """Returns the entries of the list that replaces a single value, such as a string."""
+        kept = [] if self.drop else [written]
+        return [*kept, *self.after.get(0, [])]
+
+    def spelled(self, spell: Callable[[Sequence[str]], list[str]]) -> ListChanges:
+        """Returns the changes with the new entries in the spelling of a file."""
+        return ListChanges(
+            self.drop, {place: spell(entries) for place, entries in self.after.items()}
+        )
 
 
 StatementSplices = Mapping[int, Sequence[Splice]]
@@ -241,34 +296,42 @@ def rewrite_list(
     `written` is the text of each entry; an object in place of a list counts as a list of one.
     """
     if value.kind == "object":
-        entries = [*written, *changes.after.get(0, [])]
-        return entries[0] if len(entries) == 1 else "[" + style.comma.join(entries) + "]"
+        entries = changes.entries_of_value(written[0])
+        return entries[0] if len(entries) == 1 else f"[{style.comma.join(entries)}]"
     items = value.items
-    lead, tail = text[value.start + 1 : items[0].start], text[items[-1].end : value.end - 1]
-    between = [text[one.end : other.start] for one, other in pairwise(items)]
+    lead = text[value.start + 1 : items[0].start]
+    tail = text[items[-1].end : value.end - 1]
+    between = [text[item.end : following.start] for item, following in pairwise(items)]
     if any("#" in separator for separator in (lead, *between, tail)):
-        return _commented(text, value, written, changes, style)
+        return _rewrite_commented(text, value, written, changes, style)
     usual = _usual_separator(lead, between, style)
-    result, last = "", -1
+    result = ""
+    last_written = -1
     for place, entry in enumerate(written):
-        if entries := changes.entries(place, entry):
-            result += (lead if last < 0 else _joined(between[last:place])) + usual.join(entries)
-            last = place
-    return "[" + result + tail + "]"
+        entries = changes.entries(place, entry)
+        if not entries:
+            continue
+        result += lead if last_written < 0 else _joined(between[last_written:place])
+        result += usual.join(entries)
+        last_written = place
+    return f"[{result}{tail}]"
 
 
 def apply_splices(text: str, begin: int, end: int, splices: Sequence[Splice]) -> str:
     """Applies splices to `text[begin:end]`."""
-    result, at = "", begin
-    for start, stop, new in sorted(splices):
-        result += text[at:start] + new
-        at = stop
-    return result + text[at:end]
+    result = ""
+    position = begin
+    for splice in sorted(splices):
+        result += text[position : splice.start] + splice.text
+        position = splice.end
+    return result + text[position:end]
 
 
 def _usual_separator(lead: str, between: Sequence[str], style: JsonStyle) -> str:
-    if broken := [separator for separator in between if "\n" in separator]:
-        return min(broken, key=lambda separator: separator.count("\n"))
+    """Returns the text between new entries; the shortest one with a line end, if there is one."""
+    multiline = [separator for separator in between if "\n" in separator]
+    if multiline:
+        return min(multiline, key=lambda separator: separator.count("\n"))
     if between:
         return between[0]
     if "\n" in lead:
@@ -280,9 +343,12 @@ def _joined(separators: Sequence[str]) -> str:
     """Joins the separators around removed entries: end of line of the first, beginning of line of
     the last.
     """
-    first, last = separators[0], separators[-1]
-    if "\n" not in first or "\n" not in last:
-        return first if "\n" in first else last
+    first = separators[0]
+    last = separators[-1]
+    if "\n" not in first:
+        return last
+    if "\n" not in last:
+        return first
     if first.count("\n") >= last.count("\n"):
         joined = first[: first.rfind("\n") + 1] + last[last.rfind("\n") + 1 :]
     else:
@@ -293,11 +359,27 @@ def _joined(separators: Sequence[str]) -> str:
 _LINE_END = re.compile(r"\r?\n")
 _UP_TO_COMMA = re.compile(r"(?:[^,#]|#[^\n]*+)*+,")
 """Up to the first comma outside comments."""
-_GONE = "\0"
+_REMOVED = "\0"
 """Marks removed text; neither JSON nor YAML allows this character in a file."""
 
 
-def _commented(
+class _Gap(Struct, frozen=True):
+    """The text between an entry and the next one or the closing bracket."""
+
+    before_comma: str
+    has_comma: bool
+    after_comma: str
+
+
+def _gap(text: str, start: int, end: int) -> _Gap:
+    up_to_comma = _UP_TO_COMMA.match(text, start, end)
+    if up_to_comma is None:
+        return _Gap(before_comma="", has_comma=False, after_comma=text[start:end])
+    comma = up_to_comma.end() - 1
+    return _Gap(before_comma=text[start:comma], has_comma=True, after_comma=text[comma + 1 : end])
+
+
+def _rewrite_commented(
     text: str, value: Node, written: Sequence[str], changes: ListChanges, style: JsonStyle
 ) -> str:
     """Rewrites a YAML list with comments: removes entries and commas, keeps comments, then removes
@@ -305,47 +387,45 @@ def _commented(
 
     If lines end with an entry and its comment, following entries get their own lines below.
     """
-    before = text[value.start + 1 : value.items[0].start]
-    items, line = (
-        value.items,
-        style.newline + before[before.rfind("\n") + 1 :] if "\n" in before else "",
-    )
-    standing = [bool(changes.entries(place, entry)) for place, entry in enumerate(written)]
+    items = value.items
+    lead = text[value.start + 1 : items[0].start]
+    line = style.newline + lead[lead.rfind("\n") + 1 :] if "\n" in lead else ""
+    separator = f",{line}" if line else style.comma
+    entries_by_place = [changes.entries(place, entry) for place, entry in enumerate(written)]
+    places_with_entries = [place for place, entries in enumerate(entries_by_place) if entries]
+    last_place = max(places_with_entries, default=-1)
+    ends = [*(item.start for item in items[1:]), value.end]
+
     result = text[value.start : items[0].start]
     for place, item in enumerate(items):
-        last = place + 1 == len(items)
-        end = value.end if last else items[place + 1].start
-        found = _UP_TO_COMMA.match(text, item.end, end)
-        comma = found.end() - 1 if found else -1
-        head, tail = (
-            (text[item.end : comma], text[comma + 1 : end])
-            if comma >= 0
-            else ("", text[item.end : end])
-        )
-        line_end = _LINE_END.search(tail) if line else None
-        cut, below = (line_end.start(), changes.after.get(place, [])) if line_end else (0, [])
-        here = changes.entries(place, written[place])[: -len(below) or None]
-        closing = "," if any(standing[place + 1 :]) or (last and comma >= 0) else ""
-        own_closing = ""
-        if here:
-            own_closing = "," if below else closing
-        result += (
-            (("," + line if line else style.comma).join(here) or _GONE)
-            + head
-            + (own_closing or _GONE)
-        )
-        result += (
-            tail[:cut]
-            + ",".join(line + entry for entry in below)
-            + (closing if below else "")
-            + tail[cut:]
-        )
-    lines = result.splitlines(keepends=True)
-    return "".join(
-        line.replace(_GONE, "")
-        for line in lines
-        if _GONE not in line or line.replace(_GONE, "").strip()
-    )
+        gap = _gap(text, item.end, ends[place])
+        is_last_item = place + 1 == len(items)
+        closing = "," if place < last_place or (is_last_item and gap.has_comma) else ""
+        here = entries_by_place[place]
+        below: list[str] = []
+        comment_end = 0
+        line_end = _LINE_END.search(gap.after_comma) if line else None
+        if line_end:
+            comment_end = line_end.start()
+            below = changes.after.get(place, [])
+            here = here[: len(here) - len(below)]
+
+        result += (separator.join(here) or _REMOVED) + gap.before_comma
+        closing_here = "," if below else closing
+        result += (closing_here if here else "") or _REMOVED
+        result += gap.after_comma[:comment_end] + ",".join(line + entry for entry in below)
+        if below:
+            result += closing
+        result += gap.after_comma[comment_end:]
+    return "".join(_without_removed(result.splitlines(keepends=True)))
+
+
+def _without_removed(lines: Iterable[str]) -> Iterator[str]:
+    """Yields lines without the marks of removed text; a line that had nothing else is left out."""
+    for line in lines:
+        rest = line.replace(_REMOVED, "")
+        if rest == line or rest.strip():
+            yield rest
 
 
 class JsonStyle(Struct, frozen=True):
@@ -385,25 +465,23 @@ def editable_member(document: Document, index: int, key: str, changes: ListChang
     """
     member = document.statement_nodes[index].required_member(key)
     value = member.value
-    if not changes.drop and not accepts_entries(document, value):
-        function = value.members[0].key if value.members else value.text
-        at = f"{document.where}: {document.source.position(value.start)}"
-        raise PolicyFileError(
-            f"{at}: no entry can be added next to this {function} in {key}; write it as a list."
-        )
-    return member
+    if changes.drop or accepts_entries(document, value):
+        return member
+    function = value.members[0].key if value.members else value.text
+    position = document.source.position(value.start)
+    raise PolicyFileError(
+        f"{document.where}: {position}: no entry can be added next to this {function} in {key};"
+        " write it as a list."
+    )
 
 
 def accepts_entries(document: Document, value: Node) -> bool:
     """Returns whether entries can be added to a value: it must be a string on one line, or a
     literal list.
     """
-    if value.kind != "object":
-        return (
-            value.kind == "array"
-            or document.source.language != "terraform"
-            or not value.text.startswith("${")
-        )
-    return (
-        value.members[0].key in _ONE_STRING and "\n" not in document.text[value.start : value.end]
-    )
+    if value.kind == "object":
+        is_one_line = "\n" not in document.text[value.start : value.end]
+        return value.members[0].key in _ONE_STRING and is_one_line
+    if value.kind == "array":
+        return True
+    return document.source.language != "terraform" or not value.text.startswith("${")

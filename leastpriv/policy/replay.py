@@ -8,10 +8,10 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from leastpriv.errors import listed
-from leastpriv.models import Basis, Need
+from leastpriv.models import Basis, Condition, Need
 from leastpriv.permissions.arn_templates import NAMED
 from leastpriv.permissions.patterns import action_matches, escape_observed, with_any_text
 from leastpriv.permissions.resource_types import with_any_path
@@ -22,8 +22,14 @@ ReplayEffect = Literal[
     "allowed", "allowedInPart", "implicitDeny", "explicitDeny", "unknown", "refuted"
 ]
 """Refuted: an unknown part of a file may allow it, and AWS states that no policy does."""
-StatementIndex = tuple[int, int]
-"""0-based indexes of a document and of its statement."""
+
+
+class ReplayResult(Struct, frozen=True):
+    """The effect, and the 0-based document and statement that decide it or leave it unknown."""
+
+    effect: ReplayEffect
+    document: int | None = None
+    statement: int | None = None
 
 
 def replay_request(need: Need, principal: str, region: str) -> Request:
@@ -46,12 +52,12 @@ def replay_request(need: Need, principal: str, region: str) -> Request:
     context.update({shown.key: shown.values for shown in need.context})
     # With several values AWS checks the action once for each, and the record does not show which
     # value this need has.
-    for each in permission.conditions:
-        if len(each.values) == 1:
-            context[each.key] = each.values if each.operator != "Null" else ()
-    resource = (
-        escape_observed("*") if need.exact and permission.resource == "*" else permission.resource
-    )
+    for condition in permission.conditions:
+        if len(condition.values) == 1:
+            context[condition.key] = condition.values if condition.operator != "Null" else ()
+    resource = permission.resource
+    if need.exact and resource == "*":
+        resource = escape_observed("*")
     return Request(permission.action, resource, context, principal=principal)
 
 
@@ -63,37 +69,46 @@ def replay_need(
     `allowedInPart` means that the record names the resource in part (`stack/orders/*`, a role
     without its path) and a statement allows some of the possible resources.
     """
-    return replay_with_statement(need, principal, region, documents)[0]
+    return replay_with_statement(need, principal, region, documents).effect
 
 
 def replay_with_statement(
     need: Need, principal: str, region: str, documents: Sequence[Document]
-) -> tuple[ReplayEffect, StatementIndex | None]:
+) -> ReplayResult:
     """Replays one need; returns also the statement that decides it or leaves it unknown, if any.
 
     A need with several values of a condition is decided where each value has the same effect.
     """
-    several = next((shown for shown in need.permission.conditions if len(shown.values) > 1), None)
-    if several:
-        singles = (structs.replace(several, values=(value,)) for value in several.values)
-        others = tuple(shown for shown in need.permission.conditions if shown != several)
-        permissions = (
-            structs.replace(need.permission, conditions=(*others, each)) for each in singles
-        )
-        needs = (structs.replace(need, permission=permission) for permission in permissions)
-        found = [replay_with_statement(each, principal, region, documents) for each in needs]
-        return found[0] if len({effect for effect, _ in found}) == 1 else ("unknown", found[0][1])
+    for condition in need.permission.conditions:
+        if len(condition.values) > 1:
+            return _replay_each_value(need, condition, principal, region, documents)
     decision = evaluate(replay_request(need, principal, region), documents)
     if decision.effect != "implicitDeny":
-        known = decision.document is not None and decision.statement is not None
-        return decision.effect, (decision.document or 0, decision.statement or 0) if known else None
+        return ReplayResult(decision.effect, decision.document, decision.statement)
     if is_named_whole(need):
-        return "implicitDeny", None
+        return ReplayResult("implicitDeny")
     for number, document in enumerate(documents):
         for statement in statements_naming(document, need.permission.action):
             if grants_part(statement, need, principal, region):
-                return "allowedInPart", (number, statement.index)
-    return "implicitDeny", None
+                return ReplayResult("allowedInPart", number, statement.index)
+    return ReplayResult("implicitDeny")
+
+
+def _replay_each_value(
+    need: Need, condition: Condition, principal: str, region: str, documents: Sequence[Document]
+) -> ReplayResult:
+    """Replays a need once for each value of a condition."""
+    others = tuple(other for other in need.permission.conditions if other != condition)
+    results: list[ReplayResult] = []
+    for value in condition.values:
+        conditions = (*others, structs.replace(condition, values=(value,)))
+        permission = structs.replace(need.permission, conditions=conditions)
+        need_of_value = structs.replace(need, permission=permission)
+        results.append(replay_with_statement(need_of_value, principal, region, documents))
+    first = results[0]
+    if any(result.effect != first.effect for result in results):
+        return structs.replace(first, effect="unknown")
+    return first
 
 
 def doubt_of(need: Need, principal: str, region: str, documents: Sequence[Document]) -> str:
@@ -106,16 +121,20 @@ def doubt_of(need: Need, principal: str, region: str, documents: Sequence[Docume
         for statement in document.statements:
             if grants(statement, request) != "maybe":
                 continue
-            unknown = _unknown_parts(statement, request.action)
-            keys = dict.fromkeys(condition.key for condition in statement.conditions)
-            causes = [*unknown, *(f"the condition on {key}" for key in keys)]
-            if not causes and not statement.conditions_readable:
-                causes = ["its condition"]
+            causes = _causes_of_doubt(statement, request.action)
             if causes:
                 name = statement.sid or f"on line {statement.line}"
                 verb = "decides" if len(causes) == 1 else "decide"
                 return f"the statement {name} may allow it: {listed(causes, _MOST_CAUSES)} {verb}"
     return ""
+
+
+def _causes_of_doubt(statement: Statement, action: str) -> list[str]:
+    keys = dict.fromkeys(condition.key for condition in statement.conditions)
+    causes = _unknown_parts(statement, action) + [f"the condition on {key}" for key in keys]
+    if not causes and not statement.conditions_readable:
+        return ["its condition"]
+    return causes
 
 
 _MOST_CAUSES = 3
@@ -124,14 +143,15 @@ _NAME = re.compile(r"\$\{([^{}]*)\}")
 
 def _unknown_parts(statement: Statement, action: str) -> list[str]:
     """Returns the expressions of a statement that decide whether it grants an action."""
-    found = [statement.depends_on]
-    found += [each.depends_on for each in statement.possible]
-    entries = [
-        each for each in statement.unknown_actions if action_matches(with_any_text(each), action)
+    causes = [statement.depends_on]
+    causes.extend(part.depends_on for part in statement.possible)
+    entries = [*statement.resources, *statement.not_resources]
+    unknown_actions = [
+        entry for entry in statement.unknown_actions if action_matches(with_any_text(entry), action)
     ]
-    entries += [*statement.resources, *statement.not_resources]
-    found += [name for entry in entries for name in _NAME.findall(entry)]
-    return [*dict.fromkeys(filter(None, found))]
+    for entry in (*unknown_actions, *entries):
+        causes.extend(_NAME.findall(entry))
+    return [*dict.fromkeys(filter(None, causes))]
 
 
 def is_named_whole(need: Need) -> bool:
@@ -147,7 +167,9 @@ def grants_part(statement: Statement, need: Need, principal: str, region: str) -
         return False
     if not need.exact and grants(statement, replay_request(need, principal, region)) == "maybe":
         return True
-    other = with_any_path(need.permission.resource) if need.derivation == NAMED else ""
+    if need.derivation != NAMED:
+        return False
+    other = with_any_path(need.permission.resource)
     if not other:
         return False
     widened = structs.replace(need, permission=structs.replace(need.permission, resource=other))

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import SequenceMatcher
+from itertools import accumulate
 from typing import Literal
 
 from msgspec import Struct
@@ -195,9 +196,9 @@ class EmbeddedJson(Struct, frozen=True):
         tail = _common_prefix_length(old[head:][::-1], new[head:][::-1])
         until = len(old) - tail
         middle = self._respell_middle(head, old[head:until], new[head : len(new) - tail])
-        return (
-            self.outer[: self.outer_offset(head)] + middle + self.outer[self.outer_offset(until) :]
-        )
+        before = self.outer[: self.outer_offset(head)]
+        after = self.outer[self.outer_offset(until) :]
+        return before + middle + after
 
     def _respell_middle(self, head: int, old: str, new: str) -> str:
         pieces = self.pieces[head : head + len(old)]
@@ -205,16 +206,16 @@ class EmbeddedJson(Struct, frozen=True):
             return self._encoded(new)
         # The file spells characters differently, as `\u002a` for `*`: keep its spelling of equal
         # words.
-        old_words, new_words = _WORD.findall(old), _WORD.findall(new)
-        places = [0]
-        for word in old_words:
-            places.append(places[-1] + len(word))
+        old_words = _WORD.findall(old)
+        new_words = _WORD.findall(new)
+        starts = [0, *accumulate(map(len, old_words))]
+        matcher = SequenceMatcher(None, old_words, new_words, autojunk=False)
         result = ""
-        for tag, start, end, first, last in SequenceMatcher(
-            None, old_words, new_words, autojunk=False
-        ).get_opcodes():
-            kept = "".join(pieces[places[start] : places[end]])
-            result += kept if tag == "equal" else self._encoded("".join(new_words[first:last]))
+        for tag, start, end, new_start, new_end in matcher.get_opcodes():
+            if tag == "equal":
+                result += "".join(pieces[starts[start] : starts[end]])
+            else:
+                result += self._encoded("".join(new_words[new_start:new_end]))
         return result
 
     def _encoded(self, text: str) -> str:
@@ -234,35 +235,60 @@ def open_embedded_json(outer: str, node: Node) -> tuple[str, EmbeddedJson] | Non
     """
     raw = outer[node.start : node.end]
     if raw.startswith("|"):
-        header = _HEADER.match(raw)
-        lines = raw[header.end() :].split("\n") if header else [""]
-        indent = lines[0][: len(lines[0]) - len(lines[0].lstrip(" "))]
-        if (
-            not header
-            or not indent
-            or any(line.strip() and not line.startswith(indent) for line in lines)
-        ):
-            return None
-        newline, cut = header[1], list[str]()
-        for number, line in enumerate(lines):
-            bare = line.removesuffix("\r")
-            begin = indent if bare.startswith(indent) else bare
-            cut += [newline + begin] if number else []
-            cut += bare[len(begin) :]
-        inner = "".join("\n" if len(piece) > 1 or piece == "\n" else piece for piece in cut)
-        embedded = EmbeddedJson(
-            outer, node.start + header.end() + len(indent), tuple(cut), "|", newline, indent
-        )
-        whole = outer[embedded.start : node.end] == "".join(cut)
-        return (inner, embedded) if whole and inner.rstrip("\n") == node.text.rstrip("\n") else None
-    if raw[:1] not in {'"', "'"} or "\n" in raw:
+        return _open_block(outer, node)
+    if raw[:1] in {'"', "'"} and "\n" not in raw:
+        return _open_quoted(outer, node)
+    return None
+
+
+def _open_block(outer: str, node: Node) -> tuple[str, EmbeddedJson] | None:
+    """Opens a YAML block, whose lines have a common indentation."""
+    raw = outer[node.start : node.end]
+    header = _HEADER.match(raw)
+    if header is None:
         return None
-    double = raw[0] == '"'
-    pieces = tuple((_ESCAPED if double else _SINGLE).findall(raw[1:-1]))
-    embedded = EmbeddedJson(outer, node.start + 1, pieces, '"' if double else "'")
-    read = "".join(_decoded(piece) if double else piece[:1] for piece in pieces)
-    fits = "".join(pieces) == raw[1:-1] and read == node.text and len(pieces) == len(read)
-    return (node.text, embedded) if fits else None
+    lines = raw[header.end() :].split("\n")
+    indent = lines[0][: len(lines[0]) - len(lines[0].lstrip(" "))]
+    if not indent or any(line.strip() and not line.startswith(indent) for line in lines):
+        return None
+    newline = header[1]
+    pieces: list[str] = []
+    for number, line in enumerate(lines):
+        text = line.removesuffix("\r")
+        start = indent if text.startswith(indent) else text
+        if number:
+            pieces.append(newline + start)
+        pieces.extend(text[len(start) :])
+    inner = "".join("\n" if len(piece) > 1 or piece == "\n" else piece for piece in pieces)
+    embedded = EmbeddedJson(
+        outer=outer,
+        start=node.start + header.end() + len(indent),
+        pieces=tuple(pieces),
+        spelling="|",
+        newline=newline,
+        indent=indent,
+    )
+    is_whole = outer[embedded.start : node.end] == "".join(pieces)
+    if not is_whole or inner.rstrip("\n") != node.text.rstrip("\n"):
+        return None
+    return inner, embedded
+
+
+def _open_quoted(outer: str, node: Node) -> tuple[str, EmbeddedJson] | None:
+    """Opens a string in quotes on one line."""
+    written = outer[node.start + 1 : node.end - 1]
+    if outer[node.start] == '"':
+        spelling: Spelling = '"'
+        pieces = tuple(_ESCAPED.findall(written))
+        characters = [_decoded(piece) for piece in pieces]
+    else:
+        spelling = "'"
+        pieces = tuple(_SINGLE.findall(written))
+        characters = [piece[:1] for piece in pieces]
+    text = "".join(characters)
+    if "".join(pieces) != written or text != node.text or len(pieces) != len(text):
+        return None
+    return text, EmbeddedJson(outer, node.start + 1, pieces, spelling)
 
 
 def _decoded(piece: str) -> str:
@@ -316,8 +342,8 @@ class PolicySource(Struct, frozen=True):
     @property
     def statement_nodes(self) -> tuple[Node, ...]:
         """The nodes of the policy's statements."""
-        found = self.policy.get_any_case("Statement")
-        return found.entries if found else ()
+        statements = self.policy.get_any_case("Statement")
+        return statements.entries if statements else ()
 
     def functions(self, pseudo_parameters: Mapping[str, str]) -> TemplateValues:
         """Returns the values of the template's functions."""
@@ -345,5 +371,11 @@ def rendered_source(
     statements.
     """
     return PolicySource(
-        "hcl", pointer, text, read_json(text, where), "terraform", text, lines=lines
+        format="hcl",
+        pointer=pointer,
+        text=text,
+        policy=read_json(text, where),
+        language="terraform",
+        outer=text,
+        lines=lines,
     )

@@ -66,110 +66,139 @@ class BlockWriter:
     def rewrite_list(self, index: int, key: str, changes: ListChanges) -> list[Splice]:
         """Edits an Action or a Resource; a string becomes a list if necessary."""
         member = editable_member(self.document, index, key, changes)
-        value, list_style = member.value, with_quotes_of(self.style, member.value)
-        after = {
-            place: [scalar(entry, list_style) for entry in found]
-            for place, found in changes.after.items()
-        }
+        value = member.value
+        style = with_quotes_of(self.style, value)
+        changes = changes.spelled(lambda entries: [scalar(entry, style) for entry in entries])
         if value.kind == "array" and value.block:
-            indent = " " * column(self.text, value.start)
-            lines = {
-                place: [f"{indent}- {entry}" for entry in found] for place, found in after.items()
-            }
-            return [list_splice(self.text, value, {}, ListChanges(changes.drop, lines), self.style)]
-        written = [self.text[item.start : item.end] for item in value.items or (value,)]
+            dash = " " * column(self.text, value.start) + "- "
+            lines = changes.spelled(lambda entries: [dash + entry for entry in entries])
+            return [list_splice(self.text, value, {}, lines, self.style)]
         if value.kind == "array":
-            style, own = json_style_of(self.document), ListChanges(changes.drop, after)
-            return [(value.start, value.end, rewrite_list(self.text, value, written, own, style))]
-        entries = ([] if changes.drop else written) + after.get(0, [])
+            written = [self._source(item) for item in value.items]
+            bracket_style = json_style_of(self.document)
+            new = rewrite_list(self.text, value, written, changes, bracket_style)
+            return [Splice.of_node(value, new)]
+        entries = changes.entries_of_value(self._source(value))
         if len(entries) == 1:
-            return [(value.start, value.end, entries[0])]
+            return [Splice.of_node(value, entries[0])]
         if not self.document.statement_nodes[index].block:
-            return [(value.start, value.end, f"[{', '.join(entries)}]")]
+            return [Splice.of_node(value, f"[{', '.join(entries)}]")]
         if self.style.flow and not changes.drop:
-            entries[0] = flow_text(self.text, value, list_style)
-        return [(member.key_end, value.end, list_text(entries, member, self.text, self.style))]
+            entries[0] = flow_text(self.text, value, style)
+        new = list_text(entries, member, self.text, self.style)
+        return [Splice(member.key_end, value.end, new)]
 
     def replace_key(self, member: Member, key: str, entries: Sequence[str]) -> Splice:
         """Replaces a key and writes its list in the file's style."""
         texts = [scalar(entry, self.style) for entry in entries]
-        if len(texts) == 1 and member.value.kind != "array":
-            return member.start, member.value.end, f"{key}: {texts[0]}"
-        in_line = (
-            member.value.kind == "array" and "\n" not in self.text[member.start : member.value.end]
-        )
-        new = (
-            f": [{', '.join(texts)}]"
-            if in_line
-            else list_text(texts, member, self.text, self.style)
-        )
-        return member.start, member.value.end, key + new
+        value = member.value
+        if len(texts) == 1 and value.kind != "array":
+            return Splice(member.start, value.end, f"{key}: {texts[0]}")
+        is_one_line = "\n" not in self.text[member.start : value.end]
+        if value.kind == "array" and is_one_line:
+            return Splice(member.start, value.end, f"{key}: [{', '.join(texts)}]")
+        new = list_text(texts, member, self.text, self.style)
+        return Splice(member.start, value.end, key + new)
 
     def rewrite_policy(
         self, splices: StatementSplices, dropped: set[int], appended: Sequence[Mapping[str, object]]
     ) -> str:
         """Returns the whole text with edited, without dropped, and with appended statements."""
-        member, text, style = (
-            self.document.policy.required_member("Statement"),
-            self.text,
-            self.style,
-        )
-        value, number = member.value, len(self.document.statement_nodes)
-        is_list, indent = value.kind == "array", " " * column(text, value.start)
-        if len(dropped) == number and not (appended and is_list and number):
-            # A list of only new statements begins at the key's colon.
-            end = (
-                entry_lines(text, value, number - 1, style)[1] if is_list and number else value.end
-            )
-            indent = " " * column(text, member.start) + style.dash
-            entries = (style.newline + statement_text(each, indent, style) for each in appended)
-            new = (member.key_end, end, ":" + ("".join(entries) or " []"))
+        member = self.document.policy.required_member("Statement")
+        is_list = member.value.kind == "array"
+        count = len(self.document.statement_nodes)
+        has_lines_to_replace = bool(appended and is_list and count)
+        if len(dropped) == count and not has_lines_to_replace:
+            splice = self._new_list(member, appended)
         elif is_list:
-            written = {
-                index: apply_splices(text, *entry_lines(text, value, index, style), found)
-                for index, found in splices.items()
-            }
-            changes = ListChanges(dropped)
-            changes.after[number - 1] += [statement_text(each, indent, style) for each in appended]
-            new = list_splice(text, value, written, changes, style)
+            splice = self._edited_list(member.value, splices, dropped, appended)
         elif appended:
-            # A single statement becomes the first entry of a list.
-            begin = value.start - len(indent)
-            lines = apply_splices(text, begin, value.end, splices.get(0, ())).split("\n")
-            rest = (f"  {line}" if line.strip() else line for line in lines[1:])
-            own = "\n".join([f"{indent}- {lines[0][len(indent) :]}", *rest])
-            added = (statement_text(each, indent, style) for each in appended)
-            new = (begin, value.end, style.newline.join([own, *added]))
+            splice = self._list_with_single(member.value, splices.get(0, ()), appended)
         else:
-            return apply_splices(text, 0, len(text), splices.get(0, ()))
-        return apply_splices(text, 0, len(text), [new])
+            return apply_splices(self.text, 0, len(self.text), splices.get(0, ()))
+        return apply_splices(self.text, 0, len(self.text), [splice])
+
+    def _new_list(self, member: Member, appended: Sequence[Mapping[str, object]]) -> Splice:
+        """Writes a list of only new statements, from the key's colon on."""
+        value = member.value
+        end = value.end
+        count = len(self.document.statement_nodes)
+        if value.kind == "array" and count:
+            end = entry_lines(self.text, value, count - 1, self.style).end
+        indent = " " * column(self.text, member.start) + self.style.dash
+        texts = (
+            self.style.newline + statement_text(statement, indent, self.style)
+            for statement in appended
+        )
+        return Splice(member.key_end, end, ":" + ("".join(texts) or " []"))
+
+    def _edited_list(
+        self,
+        value: Node,
+        splices: StatementSplices,
+        dropped: set[int],
+        appended: Sequence[Mapping[str, object]],
+    ) -> Splice:
+        written: dict[int, str] = {}
+        for index, statement_splices in splices.items():
+            lines = entry_lines(self.text, value, index, self.style)
+            written[index] = apply_splices(self.text, lines.start, lines.end, statement_splices)
+        indent = " " * column(self.text, value.start)
+        changes = ListChanges(dropped)
+        changes.after[len(value.items) - 1] += [
+            statement_text(statement, indent, self.style) for statement in appended
+        ]
+        return list_splice(self.text, value, written, changes, self.style)
+
+    def _list_with_single(
+        self, value: Node, splices: Sequence[Splice], appended: Sequence[Mapping[str, object]]
+    ) -> Splice:
+        """Makes a single statement the first entry of a list."""
+        indent = " " * column(self.text, value.start)
+        start = value.start - len(indent)
+        first, *others = apply_splices(self.text, start, value.end, splices).split("\n")
+        lines = [f"{indent}- {first[len(indent) :]}"]
+        lines.extend(f"  {line}" if line.strip() else line for line in others)
+        new = [statement_text(statement, indent, self.style) for statement in appended]
+        return Splice(start, value.end, self.style.newline.join(["\n".join(lines), *new]))
+
+    def _source(self, node: Node) -> str:
+        return self.text[node.start : node.end]
 
 
 def yaml_style_of(document: Document) -> YamlStyle:
     """Reads the style of a document; the default is that of AWS's examples."""
-    text, nodes = document.text, document.statement_nodes
-    members = [member for node in nodes for key in LISTS if (member := node.member_any_case(key))]
+    text = document.text
+    statements = document.statement_nodes
+    members = [
+        member for node in statements for key in LISTS if (member := node.member_any_case(key))
+    ]
     lists = [member for member in members if member.value.kind == "array" and member.value.items]
     blocks = [member for member in lists if member.value.block]
-    top = document.policy.member_any_case("Statement")
-    sample = blocks or ([top] if top and top.value.block and top.value.kind == "array" else [])
-    strings = [
-        node
-        for member in members
-        for node in (member.value.items or (member.value,))
-        if node.kind == "string"
-    ]
+    strings: list[Node] = []
+    for member in members:
+        items = member.value.items or (member.value,)
+        strings.extend(node for node in items if node.kind == "string")
     return YamlStyle(
         where=document.where,
         newline="\r\n" if "\r\n" in text else "\n",
         unit=_unit(text, document),
-        dash=" " * (column(text, sample[0].value.start) - column(text, sample[0].start))
-        if sample
-        else "  ",
+        dash=_dash_indentation(document, blocks),
         quote=_usual_quote(strings),
         flow=len(lists) > 2 * len(blocks),
-        string_for_one=strings_for_one(nodes),
+        string_for_one=strings_for_one(statements),
     )
+
+
+def _dash_indentation(document: Document, blocks: Sequence[Member]) -> str:
+    """Returns the white space before the dashes of the first list in blocks, relative to its
+    key.
+    """
+    sample = blocks[0] if blocks else document.policy.member_any_case("Statement")
+    if not sample or not sample.value.block or sample.value.kind != "array":
+        return "  "
+    text = document.text
+    return " " * (column(text, sample.value.start) - column(text, sample.start))
 
 
 def with_quotes_of(style: YamlStyle, value: Node) -> YamlStyle:
@@ -198,19 +227,15 @@ def flow_text(text: str, value: Node, style: YamlStyle) -> str:
 
     There `{`, `,` and similar characters end a string without quotes.
     """
-    inner = value.members[0].value if value.kind == "object" else value
+    is_function = value.kind == "object"
+    inner = value.members[0].value if is_function else value
     written = text[value.start : value.end]
     if inner.kind == "string" and not inner.quote and _FLOW.search(inner.text):
-        written = (
-            text[value.start : inner.start]
-            + scalar(inner.text, style)
-            + text[inner.end : value.end]
-        )
-    return (
-        f"{{{written}}}"
-        if value.kind == "object" and not written.startswith(("!", "{"))
-        else written
-    )
+        quoted = scalar(inner.text, style)
+        written = text[value.start : inner.start] + quoted + text[inner.end : value.end]
+    if is_function and not written.startswith(("!", "{")):
+        return f"{{{written}}}"
+    return written
 
 
 def list_text(entries: Sequence[str], member: Member, text: str, style: YamlStyle) -> str:
@@ -229,6 +254,13 @@ def statement_text(statement: Mapping[str, object], indent: str, style: YamlStyl
     return style.newline.join([f"{indent}- {lines[0][len(indent) + 2 :]}", *lines[1:]])
 
 
+class _Lines(Struct, frozen=True):
+    """Start and end of an entry's lines, without the last line end."""
+
+    start: int
+    end: int
+
+
 def list_splice(
     text: str, value: Node, written: Mapping[int, str], changes: ListChanges, style: YamlStyle
 ) -> Splice:
@@ -238,53 +270,76 @@ def list_splice(
     Raises PolicyFileError if the layout of the list cannot be edited.
     """
     spans = [entry_lines(text, value, number, style) for number in range(len(value.items))]
-    result, separators = "", list[str]()
-    between = [text[one[1] : other[0]] for one, other in pairwise(spans)]
-    heads = (
-        separator[: len(separator) - len(separator.lstrip())].count("\n") for separator in between
-    )
-    usual, start, lead = style.newline * max(1, min(heads, default=1)), spans[0][0], ""
-    if changes.after.get(-1) and 0 not in changes.drop and _have_comments(between):
+    between = [text[lines.end : following.start] for lines, following in pairwise(spans)]
+    separator = style.newline * _usual_line_ends(between)
+    start = spans[0].start
+    lead = ""
+    new_first = changes.after.get(-1)
+    if new_first and 0 not in changes.drop and _have_comments(between):
         # In a list with comments above entries, the comment above the first entry belongs to that
         # entry.
-        while (line := text.rfind("\n", 0, start - 1) + 1) < start and text[
-            line:start
-        ].lstrip().startswith("#"):
-            start = line
-        lead = usual.join(changes.after[-1]) + style.newline + text[start : spans[0][0]]
-        changes = ListChanges(
-            changes.drop, {place: new for place, new in changes.after.items() if place >= 0}
-        )
-    for number, (begin, end) in enumerate(spans):
-        if entries := changes.entries(number, written.get(number, text[begin:end])):
+        start = _start_with_comments(text, start)
+        lead = separator.join(new_first) + style.newline + text[start : spans[0].start]
+        after = {place: entries for place, entries in changes.after.items() if place >= 0}
+        changes = ListChanges(changes.drop, after)
+
+    result = ""
+    separators: list[str] = []
+    for number, lines in enumerate(spans):
+        unchanged = text[lines.start : lines.end]
+        entries = changes.entries(number, written.get(number, unchanged))
+        if entries:
             if result:
                 result += _joined_separator(separators, style)
             elif _have_comments(separators):
-                result += "".join(separator.removeprefix(style.newline) for separator in separators)
-            result += usual.join(entries)
+                result += "".join(each.removeprefix(style.newline) for each in separators)
+            result += separator.join(entries)
             separators = []
-        separators += [text[end : spans[number + 1][0]]] if number + 1 < len(spans) else []
+        separators += between[number : number + 1]
     if result and _have_comments(separators):
         result += _joined_separator(separators, style).removesuffix(style.newline)
-    return start, spans[-1][1], lead + result
+    return Splice(start, spans[-1].end, lead + result)
 
 
-def entry_lines(text: str, value: Node, number: int, style: YamlStyle) -> tuple[int, int]:
+def _usual_line_ends(separators: Sequence[str]) -> int:
+    """Returns the fewest line ends between two entries, before any comment; at least one."""
+    counts: list[int] = []
+    for separator in separators:
+        white_space = separator[: len(separator) - len(separator.lstrip())]
+        counts.append(white_space.count("\n"))
+    return max(1, min(counts, default=1))
+
+
+def _start_with_comments(text: str, start: int) -> int:
+    """Returns the start of the comments right above a line, or the line's own start."""
+    while start:
+        line = text.rfind("\n", 0, start - 1) + 1
+        if not text[line:start].lstrip().startswith("#"):
+            break
+        start = line
+    return start
+
+
+def entry_lines(text: str, value: Node, number: int, style: YamlStyle) -> _Lines:
     """Returns start and end of an entry's lines without the last line end; a comment after the
     entry is part of it.
     """
     indent = column(text, value.start)
-    begin = text.rfind("\n", 0, value.items[number].start) + 1
+    dash = " " * indent + "-"
+    start = text.rfind("\n", 0, value.items[number].start) + 1
     floor = value.items[number - 1].end if number else value.start - indent
-    while text[begin : begin + indent + 1] != " " * indent + "-" and begin > floor:
+    while not text.startswith(dash, start) and start > floor:
         # The dash may be on the line above.
-        begin = text.rfind("\n", 0, begin - 1) + 1
-    if text[begin : begin + indent + 1] != " " * indent + "-":
+        start = text.rfind("\n", 0, start - 1) + 1
+    if not text.startswith(dash, start):
         problem = "this list is laid out so that it cannot be edited; begin a line with each dash"
         raise PolicyFileError(f"{style.where}: {position(text, value.start)}: {problem}.")
     end = text.find("\n", value.items[number].end)
-    end = len(text) if end < 0 else end
-    return begin, end - 1 if text[end - 1 : end] == "\r" else end
+    if end < 0:
+        end = len(text)
+    if text[end - 1 : end] == "\r":
+        end -= 1
+    return _Lines(start, end)
 
 
 def _have_comments(separators: Sequence[str]) -> bool:
@@ -321,15 +376,10 @@ def _text(value: object, style: YamlStyle) -> str:
     if isinstance(value, int):
         return json.dumps(value)
     if isinstance(value, Mapping):
-        return (
-            "{"
-            + ", ".join(
-                f"{scalar(key, style)}: {_text(each, style)}" for key, each in value.items()
-            )
-            + "}"
-        )
+        members = (f"{scalar(key, style)}: {_text(item, style)}" for key, item in value.items())
+        return f"{{{', '.join(members)}}}"
     if isinstance(value, Sequence):
-        return "[" + ", ".join(_text(each, style) for each in value) + "]"
+        return f"[{', '.join(_text(item, style) for item in value)}]"
     raise TypeError(f"a policy holds no {type(value).__name__}")
 
 
@@ -343,12 +393,8 @@ def _unit(text: str, document: Document) -> str:
 
 def _usual_quote(strings: Sequence[Node]) -> str:
     """Returns the usual quotes of strings that need none."""
-    free = [
-        node.quote
-        for node in strings
-        if _PLAIN.fullmatch(node.text) and node.quote in {"", "'", '"'}
-    ]
-    quote = max(("", "'", '"'), key=free.count)
-    if free:
-        return quote
+    plain = [node for node in strings if _PLAIN.fullmatch(node.text)]
+    quotes = [node.quote for node in plain if node.quote in {"", "'", '"'}]
+    if quotes:
+        return max(("", "'", '"'), key=quotes.count)
     return '"' if any(node.quote == '"' for node in strings) else ""

@@ -344,15 +344,15 @@ def _decision(
     """How the policies decide a need in the region of its resource, and the statement that
     decides.
     """
-    region = (
-        need.permission.resource.split(":")[3]
-        if need.permission.resource.startswith("arn:")
-        else ""
-    )
-    effect, place = replay_with_statement(
-        need, principal, region if "*" not in region else "", documents
-    )
-    return effect, documents[place[0]].statements[place[1]] if place else None
+    region = ""
+    if need.permission.resource.startswith("arn:"):
+        region = need.permission.resource.split(":")[3]
+    if "*" in region:
+        region = ""
+    result = replay_with_statement(need, principal, region, documents)
+    if result.document is None or result.statement is None:
+        return result.effect, None
+    return result.effect, documents[result.document].statements[result.statement]
 
 
 _GUARDING_KEYS = ("iam:PermissionsBoundary",)

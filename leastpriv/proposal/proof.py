@@ -142,21 +142,23 @@ def _need_decisions(evidence: Evidence, documents: Sequence[Document]) -> Iterat
         for region in group.regions
     )
     # Needs that differ only in their basis are one.
-    decisions = dict.fromkeys(
+    results = dict.fromkeys(
         (
             need.permission,
             region,
-            *replay_with_statement(need, evidence.principal, region, documents),
+            replay_with_statement(need, evidence.principal, region, documents),
         )
         for need, region in dict.fromkeys(pairs)
     )
-    for permission, region, effect, index in decisions:
-        document = documents[index[0]] if index else None
-        statement = document.statements[index[1]] if index and document else None
+    for permission, region, result in results:
+        document = None if result.document is None else documents[result.document]
+        statement = None
+        if document and result.statement is not None:
+            statement = document.statements[result.statement]
         yield NeedDecision(
             permission=permission,
             region=region,
-            effect=effect,
+            effect=result.effect,
             document=document,
             statement=statement,
         )

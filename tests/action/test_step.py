@@ -4,6 +4,7 @@ outputs, summary.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -12,9 +13,10 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import jsonpatch
 import pytest
@@ -124,22 +126,44 @@ class Job:
     def step(
         self, debug: bool = False, extra: Mapping[str, str] | None = None, **inputs: str
     ) -> Step:
-        """Runs the step with the inputs that a workflow writes under `with:`."""
-        output, summary = self.runner / "output", self.runner / "summary"
-        for file in (output, summary):
-            file.write_text("")
+        """Runs the step in the process of the test, with the inputs that a workflow writes under
+        `with:`.
+        """
+        environment = self._variables(inputs, debug, extra)
+        log, errors = io.StringIO(), io.StringIO()
+        with (
+            contextlib.chdir(self.runner),
+            patch.dict(os.environ, environment, clear=True),
+        ):
+            code = action_main(environment, log, errors, lambda: datetime.now(UTC))
+        assert errors.getvalue() == ""
+        return self._finished(code, log.getvalue())
+
+    def started_step(
+        self, debug: bool = False, extra: Mapping[str, str] | None = None, **inputs: str
+    ) -> Step:
+        """Runs the step as the runner does: `entrypoint.py` in a process of its own."""
         done = subprocess.run(
             ENTRY,
-            env={**self.environment(inputs), "RUNNER_DEBUG": "1" if debug else "", **(extra or {})},
+            env=self._variables(inputs, debug, extra),
             cwd=self.runner,
             capture_output=True,
             text=True,
             check=False,
         )
         assert done.stderr == ""
-        return Step(
-            done.returncode, done.stdout, read_outputs(output.read_text()), summary.read_text()
-        )
+        return self._finished(done.returncode, done.stdout)
+
+    def _variables(
+        self, inputs: Mapping[str, str], debug: bool, extra: Mapping[str, str] | None
+    ) -> dict[str, str]:
+        for name in ("output", "summary"):
+            (self.runner / name).write_text("")
+        return {**self.environment(inputs), "RUNNER_DEBUG": "1" if debug else "", **(extra or {})}
+
+    def _finished(self, code: int, log: str) -> Step:
+        outputs = read_outputs((self.runner / "output").read_text())
+        return Step(code, log, outputs, (self.runner / "summary").read_text())
 
     def environment(self, inputs: Mapping[str, str]) -> dict[str, str]:
         """The variables that a runner sets: every input of action.yml, with its default or
@@ -218,7 +242,7 @@ def job(tmp_path: Path) -> Job:
 def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, Step]:
     """A step in mode report whose proposal has changes."""
     job = Job(tmp_path_factory.mktemp("report"))
-    return job, job.step(mode="report")
+    return job, job.started_step(mode="report")
 
 
 class TestReport:

@@ -400,6 +400,11 @@ class Usage(Struct, frozen=True):
     """Labels of the users of the policy that made the calls; empty where the policy has one user.
     """
 
+    @property
+    def resource(self) -> str:
+        """The resource of its permission."""
+        return self.need.permission.resource
+
 
 def grouped(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
     """Groups the values of pairs by key, in order of first occurrence."""

@@ -217,3 +217,9 @@ def _target_of(
     from leastpriv.permissions.patterns import matches
 
     return caller if any(matches(pattern, caller.arn) for pattern in patterns) else None
+
+
+def short_arn(arn: str) -> str:
+    """Returns an ARN without partition, service, region and account: `table/orders-*`."""
+    parts = arn.split(":", 5)
+    return parts[5] if len(parts) == 6 and parts[0] == "arn" and parts[5] else arn

@@ -274,8 +274,8 @@ class UsagesOfAction:
         self._order = {id(usage): place for place, usage in enumerate(usages)}
         named = [usage for usage in usages if _is_one_text(usage)]
         self._others = [usage for usage in usages if not _is_one_text(usage)]
-        self._named = sorted(named, key=_resource)
-        self._texts = [*map(_resource, self._named)]
+        self._named = sorted(named, key=lambda usage: usage.resource)
+        self._texts = [usage.resource for usage in self._named]
 
     def near(self, statement: Statement) -> Sequence[Usage]:
         """Returns the usages that a statement may have granted, and some more, in their order."""
@@ -296,10 +296,6 @@ class UsagesOfAction:
 def _is_one_text(usage: Usage) -> bool:
     resource = usage.need.permission.resource
     return is_named_whole(usage.need) and start_of(resource) == resource
-
-
-def _resource(usage: Usage) -> str:
-    return usage.need.permission.resource
 
 
 def entries_of(statement: Statement) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from leastpriv.aws.arns import EvidenceSource, Principals, Window, principal_of
+from leastpriv.aws.arns import EvidenceSource, Principals, Window, principal_of, short_arn
 from leastpriv.aws.session import Aws, AwsSession
 from leastpriv.cloudtrail.file_reader import EventDeduplicator, S3TrailOptions
 from leastpriv.cloudtrail.local_store import TrailFolder
@@ -340,7 +340,7 @@ def missing_calls(
     else:
         lost = f" {unread[0].detail}." if unread else ""
         slip = f"{read.records:,} records were read: check role-arn and trails.{lost}"
-    return f"No calls by {_short(principal.arn)}. {slip}"
+    return f"No calls by {short_arn(principal.arn)}. {slip}"
 
 
 def damaged_files(statistics: Sequence[ReadStatistics], gaps: Sequence[Gap]) -> str:
@@ -385,13 +385,8 @@ def _others(principal: Principal, callers: Mapping[str, int]) -> str:
         names[name] for name in get_close_matches(principal.name, names, n=_MOST_NAMED, cutoff=0.7)
     ]
     found = (
-        f"{_short(arns[key])} ({plural(counts[key], 'call')})"
+        f"{short_arn(arns[key])} ({plural(counts[key], 'call')})"
         for key in dict.fromkeys([*close, *own])
     )
-    meant = f" Did you mean {_short(arns[close[0]])}?" if close else ""
+    meant = f" Did you mean {short_arn(arns[close[0]])}?" if close else ""
     return f"Roles and users in this trail: {listed(found, _MOST_NAMED)}.{meant}"
-
-
-def _short(arn: str) -> str:
-    """Returns the end of an ARN: `role/ci/deploy`."""
-    return arn.split(":", 5)[5]

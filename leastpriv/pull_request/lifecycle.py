@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -102,9 +102,10 @@ class OpenPullRequest(Struct, frozen=True):
     changes: tuple[str, ...] = ()
     """Ids of its changes; empty if a person rewrote the body."""
 
-    def has_label(self, label: str) -> bool:
-        """Whether it has a label; GitHub compares labels without case."""
-        return label.casefold() in {each.casefold() for each in self.labels}
+
+def has_label(labels: Iterable[str], label: str) -> bool:
+    """Whether a label is among those of a pull request; GitHub compares labels without case."""
+    return label.casefold() in map(str.casefold, labels)
 
 
 UNKNOWN_TIME = datetime(1970, 1, 1, tzinfo=UTC)
@@ -247,7 +248,7 @@ def plan_step(
     declined: Sequence[ClosedPullRequest],
 ) -> PlannedStep:
     """Returns the next step for the present state; `declined` is sorted newest first."""
-    if pull and pull.has_label(PAUSED_LABEL):
+    if pull and has_label(pull.labels, PAUSED_LABEL):
         return PlannedStep(
             PullRequestStep.NOTHING, f"#{pull.number} has the label `{PAUSED_LABEL}`."
         )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import leastpriv.proposal
+from leastpriv.aws.arns import short_arn as short_arn
 from leastpriv.aws.session_names import workflow_run_id
 from leastpriv.errors import listed as listed
 from leastpriv.errors import plural as plural
@@ -81,12 +82,6 @@ def evidence_span(evidence: Evidence) -> str:
     """Length of the evidence: `35 days and 6 runs`."""
     days = plural(evidence.span.days, "day") if evidence.span.days else "less than a day"
     return f"{days} and {plural(len(evidence.runs), 'run')}"
-
-
-def short_arn(arn: str) -> str:
-    """Returns an ARN without partition, service, region and account: `table/orders-*`."""
-    parts = arn.split(":", 5)
-    return parts[5] if len(parts) == 6 and parts[0] == "arn" and parts[5] else arn
 
 
 def run_page(run: str, run_url: str) -> str:

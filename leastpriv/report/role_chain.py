@@ -11,7 +11,7 @@ from msgspec import Struct
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.role_chain import RoleChain, RoleLink, RoleLinkKind, build_chain
 from leastpriv.report.escape import code
-from leastpriv.report.phrases import codes, joined, plural
+from leastpriv.report.phrases import codes, joined, plural, short_arn
 
 _MOST_DRAWN = 40
 """Links; Mermaid draws some hundreds, more than a person reads."""
@@ -145,7 +145,7 @@ def _others(chained: RoleChainPolicies) -> Iterator[str]:
         )
         if other and is_known and role in chained.committed:
             found.append(
-                f"- {code(_short(role))}: {other:,} of {plural(sum(counts.values()), 'call')}."
+                f"- {code(short_arn(role))}: {other:,} of {plural(sum(counts.values()), 'call')}."
             )
     if found:
         yield from (
@@ -164,8 +164,10 @@ def _without_policy(chained: RoleChainPolicies) -> Iterator[str]:
     known = {each.role: each for each in chained.without_policy}
     yield from ("", "No committed policy names:", "")
     for role in lacking:
-        ways = (f"{_link_text(link)} by {code(_short(link.source))}" for link in chain.to(role)[:3])
-        yield f"- {code(_short(role))}, {'; '.join(ways)}: {_needs(known.get(role))}"
+        ways = (
+            f"{_link_text(link)} by {code(short_arn(link.source))}" for link in chain.to(role)[:3]
+        )
+        yield f"- {code(short_arn(role))}, {'; '.join(ways)}: {_needs(known.get(role))}"
     if chained.advice:
         yield from ("", chained.advice)
 
@@ -191,11 +193,6 @@ def _link_text(link: RoleLink) -> str:
     """`assumed 12×`, `passed to CloudFormation 12×`."""
     how = "assumed" if link.kind is RoleLinkKind.ASSUMED else f"passed to {link.service}"
     return f"{how} {link.count:,}×"
-
-
-def _short(arn: str) -> str:
-    """Kind, path and name without the account: `role/ci/deploy`."""
-    return arn.split(":", 5)[5]
 
 
 def _label(text: str) -> str:

@@ -53,10 +53,6 @@ class ListedPullRequest(Struct, frozen=True):
     comments: tuple[ListedComment, ...] | None = None
     """None: not read yet."""
 
-    def has_label(self, label: str) -> bool:
-        """Whether it has a label; GitHub compares labels without case."""
-        return label.casefold() in {each.casefold() for each in self.labels}
-
 
 def from_rest(pull: PullRequest, repository_id: int) -> ListedPullRequest:
     """Returns a pull request of the REST API."""

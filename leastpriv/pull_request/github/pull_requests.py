@@ -35,6 +35,7 @@ from leastpriv.pull_request.lifecycle import (
     OpenPullRequest,
     body_fingerprint,
     declined_changes,
+    has_label,
     parse_commands,
     rejection_reason,
 )
@@ -340,7 +341,7 @@ class PullRequests:
         if not fingerprint:
             return None
         is_merged = pull.merged_at is not None
-        is_reconsidered = pull.has_label(RECONSIDER_LABEL)
+        is_reconsidered = has_label(pull.labels, RECONSIDER_LABEL)
         is_closed_by_program = not is_merged and _CLOSED_BY_LEASTPRIV in pull.body
         is_undone = is_merged or is_reconsidered or is_closed_by_program
         return ClosedPullRequest(

@@ -29,6 +29,7 @@ from leastpriv.pull_request.lifecycle import (
     PullRequestStep,
     WantedProposal,
     fingerprint_scope,
+    has_label,
     plan_step,
 )
 from leastpriv.pull_request.models import (
@@ -311,11 +312,14 @@ class _PlannedWork(Struct, frozen=True):
             has_comment = self.pull_requests.has_comment(
                 self.opened.number, _HELD_MARKER, _HELD.format(reason=planned.comment)
             )
-            return has_comment and self.opened.has_label(HELD_LABEL)
+            return has_comment and has_label(self.opened.labels, HELD_LABEL)
         is_resumed = (
             planned.is_current
             and self.opened is not None
-            and (self.opened.has_label(EDITED_LABEL) or self.opened.has_label(HELD_LABEL))
+            and (
+                has_label(self.opened.labels, EDITED_LABEL)
+                or has_label(self.opened.labels, HELD_LABEL)
+            )
         )
         return planned.step is PullRequestStep.NOTHING and not is_resumed
 
@@ -402,9 +406,9 @@ class _PlannedWork(Struct, frozen=True):
         """
         if self.opened is None:
             return
-        if self.opened.has_label(EDITED_LABEL):
+        if has_label(self.opened.labels, EDITED_LABEL):
             self.pull_requests.resume(self.opened.number, _EDITED_MARKER, _RESUMED, EDITED_LABEL)
-        if self.opened.has_label(HELD_LABEL):
+        if has_label(self.opened.labels, HELD_LABEL):
             self.pull_requests.resume(self.opened.number, _HELD_MARKER, _GOES_ON, HELD_LABEL)
 
     def _write_branch(self, declined: int) -> PublishResult:

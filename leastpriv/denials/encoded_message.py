@@ -6,7 +6,7 @@ A `Decoder` calls the function that it gets; this module sends no request withou
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -39,23 +39,29 @@ def read_decoded(text: str, denial: Denial) -> Denial:
     context = answer.get("context") if isinstance(answer, dict) else None
     if not isinstance(context, dict) or answer.get("allowed") is not False:
         return denial
-    action, resource, principal = (
-        context.get(name) for name in ("action", "resource", "principal")
-    )
+    action = context.get("action")
     if not isinstance(action, str) or not catalog.action(action):
         return denial
-    whose = principal.get("arn") if isinstance(principal, dict) else None
-    explicit = answer.get("explicitDeny") is not False
+    resource = context.get("resource")
+    principal = _principal_of(context)
+    is_explicit = answer.get("explicitDeny") is not False
+    is_grantable = denial.denied_by in (DeniedBy.UNKNOWN, DeniedBy.IDENTITY)
     return replace(
         denial,
         actions=(action,),
         resource=resource if isinstance(resource, str) else "",
-        principal=whose if isinstance(whose, str) else denial.principal,
-        explicit=explicit,
+        principal=denial.principal if principal is None else principal,
+        explicit=is_explicit,
         inferred=False,
-        mendable=not explicit and denial.denied_by in (DeniedBy.UNKNOWN, DeniedBy.IDENTITY),
-        why="an explicit deny applied, which no grant overrides" if explicit else "",
+        mendable=is_grantable and not is_explicit,
+        why="an explicit deny applied, which no grant overrides" if is_explicit else "",
     )
+
+
+def _principal_of(context: Mapping[str, object]) -> str | None:
+    principal = context.get("principal")
+    arn = principal.get("arn") if isinstance(principal, dict) else None
+    return arn if isinstance(arn, str) else None
 
 
 class Decoder:

@@ -17,8 +17,9 @@ unknown.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.aws.errors import denying_policy_type, why_no_grant_helps
@@ -136,37 +137,48 @@ def find_by_request(layout: LogText, named: Collection[FoundDenial]) -> list[Fou
     for answer in _ANSWER.finditer(text):
         if is_covered(answer.span(), named, _REACH) or not _is_bare(text, answer):
             continue
-        first, last = max(0, answer.start() - _REACH), min(len(text), answer.end() + _REACH)
-        above, below = (
-            text.rfind("\n\n", first, answer.start()),
-            text.find("\n\n", answer.end(), last),
-        )
-        first, last = max(first, above), below if below >= 0 else last
+        around = _paragraph_around(text, answer)
+        first = around.start
+        last = around.stop
         is_foreign = _ELSEWHERE.search(text, first, last) or foreign_store(text[first:last])
         if is_foreign or _OWN_REASON.search(text, answer.start(), last):
             continue
-        candidates = _candidates(text, first, last, answer)
-        span, actions = min(
-            candidates,
-            key=lambda each: _distance(text, answer.span(), each[0]),
-            default=((0, 0), ()),
+        nearest = min(
+            _candidates(text, first, last, answer),
+            key=lambda candidate: _distance(text, answer.span(), candidate.span),
+            default=None,
         )
-        start, end = min(answer.start(), span[0]), max(answer.end(), span[1])
+        if nearest is None or not nearest.actions:
+            continue
+        start = min(answer.start(), nearest.span[0])
+        end = max(answer.end(), nearest.span[1])
         line = text[text.rfind("\n", 0, start) + 1 : end]
-        found = inferred_denial(
+        denial = inferred_denial(
             layout=layout,
             span=(start, end),
-            actions=actions,
-            resource=s3_resource(actions, line) if _OF_S5CMD.search(line) else "",
+            actions=nearest.actions,
+            resource=s3_resource(nearest.actions, line) if _OF_S5CMD.search(line) else "",
             why=other_cause_reason(text[first:last]),
         )
-        if (
-            actions
-            and not is_covered(found.span, named, _REACH)
-            and not is_covered(found.span, own)
-        ):
-            own.append(found)
+        if not is_covered(denial.span, named, _REACH) and not is_covered(denial.span, own):
+            own.append(denial)
     return own
+
+
+def _paragraph_around(text: str, answer: re.Match[str]) -> range:
+    """Returns the part of a text near an answer, up to the blank lines around it."""
+    first = max(0, answer.start() - _REACH)
+    last = min(len(text), answer.end() + _REACH)
+    above = text.rfind("\n\n", first, answer.start())
+    below = text.find("\n\n", answer.end(), last)
+    return range(max(first, above), below if below >= 0 else last)
+
+
+class _Candidate(Struct, frozen=True):
+    """An operation, a request or a transfer that may have got an answer."""
+
+    span: tuple[int, int]
+    actions: tuple[str, ...]
 
 
 def _is_bare(text: str, answer: re.Match[str]) -> bool:
@@ -179,22 +191,17 @@ def _is_bare(text: str, answer: re.Match[str]) -> bool:
     following = text[answer.end() : answer.end() + _REACH]
     if answer["text"]:
         is_other = _OTHER_EXCEPTION.search(text, max(0, answer.start() - 80), answer.start())
-        return (
-            not is_other
-            and bare_denial_service(text[answer.start() : answer.end() + _REACH]) is not None
-        )
-    if answer["status"] and not _LABEL_OF_STATUS.search(
-        text, max(0, answer.start() - 24), answer.start()
-    ):
+        whole = text[answer.start() : answer.end() + _REACH]
+        return not is_other and bare_denial_service(whole) is not None
+    label_start = max(0, answer.start() - 24)
+    if answer["status"] and not _LABEL_OF_STATUS.search(text, label_start, answer.start()):
         return False
     after = _GOS_MESSAGE.match(following) or _AFTER_CODE.match(following)
     rest = following[after.end() if after else 0 :].lstrip(" \n\v\"'`<>/")
     other = _OTHER_REASON.match(rest)
-    return (
-        other is None
-        or _OPERATION.search(other[0]) is not None
-        or bare_denial_service(rest) is not None
-    )
+    if other is None or _OPERATION.search(other[0]):
+        return True
+    return bare_denial_service(rest) is not None
 
 
 def _distance(text: str, answer: tuple[int, int], span: tuple[int, int]) -> tuple[int, bool, int]:
@@ -205,37 +212,35 @@ def _distance(text: str, answer: tuple[int, int], span: tuple[int, int]) -> tupl
     return text.count("\n", begin, max(begin, end)), span > answer, max(0, end - begin)
 
 
-def _candidates(
-    text: str, first: int, last: int, answer: re.Match[str]
-) -> Iterator[tuple[tuple[int, int], tuple[str, ...]]]:
-    """Yields the place and the actions of each operation, request and transfer of S3 that may have
-    got the answer.
-    """
+def _candidates(text: str, first: int, last: int, answer: re.Match[str]) -> Iterator[_Candidate]:
+    """Yields each operation, request and transfer of S3 that may have got the answer."""
     says_denied = answer["code"] or without_blanks(answer[0]) == "accessdenied"
     for match in _OPERATION.finditer(text, first, last):
         actions = actions_of("s3", _SUFFIX_OF_SDK.sub("", match["operation"]))
         if actions and (says_denied or _S3.search(text, first, last)):
-            yield match.span(), actions
+            yield _Candidate(match.span(), actions)
     for match in _REQUEST.finditer(text, first, last):
         if actions := _actions_of_request(match):
-            yield match.span(), actions
+            yield _Candidate(match.span(), actions)
     for match in _TRANSFER.finditer(text, first, last):
         # `upload: ./a to s3://b/a` in a line before reports a success.
         if match["failed"] or not _distance(text, answer.span(), match.span())[0]:
-            yield match.span(), actions_of("s3", match.lastgroup or "")
+            yield _Candidate(match.span(), actions_of("s3", match.lastgroup or ""))
 
 
 def _actions_of_request(match: re.Match[str]) -> tuple[str, ...]:
     """Returns the actions of an HTTP request to S3; none for one with a subresource, or signed by
     its URL.
     """
-    host, query = _S3_HOST.fullmatch(match["host"]), match["query"] or ""
-    if not host or not _LIST_QUERY.fullmatch(query or "?"):
+    host = _S3_HOST.fullmatch(match["host"])
+    if not host or not _LIST_QUERY.fullmatch(match["query"] or "?"):
         return ()
     path = (match["path"] or "").lstrip("/").rstrip(".,:;")
+    if not path and not host["bucket"]:
+        return ()
     key = path if host["bucket"] else path.partition("/")[2]
     operation = (_OF_OBJECT if key else _OF_BUCKET).get(match["method"], "")
-    return actions_of("s3", operation) if operation and (host["bucket"] or path) else ()
+    return actions_of("s3", operation) if operation else ()
 
 
 _BY_CODE = {"VpceAccessDenied": DeniedBy.VPCE}
@@ -271,15 +276,9 @@ def read_denial(message: str, *, error_code: str = "") -> Denial:
     policy or missing. `resource` is as AWS writes it, for IAM perhaps `role NAME`; empty where the
     message has none.
     """
-    found = [each.denial for each in find_denials(clean_log_text(message))]
-    with_action = [denial for denial in found if denial.actions]
-    # AWS's own sentence counts more than what follows from an operation or a warning before it.
-    stated = [denial for denial in with_action if not denial.inferred]
-    best = next(iter((*stated, *with_action, *found)), None)
-    encoded = next((denial.encoded for denial in found if denial.encoded), "")
-    decided = next((denial for denial in found if denial.authorization_id), best)
+    denials = [found.denial for found in find_denials(clean_log_text(message))]
     by_code = _BY_CODE.get(error_code)
-    if best is None or decided is None:
+    if not denials:
         return Denial(
             actions=(),
             resource="",
@@ -289,12 +288,25 @@ def read_denial(message: str, *, error_code: str = "") -> Denial:
             mendable=False,
             message=message,
         )
+    # AWS's own sentence counts more than what follows from an operation or a warning before it.
+    best = min(denials, key=_rank)
+    encoded_texts = [denial.encoded for denial in denials if denial.encoded]
+    with_id = next((denial for denial in denials if denial.authorization_id), best)
     if by_code:
         best = replace(best, denied_by=by_code, mendable=False, why=why_no_grant_helps(by_code))
-    name, region = decided.authorization_id, decided.authorization_region
     return replace(
-        best, message=message, encoded=encoded, authorization_id=name, authorization_region=region
+        best,
+        message=message,
+        encoded=encoded_texts[0] if encoded_texts else "",
+        authorization_id=with_id.authorization_id,
+        authorization_region=with_id.authorization_region,
     )
+
+
+def _rank(denial: Denial) -> int:
+    if not denial.actions:
+        return 2
+    return 1 if denial.inferred else 0
 
 
 def find_denials(layout: LogText, stop: int | None = None) -> list[FoundDenial]:
@@ -303,44 +315,70 @@ def find_denials(layout: LogText, stop: int | None = None) -> list[FoundDenial]:
     Denials that begin after `stop` may be left out, which saves time.
     """
     words = without_blanks(layout.text)
-    read = [*find_sentences(layout, stop)] if "notauthorizedtoperform" in words else []
-    named = [sentence for sentence in read if sentence.action]
-    found = [_stated(layout, each) for each in named]
-    if any(sign in words for sign in ("whencalling", "operationerror", "errorexecuting", "api:")):
+    has_sentences = "notauthorizedtoperform" in words
+    sentences = [*find_sentences(layout, stop)] if has_sentences else []
+    named = [sentence for sentence in sentences if sentence.action]
+    found = [_stated(layout, sentence) for sentence in named]
+    if _has_any(words, "whencalling", "operationerror", "errorexecuting", "api:"):
         found += find_by_operation(layout, named, stop)
-    if any(sign in words for sign in ("accessdenied", "forbidden", "thisoperation")):
-        traces = find_by_trace(layout) if "commanderror" in words or "client." in words else ()
-        for tool in (find_by_tool(layout, words), find_by_phrase(layout), traces):
-            found += [each for each in tool if not is_covered(each.span, found)]
-    for sign, pattern, reader in READERS:
-        made = (
-            (reader(layout, match) for match in pattern.finditer(layout.text))
-            if sign in words
-            else ()
-        )
-        found += [each for each in made if each and not is_covered(each.span, found)]
-    if any(sign in words for sign in ("accessdenied", "forbidden", "403")):
+    for denials in _by_tools(layout, words):
+        found += [denial for denial in denials if not is_covered(denial.span, found)]
+    if _has_any(words, "accessdenied", "forbidden", "403"):
         found += find_by_request(layout, found)
     encoded = [*encoded_texts(layout, stop)] if "encodedauthorization" in words else []
-    for sentence in (each for each in read if not each.action and _is_awss(layout, each)):
-        # The encoded text belongs to the sentence with an action where one follows.
-        following = min(
-            (each.phrase for each in named if each.phrase > sentence.phrase),
-            default=len(layout.text),
-        )
-        limit = min(sentence.phrase + NEAR, following)
-        has_own = any(sentence.phrase <= at < limit for at, _ in encoded)
+    for sentence in sentences:
+        if sentence.action or not _is_awss(layout, sentence):
+            continue
         stated = _stated(layout, sentence)
+        has_own = _has_encoded_text(layout, sentence, named, encoded)
         if not is_covered(stated.span, found, 0 if has_own else NEAR):
             found.append(stated)
-    found = [each for each in found if not layout.is_quoted(each.start)]
-    found.sort(key=lambda each: each.start)
+    found = [denial for denial in found if not layout.is_quoted(denial.start)]
+    found.sort(key=lambda denial: denial.start)
     if "authorization" not in words:
         return found
-    ends = (*(each.start for each in found[1:]), len(layout.text))
+    ends = [*(denial.start for denial in found[1:]), len(layout.text)]
     return [
-        _with_ids(layout.text, each, end, encoded) for each, end in zip(found, ends, strict=False)
+        _with_ids(layout.text, denial, end, encoded)
+        for denial, end in zip(found, ends, strict=False)
     ]
+
+
+def _has_any(words: str, *signs: str) -> bool:
+    return any(sign in words for sign in signs)
+
+
+def _by_tools(layout: LogText, words: str) -> Iterator[Iterable[FoundDenial]]:
+    """Yields the denials of each form in which tools write them.
+
+    Args:
+        layout: The text.
+        words: It without blanks, in which a form that cannot occur is noticed quickly.
+    """
+    if _has_any(words, "accessdenied", "forbidden", "thisoperation"):
+        yield find_by_tool(layout, words)
+        yield find_by_phrase(layout)
+        if _has_any(words, "commanderror", "client."):
+            yield find_by_trace(layout)
+    for sign, pattern, reader in READERS:
+        if sign in words:
+            denials = (reader(layout, match) for match in pattern.finditer(layout.text))
+            yield filter(None, denials)
+
+
+def _has_encoded_text(
+    layout: LogText,
+    sentence: DenialSentence,
+    named: Iterable[DenialSentence],
+    encoded: Iterable[tuple[int, str]],
+) -> bool:
+    """Returns whether an encoded text belongs to a sentence without an action.
+
+    It belongs to a sentence with an action where one follows.
+    """
+    later = (other.phrase for other in named if other.phrase > sentence.phrase)
+    limit = min(sentence.phrase + NEAR, min(later, default=len(layout.text)))
+    return any(sentence.phrase <= start < limit for start, _ in encoded)
 
 
 def _with_ids(
@@ -349,15 +387,16 @@ def _with_ids(
     """Adds to a denial the encoded text and the authorization id before `end`; AWS writes the id
     behind the reason.
     """
-    denial = replace(
-        found.denial, encoded=next((own for at, own in encoded if found.start <= at < end), "")
-    )
-    reason = max([found.end, *(match.end() for match in _REASON.finditer(text, found.start, end))])
+    own_texts = [own for start, own in encoded if found.start <= start < end]
+    denial = replace(found.denial, encoded=own_texts[0] if own_texts else "")
+    reasons = _REASON.finditer(text, found.start, end)
+    reason = max([found.end, *(match.end() for match in reasons)])
     match = _AUTHORIZATION_ID.search(text, reason, min(end, found.end + _LONGEST_ADVICE))
     if match:
-        region = without_breaks(match["region"] or "")
         denial = replace(
-            denial, authorization_id=without_breaks(match["id"]), authorization_region=region
+            denial,
+            authorization_id=without_breaks(match["id"]),
+            authorization_region=without_breaks(match["region"] or ""),
         )
     return replace(found, denial=denial)
 

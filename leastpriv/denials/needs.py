@@ -190,44 +190,57 @@ def _named_needs(
     """
     known = catalog.action(action)
     name = known.name if known else action
-    own = [need for need in observed if need.permission.action == name]
+    observed = [need for need in observed if need.permission.action == name]
     resource = resource_arn(denial.resource, denial.principal)
-    if group := _NO_STREAM.fullmatch(resource):
+    group = _NO_STREAM.fullmatch(resource)
+    if group:
         # CloudWatch Logs writes a log stream that the request did not name.
         resource = group[1]
-    is_strange = _is_strange(resource, own) and resource.split(":")[2] == name.partition(":")[0]
-    if _is_certain(own) and not is_strange:
-        return own
-    # A request and a denial may name a secret without the end that Secrets Manager drew.
-    secret = f":secret:{escape_observed(resource)}-??????"
+    is_strange = _is_strange(resource, observed)
+    is_strange = is_strange and resource.split(":")[2] == name.partition(":")[0]
+    if _is_certain(observed) and not is_strange:
+        return observed
     agreed = [
         replace(need, exact=True)
-        for need in own
-        if need.permission.resource == resource or need.permission.resource.endswith(secret)
+        for need in observed
+        if _agrees(need.permission.resource, resource)
     ]
     if agreed:
         return agreed
+
     takes_arns = known is None or bool(known.resource_types)
-    literal = (fits(name, resource) or is_strange) and takes_arns and _is_literal(resource)
-    is_wildcard_of_aws = (
-        is_new or TYPE_WILDCARD.fullmatch(resource) or _ONE_STACK.fullmatch(resource)
-    )
-    if literal or (is_wildcard_of_aws and fits(name, resource)):
+    does_fit = fits(name, resource)
+    if takes_arns and (does_fit or is_strange) and _is_literal(resource):
         end = end_of(name, "log-group") if _LOG_GROUP.fullmatch(resource) else ""
-        permission = Permission(name, escape_observed(resource) + end if literal else resource)
-        return [
-            Need(
-                permission, Basis.DENIED, _derivation(resource, denial), verified=known is not None
-            )
-        ]
+        permission = Permission(name, escape_observed(resource) + end)
+        return [_denied_need(permission, _derivation(resource, denial))]
+    if does_fit and (is_new or _is_wildcard_of_aws(resource)):
+        return [_denied_need(Permission(name, resource), _derivation(resource, denial))]
     lists_all = resource == "*" and known is not None and known.access_level == "List"
-    if own and not lists_all:
-        return own
+    if observed and not lists_all:
+        return observed
     how = "AWS checked the list of all on `*`" if lists_all else "the denial names no resource"
-    is_known = lists_all or not takes_arns
-    return [
-        Need(Permission(name, "*"), Basis.DENIED, how, verified=known is not None, exact=is_known)
-    ]
+    need = _denied_need(Permission(name, "*"), how)
+    return [replace(need, exact=lists_all or not takes_arns)]
+
+
+def _denied_need(permission: Permission, derivation: str) -> Need:
+    is_known = catalog.action(permission.action) is not None
+    return Need(permission, Basis.DENIED, derivation, verified=is_known)
+
+
+def _agrees(requested: str, denied: str) -> bool:
+    """Returns whether a request and a denial name the same resource.
+
+    Both may name a secret without the end that Secrets Manager drew.
+    """
+    secret = f":secret:{escape_observed(denied)}-??????"
+    return requested == denied or requested.endswith(secret)
+
+
+def _is_wildcard_of_aws(resource: str) -> bool:
+    """Returns whether AWS itself writes such a pattern for the resource of a denial."""
+    return bool(TYPE_WILDCARD.fullmatch(resource) or _ONE_STACK.fullmatch(resource))
 
 
 def _derivation(resource: str, denial: Denial) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 
 from msgspec import Struct
@@ -69,23 +69,31 @@ def actions_of_type(resource_type: str, status: str) -> tuple[str, ...]:
     kind = ResourceKind(Tool.CLOUDFORMATION, resource_type)
     handled = actions_of_phase(kind, status.lower())
     _, service, noun, *_ = (*resource_type.split("::"), "", "")
-    for prefix in _prefixes(service):
-        names = (
-            [_METHODS[status]]
-            if prefix == "apigateway"
-            else [f"{verb}{noun}" for verb in _VERBS[status]]
-        )
-        named = (catalog.spelling(f"{prefix}:{name}") for name in names)
-        if found := next((each for each in named if each and (not handled or each in handled)), ""):
-            return (found,)
+    prefixes = _prefixes(service)
+    for prefix in prefixes:
+        for name in _names_of_writes(prefix, noun, status):
+            action = catalog.spelling(f"{prefix}:{name}")
+            if action and (not handled or action in handled):
+                return (action,)
     made = making_actions(kind) if status == "CREATE" else ()
-    own = (
-        each
-        for each in handled
-        if each.partition(":")[0] in _prefixes(service) and not catalog.is_read(each)
+    if len(made) == 1:
+        return made
+    tagging = tag_actions(kind)
+    writes = tuple(
+        action
+        for action in handled
+        if action.partition(":")[0] in prefixes
+        and not catalog.is_read(action)
+        and action not in tagging
     )
-    writes = tuple(each for each in own if each not in tag_actions(kind))
-    return next((each for each in (made, writes) if len(each) == 1), ())
+    return writes if len(writes) == 1 else ()
+
+
+def _names_of_writes(prefix: str, noun: str, status: str) -> Sequence[str]:
+    """Returns the names that the action of a phase may have."""
+    if prefix == "apigateway":
+        return [_METHODS[status]]
+    return [f"{verb}{noun}" for verb in _VERBS[status]]
 
 
 def _prefixes(service: str) -> tuple[str, ...]:
@@ -207,19 +215,24 @@ def _places(action: str, before: str) -> Iterator[tuple[str, str]]:
     """Yields buckets with keys, the nearest first: the request, a failed transfer, the command, the
     resource in brackets.
     """
-    for match in reversed([*_S3_REQUEST.finditer(before)]):
+    for match in _from_last(_S3_REQUEST, before):
         yield match["bucket"], without_breaks(match["key"])
     for pattern in (_MOVED, _COMMAND):
-        for line in reversed([match[0] for match in pattern.finditer(before)]):
-            urls = [(match["bucket"], match["key"] or "") for match in _S3_URL.finditer(line)]
-            yield from urls if catalog.is_read(action) else reversed(urls)
+        for command in _from_last(pattern, before):
+            urls = [*_S3_URL.finditer(command[0])]
+            for url in urls if catalog.is_read(action) else reversed(urls):
+                yield url["bucket"], url["key"] or ""
     for pattern in (_UPLOAD, _QUOTED):
-        found = reversed([*pattern.finditer(before)])
-        yield from ((match["bucket"], without_breaks(match["key"] or "")) for match in found)
-    for match in reversed([*_BUCKET.finditer(before)]):
+        for match in _from_last(pattern, before):
+            yield match["bucket"], without_breaks(match["key"] or "")
+    for match in _from_last(_BUCKET, before):
         key = _KEY.search(before, match.start())
         name = key["double"] or key["single"] or key["key"] if key else ""
         yield match["bucket"] or match["option"], name
+
+
+def _from_last(pattern: re.Pattern[str], text: str) -> Iterable[re.Match[str]]:
+    return reversed([*pattern.finditer(text)])
 
 
 _S3_REQUEST = re.compile(
@@ -338,16 +351,14 @@ def _go_operation(text: str, match: re.Match[str]) -> _Operation:
     gap = text[code.end("code") : body] if code else ""
     is_long = body - len(gap) - text.rfind("\n", 0, body - len(gap)) > _WIDEST_BOX
     is_long = is_long or text.startswith("Error: ", body)
-    if "\n\n" in gap or (
-        "\n" in gap and is_long and bare_denial_service(text[body : body + NEAR]) is None
-    ):
+    is_other_text = is_long and bare_denial_service(text[body : body + NEAR]) is None
+    if "\n\n" in gap or ("\n" in gap and is_other_text):
         body -= len(gap) - 1
-    service, operation = one_line(match["service"]), without_breaks(match["operation"])
     return _Operation(
         start=match.start(),
         body=body,
-        service=service,
-        operation=operation,
+        service=one_line(match["service"]),
+        operation=without_breaks(match["operation"]),
         refused=refused,
         empty_is_bare=forbidden or (code is not None and refused),
     )
@@ -359,25 +370,30 @@ def find_by_operation(
     """Finds bare denials of an operation before `stop`; AWS's sentence after one takes
     precedence.
     """
-    text, found = layout.text, []
+    text = layout.text
+    found: list[FoundDenial] = []
     operations = _operations(text)
-    for each, following in zip(
-        operations, (*(other.start for other in operations[1:]), len(text)), strict=False
-    ):
-        limit = min(following, each.body + 1_200)
-        empty = text.find("\n\n", each.body, limit)
-        limit = limit if empty < 0 else empty
-        is_asked = each.refused and (stop is None or each.start <= stop)
-        denial = _of_operation(layout, each, limit) if is_asked else None
-        first, last = (
-            bisect_left(named, at, key=lambda sentence: sentence.phrase)
-            for at in (each.start, limit)
-        )
-        if denial and not any(
-            _explains(sentence, each, denial, text) for sentence in named[first:last]
-        ):
+    starts = [*(operation.start for operation in operations[1:]), len(text)]
+    phrases = [sentence.phrase for sentence in named]
+    for operation, following in zip(operations, starts, strict=False):
+        if not operation.refused or (stop is not None and operation.start > stop):
+            continue
+        limit = min(following, operation.body + 1_200)
+        empty_line = text.find("\n\n", operation.body, limit)
+        if empty_line >= 0:
+            limit = empty_line
+        denial = _of_operation(layout, operation, limit)
+        sentences = named[bisect_left(phrases, operation.start) : bisect_left(phrases, limit)]
+        if denial and not _is_explained(denial, operation, sentences, text):
             found.append(denial)
     return found
+
+
+def _is_explained(
+    denial: FoundDenial, operation: _Operation, sentences: Iterable[DenialSentence], text: str
+) -> bool:
+    """Whether one of the sentences after an error belongs to it."""
+    return any(_explains(sentence, operation, denial, text) for sentence in sentences)
 
 
 def _explains(sentence: DenialSentence, each: _Operation, found: FoundDenial, text: str) -> bool:
@@ -393,31 +409,75 @@ def _explains(sentence: DenialSentence, each: _Operation, found: FoundDenial, te
     return not own or sentence.action.lower() in own
 
 
-def _of_operation(layout: LogText, each: _Operation, limit: int) -> FoundDenial | None:
+class _OperationText(Struct, frozen=True):
+    """The text of an error that names an operation, and what it says."""
+
+    body: str
+    service: str | None
+    """The service whose wording of a bare denial it has; None without such wording."""
+    queue: re.Match[str] | None
+    """The sentence of SQS about a queue."""
+    other_cause: str
+    has_no_action: bool
+    """A sentence of a denial, which names no action."""
+    is_empty: bool
+
+    @classmethod
+    def of(cls, operation: _Operation, body: str) -> _OperationText:
+        """Reads the text of an operation's error."""
+        first_line = body.split("\n")[0]
+        return cls(
+            body=body,
+            service=bare_denial_service(body),
+            queue=_QUEUE_DENIED.match(body),
+            other_cause=other_cause_reason(body[:200]),
+            has_no_action=PHRASE.search(body[:NEAR]) is not None,
+            is_empty=operation.empty_is_bare and not first_line.strip(_MARKS),
+        )
+
+    @property
+    def is_denial(self) -> bool:
+        """Whether it is a denial as a whole."""
+        if self.service is not None or self.queue or self.other_cause:
+            return True
+        return self.has_no_action or self.is_empty
+
+    @property
+    def why_not(self) -> str:
+        """Why no grant helps; empty where one can."""
+        if self.other_cause:
+            return self.other_cause
+        is_without_action = self.has_no_action and self.service is None
+        return "the service gives no action" if is_without_action else ""
+
+
+def _of_operation(layout: LogText, operation: _Operation, limit: int) -> FoundDenial | None:
     text = layout.text
-    body = text[each.body : limit]
-    service = bare_denial_service(body)
-    queue = _QUEUE_DENIED.match(body)
-    other = other_cause_reason(body[:200])
-    null = PHRASE.search(body[:NEAR])
-    is_empty = each.empty_is_bare and not body.split("\n")[0].strip(_MARKS)
-    if not (service is not None or queue or other or null or is_empty or _CUT.match(body)):
+    error = _OperationText.of(operation, text[operation.body : limit])
+    if not error.is_denial and not _CUT.match(error.body):
         return None
-    near = text[max(0, each.start - NEAR) : each.body + 100]
-    actions = _actions(each, "sqs" if queue else service or "", near)
-    is_cut_only = service is None and not (queue or other or null or is_empty)
-    if is_cut_only and not actions:
+    start = max(0, operation.start - NEAR)
+    service = "sqs" if error.queue else error.service or ""
+    actions = _actions(operation, service, text[start : operation.body + 100])
+    if not error.is_denial and not actions:
         return None
-    end = each.body + (queue.end() if queue else min(len(body), 120))
-    why = other or ("the service gives no action" if null and service is None else "")
-    is_s3 = any(action.startswith("s3:") for action in actions)
-    before = text[max(0, each.start - NEAR) : each.body]
-    if is_s3 and _names_version(before):
-        actions = tuple(map(_of_version, actions))
-    resource = s3_resource(actions, before) if is_s3 else ""
-    if queue:
-        resource = queue_arn(queue["url"])
-    return inferred_denial(layout, (each.start, end), actions, resource, why)
+    before = text[start : operation.body]
+    resource = ""
+    if any(action.startswith("s3:") for action in actions):
+        if _names_version(before):
+            actions = tuple(map(_of_version, actions))
+        resource = s3_resource(actions, before)
+    length = min(len(error.body), 120)
+    if error.queue:
+        length = error.queue.end()
+        resource = queue_arn(error.queue["url"])
+    return inferred_denial(
+        layout=layout,
+        span=(operation.start, operation.body + length),
+        actions=actions,
+        resource=resource,
+        why=error.why_not,
+    )
 
 
 def only_actions_of(operation: str) -> tuple[str, ...]:
@@ -426,17 +486,17 @@ def only_actions_of(operation: str) -> tuple[str, ...]:
     return actions_of(owners[0], operation) if len(owners) == 1 else ()
 
 
-def _actions(each: _Operation, service: str, near: str) -> tuple[str, ...]:
+def _actions(operation: _Operation, service: str, near: str) -> tuple[str, ...]:
     """Actions of the operation: of the service in the error, of the service with this wording, or
     of any service.
 
     Of several services with the operation, the one whose name is in `near` counts.
     """
-    found = actions_of(each.service or service, each.operation)
-    if found or each.service:
-        return found
-    owners = _owners().get(each.operation.lower(), ())
+    actions = actions_of(operation.service or service, operation.operation)
+    if actions or operation.service:
+        return actions
+    owners = _owners().get(operation.operation.lower(), ())
     if len(owners) > 1:
         words = set(re.findall(r"[a-z0-9-]+", near.lower()))
         owners = tuple(owner for owner in owners if owner in words)
-    return actions_of(owners[0], each.operation) if len(owners) == 1 else ()
+    return actions_of(owners[0], operation.operation) if len(owners) == 1 else ()

@@ -66,22 +66,13 @@ def read_resource(layout: LogText, start: int, tail: int | None, limit: int) -> 
         return NamedResource(_usable(linked["address"] or linked["text"]), linked.end())
     opened = _OPENED.match(text, start)
     if opened:
-        closers = _CLOSERS[opened["open"]]
         inner = text[opened.end() : min(limit, start + _LONGEST)]
-        closed = min((at for at in map(inner.find, closers) if at >= 0), default=-1)
-        if closed < 0:
-            token = _TOKEN.match(inner)
-            name = token[0] if token else ""
-            return NamedResource(
-                text=_usable(_trimmed(name)),
-                end=opened.end() + len(name),
-                quoted=True,
-                is_cut=not inner[len(name) :].strip(),
-            )
-        name = _unescaped(without_breaks(inner[:closed])).strip()
-        return NamedResource(_usable(name), opened.end() + closed + 1, True)
-    if tail is not None and (named := _whole(text[start:tail])) is not None:
-        return NamedResource(_usable(named), start + len(text[start:tail].rstrip(" " + BREAKS)))
+        return _quoted_resource(opened, inner)
+    if tail is not None:
+        region = text[start:tail]
+        name = _whole(region)
+        if name is not None:
+            return NamedResource(_usable(name), start + len(region.rstrip(" " + BREAKS)))
     kind = _KINDS.match(text, start, limit)
     token = _TOKEN.match(text, kind.end() if kind else start, limit)
     if not token:
@@ -93,9 +84,26 @@ def read_resource(layout: LogText, start: int, tail: int | None, limit: int) -> 
     if text[start - 1] in BREAKS and not _IN_NEXT_LINE.match(token[0]):
         # The line is truncated after `on resource:`, and another line follows.
         return NamedResource(end=start)
-    bare, end = _continued(layout, token, limit)
+    name, end = _continued(layout, token, limit)
     # A name may contain a backtick; its end is then ambiguous.
-    return NamedResource("" if _CUT_AT_BACKTICK.match(text, end) else _usable(_trimmed(bare)), end)
+    return NamedResource("" if _CUT_AT_BACKTICK.match(text, end) else _usable(_trimmed(name)), end)
+
+
+def _quoted_resource(opened: re.Match[str], inner: str) -> NamedResource:
+    """Returns the resource in quotes or brackets; `inner` is the text behind the opening one."""
+    closings = [inner.find(closer) for closer in _CLOSERS[opened["open"]]]
+    closed = min((place for place in closings if place >= 0), default=-1)
+    if closed >= 0:
+        name = _unescaped(without_breaks(inner[:closed])).strip()
+        return NamedResource(_usable(name), opened.end() + closed + 1, quoted=True)
+    token = _TOKEN.match(inner)
+    name = token[0] if token else ""
+    return NamedResource(
+        text=_usable(_trimmed(name)),
+        end=opened.end() + len(name),
+        quoted=True,
+        is_cut=not inner[len(name) :].strip(),
+    )
 
 
 def _kind_of(found: re.Match[str]) -> str:

@@ -422,81 +422,134 @@ def compare_with_live_role(
     `files` are the other policy files. The counterpart is a policy of equal meaning, else one named
     like the file, the only remaining one, or the one with the most common entries.
     """
-    left = list(live.policies)
+    unmatched = list(live.policies)
     unlike: list[str] = []
     for document in files:
-        same = _counterpart(document, left)
-        if same:
-            left.remove(same)
+        policy = _counterpart(document, unmatched)
+        if policy:
+            unmatched.remove(policy)
         elif live.is_known and not _is_template(document):
             unlike.append(document.where)
     if _is_template(committed):
-        found = _most_similar(committed, left, live.is_known)
-        reason = "parts of the file are known only once its template is rendered"
-        compared = Drift(
-            found.name if found else "", files_without_counterpart=tuple(unlike), unknown=reason
-        )
-        return compared, tuple(each for each in left if each is not found)
-    if committed.has_several_policies:
-        # Several policies of one folder are compared with all policies of the role that AWS does
-        # not manage.
-        name, own = (
-            "the role",
-            [policy for policy in left if ":iam::aws:policy/" not in policy.name],
-        )
-        rest = tuple(policy for policy in left if policy not in own)
-        denying, in_force = [committed], [policy.document for policy in own]
+        compared = _compare_template(committed, unmatched, live)
+    elif committed.has_several_policies:
+        compared = _compare_folder(committed, unmatched, live)
     else:
-        found = _counterpart(committed, left) or _most_similar(committed, left, live.is_known)
-        rest = tuple(policy for policy in left if policy is not found)
-        if found is None:
-            # A policy that could not be read may be the counterpart.
-            unknown = "" if live.is_known else "not all of the account was read"
-            return Drift(
-                "", files_without_counterpart=tuple(unlike), missing=live.is_known, unknown=unknown
-            ), rest
-        name, own = found.name, [found]
-        # A Deny of any file, or of any policy in force, counts.
-        denying = [committed, *files, *(policy.document for policy in rest)]
-        in_force = [policy.document for policy in live.policies]
+        compared = _compare_file(committed, files, unmatched, live)
+    drift = replace(compared.drift, files_without_counterpart=tuple(unlike))
+    return drift, tuple(policy for policy in unmatched if policy not in compared.policies)
+
+
+class _Comparison(Struct, frozen=True):
+    """A comparison of the policy file, and the live policies that it is compared with."""
+
+    drift: Drift
+    policies: tuple[LivePolicy, ...]
+
+
+def _compare_template(
+    committed: Document, policies: Sequence[LivePolicy], live: LiveRole
+) -> _Comparison:
+    policy = _most_similar(committed, policies, live.is_known)
+    reason = "parts of the file are known only once its template is rendered"
+    if policy is None:
+        return _Comparison(Drift("", unknown=reason), ())
+    return _Comparison(Drift(policy.name, unknown=reason), (policy,))
+
+
+def _compare_folder(
+    committed: Document, policies: Sequence[LivePolicy], live: LiveRole
+) -> _Comparison:
+    """Compares several policies of one folder with all policies of the role that AWS does not
+    manage.
+    """
+    own = tuple(policy for policy in policies if not _is_managed_by_aws(policy))
     documents = [policy.document for policy in own]
-    may_be_unread = committed.has_several_policies and not live.is_known
-    compared = Drift(
+    drift = _drift("the role", committed, documents, denying=[committed], in_force=documents)
+    if not live.is_known:
+        drift = replace(drift, file_allows=None, file_denies=None)
+    return _Comparison(drift, own)
+
+
+def _compare_file(
+    committed: Document,
+    files: Sequence[Document],
+    policies: Sequence[LivePolicy],
+    live: LiveRole,
+) -> _Comparison:
+    """Compares one policy with its counterpart."""
+    counterpart = _counterpart(committed, policies)
+    if counterpart is None:
+        counterpart = _most_similar(committed, policies, live.is_known)
+    if counterpart is None and live.is_known:
+        return _Comparison(Drift("", missing=True), ())
+    if counterpart is None:
+        # A policy that could not be read may be the counterpart.
+        return _Comparison(Drift("", unknown="not all of the account was read"), ())
+    # A Deny of any file, or of any policy in force, counts.
+    others = [policy.document for policy in policies if policy is not counterpart]
+    drift = _drift(
+        counterpart.name,
+        committed,
+        [counterpart.document],
+        denying=[committed, *files, *others],
+        in_force=[policy.document for policy in live.policies],
+    )
+    if not live.is_known:
+        drift = replace(drift, file_denies=None)
+    return _Comparison(drift, (counterpart,))
+
+
+def _drift(
+    name: str,
+    committed: Document,
+    documents: Sequence[Document],
+    *,
+    denying: Sequence[Document],
+    in_force: Sequence[Document],
+) -> Drift:
+    """Returns what differs between the policy file and live policies.
+
+    Args:
+        name: The name of the live policies.
+        committed: The policy file.
+        documents: The live policies.
+        denying: The documents whose Deny statements make up for one that the file lacks.
+        in_force: Those whose Deny statements make up for one that the live policies lack.
+    """
+    return Drift(
         name,
         live_allows=_first_access(check_containment([committed], documents).smallest),
-        file_allows=None
-        if may_be_unread
-        else _first_access(check_containment(documents, [committed]).smallest),
+        file_allows=_first_access(check_containment(documents, [committed]).smallest),
         live_denies=_first_denied(lost_denies(documents, denying)),
-        file_denies=_first_denied(lost_denies([committed], in_force)) if live.is_known else None,
-        files_without_counterpart=tuple(unlike),
+        file_denies=_first_denied(lost_denies([committed], in_force)),
     )
-    return compared, rest
+
+
+def _is_managed_by_aws(policy: LivePolicy) -> bool:
+    return ":iam::aws:policy/" in policy.name
 
 
 def _counterpart(document: Document, policies: Sequence[LivePolicy]) -> LivePolicy | None:
     """Returns the policy of equal meaning."""
     for policy in policies:
-        both = ([document], [policy.document])
-        if all(
-            check_containment(*each).holds and not lost_denies(*each) for each in (both, both[::-1])
-        ):
+        live = [policy.document]
+        if _contains(live, [document]) and _contains([document], live):
             return policy
     return None
 
 
+def _contains(documents: Sequence[Document], others: Sequence[Document]) -> bool:
+    """Returns whether documents allow no more than others, and deny no less."""
+    return check_containment(documents, others).holds and not lost_denies(documents, others)
+
+
 def _is_template(document: Document) -> bool:
-    texts = (
-        text
-        for statement in document.statements
-        if statement.variables
-        for text in (
-            *statement.actions,
-            *statement.resources,
-            *statement.not_actions,
-            *statement.not_resources,
-        )
-    )
+    texts: list[str] = []
+    for statement in document.statements:
+        if statement.variables:
+            texts += [*statement.actions, *statement.resources]
+            texts += [*statement.not_actions, *statement.not_resources]
     return any(map(PLACEHOLDER.search, texts))
 
 
@@ -506,7 +559,7 @@ def _most_similar(
     """Finds a policy by name, else by common entries; `are_all` states that all policies could be
     read.
     """
-    own = [policy for policy in policies if ":iam::aws:policy/" not in policy.name]
+    own = [policy for policy in policies if not _is_managed_by_aws(policy)]
     stem = PurePosixPath(committed.where.partition("#")[0]).stem.lower()
     named = [policy for policy in own if re.split(r"[/ ]", policy.name)[-1].lower() == stem]
     if named:

@@ -34,14 +34,28 @@ EXCLUDED = "NotResource: "
 """Prefix of an excluded resource in reports."""
 _ByRules = Mapping[int, set[str]]
 """Bits of the rules of the other version that name the actions -> actions."""
-_Key = tuple[str, frozenset[Condition], frozenset[Condition]]
-"""Effect, conditions before and after."""
-_Conditioned = dict[_Key, list[tuple[set[str], ResourceEntry, bool]]]
-"""Actions and resource with the same conditions, and whether the conditions before are met and
-those after not.
-"""
 _MANY = 1_000
 """From this many actions on, the service of the ARN preselects the actions."""
+
+
+class _ConditionChange(Struct, frozen=True):
+    """Conditions of one version in the place of those of the other."""
+
+    effect: str
+    before: frozenset[Condition]
+    after: frozenset[Condition]
+
+
+class _Conditioned(Struct, frozen=True):
+    """Actions on a resource that both versions name under different conditions."""
+
+    actions: set[str]
+    resource: ResourceEntry
+    is_before: bool
+    """Whether the conditions before are met and those after not."""
+
+
+_ByChange = dict[_ConditionChange, list[_Conditioned]]
 
 
 class EntryDiff(Struct, frozen=True):
@@ -111,43 +125,49 @@ def diff_policies(
     """Compares two versions of a policy (None: no file); what another attached policy has too is no
     difference.
     """
-    found: dict[tuple[str, bool], tuple[EntryDiff, ...]] = {}
-    conditioned: _Conditioned = {}
-    for effect in ("Allow", "Deny"):
-        for one, other, is_before in ((before, after, True), (after, before, False)):
-            others = [document for document in (other, *attached) if document]
-            side = _EntryComparison(rules_as_allows(others, effect), is_before, conditioned)
-            found[effect, is_before] = tuple(
-                side.differences(rules_as_allows([one] if one else [], effect))
-            )
+    conditioned: _ByChange = {}
+
+    def lacking(
+        version: Document | None, other: Document | None, effect: str, *, is_before: bool
+    ) -> tuple[EntryDiff, ...]:
+        """Returns what a version has and the other one has not."""
+        others = [document for document in (other, *attached) if document]
+        comparison = _EntryComparison(rules_as_allows(others, effect), is_before, conditioned)
+        documents = [version] if version else []
+        return tuple(comparison.differences(rules_as_allows(documents, effect)))
+
     return PolicyDiff(
-        removed=found["Allow", True],
-        added=found["Allow", False],
-        denies_removed=found["Deny", True],
-        denies_added=found["Deny", False],
+        removed=lacking(before, after, "Allow", is_before=True),
+        added=lacking(after, before, "Allow", is_before=False),
+        denies_removed=lacking(before, after, "Deny", is_before=True),
+        denies_added=lacking(after, before, "Deny", is_before=False),
         conditions=tuple(
-            ConditionDiff(
-                effect=effect,
-                before=tuple(sorted(fewer)),
-                after=tuple(sorted(more)),
-                actions=tuple(sorted(set[str]().union(*(actions for actions, *_ in notes)))),
-                on=tuple(
-                    dict.fromkeys(
-                        shown for _, resource, _ in notes for shown in _shown_resources(resource)
-                    )
-                ),
-                stricter=any(is_before for *_, is_before in notes),
-                looser=not all(is_before for *_, is_before in notes),
-            )
-            for (effect, fewer, more), notes in conditioned.items()
+            _condition_diff(change, entries) for change, entries in conditioned.items()
         ),
+    )
+
+
+def _condition_diff(change: _ConditionChange, entries: Sequence[_Conditioned]) -> ConditionDiff:
+    actions: set[str] = set()
+    resources: dict[str, None] = {}
+    for entry in entries:
+        actions |= entry.actions
+        resources.update(dict.fromkeys(_shown_resources(entry.resource)))
+    return ConditionDiff(
+        effect=change.effect,
+        before=tuple(sorted(change.before)),
+        after=tuple(sorted(change.after)),
+        actions=tuple(sorted(actions)),
+        on=tuple(resources),
+        stricter=any(entry.is_before for entry in entries),
+        looser=not all(entry.is_before for entry in entries),
     )
 
 
 class _EntryComparison:
     """Compares the entries of one version with the other version, for statements of one effect."""
 
-    def __init__(self, others: Sequence[Rule], is_before: bool, conditioned: _Conditioned) -> None:
+    def __init__(self, others: Sequence[Rule], is_before: bool, conditioned: _ByChange) -> None:
         self.is_before = is_before
         self.conditioned = conditioned
         # Without its condition set, a statement without resources would cover all resources.
@@ -160,13 +180,12 @@ class _EntryComparison:
     @cached_property
     def named_by(self) -> Mapping[str, int]:
         """Action of the catalogue -> bits of the rules that name it."""
-        found: dict[str, int] = {}
+        bits: dict[str, int] = {}
         for place, rule in enumerate(self.full.old):
-            for action in frozenset[str]().union(
-                *map(catalogue_actions, _action_entries(rule.statement))
-            ):
-                found[action] = found.get(action, 0) | 1 << place
-        return found
+            entries = _action_entries(rule.statement)
+            for action in frozenset[str]().union(*map(catalogue_actions, entries)):
+                bits[action] = bits.get(action, 0) | 1 << place
+        return bits
 
     def differences(self, rules: Iterable[Rule]) -> Iterator[EntryDiff]:
         """Yields the part of each entry that the other version lacks; collects changed conditions
@@ -194,25 +213,15 @@ class _EntryComparison:
         if self.full.covers(rule.condition_set, whole, rule.resources):
             return None
         here = _actions_on(rule.statement, entry, resource)
-        named: dict[int, set[str]] = defaultdict(set)
-        if isinstance(entry, str) and not is_pattern(entry) and not catalog.action(entry):
-            # A wildcard may name it although the catalogue lacks it.
-            named[self.full.naming(whole)] = {entry}
-        else:
-            for action in here:
-                named[self.named_by.get(action, 0)].add(action)
+        named = self._by_rules(entry, whole, here)
         bare = _bare(rule)
-        lacking = {
-            bits: actions
-            for bits, actions in named.items()
-            if not self.bare.covers(bare, bits, rule.resources)
-        }
-        conditioned = {
-            bits: actions
-            for bits, actions in named.items()
-            if bits not in lacking
-            and not self.full.covers(rule.condition_set, bits, rule.resources)
-        }
+        lacking: dict[int, set[str]] = {}
+        conditioned: dict[int, set[str]] = {}
+        for bits, actions in named.items():
+            if not self.bare.covers(bare, bits, rule.resources):
+                lacking[bits] = actions
+            elif not self.full.covers(rule.condition_set, bits, rule.resources):
+                conditioned[bits] = actions
         # A wildcard exceeds its list, because it also names future actions.
         is_open = is_pattern(entry) and bool(here or not catalogue_actions(entry))
         if lacking or (is_open and not self.bare.covers(bare, whole, rule.resources)):
@@ -223,34 +232,53 @@ class _EntryComparison:
         self._note(rule, conditioned, resource)
         return None
 
+    def _by_rules(self, entry: ActionEntry, whole: Element, actions: Iterable[str]) -> _ByRules:
+        """Groups actions of an entry by the rules of the other version that name them."""
+        if isinstance(entry, str) and not is_pattern(entry) and not catalog.action(entry):
+            # A wildcard may name it although the catalogue lacks it.
+            return {self.full.naming(whole): {entry}}
+        return {
+            bits: set(of_bits)
+            for bits, of_bits in grouped(
+                [(self.named_by.get(action, 0), action) for action in actions]
+            ).items()
+        }
+
     def _naming(self, actions: _ByRules, rules: int) -> Iterator[tuple[Rule, set[str]]]:
         """Yields those of the rules, given as bits, that name some of the actions, and these
         actions.
         """
         named: dict[int, set[str]] = defaultdict(set)
-        for bits, found in actions.items():
+        for bits, of_bits in actions.items():
             for bit in each_bit(bits & rules):
-                named[bit] |= found
+                named[bit] |= of_bits
         yield from ((self.full.old[bit.bit_length() - 1], named[bit]) for bit in sorted(named))
 
     def _note(self, rule: Rule, actions: _ByRules, resource: ResourceEntry) -> None:
         """Collects actions that the other version has on a resource under other conditions."""
-        found = list[tuple[Rule, set[str]]]()
-        left = set[str]().union(*actions.values())
+        rest = set[str]().union(*actions.values())
         overlap = self.full.overlapping(rule.resources)
         for other, named in self._naming(actions, overlap.whole):
             if implies(_bare(rule), _bare(other)):
-                found.append((other, named & left))
-                left -= named
+                self._add(rule, other, named & rest, resource)
+                rest -= named
         # Several statements together have the rest.
         for other, named in self._naming(actions, overlap.whole | overlap.part):
             if not implies(rule.condition_set, other.condition_set):
-                found.append((other, named & left))
-        for other, named in found:
-            if named:
-                before, after = (rule, other) if self.is_before else (other, rule)
-                key = (rule.statement.effect, _shown_conditions(before), _shown_conditions(after))
-                self.conditioned.setdefault(key, []).append((named, resource, self.is_before))
+                self._add(rule, other, named & rest, resource)
+
+    def _add(self, rule: Rule, other: Rule, actions: set[str], resource: ResourceEntry) -> None:
+        if not actions:
+            return
+        shown = _shown_conditions(rule)
+        shown_of_other = _shown_conditions(other)
+        change = _ConditionChange(
+            effect=rule.statement.effect,
+            before=shown if self.is_before else shown_of_other,
+            after=shown_of_other if self.is_before else shown,
+        )
+        entry = _Conditioned(actions, resource, self.is_before)
+        self.conditioned.setdefault(change, []).append(entry)
 
     def _difference(
         self,
@@ -259,16 +287,19 @@ class _EntryComparison:
         lacking: Mapping[ResourceEntry, _ByRules],
     ) -> EntryDiff:
         statement = next(iter(resources.values())).statement
-        only, partly = set[str](), set[str]()
+        only: set[str] = set()
+        partly: set[str] = set()
         elsewhere: dict[str, None] = {}
-        for resource, rest in lacking.items():
-            overlap, left = self.full.overlapping(resources[resource].resources), set[str]()
-            for other, actions in self._naming(rest, overlap.whole | overlap.part):
+        for resource, by_rules in lacking.items():
+            overlap = self.full.overlapping(resources[resource].resources)
+            in_part: set[str] = set()
+            for other, actions in self._naming(by_rules, overlap.whole | overlap.part):
                 shared = _shared_resources(other.statement, resource, statement.variables)
                 elsewhere.update(dict.fromkeys(shared))
-                left |= actions if shared else set()
-            only |= set().union(*rest.values()) - left
-            partly |= left
+                if shared:
+                    in_part |= actions
+            only |= set().union(*by_rules.values()) - in_part
+            partly |= in_part
         only -= partly
         granted = len(
             {action for resource in resources for action in _actions_on(statement, entry, resource)}

@@ -67,11 +67,10 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
     if failed and options.all_roles:
         gap = f" {shared_gaps[0].detail}." if shared_gaps else ""
         console.error(f"No call of any role or user was read.{gap}")
-    damaged = (
-        ""
-        if failed
-        else damaged_files([source.statistics for source in sources], [*shared_gaps, *gaps])
-    )
+    damaged = ""
+    if not failed:
+        statistics = [source.statistics for source in sources]
+        damaged = damaged_files(statistics, [*shared_gaps, *gaps])
     if damaged:
         console.error(damaged)
     return int(failed or bool(damaged))
@@ -260,7 +259,7 @@ def contains(options: Namespace, stdout: TextIO, console: Console, clock: Clock)
     return _NEW_ACCESS
 
 
-def denials(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
+def denials(options: Namespace, stdout: TextIO, console: Console, _clock: Clock) -> int:
     """Lists the denials in logs; returns 1 without one."""
     from leastpriv.denials.job_logs import distinct_denials, read_logs
     from leastpriv.report.tables import denial_summary, denial_table, logged_denial_row
@@ -287,7 +286,7 @@ def _policy(name: str, flag: str) -> Document:
     return parse(read_named(location.path, flag), location.path, location.pointer, folder=folder)
 
 
-def trial(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
+def trial(options: Namespace, stdout: TextIO, _console: Console, clock: Clock) -> int:
     """Runs a command under a policy, and adds to the policy what AWS denied."""
     from leastpriv.trial.main import parse_settings, run_trial
     from leastpriv.trial.rounds import TrialContext
@@ -296,7 +295,7 @@ def trial(options: Namespace, stdout: TextIO, console: Console, clock: Clock) ->
     return run_trial(parse_settings(options), TrialContext(os.environ, stdout, sys.stderr, clock))
 
 
-def mcp(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
+def mcp(options: Namespace, _stdout: TextIO, _console: Console, _clock: Clock) -> int:
     """Serves the commands as tools of an agent or editor, until the client ends the connection."""
     from leastpriv.config.inputs import parse_integer
     from leastpriv.mcp_server.server import serve
@@ -306,9 +305,9 @@ def mcp(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> i
     return serve(Access(root=Path(options.root), aws=options.aws, seconds=seconds))
 
 
-def init(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
+def init(options: Namespace, stdout: TextIO, console: Console, _clock: Clock) -> int:
     """Writes the reader role and the workflow, or checks them."""
-    from leastpriv.init.options import known_options, parse_options
+    from leastpriv.init.options import parse_options
     from leastpriv.init.render import (
         command_options,
         earlier_files,
@@ -318,12 +317,7 @@ def init(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> 
         write_files,
     )
 
-    given: dict[str, Sequence[str]] = {}
-    for name, known in known_options().items():
-        value = getattr(options, name.replace("-", "_"))
-        texts = (value,) if isinstance(value, str) else value or ()
-        form = r"[,\s]+" if known["several"] == "commas" else r"\Z"
-        given[name] = tuple(each for text in texts for each in re.split(form, text) if each)
+    given = _given_options(options)
     if sys.stdin.isatty() and not (given["repository"] and given["role-arn"]):
         given = ask(given, lambda prompt: _answer(prompt, sys.stdin, sys.stderr), console.error)
         console.log(f"Without questions: leastpriv init {command_options(given)}")
@@ -333,45 +327,76 @@ def init(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> 
 
         checks = list(check_setup(target, os.environ))
         print_text(stdout, check_rows(checks))
-        return int(any(each.works is False for each in checks))
-    found = render_files(target)
+        return int(any(check.works is False for check in checks))
+    files = render_files(target)
     folder = Path(options.output_dir)
     earlier = earlier_files(target, given, folder)
     if not options.overwrite:
-        found = with_edited_config(found, target, folder)
-    write_files(found, folder, overwrite=options.overwrite, earlier=earlier)
-    for number, step in enumerate(next_steps(target, found, given), start=1):
+        files = with_edited_config(files, target, folder)
+    write_files(files, folder, overwrite=options.overwrite, earlier=earlier)
+    for number, step in enumerate(next_steps(target, files, given), start=1):
         console.log(f"{number}. {step}")
     return 0
+
+
+def _given_options(options: Namespace) -> dict[str, Sequence[str]]:
+    """Returns the values of each option of `init`; some take several in one text."""
+    from leastpriv.init.options import known_options
+
+    given: dict[str, Sequence[str]] = {}
+    for name, known in known_options().items():
+        value = getattr(options, name.replace("-", "_"))
+        texts = (value,) if isinstance(value, str) else value or ()
+        if known["several"] != "commas":
+            given[name] = tuple(filter(None, texts))
+            continue
+        words: list[str] = []
+        for text in texts:
+            words.extend(filter(None, re.split(r"[,\s]+", text)))
+        given[name] = tuple(words)
+    return given
 
 
 def ask(
     given: Mapping[str, Sequence[str]], answer: Callable[[str], str], report: Callable[[str], None]
 ) -> dict[str, Sequence[str]]:
     """Asks for each option that is not given, again after a wrong answer; returns all options."""
-    from leastpriv.init.options import check_option, known_options
+    from leastpriv.init.options import known_options
 
-    found = dict(given)
+    options = dict(given)
     for name, known in known_options().items():
-        question = known["question"]
-        default = known["default"]
-        needs = known["needs"]
-        skipped = {
-            "no environment": bool(found["environment"]),
-            "s3": not any(each.startswith("s3://") for each in found["trails"]),
-            "athena": not found["athena-table"],
+        is_skipped = {
+            "no environment": bool(options["environment"]),
+            "s3": not any(trail.startswith("s3://") for trail in options["trails"]),
+            "athena": not options["athena-table"],
         }
-        while question and not found[name] and not skipped.get(needs, False):
-            said = answer(f"{question}{f' [{default}]' if default else ''}: ").strip() or default
-            words = (said,) if name == "environment" and said else tuple(said.split())
-            try:
-                found[name] = tuple(check_option(name, each) for each in words)
-            except InputError as error:
-                report(str(error))
-                continue
-            if said or name not in ("repository", "role-arn"):
-                break
-    return found
+        if known["question"] and not options[name] and not is_skipped.get(known["needs"], False):
+            options[name] = _ask_one(name, known, answer, report)
+    return options
+
+
+def _ask_one(
+    name: str,
+    known: Mapping[str, str],
+    answer: Callable[[str], str],
+    report: Callable[[str], None],
+) -> tuple[str, ...]:
+    """Asks for an option until it has an answer that it takes."""
+    from leastpriv.init.options import check_option
+
+    default = known["default"]
+    prompt = f"{known['question']}{f' [{default}]' if default else ''}: "
+    is_required = name in ("repository", "role-arn")
+    while True:
+        said = answer(prompt).strip() or default
+        words = (said,) if name == "environment" and said else tuple(said.split())
+        try:
+            values = tuple(check_option(name, word) for word in words)
+        except InputError as error:
+            report(str(error))
+            continue
+        if said or not is_required:
+            return values
 
 
 def _answer(prompt: str, stdin: TextIO, stderr: TextIO) -> str:

@@ -10,6 +10,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from typing import Any
 
 from msgspec import Struct
@@ -217,21 +218,36 @@ def unmet_conditions(trust: Mapping[str, Any], claims: Mapping[str, Any]) -> Ite
 
     Statements for other issuers count only where there is none for the issuer of the claims.
     """
-    statements = trust.get("Statement", ())
-    found: dict[bool, list[list[str]]] = {True: [], False: []}
-    for statement in [statements] if isinstance(statements, Mapping) else statements:
-        principal = statement.get("Principal", {})
-        federated = principal.get("Federated", ()) if isinstance(principal, Mapping) else ()
-        for arn in [federated] if isinstance(federated, str) else federated:
-            issuer = arn.partition(":oidc-provider/")[2]
-            if issuer and statement.get("Effect") == "Allow":
-                unmet = list(_unmet(statement, issuer, claims))
-                found[claims.get("iss") == f"https://{issuer}"].append(unmet)
-    unmet_of_each = found[True] or found[False]
+    claimed_issuer = claims.get("iss")
+    of_issuer: list[list[str]] = []
+    of_others: list[list[str]] = []
+    for statement in _entries(trust.get("Statement", ())):
+        if statement.get("Effect") != "Allow":
+            continue
+        for issuer in _issuers(statement):
+            unmet = list(_unmet(statement, issuer, claims))
+            is_claimed = claimed_issuer == f"https://{issuer}"
+            (of_issuer if is_claimed else of_others).append(unmet)
+    unmet_of_each = of_issuer or of_others
     if not unmet_of_each:
-        yield f"no statement trusts the OIDC provider of {claims.get('iss')}"
+        yield f"no statement trusts the OIDC provider of {claimed_issuer}"
     if all(unmet_of_each):
-        yield from dict.fromkeys(each for unmet in unmet_of_each for each in unmet)
+        yield from dict.fromkeys(chain.from_iterable(unmet_of_each))
+
+
+def _entries(value: Any) -> Sequence[Any]:
+    """Returns a list, or what stands alone in its place."""
+    return [value] if isinstance(value, str | Mapping) else value
+
+
+def _issuers(statement: Mapping[str, Any]) -> list[str]:
+    """Returns the issuers of the OIDC providers that a statement trusts."""
+    principal = statement.get("Principal", {})
+    if not isinstance(principal, Mapping):
+        return []
+    arns = _entries(principal.get("Federated", ()))
+    issuers = [arn.partition(":oidc-provider/")[2] for arn in arns]
+    return [issuer for issuer in issuers if issuer]
 
 
 def _unmet(statement: Mapping[str, Any], issuer: str, claims: Mapping[str, Any]) -> Iterator[str]:

@@ -56,15 +56,20 @@ def reader_grants(sources: Sequence[str], values: Values | None = None) -> tuple
     if values is None:
         return tuple(found)
     for row in _table("sources"):
-        for name in (
-            _VALUE.findall(row["resources"] + row["condition"]) if row["source"] in sources else ()
-        ):
-            if not (name in _OWN or values.get(name)):
-                option = next(each["option"] for each in _table("values") if each["value"] == name)
-                raise InputError(
-                    f"The source {row['source']} needs {option}: name it, or leave the source out."
-                )
+        if row["source"] in sources:
+            _check_values(row, values)
     return tuple(_filled(grant, values) for grant in found)
+
+
+def _check_values(row: Mapping[str, str], values: Values) -> None:
+    """Raises InputError for a value that a grant of a source needs and no option gives."""
+    for name in _VALUE.findall(row["resources"] + row["condition"]):
+        if name in _OWN or values.get(name):
+            continue
+        option = next(known["option"] for known in _table("values") if known["value"] == name)
+        raise InputError(
+            f"The source {row['source']} needs {option}: name it, or leave the source out."
+        )
 
 
 def _filled(grant: ReaderGrant, values: Values) -> ReaderGrant:
@@ -209,7 +214,10 @@ def arn_ends(principals: Iterable[Principal]) -> tuple[str, ...]:
     pattern.
     """
     ends = tuple(dict.fromkeys(each.arn.split(":", 5)[5] for each in principals))
-    return ends if len(ends) <= MOST_NAMES else (f"{commonprefix(ends)}*",)  # noqa: RUF071 - characters, not folders
+    if len(ends) <= MOST_NAMES:
+        return ends
+    # Of characters, not of folders.
+    return (f"{commonprefix(ends)}*",)  # noqa: RUF071
 
 
 def _grant(row: Mapping[str, str]) -> ReaderGrant:

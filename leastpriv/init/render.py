@@ -74,38 +74,53 @@ def render_files(target: InitOptions) -> dict[str, str]:
     Raises InputError for an unknown source, a value that a source lacks, or an action without a
     known commit.
     """
-    found = {name: _template(name, target) for name in (CLOUDFORMATION, TERRAFORM)}
+    files = {name: _template(name, target) for name in (CLOUDFORMATION, TERRAFORM)}
     if target.is_github:
-        found[WORKFLOW] = _rendered(
-            WORKFLOW,
-            target,
-            login=LOGIN,
-            action=(
-                f"{target.action or checkout_action()} # the commit of this leastpriv: no release"
-                " exists yet"
-            ),
-            reader_arn=target.reader_arn(_ACCOUNT if len(target.runs) > 1 else target.runs[0]),
-            inputs=action_inputs(target),
-        )
+        files[WORKFLOW] = _workflow(target)
     if target.others:
-        found[MEMBER] = _template(TERRAFORM, target, member=True)
+        files[MEMBER] = _template(TERRAFORM, target, member=True)
     if target.others or len(target.accounts) > 1:
-        member = bool(target.others)
-        stacks = target.others or target.accounts
-        template = _template(CLOUDFORMATION, target, member=member)
-        found[STACK_SET] = _rendered(
-            STACK_SET, target, template=template, stacks=stacks, member=member
-        )
-    for account in target.runs if target.has_config else ():
-        found[_config(target, account)] = _targets_file(target, account)
-    if settings_of_action(target) and not target.has_config:
-        found[_config(target, target.runs[0])] = _settings_text(target)
-    if "TrailBucket" in target.values and (target.trail_account or len(target.accounts) > 1):
-        policies = {BUCKET_POLICY: bucket_policy(target.sources, target.values, target.accounts)}
-        if "TrailKeyArn" in target.values:
-            policies[KEY_POLICY] = key_policy(target.values, target.accounts)
-        found |= {name: json.dumps(policy, indent=2) + "\n" for name, policy in policies.items()}
-    return found
+        files[STACK_SET] = _stack_set(target)
+    if target.has_config:
+        for account in target.runs:
+            files[_config(target, account)] = _targets_file(target, account)
+    elif settings_of_action(target):
+        files[_config(target, target.runs[0])] = _settings_text(target)
+    is_bucket_elsewhere = target.trail_account or len(target.accounts) > 1
+    if "TrailBucket" in target.values and is_bucket_elsewhere:
+        files |= _trail_policies(target)
+    return files
+
+
+def _workflow(target: InitOptions) -> str:
+    action = target.action or checkout_action()
+    return _rendered(
+        WORKFLOW,
+        target,
+        login=LOGIN,
+        action=f"{action} # the commit of this leastpriv: no release exists yet",
+        reader_arn=target.reader_arn(_ACCOUNT if len(target.runs) > 1 else target.runs[0]),
+        inputs=action_inputs(target),
+    )
+
+
+def _stack_set(target: InitOptions) -> str:
+    is_member = bool(target.others)
+    return _rendered(
+        STACK_SET,
+        target,
+        template=_template(CLOUDFORMATION, target, member=is_member),
+        stacks=target.others or target.accounts,
+        member=is_member,
+    )
+
+
+def _trail_policies(target: InitOptions) -> dict[str, str]:
+    """Returns what the account of the trail's bucket adds to the policies there."""
+    policies = {BUCKET_POLICY: bucket_policy(target.sources, target.values, target.accounts)}
+    if "TrailKeyArn" in target.values:
+        policies[KEY_POLICY] = key_policy(target.values, target.accounts)
+    return {name: json.dumps(policy, indent=2) + "\n" for name, policy in policies.items()}
 
 
 def _settings_text(target: InitOptions) -> str:
@@ -303,7 +318,8 @@ def _rendered(name: str, target: InitOptions, **more: Any) -> str:
     # Imported here: only this command waits for it.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(  # noqa: S701 - the files are no HTML; the options have no character that they interpret
+    # The files are no HTML, and the options have no character that they interpret.
+    environment = Environment(  # noqa: S701
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -340,35 +356,13 @@ def next_steps(target: InitOptions, found: Mapping[str, str], given: Given) -> l
         ids = "".join(
             f' {name}="$(gh api repos/{target.repository} --jq {field})"' for name, field in fields
         )
-    deploy = "aws cloudformation deploy --capabilities CAPABILITY_NAMED_IAM --stack-name"
-    provider = target.provider(target.partition, target.runs[0])
-    exists = (
-        f"aws iam get-open-id-connect-provider --open-id-connect-provider-arn {provider} >"
-        " /dev/null 2>&1"
-    )
-    steps = [
-        f"Create the role in the account {target.runs[0]}, with its OIDC provider if it has none:\n"
-        f"{deploy} {READER} --template-file {CLOUDFORMATION} --parameter-overrides"
-        f' CreateProvider="$({exists} && echo false || echo true)"{ids}'
-    ]
+    steps: list[str] = []
+    if target.hub or STACK_SET not in found:
+        steps.append(_step_for_role(target, ids))
     if STACK_SET in found:
-        root = "aws organizations list-roots --query 'Roots[0].Id' --output text"
-        whose = "in the other accounts"
-        more = ""
-        if not target.hub:
-            whose = (
-                "in all accounts, with CreateProvider=true if they have no OIDC provider for the"
-                " workflows"
-            )
-            more = f" CreateProvider=false{ids}"
-        stacks = (
-            f"Create the roles {whose}, from the management account:\n{deploy} {READER}-roles"
-            " --template-file "
-            f'{STACK_SET} --parameter-overrides OrganizationalUnits="$({root})"{more}'
-        )
-        steps = [*steps, stacks] if target.hub else [stacks]
+        steps.append(_step_for_stacks(target, ids))
     if BUCKET_POLICY in found:
-        files = " and ".join(each for each in (BUCKET_POLICY, KEY_POLICY) if each in found)
+        files = " and ".join(name for name in (BUCKET_POLICY, KEY_POLICY) if name in found)
         steps.append(
             f"In the account of the trail's bucket, add the statements of {files} to the policies"
             " there."
@@ -396,6 +390,39 @@ def next_steps(target: InitOptions, found: Mapping[str, str], given: Given) -> l
     return steps
 
 
+_DEPLOY = "aws cloudformation deploy --capabilities CAPABILITY_NAMED_IAM --stack-name"
+
+
+def _step_for_role(target: InitOptions, ids: str) -> str:
+    provider = target.provider(target.partition, target.runs[0])
+    exists = (
+        f"aws iam get-open-id-connect-provider --open-id-connect-provider-arn {provider} >"
+        " /dev/null 2>&1"
+    )
+    return (
+        f"Create the role in the account {target.runs[0]}, with its OIDC provider if it has none:\n"
+        f"{_DEPLOY} {READER} --template-file {CLOUDFORMATION} --parameter-overrides"
+        f' CreateProvider="$({exists} && echo false || echo true)"{ids}'
+    )
+
+
+def _step_for_stacks(target: InitOptions, ids: str) -> str:
+    root = "aws organizations list-roots --query 'Roots[0].Id' --output text"
+    if target.hub:
+        whose = "in the other accounts"
+        more = ""
+    else:
+        whose = (
+            "in all accounts, with CreateProvider=true if they have no OIDC provider for the"
+            " workflows"
+        )
+        more = f" CreateProvider=false{ids}"
+    return (
+        f"Create the roles {whose}, from the management account:\n{_DEPLOY} {READER}-roles"
+        f' --template-file {STACK_SET} --parameter-overrides OrganizationalUnits="$({root})"{more}'
+    )
+
+
 def command_options(given: Given) -> str:
     """Returns the options as a shell takes them."""
     words: list[str] = []
@@ -419,26 +446,37 @@ def write_files(
     files with other content exist and `overwrite` is not set (none is written then);
     LeastprivError if a file cannot be written.
     """
-    made = earlier or {}
     try:
-        there = {name: (folder / name).read_bytes() for name in found if (folder / name).exists()}
-        other = [name for name, content in there.items() if content != found[name].encode()]
-        changed = [name for name in other if there[name] != made.get(name, "").encode()]
-        if changed and not overwrite:
-            are = "is" if len(changed) == 1 else "are"
-            raise InputError(
-                f"In {folder} {', '.join(changed)} {are} there already, with other content: no file"
-                " was written. Set --overwrite, or another --output-dir."
-            )
+        existing = {
+            name: (folder / name).read_bytes() for name in found if (folder / name).exists()
+        }
+        other = [name for name, content in existing.items() if content != found[name].encode()]
+        if not overwrite:
+            _check_unchanged(folder, {name: existing[name] for name in other}, earlier or {})
         for name, content in found.items():
             path = folder / name
-            if name in there and name not in other:
+            if name in existing and name not in other:
                 _log.info(f"Unchanged {path}")
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content, encoding="utf-8", newline="\n")
-            _log.info(f"{'Overwrote' if name in there else 'Wrote'} {path}")
+            _log.info(f"{'Overwrote' if name in existing else 'Wrote'} {path}")
     except OSError as error:
         raise LeastprivError(
             f"{error.filename or folder} cannot be written: {error.strerror}."
         ) from error
+
+
+def _check_unchanged(
+    folder: Path, existing: Mapping[str, bytes], earlier: Mapping[str, str]
+) -> None:
+    """Raises InputError if files have another content than they were made with."""
+    changed = [
+        name for name, content in existing.items() if content != earlier.get(name, "").encode()
+    ]
+    if changed:
+        are = "is" if len(changed) == 1 else "are"
+        raise InputError(
+            f"In {folder} {', '.join(changed)} {are} there already, with other content: no file"
+            " was written. Set --overwrite, or another --output-dir."
+        )

@@ -181,7 +181,8 @@ def _texts(source: str) -> Iterator[bytes]:
 def _download(address: str) -> bytes:
     if not address.startswith("https://"):
         raise ValueError(f"{address} is no https address")
-    with urllib.request.urlopen(address, timeout=_TIMEOUT) as answer:  # noqa: S310 - https only, checked above
+    # Https only, checked above.
+    with urllib.request.urlopen(address, timeout=_TIMEOUT) as answer:  # noqa: S310
         return bytes(answer.read())
 
 

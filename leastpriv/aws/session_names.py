@@ -8,7 +8,8 @@ from functools import lru_cache
 # Our own definition of a run: GitHub's run ids are such numbers where a workflow uses them as role
 # session name; the other form is the session name of a CodeBuild build.
 _NAMED = re.compile(
-    r"leastpriv-rehearsal-\d{1,19}|\d{8,12}|AWSCodeBuild-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+    r"leastpriv-rehearsal-\d{1,19}|\d{8,12}"
+    r"|AWSCodeBuild-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
     re.ASCII,
 )
 

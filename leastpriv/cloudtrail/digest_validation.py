@@ -55,7 +55,8 @@ _LATE = timedelta(hours=3)
 """A digest that is overdue for longer is missing; this limit is our own, AWS documents none."""
 _REGION = r"[a-z]{2,5}(?:-[a-z]+)+-\d{1,2}"
 _NAME = re.compile(
-    rf"(?P<account>\d{{12}})_CloudTrail-Digest_(?P<region>{_REGION})_.+_{_REGION}_(?P<end>\d{{8}}T\d{{6}}Z)"
+    rf"(?P<account>\d{{12}})_CloudTrail-Digest_(?P<region>{_REGION})_.+_{_REGION}_"
+    rf"(?P<end>\d{{8}}T\d{{6}}Z)"
     r"(?P<backfill>_backfill)?\.json\.gz",
     re.ASCII,
 )

@@ -94,7 +94,8 @@ def relation(table: str, partitions: tuple[str, ...], window: Window) -> str:
     )
     columns += partitions
     conditions = " AND ".join(_times(window))
-    rows = f"SELECT {', '.join(columns)} FROM {table}"  # noqa: S608 - fields of this module and a quoted name
+    # Fields of this module and a quoted name.
+    rows = f"SELECT {', '.join(columns)} FROM {table}"  # noqa: S608
     where = f" WHERE {conditions}" if conditions else ""
     return f"({rows}{where})"
 

@@ -287,7 +287,8 @@ class ReaderProcess:
 
         try:
             self._send((name, stored, content))
-            return cast(FileResult, pickle.load(self._answers))  # noqa: S301 - from our own child process
+            # From our own child process.
+            return cast(FileResult, pickle.load(self._answers))  # noqa: S301
         except (OSError, EOFError, ValueError, pickle.UnpicklingError):
             return None
 

@@ -74,7 +74,8 @@ EVENT_HISTORY = "event-history"
 # Names of buckets, trails and log groups: "General purpose bucket naming rules" (S3), CreateTrail
 # (CloudTrail) and CreateLogGroup (CloudWatch Logs), read 2026-11-24.
 _IN_AWS = re.compile(
-    r"s3://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](?:/.*)?|arn:[a-z-]+:cloudtrail:[a-z0-9-]+:\d{12}:trail/[\w.-]+"
+    r"s3://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](?:/.*)?"
+    r"|arn:[a-z-]+:cloudtrail:[a-z0-9-]+:\d{12}:trail/[\w.-]+"
     r"|(?:arn:[a-z-]+:logs:[a-z0-9-]+:\d{12}:)?log-group:[\w./#-]{1,512}(?::\*)?",
     re.ASCII,
 )

@@ -58,7 +58,8 @@ _LONGEST_LINE = 8 * 1024**2
 takes 20 ms.
 """
 _STAMP = re.compile(
-    rb"(?:[^\t]{1,200}\t[^\t]{1,200}\t)?(?:\xef\xbb\xbf)?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d{1,9})?Z"
+    rb"(?:[^\t]{1,200}\t[^\t]{1,200}\t)?(?:\xef\xbb\xbf)?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)"
+    rb"(?:\.\d{1,9})?Z"
 )
 """The time that GitHub's runner writes before each line; `gh run view --log` adds job and step
 before it.

@@ -36,7 +36,8 @@ _COLOUR = re.compile(
     r" -/]{0,4}[@-~]"
 )
 _ESCAPED = re.compile(
-    r"\\+(?:([nrt\"'/])|u([0-9a-fA-F]{4})|(x[0-9a-fA-F]{2}(?:\\+x[0-9a-fA-F]{2}){0,99}))|&(quot|apos|lt|gt|amp|#34|#39|#x27);|</?(?:code|strong|em|samp|pre)>"
+    r"\\+(?:([nrt\"'/])|u([0-9a-fA-F]{4})|(x[0-9a-fA-F]{2}(?:\\+x[0-9a-fA-F]{2}){0,99}))"
+    r"|&(quot|apos|lt|gt|amp|#34|#39|#x27);|</?(?:code|strong|em|samp|pre)>"
 )
 _ESCAPE_VALUES = {"n": "\v", "r": "\v", "t": " "}
 # `gh run view --log` adds job and step, the runner a time, other systems their own prefixes.
@@ -53,12 +54,14 @@ _LEVEL = re.compile(
 )
 _TASK = re.compile(
     rf"[ \t]*(?:(?:[^A-Za-z\s]+|{_LEVEL.pattern})[ \t]+){{0,3}}?(#\d+(?= \d+\.\d)|"
-    r"\[(?:[^\]\s]*[A-Za-z][^\]\s]*|\d{1,3})\](?=\s)|[\w@(][^\s\"']{0,60}[:$>](?=\s)|[\w./@-]{1,60}["
+    r"\[(?:[^\]\s]*[A-Za-z][^\]\s]*|\d{1,3})\](?=\s)|[\w@(][^\s\"']{0,60}[:$>](?=\s)"
+    r"|[\w./@-]{1,60}["
     r" \t]+\|)",
     re.IGNORECASE,
 )
 _OF_MESSAGE = re.compile(
-    r"arn:|://|user|authoriz|denied|forbidden|operation|\Aapi\Z|error|(?:ing|ed)\b|(?-i:[a-z][A-Z]|[A-Z]_[A-Z])"
+    r"arn:|://|user|authoriz|denied|forbidden|operation|\Aapi\Z|error|(?:ing|ed)\b"
+    r"|(?-i:[a-z][A-Z]|[A-Z]_[A-Z])"
     r"|\A(?:GET|PUT|HEAD|POST|DELETE)\Z",
     re.IGNORECASE,
 )

@@ -76,7 +76,8 @@ _OTHER_EXCEPTION = re.compile(
 _REACH = 300
 """Characters between an answer and the operation or request that it belongs to."""
 _OPERATION = re.compile(
-    r"\b(?:[a-z]{2,12}[._])?(?P<operation>(?:Put|Get|Delete|Head|List|Create|Copy|Upload|Complete|Abort|Restore|Select)"
+    r"\b(?:[a-z]{2,12}[._])?(?P<operation>"
+    r"(?:Put|Get|Delete|Head|List|Create|Copy|Upload|Complete|Abort|Restore|Select)"
     r"[_A-Za-z]*?_?(?:Object|Bucket|Part|Multipart)[A-Za-z0-9_]{0,40})\b",
     re.IGNORECASE,
 )
@@ -102,12 +103,14 @@ _OF_BUCKET = {
     "DELETE": "DeleteBucket",
 }
 _LIST_QUERY = re.compile(
-    r"\?(?:(?:list-type|prefix|delimiter|max-keys|encoding-type|marker|continuation-token)=[^&]*&?)*"
+    r"\?(?:(?:list-type|prefix|delimiter|max-keys|encoding-type|marker"
+    r"|continuation-token)=[^&]*&?)*"
 )
 _TRANSFER = re.compile(
     r"(?P<failed>\b(?:fail|could not|cannot|unable)[^\n\v]{0,40}?)?\b"
     r"(?:(?P<GetObject>(?:download[a-z]*|get|head)\b|cp(?= s3:))"
-    r"|(?P<PutObject>upload[a-z]*|put|cp)\b|(?P<DeleteObject>(?:delet|remov)[a-z]*|rm)\b|(?P<ListObjectsV2>ls)\b)"
+    r"|(?P<PutObject>upload[a-z]*|put|cp)\b|(?P<DeleteObject>(?:delet|remov)[a-z]*|rm)\b"
+    r"|(?P<ListObjectsV2>ls)\b)"
     r"[^\n\v]{0,200}?\bs3://",
     re.IGNORECASE,
 )
@@ -116,7 +119,8 @@ _OF_S5CMD = re.compile(r"\bERROR \"(?:cp|mv|rm|cat|pipe) ")
 _S3 = re.compile(r"(?<![a-z])S3(?![a-z0-9])|x-amz-|(?<![a-z])S3[A-Z]", re.IGNORECASE)
 _ELSEWHERE = re.compile(
     r"\b(?:curl|wget|npm|kubectl)\b|\bis forbidden\b"
-    r"|\b(?:[a-z0-9-]{1,63}\.){1,6}(?<!amazonaws\.)(?<!\.aws\.)(?<!amazon\.)(?:com|org|io|net|dev|local)\b(?!\.)",
+    r"|\b(?:[a-z0-9-]{1,63}\.){1,6}(?<!amazonaws\.)(?<!\.aws\.)(?<!amazon\.)"
+    r"(?:com|org|io|net|dev|local)\b(?!\.)",
     re.IGNORECASE,
 )
 """Signs of an answer by another server, or to a request without a signature."""

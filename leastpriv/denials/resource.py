@@ -236,7 +236,8 @@ def _usable(name: str) -> str:
 
 
 MASK = re.compile(
-    r"\*{2,}|<[^<>]*>|\[[^\[\]]*\]|\$?\{[^{}]*\}|\.{3}|…|(?<![A-Za-z0-9])[Xx]{3,}(?![A-Za-z0-9])|\$[A-Z_]{2,}"
+    r"\*{2,}|<[^<>]*>|\[[^\[\]]*\]|\$?\{[^{}]*\}|\.{3}|…|(?<![A-Za-z0-9])[Xx]{3,}(?![A-Za-z0-9])"
+    r"|\$[A-Z_]{2,}"
 )
 """Masks: the runner's `***`, and what people write in place of names. Never a wildcard."""
 _HOLE = "\0"

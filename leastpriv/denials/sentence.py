@@ -33,7 +33,8 @@ _BOLD = r"(?:\*{1,2}(?!\*))?"
 _ACTION = re.compile(
     rf"[ \n\v]*:?{_BOLD}[ \n\v]*(?:the[ \n\v]+)?(?:actions?:?["
     rf" \n\v]+)?{_BOLD}[`'\"\u2018\u201c\[]?{_BOLD}"
-    r"(?P<action>[A-Za-z][A-Za-z0-9-]*(?:[\n\v][A-Za-z0-9-]+){0,3}[\n\v]?:[\n\v]?[A-Za-z][A-Za-z0-9]*(?:[\n\v][A-Za-z0-9]+){0,4})"
+    r"(?P<action>[A-Za-z][A-Za-z0-9-]*"
+    r"(?:[\n\v][A-Za-z0-9-]+){0,3}[\n\v]?:[\n\v]?[A-Za-z][A-Za-z0-9]*(?:[\n\v][A-Za-z0-9]+){0,4})"
 )
 _AFTER_ACTION = re.compile(r"[\w:/?-]|\*(?!\*(?!\*))")
 _AFTER_BOLD_ACTION = re.compile(r"[\w:/?-]|\*{3}")

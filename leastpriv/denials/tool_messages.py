@@ -428,7 +428,8 @@ _REFUSAL = re.compile(
 )
 _JAVAS_FIELDS = re.compile(r"[^()\n\v]{1,80}\(Service:[^()]{0,80}?Status[ \n\v]*Code:[ \n\v]*403")
 _JAVASCRIPT = re.compile(
-    r"\b(?:de_|deserializeAws_(?:restXml|restJson1|json1_[01]|query|ec2))(?P<operation>[A-Z][A-Za-z0-9]{1,80})CommandError\b"
+    r"\b(?:de_|deserializeAws_(?:restXml|restJson1|json1_[01]|query|ec2))"
+    r"(?P<operation>[A-Z][A-Za-z0-9]{1,80})CommandError\b"
     r"(?:[^\n\v]{0,300}?/client-(?P<service>[a-z0-9-]{2,40})/)?"
 )
 _JAVA = re.compile(

@@ -23,7 +23,8 @@ _WITHOUT_PATH = (NAMED, NAMED_WITHOUT_PATH)
 NAMED_ELSEWHERE = "named by the request, its path by another call"
 """Derivation of an IAM resource whose path comes from another call."""
 _PATHS = re.compile(
-    r"(?P<head>arn:[^:]*:iam::[^:]*:(?P<type>role|user|group|policy|instance-profile)/)(?:[^*?$]+/)?(?P<name>[^/*?$]+)"
+    r"(?P<head>arn:[^:]*:iam::[^:]*:(?P<type>role|user|group|policy|instance-profile)/)"
+    r"(?:[^*?$]+/)?(?P<name>[^/*?$]+)"
 )
 
 

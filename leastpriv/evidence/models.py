@@ -206,7 +206,8 @@ class ExternalAccess(Struct, frozen=True):
 
 _WHOSE = re.compile(
     # GitHub, GitLab, HCP Terraform; a wildcard may follow only for branch, kind of event or phase.
-    r"(?:repo|project_path):[^*?:]+/[^*?:]+:.*|organization:[^*?:]+:project:[^*?:]+:workspace:[^*?:]+:.*|[^*?]+"
+    r"(?:repo|project_path):[^*?:]+/[^*?:]+:.*"
+    r"|organization:[^*?:]+:project:[^*?:]+:workspace:[^*?:]+:.*|[^*?]+"
 )
 """A subject (the claim `sub`) that names its owner without a wildcard."""
 

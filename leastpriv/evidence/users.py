@@ -510,7 +510,8 @@ def _unused(found: Sequence[tuple[UnusedAccess, ...]]) -> tuple[UnusedAccess, ..
 # Users that no input names
 
 _PERMISSION_SET = re.compile(
-    r"arn:(?P<partition>aws(?:-[a-z]+)*):iam::(?P<account>[0-9*]+):role/aws-reserved/sso\.amazonaws\.com/"
+    r"arn:(?P<partition>aws(?:-[a-z]+)*):iam::"
+    r"(?P<account>[0-9*]+):role/aws-reserved/sso\.amazonaws\.com/"
     r"(?:[a-z0-9-]+/)?AWSReservedSSO_(?P<name>[\w+=,.@-]+)_(?P<suffix>[0-9a-f]{16})"
 )
 """A role that IAM Identity Center makes for a permission set ("Referencing permission sets in

@@ -129,7 +129,8 @@ def _related(label: str) -> tuple[str, ...]:
 
 
 STATEMENT = re.compile(
-    r"\s*(?:(?P<update>update)|(?P<insert>insert)\s+into|(?P<delete>delete)\s+from|(?P<select>select)\b.*?\bfrom)"
+    r"\s*(?:(?P<update>update)|(?P<insert>insert)\s+into|(?P<delete>delete)\s+from"
+    r"|(?P<select>select)\b.*?\bfrom)"
     r"\s+(?P<quote>[\"']?)(?P<table>[\w.-]+)(?P=quote)(?:\s*\.\s*\"?(?P<index>[\w.-]+))?",
     re.IGNORECASE | re.DOTALL,
 )
@@ -218,8 +219,10 @@ class Visibility(StrEnum):
 DOCUMENTATION = "https://docs.aws.amazon.com/"
 _READS = re.compile(r"(BatchGet|BatchDescribe|Get|List|Describe|Head)[A-Z]")
 _WRITES = re.compile(
-    r"(Add|Allocate|Associate|Attach|Authorize|Cancel|Create|Delete|Deregister|Detach|Disable|Disassociate|Enable|Modify|Publish|Put"
-    r"|Register|Release|Remove|Reset|Restore|Revoke|Run|Set|Stop|Subscribe|Tag|Terminate|Unsubscribe|Untag|Update)[A-Z]"
+    r"(Add|Allocate|Associate|Attach|Authorize|Cancel|Create|Delete|Deregister|Detach|Disable"
+    r"|Disassociate|Enable|Modify|Publish|Put"
+    r"|Register|Release|Remove|Reset|Restore|Revoke|Run|Set|Stop|Subscribe|Tag|Terminate"
+    r"|Unsubscribe|Untag|Update)[A-Z]"
 )
 _UNCLEAR = frozenset({"GetFederationToken", "GetSessionToken"})
 """Recorded with `readOnly` false (a real record of 2023, Stratus Red Team)."""

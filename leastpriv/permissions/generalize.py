@@ -46,7 +46,8 @@ _LEAST_LITERAL = 3
 _LEAST_LITERAL_OF_WRITES = 4
 _LEAST_LITERAL_OF_DELETIONS = 5
 _DELETION = re.compile(
-    r"[^:]+:(?:DELETE$|(?:Batch|Schedule)?(?:Delete?|Remove|Terminate|Purge|Deregister|Destroy|Release))"
+    r"[^:]+:(?:DELETE$|(?:Batch|Schedule)?"
+    r"(?:Delete?|Remove|Terminate|Purge|Deregister|Destroy|Release))"
 )
 GENERATED = "the deploying tool draws this end for each resource"
 CERTAIN = frozenset({GENERATED})

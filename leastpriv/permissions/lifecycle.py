@@ -56,13 +56,15 @@ _METHODS = {"DELETE": "end", "GET": "read", "PATCH": "change", "POST": "make", "
 """Methods of HTTP, the actions of API Gateway."""
 _VERBS = re.compile(rf"(?P<verb>{'|'.join(_KINDS)})(?P<noun>[A-Z]\w*)")
 _PART = re.compile(
-    r"(Code|Config|Configuration|Attribute|Setting|Description|Option|Properties|Tag|Tagging|Version|Status)s?"
+    r"(Code|Config|Configuration|Attribute|Setting|Description|Option|Properties|Tag|Tagging"
+    r"|Version|Status)s?"
 )
 """What may follow a noun and still name the same resource: `Function` + `Code`, `Queue` +
 `Attributes`.
 """
 _SERVICE_TAGS = re.compile(
-    r"(Tag|Untag)Resources?|(Add|Remove|Create|Delete|Describe|List|CreateOrUpdate)Tags((To|From|For|Of)Resource)?|ListResourceTags"
+    r"(Tag|Untag)Resources?|(Add|Remove|Create|Delete|Describe|List|CreateOrUpdate)Tags"
+    r"((To|From|For|Of)Resource)?|ListResourceTags"
 )
 """Tagging actions that serve all resources of a service."""
 

@@ -291,7 +291,8 @@ def _named_besides(
         looked_at = kind.required or may_be_whole(kind, request)
         if not looked_at and not kind.other_keys:
             continue
-        if any([may_be(facts.prefix, resource.pattern, kind.template) for resource in found]):  # noqa: C419 - it is faster
+        # A list is faster than a generator here.
+        if any([may_be(facts.prefix, resource.pattern, kind.template) for resource in found]):  # noqa: C419
             continue
         filled = fill(call, facts.prefix, kind, request) if looked_at else []
         filled = [resource for resource in filled if kind.required or _is_whole(resource)]

@@ -53,7 +53,8 @@ the stack and of the resource
 (https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-name.html).
 """
 _END_BY_STACK = re.compile(
-    r"(?<=[A-Za-z0-9]-)([A-Za-z0-9]{12,13}|[0-9a-f]{15}|[A-Za-z0-9]{16})(?=$|[/:.*]|-(?:[?]{6}|[A-Za-z0-9]{6})$)"
+    r"(?<=[A-Za-z0-9]-)([A-Za-z0-9]{12,13}|[0-9a-f]{15}|[A-Za-z0-9]{16})"
+    r"(?=$|[/:.*]|-(?:[?]{6}|[A-Za-z0-9]{6})$)"
 )
 """The same, also before the end that Secrets Manager adds, where a stack is known to have made the
 resource: AWS Batch has 15 or 16 (`JobQueue-wnYIFmaQpfwKNZuw`, inferred from names in public
@@ -69,15 +70,18 @@ _MADE_UNIQUE = re.compile(r"(?<=\D)20\d{24}(?=$|[/:.*]|-(?:[?]{6}|[A-Za-z0-9]{6}
 plugin SDK), also before the end that Secrets Manager adds."""
 _TIME = re.compile(
     r"(?<![A-Za-z0-9])(20|1)"
-    r"(?:(?<=20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[-_T]?(?:[01][0-9]|2[0-3])[0-5][0-9](?:[0-5][0-9])?Z?"
-    r"|(?<=1)[5-9][0-9]{8}(?:[0-9]{9}|[0-9]{3}(?:-20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,12}Z)?)?)(?![A-Za-z0-9])"
+    r"(?:(?<=20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[-_T]?"
+    r"(?:[01][0-9]|2[0-3])[0-5][0-9](?:[0-5][0-9])?Z?"
+    r"|(?<=1)[5-9][0-9]{8}(?:[0-9]{9}|[0-9]{3}(?:-20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,12}Z)?)?)"
+    r"(?![A-Za-z0-9])"
 )
 """A time of the run: `20261127120000`, `20261127-1200`, the seconds or milliseconds since 1970, the
 nanoseconds that Pulumi writes (`backupStack` of its pkg/backend/diy/state.go, read 2026-11-28), and
 both forms that Serverless joins in the keys of its artifacts,
 `1764250000000-2025-11-27T12:00:00.000Z`."""
 _BUILT = re.compile(
-    r"(?<=[A-Za-z0-9_][.\-])(?:(?=[a-f]*[0-9])(?=[0-9]*[a-f])[0-9a-f]{8,31}|(?P<mixed>[A-Za-z0-9_-]{8}))"
+    r"(?<=[A-Za-z0-9_][.\-])(?:(?=[a-f]*[0-9])(?=[0-9]*[a-f])[0-9a-f]{8,31}"
+    r"|(?P<mixed>[A-Za-z0-9_-]{8}))"
     r"(?=(?:\.[a-z0-9]{1,11}){1,3}$)"
 )
 """Bundlers name what they build by its contents, behind a name and before the extension:
@@ -110,8 +114,10 @@ _LEAST_PIECES = 3
 """Words, letters and numbers in a random end: `v20261101120` has two, `1A2B3C4D5E6F` twelve."""
 _WORD_LENGTH = 5
 _ODD = re.compile(
-    r"[bcdfghjklmnpqrstvwxz]{5}|[aeiou]{4}|[jqxz][bcdfghjklmnpqrstvwxz]|[bcdfghjklmnpqrstvwxz]q|[vwj]x"
-    r"|uu|[ajqvwxy][jqx]|(?!(.)\1|mb|mp|km)(?:[fgjkmpqvwxz][cdfgjkmqvwxz]|[bdhjkmpqvwx][bfgjkmpqvwxz])"
+    r"[bcdfghjklmnpqrstvwxz]{5}|[aeiou]{4}|[jqxz][bcdfghjklmnpqrstvwxz]|[bcdfghjklmnpqrstvwxz]q"
+    r"|[vwj]x"
+    r"|uu|[ajqvwxy][jqx]|(?!(.)\1|mb|mp|km)"
+    r"(?:[fgjkmpqvwxz][cdfgjkmqvwxz]|[bdhjkmpqvwx][bfgjkmpqvwxz])"
 )
 """Letters that stand together in no English word: without them, five letters with a vowel may be a
 word of a name.
@@ -426,7 +432,8 @@ def common_beginning(texts: list[str]) -> str:
 
 
 _REGION = re.compile(
-    r"(?<![a-z0-9])[a-z]{2,3}(?:-[a-z]{3,4})?-(?:north|south|east|west|central){1,2}-[1-9](?![a-z0-9])"
+    r"(?<![a-z0-9])[a-z]{2,3}(?:-[a-z]{3,4})?-(?:north|south|east|west|central){1,2}-[1-9]"
+    r"(?![a-z0-9])"
 )
 """`us-east-1`, `us-gov-west-1`, also in a name: `cdk-hnb659fds-assets-111122223333-us-east-1`."""
 

@@ -50,7 +50,8 @@ class FailedSource(Struct):
     failure: LeastprivError
     statistics: ReadStatistics = field(default_factory=ReadStatistics)
 
-    def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:  # noqa: ARG002 - protocol
+    # The protocol has both parameters.
+    def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:  # noqa: ARG002
         """Raises the reason."""
         raise self.failure
 

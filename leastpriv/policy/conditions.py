@@ -39,7 +39,8 @@ from leastpriv.permissions.patterns import has_variable, resource_matches, unesc
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,6})?", re.ASCII)
 _DATE = re.compile(
-    r"([0-9]{4})-([0-9]{2})(?:-([0-9]{2})(?:T([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?(Z|[+-][0-9]{2}:[0-9]{2})?)?)?",
+    r"([0-9]{4})-([0-9]{2})(?:-([0-9]{2})"
+    r"(?:T([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?(Z|[+-][0-9]{2}:[0-9]{2})?)?)?",
     re.ASCII,
 )
 """https://www.w3.org/TR/NOTE-datetime, without the bare year; a time without a zone is in UTC."""

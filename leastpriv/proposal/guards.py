@@ -249,7 +249,8 @@ def other_users(candidate: RemovalCandidate, context: GuardContext) -> str:  # n
     )
 
 
-def unknown_action(candidate: RemovalCandidate, context: GuardContext) -> str:  # noqa: ARG001 - one shape for all guards
+# All guards have these parameters.
+def unknown_action(candidate: RemovalCandidate, context: GuardContext) -> str:  # noqa: ARG001
     """Keeps an action that the catalogue lacks: its use cannot be ruled out."""
     if candidate.action in candidate.entry.statement.unknown_actions:
         return "only the rendered template knows this action"

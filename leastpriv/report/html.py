@@ -108,8 +108,10 @@ def page(rows: Sequence[TargetRow]) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, finalize=_shown, trim_blocks=True
     )
-    environment.filters["sentence"] = lambda text: Markup(words.renderInline(text))  # noqa: S704 - our own Markdown
-    environment.filters["section"] = lambda text: Markup(words.render(text))  # noqa: S704 - our own Markdown
+    # Our own Markdown.
+    environment.filters["sentence"] = lambda text: Markup(words.renderInline(text))  # noqa: S704
+    # Our own Markdown.
+    environment.filters["section"] = lambda text: Markup(words.render(text))  # noqa: S704
     environment.globals.update(documentation=_documentation, day=day)
     return environment.from_string(_asset("page.html")).render(
         targets=[

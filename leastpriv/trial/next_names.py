@@ -56,7 +56,8 @@ hexadecimal one anywhere.
 _UNRECORDED = "the trail does not record its use on what the command creates"
 _HASH = "the tool names it by its contents"
 _ARTIFACT = re.compile(
-    r"(?P<place>arn:[^:]*:s3:::[^/*?]+/(?:[^*?]*/)?)(?P<hash>[0-9a-f]{32,64})(?P<end>(?:\.[a-z]{1,10})?)"
+    r"(?P<place>arn:[^:]*:s3:::[^/*?]+/(?:[^*?]*/)?)(?P<hash>[0-9a-f]{32,64})"
+    r"(?P<end>(?:\.[a-z]{1,10})?)"
 )
 """`aws cloudformation package` and SAM write a file as the hash of its contents, a template with an
 extension.

@@ -161,7 +161,8 @@ class GitHubRepository:
         """Returns the tracking issues of the repository."""
         return TrackingIssues(self._connection)
 
-    def publish(self, publication: Publication, now: datetime) -> PublishResult:  # noqa: ARG002 - GitHub dates commits
+    # GitHub itself dates commits, so the time is not used.
+    def publish(self, publication: Publication, now: datetime) -> PublishResult:  # noqa: ARG002
         """Brings branch and pull request to the proposal, or leaves them unchanged and gives the
         reason.
         """

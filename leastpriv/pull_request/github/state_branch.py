@@ -108,7 +108,8 @@ class StateBranch:
 
     def pause(self, number: int) -> None:
         """Waits after a try, so that runs which write at the same time move apart."""
-        self._connection.sleep(random.uniform(0, _MAX_PAUSE * (number + 1)))  # noqa: S311 - a pause, no secret
+        # A pause, no secret.
+        self._connection.sleep(random.uniform(0, _MAX_PAUSE * (number + 1)))  # noqa: S311
 
     def forget(self) -> None:
         """Reads the branch again at its next use: a parallel run may have moved it."""

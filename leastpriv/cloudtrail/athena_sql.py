@@ -27,7 +27,8 @@ from leastpriv.cloudtrail.record import ASSUME_ROLE, LOGIN_EVENTS
 from leastpriv.models import Gap, GapKind, Principal, Scope
 
 TABLE_NAME = re.compile(
-    r"(?:(?P<workgroup>[\w.-]{1,128})/)?(?:(?P<catalog>[\w@-]{1,255})\.)?(?P<database>[\w-]{1,255})\.(?P<table>[\w-]{1,255})",
+    r"(?:(?P<workgroup>[\w.-]{1,128})/)?(?:(?P<catalog>[\w@-]{1,255})\.)?"
+    r"(?P<database>[\w-]{1,255})\.(?P<table>[\w-]{1,255})",
     re.ASCII,
 )
 """`[WORKGROUP/][CATALOG.]DATABASE.TABLE`"""
@@ -191,6 +192,7 @@ def usage_query(
     answered = [*common, *([f"{recipient} AS recipient"] if recipient else [])]
     values = [f"CASE WHEN mine THEN {place} END AS {name}" for name, place in own.items()]
     call = "concat(coalesce(eventtime, ''), chr(31), coalesce(id, ''))"
+    # Names and values are quoted, and no text of evidence is in it.
     return f"""WITH flagged AS (
   SELECT *, {_wanted(principals, logins="requestparameters" in table.columns)} AS mine
   FROM {_relation(table, window)}{where}
@@ -208,7 +210,7 @@ SELECT {", ".join(keys)},
   array_join(array_agg({call}) FILTER (WHERE mine), chr(30)) AS events
 FROM answered
 GROUP BY {", ".join(keys)}
-ORDER BY first_time, eventsource, eventname"""  # noqa: S608 - names and values are quoted, and no text of evidence is in it
+ORDER BY first_time, eventsource, eventname"""  # noqa: S608
 
 
 def _relation(table: CloudTrailTable, window: Window) -> str:

@@ -148,8 +148,8 @@ READ, WRITE = "management-read", "management-write"
 EXCLUDABLE: Mapping[str, str] = {"kms": "kms.amazonaws.com", "rds-data": "rdsdata.amazonaws.com"}
 """IAM prefix -> event source of the management events that a trail may exclude.
 
-https://docs.aws.amazon.com/awscloudtrail/latest/userguide/logging-management-events-with-cloudtrail.html
-(read 2026-11-24).
+Source: logging-management-events-with-cloudtrail.html in
+https://docs.aws.amazon.com/awscloudtrail/latest/userguide/ (read 2026-11-24).
 """
 LOGGED_KINDS = frozenset({READ, WRITE, *EXCLUDABLE.values()})
 """Kinds of management events that a trail of one region may have and another lack."""

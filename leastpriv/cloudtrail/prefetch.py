@@ -318,9 +318,10 @@ def serve() -> None:
     reader = FileReader(options)
     while True:
         try:
-            name, stored, content = cast("tuple[str, StoredFile, bytes | None]", pickle.load(files))  # noqa: S301
+            entry = cast("tuple[str, StoredFile, bytes | None]", pickle.load(files))  # noqa: S301
         except EOFError:
             return
+        name, stored, content = entry
         open_file = partial(store.open, stored) if content is None else partial(io.BytesIO, content)
         pickle.dump(reader.result(name, region_of_path(stored.key), open_file), answers)
         answers.flush()

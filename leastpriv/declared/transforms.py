@@ -2,8 +2,9 @@
 says of the stack.
 
 The syntax of loops is that of the transform AWS::LanguageExtensions
-(https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference-foreach.html,
-not read: inferred from templates).
+(intrinsic-function-reference-foreach.html in
+https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/, not read: inferred from
+templates).
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from leastpriv.declared.models import LOCAL_PATH, UNKNOWN, Stack
 from leastpriv.errors import InputError
 
 MANAGED_BUCKET = f"aws-sam-cli-managed-default-samclisourcebucket-{UNKNOWN}"
-"""The bucket that `sam deploy --resolve-s3` makes
-(https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-cli-command-reference-sam-deploy.html,
-read 2026-11-27)."""
+"""The bucket that `sam deploy --resolve-s3` makes (sam-cli-command-reference-sam-deploy.html in
+https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/, read 2026-11-27).
+"""
 _LOCAL = ("CodeUri", "ContentUri", "DefinitionUri", "SchemaUri", "Location")
 _OVERRIDE = re.compile(r"(?:ParameterKey=)?([A-Za-z0-9]+)(?:,ParameterValue)?=(\"[^\"]*\"|\S*)")
 

@@ -64,7 +64,10 @@ ADVICE = (
     " and taken by others."
 )
 """A comment in the trust policy."""
-_ASSUME = "https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssecuritytokenservice.html"
+_ASSUME = (
+    "https://docs.aws.amazon.com/service-authorization/latest/reference/"
+    "list_awssecuritytokenservice.html"
+)
 _ACCOUNT = "${{ matrix.account }}"
 
 

@@ -91,8 +91,9 @@ _SECRET_END = re.compile(r"-[A-Za-z0-9]{6}$")
 def of_secret(arn: str, *, in_part: bool) -> Sequence[str]:
     """A secret's ARN as policies write it, with its six random characters.
 
-    A partial ARN of a secret whose name ends like `-secret` looks whole: both forms count.
-    https://docs.aws.amazon.com/secretsmanager/latest/userguide/troubleshoot.html#ARN_secretnamehyphen
+    A partial ARN of a secret whose name ends like `-secret` looks whole: both forms count
+    (troubleshoot.html#ARN_secretnamehyphen in
+    https://docs.aws.amazon.com/secretsmanager/latest/userguide/).
     """
     escaped = escape_observed(arn)
     if not _SECRET_END.search(arn):

@@ -48,7 +48,8 @@ def _lines_by_first_cell(name: str) -> tuple[str, Mapping[str, Sequence[str]]]:
 def text_of_table(name: str, package: str = __package__) -> str:
     """Returns the text of a package's table, plain or compressed."""
     # Not by importlib.resources or pathlib, which take a third of Python's own start to load.
-    path = os.path.join(os.path.dirname(str(sys.modules[package].__file__)), "data", f"{name}.tsv")  # noqa: PTH118, PTH120
+    folder = os.path.dirname(str(sys.modules[package].__file__))  # noqa: PTH120
+    path = os.path.join(folder, "data", f"{name}.tsv")  # noqa: PTH118
     if os.path.exists(path):  # noqa: PTH110
         with open(path, encoding="utf-8") as plain:  # noqa: PTH123
             return plain.read()

@@ -262,8 +262,8 @@ def _tagged(call: Call, operation: str, rule: TagRule, request: CallRequest) -> 
         for kind in _specifications(call, rule.parameter):
             if kind in templates:
                 # Exact: a new resource has no id yet, and EC2 checks the request on `instance/*`
-                # itself (its denials name that,
-                # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/supported-iam-actions-tagging.html).
+                # itself (its denials name that: supported-iam-actions-tagging.html in
+                # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/).
                 yield Resource(
                     wildcard(templates[kind], call),
                     f"a new {kind}, as the request's tags say",

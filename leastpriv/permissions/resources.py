@@ -292,7 +292,8 @@ def _named_besides(
         if not looked_at and not kind.other_keys:
             continue
         # A list is faster than a generator here.
-        if any([may_be(facts.prefix, resource.pattern, kind.template) for resource in found]):  # noqa: C419
+        are_of_kind = [may_be(facts.prefix, resource.pattern, kind.template) for resource in found]
+        if any(are_of_kind):
             continue
         filled = fill(call, facts.prefix, kind, request) if looked_at else []
         filled = [resource for resource in filled if kind.required or _is_whole(resource)]

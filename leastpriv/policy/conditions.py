@@ -1,11 +1,9 @@
 """Evaluates conditions of a request: True, False, or None if the outcome is unknown.
 
-Operators:
-https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html;
-several values:
-https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html;
-policy variables: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
-(all read 2026-11-24).
+Sources, all in https://docs.aws.amazon.com/IAM/latest/UserGuide/ and read 2026-11-24: for operators
+reference_policies_elements_condition_operators.html, for several values
+reference_policies_condition-single-vs-multi-valued-context-keys.html, for policy variables
+reference_policies_variables.html.
 
 If the request lacks the key, a positive operator is False, a negated one True and one with
 `IfExists` True; `ForAllValues` is True and `ForAnyValue` False. An empty value is a value. A

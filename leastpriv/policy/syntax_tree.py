@@ -298,8 +298,8 @@ def read_yaml(text: str, where: str) -> Node:
     """Parses the only document of a YAML file; CloudFormation's short tags become their functions.
 
     `!Sub x` is read as `{"Fn::Sub": "x"}`, `!Ref` and `!Condition` as keys without `Fn::`
-    (https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference.html,
-    read 2026-11-24).
+    (intrinsic-function-reference.html in
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/, read 2026-11-24).
 
     Raises PolicyFileError with `where`, line and column for text that is not YAML, has several
     documents or none, is too long, or is nested too deep.

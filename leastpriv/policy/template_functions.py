@@ -6,8 +6,8 @@ without a known value (docs: decision 12). Its name has no colon, so that it is 
 and equal names stand for equal texts. Names that a build step replaces, such as `{{ account }}`,
 are placeholders too.
 
-Sources, read 2026-11-24:
-https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference-sub.html,
+Sources, read 2026-11-24: intrinsic-function-reference-sub.html in
+https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/,
 https://developer.hashicorp.com/terraform/language/expressions/strings,
 https://registry.terraform.io/providers/hashicorp/aws/latest/docs/data-sources/iam_policy_document.
 """

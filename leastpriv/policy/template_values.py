@@ -4,8 +4,8 @@ A function whose result depends on the deployment has several possible values: t
 `Fn::If`, the values that a parameter allows, the rows of a mapping. An attribute of a resource of
 the same template has the form of its ARN. What remains unknown is a placeholder.
 
-https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference.html,
-read 2026-12-01.
+Source: intrinsic-function-reference.html in
+https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/, read 2026-12-01.
 """
 
 from __future__ import annotations

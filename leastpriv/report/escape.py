@@ -17,7 +17,8 @@ _NAME = re.compile(r"[^A-Za-z0-9+=,.@_-]")
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html.
 """
 _INVISIBLE = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+    "\U000e0100-\U000e01ef]"
 )
 """Characters that are invisible although Unicode classes them as letters, marks or symbols.
 

@@ -492,9 +492,11 @@ def _documentation(action: str) -> str:
     """
     service, _, name = action.partition(":")
     page = _documentation_pages().get(service.lower(), "")
+    if not page:
+        return ""
     anchor = f"#{page}-{name}" if name.isalnum() and name.isascii() else ""
-    address = f"https://docs.aws.amazon.com/service-authorization/latest/reference/list_{page}.html{anchor}"
-    return address if page else ""
+    reference = "https://docs.aws.amazon.com/service-authorization/latest/reference"
+    return f"{reference}/list_{page}.html{anchor}"
 
 
 @cache

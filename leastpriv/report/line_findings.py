@@ -2,8 +2,8 @@
 GitHub's code scanning.
 
 The format: https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html; what GitHub supports:
-https://docs.github.com/en/code-security/code-scanning/integrating-with-code-scanning/sarif-support-for-code-scanning
-(both read 2026-11-26).
+integrating-with-code-scanning/sarif-support-for-code-scanning in
+https://docs.github.com/en/code-security/code-scanning/ (both read 2026-11-26).
 """
 
 from __future__ import annotations

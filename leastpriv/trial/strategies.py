@@ -193,9 +193,8 @@ class Strategy(ABC):
         arns: list[str] = []
         for part, text in enumerate(texts, start=1):
             name = self._tags.resource_name(f"{number}-{part}")
-            arns.append(
-                f"arn:{self._principal.partition}:iam::{self._principal.account}:policy{TRIAL_PATH}{name}"
-            )
+            account = f"arn:{self._principal.partition}:iam::{self._principal.account}"
+            arns.append(f"{account}:policy{TRIAL_PATH}{name}")
             self._policies.append(arns[-1])
             with translate_errors("creating a temporary policy", "iam:CreatePolicy"):
                 iam.create_policy(

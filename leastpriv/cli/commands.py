@@ -133,7 +133,6 @@ def explain(options: Namespace, stdout: TextIO, console: Console, clock: Clock) 
     from leastpriv.policy.source import Location
     from leastpriv.report import explain as report
 
-    values = {name: getattr(options, name.replace("-", "_")) or "" for name in EXPLAINED}
     asked: list[str] = options.actions
     as_json = options.format == "json"
     for action in asked:
@@ -143,11 +142,10 @@ def explain(options: Namespace, stdout: TextIO, console: Console, clock: Clock) 
         return 0
     if options.policy_file and not Path(Location.of(options.policy_file).path).is_file():
         raise InputError(f"--policy-file names {options.policy_file!r}, which is no file.")
-    values |= {
-        "policy-file": options.policy_file or "policy",
-        "from": options.start or "",
-        "to": options.end or "",
-    }
+    values = {name: getattr(options, name.replace("-", "_")) or "" for name in EXPLAINED}
+    values["policy-file"] = options.policy_file or "policy"
+    values["from"] = options.start or ""
+    values["to"] = options.end or ""
     settings = from_options(values)
     run = command_context(settings, os.environ, clock())
     if not options.policy_file:

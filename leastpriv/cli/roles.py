@@ -18,29 +18,17 @@ if TYPE_CHECKING:
     from leastpriv.evidence.models import Evidence
     from leastpriv.github_actions.workflow_commands import Console
     from leastpriv.models import Gap
+    from leastpriv.pipeline.roles import KnownPolicies
 
 
 def roles(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
     """Lists what each role may do and did; returns 1 where no role is known."""
     from leastpriv.config.inputs import window
-    from leastpriv.pipeline.roles import KnownPolicies, overview
+    from leastpriv.pipeline.roles import overview
     from leastpriv.pipeline.sources import ReadHooks, read_by_principal
     from leastpriv.report.roles import role_row, roles_csv, roles_table
 
-    policies = KnownPolicies()
-    for name in options.account_details or ():
-        from leastpriv.evidence.account_details import read_account_details
-
-        for role in read_account_details(read_named(name, "--account-details"), name).values():
-            policies.add(role.arn, role.documents)
-            policies.unread.extend(
-                f"{role.arn}: the policy {each} cannot be read" for each in role.unread
-            )
-    if options.config:
-        from leastpriv.config.targets_file import read_configuration
-
-        raw = read_named(options.config, "--config")
-        policies.add_config(read_configuration(raw, options.config), Path())
+    policies = _known_policies(options)
     if not options.trails and not policies.arns:
         raise InputError("--trails is missing: name a folder of CloudTrail files.")
     gaps: list[Gap] = []
@@ -63,3 +51,24 @@ def roles(options: Namespace, stdout: TextIO, console: Console, clock: Clock) ->
     if not rows:
         console.error("No call of any role was read.")
     return int(not rows)
+
+
+def _known_policies(options: Namespace) -> KnownPolicies:
+    """Returns the policies that the options name: of account details, and of a config."""
+    from leastpriv.pipeline.roles import KnownPolicies
+
+    policies = KnownPolicies()
+    for name in options.account_details or ():
+        from leastpriv.evidence.account_details import read_account_details
+
+        raw = read_named(name, "--account-details")
+        for role in read_account_details(raw, name).values():
+            policies.add(role.arn, role.documents)
+            for policy in role.unread:
+                policies.unread.append(f"{role.arn}: the policy {policy} cannot be read")
+    if options.config:
+        from leastpriv.config.targets_file import read_configuration
+
+        raw = read_named(options.config, "--config")
+        policies.add_config(read_configuration(raw, options.config), Path())
+    return policies

@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from functools import cache
+from itertools import chain
 
 from msgspec import Struct
 
@@ -168,13 +169,11 @@ def copies(text: str, label: str) -> DeclaredCopies:
         raise InputError(form) from error
     if not isinstance(found, Mapping) or not set(found) <= {*COPIES_KEYS}:
         raise InputError(form)
-    words: dict[str, tuple[str, ...]] = {}
-    for key, value in found.items():
-        own = value if isinstance(value, list) else [value]
-        if not all(isinstance(each, str) and _COPY_WORD.fullmatch(each) for each in own):
+    words = {key: value if isinstance(value, list) else [value] for key, value in found.items()}
+    for word in chain.from_iterable(words.values()):
+        if not isinstance(word, str) or not _COPY_WORD.fullmatch(word):
             raise InputError(form)
-        words[key] = tuple(own)
-    long_lived, short_lived = (words.get(key, ()) for key in COPIES_KEYS)
+    long_lived, short_lived = (tuple(words.get(key, ())) for key in COPIES_KEYS)
     if any(set(word) & {"*", "?"} for word in long_lived):
         raise InputError(f"{label} has a wildcard in long-lived: name each of these copies.")
     if "*" in short_lived:
@@ -189,23 +188,30 @@ def check_spelling(pattern: str, label: str) -> None:
     prefix, _, name = pattern.partition(":")
     if not {"*", "?"}.isdisjoint(prefix):
         return
-    services, text = catalog.services(), prefix.lower()
-    if text not in services:
-        shorter = (text[:at] + text[at + 1 :] for at in range(len(text)) if text[at].isalpha())
-        without_one = next(
-            (each for each in shorter if each in services and len(each) > _SHORT), ""
-        )
-        service = letters_meant(text, services) or _letter_replaced(text, services) or without_one
-        meant = f"{service}:{name}" if service else ""
+    service = prefix.lower()
+    if service not in catalog.services():
+        meant = _service_meant(service, catalog.services())
+        action = f"{meant}:{name}" if meant else ""
     elif not {"*", "?"}.isdisjoint(name) or catalog.spelling(pattern):
         return
     else:
-        known = {action.partition(":")[2].lower(): action for action in catalog.actions(text)}
-        meant = known.get(
-            letters_meant(name.lower(), known) or _letter_replaced(name.lower(), known), ""
-        )
+        names = {action.partition(":")[2].lower(): action for action in catalog.actions(service)}
+        text = name.lower()
+        action = names.get(letters_meant(text, names) or _letter_replaced(text, names), "")
+    if action:
+        raise InputError(f"{label} {pattern!r}, which is no action (did you mean {action}?).")
+
+
+def _service_meant(text: str, services: Collection[str]) -> str:
+    """Returns the service whose prefix was meant; empty if none is close."""
+    meant = letters_meant(text, services) or _letter_replaced(text, services)
     if meant:
-        raise InputError(f"{label} {pattern!r}, which is no action (did you mean {meant}?).")
+        return meant
+    for place, letter in enumerate(text):
+        shorter = text[:place] + text[place + 1 :]
+        if letter.isalpha() and shorter in services and len(shorter) > _SHORT:
+            return shorter
+    return ""
 
 
 def letters_meant(text: str, known: Collection[str]) -> str:
@@ -215,16 +221,17 @@ def letters_meant(text: str, known: Collection[str]) -> str:
     if text in known:
         return ""
     letters = sorted(text)
-    swapped = (each for each in known if len(each) == len(text) and sorted(each) == letters)
-    shorter = (
-        each for each in known if text in {each[:at] + each[at + 1 :] for at in range(len(each))}
-    )
-    doubled = (text[:at] + text[at + 1 :] for at in range(1, len(text)) if text[at] == text[at - 1])
-    return (
-        next(swapped, "")
-        or next(shorter, "")
-        or next((each for each in doubled if each in known), "")
-    )
+    for name in known:
+        if len(name) == len(text) and sorted(name) == letters:
+            return name
+    for name in known:
+        if text in {name[:place] + name[place + 1 :] for place in range(len(name))}:
+            return name
+    for place in range(1, len(text)):
+        single = text[:place] + text[place + 1 :]
+        if text[place] == text[place - 1] and single in known:
+            return single
+    return ""
 
 
 def _letter_replaced(text: str, known: Collection[str]) -> str:

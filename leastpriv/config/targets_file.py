@@ -457,43 +457,24 @@ def _entry(
     if not isinstance(found, Mapping):
         raise InputError(f"{where} is no mapping: write role-arn: and policy-file: in it.")
     _only(found, (*target_inputs(), USERS, "group", "repository", *READER_KEYS), where)
-    own = _reader_keys(found, where)
-    values = {
-        str(key): _users_value(value, where) if key == USERS else _value(value, f"{where}: {key}")
-        for key, value in found.items()
-        if key not in READER_KEYS
-    }
-    if USERS in values and "role-arn" in values:
-        raise InputError(f"{where} has both role-arn and {USERS}: write the roles in one of them.")
-    key = USERS if USERS in values else "role-arn"
-    if not values.get(key):
-        raise InputError(f"{where} has no role-arn.")
-    if not isinstance(values.get("policy-file"), str) or not values["policy-file"]:
-        raise InputError(f"{where} has no policy-file.")
-    users = policy_users(values[key], f"{where}: {key}")
-    group = values.pop("group", "")
-    if group and not (isinstance(group, str) and _GROUP.fullmatch(group)):
-        raise InputError(f"{where}: group is {group!r}: write a name of letters, digits, - and _.")
-    if group and "branch" in values:
-        raise InputError(
-            f"{where} has both group and branch: the targets of a group share the branch"
-            " leastpriv/GROUP."
-        )
-    repository = values.pop("repository", "")
-    if repository and not (isinstance(repository, str) and REPOSITORY.fullmatch(repository)):
-        raise InputError(f"{where}: repository is {repository!r}: write OWNER/NAME.")
-    if repository and (values.get("templates") or values.get("plans")):
-        raise InputError(
-            f"{where} has templates or plans, which are read in the workspace, next to repository:"
-            " name them in a run of that repository."
-        )
-    entry = TargetEntry(where, values, users, group=str(group), repository=str(repository))
+    reader_keys = _reader_keys(found, where)
+    values = _values(found, where)
+    users_key = USERS if USERS in values else "role-arn"
+    users = policy_users(values[users_key], f"{where}: {users_key}")
+    entry = TargetEntry(
+        where,
+        values,
+        users,
+        group=_group(values, where),
+        repository=_repository(values, where),
+    )
     if accounts:
         entry = with_accounts(entry, accounts)
     if not entry.users.arns:
         raise InputError(f"{where}: no account of accounts matches role-arn.")
-    if own:
-        entry = _with_readers(entry, {**shared, **own}, only_for_other_accounts=False)
+    if reader_keys:
+        readers = {**shared, **reader_keys}
+        entry = _with_readers(entry, readers, only_for_other_accounts=False)
     if not entry.is_pattern:
         check_one_policy(users, f"{where}: role-arn")
         return entry
@@ -503,6 +484,54 @@ def _entry(
         )
     _check_pattern(entry)
     return entry
+
+
+def _values(found: Mapping[object, object], where: str) -> dict[str, Value]:
+    """Returns the inputs of a target; raises InputError without its role or its policy file."""
+    values: dict[str, Value] = {}
+    for key, value in found.items():
+        if key == USERS:
+            values[str(key)] = _users_value(value, where)
+        elif key not in READER_KEYS:
+            values[str(key)] = _value(value, f"{where}: {key}")
+    if USERS in values and "role-arn" in values:
+        raise InputError(f"{where} has both role-arn and {USERS}: write the roles in one of them.")
+    if not values.get(USERS if USERS in values else "role-arn"):
+        raise InputError(f"{where} has no role-arn.")
+    policy_file = values.get("policy-file")
+    if not isinstance(policy_file, str) or not policy_file:
+        raise InputError(f"{where} has no policy-file.")
+    return values
+
+
+def _group(values: dict[str, Value], where: str) -> str:
+    """Takes the group out of the inputs of a target."""
+    group = values.pop("group", "")
+    if not group:
+        return ""
+    if not isinstance(group, str) or not _GROUP.fullmatch(group):
+        raise InputError(f"{where}: group is {group!r}: write a name of letters, digits, - and _.")
+    if "branch" in values:
+        raise InputError(
+            f"{where} has both group and branch: the targets of a group share the branch"
+            " leastpriv/GROUP."
+        )
+    return group
+
+
+def _repository(values: dict[str, Value], where: str) -> str:
+    """Takes the repository of the policy file out of the inputs of a target."""
+    repository = values.pop("repository", "")
+    if not repository:
+        return ""
+    if not isinstance(repository, str) or not REPOSITORY.fullmatch(repository):
+        raise InputError(f"{where}: repository is {repository!r}: write OWNER/NAME.")
+    if values.get("templates") or values.get("plans"):
+        raise InputError(
+            f"{where} has templates or plans, which are read in the workspace, next to repository:"
+            " name them in a run of that repository."
+        )
+    return repository
 
 
 def _users_value(value: object, where: str) -> Value:

@@ -189,8 +189,9 @@ def check_spelling(pattern: str, label: str) -> None:
     if not {"*", "?"}.isdisjoint(prefix):
         return
     service = prefix.lower()
-    if service not in catalog.services():
-        meant = _service_meant(service, catalog.services())
+    services = catalog.services()
+    if service not in services:
+        meant = _service_meant(service, sorted(services))
         action = f"{meant}:{name}" if meant else ""
     elif not {"*", "?"}.isdisjoint(name) or catalog.spelling(pattern):
         return

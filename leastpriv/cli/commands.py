@@ -48,7 +48,7 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
 
     patterns = options.resources == "pattern"
     rows: list[dict[str, object]] = []
-    failed = True
+    has_calls = False
     gaps: list[Gap] = []
     for name, evidence in found:
         rows += permission_rows({name: evidence}, patterns, name_principals=options.all_roles)
@@ -56,24 +56,25 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
             # The rows of all principals do not fit into memory.
             print_rows(stdout, rows, permission_table, options.format)
             rows.clear()
-        if target and not evidence.counts.calls:
+        if evidence.counts.calls:
+            has_calls = True
+        elif target:
             console.error(_missing_calls(target, sources, chosen, evidence.gaps))
-        failed = failed and not evidence.counts.calls
         gaps += evidence.gaps
         # Else it is in memory while the next one is completed.
         del evidence
     rows += [gap_row(gap) for gap in shared_gaps]
     print_rows(stdout, rows, permission_table, options.format)
-    if failed and options.all_roles:
-        gap = f" {shared_gaps[0].detail}." if shared_gaps else ""
-        console.error(f"No call of any role or user was read.{gap}")
-    damaged = ""
-    if not failed:
+    if has_calls:
         statistics = [source.statistics for source in sources]
         damaged = damaged_files(statistics, [*shared_gaps, *gaps])
-    if damaged:
-        console.error(damaged)
-    return int(failed or bool(damaged))
+        if damaged:
+            console.error(damaged)
+        return int(bool(damaged))
+    if options.all_roles:
+        gap = f" {shared_gaps[0].detail}." if shared_gaps else ""
+        console.error(f"No call of any role or user was read.{gap}")
+    return 1
 
 
 def open_trails(options: Namespace, target: Principal | None, clock: Clock) -> list[CountedSource]:

@@ -262,25 +262,35 @@ def _denials_of(
     """Finds the denials in some lines that begin in `own` lines after those above, with the numbers
     of their lines.
     """
-    places = [range(above), range(above, above + own), range(above + own, len(lines))]
-    cleaned = [
-        clean_log_text("".join(lines[number] for number in numbers if number in place))
-        for place in places
-    ]
+    parts = (range(above), range(above, above + own), range(above + own, len(lines)))
+    cleaned = [_cleaned(lines, numbers, part) for part in parts]
     start, behind = accumulate(len(part.text) for part in cleaned[:2])
-    begins = zip(cleaned, (0, start, behind), strict=True)
-    whole = LogText(
-        "".join(part.text for part in cleaned),
-        tuple(begin + at for part, begin in begins for at in part.starts),
-        tuple(end for part in cleaned for end in part.ends),
-        tuple(source for part in cleaned for source in part.sources),
-    )
-    inside = [number - above for number in numbers if number in places[1]]
+    whole = _joined(cleaned)
+    inside = [number - above for number in numbers if number in parts[1]]
     return [
         (inside[whole.text.count("\n", start, found.start)], found.denial)
         for found in find_denials(whole, behind)
         if start <= found.start < behind
     ]
+
+
+def _cleaned(lines: Sequence[str], numbers: Iterable[int], part: range) -> LogText:
+    return clean_log_text("".join(lines[number] for number in numbers if number in part))
+
+
+def _joined(parts: Sequence[LogText]) -> LogText:
+    """Returns parts of a log as one text."""
+    starts: list[int] = []
+    length = 0
+    for part in parts:
+        starts.extend(length + start for start in part.starts)
+        length += len(part.text)
+    return LogText(
+        text="".join(part.text for part in parts),
+        starts=tuple(starts),
+        ends=tuple(chain.from_iterable(part.ends for part in parts)),
+        sources=tuple(chain.from_iterable(part.sources for part in parts)),
+    )
 
 
 def _completeness(found: tuple[int, Denial]) -> int:

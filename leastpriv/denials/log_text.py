@@ -130,15 +130,27 @@ def lines_by_task(lines: Sequence[str]) -> list[list[int]]:
     task before each line: `[vpc] `, `deploy-1  | `, `#12 3.41 `. A line without one belongs to the
     task of the line before.
     """
-    named = (_TASK.match(_STAMP.sub("", _COLOUR.sub("", line), count=1)) for line in lines)
-    own = ["" if not each or _OF_MESSAGE.search(each[1]) else each[1] for each in named]
-    tasks = {task for task, count in Counter(own).items() if task and count > 2}
-    task, changes, found = "", 0, dict[str, list[int]]()
-    for number, each in enumerate(own):
-        changes += each in tasks and each != task
-        task = each if each in tasks else task
-        found.setdefault(task, []).append(number)
-    return [*found.values()] if len(tasks) < changes and len(tasks) <= 20 else []
+    tasks_of_lines = [_task_of(line) for line in lines]
+    counts = Counter(tasks_of_lines)
+    tasks = {task for task, count in counts.items() if task and count > 2}
+    task = ""
+    changes = 0
+    numbers: dict[str, list[int]] = {}
+    for number, named in enumerate(tasks_of_lines):
+        if named in tasks and named != task:
+            changes += 1
+            task = named
+        numbers.setdefault(task, []).append(number)
+    is_mixed = len(tasks) < changes and len(tasks) <= 20
+    return [*numbers.values()] if is_mixed else []
+
+
+def _task_of(line: str) -> str:
+    """Returns the task that a line names at its start; empty without one."""
+    task = _TASK.match(_STAMP.sub("", _COLOUR.sub("", line), count=1))
+    if task is None or _OF_MESSAGE.search(task[1]):
+        return ""
+    return task[1]
 
 
 def breakable(words: str) -> str:
@@ -194,7 +206,7 @@ def _without_labels(lines: list[str]) -> list[str]:
 
 def _labels(one: str, other: str) -> tuple[int, int]:
     """Returns the lengths of the equal labels of two lines; zeros without one."""
-    found = (0, 0)
+    label = (0, 0)
     words = zip(
         _WORD.finditer(one, 0, 2 * _LABEL_LENGTH),
         _WORD.finditer(other, 0, 2 * _LABEL_LENGTH),
@@ -202,18 +214,23 @@ def _labels(one: str, other: str) -> tuple[int, int]:
     )
     for number, (first, second) in enumerate(words):
         word = first[0].strip()
-        same = _DIGITS.sub("0", word) == _DIGITS.sub("0", second[0].strip())
-        if number == _LABEL_WORDS or not same or (not number and _FRAME_WORD.fullmatch(word)):
+        if number == _LABEL_WORDS or not _is_same_word(word, second[0].strip()):
+            break
+        if not number and _FRAME_WORD.fullmatch(word):
             break
         if _OF_MESSAGE.search(word) and not _LEVEL.fullmatch(word):
             break
         ends = (first.end(), second.end())
-        is_column = all(
-            text.startswith("  ", end) for text, end in zip((one, other), ends, strict=True)
-        )
+        is_column = one.startswith("  ", ends[0]) and other.startswith("  ", ends[1])
         if max(ends) <= _LABEL_LENGTH and (_LABEL_END.fullmatch(word) or is_column):
-            found = ends
-    return found if one[found[0] :].strip() and other[found[1] :].strip() else (0, 0)
+            label = ends
+    has_text = one[label[0] :].strip() and other[label[1] :].strip()
+    return label if has_text else (0, 0)
+
+
+def _is_same_word(one: str, other: str) -> bool:
+    """Whether two words are equal, whatever numbers are in them."""
+    return _DIGITS.sub("0", one) == _DIGITS.sub("0", other)
 
 
 def _unescaped(text: str) -> str:
@@ -243,14 +260,10 @@ def other_cause_reason(text: str) -> str:
     table.
     """
     words = without_blanks(text)
-    return next(
-        (
-            row["why"]
-            for row in table("other_causes", _PACKAGE)
-            if without_blanks(row["text"]) in words
-        ),
-        "",
-    )
+    for row in table("other_causes", _PACKAGE):
+        if without_blanks(row["text"]) in words:
+            return row["why"]
+    return ""
 
 
 def foreign_store(text: str) -> str:

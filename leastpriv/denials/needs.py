@@ -209,19 +209,38 @@ def _named_needs(
         return agreed
 
     takes_arns = known is None or bool(known.resource_types)
-    does_fit = fits(name, resource)
-    if takes_arns and (does_fit or is_strange) and _is_literal(resource):
-        end = end_of(name, "log-group") if _LOG_GROUP.fullmatch(resource) else ""
-        permission = Permission(name, escape_observed(resource) + end)
+    permission = _named_permission(
+        name, resource, is_new=is_new, may_not_fit=is_strange, takes_arns=takes_arns
+    )
+    if permission:
         return [_denied_need(permission, _derivation(resource, denial))]
-    if does_fit and (is_new or _is_wildcard_of_aws(resource)):
-        return [_denied_need(Permission(name, resource), _derivation(resource, denial))]
     lists_all = resource == "*" and known is not None and known.access_level == "List"
     if observed and not lists_all:
         return observed
     how = "AWS checked the list of all on `*`" if lists_all else "the denial names no resource"
     need = _denied_need(Permission(name, "*"), how)
     return [replace(need, exact=lists_all or not takes_arns)]
+
+
+def _named_permission(
+    action: str, resource: str, *, is_new: bool, may_not_fit: bool, takes_arns: bool
+) -> Permission | None:
+    """Returns the permission on the resource that a denial names; None where it names none.
+
+    Args:
+        action: The denied action.
+        resource: The resource of the denial.
+        is_new: Whether the denied call would have created it.
+        may_not_fit: Whether it counts even if it is no resource of the action.
+        takes_arns: Whether the action has resources.
+    """
+    does_fit = fits(action, resource)
+    if takes_arns and (does_fit or may_not_fit) and _is_literal(resource):
+        end = end_of(action, "log-group") if _LOG_GROUP.fullmatch(resource) else ""
+        return Permission(action, escape_observed(resource) + end)
+    if does_fit and (is_new or _is_wildcard_of_aws(resource)):
+        return Permission(action, resource)
+    return None
 
 
 def _denied_need(permission: Permission, derivation: str) -> Need:

@@ -297,13 +297,14 @@ def encoded_texts(layout: LogText, stop: int | None = None) -> Iterator[tuple[in
     text = layout.text
     left_out = None if stop is None else PHRASE.search(text, stop + _LONGEST_PRINCIPAL + 1)
     for phrase in _ENCODED_MESSAGE.finditer(text, 0, left_out.start() if left_out else len(text)):
-        whole, end = "", phrase.end()
+        encoded = ""
+        end = phrase.end()
         piece = _PIECE_OF_ENCODED.match(text, end) if phrase["text"] else None
         while piece:
-            whole, end = whole + piece[0], piece.end()
-            broken = text[end : end + 1] in ("\n", "\v") and is_full(layout, end)
-            piece = _PIECE_OF_ENCODED.match(text, end + 1) if broken else None
-        if _SHORTEST_ENCODED <= len(whole) <= _LONGEST_ENCODED and not text.startswith(
-            ("...", "…", "*", "<"), end
-        ):
-            yield phrase.start(), whole
+            encoded += piece[0]
+            end = piece.end()
+            is_broken = text[end : end + 1] in ("\n", "\v") and is_full(layout, end)
+            piece = _PIECE_OF_ENCODED.match(text, end + 1) if is_broken else None
+        is_masked = text.startswith(("...", "…", "*", "<"), end)
+        if _SHORTEST_ENCODED <= len(encoded) <= _LONGEST_ENCODED and not is_masked:
+            yield phrase.start(), encoded

@@ -383,9 +383,8 @@ def find_by_phrase(layout: LogText) -> Iterator[FoundDenial]:
     """
     for code in _CODE.finditer(layout.text):
         service = bare_denial_service(layout.text[code.end() : code.end() + _LONGEST])
-        if not is_denial_code(code["code"]) or (
-            service is None and not _EMPTY.match(layout.text, code.end())
-        ):
+        is_bare = service is not None or _EMPTY.match(layout.text, code.end())
+        if not is_bare or not is_denial_code(code["code"]):
             continue
         begin = max(0, code.start() - _LONGEST)
         # Replace by blanks, so that offsets stay the same.
@@ -394,16 +393,17 @@ def find_by_phrase(layout: LogText) -> Iterator[FoundDenial]:
         )
         phrase = _PHRASE.search(before)
         actions = _actions(phrase, service or "") if phrase else ()
-        if phrase and actions:
-            resource = (
-                s3_arn("", actions[0], phrase["name"] or "") if actions[0].startswith("s3:") else ""
-            )
-            yield inferred_denial(
-                layout,
-                (begin + phrase.start(), min(code.end() + 60, len(layout.text))),
-                actions,
-                resource,
-            )
+        if phrase is None or not actions:
+            continue
+        resource = ""
+        if actions[0].startswith("s3:"):
+            resource = s3_arn("", actions[0], phrase["name"] or "")
+        yield inferred_denial(
+            layout=layout,
+            span=(begin + phrase.start(), min(code.end() + 60, len(layout.text))),
+            actions=actions,
+            resource=resource,
+        )
 
 
 def _actions(phrase: re.Match[str], service: str) -> tuple[str, ...]:

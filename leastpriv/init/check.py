@@ -272,7 +272,7 @@ def _check_sources(target: InitOptions, aws: Aws, account: str) -> Iterator[Chec
         yield from _check_regions(target, aws)
     if {"s3-trail", "athena"} & {*sources}:
         yield from _check_bucket(target, aws, account)
-    for principal, _ in target.targets:
+    for principal in target.principals:
         is_read = f"live-{principal.kind}" in sources and principal.account == account
         if is_read and not is_pattern(principal.arn):
             kind = principal.kind.title()
@@ -316,7 +316,7 @@ def _probe_values(target: InitOptions, aws: Aws, account: str) -> Values:
     }
     (folder,) = filled_values(str(values.get("TrailFolder", "")), {"Account": account})
     values["TrailFolder"] = folder
-    for principal, _ in target.targets:
+    for principal in target.principals:
         if principal.account == account:
             # A role in place of a pattern: AWS checks its name before it looks for it.
             name = principal.name.replace("*", "x").replace("?", "x")

@@ -141,11 +141,15 @@ def _targets_file(target: InitOptions, account: str) -> str:
     if target.shared:
         lines = "".join(f'  - "{each}"\n' for each in target.shared_accounts)
         accounts = f"accounts:\n{lines}"
-    entries = [f'  - role-arn: "{arn}"\n    policy-file: "{file}"\n' for arn, file in target.shared]
-    files = {file for _, file in target.shared}
-    for each, file in target.targets:
-        if file not in files and (target.hub or target.shared or each.account == account):
-            entries.append(_entry(target, each, file))
+    entries = [
+        f'  - role-arn: "{each.principal.arn}"\n    policy-file: "{each.file}"\n'
+        for each in target.shared
+    ]
+    files = {each.file for each in target.shared}
+    for each in target.targets:
+        is_of_run = target.hub or target.shared or each.principal.account == account
+        if is_of_run and each.file not in files:
+            entries.append(_entry(target, each.principal, each.file))
     return f"{_settings_text(target)}{reader}{accounts}targets:\n{''.join(entries)}"
 
 
@@ -200,7 +204,7 @@ def _entry(target: InitOptions, principal: Principal, file: str) -> str:
     end = principal.arn.split("/", 1)[1]
     same = [
         each
-        for each, _ in target.targets
+        for each in target.principals
         if (each.account, each.name) == (principal.account, principal.name)
     ]
     name = end.replace("/", "-") if len(same) > 1 else principal.name
@@ -267,8 +271,8 @@ def _values(target: InitOptions) -> dict[str, str]:
     sources = target.sources
     values = target.values
     account = _ACCOUNT if len(target.runs) > 1 else target.runs[0]
-    principal, file = target.targets[0]
-    one = {"role-arn": principal.arn, "policy-file": file}
+    first = target.targets[0]
+    one = {"role-arn": first.principal.arn, "policy-file": first.file}
     bucket = f"s3://{values.get('TrailBucket')}"
     folder = str(values.get("TrailFolder"))
     trails = {

@@ -115,22 +115,26 @@ def check_containment(
         limits=[[rule for rule in layer if rule.allow] for layer in layers],
     )
     new_access = list(question.new_access(rule for rule in question.new if rule.allow))
-    left, excesses = StepBudget(budget), list[Excess]()
-    for rule, action_entry, resource_entry, found in new_access:
-        witness, reason = None, UNPROVEN_WILDCARDS
-        if found:
+    steps = StepBudget(budget)
+    excesses: list[Excess] = []
+    for access in new_access:
+        witness = None
+        reason = UNPROVEN_WILDCARDS
+        if access.action:
             from leastpriv.policy.witness import find_witness
 
             with suppress(StepBudgetError):
-                left.spend(sum(len(document.statements) for document in (*old, *new)))
-                witness = find_witness(*found, rule, old, new, limits)
+                steps.spend(sum(len(document.statements) for document in (*old, *new)))
+                witness = find_witness(
+                    access.action, access.resource, access.rule, old, new, limits
+                )
                 reason = "" if witness else UNPROVEN_CONDITIONS
         excesses.append(
             Excess(
-                document=rule.document,
-                statement=rule.statement,
-                action=action_entry,
-                resource=resource_entry,
+                document=access.rule.document,
+                statement=access.rule.statement,
+                action=access.action_entry,
+                resource=access.resource_entry,
                 witness=witness,
                 reason=reason,
             )
@@ -145,7 +149,7 @@ def lost_denies(
     cover.
     """
     question = RuleComparison(rules_as_allows(new, "Deny"), rules_as_allows(old, "Deny"), budget)
-    lost = (rule.statement for rule, *_ in question.new_access(question.new))
+    lost = (access.rule.statement for access in question.new_access(question.new))
     return tuple(dict.fromkeys(lost))
 
 
@@ -202,6 +206,18 @@ class _RuleView(Struct, frozen=True):
         return bool(wanted & ~covered) or (bool(wanted) and barred)
 
 
+class NewAccess(Struct, frozen=True):
+    """An entry for actions and one for resources of a rule that may allow more, and a request."""
+
+    rule: Rule
+    action_entry: str
+    resource_entry: str
+    action: str = ""
+    """The action of the request; empty if the step budget ended before one was found."""
+    resource: str = ""
+    """The resource of the request, a plain text."""
+
+
 class RuleComparison:
     """Compares old rules with new ones; old rules are also bits, in their order."""
 
@@ -240,14 +256,9 @@ class RuleComparison:
                 and not (rule.actions.negated or rule.resources.negated)
             )
 
-    def new_access(
-        self, rules: Iterable[Rule]
-    ) -> Iterator[tuple[Rule, str, str, tuple[str, str] | None]]:
-        """Yields rules with entries, action and resource, that are not provably allowed already,
-        and a request.
-
-        The resource of the request is a plain text; None if the step budget ended before one was
-        found.
+    def new_access(self, rules: Iterable[Rule]) -> Iterator[NewAccess]:
+        """Yields rules with entries, action and resource, that are not provably allowed
+        already.
         """
         for rule in rules:
             for action_entry, actions in _entries(rule.actions):
@@ -257,12 +268,15 @@ class RuleComparison:
                     # An entry with a variable has a rule for itself; report the entry, not the form
                     # in which `*` replaces the variable.
                     shown = (*rule.condition_set.matching, resource_entry)[0]
+                    access = NewAccess(rule, action_entry, shown)
                     try:
-                        if found := self._find_new_access(rule.condition_set, actions, resources):
+                        request = self._find_new_access(rule.condition_set, actions, resources)
+                        if request:
                             known = self._with_known_action(rule.condition_set, actions, resources)
-                            yield rule, action_entry, shown, known or found
+                            action, resource = known or request
+                            yield replace(access, action=action, resource=resource)
                     except StepBudgetError:
-                        yield rule, action_entry, shown, None
+                        yield access
 
     def covers(
         self, condition_set: ConditionSet, actions: Element | int, resources: Element

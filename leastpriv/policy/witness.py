@@ -16,6 +16,7 @@ from leastpriv.permissions.patterns import action_matches, escape_observed, unes
 from leastpriv.permissions.resource_types import fits
 from leastpriv.policy.condition_sets import ConditionSet, Rule, cases, rules_of
 from leastpriv.policy.conditions import (
+    Context,
     Operator,
     is_true,
     parse_date,
@@ -98,7 +99,7 @@ def find_witness(
     """
     overlays = [*_overlays(old)]
     for layer in limits:
-        overlays += _fitting_overlays(layer)
+        overlays.extend(_fitting_overlays(layer))
     for candidate in islice(_candidates(action, resource, rule, overlays), _MOST_TRIALS):
         request = Request(
             action, escape_observed(candidate.resource), candidate.context, context_complete=True
@@ -111,68 +112,77 @@ def find_witness(
 
 
 def _candidates(
-    action: str, resource: str, rule: Rule, overlays: Sequence[tuple[str, tuple[str, ...]]]
+    action: str, resource: str, rule: Rule, overlays: Sequence[Context]
 ) -> Iterator[Witness]:
     """Yields requests that the rule may allow: first one for each case, then with more context."""
     plain = [_satisfying_request(action, resource, case) for case in cases(rule.condition_set)]
     yield from plain
     for witness in plain:
-        for key, values in overlays:
-            yield replace(witness, context={**witness.context, key: values})
-        yield replace(witness, context={**witness.context, **dict(overlays)})
+        whole = dict(witness.context)
+        for overlay in overlays:
+            yield replace(witness, context={**witness.context, **overlay})
+            whole |= overlay
+        yield replace(witness, context=whole)
 
 
 def _satisfying_request(action: str, resource: str, condition_set: ConditionSet) -> Witness:
-    context = {key: values for each in condition_set.conditions for key, values in satisfying(each)}
+    context: dict[str, tuple[str, ...]] = {}
+    for condition in condition_set.conditions:
+        context |= satisfying(condition)
     for entry in condition_set.matching:
         context |= {key.strip().lower(): (_ANY,) for key in _VARIABLE_KEY.findall(entry)}
         resource = _sample_text(resolve_variables(entry, context, True) or entry)
     return Witness(action, resource, context)
 
 
-def _overlays(old: Sequence[Document]) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _overlays(old: Sequence[Document]) -> Iterator[Context]:
     """Yields values that violate a condition of an old Allow, and values that satisfy a condition
     of an old Deny.
     """
     for rule in rules_of(old):
         for condition in rule.condition_set.conditions:
-            yield from violating(condition) if rule.allow else satisfying(condition)
+            overlay = violating(condition) if rule.allow else satisfying(condition)
+            if overlay:
+                yield overlay
 
 
-def _fitting_overlays(layer: Sequence[Document]) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _fitting_overlays(layer: Sequence[Document]) -> Iterator[Context]:
     """Yields values that satisfy a condition of an Allow of a limiting layer, and values that
     violate a condition of its Deny.
     """
     for rule in rules_of(layer):
         for condition in rule.condition_set.conditions:
-            yield from satisfying(condition) if rule.allow else violating(condition)
+            overlay = satisfying(condition) if rule.allow else violating(condition)
+            if overlay:
+                yield overlay
 
 
-def satisfying(condition: Condition) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yields a key and value that satisfy a condition; none if it holds without the key."""
+def satisfying(condition: Condition) -> Context:
+    """Returns a key and value that satisfy a condition; none if it holds without the key."""
     operator = parse_operator(condition.operator)
     if operator is None or not condition.values:
-        return
+        return {}
     if operator.base == "Null":
-        if not any(map(is_true, condition.values)):
-            yield condition.key, (_ANY,)
-    elif operator.negated:
-        if operator.quantifier == "ForAnyValue":
-            yield condition.key, (_ANY,)
-    elif operator.quantifier != "ForAllValues":
-        yield condition.key, (_fitting_value(operator, condition.values[0]),)
+        is_absent = any(map(is_true, condition.values))
+        return {} if is_absent else {condition.key: (_ANY,)}
+    if operator.negated:
+        needs_value = operator.quantifier == "ForAnyValue"
+        return {condition.key: (_ANY,)} if needs_value else {}
+    if operator.quantifier == "ForAllValues":
+        return {}
+    return {condition.key: (_fitting_value(operator, condition.values[0]),)}
 
 
-def violating(condition: Condition) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yields a key and value that violate a condition; none if a missing key violates it."""
+def violating(condition: Condition) -> Context:
+    """Returns a key and value that violate a condition; none if a missing key violates it."""
     operator = parse_operator(condition.operator)
     if operator is None or not condition.values:
-        return
+        return {}
     if operator.base != "Null":
         sample = _fitting_value if operator.negated else _violating_value
-        yield condition.key, (sample(operator, condition.values[0]),)
-    elif any(map(is_true, condition.values)):
-        yield condition.key, (_ANY,)
+        return {condition.key: (sample(operator, condition.values[0]),)}
+    is_absent = any(map(is_true, condition.values))
+    return {condition.key: (_ANY,)} if is_absent else {}
 
 
 def _fitting_value(operator: Operator, value: str) -> str:
@@ -190,9 +200,9 @@ def _fitting_value(operator: Operator, value: str) -> str:
 
 def _violating_value(operator: Operator, value: str) -> str:
     """Returns a request value that does not fit a policy value."""
-    found = _number(operator, value)
-    if found is not None:
-        return str(found + (1 if "LessThan" in operator.base else -1))
+    number = _number(operator, value)
+    if number is not None:
+        return str(number + 1 if "LessThan" in operator.base else number - 1)
     return str(not is_true(value)).lower() if operator.base == "Bool" else _ANY
 
 

@@ -385,13 +385,13 @@ class _Policies(Struct):
         wanted = {
             key.lower(): values
             for condition in allow.conditions
-            for key, values in satisfying(condition)
+            for key, values in satisfying(condition).items()
         }
         avoided = [
             pair
             for statement in denies
             for condition in statement.conditions
-            for pair in violating(condition)
+            for pair in violating(condition).items()
         ]
         found = {key.lower(): values for key, values in avoided} | wanted
         chosen = {key: values for key, values in found.items() if _kind_of_key(key) in kinds}

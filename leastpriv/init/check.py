@@ -236,7 +236,7 @@ def unmet_conditions(trust: Mapping[str, Any], claims: Mapping[str, Any]) -> Ite
 
 
 def _entries(value: Any) -> Sequence[Any]:
-    """Returns a list, or what stands alone in its place."""
+    """Returns a list; a single value as a list of one."""
     return [value] if isinstance(value, str | Mapping) else value
 
 

@@ -8,12 +8,16 @@ key that the record does not show.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
 from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from leastpriv.aws.errors import required_member, translate_errors, translate_missing_members
+from leastpriv.aws.errors import (
+    error_code,
+    required_member,
+    translate_errors,
+    translate_missing_members,
+)
 from leastpriv.aws.session import Aws, pages
 from leastpriv.aws_checks.rendered_policy import render_policy
 from leastpriv.errors import AwsError, AwsErrorKind, LeastprivError
@@ -29,6 +33,8 @@ from leastpriv.proposal.models import CheckFinding, CheckResult, Severity
 from leastpriv.proposal.proof import NeedDecision
 
 _SCP = "SERVICE_CONTROL_POLICY"
+_RCP = "RESOURCE_CONTROL_POLICY"
+_WORDS = {_SCP: "service control policies", _RCP: "resource control policies"}
 _DEEPEST = 8
 """Most levels above an account: AWS allows five levels of organizational units below the root."""
 
@@ -45,17 +51,17 @@ class OuterPolicies(Struct, frozen=True):
     document: Document | None = None
     """The boundary, parsed."""
     levels: tuple[PolicyLevel, ...] = ()
-    """The SCPs, parsed and with their names."""
+    """The SCPs and RCPs, parsed and with their names."""
 
 
 NO_OUTER_POLICIES = OuterPolicies()
 
 
 def read_outer_policies(
-    aws: Aws, principal: Principal, boundary: str, *, scps: bool
+    aws: Aws, principal: Principal, boundary: str, *, organization: bool
 ) -> OuterPolicies:
-    """Reads the boundary with this ARN (empty: none), and the SCPs of the account where asked.
-    Never raises.
+    """Reads the boundary with this ARN (empty: none), and the organization's policies of the
+    account where asked. Never raises.
 
     What cannot be read is a sentence of the result.
     """
@@ -67,14 +73,10 @@ def read_outer_policies(
             document = read_managed_policy(aws, boundary, home_region("iam", principal.partition))
         except LeastprivError as error:
             unread.append(f"The permissions boundary is not known: {error}")
-    try:
-        if scps:
-            levels = _scps(
-                aws.client("organizations", home_region("iam", principal.partition)),
-                principal.account,
-            )
-    except LeastprivError as error:
-        unread.append(f"The service control policies of the account are not known: {error}")
+    if organization:
+        found = account_levels(aws, principal.account, principal.partition)
+        levels = found.levels
+        unread += found.unread
     return OuterPolicies(
         boundary=document.to_bytes().decode() if document else "",
         scps=tuple(tuple(each.document.to_bytes().decode() for each in one.scps) for one in levels),
@@ -84,50 +86,100 @@ def read_outer_policies(
     )
 
 
-def _scps(client: Any, account: str) -> tuple[PolicyLevel, ...]:
-    """Returns the SCPs of each level from the root to the account; raises AwsError."""
-    levels = [account]
-    for _ in range(_DEEPEST):
-        levels[:0] = (
-            []
-            if levels[0].startswith("r-")
-            else _ids(client, "list_parents", "Parents", ChildId=levels[0])[:1]
-        )
+class AccountLevels(Struct, frozen=True):
+    """The organization's policies of an account, as far as AWS says them."""
 
-    if not levels[0].startswith("r-"):
-        raise AwsError(
-            f"AWS names no root above {levels[0]}: run again later.", AwsErrorKind.INCOMPLETE
-        )
-    owners: set[str] = set()
+    levels: tuple[PolicyLevel, ...] = ()
+    """From the root to the account; empty for the management account, which no SCP or RCP limits
+    ("Service control policies" and "Resource control policies", AWS Organizations User Guide, read
+    2026-12-01)."""
+    unread: tuple[str, ...] = ()
+    """Sentences about what is not known."""
+    is_outside: bool = False
+    """The organization of the credentials has no such account."""
 
-    @cache
-    def named(policy: str) -> NamedPolicy:
-        doing = f"reading the service control policy {policy}"
+
+def account_levels(aws: Aws, account: str, partition: str) -> AccountLevels:
+    """Reads the SCPs and RCPs above an account. Never raises.
+
+    RCPs that may not be read leave the SCPs as they are.
+    """
+    try:
+        client = aws.client("organizations", home_region("iam", partition))
+        reader = _OrganizationReader(client, account)
+        scps = reader.policies(_SCP)
+    except LeastprivError as error:
+        is_outside = isinstance(error, AwsError) and error_code(error) == "ChildNotFoundException"
+        sentence = f"The service control policies of the account are not known: {error}"
+        return AccountLevels(unread=(sentence,), is_outside=is_outside)
+    rcps: Mapping[str, tuple[NamedPolicy, ...]] = {}
+    unread: tuple[str, ...] = ()
+    try:
+        rcps = reader.policies(_RCP)
+    except LeastprivError as error:
+        unread = (f"The resource control policies of the account are not known: {error}",)
+    if account in reader.owners:
+        return AccountLevels(unread=unread)
+    levels = tuple(PolicyLevel(name, scps[name], rcps.get(name, ())) for name in reader.names)
+    return AccountLevels(levels, unread)
+
+
+class _OrganizationReader:
+    """Reads the policies of each level from the root to an account."""
+
+    def __init__(self, client: Any, account: str) -> None:
+        """Reads the levels; raises AwsError."""
+        self._client = client
+        self.names = [account]
+        """Ids of the levels, from the root to the account."""
+        self.owners: set[str] = set()
+        """Accounts that own the policies that were read."""
+        self._read: dict[str, NamedPolicy] = {}
+        for _ in range(_DEEPEST):
+            if self.names[0].startswith("r-"):
+                return
+            doing = "reading the organization's units above the account"
+            parents = self._ids("list_parents", "Parents", doing, ChildId=self.names[0])
+            self.names[:0] = parents[:1]
+        if not self.names[0].startswith("r-"):
+            raise AwsError(
+                f"AWS names no root above {self.names[0]}: run again later.",
+                AwsErrorKind.INCOMPLETE,
+            )
+
+    def policies(self, policy_type: str) -> Mapping[str, tuple[NamedPolicy, ...]]:
+        """Returns the policies of one type by level; raises AwsError."""
+        doing = f"reading the organization's {_WORDS[policy_type]}"
+        found: dict[str, tuple[NamedPolicy, ...]] = {}
+        for name in self.names:
+            ids = self._ids(
+                "list_policies_for_target", "Policies", doing, TargetId=name, Filter=policy_type
+            )
+            found[name] = tuple(self._policy(each, policy_type) for each in ids)
+        return found
+
+    def _policy(self, policy: str, policy_type: str) -> NamedPolicy:
+        if policy in self._read:
+            return self._read[policy]
+        word = "SCP" if policy_type == _SCP else "RCP"
+        doing = f"reading the {word} {policy}"
         with translate_errors(doing, "organizations:DescribePolicy"):
-            answer = client.describe_policy(PolicyId=policy)
+            answer = self._client.describe_policy(PolicyId=policy)
         summary = required_member(answer, doing, "Policy").get("PolicySummary", {})
-        owners.update(str(summary.get("Arn", "")).split(":")[4:5])
+        self.owners.update(str(summary.get("Arn", "")).split(":")[4:5])
         text = str(required_member(answer, doing, "Policy", "Content"))
-        name = str(summary.get("Name") or policy)
-        return NamedPolicy(name, parse(text.encode(), f"SCP {policy}"))
+        is_rcp = policy_type == _RCP
+        document = parse(text.encode(), f"{word} {policy}", resource_based=is_rcp)
+        self._read[policy] = NamedPolicy(str(summary.get("Name") or policy), document)
+        return self._read[policy]
 
-    found: list[PolicyLevel] = []
-    for level in levels:
-        ids = _ids(client, "list_policies_for_target", "Policies", TargetId=level, Filter=_SCP)
-        found.append(PolicyLevel(level, scps=tuple(map(named, ids))))
-    # The management account owns the policies, which limit only the other accounts ("Service
-    # control policies" of the AWS Organizations User Guide, read 2026-11-28).
-    return () if account in owners else tuple(found)
-
-
-def _ids(client: Any, operation: str, key: str, **given: str) -> list[str]:
-    doing = "reading the organization's service control policies"
-    action = f"organizations:{''.join(word.title() for word in operation.split('_'))}"
-    return [
-        str(each["Id"])
-        for page in pages(client, operation, doing, action, **given)
-        for each in page.get(key) or ()
-    ]
+    def _ids(self, operation: str, key: str, doing: str, **given: str) -> list[str]:
+        action = f"organizations:{''.join(word.title() for word in operation.split('_'))}"
+        return [
+            str(each["Id"])
+            for page in pages(self._client, operation, doing, action, **given)
+            for each in page.get(key) or ()
+        ]
 
 
 SIMULATION = "SimulateCustomPolicy"

@@ -179,7 +179,8 @@ def evaluate(options: Namespace, stdout: TextIO, console: Console, clock: Clock)
     requests = read_requests(read_named(options.request, "--request"), options.request)
     if not requests:
         raise InputError(f"--request {options.request} has no request: write one object, or more.")
-    policies = _with_account(policies, options, clock, [each.principal for each in requests])
+    arns = [*(each.principal for each in requests), *(each.resource for each in requests)]
+    policies = _with_accounts(policies, options, clock, arns, console)
     decisions = [evaluate_access(request, policies) for request in requests]
     rows = [decision_row(decision) for decision in decisions]
     print_rows(stdout, rows, decision_table, options.format)
@@ -207,27 +208,31 @@ def _policies(options: Namespace, named: Sequence[str] = ()) -> Policies:
     )
 
 
-def _with_account(
-    policies: Policies, options: Namespace, clock: Clock, principals: Sequence[str]
+def _with_accounts(
+    policies: Policies, options: Namespace, clock: Clock, arns: Sequence[str], console: Console
 ) -> Policies:
-    """Adds the SCPs of each principal's account, where AWS is to be asked for them."""
+    """Adds the SCPs and RCPs of the accounts in some ARNs, where AWS is to be asked for them.
+
+    Raises LeastprivError where those of the first account cannot be read.
+    """
     if _ASKED not in (options.organization_policies or ()):
         return policies
-    from leastpriv.aws.arns import parse_principal
     from leastpriv.aws.session import AwsSession
-    from leastpriv.aws_checks.simulate import read_outer_policies
-    from leastpriv.policy.access import Organization
+    from leastpriv.aws_checks.simulate import account_levels
+    from leastpriv.policy.access import Organization, account_of
 
     aws = AwsSession(os.environ, clock()).aws()
     accounts: dict[str, tuple[PolicyLevel, ...]] = {}
-    for arn in dict.fromkeys(filter(None, principals)):
-        principal = parse_principal(arn)
-        if principal.account in accounts:
+    for arn in arns:
+        account = account_of(arn)
+        if not account or account in accounts:
             continue
-        outer = read_outer_policies(aws, principal, "", scps=True)
-        if outer.unread:
-            raise LeastprivError(outer.unread[0])
-        accounts[principal.account] = outer.levels
+        found = account_levels(aws, account, arn.split(":")[1])
+        if found.unread and not found.levels and not (accounts and found.is_outside):
+            raise LeastprivError(found.unread[0])
+        for sentence in found.unread if found.levels else ():
+            console.log(sentence)
+        accounts[account] = found.levels
     return replace(policies, organization=Organization(accounts=accounts))
 
 
@@ -243,7 +248,8 @@ def contains(options: Namespace, stdout: TextIO, console: Console, clock: Clock)
         raise InputError(f"--principal {options.principal} is no ARN of a role, user or session.")
     old = [_policy(name, "--old") for name in options.old]
     new = [_policy(name, "--new") for name in options.new]
-    policies = _with_account(_policies(options), options, clock, [options.principal or ""])
+    arns = [options.principal or ""]
+    policies = _with_accounts(_policies(options), options, clock, arns, console)
     if policies.organization.accounts and not options.principal:
         raise InputError(
             "--organization-policies names several accounts: name the role or user with"

@@ -386,7 +386,7 @@ def _with_account_policies(
     arn = policies.live.boundary if policies.live and others.boundary is None else ""
     boundary = arn if DeniedBy.BOUNDARY in denied_by else ""
     settings = target.settings
-    asks = settings.organization_policies and DeniedBy.SCP in denied_by
+    asks = settings.organization_policies and bool(denied_by & {DeniedBy.SCP, DeniedBy.RCP})
     if run.aws is None or not (boundary or asks):
         return others
     from leastpriv.aws_checks.simulate import read_outer_policies
@@ -396,11 +396,12 @@ def _with_account_policies(
     except LeastprivError as error:
         _log.info(f"AWS was not asked for the policies that denied calls: {error}")
         return others
-    outer = read_outer_policies(aws, target.lead, boundary, scps=asks)
+    outer = read_outer_policies(aws, target.lead, boundary, organization=asks)
     if outer.document:
         others = replace(others, boundary=(outer.document,))
     if outer.levels and not settings.organization_files:
-        others = replace(others, organization=Organization(levels=outer.levels))
+        of_account = Organization(accounts={target.lead.account: outer.levels})
+        others = replace(others, organization=of_account)
     return others
 
 
@@ -585,7 +586,8 @@ def _check_results(
     try:
         aws = session.aws()
         boundary = context.live.boundary if context.live else ""
-        outer = read_outer_policies(aws, lead, boundary, scps=settings.organization_policies)
+        asks = settings.organization_policies
+        outer = read_outer_policies(aws, lead, boundary, organization=asks)
         policies = SimulatedPolicies([*files.values(), *attached], context.policy_file, outer)
         _log.info("AWS checks the proposal: ValidatePolicy and SimulateCustomPolicy, both free")
         validated = validate(aws, files, proposal.committed, trust)

@@ -13,13 +13,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from itertools import product
 from typing import Literal
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from leastpriv.models import Condition
+from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
-from leastpriv.permissions.patterns import resource_covers
+from leastpriv.permissions.patterns import action_matches, matches, resource_covers
 from leastpriv.permissions.resource_types import bucket_of
 from leastpriv.policy.conditions import Truth, all_of, any_of
 from leastpriv.policy.document import Document, NamedPrincipal, Statement, parse
@@ -491,12 +494,20 @@ def _account_of_resource(request: Request) -> str:
     """Returns the account of the resource, from its ARN, `aws:ResourceAccount` or
     `s3:ResourceAccount`; empty if none names it.
     """
-    parts = request.resource.split(":", 5)
-    if len(parts) == 6 and _ACCOUNT.fullmatch(parts[4]):
-        return parts[4]
+    account = account_of(request.resource)
+    if account:
+        return account
     for key, values in request.context.items():
         if key.lower() in _ACCOUNT_KEYS and len(values) == 1:
             return values[0]
+    return ""
+
+
+def account_of(arn: str) -> str:
+    """Returns the account that an ARN names; empty if it names none."""
+    parts = arn.split(":", 5)
+    if len(parts) == 6 and _ACCOUNT.fullmatch(parts[4]):
+        return parts[4]
     return ""
 
 
@@ -522,15 +533,15 @@ class OuterLimits(Struct, frozen=True):
 
 
 def limits_of(policies: Policies, arn: str) -> OuterLimits:
-    """Returns the limits of a principal's identity-based policies; RCPs are not among them, since
-    no pattern of resources says whose account they are in.
+    """Returns the limits of a principal's identity-based policies.
+
+    An RCP limits the resources whose ARN names its account, and those whose ARN names none where
+    `aws:ResourceAccount` is its account.
     """
     principal = _principal(arn)
-    layers = [
-        tuple(each.document for each in level.scps)
-        for level in policies.organization.levels_of(principal.account)
-        if level.scps and _SERVICE_LINKED not in arn
-    ]
+    layers: list[tuple[Document, ...]] = []
+    if _SERVICE_LINKED not in arn:
+        layers += _limits_of_organization(policies.organization, principal)
     layers += [each for each in (policies.boundary, policies.session) if each is not None]
     allowed: list[Document] = []
     for each in policies.resources:
@@ -539,6 +550,69 @@ def limits_of(policies: Policies, arn: str) -> OuterLimits:
         if is_same_account and _must_not_allow(each):
             allowed.append(_allowing(each, principal, ("direct",)))
     return OuterLimits(tuple(layers), tuple(allowed))
+
+
+def _limits_of_organization(
+    organization: Organization, principal: _Principal
+) -> Iterator[tuple[Document, ...]]:
+    """Yields the SCPs of each level above the principal, and the RCPs of each account."""
+    for level in organization.levels_of(principal.account):
+        if level.scps:
+            yield tuple(each.document for each in level.scps)
+    for account in organization.accounts or filter(None, (principal.account,)):
+        for level in organization.levels_of(account):
+            if level.rcps:
+                limited = (_within(each.document, account) for each in level.rcps)
+                yield (full_access(), *limited)
+
+
+def _within(rcp: Document, account: str) -> Document:
+    """Returns the Deny statements of an RCP as statements about the resources of one account.
+
+    A statement with NotResource sets no limit: no list of patterns names what it denies.
+    """
+    found: list[Statement] = []
+    for each in rcp.statements:
+        if each.effect != "Deny" or each.not_resources:
+            continue
+        limited = replace(each, actions=tuple(_limited_by_rcps(each.actions)))
+        own = filter(None, (_of_account(entry, account) for entry in each.resources))
+        found.append(replace(limited, resources=tuple(own)))
+        condition = Condition("StringEquals", "aws:ResourceAccount", (account,))
+        found.append(replace(limited, conditions=(*each.conditions, condition)))
+    return rcp.with_statements(tuple(one for one in found if one.actions and one.resources))
+
+
+def _limited_by_rcps(entries: Sequence[str]) -> Iterator[str]:
+    """Yields the entries of an Action as entries of the services to which RCPs apply, without the
+    actions that no RCP limits.
+    """
+    for entry, (service, exception) in product(entries, _rcp_services().items()):
+        prefix, _, name = entry.partition(":")
+        if not action_matches(prefix, service):
+            continue
+        of_service = f"{service}:{name or '*'}"
+        if not exception or not action_matches(of_service, exception):
+            yield of_service
+            continue
+        for action in catalog.actions(service):
+            if action_matches(of_service, action) and action.lower() != exception.lower():
+                yield action
+
+
+def _of_account(entry: str, account: str) -> str:
+    """Returns the part of an entry of Resource whose ARNs name an account; empty if there is
+    none.
+    """
+    parts = entry.split(":", 5)
+    if entry == "*":
+        parts = ["arn", "*"]
+    if parts[-1].endswith("*"):
+        parts += ["*"] * (6 - len(parts))
+    if len(parts) < 6 or not matches(parts[4], account):
+        return ""
+    parts[4] = account
+    return ":".join(parts)
 
 
 def _must_not_allow(each: ResourcePolicy) -> bool:

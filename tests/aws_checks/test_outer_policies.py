@@ -24,7 +24,7 @@ from leastpriv.proposal.models import CheckResult, Severity
 from leastpriv.proposal.proof import NeedDecision
 from tests.fakes.aws.organization import FULL_ACCESS, Organization
 from tests.fakes.aws.policy_checks import PolicyChecks
-from tests.fakes.aws.server import Asked
+from tests.fakes.aws.server import Asked, RefusedError
 
 ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
 BOUNDARY = "arn:aws:iam::111122223333:policy/limit"
@@ -69,7 +69,7 @@ def _version(asked: Asked) -> Mapping[str, Any]:
 
 def outer(aws: PolicyChecks, boundary: str = "") -> OuterPolicies:
     return read_outer_policies(
-        Aws.open(aws.environment(attempts=1)), parse_principal(ROLE), boundary, scps=True
+        Aws.open(aws.environment(attempts=1)), parse_principal(ROLE), boundary, organization=True
     )
 
 
@@ -131,6 +131,37 @@ def test_no_scp_limits_the_management_account(
     assert outer(aws).scps == ()
 
 
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_rcps_of_each_level_are_read_too(
+    aws: PolicyChecks, organization: Organization, level: str
+) -> None:
+    organization.rcps = {level: ["p-noqueues"]}
+    found = outer(aws)
+    names = {each.name: [one.name for one in each.rcps] for each in found.levels}
+    expected = {each: ["p-RCPFullAWSAccess"] for each in LEVELS}
+    expected[level].append("p-noqueues")
+    assert (names, found.unread) == (expected, ())
+    assert simulated(aws, found).findings == ()
+
+
+def test_rcps_that_may_not_be_read_are_said_and_the_scps_remain(
+    aws: PolicyChecks, organization: Organization
+) -> None:
+    listed = aws.operations["organizations:ListPoliciesForTarget"]
+    organization.attached = {"r-abcd": ["p-noqueues"]}
+
+    def scps_only(asked: Asked) -> Mapping[str, Any]:
+        if asked.parameters["Filter"] == "RESOURCE_CONTROL_POLICY":
+            raise RefusedError("AccessDeniedException", "no")
+        return listed(asked)
+
+    aws.operations["organizations:ListPoliciesForTarget"] = scps_only
+    found = outer(aws)
+    assert [len(each.scps) for each in found.levels] == [2, 1, 1]
+    assert [each.rcps for each in found.levels] == [(), (), ()]
+    assert found.unread[0].startswith("The resource control policies of the account are not known")
+
+
 @pytest.mark.parametrize("code", ["AccessDeniedException", "AWSOrganizationsNotInUseException"])
 def test_scps_that_may_not_be_read_are_said_and_the_simulation_does_without(
     aws: PolicyChecks, code: str
@@ -151,7 +182,9 @@ def test_one_scp_that_may_not_be_read_leaves_out_all(aws: PolicyChecks) -> None:
 
 
 def test_without_the_input_no_request_is_made(aws: PolicyChecks) -> None:
-    found = read_outer_policies(Aws.open(aws.environment()), parse_principal(ROLE), "", scps=False)
+    found = read_outer_policies(
+        Aws.open(aws.environment()), parse_principal(ROLE), "", organization=False
+    )
     assert (found, aws.requests) == (OuterPolicies(), [])
 
 
@@ -168,6 +201,6 @@ def test_a_boundary_that_may_not_be_read_is_said(aws: PolicyChecks) -> None:
 def test_throttled_requests_are_repeated(aws: PolicyChecks) -> None:
     aws.refuse("ListParents", "TooManyRequestsException", "slow down", times=1)
     found = read_outer_policies(
-        Aws.open(aws.environment(attempts=3)), parse_principal(ROLE), "", scps=True
+        Aws.open(aws.environment(attempts=3)), parse_principal(ROLE), "", organization=True
     )
     assert len(found.scps) == 3

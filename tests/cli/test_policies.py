@@ -438,6 +438,98 @@ def test_contains_takes_what_other_policies_forbid_as_no_new_access(folder: Path
     assert run(*compared, "--boundary", folder / "a.json")[0] == 0
 
 
+NO_OTHERS = {
+    "Effect": "Deny",
+    "Principal": "*",
+    "Action": "*",
+    "Resource": "*",
+    "Condition": {"StringNotEqualsIfExists": {"aws:PrincipalOrgID": "o-abcde12345"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("new", "denied", "code"),
+    [
+        ("arn:aws:sqs:*:111122223333:*", {}, 0),
+        ("arn:aws:sqs:*:444455556666:*", {}, 3),
+        ("*", {}, 3),
+        ("arn:aws:sqs:*:111122223333:*", {"Action": "sqs:Send*"}, 0),
+        ("arn:aws:sqs:*:111122223333:*", {"Action": "s3:*"}, 3),
+        ("arn:aws:sqs:*:111122223333:*", {"Resource": "arn:aws:sqs:*"}, 0),
+        ("arn:aws:sqs:*:111122223333:*", {"Resource": "arn:aws:sqs:*:111122223333:web"}, 3),
+        ("arn:aws:sqs:*:111122223333:web", {"Resource": "arn:aws:sqs:*:*:web"}, 0),
+        (
+            "arn:aws:sqs:*:111122223333:web",
+            {"Resource": None, "NotResource": "arn:aws:sqs:*:*:web"},
+            3,
+        ),
+    ],
+)
+def test_what_an_rcp_forbids_on_resources_of_its_account_is_no_new_access(
+    folder: Path, new: str, denied: dict[str, Any], code: int
+) -> None:
+    statement = {**NO_OTHERS, "Condition": {}, **denied}
+    rcp = {key: value for key, value in statement.items() if value is not None}
+    saved(folder / "org/Root/prod-111122223333/none.json", rcp)
+    send = {**FULL, "Action": "sqs:SendMessage", "Resource": new}
+    compared = ("contains", "--old", folder / "none.json", "--new")
+    limits = ("--organization-policies", folder / "org", "--principal", PRINCIPAL)
+    assert run(*compared, saved(folder / "new.json", send), *limits)[0] == code
+
+
+@pytest.mark.parametrize(("account", "code"), [("111122223333", 0), ("444455556666", 3), (None, 3)])
+def test_an_rcp_limits_a_bucket_where_the_statement_names_its_account(
+    folder: Path, account: str | None, code: int
+) -> None:
+    saved(folder / "org/Root/prod-111122223333/none.json", {**NO_OTHERS, "Condition": {}})
+    conditions = {"StringEquals": {"aws:ResourceAccount": account}} if account else {}
+    new = saved(folder / "new.json", {**ALLOW, "Condition": conditions})
+    limits = ("--organization-policies", folder / "org", "--principal", PRINCIPAL)
+    found = run("contains", "--old", folder / "none.json", "--new", new, *limits)[0]
+    assert found == code
+
+
+def test_a_service_without_rcps_and_an_action_that_no_rcp_limits_are_new_access(
+    folder: Path,
+) -> None:
+    saved(folder / "org/Root/prod-111122223333/none.json", {**NO_OTHERS, "Condition": {}})
+    limits = ("--organization-policies", folder / "org", "--principal", PRINCIPAL)
+    key = "arn:aws:kms:eu-west-1:111122223333:key/k"
+    for action, code in (("kms:Decrypt", 0), ("kms:RetireGrant", 3), ("ec2:RunInstances", 3)):
+        resource = key if action.startswith("kms") else "arn:aws:ec2:*:111122223333:instance/*"
+        new = saved(folder / "new.json", {**FULL, "Action": action, "Resource": resource})
+        found = run("contains", "--old", folder / "none.json", "--new", new, *limits)
+        assert found[0] == code, action
+
+
+def test_the_rcps_of_the_resource_s_account_are_read_from_aws(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policies = {
+        "p-FullAWSAccess": FULL_ACCESS,
+        "p-perimeter": {"Version": "2012-10-17", "Statement": [NO_OTHERS]},
+    }
+    organization = Organization(policies=policies, rcps={"ou-abcd-11111111": ["p-perimeter"]})
+    organization.parents["444455556666"] = "ou-abcd-11111111"
+    organization.parents["111122223333"] = "r-abcd"
+    queue = {"principal": PRINCIPAL, "action": "sqs:SendMessage", "context_complete": True}
+    requests = asked(
+        folder,
+        {**queue, "resource": "arn:aws:sqs:eu-west-1:444455556666:web"},
+        {**queue, "resource": "arn:aws:sqs:eu-west-1:111122223333:web"},
+        {**queue, "resource": "arn:aws:sqs:eu-west-1:777788889999:web"},
+    )
+    policy = saved(folder / "all.json", FULL)
+    with PolicyChecks() as aws:
+        aws.operations |= organization.operations()
+        for name, value in aws.environment(attempts=1).items():
+            monkeypatch.setenv(name, value)
+        asks = ("evaluate", "--policy", policy, "--request", requests)
+        _, rows, _ = run(*asks, "--organization-policies", "true")
+    assert [row.get("policy") for row in rows] == ["p-perimeter", None, None]
+    assert rows[0]["denied_by"] == "rcp"
+
+
 def test_the_scps_of_the_account_are_read_from_aws(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -107,7 +107,7 @@ def test_reader_role_allows_reading_a_log_group(tmp_path: Path) -> None:
 def test_reader_role_allows_reading_service_control_policies(tmp_path: Path) -> None:
     with FakeAws(Organization().operations()) as aws:
         found = read_outer_policies(
-            Aws.open(aws.environment()), parse_principal(READER), "", scps=True
+            Aws.open(aws.environment()), parse_principal(READER), "", organization=True
         )
     assert len(found.scps) == 3
     _hold(aws.requests, list(reader_grants(["organization-policies"])), tmp_path)

@@ -1,5 +1,5 @@
-"""Fakes AWS Organizations as its management account sees it: a tree of units with service control
-policies, paged.
+"""Fakes AWS Organizations as its management account sees it: a tree of units with service and
+resource control policies, paged.
 """
 
 from __future__ import annotations
@@ -11,6 +11,10 @@ from typing import Any
 
 from tests.fakes.aws.server import Asked, Operation, RefusedError
 
+RCP_FULL_ACCESS = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}],
+}
 FULL_ACCESS = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
@@ -28,7 +32,9 @@ class Organization:
         default_factory=lambda: {"p-FullAWSAccess": FULL_ACCESS}
     )
     attached: dict[str, Sequence[str]] = field(default_factory=dict)
-    """Level -> ids of policies, besides full access."""
+    """Level -> ids of SCPs, besides full access."""
+    rcps: dict[str, Sequence[str]] = field(default_factory=dict)
+    """Level -> ids of RCPs, besides the one that AWS attaches; empty: the type is not enabled."""
 
     def operations(self) -> dict[str, Operation]:
         """The operations for `FakeAws`."""
@@ -50,13 +56,16 @@ class Organization:
         }
 
     def _listed(self, asked: Asked) -> Mapping[str, Any]:
-        found = ["p-FullAWSAccess", *self.attached.get(asked.parameters["TargetId"], ())]
+        target, kind = asked.parameters["TargetId"], asked.parameters["Filter"]
+        found = ["p-FullAWSAccess", *self.attached.get(target, ())]
+        if kind == "RESOURCE_CONTROL_POLICY":
+            found = ["p-RCPFullAWSAccess", *self.rcps.get(target, ())] if self.rcps else []
         start = int(asked.parameters.get("NextToken") or 0)
         more = {"NextToken": str(start + 1)} if start + 1 < len(found) else {}
-        shown = [
-            {"Id": name, "Type": "SERVICE_CONTROL_POLICY"} for name in found[start : start + 1]
-        ]
+        shown = [{"Id": name, "Type": kind} for name in found[start : start + 1]]
         return {"Policies": shown, **more}
 
     def _policy(self, asked: Asked) -> Mapping[str, Any]:
-        return {"Policy": {"Content": json.dumps(self.policies[asked.parameters["PolicyId"]])}}
+        name = asked.parameters["PolicyId"]
+        found = RCP_FULL_ACCESS if name == "p-RCPFullAWSAccess" else self.policies[name]
+        return {"Policy": {"Content": json.dumps(found)}}

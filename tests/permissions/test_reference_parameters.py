@@ -1,0 +1,56 @@
+"""AWS's service reference as the judge of 600 operations, by parameter. Skipped without its copy."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from leastpriv.permissions import catalog
+from tests.fakes.scripts import load
+
+pytestmark = pytest.mark.slow
+"""Of two thousand parameters each is a call: ten seconds."""
+
+
+@pytest.fixture(scope="module")
+def bench() -> ModuleType:
+    return load("bench/service_reference.py")
+
+
+@pytest.fixture(scope="module")
+def reference(bench: ModuleType, shared_folder: Path) -> Any:
+    (archive,) = (shared_folder / "data" / "aws-service-reference").glob("*.tar.xz")
+    return bench.load(str(archive))
+
+
+def test_the_sample_has_passed_roles_tags_and_plain_operations(
+    bench: ModuleType, reference: Any
+) -> None:
+    sample = bench.sample(reference)
+    actions = Counter(action for operation, _ in sample for action in set(operation.actions))
+    tags = sum(
+        count for action, count in actions.items() if "Tagging" in catalog.access_level(action)
+    )
+    assert len({(operation.name, client) for operation, client in sample}) == 600
+    assert actions["iam:PassRole"] >= 100
+    assert tags >= 200
+
+
+def test_each_parameter_asks_for_what_aws_s_reference_authorizes(
+    bench: ModuleType, reference: Any
+) -> None:
+    found = bench.differences(reference)
+    assert [each for each in found if not each.why] == []
+
+
+def test_each_explained_difference_is_still_one(bench: ModuleType, reference: Any) -> None:
+    found = {(each.operation, each.kind, each.action) for each in bench.differences(reference)}
+    explained = {
+        (row["operation"], row["kind"], row["action"])
+        for row in bench._rows("reference_parameters.tsv")
+    }
+    assert explained == found

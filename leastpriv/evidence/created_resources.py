@@ -8,9 +8,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 
 from msgspec import Struct
 
-from leastpriv.models import Outcome, Usage
+from leastpriv.models import Basis, Need, Outcome, Usage
 from leastpriv.permissions.arn_templates import IN_PART, IN_RESPONSE
 from leastpriv.permissions.generalize import (
+    Certainty,
     NamePattern,
     ObservedResource,
     ends,
@@ -138,6 +139,17 @@ def _using_runs(usages: Iterable[Usage]) -> Mapping[str, tuple[str, set[str]]]:
     return used
 
 
+def _certainty(need: Need) -> Certainty:
+    """Returns how well a record shows the resource of a need."""
+    if need.derivation == IN_RESPONSE:
+        return Certainty.FROM_ANSWER
+    if not need.exact:
+        return Certainty.IN_PART
+    if need.basis is Basis.INFERRED:
+        return Certainty.INFERRED
+    return Certainty.WHOLE
+
+
 class CreatedResources(Struct, frozen=True):
     """The resources that the runs of one principal created."""
 
@@ -159,7 +171,7 @@ class CreatedResources(Struct, frozen=True):
             made=made,
             family=family_of(resource, self.families),
             ids=tuple(ids),
-            is_from_answer=usage.need.derivation == IN_RESPONSE,
+            certainty=_certainty(usage.need),
         )
 
     def seen(self, usages: Iterable[Usage]) -> list[ObservedResource]:

@@ -65,6 +65,23 @@ class NamePattern(Struct, frozen=True):
     opening: WildcardPart
 
 
+class Certainty(StrEnum):
+    """How well the evidence shows a written resource."""
+
+    WHOLE = "whole"
+    OVER_COPIES = "pattern over copies"
+    """The names of further copies and runs are open."""
+    PATH_UNKNOWN = "path unknown"
+    INFERRED = "inferred"
+    """A call implies the permission, and its record names the resource."""
+    FROM_ANSWER = "from the answer"
+    """The answer of a call names it, not the request."""
+    IN_PART = "known in part"
+    """Records show its type, or a part of its name."""
+    BOUNDED = "bounded by what the role touches"
+    """No record shows the use."""
+
+
 class ObservedResource(Struct, frozen=True):
     """A resource as the evidence shows it, observed names escaped."""
 
@@ -77,21 +94,7 @@ class ObservedResource(Struct, frozen=True):
     """The same principal's runs made this one by its name, and make others under like names."""
     ids: tuple[str, ...] = ()
     """The ids in it that AWS chose when one of these runs made it."""
-    is_from_answer: bool = False
-    """Only the answer of a call names it."""
-
-
-class Certainty(StrEnum):
-    """How well the evidence shows a written resource."""
-
-    WHOLE = "whole"
-    OVER_COPIES = "pattern over copies"
-    """The names of further copies and runs are open."""
-    PATH_UNKNOWN = "path unknown"
-    FROM_ANSWER = "from the answer"
-    """The answer of a call names it, not the request."""
-    BOUNDED = "bounded by what the role touches"
-    """No record shows the use."""
+    certainty: Certainty = Certainty.WHOLE
 
 
 class Pattern(Struct, frozen=True):
@@ -169,7 +172,7 @@ def across_regions(
             made=made,
             family=known.family or family,
             ids=known.ids + each.ids,
-            is_from_answer=each.is_from_answer,
+            certainty=each.certainty,
         )
         originals.setdefault(resource, {})[region] = each.resource
     found: list[Pattern] = []

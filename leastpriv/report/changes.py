@@ -4,12 +4,15 @@ conditions, text to copy.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from msgspec import Struct
 
 from leastpriv.evidence.created_tags import RESOURCE_TAG
 from leastpriv.evidence.models import DeclaredNeeds
 from leastpriv.models import Basis, ChangeKind, grouped
 from leastpriv.permissions.catalog import removal_rank, sensitivity
+from leastpriv.permissions.generalize import Certainty
 from leastpriv.policy.document import Statement
 from leastpriv.proposal.ledger import GrantFact, GrantState, StatementFacts
 from leastpriv.proposal.models import Change
@@ -116,28 +119,51 @@ def _row(group: Sequence[Change]) -> str:
     )
 
 
+_SAID: Mapping[Certainty, str] = {
+    Certainty.FROM_ANSWER: "the answer of a call names it, not the request",
+    Certainty.IN_PART: "the records show its type or a part of its name",
+}
+
+
+class _Written(Struct):
+    """A resource of additions that the records do not name whole."""
+
+    actions: dict[str, None]
+    covers: dict[str, None]
+    reasons: dict[str, None]
+
+
 def wildcards_section(context: ReportContext) -> Iterator[str]:
-    """The collapsed section on wildcards of additions; empty if every resource is exact."""
-    seen: dict[str, tuple[dict[str, None], dict[str, None], dict[str, None]]] = {}
+    """The collapsed section on resources of additions that no record names whole; empty if each is
+    named.
+    """
+    seen: dict[str, _Written] = {}
+    has_names = False
     for change in context.changes(ChangeKind.ADD):
         for pattern in change.patterns:
-            if pattern.openings and pattern.pattern in change.resources:
-                actions, covers, reasons = seen.setdefault(pattern.pattern, ({}, {}, {}))
-                actions[change.action] = None
-                covers.update(dict.fromkeys(pattern.covers))
-                reasons.update(dict.fromkeys(opening.reason for opening in pattern.openings))
+            reasons = [opening.reason for opening in pattern.openings]
+            has_names = has_names or bool(reasons)
+            if not reasons and pattern.certainty in _SAID:
+                reasons = [_SAID[pattern.certainty]]
+            if not reasons or pattern.pattern not in change.resources:
+                continue
+            written = seen.setdefault(pattern.pattern, _Written({}, {}, {}))
+            written.actions[change.action] = None
+            written.covers.update(dict.fromkeys(pattern.covers))
+            written.reasons.update(dict.fromkeys(reasons))
     if not seen:
         return
     rows = [
-        f"| {code(name)} | {codes(actions, _MOST_SEEN)} | {codes(covers, _MOST_SEEN)} |"
-        f" {prose('; '.join(reasons))} |"
-        for name, (actions, covers, reasons) in sorted(seen.items())
+        f"| {code(name)} | {codes(each.actions, _MOST_SEEN)} | {codes(each.covers, _MOST_SEEN)} |"
+        f" {prose('; '.join(each.reasons))} |"
+        for name, each in sorted(seen.items())
     ]
     note = "These patterns also match resources that other teams create in this account"
     note += "; `resources: exact` writes names instead."
     shown = at_most(rows, _MOST_ROWS, "\n{:,} more are in `proposal.json`.")
-    table = table_lines("Pattern | Actions | Seen | Because", shown)
-    yield from section(plural(len(rows), "name pattern"), [note, "", *table])
+    table = table_lines("Resource | Actions | Seen | Because", shown)
+    title = plural(len(rows), "resource") + " without a whole name"
+    yield from section(title, [note, "", *table] if has_names else table)
 
 
 def removed_section(context: ReportContext) -> Iterator[str]:

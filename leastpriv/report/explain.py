@@ -12,6 +12,7 @@ from leastpriv.models import ChangeKind, DeniedBy, Outcome, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.catalog import forbidden, sensitivity
 from leastpriv.permissions.event_table import Visibility, carriers_of, visibility
+from leastpriv.permissions.generalize import Certainty
 from leastpriv.permissions.patterns import action_matches
 from leastpriv.proposal.visibility_guards import could_hide
 from leastpriv.report.context import ReportContext
@@ -234,7 +235,11 @@ def _additions(action: str, context: ReportContext, head: str) -> Iterator[str]:
             under = [f"{each.key} is {' or '.join(each.values)}" for each in change.conditions]
             patterns = {found.pattern: found for found in change.patterns}
             for resource in change.resources:
-                yield f"    {_shown(resource)}"
+                certainty = (
+                    patterns[resource].certainty if resource in patterns else Certainty.WHOLE
+                )
+                mark = "" if certainty is Certainty.WHOLE else f" ({certainty})"
+                yield f"    {_shown(resource)}{mark}"
                 openings = patterns[resource].openings if resource in patterns else ()
                 for opening in openings:
                     yield f"      open: {_shown(opening.part)}, since {_shown(opening.reason)}"

@@ -291,7 +291,7 @@ def test_a_pattern_lists_what_it_covers_and_the_reason_of_its_wildcards(tmp_path
         for run, own in enumerate(calls, start=1)
     ]
     text = run_case({"policy": None, "runs": runs}, tmp_path).body
-    section = text.partition("#### 1 name pattern")[2].partition("####")[0]
+    section = text.partition("#### 1 resource without a whole name")[2].partition("####")[0]
     (row,) = [line for line in section.splitlines() if "orders-*" in line]
     assert "`sqs:CreateQueue`, `sqs:DeleteQueue`" in row
     assert all(f"orders-{run}`" in row for run in (1, 2, 3))
@@ -304,7 +304,7 @@ def test_exact_resources_have_no_wildcard_section(tmp_path: Path) -> None:
     text = run_case(
         {"policy": None, "runs": [{"first": "2026-11-01T10:00:00Z", "calls": [call]}]}, tmp_path
     ).body
-    assert "name pattern" not in text
+    assert "without a whole name" not in text
 
 
 def test_a_removal_shows_its_statement_and_line_of_the_committed_file(usual: ReportContext) -> None:

@@ -4,7 +4,7 @@ look of a name.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -18,8 +18,8 @@ from leastpriv.permissions.generalize import (
 )
 from leastpriv.permissions.names.app_names import AppNames
 from leastpriv.permissions.patterns import has_wildcard, resource_covers
-from leastpriv.permissions.resource_types import with_any_path
-from leastpriv.permissions.volatility import WildcardPart, is_open_anyway
+from leastpriv.permissions.resource_types import variables_of_arn, with_any_path
+from leastpriv.permissions.volatility import WildcardPart, is_open_anyway, service_of
 
 _ANY_PATH = "no record shows the path; a name of IAM is unique in an account"
 
@@ -51,8 +51,8 @@ def write_resources(
     else:
         rest = [_without_family_of(each, principal) for each in rest]
         patterns = patterns_of(rest, least_literal(action), is_sensitive=True)
-    answered = {each.resource for each in observed if each.is_from_answer}
-    written = [_with_certainty(each, answered) for each in (*patterns, *named)]
+    certainties = _certainties(observed)
+    written = [_with_certainty(each, certainties) for each in (*patterns, *named)]
     written += [wide for each in written for wide in _under_any_path(each, pathless, principal)]
     return tuple(sorted(written, key=lambda each: each.pattern))
 
@@ -65,12 +65,36 @@ def _without_family_of(observed: ObservedResource, principal: str) -> ObservedRe
     return observed
 
 
-def _with_certainty(pattern: Pattern, answered: Collection[str]) -> Pattern:
-    if has_wildcard(pattern.pattern) and not is_open_anyway(pattern.pattern):
-        return replace(pattern, certainty=Certainty.OVER_COPIES)
-    if pattern.pattern in answered:
-        return replace(pattern, certainty=Certainty.FROM_ANSWER)
-    return pattern
+_BEST_FIRST = list(Certainty)
+
+
+def _certainties(observed: Sequence[ObservedResource]) -> Mapping[str, Certainty]:
+    """Returns the best certainty of each resource, as its records show it."""
+    found: dict[str, Certainty] = {}
+    for each in observed:
+        known = found.get(each.resource, each.certainty)
+        found[each.resource] = min(known, each.certainty, key=_BEST_FIRST.index)
+    return found
+
+
+def _with_certainty(pattern: Pattern, certainties: Mapping[str, Certainty]) -> Pattern:
+    certainty = certainties.get(pattern.pattern, Certainty.WHOLE)
+    is_whole = not has_wildcard(pattern.pattern) or is_open_anyway(pattern.pattern)
+    if certainty is Certainty.WHOLE and not is_whole:
+        certainty = Certainty.OVER_COPIES
+    if certainty is Certainty.IN_PART and is_whole and _has_name(pattern.pattern):
+        # Only an id or a suffix that AWS draws is open, as in the records of each such resource.
+        certainty = Certainty.WHOLE
+    return replace(pattern, certainty=certainty)
+
+
+def _has_name(resource: str) -> bool:
+    """Whether the beginning of a variable part of an ARN is known."""
+    for _, text in variables_of_arn(service_of(resource), resource):
+        beginning = text.rstrip("*?")
+        if beginning and not has_wildcard(beginning):
+            return True
+    return False
 
 
 def _under_any_path(

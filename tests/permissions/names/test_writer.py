@@ -27,8 +27,22 @@ def test_a_named_resource_is_whole_also_with_an_end_that_aws_draws() -> None:
 
 
 def test_a_resource_that_only_an_answer_names_says_so() -> None:
-    answered = ObservedResource(QUEUE, is_from_answer=True)
+    answered = ObservedResource(QUEUE, certainty=Certainty.FROM_ANSWER)
     assert certainties("sqs:CreateQueue", answered) == {QUEUE: Certainty.FROM_ANSWER}
+
+
+@pytest.mark.parametrize("certainty", [Certainty.IN_PART, Certainty.INFERRED])
+def test_a_resource_has_the_certainty_of_its_records(certainty: Certainty) -> None:
+    volume = "arn:aws:ec2:eu-west-1:111122223333:volume/*"
+    found = certainties("ec2:RunInstances", ObservedResource(volume, certainty=certainty))
+    assert found == {volume: certainty}
+
+
+def test_the_best_record_of_a_resource_decides() -> None:
+    seen = [
+        ObservedResource(QUEUE, certainty=each) for each in (Certainty.FROM_ANSWER, Certainty.WHOLE)
+    ]
+    assert certainties("sqs:SendMessage", *seen) == {QUEUE: Certainty.WHOLE}
 
 
 def test_a_name_that_each_run_draws_is_a_pattern() -> None:

@@ -58,11 +58,63 @@ def read_assembly(
     try:
         stacks = tuple(_stacks(files, source, place, (files.folder,)))
         bootstrap = {name for each in stacks for name in each.bootstrap_roles}
-        return tuple(_declaration(each, role, role in bootstrap) for each in stacks)
+        found = [_declaration(each, role, role in bootstrap) for each in stacks]
+        lookups = tuple(_lookups(files, place))
+        if lookups:
+            found.append(_looked_up(lookups, source, role, role in bootstrap))
+        return tuple(found)
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise InputError(
             f"{source} is no assembly that the CDK wrote: a field has another type."
         ) from error
+
+
+class _Lookup(Struct, frozen=True):
+    """A value of an account that the app had not when it was synthesized: the CLI looks it up."""
+
+    key: str
+    """In `cdk.context.json`."""
+    provider: str
+    """`vpc-provider`, `ssm` …."""
+    parameter: str
+    """Name of a parameter of Systems Manager; empty for another provider."""
+    role: str
+    """The role that looks it up, by ARN; empty where the CLI uses its own credentials."""
+    place: Place
+
+
+def _lookups(files: RepositoryFiles, place: Place) -> Iterator[_Lookup]:
+    """Yields what a manifest lists as missing."""
+    for each in _json(files, MANIFEST).get("missing", ()):
+        properties = each.get("props", {})
+        account, region = properties.get("account", ""), properties.get("region", "")
+        own = _place_of(f"aws://{account}/{region}", place)
+        yield _Lookup(
+            key=str(each["key"]),
+            provider=str(each["provider"]),
+            parameter=str(properties.get("parameterName", UNKNOWN)).lstrip("/"),
+            role=_filled(str(properties.get("lookupRoleArn") or ""), own),
+            place=own,
+        )
+
+
+def _looked_up(
+    lookups: Sequence[_Lookup], source: str, role: str, is_of_bootstrap: bool
+) -> Declaration:
+    """Returns what a role needs for the lookups, and which values are not known."""
+    calls: dict[Need, None] = {}
+    for each in lookups:
+        because = f"the context {each.key}"
+        if each.role == role or not (each.role or is_of_bootstrap):
+            step = f"context-{each.provider}"
+            calls.update(
+                dict.fromkeys(tool_calls(step, because, each.place, parameter=each.parameter))
+            )
+        elif not is_of_bootstrap:
+            calls.update(dict.fromkeys(tool_calls("assume", because, each.place, role=each.role)))
+    why = "it has no value yet: deploy once, and commit cdk.context.json"
+    unknown = {f"the context {each.key}": why for each in lookups}
+    return Declaration(source, calls=tuple(calls), plan_calls=tuple(calls), unknown=unknown)
 
 
 class _StackArtifact(Struct, frozen=True, kw_only=True):

@@ -26,6 +26,8 @@ _DATA = re.compile(r"(?:^|\.)data\.")
 
 LOCAL_PATH = "aws:asset:path"
 """Key of the metadata of a nested stack whose template is a local file."""
+APPLICATION = "serverlessrepo:application"
+"""Key of the metadata of a nested stack that AWS SAM makes of a published application: its id."""
 
 
 OUTER = "^"

@@ -18,6 +18,7 @@ from leastpriv.budget import Budget
 from leastpriv.declared.files import OutsideError, RepositoryFiles
 from leastpriv.declared.limits import unknown_parts
 from leastpriv.declared.models import (
+    APPLICATION,
     LOCAL_PATH,
     OUTER,
     UNKNOWN,
@@ -32,6 +33,7 @@ from leastpriv.declared.models import (
     read_in_s3,
     read_object,
     reads_of,
+    tool_calls,
 )
 from leastpriv.declared.resource_types import (
     is_name_in_arn,
@@ -339,12 +341,17 @@ class _Template(Struct):
         """The declaration of a nested stack; what it needs is not known where its template is no
         file.
         """
-        metadata = entry.get("Metadata")
-        asset = metadata.get(LOCAL_PATH) if isinstance(metadata, dict) else None
-        name = str(asset or properties.get("TemplateURL") or "")
+        found = entry.get("Metadata")
+        metadata = found if isinstance(found, dict) else {}
+        name = str(metadata.get(LOCAL_PATH) or properties.get("TemplateURL") or "")
         part = f"{_NESTED} {logical}"
         because = f"the template of {logical}"
         self.inner_reads.extend(read_in_s3(properties.get("TemplateURL"), because, self.place))
+        if APPLICATION in metadata:
+            application = self._resolve(metadata[APPLICATION], 0)
+            calls = _calls_of_application(application, because, self.place)
+            self.inner_reads.extend(calls)
+            return Declaration(name, unknown={part: "its template is a published application's"})
         if not name or "://" in name or UNKNOWN in name:
             return Declaration(name, unknown={part: "its template is not in the repository"})
         try:
@@ -712,6 +719,19 @@ def trusted_services(document: object) -> tuple[str, ...]:
     """Returns the services that a trust policy names, sorted."""
     texts = (each for each in leaves(document) if isinstance(each, str))
     return tuple(sorted({text for text in texts if _SERVICE.fullmatch(text)}))
+
+
+def _calls_of_application(application: object, because: str, place: Place) -> Iterator[Need]:
+    """Yields what AWS SAM asks the AWS Serverless Application Repository for, and the read of the
+    template, which AWS puts into a bucket of its own (Powertools for AWS Lambda, "Lambda layers",
+    the policy to deploy the published layer, read 2026-12-01).
+    """
+    arn = f"arn:{place.partition}:serverlessrepo:{UNKNOWN}:{UNKNOWN}:applications/{UNKNOWN}"
+    if isinstance(application, str) and application.startswith("arn:"):
+        arn = application
+    yield from tool_calls("application", because, place, application=arn)
+    bucket = f"awsserverlessrepo-changesets-{UNKNOWN}"
+    yield from tool_calls("nested", because, place, bucket=bucket, object=UNKNOWN)
 
 
 def _included(document: Mapping[str, object]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from leastpriv.budget import Budget
-from leastpriv.declared.models import LOCAL_PATH, UNKNOWN, Stack
+from leastpriv.declared.models import APPLICATION, LOCAL_PATH, UNKNOWN, Stack
 from leastpriv.errors import InputError
 
 MANAGED_BUCKET = f"aws-sam-cli-managed-default-samclisourcebucket-{UNKNOWN}"
@@ -54,7 +54,7 @@ def after_transform(
 
     fragment = copy.deepcopy(dict(document))
     resources = fragment.get("Resources")
-    nested: dict[str, str] = {}
+    metadata: dict[str, dict[str, object]] = {}
     for logical, entry in resources.items() if isinstance(resources, dict) else ():
         properties = entry.get("Properties") if isinstance(entry, dict) else None
         if isinstance(properties, dict):
@@ -63,7 +63,14 @@ def after_transform(
                 for key in _LOCAL
                 if isinstance(properties.get(key), str) and "://" not in properties[key]
             ]
-            nested.update((logical, properties[key]) for key in local if key == "Location")
+            for key in local:
+                if key == "Location":
+                    metadata[logical] = {LOCAL_PATH: properties[key]}
+            location = properties.get("Location")
+            if isinstance(location, dict) and "ApplicationId" in location:
+                # The translator would ask AWS for the template.
+                metadata[logical] = {APPLICATION: location["ApplicationId"]}
+                properties["Location"] = UNKNOWN
             properties.update(dict.fromkeys(local, f"s3://{uploads}{UNKNOWN}"))
             body = properties.get("DefinitionBody")
             if isinstance(body, dict) and "Fn::Transform" in body:
@@ -82,8 +89,8 @@ def after_transform(
     finally:
         # Otherwise the library warns of metrics that nothing takes.
         metrics.publish()
-    for logical, path in nested.items():
-        made["Resources"][logical]["Metadata"] = {LOCAL_PATH: path}
+    for logical, own in metadata.items():
+        made["Resources"][logical]["Metadata"] = own
     return made
 
 

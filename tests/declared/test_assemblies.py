@@ -171,3 +171,61 @@ def test_a_role_needs_the_roles_of_a_bootstrap_in_another_account(tmp_path: Path
     found = needed(folder, CI)
     assert {action for action, _ in found} == {"sts:AssumeRole"}
     assert all(resource.split(":")[4] == "999988887777" for _, resource in found)
+
+
+def with_missing(folder: Path, *missing: dict[str, Any], roles: bool = True) -> None:
+    """Writes an assembly whose manifest lists values that are looked up."""
+    manifest = assembly(folder, roles=roles) / "cdk.out" / "manifest.json"
+    found = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**found, "missing": list(missing)}))
+
+
+VPC = {
+    "key": "vpc-provider:account=111122223333:filter.isDefault=true:region=eu-west-1",
+    "provider": "vpc-provider",
+    "props": {"account": "111122223333", "region": "eu-west-1", "filter": {"isDefault": "true"}},
+}
+LOOKUP = f"{ROLES}-lookup-role-111122223333-eu-west-1"
+
+
+def calls_for(folder: Path, role: str) -> dict[str, set[str]]:
+    """The actions of a role for missing values -> their resources."""
+    found: dict[str, set[str]] = {}
+    for each in read_declarations(["cdk.out"], [], role, PLACE, root=folder):
+        for need in each.calls if each.source == "cdk.out" else ():
+            found.setdefault(need.permission.action, set()).add(need.permission.resource)
+    return found
+
+
+def test_the_cli_looks_up_what_no_context_has_with_the_lookup_role(tmp_path: Path) -> None:
+    own = {**VPC, "props": {**VPC["props"], "lookupRoleArn": VARIABLE % "lookup"}}
+    with_missing(tmp_path, own)
+    assert calls_for(tmp_path, CI) == {"sts:AssumeRole": {LOOKUP}}
+    assert set(calls_for(tmp_path, LOOKUP)) == {
+        "ec2:DescribeVpcs",
+        "ec2:DescribeSubnets",
+        "ec2:DescribeRouteTables",
+        "ec2:DescribeVpnGateways",
+    }
+    assert calls_for(tmp_path, DEPLOY) == {}
+
+
+def test_without_a_lookup_role_the_cli_looks_up_itself_and_the_value_is_not_known(
+    tmp_path: Path,
+) -> None:
+    parameter = {
+        "key": "ssm:account=111122223333:parameterName=/net/vpc:region=eu-west-1",
+        "provider": "ssm",
+        "props": {"account": "111122223333", "region": "eu-west-1", "parameterName": "/net/vpc"},
+    }
+    with_missing(tmp_path, VPC, parameter, roles=False)
+    arn = "arn:aws:ssm:eu-west-1:111122223333:parameter/net/vpc"
+    found = calls_for(tmp_path, CI)
+    assert found["ssm:GetParameter"] == {arn}
+    assert found["ec2:DescribeVpcs"] == {"*"}
+    unknown = [
+        part
+        for each in read_declarations(["cdk.out"], [], CI, PLACE, root=tmp_path)
+        for part in each.unknown
+    ]
+    assert unknown == [f"the context {each['key']}" for each in (VPC, parameter)]

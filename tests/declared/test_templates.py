@@ -298,6 +298,47 @@ def test_an_api_whose_definition_another_transform_reads_is_expanded(kind: str) 
     assert [*found.unknown] == ["transform AWS::Include"]
 
 
+@pytest.mark.parametrize(
+    ("application", "arn"),
+    [
+        (
+            "'arn:aws:serverlessrepo:us-east-1:464622532012:applications/Datadog-Log'",
+            "arn:aws:serverlessrepo:us-east-1:464622532012:applications/Datadog-Log",
+        ),
+        ("!Ref Application", "arn:aws:serverlessrepo:*:*:applications/*"),
+    ],
+)
+def test_a_published_application_is_asked_for_and_its_template_is_not_known(
+    application: str, arn: str
+) -> None:
+    location = f"{{ApplicationId: {application}, SemanticVersion: 1.0.0}}"
+    text = "Transform: AWS::Serverless-2016-10-31\nParameters: {Application: {Type: String}}\n"
+    text += template("AWS::Serverless::Application", f"{{Location: {location}}}")
+    found = read_stack(
+        "shop=t.yaml", lambda path: text.encode() if path == "t.yaml" else None, PLACE
+    )
+    needs = {each.permission.action: each.permission.resource for each in found.reads}
+    assert needs["serverlessrepo:CreateCloudFormationTemplate"] == arn
+    assert needs["serverlessrepo:GetCloudFormationTemplate"] == arn
+    assert needs["s3:GetObject"].startswith("arn:aws:s3:::awsserverlessrepo-changesets-*")
+    assert "cloudformation:CreateStack" in {
+        each.permission.action for each in needs_of(found, PLACE)
+    }
+    assert [*found.unknown.values()] == ["its template is a published application's"]
+
+
+def test_what_the_handlers_list_of_other_services_is_needed() -> None:
+    domain = declared(template("AWS::Amplify::Domain", "{AppId: d1, DomainName: shop.example}"))
+    assert "route53:ChangeResourceRecordSets" in domain
+    assert "logs:CreateLogGroup" in declared(template("AWS::Deadline::Queue", "{FarmId: f}"))
+
+
+@pytest.mark.parametrize(("mode", "asks"), [("regional", True), ("zonal", False)])
+def test_a_regional_nat_gateway_makes_its_service_linked_role(mode: str, asks: bool) -> None:
+    found = declared(template("AWS::EC2::NatGateway", f"{{AvailabilityMode: {mode}}}"))
+    assert ("iam:CreateServiceLinkedRole" in found) == asks
+
+
 def test_a_template_of_sam_is_expanded_and_uploaded() -> None:
     text = (
         "Transform: AWS::Serverless-2016-10-31\nResources:\n  Worker:\n    Type:"

@@ -3,12 +3,14 @@
     python -m bench.first_draft FOLDER [APP …]
 
 An app is `cdk-SHAPE` (credentials of the CLI), `roles-SHAPE` (the roles of the CDK's bootstrap),
-`terraform-SHAPE` or `sam-events` of `bench.future`, or a tool of the seed, `seed-sam`. Each role of
+`terraform-SHAPE` or `sam-events` of `bench.future`, a tool of the seed, `seed-sam`, or
+`updates-NAME`, whose five updates set properties that its template lacks. Each role of
 the app has exactly the policies of its draft, that of a plan also what the old provider of the lab
 calls. Run 1 deploys under the draft of the change, the next ones under the draft of all phases.
 After five runs in which each role acted (a deployment that changes nothing needs no execution
 role), the others, among them the deletion and a new deployment, have what the proposal with the
-guards' defaults makes of the draft of the change. What a run is denied is counted and granted, and
+guards' defaults makes of the draft of the change; `updates-` apps keep the draft of all phases from
+the first run on. What a run is denied is counted and granted, and
 the run repeated.
 """
 
@@ -39,7 +41,7 @@ from bench.future.record import (
 )
 from leastpriv.cli.main import main as leastpriv
 from tests.end_to_end.lab.lab import ACCOUNT, Lab
-from tests.end_to_end.seed import deploys
+from tests.end_to_end.seed import deploys, tools
 from tests.end_to_end.seed.deploys import Step
 from tests.end_to_end.seed.experiment import deployed
 
@@ -54,6 +56,7 @@ _SEED = {
     "roles": (deploys.CDK_WITH_ROLES, "app/cdk.out"),
     "terraform": (deploys.TERRAFORM, "app/plan.json"),
 }
+_UPDATES = ("store", "worker", "flow")
 _SEED_RUNS = "first change first change first change destroy first"
 _FIRST_DAY = datetime(2026, 5, 1, 9, tzinfo=UTC)
 _APART = timedelta(days=10)
@@ -85,6 +88,8 @@ class App:
     roles: tuple[str, ...]
     """The role of the CI, and the execution role."""
     runs: tuple[Callable[[], Sequence[Step]], ...]
+    keeps_draft: bool = False
+    """All runs have the draft of all phases."""
 
 
 @dataclass(slots=True)
@@ -119,6 +124,7 @@ def main(arguments: list[str]) -> None:
     """Measures the given apps, or all."""
     every = [f"{tool}-{shape}" for tool in ("cdk", "roles", "terraform") for shape in SHAPES]
     every += [f"sam-{shape}" for shape in FRESH["sam"]] + [f"seed-{name}" for name in _SEED]
+    every += [f"updates-{name}" for name in _UPDATES]
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -170,10 +176,10 @@ class _Bench:
         found: list[Measured] = []
         for number, steps in enumerate(self.app.runs[:runs], 1):
             has_learned = bool(self.first) and min(self.acted.values()) >= LEARNED
-            if number <= 2 or has_learned:
+            if number == 1 or (not self.app.keeps_draft and (number == 2 or has_learned)):
                 found += (self._now(number, role) for role in self.app.roles)
             self._run(number, steps, found[-len(self.app.roles) :])
-        if len(self.app.runs) <= runs:
+        if len(self.app.runs) <= runs and not self.app.keeps_draft:
             found += (self._now(runs + 1, role) for role in self.app.roles)
         self.evaluator.close()
         return found
@@ -181,7 +187,9 @@ class _Bench:
     def _now(self, number: int, role: str) -> Measured:
         """Replaces the policies of a role before a run."""
         own = [each for each in self.policies.get(role, ()) if each is not _OLD_PROVIDER]
-        if number == 1:
+        if self.app.keeps_draft:
+            name, made = "the draft of all phases", self._proposed(role, "all")
+        elif number == 1:
             name, made = "the draft of the change", self._proposed(role, "change")
         elif number == 2:
             self.first[role] = own
@@ -291,9 +299,12 @@ def _prepared(name: str, work: Path, lab: Lab) -> App:
     """Makes the folder of an app, its roles, and what it declares."""
     tool, _, shape = name.partition("-")
     lab.role(ROLE, None)
-    made = (
-        _of_the_seed(shape, work, lab) if tool == "seed" else _of_the_future(tool, shape, work, lab)
-    )
+    if tool == "updates":
+        made = _with_updates(shape, work)
+    elif tool == "seed":
+        made = _of_the_seed(shape, work, lab)
+    else:
+        made = _of_the_future(tool, shape, work, lab)
     if EXECUTION in made.roles:
         iam = lab.client("iam")
         for each in iam.list_attached_role_policies(RoleName=EXECUTION)["AttachedPolicies"]:
@@ -340,6 +351,29 @@ def _of_the_future(tool: str, shape: str, work: Path, lab: Lab) -> App:
         declared = ("--templates", str(work / "app" / f"{shape}.yaml"))
     runs = tuple(lambda number=number: list(steps(number)) for number in range(len(states)))
     return App(declared, (ROLE, *((EXECUTION,) if tool == "roles" else ())), runs)
+
+
+def _with_updates(name: str, work: Path) -> App:
+    """Makes an app whose updates set properties of the resources of its first template."""
+    described = json.loads((APPS / "updates" / f"{name}.json").read_bytes())
+    resources = described["resources"]
+    aws = (str(tools.awscli()), "cloudformation")
+    stack = ("--stack-name", "shop")
+    runs: list[Sequence[Step]] = []
+    for number, update in enumerate(({}, *described["updates"])):
+        for logical_id, properties in update.items():
+            resources[logical_id]["Properties"].update(properties)
+        file = work / "app" / f"{number}.json"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps({"Resources": resources}), encoding="utf-8")
+        deploy = (*aws, "deploy", "--template-file", file.name, *stack)
+        capabilities = ("--capabilities", "CAPABILITY_IAM")
+        runs.append([Step(f"update {number}", (*deploy, *capabilities), {})])
+    wait = Step("wait", (*aws, "wait", "stack-delete-complete", *stack), {})
+    runs.append([Step("delete", (*aws, "delete-stack", *stack), {}), wait])
+    declared = ("--templates", f"shop={work / 'app' / '0.json'}")
+    steps = tuple(lambda own=own: own for own in runs)
+    return App(declared, (ROLE,), steps, keeps_draft=True)
 
 
 def _of_the_seed(name: str, work: Path, lab: Lab) -> App:

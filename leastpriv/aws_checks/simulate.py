@@ -94,7 +94,7 @@ class AccountLevels(Struct, frozen=True):
     ("Service control policies" and "Resource control policies", AWS Organizations User Guide, read
     2026-12-01)."""
     unread: tuple[str, ...] = ()
-    """Sentences about what is not known."""
+    """Sentences about policies that are not known."""
     is_outside: bool = False
     """The organization of the credentials has no such account."""
 

@@ -723,7 +723,7 @@ def trusted_services(document: object) -> tuple[str, ...]:
 
 def _calls_of_application(application: object, because: str, place: Place) -> Iterator[Need]:
     """Yields what AWS SAM asks the AWS Serverless Application Repository for, and the read of the
-    template, which AWS puts into a bucket of its own (Powertools for AWS Lambda, "Lambda layers",
+    template, which AWS keeps in its own bucket (Powertools for AWS Lambda, "Lambda layers",
     the policy to deploy the published layer, read 2026-12-01).
     """
     arn = f"arn:{place.partition}:serverlessrepo:{UNKNOWN}:{UNKNOWN}:applications/{UNKNOWN}"

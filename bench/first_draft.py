@@ -1,6 +1,6 @@
 """Deploys apps in the lab under the policies that `propose` makes of their template or plan alone.
 
-    python -m bench.first_draft FOLDER [APP …]
+    python -m bench.first_draft [--all-phases] FOLDER [APP …]
 
 An app is `cdk-SHAPE` (credentials of the CLI), `roles-SHAPE` (the roles of the CDK's bootstrap),
 `terraform-SHAPE` or `sam-events` of `bench.future`, a tool of the seed, `seed-sam`, or
@@ -9,8 +9,8 @@ the app has exactly the policies of its draft, that of a plan also what the old 
 calls. Run 1 deploys under the draft of the change, the next ones under the draft of all phases.
 After five runs in which each role acted (a deployment that changes nothing needs no execution
 role), the others, among them the deletion and a new deployment, have what the proposal with the
-guards' defaults makes of the draft of the change; `updates-` apps keep the draft of all phases from
-the first run on. What a run is denied is counted and granted, and
+guards' defaults makes of the draft of the change; with `--all-phases`, and for `updates-` apps, all
+runs have the draft of all phases. What a run is denied is counted and granted, and
 the run repeated.
 """
 
@@ -137,22 +137,27 @@ def main(arguments: list[str]) -> None:
     parser.add_argument(
         "apps", metavar="APP", nargs="*", help=f"one of {', '.join(every)}; all without one"
     )
+    parser.add_argument(
+        "--all-phases", action="store_true", help="all runs have the draft of all phases"
+    )
     given = parser.parse_args(arguments)
     # An app's folder is deleted first: a path in place of a name would delete another folder.
     if unknown := [name for name in given.apps if name not in every]:
         parser.error(f"{unknown[0]!r} is no app: choose from {', '.join(every)}")
     for name in given.apps or every:
-        for measured in measure(name, given.folder.resolve() / name):
+        work = given.folder.resolve() / name
+        for measured in measure(name, work, keeps_draft=given.all_phases):
             print(f"{name}: {measured}", flush=True)
 
 
-def measure(name: str, work: Path, runs: int = 8) -> list[Measured]:
+def measure(name: str, work: Path, runs: int = 8, *, keeps_draft: bool = False) -> list[Measured]:
     """Returns what the first runs of an app show of its policies."""
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     with Lab.start(work / "lab", checks=True) as lab:
-        app = _prepared(name, work, lab)
-        found = _Bench(work, lab, app).measured(runs)
+        bench = _Bench(work, lab, _prepared(name, work, lab))
+        bench.keeps_draft = bench.keeps_draft or keeps_draft
+        found = bench.measured(runs)
     for rest in ("app", "lab"):
         shutil.rmtree(work / rest, ignore_errors=True)
     return found
@@ -163,6 +168,7 @@ class _Bench:
 
     def __init__(self, work: Path, lab: Lab, app: App) -> None:
         self.work, self.lab, self.app = work, lab, app
+        self.keeps_draft = app.keeps_draft
         self.evaluator = LabEvaluator()
         self.policies: dict[str, Statements] = {}
         self.first: dict[str, Statements] = {}
@@ -176,10 +182,10 @@ class _Bench:
         found: list[Measured] = []
         for number, steps in enumerate(self.app.runs[:runs], 1):
             has_learned = bool(self.first) and min(self.acted.values()) >= LEARNED
-            if number == 1 or (not self.app.keeps_draft and (number == 2 or has_learned)):
+            if number == 1 or (not self.keeps_draft and (number == 2 or has_learned)):
                 found += (self._now(number, role) for role in self.app.roles)
             self._run(number, steps, found[-len(self.app.roles) :])
-        if len(self.app.runs) <= runs and not self.app.keeps_draft:
+        if len(self.app.runs) <= runs and not self.keeps_draft:
             found += (self._now(runs + 1, role) for role in self.app.roles)
         self.evaluator.close()
         return found
@@ -187,7 +193,7 @@ class _Bench:
     def _now(self, number: int, role: str) -> Measured:
         """Replaces the policies of a role before a run."""
         own = [each for each in self.policies.get(role, ()) if each is not _OLD_PROVIDER]
-        if self.app.keeps_draft:
+        if self.keeps_draft:
             name, made = "the draft of all phases", self._proposed(role, "all")
         elif number == 1:
             name, made = "the draft of the change", self._proposed(role, "change")

@@ -162,7 +162,7 @@ def wildcards_section(context: ReportContext) -> Iterator[str]:
     note += "; `resources: exact` writes names instead."
     shown = at_most(rows, _MOST_ROWS, "\n{:,} more are in `proposal.json`.")
     table = table_lines("Resource | Actions | Seen | Because", shown)
-    title = plural(len(rows), "resource") + " without a whole name"
+    title = f"{plural(len(rows), 'resource')} without a whole name"
     yield from section(title, [note, "", *table] if has_names else table)
 
 

@@ -299,6 +299,21 @@ def test_a_pattern_lists_what_it_covers_and_the_reason_of_its_wildcards(tmp_path
     assert "also match resources that other teams create" in section
 
 
+def test_a_resource_of_which_records_show_the_type_alone_is_listed(tmp_path: Path) -> None:
+    made = {
+        "event": "ec2:CreateSecurityGroup",
+        "parameters": {"groupName": "web", "vpcId": "vpc-0123456789abcdef0"},
+        "response": {"groupId": "sg-0123456789abcdef0"},
+    }
+    text = run_case(
+        {"policy": None, "runs": [{"first": "2026-11-01T10:00:00Z", "calls": [made]}]}, tmp_path
+    ).body
+    section = text.partition("#### 1 resource without a whole name")[2].partition("</details>")[0]
+    (row,) = [line for line in section.splitlines() if "security-group/*" in line]
+    assert "the records show its type or a part of its name" in row
+    assert "other teams" not in section
+
+
 def test_exact_resources_have_no_wildcard_section(tmp_path: Path) -> None:
     call = {"event": "sqs:CreateQueue", "parameters": {"queueName": "orders"}}
     text = run_case(

@@ -1,9 +1,10 @@
 """Estimates whether the next run is denied something, in a word and in counts.
 
-The estimate is the mean of two rates under Jeffreys' prior: the runs that a policy of all other
-runs would deny, and the runs that the policy of the runs before them would deny. Nothing in it is
-fitted to histories. What the next run does matters more than any count, so the kinds of runs that
-the evidence has not shown and the permissions that are known to be missing are listed.
+The estimate is the mean of two: the rate of the runs that a policy of all other runs would deny,
+and the chance after the runs that the policy of the runs before them would deny, which falls with
+the number of runs behind a policy. Nothing in it is fitted to histories. What the next run does
+matters more than any count, so the kinds of runs that the evidence has not shown and the
+permissions that are known to be missing are listed.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from leastpriv.permissions.resource_types import action_of, bucket_of, creates_i
 from leastpriv.permissions.tool_lifecycle import Tool
 from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import statements_allowing
-from leastpriv.proposal.confidence import Confidences, chance
+from leastpriv.proposal.confidence import Confidences, chance, falling_chance
 from leastpriv.proposal.leave_one_run_out import LaterRunsResult, LeaveOneOutResult
 from leastpriv.proposal.models import Proposal
 from leastpriv.proposal.origins import is_unreviewed_use
@@ -93,11 +94,13 @@ class ExpectedDenial(Struct, frozen=True):
     actions: tuple[str, ...]
     resources: tuple[str, ...] = ()
     """Empty where no record names the resource."""
+    is_usual: bool = True
+    """Whether at least half of the runs called it, where runs called it."""
 
     @property
     def is_certain(self) -> bool:
-        """Whether a run is denied it that does what most deployments do."""
-        return self.cause is not DenialCause.IF_USED
+        """Whether a run is denied it that does what most deployments do, or most runs did."""
+        return self.is_usual and self.cause is not DenialCause.IF_USED
 
 
 class Chance(Struct, frozen=True):
@@ -121,13 +124,11 @@ class Chance(Struct, frozen=True):
 
     @property
     def estimate(self) -> float:
-        """Probability, from 0 to 1, that the next run is denied something.
-
-        ½·(K+½)/(T+1) + ½·(s+½)/n: K of T runs left out are denied; s of the runs 2 to n would have
-        been denied by the policy of the runs before them.
+        """Probability, from 0 to 1, that the next run is denied something: the mean of `chance` of
+        the runs left out, and of `falling_chance` of the later runs.
         """
-        sequential = chance(self.later_denied, self.later)
-        return (chance(self.left_out_denied, self.left_out) + sequential) / 2
+        left_out = chance(self.left_out_denied, self.left_out)
+        return (left_out + falling_chance(self.later_denied, self.later)) / 2
 
     @property
     def word(self) -> Word:
@@ -307,29 +308,52 @@ def _expected(
         return
     documents = [*proposal.documents, *attached]
     allowed = [usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED]
-    never = [
-        (each.resources, each.action)
-        for each in proposal.held_back_additions
-        if any(_decides(usage, evidence) for usage in each.usages)
-    ]
-    for resources, actions in grouped(never).items():
-        yield ExpectedDenial(DenialCause.NEVER_WRITTEN, _unique(actions), resources)
+    never: list[tuple[_CalledOn, str]] = []
+    for held in proposal.held_back_additions:
+        calls = [usage for usage in held.usages if _decides(usage, evidence)]
+        if calls:
+            called_on = _CalledOn(held.resources, is_usual=_is_usual(calls, evidence))
+            never.append((called_on, held.action))
+    for called_on, actions in grouped(never).items():
+        yield ExpectedDenial(
+            DenialCause.NEVER_WRITTEN,
+            _unique(actions),
+            called_on.resources,
+            is_usual=called_on.is_usual,
+        )
     use = _UnrecordedUse(evidence, allowed, documents)
     for resources, actions in grouped(use.usual()).items():
         yield ExpectedDenial(DenialCause.NOT_RECORDED, _unique(actions), resources)
-    unanswered = {
-        usage.need.permission.action
-        for usage in evidence.usages
-        if usage.outcome is Outcome.UNKNOWN and not is_unreviewed_use(usage, evidence)
-    }
-    lacking = [each for each in unanswered if not statements_allowing(documents, each)]
-    if lacking:
-        yield ExpectedDenial(DenialCause.NO_ANSWER, _unique(lacking))
+    unanswered = grouped(
+        [
+            (usage.need.permission.action, usage)
+            for usage in evidence.usages
+            if usage.outcome is Outcome.UNKNOWN and not is_unreviewed_use(usage, evidence)
+        ]
+    )
+    lacking = [
+        (_is_usual(usages, evidence), action)
+        for action, usages in unanswered.items()
+        if not statements_allowing(documents, action)
+    ]
+    for is_usual, actions in grouped(lacking).items():
+        yield ExpectedDenial(DenialCause.NO_ANSWER, _unique(actions), is_usual=is_usual)
     state = use.of_state()
     if state:
         yield ExpectedDenial(DenialCause.STATE, state)
     for resources, actions in grouped(use.possible()).items():
         yield ExpectedDenial(DenialCause.IF_USED, _unique(actions), resources)
+
+
+class _CalledOn(Struct, frozen=True):
+    resources: tuple[str, ...]
+    is_usual: bool
+
+
+def _is_usual(usages: Iterable[Usage], evidence: Evidence) -> bool:
+    """Whether at least half of the runs made some calls."""
+    calling = {run for usage in usages for run in usage.runs}
+    return 2 * len(calling) >= len(evidence.runs)
 
 
 def _decides(usage: Usage, evidence: Evidence) -> bool:

@@ -20,6 +20,9 @@ from leastpriv.permissions.patterns import resource_covers
 from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import statements_allowing
 
+_HALVINGS = 60
+"""Steps that find a number of this size to the last digit."""
+
 
 class Confidence(Struct, frozen=True):
     """Estimates from the recorded runs of how many permissions are still unseen.
@@ -93,6 +96,27 @@ def chance(surprises: int, runs: int) -> float:
     Royal Society A 186 (1946), 453-461): never 0, and ½ without any run.
     """
     return (surprises + 0.5) / (runs + 1)
+
+
+def falling_chance(surprises: int, runs: int) -> float:
+    """Probability, from 0 to 1, that the next run needs something new, where K of T runs did that
+    followed a first one.
+
+    A policy of one run lacks more than one of ten: after k runs the chance is c / (c + k), as in
+    Ewens' sampling formula (W. J. Ewens, "The sampling theory of selectively neutral alleles",
+    Theoretical Population Biology 3 (1972), 87-112), and c is such that T + 1 runs are expected to
+    bring K + ½ surprises, as in `chance`.
+    """
+    low = 0.0
+    high = 2.0 * (runs + 1) ** 2
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        expected = sum(middle / (middle + known) for known in range(1, runs + 2))
+        if expected < surprises + 0.5:
+            low = middle
+        else:
+            high = middle
+    return low / (low + runs + 1)
 
 
 class Confidences(Struct, frozen=True):

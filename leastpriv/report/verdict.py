@@ -532,11 +532,22 @@ def chance_sentences(context: ReportContext) -> Iterator[str]:
     if chance.days:
         sentence += f" A job rarer than {plural(chance.days, 'day')} is not covered."
     yield sentence
-    possible = _expected_actions(context, DenialCause.IF_USED)
     is_said = context.verdict.rule is VerdictRule.DENIAL_EXPECTED and not certain
-    if possible and not is_said:
-        reason = _CAUSES[DenialCause.IF_USED]
-        yield f"**Denied to a run that uses it:** {codes(possible, MOST_SHOWN)} ({reason})."
+    possible = "" if is_said else "; ".join(_possible_denials(chance))
+    if possible:
+        yield f"**Denied to a run that uses it:** {possible}."
+
+
+def _possible_denials(chance: Chance) -> Iterator[str]:
+    """Yields the actions of which some runs are denied the use, the riskiest first, with the
+    cause.
+    """
+    possible: dict[DenialCause, set[str]] = {}
+    for each in chance.expected:
+        if not each.is_certain:
+            possible.setdefault(each.cause, set()).update(each.actions)
+    for cause, actions in possible.items():
+        yield f"{codes(sorted(actions, key=removal_rank), MOST_SHOWN)} ({_CAUSES[cause]})"
 
 
 def _counts(chance: Chance) -> str:

@@ -16,6 +16,7 @@ from leastpriv.proposal.chance import (
     RunKind,
     Word,
 )
+from leastpriv.proposal.confidence import falling_chance
 from leastpriv.proposal.leave_one_run_out import LaterRunsResult
 from leastpriv.proposal.verdict import Instruction
 from leastpriv.report.context import ReportContext
@@ -39,18 +40,26 @@ def chance(left_out: tuple[int, int], later: tuple[int, int]) -> Chance:
 @pytest.mark.parametrize(
     ("left_out", "later", "estimate", "word"),
     [
-        ((0, 13), (0, 12), (0.5 / 14 + 0.5 / 13) / 2, Word.SELDOM),
-        ((2, 12), (4, 11), (2.5 / 13 + 4.5 / 12) / 2, Word.MAY_BE),
-        ((8, 12), (8, 11), (8.5 / 13 + 8.5 / 12) / 2, Word.LIKELY),
+        ((0, 13), (0, 12), (0.5 / 14 + 0.0129) / 2, Word.SELDOM),
+        ((3, 12), (5, 11), (3.5 / 13 + 0.2727) / 2, Word.MAY_BE),
+        ((9, 12), (8, 11), (9.5 / 13 + 0.5449) / 2, Word.LIKELY),
         ((0, 0), (0, 0), 0.5, Word.MAY_BE),
     ],
 )
-def test_the_word_is_the_mean_of_two_rates(
+def test_the_word_follows_the_mean_of_a_rate_and_of_a_chance_that_falls(
     left_out: tuple[int, int], later: tuple[int, int], estimate: float, word: Word
 ) -> None:
     found = chance(left_out, later)
-    assert found.estimate == pytest.approx(estimate)
+    assert found.estimate == pytest.approx(estimate, abs=1e-4)
     assert found.word is word
+
+
+def test_old_denials_weigh_less_the_more_runs_followed() -> None:
+    """The rate of the same counts would stay at its half."""
+    after = [falling_chance(count, 2 * count) for count in (1, 2, 5, 10)]
+    assert after == sorted(after, reverse=True)
+    assert after[0] > 0.35
+    assert after[-1] < 0.32
 
 
 def test_so_many_quiet_runs_show_at_most_one_denial_in_twenty() -> None:
@@ -288,3 +297,17 @@ def test_what_is_never_written_will_be_denied(tmp_path: Path) -> None:
     certain = [each.actions for each in context.chance.expected if each.is_certain]
     assert certain == [("kms:ScheduleKeyDeletion",)]
     assert body(context).startswith("> [!CAUTION]\n> **Do not merge.** 1 of 3 recorded calls")
+
+
+def test_what_few_runs_called_is_denied_to_a_run_that_calls_it(tmp_path: Path) -> None:
+    """The next run rarely does what one of three runs did."""
+    key = "arn:aws:kms:eu-west-1:111122223333:key/0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f"
+    gone = {"event": "kms:ScheduleKeyDeletion", "parameters": {"keyId": key}, "resources": [key]}
+    context = proposed(tmp_path, [[create("a"), gone], [create("a")], [create("a")]])
+    assert not any(each.is_certain for each in context.chance.expected)
+    text = body(context)
+    assert "**Will be denied:** " not in text
+    assert (
+        "**Denied to a run that uses it:** `kms:ScheduleKeyDeletion` (called, and never written)"
+    ) in text
+    assert context.verdict.instruction is Instruction.DO_NOT_MERGE

@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.proposal.confidence import Confidence, Confidences, chance, confidences, estimate
+from leastpriv.proposal.confidence import (
+    Confidence,
+    Confidences,
+    chance,
+    confidences,
+    estimate,
+    falling_chance,
+)
 from tests.fakes.deploys import proposal
 
 # Ants of three heights in Costa Rica (data set `ant` of the R package iNEXT 3, CRAN; J. T. Longino
@@ -92,6 +99,16 @@ def test_the_chance_is_the_mean_under_jeffreys_prior(
     surprises: int, runs: int, expected: float
 ) -> None:
     assert math.isclose(chance(surprises, runs), expected)
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_the_falling_chance_expects_the_surprises_that_came(surprises: int, more: int) -> None:
+    """With c/(c + k) after k runs, the runs and the next one bring K + ½ surprises."""
+    runs = surprises + more
+    found = falling_chance(surprises, runs)
+    c = found * (runs + 1) / (1 - found)
+    expected = sum(c / (c + known) for known in range(1, runs + 2))
+    assert math.isclose(expected, surprises + 0.5, rel_tol=1e-6)
 
 
 samples = st.lists(st.frozensets(st.integers(0, 9).map(str), min_size=1), max_size=12)

@@ -23,16 +23,20 @@ from leastpriv.config.settings import from_options
 from leastpriv.denials.job_logs import distinct_denials, read_logs
 from leastpriv.errors import LeastprivError
 from leastpriv.evidence.run_logs import LoggedDenials
-from leastpriv.models import ChangeKind, Run
+from leastpriv.models import ChangeKind, Origin, Run
 from leastpriv.pipeline.collect_evidence import RunEvidence, with_known_users
 from leastpriv.pipeline.context import JobLogs, RunContext, Target
 from leastpriv.pipeline.propose import make_proposal
 from leastpriv.proposal import guards
 from leastpriv.proposal.guards import GUARDS
 from leastpriv.proposal.models import Change, HeldBackChange, Release
-from leastpriv.proposal.origins import change_marks
+from leastpriv.report.context import ReportContext
 from leastpriv.report.pull_request import body, title
-from leastpriv.report.unreviewed_runs import denied_to_unreviewed_runs, kept_for_unreviewed_runs
+from leastpriv.report.unreviewed_runs import (
+    denied_to_unreviewed_runs,
+    kept_for_unreviewed_runs,
+    names_in_narrowings,
+)
 from tests.fakes.case_inputs import Reviews, account, history_store, reading
 from tests.fakes.replace import replace
 from tests.fakes.runs import Proposed
@@ -421,13 +425,7 @@ def outcome(result: Proposed) -> dict[str, Any]:
         "needs-security": sorted(change.action for change in draft.changes if change.security),
         "unreviewed": sorted(
             {
-                *(
-                    f"{change.restricted_action}: {resource}"
-                    for change in draft.changes
-                    if change.restricted_to
-                    for resources in change_marks(change, evidence).values()
-                    for resource in resources
-                ),
+                *names_of_runs(result.context, Origin.UNREVIEWED),
                 *(f"{use.action}: kept" for use in kept_for_unreviewed_runs(result.context)),
                 *(
                     f"{usage.need.permission.action}: not granted"
@@ -435,10 +433,16 @@ def outcome(result: Proposed) -> dict[str, Any]:
                 ),
             }
         ),
+        "branch-unknown": sorted(names_of_runs(result.context, Origin.UNKNOWN)),
         "conditional": sorted(
             {usage.need.permission.action for usage in result.context.difference.conditional}
         ),
     }
+
+
+def names_of_runs(context: ReportContext, origin: Origin) -> set[str]:
+    """`A: R`: the names in narrowed statements that only runs of an origin used."""
+    return {f"{each.action}: {each.resource}" for each in names_in_narrowings(context, origin)}
 
 
 def change_words(change: Change) -> str:

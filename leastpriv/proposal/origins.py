@@ -255,16 +255,19 @@ def origin_mark(usage: Usage, evidence: Evidence) -> str:
 
 
 def change_marks(change: Change, evidence: Evidence) -> Mapping[str, tuple[str, ...]]:
-    """Returns the marks of a change: of an addition all of them, of a narrowing only those of
-    resources that only unreviewed runs used.
+    """Returns the marks of a change: of an addition all of them, of a narrowing those of resources
+    that no reviewed run used. Where nothing distinguishes reviewed runs, no branch is known.
     """
     marks = origin_marks(change.usages, evidence)
     if change.kind is ChangeKind.ADD:
         return marks
-    unreviewed = ORIGIN_RULES[Origin.UNREVIEWED].mark
-    if change.restricted_to and unreviewed in marks:
-        return {unreviewed: marks[unreviewed]}
-    return {}
+    if not change.restricted_to:
+        return {}
+    origins = [Origin.UNREVIEWED]
+    if knows_origins(evidence):
+        origins.append(Origin.UNKNOWN)
+    shown = [ORIGIN_RULES[origin].mark for origin in origins]
+    return {mark: marks[mark] for mark in shown if mark in marks}
 
 
 def origin_marks(usages: Sequence[Usage], evidence: Evidence) -> Mapping[str, tuple[str, ...]]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from leastpriv.models import ChangeKind, Origin, Outcome, Usage
+from leastpriv.models import ChangeKind, Origin, Outcome, Permission, Usage
 from leastpriv.permissions.catalog import sensitivity
 from leastpriv.proposal.origins import (
+    ORIGIN_RULES,
     UnreviewedUse,
     change_marks,
     has_unknown_origin,
@@ -46,9 +47,10 @@ def unreviewed_line(context: ReportContext) -> str:
     if denied:
         names = codes([usage.need.permission.action for usage in denied], _MOST_NAMED)
         sentences.append(f"{names}, which the result denies them")
-    named = _names_in_narrowings(context)
+    named = names_in_narrowings(context, Origin.UNREVIEWED)
     if named:
-        sentences.append(f"{codes(named, _MOST_NAMED)} in narrowed statements")
+        names = codes(dict.fromkeys(each.resource for each in named), _MOST_NAMED)
+        sentences.append(f"{names} in narrowed statements")
     if not sentences:
         return ""
     runs = context.evidence.runs_of_origin(Origin.UNREVIEWED)
@@ -61,9 +63,24 @@ def unreviewed_line(context: ReportContext) -> str:
 
 
 def unknown_branch_line(context: ReportContext) -> str:
-    """Returns the line of the first screen on additions of runs whose branch is not known, in
-    Markdown; empty where there is none.
+    """Returns the line of the first screen on additions, and on names for sensitive actions, of
+    runs whose branch is not known, in Markdown; empty where there is none.
     """
+    line = _unknown_branch_of_additions(context)
+    named = [
+        each.resource
+        for each in names_in_narrowings(context, Origin.UNKNOWN)
+        if sensitivity(each.action)
+    ]
+    if not named:
+        return line
+    shown = codes(dict.fromkeys(named), _MOST_NAMED)
+    if line:
+        return f"{line} Only such runs used {shown} in narrowed statements."
+    return f"**Branch unknown:** only runs without a known branch used {shown} in narrowed statements."
+
+
+def _unknown_branch_of_additions(context: ReportContext) -> str:
     added = context.changes(ChangeKind.ADD)
     evidence = context.evidence
     unknown = [
@@ -85,10 +102,11 @@ def _denied_permissions(context: ReportContext) -> frozenset[object]:
     return frozenset(each.permission for each in decisions if not each.effect.startswith("allowed"))
 
 
-def _names_in_narrowings(context: ReportContext) -> list[str]:
-    """The resources in narrowed statements that only unreviewed runs used."""
-    found: dict[str, None] = {}
+def names_in_narrowings(context: ReportContext, origin: Origin) -> tuple[Permission, ...]:
+    """Returns the names in narrowed statements that only runs of an origin used."""
+    found: dict[Permission, None] = {}
+    mark = ORIGIN_RULES[origin].mark
     for change in context.changes(ChangeKind.NARROW):
-        for resources in change_marks(change, context.evidence).values():
-            found.update(dict.fromkeys(resources))
-    return list(found)
+        for resource in change_marks(change, context.evidence).get(mark, ()):
+            found[Permission(change.restricted_action, resource)] = None
+    return tuple(found)

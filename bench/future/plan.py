@@ -29,6 +29,8 @@ class Run:
     stage: str = ""
     """Part of all names, with the sign before it."""
     region: str = "us-east-1"
+    also: tuple[str, ...] = ()
+    """What the run does besides, as the app calls it."""
 
     @property
     def variables(self) -> dict[str, str]:
@@ -174,8 +176,16 @@ def copies(steps: str) -> Iterator[Run]:
     """Yields the runs of a plan that names the copy of each run, as those of `NAMED`."""
     release, setting = 1, 1
     for step in steps.split():
-        release += "code" in step
-        setting += "setting" in step
-        copy, _, region = step.strip("-").partition(",")[0].partition("@")
-        where = _EU if region else "us-east-1"
-        yield Run(release, setting, 1, step.startswith("-"), f"-{copy}", where)
+        place, *words = step.strip("-").split(",")
+        release += "code" in words
+        setting += "setting" in words
+        copy, _, region = place.partition("@")
+        yield Run(
+            release,
+            setting,
+            generation=1,
+            is_destroy=step.startswith("-"),
+            stage=f"-{copy}",
+            region=_EU if region else "us-east-1",
+            also=tuple(word for word in words if word not in {"code", "setting"}),
+        )

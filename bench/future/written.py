@@ -5,7 +5,9 @@
 Each app has the calls of a new copy (`make`), of changed code, of a changed setting and of a
 takedown (`down`), and those of each run (`always`, and `read` for a copy that is there), in the
 form of `tests/cases`. Its `plan` and `shape` name the order of the runs in `plan.py`, or its `steps`
-are the order. $NAME is the generation of the names, $STAGE the copy, $WORD a word of the release.
+are the order: a word after the copy names further calls of the app. Its `days` are the days between
+two runs. $NAME is the generation of the names, $STAGE the copy, $ID an id that AWS drew for it, $WORD
+a word of the release.
 FOLDER/HISTORY gets `records/`, as of `bench.future.record`.
 """
 
@@ -27,7 +29,7 @@ from tests.test_cases import ROLE, record
 APPS = Path(__file__).with_name("written.json")
 REGION = "us-east-1"
 _FIRST_DAY = datetime(2026, 9, 1, 9, tzinfo=UTC)
-_APART = timedelta(days=3)
+_DAYS_APART = 3
 _FIRST_RUN = 1001
 _WORDS = ("orders", "refunds", "mails", "search", "prices", "stock", "labels", "coupons")
 """What the app is extended by, release by release."""
@@ -41,8 +43,11 @@ def main(arguments: list[str]) -> None:
     folder = Path(arguments[0])
     for name, app in json.loads(APPS.read_text(encoding="utf-8")).items():
         there: dict[str, Run] = {}
-        for number, run in enumerate(_runs_of(app)):
-            begin = _FIRST_DAY + number * _APART
+        runs = _runs_of(app)
+        days = [0, *app.get("days", [_DAYS_APART] * (len(runs) - 1))]
+        begin = _FIRST_DAY
+        for number, (run, apart) in enumerate(zip(runs, days, strict=True)):
+            begin += timedelta(days=apart)
             session = str(_FIRST_RUN + number)
             records = [
                 record(ROLE, session, begin + timedelta(seconds=second), _of_region(app, call))
@@ -71,6 +76,12 @@ def calls_of(app: App, run: Run, there: dict[str, Run]) -> Iterator[Call]:
         yield from _filled(app["down"], before or run, run)
         return
     there[run.stage] = run
+    yield from _changes_of(app, run, before)
+    for word in run.also:
+        yield from _filled(app[word], run, before or run)
+
+
+def _changes_of(app: App, run: Run, before: Run | None) -> Iterator[Call]:
     if before is None:
         yield from _filled(app["make"], run, run)
         return
@@ -92,15 +103,16 @@ def _filled(calls: list[Call], run: Run, before: Run) -> list[Call]:
         "RELEASE": run.release,
         "SETTING": run.setting,
         "WORD": _WORDS[(run.release - 1) % len(_WORDS)],
-        "HASH": _hash(run),
-        "OLD": _hash(before),
+        "HASH": _hash(f"{run.stage} {run.release} {run.setting}"),
+        "OLD": _hash(f"{before.stage} {before.release} {before.setting}"),
+        "ID": _hash(run.stage),
     }
     filled: list[Call] = json.loads(Template(json.dumps(calls)).substitute(values))
     return filled
 
 
-def _hash(run: Run) -> str:
-    return hashlib.sha256(f"{run.stage} {run.release} {run.setting}".encode()).hexdigest()[:16]
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _of_region(app: App, call: Call) -> Call:

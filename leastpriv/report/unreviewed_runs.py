@@ -77,7 +77,9 @@ def unknown_branch_line(context: ReportContext) -> str:
     shown = codes(dict.fromkeys(named), _MOST_NAMED)
     if line:
         return f"{line} Only such runs used {shown} in narrowed statements."
-    return f"**Branch unknown:** only runs without a known branch used {shown} in narrowed statements."
+    return (
+        f"**Branch unknown:** only runs without a known branch used {shown} in narrowed statements."
+    )
 
 
 def _unknown_branch_of_additions(context: ReportContext) -> str:

@@ -112,7 +112,16 @@ def schema() -> dict[str, object]:
                     {
                         "type": "array",
                         "minItems": 1,
-                        "items": {"type": "string", "pattern": "^[0-9]{12}$"},
+                        "items": {
+                            "anyOf": [
+                                {"type": "string", "pattern": "^[0-9]{12}$"},
+                                {
+                                    "type": "integer",
+                                    "minimum": 100000000000,
+                                    "maximum": 999999999999,
+                                },
+                            ]
+                        },
                     },
                     {"const": ORGANIZATION},
                 ],

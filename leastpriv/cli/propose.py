@@ -64,6 +64,7 @@ from leastpriv.pipeline.context import (
 )
 from leastpriv.pipeline.history import history_file
 from leastpriv.pipeline.publish import target_row
+from leastpriv.policy.source import Location
 from leastpriv.pull_request.git_repository import GitRepository
 from leastpriv.pull_request.models import FolderStateStore
 
@@ -117,7 +118,32 @@ def command_target(found: Settings, repository: str = "") -> Target:
         )
     root = _repository_root(absolute) or absolute.parent
     path = absolute.relative_to(root).as_posix()
-    return Target(found, path, Path(), GitRepository.open(root), pointer, store=store)
+    settings = _from_root(found, root) if found.mode is Mode.PULL_REQUEST else found
+    return Target(settings, path, Path(), GitRepository.open(root), pointer, store=store)
+
+
+def _from_root(settings: Settings, root: Path) -> Settings:
+    """Returns settings whose other policy files are named from the root of the repository, where
+    the base branch has them, and not from the current folder.
+    """
+
+    def path(name: str) -> str:
+        location = Location.of(name)
+        file = Path(location.path)
+        absolute = file.parent.resolve() / file.name
+        if not location.path or not absolute.is_relative_to(root):
+            return name
+        return str(Location(absolute.relative_to(root).as_posix(), location.pointer))
+
+    others = (replace(each, file=path(each.file)) for each in settings.other_policies)
+    return replace(
+        settings,
+        also_attached=(*settings.attached_arns, *map(path, settings.attached_files)),
+        trust_policy=path(settings.trust_policy),
+        boundary_file=path(settings.boundary_file),
+        organization_files=tuple(map(path, settings.organization_files)),
+        other_policies=tuple(others),
+    )
 
 
 def targets_context(

@@ -101,6 +101,7 @@ _ORGANIZATION_FOLDER = re.compile(rf"{_ORGANIZATION}/", re.ASCII)
 _REGION_FOLDER = re.compile(rf"{_REGION}/", re.ASCII)
 _ACCOUNT_IN_KEY = re.compile(r"(?:^|/)(?P<account>\d{12})/(?:CloudTrail/|$)", re.ASCII)
 _OWN_ACCOUNT = re.compile(r"/AWSLogs/(?:o-[a-z0-9]+/)?\d{12}/$", re.ASCII)
+_IN_AN_ACCOUNT = re.compile(r"/AWSLogs/(?:o-[a-z0-9]+/)?\d{12}/", re.ASCII)
 _DAY = re.compile(r"(?:^|/)(\d{4}/\d{2}/\d{2})/", re.ASCII)
 # A table's template has `${account}` in place of the account.
 _DELIVERED = re.compile(
@@ -149,6 +150,11 @@ def location_parts(place: str) -> tuple[str, str, str]:
         below["region"] if below else "",
         days[0] if days else "",
     )
+
+
+def is_of_one_account(prefix: str) -> bool:
+    """Whether a prefix in CloudTrail's layout is the folder of an account, or below it."""
+    return _IN_AN_ACCOUNT.search(f"/{prefix}/") is not None
 
 
 def find_log_prefixes(

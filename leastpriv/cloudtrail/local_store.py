@@ -7,7 +7,8 @@ from __future__ import annotations
 import heapq
 import os
 import re
-from collections.abc import Container, Iterator
+from collections import Counter
+from collections.abc import Collection, Container, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +24,7 @@ from leastpriv.cloudtrail.file_store import (
     region_of_path,
     sort_key,
 )
+from leastpriv.cloudtrail.other_accounts import namesakes_on_disk
 from leastpriv.cloudtrail.prefetch import Prefetcher, open_cache
 from leastpriv.cloudtrail.record_blocks import MAX_DECOMPRESSED
 from leastpriv.cloudtrail.statistics import ReadStatistics
@@ -223,6 +225,10 @@ class TrailFolder:
         self.check()
         self.statistics = ReadStatistics()
         return self._read(window, principals)
+
+    def namesakes(self, names: Collection[str], accounts: Collection[str]) -> Counter[str]:
+        """Returns the roles of these names in other accounts -> number of records in some files."""
+        return namesakes_on_disk(self.path, names, accounts)
 
     def check(self) -> None:
         """Raises InputError where the path is no folder of CloudTrail files, and no such file."""

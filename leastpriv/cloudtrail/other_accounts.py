@@ -1,7 +1,7 @@
 """Looks for roles of some names in the folders of other accounts, which a scan does not read.
 
-A trail of an organization has a folder for each account. The newest files of each show whether a
-role of the same name works there.
+A trail of an organization has a folder for each account, on disk or in its bucket. Some recent
+files of each show whether a role of the same name works there.
 """
 
 from __future__ import annotations
@@ -11,9 +11,19 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator
+from contextlib import closing
+from datetime import datetime, timedelta
+from functools import partial
+from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Protocol, runtime_checkable
 
-from leastpriv.cloudtrail.file_store import is_log_file_name
+from leastpriv.cloudtrail.file_store import LogPrefix, is_log_file_name
+from leastpriv.cloudtrail.prefetch import DaemonThreadPool
+from leastpriv.errors import AwsError
+
+if TYPE_CHECKING:
+    from leastpriv.cloudtrail.s3_bucket import Bucket
 
 _ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
 _ORGANIZATION = re.compile(r"o-[a-z0-9]{10,32}", re.ASCII)
@@ -21,15 +31,26 @@ _MOST_FILES = 400
 _FILES_OF_A_REGION = 2
 _MOST_BYTES = 4 * 1024 * 1024
 """Bytes of a file that are searched."""
+_RECENT = timedelta(days=7)
+"""The objects of a bucket that are searched are of these days."""
+_AT_ONCE = 16
 
 
-def namesakes(folder: Path, names: Collection[str], accounts: Collection[str]) -> Counter[str]:
+@runtime_checkable
+class ManyAccounts(Protocol):
+    """A source of evidence that may have the records of further accounts."""
+
+    def namesakes(self, names: Collection[str], accounts: Collection[str]) -> Counter[str]:
+        """Returns the roles of these names in other accounts -> number of records in some files."""
+
+
+def namesakes_on_disk(
+    folder: Path, names: Collection[str], accounts: Collection[str]
+) -> Counter[str]:
     """Returns the roles of these names in the folders of other accounts -> number of records in the
     newest files. Never raises for a file that cannot be read.
     """
-    alternatives = "|".join(map(re.escape, sorted(names)))
-    # The issuer of a session's keys: "arn:aws:iam::123456789012:role/path/NAME".
-    role = re.compile(rf'"(arn:aws[a-z-]*:iam::\d{{12}}:role/(?:[!-.0-~]+/)*(?:{alternatives}))"')
+    role = _role_pattern(names)
     found: Counter[str] = Counter()
     left = _MOST_FILES
     for account in _account_folders(folder):
@@ -39,11 +60,66 @@ def namesakes(folder: Path, names: Collection[str], accounts: Collection[str]) -
             if not left:
                 return found
             left -= 1
-            found.update(role.findall(_text(file)))
-    for arn in list(found):
-        if arn.split(":")[4] in accounts:
-            del found[arn]
-    return found
+            found.update(role.findall(_text_of_file(file)))
+    return _without(found, accounts)
+
+
+def namesakes_in_bucket(
+    bucket: Bucket, prefix: str, names: Collection[str], accounts: Collection[str], now: datetime
+) -> Counter[str]:
+    """Returns the roles of these names in the folders of other accounts below a prefix of a bucket
+    -> number of records in some files of the last days.
+
+    Raises AwsError where the accounts cannot be listed; a folder or file that cannot be read has
+    none.
+    """
+    role = _role_pattern(names)
+    found: Counter[str] = Counter()
+    others = [
+        each
+        for each in bucket.find_prefixes(prefix, None)
+        if each.dated and each.account not in (*accounts, "")
+    ]
+    sampled = others[: _MOST_FILES // _FILES_OF_A_REGION]
+    if not sampled:
+        return found
+    with closing(DaemonThreadPool(min(len(sampled), _AT_ONCE))) as fetchers:
+        asked = [fetchers.submit(partial(_recent_texts, bucket, each, now)) for each in sampled]
+        for answer in asked:
+            for text in answer.result():
+                found.update(role.findall(text))
+    return _without(found, accounts)
+
+
+def _recent_texts(bucket: Bucket, branch: LogPrefix, now: datetime) -> list[str]:
+    """Returns the contents of some recent files of an account and region."""
+    start = f"{branch.prefix}{now - _RECENT:%Y/%m/%d}/"
+    try:
+        page = next(bucket.objects(branch.prefix, start), ())
+    except AwsError:
+        return []
+    logs = [each for each in page if is_log_file_name(each.key) and each.size <= _MOST_BYTES]
+    texts: list[str] = []
+    for stored in logs[-_FILES_OF_A_REGION:]:
+        try:
+            content = bucket.fetch(stored)
+        except AwsError:
+            continue
+        texts.append(_text(BytesIO(content), stored.key))
+    return texts
+
+
+def _role_pattern(names: Collection[str]) -> re.Pattern[str]:
+    """Returns the pattern of a role as the issuer of a session's keys,
+    "arn:aws:iam::123456789012:role/path/NAME".
+    """
+    alternatives = "|".join(map(re.escape, sorted(names)))
+    return re.compile(rf'"(arn:aws[a-z-]*:iam::\d{{12}}:role/(?:[!-.0-~]+/)*(?:{alternatives}))"')
+
+
+def _without(found: Counter[str], accounts: Collection[str]) -> Counter[str]:
+    others = {arn: count for arn, count in found.items() if arn.split(":")[4] not in accounts}
+    return Counter(others)
 
 
 def _account_folders(folder: Path) -> Iterator[Path]:
@@ -81,11 +157,18 @@ def _listed(folder: Path) -> list[Path]:
         return []
 
 
-def _text(file: Path) -> str:
+def _text_of_file(file: Path) -> str:
     try:
         with file.open("rb") as opened:
-            is_compressed = file.name.endswith(".gz")
-            stream = gzip.GzipFile(fileobj=opened) if is_compressed else opened
-            return stream.read(_MOST_BYTES).decode("utf-8", "replace")
+            return _text(opened, file.name)
+    except OSError:
+        return ""
+
+
+def _text(opened: BinaryIO, name: str) -> str:
+    """Returns the first bytes of a file as text; empty where it is damaged."""
+    try:
+        stream = gzip.GzipFile(fileobj=opened) if name.endswith(".gz") else opened
+        return stream.read(_MOST_BYTES).decode("utf-8", "replace")
     except (OSError, EOFError, zlib.error):
         return ""

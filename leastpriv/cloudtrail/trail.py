@@ -14,7 +14,8 @@ import json
 import logging
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator
+from collections import Counter
+from collections.abc import Collection, Generator, Iterator
 from contextlib import closing
 from datetime import datetime
 from functools import partial
@@ -37,9 +38,11 @@ from leastpriv.cloudtrail.file_reader import (
 from leastpriv.cloudtrail.file_store import (
     DELIVERY_DELAY,
     delivery_location,
+    is_of_one_account,
     region_of_path,
 )
 from leastpriv.cloudtrail.lookup_events import WAIT_ADVICE, late_events_gap
+from leastpriv.cloudtrail.other_accounts import namesakes_in_bucket
 from leastpriv.cloudtrail.prefetch import Prefetcher, QueuedFile, open_cache
 from leastpriv.cloudtrail.s3_bucket import Bucket
 from leastpriv.cloudtrail.statistics import ReadStatistics
@@ -190,6 +193,29 @@ class S3Trail(_DeliveredTrail):
     its name or ARN.
     """
 
+    _location = ""
+    """`s3://bucket/prefix`, once it is known."""
+
+    def namesakes(self, names: Collection[str], accounts: Collection[str]) -> Counter[str]:
+        """Returns the roles of these names in other accounts -> number of records in some files;
+        none where the trail was not read, is of one account, or cannot be listed.
+        """
+        now = self._options.now
+        if not self._location or now is None:
+            return Counter()
+        name, prefix = split_location(self._location)
+        if is_of_one_account(prefix):
+            return Counter()
+        bucket = Bucket(name, self._clients.client("s3"), self._clients.fast_object_client(name))
+        try:
+            return namesakes_in_bucket(bucket, prefix, names, accounts, now)
+        except AwsError as error:
+            _log.info(
+                f"{self._location}: it is not known whether roles of the same name work in other"
+                f" accounts. {error}"
+            )
+            return Counter()
+
     def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
         # The trails that deliver there are not known yet where the location is named.
         location, trails = self._named, None
@@ -200,6 +226,7 @@ class S3Trail(_DeliveredTrail):
         except AwsError as error:
             yield failed_source_gap(self._named, error)
             return
+        self._location = location
         reading = yield from self._opened(location, trails, window, principals)
         if not reading:
             return

@@ -122,7 +122,7 @@ class Settings(Struct, frozen=True):
     wait_for_events: int = 0
     """Minutes."""
     job_logs: tuple[str, ...] = ()
-    athena_table: str = ""
+    athena_tables: tuple[str, ...] = ()
     athena_max_bytes: int = 0
     """Bytes that the query in Athena may read; 0: any number."""
     cache_dir: str = ""
@@ -182,7 +182,7 @@ class Settings(Struct, frozen=True):
     @property
     def reads_records(self) -> bool:
         """Whether any source shows what the role did."""
-        return bool(self.trails or self.athena_table or self.job_logs)
+        return bool(self.trails or self.athena_tables or self.job_logs)
 
     @property
     def declares(self) -> bool:
@@ -193,7 +193,7 @@ class Settings(Struct, frozen=True):
     def asks_aws(self) -> bool:
         """Whether the run reads anything from AWS, so that it has credentials."""
         return self.event_history or bool(
-            self.bucket_trails or self.athena_table or self.attached_arns
+            self.bucket_trails or self.athena_tables or self.attached_arns
         )
 
     @property
@@ -334,7 +334,7 @@ def parse_settings(given: GivenInputs, *, needs_evidence: bool = True) -> Settin
         ),
         wait_for_events=found.integer("wait-for-events"),
         job_logs=job_logs,
-        athena_table=found.athena_table(),
+        athena_tables=found.athena_tables(),
         athena_max_bytes=found.bytes_of("athena-max-bytes"),
         cache_dir=text["cache-dir"],
         validate_digests=found.validate_digests(),
@@ -456,17 +456,18 @@ class _Reader:
                 )
         return found
 
-    def athena_table(self) -> str:
-        name = self.text["athena-table"]
-        if name:
+    def athena_tables(self) -> tuple[str, ...]:
+        names = tuple(dict.fromkeys(self.entries("athena-table")))
+        if names:
             from leastpriv.cloudtrail.athena_sql import TABLE_NAME
 
-            if not TABLE_NAME.fullmatch(name):
-                label = self._labels["athena-table"]
-                raise InputError(
-                    f"{label} is {name!r}: write DATABASE.TABLE, or WORKGROUP/DATABASE.TABLE."
-                )
-        return name
+            for name in names:
+                if not TABLE_NAME.fullmatch(name):
+                    label = self._labels["athena-table"]
+                    raise InputError(
+                        f"{label} is {name!r}: write DATABASE.TABLE, or WORKGROUP/DATABASE.TABLE."
+                    )
+        return names
 
     def bytes_of(self, name: str) -> int:
         """Returns a number of bytes, which may end with GB or TB; 0 without one."""

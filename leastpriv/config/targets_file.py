@@ -251,15 +251,39 @@ def _accounts(whole: Mapping[str, Any], where: str) -> tuple[str, ...]:
     value = whole.get("accounts", ())
     if value in ((), ORGANIZATION):
         return ()
-    is_list = isinstance(value, list) and value
-    if not is_list or not all(
-        isinstance(each, str) and re.fullmatch(r"[0-9]{12}", each, re.ASCII) for each in value
-    ):
+    if not isinstance(value, list) or not value:
         raise InputError(
-            f"{where}: accounts is {value!r}: write a list of account ids in quotes, as in"
-            f" ['123456789012'], or {ORGANIZATION}."
+            f"{where}: accounts is {value!r}: write a list of account ids, as in ['123456789012'],"
+            f" or {ORGANIZATION}."
         )
-    return tuple(map(str, value))
+    return tuple(_account(each, where) for each in value)
+
+
+def _account(value: object, where: str) -> str:
+    """Returns the id of an account, which is a number where it has no quotes; raises InputError."""
+    text = _number_text(value, f"{where}: accounts") if _is_number(value) else value
+    if not isinstance(text, str) or not re.fullmatch(r"[0-9]{12}", text, re.ASCII):
+        raise InputError(
+            f"{where}: accounts has {value!r}: an account id has 12 digits, as in '123456789012'."
+        )
+    return text
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _number_text(number: object, where: str) -> str:
+    """Returns the digits of a number; raises InputError for one that begins with a zero: some
+    readers of YAML drop the zero, others read the number as octal.
+    """
+    # Of ruamel.yaml's ScalarInt: the number of digits, where the first one is a zero.
+    if number and getattr(number, "_width", None):
+        raise InputError(
+            f"{where} has a number with a zero at its start, which YAML drops: write it in quotes,"
+            " as in '012345678901'."
+        )
+    return str(number)
 
 
 def with_accounts(entry: TargetEntry, accounts: Sequence[str]) -> TargetEntry:
@@ -537,7 +561,7 @@ def _repository(values: dict[str, Value], where: str) -> str:
 def _users_value(value: object, where: str) -> Value:
     """Returns the roles of a list or of a mapping from labels, as the input `role-arn` has them."""
     if isinstance(value, Mapping):
-        texts = [f"{label}={_role(arn)}" for label, arn in value.items()]
+        texts = [f"{_label(label, where)}={_role(arn)}" for label, arn in value.items()]
     elif isinstance(value, list):
         texts = [_role(each) for each in value]
     else:
@@ -548,6 +572,11 @@ def _users_value(value: object, where: str) -> Value:
             " as in {prod: 'arn:aws:iam::123456789012:role/ci-deploy'}."
         )
     return tuple(texts)
+
+
+def _label(value: object, where: str) -> str:
+    """Returns the label of a role, which may be the number of its account."""
+    return _number_text(value, f"{where}: {USERS}") if _is_number(value) else str(value)
 
 
 def _role(value: Any) -> Any:
@@ -642,8 +671,10 @@ def _value(value: object, where: str) -> Value:
     """Returns a value as an input has it: text, or a list of texts."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, str | int):
-        return str(value).strip()
+    if isinstance(value, int):
+        return _number_text(value, where)
+    if isinstance(value, str):
+        return value.strip()
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
         return tuple(str(each) for each in value)
     if isinstance(value, Mapping) and where.endswith(": copies"):

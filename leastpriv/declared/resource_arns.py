@@ -55,6 +55,11 @@ TAGS = re.compile(
 """Ends the names of actions about tags."""
 _GENERAL = frozenset({"name", "id", "resourceid", "resourcename", "identifier", "type"})
 """Variables of ARNs that several types have."""
+_LONGEST_NAME = 2_048
+"""Characters of the longest ARN (`ResourceArns`,
+https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulateCustomPolicy.html, read 2026-11-26):
+no resource has a longer name.
+"""
 _SEVERAL = 2
 _MOST_LEVELS = 25
 """References that are followed from one resource to the next."""
@@ -710,9 +715,14 @@ class Arns:
         return UNKNOWN
 
     def _fill(self, resource_type: ResourceType, values: Mapping[str, str]) -> str:
-        """Returns the ARN of a type with its variables filled."""
+        """Returns the ARN of a type with its variables filled; a name that is too long for any
+        resource is not known.
+        """
+        names = {
+            name: text if len(text) <= _LONGEST_NAME else UNKNOWN for name, text in values.items()
+        }
         values = {
-            **values,
+            **names,
             "Partition": self._place.partition,
             "Region": self._region,
             "Account": self._place.account,

@@ -26,7 +26,7 @@ from leastpriv.aws.arns import (
 )
 from leastpriv.aws.session import AwsSession, Polling
 from leastpriv.cloudtrail.coverage import Coverage
-from leastpriv.cloudtrail.other_accounts import namesakes
+from leastpriv.cloudtrail.other_accounts import ManyAccounts
 from leastpriv.cloudtrail.statistics import ReadStatistics, total_coverage
 from leastpriv.config.settings import Settings
 from leastpriv.denials.encoded_message import NO_DECODER, Decoder, decode_with
@@ -85,7 +85,7 @@ def read_principals(
     patterns, and no other principal is read (`when-no-calls`).
     """
     named = [*map(str, run.trails), *(["event history"] if settings.event_history else [])]
-    named += [settings.athena_table] if settings.athena_table else settings.bucket_trails
+    named += settings.athena_tables or settings.bucket_trails
     roles = [
         *sorted(target.arn for target in principals.targets or ()),
         *sorted(principals.patterns),
@@ -105,7 +105,7 @@ def read_principals(
         found = read_evidence(sources, settings.window, principals, hooks)
     statistics = [source.statistics for source in sources]
     # AWS is read until now, a folder to its last record.
-    reads_aws = settings.event_history or settings.athena_table or settings.bucket_trails
+    reads_aws = settings.event_history or settings.athena_tables or settings.bucket_trails
     ends = filter(
         None, (settings.window.end, run.now if reads_aws or settings.window.end else None)
     )
@@ -126,8 +126,9 @@ def read_principals(
         callers.update(each.callers)
     if principals.targets and principals.accounts is not None:
         names = {target.name for target in principals.targets if target.kind == "role"}
-        for folder in run.trails if names else ():
-            callers.update(namesakes(folder, names, principals.accounts))
+        for source in sources if names else ():
+            if isinstance(source, ManyAccounts):
+                callers.update(source.namesakes(names, principals.accounts))
     files = sum(each.files for each in statistics)
     records = sum(each.records for each in statistics)
     read = {"file": files, "answer": sum(each.requests for each in statistics)}

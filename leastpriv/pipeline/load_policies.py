@@ -274,12 +274,13 @@ def read_policy(raw: bytes, target: Target, folder: TerraformFolder = _NO_FOLDER
 
 
 def read_other(target: Target, base: str, name: str, label: str) -> bytes:
-    """Returns the content of another policy file, on disk or on the base branch; `label` is the
-    input that names it.
+    """Returns the content of another policy file where the committed policy is, on disk or in the
+    commit `base`; `label` is the input that names it.
     """
-    if target.folder is not None or target.repository is None:
+    repository = target.base_repository
+    if repository is None:
         return read_named((target.folder or Path()) / name, f"The input {label}")
-    raw = target.repository.read(base, name)
+    raw = repository.read(base, name)
     if raw is None:
         raise InputError(f"The input {label} names {name!r}, which is not on the base branch.")
     return raw
@@ -299,10 +300,11 @@ def named_trust_policies(target: Target, base: str) -> tuple[TrustPolicy, ...]:
 
 
 def file_exists(target: Target, base: str, name: str) -> bool:
-    """Whether a file exists next to the policy file: in the commit `base`, or on disk."""
-    if target.folder is not None or target.repository is None:
+    """Whether a file exists where the committed policy is: in the commit `base`, or on disk."""
+    repository = target.base_repository
+    if repository is None:
         return ((target.folder or Path()) / name).exists()
-    return target.repository.read(base, name) is not None
+    return repository.read(base, name) is not None
 
 
 def attached_policies(

@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from leastpriv.atomic_file import read_named
 from leastpriv.errors import InputError
 from leastpriv.pipeline.context import Target
+from leastpriv.pipeline.load_policies import read_other
 from leastpriv.policy.access import Organization, Policies, ResourcePolicy
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.organization import (
@@ -34,7 +34,7 @@ def read_other_policies(target: Target, base: str) -> Policies:
     resources: list[ResourcePolicy] = []
     for each in target.settings.other_policies:
         location = Location.of(each.file)
-        raw = files.content(location.path, _OTHERS)
+        raw = read_other(target, base, location.path, _OTHERS)
         if not each.kind:
             resources.append(resource_policy_of(raw, location, each.resource))
             continue
@@ -53,18 +53,10 @@ class _Files:
     """The files of the base commit, or those on disk."""
 
     def __init__(self, target: Target, base: str) -> None:
+        self._target = target
         self._repository = target.base_repository
         self._base = base
         self._root = target.folder or Path()
-
-    def content(self, path: str, name: str) -> bytes:
-        """Returns the content of a file that an input names; raises InputError."""
-        if not self._repository:
-            return read_named(self._root / path, f"The input {name}")
-        raw = self._repository.read(self._base, path)
-        if raw is None:
-            raise InputError(f"The input {name} names {path!r}, which is not on the base branch.")
-        return raw
 
     def _below(self, path: str) -> Iterable[str]:
         """Returns the paths of all files and folders in a folder and below."""
@@ -88,7 +80,7 @@ class _Files:
         for path in paths:
             below = self._below(path)
             if not below:
-                contents[path] = self.content(path, _ORGANIZATION)
+                contents[path] = read_other(self._target, self._base, path, _ORGANIZATION)
                 continue
             for each in below:
                 place = PurePosixPath(each)
@@ -96,6 +88,6 @@ class _Files:
                 if not place.suffix:
                     folders.add(each)
                 if place.suffix == ".json":
-                    contents[each] = self.content(each, _ORGANIZATION)
+                    contents[each] = read_other(self._target, self._base, each, _ORGANIZATION)
         files = OrganizationFiles(paths, contents, frozenset(folders - {"."}))
         return organization_of(files, f"The input {_ORGANIZATION}")

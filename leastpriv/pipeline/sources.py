@@ -96,8 +96,11 @@ def open_sources(
         openers.append(
             partial(event_history, settings.principal, settings.aws_regions, session, history)
         )
-    if settings.athena_table:
-        openers.append(partial(_athena_table, settings, session.base if session else None, options))
+    base = session.base if session else None
+    openers += [
+        partial(_athena_table, table, settings.athena_max_bytes, base, options)
+        for table in settings.athena_tables
+    ]
     if settings.bucket_trails:
         from leastpriv.cloudtrail.trail import is_log_group
 
@@ -112,7 +115,7 @@ def open_sources(
                 options,
             )
             for name in settings.bucket_trails
-            if is_log_group(name) or not settings.athena_table
+            if is_log_group(name) or not settings.athena_tables
         )
     return open_all(openers)
 
@@ -202,7 +205,7 @@ def bucket_trail(named: str, session: AwsSession | None, options: S3TrailOptions
 
 
 def _athena_table(
-    settings: Settings, session: AwsSession | None, options: S3TrailOptions
+    table: str, max_bytes: int, session: AwsSession | None, options: S3TrailOptions
 ) -> CountedSource:
     from leastpriv.cloudtrail.athena import AthenaOptions, AthenaTable
 
@@ -211,9 +214,9 @@ def _athena_table(
         since=options.since,
         seen=options.seen,
         waited=options.waited,
-        max_bytes=settings.athena_max_bytes,
+        max_bytes=max_bytes,
     )
-    return AthenaTable(aws, settings.athena_table, now, chosen)
+    return AthenaTable(aws, table, now, chosen)
 
 
 def _opened(session: AwsSession | None) -> tuple[Aws, datetime]:

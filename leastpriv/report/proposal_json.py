@@ -29,10 +29,10 @@ from leastpriv.proposal.ledger import (
 from leastpriv.proposal.models import Change, HeldBackChange
 from leastpriv.proposal.origins import change_marks
 from leastpriv.proposal.proof import NeedDecision
+from leastpriv.report.bounded_json import bounded_json
 from leastpriv.report.changes import statements_to_copy
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escalation import escalation_value
-from leastpriv.report.escape import json_text
 from leastpriv.report.evidence_limits import coverage_value, live_role_value
 from leastpriv.report.offers import offered_statements
 from leastpriv.report.policy_users import users_value
@@ -123,7 +123,7 @@ def proposal_json(
         ],
         "suggested_statements": statements_to_copy(context.suggested_actions),
     }
-    return json_text(value, indent=2) + "\n"
+    return bounded_json(value) + "\n"
 
 
 def change_value(change: Change) -> dict[str, object]:

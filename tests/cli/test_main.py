@@ -7,6 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -506,16 +507,7 @@ class TestPropose:
     def test_a_pull_request_is_a_branch_of_the_repository_around_the_policy(
         self, plain_trail: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        repository = tmp_path / "shop"
-        (repository / "iam").mkdir(parents=True)
-        (repository / "iam/ci.json").write_text(json.dumps(POLICY))
-        for arguments in (
-            ["init", "-q", "-b", "main"],
-            ["add", "."],
-            ["commit", "-q", "-m", "Begin"],
-        ):
-            identity = ["-c", "user.name=Kim", "-c", "user.email=kim@example.com"]
-            subprocess.run(["git", *identity, *arguments], cwd=repository, check=True)
+        repository = committed(tmp_path / "shop", {"iam/ci.json": POLICY})
         (tmp_path / "elsewhere").mkdir()
         monkeypatch.chdir(tmp_path / "elsewhere")
         done = self.propose(Path("../shop/iam/ci.json"), plain_trail, "--mode", "pull-request")
@@ -529,6 +521,35 @@ class TestPropose:
             text=True,
         )
         assert shown.stdout == "iam/ci.json\n"
+
+    @pytest.mark.parametrize("option", ["--also-attached", "--other-policies=boundary"])
+    def test_a_pull_request_reads_every_policy_on_the_base_branch(
+        self, option: str, plain_trail: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        everything = {"Version": "2012-10-17", "Statement": []}
+        files = {"iam/ci.json": POLICY, "iam/other.json": POLICY}
+        repository = committed(tmp_path / "shop", files)
+        (repository / "iam/other.json").write_text("no policy")
+        (repository / "iam/new.json").write_text(json.dumps(everything))
+        monkeypatch.chdir(repository / "iam")
+        mode = ("--mode", "pull-request")
+        done = self.propose(Path("ci.json"), plain_trail, *mode, f"{option}=other.json")
+        assert done.code == 0, done.err
+        done = self.propose(Path("ci.json"), plain_trail, *mode, f"{option}=new.json")
+        assert done.code == 2
+        name = option.partition("=")[0].removeprefix("--")
+        assert f"{name} names 'iam/new.json', which is not on the base branch" in done.err
+
+
+def committed(repository: Path, files: Mapping[str, object]) -> Path:
+    """A git repository with one commit of some JSON files on main."""
+    for name, content in files.items():
+        (repository / name).parent.mkdir(parents=True, exist_ok=True)
+        (repository / name).write_text(json.dumps(content))
+    for arguments in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "Begin"]):
+        identity = ["-c", "user.name=Kim", "-c", "user.email=kim@example.com"]
+        subprocess.run(["git", *identity, *arguments], cwd=repository, check=True)
+    return repository
 
 
 class TestStreams:

@@ -2,16 +2,78 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from leastpriv.cloudtrail.other_accounts import namesakes
+from leastpriv.aws.arns import Principals, Window, parse_principal
+from leastpriv.cloudtrail.file_reader import S3TrailOptions
+from leastpriv.cloudtrail.other_accounts import namesakes_on_disk
+from leastpriv.cloudtrail.trail import S3Trail
+from tests.fakes.aws.s3_server import FakeS3
 from tests.test_cases import record, write_trail
 
 PROD = "arn:aws:iam::333344445555:role/ci/deploy"
 DEV = "arn:aws:iam::111122223333:role/deploy"
+OWN = frozenset({"111122223333"})
+TIME = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FakeS3]:
+    with FakeS3() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(server: FakeS3, tmp_path: Path) -> FakeS3:
+    """A bucket with a file of two accounts, whose roles `deploy` made a call each."""
+    server.forget()
+    call = {"event": "sqs:CreateQueue"}
+    found = [record(arn, "x", TIME, call, arn.split(":")[4]) for arn in (PROD, DEV)]
+    write_trail(tmp_path, found, ["111122223333", "333344445555"])
+    for path in tmp_path.rglob("*.json*"):
+        server.objects[path.relative_to(tmp_path).as_posix()] = path.read_bytes()
+    return server
+
+
+def read_trail(s3: FakeS3, named: str = "s3://logs", days: int = 1) -> S3Trail:
+    """The trail after the calls of the role in the one account were read."""
+    source = S3Trail(s3.aws(), named, S3TrailOptions(now=TIME + timedelta(days=days)))
+    list(source.read(Window(), Principals(frozenset({parse_principal(DEV)}))))
+    s3.requests.clear()
+    return source
+
+
+def test_the_bucket_of_an_organization_shows_a_role_of_the_name_in_another_account(
+    s3: FakeS3,
+) -> None:
+    assert read_trail(s3).namesakes({"deploy"}, OWN) == {PROD: 1}
+    assert s3.gets() == 1
+    assert len(s3.requests) < 8
+    assert not read_trail(s3).namesakes({"other"}, OWN)
+
+
+def test_files_of_earlier_weeks_show_no_role(s3: FakeS3) -> None:
+    assert not read_trail(s3, days=30).namesakes({"deploy"}, OWN)
+    assert not s3.gets()
+
+
+def test_a_bucket_that_the_role_may_not_list_further_names_no_role(s3: FakeS3) -> None:
+    source = read_trail(s3)
+    s3.refuse("LIST", "AccessDenied")
+    assert not source.namesakes({"deploy"}, OWN)
+    source = read_trail(s3)
+    s3.refuse("333344445555", "AccessDenied")
+    assert not source.namesakes({"deploy"}, OWN)
+
+
+def test_the_folder_of_one_account_is_not_listed_again(s3: FakeS3) -> None:
+    source = read_trail(s3, "s3://logs/AWSLogs/111122223333")
+    assert not source.namesakes({"deploy"}, OWN)
+    assert not s3.requests
 
 
 @pytest.mark.parametrize("start", ["", "AWSLogs"], ids=["the trail", "its account folders"])
@@ -21,8 +83,8 @@ def test_a_role_of_the_name_in_another_account_is_found(tmp_path: Path, start: s
     found = [record(arn, "x", time, call, arn.split(":")[4]) for arn in (PROD, DEV)]
     others = [record(PROD + "-not", "x", time, call, "333344445555")]
     write_trail(tmp_path, [*found, *others], ["111122223333", "333344445555"])
-    assert namesakes(tmp_path / start, {"deploy"}, {"111122223333"}) == {PROD: 1}
-    assert not namesakes(tmp_path, {"other"}, {"111122223333"})
+    assert namesakes_on_disk(tmp_path / start, {"deploy"}, {"111122223333"}) == {PROD: 1}
+    assert not namesakes_on_disk(tmp_path, {"other"}, {"111122223333"})
 
 
 def test_damaged_files_are_passed_over(tmp_path: Path) -> None:
@@ -30,5 +92,5 @@ def test_damaged_files_are_passed_over(tmp_path: Path) -> None:
     day.mkdir(parents=True)
     (day / "a.json.gz").write_bytes(b"no gzip")
     (day / "b.json").write_text(f'{{"arn": "{PROD}"}}', encoding="utf-8")
-    assert namesakes(tmp_path, {"deploy"}, set()) == {PROD: 1}
-    assert not namesakes(tmp_path / "absent", {"deploy"}, set())
+    assert namesakes_on_disk(tmp_path, {"deploy"}, set()) == {PROD: 1}
+    assert not namesakes_on_disk(tmp_path / "absent", {"deploy"}, set())

@@ -38,6 +38,7 @@ READER = "arn:aws:iam::111122223333:role/readers/leastpriv"
 TEMPLATE = "arn:aws:iam::{account}:role/leastpriv-reader"
 ELSEWHERE = CI.replace("111122223333", "222233334444")
 ONE = entry(CI, "iam/ci.json")
+ANY_CI = CI.replace("111122223333", "*")
 LIKE = "arn:aws:iam::111122223333:role/team-*"
 GOOD: dict[str, dict[str, Any]] = {
     "one target": {"targets": [ONE]},
@@ -65,6 +66,10 @@ GOOD: dict[str, dict[str, Any]] = {
     },
     "accounts": {
         "accounts": ["111122223333", "222233334444"],
+        "targets": [entry("arn:aws:iam::*:role/ci-deploy", "iam/ci.json")],
+    },
+    "accounts without quotes": {
+        "accounts": [111122223333, 222233334444],
         "targets": [entry("arn:aws:iam::*:role/ci-deploy", "iam/ci.json")],
     },
     "the accounts of the organization": {
@@ -99,8 +104,15 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         "both group and branch",
     ),
     "roles as text": ({"targets": [{"roles": CI, "policy-file": "x"}]}, "write a list of ARNs"),
-    "accounts as numbers": ({"targets": [ONE], "accounts": [111122223333]}, "in quotes"),
-    "an account of eleven digits": ({"targets": [ONE], "accounts": ["11112222333"]}, "account ids"),
+    "an account of eleven digits as number": (
+        {"targets": [ONE], "accounts": [11112222333]},
+        "an account id has 12 digits",
+    ),
+    "an account that is a truth value": (
+        {"targets": [ONE], "accounts": [True]},
+        "an account id has 12 digits",
+    ),
+    "an account of eleven digits": ({"targets": [ONE], "accounts": ["11112222333"]}, "12 digits"),
     "follow as text": ({"targets": [ONE], "follow": "yes"}, "true or false"),
     "first files without a name": ({"targets": [ONE], "discover": "iam/x.json"}, "discover is"),
     "a session as reader role": (
@@ -297,6 +309,35 @@ def test_accounts_take_the_place_of_a_wildcard() -> None:
     found = in_organization(found, ["222233334444"])
     assert found.entries[0].users.arns == (ELSEWHERE,)
     assert set(found.readers) == {"222233334444"}
+
+
+@pytest.mark.parametrize(
+    "written", ["111122223333", "111_122_223_333", "'111122223333'", '"111122223333"']
+)
+def test_an_account_is_read_with_and_without_quotes(written: str) -> None:
+    text = f"accounts: [{written}]\ntargets:\n- policy-file: x.json\n  role-arn: {ANY_CI}\n"
+    (found,) = read_configuration(text.encode(), "leastpriv.yml").entries
+    assert found.users.arns == (CI,)
+    text = f"targets:\n- policy-file: x.json\n  roles:\n    {written}: {CI}\n"
+    (found,) = read_configuration(text.encode(), "leastpriv.yml").entries
+    assert found.users.labels == {CI: written.strip("'\"").replace("_", "")}
+
+
+@pytest.mark.parametrize(
+    ("lines", "where"),
+    [
+        (
+            f"accounts: [012345678901]\ntargets:\n- {{policy-file: x, role-arn: {ANY_CI}}}",
+            "accounts",
+        ),
+        (f"targets:\n- policy-file: x\n  roles:\n    012345678901: {CI}", "roles"),
+        (f"targets:\n- policy-file: x\n  role-arn: {CI}\n  minimum-days: 010", "minimum-days"),
+    ],
+)
+def test_a_number_that_begins_with_a_zero_needs_quotes(lines: str, where: str) -> None:
+    with pytest.raises(InputError, match=f"{where} has a number with a zero at its start") as found:
+        read_configuration(lines.encode(), "leastpriv.yml")
+    assert "in quotes, as in '012345678901'" in str(found.value)
 
 
 @pytest.mark.parametrize(("value", "said"), BAD.values(), ids=BAD)

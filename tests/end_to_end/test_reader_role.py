@@ -32,9 +32,13 @@ from tests.fakes.own_calls import changes, leastpriv, records_of, used
 TARGET = f"arn:aws:iam::{ACCOUNT}:role/deploy"
 READER = f"arn:aws:iam::{ACCOUNT}:role/leastpriv-reader"
 SOURCES = (*DEFAULT_SOURCES, "s3-trail", "job-logs", "custom-policy-checks")
-NOT_ASKED = {"access-analyzer:CheckNoNewAccess", "iam:GetRequestAuthorizationDetails"}
+NOT_ASKED = {
+    "access-analyzer:CheckNoNewAccess",
+    "iam:GetRequestAuthorizationDetails",
+    "iam:ListEntitiesForPolicy",
+}
 """No denial of these deploys has an authorization id (`tests/pipeline/test_denial_details.py`
-asks).
+asks), and the committed policy is no managed one (`tests/init/test_reader_role_needs.py` asks).
 """
 OPTIONS = parse_options(
     {

@@ -19,7 +19,11 @@ from leastpriv.aws.session import Aws
 from leastpriv.aws_checks.simulate import read_outer_policies
 from leastpriv.cloudtrail.file_reader import S3TrailOptions
 from leastpriv.cloudtrail.trail import LogGroup
-from leastpriv.evidence.live_role import list_matching_roles, read_live_role
+from leastpriv.evidence.live_role import (
+    entities_of_policy,
+    list_matching_roles,
+    read_live_role,
+)
 from leastpriv.init.options import InitOptions, parse_options
 from leastpriv.init.reader_role import ReaderGrant, reader_grants, reader_policy
 from leastpriv.init.render import action_inputs
@@ -63,7 +67,9 @@ def test_reader_role_allows_policy_generation_and_findings(tmp_path: Path) -> No
 
 def test_reader_role_allows_reading_a_users_policies(tmp_path: Path) -> None:
     with FakeAws(_user()) as aws:
-        found = read_live_role(Aws.open(aws.environment()), parse_principal(KIM))
+        opened = Aws.open(aws.environment())
+        found = read_live_role(opened, parse_principal(KIM))
+        entities_of_policy(opened, OWN)
     assert found.is_known
     _hold(aws.requests, list(reader_grants(["live-user"])), tmp_path)
 
@@ -253,6 +259,7 @@ def _user() -> dict[str, Operation]:
         "GetGroupPolicy": {"GroupName": "team", **inline},
         "GetPolicy": {"Policy": {"DefaultVersionId": "v1"}},
         "GetPolicyVersion": {"PolicyVersion": {"Document": text}},
+        "ListEntitiesForPolicy": {"PolicyUsers": [{"UserName": "kim"}]},
     }
     return {f"iam:{name}": _told(value) for name, value in answers.items()}
 

@@ -162,7 +162,7 @@ def test_the_workflow_needs_only_the_roles_permissions_and_has_valid_inputs(sour
     assert read.last_accessed is ("last-accessed" in options.sources)
     assert read.validate_digests is ("digests" in options.sources)
     assert read.custom_policy_checks is ("custom-policy-checks" in options.sources)
-    assert bool(read.athena_table) is ("athena" in options.sources)
+    assert bool(read.athena_tables) is ("athena" in options.sources)
     assert read.event_history is ("event-history" in options.sources)
     buckets = [each for each in read.bucket_trails if each.startswith("s3://")]
     assert bool(buckets) is ("s3-trail" in options.sources)

@@ -101,6 +101,21 @@ def test_digests_decide_what_counts_where_they_are_asked_for(
     assert (not lost, source.statistics.damaged_files == 0) == (calls_on, calls_on)
 
 
+def test_each_of_several_tables_is_one_query(
+    environment: dict[str, str], athena: FakeAthena
+) -> None:
+    """As the three tables of CloudTrail in Security Lake, or those of two trails."""
+    tables = "security.logs, other/security.more\nsecurity.logs"
+    found = sources(environment, trails=("s3://logs",), athena_table=tables)
+    assert [str(source) for source in found] == [
+        "security.logs in Athena",
+        "other/security.more in Athena",
+    ]
+    for source in found:
+        list(source.read(Window(), Principals()))
+    assert [query.count('"more"') for query in athena.queries] == [0, 1]
+
+
 def test_a_table_alone_is_evidence_enough(environment: dict[str, str]) -> None:
     assert [type(source) for source in sources(environment, athena_table="security.logs")] == [
         AthenaTable

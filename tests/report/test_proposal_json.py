@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from leastpriv.report.bounded_json import bounded_json
 from leastpriv.report.proposal_json import proposal_json
 from tests.fakes.deploys import ALARM, POLICY, ROLE, deploys, proposal
 from tests.fakes.runs import Proposed
@@ -138,3 +139,16 @@ def test_a_wildcarded_resource_lists_what_it_covers_and_why(tmp_path: Path) -> N
             "certainty": "whole",
         }
     ]
+
+
+def test_many_long_names_leave_a_file_that_a_program_can_read() -> None:
+    names = [f"arn:aws:s3:::{number}-" + "é|`" * 1_000 for number in range(500)]
+    value = {"body": "x" * 5_000, "changes": [{"resources": names, "kept": None}] * 50}
+    text = bounded_json(value, most=600_000)
+    assert len(text) <= 600_000
+    found = json.loads(text)
+    assert found["body"] == value["body"]
+    assert len(found["changes"]) == 30
+    assert found["shortened_lists"] == len(found["changes"][0]["resources"]) == 3
+    assert found["changes"][0]["resources"][0].startswith("arn:aws:s3:::0-é")
+    assert json.loads(bounded_json(value, most=10**9)) == {**value, "shortened_lists": None}

@@ -1,0 +1,49 @@
+"""Limits the size of `proposal.json`: names in templates and records may be many and long."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from leastpriv.report.escape import json_text
+
+_MOST_CHARACTERS = 4_000_000
+_LENGTHS = (1_000, 300, 100, 30, 10, 3)
+"""The lengths of lists that are tried; the first with a text short enough counts."""
+_MOST_OUTER = 10
+"""A list that is no part of an entry keeps so many times more."""
+_LONGEST_TEXT = 2_048
+"""The longest ARN ("ResourceArn" of IAM's API, read 2026-12-01)."""
+_OUTER_LEVELS = 2
+
+
+def bounded_json(value: Mapping[str, Any], most: int = _MOST_CHARACTERS) -> str:
+    """Returns a value as indented JSON of at most some characters, where that is possible by
+    shorter lists and texts.
+
+    `shortened_lists` is then the most entries that a list of an entry has; null where nothing is
+    left out.
+    """
+    text = json_text({**value, "shortened_lists": None}, indent=2)
+    for length in _LENGTHS:
+        if len(text) <= most:
+            break
+        shorter = {name: _shortened(each, length, _OUTER_LEVELS) for name, each in value.items()}
+        shorter |= {"body": value.get("body"), "shortened_lists": length}
+        text = json_text(shorter, indent=2)
+    return text
+
+
+def _shortened(value: Any, length: int, outer_levels: int) -> Any:
+    """Returns a value with the first entries of each list and the start of each text."""
+    if isinstance(value, str):
+        return value if len(value) <= _LONGEST_TEXT else f"{value[:_LONGEST_TEXT]}…"
+    if isinstance(value, Mapping):
+        return {
+            _shortened(key, length, 0): _shortened(each, length, outer_levels - 1)
+            for key, each in value.items()
+        }
+    if isinstance(value, list | tuple):
+        most = length * _MOST_OUTER if outer_levels > 0 else length
+        return [_shortened(each, length, 0) for each in value[:most]]
+    return value

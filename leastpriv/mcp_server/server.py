@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from leastpriv import __version__
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.mcp_server.tools import Access, AgentTool, answer, tools
+from leastpriv.report.escape import legible
 
 _INSTRUCTIONS = (
     "Answers questions about IAM permissions from evidence: what an action does, what recorded"
@@ -81,16 +83,30 @@ def serve(access: Access) -> int:
 
 
 def result(name: str, arguments: dict[str, Any], access: Access) -> dict[str, Any]:
-    """Returns the structured content of a call; a wrong argument is an answer with exit code 2."""
+    r"""Returns the structured content of a call; a wrong argument is an answer with exit code 2.
+
+    Names come from logs and files of others: characters that nothing shows are written out, as in
+    `\u{200b}`, so that no text is hidden from the person who reads along.
+    """
     try:
         found = answer(name, arguments, access)
     except InputError as error:
-        return {"exit_code": _BAD_INPUT, "answer": None, "messages": [str(error)]}
-    return {
-        "exit_code": found.exit_code,
-        "answer": found.answer,
-        "messages": list(found.messages),
-    }
+        return {"exit_code": _BAD_INPUT, "answer": None, "messages": [legible(str(error))]}
+    messages = [legible(message) for message in found.messages]
+    shown = _legible(found.answer)
+    if shown != found.answer:
+        messages.append("Invisible characters in names are written out, as in \\u{200b}.")
+    return {"exit_code": found.exit_code, "answer": shown, "messages": messages}
+
+
+def _legible(value: Any) -> Any:
+    if isinstance(value, str):
+        return legible(value)
+    if isinstance(value, Mapping):
+        return {legible(key): _legible(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_legible(each) for each in value]
+    return value
 
 
 def is_error(name: str, exit_code: int) -> bool:

@@ -73,6 +73,13 @@ def visible(text: str) -> str:
     return _MARK.sub(lambda found: _written_out(found[0]), shown).replace("@", "@\u200b")
 
 
+def legible(text: str) -> str:
+    """`text` for a program that reads it as a person does: characters that are invisible or change
+    direction are written out; line ends and tabs remain.
+    """
+    return _ODD.sub(lambda found: found[0] if found[0] in "|\n\t" else _shown(found[0]), text)
+
+
 def name(text: str) -> str:
     """A name for titles and commit messages: IAM's alphabet, mentions broken, at most 64
     characters.

@@ -154,6 +154,6 @@ def test_too_many_resources_are_a_state() -> None:
 def test_a_name_that_is_longer_than_any_arn_is_not_known() -> None:
     template = {"Resources": {"Long": queue("a" * 3_000), "Short": queue("orders")}}
     found = read(template)
-    arns = {need.permission.resource for need in needs_of(found, PLACE).needs}
+    arns = {need.permission.resource for need in needs_of(found, PLACE)}
     assert "arn:aws:sqs:eu-west-1:111122223333:orders" in arns
     assert all(len(arn) < 200 for arn in arns)

@@ -25,6 +25,9 @@ QUESTIONS: list[dict[str, Any]] = json.loads(
 """Of a security engineer: tool and arguments, the same command of a shell, and what is said."""
 PROGRAM = "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())"
 QUEUES = "arn:aws:sqs:eu-west-1:111122223333:orders-*"
+SESSION = "arn:aws:sts::111122223333:assumed-role/ci-deploy"
+INVISIBLE = ("\u202e", "\u200b\u2066", "\U000e0041\U000e0042", "\x1b", "\u3164")
+"""A direction, joiners, tags, the start of a terminal's sequence, a filler."""
 TEMPLATE = """Resources:
   Orders:
     Type: AWS::SQS::Queue
@@ -164,6 +167,29 @@ def test_a_call_that_takes_too_long_ends_with_a_sentence(root: Path) -> None:
     found = result("explain", {"actions": ["*:*"]}, Access(root=root, aws=False, seconds=0))
     assert found["exit_code"] == 2
     assert "--time-limit" in found["messages"][0]
+
+
+@pytest.mark.parametrize("name", INVISIBLE, ids=ascii)
+def test_no_answer_has_text_that_a_person_does_not_see(name: str, root: Path) -> None:
+    call = {
+        "eventVersion": "1.08",
+        "userIdentity": {"type": "AssumedRole", "arn": f"{SESSION}/1", "accountId": "111122223333"},
+        "eventTime": "2026-11-01T08:00:00Z",
+        "eventSource": "sqs.amazonaws.com",
+        "eventName": "CreateQueue",
+        "awsRegion": "eu-west-1",
+        "requestParameters": {"queueName": f"orders-{name}"},
+        "eventID": "00000000-0000-4000-8000-000000000001",
+        "eventType": "AwsApiCall",
+    }
+    found = result("needs", {"record": call}, Access(root, aws=False, seconds=60))
+    text = json.dumps(found, ensure_ascii=False)
+    assert found["exit_code"] == 0
+    assert "orders-" in text
+    assert not set(name) & set(text)
+    assert "Invisible characters in names are written out" in found["messages"][-1]
+    refused = result("explain", {name: ["s3:GetObject"]}, Access(root, aws=False, seconds=60))
+    assert not set(name) & set(json.dumps(refused, ensure_ascii=False))
 
 
 def test_only_a_log_without_denials_is_no_error() -> None:

@@ -9,6 +9,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable
 from functools import lru_cache
+from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -81,7 +82,11 @@ class Node(Struct, frozen=True):
         """Returns the first member whose key is `key` in any case."""
         wanted = key.casefold()
         for member in self.members:
-            if member.key == key or member.key.casefold() == wanted:
+            if member.key == key:
+                return member
+            # A policy of thousands of statements asks this often. Case changes no length in ASCII.
+            is_other = member.key.isascii() and len(member.key) != len(wanted)
+            if not is_other and member.key.casefold() == wanted:
                 return member
         return None
 
@@ -146,8 +151,9 @@ def minified(node: Node) -> str:
 
 
 def _as_itself(text: str) -> str:
-    lone_surrogate = not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text)
-    return json.dumps(text, ensure_ascii=lone_surrogate)
+    if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
+        return encode_basestring_ascii(text)
+    return encode_basestring(text)
 
 
 def json_value(node: Node) -> object:
@@ -171,7 +177,7 @@ def json_string(text: str) -> str:
     IAM's pattern for documents ends at U+00FF (botocore 1.44 model of IAM, policyDocumentType), and
     invisible characters are clearer as numbers: such a string is written in ASCII.
     """
-    return json.dumps(text, ensure_ascii=needs_escapes(text))
+    return encode_basestring_ascii(text) if needs_escapes(text) else encode_basestring(text)
 
 
 def needs_escapes(text: str) -> bool:

@@ -7,7 +7,8 @@ from typing import Any
 
 from leastpriv.report.escape import json_text
 
-_MOST_CHARACTERS = 4_000_000
+_MOST_CHARACTERS = 3_000_000
+"""Without indentation, which adds a third."""
 _LENGTHS = (1_000, 300, 100, 30, 10, 3)
 """The lengths of lists that are tried; the first with a text short enough counts."""
 _MOST_OUTER = 10
@@ -18,20 +19,19 @@ _OUTER_LEVELS = 2
 
 
 def bounded_json(value: Mapping[str, Any], most: int = _MOST_CHARACTERS) -> str:
-    """Returns a value as indented JSON of at most some characters, where that is possible by
-    shorter lists and texts.
+    """Returns a value as indented JSON, whose text without indentation has at most some characters,
+    where that is possible by shorter lists and texts.
 
     `shortened_lists` is then the most entries that a list of an entry has; null where nothing is
     left out.
     """
-    text = json_text({**value, "shortened_lists": None}, indent=2)
+    found: Mapping[str, Any] = {**value, "shortened_lists": None}
     for length in _LENGTHS:
-        if len(text) <= most:
+        if len(json_text(found)) <= most:
             break
         shorter = {name: _shortened(each, length, _OUTER_LEVELS) for name, each in value.items()}
-        shorter |= {"body": value.get("body"), "shortened_lists": length}
-        text = json_text(shorter, indent=2)
-    return text
+        found = {**shorter, "body": value.get("body"), "shortened_lists": length}
+    return json_text(found, indent=2)
 
 
 def _shortened(value: Any, length: int, outer_levels: int) -> Any:

@@ -194,7 +194,7 @@ class S3Trail(_DeliveredTrail):
     """
 
     _location = ""
-    """`s3://bucket/prefix`, once it is known."""
+    """`s3://bucket/prefix`, once it was listed."""
 
     def namesakes(self, names: Collection[str], accounts: Collection[str]) -> Counter[str]:
         """Returns the roles of these names in other accounts -> number of records in some files;
@@ -226,10 +226,10 @@ class S3Trail(_DeliveredTrail):
         except AwsError as error:
             yield failed_source_gap(self._named, error)
             return
-        self._location = location
         reading = yield from self._opened(location, trails, window, principals)
         if not reading:
             return
+        self._location = location
         with closing(reading):
             yield from reading.items()
         if self._options.now:

@@ -9,9 +9,9 @@ RUNS := $(VENV)/.runs
 STAMP := $(VENV)/.installed
 LAB_VENV := .lab/venv
 LAB_STAMP := $(LAB_VENV)/.installed
-# A file's tests run in one process, since they share what they started. The long files at the top of tests/ come first
-# (tests/conftest.py), then the folders in order: sorted by their number of tests, as xdist does, long files came last, on one core.
-PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
+# The tests of a file that share what they started run in one process, and before all others (tests/conftest.py): sorted by
+# their number of tests, as xdist does, long files came last, on one core.
+PARALLEL := -n auto --dist loadgroup --no-loadscope-reorder
 # A variable of the user's shell would make each of the tests' processes compile the product again.
 export PYTHONDONTWRITEBYTECODE :=
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python; do \

@@ -7,16 +7,23 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests import hypothesis_profiles
+from leastpriv.models import grouped
+from tests import hypothesis_profiles, processor_time
 from tests.fakes import progress
 from tests.fakes.aws import shared_models
 
 hypothesis_profiles.load(os.environ)
 
 _TESTS = Path(__file__).parent
+_TESTS_OF_PART = 25
+"""Fewer make xdist itself slow, which counts all parts of a worker after each test."""
+_CHEAP_FIXTURES = {"shared_folder", "tmp_path_factory", "request"}
+_LONG_RUN = 60
+"""Seconds of the processor."""
 _DEFAULTS = {
     signal.SIGINT: signal.default_int_handler,
     signal.SIGTERM: signal.SIG_DFL,
@@ -44,9 +51,52 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) * 3 // 2
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start with the files at the top, which take longest: at the end one core would wait."""
-    items.sort(key=lambda item: item.path.parent != _TESTS)
+    """Make the units of work of xdist: whole files first, then files whose tests share nothing, in
+    parts, so that no worker is left alone with a long file at the end.
+    """
+    by_file = grouped((item.path, item) for item in items)
+    shared = {path for path, tests in by_file.items() if any(map(_shares_a_fixture, tests))}
+    for path, tests in by_file.items():
+        for number, item in enumerate(tests):
+            part = 0 if path in shared else number // _TESTS_OF_PART
+            item.add_marker(pytest.mark.xdist_group(f"{path.relative_to(_TESTS)}-{part}"))
+    items.sort(key=lambda item: item.path not in shared)
+
+
+def _shares_a_fixture(item: pytest.Item) -> bool:
+    """Whether a test uses a fixture that other tests of its file use too."""
+    definitions = item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
+    names = definitions.keys() - _CHEAP_FIXTURES
+    return any(definition.scope != "function" for name in names for definition in definitions[name])
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Count the processor time of each file."""
+    with processor_time.counted(item.path.relative_to(_TESTS.parent).as_posix()):
+        yield
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Send the times of a worker to the process that started it."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["processor_time"] = dict(processor_time.SECONDS)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Add the times of a worker."""
+    processor_time.SECONDS.update(getattr(node, "workeroutput", {}).get("processor_time", {}))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show where the processor time of a long run went."""
+    if processor_time.SECONDS.total() > _LONG_RUN:
+        for line in processor_time.summary(processor_time.SECONDS):
+            terminalreporter.write_line(line)
 
 
 def pytest_unconfigure() -> None:

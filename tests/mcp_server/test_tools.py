@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from leastpriv.cli.main import main
 from leastpriv.errors import InputError
 from leastpriv.mcp_server.server import is_error, result
 from leastpriv.mcp_server.tools import Access, answer, tools
+from tests.fakes.command import CommandResult
 
 ROOT = Path(__file__).parents[2]
 QUESTIONS: list[dict[str, Any]] = json.loads(
     Path(__file__).with_name("questions.json").read_text(encoding="utf-8")
 )
 """Of a security engineer: tool and arguments, the same command of a shell, and what is said."""
-PROGRAM = "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())"
 QUEUES = "arn:aws:sqs:eu-west-1:111122223333:orders-*"
 SESSION = "arn:aws:sts::111122223333:assumed-role/ci-deploy"
 INVISIBLE = ("\u202e", "\u200b\u2066", "\U000e0041\U000e0042", "\x1b", "\u3164")
@@ -58,14 +62,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def shell(command: list[str], root: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-P", "-c", PROGRAM, *command],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def shell(command: list[str], root: Path) -> CommandResult:
+    """Runs a command of the shell in the folder."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.chdir(root):
+        code = main(command, out, err, lambda: datetime.now(UTC))
+    return CommandResult(code, out.getvalue(), err.getvalue())
 
 
 def check(found: Mapping[str, Any], question: Mapping[str, Any], root: Path) -> None:
@@ -76,12 +78,12 @@ def check(found: Mapping[str, Any], question: Mapping[str, Any], root: Path) -> 
     if "shell" not in question:
         return
     done = shell(question["shell"], root)
-    assert found["exit_code"] == done.returncode
-    assert found["messages"] == done.stderr.splitlines()
+    assert found["exit_code"] == done.code
+    assert found["messages"] == done.err.splitlines()
     if isinstance(found["answer"], str):
-        assert found["answer"] == done.stdout
+        assert found["answer"] == done.out
     else:
-        assert found["answer"] == [json.loads(line) for line in done.stdout.splitlines()]
+        assert found["answer"] == [json.loads(line) for line in done.out.splitlines()]
 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda each: each["question"])

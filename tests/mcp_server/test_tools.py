@@ -28,6 +28,7 @@ QUESTIONS: list[dict[str, Any]] = json.loads(
     Path(__file__).with_name("questions.json").read_text(encoding="utf-8")
 )
 """Of a security engineer: tool and arguments, the same command of a shell, and what is said."""
+PROGRAM = "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())"
 QUEUES = "arn:aws:sqs:eu-west-1:111122223333:orders-*"
 SESSION = "arn:aws:sts::111122223333:assumed-role/ci-deploy"
 INVISIBLE = ("\u202e", "\u200b\u2066", "\U000e0041\U000e0042", "\x1b", "\u3164")

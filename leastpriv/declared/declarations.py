@@ -149,10 +149,15 @@ def _plan(name: str, read: ReadFile, role: str, place: Place) -> Declaration:
         made = Declaration(name, unknown={name: str(error)})
     state = RepositoryFiles.around(name, read).read(_STATE)
     if state is None:
-        return replace(made, lacks_state=True)
+        return made
     calls = backend_calls(state, place, role)
     plan_calls = backend_calls(state, place, role, applies=False)
-    return replace(made, calls=(*made.calls, *calls), plan_calls=(*made.plan_calls, *plan_calls))
+    return replace(
+        made,
+        calls=(*made.calls, *calls),
+        plan_calls=(*made.plan_calls, *plan_calls),
+        lacks_state=False,
+    )
 
 
 def exercised_actions(declarations: Iterable[Declaration], used: Collection[str]) -> frozenset[str]:

@@ -156,7 +156,7 @@ class Declaration(Struct, frozen=True, dict=True):
     existing: tuple[DeclaredResource, ...] = ()
     """Resources that exist before the change: their service-linked roles exist, too."""
     lacks_state: bool = False
-    """A plan whose folder does not show where Terraform keeps the state."""
+    """A plan of Terraform whose folder does not show where it keeps the state."""
 
     @cached_property
     def by_address(self) -> Mapping[str, DeclaredResource]:

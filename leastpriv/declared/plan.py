@@ -28,7 +28,7 @@ from leastpriv.declared.models import (
     tool_calls,
 )
 from leastpriv.declared.plan_references import ConfiguredResource, configured_resources
-from leastpriv.declared.pulumi import is_preview, plan_of_preview
+from leastpriv.declared.pulumi import TOOL, is_preview, plan_of_preview
 from leastpriv.declared.resource_types import (
     is_given_id,
     name_by_parameter,
@@ -210,6 +210,7 @@ class _Reading(Struct):
             unknown=self.unknown,
             trusts=_trusts(resources),
             around=self._several(resources),
+            lacks_state=self.plan.get("tool") != TOOL,
         )
 
     def _found(self, changes: Sequence[Mapping[str, Any]]) -> Iterator[DeclaredResource]:

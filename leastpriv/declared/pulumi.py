@@ -31,6 +31,9 @@ _ACTIONS: Mapping[str, tuple[str, ...]] = {
     "same": ("no-op",),
 }
 
+TOOL = "pulumi"
+"""What the plan of a preview names as its tool."""
+
 
 def is_preview(document: object) -> bool:
     """Whether a document is a preview."""
@@ -45,6 +48,7 @@ def plan_of_preview(preview: Mapping[str, Any]) -> dict[str, Any]:
     changes = [change for change in map(_change, steps) if change]
     configured = [each for each in map(_configured, steps) if each]
     return {
+        "tool": TOOL,
         "resource_changes": changes,
         "configuration": {"root_module": {"resources": configured}},
     }

@@ -233,7 +233,14 @@ def unread_user(candidate: RemovalCandidate, context: GuardContext) -> str:  # n
     if not unread:
         return ""
     labels = ", ".join(user.label for user in unread)
-    return f"what {labels} did is not known: {unread[0].unread.rstrip('.')}"
+    return f"what {labels} did is not known ({_as_a_part(unread[0].unread)})"
+
+
+def _as_a_part(sentence: str) -> str:
+    """Returns a sentence as a part of another: without its full stop and its first capital."""
+    text = sentence.rstrip(".")
+    first, _, rest = text.partition(" ")
+    return f"{first.lower()} {rest}" if first.istitle() and first.isalpha() else text
 
 
 def other_users(candidate: RemovalCandidate, context: GuardContext) -> str:  # noqa: ARG001

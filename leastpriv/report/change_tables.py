@@ -40,31 +40,32 @@ _MOST_ADDED = 4
 _MOST_SERVICES = 10
 MOST_CAREFUL = 5
 """Rows for a security review on the first screen."""
-_LONGEST_ENTRY = 28
+_LONGEST_ENTRY = 25
 """Characters of a name in a cell: a table of more than 700 pixels does not fit GitHub's page."""
+_LONGEST_LINE = 30
+_MOST_CONDITIONS = 2
 _NEW = "**new:**"
 """Begins the row of an addition."""
 
 _STATEMENT_COLUMNS = (
-    Column("Statement"),
+    Column("Statement", longest=28),
     Column("Actions", is_number=True),
     Column("Used", is_number=True),
-    Column("Removed, the riskiest"),
-    Column("Still open"),
+    Column("Removed, riskiest", longest=20),
+    Column("Still open", longest=15),
 )
 _SERVICE_COLUMNS = (
     Column("Service"),
     Column("Actions", is_number=True),
-    Column("Resources"),
+    Column("Resources", longest=_LONGEST_LINE),
     Column("Runs", is_number=True),
     Column("Not used yet", is_number=True),
     Column("To review", is_number=True),
 )
 _SECURITY_COLUMNS = (
-    Column("Action"),
-    Column("Resource"),
-    Column("Why"),
-    Column("Evidence"),
+    Column("Action", longest=_LONGEST_LINE),
+    Column("Why", longest=34),
+    Column("Evidence", longest=16),
 )
 
 
@@ -115,7 +116,7 @@ def changes_table(context: ReportContext) -> Table | None:
     if others:
         rows.append(_others_row(others, "other statement" if own else "statement"))
     rows += _added_rows(context)
-    return Table(_STATEMENT_COLUMNS, tuple(rows), _doubt_note(context))
+    return Table.of(_STATEMENT_COLUMNS, rows, _doubt_note(context))
 
 
 def _doubt_note(context: ReportContext) -> str:
@@ -131,7 +132,7 @@ def _statement_row(facts: StatementFacts, context: ReportContext) -> TableRow:
     removed = removed_cell(counts)
     riskiest = min((grant.action for grant in facts.removed), key=removal_rank, default="")
     if riskiest:
-        removed += f"<br>{code(riskiest.partition(':')[2])}"
+        removed += f"<br>{code(riskiest.partition(':')[2], 23)}"
     cells = (
         _statement_name(facts, context),
         before_and_after(counts),
@@ -169,7 +170,7 @@ def removed_cell(counts: ActionCounts) -> str:
         doubt = f" ({counts.unrecorded:,}\u00a0?)" if counts.unrecorded else ""
         parts.append(f"{counts.removed:,}{doubt}")
     if counts.narrowed:
-        parts.append(f"{counts.narrowed:,} narrowed")
+        parts.append(f"{counts.narrowed:,}\u00a0narrowed")
     return ", ".join(parts) or NOTHING
 
 
@@ -204,19 +205,32 @@ def _added_rows(context: ReportContext) -> Iterator[TableRow]:
     rest = len(added) - _MOST_ADDED
     if rest > 0:
         name = f"{_NEW} {plural(rest, 'further permission')}"
-        yield TableRow((name, f"+{rest:,}", NOTHING, NOTHING, NOTHING), is_new=True)
+        yield TableRow((name, f"+{rest:,}", "", "", ""), is_new=True)
 
 
 def _added_row(change: Change, context: ReportContext) -> TableRow:
-    on = _short(change.resources, 1)
-    cells = (
-        f"{_NEW} {code(change.action)}<br>on {on}{not_on(change, 1)}",
-        "+1",
-        _evidence_cell(change, context),
-        NOTHING,
-        prose(unmet_reason(change)) or NOTHING,
-    )
-    return TableRow(cells, is_new=True)
+    lines = [f"{_NEW} {code(change.action)}", _on(change)]
+    # The table for a security review has the conditions of the others.
+    if not change.security:
+        lines += _condition_lines(change.conditions)
+    lines.append(_evidence_cell(change, context))
+    lines.append(prose(unmet_reason(change)))
+    return TableRow(("<br>".join(filter(None, lines)), "+1", "", "", ""), is_new=True)
+
+
+def _on(change: Change) -> str:
+    return f"on {_short(change.resources, 1)}{not_on(change, 1)}"
+
+
+def _condition_lines(conditions: Sequence[Condition]) -> Iterator[str]:
+    """Yields a line for each condition of an addition, of many the first."""
+    for condition in conditions[:_MOST_CONDITIONS]:
+        values = codes(condition.values, 1)
+        is_value = "is not set" if condition.operator == "Null" else f"is {values}"
+        yield f"only if {code(condition.key)} {is_value}"
+    rest = len(conditions) - _MOST_CONDITIONS
+    if rest > 0:
+        yield f"and {plural(rest, 'further condition')}"
 
 
 _HOW = {
@@ -250,7 +264,7 @@ def _short(resources: Sequence[str], most: int) -> str:
     """Returns resources without the parts that all ARNs of an account share, cut to a cell."""
     names = [code(short_arn(resource), _LONGEST_ENTRY) for resource in resources[:most]]
     rest = len(resources) - len(names)
-    more = f" and {rest:,} more" if rest else ""
+    more = f" and\u00a0{rest:,}\u00a0more" if rest else ""
     return f"{', '.join(names)}{more}"
 
 
@@ -268,7 +282,7 @@ def _draft(context: ReportContext) -> Table | None:
     if left:
         label = plural(len(order) - _MOST_SERVICES, "further service")
         rows.append(_service_row(label, left))
-    return Table(_SERVICE_COLUMNS, tuple(rows), _not_deleted(added))
+    return Table.of(_SERVICE_COLUMNS, rows, _not_deleted(added))
 
 
 def _service_row(label: str, changes: Sequence[Change]) -> TableRow:
@@ -310,7 +324,7 @@ def security_table(context: ReportContext, most: int = MOST_CAREFUL) -> Table | 
         return None
     rest = len(rows) - most
     note = f"{rest:,} more rows are in *Evidence and replay*." if rest > 0 else ""
-    return Table(_SECURITY_COLUMNS, rows[:most], note)
+    return Table.of(_SECURITY_COLUMNS, rows[:most], note)
 
 
 def _security_rows(context: ReportContext) -> Iterator[TableRow]:
@@ -318,7 +332,8 @@ def _security_rows(context: ReportContext) -> Iterator[TableRow]:
         yield _sensitive_row(changes, context)
     for held in filter(is_sensitive_job_log_denial, context.proposal.held_back_additions):
         why = f"**not written:** {prose(held.guard_result.reason)}"
-        yield TableRow((code(held.action), _short(held.resources, 1), why, "job log"))
+        on = _short(held.resources, 1)
+        yield TableRow((f"{code(held.action)}<br>on {on}", why, "job log"))
     for use in kept_for_unreviewed_runs(context):
         if use.security:
             why = (
@@ -326,7 +341,8 @@ def _security_rows(context: ReportContext) -> Iterator[TableRow]:
                 " it by hand, or with `unknown-refs: refuse`"
             )
             where = prose(use.where) if use.where else "unreviewed runs"
-            yield TableRow((code(use.action), _short(use.resources, 1), why, where))
+            on = _short(use.resources, 1)
+            yield TableRow((f"{code(use.action)}<br>on {on}", why, where))
 
 
 class _Reason(Struct, frozen=True):
@@ -359,11 +375,14 @@ def _sensitive_row(changes: Sequence[Change], context: ReportContext) -> TableRo
     uses = dict.fromkeys(f"; a run can use that role by {use.how}" for use in ways if use)
     usages = [usage for change in changes for usage in basis_usages(change)]
     runs = links_of_runs(usages, context.evidence, context.run_url, 1)
-    condition = "<br>under a condition" if first.conditions else ""
     resources = dict.fromkeys(resource for change in changes for resource in change.resources)
-    cells = (
+    what = [
         codes(dict.fromkeys(change.action for change in changes), 4),
-        f"{_short(list(resources), 1)}{condition}{not_on(first, 1)}",
+        f"on {_short(list(resources), 1)}{not_on(first, 1)}",
+        *_condition_lines(first.conditions),
+    ]
+    cells = (
+        "<br>".join(what),
         f"{first.security}{''.join(uses)}",
         f"{_how(first)} in {runs}" if runs else _how(first),
     )

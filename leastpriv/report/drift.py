@@ -339,10 +339,10 @@ def drift_screen(
 _ALLOWS = {AccessState.YES: "yes", AccessState.NO: "no"}
 """What a cell says of the file or the account, where it allows the access or does not."""
 _COLUMNS = (
-    Column("Access"),
-    Column("Finding"),
+    Column("Access", longest=35),
+    Column("Finding", longest=25),
     Column("File / account"),
-    Column("Used"),
+    Column("Used", longest=20),
 )
 
 
@@ -354,7 +354,7 @@ def findings_table(found: Sequence[DriftFinding], context: ReportContext) -> Tab
     fitting = sum(size <= _LONGEST_TABLE for size in sizes)
     rest = sum(len(own) for own in list(groups.values())[fitting:])
     more = f"{rest:,} more findings are in `proposal.json`." if rest else ""
-    return Table(_COLUMNS, tuple(rows[:fitting]), more)
+    return Table.of(_COLUMNS, rows[:fitting], more)
 
 
 def _finding_row(

@@ -21,7 +21,7 @@ from leastpriv.proposal.verdict import NOT_EDITABLE, VerdictRule, added_by_hand
 from leastpriv.report.change_tables import changes_table, security_table
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escalation import path_line
-from leastpriv.report.escape import block, prose
+from leastpriv.report.escape import block, code, prose
 from leastpriv.report.evidence_limits import (
     is_sensitive_job_log_denial,
     not_added_title,
@@ -64,6 +64,7 @@ def first_screen(context: ReportContext) -> FirstScreen:
         offered_line(context),
         _not_drafted(context),
         _not_added(context),
+        _offered_conditions(context),
         unreviewed_line(context),
         unknown_branch_line(context),
         administrator_line(context),
@@ -212,13 +213,34 @@ def _not_added_because(held: HeldBackChange) -> str:
     return kept_because(result.guard, "addition")
 
 
+def _offered_conditions(context: ReportContext) -> str:
+    """Names the conditions that every call of a sensitive action met."""
+    offers = grouped(
+        [
+            ((each.condition.key, each.condition.values), action)
+            for each in context.suggested_conditions
+            for action in filter(sensitivity, each.actions)
+        ]
+    )
+    if not offers:
+        return ""
+    parts = [
+        f"{code(key)} is {codes(values, 2)} for {codes(dict.fromkeys(actions), 3)}"
+        for (key, values), actions in offers.items()
+    ]
+    return f"**Condition offered, not included:** {'; '.join(parts[:_MOST_REASONS])}."
+
+
 def administrator_line(context: ReportContext) -> str:
-    """Returns what the change does to the paths to administrator; empty without one."""
+    """Returns what the change does to the paths to administrator, or to named roles; empty without
+    a path.
+    """
     escalation = context.escalation
     before = [path for path in escalation.before if path.leads_to_administrator or path.known]
     after = escalation.leading
     if not after:
-        return _closed_line(before) or _undecided_line(escalation.undecided_by)
+        first = _closed_line(before) or _undecided_line(escalation.undecided_by)
+        return " ".join(filter(None, [first, _named_line(context)]))
     known = {path.id for path in before}
     new = [path for path in after if path.id not in known]
     gain = "become administrator" if is_administrator(escalation.after) else "gain more permissions"
@@ -230,6 +252,22 @@ def administrator_line(context: ReportContext) -> str:
     if context.proposal.changes:
         return f"**Not closed by this change:** an attacker in one run can {gain} by {how}."
     return f"**Path to administrator:** an attacker in one run can {gain} by {how}."
+
+
+def _named_line(context: ReportContext) -> str:
+    """Returns the path to a named role or resource, a new one first; empty without one."""
+    escalation = context.escalation
+    known = {path.id for path in escalation.before}
+    new = [path for path in escalation.after if path.id not in known]
+    paths = new or escalation.after
+    if not paths:
+        return ""
+    is_new = new and context.proposal.committed is not None and context.proposal.changes
+    label = "New path to more permissions" if is_new else "Path to more permissions"
+    return (
+        f"**{label}:** an attacker in one run can gain them by {_leading_path(paths)}; it leads to"
+        f" administrator only if its target does ({_about_paths(context)})."
+    )
 
 
 def _undecided_line(names: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from leastpriv.report.context import ReportContext
 
 _MOST_USERS = 6
+_BEFORE_LABELED = " If the other roles have labels, write `LABEL:` and a blank before it."
 _MOST_LINES = 200
 
 
@@ -32,9 +33,9 @@ def users_lines(context: ReportContext) -> Iterator[str]:
     for unnamed in evidence.unnamed_users:
         arn = code(unnamed.arn)
         yield (
-            f"**A further user?** {arn}: {prose(unnamed.why)}. Nothing is removed until `role-arn`"
-            f" (in a config `roles`) has the line {arn}, or {code(f'!{unnamed.arn}')} if the policy"
-            " is not its own; among roles with labels, `LABEL:` and a space come first."
+            f"**A further user?** {arn}: {prose(unnamed.why)}. No removal until `role-arn` (in a"
+            f" config `roles`) has the line {arn}, or {code(f'!{unnamed.arn}')} if it is none."
+            f"{_BEFORE_LABELED if users else ''}"
         )
 
 

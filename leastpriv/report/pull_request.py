@@ -179,7 +179,8 @@ def _of_long_draft(context: ReportContext) -> Iterator[str]:
     if careful is None:
         return
     rows = careful.rows[MOST_CAREFUL:]
-    lines = [f"- {row.cells[0]} on {row.cells[1]}: {row.cells[2]}" for row in rows]
+    columns = careful.columns
+    lines = [f"- {row.in_a_list(columns)}" for row in rows]
     yield from section("For a security review, too", filter(None, [*lines, careful.more]))
 
 

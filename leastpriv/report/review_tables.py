@@ -15,15 +15,15 @@ from leastpriv.report.screen_models import NOTHING, Column, Table, TableRow
 _MOST_ROWS = 10
 _MOST_NAMES = 3
 _EDIT_COLUMNS = (
-    Column("Edit"),
-    Column("On"),
-    Column("Evidence"),
-    Column("Effect"),
+    Column("Edit", longest=30),
+    Column("On", longest=25),
+    Column("Evidence", longest=14),
+    Column("Effect", longest=14),
 )
 _SECURITY_COLUMNS = (
-    Column("Action"),
-    Column("Resource"),
-    Column("Why"),
+    Column("Action", longest=25),
+    Column("Resource", longest=25),
+    Column("Why", longest=30),
 )
 
 
@@ -39,7 +39,7 @@ def edit_table(context: ReviewContext) -> Table | None:
         return None
     rest = len(rows) - _MOST_ROWS
     more = f"{plural(rest, 'more row')} are in *Changes*." if rest > 0 else ""
-    return Table(_EDIT_COLUMNS, tuple(rows[:_MOST_ROWS]), more)
+    return Table.of(_EDIT_COLUMNS, rows[:_MOST_ROWS], more)
 
 
 def _lost_rows(removal: Removal, context: ReviewContext) -> Iterator[TableRow]:
@@ -114,7 +114,7 @@ def edits_to_review(context: ReviewContext) -> Table | None:
         resources = dict.fromkeys(name for addition, _ in pairs for name in addition.edit.on)
         actions = dict.fromkeys(action for _, action in pairs)
         rows.append(TableRow((codes(actions, 4), _on(list(resources)), f"{never}{prose(reason)}")))
-    return Table(_SECURITY_COLUMNS, tuple(rows[:_MOST_ROWS]))
+    return Table.of(_SECURITY_COLUMNS, rows[:_MOST_ROWS])
 
 
 def _on(resources: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 
@@ -11,6 +12,11 @@ from leastpriv.report.templates import render
 
 NOTHING = "–"
 """The text of an empty cell."""
+_EMPTY = frozenset({NOTHING, ""})
+_WORD = re.compile(r"(?:\[(?:(`+).*?\1|[^\]`])*\]\([^)]*\)|(`+).*?(?<!`)\2(?!`)|[^ ])+")
+"""A word, a code span or a link with the punctuation around it."""
+_MARKUP = re.compile(r"\]\([^)]*\)|[`*\[]")
+"""What a reader does not see of a word."""
 
 
 class Medium(StrEnum):
@@ -40,6 +46,8 @@ class Column(Struct, frozen=True):
 
     name: str
     is_number: bool = False
+    longest: int = 0
+    """Characters of a line of its cells, where a blank ends it; 0: no limit."""
 
 
 class TableRow(Struct, frozen=True):
@@ -47,17 +55,17 @@ class TableRow(Struct, frozen=True):
 
     cells: tuple[str, ...]
     is_new: bool = False
-    """An addition: it has no state before."""
+    """An addition: its first cell says all of it."""
 
     def in_a_list(self, columns: Sequence[Column]) -> str:
         """Returns the row as an item of a list, which fits a terminal of any width."""
         first, *others = [cell.replace("<br>", " ") for cell in self.cells]
         if self.is_new:
-            return f"{first} ({others[1]})"
+            return first
         named = [
             f"{column.name.lower()} {cell}"
             for column, cell in zip(columns[1:], others, strict=True)
-            if cell != NOTHING
+            if cell not in _EMPTY
         ]
         return f"{first}: {', '.join(named)}" if named else first
 
@@ -69,6 +77,48 @@ class Table(Struct, frozen=True):
     rows: tuple[TableRow, ...]
     more: str = ""
     """What follows the table: of rows that are left out, and of signs."""
+
+    @classmethod
+    def of(cls, columns: Sequence[Column], rows: Sequence[TableRow], more: str = "") -> Table:
+        """Returns a table that fits a page: without empty columns, and with its cells in lines.
+
+        Args:
+            columns: The columns, with the longest lines of their cells.
+            rows: The rows, with a cell for each column.
+            more: What follows the table.
+        """
+        used = [
+            place
+            for place, _ in enumerate(columns)
+            if any(row.cells[place] not in _EMPTY for row in rows)
+        ]
+        fitting = []
+        for row in rows:
+            cells = (in_lines(row.cells[place], columns[place].longest) for place in used)
+            fitting.append(TableRow(cells=tuple(cells), is_new=row.is_new))
+        return cls(columns=tuple(columns[place] for place in used), rows=tuple(fitting), more=more)
+
+
+def in_lines(cell: str, longest: int) -> str:
+    """Returns a cell in lines of at most so many characters; only a blank ends a line.
+
+    Args:
+        cell: The cell in Markdown.
+        longest: Characters of a line as a reader sees it; 0: no limit.
+    """
+    if not longest:
+        return cell
+    lines: list[str] = []
+    for part in cell.split("<br>"):
+        line = ""
+        for found in _WORD.finditer(part):
+            longer = f"{line} {found[0]}" if line else found[0]
+            if line and len(_MARKUP.sub("", longer)) > longest:
+                lines.append(line)
+                longer = found[0]
+            line = longer
+        lines.append(line)
+    return "<br>".join(lines)
 
 
 class FirstScreen(Struct, frozen=True):

@@ -49,12 +49,12 @@ class TargetRow(Struct, frozen=True):
 
 
 _COLUMNS = (
-    Column("Role"),
+    Column("Role", longest=40),
     Column("Actions", is_number=True),
     Column("Used", is_number=True),
     Column("Removed", is_number=True),
-    Column("Instruction"),
-    Column("Pull request"),
+    Column("Instruction", longest=26),
+    Column("Pull request", longest=14),
 )
 
 
@@ -66,7 +66,7 @@ def overview(rows: Sequence[TargetRow], medium: Medium = Medium.GITHUB) -> str:
         medium: The program that renders the table.
     """
     several = len({row.role.split(":")[4] for row in rows}) > 1
-    shown = Table(_COLUMNS, tuple(_overview_row(row, several=several) for row in rows))
+    shown = Table.of(_COLUMNS, [_overview_row(row, several=several) for row in rows])
     return render("table", shown=shown, medium=medium.value)
 
 

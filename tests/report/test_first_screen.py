@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 import leastpriv.proposal
 import leastpriv.report
@@ -15,7 +19,7 @@ from leastpriv.proposal.verdict import VerdictRule
 from leastpriv.report.drift import context_findings
 from leastpriv.report.first_screen import first_screen
 from leastpriv.report.pull_request import body, title
-from leastpriv.report.screen_models import markdown
+from leastpriv.report.screen_models import Column, Table, TableRow, in_lines, markdown
 from tests.fakes.contexts import with_parts
 from tests.fakes.deploys import POLICY, proposal
 from tests.fakes.replace import replace
@@ -176,3 +180,52 @@ def test_a_record_of_the_role_that_is_no_call_is_counted_with_the_reason(tmp_pat
     assert ledger.records.calls == ledger.calls.total == 12
     assert context.ledger.records.others == {"AwsServiceEvent": 1}
     assert "| records | 13 | 12 call, 1 no call |" in body(context)
+
+
+def test_a_condition_of_an_addition_is_in_the_table_of_the_first_screen(tmp_path: Path) -> None:
+    path = Path(__file__).parents[1] / "cases" / "conditions-are-written.json"
+    found = run_case(json.loads(path.read_text(encoding="utf-8")), tmp_path)
+    first = markdown(first_screen(found.context))
+    by_kind = "<br>only if `ec2:CreateAction` is<br>`CreateSecurityGroup`<br>needed by a call 3×"
+    assert f"| **new:** `ec2:CreateTags`<br>on `security-group/*`{by_kind} | +1 |" in first
+    passed = "only if `iam:PassedToService` is<br>`ecs-tasks.amazonaws.com`"
+    assert f"| `iam:PassRole`<br>on `role/shop-task`<br>{passed} |" in first
+
+
+def test_a_new_path_to_a_named_role_is_on_the_first_screen(tmp_path: Path) -> None:
+    passes = {
+        "Effect": "Allow",
+        "Action": ["iam:PassRole", "lambda:CreateFunction", "lambda:InvokeFunction"],
+        "Resource": ["arn:aws:iam::111122223333:role/worker", "arn:aws:lambda:*:*:function:app"],
+    }
+    first = markdown(first_screen(proposed(tmp_path, policy=policy(passes)).context))
+    assert "**Path to more permissions:** an attacker in one run can gain them by passing" in first
+    assert "`role/worker`" in first
+    assert "it leads to administrator only if its target does" in first
+
+
+def test_a_policy_without_such_a_path_has_no_line_of_one(tmp_path: Path) -> None:
+    assert "to more permissions" not in markdown(first_screen(proposed(tmp_path).context))
+
+
+def test_a_table_has_no_column_without_a_value() -> None:
+    columns = (Column("Statement"), Column("Used"), Column("Still open"))
+    rows = [TableRow(("`A`", "1", "–")), TableRow(("`B`", "", ""))]
+    table = Table.of(columns, rows)
+    assert [column.name for column in table.columns] == ["Statement", "Used"]
+    assert [row.cells for row in table.rows] == [("`A`", "1"), ("`B`", "")]
+
+
+_PARTS = st.sampled_from(["a", "word", "`a b`", "``x ` y``", "[`A b`](u#L4)", "`", "[", "1\u00a0→"])
+
+
+@given(st.lists(_PARTS, min_size=1).map(" ".join), st.integers(min_value=1, max_value=30))
+def test_lines_of_a_cell_lose_no_character_and_split_no_code(cell: str, longest: int) -> None:
+    lines = in_lines(cell, longest)
+    assert lines.replace("<br>", " ") == cell
+    if "`" not in cell.replace("`a b`", "").replace("``x ` y``", "").replace("[`A b`](u#L4)", ""):
+        assert all(
+            line.count("`a b`") * 2 + line.count("`A b`") * 2 + line.count("``x ` y``") * 5
+            == line.count("`")
+            for line in lines.split("<br>")
+        )

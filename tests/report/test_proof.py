@@ -125,7 +125,7 @@ def test_restricted_resources_have_a_section_with_the_risk(tmp_path: Path) -> No
     }
     body = proposal(tmp_path, {**POLICY, "Statement": [wide]}).body
     function = "arn:aws:lambda:eu-west-1:111122223333:function:orders"
-    assert "| 1 narrowed |" in body
+    assert "| 1\u00a0narrowed |" in body
     assert f"| `lambda:UpdateFunctionCode` | `*` | `{function}` | 6 | 2026-11-05 |" in body
     assert "A run that needs another resource will be denied" in body
     assert "1 used action on every resource" in body

@@ -113,11 +113,34 @@ def parse_principal(arn: str) -> Principal:
             " (with the role's path if it has one)."
         )
     if found is None or found.arn != arn or not re.fullmatch(r"[0-9]{12}", found.account):
+        slip = _slip_of(arn)
+        why = f" ({slip})" if slip else ""
         raise InputError(
-            f"{arn!r} is not the ARN of a role or user: use the role's own ARN,"
+            f"{arn!r} is not the ARN of a role or user{why}: use the role's own ARN,"
             " like arn:aws:iam::123456789012:role/NAME."
         )
     return found
+
+
+def _slip_of(text: str) -> str:
+    """Returns what is wrong with a text that should be the ARN of a role; empty if not known."""
+    arn = text.strip("\"'`")
+    if arn != text:
+        return "it has quotes"
+    parts = arn.split(":", 5)
+    if len(parts) < 6 or parts[0] != "arn":
+        return ""
+    _, _, service, region, account, name = parts
+    kind, _, _ = name.partition("/")
+    if service not in ("iam", "sts"):
+        return f"it is an ARN of {service}"
+    if region:
+        return "an ARN of IAM has no region"
+    if not re.fullmatch(r"[0-9]{12}", account, re.ASCII):
+        return "the number of an account has 12 digits"
+    if kind.lower() in ("role", "user"):
+        return f"write {kind.lower()} in small letters" if kind != kind.lower() else ""
+    return f"it is of the type {kind}"
 
 
 @lru_cache(maxsize=4096)

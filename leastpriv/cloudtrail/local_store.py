@@ -315,6 +315,8 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 def _what_was_meant(path: Path) -> str:
     """Returns the other source that a missing path resembles, in brackets; empty without one."""
     meant = did_you_mean(str(path), ["event-history"])
+    if re.match(r"https?:", str(path)):
+        return " (a bucket is s3://BUCKET/PREFIX, without the host of S3)"
     if meant or not _BUCKET.fullmatch(str(path)):
         return meant
     return f" (a bucket is s3://{path})"

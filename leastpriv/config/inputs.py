@@ -258,7 +258,9 @@ def regions(value: Value, label: str) -> tuple[str, ...]:
     found = _names(value)
     for region in found:
         if not _REGION.fullmatch(region):
-            raise InputError(f"{label} holds {region!r}: write regions like eu-central-1.")
+            zone = next((each for each in tracked_regions() if region[:-1] == each), "")
+            is_zone = f", an availability zone of {zone}" if zone else ""
+            raise InputError(f"{label} holds {region!r}{is_zone}: write regions like eu-central-1.")
         meant = letters_meant(region, tracked_regions())
         if meant:
             raise InputError(

@@ -307,6 +307,10 @@ def parse_settings(given: GivenInputs, *, needs_evidence: bool = True) -> Settin
     job_logs, templates, plans, declared = map(
         found.entries, ("job-logs", "templates", "plans", "declared")
     )
+    if text["policy-file"].startswith("arn:"):
+        raise InputError(
+            f"{labels['policy-file']} is an ARN: name the file of the policy in the repository."
+        )
     declares = templates or plans or declared
     has_other_evidence = bool(job_logs or text["athena-table"] or declares or not needs_evidence)
     return Settings(

@@ -744,7 +744,8 @@ def _only(found: Mapping[str, Any], allowed: Sequence[str], where: str) -> None:
                 f"{where} has the key {key!r}, which is an input of the run: set it there."
             )
         known = did_you_mean(str(key), allowed) or f": choose one of {', '.join(allowed)}"
-        raise InputError(f"{where} has the unknown key {str(key)!r}{known}.")
+        has = ", which has" if where.endswith("'") else " has"
+        raise InputError(f"{where}{has} the unknown key {str(key)!r}{known}.")
 
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:+=,@-]*", re.ASCII)

@@ -137,8 +137,20 @@ def _plans(raw: bytes, source: str) -> list[Mapping[str, Any]]:
             ) from error
     plans = [_as_plan(each) for each in found if _is_plan(each)]
     if not plans:
-        raise InputError(f"{source} is no plan: write `terraform show -json PLAN > {source}`.")
+        raise InputError(
+            f"{source} is {_other_file(found)}: write `terraform show -json PLAN > {source}`."
+        )
     return plans
+
+
+def _other_file(documents: Sequence[object]) -> str:
+    """Returns what a file without a plan is."""
+    keys = {key for each in documents if isinstance(each, dict) for key in each}
+    if keys >= {"serial", "lineage"} or keys >= {"terraform_version", "resources"}:
+        return "a state of Terraform, no plan"
+    if "Resources" in keys:
+        return "a template (the input templates takes it), no plan"
+    return "no plan"
 
 
 def _is_plan(document: object) -> bool:

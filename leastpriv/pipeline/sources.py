@@ -340,7 +340,9 @@ def missing_calls(
     elif read.callers:
         slip = _others(principal, read.callers)
     elif not read.records:
-        slip = "No record was read: check trails, and the window."
+        slip = (
+            "No record was read: check trails, and the window (--from and --to, or lookback-days)."
+        )
     else:
         lost = f" {unread[0].detail}." if unread else ""
         slip = f"{read.records:,} records were read: check role-arn and trails.{lost}"
@@ -382,12 +384,14 @@ def _others(principal: Principal, callers: Mapping[str, int]) -> str:
             else "of services: check"
         )
         return f"The calls in this trail are {whose} trails."
-    names = {name: (account, kind, name) for account, kind, name in own}
+    names = {name.lower(): (account, kind, name) for account, kind, name in own}
     from difflib import get_close_matches
 
-    close = [
-        names[name] for name in get_close_matches(principal.name, names, n=_MOST_NAMED, cutoff=0.7)
-    ]
+    name = principal.name.lower()
+    close = [names[each] for each in get_close_matches(name, names, n=_MOST_NAMED, cutoff=0.7)]
+    if close and close[0][2] == principal.name:
+        # Only what precedes the account in its ARN, or its kind, is another.
+        return f"This trail has calls of {arns[close[0]]}: correct role-arn."
     found = (
         f"{short_arn(arns[key])} ({plural(counts[key], 'call')})"
         for key in dict.fromkeys([*close, *own])

@@ -195,6 +195,8 @@ class _Reader:
 
     def document(self) -> Node:
         self.at = len("\ufeff") if self.text.startswith("\ufeff") else 0
+        if not self.text[self.at :].strip():
+            raise self.error("the file is empty; write the JSON of a policy, or delete the file")
         node = self.value(depth=1)
         self.skip_space()
         if self.at < len(self.text):
@@ -232,6 +234,8 @@ class _Reader:
 
     def scalar(self) -> Node:
         found = _SCALAR.match(self.text, self.at)
+        if not found and self.text[: self.at].rstrip().endswith(","):
+            raise self.error("no value follows the comma before this; remove the comma")
         if not found:
             raise self.error(
                 "a JSON value is missing here; correct the JSON (comments and templates are not"

@@ -42,6 +42,8 @@ MOST_CAREFUL = 5
 """Rows for a security review on the first screen."""
 _LONGEST_ENTRY = 25
 """Characters of a name in a cell: a table of more than 700 pixels does not fit GitHub's page."""
+_LONGEST_NAME = 22
+"""Characters of a name in a table of six columns."""
 _LONGEST_LINE = 30
 _MOST_CONDITIONS = 2
 _NEW = "**new:**"
@@ -59,8 +61,8 @@ _SERVICE_COLUMNS = (
     Column("Actions", is_number=True),
     Column("Resources", longest=_LONGEST_LINE),
     Column("Runs", is_number=True),
-    Column("Not used yet", is_number=True),
-    Column("To review", is_number=True),
+    Column("Not used<br>yet", is_number=True),
+    Column("To<br>review", is_number=True),
 )
 _SECURITY_COLUMNS = (
     Column("Action", longest=_LONGEST_LINE),
@@ -260,9 +262,9 @@ def _evidence_cell(change: Change, context: ReportContext) -> str:
     return f"[{text}]({page})" if page else text
 
 
-def _short(resources: Sequence[str], most: int) -> str:
+def _short(resources: Sequence[str], most: int, longest: int = _LONGEST_ENTRY) -> str:
     """Returns resources without the parts that all ARNs of an account share, cut to a cell."""
-    names = [code(short_arn(resource), _LONGEST_ENTRY) for resource in resources[:most]]
+    names = [code(short_arn(resource), longest) for resource in resources[:most]]
     rest = len(resources) - len(names)
     more = f" and\u00a0{rest:,}\u00a0more" if rest else ""
     return f"{', '.join(names)}{more}"
@@ -296,7 +298,7 @@ def _service_row(label: str, changes: Sequence[Change]) -> TableRow:
     cells = (
         label,
         f"{len(bases):,}",
-        _short(list(resources), 1),
+        _short(list(resources), 1, _LONGEST_NAME),
         f"{len(runs):,}",
         f"{len(coming):,}" if coming else NOTHING,
         f"{len(careful):,}" if careful else NOTHING,

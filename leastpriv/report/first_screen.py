@@ -222,7 +222,8 @@ def _offered_conditions(context: ReportContext) -> str:
             for action in filter(sensitivity, each.actions)
         ]
     )
-    if not offers:
+    # A long draft has its conditions in `proposal.json`, with all that it offers.
+    if not offers or context.is_long_draft:
         return ""
     parts = [
         f"{code(key)} is {codes(values, 2)} for {codes(dict.fromkeys(actions), 3)}"

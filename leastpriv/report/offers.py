@@ -32,8 +32,13 @@ def offered_line(context: ReportContext) -> str:
         return ""
     return (
         f"**Offered: {plural(len(facts), 'deletion')}** of what may live long, not written:"
-        f" {_most_shown(facts)}. `lifecycle: all` writes them."
+        f" {_most_shown(facts)}. `lifecycle: all` writes them{_offers_of(context)}."
     )
+
+
+def _offers_of(context: ReportContext) -> str:
+    """Returns where the statements of the offers are, if no fold has them."""
+    return "; `proposal.json` has their statements" if context.is_long_draft else ""
 
 
 def completing_line(context: ReportContext) -> str:
@@ -90,9 +95,8 @@ def offered_section(context: ReportContext) -> Iterator[str]:
 def _offers_section(
     title: str, head: str, facts: Sequence[OfferFact], context: ReportContext
 ) -> Iterator[str]:
+    # The first screen counts the offers of a long draft, and `proposal.json` has them.
     if context.is_long_draft:
-        end = f"{head} `proposal.json` has the list (`offered`), and statements to copy."
-        yield from section(title, [end])
         return
     lines = [*_offer_lines(facts)]
     shown = at_most(lines, _MOST_LINES, "- and {:,} more lines, in `proposal.json`.")

@@ -141,15 +141,12 @@ def _left_out_sentences(found: LeaveOneOutResult) -> str:
         return (
             f"Leaving one run out: not done; it needs two runs, and {few} can be tested.{untried}"
         )
-    how = (
-        "Leaving one run out: each run's calls were replayed against a policy made from the other"
-        " runs"
-    )
+    others = "a policy made from the other runs"
     if not found.denied:
-        return f"{how}; all {tried:,} runs pass.{untried}"
+        return f"Leaving one run out: {others} allows each of the {tried:,} runs.{untried}"
     return (
-        f"{how}; in **{len(found.denied):,} of {plural(tried, 'run')}** it lacks"
-        f" {codes(found.actions, 3)}. The more runs, the safer.{untried}"
+        f"Leaving one run out: in **{len(found.denied):,} of {plural(tried, 'run')}** {others}"
+        f" lacks {codes(found.actions, 3)}. The more runs, the safer.{untried}"
     )
 
 

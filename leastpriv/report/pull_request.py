@@ -179,8 +179,8 @@ def _of_long_draft(context: ReportContext) -> Iterator[str]:
     if careful is None:
         return
     rows = careful.rows[MOST_CAREFUL:]
-    columns = careful.columns
-    lines = [f"- {row.in_a_list(columns)}" for row in rows]
+    cells = ([cell.replace("<br>", " ") for cell in row.cells] for row in rows)
+    lines = [f"- {action}: {'; '.join(others)}" for action, *others in cells]
     yield from section("For a security review, too", filter(None, [*lines, careful.more]))
 
 

@@ -63,7 +63,7 @@ class TableRow(Struct, frozen=True):
         if self.is_new:
             return first
         named = [
-            f"{column.name.lower()} {cell}"
+            f"{column.name.replace('<br>', ' ').lower()} {cell}"
             for column, cell in zip(columns[1:], others, strict=True)
             if cell not in _EMPTY
         ]

@@ -93,9 +93,12 @@ def _unknown_branch_of_additions(context: ReportContext) -> str:
     if not unknown:
         return ""
     names = dict.fromkeys(unknown)
+    of_all = len({change.action for change in added})
     what = codes(names, _MOST_NAMED)
-    if len(names) == len({change.action for change in added}):
-        what = plural(len(names), "added action")
+    if len(names) == of_all:
+        what = plural(of_all, "added action")
+    elif len(names) > _MOST_NAMED:
+        what = f"{len(names):,} of the {of_all:,} added actions"
     return f"**Branch unknown:** the runs that need {what} may have run any branch's code."
 
 

@@ -689,6 +689,26 @@ SLIPS = {
         ("--role-arn", "arn:aws:iam::11112222333:role/x"),
         "is not the ARN of a role or user",
     ),
+    "an ARN with a region": (
+        ("--role-arn", "arn:aws:iam:eu-west-1:111122223333:role/x"),
+        "(an ARN of IAM has no region)",
+    ),
+    "the ARN of a policy as role": (
+        ("--role-arn", "arn:aws:iam::111122223333:policy/x"),
+        "(it is of the type policy)",
+    ),
+    "an ARN in quotes": (("--role-arn", f'"{ROLE}"'), "(it has quotes)"),
+    "the ARN of a policy as its file": (
+        ("--policy-file", "arn:aws:iam::111122223333:policy/x"),
+        "--policy-file is an ARN: name the file",
+    ),
+    "an empty policy file": (("--policy-file", "empty.json"), "the file is empty"),
+    "a comma after the last item": (("--policy-file", "comma.json"), "remove the comma"),
+    "the address of a bucket": (("--trails", "https://b.s3.amazonaws.com/x"), "s3://BUCKET/PREFIX"),
+    "an availability zone": (("--aws-regions", "eu-west-1a"), "an availability zone of eu-west-1"),
+    "a state as a plan": (("--plans", "state.json"), "state.json is a state of Terraform, no plan"),
+    "a template as a plan": (("--plans", "app.json"), "app.json is a template"),
+    "a mistyped key of the config": (("--config", "keys.yml"), "'keys.yml', which has the unknown"),
     "a folder as policy": (("--policy-file", "FOLDER"), "which cannot be read: it is not a"),
     "broken JSON": (("--policy-file", "bad.json"), "bad.json: line 1, column 13: a JSON value is"),
     "a trust policy": (("--policy-file", "trust.json"), "this statement has a principal"),
@@ -720,6 +740,13 @@ def slips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "zips").mkdir()
     (folder / "ci-deploy.json").write_text(json.dumps(POLICY))
     (folder / "bad.json").write_text('{"Version": ')
+    (folder / "empty.json").write_text("")
+    (folder / "comma.json").write_text('{"Version": "2012-10-17", "Statement": [{},]}')
+    (folder / "state.json").write_text(
+        '{"version": 4, "serial": 1, "lineage": "a", "resources": []}'
+    )
+    (folder / "app.json").write_text('{"Resources": {}}')
+    (folder / "keys.yml").write_text("target: []\n")
     allows = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
     (folder / "trust.json").write_text(json.dumps({"Statement": [allows]}))
     (folder / "settings.yml").write_text("settings:\n  lifecyle: offer\n")
@@ -740,3 +767,12 @@ def test_the_first_line_of_an_error_names_the_slip(
     done = leastpriv("propose", *(word for pair in usual.items() for word in pair))
     (error,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
     assert (done.code, named in error) == (2, True), error
+
+
+def test_a_role_that_differs_in_case_or_partition_is_named(trail: str, policy: str) -> None:
+    for wrong, named in (
+        (ROLE.replace("ci-deploy", "CI-Deploy"), "Did you mean role/ci-deploy?"),
+        (ROLE.replace("arn:aws:", "arn:aws-cn:"), f"This trail has calls of {ROLE}: correct"),
+    ):
+        done = leastpriv("propose", "--role-arn", wrong, "--policy-file", policy, "--trails", trail)
+        assert (done.code, named in done.err) == (1, True), done.err

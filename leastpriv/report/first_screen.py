@@ -56,6 +56,7 @@ def first_screen(context: ReportContext) -> FirstScreen:
     lines = (
         *users_lines(context),
         *chance_sentences(context),
+        administrator_line(context),
         releases_line(context),
         _replaced(context),
         _too_wide(context),
@@ -67,7 +68,6 @@ def first_screen(context: ReportContext) -> FirstScreen:
         _offered_conditions(context),
         unreviewed_line(context),
         unknown_branch_line(context),
-        administrator_line(context),
     )
     return FirstScreen(
         alerts=(*_attempts(context), instruction),

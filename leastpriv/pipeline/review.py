@@ -33,6 +33,7 @@ from leastpriv.pipeline.load_policies import (
 from leastpriv.policy.document import Document
 from leastpriv.policy.source import Location
 from leastpriv.proposal.boundary import LostNeed
+from leastpriv.proposal.escalation_paths import Escalation, escalation_paths, undecided_by
 from leastpriv.proposal.preflight import preflight
 from leastpriv.proposal.review import PolicyVersion, review
 from leastpriv.proposal.review_models import ReviewVerdict
@@ -64,6 +65,17 @@ class ReviewResult(Struct, frozen=True):
             or self.context.preflight is not None
             or bool(self.context.beyond_boundary)
         )
+
+
+def _escalation(old: Sequence[Document], new: Sequence[Document], principal: str) -> Escalation:
+    """Returns the paths to more permissions before and after an edit of the policy."""
+    if old == new:
+        return Escalation()
+    return Escalation(
+        before=escalation_paths(old, principal),
+        after=escalation_paths(new, principal),
+        undecided_by=undecided_by(new, principal),
+    )
 
 
 def run_review(
@@ -131,6 +143,7 @@ def run_review(
         declared_in=change.sources if change else (),
         beyond_boundary=_beyond_boundary(target, changes, before, after),
         boundary_file=settings.boundary_file,
+        escalation=_escalation(base.documents, head.documents, settings.principal.arn),
     )
     if settings.spans_accounts:
         context = in_every_account(context, has_variables=False)

@@ -191,6 +191,10 @@ class ReviewContext(Struct, frozen=True):
     beyond_boundary: tuple[LostNeed, ...] = ()
     """What policies of created roles grant since the change, and their boundary does not allow."""
     boundary_file: str = ""
+    escalation: Escalation = Escalation()
+    """The paths to more permissions before and after the edit; none where the policy is not
+    edited.
+    """
 
     @property
     def policy_path(self) -> str:

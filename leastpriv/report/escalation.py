@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from msgspec import to_builtins
+from msgspec import Struct, to_builtins
 
 from leastpriv.models import grouped
 from leastpriv.proposal.boundary import Boundary, LostNeed
 from leastpriv.proposal.escalation_paths import (
+    Escalation,
     EscalationPath,
     Strength,
     is_administrator,
@@ -17,6 +18,7 @@ from leastpriv.proposal.escalation_paths import (
 from leastpriv.proposal.preflight import as_text
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import block, code, plain, prose
+from leastpriv.report.guide import page_link
 from leastpriv.report.phrases import codes, joined, plural, short_arn
 from leastpriv.report.tables import conditions_value
 
@@ -235,3 +237,78 @@ def _path_value(path: EscalationPath) -> dict[str, object]:
         "conditions": conditions,
         "known": path.known or None,
     }
+
+
+class PathEffect(Struct, frozen=True):
+    """What a change does to the paths to more permissions."""
+
+    escalation: Escalation
+    guide: str
+    """Folder of the guide's pages."""
+    is_draft: bool
+    has_changes: bool
+
+    def line(self) -> str:
+        """Returns one line in Markdown; empty without a path before and after."""
+        before = [
+            path for path in self.escalation.before if path.leads_to_administrator or path.known
+        ]
+        after = self.escalation.leading
+        if not after:
+            first = _closed_line(before) or _undecided_line(self.escalation.undecided_by)
+            return " ".join(filter(None, [first, self._to_named_roles()]))
+        known = {path.id for path in before}
+        new = [path for path in after if path.id not in known]
+        is_whole = is_administrator(self.escalation.after)
+        gain = "become administrator" if is_whole else "gain more permissions"
+        how = f"{_leading_path(new or after)} ({self._about()})"
+        return f"**{self._label(is_new=bool(new))}** an attacker in one run can {gain} by {how}."
+
+    def _label(self, *, is_new: bool) -> str:
+        if self.is_draft:
+            return "With this policy"
+        if is_new and self.has_changes:
+            return "New with this change:"
+        return "Not closed by this change:" if self.has_changes else "Path to administrator:"
+
+    def _to_named_roles(self) -> str:
+        """Returns the path to a named role or resource, a new one first; empty without one."""
+        known = {path.id for path in self.escalation.before}
+        new = [path for path in self.escalation.after if path.id not in known]
+        paths = new or self.escalation.after
+        if not paths:
+            return ""
+        is_new = bool(new) and self.has_changes and not self.is_draft
+        label = "New path to more permissions" if is_new else "Path to more permissions"
+        return (
+            f"**{label}:** an attacker in one run can gain them by {_leading_path(paths)}; it leads"
+            f" to administrator only if its target does ({self._about()})."
+        )
+
+    def _about(self) -> str:
+        return page_link(self.guide, "about these paths", "escalation")
+
+
+def _undecided_line(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    decide = "decides" if len(names) == 1 else "decide"
+    return (
+        "**A path to administrator cannot be ruled out:** only the rendered file shows what"
+        f" {codes(names, 3)} {decide}."
+    )
+
+
+def _closed_line(before: Sequence[EscalationPath]) -> str:
+    if not before:
+        return ""
+    actions = dict.fromkeys(action for path in before for action in path.actions[:1])
+    return (
+        f"**Closed by this change:** {plural(len(before), 'path')} to administrator, by"
+        f" {codes(actions, 4)}."
+    )
+
+
+def _leading_path(paths: Sequence[EscalationPath]) -> str:
+    more = f"; and {plural(len(paths) - 1, 'further path')}" if len(paths) > 1 else ""
+    return f"{path_line(paths[0], is_short=True)}{more}"

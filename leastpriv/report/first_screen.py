@@ -13,21 +13,19 @@ from leastpriv.permissions.generalize import deletes
 from leastpriv.permissions.patterns import has_wildcard
 from leastpriv.permissions.volatility import is_whole_type
 from leastpriv.proposal.addition_rules import OFFERED
-from leastpriv.proposal.escalation_paths import EscalationPath, is_administrator
 from leastpriv.proposal.ledger import DenialFact
 from leastpriv.proposal.models import Change, HeldBackChange
 from leastpriv.proposal.self_widening import SELF_WIDENING
 from leastpriv.proposal.verdict import NOT_EDITABLE, VerdictRule, added_by_hand
 from leastpriv.report.change_tables import changes_table, security_table
 from leastpriv.report.context import ReportContext
-from leastpriv.report.escalation import path_line
+from leastpriv.report.escalation import PathEffect
 from leastpriv.report.escape import block, code, prose
 from leastpriv.report.evidence_limits import (
     is_sensitive_job_log_denial,
     not_added_title,
     was_denied,
 )
-from leastpriv.report.guide import page_link
 from leastpriv.report.offers import completing_line, first_notes, offered_line, releases_line
 from leastpriv.report.phrases import codes, kept_because, links_of_runs, plural
 from leastpriv.report.policy_users import users_lines
@@ -236,65 +234,10 @@ def administrator_line(context: ReportContext) -> str:
     """Returns what the change does to the paths to administrator, or to named roles; empty without
     a path.
     """
-    escalation = context.escalation
-    before = [path for path in escalation.before if path.leads_to_administrator or path.known]
-    after = escalation.leading
-    if not after:
-        first = _closed_line(before) or _undecided_line(escalation.undecided_by)
-        return " ".join(filter(None, [first, _named_line(context)]))
-    known = {path.id for path in before}
-    new = [path for path in after if path.id not in known]
-    gain = "become administrator" if is_administrator(escalation.after) else "gain more permissions"
-    how = f"{_leading_path(new or after)} ({_about_paths(context)})"
-    if context.proposal.committed is None:
-        return f"**With this policy** an attacker in one run can {gain} by {how}."
-    if new and context.proposal.changes:
-        return f"**New with this change:** an attacker in one run can {gain} by {how}."
-    if context.proposal.changes:
-        return f"**Not closed by this change:** an attacker in one run can {gain} by {how}."
-    return f"**Path to administrator:** an attacker in one run can {gain} by {how}."
-
-
-def _named_line(context: ReportContext) -> str:
-    """Returns the path to a named role or resource, a new one first; empty without one."""
-    escalation = context.escalation
-    known = {path.id for path in escalation.before}
-    new = [path for path in escalation.after if path.id not in known]
-    paths = new or escalation.after
-    if not paths:
-        return ""
-    is_new = new and context.proposal.committed is not None and context.proposal.changes
-    label = "New path to more permissions" if is_new else "Path to more permissions"
-    return (
-        f"**{label}:** an attacker in one run can gain them by {_leading_path(paths)}; it leads to"
-        f" administrator only if its target does ({_about_paths(context)})."
+    effect = PathEffect(
+        escalation=context.escalation,
+        guide=context.guide,
+        is_draft=context.proposal.committed is None,
+        has_changes=bool(context.proposal.changes),
     )
-
-
-def _undecided_line(names: Sequence[str]) -> str:
-    if not names:
-        return ""
-    decide = "decides" if len(names) == 1 else "decide"
-    return (
-        "**A path to administrator cannot be ruled out:** only the rendered file shows what"
-        f" {codes(names, 3)} {decide}."
-    )
-
-
-def _closed_line(before: Sequence[EscalationPath]) -> str:
-    if not before:
-        return ""
-    actions = dict.fromkeys(action for path in before for action in path.actions[:1])
-    return (
-        f"**Closed by this change:** {plural(len(before), 'path')} to administrator, by"
-        f" {codes(actions, 4)}."
-    )
-
-
-def _about_paths(context: ReportContext) -> str:
-    return page_link(context.guide, "about these paths", "escalation")
-
-
-def _leading_path(paths: Sequence[EscalationPath]) -> str:
-    more = f"; and {plural(len(paths) - 1, 'further path')}" if len(paths) > 1 else ""
-    return f"{path_line(paths[0], is_short=True)}{more}"
+    return effect.line()

@@ -21,6 +21,7 @@ from leastpriv.proposal.preflight import Preflight, Withdrawn, as_text
 from leastpriv.proposal.review_models import ReviewVerdict
 from leastpriv.proposal.verdict import Instruction
 from leastpriv.report.context import ReviewContext
+from leastpriv.report.escalation import PathEffect
 from leastpriv.report.escape import block, code, name, path_name, prose
 from leastpriv.report.guide import page_link
 from leastpriv.report.phrases import (
@@ -317,11 +318,14 @@ def review_first_screen(context: ReviewContext) -> FirstScreen:
         links=f"({page_link(context.guide, *page)})",
     )
     lines = [f"- {line}" for line in (*reasons, *_other_changes(context))]
+    effect = PathEffect(
+        escalation=context.escalation, guide=context.guide, is_draft=False, has_changes=True
+    )
     return FirstScreen(
         alerts=(alert,),
         changes=edit_table(context),
         security=edits_to_review(context),
-        lines=("\n".join(lines),) if lines else (),
+        lines=tuple(filter(None, ["\n".join(lines), effect.line()])),
     )
 
 

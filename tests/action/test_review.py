@@ -130,6 +130,16 @@ def test_an_addition_without_evidence_is_reported_and_does_not_fail(
     assert len(step.annotations("warning")) == 1
 
 
+def test_an_edit_that_opens_a_path_to_administrator_says_so(
+    tmp_path: Path, hub: FakeGitHub
+) -> None:
+    number = edited(hub, with_grant("iam:AttachRolePolicy", "*"))
+    review(tmp_path, hub, number)
+    (comment,) = hub.comments(number)
+    opened = "**New with this change:** an attacker in one run can become administrator by attaching"
+    assert opened in str(comment.body)
+
+
 def test_an_addition_that_aws_denied_is_reported_with_its_count(
     tmp_path: Path, hub: FakeGitHub
 ) -> None:

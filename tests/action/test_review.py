@@ -136,7 +136,9 @@ def test_an_edit_that_opens_a_path_to_administrator_says_so(
     number = edited(hub, with_grant("iam:AttachRolePolicy", "*"))
     review(tmp_path, hub, number)
     (comment,) = hub.comments(number)
-    opened = "**New with this change:** an attacker in one run can become administrator by attaching"
+    opened = (
+        "**New with this change:** an attacker in one run can become administrator by attaching"
+    )
     assert opened in comment
 
 

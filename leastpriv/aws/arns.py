@@ -123,7 +123,7 @@ def parse_principal(arn: str) -> Principal:
 
 
 def _slip_of(text: str) -> str:
-    """Returns what is wrong with a text that should be the ARN of a role; empty if not known."""
+    """Returns the slip in a text that should be the ARN of a role; empty if none is known."""
     arn = text.strip("\"'`")
     if arn != text:
         return "it has quotes"

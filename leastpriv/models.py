@@ -179,6 +179,27 @@ AGGREGATED = "aggregated"
 """`caller_doubt` of a use that only a summary of CloudTrail shows."""
 
 
+class TargetName(Struct, frozen=True, order=True):
+    """How a usage history or a pull request names its target."""
+
+    id: str
+    """Eight hexadecimal digits, which do not change with role, file and branch."""
+    role: str
+    """ARN of the role or user."""
+    file: str
+    """The policy file with its pointer."""
+
+
+class FormerNames(Struct, frozen=True):
+    """The earlier names of a target, as the config lists them (`formerly`)."""
+
+    roles: tuple[str, ...] = ()
+    """ARNs."""
+    files: tuple[str, ...] = ()
+    """Policy files, with their pointers."""
+    branches: tuple[str, ...] = ()
+
+
 class Call(Struct, frozen=True, gc=False):
     """One API call from the evidence."""
 

@@ -11,6 +11,8 @@ sys.path.insert(0, str(ROOT))  # the package of this checkout, not an installed 
 
 from leastpriv.config.inputs import COPIES_KEYS, Input, inputs
 from leastpriv.config.targets_file import (
+    FORMER_KEYS,
+    FORMERLY,
     ORGANIZATION,
     READER_KEYS,
     REPOSITORY,
@@ -78,6 +80,15 @@ def schema() -> dict[str, object]:
         "type": "string",
         "pattern": "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$",
         "description": "Targets of one group share the pull request of the branch leastpriv/GROUP.",
+    }
+    target[FORMERLY] = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {name: _LIST for name in FORMER_KEYS},
+        "description": (
+            "Earlier names of the target, whose history and declines it keeps: each one name or a"
+            " list; policy-file may have {name}, as that of the target."
+        ),
     }
     reader = {name: _reader_key(name) for name in READER_KEYS}
     needs = {name: ["assume-role"] for name in READER_KEYS if name != "assume-role"}

@@ -282,6 +282,14 @@ def with_command_defaults(given: GivenInputs) -> GivenInputs:
     return GivenInputs({**given.values, **defaults}, given.labels)
 
 
+def default_branch(name: str) -> str:
+    """Returns the branch of a role's pull request without the input `branch`."""
+    # IAM takes names that git does not take as a part of a branch's (`ci..x`, `ci.lock`).
+    slips = r"\.(?=\.|$|lock$)|^[.-]"
+    own = name if is_branch_name(name) else re.sub(slips, "_", name)
+    return f"leastpriv/{own}"
+
+
 def parse_settings(given: GivenInputs, *, needs_evidence: bool = True) -> Settings:
     """Checks every value and adds defaults; raises InputError where an input is missing or
     malformed.
@@ -301,9 +309,6 @@ def parse_settings(given: GivenInputs, *, needs_evidence: bool = True) -> Settin
     users = policy_users(values.get("role-arn", ""), labels["role-arn"])
     check_one_policy(users, labels["role-arn"])
     principal = principal_of_users(users, labels["role-arn"])
-    # IAM takes names that git does not take as a part of a branch's (`ci..x`, `ci.lock`).
-    slips = r"\.(?=\.|$|lock$)|^[.-]"
-    own = principal.name if is_branch_name(principal.name) else re.sub(slips, "_", principal.name)
     job_logs, templates, plans, declared = map(
         found.entries, ("job-logs", "templates", "plans", "declared")
     )
@@ -322,7 +327,7 @@ def parse_settings(given: GivenInputs, *, needs_evidence: bool = True) -> Settin
         window=window(str(values.get("from", "")), str(values.get("to", ""))),
         options=found.options(),
         base=found.branch("base"),
-        branch=found.branch("branch") or f"leastpriv/{own}",
+        branch=found.branch("branch") or default_branch(principal.name),
         pull_request_options=PullRequestOptions(
             labels=split_list(text["labels"]),
             reviewers=found.entries("reviewers"),

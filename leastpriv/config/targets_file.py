@@ -19,7 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.aws.arns import account_of, has_wildcard
-from leastpriv.config.inputs import Value, inputs
+from leastpriv.config.inputs import Value, inputs, named_principal
 from leastpriv.config.policy_users import (
     PolicyUsers,
     check_one_policy,
@@ -28,7 +28,8 @@ from leastpriv.config.policy_users import (
 )
 from leastpriv.config.settings import GivenInputs, Mode, Settings, parse_settings
 from leastpriv.errors import InputError, did_you_mean
-from leastpriv.models import grouped
+from leastpriv.models import FormerNames, grouped
+from leastpriv.pull_request.models import is_branch_name
 
 if TYPE_CHECKING:
     from leastpriv.aws.assumed_role import AssumedRole
@@ -55,6 +56,10 @@ USERS = "roles"
 ORGANIZATION = "organization"
 """The value of `accounts` for the accounts of the AWS organization."""
 
+FORMERLY = "formerly"
+"""The key of a target's earlier names: its roles, policy files and branches."""
+FORMER_KEYS = ("role-arn", "policy-file", "branch")
+
 _STAND_IN = "arn:aws:iam::000000000000:role/placeholder"
 _LONGEST = 2 * 1024 * 1024
 REPOSITORY = re.compile(
@@ -79,6 +84,8 @@ class TargetEntry(Struct, frozen=True):
     """By account of a user: the role that reads it; the run's own credentials read the others."""
     one_of_several_accounts: bool = False
     """Whether the targets are in several accounts, so that a role's name may not be unique."""
+    formerly: FormerNames = FormerNames()
+    """Its earlier names; a file may have the placeholders of `policy-file`."""
 
     @property
     def account(self) -> str:
@@ -97,8 +104,16 @@ class TargetEntry(Struct, frozen=True):
 
     def policy_file(self, role: str) -> str:
         """Returns the policy file of a role that matches the pattern."""
-        path = str(self.values["policy-file"])
-        return path.replace(NAME, role.rpartition("/")[2]).replace(ACCOUNT, account_of(role))
+        return _for_role(str(self.values["policy-file"]), role)
+
+    def former_names(self, role: str) -> FormerNames:
+        """Returns the earlier names of the target of a role."""
+        files = tuple(_for_role(path, role) for path in self.formerly.files)
+        return replace(self.formerly, files=files)
+
+
+def _for_role(path: str, role: str) -> str:
+    return path.replace(NAME, role.rpartition("/")[2]).replace(ACCOUNT, account_of(role))
 
 
 class Configuration(Struct, frozen=True):
@@ -480,7 +495,7 @@ def _entry(
     """
     if not isinstance(found, Mapping):
         raise InputError(f"{where} is no mapping: write role-arn: and policy-file: in it.")
-    _only(found, (*target_inputs(), USERS, "group", "repository", *READER_KEYS), where)
+    _only(found, (*target_inputs(), USERS, FORMERLY, "group", "repository", *READER_KEYS), where)
     reader_keys = _reader_keys(found, where)
     values = _values(found, where)
     users_key = USERS if USERS in values else "role-arn"
@@ -491,6 +506,7 @@ def _entry(
         users,
         group=_group(values, where),
         repository=_repository(values, where),
+        formerly=_former_names(found.get(FORMERLY, {}), f"{where}: {FORMERLY}"),
     )
     if accounts:
         entry = with_accounts(entry, accounts)
@@ -516,7 +532,7 @@ def _values(found: Mapping[object, object], where: str) -> dict[str, Value]:
     for key, value in found.items():
         if key == USERS:
             values[str(key)] = _users_value(value, where)
-        elif key not in READER_KEYS:
+        elif key not in READER_KEYS and key != FORMERLY:
             values[str(key)] = _value(value, f"{where}: {key}")
     if USERS in values and "role-arn" in values:
         raise InputError(f"{where} has both role-arn and {USERS}: write the roles in one of them.")
@@ -556,6 +572,34 @@ def _repository(values: dict[str, Value], where: str) -> str:
             " name them in a run of that repository."
         )
     return repository
+
+
+def _former_names(value: object, where: str) -> FormerNames:
+    """Returns the earlier names of a target; raises InputError for another form."""
+    if not isinstance(value, Mapping):
+        raise InputError(
+            f"{where} is {value!r}: write {', '.join(FORMER_KEYS)} below it, each with one name or"
+            " a list."
+        )
+    _only(value, FORMER_KEYS, where)
+    names: dict[str, tuple[str, ...]] = {}
+    for key in FORMER_KEYS:
+        given = value.get(key, ())
+        texts = (given,) if isinstance(given, str) else given
+        if not isinstance(texts, list | tuple) or not all(
+            isinstance(each, str) and each for each in texts
+        ):
+            raise InputError(f"{where}: {key} is {given!r}: write a name or a list of names.")
+        names[key] = tuple(map(str, texts))
+    for role in names["role-arn"]:
+        named_principal(role, f"{where}: role-arn")
+    for branch in names["branch"]:
+        if not is_branch_name(branch):
+            raise InputError(
+                f"{where}: branch is {branch!r}: git does not take that as the name of a branch."
+            )
+    files = tuple(map(_normalized, names["policy-file"]))
+    return FormerNames(roles=names["role-arn"], files=files, branches=names["branch"])
 
 
 def _users_value(value: object, where: str) -> Value:

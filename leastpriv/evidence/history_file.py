@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -32,6 +32,7 @@ from leastpriv.evidence.usage_history import (
     UsageHistory,
     limit_resources,
 )
+from leastpriv.models import TargetName
 
 VERSION = 1
 LONGEST_FILE = 1_000_000
@@ -63,27 +64,30 @@ class _ReturnedRow(Struct):
 _Row = TypeVar("_Row", ActionUse, _WordRow, DeclinedPullRequest, _ReturnedRow)
 
 
-def parse_history(raw: bytes, principal: str, now: datetime) -> tuple[UsageHistory, int]:
-    """Parses the history of a principal; returns the number of invalid rows too; raises
-    UnreadableHistoryError.
+class _TargetRow(Struct):
+    id: Annotated[str, Meta(pattern=r"\A[0-9a-f]{8}\Z")]
+    file: Annotated[str, Meta(min_length=1, max_length=4_096)]
+
+
+def parse_history(
+    raw: bytes, principal: str, now: datetime, *, formerly: str = ""
+) -> tuple[UsageHistory, int]:
+    """Parses the history of a principal; returns the number of invalid rows too.
+
+    Args:
+        raw: The content of the file.
+        principal: ARN of the role or user.
+        now: Later entries are invalid.
+        formerly: The ARN that the file names, where the target had another role then.
+
+    Raises:
+        UnreadableHistoryError: The file is no history, or that of another principal.
     """
-    if len(raw) > LONGEST_FILE:
-        raise UnreadableHistoryError(f"is longer than {LONGEST_FILE:,} bytes")
-    try:
-        content = json.loads(raw)
-    except (ValueError, RecursionError):
-        raise UnreadableHistoryError("is not readable JSON") from None
-    if not isinstance(content, dict):
-        raise UnreadableHistoryError("is no memory")
-    version = content.get(_KEY)
-    if version != VERSION or isinstance(version, bool):
-        newer = isinstance(version, int) and version > VERSION
-        raise UnreadableHistoryError(
-            "was written by a newer version of this program" if newer else "is no memory"
-        )
+    content = _content_of(raw)
     named = content.get("principal")
     # A role with a path may be named without it.
-    if named != principal and not (isinstance(named, str) and same_arn(named, principal)):
+    expected = formerly or principal
+    if named != expected and not (isinstance(named, str) and same_arn(named, expected)):
         raise UnreadableHistoryError("remembers another principal")
     reader = _Reader(now.astimezone(UTC) + _CLOCKS)
     used = {
@@ -105,7 +109,43 @@ def parse_history(raw: bytes, principal: str, now: datetime) -> tuple[UsageHisto
         (row.action, row.resource): RevertedRemoval(row.refused, row.pull)
         for _, row in reader.valid(given, _ReturnedRow)
     }
-    return UsageHistory(principal, used, words, declined, back), reader.left_out
+    target = _target_of(content)
+    return UsageHistory(principal, used, words, declined, back, target), reader.left_out
+
+
+def target_of(raw: bytes) -> TargetName | None:
+    """Returns the target that a history file names; None where it names none."""
+    try:
+        return _target_of(_content_of(raw))
+    except UnreadableHistoryError:
+        return None
+
+
+def _target_of(content: Mapping[str, object]) -> TargetName | None:
+    try:
+        row = convert(content.get("target"), _TargetRow)
+    except ValidationError:
+        return None
+    return TargetName(id=row.id, role=str(content.get("principal")), file=row.file)
+
+
+def _content_of(raw: bytes) -> Mapping[str, object]:
+    """Returns the content of a history file; raises UnreadableHistoryError for another file."""
+    if len(raw) > LONGEST_FILE:
+        raise UnreadableHistoryError(f"is longer than {LONGEST_FILE:,} bytes")
+    try:
+        content = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise UnreadableHistoryError("is not readable JSON") from None
+    if not isinstance(content, dict):
+        raise UnreadableHistoryError("is no memory")
+    version = content.get(_KEY)
+    if version != VERSION or isinstance(version, bool):
+        newer = isinstance(version, int) and version > VERSION
+        raise UnreadableHistoryError(
+            "was written by a newer version of this program" if newer else "is no memory"
+        )
+    return content
 
 
 def serialize_history(memory: UsageHistory) -> bytes:
@@ -123,9 +163,11 @@ def serialize_history(memory: UsageHistory) -> bytes:
 
 
 def _written(memory: UsageHistory) -> bytes:
+    target = memory.target
     content = {
         _KEY: VERSION,
         "principal": memory.principal,
+        **({"target": _TargetRow(target.id, target.file)} if target else {}),
         "used": memory.used,
         "words": {
             pattern: _WordRow(

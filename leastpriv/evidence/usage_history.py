@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from leastpriv.aws.session_names import workflow_run_id
 from leastpriv.evidence.iam_paths import by_pattern
 from leastpriv.evidence.models import Evidence
-from leastpriv.models import Origin, Outcome, Run, Usage
+from leastpriv.models import Origin, Outcome, Run, TargetName, Usage
 from leastpriv.permissions.patterns import action_covers, overlaps, resource_overlaps
 
 KEPT_DAYS = 400
@@ -142,6 +142,8 @@ class UsageHistory(Struct, frozen=True):
     """Number of the pull request -> its declined changes."""
     returned: Mapping[tuple[str, str], RevertedRemoval] = {}
     """(action, resource) -> its denial after a removal."""
+    target: TargetName | None = None
+    """The target that has it; None where no run wrote it."""
 
     def last_use(
         self, action: str, resources: Iterable[str] = (ANYTHING,)
@@ -230,6 +232,7 @@ def merge(one: UsageHistory, other: UsageHistory) -> UsageHistory:
         words=_latest(one.words, other.words),
         declined={number: declined[number] for number in newest},
         returned=_latest(one.returned, other.returned),
+        target=max(filter(None, (one.target, other.target)), default=None),
     )
 
 
@@ -264,6 +267,7 @@ def pruned(memory: UsageHistory, now: datetime) -> UsageHistory:
         },
         declined=memory.declined,
         returned={key: back for key, back in memory.returned.items() if back.refused >= day},
+        target=memory.target,
     )
 
 

@@ -15,15 +15,21 @@ from msgspec.structs import replace
 
 from leastpriv.aws.arns import account_of, parse_principal
 from leastpriv.aws.session import AwsSession
-from leastpriv.config.settings import DeclaredPhases, GivenInputs, Mode, Settings
+from leastpriv.config.settings import (
+    DeclaredPhases,
+    GivenInputs,
+    Mode,
+    Settings,
+    default_branch,
+)
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.evidence.usage_history import UsageHistory
 from leastpriv.evidence.users import OWN_ACCOUNT
-from leastpriv.models import Principal
+from leastpriv.models import FormerNames, Principal, TargetName
 from leastpriv.policy.source import Location
 from leastpriv.proposal.models import History, fingerprint
-from leastpriv.pull_request.lifecycle import CommentCommand, fingerprint_scope
+from leastpriv.pull_request.lifecycle import CommentCommand, TargetMark, fingerprint_scope
 from leastpriv.pull_request.models import FolderStateStore, PublishResult
 from leastpriv.report.context import ReportContext
 from leastpriv.report.drift import context_findings
@@ -81,6 +87,8 @@ class Target(Struct, frozen=True):
     """The account that reports name with the role, where the targets are in several accounts."""
     matched: tuple[str, ...] = ()
     """ARNs of the roles that match the patterns of its users."""
+    formerly: FormerNames = FormerNames()
+    """Its earlier names in the config."""
 
     @property
     def role(self) -> str:
@@ -118,13 +126,13 @@ class Target(Struct, frozen=True):
 
     @property
     def branches(self) -> tuple[str, ...]:
-        """The branches of its pull requests: its own, and that from before the targets were in
-        several accounts.
+        """The branches of its pull requests: its own, then that of its role without the input
+        `branch`, and those of its earlier names.
         """
-        own = self.settings.branch
-        prefix = f"leastpriv/{self.shown_account}-"
-        is_prefixed = self.shown_account and own.startswith(prefix)
-        return (own, f"leastpriv/{own.removeprefix(prefix)}") if is_prefixed else (own,)
+        roles = (self.role, *self.formerly.roles)
+        defaults = [default_branch(parse_principal(role).name) for role in roles]
+        names = [self.settings.branch, *self.formerly.branches, *defaults]
+        return tuple(dict.fromkeys(names))
 
     @property
     def policy_name(self) -> str:
@@ -142,11 +150,7 @@ class Target(Struct, frozen=True):
     @property
     def scope(self) -> str:
         """Principal and policy file, the part of a fingerprint that no proposal changes."""
-        return self.scope_at(self.policy_path)
-
-    def scope_at(self, path: str) -> str:
-        """Returns the scope under another path of the policy file."""
-        return f"{self.role} {Location(path, self.pointer)}"
+        return ScopeName(self.role, self.policy_name).scope
 
 
 class TargetsFile(Struct, frozen=True):
@@ -180,6 +184,7 @@ class TargetsFile(Struct, frozen=True):
         return replace(
             self.target_of(settings, entry.repository),
             group=entry.group,
+            formerly=entry.former_names(settings.principal.arn),
             shown_account=settings.principal.account if is_shown else "",
         )
 
@@ -257,6 +262,8 @@ class PullRequestContent(Struct, frozen=True):
     """Ids of the changes that closing the pull request declines."""
     history: TargetHistory
     """Earlier pull requests, comments and runs."""
+    mark: TargetMark
+    """What its hidden marker says of the target."""
 
 
 class TargetResult(Struct, frozen=True):
@@ -359,17 +366,57 @@ class RunResult(Struct, frozen=True):
         return None if self.has_targets_file else self.targets[0]
 
 
+class ScopeName(Struct, frozen=True):
+    """A role and a policy file, which a proposal's scope is made of."""
+
+    role: str
+    file: str
+
+    @property
+    def scope(self) -> str:
+        """The part of a fingerprint that no proposal changes."""
+        return f"{self.role} {self.file}"
+
+
+class TargetIdentity(Struct, frozen=True):
+    """The present and the earlier names of a target."""
+
+    name: TargetName
+    roles: tuple[str, ...]
+    """ARNs, the present one first."""
+    files: tuple[str, ...]
+    """Policy files with their pointers, the present one first."""
+
+    @property
+    def scopes(self) -> Mapping[str, ScopeName]:
+        """By scope id: the role and the policy file under which a proposal had it; the present one
+        first.
+        """
+        named = [ScopeName(role, file) for role in self.roles for file in self.files]
+        return {fingerprint_scope(fingerprint(each.scope, None, b"")): each for each in named}
+
+    def is_named(self, name: TargetName) -> bool:
+        """Whether a name is one of the target: its id, or a role and a file that it has or had."""
+        if name.id == self.name.id:
+            return True
+        return name.role in self.roles and name.file in self.files
+
+
 class TargetHistory(Struct, frozen=True):
     """The history of a target, and its part that the store does not have yet."""
 
     history: History
     news: UsageHistory
+    identity: TargetIdentity
+    """The names of the target."""
     said: tuple[CommentCommand, ...] = ()
     """Comment commands, the invalid ones with a reason."""
     failure: str = ""
     """Why no pull request may be published: the repository did not answer."""
-    former_paths: tuple[str, ...] = ()
-    """Paths that the policy file had before it was moved, if earlier proposals may have them."""
+    former_branches: tuple[str, ...] = ()
+    """Further branches that its pull requests had."""
+    first_pull: int = 0
+    """Number of the first pull request of its branch that is known; 0: there is none."""
 
 
 def with_targets_file(

@@ -5,14 +5,15 @@ reverted removals.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import partial
-from typing import TYPE_CHECKING, Self, TypeVar
+from functools import partial, reduce
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from leastpriv.aws.arns import parse_principal
 from leastpriv.aws.session_names import workflow_run_id
 from leastpriv.errors import (
     LeastprivError,
@@ -39,14 +40,23 @@ from leastpriv.evidence.usage_history import (
     pruned,
 )
 from leastpriv.evidence.users import OWN_ACCOUNT
-from leastpriv.models import Origin, Permission, Principal, Run, RunOrigin, Usage
-from leastpriv.pipeline.context import PullRequestContent, RunContext, Target, TargetHistory
+from leastpriv.models import Origin, Permission, Principal, Run, RunOrigin, TargetName, Usage
+from leastpriv.pipeline.context import (
+    PullRequestContent,
+    RunContext,
+    Target,
+    TargetHistory,
+    TargetIdentity,
+)
 from leastpriv.pipeline.load_policies import changed_at, folder_of, policy_before, read_policy
+from leastpriv.pipeline.read_ahead import labels_of
 from leastpriv.policy.document import Document
 from leastpriv.policy.replay import replay_need
+from leastpriv.policy.source import Location
 from leastpriv.proposal.addition_rules import naming_usages
 from leastpriv.proposal.guards import history_state
 from leastpriv.proposal.models import (
+    DRAFT_ID,
     History,
     HistoryState,
     OfferCommand,
@@ -58,8 +68,11 @@ from leastpriv.pull_request.lifecycle import (
     COMMENT_MARKER,
     ClosedPullRequest,
     CommentCommand,
+    MarkedPullRequest,
+    OpenPullRequest,
     fingerprint_scope,
     is_reverted_by,
+    target_mark,
 )
 from leastpriv.pull_request.models import PublishResult
 from leastpriv.report.escape import code, prose
@@ -67,6 +80,8 @@ from leastpriv.report.phrases import plural
 
 if TYPE_CHECKING:
     from leastpriv.pull_request.github.repository import GitHubRepository
+    from leastpriv.pull_request.github.state_branch import BranchStateStore
+    from leastpriv.pull_request.models import FolderStateStore
 
 _log = logging.getLogger(__name__)
 
@@ -81,32 +96,147 @@ def history_file(principal: Principal) -> tuple[str, int]:
     return f"{account}/{principal.kind}/{principal.name}.json", LONGEST_FILE
 
 
-def load_history(target: Target, now: datetime) -> HistoryState:
-    """Loads the usage history of a target; one that cannot be read holds removals back."""
+class TargetNames:
+    """Finds the earlier names of a target: in the config, in git, in usage histories and in the
+    markers of pull requests.
+    """
+
+    def __init__(
+        self, target: Target, earlier_paths: Callable[[], Sequence[str]], others: Collection[str]
+    ) -> None:
+        """Begins with the names that the config has.
+
+        Args:
+            target: The target.
+            earlier_paths: Reads the paths that its policy file had before `git mv`.
+            others: ARNs of the users of all other targets, whose names are their own.
+        """
+        self._target = target
+        self._earlier_paths = earlier_paths
+        self._others = others
+        self._is_git_read = False
+        self._id = ""
+        self._roles = [target.role, *target.formerly.roles]
+        self._files = [target.policy_name, *target.formerly.files]
+        self.branches = list(target.branches)
+        self.first_pull = 0
+
+    @property
+    def identity(self) -> TargetIdentity:
+        """The names that are known by now."""
+        roles = tuple(dict.fromkeys(self._roles))
+        files = tuple(dict.fromkeys(self._files))
+        target = self._target
+        first = TargetName(id=_scope_id(target.scope), role=target.role, file=target.policy_name)
+        name = replace(first, id=self._id) if self._id else first
+        return TargetIdentity(name=name, roles=roles, files=files)
+
+    def read_git(self) -> None:
+        """Adds the names that git knows of the policy file."""
+        if self._is_git_read:
+            return
+        self._is_git_read = True
+        for path in self._earlier_paths():
+            self._files.append(str(Location(path, self._target.pointer)))
+
+    def is_earlier(self, name: TargetName, *, asks_git: bool = True) -> bool:
+        """Whether a name is one of the target, or that of its policy file under a role that no
+        other target has.
+        """
+        if self.identity.is_named(name):
+            return True
+        if name.role in self._others:
+            return False
+        if asks_git and name.file not in self._files:
+            self.read_git()
+        return name.file in self._files
+
+    def adopt(self, name: TargetName, branch: str = "") -> None:
+        """Adds an earlier name, and the branch of its pull request."""
+        self._id = self._id or name.id
+        self._roles.append(name.role)
+        self._files.append(name.file)
+        if branch and branch not in self.branches:
+            self.branches.append(branch)
+
+
+def _scope_id(scope: str) -> str:
+    return fingerprint_scope(fingerprint(scope, None, b""))
+
+
+def load_history(target: Target, names: TargetNames, now: datetime) -> HistoryState:
+    """Loads the usage history of a target, and that of its earlier names; one that cannot be read
+    holds removals back.
+    """
     store = target.store
     principal = target.role
     if store is None:
         return HistoryState()
-    from leastpriv.evidence.history_file import parse_history
-
     try:
-        raw = store.read()
-        if raw is not None and target.settings.spans_accounts:
-            raw = raw.replace(b":*:", f":{OWN_ACCOUNT}:".encode())
-        found = parse_history(raw, principal, now) if raw is not None else None
+        found = [_parsed(raw, target, now) for raw in _stored(store, target, names)]
     except LeastprivError as error:
         trouble = f"what earlier runs used could not be read: {error}".rstrip(".")
         if isinstance(error, UnreadableHistoryError):
             trouble = f"the usage history {store.name} {error}: fix it, or delete it to start again"
         _log.info(f"No permission is removed: {trouble}.")
         return HistoryState(trouble=trouble)
-    if found is None:
-        return HistoryState(UsageHistory(principal))
-    memory, left_out = found
+    left_out = sum(each.left_out for each in found)
+    memory = reduce(merge, (each.history for each in found), UsageHistory(principal))
+    for each in found:
+        if each.history.target and names.is_earlier(each.history.target):
+            names.adopt(each.history.target)
     if left_out:
         rows = plural(left_out, "row that makes", "rows that make")
         _log.info(f"Left out of the usage history {store.name}: {rows} no sense.")
+    if not found:
+        return HistoryState(memory)
     return history_state(pruned(memory, now), left_out, now.date())
+
+
+class _ParsedHistory(Struct, frozen=True):
+    """A usage history, and the number of its invalid rows."""
+
+    history: UsageHistory
+    left_out: int
+
+
+def _parsed(raw: bytes, target: Target, now: datetime) -> _ParsedHistory:
+    """Parses a stored history as that of the target's present role."""
+    from leastpriv.evidence.history_file import parse_history, target_of
+
+    name = target_of(raw)
+    former = name.role if name and name.role != target.role else ""
+    history, left_out = parse_history(raw, target.role, now, formerly=former)
+    if name and history.target:
+        # The name of the present role is renewed when the history is saved.
+        history = replace(history, target=name)
+    return _ParsedHistory(history, left_out)
+
+
+def _stored(
+    store: FolderStateStore | BranchStateStore, target: Target, names: TargetNames
+) -> Iterator[bytes]:
+    """Yields the stored history of a target, then those of its earlier names that it may lack."""
+    from leastpriv.evidence.history_file import target_of
+
+    def read_as_principal(raw: bytes) -> bytes:
+        if target.settings.spans_accounts:
+            return raw.replace(b":*:", f":{OWN_ACCOUNT}:".encode())
+        return raw
+
+    own = store.read()
+    if own is not None:
+        yield read_as_principal(own)
+    for role in target.formerly.roles:
+        former = store.sibling(history_file(parse_principal(role))[0]).read()
+        if former is not None:
+            yield former
+    if own is not None or target.formerly.roles:
+        return
+    for raw in store.others():
+        name = target_of(raw)
+        if name and names.is_earlier(name):
+            yield read_as_principal(raw)
 
 
 def save_history(content: PullRequestContent, target: Target, now: datetime) -> str:
@@ -117,11 +247,19 @@ def save_history(content: PullRequestContent, target: Target, now: datetime) -> 
         return ""
     from leastpriv.evidence.history_file import parse_history, serialize_history
 
-    added = merge(history_from_evidence(evidence), content.history.news)
+    earlier = content.history.history.history_state.memory or UsageHistory(evidence.principal)
+    news = merge(content.history.news, earlier)
+    added = merge(history_from_evidence(evidence), news)
 
     def with_news(raw: bytes | None) -> bytes:
         known = parse_history(raw, evidence.principal, now)[0] if raw is not None else None
-        return serialize_history(pruned(merge(known, added) if known else added, now))
+        whole = merge(known, added) if known else added
+        identity = content.history.identity
+        written = known.target if known else None
+        # A role may have a second policy file, whose target has the same history.
+        if written is None or identity.is_named(written):
+            whole = replace(whole, target=identity.name)
+        return serialize_history(pruned(whole, now))
 
     try:
         store.update(with_news)
@@ -199,8 +337,8 @@ def target_history(
     """
     requests = _Requests()
     settings = target.settings
-    scope_ids = run.scope_ids(target)
-    host = target.repository.github if target.repository else None
+    repository = target.repository
+    host = repository.github if repository else None
     changed = requests.get(
         lambda: changed_at(target, base), None, "when the policy file was last changed"
     )
@@ -209,46 +347,36 @@ def target_history(
     if changed and changed > since:
         before = partial(policy_before, target, base, since)
         earlier = requests.get(before, None, "what the policy file granted before")
-    state = load_history(target, run.now)
+    earlier_paths = partial(_earlier_paths, requests, target, base)
+    names = TargetNames(target, earlier_paths, run.other_users(target))
+    state = load_history(target, names, run.now)
     known = state.memory or UsageHistory(settings.principal.arn)
     news = UsageHistory(settings.principal.arn)
     if host is None:
-        scopes = {fingerprint_scope(each.fingerprint) for each in known.declined.values()}
-        former = _Former.of(requests, target, base, scopes - set(scope_ids))
-        declined = _declined(known, (), (*scope_ids, *former.scope_ids))
+        declined = _declined(known, (), _own_scopes(run, target, names))
         history = History(declined, changed=changed, history_state=state, earlier=earlier)
         failure = " ".join(requests.failures[:1])
-        return TargetHistory(history, news, failure=failure, former_paths=former.paths)
-    closed = requests.get(
-        lambda: [
-            pull
-            for branch in target.branches
-            for pull in host.pull_requests.closed(branch, settings.base)
-        ],
-        list[ClosedPullRequest](),
-        "what was declined earlier",
-    )
-    commands = requests.get(
-        lambda: list(host.pull_requests.comment_commands(settings.branch, settings.base)),
-        list[CommentCommand](),
-        "what people said in comments",
-    )
+        return TargetHistory(history, news, names.identity, failure=failure)
     opened = requests.get(
         lambda: host.pull_requests.opened(settings.branch, settings.base),
         None,
         "the open pull request",
     )
-    fingerprints = {
-        *(each.fingerprint for each in closed),
-        *(each.fingerprint for each in known.declined.values()),
-    }
-    if opened:
-        fingerprints.add(opened.fingerprint)
-    scopes = set(map(fingerprint_scope, fingerprints))
-    former = _Former.of(requests, target, base, scopes - {"", *scope_ids})
-    own_scopes = (scope_ids[-1], *former.scope_ids)
-    own = [each for each in closed if fingerprint_scope(each.fingerprint) in own_scopes]
-    with_reverts = partial(_with_reverts, host, target, base, own, changed)
+    own = requests.get(
+        partial(_closed_of_target, host, run, target, names, opened),
+        list[ClosedPullRequest](),
+        "what was declined earlier",
+    )
+    commands = requests.get(
+        lambda: [
+            command
+            for branch in names.branches
+            for command in host.pull_requests.comment_commands(branch, settings.base)
+        ],
+        list[CommentCommand](),
+        "what people said in comments",
+    )
+    with_reverts = partial(_with_reverts, host, target, names.identity, base, own, changed)
     own = requests.get(with_reverts, own, "whether a merged proposal was reverted")
     # Missing permission -> pull request that removed it, as the store has it or else the
     # repository.
@@ -261,7 +389,7 @@ def target_history(
         for permission, key in keys.items()
         if key in known.returned
     }
-    reverted = partial(_reverted, host, target, own, missing)
+    reverted = partial(_reverted, host, target, names.identity, own, missing)
     removed |= requests.get(reverted, dict[Permission, int](), "what was removed")
     decisions, said = keep_decisions(commands)
     returned = {
@@ -271,14 +399,15 @@ def target_history(
         for usage in missing
         if usage.need.permission in removed
     }
+    scopes = _own_scopes(run, target, names)
     news = replace(
-        news, words=decisions, declined=_new_declines(known, own, scope_ids), returned=returned
+        news, words=decisions, declined=_new_declines(known, own, scopes), returned=returned
     )
     known = merge(known, news)
     if not state.trouble:
         state = history_state(known, state.left_out, state.today)
     history = History(
-        declined=_declined(known, own, (*scope_ids, *former.scope_ids)),
+        declined=_declined(known, own, scopes),
         changed=changed,
         history_state=state,
         offer_commands=offer_commands(said, opened.number) if opened else (),
@@ -288,41 +417,110 @@ def target_history(
     return TargetHistory(
         history=history,
         news=news,
+        identity=names.identity,
         said=said,
         failure=" ".join(requests.failures[:1]),
-        former_paths=former.paths,
+        former_branches=tuple(names.branches[1:]),
+        first_pull=names.first_pull,
     )
 
 
-class _Former(Struct, frozen=True):
-    """The earlier names of a policy file."""
+def _earlier_paths(requests: _Requests, target: Target, base: str) -> tuple[str, ...]:
+    """Returns the paths that the policy file had before it was moved."""
+    repository = target.repository
+    if repository is None:
+        return ()
+    return requests.get(
+        lambda: repository.earlier_names(
+            base or repository.branch_head(target.settings.base)[1], target.policy_path
+        ),
+        tuple[str, ...](),
+        "the earlier names of the policy file",
+    )
 
-    paths: tuple[str, ...] = ()
-    scope_ids: tuple[str, ...] = ()
 
-    @classmethod
-    def of(
-        cls, requests: _Requests, target: Target, base: str, unknown_scopes: Collection[str]
-    ) -> Self:
-        """Returns the earlier names, for which nothing is asked without proposals of an unknown
-        scope.
-        """
-        repository = target.repository
-        if not unknown_scopes or target.group or repository is None:
-            return cls()
-        names = requests.get(
-            lambda: repository.earlier_names(
-                base or repository.branch_head(target.settings.base)[1], target.policy_path
-            ),
-            tuple[str, ...](),
-            "the earlier names of the policy file",
+class _OwnScopes(Struct, frozen=True):
+    """The scope ids of the proposals of a target."""
+
+    single: frozenset[str]
+    """Those of its own pull requests, which are also the prefixes of its changes in shared ones."""
+    group: str
+    """That of the pull request that it shares; empty without a group."""
+
+    def has(self, fingerprint: str) -> bool:
+        """Whether a proposal with this fingerprint may be one of the target."""
+        return fingerprint_scope(fingerprint) in {*self.single, *filter(None, [self.group])}
+
+    def changes_of(self, pull: ClosedPullRequest) -> tuple[str, ...]:
+        """Returns the ids of the target's changes in a pull request."""
+        if not self.group or fingerprint_scope(pull.fingerprint) != self.group:
+            return pull.changes
+        return tuple(
+            change for scope in sorted(self.single) for change in ids_of_scope(pull.changes, scope)
         )
-        return cls(
-            paths=names,
-            scope_ids=tuple(
-                fingerprint_scope(fingerprint(target.scope_at(name), None, b"")) for name in names
-            ),
-        )
+
+
+def _own_scopes(run: RunContext, target: Target, names: TargetNames) -> _OwnScopes:
+    group = run.scope_ids(target)[1:]
+    return _OwnScopes(frozenset(names.identity.scopes), group[0] if group else "")
+
+
+def _closed_of_target(
+    host: GitHubRepository,
+    run: RunContext,
+    target: Target,
+    names: TargetNames,
+    opened: OpenPullRequest | None,
+) -> list[ClosedPullRequest]:
+    """Returns the closed pull requests of a target, under all names that it had."""
+    pulls = host.pull_requests
+    settings = target.settings
+    closed: dict[str, Sequence[ClosedPullRequest]] = {}
+
+    def read() -> list[ClosedPullRequest]:
+        for branch in names.branches:
+            if branch not in closed:
+                closed[branch] = pulls.closed(branch, settings.base)
+        return [pull for of_branch in closed.values() for pull in of_branch]
+
+    def is_own(pull: ClosedPullRequest) -> bool:
+        if _own_scopes(run, target, names).has(pull.fingerprint):
+            return True
+        if pull.target is None:
+            return False
+        # What a person declined for the role counts in each of its policy files.
+        is_of_role = pull.target.role in names.identity.roles
+        return is_of_role or names.is_earlier(pull.target, asks_git=False)
+
+    mark = target_mark(opened.body) if opened else None
+    of_branch = [each.number for each in pulls.closed(settings.branch, settings.base)]
+    names.first_pull = min([*of_branch, *([opened.number] if opened else [])], default=0)
+    # An own usage history has what the earlier names declined.
+    is_new = target.store is None or len(names.identity.roles) > 1
+    if is_new and not opened and not read():
+        _adopt(names, pulls.closed_elsewhere(settings.base, labels_of(target)), asks_git=True)
+    _adopt(names, pulls.opened_elsewhere(), asks_git=False)
+    if mark and names.is_earlier(mark.name, asks_git=False):
+        names.adopt(mark.name)
+        names.branches.extend(name for name in mark.branches if name not in names.branches)
+    scopes = _own_scopes(run, target, names)
+    fingerprints = [
+        *(pull.fingerprint for pull in read()),
+        *([opened.fingerprint] if opened else []),
+    ]
+    if not all(scopes.has(each) for each in fingerprints if each):
+        names.read_git()
+    own = [pull for pull in read() if is_own(pull)]
+    for pull in own:
+        if pull.target and names.is_earlier(pull.target, asks_git=False):
+            names.adopt(pull.target)
+    return own
+
+
+def _adopt(names: TargetNames, pulls: Iterable[MarkedPullRequest], *, asks_git: bool) -> None:
+    for pull in pulls:
+        if names.is_earlier(pull.mark.name, asks_git=asks_git):
+            names.adopt(pull.mark.name, pull.branch)
 
 
 class RunOrigins(Struct, frozen=True):
@@ -395,24 +593,27 @@ def _by_workflow_run(ask: Ask, evidence: Evidence) -> Ask:
 
 
 def _declined(
-    memory: UsageHistory, closed: Sequence[ClosedPullRequest], own: tuple[str, ...]
+    memory: UsageHistory, closed: Sequence[ClosedPullRequest], scopes: _OwnScopes
 ) -> Mapping[str, int]:
     """Returns id of a change -> number of the pull request that declined it; GitHub's state
     overrides the store's.
+
+    A first draft is one of a policy file; other changes are of a permission and a resource.
     """
     undone = {each.number for each in closed if each.undone}
-    return {
-        change: number
-        for number, decline in sorted(memory.declined.items())
-        if not decline.taken_back
-        and number not in undone
-        and fingerprint_scope(decline.fingerprint) in own
-        for change in decline.changes
-    }
+    found: dict[str, int] = {}
+    for number, decline in sorted(memory.declined.items()):
+        if decline.taken_back or number in undone:
+            continue
+        is_of_file = scopes.has(decline.fingerprint)
+        for change in decline.changes:
+            if change != DRAFT_ID or is_of_file:
+                found[change] = number
+    return found
 
 
 def _new_declines(
-    known: UsageHistory, closed: Sequence[ClosedPullRequest], scope_ids: tuple[str, ...]
+    known: UsageHistory, closed: Sequence[ClosedPullRequest], scopes: _OwnScopes
 ) -> Mapping[int, DeclinedPullRequest]:
     """Returns the declines that the store lacks; a description that was rewritten later removes
     none.
@@ -420,8 +621,7 @@ def _new_declines(
     found: dict[int, DeclinedPullRequest] = {}
     for each in closed:
         before = known.declined.get(each.number)
-        ids = ids_of_scope(each.changes, scope_ids[0]) if len(scope_ids) > 1 else each.changes
-        changes = tuple(ids) or (before.changes if before else ())
+        changes = scopes.changes_of(each) or (before.changes if before else ())
         decline = DeclinedPullRequest(each.changed_at, each.reconsidered, each.fingerprint, changes)
         is_news = before is None or (before.taken_back, before.changes) != (
             each.reconsidered,
@@ -435,6 +635,7 @@ def _new_declines(
 def _with_reverts(
     host: GitHubRepository,
     target: Target,
+    identity: TargetIdentity,
     base: str,
     closed: Sequence[ClosedPullRequest],
     changed: datetime | None,
@@ -448,7 +649,11 @@ def _with_reverts(
     if not merged:
         return list(closed)
     commit = base or host.branch_head(target.settings.base)[1]
-    messages = host.branches.messages_since(commit, target.policy_path, min(merged))
+    messages = [
+        message
+        for path in _paths(identity)
+        for message in host.branches.messages_since(commit, path, min(merged))
+    ]
     found: list[ClosedPullRequest] = []
     for each in closed:
         is_reverted = (
@@ -463,6 +668,7 @@ def _with_reverts(
 def _reverted(
     host: GitHubRepository,
     target: Target,
+    identity: TargetIdentity,
     closed: Sequence[ClosedPullRequest],
     missing: Sequence[Usage],
 ) -> dict[Permission, int]:
@@ -475,8 +681,8 @@ def _reverted(
     )
     found: dict[Permission, int] = {}
     for each in sorted(merged, key=lambda each: each.number, reverse=True):
-        before = _policy_at(host.branches.parent_of(each.merge_commit), target)
-        after = _policy_at(each.merge_commit, target)
+        before = _policy_at(host.branches.parent_of(each.merge_commit), target, identity)
+        after = _policy_at(each.merge_commit, target, identity)
         for usage in denied if before and after else ():
             later = each.merged_at is not None and usage.last_seen > each.merged_at
             if (
@@ -497,14 +703,24 @@ def _granted(usage: Usage, principal: str, document: Document | None) -> bool:
     )
 
 
-def _policy_at(commit: str, target: Target) -> Document | None:
-    raw = (
-        target.repository.read(commit, target.policy_path) if commit and target.repository else None
-    )
-    try:
-        return read_policy(raw, target, folder_of(target, commit)) if raw is not None else None
-    except PolicyFileError:
+def _paths(identity: TargetIdentity) -> tuple[str, ...]:
+    """Returns the present and the earlier paths of the policy file."""
+    return tuple(dict.fromkeys(Location.of(file).path for file in identity.files))
+
+
+def _policy_at(commit: str, target: Target, identity: TargetIdentity) -> Document | None:
+    repository = target.repository
+    if not commit or repository is None:
         return None
+    for path in _paths(identity):
+        raw = repository.read(commit, path)
+        if raw is None:
+            continue
+        try:
+            return read_policy(raw, target, folder_of(target, commit))
+        except PolicyFileError:
+            return None
+    return None
 
 
 _MAX_COMMANDS = 50

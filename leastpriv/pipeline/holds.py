@@ -12,8 +12,8 @@ from leastpriv.proposal.models import (
     HeldBackChange,
     Options,
     addition_id,
-    entry_id,
     ids_with_scope,
+    removal_ids,
 )
 from leastpriv.pull_request.lifecycle import IN_USE, Hold, Holds
 from leastpriv.report.context import ReportContext
@@ -74,9 +74,8 @@ def holds_of(context: ReportContext, options: Options, now: datetime) -> Holds:
             else:
                 lasting[change] = guard
     for entry in context.difference.entries:
-        change = entry_id(entry.pattern, entry.statement.sid, entry.resources)
-        if change not in lasting:
-            lasting[change] = IN_USE
+        for change in removal_ids(entry.pattern, entry.resources):
+            lasting.setdefault(change, IN_USE)
     lasting = {change: why for change, why in lasting.items() if change not in for_now}
     return Holds(for_now=for_now, lasting=lasting, hidden=_hidden(context))
 
@@ -141,7 +140,7 @@ def _ids(held: HeldBackChange) -> Sequence[str]:
     """Returns the ids that the change has where it is proposed."""
     if held.kind is ChangeKind.ADD:
         return [addition_id(held.action, resource) for resource in held.resources]
-    return [entry_id(held.action, held.sid, held.resources)]
+    return removal_ids(held.action, held.resources)
 
 
 def _hold(guard: str, reason: str, end: str) -> Hold:

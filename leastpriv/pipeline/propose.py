@@ -91,7 +91,7 @@ from leastpriv.proposal.suggestions import (
     suggested_conditions,
 )
 from leastpriv.proposal.verdict import verdict_of
-from leastpriv.pull_request.lifecycle import controls_section
+from leastpriv.pull_request.lifecycle import TargetMark, controls_section
 from leastpriv.report.context import ReportContext
 from leastpriv.report.phrases import file_page
 from leastpriv.report.pull_request import body, title
@@ -297,6 +297,11 @@ def make_proposal(
         check_results = (*check_results, under_others)
     context = _with_check_results(context, check_results)
     changes = change_ids(context.proposal)
+    mark = TargetMark(
+        name=earlier.identity.name,
+        config=run.file.configuration.path if run.file else "",
+        branches=earlier.former_branches,
+    )
     if settings.spans_accounts:
         has_variables = may_hold_variables(context.proposal.document)
         context = in_every_account(context, has_variables=has_variables)
@@ -307,10 +312,11 @@ def make_proposal(
     return PullRequestContent(
         context=context,
         title=name,
-        body=body(context, len(controls_section(changes))),
+        body=body(context, len(controls_section(changes, mark))),
         base=base,
         changes=changes,
         history=earlier,
+        mark=mark,
     )
 
 

@@ -16,12 +16,20 @@ from msgspec.structs import replace
 from leastpriv.config.settings import Mode
 from leastpriv.errors import PullRequestError
 from leastpriv.pipeline.collect_evidence import attempt
-from leastpriv.pipeline.context import PullRequestContent, RunContext, Target, TargetResult
+from leastpriv.pipeline.context import (
+    PullRequestContent,
+    RunContext,
+    Target,
+    TargetIdentity,
+    TargetResult,
+)
 from leastpriv.pipeline.history import answer_commands, save_history
 from leastpriv.pipeline.holds import holds_of, holds_of_group
+from leastpriv.pipeline.orphans import close_orphans
 from leastpriv.policy.size import file_number
+from leastpriv.policy.source import Location
 from leastpriv.proposal.models import fingerprint, ids_with_scope
-from leastpriv.pull_request.lifecycle import Holds, controls_section, fingerprint_scope
+from leastpriv.pull_request.lifecycle import Holds, controls_section
 from leastpriv.pull_request.models import (
     LineComment,
     PolicyName,
@@ -85,7 +93,9 @@ def publish_all(
     for name, members in sorted(units.items(), key=lambda unit: -sum(map(_value, unit[1]))):
         for before, after in zip(members, _published(run, name, members, chain, wave), strict=True):
             done[id(before)] = after
-    return tuple(done[id(each)] for each in results)
+    published = tuple(done[id(each)] for each in results)
+    close_orphans(run, published)
+    return published
 
 
 def _value(result: TargetResult) -> int:
@@ -257,27 +267,36 @@ def _publish_content(
         title=content.title,
         fingerprint=context.fingerprint,
         expected_base=content.base,
-        body=f"{content.body}\n{controls_section(content.changes)}",
+        body=f"{content.body}\n{controls_section(content.changes, content.mark)}",
         fingerprint_for=partial(
             _certify, target.scope, (context.policy_path, settings.boundary_file)
         ),
         comments=_line_comments([context]),
         options=settings.pull_request_options,
         holds=holds_of(context, settings.options, now),
-        formers=tuple(_policy_name(target, path) for path in content.history.former_paths),
+        formers=_former_names(content.history.identity, target),
     )
     published = _publish(publication, repository, now)
     return published, unsaved or answer_commands(content, target, published)
 
 
-def _policy_name(target: Target, path: str) -> PolicyName:
-    """Returns an earlier name of the policy file of a target."""
-    scope = target.scope_at(path)
-    return PolicyName(
-        path=path,
-        scope=fingerprint_scope(fingerprint(scope, None, b"")),
-        fingerprint_for=partial(_certify, scope, (path, target.settings.boundary_file)),
-    )
+def _former_names(identity: TargetIdentity, target: Target) -> tuple[PolicyName, ...]:
+    """Returns the earlier names of the policy file of a target, each under each of its roles."""
+    found: list[PolicyName] = []
+    for scope_id, name in identity.scopes.items():
+        if (name.role, name.file) == (target.role, target.policy_name):
+            continue
+        path = Location.of(name.file).path
+        found.append(
+            PolicyName(
+                path=path,
+                scope=scope_id,
+                fingerprint_for=partial(
+                    _certify, name.scope, (path, target.settings.boundary_file)
+                ),
+            )
+        )
+    return tuple(found)
 
 
 def _line_comments(contexts: Sequence[ReportContext]) -> Sequence[LineComment]:

@@ -39,9 +39,14 @@ def _read_repository(github: GitHubRepository, targets: Sequence[Target]) -> Non
             known = by_branch.get(branch, TargetFiles(branch))
             by_branch[branch] = known.with_files(target.policy_path, _other_files(target))
     try:
-        github.read_ahead(base, tuple(by_branch.values()))
+        github.read_ahead(base, tuple(by_branch.values()), labels_of(targets[0]))
     except PullRequestError:
         return
+
+
+def labels_of(target: Target) -> tuple[str, ...]:
+    """Returns the label by which pull requests of other branches are listed; empty: all are."""
+    return target.settings.pull_request_options.labels[:1]
 
 
 def _other_files(target: Target) -> tuple[str, ...]:

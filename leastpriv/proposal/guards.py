@@ -35,7 +35,7 @@ from leastpriv.proposal.models import (
     HistoryState,
     Lifecycle,
     RemovalCandidate,
-    entry_id,
+    removal_ids,
 )
 from leastpriv.proposal.origins import UNREVIEWED_USE, unreviewed_use_reason
 from leastpriv.proposal.recorded_use import checked_inside
@@ -206,15 +206,18 @@ def kept(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 
 def declined(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """Keeps an entry whose change was declined: a person closed that pull request."""
-    entry = candidate.entry
+    """Keeps what a person declined: the change of its entry, or the removal of the action, on one
+    of its resources.
+    """
     declined = context.history.declined
-    number = (
-        declined.get(entry_id(entry.pattern, entry.statement.sid, entry.resources))
-        if declined
-        else None
-    )
-    return f"it was declined in #{number}" if number else ""
+    if not declined:
+        return ""
+    resources = candidate.entry.resources
+    for name in (candidate.entry.pattern, candidate.action):
+        for change in removal_ids(name, resources):
+            if change in declined:
+                return f"it was declined in #{declined[change]}"
+    return ""
 
 
 def live_differs(candidate: RemovalCandidate, context: GuardContext) -> str:  # noqa: ARG001

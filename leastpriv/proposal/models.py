@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from enum import StrEnum
+from functools import lru_cache
 
 from msgspec import Struct, field
 
@@ -27,6 +28,8 @@ from leastpriv.proposal.confidence import Confidences
 
 DRAFT_ID = "first-draft"
 """A first draft is one change: a part of it would not be enough for a deploy."""
+_MOST_ACTION_IDS = 400
+"""Ids of single actions; one that is left out is known by its entry."""
 
 
 def fingerprint(scope: str, committed: bytes | None, *proposed: bytes) -> str:
@@ -41,18 +44,23 @@ def fingerprint(scope: str, committed: bytes | None, *proposed: bytes) -> str:
 
 
 def change_ids(proposal: Proposal) -> tuple[str, ...]:
-    """Ids of a proposal's changes, unique: one per addition and resource, one per removed or
-    narrowed entry.
+    """Ids of a proposal's changes, unique: of each added permission, each removed or narrowed entry
+    and each removed action, on each resource.
+
+    By its actions a removal is known after a person has rewritten the entry.
     """
     if proposal.committed is None:
         return (DRAFT_ID,)
     found: list[str] = []
+    actions: list[str] = []
     for change in proposal.changes:
         if change.kind is ChangeKind.ADD:
             found.extend(addition_id(change.action, resource) for resource in change.resources)
-        else:
-            found.append(entry_id(change.action, change.sid, change.resources))
-    return tuple(dict.fromkeys(found))
+            continue
+        found.extend(removal_ids(change.action, change.resources))
+        for action in change.removed_actions:
+            actions.extend(removal_ids(action, change.resources))
+    return tuple(dict.fromkeys([*found, *actions[:_MOST_ACTION_IDS]]))
 
 
 def ids_with_scope(scope: str, changes: Iterable[str]) -> tuple[str, ...]:
@@ -74,8 +82,20 @@ def addition_id(action: str, resource: str) -> str:
     return _hash(["+", action, resource])[:12]
 
 
+def removal_ids(action: str, resources: Iterable[str]) -> list[str]:
+    """Twelve hexadecimal digits for each resource of a removed or narrowed entry, or of a removed
+    action, in whichever statement and file.
+    """
+    return [_removal_id(action.lower(), resource) for resource in resources]
+
+
+@lru_cache(100_000)
+def _removal_id(action: str, resource: str) -> str:
+    return _hash(["-", action, resource])[:12]
+
+
 def entry_id(entry: str, sid: str, resources: Iterable[str]) -> str:
-    """Twelve hexadecimal digits of a removed or narrowed entry, whatever its replacement."""
+    """Twelve hexadecimal digits of an entry in its statement, as a finding names it."""
     return _hash(["-", entry, sid, sorted(resources)])[:12]
 
 

@@ -15,8 +15,11 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
+from urllib.parse import quote, unquote
 
 from msgspec import Struct
+
+from leastpriv.models import TargetName
 
 SCOPE_DIGITS = 8
 """Number of digits at the beginning of a fingerprint that identify principal and policy file."""
@@ -108,6 +111,44 @@ def has_label(labels: Iterable[str], label: str) -> bool:
     return label.casefold() in map(str.casefold, labels)
 
 
+class TargetMark(Struct, frozen=True):
+    """What the hidden marker of a pull request says of its target."""
+
+    name: TargetName
+    config: str = ""
+    """The targets file of the run that opened it; empty: the run had the one target."""
+    branches: tuple[str, ...] = ()
+    """Further branches that pull requests of the target had."""
+
+    @property
+    def marker(self) -> str:
+        """The hidden line of a body."""
+        fields = {
+            "id": self.name.id,
+            "role": self.name.role,
+            "file": self.name.file,
+            "config": self.config,
+            "branches": ",".join(self.branches),
+        }
+        written = " ".join(f"{key}={quote(value)}" for key, value in fields.items())
+        return f"<!-- leastpriv:target v=1 {written} -->"
+
+
+class MarkedPullRequest(Struct, frozen=True):
+    """A pull request of this program that names its target."""
+
+    number: int
+    base: str
+    branch: str
+    mark: TargetMark
+    labels: tuple[str, ...] = ()
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether a person wants it to be left as it is."""
+        return PAUSED_LABEL.casefold() in {each.casefold() for each in self.labels}
+
+
 UNKNOWN_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 """Time of a change for which GitHub gives no time."""
 
@@ -133,6 +174,8 @@ class ClosedPullRequest(Struct, frozen=True):
     """The commit of its merge; empty if it was not merged."""
     merged_at: datetime | None = None
     """Aware, UTC; None if it was not merged."""
+    target: TargetName | None = None
+    """The target that its body names; None if it names none."""
     changed_at: datetime = UNKNOWN_TIME
     """Time of its last change, such as of its labels (aware, UTC)."""
 
@@ -427,12 +470,31 @@ def change_summary(before: Collection[str], now: Collection[str]) -> str:
 _MAX_IDS = 1_500
 """An id has 13 characters. Without its ids, only an equal proposal is recognized as declined."""
 _CHANGES_MARKER = re.compile(r"<!-- leastpriv:changes v=1 ([0-9a-z -]*)-->")
+_TARGET_MARKER = re.compile(
+    r"<!-- leastpriv:target v=1 id=(?P<id>[0-9a-f]{8}) role=(?P<role>[^ <>]{1,2048})"
+    r" file=(?P<file>[^ <>]{1,6144}) config=(?P<config>[^ <>]{0,6144})"
+    r" branches=(?P<branches>[^ <>]{0,6144}) -->"
+)
 _FINGERPRINT_MARKER = re.compile(r"<!-- leastpriv v=1 [^>]*?fingerprint=([0-9a-f]+)")
 
 
-def controls_section(changes: Sequence[str]) -> str:
-    """Returns the last fold of a body; `changes` are the ids of the changes that closing it
-    declines.
+def target_mark(body: str) -> TargetMark | None:
+    """Returns what the marker of a body says of its target; None without one."""
+    match = _TARGET_MARKER.search(body)
+    if match is None:
+        return None
+    fields = {key: unquote(value) for key, value in match.groupdict().items()}
+    name = TargetName(id=fields["id"], role=fields["role"], file=fields["file"])
+    branches = tuple(filter(None, fields["branches"].split(",")))
+    return TargetMark(name, config=fields["config"], branches=branches)
+
+
+def controls_section(changes: Sequence[str], mark: TargetMark | None = None) -> str:
+    """Returns the last fold of a body and its markers.
+
+    Args:
+        changes: Ids of the changes that closing it declines.
+        mark: The one target of the pull request; None: it has several.
     """
     lines = [
         "<details><summary>Commands and what happens next</summary>",
@@ -447,6 +509,7 @@ def controls_section(changes: Sequence[str]) -> str:
         "",
         "</details>",
         "",
+        *([mark.marker] if mark else []),
         f"<!-- leastpriv:changes v=1 {' '.join(changes[:_MAX_IDS])} -->",
     ]
     return "\n".join(lines) + "\n"

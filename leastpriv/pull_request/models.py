@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Self
@@ -259,6 +259,18 @@ class FolderStateStore(Struct, frozen=True):
     def name(self) -> str:
         """Path of the file."""
         return (self.folder / self.path).as_posix()
+
+    def sibling(self, path: str) -> Self:
+        """Returns another file of the folder."""
+        return type(self)(self.folder, path, self.max_bytes)
+
+    def others(self) -> Iterator[bytes]:
+        """Yields the states of other targets in the folder."""
+        for file in sorted(self.folder.rglob("*.json")):
+            path = file.relative_to(self.folder).as_posix()
+            content = self.sibling(path).read() if path != self.path else None
+            if content is not None:
+                yield content
 
     def read(self) -> bytes | None:
         """Returns the content of the file; None if it does not exist."""

@@ -133,7 +133,9 @@ def test_the_memory_holds_aggregates_and_no_parameter_address_or_session(
 ) -> None:
     step(mode="report")
     found = memory(hub)
-    assert set(found) == {"leastpriv-memory", "principal", "used", "words", "declined", "returned"}
+    named = {"leastpriv-memory", "principal", "target"}
+    assert set(found) == {*named, "used", "words", "declined", "returned"}
+    assert found["target"]["file"] == POLICY_FILE
     assert found["used"]["sqs:CreateQueue"] == {
         "arn:aws:sqs:eu-west-1:111122223333:orders": {
             "first": "2026-10-01",

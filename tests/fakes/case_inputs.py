@@ -31,7 +31,7 @@ from leastpriv.pipeline.collect_evidence import RunEvidence, TargetEvidence
 from leastpriv.pipeline.context import RunContext, Target
 from leastpriv.pipeline.load_policies import AttachedPolicies, with_live_role
 from leastpriv.policy.document import Document, parse
-from leastpriv.proposal.models import addition_id, entry_id, fingerprint
+from leastpriv.proposal.models import addition_id, fingerprint, removal_ids
 from leastpriv.pull_request.github.logins import origin_without_github
 from leastpriv.pull_request.lifecycle import (
     ClosedPullRequest,
@@ -62,7 +62,7 @@ def history_store(
     declined = {
         str(each["pull"]): {
             "fingerprint": scope,
-            "changes": [_id(change) for change in each["changes"]],
+            "changes": [one for change in each["changes"] for one in _ids(change)],
             "taken-back": False,
             "seen": f"{MADE:%Y-%m-%dT%H:%M:%SZ}",
         }
@@ -78,10 +78,10 @@ def history_store(
     return FolderStateStore(folder, "memory.json", LONGEST_FILE)
 
 
-def _id(change: Mapping[str, Any]) -> str:
+def _ids(change: Mapping[str, Any]) -> list[str]:
     if "add" in change:
-        return addition_id(change["add"], change["resource"])
-    return entry_id(change["entry"], change.get("sid", ""), change["resources"])
+        return [addition_id(change["add"], change["resource"])]
+    return removal_ids(change["entry"], change["resources"])
 
 
 def reading(

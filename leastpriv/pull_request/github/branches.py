@@ -260,6 +260,18 @@ class Branches:
             files=tuple(sorted(files)),
         )
 
+    def is_only_by_program(self, base: str, head: str) -> bool:
+        """Whether this program made every commit that `head` has and `base` lacks."""
+        with translate_github_errors(f"comparing {head[:12]} with its base"):
+            comparison = self._repository.compare(base, head)
+            commits = list(comparison.commits)
+            is_whole = len(commits) >= comparison.total_commits
+            return is_whole and all(
+                self._is_own_commit(each)
+                or (len(each.parents) == 2 and logins(each)[1] == WEB_FLOW)
+                for each in commits
+            )
+
     def _is_made_by(
         self, publication: Publication, commit: Commit, contents: Mapping[str, bytes]
     ) -> bool:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.pull_request.github.client import utc
 from leastpriv.pull_request.lifecycle import UNKNOWN_TIME
@@ -52,6 +53,8 @@ class ListedPullRequest(Struct, frozen=True):
     """Login, empty for a deleted account; None: not known yet."""
     comments: tuple[ListedComment, ...] | None = None
     """None: not read yet."""
+    branch: str = ""
+    """The head branch."""
 
 
 def from_rest(pull: PullRequest, repository_id: int) -> ListedPullRequest:
@@ -71,6 +74,7 @@ def from_rest(pull: PullRequest, repository_id: int) -> ListedPullRequest:
         merge_commit=(pull.merge_commit_sha or "") if pull.merged_at else "",
         merged_at=pull.merged_at.astimezone(UTC) if pull.merged_at else None,
         updated_at=pull.updated_at.astimezone(UTC) if pull.updated_at else UNKNOWN_TIME,
+        branch=pull.head.ref,
     )
 
 
@@ -89,10 +93,8 @@ def comment_from_rest(comment: IssueComment) -> ListedComment:
 
 PULL_REQUEST_FIELDS = """
 fragment pull on PullRequest {
-  number state baseRefName headRefOid body url mergedAt updatedAt
-  headRepository { id }
-  author { __typename login }
-  labels(first: 100) { nodes { name } }
+  ...outline
+  mergedAt updatedAt
   mergeCommit { oid }
   comments(first: 100) {
     totalCount nodes { fullDatabaseId body createdAt updatedAt author { __typename login } }
@@ -102,17 +104,21 @@ fragment pull on PullRequest {
   }
 }
 """
-"""What `from_graphql` reads."""
+"""What `from_graphql` reads, with `OUTLINE_FIELDS`."""
+OUTLINE_FIELDS = """
+fragment outline on PullRequest {
+  number state baseRefName headRefName headRefOid body url
+  headRepository { id }
+  author { __typename login }
+  labels(first: 100) { nodes { name } }
+}
+"""
+"""What `outline_from_graphql` reads."""
 
 
-def from_graphql(node: Mapping[str, Any], repository_id: str) -> ListedPullRequest:
-    """Returns a pull request of the GraphQL API."""
+def outline_from_graphql(node: Mapping[str, Any], repository_id: str) -> ListedPullRequest:
+    """Returns a pull request of the GraphQL API without its times and comments."""
     head = node["headRepository"]
-    merged_at = datetime.fromisoformat(node["mergedAt"]) if node["mergedAt"] else None
-    merge_commit = node["mergeCommit"]
-    closings = node["timelineItems"]["nodes"]
-    comments = node["comments"]
-    is_whole = comments["totalCount"] == len(comments["nodes"])
     return ListedPullRequest(
         number=node["number"],
         is_open=node["state"] == "OPEN",
@@ -123,6 +129,19 @@ def from_graphql(node: Mapping[str, Any], repository_id: str) -> ListedPullReque
         body=node["body"],
         labels=tuple(label["name"] for label in node["labels"]["nodes"]),
         url=node["url"],
+        branch=node["headRefName"],
+    )
+
+
+def from_graphql(node: Mapping[str, Any], repository_id: str) -> ListedPullRequest:
+    """Returns a pull request of the GraphQL API."""
+    merged_at = datetime.fromisoformat(node["mergedAt"]) if node["mergedAt"] else None
+    merge_commit = node["mergeCommit"]
+    closings = node["timelineItems"]["nodes"]
+    comments = node["comments"]
+    is_whole = comments["totalCount"] == len(comments["nodes"])
+    return replace(
+        outline_from_graphql(node, repository_id),
         merge_commit=merge_commit["oid"] if merged_at and merge_commit else "",
         merged_at=merged_at,
         updated_at=datetime.fromisoformat(node["updatedAt"]),

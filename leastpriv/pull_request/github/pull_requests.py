@@ -28,16 +28,19 @@ from leastpriv.pull_request.github.listed import (
     comment_from_rest,
     from_rest,
 )
+from leastpriv.pull_request.github.snapshot import read_closed
 from leastpriv.pull_request.lifecycle import (
     RECONSIDER_LABEL,
     ClosedPullRequest,
     CommentCommand,
+    MarkedPullRequest,
     OpenPullRequest,
     body_fingerprint,
     declined_changes,
     has_label,
     parse_commands,
     rejection_reason,
+    target_mark,
 )
 from leastpriv.pull_request.models import LineComment, PullRequestOptions
 
@@ -108,13 +111,24 @@ class PullRequests:
         # What a run knows by its snapshot, or has requested once.
         self._pulls: dict[str, tuple[ListedPullRequest, ...]] = {}
         self._comments: dict[int, tuple[ListedComment, ...]] = {}
+        self._opened: tuple[ListedPullRequest, ...] = ()
         self.closed = cache(self._read_closed)
+        self.closed_elsewhere = cache(self._read_closed_elsewhere)
 
-    def use_snapshot(self, pulls: Mapping[str, tuple[ListedPullRequest, ...]]) -> None:
-        """Answers `closed`, `known_of_branch` and `comment_commands` from pull requests that were
-        read together, by name of their branch.
+    def use_snapshot(
+        self,
+        pulls: Mapping[str, tuple[ListedPullRequest, ...]],
+        opened: tuple[ListedPullRequest, ...] = (),
+    ) -> None:
+        """Answers `closed`, `known_of_branch`, `comment_commands` and `opened_elsewhere` from pull
+        requests that were read together.
+
+        Args:
+            pulls: Those of some branches, by name of the branch.
+            opened: Open ones of any branch.
         """
         self._pulls.update(pulls)
+        self._opened = opened
         for pull in (pull for listed in pulls.values() for pull in listed):
             if pull.comments is not None:
                 self._comments[pull.number] = pull.comments
@@ -142,6 +156,39 @@ class PullRequests:
         `base` is the default branch.
         """
         return self.known_of_branch(branch, base or self._repository.default_branch).own
+
+    def opened_elsewhere(self) -> tuple[MarkedPullRequest, ...]:
+        """Returns the program's open pull requests of any branch that name their target, as the
+        snapshot of the run has them.
+        """
+        return self._marked(self._opened)
+
+    def _read_closed_elsewhere(
+        self, base: str, labels: tuple[str, ...]
+    ) -> tuple[MarkedPullRequest, ...]:
+        """Returns the program's latest changed closed pull requests of any branch that name their
+        target.
+
+        An empty `base` is the default branch.
+        """
+        into = base or self._repository.default_branch
+        return self._marked(read_closed(self._connection, into, labels))
+
+    def _marked(self, pulls: Iterable[ListedPullRequest]) -> tuple[MarkedPullRequest, ...]:
+        found: list[MarkedPullRequest] = []
+        for pull in pulls:
+            mark = target_mark(pull.body)
+            if mark and self._is_own(pull):
+                found.append(
+                    MarkedPullRequest(
+                        number=pull.number,
+                        base=pull.base,
+                        branch=pull.branch,
+                        mark=mark,
+                        labels=pull.labels,
+                    )
+                )
+        return tuple(found)
 
     def list_closed(self, branch: str, base: str) -> tuple[ClosedPullRequest, ...]:
         """Returns the program's own closed pull requests of the branch into `base` that held a
@@ -344,6 +391,7 @@ class PullRequests:
         is_reconsidered = has_label(pull.labels, RECONSIDER_LABEL)
         is_closed_by_program = not is_merged and _CLOSED_BY_LEASTPRIV in pull.body
         is_undone = is_merged or is_reconsidered or is_closed_by_program
+        mark = target_mark(pull.body)
         return ClosedPullRequest(
             number=pull.number,
             fingerprint=fingerprint,
@@ -353,6 +401,7 @@ class PullRequests:
             undone=is_undone,
             merge_commit=pull.merge_commit,
             merged_at=pull.merged_at,
+            target=mark.name if mark else None,
             changed_at=pull.updated_at,
         )
 

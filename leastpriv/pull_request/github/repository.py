@@ -23,6 +23,7 @@ from leastpriv.pull_request.lifecycle import (
     HELD_LABEL,
     ClosedPullRequest,
     Holds,
+    MarkedPullRequest,
     OpenPullRequest,
     PlannedStep,
     ProposalBranch,
@@ -110,14 +111,18 @@ class GitHubRepository:
         """
         return self.branches.base_head(base)
 
-    def read_ahead(self, base: str, targets: Sequence[TargetFiles]) -> None:
+    def read_ahead(
+        self, base: str, targets: Sequence[TargetFiles], labels: Sequence[str] = ()
+    ) -> None:
         """Reads the branches, pull requests and files of all targets with few requests, as of the
         present head of the base.
+
+        Open pull requests of other branches are read where they have one of the labels.
         """
         name, base_sha = self.branches.renew_base_head(base)
-        snapshot = read_snapshot(self._connection, name, base_sha, targets)
+        snapshot = read_snapshot(self._connection, name, base_sha, targets, labels)
         self.branches.use_snapshot(snapshot)
-        self.pull_requests.use_snapshot(snapshot.pulls)
+        self.pull_requests.use_snapshot(snapshot.pulls, snapshot.opened)
 
     def read(self, commit: str, path: str) -> bytes | None:
         """Returns the content of a file in a commit; None if the commit lacks it."""
@@ -156,6 +161,25 @@ class GitHubRepository:
             )
         runs = self._workflow_runs[name, reviewed_refs]
         return OriginLookup(runs.origin_by_login, runs.origin)
+
+    def close_orphan(self, pull: MarkedPullRequest, reason: str) -> bool:
+        """Closes a pull request whose target has another branch now, or is gone, and deletes its
+        branch; whether it did.
+
+        One with commits of a person, or that is paused, is left open; the former gets the reason
+        as a comment.
+        """
+        if pull.is_paused:
+            return False
+        _, base_sha = self.branches.base_head(pull.base)
+        head = self.branches.commit_at(pull.branch)
+        if head and not self.branches.is_only_by_program(base_sha, head):
+            self.pull_requests.upsert_comment(pull.number, _EDITED_MARKER, reason, EDITED_LABEL)
+            return False
+        self.pull_requests.close(pull.number, reason)
+        if head:
+            self.branches.move_branch(pull.branch, head, None)
+        return True
 
     def tracking_issues(self) -> TrackingIssues:
         """Returns the tracking issues of the repository."""

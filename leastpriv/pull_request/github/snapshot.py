@@ -19,9 +19,11 @@ from msgspec.structs import replace
 from leastpriv.errors import PullRequestError
 from leastpriv.pull_request.github.client import Connection, translate_github_errors
 from leastpriv.pull_request.github.listed import (
+    OUTLINE_FIELDS,
     PULL_REQUEST_FIELDS,
     ListedPullRequest,
     from_graphql,
+    outline_from_graphql,
 )
 from leastpriv.pull_request.models import TargetFiles
 
@@ -30,6 +32,8 @@ _BRANCHES = 12
 """Branches in one request: their pull requests may have ten bodies of 64 kB each."""
 _MAX_PULLS = 10
 """Pull requests of a branch; those of a branch with more are listed one branch at a time."""
+_MAX_OUTLINES = 50
+"""Pull requests of a repository in one request, by their bodies alone."""
 _FILE_MODES = (0o100644, 0o100755)
 _FILES = 100
 """Files in one request."""
@@ -55,6 +59,10 @@ class Snapshot(Struct, frozen=True):
     """By name of the branch; None: there is no such branch."""
     pulls: Mapping[str, tuple[ListedPullRequest, ...]] = field(default_factory=dict)
     """By name of the branch, the latest changed first."""
+    opened: tuple[ListedPullRequest, ...] = ()
+    """Open pull requests of the repository, the latest changed first; incomplete where there are
+    many.
+    """
     files: Mapping[tuple[str, str], bytes | None] = field(default_factory=dict)
     """By commit and path; None: the commit lacks the file."""
     changed: Mapping[tuple[str, str], datetime | None] = field(default_factory=dict)
@@ -70,23 +78,29 @@ class _Reader:
         self.changed: dict[tuple[str, str], datetime | None] = {}
         self.pulls: dict[str, tuple[ListedPullRequest, ...]] = {}
         self.heads: dict[str, BranchHead | None] = {}
+        self.opened: tuple[ListedPullRequest, ...] = ()
 
-    def read(self, base: str, base_sha: str, targets: Sequence[TargetFiles]) -> None:
+    def read(
+        self, base: str, base_sha: str, targets: Sequence[TargetFiles], labels: Sequence[str]
+    ) -> None:
         """Reads all parts for some targets."""
-        for branches in _batches([target.branch for target in targets], _BRANCHES):
-            self.read_branches(branches)
+        names = [target.branch for target in targets]
+        for number, branches in enumerate(_batches(names, _BRANCHES)):
+            self.read_branches(branches, _listed(base, labels) if number == 0 else "")
         existing = [target.branch for target in targets if self.heads[target.branch]]
         for branches in _batches(existing, 4 * _BRANCHES):
             self.read_distances(base, branches)
-        for names in _batches(_file_names(targets, base_sha, self.heads), _FILES):
-            self.read_files(names)
+        for entries in _batches(_file_names(targets, base_sha, self.heads), _FILES):
+            self.read_files(entries)
         policies = [path for target in targets for path in target.policies]
         for paths in _batches(policies, 2 * _BRANCHES):
             self.read_changes(base_sha, paths)
 
-    def read_branches(self, branches: Sequence[str]) -> None:
-        """Reads heads and pull requests of some branches."""
-        parts = ["id"]
+    def read_branches(self, branches: Sequence[str], opened: str = "") -> None:
+        """Reads heads and pull requests of some branches, and those that the field `opened`
+        lists.
+        """
+        parts = ["id", *([f"opened: {opened}"] if opened else [])]
         for number, branch in enumerate(branches):
             parts.append(
                 f"p{number}: pullRequests(headRefName: {_literal(branch)}, first: {_MAX_PULLS},"
@@ -97,7 +111,11 @@ class _Reader:
                 " { ... on Commit { oid message changedFilesIfAvailable"
                 " parents(first: 2) { nodes { oid } } } }"
             )
-        found = self._ask(parts, PULL_REQUEST_FIELDS)
+        found = self.ask(parts, f"{PULL_REQUEST_FIELDS}{OUTLINE_FIELDS}")
+        if opened:
+            self.opened = tuple(
+                outline_from_graphql(node, found["id"]) for node in found["opened"]["nodes"]
+            )
         for number, branch in enumerate(branches):
             self.heads[branch] = _head(found[f"r{number}"])
             listed = found[f"p{number}"]
@@ -113,7 +131,7 @@ class _Reader:
             for number, branch in enumerate(branches)
         )
         name = _literal(f"refs/heads/{base}")
-        found = self._ask([f"ref(qualifiedName: {name}) {{ {compared} }}"])
+        found = self.ask([f"ref(qualifiedName: {name}) {{ {compared} }}"])
         for number, branch in enumerate(branches):
             comparison = (found["ref"] or {}).get(f"c{number}")
             head = self.heads[branch]
@@ -137,7 +155,7 @@ class _Reader:
                 f"c{place}: object(expression: {_literal(commit)})"
                 f" {{ ... on Commit {{ {entries} }} }}"
             )
-        found = self._ask(parts)
+        found = self.ask(parts)
         for number, name in enumerate(names):
             entry = found[f"c{commits.index(name[0])}"][f"f{number}"]
             if entry is None:
@@ -155,12 +173,12 @@ class _Reader:
             for number, path in enumerate(paths)
         )
         name = _literal(commit)
-        found = self._ask([f"object(expression: {name}) {{ ... on Commit {{ {histories} }} }}"])
+        found = self.ask([f"object(expression: {name}) {{ ... on Commit {{ {histories} }} }}"])
         for number, path in enumerate(paths):
             nodes = found["object"][f"h{number}"]["nodes"]
             self.changed[commit, path] = _changed(nodes[0]) if nodes else None
 
-    def _ask(self, parts: Sequence[str], fragments: str = "") -> Any:
+    def ask(self, parts: Sequence[str], fragments: str = "") -> Any:
         """Sends one query for fields of the repository; returns them."""
         owner, _, name = self._connection.repository.full_name.partition("/")
         query = (
@@ -171,6 +189,16 @@ class _Reader:
         return answer["data"]["repository"]
 
 
+def _listed(base: str, labels: Sequence[str], states: str = "OPEN") -> str:
+    """Returns the field that lists pull requests into a base with one of the labels."""
+    among = f"labels: {json.dumps(list(labels), ensure_ascii=False)}, " if labels else ""
+    return (
+        f"pullRequests(states: [{states}], baseRefName: {_literal(base)}, {among}"
+        f"first: {_MAX_OUTLINES}, orderBy: {{field: UPDATED_AT, direction: DESC}})"
+        " { nodes { ...outline } }"
+    )
+
+
 def _literal(text: str) -> str:
     """Returns a string of GraphQL, whose escapes are those of JSON (spec.graphql.org, "String
     Value").
@@ -179,24 +207,48 @@ def _literal(text: str) -> str:
 
 
 def read_snapshot(
-    connection: Connection, base: str, base_sha: str, targets: Sequence[TargetFiles]
+    connection: Connection,
+    base: str,
+    base_sha: str,
+    targets: Sequence[TargetFiles],
+    labels: Sequence[str] = (),
 ) -> Snapshot:
-    """Returns the state of the branches and files of some targets; an empty one where GitHub does
-    not answer such a request: each part is then read when it is needed.
+    """Returns the state of the branches and files of some targets, and the open pull requests with
+    one of the labels.
+
+    It is empty where GitHub does not answer such a request: each part is then read when it is
+    needed.
     """
     reader = _Reader(connection)
     try:
         with translate_github_errors("reading branches and pull requests together"):
-            reader.read(base, base_sha, targets)
+            reader.read(base, base_sha, targets, labels)
     except (PullRequestError, KeyError, TypeError):
         return Snapshot()
     return Snapshot(
         base_sha=base_sha,
         heads=reader.heads,
         pulls=reader.pulls,
+        opened=reader.opened,
         files=reader.files,
         changed=reader.changed,
     )
+
+
+def read_closed(
+    connection: Connection, base: str, labels: Sequence[str]
+) -> tuple[ListedPullRequest, ...]:
+    """Returns the latest changed closed pull requests into a base with one of the labels; none
+    where GitHub does not answer such a request.
+    """
+    reader = _Reader(connection)
+    field = f"closed: {_listed(base, labels, 'CLOSED, MERGED')}"
+    try:
+        with translate_github_errors("listing closed pull requests"):
+            found = reader.ask(["id", field], OUTLINE_FIELDS)
+        return tuple(outline_from_graphql(node, found["id"]) for node in found["closed"]["nodes"])
+    except (PullRequestError, KeyError, TypeError):
+        return ()
 
 
 def read_texts(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import random
+from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -72,6 +73,25 @@ class StateBranch:
         """Returns one file of the branch as the store of state."""
         self._paths.add(path)
         return BranchStateStore(self, path=path, title=title, max_bytes=max_bytes)
+
+    def others(self, path: str, max_bytes: int) -> Iterator[bytes]:
+        """Yields the files of other targets in the newest commit that counts."""
+        state = self._state()
+        if not state.commit:
+            return
+        tree = self._repository.get_git_tree(state.commit, recursive=True).tree
+        paths = [
+            entry.path
+            for entry in tree
+            if entry.type == "blob" and entry.path != path and (entry.size or 0) <= max_bytes
+        ]
+        known = read_texts(self._connection, state.commit, paths)
+        for other in paths:
+            content = known.get(other)
+            if content is None:
+                content = self._file_content(state.commit, other, max_bytes)
+            if content is not None:
+                yield content
 
     def read(self, path: str, max_bytes: int) -> bytes | None:
         """Returns a file in the newest commit that counts, requested once; None without one."""
@@ -230,6 +250,15 @@ class BranchStateStore:
         """Returns the file in the newest commit that counts; None without one."""
         with translate_github_errors(f"reading the branch {self._branch.name}"):
             return self._branch.read(self.path, self.max_bytes)
+
+    def sibling(self, path: str) -> BranchStateStore:
+        """Returns another file of the branch."""
+        return self._branch.store(path, self.title, self.max_bytes)
+
+    def others(self) -> Iterator[bytes]:
+        """Yields the states of other targets on the branch."""
+        with translate_github_errors(f"reading the branch {self._branch.name}"):
+            yield from self._branch.others(self.path, self.max_bytes)
 
     def update(self, change: StateUpdate) -> None:
         """Creates one commit on the head and moves the branch to it; repeats if the branch moved in

@@ -100,7 +100,9 @@ class Reads:
             (issue, pull)
             for issue, pull in self.world.pulls()
             if given.get("headRefName") in (None, pull.head)
+            and given.get("baseRefName") in (None, pull.base)
             and (not given.get("states") or _state(issue, pull) in given["states"])
+            and (not given.get("labels") or set(given["labels"]) & set(issue.labels))
         ]
         order = given.get("orderBy") or {"field": "CREATED_AT", "direction": "ASC"}
         if order["field"] == "UPDATED_AT":
@@ -129,6 +131,7 @@ class Reads:
             "author": self.actor(issue.author),
             "baseRefName": pull.base,
             "body": issue.body or "",
+            "headRefName": pull.head,
             "headRefOid": pull.head_sha,
             "headRepository": {"id": node_id("R", full_name)} if is_there else None,
             "labels": lambda _info, first=None, **_: {

@@ -180,6 +180,10 @@ class FakeGitHub(People):
             )
         )
 
+    def heal(self) -> None:
+        """Forget the failures that no request met."""
+        self._desk.faults.clear()
+
     def limit_next(
         self,
         method: str,

@@ -1,0 +1,322 @@
+"""A target keeps its history and its pull request when its role, policy file or branch changes its
+name, and nothing that no longer has a target remains open.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leastpriv.config.settings import GivenInputs, Settings, from_options
+from leastpriv.config.targets_file import read_configuration, run_settings
+from leastpriv.pipeline.context import (
+    RunContext,
+    Target,
+    TargetResult,
+    TargetsFile,
+    with_targets_file,
+)
+from leastpriv.pipeline.history import history_file
+from leastpriv.pipeline.propose import propose
+from leastpriv.pull_request.github.client import Connection, RequestDeadline
+from leastpriv.pull_request.github.repository import GitHubRepository
+from tests.fakes.deploys import POLICY, ROLE, usual_deploys, write_trail
+from tests.fakes.github import FakeGitHub
+
+RENAMED = ROLE.replace("ci-deploy", "release")
+FILE = "iam/ci-deploy.json"
+MOVED = "policies/shop/ci.json"
+EVIDENCE = "leastpriv-evidence"
+CONFIG = ".github/leastpriv.yml"
+DECLINED = "sns:CreateTopic"
+
+
+class Clock:
+    """The time on GitHub."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+class Repository:
+    """A repository with the policy of one role, and the product that runs on it."""
+
+    def __init__(self, folder: Path, hub: FakeGitHub) -> None:
+        self.hub = hub
+        self.role = ROLE
+        self.file = FILE
+        self.branch = ""
+        self.has_memory = False
+        self._trail = folder / "trail"
+        text = json.dumps(usual_deploys())
+        others = json.loads(
+            text.replace("ci-deploy", "release").replace('"eventID": "', '"eventID": "r')
+        )
+        write_trail(self._trail, [*usual_deploys(), *others])
+
+    def propose(self, **options: str) -> TargetResult:
+        """Runs the product as a new process does."""
+        github = self._connected()
+        target = self._target(self._settings(options), github)
+        run = RunContext(target.settings, (target,), Clock().now, (self._trail,))
+        return propose(run).targets[0]
+
+    def propose_by(self, config: str) -> tuple[TargetResult, ...]:
+        """Runs the product with a targets file of the base branch."""
+        self.hub.commit_as("kim", "main", {CONFIG: config}, "Targets")
+        github = self._connected()
+        given: dict[str, Any] = {**self._inputs({}), "config": CONFIG}
+        inputs = GivenInputs(given, {name: name for name in [*given, "role-arn", "policy-file"]})
+        settings = run_settings(inputs)
+        file = TargetsFile(
+            configuration=read_configuration(config.encode(), CONFIG),
+            raw=config.encode(),
+            given=inputs,
+            mode=settings.mode,
+            target_of=lambda settings, _: self._target(settings, github),
+            repository=github,
+        )
+        run = RunContext(settings, (), Clock().now, (self._trail,))
+        return propose(with_targets_file(run, file, file.configuration)).targets
+
+    def _inputs(self, options: dict[str, str]) -> dict[str, Any]:
+        return {
+            "mode": "pull-request",
+            "trails": (str(self._trail),),
+            "aws-regions": ("eu-west-1",),
+            "minimum-days": "30",
+            "never-add": "cloudwatch:*",
+            "labels": "leastpriv",
+            **options,
+        }
+
+    def _settings(self, options: dict[str, str]) -> Settings:
+        own = {"role-arn": self.role, "policy-file": self.file, "branch": self.branch}
+        return from_options({**self._inputs(options), **own})
+
+    def _target(self, settings: Settings, github: GitHubRepository) -> Target:
+        store = None
+        if self.has_memory:
+            path, longest = history_file(settings.principal)
+            store = github.state_store(EVIDENCE, path, "Remember", longest)
+        return Target(settings, settings.policy.path, repository=github, store=store)
+
+    def _connected(self) -> GitHubRepository:
+        connection = Connection.open(
+            self.hub.token,
+            "octo-org/shop",
+            api_url=self.hub.url,
+            web_url="https://github.com",
+            deadline=RequestDeadline(lambda _: None),
+        )
+        return GitHubRepository(connection)
+
+    def move(self, after: str = MOVED, *, content: bytes | None = None) -> None:
+        """A person moves the policy file, or writes it anew under another name."""
+        files = {self.file: None, after: content or self.hub.file(self.file)}
+        self.hub.commit_as("kim", "main", files, f"Move {self.file}")
+        self.file = after
+
+    def decline(self, number: int) -> None:
+        """A person closes a pull request and deletes its branch."""
+        head = self.hub.world.pull(number)[1].head
+        self.hub.close_pull(number, "kim")
+        self.hub.move_branch_as("kim", head, None)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Iterator[Repository]:
+    files = {FILE: json.dumps(POLICY, indent=2)}
+    with FakeGitHub("octo-org/shop", files=files, clock=Clock()) as hub:
+        hub.add_user("kim", "write")
+        yield Repository(tmp_path, hub)
+
+
+def number_of(result: TargetResult) -> int:
+    """The number of the pull request that a run made or found."""
+    assert result.published is not None
+    assert not result.published.failure, result.published.failure
+    return result.published.number
+
+
+def declined(result: TargetResult) -> list[str]:
+    """Entries that the guard `declined` holds back."""
+    assert result.context is not None
+    return [each.action for each in result.context.proposal.held_back_as("declined")]
+
+
+def open_pulls(hub: FakeGitHub) -> list[int]:
+    return [issue.number for issue, _ in hub.world.pulls() if issue.state == "open"]
+
+
+@pytest.mark.parametrize("change", ["role", "branch", "role and file"])
+@pytest.mark.parametrize("has_memory", [False, True])
+def test_an_open_pull_request_of_an_earlier_name_is_closed_with_a_link(
+    repository: Repository, change: str, has_memory: bool
+) -> None:
+    repository.has_memory = has_memory
+    first = number_of(repository.propose())
+    if "role" in change:
+        repository.role = RENAMED
+    if "file" in change:
+        repository.move()
+    if change == "branch":
+        repository.branch = "least/privilege"
+    second = number_of(repository.propose())
+    assert open_pulls(repository.hub) == [second]
+    [reason] = repository.hub.comments(first)
+    assert f"#{second}" in reason
+    assert " now. " in reason
+    assert "matches the evidence" not in reason
+    again = number_of(repository.propose())
+    assert (open_pulls(repository.hub), again) == ([second], second)
+
+
+@pytest.mark.parametrize("change", ["role", "branch", "file", "role and file"])
+@pytest.mark.parametrize("has_memory", [False, True])
+def test_declines_follow_the_target(repository: Repository, change: str, has_memory: bool) -> None:
+    repository.has_memory = has_memory
+    repository.decline(number_of(repository.propose()))
+    if "role" in change:
+        repository.role = RENAMED
+    if "file" in change:
+        repository.move()
+    if change == "branch":
+        repository.branch = "least/privilege"
+    for _ in range(2):
+        result = repository.propose()
+        assert DECLINED in declined(result)
+        assert number_of(result) in (0, 1)
+
+
+def test_declines_are_kept_when_a_person_rewrites_the_statement(repository: Repository) -> None:
+    repository.decline(number_of(repository.propose()))
+    topic = POLICY["Statement"][2]
+    rewritten = {
+        **POLICY,
+        "Statement": [
+            {**topic, "Sid": "Renamed", "Action": ["sns:CreateTopic", "sns:DeleteTopic"]},
+            *POLICY["Statement"][:2],
+        ],
+    }
+    repository.hub.commit_as("kim", "main", {FILE: json.dumps(rewritten)}, "Rewrite")
+    result = repository.propose()
+    assert DECLINED in declined(result)
+    assert "sns:DeleteTopic" not in declined(result)
+
+
+def test_the_use_that_a_renamed_role_made_is_remembered(repository: Repository) -> None:
+    repository.has_memory = True
+    repository.propose(mode="report")
+    path = "111122223333/role/ci-deploy.json"
+    memory = json.loads(repository.hub.file(path, EVIDENCE))
+    memory["used"]["sqs:PurgeQueue"] = {"*": {"first": "2026-01-02", "last": "2026-01-02"}}
+    store_text(repository, path, memory)
+    repository.role = RENAMED
+    result = repository.propose()
+    assert result.context is not None
+    held = [each.action for each in result.context.proposal.held_back_as("remembered")]
+    assert "sqs:PurgeQueue" in held
+    renamed = json.loads(repository.hub.file("111122223333/role/release.json", EVIDENCE))
+    assert "sqs:PurgeQueue" in renamed["used"]
+    assert renamed["target"]["id"] == memory["target"]["id"]
+
+
+def store_text(repository: Repository, path: str, memory: dict[str, Any]) -> None:
+    """Writes a usage history as the product does."""
+    github = repository._connected()
+    store = github.state_store(EVIDENCE, path, "Remember", 1_000_000)
+    store.update(lambda _: json.dumps(memory).encode())
+
+
+FORMERLY = f"""
+targets:
+  - role-arn: {RENAMED}
+    policy-file: {MOVED}
+    formerly:
+      role-arn: {ROLE}
+      policy-file: {FILE}
+      branch: old/branch
+"""
+
+
+def test_the_config_names_earlier_roles_files_and_branches(repository: Repository) -> None:
+    repository.branch = "old/branch"
+    repository.decline(number_of(repository.propose()))
+    # The new file has little of the old one: git shows no move.
+    grown = {**POLICY, "Statement": [*POLICY["Statement"], *_further(40)]}
+    repository.move(content=json.dumps(grown).encode())
+    [result] = repository.propose_by(FORMERLY)
+    assert DECLINED in declined(result)
+
+
+def _further(count: int) -> list[dict[str, object]]:
+    return [
+        {
+            "Sid": f"More{number}",
+            "Effect": "Allow",
+            "Action": "sqs:CreateQueue",
+            "Resource": f"arn:aws:sqs:eu-west-1:111122223333:more-{number}",
+        }
+        for number in range(count)
+    ]
+
+
+def test_a_pull_request_whose_target_left_the_config_is_closed(repository: Repository) -> None:
+    other = "arn:aws:iam::111122223333:role/release"
+    policy = json.dumps(POLICY)
+    repository.hub.commit_as("kim", "main", {"iam/release.json": policy}, "Second policy")
+    entry = "  - role-arn: {}\n    policy-file: {}\n"
+    first, second = entry.format(ROLE, FILE), entry.format(other, "iam/release.json")
+    both = repository.propose_by(f"targets:\n{first}{second}")
+    numbers = [number_of(each) for each in both]
+    assert sorted(open_pulls(repository.hub)) == sorted(numbers)
+    repository.propose_by(f"targets:\n{first}")
+    assert open_pulls(repository.hub) == [numbers[0]]
+    [reason] = repository.hub.comments(numbers[1])
+    assert "no target of" in reason
+
+
+def test_a_run_of_one_target_closes_no_pull_request_of_another(repository: Repository) -> None:
+    repository.hub.commit_as("kim", "main", {"iam/release.json": json.dumps(POLICY)}, "Second")
+    first = number_of(repository.propose())
+    repository.role, repository.file = RENAMED, "iam/release.json"
+    second = number_of(repository.propose())
+    repository.role, repository.file = ROLE, FILE
+    repository.propose()
+    assert open_pulls(repository.hub) == [first, second]
+
+
+def test_a_person_s_commits_on_an_orphan_are_left(repository: Repository) -> None:
+    first = number_of(repository.propose())
+    head = repository.hub.commit_as("kim", "leastpriv/ci-deploy", {"notes.txt": "mine"}, "Mine")
+    repository.role = RENAMED
+    second = number_of(repository.propose())
+    assert open_pulls(repository.hub) == [first, second]
+    assert repository.hub.head("leastpriv/ci-deploy") == head
+    assert f"#{second}" in repository.hub.comments(first)[0]
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("formerly: iam/old.json", "formerly is 'iam/old.json'"),
+        ("formerly: {file: iam/old.json}", "unknown key 'file'"),
+        ("formerly: {role-arn: old}", "formerly: role-arn"),
+        ("formerly: {branch: 'a b'}", "formerly: branch is 'a b'"),
+        ("formerly: {policy-file: [1]}", "formerly: policy-file is [1]"),
+    ],
+)
+def test_another_form_of_earlier_names_is_bad_input(written: str, words: str) -> None:
+    text = f"targets:\n  - role-arn: {ROLE}\n    policy-file: {FILE}\n    {written}\n"
+    with pytest.raises(Exception, match="formerly") as error:
+        read_configuration(text.encode(), CONFIG)
+    assert words in str(error.value)

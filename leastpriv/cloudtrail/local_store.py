@@ -4,6 +4,7 @@ saved.
 
 from __future__ import annotations
 
+import errno
 import heapq
 import os
 import re
@@ -247,6 +248,12 @@ class TrailFolder:
                 " files."
             ) from None
         except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+                length = len(str(self.path))
+                raise InputError(
+                    f"trails: a path of {length:,} characters is too long for this system: it"
+                    f" begins with {str(self.path)[:60]!r}; name a shorter one."
+                ) from error
             raise InputError(f"trails: {named} cannot be read: {error}.") from error
         if self.path.is_file() and _is_zip(self.path):
             raise InputError(

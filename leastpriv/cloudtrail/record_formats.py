@@ -105,8 +105,8 @@ _LISTS = ("Records", "Events", "logEvents", "events", "results", "hits")
 """A trail's file; lookup-events; CloudWatch Logs: subscription, filter-log-events, Logs Insights;
 Elasticsearch.
 """
-_OBJECTS = ("detail", "_source", "_raw", "hits", "cloudtrail")
-"""EventBridge; Elasticsearch; Splunk."""
+_OBJECTS = ("detail", "_source", "_raw", "hits", "cloudtrail", "@message")
+"""EventBridge; Elasticsearch; Splunk; Logs Insights where it exports JSON."""
 _TEXTS = ("CloudTrailEvent", "message", "@message", "_raw")
 """lookup-events; CloudWatch Logs and Logstash; Logs Insights; Splunk."""
 _LOGGER_FIELDS = frozenset({"level", "log.level", "levelname", "severity", "logger", "logger_name"})

@@ -665,6 +665,7 @@ def test_a_pipe_is_refused_and_standard_input_is_named(tmp_path: Path) -> None:
             "--trails",
             ".",
         ),
+        ("permissions", "--role-arn", "arn:aws:iam::111122223333:role/x", "--trails", "{long}"),
         ("denials", "{long}"),
         ("contains", "--old", "{long}", "--new", "{long}"),
     ],
@@ -674,6 +675,7 @@ def test_a_path_that_is_too_long_is_one_sentence(arguments: tuple[str, ...]) -> 
     assert told.code == 2
     assert "too long" in told.err
     assert "defect" not in told.err
+    assert len(told.err) < 400
 
 
 SLIPS = {

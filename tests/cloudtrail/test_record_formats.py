@@ -76,6 +76,9 @@ SHAPES = {
         }
     ).encode(),
     "queried events": compact([compact(record) for record in RECORDS]).encode(),
+    "Logs Insights, exported as JSON": compact(
+        [{"@timestamp": "2026-11-01 00:00:00.000", "@message": r} for r in RECORDS]
+    ).encode(),
     "EventBridge": "\n".join(compact({"detail-type": "x", "detail": r}) for r in RECORDS).encode(),
     "CloudWatch Logs": compact(
         {"logEvents": [{"id": "1", "message": compact(r)} for r in RECORDS]}

@@ -675,6 +675,12 @@ def test_a_path_that_is_too_long_is_one_sentence(arguments: tuple[str, ...]) -> 
     assert told.code == 2
     assert "too long" in told.err
     assert "defect" not in told.err
+
+
+def test_a_long_path_of_a_trail_does_not_fill_the_screen() -> None:
+    role = "arn:aws:iam::111122223333:role/x"
+    told = run("permissions", "--role-arn", role, "--trails", "a" * 5_000)
+    assert "begins with 'aaa" in told.err
     assert len(told.err) < 400
 
 

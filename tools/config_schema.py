@@ -84,7 +84,7 @@ def schema() -> dict[str, object]:
     target[FORMERLY] = {
         "type": "object",
         "additionalProperties": False,
-        "properties": {name: _LIST for name in FORMER_KEYS},
+        "properties": dict.fromkeys(FORMER_KEYS, _LIST),
         "description": (
             "Earlier names of the target, whose history and declines it keeps: each one name or a"
             " list; policy-file may have {name}, as that of the target."

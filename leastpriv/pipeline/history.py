@@ -443,7 +443,7 @@ class _OwnScopes(Struct, frozen=True):
     """The scope ids of the proposals of a target."""
 
     single: frozenset[str]
-    """Those of its own pull requests, which are also the prefixes of its changes in shared ones."""
+    """Those of pull requests for it alone, and the prefixes of its changes in shared ones."""
     group: str
     """That of the pull request that it shares; empty without a group."""
 

@@ -29,6 +29,7 @@ from leastpriv.pipeline.history import history_file
 from leastpriv.pipeline.propose import propose
 from leastpriv.pull_request.github.client import Connection, RequestDeadline
 from leastpriv.pull_request.github.repository import GitHubRepository
+from leastpriv.pull_request.models import PullRequestOperation
 from tests.fakes.deploys import record
 from tests.fakes.github import FakeGitHub
 
@@ -233,6 +234,8 @@ class Measures:
     back_and_forth: list[str] = field(default_factory=list)
     """Permissions that one merged proposal removed and a later one added."""
     false_closures: list[str] = field(default_factory=list)
+    held: int = 0
+    """Runs that left a pull request open because a guard holds its changes for now."""
     orphans: list[int] = field(default_factory=list)
     waits: dict[str, int] = field(default_factory=dict)
     """New feature -> number of merged proposals until it ran."""
@@ -433,6 +436,8 @@ class Year:
             return None
         if result.published and result.published.failure:
             self.measures.failures.append(result.published.failure)
+        if result.published and result.published.operation is PullRequestOperation.HELD:
+            self.measures.held += 1
         self._note_closures()
         return result
 

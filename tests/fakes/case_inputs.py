@@ -36,6 +36,7 @@ from leastpriv.pull_request.github.logins import origin_without_github
 from leastpriv.pull_request.lifecycle import (
     ClosedPullRequest,
     CommentCommand,
+    MarkedPullRequest,
     OpenPullRequest,
     rejection_reason,
 )
@@ -161,7 +162,9 @@ class Reviews:
         """The repository itself."""
         return self
 
-    def read_ahead(self, base: str, targets: Sequence[TargetFiles]) -> None:
+    def read_ahead(
+        self, base: str, targets: Sequence[TargetFiles], labels: Sequence[str] = ()
+    ) -> None:
         """There is nothing to read."""
 
     @property
@@ -197,6 +200,14 @@ class Reviews:
     def opened(self, branch: str, base: str) -> OpenPullRequest | None:  # noqa: ARG002
         """There is a pull request if the case has comments."""
         return OpenPullRequest(number=7, base="main", body="") if self.comments else None
+
+    def opened_elsewhere(self) -> Sequence[MarkedPullRequest]:
+        """There is no pull request."""
+        return ()
+
+    def closed_elsewhere(self, base: str, labels: tuple[str, ...]) -> Sequence[MarkedPullRequest]:  # noqa: ARG002
+        """There is no pull request."""
+        return ()
 
     def earlier_names(self, commit: str, path: str) -> Sequence[str]:  # noqa: ARG002
         """The file was not moved."""

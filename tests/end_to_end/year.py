@@ -449,6 +449,7 @@ class Year:
             "trails": (str(self._folder),),
             "aws-regions": (REGION, "us-east-1"),
             "labels": "leastpriv",
+            "complete-additions": "write",
             **options,
         }
         if self.names.branch:

@@ -17,6 +17,8 @@ _EVERY = 14
 """Days from one run of the product to the next."""
 _FOR_CLEANING = 4
 """Pull requests of a year that add nothing."""
+_UNBLOCKED = 0.8
+"""Share of the denied features that run after the first merged proposal that knew them."""
 
 
 def simulate(
@@ -92,6 +94,8 @@ def assert_within_ceilings(measures: Measures, *, memory: bool) -> None:
     assert measures.orphans == []
     assert len(measures.denied_by_removal) <= (0 if memory else 1), measures.denied_by_removal
     assert measures.merged > 0
+    assert measures.pull_requests <= measures.real_changes + _FOR_CLEANING
+    assert measures.unblocked_by_first >= _UNBLOCKED, measures.waits
 
 
 def test_a_quarter_has_no_false_step(tmp_path: Path) -> None:

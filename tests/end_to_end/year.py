@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -238,14 +239,14 @@ class Measures:
     """Runs that left a pull request open because a guard holds its changes for now."""
     orphans: list[int] = field(default_factory=list)
     waits: dict[str, int] = field(default_factory=dict)
-    """New feature -> number of merged proposals until it ran."""
+    """New feature -> number of merged proposals that knew its denial, until it ran."""
     failures: list[str] = field(default_factory=list)
 
     @property
     def unblocked_by_first(self) -> float:
-        """The share of new features that ran after one merged proposal."""
-        done = [count for count in self.waits.values() if count > 0]
-        return sum(count == 1 for count in done) / len(done) if done else 1.0
+        """The share of denied features that ran after one merged proposal."""
+        counts = self.waits.values()
+        return sum(count == 1 for count in counts) / len(counts) if counts else 1.0
 
 
 @dataclass
@@ -314,8 +315,12 @@ class Year:
         self._merge_days: dict[int, int] = {}
         """Number of an open pull request -> day on which the team merges it."""
         self._removed: set[tuple[str, str]] = set()
-        self._started: dict[str, int] = {}
-        """New feature -> merged proposals when it was first denied."""
+        self._blocked: dict[str, int] = {}
+        """New feature that was denied -> day of its first denial."""
+        self._tries: Counter[str] = Counter()
+        """New feature -> merged proposals that knew its denial."""
+        self._proposed = 0
+        """Day of the last run of the product."""
         self._handled: set[int] = set()
         self._policy_of = ("", b"")
 
@@ -382,17 +387,17 @@ class Year:
             if not is_allowed:
                 self._note_denial(job, call, day)
                 return found
-        if job.is_new and job.name not in self.measures.waits:
-            merged = self.measures.merged - self._started.get(job.name, self.measures.merged)
-            self.measures.waits[job.name] = merged
+        if job.name in self._blocked:
+            del self._blocked[job.name]
+            self.measures.waits[job.name] = self._tries[job.name]
         return found
 
     def _note_denial(self, job: Job, call: Call, day: int) -> None:
         permission = (call.action, call.resource)
         if permission in self._removed:
             self.measures.denied_by_removal.append(f"day {day}: {job.name}: {call.action}")
-        elif job.is_new and job.name not in self._started:
-            self._started[job.name] = self.measures.merged
+        elif job.name not in self._blocked and job.name not in self.measures.waits:
+            self._blocked[job.name] = day
             self.measures.real_changes += 1
 
     def _write(self, day: int, records: Sequence[Mapping[str, Any]]) -> None:
@@ -431,6 +436,7 @@ class Year:
     def propose(self, **options: str) -> TargetResult | None:
         """Runs the product as a new process does."""
         settings = self._settings(options)
+        self._proposed = (self._clock.now - START).days
         result = self._target_result(settings)
         if result is None:
             return None
@@ -496,6 +502,7 @@ class Year:
         after = self.policy
         self.measures.merged += 1
         self._handled.add(number)
+        self._tries.update(name for name, day in self._blocked.items() if day <= self._proposed)
         for job in self._jobs:
             for call in job.calls:
                 permission = (call.action, call.resource)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from leastpriv.config.inputs import inputs
 from leastpriv.config.settings import GivenInputs, Settings, from_options
 from leastpriv.config.targets_file import read_configuration, run_settings
 from leastpriv.pipeline.context import (
@@ -74,12 +75,13 @@ class Repository:
         self.hub.commit_as("kim", "main", {CONFIG: config}, "Targets")
         github = self._connected()
         given: dict[str, Any] = {**self._inputs({}), "config": CONFIG}
-        inputs = GivenInputs(given, {name: name for name in [*given, "role-arn", "policy-file"]})
-        settings = run_settings(inputs)
+        labels = {known.name: f"The input {known.name}" for known in inputs()}
+        arrived = GivenInputs(given, labels)
+        settings = run_settings(arrived)
         file = TargetsFile(
             configuration=read_configuration(config.encode(), CONFIG),
             raw=config.encode(),
-            given=inputs,
+            given=arrived,
             mode=settings.mode,
             target_of=lambda settings, _: self._target(settings, github),
             repository=github,

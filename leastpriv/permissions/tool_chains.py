@@ -11,8 +11,11 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 
+from msgspec import Struct
+
 from leastpriv.models import grouped
-from leastpriv.permissions.catalog import is_read
+from leastpriv.permissions.catalog import access_level, is_read
+from leastpriv.permissions.event_table import facts_of
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.lifecycle import (
     changes_made,
@@ -33,6 +36,7 @@ from leastpriv.permissions.tool_lifecycle import (
     types_made_by,
 )
 
+ROLE_PASSING = "iam:PassRole"
 UNKNOWN = ""
 """A program without a user agent: it may be a script or a tool."""
 _MOST_KINDS = 3
@@ -40,42 +44,81 @@ _MOST_KINDS = 3
 _NAMES = {Tool.CLOUDFORMATION: "CloudFormation", Tool.TERRAFORM: "Terraform"}
 
 
-def usual_chain(action: str, programs: Collection[str], used: Collection[str]) -> Mapping[str, str]:
-    """Returns the further actions of the step of an action, each with the reason, the surest first.
+class ChainLink(Struct, frozen=True):
+    """A further action of a step."""
+
+    action: str
+    reason: str
+    """Why the step usually needs it."""
+    below: str = ""
+    """The end of the ARN of the items on which the step needs it; empty: the resource itself."""
+    on_any: bool = False
+    """The calls of the step name no resource."""
+
+
+def usual_chain(
+    action: str,
+    programs: Collection[str],
+    used: Collection[str],
+    denied_kinds: Collection[tuple[str, str]] = (),
+) -> Mapping[str, ChainLink]:
+    """Returns the further actions of the step of an action, the surest first.
 
     Args:
         action: The action that a run was denied.
         programs: Who called it: names of `deploy_tools.tsv`, `SCRIPT`, `Tool.CLOUDFORMATION` for
             a stack, empty for a program without a user agent.
         used: All actions that the runs used.
+        denied_kinds: Service and type of the resources on which it was denied.
     """
-    found: dict[str, str] = {}
-    for other, reason in _links(action, programs, used):
-        if other != action:
-            found.setdefault(other, reason)
+    links = [*_of_steps(action, programs)]
+    kinds = _kinds(action, programs, used)
+    links += _of_kinds(kinds, used)
+    if facts_of(action).passes_role == "key":
+        links.append(ChainLink(ROLE_PASSING, "the call may pass a role"))
+    if SCRIPT in programs or not kinds:
+        links += _counterparts(action)
+    for service, kind in denied_kinds:
+        links += _of_items(action, service, kind, programs, used)
+    found: dict[str, ChainLink] = {}
+    for link in links:
+        if link.action != action:
+            found.setdefault(link.action, link)
     return found
 
 
-def _links(
-    action: str, programs: Collection[str], used: Collection[str]
-) -> Iterator[tuple[str, str]]:
-    yield from _of_steps(action, programs)
-    kinds = _kinds(action, programs, used)
-    for other, kind in _of_kinds(kinds, used):
-        yield other, f"{_NAMES[kind.tool]} calls it for {kind.name}"
-    if SCRIPT in programs or not kinds:
-        begins = creates_or_adds(action)
-        for other in siblings_of((action,)):
-            if begins or is_read(other):
-                yield other, f"it is of the life cycle of {action}"
+def _counterparts(action: str) -> Iterator[ChainLink]:
+    """Yields the life-cycle counterparts by name; of an action that begins no life, the reads."""
+    begins = creates_or_adds(action)
+    for other in siblings_of((action,)):
+        if begins or is_read(other):
+            yield ChainLink(other, f"it is of the life cycle of {action}")
 
 
-def _of_steps(action: str, programs: Collection[str]) -> Iterator[tuple[str, str]]:
+def _of_items(
+    action: str, service: str, kind: str, programs: Collection[str], used: Collection[str]
+) -> Iterator[ChainLink]:
+    """Yields what these programs usually do with the items of a resource that was denied to be made
+    or listed.
+    """
+    if not (creates_or_adds(action) or access_level(action) == "List"):
+        return
+    for row in table("item_level"):
+        if (row["prefix"], row["type"]) != (service, kind):
+            continue
+        is_needed = not row["needs"] or row["needs"] in used
+        if is_needed and not set(programs).isdisjoint(row["programs"].split(",")):
+            for other in row["actions"].split(","):
+                yield ChainLink(other, "deploys usually use its items", below=row["below"])
+
+
+def _of_steps(action: str, programs: Collection[str]) -> Iterator[ChainLink]:
     """Yields the other actions of the steps of an action, by these programs."""
     for row in _steps().get(action, ()):
         if UNKNOWN in programs or not set(programs).isdisjoint(row["programs"].split(",")):
-            for other in row["actions"].split(","):
-                yield other, f"{row['step']} calls it"
+            for written in row["actions"].split(","):
+                other, _, resource = written.partition("@")
+                yield ChainLink(other, f"{row['step']} calls it", on_any=resource == "*")
 
 
 @cache
@@ -83,7 +126,7 @@ def _steps() -> Mapping[str, Sequence[Mapping[str, str]]]:
     found: list[tuple[str, Mapping[str, str]]] = []
     for row in table("steps"):
         calling = [*row["actions"].split(","), *filter(None, row["begins"].split(","))]
-        found += [(action, row) for action in calling]
+        found += [(written.partition("@")[0], row) for written in calling]
     return grouped(found)
 
 
@@ -111,9 +154,7 @@ def _of_tools(kinds: Iterable[ResourceKind], tools: Collection[str]) -> list[Res
     return [kind for kind in kinds if kind.tool in tools]
 
 
-def _of_kinds(
-    kinds: Sequence[ResourceKind], used: Collection[str]
-) -> Iterator[tuple[str, ResourceKind]]:
+def _of_kinds(kinds: Sequence[ResourceKind], used: Collection[str]) -> Iterator[ChainLink]:
     """Yields the actions in the life of these types, the deployment's own phases first.
 
     What only some properties need is usual where the runs have set such a property.
@@ -128,7 +169,7 @@ def _of_kinds(
     least = 1 if len(kinds) <= _MOST_KINDS else len(kinds) / 2
     for action, kind in first.items():
         if counts[action] >= least:
-            yield action, kind
+            yield ChainLink(action, f"{_NAMES[kind.tool]} calls it for {kind.name}")
 
 
 def _usual_actions(kind: ResourceKind, used: Collection[str]) -> dict[str, None]:

@@ -7,6 +7,7 @@ request for each permission. The rest is offered; the options or a comment write
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
@@ -24,17 +25,20 @@ from leastpriv.models import (
     Usage,
     grouped,
 )
-from leastpriv.permissions.catalog import forbidden, sensitivity
+from leastpriv.permissions.catalog import forbidden, is_read, sensitivity
 from leastpriv.permissions.event_table import facts_of
 from leastpriv.permissions.lifecycle import created_types
-from leastpriv.permissions.patterns import has_wildcard, resource_covers
+from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.resource_types import (
+    VARIABLE,
     action_of,
+    end_of,
+    fill_variables,
     fits,
     types_of_arn,
-    whole_types,
+    variables_of_arn,
 )
-from leastpriv.permissions.tool_chains import usual_chain
+from leastpriv.permissions.tool_chains import ROLE_PASSING, ChainLink, usual_chain
 from leastpriv.permissions.tool_lifecycle import STACK_SERVICE, Tool
 from leastpriv.permissions.volatility import is_whole_type, service_of
 from leastpriv.policy.document import Document
@@ -46,8 +50,12 @@ from leastpriv.proposal.origins import is_unreviewed_use
 from leastpriv.proposal.self_widening import self_widening
 from leastpriv.proposal.stability import with_items
 
-_ROLE_PASSING = "iam:PassRole"
 _CREATE_ROLE = "iam:CreateRole"
+_MAKES_BY_NAME = "secretsmanager:CreateSecret"
+_DRAWN_END = "-??????"
+_LOG_GROUP = "log-group"
+_DRAWN = re.compile(r"\$\{\w*(?:Id|ID|Uuid|UUID|Identifier)\}$")
+"""The end of an ARN's template that AWS draws."""
 _MOST_NAMES = 3
 """Resources of one type that a denied run used; with more, none of them is offered."""
 _OWN_ACCOUNT = "aws:ResourceAccount"
@@ -147,29 +155,73 @@ class _Step:
         """The service and the types of the denied resources."""
         return frozenset(kind for each in self.resources for kind in _kinds_of(each))
 
-    def places_of(self, action: str) -> list[str]:
+    def places_of(self, link: ChainLink) -> list[str]:
         """Returns where a further action of the step applies to the denied resources."""
-        known = action_of(action)
+        known = action_of(link.action)
         if known is None:
             return []
-        if not known.resource_types:
+        if link.on_any or not known.resource_types:
             return ["*"]
-        found = [name for each in self.resources for name in with_items(action, each)]
-        named = [each for each in dict.fromkeys(found) if each != "*"]
-        return named or list(self._of_new_ids(action))
+        found: list[str] = []
+        for each in self.resources:
+            if each == "*":
+                continue
+            resource = self._as_made(each, link.action)
+            found += self._items_below(resource, link)
+        named = list(dict.fromkeys(found))
+        return named or list(dict.fromkeys(self._of_new_items(link.action)))
 
-    def _of_new_ids(self, action: str) -> Iterator[str]:
-        """Yields every resource of the types that the denied call makes: AWS gives its id only to
-        the call that succeeds.
+    def _items_below(self, resource: str, link: ChainLink) -> Iterator[str]:
+        """Yields the resource, its items, or the items of a collection of an API."""
+        if link.below:
+            yield f"{resource}{link.below}"
+            return
+        yield from with_items(link.action, resource)
+        items = f"{resource}/*"
+        is_collection = service_of(resource) == "apigateway"
+        if is_collection and is_read(link.action) and fits(link.action, items):
+            yield items
+
+    def _as_made(self, resource: str, action: str) -> str:
+        """Returns a denied resource as further calls name it: with the end that AWS draws or
+        writes.
+        """
+        if self.action == _MAKES_BY_NAME:
+            return f"{resource.removesuffix(_DRAWN_END)}{_DRAWN_END}"
+        if service_of(resource) == "logs":
+            group = resource.removesuffix(":*")
+            return f"{group}{end_of(action, _LOG_GROUP)}"
+        return resource
+
+    def _of_new_items(self, action: str) -> Iterator[str]:
+        """Yields the resources of the types that the denied call makes, where it was denied on
+        their parent or on no resource: the parts of their names that the denial has, and `*` for
+        the id that only a call that succeeds gets.
         """
         known = action_of(action)
         service, _, name = self.action.partition(":")
-        is_named = any(not has_wildcard(each) for each in self.resources)
-        if known is None or is_named or not action.startswith(f"{service}:"):
+        if known is None or not action.startswith(f"{service}:"):
             return
         made = created_types(service, name)
-        kinds = [kind for kind in known.resource_types if kind.name.lower() in made]
-        yield from whole_types(kinds, self._principal, self.regions)
+        for kind in known.resource_types:
+            for denied in self.resources:
+                item = self._item_of(kind.arn, denied)
+                is_below = denied != "*" and item.startswith(denied)
+                is_made = kind.name.lower() in made and not fits(self.action, item)
+                is_drawn = is_read(action) and _DRAWN.search(kind.arn) is not None
+                if is_below or is_made or is_drawn:
+                    yield item
+
+    def _item_of(self, template: str, denied: str) -> str:
+        """Returns a template with the values that a denied resource shows, its own name open."""
+        partition, account = self._principal.split(":")[1], self._principal.split(":")[4]
+        region = self.regions[0] if len(self.regions) == 1 else "*"
+        values = {"Partition": partition, "Region": region, "Account": account}
+        if denied != "*":
+            *parents, _ = ("", *VARIABLE.findall(template))
+            shown = dict(variables_of_arn(service_of(denied), denied))
+            values |= {name: text for name, text in shown.items() if name in parents}
+        return fill_variables(template, values)
 
 
 def _denied_resources(change: Change, denied: Sequence[Usage]) -> Iterator[str]:
@@ -220,32 +272,31 @@ class _Completing:
 
     def links(self, step: _Step) -> Iterator[_Link]:
         """Yields the further permissions of a step."""
-        for action, reason in self._chain(step).items():
+        for link in self._chain(step).values():
             conditions = step.conditions
-            resources = step.places_of(action)
-            if action == _ROLE_PASSING:
+            resources = step.places_of(link)
+            if link.action == ROLE_PASSING:
                 resources = list(self._new_roles(step))
                 conditions = _passed_to(step.action)
             elif not resources:
-                resources = list(self._named_in_runs(action, step))
+                resources = list(self._named_in_runs(link.action, step))
             for resource in resources:
                 yield _Link(
-                    action=action,
+                    action=link.action,
                     resource=resource,
                     conditions=conditions,
                     because=step.action,
-                    usual_as=reason,
+                    usual_as=link.reason,
                 )
 
-    def _chain(self, step: _Step) -> Mapping[str, str]:
+    def _chain(self, step: _Step) -> Mapping[str, ChainLink]:
         """Returns the further actions of a step: what runs called on like resources, then what the
         tool usually calls.
         """
-        found = dict(self._called_together(step))
-        for action, reason in usual_chain(step.action, step.programs, self._used).items():
-            found.setdefault(action, reason)
+        found = {link.action: link for link in self._called_together(step)}
         found.pop(step.action, None)
-        return found
+        usual = usual_chain(step.action, step.programs, self._used, step.kinds)
+        return {**usual, **found}
 
     @cached_property
     def _allowed(self) -> Sequence[Usage]:
@@ -273,7 +324,7 @@ class _Completing:
         ]
         return grouped(pairs)
 
-    def _called_together(self, step: _Step) -> Iterator[tuple[str, str]]:
+    def _called_together(self, step: _Step) -> Iterator[ChainLink]:
         """Yields what the same program called on other resources of the denied types, by any user
         of the policy.
 
@@ -294,7 +345,8 @@ class _Completing:
                 if not places or (permission.resource, run) in places:
                     runs_of.setdefault(permission.action, set()).add(run)
         for action, runs in runs_of.items():
-            yield action, f"{plural(len(runs), 'run')} called it on another resource of this type"
+            reason = f"{plural(len(runs), 'run')} called it on another resource of this type"
+            yield ChainLink(action, reason)
 
     def _new_roles(self, step: _Step) -> Iterator[str]:
         """Yields the roles that the denied run made, which the denied call may pass on."""

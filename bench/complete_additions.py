@@ -70,7 +70,7 @@ def main() -> None:
     whole: Counter[str] = Counter()
     every: Counter[str] = Counter()
     for feature in read_rows(FEATURES.read_text(encoding="utf-8")):
-        lacking = [*_lacking(feature)]
+        lacking = [*lacking(feature)]
         every[feature["tool"]] += 1
         whole[feature["tool"]] += not lacking
         if lacking:
@@ -82,7 +82,7 @@ def main() -> None:
         _measure_table()
 
 
-def _lacking(feature: Mapping[str, str]) -> Iterator[str]:
+def lacking(feature: Mapping[str, str]) -> Iterator[str]:
     """Yields what the deploy of a feature needs and neither the proposal nor its offers grant."""
     denied = _arn(feature["denied"], feature["resource"])
     with tempfile.TemporaryDirectory() as folder:

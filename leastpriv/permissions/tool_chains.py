@@ -14,9 +14,10 @@ from functools import cache
 from msgspec import Struct
 
 from leastpriv.models import grouped
-from leastpriv.permissions.catalog import access_level, is_read
+from leastpriv.permissions.catalog import access_level, actions, is_read
 from leastpriv.permissions.event_table import facts_of
 from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.generalize import deletes
 from leastpriv.permissions.lifecycle import (
     changes_made,
     creates_or_adds,
@@ -101,8 +102,13 @@ def _of_items(
     """Yields what these programs usually do with the items of a resource that was denied to be made
     or listed.
     """
-    if not (creates_or_adds(action) or access_level(action) == "List"):
-        return
+    if creates_or_adds(action) or access_level(action) == "List":
+        yield from _usual_items(service, kind, programs, used)
+
+
+def _usual_items(
+    service: str, kind: str, programs: Collection[str], used: Collection[str]
+) -> Iterator[ChainLink]:
     for row in table("item_level"):
         if (row["prefix"], row["type"]) != (service, kind):
             continue
@@ -110,6 +116,28 @@ def _of_items(
         if is_needed and not set(programs).isdisjoint(row["programs"].split(",")):
             for other in row["actions"].split(","):
                 yield ChainLink(other, "deploys usually use its items", below=row["below"])
+
+
+def unrecorded_items(
+    service: str, kinds: Collection[str], *, of_any_service: bool
+) -> set[tuple[str, str]]:
+    """Returns what deploys do with the items of made resources, each with the end of the ARN.
+
+    Args:
+        service: The service of the resources.
+        kinds: Their types, in lower case.
+        of_any_service: Of a service whose usual items no table lists, all actions are meant.
+    """
+    found: set[tuple[str, str]] = set()
+    for row in table("item_level"):
+        if row["prefix"] == service and row["type"] in kinds:
+            own = row["actions"].split(",")
+            further = siblings_of(own) if row["below"] else ()
+            own += [action for action in further if deletes(action) or is_read(action)]
+            found |= {(action, row["below"]) for action in own}
+    if of_any_service and kinds and not found:
+        found = {(action, "") for action in actions(service)}
+    return found
 
 
 def _of_steps(action: str, programs: Collection[str]) -> Iterator[ChainLink]:

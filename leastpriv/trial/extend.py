@@ -27,6 +27,7 @@ from leastpriv.policy.document import Document
 from leastpriv.policy.edit import apply_edits
 from leastpriv.policy.replay import ReplayEffect, replay_need
 from leastpriv.proposal.additions import additions
+from leastpriv.proposal.complete_additions import Completion, complete_additions
 from leastpriv.proposal.edit_plan import plan_edits
 from leastpriv.proposal.models import Change, History, Options
 from leastpriv.trial.limits import TrialLimits, needed_proof
@@ -231,6 +232,8 @@ def extend_candidate(
     generalized = _generalized(next_names, denied, limits)
     offered = [change for change in generalized if _needs_yes(change, denied, limits)]
     added = [change for change in generalized if change not in offered]
+    for change in _rest_of_steps(generalized, candidate, identity, options, limits):
+        (added if limits.names(change.action) else offered).append(change)
     return RoundResult(
         document=_extend_document(candidate.document, added),
         added=tuple(added),
@@ -238,6 +241,20 @@ def extend_candidate(
         unresolved=tuple(unresolved.values()),
         offered=tuple(offered),
     )
+
+
+def _rest_of_steps(
+    denied: Sequence[Change],
+    candidate: CandidatePolicy,
+    identity: TrialIdentity,
+    options: Options,
+    limits: TrialLimits,
+) -> list[Change]:
+    """Returns what the denied steps usually need besides, within the outer bound."""
+    completion = Completion(
+        Evidence(identity.target), options, History(), policies=candidate.documents
+    )
+    return _within(complete_additions(denied, completion), limits)
 
 
 def _within(changes: Sequence[Change], limits: TrialLimits) -> list[Change]:

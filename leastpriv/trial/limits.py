@@ -44,9 +44,13 @@ class TrialLimits(Struct, frozen=True):
     within: Document | None = None
     """Nothing that this policy does not allow is added."""
 
+    def names(self, action: str) -> bool:
+        """Whether the person names an action whole, so that it may be added before a denial."""
+        return any(named.lower() == action.lower() for named in self.yes_to)
+
     def says_yes_to(self, action: str) -> bool:
         """Whether the person allows an action that only the command's text names."""
-        if any(named.lower() == action.lower() for named in self.yes_to):
+        if self.names(action):
             return True
         is_on_data = not sensitivity(action)
         return is_on_data and any(action_matches(named, action) for named in self.yes_to)

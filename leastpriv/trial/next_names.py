@@ -19,17 +19,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.models import Basis, ChangeKind, Condition
-from leastpriv.permissions import catalog
 from leastpriv.permissions.catalog import forbidden, is_read, sensitivity
 from leastpriv.permissions.event_table import Visibility, visibility
-from leastpriv.permissions.fact_tables import table
-from leastpriv.permissions.generalize import ObservedResource, Pattern, deletes
+from leastpriv.permissions.generalize import ObservedResource, Pattern
 from leastpriv.permissions.lifecycle import created_types, siblings_of
 from leastpriv.permissions.names.app_names import AppNames, destroys
 from leastpriv.permissions.names.next_run import read_next_run
 from leastpriv.permissions.names.observed import NameUse
 from leastpriv.permissions.patterns import has_wildcard, resource_covers, without_covered
 from leastpriv.permissions.resource_types import fits, types_of_arn
+from leastpriv.permissions.tool_chains import unrecorded_items
 from leastpriv.permissions.volatility import (
     WildcardPart,
     literal_letters,
@@ -277,9 +276,7 @@ class NextNames(Struct, frozen=True):
                     if is_read(action)
                 }
                 if prefix in denied or everywhere:
-                    on |= _item_actions(prefix, kinds)
-                if everywhere and kinds and not _item_actions(prefix, kinds):
-                    on |= {(action, "") for action in catalog.actions(prefix)}
+                    on |= unrecorded_items(prefix, kinds, of_any_service=everywhere)
                 unseen = (
                     each for each in sorted(on) if visibility(each[0]).visibility is Visibility.DATA
                 )
@@ -345,20 +342,6 @@ def services_without_data_events(denied: Iterable[Change]) -> frozenset[str]:
         for action in actions
         if visibility(action).visibility is Visibility.DATA
     )
-
-
-def _item_actions(prefix: str, kinds: Collection[str]) -> set[tuple[str, str]]:
-    """What a deployment does with the items of a resource that it created, each with the end of the
-    ARN.
-    """
-    found: set[tuple[str, str]] = set()
-    for row in table("item_level"):
-        if row["prefix"] == prefix and row["type"] in kinds:
-            own = row["actions"].split(",")
-            further = siblings_of(own) if row["below"] else ()
-            own += [action for action in further if deletes(action) or is_read(action)]
-            found |= {(action, row["below"]) for action in own}
-    return found
 
 
 def _with_patterns(

@@ -216,6 +216,10 @@ class TrialRun(Struct):
                     unresolved_lines(round_result.unresolved, has_records=self.records.has_sources)
                 )
                 _log.info(outcome_line(0, number, None, has_records=self.records.has_sources))
+                # The command has shown what it does without.
+                self.offered = {
+                    action: each for action, each in self.offered.items() if not each.usual_as
+                }
                 return 0
             if self.signals.received:
                 self._accept(round_result)
@@ -394,6 +398,8 @@ class TrialRun(Struct):
             self.candidate, document=round_result.document, unrecorded=unrecorded
         )
         self.offered |= {change.action: change for change in round_result.offered}
+        for change in round_result.added:
+            self.offered.pop(change.action, None)
         if round_result.added:
             self.added += round_result.added
             self.save(self.candidate.document)

@@ -242,6 +242,25 @@ def test_a_second_service_without_data_events_brings_the_items_of_every_created_
     assert all("orders-*" in each for _, resources in added(second) for each in resources)
 
 
+def test_the_rest_of_a_denied_step_is_offered_and_added_where_a_person_names_it() -> None:
+    queue = "arn:aws:sqs:us-east-1:111122223333:orders"
+    message = _refused("sqs:CreateQueue", queue)
+    policy = candidate(allow("ssm:GetParameter"))
+    unasked = answer(policy, message)
+    assert added(unasked) == [("sqs:CreateQueue", (queue,))]
+    assert {"sqs:GetQueueAttributes", "sqs:TagQueue"} <= {each.action for each in unasked.offered}
+    pattern = answer(policy, message, limits=TrialLimits(yes_to=("sqs:*",)))
+    assert added(pattern) == added(unasked)
+    named = answer(policy, message, limits=TrialLimits(yes_to=("sqs:GetQueueAttributes",)))
+    assert ("sqs:GetQueueAttributes", (queue,)) in added(named)
+    within = document(allow("sqs:CreateQueue", queue))
+    bound = answer(
+        policy, message, limits=TrialLimits(yes_to=("sqs:GetQueueAttributes",), within=within)
+    )
+    assert added(bound) == added(unasked)
+    assert bound.offered == ()
+
+
 def _refused(
     action: str, resource: str = "", principal: str = OWN, why: str = "session policy"
 ) -> str:

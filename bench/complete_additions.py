@@ -19,6 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Need, Outcome, Permission, Usage
 from leastpriv.permissions import catalog
@@ -70,11 +72,11 @@ def main() -> None:
     whole: Counter[str] = Counter()
     every: Counter[str] = Counter()
     for feature in read_rows(FEATURES.read_text(encoding="utf-8")):
-        lacking = [*lacking(feature)]
+        missing = [*lacking(feature)]
         every[feature["tool"]] += 1
-        whole[feature["tool"]] += not lacking
-        if lacking:
-            print(f"{feature['tool']}, {feature['feature']}: {', '.join(lacking)}")
+        whole[feature["tool"]] += not missing
+        if missing:
+            print(f"{feature['tool']}, {feature['feature']}: {', '.join(missing)}")
     for tool, count in every.items():
         print(f"{tool}: {whole[tool]} of {count}")
     print(f"all: {whole.total()} of {every.total()} ({whole.total() / every.total():.0%})")
@@ -227,8 +229,6 @@ def _usage(action: str, resource: str, outcome: Outcome) -> Usage:
 
 
 def _of_tool(usage: Usage, *, is_stack: bool) -> Usage:
-    from msgspec.structs import replace
-
     if is_stack:
         return replace(usage, programs=(), forwarded_by=(STACK_SERVICE,))
     return replace(usage, programs=(Tool.TERRAFORM,))

@@ -284,16 +284,26 @@ _END_OF_BARE = (
 messages continue with AWS's own sentence; an empty line ends the text."""
 
 
+class ToolPhrase(Struct, frozen=True):
+    """What a tool prints before a bare denial."""
+
+    text: str
+    sign: str
+    """Without blanks."""
+    pattern: re.Pattern[str]
+    action: str
+    """The denied action."""
+
+
 @cache
-def tool_phrases() -> tuple[tuple[str, re.Pattern[str], str], ...]:
-    """What tools print before a bare denial: without blanks, as a pattern, and the denied
-    action.
-    """
+def tool_phrases() -> tuple[ToolPhrase, ...]:
+    """Returns the rows of `tool_phrases.tsv`."""
     return tuple(
-        (
-            without_blanks(row["phrase"]),
-            re.compile(breakable(row["phrase"]), re.IGNORECASE),
-            row["action"],
+        ToolPhrase(
+            text=row["phrase"],
+            sign=without_blanks(row["phrase"]),
+            pattern=re.compile(breakable(row["phrase"]), re.IGNORECASE),
+            action=row["action"],
         )
         for row in table("tool_phrases", _PACKAGE)
     )

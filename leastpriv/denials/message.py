@@ -39,17 +39,13 @@ from leastpriv.denials.log_text import (
     without_breaks,
 )
 from leastpriv.denials.operation_errors import (
+    NamedOperation,
     actions_of,
-    find_by_operation,
+    denials_of_operations,
     s3_resource,
 )
 from leastpriv.denials.sentence import DenialSentence, encoded_texts, find_sentences
-from leastpriv.denials.tool_messages import (
-    READERS,
-    find_by_phrase,
-    find_by_tool,
-    find_by_trace,
-)
+from leastpriv.denials.tool_messages import error_frames
 from leastpriv.models import Denial, DeniedBy
 from leastpriv.permissions import catalog
 
@@ -323,10 +319,11 @@ def find_denials(layout: LogText, stop: int | None = None) -> list[FoundDenial]:
     sentences = [*find_sentences(layout, stop)] if has_sentences else []
     named = [sentence for sentence in sentences if sentence.action]
     found = [_stated(layout, sentence) for sentence in named]
-    if _has_any(words, "whencalling", "operationerror", "errorexecuting", "api:"):
-        found += find_by_operation(layout, named, stop)
-    for denials in _by_tools(layout, words):
-        found += [denial for denial in denials if not is_covered(denial.span, found)]
+    operations, others = _read_frames(layout, words)
+    found += denials_of_operations(layout, operations, named, stop)
+    for denial in others:
+        if not is_covered(denial.span, found):
+            found.append(denial)
     if _has_any(words, "accessdenied", "forbidden", "403"):
         found += find_by_request(layout, found)
     encoded = [*encoded_texts(layout, stop)] if "encodedauthorization" in words else []
@@ -352,22 +349,25 @@ def _has_any(words: str, *signs: str) -> bool:
     return any(sign in words for sign in signs)
 
 
-def _by_tools(layout: LogText, words: str) -> Iterator[Iterable[FoundDenial]]:
-    """Yields the denials of each form in which tools write them.
+def _read_frames(layout: LogText, words: str) -> tuple[list[NamedOperation], list[FoundDenial]]:
+    """Returns the named operations and the denials that the frames of all tools find.
 
     Args:
         layout: The text.
-        words: It without blanks, in which a form that cannot occur is noticed quickly.
+        words: It without blanks, in which a frame that cannot occur is noticed quickly.
     """
-    if _has_any(words, "accessdenied", "forbidden", "thisoperation"):
-        yield find_by_tool(layout, words)
-        yield find_by_phrase(layout)
-        if _has_any(words, "commanderror", "client."):
-            yield find_by_trace(layout)
-    for sign, pattern, reader in READERS:
-        if sign in words:
-            denials = (reader(layout, match) for match in pattern.finditer(layout.text))
-            yield filter(None, denials)
+    operations: list[NamedOperation] = []
+    denials: list[FoundDenial] = []
+    for frame in error_frames():
+        if not _has_any(words, *frame.signs):
+            continue
+        for match in frame.pattern.finditer(layout.text):
+            read = frame.read(layout, match)
+            if isinstance(read, NamedOperation):
+                operations.append(read)
+            elif read:
+                denials.append(read)
+    return operations, denials
 
 
 def _has_encoded_text(

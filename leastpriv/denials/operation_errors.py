@@ -129,8 +129,10 @@ def _owners() -> Mapping[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for prefix in sorted(catalog.services()):
         for action in catalog.actions(prefix):
-            name = action.partition(":")[2].lower()
-            found[name] = (*found.get(name, ()), prefix)
+            name = action.partition(":")[2]
+            # The methods of Amazon API Gateway (`PUT`) are no operations.
+            if not name.isupper():
+                found[name.lower()] = (*found.get(name.lower(), ()), prefix)
     return found
 
 
@@ -258,7 +260,7 @@ def queue_arn(text: str) -> str:
     return f"arn:{partition}:sqs:{found[1]}:{found[3]}:{found[4].rstrip('.')}"
 
 
-_CLI = re.compile(
+CLI = re.compile(
     breakable("error occurred")
     + r"[ \n\v]*\((?P<code>[\w.:-]{1,80}(?:[\n\v][\w.:-]{1,60})?)\)[ \n\v]*(?:occurred[ \n\v]*)?"
     + breakable("when calling the")
@@ -266,17 +268,17 @@ _CLI = re.compile(
     + breakable("operation")
     + r"(?: \([^()\n]{0,80}\))?[\n\v]?:[ \n\v]*"
 )
-_SHORT = re.compile(
+SHORT = re.compile(
     r"\b(?P<code>AccessDenied(?:Exception)?|UnauthorizedOperation)\b[:,]? when calling (?:the )?"
     r"(?P<operation>[A-Z][a-z]\w{1,98})\b(?: operation)?(?=[:.,;)\]\"'\n\v]|\Z)[.:]?[ \n\v]*"
 )
 """An error that a program's author shortened."""
-_CLI_OLD = re.compile(
+CLI_OLD = re.compile(
     r"client error \((?P<code>[\w.:-]{1,80})\) occurred[ \n\v]+when calling the"
     r" (?P<operation>\w{2,100})"
     r" operation:[ \n\v]*"
 )
-_GO = re.compile(
+GO = re.compile(
     rf"{breakable('operation error ')}(?P<service>[A-Za-z][A-Za-z0-9 \n\v]{{1,60}}):[ \n\v]*"
     r"(?P<operation>[A-Z]\w{1,100}(?:[\n\v]\w{1,60})?),[ \n\v]*"
 )
@@ -289,13 +291,13 @@ _GO_CODE = re.compile(
     rf"|{breakable('StatusCode:')}[ \n\v]*\d{{3}},[ \n\v]*(?!Request|Host|api|deserial))"
     r"(?P<code>[A-Z]\w{2,80}(?:[\n\v]\w{1,40})?)(?::[ \n\v]*|(?=[ \n\v]*\Z))"
 )
-_PHP = re.compile(
+PHP = re.compile(
     r"Error executing \"(?P<operation>[A-Z]\w{1,100})\" on"
     r" \"https://(?:[^/\"\n]{1,200}?\.)??(?P<service>[a-z0-9-]{2,40})"
     r"(?:[.-][a-z]{2}(?:-[a-z]{1,10}){1,3}-\d)?\.amazonaws\.com(?:\.cn)?[/\"]"
     r"[^\x00]{0,1500}?[ \n\v](?P<code>[A-Z]\w{2,80}) \((?:client|server)\): "
 )
-_STACK = re.compile(
+STACK = re.compile(
     r"\bAPI:[ \n\v]+(?P<service>[a-z0-9-]{2,40}):[\n\v]?"
     r"(?P<operation>[A-Za-z]\w{1,100}(?:[\n\v][a-z]\w{1,60})?)[ \n\v]+"
 )
@@ -309,7 +311,7 @@ _MARKS = " .,;:`'\"*|)]{}\\"
 _CUT = re.compile(r"User:[ \n\v]*arn:\S*\s*\Z")
 
 
-class _Operation(Struct, frozen=True):
+class NamedOperation(Struct, frozen=True):
     """An error that names an operation, up to its text."""
 
     start: int
@@ -322,25 +324,30 @@ class _Operation(Struct, frozen=True):
     """A denial without text counts, since the status identifies it."""
 
 
-def _operations(text: str) -> list[_Operation]:
-    found = [_go_operation(text, match) for match in _GO.finditer(text)]
-    for pattern in (_CLI, _CLI_OLD, _SHORT, _STACK, _PHP):
-        for match in pattern.finditer(text):
-            parts = {name: without_breaks(part) for name, part in match.groupdict().items()}
-            service = parts.get("service", "")
-            if not service or service in catalog.services():
-                # CloudFormation writes no code.
-                refused = "code" not in parts or is_denial_code(parts["code"])
-                found.append(
-                    _Operation(*match.span(), service, parts["operation"], refused, not service)
-                )
-    return sorted(found, key=lambda each: each.start)
+def read_operation(layout: LogText, match: re.Match[str]) -> NamedOperation | None:
+    """`An error occurred (AccessDenied) when calling the PutObject operation: Access Denied`."""
+    del layout
+    parts = {name: without_breaks(part) for name, part in match.groupdict().items()}
+    service = parts.get("service", "")
+    if service and service not in catalog.services():
+        return None
+    # CloudFormation writes no code.
+    refused = "code" not in parts or is_denial_code(parts["code"])
+    return NamedOperation(
+        start=match.start(),
+        body=match.end(),
+        service=service,
+        operation=parts["operation"],
+        refused=refused,
+        empty_is_bare=not service,
+    )
 
 
-def _go_operation(text: str, match: re.Match[str]) -> _Operation:
+def read_go_operation(layout: LogText, match: re.Match[str]) -> NamedOperation:
     """`operation error S3: HeadBucket, https response error StatusCode: 403, …, api error
     Forbidden: Forbidden`.
     """
+    text = layout.text
     limit = min(len(text), match.end() + 700)
     status = _GO_STATUS.search(text, match.end(), min(limit, match.end() + 80))
     code = _GO_CODE.search(text, match.end(), limit)
@@ -354,7 +361,7 @@ def _go_operation(text: str, match: re.Match[str]) -> _Operation:
     is_other_text = is_long and bare_denial_service(text[body : body + NEAR]) is None
     if "\n\n" in gap or ("\n" in gap and is_other_text):
         body -= len(gap) - 1
-    return _Operation(
+    return NamedOperation(
         start=match.start(),
         body=body,
         service=one_line(match["service"]),
@@ -364,15 +371,18 @@ def _go_operation(text: str, match: re.Match[str]) -> _Operation:
     )
 
 
-def find_by_operation(
-    layout: LogText, named: Sequence[DenialSentence], stop: int | None = None
+def denials_of_operations(
+    layout: LogText,
+    operations: Sequence[NamedOperation],
+    named: Sequence[DenialSentence],
+    stop: int | None = None,
 ) -> list[FoundDenial]:
     """Finds bare denials of an operation before `stop`; AWS's sentence after one takes
     precedence.
     """
     text = layout.text
     found: list[FoundDenial] = []
-    operations = _operations(text)
+    operations = sorted(operations, key=lambda operation: operation.start)
     starts = [*(operation.start for operation in operations[1:]), len(text)]
     phrases = [sentence.phrase for sentence in named]
     for operation, following in zip(operations, starts, strict=False):
@@ -390,13 +400,15 @@ def find_by_operation(
 
 
 def _is_explained(
-    denial: FoundDenial, operation: _Operation, sentences: Iterable[DenialSentence], text: str
+    denial: FoundDenial, operation: NamedOperation, sentences: Iterable[DenialSentence], text: str
 ) -> bool:
     """Whether one of the sentences after an error belongs to it."""
     return any(_explains(sentence, operation, denial, text) for sentence in sentences)
 
 
-def _explains(sentence: DenialSentence, each: _Operation, found: FoundDenial, text: str) -> bool:
+def _explains(
+    sentence: DenialSentence, each: NamedOperation, found: FoundDenial, text: str
+) -> bool:
     """Whether a sentence after an error belongs to it; the line after a bare denial may belong to
     another error.
     """
@@ -423,7 +435,7 @@ class _OperationText(Struct, frozen=True):
     is_empty: bool
 
     @classmethod
-    def of(cls, operation: _Operation, body: str) -> _OperationText:
+    def of(cls, operation: NamedOperation, body: str) -> _OperationText:
         """Reads the text of an operation's error."""
         first_line = body.split("\n")[0]
         return cls(
@@ -451,7 +463,7 @@ class _OperationText(Struct, frozen=True):
         return "the service gives no action" if is_without_action else ""
 
 
-def _of_operation(layout: LogText, operation: _Operation, limit: int) -> FoundDenial | None:
+def _of_operation(layout: LogText, operation: NamedOperation, limit: int) -> FoundDenial | None:
     text = layout.text
     error = _OperationText.of(operation, text[operation.body : limit])
     if not error.is_denial and not _CUT.match(error.body):
@@ -486,7 +498,7 @@ def only_actions_of(operation: str) -> tuple[str, ...]:
     return actions_of(owners[0], operation) if len(owners) == 1 else ()
 
 
-def _actions(operation: _Operation, service: str, near: str) -> tuple[str, ...]:
+def _actions(operation: NamedOperation, service: str, near: str) -> tuple[str, ...]:
     """Actions of the operation: of the service in the error, of the service with this wording, or
     of any service.
 

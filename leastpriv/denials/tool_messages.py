@@ -16,8 +16,10 @@ aws/aws-sdk-net#1443, read 2026-11-27.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import cache, partial
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.aws.errors import why_no_grant_helps
@@ -35,9 +37,18 @@ from leastpriv.denials.log_text import (
     without_breaks,
 )
 from leastpriv.denials.operation_errors import (
+    CLI,
+    CLI_OLD,
+    GO,
+    PHP,
+    SHORT,
+    STACK,
+    NamedOperation,
     actions_of,
     actions_of_type,
     only_actions_of,
+    read_go_operation,
+    read_operation,
     s3_arn,
     s3_resource,
 )
@@ -147,22 +158,20 @@ def _operation_denied(layout: LogText, match: re.Match[str]) -> FoundDenial | No
     return inferred_denial(layout, match.span(), actions) if actions else None
 
 
-def find_by_tool(layout: LogText, words: str) -> Iterator[FoundDenial]:
+def _told_by_phrase(
+    layout: LogText, match: re.Match[str], phrase: str, action: str
+) -> FoundDenial | None:
     """`Error loading state: AccessDenied: Access Denied`."""
     text = layout.text
-    for phrase, pattern, action in tool_phrases():
-        for match in pattern.finditer(text) if phrase in words else ():
-            body = text[match.end() : match.end() + 400]
-            head = _HEAD.match(body)
-            service = bare_denial_service(body[head.end() :]) if head else None
-            if head and service is not None and (not head["code"] or is_denial_code(head["code"])):
-                before = text[max(0, match.start() - NEAR) : match.end()]
-                resource = s3_arn(phrase, action, head["name"] or "") or s3_resource(
-                    (action,), before
-                )
-                yield inferred_denial(
-                    layout, (match.start(), match.end() + 60), (action,), resource
-                )
+    body = text[match.end() : match.end() + 400]
+    head = _HEAD.match(body)
+    if not head or bare_denial_service(body[head.end() :]) is None:
+        return None
+    if head["code"] and not is_denial_code(head["code"]):
+        return None
+    before = text[max(0, match.start() - NEAR) : match.end()]
+    resource = s3_arn(phrase, action, head["name"] or "") or s3_resource((action,), before)
+    return inferred_denial(layout, (match.start(), match.end() + 60), (action,), resource)
 
 
 def _of_endpoint(layout: LogText, match: re.Match[str]) -> FoundDenial:
@@ -321,32 +330,6 @@ def _pulumi(layout: LogText, match: re.Match[str]) -> FoundDenial | None:
     return inferred_denial(layout, (match.start(), match.end() + 60), next(iter(known)))
 
 
-READERS: tuple[
-    tuple[str, re.Pattern[str], Callable[[LogText, re.Match[str]], FoundDenial | None]], ...
-] = (
-    ("permission", _LACKS, _lacking),
-    ("requestcredentials", _CODE_OBJECT, _code_object),
-    ("statuscode:403", _ANSWERED, _typed),
-    ("accessdeniedforoperation", _TYPE_DENIED, _type_denied),
-    ("accessdeniedforoperation", _OPERATION_DENIED, _operation_denied),
-    (
-        "theciphertextrefers",
-        _CIPHERTEXT,
-        lambda layout, match: inferred_denial(layout, match.span(), ("kms:Decrypt",)),
-    ),
-    ("vpcendpointpolicy", _ENDPOINT, _of_endpoint),
-    ("usedtoassume", _NOT_ASSUMED, _not_assumed),
-    ('"allowed":false', _DECODED, _decoded),
-    (".dkr.ecr.", _REGISTRY_REQUEST, _registry),
-    ("denied", _SOURCE_VERSION, _source_version),
-    ("authorized", _NAMED_ACTION, _named_action),
-    ("unhandlederror", _RUST_ERROR, _rust),
-    ("responseerror:403", _BOTO2_ERROR, _boto2),
-    ("urn:pulumi:", _PULUMI, _pulumi),
-)
-"""Each with a text that the log must contain, without blanks: patterns that allow breaks anywhere
-are slow.
-"""
 _VERBS = {
     "creating": ("Create",),
     "deleting": ("Delete",),
@@ -377,33 +360,27 @@ _EMPTY = re.compile(r"[ \n\v]*status code: 403\b")
 _MOST_WORDS_OF_SERVICE = 3
 
 
-def find_by_phrase(layout: LogText) -> Iterator[FoundDenial]:
-    """Finds denials whose action follows from the tool's own words before them; none where these
-    are ambiguous.
+def _verb_and_kind(layout: LogText, code: re.Match[str]) -> FoundDenial | None:
+    """`creating S3 Bucket (logs): AccessDenied: Access Denied`: the tool's own words before the
+    code; none where these are ambiguous.
     """
-    for code in _CODE.finditer(layout.text):
-        service = bare_denial_service(layout.text[code.end() : code.end() + _LONGEST])
-        is_bare = service is not None or _EMPTY.match(layout.text, code.end())
-        if not is_bare or not is_denial_code(code["code"]):
-            continue
-        begin = max(0, code.start() - _LONGEST)
-        # Replace by blanks, so that offsets stay the same.
-        before = _FULL_NAME.sub(
-            lambda found: " " * len(found[0]), layout.text[begin : code.start()]
-        )
-        phrase = _PHRASE.search(before)
-        actions = _actions(phrase, service or "") if phrase else ()
-        if phrase is None or not actions:
-            continue
-        resource = ""
-        if actions[0].startswith("s3:"):
-            resource = s3_arn("", actions[0], phrase["name"] or "")
-        yield inferred_denial(
-            layout=layout,
-            span=(begin + phrase.start(), min(code.end() + 60, len(layout.text))),
-            actions=actions,
-            resource=resource,
-        )
+    text = layout.text
+    service = bare_denial_service(text[code.end() : code.end() + _LONGEST])
+    if not is_denial_code(code["code"]):
+        return None
+    if service is None and not _EMPTY.match(text, code.end()):
+        return None
+    begin = max(0, code.start() - _LONGEST)
+    # Replace by blanks, so that offsets stay the same.
+    before = _FULL_NAME.sub(lambda found: " " * len(found[0]), text[begin : code.start()])
+    phrase = _PHRASE.search(before)
+    actions = _actions(phrase, service or "") if phrase else ()
+    if not phrase or not actions:
+        return None
+    name = phrase["name"] or ""
+    resource = s3_arn("", actions[0], name) if actions[0].startswith("s3:") else ""
+    span = (begin + phrase.start(), min(code.end() + 60, len(text)))
+    return inferred_denial(layout, span, actions, resource)
 
 
 def _actions(phrase: re.Match[str], service: str) -> tuple[str, ...]:
@@ -454,36 +431,29 @@ _DEEPEST = 4_000
 """Most characters between a denial and its frame: some thirty internal frames of an SDK."""
 
 
-def find_by_trace(layout: LogText) -> Iterator[FoundDenial]:
-    """Finds denials without an operation, each with the operation of the first SDK frame below
-    it.
-    """
-    text = layout.text
-    bare = [match for match in _REFUSAL.finditer(text) if _is_bare(text, match)]
-    bare += [
-        match
-        for match in _RUBYS_CODE.finditer(text)
-        if bare_denial_service(match["text"]) is not None
-    ]
-    bare.sort(key=re.Match.start)
-    for match, following in zip(
-        bare, [*(each.start() for each in bare[1:]), len(text)], strict=False
-    ):
-        start, worded = (
-            match.start(),
-            bare_denial_service(text[match.end() : match.end() + 100]) or "",
-        )
-        limit = min(following, start + _DEEPEST)
-        for pattern in (_JAVASCRIPT, _JAVA, _DOTNET, _RUBY):
-            # A program in one file (the AWS CDK) names no package in its frames.
-            frames = (
-                actions_of(frame["service"] or worded, frame["operation"])
-                for frame in pattern.finditer(text, start, limit)
-            )
-            actions = next(filter(None, frames), ())
-            if actions:
-                yield inferred_denial(layout, (start, min(start + 100, len(text))), actions)
-                break
+def _traced(layout: LogText, frame: re.Match[str]) -> FoundDenial | None:
+    """A frame of an SDK: it has the operation of the denial without one above it."""
+    refusal = _refusal_above(layout.text, frame.start())
+    if not refusal:
+        return None
+    start, end = refusal.span()
+    worded = bare_denial_service(layout.text[end : end + 100]) or ""
+    # A program in one file (the AWS CDK) names no package in its frames.
+    actions = actions_of(frame["service"] or worded, frame["operation"])
+    span = (start, min(start + 100, len(layout.text)))
+    return inferred_denial(layout, span, actions) if actions else None
+
+
+def _refusal_above(text: str, place: int) -> re.Match[str] | None:
+    """Returns the last denial without an operation before a place."""
+    first = max(0, place - _DEEPEST)
+    refusals = _REFUSAL.finditer(text, first, place)
+    rubys = _RUBYS_CODE.finditer(text, first, place)
+    bare = (
+        *(match for match in refusals if _is_bare(text, match)),
+        *(match for match in rubys if bare_denial_service(match["text"]) is not None),
+    )
+    return max(bare, key=re.Match.start, default=None)
 
 
 def _is_bare(text: str, refusal: re.Match[str]) -> bool:
@@ -495,3 +465,73 @@ def _is_bare(text: str, refusal: re.Match[str]) -> bool:
     is_code = refusal[0].startswith(("AccessDenied", "UnauthorizedOperation"))
     is_dotnet = _DOTNET_NAME.search(text, max(0, refusal.start() - 60), refusal.end())
     return is_code or is_dotnet is not None or _JAVAS_FIELDS.match(text, refusal.end()) is not None
+
+
+class ErrorFrame(Struct, frozen=True):
+    """How one SDK or tool writes an error."""
+
+    tool: str
+    signs: tuple[str, ...]
+    """Texts one of which the log must contain, in small letters and without blanks: patterns that
+    allow breaks anywhere are slow."""
+    pattern: re.Pattern[str]
+    read: Callable[[LogText, re.Match[str]], FoundDenial | NamedOperation | None]
+    """A named operation is a denial by what follows it (`denials_of_operations`)."""
+
+
+def _ciphertext(layout: LogText, match: re.Match[str]) -> FoundDenial:
+    """AWS KMS hides whether the key exists."""
+    return inferred_denial(layout, match.span(), ("kms:Decrypt",))
+
+
+@cache
+def error_frames() -> tuple[ErrorFrame, ...]:
+    """Returns the frames of all tools. Of two that find the same denial the first one counts."""
+    phrases = (
+        ErrorFrame(
+            f"Terraform and Packer: {each.text}",
+            (each.sign,),
+            each.pattern,
+            partial(_told_by_phrase, phrase=each.sign, action=each.action),
+        )
+        for each in tool_phrases()
+    )
+    return (
+        ErrorFrame("SDK for Go", ("operationerror",), GO, read_go_operation),
+        ErrorFrame("AWS CLI and boto3", ("whencalling",), CLI, read_operation),
+        ErrorFrame("AWS CLI before 1.10", ("whencalling",), CLI_OLD, read_operation),
+        ErrorFrame("a program that shortens", ("whencalling",), SHORT, read_operation),
+        ErrorFrame("CloudFormation, an API", ("api:",), STACK, read_operation),
+        ErrorFrame("SDK for PHP", ("errorexecuting",), PHP, read_operation),
+        *phrases,
+        ErrorFrame(
+            "Terraform and Pulumi",
+            ("accessdenied", "forbidden:", "unauthorizedoperation:"),
+            _CODE,
+            _verb_and_kind,
+        ),
+        ErrorFrame("SDK for JavaScript", ("commanderror",), _JAVASCRIPT, _traced),
+        ErrorFrame("SDK for Java", ("client.",), _JAVA, _traced),
+        ErrorFrame("SDK for .NET", ("client.",), _DOTNET, _traced),
+        ErrorFrame("SDK for Ruby", ("client.rb",), _RUBY, _traced),
+        ErrorFrame("a service's own words", ("permission",), _LACKS, _lacking),
+        ErrorFrame("AWS Lambda's code", ("requestcredentials",), _CODE_OBJECT, _code_object),
+        ErrorFrame("CloudFormation, a handler", ("statuscode:403",), _ANSWERED, _typed),
+        ErrorFrame("CloudFormation, a type", (_DENIED_SIGN,), _TYPE_DENIED, _type_denied),
+        ErrorFrame(
+            "CloudFormation, an operation", (_DENIED_SIGN,), _OPERATION_DENIED, _operation_denied
+        ),
+        ErrorFrame("AWS KMS", ("theciphertextrefers",), _CIPHERTEXT, _ciphertext),
+        ErrorFrame("VPC endpoint", ("vpcendpointpolicy",), _ENDPOINT, _of_endpoint),
+        ErrorFrame("AWS CDK", ("usedtoassume",), _NOT_ASSUMED, _not_assumed),
+        ErrorFrame("decoded message", ('"allowed":false',), _DECODED, _decoded),
+        ErrorFrame("Docker", (".dkr.ecr.",), _REGISTRY_REQUEST, _registry),
+        ErrorFrame("AWS CodeBuild", ("denied",), _SOURCE_VERSION, _source_version),
+        ErrorFrame("a program that names it", ("authorized",), _NAMED_ACTION, _named_action),
+        ErrorFrame("SDK for Rust", ("unhandlederror",), _RUST_ERROR, _rust),
+        ErrorFrame("boto 2", ("responseerror:403",), _BOTO2_ERROR, _boto2),
+        ErrorFrame("Pulumi", ("urn:pulumi:",), _PULUMI, _pulumi),
+    )
+
+
+_DENIED_SIGN = "accessdeniedforoperation"

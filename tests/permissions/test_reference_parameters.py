@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,7 +11,6 @@ from typing import Any
 import pytest
 
 from leastpriv.permissions import catalog
-from tests.fakes.scripts import load
 
 pytestmark = pytest.mark.slow
 """Of two thousand parameters each is a call: ten seconds."""
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def bench() -> ModuleType:
-    return load("bench/service_reference.py")
+    return import_module("bench.service_reference")
 
 
 @pytest.fixture(scope="module")

@@ -206,7 +206,7 @@ class _Step:
         for kind in known.resource_types:
             for denied in self.resources:
                 item = self._item_of(kind.arn, denied)
-                is_below = denied != "*" and item.startswith(denied)
+                is_below = denied != "*" and item.startswith(denied) and is_read(action)
                 is_made = kind.name.lower() in made and not fits(self.action, item)
                 is_drawn = is_read(action) and _DRAWN.search(kind.arn) is not None
                 if is_below or is_made or is_drawn:

@@ -20,7 +20,12 @@ from leastpriv.permissions.generalize import (
     least_literal,
 )
 from leastpriv.permissions.lifecycle import siblings_among
-from leastpriv.permissions.names.copies import Copies, learn_copies, table_of
+from leastpriv.permissions.names.copies import (
+    LEAST_LIVED_RUNS,
+    Copies,
+    learn_copies,
+    table_of,
+)
 from leastpriv.permissions.names.observed import UNDECLARED, DeclaredCopies, NameUse, RunFacts
 from leastpriv.permissions.names.run_slots import Template, learn_run_slots, template_of
 from leastpriv.permissions.names.words import (
@@ -49,8 +54,6 @@ _LEAST_LITERAL_OF_MANY = 2
 """Letters of such a name; an action that destroys needs more."""
 _LEAST_LITERAL_BEHIND = 6
 """The same of a name that begins with the word of its copy: other teams have copies as well."""
-_LEAST_LIVED_RUNS = 3
-"""Runs that used a name that lives long, where no word of it shows the copy."""
 _NOT_DESTROYED = re.compile(
     r":(?:Remove|Delete)(?:Tags?|Permission|Targets|RoleFromInstanceProfile|TagsFrom\w+)$"
 )
@@ -254,7 +257,7 @@ class AppNames(Struct, frozen=True):
         place = self.copies.place_in(name)
         if place is not None:
             return place.key in self.copies.long_lived
-        return len(self.runs_of.get(resource, ())) >= _LEAST_LIVED_RUNS
+        return len(self.runs_of.get(resource, ())) >= LEAST_LIVED_RUNS
 
     def has_destroyed(self, action: str, resource: str) -> bool:
         """Whether a run carried out an action on a resource."""
@@ -319,7 +322,7 @@ class AppNames(Struct, frozen=True):
         if named.copy is not None:
             return named.copy in self.copies.long_lived
         has_run = any(RUN in word for word in named.template)
-        return has_run and len(self.runs_of[named.use.resource]) >= _LEAST_LIVED_RUNS
+        return has_run and len(self.runs_of[named.use.resource]) >= LEAST_LIVED_RUNS
 
     def _named_as(self, kind: str, template: Template) -> NamedUse:
         return next(

@@ -24,6 +24,7 @@ from leastpriv.permissions.names.words import (
     is_short_for_region,
     is_word,
     key_of,
+    lowered,
     masked,
     name_of,
     places_of,
@@ -49,18 +50,16 @@ _MOST_OWN_WORDS = 20
 """The same of a branch's name, which the login of the run has."""
 _MOST_COPIES = 20
 """Copies that are compared at one place; more are items that each run makes."""
-_LEAST_GONE = 3
-"""Kinds of resources that runs destroyed in a copy that they took down."""
-_LEAST_GONE_SHARE = 0.5
-"""Part of the kinds made in a copy that runs destroyed there when they took it down."""
+_LEAST_GONE = 2
+"""Kinds of resources that runs destroyed in a copy that they took down; half of those made there
+have to be, as well.
+"""
 _LEAST_TRUNCATED = 12
 """Letters of a branch's name that prove it although a tool left out the rest."""
-_LEAST_LONG_RUNS = 4
-"""Runs that use a numbered copy that lives long; half of all runs have to, as well."""
 _SHORTEST_OF_BRANCH = 2
 """Letters of a branch in a name."""
-_LEAST_LIVED_RUNS = 3
-"""Runs after which a copy that appeared late lives long."""
+LEAST_LIVED_RUNS = 3
+"""Runs that use what lives long; of a numbered copy half of all runs have to, as well."""
 LONG_LIVED = frozenset({
     "default", "dev", "develop", "development", "live", "main", "master", "prd", "prod",
     "production", "release", "stage", "staging", "trunk",
@@ -72,6 +71,8 @@ _WORKSPACE = re.compile(r":s3:::[^/]+/(?:.*/)?env:/(?P<name>[^/]+)/")
 """Key of the state of a workspace in Terraform's S3 backend
 (https://developer.hashicorp.com/terraform/language/backend/s3, `workspace_key_prefix`, read
 2026-11-27)."""
+_ENDS = frozenset({(), *((sign,) for sign in SEPARATORS)})
+"""What follows a whole word in a name."""
 NO_COPY = ""
 """The key of the copy whose names have no word."""
 
@@ -104,17 +105,14 @@ class Copies(Struct, frozen=True):
 
     def place_in(self, name: Name) -> NamePlace | None:
         """Where the word of a copy is in a name; None for a name of no copy."""
-        start = len(name.fixed)
-        found = [
-            NamePlace(begin, end, key)
-            for key in (*self.long_lived, *self.short_lived)
-            if key
-            for begin, end in places_of(key, name.words, start)
-        ]
+        found: list[NamePlace] = []
+        for key in filter(None, (*self.long_lived, *self.short_lived)):
+            found += [NamePlace(begin, end, key) for begin, end in name.places_of(key)]
         if found:
             return min(found, key=lambda place: (place.begin, -place.end))
         if NO_COPY not in self.long_lived:
             return None
+        start = len(name.fixed)
         for end in range(len(name.words), start, -1):
             before = name.words[start:end]
             behind = name.words[end : end + 1]
@@ -140,6 +138,10 @@ class NameTable(Struct, frozen=True):
         """The runs that used any of some names."""
         return {run for name in names for run in self.runs[name]}
 
+    def first_of(self, runs: Iterable[str]) -> int:
+        """The place in time of the first of some runs."""
+        return min((self.order.get(run, 0) for run in runs), default=0)
+
     def share(self, names: Collection[Name]) -> float:
         """The greatest part of what one run made that some names are."""
         known = set(names)
@@ -147,7 +149,13 @@ class NameTable(Struct, frozen=True):
 
     def holding(self, key: str) -> set[Name]:
         """The names with the word of a copy."""
-        return {name for name in self.runs if any(places_of(key, name.words, len(name.fixed)))}
+        return {name for name in self.runs if any(name.places_of(key))}
+
+    def texts_before(self, key: str) -> Iterator[tuple[Name, Words]]:
+        """Yields the names with the word of a copy, and the app's text before it."""
+        for name in self.runs:
+            for begin, _ in name.places_of(key):
+                yield name, name.words[len(name.fixed) : begin]
 
 
 def table_of(uses: Iterable[NameUse], order: Sequence[str]) -> NameTable:
@@ -276,23 +284,23 @@ def _aligned(table: NameTable) -> _Aligned:
     by_rest: dict[_Rest, dict[Words, set[Name]]] = {}
     for name in table.runs:
         words = name.words
-        for begin in range(len(name.fixed), len(words) + 1):
-            for end in range(begin, min(begin + _MOST_WORDS, len(words)) + 1):
-                middle = words[begin:end]
-                if middle and all(is_drawn(word) or word in SEPARATORS for word in middle):
-                    continue
-                rest = (name.kind, masked(words[:begin]), masked(words[end:]))
-                by_rest.setdefault(rest, {}).setdefault(middle, set()).add(name)
+        nothing = ((place, place) for place in range(len(name.fixed), len(words) + 1))
+        for begin, end in chain(nothing, name.parts(_MOST_WORDS)):
+            middle = words[begin:end]
+            if middle and all(is_drawn(word) or word in SEPARATORS for word in middle):
+                continue
+            rest = (name.kind, masked(words[:begin]), masked(words[end:]))
+            by_rest.setdefault(rest, {}).setdefault(middle, set()).add(name)
     found: dict[tuple[str, str], _Pair] = {}
     for rest, middles in by_rest.items():
         if not 1 < len(middles) <= _MOST_COPIES * 2:
             continue
         for one, two in combinations(sorted(middles), 2):
-            if _is_smallest(one, two):
-                second = two if one else stripped(two)
-                pair = _Pair((one, second), {})
-                pair = found.setdefault((key_of(one), key_of(second)), pair)
-                pair.rests[rest] = (middles[one], middles[two])
+            if not _is_smallest(one, two):
+                continue
+            second = two if one else stripped(two)
+            pair = found.setdefault((key_of(one), key_of(second)), _Pair((one, second), {}))
+            pair.rests[rest] = (middles[one], middles[two])
     return found
 
 
@@ -313,24 +321,21 @@ def _supported(
         partners.setdefault(two, set()).add(one)
     found: dict[str, int] = {}
     spelling: dict[str, Words] = {}
-    for (one, two), pair in aligned.items():
+    for keys, pair in aligned.items():
+        one, two = keys
         is_certain = one in certain or two in certain
-        has_third = bool(one) and any(
-            (other in partners[one] and other in partners[two]) for other in found
-        )
+        has_third = bool(one) and not partners[one].isdisjoint(partners[two] & found.keys())
         if not _is_pair_of_copies(pair, table, is_certain=is_certain or has_third):
             continue
-        for key, word in zip((one, two), pair.words, strict=True):
+        for key, word in zip(keys, pair.words, strict=True):
             found[key] = max(found.get(key, 0), len(pair.rests))
-            known = spelling.get(key, ())
-            if len(word) >= len(known):
-                spelling[key] = tuple(each.lower() for each in word)
+            if len(word) >= len(spelling.get(key, ())):
+                spelling[key] = lowered(word)
     return {key: spelling[key] for key in sorted(found, key=lambda key: (-found[key], key))}
 
 
 def _is_pair_of_copies(pair: _Pair, table: NameTable, *, is_certain: bool) -> bool:
-    least = _LEAST_NAMES_IF_CERTAIN if is_certain else _LEAST_NAMES
-    if len(pair.rests) < least:
+    if len(pair.rests) < (_LEAST_NAMES_IF_CERTAIN if is_certain else _LEAST_NAMES):
         return False
     if not is_certain and len(pair.services()) < _LEAST_SERVICES:
         return False
@@ -343,41 +348,33 @@ def _is_pair_of_copies(pair: _Pair, table: NameTable, *, is_certain: bool) -> bo
     first = table.runs_of(pair.names(0))
     second = table.runs_of(pair.names(1))
     if not pair.words[0]:
-        all_runs = set(table.order)
-        first = all_runs - second or all_runs
+        every = set(table.order)
+        first = every - second or every
     return len(first & second) <= _MOST_SHARED_RUNS * min(len(first), len(second))
 
 
 def _with_text_before(word: Words, names: set[Name], table: NameTable) -> set[Name]:
     """All names with the word behind the same text of the app as in some names."""
-    key = key_of(word)
-    before: set[Words] = set()
-    for name in names:
-        for begin, _ in places_of(key, name.words, len(name.fixed)):
-            before.add(name.words[len(name.fixed) : begin])
-    found = set(names)
-    for name in table.runs:
-        for begin, _ in places_of(key, name.words, len(name.fixed)):
-            if name.words[len(name.fixed) : begin] in before:
-                found.add(name)
-    return found
+    places = list(table.texts_before(key_of(word)))
+    texts = {text for name, text in places if name in names}
+    return names | {name for name, text in places if text in texts}
 
 
 def _is_best(key: str, support: Mapping[str, Words]) -> bool:
     """Whether a word is a copy's, of two of which one holds the other: `prod` rather than
     `prod-2`, and never the bare number of `pr-2`.
     """
-    order = {each: place for place, each in enumerate(support)}
+    has_more_names = True
     for other, words in support.items():
-        if not (key and other) or key == other:
+        if other == key:
+            has_more_names = False
+        if other == key or not (key and other):
             continue
-        if any(places_of(key, words)) and (key.isdigit() or order[other] < order[key]):
+        is_inside = any(places_of(key, words))
+        if is_inside and key.isdigit():
             return False
-        if (
-            any(places_of(other, support[key]))
-            and not other.isdigit()
-            and order[other] < order[key]
-        ):
+        has_inside = not other.isdigit() and any(places_of(other, support[key]))
+        if has_more_names and (is_inside or has_inside):
             return False
     return True
 
@@ -385,16 +382,13 @@ def _is_best(key: str, support: Mapping[str, Words]) -> bool:
 def _extended(word: Words, table: NameTable) -> tuple[str, Words]:
     """The word; a bare number takes the word before it along (`pr-101`)."""
     while word and word[0][0].isdigit():
-        before: set[Words] = set()
-        for name in table.runs:
-            for begin, _ in places_of(key_of(word), name.words, len(name.fixed)):
-                before.add(name.words[max(begin - 2, len(name.fixed)) : begin])
+        before = {text[-2:] for _, text in table.texts_before(key_of(word))}
         if len(before) != 1:
             break
         known = before.pop()
         if len(known) < 2 or not known[0][0].isalpha():
             break
-        word = (*(each.lower() for each in known), *word)
+        word = (*lowered(known), *word)
     return key_of(word), word
 
 
@@ -403,11 +397,10 @@ def _declared_words(table: NameTable, declared: DeclaredCopies) -> dict[str, Wor
     found: dict[str, Words] = {}
     forms = [form.lower() for form in (*declared.long_lived, *declared.short_lived)]
     for name in table.runs if forms else ():
-        for begin in range(len(name.fixed), len(name.words)):
-            for end in range(begin + 1, min(begin + _MOST_WORDS, len(name.words)) + 1):
-                word = tuple(each.lower() for each in name.words[begin:end])
-                if is_word(word) and any(fnmatchcase("".join(word), form) for form in forms):
-                    found[key_of(word)] = word
+        for begin, end in name.parts(_MOST_WORDS):
+            word = lowered(name.words[begin:end])
+            if is_word(word) and any(fnmatchcase("".join(word), form) for form in forms):
+                found[key_of(word)] = word
     return {key: word for key, word in found.items() if not _is_part_of_another(key, found)}
 
 
@@ -433,24 +426,23 @@ def _words_of_runs(
     for run, names in table.made.items():
         for name in names:
             for word in _own_words(name, keys.get(run, set())):
-                found[key_of(word)] = tuple(each.lower() for each in word)
+                found[key_of(word)] = lowered(word)
     return found
 
 
 def _own_words(name: Name, keys: Collection[str]) -> Iterator[Words]:
     """Yields the words of a name that are the run's own, or a pull request's."""
-    for begin in range(len(name.fixed), len(name.words)):
-        for end in range(begin + 1, min(begin + _MOST_OWN_WORDS, len(name.words)) + 1):
-            word = name.words[begin:end]
-            if not is_word(word):
-                continue
-            key = key_of(word)
-            is_long = len(key) >= _LEAST_TRUNCATED
-            is_own = key in keys or (is_long and any(each.startswith(key) for each in keys))
-            is_whole = end == len(name.words) or name.words[end] in SEPARATORS
-            numbers = sum(each.isdigit() for each in word)
-            if is_own or (is_whole and numbers == 1 and PULL.fullmatch(key)):
-                yield word
+    for begin, end in name.parts(_MOST_OWN_WORDS):
+        word = name.words[begin:end]
+        if not is_word(word):
+            continue
+        key = key_of(word)
+        is_truncated = len(key) >= _LEAST_TRUNCATED and any(each.startswith(key) for each in keys)
+        is_whole = name.words[end : end + 1] in _ENDS
+        has_one_number = sum(each.isdigit() for each in word) == 1
+        is_pull = is_whole and has_one_number and PULL.fullmatch(key)
+        if key in keys or is_truncated or is_pull:
+            yield word
 
 
 class _Life(Struct, frozen=True):
@@ -476,7 +468,7 @@ class _Life(Struct, frozen=True):
         if key in self.certain:
             return True
         using = self._runs_of(key)
-        is_lasting = len(using) >= _LEAST_LONG_RUNS and 2 * len(using) >= len(self.table.order)
+        is_lasting = len(using) >= LEAST_LIVED_RUNS and 2 * len(using) >= len(self.table.order)
         if _has_number(self.words[key]) and not is_lasting:
             return True
         branches = {self._branch_of(run) for run in self._making(key)}
@@ -499,12 +491,11 @@ class _Life(Struct, frozen=True):
 
     def _came_late(self, key: str, using: set[str]) -> bool:
         """Whether few runs used a copy, and other copies were there before it."""
-        if len(using) >= _LEAST_LIVED_RUNS:
+        if len(using) >= LEAST_LIVED_RUNS:
             return False
-        order = self.table.order
-        first = min((order.get(run, 0) for run in using), default=0)
+        first = self.table.first_of(using)
         others = [self._runs_of(other) for other in self.words if other and other != key]
-        return any(first > min((order.get(run, 0) for run in runs), default=0) for runs in others)
+        return any(first > self.table.first_of(runs) for runs in others)
 
 
 def _has_number(word: Words) -> bool:
@@ -516,19 +507,15 @@ def _is_taken_down(key: str, table: NameTable) -> bool:
     names = table.holding(key)
     made = {name.kind for own in table.made.values() for name in own & names}
     destroyed = {name.kind for name in names if name in table.destroyed}
-    is_most = len(destroyed & made) >= _LEAST_GONE_SHARE * len(made)
-    return is_most and len(destroyed) >= min(_LEAST_GONE, max(len(made), 2))
+    return len(destroyed) >= _LEAST_GONE and 2 * len(destroyed & made) >= len(made)
 
 
 def _texts_before(words: Mapping[str, Words], table: NameTable) -> frozenset[Words]:
     """The app's text before the words of copies, without the separator."""
     found: set[Words] = set()
-    for name in table.runs:
-        for key in filter(None, words):
-            for begin, _ in places_of(key, name.words, len(name.fixed)):
-                if begin - 1 > len(name.fixed):
-                    found.add(name.words[len(name.fixed) : begin - 1])
-    return frozenset(found)
+    for key in filter(None, words):
+        found.update(text[:-1] for _, text in table.texts_before(key))
+    return frozenset(found - {()})
 
 
 def _open_number(part: str, word: Words) -> str:

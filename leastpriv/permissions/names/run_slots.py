@@ -26,18 +26,16 @@ from leastpriv.permissions.names.words import (
 
 _LEAST_DRAWN_VALUES = 2
 """Values that look drawn, each first seen in another run."""
-_LEAST_DRAWN_SHARE = 0.6
-"""Part of the values that look drawn: some random words have no digit."""
 _LEAST_NUMBERS = 3
 """Numbers, each first seen in another run."""
 _LEAST_PLAIN_VALUES = 4
 """Plain words, each first seen in another run: copies are fewer, and stay."""
-_LEAST_NEW_SHARE = 0.6
-"""Part of the runs that brought a new value: the items of an app are used again."""
+_MOST = 0.6
+"""Part of the values that look drawn, since some random words have no digit; and part of the runs
+that brought a new value, since the items of an app are used again.
+"""
 _MOST_VALUES_A_RUN = 2
 """Values of one run; more are items of the app."""
-_ROUNDS = 3
-"""A slot that is found may show that a second one is in the same names."""
 _LEAST_LONG_SEGMENT = 12
 """Letters of a segment of a path that was drawn with signs in it."""
 _NUMBER = re.compile(r"[A-Za-z]*\d+")
@@ -77,12 +75,12 @@ def learn_run_slots(
         own = _with_own_parts(key[1], using, table, runs)
         slotted[key] = _joined(slotted.get(key, own), own)
     learning = _Learning(seen, table)
-    for _ in range(_ROUNDS):
+    before: dict[TemplateKey, Template] = {}
+    while slotted != before:
+        # A slot that is found may show that a second one is in the same names.
         before = dict(slotted)
         for span_kind in (_single_words, _pairs_of_words, _segments):
             learning.open_parts_by(span_kind, slotted)
-        if slotted == before:
-            break
     return slotted
 
 
@@ -202,11 +200,11 @@ class _Learning:
             firsts.add(min(using, key=lambda run: self._order.get(run, 0), default=""))
             touching |= using
         drawn = [part for part in parts if _looks_drawn(part)]
-        if len(drawn) >= max(_LEAST_DRAWN_VALUES, _LEAST_DRAWN_SHARE * len(parts)):
+        if len(drawn) >= max(_LEAST_DRAWN_VALUES, _MOST * len(parts)):
             return len(firsts) >= _LEAST_DRAWN_VALUES
         are_numbers = all(_NUMBER.fullmatch(part[0]) for part in parts)
         least = _LEAST_NUMBERS if are_numbers else _LEAST_PLAIN_VALUES
-        is_new = len(firsts) >= _LEAST_NEW_SHARE * len(touching)
+        is_new = len(firsts) >= _MOST * len(touching)
         return len(firsts) >= least and is_new and len(parts) <= _MOST_VALUES_A_RUN * len(firsts)
 
 

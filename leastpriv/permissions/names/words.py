@@ -12,6 +12,8 @@ from leastpriv.permissions.volatility import is_kept, open_parts, parts_of, serv
 
 Words = tuple[str, ...]
 """Words and separators in turn, letter by letter the text that they were read from."""
+Place = tuple[int, int]
+"""Begin and end of some of the words of a name."""
 
 COPY = "\0copy"
 """The slot for the word of a copy."""
@@ -68,6 +70,16 @@ class Name(Struct, frozen=True):
     def text(self) -> Words:
         """The words of the app."""
         return self.words[len(self.fixed) :]
+
+    def places_of(self, key: str) -> Iterator[Place]:
+        """Yields the places in the app's text where whole words have the letters of a key."""
+        return places_of(key, self.words, len(self.fixed))
+
+    def parts(self, most: int) -> Iterator[Place]:
+        """Yields the places of all parts of the app's text of at most so many words."""
+        for begin in range(len(self.fixed), len(self.words)):
+            for end in range(begin + 1, min(begin + most, len(self.words)) + 1):
+                yield begin, end
 
     @property
     def region(self) -> str:
@@ -215,7 +227,12 @@ def _letters(word: str) -> str:
     return "".join(filter(str.isalnum, word)).lower()
 
 
-def places_of(key: str, words: Words, start: int = 0) -> Iterator[tuple[int, int]]:
+def lowered(words: Words) -> Words:
+    """The words in lower case."""
+    return tuple(word.lower() for word in words)
+
+
+def places_of(key: str, words: Words, start: int = 0) -> Iterator[Place]:
     """Yields begin and end of each run of whole words that has these letters."""
     for begin in range(start, len(words)):
         first = _letters(words[begin])

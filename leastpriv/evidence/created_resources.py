@@ -12,7 +12,6 @@ from leastpriv.models import Basis, Need, Outcome, Usage
 from leastpriv.permissions.arn_templates import IN_PART, IN_RESPONSE
 from leastpriv.permissions.generalize import (
     Certainty,
-    NamePattern,
     ObservedResource,
     ends,
     family_of,
@@ -154,8 +153,8 @@ class CreatedResources(Struct, frozen=True):
     """The resources that the runs of one principal created."""
 
     is_created: Callable[[Usage], bool]
-    families: Mapping[str, NamePattern]
-    """Resource -> the name pattern that it belongs to."""
+    families: Mapping[str, str]
+    """Resource -> its name with the end open that a tool drew."""
     new_ids: frozenset[tuple[str, str]] = frozenset()
     """(IAM prefix, id) of what the runs created."""
 

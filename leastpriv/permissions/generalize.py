@@ -1,11 +1,10 @@
 """Opens the parts of observed resources that change from run to run: `resources: pattern`.
 
 Three steps, each remembered by the pattern it makes: parts that are known to be volatile
-(`volatility.py`), names under which the role's own runs make such resources (`family_of`), objects
-of one folder of a bucket. What each run names in another way is read by the names of the app
-(`names/run_slots.py`). The floor: an ARN's partition, service, region and account remain literal,
-and a pattern is every resource of a type only where the role's own runs make such, whose id AWS
-chooses.
+(`volatility.py`), names whose end a tool drew (`family_of`), objects of one folder of a bucket.
+What each run names in another way is read by the names of the app (`names/run_slots.py`). The
+floor: an ARN's partition, service, region and account remain literal, and a pattern is every
+resource of a type only where the role's own runs make such, whose id AWS chooses.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.volatility import (
     MADE,
     WildcardPart,
-    common_ends,
     generated_name,
     in_region,
     literal_letters,
@@ -50,19 +48,8 @@ _DELETION = re.compile(
     r"(?:Delete?|Remove|Terminate|Purge|Deregister|Destroy|Release))"
 )
 GENERATED = "the deploying tool draws this end for each resource"
-CERTAIN = frozenset({GENERATED})
-"""Reasons that also open the names of sensitive actions: without them a stack made again has no
-permission.
-"""
-_OF_OWN_RUNS = CERTAIN | {MADE}
+_OF_OWN_RUNS = frozenset({GENERATED, MADE})
 _BUCKET = re.compile(r"arn:[^:]+:s3:::[^/*?]+")
-
-
-class NamePattern(Struct, frozen=True):
-    """The names under which one principal's runs create resources, another one each time."""
-
-    pattern: str
-    opening: WildcardPart
 
 
 class Certainty(StrEnum):
@@ -90,8 +77,10 @@ class ObservedResource(Struct, frozen=True):
     """Ids of the runs that used it."""
     made: bool = False
     """The same principal's runs create such resources, and may have created this one."""
-    family: NamePattern | None = None
-    """The same principal's runs made this one by its name, and make others under like names."""
+    family: str = ""
+    """Its name with the end open that a tool drew for it; also sensitive actions are granted on it,
+    since a stack that is made again has no permission without.
+    """
     ids: tuple[str, ...] = ()
     """The ids in it that AWS chose when one of these runs made it."""
     certainty: Certainty = Certainty.WHOLE
@@ -163,7 +152,7 @@ def across_regions(
     originals: dict[str, dict[str, str]] = {}
     for each in seen:
         region, resource = region_of(each.resource), in_region(each.resource, main)
-        family = each.family and replace(each.family, pattern=in_region(each.family.pattern, main))
+        family = in_region(each.family, main)
         known = merged.get(resource, ObservedResource(resource))
         runs, made = tuple(dict.fromkeys((*known.runs, *each.runs))), known.made or each.made
         merged[resource] = ObservedResource(
@@ -196,14 +185,12 @@ def _patterns_of_region(
     runs = {run for each in seen if each.made for run in each.runs}
     for each in seen:
         pattern, openings = open_parts(each.resource, each.made, each.ids)
-        if is_sensitive:
-            certain = each.family if each.family and each.family.opening.reason in CERTAIN else None
-            each = replace(each, family=certain)
-            if {opening.reason for opening in openings} != {MADE} or len(runs) < _LEAST_RUNS:
-                pattern, openings = each.resource, ()
+        is_own_id = {opening.reason for opening in openings} == {MADE}
+        if is_sensitive and not (is_own_id and len(runs) >= _LEAST_RUNS):
+            pattern, openings = each.resource, ()
         opened.setdefault(pattern, _Group()).add(each, openings)
     if any(each.family for each in seen):
-        opened = _named_anew(opened, least)
+        opened = _with_drawn_ends(opened, min(least, _LEAST_LITERAL))
     if not is_sensitive and len(opened) > _MOST_SIBLINGS:
         opened = _folded(opened)
     opened = _swallowed(opened) if len(opened) > 1 else opened
@@ -211,36 +198,31 @@ def _patterns_of_region(
         yield Pattern(pattern, tuple(sorted(group.resources)), tuple(dict.fromkeys(group.openings)))
 
 
-def family_of(resource: str, families: Mapping[str, NamePattern]) -> NamePattern | None:
-    """The name pattern of a resource, also where its creation shows the name without the end that
-    AWS adds to it.
+def family_of(resource: str, families: Mapping[str, str]) -> str:
+    """Returns the name of a resource with its drawn end open, also where its creation shows the
+    name without the end that AWS adds to it; empty without one.
     """
-    return families.get(resource) or (families.get(with_open_end(resource)) if families else None)
+    if not families:
+        return ""
+    return families.get(resource) or families.get(with_open_end(resource), "")
 
 
-def generated_families(
-    made: Iterable[str], by_stacks: Collection[str]
-) -> Mapping[str, NamePattern]:
-    """For resources that runs created: resource -> its name with the end open that CloudFormation
-    or Terraform drew.
+def generated_families(made: Iterable[str], by_stacks: Collection[str]) -> Mapping[str, str]:
+    """Returns for resources that runs created their names with the end open that CloudFormation or
+    Terraform drew.
 
     `by_stacks` are those that CloudFormation asked for: a bucket's name that a person ended in
     twelve letters (`data-1a2b3c4d5e6f`) says nothing of the next one. Of a bucket as many letters
     remain open.
     """
-    found: dict[str, NamePattern] = {}
+    found: dict[str, str] = {}
     for resource in made:
-        is_bucket = _BUCKET.fullmatch(resource) is not None
         generated = generated_name(resource, resource in by_stacks)
-        if generated != resource:
-            pattern = (
-                generated
-                if is_bucket
-                else re.sub(r"(?<=20)\?{24}|(?<=-)\?{12,16}(?![?])", "*", generated)
-            )
-            found[resource] = NamePattern(
-                pattern, WildcardPart("BucketName" if is_bucket else "name", GENERATED)
-            )
+        if generated == resource:
+            continue
+        if not _BUCKET.fullmatch(resource):
+            generated = re.sub(r"(?<=20)\?{24}|(?<=-)\?{12,16}(?![?])", "*", generated)
+        found[resource] = generated
     return found
 
 
@@ -250,7 +232,7 @@ class _Group(Struct):
     resources: set[str] = set()
     runs: set[str] = set()
     openings: list[WildcardPart] = []
-    families: set[NamePattern | None] = set()
+    families: set[str] = set()
 
     def add(self, seen: ObservedResource, openings: Iterable[WildcardPart]) -> None:
         self.resources.add(seen.resource)
@@ -287,29 +269,19 @@ def _join(
     return joined
 
 
-def _named_anew(groups: Mapping[str, _Group], least: int) -> dict[str, _Group]:
-    """Opens what the principal's runs make under other names, where nothing else opened it."""
+def _with_drawn_ends(groups: Mapping[str, _Group], least: int) -> dict[str, _Group]:
+    """Opens the ends of names that a tool drew; so many letters of a name remain literal."""
     replaced: dict[str, tuple[str, WildcardPart | None]] = {}
-    short: dict[NamePattern, list[str]] = {}
     for pattern, group in groups.items():
-        family = next(iter(group.families), None) if len(group.families) == 1 else None
-        if family is None:
+        if len(group.families) != 1:
             continue
-        is_covered = not group.openings or resource_covers(family.pattern, pattern)
-        wider = family.pattern if is_covered else _covering(pattern, family.pattern)
-        # Several names prove what the tool or the run wrote into one.
-        enough = min(least, _LEAST_LITERAL) if family.opening.reason in CERTAIN else least
-        if wider and literal_letters(wider.removesuffix(":*").rpartition(":")[2]) >= enough:
-            replaced[pattern] = (wider, family.opening)
-        elif wider:
-            short.setdefault(family, []).append(pattern)
-    for family, members in short.items():
-        # All that was deleted of `shop-*` begins with `shop-preview-`.
-        begin, end = common_ends(members)
-        wider = f"{re.sub('[A-Za-z0-9]*$', '', begin)}*{re.sub('^[A-Za-z0-9]*', '', end)}"
-        is_named = literal_letters(wider.removesuffix(":*").rpartition(":")[2]) >= least
-        if len(members) >= _LEAST_RUNS and is_named and resource_covers(family.pattern, wider):
-            replaced |= dict.fromkeys(members, (wider, family.opening))
+        wider = next(iter(group.families))
+        if wider and group.openings and not resource_covers(wider, pattern):
+            wider = _covering(pattern, wider)
+        if wider and literal_letters(wider.removesuffix(":*").rpartition(":")[2]) >= least:
+            is_bucket = ":s3:::" in wider and "/" not in wider
+            part = "BucketName" if is_bucket else "name"
+            replaced[pattern] = (wider, WildcardPart(part, GENERATED))
     return _join(groups, replaced)
 
 

@@ -60,8 +60,8 @@ def write_resources(
 def _without_family_of(observed: ObservedResource, principal: str) -> ObservedResource:
     """The resource; without its name pattern where that covers the principal itself."""
     family = observed.family
-    if family and principal and resource_covers(family.pattern, principal):
-        return replace(observed, family=None)
+    if family and principal and resource_covers(family, principal):
+        return replace(observed, family="")
     return observed
 
 

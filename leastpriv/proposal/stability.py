@@ -117,11 +117,7 @@ class Stability(Struct, frozen=True):
             if proved and self._is_of_uncounted(pattern):
                 # What only unreviewed runs used proves nothing; next to proved names it is written.
                 continue
-            is_rare = (
-                self.makers is not None
-                and self.makers.get(in_region(pattern.pattern, "*"), 0) < _MADE_AGAIN
-            )
-            if is_rare and not pattern.openings:
+            if not pattern.openings and self._is_made_once(pattern):
                 return GuardResult(
                     "makes-new",
                     "it creates resources, and a later run may choose another name than"
@@ -134,6 +130,17 @@ class Stability(Struct, frozen=True):
                     "few-runs", f"{runs} of {least} runs used it on {pattern.pattern}"
                 )
         return None
+
+    def _is_made_once(self, pattern: Pattern) -> bool:
+        """Whether too few runs made the resource, or the same one in another copy of the app."""
+        if self.makers is None:
+            return False
+        runs = self.makers.get(in_region(pattern.pattern, "*"), 0)
+        shapes = {self.app.shape_of(covered) for covered in pattern.covers} - {None}
+        for each in self.shown if shapes else ():
+            if each.resource not in pattern.covers and self.app.shape_of(each.resource) in shapes:
+                runs += self.makers.get(in_region(each.resource, "*"), 0)
+        return runs < _MADE_AGAIN
 
     def _is_of_uncounted(self, pattern: Pattern) -> bool:
         """Whether only runs that count for no threshold used what a pattern covers."""
@@ -172,7 +179,7 @@ class Stability(Struct, frozen=True):
         ]
         first = [each for each in first if each.runs]
         # Only the later runs show that names change.
-        before = [replace(each, family=None) for each in first]
+        before = [replace(each, family="") for each in first]
         known = {in_region(pattern.pattern, "*") for pattern in make(before)}
         for each in found:
             if used.isdisjoint(each.runs):

@@ -259,6 +259,17 @@ class AppNames(Struct, frozen=True):
             return place.key in self.copies.long_lived
         return len(self.runs_of.get(resource, ())) >= LEAST_LIVED_RUNS
 
+    def spares(self, action: str, resource: str) -> bool:
+        """Whether an action destroys, and a resource is a name of a long-lived copy on which no run
+        carried it out.
+        """
+        name = name_of(resource)
+        if name is None or has_wildcard(resource) or not destroys(action):
+            return False
+        place = self.copies.place_in(name)
+        is_lasting = place is not None and place.key in self.copies.long_lived
+        return is_lasting and not self.has_destroyed(action, resource)
+
     def has_destroyed(self, action: str, resource: str) -> bool:
         """Whether a run carried out an action on a resource."""
         return any(

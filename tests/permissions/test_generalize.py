@@ -601,9 +601,7 @@ def test_a_random_id_alone_has_no_drawn_end_and_opens_whole_behind_a_name() -> N
     key = "arn:aws:kms:eu-west-1:111122223333:key/0f1e2d3c-c562-409c-8eb4-12ab34cd56ef"
     role = "arn:aws:iam::111122223333:role/ci-0f1e2d3c-c562-409c-8eb4-12ab34cd56ef"
     found = generated_families([key, role], [key])
-    assert dict(found) == {
-        role: f"arn:aws:iam::111122223333:role/ci-{'?' * 36}"
-    }
+    assert dict(found) == {role: f"arn:aws:iam::111122223333:role/ci-{'?' * 36}"}
 
 
 def test_a_pattern_that_begins_like_thousands_of_others_is_compared_with_few_of_them(

@@ -45,7 +45,7 @@ class Fleet:
             each
             for number, role in enumerate(self.roles)
             for record in deploys([UPDATE, CREATE_QUEUE])
-            for each in _with_login(record, role, number)
+            for each in with_login(record, role, number)
         ]
         write_trail(self._job.workspace / "cloudtrail", records)
 
@@ -74,7 +74,9 @@ class Fleet:
         return done, self.hub.requests[before:]
 
 
-def _with_login(record: Record, role: str, number: int) -> list[Record]:
+def with_login(
+    record: Record, role: str, number: int, repository: str = "octo-org/shop"
+) -> list[Record]:
     """A record of a role, and the login of the base branch by which its run got the keys."""
     name = role.rpartition("/")[2]
     made = json.loads(json.dumps(record).replace("ci-deploy", name))
@@ -82,7 +84,7 @@ def _with_login(record: Record, role: str, number: int) -> list[Record]:
     key = f"ASIA{number:06}{session[-10:]}"
     made["userIdentity"]["accessKeyId"] = key
     made["eventID"] = f"{name}-{made['eventName']}-{session}"
-    subject = "repo:octo-org/shop:ref:refs/heads/main"
+    subject = f"repo:{repository}:ref:refs/heads/main"
     login = {
         **made,
         "eventID": f"{name}-login-{session}",

@@ -33,7 +33,9 @@ SECONDARY_LIMIT = (
 )
 
 
-class _Quiet(WSGIRequestHandler):
+class QuietHandler(WSGIRequestHandler):
+    """Answers without a log on the terminal."""
+
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Log nothing: the exchanges are recorded."""
 
@@ -96,7 +98,7 @@ class FakeGitHub(People):
 
     def __enter__(self) -> FakeGitHub:
         storage = self._serve(LogStorage(self.world))
-        api = make_server("127.0.0.1", 0, _unready, threaded=True, request_handler=_Quiet)
+        api = make_server("127.0.0.1", 0, _unready, threaded=True, request_handler=QuietHandler)
         self.server_url = f"http://127.0.0.1:{api.server_port}"
         self.url = self.server_url + self._prefix
         self.graphql_url = self.server_url + self._prefix.removesuffix("/v3") + "/graphql"
@@ -124,7 +126,7 @@ class FakeGitHub(People):
             raise AssertionError("GitHub's description was broken:\n" + "\n".join(self.violations))
 
     def _serve(self, app: Any) -> str:
-        server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
+        server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=QuietHandler)
         self._start(server)
         return f"http://127.0.0.1:{server.server_port}"
 
@@ -133,6 +135,16 @@ class FakeGitHub(People):
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         self._threads.append(thread)
         thread.start()
+
+    @property
+    def application(self) -> Desk:
+        """The application that answers the API."""
+        return self._desk
+
+    def behind(self, address: str) -> None:
+        """Name the address of a server that passes requests on in all answers from now on."""
+        bodies = self._desk.bodies
+        self._desk.bodies = Bodies(bodies.world, address, bodies.web, bodies.examples)
 
     @property
     def requests(self) -> list[Exchange]:

@@ -32,7 +32,7 @@ _CALLS = (
     {"event": "cloudformation:DescribeStacks", "parameters": {"stackName": "orders"}},
     {"event": "s3:GetBucketEncryption", "parameters": {"bucketName": "orders-assets"}},
 )
-_GRANTED = (
+GRANTED = (
     "sqs:*",
     "ssm:GetParameter*",
     "lambda:*",
@@ -138,7 +138,7 @@ def main(arguments: list[str]) -> None:
         files = {role: f"iam/{number:03}.json" for number, role in enumerate(targets)}
         (folder / "iam").mkdir()
         for file in files.values():
-            (folder / file).write_text(policy(*_GRANTED), encoding="utf-8")
+            (folder / file).write_text(policy(*GRANTED), encoding="utf-8")
         listed = config([entry(role, file) for role, file in files.items()], follow=False)
         (folder / "leastpriv.yml").write_text(listed, encoding="utf-8")
         print(

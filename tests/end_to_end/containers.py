@@ -27,6 +27,8 @@ IMAGE = "localhost/leastpriv-action:test"
 STAND_IN = "localhost/python-stand-in:3.13"
 RUNNER = "localhost/leastpriv-runner:test"
 """The image of a job: the base of IMAGE, with a shell, pip and boto3."""
+FORGE = "localhost/leastpriv-forge:test"
+"""The image of a job on another forge."""
 RUNNER_PYTHON = "/usr/local/bin/python"
 CACHE = "/opt/cache"
 """Folder of a job in which the stand-in for a cache keeps files."""
@@ -138,17 +140,28 @@ class Engine:
 
     def build_runner(self) -> str:
         """Build the image in which a workflow's jobs run, and return its name."""
-        context = self.folder / "runner"
+        return self._derived(RUNNER, "python -m pip install --quiet boto3")
+
+    def build_forge(self) -> str:
+        """Build the image in which jobs of GitLab and Jenkins run, and return its name: as
+        `python:3.13`, which has git and curl.
+        """
+        install = "apt-get install --quiet --yes --no-install-recommends git curl"
+        return self._derived(FORGE, f"apt-get update --quiet && {install}")
+
+    def _derived(self, image: str, command: str) -> str:
+        """Build the base of the Dockerfile with this machine's settings and one command more."""
+        context = self.folder / "derived"
         context.mkdir(exist_ok=True)
         lines = [f"FROM {self._base_image()}"]
         for path in _OWN_SETTINGS:
             if path.exists():
                 shutil.copy(path, context / path.name)
                 lines.append(f"COPY {path.name} {path}")
-        lines.append("RUN python -m pip install --quiet boto3")
+        lines.append(f"RUN {command}")
         (context / "Dockerfile").write_text("\n".join([*lines, ""]), encoding="utf-8")
-        self.podman("build", "--pull=never", "--tag", RUNNER, str(context), seconds=240)
-        return RUNNER
+        self.podman("build", "--pull=never", "--tag", image, str(context), seconds=_BUILD_SECONDS)
+        return image
 
     def _base_image(self) -> str:
         options = self.build_options()

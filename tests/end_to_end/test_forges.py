@@ -1,7 +1,8 @@
 """The recipes for GitLab and Jenkins, run as written against a bare repository.
 
-Their shell lines run unchanged. `pip` does nothing, `leastpriv` is this checkout with a folder of
-records in place of event history, and GitLab's API is a server on this machine.
+On this machine `pip` does nothing, and `leastpriv` is this checkout. In a container without Docker
+`pip` installs the commit of this checkout. A folder of records is in place of event history, and
+GitLab's API is a server on this machine.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -21,6 +23,7 @@ from urllib.parse import parse_qs
 import pytest
 from ruamel.yaml import YAML
 
+from tests.end_to_end.containers import CannotRunError, Engine
 from tests.fakes.deploys import POLICY, ROLE, usual_deploys, write_trail
 
 ROOT = Path(__file__).parents[2]
@@ -32,6 +35,17 @@ from leastpriv.cli.main import console_main
 sys.argv[1:] = [{{"event-history": {trail!r}, {written!r}: {role!r}}}.get(each, each) for each in sys.argv[1:]]
 sys.exit(console_main())
 """
+GITLAB = {
+    "CI_PROJECT_ID": "7",
+    "CI_DEFAULT_BRANCH": "main",
+    "CI_SERVER_HOST": "gitlab.example",
+    "CI_PROJECT_PATH": "acme/shop",
+    "PUSH_TOKEN": "push-token",
+    "TOKEN": "oidc",
+    "BRANCH": BRANCH,
+}
+"""Variables of a job on GitLab, but for the address of its API."""
+_JOB_SECONDS = 540
 WRITTEN_ROLE = "arn:aws:iam::123456789012:role/ci-deploy"
 pytestmark = pytest.mark.slow
 
@@ -102,6 +116,88 @@ def job(place: Path, name: str, script: str, **variables: str) -> Path:
     return clone
 
 
+@dataclass(frozen=True, slots=True)
+class Container:
+    """Runs jobs in the image of another forge's runner."""
+
+    engine: Engine
+    image: str
+
+    def job(self, place: Path, name: str, script: str, **variables: str) -> Path:
+        """Run a job's script in a container, in a new clone; return the clone."""
+        clone = place / name
+        run("git", "clone", "--quiet", str(place / "shop.git"), name, cwd=place)
+        run("git", "checkout", "--quiet", "--detach", cwd=clone)
+        commit = run("git", "rev-parse", "HEAD", cwd=ROOT).strip()
+        texts = {
+            "event-history": str(place / "records"),
+            WRITTEN_ROLE: ROLE,
+            "<commit>": commit,
+        }
+        for written, text in texts.items():
+            script = script.replace(written, text)
+        given = {"HOME": str(place / "home"), **variables}
+        options = [f"--env={variable}={value}" for variable, value in given.items()]
+        self.engine.podman(
+            "run", "--rm", "--network=host", f"--volume={place}:{place}", *options,
+            f"--workdir={clone}", self.image, "bash", "-e", "-c", script,
+            seconds=_JOB_SECONDS,
+        )  # fmt: skip
+        return clone
+
+
+@pytest.fixture(scope="module")
+def container() -> Container:
+    """The image, built."""
+    try:
+        engine = Engine.start()
+        return Container(engine, engine.build_forge())
+    except CannotRunError as error:
+        pytest.skip(f"NO CONTAINER CAN BE BUILT HERE, so no recipe runs in one: {error}")
+
+
+@pytest.fixture
+def source(place: Path) -> Path:
+    """The place, where git finds this repository under the address that the recipes name."""
+    run("git", "clone", "--quiet", "--bare", str(ROOT), "action.git", cwd=place)
+    address = "https://github.com/org/leastpriv-action"
+    run("git", "config", "--global", f"url.{place / 'action.git'}.insteadOf", address, cwd=place,
+        HOME=str(place / "home"))  # fmt: skip
+    return place
+
+
+def test_gitlab_runs_in_a_container(source: Path, container: Container) -> None:
+    address = "https://oauth2:push-token@gitlab.example/acme/shop.git"
+    run("git", "config", "--global", f"url.{source / 'shop.git'}.insteadOf", address, cwd=source,
+        HOME=str(source / "home"))  # fmt: skip
+    with gitlab() as (api, merge_requests, requests):
+        variables = {**GITLAB, "CI_API_V4_URL": api}
+        clone = container.job(source, "one", gitlab_script(), **variables)
+        assert json.loads(proposed(source)) != POLICY
+        [merge_request] = merge_requests
+        assert merge_request["description"] == (clone / "body.md").read_text()
+        assert [method for method, _ in requests] == ["GET", "POST"]
+
+
+def test_jenkins_runs_in_a_container(source: Path, container: Container) -> None:
+    clone = container.job(source, "one", jenkins_script(), BRANCH=BRANCH)
+    assert json.loads(proposed(source)) != POLICY
+    assert "recorded" in (clone / "body.md").read_text()
+
+
+def gitlab_script() -> str:
+    """The shell lines of the recipe for GitLab."""
+    recipe = YAML(typ="safe", pure=True).load((ROOT / "examples/gitlab-ci.yml").read_text())
+    return "\n".join(recipe["least-privilege"]["script"])
+
+
+def jenkins_script() -> str:
+    """The shell lines of the recipe for Jenkins."""
+    text = (ROOT / "examples/Jenkinsfile").read_text(encoding="utf-8")
+    (script,) = re.findall(r"sh '''(.*?)'''", text, re.DOTALL)
+    return str(script)
+
+
 def proposed(place: Path) -> str:
     return run("git", "show", f"{BRANCH}:iam/ci-deploy.json", cwd=place / "shop.git")
 
@@ -143,23 +239,12 @@ def gitlab() -> Iterator[tuple[str, list[dict[str, str]], list[tuple[str, str]]]
 
 
 def test_gitlab_opens_one_merge_request_and_renews_it(place: Path) -> None:
-    recipe = YAML(typ="safe", pure=True).load((ROOT / "examples/gitlab-ci.yml").read_text())
-    script = "\n".join(recipe["least-privilege"]["script"])
-    script = script.replace("/tmp/token", str(place / "token"))  # noqa: S108 - of the job
+    script = gitlab_script().replace("/tmp/token", str(place / "token"))  # noqa: S108 - of the job
     address = "https://oauth2:push-token@gitlab.example/acme/shop.git"
     run("git", "config", "--global", f"url.{place / 'shop.git'}.insteadOf", address, cwd=place,
         HOME=str(place / "home"))  # fmt: skip
     with gitlab() as (api, merge_requests, requests):
-        variables = {
-            "CI_API_V4_URL": api,
-            "CI_PROJECT_ID": "7",
-            "CI_DEFAULT_BRANCH": "main",
-            "CI_SERVER_HOST": "gitlab.example",
-            "CI_PROJECT_PATH": "acme/shop",
-            "PUSH_TOKEN": "push-token",
-            "TOKEN": "oidc",
-            "BRANCH": BRANCH,
-        }
+        variables = {**GITLAB, "CI_API_V4_URL": api}
         clone = job(place, "one", script, **variables)
         assert json.loads(proposed(place)) != POLICY
         [merge_request] = merge_requests
@@ -184,12 +269,10 @@ def test_gitlab_opens_one_merge_request_and_renews_it(place: Path) -> None:
 
 
 def test_jenkins_pushes_the_branch_and_keeps_the_text(place: Path) -> None:
-    text = (ROOT / "examples/Jenkinsfile").read_text(encoding="utf-8")
-    (script,) = re.findall(r"sh '''(.*?)'''", text, re.DOTALL)
     (place / "home/python/bin").mkdir(parents=True)
     for name in ("pip", "leastpriv"):
         (place / "home/python/bin" / name).symlink_to(place / "bin" / name)
-    script = script.replace('python -m venv "$HOME/python"', "")
+    script = jenkins_script().replace('python -m venv "$HOME/python"', "")
     for name in ("one", "two"):
         clone = job(place, name, script, BRANCH=BRANCH)
         assert json.loads(proposed(place)) != POLICY

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -114,6 +115,27 @@ def paths_on_disk(root: Path, folder: str) -> list[str]:
         if len(found) > _MOST_FILES:
             break
     return found
+
+
+def terraform_files(root: Path, policy: str) -> dict[str, str]:
+    """Returns the Terraform files of a checkout that may call the module of a policy file, with the
+    files next to them: path -> text. None where the checkout does not have the policy file.
+    """
+    folder = posixpath.basename(posixpath.dirname(policy))
+    if not folder or not (root / policy).is_file():
+        return {}
+    read = files_on_disk(root)
+    names = [name for name in paths_on_disk(root, ".") if name.endswith(".tf")]
+    texts: dict[str, str] = {}
+    for name in names[:_MOST_FILES]:
+        raw = read(name)
+        texts[name] = (raw or b"").decode("utf-8", "replace")
+    calling = {posixpath.dirname(name) for name, text in texts.items() if _calls(text, folder)}
+    return {name: text for name, text in texts.items() if posixpath.dirname(name) in calling}
+
+
+def _calls(text: str, folder: str) -> bool:
+    return "module" in text and re.search(rf"source\s*=.*{re.escape(folder)}", text) is not None
 
 
 def read_plan(target: Target) -> str:

@@ -44,7 +44,11 @@ from leastpriv.pipeline.context import (
 )
 from leastpriv.pipeline.every_account import in_every_account, may_hold_variables
 from leastpriv.pipeline.history import run_origins, target_history
-from leastpriv.pipeline.infrastructure import declarations_of, with_declarations
+from leastpriv.pipeline.infrastructure import (
+    declarations_of,
+    terraform_files,
+    with_declarations,
+)
 from leastpriv.pipeline.load_policies import (
     AttachedPolicies,
     attached_policies,
@@ -53,6 +57,7 @@ from leastpriv.pipeline.load_policies import (
     file_exists,
     free_names,
     named_trust_policies,
+    stack_values,
     with_account_gaps,
     with_further_users,
     without_replaced,
@@ -368,10 +373,18 @@ def _attached_in_file(target: Target, policies: AttachedPolicies) -> Iterator[tu
     document = policies.committed
     if document is None:
         return
-    account = target.lead.account
+    start = f"arn:{target.lead.partition}:iam::{target.lead.account}"
     for kind, name in attached_names(document):
-        arn = f"arn:{target.lead.partition}:iam::{account}:{kind}/{name}"
-        yield arn, f"{target.policy_name} attaches the policy to it"
+        yield f"{start}:{kind}/{name}", f"{target.policy_name} attaches the policy to it"
+    if document.source.language != "terraform":
+        return
+    from leastpriv.policy.hcl_users import attached_roles
+
+    values = stack_values(target.lead)
+    callers = terraform_files(target.workspace, target.policy_path)
+    for name in attached_roles(document, target.policy_path, values, callers):
+        why = f"Terraform attaches the policy of {target.policy_name} to it"
+        yield f"{start}:role/{name}", why
 
 
 def _with_account_policies(

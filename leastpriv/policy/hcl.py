@@ -45,7 +45,7 @@ def read_hcl(
     """Reads the policies at one or several addresses; the message of PolicyFileError lists the
     policies of the file.
     """
-    reader = _Reader(text, where, pointer, _scope(text, where, folder, parameters))
+    reader = _Reader(text, where, pointer, module_scope(text, where, folder, parameters))
     found = [reader.policy(address) for address in pointer.split(_SEPARATOR)]
     if cycles := reader.scope.cycles:
         raise PolicyFileError(f"{where}: {cycles[0]}.")
@@ -78,7 +78,7 @@ def render_data_source(
 ) -> PolicySource:
     """Renders a data source in Terraform's JSON."""
     text = source.outer
-    scope = _scope(text, where, source.folder, parameters)
+    scope = module_scope(text, where, source.folder, parameters)
     block = json_block(text, source.policy, ("data", _DATA_SOURCE, ""))
     policy = without_options(normalized(document_node(scope, _file_name(where), block)))
     statements = policy.get("Statement")
@@ -93,7 +93,9 @@ def attached_policies(
     """Returns the addresses of the policies that a folder attaches to a role, as a pointer; empty
     for none.
     """
-    return _SEPARATOR.join(dict.fromkeys(_attached(_scope(text, where, folder, parameters), role)))
+    return _SEPARATOR.join(
+        dict.fromkeys(attached_addresses(module_scope(text, where, folder, parameters), role))
+    )
 
 
 def references_of(
@@ -105,7 +107,7 @@ def references_of(
     A resource that depends on the policy, or on the role whose block has it, is left out: Terraform
     refuses cycles.
     """
-    scope = _scope(source.outer, where, source.folder, parameters)
+    scope = module_scope(source.outer, where, source.folder, parameters)
     own = {
         tuple(_PART.sub(r"\1", part) for part in address.split("."))
         for address in source.pointer.split(_SEPARATOR)
@@ -145,9 +147,10 @@ def _references(scope: ModuleScope, block: Block) -> set[tuple[str, ...]]:
     }
 
 
-def _scope(
+def module_scope(
     text: str, where: str, folder: TerraformFolder, parameters: Mapping[str, str]
 ) -> ModuleScope:
+    """Returns the scope of a folder with a file that has this text."""
     name = _file_name(where)
     files = ChainMap({name: text}, cast("MutableMapping[str, str]", folder.files))
     return ModuleScope(
@@ -406,7 +409,7 @@ def _with_known(statement: Node, known: Node) -> Node:
     return replace(statement, members=tuple(members))
 
 
-def _attached(scope: ModuleScope, role: str) -> Iterator[str]:
+def attached_addresses(scope: ModuleScope, role: str) -> Iterator[str]:
     """Yields the addresses of the policies that are attached to a role."""
     roles = {
         address

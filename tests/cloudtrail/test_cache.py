@@ -6,6 +6,7 @@ import gzip
 import json
 import sqlite3
 import tempfile
+import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
+from leastpriv.cloudtrail import cache
 from leastpriv.cloudtrail.cache import ObjectCache, essential_call
 from leastpriv.cloudtrail.file_reader import FileResult
 from leastpriv.cloudtrail.file_store import StoredFile
@@ -288,3 +290,23 @@ def test_a_row_that_grows_without_end_is_read_again(tmp_path: Path) -> None:
     again = ObjectCache(tmp_path, "b", Principals(frozenset()))
     assert again.get(stored) is None
     again.close()
+
+
+def test_a_row_that_inflates_to_gigabytes_costs_no_memory_and_the_file_is_read_again(
+    s3: FakeS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "_MOST_CONTENT", 1_000_000)
+    first = read(s3, tmp_path)
+    packer = zlib.compressobj()
+    bomb = b"".join(packer.compress(b"\x00" * 1_000_000) for _ in range(200)) + packer.flush()
+    [file] = tmp_path.glob("*.sqlite")
+    database = sqlite3.connect(file)
+    database.execute("UPDATE objects SET content = ?", (bomb,))
+    database.commit()
+    database.close()
+    tracemalloc.start()
+    try:
+        assert read(s3, tmp_path) == first
+        assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    finally:
+        tracemalloc.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from leastpriv.config.settings import Mode, from_options
 from leastpriv.errors import InputError, LeastprivError, PolicyFileError
+from leastpriv.permissions import catalog
 from leastpriv.pipeline.artifacts import write_files
 from leastpriv.pipeline.context import Target
 from leastpriv.policy.containment import check_containment
@@ -328,3 +330,22 @@ def test_a_statement_that_iam_rejects_is_bad_input(
     )
     with pytest.raises(PolicyFileError, match=problem):
         in_folder(folder)
+
+
+@pytest.mark.slow
+def test_a_policy_of_ten_thousand_statements_takes_seconds(tmp_path: Path) -> None:
+    actions = [action for service in catalog.services() for action in catalog.actions(service)]
+    statements = [
+        {
+            "Sid": f"S{number}",
+            "Effect": "Allow",
+            "Action": actions[number],
+            "Resource": f"arn:aws:{actions[number].partition(':')[0]}:*:111122223333:r{number}",
+        }
+        for number in range(10_000)
+    ]
+    policy = {"Version": "2012-10-17", "Statement": [*POLICY["Statement"], *statements]}
+    began = time.process_time()
+    made = proposal(tmp_path, policy)
+    assert made.context.proposal.changes
+    assert time.process_time() - began < 40

@@ -56,13 +56,16 @@ def completing_line(context: ReportContext) -> str:
 
 
 def _most_shown(facts: Sequence[OfferFact]) -> str:
-    """The first actions of some offers with their resources, and how many more there are."""
+    """The first actions of some offers, those on equal resources together, and how many more there
+    are.
+    """
     by_action = grouped([(fact.action, fact.resource) for fact in facts])
-    named = [
-        f"{code(action)} on {codes(map(short_arn, resources), 1)}"
+    shown = [
+        (codes(map(short_arn, resources), 1), action)
         for action, resources in list(by_action.items())[:_MOST_SHOWN]
     ]
-    left = len(by_action) - len(named)
+    named = [f"{codes(actions)} on {on}" for on, actions in grouped(shown).items()]
+    left = len(by_action) - len(shown)
     more = f" and {plural(left, 'more action')}" if left else ""
     return f"{', '.join(named)}{more}"
 

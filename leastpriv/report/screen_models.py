@@ -13,7 +13,9 @@ from leastpriv.report.templates import render
 NOTHING = "–"
 """The text of an empty cell."""
 _EMPTY = frozenset({NOTHING, ""})
-_WORD = re.compile(r"(?:\[(?:(`+).*?\1|[^\]`])*\]\([^)]*\)|(`+).*?(?<!`)\2(?!`)|[^ ])+")
+_WORD = re.compile(
+    r"(?:\[(?:(`++)(?:(?!\1).)*+\1|[^\]`\[]++){0,9}+\]\([^)]*+\)|(`++)(?:(?!\2).)*+\2|[^ ])+"
+)
 """A word, a code span or a link with the punctuation around it."""
 _MARKUP = re.compile(r"\]\([^)]*\)|[`*\[]")
 """What a reader does not see of a word."""

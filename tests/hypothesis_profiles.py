@@ -26,11 +26,14 @@ def load(environment: Mapping[str, str]) -> None:
     )
 
 
-def examples(count: int, *, fast: int | None = None, **others: Any) -> settings:
+def examples(
+    count: int, *, ci: int | None = None, fast: int | None = None, **others: Any
+) -> settings:
     """Return the settings of a property test with its own number of examples.
 
     Args:
-        count: how many the profile `full` tries; `ci` tries half of them.
+        count: how many the profile `full` tries.
+        ci: how many the profile `ci` tries; without it half of `count`.
         fast: how many the profile `fast` tries; without it the number of that profile, where
             `count` is not less.
         others: further settings of Hypothesis.
@@ -39,6 +42,8 @@ def examples(count: int, *, fast: int | None = None, **others: Any) -> settings:
     if profile == "fast":
         limit = settings.default.max_examples if fast is None else fast
         return settings(max_examples=min(count, limit), **others)
+    if profile == "ci" and ci is not None:
+        return settings(max_examples=ci, **others)
     return settings(max_examples=max(count // _STEPS.get(profile, 1), 1), **others)
 
 

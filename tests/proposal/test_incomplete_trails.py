@@ -328,7 +328,7 @@ def test_a_trail_with_parts_left_out_removes_no_used_action(
 
 
 @pytest.mark.slow
-@examples(2_000)
+@examples(2_000, ci=200)
 @given(TRAILS)
 def test_two_thousand_trails_with_parts_left_out_remove_no_used_action(
     trail: tuple[list[frozenset[int]], list[int], list[Loss]],

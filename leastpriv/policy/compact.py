@@ -70,11 +70,7 @@ def fewest_entries(
     starts = {action: _shortest_start(action, foreign, may_write) for action in actions}
     entries = [action for action, start in starts.items() if not start]
     by_start = {action: start for action, start in starts.items() if start}
-    widest: list[str] = []
-    for start in sorted({*by_start.values()}, key=str.lower):
-        # `GetObjects` is no whole word of `GetObject`, and `GetObject*` grants it too.
-        if not (widest and start.lower().startswith(widest[-1].lower())):
-            widest.append(start)
+    widest = _widest_starts(by_start.values())
     lowered = [start.lower() for start in widest]
     granted = grouped(
         [
@@ -85,6 +81,16 @@ def fewest_entries(
     for start, own in granted.items():
         entries.append(own[0] if len(own) == 1 else f"{start}*")
     return tuple(sorted(entries))
+
+
+def _widest_starts(starts: Iterable[str]) -> list[str]:
+    """Returns sorted starts of actions without those that begin with another one."""
+    widest: list[str] = []
+    for start in sorted({*starts}, key=str.lower):
+        # `GetObjects` is no whole word of `GetObject`, and `GetObject*` grants it too.
+        if not widest or not start.lower().startswith(widest[-1].lower()):
+            widest.append(start)
+    return widest
 
 
 def _shortest_start(action: str, foreign: Sequence[str], may_write: Callable[[str], bool]) -> str:
@@ -122,20 +128,23 @@ def _candidate_patterns(
     """Returns wildcards that grant several of the actions and none of the others, with the actions
     that each grants.
     """
-    by_service, foreign = _by_service(actions), _by_service(others)
-    counts = Counter(pattern for action in actions for pattern in set(_word_patterns(action)))
-    found: dict[str, set[str]] = {}
+    by_service = _by_service(actions)
+    foreign = _by_service(others)
+    counts: Counter[str] = Counter()
+    for action in actions:
+        counts.update(set(_word_patterns(action)))
+    candidates: dict[str, set[str]] = {}
     for pattern, count in counts.items():
         prefix, _, form = pattern.partition(":")
-        anchored, text = form[0] != "*", form.strip("*").lower()
-        if count < _WORTH_A_WILDCARD or not (inner or anchored):
+        is_inner = form[0] == "*"
+        if count < _WORTH_A_WILDCARD or (is_inner and not inner):
             continue
-        granted = str.startswith if anchored else str.__contains__
-        if not any(granted(name, text) for name in foreign.get(prefix, ())):
-            found[pattern] = {
-                action for name, action in by_service[prefix].items() if granted(name, text)
-            }
-    return found
+        text = form.strip("*").lower()
+        grants = str.__contains__ if is_inner else str.startswith
+        if not any(grants(name, text) for name in foreign.get(prefix, ())):
+            names = by_service[prefix]
+            candidates[pattern] = {names[name] for name in names if grants(name, text)}
+    return candidates
 
 
 def _by_service(actions: Iterable[str]) -> dict[str, dict[str, str]]:

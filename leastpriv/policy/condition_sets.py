@@ -5,10 +5,12 @@ An answer of False means "not proved", never "disproved".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from itertools import product
+from math import prod
+from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -37,6 +39,7 @@ from leastpriv.policy.document import Document, Statement, condition_of
 from leastpriv.policy.glob_automaton import Element
 
 _MOST_CASES = 64
+T = TypeVar("T")
 
 
 class ConditionSet(Struct, frozen=True):
@@ -86,10 +89,7 @@ def cases(condition_set: ConditionSet) -> tuple[ConditionSet, ...]:
     its cases holds.
     """
     split = [_alternatives(condition) for condition in condition_set.conditions]
-    number_of_cases = 1
-    for alternatives in split:
-        number_of_cases *= len(alternatives)
-    if number_of_cases > _MOST_CASES:
+    if prod(map(len, split)) > _MOST_CASES:
         return (condition_set,)
     return tuple(replace(condition_set, conditions=chosen) for chosen in product(*split))
 
@@ -113,20 +113,22 @@ def _depends_on_effect(condition: Condition) -> bool:
 @lru_cache(maxsize=16384)
 def implies(one: ConditionSet, other: ConditionSet) -> bool:
     """Returns whether `other` provably holds if `one` does."""
+    if other.unreadable and other.unreadable != one.unreadable:
+        return False
     return (
-        (not other.unreadable or other.unreadable == one.unreadable)
-        and all(
-            any(condition_implies(narrow, wide) for narrow in one.conditions)
-            for wide in other.conditions
-        )
-        and all(
-            any(resource_covers(wide, narrow) for narrow in one.matching) for wide in other.matching
-        )
-        and all(
-            any(resource_covers(narrow, wide) for narrow in one.not_matching)
-            for wide in other.not_matching
-        )
+        _each_has(other.conditions, one.conditions, condition_implies)
+        and _each_has(other.matching, one.matching, _is_covered_by)
+        and _each_has(other.not_matching, one.not_matching, resource_covers)
     )
+
+
+def _each_has(wide: Iterable[T], narrow: Collection[T], is_enough: Callable[[T, T], bool]) -> bool:
+    """Returns whether for each of the wide ones there is a narrow one that is enough."""
+    return all(any(is_enough(one, other) for one in narrow) for other in wide)
+
+
+def _is_covered_by(entry: str, wide: str) -> bool:
+    return resource_covers(wide, entry)
 
 
 @lru_cache(maxsize=16384)
@@ -188,15 +190,17 @@ def _within(base: str, value: str, wider_base: str, wider: str) -> bool:
     if (base, wider_base) == ("StringEquals", "StringEqualsIgnoreCase"):
         base = wider_base
     if base == wider_base == "StringEqualsIgnoreCase":
-        return (
-            not has_variable(value + wider) and unescape(value).lower() == unescape(wider).lower()
-        )
+        return not has_variable(value + wider) and _lowered(value) == _lowered(wider)
     if wider_base == "StringLike" and base in {"StringLike", "StringEquals"}:
         return resource_covers(wider, _as_pattern(base, value))
     if (base, wider_base) == ("StringLike", "StringEquals"):
         return not has_variable(value) and value == _as_pattern(wider_base, wider)
     compare = _WITHIN.get(base)
     return base == wider_base and compare is not None and compare(value, wider)
+
+
+def _lowered(value: str) -> str:
+    return unescape(value).lower()
 
 
 def _as_pattern(base: str, value: str) -> str:
@@ -209,8 +213,11 @@ def _as_pattern(base: str, value: str) -> str:
 
 
 def _arn_within(value: str, wider: str) -> bool:
-    parts, wider_parts = arn_parts(value), arn_parts(wider)
-    return bool(parts and wider_parts) and all(map(resource_covers, wider_parts or (), parts or ()))
+    parts = arn_parts(value)
+    wider_parts = arn_parts(wider)
+    if not parts or not wider_parts:
+        return False
+    return all(map(resource_covers, wider_parts, parts))
 
 
 def _network_within(value: str, wider: str) -> bool:
@@ -226,12 +233,11 @@ def _compare_bounds(
     """Returns a comparison of bounds: `LessThan 3` is within `LessThan 5`."""
 
     def within(value: str, wider: str) -> bool:
-        narrow, wide = read(value), read(wider)
-        return (
-            narrow is not None
-            and wide is not None
-            and (narrow <= wide if below else narrow >= wide)
-        )
+        narrow = read(value)
+        wide = read(wider)
+        if narrow is None or wide is None:
+            return False
+        return narrow <= wide if below else narrow >= wide
 
     return within
 
@@ -375,21 +381,21 @@ def _groups(statement: Statement, negation: str, element: str) -> Iterator[_Grou
     }
     is_negated = bool(lists[negation])
     entries = lists[negation if is_negated else element]
-    possible = [each for each in statement.possible if each.key in (negation, element)]
-    open_entries = {each.text for each in possible}
-    certain = tuple(entry for entry in entries if entry not in open_entries)
-    by_expression = grouped([(each.depends_on, each.text) for each in possible])
-    if is_negated:
-        yield _Group(negated=entries)
-        if possible:
-            depends_on = " and ".join(by_expression)
-            everything = () if certain else ("*",)
-            yield _Group(positive=everything, negated=certain, depends_on=depends_on)
+    possible = [entry for entry in statement.possible if entry.key in (negation, element)]
+    texts = {entry.text for entry in possible}
+    certain = tuple(entry for entry in entries if entry not in texts)
+    by_expression = grouped([(entry.depends_on, entry.text) for entry in possible])
+    if not is_negated:
+        if certain or not possible:
+            yield _Group(positive=certain)
+        for expression, open_entries in by_expression.items():
+            yield _Group(positive=tuple(open_entries), depends_on=expression)
         return
-    if certain or not possible:
-        yield _Group(positive=certain)
-    for expression, texts in by_expression.items():
-        yield _Group(positive=tuple(texts), depends_on=expression)
+    yield _Group(negated=entries)
+    if possible:
+        depends_on = " and ".join(by_expression)
+        everything = () if certain else ("*",)
+        yield _Group(positive=everything, negated=certain, depends_on=depends_on)
 
 
 def _rules_of_part(
@@ -406,25 +412,26 @@ def _rules_of_part(
         document=number,
         statement=statement,
     )
-    written = statement.resources or statement.not_resources
-    entries = tuple(in_2012_spelling(entry, statement.variables) for entry in written)
-    plain = tuple(entry for entry in entries if not has_variable(entry))
-    variable = tuple(entry for entry in entries if has_variable(entry))
-    if statement.not_resources:
-        yield replace(
-            rule,
-            resources=Element(plain, negated=True),
-            condition_set=replace(rule.condition_set, not_matching=variable),
-        )
-        return
+    entries = statement.resources or statement.not_resources
     if not entries:
         # IAM would not store such a statement, and its effect is undocumented: it equals only
         # itself.
         unknown = rule.condition_set.unreadable + _UNKNOWN
         yield replace(rule, condition_set=replace(rule.condition_set, unreadable=unknown))
+        return
+    spelled = tuple(in_2012_spelling(entry, statement.variables) for entry in entries)
+    with_variable = tuple(filter(has_variable, spelled))
+    plain = tuple(entry for entry in spelled if not has_variable(entry))
+    if statement.not_resources:
+        yield replace(
+            rule,
+            resources=Element(plain, negated=True),
+            condition_set=replace(rule.condition_set, not_matching=with_variable),
+        )
+        return
     if plain:
         yield replace(rule, resources=Element(plain))
-    for entry in variable:
+    for entry in with_variable:
         yield replace(
             rule,
             resources=Element((without_variables(entry),)),
@@ -436,18 +443,14 @@ def with_certain_parts(rules: Iterable[Rule]) -> tuple[Rule, ...]:
     """Adds to each rule that excludes an entry with a policy variable its part that no value of the
     variable limits.
     """
-    found: dict[Rule, None] = {}
+    all_rules: list[Rule] = []
     for rule in rules:
-        found[rule] = None
-        if excluded := rule.condition_set.not_matching:
-            widest = Element(
-                (*rule.resources.patterns, *map(without_variables, excluded)), negated=True
-            )
-            found[
-                replace(
-                    rule,
-                    resources=widest,
-                    condition_set=replace(rule.condition_set, not_matching=()),
-                )
-            ] = None
-    return tuple(found)
+        all_rules.append(rule)
+        excluded = rule.condition_set.not_matching
+        if not excluded:
+            continue
+        patterns = (*rule.resources.patterns, *map(without_variables, excluded))
+        condition_set = replace(rule.condition_set, not_matching=())
+        widest = Element(patterns, negated=True)
+        all_rules.append(replace(rule, resources=widest, condition_set=condition_set))
+    return tuple(dict.fromkeys(all_rules))

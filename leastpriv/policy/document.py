@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from itertools import chain
 from types import MappingProxyType
 
 from msgspec import Struct
@@ -162,14 +163,11 @@ class Statement(Struct, frozen=True):
         if self.is_certain:
             return self
         is_open = PLACEHOLDER.search if keeps_variables else has_variable
-        left_out = {(each.key, each.text) for each in self.possible}
-        left_out |= {("Action", entry) for entry in self.unknown_actions}
-        actions = tuple(each for each in self.actions if ("Action", each) not in left_out)
-        resources = tuple(
-            each
-            for each in self.resources
-            if ("Resource", each) not in left_out and not is_open(each)
-        )
+        possible = {(entry.key, entry.text) for entry in self.possible}
+        possible |= {("Action", entry) for entry in self.unknown_actions}
+        actions = tuple(entry for entry in self.actions if ("Action", entry) not in possible)
+        certain = [entry for entry in self.resources if ("Resource", entry) not in possible]
+        resources = tuple(entry for entry in certain if not is_open(entry))
         is_empty = bool(self.depends_on) or any(map(is_open, self.not_resources))
         if is_empty or (self.resources and not resources):
             return replace(self, actions=(), not_actions=())
@@ -396,6 +394,11 @@ def _document(
     )
 
 
+def _is_unknown(entry: _Entry) -> bool:
+    """Returns whether only the rendered template knows an entry."""
+    return known_text(entry.parts) is None
+
+
 class _Reader:
     """Reads the parts of a policy; `where` names the file in messages."""
 
@@ -424,24 +427,13 @@ class _Reader:
             )
         if not (node.get_any_case("Action") or node.get_any_case("NotAction")):
             raise self.error(node, "this statement has no Action, which IAM rejects; add it")
-        for member in node.members:
-            if (
-                member.value.kind == "array"
-                and not member.value.items
-                and member.key.casefold() != "condition"
-            ):
-                advice = (
-                    f"{member.key} is empty, which IAM rejects; add an entry, or remove the"
-                    " statement"
-                )
-                raise self.error(member.value, advice)
+        self.check_lists(node)
         lists = {key: self.entries(node, key) for key in LISTS}
-        escaped = not variables and any(
-            known_text(entry.parts) is None for found in lists.values() for entry in found
-        )
+        entries = chain.from_iterable(lists.values())
+        escaped = not variables and any(map(_is_unknown, entries))
         texts = {
-            key: tuple(joined_text(entry.parts, escaped=escaped) for entry in found)
-            for key, found in lists.items()
+            key: tuple(joined_text(entry.parts, escaped=escaped) for entry in entries)
+            for key, entries in lists.items()
         }
         conditions, readable = self.conditions(node.get_any_case("Condition"), variables, escaped)
         return Statement(
@@ -459,7 +451,7 @@ class _Reader:
             unknown_actions=tuple(
                 text
                 for entry, text in zip(lists["Action"], texts["Action"], strict=True)
-                if known_text(entry.parts) is None
+                if _is_unknown(entry)
             ),
             possible=tuple(_possible(lists, texts)),
             depends_on=node.depends_on,
@@ -468,6 +460,17 @@ class _Reader:
             principals=self.principals(node, "Principal"),
             not_principals=self.principals(node, "NotPrincipal"),
         )
+
+    def check_lists(self, node: Node) -> None:
+        """Refuses a statement with an empty list."""
+        for member in node.members:
+            value = member.value
+            if value.items or value.kind != "array" or member.key.casefold() == "condition":
+                continue
+            advice = (
+                f"{member.key} is empty, which IAM rejects; add an entry, or remove the statement"
+            )
+            raise self.error(value, advice)
 
     def principals(self, node: Node, key: str) -> tuple[NamedPrincipal, ...]:
         """Returns the entries of `Principal` or `NotPrincipal`; a lone `*` is every principal."""
@@ -550,22 +553,31 @@ class _Reader:
     ) -> tuple[tuple[Condition, ...], bool]:
         if node is None:
             return (), True
-        blocks = node.kind == "object" and all(
+        are_blocks = node.kind == "object" and all(
             operator.value.kind == "object" for operator in node.members
         )
-        found, plain = list[Condition](), True
+        conditions: list[Condition] = []
+        are_readable = are_blocks
         for operator in node.members:
             for key in operator.value.members:
-                values = [self.value(value) for value in key.value.entries]
-                if any(
-                    parts is None or (known_text(parts) is None and not (variables or escaped))
-                    for parts in values
-                ):
-                    plain = False
+                texts = self.texts(key.value, variables, escaped)
+                if texts is None:
+                    are_readable = False
                 else:
-                    texts = tuple(joined_text(parts or (), escaped=escaped) for parts in values)
-                    found.append(Condition(operator.key, key.key, texts))
-        return tuple(found), blocks and plain
+                    conditions.append(Condition(operator.key, key.key, texts))
+        return tuple(conditions), are_readable
+
+    def texts(self, node: Node, variables: bool, escaped: bool) -> tuple[str, ...] | None:
+        """Returns the values of a condition; None if one cannot be read."""
+        texts: list[str] = []
+        for entry in node.entries:
+            parts = self.value(entry)
+            if parts is None:
+                return None
+            if known_text(parts) is None and not (variables or escaped):
+                return None
+            texts.append(joined_text(parts, escaped=escaped))
+        return tuple(texts)
 
     def value(self, node: Node) -> Parts | None:
         if node.kind == "number" or node.text in {"true", "false"}:
@@ -607,18 +619,7 @@ class _Reader:
                 f"this statement is made by {function}; name a file in which it is written out",
             )
         self.check_duplicate_keys(node)
-        elements = {element.casefold(): element for element in _ELEMENTS}
-        for member in node.members:
-            # A misspelled Condition must not be read as no condition.
-            if member.key.casefold() not in elements:
-                near = get_close_matches(
-                    member.key.casefold(), elements, n=1, cutoff=_MIN_SIMILARITY
-                )
-                advice = f"write {elements[near[0]]}" if near else "remove it"
-                key = format_names([member.key])
-                raise self.error(
-                    member, f"IAM knows no {key} in a statement and rejects the policy; {advice}"
-                )
+        self.check_elements(node)
         if has_principal(node) and not self.resource_based:
             problem = (
                 "this statement has a principal, so that the file is a resource-based or trust"
@@ -631,6 +632,19 @@ class _Reader:
             if node.get_any_case(one) and node.get_any_case(other):
                 both = f"this statement has both {one} and {other}"
                 raise self.error(node, f"{both}; IAM takes only one, remove the other")
+
+    def check_elements(self, node: Node) -> None:
+        """Refuses unknown keys: a misspelled Condition must not be read as no condition."""
+        elements = {element.casefold(): element for element in _ELEMENTS}
+        for member in node.members:
+            key = member.key.casefold()
+            if key in elements:
+                continue
+            similar = get_close_matches(key, elements, n=1, cutoff=_MIN_SIMILARITY)
+            advice = f"write {elements[similar[0]]}" if similar else "remove it"
+            name = format_names([member.key])
+            problem = f"IAM knows no {name} in a statement and rejects the policy; {advice}"
+            raise self.error(member, problem)
 
     def check_no_expression(self, node: Node, what: str) -> None:
         """Terraform's `[for …]` or `concat(…)` is valid, but only Terraform can evaluate it."""

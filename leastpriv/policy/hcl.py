@@ -526,14 +526,10 @@ def _document(scope: ModuleScope, block: Block, address: str) -> str:
     one.
     """
     attribute = block.attributes.get("policy")
-    path = (
-        next(paths_in(attribute.value), ())
-        if attribute and attribute.value.kind == "access"
-        else ()
-    )
-    readers = (
-        scope.uses[_DATA_SOURCE, path[2]]
-        if path[:2] == ("data", _DATA_SOURCE) and len(path) > 2
-        else 0
-    )
-    return ".".join(path[:3]) if readers == 1 else address
+    if not attribute or attribute.value.kind != "access":
+        return address
+    path = next(paths_in(attribute.value), ())
+    is_of_data_source = path[:2] == ("data", _DATA_SOURCE) and len(path) > 2
+    if is_of_data_source and scope.uses[_DATA_SOURCE, path[2]] == 1:
+        return ".".join(path[:3])
+    return address

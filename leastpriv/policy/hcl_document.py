@@ -166,18 +166,23 @@ def _statements(node: Node, depends_on: str = "") -> Iterator[Node]:
         yield replace(_unknown_statement(node), depends_on=cause)
         return
     node = replace(_with_settled_members(node), depends_on=cause)
-    effect = node.get_any_case("Effect")
     not_action = node.get_any_case("NotAction")
     if not_action and not _has_known_texts(not_action):
         hidden = unknown(minified(not_action), not_action.start, not_action.end)
         hidden = replace(hidden, fixed="what its NotAction excludes is unknown")
         node = _with_member(node, not_action, "Action", hidden)
-    if effect and not is_known(effect):
-        for known in ("Allow", "Deny"):
-            made = _with_member(node, effect, "Effect", replace(effect, text=known))
-            yield _maybe(made, effect.text, "its effect is an expression")
+    yield from _with_each_effect(node)
+
+
+def _with_each_effect(statement: Node) -> Iterator[Node]:
+    """Yields a statement; one whose effect is unknown with each effect."""
+    effect = statement.get_any_case("Effect")
+    if effect is None or is_known(effect):
+        yield statement
         return
-    yield node
+    for known in ("Allow", "Deny"):
+        with_effect = _with_member(statement, effect, "Effect", replace(effect, text=known))
+        yield _maybe(with_effect, effect.text, "its effect is an expression")
 
 
 def _has_known_texts(value: Node) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from types import MappingProxyType
 
 from msgspec.structs import replace
@@ -230,37 +231,37 @@ _VERB = re.compile(r"%(?:([sdv])|(%)|(.))", re.DOTALL)
 
 def _format(form: Node, *values: Node) -> Node | None:
     pattern = plain_text(form)
-    verbs = [found for found in _VERB.finditer(pattern or "") if not found[2]]
-    if pattern is None or any(found[3] for found in verbs) or len(verbs) != len(values):
+    if pattern is None or any(_is_no_text(value) or value.text == "null" for value in values):
         return None
-    if any(_is_no_text(value) or value.text == "null" for value in values):
+    # Of each verb the letter, `%%`, or another form, between literal texts.
+    first, *parts = _VERB.split(pattern)
+    verbs = [letter for letter in parts[::4] if letter]
+    if any(parts[2::4]) or len(verbs) != len(values):
         return None
-    found = _VERB.split(pattern)
-    result, rest = "", iter(values)
-    for place in range(0, len(found), 4):
-        result += _escape(found[place])
-        if place + 1 < len(found):
-            result += "%" if found[place + 2] else next(rest).text
+    rest = iter(values)
+    result = _escape(first)
+    for letter, literal in zip(parts[::4], parts[3::4], strict=True):
+        result += next(rest).text if letter else "%"
+        result += _escape(literal)
     return Node("string", 0, 0, result)
 
 
 def _format_list(*arguments: Node) -> Node | None:
     lists = [node for node in arguments if node.kind == "array"]
     lengths = {len(node.items) for node in lists}
-    if any(map(is_unknown, arguments)) or len(lengths) != 1:
-        return None
-    if any(is_unknown(item) for node in lists for item in node.items):
+    items = chain.from_iterable(node.items for node in lists)
+    if len(lengths) != 1 or any(map(is_unknown, (*arguments, *items))):
         return None
     if len(lists) > 1 and not all(map(has_places, lists)):
         return None
     rows: list[Node] = []
     for place in range(lengths.pop()):
         entries = [node.items[place] if node.kind == "array" else node for node in arguments]
-        row = _format(*(replace(each, depends_on="") for each in entries))
+        row = _format(*(replace(entry, depends_on="") for entry in entries))
         if row is None:
             return None
-        cause = next((each.depends_on for each in entries if each.depends_on), "")
-        rows.append(replace(row, depends_on=cause))
+        causes = [entry.depends_on for entry in entries if entry.depends_on]
+        rows.append(replace(row, depends_on=causes[0] if causes else ""))
     return array(rows)
 
 
@@ -385,18 +386,22 @@ def _if_collection(node: Node) -> Node | None:
 
 def size_of_result(name: str, arguments: Sequence[Node]) -> int:
     """Returns about how many characters the result of a function has."""
-    texts = [sum(len(each.text) for each in (node, *node.items)) for node in arguments]
+    sizes = [_size_of_texts(node) for node in arguments]
+    size = sum(sizes)
     if name == "replace" and len(arguments) == len(("text", "old", "new")):
         text, old, new = arguments
-        return texts[0] + text.text.count(old.text) * len(new.text)
+        return sizes[0] + text.text.count(old.text) * len(new.text)
     if name == "join" and arguments:
         entries = sum(len(node.items) for node in arguments[1:])
-        return sum(texts) + entries * texts[0]
+        return size + entries * sizes[0]
     if name == "formatlist":
         rows = max((len(node.items) for node in arguments), default=0)
-        scalars = (size for size, node in zip(texts, arguments, strict=True) if not node.items)
-        return sum(texts) + rows * sum(scalars)
-    return sum(texts)
+        return size + rows * sum(_size_of_texts(node) for node in arguments if not node.items)
+    return size
+
+
+def _size_of_texts(node: Node) -> int:
+    return len(node.text) + sum(len(item.text) for item in node.items)
 
 
 FUNCTIONS: Mapping[str, Function] = MappingProxyType(

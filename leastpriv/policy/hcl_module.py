@@ -109,6 +109,26 @@ class FileEvaluator(Protocol):
         """Returns a value at the place of an expression that only refers to it."""
 
 
+def _definitions(file: str, block: Block) -> Iterator[tuple[Address, Definition]]:
+    """Yields what a block defines, by its address in parts."""
+    match block.labels[0]:
+        case "locals":
+            for name, attribute in block.attributes.items():
+                yield ("local", name), Definition(file, block, attribute)
+        case "variable":
+            default = block.attributes.get("default")
+            yield ("var", *block.labels[1:]), Definition(file, block, default)
+        case "provider":
+            alias = block.attributes.get("alias")
+            parts = alias.value.parts if alias else ()
+            name = "".join(part.text for part in parts)
+            yield ("provider", *block.labels[1:2], name), Definition(file, block)
+        case "resource":
+            yield block.labels[1:], Definition(file, block)
+        case _:
+            yield block.labels, Definition(file, block)
+
+
 @dataclass
 class ModuleScope:
     """What the expressions of one folder can refer to."""
@@ -176,25 +196,9 @@ class ModuleScope:
     def _declared(self) -> Iterator[tuple[tuple[str, ...], Definition]]:
         for file, body in self.files.items():
             for block in body.blocks:
-                kind = block.labels[0]
-                if len(block.labels) != _LABELS.get(kind, len(block.labels)):
-                    # Terraform refuses it; no address leads to it.
-                    continue
-                if kind == "locals":
-                    for name, attribute in block.attributes.items():
-                        yield ("local", name), Definition(file, block, attribute)
-                elif kind == "variable":
-                    default = block.attributes.get("default")
-                    yield ("var", *block.labels[1:]), Definition(file, block, default)
-                elif kind == "provider":
-                    alias = block.attributes.get("alias")
-                    parts = alias.value.parts if alias else ()
-                    name = "".join(part.text for part in parts)
-                    yield ("provider", *block.labels[1:2], name), Definition(file, block)
-                elif kind == "resource":
-                    yield block.labels[1:], Definition(file, block)
-                else:
-                    yield block.labels, Definition(file, block)
+                # Terraform refuses a wrong number of labels; no address leads to such a block.
+                if len(block.labels) == _LABELS.get(block.labels[0], len(block.labels)):
+                    yield from _definitions(file, block)
 
     @cached_property
     def uses(self) -> Counter[tuple[str, str]]:

@@ -287,18 +287,24 @@ class _Reference:
         """Returns the partition, account or region of a block's provider; empty if it cannot be
         known.
         """
-        chosen = block.attributes.get("provider") if block else None
-        alias = chosen.value.parts[1].text if chosen and len(chosen.value.parts) > 1 else ""
+        alias = _provider_alias(block)
         provider = self.scope.definitions.get(("provider", "aws", alias))
         if name == "Region":
             region = provider.block.attributes.get("region") if provider else None
-            node = self.scope.evaluate(region.value, provider.file) if provider and region else None
-            return (node and plain_text(node)) or ""
-        other_account = (
-            provider is not None and bool(alias) and any(provider.block.named("assume_role"))
-        )
-        if name == "Account" and other_account:
+            if provider is None or region is None:
+                return ""
+            return plain_text(self.scope.evaluate(region.value, provider.file)) or ""
+        if name == "Partition":
+            return self.scope.parameters.get("AWS::Partition", "")
+        if provider and alias and any(provider.block.named("assume_role")):
+            # Perhaps another account.
             return ""
-        return self.scope.parameters.get(
-            {"Account": "AWS::AccountId", "Partition": "AWS::Partition"}[name], ""
-        )
+        return self.scope.parameters.get("AWS::AccountId", "")
+
+
+def _provider_alias(block: Block | None) -> str:
+    """Returns the alias of the provider that a block names, `aws.ALIAS`; empty for the default."""
+    provider = block.attributes.get("provider") if block else None
+    if provider is None or len(provider.value.parts) < 2:
+        return ""
+    return provider.value.parts[1].text

@@ -171,9 +171,8 @@ def _policy_in_wrapper(root: Node, where: str) -> tuple[str, Node]:
     for pointer in _WRAPPERS:
         with suppress(PolicyFileError):
             node = follow_pointer(root, pointer, where)
-            if node.get_any_case("Statement") or (
-                pointer and node.kind == "string" and '"Statement"' in node.text
-            ):
+            is_text = pointer and node.kind == "string" and '"Statement"' in node.text
+            if is_text or node.get_any_case("Statement"):
                 found[pointer] = node
     if len(found) > 1:
         named = ", ".join(pointer or "the top" for pointer in found)
@@ -184,14 +183,12 @@ def _policy_in_wrapper(root: Node, where: str) -> tuple[str, Node]:
         if node.kind != "string":
             return pointer, node
     inside = policy_addresses(root, where)
+    advice = "name the JSON file of an IAM policy."
+    if inside:
+        advice = f"name one inside the file by its pointer: {inside}."
     raise NoPolicyError(
         f"{where}: no policy (an object with Statement) is at the top or at"
-        f" {', '.join(_WRAPPERS[1:])}; "
-        + (
-            f"name one inside the file by its pointer: {inside}."
-            if inside
-            else "name the JSON file of an IAM policy."
-        )
+        f" {', '.join(_WRAPPERS[1:])}; {advice}"
     )
 
 
@@ -201,7 +198,8 @@ def _embedded_policy(source: PolicySource, root: Node, where: str) -> PolicySour
     if node.get_any_case("Statement"):
         return source
     sub = node.get("Fn::Sub") if node.kind == "object" and len(node.members) == 1 else None
-    text = sub if sub and source.language == "cloudformation" else node
+    is_sub = sub is not None and source.language == "cloudformation"
+    text = sub if sub and is_sub else node
     if text.kind != "string" or not text.text.lstrip().startswith(("{", "${")):
         raise NoPolicyError(_no_policy(source, root, where))
     opened = open_embedded_json(source.text, text)
@@ -216,14 +214,9 @@ def _embedded_policy(source: PolicySource, root: Node, where: str) -> PolicySour
     try:
         policy = read_json(inner, where)
     except PolicyFileError as error:
-        problem = f"the string at {source.pointer} is not JSON; correct the pointer"
-        if source.language == "terraform" and inner.strip().startswith("${"):
-            target = f"{where}#/data/aws_iam_policy_document/NAME"
-            expression = f"{source.pointer} is the expression {inner.strip()[:60]}"
-            problem = f"{expression}; name what it leads to, such as {target}"
-        raise PolicyFileError(f"{where}: {problem}.") from error
+        raise PolicyFileError(f"{where}: {_no_json(source, inner, where)}.") from error
     language: Language = "terraform" if source.language == "terraform" else language_of(inner)
-    if text is sub:
+    if is_sub:
         language = "sub"
     found = replace(source, text=inner, policy=policy, language=language, embedded=embedded)
     if not policy.get_any_case("Statement"):
@@ -231,14 +224,24 @@ def _embedded_policy(source: PolicySource, root: Node, where: str) -> PolicySour
     return found
 
 
+def _no_json(source: PolicySource, inner: str, where: str) -> str:
+    """Returns why a string is no policy, and what to name instead."""
+    expression = inner.strip()
+    if source.language != "terraform" or not expression.startswith("${"):
+        return f"the string at {source.pointer} is not JSON; correct the pointer"
+    target = f"{where}#/data/aws_iam_policy_document/NAME"
+    return (
+        f"{source.pointer} is the expression {expression[:60]}; name what it leads to, such as"
+        f" {target}"
+    )
+
+
 def _no_policy(source: PolicySource, root: Node, where: str) -> str:
     node = source.policy
     keys = [member.key for member in node.members]
-    what = (
-        f"an object without Statement, only {format_names(keys)}"
-        if keys
-        else f"a {describe_kind(node)}, no policy"
-    )
+    what = f"a {describe_kind(node)}, no policy"
+    if keys:
+        what = f"an object without Statement, only {format_names(keys)}"
     inside = policy_addresses(root, where) if source.embedded is None else ""
     advice = f"the file has {inside}" if inside else "correct the pointer"
     return f"{where}: there is no policy at {source.pointer}: it is {what}; {advice}."

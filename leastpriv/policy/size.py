@@ -89,15 +89,22 @@ def policy_kind(document: Document, principal: str) -> PolicyKind:
     resource type decides (`attached_as.tsv`). A policy too large for a managed policy is inline
     too. All others count as managed.
     """
-    of_terraform = re.search(r"(?:^|/)(aws_(?:iam|ssoadmin)_\w+)[./]", document.pointer)
-    kind = document.source.resource_type or (of_terraform[1] if of_terraform else "")
-    found = next((row for row in table("attached_as") if row["type"] == kind), None)
-    user = principal.split(":", 5)[-1].startswith("user/") or bool(found and found["principal"])
-    inline = PolicyKind.INLINE_USER if user else PolicyKind.INLINE_ROLE
-    if found:
-        return inline if found["attached_as"] == "inline" else PolicyKind.MANAGED
+    kind = document.source.resource_type or _terraform_type(document)
+    rows = [row for row in table("attached_as") if row["type"] == kind]
+    is_of_user = principal.split(":", 5)[-1].startswith("user/")
+    if rows and rows[0]["principal"]:
+        is_of_user = True
+    inline = PolicyKind.INLINE_USER if is_of_user else PolicyKind.INLINE_ROLE
+    if rows:
+        return inline if rows[0]["attached_as"] == "inline" else PolicyKind.MANAGED
     is_too_large = quota(PolicyKind.MANAGED) < policy_size(document) <= quota(inline)
     return inline if document.pointer == "/PolicyDocument" or is_too_large else PolicyKind.MANAGED
+
+
+def _terraform_type(document: Document) -> str:
+    """Returns the type of the Terraform resource that holds a policy; empty for other files."""
+    resource = re.search(r"(?:^|/)(aws_(?:iam|ssoadmin)_\w+)[./]", document.pointer)
+    return resource[1] if resource else ""
 
 
 def size_of_others(kind: PolicyKind, others: Iterable[Document], principal: str) -> int:
@@ -241,32 +248,40 @@ def _overflow(document: Document, limit: int, taken: set[str]) -> tuple[list[Edi
 
     A single statement that is too large remains in part.
     """
-    order = sorted(
-        document.statements, key=lambda statement: (statement.effect == "Allow", statement.index)
-    )
     # A number with a fraction is read as text, so that it is written back unchanged.
     nodes = enumerate(document.statement_nodes)
     values: dict[int, _Value] = {
         index: json.loads(minified(node), parse_float=str) for index, node in nodes
     }
-    kept: set[int] = set()
-    length = _policy_length(document, []) - 1
-    for statement in order:
-        own = _own_length(values[statement.index])
-        if length + own <= limit:
-            kept.add(statement.index)
-            length += own
+    kept = _fitting(document, values, limit)
     moved = [index for index in values if index not in kept]
     if kept:
         return [DropStatement(index) for index in moved], [values[index] for index in moved]
     head, *rest = _split_statement(document, values[0], limit, taken)
     edits: list[Edit] = [DropStatement(index) for index in moved[1:]]
     first = document.statements[0]
-    if gone := frozenset(first.actions).difference(_listed(head, "Action")):
-        edits.append(ReplaceActions(0, gone))
-    if gone := frozenset(first.resources).difference(_listed(head, "Resource")):
-        edits.append(ReplaceResources(0, gone))
+    moved_actions = frozenset(first.actions).difference(_listed(head, "Action"))
+    if moved_actions:
+        edits.append(ReplaceActions(0, moved_actions))
+    moved_resources = frozenset(first.resources).difference(_listed(head, "Resource"))
+    if moved_resources:
+        edits.append(ReplaceResources(0, moved_resources))
     return edits, [*rest, *(values[index] for index in moved[1:])]
+
+
+def _fitting(document: Document, values: Mapping[int, _Value], limit: int) -> set[int]:
+    """Returns the statements that fit in a policy together; Deny statements come first."""
+    order = sorted(
+        document.statements, key=lambda statement: (statement.effect == "Allow", statement.index)
+    )
+    fitting: set[int] = set()
+    length = _policy_length(document, []) - 1
+    for statement in order:
+        own = _own_length(values[statement.index])
+        if length + own <= limit:
+            fitting.add(statement.index)
+            length += own
+    return fitting
 
 
 def _split_statement(

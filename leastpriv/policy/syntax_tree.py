@@ -361,26 +361,34 @@ class _Converter:
         self.seen: set[int] = set()
 
     def node(self, source: Any) -> Node:
-        start, end = source.start_mark.index + self.skipped, source.end_mark.index + self.skipped
+        start = source.start_mark.index + self.skipped
+        end = source.end_mark.index + self.skipped
         if id(source) in self.seen:
             return Node("alias", start, end, text=str(source.anchor or ""))
         self.seen.add(id(source))
         tag = str(source.tag or "")
         if tag.startswith("!") and len(tag) > 1:
-            name = tag[1:]
-            inside = start
-            while found := _PROPERTY.match(self.text, inside):
-                inside = found.end()
-            value = self.plain(source, min(inside, end), end, _STANDARD + "str")
-            if name == "GetAtt" and value.kind == "string":
-                parts = tuple(replace(value, text=part) for part in value.text.split(".", 1))
-                value = Node("array", value.start, value.end, items=parts)
-            key = name if name in _WITHOUT_PREFIX else f"Fn::{name}"
-            member, anchor = Member(key, start, start, value), str(source.anchor or "")
-            return Node(
-                "object", start, value.end, members=(member,), block=value.block, anchor=anchor
-            )
+            return self.function(source, start, end, tag[1:])
         return self.plain(source, start, end, tag)
+
+    def function(self, source: Any, start: int, end: int, name: str) -> Node:
+        """Returns the function of a short tag as CloudFormation's long form."""
+        inside = start
+        while found := _PROPERTY.match(self.text, inside):
+            inside = found.end()
+        value = self.plain(source, min(inside, end), end, _STANDARD + "str")
+        if name == "GetAtt" and value.kind == "string":
+            parts = tuple(replace(value, text=part) for part in value.text.split(".", 1))
+            value = Node("array", value.start, value.end, items=parts)
+        key = name if name in _WITHOUT_PREFIX else f"Fn::{name}"
+        return Node(
+            kind="object",
+            start=start,
+            end=value.end,
+            members=(Member(key, start, start, value),),
+            block=value.block,
+            anchor=str(source.anchor or ""),
+        )
 
     def plain(self, source: Any, start: int, end: int, tag: str) -> Node:
         anchor = str(source.anchor or "")

@@ -69,15 +69,8 @@ class BlockWriter:
         value = member.value
         style = with_quotes_of(self.style, value)
         changes = changes.spelled(lambda entries: [scalar(entry, style) for entry in entries])
-        if value.kind == "array" and value.block:
-            dash = " " * column(self.text, value.start) + "- "
-            lines = changes.spelled(lambda entries: [dash + entry for entry in entries])
-            return [list_splice(self.text, value, {}, lines, self.style)]
         if value.kind == "array":
-            written = [self._source(item) for item in value.items]
-            bracket_style = json_style_of(self.document)
-            new = rewrite_list(self.text, value, written, changes, bracket_style)
-            return [Splice.of_node(value, new)]
+            return [self._edited_entries(value, changes)]
         entries = changes.entries_of_value(self._source(value))
         if len(entries) == 1:
             return [Splice.of_node(value, entries[0])]
@@ -87,6 +80,16 @@ class BlockWriter:
             entries[0] = flow_text(self.text, value, style)
         new = list_text(entries, member, self.text, self.style)
         return [Splice(member.key_end, value.end, new)]
+
+    def _edited_entries(self, value: Node, changes: ListChanges) -> Splice:
+        """Edits a list in blocks or in brackets."""
+        if value.block:
+            dash = " " * column(self.text, value.start) + "- "
+            lines = changes.spelled(lambda entries: [dash + entry for entry in entries])
+            return list_splice(self.text, value, {}, lines, self.style)
+        written = [self._source(item) for item in value.items]
+        style = json_style_of(self.document)
+        return Splice.of_node(value, rewrite_list(self.text, value, written, changes, style))
 
     def replace_key(self, member: Member, key: str, entries: Sequence[str]) -> Splice:
         """Replaces a key and writes its list in the file's style."""

@@ -117,38 +117,53 @@ def read_log(stream: ByteStream, name: str, budget: Budget | None = None) -> Ite
     """
     budget = budget or log_budget()
     budget.spend(steps=0, files=1)
-    before, block = b"", b""
-    line, column = 1, 0  # where `block` begins
+    before = b""
+    block = b""
+    # Where `block` begins.
+    line = 1
+    column = 0
     for following in chain(_blocks(stream), (b"",)):
         budget.spend(steps=0)
         skipped = 0 if column <= _LONGEST_LINE else block.find(b"\n") + 1 or len(block)
-        folded = (block + following[:_LEAD]).lower()
-        places = [at for word in _DENIAL_WORDS if (at := folded.find(word, skipped)) >= 0]
-        if places and skipped < len(block):
-            start = max(skipped, block.rfind(b"\n", 0, max(0, min(places) - _LEAD)) + 1)
-            context = (before + block[:start])[-_BEFORE:]
+        part = _part_with_denials(block, following, skipped)
+        if part:
+            context = (before + block[: part.start])[-_BEFORE:]
             if len(context) == _BEFORE:
                 # A part that begins inside a line is incomplete.
                 context = context[context.find(b"\n") + 1 :]
-            # The last denial begins before the last word, at the latest on its line.
-            last = max(folded.rfind(word, skipped) for word in _DENIAL_WORDS)
-            stop = block.find(b"\n", last + _LEAD) + 1 or len(block)
-            behind = (block[stop:] + following)[:_AFTER]
-            budget.spend(characters=stop - start)
-            yield from _read(
-                (context, block[start:stop], behind), name, line + block.count(b"\n", 0, start)
-            )
+            behind = (block[part.stop :] + following)[:_AFTER]
+            budget.spend(characters=len(part))
+            parts = (context, block[part.start : part.stop], behind)
+            yield from _read(parts, name, line + block.count(b"\n", 0, part.start))
         line += block.count(b"\n")
         column = len(block) - block.rfind(b"\n") - 1 + (0 if b"\n" in block else column)
-        before, block = block[-_BEFORE:], following
+        before = block[-_BEFORE:]
+        block = following
+
+
+def _part_with_denials(block: bytes, following: bytes, skipped: int) -> range:
+    """Returns the part of a block, from the beginning of a line on, in which denials may begin;
+    empty if none does.
+    """
+    folded = (block + following[:_LEAD]).lower()
+    places = [folded.find(word, skipped) for word in _DENIAL_WORDS]
+    first = min((place for place in places if place >= 0), default=-1)
+    if first < 0 or skipped >= len(block):
+        return range(0)
+    start = max(skipped, block.rfind(b"\n", 0, max(0, first - _LEAD)) + 1)
+    # The last denial begins before the last word, at the latest on its line.
+    last = max(folded.rfind(word, skipped) for word in _DENIAL_WORDS)
+    return range(start, block.find(b"\n", last + _LEAD) + 1 or len(block))
 
 
 def _blocks(stream: ByteStream) -> Iterator[bytes]:
     data = b""
     for chunk in _utf8(stream):
-        data, start = data + chunk, 0
+        data += chunk
+        start = 0
         while len(data) - start > 2 * _BLOCK:
-            end = data.find(b"\n", start + _BLOCK, start + 2 * _BLOCK) + 1 or start + 2 * _BLOCK
+            longest = start + 2 * _BLOCK
+            end = data.find(b"\n", start + _BLOCK, longest) + 1 or longest
             yield data[start:end]
             start = end
         data = data[start:]

@@ -140,8 +140,7 @@ def find_by_request(layout: LogText, named: Collection[FoundDenial]) -> list[Fou
         around = _paragraph_around(text, answer)
         first = around.start
         last = around.stop
-        is_foreign = _ELSEWHERE.search(text, first, last) or foreign_store(text[first:last])
-        if is_foreign or _OWN_REASON.search(text, answer.start(), last):
+        if _is_by_another_cause(text, answer, around):
             continue
         nearest = min(
             _candidates(text, first, last, answer),
@@ -172,6 +171,15 @@ def _paragraph_around(text: str, answer: re.Match[str]) -> range:
     above = text.rfind("\n\n", first, answer.start())
     below = text.find("\n\n", answer.end(), last)
     return range(max(first, above), below if below >= 0 else last)
+
+
+def _is_by_another_cause(text: str, answer: re.Match[str], around: range) -> bool:
+    """Whether an answer is of another server, or names another cause than a missing permission."""
+    if _ELSEWHERE.search(text, around.start, around.stop):
+        return True
+    if foreign_store(text[around.start : around.stop]):
+        return True
+    return _OWN_REASON.search(text, answer.start(), around.stop) is not None
 
 
 class _Candidate(Struct, frozen=True):
@@ -215,10 +223,11 @@ def _distance(text: str, answer: tuple[int, int], span: tuple[int, int]) -> tupl
 def _candidates(text: str, first: int, last: int, answer: re.Match[str]) -> Iterator[_Candidate]:
     """Yields each operation, request and transfer of S3 that may have got the answer."""
     says_denied = answer["code"] or without_blanks(answer[0]) == "accessdenied"
-    for match in _OPERATION.finditer(text, first, last):
-        actions = actions_of("s3", _SUFFIX_OF_SDK.sub("", match["operation"]))
-        if actions and (says_denied or _S3.search(text, first, last)):
-            yield _Candidate(match.span(), actions)
+    if says_denied or _S3.search(text, first, last):
+        for match in _OPERATION.finditer(text, first, last):
+            actions = actions_of("s3", _SUFFIX_OF_SDK.sub("", match["operation"]))
+            if actions:
+                yield _Candidate(match.span(), actions)
     for match in _REQUEST.finditer(text, first, last):
         if actions := _actions_of_request(match):
             yield _Candidate(match.span(), actions)
@@ -327,12 +336,12 @@ def find_denials(layout: LogText, stop: int | None = None) -> list[FoundDenial]:
     if _has_any(words, "accessdenied", "forbidden", "403"):
         found += find_by_request(layout, found)
     encoded = [*encoded_texts(layout, stop)] if "encodedauthorization" in words else []
-    for sentence in sentences:
-        if sentence.action or not _is_awss(layout, sentence):
-            continue
+    nameless = [sentence for sentence in sentences if not sentence.action]
+    for sentence in nameless:
         stated = _stated(layout, sentence)
         has_own = _has_encoded_text(layout, sentence, named, encoded)
-        if not is_covered(stated.span, found, 0 if has_own else NEAR):
+        is_new = not is_covered(stated.span, found, 0 if has_own else NEAR)
+        if is_new and _is_awss(layout, sentence):
             found.append(stated)
     found = [denial for denial in found if not layout.is_quoted(denial.start)]
     found.sort(key=lambda denial: denial.start)

@@ -356,10 +356,7 @@ def read_go_operation(layout: LogText, match: re.Match[str]) -> NamedOperation:
     last = code or status or match
     body = last.end()
     gap = text[code.end("code") : body] if code else ""
-    is_long = body - len(gap) - text.rfind("\n", 0, body - len(gap)) > _WIDEST_BOX
-    is_long = is_long or text.startswith("Error: ", body)
-    is_other_text = is_long and bare_denial_service(text[body : body + NEAR]) is None
-    if "\n\n" in gap or ("\n" in gap and is_other_text):
+    if "\n\n" in gap or ("\n" in gap and _is_other_text(text, body - len(gap), body)):
         body -= len(gap) - 1
     return NamedOperation(
         start=match.start(),
@@ -369,6 +366,14 @@ def read_go_operation(layout: LogText, match: re.Match[str]) -> NamedOperation:
         refused=refused,
         empty_is_bare=forbidden or (code is not None and refused),
     )
+
+
+def _is_other_text(text: str, code_end: int, body: int) -> bool:
+    """Whether the next line is no text of the error, whose line is too long to be wrapped."""
+    is_long = code_end - text.rfind("\n", 0, code_end) > _WIDEST_BOX
+    if not is_long and not text.startswith("Error: ", body):
+        return False
+    return bare_denial_service(text[body : body + NEAR]) is None
 
 
 def denials_of_operations(

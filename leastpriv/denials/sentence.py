@@ -232,18 +232,20 @@ def _is_cut(action: str, cut: re.Match[str] | None) -> bool:
 
 
 def _named(layout: LogText, start: int, limit: int) -> tuple[NamedResource, int]:
-    match = _RESOURCE.match(layout.text, start, limit)
-    if not match or (match["named"] is None and match["the"] is None):
-        return NamedResource(), match.end() if match else start
-    tail = TAIL.search(layout.text, match.end(), limit) or _FIELDS.search(
-        layout.text, match.end(), limit
-    )
-    bold = _BOLD_RESOURCE.match(layout.text, match.end())
+    text = layout.text
+    match = _RESOURCE.match(text, start, limit)
+    if not match:
+        return NamedResource(), start
+    if match["named"] is None and match["the"] is None:
+        return NamedResource(), match.end()
+    tail = TAIL.search(text, match.end(), limit) or _FIELDS.search(text, match.end(), limit)
+    bold = _BOLD_RESOURCE.match(text, match.end())
     start = bold.end() if bold else match.end()
     named = read_resource(layout, start, tail.start() if tail else None, limit)
     if bold:
         named = replace(named, text=named.text.removesuffix(bold[0]))
-    if match["named"] is None and not (named.text.startswith("arn:") or named.quoted):
+    is_name = named.text.startswith("arn:") or named.quoted
+    if match["named"] is None and not is_name:
         # "on the resource associated with this ciphertext": words instead of a name.
         return NamedResource(), match.end()
     return named, named.end

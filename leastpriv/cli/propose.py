@@ -284,13 +284,7 @@ def _run_context(options: Namespace, clock: Clock) -> RunContext:
         known.name: getattr(options, known.name.replace("-", "_"), "") or "" for known in inputs()
     }
     values |= {"from": options.start or "", "to": options.end or ""}
-    if options.discover and not (options.output_dir or values["mode"] in ("pull-request", BRANCH)):
-        raise InputError(
-            "--discover writes first files: say where with --output-dir, or set --mode"
-            " pull-request."
-        )
-    if options.output_dir and Path(options.output_dir).is_file():
-        raise InputError(f"--output-dir is {options.output_dir!r}, which is a file: name a folder.")
+    _check_output(options, values["mode"])
     given = command_inputs(values)
     if names_one_target(given) and not options.discover:
         path = str(given.values["config"])
@@ -302,6 +296,18 @@ def _run_context(options: Namespace, clock: Clock) -> RunContext:
         run = command_context(_settings(given), os.environ, clock())
     check_report_files(run.settings, lambda value, _: Path(value), given.labels, options.output_dir)
     return run
+
+
+def _check_output(options: Namespace, mode: str) -> None:
+    """Raises InputError where first files would be written nowhere, or a folder is a file."""
+    is_written = options.output_dir or mode in ("pull-request", BRANCH)
+    if options.discover and not is_written:
+        raise InputError(
+            "--discover writes first files: say where with --output-dir, or set --mode"
+            " pull-request."
+        )
+    if options.output_dir and Path(options.output_dir).is_file():
+        raise InputError(f"--output-dir is {options.output_dir!r}, which is a file: name a folder.")
 
 
 def _settings(given: GivenInputs) -> Settings:

@@ -170,15 +170,18 @@ def copies(text: str, label: str) -> DeclaredCopies:
     if not isinstance(found, Mapping) or not set(found) <= {*COPIES_KEYS}:
         raise InputError(form)
     words = {key: value if isinstance(value, list) else [value] for key, value in found.items()}
-    for word in chain.from_iterable(words.values()):
-        if not isinstance(word, str) or not _COPY_WORD.fullmatch(word):
-            raise InputError(form)
+    if not all(map(_is_copy_word, chain.from_iterable(words.values()))):
+        raise InputError(form)
     long_lived, short_lived = (tuple(words.get(key, ())) for key in COPIES_KEYS)
     if any(set(word) & {"*", "?"} for word in long_lived):
         raise InputError(f"{label} has a wildcard in long-lived: name each of these copies.")
     if "*" in short_lived:
         raise InputError(f"{label} has `*` in short-lived: write a form with letters, like pr-*.")
     return DeclaredCopies(long_lived, short_lived)
+
+
+def _is_copy_word(word: object) -> bool:
+    return isinstance(word, str) and _COPY_WORD.fullmatch(word) is not None
 
 
 def check_spelling(pattern: str, label: str) -> None:

@@ -58,29 +58,33 @@ def policy_users(value: Value, label: str) -> PolicyUsers:
     labels: dict[str, str] = {}
     excluded: list[str] = []
     for text in _texts(value):
-        found = _USER.fullmatch(text)
-        if not found:
+        user = _USER.fullmatch(text)
+        if not user:
             # The whole value is named, as one that is no list.
             named_principal(value if isinstance(value, str) else text, label)
             continue
-        arn = found["arn"]
-        if has_wildcard(arn):
-            _check_pattern(arn, label)
-        else:
-            named_principal(arn, label)
-        if found["excluded"]:
+        arn = user["arn"]
+        _check_arn(arn, label)
+        if user["excluded"]:
             excluded.append(arn)
             continue
         if arn in arns:
             raise InputError(f"{label} names {arn!r} twice.")
-        if found["label"]:
-            labels[arn] = found["label"].strip()
+        if user["label"]:
+            labels[arn] = user["label"].strip()
         arns.append(arn)
     if excluded and not arns:
         raise InputError(f"{label} excludes roles and names none: add the ARN of a role.")
     if len(set(labels.values())) < len(labels):
         raise InputError(f"{label} gives one label to two roles: choose another for one of them.")
     return PolicyUsers(tuple(arns), labels, tuple(excluded))
+
+
+def _check_arn(arn: str, label: str) -> None:
+    if has_wildcard(arn):
+        _check_pattern(arn, label)
+    else:
+        named_principal(arn, label)
 
 
 def _texts(value: Value) -> tuple[str, ...]:

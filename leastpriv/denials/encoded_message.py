@@ -32,12 +32,9 @@ def read_decoded(text: str, denial: Denial) -> Denial:
     `resource`, `conditions`. It does not say which policy type lacked the permission; no grant
     overrides an explicit deny.
     """
-    try:
-        answer = json.loads(text)
-    except (ValueError, RecursionError):
-        return denial
-    context = answer.get("context") if isinstance(answer, dict) else None
-    if not isinstance(context, dict) or answer.get("allowed") is not False:
+    answer = _denying_answer(text)
+    context = answer.get("context")
+    if not isinstance(context, dict):
         return denial
     action = context.get("action")
     if not isinstance(action, str) or not catalog.action(action):
@@ -56,6 +53,16 @@ def read_decoded(text: str, denial: Denial) -> Denial:
         mendable=is_grantable and not is_explicit,
         why="an explicit deny applied, which no grant overrides" if is_explicit else "",
     )
+
+
+def _denying_answer(text: str) -> Mapping[str, object]:
+    """Returns the decoded message of a denial; empty for another text."""
+    try:
+        answer = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    is_denial = isinstance(answer, dict) and answer.get("allowed") is False
+    return answer if is_denial else {}
 
 
 def _principal_of(context: Mapping[str, object]) -> str | None:

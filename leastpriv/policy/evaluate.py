@@ -431,18 +431,22 @@ def _fields_of(node: Node, failure: _Failure) -> dict[str, Node]:
         if key not in (*_KEYS, *_IGNORED):
             advice = f"a request has no {format_names([key])!r}; it has {', '.join(_KEYS)}"
             raise failure(member.value, advice)
-        kind = _KINDS.get(key)
-        if kind == "string" and member.value.kind != kind:
-            raise failure(member.value, f"{key} must be a string")
-        if kind == "object" and member.value.kind != kind:
-            raise failure(member.value, f"{key} must be an object of condition keys and values")
-        if key == "context_complete" and not _is_boolean(member.value):
-            raise failure(member.value, "context_complete must be true or false")
+        advice = _advice_on_kind(key, member.value)
+        if advice:
+            raise failure(member.value, advice)
     return {member.key: member.value for member in node.members}
 
 
-def _is_boolean(node: Node) -> bool:
-    return node.kind == "literal" and node.text in {"true", "false"}
+def _advice_on_kind(key: str, value: Node) -> str:
+    """Returns what is wrong with a value of a request; empty if its kind is right."""
+    if key == "context_complete":
+        is_boolean = value.kind == "literal" and value.text in {"true", "false"}
+        return "" if is_boolean else "context_complete must be true or false"
+    kind = _KINDS.get(key, value.kind)
+    if value.kind == kind:
+        return ""
+    described = "a string" if kind == "string" else "an object of condition keys and values"
+    return f"{key} must be {described}"
 
 
 def _is_principal(text: str) -> bool:

@@ -438,7 +438,7 @@ def _fields_of(node: Node, failure: _Failure) -> dict[str, Node]:
 
 
 def _advice_on_kind(key: str, value: Node) -> str:
-    """Returns what is wrong with a value of a request; empty if its kind is right."""
+    """Returns the problem of a value of a request; empty if its kind is right."""
     if key == "context_complete":
         is_boolean = value.kind == "literal" and value.text in {"true", "false"}
         return "" if is_boolean else "context_complete must be true or false"

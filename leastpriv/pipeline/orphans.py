@@ -11,9 +11,10 @@ from msgspec import Struct
 
 from leastpriv.config.settings import Mode
 from leastpriv.errors import PullRequestError
+from leastpriv.models import TargetName
 from leastpriv.pipeline.context import RunContext, TargetHistory, TargetResult
 from leastpriv.policy.source import Location
-from leastpriv.pull_request.lifecycle import MarkedPullRequest
+from leastpriv.pull_request.lifecycle import MarkedPullRequest, TargetMark
 from leastpriv.report.escape import code
 
 if TYPE_CHECKING:
@@ -40,6 +41,20 @@ def close_orphans(run: RunContext, results: Sequence[TargetResult]) -> None:
             _Orphans(run, host, members[place]).close()
         except PullRequestError as error:
             _log.info(f"Pull requests of former targets are left open: {error}")
+
+
+_GROUP = "group "
+"""Begins what a marker has in place of a role for a group of targets."""
+
+
+def group_mark(group: str, config: str, scope_id: str) -> TargetMark:
+    """Returns the marker of the pull request of a group of targets."""
+    return TargetMark(TargetName(id=scope_id, role=f"{_GROUP}{group}", file=config), config=config)
+
+
+def _group_of(name: TargetName) -> str:
+    """Returns the group that a marker names; empty for that of one target."""
+    return name.role.removeprefix(_GROUP) if name.role.startswith(_GROUP) else ""
 
 
 class _Moved(Struct, frozen=True):
@@ -97,10 +112,13 @@ class _Orphans:
         if file is None or pull.mark.config != file.configuration.path or self._is_listed(pull):
             return ""
         name = pull.mark.name
+        group = _group_of(name)
+        what = f"the role {code(name.role)} or the policy file {code(name.file)}"
+        if group:
+            what = f"the group {code(group)}"
         return (
-            f"Closed, since no target of {code(file.configuration.path)} has the role"
-            f" {code(name.role)} or the policy file {code(name.file)} any more. This declines"
-            " nothing."
+            f"Closed, since no target of {code(file.configuration.path)} has {what} any more."
+            " This declines nothing."
         )
 
     def _present_targets(self, pull: MarkedPullRequest) -> Iterator[_Moved]:
@@ -149,10 +167,15 @@ class _Orphans:
         return self._run.file is not None or is_older
 
     def _is_listed(self, pull: MarkedPullRequest) -> bool:
-        """Whether the config still has the role or the policy file, perhaps by a pattern."""
+        """Whether the config still has the role or the policy file, perhaps by a pattern, or the
+        group.
+        """
         file = self._run.file
         entries = file.configuration.entries if file else ()
         name = pull.mark.name
+        group = _group_of(name)
+        if group:
+            return any(entry.group == group for entry in entries)
         for entry in entries:
             if any(fnmatchcase(name.role, pattern) for pattern in entry.users.arns):
                 return True

@@ -25,11 +25,11 @@ from leastpriv.pipeline.context import (
 )
 from leastpriv.pipeline.history import answer_commands, save_history
 from leastpriv.pipeline.holds import holds_of, holds_of_group
-from leastpriv.pipeline.orphans import close_orphans
+from leastpriv.pipeline.orphans import close_orphans, group_mark
 from leastpriv.policy.size import file_number
 from leastpriv.policy.source import Location
 from leastpriv.proposal.models import fingerprint, ids_with_scope
-from leastpriv.pull_request.lifecycle import Holds, controls_section
+from leastpriv.pull_request.lifecycle import Holds, TargetMark, controls_section
 from leastpriv.pull_request.models import (
     LineComment,
     PolicyName,
@@ -74,6 +74,8 @@ class GroupedPullRequest(Struct, frozen=True):
     comments: Sequence[LineComment] = ()
     holds: Holds = Holds()
     """What holds changes back, if nothing is proposed."""
+    mark: TargetMark | None = None
+    """What its hidden marker says of the group."""
 
 
 def publish_all(
@@ -185,7 +187,7 @@ def publish_together(
         return fingerprint(pull.scope, before, *contents)
 
     mark = mark_of(repository.read(expected_base, pull.primary), pull.files)
-    ends = controls_section(pull.changes[:MAX_IDS])
+    ends = controls_section(pull.changes[:MAX_IDS], pull.mark)
     publication = Publication(
         branch=pull.branch,
         base=pull.base,
@@ -387,6 +389,7 @@ def _publish_group(
         ),
         options=first.settings.pull_request_options,
         comments=_line_comments([each.context for each in contents]),
+        mark=group_mark(name, run.file.configuration.path, run.scope_ids(first)[-1]),
         holds=holds_of_group(((run.scope_ids(each.target)[0], each) for each in members), run.now),
     )
     return publish_together(pull, repository, base, run.now)

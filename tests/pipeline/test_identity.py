@@ -5,7 +5,7 @@ name, and nothing that no longer has a target remains open.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -159,8 +159,22 @@ def open_pulls(hub: FakeGitHub) -> list[int]:
     return [issue.number for issue, _ in hub.world.pulls() if issue.state == "open"]
 
 
-@pytest.mark.parametrize("change", ["role", "branch", "role and file"])
-@pytest.mark.parametrize("has_memory", [False, True])
+def _cases(*quick: tuple[str, bool], slow: Sequence[tuple[str, bool]]) -> list[Any]:
+    """Cases of a change of names, with or without a usage history."""
+    return [
+        *(pytest.param(*case) for case in quick),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in slow),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "has_memory"),
+    _cases(
+        ("role", False),
+        ("role and file", True),
+        slow=[("role", True), ("branch", False), ("branch", True), ("role and file", False)],
+    ),
+)
 def test_an_open_pull_request_of_an_earlier_name_is_closed_with_a_link(
     repository: Repository, change: str, has_memory: bool
 ) -> None:
@@ -182,8 +196,21 @@ def test_an_open_pull_request_of_an_earlier_name_is_closed_with_a_link(
     assert (open_pulls(repository.hub), again) == ([second], second)
 
 
-@pytest.mark.parametrize("change", ["role", "branch", "file", "role and file"])
-@pytest.mark.parametrize("has_memory", [False, True])
+@pytest.mark.parametrize(
+    ("change", "has_memory"),
+    _cases(
+        ("role", True),
+        ("branch", False),
+        slow=[
+            ("role", False),
+            ("branch", True),
+            ("file", False),
+            ("file", True),
+            ("role and file", False),
+            ("role and file", True),
+        ],
+    ),
+)
 def test_declines_follow_the_target(repository: Repository, change: str, has_memory: bool) -> None:
     repository.has_memory = has_memory
     repository.decline(number_of(repository.propose()))
@@ -285,6 +312,18 @@ def test_a_pull_request_whose_target_left_the_config_is_closed(repository: Repos
     assert open_pulls(repository.hub) == [numbers[0]]
     [reason] = repository.hub.comments(numbers[1])
     assert "no target of" in reason
+
+
+def test_the_pull_request_of_a_group_that_left_the_config_is_closed(
+    repository: Repository,
+) -> None:
+    entry = f"targets:\n  - role-arn: {ROLE}\n    policy-file: {FILE}\n"
+    [grouped] = repository.propose_by(f"{entry}    group: shop\n")
+    first = number_of(grouped)
+    [single] = repository.propose_by(entry)
+    assert open_pulls(repository.hub) == [number_of(single)] != [first]
+    [reason] = repository.hub.comments(first)
+    assert "the group `shop`" in reason
 
 
 def test_a_run_of_one_target_closes_no_pull_request_of_another(repository: Repository) -> None:

@@ -32,7 +32,7 @@ _BRANCHES = 12
 """Branches in one request: their pull requests may have ten bodies of 64 kB each."""
 _MAX_PULLS = 10
 """Pull requests of a branch; those of a branch with more are listed one branch at a time."""
-_MAX_OUTLINES = 50
+_MAX_OUTLINES = 100
 """Pull requests of a repository in one request, by their bodies alone."""
 _FILE_MODES = (0o100644, 0o100755)
 _FILES = 100
@@ -60,7 +60,7 @@ class Snapshot(Struct, frozen=True):
     pulls: Mapping[str, tuple[ListedPullRequest, ...]] = field(default_factory=dict)
     """By name of the branch, the latest changed first."""
     opened: tuple[ListedPullRequest, ...] = ()
-    """Open pull requests of the repository, the latest changed first; incomplete where there are
+    """Open pull requests of the repository, the latest changed last; incomplete where there are
     many.
     """
     files: Mapping[tuple[str, str], bytes | None] = field(default_factory=dict)
@@ -86,7 +86,9 @@ class _Reader:
         """Reads all parts for some targets."""
         names = [target.branch for target in targets]
         for number, branches in enumerate(_batches(names, _BRANCHES)):
-            self.read_branches(branches, _listed(base, labels) if number == 0 else "")
+            # Those without a target are not updated any more, so that they come first.
+            opened = _listed(base, labels, "OPEN", "ASC") if number == 0 else ""
+            self.read_branches(branches, opened)
         existing = [target.branch for target in targets if self.heads[target.branch]]
         for branches in _batches(existing, 4 * _BRANCHES):
             self.read_distances(base, branches)
@@ -189,12 +191,12 @@ class _Reader:
         return answer["data"]["repository"]
 
 
-def _listed(base: str, labels: Sequence[str], states: str = "OPEN") -> str:
+def _listed(base: str, labels: Sequence[str], states: str, direction: str) -> str:
     """Returns the field that lists pull requests into a base with one of the labels."""
     among = f"labels: {json.dumps(list(labels), ensure_ascii=False)}, " if labels else ""
     return (
         f"pullRequests(states: [{states}], baseRefName: {_literal(base)}, {among}"
-        f"first: {_MAX_OUTLINES}, orderBy: {{field: UPDATED_AT, direction: DESC}})"
+        f"first: {_MAX_OUTLINES}, orderBy: {{field: UPDATED_AT, direction: {direction}}})"
         " { nodes { ...outline } }"
     )
 
@@ -242,7 +244,7 @@ def read_closed(
     where GitHub does not answer such a request.
     """
     reader = _Reader(connection)
-    field = f"closed: {_listed(base, labels, 'CLOSED, MERGED')}"
+    field = f"closed: {_listed(base, labels, 'CLOSED, MERGED', 'DESC')}"
     try:
         with translate_github_errors("listing closed pull requests"):
             found = reader.ask(["id", field], OUTLINE_FIELDS)

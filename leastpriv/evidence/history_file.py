@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar
 
 from msgspec import Meta, Struct, ValidationError, convert, structs, to_builtins
@@ -113,6 +114,7 @@ def parse_history(
     return UsageHistory(principal, used, words, declined, back, target), reader.left_out
 
 
+@lru_cache(1_000)
 def target_of(raw: bytes) -> TargetName | None:
     """Returns the target that a history file names; None where it names none."""
     try:

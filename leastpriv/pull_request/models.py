@@ -268,7 +268,11 @@ class FolderStateStore(Struct, frozen=True):
         """Yields the states of other targets in the folder."""
         for file in sorted(self.folder.rglob("*.json")):
             path = file.relative_to(self.folder).as_posix()
-            content = self.sibling(path).read() if path != self.path else None
+            try:
+                content = self.sibling(path).read() if path != self.path else None
+            except UnreadableHistoryError:
+                # The folder may have files of others.
+                continue
             if content is not None:
                 yield content
 

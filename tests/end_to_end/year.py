@@ -43,6 +43,7 @@ _WINDOW = 90
 """Days of records that the trail's bucket keeps."""
 _OTHER = f"arn:aws:iam::{ACCOUNT}:role/nightly"
 _PROVIDER = f"arn:aws:iam::{ACCOUNT}:oidc-provider/token.actions.githubusercontent.com"
+_AGENT = "aws-cli/2.31.5 md/awscrt#0.27.6 ua/2.1 os/linux#6.8 lang/python#3.13.7 md/command#all"
 _SUBJECT = f"repo:{REPOSITORY}:ref:refs/heads/main"
 
 
@@ -379,6 +380,7 @@ class Year:
                 )
             time = begin + timedelta(seconds=second + 1)
             made = dict(record(told, time, str(self._number), arn))
+            made["userAgent"] = _AGENT
             made["userIdentity"] = {
                 **made["userIdentity"],
                 "accessKeyId": _key(str(self._number)),

@@ -85,11 +85,12 @@ class StateBranch:
             for entry in tree
             if entry.type == "blob" and entry.path != path and (entry.size or 0) <= max_bytes
         ]
-        known = read_texts(self._connection, state.commit, paths)
+        unread = [other for other in paths if other not in self._contents]
+        self._contents.update(read_texts(self._connection, state.commit, unread))
         for other in paths:
-            content = known.get(other)
-            if content is None:
-                content = self._file_content(state.commit, other, max_bytes)
+            if other not in self._contents:
+                self._contents[other] = self._file_content(state.commit, other, max_bytes)
+            content = self._contents[other]
             if content is not None:
                 yield content
 

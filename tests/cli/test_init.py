@@ -57,7 +57,7 @@ def test_a_trail_in_a_bucket_is_asked_for_its_key_account_and_table() -> None:
         ]
     )
     options = parse_options(found)
-    assert [file for _, file in options.targets] == ["a.json", "b.json"]
+    assert [target.file for target in options.targets] == ["a.json", "b.json"]
     assert options.environment == "prod eu"
     assert not any("Branch" in question for question in asked)
     assert options.trail_account == "999999999999"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.denials.message import read_denial
-from leastpriv.denials.tool_messages import ErrorFrame, error_frames
+from leastpriv.denials.tool_messages import error_frames
 from tests.hypothesis_profiles import examples
 
 EXAMPLES: dict[str, tuple[str, str]] = {
@@ -42,20 +42,23 @@ def test_an_example_is_read_by_its_own_frame(tool: str) -> None:
     assert actions_of(message) == ((action,) if action else ())
 
 
-@pytest.mark.parametrize("frame", error_frames(), ids=lambda frame: frame.tool)
-def test_a_sign_is_in_each_text_of_its_frame(frame: ErrorFrame) -> None:
-    phrase = frame.tool.removeprefix(PHRASES)
-    message = EXAMPLES[frame.tool][0] if frame.tool in EXAMPLES else phrase
-    words = "".join(message.lower().split())
-    assert any(sign in words for sign in frame.signs)
+def test_a_sign_is_in_each_text_of_its_frame() -> None:
+    for frame in error_frames():
+        phrase = frame.tool.removeprefix(PHRASES)
+        message = EXAMPLES[frame.tool][0] if frame.tool in EXAMPLES else phrase
+        words = "".join(message.lower().split())
+        assert any(sign in words for sign in frame.signs), frame.tool
 
 
-@pytest.mark.parametrize(
-    "phrase",
-    [each.tool.removeprefix(PHRASES) for each in error_frames() if each.tool.startswith(PHRASES)],
-)
-def test_a_phrase_of_a_tool_before_a_bare_denial_names_the_action(phrase: str) -> None:
-    assert len(actions_of(f"{phrase}: AccessDenied: Access Denied")) == 1
+def test_a_phrase_of_a_tool_before_a_bare_denial_names_the_action() -> None:
+    phrases = [
+        frame.tool.removeprefix(PHRASES)
+        for frame in error_frames()
+        if frame.tool.startswith(PHRASES)
+    ]
+    assert len(phrases) >= 34
+    for phrase in phrases:
+        assert len(actions_of(f"{phrase}: AccessDenied: Access Denied")) == 1, phrase
 
 
 @pytest.mark.parametrize("tool", ACTIONS)

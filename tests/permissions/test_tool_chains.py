@@ -76,11 +76,11 @@ MAKERS = sorted(
 )
 
 
-@pytest.mark.parametrize(("action", "tool"), sampled(MAKERS, 40))
-def test_each_chain_has_known_actions_and_not_the_denied_one(action: str, tool: Tool) -> None:
-    chain = usual_chain(action, {tool}, ())
-    assert action not in chain
-    assert all(catalog.spelling(each) == each for each in chain)
+def test_each_chain_has_known_actions_and_not_the_denied_one() -> None:
+    for action, tool in sampled(MAKERS[::20], 1):
+        chain = usual_chain(action, {tool}, ())
+        assert action not in chain
+        assert all(catalog.spelling(each) == each for each in chain), action
 
 
 def test_the_steps_name_known_actions_and_programs() -> None:

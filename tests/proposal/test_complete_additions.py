@@ -113,10 +113,11 @@ ROWS = [
 type, and names that no record has."""
 
 
-@pytest.mark.parametrize(
-    "row", sampled(ROWS, 7), ids=lambda row: f"{row['tool']}-{row['feature']}".replace(" ", "-")
-)
-def test_the_first_pull_request_and_its_offers_unblock_a_denied_feature(
-    row: dict[str, str],
-) -> None:
-    assert [*lacking(row)] == []
+def test_the_first_pull_request_and_its_offers_unblock_most_denied_features() -> None:
+    rows = sampled(ROWS[::5], 1)
+    assert [(row["feature"], *lacking(row)) for row in rows if [*lacking(row)]] == []
+
+
+@pytest.mark.slow
+def test_the_first_pull_request_and_its_offers_unblock_every_other_denied_feature() -> None:
+    assert [(row["feature"], *lacking(row)) for row in ROWS if [*lacking(row)]] == []

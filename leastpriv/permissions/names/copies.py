@@ -234,7 +234,7 @@ def _sorted_by_life(
     long_keys = {key_of(words_of(word)) for word in declared.long_lived}
     long_lived: dict[str, Words] = {}
     short_lived: dict[str, Words] = {}
-    life = _Life(table, runs, words, certain, gone, declared)
+    life = _Life(table=table, runs=runs, words=words, certain=certain, gone=gone, declared=declared)
     for key, word in words.items():
         is_short = key not in long_keys and life.is_short(key)
         (short_lived if is_short else long_lived)[key] = word

@@ -11,8 +11,8 @@ from ruamel.yaml import YAML
 
 INPUTS = """
 role-arn policy-file also-attached config mode drift-report trails aws-regions job-logs wait-for-events evidence-branch
-templates plans declared minimum-days minimum-runs keep never-add github-token base branch title-prefix commit-message labels
-reviewers team-reviewers draft page-file body-file sarif-file
+templates plans minimum-days keep github-token base branch title-prefix commit-message labels
+reviewers team-reviewers draft page-file sarif-file
 """
 OUTPUTS = """
 has-changes added-actions removed-actions policy proposal-file pull-request-number pull-request-url

@@ -145,6 +145,8 @@ def code(name: str) -> tuple[Call, ...]:
     )
 
 
+_WITH_RESOURCE_POLICY = ("queue", "topic")
+"""Features whose second call may set the policy of a resource, a sensitive permission."""
 _NEW = (queue, topic, rule, alarm, parameter, image)
 """Features that the team adds, one a month."""
 
@@ -245,8 +247,15 @@ class Measures:
 
     @property
     def unblocked_by_first(self) -> float:
-        """The share of denied features that ran after one merged proposal."""
-        counts = self.waits.values()
+        """The share of denied features that ran after one merged proposal.
+
+        Those that write a resource's policy are left out: only their own denial adds such a right.
+        """
+        counts = [
+            count
+            for name, count in self.waits.items()
+            if not name.startswith(_WITH_RESOURCE_POLICY)
+        ]
         return sum(count == 1 for count in counts) / len(counts) if counts else 1.0
 
 

@@ -1,14 +1,16 @@
 """Measures the reading of trail files.
 
-`python bench/ingestion.py GENERATOR FOLDER [--mb 100 1000] [--peers] [--rows REGEX]`
+`python -m bench.ingestion GENERATOR FOLDER [--mb 100 1000] [--peers] [--rows REGEX]`
 
 GENERATOR writes logs and the answer that a reader should find (`gen_trail.py --truth`); they are
-made in FOLDER where they are not there yet, with seed 42. Each row runs in a process of its own, in
-turn with `igzip -dc` of the same files: the table shows medians of the ratios of processor time,
+made in FOLDER where they are not there yet, with seed 42. Two sets are measured: the generator's
+(G), and a copy whose calls repeat (R, `repeating_trail.py`). Each row runs in a process of its own,
+in turn with `igzip -dc` of the same files: the table shows medians of the ratios of processor time,
 and of wall time, to it (**L**), and peak memory. Answers are held against the truth: count, first
 and last of each role, source, name, error and resource. `--peers` adds what one would use
 otherwise, each in an environment of its own in FOLDER: `gzip -dc`, Python's gzip and json, jq,
-DuckDB, trailscraper (whose policy has no counts: told is how many of the role's actions it holds).
+DuckDB, trailscraper (whose policy has no counts: the table says how many of the role's actions it
+holds).
 """
 
 from __future__ import annotations
@@ -85,13 +87,15 @@ def main(arguments: list[str]) -> int:
     wrong = 0
     for size in options.mb:
         logs, truth, roles = generated(options.generator, options.folder, size)
-        peers = peer_rows(options.folder, logs, roles) if options.peers else []
-        rows = [
-            each
-            for each in (*own_rows(options.folder, logs, roles), *peers)
-            if re.search(options.rows, each.name)
-        ]
-        wrong += table(size, logs, truth, rows, options.rounds)
+        for name, data in (("G", (logs, truth)), ("R", repeating(logs))):
+            own_logs, own_truth = data
+            peers = peer_rows(options.folder, own_logs, roles) if options.peers else []
+            rows = [
+                each
+                for each in (*own_rows(options.folder, own_logs, roles), *peers)
+                if re.search(options.rows, each.name)
+            ]
+            wrong += table(f"{name}, {size:,} MB", own_logs, own_truth, rows, options.rounds)
     return min(wrong, 1)
 
 
@@ -118,6 +122,38 @@ def generated(generator: Path, folder: Path, size: int) -> tuple[Path, Answer, l
         [*made, "--list-roles"], check=True, capture_output=True, text=True
     ).stdout
     return logs, truth, [line.split()[-1] for line in listed.splitlines() if "arn:" in line]
+
+
+def repeating(logs: Path) -> tuple[Path, Answer]:
+    """A copy of the logs whose calls repeat, and the right answer about it."""
+    copy, told = logs.with_name(f"{logs.name}-r"), logs.with_name(f"{logs.name}-r.truth")
+    if not told.exists():
+        from bench.repeating_trail import rewritten
+
+        truth: Answer = {}
+        for record in rewritten(logs, copy):
+            identity = record["userIdentity"]
+            role = identity.get("sessionContext", {}).get("sessionIssuer", {}).get("arn")
+            if identity.get("type") == "AssumedRole" and role:
+                key = key_of(role, record)
+                add(truth, key, 1, record["eventTime"], record["eventTime"])
+        told.write_text("".join(json.dumps([*key, *found]) + "\n" for key, found in truth.items()))
+    answer: Answer = {}
+    for *key, count, first, last in map(json.loads, told.read_text().splitlines()):
+        add(answer, tuple(key), count, first, last)
+    return copy, answer
+
+
+def key_of(role: str, record: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a call of a role counts under."""
+    resources = record.get("resources") or [{}]
+    return (
+        role,
+        record["eventSource"],
+        record["eventName"],
+        record.get("errorCode") or "",
+        folded(resources[0].get("ARN", "")),
+    )
 
 
 def add(answer: Answer, key: tuple[str, ...], count: int, first: str, last: str) -> None:
@@ -222,15 +258,7 @@ def naive(folder: str, named: str) -> int:
             identity = record["userIdentity"]
             role = identity.get("sessionContext", {}).get("sessionIssuer", {}).get("arn")
             if identity.get("type") == "AssumedRole" and role == named:
-                resource = folded((record.get("resources") or [{}])[0].get("ARN", ""))
-                key: tuple[str, ...] = (
-                    role,
-                    record["eventSource"],
-                    record["eventName"],
-                    record.get("errorCode") or "",
-                    resource,
-                )
-                add(found, key, 1, record["eventTime"], record["eventTime"])
+                add(found, key_of(role, record), 1, record["eventTime"], record["eventTime"])
     for key, values in found.items():
         print(json.dumps([*key, *values]))
     return 0
@@ -303,7 +331,7 @@ WHERE role = '{role}' AND userIdentity.type = 'AssumedRole' GROUP BY ALL
 """Without `records=true` its look at the files' shape alone takes ten times as long."""
 
 
-def table(size: int, logs: Path, truth: Answer, rows: list[Row], rounds: int) -> int:
+def table(title: str, logs: Path, truth: Answer, rows: list[Row], rounds: int) -> int:
     """Run all rows in turn and print their medians; how many were wrong."""
     files = f"find {shlex.quote(str(logs))} -name '*.json.gz' | xargs igzip -dc >/dev/null"
     run(files)
@@ -321,7 +349,7 @@ def table(size: int, logs: Path, truth: Answer, rows: list[Row], rounds: int) ->
                 ):
                     wrong.add(row.name)
     limits = [limit.cpu for pairs in spent.values() for _, limit in pairs]
-    print(f"\n{size:,} MB; L = {statistics.median(limits):.2f} s of one core\n")
+    print(f"\n{title}; L = {statistics.median(limits):.2f} s of one core\n")
     print("| | CPU / L | wall / L | peak MiB | answer |\n| --- | --: | --: | --: | --- |")
     for row in rows:
         pairs = spent[row.name]

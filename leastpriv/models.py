@@ -200,6 +200,33 @@ class FormerNames(Struct, frozen=True):
     branches: tuple[str, ...] = ()
 
 
+class Repeats:
+    """Calls that are equal but for id, time, session and access key.
+
+    It says nothing about a call: calls with equal fields are equal whether they repeat or not.
+    """
+
+    __slots__ = ("equal_answers", "place")
+
+    def __init__(self, *, equal_answers: bool) -> None:
+        """Creates the mark of the first of such calls.
+
+        Args:
+            equal_answers: whether the answers are equal, too; else all calls have one, or none has.
+        """
+        self.equal_answers = equal_answers
+        self.place: object = None
+        """Where a collector counts them; None until it counted the first one."""
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the other value is a mark, too, or none."""
+        return other is None or isinstance(other, Repeats)
+
+    def __hash__(self) -> int:
+        """Returns the hash of no mark, which every mark is equal to."""
+        return hash(None)
+
+
 class Call(Struct, frozen=True, gc=False):
     """One API call from the evidence."""
 
@@ -244,6 +271,8 @@ class Call(Struct, frozen=True, gc=False):
     """The deploy tool of the call's user agent (`deploy_tools.tsv`), else `script`; empty if the
     record has none.
     """
+    repeats: Repeats | None = None
+    """The mark of the calls that are equal to this one; None where more of the record decides."""
 
 
 class Denial(Struct, frozen=True):

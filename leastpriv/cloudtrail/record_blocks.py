@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate, chain
 from typing import Annotated, Any, BinaryIO
 
@@ -251,6 +251,48 @@ def decode_value(raw: Raw) -> Any:
     except msgspec.DecodeError:
         # `json` reads numbers beyond a double's range as infinite.
         return json.loads(bytes(raw), strict=False)
+
+
+class UndecodedAnswer(Mapping[str, object]):
+    """The answer of a call, an object with members; decoded when a rule reads it."""
+
+    __slots__ = ("_text", "_value")
+
+    def __init__(self, text: bytes) -> None:
+        """`text`: JSON that decodes."""
+        self._text = text
+        self._value: dict[str, object] | None = None
+
+    @property
+    def is_read(self) -> bool:
+        """Whether anything read a member."""
+        return self._value is not None
+
+    def __bool__(self) -> bool:
+        """Returns True: it has a member."""
+        return True
+
+    def __getitem__(self, key: str) -> object:
+        """Returns a member."""
+        return self._members()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterates over the names of the members."""
+        return iter(self._members())
+
+    def __len__(self) -> int:
+        """Returns the number of members."""
+        return len(self._members())
+
+    def _members(self) -> dict[str, object]:
+        if self._value is None:
+            self._value = decode_value(Raw(self._text))
+        return self._value
+
+
+def was_read(answer: Mapping[str, object]) -> bool:
+    """Whether anything read a member of an answer that was not decoded before."""
+    return isinstance(answer, UndecodedAnswer) and answer.is_read
 
 
 def decode_resource_arns(raw: Raw) -> tuple[str, ...] | None:

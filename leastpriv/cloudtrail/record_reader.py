@@ -1,8 +1,10 @@
 """Reads blocks of records into calls, gaps and statistics, equal to `record.py` but by type and
 with caches.
 
-The caller and the coverage of a record are computed once for all records with equal fields. Where
-only the targets' calls are read, a block without a target's name is not decoded.
+The caller and the coverage of a record are computed once for all records with equal fields. A call
+whose caller, event, request, resources and error are those of an earlier one is made from that one,
+so that no field of it is decoded or mapped again. Where only the targets' calls are read, a block
+without a target's name is not decoded.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import compress
 
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, structs
 
 from leastpriv.aws.arns import Principals, Window, principal_of
 from leastpriv.cloudtrail.caller import (
@@ -40,6 +42,7 @@ from leastpriv.cloudtrail.record_blocks import (
     NULL,
     DecodedIdentity,
     DecodedRecord,
+    UndecodedAnswer,
     decode_block,
     decode_resource_arns,
     decode_value,
@@ -47,18 +50,31 @@ from leastpriv.cloudtrail.record_blocks import (
     has_name,
     identity_fields,
     target_name_search,
+    was_read,
 )
 from leastpriv.cloudtrail.statistics import CoverageCounter, ReadStatistics
-from leastpriv.models import Call, Gap
+from leastpriv.models import Call, Gap, Repeats
+from leastpriv.permissions.request import creates
 from leastpriv.permissions.tool_lifecycle import program_of
 
 _NOT_WANTED, _OTHER = SkipReason.NOT_WANTED.value, SkipReason.OTHER_CALLER.value
 _REMEMBERED = 4_000
-"""Callers, kinds of records and requests in the cache."""
-_LONGEST_KEPT = 512
-"""Bytes of a request in the cache."""
+"""Callers and kinds of records in the cache."""
+_MOST_CALLS = 8_192
+"""Calls of which repeated ones are made."""
+_LONGEST_KEPT = 2_048
+"""Bytes of request and answer of such a call."""
+_LONGEST_UNDECODED = 4_000
+"""Bytes of an answer that is decoded when a rule reads it: a shorter one has no number that is too
+long.
+"""
 _SHORT = 7
 """Fields in the key of a caller whose role the record names."""
+_STS = "sts.amazonaws.com"
+_WITH_MEMBER = b'{"'
+_ESCAPE = b"\\"
+_HAS_ANSWER = b"{"
+"""Part of a key: any answer with a member."""
 _KNOWN_KEYS = 20_000
 """Kinds of records of one day, by event name, that were counted already."""
 
@@ -77,6 +93,19 @@ class _Target(Struct, eq=False):
 
     caller: Caller
     sessions: dict[tuple[str | None, str | None], Caller] = {}
+
+
+class _Shape(Struct, eq=False):
+    """Records of one caller, event, region and error code, whatever their content."""
+
+    repeats: bool
+    """Whether equal calls are made from one; not where each call has another effect."""
+    fields: EventFields | None = None
+    """None until a record without an error message is read."""
+    reads_answer: bool = False
+    """Whether rules read the answer of such a call."""
+    calls: dict[_Key, Call] = {}
+    """What else decides what a call needs -> one of the calls."""
 
 
 _Kind = _Target | _OtherCaller | str | object
@@ -99,8 +128,9 @@ class RecordReader:
         self._others_by_role: dict[str, _OtherCaller] = {}
         self._others: list[_OtherCaller] = []
         """Other callers with a call since the last survey."""
-        self._shapes: dict[_Key, EventFields] = {}
-        self._requests: dict[bytes, Mapping[str, object]] = {}
+        self._shapes: dict[_Key, _Shape] = {}
+        self._calls = 0
+        """Number of calls in the shapes."""
         self._covers: dict[_Key, tuple[_Key, CoverageCounter]] = {}
         self._touched: dict[_Key, CoverageCounter] = {}
         self._day = 0
@@ -228,50 +258,81 @@ class RecordReader:
     def _item(self, row: DecodedRecord, time: datetime, kind: object) -> Call | Gap | NoCall | str:
         identity = row.userIdentity
         if type(kind) is _Target and identity:
-            caller = kind.sessions.get((identity.arn, identity.principalId)) or _session(
-                kind, identity
-            )
-            shape = self._shape(row)
-            resources = () if row.resources is NULL else decode_resource_arns(row.resources)
-            if resources is not None and shape.source and shape.name:
-                content = (
-                    EMPTY_OBJECT
-                    if row.requestParameters == NULL
-                    else self._request(row.requestParameters),
-                    EMPTY_OBJECT if row.responseElements == NULL else _object(row.responseElements),
-                    resources,
-                )
-                key = identity.accessKeyId
-                return shape.call(
-                    caller,
-                    key if key and is_access_key(key) else "",
-                    time,
-                    row.eventID or "",
-                    content,
-                )
+            known = kind.sessions.get((identity.arn, identity.principalId))
+            found = self._call(row, time, kind, known or _session(kind, identity))
+            if found is not None:
+                return found
         # A field is missing or has a rare form.
         whole = parse_record(full_record(row), self.principals.wants, self.principals.include)
         return whole.value if isinstance(whole, SkipReason) else whole
 
-    def _request(self, raw: Raw) -> Mapping[str, object]:
-        """Decodes a request; equal ones of many calls are the same object, of which the mapping
-        makes use.
-        """
-        text = bytes(raw)
-        found = self._requests.get(text)
-        if found is None:
-            found = _object(raw)
-            if len(text) <= _LONGEST_KEPT:
-                if len(self._requests) >= _REMEMBERED:
-                    self._requests.clear()
-                self._requests[text] = found
-        return found
+    def _call(
+        self, row: DecodedRecord, time: datetime, target: _Target, caller: Caller
+    ) -> Call | None:
+        """Returns the call of a record; None where a field is missing or has a rare form."""
+        identity = row.userIdentity
+        key = (identity and identity.accessKeyId) or ""
+        access_key = key if key and is_access_key(key) else ""
+        shape = self._shape(row, target)
+        answer = bytes(row.responseElements)
+        is_undecoded = (
+            answer[:2] == _WITH_MEMBER
+            and len(answer) <= _LONGEST_UNDECODED
+            and _ESCAPE not in answer
+        )
+        content = (
+            bytes(row.requestParameters),
+            bytes(row.resources),
+            row.errorMessage,
+            answer if shape.reads_answer or not is_undecoded else _HAS_ANSWER,
+        )
+        known = shape.calls.get(content)
+        if known is not None:
+            if shape.reads_answer or not was_read(known.response):
+                return structs.replace(
+                    known,
+                    event_id=row.eventID or "",
+                    session=caller.session,
+                    time=time,
+                    response=UndecodedAnswer(answer) if is_undecoded else known.response,
+                    access_key=access_key,
+                )
+            shape.reads_answer = True
+            self._calls -= len(shape.calls)
+            shape.calls.clear()
+            content = (*content[:3], answer)
+        fields = shape.fields
+        if row.errorMessage is not None or fields is None:
+            # There may be as many messages as there are records.
+            fields = EventFields.of(identity_fields(row))
+            shape.fields = fields if row.errorMessage is None else shape.fields
+        resources = decode_resource_arns(row.resources)
+        if resources is None or not fields.source or not fields.name:
+            return None
+        response = UndecodedAnswer(answer) if is_undecoded else _object(row.responseElements)
+        call = fields.call(
+            caller,
+            access_key,
+            time,
+            row.eventID or "",
+            (_object(row.requestParameters), response, resources),
+        )
+        if shape.repeats and len(content[0]) + len(content[3]) <= _LONGEST_KEPT:
+            call = structs.replace(call, repeats=Repeats(equal_answers=content[3] == answer))
+            self._keep(shape, content, call)
+        return call
 
-    def _shape(self, row: DecodedRecord) -> EventFields:
-        if row.errorMessage is not None:
-            # There may be as many as there are records.
-            return EventFields.of(identity_fields(row))
+    def _keep(self, shape: _Shape, content: _Key, call: Call) -> None:
+        if self._calls >= _MOST_CALLS:
+            self._calls = 0
+            for each in self._shapes.values():
+                each.calls.clear()
+        self._calls += 1
+        shape.calls[content] = call
+
+    def _shape(self, row: DecodedRecord, target: _Target) -> _Shape:
         key = (
+            target,
             row.eventSource,
             row.eventName,
             row.awsRegion,
@@ -286,7 +347,10 @@ class RecordReader:
         if shape is None:
             if len(self._shapes) >= _REMEMBERED:
                 self._shapes.clear()
-            shape = self._shapes[key] = EventFields.of(identity_fields(row))
+                self._calls = 0
+            # A call to AWS STS may issue a key, and one that creates has another id in its answer.
+            repeats = row.eventSource != _STS and not creates(row.eventName)
+            shape = self._shapes[key] = _Shape(repeats)
         return shape
 
     def _cover(
@@ -427,5 +491,7 @@ def _account(row: DecodedRecord) -> tuple[str | None, str | None]:
 
 
 def _object(raw: Raw) -> Mapping[str, object]:
+    if raw == NULL:
+        return EMPTY_OBJECT
     found = decode_value(raw)
     return found if type(found) is dict else object_of(found)

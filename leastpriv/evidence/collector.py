@@ -12,11 +12,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from leastpriv.aws.arns import Principals
 from leastpriv.cloudtrail.coverage import merge_source_gaps
 from leastpriv.cloudtrail.record import is_login
+from leastpriv.cloudtrail.record_blocks import was_read
 from leastpriv.denials.encoded_message import NO_DECODER, Decoder
 from leastpriv.evidence.created_tags import TagLedger
 from leastpriv.evidence.iam_paths import with_known_paths
@@ -46,16 +47,12 @@ from leastpriv.models import (
 from leastpriv.permissions.arn_templates import without_build_step_names
 from leastpriv.permissions.event_table import Verdict, scope_of_unmapped
 from leastpriv.permissions.lifecycle import unknown_refusals
-from leastpriv.permissions.mapping import CallNeeds, LastUsed, forget_calls, needs_of
-from leastpriv.permissions.request import creates, hides_passed_role
+from leastpriv.permissions.mapping import CallNeeds, needs_of
+from leastpriv.permissions.request import creates, hides_passed_role, new_ids
 
 _MOST_RESOURCES_PER_ACTION = 500
 """Where an action has more resources, all of them are replaced by wildcards of their parents."""
 _MOST_GAPS = 1_000
-RecentGroups = LastUsed[tuple[tuple[Need, ...], CallTotals]]
-"""Identity of needs, and what else a call adds to its group -> those needs and the totals of the
-group.
-"""
 NO_ANSWER = "no-answer"
 _OF_SESSION = "of session "
 """Mark of a denial by a session policy, before its access key."""
@@ -72,6 +69,28 @@ _NO_RUN = -1
 """The run of a call that may be no deployment's."""
 
 
+class _Place(Struct, eq=False):
+    """Where a collector counts a call, and all calls that repeat it."""
+
+    collector: UsageCollector
+    is_call: bool
+    """False: a summary of data events shows no call of one principal."""
+    totals: list[CallTotals] = []
+    gaps: list[Gap] = []
+    not_evaluated: list[_EventReason] = []
+    answers: list[int] | None = None
+    """Numbers of writing calls of the event with an answer and without."""
+    lacks_answer: bool = False
+    is_unmapped: bool = False
+    needs_no_permission: bool = False
+    creates: bool = False
+    """The call creates a resource, of which the collector keeps the id."""
+    tag_service: str = ""
+    """The service of what the call creates, of which the collector keeps the tags."""
+    is_of_key: bool = False
+    """The access key of the call decides as well."""
+
+
 class UsageCollector:
     """Collects the calls of one principal; `close` returns the evidence."""
 
@@ -80,15 +99,13 @@ class UsageCollector:
         principal: str,
         decoder: Decoder = NO_DECODER,
         issued: IssuedKeys | None = None,
-        recent: RecentGroups | None = None,
     ) -> None:
-        """`issued` keys and `recent` groups are those of the calls of all principals."""
+        """`issued` keys are those of the calls of all principals."""
         self._principal = self._counted = principal
         self._decoder = decoder
         self._issued = issued
         self._runs = RunTracker(issued.admits_key) if issued else RunTracker()
         self._groups: dict[GroupKey, CallTotals] = {}
-        self._recent = recent or LastUsed()
         self._gaps = BoundedCounts(_MOST_GAPS, order=_order_of_gap, without_detail=_general_gap)
         self._resources: dict[str, ResourceList] = {}
         self._answers: dict[str, list[int]] = {}
@@ -113,31 +130,59 @@ class UsageCollector:
 
     def note(self, call: Call) -> None:
         """Counts one call of the principal."""
-        # A summary of data events shows no call of one principal.
-        self._outcomes[call.outcome] += call.caller_doubt != AGGREGATED
         run = _NO_RUN if call.caller_doubt else self._runs.note(call, self._counted)
-        mapped = needs_of(call)
-        if call.outcome is _UNKNOWN and call.caller_doubt != AGGREGATED:
-            self._note_not_evaluated(call, call.caller_doubt or call.error_code)
-        if call.read_only is False and hides_passed_role(call):
-            event = f"{call.source}:{call.name}"
-            self.note_gap(Gap(GapKind.MAY_PASS_ROLE, Scope(actions=("iam:PassRole",)), event))
-        if mapped.verdict is not _MAPPED or mapped.gaps or call.parameters_omitted:
-            self._note_verdict(call, mapped)
-        for action in mapped.kept:
-            event = f"{call.source.partition('.')[0]}:{call.name}"
-            self._checked_inside[action] = min(event, self._checked_inside.get(action, event))
-        if call.outcome is _DENIED:
-            self._note_denial(call, run, mapped)
-            return
-        if mapped.needs:
-            self._tally(call, run, mapped.needs, call.outcome)
-        if run != _NO_RUN and not call.error_code and creates(call.name):
-            self._tags.note(call, mapped.prefix, run)
+        repeats = call.repeats
+        place = repeats.place if repeats else None
+        if not isinstance(place, _Place) or place.collector is not self:
+            place = self._place_of(call)
+            if repeats and not place.is_of_key:
+                is_decided = repeats.equal_answers or not was_read(call.response)
+                repeats.place = place if is_decided else None
+        self._count(call, run, place)
 
-    def _note_not_evaluated(self, call: Call, why: str, count: int = 1) -> None:
-        """Counts a call that no replay evaluates; past a limit the name of the event is dropped."""
-        self._not_evaluated.add((f"{call.source}:{call.name}", why), count)
+    def _count(self, call: Call, run: int, place: _Place) -> None:
+        """Counts a call in its place."""
+        if place.is_call:
+            self._outcomes[call.outcome] += 1
+        made = new_ids(call) if place.creates else ()
+        for totals in place.totals:
+            totals.count_call(call.time, run, made)
+        if place.answers:
+            place.answers[place.lacks_answer] += 1
+        if place.tag_service and run != _NO_RUN:
+            self._tags.note(call, place.tag_service, run, made)
+        for gap in place.gaps:
+            self.note_gap(gap)
+        for event_and_reason in place.not_evaluated:
+            self._not_evaluated.add(event_and_reason, 1)
+        self._unmapped += place.is_unmapped
+        self._no_permission += place.needs_no_permission
+
+    def _place_of(self, call: Call) -> _Place:
+        """Decides where a call counts."""
+        is_call = call.caller_doubt != AGGREGATED
+        place = _Place(self, is_call, creates=not call.error_code and creates(call.name))
+        mapped = needs_of(call)
+        event = f"{call.source}:{call.name}"
+        if call.outcome is _UNKNOWN and is_call:
+            # No replay evaluates it.
+            place.not_evaluated.append((event, call.caller_doubt or call.error_code))
+        if call.read_only is False and hides_passed_role(call):
+            scope = Scope(actions=("iam:PassRole",))
+            place.gaps.append(Gap(GapKind.MAY_PASS_ROLE, scope, event))
+        if mapped.verdict is not _MAPPED or mapped.gaps or call.parameters_omitted:
+            self._place_verdict(place, call, mapped)
+        for action in mapped.kept:
+            inside = f"{call.source.partition('.')[0]}:{call.name}"
+            self._checked_inside[action] = min(inside, self._checked_inside.get(action, inside))
+        if call.outcome is _DENIED:
+            self._place_denial(place, call, mapped)
+            return place
+        if mapped.needs:
+            self._place_needs(place, call, mapped.needs, call.outcome)
+        if place.creates:
+            place.tag_service = mapped.prefix
+        return place
 
     def _listed(self) -> dict[GroupKey, CallTotals]:
         """Returns the groups with the resources that all calls together leave in the list.
@@ -184,45 +229,43 @@ class UsageCollector:
                 known.absorb(totals)
         return found
 
-    def _note_denial(self, call: Call, run: int, mapped: CallNeeds) -> None:
+    def _place_denial(self, place: _Place, call: Call, mapped: CallNeeds) -> None:
         # Loading the grammar of denials takes as long as reading a small trail, which may hold
         # none.
         import leastpriv.denials.needs as denied
 
+        event = f"{call.source}:{call.name}"
         denial = denied.recorded_denial(call, self._principal, self._decoder)
         if denial.encoded and not denial.actions:
-            self.note_gap(
-                Gap(
-                    GapKind.ENCODED_DENIAL,
-                    Scope(),
-                    f"{call.source}:{call.name}{self._decoder.trouble}",
-                )
-            )
+            detail = f"{event}{self._decoder.trouble}"
+            place.gaps.append(Gap(GapKind.ENCODED_DENIAL, Scope(), detail))
         strange = unknown_refusals(call.source, call.name, mapped, denial.actions)
         if strange:
             actions = dict.fromkeys((*strange, *(need.permission.action for need in mapped.needs)))
-            detail = f"{call.source}:{call.name} was denied {', '.join(strange)}"
-            self.note_gap(Gap(GapKind.MAPPING_DISAGREES, Scope(actions=tuple(actions)), detail))
+            detail = f"{event} was denied {', '.join(strange)}"
+            scope = Scope(actions=tuple(actions))
+            place.gaps.append(Gap(GapKind.MAPPING_DISAGREES, scope, detail))
         for action in denied.mapping_contradictions(mapped, denial):
-            detail = (
-                f"{call.source}:{call.name} was denied {action} on another resource than its"
-                " request names"
-            )
-            self.note_gap(Gap(GapKind.MAPPING_DISAGREES, Scope(actions=(action,)), detail))
+            detail = f"{event} was denied {action} on another resource than its request names"
+            scope = Scope(actions=(action,))
+            place.gaps.append(Gap(GapKind.MAPPING_DISAGREES, scope, detail))
         implied = denied.needs_of_request(call)
         needs = denied.with_conditions(denied.denied_needs(mapped, denial, call), implied, call)
-        self._tally_denial(call, run, needs, denial)
+        self._place_denied_needs(place, call, needs, denial)
         if denial.actions:
             # A denial of another action (`iam:PassRole`): the call's own action was attempted, with
             # unknown outcome.
             named = {need.permission.action for need in needs}
             own = tuple(need for need in mapped.needs if need.permission.action not in named)
             if own:
-                self._tally(call, run, own, Outcome.UNKNOWN)
+                self._place_needs(place, call, own, _UNKNOWN)
         if denial.mendable:
-            self._tally_denial(call, run, denied.dependent_needs(implied, needs), denial)
+            dependent = denied.dependent_needs(implied, needs)
+            self._place_denied_needs(place, call, dependent, denial)
 
-    def _tally_denial(self, call: Call, run: int, needs: tuple[Need, ...], denial: Denial) -> None:
+    def _place_denied_needs(
+        self, place: _Place, call: Call, needs: tuple[Need, ...], denial: Denial
+    ) -> None:
         if not needs:
             return
         refused_by = f"{denial.denied_by} {denial.mendable}"
@@ -230,12 +273,17 @@ class UsageCollector:
             # The record that says what the key is for may come later.
             is_stored = call.caller_doubt or self._runs.stores_key(call, self._counted)
             refused_by = f"{_OF_SESSION}{call.access_key if is_stored else FURTHER_KEYS}"
+            place.is_of_key = True
         totals = self._totals(call, needs, call.outcome, refused_by)
         totals.note_denial(denial)
-        totals.note(call, run)
+        place.totals.append(totals)
 
-    def _tally(self, call: Call, run: int, needs: tuple[Need, ...], outcome: Outcome) -> None:
-        """Counts a call in its group, and whether a successful writing call has an answer."""
+    def _place_needs(
+        self, place: _Place, call: Call, needs: tuple[Need, ...], outcome: Outcome
+    ) -> None:
+        """Adds the group of a call, and where a successful writing call shows that it has an
+        answer.
+        """
         mark = call.caller_doubt
         if (
             not mark
@@ -244,23 +292,18 @@ class UsageCollector:
             and not call.error_code
         ):
             event = f"{call.source}:{call.name}"
-            self._answers.setdefault(event, [0, 0])[not call.response] += 1
+            place.answers = self._answers.setdefault(event, [0, 0])
+            place.lacks_answer = not call.response
             mark = "" if call.response else f"{NO_ANSWER} {event}"
-        # Calls with the same needs object have all in common that decides it (`needs_of`).
-        place = (id(needs), self._counted, outcome, mark, call.invoked_by, call.program)
-        known = self._recent.get(place)
-        if known and known[0] is needs:
-            known[1].count_call(call, run)
-            return
-        totals = self._totals(call, needs, outcome, mark)
-        self._recent.put(place, (needs, totals))
-        totals.note(call, run)
+        place.totals.append(self._totals(call, needs, outcome, mark))
 
     def _totals(
         self, call: Call, needs: tuple[Need, ...], outcome: Outcome, refused_by: str
     ) -> CallTotals:
         key = (tuple([self._folded(need) for need in needs]), outcome, refused_by, call.region)
-        return self._groups.setdefault(key, CallTotals(call.time, call.time))
+        totals = self._groups.setdefault(key, CallTotals(call.time, call.time))
+        totals.describe(call)
+        return totals
 
     def close(self) -> Evidence:
         """Returns the evidence so far, with usages sorted by action, resource and outcome."""
@@ -320,31 +363,27 @@ class UsageCollector:
             ),
         )
 
-    def _note_verdict(self, call: Call, mapped: CallNeeds) -> None:
+    def _place_verdict(self, place: _Place, call: Call, mapped: CallNeeds) -> None:
         event = f"{call.source}:{call.name}"
         allowed = call.outcome is Outcome.ALLOWED
         if mapped.verdict is Verdict.NO_PERMISSION:
-            self._no_permission += allowed
+            place.needs_no_permission = allowed
         elif mapped.verdict is Verdict.UNMAPPED:
-            self._unmapped += allowed
+            place.is_unmapped = allowed
             if allowed:
-                self._note_not_evaluated(call, GapKind.UNMAPPED_EVENT.value)
-            self.note_gap(
-                Gap(
-                    GapKind.UNMAPPED_EVENT,
-                    scope_of_unmapped(call.source, call.name, mapped.prefix),
-                    event,
-                )
-            )
+                place.not_evaluated.append((event, GapKind.UNMAPPED_EVENT.value))
+            scope = scope_of_unmapped(call.source, call.name, mapped.prefix)
+            place.gaps.append(Gap(GapKind.UNMAPPED_EVENT, scope, event))
         elif mapped.verdict is Verdict.UNVERIFIED:
-            self._unmapped += allowed
+            place.is_unmapped = allowed
             if allowed:
-                self._note_not_evaluated(call, GapKind.UNVERIFIED_ACTION.value)
-            self.note_gap(Gap(GapKind.UNVERIFIED_ACTION, Scope(services=(mapped.prefix,)), event))
-        for gap in mapped.gaps:
-            self.note_gap(gap)
+                place.not_evaluated.append((event, GapKind.UNVERIFIED_ACTION.value))
+            scope = Scope(services=(mapped.prefix,))
+            place.gaps.append(Gap(GapKind.UNVERIFIED_ACTION, scope, event))
+        place.gaps.extend(mapped.gaps)
         if call.parameters_omitted:
-            self.note_gap(Gap(GapKind.PARAMETERS_OMITTED, Scope(actions=("iam:PassRole",)), event))
+            scope = Scope(actions=("iam:PassRole",))
+            place.gaps.append(Gap(GapKind.PARAMETERS_OMITTED, scope, event))
 
     def _folded(self, need: Need) -> Need:
         need = without_build_step_names(need)
@@ -466,7 +505,6 @@ class PrincipalCollectors:
         self._principals = principals
         self._decoder = decoder or NO_DECODER
         self._keys = IssuedKeys()
-        self._recent: RecentGroups = LastUsed()
         self._books = {each.arn: self._new_collector(each.arn) for each in principals.targets or ()}
         self._most = len(self._books) + _MOST_BY_PATTERN if principals.patterns else sys.maxsize
         self._by_caller: dict[str, tuple[str, UsageCollector | None]] = {}
@@ -514,7 +552,7 @@ class PrincipalCollectors:
         return found
 
     def _new_collector(self, name: str) -> UsageCollector:
-        return UsageCollector(name, self._decoder, self._keys, self._recent)
+        return UsageCollector(name, self._decoder, self._keys)
 
     def _without_path(self, arn: str) -> str:
         """Returns the ARN without its path, under which all calls of a role are counted; names are
@@ -546,8 +584,6 @@ class PrincipalCollectors:
             for gap in () if shared is not None else gaps:
                 book.note_gap(gap)
         self._by_caller.clear()
-        self._recent.clear()
-        forget_calls()
         for key in sorted(self._books, key=lambda key: self._names.get(key, key)):
             name = self._names.get(key, key)
             logins = self._logins[name] or self._logins[key]

@@ -19,7 +19,7 @@ from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.generalize import deletes
 from leastpriv.permissions.lifecycle import created_types, is_tagging
 from leastpriv.permissions.project_tags import Tags, key_rank, tags_by_type
-from leastpriv.permissions.request import creates, new_ids
+from leastpriv.permissions.request import creates
 from leastpriv.permissions.resource_types import variables_of_arn
 from leastpriv.permissions.service_facts import rules_of
 from leastpriv.permissions.volatility import is_whole_type, service_of
@@ -43,8 +43,10 @@ class TagLedger:
         self._creations: dict[_CreationKey, tuple[set[str], set[int]]] = {}
         """Service, resource type and tags -> ids of the resources, and runs."""
 
-    def note(self, call: Call, prefix: str, run: int) -> None:
-        """Counts one call that succeeded; one that creates nothing is ignored."""
+    def note(self, call: Call, prefix: str, run: int, made: Collection[str]) -> None:
+        """Counts one call that succeeded, and the ids of what it made; one that creates nothing is
+        ignored.
+        """
         kinds = created_types(prefix, call.name)
         if not kinds:
             return
@@ -54,7 +56,7 @@ class TagLedger:
             ids, runs = self._creations.setdefault((prefix, kind, own), (set(), set()))
             runs.add(run)
             if kind == kinds[0] and own:
-                ids.update(new_ids(call))
+                ids.update(made)
         # Twice the limit: a sort for each set of tags past it would take long.
         if len(self._creations) > 2 * _MOST_CREATIONS:
             self._drop_tags()

@@ -31,7 +31,6 @@ from leastpriv.models import (
     Scope,
     Usage,
 )
-from leastpriv.permissions.request import creates, new_ids
 
 if TYPE_CHECKING:
     from leastpriv.declared.role_policies import CreatedRole
@@ -268,9 +267,8 @@ class CallTotals(Struct, gc=False):
     made: frozenset[str] = frozenset()
     """Ids of the resources that the calls created."""
 
-    def note(self, call: Call, run: int) -> None:
-        """Counts one call of a run."""
-        self.count_call(call, run)
+    def describe(self, call: Call) -> None:
+        """Adds event, region, program and success of a call, which repeated calls share."""
         self.events = _with(self.events, f"{call.source}:{call.name}")
         self.regions = _with(self.regions, call.region)
         if call.invoked_by:
@@ -280,19 +278,19 @@ class CallTotals(Struct, gc=False):
         if not call.error_code:
             self.succeeded = True
 
-    def count_call(self, call: Call, run: int) -> None:
-        """Counts one call whose event, region, program and outcome are known."""
+    def count_call(self, time: datetime, run: int, made: Collection[str]) -> None:
+        """Counts one call that was described, and the ids of what it created."""
         self.count += 1
-        if call.time < self.first:
-            self.first = call.time
-        elif call.time > self.last:
-            self.last = call.time
+        if time < self.first:
+            self.first = time
+        elif time > self.last:
+            self.last = time
         if type(self.runs) is set:
             self.runs.add(run)
         elif run not in self.runs:
             self.runs = (*self.runs, run) if len(self.runs) < _FEW_RUNS else {*self.runs, run}
-        if call.response and not call.error_code and creates(call.name):
-            self._note_made(new_ids(call))
+        if made:
+            self._note_made(made)
 
     def note_denial(self, denial: Denial) -> None:
         """Keeps one of the denials: the same one in any order of the calls."""

@@ -83,10 +83,6 @@ class ImpliedFacts(EventFacts, frozen=True, kw_only=True):
     objects: tuple[tuple[str, tuple[str, ...]], ...]
     """Rows of `read_objects.tsv`: the action and the parameters in lower case that name the object.
     """
-    reads_more_than_texts: bool
-    """More of the request decides than the texts that are read, also where no parameter of a tag
-    rule is there.
-    """
 
     def for_keys(self, keys: frozenset[str]) -> ImpliedFacts:
         """Returns the facts with what reads requests with these keys."""
@@ -119,11 +115,6 @@ def implied_facts(operation: str) -> ImpliedFacts:
         tag_keys=frozenset(key_in(rule.parameter) for rule in facts.tags),
         transforms=transforms,
         objects=objects,
-        reads_more_than_texts=role_is_sure
-        or bool(unnamed)
-        or (operation.startswith("ec2:") and bool(facts.tags))
-        or bool(transforms)
-        or operation == "ec2:RunInstances",
     )
 
 

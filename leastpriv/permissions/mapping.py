@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
-from typing import Generic, NoReturn, TypeVar
 
 from msgspec import Struct, structs
 
@@ -26,7 +25,6 @@ from leastpriv.permissions.request import (
     CallRequest,
     Presence,
     Reads,
-    is_comparison,
     key_in,
     noun_of,
     read_request,
@@ -71,14 +69,6 @@ class EventPlan(Struct, frozen=True):
     """Keys of a request that decide what the call needs."""
     keys: frozenset[str]
     """The same, in lower case, also where texts under any key may hold a role."""
-    is_decided_by_texts: bool
-    """The texts that rules read decide what a call without an answer needs, with its place, caller
-    and outcome.
-    """
-    compared_keys: frozenset[str]
-    """Keys whose values are compared, be they texts or not."""
-    switched_keys: frozenset[str]
-    """Keys that cause a need by their presence, unless the request turns them off."""
 
     def for_keys(self, keys: frozenset[str]) -> EventPlan:
         """Returns the plan for requests with these keys, and no others that are read."""
@@ -98,8 +88,6 @@ class EventPlan(Struct, frozen=True):
                 if any(_may_have(keys, each) for each in pair[1] or ("",))
             ),
             implies=self.implies.for_keys(keys),
-            is_decided_by_texts=self.is_decided_by_texts and self.implies.tag_keys.isdisjoint(keys),
-            compared_keys=self.compared_keys & keys,
         )
 
 
@@ -146,16 +134,6 @@ def plan_of(source: str, name: str) -> EventPlan:
         shows_conditions=bool(named_keys) or any(each.startswith("kms:") for each in names),
         reads=Reads(None if is_read_whole else keys),
         keys=frozenset(keys),
-        is_decided_by_texts=not (
-            is_by_request
-            or is_of_two_apis
-            or implied.reads_more_than_texts
-            or any(mapped.resource for mapped in event.actions)
-            or named_keys
-            or any(facts_of_action(name).rules.on_all.startswith("has ") for name in names)
-        ),
-        compared_keys=frozenset(key_in(each) for each in asked if is_comparison(each)),
-        switched_keys=frozenset(key_in(each) for each in causes if not is_comparison(each)),
     )
 
 
@@ -182,121 +160,7 @@ def needs_of(call: Call) -> CallNeeds:
         return plan.nothing
     request = read_request(plan.noun, call.parameters, plan.reads)
     plan = plan_for_keys(call.source, call.name, frozenset(request.keys))
-    deciding = _deciding(call, plan, request)
-    if deciding is None or (call.response and id(plan) in READ_ANSWERS):
-        return _needs(call, plan, request)
-    known = DECIDED.get(deciding)
-    if known and known[0] is plan:
-        return known[1]
-    try:
-        found = _needs(
-            structs.replace(call, response=_UNREAD) if call.response else call, plan, request
-        )
-    except _ResponseReadError:
-        READ_ANSWERS[id(plan)] = plan
-        return _needs(call, plan, request)
-    DECIDED.put(deciding, (plan, found))
-    return found
-
-
-_Value = TypeVar("_Value")
-_MOST_VALUES = 4_096
-"""Of one generation of a cache."""
-
-
-class LastUsed(Generic[_Value]):
-    """Keeps the values that were used last, in two generations: the older one is dropped when the
-    newer one is full.
-    """
-
-    def __init__(self) -> None:
-        self._newer: dict[tuple[object, ...], _Value] = {}
-        self._older: dict[tuple[object, ...], _Value] = {}
-
-    def get(self, key: tuple[object, ...]) -> _Value | None:
-        """Returns the value of a key; None where it was dropped or never put."""
-        found = self._newer.get(key)
-        if found is None and key in self._older:
-            found = self._older.pop(key)
-            self.put(key, found)
-        return found
-
-    def put(self, key: tuple[object, ...], value: _Value) -> None:
-        """Adds a value."""
-        if len(self._newer) >= _MOST_VALUES:
-            self._newer, self._older = {}, self._newer
-        self._newer[key] = value
-
-    def clear(self) -> None:
-        """Frees the memory of all values."""
-        self._newer, self._older = {}, {}
-
-
-DECIDED: LastUsed[tuple[EventPlan, CallNeeds]] = LastUsed()
-"""Identity of the plan and what else decides the needs of a call -> the plan, which the cache
-keeps, and its needs.
-"""
-READ_ANSWERS: dict[int, EventPlan] = {}
-"""Identity of a plan -> the plan, whose rules read the answers of some calls: of nearly all calls,
-then.
-"""
-
-
-def forget_calls() -> None:
-    """Frees the memory of the caches of calls."""
-    DECIDED.clear()
-    READ_ANSWERS.clear()
-
-
-class _ResponseReadError(Exception):
-    """The needs of a call depend on its response."""
-
-
-class _UnreadResponse(Mapping[str, object]):
-    """Replaces any response that is not empty; an exception shows that a rule reads it."""
-
-    def __bool__(self) -> bool:
-        return True
-
-    def _report(self, *_: object) -> NoReturn:
-        raise _ResponseReadError
-
-    __getitem__ = __iter__ = __len__ = _report
-
-
-_UNREAD = _UnreadResponse()
-
-
-def _deciding(call: Call, plan: EventPlan, request: CallRequest) -> tuple[object, ...] | None:
-    """All that decides what a call needs but its response, so that equal calls are mapped once.
-
-    None where more of its record decides.
-    """
-    if not plan.is_decided_by_texts or (plan.shows_conditions and call.invoked_by):
-        return None
-    if plan.compared_keys and not plan.compared_keys <= request.by_key.keys():
-        return None
-    # Whether a parameter is turned on decides as well, and is no text.
-    switched = plan.switched_keys.intersection(request.keys)
-    if switched and any(map(Presence(call, request).has_switch, switched)):
-        return None
-    values = tuple(request.values)
-    return (
-        id(plan),
-        # Of a role the mapping reads the partition alone.
-        call.principal if ":user/" in call.principal else partition(call),
-        not call.response,
-        call.account,
-        call.region,
-        call.outcome,
-        call.error_code,
-        call.read_only,
-        call.parameters_omitted,
-        call.resources,
-        request.has_texts,
-        values,
-        values if request.outer == request.values else tuple(request.outer),
-    )
+    return _needs(call, plan, request)
 
 
 def _needs(call: Call, plan: EventPlan, request: CallRequest) -> CallNeeds:

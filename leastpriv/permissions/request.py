@@ -436,10 +436,6 @@ class Presence(Struct, frozen=True, gc=False):
             value or value not in _EMPTY for value in self._values(key)
         )
 
-    def has_switch(self, key: str) -> bool:
-        """Whether the request turns something under a key on or off."""
-        return any(True for value in self._values(key) for _ in _switches(value))
-
     def _is_turned_off(self, key: str) -> bool:
         """Whether all that the request has under a key is off: `[{"enabled": false}]`."""
         switches = [switch for value in self._values(key) for switch in _switches(value)]
@@ -507,11 +503,6 @@ def _agrees(sign: str, text: str, found: str) -> bool:
 def key_in(parameter: str) -> str:
     """Returns the key of a parameter as a table writes it, as `key_of` has keys."""
     return _asked(parameter)[1]
-
-
-def is_comparison(parameter: str) -> bool:
-    """Whether a parameter as a table writes it compares the value of its key."""
-    return _asked(parameter)[0] not in ("", "!")
 
 
 _EMPTY: tuple[object, ...] = (None, "", [], {})

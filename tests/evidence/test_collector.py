@@ -16,7 +16,6 @@ from msgspec import structs
 from leastpriv.evidence.collector import UsageCollector
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Call, DeniedBy, Gap, GapKind, Outcome, Scope, Usage
-from leastpriv.permissions.mapping import forget_calls
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.resource_types import bucket_of, fits
 
@@ -508,5 +507,4 @@ def test_no_request_takes_memory_until_the_end(parameters: Mapping[str, object])
     collector.note(call("GetObject", request))
     known = weakref.ref(request)
     del request
-    forget_calls()
     assert known() is None

@@ -16,7 +16,6 @@ import pytest
 from msgspec import structs
 
 from leastpriv.models import Call, Need, Outcome
-from leastpriv.permissions import mapping
 from leastpriv.permissions.mapping import needs_of
 from leastpriv.permissions.patterns import escape_observed
 from leastpriv.permissions.resource_types import fits, types_of_arn
@@ -174,40 +173,6 @@ def named_twice(made: Call) -> Iterator[tuple[str, set[str]]]:
         }
         if len(named) > 1 and len(kinds) > 1:
             yield action, kinds
-
-
-@pytest.mark.parametrize("count", [150, pytest.param(3_000, marks=pytest.mark.slow)])
-def test_a_call_needs_the_same_whatever_was_mapped_before(count: int) -> None:
-    chance = random.Random(11)  # noqa: S311 - the same calls each time
-    wrong = []
-    for first in odd_calls(count):
-        for other in variants(first, chance):
-            needs_of(first)
-            after = needs_of(other)
-            mapping.forget_calls()
-            if needs_of(other) != after:
-                wrong.append(f"{other} after {first}")
-    assert wrong == []
-
-
-def variants(first: Call, chance: random.Random) -> Iterator[Call]:
-    """Yields calls that differ from one in one field or in parts of their parameters."""
-    yield structs.replace(first, principal="arn:aws-cn:iam::111122223333:user/bob")
-    yield structs.replace(first, account="444455556666")
-    yield structs.replace(first, region="eu-central-1")
-    yield structs.replace(first, resources=tuple(chance.sample(ARNS, 2)))
-    yield from (structs.replace(first, outcome=outcome) for outcome in Outcome)
-    yield structs.replace(first, error_code="NoSuchKey")
-    yield structs.replace(first, read_only=not first.read_only)
-    yield structs.replace(first, parameters_omitted=True)
-    yield structs.replace(first, invoked_by="lambda.amazonaws.com")
-    yield structs.replace(first, response={"arn": ARNS[0], "rootDeviceType": "ebs"})
-    for _ in range(6):
-        yield structs.replace(first, parameters=changed(first.parameters, chance))
-    for key, value in first.parameters.items():
-        yield structs.replace(
-            first, parameters={**first.parameters, key: 7 if isinstance(value, bool | int) else {}}
-        )
 
 
 def odd_calls(count: int) -> Iterator[Call]:

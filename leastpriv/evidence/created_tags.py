@@ -9,6 +9,7 @@ name a project (`tag_keys.tsv`).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from msgspec import structs
 
@@ -23,8 +24,9 @@ from leastpriv.permissions.request import creates
 from leastpriv.permissions.resource_types import variables_of_arn
 from leastpriv.permissions.service_facts import rules_of
 from leastpriv.permissions.volatility import is_whole_type, service_of
-from leastpriv.policy.document import Document, Statement
-from leastpriv.policy.evaluate import statements_naming
+
+if TYPE_CHECKING:
+    from leastpriv.policy.document import Document, Statement
 
 CALLED_VIA = "aws:CalledVia"
 RESOURCE_TAG = "aws:ResourceTag/"
@@ -171,6 +173,9 @@ def with_unmet_conditions(need: Need, documents: Iterable[Document]) -> Need:
     action = need.permission.action
     if not takes_conditions(action):
         return need
+    # A list of what a role used needs no policy.
+    from leastpriv.policy.evaluate import statements_naming
+
     naming = (
         statement for document in documents for statement in statements_naming(document, action)
     )

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -15,9 +16,10 @@ from leastpriv.models import Basis, Need, Outcome, Permission, Usage
 from leastpriv.permissions.arn_templates import NAMED, NAMED_WITHOUT_PATH
 from leastpriv.permissions.generalize import patterns_of
 from leastpriv.permissions.lifecycle import created_types
-from leastpriv.permissions.names.app_names import AppNames
-from leastpriv.permissions.names.writer import write_resources
-from leastpriv.policy.document import Document
+
+if TYPE_CHECKING:
+    from leastpriv.permissions.names.app_names import AppNames
+    from leastpriv.policy.document import Document
 
 _WITHOUT_PATH = (NAMED, NAMED_WITHOUT_PATH)
 NAMED_ELSEWHERE = "named by the request, its path by another call"
@@ -157,6 +159,8 @@ def _merged(
     if names is None:
         written = patterns_of(observed)
     else:
+        from leastpriv.permissions.names.writer import write_resources
+
         written = write_resources(usages[0].need.permission.action, observed, names)
     patterns: dict[str, str] = {}
     for found in written:

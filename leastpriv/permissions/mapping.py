@@ -10,7 +10,7 @@ from msgspec import Struct, structs
 
 from leastpriv.models import Basis, Call, Condition, Gap, GapKind, Need, Permission, Scope
 from leastpriv.permissions import catalog
-from leastpriv.permissions.arn_templates import partition
+from leastpriv.permissions.arn_templates import Resource, partition
 from leastpriv.permissions.event_table import (
     MappedEvent,
     Verdict,
@@ -30,7 +30,11 @@ from leastpriv.permissions.request import (
     read_request,
     request_values,
 )
-from leastpriv.permissions.resources import find_resources
+from leastpriv.permissions.resources import (
+    find_resources,
+    is_listed_whole,
+    listed_resources,
+)
 from leastpriv.permissions.service_facts import ActionFacts, MappedAction, Trigger, facts_of_action
 
 
@@ -69,6 +73,8 @@ class EventPlan(Struct, frozen=True):
     """Keys of a request that decide what the call needs."""
     keys: frozenset[str]
     """The same, in lower case, also where texts under any key may hold a role."""
+    is_listed_whole: bool
+    """What CloudTrail lists in `resources` alone decides what a reading call needs."""
 
     def for_keys(self, keys: frozenset[str]) -> EventPlan:
         """Returns the plan for requests with these keys, and no others that are read."""
@@ -134,6 +140,18 @@ def plan_of(source: str, name: str) -> EventPlan:
         shows_conditions=bool(named_keys) or any(each.startswith("kms:") for each in names),
         reads=Reads(None if is_read_whole else keys),
         keys=frozenset(keys),
+        is_listed_whole=not (
+            is_by_request
+            or is_of_two_apis
+            or facts.triggers
+            or inner
+            or implied.objects
+            or implied.role_anywhere
+        )
+        and all(
+            is_listed_whole(facts_of_action(mapped.action)) and not (mapped.on or mapped.resource)
+            for mapped in event.actions
+        ),
     )
 
 
@@ -158,9 +176,30 @@ def needs_of(call: Call) -> CallNeeds:
     plan = plan_of(call.source, call.name)
     if plan.nothing:
         return plan.nothing
+    if plan.is_listed_whole and call.resources and call.read_only:
+        listed = _needs_of_listed(call, plan)
+        if listed:
+            return listed
     request = read_request(plan.noun, call.parameters, plan.reads)
     plan = plan_for_keys(call.source, call.name, frozenset(request.keys))
     return _needs(call, plan, request)
+
+
+def _needs_of_listed(call: Call, plan: EventPlan) -> CallNeeds | None:
+    """The needs of a call whose resources CloudTrail lists, without its request; None where that
+    decides as well.
+    """
+    if call.error_code or call.error_message or call.parameters_omitted:
+        return None
+    needs: list[Need] = []
+    for facts, mapped in plan.actions:
+        found = listed_resources(call, facts)
+        if not found:
+            return None
+        needs += _needs_on(call, mapped.action, found, plan)
+    if _names_nothing(needs):
+        return None
+    return CallNeeds(plan.verdict, plan.event.prefix, tuple(dict.fromkeys(needs)))
 
 
 def _needs(call: Call, plan: EventPlan, request: CallRequest) -> CallNeeds:
@@ -208,12 +247,15 @@ def _observed(call: Call, plan: EventPlan, request: CallRequest, presence: Prese
     if plan.is_by_request:
         for part, mapped in actions_of_items(call):
             own = request if part is call else read_request(plan.noun, part.parameters)
-            needs += _needs_on(part, facts_of_action(mapped.action), mapped, own, plan)
+            facts = facts_of_action(mapped.action)
+            found = find_resources(part, facts, own, mapped.on, mapped.resource)
+            needs += _needs_on(part, mapped.action, found, plan)
         return needs
     for facts, mapped in (
         _actions(call, plan, presence) if plan.triggers or plan.is_of_two_apis else plan.actions
     ):
-        needs += _needs_on(call, facts, mapped, request, plan)
+        found = find_resources(call, facts, request, mapped.on, mapped.resource)
+        needs += _needs_on(call, mapped.action, found, plan)
     return needs
 
 
@@ -222,9 +264,9 @@ _OBSERVED = Basis.OBSERVED
 
 
 def _needs_on(
-    call: Call, facts: ActionFacts, mapped: MappedAction, request: CallRequest, plan: EventPlan
+    call: Call, action: str, resources: Sequence[Resource], plan: EventPlan
 ) -> list[Need]:
-    action, verified = mapped.action, plan.verdict is not Verdict.UNVERIFIED
+    verified = plan.verdict is not Verdict.UNVERIFIED
     conditions = shown_conditions(call, action) if plan.shows_conditions else ()
     context = shown_context(call, action) if plan.shows_conditions else ()
     return [
@@ -237,7 +279,7 @@ def _needs_on(
             exact=found.exact,
             context=context,
         )
-        for found in find_resources(call, facts, request, mapped.on, mapped.resource)
+        for found in resources
     ]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 from urllib.parse import unquote
 
@@ -367,23 +368,16 @@ def hides_passed_role(call: Call) -> bool:
     """Whether a call did what it should, and its record hides the text under a key of a role."""
     if call.outcome is not Outcome.ALLOWED or call.error_code:
         return False
-    texts = _texts_of(call.parameters)
-    return any(text in _HIDDEN and "role" in key.lower() for key, text in texts)
-
-
-def _texts_of(parameters: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    """Yields the keys and texts of a request at any level, of so many values at most."""
-    waiting: list[tuple[str, object]] = list(parameters.items())
-    seen = 0
-    while waiting and seen < MOST_VALUES:
-        key, value = waiting.pop()
-        seen += 1
+    waiting: list[tuple[str, object]] = list(call.parameters.items())
+    for key, value in islice(waiting, MOST_VALUES):
         if isinstance(value, str):
-            yield key, value
-        elif isinstance(value, Mapping):
-            waiting += [(str(name), item) for name, item in value.items()]
+            if value in _HIDDEN and "role" in key.lower():
+                return True
+        elif isinstance(value, dict):
+            waiting.extend(value.items())
         elif isinstance(value, list):
-            waiting += [(key, item) for item in value]
+            waiting.extend([(key, item) for item in value])
+    return False
 
 
 _SWITCH = "enabled"

@@ -8,6 +8,8 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache, lru_cache
 
+from msgspec import Struct
+
 from leastpriv.models import Permission
 from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
@@ -252,13 +254,14 @@ def types_of_arn(prefix: str, arn: str) -> frozenset[str]:
     forms = _forms_by_word(prefix)
     best = -1
     names: list[str] = []
-    for kind, regex, rules, length in forms.get(_word(arn)) or forms[""]:
-        if length < best:
+    for form in forms.get(_word(arn)) or forms[""]:
+        if form.length < best:
             break
-        match = regex.fullmatch(arn)
-        if match and not (rules and _breaks(rules, match)):
-            names.append(kind)
-            best = length
+        # Most forms of a service are never asked for: a regex is compiled when its turn comes.
+        match = _template_regex(form.template).fullmatch(arn)
+        if match and not (form.rules and _breaks(form.rules, match)):
+            names.append(form.kind)
+            best = form.length
     return frozenset(names)
 
 
@@ -266,10 +269,17 @@ _TextRules = tuple[tuple[int, re.Pattern[str]], ...]
 """(group of a template's regex, what a text of its variable matches), for those variables of which
 that is known.
 """
-_Form = tuple[str, re.Pattern[str], _TextRules, int]
-"""A type in lower case, what matches its ARNs of a template, its rules, its characters that are no
-variable.
-"""
+
+
+class _Form(Struct, frozen=True, gc=False):
+    """A form of the ARNs of a resource type."""
+
+    kind: str
+    """The type in lower case."""
+    template: str
+    rules: _TextRules
+    length: int
+    """Characters of the template that are no variable."""
 
 
 def is_named_when_meant(action: str, kind: str) -> bool:
@@ -293,16 +303,16 @@ def _forms_by_word(prefix: str) -> Mapping[str, Sequence[_Form]]:
         # A `*` in place of a field may stand for several.
         word = "" if "*" in template.rpartition(":")[0] else _word(template)
         length = len(VARIABLE.sub("", template).replace("*", ""))
-        form = (
-            kind.name.lower(),
-            _template_regex(template),
-            _text_rules(prefix, kind.name, template),
-            length,
+        form = _Form(
+            kind=kind.name.lower(),
+            template=template,
+            rules=_text_rules(prefix, kind.name, template),
+            length=length,
         )
         found.setdefault("" if "$" in word or "*" in word else word, []).append(form)
     of_any = found[""]
     with_any = {word: forms if word == "" else [*forms, *of_any] for word, forms in found.items()}
-    return {word: sorted(forms, key=lambda form: -form[3]) for word, forms in with_any.items()}
+    return {word: sorted(forms, key=lambda form: -form.length) for word, forms in with_any.items()}
 
 
 def _word(arn: str) -> str:

@@ -123,14 +123,38 @@ def _fitting(found: Sequence[Resource], facts: ActionFacts, call: Call) -> Seque
     return fitting or list(_any(facts.types, call))
 
 
+def is_listed_whole(facts: ActionFacts) -> bool:
+    """Whether the resources that CloudTrail lists decide what an action is authorized on, whatever
+    the request says.
+    """
+    return not (
+        len(facts.types) != 1
+        or facts.rules.on_all
+        or facts.has_choices
+        or facts.owners
+        or facts.name in _LISTED_IN_PART
+    )
+
+
+def listed_resources(call: Call, facts: ActionFacts) -> Sequence[Resource]:
+    """Returns the resources of one action that CloudTrail lists; none where it lists none of its
+    types.
+    """
+    return _fitting(listed, facts, call) if (listed := _listed(call, facts)) else ()
+
+
+def _listed(call: Call, facts: ActionFacts) -> Sequence[Resource]:
+    # Of what the call made, IAM did not know the id that AWS gave it later.
+    new = new_ids(call)
+    known = [arn for arn in call.resources if not arn.endswith(new)] if new else call.resources
+    return _of_arns(call, known, facts, _LISTED)
+
+
 def _of_call(call: Call, facts: ActionFacts, request: CallRequest) -> Sequence[Resource]:
     is_listed = bool(call.resources)
     if is_listed and facts.name in _LISTED_IN_PART:
         is_listed = request.by_key.keys().isdisjoint(_LISTED_IN_PART[facts.name])
-    # Of what the call made, IAM did not know the id that AWS gave it later.
-    new = new_ids(call) if is_listed else ()
-    known = [arn for arn in call.resources if not arn.endswith(new)] if new else call.resources
-    listed = _of_arns(call, known, facts, _LISTED) if is_listed else ()
+    listed = _listed(call, facts) if is_listed else ()
     found: Sequence[Resource] = listed or (
         _in_request(call, facts, request) if request.arns else ()
     )

@@ -60,10 +60,12 @@ from leastpriv.permissions.tool_lifecycle import program_of
 _NOT_WANTED, _OTHER = SkipReason.NOT_WANTED.value, SkipReason.OTHER_CALLER.value
 _REMEMBERED = 4_000
 """Callers and kinds of records in the cache."""
-_MOST_CALLS = 8_192
-"""Calls of which repeated ones are made."""
+_MOST_KEPT = 24 * 1024 * 1024
+"""Bytes of the calls of which repeated ones are made, without what their requests take decoded."""
+_SIZE_OF_CALL = 512
+"""Bytes of such a call besides its content."""
 _LONGEST_KEPT = 2_048
-"""Bytes of request and answer of such a call."""
+"""Bytes of the content of such a call: request, resources, message and answer."""
 _LONGEST_UNDECODED = 4_000
 """Bytes of an answer that is decoded when a rule reads it: a shorter one has no number that is too
 long.
@@ -129,8 +131,8 @@ class RecordReader:
         self._others: list[_OtherCaller] = []
         """Other callers with a call since the last survey."""
         self._shapes: dict[_Key, _Shape] = {}
-        self._calls = 0
-        """Number of calls in the shapes."""
+        self._kept = 0
+        """Bytes in the shapes."""
         self._covers: dict[_Key, tuple[_Key, CoverageCounter]] = {}
         self._touched: dict[_Key, CoverageCounter] = {}
         self._day = 0
@@ -298,7 +300,6 @@ class RecordReader:
                     access_key=access_key,
                 )
             shape.reads_answer = True
-            self._calls -= len(shape.calls)
             shape.calls.clear()
             content = (*content[:3], answer)
         fields = shape.fields
@@ -317,18 +318,19 @@ class RecordReader:
             row.eventID or "",
             (_object(row.requestParameters), response, resources),
         )
-        if shape.repeats and len(content[0]) + len(content[3]) <= _LONGEST_KEPT:
+        size = sum(map(len, filter(None, content)))
+        if shape.repeats and size <= _LONGEST_KEPT:
             call = structs.replace(call, repeats=Repeats(equal_answers=content[3] == answer))
-            self._keep(shape, content, call)
+            self._make_space(size)
+            shape.calls[content] = call
         return call
 
-    def _keep(self, shape: _Shape, content: _Key, call: Call) -> None:
-        if self._calls >= _MOST_CALLS:
-            self._calls = 0
-            for each in self._shapes.values():
-                each.calls.clear()
-        self._calls += 1
-        shape.calls[content] = call
+    def _make_space(self, size: int) -> None:
+        """Counts bytes that are kept, and drops all calls where they are too many."""
+        self._kept += size + _SIZE_OF_CALL
+        if self._kept > _MOST_KEPT:
+            self._shapes.clear()
+            self._kept = 0
 
     def _shape(self, row: DecodedRecord, target: _Target) -> _Shape:
         key = (
@@ -345,9 +347,7 @@ class RecordReader:
         )
         shape = self._shapes.get(key)
         if shape is None:
-            if len(self._shapes) >= _REMEMBERED:
-                self._shapes.clear()
-                self._calls = 0
+            self._make_space(0)
             # A call to AWS STS may issue a key, and one that creates has another id in its answer.
             repeats = row.eventSource != _STS and not creates(row.eventName)
             shape = self._shapes[key] = _Shape(repeats)

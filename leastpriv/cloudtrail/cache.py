@@ -2,7 +2,7 @@
 last day.
 
 The cache holds the calls of the targets and what each file shows of all principals, but no
-permissions: those are derived again (docs: decision 22). A cache serves one version of the program,
+permissions: those are derived again (docs: decision 43). A cache serves one version of the program,
 since another one may read more of a call. CloudTrail never writes a file twice; a changed ETag in a
 bucket, or a changed size or time on disk, means another file.
 

@@ -199,11 +199,14 @@ _Time = Annotated[datetime, Meta(tz=True)]
 """A time without a zone could not be compared."""
 
 
+_MARK = "repeats"
+"""The last field of a call, the mark of repeated ones: it is of one reading."""
 _KeptCall: Any = msgspec.defstruct(
     "_KeptCall",
     [
         (name, {"event_id": bytes, "time": _Time}.get(name, kind))
         for name, kind in get_type_hints(Call).items()
+        if name != _MARK
     ],
     array_like=True,
 )
@@ -268,7 +271,7 @@ def _kept(result: FileResult) -> _Kept:
     calls = [essential_call(item) for item in result.items if isinstance(item, Call)]
     return _Kept(
         calls=[
-            _KeptCall(_packed_id(call.event_id), *msgspec.structs.astuple(call)[1:])
+            _KeptCall(_packed_id(call.event_id), *msgspec.structs.astuple(call)[1:-1])
             for call in calls
         ],
         gaps=[item for item in result.items if isinstance(item, Gap)],

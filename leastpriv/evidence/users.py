@@ -395,8 +395,9 @@ def _service(event: str) -> str:
 def _common_days(found: Sequence[Coverage]) -> Iterator[tuple[str, frozenset[date]]]:
     for region in sorted({region for each in found for region in each.days}):
         days = [each.days.get(region, frozenset()) for each in _working_in(found, region)]
-        if days and all(days):
-            yield region, frozenset.intersection(*days)
+        common = frozenset.intersection(*days) if days else frozenset()
+        if common:
+            yield region, common
 
 
 def _common_logged(
@@ -404,8 +405,9 @@ def _common_logged(
 ) -> Iterator[tuple[tuple[str, str], frozenset[date]]]:
     for key in sorted({key for each in found for key in each.logged}):
         days = [each.logged.get(key, frozenset()) for each in _working_in(found, key[0])]
-        if days and all(days):
-            yield key, frozenset.intersection(*days)
+        common = frozenset.intersection(*days) if days else frozenset()
+        if common:
+            yield key, common
 
 
 def _working_in(found: Sequence[Coverage], region: str) -> list[Coverage]:

@@ -120,6 +120,8 @@ def region_not_read(candidate: RemovalCandidate, context: GuardContext) -> str:
     for region in sorted(regions | homes):
         length = coverage.length(region)
         if length is None:
+            if len(context.evidence.users) > 1:
+                return f"no day has records of {region} for every user, which would show its use"
             return f"no record of {region} was read, where its use would have been recorded"
         if length < least:
             return f"the records of {region} span {length.days} of {least.days} days"

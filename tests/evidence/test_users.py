@@ -123,6 +123,23 @@ def test_a_day_counts_where_the_records_of_each_account_have_it() -> None:
     assert not found.every_region
 
 
+def test_a_region_whose_days_no_two_users_share_is_not_covered() -> None:
+    days = [date(2026, 11, number) for number in range(1, 3)]
+    writes = ("eu-west-1", "management-write")
+    covered = [
+        Coverage(days={"eu-west-1": frozenset({day})}, logged={writes: frozenset({day})})
+        for day in days
+    ]
+    parts = [user(DEV, "dev", run("1765000001")), user(PROD, "prod", run("1765000002"))]
+    parts = [
+        replace(each, evidence=replace(each.evidence, coverage=coverage))
+        for each, coverage in zip(parts, covered, strict=True)
+    ]
+    found = united(*parts).coverage
+    assert not found.days
+    assert not found.logged
+
+
 def test_a_service_is_unused_only_if_no_user_attempted_it() -> None:
     silent = AccessReport(NOON, {"sqs": ServiceAccess("sqs")})
     used = AccessReport(NOON, {"sqs": ServiceAccess("sqs", LastAccess(NOON))})

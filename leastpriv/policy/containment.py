@@ -126,7 +126,7 @@ def check_containment(
             with suppress(StepBudgetError):
                 steps.spend(sum(len(document.statements) for document in (*old, *new)))
                 witness = find_witness(
-                    access.action, access.resource, access.rule, old, new, limits
+                    access.action, access.resource, access.rule, old=old, new=new, limits=limits
                 )
                 reason = "" if witness else UNPROVEN_CONDITIONS
         excesses.append(

@@ -305,7 +305,12 @@ def change_of(entry: Entry, kind: ChangeKind) -> Change:
     """Returns a change of an entry, without the grants that replace it."""
     statement = entry.statement
     return Change(
-        kind, entry.pattern, entry.resources, statement.index, statement.sid, statement.line
+        kind=kind,
+        action=entry.pattern,
+        resources=entry.resources,
+        statement=statement.index,
+        sid=statement.sid,
+        line=statement.line,
     )
 
 

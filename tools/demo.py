@@ -48,7 +48,7 @@ _COMMITTER = {
     f"GIT_{part}_{key}": text for part in ("AUTHOR", "COMMITTER") for key, text in _PERSON.items()
 }
 _LOG_LINES = 40
-_DIFF_LINES = 8
+_DIFF_LINES = 7
 _WIDTH = 100
 
 

@@ -205,8 +205,7 @@ def _addition_lines(added: Sequence[Change]) -> Iterator[str]:
     ):
         if is_ahead and not ahead:
             yield (
-                "Not denied yet. The trail does not record these, and each would cost one more"
-                " round:"
+                "Not denied yet, and usual with what was denied; each would cost one more round:"
             )
         ahead = is_ahead
         shown = "".join(

@@ -125,7 +125,7 @@ class TestIssue:
         assert (first.code, first.annotations("error")) == (0, [])
         issue = hub.world.issue(1)
         assert (issue.title, issue.state) == ("Drift of the policy of ci-deploy", "open")
-        assert "| needed, and not in the file | no / " in str(issue.body)
+        assert "| needed, and not in the<br>file | no / " in str(issue.body)
         assert "/actions/runs/17650000099" in str(issue.body)
         body = issue.body
         assert "left as it is" in check().log

@@ -29,10 +29,8 @@ BROAD = {
 }
 
 
-@pytest.mark.parametrize(("details", "rounds"), [(True, 2), (False, 3)])
-def test_one_round_adds_all_that_a_call_lacks(
-    tmp_path: Path, *, details: bool, rounds: int
-) -> None:
+@pytest.mark.parametrize("details", [True, False])
+def test_one_round_adds_all_that_a_call_lacks(tmp_path: Path, *, details: bool) -> None:
     if not is_there():
         pytest.skip("the lab's environment is not there: make lab sets it up")
     with Lab.start(tmp_path / "lab", details=details) as lab:
@@ -44,6 +42,5 @@ def test_one_round_adds_all_that_a_call_lacks(
     found = json.loads(bench.file.read_text())["Statement"]
     assert {"iam:CreateRole", "iam:TagRole"} <= set(bench.granted()), found
     assert bench.granted()["iam:TagRole"] == [ROLE]
-    assert len([line for line in told.err.splitlines() if line.startswith("Round")]) == rounds, (
-        told.err
-    )
+    rounds = [line for line in told.err.splitlines() if line.startswith("Round")]
+    assert len(rounds) == 2, told.err

@@ -154,9 +154,9 @@ def test_a_session_of_the_role_gets_what_the_command_needs_and_nothing_more(benc
         0,
         {"s3:GetObject": ["*"], "ssm:PutParameter": [PARAMETER], "ssm:GetParameter": [PARAMETER]},
     ), told.err
-    assert [line.split(" (")[0] for line in told.err.splitlines() if line.startswith("Round")] == [
-        "Round 1", "Round 2", "Round 3",
-    ]  # fmt: skip
+    rounds = [line.split(" (")[0] for line in told.err.splitlines() if line.startswith("Round")]
+    # The denial of the write brings the read that a person said yes to.
+    assert rounds == ["Round 1", "Round 2"]
     assert {line.split("/")[1] for line in told.out.splitlines() if line.startswith("arn:")} == {
         "deploy"
     }

@@ -270,6 +270,12 @@ def account(page: int = 100) -> Mapping[str, Operation]:
         "iam:ListRolePolicies": lambda _: {"PolicyNames": [], "IsTruncated": False},
         "iam:GetPolicy": lambda _: {"Policy": {"DefaultVersionId": "v1"}},
         "iam:GetPolicyVersion": version,
+        "iam:ListEntitiesForPolicy": lambda _: {
+            "PolicyRoles": [{"RoleName": role["RoleName"], "RoleId": role["RoleId"]}],
+            "PolicyUsers": [],
+            "PolicyGroups": [],
+            "IsTruncated": False,
+        },
     }
 
 

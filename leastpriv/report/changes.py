@@ -119,10 +119,11 @@ def _row(group: Sequence[Change]) -> str:
     )
 
 
-_SAID: Mapping[Certainty, str] = {
+UNNAMED_BECAUSE: Mapping[Certainty, str] = {
     Certainty.FROM_ANSWER: "the answer of a call names it, not the request",
     Certainty.IN_PART: "the records show its type or a part of its name",
 }
+"""Why no record names a resource whole, of those whose names are not open."""
 
 
 class _Written(Struct):
@@ -143,8 +144,8 @@ def wildcards_section(context: ReportContext) -> Iterator[str]:
         for pattern in change.patterns:
             reasons = [opening.reason for opening in pattern.openings]
             has_names = has_names or bool(reasons)
-            if not reasons and pattern.certainty in _SAID:
-                reasons = [_SAID[pattern.certainty]]
+            if not reasons and pattern.certainty in UNNAMED_BECAUSE:
+                reasons = [UNNAMED_BECAUSE[pattern.certainty]]
             if not reasons or pattern.pattern not in change.resources:
                 continue
             written = seen.setdefault(pattern.pattern, _Written({}, {}, {}))

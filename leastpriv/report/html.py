@@ -27,7 +27,7 @@ from leastpriv.proposal.ledger import GrantState
 from leastpriv.proposal.models import Change
 from leastpriv.proposal.origins import is_unreviewed_use
 from leastpriv.proposal.verdict import users_not_covered
-from leastpriv.report.changes import kept_section
+from leastpriv.report.changes import UNNAMED_BECAUSE, kept_section
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escalation import escalation_section, reach_section
 from leastpriv.report.escape import code, plain, prose
@@ -370,6 +370,8 @@ def _notes_after(context: ReportContext) -> Mapping[str, Note]:
         for pattern in change.patterns:
             if pattern.openings:
                 notes[pattern.pattern] = Note("kept", _names_of(pattern))
+            elif pattern.certainty in UNNAMED_BECAUSE:
+                notes[pattern.pattern] = Note("kept", UNNAMED_BECAUSE[pattern.certainty])
     allowed = [usage for usage in context.evidence.usages if usage.outcome is Outcome.ALLOWED]
     by_action = grouped([(usage.need.permission.action, usage) for usage in allowed])
     for action, usages in by_action.items():

@@ -13,6 +13,7 @@ from msgspec import structs
 
 from leastpriv.evidence.role_chain import RoleChain, RoleLink, RoleLinkKind
 from leastpriv.models import Basis, Usage
+from leastpriv.permissions.generalize import Certainty, Pattern
 from leastpriv.proposal.models import Change, GuardResult
 from leastpriv.proposal.suggestions import SuggestedAction
 from leastpriv.report import html
@@ -112,6 +113,18 @@ def test_each_changed_line_of_the_policy_has_its_evidence(usual: ReportContext) 
     assert any(
         line["basis"] == "kept" and line["evidence"].startswith("kept: ") for line in lines.values()
     )
+
+
+def test_a_resource_that_no_request_named_says_so_at_its_line(usual: ReportContext) -> None:
+    added = next(each for each in usual.proposal.changes if each.action.startswith("cloudwatch:"))
+    (resource,) = added.resources
+    answered = replace(added, patterns=(Pattern(resource, (), (), Certainty.FROM_ANSWER),))
+    changes = tuple(answered if each is added else each for each in usual.proposal.changes)
+    context = with_parts(usual, proposal=replace(usual.proposal, changes=changes))
+    lines = [line for line in target_view(context, 1)["diff"] if resource in line["text"]]
+    assert [line["evidence"] for line in lines] == [
+        "the answer of a call names it, not the request"
+    ]
 
 
 def test_an_action_leads_to_its_documentation(usual: ReportContext) -> None:

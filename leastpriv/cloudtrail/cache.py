@@ -34,6 +34,7 @@ from leastpriv.aws.arns import Principals
 from leastpriv.cloudtrail.coverage import DataStream
 from leastpriv.cloudtrail.file_reader import FileResult
 from leastpriv.cloudtrail.file_store import StoredFile
+from leastpriv.cloudtrail.record_blocks import UndecodedAnswer
 from leastpriv.cloudtrail.statistics import ReadStatistics
 from leastpriv.errors import InputError
 from leastpriv.models import Call, Gap, Outcome
@@ -339,7 +340,9 @@ def essential_call(call: Call) -> Call:
     depends.
     """
     plan = plan_of(call.source, call.name)
-    answer = _Answer(_answer_keys(call.source, call.name)).object_of(call.response)
+    # That the cache reads an answer does not make it part of what repeats.
+    whole = call.response.peek() if isinstance(call.response, UndecodedAnswer) else call.response
+    answer = _Answer(_answer_keys(call.source, call.name)).object_of(whole)
     named = {
         part
         for _, text in request_values(answer)

@@ -114,7 +114,8 @@ def _role_pattern(names: Collection[str]) -> re.Pattern[str]:
     "arn:aws:iam::123456789012:role/path/NAME".
     """
     alternatives = "|".join(map(re.escape, sorted(names)))
-    return re.compile(rf'"(arn:aws[a-z-]*:iam::\d{{12}}:role/(?:[!-.0-~]+/)*(?:{alternatives}))"')
+    folders = r"(?:[!#-.0-\[\]-~]+/)*"  # without quotes and backslashes: within one JSON string
+    return re.compile(rf'"(arn:aws[a-z-]*:iam::\d{{12}}:role/{folders}(?:{alternatives}))"')
 
 
 def _without(found: Counter[str], accounts: Collection[str]) -> Counter[str]:

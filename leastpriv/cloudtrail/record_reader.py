@@ -60,16 +60,20 @@ from leastpriv.permissions.tool_lifecycle import program_of
 _NOT_WANTED, _OTHER = SkipReason.NOT_WANTED.value, SkipReason.OTHER_CALLER.value
 _REMEMBERED = 4_000
 """Callers and kinds of records in the cache."""
-_MOST_KEPT = 24 * 1024 * 1024
-"""Bytes of the calls of which repeated ones are made, without what their requests take decoded."""
-_SIZE_OF_CALL = 512
-"""Bytes of such a call besides its content."""
+_MOST_KEPT = 48 * 1024 * 1024
+"""Bytes of memory of the calls of which repeated ones are made, by the estimates below."""
+_SIZE_OF_CALL = 1_500
+"""Bytes of such a call, of its key and of where it counts, besides its content."""
+_SIZE_DECODED = 8
+"""Bytes of a decoded request or answer for each byte of its JSON."""
 _LONGEST_KEPT = 2_048
 """Bytes of the content of such a call: request, resources, message and answer."""
 _LONGEST_UNDECODED = 4_000
 """Bytes of an answer that is decoded when a rule reads it: a shorter one has no number that is too
 long.
 """
+_MOST_BRACKETS = 200
+"""Brackets of such an answer: with fewer it is not nested too deeply."""
 _SHORT = 7
 """Fields in the key of a caller whose role the record names."""
 _STS = "sts.amazonaws.com"
@@ -277,11 +281,7 @@ class RecordReader:
         access_key = key if key and is_access_key(key) else ""
         shape = self._shape(row, target)
         answer = bytes(row.responseElements)
-        is_undecoded = (
-            answer[:2] == _WITH_MEMBER
-            and len(answer) <= _LONGEST_UNDECODED
-            and _ESCAPE not in answer
-        )
+        is_undecoded = _can_wait(answer)
         content = (
             bytes(row.requestParameters),
             bytes(row.resources),
@@ -321,7 +321,8 @@ class RecordReader:
         size = sum(map(len, filter(None, content)))
         if shape.repeats and size <= _LONGEST_KEPT:
             call = structs.replace(call, repeats=Repeats(equal_answers=content[3] == answer))
-            self._make_space(size)
+            decoded = len(content[0]) + len(content[3])
+            self._make_space(size + len(answer) + _SIZE_DECODED * decoded)
             shape.calls[content] = call
         return call
 
@@ -488,6 +489,16 @@ def _other_key(row: DecodedRecord) -> _Key:
 def _account(row: DecodedRecord) -> tuple[str | None, str | None]:
     identity = row.userIdentity
     return (identity.accountId, identity.arn) if identity else (None, None)
+
+
+def _can_wait(answer: bytes) -> bool:
+    """Whether an answer has a member, and decodes without an error when a rule reads it."""
+    return (
+        answer[:2] == _WITH_MEMBER
+        and len(answer) <= _LONGEST_UNDECODED
+        and _ESCAPE not in answer
+        and answer.count(b"[") + answer.count(b"{") < _MOST_BRACKETS
+    )
 
 
 def _object(raw: Raw) -> Mapping[str, object]:

@@ -87,8 +87,8 @@ class _Place(Struct, eq=False):
     """The call creates a resource, of which the collector keeps the id."""
     tag_service: str = ""
     """The service of what the call creates, of which the collector keeps the tags."""
-    is_of_key: bool = False
-    """The access key of the call decides as well."""
+    is_alone: bool = False
+    """The session and the access key of the call decide as well: no other call counts here."""
 
 
 class UsageCollector:
@@ -135,7 +135,7 @@ class UsageCollector:
         place = repeats.place if repeats else None
         if not isinstance(place, _Place) or place.collector is not self:
             place = self._place_of(call)
-            if repeats and not place.is_of_key:
+            if repeats and not place.is_alone:
                 is_decided = repeats.equal_answers or not was_read(call.response)
                 repeats.place = place if is_decided else None
         self._count(call, run, place)
@@ -236,6 +236,7 @@ class UsageCollector:
 
         event = f"{call.source}:{call.name}"
         denial = denied.recorded_denial(call, self._principal, self._decoder)
+        place.is_alone = denial.denied_by is DeniedBy.SESSION
         if denial.encoded and not denial.actions:
             detail = f"{event}{self._decoder.trouble}"
             place.gaps.append(Gap(GapKind.ENCODED_DENIAL, Scope(), detail))
@@ -273,7 +274,6 @@ class UsageCollector:
             # The record that says what the key is for may come later.
             is_stored = call.caller_doubt or self._runs.stores_key(call, self._counted)
             refused_by = f"{_OF_SESSION}{call.access_key if is_stored else FURTHER_KEYS}"
-            place.is_of_key = True
         totals = self._totals(call, needs, call.outcome, refused_by)
         totals.note_denial(denial)
         place.totals.append(totals)

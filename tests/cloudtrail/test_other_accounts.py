@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import process_time
 
 import pytest
 
@@ -94,3 +95,32 @@ def test_damaged_files_are_passed_over(tmp_path: Path) -> None:
     (day / "b.json").write_text(f'{{"arn": "{PROD}"}}', encoding="utf-8")
     assert namesakes_on_disk(tmp_path, {"deploy"}, set()) == {PROD: 1}
     assert not namesakes_on_disk(tmp_path / "absent", {"deploy"}, set())
+
+
+def write_text(folder: Path, text: str) -> None:
+    """Writes a log file of another account."""
+    day = folder / "AWSLogs/333344445555/CloudTrail/eu-west-1/2026/11/01"
+    day.mkdir(parents=True)
+    (day / "a.json").write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"arn":"arn:aws:iam::333344445555:role/app","userName":"app"},"userAgent":"tool/deploy"}',
+        r'"{\"arn:aws:iam::333344445555:role/app\",\"tool/deploy\"}"',
+        r'"arn:aws:iam::333344445555:role/app\",\"tool/deploy"',
+    ],
+    ids=["two fields", "escaped quotes", "an escaped quote within"],
+)
+def test_a_name_in_another_text_behind_a_role_is_not_its_name(tmp_path: Path, text: str) -> None:
+    write_text(tmp_path, text)
+    assert not namesakes_on_disk(tmp_path, {"deploy"}, set())
+
+
+def test_roles_are_found_soon_in_a_long_text_without_blanks(tmp_path: Path) -> None:
+    other = '{"arn":"arn:aws:iam::333344445555:role/ci/app","userAgent":"aws-cli/2/x"},'
+    write_text(tmp_path, other * 14_000 + f'"{PROD}"')
+    start = process_time()
+    assert namesakes_on_disk(tmp_path, {"deploy"}, set()) == {PROD: 1}
+    assert process_time() - start < 0.2

@@ -5,18 +5,26 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import tracemalloc
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from leastpriv.aws.arns import Principals, Window
+from leastpriv.cloudtrail import record_reader
+from leastpriv.cloudtrail.cache import essential_call
 from leastpriv.cloudtrail.local_store import TrailFolder
 from leastpriv.cloudtrail.record import parse_record
+from leastpriv.cloudtrail.record_blocks import was_read
+from leastpriv.cloudtrail.record_reader import RecordReader
+from leastpriv.cloudtrail.statistics import ReadStatistics
 from leastpriv.evidence.collector import PrincipalCollectors
-from leastpriv.models import Call, Gap
+from leastpriv.models import Call, Gap, Outcome
 from tests.permissions.test_all_operations import ARNS, changed, odd_calls
 
 ACCOUNT = "111122223333"
@@ -112,3 +120,144 @@ def test_repeated_calls_count_like_calls_that_are_read_alone(tmp_path: Path, cou
         marked += len(own)
         marks += len(set(own))
     assert 2 * marks < marked
+
+
+REFUSED = (
+    "User is not authorized to perform: s3:PutObject on resource: arn:aws:s3:::b/k because no"
+    " session policy allows the s3:PutObject action"
+)
+PUT = Call(
+    event_id="",
+    principal="",
+    session="",
+    time=datetime(2026, 1, 1, tzinfo=UTC),
+    account=ACCOUNT,
+    source="s3.amazonaws.com",
+    name="PutObject",
+    region="eu-west-1",
+    outcome=Outcome.DENIED,
+    parameters={"bucketName": "b", "key": "k"},
+    response={},
+    resources=("arn:aws:s3:::b/k",),
+    read_only=False,
+)
+
+
+def _refused(number: int, session: str, key: str) -> dict[str, Any]:
+    """Returns a record of an upload that a session policy denies, with a message without its
+    session.
+    """
+    record = _record(PUT, number, errorCode="AccessDenied", errorMessage=REFUSED)
+    identity = record["userIdentity"]
+    identity["arn"] = f"arn:aws:sts::{ACCOUNT}:assumed-role/deploy/{session}"
+    identity["principalId"] = f"AROAX:{session}"
+    identity["accessKeyId"] = key
+    if not key:
+        del identity["accessKeyId"]
+    return record
+
+
+def _read(reader: RecordReader, records: list[dict[str, Any]]) -> list[Call]:
+    block = json.dumps(records, separators=(",", ":")).encode()
+    items = reader.read(block, ReadStatistics(), checked=True)
+    assert items is not None
+    return [item for item in items if isinstance(item, Call)]
+
+
+KEY, OTHER_KEY = "ASIAAAAAAAAAAAAAAAAA", "ASIABBBBBBBBBBBBBBBB"
+REHEARSAL = "leastpriv-rehearsal-12345678901"
+SESSIONS = [(REHEARSAL, KEY), (REHEARSAL, ""), ("s1", ""), ("s1", OTHER_KEY), ("s2", KEY)]
+
+
+@pytest.mark.parametrize("first", SESSIONS)
+@pytest.mark.parametrize("second", SESSIONS)
+def test_what_a_session_policy_denies_counts_for_its_session_and_key_alone(
+    first: tuple[str, str], second: tuple[str, str]
+) -> None:
+    sessions = [first, second, second, first]
+    records = [_refused(number, *session) for number, session in enumerate(sessions)]
+    alone = [parse_record(record) for record in records]
+    expected = _evidence([each for each in alone if not isinstance(each, str)])
+    for ordered in (records, records[::-1], records[1:] + records[:1]):
+        found = _read(RecordReader(Window(), Principals()), ordered)
+        assert _evidence([*found]) == expected, ordered
+
+
+def test_what_the_cache_reads_of_an_answer_does_not_divide_equal_calls() -> None:
+    reader = RecordReader(Window(), Principals())
+    update = structs.replace(
+        PUT,
+        source="lambda.amazonaws.com",
+        name="UpdateFunctionCode20150331v2",
+        parameters={"functionName": "web"},
+        resources=(),
+    )
+    answers = [{"functionArn": ARNS[0], "revisionId": f"r{number}"} for number in range(6)]
+    records = [
+        _record(update, number, responseElements=answer) for number, answer in enumerate(answers)
+    ]
+    calls = []
+    for record in records:
+        calls += _read(reader, [record])
+        decoded = structs.replace(calls[-1], response=record["responseElements"])
+        assert essential_call(calls[-1]).response == essential_call(decoded).response
+        assert not was_read(calls[-1].response)
+    assert calls[0].repeats is not None
+    assert all(call.repeats is calls[0].repeats for call in calls)
+
+
+@pytest.mark.parametrize("name", ["ModifyImageAttribute", "RegisterImage"])
+def test_what_decodes_of_a_deeply_nested_answer_decodes_where_it_is_read(name: str) -> None:
+    image = {"imageId": "ami-0123456789abcdef0"}
+    call = structs.replace(PUT, source="ec2.amazonaws.com", name=name, parameters=image)
+    record = json.dumps(_record(call, 1, responseElements={"a": "@"}), separators=(",", ":"))
+    read = 0
+    for depth in range(10, 1_000, 10):
+        block = f"[{record}]".replace('"@"', "[" * depth + "1" + "]" * depth)
+        reader = RecordReader(Window(), Principals())
+        items = reader.read(block.encode(), ReadStatistics(), checked=True)
+        # Others count as damaged.
+        for item in items or ():
+            assert isinstance(item, Call)
+            assert _members_in_frames(item, 200) == ["a"]
+            read += 1
+    assert read > 50
+
+
+def _members_in_frames(call: Call, frames: int) -> list[str]:
+    """Returns the members of an answer, read in so many frames of calls as rules are in."""
+    return _members_in_frames(call, frames - 1) if frames else [*call.response]
+
+
+FILTERS = [
+    {"name": f"tag:{number}", "valueSet": {"items": [{"value": "x"}]}} for number in range(20)
+]
+
+
+@pytest.mark.parametrize(
+    ("request_of_all", "answer"),
+    [
+        ({}, None),
+        ({"filterSet": {"items": FILTERS}}, None),
+        ({}, {"items": [{"name": "v" * 60} for _ in range(40)]}),
+    ],
+    ids=["small calls", "nested requests", "long answers"],
+)
+def test_calls_that_differ_take_the_memory_that_the_bound_says(
+    monkeypatch: pytest.MonkeyPatch, request_of_all: dict[str, Any], answer: object
+) -> None:
+    bound = 300_000
+    monkeypatch.setattr(record_reader, "_MOST_KEPT", bound)
+    reader = RecordReader(Window(), Principals(), survey=False)
+    update = structs.replace(PUT, source="ec2.amazonaws.com", name="ModifyVolume", resources=())
+    largest = 0
+    tracemalloc.start()
+    try:
+        for start in range(0, 400, 20):
+            requests = [{**request_of_all, "volumeId": f"vol-{start + each}"} for each in range(20)]
+            calls = [structs.replace(update, parameters=each) for each in requests]
+            _read(reader, [_record(each, start, responseElements=answer) for each in calls])
+            largest = max(largest, tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert bound // 4 < largest < 2 * bound

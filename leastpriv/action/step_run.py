@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from leastpriv.aws.session import AwsSession
-from leastpriv.config.settings import AUTO_LOGS, GivenInputs, Mode, Settings, parse_settings
+from leastpriv.config.settings import (
+    AUTO_LOGS,
+    GivenInputs,
+    Mode,
+    Settings,
+    parse_settings,
+    with_step_defaults,
+)
 from leastpriv.config.targets_file import (
     names_one_target,
     read_configuration,
@@ -47,6 +54,7 @@ def step_settings(given: GivenInputs, runner: Runner, console: Console) -> Setti
     """Returns the settings of the run; a token that cannot write turns the mode pull-request into
     report.
     """
+    given = with_step_defaults(given)
     if given.values["config"] and not names_one_target(given):
         repository_path(runner.workspace, str(given.values["config"]), "config")
         settings = run_settings(given)
@@ -129,7 +137,7 @@ def with_repository(
             " file."
         )
     configuration = read_configuration(raw, path)
-    given = with_shared_settings(given, configuration)
+    given = with_step_defaults(with_shared_settings(given, configuration))
     if configuration.settings:
         run = replace(run, settings=replace(run_settings(given), mode=run.settings.mode))
         check_cache_dir(run.settings, runner)

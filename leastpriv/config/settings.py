@@ -232,9 +232,7 @@ class GivenInputs(Struct, frozen=True):
 
 
 def step_inputs(environment: Mapping[str, str]) -> GivenInputs:
-    """Returns the inputs of a step; one that names no evidence reads event history, which every
-    account has.
-    """
+    """Returns the inputs of a step as they arrived; raises InputError for an unknown one."""
     names = {known.name.upper(): known.name for known in inputs()}
     for variable in sorted(environment):
         name = variable.removeprefix("INPUT_")
@@ -250,12 +248,19 @@ def step_inputs(environment: Mapping[str, str]) -> GivenInputs:
     values: dict[str, Value] = {
         known.name: read_input(environment, known.name) for known in inputs()
     }
-    if not any(
-        values[name]
-        for name in ("trails", "athena-table", "job-logs", "templates", "plans", "declared")
-    ):
-        values["trails"] = EVENT_HISTORY
     return GivenInputs(values, {known.name: f"The input {known.name}" for known in inputs()})
+
+
+_OF_EVIDENCE = ("trails", "athena-table", "job-logs", "templates", "plans", "declared")
+
+
+def with_step_defaults(given: GivenInputs) -> GivenInputs:
+    """Returns the inputs of a step, with the settings of its config; where they name no evidence,
+    it reads event history, which every account has.
+    """
+    if any(entries(given.values.get(name, ())) for name in _OF_EVIDENCE):
+        return given
+    return GivenInputs({**given.values, "trails": EVENT_HISTORY}, given.labels)
 
 
 _OF_THE_RUNNER = frozenset({"ARGS", "ENTRYPOINT", "POST-ENTRYPOINT", "PRE-ENTRYPOINT"})
@@ -316,8 +321,9 @@ def parse_settings(given: GivenInputs, *, needs_evidence: bool = True) -> Settin
         raise InputError(
             f"{labels['policy-file']} is an ARN: name the file of the policy in the repository."
         )
+    athena_tables = found.athena_tables()
     declares = templates or plans or declared
-    has_other_evidence = bool(job_logs or text["athena-table"] or declares or not needs_evidence)
+    has_other_evidence = bool(job_logs or athena_tables or declares or not needs_evidence)
     return Settings(
         principal=principal,
         policy_file=text["policy-file"],
@@ -343,7 +349,7 @@ def parse_settings(given: GivenInputs, *, needs_evidence: bool = True) -> Settin
         ),
         wait_for_events=found.integer("wait-for-events"),
         job_logs=job_logs,
-        athena_tables=found.athena_tables(),
+        athena_tables=athena_tables,
         athena_max_bytes=found.bytes_of("athena-max-bytes"),
         cache_dir=text["cache-dir"],
         validate_digests=found.validate_digests(),
@@ -466,7 +472,8 @@ class _Reader:
         return found
 
     def athena_tables(self) -> tuple[str, ...]:
-        names = tuple(dict.fromkeys(self.entries("athena-table")))
+        given = [name for entry in self.entries("athena-table") for name in split_list(entry)]
+        names = tuple(dict.fromkeys(given))
         if names:
             from leastpriv.cloudtrail.athena_sql import TABLE_NAME
 
@@ -513,7 +520,7 @@ class _Reader:
 
     def validate_digests(self) -> bool:
         chosen, labels = self.boolean("validate-digests"), self._labels
-        if chosen and self.text["athena-table"]:
+        if chosen and self.entries("athena-table"):
             reason = f"{labels['athena-table']} is set: Athena reads files unvalidated"
             raise InputError(f"{labels['validate-digests']} is true, and {reason}.")
         return chosen

@@ -62,6 +62,7 @@ FORMER_KEYS = ("role-arn", "policy-file", "branch")
 
 _STAND_IN = "arn:aws:iam::000000000000:role/placeholder"
 _LONGEST = 2 * 1024 * 1024
+_ACCOUNT_DIGITS = 12
 REPOSITORY = re.compile(
     r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}", re.ASCII
 )
@@ -289,16 +290,31 @@ def _is_number(value: object) -> bool:
 
 
 def _number_text(number: object, where: str) -> str:
-    """Returns the digits of a number; raises InputError for one that begins with a zero: some
-    readers of YAML drop the zero, others read the number as octal.
+    """Returns the digits of a number.
+
+    Raises:
+        InputError: It begins with a zero, which some readers of YAML drop and others take for the
+            sign of an octal number, or it is not written in digits alone; an account may have
+            underscores.
     """
+    from ruamel.yaml.scalarint import BinaryInt, HexCapsInt, HexInt, OctalInt
+
+    text = str(number)
+    has_other_base = isinstance(number, BinaryInt | OctalInt | HexInt | HexCapsInt)
     # Of ruamel.yaml's ScalarInt: the number of digits, where the first one is a zero.
-    if number and getattr(number, "_width", None):
+    width = getattr(number, "_width", None)
+    if number and width and not has_other_base:
         raise InputError(
             f"{where} has a number with a zero at its start, which YAML drops: write it in quotes,"
-            " as in '012345678901'."
+            f" as in {text.zfill(width)!r}."
         )
-    return str(number)
+    has_underscores = bool(getattr(number, "_underscore", None))
+    if has_other_base or (has_underscores and len(text) != _ACCOUNT_DIGITS):
+        raise InputError(
+            f"{where} has a number that is not written in digits alone, which YAML reads as"
+            f" {text}: write it in quotes, or write {text}."
+        )
+    return text
 
 
 def with_accounts(entry: TargetEntry, accounts: Sequence[str]) -> TargetEntry:

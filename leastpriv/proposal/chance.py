@@ -2,9 +2,10 @@
 
 The estimate is the mean of two: the rate of the runs that a policy of all other runs would deny,
 and the chance after the runs that the policy of the runs before them would deny, which falls with
-the number of runs behind a policy. Nothing in it is fitted to histories. What the next run does
-matters more than any count, so the kinds of runs that the evidence has not shown and the
-permissions that are known to be missing are listed.
+the number of runs behind a policy. It does not fall while the latest runs are denied: then their
+rate counts. Nothing in it is fitted to histories. What the next run does matters more than any
+count, so the kinds of runs that the evidence has not shown and the permissions that are known to be
+missing are listed.
 """
 
 from __future__ import annotations
@@ -121,14 +122,20 @@ class Chance(Struct, frozen=True):
     expected: tuple[ExpectedDenial, ...] = ()
     untested_names: tuple[str, ...] = ()
     """Narrowed actions that create resources, and whose names no later run has tested."""
+    latest: tuple[bool, ...] = ()
+    """Whether each of the latest later runs was denied something, where the last ones were."""
 
     @property
     def estimate(self) -> float:
         """Probability, from 0 to 1, that the next run is denied something: the mean of `chance` of
-        the runs left out, and of `falling_chance` of the later runs.
+        the runs left out, and of `falling_chance` of the later runs, or of `chance` of the latest
+        ones where that is greater.
         """
         left_out = chance(self.left_out_denied, self.left_out)
-        return (left_out + falling_chance(self.later_denied, self.later)) / 2
+        later = falling_chance(self.later_denied, self.later)
+        if self.latest:
+            later = max(later, chance(sum(self.latest), len(self.latest)))
+        return (left_out + later) / 2
 
     @property
     def word(self) -> Word:
@@ -180,6 +187,7 @@ def chance_of(
         shown=run_kinds(evidence),
         expected=tuple(_expected(proposal, attached, evidence)),
         untested_names=later_runs.untested_names if later_runs else (),
+        latest=later_runs.latest if later_runs else (),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import takewhile
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -40,6 +41,8 @@ _MOST_LEFT_OUT = 40
 _MOST_LATER = 20
 """Only the latest runs are tried: so many are left out, and so many judged by the runs before."""
 _FEWEST_PROPOSALS = 8
+_FEWEST_IN_A_ROW = 2
+_MOST_LATEST = 10
 _MOST_JUDGED = 40_000
 """Usages and entries that all proposals may judge together; more leave fewer proposals."""
 _DENIED = frozenset({"implicitDeny", "explicitDeny"})
@@ -112,6 +115,18 @@ class LaterRunsResult(Struct, frozen=True):
                 break
             count += 1
         return count
+
+    @property
+    def latest(self) -> tuple[bool, ...]:
+        """Whether each of the latest runs would have been denied something, where the last ones
+        would: of twice as many runs as are denied in a row, at most ten. Empty where fewer than
+        two are, as any run may need something new.
+        """
+        are_denied = tuple(map(bool, self.denied.values()))
+        in_a_row = len(tuple(takewhile(bool, reversed(are_denied))))
+        if in_a_row < _FEWEST_IN_A_ROW:
+            return ()
+        return are_denied[-min(2 * in_a_row, _MOST_LATEST) :]
 
 
 def leave_one_out(

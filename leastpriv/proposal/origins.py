@@ -6,7 +6,7 @@ deployments of branches and pull requests are legitimate use; a pull request's c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 
 from msgspec import Struct
@@ -256,18 +256,39 @@ def origin_mark(usage: Usage, evidence: Evidence) -> str:
 
 def change_marks(change: Change, evidence: Evidence) -> Mapping[str, tuple[str, ...]]:
     """Returns the marks of a change: of an addition all of them, of a narrowing those of resources
-    that no reviewed run used. Where nothing distinguishes reviewed runs, no branch is known.
+    that no reviewed run used.
     """
-    marks = origin_marks(change.usages, evidence)
     if change.kind is ChangeKind.ADD:
-        return marks
-    if not change.restricted_to:
+        return origin_marks(change.usages, evidence)
+    if not (change.restricted_to and evidence.origins):
         return {}
-    origins = [Origin.UNREVIEWED]
-    if knows_origins(evidence):
-        origins.append(Origin.UNKNOWN)
-    shown = [ORIGIN_RULES[origin].mark for origin in origins]
-    return {mark: marks[mark] for mark in shown if mark in marks}
+    return _marks_of_names(change.usages, evidence)
+
+
+def _marks_of_names(usages: Sequence[Usage], evidence: Evidence) -> Mapping[str, tuple[str, ...]]:
+    """Returns the marks of a narrowing by all runs that an allowed call shows on a resource."""
+    allowed = [usage for usage in usages if usage.outcome is Outcome.ALLOWED]
+    by_resource = grouped([(usage.need.permission.resource, usage) for usage in allowed])
+    marked: dict[str, list[str]] = {}
+    for resource, used in by_resource.items():
+        origins = {evidence.origin_of_run(run) for usage in used for run in usage.runs}
+        mark = _mark_of_name(origins or {Origin.UNKNOWN}, evidence)
+        if mark:
+            marked.setdefault(mark, []).append(resource)
+    return {mark: tuple(resources) for mark, resources in marked.items()}
+
+
+def _mark_of_name(origins: Collection[Origin], evidence: Evidence) -> str:
+    """Returns the mark of a name that runs of some origins used; empty where a reviewed one did.
+
+    Where nothing distinguishes reviewed runs, the other ones may be reviewed.
+    """
+    if Origin.REVIEWED in origins:
+        return ""
+    if Origin.UNKNOWN in origins and not knows_origins(evidence):
+        return ""
+    used_by = Origin.UNREVIEWED if Origin.UNREVIEWED in origins else Origin.UNKNOWN
+    return ORIGIN_RULES[used_by].mark
 
 
 def origin_marks(usages: Sequence[Usage], evidence: Evidence) -> Mapping[str, tuple[str, ...]]:

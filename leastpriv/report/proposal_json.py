@@ -318,8 +318,11 @@ def _statement(facts: StatementFacts) -> dict[str, object]:
 
 
 def _chance(chance: Chance) -> dict[str, object]:
+    counts = to_builtins(chance)
+    # The denials of runs in order are those of the proof.
+    del counts["latest"]
     return {
-        **to_builtins(chance),
+        **counts,
         "shown": {kind.value: count for kind, count in chance.shown.items()},
         "not_shown": list(chance.not_shown),
         "word": chance.word,

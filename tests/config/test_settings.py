@@ -14,7 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.config.inputs import inputs, named_principal, trails, window
-from leastpriv.config.settings import Mode, Settings, from_options, parse_settings, step_inputs
+from leastpriv.config.settings import (
+    Mode,
+    Settings,
+    from_options,
+    parse_settings,
+    step_inputs,
+    with_step_defaults,
+)
 from leastpriv.errors import InputError
 from leastpriv.proposal.models import UnseenServices
 from leastpriv.pull_request.models import PullRequestOptions
@@ -147,7 +154,7 @@ def test_defaults_are_those_of_the_contract() -> None:
 def test_a_step_that_names_no_evidence_reads_event_history_in_the_region_of_the_environment(
     value: str,
 ) -> None:
-    found = parse_settings(step_inputs(environment(trails=value)))
+    found = parse_settings(with_step_defaults(step_inputs(environment(trails=value))))
     assert found.event_history
     assert (found.trail_folders, found.aws_regions) == ((), ())
     assert (found.lookback_days, found.wait_for_events) == (90, 0)
@@ -269,7 +276,7 @@ def test_an_empty_window_is_bad_input(end: str) -> None:
 
 @given(st.dictionaries(st.sampled_from([known.name for known in inputs()]), st.text(max_size=20)))
 def test_whatever_a_workflow_passes_is_settings_or_one_sentence(values: dict[str, str]) -> None:
-    found = answer(lambda: parse_settings(step_inputs(environment(**values))))
+    found = answer(lambda: parse_settings(with_step_defaults(step_inputs(environment(**values)))))
     assert isinstance(found, Settings) or any(known.name in found for known in inputs())
 
 

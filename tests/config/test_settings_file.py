@@ -6,9 +6,15 @@ import re
 
 import pytest
 
-from leastpriv.config.settings import GivenInputs, parse_settings, step_inputs
+from leastpriv.config.settings import (
+    GivenInputs,
+    parse_settings,
+    step_inputs,
+    with_step_defaults,
+)
 from leastpriv.config.targets_file import (
     read_configuration,
+    settings_inputs,
     settings_of,
     with_settings,
     with_shared_settings,
@@ -26,16 +32,22 @@ def of_step(**inputs: str) -> GivenInputs:
     return step_inputs({f"INPUT_{name.upper()}": value for name, value in named.items()})
 
 
+def merged(raw: str, **inputs: str) -> GivenInputs:
+    """The inputs of a step with the settings of its file, as a run takes them."""
+    given = with_settings(of_step(**inputs), raw.encode(), "leastpriv.yml")
+    return with_step_defaults(given)
+
+
 def test_the_settings_of_a_file_complete_the_inputs_of_one_target() -> None:
     raw = b"settings: {lifecycle: offer, minimum-confidence: 90, break-glass: [sos-*]}"
-    found = parse_settings(with_settings(of_step(), raw, "leastpriv.yml"))
+    found = parse_settings(merged(raw.decode()))
     assert found.options.lifecycle is Lifecycle.OFFER
     assert found.options.minimum_confidence == 90
     assert found.options.break_glass == ("sos-*",)
 
 
 def test_an_input_goes_before_a_setting() -> None:
-    given = with_settings(of_step(lifecycle="off"), b"settings: {lifecycle: all}", "leastpriv.yml")
+    given = merged("settings: {lifecycle: all}", lifecycle="off")
     assert parse_settings(given).options.lifecycle is Lifecycle.OFF
 
 
@@ -64,6 +76,51 @@ def test_settings_are_shared_by_all_targets_of_a_file() -> None:
     raw = b"settings: {lifecycle: offer}\ntargets: [{role-arn: " + ROLE.encode()
     raw += b", policy-file: iam/ci-deploy.json}]"
     configuration = read_configuration(raw, "leastpriv.yml")
-    given = with_shared_settings(of_step(role_arn="", policy_file=""), configuration)
+    given = with_step_defaults(
+        with_shared_settings(of_step(role_arn="", policy_file=""), configuration)
+    )
     (entry,) = configuration.entries
     assert settings_of(entry, (ROLE,), given).options.lifecycle is Lifecycle.OFFER
+
+
+EVIDENCE = {
+    "trails": "logs",
+    "job-logs": "deploy.log",
+    "athena-table": "security.trails",
+    "templates": "template.yaml",
+    "plans": "plan.json",
+    "declared": "autopilot.json",
+}
+
+
+@pytest.mark.parametrize("name", EVIDENCE)
+def test_named_evidence_is_all_that_is_read(name: str) -> None:
+    found = parse_settings(merged("settings: {}", **{name: EVIDENCE[name]}))
+    assert not found.event_history
+
+
+@pytest.mark.parametrize("name", sorted({*EVIDENCE} & {*settings_inputs()}))
+def test_evidence_in_the_settings_reads_the_same_as_an_input(name: str) -> None:
+    of_input = parse_settings(merged("settings: {}", **{name: EVIDENCE[name]}))
+    of_file = parse_settings(merged(f"settings: {{{name}: {EVIDENCE[name]}}}"))
+    assert of_file == of_input
+    raw = f"settings: {{{name}: {EVIDENCE[name]}}}\ntargets:\n- role-arn: {ROLE}\n"
+    raw += "  policy-file: iam/ci-deploy.json\n"
+    configuration = read_configuration(raw.encode(), "leastpriv.yml")
+    shared = with_shared_settings(of_step(role_arn="", policy_file=""), configuration)
+    (entry,) = configuration.entries
+    assert not settings_of(entry, (ROLE,), with_step_defaults(shared)).event_history
+
+
+def test_a_step_without_evidence_reads_event_history() -> None:
+    assert parse_settings(merged("settings: {lifecycle: offer}")).trails == ("event-history",)
+    assert parse_settings(merged("settings: {athena-table: [' ']}")).event_history
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["a.b, c.d", "[a.b, c.d]", "['a.b,c.d']", "[' a.b ', 'c.d', '']", "[a.b, 'c.d, a.b']"],
+)
+def test_the_tables_of_a_list_read_the_same_as_text(value: str) -> None:
+    raw = f"settings:\n  athena-table: {value}\n"
+    assert parse_settings(merged(raw)).athena_tables == ("a.b", "c.d")

@@ -323,21 +323,51 @@ def test_an_account_is_read_with_and_without_quotes(written: str) -> None:
     assert found.users.labels == {CI: written.strip("'\"").replace("_", "")}
 
 
+ACCOUNTS = f"accounts: [{{}}]\ntargets:\n- {{{{policy-file: x, role-arn: {ANY_CI}}}}}"
+DAYS = f"targets:\n- policy-file: x\n  role-arn: {CI}\n  minimum-days: {{}}"
+
+
 @pytest.mark.parametrize(
-    ("lines", "where"),
+    ("lines", "where", "example"),
     [
-        (
-            f"accounts: [012345678901]\ntargets:\n- {{policy-file: x, role-arn: {ANY_CI}}}",
-            "accounts",
-        ),
-        (f"targets:\n- policy-file: x\n  roles:\n    012345678901: {CI}", "roles"),
-        (f"targets:\n- policy-file: x\n  role-arn: {CI}\n  minimum-days: 010", "minimum-days"),
+        (ACCOUNTS.format("001122334455"), "accounts", "001122334455"),
+        (f"targets:\n- policy-file: x\n  roles:\n    012345678901: {CI}", "roles", "012345678901"),
+        (DAYS.format("035"), "minimum-days", "035"),
+        (DAYS.format("0_35"), "minimum-days", "0035"),
     ],
 )
-def test_a_number_that_begins_with_a_zero_needs_quotes(lines: str, where: str) -> None:
+def test_a_number_that_begins_with_a_zero_needs_quotes(
+    lines: str, where: str, example: str
+) -> None:
     with pytest.raises(InputError, match=f"{where} has a number with a zero at its start") as found:
         read_configuration(lines.encode(), "leastpriv.yml")
-    assert "in quotes, as in '012345678901'" in str(found.value)
+    assert f"in quotes, as in '{example}'" in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("lines", "read"),
+    [
+        (ACCOUNTS.format("0x19de4cbd05"), "111103753477"),
+        (ACCOUNTS.format("0x19DE4CBD05"), "111103753477"),
+        (ACCOUNTS.format("0o1474761010635"), "111262568861"),
+        (ACCOUNTS.format("0b11"), "3"),
+        (ACCOUNTS.format("1_2"), "12"),
+        (f"targets:\n- policy-file: x\n  roles:\n    0x10: {CI}", "16"),
+        (DAYS.format("0x23"), "35"),
+        (DAYS.format("0x0023"), "35"),
+        (DAYS.format("1_0"), "10"),
+    ],
+)
+def test_a_number_that_is_not_written_in_digits_needs_quotes(lines: str, read: str) -> None:
+    with pytest.raises(InputError, match="not written in digits alone") as found:
+        read_configuration(lines.encode(), "leastpriv.yml")
+    assert f"YAML reads as {read}: write it in quotes, or write {read}." in str(found.value)
+
+
+@pytest.mark.parametrize("written", ["111122223333", "1111_2222_3333"])
+def test_an_account_of_twelve_digits_needs_no_quotes(written: str) -> None:
+    (entry,) = read_configuration(ACCOUNTS.format(written).encode(), "leastpriv.yml").entries
+    assert entry.users.accounts == ("111122223333",)
 
 
 @pytest.mark.parametrize(("value", "said"), BAD.values(), ids=BAD)

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from leastpriv.cli.command_line import parser
 from leastpriv.config.inputs import inputs
-from leastpriv.config.settings import parse_settings, step_inputs
+from leastpriv.config.settings import parse_settings, step_inputs, with_step_defaults
 from leastpriv.config.targets_file import read_configuration, with_settings
 from leastpriv.init.options import InitOptions, parse_options
 from leastpriv.init.reader_role import known_sources
@@ -158,7 +158,7 @@ def test_the_workflow_needs_only_the_roles_permissions_and_has_valid_inputs(sour
     if "config" in given:
         raw = render_files(options)[given["config"]].encode()
         found = with_settings(found, raw, given["config"])
-    read = parse_settings(found)
+    read = parse_settings(with_step_defaults(found))
     assert read.last_accessed is ("last-accessed" in options.sources)
     assert read.validate_digests is ("digests" in options.sources)
     assert read.custom_policy_checks is ("custom-policy-checks" in options.sources)

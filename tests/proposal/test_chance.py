@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from leastpriv.proposal.chance import (
     QUIET_RUNS,
@@ -21,6 +23,7 @@ from leastpriv.proposal.leave_one_run_out import LaterRunsResult
 from leastpriv.proposal.verdict import Instruction
 from leastpriv.report.context import ReportContext
 from leastpriv.report.pull_request import body
+from tests.fakes.replace import replace
 from tests.test_cases import run_case
 
 URL = "https://sqs.eu-west-1.amazonaws.com/111122223333/"
@@ -60,6 +63,38 @@ def test_old_denials_weigh_less_the_more_runs_followed() -> None:
     assert after == sorted(after, reverse=True)
     assert after[0] > 0.35
     assert after[-1] < 0.32
+
+
+def judged(denied: Sequence[bool]) -> Chance:
+    """The chance after later runs of which some were denied, where no run left out was."""
+    later = LaterRunsResult(
+        {str(number): ("s3:A",) if each else () for number, each in enumerate(denied)}
+    )
+    whole = chance((0, len(denied) + 1), (later.denied_runs, later.judged))
+    return replace(whole, latest=later.latest)
+
+
+@pytest.mark.parametrize(("runs", "in_a_row"), [(20, 8), (59, 20), (10, 3), (40, 2), (5, 2)])
+def test_runs_that_are_denied_now_weigh_more_than_those_denied_first(
+    runs: int, in_a_row: int
+) -> None:
+    first = [True] * in_a_row + [False] * (runs - in_a_row)
+    assert judged(first[::-1]).estimate > judged(first).estimate
+    assert judged(first[::-1]).word is not Word.SELDOM
+    # Once more runs were quiet, only their count says it.
+    assert judged(first).latest == ()
+
+
+@given(st.lists(st.booleans(), max_size=60))
+def test_a_policy_whose_latest_two_runs_were_denied_is_never_seldom(before: list[bool]) -> None:
+    assert judged([*before, True, True]).word is not Word.SELDOM
+
+
+def test_the_latest_runs_are_twice_those_denied_in_a_row_and_at_most_ten() -> None:
+    quiet, often = [False] * 20, [True] * 7
+    assert judged([*quiet, True]).latest == ()
+    assert judged([*quiet, True, True]).latest == (False, False, True, True)
+    assert judged([*quiet, *often]).latest == (*[False] * 3, *often)
 
 
 def test_so_many_quiet_runs_show_at_most_one_denial_in_twenty() -> None:

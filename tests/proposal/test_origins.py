@@ -9,11 +9,22 @@ import pytest
 from msgspec import structs
 
 from leastpriv.evidence.models import Evidence
-from leastpriv.models import Basis, Need, Origin, Outcome, Permission, Run, RunOrigin, Usage
-from leastpriv.proposal.models import Options, UnknownRefs
+from leastpriv.models import (
+    Basis,
+    ChangeKind,
+    Need,
+    Origin,
+    Outcome,
+    Permission,
+    Run,
+    RunOrigin,
+    Usage,
+)
+from leastpriv.proposal.models import Change, Options, UnknownRefs
 from leastpriv.proposal.origins import (
     ORIGIN_RULES,
     addition_by_origin,
+    change_marks,
     has_unknown_origin,
     is_refused_use,
     names_resource,
@@ -42,6 +53,10 @@ def usage(*runs: int, action: str = "sqs:CreateQueue", resource: str = "*") -> U
 def evidence(origins: Mapping[str, RunOrigin]) -> Evidence:
     runs = tuple(Run(str(n), str(n), START, START + timedelta(minutes=1)) for n in range(10))
     return Evidence("arn:aws:iam::111122223333:role/ci", runs=runs, origins=origins)
+
+
+def narrowing(name: str, *usages: Usage) -> Change:
+    return Change(ChangeKind.NARROW, "sqs:*", ("*",), usages=usages, restricted_to=(name,))
 
 
 def test_every_origin_has_a_rule() -> None:
@@ -115,6 +130,44 @@ def test_each_resource_of_an_addition_has_its_own_mark() -> None:
     }
     assert origin_marks([usage(1)], evidence({"1": MAIN})) == {}
     assert origin_marks([usage(1)], evidence({})) == {}
+
+
+@pytest.mark.parametrize(
+    ("runs", "mark"),
+    [
+        ([(1,)], ""),
+        ([(2,)], "branch unknown"),
+        ([(3,)], "only by unreviewed runs"),
+        ([(1, 2)], ""),
+        ([(1,), (2,)], ""),
+        ([(2,), (1,)], ""),
+        ([(1,), (3,)], ""),
+        ([(2,), (3,)], "only by unreviewed runs"),
+        ([(2, 3)], "only by unreviewed runs"),
+        ([()], "branch unknown"),
+    ],
+)
+def test_a_name_has_the_mark_of_all_runs_that_used_it(
+    runs: list[tuple[int, ...]], mark: str
+) -> None:
+    """Runs may use one resource in several usages."""
+    name = "arn:aws:sqs:x:1:mine"
+    used = tuple(usage(*each, resource=name) for each in runs)
+    known = evidence({"1": MAIN, "2": NO_RUN, "3": FEATURE})
+    assert change_marks(narrowing(name, *used), known) == ({mark: (name,)} if mark else {})
+
+
+def test_a_denied_call_shows_no_use_of_a_name() -> None:
+    name = "arn:aws:sqs:x:1:mine"
+    denied = replace(usage(2, resource=name), outcome=Outcome.DENIED)
+    assert change_marks(narrowing(name, denied), evidence({"1": MAIN, "2": NO_RUN})) == {}
+
+
+def test_a_pull_request_beside_runs_that_nothing_distinguishes_marks_no_name() -> None:
+    name = "arn:aws:sqs:x:1:mine"
+    known = evidence({"1": FEATURE})
+    assert change_marks(narrowing(name, usage(1, 2, resource=name)), known) == {}
+    assert change_marks(narrowing(name, usage(1, resource=name)), known)
 
 
 def test_runs_that_nothing_proves_widen_no_pattern_beside_proved_ones() -> None:

@@ -319,7 +319,7 @@ def _statement(facts: StatementFacts) -> dict[str, object]:
 
 def _chance(chance: Chance) -> dict[str, object]:
     counts = to_builtins(chance)
-    # The denials of runs in order are those of the proof.
+    # It only decides the estimate.
     del counts["latest"]
     return {
         **counts,

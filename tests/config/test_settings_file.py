@@ -67,7 +67,7 @@ def test_a_wrong_file_of_settings_is_bad_input(raw: str, said: str) -> None:
 
 
 def test_a_wrong_value_of_a_setting_names_the_file() -> None:
-    given = with_settings(of_step(), b"settings: {lifecycle: drop}", "leastpriv.yml")
+    given = merged("settings: {lifecycle: drop}")
     with pytest.raises(InputError, match=r"'leastpriv\.yml': lifecycle is 'drop': choose write or"):
         parse_settings(given)
 

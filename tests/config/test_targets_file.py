@@ -333,7 +333,7 @@ DAYS = f"targets:\n- policy-file: x\n  role-arn: {CI}\n  minimum-days: {{}}"
         (ACCOUNTS.format("001122334455"), "accounts", "001122334455"),
         (f"targets:\n- policy-file: x\n  roles:\n    012345678901: {CI}", "roles", "012345678901"),
         (DAYS.format("035"), "minimum-days", "035"),
-        (DAYS.format("0_35"), "minimum-days", "0035"),
+        (DAYS.format("0_35"), "minimum-days", "035"),
     ],
 )
 def test_a_number_that_begins_with_a_zero_needs_quotes(

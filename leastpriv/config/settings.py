@@ -555,6 +555,7 @@ class _Reader:
             drop_unseen_actions=self.one_of("unseen-actions") == "drop",
             lifecycle=Lifecycle(self.one_of("lifecycle")),
             complete_additions=CompleteAdditions(self.one_of("complete-additions")),
+            only_plans=DeclaredPhases(self.one_of("declared-phases")) is DeclaredPhases.PLAN,
             copies=copies(self.text["copies"], self._labels["copies"]),
             keep=patterns(self._values.get("keep", ()), self._labels["keep"]),
             never_add=patterns(self._values.get("never-add", ()), self._labels["never-add"]),

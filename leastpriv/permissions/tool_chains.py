@@ -82,8 +82,9 @@ def usual_chain(
     for service, kind in denied_kinds:
         links += _of_items(action, service, kind, programs, used)
     found: dict[str, ChainLink] = {}
+    unusual = _unusual(action).difference(used)
     for link in links:
-        if link.action != action:
+        if link.action != action and link.action not in unusual:
             found.setdefault(link.action, link)
     return found
 
@@ -147,6 +148,12 @@ def _of_steps(action: str, programs: Collection[str]) -> Iterator[ChainLink]:
             for written in row["actions"].split(","):
                 other, _, resource = written.partition("@")
                 yield ChainLink(other, f"{row['step']} calls it", on_any=resource == "*")
+
+
+def _unusual(action: str) -> frozenset[str]:
+    """Returns what the names of actions suggest and the steps of an action do not call."""
+    rows = _steps().get(action, ())
+    return frozenset(other for row in rows for other in row["unusual"].split(",") if other)
 
 
 @cache

@@ -18,7 +18,13 @@ from msgspec import Struct
 from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import has_wildcard
-from leastpriv.permissions.resource_types import COLONS, ends_in_a_word, parts_of_arn, types_of_arn
+from leastpriv.permissions.resource_types import (
+    COLONS,
+    action_of,
+    ends_in_a_word,
+    parts_of_arn,
+    types_of_arn,
+)
 
 
 class WildcardPart(Struct, frozen=True):
@@ -366,6 +372,26 @@ def is_whole_type(pattern: str) -> bool:
         and has_place
         and all(set(pattern[part.start : part.end]) <= {"*", "?"} for part in parts)
     )
+
+
+_SCOPE = "Scope"
+"""The variable of AWS WAF that is `regional` or `global`."""
+
+
+def is_any_of_type(action: str, resource: str) -> bool:
+    """Whether a resource of an action names none of a type: `*` of an action that takes resources,
+    or an ARN with an open name.
+
+    An open name of an unknown type counts.
+    """
+    if resource == "*":
+        known = action_of(action)
+        return known is None or bool(known.resource_types)
+    parts = parts_of(service_of(resource), resource)
+    if not parts:
+        return resource.endswith("*")
+    named = [resource[part.start : part.end] for part in parts if part.variable != _SCOPE]
+    return all(set(text) <= {"*", "?"} for text in named)
 
 
 def _by_look(text: str, *, whole_may_open: bool) -> str:

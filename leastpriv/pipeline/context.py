@@ -16,7 +16,6 @@ from msgspec.structs import replace
 from leastpriv.aws.arns import account_of, parse_principal
 from leastpriv.aws.session import AwsSession
 from leastpriv.config.settings import (
-    DeclaredPhases,
     GivenInputs,
     Mode,
     Settings,
@@ -122,7 +121,7 @@ class Target(Struct, frozen=True):
     @property
     def only_plans(self) -> bool:
         """Whether the role shows changes and does not make them."""
-        return self.settings.declared_phases is DeclaredPhases.PLAN
+        return self.settings.options.only_plans
 
     @property
     def branches(self) -> tuple[str, ...]:

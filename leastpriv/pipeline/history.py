@@ -41,6 +41,7 @@ from leastpriv.evidence.usage_history import (
 )
 from leastpriv.evidence.users import OWN_ACCOUNT
 from leastpriv.models import Origin, Permission, Principal, Run, RunOrigin, TargetName, Usage
+from leastpriv.permissions.patterns import action_matches
 from leastpriv.pipeline.context import (
     PullRequestContent,
     RunContext,
@@ -65,7 +66,6 @@ from leastpriv.proposal.models import (
 )
 from leastpriv.pull_request.github.logins import origin_without_github
 from leastpriv.pull_request.lifecycle import (
-    COMMENT_MARKER,
     ClosedPullRequest,
     CommentCommand,
     MarkedPullRequest,
@@ -74,8 +74,6 @@ from leastpriv.pull_request.lifecycle import (
     is_reverted_by,
     target_mark,
 )
-from leastpriv.pull_request.models import PublishResult
-from leastpriv.report.escape import code, prose
 from leastpriv.report.phrases import plural
 
 if TYPE_CHECKING:
@@ -283,7 +281,7 @@ def keep_decisions(
     )
     decisions: dict[str, KeepDecision] = {}
     for each in checked:
-        if each.rejection or each.verb == "add":
+        if each.rejection or each.verb == "add" or takes_back(each, checked):
             continue
         keeps = each.verb == "keep"
         decision = KeepDecision(
@@ -293,10 +291,34 @@ def keep_decisions(
     return decisions, checked
 
 
+def takes_back(command: CommentCommand, said: Iterable[CommentCommand]) -> bool:
+    """Whether a `forget` takes back an `add` of its pull request: the latest command before it on
+    the same pattern, or else on a pattern that covers it.
+    """
+    if command.verb != "forget":
+        return False
+    earlier = [
+        each
+        for each in said
+        if not each.rejection
+        and each.pull_request == command.pull_request
+        and _order(each) < _order(command)
+        and action_matches(each.pattern, command.pattern)
+    ]
+    earlier.sort(key=_order)
+    same = [each for each in earlier if each.pattern.lower() == command.pattern.lower()]
+    latest = (same or earlier)[-1:]
+    return any(each.verb == "add" for each in latest)
+
+
+def _order(command: CommentCommand) -> tuple[datetime, int]:
+    return command.created_at, command.comment_id
+
+
 def offer_commands(said: Iterable[CommentCommand], pull_request: int) -> tuple[OfferCommand, ...]:
     """Returns the valid commands about offers under one pull request, the oldest first."""
     own = [each for each in said if each.pull_request == pull_request and not each.rejection]
-    own.sort(key=lambda each: (each.created_at, each.comment_id))
+    own.sort(key=_order)
     return tuple(
         OfferCommand(each.pattern, takes=each.verb == "add") for each in own if each.verb != "keep"
     )
@@ -721,51 +743,3 @@ def _policy_at(commit: str, target: Target, identity: TargetIdentity) -> Documen
         except PolicyFileError:
             return None
     return None
-
-
-_MAX_COMMANDS = 50
-
-
-def answer_commands(content: PullRequestContent, target: Target, published: PublishResult) -> str:
-    """Writes or edits the comment that lists valid and invalid commands; returns a sentence where
-    that failed.
-    """
-    said = (each for each in content.history.said if each.pull_request == published.number)
-    text = commands_answer(said, remembered=target.store is not None)
-    host = target.repository.github if target.repository else None
-    if host is None or not (published.url and text):
-        return ""
-    if host.pull_requests.has_comment(published.number, COMMENT_MARKER, text):
-        return ""
-    try:
-        host.pull_requests.upsert_comment(published.number, COMMENT_MARKER, text, create=True)
-    except PullRequestError as error:
-        return f"The commands under #{published.number} could not be answered: {error}"
-    return ""
-
-
-def commands_answer(said: Iterable[CommentCommand], *, remembered: bool) -> str:
-    """Lists valid and invalid commands in Markdown; empty without a command."""
-    given = list(said)
-    if not given:
-        return ""
-    lines = []
-    for each in given[:_MAX_COMMANDS]:
-        asked = code(f"{each.verb} {each.pattern}".strip(), 120)
-        who = f"by {code(each.author, 60)}" if each.author else "by an unknown person"
-        verdict = f"does not count: {prose(each.rejection)}" if each.rejection else "counts"
-        lines.append(f"- {asked} {who} {verdict}.")
-    if len(given) > _MAX_COMMANDS:
-        lines.append(f"- and {len(given) - _MAX_COMMANDS:,} more.")
-    lasting = (
-        "Commands that count are remembered beyond this pull request, until a person writes"
-        " `/leastpriv forget …`."
-        if remembered
-        else (
-            "Commands that count apply while this is one of the latest pull requests of its branch:"
-            " the input `evidence-branch` remembers them, the input `keep` keeps an action for"
-            " good."
-        )
-    )
-    adding = "`add` adds only offered actions that are not sensitive."
-    return "\n".join([*lines, "", f"{lasting} {adding}"])

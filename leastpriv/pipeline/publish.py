@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from leastpriv.config.settings import Mode
 from leastpriv.errors import PullRequestError
 from leastpriv.pipeline.collect_evidence import attempt
+from leastpriv.pipeline.command_answers import answer_commands
 from leastpriv.pipeline.context import (
     PullRequestContent,
     RunContext,
@@ -23,7 +24,7 @@ from leastpriv.pipeline.context import (
     TargetIdentity,
     TargetResult,
 )
-from leastpriv.pipeline.history import answer_commands, save_history
+from leastpriv.pipeline.history import save_history
 from leastpriv.pipeline.holds import holds_of, holds_of_group
 from leastpriv.pipeline.orphans import close_orphans, group_mark
 from leastpriv.policy.size import file_number
@@ -166,7 +167,8 @@ def _published(
         return [result]
     published = _publish_group(run, name, members, chain)
     wave.note(published)
-    return [_member_result(each, published, run.now) for each in members]
+    contents = [each.content for each in members if each.content]
+    return [_member_result(each, published, contents, run.now) for each in members]
 
 
 def _waiting_result(result: TargetResult, waiting: PublishResult, now: datetime) -> TargetResult:
@@ -279,7 +281,7 @@ def _publish_content(
         formers=_former_names(content.history.identity, target),
     )
     published = _publish(publication, repository, now)
-    return published, unsaved or answer_commands(content, target, published)
+    return published, unsaved or answer_commands([content], target, published)
 
 
 def _former_names(identity: TargetIdentity, target: Target) -> tuple[PolicyName, ...]:
@@ -331,16 +333,18 @@ def _certify(
 
 
 def _member_result(
-    result: TargetResult, published: PublishResult | None, now: datetime
+    result: TargetResult,
+    published: PublishResult | None,
+    contents: Sequence[PullRequestContent],
+    now: datetime,
 ) -> TargetResult:
     content, target = result.content, result.target
     if content is None:
         return replace(result, published=published)
     unsaved, failure = attempt(partial(save_history, content, target, now))
     if published and not unsaved:
-        # All members have the same commands: a further answer edits the one comment into the same
-        # text.
-        unsaved, failure = attempt(partial(answer_commands, content, target, published))
+        # All members have the same answer: a further one edits the one comment into the same text.
+        unsaved, failure = attempt(partial(answer_commands, contents, target, published))
     return replace(result, published=published, unsaved=unsaved or str(failure or ""))
 
 

@@ -46,12 +46,14 @@ from leastpriv.policy.replay import replay_need
 from leastpriv.proposal.guards import break_glass_runs, is_break_glass_use
 from leastpriv.proposal.lifecycle_additions import id_conditions
 from leastpriv.proposal.models import Change, History, Options, PlaceOfStep, addition_id
+from leastpriv.proposal.offers import is_write_to_any
 from leastpriv.proposal.origins import is_unreviewed_use
 from leastpriv.proposal.self_widening import self_widening
 from leastpriv.proposal.stability import with_items
 
 _CREATE_ROLE = "iam:CreateRole"
 _MAKES_BY_NAME = "secretsmanager:CreateSecret"
+_DELETES_CHANGE_SET = "cloudformation:DeleteChangeSet"
 _DRAWN_END = "-??????"
 _LOG_GROUP = "log-group"
 _DRAWN = re.compile(r"\$\{\w*(?:Id|ID|Uuid|UUID|Identifier)\}$")
@@ -261,7 +263,8 @@ class _Completing:
         links: list[_Link] = []
         for step in self.steps():
             links += [link for link in self.links(step) if self._may_offer(link, step)]
-        found = grouped([((link.action, link.conditions), link) for link in links])
+        # A write to any resource of a type is another offer than one to a named resource.
+        found = grouped([((link.action, link.conditions, _is_wide(link)), link) for link in links])
         return [_change(own, self._evidence) for own in found.values()]
 
     def steps(self) -> Iterator[_Step]:
@@ -296,7 +299,10 @@ class _Completing:
         found = {link.action: link for link in self._called_together(step)}
         found.pop(step.action, None)
         usual = usual_chain(step.action, step.programs, self._used, step.kinds)
-        return {**usual, **found}
+        whole = {**usual, **found}
+        if self._completion.options.only_plans:
+            return {action: link for action, link in whole.items() if _is_of_plan(action)}
+        return whole
 
     @cached_property
     def _allowed(self) -> Sequence[Usage]:
@@ -414,6 +420,15 @@ class _Completing:
         if change.action != link.action or change.conditions not in ((), link.conditions):
             return False
         return any(resource_covers(each, link.resource) for each in change.resources)
+
+
+def _is_wide(link: _Link) -> bool:
+    return is_write_to_any(link.action, (link.resource,))
+
+
+def _is_of_plan(action: str) -> bool:
+    """Whether a role that only shows changes may need an action."""
+    return is_read(action) or action == _DELETES_CHANGE_SET
 
 
 def _passed_to(action: str) -> tuple[Condition, ...]:

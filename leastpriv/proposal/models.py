@@ -144,7 +144,7 @@ class CompleteAdditions(StrEnum):
 
     OFFER = "offer"
     WRITE = "write"
-    """It is written, except sensitive actions and deletions."""
+    """It is written, except sensitive actions, deletions and writes to any resource of a type."""
 
 
 class Options(Struct, frozen=True):
@@ -164,6 +164,8 @@ class Options(Struct, frozen=True):
     """Whether a wildcard loses actions whose use the evidence may not show."""
     lifecycle: Lifecycle = Lifecycle.WRITE
     complete_additions: CompleteAdditions = CompleteAdditions.OFFER
+    only_plans: bool = False
+    """Whether the role shows changes and does not make them."""
     keep: tuple[str, ...] = ()
     never_add: tuple[str, ...] = ()
     unknown_refs: UnknownRefs = UnknownRefs.REFUSE_SENSITIVE
@@ -396,6 +398,10 @@ class DeclaredNeed(Struct, frozen=True):
     """The rule of a need that is reported and not written."""
 
 
+NOT_EDITABLE = "not-editable"
+"""Name of the guard of what the file cannot take safely."""
+
+
 class HeldBackChange(Struct, frozen=True):
     """A change that a guard held back."""
 
@@ -446,6 +452,10 @@ class Proposal(Struct, frozen=True):
     offered: tuple[Change, ...] = ()
     """Permissions that a person may add: deletions in long-lived copies, of shared state and of
     ids, and those that the steps of denied calls usually need besides.
+    """
+    waiting: tuple[Change, ...] = ()
+    """Those of `offered` that a person or an option asks for, and that `max-changes` leaves for a
+    later pull request.
     """
     notes: tuple[str, ...] = ()
     """What the names of the app do not show, and which written names hold a date, in sentences."""

@@ -4,27 +4,51 @@ for.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from enum import Enum, auto
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
+from leastpriv.models import ChangeKind
+from leastpriv.permissions.catalog import is_read, sensitivity
 from leastpriv.permissions.names.app_names import destroys
 from leastpriv.permissions.patterns import action_matches
+from leastpriv.permissions.volatility import is_any_of_type
 from leastpriv.proposal.models import (
+    NOT_EDITABLE,
     Change,
     CompleteAdditions,
     History,
     Lifecycle,
     OfferCommand,
     Options,
+    Proposal,
 )
+
+
+class Reach(Enum):
+    """What an offer may do, which decides who writes it."""
+
+    SENSITIVE = auto()
+    """A person adds it by hand."""
+    WIDE = auto()
+    """It deletes with a denied call, or writes to any resource of a type: a comment names it."""
+    DELETION = auto()
+    """It deletes what lives long: `lifecycle: all`, or a comment that names it."""
+    USUAL = auto()
+    """`complete-additions: write`, or a comment."""
 
 
 class SettledOffers(Struct, frozen=True):
     """Offers that are written, and those that a person may still take."""
 
     written: tuple[Change, ...]
+    """Those that a comment takes come first."""
     offered: tuple[Change, ...]
+    waiting: tuple[Change, ...] = ()
+    """Those of `offered` that are asked for and exceed the limit of changes."""
 
 
 def settle_offers(offers: Sequence[Change], options: Options, history: History) -> SettledOffers:
@@ -32,30 +56,100 @@ def settle_offers(offers: Sequence[Change], options: Options, history: History) 
 
     A sensitive action is never written from an offer.
     """
-    written = [each for each in offers if _is_asked_for(each, options, history)]
-    offered = [each for each in offers if each not in written]
-    return SettledOffers(tuple(written), tuple(offered))
+    taken = [each for each in offers if _is_taken(each, history.offer_commands)]
+    further = [each for each in offers if _is_written_by(each, options) and each not in taken]
+    written = (*taken, *further)
+    return SettledOffers(written, tuple(each for each in offers if each not in written))
 
 
-def _is_asked_for(offer: Change, options: Options, history: History) -> bool:
+def reach_of(offer: Change) -> Reach:
+    """Returns what an offer may do."""
     if offer.security:
-        return False
-    if _is_taken(offer.action, history.offer_commands):
-        return True
+        return Reach.SENSITIVE
     if destroys(offer.action):
+        return Reach.WIDE if offer.usual_as else Reach.DELETION
+    if is_write_to_any(offer.action, offer.resources):
+        return Reach.WIDE
+    return Reach.USUAL
+
+
+def is_write_to_any(action: str, resources: Sequence[str]) -> bool:
+    """Whether an action that is no read applies to any resource of a type."""
+    return not is_read(action) and any(is_any_of_type(action, each) for each in resources)
+
+
+def _is_written_by(offer: Change, options: Options) -> bool:
+    """Whether the options write an offer."""
+    reach = reach_of(offer)
+    if reach is Reach.DELETION:
         return options.lifecycle is Lifecycle.ALL
+    if reach is not Reach.USUAL:
+        return False
     return bool(offer.usual_as) and options.complete_additions is CompleteAdditions.WRITE
 
 
-def _is_taken(action: str, commands: Sequence[OfferCommand]) -> bool:
-    """Whether the latest command about an offered action takes it; a deletion is taken by its whole
-    name only.
-    """
+def _is_taken(offer: Change, commands: Sequence[OfferCommand]) -> bool:
+    """Whether the latest command about an offer takes it."""
     takes = False
     for command in commands:
-        is_named = command.pattern.lower() == action.lower()
-        if is_named or (action_matches(command.pattern, action) and not command.takes):
+        if command.takes and not _reaches(command.pattern, offer):
+            continue
+        if action_matches(command.pattern, offer.action):
             takes = command.takes
-        elif action_matches(command.pattern, action) and not destroys(action):
-            takes = True
     return takes
+
+
+def _reaches(pattern: str, offer: Change) -> bool:
+    """Whether a command that adds may take an offer: only by its whole name where it deletes or is
+    wide.
+    """
+    reach = reach_of(offer)
+    if reach is Reach.USUAL:
+        return True
+    return reach is not Reach.SENSITIVE and pattern.lower() == offer.action.lower()
+
+
+class Answer(Struct, frozen=True):
+    """What becomes of a command that adds offers, in numbers of permissions."""
+
+    added: int = 0
+    waiting: int = 0
+    """Taken, and left for a later pull request by `max-changes`."""
+    taken_back: int = 0
+    unnamed: int = 0
+    """Only a command with the whole name takes them."""
+    sensitive: int = 0
+    by_hand: int = 0
+    """The file cannot be edited safely."""
+
+    def __add__(self, other: Answer) -> Answer:
+        """Returns the numbers of two proposals."""
+        numbers = {name: getattr(self, name) + getattr(other, name) for name in asdict(self)}
+        return Answer(**numbers)
+
+
+def answer_to(pattern: str, proposal: Proposal) -> Answer:
+    """Returns what becomes of a command with a pattern that adds to a proposal."""
+    counts: Counter[str] = Counter()
+    for change in proposal.changes:
+        is_offer = bool(change.usual_as) or (bool(change.because) and destroys(change.action))
+        if is_offer and action_matches(pattern, change.action) and _reaches(pattern, change):
+            counts["added"] += len(change.resources)
+    for offer in proposal.offered:
+        if action_matches(pattern, offer.action):
+            counts[_why_left(pattern, offer, proposal)] += len(offer.resources)
+    for held in proposal.held_back_as(NOT_EDITABLE):
+        if held.kind is ChangeKind.ADD and action_matches(pattern, held.action):
+            counts["by_hand"] += len(held.resources)
+    if not counts and not {"*", "?"} & {*pattern} and sensitivity(pattern):
+        counts["sensitive"] = 1
+    return Answer(**counts)
+
+
+def _why_left(pattern: str, offer: Change, proposal: Proposal) -> str:
+    """Returns the field of the answer for an offer that a command matches and nothing wrote."""
+    if reach_of(offer) is Reach.SENSITIVE:
+        return "sensitive"
+    if not _reaches(pattern, offer):
+        return "unnamed"
+    return "waiting" if offer in proposal.waiting else "taken_back"

@@ -47,6 +47,7 @@ from leastpriv.proposal.lifecycle_additions import lifecycle_additions, uploads
 from leastpriv.proposal.models import (
     BREAKS,
     DRAFT_ID,
+    NOT_EDITABLE,
     Change,
     CompleteAdditions,
     DeclaredNeed,
@@ -137,7 +138,7 @@ def propose(
     written, left = split_editable(document, (*added, *narrowed, *restricted))
     for change, reason in left:
         by_hand = _held_back(
-            change, GuardResult("not-editable", f"it cannot be edited safely: {reason}")
+            change, GuardResult(NOT_EDITABLE, f"it cannot be edited safely: {reason}")
         )
         (held_back_additions if change.kind is ChangeKind.ADD else held_back).append(by_hand)
     written = with_new_deletions(written, names, policies)
@@ -158,6 +159,7 @@ def propose(
         held_back_restrictions=tuple(held_back_restrictions),
         packed=packed,
         offered=settled.offered,
+        waiting=settled.waiting,
         notes=_notes(changes, names, evidence),
         releases=released,
         to_paste=tuple(change for change, _ in left if document.source.format == "hcl"),
@@ -185,7 +187,8 @@ def _settled(
     if not options.max_changes:
         return settled
     room = max(options.max_changes - len(added), 0)
-    return SettledOffers(settled.written[:room], (*settled.written[room:], *settled.offered))
+    waiting = settled.written[room:]
+    return SettledOffers(settled.written[:room], (*waiting, *settled.offered), waiting)
 
 
 def _completing(

@@ -537,6 +537,11 @@ have other separators, which do not show.
 """
 _HIDDEN = re.compile(r"<!--.*?-->|^ {0,3}<!--.*", re.DOTALL | re.MULTILINE)
 """A comment of HTML: its author need not have seen what a pasted text has in it."""
+_SHOWN = re.compile(r"\s*| {0,3}/leastpriv[\w:*?`,\- \t]*", re.ASCII)
+"""A line of a comment that hides nothing: in other text a command may be part of an attribute of
+HTML or of the definition of a link, which its author need not have seen.
+"""
+_ADD_AMONG_TEXT = "add (among other text)"
 _VERBS = ("add", "keep", "forget")
 _MAX_COMMANDS = 20
 """Commands per comment; a wildcard or the input `keep` covers more actions."""
@@ -562,20 +567,23 @@ class CommentCommand(Struct, frozen=True):
 def parse_commands(body: str) -> tuple[tuple[str, str], ...]:
     """Returns verb and pattern of the commands in a comment, without those in quotes and code."""
     found: list[tuple[str, str]] = []
+    is_alone = all(map(_SHOWN.fullmatch, _LINE_END.split(body)))
     for match in filter(None, (_LINE.fullmatch(line.rstrip()) for line in _unfenced_lines(body))):
         names = [
             name.strip("`")[:_MAX_LENGTH]
             for name in re.split(r"[\s,]+", (match["rest"] or "").strip())
         ]
-        found += (
-            ((match["verb"] or "")[:_MAX_LENGTH], name)
-            for name in list(filter(None, names)) or [""]
-        )
+        verb = (match["verb"] or "")[:_MAX_LENGTH]
+        if verb == "add" and not is_alone:
+            verb = _ADD_AMONG_TEXT
+        found += ((verb, name) for name in list(filter(None, names)) or [""])
     return tuple(found[:_MAX_COMMANDS])
 
 
 def rejection_reason(verb: str, pattern: str) -> str:
     """Returns why a command is invalid; empty if it is valid."""
+    if verb == _ADD_AMONG_TEXT:
+        return "`add` counts only in a comment of commands without other text"
     if verb not in _VERBS:
         return "the commands are `keep`, `add` and `forget`"
     return "" if pattern else "no action is named, as in `/leastpriv keep s3:DeleteBucket`"

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 
 from leastpriv.models import grouped
 from leastpriv.permissions.catalog import removal_rank
+from leastpriv.permissions.names.app_names import destroys
 from leastpriv.policy.document import Document
 from leastpriv.proposal.edit_plan import new_statements, statements_text
 from leastpriv.proposal.ledger import OfferFact
 from leastpriv.proposal.models import BREAKS, Change, Release
+from leastpriv.proposal.offers import Reach, reach_of
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import block, code, prose
 from leastpriv.report.phrases import at_most, codes, only_if, plural, section, short_arn
@@ -32,7 +34,7 @@ def offered_line(context: ReportContext) -> str:
         return ""
     return (
         f"**Offered: {plural(len(facts), 'deletion')}** of what may live long, not written:"
-        f" {_most_shown(facts)}. `lifecycle: all` writes them{_offers_of(context)}."
+        f" {_most_shown(facts)}. {_how_to_take(facts, context)}{_offers_of(context)}."
     )
 
 
@@ -51,7 +53,8 @@ def completing_line(context: ReportContext) -> str:
     owners = dict.fromkeys(fact.change.because for fact in facts)
     return (
         f"**Not denied yet: {plural(len(facts), 'permission')}** usual with"
-        f" {codes(owners, _MOST_SHOWN)}, offered: {_most_shown(facts)}. {_how_to_take(facts)}"
+        f" {codes(owners, _MOST_SHOWN)}, offered: {_most_shown(facts)}."
+        f" {_how_to_take(facts, context)}."
     )
 
 
@@ -70,12 +73,39 @@ def _most_shown(facts: Sequence[OfferFact]) -> str:
     return f"{', '.join(named)}{more}"
 
 
-def _how_to_take(facts: Sequence[OfferFact]) -> str:
-    """How a person takes offers of which some may be sensitive."""
-    ways = "`complete-additions: write` or a comment `/leastpriv add ACTION` writes them"
-    if not any(fact.change.security for fact in facts):
-        return f"{ways}."
-    return f"{ways}, sensitive ones only by hand."
+_WAYS = {
+    Reach.USUAL: "`complete-additions: write` or a comment `/leastpriv add ACTION` writes them",
+    Reach.DELETION: "`lifecycle: all` writes them",
+    Reach.WIDE: "A comment `/leastpriv add ACTION` with the whole name writes them",
+    Reach.SENSITIVE: "They are sensitive: add them by hand",
+}
+"""What writes offers, those that the most ways write first."""
+
+
+def _how_to_take(facts: Sequence[OfferFact], context: ReportContext) -> str:
+    """What writes some offers, without the full stop."""
+    waiting = [fact for fact in facts if fact.change in context.proposal.waiting]
+    found = {reach_of(fact.change) for fact in facts if fact not in waiting}
+    sentences = []
+    if found:
+        main, *others = [reach for reach in _WAYS if reach in found]
+        exceptions = " and ".join(_exception(reach, facts) for reach in others)
+        sentences.append(f"{_WAYS[main]}{', except ' if others else ''}{exceptions}")
+    if waiting:
+        sentences.append(f"Left for later by `max-changes`: {len(waiting)}")
+    return ". ".join(sentences)
+
+
+def _exception(reach: Reach, facts: Sequence[OfferFact]) -> str:
+    """What a more usual way does not write, and what does."""
+    if reach is Reach.SENSITIVE:
+        return "sensitive ones (by hand)"
+    wide = [fact.action for fact in facts if reach_of(fact.change) is reach]
+    deletions = [action for action in wide if destroys(action)]
+    kinds = ["deletions"] if deletions else []
+    if len(deletions) < len(wide):
+        kinds.append("writes to any resource")
+    return f"{' and '.join(kinds)} (a comment with the whole name)"
 
 
 def offered_section(context: ReportContext) -> Iterator[str]:
@@ -83,14 +113,16 @@ def offered_section(context: ReportContext) -> Iterator[str]:
     completing = _completing(context)
     if completing:
         title = f"Not denied yet: {plural(len(completing), 'permission')}"
-        head = f"The steps that were denied usually need these. {_how_to_take(completing)}"
+        head = (
+            f"The steps that were denied usually need these. {_how_to_take(completing, context)}."
+        )
         yield from _offers_section(title, head, completing, context)
     deletions = _deletions(context)
     if deletions:
         title = f"Offered: {plural(len(deletions), 'deletion')}"
         head = (
             "They delete in copies that live long, in shared state, or by ids that show no copy."
-            " `lifecycle: all` writes all of them."
+            f" {_how_to_take(deletions, context)}."
         )
         yield from _offers_section(title, head, deletions, context)
 

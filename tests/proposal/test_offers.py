@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from leastpriv.models import Basis, ChangeKind
 from leastpriv.permissions.catalog import sensitivity
+from leastpriv.policy.document import parse
 from leastpriv.proposal.models import (
     Change,
     CompleteAdditions,
@@ -13,8 +15,9 @@ from leastpriv.proposal.models import (
     Lifecycle,
     OfferCommand,
     Options,
+    Proposal,
 )
-from leastpriv.proposal.offers import settle_offers
+from leastpriv.proposal.offers import Answer, answer_to, settle_offers
 
 USUAL = ("sqs:GetQueueAttributes", "sqs:TagQueue", "sqs:DeleteQueue", "sqs:AddPermission")
 
@@ -70,5 +73,79 @@ def test_complete_additions_writes_no_deletion_and_no_sensitive_action() -> None
     assert written(options=options) == {"sqs:TagQueue", "sqs:GetQueueAttributes"}
 
 
-def test_lifecycle_all_writes_offered_deletions_alone() -> None:
-    assert written(options=Options(lifecycle=Lifecycle.ALL)) == {"sqs:DeleteQueue"}
+def test_lifecycle_all_writes_no_deletion_of_a_denied_step() -> None:
+    options = Options(lifecycle=Lifecycle.ALL)
+    assert written(options=options) == set()
+    deletion = offer("sqs:DeleteQueue", usual_as="")
+    assert settle_offers([deletion], options, History()).written == (deletion,)
+
+
+HOSTED_ZONES = "arn:aws:route53:::hostedzone/*"
+
+
+@pytest.mark.parametrize(
+    ("action", "resource", "is_wide"),
+    [
+        ("route53:ChangeResourceRecordSets", HOSTED_ZONES, True),
+        ("route53:ChangeResourceRecordSets", "arn:aws:route53:::hostedzone/Z1", False),
+        ("route53:GetHostedZone", HOSTED_ZONES, False),
+        ("kms:EnableKey", "arn:aws:kms:eu-west-1:111122223333:key/*", True),
+        ("ec2:CreateTags", "arn:aws:ec2:eu-west-1:111122223333:security-group/*", True),
+        ("ec2:CreateTags", "*", True),
+        ("ecr:GetAuthorizationToken", "*", False),
+        ("s3:PutBucketTagging", "arn:aws:s3:::*", True),
+        ("s3:PutObject", "arn:aws:s3:::orders/*", False),
+        ("cloudformation:ExecuteChangeSet", "arn:aws:cloudformation:*:1:stack/orders/*", False),
+        ("wafv2:UpdateWebACL", "arn:aws:wafv2:eu-west-1:1:regional/webacl/*/*", True),
+        ("wafv2:UpdateWebACL", "arn:aws:wafv2:eu-west-1:1:regional/webacl/shop/*", False),
+        ("unknown:PutRow", "arn:aws:unknown:eu-west-1:1:row/*", True),
+    ],
+)
+def test_a_write_to_any_resource_of_a_type_is_written_by_its_whole_name_alone(
+    action: str, resource: str, is_wide: bool
+) -> None:
+    wide = replace(offer(action), resources=(resource,), security="")
+    write = Options(lifecycle=Lifecycle.ALL, complete_additions=CompleteAdditions.WRITE)
+    everything = History(offer_commands=(OfferCommand("*", takes=True),))
+    named = History(offer_commands=(OfferCommand(action, takes=True),))
+    assert (settle_offers([wide], write, History()).offered == (wide,)) is is_wide
+    assert (settle_offers([wide], Options(), everything).offered == (wide,)) is is_wide
+    assert settle_offers([wide], Options(), named).written == (wide,)
+
+
+def test_taken_offers_come_before_those_of_an_option() -> None:
+    offers = [offer(action) for action in USUAL]
+    options = Options(complete_additions=CompleteAdditions.WRITE)
+    history = History(offer_commands=(OfferCommand("sqs:TagQueue", takes=True),))
+    settled = settle_offers(offers, options, history)
+    assert [each.action for each in settled.written] == ["sqs:TagQueue", "sqs:GetQueueAttributes"]
+
+
+def answer(pattern: str, *said: str, limit: int = 10) -> Answer:
+    """What a command does to a proposal that at most `limit` of the offers change."""
+    history = History(offer_commands=tuple(OfferCommand(each, takes=True) for each in said))
+    settled = settle_offers([offer(action) for action in USUAL], Options(), history)
+    waiting = settled.written[limit:]
+    document = parse(b'{"Version": "2012-10-17", "Statement": []}', "policy.json")
+    proposal = Proposal(
+        committed=None,
+        document=document,
+        content=b"",
+        changes=settled.written[:limit],
+        held_back=(),
+        held_back_additions=(),
+        offered=(*waiting, *settled.offered),
+        waiting=waiting,
+    )
+    return answer_to(pattern, proposal)
+
+
+def test_the_answer_to_a_command_says_what_it_does() -> None:
+    assert answer("sqs:TagQueue", "sqs:TagQueue") == Answer(added=1)
+    assert answer("*", "*") == Answer(added=2, unnamed=1, sensitive=1)
+    assert answer("sqs:TagQueue", "sqs:TagQueue", limit=0) == Answer(waiting=1)
+    assert answer("sqs:TagQueue") == Answer(taken_back=1)
+    assert answer("sqs:Delete*", "sqs:Delete*") == Answer(unnamed=1)
+    assert answer("sqs:DeleteQueue", "sqs:DeleteQueue") == Answer(added=1)
+    assert answer("iam:PassRole", "iam:PassRole") == Answer(sensitive=1)
+    assert answer("sqs:NeverOffered", "sqs:NeverOffered") == Answer()

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.pipeline.history import commands_answer, keep_decisions, offer_commands
+from leastpriv.pipeline.command_answers import commands_answer
+from leastpriv.pipeline.history import keep_decisions, offer_commands
 from leastpriv.pull_request.github.client import Connection, RequestDeadline
 from leastpriv.pull_request.github.pull_requests import PullRequests
 from leastpriv.pull_request.lifecycle import CommentCommand, parse_commands, rejection_reason
@@ -188,6 +189,46 @@ class TestOffers:
         _, said = keep_decisions(commands(github))
         assert [each.takes for each in offer_commands(said, 1)] == [True, False]
 
+    @pytest.mark.parametrize(
+        ("said", "remembered"),
+        [
+            (["add sqs:TagQueue", "forget sqs:TagQueue"], []),
+            (["add *", "forget sqs:TagQueue"], []),
+            (["add sqs:TagQueue", "forget sqs:*"], ["sqs:*"]),
+            (["forget sqs:TagQueue", "add sqs:TagQueue"], ["sqs:TagQueue"]),
+            (["keep sqs:TagQueue", "add *", "forget sqs:TagQueue"], ["sqs:TagQueue"]),
+        ],
+    )
+    def test_a_taken_back_offer_is_not_remembered(
+        self, github: FakeGitHub, clock: list[datetime], said: list[str], remembered: list[str]
+    ) -> None:
+        for command in said:
+            clock.append(clock[-1] + timedelta(minutes=1))
+            github.comment_as("kim", 1, f"/leastpriv {command}")
+        assert counted(github) == remembered
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            "Thanks\n/leastpriv add s3:*",
+            '[//]: # "\n/leastpriv add s3:*\n"',
+            '<a title="\n/leastpriv add s3:*\n">thanks</a>',
+            '/leastpriv keep x <a title="\n/leastpriv add s3:*\n/leastpriv keep ">',
+            "/leastpriv add s3:* <!-- -->",
+        ],
+    )
+    def test_a_command_among_other_text_adds_nothing(self, github: FakeGitHub, body: str) -> None:
+        github.comment_as("kim", 1, body)
+        _, said = keep_decisions(commands(github))
+        assert offer_commands(said, 1) == ()
+        assert "without other text" in [each.rejection for each in said][-1] or "keep" in body
+
+    def test_several_commands_in_one_comment_add(self, github: FakeGitHub) -> None:
+        body = "/leastpriv add `sqs:TagQueue`, sqs:Untag*\r\n\r\n/leastpriv keep s3:A\n"
+        github.comment_as("kim", 1, body)
+        _, said = keep_decisions(commands(github))
+        assert [each.pattern for each in offer_commands(said, 1)] == ["sqs:TagQueue", "sqs:Untag*"]
+
 
 @given(
     st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.sampled_from(HOSTILE),
@@ -199,6 +240,6 @@ def test_the_answer_shows_untrusted_commands_as_text(pattern: str, login: str) -
         CommentCommand(*each, login, at, 1, 1, "an app wrote it")
         for each in parse_commands(f"/leastpriv keep {pattern}")
     ]
-    text = commands_answer(given_, remembered=True)
+    text = commands_answer(given_, (), remembered=True)
     assert read(text).acts() == []
     assert len([line for line in text.splitlines() if line.startswith("- ")]) == len(given_)

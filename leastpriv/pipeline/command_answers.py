@@ -1,0 +1,109 @@
+"""Answers the commands in comments: which count, and what each `add` does to the proposal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from leastpriv.errors import PullRequestError
+from leastpriv.pipeline.context import PullRequestContent, Target
+from leastpriv.pipeline.history import takes_back
+from leastpriv.proposal.offers import Answer, answer_to
+from leastpriv.pull_request.lifecycle import COMMENT_MARKER, CommentCommand
+from leastpriv.pull_request.models import PublishResult
+from leastpriv.report.escape import code, prose
+from leastpriv.report.phrases import plural
+
+_MAX_COMMANDS = 50
+
+
+def answer_commands(
+    contents: Sequence[PullRequestContent], target: Target, published: PublishResult
+) -> str:
+    """Writes or edits the comment that answers the commands; returns a sentence where that failed.
+
+    Args:
+        contents: The proposals of the pull request.
+        target: The target of one of them.
+        published: What publishing did.
+    """
+    host = target.repository.github if target.repository else None
+    said = [each for content in contents[:1] for each in content.history.said]
+    own = [each for each in said if each.pull_request == published.number]
+    if host is None or not (published.url and own):
+        return ""
+    text = commands_answer(own, contents, remembered=target.store is not None)
+    if host.pull_requests.has_comment(published.number, COMMENT_MARKER, text):
+        return ""
+    try:
+        host.pull_requests.upsert_comment(published.number, COMMENT_MARKER, text, create=True)
+    except PullRequestError as error:
+        return f"The commands under #{published.number} could not be answered: {error}"
+    return ""
+
+
+def commands_answer(
+    said: Sequence[CommentCommand],
+    contents: Sequence[PullRequestContent],
+    *,
+    remembered: bool,
+) -> str:
+    """Lists the commands and what becomes of each in Markdown; empty without a command."""
+    if not said:
+        return ""
+    lines = []
+    for each in said[:_MAX_COMMANDS]:
+        asked = code(f"{each.verb} {each.pattern}".strip(), 120)
+        who = f"by {code(each.author, 60)}" if each.author else "by an unknown person"
+        lines.append(f"- {asked} {who} {_verdict(each, said, contents)}.")
+    if len(said) > _MAX_COMMANDS:
+        lines.append(f"- and {len(said) - _MAX_COMMANDS:,} more.")
+    lasting = (
+        "`keep` and `forget` are remembered beyond this pull request, until a person writes"
+        " `/leastpriv forget …`."
+        if remembered
+        else (
+            "`keep` and `forget` apply while this is one of the latest pull requests of its branch:"
+            " the input `evidence-branch` remembers them, the input `keep` keeps an action for"
+            " good."
+        )
+    )
+    adding = "`add` counts while this pull request is open."
+    return "\n".join([*lines, "", f"{lasting} {adding}"])
+
+
+def _verdict(
+    command: CommentCommand,
+    said: Sequence[CommentCommand],
+    contents: Iterable[PullRequestContent],
+) -> str:
+    if command.rejection:
+        return f"does not count: {prose(command.rejection)}"
+    if takes_back(command, said):
+        return "takes `add` back"
+    if command.verb != "add":
+        return "counts"
+    whole = Answer()
+    for content in contents:
+        whole += answer_to(command.pattern, content.context.proposal)
+    return "; ".join(_parts(whole)) or "is not offered here"
+
+
+def _parts(answer: Answer) -> Iterator[str]:
+    if answer.added:
+        yield f"adds {plural(answer.added, 'permission')}"
+    if answer.waiting:
+        yield f"waits for `max-changes`{_several(answer.waiting)}"
+    if answer.taken_back:
+        yield f"was taken back by a later `forget`{_several(answer.taken_back)}"
+    if answer.unnamed:
+        what = "takes what deletes or writes to any resource by its whole name only"
+        yield f"{what}{_several(answer.unnamed)}"
+    if answer.sensitive:
+        yield f"is sensitive: add it by hand{_several(answer.sensitive)}"
+    if answer.by_hand:
+        yield f"is in a file that cannot be edited safely: add it by hand{_several(answer.by_hand)}"
+
+
+def _several(count: int) -> str:
+    """Returns how many permissions are meant, if they are several."""
+    return f" ({plural(count, 'permission')})" if count > 1 else ""

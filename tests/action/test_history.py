@@ -299,11 +299,14 @@ class TestCommands:
         hub.add_user("mallory", "read")
         hub.comment_as("kim", number, "We need this.\n\n/leastpriv keep sns:Create*\n")
         hub.comment_as("mallory", number, "/leastpriv keep *")
+        hub.comment_as("kim", number, "/leastpriv add sns:NeverOffered, iam:PassRole")
         again = step()
         assert held_back(again, "asked-to-keep") == ["sns:CreateTopic"]
         assert "sqs:PurgeQueue" in removed(again)
         (ours,) = [text for text in hub.comments(number) if "leastpriv:commands" in text]
         assert "- `keep sns:Create*` by `kim` counts." in ours
+        assert "- `add sns:NeverOffered` by `kim` is not offered here." in ours
+        assert "- `add iam:PassRole` by `kim` is sensitive: add it by hand." in ours
         assert (
             "- `keep *` by `mallory` does not count: only people with write permission decide."
             in ours

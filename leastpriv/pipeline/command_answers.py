@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from leastpriv.errors import PullRequestError
 from leastpriv.pipeline.context import PullRequestContent, Target
 from leastpriv.pipeline.history import takes_back
-from leastpriv.proposal.offers import Answer, answer_to
+from leastpriv.proposal.offers import CommandEffect, answer_to
 from leastpriv.pull_request.lifecycle import COMMENT_MARKER, CommentCommand
 from leastpriv.pull_request.models import PublishResult
 from leastpriv.report.escape import code, prose
@@ -82,13 +82,13 @@ def _verdict(
         return "takes `add` back"
     if command.verb != "add":
         return "counts"
-    whole = Answer()
+    whole = CommandEffect()
     for content in contents:
         whole += answer_to(command.pattern, content.context.proposal)
     return "; ".join(_parts(whole)) or "is not offered here"
 
 
-def _parts(answer: Answer) -> Iterator[str]:
+def _parts(answer: CommandEffect) -> Iterator[str]:
     if answer.added:
         yield f"adds {plural(answer.added, 'permission')}"
     if answer.waiting:

@@ -109,7 +109,7 @@ def _reaches(pattern: str, offer: Change) -> bool:
     return reach is not Reach.SENSITIVE and pattern.lower() == offer.action.lower()
 
 
-class Answer(Struct, frozen=True):
+class CommandEffect(Struct, frozen=True):
     """What becomes of a command that adds offers, in numbers of permissions."""
 
     added: int = 0
@@ -122,13 +122,13 @@ class Answer(Struct, frozen=True):
     by_hand: int = 0
     """The file cannot be edited safely."""
 
-    def __add__(self, other: Answer) -> Answer:
+    def __add__(self, other: CommandEffect) -> CommandEffect:
         """Returns the numbers of two proposals."""
         numbers = {name: getattr(self, name) + getattr(other, name) for name in asdict(self)}
-        return Answer(**numbers)
+        return CommandEffect(**numbers)
 
 
-def answer_to(pattern: str, proposal: Proposal) -> Answer:
+def answer_to(pattern: str, proposal: Proposal) -> CommandEffect:
     """Returns what becomes of a command with a pattern that adds to a proposal."""
     counts: Counter[str] = Counter()
     for change in proposal.changes:
@@ -143,7 +143,7 @@ def answer_to(pattern: str, proposal: Proposal) -> Answer:
             counts["by_hand"] += len(held.resources)
     if not counts and not {"*", "?"} & {*pattern} and sensitivity(pattern):
         counts["sensitive"] = 1
-    return Answer(**counts)
+    return CommandEffect(**counts)
 
 
 def _why_left(pattern: str, offer: Change, proposal: Proposal) -> str:

@@ -17,7 +17,7 @@ from leastpriv.proposal.models import (
     Options,
     Proposal,
 )
-from leastpriv.proposal.offers import Answer, answer_to, settle_offers
+from leastpriv.proposal.offers import CommandEffect, answer_to, settle_offers
 
 USUAL = ("sqs:GetQueueAttributes", "sqs:TagQueue", "sqs:DeleteQueue", "sqs:AddPermission")
 
@@ -121,7 +121,7 @@ def test_taken_offers_come_before_those_of_an_option() -> None:
     assert [each.action for each in settled.written] == ["sqs:TagQueue", "sqs:GetQueueAttributes"]
 
 
-def answer(pattern: str, *said: str, limit: int = 10) -> Answer:
+def answer(pattern: str, *said: str, limit: int = 10) -> CommandEffect:
     """What a command does to a proposal that at most `limit` of the offers change."""
     history = History(offer_commands=tuple(OfferCommand(each, takes=True) for each in said))
     settled = settle_offers([offer(action) for action in USUAL], Options(), history)
@@ -141,11 +141,11 @@ def answer(pattern: str, *said: str, limit: int = 10) -> Answer:
 
 
 def test_the_answer_to_a_command_says_what_it_does() -> None:
-    assert answer("sqs:TagQueue", "sqs:TagQueue") == Answer(added=1)
-    assert answer("*", "*") == Answer(added=2, unnamed=1, sensitive=1)
-    assert answer("sqs:TagQueue", "sqs:TagQueue", limit=0) == Answer(waiting=1)
-    assert answer("sqs:TagQueue") == Answer(taken_back=1)
-    assert answer("sqs:Delete*", "sqs:Delete*") == Answer(unnamed=1)
-    assert answer("sqs:DeleteQueue", "sqs:DeleteQueue") == Answer(added=1)
-    assert answer("iam:PassRole", "iam:PassRole") == Answer(sensitive=1)
-    assert answer("sqs:NeverOffered", "sqs:NeverOffered") == Answer()
+    assert answer("sqs:TagQueue", "sqs:TagQueue") == CommandEffect(added=1)
+    assert answer("*", "*") == CommandEffect(added=2, unnamed=1, sensitive=1)
+    assert answer("sqs:TagQueue", "sqs:TagQueue", limit=0) == CommandEffect(waiting=1)
+    assert answer("sqs:TagQueue") == CommandEffect(taken_back=1)
+    assert answer("sqs:Delete*", "sqs:Delete*") == CommandEffect(unnamed=1)
+    assert answer("sqs:DeleteQueue", "sqs:DeleteQueue") == CommandEffect(added=1)
+    assert answer("iam:PassRole", "iam:PassRole") == CommandEffect(sensitive=1)
+    assert answer("sqs:NeverOffered", "sqs:NeverOffered") == CommandEffect()

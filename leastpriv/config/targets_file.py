@@ -86,7 +86,7 @@ class TargetEntry(Struct, frozen=True):
     one_of_several_accounts: bool = False
     """Whether the targets are in several accounts, so that a role's name may not be unique."""
     formerly: FormerNames = FormerNames()
-    """Its earlier names; a file may have the placeholders of `policy-file`."""
+    """Its earlier names; those of a pattern have the placeholders of `policy-file`."""
 
     @property
     def account(self) -> str:
@@ -109,8 +109,16 @@ class TargetEntry(Struct, frozen=True):
 
     def former_names(self, role: str) -> FormerNames:
         """Returns the earlier names of the target of a role."""
-        files = tuple(_for_role(path, role) for path in self.formerly.files)
-        return replace(self.formerly, files=files)
+
+        def of_role(names: Iterable[str]) -> tuple[str, ...]:
+            return tuple(_for_role(name, role) for name in names)
+
+        former = self.formerly
+        return FormerNames(
+            roles=of_role(former.roles),
+            files=of_role(former.files),
+            branches=of_role(former.branches),
+        )
 
 
 def _for_role(path: str, role: str) -> str:
@@ -363,7 +371,7 @@ def _check_distinct(entries: Sequence[TargetEntry]) -> None:
         for role in entry.users.arns:
             if role in roles:
                 raise _repeated(entry, "role-arn", role)
-        place = (_repository_key(entry), _normalized(file))
+        place = (_repository_key(entry), normalized_file(file))
         if place in files:
             raise InputError(
                 f"{entry.where}: policy-file is {file!r}, as in an earlier target: name the roles"
@@ -378,7 +386,7 @@ def _repository_key(entry: TargetEntry) -> str:
     return entry.repository.lower()
 
 
-def _normalized(policy_file: str) -> str:
+def normalized_file(policy_file: str) -> str:
     """Returns the name of a policy file that all its spellings share: `iam/x.json` for
     `./iam//x.json`.
     """
@@ -608,13 +616,13 @@ def _former_names(value: object, where: str) -> FormerNames:
             raise InputError(f"{where}: {key} is {given!r}: write a name or a list of names.")
         names[key] = tuple(map(str, texts))
     for role in names["role-arn"]:
-        named_principal(role, f"{where}: role-arn")
+        named_principal(_for_role(role, _STAND_IN), f"{where}: role-arn")
     for branch in names["branch"]:
-        if not is_branch_name(branch):
+        if not is_branch_name(_for_role(branch, _STAND_IN)):
             raise InputError(
                 f"{where}: branch is {branch!r}: git does not take that as the name of a branch."
             )
-    files = tuple(map(_normalized, names["policy-file"]))
+    files = tuple(map(normalized_file, names["policy-file"]))
     return FormerNames(roles=names["role-arn"], files=files, branches=names["branch"])
 
 
@@ -657,6 +665,13 @@ def _check_pattern(entry: TargetEntry) -> None:
             f"{entry.where}: policy-file is {file!r}: for a role-arn with wildcards write {NAME}"
             f" once in the file's name, as in iam/{NAME}.json."
         )
+    former = entry.formerly
+    for name in (*former.roles, *former.files, *former.branches):
+        if NAME not in name:
+            raise InputError(
+                f"{entry.where}: {FORMERLY} has {name!r}, which would be an earlier name of several"
+                f" roles: write {NAME} in it, or give the role its own target."
+            )
     if "branch" in entry.values:
         raise InputError(
             f"{entry.where}: branch would be that of several roles: leave it out, or name a group."

@@ -124,11 +124,14 @@ def target_of(raw: bytes) -> TargetName | None:
 
 
 def _target_of(content: Mapping[str, object]) -> TargetName | None:
+    role = content.get("principal")
+    if not isinstance(role, str):
+        return None
     try:
         row = convert(content.get("target"), _TargetRow)
     except ValidationError:
         return None
-    return TargetName(id=row.id, role=str(content.get("principal")), file=row.file)
+    return TargetName(id=row.id, role=role, file=row.file)
 
 
 def _content_of(raw: bytes) -> Mapping[str, object]:

@@ -395,10 +395,11 @@ class TargetIdentity(Struct, frozen=True):
         return {fingerprint_scope(fingerprint(each.scope, None, b"")): each for each in named}
 
     def is_named(self, name: TargetName) -> bool:
-        """Whether a name is one of the target: its id, or a role and a file that it has or had."""
-        if name.id == self.name.id:
-            return True
-        return name.role in self.roles and name.file in self.files
+        """Whether a name is one of the target: a role and a file that it has or had, or one of
+        them with its id.
+        """
+        shared = (name.id == self.name.id, name.role in self.roles, name.file in self.files)
+        return sum(shared) > 1
 
 
 class TargetHistory(Struct, frozen=True):
@@ -414,8 +415,6 @@ class TargetHistory(Struct, frozen=True):
     """Why no pull request may be published: the repository did not answer."""
     former_branches: tuple[str, ...] = ()
     """Further branches that its pull requests had."""
-    first_pull: int = 0
-    """Number of the first pull request of its branch that is known; 0: there is none."""
 
 
 def with_targets_file(

@@ -45,6 +45,7 @@ from leastpriv.permissions.patterns import action_matches
 from leastpriv.pipeline.context import (
     PullRequestContent,
     RunContext,
+    ScopeName,
     Target,
     TargetHistory,
     TargetIdentity,
@@ -117,7 +118,6 @@ class TargetNames:
         self._roles = [target.role, *target.formerly.roles]
         self._files = [target.policy_name, *target.formerly.files]
         self.branches = list(target.branches)
-        self.first_pull = 0
 
     @property
     def identity(self) -> TargetIdentity:
@@ -443,7 +443,6 @@ def target_history(
         said=said,
         failure=" ".join(requests.failures[:1]),
         former_branches=tuple(names.branches[1:]),
-        first_pull=names.first_pull,
     )
 
 
@@ -515,8 +514,6 @@ def _closed_of_target(
         return is_of_role or names.is_earlier(pull.target, asks_git=False)
 
     mark = target_mark(opened.body) if opened else None
-    of_branch = [each.number for each in pulls.closed(settings.branch, settings.base)]
-    names.first_pull = min([*of_branch, *([opened.number] if opened else [])], default=0)
     # An own usage history has what the earlier names declined.
     is_new = target.store is None or len(names.identity.roles) > 1
     if is_new and not opened and not read():
@@ -541,8 +538,19 @@ def _closed_of_target(
 
 def _adopt(names: TargetNames, pulls: Iterable[MarkedPullRequest], *, asks_git: bool) -> None:
     for pull in pulls:
+        if not is_credible(pull):
+            continue
         if names.is_earlier(pull.mark.name, asks_git=asks_git):
             names.adopt(pull.mark.name, pull.branch)
+
+
+def is_credible(pull: MarkedPullRequest) -> bool:
+    """Whether the first commit of a pull request is that of the role and the policy file that its
+    marker names.
+    """
+    name = pull.mark.name
+    scope = ScopeName(name.role, name.file).scope
+    return _scope_id(scope) == fingerprint_scope(pull.fingerprint)
 
 
 class RunOrigins(Struct, frozen=True):

@@ -1,20 +1,31 @@
-"""Closes pull requests whose target has another name or branch now, or left the config."""
+"""Closes pull requests whose target has another name or branch now, or left the config.
+
+Closing takes certainty: in doubt, a pull request is left open. A run without a config knows one
+target alone, so that there an equal role is needed, and what git knows of the policy file.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
 from leastpriv.config.settings import Mode
+from leastpriv.config.targets_file import ACCOUNT, NAME, normalized_file
 from leastpriv.errors import PullRequestError
 from leastpriv.models import TargetName
-from leastpriv.pipeline.context import RunContext, TargetHistory, TargetResult
+from leastpriv.pipeline.context import RunContext, Target, TargetResult
+from leastpriv.pipeline.history import is_credible
+from leastpriv.pipeline.holds import holds_of
 from leastpriv.policy.source import Location
-from leastpriv.pull_request.lifecycle import MarkedPullRequest, TargetMark
+from leastpriv.pull_request.lifecycle import (
+    Hold,
+    MarkedPullRequest,
+    TargetMark,
+    fingerprint_scope,
+)
+from leastpriv.pull_request.models import PullRequestOperation
 from leastpriv.report.escape import code
 
 if TYPE_CHECKING:
@@ -36,11 +47,9 @@ def close_orphans(run: RunContext, results: Sequence[TargetResult]) -> None:
         if host and target.settings.mode is Mode.PULL_REQUEST:
             repositories[id(host)] = host
             members.setdefault(id(host), []).append(result)
+    is_whole = all(result.content and not result.failure_text for result in results)
     for place, host in repositories.items():
-        try:
-            _Orphans(run, host, members[place]).close()
-        except PullRequestError as error:
-            _log.info(f"Pull requests of former targets are left open: {error}")
+        _Orphans(run, host, members[place], is_whole=is_whole).close()
 
 
 _GROUP = "group "
@@ -57,128 +66,213 @@ def _group_of(name: TargetName) -> str:
     return name.role.removeprefix(_GROUP) if name.role.startswith(_GROUP) else ""
 
 
-class _Moved(Struct, frozen=True):
-    """The present target of an orphaned pull request."""
+def _moved_reason(pull: MarkedPullRequest, result: TargetResult) -> str:
+    """Returns in Markdown why a pull request of an earlier name is closed, and where its changes
+    go on.
+    """
+    target = result.target
+    before = pull.mark.name
+    renames: list[str] = []
+    if before.role not in _roles(target):
+        renames.append(f"the role {code(before.role)} is {code(target.role)} now")
+    if normalized_file(before.file) != normalized_file(target.policy_name):
+        renames.append(f"the policy file {code(before.file)} is {code(target.policy_name)} now")
+    if not renames:
+        renames.append(f"the branch of its pull request is {code(target.settings.branch)} now")
+    number = _successor(result)
+    goes_on = f"Its changes go on in #{number}." if number else "No change is left."
+    return f"{' and '.join(renames)}. {goes_on}"
 
-    result: TargetResult
 
-    def reason(self, pull: MarkedPullRequest) -> str:
-        """Returns in Markdown why it is closed, and where its changes go on."""
-        target = self.result.target
-        before = pull.mark.name
-        renames: list[str] = []
-        if before.role != target.role:
-            renames.append(f"the role {code(before.role)} is {code(target.role)} now")
-        if before.file != target.policy_name:
-            renames.append(f"the policy file {code(before.file)} is {code(target.policy_name)} now")
-        if not renames:
-            renames.append(f"the branch of its pull request is {code(target.settings.branch)} now")
-        published = self.result.published
-        number = published.number if published else 0
-        goes_on = (
-            f"Its changes go on in #{number}."
-            if number
-            else "A later run opens a new pull request where changes are left."
-        )
-        return f"Closed, since {' and '.join(renames)}. {goes_on} This declines nothing."
+def _roles(target: Target) -> tuple[str, ...]:
+    """Returns the present roles of a target."""
+    return (target.role, *target.users)
+
+
+def _successor(result: TargetResult) -> int:
+    """Returns the number of the open pull request of a target; 0 without one."""
+    published = result.published
+    if published is None or published.failure or not published.url:
+        return 0
+    return 0 if published.operation is PullRequestOperation.CLOSED else published.number
 
 
 class _Orphans:
     """The orphaned pull requests of one repository."""
 
     def __init__(
-        self, run: RunContext, host: GitHubRepository, results: Sequence[TargetResult]
+        self,
+        run: RunContext,
+        host: GitHubRepository,
+        results: Sequence[TargetResult],
+        *,
+        is_whole: bool,
     ) -> None:
+        """`is_whole`: every target of the run was judged, none failed."""
         self._run = run
         self._host = host
         self._results = results
+        self._is_whole = is_whole
+        self._entries = run.file.configuration.entries if run.file else ()
+        self._config = run.file.configuration.path if run.file else ""
 
     def close(self) -> None:
         """Closes each one that a person did not edit or pause."""
         branches = {result.target.settings.branch for result in self._results}
         for pull in self._host.pull_requests.opened_elsewhere():
-            if pull.branch in branches:
+            if pull.branch in branches or pull.mark.config != self._config:
                 continue
-            reason = self._reason(pull)
-            if reason and self._host.close_orphan(pull, reason):
-                _log.info(f"#{pull.number} is closed: its target has another name, or is gone.")
+            try:
+                self._close(pull)
+            except PullRequestError as error:
+                _log.info(f"#{pull.number} of a former target is left open: {error}")
 
-    def _reason(self, pull: MarkedPullRequest) -> str:
-        """Returns why a pull request is an orphan; empty for that of a target of another run."""
-        moved = next(self._present_targets(pull), None)
-        if moved:
-            return moved.reason(pull)
+    def _close(self, pull: MarkedPullRequest) -> None:
+        if not self._is_of_marker(pull):
+            return
+        moved = self._moved_to(pull)
+        if moved is None:
+            reason = self._gone_reason(pull)
+        elif self._is_settled(moved):
+            reason = _moved_reason(pull, moved)
+        else:
+            hold = self._hold(moved)
+            if hold:
+                self._host.hold_orphan(pull, hold)
+            return
+        if reason and self._is_config_of_base() and self._host.close_orphan(pull, reason):
+            _log.info(f"#{pull.number} is closed: its target has another name, or is gone.")
+
+    def _is_of_marker(self, pull: MarkedPullRequest) -> bool:
+        """Whether the commit of a pull request is of the target, or of the group, of its marker."""
+        if not _group_of(pull.mark.name):
+            return is_credible(pull)
+        return pull.mark.name.id == fingerprint_scope(pull.fingerprint)
+
+    def _is_config_of_base(self) -> bool:
+        """Whether the config is that of the base branch: one of another branch may lack targets."""
         file = self._run.file
-        if file is None or pull.mark.config != file.configuration.path or self._is_listed(pull):
+        if file is None:
+            return True
+        place = file.repository.github if file.repository else None
+        if place is None:
+            return False
+        return place.read(place.branch_head(self._run.settings.base)[1], self._config) == file.raw
+
+    def _hold(self, result: TargetResult) -> Hold | None:
+        """Returns what holds changes of a target back for now."""
+        if result.context is None or result.has_changes:
+            return None
+        return holds_of(result.context, result.target.settings.options, self._run.now).hold(())
+
+    def _is_settled(self, result: TargetResult) -> bool:
+        """Whether a target has an open pull request, or needs none: policy and evidence agree, and
+        nothing is held back for now.
+        """
+        if _successor(result):
+            return True
+        published = result.published
+        if published is None or published.failure or result.context is None:
+            return False
+        return not result.has_changes and self._hold(result) is None
+
+    def _moved_to(self, pull: MarkedPullRequest) -> TargetResult | None:
+        """Returns the present target of a pull request; None without a certain one."""
+        name = pull.mark.name
+        results = [each for each in self._results if self._is_into_base(each.target, pull)]
+        own = [each for each in results if name.role in _roles(each.target)]
+        if self._run.file is None:
+            return next((each for each in own if self._has_or_had_file(each, name)), None)
+        if own:
+            return own[0]
+        if any(_matches(name.role, entry.users.arns) for entry in self._entries):
+            return None
+        former = [each for each in results if self._is_former(each.target, pull)]
+        if former:
+            return former[0]
+        return next((each for each in results if self._is_file_of(each, name)), None)
+
+    def _is_into_base(self, target: Target, pull: MarkedPullRequest) -> bool:
+        return self._host.branch_head(target.settings.base)[0] == pull.base
+
+    def _is_former(self, target: Target, pull: MarkedPullRequest) -> bool:
+        """Whether the config names the role, the file or the branch as an earlier one."""
+        name, formerly = pull.mark.name, target.formerly
+        return (
+            name.role in formerly.roles
+            or normalized_file(name.file) in formerly.files
+            or pull.branch in formerly.branches
+        )
+
+    def _is_file_of(self, result: TargetResult, name: TargetName) -> bool:
+        """Whether the policy file of a pull request is that of a target, or became it."""
+        if normalized_file(name.file) == normalized_file(result.target.policy_name):
+            return True
+        if result.content and result.content.history.identity.is_named(name):
+            return True
+        return self._is_renamed(result.target, name)
+
+    def _has_or_had_file(self, result: TargetResult, name: TargetName) -> bool:
+        """Whether a target with an equal role has the policy file of a pull request, or had it.
+
+        A role may have two policy files, each with a job of its own, and the second may be a first
+        draft, which the base lacks: only a file that was there before has moved.
+        """
+        if self._is_file_of(result, name):
+            return True
+        path = Location.of(name.file).path
+        commit = self._host.branch_head(result.target.settings.base)[1]
+        if self._host.read(commit, path) is not None:
+            return False
+        return self._host.last_changed(commit, path) is not None
+
+    def _is_renamed(self, target: Target, name: TargetName) -> bool:
+        """Whether git shows that a policy file became that of a target."""
+        location = Location.of(name.file)
+        if location.pointer != target.pointer:
+            return False
+        commit = self._host.branch_head(target.settings.base)[1]
+        if self._host.read(commit, location.path) is not None:
+            return False
+        return location.path in self._host.earlier_names(commit, target.policy_path)
+
+    def _gone_reason(self, pull: MarkedPullRequest) -> str:
+        """Returns why a pull request is one of no target any more; empty if it may be of one."""
+        if self._run.file is None or not self._is_whole or self._is_listed(pull):
+            return ""
+        if not any(self._is_into_base(each.target, pull) for each in self._results):
             return ""
         name = pull.mark.name
         group = _group_of(name)
+        if group and not all(map(self._is_settled, self._results)):
+            return ""
         what = f"the role {code(name.role)} or the policy file {code(name.file)}"
         if group:
             what = f"the group {code(group)}"
-        return (
-            f"Closed, since no target of {code(file.configuration.path)} has {what} any more."
-            " This declines nothing."
-        )
-
-    def _present_targets(self, pull: MarkedPullRequest) -> Iterator[_Moved]:
-        name = pull.mark.name
-        known: list[TargetResult] = []
-        for result in self._results:
-            content = result.content
-            if content is None or not self._may_be_renamed(result, content.history, pull):
-                continue
-            if content.history.identity.is_named(name):
-                yield _Moved(result)
-            known.append(result)
-        path = Location.of(name.file).path
-        for result in known:
-            target = result.target
-            if name.file == target.policy_name:
-                yield _Moved(result)
-        for result in known:
-            target = result.target
-            if target.settings.base not in ("", pull.base):
-                continue
-            commit = self._host.branch_head(target.settings.base)[1]
-            if self._host.read(commit, path) is not None:
-                continue
-            if name.role == target.role or path in self._host.earlier_names(
-                commit, target.policy_path
-            ):
-                yield _Moved(result)
-
-    def _may_be_renamed(
-        self, result: TargetResult, history: TargetHistory, pull: MarkedPullRequest
-    ) -> bool:
-        """Whether the role of a pull request can be an earlier name of a target's.
-
-        In a run of one target another run may have that role: then its pull requests go on after
-        the first one of this target.
-        """
-        role = pull.mark.name.role
-        target = result.target
-        if role in (target.role, *target.formerly.roles):
-            return True
-        others = [each.target.users for each in self._results if each is not result]
-        if any(role in users for users in others):
-            return False
-        is_older = not history.first_pull or pull.number < history.first_pull
-        return self._run.file is not None or is_older
+        return f"no target of {code(self._config)} has {what} any more."
 
     def _is_listed(self, pull: MarkedPullRequest) -> bool:
-        """Whether the config still has the role or the policy file, perhaps by a pattern, or the
-        group.
+        """Whether the config still has the role or the policy file, perhaps by a pattern or as an
+        earlier name, or the group.
         """
-        file = self._run.file
-        entries = file.configuration.entries if file else ()
         name = pull.mark.name
         group = _group_of(name)
         if group:
-            return any(entry.group == group for entry in entries)
-        for entry in entries:
-            if any(fnmatchcase(name.role, pattern) for pattern in entry.users.arns):
+            return any(entry.group == group for entry in self._entries)
+        file = normalized_file(name.file)
+        for entry in self._entries:
+            formerly = entry.formerly
+            if _matches(name.role, (*entry.users.arns, *formerly.roles)):
                 return True
-            if not entry.is_pattern and entry.values["policy-file"] == name.file:
+            if _matches(file, formerly.files) or _matches(pull.branch, formerly.branches):
+                return True
+            if normalized_file(str(entry.values["policy-file"])) == file:
                 return True
         return False
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    """Whether a name is one of some names, which may have wildcards and placeholders."""
+    return any(
+        fnmatchcase(name, pattern.replace(NAME, "*").replace(ACCOUNT, "*")) for pattern in patterns
+    )

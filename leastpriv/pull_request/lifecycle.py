@@ -128,7 +128,7 @@ class TargetMark(Struct, frozen=True):
             "role": self.name.role,
             "file": self.name.file,
             "config": self.config,
-            "branches": ",".join(self.branches),
+            "branches": ",".join(map(quote, self.branches)),
         }
         written = " ".join(f"{key}={quote(value)}" for key, value in fields.items())
         return f"<!-- leastpriv:target v=1 {written} -->"
@@ -141,12 +141,14 @@ class MarkedPullRequest(Struct, frozen=True):
     base: str
     branch: str
     mark: TargetMark
+    fingerprint: str
+    """Fingerprint in its first commit; a body can be copied, so that it has to fit the marker."""
     labels: tuple[str, ...] = ()
 
     @property
     def is_paused(self) -> bool:
         """Whether a person wants it to be left as it is."""
-        return PAUSED_LABEL.casefold() in {each.casefold() for each in self.labels}
+        return has_label(self.labels, PAUSED_LABEL)
 
 
 UNKNOWN_TIME = datetime(1970, 1, 1, tzinfo=UTC)
@@ -485,7 +487,7 @@ def target_mark(body: str) -> TargetMark | None:
         return None
     fields = {key: unquote(value) for key, value in match.groupdict().items()}
     name = TargetName(id=fields["id"], role=fields["role"], file=fields["file"])
-    branches = tuple(filter(None, fields["branches"].split(",")))
+    branches = tuple(unquote(each) for each in fields["branches"].split(",") if each)
     return TargetMark(name, config=fields["config"], branches=branches)
 
 

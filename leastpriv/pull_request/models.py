@@ -267,6 +267,8 @@ class FolderStateStore(Struct, frozen=True):
     def others(self) -> Iterator[bytes]:
         """Yields the states of other targets in the folder."""
         for file in sorted(self.folder.rglob("*.json")):
+            if not file.is_file():
+                continue
             path = file.relative_to(self.folder).as_posix()
             try:
                 content = self.sibling(path).read() if path != self.path else None

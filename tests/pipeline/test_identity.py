@@ -15,6 +15,8 @@ import pytest
 from leastpriv.config.inputs import inputs
 from leastpriv.config.settings import GivenInputs, Settings, from_options
 from leastpriv.config.targets_file import read_configuration, run_settings
+from leastpriv.errors import InputError
+from leastpriv.models import FormerNames
 from leastpriv.pipeline.context import (
     RunContext,
     Target,
@@ -24,6 +26,7 @@ from leastpriv.pipeline.context import (
 )
 from leastpriv.pipeline.history import history_file
 from leastpriv.pipeline.propose import propose
+from leastpriv.pull_request.git_repository import TRAILER
 from leastpriv.pull_request.github.client import Connection, RequestDeadline
 from leastpriv.pull_request.github.repository import GitHubRepository
 from tests.fakes.deploys import POLICY, ROLE, usual_deploys, write_trail
@@ -70,16 +73,19 @@ class Repository:
         run = RunContext(target.settings, (target,), Clock().now, (self._trail,))
         return propose(run).targets[0]
 
-    def propose_by(self, config: str) -> tuple[TargetResult, ...]:
-        """Runs the product with a targets file of the base branch."""
-        self.hub.commit_as("kim", "main", {CONFIG: config}, "Targets")
+    def propose_by(
+        self, config: str, *, path: str = CONFIG, is_on_base: bool = True, **options: str
+    ) -> tuple[TargetResult, ...]:
+        """Runs the product with a targets file of the base branch, or of another one."""
+        if is_on_base:
+            self.hub.commit_as("kim", "main", {path: config}, "Targets")
         github = self._connected()
-        given: dict[str, Any] = {**self._inputs({}), "config": CONFIG}
+        given: dict[str, Any] = {**self._inputs(options), "config": path}
         labels = {known.name: f"The input {known.name}" for known in inputs()}
         arrived = GivenInputs(given, labels)
         settings = run_settings(arrived)
         file = TargetsFile(
-            configuration=read_configuration(config.encode(), CONFIG),
+            configuration=read_configuration(config.encode(), path),
             raw=config.encode(),
             given=arrived,
             mode=settings.mode,
@@ -88,6 +94,12 @@ class Repository:
         )
         run = RunContext(settings, (), Clock().now, (self._trail,))
         return propose(with_targets_file(run, file, file.configuration)).targets
+
+    @property
+    def entry(self) -> str:
+        """A targets file with the present names of the target."""
+        branch = f"    branch: {self.branch}\n" if self.branch else ""
+        return f"targets:\n  - role-arn: {self.role}\n    policy-file: {self.file}\n{branch}"
 
     def _inputs(self, options: dict[str, str]) -> dict[str, Any]:
         return {
@@ -172,28 +184,39 @@ def _cases(*quick: tuple[str, bool], slow: Sequence[tuple[str, bool]]) -> list[A
     _cases(
         ("role", False),
         ("role and file", True),
-        slow=[("role", True), ("branch", False), ("branch", True), ("role and file", False)],
+        slow=[
+            ("role", True),
+            ("branch", False),
+            ("branch", True),
+            ("file and branch", False),
+            ("role and file", False),
+        ],
     ),
 )
 def test_an_open_pull_request_of_an_earlier_name_is_closed_with_a_link(
     repository: Repository, change: str, has_memory: bool
 ) -> None:
     repository.has_memory = has_memory
-    first = number_of(repository.propose())
+
+    def propose() -> int:
+        if "role" in change:
+            return number_of(repository.propose_by(repository.entry)[0])
+        return number_of(repository.propose())
+
+    first = propose()
     if "role" in change:
         repository.role = RENAMED
     if "file" in change:
         repository.move()
-    if change == "branch":
+    if "branch" in change:
         repository.branch = "least/privilege"
-    second = number_of(repository.propose())
+    second = propose()
     assert open_pulls(repository.hub) == [second]
     [reason] = repository.hub.comments(first)
     assert f"#{second}" in reason
     assert " now. " in reason
     assert "matches the evidence" not in reason
-    again = number_of(repository.propose())
-    assert (open_pulls(repository.hub), again) == ([second], second)
+    assert (propose(), open_pulls(repository.hub)) == (second, [second])
 
 
 @pytest.mark.parametrize(
@@ -339,11 +362,13 @@ def test_a_run_of_one_target_closes_no_pull_request_of_another(repository: Repos
 def test_a_person_s_commits_on_an_orphan_are_left(repository: Repository) -> None:
     first = number_of(repository.propose())
     head = repository.hub.commit_as("kim", "leastpriv/ci-deploy", {"notes.txt": "mine"}, "Mine")
-    repository.role = RENAMED
+    repository.branch = "least/privilege"
     second = number_of(repository.propose())
     assert open_pulls(repository.hub) == [first, second]
     assert repository.hub.head("leastpriv/ci-deploy") == head
-    assert f"#{second}" in repository.hub.comments(first)[0]
+    [comment] = repository.hub.comments(first)
+    assert comment.startswith("This is no longer updated, since")
+    assert f"#{second}" in comment
 
 
 @pytest.mark.parametrize(
@@ -361,3 +386,133 @@ def test_another_form_of_earlier_names_is_bad_input(written: str, words: str) ->
     with pytest.raises(Exception, match="formerly") as error:
         read_configuration(text.encode(), CONFIG)
     assert words in str(error.value)
+
+
+EVERY_ROLE = f"""
+targets:
+  - role-arn: {ROLE.replace("ci-deploy", "*")}
+    policy-file: iam/{{name}}.json
+    formerly: """
+
+
+@pytest.mark.parametrize(
+    "names", [f"{{role-arn: '{ROLE}'}}", "{branch: old/branch}", "{policy-file: iam/old.json}"]
+)
+def test_an_earlier_name_of_a_pattern_is_of_each_role(names: str) -> None:
+    with pytest.raises(InputError, match=r"write \{name\} in it"):
+        read_configuration(f"{EVERY_ROLE}{names}\n".encode(), CONFIG)
+
+
+def test_the_earlier_names_of_a_pattern_have_the_role_s_name() -> None:
+    former = ROLE.replace("ci-deploy", "old-{name}")
+    names = f"{{role-arn: '{former}', branch: 'old/{{name}}', policy-file: 'old/{{name}}.json'}}"
+    [entry] = read_configuration(f"{EVERY_ROLE}{names}\n".encode(), CONFIG).entries
+    assert entry.former_names(RENAMED) == FormerNames(
+        roles=(ROLE.replace("ci-deploy", "old-release"),),
+        files=("old/release.json",),
+        branches=("old/release",),
+    )
+
+
+@pytest.mark.parametrize("has_memory", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_two_jobs_may_have_two_roles_and_one_policy_file(
+    repository: Repository, has_memory: bool
+) -> None:
+    repository.has_memory = has_memory
+    first = number_of(repository.propose())
+    repository.role = RENAMED
+    second = number_of(repository.propose())
+    repository.role = ROLE
+    repository.propose()
+    assert open_pulls(repository.hub) == [first, second]
+    assert repository.hub.comments(first) == repository.hub.comments(second) == []
+
+
+def test_a_first_draft_is_of_a_second_policy_file_of_its_role(repository: Repository) -> None:
+    first = number_of(repository.propose())
+    repository.file, repository.branch = "iam/second.json", "leastpriv/second"
+    second = number_of(repository.propose())
+    repository.file, repository.branch = FILE, ""
+    repository.propose()
+    assert open_pulls(repository.hub) == [first, second]
+
+
+def test_two_configs_may_have_one_policy_file(repository: Repository) -> None:
+    paths = (".github/dev.yml", ".github/prod.yml")
+    dev = repository.entry
+    [first] = repository.propose_by(dev, path=paths[0])
+    repository.role = RENAMED
+    [second] = repository.propose_by(repository.entry, path=paths[1])
+    repository.propose_by(dev, path=paths[0])
+    assert open_pulls(repository.hub) == [number_of(first), number_of(second)]
+
+
+def test_a_pull_request_is_left_until_its_successor_is_there(repository: Repository) -> None:
+    first = number_of(repository.propose())
+    repository.branch = "least/privilege"
+    repository.propose(**{"minimum-days": "3000"})
+    assert open_pulls(repository.hub) == [first]
+    [comment] = repository.hub.comments(first)
+    assert comment.startswith("**Held for now.**")
+    repository.hub.forbid_pull_request_creation()
+    repository.propose()
+    assert open_pulls(repository.hub) == [first]
+
+
+def test_a_pull_request_is_closed_where_nothing_is_left_to_change(repository: Repository) -> None:
+    first = number_of(repository.propose())
+    proposed = repository.hub.file(FILE, "leastpriv/ci-deploy")
+    repository.hub.commit_as("kim", "main", {FILE: proposed}, "Apply the proposal")
+    repository.branch = "least/privilege"
+    repository.propose()
+    assert open_pulls(repository.hub) == []
+    assert "No change is left." in repository.hub.comments(first)[0]
+
+
+@pytest.mark.parametrize("listed", ["earlier", "present"])
+def test_nothing_is_gone_while_a_target_fails(repository: Repository, listed: str) -> None:
+    [first] = repository.propose_by(repository.entry)
+    repository.hub.commit_as("kim", "main", {FILE: None, MOVED: "{"}, "Break it")
+    repository.role, repository.file = RENAMED, MOVED
+    names = f"    formerly: {{role-arn: '{ROLE}', policy-file: {FILE}}}\n"
+    repository.propose_by(f"{repository.entry}{names if listed == 'earlier' else ''}")
+    assert open_pulls(repository.hub) == [number_of(first)]
+
+
+def test_a_config_of_another_branch_closes_nothing(repository: Repository) -> None:
+    repository.hub.commit_as("kim", "main", {"iam/release.json": json.dumps(POLICY)}, "Second")
+    second = f"  - role-arn: {RENAMED}\n    policy-file: iam/release.json\n"
+    both = repository.propose_by(f"{repository.entry}{second}")
+    repository.propose_by(repository.entry, is_on_base=False)
+    assert open_pulls(repository.hub) == [number_of(each) for each in both]
+
+
+def test_a_pull_request_that_cannot_be_closed_blocks_no_other(repository: Repository) -> None:
+    numbers = []
+    for branch in ("one/branch", "other/branch", "least/privilege"):
+        repository.branch = branch
+        if branch == "other/branch":
+            repository.hub.fail_next("PATCH", "/pulls/1$", 422, times=20)
+        if branch == "least/privilege":
+            long = repository.hub.world.pull(numbers[1])[0].body or ""
+            repository.hub.edit_body_as("kim", numbers[1], long.ljust(65_536, "x"))
+        numbers.append(number_of(repository.propose()))
+    assert open_pulls(repository.hub) == [numbers[0], numbers[2]]
+    assert repository.hub.comments(numbers[0]) == []
+    assert "leastpriv:closed" in (repository.hub.world.pull(numbers[1])[0].body or "")
+
+
+def test_the_marker_in_a_pull_request_of_another_workflow_is_not_believed(
+    repository: Repository,
+) -> None:
+    first = number_of(repository.propose())
+    body = repository.hub.world.pull(first)[0].body or ""
+    repository.hub.add_user("github-actions[bot]", "write")
+    for number, message in enumerate(("Sync", f"Sync\n\n{TRAILER}: {'0' * 32}")):
+        branch = f"vendor/sync-{number}"
+        repository.hub.commit_as("github-actions[bot]", branch, {"x.txt": "1"}, message)
+        opened = repository.hub.open_pull_as("github-actions[bot]", branch, "main", "Sync", body)
+        repository.hub.label_as("kim", opened, "leastpriv")
+    repository.propose()
+    assert len(open_pulls(repository.hub)) == 3
+    assert repository.hub.comments(first + 1) == repository.hub.comments(first + 2) == []

@@ -55,6 +55,8 @@ class ListedPullRequest(Struct, frozen=True):
     """None: not read yet."""
     branch: str = ""
     """The head branch."""
+    first_message: str = ""
+    """Message of its first commit; empty where it is not known."""
 
 
 def from_rest(pull: PullRequest, repository_id: int) -> ListedPullRequest:
@@ -111,6 +113,7 @@ fragment outline on PullRequest {
   headRepository { id }
   author { __typename login }
   labels(first: 100) { nodes { name } }
+  commits(first: 1) { nodes { commit { message } } }
 }
 """
 """What `outline_from_graphql` reads."""
@@ -119,6 +122,7 @@ fragment outline on PullRequest {
 def outline_from_graphql(node: Mapping[str, Any], repository_id: str) -> ListedPullRequest:
     """Returns a pull request of the GraphQL API without its times and comments."""
     head = node["headRepository"]
+    commits = node["commits"]["nodes"]
     return ListedPullRequest(
         number=node["number"],
         is_open=node["state"] == "OPEN",
@@ -130,6 +134,7 @@ def outline_from_graphql(node: Mapping[str, Any], repository_id: str) -> ListedP
         labels=tuple(label["name"] for label in node["labels"]["nodes"]),
         url=node["url"],
         branch=node["headRefName"],
+        first_message=commits[0]["commit"]["message"] if commits else "",
     )
 
 

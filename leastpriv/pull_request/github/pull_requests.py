@@ -57,6 +57,8 @@ _MAX_CLOSED_READ = 5
 _CLOSED_BY_LEASTPRIV = "<!-- leastpriv:closed v=1 -->"
 """Ends the body of a pull request that this program closed, so that closing it does not count as a
 person's decision, and the comment with the reason."""
+_LONGEST_BODY = 65_536
+"""Characters that GitHub accepts."""
 _NO_DRAFTS = "This repository has no draft pull requests, so it is a normal one."
 _FORBIDDEN = (
     "GitHub does not let this token create pull requests. The branch {branch} is there: open the"
@@ -178,13 +180,15 @@ class PullRequests:
         found: list[MarkedPullRequest] = []
         for pull in pulls:
             mark = target_mark(pull.body)
-            if mark and self._is_own(pull):
+            made = trailer_fingerprint(pull.first_message)
+            if mark and made and self._is_own(pull):
                 found.append(
                     MarkedPullRequest(
                         number=pull.number,
                         base=pull.base,
                         branch=pull.branch,
                         mark=mark,
+                        fingerprint=made,
                         labels=pull.labels,
                     )
                 )
@@ -335,11 +339,13 @@ class PullRequests:
             self._repository.get_issue(number).remove_from_labels(label)
 
     def close(self, number: int, comment: str) -> None:
-        """Comments with the reason and closes."""
-        self.upsert_comment(number, _CLOSED_BY_LEASTPRIV, comment)
+        """Closes, then comments with the reason."""
         with translate_github_errors(f"closing #{number}"):
             pull = self._repository.get_pull(number)
-            pull.edit(state="closed", body=f"{pull.body or ''}\n{_CLOSED_BY_LEASTPRIV}\n")
+            end = f"\n{_CLOSED_BY_LEASTPRIV}\n"
+            kept = (pull.body or "")[: _LONGEST_BODY - len(end)]
+            pull.edit(state="closed", body=f"{kept}{end}")
+        self.upsert_comment(number, _CLOSED_BY_LEASTPRIV, comment)
 
     def head_of(self, number: int) -> str:
         """Returns the commit at the head of a pull request."""

@@ -22,6 +22,7 @@ from leastpriv.pull_request.lifecycle import (
     EDITED_LABEL,
     HELD_LABEL,
     ClosedPullRequest,
+    Hold,
     Holds,
     MarkedPullRequest,
     OpenPullRequest,
@@ -168,18 +169,32 @@ class GitHubRepository:
 
         One with commits of a person, or that is paused, is left open; the former gets the reason
         as a comment.
+
+        Args:
+            pull: The pull request.
+            reason: What follows `since`, in Markdown.
         """
         if pull.is_paused:
             return False
         _, base_sha = self.branches.base_head(pull.base)
         head = self.branches.commit_at(pull.branch)
         if head and not self.branches.is_only_by_program(base_sha, head):
-            self.pull_requests.upsert_comment(pull.number, _EDITED_MARKER, reason, EDITED_LABEL)
+            comment = f"This is no longer updated, since {reason}"
+            self.pull_requests.upsert_comment(pull.number, _EDITED_MARKER, comment, EDITED_LABEL)
             return False
-        self.pull_requests.close(pull.number, reason)
+        self.pull_requests.close(pull.number, f"Closed, since {reason} This declines nothing.")
         if head:
             self.branches.move_branch(pull.branch, head, None)
         return True
+
+    def hold_orphan(self, pull: MarkedPullRequest, hold: Hold) -> None:
+        """Says in a comment and by a label why the changes of a pull request of an earlier name
+        wait; not of one that is paused.
+        """
+        if pull.is_paused:
+            return
+        comment = _HELD.format(reason=hold.markdown)
+        self.pull_requests.upsert_comment(pull.number, _HELD_MARKER, comment, HELD_LABEL)
 
     def tracking_issues(self) -> TrackingIssues:
         """Returns the tracking issues of the repository."""

@@ -145,7 +145,13 @@ class Reads:
                 "nodes": [self._comment(one) for one in comments[:first]],
             },
             "timelineItems": lambda _info, **given: {"nodes": self._closings(issue, given)},
+            "commits": lambda _info, first=None, **_: {"nodes": self._commits(pull)[:first]},
         }
+
+    def _commits(self, pull: PullRequest) -> list[Fields]:
+        """The commits of a pull request, the oldest first."""
+        found = self.world.git.commits(pull.head_sha, f"^{pull.base_sha}")
+        return [{"commit": self.commit(each)} for each in reversed(found)]
 
     def _closings(self, issue: Issue, given: Fields) -> list[Fields]:
         if given.get("itemTypes") != ["CLOSED_EVENT"]:

@@ -5,6 +5,7 @@ name, and nothing that no longer has a target remains open.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,8 @@ from leastpriv.config.inputs import inputs
 from leastpriv.config.settings import GivenInputs, Settings, from_options
 from leastpriv.config.targets_file import read_configuration, run_settings
 from leastpriv.errors import InputError
-from leastpriv.models import FormerNames
+from leastpriv.evidence.history_file import target_of
+from leastpriv.models import FormerNames, TargetName
 from leastpriv.pipeline.context import (
     RunContext,
     Target,
@@ -29,6 +31,8 @@ from leastpriv.pipeline.propose import propose
 from leastpriv.pull_request.git_repository import TRAILER
 from leastpriv.pull_request.github.client import Connection, RequestDeadline
 from leastpriv.pull_request.github.repository import GitHubRepository
+from leastpriv.pull_request.lifecycle import TargetMark, target_mark
+from leastpriv.pull_request.models import FolderStateStore
 from tests.fakes.deploys import POLICY, ROLE, usual_deploys, write_trail
 from tests.fakes.github import FakeGitHub
 
@@ -459,16 +463,6 @@ def test_a_pull_request_is_left_until_its_successor_is_there(repository: Reposit
     assert open_pulls(repository.hub) == [first]
 
 
-def test_a_pull_request_is_closed_where_nothing_is_left_to_change(repository: Repository) -> None:
-    first = number_of(repository.propose())
-    proposed = repository.hub.file(FILE, "leastpriv/ci-deploy")
-    repository.hub.commit_as("kim", "main", {FILE: proposed}, "Apply the proposal")
-    repository.branch = "least/privilege"
-    repository.propose()
-    assert open_pulls(repository.hub) == []
-    assert "No change is left." in repository.hub.comments(first)[0]
-
-
 @pytest.mark.parametrize("listed", ["earlier", "present"])
 def test_nothing_is_gone_while_a_target_fails(repository: Repository, listed: str) -> None:
     [first] = repository.propose_by(repository.entry)
@@ -516,3 +510,24 @@ def test_the_marker_in_a_pull_request_of_another_workflow_is_not_believed(
     repository.propose()
     assert len(open_pulls(repository.hub)) == 3
     assert repository.hub.comments(first + 1) == repository.hub.comments(first + 2) == []
+
+
+def test_branches_with_any_names_are_read_back_from_a_marker() -> None:
+    name = TargetName(id="0123abcd", role=ROLE, file=FILE)
+    mark = TargetMark(name, branches=("a,b", "100%2C", "least/privilege"))
+    assert target_mark(mark.marker) == mark
+
+
+def test_other_things_than_files_in_the_folder_of_histories_are_left_out(tmp_path: Path) -> None:
+    store = FolderStateStore(tmp_path, "own.json", 1_000)
+    (tmp_path / "other.json").write_text("{}")
+    (tmp_path / "folder.json").mkdir()
+    os.mkfifo(tmp_path / "pipe.json")
+    assert list(store.others()) == [b"{}"]
+
+
+def test_a_history_without_a_principal_names_no_target() -> None:
+    target = {"id": "0123abcd", "file": FILE}
+    for principal in (5, None, [ROLE]):
+        raw = json.dumps({"leastpriv-memory": 1, "principal": principal, "target": target})
+        assert target_of(raw.encode()) is None

@@ -215,7 +215,7 @@ class _Orphans:
     def _has_or_had_file(self, result: TargetResult, name: TargetName) -> bool:
         """Whether a target with an equal role has the policy file of a pull request, or had it.
 
-        A role may have two policy files, each with a job of its own, and the second may be a first
+        A role may have two policy files, each with its job, and the second may be a first
         draft, which the base lacks: only a file that was there before has moved.
         """
         if self._is_file_of(result, name):

@@ -30,6 +30,7 @@ from leastpriv.pipeline.history import history_file
 from leastpriv.pipeline.propose import propose
 from leastpriv.pull_request.github.client import Connection, RequestDeadline
 from leastpriv.pull_request.github.repository import GitHubRepository
+from leastpriv.pull_request.lifecycle import target_mark
 from leastpriv.pull_request.models import PullRequestOperation
 from tests.fakes.deploys import record
 from tests.fakes.github import FakeGitHub
@@ -537,13 +538,20 @@ class Year:
             if "now matches the evidence" in reason:
                 self.measures.false_closures.append(f"#{number}: {reason[:200]}")
 
+    def _is_of_role(self, body: str | None) -> bool:
+        mark = target_mark(body or "")
+        return mark is not None and mark.name.role in self.names.arns
+
     def finish(self) -> Measures:
         """Returns the measures at the end of the year."""
         pulls = [(issue, pull) for issue, pull in self._hub.world.pulls()]
         self.measures.pull_requests = len(pulls)
         branch = self.branch
         self.measures.orphans = [
-            issue.number for issue, pull in pulls if issue.state == "open" and pull.head != branch
+            issue.number
+            for issue, pull in pulls
+            # A run of one target does not know whether another job has the earlier role.
+            if issue.state == "open" and pull.head != branch and self._is_of_role(issue.body)
         ]
         return self.measures
 

@@ -117,7 +117,6 @@ def test_a_year_of_one_role(tmp_path: Path, seed: int, memory: bool, renames: bo
 def test_a_year_of_incidents_closes_no_pull_request(tmp_path: Path, seed: int) -> None:
     [measures] = simulate(tmp_path, seed, memory=True, incidents=True)
     assert_within_ceilings(measures, memory=True)
-    assert measures.held > 0
 
 
 @pytest.mark.slow

@@ -31,7 +31,6 @@ from leastpriv.pipeline.propose import propose
 from leastpriv.pull_request.github.client import Connection, RequestDeadline
 from leastpriv.pull_request.github.repository import GitHubRepository
 from leastpriv.pull_request.lifecycle import target_mark
-from leastpriv.pull_request.models import PullRequestOperation
 from tests.fakes.deploys import record
 from tests.fakes.github import FakeGitHub
 
@@ -239,8 +238,6 @@ class Measures:
     back_and_forth: list[str] = field(default_factory=list)
     """Permissions that one merged proposal removed and a later one added."""
     false_closures: list[str] = field(default_factory=list)
-    held: int = 0
-    """Runs that left a pull request open because a guard holds its changes for now."""
     orphans: list[int] = field(default_factory=list)
     waits: dict[str, int] = field(default_factory=dict)
     """New feature -> number of merged proposals that knew its denial, until it ran."""
@@ -454,8 +451,6 @@ class Year:
             return None
         if result.published and result.published.failure:
             self.measures.failures.append(result.published.failure)
-        if result.published and result.published.operation is PullRequestOperation.HELD:
-            self.measures.held += 1
         self._note_closures()
         return result
 

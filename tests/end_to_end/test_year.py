@@ -50,7 +50,9 @@ def simulate(
             )
             for number, app in enumerate(apps)
         ]
+        allowance = hub.world.rate.remaining
         for day in range(days):
+            hub.world.rate.remaining = allowance  # It is that of an hour.
             for year in years:
                 year.day(day)
                 if renames:

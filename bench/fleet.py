@@ -2,7 +2,7 @@
 the root.
 
 Creates a trail in which the roles deploy among the calls of an application, and repositories on a
-stand-in for GitHub on this machine. The action runs as a step, in a process of its own, with all
+stand-in for GitHub on this machine. The action runs as a step, in its own process, with all
 targets in one config: first it opens a pull request for each, then it finds nothing changed. Prints
 processor seconds and peak memory of that process, requests, writes, and the sizes of index, summary
 and page.

@@ -111,7 +111,15 @@ def parse_history(
         for _, row in reader.valid(given, _ReturnedRow)
     }
     target = _target_of(content)
-    return UsageHistory(principal, used, words, declined, back, target), reader.left_out
+    history = UsageHistory(
+        principal=principal,
+        used=used,
+        words=words,
+        declined=declined,
+        returned=back,
+        target=target,
+    )
+    return history, reader.left_out
 
 
 @lru_cache(1_000)

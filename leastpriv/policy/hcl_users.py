@@ -38,8 +38,6 @@ def attached_roles(
         callers: Path in the repository -> text of files that may call its module.
     """
     source = document.source
-    if source.language != "terraform":
-        return
     addresses = frozenset(source.pointer.split(","))
     scope = module_scope(source.outer, path, source.folder, parameters)
     found = dict.fromkeys(_roles(scope, addresses))

@@ -13,6 +13,7 @@ from functools import cached_property
 
 from msgspec import Struct, structs
 
+from leastpriv.diff.compare import replay_usage
 from leastpriv.errors import plural
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import (
@@ -120,14 +121,10 @@ class DeniedSteps:
         ):
             return False
         principal = self._completion.evidence.principal
-        effects = {
-            replay_need(usage.need, principal, region, self._completion.policies)
-            for region in usage.regions or ("",)
-        }
-        return effects == {"allowed"}
+        return replay_usage(usage, principal, self._completion.policies) == {"allowed"}
 
 
-class _Link(Struct, frozen=True):
+class _Further(Struct, frozen=True):
     """A further permission of a denied step."""
 
     action: str
@@ -260,7 +257,7 @@ class _Completing:
 
     def changes(self) -> list[Change]:
         """Returns the changes, those of one action and equal conditions as one."""
-        links: list[_Link] = []
+        links: list[_Further] = []
         for step in self.steps():
             links += [link for link in self.links(step) if self._may_offer(link, step)]
         # A write to any resource of a type is another offer than one to a named resource.
@@ -273,7 +270,7 @@ class _Completing:
             if any(usage.outcome is Outcome.DENIED for usage in change.usages):
                 yield _Step(change, self._evidence)
 
-    def links(self, step: _Step) -> Iterator[_Link]:
+    def links(self, step: _Step) -> Iterator[_Further]:
         """Yields the further permissions of a step."""
         for link in self._chain(step).values():
             conditions = step.conditions
@@ -284,7 +281,7 @@ class _Completing:
             elif not resources:
                 resources = list(self._named_in_runs(link.action, step))
             for resource in resources:
-                yield _Link(
+                yield _Further(
                     action=link.action,
                     resource=resource,
                     conditions=conditions,
@@ -386,7 +383,7 @@ class _Completing:
                     found.setdefault(run, {})[resource] = None
         return {run: tuple(resources) for run, resources in found.items()}
 
-    def _may_offer(self, link: _Link, step: _Step) -> bool:
+    def _may_offer(self, link: _Further, step: _Step) -> bool:
         completion = self._completion
         permission = Permission(link.action, link.resource, link.conditions)
         if forbidden(link.action, completion.options.never_add):
@@ -415,14 +412,14 @@ class _Completing:
         return is_whole_type(resource) or resource_covers(resource, self._evidence.principal)
 
     @staticmethod
-    def _is_written(change: Change, link: _Link) -> bool:
+    def _is_written(change: Change, link: _Further) -> bool:
         """Whether an addition has a further permission already."""
         if change.action != link.action or change.conditions not in ((), link.conditions):
             return False
         return any(resource_covers(each, link.resource) for each in change.resources)
 
 
-def _is_wide(link: _Link) -> bool:
+def _is_wide(link: _Further) -> bool:
     return is_write_to_any(link.action, (link.resource,))
 
 
@@ -437,7 +434,7 @@ def _passed_to(action: str) -> tuple[Condition, ...]:
     return (Condition("StringEquals", "iam:PassedToService", services),) if services else ()
 
 
-def _change(links: Sequence[_Link], evidence: Evidence) -> Change:
+def _change(links: Sequence[_Further], evidence: Evidence) -> Change:
     first = links[0]
     resources = tuple(dict.fromkeys(link.resource for link in links))
     conditions = first.conditions

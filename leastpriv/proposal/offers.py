@@ -56,10 +56,17 @@ def settle_offers(offers: Sequence[Change], options: Options, history: History) 
 
     A sensitive action is never written from an offer.
     """
-    taken = [each for each in offers if _is_taken(each, history.offer_commands)]
-    further = [each for each in offers if _is_written_by(each, options) and each not in taken]
-    written = (*taken, *further)
-    return SettledOffers(written, tuple(each for each in offers if each not in written))
+    taken: list[Change] = []
+    further: list[Change] = []
+    left: list[Change] = []
+    for offer in offers:
+        if _is_taken(offer, history.offer_commands):
+            taken.append(offer)
+        elif _is_written_by(offer, options):
+            further.append(offer)
+        else:
+            left.append(offer)
+    return SettledOffers(written=(*taken, *further), offered=tuple(left))
 
 
 def reach_of(offer: Change) -> Reach:

@@ -368,7 +368,7 @@ class Year:
         return record(call, START + timedelta(days=day, hours=1), "nightly", _OTHER)
 
     def _run(self, job: Job, day: int) -> list[Mapping[str, Any]]:
-        """Runs a job in a workflow run of its own; returns its records."""
+        """Runs a job in its own workflow run; returns its records."""
         self._number += 1
         begin = START + timedelta(days=day, hours=9 + len(job.name) % 7)
         role = self.names.roles[job.user % len(self.names.roles)]

@@ -138,7 +138,7 @@ class Repository:
         return GitHubRepository(connection)
 
     def move(self, after: str = MOVED, *, content: bytes | None = None) -> None:
-        """A person moves the policy file, or writes it anew under another name."""
+        """A person moves the policy file, or writes it again under another name."""
         files = {self.file: None, after: content or self.hub.file(self.file)}
         self.hub.commit_as("kim", "main", files, f"Move {self.file}")
         self.file = after

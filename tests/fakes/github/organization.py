@@ -24,7 +24,7 @@ _LONGEST_BODY = 50_000_000
 class FakeOrganization:
     """Some fakes behind one address, from entering the context to leaving it.
 
-    The first one answers what names no repository. Each has the tokens of its own.
+    The first one answers requests that name no repository. Each has its own tokens.
     """
 
     def __init__(self, hubs: Iterable[FakeGitHub]) -> None:

@@ -26,6 +26,8 @@ _QUOTING_LINES = (
     # An assertion of a test, or its explanation.
     re.compile(r"(?:E[ \t]+|>?[ \t]*)(?:\w+Error: )?assert\b"),
     re.compile(r"[ \t]*(?:expect\(|assert\w*\(|raise |throw new )"),
+    # A part of AWS's sentence without its subject, in quotes: no service writes that.
+    re.compile(r"[^\n]*(?P<quote>[\"'`])is not authorized to perform: [\w:*-]+(?P=quote)"),
     # A row of a Markdown table that shows the message as code.
     re.compile(r"[ \t]*\|[^`\n]*`[^\n]*\|[ \t]*\Z"),
 )

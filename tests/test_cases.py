@@ -86,8 +86,7 @@ def test_every_guard_of_the_guide_has_a_case() -> None:
         .read_text(encoding="utf-8")
         .partition("## How certain")[0]
     )
-    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
-    named = {*re.findall("`([a-z-]+)`", " ".join(rows))}
+    named = {*re.findall("^- `([a-z-]+)`:", text, re.MULTILINE)}
     assert {name for name, _ in GUARDS} <= named
     assert named - UNREACHED == {guard for path in CASES for guard in guards_of(path)}
 

@@ -68,9 +68,8 @@ def inputs_page(action: Mapping[str, Entries]) -> str:
 
 _HEAD = """# Inputs, settings and outputs
 
-Every input is also an option of `leastpriv propose`, unless it concerns GitHub alone. Separate
-lists by newlines or commas; repeat an option that takes a list. A *setting* is no input of the
-action: write it into the file that the input `config` names.
+Each is also an option of `leastpriv propose`, unless it concerns GitHub alone. Separate lists by
+newlines or commas; repeat an option. A *setting* belongs into the file that `config` names:
 
 ```yaml
 settings:
@@ -87,7 +86,7 @@ def _input_row(known: Input) -> str:
     mark = " *setting*" if known.config_only else ""
     row = f"- `{known.name}`{mark}{default}{shell}: {_sentence(known)}"
     shown = not known.choices and not known.example.isdigit() and known.example not in row
-    return f"{row} Example: `{known.example}`" if shown else row
+    return f"{row.removesuffix('.')} (`{known.example}`)." if shown else row
 
 
 _HOW_TO_READ_OUTPUTS = (
@@ -98,20 +97,24 @@ _HOW_TO_READ_OUTPUTS = (
 
 _BY_HAND = "add it by hand"
 """The remedy of an addition that has no other, which the page names once."""
+_NO_REMEDY = "–"
 
 
 def with_guards(page: str) -> str:
-    """Return docs/guards.md with the tables of guards; raises ValueError if a marker is missing."""
+    """Return docs/guards.md with the lists of guards; raises ValueError if a marker is missing."""
     for group in ("removal", "resource", "addition"):
         rows = [
-            f"| `{row['name']}` | {row['holds']} |"
-            f" {'' if row['remedy'] == _BY_HAND else row['remedy']} |"
+            _guard_row(row)
             for row in fact_table("guards", leastpriv.proposal.__name__)
             if row["group"] == group
         ]
-        head = "| Guard | Applies while | Remedy |\n| --- | --- | --- |\n"
-        page = _between_markers(page, f"{group} guards", head + "\n".join(rows) + "\n")
+        page = _between_markers(page, f"{group} guards", "\n".join(rows) + "\n")
     return page
+
+
+def _guard_row(row: Mapping[str, str]) -> str:
+    has_remedy = row["remedy"] not in {_BY_HAND, _NO_REMEDY}
+    return f"- `{row['name']}`: {row['holds']}" + (f" → {row['remedy']}" if has_remedy else "")
 
 
 def _between_markers(page: str, name: str, text: str) -> str:

@@ -206,44 +206,59 @@ def with_closed_paths(proposal: Proposal, escalation: Escalation) -> Proposal:
 
 
 class PassedRoleUse(Struct, frozen=True):
-    """What lets a run use a passed role: an action that the policy grants on some resources."""
+    """What lets a run use a passed role, or what the policy lacks for that."""
 
-    action: str
-    resources: tuple[str, ...]
     how: str
     """Completes "by": `passing it to a new Lambda function`."""
-    known: str
-    """What a tool documents about the role, after its name; empty where no tool does."""
+    lacks: tuple[str, ...]
+    """Actions of which the use needs one, and the policy allows none on what it may make."""
 
 
-def passed_role_use(change: Change, documents: Sequence[Document]) -> PassedRoleUse | None:
-    """Returns how a run can use the role that an addition lets it pass; None where no path is
-    known.
+def passed_role_use(
+    change: Change, documents: Sequence[Document], principal: str
+) -> PassedRoleUse | None:
+    """Returns how a run can use the role that an addition lets it pass, a use that lacks nothing
+    first; None where no path is known.
     """
-    policies = _Policies(tuple(documents), tuple(documents), "")
+    policies = _Policies(tuple(documents), tuple(documents), principal)
     services = {
         value
         for each in change.conditions
         if each.key.lower() == _PASSED_TO
         for value in each.values
     }
+    uses = []
     for row in table("escalation"):
         first, *following = _steps(row["actions"])
-        if (
-            row["passed_to"] not in services
-            or change.action not in first.alternatives
-            or not following
-        ):
+        is_of_service = row["passed_to"] in services and change.action in first.alternatives
+        if not is_of_service or not following:
             continue
-        for action in following[0].alternatives:
-            granted = policies.entries(action)
-            if granted:
-                resources = ("*",) if "*" in granted else granted
-                how = re.sub(r"\{[^}]*\}", "it", row["how"])
-                return PassedRoleUse(
-                    action, resources, how, "".join(map(known_role, change.resources[:1]))
-                )
-    return None
+        if any(map(policies.entries, following[0].alternatives)):
+            how = re.sub(r"\{[^}]*\}", "it", row["how"])
+            uses.append(PassedRoleUse(how, _lacking(following, policies, row["passed_to"])))
+    return min(uses, key=lambda use: len(use.lacks) > 0, default=None)
+
+
+def _lacking(steps: Sequence[_Step], policies: _Policies, service: str) -> tuple[str, ...]:
+    """Returns the alternatives of the first step that the policies do not allow on what the first
+    one makes; empty where they allow each.
+    """
+    made = {entry for action in steps[0].alternatives for entry in policies.entries(action)}
+    for step in steps:
+        if not any(_is_allowed_on(made, action, policies, service) for action in step.alternatives):
+            return step.alternatives
+    return ()
+
+
+def _is_allowed_on(made: Collection[str], action: str, policies: _Policies, service: str) -> bool:
+    """Whether an action is allowed on a resource that may be made, or on any where it takes another
+    type of resource.
+    """
+    fitting = [resource for resource in made if resource != "*" and fits(action, resource)]
+    if "*" in made or not fitting:
+        return policies.allows_somewhere(_Step((action,), on_target=False), service) is not None
+    step = _Step((action,), on_target=True)
+    return any(policies.allows(step, resource, service) for resource in fitting)
 
 
 class _Step(Struct, frozen=True):

@@ -12,7 +12,7 @@ from msgspec import Struct
 from leastpriv.models import Basis, ChangeKind, Condition, grouped
 from leastpriv.permissions.catalog import removal_rank
 from leastpriv.proposal.additions import unmet_reason
-from leastpriv.proposal.escalation_paths import passed_role_use
+from leastpriv.proposal.escalation_paths import PassedRoleUse, passed_role_use
 from leastpriv.proposal.ledger import GrantState, StatementFacts
 from leastpriv.proposal.models import Change
 from leastpriv.report.context import ReportContext
@@ -373,8 +373,9 @@ def _same_for_a_reviewer(context: ReportContext) -> Iterator[Sequence[Change]]:
 
 def _sensitive_row(changes: Sequence[Change], context: ReportContext) -> TableRow:
     first = changes[0]
-    ways = [passed_role_use(change, context.proposal.documents) for change in changes]
-    uses = dict.fromkeys(f"; a run can use that role by {use.how}" for use in ways if use)
+    documents = context.proposal.documents
+    ways = [passed_role_use(change, documents, context.principal) for change in changes]
+    uses = dict.fromkeys(f"; {_use_of_a_role(use)}" for use in ways if use)
     usages = [usage for change in changes for usage in basis_usages(change)]
     runs = links_of_runs(usages, context.evidence, context.run_url, 1)
     resources = dict.fromkeys(resource for change in changes for resource in change.resources)
@@ -389,3 +390,12 @@ def _sensitive_row(changes: Sequence[Change], context: ReportContext) -> TableRo
         f"{_how(first)} in {runs}" if runs else _how(first),
     )
     return TableRow(cells)
+
+
+def _use_of_a_role(use: PassedRoleUse) -> str:
+    if not use.lacks:
+        return f"a run can use that role by {use.how}"
+    lacking = code(use.lacks[0])
+    if len(use.lacks) > 1:
+        lacking += " or a similar action"
+    return f"to use that role by {use.how}, a run also needs {lacking}, which the policy lacks"

@@ -130,7 +130,7 @@ def alert_links(context: ReportContext) -> str:
     page = _PAGES_OF_RULES.get(verdict.rule) or _PAGES.get(verdict.instruction)
     link = page_link(context.guide, *page) if page else ""
     if verdict.rule is VerdictRule.REMOVED_UNRECORDED:
-        return f"*Removed* lists them first; {link}."
+        return f"*Removed* lists the actions without a record first; {link}."
     return f"({link})" if link else ""
 
 

@@ -552,10 +552,13 @@ def test_only_the_longest_section_is_truncated_and_says_where_the_rest_is(
     assert len(text) > 0.8 * LIMIT
 
 
-def case_body(name: str, folder: Path) -> str:
+def case_of(name: str) -> dict[str, Any]:
     [path] = [path for path in CASES if path.stem == name]
-    case = json.loads(path.read_text(encoding="utf-8"))
-    return run_case(case, folder).body
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def case_body(name: str, folder: Path) -> str:
+    return run_case(case_of(name), folder).body
 
 
 def test_the_first_screen_says_which_condition_a_denied_call_did_not_meet(tmp_path: Path) -> None:
@@ -607,12 +610,41 @@ def test_a_probe_is_named_with_its_session_before_all_else(tmp_path: Path) -> No
     assert "who started `17650001`, last seen on 2026-09-01." in found
 
 
-def test_a_passed_role_is_shown_with_the_granted_action_that_uses_it(tmp_path: Path) -> None:
-    first = case_body("denied-pass-role-with-its-role", tmp_path).partition("<details>")[0]
-    assert (
-        "lets a service act as the role that it receives; a run can use that role by passing it to a"
-        " new Lambda function" in first.replace("<br>", " ")
-    )
+@pytest.mark.parametrize(
+    ("granted", "said"),
+    [
+        (["lambda:*"], "a run can use that role by passing it to a new Lambda function"),
+        (["lambda:AddPermission"], "a run can use that role by passing it to a new Lambda"),
+        (
+            ["lambda:GetFunction"],
+            "to use that role by passing it to a new Lambda function, a run also needs"
+            " `lambda:InvokeFunction` or a similar action, which the policy lacks",
+        ),
+        (
+            ["lambda:UpdateFunctionConfiguration", "lambda:UpdateFunctionCode"],
+            "a run can use that role by passing it to a Lambda function whose code it replaces",
+        ),
+    ],
+)
+def test_a_passed_role_is_shown_with_what_uses_it_or_what_lacks_for_that(
+    granted: list[str], said: str, tmp_path: Path
+) -> None:
+    case = case_of("denied-pass-role-with-its-role")
+    case["policy"]["Statement"].append({"Effect": "Allow", "Action": granted, "Resource": "*"})
+    first = run_case(case, tmp_path).body.partition("<details>")[0]
+    assert said in first.replace("<br>", " ")
+
+
+def test_a_function_that_a_run_may_invoke_is_the_one_that_it_may_create(tmp_path: Path) -> None:
+    case = case_of("denied-pass-role-with-its-role")
+    where = "arn:aws:lambda:eu-west-1:111122223333:function:"
+    case["policy"]["Statement"] = [
+        {"Effect": "Allow", "Action": "sqs:CreateQueue", "Resource": "*"},
+        {"Effect": "Allow", "Action": "lambda:CreateFunction", "Resource": f"{where}orders-*"},
+        {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": f"{where}audit-log"},
+    ]
+    first = run_case(case, tmp_path).body.partition("<details>")[0]
+    assert "a run also needs `lambda:InvokeFunction`" in first.replace("<br>", " ")
 
 
 def test_an_addition_counts_its_denials_apart_from_the_calls_that_were_allowed(

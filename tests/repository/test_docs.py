@@ -147,7 +147,7 @@ def test_every_input_that_a_sentence_sets_exists(page: str) -> None:
 
 def test_the_guide_names_every_guard_in_its_order() -> None:
     text = (ROOT / "docs/guards.md").read_text(encoding="utf-8").partition("removal guards: end")[0]
-    named = re.findall(r"^\| `([a-z-]+)` \|", text, re.MULTILINE)
+    named = re.findall(r"^- `([a-z-]+)`:", text, re.MULTILINE)
     asked = [name for name, _ in GUARDS]
     # A guard may hold back a narrowed resource too.
     assert [name for name in dict.fromkeys(named) if name in asked] == asked

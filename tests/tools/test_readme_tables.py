@@ -35,7 +35,7 @@ def test_the_tables_of_the_same_checkout_are_written(tmp_path: Path) -> None:
     command = [sys.executable, str(folder / "tools/readme_tables.py")]
     subprocess.run(command, cwd=ROOT, check=True)
     page = (folder / "docs/guards.md").read_text(encoding="utf-8")
-    assert "| `of-this-checkout` | a guard | a remedy |" in page
+    assert "- `of-this-checkout`: a guard → a remedy\n" in page
     assert (folder / "docs/inputs.md").read_text(encoding="utf-8") == (
         ROOT / "docs/inputs.md"
     ).read_text(encoding="utf-8")

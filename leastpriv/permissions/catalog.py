@@ -135,14 +135,16 @@ BY_LEVEL = "manages permissions, by the access level that AWS gives it"
 """Why an action is sensitive that has no row in `sensitive.tsv`."""
 
 
-@lru_cache(maxsize=16_384)
+# More names than the catalogue has: a policy with `*` asks for all of them, several times, and a
+# smaller cache would forget each name before it is asked for again.
+@lru_cache(maxsize=32_768)
 def _sensitivity(name: str) -> str:
     return _reason("sensitive", name) or (
         BY_LEVEL if "Permissions management" in access_level(name) else ""
     )
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=65_536)
 def _reason(facts: str, name: str) -> str:
     # A row of the service itself has the better reason; the first match counts.
     rows = (*_rows(facts, name.partition(":")[0].lower()), *_rows(facts, "*"))

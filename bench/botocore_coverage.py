@@ -1,4 +1,4 @@
-"""Measures how many API operations map to an existing action: `python bench/botocore_coverage.py
+"""Measures how many API operations map to an existing action: `python -m bench.botocore_coverage
 [--list]`.
 
 Asks the mapping for every operation of every API model that the installed botocore has, as
@@ -8,18 +8,18 @@ names them. What was launched between the dates of the catalogue and of the mode
 To compare equal dates, put another release of botocore first:
 
     python -m pip install --no-deps --target OTHER botocore==1.43.121
-    PYTHONPATH=OTHER python bench/botocore_coverage.py
+    PYTHONPATH=OTHER python -m bench.botocore_coverage
 """
 
 from __future__ import annotations
 
 import sys
-import time
 from collections import Counter, defaultdict
 
 import botocore
 import botocore.session
 
+from bench.measure import Stopwatch
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import Verdict, map_event, scope_of_unmapped
 from leastpriv.permissions.patterns import action_matches
@@ -29,7 +29,7 @@ _OPEN = (Verdict.UNMAPPED, Verdict.UNVERIFIED)
 
 def main(arguments: list[str]) -> int:
     """Print the figures."""
-    started = time.perf_counter()
+    stopwatch = Stopwatch()
     verdicts: Counter[Verdict] = Counter()
     open_operations: dict[str, list[str]] = defaultdict(list)
     for source, operation in operations():
@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
         for source, names in by_size:
             print(f"  {source}: {', '.join(sorted(names))}")
     print(_without_the_table())
-    print(f"{time.perf_counter() - started:.1f} s")
+    print(f"{stopwatch.elapsed:.1f} s")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Measures the mapping on real records: `python bench/corpus.py FOLDER_OF_JSONL_GZ
+"""Measures the mapping on real records: `python -m bench.corpus FOLDER_OF_JSONL_GZ
 [FILE_FOR_THE_TIMED_RUN]`.
 
 Prints, for each file and in sum, how many records and calls there are, how many distinct events and
@@ -10,15 +10,14 @@ but the folder.
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.measure import Stopwatch, peak_mebibytes_of_children
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.cloudtrail.local_store import TrailFolder
 from leastpriv.models import Call
@@ -27,8 +26,6 @@ from leastpriv.permissions.event_table import Verdict
 from leastpriv.permissions.mapping import needs_of
 
 _USAGE = 2
-_MEBIBYTE = 1024 if sys.platform != "darwin" else 1024 * 1024
-"""`ru_maxrss` is in kibibytes on Linux and in bytes on macOS (getrusage(2))."""
 
 Event = tuple[str, str]
 
@@ -48,9 +45,9 @@ class Figures:
     def note(self, call: Call) -> None:
         """Map one call and count the result."""
         event = (call.source, call.name)
-        started = time.perf_counter()
+        stopwatch = Stopwatch()
         mapped = needs_of(call)
-        self.seconds += time.perf_counter() - started
+        self.seconds += stopwatch.elapsed
         self.calls += 1
         self.events[event] += 1
         if mapped.verdict is Verdict.UNMAPPED:
@@ -129,18 +126,18 @@ def timed_run(file: Path) -> str:
     """Time `leastpriv permissions --all-roles` on one file, and its peak memory."""
     command = "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())"
     arguments = ["permissions", "--all-roles", "--trails", str(file)]
-    started = time.perf_counter()
+    stopwatch = Stopwatch()
     done = subprocess.run(
         [sys.executable, "-c", command, *arguments], capture_output=True, text=True, check=False
     )
-    seconds = time.perf_counter() - started
+    seconds = stopwatch.elapsed
     if done.returncode:
         return (
             f"\nleastpriv permissions failed with exit code {done.returncode}:"
             f" {done.stderr.strip()}"
         )
     # The timed run is the only child of this process, so the children's maximum is its own.
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / _MEBIBYTE
+    peak = peak_mebibytes_of_children()
     rows = len(done.stdout.splitlines())
     return (
         f"\nleastpriv permissions --all-roles on {file.name}: {seconds:.2f} s, peak {peak:.0f} MiB,"

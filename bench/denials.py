@@ -1,4 +1,4 @@
-"""Measures the parser of denials on labelled messages: `python bench/denials.py FILE_OF_JSONL…`.
+"""Measures the parser of denials on labelled messages: `python -m bench.denials FILE_OF_JSONL…`.
 
 Each line is a message with a person's reading: `expected` (actions, resource, denied_by), `grant`
 (yes, no, unsure: whether adding the action to the principal's identity policy can help),

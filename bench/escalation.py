@@ -1,4 +1,4 @@
-"""Compares the paths of escalation with cloudsplaining's: `python bench/escalation.py
+"""Compares the paths of escalation with cloudsplaining's: `python -m bench.escalation
 FOLDER_OF_POLICIES PYTHON`.
 
 PYTHON is an interpreter that has cloudsplaining (PyPI), which is no dependency of this package.

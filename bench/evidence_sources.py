@@ -1,6 +1,6 @@
 """Measures requests and memory of every source of evidence.
 
-    .venv/bin/python bench/evidence_sources.py FOLDER [OBJECTS]
+    python -m bench.evidence_sources FOLDER [OBJECTS]
 
 The records of a folder of generated logs (AWSLogs/… as CloudTrail delivers it) are split into the
 given number of objects (5,000 by default). A server on this machine has them as a trail's bucket,
@@ -10,8 +10,6 @@ account. Each source is read for that role in a separate process.
 
 from __future__ import annotations
 
-import gzip
-import json
 import multiprocessing
 import os
 import subprocess
@@ -19,14 +17,15 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from msgspec import Struct
 
-from bench.s3_trail import peak, records
+from bench.generated_logs import LogObject, Record, cut, role_of, usual_role
+from bench.measure import Stopwatch, peak_mebibytes
 from leastpriv.aws.arns import EvidenceSource, Window, parse_principal
 from leastpriv.aws.session import Aws
 from leastpriv.cloudtrail.athena import AthenaTable
@@ -34,10 +33,10 @@ from leastpriv.cloudtrail.event_history import EventHistory, EventHistoryOptions
 from leastpriv.cloudtrail.trail import S3Trail, S3TrailOptions
 from leastpriv.evidence.live_role import read_live_role
 from leastpriv.pipeline.sources import read_evidence
+from tests.fakes.aws.event_history import FakeHistory, Fault, event_of, login, user_of
 
-if TYPE_CHECKING:
-    from tests.fakes.aws.s3_server import FakeS3
-
+EVENTS_ON_A_PAGE = 50
+"""As LookupEvents answers."""
 SOURCES = ("trail in S3", "Athena", "event history", "live role")
 
 
@@ -50,93 +49,117 @@ def main(arguments: list[str]) -> int:
     if not arguments or not is_there():
         print("Name a folder of generated logs, and run `make lab` once.", file=sys.stderr)
         return 2
-    ready: multiprocessing.Queue[tuple[dict[str, str], str, str]] = multiprocessing.Queue()
-    most = int(arguments[1]) if arguments[1:] else 5_000
+    ready: multiprocessing.Queue[Stage] = multiprocessing.Queue()
+    object_count = int(arguments[1]) if arguments[1:] else 5_000
     with tempfile.TemporaryDirectory() as folder:
         server = multiprocessing.Process(
-            target=serve, args=(Path(arguments[0]), Path(folder), most, ready)
+            target=serve, args=(Path(arguments[0]), Path(folder), object_count, ready)
         )
         server.start()
-        environment, role, last = ready.get()
+        stage = ready.get()
         print("source          seconds  peak MiB    records   calls  requests", flush=True)
         for source in SOURCES:
-            command = [sys.executable, __file__, "--one", source, role, last]
-            subprocess.run(command, check=True, env=environment)
+            command = [
+                sys.executable,
+                "-m",
+                "bench.evidence_sources",
+                "--one",
+                source,
+                stage.role,
+                stage.last,
+            ]
+            subprocess.run(command, check=True, env=stage.environment)
         server.terminate()
         server.join()
     return 0
 
 
-def serve(
-    logs: Path,
-    folder: Path,
-    most: int,
-    ready: multiprocessing.Queue[tuple[dict[str, str], str, str]],
-) -> None:
-    """All servers over the same records, inside the context; their memory is not measured."""
-    from bench.event_history import Quick
+class Lookup(Struct, frozen=True):
+    """An attribute that LookupEvents takes, with its value."""
+
+    attribute: str
+    value: str
+
+
+class IndexedHistory(FakeHistory):
+    """Answers from an index, so that the server is not measured."""
+
+    records: Mapping[Lookup, Sequence[Record]] = {}
+
+    def answer(
+        self,
+        region: str,
+        asked: Mapping[str, Any],
+        fault: Fault | None,  # noqa: ARG002
+    ) -> Mapping[str, Any]:
+        """Return one page."""
+        attribute = asked["LookupAttributes"][0]
+        key = Lookup(attribute["AttributeKey"], attribute["AttributeValue"])
+        records = self.records.get(key, ()) if region == "eu-west-1" else ()
+        start = int(asked.get("NextToken") or 0)
+        end = start + EVENTS_ON_A_PAGE
+        page: dict[str, Any] = {"Events": [event_of(record) for record in records[start:end]]}
+        if end < len(records):
+            page["NextToken"] = str(end)
+        return page
+
+
+class Stage(Struct, frozen=True):
+    """The servers, and what to read from them."""
+
+    environment: dict[str, str]
+    role: str
+    last: str
+    """The time of the newest record."""
+
+
+def serve(logs: Path, folder: Path, object_count: int, ready: multiprocessing.Queue[Stage]) -> None:
+    """Run all servers over the same records; their memory is not measured."""
     from tests.fakes.aws.athena import DuckDb, FakeAthena
     from tests.fakes.aws.s3_server import FakeS3
     from tests.fakes.aws.server import FakeAws
     from tests.fakes.aws.stage import account, trail_settings
 
-    s3, roles, newest = FakeS3(), Counter[str](), ""
-    for key, found in cut(logs, most):
-        body = gzip.compress(json.dumps({"Records": found}).encode())
-        s3.objects[key] = body  # type: ignore[assignment]
-        place = folder / key
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(body)
-        roles.update(filter(None, map(role_of, found)))
-        newest = max(newest, *(str(record.get("eventTime") or "") for record in found))
-    role, last = (
-        roles.most_common()[len(roles) // 4][0],
-        datetime.fromisoformat(newest).astimezone(UTC),
-    )
-    Quick.index = indexed(s3, role, last)
-    with DuckDb(folder) as duckdb, s3, Quick() as history:
+    s3 = FakeS3()
+    calls_by_role = Counter[str]()
+    last = ""
+    for log_object in cut(logs, object_count):
+        body = log_object.body()
+        s3.objects[log_object.key] = body  # type: ignore[assignment]
+        path = folder / log_object.key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(body)
+        calls_by_role.update(filter(None, map(role_of, log_object.records)))
+        last = max(last, *(str(record.get("eventTime") or "") for record in log_object.records))
+    role = usual_role(calls_by_role)
+    end = datetime.fromisoformat(last).astimezone(UTC)
+    IndexedHistory.records = indexed(cut(logs, object_count), role, end)
+    with DuckDb(folder) as duckdb, s3, IndexedHistory() as history:
         athena = FakeAthena(duckdb, page=1000)
         with FakeAws({**athena.operations(), **account(), **trail_settings()}) as aws:
             environment = s3.environment(others=aws.endpoint)
             environment["LOOKUPS"] = history.environment()["AWS_ENDPOINT_URL"]
-            ready.put((environment, role, last.isoformat()))
+            ready.put(Stage(environment, role, end.isoformat()))
             time.sleep(3_600)
 
 
-def cut(logs: Path, most: int) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Keys and records of about the given number of objects."""
-    files = sorted(logs.rglob("*.json.gz"))
-    each = -(-sum(len(records(file)) for file in files) // most)
-    for file in files:
-        found, key = records(file), file.relative_to(logs).as_posix().removesuffix(".json.gz")
-        for at in range(0, len(found), each):
-            yield f"{key}{at:06}.json.gz", found[at : at + each]
-
-
-def role_of(record: Mapping[str, Any]) -> str:
-    """ARN of the role that called, or nothing."""
-    context = (record.get("userIdentity") or {}).get("sessionContext") or {}
-    return str((context.get("sessionIssuer") or {}).get("arn") or "")
-
-
 def indexed(
-    s3: FakeS3, role: str, last: datetime
-) -> Mapping[tuple[str, str], list[Mapping[str, Any]]]:
-    """The role's management events as event history answers them, all in one region, and a login of
-    each session.
-    """
-    from tests.fakes.aws.event_history import login, user_of
+    log_objects: Iterable[LogObject], role: str, end: datetime
+) -> Mapping[Lookup, Sequence[Record]]:
+    """Return the role's management events by the lookup that finds them, all in one region.
 
-    index: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
-    for body in s3.objects.values():
-        for record in json.loads(gzip.decompress(body))["Records"]:
+    Each session has a login on the day before the end.
+    """
+    index: dict[Lookup, list[Record]] = defaultdict(list)
+    for log_object in log_objects:
+        for record in log_object.records:
             if role_of(record) == role and record.get("managementEvent", True):
-                index["Username", user_of(record)].append(record)
-    for _, session in list(index):
-        begun = last - timedelta(days=1)
-        index["EventName", "AssumeRoleWithWebIdentity"].append(
-            login(role, session, begun, "eu-west-1")
-        )
+                index[Lookup("Username", user_of(record))].append(record)
+    start = end - timedelta(days=1)
+    sessions = [lookup.value for lookup in index]
+    index[Lookup("EventName", "AssumeRoleWithWebIdentity")] = [
+        login(role, session, start, "eu-west-1") for session in sessions
+    ]
     return index
 
 
@@ -146,30 +169,33 @@ def one(what: str, role: str, last: str) -> int:
     if what == "event history":
         environment["AWS_ENDPOINT_URL_CLOUDTRAIL"] = environment["LOOKUPS"]
     now = datetime.fromisoformat(last) + timedelta(days=1)
-    door, asked, started = Aws.open(environment), Counter[str](), time.perf_counter()
+    aws = Aws.open(environment)
+    requests = Counter[str]()
+    stopwatch = Stopwatch()
 
     def count(event_name: str, **_: Any) -> None:
-        asked[event_name.rpartition(".")[2]] += 1
+        requests[event_name.rpartition(".")[2]] += 1
 
-    door._session.events.register("before-send", count)
+    aws._session.events.register("before-send", count)
     figures = "                 "
     if what == "live role":
-        read_live_role(door, parse_principal(role))
+        read_live_role(aws, parse_principal(role))
     else:
         source: EvidenceSource = {
-            "trail in S3": lambda: S3Trail(door, "s3://logs", S3TrailOptions(now=now)),
-            "Athena": lambda: AthenaTable(door, "security.logs", now),
+            "trail in S3": lambda: S3Trail(aws, "s3://logs", S3TrailOptions(now=now)),
+            "Athena": lambda: AthenaTable(aws, "security.logs", now),
             "event history": lambda: EventHistory(
-                door, ("eu-west-1", "us-east-1"), now, EventHistoryOptions(pace=0)
+                aws, ("eu-west-1", "us-east-1"), now, EventHistoryOptions(pace=0)
             ),
         }[what]()
         evidence = read_evidence([source], Window(), parse_principal(role))[role]
         read = source.statistics  # type: ignore[attr-defined]
         figures = f"{read.records:9,}  {evidence.counts.calls:6,}"
-    seconds = time.perf_counter() - started
-    told = ", ".join(f"{name} {number:,}" for name, number in sorted(asked.items()))
+    seconds = stopwatch.elapsed
+    by_name = ", ".join(f"{name} {number:,}" for name, number in sorted(requests.items()))
     print(
-        f"{what:14}  {seconds:7.1f}  {peak():8.0f}  {figures}  {sum(asked.values()):,}: {told}",
+        f"{what:14}  {seconds:7.1f}  {peak_mebibytes():8.0f}  {figures} "
+        f" {requests.total():,}: {by_name}",
         flush=True,
     )
     return 0

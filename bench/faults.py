@@ -1,5 +1,4 @@
-"""Prints the reports of a run for damaged files, records and a wrong clock: `.venv/bin/python
-bench/faults.py`.
+"""Prints the reports of a run for damaged files, records and a wrong clock: `python -m bench.faults`.
 
 A table in Markdown: the exit code, the remaining removals and narrowings, and each gap literally;
 `--write` rewrites the cases of the tests.
@@ -11,8 +10,6 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.evidence.test_damaged_files import arranged, told_of
 from tests.fakes.command import leastpriv

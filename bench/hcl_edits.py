@@ -1,6 +1,6 @@
 """Policies in HCL: read, and edited at random, with Terraform itself as the judge.
 
-    .venv/bin/python bench/hcl_edits.py [FOLDER] [--edits 1000] [--seed 1]
+    python -m bench.hcl_edits [FOLDER] [--edits 1000] [--seed 1]
 
 FOLDER holds `.tf` files of public repositories, `OWNER__REPOSITORY__PATH.tf`, which are only read
 and edited; without it the policies are made here. Each edited file must be clean for `terraform

@@ -1,4 +1,4 @@
-"""Measures removals of what AWS authorizes inside a call: `python bench/inner_actions.py SOURCE
+"""Measures removals of what AWS authorizes inside a call: `python -m bench.inner_actions SOURCE
 [--list]`.
 
 SOURCE is an archive or folder of AWS's service reference. Twelve runs call each operation with

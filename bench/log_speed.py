@@ -1,4 +1,4 @@
-"""Measures the search of logs: `python bench/log_speed.py FOLDER_OF_LOGS [MEBIBYTES]`.
+"""Measures the search of logs: `python -m bench.log_speed FOLDER_OF_LOGS [MEBIBYTES]`.
 
 The logs of the folder are repeated up to the given number of mebibytes (256 by default), and read
 as one stream: without the lines of denials (as most of any log is), and unchanged (an eighth of the
@@ -11,18 +11,14 @@ from __future__ import annotations
 
 import io
 import re
-import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import BinaryIO
 
+from bench.measure import Stopwatch, peak_mebibytes
 from leastpriv.denials.job_logs import read_log
 
 _USAGE = 2
-_MEBIBYTE = 1024 if sys.platform != "darwin" else 1024 * 1024
-"""`ru_maxrss` is in kibibytes on Linux and in bytes on macOS (getrusage(2))."""
 _ROW = re.compile(rb"[A-Z]+_[A-Z_]+\b")
 _MOST_LINES = 20
 """Lines of one denial in these logs, in the columns of a table."""
@@ -33,14 +29,16 @@ class Repeated(io.RawIOBase):
 
     def __init__(self, text: bytes, size: int) -> None:
         self._text = text * (1 + (4 << 20) // len(text))
-        self._period, self._left, self._at = len(text), size, 0
+        self._period = len(text)
+        self._unread = size
+        self._position = 0
 
     def read(self, size: int = -1) -> bytes:
-        """The next bytes, at most `size`."""
-        size = min(size, self._left, len(self._text) - self._period)
-        part = self._text[self._at : self._at + size]
-        self._at = (self._at + size) % self._period
-        self._left -= size
+        """Return the next bytes, at most `size`."""
+        size = min(size, self._unread, len(self._text) - self._period)
+        part = self._text[self._position : self._position + size]
+        self._position = (self._position + size) % self._period
+        self._unread -= size
         return part
 
 
@@ -53,35 +51,33 @@ def main(arguments: list[str]) -> int:
         print("Name a folder of *.log files.", file=sys.stderr)
         return _USAGE
     size = int(arguments[1]) if arguments[1:] else 256
-    print("refusals  MiB read  seconds   MB/s  peak MiB  refusals told")
+    print("denials   MiB read  seconds   MB/s  peak MiB  denials read")
     for share in (4, 2, 1):
-        for kind in ("cut", "kept"):
-            here = max(1, size // share // (1 if kind == "cut" else 8))
-            subprocess.run(
-                [sys.executable, __file__, "--one", arguments[0], str(here), kind], check=True
-            )
+        for kind, divisor in (("cut", 1), ("kept", 8)):
+            mebibytes = max(1, size // share // divisor)
+            run = ["--one", arguments[0], str(mebibytes), kind]
+            subprocess.run([sys.executable, "-m", "bench.log_speed", *run], check=True)
     return 0
 
 
 def one_run(folder: Path, mebibytes: int, *, cut: bool) -> int:
     """Read one stream of the given size and print its row."""
     logs = [file.read_bytes() for file in sorted(folder.glob("*.log"))]
-    text = b"".join(without_refusals(log) if cut else log for log in logs)
-    stream: BinaryIO = io.BytesIO() if not text else Repeated(text, mebibytes << 20)  # type: ignore[assignment]
-    started = time.process_time()
-    told = sum(1 for _ in read_log(stream, "-"))
-    seconds = time.process_time() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MEBIBYTE
+    text = b"".join(without_denials(log) if cut else log for log in logs)
+    stream = Repeated(text, mebibytes << 20) if text else io.BytesIO()
+    stopwatch = Stopwatch()
+    denials = sum(1 for _ in read_log(stream, "-"))
+    seconds = stopwatch.processor
     speed = (mebibytes << 20) / 1e6 / seconds
     print(
-        f"{'cut' if cut else 'kept':8}  {mebibytes:8,}  {seconds:7.2f}  {speed:5.0f}  {peak:8.0f} "
-        f" {told:,}",
+        f"{'cut' if cut else 'kept':8}  {mebibytes:8,}  {seconds:7.2f}  {speed:5.0f} "
+        f" {peak_mebibytes():8.0f}  {denials:,}",
         flush=True,
     )
     return 0
 
 
-def without_refusals(log: bytes) -> bytes:
+def without_denials(log: bytes) -> bytes:
     """A log without its denials, each up to the next empty line or row of a table; other lines are
     unchanged.
     """

@@ -1,4 +1,4 @@
-"""Measures the mapping at size: `python bench/mapping_speed.py [CALLS [WORDINGS]]` (1,000,000 calls
+"""Measures the mapping at size: `python -m bench.mapping_speed [CALLS [WORDINGS]]` (1,000,000 calls
 in 10 wordings).
 
 With `--trails FOLDER` it maps the calls of a trail instead, all of which it holds in memory, and
@@ -13,14 +13,13 @@ Linear time shows as equal microseconds, flat memory as equal mebibytes.
 from __future__ import annotations
 
 import gc
-import resource
 import sys
-import time
 from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
+from bench.measure import Stopwatch, peak_mebibytes
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.cloudtrail.local_store import TrailFolder
 from leastpriv.evidence.collector import UsageCollector
@@ -44,8 +43,7 @@ SERVICES = (
     "ecr",
 )
 EVENTS = 300
-_Asked = TypeVar("_Asked")
-_MEBIBYTE = 1024 if sys.platform != "darwin" else 1024 * 1024
+_Input = TypeVar("_Input")
 
 
 def main(arguments: list[str]) -> int:
@@ -54,15 +52,15 @@ def main(arguments: list[str]) -> int:
         return of_trail(Path(arguments[1]))
     most = int(arguments[0]) if arguments else 1_000_000
     wordings = int(arguments[1]) if arguments[1:] else 10
-    kinds = events()
-    print(f"{len(kinds)} distinct events, {wordings:,} wordings of each request")
+    operations = actions()
+    print(f"{len(operations)} distinct events, {wordings:,} wordings of each request")
     print(f"{'calls':>10}{'seconds':>9}{'µs/call':>9}{'peak MiB':>10}")
     for count in (most // 4, most // 2, most):
-        started = time.perf_counter()
-        for call in calls(kinds, count, wordings):
+        stopwatch = Stopwatch()
+        for call in calls(operations, count, wordings):
             needs_of(call)
-        seconds = time.perf_counter() - started
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MEBIBYTE
+        seconds = stopwatch.elapsed
+        peak = peak_mebibytes()
         print(f"{count:>10,}{seconds:>9.1f}{1e6 * seconds / count:>9.1f}{peak:>10.0f}", flush=True)
     return 0
 
@@ -104,31 +102,29 @@ def _request(call: Call) -> tuple[object, ...]:
     )
 
 
-def timed(ask: Callable[[_Asked], object], each: Collection[_Asked]) -> float:
-    """Microseconds of processor time for one of the things asked."""
-    started = time.process_time()
-    for one in each:
-        ask(one)
-    return 1e6 * (time.process_time() - started) / len(each)
+def timed(work: Callable[[_Input], object], inputs: Collection[_Input]) -> float:
+    """Return the microseconds of processor time that one input takes."""
+    stopwatch = Stopwatch()
+    for value in inputs:
+        work(value)
+    return 1e6 * stopwatch.processor / len(inputs)
 
 
-def events() -> list[tuple[str, str]]:
-    """(event source, event name), the first actions of each service that are API operations by
-    their name.
-    """
-    found: list[tuple[str, str]] = []
+def actions() -> list[str]:
+    """Return the first actions of each service, which name an API operation."""
+    names: list[str] = []
     for prefix in SERVICES:
-        names = [action.partition(":")[2] for action in catalog.actions(prefix)]
-        found.extend((f"{prefix}.amazonaws.com", name) for name in names[:25])
-    return found[:EVENTS]
+        names.extend(catalog.actions(prefix)[:25])
+    return names[:EVENTS]
 
 
-def calls(kinds: list[tuple[str, str]], count: int, wordings: int) -> Iterator[Call]:
-    """The calls, one after another; each event comes round with another wording."""
+def calls(operations: list[str], count: int, wordings: int) -> Iterator[Call]:
+    """Yield the calls; each operation returns with another wording."""
     now = datetime(2026, 11, 1, tzinfo=UTC)
     for number in range(count):
-        source, name = kinds[number % len(kinds)]
-        wording = (number // len(kinds)) % wordings
+        prefix, _, name = operations[number % len(operations)].partition(":")
+        source = f"{prefix}.amazonaws.com"
+        wording = (number // len(operations)) % wordings
         yield Call(
             event_id="",
             principal="arn:aws:iam::111122223333:role/ci/deploy",

@@ -1,4 +1,4 @@
-"""Counts which small changes of the code the tests notice: `python bench/mutants.py MODULE… --
+"""Counts which small changes of the code the tests notice: `python -m bench.mutants MODULE… --
 TEST…`.
 
 Paths are relative to the repository. Each mutant changes one comparison, operator, condition,

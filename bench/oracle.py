@@ -1,4 +1,4 @@
-"""Compares the mapping with AWS's own denials: `python bench/oracle.py FOLDER`.
+"""Compares the mapping with AWS's own denials: `python -m bench.oracle FOLDER`.
 
 A denial that names an action shows what AWS authorized. FOLDER has `records/*.jsonl.gz` (CloudTrail
 records, one per line) and `refusals.jsonl` (one labelled message per line: `message`,

@@ -1,7 +1,7 @@
 """Policies of a folder of JSON and YAML files: read, written back, and edited, each statement in
 six ways.
 
-    .venv/bin/python bench/policy_files.py FOLDER
+    python -m bench.policy_files FOLDER
 
 Prints how many came back byte for byte, and how many edits took more lines of the file than they
 had to.
@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import difflib
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench.measure import Stopwatch
 from leastpriv.errors import LeastprivError
 from leastpriv.policy.document import Document, Statement, parse
 from leastpriv.policy.edit import (
@@ -94,7 +94,8 @@ def measure(path: Path, found: Counter[str]) -> None:
 
 def main(folder: str) -> None:
     """Measure every file of a folder and below it."""
-    found, began = Counter[str](), time.perf_counter()
+    found = Counter[str]()
+    stopwatch = Stopwatch()
     for path in sorted(Path(folder).rglob("*")):
         if path.suffix in {".json", ".yaml", ".yml", ".template"}:
             try:
@@ -104,7 +105,7 @@ def main(folder: str) -> None:
                 found["files that are no JSON or YAML"] += 1
     for what, count in found.items():
         print(f"{count:6,} {what}")
-    print(f"{time.perf_counter() - began:6.1f} s")
+    print(f"{stopwatch.elapsed:6.1f} s")
 
 
 if __name__ == "__main__":

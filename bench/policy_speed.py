@@ -1,4 +1,4 @@
-"""Measures evaluation and containment: `python bench/policy_speed.py [FOLDER_OF_POLICIES]`.
+"""Measures evaluation and containment: `python -m bench.policy_speed [FOLDER_OF_POLICIES]`.
 
 Prints the time to evaluate 10,000 calls against a policy of 30 statements, each call on another
 resource, and to compare two policies of about 6 kB: one narrowed from the other, and one that
@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from bench.measure import Stopwatch
 from leastpriv.errors import PolicyFileError
 from leastpriv.policy.containment import Containment, check_containment
 from leastpriv.policy.document import Document, parse
@@ -31,42 +31,39 @@ def document(statements: list[Mapping[str, object]]) -> Document:
     return parse(json.dumps({"Version": "2012-10-17", "Statement": statements}).encode(), "policy")
 
 
-def policy(verbs: tuple[str, ...], resources: int, deny: bool = True) -> Document:
-    """Make 30 statements: three per service, one of them under a condition; and one Deny of
-    some.
-    """
-    made: list[Mapping[str, object]] = []
+def allow(actions: list[str], resources: list[str]) -> dict[str, object]:
+    """Make a statement."""
+    return {"Effect": "Allow", "Action": actions, "Resource": resources}
+
+
+def policy(verbs: tuple[str, ...]) -> Document:
+    """Make 30 statements: three per service, one of them under a condition; the last is a Deny."""
+    regions = {"StringEquals": {"aws:RequestedRegion": ["eu-west-1", "eu-central-1"]}}
+    statements: list[Mapping[str, object]] = []
     for service in SERVICES:
         for number in range(3):
-            allow: dict[str, object] = {
-                "Effect": "Allow",
-                "Action": [f"{service}:{verb}Thing{number}" for verb in verbs],
-                "Resource": [
-                    f"arn:aws:{service}:{ACCOUNT}:thing/orders-{number}-{place}-*"
-                    for place in range(resources)
-                ],
-            }
+            statement = allow(
+                [f"{service}:{verb}Thing{number}" for verb in verbs],
+                [f"arn:aws:{service}:{ACCOUNT}:thing/orders-{number}-0-*"],
+            )
             if number == 2:
-                allow["Condition"] = {
-                    "StringEquals": {"aws:RequestedRegion": ["eu-west-1", "eu-central-1"]}
-                }
-            made.append(allow)
-    if deny:
-        made[-1] = {
-            "Effect": "Deny",
-            "Action": "iam:Delete*",
-            "Resource": "arn:aws:iam:*:*:thing/orders-*",
-        }
-    return document(made)
+                statement["Condition"] = regions
+            statements.append(statement)
+    statements[-1] = {
+        "Effect": "Deny",
+        "Action": "iam:Delete*",
+        "Resource": "arn:aws:iam:*:*:thing/orders-*",
+    }
+    return document(statements)
 
 
 def best(work: Callable[[], object]) -> float:
     """Time some work; the best of several runs, in seconds."""
     times = []
     for _ in range(RUNS):
-        started = time.perf_counter()
+        stopwatch = Stopwatch()
         work()
-        times.append(time.perf_counter() - started)
+        times.append(stopwatch.elapsed)
     return min(times)
 
 
@@ -90,62 +87,44 @@ def summary(answer: Containment) -> str:
     smallest = answer.smallest
     if smallest is None:
         return "contained"
-    return (
-        f"{len(answer.excesses)} in excess"
-        if smallest.witness
-        else f"cannot tell: {smallest.reason}"
-    )
+    if smallest.witness:
+        return f"{len(answer.excesses)} in excess"
+    return f"cannot tell: {smallest.reason}"
 
 
 def main(arguments: list[str]) -> int:
     """Print the figures."""
-    thirty, asked = policy(("Create", "Get", "Put", "Delete"), 1), calls()
-    first = time.perf_counter()
-    for request in asked:
-        evaluate(request, [thirty])
+    committed = policy(("Create", "Get", "Put", "Delete"))
+    requests = calls()
+    stopwatch = Stopwatch()
+    for request in requests:
+        evaluate(request, [committed])
     print(
-        f"{CALLS:,} calls against {len(thirty.statements)} statements:"
-        f" {time.perf_counter() - first:.3f} s"
+        f"{CALLS:,} calls against {len(committed.statements)} statements: {stopwatch.elapsed:.3f} s"
     )
-    old, new = policy(("Create", "Get", "Put", "Delete"), 1), policy(("Create", "Get"), 1)
-    wide = policy(("Create", "Get", "Put", "*"), 1)
-    star = document(
-        [{"Effect": "Allow", "Action": [f"{service}:*" for service in SERVICES], "Resource": "*"}]
-    )
-    hostile = document(
-        [
-            {
-                "Effect": "Allow",
-                "Action": "s3:*",
-                "Resource": [f"*{'a*' * (5 + n % 7)}b{n}" for n in range(300)],
-            }
-        ]
-    )
-    other = document(
-        [
-            {
-                "Effect": "Allow",
-                "Action": "s3:*",
-                "Resource": [f"*{'a*' * (4 + n % 5)}c{n}*" for n in range(300)],
-            }
-        ]
-    )
-    for name, one, two in (
-        ("narrowed", old, new),
-        ("more granted", old, wide),
-        ("everything granted", old, star),
-        ("narrowed from everything", star, old),
-        ("hostile", hostile, other),
-    ):
-        answer = check_containment([one], [two])
-        seconds = best(lambda one=one, two=two: check_containment([one], [two]))  # type: ignore[misc]
-        print(
-            f"{name}: {policy_size(one):,} and {policy_size(two):,} bytes: {1e3 * seconds:.1f} ms,"
-            f" {summary(answer)}"
-        )
+    narrow = policy(("Create", "Get"))
+    wide = policy(("Create", "Get", "Put", "*"))
+    star = document([allow([f"{service}:*" for service in SERVICES], ["*"])])
+    hostile = document([allow(["s3:*"], [f"*{'a*' * (5 + n % 7)}b{n}" for n in range(300)])])
+    other = document([allow(["s3:*"], [f"*{'a*' * (4 + n % 5)}c{n}*" for n in range(300)])])
+    print_comparison("narrowed", committed, narrow)
+    print_comparison("more granted", committed, wide)
+    print_comparison("everything granted", committed, star)
+    print_comparison("narrowed from everything", star, committed)
+    print_comparison("hostile", hostile, other)
     if arguments:
         print(corpus(Path(arguments[0])))
     return 0
+
+
+def print_comparison(name: str, old: Document, new: Document) -> None:
+    """Compare two policies, and print the sizes, the time and the result."""
+    answer = check_containment([old], [new])
+    seconds = best(lambda: check_containment([old], [new]))
+    print(
+        f"{name}: {policy_size(old):,} and {policy_size(new):,} bytes: {1e3 * seconds:.1f} ms,"
+        f" {summary(answer)}"
+    )
 
 
 def corpus(folder: Path) -> str:
@@ -156,16 +135,18 @@ def corpus(folder: Path) -> str:
             documents.append(parse(path.read_bytes(), path.name))
         except PolicyFileError:
             continue
-    slowest, where = 0.0, ""
-    for one, two in zip(documents, documents[1:] + documents[:1], strict=True):
-        for old, new in ((one, one), (one, two)):
-            started = time.perf_counter()
+    slowest = 0.0
+    where = ""
+    for document, neighbour in zip(documents, documents[1:] + documents[:1], strict=True):
+        for old, new in ((document, document), (document, neighbour)):
+            stopwatch = Stopwatch()
             answer = check_containment([old], [new])
-            seconds = time.perf_counter() - started
+            seconds = stopwatch.elapsed
             if old is new and not answer.holds:
                 print(f"{old.where} is not contained in itself: {summary(answer)}")
             if seconds > slowest:
-                slowest, where = seconds, f"{old.where} and {new.where}, {summary(answer)}"
+                slowest = seconds
+                where = f"{old.where} and {new.where}, {summary(answer)}"
     return f"{len(documents)} policies, slowest comparison {1e3 * slowest:.1f} ms: {where}"
 
 

@@ -1,4 +1,4 @@
-"""Measures derived resources by denials: `python bench/refused_resources.py REFUSALS_JSONL [--list
+"""Measures derived resources by denials: `python -m bench.refused_resources REFUSALS_JSONL [--list
 CLASS]`.
 
 Quoted denials have an action and an ARN, but no request. So one is created: the operation of the
@@ -21,8 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from resource_accuracy import CLASSES, is_account_wide, verdict
-
+from bench.resource_accuracy import CLASSES, is_account_wide, verdict
 from leastpriv.denials.resource import has_hidden_part
 from leastpriv.models import Call, Outcome
 from leastpriv.permissions import catalog

@@ -1,4 +1,4 @@
-"""Measures the resources derived from requests: `python bench/resource_accuracy.py FOLDER [--list
+"""Measures the resources derived from requests: `python -m bench.resource_accuracy FOLDER [--list
 CLASS]`.
 
 Some records name the resource a call was authorized on: they list it (`resources[]`), or a denial

@@ -1,4 +1,4 @@
-"""Measures trails in S3 with latency: `python bench/s3_latency.py FOLDER [MILLISECONDS [OBJECTS]]`
+"""Measures trails in S3 with latency: `python -m bench.s3_latency FOLDER [MILLISECONDS [OBJECTS]]`
 (30, all).
 
 A server on this machine answers LIST and GET of a folder of generated logs (AWSLogs/…) after the
@@ -22,7 +22,6 @@ import statistics
 import subprocess
 import sys
 import threading
-import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +30,7 @@ from typing import Any, cast
 from urllib.parse import parse_qs, unquote
 from xml.sax.saxutils import escape
 
+from bench.measure import Stopwatch, peak_mebibytes
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.aws.session import Aws
 from leastpriv.cloudtrail.file_reader import FileReader, ReadOptions
@@ -38,7 +38,6 @@ from leastpriv.cloudtrail.local_store import TrailFolder
 from leastpriv.cloudtrail.s3_bucket import Bucket
 from leastpriv.cloudtrail.trail import S3Trail, S3TrailOptions
 
-_MEBIBYTE = 1024 if sys.platform != "darwin" else 1024 * 1024
 _ROUNDS = 9
 _THREADS = 32
 
@@ -55,13 +54,13 @@ def main(arguments: list[str]) -> int:
     folder, delay, most = (*arguments, *("", "30", "1000000")[len(arguments) :])
     accounts = sorted(path.name for path in (Path(folder) / "AWSLogs").iterdir())
     roles = ",".join(f"arn:aws:iam::{account}:role/release-of-nobody" for account in accounts)
-    server = [sys.executable, __file__, "--serve", folder, delay, most]
+    server = [sys.executable, "-m", "bench.s3_latency", "--serve", folder, delay, most]
     with subprocess.Popen(server, stdout=subprocess.PIPE, text=True) as running:
         port = running.stdout.readline().strip() if running.stdout else ""
         for what in ("objects got", "objects got and read"):
             table(what, delay, [port, roles, what])
         running.terminate()
-    child = [sys.executable, __file__, "--read", "local", folder, roles, ""]
+    child = [sys.executable, "-m", "bench.s3_latency", "--read", "local", folder, roles, ""]
     alone = [float(each) for each in subprocess.check_output(child, text=True).split()]
     print(f"the same files read from the disk: {alone[0]:.2f} s, {alone[1]:.2f} s of core")
     return 0
@@ -72,7 +71,7 @@ def table(what: str, delay: str, asked: list[str]) -> None:
     told: dict[str, list[list[float]]] = {client: [] for client in _CLIENTS}
     for _ in range(_ROUNDS):
         for client, rows in told.items():
-            child = [sys.executable, __file__, "--read", client, *asked]
+            child = [sys.executable, "-m", "bench.s3_latency", "--read", client, *asked]
             rows.append([float(each) for each in subprocess.check_output(child, text=True).split()])
     base = told[_CLIENTS[0]]
     print(f"{what}, {delay} ms")
@@ -117,13 +116,14 @@ def read(client: str, place: str, roles: str, what: str) -> int:
 
 
 def _timed(work: Callable[[], int]) -> None:
-    started, before = time.perf_counter(), time.process_time()
+    stopwatch = Stopwatch()
     files = work()
-    wall = time.perf_counter() - started
+    elapsed = stopwatch.elapsed
+    processor = stopwatch.processor
     # Processes that read ahead count once they have ended.
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = time.process_time() - before + children.ru_utime + children.ru_stime
-    print(wall, cpu, files, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MEBIBYTE)
+    processor += children.ru_utime + children.ru_stime
+    print(elapsed, processor, files, peak_mebibytes())
 
 
 def files_of(source: S3Trail | TrailFolder, principals: Principals) -> int:

@@ -1,7 +1,7 @@
 """Prints the experiment with the real deploy tools as a table: rounds until clean, by tool and by
 recorded events.
 
-    .venv/bin/python bench/seed_experiment.py [--fresh] [NAME …]
+    python -m bench.seed_experiment [--fresh] [NAME …]
 
 NAME is a part of a tool's name (`CDK`). With `--fresh` each deploy gives its resources other names.
 It takes some ten minutes; every deploy runs in the lab, no account is needed.
@@ -12,8 +12,6 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.end_to_end.seed.deploys import ALL
 from tests.end_to_end.seed.experiment import TrialResult, experiment

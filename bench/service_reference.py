@@ -1,4 +1,4 @@
-"""Measures the mapping against AWS's service reference: `python bench/service_reference.py SOURCE
+"""Measures the mapping against AWS's service reference: `python -m bench.service_reference SOURCE
 [--list] [--sample]`.
 
 SOURCE is an archive or folder of the reference. Each operation of each client of Boto3 is asked for

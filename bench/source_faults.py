@@ -1,6 +1,6 @@
 """Prints the reports of a run when a source of evidence fails.
 
-    .venv/bin/python bench/source_faults.py [PART_OF_A_NAME …]
+    python -m bench.source_faults [PART_OF_A_NAME …]
 
 Runs each case of `tests/cases_sources/faults.json` against servers on this machine and prints a
 table in Markdown: the exit code, whether grants were still removed (a folder with the same records
@@ -13,8 +13,6 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.fakes.aws.stage import Stage
 

@@ -1,4 +1,4 @@
-"""Measures the start of a command: `python bench/startup.py [ROUNDS]` (21).
+"""Measures the start of a command: `python -m bench.startup [ROUNDS]` (21).
 
 Each row is run in turn with `python -c pass`; printed are the medians of the ratios of wall time
 and of processor time, from the start of the process until it ends, or until the reader returns the

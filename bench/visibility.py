@@ -1,4 +1,4 @@
-"""Measures which absences prove non-use: `python bench/visibility.py REFERENCE [--pairs]`.
+"""Measures which absences prove non-use: `python -m bench.visibility REFERENCE [--pairs]`.
 
 REFERENCE is an archive, a folder or an address of AWS's service reference. Prints how many actions
 of the catalogue are of each visibility, and how many of a wildcard are kept as not visible on a

@@ -1,4 +1,4 @@
-"""Compares the evaluator with another one: `python bench/differential/run.py [PAIRS] [SEED]`.
+"""Compares the evaluator with another one: `python -m bench.differential.run [PAIRS] [SEED]`.
 
 Makes random policies and requests, asks both, and counts the differences; those of `known.tsv` are
 explained, if both agree once the statements that they are about are left out. Installs npm

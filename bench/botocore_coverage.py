@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter, defaultdict
+from dataclasses import dataclass
 
 import botocore
 import botocore.session
@@ -32,11 +33,11 @@ def main(arguments: list[str]) -> int:
     stopwatch = Stopwatch()
     verdicts: Counter[Verdict] = Counter()
     open_operations: dict[str, list[str]] = defaultdict(list)
-    for source, operation in operations():
-        verdict = map_event(f"{source}.amazonaws.com", operation).verdict
+    for operation in operations():
+        verdict = map_event(f"{operation.label}.amazonaws.com", operation.name).verdict
         verdicts[verdict] += 1
         if verdict in _OPEN:
-            open_operations[source].append(operation)
+            open_operations[operation.label].append(operation.name)
     total = sum(verdicts.values())
     covered = total - sum(verdicts[verdict] for verdict in _OPEN)
     print(f"botocore {botocore.__version__}, catalogue {catalog.version()}")
@@ -60,15 +61,17 @@ def _without_the_table() -> str:
     its service.
     """
     total = held = named = 0
-    for label, operation in sorted(other_labels()):
-        event = map_event(f"{label}.amazonaws.com", operation)
+    for operation in sorted(other_labels()):
+        source = f"{operation.label}.amazonaws.com"
+        event = map_event(source, operation.name)
         if event.prefix not in catalog.services():
             continue
-        scope = scope_of_unmapped(f"{label}.amazonaws.com", operation, "")
+        scope = scope_of_unmapped(source, operation.name, "")
         is_named = event.verdict is Verdict.MAPPED and all(
-            action_matches(scope.actions[0], each.action) for each in event.actions
+            action_matches(scope.actions[0], mapped.action) for mapped in event.actions
         )
-        total, named = total + 1, named + is_named
+        total += 1
+        named += is_named
         held += is_named or event.prefix in scope.services
     return (
         f"{total:,} operations under a label that is no prefix: unmapped, the scope would hold the"
@@ -76,31 +79,39 @@ def _without_the_table() -> str:
     )
 
 
-def other_labels() -> set[tuple[str, str]]:
-    """(label, operation) of all API models, by signing name, endpoint and name of the model, but no
-    IAM prefix.
+@dataclass(frozen=True, order=True, slots=True)
+class Operation:
+    """An operation of an API model."""
+
+    label: str
+    """The first part of its event source, as far as the model tells."""
+    name: str
+
+
+def other_labels() -> set[Operation]:
+    """Return the operations of all API models under labels that are no IAM prefix: signing name,
+    endpoint and name of the model.
     """
     loader = botocore.session.get_session().get_component("data_loader")
-    found: set[tuple[str, str]] = set()
+    others: set[Operation] = set()
     for service in loader.list_available_services("service-2"):
         model = loader.load_service_model(service, "service-2")
         metadata = model["metadata"]
         labels = {service, metadata["endpointPrefix"], metadata.get("signingName", service)}
-        found.update(
-            (label, each) for label in labels - catalog.services() for each in model["operations"]
-        )
-    return found
+        for label in labels - catalog.services():
+            others.update(Operation(label, name) for name in model["operations"])
+    return others
 
 
-def operations() -> list[tuple[str, str]]:
-    """(signing name, operation) of all API models."""
+def operations() -> list[Operation]:
+    """Return the operations of all API models under their signing names."""
     session = botocore.session.get_session()
     loader = session.get_component("data_loader")
-    found: list[tuple[str, str]] = []
+    found: list[Operation] = []
     for service in session.get_available_services():
         model = loader.load_service_model(service, "service-2")
         signing = model["metadata"].get("signingName") or model["metadata"]["endpointPrefix"]
-        found.extend((signing, operation) for operation in model["operations"])
+        found.extend(Operation(signing, name) for name in model["operations"])
     return found
 
 

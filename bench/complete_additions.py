@@ -4,8 +4,8 @@
 
 Each row of `denied_features.tsv` is a deploy that stops at the first call of a new feature. The
 proposal of that evidence is made as a user's, its offers are taken, and each permission that the
-deploy needs then is asked of the result. `--table`: also each type of the compiled life cycles, with
-its unconditional actions.
+deploy needs then is asked of the result. With `--table` each type of the compiled life cycles is
+such a feature too, with its unconditional actions.
 """
 
 from __future__ import annotations

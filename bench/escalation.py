@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from leastpriv.errors import LeastprivError
@@ -38,6 +39,14 @@ for line in sys.stdin:
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What cloudsplaining finds in a policy."""
+
+    kind: str
+    actions: list[str]
+
+
 def main(arguments: Sequence[str]) -> int:
     """Prints the comparison; returns 1 if a finding is lacking."""
     if len(arguments) != _USAGE:
@@ -51,26 +60,26 @@ def main(arguments: Sequence[str]) -> int:
             continue
     policies = {name: json_value(document.policy) for name, document in documents.items()}
     theirs = _findings(arguments[1], policies)
-    found, lacking, more = 0, [], Counter[str]()
+    contained = 0
+    lacking = []
+    more = Counter[str]()
     for name, findings in theirs.items():
         paths = [
             path
             for path in escalation_paths([documents[name]], _PRINCIPAL)
             if path.leads_to_administrator
         ]
-        for kind, actions in findings:
-            if any(_is_part_of(path, actions) for path in paths):
-                found += 1
+        for finding in findings:
+            if any(_is_part_of(path, finding) for path in paths):
+                contained += 1
             else:
-                lacking.append(f"{name}: {kind} {actions}")
-        more.update(
-            path.id
-            for path in paths
-            if not any(_is_part_of(path, actions) for _, actions in findings)
-        )
+                lacking.append(f"{name}: {finding.kind} {finding.actions}")
+        for escalation in paths:
+            if not any(_is_part_of(escalation, finding) for finding in findings):
+                more[escalation.id] += 1
     flagged = sum(bool(findings) for findings in theirs.values())
     print(
-        f"{len(theirs)} policies, {flagged} with findings: {found} findings contained,"
+        f"{len(theirs)} policies, {flagged} with findings: {contained} findings contained,"
         f" {len(lacking)} lacking"
     )
     print("\n".join(lacking))
@@ -78,26 +87,24 @@ def main(arguments: Sequence[str]) -> int:
     return bool(lacking)
 
 
-def _findings(
-    python: str, policies: Mapping[str, object]
-) -> dict[str, list[tuple[str, list[str]]]]:
+def _findings(python: str, policies: Mapping[str, object]) -> dict[str, list[Finding]]:
     lines = "\n".join(json.dumps([name, policy]) for name, policy in policies.items())
     answer = subprocess.run(
         [python, "-c", _ORACLE], input=lines, capture_output=True, text=True, check=True
     )
     read = (json.loads(line) for line in answer.stdout.splitlines() if line.startswith("["))
     return {
-        name: [(each["type"], each["actions"]) for each in found]
+        name: [Finding(each["type"], each["actions"]) for each in found]
         for name, found in read
         if not isinstance(found, str)
     }
 
 
-def _is_part_of(path: EscalationPath, actions: Sequence[str]) -> bool:
+def _is_part_of(path: EscalationPath, finding: Finding) -> bool:
     """Whether the actions of a finding suffice for a path, so that it contains the finding."""
     [row] = [row for row in table("escalation", catalog.__package__) if row["id"] == path.id]
     steps = [step.replace("@", "").lower().split("|") for step in row["actions"].split(",")]
-    return all(set(step) & set(actions) for step in steps)
+    return all(set(step) & set(finding.actions) for step in steps)
 
 
 if __name__ == "__main__":

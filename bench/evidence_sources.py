@@ -26,11 +26,12 @@ from msgspec import Struct
 
 from bench.generated_logs import LogObject, Record, cut, role_of, usual_role
 from bench.measure import Stopwatch, peak_mebibytes
-from leastpriv.aws.arns import EvidenceSource, Window, parse_principal
+from leastpriv.aws.arns import Window, parse_principal
 from leastpriv.aws.session import Aws
 from leastpriv.cloudtrail.athena import AthenaTable
 from leastpriv.cloudtrail.event_history import EventHistory, EventHistoryOptions
-from leastpriv.cloudtrail.trail import S3Trail, S3TrailOptions
+from leastpriv.cloudtrail.file_reader import S3TrailOptions
+from leastpriv.cloudtrail.trail import S3Trail
 from leastpriv.evidence.live_role import read_live_role
 from leastpriv.pipeline.sources import read_evidence
 from tests.fakes.aws.event_history import FakeHistory, Fault, event_of, login, user_of
@@ -125,7 +126,7 @@ def serve(logs: Path, folder: Path, object_count: int, ready: multiprocessing.Qu
     last = ""
     for log_object in cut(logs, object_count):
         body = log_object.body()
-        s3.objects[log_object.key] = body  # type: ignore[assignment]
+        s3.objects[log_object.key] = body
         path = folder / log_object.key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(body)
@@ -163,6 +164,15 @@ def indexed(
     return index
 
 
+def _source(what: str, aws: Aws, now: datetime) -> S3Trail | AthenaTable | EventHistory:
+    if what == "trail in S3":
+        return S3Trail(aws, "s3://logs", S3TrailOptions(now=now))
+    if what == "Athena":
+        return AthenaTable(aws, "security.logs", now)
+    regions = ("eu-west-1", "us-east-1")
+    return EventHistory(aws, regions, now, EventHistoryOptions(pace=0))
+
+
 def one(what: str, role: str, last: str) -> int:
     """Read one source and print its row."""
     environment = dict(os.environ)
@@ -181,16 +191,9 @@ def one(what: str, role: str, last: str) -> int:
     if what == "live role":
         read_live_role(aws, parse_principal(role))
     else:
-        source: EvidenceSource = {
-            "trail in S3": lambda: S3Trail(aws, "s3://logs", S3TrailOptions(now=now)),
-            "Athena": lambda: AthenaTable(aws, "security.logs", now),
-            "event history": lambda: EventHistory(
-                aws, ("eu-west-1", "us-east-1"), now, EventHistoryOptions(pace=0)
-            ),
-        }[what]()
+        source = _source(what, aws, now)
         evidence = read_evidence([source], Window(), parse_principal(role))[role]
-        read = source.statistics  # type: ignore[attr-defined]
-        figures = f"{read.records:9,}  {evidence.counts.calls:6,}"
+        figures = f"{source.statistics.records:9,}  {evidence.counts.calls:6,}"
     seconds = stopwatch.elapsed
     by_name = ", ".join(f"{name} {number:,}" for name, number in sorted(requests.items()))
     print(

@@ -1,4 +1,6 @@
-"""Prints the reports of a run for damaged files, records and a wrong clock: `python -m bench.faults`.
+"""Prints the reports of a run for damaged files, records and a wrong clock.
+
+    python -m bench.faults [--write]
 
 A table in Markdown: the exit code, the remaining removals and narrowings, and each gap literally;
 `--write` rewrites the cases of the tests.

@@ -331,8 +331,10 @@ def _of_the_future(tool: str, shape: str, work: Path, lab: Lab) -> App:
         lab.client("s3").create_bucket(Bucket=BUCKET)
 
     def steps(number: int) -> Iterator[Step]:
+        run = states[number]
+        app = work / "app"
         for command, variables in commands(
-            kind, shape, states[number], number == 0, work / "app", lab
+            kind, shape, run, is_first=number == 0, app=app, lab=lab
         ):
             yield Step(f"run {number + 1}", tuple(command), {**variables, **own})
 

@@ -12,13 +12,12 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from msgspec import structs
-
-from tests.fakes.replace import replace
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
@@ -46,24 +45,24 @@ _OPTIONS = Options(lifecycle=Lifecycle.OFF)
 
 def main(arguments: Sequence[str]) -> int:
     """Prints the figures; 2 without a source."""
-    named = [each for each in arguments if not each.startswith("-")]
-    if len(named) != 1:
+    sources = [argument for argument in arguments if not argument.startswith("-")]
+    if len(sources) != 1:
         print("Name the archive or folder of AWS's service reference.", file=sys.stderr)
         return _USAGE
     counts: Counter[str] = Counter()
     lines: list[str] = []
-    for operation in load(named[0]).operations.values():
+    for operation in load(sources[0]).operations.values():
         prefix = operation.name.partition(":")[0]
-        clients: dict[str, list[str]] = defaultdict(list)
-        for client, _ in operation.clients:
-            clients[source_of(client, prefix)].append(client)
-        for source, same in clients.items():
-            for kind, detail in judged(operation, source, same):
-                counts[kind] += 1
-                lines.append(f"  {kind}: {detail}")
+        by_source: dict[str, list[str]] = defaultdict(list)
+        for client in operation.clients:
+            by_source[source_of(client, prefix)].append(client)
+        for source, clients in by_source.items():
+            for result in judged(operation, source, clients):
+                counts[result.kind] += 1
+                lines.append(f"  {result.kind}: {result.title}")
     print(
-        f"with all parameters: {counts['gone'] + counts['stays']:,} inner grants, removed:"
-        f" {counts['gone']:,}"
+        f"with all parameters: {counts['removed'] + counts['kept']:,} inner grants, removed:"
+        f" {counts['removed']:,}"
     )
     idle = {kind: count for kind, count in counts.most_common() if kind.startswith("idle")}
     print(
@@ -80,7 +79,16 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def judged(operation: Operation, source: str, clients: Sequence[str]) -> Iterator[tuple[str, str]]:
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What becomes of an inner grant."""
+
+    kind: str
+    """`removed` or `kept` with all parameters; `idle GUARD` with the required ones alone."""
+    title: str
+
+
+def judged(operation: Operation, source: str, clients: Sequence[str]) -> Iterator[Result]:
     """Yields what becomes of each inner grant of one operation, with and without its parameters.
 
     A record does not name the client: the parameters are those of all clients of the event source,
@@ -88,47 +96,42 @@ def judged(operation: Operation, source: str, clients: Sequence[str]) -> Iterato
     share the events of RDS).
     """
     name = operation.name.partition(":")[2]
-    own = {mapped.action for mapped in map_event(source, name).actions}
-    inner = sorted(
-        {spelled for each in operation.actions if (spelled := catalog.spelling(each))} - own
-    )
-    if not inner or not own:
+    mapped = {action.action for action in map_event(source, name).actions}
+    inner = sorted(set(filter(None, map(catalog.spelling, operation.actions))) - mapped)
+    if not inner or not mapped:
         return
-    granted = [*sorted(own), *inner]
-    services = {each.partition(":")[0] for each in inner}
-    variants = [each for client in clients for each in _variants(client, name, services)]
-    caused = [decisions(source, name, each, granted) for each in variants]
+    granted = [*sorted(mapped), *inner]
+    services = sorted({action.partition(":")[0] for action in inner})
+    with_parameters = [
+        decisions(source, name, parameters, granted)
+        for client in clients
+        for parameters in _variants(client, name, services)
+    ]
     idle = decisions(source, name, parameters_of(clients[0], name, required_only=True), granted)
     for action in inner:
         title = f"{source.removesuffix('.amazonaws.com')}:{name}: {action}"
-        yield (
-            ("gone" if all(found.get(action) == "removed" for found in caused) else "stays"),
-            title,
-        )
-        yield f"idle {idle.get(action, 'needed')}", title
+        is_removed = all(decided.get(action) == "removed" for decided in with_parameters)
+        yield Result("removed" if is_removed else "kept", title)
+        yield Result(f"idle {idle.get(action, 'needed')}", title)
 
 
-def _variants(client: str, name: str, services: Collection[str]) -> list[dict[str, object]]:
+def _variants(client: str, name: str, services: Sequence[str]) -> list[dict[str, object]]:
     """Returns parameters of an operation: none, all with each value of its enumerations, with ARNs
     of each service.
     """
-    found: list[dict[str, object]] = [{}]
-    for each in (parameters_of(client, name, variant=variant) for variant in range(_MOST_VARIANTS)):
-        found += [each] if each not in found else []
-    found += [parameters_of(client, name, arns_of=service) for service in sorted(services)]
+    variants: list[dict[str, object]] = [{}]
+    for number in range(_MOST_VARIANTS):
+        parameters = parameters_of(client, name, variant=number)
+        if parameters not in variants:
+            variants.append(parameters)
+    variants += [parameters_of(client, name, arns_of=service) for service in services]
+    all_parameters = variants[1]
     # A bucket may be named by the ARN of an access point, whatever its model says.
-    arns = [
-        f"arn:aws:{service}:eu-west-1:111122223333:accesspoint/x" for service in sorted(services)
-    ]
-    return [
-        *found,
-        *(
-            {**each, "bucketName": arn}
-            for each in found[1:2]
-            if "bucketName" in each
-            for arn in arns
-        ),
-    ]
+    if "bucketName" in all_parameters:
+        for service in services:
+            arn = f"arn:aws:{service}:eu-west-1:111122223333:accesspoint/x"
+            variants.append({**all_parameters, "bucketName": arn})
+    return variants
 
 
 def decisions(
@@ -165,7 +168,9 @@ def evidence(source: str, name: str, parameters: Mapping[str, object]) -> Eviden
             )
         )
     coverage = complete("eu-west-1", "us-east-1", "us-west-2", start=_FIRST.date())
-    return replace(book.close(), coverage=replace(coverage, events=frozenset({f"{source}:{name}"})))
+    return structs.replace(
+        book.close(), coverage=structs.replace(coverage, events=frozenset({f"{source}:{name}"}))
+    )
 
 
 if __name__ == "__main__":

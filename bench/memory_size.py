@@ -1,4 +1,7 @@
-"""Measures the size of a role's usage history, and the time to read and write it: `python -m bench.memory_size`."""
+"""Measures the size of a role's usage history, and the time to read and write it.
+
+python -m bench.memory_size
+"""
 
 from __future__ import annotations
 

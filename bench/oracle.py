@@ -27,10 +27,11 @@ import json
 import re
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
+
+from msgspec import Struct, structs
 
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.cloudtrail.local_store import TrailFolder
@@ -46,32 +47,26 @@ _OPERATION = re.compile(
     r"when calling the (?P<boto>\w+) operation|operation error [\w ]+: (?P<go>\w+)|: (?P<java>\w+)"
     r" operation\b"
 )
-EXPLAINED: Mapping[tuple[str, str], str] = {
-    ("CreateFunction", "s3:GetObject"): "Lambda fetches the code in the caller's name",
-    (
-        "AssumeRoleWithWebIdentity",
-        "sts:AssumeRoleWithWebIdentity",
-    ): "the role's trust policy refused it, not a grant",
+EXPLAINED: Mapping[str, str] = {
+    "CreateFunction was refused s3:GetObject": "Lambda fetches the code in the caller's name",
+    "AssumeRoleWithWebIdentity was refused sts:AssumeRoleWithWebIdentity": (
+        "the role's trust policy refused it, not a grant"
+    ),
 }
-"""(operation, denied action) of the public messages for which neither answer is a defect of the
-mapping.
-"""
-
-
+"""The public messages for which neither answer is a defect of the mapping."""
 _VERDICTS = ("same", "partner", "key", "other")
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Struct, frozen=True):
     """One event and the action that AWS denied in its course."""
 
     source: str
     event: str
     action: str
-    verdict: str
-    """`same`, `partner`, `key` or `other`."""
     where: str
     """`records` or `refusals`."""
+    verdict: str = ""
+    """`same`, `partner`, `key` or `other`."""
 
 
 def main(arguments: list[str]) -> int:
@@ -94,7 +89,9 @@ def main(arguments: list[str]) -> int:
     for where in ("records", "refusals"):
         found = [counts[where, verdict] for verdict in _VERDICTS]
         explained = sum(
-            1 for case in cases if case.where == where and case.verdict == "other" and _why(case)
+            1
+            for case in cases
+            if case.where == where and case.verdict == "other" and explanation(case)
         )
         print(
             f"{where:10}{sum(found):>7}"
@@ -105,13 +102,14 @@ def main(arguments: list[str]) -> int:
         if case.verdict != "same":
             print(
                 f"{case.verdict}: {case.source}:{case.event} was refused {case.action} "
-                f" {_why(case)}"
+                f" {explanation(case)}"
             )
     return 0
 
 
-def _why(case: Case) -> str:
-    return EXPLAINED.get((case.event, case.action), "")
+def explanation(case: Case) -> str:
+    """Say why an answer of the mapping is no defect; empty without a reason."""
+    return EXPLAINED.get(f"{case.event} was refused {case.action}", "")
 
 
 def of_records(folder: Path) -> Iterator[Case]:
@@ -120,9 +118,10 @@ def of_records(folder: Path) -> Iterator[Case]:
         for call in TrailFolder(file).read(Window(), Principals()):
             if isinstance(call, Call) and call.outcome is Outcome.DENIED:
                 mapped = needs_of(call)
+                needed = {need.permission.action for need in mapped.needs}
                 for action in read_denial(call.error_message, error_code=call.error_code).actions:
-                    needed = {need.permission.action for need in mapped.needs}
-                    yield _case(call.source, call.name, action, needed, mapped, "records")
+                    case = Case(call.source, call.name, action, where="records")
+                    yield structs.replace(case, verdict=_verdict(case, mapped, needed))
 
 
 def of_messages(file: Path) -> Iterator[Case]:
@@ -137,27 +136,22 @@ def of_messages(file: Path) -> Iterator[Case]:
             if source:
                 event = map_event(source, operation)
                 mapped = CallNeeds(event.verdict, event.prefix)
-                yield _case(
-                    source,
-                    operation,
-                    action,
-                    {each.action for each in event.actions},
-                    mapped,
-                    "refusals",
-                )
+                needed = {action_of_event.action for action_of_event in event.actions}
+                case = Case(source, operation, action, where="refusals")
+                yield structs.replace(case, verdict=_verdict(case, mapped, needed))
 
 
-def _case(
-    source: str, event: str, action: str, needed: set[str], mapped: CallNeeds, where: str
-) -> Case:
-    if catalog.spelling(action) in needed or action in needed:
-        return Case(source, event, action, "same", where)
-    if mapped.verdict in (Verdict.NO_PERMISSION, Verdict.UNMAPPED) or unknown_refusals(
-        source, event, mapped, (action,)
-    ):
-        return Case(source, event, action, "other", where)
-    of_a_key = action.lower().startswith("kms:") and mapped.prefix != "kms"
-    return Case(source, event, action, "key" if of_a_key else "partner", where)
+def _verdict(case: Case, mapped: CallNeeds, needed: Collection[str]) -> str:
+    """Judge a case by the mapping of its call and the actions that this names."""
+    if catalog.spelling(case.action) in needed or case.action in needed:
+        return "same"
+    if mapped.verdict in (Verdict.NO_PERMISSION, Verdict.UNMAPPED):
+        return "other"
+    if unknown_refusals(case.source, case.event, mapped, (case.action,)):
+        return "other"
+    if case.action.lower().startswith("kms:") and mapped.prefix != "kms":
+        return "key"
+    return "partner"
 
 
 def _source(operation: str, action: str, message: str) -> str:

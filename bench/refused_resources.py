@@ -21,7 +21,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bench.resource_accuracy import CLASSES, is_account_wide, verdict
+from msgspec import Struct
+
+from bench.resource_accuracy import CLASSES, is_account_wide, print_counts, verdict
 from leastpriv.denials.resource import has_hidden_part
 from leastpriv.models import Call, Outcome
 from leastpriv.permissions import catalog
@@ -33,30 +35,45 @@ _ARN = re.compile(r"arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:(\d{12}|aws)?:.+")
 _WAYS = ("by name", "by ARN")
 
 
-def named_resources(path: Path) -> Iterator[tuple[str, str]]:
-    """(action, ARN) of each row with both, once; AWS itself writes `*` in the ARN of a resource
-    without id.
+class DeniedPermission(Struct, frozen=True, order=True):
+    """An action and an ARN that a denial names."""
+
+    action: str
+    arn: str
+
+
+class ClassifiedResource(Struct, frozen=True):
+    """What the mapping derives from a request that was made of an ARN."""
+
+    way: str
+    """One of `_WAYS`."""
+    verdict: str
+    derived: tuple[str, ...]
+    request: Mapping[str, Any]
+
+
+def denied_permissions(path: Path) -> list[DeniedPermission]:
+    """Return what each row with an action and an ARN names, once.
+
+    AWS itself writes `*` in the ARN of a resource without id.
     """
-    seen = set()
+    permissions = set()
     for line in path.read_text(encoding="utf-8").splitlines():
         expected = json.loads(line)["expected"]
         resource = expected["resource"] or ""
         for name in expected["actions"]:
             known = action_of(name)
-            if (
-                known
-                and known.resource_types
-                and _ARN.fullmatch(resource)
-                and not has_hidden_part(resource)
-            ):
-                seen.add((known.name, resource))
-    yield from sorted(seen)
+            if not known or not known.resource_types:
+                continue
+            if _ARN.fullmatch(resource) and not has_hidden_part(resource):
+                permissions.add(DeniedPermission(known.name, resource))
+    return sorted(permissions)
 
 
-def requests(action: str, arn: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(way, request) created from the operation's members; an empty request if no member fits."""
+def requests(action: str, arn: str) -> Mapping[str, dict[str, Any]]:
+    """Return by way the request made of the operation's members; it is empty if no member fits."""
     members = _members(*action.split(":"))
-    prefix, fields = action.partition(":")[0], arn.split(":", 5)
+    prefix = action.partition(":")[0]
     # For a log group AWS names streams that do not exist yet; Secrets Manager adds six characters
     # to a name.
     bare = re.sub(r":log-stream:$|(?<=:secret:)(.+)-\w{6}$", r"\1", arn)
@@ -69,9 +86,12 @@ def requests(action: str, arn: str) -> Iterator[tuple[str, dict[str, Any]]]:
         for member in members
         if _stem(member) in (_stem(variable), "") and not member.lower().endswith("arn")
     }
-    yield "by name", {_as_recorded(member): text for member, text in named.items()}
-    arns = [member for member in members if member.lower().endswith(("arn", "arns"))]
-    yield "by ARN", {_as_recorded(arns[0]): arn} if arns and "*" not in fields[5] else {}
+    by_name = {_as_recorded(member): text for member, text in named.items()}
+    by_arn = {}
+    arn_members = [member for member in members if member.lower().endswith(("arn", "arns"))]
+    if arn_members and "*" not in arn.split(":", 5)[5]:
+        by_arn = {_as_recorded(arn_members[0]): arn}
+    return {"by name": by_name, "by ARN": by_arn}
 
 
 def _stem(member: str) -> str:
@@ -118,17 +138,17 @@ def _model(service: str) -> Mapping[str, Any]:
     return model
 
 
-def classified(action: str, arn: str) -> Iterator[tuple[str, str, tuple[str, ...], str]]:
-    """(way, class, derived resources, request) of one truth; `*` of AWS's own counts literally."""
+def classified(action: str, arn: str) -> Iterator[ClassifiedResource]:
+    """Yield the result of each way; `*` of AWS's own counts literally."""
     fields = arn.split(":", 5)
     account = fields[4] if fields[4].isdigit() else "111122223333"
-    for way, parameters in requests(action, arn):
+    for way, parameters in requests(action, arn).items():
         call = Call(
             event_id="",
             principal=f"arn:{fields[1]}:iam::{account}:role/r",
             session="",
             time=datetime(2026, 11, 1, tzinfo=UTC),
-            account=fields[4] if fields[4].isdigit() else "111122223333",
+            account=account,
             region=fields[3] or "us-east-1",
             source="",
             name=action.partition(":")[2],
@@ -138,12 +158,12 @@ def classified(action: str, arn: str) -> Iterator[tuple[str, str, tuple[str, ...
             outcome=Outcome.ALLOWED,
         )
         derived = tuple(resource.pattern for resource in resources_of(call, action))
-        found = verdict(call, action, (arn,), derived)
-        if found == "wrong" and arn in derived:
-            found = "exact"
-        if found != "unknown" and not parameters:
-            found = "no request"
-        yield way, found, derived, str(parameters)
+        judgement = verdict(call, action, (arn,), derived)
+        if judgement == "wrong" and arn in derived:
+            judgement = "exact"
+        if judgement != "unknown" and not parameters:
+            judgement = "no request"
+        yield ClassifiedResource(way, judgement, derived, parameters)
 
 
 def main(arguments: list[str]) -> int:
@@ -154,29 +174,20 @@ def main(arguments: list[str]) -> int:
     if not path.is_file() or (shown and shown not in classes):
         print(f"Name a refusals.jsonl; --list takes {', '.join(classes)}.", file=sys.stderr)
         return _USAGE
-    counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    by_way: dict[str, dict[str, Counter[str]]] = {way: defaultdict(Counter) for way in _WAYS}
     wide = 0
-    for action, arn in named_resources(path):
-        for way, found, derived, request in classified(action, arn):
-            counts[way, action.partition(":")[0]][found] += 1
-            wide += any(is_account_wide(action, resource) for resource in derived)
-            if found == shown:
-                print(
-                    f"{action} {way}\n  true    {arn}\n  derived {', '.join(derived)[:300]}\n "
-                    f" request {request[:200]}"
-                )
-    for way in _WAYS:
-        print(f"\n{way:24} {'cases':>6} " + " ".join(f"{name:>10}" for name in classes))
-        rows = {service: found for (of, service), found in counts.items() if of == way}
-        whole = sum(rows.values(), Counter[str]())
-        for service, told in (
-            *sorted(rows.items(), key=lambda row: -row[1].total()),
-            ("all", whole),
-        ):
-            print(
-                f"{service:24} {told.total():>6} "
-                + " ".join(f"{told[name]:>10}" for name in classes)
-            )
+    for permission in denied_permissions(path):
+        action = permission.action
+        for result in classified(action, permission.arn):
+            by_way[result.way][action.partition(":")[0]][result.verdict] += 1
+            wide += any(is_account_wide(action, resource) for resource in result.derived)
+            if result.verdict == shown:
+                print(f"{action} {result.way}\n  true    {permission.arn}")
+                print(f"  derived {', '.join(result.derived)[:300]}")
+                print(f"  request {str(result.request)[:200]}")
+    for way, by_service in by_way.items():
+        print()
+        print_counts(way, by_service, classes)
     print(f"\na whole account where the action takes an ARN: {wide}; catalogue {catalog.version()}")
     return 0
 

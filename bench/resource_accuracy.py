@@ -30,7 +30,7 @@ from __future__ import annotations
 import re
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +39,7 @@ from msgspec import structs
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.cloudtrail.local_store import TrailFolder
 from leastpriv.denials.message import read_denial
-from leastpriv.models import Call, Outcome
+from leastpriv.models import Call, Need, Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import map_event
 from leastpriv.permissions.mapping import needs_of
@@ -99,21 +99,21 @@ def cases(call: Call, *, answered: bool = False) -> Iterator[Case]:
             call, resources=(), error_message="", response={} if answered else call.response
         )
     )
-    observed: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    observed: dict[str, list[Need]] = defaultdict(list)
     for need in hidden.needs:
         if need.basis.value != "inferred" and need.verified:
-            observed[need.permission.action].append((need.permission.resource, need.derivation))
-    for action, found in observed.items():
+            observed[need.permission.action].append(need)
+    for action, needs in observed.items():
         truth = answered_resource(call, action) if answered else true_resources(call, action)
         if truth:
-            derived = tuple(dict.fromkeys(resource for resource, _ in found))
+            derived = tuple(dict.fromkeys(need.permission.resource for need in needs))
             yield Case(
                 event=f"{call.source.partition('.')[0]}:{call.name}",
                 action=action,
                 truth=truth,
                 derived=derived,
                 verdict=verdict(call, action, truth, derived),
-                type_wildcard=any(how.startswith("any ") for _, how in found),
+                type_wildcard=any(need.derivation.startswith("any ") for need in needs),
                 request=str(call.parameters),
             )
 
@@ -266,21 +266,25 @@ def main(arguments: list[str]) -> int:
 
 def print_table(found: Sequence[Case]) -> None:
     """Distinct cases by service and in sum."""
-    print(f"{'service':24} {'cases':>7} " + " ".join(f"{name:>9}" for name in CLASSES))
-    services: dict[str, Counter[str]] = defaultdict(Counter)
+    by_service: dict[str, Counter[str]] = defaultdict(Counter)
     for case in found:
-        services[case.action.partition(":")[0]][case.verdict] += 1
-    whole = sum(services.values(), Counter[str]())
-    for service, counts in (
-        *sorted(services.items(), key=lambda entry: -entry[1].total()),
-        ("all", whole),
-    ):
-        print(
-            f"{service:24} {counts.total():>7,} "
-            + " ".join(f"{counts[name]:>9,}" for name in CLASSES)
-        )
-    shares = " ".join(f"{whole[name] / max(whole.total(), 1):>9.1%}" for name in CLASSES)
+        by_service[case.action.partition(":")[0]][case.verdict] += 1
+    print_counts("service", by_service, CLASSES)
+    counts = sum(by_service.values(), Counter[str]())
+    shares = " ".join(f"{counts[name] / max(counts.total(), 1):>10.1%}" for name in CLASSES)
     print(f"{'share':24} {'':>7} {shares}")
+
+
+def print_counts(
+    title: str, by_service: Mapping[str, Counter[str]], classes: Sequence[str]
+) -> None:
+    """Print how many cases of each service and of all are of each class."""
+    print(f"{title:24} {'cases':>7} " + " ".join(f"{name:>10}" for name in classes))
+    rows = sorted(by_service.items(), key=lambda entry: -entry[1].total())
+    rows.append(("all", sum(by_service.values(), Counter[str]())))
+    for service, counts in rows:
+        cells = " ".join(f"{counts[name]:>10,}" for name in classes)
+        print(f"{service:24} {counts.total():>7,} {cells}")
 
 
 def print_wildcards(calls: Sequence[Call], classified: Sequence[Case]) -> None:

@@ -33,10 +33,10 @@ from xml.sax.saxutils import escape
 from bench.measure import Stopwatch, peak_mebibytes
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.aws.session import Aws
-from leastpriv.cloudtrail.file_reader import FileReader, ReadOptions
+from leastpriv.cloudtrail.file_reader import FileReader, ReadOptions, S3TrailOptions
 from leastpriv.cloudtrail.local_store import TrailFolder
 from leastpriv.cloudtrail.s3_bucket import Bucket
-from leastpriv.cloudtrail.trail import S3Trail, S3TrailOptions
+from leastpriv.cloudtrail.trail import S3Trail
 
 _ROUNDS = 9
 _THREADS = 32

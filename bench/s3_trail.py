@@ -27,7 +27,8 @@ from bench.generated_logs import LogObject, cut, role_of, usual_role
 from bench.measure import Stopwatch, peak_mebibytes
 from leastpriv.aws.arns import Window, parse_principal
 from leastpriv.aws.session import Aws
-from leastpriv.cloudtrail.trail import S3Trail, S3TrailOptions
+from leastpriv.cloudtrail.file_reader import S3TrailOptions
+from leastpriv.cloudtrail.trail import S3Trail
 from leastpriv.pipeline.sources import read_evidence
 
 _LAB = Path(__file__).resolve().parents[1] / ".lab" / "venv" / "bin" / "ministack"

@@ -19,9 +19,11 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
@@ -41,21 +43,23 @@ _WITH_ONE_ACTION = 150
 
 def main(arguments: Sequence[str]) -> int:
     """Prints the figures; 2 without a source."""
-    named = [each for each in arguments if not each.startswith("-")]
-    if len(named) != 1:
+    sources = [argument for argument in arguments if not argument.startswith("-")]
+    if len(sources) != 1:
         print("Name the archive or folder of AWS's service reference.", file=sys.stderr)
         return _USAGE
+    reference = load(sources[0])
     if "--sample" in arguments:
-        for each in differences(load(named[0])):
-            print(each.operation, each.kind, each.action, each.why or "UNEXPLAINED", sep="\t")
+        for found in differences(reference):
+            print(found.operation, found.kind, found.action, found.why or "UNEXPLAINED", sep="\t")
         return 0
     counts: Counter[str] = Counter()
     lines: list[str] = []
-    for operation in load(named[0]).operations.values():
-        for client, _ in operation.clients or (("", ""),) if operation.authorized else ():
-            for kind, detail in judged(operation, client):
-                counts[kind] += 1
-                lines += [f"  {kind}: {detail}"] if detail else []
+    for operation in reference.operations.values():
+        for client in operation.clients or ("",) if operation.authorized else ():
+            for finding in judged(operation, client):
+                counts[finding.kind] += 1
+                if finding.detail:
+                    lines.append(f"  {finding.kind}: {finding.detail}")
     pairs = counts["pair"] or 1
     print(
         f"{counts['row']:,} operations of clients; primary action missed: {counts['missed']:,}"
@@ -72,43 +76,52 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def judged(operation: Operation, client: str) -> Iterator[tuple[str, str]]:
+class Finding(Struct, frozen=True):
+    """What counts for an operation of a client."""
+
+    kind: str
+    detail: str = ""
+    """Set for a miss."""
+
+
+def judged(operation: Operation, client: str) -> Iterator[Finding]:
     """Yields what counts for one operation of one client, with the detail of each miss."""
     prefix, _, name = operation.name.partition(":")
     source = source_of(client, prefix)
     title = f"{source.removesuffix('.amazonaws.com')}:{name}"
     event = map_event(source, name)
-    empty, full = (
-        needs_of(call(source, name, parameters)) for parameters in ({}, parameters_of(client, name))
-    )
-    found = needed(empty) | needed(full) | {mapped.action for mapped in event.actions}
-    authorized = {spelled for action in operation.actions if (spelled := catalog.spelling(action))}
-    yield "row", ""
-    own = {mapped.action for mapped in event.actions} or needed(full)
-    if not own & authorized:
+    empty = needs_of(call(source, name, {}))
+    full = needs_of(call(source, name, parameters_of(client, name)))
+    mapped = {action.action for action in event.actions}
+    authorized = _authorized(operation)
+    yield Finding("row")
+    primary = mapped or needed(full)
+    if not primary & authorized:
         why = explanation(operation, event.verdict, authorized)
-        yield (
-            ("explained", f"{title}: {why}")
-            if why
-            else ("missed", f"{title}: {sorted(own)} {sorted(authorized)}")
-        )
-    known = found | {*empty.kept, *full.kept} | caused(event.operation)
+        if why:
+            yield Finding("explained", f"{title}: {why}")
+        else:
+            yield Finding("missed", f"{title}: {sorted(primary)} {sorted(authorized)}")
+    known = needed(empty) | needed(full) | mapped
+    known |= {*empty.kept, *full.kept} | caused(event.operation)
     for action in sorted(authorized):
-        yield "pair", ""
+        yield Finding("pair")
         if action not in known and event.verdict is not Verdict.NO_PERMISSION:
-            yield "pair missed", f"{title}: {action}"
+            yield Finding("pair missed", f"{title}: {action}")
     if "iam:PassRole" in authorized:
-        yield "passes role", ""
-        is_named = "iam:PassRole" in needed(full) or any(
-            gap.kind is GapKind.MAY_PASS_ROLE for gap in full.gaps
-        )
+        yield Finding("passes role")
+        may_pass_role = any(gap.kind is GapKind.MAY_PASS_ROLE for gap in full.gaps)
         if "iam:PassRole" in full.kept:
-            yield (
-                "role kept",
-                f"{title}: no parameter names it; a grant is kept while the operation is used",
-            )
-        elif not is_named and facts_of(event.operation).passes_role != "key":
-            yield "role unknown", title
+            reason = "no parameter names it; a grant is kept while the operation is used"
+            yield Finding("role kept", f"{title}: {reason}")
+        elif "iam:PassRole" in needed(full) or may_pass_role:
+            return
+        elif facts_of(event.operation).passes_role != "key":
+            yield Finding("role unknown", title)
+
+
+def _authorized(operation: Operation) -> set[str]:
+    return set(filter(None, map(catalog.spelling, operation.actions)))
 
 
 class Difference(Struct, frozen=True, order=True):
@@ -122,36 +135,46 @@ class Difference(Struct, frozen=True, order=True):
     """The explanation; empty without one."""
 
 
-def sample(reference: ServiceReference) -> list[tuple[Operation, str]]:
+class SampledOperation(Struct, frozen=True):
+    """An operation of one client."""
+
+    operation: Operation
+    client: str
+
+    @property
+    def order(self) -> int:
+        """Return a number that depends on the names alone."""
+        return zlib.crc32(f"{self.client} {self.operation.name}".encode())
+
+
+def sample(reference: ServiceReference) -> list[SampledOperation]:
     """Returns 600 operations with their clients, the same ones in each version of the models."""
-    several: list[tuple[Operation, str]] = []
-    single: list[tuple[Operation, str]] = []
+    several: list[SampledOperation] = []
+    single: list[SampledOperation] = []
     for operation in reference.operations.values():
         name = operation.name.partition(":")[2]
-        for client, _ in operation.clients if operation.authorized else ():
+        for client in operation.clients if operation.authorized else ():
             model = model_of(client)
             if model and name in model["operations"]:
                 chosen = several if len(set(operation.actions)) > 1 else single
-                chosen.append((operation, client))
-
-    def place(each: tuple[Operation, str]) -> int:
-        return zlib.crc32(f"{each[1]} {each[0].name}".encode())
-
-    several.sort(key=place)
-    single.sort(key=place)
+                chosen.append(SampledOperation(operation, client))
+    several.sort(key=attrgetter("order"))
+    single.sort(key=attrgetter("order"))
     return several[:_WITH_SEVERAL_ACTIONS] + single[:_WITH_ONE_ACTION]
 
 
 def differences(reference: ServiceReference) -> list[Difference]:
     """Returns the differences of the sample, each with its explanation."""
-    found = {each for one in sample(reference) for each in _by_parameter(*one)}
-    return sorted(found)
+    by_operation = map(_differences_of, sample(reference))
+    return sorted(set(chain.from_iterable(by_operation)))
 
 
-def _by_parameter(operation: Operation, client: str) -> Iterator[Difference]:
+def _differences_of(sampled: SampledOperation) -> Iterator[Difference]:
     """Yields the differences of one operation: with the required parameters, then with each
     optional one.
     """
+    operation = sampled.operation
+    client = sampled.client
     prefix, _, name = operation.name.partition(":")
     source = source_of(client, prefix)
     required = parameters_of(client, name, required_only=True)
@@ -166,7 +189,7 @@ def _by_parameter(operation: Operation, client: str) -> Iterator[Difference]:
         for key, value in given.items():
             found |= needed(needs_of(call(source, name, {**required, key: value})))
         found |= needed(needs_of(call(source, name, given)))
-    authorized = {spelled for action in operation.actions if (spelled := catalog.spelling(action))}
+    authorized = _authorized(operation)
     # What values decide that no model has, or no parameter shows, is kept while the operation is
     # used.
     event = map_event(source, name)
@@ -178,14 +201,15 @@ def _by_parameter(operation: Operation, client: str) -> Iterator[Difference]:
 
 
 def _difference(operation: str, kind: str, action: str) -> Difference:
-    why = _explained().get((operation, kind, action), "")
-    return Difference(operation, kind, action, why)
+    difference = Difference(operation, kind, action)
+    return structs.replace(difference, why=_explained().get(difference, ""))
 
 
 @cache
-def _explained() -> Mapping[tuple[str, str, str], str]:
+def _explained() -> Mapping[Difference, str]:
+    """Return the explanations by the difference without one."""
     rows = _rows("reference_parameters.tsv")
-    return {(row["operation"], row["kind"], row["action"]): row["why"] for row in rows}
+    return {Difference(row["operation"], row["kind"], row["action"]): row["why"] for row in rows}
 
 
 def needed(mapped: CallNeeds) -> set[str]:
@@ -212,15 +236,13 @@ def explanation(operation: Operation, verdict: Verdict, authorized: set[str]) ->
         return "the request names the actions"
     if not authorized:
         return "the catalogue knows none of AWS's actions any more"
-    row = next((row for row in _differences() if row["operation"] == operation.name), None)
-    return row["why"] if row else ""
+    for row in _rows("reference_differences.tsv"):
+        if row["operation"] == operation.name:
+            return row["why"]
+    return ""
 
 
 @cache
-def _differences() -> tuple[dict[str, str], ...]:
-    return _rows("reference_differences.tsv")
-
-
 def _rows(name: str) -> tuple[dict[str, str], ...]:
     lines = (Path(__file__).parent / name).read_text(encoding="utf-8").splitlines()
     return tuple(

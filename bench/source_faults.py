@@ -32,7 +32,7 @@ def main(parts: list[str]) -> None:
             said = "<br>".join(each.replace("|", "\\|") for each in found.sentences) or "–"
             removes = "yes" if found.removed else "no"
             print(
-                f"| {case['source']} | {case['condition']} | {found.told.code} | {removes} |"
+                f"| {case['source']} | {case['condition']} | {found.result.code} | {removes} |"
                 f" {said} |",
                 flush=True,
             )

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from msgspec import structs
+
 from leastpriv.diff.compare import compare
 from leastpriv.evidence.collector import UsageCollector
 from leastpriv.evidence.models import Evidence
@@ -38,7 +40,6 @@ from leastpriv.proposal.propose import propose
 from leastpriv.proposal.removals import guard_context
 from leastpriv.proposal.visibility_guards import not_visible
 from tests.fakes.evidence import complete
-from tests.fakes.replace import replace
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
@@ -110,8 +111,9 @@ def _kept(pattern: str) -> int:
     entry = compare(document, [], evidence).entries[0]
     context = guard_context(evidence, Options(), policies=(document,))
     # A service that was called, so that its actions are not decided with the service as a whole.
-    prefixes = frozenset(action.partition(":")[0] for action in entry.granted)
-    context = replace(context, services=prefixes if pattern == "*" else prefixes | context.services)
+    prefixes = {action.partition(":")[0] for action in entry.granted}
+    called = {prefix: frozenset[str]() for prefix in prefixes}
+    context = structs.replace(context, programs={**called, **context.programs})
     reasons: Counter[str] = Counter()
     for action in entry.granted:
         reason = not_visible(RemovalCandidate(action, entry), context)
@@ -258,8 +260,9 @@ def observed(source: str, name: str, parameters: Mapping[str, object]) -> Eviden
         for event in ((source, name, parameters), _OTHER):
             collector.note(_call(time, turn, *event))
     coverage = complete("us-east-1", "eu-west-1", start=_FIRST.date(), days=_RUNS * _DAYS)
-    return replace(
-        collector.close(), coverage=replace(coverage, events=frozenset({f"{source}:{name}"}))
+    return structs.replace(
+        collector.close(),
+        coverage=structs.replace(coverage, events=frozenset({f"{source}:{name}"})),
     )
 
 

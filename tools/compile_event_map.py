@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -27,7 +28,7 @@ from raw_tables import table
 from service_reference import Operation, ServiceReference, load_or_keep
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.event_table import Verdict
+from leastpriv.permissions.event_table import MappedEvent, Verdict
 
 _TAGS_ITSELF = re.compile(
     r"^(Tag|Untag|AddTags|RemoveTags|CreateTags|DeleteTags|ListTags|Describe|Get|List)|Tagging"
@@ -46,16 +47,24 @@ _SHORTEST = 4
 """Letters of a noun that a member's name may be recognized by."""
 
 
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """How an inner action is caused."""
+
+    mode: str
+    """`add` or `keep`; `known` where another table has the cause; `never`."""
+    parameters: Sequence[str] = ()
+    """Empty where the cause is unknown."""
+
+
 @dataclass(slots=True)
 class Compiled:
     """What the map says of one operation."""
 
     actions: list[str] = field(default_factory=list)
     """Actions of the event, where they are not what the plain rule gives."""
-    inner: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
-    """Action that AWS authorizes inside -> `add` or `keep`, parameters that cause it (none:
-    unknown).
-    """
+    inner: dict[str, Cause] = field(default_factory=dict)
+    """By the action that AWS authorizes inside."""
     tags: dict[str, list[str]] = field(default_factory=dict)
     """Tagging action -> parameters that hold the tags."""
     passed_to: list[str] = field(default_factory=list)
@@ -94,95 +103,94 @@ def unlike_catalog(reference: ServiceReference) -> Iterator[str]:
         types = [name for name in service.resource_types if name.lower() not in known]
         for kind, names in (("actions", actions), ("resource types", types)):
             if names:
-                yield (
-                    f"unknown  {prefix}: {kind} that the catalogue lacks:"
-                    f" {', '.join(sorted(names))}"
-                )
+                listed = ", ".join(sorted(names))
+                yield f"unknown  {prefix}: {kind} that the catalogue lacks: {listed}"
 
 
 def compile_map(reference: ServiceReference) -> Mapping[str, Mapping[str, Compiled]]:
     """Returns prefix -> operation -> what the map says of it."""
-    found: dict[str, dict[str, Compiled]] = {}
+    compiled: dict[str, dict[str, Compiled]] = {}
+
+    def entry_of(operation: str) -> Compiled:
+        prefix, _, name = operation.partition(":")
+        return compiled.setdefault(prefix, {}).setdefault(name, Compiled())
+
     for operation in reference.operations.values():
-        own, _, api_name = operation.name.partition(":")
-        for client, _ in operation.clients or (("", ""),) if operation.authorized else ():
-            event = event_by_rules(source_of(client, own), api_name)
-            prefix, _, name = event.operation.partition(":")
-            entry = found.setdefault(prefix, {}).setdefault(name, Compiled())
-            _add(
-                entry,
-                operation,
-                client,
-                event.operation,
-                [mapped.action for mapped in event.actions],
-                event.verdict,
-            )
+        prefix, _, api_name = operation.name.partition(":")
+        for client in operation.clients or ("",) if operation.authorized else ():
+            event = event_by_rules(source_of(client, prefix), api_name)
+            _add(entry_of(event.operation), operation, event, members_of(client, api_name))
     for row in table("documented_inner"):
-        prefix, _, name = row["operation"].partition(":")
         for action in _spelled(row["actions"].split(",")):
-            entry = found.setdefault(prefix, {}).setdefault(name, Compiled())
-            cause = _cause_by_table(row["operation"], action) or _trigger(
+            cause = _cause_by_table(row["operation"], action) or _cause(
                 row["operation"], action, ()
             )
-            entry.inner.setdefault(action, cause)
+            entry_of(row["operation"]).inner.setdefault(action, cause)
     for row in table("dependents"):
-        prefix, _, name = row["action"].partition(":")
-        entry = found.setdefault(prefix, {}).setdefault(name, Compiled())
+        entry = entry_of(row["action"])
         for action in _spelled(row["dependents"].split(",")):
             # Calls of AWS KMS and IAM have events under the caller's name; `tags_on_create.tsv` has
             # the tags.
-            if action not in (row["action"], *entry.tags) and not re.match(
-                r"kms:|iam:|.*Tag", action
-            ):
-                entry.inner.setdefault(action, _trigger(row["action"], action, ()))
-    return found
+            if action in (row["action"], *entry.tags) or re.match(r"kms:|iam:|.*Tag", action):
+                continue
+            entry.inner.setdefault(action, _cause(row["action"], action, ()))
+    return compiled
 
 
 def _add(
-    entry: Compiled,
-    operation: Operation,
-    client: str,
-    key: str,
-    mapped: Sequence[str],
-    verdict: Verdict,
+    entry: Compiled, operation: Operation, event: MappedEvent, members: Sequence[Member]
 ) -> None:
-    """Adds what the reference says of one operation of one client."""
+    """Adds what the reference says of one operation of one client, with the request's members."""
     authorized = _spelled(operation.actions)
-    api_name = operation.name.partition(":")[2]
-    members = members_of(client, api_name)
-    primary = _primary(operation, mapped, authorized, verdict)
+    mapped = [action.action for action in event.actions]
+    primary = _primary(operation, mapped, authorized, event.verdict)
     if primary:
         entry.actions = primary
+    if event.verdict in (Verdict.NO_PERMISSION, Verdict.BY_REQUEST):
+        return
+    sets_tags = not _TAGS_ITSELF.search(operation.name.partition(":")[2])
+    tag_members = _tag_members(members) if sets_tags else []
     for action in authorized:
-        if action in (primary or mapped) or (key, action) in _triggered_by_table():
-            continue
-        if verdict in (Verdict.NO_PERMISSION, Verdict.BY_REQUEST):
+        if action in (primary or mapped) or _has_trigger(event.operation, action):
             continue
         if action == "iam:PassRole":
-            entry.passed_to = sorted({*entry.passed_to, *_passed_to(operation)})
-            is_named = any(_ROLE.search(member.name) for member in members) or _role_by_table(key)
-            entry.roles = "key" if is_named or entry.roles == "key" else "text"
-        elif (
-            _is_tagging(action)
-            and not _TAGS_ITSELF.search(api_name)
-            and (held := _tag_members(members))
-        ):
-            # Our table of tags set at creation has denials and pages of AWS; what it lacks is a
-            # grant of an old name.
-            if len(made_by(key, action).types) > _MOST_TYPES:
-                entry.inner[action] = ("keep", held)
-            elif not _tags_by_table(key):
-                entry.tags[action] = sorted({*entry.tags.get(action, ()), *held})
-            elif action not in _tags_by_table(key):
-                entry.inner[action] = ("keep", held)
+            _add_passed_role(entry, operation, event.operation, members)
+        elif tag_members and _is_tagging(action):
+            _add_tagging(entry, event.operation, action, tag_members)
         else:
-            mode, parameters = _trigger(key, action, members)
-            known = entry.inner.get(action, (mode, parameters))[1]
-            # Unknown of one client is unknown: a record does not name the client.
-            entry.inner[action] = (
-                mode,
-                sorted({*known, *parameters}) if known and parameters else [],
+            entry.inner[action] = _common_cause(
+                entry.inner.get(action), _cause(event.operation, action, members)
             )
+
+
+def _add_passed_role(
+    entry: Compiled, operation: Operation, key: str, members: Sequence[Member]
+) -> None:
+    entry.passed_to = sorted({*entry.passed_to, *_passed_to(operation)})
+    is_named = any(_ROLE.search(member.name) for member in members) or _role_by_table(key)
+    entry.roles = "key" if is_named or entry.roles == "key" else "text"
+
+
+def _add_tagging(entry: Compiled, key: str, action: str, parameters: Sequence[str]) -> None:
+    """Adds a tagging action that some parameters cause.
+
+    Our table of tags set at creation has denials and pages of AWS; what it lacks is a grant of an
+    old name.
+    """
+    in_table = _tags_by_table(key)
+    if len(made_by(key, action).types) > _MOST_TYPES or (in_table and action not in in_table):
+        entry.inner[action] = Cause("keep", parameters)
+    elif not in_table:
+        entry.tags[action] = sorted({*entry.tags.get(action, ()), *parameters})
+
+
+def _common_cause(before: Cause | None, cause: Cause) -> Cause:
+    """Returns the cause of several clients: unknown of one is unknown, as no record names it."""
+    if before is None:
+        before = cause
+    if not before.parameters or not cause.parameters:
+        return Cause(cause.mode)
+    return Cause(cause.mode, sorted({*before.parameters, *cause.parameters}))
 
 
 def _primary(
@@ -194,8 +202,10 @@ def _primary(
         return _spelled(row.split(",")) if row != "-" else []
     if set(mapped) & set(authorized) or verdict not in (Verdict.UNVERIFIED, Verdict.UNMAPPED):
         return []
-    own = [each for each in authorized if each != "iam:PassRole" and not _is_tagging(each)]
-    return own if len(own) == 1 else []
+    actions = [
+        action for action in authorized if action != "iam:PassRole" and not _is_tagging(action)
+    ]
+    return actions if len(actions) == 1 else []
 
 
 @cache
@@ -208,19 +218,22 @@ def _primary_rows() -> Mapping[str, str]:
 
 def _spelled(actions: Sequence[str]) -> list[str]:
     """The catalogue's spelling of those that it has; `*:TagResource`: of all services."""
-    services = sorted(catalog.services())
-    every = (
-        f"{prefix}:{action[2:]}" if action.startswith("*:") else action
-        for action in actions
-        for prefix in (services if action.startswith("*:") else ("",))
-    )
-    return [found for action in every if (found := catalog.spelling(action))]
+    names: list[str] = []
+    for action in actions:
+        if action.startswith("*:"):
+            name = action.removeprefix("*:")
+            names.extend(f"{prefix}:{name}" for prefix in sorted(catalog.services()))
+        else:
+            names.append(action)
+    spellings = map(catalog.spelling, names)
+    return [spelling for spelling in spellings if spelling]
 
 
 def _passed_to(operation: Operation) -> tuple[str, ...]:
-    return next(
-        (each.passed_to for each in operation.authorized if each.action == "iam:PassRole"), ()
-    )
+    for authorized in operation.authorized:
+        if authorized.action == "iam:PassRole":
+            return authorized.passed_to
+    return ()
 
 
 def _is_tagging(action: str) -> bool:
@@ -232,37 +245,42 @@ def _is_tagging(action: str) -> bool:
 
 def _tag_members(members: Sequence[Member]) -> list[str]:
     """Members that hold tags: the outermost ones, where there are some."""
-    tags = [each for each in members if _TAG_MEMBER.fullmatch(each.name.removeprefix("x-amz-"))]
+    tags = [
+        member for member in members if _TAG_MEMBER.fullmatch(member.name.removeprefix("x-amz-"))
+    ]
     if not tags:
         return []
-    least = min(each.depth for each in tags)
-    return sorted({each.name.lower() for each in tags if each.depth == least})
+    depth = min(member.depth for member in tags)
+    return sorted({member.name.lower() for member in tags if member.depth == depth})
 
 
-def _trigger(operation: str, action: str, members: Sequence[Member]) -> tuple[str, list[str]]:
-    """How an inner action is caused: (`add` or `keep`, parameters); no parameters where the cause
-    is unknown.
-    """
-    if (operation, action) in _triggered_by_table():
-        return "known", []
-    return _cause_by_table(operation, action) or ("keep", _by_name(operation, action, members))
+def _cause(operation: str, action: str, members: Sequence[Member]) -> Cause:
+    if _has_trigger(operation, action):
+        return Cause("known")
+    cause = _cause_by_table(operation, action)
+    return cause or Cause("keep", _by_name(operation, action, members))
 
 
-def _cause_by_table(operation: str, action: str) -> tuple[str, list[str]] | None:
+def _cause_by_table(operation: str, action: str) -> Cause | None:
     for row in table("inner_triggers"):
         if re.fullmatch(row["operations"], operation) and re.fullmatch(row["actions"], action):
             parameters = row["parameters"].replace("{service}", action.partition(":")[0])
-            return row["mode"], [each for each in parameters.split(",") if each]
+            return Cause(row["mode"], [name for name in parameters.split(",") if name])
     return None
 
 
+def _has_trigger(operation: str, action: str) -> bool:
+    """Whether `triggers.tsv` has the cause of an action."""
+    return action in _triggered_actions().get(operation, ())
+
+
 @cache
-def _triggered_by_table() -> frozenset[tuple[str, str]]:
-    """(operation, action) whose cause `triggers.tsv` has."""
-    return frozenset(
-        (event_by_rules(row["event_source"], row["event_name"]).operation, row["action"])
-        for row in table("triggers")
-    )
+def _triggered_actions() -> Mapping[str, set[str]]:
+    actions: dict[str, set[str]] = defaultdict(set)
+    for row in table("triggers"):
+        operation = event_by_rules(row["event_source"], row["event_name"]).operation
+        actions[operation].add(row["action"])
+    return actions
 
 
 def _role_by_table(operation: str) -> bool:
@@ -287,19 +305,21 @@ def _by_name(operation: str, action: str, members: Sequence[Member]) -> list[str
     """
     if action.partition(":")[0] != operation.partition(":")[0]:
         return []
-    own = set(_words(operation.partition(":")[2])[1:])
-    nouns = [word for word in _words(action.partition(":")[2])[1:] if word not in own]
-    noun = "".join(nouns)
+    words_of_operation = set(_words(operation.partition(":")[2])[1:])
+    words = [
+        word for word in _words(action.partition(":")[2])[1:] if word not in words_of_operation
+    ]
+    noun = "".join(words)
     if len(noun) < _SHORTEST:
         return []
-    named = [
-        each
-        for each in members
-        if noun in _flat(each.name) or _flat(each.name) in (noun, "".join(nouns[-1:]))
-    ]
-    if any(each.always for each in named):
-        return []
-    return sorted({each.name.lower() for each in named})
+    names = set()
+    for member in members:
+        name = _flat(member.name)
+        if noun in name or name == words[-1]:
+            if member.always:
+                return []
+            names.add(member.name.lower())
+    return sorted(names)
 
 
 def _words(name: str) -> list[str]:
@@ -313,9 +333,9 @@ def _flat(name: str) -> str:
 def _plain(entry: Compiled) -> dict[str, object]:
     """One operation as the file has it, without empty parts."""
     inner = {
-        action: [mode, *parameters]
-        for action, (mode, parameters) in sorted(entry.inner.items())
-        if mode != "known" and mode != "never"
+        action: [cause.mode, *cause.parameters]
+        for action, cause in sorted(entry.inner.items())
+        if cause.mode not in ("known", "never")
     }
     parts: dict[str, object] = {
         "actions": entry.actions,

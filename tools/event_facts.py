@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from api_models import operations_of_source
-from event_rules import by_rules, event_by_rules, prefix_of, without_date
+from event_rules import OperationRule, by_rules, event_by_rules, prefix_of, without_date
 from raw_tables import table
 
 from leastpriv.permissions import catalog
@@ -51,19 +51,19 @@ def events_of(prefix: str) -> Mapping[str, EventFacts]:
 @cache
 def _sources_by_name(prefix: str) -> Mapping[str, list[str]]:
     """Operation -> event sources of the rows of `events.tsv` about it."""
-    found: dict[str, list[str]] = defaultdict(list)
+    sources: dict[str, list[str]] = defaultdict(list)
     for row in table("events"):
         source = row["event_source"]
-        if (
-            row["kind"] not in ("rename", "no-permission", "by-statement")
-            or prefix_of(source) != prefix
-        ):
+        if row["kind"] not in ("rename", "no-permission", "by-statement"):
             continue
-        for name in (
-            [row["event_name"]] if row["match"] == "exact" else _matching(source, row["event_name"])
-        ):
-            found[without_date(source, name)].append(source)
-    return found
+        if prefix_of(source) != prefix:
+            continue
+        names = iter([row["event_name"]])
+        if row["match"] != "exact":
+            names = _matching(source, row["event_name"])
+        for name in names:
+            sources[without_date(source, name)].append(source)
+    return sources
 
 
 def _matching(source: str, pattern: str) -> Iterator[str]:
@@ -78,21 +78,13 @@ def _matching(source: str, pattern: str) -> Iterator[str]:
 
 
 def _named_by_tables(prefix: str) -> Iterator[str]:
-    columns = [
-        (name, "operation")
-        for name in ("roles", "passed_to", "tags_on_create", "made_types", "fallbacks")
-    ]
-    for name, column in columns:
-        yield from (
-            row[column].partition(":")[2]
-            for row in table(name)
-            if row[column].partition(":")[0] == prefix
-        )
-    yield from (
-        operation.partition(":")[2]
-        for operation in _triggers()
-        if operation.partition(":")[0] == prefix
-    )
+    operations = list(_triggers())
+    for name in ("roles", "passed_to", "tags_on_create", "made_types", "fallbacks"):
+        operations.extend(row["operation"] for row in table(name))
+    for operation in operations:
+        service, _, name = operation.partition(":")
+        if service == prefix:
+            yield name
 
 
 @cache
@@ -114,10 +106,10 @@ def _event(prefix: str, name: str) -> EventFacts:
     imported = _reference(prefix).get(name, {})
     inner: Mapping[str, list[str]] = imported.get("inner", {})
     passes_role = imported.get("roles", "")
-    verdict, actions = _verdict(prefix, name, imported.get("actions", ()))
+    rule = _special_rule(prefix, name, imported.get("actions", ()))
     return EventFacts(
-        verdict=verdict,
-        actions=actions,
+        verdict=rule.verdict.value if rule else "",
+        actions=rule.actions if rule else (),
         triggers=(*_triggers().get(operation, ()), *_added(inner)),
         inner={action: tuple(parameters) for action, (_, *parameters) in inner.items()},
         tags=tuple(_tag_rules(operation, imported.get("tags", {}))),
@@ -135,20 +127,19 @@ def _event(prefix: str, name: str) -> EventFacts:
     )
 
 
-def _verdict(prefix: str, name: str, imported: list[str]) -> tuple[str, tuple[MappedAction, ...]]:
-    """The verdict and actions of an operation, where they are not those of its name."""
+def _special_rule(prefix: str, name: str, imported: list[str]) -> OperationRule | None:
+    """Return the verdict and the actions of an operation; None where they are those of its name."""
     if imported:
-        return Verdict.MAPPED.value, tuple(map(MappedAction, imported))
+        return OperationRule(Verdict.MAPPED, tuple(map(MappedAction, imported)))
     sources = _sources_by_name(prefix).get(name) or [f"{prefix}.amazonaws.com"]
-    answers = {by_rules(source, prefix, "Any" if name == _ANY else name) for source in sources}
-    if len(answers) > 1:
+    rules = {by_rules(source, prefix, "Any" if name == _ANY else name) for source in sources}
+    if len(rules) > 1:
         raise ValueError(f"events.tsv contradicts itself about {prefix}:{name} by its source")
-    verdict, actions = answers.pop()
-    own = catalog.spelling(f"{prefix}:{name}")
-    is_plain = verdict in (Verdict.UNVERIFIED, Verdict.UNMAPPED) or [*actions] == [
-        MappedAction(own or "")
-    ]
-    return ("", ()) if is_plain else (verdict.value, actions)
+    rule = rules.pop()
+    if rule.verdict in (Verdict.UNVERIFIED, Verdict.UNMAPPED):
+        return None
+    own_action = MappedAction(catalog.spelling(f"{prefix}:{name}") or "")
+    return None if rule.actions == (own_action,) else rule
 
 
 def _added(inner: Mapping[str, list[str]]) -> Iterator[Trigger]:

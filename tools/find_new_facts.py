@@ -14,6 +14,7 @@ import html
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import facts_of, map_event
 
 _TAGGING = re.compile(r"\b(Tag[A-Z]\w*|AddTags\w*|CreateTags)\b")
+_CREATION = re.compile("Create|Put|Register|Run|Start|Import|Request")
 _MAY = re.compile(r"permissions?\b|authori[sz]")
 _ROLE = re.compile(
     r"\b(name|ARN|Amazon Resource Name)\b[^.]{0,60}\b(IAM|service|execution) role\b", re.IGNORECASE
@@ -37,71 +39,72 @@ _ROLE = re.compile(
 
 def main() -> int:
     """Print each sentence with its operation."""
-    found = dict.fromkeys(facts())
-    for kind, operation, text in found:
-        print(f"{kind}: {operation}: {text[:300]}")
-    print(f"botocore {botocore.__version__}: {len(found)} sentences to read, which no table has")
+    sentences = dict.fromkeys(new_sentences())
+    for sentence in sentences:
+        print(f"{sentence.kind}: {sentence.operation}: {sentence.text[:300]}")
+    print(
+        f"botocore {botocore.__version__}: {len(sentences)} sentences to read, which no table has"
+    )
     return 0
 
 
-def facts() -> Iterator[tuple[str, str, str]]:
-    """Kind, operation (and parameter) and sentence of each."""
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence of an API model that may be a fact."""
+
+    kind: str
+    """`tags` or `role`."""
+    operation: str
+    """With the parameter, where the sentence is about one."""
+    text: str
+
+
+def new_sentences() -> Iterator[Sentence]:
+    """Yield the sentences that no table has."""
     loader = botocore.session.get_session().get_component("data_loader")
     for name in loader.list_available_services("service-2"):
         model = loader.load_service_model(name, "service-2")
         source = model["metadata"].get("signingName") or model["metadata"]["endpointPrefix"]
         for operation, described in model["operations"].items():
             key = map_event(f"{source}.amazonaws.com", operation).operation
-            members = (
-                model["shapes"]
-                .get(described.get("input", {}).get("shape", ""), {})
-                .get("members", {})
-            )
+            shape = described.get("input", {}).get("shape", "")
+            members = model["shapes"].get(shape, {}).get("members", {})
             yield from about_tags(key, described, members)
             yield from about_roles(key, members)
 
 
 def about_tags(
     key: str, operation: Mapping[str, Any], members: Mapping[str, Any]
-) -> Iterator[tuple[str, str, str]]:
-    """Sentences of a creating operation on a tagging action and permission."""
-    tags = {name: member for name, member in members.items() if "tag" in name.lower()}
-    if (
-        not tags
-        or facts_of(key).tags
-        or not re.match("Create|Put|Register|Run|Start|Import|Request", key.partition(":")[2])
-    ):
+) -> Iterator[Sentence]:
+    """Yield the sentences of a creating operation on a tagging action and permission."""
+    prefix, _, name = key.partition(":")
+    tags = [member for parameter, member in members.items() if "tag" in parameter.lower()]
+    if not tags or facts_of(key).tags or not _CREATION.match(name):
         return
-    texts = [
-        operation.get("documentation", ""),
-        *(member.get("documentation", "") for member in tags.values()),
-    ]
-    for sentence in (each for text in texts for each in sentences(text)):
-        named = _TAGGING.search(sentence)
-        if (
-            named
-            and _MAY.search(sentence)
-            and catalog.action(f"{key.partition(':')[0]}:{named[0]}")
-        ):
-            yield "tags", key, sentence
+    for documented in (operation, *tags):
+        for text in sentences_of(documented):
+            action = _TAGGING.search(text)
+            if action and _MAY.search(text) and catalog.action(f"{prefix}:{action[0]}"):
+                yield Sentence("tags", key, text)
 
 
-def about_roles(key: str, members: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Parameters that are documented as a role, but neither by their name nor by a row of the
+def about_roles(key: str, members: Mapping[str, Any]) -> Iterator[Sentence]:
+    """Yield parameters that are documented as a role, but neither by their name nor by a row of the
     table.
     """
-    known = {row["parameter"].lower() for row in table("roles") if row["operation"] == key}
+    parameters = {row["parameter"].lower() for row in table("roles") if row["operation"] == key}
     for name, member in members.items():
-        is_told = "role" in name.lower() or name.lower() in known
-        found = next(
-            (each for each in sentences(member.get("documentation", "")) if _ROLE.search(each)), ""
-        )
-        if found and not is_told:
-            yield "role", f"{key} {name}", found
+        if "role" in name.lower() or name.lower() in parameters:
+            continue
+        texts = filter(_ROLE.search, sentences_of(member))
+        text = next(texts, "")
+        if text:
+            yield Sentence("role", f"{key} {name}", text)
 
 
-def sentences(documentation: str) -> list[str]:
-    """The sentences of a text in HTML, without its tags."""
+def sentences_of(documented: Mapping[str, Any]) -> list[str]:
+    """Return the sentences of a documentation in HTML, without its tags."""
+    documentation = documented.get("documentation", "")
     text = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", documentation)).split())
     return re.split(r"(?<=[.!?]) ", text)
 

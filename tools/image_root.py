@@ -26,7 +26,7 @@ AWS_SERVICES = (
 )  # fmt: skip
 """Services that the action calls; tests compare them with the code."""
 CREDENTIAL_SERVICES = ("signin", "sso", "sso-oidc")
-"""Services that botocore asks for credentials (botocore 1.44.8, `credentials.py` and `tokens.py`)."""
+"""Services that botocore asks for credentials (its `credentials.py` and `tokens.py`, 1.44.8)."""
 TERMINAL_PACKAGES = ("rich", "pygments")
 """Packages that only the `leastpriv` command imports, which the image does not have."""
 PROGRAMS = ("sh", "env", "tail", "cat")

@@ -58,22 +58,30 @@ SCENES = (
 _SECONDS = 4
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 _STYLE = """
-body { margin: 0; padding: 24px; color: #1f2328; font: 14px/1.5 "Noto Sans", "DejaVu Sans", sans-serif }
+body { margin: 0; padding: 24px; color: #1f2328;
+  font: 14px/1.5 "Noto Sans", "DejaVu Sans", sans-serif }
 h1 { font-size: 26px; font-weight: 400; margin: 0 0 8px } h1 span { color: #59636e }
-.state { display: inline-block; background: #1f883d; color: #fff; border-radius: 2em; padding: 4px 12px }
+.state { display: inline-block; background: #1f883d; color: #fff; border-radius: 2em;
+  padding: 4px 12px }
 .said { color: #59636e; margin-left: 8px } .said code { background: #ddf4ff; color: #0969da }
 .box { border: 1px solid #d1d9e0; border-radius: 6px; margin-top: 20px }
-.head { background: #f6f8fa; border-bottom: 1px solid #d1d9e0; padding: 8px 16px; border-radius: 6px 6px 0 0 }
-.body { padding: 4px 16px 16px } h2, h3 { border-bottom: 1px solid #d1d9e0b3; padding-bottom: 5px; margin: 20px 0 12px }
-h3 { border: 0; font-size: 17px } table { border-collapse: collapse; margin: 0 0 14px; font-size: 13px }
-td:last-child { white-space: nowrap } th, td { border: 1px solid #d1d9e0; padding: 5px 11px; vertical-align: top }
+.head { background: #f6f8fa; border-bottom: 1px solid #d1d9e0; padding: 8px 16px;
+  border-radius: 6px 6px 0 0 }
+.body { padding: 4px 16px 16px }
+h2, h3 { border-bottom: 1px solid #d1d9e0b3; padding-bottom: 5px; margin: 20px 0 12px }
+h3 { border: 0; font-size: 17px }
+table { border-collapse: collapse; margin: 0 0 14px; font-size: 13px }
+td:last-child { white-space: nowrap }
+th, td { border: 1px solid #d1d9e0; padding: 5px 11px; vertical-align: top }
 tr:nth-child(2n) td { background: #f6f8fa }
 .alert { border-left: 4px solid #0969da; padding: 8px 16px; margin: 16px 0 } .alert p { margin: 0 }
 .kind { color: #0969da; font-weight: 500; margin-bottom: 8px !important }
 .tip { border-color: #1a7f37 } .tip .kind { color: #1a7f37 } .important { border-color: #8250df }
-.important .kind { color: #8250df } .warning { border-color: #9a6700 } .warning .kind { color: #9a6700 }
+.important .kind { color: #8250df }
+.warning { border-color: #9a6700 } .warning .kind { color: #9a6700 }
 .caution { border-color: #cf222e } .caution .kind { color: #cf222e }
-code { background: #818b981f; border-radius: 6px; padding: 2px 5px; font: 12px "DejaVu Sans Mono", monospace }
+code { background: #818b981f; border-radius: 6px; padding: 2px 5px;
+  font: 12px "DejaVu Sans Mono", monospace }
 """
 
 

@@ -66,8 +66,8 @@ class Operation:
 
     name: str
     """Prefix of the reference and operation: `s3:CopyObject`."""
-    clients: tuple[tuple[str, str], ...]
-    """boto3's client and method: `("s3", "copy_object")`."""
+    clients: tuple[str, ...]
+    """boto3's clients that have it."""
     authorized: tuple[AuthorizedAction, ...]
     """In AWS's order; empty where AWS has not mapped the operation yet."""
 
@@ -99,26 +99,28 @@ class ServiceReference:
     def actions(self) -> Mapping[str, Action]:
         """All actions by their names in lower case."""
         return {
-            each.name.lower(): each
+            action.name.lower(): action
             for service in self.services.values()
-            for each in service.actions
+            for action in service.actions
         }
 
     @cached_property
     def operations(self) -> Mapping[str, Operation]:
         """All operations by their names."""
         return {
-            each.name: each for service in self.services.values() for each in service.operations
+            operation.name: operation
+            for service in self.services.values()
+            for operation in service.operations
         }
 
     @cached_property
     def carriers(self) -> Mapping[str, tuple[Operation, ...]]:
         """Action in lower case -> the operations that authorize it."""
-        found: dict[str, list[Operation]] = defaultdict(list)
+        carriers: dict[str, list[Operation]] = defaultdict(list)
         for operation in self.operations.values():
-            for name in dict.fromkeys(each.lower() for each in operation.actions):
-                found[name].append(operation)
-        return {name: tuple(each) for name, each in found.items()}
+            for name in dict.fromkeys(action.lower() for action in operation.actions):
+                carriers[name].append(operation)
+        return {name: tuple(operations) for name, operations in carriers.items()}
 
 
 def load(source: str = "") -> ServiceReference:
@@ -133,10 +135,12 @@ def load(source: str = "") -> ServiceReference:
         ValueError: the source holds no reference, or a file of another shape.
     """
     source = source or os.environ.get(VARIABLE, "") or ADDRESS
-    files = dict(_files(source))
-    if not files:
+    documents = {document["Name"]: document for document in _documents(source)}
+    if not documents:
         raise ValueError(f"{source} holds no file of the service reference")
-    services = {prefix: _service(prefix, document) for prefix, document in sorted(files.items())}
+    services = {
+        prefix: _service(prefix, document) for prefix, document in sorted(documents.items())
+    }
     name = source if source.startswith("https://") else Path(source).name
     return ServiceReference(name, services)
 
@@ -155,12 +159,12 @@ def load_or_keep(source: str = "") -> ServiceReference | None:
         return None
 
 
-def _files(source: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Prefix and parsed file of each service."""
+def _documents(source: str) -> Iterator[Mapping[str, Any]]:
+    """Yield the parsed file of each service."""
     for text in _texts(source):
         document = json.loads(text)
         if isinstance(document, dict) and {"Name", "Actions"} <= document.keys():
-            yield document["Name"], document
+            yield document
 
 
 def _texts(source: str) -> Iterator[bytes]:
@@ -219,7 +223,7 @@ def _action(prefix: str, document: Mapping[str, Any]) -> Action:
 def _operation(prefix: str, document: Mapping[str, Any]) -> Operation:
     return Operation(
         name=f"{prefix}:{document['Name']}",
-        clients=tuple((each["Name"], each["Method"]) for each in _entries(document, "SDK")),
+        clients=tuple(client["Name"] for client in _entries(document, "SDK")),
         authorized=tuple(
             AuthorizedAction(
                 f"{each['Service']}:{each['Name']}",

@@ -6,7 +6,8 @@ engine.
 
 Without inputs the action names the missing one in one sentence; it reports on the bundled example
 without a network; the image holds every module as valid byte code, the API models of the services
-that the action calls, and no package manager, compiler or git. Exit code 1 with a sentence otherwise.
+that the action calls, and no package manager, compiler or git. Otherwise it exits with 1 and a
+sentence.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace  # noqa: TID251 - of a dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,28 @@ from leastpriv.permissions.fact_tables import read_rows
 
 SOURCES = Path(__file__).parent / "visibility"
 Row = Mapping[str, str]
-Answer = tuple[str, str, str, str, str]
-"""Visibility, type, reason, read_only, page."""
 _FLAGS = {True: "yes", False: "no", None: ""}
 _DEPTH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a trail shows the use of an action."""
+
+    visibility: str
+    reason: str
+    resource_type: str = ""
+    read_only: str = ""
+    page: str = ""
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class ApiModel:
+    """An API model of botocore."""
+
+    source: str
+    """The first label of its event source."""
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +63,14 @@ class Event:
 
     @property
     def answer(self) -> Answer:
-        """The visibility of an action with this event."""
-        return self.visibility, self.resource_type, self.reason, self.read_only, self.page
+        """Return the answer for an action with this event."""
+        return Answer(
+            visibility=self.visibility,
+            reason=self.reason,
+            resource_type=self.resource_type,
+            read_only=self.read_only,
+            page=self.page,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,45 +105,50 @@ def _facts(name: str) -> tuple[Row, ...]:
 @cache
 def permissionless(prefix: str) -> frozenset[str]:
     """Actions whose operations no policy has to allow: their events count for no action."""
-    found = set()
+    actions = set()
     for named in operations_of(prefix):
         action = catalog.spelling(f"{prefix}:{named.name}")
-        if (
-            action
-            and map_event(f"{named.source}.amazonaws.com", named.name).verdict
-            is Verdict.NO_PERMISSION
-        ):
-            found.add(action)
-    return frozenset(found)
+        event = map_event(f"{named.source}.amazonaws.com", named.name)
+        if action and event.verdict is Verdict.NO_PERMISSION:
+            actions.add(action)
+    return frozenset(actions)
 
 
 @cache
 def operations_of(prefix: str) -> tuple[Named, ...]:
-    """The operations and event names of a service from API models, pages and renamed events,
-    sorted.
+    """Return the operations and event names of a service, sorted.
+
+    They are from API models, pages and renamed events.
     """
-    found: dict[tuple[str, str], str] = {}
-    for source, model in dict.fromkeys((*page_models(prefix), *models().get(prefix, ()))):
-        page = page_models(prefix).get((source, model), "")
-        names = set(model_operations(model))
-        names.update(
-            name
-            for row in pages_of(prefix)
-            if page
-            for name in row["operations"].split(",")
-            if name
-        )
-        names.update(
-            row["event_name"]
-            for row in table("events")
-            if (row["kind"], row["match"], row["event_source"])
-            == ("rename", "exact", f"{source}.amazonaws.com")
-        )
+    operations: dict[Named, str] = {}
+    for model in dict.fromkeys((*page_models(prefix), *models().get(prefix, ()))):
+        page = page_models(prefix).get(model, "")
+        names = model_operations(model.name) | _renamed_events(model.source)
+        if page:
+            names |= {name for row in pages_of(prefix) for name in _entries(row["operations"])}
         for name in names:
-            found[source, name] = found.get((source, name)) or page
+            operation = Named(prefix, model.source, name)
+            operations[operation] = operations.get(operation) or page
     return tuple(
-        Named(prefix, source, name, page) for (source, name), page in sorted(found.items())
+        replace(operation, page=page)
+        for operation, page in sorted(
+            operations.items(), key=lambda item: (item[0].source, item[0].name)
+        )
     )
+
+
+def _renamed_events(source: str) -> frozenset[str]:
+    return frozenset(
+        row["event_name"]
+        for row in table("events")
+        if row["kind"] == "rename"
+        and row["match"] == "exact"
+        and row["event_source"] == f"{source}.amazonaws.com"
+    )
+
+
+def _entries(cell: str) -> list[str]:
+    return [entry for entry in cell.split(",") if entry]
 
 
 @cache
@@ -130,27 +159,28 @@ def is_free(operation: str) -> bool:
 
 
 @cache
-def page_models(prefix: str) -> Mapping[tuple[str, str], str]:
-    """Event source (first label) and API model -> address of the page that includes its
-    operations.
-    """
-    return {
-        entry.partition("/")[::2]: address(row["source"])
-        for row in reversed(pages_of(prefix))
-        for entry in row["models"].split(",")
-        if entry
-    }
+def page_models(prefix: str) -> Mapping[ApiModel, str]:
+    """Return the address of the page that includes the operations of an API model."""
+    addresses: dict[ApiModel, str] = {}
+    for row in reversed(pages_of(prefix)):
+        for entry in _entries(row["models"]):
+            source, _, name = entry.partition("/")
+            addresses[ApiModel(source, name)] = address(row["source"])
+    return addresses
 
 
 @cache
 def named_by_reference(operation: Operation) -> tuple[Named, ...]:
     """An operation of the service reference under the event sources of its clients."""
     prefix, _, name = operation.name.partition(":")
-    known = {(source, client) for client, _ in operation.clients if (source := source_of(client))}
-    return tuple(
-        Named(prefix, source, name, page_models(prefix).get((source, client), ""))
-        for source, client in sorted(known)
-    ) or (Named(prefix, "", name),)
+    clients_models = {ApiModel(source_of(client), client) for client in operation.clients}
+    pages = page_models(prefix)
+    named = tuple(
+        Named(prefix, model.source, name, pages.get(model, ""))
+        for model in sorted(clients_models)
+        if model.source
+    )
+    return named or (Named(prefix, "", name),)
 
 
 @cache
@@ -171,15 +201,20 @@ def source_of(model: str) -> str:
 
 
 @cache
-def models() -> Mapping[str, Sequence[tuple[str, str]]]:
-    """IAM prefix -> signing name and name of its API models; reads each of botocore's models
-    once.
-    """
-    found: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for model in _loader().list_available_services("service-2"):
-        source = source_of(model)
-        found[map_event(f"{source}.amazonaws.com", "").prefix].append((source, model))
-    return found
+def models() -> Mapping[str, Sequence[ApiModel]]:
+    """Return the API models by IAM prefix; reads each of botocore's models once."""
+    by_prefix: dict[str, list[ApiModel]] = defaultdict(list)
+    for name in _loader().list_available_services("service-2"):
+        source = source_of(name)
+        prefix = map_event(f"{source}.amazonaws.com", "").prefix
+        by_prefix[prefix].append(ApiModel(source, name))
+    return by_prefix
+
+
+def models_of_source(source: str) -> Iterator[ApiModel]:
+    """Yield the API models of an event source."""
+    for models_of_prefix in models().values():
+        yield from (model for model in models_of_prefix if model.source == source)
 
 
 @cache
@@ -190,33 +225,32 @@ def model_operations(model: str) -> frozenset[str]:
 
 @cache
 def operations_with_member(source: str, pattern: str) -> frozenset[str]:
-    """Operations, of all models with a signing name, whose request has such a member, compared
-    without case.
+    """Return the operations of an event source whose request has such a member.
+
+    Upper and lower case are the same.
     """
-    wanted = re.compile(pattern, re.IGNORECASE)
-    found = set()
-    for model in (
-        model for each in models().values() for signing, model in each if signing == source
-    ):
-        document = _loader().load_service_model(model, "service-2")
+    member = re.compile(pattern, re.IGNORECASE)
+    names = set()
+    for model in models_of_source(source):
+        document = _loader().load_service_model(model.name, "service-2")
         for name, operation in document["operations"].items():
-            if _has_member(
-                document["shapes"], operation.get("input", {}).get("shape", ""), wanted, _DEPTH
-            ):
-                found.add(name)
-    return frozenset(found)
+            request = operation.get("input", {}).get("shape", "")
+            if _has_member(document["shapes"], request, member, _DEPTH):
+                names.add(name)
+    return frozenset(names)
 
 
-def _has_member(shapes: Mapping[str, Any], name: str, wanted: re.Pattern[str], depth: int) -> bool:
-    shape = shapes.get(name, {})
+def _has_member(shapes: Mapping[str, Any], name: str, member: re.Pattern[str], depth: int) -> bool:
+    """Return whether a shape, or one that it has at most so many levels below, has the member."""
     if depth == 0:
         return False
+    shape = shapes.get(name, {})
     members = shape.get("members", {})
-    if any(wanted.search(member) for member in members):
+    if any(member.search(member_name) for member_name in members):
         return True
-    below = [each["shape"] for each in members.values()]
-    below += [shape[key]["shape"] for key in ("member", "value") if key in shape]
-    return any(_has_member(shapes, each, wanted, depth - 1) for each in below)
+    inner_shapes = [inner["shape"] for inner in members.values()]
+    inner_shapes += [shape[key]["shape"] for key in ("member", "value") if key in shape]
+    return any(_has_member(shapes, inner, member, depth - 1) for inner in inner_shapes)
 
 
 def event_of(key: str, page: str) -> Event:
@@ -280,10 +314,10 @@ def is_api(named: Named) -> bool:
     """Whether an API model or the service reference has the operation: others are names of
     events.
     """
-    known = (
-        model for each in models().values() for signing, model in each if signing == named.source
-    )
-    return not named.source or any(named.name in model_operations(model) for model in known)
+    if not named.source:
+        return True
+    models_of_named = models_of_source(named.source)
+    return any(named.name in model_operations(model.name) for model in models_of_named)
 
 
 @cache
@@ -303,7 +337,14 @@ def data_event(row: Row) -> Event:
     """Read a row of the table of data events."""
     flag = {"read": "yes", "write": "no"}.get(row["access"]) or read_only(row["operation"])
     key = f"{row['prefix']}:{row['operation']}"
-    return Event(key, "data", row["resource_type"], flag, "data", address(row["source"]))
+    return Event(
+        key,
+        "data",
+        resource_type=row["resource_type"],
+        read_only=flag,
+        reason="data",
+        page=address(row["source"]),
+    )
 
 
 def read_only(operation: str) -> str:

@@ -36,7 +36,8 @@ from leastpriv.proposal.chance import DenialCause, ExpectedDenial
 
 RUNS = (3, 5, 7, 10)
 WAYS = ("draft", "narrowed", "listed")
-"""A first draft; a policy of service wildcards, and one that lists the actions of all runs, narrowed."""
+"""A first draft; a policy of service wildcards, and one of the actions of all runs, both narrowed.
+"""
 _FIRST_RUN = 1001
 _DENIED = frozenset({"implicitDeny", "explicitDeny"})
 _BINS = 5

@@ -265,13 +265,14 @@ def proposal(trail: Path, scratch: Path, committed: Policy | None) -> PullReques
     policy.unlink(missing_ok=True)
     if committed:
         policy.write_text(json.dumps(committed, indent=2), encoding="utf-8")
-    inputs = {
+    inputs: dict[str, str | tuple[str, ...]] = {
         "role-arn": ROLE,
         "policy-file": str(policy),
         "trails": (str(trail),),
         "aws-regions": REGION,
+        "minimum-days": "0",
     }
-    settings = from_options({**inputs, "minimum-days": "0"})
+    settings = from_options(inputs)
     target = Target(settings, "policy.json", scratch)
     run = RunContext(settings, (target,), NOW, (trail,))
     return make_proposal(run, target, lambda: RunEvidence(run).of(target))

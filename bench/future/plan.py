@@ -104,8 +104,8 @@ NAMED = {
     " -blue blue",
     "cells": "prod prod@eu pr5 prod,code -pr5 prod@eu,code pr9 prod,setting -pr9 prod@eu,setting"
     " pr14 -pr14",
-    "people": "prod alice alice,code prod,code bob alice,setting -bob carol prod,setting -alice dave"
-    " -carol",
+    "people": "prod alice alice,code prod,code bob alice,setting -bob carol prod,setting -alice"
+    " dave -carol",
     "full": "prod prod@eu pr-3 pr-3,code prod,code -pr-3 pr-4@eu -pr-4@eu prod@eu,code pr-6 -pr-6"
     " prod,setting",
     "paths": "production feat-a1 feat-a1,code -feat-a1 production,code fix-b2 -fix-b2 feat-c3"
@@ -151,23 +151,27 @@ def plan(shape: str, plan_name: str = "") -> tuple[Run, ...]:
     if plan_name == "-named":
         return tuple(copies(NAMED[shape]))
     runs: list[Run] = []
-    release, setting, generation = 1, 1, 1
+    release = setting = generation = 1
     if plan_name == "-fresh":
         names = {f"STAGE{number}": name for number, name in enumerate(_FRESH_STAGES[shape], 1)}
     else:
-        names = dict(
-            zip(("BRANCH1", "BRANCH2"), _STAGE_NAMES.get(shape, ("", "")), strict=True)
-        ) | {"EU": "eu"}
+        branches = _STAGE_NAMES.get(shape, ("", ""))
+        names = {"BRANCH1": branches[0], "BRANCH2": branches[1], "EU": "eu"}
     for step in PLANS[plan_name][shape].split():
         release += "code" in step
         setting += "setting" in step
         generation += step == "name"
         stage = step.strip("-").partition(",")[0]
-        own = f"-{names.get(stage, 'prod')}" if plan_name in ("-branches", "-fresh") else ""
-        number = 1 if stage in names else generation
-        is_destroy = step == "destroy" or step.startswith("-")
+        has_stage = plan_name in ("-branches", "-fresh")
         runs.append(
-            Run(release, setting, number, is_destroy, own, _EU if stage == "EU" else "us-east-1")
+            Run(
+                release,
+                setting,
+                generation=1 if stage in names else generation,
+                is_destroy=step == "destroy" or step.startswith("-"),
+                stage=f"-{names.get(stage, 'prod')}" if has_stage else "",
+                region=_EU if stage == "EU" else "us-east-1",
+            )
         )
     return tuple(runs)
 

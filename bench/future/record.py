@@ -83,7 +83,11 @@ def record(tool: str, shape: str, history: Path, plan_name: str = "") -> None:
             keys = lab.assume(arn, str(_FIRST_RUN + number))
             begin = _first_day(shape) + number * (_A_MONTH if shape == "monthly" else _APART)
             keys |= {"DATE": f"{begin:%Y%m%d}", "RUN": str(_FIRST_RUN + number)}
-            for command, variables in commands(tool, shape, run, number == 0, work / "app", lab):
+            app = work / "app"
+            is_first = number == 0
+            for command, variables in commands(
+                tool, shape, run, is_first=is_first, app=app, lab=lab
+            ):
                 _call(command, work, {**keys, **variables})
             time.sleep(1.1)
             lab.flush()
@@ -128,7 +132,7 @@ def cdk() -> str:
 
 
 def commands(
-    tool: str, shape: str, run: Run, is_first: bool, app: Path, lab: Lab
+    tool: str, shape: str, run: Run, *, is_first: bool, app: Path, lab: Lab
 ) -> Iterator[Command]:
     """The commands of a workflow for one state of the app."""
     if tool == "cdk":

@@ -4,10 +4,10 @@
 
 Each app has the calls of a new copy (`make`), of changed code, of a changed setting and of a
 takedown (`down`), and those of each run (`always`, and `read` for a copy that is there), in the
-form of `tests/cases`. Its `plan` and `shape` name the order of the runs in `plan.py`, or its `steps`
-are the order: a word after the copy names further calls of the app. Its `days` are the days between
-two runs. $NAME is the generation of the names, $STAGE the copy, $ID an id that AWS drew for it, $WORD
-a word of the release.
+form of `tests/cases`. Its `plan` and `shape` name the order of the runs in `plan.py`, or its
+`steps` are the order: a word after the copy names further calls of the app. Its `days` are the days
+between two runs. $NAME is the generation of the names, $STAGE the copy, $ID an id that AWS drew for
+it, $WORD a word of the release.
 FOLDER/HISTORY gets `records/`, as of `bench.future.record`.
 """
 

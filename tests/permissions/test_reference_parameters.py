@@ -31,11 +31,11 @@ def test_the_sample_has_passed_roles_tags_and_plain_operations(
     bench: ModuleType, reference: Any
 ) -> None:
     sample = bench.sample(reference)
-    actions = Counter(action for operation, _ in sample for action in set(operation.actions))
+    actions = Counter(action for sampled in sample for action in set(sampled.operation.actions))
     tags = sum(
         count for action, count in actions.items() if "Tagging" in catalog.access_level(action)
     )
-    assert len({(operation.name, client) for operation, client in sample}) == 600
+    assert len({(sampled.operation.name, sampled.client) for sampled in sample}) == 600
     assert actions["iam:PassRole"] >= 100
     assert tags >= 200
 

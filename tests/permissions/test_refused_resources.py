@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from pathlib import Path
 from types import ModuleType
 
@@ -31,8 +32,9 @@ def write(path: Path, *rows: tuple[str, str]) -> Path:
 
 
 def test_a_request_is_made_up_from_the_parts_of_the_arn(measure: ModuleType) -> None:
-    made = list(measure.classified("kinesis:PutRecord", STREAM))
-    assert [(way, found) for way, found, *_ in made] == [("by name", "exact"), ("by ARN", "exact")]
+    results = measure.classified("kinesis:PutRecord", STREAM)
+    verdicts = {result.way: result.verdict for result in results}
+    assert verdicts == {"by name": "exact", "by ARN": "exact"}
 
 
 def test_masked_arns_and_actions_without_types_are_left_out_and_equal_ones_count_once(
@@ -43,8 +45,8 @@ def test_masked_arns_and_actions_without_types_are_left_out_and_equal_ones_count
         ("kinesis:PutRecord", masked),
         ("kinesis:ListStreams", STREAM),
     ]
-    assert list(measure.named_resources(write(tmp_path / "r.jsonl", *rows))) == [
-        ("kinesis:PutRecord", STREAM)
+    assert measure.denied_permissions(write(tmp_path / "r.jsonl", *rows)) == [
+        measure.DeniedPermission("kinesis:PutRecord", STREAM)
     ]
 
 
@@ -52,14 +54,10 @@ def test_the_quoted_refusals_are_derived_right(measure: ModuleType, shared_folde
     """One ARN of them had its account taken out; two are of no type that any page of AWS names
     (2026-11-24).
     """
-    found = [
-        (action, way, verdict)
-        for action, arn in measure.named_resources(shared_folder / "corpus" / "refusals.jsonl")
-        for way, verdict, *_ in measure.classified(action, arn)
-    ]
-    assert len(found) > 150
-    assert [action for action, _, verdict in found if verdict == "wrong"] == ["ssm:GetParameter"]
-    assert {action for action, _, verdict in found if verdict == "unknown"} == {
-        "ce:GetCostAndUsage",
-        "logs:PutLogEvents",
-    }
+    actions_by_verdict: dict[str, list[str]] = defaultdict(list)
+    for denied in measure.denied_permissions(shared_folder / "corpus" / "refusals.jsonl"):
+        for result in measure.classified(denied.action, denied.arn):
+            actions_by_verdict[result.verdict].append(denied.action)
+    assert sum(map(len, actions_by_verdict.values())) > 150
+    assert actions_by_verdict["wrong"] == ["ssm:GetParameter"]
+    assert {*actions_by_verdict["unknown"]} == {"ce:GetCostAndUsage", "logs:PutLogEvents"}

@@ -78,19 +78,23 @@ def test_the_flag_settles_only_what_no_other_source_knows(tool: ModuleType) -> N
         for each in flagged
     }
     compiler = tool.Compiler(reference.ServiceReference("flags", services))
-    found = {name: compiler.answer(name)[:3] for name in names}
-    assert found["personalize:CreateSolution"] == ("management", "", "flag")
-    assert found["s3:GetObject"][0] == "data"
-    assert found["logs:PutLogEvents"][0] == "never"
-    assert found["sqs:CreateQueue"][0] == "management"
-    # A decision inside another call, which the flag marks with the whole service.
-    assert found["swf:RecordMarker"][0] == "permission-only"
+    answers = {name: compiler.answer(name) for name in names}
+    assert answers["personalize:CreateSolution"].reason == "flag"
+    assert {name: answer.visibility for name, answer in answers.items()} == {
+        "personalize:CreateSolution": "management",
+        "s3:GetObject": "data",
+        "logs:PutLogEvents": "never",
+        "sqs:CreateQueue": "management",
+        # A decision inside another call, which the flag marks with the whole service.
+        "swf:RecordMarker": "permission-only",
+    }
 
 
 def test_an_action_that_a_page_does_not_settle_is_management_once_aws_flags_it(
     empty: object,
 ) -> None:
-    assert empty.answer("personalize:CreateSolution")[0] == "unknown"  # type: ignore[attr-defined]
+    answer = empty.answer("personalize:CreateSolution")  # type: ignore[attr-defined]
+    assert answer.visibility == "unknown"
 
 
 @pytest.mark.parametrize("name", ["pages", "data_events", "carriers", "silent_actions", "ended"])
@@ -117,10 +121,9 @@ def test_every_action_of_the_hand_made_tables_is_in_the_catalogue(tool: ModuleTy
 
 
 def test_every_api_model_of_a_page_exists(tool: ModuleType) -> None:
-    models = {
-        model for row in tool.facts("pages") for _, model in events().page_models(row["prefix"])
-    }
-    assert [model for model in sorted(models) if not events().source_of(model)] == []
+    prefixes = {row["prefix"] for row in tool.facts("pages")}
+    names = {model.name for prefix in prefixes for model in events().page_models(prefix)}
+    assert [name for name in sorted(names) if not events().source_of(name)] == []
 
 
 def test_no_operation_that_has_data_events_makes_its_action_a_management_action(
@@ -130,8 +133,8 @@ def test_no_operation_that_has_data_events_makes_its_action_a_management_action(
     checked = 0
     for row in tool.facts("data_events"):
         actions = [action for action in row["actions"].split(",") if action]
-        for source, _ in sources.get(row["prefix"], ()) if not actions else ():
-            actions += tool.actions_of_operation(f"{source}.amazonaws.com", row["operation"])
+        for model in sources.get(row["prefix"], ()) if not actions else ():
+            actions += tool.actions_of_operation(f"{model.source}.amazonaws.com", row["operation"])
         for action in actions:
             checked += 1
             assert visibility(action).visibility != "management", (row["operation"], action)
@@ -146,10 +149,12 @@ def test_the_tables_are_what_the_tool_makes_of_its_sources(
     archive = next((shared_folder / "data" / "aws-service-reference").glob("*.tar.xz"))
     compiler = tool.Compiler(sys.modules["service_reference"].load(str(archive)))
     for prefix in ("s3", "lambda", "sqs", "dynamodb", "iam", "chime"):
-        for action, shown, kind, _, flag, _ in compiler.rows_of(prefix):
+        for action in catalog.actions(prefix):
+            answer = compiler.answer(action)
             seen = visibility(action)
-            assert (seen.visibility, seen.resource_type) == (shown, kind), action
+            assert seen.visibility == answer.visibility, action
+            assert seen.resource_type == answer.resource_type, action
             by_name = FLAGS[read_only_by_name(action.partition(":")[2])]
-            assert (flag or by_name) in (FLAGS[seen.read_only], by_name), action
+            assert (answer.read_only or by_name) in (FLAGS[seen.read_only], by_name), action
             found = {each.operation: each.triggered for each in carriers_of(action)}
             assert found == compiler.inner.get(action, {}), action

@@ -21,6 +21,7 @@ import io
 import json
 import shutil
 import sys
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -56,7 +57,8 @@ _SEED = {
     "roles": (deploys.CDK_WITH_ROLES, "app/cdk.out"),
     "terraform": (deploys.TERRAFORM, "app/plan.json"),
 }
-_UPDATES = ("store", "worker", "flow")
+_UPDATES = ("store", "worker", "flow", "served", "data", "serverless", "cdk")
+_UPDATES_OF_CDK = 5
 _SEED_RUNS = "first change first change first change destroy first"
 _FIRST_DAY = datetime(2026, 5, 1, 9, tzinfo=UTC)
 _APART = timedelta(days=10)
@@ -306,7 +308,7 @@ def _prepared(name: str, work: Path, lab: Lab) -> App:
     tool, _, shape = name.partition("-")
     lab.role(ROLE, None)
     if tool == "updates":
-        made = _with_updates(shape, work)
+        made = _with_updates(shape, work, lab)
     elif tool == "seed":
         made = _of_the_seed(shape, work, lab)
     else:
@@ -361,10 +363,24 @@ def _of_the_future(tool: str, shape: str, work: Path, lab: Lab) -> App:
     return App(declared, (ROLE, *((EXECUTION,) if tool == "roles" else ())), runs)
 
 
-def _with_updates(name: str, work: Path) -> App:
-    """Makes an app whose updates set properties of the resources of its first template."""
+def _with_updates(name: str, work: Path, lab: Lab) -> App:
+    """Makes an app whose updates set properties of the resources of its first version."""
+    if name == "cdk":
+        return _cdk_with_updates(work, lab)
     described = json.loads((APPS / "updates" / f"{name}.json").read_bytes())
+    if described.get("tool") == "terraform":
+        return _plan_with_updates(described, work, lab)
+    return _template_with_updates(described, work)
+
+
+def _template_with_updates(described: Mapping[str, Any], work: Path) -> App:
+    """Makes an app of CloudFormation or, with the tool `sam`, of its transform."""
     resources = described["resources"]
+    capabilities = ["--capabilities", "CAPABILITY_IAM"]
+    transform = {}
+    if described.get("tool") == "sam":
+        transform = {"Transform": "AWS::Serverless-2016-10-31"}
+        capabilities.append("CAPABILITY_AUTO_EXPAND")
     aws = (str(tools.awscli()), "cloudformation")
     stack = ("--stack-name", "shop")
     runs: list[Sequence[Step]] = []
@@ -373,15 +389,74 @@ def _with_updates(name: str, work: Path) -> App:
             resources[logical_id]["Properties"].update(properties)
         file = work / "app" / f"{number}.json"
         file.parent.mkdir(exist_ok=True)
-        file.write_text(json.dumps({"Resources": resources}), encoding="utf-8")
+        file.write_text(json.dumps({**transform, "Resources": resources}), encoding="utf-8")
         deploy = (*aws, "deploy", "--template-file", file.name, *stack)
-        capabilities = ("--capabilities", "CAPABILITY_IAM")
         runs.append([Step(f"update {number}", (*deploy, *capabilities), {})])
     wait = Step("wait", (*aws, "wait", "stack-delete-complete", *stack), {})
     runs.append([Step("delete", (*aws, "delete-stack", *stack), {}), wait])
     declared = ("--templates", f"shop={work / 'app' / '0.json'}")
     steps = tuple(lambda own=own: own for own in runs)
     return App(declared, (ROLE,), steps, keeps_draft=True)
+
+
+def _plan_with_updates(described: Mapping[str, Any], work: Path, lab: Lab) -> App:
+    """Makes an app of Terraform in its JSON syntax."""
+    app = work / "app"
+    app.mkdir()
+    shutil.copy(APPS / "terraform" / "provider.tf", app)
+    for release, archive in enumerate(("worker.zip", "second.zip"), 1):
+        with zipfile.ZipFile(app / archive, "w") as file:
+            code = f"def handler(event, context):\n    return {release}\n"
+            file.writestr(zipfile.ZipInfo("worker.py", (2026, 1, 1, 0, 0, 0)), code)
+    resources = described["resources"]
+    versions: list[str] = []
+    for update in ({}, *described["updates"]):
+        for address, attributes in update.items():
+            kind, _, resource = address.partition(".")
+            resources[kind][resource].update(attributes)
+        versions.append(json.dumps({"resource": resources}))
+    program = str(tools.terraform() / "program")
+    own = {
+        "TF_CLI_CONFIG_FILE": str(tools.terraform() / "terraform.rc"),
+        "TF_VAR_endpoint": lab.endpoint,
+        "TF_IN_AUTOMATION": "1",
+    }
+    options = ("-input=false", "-no-color")
+
+    def steps(number: int) -> list[Step]:
+        if number == len(versions):
+            return [Step("destroy", (program, "destroy", "-auto-approve", *options), own)]
+        (app / "main.tf.json").write_text(versions[number], encoding="utf-8")
+        init = Step("init", (program, "init", *options), own)
+        plan_step = Step("plan", (program, "plan", *options), own)
+        apply = Step("apply", (program, "apply", "-auto-approve", *options), own)
+        return [init, plan_step, apply]
+
+    declared = ("--plans", _planned(steps(0), work, lab))
+    runs = tuple(lambda number=number: steps(number) for number in range(len(versions) + 1))
+    return App(declared, (ROLE,), runs, keeps_draft=True)
+
+
+def _cdk_with_updates(work: Path, lab: Lab) -> App:
+    """Makes an app of the CDK that the roles of its bootstrap deploy."""
+    shutil.copytree(APPS / "updates" / "cdk", work / "app")
+    bootstrap(work, lab, ())
+    command = (cdk(), "--no-notices", "--ci")
+    own = {"CDK_HOME": str(work / "app" / ".cdk-home"), "CDK_DISABLE_CLI_TELEMETRY": "1"}
+
+    def steps(number: int) -> list[Step]:
+        variables = {**own, "UPDATE": str(number)}
+        if number > _UPDATES_OF_CDK:
+            return [Step("destroy", (*command, "destroy", "--force"), variables)]
+        return [
+            Step("deploy", (*command, "deploy", "--require-approval", "never"), variables),
+        ]
+
+    synth = Step("synth", (*command, "synth", "--quiet", "--output", "first.out"), own)
+    _call([synth], work, lab)
+    declared = ("--templates", str(work / "app" / "first.out"))
+    runs = tuple(lambda number=number: steps(number) for number in range(_UPDATES_OF_CDK + 2))
+    return App(declared, (ROLE, EXECUTION), runs, keeps_draft=True)
 
 
 def _of_the_seed(name: str, work: Path, lab: Lab) -> App:

@@ -275,6 +275,8 @@ def moved(value: object, logical: str) -> object:
 
 
 _MOST_VALUES = 500
+_FREE_KEYS = re.compile("(tags?|tags_all|tag_?specifications?|variables)$", re.IGNORECASE)
+"""Properties of which a person chooses the keys, as `Key: team` of a tag."""
 
 
 def leaves(value: object) -> Iterator[object]:
@@ -283,11 +285,16 @@ def leaves(value: object) -> Iterator[object]:
 
 
 def members(value: object) -> Iterator[tuple[str, object]]:
-    """Yields the keys of a JSON value, from the outside in, with their texts and references."""
+    """Yields the keys of a JSON value, from the outside in, with their texts and references.
+
+    Those of tags and environment variables are words of a person, and name no resource.
+    """
     level, count = [("", value)], 0
     while level and count < _MOST_VALUES:
         inner: list[tuple[str, object]] = []
         for key, each in level:
+            if isinstance(each, Mapping | list | tuple) and _FREE_KEYS.search(key):
+                continue
             if isinstance(each, Mapping):
                 inner.extend(each.items())
             elif isinstance(each, list | tuple):

@@ -370,10 +370,11 @@ def _providers(plan: Mapping[str, Any]) -> dict[str, _Provider]:
 
     def text(expression: object) -> str:
         given = expression if isinstance(expression, Mapping) else {}
-        value = given.get("constant_value")
         names = [str(each).removeprefix("var.") for each in given.get("references", ())]
-        if value is None and len(names) == 1:
-            value = variables.get(names[0])
+        # In Terraform's JSON syntax an expression is also a constant: the text `${var.region}`.
+        value = variables.get(names[0]) if len(names) == 1 else None
+        if not names:
+            value = given.get("constant_value")
         return value if isinstance(value, str) else ""
 
     found = {}

@@ -109,8 +109,9 @@ def _configured(name: str, expression: object, scope: _Scope, budget: Budget) ->
         return {
             inner: _configured(inner, each, scope, budget) for inner, each in expression.items()
         }
-    if isinstance(expression, Mapping) and "constant_value" in expression:
-        return expression["constant_value"]
+    if isinstance(expression, Mapping) and not expression.get("references"):
+        return expression.get("constant_value", UNKNOWN)
+    # In Terraform's JSON syntax an expression is also a constant: the text `${aws_iam_role.a.arn}`.
     found = _resolved(expression, scope, budget)
     if len(found) == 1:
         return found[0]

@@ -128,6 +128,34 @@ def test_a_role_that_the_plan_makes_is_passed_by_its_reference() -> None:
     assert passed.permission.conditions[0].values == ("lambda.amazonaws.com",)
 
 
+def test_an_expression_in_the_json_syntax_of_terraform_is_a_reference_and_no_text() -> None:
+    """The tools that write this syntax, such as the CDK for Terraform, quote each expression."""
+    made = {"name": "worker", "path": "/", "assume_role_policy": "{}"}
+    written = {
+        "role": {"constant_value": "${aws_iam_role.main.arn}", "references": ["aws_iam_role.main"]}
+    }
+    attached = {
+        "role": {"constant_value": "${aws_iam_role.main.id}", "references": ["aws_iam_role.main"]},
+        "policy": {"constant_value": "{}"},
+    }
+    resources = [
+        {"address": "aws_lambda_function.main", "expressions": written},
+        {"address": "aws_iam_role_policy.main", "expressions": attached},
+    ]
+    found = needed(
+        plan(
+            change("aws_iam_role", ["create"], made, arn=True),
+            change("aws_lambda_function", ["create"], {"function_name": "worker"}, role=True),
+            change("aws_iam_role_policy", ["create"], {"name": "orders"}, role=True),
+            configuration={"resources": resources},
+        )
+    )
+    role = f"arn:aws:iam::{ACCOUNT}:role/worker"
+    assert found["iam:PassRole"] == {role}
+    assert found["iam:PutRolePolicy"] == {role}
+    assert not any("${" in resource for resources in found.values() for resource in resources)
+
+
 def test_a_prefix_opens_the_end_of_a_name() -> None:
     found = needed(plan(change("aws_sqs_queue", ["create"], {"name_prefix": "orders-"}, name=True)))
     assert found["sqs:CreateQueue"] == {f"arn:aws:sqs:eu-west-1:{ACCOUNT}:orders-*"}
@@ -514,6 +542,11 @@ PROVIDERS = {
         "alias": "edge",
         "expressions": {"region": {"constant_value": "us-east-1"}},
     },
+    "aws.text": {
+        "name": "aws",
+        "alias": "text",
+        "expressions": {"region": {"constant_value": "${var.region}", "references": ["var.region"]}},
+    },
     "aws.dns": {
         "name": "aws",
         "alias": "dns",
@@ -533,7 +566,10 @@ def of_provider(key: str) -> bytes:
     ).encode()
 
 
-@pytest.mark.parametrize(("key", "region"), [("aws", "eu-central-1"), ("aws.edge", "us-east-1")])
+@pytest.mark.parametrize(
+    ("key", "region"),
+    [("aws", "eu-central-1"), ("aws.text", "eu-central-1"), ("aws.edge", "us-east-1")],
+)
 def test_a_resource_is_in_the_region_of_its_provider(key: str, region: str) -> None:
     assert needed(of_provider(key))["sns:CreateTopic"] == {f"arn:aws:sns:{region}:{ACCOUNT}:news"}
 

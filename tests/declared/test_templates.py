@@ -685,6 +685,37 @@ def test_a_key_inside_a_block_needs_its_permissions_and_a_tag_needs_none() -> No
     }
 
 
+def test_the_key_of_a_tag_is_no_key_of_kms() -> None:
+    configured = "Configuration: {ExecuteCommandConfiguration: {Logging: DEFAULT}}"
+    found = declared(
+        template("AWS::ECS::Cluster", f"{{Tags: [{{Key: environment, Value: a}}], {configured}}}")
+    )
+    assert found["kms:DescribeKey"] == {"arn:aws:kms:us-east-2:123456789012:key/*"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "properties", "action"),
+    [
+        ("AWS::CodeBuild::Project", "{Triggers: {Webhook: true}}", "codebuild:CreateWebhook"),
+        ("AWS::CloudFront::Distribution", "{}", "cloudfront:UpdateDistribution"),
+        (
+            "AWS::FSx::FileSystem",
+            "{WindowsConfiguration: {ActiveDirectoryId: d-1}}",
+            "ds:DescribeDirectories",
+        ),
+    ],
+)
+def test_what_handlers_call_and_do_not_list_is_needed(
+    kind: str, properties: str, action: str
+) -> None:
+    assert action in declared(template(kind, properties))
+
+
+def test_a_project_without_a_webhook_makes_none() -> None:
+    project = template("AWS::CodeBuild::Project", "{Triggers: {Webhook: false}}")
+    assert "codebuild:CreateWebhook" not in declared(project)
+
+
 def test_a_launch_template_of_a_group_needs_the_right_to_run_instances() -> None:
     group = "{LaunchTemplate: {LaunchTemplateId: lt-1, Version: '1'}, MinSize: '1', MaxSize: '1'}"
     assert "ec2:RunInstances" in declared(template("AWS::AutoScaling::AutoScalingGroup", group))

@@ -56,17 +56,52 @@ def read_assembly(
             " synth`."
         )
     try:
-        stacks = tuple(_stacks(files, source, place, (files.folder,)))
-        bootstrap = {name for each in stacks for name in each.bootstrap_roles}
-        found = [_declaration(each, role, role in bootstrap) for each in stacks]
-        lookups = tuple(_lookups(files, place))
+        assemblies = tuple(_assemblies(files, source, (files.folder,)))
+        stacks = [stack for each in assemblies for stack in _stacks(each, place)]
+        served = {each.place for each in stacks if role in each.bootstrap_roles}
+        found = [_declaration(each, role, bool(served)) for each in stacks]
+        # An assembly lists also what those inside it lack.
+        every = {lookup.key: lookup for each in assemblies for lookup in _lookups(each, place)}
+        lookups = [each for each in every.values() if not served or each.place in served]
         if lookups:
-            found.append(_looked_up(lookups, source, role, role in bootstrap))
+            found.append(_looked_up(lookups, source, role, bool(served)))
         return tuple(found)
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise InputError(
             f"{source} is no assembly that the CDK wrote: a field has another type."
         ) from error
+
+
+class _Assembly(Struct, frozen=True):
+    """An assembly: an app, or a stage inside one."""
+
+    files: RepositoryFiles
+    source: str
+    """Its folder, as the user names it."""
+    manifest: Mapping[str, Any]
+
+    @property
+    def artifacts(self) -> Mapping[str, Any]:
+        """Its stacks, asset manifests and inner assemblies, by name."""
+        artifacts: Mapping[str, Any] = self.manifest.get("artifacts", {})
+        return artifacts
+
+
+def _assemblies(
+    files: RepositoryFiles, source: str, outer: tuple[str, ...]
+) -> Iterator[_Assembly]:
+    """Yields an assembly and those inside it; `outer`: the folders around it and its own."""
+    whole = _Assembly(files, source, _json(files, MANIFEST))
+    yield whole
+    for artifact in whole.artifacts.values():
+        if artifact.get("type") != _ASSEMBLY:
+            continue
+        inner = files.below(str(artifact.get("properties", {}).get("directoryName", "")))
+        if inner.folder in outer:
+            folders = " -> ".join((*outer, inner.folder))
+            raise InputError(f"{source} is an assembly inside itself: {folders}.")
+        below = f"{source}/{posixpath.basename(inner.folder)}"
+        yield from _assemblies(inner, below, (*outer, inner.folder))
 
 
 class _Lookup(Struct, frozen=True):
@@ -83,9 +118,9 @@ class _Lookup(Struct, frozen=True):
     place: Place
 
 
-def _lookups(files: RepositoryFiles, place: Place) -> Iterator[_Lookup]:
+def _lookups(assembly: _Assembly, place: Place) -> Iterator[_Lookup]:
     """Yields what a manifest lists as missing."""
-    for each in _json(files, MANIFEST).get("missing", ()):
+    for each in assembly.manifest.get("missing", ()):
         properties = each.get("props", {})
         account, region = properties.get("account", ""), properties.get("region", "")
         own = _place_of(f"aws://{account}/{region}", place)
@@ -151,28 +186,16 @@ class _StackArtifact(Struct, frozen=True, kw_only=True):
                     }
 
 
-def _stacks(
-    files: RepositoryFiles, source: str, place: Place, outer: tuple[str, ...]
-) -> Iterator[_StackArtifact]:
-    """The stacks of an assembly and of those inside it; `outer`: the folders around it."""
-    artifacts = _json(files, MANIFEST).get("artifacts", {})
-    for name, artifact in artifacts.items():
-        properties = artifact.get("properties", {})
-        kind = artifact.get("type")
-        if kind == _ASSEMBLY:
-            inner = files.below(str(properties.get("directoryName", "")))
-            if inner.folder in outer:
-                folders = " -> ".join((*outer, inner.folder))
-                raise InputError(f"{source} is an assembly inside itself: {folders}.")
-            below = f"{source}/{posixpath.basename(inner.folder)}"
-            yield from _stacks(inner, below, place, (*outer, inner.folder))
-        elif kind == _STACK:
-            yield _stack(files, f"{source}/{name}", artifacts, name, place)
+def _stacks(assembly: _Assembly, place: Place) -> Iterator[_StackArtifact]:
+    """The stacks of an assembly, without those of the assemblies inside it."""
+    for name, artifact in assembly.artifacts.items():
+        if artifact.get("type") == _STACK:
+            yield _stack(assembly, name, place)
 
 
-def _stack(
-    files: RepositoryFiles, source: str, artifacts: Mapping[str, Any], name: str, place: Place
-) -> _StackArtifact:
+def _stack(assembly: _Assembly, name: str, place: Place) -> _StackArtifact:
+    files = assembly.files
+    artifacts = assembly.artifacts
     artifact = artifacts[name]
     properties = artifact.get("properties", {})
     assets = [
@@ -187,7 +210,7 @@ def _stack(
 
     return _StackArtifact(
         files=files,
-        source=source,
+        source=f"{assembly.source}/{name}",
         name=str(properties.get("stackName") or name),
         properties=properties,
         place=own,

@@ -229,3 +229,50 @@ def test_without_a_lookup_role_the_cli_looks_up_itself_and_the_value_is_not_know
         for part in each.unknown
     ]
     assert unknown == [f"the context {each['key']}" for each in (VPC, parameter)]
+
+
+def stages(folder: Path, **missing: list[dict[str, Any]]) -> None:
+    """Writes an assembly whose stages `dev` and `prod` are assemblies inside it."""
+    whole = assembly(folder) / "cdk.out"
+    artifacts: dict[str, Any] = {}
+    for name, account in (("dev", "111122223333"), ("prod", "999988887777")):
+        inner = whole / f"assembly-{name}"
+        inner.mkdir()
+        for file in whole.glob("*.json"):
+            text = file.read_text().replace("aws://111122223333", f"aws://{account}")
+            (inner / file.name).write_text(text.replace('"shop"', f'"{name}-shop"'))
+        manifest = inner / "manifest.json"
+        own = {**json.loads(manifest.read_text()), "missing": missing.get(name, [])}
+        manifest.write_text(json.dumps(own))
+        properties = {"directoryName": inner.name}
+        artifacts[inner.name] = {"type": "cdk:cloud-assembly", "properties": properties}
+    (whole / "manifest.json").write_text(json.dumps({"artifacts": artifacts}))
+
+
+def test_the_stacks_of_all_stages_are_read(tmp_path: Path) -> None:
+    stages(tmp_path)
+    assumed = {resource for action, resource in needed(tmp_path, CI) if action == "sts:AssumeRole"}
+    for account in ("111122223333", "999988887777"):
+        role = f"arn:aws:iam::{account}:role/cdk-hnb659fds-deploy-role-{account}-eu-west-1"
+        assert role in assumed
+    assert ("sqs:CreateQueue", "arn:aws:sqs:eu-west-1:111122223333:dev-shop-Orders-*") in needed(
+        tmp_path, EXECUTION
+    )
+
+
+def test_what_a_stage_alone_lacks_is_looked_up_by_the_roles_of_its_place(tmp_path: Path) -> None:
+    """Each role needs and names the values of the stacks that it deploys."""
+    dev = {**VPC, "props": {**VPC["props"], "lookupRoleArn": VARIABLE % "lookup"}}
+    prod_role = LOOKUP.replace("111122223333", "999988887777")
+    prod = {
+        **dev,
+        "key": VPC["key"].replace("111122223333", "999988887777"),
+        "props": {**dev["props"], "account": "999988887777"},
+    }
+    stages(tmp_path, dev=[dev], prod=[prod])
+    assert calls_for(tmp_path, CI) == {"sts:AssumeRole": {LOOKUP, prod_role}}
+    assert calls_for(tmp_path, LOOKUP)["ec2:DescribeVpcs"] == {"*"}
+    for role, keys in ((CI, {dev["key"], prod["key"]}), (EXECUTION, {dev["key"]})):
+        declarations = read_declarations(["cdk.out"], [], role, PLACE, root=tmp_path)
+        unknown = {part for each in declarations for part in each.unknown}
+        assert unknown == {f"the context {key}" for key in keys}

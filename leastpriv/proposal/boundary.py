@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from leastpriv.declared.role_policies import CreatedRole
 from leastpriv.models import Basis, Condition, Need, Permission
+from leastpriv.permissions import catalog
 from leastpriv.permissions.catalog import expand, forbidden
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import (
@@ -29,7 +30,7 @@ from leastpriv.permissions.patterns import (
     resource_covers,
     without_covered,
 )
-from leastpriv.permissions.resource_types import ends_in_a_name, fits
+from leastpriv.permissions.resource_types import VARIABLE, ends_in_a_name, fits
 from leastpriv.policy.compact import fewest_entries
 from leastpriv.policy.document import Document, Statement, parse
 from leastpriv.policy.edit import create_policy
@@ -392,7 +393,11 @@ class _Drafting:
                 self.reasons[grant.action] = "the boundary allows it on the roles that have it"
 
     def _is_inside(self, resource: str) -> bool:
-        return any(resource_covers(each, resource) for each in self.inside)
+        """Whether a resource is one of the declaration's, or a version of one: `function:a:live`."""
+        return any(
+            resource_covers(each, resource) or resource.startswith(f"{each}:")
+            for each in self.inside
+        )
 
     def _open_paths(self) -> Iterator[EscalationPath]:
         """The paths to what the boundary does not limit."""
@@ -420,8 +425,26 @@ class _Drafting:
         for grant in names[first]:
             if has_wildcard(grant.action):
                 self._deny(first, reason)
-            else:
+            elif not self._keep_inside(grant):
                 self._take(grant, first, reason)
+
+    def _keep_inside(self, grant: _Grant) -> bool:
+        """Limits a grant to what runs as one of the roles, which the boundary limits, too; whether
+        that is less.
+        """
+        kept: list[str] = []
+        for arn in self.inside:
+            if fits(grant.action, arn) and any(resource_covers(one, arn) for one in grant.resources):
+                kept += (arn, *_parts_of(arn, grant.action))
+        resources = without_covered(sorted(kept))
+        if not kept or resources == grant.resources:
+            return False
+        users = self.granted.pop(grant)
+        limited = replace(grant, resources=resources)
+        others = self.granted.get(limited, ())
+        self.granted[limited] = tuple(dict.fromkeys((*others, *users)))
+        self.reasons[grant.action] = "the boundary allows it on what the declaration makes"
+        return True
 
     def _grants_naming(self, action: str) -> list[_Grant]:
         return [grant for grant in self.granted if action_matches(grant.action, action)]
@@ -462,6 +485,19 @@ class _Drafting:
             "Action": list(entries),
             "Resource": "*",
         }
+
+
+def _parts_of(arn: str, action: str) -> Iterator[str]:
+    """Yields the versions of what an ARN names, where an action takes them: `job-definition/a:*`
+    of `job-definition/a`.
+    """
+    facts = catalog.action(action)
+    forms = [each.arn for each in facts.resource_types] if facts else []
+    for form in forms:
+        pattern = VARIABLE.sub(_ANY, form)
+        is_whole = resource_covers(pattern, arn) and pattern.count(":") == arn.count(":")
+        if is_whole and any(other.startswith(f"{form}:") for other in forms):
+            yield f"{arn.rstrip(_ANY)}{_ANY}" if arn.endswith(_ANY) else f"{arn}:{_ANY}"
 
 
 def _reason_of(path: EscalationPath) -> str:

@@ -200,6 +200,23 @@ def test_what_a_role_grants_itself_and_the_boundary_denies_is_named_with_its_rea
     assert not allows(boundary, "lambda:UpdateFunctionCode", "*")
 
 
+def test_a_role_may_run_what_the_declaration_makes_and_nothing_else() -> None:
+    """Whatever a job of the declaration runs, the boundary of its role limits it, too."""
+    job = {"Type": "AWS::Batch::JobDefinition", "Properties": {"JobDefinitionName": "nightly"}}
+    queue = {"Type": "AWS::Batch::JobQueue", "Properties": {"JobQueueName": "jobs"}}
+    made = roles_of(Worker=role(allow("batch:SubmitJob")), Nightly=job, Jobs=queue)
+    draft = draft_boundary(made)
+    boundary = parse(draft.content, "b")
+    batch = "arn:aws:batch:eu-west-1:111122223333:"
+    assert allows(boundary, "batch:SubmitJob", f"{batch}job-definition/nightly:3")
+    assert allows(boundary, "batch:SubmitJob", f"{batch}job-queue/jobs")
+    assert not allows(boundary, "batch:SubmitJob", f"{batch}job-definition/other:1")
+    assert [(each.action, each.reason) for each in draft.lost] == [
+        ("batch:SubmitJob", "the boundary allows it on what the declaration makes")
+    ]
+    assert {path.strength for path in escalation_paths([boundary], ROLE)} <= {Strength.NAMED}
+
+
 def test_a_read_of_any_parameter_is_allowed_and_named() -> None:
     draft, boundary = drafted(allow(["ssm:GetParameters", "sqs:SendMessage"]))
     assert draft.lost == ()

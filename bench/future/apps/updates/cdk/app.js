@@ -27,7 +27,6 @@ fs.mkdirSync(folder, { recursive: true });
 fs.writeFileSync(path.join(folder, "worker.py"), `def handler(event, context):\n    return ${update >= 2 ? 2 : 1}\n`);
 
 const key = new kms.Key(stack, "Key", {
-  removalPolicy: RemovalPolicy.DESTROY,
   enableKeyRotation: from(1, true),
   description: from(3, "of the shop"),
 });
@@ -70,7 +69,11 @@ new cloudwatch.Alarm(stack, "Waiting", {
   threshold: 1 + update,
   evaluationPeriods: 1,
 });
-new ssm.StringParameter(stack, "Topic", { stringValue: `${alarms.topicArn} ${update}`, description: from(5, "of the alarms") });
+new ssm.StringParameter(stack, "Topic", {
+  parameterName: "/shop/topic",
+  stringValue: `${alarms.topicArn} ${update}`,
+  description: from(5, "of the alarms"),
+});
 new iam.Role(stack, "Reader", {
   assumedBy: new iam.ServicePrincipal("lambda.amazonaws.com"),
   maxSessionDuration: from(5, Duration.hours(2)),

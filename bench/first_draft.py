@@ -69,7 +69,7 @@ _OLD_PROVIDER = {
     "Action": [
         "ec2:DescribeVpcClassicLink", "ec2:DescribeVpcClassicLinkDnsSupport",
         "kinesis:DescribeStream",
-        "kinesis:UpdateShardCount", "logs:ListTagsLogGroup",
+        "kinesis:UpdateShardCount", "logs:ListTagsLogGroup", "logs:TagLogGroup",
     ],
     "Resource": ["*"],
 }  # fmt: skip
@@ -108,13 +108,21 @@ class Measured:
     """Actions that runs used up to the last under this policy."""
     denied: dict[Pair, int] = field(default_factory=dict)
     """Denied pair -> its first run."""
+    announced: frozenset[str] = frozenset()
+    """Actions that the report names as needed and not added."""
+
+    @property
+    def unannounced(self) -> tuple[Pair, ...]:
+        """The denied pairs that the report did not name."""
+        return tuple(pair for pair in self.denied if pair[0] not in self.announced)
 
     def __str__(self) -> str:
         parts = (self.used_before, len(self.used)) if self.used_before else (len(self.used),)
         count = len(self.granted)
         ratios = ", ".join(f"{count} granted / {used} used = {count / used:.2f}" for used in parts)
         pairs = ", ".join(
-            f"{action} on {resource} (run {run})" for (action, resource), run in self.denied.items()
+            f"{action} on {resource} (run {run}{', announced' * (action in self.announced)})"
+            for (action, resource), run in self.denied.items()
         )
         return (
             f"{self.role} under {self.policy}: {ratios}, denied"
@@ -175,6 +183,8 @@ class _Bench:
         self.policies: dict[str, Statements] = {}
         self.first: dict[str, Statements] = {}
         """The draft of the change, with what the first run was denied."""
+        self.announced: dict[str, frozenset[str]] = {}
+        """Actions that the report of the last draft of a role names and does not add."""
         self.attempts = 0
         self.used: dict[str, set[str]] = {role: set() for role in app.roles}
         self.acted = dict.fromkeys(app.roles, 0)
@@ -208,7 +218,14 @@ class _Bench:
             made = self._proposed(role, "change", self.first.pop(role, own))
         granted = frozenset(action for each in made for action in _actions(each))
         self._install(role, [*made, _OLD_PROVIDER] if self.app.declared[0] == "--plans" else made)
-        return Measured(name, role, granted, len(self.used[role]), set(self.used[role]))
+        return Measured(
+            policy=name,
+            role=role,
+            granted=granted,
+            used_before=len(self.used[role]),
+            used=set(self.used[role]),
+            announced=self.announced[role],
+        )
 
     def _run(self, number: int, steps: Callable[[], Sequence[Step]], now: list[Measured]) -> None:
         checks = self.work / "lab" / "checks.jsonl"
@@ -295,6 +312,8 @@ class _Bench:
         code = leastpriv([*arguments, *self.app.declared], io.StringIO(), sys.stderr, lambda: now)
         if code:
             raise SystemExit(code)
+        held_back = json.loads((out / "proposal.json").read_bytes())["held_back_additions"]
+        self.announced[role] = frozenset(each["action"] for each in held_back)
         split = sorted(out.glob(f"{role}*.json")) or [out / "policy.json"]
         return [each for path in split for each in json.loads(path.read_bytes())["Statement"]]
 

@@ -87,9 +87,7 @@ class _Assembly(Struct, frozen=True):
         return artifacts
 
 
-def _assemblies(
-    files: RepositoryFiles, source: str, outer: tuple[str, ...]
-) -> Iterator[_Assembly]:
+def _assemblies(files: RepositoryFiles, source: str, outer: tuple[str, ...]) -> Iterator[_Assembly]:
     """Yields an assembly and those inside it; `outer`: the folders around it and its own."""
     whole = _Assembly(files, source, _json(files, MANIFEST))
     yield whole

@@ -393,7 +393,7 @@ class _Drafting:
                 self.reasons[grant.action] = "the boundary allows it on the roles that have it"
 
     def _is_inside(self, resource: str) -> bool:
-        """Whether a resource is one of the declaration's, or a version of one: `function:a:live`."""
+        """Whether a resource is one of the declaration's or a version of one, `function:a:live`."""
         return any(
             resource_covers(each, resource) or resource.startswith(f"{each}:")
             for each in self.inside
@@ -434,7 +434,9 @@ class _Drafting:
         """
         kept: list[str] = []
         for arn in self.inside:
-            if fits(grant.action, arn) and any(resource_covers(one, arn) for one in grant.resources):
+            if fits(grant.action, arn) and any(
+                resource_covers(one, arn) for one in grant.resources
+            ):
                 kept += (arn, *_parts_of(arn, grant.action))
         resources = without_covered(sorted(kept))
         if not kept or resources == grant.resources:

@@ -545,7 +545,9 @@ PROVIDERS = {
     "aws.text": {
         "name": "aws",
         "alias": "text",
-        "expressions": {"region": {"constant_value": "${var.region}", "references": ["var.region"]}},
+        "expressions": {
+            "region": {"constant_value": "${var.region}", "references": ["var.region"]}
+        },
     },
     "aws.dns": {
         "name": "aws",

@@ -27,6 +27,7 @@ from leastpriv.declared.models import (
     Reference,
     tool_calls,
 )
+from leastpriv.declared.other_forms import remedy_for
 from leastpriv.declared.plan_references import ConfiguredResource, configured_resources
 from leastpriv.declared.pulumi import TOOL, is_preview, plan_of_preview
 from leastpriv.declared.resource_types import (
@@ -59,6 +60,7 @@ _MEMBER = re.compile('"(resource_changes|planned_values)"')
 """Shows that a text is, or was, a plan."""
 _STEPS_OF_RESOURCE = 500
 """What a resource costs with its needs: a budget has 10,000 resources."""
+_REMEDY = "run `terraform show -json tf.plan > plan.json`, and name plan.json in the input plans."
 _NOT_CONFIGURED = ConfiguredResource({}, "")
 
 
@@ -132,25 +134,14 @@ def _plans(raw: bytes, source: str) -> list[Mapping[str, Any]]:
     except (ValueError, RecursionError) as error:
         rest = text[start.start() :] if start else text
         if not any(map(_is_plan, found)) or _MEMBER.search(rest):
-            raise InputError(
-                f"{source} is no JSON: write `terraform show -json PLAN > {source}`."
-            ) from error
+            remedy = remedy_for(source, ()) or _REMEDY
+            raise InputError(f"{source} is no plan in JSON: {remedy}") from error
     plans = [_as_plan(each) for each in found if _is_plan(each)]
     if not plans:
-        raise InputError(
-            f"{source} is {_other_file(found)}: write `terraform show -json PLAN > {source}`."
-        )
+        keys = {key for each in found if isinstance(each, dict) for key in each}
+        remedy = remedy_for(source, keys - {"resource_changes"}) or _REMEDY
+        raise InputError(f"{source} is no plan: {remedy}")
     return plans
-
-
-def _other_file(documents: Sequence[object]) -> str:
-    """Returns what a file without a plan is."""
-    keys = {key for each in documents if isinstance(each, dict) for key in each}
-    if keys >= {"serial", "lineage"} or keys >= {"terraform_version", "resources"}:
-        return "a state of Terraform, no plan"
-    if "Resources" in keys:
-        return "a template (the input templates takes it), no plan"
-    return "no plan"
 
 
 def _is_plan(document: object) -> bool:

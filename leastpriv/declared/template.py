@@ -35,6 +35,7 @@ from leastpriv.declared.models import (
     reads_of,
     tool_calls,
 )
+from leastpriv.declared.other_forms import remedy_for
 from leastpriv.declared.resource_types import (
     is_name_in_arn,
     made_name,
@@ -118,24 +119,15 @@ def _document(raw: bytes, source: str, budget: Budget) -> Mapping[str, object]:
         else:
             document = json_value(read_yaml(text, source))
     except (PolicyFileError, ValueError, RecursionError) as error:
-        remedy = _remedy(source, {})
+        remedy = remedy_for(source, ())
         raise InputError(f"{source} cannot be read as a template: {remedy or error}") from error
     if not isinstance(document, dict) or not isinstance(document.get("Resources"), dict):
-        remedy = _remedy(source, document if isinstance(document, dict) else {})
+        keys = {*document} - {"Resources"} if isinstance(document, dict) else set()
+        remedy = remedy_for(source, keys)
         raise InputError(
             f"{source} is no CloudFormation template: {remedy or 'it has no Resources.'}"
         )
     return document
-
-
-def _remedy(source: str, document: Mapping[str, object]) -> str:
-    """What a file is instead of a template, and the command that writes a readable one."""
-    for row in table("other_forms", __package__):
-        has_end = bool(row["end"]) and source.lower().endswith(row["end"])
-        has_keys = bool(row["keys"]) and set(row["keys"].split(",")) <= document.keys()
-        if has_end or has_keys:
-            return f"it is {row['what']}: {row['command']}."
-    return ""
 
 
 class _Choice(Struct):

@@ -714,8 +714,11 @@ SLIPS = {
     "a comma after the last item": (("--policy-file", "comma.json"), "remove the comma"),
     "the address of a bucket": (("--trails", "https://b.s3.amazonaws.com/x"), "s3://BUCKET/PREFIX"),
     "an availability zone": (("--aws-regions", "eu-west-1a"), "an availability zone of eu-west-1"),
-    "a state as a plan": (("--plans", "state.json"), "state.json is a state of Terraform, no plan"),
-    "a template as a plan": (("--plans", "app.json"), "app.json is a template"),
+    "a state as a plan": (
+        ("--plans", "state.json"),
+        "state.json is no plan: it is a state of Terraform",
+    ),
+    "a template as a plan": (("--plans", "app.json"), "app.json is no plan: it is a template"),
     "a mistyped key of the config": (("--config", "keys.yml"), "'keys.yml', which has the unknown"),
     "a folder as policy": (("--policy-file", "FOLDER"), "which cannot be read: it is not a"),
     "broken JSON": (("--policy-file", "bad.json"), "bad.json: line 1, column 13: a JSON value is"),

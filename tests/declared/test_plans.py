@@ -312,6 +312,26 @@ def test_what_is_no_plan_is_bad_input(raw: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "text", "command"),
+    [
+        ("main.tf", 'resource "aws_sqs_queue" "q" {}', "terraform plan -out tf.plan"),
+        ("Pulumi.yaml", "name: shop", "pulumi preview --json"),
+        ("cdk.json", '{"app": "x", "context": {}}', "cdk synth"),
+        ("terragrunt.hcl", "inputs = {}", "terragrunt show -json"),
+        ("state.json", '{"serial": 1, "lineage": "a"}', "terraform show -json"),
+        ("template.json", '{"Resources": {}}', "input templates"),
+    ],
+)
+def test_another_file_is_refused_with_a_command_that_does_not_overwrite_it(
+    name: str, text: str, command: str
+) -> None:
+    with pytest.raises(InputError) as refused:
+        read_plan(text.encode(), name)
+    assert command in str(refused.value)
+    assert f"> {name}" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
     ("kind", "after", "action", "resource"),
     [
         (

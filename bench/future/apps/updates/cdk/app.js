@@ -45,6 +45,7 @@ const files = new s3.Bucket(stack, "Files", {
   cors: from(4, [{ allowedMethods: [s3.HttpMethods.GET], allowedOrigins: ["*"] }]),
 });
 const log = new logs.LogGroup(stack, "Log", {
+  logGroupName: "/shop/worker",
   removalPolicy: RemovalPolicy.DESTROY,
   retention: update >= 3 ? logs.RetentionDays.ONE_MONTH : logs.RetentionDays.TWO_YEARS,
 });

@@ -46,10 +46,11 @@ Parts = tuple[str | Placeholder, ...]
 _SUB = re.compile(r"\$\{(!)?([^{}]*)\}")
 _TERRAFORM = re.compile(r"(\$\$\{|%%\{)|\$\{~?((?:[^{}]|\{[^{}]*\})*?)~?\}|(\$\{|%\{)")
 _NAMED_ACCOUNT = re.compile(
-    r"(arn:[^:\s]*:[^:\s]*:[^:\s]*:)(?!aws:)(?=[^:\s]*[A-Za-z])([\w$-]+)(?=:)"
+    r"(arn:[^:\s]*:[^:\s]*:[^:\s]*:)(?!(?:aws|aws-managed|offering|partner):)"
+    r"(?=[^:\s]*[A-Za-z])([\w$-]+)(?=:)"
 )
-"""An account has digits only, but for `aws`; a name replaces it in
-`arn:aws:sqs:eu-west-1:ACCOUNT_ID:orders`.
+"""An account has digits only, but for words of AWS, such as `aws-managed` for the rule groups of
+Network Firewall; a name replaces it in `arn:aws:sqs:eu-west-1:ACCOUNT_ID:orders`.
 """
 _NAME = re.compile(r"[A-Za-z0-9_.\[\]-]+")
 _DIRECTIVE = "%{"

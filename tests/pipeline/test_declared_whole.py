@@ -221,6 +221,19 @@ def test_a_resource_that_a_default_leaves_out_is_named(place: Path) -> None:
     assert "sns:CreateTopic" in Path("given/policy.json").read_text()
 
 
+def test_a_rule_group_of_aws_keeps_the_word_that_its_arn_has_for_an_account(place: Path) -> None:
+    group = "arn:aws:network-firewall:eu-west-1:aws-managed:stateful-rulegroup/MalwareDomains"
+    rules = {"StatefulRuleGroupReferences": [{"ResourceArn": group}]}
+    firewall = {
+        "Type": "AWS::NetworkFirewall::FirewallPolicy",
+        "Properties": {"FirewallPolicyName": "edge", "FirewallPolicy": rules},
+    }
+    write({"t.json": {"Resources": {"Edge": firewall}}})
+    done = run("report", "--output-dir", "out")
+    assert done.code == 0, done.err
+    assert group in Path("out/policy.json").read_text()
+
+
 def test_what_is_too_large_is_a_state_and_the_run_continues(place: Path) -> None:
     queue = {"type": "aws_sqs_queue", "change": {"actions": ["create"], "after": {}}}
     changes = [{**queue, "address": f"aws_sqs_queue.q[{number}]"} for number in range(11_000)]

@@ -1,8 +1,9 @@
-"""Measures a fleet on GitHub: `python -m bench.fleet [TARGETS [REPOSITORIES [MEGABYTES]]]`, from
-the root.
+"""Measures a fleet on GitHub: `python -m bench.fleet [TARGETS [REPOSITORIES [MEGABYTES [TRAIL]]]]`,
+from the root.
 
 Creates a trail in which the roles deploy among the calls of an application, and repositories on a
-stand-in for GitHub on this machine. The action runs as a step, in its own process, with all
+stand-in for GitHub on this machine. TRAIL is a folder that keeps the trail for a further run of the
+same size. The action runs as a step, in its own process, with all
 targets in one config: first it opens a pull request for each, then it finds nothing changed. Prints
 processor seconds and peak memory of that process, requests, writes, and the sizes of index, summary
 and page.
@@ -10,7 +11,9 @@ and page.
 
 from __future__ import annotations
 
+import os
 import resource
+import shutil
 import sys
 import tempfile
 import time
@@ -29,8 +32,10 @@ _DEFAULTS = ("300", "20", "1000")
 
 def main(arguments: list[str]) -> None:
     """Measures and prints."""
-    given = (*arguments, *_DEFAULTS[len(arguments) :])
+    sizes = arguments[: len(_DEFAULTS)]
+    given = (*sizes, *_DEFAULTS[len(sizes) :])
     count, repositories, megabytes = (int(each) for each in given)
+    kept = Path(arguments[-1]).resolve() if len(arguments) > len(_DEFAULTS) else None
     names = [f"acme/service-{number:02}" for number in range(repositories)]
     targets = roles(count, 20)
     with (
@@ -38,12 +43,13 @@ def main(arguments: list[str]) -> None:
         FakeOrganization([FakeGitHub(name) for name in names]) as organization,
     ):
         job = _job(Path(folder), organization, targets, names)
-        records, size = write(job.workspace / "trail", targets, megabytes)
-        print(
-            f"{records:,} records, {size / 1e6:,.0f} MB of JSON, {count} targets in 20 accounts and"
-            f" {repositories} repositories",
-            flush=True,
-        )
+        trail = kept or job.workspace / "trail"
+        if not trail.exists():
+            records, size = write(trail, targets, megabytes)
+            print(f"{records:,} records, {size / 1e6:,.0f} MB of JSON", flush=True)
+        if kept:
+            shutil.copytree(kept, job.workspace / "trail", copy_function=os.link)
+        print(f"{count} targets in 20 accounts and {repositories} repositories", flush=True)
         for what in ("first run", "unchanged"):
             print(f"  {what}: {_measured(job, organization)}", flush=True)
 

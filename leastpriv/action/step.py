@@ -92,8 +92,11 @@ def step(
     def write(result: RunResult, codes: Sequence[int] = ()) -> Path:
         """Writes `proposal.json`, the policies and the summary; returns the path of
         `proposal.json`.
+
+        With the `codes`, after publishing, the files of the targets are there already.
         """
-        written = write_result(result, folder, codes or [each.exit_code for each in result.targets])
+        before = codes or [each.exit_code for each in result.targets]
+        written = write_result(result, folder, before, has_files=bool(codes))
         if summary:
             write_summary(summary, run_summary(result, settings), start)
         return written

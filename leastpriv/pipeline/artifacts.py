@@ -13,12 +13,13 @@ from typing import Any
 
 from leastpriv import __version__
 from leastpriv.atomic_file import files_as_written, write_atomically
+from leastpriv.aws.arns import has_wildcard
 from leastpriv.config.settings import Mode, Settings
 from leastpriv.diff.policy_diff import json_patch
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.github_actions.workflow_commands import Console
 from leastpriv.models import Basis, ChangeKind, GapKind
-from leastpriv.permissions.patterns import action_covers
+from leastpriv.permissions.patterns import action_covers, folded
 from leastpriv.pipeline.context import DRIFT_EXIT_CODE, PullRequestContent, RunResult, TargetResult
 from leastpriv.pipeline.publish import target_row
 from leastpriv.policy.size import session_policy
@@ -189,16 +190,55 @@ _OPERATIONS = (
 FIRST_FILES = "first-files"
 
 
-def write_result(result: RunResult, folder: Path, codes: Sequence[int]) -> Path:
+def write_result(
+    result: RunResult, folder: Path, codes: Sequence[int], *, has_files: bool = False
+) -> Path:
     """Writes the files of the one target; of several, a folder for each, first files and the index
     `proposal.json`.
 
-    Returns the path of `proposal.json`. Raises LeastprivError where the folder cannot be written.
+    Args:
+        result: The result of the run.
+        folder: Where the files are written.
+        codes: The exit codes of the targets.
+        has_files: Whether the files of these targets are there already, as before publishing.
+
+    Returns:
+        The path of `proposal.json`.
+
+    Raises:
+        LeastprivError: the folder cannot be written.
     """
     if result.single and result.single.content:
+        if has_files:
+            return folder / "proposal.json"
         return write_files(result.single.content, folder)
-    given: list[str] = []
+    folders = _folders_of(result)
+    if not has_files:
+        for each, name in zip(result.targets, folders, strict=True):
+            if each.content:
+                write_files(each.content, folder / name)
+    found = result.first_files
+    _write(folder / FIRST_FILES, found.files if found else {})
+    values = _within(target_values(result, codes), LONGEST_INDEX)
+    index = {
+        "schema": 1,
+        "version": __version__,
+        "targets": [
+            {**value, "folder": name if each.content else ""}
+            for each, name, value in zip(result.targets, folders, values, strict=True)
+        ],
+        "chain": role_chain_value(result.chain),
+        "first_files": sorted(found.files) if found else [],
+        "notes": list(result.notes),
+    }
+    _write(folder, {"proposal.json": (_index_text(index) + "\n").encode()})
+    return folder / "proposal.json"
+
+
+def _folders_of(result: RunResult) -> list[str]:
+    """Returns the name of each target's folder; two never differ in their letter case alone."""
     several = len({each.target.settings.principal.account for each in result.targets}) > 1
+    given: dict[str, str] = {}
     for each in result.targets:
         principal = each.target.settings.principal
         # IAM takes names of dots alone, which are no names of folders.
@@ -208,27 +248,9 @@ def write_result(result: RunResult, folder: Path, codes: Sequence[int]) -> Path:
         names = chain(
             (name,) if is_short else (), (longer,), (f"{longer}-{number}" for number in count(2))
         )
-        given.append(next(one for one in names if one.lower() not in map(str.lower, given)))
-    for each, name in zip(result.targets, given, strict=True):
-        if each.content:
-            write_files(each.content, folder / name)
-    found = result.first_files
-    _write(folder / FIRST_FILES, found.files if found else {})
-    index = {
-        "schema": 1,
-        "version": __version__,
-        "targets": [
-            {**value, "folder": name if each.content else ""}
-            for each, name, value in zip(
-                result.targets, given, target_values(result, codes), strict=True
-            )
-        ],
-        "chain": role_chain_value(result.chain),
-        "first_files": sorted(found.files) if found else [],
-        "notes": list(result.notes),
-    }
-    _write(folder, {"proposal.json": (_index_text(index) + "\n").encode()})
-    return folder / "proposal.json"
+        free = next(one for one in names if one.lower() not in given)
+        given[free.lower()] = free
+    return list(given.values())
 
 
 def _index_text(index: Mapping[str, Any]) -> str:
@@ -292,12 +314,7 @@ def outputs_of(result: RunResult, proposal_file: str, codes: Sequence[int]) -> d
             found["policy"] = text if len(text.encode()) <= LONGEST_OUTPUT else ""
             found["inline-session-policy"] = _session_policy(result.single.context)
         return {**found, **pull_request_outputs(result.single.published)}
-    targets = json_text(values)
-    if len(targets) > LONGEST_OUTPUT:
-        # The index of the reports has the actions.
-        targets = json_text(
-            [{**value, "added-actions": [], "removed-actions": []} for value in values]
-        )
+    targets = json_text(_within(values, LONGEST_OUTPUT))
     first = result.first_files.published if result.first_files else None
     published = (*(each.published for each in result.targets), first)
     pulls = list({each.branch: each for each in published if each}.values())
@@ -311,12 +328,21 @@ def outputs_of(result: RunResult, proposal_file: str, codes: Sequence[int]) -> d
     return {**found, "targets": targets, **listed, "pull-request-operation": together.value}
 
 
+def _within(values: list[dict[str, Any]], longest: int) -> list[dict[str, Any]]:
+    """Returns the targets without their actions, which each folder has, where all are longer."""
+    if len(json_text(values)) <= longest:
+        return values
+    return [{**value, "added-actions": [], "removed-actions": []} for value in values]
+
+
 def _union(values: Sequence[dict[str, Any]], name: str) -> list[str]:
     return sorted({str(action) for value in values for action in value[name]})
 
 
 _PLACEHOLDER = re.compile(r"\$\{(?![a-zA-Z0-9-]+:[^:]|[*?$]\})|<[^<>]*>|\{\{")
 """A placeholder of a tool; AWS's own variables have the form `${aws:username}`, or are `${*}`."""
+LONGEST_INDEX = 250_000
+"""Bytes of the targets in the index of a run: 500 targets have one of less than 500 kB."""
 LONGEST_OUTPUT = 500_000
 """Bytes. A job's outputs are at most 1 MB together (docs.github.com, "Workflow syntax",
 jobs.<id>.outputs, 2026-11).
@@ -348,9 +374,15 @@ def removed_actions(context: ReportContext) -> list[str]:
     gone = {action for change in context.proposal.changes for action in change.removed_actions}
     allows = [each for each in context.proposal.document.statements if each.effect == "Allow"]
     left = {entry for statement in allows for entry in statement.actions}
-    return sorted(
-        action for action in gone if not any(action_covers(entry, action) for entry in left)
-    )
+    patterns = [entry for entry in left if has_wildcard(entry)]
+    names = {folded(entry) for entry in left}
+    found: list[str] = []
+    for action in sorted(gone):
+        if folded(action) in names:
+            continue
+        if not any(action_covers(pattern, action) for pattern in patterns):
+            found.append(action)
+    return found
 
 
 _MOST_PATHS = 3

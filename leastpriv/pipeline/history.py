@@ -350,12 +350,20 @@ _Answer = TypeVar("_Answer")
 
 
 def target_history(
-    run: RunContext, target: Target, base: str, missing: Sequence[Usage]
+    run: RunContext,
+    target: Target,
+    base: str,
+    committed: Document | None,
+    missing: Sequence[Usage],
 ) -> TargetHistory:
-    """Reads what the repository and the store have about a target, whose policy lacks the usages
-    `missing`.
+    """Reads what the repository and the store have about a target.
 
-    `base`: the commit of its policy; empty where that was read on disk.
+    Args:
+        run: The run.
+        target: The target.
+        base: The commit of its policy; empty where that was read on disk.
+        committed: Its policy.
+        missing: The usages that its policies lack.
     """
     requests = _Requests()
     settings = target.settings
@@ -369,6 +377,9 @@ def target_history(
     if changed and changed > since:
         before = partial(policy_before, target, base, since)
         earlier = requests.get(before, None, "what the policy file granted before")
+        if earlier and committed and earlier.raw == committed.raw:
+            # The file began with this policy, so that nothing was added to it.
+            earlier = None
     earlier_paths = partial(_earlier_paths, requests, target, base)
     names = TargetNames(target, earlier_paths, run.other_users(target))
     state = load_history(target, names, run.now)

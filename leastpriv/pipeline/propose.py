@@ -268,7 +268,7 @@ def make_proposal(
     difference = compare(policies.committed, list(policies.documents), evidence)
     known = run_origins(target, difference.missing, evidence)
     evidence = replace(evidence, origins=known.origins)
-    earlier = target_history(run, target, base, difference.missing)
+    earlier = target_history(run, target, base, policies.committed, difference.missing)
     earlier = replace(earlier, failure=earlier.failure or known.failure)
     others = _with_account_policies(others, run, target, policies, difference)
     context = _report_context(

@@ -18,7 +18,12 @@ from msgspec import Struct
 from leastpriv.errors import PullRequestError
 from leastpriv.pull_request.git_repository import trailer_fingerprint
 from leastpriv.pull_request.github.client import Connection, found_or, translate_github_errors
-from leastpriv.pull_request.github.snapshot import BranchHead, Snapshot
+from leastpriv.pull_request.github.snapshot import (
+    BranchHead,
+    FileVersion,
+    FileVersions,
+    Snapshot,
+)
 from leastpriv.pull_request.lifecycle import ProposalBranch
 from leastpriv.pull_request.models import Publication
 
@@ -65,14 +70,18 @@ class Branches:
         # Each is requested once, or known by the snapshot of the run.
         self._files_of = cache(self._list_files)
         self._contents: dict[tuple[str, str], bytes | None] = {}
-        self._changed: dict[tuple[str, str], datetime | None] = {}
+        self._versions: dict[tuple[str, str], FileVersions] = {}
+        self._times: dict[str, datetime] = {}
+        self._moves_of = cache(self._read_moves)
         self._heads: dict[str, BranchHead | None] = {}
         self._base_heads: dict[str, str] = {}
 
     def use_snapshot(self, snapshot: Snapshot) -> None:
-        """Answers `read`, `last_changed` and `known_head` from what was read together."""
+        """Answers `read`, `last_changed`, `read_at` and `known_head` from what was read
+        together.
+        """
         self._contents.update(snapshot.files)
-        self._changed.update(snapshot.changed)
+        self._versions.update(snapshot.versions)
         self._heads.update(snapshot.heads)
 
     def known_head(self, branch: str) -> BranchHead | None:
@@ -136,12 +145,33 @@ class Branches:
         A commit of a pull request counts from its merge, which may be much later than the commit
         itself.
         """
+        newest = next(self._versions_of(commit, path), None)
+        return newest.time if newest else None
+
+    def _versions_of(self, commit: str, path: str) -> Iterator[FileVersion]:
+        """Yields the versions of a file, as of a commit, the newest first."""
         name = (commit, path)
-        if name not in self._changed:
-            with translate_github_errors(f"reading the history of {path}"):
-                newest = next(iter(self._repository.get_commits(sha=commit, path=path)), None)
-                self._changed[name] = max(_commit_times(newest)) if newest else None
-        return self._changed[name]
+        known = self._versions.get(name, FileVersions((), is_whole=False))
+        yield from known.newest
+        if known.is_whole:
+            return
+        with translate_github_errors(f"reading the history of {path}"):
+            shas = {each.sha for each in known.newest}
+            for version in self._repository.get_commits(sha=commit, path=path):
+                if version.sha in shas:
+                    continue
+                found = FileVersion(version.sha, self._time_of(version))
+                self._versions.setdefault(name, FileVersions((found,), is_whole=False))
+                yield found
+            self._versions.setdefault(name, FileVersions((), is_whole=True))
+
+    def _time_of(self, commit: Commit) -> datetime:
+        """Returns when a commit, or the pull request that brought it, was merged; requested
+        once.
+        """
+        if commit.sha not in self._times:
+            self._times[commit.sha] = max(_commit_times(commit))
+        return self._times[commit.sha]
 
     def messages_since(self, commit: str, path: str, time: datetime) -> tuple[str, ...]:
         """Returns the messages of the newest 100 commits that changed a file after a time (aware),
@@ -170,15 +200,10 @@ class Branches:
         """
         version = None
         is_younger = True
-        with translate_github_errors(f"reading the history of {path}"):
-            # Each commit counts from its merge, as in `last_changed`, which takes one request per
-            # commit.
-            for version in islice(
-                self._repository.get_commits(sha=commit, path=path), _MAX_VERSIONS
-            ):
-                if max(_commit_times(version)) <= time:
-                    is_younger = False
-                    break
+        for version in islice(self._versions_of(commit, path), _MAX_VERSIONS):
+            if version.time <= time:
+                is_younger = False
+                break
         if version is None:
             return None
         moved = self._moved_from(version.sha, path) if is_younger else None
@@ -204,12 +229,20 @@ class Branches:
 
     def _moved_from(self, commit: str, path: str) -> _FileAt | None:
         """Returns the file that a commit moved to a path; None if it did not move one there."""
+        return self._moves_of(commit).get(path)
+
+    def _read_moves(self, commit: str) -> Mapping[str, _FileAt]:
+        """Returns the files that a commit moved, by their new paths."""
         with translate_github_errors(f"reading the commit {commit[:12]}"):
             found = self._repository.get_commit(commit)
-            for file in found.files:
-                if file.filename == path and file.status == "renamed" and found.parents:
-                    return _FileAt(found.parents[0].sha, file.previous_filename)
-        return None
+            if not found.parents:
+                return {}
+            parent = found.parents[0].sha
+            return {
+                file.filename: _FileAt(parent, file.previous_filename)
+                for file in found.files
+                if file.status == "renamed"
+            }
 
     def proposal_branch(self, publication: Publication, base_sha: str) -> ProposalBranch | None:
         """Returns the state of the branch of a proposal; None without such a branch."""
@@ -348,6 +381,12 @@ class Branches:
                 lambda: self._repository.compare(head, commit).status in ("identical", "behind"),
                 False,
             )
+
+    def commits(self, head: str) -> Iterator[str]:
+        """Yields `head` and its ancestors, the newest first."""
+        with translate_github_errors(f"listing the commits before {head[:12]}"):
+            for each in self._repository.get_commits(sha=head):
+                yield each.sha
 
     def fork_point(self, base: str, head: str) -> str:
         """Returns the newest common ancestor of `base` and `head`."""

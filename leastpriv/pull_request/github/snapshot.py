@@ -37,6 +37,24 @@ _MAX_OUTLINES = 100
 _FILE_MODES = (0o100644, 0o100755)
 _FILES = 100
 """Files in one request."""
+_VERSIONS = 3
+"""Newest versions of each policy file: it seldom changes more often within the grace period."""
+
+
+class FileVersion(Struct, frozen=True):
+    """A commit that changed a file."""
+
+    sha: str
+    time: datetime
+    """When the commit, or the pull request that brought it, was merged (aware, UTC)."""
+
+
+class FileVersions(Struct, frozen=True):
+    """The newest versions of a file."""
+
+    newest: tuple[FileVersion, ...]
+    is_whole: bool
+    """Whether the file is known to have no others."""
 
 
 class BranchHead(Struct, frozen=True):
@@ -65,8 +83,8 @@ class Snapshot(Struct, frozen=True):
     """
     files: Mapping[tuple[str, str], bytes | None] = field(default_factory=dict)
     """By commit and path; None: the commit lacks the file."""
-    changed: Mapping[tuple[str, str], datetime | None] = field(default_factory=dict)
-    """By commit and path: time of the last change."""
+    versions: Mapping[tuple[str, str], FileVersions] = field(default_factory=dict)
+    """By commit and path."""
 
 
 class _Reader:
@@ -75,7 +93,7 @@ class _Reader:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.files: dict[tuple[str, str], bytes | None] = {}
-        self.changed: dict[tuple[str, str], datetime | None] = {}
+        self.versions: dict[tuple[str, str], FileVersions] = {}
         self.pulls: dict[str, tuple[ListedPullRequest, ...]] = {}
         self.heads: dict[str, BranchHead | None] = {}
         self.opened: tuple[ListedPullRequest, ...] = ()
@@ -96,7 +114,7 @@ class _Reader:
             self.read_files(entries)
         policies = [path for target in targets for path in target.policies]
         for paths in _batches(policies, 2 * _BRANCHES):
-            self.read_changes(base_sha, paths)
+            self.read_versions(base_sha, paths)
 
     def read_branches(self, branches: Sequence[str], opened: str = "") -> None:
         """Reads heads and pull requests of some branches, and those that the field `opened`
@@ -167,18 +185,18 @@ class _Reader:
             if content is not None:
                 self.files[name] = content
 
-    def read_changes(self, commit: str, paths: Sequence[str]) -> None:
-        """Reads when files were last changed, as of a commit."""
+    def read_versions(self, commit: str, paths: Sequence[str]) -> None:
+        """Reads the newest versions of files, as of a commit."""
         histories = " ".join(
-            f"h{number}: history(first: 1, path: {_literal(path)}) {{ nodes {{ committedDate"
-            " associatedPullRequests(first: 10) { nodes { mergedAt } } } }"
+            f"h{number}: history(first: {_VERSIONS}, path: {_literal(path)}) {{ ...versions }}"
             for number, path in enumerate(paths)
         )
         name = _literal(commit)
-        found = self.ask([f"object(expression: {name}) {{ ... on Commit {{ {histories} }} }}"])
+        found = self.ask(
+            [f"object(expression: {name}) {{ ... on Commit {{ {histories} }} }}"], _VERSION_FIELDS
+        )
         for number, path in enumerate(paths):
-            nodes = found["object"][f"h{number}"]["nodes"]
-            self.changed[commit, path] = _changed(nodes[0]) if nodes else None
+            self.versions[commit, path] = _versions(found["object"][f"h{number}"])
 
     def ask(self, parts: Sequence[str], fragments: str = "") -> Any:
         """Sends one query for fields of the repository; returns them."""
@@ -233,7 +251,7 @@ def read_snapshot(
         pulls=reader.pulls,
         opened=reader.opened,
         files=reader.files,
-        changed=reader.changed,
+        versions=reader.versions,
     )
 
 
@@ -313,8 +331,19 @@ def _content(entry: Mapping[str, Any]) -> bytes | None:
     return content if name.hexdigest() == blob["oid"] else None
 
 
-def _changed(node: Mapping[str, Any]) -> datetime:
-    """Returns the time of a commit, or of the merge that brought it."""
+_VERSION_FIELDS = """
+fragment versions on CommitHistoryConnection {
+  nodes { oid committedDate associatedPullRequests(first: 10) { nodes { mergedAt } } }
+}
+"""
+
+
+def _versions(history: Mapping[str, Any]) -> FileVersions:
+    newest = tuple(map(_version, history["nodes"]))
+    return FileVersions(newest, is_whole=len(newest) < _VERSIONS)
+
+
+def _version(node: Mapping[str, Any]) -> FileVersion:
     pulls = node["associatedPullRequests"]["nodes"]
     times = [node["committedDate"], *(pull["mergedAt"] for pull in pulls if pull["mergedAt"])]
-    return max(map(datetime.fromisoformat, times))
+    return FileVersion(node["oid"], max(map(datetime.fromisoformat, times)))

@@ -1,11 +1,14 @@
-"""Finds the origin of a workflow run's code; asks GitHub once for each run, commit and branch."""
+"""Finds the origin of a workflow run's code; asks GitHub once for each run, commit and branch, and
+for many of them together.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from msgspec.structs import replace
 
@@ -22,7 +25,7 @@ from leastpriv.pull_request.github.logins import (
 if TYPE_CHECKING:
     from github.WorkflowRun import WorkflowRun
 
-
+_Entry = TypeVar("_Entry")
 _UNTRUSTED_EVENTS = frozenset(
     {
         *(
@@ -51,6 +54,10 @@ _MOST_BRANCHES = 30
 _MOST_LISTED = 1_000
 """GitHub lists no more workflow runs of one search (docs.github.com, "List workflow runs for a
 repository", read 2026-12)."""
+_PAGE = 100
+"""Entries in one answer."""
+_ASKED_APART = 3
+"""Workflow runs, or commits, that are requested one by one before more of their list is read."""
 _MOST_ATTEMPTS = 10
 """Latest attempts of a workflow run that are read, a request each."""
 BY_SESSION_NAME = "branch by session name"
@@ -63,6 +70,32 @@ _MAX_RUN = timedelta(days=35)
 """GitHub ends a workflow run after 35 days (docs.github.com, "Usage limits for GitHub Actions",
 read 2026-11).
 """
+
+
+class _Listing(Generic[_Entry]):
+    """A list of GitHub's, of which more is read each time it lacks some entries.
+
+    It never takes more requests than the entries that it lacked.
+    """
+
+    def __init__(self, entries: Iterator[_Entry]) -> None:
+        self._entries = entries
+        self._lacking = 0
+        self._pages = 0
+        """Those that were read."""
+        self.is_whole = False
+        """Whether it is read to its end."""
+
+    def read_on(self) -> list[_Entry]:
+        """Returns further entries, of the list that lacks an entry; none at most times."""
+        self._lacking += 1
+        if self.is_whole or self._lacking % _ASKED_APART:
+            return []
+        pages = min(self._pages + 1, self._lacking - self._pages)
+        found = list(islice(self._entries, pages * _PAGE))
+        self._pages += pages
+        self.is_whole = len(found) < pages * _PAGE
+        return found
 
 
 class WorkflowRuns:
@@ -83,7 +116,14 @@ class WorkflowRuns:
         self._commit_at = cache(branches.commit_at)
         self._contains = cache(branches.contains)
         self._is_protected = cache(branches.is_protected)
-        self._workflow_run = cache(self._read_workflow_run)
+        self._runs: dict[int, WorkflowRun | RunOrigin] = {}
+        self._listing = _Listing(self._runs_of_base())
+        self._listed_from = datetime.max.replace(tzinfo=UTC)
+        """The time of the oldest run that the list has so far."""
+        self._forbidden: RunOrigin | None = None
+        """The origin of all runs where the token may not read any."""
+        self._commits_of_base: set[str] = set()
+        self._commit_listing = _Listing(self._read_commits_of_base(branches))
         self._asked_branches: set[str] = set()
         """Branches of logins, of which each preview may have its own."""
         self._pull_request_target_runs = cache(self._read_pull_request_target_runs)
@@ -139,7 +179,7 @@ class WorkflowRuns:
             return by_login
         if not (run.session.isascii() and run.session.isdecimal()):
             return by_login or self._without_workflow_run(login)
-        workflow_run = self._workflow_run(int(run.session))
+        workflow_run = self._workflow_run(int(run.session), run.first)
         if isinstance(workflow_run, RunOrigin):
             return by_login or workflow_run
         mismatch = self._time_mismatch(workflow_run, run)
@@ -206,6 +246,46 @@ class WorkflowRuns:
         is_named = login.repository.lower() == own.full_name.lower()
         return is_named and (not login.ids or login.ids == (f"@{own.owner.id}", f"@{own.id}"))
 
+    def _workflow_run(self, number: int, time: datetime) -> WorkflowRun | RunOrigin:
+        """Returns a workflow run that was there at a time, or the origin of one that is not
+        known.
+        """
+        if number not in self._runs and time < self._listed_from and not self._forbidden:
+            for each in self._listing.read_on():
+                self._runs.setdefault(each.id, each)
+                self._listed_from = min(self._listed_from, utc(each.created_at))
+            if self._listing.is_whole:
+                self._listed_from = datetime.min.replace(tzinfo=UTC)
+        if number not in self._runs:
+            self._runs[number] = self._forbidden or self._read_workflow_run(number)
+        return self._runs[number]
+
+    def _runs_of_base(self) -> Iterator[WorkflowRun]:
+        """Yields the runs of the base branch, the newest first."""
+        from github import GithubException
+
+        search: dict[str, Any] = {"branch": self._base}
+        while True:
+            oldest = None
+            number = 0
+            with translate_github_errors("listing workflow runs"):
+                try:
+                    for number, each in enumerate(
+                        self._connection.repository.get_workflow_runs(**search), start=1
+                    ):
+                        oldest = each
+                        yield each
+                except GithubException as error:
+                    if error.status not in (403, 404) or "rate limit" in str(error.data):
+                        raise
+                    return
+            if oldest is None or number < _MOST_LISTED:
+                return
+            created = f"<={utc(oldest.created_at):%Y-%m-%dT%H:%M:%SZ}"
+            if search.get("created") == created:
+                return
+            search["created"] = created
+
     def _read_workflow_run(self, number: int) -> WorkflowRun | RunOrigin:
         from github import GithubException
 
@@ -217,9 +297,10 @@ class WorkflowRuns:
                     return RunOrigin(Origin.UNKNOWN, f"no workflow run {number} of this repository")
                 if error.status != 403 or "rate limit" in str(error.data):
                     raise
-                return RunOrigin(
+                self._forbidden = RunOrigin(
                     Origin.UNKNOWN, "a workflow run that the token may not read (`actions: read`)"
                 )
+                return self._forbidden
 
     def _time_mismatch(self, workflow_run: WorkflowRun, run: Run) -> RunOrigin | None:
         """Returns the origin of a run with a call outside all attempts of the workflow run; None if
@@ -259,7 +340,7 @@ class WorkflowRuns:
                 Origin.UNKNOWN,
                 f"the event {workflow_run.event}, which does not show the deployed commit",
             )
-        if self._branch_contains(self._base, workflow_run.head_sha):
+        if self._is_on_base(branch, workflow_run.head_sha):
             return RunOrigin(Origin.REVIEWED, self._base)
         if branch and names_ref(self._reviewed_refs, f"refs/heads/{branch}"):
             return RunOrigin(Origin.REVIEWED, branch)
@@ -270,6 +351,17 @@ class WorkflowRuns:
         ):
             return RunOrigin(Origin.REVIEWED, branch, OTHER_BRANCH)
         return RunOrigin(Origin.UNREVIEWED, f"the branch {branch}, which is not protected")
+
+    def _is_on_base(self, branch: str, commit: str) -> bool:
+        """Whether a commit of a workflow run of some branch is on the base branch."""
+        if commit not in self._commits_of_base and branch == self._base:
+            self._commits_of_base.update(self._commit_listing.read_on())
+        return commit in self._commits_of_base or self._branch_contains(self._base, commit)
+
+    def _read_commits_of_base(self, branches: Branches) -> Iterator[str]:
+        head = self._commit_at(self._base)
+        if head:
+            yield from branches.commits(head)
 
     def _branch_contains(self, branch: str, commit: str) -> bool:
         # By the branch's commit: a tag could have its name too.

@@ -10,6 +10,7 @@ from tests.fakes.github.run_bodies import job_body, run_body
 from tests.fakes.github.world import ROLES, ApiError, not_found
 from tests.fakes.replace import replace
 
+_MOST_FOUND = 1_000
 INTEGRATION_REFUSED = "Resource not accessible by integration"
 
 
@@ -84,10 +85,21 @@ def get_run(call: Call) -> Answer:
 
 
 def list_runs(call: Call) -> Answer:
-    """The workflow runs of the repository, newest first, of one event where the query names it."""
-    event = call.query.get("event", "")
-    runs = [run for run in call.world.runs.values() if event in ("", run.event)]
+    """The workflow runs of the repository, newest first; where the query names an event, a branch
+    or the latest time of creation (`<=TIME`), the first 1,000 of these.
+    """
+    event, branch = call.query.get("event", ""), call.query.get("branch", "")
+    latest = call.query.get("created", "").removeprefix("<=")
+    runs = [
+        run
+        for run in call.world.runs.values()
+        if event in ("", run.event)
+        and branch in ("", run.head_branch)
+        and (not latest or run.created_at <= latest)
+    ]
     runs.sort(key=lambda run: run.created_at, reverse=True)
+    if event or branch or latest:
+        runs = runs[:_MOST_FOUND]
     return page_of(call, runs, lambda run: run_body(call.bodies, run), key="workflow_runs")
 
 

@@ -145,7 +145,8 @@ def test_commits_and_branches_are_requested_once(github: FakeGitHub) -> None:
     before = len(github.requests)
     for number in range(42, 47):
         ask(Run(str(number), str(number), START, START))
-    assert len(github.requests) - before == 5 + 3
+    # The runs, the list of the runs of the base, a branch twice and a commit.
+    assert len(github.requests) - before == 5 + 1 + 3
 
 
 PROVIDER = "arn:aws:iam::111122223333:oidc-provider/token.actions.githubusercontent.com"
@@ -398,3 +399,39 @@ def test_each_attempt_of_a_run_has_its_own_time(github: FakeGitHub) -> None:
     assert (
         repository_for(github).origin_lookup("").by_workflow_run(three).origin is Origin.UNREVIEWED
     )
+
+
+def test_many_runs_and_commits_of_the_base_are_listed_together(github: FakeGitHub) -> None:
+    runs = []
+    for number in range(30):
+        start = START - timedelta(days=number)
+        sha = github.commit_as("kim", "main", {"a.txt": f"{number}\n"})
+        created, ended = start - timedelta(minutes=1), start + timedelta(minutes=20)
+        times = {
+            "created_at": f"{created:%Y-%m-%dT%H:%M:%SZ}",
+            "updated_at": f"{ended:%Y-%m-%dT%H:%M:%SZ}",
+        }
+        github.add_run(1_000 + number, head_sha=sha, **times)
+        session = str(1_000 + number)
+        runs.append(Run(session, session, start, start + timedelta(minutes=5)))
+    lookup = repository_for(github).origin_lookup("")
+    before = len(github.requests)
+    reviewed = RunOrigin(Origin.REVIEWED, "main", BY_SESSION_NAME)
+    assert [lookup.by_workflow_run(run) for run in runs] == [reviewed] * 30
+    assert len(github.requests) - before <= 8, [each.path for each in github.requests[before:]]
+    # Runs of other branches are not in the list.
+    github.commit_as("kim", "feature/x", {"b.txt": "x"})
+    add_run(github, "feature/x")
+    origin_of_branch = lookup.by_workflow_run(Run("42", "42", START, START))
+    assert origin_of_branch.origin is Origin.UNREVIEWED
+
+
+def test_a_token_that_may_read_no_run_is_not_asked_again(github: FakeGitHub) -> None:
+    token = github.token_for("github-actions[bot]", {"metadata": "read", "contents": "read"})
+    lookup = repository_for(github, token).origin_lookup("")
+    before = len(github.requests)
+    for number in range(20):
+        session = str(100 + number)
+        found = lookup.by_workflow_run(Run(session, session, START, START))
+        assert "actions: read" in found.where
+    assert len(github.requests) - before == 1

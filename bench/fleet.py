@@ -18,14 +18,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
-from bench.several_targets import GRANTED, roles, write
+from bench.several_targets import GRANTED, deploys, roles, write
 from tests.action.test_step import Job
 from tests.fakes.chains import policy
 from tests.fakes.github import FakeGitHub
 from tests.fakes.github.organization import FakeOrganization
 
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
 _CONFIG = ".github/leastpriv.yml"
 _DEFAULTS = ("300", "20", "1000")
 
@@ -69,6 +71,12 @@ def _job(
     for name, hub in organization.hubs.items():
         hub.add_user("kim", "write")
         hub.commit_as("kim", "main", files[name], "Begin")
+    for number in range(len(targets)):
+        hub = organization.hubs[names[number % len(names)]]
+        for deploy in deploys(number):
+            ended = deploy.start + timedelta(minutes=20)
+            times = {"created_at": f"{deploy.start:{_TIME}}", "updated_at": f"{ended:{_TIME}}"}
+            hub.add_run(deploy.run_id, **times)
     job = Job(folder, organization.hubs[names[0]])
     job.policy.unlink()
     return job

@@ -20,6 +20,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct
+
 from tests.fakes.chains import config, entry, policy
 from tests.test_cases import record
 
@@ -51,16 +53,38 @@ def roles(count: int, accounts: int) -> list[str]:
     ]
 
 
+class Deploy(Struct, frozen=True):
+    """A run of a workflow that deploys with the role of a target."""
+
+    run_id: int
+    start: datetime
+
+
+def deploys(number: int) -> list[Deploy]:
+    """The deploys of the target of a number."""
+    return [_deploy(number, day) for day in range(_DAYS) if _deploys_on(number, day)]
+
+
+def _deploys_on(number: int, day: int) -> bool:
+    return (day + number) % (_DAYS // _RUNS) == 0
+
+
+def _deploy(number: int, day: int) -> Deploy:
+    start = _FIRST + timedelta(days=day, minutes=number)
+    return Deploy(17650000000 + number * 1_000 + day, start)
+
+
 def day_records(targets: list[str], day: int, others: int) -> Iterator[dict[str, Any]]:
     """The records of a day: each target deploys every seventh day, and an application calls in
     every account.
     """
     start = _FIRST + timedelta(days=day)
     for number, role in enumerate(targets):
-        if (day + number) % (_DAYS // _RUNS) == 0:
-            session = str(17650000000 + number * 1_000 + day)
+        if _deploys_on(number, day):
+            deploy = _deploy(number, day)
             for later, call in enumerate(_CALLS):
-                yield _record(role, session, start + timedelta(minutes=number, seconds=later), call)
+                time = deploy.start + timedelta(seconds=later)
+                yield _record(role, str(deploy.run_id), time, call)
     accounts = list(dict.fromkeys(role.split(":")[4] for role in targets))
     for number in range(others):
         role = f"arn:aws:iam::{accounts[number % len(accounts)]}:role/app-{number % 40}"

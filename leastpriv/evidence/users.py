@@ -11,11 +11,13 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
+from functools import lru_cache
+from types import MappingProxyType
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from leastpriv.aws.arns import account_of, principal_of
+from leastpriv.aws.arns import account_of, has_wildcard, principal_of
 from leastpriv.aws.session_names import is_run_id
 from leastpriv.cloudtrail.coverage import Coverage
 from leastpriv.errors import plural
@@ -35,7 +37,7 @@ from leastpriv.evidence.models import (
 )
 from leastpriv.models import Denial, Gap, Need, Outcome, Principal, Run, Usage, grouped
 from leastpriv.permissions import catalog
-from leastpriv.permissions.patterns import covers
+from leastpriv.permissions.patterns import covers, matches
 
 OWN_ACCOUNT = "000000000001"
 """The account that replaces that of each user, where the users of a policy are in several."""
@@ -538,9 +540,49 @@ def permission_set_pattern(arn: str) -> str:
     return f"arn:{found['partition']}:iam::*:role/{path}AWSReservedSSO_{found['name']}_*"
 
 
+class Callers:
+    """The roles that made calls in a trail, by their names."""
+
+    def __init__(self, calls: Mapping[str, int] = MappingProxyType({})) -> None:
+        """`calls`: principals of the trail -> number of calls."""
+        self._calls_of: dict[str, dict[str, int]] = {}
+        for arn, number in sorted(calls.items()):
+            role = principal_of(arn) or principal_of(f"{arn}/session")
+            if role is None or role.kind != "role":
+                continue
+            calls_of = self._calls_of.setdefault(role.name, {})
+            calls_of[role.arn] = calls_of.get(role.arn, 0) + number
+
+    def named(self, names: Iterable[str]) -> Mapping[str, int]:
+        """Returns the roles of some names, with the number of calls."""
+        found: dict[str, int] = {}
+        for name in sorted(names):
+            found |= self._calls_of.get(name, {})
+        return found
+
+
+class KnownUsers:
+    """Users of policies that are named by ARNs and patterns."""
+
+    def __init__(self, arns: Iterable[str]) -> None:
+        self._arns = frozenset(arns)
+        self._patterns = tuple(arn for arn in self._arns if has_wildcard(arn))
+        self._identities = frozenset(filter(None, map(_identity, self._arns)))
+
+    def include(self, arn: str) -> bool:
+        """Whether a role is one of them, under any path: names are unique in an account."""
+        if arn in self._arns or _identity(arn) in self._identities:
+            return True
+        return any(matches(pattern, arn) for pattern in self._patterns)
+
+    def cover(self, pattern: str) -> bool:
+        """Whether a pattern of theirs has all roles of another one."""
+        return any(covers(each, pattern) for each in self._arns)
+
+
 def unnamed_users(
     named: Sequence[str],
-    callers: Mapping[str, int],
+    callers: Callers,
     excluded: Iterable[str] = (),
     attached: Iterable[tuple[str, str]] = (),
 ) -> tuple[UnnamedUser, ...]:
@@ -548,33 +590,27 @@ def unnamed_users(
 
     Args:
         named: The ARNs and patterns of the known users.
-        callers: Principals of the trail -> number of calls.
+        callers: The roles of the trail.
         excluded: ARNs and patterns of roles that are no users.
         attached: ARNs of further principals that have the policy, and who says so.
     """
-    from leastpriv.permissions.patterns import matches
-
-    known = (*named, *excluded)
+    known = KnownUsers((*named, *excluded))
     found: dict[str, UnnamedUser] = {}
     sets = {permission_set_of(arn): arn for arn in named}
     for name, arn in sets.items():
         pattern = permission_set_pattern(arn)
-        if name and not any(covers(each, pattern) for each in known):
+        if name and not known.cover(pattern):
             why = f"the permission set {name} may have a role in each account"
             found[pattern] = UnnamedUser(pattern, why)
     for arn, why in attached:
-        other = principal_of(arn)
-        if not any(matches(each, arn) or (other and _is_same(each, other)) for each in known):
+        if not known.include(arn):
             found[arn] = UnnamedUser(arn, why)
     names = {principal.name for principal in map(principal_of, named) if principal}
     namesakes: dict[str, int] = {}
-    for arn, calls in sorted(callers.items()):
-        other = principal_of(arn) or principal_of(f"{arn}/session")
-        if other is None or other.kind != "role" or other.name not in names:
-            continue
-        is_known = any(matches(each, other.arn) or _is_same(each, other) for each in known)
-        if not is_known and not any(matches(pattern, other.arn) for pattern in found):
-            namesakes[other.arn] = namesakes.get(other.arn, 0) + calls
+    for arn, calls in callers.named(names).items():
+        is_found = any(matches(pattern, arn) for pattern in found)
+        if not is_found and not known.include(arn):
+            namesakes[arn] = calls
     for unnamed in _joined_namesakes(namesakes):
         found[unnamed.arn] = unnamed
     return tuple(found.values())
@@ -594,11 +630,15 @@ def _joined_namesakes(calls: Mapping[str, int]) -> Iterator[UnnamedUser]:
         yield UnnamedUser(f"arn:{partition}:iam::*:{end}", why)
 
 
-def _is_same(arn: str, other: Principal) -> bool:
-    """Whether two ARNs differ by the path of the role alone: names are unique in an account."""
+class _Identity(Struct, frozen=True):
+    """What no two roles or users share."""
+
+    account: str
+    kind: str
+    name: str
+
+
+@lru_cache(maxsize=8192)
+def _identity(arn: str) -> _Identity | None:
     own = principal_of(arn)
-    return own is not None and (own.account, own.kind, own.name) == (
-        other.account,
-        other.kind,
-        other.name,
-    )
+    return _Identity(own.account, own.kind, own.name) if own else None

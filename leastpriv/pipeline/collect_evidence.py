@@ -33,7 +33,7 @@ from leastpriv.denials.encoded_message import NO_DECODER, Decoder, decode_with
 from leastpriv.errors import AwsError, InputError, LeastprivError, NoCallsError
 from leastpriv.evidence.models import AwsFindings, Evidence, SkippedSource, with_coverage
 from leastpriv.evidence.role_chain import MOST_STEPS, RoleChain, build_chain
-from leastpriv.evidence.users import UserEvidence, account_namer, labels_of, unite
+from leastpriv.evidence.users import Callers, UserEvidence, account_namer, labels_of, unite
 from leastpriv.models import Gap, GapKind, Principal, Scope, grouped
 from leastpriv.permissions.patterns import matches
 from leastpriv.permissions.volatility import region_of
@@ -70,8 +70,8 @@ class TargetEvidence(Struct, frozen=True):
     """Why there is no call, in sentences; empty where there are calls."""
     damaged: str = ""
     """A sentence where every file is damaged."""
-    callers: Mapping[str, int] = {}
-    """Principals of the same records that no target names -> number of calls."""
+    callers: Callers = Callers()
+    """The roles of the same records that no target names."""
     users: tuple[UserEvidence, ...] = ()
     """The evidence of each user of the policy, which is not united yet; empty where it has one."""
 
@@ -129,6 +129,7 @@ def read_principals(
         for source in sources if names else ():
             if isinstance(source, ManyAccounts):
                 callers.update(source.namesakes(names, principals.accounts))
+    roles_of_trail = Callers(callers)
     files = sum(each.files for each in statistics)
     records = sum(each.records for each in statistics)
     read = {"file": files, "answer": sum(each.requests for each in statistics)}
@@ -164,7 +165,7 @@ def read_principals(
             records=records,
             missing_calls=missing,
             damaged=damaged,
-            callers=callers,
+            callers=roles_of_trail,
         )
 
     return {name: result(name, evidence) for name, evidence in found.items()}

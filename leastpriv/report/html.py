@@ -54,7 +54,7 @@ from leastpriv.report.proof import proof_lines
 from leastpriv.report.pull_request import basis_text, title
 from leastpriv.report.role_chain import drawing
 from leastpriv.report.screen_models import Medium, markdown
-from leastpriv.report.targets import TargetRow, target_figures, targets_title
+from leastpriv.report.targets import MOST_IN_FULL, TargetRow, target_figures, targets_title
 from leastpriv.report.verdict import heading
 
 _MOST_EVIDENCE = 2_000
@@ -64,11 +64,8 @@ _MOST_LINES = 3_000
 _MOST_RUNS = 400
 """Runs that are drawn. Several targets share these limits, but each has at least these:"""
 _LEAST = 20
-_MOST_DETAILED = 40
-"""Targets with more than a row in the table of all."""
-_FLEET = 100
-_MOST_DETAILED_OF_A_FLEET = 4
-"""The same of more than `_FLEET` targets: a page of 500 has less than 500 kB."""
+_LARGEST_OF_A_FLEET = 490_000
+"""Bytes of a page of more than `MOST_IN_FULL` targets, which has details of those that fit in."""
 _WIDTH = 1000
 _ACTION = re.compile(r"[A-Za-z0-9-]+:[A-Za-z0-9*?]+")
 _CONTEXT = 2
@@ -101,8 +98,6 @@ def page(rows: Sequence[TargetRow]) -> str:
 
     rows = _widest_first(rows)
     contexts = [row.context for row in rows if row.context]
-    most = _MOST_DETAILED_OF_A_FLEET if len(rows) > _FLEET else _MOST_DETAILED
-    detailed = contexts[:most]
     style, script = _asset("page.css"), _asset("page.js")
     words = MarkdownIt("commonmark", {"html": False}).enable("table")
     environment = Environment(
@@ -113,21 +108,33 @@ def page(rows: Sequence[TargetRow]) -> str:
     # Our own Markdown.
     environment.filters["section"] = lambda text: Markup(words.render(text))  # noqa: S704
     environment.globals.update(documentation=_documentation, day=day)
-    return environment.from_string(_asset("page.html")).render(
-        targets=[
-            target_view(context, number, len(detailed))
-            for number, context in enumerate(detailed, start=1)
-        ],
-        left_out=len(contexts) - len(detailed),
-        fleet=_fleet_rows(rows, len(detailed)) if len(rows) > 1 or not contexts else (),
-        several_accounts=len({row.role.split(":")[4] for row in rows}) > 1,
-        title=title(contexts[0]) if len(rows) == 1 and contexts else targets_title(rows),
-        style=Markup(style),  # noqa: S704 - this package's file
-        script=Markup(script),  # noqa: S704 - this package's file
-        style_hash=_hash(style),
-        script_hash=_hash(script),
-        version=__version__,
-    )
+    whole, part = (environment.from_string(_asset(name)) for name in ("page.html", "target.html"))
+
+    def page_of(articles: Sequence[Markup]) -> str:
+        return whole.render(
+            articles=articles,
+            left_out=len(contexts) - len(articles),
+            fleet=_fleet_rows(rows, len(articles)) if len(rows) > 1 or not contexts else (),
+            several_accounts=len({row.role.split(":")[4] for row in rows}) > 1,
+            title=title(contexts[0]) if len(rows) == 1 and contexts else targets_title(rows),
+            style=Markup(style),  # noqa: S704 - this package's file
+            script=Markup(script),  # noqa: S704 - this package's file
+            style_hash=_hash(style),
+            script_hash=_hash(script),
+            version=__version__,
+        )
+
+    is_fleet = len(rows) > MOST_IN_FULL
+    size = len(page_of(()).encode()) if is_fleet else 0
+    articles: list[Markup] = []
+    for number, context in enumerate(contexts, start=1):
+        view = target_view(context, number, min(len(contexts), MOST_IN_FULL))
+        article = Markup(part.render(target=view))  # noqa: S704 - escaped by the template
+        size += len(article.encode())
+        if is_fleet and size > _LARGEST_OF_A_FLEET:
+            break
+        articles.append(article)
+    return page_of(articles)
 
 
 def target_view(context: ReportContext, number: int, targets: int = 1) -> Values:

@@ -23,7 +23,7 @@ from leastpriv.report.screen_models import NOTHING, Column, Medium, Table, Table
 from leastpriv.report.templates import render
 from leastpriv.report.verdict import heading, reason, short_verdict
 
-_MOST_IN_FULL = 20
+MOST_IN_FULL = 20
 """Targets whose texts follow the table of all; more have the table alone."""
 _IN_THE_FILES = (
     "Each target has its text in its pull request, and in `pull-request.md` in its folder of the"
@@ -149,7 +149,7 @@ def summary(
     """The page of a whole run: table, chain, then every target in full; `drift`: with the findings
     of `check`.
     """
-    is_fleet = len(rows) > _MOST_IN_FULL
+    is_fleet = len(rows) > MOST_IN_FULL
     table = fleet_overview(rows) if is_fleet else overview(rows)
     parts = [f"## {targets_title(rows)}", table, *(f"> {prose(note)}" for note in notes)]
     parts += chain_section(chained)

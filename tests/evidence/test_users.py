@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from time import process_time
 
 import pytest
 
@@ -18,6 +19,8 @@ from leastpriv.evidence.models import (
 )
 from leastpriv.evidence.users import (
     OWN_ACCOUNT,
+    Callers,
+    KnownUsers,
     UserEvidence,
     account_namer,
     common_principal,
@@ -192,22 +195,43 @@ def test_an_account_is_replaced_as_a_whole_number_alone() -> None:
 
 def test_a_namesake_in_another_account_may_be_a_user() -> None:
     callers = {PROD: 12, "arn:aws:iam::333344445555:role/other": 3}
-    (found,) = unnamed_users([DEV], callers)
+    (found,) = unnamed_users([DEV], Callers(callers))
     assert (found.arn, "at least 12 calls" in found.why) == (PROD, True)
     for known in ([DEV, PROD], [DEV, "arn:aws:iam::*:role/ci-*"]):
-        assert not unnamed_users(known, callers)
-    assert not unnamed_users([DEV], callers, excluded=[PROD])
+        assert not unnamed_users(known, Callers(callers))
+    assert not unnamed_users([DEV], Callers(callers), excluded=[PROD])
 
 
 def test_namesakes_in_several_accounts_are_one_pattern() -> None:
     others = [PROD, PROD.replace("333344445555", "444455556666")]
-    (found,) = unnamed_users([DEV], dict.fromkeys(others, 3))
+    (found,) = unnamed_users([DEV], Callers(dict.fromkeys(others, 3)))
     assert found.arn == "arn:aws:iam::*:role/ci-deploy"
     assert "2 other accounts made at least 6 calls" in found.why
-    assert not unnamed_users([DEV], dict.fromkeys(others, 3), excluded=[found.arn])
+    assert not unnamed_users([DEV], Callers(dict.fromkeys(others, 3)), excluded=[found.arn])
 
 
 def test_a_permission_set_has_a_role_in_each_account() -> None:
-    (found,) = unnamed_users([SET], {})
+    (found,) = unnamed_users([SET], Callers())
     assert found.arn == permission_set_pattern(SET)
-    assert not unnamed_users([SET, found.arn], {SET.replace("111122223333", "333344445555"): 3})
+    assert not unnamed_users(
+        [SET, found.arn], Callers({SET.replace("111122223333", "333344445555"): 3})
+    )
+
+
+def test_a_role_is_known_by_its_name_whatever_its_path_and_by_patterns() -> None:
+    known = KnownUsers([f"{DEV.replace('ci-deploy', 'team/ci-deploy')}", "arn:aws:iam::*:role/x-*"])
+    assert known.include(DEV)
+    assert known.include("arn:aws:iam::333344445555:role/x-deploy")
+    assert not known.include(PROD)
+    assert not known.include(DEV.replace("role/", "user/"))
+
+
+def test_three_hundred_targets_of_one_name_are_compared_in_a_moment() -> None:
+    roles = [f"arn:aws:iam::{111122223333 + number}:role/ci-deploy" for number in range(300)]
+    callers = Callers(dict.fromkeys(roles, 1))
+    before = process_time()
+    for role in roles:
+        others = [each for each in roles if each != role]
+        assert not unnamed_users([role], callers, excluded=others)
+    # Each role against each other for each target would take minutes.
+    assert process_time() - before < 5

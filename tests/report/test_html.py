@@ -244,20 +244,22 @@ def test_a_failed_target_is_first_in_the_table_with_its_reason_and_account(
     assert fleet(TargetRow(other, "iam/y.json", failure="x"))[1][5] == "Failed: x"
 
 
-def test_of_a_large_fleet_the_widest_targets_have_details(
+def test_of_a_large_fleet_the_widest_targets_that_fit_have_details(
     usual: ReportContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(html, "_MOST_DETAILED", 2)
-    root = parsed(page([usual] * 5))
+    monkeypatch.setattr(html, "_LARGEST_OF_A_FLEET", 200_000)
+    text = page([usual] * 21)
+    assert len(text.encode()) <= 200_000
+    root = parsed(text)
     [nav] = root.iter("nav")
     wanted = [each.get("href") for each in nav.iter("a")]
-    assert (
-        [f"#{each.get('id')}" for each in root.iter("article")]
-        == wanted
-        == ["#target-1", "#target-2"]
-    )
-    assert len(list(nav.iter("tr"))) == 6
-    assert "The proposals of 3 more targets are in their folders" in all_text(nav)
+    detailed = [f"#{each.get('id')}" for each in root.iter("article")]
+    assert detailed == wanted
+    assert 1 < len(detailed) < 20
+    assert len(list(nav.iter("tr"))) == 22
+    left_out = f"The proposals of {21 - len(detailed)} more targets are in their folders"
+    assert left_out in all_text(nav)
+    assert len(list(parsed(page([usual] * 20)).iter("article"))) == 20
 
 
 def test_the_chance_is_the_same_as_in_the_pull_request(usual: ReportContext) -> None:

@@ -266,23 +266,20 @@ class WorkflowRuns:
 
         search: dict[str, Any] = {"branch": self._base}
         while True:
-            oldest = None
             number = 0
+            oldest = datetime.max.replace(tzinfo=UTC)
             with translate_github_errors("listing workflow runs"):
                 try:
-                    for number, each in enumerate(
-                        self._connection.repository.get_workflow_runs(**search), start=1
-                    ):
-                        oldest = each
+                    for each in self._connection.repository.get_workflow_runs(**search):
+                        number += 1
+                        oldest = min(oldest, utc(each.created_at))
                         yield each
                 except GithubException as error:
                     if error.status not in (403, 404) or "rate limit" in str(error.data):
                         raise
                     return
-            if oldest is None or number < _MOST_LISTED:
-                return
-            created = f"<={utc(oldest.created_at):%Y-%m-%dT%H:%M:%SZ}"
-            if search.get("created") == created:
+            created = f"<={oldest:%Y-%m-%dT%H:%M:%SZ}"
+            if number < _MOST_LISTED or search.get("created") == created:
                 return
             search["created"] = created
 

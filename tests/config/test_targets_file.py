@@ -554,3 +554,13 @@ def test_a_reader_s_session_is_named_by_the_run(environment: dict[str, str], nam
 def test_a_key_that_is_a_mapping_or_a_list_is_no_crash(raw: bytes) -> None:
     with pytest.raises(InputError):
         read_configuration(raw, "x")
+
+
+def test_a_config_may_have_any_number_of_targets() -> None:
+    roles = [f"arn:aws:iam::{111122223333 + number}:role/ci-deploy" for number in range(500)]
+    lines = [
+        f"  - role-arn: {role}\n    policy-file: iam/{number}.json\n"
+        for number, role in enumerate(roles)
+    ]
+    found = read_configuration(f"targets:\n{''.join(lines)}".encode(), "leastpriv.yml")
+    assert [entry.users.arns for entry in found.entries] == [(role,) for role in roles]

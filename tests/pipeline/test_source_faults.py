@@ -66,6 +66,17 @@ def test_a_fault_of_a_source_is_reported_ends_no_run_and_removes_no_grant(
         assert stage.athena.stopped == (["query-1"] if case["source"] == "Athena" else [])
 
 
+def test_a_role_that_iam_lists_with_the_policy_holds_removals_back(stage: Stage) -> None:
+    found = stage.run({"source": "live role", "fault": {"attached": ["ci-deploy", "nightly"]}})
+    [other] = found.proposal["unnamed_users"]
+    assert other["arn"] == "arn:aws:iam::111122223333:role/nightly"
+    assert other["why"].startswith("IAM lists it with the policy arn:aws:iam::111122223333:policy/")
+    assert found.removed == ()
+    assert {each["guard"] for each in found.proposal["held_back"]} == {"other-users"}
+    alone = stage.run({"source": "live role"})
+    assert alone.removed
+
+
 def test_every_source_meets_every_fault_and_only_what_hides_no_call_lets_removals_through() -> None:
     for source in SOURCES:
         own = [case for case in CASES if case["source"] == source]

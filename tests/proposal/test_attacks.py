@@ -40,7 +40,7 @@ START = datetime(2026, 11, 3, 9, 0, tzinfo=UTC)
 PROVED = RunOrigin(Origin.REVIEWED, "main")
 BY_NAME = RunOrigin(Origin.REVIEWED, "main", "branch by session name")
 UNREVIEWED = RunOrigin(Origin.UNREVIEWED, "the branch feature/x, which is not protected")
-UNKNOWN = RunOrigin(Origin.UNKNOWN, "no workflow run 3 of this repository")
+UNKNOWN = RunOrigin(Origin.UNKNOWN, "sessions whose names are no workflow runs of this repository")
 ORIGINS = {
     **{f"main{number}": PROVED for number in range(8)},
     **{f"name{number}": BY_NAME for number in range(8)},

@@ -40,7 +40,7 @@ START = datetime(2026, 11, 3, 9, 0, tzinfo=UTC)
 MAIN = RunOrigin(Origin.REVIEWED, "main")
 BY_NAME = RunOrigin(Origin.REVIEWED, "main", "branch by session name")
 FEATURE = RunOrigin(Origin.UNREVIEWED, "the branch feature/x, which is not protected")
-NO_RUN = RunOrigin(Origin.UNKNOWN, "no workflow run 3 of this repository")
+NO_RUN = RunOrigin(Origin.UNKNOWN, "sessions whose names are no workflow runs of this repository")
 PAST_LIMIT = RunOrigin(Origin.UNKNOWN, "not asked for", is_asked=False)
 NEED = Need(Permission("sqs:CreateQueue", "*"), Basis.OBSERVED, "x")
 

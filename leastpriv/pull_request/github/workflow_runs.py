@@ -66,6 +66,7 @@ OTHER_BRANCH = "run of another protected branch than the base"
 """Mark of an origin whose commit is not on the base branch: who creates a branch that a rule for
 names protects, pushes its first commits without a review."""
 _OTHER_PROVIDER = "a login through another identity provider than GitHub"
+_OTHER_RUN = "sessions whose names are no workflow runs of this repository"
 _MAX_RUN = timedelta(days=35)
 """GitHub ends a workflow run after 35 days (docs.github.com, "Usage limits for GitHub Actions",
 read 2026-11).
@@ -291,7 +292,7 @@ class WorkflowRuns:
                 return self._connection.repository.get_workflow_run(number)
             except GithubException as error:
                 if error.status == 404:
-                    return RunOrigin(Origin.UNKNOWN, f"no workflow run {number} of this repository")
+                    return RunOrigin(Origin.UNKNOWN, _OTHER_RUN)
                 if error.status != 403 or "rate limit" in str(error.data):
                     raise
                 self._forbidden = RunOrigin(

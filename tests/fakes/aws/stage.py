@@ -180,6 +180,16 @@ class Stage:
                 getattr(server, each["do"])(
                     **{key: value for key, value in each.items() if key != "do"}
                 )
+        if "attached" in fault:
+            roles = [
+                {"RoleName": name, "RoleId": "AROAAAAAAAAAAAAAAAAA"} for name in fault["attached"]
+            ]
+            self.aws.operations["iam:ListEntitiesForPolicy"] = lambda _: {
+                "PolicyRoles": roles,
+                "PolicyUsers": [],
+                "PolicyGroups": [],
+                "IsTruncated": False,
+            }
         for name, value in fault.get("athena", {}).items():
             setattr(self.athena, name, tuple(value) if isinstance(value, list) else value)
         if "page" in fault:

@@ -75,8 +75,8 @@ def _job(
         hub = organization.hubs[names[number % len(names)]]
         for deploy in deploys(number):
             ended = deploy.start + timedelta(minutes=20)
-            times = {"created_at": f"{deploy.start:{_TIME}}", "updated_at": f"{ended:{_TIME}}"}
-            hub.add_run(deploy.run_id, **times)
+            created = deploy.start.strftime(_TIME)
+            hub.add_run(deploy.run_id, created_at=created, updated_at=ended.strftime(_TIME))
     job = Job(folder, organization.hubs[names[0]])
     job.policy.unlink()
     return job

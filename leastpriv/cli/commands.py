@@ -269,6 +269,10 @@ def denials(options: Namespace, stdout: TextIO, console: Console, _clock: Clock)
     from leastpriv.denials.job_logs import distinct_denials, read_logs
     from leastpriv.report.tables import denial_summary, denial_table, logged_denial_row
 
+    for name in options.files:
+        folder = Path(name)
+        if folder.is_dir() and not any(file.is_file() for file in folder.rglob("*")):
+            raise InputError(f"{name!r} has no file: name the folder of the logs.")
     found, limit = distinct_denials(read_logs(options.files, sys.stdin.buffer))
     print_rows(stdout, [logged_denial_row(one) for one in found], denial_table, options.format)
     console.log(denial_summary(found, limit))

@@ -321,6 +321,10 @@ def parse_settings(given: GivenInputs, *, needs_evidence: bool = True) -> Settin
         raise InputError(
             f"{labels['policy-file']} is an ARN: name the file of the policy in the repository."
         )
+    if "://" in text["policy-file"]:
+        raise InputError(
+            f"{labels['policy-file']} is an address: name the file of the policy in the repository."
+        )
     athena_tables = found.athena_tables()
     declares = templates or plans or declared
     has_other_evidence = bool(job_logs or athena_tables or declares or not needs_evidence)

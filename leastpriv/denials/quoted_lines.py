@@ -1,5 +1,5 @@
 """Recognizes lines of a log that quote a denial and report none: commands, commit titles, plans,
-assertions, rows of documents (pure).
+diffs, source code, assertions, rows of documents (pure).
 """
 
 from __future__ import annotations
@@ -26,6 +26,20 @@ _QUOTING_LINES = (
     # An assertion of a test, or its explanation.
     re.compile(r"(?:E[ \t]+|>?[ \t]*)(?:\w+Error: )?assert\b"),
     re.compile(r"[ \t]*(?:expect\(|assert\w*\(|raise |throw new )"),
+    # The expected text of a test, and the name of a test that passed or was not run.
+    re.compile(r"[ \t]*Expected: [\"']"),
+    re.compile(r"[ \t]*(?:PASSED|SKIPPED|XFAIL|XPASS|[✓✔√]|ok [0-9]+|--- (?:PASS|SKIP):)[ \t]"),
+    # Source code: a comment, or a call that prints the text.
+    re.compile(r"[ \t]*(?://|/\*|<!--)[ \t]"),
+    re.compile(
+        r"[ \t]*(?:console\.\w+|print\w*|puts|fmt\.\w+|log(?:ger|ging)?\.\w+|Write-\w+)"
+        r"(?:[ \t]*\(|[ \t]+)[\"'`]"
+    ),
+    # `git commit` says what it committed, and `git merge` what it merged.
+    re.compile(r"\[[\w./-]+(?: \([\w-]+\))? [0-9a-f]{7,40}\] "),
+    re.compile(r"Merge (?:pull request #[0-9]+|branch ['\"])"),
+    # `grep -n` on a document.
+    re.compile(r"[\w./-]+\.(?:md|rst|adoc):[0-9]+:"),
     # A part of AWS's sentence without its subject, in quotes: no service writes that.
     re.compile(r"[^\n]*(?P<quote>[\"'`])is not authorized to perform: [\w:*-]+(?P=quote)"),
     # A row of a Markdown table that shows the message as code.
@@ -37,6 +51,8 @@ _ROW = re.compile(r"[ \t]*\|.*\|[ \t]*")
 _RULE = re.compile(r"[ \t]*\|[ \t]*:?-{2,}[-:| \t]*\|[ \t]*")
 _ADVICE = re.compile(r"\b(?:fix|solution|remedy|cause|meaning|resolution)\b", re.IGNORECASE)
 _OF_COMMIT = re.compile(r"[ \t]*|(?:Author|AuthorDate|Commit|CommitDate|Date|Merge):.*|    .*")
+_HUNK = re.compile(r"@@ -[0-9]+(?:,[0-9]+)? \+[0-9]+(?:,[0-9]+)? @@.*")
+_OF_HUNK = re.compile(r"(?:[-+ \\].*)?")
 _COMMIT = re.compile(r"commit [0-9a-f]{7,40}\b.*")
 
 
@@ -55,6 +71,8 @@ def is_quoted(lines: Sequence[str], number: int) -> bool:
     above = [*reversed(lines[:number])]
     if _ROW.fullmatch(line):
         return _is_advice(above)
+    if line.startswith(("+", "-")) and _is_of_hunk(above):
+        return True
     return line.startswith("    ") and _is_of_commit(above)
 
 
@@ -64,6 +82,16 @@ def _is_advice(above: Sequence[str]) -> bool:
         if _RULE.fullmatch(line):
             return any(map(_ADVICE.search, above[place + 1 : place + 2]))
         if not _ROW.fullmatch(line):
+            return False
+    return False
+
+
+def _is_of_hunk(above: Sequence[str]) -> bool:
+    """Whether the lines above, the nearest first, lead to the head of a hunk in a diff."""
+    for line in above:
+        if _HUNK.fullmatch(line):
+            return True
+        if not _OF_HUNK.fullmatch(line):
             return False
     return False
 

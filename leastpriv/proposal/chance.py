@@ -124,6 +124,8 @@ class Chance(Struct, frozen=True):
     """Narrowed actions that create resources, and whose names no later run has tested."""
     latest: tuple[bool, ...] = ()
     """Whether each of the latest later runs was denied something, where the last ones were."""
+    last_is_settled: bool = False
+    """Whether the proposal allows the actions that the last later run was denied."""
 
     @property
     def estimate(self) -> float:
@@ -188,7 +190,16 @@ def chance_of(
         expected=tuple(_expected(proposal, attached, evidence)),
         untested_names=later_runs.untested_names if later_runs else (),
         latest=later_runs.latest if later_runs else (),
+        last_is_settled=_is_settled(later_runs, [*proposal.documents, *attached]),
     )
+
+
+def _is_settled(later_runs: LaterRunsResult | None, documents: Sequence[Document]) -> bool:
+    """Whether policies have each action that the last later run was denied, at least one."""
+    if later_runs is None or not later_runs.denied:
+        return False
+    lacked = [*later_runs.denied.values()][-1]
+    return bool(lacked) and all(statements_allowing(documents, action) for action in lacked)
 
 
 class _RunActions(Struct):

@@ -4,6 +4,7 @@ a security reviewer decides.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -42,6 +43,13 @@ MOST_CAREFUL = 5
 """Rows for a security review on the first screen."""
 _LONGEST_ENTRY = 25
 """Characters of a name in a cell: a table of more than 700 pixels does not fit GitHub's page."""
+_LONGEST_LINE_OF_ACTION = 23
+_PART_OF_ACTION = re.compile(r"[A-Z]?[^A-Z:]+:?|[A-Z]+(?![a-z])|.", re.DOTALL)
+"""A service with its colon, or a word of an action's name."""
+_MOST_NAMED = 4
+"""Actions of a service of a draft that are named in place of their number."""
+_SMALL_DRAFT = 12
+"""Actions of a draft whose actions are named."""
 _LONGEST_NAME = 22
 """Characters of a name in a table of six columns."""
 _LONGEST_LINE = 30
@@ -53,8 +61,8 @@ _STATEMENT_COLUMNS = (
     Column("Statement", longest=28),
     Column("Actions", is_number=True),
     Column("Used", is_number=True),
-    Column("Removed, riskiest", longest=20),
-    Column("Still open", longest=15),
+    Column("Removed", longest=20),
+    Column("Not<br>removed", longest=13),
 )
 _SERVICE_COLUMNS = (
     Column("Service"),
@@ -131,18 +139,38 @@ def _doubt_note(context: ReportContext) -> str:
 
 def _statement_row(facts: StatementFacts, context: ReportContext) -> TableRow:
     counts = ActionCounts.of([facts])
-    removed = removed_cell(counts)
-    riskiest = min((grant.action for grant in facts.removed), key=removal_rank, default="")
-    if riskiest:
-        removed += f"<br>{code(riskiest.partition(':')[2], 23)}"
     cells = (
         _statement_name(facts, context),
         before_and_after(counts),
         f"{counts.used:,}",
-        removed,
+        f"{removed_cell(counts)}{_riskiest(facts)}",
         _open_cell(facts),
     )
     return TableRow(cells)
+
+
+def _riskiest(facts: StatementFacts) -> str:
+    """Returns the riskiest removed action, which has its service where the statement has several;
+    empty without one.
+    """
+    riskiest = min((grant.action for grant in facts.removed), key=removal_rank, default="")
+    if not riskiest:
+        return ""
+    services = {grant.action.partition(":")[0] for grant in facts.grants}
+    shown = riskiest if len(services) > 1 else riskiest.partition(":")[2]
+    mark = ", riskiest" if len(facts.removed) > 1 else ""
+    return "<br>".join([mark, *_code_lines(shown, _LONGEST_LINE_OF_ACTION)])
+
+
+def _code_lines(action: str, longest: int) -> Iterator[str]:
+    """Yields an action in lines: a long one breaks after its service and between its words."""
+    line = ""
+    for part in _PART_OF_ACTION.findall(action):
+        if line and len(line) + len(part) > longest:
+            yield code(line, longest)
+            line = ""
+        line += part
+    yield code(line, longest)
 
 
 def _statement_name(facts: StatementFacts, context: ReportContext) -> str:
@@ -153,7 +181,7 @@ def _statement_name(facts: StatementFacts, context: ReportContext) -> str:
     entries = list(dict.fromkeys(grant.entry for grant in facts.grants))
     if len(entries) != 1:
         return label
-    return f"{label}<br>{code(entries[0], _LONGEST_ENTRY)}"
+    return "<br>".join([label, *_code_lines(entries[0], _LONGEST_ENTRY)])
 
 
 def before_and_after(counts: ActionCounts) -> str:
@@ -177,15 +205,18 @@ def removed_cell(counts: ActionCounts) -> str:
 
 
 def _open_cell(facts: StatementFacts) -> str:
-    """Returns the number of kept unused actions, and the most frequent reason."""
+    """Returns the number of kept actions without a use that counts, and the most frequent
+    reason.
+    """
     kept = facts.of(GrantState.KEPT_UNUSED)
     if not kept:
         return NOTHING
     guards = Counter(grant.guard for grant in kept)
     guard, count = guards.most_common(1)[0]
-    if count == len(kept):
-        return f"{count:,}: {guard_words(guard)}"
-    return f"{len(kept):,}: most {guard_words(guard)}"
+    words = guard_words(guard)
+    mostly = "" if count == len(kept) else "mostly "
+    unused = "" if words.startswith("used") else " unused"
+    return f"{len(kept):,}{unused}:<br>{mostly}{words}"
 
 
 def _others_row(others: Sequence[StatementFacts], noun: str) -> TableRow:
@@ -248,7 +279,7 @@ def _how(change: Change) -> str:
     if change.basis is Basis.DENIED:
         return denied_by_text(change)
     if change.usual_as:
-        return "not denied yet"
+        return "usually follows"
     return _HOW.get(change.basis or Basis.OBSERVED, str(change.basis))
 
 
@@ -279,12 +310,25 @@ def _draft(context: ReportContext) -> Table | None:
     order = sorted(
         services, key=lambda name: (not any(each.security for each in services[name]), name)
     )
-    rows = [_service_row(code(name), services[name]) for name in order[:_MOST_SERVICES]]
+    is_small = len({change.action for change in added}) <= _SMALL_DRAFT
+    rows = []
+    for name in order[:_MOST_SERVICES]:
+        label = _label_of_service(name, services[name]) if is_small else code(name)
+        rows.append(_service_row(label, services[name]))
     left = [change for name in order[_MOST_SERVICES:] for change in services[name]]
     if left:
         label = plural(len(order) - _MOST_SERVICES, "further service")
         rows.append(_service_row(label, left))
     return Table.of(_SERVICE_COLUMNS, rows, _not_deleted(added))
+
+
+def _label_of_service(name: str, changes: Sequence[Change]) -> str:
+    """Returns the service, and its actions where they are few."""
+    actions = sorted({change.action.partition(":")[2] for change in changes})
+    if len(actions) > _MOST_NAMED:
+        return code(name)
+    lines = [line for each in actions for line in _code_lines(each, _LONGEST_NAME)]
+    return "<br>".join([f"**{code(name)}**", *lines])
 
 
 def _service_row(label: str, changes: Sequence[Change]) -> TableRow:
@@ -311,7 +355,11 @@ def _not_deleted(added: Sequence[Change]) -> str:
     denied = dict.fromkeys(short_arn(name) for change in added for name in change.denied_on)
     if not denied:
         return ""
-    return f"A Deny forbids to delete {codes(denied, 1)}, which lives long."
+    if len(denied) == 1:
+        return f"The policy also denies the deletion of the long-lived {codes(denied)}."
+    first, *others = denied
+    more = plural(len(others), "more long-lived resource")
+    return f"The policy also denies the deletion of {code(first)} and {more}."
 
 
 def security_table(context: ReportContext, most: int = MOST_CAREFUL) -> Table | None:

@@ -26,7 +26,13 @@ from leastpriv.report.evidence_limits import (
     not_added_title,
     was_denied,
 )
-from leastpriv.report.offers import completing_line, first_notes, offered_line, releases_line
+from leastpriv.report.offers import (
+    completing_line,
+    counted_offers_line,
+    first_notes,
+    offered_line,
+    releases_line,
+)
 from leastpriv.report.phrases import codes, kept_because, links_of_runs, plural
 from leastpriv.report.policy_users import users_lines
 from leastpriv.report.screen_models import Alert, FirstScreen
@@ -41,6 +47,8 @@ from leastpriv.report.verdict import (
 )
 
 _MOST_REASONS = 2
+_OWN_REASON = frozenset({"not-mendable", "forbidden"})
+"""Guards whose reasons differ from action to action."""
 
 
 def first_screen(context: ReportContext) -> FirstScreen:
@@ -58,9 +66,11 @@ def first_screen(context: ReportContext) -> FirstScreen:
         releases_line(context),
         _replaced(context),
         _too_wide(context),
+        _not_narrowed(context),
         *first_notes(context),
         completing_line(context),
         offered_line(context),
+        counted_offers_line(context),
         _not_drafted(context),
         _not_added(context),
         _offered_conditions(context),
@@ -121,12 +131,9 @@ def _replaced(context: ReportContext) -> str:
 
 
 def _too_wide(context: ReportContext) -> str:
-    """Names what remains on every resource: of a first draft, and of used actions that a guard
-    keeps.
-    """
+    """Names what the change adds on every resource, or on every one of a type."""
     added = context.changes(ChangeKind.ADD)
     wide = [change.action for change in added if "*" in change.resources]
-    wide += [held.action for held in context.proposal.held_back_restrictions]
     # Of a type without a name, as Glue's catalog, the account has one resource.
     ends = [
         change.action
@@ -137,6 +144,15 @@ def _too_wide(context: ReportContext) -> str:
     if ends:
         parts.append(f"{codes(ends, 3)} on every resource of a type, since AWS chooses the ids")
     return f"**Too wide:** {'; '.join(parts)}." if parts else ""
+
+
+def _not_narrowed(context: ReportContext) -> str:
+    """Names the used actions of the policy that a guard keeps on every resource."""
+    actions = dict.fromkeys(held.action for held in context.proposal.held_back_restrictions)
+    if not actions:
+        return ""
+    already = "" if context.proposal.committed is None else " (already in the policy)"
+    return f"**Not narrowed yet:** {codes(actions, 3)} on every resource{already}."
 
 
 def _not_drafted(context: ReportContext) -> str:
@@ -192,21 +208,23 @@ def _not_added(context: ReportContext) -> str:
 def _kind_of_reason(held: HeldBackChange) -> str:
     """Returns the guard, or which policy denied what no identity-based policy can grant."""
     result = held.guard_result
-    return result.reason if result.guard == "not-mendable" else result.guard
+    return result.reason if result.guard in _OWN_REASON else result.guard
 
 
 def _not_added_part(held: Sequence[HeldBackChange], context: ReportContext) -> str:
     actions = sorted({each.action for each in held}, key=removal_rank)
     usages = [usage for each in held for usage in each.usages]
     last = links_of_runs(usages, context.evidence, context.run_url, 1)
-    where = f" (last in {last})" if last else ""
+    where = f" (last in run {last})" if last else ""
     return f"{codes(actions, 3)}, because {_not_added_because(held[0])}{where}"
 
 
 def _not_added_because(held: HeldBackChange) -> str:
     """Returns the reason of a guard, or who denied what no identity-based policy can grant."""
     result = held.guard_result
-    if result.guard == "not-mendable":
+    if result.guard == "forbidden" and "never-add" not in result.reason:
+        return f"it {prose(result.reason)}, and leastpriv never adds that"
+    if result.guard in _OWN_REASON:
         return prose(result.reason)
     return kept_because(result.guard, "addition")
 

@@ -30,17 +30,33 @@ _LONGEST = 12_000
 def offered_line(context: ReportContext) -> str:
     """Returns the line of the first screen on offered deletions; empty without one."""
     facts = _deletions(context)
-    if not facts:
+    if not facts or context.is_long_draft:
         return ""
     return (
         f"**Offered: {plural(len(facts), 'deletion')}** of what may live long, not written:"
-        f" {_most_shown(facts)}. {_how_to_take(facts, context)}{_offers_of(context)}."
+        f" {_most_shown(facts)}. {_how_to_take(facts, context)}."
     )
 
 
-def _offers_of(context: ReportContext) -> str:
-    """Returns where the statements of the offers are, if no fold has them."""
-    return "; `proposal.json` has their statements" if context.is_long_draft else ""
+def counted_offers_line(context: ReportContext) -> str:
+    """Returns the line of a long draft on all offers, of which `proposal.json` has the statements;
+    empty without one.
+    """
+    if not context.is_long_draft:
+        return ""
+    parts = []
+    if completing := _completing(context):
+        count = plural(len(completing), "permission")
+        parts.append(f"{count} that usually follow denied calls (`complete-additions: write`)")
+    if deletions := _deletions(context):
+        count = plural(len(deletions), "deletion")
+        parts.append(f"{count} of what may live long (`lifecycle: all`)")
+    if not parts:
+        return ""
+    return (
+        f"**Offered, not in this change:** {' and '.join(parts)}; `proposal.json` has their"
+        " statements."
+    )
 
 
 def completing_line(context: ReportContext) -> str:
@@ -48,12 +64,12 @@ def completing_line(context: ReportContext) -> str:
     besides; empty without a permission.
     """
     facts = _completing(context)
-    if not facts:
+    if not facts or context.is_long_draft:
         return ""
     owners = dict.fromkeys(fact.change.because for fact in facts)
     return (
-        f"**Not denied yet: {plural(len(facts), 'permission')}** usual with"
-        f" {codes(owners, _MOST_SHOWN)}, offered: {_most_shown(facts)}."
+        f"**Offered, not in this change:** {_most_shown(facts)} usually"
+        f" follow{'s' if len(facts) == 1 else ''} {codes(owners, _MOST_SHOWN)}."
         f" {_how_to_take(facts, context)}."
     )
 
@@ -74,9 +90,9 @@ def _most_shown(facts: Sequence[OfferFact]) -> str:
 
 
 _WAYS = {
-    Reach.USUAL: "`complete-additions: write` or a comment `/leastpriv add ACTION` writes them",
+    Reach.USUAL: "Comment `/leastpriv add ACTION` to take one, or set `complete-additions: write`",
     Reach.DELETION: "`lifecycle: all` writes them",
-    Reach.WIDE: "A comment `/leastpriv add ACTION` with the whole name writes them",
+    Reach.WIDE: "Comment `/leastpriv add ACTION` with its whole name to take one",
     Reach.SENSITIVE: "They are sensitive: add them by hand",
 }
 """What writes offers, those that the most ways write first."""
@@ -89,8 +105,8 @@ def _how_to_take(facts: Sequence[OfferFact], context: ReportContext) -> str:
     sentences = []
     if found:
         main, *others = [reach for reach in _WAYS if reach in found]
-        exceptions = " and ".join(_exception(reach, facts) for reach in others)
-        sentences.append(f"{_WAYS[main]}{', except ' if others else ''}{exceptions}")
+        exceptions = ", ".join(_exception(reach, facts) for reach in others)
+        sentences.append(f"{_WAYS[main]}{f' ({exceptions})' if others else ''}")
     if waiting:
         sentences.append(f"Left for later by `max-changes`: {len(waiting)}")
     return ". ".join(sentences)
@@ -99,20 +115,20 @@ def _how_to_take(facts: Sequence[OfferFact], context: ReportContext) -> str:
 def _exception(reach: Reach, facts: Sequence[OfferFact]) -> str:
     """What a more usual way does not write, and what does."""
     if reach is Reach.SENSITIVE:
-        return "sensitive ones (by hand)"
+        return "sensitive ones only by hand"
     wide = [fact.action for fact in facts if reach_of(fact.change) is reach]
     deletions = [action for action in wide if destroys(action)]
     kinds = ["deletions"] if deletions else []
     if len(deletions) < len(wide):
         kinds.append("writes to any resource")
-    return f"{' and '.join(kinds)} (a comment with the whole name)"
+    return f"{' and '.join(kinds)} only by a comment with the whole name"
 
 
 def offered_section(context: ReportContext) -> Iterator[str]:
     """Yields all offers, with statements to copy."""
     completing = _completing(context)
     if completing:
-        title = f"Not denied yet: {plural(len(completing), 'permission')}"
+        title = f"Offered, not in this change: {plural(len(completing), 'permission')}"
         head = (
             f"The steps that were denied usually need these. {_how_to_take(completing, context)}."
         )

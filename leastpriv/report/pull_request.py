@@ -196,7 +196,7 @@ def _seen(context: ReportContext, change: Change) -> str:
     sentence += f", {times(shown, context.evidence)}"
     sentence += f" in {plural(len(runs), 'run')}, last" if runs else ", last"
     if latest:
-        sentence += f" in {latest}"
+        sentence += f" in run {latest}"
     sentence += f" on {last_day(shown)}"
     later = [usage for usage in change.usages if usage not in shown]
     if later:
@@ -225,7 +225,7 @@ def basis_text(context: ReportContext, change: Change) -> str:
 
 def _basis_text(change: Change) -> str:
     if change.usual_as:
-        return f"usual with {code(change.because)}, not denied yet: {prose(change.usual_as)}"
+        return f"usually follows {code(change.because)}: {prose(change.usual_as)}"
     if change.basis is Basis.LIFECYCLE:
         return f"life cycle of {code(change.because)}, not used yet"
     words = _WORDS.get(change.basis or Basis.OBSERVED, "")
@@ -260,12 +260,12 @@ def _basis_text(change: Change) -> str:
 def _evidence_title(context: ReportContext) -> str:
     calls = context.ledger.calls
     access = "**new access**" if context.proof.new_access else "no unlisted access"
-    if not calls.total:
-        return f"Evidence and replay: no call, {access}"
-    return (
-        f"Evidence and replay: {calls.allowed:,} of {plural(calls.total, 'recorded call')} allowed,"
-        f" {access}"
-    )
+    if not calls.succeeded:
+        return f"Evidence and replay: no successful call, {access}"
+    succeeded = plural(calls.succeeded, "successful call")
+    if calls.allowed == calls.succeeded:
+        return f"Evidence and replay: all {succeeded} allowed, {access}"
+    return f"Evidence and replay: {calls.allowed:,} of {succeeded} allowed, {access}"
 
 
 def _evidence(context: ReportContext) -> Iterator[str]:

@@ -66,12 +66,12 @@ ALERTS: Mapping[Instruction, str] = {
     Instruction.NONE: "NOTE",
 }
 _WORDS: Mapping[Word, str] = {
-    Word.SELDOM: "Seldom denied",
-    Word.MAY_BE: "May be denied",
-    Word.LIKELY: "Likely denied",
+    Word.SELDOM: "the next run is seldom denied",
+    Word.MAY_BE: "the next run may be denied",
+    Word.LIKELY: "the next run is likely denied",
 }
 _KINDS: Mapping[RunKind, str] = {
-    RunKind.NEW_COPY: "made a new copy",
+    RunKind.NEW_COPY: "deployed a new stage, branch or account",
     RunKind.TAKEDOWN: "took resources down",
     RunKind.ROLLBACK: "rolled back",
     RunKind.NEW_FEATURE: "created a new type of resource",
@@ -79,8 +79,8 @@ _KINDS: Mapping[RunKind, str] = {
 _CAUSES: Mapping[DenialCause, str] = {
     DenialCause.NOT_RECORDED: "no data event shows its use",
     DenialCause.STATE: "if Terraform's state is in S3, which no record shows",
-    DenialCause.NO_ANSWER: "called, without an answer that shows success",
-    DenialCause.NEVER_WRITTEN: "called, and never written",
+    DenialCause.NO_ANSWER: "called, and no record shows success",
+    DenialCause.NEVER_WRITTEN: "called, and never written by leastpriv",
     DenialCause.IF_USED: "no record shows whether runs use it",
 }
 
@@ -165,7 +165,7 @@ def calls_remain(context: ReportContext) -> str:
     else:
         parts = [f"{calls.allowed:,} remain allowed"]
         if calls.denied:
-            parts.append(f"{calls.denied_calls:,} would be denied")
+            parts.append(f"{calls.denied_calls:,} {_becomes_of_denied(context)}")
         if calls.conditional:
             parts.append(f"{calls.conditional:,} may be, by a condition or an unknown expression")
         if calls.unmapped:
@@ -174,6 +174,13 @@ def calls_remain(context: ReportContext) -> str:
     if calls.unclear:
         sentence += f"; {plural(calls.unclear, 'further call')} had no clear outcome"
     return f"{sentence}."
+
+
+def _becomes_of_denied(context: ReportContext) -> str:
+    if context.verdict.rule is not VerdictRule.STILL_LACKS:
+        return "would be denied"
+    one = context.ledger.calls.denied_calls == 1
+    return f"{'is' if one else 'are'} allowed neither before nor after this change"
 
 
 def _draft_declined(context: ReportContext) -> str:
@@ -298,14 +305,16 @@ def _draft_denies(context: ReportContext) -> str:
     if not calls.denied:
         actions = _expected_actions(context, DenialCause.NEVER_WRITTEN)
         return (
-            f"Runs called {codes(actions, MOST_SHOWN)}, which is never written: such a run will be"
-            " denied. Add it by hand if the deployment needs it."
+            f"Runs called {codes(actions, MOST_SHOWN)}, which leastpriv never writes: such a run"
+            " will be denied. Find out why a run called it, and add it by hand only if the"
+            " deployment needs it."
         )
     events = dict.fromkeys(group.event for group in calls.denied)
+    what = "it" if len(events) == 1 else "them"
     return (
-        f"{calls.denied_calls:,} of {plural(calls.succeeded, 'recorded call')} would be denied"
-        f" ({codes(events, MOST_SHOWN)}): their permissions are never written. Add them by hand if"
-        " the deployment needs them."
+        f"{calls.denied_calls:,} of {plural(calls.succeeded, 'successful call')} would be denied"
+        f" ({codes(events, MOST_SHOWN)}): leastpriv never writes {what}. Find out why a run called"
+        f" {what}, and add {what} by hand only if the deployment needs {what}."
     )
 
 
@@ -356,24 +365,24 @@ def _new_deletion(context: ReportContext) -> str:
     )
 
 
-_ADVICE = "record data events, or add what the deployment needs"
+_ADVICE = "Record data events, or add what the deployment needs"
 
 
 def _denial_expected(context: ReportContext) -> str:
     unrecorded = _expected_actions(context, DenialCause.NOT_RECORDED, DenialCause.STATE)
     if unrecorded:
         shown = codes(unrecorded, MOST_SHOWN)
-        return f"A run will be denied {shown}, whose use no record shows: {_ADVICE}."
+        return f"A run will be denied {shown}, whose use no record shows. {_ADVICE}."
     unanswered = _expected_actions(context, DenialCause.NO_ANSWER)
     return (
-        f"Runs called {codes(unanswered, MOST_SHOWN)} without an answer that shows success, so"
+        f"Runs called {codes(unanswered, MOST_SHOWN)}, and no record shows that this succeeded, so"
         " the draft does not allow it: add what the deployment needs."
     )
 
 
 def _unrecorded_use(context: ReportContext) -> str:
     shown = codes(_expected_actions(context, DenialCause.IF_USED), MOST_SHOWN)
-    return f"A run that uses {shown} is denied it, and no record shows such a use: {_ADVICE}."
+    return f"The draft does not allow {shown}: no record can show whether runs use them. {_ADVICE}."
 
 
 def _expected_actions(context: ReportContext, *causes: DenialCause) -> list[str]:
@@ -394,8 +403,8 @@ def _users_not_covered(context: ReportContext) -> str:
 def _still_lacks(context: ReportContext) -> str:
     events = dict.fromkeys(group.event for group in context.ledger.calls.denied)
     return (
-        f"Runs called {codes(events, MOST_SHOWN)}, which neither the committed policy nor this one"
-        " allows: name the policy that does in `also-attached`, or add the permission by hand."
+        f"Neither the committed policy nor this one allows {codes(events, MOST_SHOWN)}, which was"
+        " called: name the policy that does in `also-attached`, or add the permission by hand."
         f" {calls_remain(context)}"
     )
 
@@ -522,9 +531,8 @@ def chance_sentences(context: ReportContext) -> Iterator[str]:
     certain = [each for each in chance.expected if each.is_certain]
     if certain:
         yield f"**Will be denied:** {'; '.join(map(_expected, certain))}."
-        word = f"Otherwise {word.lower()}"
-    scope = "of recorded calls, " if chance.has_unrecorded_use else ""
-    sentence = f"**{word}:** {scope}{_counts(chance)}."
+        word = f"otherwise, {word}"
+    sentence = f"**{word[0].upper()}{word[1:]}:** {_counts(chance)}."
     missing = [_KINDS[kind] for kind in chance.not_shown]
     if missing:
         often = "will likely be denied" if facts.is_draft else "may be denied"
@@ -533,18 +541,19 @@ def chance_sentences(context: ReportContext) -> Iterator[str]:
         sentence += f" A job rarer than {plural(chance.days, 'day')} is not covered."
     yield sentence
     is_said = context.verdict.rule is VerdictRule.DENIAL_EXPECTED and not certain
-    possible = "" if is_said else "; ".join(_possible_denials(chance))
+    possible = "" if is_said else "; ".join(_possible_denials(context))
     if possible:
         yield f"**Denied to a run that uses it:** {possible}."
 
 
-def _possible_denials(chance: Chance) -> Iterator[str]:
+def _possible_denials(context: ReportContext) -> Iterator[str]:
     """Yields the actions of which some runs are denied the use, the riskiest first, with the
-    cause.
+    cause; without those that the reason of the instruction names.
     """
+    said = DenialCause.IF_USED if context.verdict.rule is VerdictRule.UNRECORDED_USE else None
     possible: dict[DenialCause, set[str]] = {}
-    for each in chance.expected:
-        if not each.is_certain:
+    for each in context.chance.expected:
+        if not each.is_certain and each.cause is not said:
             possible.setdefault(each.cause, set()).update(each.actions)
     for cause, actions in possible.items():
         yield f"{codes(sorted(actions, key=removal_rank), MOST_SHOWN)} ({_CAUSES[cause]})"
@@ -555,18 +564,24 @@ def _counts(chance: Chance) -> str:
     if not chance.later and chance.left_out > 1:
         return "no run could be judged by the policy of the runs before it"
     if not chance.later:
-        return "one run shows nothing about the next"
+        return "one run does not show what the next needs"
     count = f"{chance.later_denied:,}" if chance.later_denied else "none"
     later = plural(chance.later, "later run")
-    sentence = f"the policy of earlier runs would have denied {count} of {later}"
+    sentence = f"a policy made from earlier runs would have denied {count} of {later}"
+    if chance.has_unrecorded_use:
+        sentence += " (only recorded calls count)"
     if chance.later_denied and chance.quiet == 1:
         sentence += ", not the last one"
     elif chance.later_denied and chance.quiet:
         sentence += f", none of the last {chance.quiet:,}"
     elif chance.later_denied:
         sentence += ", the last one too"
+        if chance.last_is_settled:
+            sentence += ", and this policy allows what that one lacked"
     if chance.left_out_denied:
-        sentence += f"; that of all other runs {chance.left_out_denied:,} of {chance.left_out:,}"
+        sentence += (
+            f"; one made from all other runs, {chance.left_out_denied:,} of {chance.left_out:,}"
+        )
     return sentence
 
 

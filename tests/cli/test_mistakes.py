@@ -739,6 +739,7 @@ SLIPS = {
     "a choice that does not exist": (("--lifecycle", "drop"), "choose write or offer or off or"),
     "a mistyped setting": (("--config", "settings.yml"), "'lifecyle' (did you mean lifecycle?)"),
     "a config that does not exist": (("--config", "no.yml"), "--config names 'no.yml', which"),
+    "an address as the policy": (("--policy-file", "https://x/p.json"), "is an address: name the"),
     "a page over the policy": (("--page-file", "ci-deploy.json"), "as is --policy-file"),
     "a file as the output folder": (("--output-dir", "bad.json"), "which is a file: name a folder"),
 }
@@ -778,6 +779,12 @@ def test_the_first_line_of_an_error_names_the_slip(
     done = leastpriv("propose", *(word for pair in usual.items() for word in pair))
     (error,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
     assert (done.code, named in error) == (2, True), error
+
+
+def test_a_folder_without_a_log_is_no_log_without_a_denial(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    done = leastpriv("denials", tmp_path / "logs")
+    assert (done.code, "has no file: name the folder of the logs" in done.err) == (2, True)
 
 
 def test_a_role_that_differs_in_case_or_partition_is_named(trail: str, policy: str) -> None:

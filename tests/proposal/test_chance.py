@@ -226,9 +226,13 @@ def test_each_run_is_judged_by_the_policy_of_the_runs_before_it(tmp_path: Path) 
     assert (context.chance.later_denied, context.chance.later, context.chance.quiet) == (2, 5, 1)
     text = body(context)
     assert (
-        "the policy of earlier runs would have denied 2 of 5 later runs, not the last one" in text
+        "a policy made from earlier runs would have denied 2 of 5 later runs (only recorded calls count), not the last one"
+        in text
     )
-    assert "No run so far made a new copy, took resources down or rolled back" in text
+    assert (
+        "No run so far deployed a new stage, branch or account, took resources down or rolled back"
+        in text
+    )
     assert "A job rarer than 10 days is not covered." in text
 
 
@@ -309,8 +313,9 @@ def test_items_that_only_some_deployments_use_are_denied_to_a_run_that_uses_them
     )
     text = body(context)
     assert "**Will be denied:** " not in text
-    assert "**Denied to a run that uses it:** " in text
-    assert ":** of recorded calls, " in text
+    assert "**Rehearse first, then merge.** The draft does not allow " in text
+    assert "no record can show whether runs use them." in text
+    assert "(only recorded calls count)" in text
     assert context.verdict.instruction is Instruction.REHEARSE
 
 
@@ -331,7 +336,7 @@ def test_what_is_never_written_will_be_denied(tmp_path: Path) -> None:
     context = proposed(tmp_path, [[create("a"), gone], [create("a")]])
     certain = [each.actions for each in context.chance.expected if each.is_certain]
     assert certain == [("kms:ScheduleKeyDeletion",)]
-    assert body(context).startswith("> [!CAUTION]\n> **Do not merge.** 1 of 3 recorded calls")
+    assert body(context).startswith("> [!CAUTION]\n> **Do not merge.** 1 of 3 successful calls")
 
 
 def test_what_few_runs_called_is_denied_to_a_run_that_calls_it(tmp_path: Path) -> None:
@@ -343,6 +348,6 @@ def test_what_few_runs_called_is_denied_to_a_run_that_calls_it(tmp_path: Path) -
     text = body(context)
     assert "**Will be denied:** " not in text
     assert (
-        "**Denied to a run that uses it:** `kms:ScheduleKeyDeletion` (called, and never written)"
+        "**Denied to a run that uses it:** `kms:ScheduleKeyDeletion` (called, and never written by leastpriv)"
     ) in text
     assert context.verdict.instruction is Instruction.DO_NOT_MERGE

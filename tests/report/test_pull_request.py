@@ -126,13 +126,16 @@ def test_the_first_screen_has_one_instruction_one_table_and_the_chance(
         "`Topics",
         "new",
     ]
-    assert "**Seldom denied:** the policy of earlier runs would have denied 1 of 5" in first
+    assert (
+        "**The next run is seldom denied:** a policy made from earlier runs would have denied 1 of 5"
+        in first
+    )
     assert len(first.split()) <= 450
 
 
 @pytest.mark.parametrize(
     ("denied_runs", "word"),
-    [(0, "Seldom denied"), (2, "May be denied"), (6, "Likely denied")],
+    [(0, "run is seldom denied"), (2, "run may be denied"), (6, "run is likely denied")],
 )
 def test_the_word_follows_the_counts(usual: ReportContext, denied_runs: int, word: str) -> None:
     left_out, later = usual.proof.left_out, usual.proof.later_runs
@@ -145,7 +148,7 @@ def test_the_word_follows_the_counts(usual: ReportContext, denied_runs: int, wor
         left_out=replace(left_out, runs=6, untried=0, not_checked=0, denied=denied),
         later_runs=replace(later, denied=dict(zip("abcde", actions, strict=True))),
     )
-    assert f"**{word}:** " in body(with_parts(usual, proof=proof))
+    assert f"{word}:** " in body(with_parts(usual, proof=proof))
 
 
 def test_a_proposal_that_denies_recorded_calls_is_not_merged(usual: ReportContext) -> None:
@@ -163,9 +166,10 @@ def test_a_call_that_neither_version_of_the_policy_allows_does_not_speak_against
     replay = replace(usual.proof.replay, denied=(group,), allowed=12 - group.count)
     text = body(with_parts(usual, proof=replace(usual.proof, replay=replay)))
     assert "Do not merge" not in text
-    assert "**Rehearse first, then merge.** Runs called" in text
-    assert "which neither the committed policy nor this one allows" in text
-    assert f"{12 - group.count} remain allowed and {group.count:,} would be denied." in text
+    assert "**Rehearse first, then merge.** Neither the committed policy nor this one" in text
+    verb = "is" if group.count == 1 else "are"
+    neither = f"{group.count:,} {verb} allowed neither before nor after this change."
+    assert f"{12 - group.count} remain allowed and {neither}" in text
 
 
 def test_the_riskiest_removals_are_named_first(usual: ReportContext) -> None:
@@ -182,7 +186,7 @@ def test_the_riskiest_removals_are_named_first(usual: ReportContext) -> None:
         "`lambda:AddPermission`, `lambda:DeleteAlias`, `lambda:UpdateAlias`, `lambda:ListAliases`"
         in text
     )
-    assert "| 4<br>`AddPermission` |" in text
+    assert "| 4, riskiest<br>`AddPermission` |" in text
 
 
 def test_a_policy_that_granted_everything_lists_the_removed_actions_of_services_in_use_first(
@@ -275,12 +279,12 @@ def test_a_first_draft_says_that_it_is_one_and_removes_nothing(tmp_path: Path) -
     assert title(context) == "iam(ci-deploy): first draft with 5 actions"
     text = body(context)
     assert text.startswith("> [!IMPORTANT]\n> **Security review, then merge.**")
-    assert "| `lambda` | 3 | `function:orders` | 6 | 2 | 1 |" in text
+    assert "<br>`UpdateFunctionCode` | 3 | `function:orders` | 6 | 2 | 1 |" in text
     assert "Removed" not in text
 
 
 def test_an_addition_shows_resource_basis_times_runs_and_day(usual: ReportContext) -> None:
-    line = f"- `cloudwatch:PutMetricAlarm` on `{ALARM}`: denied by AWS, 1× in 1 run, last in `"
+    line = f"- `cloudwatch:PutMetricAlarm` on `{ALARM}`: denied by AWS, 1× in 1 run, last in run `"
     (shown,) = [each for each in body(usual).splitlines() if each.startswith(line)]
     assert shown.endswith(" on 2026-10-15")
 
@@ -653,7 +657,7 @@ def test_an_addition_counts_its_denials_apart_from_the_calls_that_were_allowed(
     text = case_body("denied-pass-role-with-its-role", tmp_path)
     assert "<br>on `role/orders-api`<br>denied by AWS 1× | +1 |" in text
     assert (
-        "denied by AWS, 1× in 1 run, last in `17650000100` on 2026-10-10; allowed calls need it"
+        "denied by AWS, 1× in 1 run, last in run `17650000100` on 2026-10-10; allowed calls need it"
         " too, 1×" in text
     )
 
@@ -669,8 +673,12 @@ def test_a_first_draft_shows_each_service_and_that_a_merge_changes_nothing_yet(
 ) -> None:
     first = case_body("no-policy-yet", tmp_path).partition("<details>")[0]
     assert "Merging changes nothing in the account until you attach the policy." in first
-    rows = re.findall(r"^\| `(\w+)` \| (\d+) \|", first, re.MULTILINE)
-    assert rows == [("iam", "1"), ("lambda", "1"), ("sqs", "1")]
+    rows = re.findall(r"^\| \*\*`(\w+)`\*\*<br>`(\w+)` \| (\d+) \|", first, re.MULTILINE)
+    assert rows == [
+        ("iam", "PassRole", "1"),
+        ("lambda", "CreateFunction", "1"),
+        ("sqs", "CreateQueue", "1"),
+    ]
 
 
 def test_a_restricted_action_is_counted_once(tmp_path: Path) -> None:

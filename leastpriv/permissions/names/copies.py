@@ -216,8 +216,8 @@ def learn_copies(
     words |= certain
     if not words:
         notes = (
-            "One copy seen: previews, branches and stages are not covered; name their form in"
-            " `copies`",
+            "One copy seen: previews, branches and stages are not covered; the setting `copies`"
+            " can name their form",
         )
         return Copies(forms=declared.short_lived, notes=notes)
     return _sorted_by_life(words, certain, table, runs, declared)
@@ -241,11 +241,14 @@ def _sorted_by_life(
     forms = (*declared.short_lived, *filter(None, [form_of(short_lived.values())]))
     notes: tuple[str, ...] = ()
     if not forms:
-        notes = ("No short-lived copy seen: a preview is not covered; name its form in `copies`",)
+        notes = (
+            "No short-lived copy seen: a preview is not covered; the setting `copies` can name its"
+            " form",
+        )
     elif "*" in forms:
         notes = (
-            "No common form of previews and branches: any word may follow; name their form in"
-            " `copies`",
+            "Previews and branches: their names have no common form, so `*` matches any word; the"
+            " setting `copies` can name one",
         )
     return Copies(
         long_lived=long_lived,

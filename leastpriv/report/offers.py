@@ -96,6 +96,12 @@ _WAYS = {
     Reach.SENSITIVE: "They are sensitive: add them by hand",
 }
 """What writes offers, those that the most ways write first."""
+_WAYS_WITHOUT_COMMENTS = {
+    **_WAYS,
+    Reach.USUAL: "`complete-additions: write` writes them",
+    Reach.WIDE: "Add them by hand",
+}
+"""The same for a report, which takes no comment."""
 
 
 def _how_to_take(facts: Sequence[OfferFact], context: ReportContext) -> str:
@@ -105,15 +111,17 @@ def _how_to_take(facts: Sequence[OfferFact], context: ReportContext) -> str:
     sentences = []
     if found:
         main, *others = [reach for reach in _WAYS if reach in found]
-        exceptions = ", ".join(_exception(reach, facts) for reach in others)
-        sentences.append(f"{_WAYS[main]}{f' ({exceptions})' if others else ''}")
+        ways = _WAYS if context.is_pull_request else _WAYS_WITHOUT_COMMENTS
+        way = "by a comment with the whole name" if context.is_pull_request else "by hand"
+        exceptions = ", ".join(_exception(reach, facts, way) for reach in others)
+        sentences.append(f"{ways[main]}{f' ({exceptions})' if others else ''}")
     if waiting:
         sentences.append(f"Left for later by `max-changes`: {len(waiting)}")
     return ". ".join(sentences)
 
 
-def _exception(reach: Reach, facts: Sequence[OfferFact]) -> str:
-    """What a more usual way does not write, and what does."""
+def _exception(reach: Reach, facts: Sequence[OfferFact], way: str) -> str:
+    """What a more usual way does not write, and which way does."""
     if reach is Reach.SENSITIVE:
         return "sensitive ones only by hand"
     wide = [fact.action for fact in facts if reach_of(fact.change) is reach]
@@ -121,7 +129,7 @@ def _exception(reach: Reach, facts: Sequence[OfferFact]) -> str:
     kinds = ["deletions"] if deletions else []
     if len(deletions) < len(wide):
         kinds.append("writes to any resource")
-    return f"{' and '.join(kinds)} only by a comment with the whole name"
+    return f"{' and '.join(kinds)} only {way}"
 
 
 def offered_section(context: ReportContext) -> Iterator[str]:

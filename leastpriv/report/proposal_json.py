@@ -319,8 +319,8 @@ def _statement(facts: StatementFacts) -> dict[str, object]:
 
 def _chance(chance: Chance) -> dict[str, object]:
     counts = to_builtins(chance)
-    # It only decides the estimate.
-    del counts["latest"]
+    # They only decide the estimate and a sentence.
+    del counts["latest"], counts["last_is_settled"]
     return {
         **counts,
         "shown": {kind.value: count for kind, count in chance.shown.items()},

@@ -10,6 +10,7 @@ The order of decision is IAM's for one principal
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from leastpriv.permissions.patterns import (
     escape_observed,
     folded,
     has_variable,
+    literal_of,
     resource_covers,
     resource_overlaps,
     with_any_text,
@@ -98,27 +100,44 @@ def statements_naming(document: Document, action: str) -> tuple[Statement, ...]:
     return tuple(document.statements[place] for place in sorted(found))
 
 
+class _Placed(Struct, frozen=True):
+    """A statement, and the place of its document among those that are evaluated."""
+
+    document: int
+    statement: Statement
+
+
 class _ByResource(Struct, frozen=True):
     """The statements that name an action, by the beginnings of their resources."""
 
-    statements: tuple[Statement, ...]
+    statements: tuple[_Placed, ...]
     starts: Mapping[str, tuple[int, ...]]
     """Text of a Resource entry up to its first wildcard or variable -> places of statements."""
+    sorted_starts: tuple[str, ...]
     lengths: tuple[int, ...]
     """Of these texts, each once."""
     others: tuple[int, ...]
     """Places of statements that do not list resources."""
 
-    def matching(self, resource: str) -> Iterator[Statement]:
-        """Yields the statements that may hold for a resource, in their order."""
-        if _may_vary(resource):
-            yield from self.statements
-            return
-        found = {*self.others}
+    def matching(self, resource: str) -> Iterable[_Placed]:
+        """Returns the statements that may hold for a resource, in their order."""
+        if len(self.statements) <= _FEW:
+            return self.statements
+        start = start_of(resource)
+        places = {*self.others}
         for length in self.lengths:
-            found.update(self.starts.get(resource[:length], ()))
-        for place in sorted(found):
-            yield self.statements[place]
+            places.update(self.starts.get(start[:length], ()))
+        if len(start) < len(resource):
+            for longer in self._starts_behind(start):
+                places.update(self.starts[longer])
+        return (self.statements[place] for place in sorted(places))
+
+    def _starts_behind(self, start: str) -> Iterator[str]:
+        """Yields the beginnings of entries that begin with the fixed text of a pattern."""
+        for place in range(bisect_left(self.sorted_starts, start), len(self.sorted_starts)):
+            if not self.sorted_starts[place].startswith(start):
+                return
+            yield self.sorted_starts[place]
 
 
 _SPECIAL = re.compile(r"[*?$]")
@@ -127,18 +146,24 @@ _FEW = 8
 
 
 @lru_cache(maxsize=4_096)
-def _by_resource(document: Document, action: str) -> _ByResource:
-    statements = statements_naming(document, action)
+def _by_resource(documents: tuple[Document, ...], action: str) -> _ByResource:
+    statements = [
+        _Placed(number, statement)
+        for number, document in enumerate(documents)
+        for statement in statements_naming(document, action)
+    ]
     starts: dict[str, list[int]] = defaultdict(list)
     others: list[int] = []
-    for place, statement in enumerate(statements):
+    for place, placed in enumerate(statements):
+        statement = placed.statement
         if statement.not_resources or not statement.resources:
             others.append(place)
         for entry in statement.resources:
             starts[start_of(entry)].append(place)
     return _ByResource(
-        statements=statements,
+        statements=tuple(statements),
         starts={start: tuple(places) for start, places in starts.items()},
+        sorted_starts=tuple(sorted(starts)),
         lengths=tuple(sorted({*map(len, starts)})),
         others=tuple(others),
     )
@@ -149,14 +174,6 @@ def start_of(resource: str) -> str:
     with it.
     """
     return _SPECIAL.split(resource, maxsplit=1)[0]
-
-
-def _statements_for(document: Document, request: Request) -> Iterable[Statement]:
-    """Returns the statements that name the action of a request and may hold for its resource."""
-    statements = statements_naming(document, request.action)
-    if len(statements) <= _FEW:
-        return statements
-    return _by_resource(document, request.action).matching(request.resource)
 
 
 def statements_allowing(documents: Sequence[Document], action: str) -> list[Statement]:
@@ -232,15 +249,16 @@ def evaluate(request: Request, documents: Sequence[Document]) -> Decision:
     """
     found: dict[tuple[str, Truth], Decision] = {}
     context = _context(request)
-    for number, document in enumerate(documents):
-        for statement in _statements_for(document, request):
-            effect, truth = statement.effect, _applies(statement, request, context)
-            if effect == "Deny" and truth:
-                return Decision("explicitDeny", number, statement.index)
-            if truth is not False and (effect, truth) not in found:
-                found[effect, truth] = Decision(
-                    "allowed" if truth else "unknown", number, statement.index
-                )
+    for placed in _by_resource(tuple(documents), request.action).matching(request.resource):
+        statement = placed.statement
+        effect = statement.effect
+        truth = _applies(statement, request, context)
+        if effect == "Deny" and truth:
+            return Decision("explicitDeny", placed.document, statement.index)
+        if truth is not False and (effect, truth) not in found:
+            found[effect, truth] = Decision(
+                "allowed" if truth else "unknown", placed.document, statement.index
+            )
     allowed, maybe_allowed = found.get(("Allow", True)), found.get(("Allow", None))
     if allowed:
         return found.get(("Deny", None), allowed)
@@ -310,16 +328,55 @@ def _resource_coverage(statement: Statement, request: Request, context: Context)
     return _COMPLEMENT.get(widest, widest) if statement.not_resources else widest
 
 
+class _Entry(Struct, frozen=True):
+    """An entry, and its text up to its first wildcard or variable."""
+
+    text: str
+    start: str
+
+
+class _Entries(Struct, frozen=True):
+    """The entries of a Resource element, of which there may be thousands."""
+
+    written: frozenset[str]
+    texts: frozenset[str]
+    """What the entries match that match one text each."""
+    all: tuple[_Entry, ...]
+    patterns: tuple[_Entry, ...]
+    """Those that may match several texts."""
+
+
 def _widest_coverage(
     entries: Sequence[str], variables: bool, request: Request, context: Context
 ) -> _Coverage:
     resource = request.resource
-    if "$" not in resource and resource in entries:
+    known = _entries(tuple(entries), variables)
+    text = literal_of(resource, escapes=True)
+    if text in known.texts:
         return "all"
-    # Of two texts without wildcards neither covers the other: a statement may list thousands.
-    others = entries if _may_vary(resource) else [each for each in entries if _may_vary(each)]
-    found = {_entry_coverage(entry, variables, request, context) for entry in others}
+    is_spelled_alike = variables or "$" not in resource
+    if resource in known.written and is_spelled_alike and not has_variable(resource):
+        return "all"
+    start = start_of(resource)
+    found: set[_Coverage] = set()
+    # Of two texts neither covers the other.
+    for entry in known.all if text is None else known.patterns:
+        # Most pairs differ before their first wildcard: another service, another bucket.
+        if entry.start.startswith(start) or start.startswith(entry.start):
+            found.add(_entry_coverage(entry.text, variables, request, context))
     return next((coverage for coverage in _WIDEST_FIRST if coverage in found), "none")
+
+
+@lru_cache(maxsize=1_024)
+def _entries(texts: tuple[str, ...], variables: bool) -> _Entries:
+    literals = {text: literal_of(text, variables) for text in texts}
+    entries = [_Entry(text, start_of(text)) for text in literals]
+    return _Entries(
+        written=frozenset(literals),
+        texts=frozenset(text for text in literals.values() if text is not None),
+        all=tuple(entries),
+        patterns=tuple(entry for entry in entries if literals[entry.text] is None),
+    )
 
 
 _WIDEST_FIRST: tuple[_Coverage, ...] = ("all", "unknown", "part")

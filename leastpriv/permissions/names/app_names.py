@@ -67,7 +67,7 @@ OF_KIND = "runs used the action on a like name of a short-lived copy"
 def names_with_a_date(resources: Iterable[str]) -> tuple[str, ...]:
     """The resources whose names hold a day or a month as it is: the next one is refused."""
     found: set[str] = set()
-    for resource in resources:
+    for resource in {*resources}:
         name = name_of(resource)
         if name is not None and any(is_date(word) and not word.isdigit() for word in name.text):
             found.add(resource)

@@ -14,12 +14,30 @@ from msgspec.structs import replace
 from leastpriv.models import Basis, Condition, Need, Permission
 from leastpriv.permissions.arn_parts import object_of
 from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.patterns import escape_observed
 from leastpriv.permissions.tool_lifecycle import Phase, ResourceKind, Tool
 from leastpriv.permissions.volatility import common_beginning
 
 LIFE = (Phase.CREATE, Phase.READ, Phase.UPDATE, Phase.DELETE)
 """The phases of the whole life of a resource."""
-UNKNOWN = "*"
+
+
+class OpenText(str):
+    """A text in which `*` stands for what only the deployment knows; a wildcard or a variable that
+    the declaration itself has is escaped.
+    """
+
+    __slots__ = ()
+
+
+def open_text(value: str | float) -> OpenText:
+    """Returns a value as an open text: all that a plain text has is characters."""
+    if isinstance(value, OpenText):
+        return value
+    return OpenText(escape_observed(str(value)))
+
+
+UNKNOWN = OpenText("*")
 """A text, or a part of one, that only the deployment knows."""
 
 _DATA = re.compile(r"(?:^|\.)data\.")
@@ -366,12 +384,15 @@ def read_in_s3(url: object, because: str, place: Place) -> Iterator[Need]:
     """Yields what CloudFormation needs to read a template at a URL of S3; nothing for a local
     file.
     """
-    if str(url).startswith("https:"):
-        yield from read_object(str(url), because, place)
+    if isinstance(url, str) and url.startswith("https:"):
+        yield from read_object(url, because, place)
 
 
 def read_object(address: str, because: str, place: Place) -> Iterator[Need]:
     """Yields what CloudFormation needs to read an object of S3."""
     bucket, key = object_of(address)
+    if not isinstance(address, OpenText):
+        bucket = escape_observed(bucket)
+        key = escape_observed(key)
     if bucket:
         yield from tool_calls("nested", because, place, bucket=bucket, object=key)

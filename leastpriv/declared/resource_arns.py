@@ -22,6 +22,7 @@ from leastpriv.declared.models import (
     Reference,
     leaves,
     members,
+    open_text,
 )
 from leastpriv.declared.resource_types import (
     PATHED,
@@ -341,7 +342,7 @@ class Arns:
             if target:
                 yield target
             elif isinstance(value, str):
-                yield from self._declaration.by_name.get(value, ())
+                yield from self._declaration.by_name.get(open_text(value), ())
 
     def _types_of_target(self, target: DeclaredResource) -> Sequence[ResourceType]:
         """The types of a resource that another one refers to."""
@@ -419,7 +420,7 @@ class Arns:
         if isinstance(value, Reference):
             return self._referenced_text(value)
         if isinstance(value, str | int | float) and not isinstance(value, bool):
-            return str(value)
+            return open_text(value)
         return UNKNOWN
 
     def _referenced_text(self, reference: Reference) -> str:
@@ -672,15 +673,15 @@ class Arns:
             if target and self._is_of_type(target, resource_type):
                 arns.extend(self._own(resource_type, target))
             elif isinstance(value, str):
-                arns.extend(self._arns_in(value, action, resource_type))
+                # The ARN of a log group ends with `:*`, which is no part of its name.
+                text = open_text(type(value)(value.removesuffix(":*")))
+                arns.extend(self._arns_in(text, action, resource_type))
         return arns
 
     def _arns_in(self, text: str, action: str, resource_type: ResourceType) -> list[str]:
         """The ARN of a type that a property writes out, or names by an id."""
         if text.startswith(("arn:", "*arn:", "s3://")):
             arn = text.replace("s3://", f"arn:{self._place.partition}:s3:::", 1)
-            if arn.endswith(":*"):
-                arn = arn.split(":*")[0]
             if "/" not in resource_type.arn:
                 # An object's ARN names its bucket.
                 arn = arn.partition("/")[0]

@@ -23,10 +23,12 @@ from leastpriv.declared.models import (
     UNKNOWN,
     Declaration,
     DeclaredResource,
+    OpenText,
     Place,
     Reference,
     leaves,
     members,
+    open_text,
 )
 from leastpriv.declared.resource_arns import ActionArns, Arns
 from leastpriv.declared.resource_types import own_types, plain
@@ -333,7 +335,7 @@ class _Deriving:
             target = self.declaration.target(value)
             found = [target] if target else []
             if isinstance(value, str):
-                found.extend(self.declaration.by_name.get(value, ()))
+                found.extend(self.declaration.by_name.get(open_text(value), ()))
             if role := self._first(found, "role"):
                 return role
         return None
@@ -374,7 +376,7 @@ def _role_name(key: str, value: str) -> str:
         return ""
     if "profile" in key.lower():
         return UNKNOWN
-    return value if value == UNKNOWN or _NAME.fullmatch(value) else ""
+    return value if isinstance(value, OpenText) or _NAME.fullmatch(value) else ""
 
 
 def _makes(resource: DeclaredResource, *kinds: str) -> bool:

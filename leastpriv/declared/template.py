@@ -25,11 +25,13 @@ from leastpriv.declared.models import (
     Declaration,
     DeclaredResource,
     LeftOut,
+    OpenText,
     Place,
     Reference,
     Stack,
     leaves,
     moved,
+    open_text,
     read_in_s3,
     read_object,
     reads_of,
@@ -385,8 +387,10 @@ class _Template(Struct):
         them.
         """
         found = self._resolve(collection, 0)
-        texts = found.split(",") if isinstance(found, str) else found
-        return [str(each).strip() for each in texts] if isinstance(texts, list) else [UNKNOWN]
+        texts = found.split(",") if isinstance(found, str) and found is not UNKNOWN else found
+        if not isinstance(texts, list):
+            return [UNKNOWN]
+        return [each if isinstance(each, OpenText) else str(each).strip() for each in texts]
 
     def _section(self, name: str) -> Mapping[str, object]:
         section = self.document.get(name)
@@ -404,25 +408,15 @@ class _Template(Struct):
             return name_by_parameter(kind, properties)
         if isinstance(given, Reference) or not is_name_in_arn(kind, key or "Name"):
             return UNKNOWN
-        written = self._written_name(kind, logical, key)
-        if isinstance(written, str) and not BUILD_STEP_NAME.search(written):
-            # A `*` in it is a character, and not what only the deployment knows.
-            return escape_observed(written)
         if not given or given == self.place.account:
             given = _name_inside(kind, properties)
         if not isinstance(given, str):
             return made_name(kind.name, self.stack.name, logical)
         # Only the deployment knows `{{resolve:ssm:/app/bucket}}`, and a name that a build step
         # replaces.
-        return BUILD_STEP_NAME.sub(UNKNOWN, given)
-
-    def _written_name(self, kind: ResourceKind, logical: str, key: str) -> object:
-        """What the template itself has as the name, a function too."""
-        entry = self._section("Resources").get(logical)
-        own = entry.get("Properties") if isinstance(entry, dict) else None
-        if not isinstance(own, dict):
-            return None
-        return own.get(key) or _name_inside(kind, own)
+        if isinstance(given, OpenText):
+            return BUILD_STEP_NAME.sub(UNKNOWN, given)
+        return UNKNOWN.join(map(escape_observed, BUILD_STEP_NAME.split(given)[::2]))
 
     def _resolve(self, value: object, depth: int) -> object:
         """The value without functions: texts with UNKNOWN in place of what the template does not
@@ -466,9 +460,9 @@ class _Template(Struct):
         first = argument[0]
         whole = self._resolve(argument[1], depth)
         if name == "Join" and isinstance(whole, list):
-            return self._made_text(str(first).join(map(self._text, whole)))
+            return self._made_text(open_text(str(first)).join(map(self._text, whole)))
         if name == "Split" and isinstance(whole, str) and UNKNOWN not in whole and first:
-            return whole.split(str(first))
+            return list(map(type(whole), whole.split(str(first))))
         if name == "Select" and isinstance(whole, list):
             index = str(self._resolve(first, depth))
             is_in_list = len(index) < 6 and index.isdecimal() and int(index) < len(whole)
@@ -504,7 +498,8 @@ class _Template(Struct):
             "AWS::Region": self.place.region,
             "AWS::StackName": self.stack.name,
         }
-        return values.get(name)
+        value = values.get(name)
+        return None if value is None else OpenText(value)
 
     def _parameter(self, name: str) -> object:
         """The given value of a parameter, else its default; one of Systems Manager holds a name
@@ -523,9 +518,10 @@ class _Template(Struct):
                 self.choice.defaults.add(name)
         if not isinstance(given, str | int | float):
             return UNKNOWN
+        text = given if isinstance(given, str) else _plain_text(given)
         if str(known.get("Type", "")).startswith(("List<", "CommaDelimitedList")):
-            return [part.strip() for part in str(given).split(",") if part]
-        return _plain_text(given)
+            return [type(text)(part.strip()) for part in text.split(",") if part]
+        return text
 
     def _sub(self, argument: object, depth: int) -> object:
         text, given = argument, {}
@@ -538,7 +534,7 @@ class _Template(Struct):
         def part(match: re.Match[str]) -> str:
             is_literal, name = match.groups()
             if is_literal:
-                return "${" + name + "}"
+                return escape_observed("${" + name + "}")
             if name in given:
                 return self._text(self._resolve(given[name], depth))
             logical, _, attribute = name.partition(".")
@@ -548,18 +544,24 @@ class _Template(Struct):
         if whole and not whole[1] and whole[2] not in given and "." in whole[2]:
             logical, _, attribute = whole[2].partition(".")
             return Reference(logical, attribute)
-        return self._made_text(re.sub(r"\*{2,}", UNKNOWN, _SUB.sub(part, text)))
+        pieces: list[str] = []
+        end = 0
+        for match in _SUB.finditer(text):
+            pieces += [escape_observed(text[end : match.start()]), part(match)]
+            end = match.end()
+        pieces.append(escape_observed(text[end:]))
+        return self._made_text(re.sub(r"\*{2,}", UNKNOWN, "".join(pieces)))
 
-    def _made_text(self, text: str) -> str:
+    def _made_text(self, text: str) -> OpenText:
         self.budget.spend(characters=len(text))
-        return text
+        return OpenText(text)
 
     def _text(self, value: object) -> str:
         """A part of a longer text; a reference gives the name that the template gives to its
         resource.
         """
         if not isinstance(value, Reference):
-            return str(value) if isinstance(value, str | int | float) else UNKNOWN
+            return open_text(value) if isinstance(value, str | int | float) else UNKNOWN
         entry = self._section("Resources").get(value.address)
         if not isinstance(entry, dict):
             return UNKNOWN

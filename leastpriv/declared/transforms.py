@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from leastpriv.budget import Budget
-from leastpriv.declared.models import APPLICATION, LOCAL_PATH, UNKNOWN, Stack
+from leastpriv.declared.models import APPLICATION, LOCAL_PATH, UNKNOWN, OpenText, Stack, open_text
 from leastpriv.errors import InputError
 
 MANAGED_BUCKET = f"aws-sam-cli-managed-default-samclisourcebucket-{UNKNOWN}"
@@ -71,7 +71,7 @@ def after_transform(
                 # The translator would ask AWS for the template.
                 metadata[logical] = {APPLICATION: location["ApplicationId"]}
                 properties["Location"] = UNKNOWN
-            properties.update(dict.fromkeys(local, f"s3://{uploads}{UNKNOWN}"))
+            properties.update({key: _uploaded(key, uploads) for key in local})
             body = properties.get("DefinitionBody")
             if isinstance(body, dict) and "Fn::Transform" in body:
                 # AWS puts what another transform reads in its place first.
@@ -92,6 +92,14 @@ def after_transform(
     for logical, own in metadata.items():
         made["Resources"][logical]["Metadata"] = own
     return made
+
+
+def _uploaded(key: str, uploads: str) -> object:
+    """Where a local file is after the upload, whose key has a hash."""
+    bucket, _, prefix = uploads.partition("/")
+    if key in ("SchemaUri", "Location"):
+        return OpenText(f"s3://{bucket}/{prefix}{UNKNOWN}")
+    return {"Bucket": OpenText(bucket), "Key": OpenText(f"{prefix}{UNKNOWN}")}
 
 
 def _any_definition(type_name: object) -> dict[str, Any]:
@@ -118,10 +126,10 @@ def deployed_as(raw: bytes) -> Stack:
     overrides = given.get("parameter_overrides", "")
     text = " ".join(map(str, overrides)) if isinstance(overrides, list) else str(overrides)
     values = {key: value.strip('"') for key, value in _OVERRIDE.findall(text)}
-    prefix = f"{str(given['s3_prefix']).strip('/')}/" if given.get("s3_prefix") else ""
-    bucket = "" if given.get("resolve_s3") else str(given.get("s3_bucket") or "")
+    prefix = f"{open_text(given['s3_prefix']).strip('/')}/" if given.get("s3_prefix") else ""
+    bucket = "" if given.get("resolve_s3") else open_text(given.get("s3_bucket") or "")
     return Stack(
-        name=str(given.get("stack_name") or UNKNOWN),
+        name=open_text(given["stack_name"]) if given.get("stack_name") else UNKNOWN,
         parameters=values,
         tagged=bool(given.get("tags")),
         bucket=bucket,
@@ -203,7 +211,9 @@ def _replaced(value: object, name: str, item: str, budget: Budget) -> object:
     """
     budget.spend()
     if isinstance(value, str):
-        whole = value.replace(f"${{{name}}}", item)
+        # What only the deployment knows remains a variable without a value.
+        is_open = isinstance(item, OpenText) and UNKNOWN in item
+        whole = value if is_open else value.replace(f"${{{name}}}", item)
         made = whole.replace(f"&{{{name}}}", re.sub("[^A-Za-z0-9*]", "", item))
         budget.spend(characters=len(made))
         return made

@@ -1,0 +1,97 @@
+"""A wildcard or a variable that a template or a plan writes out is a character of a name: no need
+has it as a pattern.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from leastpriv.declared.declarations import read_stack
+from leastpriv.declared.models import Place
+from leastpriv.declared.plan import read_plan
+from leastpriv.declared.resource_needs import needs_of
+from leastpriv.models import Need
+from leastpriv.permissions.patterns import has_variable, has_wildcard
+from tests.declared.test_plans import change, plan
+
+PLACE = Place("aws", "111122223333", "eu-west-1")
+CHARACTERS = ("*", "?", "pro*d", "prod?", "${!aws:username}", "$*")
+ROLE = "arn:aws:iam::111122223333:role/"
+
+
+def needs(resources: dict[str, Any]) -> tuple[Need, ...]:
+    template = {
+        "Parameters": {"Star": {"Type": "String", "Default": "a*b"}},
+        "Conditions": {"C": {"Fn::Equals": [{"Ref": "Star"}, "x"]}},
+        "Resources": resources,
+    }
+    content = json.dumps(template).encode()
+    return needs_of(read_stack("shop=t.yaml", {"t.yaml": content}.get, PLACE), PLACE)
+
+
+def patterns(found: tuple[Need, ...], service: str) -> set[str]:
+    """The resources of a service's needs that match more than one name."""
+    return {
+        need.permission.resource
+        for need in found
+        if need.permission.action.startswith(service)
+        and (has_wildcard(need.permission.resource) or has_variable(need.permission.resource))
+    }
+
+
+@pytest.mark.parametrize("text", CHARACTERS)
+def test_a_name_made_by_a_function_has_no_wildcard_of_the_template(text: str) -> None:
+    names: list[object] = [
+        {"Fn::Sub": text},
+        {"Fn::Sub": [f"${{X}}-{text}", {"X": text}]},
+        {"Fn::Join": [text.replace("!", ""), ["a", "b"]]},
+        {"Fn::Join": ["", ["a", text.replace("!", "")]]},
+        {"Fn::Select": [1, ["a", f"x{text.replace('!', '')}"]]},
+        {"Fn::If": ["C", "a", f"x{text.replace('!', '')}"]},
+        {"Fn::Sub": "x-${Star}"},
+        {"Ref": "Star"},
+    ]
+    for name in names:
+        found = needs({"Q": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": name}}})
+        assert found
+        assert patterns(found, "sqs:") == set(), name
+
+
+@pytest.mark.parametrize("text", ["*", "adm*", "adm?", "${aws:username}"])
+def test_a_role_and_a_key_in_a_property_have_no_wildcard_of_the_template(text: str) -> None:
+    for role in (f"{ROLE}{text}", {"Fn::Join": ["", [ROLE, text]]}, text):
+        properties = {
+            "FunctionName": "w",
+            "Role": role,
+            "Code": {"S3Bucket": "b", "S3Key": "k"},
+            "KmsKeyArn": f"arn:aws:kms:eu-west-1:111122223333:key/{text}",
+        }
+        found = needs({"F": {"Type": "AWS::Lambda::Function", "Properties": properties}})
+        assert patterns(found, "kms:") == set()
+        assert patterns(found, "iam:") == set(), role
+
+
+def test_what_only_the_deployment_knows_beside_it_is_one_wildcard() -> None:
+    name = {"Fn::Join": ["-", ["a*b", {"Fn::ImportValue": "x"}]]}
+    found = needs({"Q": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": name}}})
+    assert patterns(found, "sqs:") == {"arn:aws:sqs:eu-west-1:111122223333:a${*}b-*"}
+    nested = {"TemplateURL": "https://b.s3.amazonaws.com/*"}
+    found = needs({"S": {"Type": "AWS::CloudFormation::Stack", "Properties": nested}})
+    assert patterns(found, "s3:") == set()
+
+
+@pytest.mark.parametrize("text", ["*", "adm*", "adm?", "${aws:username}"])
+def test_a_plan_has_no_wildcard_of_a_value(text: str) -> None:
+    function = {
+        "function_name": "w",
+        "role": f"{ROLE}{text}",
+        "kms_key_arn": f"arn:aws:kms:eu-west-1:111122223333:key/{text}",
+    }
+    content = plan(change("aws_lambda_function", ["create"], function))
+    found = needs_of(read_plan(content, "plan.json"), PLACE)
+    assert any(need.permission.action == "iam:PassRole" for need in found)
+    assert patterns(found, "iam:") == set()
+    assert patterns(found, "kms:") == set()

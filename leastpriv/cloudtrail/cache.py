@@ -107,7 +107,8 @@ class ObjectCache:
         """
         try:
             found = self._database.execute(
-                "SELECT content FROM objects WHERE key = ? AND etag = ?", (stored.key, stored.etag)
+                "SELECT content FROM objects WHERE key = ? AND etag = ? AND length(content) <= ?",
+                (stored.key, stored.etag, _MOST_CONTENT),
             ).fetchone()
             return _result(_decode(_unpacked(found[0]))) if found else None
         except Exception:  # another program may have written it, in any shape
@@ -189,11 +190,17 @@ def _connected(path: Path) -> sqlite3.Connection:
         # runs.
         database.execute("PRAGMA page_size = 1024")
         database.execute("PRAGMA auto_vacuum = FULL")
-    database.execute(
-        "CREATE TABLE IF NOT EXISTS objects (key TEXT PRIMARY KEY, etag TEXT, last REAL, content"
-        " BLOB) WITHOUT ROWID"
-    )
+        database.execute(_TABLE)
+    # Views and triggers of a changed file would run as queries.
+    if database.execute("SELECT sql FROM sqlite_master").fetchall() != [(_TABLE,)]:
+        database.close()
+        raise sqlite3.DatabaseError("the database has another schema")
     return database
+
+
+_TABLE = (
+    "CREATE TABLE objects (key TEXT PRIMARY KEY, etag TEXT, last REAL, content BLOB) WITHOUT ROWID"
+)
 
 
 _Time = Annotated[datetime, Meta(tz=True)]

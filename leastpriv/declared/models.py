@@ -23,8 +23,8 @@ LIFE = (Phase.CREATE, Phase.READ, Phase.UPDATE, Phase.DELETE)
 
 
 class OpenText(str):
-    """A text in which `*` stands for what only the deployment knows; a wildcard or a variable that
-    the declaration itself has is escaped.
+    """A text in which `*` is what only the deployment knows; a wildcard or a variable that the
+    declaration itself has is escaped.
     """
 
     __slots__ = ()

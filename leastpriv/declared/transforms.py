@@ -25,6 +25,8 @@ MANAGED_BUCKET = f"aws-sam-cli-managed-default-samclisourcebucket-{UNKNOWN}"
 https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/, read 2026-11-27).
 """
 _LOCAL = ("CodeUri", "ContentUri", "DefinitionUri", "SchemaUri", "Location")
+_LONGEST_CONFIG = 16 * 1024
+"""Bytes; Python's parser takes gigabytes for a long dotted key."""
 _OVERRIDE = re.compile(r"(?:ParameterKey=)?([A-Za-z0-9]+)(?:,ParameterValue)?=(\"[^\"]*\"|\S*)")
 
 
@@ -113,9 +115,11 @@ def deployed_as(raw: bytes) -> Stack:
     """Returns how a `samconfig.toml` deploys: stack, parameters, tags, bucket, as far as it says
     so.
     """
+    if len(raw) > _LONGEST_CONFIG:
+        return Stack()
     try:
         config = tomllib.loads(raw.decode("utf-8", "replace"))
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return Stack()
     given: dict[str, Any] = {}
     default = config.get("default")

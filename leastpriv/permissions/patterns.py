@@ -21,7 +21,7 @@ themselves; any other `${…}` is a policy variable, whose value only the reques
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from enum import Enum
 from functools import lru_cache
 from itertools import takewhile
@@ -267,36 +267,71 @@ def _covers(pattern: str, escapes: bool, other: str, other_escapes: bool) -> boo
     start = _PLAIN.match(pattern)
     if start and not other.startswith(start[0]):
         return False
-    return _swallows(tokens_of(pattern, escapes), tokens_of(other, other_escapes), _takes)
+    return _swallows(tokens_of(pattern, escapes), tokens_of(other, other_escapes), loosely=False)
 
 
-def _swallows(
-    pattern: tuple[Token, ...], other: tuple[Token, ...], takes: Callable[[Token, Token], bool]
-) -> bool:
-    """Match the tokens of `other` as if they were letters; `takes`: whether a token but `*` matches
-    one of them.
+def _swallows(pattern: tuple[Token, ...], other: tuple[Token, ...], *, loosely: bool) -> bool:
+    """Matches the tokens of `other` as if they were letters: `*` takes any, `?` one that is no `*`
+    and no variable, any other token its like.
+
+    Loosely, `?` and a letter take each other. Texts may have thousands of letters: the piece
+    between two `*` is searched, and its first place is as good as any other.
     """
-    at = seen = 0
-    star, star_seen = -1, 0
-    while seen < len(other):
-        if at < len(pattern) and pattern[at] is ANY:
-            star, star_seen = at, seen
-            at += 1
-        elif at < len(pattern) and takes(pattern[at], other[seen]):
-            at, seen = at + 1, seen + 1
-        elif star >= 0:
-            star_seen += 1
-            at, seen = star + 1, star_seen
-        else:
+    tokens = {*pattern, *other}
+    free = (letter for letter in map(chr, range(_LAST_CHARACTER, 0, -1)) if letter not in tokens)
+    letters: dict[Token, str] = {}
+    for token in tokens:
+        is_letter = isinstance(token, str) and len(token) == 1
+        letters[token] = str(token) if is_letter else next(free)
+    text = "".join(letters[token] for token in other)
+    spelled = "".join(letters[token] for token in pattern)
+    pieces = spelled.split(letters[ANY]) if ANY in pattern else [spelled]
+    one = letters.get(ONE, "")
+    is_plain = ONE not in pattern and not (loosely and ONE in other)
+    not_taken = "" if loosely else "".join(letters[token] for token in tokens if _is_open(token))
+
+    def end_of(piece: str, start: int, *, is_fixed: bool = False) -> int:
+        """Where a piece ends whose place is fixed, or searched from a start; -1 without it."""
+        if is_plain:
+            found = text.startswith(piece, start) if is_fixed else text.find(piece, start) >= 0
+            return text.find(piece, start) + len(piece) if found else -1
+        form = _piece_form(piece, one, not_taken, loosely)
+        match = form.match(text, start) if is_fixed else form.search(text, start)
+        return match.end() if match else -1
+
+    first, *rest = pieces
+    at = end_of(first, 0, is_fixed=True)
+    if not rest:
+        return at == len(text)
+    for piece in rest[:-1]:
+        if at < 0:
             return False
-    return all(token is ANY for token in pattern[at:])
+        at = end_of(piece, at)
+    start = len(text) - len(rest[-1])
+    return 0 <= at <= start and end_of(rest[-1], start, is_fixed=True) == len(text)
 
 
-def _takes(token: Token, letter: Token) -> bool:
-    """Whether a token covers another: only `*` covers `*`, only `*` or `?` covers `?`."""
-    if token is ONE:
-        return letter is ONE or (isinstance(letter, str) and len(letter) == 1)
-    return token == letter
+_LAST_CHARACTER = 0x10FFFF
+
+
+def _is_open(token: Token) -> bool:
+    """Whether `?` does not take a token: `*` and a variable."""
+    return token is ANY or (isinstance(token, str) and len(token) > 1)
+
+
+@lru_cache(maxsize=1_024)
+def _piece_form(piece: str, one: str, not_taken: str, loosely: bool) -> re.Pattern[str]:
+    """Returns the form of a piece without `*` in which `?` takes a letter."""
+    any_letter = f"[^{re.escape(not_taken)}]" if not_taken else "."
+    letters: list[str] = []
+    for letter in piece:
+        if letter == one:
+            letters.append(any_letter)
+        elif loosely and one:
+            letters.append(f"[{re.escape(letter)}{re.escape(one)}]")
+        else:
+            letters.append(re.escape(letter))
+    return re.compile("".join(letters), re.DOTALL)
 
 
 def _overlaps(pattern: str, escapes: bool, other: str, other_escapes: bool) -> bool:
@@ -322,7 +357,9 @@ def _meet(left: tuple[Token, ...], right: tuple[Token, ...]) -> bool:
         # Each `*` takes what the other pattern has in its middle: only the beginnings and the ends
         # may differ.
         return _begin_alike(left, right) and _begin_alike(left[::-1], right[::-1])
-    return _swallows(left, right, _fits) if ANY in left else _swallows(right, left, _fits)
+    if ANY in left:
+        return _swallows(left, right, loosely=True)
+    return _swallows(right, left, loosely=True)
 
 
 def _begin_alike(one: tuple[Token, ...], other: tuple[Token, ...]) -> bool:

@@ -310,3 +310,34 @@ def test_a_row_that_inflates_to_gigabytes_costs_no_memory_and_the_file_is_read_a
         assert tracemalloc.get_traced_memory()[1] < 50_000_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        (
+            "ALTER TABLE objects RENAME TO rows; CREATE VIEW objects AS WITH RECURSIVE"
+            " endless(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM endless)"
+            " SELECT rows.* FROM rows, endless WHERE x < 0"
+        ),
+        (
+            "CREATE TRIGGER grows AFTER INSERT ON objects BEGIN INSERT INTO objects"
+            " SELECT random(), etag, last, zeroblob(1000000000) FROM objects; END"
+        ),
+    ],
+    ids=["view", "trigger"],
+)
+def test_a_view_or_trigger_of_a_changed_cache_does_not_run(tmp_path: Path, change: str) -> None:
+    stored = StoredFile("a", "1", 1)
+    cache = ObjectCache(tmp_path, "b", Principals(frozenset()))
+    cache.put(stored, FileResult((), ReadStatistics()))
+    cache.close()
+    (path,) = tmp_path.glob("*.sqlite")
+    with sqlite3.connect(path) as database:
+        database.executescript(change)
+    again = ObjectCache(tmp_path, "b", Principals(frozenset()))
+    assert again.get(stored) is None
+    again.put(stored, FileResult((), ReadStatistics()))
+    assert again.get(stored)
+    again.close()
+    assert path.stat().st_size < 100_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from hypothesis import example, given
@@ -188,3 +189,15 @@ def test_escapes_inside_patterns_keep_covering_and_overlapping_sound(
     assert resource_covers(pattern, pattern)
     if resource_covers(concrete, pattern):
         assert resource_matches(concrete, name + word)
+
+
+@pytest.mark.parametrize("end", ["b", "?b", "*b"])
+def test_long_patterns_that_nearly_match_are_compared_in_little_time(end: str) -> None:
+    patterns = [f"arn:aws:s3:::*{'a' * 1_500}{number}{end}" for number in range(20)]
+    others = [f"arn:aws:s3:::*{'a' * 1_800}?{number}" for number in range(20)]
+    began = time.process_time()
+    for pattern in patterns:
+        for other in others:
+            assert not resource_covers(pattern, other)
+            resource_overlaps(pattern, other)
+    assert time.process_time() - began < 5

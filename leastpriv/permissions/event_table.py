@@ -258,6 +258,11 @@ class Carrier(Struct, frozen=True):
     """
 
 
+_CACHED_ACTIONS = 4096
+"""Actions that are looked up once: targets of a fleet have much the same policies."""
+
+
+@lru_cache(maxsize=_CACHED_ACTIONS)
 def visibility(action: str) -> ActionVisibility:
     """Look up how a trail shows `action` (`s3:GetObject`, any case) by the events that always need
     it.
@@ -287,6 +292,7 @@ def read_only_by_name(operation: str) -> bool | None:
     return False if _WRITES.match(operation) else None
 
 
+@lru_cache(maxsize=_CACHED_ACTIONS)
 def carriers_of(action: str) -> tuple[Carrier, ...]:
     """List the operations that authorize an action (any case) besides the one they need."""
     return tuple(carrier for kind, carrier in _operations_of(action.lower()) if kind != "own")

@@ -17,7 +17,12 @@ from msgspec import Struct
 
 from leastpriv.errors import PullRequestError
 from leastpriv.pull_request.git_repository import trailer_fingerprint
-from leastpriv.pull_request.github.client import Connection, found_or, translate_github_errors
+from leastpriv.pull_request.github.client import (
+    Connection,
+    found_or,
+    pages_of,
+    translate_github_errors,
+)
 from leastpriv.pull_request.github.snapshot import (
     BranchHead,
     FileVersion,
@@ -385,8 +390,8 @@ class Branches:
     def commits(self, head: str) -> Iterator[str]:
         """Yields `head` and its ancestors, the newest first."""
         with translate_github_errors(f"listing the commits before {head[:12]}"):
-            for each in self._repository.get_commits(sha=head):
-                yield each.sha
+            for page in pages_of(self._repository.get_commits(sha=head)):
+                yield from (each.sha for each in page)
 
     def fork_point(self, base: str, head: str) -> str:
         """Returns the newest common ancestor of `base` and `head`."""

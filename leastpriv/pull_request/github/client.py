@@ -20,6 +20,8 @@ from leastpriv.errors import PullRequestError, plural
 
 if TYPE_CHECKING:
     from github import Github, GithubException
+    from github.GithubObject import GithubObject
+    from github.PaginatedList import PaginatedList
     from github.Repository import Repository
 
 
@@ -52,6 +54,9 @@ class CreationForbiddenError(PullRequestError):
 
 
 _Found = TypeVar("_Found")
+_Element = TypeVar("_Element", bound="GithubObject")
+PAGE = 100
+"""Entries in one answer of GitHub."""
 
 
 class DeadlineError(Exception):
@@ -283,6 +288,17 @@ class Connection:
         )
 
 
+def pages_of(listed: PaginatedList[_Element]) -> Iterator[list[_Element]]:
+    """Yields the pages of a list; PyGithub's own iteration keeps all of them in memory."""
+    number = 0
+    while True:
+        page = listed.get_page(number)
+        yield page
+        if len(page) < PAGE:
+            return
+        number += 1
+
+
 def utc(time: datetime) -> datetime:
     """Returns a time of PyGithub as an aware one."""
     return time if time.tzinfo else time.replace(tzinfo=UTC)
@@ -350,7 +366,7 @@ def _client(token: str, api_url: str, deadline: RequestDeadline) -> Github:
             # After the last try, its answer counts, with status and text.
             raise_on_status=False,
         ),
-        per_page=100,
+        per_page=PAGE,
         lazy=False,
     )
     requester = client.requester

@@ -10,11 +10,18 @@ from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.models import Origin, Run, RunOrigin
 from leastpriv.pull_request.github.branches import Branches
-from leastpriv.pull_request.github.client import Connection, translate_github_errors, utc
+from leastpriv.pull_request.github.client import (
+    PAGE,
+    Connection,
+    pages_of,
+    translate_github_errors,
+    utc,
+)
 from leastpriv.pull_request.github.logins import (
     BY_LOGIN,
     GitHubLogin,
@@ -54,8 +61,6 @@ _MOST_BRANCHES = 30
 _MOST_LISTED = 1_000
 """GitHub lists no more workflow runs of one search (docs.github.com, "List workflow runs for a
 repository", read 2026-12)."""
-_PAGE = 100
-"""Entries in one answer."""
 _ASKED_APART = 3
 """Workflow runs, or commits, that are requested one by one before more of their list is read."""
 _MOST_ATTEMPTS = 10
@@ -93,10 +98,42 @@ class _Listing(Generic[_Entry]):
         if self.is_whole or self._lacking % _ASKED_APART:
             return []
         pages = min(self._pages + 1, self._lacking - self._pages)
-        found = list(islice(self._entries, pages * _PAGE))
+        found = list(islice(self._entries, pages * PAGE))
         self._pages += pages
-        self.is_whole = len(found) < pages * _PAGE
+        self.is_whole = len(found) < pages * PAGE
         return found
+
+
+class _WorkflowRun(Struct, frozen=True):
+    """What decides the origin of a workflow run: GitHub's answer has a hundred times as much."""
+
+    id: int
+    branch: str
+    """The head branch; empty where GitHub knows none."""
+    commit: str
+    event: str
+    repository: str
+    """Owner and name of the head's repository; empty for a deleted fork."""
+    created_at: datetime
+    attempt: tuple[datetime, datetime]
+    """The time in which jobs of the latest attempt can log in."""
+    answer: WorkflowRun | None
+    """Where there are earlier attempts."""
+
+    @classmethod
+    def of(cls, answer: WorkflowRun) -> _WorkflowRun:
+        """Returns the run of an answer."""
+        head = answer.head_repository
+        return cls(
+            id=answer.id,
+            branch=answer.head_branch or "",
+            commit=answer.head_sha,
+            event=answer.event,
+            repository=head.full_name if head else "",
+            created_at=utc(answer.created_at),
+            attempt=_time_of(answer),
+            answer=answer if (answer.run_attempt or 1) > 1 else None,
+        )
 
 
 class WorkflowRuns:
@@ -117,7 +154,7 @@ class WorkflowRuns:
         self._commit_at = cache(branches.commit_at)
         self._contains = cache(branches.contains)
         self._is_protected = cache(branches.is_protected)
-        self._runs: dict[int, WorkflowRun | RunOrigin] = {}
+        self._runs: dict[int, _WorkflowRun | RunOrigin] = {}
         self._listing = _Listing(self._runs_of_base())
         self._listed_from = datetime.max.replace(tzinfo=UTC)
         """The time of the oldest run that the list has so far."""
@@ -194,8 +231,8 @@ class WorkflowRuns:
             return origin
         if not login or not login.ref:
             return replace(origin, mark=BY_SESSION_NAME)
-        if login.ref_name != workflow_run.head_branch:
-            name = f"a session named {run.session}, a workflow run of {workflow_run.head_branch}"
+        if login.ref_name != workflow_run.branch:
+            name = f"a session named {run.session}, a workflow run of {workflow_run.branch}"
             return RunOrigin(Origin.UNREVIEWED, f"{name}, with a login of {login.ref_name}")
         if not login.branch:
             # A tag moves.
@@ -247,21 +284,21 @@ class WorkflowRuns:
         is_named = login.repository.lower() == own.full_name.lower()
         return is_named and (not login.ids or login.ids == (f"@{own.owner.id}", f"@{own.id}"))
 
-    def _workflow_run(self, number: int, time: datetime) -> WorkflowRun | RunOrigin:
+    def _workflow_run(self, number: int, time: datetime) -> _WorkflowRun | RunOrigin:
         """Returns a workflow run that was there at a time, or the origin of one that is not
         known.
         """
         if number not in self._runs and time < self._listed_from and not self._forbidden:
             for each in self._listing.read_on():
                 self._runs.setdefault(each.id, each)
-                self._listed_from = min(self._listed_from, utc(each.created_at))
+                self._listed_from = min(self._listed_from, each.created_at)
             if self._listing.is_whole:
                 self._listed_from = datetime.min.replace(tzinfo=UTC)
         if number not in self._runs:
             self._runs[number] = self._forbidden or self._read_workflow_run(number)
         return self._runs[number]
 
-    def _runs_of_base(self) -> Iterator[WorkflowRun]:
+    def _runs_of_base(self) -> Iterator[_WorkflowRun]:
         """Yields the runs of the base branch, the newest first."""
         from github import GithubException
 
@@ -270,11 +307,13 @@ class WorkflowRuns:
             number = 0
             oldest = datetime.max.replace(tzinfo=UTC)
             with translate_github_errors("listing workflow runs"):
+                listed = self._connection.repository.get_workflow_runs(**search)
                 try:
-                    for each in self._connection.repository.get_workflow_runs(**search):
-                        number += 1
-                        oldest = min(oldest, utc(each.created_at))
-                        yield each
+                    for page in islice(pages_of(listed), _MOST_LISTED // PAGE):
+                        found = list(map(_WorkflowRun.of, page))
+                        number += len(found)
+                        oldest = min((oldest, *(each.created_at for each in found)))
+                        yield from found
                 except GithubException as error:
                     if error.status not in (403, 404) or "rate limit" in str(error.data):
                         raise
@@ -284,12 +323,12 @@ class WorkflowRuns:
                 return
             search["created"] = created
 
-    def _read_workflow_run(self, number: int) -> WorkflowRun | RunOrigin:
+    def _read_workflow_run(self, number: int) -> _WorkflowRun | RunOrigin:
         from github import GithubException
 
         with translate_github_errors(f"reading the workflow run {number}"):
             try:
-                return self._connection.repository.get_workflow_run(number)
+                return _WorkflowRun.of(self._connection.repository.get_workflow_run(number))
             except GithubException as error:
                 if error.status == 404:
                     return RunOrigin(Origin.UNKNOWN, _OTHER_RUN)
@@ -300,15 +339,18 @@ class WorkflowRuns:
                 )
                 return self._forbidden
 
-    def _time_mismatch(self, workflow_run: WorkflowRun, run: Run) -> RunOrigin | None:
+    def _time_mismatch(self, workflow_run: _WorkflowRun, run: Run) -> RunOrigin | None:
         """Returns the origin of a run with a call outside all attempts of the workflow run; None if
         there is none.
         """
-        latest = workflow_run.run_attempt or 1
-        earlier = range(latest - 1, max(latest - _MOST_ATTEMPTS, 0), -1)
-        with translate_github_errors(f"reading the attempts of the workflow run {workflow_run.id}"):
+        attempts = [workflow_run.attempt]
+        answer = workflow_run.answer
+        if answer:
             # GitHub keeps the id of a workflow run that runs again.
-            attempts = list(map(_time_of, (workflow_run, *map(workflow_run.get_attempt, earlier))))
+            latest = answer.run_attempt
+            earlier = range(latest - 1, max(latest - _MOST_ATTEMPTS, 0), -1)
+            with translate_github_errors(f"reading the attempts of the workflow run {answer.id}"):
+                attempts.extend(map(_time_of, map(answer.get_attempt, earlier)))
         periods = run.periods or ((run.first, run.last),)
         is_begun = any(start <= run.first <= end for start, end in attempts)
         is_inside = all(
@@ -322,12 +364,9 @@ class WorkflowRuns:
             f"a session named {run.session}, at another time than that workflow run",
         )
 
-    def _origin_of(self, workflow_run: WorkflowRun) -> RunOrigin:
-        branch = workflow_run.head_branch or ""
-        if (
-            workflow_run.head_repository is None
-            or workflow_run.head_repository.full_name != self._connection.repository.full_name
-        ):
+    def _origin_of(self, workflow_run: _WorkflowRun) -> RunOrigin:
+        branch = workflow_run.branch
+        if workflow_run.repository != self._connection.repository.full_name:
             return RunOrigin(Origin.UNREVIEWED, "a fork")
         if workflow_run.event in _UNTRUSTED_EVENTS:
             return RunOrigin(
@@ -338,14 +377,14 @@ class WorkflowRuns:
                 Origin.UNKNOWN,
                 f"the event {workflow_run.event}, which does not show the deployed commit",
             )
-        if self._is_on_base(branch, workflow_run.head_sha):
+        if self._is_on_base(branch, workflow_run.commit):
             return RunOrigin(Origin.REVIEWED, self._base)
         if branch and names_ref(self._reviewed_refs, f"refs/heads/{branch}"):
             return RunOrigin(Origin.REVIEWED, branch)
         if (
             branch
             and self._is_protected(branch)
-            and self._branch_contains(branch, workflow_run.head_sha)
+            and self._branch_contains(branch, workflow_run.commit)
         ):
             return RunOrigin(Origin.REVIEWED, branch, OTHER_BRANCH)
         return RunOrigin(Origin.UNREVIEWED, f"the branch {branch}, which is not protected")

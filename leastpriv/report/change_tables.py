@@ -44,8 +44,7 @@ MOST_CAREFUL = 5
 _LONGEST_ENTRY = 25
 """Characters of a name in a cell: a table of more than 700 pixels does not fit GitHub's page."""
 _LONGEST_LINE_OF_ACTION = 23
-_PART_OF_ACTION = re.compile(r"[A-Z]?[^A-Z:]+:?|[A-Z]+(?![a-z])|.", re.DOTALL)
-"""A service with its colon, or a word of an action's name."""
+_WORD_OF_ACTION = re.compile(r"[A-Z]?[^A-Z]+|[A-Z]+(?![a-z])|.", re.DOTALL)
 _MOST_NAMED = 4
 """Actions of a service of a draft that are named in place of their number."""
 _SMALL_DRAFT = 12
@@ -164,12 +163,18 @@ def _riskiest(facts: StatementFacts) -> str:
 
 def _code_lines(action: str, longest: int) -> Iterator[str]:
     """Yields an action in lines: a long one breaks after its service and between its words."""
+    if len(action) <= longest:
+        yield code(action)
+        return
+    service, colon, name = action.rpartition(":")
+    if colon:
+        yield code(f"{service}:", longest)
     line = ""
-    for part in _PART_OF_ACTION.findall(action):
-        if line and len(line) + len(part) > longest:
+    for word in _WORD_OF_ACTION.findall(name):
+        if line and len(line) + len(word) > longest:
             yield code(line, longest)
             line = ""
-        line += part
+        line += word
     yield code(line, longest)
 
 

@@ -605,6 +605,30 @@ def test_a_first_draft_shows_deletions_of_all_resources_of_a_type(tmp_path: Path
     )
 
 
+def test_a_long_draft_counts_its_offers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = case_of("teardown-of-a-preview-grants-no-deletion-of-production")
+    context = run_case(case, tmp_path).context
+    assert "**Offered: 3 deletions**" in body(context)
+    monkeypatch.setattr("leastpriv.report.context._SHORT_DRAFT", 0)
+    shown = body(context)
+    assert "**Offered: 3 deletions**" not in shown
+    assert (
+        "**Offered, not in this change:** 3 deletions of what may live long (`lifecycle: all`);"
+        " `proposal.json` has their statements." in shown
+    )
+
+
+def test_a_long_name_of_an_action_is_shown_whole_in_lines(tmp_path: Path) -> None:
+    case = case_of("star-resource-narrows-in-place")
+    entry = "secretsmanager:DescribeSecret"
+    case["policy"]["Statement"].append({"Effect": "Allow", "Action": entry, "Resource": "*"})
+    context = run_case(case, tmp_path).context
+    table = first_screen(context).changes
+    assert table
+    cells = [row.cells[0] for row in table.rows]
+    assert any(cell.endswith("<br>`secretsmanager:`<br>`DescribeSecret`") for cell in cells), cells
+
+
 def test_a_probe_is_named_with_its_session_before_all_else(tmp_path: Path) -> None:
     text = case_body("burst-of-denials-is-a-probe", tmp_path)
     found = text.partition("\n\n")[0]

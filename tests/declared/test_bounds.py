@@ -15,6 +15,9 @@ from leastpriv.declared.declarations import read_stack
 from leastpriv.declared.models import Declaration, Place
 from leastpriv.declared.resource_needs import needs_of
 from leastpriv.errors import TooLargeError
+from leastpriv.policy.document import parse
+from leastpriv.policy.replay import replay_need
+from tests.fakes.deploys import ROLE
 
 PLACE = Place("aws", "111122223333", "eu-west-1")
 MOST_SECONDS = 20
@@ -157,3 +160,16 @@ def test_a_name_that_is_longer_than_any_arn_is_not_known() -> None:
     arns = {need.permission.resource for need in needs_of(found, PLACE)}
     assert "arn:aws:sqs:eu-west-1:111122223333:orders" in arns
     assert all(len(arn) < 200 for arn in arns)
+
+
+def test_long_names_of_special_characters_are_replayed_in_little_time() -> None:
+    names = [f"b{number}{'`*?$|' * 150}" for number in range(200)]
+    found = read({"Resources": {f"R{place}": queue(name) for place, name in enumerate(names)}})
+    needs = needs_of(found, PLACE)
+    arns = sorted({need.permission.resource for need in needs if need.exact})
+    statement = {"Effect": "Allow", "Action": "*", "Resource": arns}
+    document = parse(json.dumps({"Version": "2012-10-17", "Statement": statement}).encode(), "p")
+    start = time.process_time()
+    effects = {replay_need(need, ROLE, "", [document]) for need in needs if need.exact}
+    assert time.process_time() - start < 2
+    assert effects == {"allowed"}

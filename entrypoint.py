@@ -28,8 +28,6 @@ _SECRETS = (
     "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
     "ACTIONS_RUNTIME_TOKEN",
 )
-_MOST_MEMORY = 6 * 1024**3
-"""Bytes of address space; a run of the largest trails that were measured needs a tenth."""
 
 
 def start_without_secrets(environment: dict[str, str]) -> NoReturn:
@@ -51,26 +49,14 @@ def whole_environment(pipe: int) -> dict[str, str]:
         return {**os.environ, **json.load(secrets)}
 
 
-def limit_memory() -> None:
-    """Limits the memory of this process, and lets it leave no core dump, which would hold secrets.
-
-    A file that needs more ends the run with a sentence, not the runner.
-    """
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if sys.platform == "darwin":
-        # macOS refuses every limit of address space (python/cpython#78783).
-        return
-    _, most = resource.getrlimit(resource.RLIMIT_AS)
-    if most == resource.RLIM_INFINITY or most > _MOST_MEMORY:
-        resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, most))
+def find_package() -> None:
+    """Lets Python import the package next to this file, whose folder `python -I` leaves out."""
+    if sys.flags.safe_path:
+        sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 
 def main(environment: Mapping[str, str]) -> int:
     """Runs the action."""
-    if sys.flags.safe_path:
-        sys.path.insert(0, str(Path(__file__).resolve().parent))
     from datetime import UTC, datetime
 
     from leastpriv.action.step import action_main
@@ -79,10 +65,13 @@ def main(environment: Mapping[str, str]) -> int:
 
 
 if __name__ == "__main__":
+    find_package()
     if not sys.flags.isolated:
         # A tool that runs this file in its own process.
         sys.exit(main(os.environ))
     if len(sys.argv) == 1:
         start_without_secrets(dict(os.environ))
-    limit_memory()
+    from leastpriv.process_limits import limit_process
+
+    limit_process()
     sys.exit(main(whole_environment(int(sys.argv[1]))))

@@ -307,8 +307,8 @@ def trial(options: Namespace, stdout: TextIO, _console: Console, clock: Clock) -
 def mcp(options: Namespace, _stdout: TextIO, _console: Console, _clock: Clock) -> int:
     """Serves the commands as tools of an agent or editor, until the client ends the connection."""
     from leastpriv.config.inputs import parse_integer
+    from leastpriv.mcp_server.calls import Access
     from leastpriv.mcp_server.server import serve
-    from leastpriv.mcp_server.tools import Access
 
     seconds = parse_integer(options.time_limit, "--time-limit", 1)
     return serve(Access(root=Path(options.root), aws=options.aws, seconds=seconds))

@@ -361,11 +361,21 @@ def read_logs(names: Sequence[str], standard_input: BinaryIO) -> Iterator[Logged
 
 
 def _read_path(path: Path, budget: Budget) -> Iterator[LoggedDenial]:
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     root = path.resolve()
-    for file in files:
+    for file in _files(path):
         with open_regular(file, root) as stream:
             yield from _read_file(stream, str(file), budget)
+
+
+def _files(path: Path) -> Iterable[Path]:
+    """Returns the files of a folder, but for those of git itself."""
+    if not path.is_dir():
+        return (path,)
+    return sorted(
+        file
+        for file in path.rglob("*")
+        if file.is_file() and ".git" not in file.relative_to(path).parts
+    )
 
 
 def _read_file(stream: BinaryIO, name: str, budget: Budget) -> Iterator[LoggedDenial]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from leastpriv import __version__
 from leastpriv.errors import InputError, LeastprivError
-from leastpriv.mcp_server.tools import Access, AgentTool, answer, tools
-from leastpriv.report.escape import legible
+from leastpriv.mcp_server.answers import ToolAnswer
+from leastpriv.mcp_server.calls import Access, answer
+from leastpriv.mcp_server.tools import AgentTool, tools
 
 _INSTRUCTIONS = (
     "Answers questions about IAM permissions from evidence: what an action does, what recorded"
@@ -25,12 +26,19 @@ _RESULT_SCHEMA = {
             "type": "integer",
             "description": "0 done, 1 could not do its job, 2 bad input, 3 difference found",
         },
-        "answer": {"description": "rows, text or a draft, as the shell's command prints them"},
+        "answer": {
+            "description": "rows, text or a draft, as the shell's command prints them; a message"
+            " says how many are left out"
+        },
         "messages": {"type": "array", "items": {"type": "string"}},
     },
     "required": ["exit_code", "answer", "messages"],
 }
 _BAD_INPUT = 2
+_MOST_CALLS = 4
+"""Calls that run at once; each is a process that may use the memory of a run of the action."""
+_MOST_OF_CONTENT = 2_000
+"""Characters for clients that read no structured content."""
 
 
 def serve(access: Access) -> int:
@@ -53,16 +61,17 @@ def serve(access: Access) -> int:
             " uvx --from 'leastpriv[mcp]' leastpriv mcp."
         ) from error
 
-    listed = [types.Tool(**_declaration(tool)) for tool in tools().values()]
+    listed = [types.Tool(**_declaration(tool, access)) for tool in tools().values()]
+    free = asyncio.Semaphore(_MOST_CALLS)
 
     async def list_tools(context: Any, params: Any) -> Any:  # noqa: ARG001
         return types.ListToolsResult(tools=listed)
 
     async def call_tool(context: Any, params: Any) -> Any:  # noqa: ARG001
-        found = await anyio.to_thread.run_sync(result, params.name, params.arguments or {}, access)
-        text = msgspec.json.encode(found).decode()
+        async with free:
+            found = await result(params.name, params.arguments or {}, access)
         return types.CallToolResult(
-            content=[types.TextContent(type="text", text=text)],
+            content=[types.TextContent(type="text", text=short_text(found))],
             structured_content=found,
             is_error=is_error(params.name, found["exit_code"]),
         )
@@ -82,31 +91,34 @@ def serve(access: Access) -> int:
     return 0
 
 
-def result(name: str, arguments: dict[str, Any], access: Access) -> dict[str, Any]:
-    r"""Returns the structured content of a call; a wrong argument is an answer with exit code 2.
-
-    Names come from logs and files of others: characters that nothing shows are written out, as in
-    `\u{200b}`, so that no text is hidden from the person who reads along.
-    """
+async def result(name: str, arguments: Mapping[str, Any], access: Access) -> dict[str, Any]:
+    """Returns the structured content of a call; a wrong argument is an answer with exit code 2."""
     try:
-        found = answer(name, arguments, access)
+        found = await answer(name, arguments, access)
     except InputError as error:
-        return {"exit_code": _BAD_INPUT, "answer": None, "messages": [legible(str(error))]}
-    messages = [legible(message) for message in found.messages]
-    shown = _legible(found.answer)
-    if shown != found.answer:
-        messages.append("Invisible characters in names are written out, as in \\u{200b}.")
-    return {"exit_code": found.exit_code, "answer": shown, "messages": messages}
+        found = ToolAnswer(_BAD_INPUT, None, (str(error),))
+    shown = found.legible()
+    return {
+        "exit_code": shown.exit_code,
+        "answer": shown.answer,
+        "messages": list(shown.messages),
+    }
 
 
-def _legible(value: Any) -> Any:
-    if isinstance(value, str):
-        return legible(value)
-    if isinstance(value, Mapping):
-        return {legible(key): _legible(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_legible(each) for each in value]
-    return value
+def short_text(found: Mapping[str, Any]) -> str:
+    """Returns the messages and the beginning of an answer, for people and for older clients."""
+    parts = list(found["messages"])
+    answered = found["answer"]
+    if isinstance(answered, str):
+        parts.append(answered)
+    elif isinstance(answered, list):
+        parts += [json.dumps(row, ensure_ascii=False) for row in answered]
+    elif answered is not None:
+        parts.append(json.dumps(answered, ensure_ascii=False))
+    text = "\n".join(parts)
+    if len(text) <= _MOST_OF_CONTENT:
+        return text or "The answer is empty."
+    return f"{text[:_MOST_OF_CONTENT]}…\nThe structured content has the whole answer."
 
 
 def is_error(name: str, exit_code: int) -> bool:
@@ -114,12 +126,16 @@ def is_error(name: str, exit_code: int) -> bool:
     return exit_code == _BAD_INPUT or (exit_code == 1 and name != "denials")
 
 
-def _declaration(tool: AgentTool) -> dict[str, Any]:
+def _declaration(tool: AgentTool, access: Access) -> dict[str, Any]:
     """Returns a tool as the protocol declares it."""
     return {
         "name": tool.name,
         "description": tool.description,
         "input_schema": tool.schema,
         "output_schema": _RESULT_SCHEMA,
-        "annotations": {"read_only_hint": True, "idempotent_hint": True, "open_world_hint": False},
+        "annotations": {
+            "read_only_hint": True,
+            "idempotent_hint": True,
+            "open_world_hint": access.aws,
+        },
     }

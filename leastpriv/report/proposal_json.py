@@ -46,6 +46,9 @@ from leastpriv.report.tables import (
 )
 from leastpriv.report.verdict import reason
 
+_OF_DECLARED = ("sources", "unread", "reasons", "stateless", "left_out")
+"""What `proposal.json` has of templates and plans, besides the needs."""
+
 
 def proposal_json(
     context: ReportContext, name: str, text: str, files: Mapping[str, str] = {}
@@ -211,7 +214,7 @@ def _aws_findings(context: ReportContext) -> dict[str, object]:
             name: to_builtins(getattr(found, name))
             for name in ("unused", "outside", "inside", "skipped_sources")
         },
-        "declared": {name: getattr(declared, name) for name in ("sources", "unread")},
+        "declared": {name: getattr(declared, name) for name in _OF_DECLARED},
     }
 
 

@@ -97,6 +97,7 @@ def test_the_process_that_reads_files_has_no_secret_in_its_environment(tmp_path:
     for folder in (package, package.parent):
         (folder / "__init__.py").touch()
     (package / "step.py").write_text(STAND_IN)
+    shutil.copy(ROOT / "leastpriv/process_limits.py", package.parent)
     shutil.copy(ROOT / "entrypoint.py", tmp_path)
     given = {
         "INPUT_GITHUB-TOKEN": "ghs_1",

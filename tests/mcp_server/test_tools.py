@@ -7,7 +7,9 @@ import contextlib
 import io
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -19,8 +21,11 @@ import pytest
 
 from leastpriv.cli.main import main
 from leastpriv.errors import InputError
-from leastpriv.mcp_server.server import is_error, result
-from leastpriv.mcp_server.tools import Access, answer, tools
+from leastpriv.mcp_server import calls
+from leastpriv.mcp_server.answers import of_rows, of_text
+from leastpriv.mcp_server.calls import Access
+from leastpriv.mcp_server.server import is_error, result, short_text
+from leastpriv.mcp_server.tools import tools
 from tests.fakes.command import CommandResult
 
 ROOT = Path(__file__).parents[2]
@@ -40,6 +45,39 @@ TEMPLATE = """Resources:
 """
 
 
+ROLE = "arn:aws:iam::111122223333:role/deploy"
+ODD = """Resources:
+  Orders:
+    Type: AWS::SQS::Queue
+    Properties: {QueueName: orders}
+  Odd:
+    Type: AWS::Nonsense::Thing
+  Part:
+    Type: AWS::CloudFormation::Stack
+    Properties: {TemplateURL: https://bucket.s3.amazonaws.com/part.yaml}
+"""
+PLAN = {"format_version": "1.2", "planned_values": {"root_module": {}}, "configuration": {}}
+DENIAL = (
+    "User: arn:aws:sts::111122223333:assumed-role/deploy/1 is not authorized to perform:"
+    " sqs:{name} on resource: arn:aws:sqs:eu-west-1:111122223333:orders because no identity-based"
+    " policy allows the sqs:{name} action\n"
+)
+
+
+def plan(*types: str) -> str:
+    changes = [
+        {
+            "address": f"{each}.q",
+            "type": each,
+            "name": "q",
+            "provider_name": "registry.terraform.io/hashicorp/aws",
+            "change": {"actions": ["create"], "before": None, "after": {"name": "q"}},
+        }
+        for each in types
+    ]
+    return json.dumps({**PLAN, "resource_changes": changes})
+
+
 def policy(action: str, resource: str = "*") -> str:
     statement = {"Effect": "Allow", "Action": action, "Resource": resource}
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]}, indent=2) + "\n"
@@ -55,6 +93,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "iam/wider.json").write_text(policy("iam:CreateUser"))
     (folder / "iam/edited.json").write_text(policy("sqs:*", QUEUES))
     (folder / "template.yaml").write_text(TEMPLATE)
+    (folder / "odd.yaml").write_text(ODD)
+    (folder / "plan.json").write_text(plan("aws_sqs_queue", "aws_nonsense"))
+    (folder / "nothing.json").write_text(plan())
     (folder / "build.log").write_text("done\n")
     for command in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "Begin"]):
         identity = ["-c", "user.name=Kim", "-c", "user.email=kim@example.com"]
@@ -69,6 +110,11 @@ def shell(command: list[str], root: Path) -> CommandResult:
     with contextlib.chdir(root):
         code = main(command, out, err, lambda: datetime.now(UTC))
     return CommandResult(code, out.getvalue(), err.getvalue())
+
+
+def asked(tool: str, arguments: dict[str, Any], access: Access) -> dict[str, Any]:
+    """The structured content of a call."""
+    return asyncio.run(result(tool, arguments, access))
 
 
 def check(found: Mapping[str, Any], question: Mapping[str, Any], root: Path) -> None:
@@ -90,7 +136,7 @@ def check(found: Mapping[str, Any], question: Mapping[str, Any], root: Path) -> 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda each: each["question"])
 def test_a_question_has_the_answer_of_the_shell(question: dict[str, Any], root: Path) -> None:
     access = Access(root=root, aws=False, seconds=60)
-    check(result(question["tool"], question["arguments"], access), question, root)
+    check(asked(question["tool"], question["arguments"], access), question, root)
 
 
 def test_there_are_ten_questions_and_each_tool_answers_one() -> None:
@@ -101,8 +147,8 @@ def test_there_are_ten_questions_and_each_tool_answers_one() -> None:
 def test_a_record_of_the_conversation_needs_no_file(root: Path) -> None:
     (file,) = (root / "trail").rglob("*.json*")
     record = json.loads(file.read_bytes())["Records"][0]
-    found = answer("needs", {"record": record}, Access(root=root, aws=False, seconds=60))
-    assert [row["action"] for row in found.answer][:2] == ["sqs:CreateQueue", "sqs:TagQueue"]
+    found = asked("needs", {"record": record}, Access(root=root, aws=False, seconds=60))
+    assert [row["action"] for row in found["answer"]][:2] == ["sqs:CreateQueue", "sqs:TagQueue"]
 
 
 @pytest.mark.parametrize(
@@ -126,7 +172,21 @@ def test_a_record_of_the_conversation_needs_no_file(root: Path) -> None:
         ("explain", {"actions": "iam:PassRole"}, "a list of texts"),
         ("explain", {"actions": ["a:B"], "role_arn": ["r"]}, "a text"),
         ("explain", {"actions": ["a:B"], "role": "r"}, "no parameter 'role'"),
-        ("evaluate", {"policies": ["iam/deploy.json"], "requests": "x"}, "an object"),
+        ("evaluate", {"policies": ["iam/deploy.json"], "requests": "x"}, "a list of objects"),
+        ("evaluate", {"policies": ["iam/deploy.json"], "requests": {}}, "a list of objects"),
+        ("needs", {"record": ["x"]}, "an object or a list of objects"),
+        ("explain", {"actions": ["a:B"], "minimum_days": "35"}, "minimum_days is an integer"),
+        ("explain", {"actions": ["a:B"], "minimum_days": True}, "minimum_days is an integer"),
+        ("explain", {"actions": ["a:B"], "minimum_days": -1}, "minimum_days is an integer"),
+        ("explain", {"actions": ["s3:\0"]}, "actions has a NUL character"),
+        ("explain", {"actions": ["s3:" + "x" * 200_000]}, "actions has a text of 200,003"),
+        ("explain", {"actions": ["\u20ac" * 90_000]}, "100,000 bytes are the most"),
+        ("explain", {"actions": ["s3:\ud800"]}, "half a character"),
+        ("explain", {"actions": ["s3:" + "x" * 90_000] * 12}, "name fewer"),
+        ("review", {"role_arn": "r", "policy_file": "a\0", "trails": ["t"]}, "a NUL character"),
+        ("denials", {}, "text or files: name one of them"),
+        ("denials", {"text": "", "files": []}, "text or files: name one of them"),
+        ("denials", {"text": "x", "files": ["build.log"]}, "not both"),
         ("explian", {"actions": ["a:B"]}, "did you mean explain?"),
     ],
 )
@@ -137,14 +197,14 @@ def test_a_wrong_argument_has_one_sentence(
     (root / "out").symlink_to(root.parent)
     (root.parent / "outside.log").write_text("secret")
     with pytest.raises(InputError) as caught:
-        answer(tool, arguments, Access(root=root, aws=False, seconds=60))
+        asyncio.run(calls.answer(tool, arguments, Access(root=root, aws=False, seconds=60)))
     assert sentence in str(caught.value)
     assert "secret" not in str(caught.value)
 
 
 def test_an_option_in_a_value_remains_a_value(root: Path) -> None:
     arguments = {"actions": ["--policy-file=/etc/passwd"]}
-    found = result("explain", arguments, Access(root=root, aws=False, seconds=60))
+    found = asked("explain", arguments, Access(root=root, aws=False, seconds=60))
     assert found["exit_code"] == 2
     assert "--policy-file=/etc/passwd" in found["messages"][0]
 
@@ -159,15 +219,15 @@ def test_credentials_reach_a_command_only_with_aws(
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     arguments = {"trails": ["event-history"], "role_arn": "arn:aws:iam::111122223333:role/deploy"}
-    without = result("needs", arguments, Access(root=root, aws=False, seconds=60))
+    without = asked("needs", arguments, Access(root=root, aws=False, seconds=60))
     assert "--aws" in without["messages"][0]
-    asked = result("needs", arguments, Access(root=root, aws=True, seconds=60))
-    assert asked["exit_code"] == 1
-    assert "127.0.0.1" in " ".join(asked["messages"])
+    allowed = asked("needs", arguments, Access(root=root, aws=True, seconds=60))
+    assert allowed["exit_code"] == 1
+    assert "127.0.0.1" in " ".join(allowed["messages"])
 
 
 def test_a_call_that_takes_too_long_ends_with_a_sentence(root: Path) -> None:
-    found = result("explain", {"actions": ["*:*"]}, Access(root=root, aws=False, seconds=0))
+    found = asked("explain", {"actions": ["*:*"]}, Access(root=root, aws=False, seconds=0))
     assert found["exit_code"] == 2
     assert "--time-limit" in found["messages"][0]
 
@@ -185,13 +245,13 @@ def test_no_answer_has_text_that_a_person_does_not_see(name: str, root: Path) ->
         "eventID": "00000000-0000-4000-8000-000000000001",
         "eventType": "AwsApiCall",
     }
-    found = result("needs", {"record": call}, Access(root, aws=False, seconds=60))
+    found = asked("needs", {"record": call}, Access(root, aws=False, seconds=60))
     text = json.dumps(found, ensure_ascii=False)
     assert found["exit_code"] == 0
     assert "orders-" in text
     assert not set(name) & set(text)
     assert "Invisible characters in names are written out" in found["messages"][-1]
-    refused = result("explain", {name: ["s3:GetObject"]}, Access(root, aws=False, seconds=60))
+    refused = asked("explain", {name: ["s3:GetObject"]}, Access(root, aws=False, seconds=60))
     assert not set(name) & set(json.dumps(refused, ensure_ascii=False))
 
 
@@ -202,16 +262,175 @@ def test_only_a_log_without_denials_is_no_error() -> None:
     assert not is_error("review", 3)
 
 
+def without_aws(root: Path) -> Access:
+    return Access(root=root, aws=False, seconds=60)
+
+
+def test_what_a_draft_lacks_is_in_its_answer(root: Path) -> None:
+    arguments = {"templates": ["odd.yaml"], "plans": ["plan.json"], "role_arn": ROLE}
+    found = asked("needs", arguments, without_aws(root))
+    lacking = {each["part"]: each["reason"] for each in found["answer"]["not_drafted"]}
+    assert lacking["AWS::Nonsense::Thing"] == "no table lists its permissions"
+    assert lacking["aws_nonsense"] == "no table lists its permissions"
+    assert "not in the repository" in lacking["AWS::CloudFormation::Stack Part"]
+    assert ".terraform/terraform.tfstate" in lacking["the state of plan.json"]
+    suggested = {each["action"] for each in found["answer"]["suggested_actions"]}
+    assert "sqs:SetQueueAttributes" in suggested
+    assert found["exit_code"] == 0
+    title, last = found["messages"]
+    assert title == found["answer"]["title"]
+    assert last == "The draft lacks what 4 parts may need: see not_drafted."
+
+
+def test_a_file_of_which_nothing_was_drafted_is_a_failure(root: Path) -> None:
+    arguments = {"templates": ["template.yaml"], "plans": ["nothing.json"], "role_arn": ROLE}
+    found = asked("needs", arguments, without_aws(root))
+    assert found["exit_code"] == 1
+    assert "Nothing of nothing.json was drafted: it has no resource of AWS." in found["messages"]
+    assert "sqs:CreateQueue" in json.dumps(found["answer"]["policies"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("tool", "arguments", "names"),
+    [
+        ("needs", {"templates": ["missing.yaml"], "role_arn": ROLE}, "The parameter templates"),
+        ("needs", {"record": {"eventName": "x"}}, "record"),
+        ("needs", {"trails": ["trail"], "role_arn": "deploy"}, "role_arn"),
+        ("explain", {"actions": ["a:B"], "policy_file": "x.json"}, ""),
+        ("evaluate", {"policies": ["iam/deploy.json"], "requests": [{}]}, "requests"),
+    ],
+)
+def test_messages_name_no_file_of_the_call_and_the_parameters_of_the_tool(
+    root: Path, tool: str, arguments: dict[str, Any], names: str
+) -> None:
+    found = asked(tool, arguments, without_aws(root))
+    assert found["exit_code"] in (1, 2)
+    text = " ".join(found["messages"])
+    assert names in text
+    assert "leastpriv-" not in text
+    assert not re.search(r"--|role-arn|policy-file", text), text
+
+
+def test_a_message_has_the_parameters_of_the_tool() -> None:
+    needs = tools()["needs"]
+    wrong = "error: The input templates names 'x', which is no file: see --templates, --role-arn."
+    right = "error: The parameter templates names 'x', which is no file: see templates, role_arn."
+    assert calls.in_words_of_tool(needs, wrong) == right
+    value = "There is no action '--role-arn=x' in my-role-arn-file and in trails."
+    assert calls.in_words_of_tool(needs, value) == value
+
+
+def test_the_root_itself_is_a_folder_without_files_of_git(root: Path) -> None:
+    (root / ".git/hidden.log").write_text(DENIAL.format(name="PurgeQueue"))
+    (root / "deploy.log").write_text(DENIAL.format(name="TagQueue"))
+    found = asked("denials", {"files": ["."]}, without_aws(root))
+    (root / "deploy.log").unlink()
+    assert [row["action"] for row in found["answer"]] == ["sqs:TagQueue"]
+    used = asked("needs", {"trails": ["."], "role_arn": ROLE}, without_aws(root))
+    assert "sqs:CreateQueue" in {row.get("action") for row in used["answer"]}
+
+
+def test_a_long_answer_says_what_is_left_out_and_how_to_see_it() -> None:
+    lines = [json.dumps({"action": f"s3:{number}", "text": "x" * 100}) for number in range(1_000)]
+    found = of_rows(tools()["needs"], 0, lines, "")
+    kept = len(found.answer)
+    assert 100 < kept < 600
+    left = 1_000 - kept
+    narrow = "narrow record, trails, templates, plans or role_arn"
+    assert found.messages == (f"{left} more rows: {narrow}.",)
+    text = of_text(tools()["review"], 0, "a line of text\n" * 10_000, "one\n" * 200)
+    assert text.answer.endswith("a line of text\n")
+    shown = text.answer.count("\n")
+    assert text.messages[-1].startswith(f"{10_000 - shown:,} more lines: narrow trails")
+    assert len(text.messages) == 52
+    short = of_rows(tools()["needs"], 0, lines[:3], "said\n")
+    assert len(short.answer) == 3
+    assert short.messages == ("said",)
+
+
+def test_content_is_short_and_says_where_the_whole_answer_is() -> None:
+    few = {"exit_code": 0, "answer": [{"action": "s3:GetObject"}], "messages": ["said"]}
+    assert short_text(few) == 'said\n{"action": "s3:GetObject"}'
+    long = short_text({"exit_code": 0, "answer": "x" * 50_000, "messages": ["said"]})
+    assert long.startswith("said\nxxx")
+    assert len(long) < 2_100
+    assert long.endswith("The structured content has the whole answer.")
+    assert short_text({"exit_code": 0, "answer": [], "messages": []}) == "The answer is empty."
+
+
+def test_a_cancelled_call_ends_its_process_which_has_limits(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[asyncio.subprocess.Process] = []
+    start = asyncio.create_subprocess_exec
+
+    async def remember(*command: Any, **options: Any) -> asyncio.subprocess.Process:
+        started.append(await start(*command, **options))
+        return started[-1]
+
+    async def cancel() -> tuple[str, int]:
+        call = asyncio.create_task(
+            calls.answer("denials", {"files": ["endless.log"]}, without_aws(root))
+        )
+        limits = Path("/proc/self/limits")
+        for _ in range(500):
+            await asyncio.sleep(0.01)
+            if started:
+                limits = Path(f"/proc/{started[0].pid}/limits")
+                if re.search(r"address space +6442450944", limits.read_text()):
+                    break
+        text = limits.read_text()
+        call.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await call
+        return text, await started[0].wait()
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", remember)
+    with (root / "endless.log").open("wb") as file:
+        file.truncate(20 * 2**30)
+    text, code = asyncio.run(cancel())
+    (root / "endless.log").unlink()
+    assert code == -signal.SIGKILL
+    assert re.search(r"address space +6442450944", text)
+    assert re.search(r"core file size +0", text)
+
+
+@pytest.mark.slow
+def test_four_calls_run_at_once(root: Path) -> None:
+    mcp = pytest.importorskip("mcp", reason="THE PACKAGE mcp IS NOT INSTALLED: make installs it")
+    server = server_of(root)
+
+    async def ask() -> int:
+        most = 0
+        async with mcp.Client(server) as client:
+            asked_for = [
+                asyncio.create_task(client.call_tool("explain", {"actions": ["s3:*"]}))
+                for _ in range(10)
+            ]
+            while not all(each.done() for each in asked_for):
+                await asyncio.sleep(0.02)
+                most = max(most, children_of_server(root))
+            assert [each.result().is_error for each in asked_for] == [False] * 10
+        return most
+
+    assert asyncio.run(ask()) == 4
+
+
+def children_of_server(root: Path) -> int:
+    """Counts the processes that answer calls in the root."""
+    number = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            command = (folder / "cmdline").read_bytes()
+            number += b"limit_process()" in command and (folder / "cwd").readlink() == root
+    return number
+
+
 def test_the_client_of_the_package_gets_declarations_and_structured_answers(root: Path) -> None:
     mcp = pytest.importorskip("mcp", reason="THE PACKAGE mcp IS NOT INSTALLED: make installs it")
-    from mcp.client.stdio import StdioServerParameters
-
-    server = StdioServerParameters(
-        command=sys.executable,
-        args=["-P", "-c", PROGRAM, "mcp", f"--root={root}"],
-        env={"PYTHONPATH": os.environ.get("PYTHONPATH", "")},
-    )
-    chosen = [QUESTIONS[0], QUESTIONS[1], QUESTIONS[5], QUESTIONS[8]]
+    server = server_of(root)
+    chosen = [QUESTIONS[0], QUESTIONS[1], QUESTIONS[6], QUESTIONS[9]]
 
     async def ask() -> tuple[Any, list[Any]]:
         async with mcp.Client(server) as client:
@@ -223,8 +442,20 @@ def test_the_client_of_the_package_gets_declarations_and_structured_answers(root
     assert [tool.name for tool in listed.tools] == list(tools())
     for tool in listed.tools:
         assert tool.annotations.read_only_hint
+        assert not tool.annotations.open_world_hint
         assert tool.description
     for question, found in zip(chosen, answers, strict=True):
         check(found.structured_content, question, root)
-        assert json.loads(found.content[0].text) == found.structured_content
+        assert found.content[0].text == short_text(found.structured_content)
         assert found.is_error == (question.get("exit_code") == 2)
+
+
+def server_of(root: Path) -> Any:
+    """How the client starts the server."""
+    from mcp.client.stdio import StdioServerParameters
+
+    return StdioServerParameters(
+        command=sys.executable,
+        args=["-P", "-c", PROGRAM, "mcp", f"--root={root}"],
+        env={"PYTHONPATH": os.environ.get("PYTHONPATH", "")},
+    )

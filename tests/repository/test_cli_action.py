@@ -130,6 +130,7 @@ def test_the_inputs_arrive_and_the_token_is_not_in_the_environment(tmp_path: Pat
     for folder in (package, package.parent):
         (folder / "__init__.py").touch()
     (package / "step.py").write_text(STAND_IN)
+    shutil.copy(ROOT / "leastpriv/process_limits.py", package.parent)
     given = {"role-arn": "arn\nof 'two' lines", "github-token": "ghs_1", "keep": ""}
     done = subprocess.run(
         [sys.executable, "-I", tmp_path / "cli/run.py"],

@@ -554,7 +554,7 @@ class _Reader:
             ),
             grace_days=self.integer("grace-days"),
             break_glass=self.entries("break-glass"),
-            max_changes=self.integer("max-changes"),
+            max_changes=self.integer("max-changes") if self.text["max-changes"] else None,
             unseen_services=UnseenServices(self.one_of("unseen-services")),
             drop_unseen_actions=self.one_of("unseen-actions") == "drop",
             lifecycle=Lifecycle(self.one_of("lifecycle")),

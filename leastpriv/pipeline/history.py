@@ -445,6 +445,7 @@ def target_history(
         history_state=state,
         offer_commands=offer_commands(said, opened.number) if opened else (),
         removed=removed,
+        was_merged=any(each.merged_at for each in own),
         earlier=earlier,
     )
     return TargetHistory(

@@ -19,7 +19,7 @@ from leastpriv.cloudtrail.coverage import DataStream
 from leastpriv.diff.compare import Entry
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.usage_history import UsageHistory
-from leastpriv.models import Basis, ChangeKind, Condition, Need, Permission, Usage
+from leastpriv.models import Basis, ChangeKind, Condition, Gap, Need, Permission, Usage
 from leastpriv.permissions.generalize import Pattern
 from leastpriv.permissions.names.observed import UNDECLARED, DeclaredCopies
 from leastpriv.policy.document import Document
@@ -157,8 +157,8 @@ class Options(Struct, frozen=True):
     grace_days: int = 0
     break_glass: tuple[str, ...] = ()
     """Shell patterns of session names."""
-    max_changes: int = 0
-    """0: no limit."""
+    max_changes: int | None = None
+    """0: no limit; None: removals come in portions after a gap, and once a proposal was merged."""
     unseen_services: UnseenServices = UnseenServices.BY_ENTRY
     drop_unseen_actions: bool = False
     """Whether a wildcard loses actions whose use the evidence may not show."""
@@ -216,6 +216,8 @@ class History(Struct, frozen=True):
     """The commands about offers under the open pull request, the oldest first."""
     removed: Mapping[Permission, int] = {}
     """Denied permission -> number of the merged pull request that had removed it."""
+    was_merged: bool = False
+    """Whether a proposal for the policy was merged before."""
     earlier: Document | None = None
     """The policy before the grace period, or its first version if the file is younger.
 
@@ -289,6 +291,8 @@ class GuardContext(Struct, frozen=True):
     """Whether the principal may call an operation, as far as known policies show."""
     programs: Mapping[str, frozenset[str]]
     """Service with at least one call -> programs that called it directly (`Usage.programs`)."""
+    open_gaps: tuple[Gap, ...] = ()
+    """Gaps of the evidence without the silences that other days settle."""
     denied_steps: Callable[[str], Sequence[PlaceOfStep]] = _no_places
     """Returns where an action belongs to the step of a denied and since granted call."""
 

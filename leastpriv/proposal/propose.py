@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from leastpriv.diff.compare import Difference, entries_of
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.used_names import names_of
-from leastpriv.models import Basis, ChangeKind, grouped
+from leastpriv.models import Basis, ChangeKind, GapKind, grouped
 from leastpriv.permissions.names.app_names import AppNames, names_with_a_date, names_with_a_year
 from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import VARIABLES_VERSION, Document, Statement, parse
@@ -81,6 +81,8 @@ _OVERRULED = GuardResult(
 )
 MAX_CHANGES = "max-changes"
 """Guard of changes over the limit."""
+_PORTION = 25
+"""Most removals of a proposal after a gap or a merged proposal: four of them take a hundred."""
 _NO_DANGER = (True, 99)
 """After the rank of every path."""
 _BASES = (Basis.DENIED, Basis.OBSERVED, Basis.INFERRED)
@@ -127,9 +129,12 @@ def propose(
     restricted, held_back_restrictions = narrow_resources(
         difference, narrowed, context, names, escapes=escapes
     )
-    if options.max_changes:
-        room = max(options.max_changes - len(added) - len(narrowed), 0)
-        restricted, over_limit = limit_restrictions(restricted, room, creators_of(context.used))
+    most = _most_changes(context, added)
+    if most:
+        room = max(most - len(added) - len(narrowed), 0)
+        restricted, over_limit = limit_restrictions(
+            restricted, room, creators_of(context.used), options
+        )
         held_back += over_limit
     narrowed = without_folded(narrowed, restricted)
     if not added and _removes_everything(document, narrowed):
@@ -185,6 +190,7 @@ def _settled(
         completing = []
     settled = settle_offers((*offers, *completing), options, context.history)
     if not options.max_changes:
+        # The default limits removals alone.
         return settled
     room = max(options.max_changes - len(added), 0)
     waiting = settled.written[room:]
@@ -314,16 +320,15 @@ def _removals(
     `policies` are the edited one, and the others of the principal.
     """
     document, *others = policies
-    most = context.options.max_changes
-    paths = escalation_paths(policies, context.evidence.principal) if most else ()
+    most = _most_changes(context, added)
     while True:
         found, held_back = removals(difference, context)
-        limited = (
-            limit_changes(added, found, most, context.confidence, paths)
-            if most
-            else (added, found, [])
-        )
-        within, narrowed, left_over = limited
+        within, narrowed, left_over = added, found, list[HeldBackChange]()
+        if most and len(added) + len(found) > most:
+            paths = escalation_paths(policies, context.evidence.principal)
+            within, narrowed, left_over = limit_changes(
+                added, found, limit=most, context=context, paths=paths
+            )
         fewer, may_call = None, context.may_call
         if (
             narrowed
@@ -461,9 +466,10 @@ def _removes_everything(document: Document, changes: Sequence[Change]) -> bool:
 def limit_changes(
     added: Sequence[Change],
     narrowed: Sequence[Change],
+    *,
     limit: int,
-    confidence: Confidences,
-    paths: Sequence[EscalationPath] = (),
+    context: GuardContext,
+    paths: Sequence[EscalationPath],
 ) -> tuple[list[Change], list[Change], list[HeldBackChange]]:
     """Splits additions and removals into the first `limit` changes and the rest, each in the given
     order.
@@ -473,10 +479,13 @@ def limit_changes(
     administrator first, then whole entries before narrowed ones, then by confidence of the service.
     File order and names break ties.
     """
-    by_danger = sorted(narrowed, key=lambda change: _removal_rank(change, confidence, paths))
+    by_danger = sorted(
+        narrowed, key=lambda change: _removal_rank(change, context.confidence, paths)
+    )
     ranked = [*sorted(added, key=_addition_rank), *by_danger]
     taken = {id(change) for change in ranked[:limit]}
-    held = [_held_back(change, _over_limit(limit, ranked)) for change in ranked[limit:]]
+    guard_result = _over_limit(len(ranked), context.options)
+    held = [_held_back(change, guard_result) for change in ranked[limit:]]
     return (
         [each for each in added if id(each) in taken],
         [each for each in narrowed if id(each) in taken],
@@ -485,7 +494,10 @@ def limit_changes(
 
 
 def limit_restrictions(
-    narrowed: Sequence[Change], limit: int, creators: Mapping[str, Sequence[str]]
+    narrowed: Sequence[Change],
+    limit: int,
+    creators: Mapping[str, Sequence[str]],
+    options: Options,
 ) -> tuple[list[Change], list[HeldBackChange]]:
     """Splits resource restrictions into the first `limit` and the rest, by number of runs.
 
@@ -509,7 +521,7 @@ def limit_restrictions(
         waiting -= {free.restricted_action}
     taken = {id(change) for change in chosen}
     held = [
-        _held_back(change, _over_limit(limit, ranked))
+        _held_back(change, _over_limit(len(ranked), options))
         for change in ranked
         if id(change) not in taken
     ]
@@ -545,9 +557,28 @@ def _run_count(change: Change) -> int:
     return len({run for usage in change.usages for run in usage.runs})
 
 
-def _over_limit(limit: int, every: Sequence[Change]) -> GuardResult:
-    found = f"{len(every)} changes are found and `max-changes` allows {limit}"
-    return GuardResult(MAX_CHANGES, f"{found}; the most certain come first")
+def _over_limit(found: int, options: Options) -> GuardResult:
+    limit = f"`max-changes` allows {options.max_changes}"
+    if options.max_changes is None:
+        limit = (
+            f"a proposal after a gap or after a merged one has {_PORTION} removals at most"
+            " (`max-changes`)"
+        )
+    return GuardResult(
+        MAX_CHANGES, f"{found} changes are found and {limit}; the most certain come first"
+    )
+
+
+def _most_changes(context: GuardContext, added: Sequence[Change]) -> int:
+    """Returns how many changes a proposal with some additions has at most; 0: any number.
+
+    A first proposal may be long. Many removals at once later on, or around days without records,
+    show that the evidence changed, so that they come in portions.
+    """
+    if context.options.max_changes is not None:
+        return context.options.max_changes
+    has_silence = any(gap.kind is GapKind.SILENCE for gap in context.evidence.gaps)
+    return len(added) + _PORTION if has_silence or context.history.was_merged else 0
 
 
 def _held_back(change: Change, why: GuardResult) -> HeldBackChange:

@@ -12,6 +12,7 @@ from leastpriv.permissions.names.app_names import AppNames
 from leastpriv.proposal.models import Change, GuardContext, HeldBackChange, Release
 from leastpriv.proposal.removals import removals
 from leastpriv.proposal.resource_narrowing import narrow_resources
+from leastpriv.proposal.settled_silences import SettledSilences
 
 _DAYS = (30, 21, 14, 7)
 """Values of `minimum-days` that are proposed: whole weeks, or a month."""
@@ -86,7 +87,9 @@ def _with_values(context: GuardContext, values: Mapping[str, str]) -> GuardConte
         regions = frozenset(values[_REGIONS_INPUT].split(", "))
         coverage = replace(evidence.coverage, named_regions=regions)
         evidence = replace(evidence, coverage=coverage)
-    return replace(context, options=options, evidence=evidence)
+    memory = context.history.history_state.memory
+    silences = SettledSilences(evidence, options, context.uncounted_runs, memory)
+    return replace(context, options=options, evidence=evidence, open_gaps=silences.open_gaps())
 
 
 def _release(

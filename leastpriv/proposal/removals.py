@@ -40,6 +40,7 @@ from leastpriv.proposal.models import (
 )
 from leastpriv.proposal.origins import is_unreviewed_use, uncounted_runs
 from leastpriv.proposal.recorded_use import CallableOperations, called_operations, operation_of
+from leastpriv.proposal.settled_silences import SettledSilences
 from leastpriv.proposal.visibility_guards import why_unrecorded
 from leastpriv.proposal.wildcards import COVERAGE, LIFECYCLE, keeping_result
 
@@ -156,6 +157,9 @@ def guard_context(
         whole_days=evidence.coverage.whole_days,
         may_call=CallableOperations(policies, granted_elsewhere),
         programs={service: frozenset[str]().union(*each) for service, each in programs.items()},
+        open_gaps=SettledSilences(
+            evidence, options, uncounted, history.history_state.memory
+        ).open_gaps(),
     )
 
 

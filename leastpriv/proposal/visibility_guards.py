@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+from datetime import timedelta
 from functools import cache, lru_cache, partial
 
-from leastpriv.cloudtrail.coverage import EXCLUDABLE, READ, WRITE, silences
-from leastpriv.models import Gap, GapKind, Outcome
+from leastpriv.cloudtrail.coverage import EXCLUDABLE, READ, WRITE
+from leastpriv.models import Gap, Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import (
     Visibility,
@@ -40,15 +40,11 @@ from leastpriv.proposal.recorded_use import (
     operation_of,
 )
 
-_DAY = timedelta(days=1)
-_MOST_LOST = 10
-"""A silence is short if the days around it are this many times as long."""
-
 
 def gap_in_scope(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an action whose use a gap may hide."""
-    for gap in context.evidence.gaps:
-        if not could_hide(gap, candidate.action) or _is_settled(gap, context):
+    for gap in context.open_gaps:
+        if not could_hide(gap, candidate.action):
             continue
         elsewhere = gap.scope.data_events and has_data_events(candidate, context)
         reached = _reaches(candidate, gap.scope.regions, context) and not _is_inside(
@@ -57,50 +53,6 @@ def gap_in_scope(candidate: RemovalCandidate, context: GuardContext) -> str:
         if reached and not elsewhere:
             return f"{gap.kind}: {gap.detail}"
     return ""
-
-
-def _is_settled(gap: Gap, context: GuardContext) -> bool:
-    """Whether the days around a short silence alone show as much as a removal needs.
-
-    Such a silence could have hidden only a use that none of the other days shows. What came back at
-    an interval, or was used before, is remembered (`rhythm`, `remembered`).
-    """
-    scope = gap.scope
-    if gap.kind is not GapKind.SILENCE or scope.events or scope.services:
-        return False
-    if context.evidence.users:
-        # The runs of each user would have to be counted apart.
-        return False
-    whole = context.whole_days
-    return whole is not None and all(
-        _has_whole_stretch(region, whole, context) for region in scope.regions
-    )
-
-
-def _has_whole_stretch(region: str, whole: tuple[date, date], context: GuardContext) -> bool:
-    """Whether days between two silences of a region are enough for a removal, and the silences
-    short in comparison.
-    """
-    silent = silences(context.evidence.coverage.days.get(region, frozenset()), whole)
-    lost = sum((last - first).days + 1 for first, last in silent)
-    starts = [whole[0], *(last + _DAY for _, last in silent)]
-    ends = [*(first - _DAY for first, _ in silent), whole[1]]
-    for start, end in zip(starts, ends, strict=True):
-        days = (end - start).days + 1
-        is_long = days >= max(context.options.minimum_days, lost * _MOST_LOST)
-        if is_long and _days_with_runs(start, end, context) >= context.options.minimum_runs:
-            return True
-    return False
-
-
-def _days_with_runs(start: date, end: date, context: GuardContext) -> int:
-    """Returns on how many days of a period a run without a denial began that counts."""
-    days: set[date] = set()
-    for run in context.evidence.runs:
-        day = run.first.date()
-        if start <= day <= end and not run.denied and run.id not in context.uncounted_runs:
-            days.add(day)
-    return len(days)
 
 
 def region_not_read(candidate: RemovalCandidate, context: GuardContext) -> str:

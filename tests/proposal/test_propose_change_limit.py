@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,12 +13,21 @@ from leastpriv.diff.compare import compare
 from leastpriv.errors import PolicyFileError
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind
+from leastpriv.permissions import catalog
 from leastpriv.policy.document import Document, parse
-from leastpriv.proposal.models import Change, Options, Proposal, UnseenServices
+from leastpriv.proposal.models import (
+    Change,
+    History,
+    Options,
+    Proposal,
+    ProposalInputs,
+    UnseenServices,
+)
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import MAX_CHANGES, propose
 from leastpriv.proposal.removals import creators_of, guard_context
-from tests.fakes.evidence import evidence_for
+from tests.fakes.evidence import evidence as evidence_of
+from tests.fakes.evidence import evidence_for, usage
 from tests.fakes.replace import replace
 from tests.hypothesis_profiles import sampled
 
@@ -137,3 +147,43 @@ def test_the_order_of_the_evidence_does_not_matter(
         assert {(change.kind, change.action) for change in one.changes} == {
             (change.kind, change.action) for change in other.changes
         }, document.where
+
+
+def portions(*, was_merged: bool) -> list[Proposal]:
+    """The proposals for a policy of thirty unused actions, each after the merge of the last one."""
+    actions = sorted(catalog.actions("sns"))[:30]
+    statement = {"Effect": "Allow", "Action": ["ssm:GetParameter", *actions], "Resource": "*"}
+    content = json.dumps({"Version": "2012-10-17", "Statement": [statement]}).encode()
+    denied = evidence_for(parse(content, "policy.json"), random.Random(1))  # noqa: S311 - the same
+    used = usage("ssm:GetParameter", "arn:aws:ssm:eu-west-1:111122223333:parameter/orders")
+    refused = [each for each in denied.usages if each.denial]
+    evidence = evidence_of([used, *refused])
+    inputs = ProposalInputs(history=History(was_merged=was_merged))
+    options = Options(minimum_runs=1)
+    found: list[Proposal] = []
+    while not found or found[-1].changes:
+        document = parse(content, "policy.json")
+        difference = compare(document, [], evidence)
+        found.append(propose(document, difference, evidence, options, inputs))
+        content = found[-1].content
+    return found
+
+
+def removals_in(proposal: Proposal) -> int:
+    return sum(change.kind is not ChangeKind.ADD for change in proposal.changes)
+
+
+def test_a_first_proposal_removes_all_at_once() -> None:
+    first, nothing = portions(was_merged=False)
+    assert removals_in(first) > 25
+    assert not nothing.changes
+
+
+def test_a_proposal_after_a_merged_one_removes_in_portions_and_holds_no_addition_back() -> None:
+    first, second, nothing = portions(was_merged=True)
+    added = [change for change in first.changes if change.kind is ChangeKind.ADD]
+    assert removals_in(first) == 25
+    assert added
+    assert [each.kind for each in first.held_back_as(MAX_CHANGES)].count(ChangeKind.ADD) == 0
+    assert removals_in(second) > 0
+    assert not nothing.changes

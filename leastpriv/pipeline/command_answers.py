@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from leastpriv.errors import PullRequestError
 from leastpriv.pipeline.context import PullRequestContent, Target
 from leastpriv.pipeline.history import takes_back
 from leastpriv.proposal.offers import CommandEffect, answer_to
 from leastpriv.pull_request.lifecycle import COMMENT_MARKER, CommentCommand
-from leastpriv.pull_request.models import PublishResult
-from leastpriv.report.escape import code, prose
+from leastpriv.pull_request.models import PublishResult, PullRequestOperation
+from leastpriv.report.escape import code, plain, prose
 from leastpriv.report.phrases import plural
+
+if TYPE_CHECKING:
+    from leastpriv.pull_request.github.repository import GitHubRepository
 
 _MAX_COMMANDS = 50
 
@@ -31,13 +35,36 @@ def answer_commands(
     own = [each for each in said if each.pull_request == published.number]
     if host is None or not (published.url and own):
         return ""
-    text = commands_answer(own, contents, remembered=target.store is not None)
-    if host.pull_requests.has_comment(published.number, COMMENT_MARKER, text):
-        return ""
     try:
+        unchanged = ""
+        if any(each.verb == "add" and not each.rejection for each in own):
+            unchanged = _unchanged_reason(contents, host, published)
+        text = commands_answer(
+            own, contents, remembered=target.store is not None, unchanged=unchanged
+        )
+        if host.pull_requests.has_comment(published.number, COMMENT_MARKER, text):
+            return ""
         host.pull_requests.upsert_comment(published.number, COMMENT_MARKER, text, create=True)
     except PullRequestError as error:
         return f"The commands under #{published.number} could not be answered: {error}"
+    return ""
+
+
+def _unchanged_reason(
+    contents: Sequence[PullRequestContent], host: GitHubRepository, published: PublishResult
+) -> str:
+    """Returns in Markdown why the branch of a pull request does not hold the proposals after
+    publishing; empty where it does.
+    """
+    if published.operation in (PullRequestOperation.CREATED, PullRequestOperation.UPDATED):
+        return ""
+    for content in contents:
+        if not content.context.proposal.changes:
+            continue
+        for path, written in content.context.contents.items():
+            if host.read(published.head_sha, path) != written:
+                why = published.failure or published.reason or "its branch holds another proposal"
+                return prose(plain(why).rstrip("."))
     return ""
 
 
@@ -46,15 +73,23 @@ def commands_answer(
     contents: Sequence[PullRequestContent],
     *,
     remembered: bool,
+    unchanged: str = "",
 ) -> str:
-    """Lists the commands and what becomes of each in Markdown; empty without a command."""
+    """Lists the commands and what becomes of each in Markdown; empty without a command.
+
+    Args:
+        said: The commands.
+        contents: The proposals of the pull request.
+        remembered: Whether a usage history keeps them.
+        unchanged: Why the pull request does not hold the proposals; empty where it does.
+    """
     if not said:
         return ""
     lines = []
     for each in said[:_MAX_COMMANDS]:
         asked = code(f"{each.verb} {each.pattern}".strip(), 120)
         who = f"by {code(each.author, 60)}" if each.author else "by an unknown person"
-        lines.append(f"- {asked} {who} {_verdict(each, said, contents)}.")
+        lines.append(f"- {asked} {who} {_verdict(each, said, contents, unchanged)}.")
     if len(said) > _MAX_COMMANDS:
         lines.append(f"- and {len(said) - _MAX_COMMANDS:,} more.")
     lasting = (
@@ -75,6 +110,7 @@ def _verdict(
     command: CommentCommand,
     said: Sequence[CommentCommand],
     contents: Iterable[PullRequestContent],
+    unchanged: str,
 ) -> str:
     if command.rejection:
         return f"does not count: {prose(command.rejection)}"
@@ -85,11 +121,16 @@ def _verdict(
     whole = CommandEffect()
     for content in contents:
         whole += answer_to(command.pattern, content.context.proposal)
-    return "; ".join(_parts(whole)) or "is not offered here"
+    return "; ".join(_parts(whole, unchanged)) or "is not offered here"
 
 
-def _parts(answer: CommandEffect) -> Iterator[str]:
-    if answer.added:
+def _parts(answer: CommandEffect, unchanged: str) -> Iterator[str]:
+    if answer.added and unchanged:
+        yield (
+            f"waits with {plural(answer.added, 'permission')}, as this run left the pull request"
+            f" unchanged: {unchanged}"
+        )
+    elif answer.added:
         yield f"adds {plural(answer.added, 'permission')}"
     if answer.waiting:
         yield f"waits for `max-changes`{_several(answer.waiting)}"

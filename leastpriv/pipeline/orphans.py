@@ -131,12 +131,12 @@ class _Orphans:
         if not self._is_of_marker(pull):
             return
         moved = self._moved_to(pull)
+        hold = self._hold(moved) if moved else None
         if moved is None:
             reason = self._gone_reason(pull)
-        elif self._is_settled(moved):
+        elif self._is_settled(moved, hold):
             reason = _moved_reason(pull, moved)
         else:
-            hold = self._hold(moved)
             if hold:
                 self._host.hold_orphan(pull, hold)
             return
@@ -160,21 +160,21 @@ class _Orphans:
         return place.read(place.branch_head(self._run.settings.base)[1], self._config) == file.raw
 
     def _hold(self, result: TargetResult) -> Hold | None:
-        """Returns what holds changes of a target back for now."""
-        if result.context is None or result.has_changes:
+        """Returns what holds changes of a target without an open pull request back for now."""
+        if result.context is None or result.has_changes or _successor(result):
             return None
         return holds_of(result.context, result.target.settings.options, self._run.now).hold(())
 
-    def _is_settled(self, result: TargetResult) -> bool:
+    def _is_settled(self, result: TargetResult, hold: Hold | None) -> bool:
         """Whether a target has an open pull request, or needs none: policy and evidence agree, and
-        nothing is held back for now.
+        nothing is held back for now (`hold`).
         """
         if _successor(result):
             return True
         published = result.published
         if published is None or published.failure or result.context is None:
             return False
-        return not result.has_changes and self._hold(result) is None
+        return not result.has_changes and hold is None
 
     def _moved_to(self, pull: MarkedPullRequest) -> TargetResult | None:
         """Returns the present target of a pull request; None without a certain one."""
@@ -244,7 +244,7 @@ class _Orphans:
             return ""
         name = pull.mark.name
         group = _group_of(name)
-        if group and not all(map(self._is_settled, self._results)):
+        if group and not all(self._is_settled(each, self._hold(each)) for each in self._results):
             return ""
         what = f"the role {code(name.role)} or the policy file {code(name.file)}"
         if group:

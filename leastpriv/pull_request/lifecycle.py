@@ -531,18 +531,17 @@ def body_fingerprint(body: str) -> str:
 
 COMMENT_MARKER = "<!-- leastpriv:commands v=1 -->"
 """Last line of the comment that answers the commands."""
-_LINE = re.compile(r" {0,3}/leastpriv(?:[ \t]+(?P<verb>\S+)(?P<rest>.*))?", re.ASCII)
-_FENCE = re.compile(r" {0,3}(?P<fence>`{3,}|~{3,})")
+_LINE = re.compile(r"/leastpriv(?:[ \t]+(?P<verb>\S+)(?P<rest>.*))?", re.ASCII)
+_PLAIN_LINE = re.compile(r"/leastpriv[\w:*?`,\- \t]*", re.ASCII)
 _LINE_END = re.compile(r"\r\n|\n|\r")
 """What ends a line in Markdown (https://spec.commonmark.org/0.31.2/#line-ending): a pasted text may
 have other separators, which do not show.
 """
-_HIDDEN = re.compile(r"<!--.*?-->|^ {0,3}<!--.*", re.DOTALL | re.MULTILINE)
-"""A comment of HTML: its author need not have seen what a pasted text has in it."""
-_SHOWN = re.compile(r"\s*| {0,3}/leastpriv[\w:*?`,\- \t]*", re.ASCII)
-"""A line of a comment that hides nothing: in other text a command may be part of an attribute of
-HTML or of the definition of a link, which its author need not have seen.
-"""
+_HTML_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_LONGEST_COMMENT = 10_000
+"""Characters of a comment with commands; a longer one is a pasted text."""
+_MARKED = "\ufffc"
+"""In place of a link or an image in a line, which is then no command."""
 _ADD_AMONG_TEXT = "add (among other text)"
 _VERBS = ("add", "keep", "forget")
 _MAX_COMMANDS = 20
@@ -567,10 +566,16 @@ class CommentCommand(Struct, frozen=True):
 
 
 def parse_commands(body: str) -> tuple[tuple[str, str], ...]:
-    """Returns verb and pattern of the commands in a comment, without those in quotes and code."""
+    """Returns verb and pattern of the commands that a reader of a comment sees as lines of their
+    own, outside of quotes, code and HTML.
+    """
+    if "/leastpriv" not in body or len(body) > _LONGEST_COMMENT:
+        return ()
     found: list[tuple[str, str]] = []
-    is_alone = all(map(_SHOWN.fullmatch, _LINE_END.split(body)))
-    for match in filter(None, (_LINE.fullmatch(line.rstrip()) for line in _unfenced_lines(body))):
+    lines = list(_shown_lines(body))
+    written = list(filter(None, map(str.strip, _LINE_END.split(body))))
+    is_alone = len(lines) == len(written) and all(map(_PLAIN_LINE.fullmatch, written))
+    for match in filter(None, map(_LINE.fullmatch, lines)):
         names = [
             name.strip("`")[:_MAX_LENGTH]
             for name in re.split(r"[\s,]+", (match["rest"] or "").strip())
@@ -591,17 +596,37 @@ def rejection_reason(verb: str, pattern: str) -> str:
     return "" if pattern else "no action is named, as in `/leastpriv keep s3:DeleteBucket`"
 
 
-def _unfenced_lines(body: str) -> Iterator[str]:
-    """Yields the lines outside fenced code and HTML comments.
+def _shown_lines(body: str) -> Iterator[str]:
+    """Yields the lines of the paragraphs of a comment, up to the first HTML but comments.
 
-    Quoted lines need no rule: they begin with `>`, not with the command.
+    An author need not have seen what a pasted text has in a comment or attribute of HTML, in a
+    folded part, or in the definition or the title of a link.
     """
-    fence = ""
-    for line in _LINE_END.split(_HIDDEN.sub("", body)):
-        match = _FENCE.match(line)
-        if match and not fence:
-            fence = match["fence"]
-        elif match and line.strip().startswith(fence) and not line.strip().strip(fence[0]):
-            fence = ""
-        elif not fence:
-            yield line
+    from markdown_it import MarkdownIt
+
+    # `*` is a part of patterns here, and a line of `-` after a command makes it no heading.
+    markdown = MarkdownIt("commonmark").disable(["emphasis", "lheading"])
+    quotes = 0
+    for token in markdown.parse(_LINE_END.sub("\n", body)):
+        if token.type == "html_block" and "<" in _HTML_COMMENT.sub("", token.content):
+            return
+        quotes += token.nesting if token.type.startswith("blockquote") else 0
+        if token.type != "inline" or quotes:
+            continue
+        line = ""
+        for child in token.children or ():
+            if child.type in ("softbreak", "hardbreak"):
+                yield line.strip()
+                line = ""
+            elif child.type == "html_inline" and not _HTML_COMMENT.fullmatch(child.content):
+                return
+            elif child.type != "html_inline":
+                line += _shown_text(child.type, child.content)
+        yield line.strip()
+
+
+def _shown_text(kind: str, content: str) -> str:
+    """Returns a part of a line as its author wrote it."""
+    if kind == "text":
+        return content
+    return f"`{content}`" if kind == "code_inline" else _MARKED

@@ -40,6 +40,18 @@ PURGE_REFUSED = {
         " identity-based policy allows the sqs:purgequeue action"
     ),
 }
+REPOSITORY_REFUSED = {
+    "event": "ecr:CreateRepository",
+    "parameters": {"repositoryName": "orders"},
+    "user-agent": "HashiCorp/1.0 Terraform/1.9 (+https://www.terraform.io)",
+    "error": "AccessDenied",
+    "message": (
+        "User: arn:aws:sts::111122223333:assumed-role/ci-deploy/1 is not authorized to perform:"
+        " ecr:CreateRepository on resource:"
+        " arn:aws:ecr:eu-west-1:111122223333:repository/orders because no identity-based policy"
+        " allows the ecr:CreateRepository action"
+    ),
+}
 LONG_AGO = datetime(2026, 3, 1, 9, tzinfo=UTC)
 
 
@@ -315,6 +327,29 @@ class TestCommands:
         elsewhere = step(branch="leastpriv/another")
         assert "sns:CreateTopic" not in removed(elsewhere)
         assert memory(hub)["words"]["sns:Create*"]["by"] == "kim"
+
+    @pytest.mark.parametrize("is_paused", [True, False])
+    def test_an_answer_to_add_says_whether_the_pull_request_has_it(
+        self, step: Callable[..., Step], hub: FakeGitHub, is_paused: bool
+    ) -> None:
+        records = [*usual_deploys(), *deploys([REPOSITORY_REFUSED], number=100)]
+        number = int(step(records).outputs["pull-request-number"])
+        if is_paused:
+            hub.label_as("kim", number, "leastpriv: paused")
+        hub.comment_as("kim", number, "/leastpriv add ecr:DescribeRepositories")
+        step(records)
+        (answer,) = [text for text in hub.comments(number) if "leastpriv:commands" in text]
+        adds = "- `add ecr:DescribeRepositories` by `kim` adds 1 permission."
+        is_written = b"ecr:DescribeRepositories" in hub.file(POLICY_FILE, "leastpriv/ci-deploy")
+        assert (adds in answer, is_written) == (not is_paused, not is_paused), answer
+        if is_paused:
+            assert "waits with 1 permission, as this run left the pull request unchanged" in answer
+            hub.unlabel_as("kim", number, "leastpriv: paused")
+            step(records)
+            (answer,) = [text for text in hub.comments(number) if "leastpriv:commands" in text]
+        step(records)
+        assert hub.comments(number).count(answer) == 1
+        assert adds in answer
 
     def test_the_same_commands_again_are_no_second_answer(
         self, step: Callable[..., Step], hub: FakeGitHub

@@ -83,6 +83,22 @@ class TestParsing:
             (f"Denied: x\n<!--\n{KEEP}", []),
             (f"Denied: x <!--\n{KEEP}", [("keep", "s3:DeleteBucket")]),
             (f"<!-- why -->\n{KEEP}", [("keep", "s3:DeleteBucket")]),
+            (f"Denied <a title='\n{KEEP}\n'>x</a>", []),
+            (f"<div title='\n\n{KEEP}\n'>x</div>", []),
+            (f"<details><summary>Log</summary>\n\n{KEEP}\n\n</details>", []),
+            (f"<!-- a --> <details>\n\n{KEEP}\n\n</details>", []),
+            (f"{KEEP}\n\n<details>\n\nlog\n\n</details>", [("keep", "s3:DeleteBucket")]),
+            (f"[log]: https://example.org '\n{KEEP}\n'", []),
+            (f"A [log](https://example.org '\n{KEEP}\n')", []),
+            (f"A ![log](https://example.org '\n{KEEP}\n')", []),
+            (f"> Denied\n{KEEP}", []),
+            (f"[{KEEP}](https://example.org)", []),
+            (f"`{KEEP}`", []),
+            (f"Yearly:\n- a report\n{KEEP}", [("keep", "s3:DeleteBucket")]),
+            (f"{KEEP}\n---\nKim", [("keep", "s3:DeleteBucket")]),
+            ("/leastpriv keep s3:*Bucket* sqs:*", [("keep", "s3:*Bucket*"), ("keep", "sqs:*")]),
+            ("/leastpriv keep s3:Get_*_", [("keep", "s3:Get_*_")]),
+            (f"{KEEP}\n\n{'x' * 10_000}", []),
         ],
     )
     def test_a_command_is_a_separate_line_outside_quotes_and_code(
@@ -208,20 +224,29 @@ class TestOffers:
         assert counted(github) == remembered
 
     @pytest.mark.parametrize(
-        "body",
-        [
-            "Thanks\n/leastpriv add s3:*",
-            '[//]: # "\n/leastpriv add s3:*\n"',
-            '<a title="\n/leastpriv add s3:*\n">thanks</a>',
-            '/leastpriv keep x <a title="\n/leastpriv add s3:*\n/leastpriv keep ">',
-            "/leastpriv add s3:* <!-- -->",
-        ],
+        "body", ["Thanks\n/leastpriv add s3:*", "/leastpriv add s3:* <!-- -->"]
     )
     def test_a_command_among_other_text_adds_nothing(self, github: FakeGitHub, body: str) -> None:
         github.comment_as("kim", 1, body)
         _, said = keep_decisions(commands(github))
         assert offer_commands(said, 1) == ()
-        assert "without other text" in [each.rejection for each in said][-1] or "keep" in body
+        assert "without other text" in said[-1].rejection
+
+    @pytest.mark.parametrize("verb", ["add", "forget"])
+    @pytest.mark.parametrize(
+        "body",
+        [
+            '[//]: # "\n/leastpriv VERB s3:*\n"',
+            '<a title="\n/leastpriv VERB s3:*\n">thanks</a>',
+            '/leastpriv keep x <a title="\n/leastpriv VERB s3:*\n/leastpriv keep ">',
+            "<details>\n\n/leastpriv VERB s3:*\n\n</details>",
+        ],
+    )
+    def test_a_hidden_command_is_none(self, github: FakeGitHub, body: str, verb: str) -> None:
+        github.comment_as("kim", 1, body.replace("VERB", verb))
+        decisions, said = keep_decisions(commands(github))
+        assert offer_commands(said, 1) == ()
+        assert not decisions
 
     def test_several_commands_in_one_comment_add(self, github: FakeGitHub) -> None:
         body = "/leastpriv add `sqs:TagQueue`, sqs:Untag*\r\n\r\n/leastpriv keep s3:A\n"

@@ -237,6 +237,14 @@ class People:
             ]
             self.world.touch(issue)
 
+    def unlabel_as(self, login: str, number: int, label: str) -> None:
+        """A person removes a label."""
+        with self.world.lock:
+            self.world.account(login)
+            issue = self.world.issue(number)
+            issue.labels.remove(label)
+            self.world.touch(issue)
+
     # State for assertions.
 
     def head(self, branch: str) -> str:

@@ -65,7 +65,7 @@ from leastpriv.pipeline.context import (
 from leastpriv.pipeline.history import history_file
 from leastpriv.pipeline.publish import target_row
 from leastpriv.policy.source import Location
-from leastpriv.pull_request.git_repository import GitRepository
+from leastpriv.pull_request.git_repository import GitRepository, RevertedProposal
 from leastpriv.pull_request.models import FolderStateStore
 
 if TYPE_CHECKING:
@@ -114,6 +114,7 @@ def command_target(found: Settings, repository: str = "") -> Target:
             pointer=pointer,
             changed=_changed_on_disk(absolute),
             earlier=partial(_earlier_on_disk, absolute),
+            reverted=partial(_reverted_on_disk, absolute),
             store=store,
         )
     root = _repository_root(absolute) or absolute.parent
@@ -227,6 +228,14 @@ def _earlier_on_disk(file: Path, time: datetime) -> bytes | None:
         repository, head, path = _commit_of(file)
         return repository.read_at(head, path, time) if repository and head else None
     return None
+
+
+def _reverted_on_disk(file: Path) -> Sequence[RevertedProposal]:
+    """Returns the merged proposals for a file that later commits of its repository revert."""
+    with suppress(PullRequestError):
+        repository, head, path = _commit_of(file)
+        return repository.reverted_proposals(head, path) if repository and head else ()
+    return ()
 
 
 def _changed_on_disk(file: Path) -> datetime | None:

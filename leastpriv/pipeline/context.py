@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from leastpriv.config.targets_file import Configuration, TargetEntry
     from leastpriv.evidence.run_logs import WorkflowRunLogs
     from leastpriv.pipeline.sources import CountedSource
-    from leastpriv.pull_request.git_repository import GitRepository
+    from leastpriv.pull_request.git_repository import GitRepository, RevertedProposal
     from leastpriv.pull_request.github.repository import GitHubRepository
     from leastpriv.pull_request.github.state_branch import BranchStateStore
 
@@ -76,6 +76,8 @@ class Target(Struct, frozen=True):
     """When the policy file on disk was last changed, where its commit or the disk knows it."""
     earlier: Callable[[datetime], bytes | None] | None = None
     """Gives the policy file on disk as it was at a time."""
+    reverted: Callable[[], Sequence[RevertedProposal]] | None = None
+    """Gives the merged proposals for the policy file on disk that later commits revert."""
     store: FolderStateStore | BranchStateStore | None = None
     """Keeps the usage history of the role; None: nothing is kept between runs."""
     writes_store: bool = True

@@ -50,7 +50,13 @@ from leastpriv.pipeline.context import (
     TargetHistory,
     TargetIdentity,
 )
-from leastpriv.pipeline.load_policies import changed_at, folder_of, policy_before, read_policy
+from leastpriv.pipeline.load_policies import (
+    changed_at,
+    folder_of,
+    policy_before,
+    read_attached,
+    read_policy,
+)
 from leastpriv.pipeline.read_ahead import labels_of
 from leastpriv.policy.document import Document
 from leastpriv.policy.replay import replay_need
@@ -65,6 +71,7 @@ from leastpriv.proposal.models import (
     fingerprint,
     ids_of_scope,
 )
+from leastpriv.proposal.reverted_changes import change_ids_between
 from leastpriv.pull_request.github.logins import origin_without_github
 from leastpriv.pull_request.lifecycle import (
     ClosedPullRequest,
@@ -78,6 +85,7 @@ from leastpriv.pull_request.lifecycle import (
 from leastpriv.report.phrases import plural
 
 if TYPE_CHECKING:
+    from leastpriv.pull_request.git_repository import RevertedProposal
     from leastpriv.pull_request.github.repository import GitHubRepository
     from leastpriv.pull_request.github.state_branch import BranchStateStore
     from leastpriv.pull_request.models import FolderStateStore
@@ -386,7 +394,10 @@ def target_history(
     known = state.memory or UsageHistory(settings.principal.arn)
     news = UsageHistory(settings.principal.arn)
     if host is None:
-        declined = _declined(known, (), _own_scopes(run, target, names))
+        declined = {
+            **_reverted_in_git(requests, target, names, base),
+            **_declined(known, (), _own_scopes(run, target, names)),
+        }
         history = History(declined, changed=changed, history_state=state, earlier=earlier)
         failure = " ".join(requests.failures[:1])
         return TargetHistory(history, news, names.identity, failure=failure)
@@ -456,6 +467,48 @@ def target_history(
         failure=" ".join(requests.failures[:1]),
         former_branches=tuple(names.branches[1:]),
     )
+
+
+def _reverted_in_git(
+    requests: _Requests, target: Target, names: TargetNames, base: str
+) -> Mapping[str, int]:
+    """Returns id of a change -> number of its pull request, of the merged proposals of a target
+    that git shows to be reverted.
+    """
+    repository = target.repository
+    read = target.reverted
+    if read is None and repository is not None and repository.github is None:
+        commit = base or repository.branch_head(target.settings.base)[1]
+        read = partial(repository.reverted_proposals, commit, target.policy_path)
+    if read is None:
+        return {}
+    found: dict[str, int] = {}
+    none: Sequence[RevertedProposal] = ()
+    reverted = requests.get(read, none, "whether a merged proposal was reverted")
+    for each in reverted:
+        file = str(Location(each.path, target.pointer))
+        scopes = {_scope_id(ScopeName(role, file).scope) for role in names.identity.roles}
+        if fingerprint_scope(each.fingerprint) in scopes:
+            found.update(dict.fromkeys(_changes_of(each, file, target, base), each.number))
+    return found
+
+
+def _changes_of(
+    reverted: RevertedProposal, file: str, target: Target, base: str
+) -> tuple[str, ...]:
+    """Returns the ids of the changes of a reverted proposal for a policy file."""
+    if reverted.after is None:
+        return ()
+    if reverted.before is None:
+        return (DRAFT_ID,)
+    principal = target.settings.principal
+    try:
+        folder = folder_of(target, base)
+        before = read_attached(reverted.before, file, principal, folder)
+        after = read_attached(reverted.after, file, principal, folder)
+    except PolicyFileError:
+        return ()  # The file was no policy then: nothing can be compared.
+    return change_ids_between(before, after)
 
 
 def _earlier_paths(requests: _Requests, target: Target, base: str) -> tuple[str, ...]:

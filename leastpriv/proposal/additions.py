@@ -43,6 +43,7 @@ from leastpriv.proposal.models import (
     History,
     Options,
     addition_id,
+    declined_in,
 )
 from leastpriv.proposal.origins import addition_by_origin, proved_runs, without_unreviewed
 from leastpriv.proposal.self_widening import denial_result, runs_over_budget
@@ -278,7 +279,7 @@ def _without_declined(
         resource: declined.get(addition_id(action, resource), 0) for resource in change.resources
     }
     results = {
-        each: GuardResult("declined", f"it was declined in #{number}")
+        each: GuardResult("declined", f"it was {declined_in(number)}")
         for each, number in numbers.items()
         if number
     }

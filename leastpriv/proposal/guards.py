@@ -35,6 +35,7 @@ from leastpriv.proposal.models import (
     HistoryState,
     Lifecycle,
     RemovalCandidate,
+    declined_in,
     removal_ids,
 )
 from leastpriv.proposal.origins import UNREVIEWED_USE, unreviewed_use_reason
@@ -216,7 +217,7 @@ def declined(candidate: RemovalCandidate, context: GuardContext) -> str:
     for name in (candidate.entry.pattern, candidate.action):
         for change in removal_ids(name, resources):
             if change in declined:
-                return f"it was declined in #{declined[change]}"
+                return f"it was {declined_in(declined[change])}"
     return ""
 
 

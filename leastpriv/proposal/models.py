@@ -206,8 +206,8 @@ class History(Struct, frozen=True):
     """What the repository's history shows; empty if it was not read."""
 
     declined: Mapping[str, int] = {}
-    """Id of a change (`fingerprint.change_ids`) -> number of the pull request that was closed
-    unmerged with it.
+    """Id of a change (`change_ids`) -> number of the pull request that was closed unmerged with it,
+    or was reverted; 0 where the revert names none.
     """
     changed: datetime | None = None
     """Time of the policy file's last change; None if unknown."""
@@ -223,6 +223,11 @@ class History(Struct, frozen=True):
 
     None if it is unknown or has not changed since.
     """
+
+
+def declined_in(number: int) -> str:
+    """Returns how a person declined a change, as the end of a sentence."""
+    return f"declined in #{number}" if number else "declined by a commit that reverts it"
 
 
 class ProposalInputs(Struct, frozen=True):

@@ -59,6 +59,7 @@ from leastpriv.proposal.models import (
     Proposal,
     ProposalInputs,
     Release,
+    declined_in,
 )
 from leastpriv.proposal.offers import SettledOffers, settle_offers
 from leastpriv.proposal.origins import proved_runs
@@ -241,7 +242,7 @@ def _first_draft(
     judged: tuple[DeclaredNeed, ...] = ()
     if DRAFT_ID in inputs.history.declined:
         why = GuardResult(
-            "declined", f"the first draft was declined in #{inputs.history.declined[DRAFT_ID]}"
+            "declined", f"the first draft was {declined_in(inputs.history.declined[DRAFT_ID])}"
         )
         held_back += [_held_back(change, why) for change in added]
         added = []

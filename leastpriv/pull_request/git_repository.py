@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Self
@@ -18,7 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.errors import PullRequestError
-from leastpriv.pull_request.lifecycle import fingerprint_scope
+from leastpriv.pull_request.lifecycle import fingerprint_scope, reverted_commits
 from leastpriv.pull_request.models import (
     TRAILER,
     Publication,
@@ -45,6 +45,12 @@ _SAFE_CONFIGURATION = (
     "safe.directory=*",
 )
 _FILE_MODES = frozenset({b"100644", b"100755"})
+_MOST_LOGGED = 200
+_TRAILER_LINE = re.compile(rf"^[ \t]*{TRAILER}: ([0-9a-f]+)[ \t]*$", re.MULTILINE)
+_PULL_REQUEST = re.compile(
+    r"\A(?:Merge pull request #(?P<merge>\d{1,9}) |[^\n]*\(#(?P<squash>\d{1,9})\)(?:\n|\Z))"
+)
+"""The number in the message of a merge, as GitHub's buttons write it."""
 _TRAILER_PATTERN = re.compile(rf"\n\n{TRAILER}: ([0-9a-f]+)\s*\Z")
 
 
@@ -62,6 +68,28 @@ class Commit(Struct, frozen=True):
     """Fingerprint in the trailer; empty without this trailer."""
     untouched: bool
     """Author and committer are this program: the commit was neither amended nor rebased."""
+
+
+class RevertedProposal(Struct, frozen=True):
+    """A merged proposal that a later commit reverts."""
+
+    path: str
+    """The policy file, under the name that it had then."""
+    fingerprint: str
+    before: bytes | None
+    """The policy file without the proposal; None: it did not exist."""
+    after: bytes | None
+    """The policy file with it."""
+    number: int = 0
+    """Number of its pull request, where the message of its merge ends with one; else 0."""
+
+
+class _LoggedCommit(Struct, frozen=True):
+    """A commit with its message."""
+
+    sha: str
+    parents: tuple[str, ...]
+    message: str
 
 
 class _TreeEntry(Struct, frozen=True):
@@ -209,6 +237,65 @@ class GitRepository(Struct, frozen=True):
             if after == os.fsencode(path):
                 return os.fsdecode(before)
         return ""
+
+    def reverted_proposals(self, commit: str, path: str) -> tuple[RevertedProposal, ...]:
+        """Returns the merged proposals for a file, under each name that it had, which later commits
+        revert, as of a commit.
+
+        A revert that is itself reverted does not count. A shallow clone shows what it has.
+        """
+        found: list[RevertedProposal] = []
+        for name in (path, *self.earlier_names(commit, path)):
+            undone: set[str] = set()
+            for each in self._logged("--full-history", commit, "--", name):
+                if each.sha in undone:
+                    continue
+                reverted = map(self._commit, reverted_commits(each.message))
+                for merged in filter(None, reverted):
+                    undone.add(merged.sha)
+                    proposal = self._proposal_of(merged, name)
+                    if proposal:
+                        found.append(proposal)
+        return tuple(found)
+
+    def _proposal_of(self, merged: _LoggedCommit, path: str) -> RevertedProposal | None:
+        """Returns the proposal for a file that a commit brought, by whichever way it was merged;
+        None for a commit of others.
+        """
+        messages = [merged.message]
+        if len(merged.parents) > 1:
+            sides = f"{merged.parents[0]}..{merged.parents[1]}"
+            messages = [each.message for each in self._logged(sides, "--", path)]
+        # A squash has the message of the commit in its own.
+        named = _TRAILER_LINE.findall("\n".join(messages))
+        if not named or not merged.parents:
+            return None
+        numbered = _PULL_REQUEST.match(merged.message)
+        number = numbered["merge"] or numbered["squash"] if numbered else "0"
+        return RevertedProposal(
+            path=path,
+            fingerprint=named[-1],
+            before=self.read(merged.parents[0], path),
+            after=self.read(merged.sha, path),
+            number=int(number),
+        )
+
+    def _commit(self, sha: str) -> _LoggedCommit | None:
+        """Returns a commit by its abbreviated name; None where the clone lacks it."""
+        if self._run_or_none("rev-parse", "--verify", "--quiet", f"{sha}^{{commit}}") is None:
+            return None
+        return next(self._logged("--max-count=1", sha), None)
+
+    def _logged(self, *arguments: str) -> Iterator[_LoggedCommit]:
+        """Yields the newest commits that `git log` finds, newest first."""
+        output = self._run_or_none(
+            *("log", "-z", f"--max-count={_MOST_LOGGED}", "--encoding=UTF-8"),
+            *("--format=%H%n%P%n%B", *arguments),
+        )
+        for record in (output or b"").decode("utf-8", "replace").split("\0"):
+            if record:
+                sha, parents, message = record.split("\n", 2)
+                yield _LoggedCommit(sha, tuple(parents.split()), message)
 
     def publish(self, publication: Publication, now: datetime) -> PublishResult:
         """Brings the branch to the one commit of the proposal, or leaves it unchanged and gives the

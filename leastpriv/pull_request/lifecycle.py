@@ -188,11 +188,18 @@ _REVERTED_PULL_REQUEST = re.compile(r"^Reverts (?:([\w.-]+/[\w.-]+))?#(\d+)\b", 
 """What the button "Revert" of GitHub writes into a pull request, whose text a squash keeps."""
 
 
+def reverted_commits(message: str) -> tuple[str, ...]:
+    """Returns the names of the commits that a commit with this message reverts, perhaps
+    abbreviated.
+    """
+    return tuple(_REVERTED_COMMIT.findall(message))
+
+
 def is_reverted_by(pull: ClosedPullRequest, message: str, repository: str) -> bool:
     """Whether the message of a commit says that it reverts a merged pull request of a repository
     (`owner/name`).
     """
-    commits = _REVERTED_COMMIT.findall(message)
+    commits = reverted_commits(message)
     if pull.merge_commit and any(pull.merge_commit.startswith(sha) for sha in commits):
         return True
     return any(

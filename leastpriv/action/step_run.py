@@ -93,6 +93,7 @@ def checkout_context(
         job_logs=logs,
         aws=session,
         run_url=runner.run_url_template,
+        workflow=runner.workflow,
         guide=guide_url(runner.server_url, runner.action_repository, runner.action_ref),
     )
 

@@ -46,6 +46,8 @@ class Runner(Struct, frozen=True):
     event_name: str
     repository: str
     """`owner/name`"""
+    workflow_ref: str
+    """`owner/name/.github/workflows/FILE@REF` of the workflow that runs."""
     actor: str
     run_id: str
     run_attempt: str
@@ -75,6 +77,7 @@ class Runner(Struct, frozen=True):
             event_path=path("GITHUB_EVENT_PATH"),
             event_name=environment.get("GITHUB_EVENT_NAME", ""),
             repository=environment.get("GITHUB_REPOSITORY", ""),
+            workflow_ref=environment.get("GITHUB_WORKFLOW_REF", ""),
             actor=environment.get("GITHUB_ACTOR", ""),
             run_id=environment.get("GITHUB_RUN_ID", ""),
             run_attempt=environment.get("GITHUB_RUN_ATTEMPT") or "1",
@@ -85,6 +88,11 @@ class Runner(Struct, frozen=True):
             action_repository=environment.get("GITHUB_ACTION_REPOSITORY", ""),
             action_ref=environment.get("GITHUB_ACTION_REF", ""),
         )
+
+    @property
+    def workflow(self) -> str:
+        """The workflow's file with its repository: `owner/name/.github/workflows/FILE`."""
+        return self.workflow_ref.partition("@")[0]
 
     @property
     def run_url(self) -> str:

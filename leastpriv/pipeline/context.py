@@ -203,6 +203,8 @@ class RunContext(Struct, frozen=True):
     job_logs: JobLogs = JobLogs()
     aws: AwsSession | None = None
     run_url: str = ""
+    workflow: str = ""
+    """File of the workflow that runs: `owner/name/.github/workflows/FILE`; empty elsewhere."""
     guide: str = LATEST
     """Folder of the guide's pages, at the version of the action that runs."""
     watch: Callable[[Sequence[CountedSource]], AbstractContextManager[None]] = lambda _: (

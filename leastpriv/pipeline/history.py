@@ -5,15 +5,15 @@ reverted removals.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
 from functools import partial, reduce
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from leastpriv.aws.arns import parse_principal
+from leastpriv.aws.arns import parse_principal, principal_of
 from leastpriv.aws.session_names import workflow_run_id
 from leastpriv.errors import (
     LeastprivError,
@@ -103,20 +103,83 @@ def history_file(principal: Principal) -> tuple[str, int]:
     return f"{account}/{principal.kind}/{principal.name}.json", LONGEST_FILE
 
 
+_OVERLAP = timedelta(days=7)
+"""Time in which a role and its successor may both be at work."""
+_BUSY_SHARE = 10
+"""A role with a tenth of the calls of another was at work as long as that one."""
+
+
+class OtherRoles(Struct, frozen=True):
+    """Roles that are no earlier names of the role of a target."""
+
+    own: tuple[str, ...] = ()
+    """ARNs of the target."""
+    named: tuple[str, ...] = ()
+    """ARNs and patterns of the users of all other targets of the config."""
+    first: datetime | None = None
+    """Time of the first call of the target in the evidence."""
+    calls: int = 0
+    """Number of its calls."""
+    callers: Mapping[str, int] = {}
+    """Name of a role in its account that made calls throughout -> their number."""
+
+    @classmethod
+    def of(
+        cls, run: RunContext, target: Target, evidence: Evidence, callers: Mapping[str, int]
+    ) -> Self:
+        """Returns the roles that the config has, or without one those that the records show at work
+        besides the role of the target: each has a job of its own.
+
+        Args:
+            run: The run.
+            target: The target.
+            evidence: What was read of it.
+            callers: Principals of the records -> number of calls.
+        """
+        own = (target.role, *target.users)
+        if run.file is not None:
+            return cls(own=own, named=run.other_users(target))
+        days = frozenset[date]().union(*evidence.coverage.days.values())
+        is_throughout = bool(days) and evidence.first is not None
+        if is_throughout and evidence.first:
+            is_throughout = evidence.first.date() - min(days) <= _OVERLAP
+        found: dict[str, int] = {}
+        for arn, calls in callers.items():
+            other = principal_of(arn) or principal_of(f"{arn}/session")
+            if is_throughout and other and other.account == target.lead.account:
+                found[other.name] = found.get(other.name, 0) + calls
+        return cls(own=own, first=evidence.first, calls=evidence.counts.calls, callers=found)
+
+    def has(self, role: str, opened: datetime | None = None) -> bool:
+        """Whether a role has a target of its own.
+
+        `opened`: when a pull request of the role was opened.
+        """
+        if role in self.named:
+            return True
+        if role in self.own:
+            return False
+        if opened and self.first and opened > self.first + _OVERLAP:
+            return True
+        principal = principal_of(role)
+        calls = self.callers.get(principal.name, 0) if principal else 0
+        return calls > 0 and calls * _BUSY_SHARE >= self.calls
+
+
 class TargetNames:
     """Finds the earlier names of a target: in the config, in git, in usage histories and in the
     markers of pull requests.
     """
 
     def __init__(
-        self, target: Target, earlier_paths: Callable[[], Sequence[str]], others: Collection[str]
+        self, target: Target, earlier_paths: Callable[[], Sequence[str]], others: OtherRoles
     ) -> None:
         """Begins with the names that the config has.
 
         Args:
             target: The target.
             earlier_paths: Reads the paths that its policy file had before `git mv`.
-            others: ARNs of the users of all other targets, whose names are their own.
+            others: Roles of other targets, whose names are their own.
         """
         self._target = target
         self._earlier_paths = earlier_paths
@@ -145,13 +208,17 @@ class TargetNames:
         for path in self._earlier_paths():
             self._files.append(str(Location(path, self._target.pointer)))
 
-    def is_earlier(self, name: TargetName, *, asks_git: bool = True) -> bool:
+    def is_earlier(
+        self, name: TargetName, *, opened: datetime | None = None, asks_git: bool = True
+    ) -> bool:
         """Whether a name is one of the target, or that of its policy file under a role that no
         other target has.
+
+        `opened`: when a pull request of that name was opened.
         """
         if self.identity.is_named(name):
             return True
-        if name.role in self._others:
+        if self._others.has(name.role, opened):
             return False
         if asks_git and name.file not in self._files:
             self.read_git()
@@ -363,6 +430,8 @@ def target_history(
     base: str,
     committed: Document | None,
     missing: Sequence[Usage],
+    *,
+    others: OtherRoles,
 ) -> TargetHistory:
     """Reads what the repository and the store have about a target.
 
@@ -372,6 +441,7 @@ def target_history(
         base: The commit of its policy; empty where that was read on disk.
         committed: Its policy.
         missing: The usages that its policies lack.
+        others: Roles of other targets.
     """
     requests = _Requests()
     settings = target.settings
@@ -389,7 +459,7 @@ def target_history(
             # The file began with this policy, so that nothing was added to it.
             earlier = None
     earlier_paths = partial(_earlier_paths, requests, target, base)
-    names = TargetNames(target, earlier_paths, run.other_users(target))
+    names = TargetNames(target, earlier_paths, others)
     state = load_history(target, names, run.now)
     known = state.memory or UsageHistory(settings.principal.arn)
     news = UsageHistory(settings.principal.arn)
@@ -605,7 +675,7 @@ def _adopt(names: TargetNames, pulls: Iterable[MarkedPullRequest], *, asks_git: 
     for pull in pulls:
         if not is_credible(pull):
             continue
-        if names.is_earlier(pull.mark.name, asks_git=asks_git):
+        if names.is_earlier(pull.mark.name, opened=pull.created_at, asks_git=asks_git):
             names.adopt(pull.mark.name, pull.branch)
 
 

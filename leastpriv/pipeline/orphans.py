@@ -1,12 +1,14 @@
 """Closes pull requests whose target has another name or branch now, or left the config.
 
 Closing takes certainty: in doubt, a pull request is left open. A run without a config knows one
-target alone, so that there an equal role is needed, and what git knows of the policy file.
+target alone, so that there an equal role is needed, or a workflow that names another one now, and
+what git knows of the policy file.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
@@ -182,7 +184,9 @@ class _Orphans:
         results = [each for each in self._results if self._is_into_base(each.target, pull)]
         own = [each for each in results if name.role in _roles(each.target)]
         if self._run.file is None:
-            return next((each for each in own if self._has_or_had_file(each, name)), None)
+            renamed = [each for each in results if self._is_renamed_by_workflow(each.target, pull)]
+            same = [each for each in own or renamed if self._has_or_had_file(each, name)]
+            return same[0] if same else None
         if own:
             return own[0]
         if any(_matches(name.role, entry.users.arns) for entry in self._entries):
@@ -225,6 +229,23 @@ class _Orphans:
         if self._host.read(commit, path) is not None:
             return False
         return self._host.last_changed(commit, path) is not None
+
+    def _is_renamed_by_workflow(self, target: Target, pull: MarkedPullRequest) -> bool:
+        """Whether the workflow that runs named the role of a pull request when that was opened, and
+        names the role of a target in its place now.
+
+        Without it, another job may have the earlier role: no record shows that a job is gone.
+        """
+        repository, _, path = self._run.workflow.partition("/.github/")
+        if not path or repository.lower() != self._host.full_name.lower():
+            return False
+        path = f".github/{path}"
+        commit = self._host.branch_head(target.settings.base)[1]
+        now = self._host.read(commit, path) or b""
+        before = self._host.read_at(commit, path, pull.created_at) or b""
+        role = pull.mark.name.role
+        was_earlier = _names_role(before, role) and not _names_role(before, target.role)
+        return was_earlier and _names_role(now, target.role) and not _names_role(now, role)
 
     def _is_renamed(self, target: Target, name: TargetName) -> bool:
         """Whether git shows that a policy file became that of a target."""
@@ -269,6 +290,13 @@ class _Orphans:
             if normalized_file(str(entry.values["policy-file"])) == file:
                 return True
         return False
+
+
+def _names_role(workflow: bytes, role: str) -> bool:
+    """Whether the text of a workflow names a role, in an ARN of any account."""
+    _, _, resource = role.rpartition(":")
+    text = workflow.decode("utf-8", "replace")
+    return re.search(rf":{re.escape(resource)}(?![\w+=,.@/-])", text) is not None
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:

@@ -43,7 +43,7 @@ from leastpriv.pipeline.context import (
     TargetsFile,
 )
 from leastpriv.pipeline.every_account import in_every_account, may_hold_variables
-from leastpriv.pipeline.history import run_origins, target_history
+from leastpriv.pipeline.history import OtherRoles, run_origins, target_history
 from leastpriv.pipeline.infrastructure import (
     declarations_of,
     terraform_files,
@@ -268,7 +268,10 @@ def make_proposal(
     difference = compare(policies.committed, list(policies.documents), evidence)
     known = run_origins(target, difference.missing, evidence)
     evidence = replace(evidence, origins=known.origins)
-    earlier = target_history(run, target, base, policies.committed, difference.missing)
+    beside = OtherRoles.of(run, target, evidence, found.callers)
+    earlier = target_history(
+        run, target, base, policies.committed, difference.missing, others=beside
+    )
     earlier = replace(earlier, failure=earlier.failure or known.failure)
     others = _with_account_policies(others, run, target, policies, difference)
     context = _report_context(

@@ -134,6 +134,10 @@ class TargetMark(Struct, frozen=True):
         return f"<!-- leastpriv:target v=1 {written} -->"
 
 
+UNKNOWN_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+"""Time of a change for which GitHub gives no time."""
+
+
 class MarkedPullRequest(Struct, frozen=True):
     """A pull request of this program that names its target."""
 
@@ -144,15 +148,13 @@ class MarkedPullRequest(Struct, frozen=True):
     fingerprint: str
     """Fingerprint in its first commit; a body can be copied, so that it has to fit the marker."""
     labels: tuple[str, ...] = ()
+    created_at: datetime = UNKNOWN_TIME
+    """When it was opened (aware, UTC)."""
 
     @property
     def is_paused(self) -> bool:
         """Whether a person wants it to be left as it is."""
         return has_label(self.labels, PAUSED_LABEL)
-
-
-UNKNOWN_TIME = datetime(1970, 1, 1, tzinfo=UTC)
-"""Time of a change for which GitHub gives no time."""
 
 
 class ClosedPullRequest(Struct, frozen=True):

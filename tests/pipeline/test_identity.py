@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +57,10 @@ class Clock:
 class Repository:
     """A repository with the policy of one role, and the product that runs on it."""
 
-    def __init__(self, folder: Path, hub: FakeGitHub) -> None:
+    def __init__(self, folder: Path, hub: FakeGitHub, clock: Clock) -> None:
         self.hub = hub
+        self.clock = clock
+        self.workflow = ""
         self.role = ROLE
         self.file = FILE
         self.branch = ""
@@ -74,7 +76,9 @@ class Repository:
         """Runs the product as a new process does."""
         github = self._connected()
         target = self._target(self._settings(options), github)
-        run = RunContext(target.settings, (target,), Clock().now, (self._trail,))
+        run = RunContext(
+            target.settings, (target,), self.clock.now, (self._trail,), workflow=self.workflow
+        )
         return propose(run).targets[0]
 
     def propose_by(
@@ -143,6 +147,17 @@ class Repository:
         self.hub.commit_as("kim", "main", files, f"Move {self.file}")
         self.file = after
 
+    def rename_role(self) -> None:
+        """The role has another name from now on, and deploys as before."""
+        self.role = RENAMED
+        self.clock.now += timedelta(days=60)
+        later: list[dict[str, Any]] = []
+        for each in json.loads(json.dumps(usual_deploys()).replace("ci-deploy", "release")):
+            time = datetime.fromisoformat(each["eventTime"]) + timedelta(days=60)
+            later.append({**each, "eventTime": f"{time:%Y-%m-%dT%H:%M:%SZ}"})
+        self._trail = self._trail.with_name("later")
+        write_trail(self._trail, later)
+
     def decline(self, number: int) -> None:
         """A person closes a pull request and deletes its branch."""
         head = self.hub.world.pull(number)[1].head
@@ -153,9 +168,10 @@ class Repository:
 @pytest.fixture
 def repository(tmp_path: Path) -> Iterator[Repository]:
     files = {FILE: json.dumps(POLICY, indent=2)}
-    with FakeGitHub("octo-org/shop", files=files, clock=Clock()) as hub:
+    clock = Clock()
+    with FakeGitHub("octo-org/shop", files=files, clock=clock) as hub:
         hub.add_user("kim", "write")
-        yield Repository(tmp_path, hub)
+        yield Repository(tmp_path, hub, clock)
 
 
 def number_of(result: TargetResult) -> int:
@@ -242,7 +258,7 @@ def test_declines_follow_the_target(repository: Repository, change: str, has_mem
     repository.has_memory = has_memory
     repository.decline(number_of(repository.propose()))
     if "role" in change:
-        repository.role = RENAMED
+        repository.rename_role()
     if "file" in change:
         repository.move()
     if change == "branch":
@@ -251,6 +267,51 @@ def test_declines_follow_the_target(repository: Repository, change: str, has_mem
         result = repository.propose()
         assert DECLINED in declined(result)
         assert number_of(result) in (0, 1)
+
+
+@pytest.mark.parametrize("has_memory", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_decline_is_not_one_of_another_role_with_the_same_file(
+    repository: Repository, has_memory: bool
+) -> None:
+    repository.has_memory = has_memory
+    repository.decline(number_of(repository.propose()))
+    repository.role = RENAMED
+    assert declined(repository.propose()) == []
+    repository.role = ROLE
+    assert DECLINED in declined(repository.propose())
+
+
+WORKFLOW = ".github/workflows/least-privilege.yml"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_closed"),
+    [
+        (f"role-arn: {ROLE}", f"role-arn: {RENAMED}", True),
+        (
+            "role-arn: arn:aws:iam::${{ vars.ACCOUNT }}:role/ci-deploy",
+            "role-arn: arn:aws:iam::${{ vars.ACCOUNT }}:role/release",
+            True,
+        ),
+        (f"role-arn: {ROLE}", f"role-arn: {RENAMED}\n# and {ROLE}", False),
+        (f"role-arn: {ROLE}\n# and {RENAMED}", f"role-arn: {RENAMED}", False),
+        (f"role-arn: {ROLE}", "role-arn: ${{ vars.ROLE }}", False),
+        ("role-arn: ${{ vars.ROLE }}", f"role-arn: {RENAMED}", False),
+        (f"role-arn: {ROLE}-2", f"role-arn: {RENAMED}", False),
+    ],
+)
+def test_without_a_config_the_workflow_shows_that_a_role_has_another_name(
+    repository: Repository, before: str, after: str, is_closed: bool
+) -> None:
+    repository.workflow = f"octo-org/shop/{WORKFLOW}"
+    repository.hub.commit_as("kim", "main", {WORKFLOW: f"{before}\n".encode()}, "Workflow")
+    first = number_of(repository.propose())
+    repository.rename_role()
+    repository.hub.commit_as("kim", "main", {WORKFLOW: f"{after}\n".encode()}, "Rename")
+    second = number_of(repository.propose())
+    assert open_pulls(repository.hub) == ([second] if is_closed else [first, second])
+    comments = repository.hub.comments(first)
+    assert [f"#{second}" in each for each in comments] == ([True] if is_closed else [])
 
 
 def test_declines_are_kept_when_a_person_rewrites_the_statement(repository: Repository) -> None:
@@ -276,7 +337,7 @@ def test_the_use_that_a_renamed_role_made_is_remembered(repository: Repository) 
     memory = json.loads(repository.hub.file(path, EVIDENCE))
     memory["used"]["sqs:PurgeQueue"] = {"*": {"first": "2026-01-02", "last": "2026-01-02"}}
     store_text(repository, path, memory)
-    repository.role = RENAMED
+    repository.rename_role()
     result = repository.propose()
     assert result.context is not None
     held = [each.action for each in result.context.proposal.held_back_as("remembered")]

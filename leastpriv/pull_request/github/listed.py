@@ -48,6 +48,7 @@ class ListedPullRequest(Struct, frozen=True):
     url: str
     merge_commit: str = ""
     merged_at: datetime | None = None
+    created_at: datetime = UNKNOWN_TIME
     updated_at: datetime = UNKNOWN_TIME
     closed_by: str | None = None
     """Login, empty for a deleted account; None: not known yet."""
@@ -75,6 +76,7 @@ def from_rest(pull: PullRequest, repository_id: int) -> ListedPullRequest:
         url=pull.html_url,
         merge_commit=(pull.merge_commit_sha or "") if pull.merged_at else "",
         merged_at=pull.merged_at.astimezone(UTC) if pull.merged_at else None,
+        created_at=pull.created_at.astimezone(UTC) if pull.created_at else UNKNOWN_TIME,
         updated_at=pull.updated_at.astimezone(UTC) if pull.updated_at else UNKNOWN_TIME,
         branch=pull.head.ref,
     )
@@ -109,7 +111,7 @@ fragment pull on PullRequest {
 """What `from_graphql` reads, with `OUTLINE_FIELDS`."""
 OUTLINE_FIELDS = """
 fragment outline on PullRequest {
-  number state baseRefName headRefName headRefOid body url
+  number state baseRefName headRefName headRefOid body url createdAt
   headRepository { id }
   author { __typename login }
   labels(first: 100) { nodes { name } }
@@ -120,7 +122,7 @@ fragment outline on PullRequest {
 
 
 def outline_from_graphql(node: Mapping[str, Any], repository_id: str) -> ListedPullRequest:
-    """Returns a pull request of the GraphQL API without its times and comments."""
+    """Returns a pull request of the GraphQL API without its later times and comments."""
     head = node["headRepository"]
     commits = node["commits"]["nodes"]
     return ListedPullRequest(
@@ -133,6 +135,7 @@ def outline_from_graphql(node: Mapping[str, Any], repository_id: str) -> ListedP
         body=node["body"],
         labels=tuple(label["name"] for label in node["labels"]["nodes"]),
         url=node["url"],
+        created_at=datetime.fromisoformat(node["createdAt"]),
         branch=node["headRefName"],
         first_message=commits[0]["commit"]["message"] if commits else "",
     )

@@ -190,6 +190,7 @@ class PullRequests:
                         mark=mark,
                         fingerprint=made,
                         labels=pull.labels,
+                        created_at=pull.created_at,
                     )
                 )
         return tuple(found)

@@ -138,6 +138,7 @@ class Reads:
                 "nodes": [{"name": name} for name in issue.labels[:first]]
             },
             "mergeCommit": self.commit(merged) if merged else None,
+            "createdAt": issue.created_at,
             "mergedAt": pull.merged_at,
             "updatedAt": issue.updated_at,
             "comments": lambda _info, first=None, **_: {

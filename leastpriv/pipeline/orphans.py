@@ -133,7 +133,7 @@ class _Orphans:
         if not self._is_of_marker(pull):
             return
         moved = self._moved_to(pull)
-        hold = self._hold(moved) if moved else None
+        hold = self._hold(moved, pull.changes) if moved else None
         if moved is None:
             reason = self._gone_reason(pull)
         elif self._is_settled(moved, hold):
@@ -161,11 +161,14 @@ class _Orphans:
             return False
         return place.read(place.branch_head(self._run.settings.base)[1], self._config) == file.raw
 
-    def _hold(self, result: TargetResult) -> Hold | None:
-        """Returns what holds changes of a target without an open pull request back for now."""
+    def _hold(self, result: TargetResult, changes: Sequence[str] = ()) -> Hold | None:
+        """Returns what holds some changes of a target without an open pull request back for now.
+
+        `changes`: ids of those of an earlier pull request; empty: all.
+        """
         if result.context is None or result.has_changes or _successor(result):
             return None
-        return holds_of(result.context, result.target.settings.options, self._run.now).hold(())
+        return holds_of(result.context, result.target.settings.options, self._run.now).hold(changes)
 
     def _is_settled(self, result: TargetResult, hold: Hold | None) -> bool:
         """Whether a target has an open pull request, or needs none: policy and evidence agree, and

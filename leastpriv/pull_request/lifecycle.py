@@ -150,6 +150,8 @@ class MarkedPullRequest(Struct, frozen=True):
     labels: tuple[str, ...] = ()
     created_at: datetime = UNKNOWN_TIME
     """When it was opened (aware, UTC)."""
+    changes: tuple[str, ...] = ()
+    """Ids of its changes."""
 
     @property
     def is_paused(self) -> bool:

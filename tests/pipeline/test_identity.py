@@ -66,11 +66,8 @@ class Repository:
         self.branch = ""
         self.has_memory = False
         self._trail = folder / "trail"
-        text = json.dumps(usual_deploys())
-        others = json.loads(
-            text.replace("ci-deploy", "release").replace('"eventID": "', '"eventID": "r')
-        )
-        write_trail(self._trail, [*usual_deploys(), *others])
+        self._roles = ["ci-deploy"]
+        self.add_role("release")
 
     def propose(self, **options: str) -> TargetResult:
         """Runs the product as a new process does."""
@@ -146,6 +143,16 @@ class Repository:
         files = {self.file: None, after: content or self.hub.file(self.file)}
         self.hub.commit_as("kim", "main", files, f"Move {self.file}")
         self.file = after
+
+    def add_role(self, name: str) -> None:
+        """A further role makes the same calls."""
+        self._roles.append(name)
+        text = json.dumps(usual_deploys())
+        records: list[Any] = []
+        for role in self._roles:
+            named = text.replace("ci-deploy", role)
+            records += json.loads(named.replace('"eventID": "', f'"eventID": "{role}'))
+        write_trail(self._trail, records)
 
     def rename_role(self) -> None:
         """The role has another name from now on, and deploys as before."""
@@ -522,6 +529,48 @@ def test_a_pull_request_is_left_until_its_successor_is_there(repository: Reposit
     repository.hub.forbid_pull_request_creation()
     repository.propose()
     assert open_pulls(repository.hub) == [first]
+
+
+def test_a_pull_request_of_an_earlier_name_is_closed_where_no_change_is_left(
+    repository: Repository,
+) -> None:
+    first = number_of(repository.propose_by(repository.entry)[0])
+    proposed = repository.hub.file(FILE, "leastpriv/ci-deploy")
+    repository.hub.commit_as("kim", "main", {FILE: proposed}, "By hand")
+    repository.role = RENAMED
+    [result] = repository.propose_by(repository.entry)
+    assert not result.has_changes
+    assert open_pulls(repository.hub) == []
+    [reason] = repository.hub.comments(first)
+    assert "No change is left." in reason
+
+
+def test_a_pull_request_of_an_earlier_name_waits_with_its_successor(
+    repository: Repository,
+) -> None:
+    first = number_of(repository.propose_by(repository.entry)[0])
+    repository.add_role("nightly")
+    unused = {
+        "Sid": "Unused",
+        "Effect": "Allow",
+        "Action": ["sqs:PurgeQueue", "sqs:AddPermission", "sqs:RemovePermission"],
+        "Resource": "arn:aws:sqs:eu-west-1:111122223333:old",
+    }
+    larger = {**POLICY, "Statement": [*POLICY["Statement"], unused]}
+    repository.hub.commit_as("kim", "main", {"iam/nightly.json": json.dumps(larger)}, "Second")
+    repository.role = RENAMED
+    second = f"  - role-arn: {ROLE.replace('ci-deploy', 'nightly')}\n"
+    targets = f"{repository.entry}{second}    policy-file: iam/nightly.json\n"
+
+    def propose() -> list[int]:
+        results = repository.propose_by(targets, **{"max-pull-requests": "1"})
+        return [number_of(each) for each in results]
+
+    [waiting, nightly] = propose()
+    assert (waiting, open_pulls(repository.hub)) == (0, [first, nightly])
+    assert repository.hub.comments(first) == []
+    [successor, _] = propose()
+    assert open_pulls(repository.hub) == [nightly, successor]
 
 
 @pytest.mark.parametrize("listed", ["earlier", "present"])

@@ -191,6 +191,7 @@ class PullRequests:
                         fingerprint=made,
                         labels=pull.labels,
                         created_at=pull.created_at,
+                        changes=declined_changes(pull.body),
                     )
                 )
         return tuple(found)

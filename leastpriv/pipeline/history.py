@@ -128,7 +128,7 @@ class OtherRoles(Struct, frozen=True):
         cls, run: RunContext, target: Target, evidence: Evidence, callers: Mapping[str, int]
     ) -> Self:
         """Returns the roles that the config has, or without one those that the records show at work
-        besides the role of the target: each has a job of its own.
+        besides the role of the target: each has its job.
 
         Args:
             run: The run.
@@ -139,19 +139,19 @@ class OtherRoles(Struct, frozen=True):
         own = (target.role, *target.users)
         if run.file is not None:
             return cls(own=own, named=run.other_users(target))
+        first = evidence.first
         days = frozenset[date]().union(*evidence.coverage.days.values())
-        is_throughout = bool(days) and evidence.first is not None
-        if is_throughout and evidence.first:
-            is_throughout = evidence.first.date() - min(days) <= _OVERLAP
+        if first is None or not days or first.date() - min(days) > _OVERLAP:
+            return cls(own=own, first=first)
         found: dict[str, int] = {}
         for arn, calls in callers.items():
             other = principal_of(arn) or principal_of(f"{arn}/session")
-            if is_throughout and other and other.account == target.lead.account:
+            if other and other.account == target.lead.account:
                 found[other.name] = found.get(other.name, 0) + calls
-        return cls(own=own, first=evidence.first, calls=evidence.counts.calls, callers=found)
+        return cls(own=own, first=first, calls=evidence.counts.calls, callers=found)
 
     def has(self, role: str, opened: datetime | None = None) -> bool:
-        """Whether a role has a target of its own.
+        """Whether a role is that of another target.
 
         `opened`: when a pull request of the role was opened.
         """

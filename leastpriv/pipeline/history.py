@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from leastpriv.aws.arns import parse_principal, principal_of
+from leastpriv.aws.arns import account_of, parse_principal, principal_of
 from leastpriv.aws.session_names import workflow_run_id
 from leastpriv.errors import (
     LeastprivError,
@@ -39,7 +39,7 @@ from leastpriv.evidence.usage_history import (
     merge,
     pruned,
 )
-from leastpriv.evidence.users import OWN_ACCOUNT
+from leastpriv.evidence.users import OWN_ACCOUNT, Callers
 from leastpriv.models import Origin, Permission, Principal, Run, RunOrigin, TargetName, Usage
 from leastpriv.permissions.patterns import action_matches
 from leastpriv.pipeline.context import (
@@ -120,13 +120,13 @@ class OtherRoles(Struct, frozen=True):
     """Time of the first call of the target in the evidence."""
     calls: int = 0
     """Number of its calls."""
-    callers: Mapping[str, int] = {}
-    """Name of a role in its account that made calls throughout -> their number."""
+    callers: Callers | None = None
+    """Roles of the records; None where the target was not at work from their first days on."""
+    account: str = ""
+    """The account of the target."""
 
     @classmethod
-    def of(
-        cls, run: RunContext, target: Target, evidence: Evidence, callers: Mapping[str, int]
-    ) -> Self:
+    def of(cls, run: RunContext, target: Target, evidence: Evidence, callers: Callers) -> Self:
         """Returns the roles that the config has, or without one those that the records show at work
         besides the role of the target: each has its job.
 
@@ -134,7 +134,7 @@ class OtherRoles(Struct, frozen=True):
             run: The run.
             target: The target.
             evidence: What was read of it.
-            callers: Principals of the records -> number of calls.
+            callers: Roles of the records.
         """
         own = (target.role, *target.users)
         if run.file is not None:
@@ -143,12 +143,9 @@ class OtherRoles(Struct, frozen=True):
         days = frozenset[date]().union(*evidence.coverage.days.values())
         if first is None or not days or first.date() - min(days) > _OVERLAP:
             return cls(own=own, first=first)
-        found: dict[str, int] = {}
-        for arn, calls in callers.items():
-            other = principal_of(arn) or principal_of(f"{arn}/session")
-            if other and other.account == target.lead.account:
-                found[other.name] = found.get(other.name, 0) + calls
-        return cls(own=own, first=first, calls=evidence.counts.calls, callers=found)
+        account = target.lead.account
+        calls = evidence.counts.calls
+        return cls(own=own, first=first, calls=calls, callers=callers, account=account)
 
     def has(self, role: str, opened: datetime | None = None) -> bool:
         """Whether a role is that of another target.
@@ -162,7 +159,10 @@ class OtherRoles(Struct, frozen=True):
         if opened and self.first and opened > self.first + _OVERLAP:
             return True
         principal = principal_of(role)
-        calls = self.callers.get(principal.name, 0) if principal else 0
+        if self.callers is None or principal is None:
+            return False
+        named = self.callers.named([principal.name])
+        calls = sum(number for arn, number in named.items() if account_of(arn) == self.account)
         return calls > 0 and calls * _BUSY_SHARE >= self.calls
 
 

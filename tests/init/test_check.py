@@ -221,7 +221,7 @@ def test_a_subject_with_ids_is_explained_where_the_conditions_hold(job: Job, aws
 @pytest.mark.parametrize(
     ("message", "remedy"),
     [
-        ("Incorrect token audience", "add `sts.amazonaws.com`"),
+        ("Incorrect token audience", "Add `sts.amazonaws.com`"),
         (
             f"No OpenIDConnect provider found in your account for https://{ISSUER}",
             "CreateProvider=true",

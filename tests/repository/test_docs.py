@@ -34,6 +34,7 @@ WORKFLOW_KEYS = frozenset(
         "inline-session-policy",
         "environment",
         "persist-credentials",
+        "fetch-depth",
         "group",
     }
     | {"follow", "discover", "leastpriv"}

@@ -59,7 +59,7 @@ from leastpriv.permissions.tool_lifecycle import (
 
 MADE = (Phase.CREATE, Phase.READ, Phase.DELETE)
 """Phases of a new resource: CloudFormation deletes it when the deployment fails."""
-_SUB = re.compile(r"\$\{(!?)([^}]*)\}")
+_SUB = re.compile(r"\$\{(!?)([^{}]*)\}")
 _NO_VALUE = object()
 _SERVICE = re.compile(r"[a-z0-9.*-]+\.amazonaws\.com(?:\.cn)?")
 _MOST_LEVELS = 40
@@ -442,6 +442,8 @@ class _Template(Struct):
             return self._ref(str(argument))
         if name == "GetAtt":
             parts = argument if isinstance(argument, list) else str(argument).split(".", 1)
+            if not parts:
+                return UNKNOWN
             return Reference(str(parts[0]), ".".join(map(str, parts[1:])))
         if name == "Sub":
             return self._sub(argument, depth)

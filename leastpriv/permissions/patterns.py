@@ -46,7 +46,7 @@ _PARTS = {
 """Runs of wildcards and of literal characters; True: also escapes and policy variables."""
 _ESCAPED = re.compile(r"\$\{([*?$])\}")
 _VARIABLE = re.compile(r"\$\{(?![*?$]\})")
-VARIABLE_IN_POLICY = re.compile(r"\$\{(?![*?$]\})[^}]*\}")
+VARIABLE_IN_POLICY = re.compile(r"\$\{(?![*?$]\})[^}]{0,2000}\}")
 """A policy variable or the placeholder of a template, as a whole."""
 BUILD_STEP_NAME = re.compile(
     r"(\{\{[^{}]*\}\}|\(\([\w.-]+\)\)|#\{[^{}]*\}|<%[^<>%]*%>|<[A-Za-z][\w"

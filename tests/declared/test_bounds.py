@@ -173,3 +173,22 @@ def test_long_names_of_special_characters_are_replayed_in_little_time() -> None:
     effects = {replay_need(need, ROLE, "", [document]) for need in needs if need.exact}
     assert time.process_time() - start < 2
     assert effects == {"allowed"}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"Fn::GetAtt": []},
+        {"Fn::GetAtt": [[], {}]},
+        {"Fn::Sub": [[], {}]},
+        {"Fn::Join": [{"Ref": "R"}, "x"]},
+        {"Fn::Select": [-1, ["a"]]},
+        {"Fn::Select": [0, {"Fn::Split": ["", "a"]}]},
+        {"Fn::FindInMap": ["M", "a", {"Fn::FindInMap": ["M", "a", "b"]}]},
+        {"Fn::If": []},
+        {"Ref": []},
+        {"Fn::Sub": "${" * 100_000},
+    ],
+)
+def test_a_function_with_odd_arguments_has_an_unknown_result(value: object) -> None:
+    assert len(read({"Mappings": {"M": "x"}, "Resources": {"R": queue(value)}}).resources) == 1

@@ -581,9 +581,23 @@ def _allows(boundary: Document, action: str, resource: str, role: str) -> bool:
     """Whether a boundary allows an action on a whole pattern of resources, whatever its conditions
     ask for.
     """
+    if "${" in resource:
+        # A variable has the same value in both documents.
+        return _is_written(boundary, action, resource)
     need = Need(Permission(action, resource), Basis.DECLARED, "")
     effect = replay_need(need, role, "", [boundary])
     return effect in ("allowed", "unknown")
+
+
+def _is_written(boundary: Document, action: str, resource: str) -> bool:
+    """Whether a boundary names an action with exactly this resource, or with any, and denies
+    none.
+    """
+    naming = [each for each in boundary.statements if names_action(each, action)]
+    allowed = [each for each in naming if each.effect == "Allow"]
+    return len(allowed) == len(naming) and any(
+        {resource, _ANY} & {*each.resources} for each in allowed
+    )
 
 
 def is_demanded(

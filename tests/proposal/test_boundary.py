@@ -217,6 +217,17 @@ def test_a_role_may_run_what_the_declaration_makes_and_nothing_else() -> None:
     assert {path.strength for path in escalation_paths([boundary], ROLE)} <= {Strength.NAMED}
 
 
+def test_a_resource_with_a_policy_variable_is_allowed_as_the_role_names_it() -> None:
+    own = "arn:aws:s3:::homes/${aws:PrincipalAccount}/*"
+    draft, _ = drafted(allow("s3:PutObject", own), allow("s3:*", "arn:aws:s3:::logs"))
+    assert "s3:PutObject" not in {each.action for each in draft.lost}
+    denied = parse(b'{"Statement": []}', "b")
+    assert [
+        each.action
+        for each in lost_needs(roles_of(Worker=role(allow("s3:PutObject", own))), denied)
+    ]
+
+
 def test_a_read_of_any_parameter_is_allowed_and_named() -> None:
     draft, boundary = drafted(allow(["ssm:GetParameters", "sqs:SendMessage"]))
     assert draft.lost == ()

@@ -9,7 +9,7 @@ its resource types. An action shows a phase that alone has it: `sqs:CreateQueue`
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
@@ -46,6 +46,8 @@ from leastpriv.permissions.tool_lifecycle import (
 
 _SAM_CONFIG = "samconfig.toml"
 _STATE = ".terraform/terraform.tfstate"
+_DOCKERFILE = b"Dockerfile"
+"""Names in the metadata of a function what AWS SAM builds its image of."""
 
 
 def read_declarations(
@@ -117,8 +119,17 @@ def read_stack(name: str, read: ReadFile, place: Place) -> Declaration:
         calls += tool_calls("publish", because, place, **names)
         calls += () if stack.bucket else tool_calls("managed", because, place)
         later = tuple(tool_calls("withdraw", because, place, **names)) if is_sam else ()
+    if _DOCKERFILE in raw and any(map(_runs_unnamed_image, made.resources)):
+        repository = stack.repository or UNKNOWN
+        calls += tool_calls("image", because, place, repository=repository)
     plan_calls = tuple(tool_calls("diff", because, place, stack=stack.name))
     return replace(made, calls=tuple(calls), later_calls=later, plan_calls=plan_calls)
+
+
+def _runs_unnamed_image(resource: DeclaredResource) -> bool:
+    """Whether a function runs an image that the template does not name: `sam build` makes it."""
+    code = resource.properties.get("Code")
+    return isinstance(code, Mapping) and code.get("ImageUri") == UNKNOWN
 
 
 def _deployment_of(named: StackFile, files: RepositoryFiles, read: ReadFile) -> Stack:

@@ -88,6 +88,8 @@ class Stack(Struct, frozen=True):
     """Where local files are uploaded, as far as a configuration of AWS SAM names it."""
     prefix: str = ""
     """Begins the keys of uploaded files."""
+    repository: str = ""
+    """Where built images are pushed, as far as a configuration of AWS SAM names it."""
 
 
 class DeclaredResource(Struct, frozen=True):

@@ -27,6 +27,9 @@ https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/,
 _LOCAL = ("CodeUri", "ContentUri", "DefinitionUri", "SchemaUri", "Location")
 _LONGEST_CONFIG = 16 * 1024
 """Bytes; Python's parser takes gigabytes for a long dotted key."""
+_FUNCTION = "AWS::Serverless::Function"
+_CODE = {_FUNCTION: "CodeUri", "AWS::Serverless::LayerVersion": "ContentUri"}
+"""The property that names the code of a type."""
 _OVERRIDE = re.compile(r"(?:ParameterKey=)?([A-Za-z0-9]+)(?:,ParameterValue)?=(\"[^\"]*\"|\S*)")
 
 
@@ -55,29 +58,7 @@ def after_transform(
     from samtranslator.translator.translator import Translator
 
     fragment = copy.deepcopy(dict(document))
-    resources = fragment.get("Resources")
-    metadata: dict[str, dict[str, object]] = {}
-    for logical, entry in resources.items() if isinstance(resources, dict) else ():
-        properties = entry.get("Properties") if isinstance(entry, dict) else None
-        if isinstance(properties, dict):
-            local = [
-                key
-                for key in _LOCAL
-                if isinstance(properties.get(key), str) and "://" not in properties[key]
-            ]
-            for key in local:
-                if key == "Location":
-                    metadata[logical] = {LOCAL_PATH: properties[key]}
-            location = properties.get("Location")
-            if isinstance(location, dict) and "ApplicationId" in location:
-                # The translator would ask AWS for the template.
-                metadata[logical] = {APPLICATION: location["ApplicationId"]}
-                properties["Location"] = UNKNOWN
-            properties.update({key: _uploaded(key, uploads) for key in local})
-            body = properties.get("DefinitionBody")
-            if isinstance(body, dict) and "Fn::Transform" in body:
-                # AWS puts what another transform reads in its place first.
-                properties["DefinitionBody"] = _any_definition(entry.get("Type"))
+    metadata = _with_uploads(fragment, uploads)
     metrics = Metrics("leastpriv", DummyMetricsPublisher())
     try:
         translator = Translator(None, Parser(), boto_session=_Session(), metrics=metrics)
@@ -102,6 +83,75 @@ def _uploaded(key: str, uploads: str) -> object:
     if key in ("SchemaUri", "Location"):
         return OpenText(f"s3://{bucket}/{prefix}{UNKNOWN}")
     return {"Bucket": OpenText(bucket), "Key": OpenText(f"{prefix}{UNKNOWN}")}
+
+
+def _with_uploads(fragment: dict[str, Any], uploads: str) -> dict[str, dict[str, object]]:
+    """Puts the place of uploaded files where a template names local ones, as `sam package` does.
+
+    Args:
+        fragment: the template, which is changed.
+        uploads: bucket and beginning of the keys of uploaded files.
+
+    Returns:
+        The metadata of nested applications, by logical id.
+    """
+    shared = fragment.get("Globals")
+    sections = shared if isinstance(shared, dict) else {}
+    for section in sections.values():
+        _name_uploads(section, uploads)
+    resources = fragment.get("Resources")
+    metadata: dict[str, dict[str, object]] = {}
+    for logical, entry in resources.items() if isinstance(resources, dict) else ():
+        if not isinstance(entry, dict):
+            continue
+        if entry.get("Type") in _CODE and entry.get("Properties") is None:
+            entry["Properties"] = {}
+        properties = entry.get("Properties")
+        if not isinstance(properties, dict):
+            continue
+        location = properties.get("Location")
+        if _is_local(location):
+            metadata[logical] = {LOCAL_PATH: location}
+        _name_uploads(properties, uploads)
+        if isinstance(location, dict) and "ApplicationId" in location:
+            # The translator would ask AWS for the template.
+            metadata[logical] = {APPLICATION: location["ApplicationId"]}
+            properties["Location"] = UNKNOWN
+        _name_code(str(entry.get("Type")), properties, sections.get("Function"), uploads)
+        body = properties.get("DefinitionBody")
+        if isinstance(body, dict) and "Fn::Transform" in body:
+            # AWS puts what another transform reads in its place first.
+            properties["DefinitionBody"] = _any_definition(entry.get("Type"))
+    return metadata
+
+
+def _is_local(value: object) -> bool:
+    """Whether a property names a local file, also by a parameter; it may be a place in S3."""
+    return isinstance(value, str) and "://" not in value
+
+
+def _name_uploads(properties: object, uploads: str) -> None:
+    """Names the upload of each local file of some properties."""
+    if not isinstance(properties, dict):
+        return
+    for key in _LOCAL:
+        if _is_local(properties.get(key)):
+            properties[key] = _uploaded(key, uploads)
+    code = properties.get("CodeUri")
+    if isinstance(code, dict) and not {"Bucket", "Key"} <= {*code}:
+        properties["CodeUri"] = _uploaded("CodeUri", uploads)
+
+
+def _name_code(kind: str, properties: dict[str, Any], shared: object, uploads: str) -> None:
+    """Names the upload of a function or layer without a path: `sam build` takes the folder of the
+    template, or builds the image of its Dockerfile.
+    """
+    key = _CODE.get(kind, "")
+    given = {*properties, *(shared if isinstance(shared, dict) else ())}
+    if kind == _FUNCTION and properties.get("PackageType") == "Image":
+        properties.setdefault("ImageUri", UNKNOWN)
+    elif key and not {key, "InlineCode"} & given:
+        properties[key] = _uploaded(key, uploads)
 
 
 def _any_definition(type_name: object) -> dict[str, Any]:
@@ -132,12 +182,14 @@ def deployed_as(raw: bytes) -> Stack:
     values = {key: value.strip('"') for key, value in _OVERRIDE.findall(text)}
     prefix = f"{open_text(given['s3_prefix']).strip('/')}/" if given.get("s3_prefix") else ""
     bucket = "" if given.get("resolve_s3") else open_text(given.get("s3_bucket") or "")
+    images = open_text(given.get("image_repository") or "")
     return Stack(
         name=open_text(given["stack_name"]) if given.get("stack_name") else UNKNOWN,
         parameters=values,
         tagged=bool(given.get("tags")),
         bucket=bucket,
         prefix=prefix,
+        repository=images.partition("/")[2],
     )
 
 

@@ -362,6 +362,42 @@ def test_a_template_of_sam_is_expanded_and_uploaded() -> None:
     assert "aws-sam-cli-managed-default" in on["s3:PutObject"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{Handler: a.b, Runtime: python3.12}",
+        "{Handler: a.b, Runtime: python3.12, CodeUri: !Ref Code}",
+        "{}\nGlobals: {Function: {CodeUri: ./src, Handler: a.b, Runtime: python3.12}}",
+    ],
+)
+def test_code_that_sam_uploads_is_read_whatever_names_its_folder(text: str) -> None:
+    """Without a path it is the folder of the template."""
+    head = "Transform: AWS::Serverless-2016-10-31\nParameters: {Code: {Type: String}}\n"
+    found = declared(head + template("AWS::Serverless::Function", text))
+    assert {"lambda:CreateFunction", "s3:GetObject", "iam:PassRole"} <= {*found}
+
+
+@pytest.mark.parametrize(
+    ("config", "repository"),
+    [
+        (None, "*"),
+        (b"[default.deploy.parameters]\nimage_repository = '1.dkr.ecr.x/shop'\n", "shop"),
+    ],
+)
+def test_an_image_that_sam_builds_is_pushed_and_read(config: bytes | None, repository: str) -> None:
+    text = "Transform: AWS::Serverless-2016-10-31\n" + template(
+        "AWS::Serverless::Function",
+        "{PackageType: Image}",
+        "    Metadata: {Dockerfile: Dockerfile}\n",
+    )
+    files = {"t.yaml": text.encode(), "samconfig.toml": config}
+    found: dict[str, set[str]] = {}
+    for need in needs_of(read_stack("shop=t.yaml", files.get, PLACE), PLACE):
+        found.setdefault(need.permission.action, set()).add(need.permission.resource)
+    assert found["ecr:PutImage"] == {f"arn:aws:ecr:us-east-2:123456789012:repository/{repository}"}
+    assert "ecr:BatchGetImage" in found
+
+
 def test_a_configuration_of_sam_names_the_bucket_of_the_files_and_tags_the_stack() -> None:
     text = (
         "Transform: AWS::Serverless-2016-10-31\nResources:\n  Worker:\n    Type:"

@@ -5,6 +5,7 @@ the declaration says it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 
 from msgspec import Struct, field
@@ -26,6 +27,8 @@ _OF_ROLES = (
 """Types that give a policy to roles which they name."""
 _ROLE_NAMES = ("Roles", "RoleName", "role", "roles")
 _DOCUMENT = "aws_iam_policy_document"
+_ESCAPE = re.compile(r"\$\{([*?$])\}")
+"""A character that a name escapes."""
 _OF_AWS = "::aws:policy/"
 _VERSION = "2012-10-17"
 
@@ -176,11 +179,15 @@ class _Reading:
             effect = block.get("effect") or "Allow"
             statement: dict[str, object] = {"Effect": self.arns.text(effect)}
             for element, name in _ELEMENTS:
-                entries = [self.arns.text(each) or UNKNOWN for each in _listed(block, name)]
+                entries = [self._text(each) or UNKNOWN for each in _listed(block, name)]
                 if entries:
                     statement[element] = entries
             statements.append(statement)
         return create_policy(statements).decode() if statements else ""
+
+    def _text(self, value: object) -> str:
+        """The text of a value in a policy, where a `*` of the declaration is a wildcard."""
+        return _ESCAPE.sub(r"\1", self.arns.text(value))
 
     def _filled(self, value: object, key: str = "") -> object:
         """A policy with ARNs for references, and `*` for resources of which nothing is known."""
@@ -190,7 +197,7 @@ class _Reading:
             return [self._filled(each, key) for each in value]
         if not isinstance(value, str | Reference):
             return value
-        text = self.arns.text(value)
+        text = self._text(value)
         if key in ("Resource", "NotResource") and not text.startswith("arn:"):
             return UNKNOWN
         return text or UNKNOWN

@@ -33,6 +33,7 @@ def violations(
     return code, capsys.readouterr().out.splitlines()
 
 
+@pytest.mark.slow  # `make lint` asks the same
 def test_the_repository_has_no_violation(
     tool: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -330,6 +330,8 @@ class Year:
         self._proposed = 0
         """Day of the last run of the product."""
         self._handled: set[int] = set()
+        self._arns: set[str] = set()
+        """ARNs that its roles had when the product ran."""
         self._policy_of = ("", b"")
 
     @property
@@ -445,6 +447,7 @@ class Year:
     def propose(self, **options: str) -> TargetResult | None:
         """Runs the product as a new process does."""
         settings = self._settings(options)
+        self._arns.update(self.names.arns, [settings.principal.arn])
         self._proposed = (self._clock.now - START).days
         result = self._target_result(settings)
         if result is None:
@@ -537,10 +540,15 @@ class Year:
         mark = target_mark(body or "")
         return mark is not None and mark.name.role in self.names.arns
 
+    def _is_of_target(self, body: str | None) -> bool:
+        mark = target_mark(body or "")
+        return mark is not None and mark.name.role in self._arns
+
     def finish(self) -> Measures:
         """Returns the measures at the end of the year."""
         pulls = [(issue, pull) for issue, pull in self._hub.world.pulls()]
-        self.measures.pull_requests = len(pulls)
+        # Jobs of a matrix share the repository.
+        self.measures.pull_requests = sum(self._is_of_target(issue.body) for issue, _ in pulls)
         branch = self.branch
         self.measures.orphans = [
             issue.number

@@ -100,7 +100,17 @@ def needs_of(declaration: Declaration, place: Place) -> tuple[Need, ...]:
             found[permission] = replace(found[permission], because=because)
     for need in (*declaration.reads, *declaration.calls):
         found.setdefault(need.permission, need)
-    return tuple(map(without_build_step_names, found.values()))
+    return tuple(without_build_step_names(_in_plain_text(need)) for need in found.values())
+
+
+def _in_plain_text(need: Need) -> Need:
+    """Returns a need whose texts are those of a policy, and no longer open ones."""
+    permission = need.permission
+    conditions = tuple(
+        replace(each, values=tuple(map(str, each.values))) for each in permission.conditions
+    )
+    written = Permission(str(permission.action), str(permission.resource), conditions)
+    return replace(need, permission=written, because=str(need.because))
 
 
 def _because(resource: DeclaredResource, phase: Phase) -> str:

@@ -234,6 +234,14 @@ def test_a_rule_group_of_aws_keeps_the_word_that_its_arn_has_for_an_account(plac
     assert group in Path("out/policy.json").read_text()
 
 
+def test_a_resource_of_which_nothing_is_known_is_written_as_text(place: Path) -> None:
+    rule = {"type": "aws_cloudwatch_event_target", "address": "aws_cloudwatch_event_target.t"}
+    change = {"actions": ["no-op"], "before": {"target_id": "t"}, "after": {"target_id": "t"}}
+    write({"plan.json": {"resource_changes": [{**rule, "change": change}]}})
+    write({"t.json": {"Resources": {"Orders": QUEUE}}})
+    assert run("report", "--plans", "plan.json", "--output-dir", "out").code == 0
+
+
 def test_what_is_too_large_is_a_state_and_the_run_continues(place: Path) -> None:
     queue = {"type": "aws_sqs_queue", "change": {"actions": ["create"], "after": {}}}
     changes = [{**queue, "address": f"aws_sqs_queue.q[{number}]"} for number in range(11_000)]

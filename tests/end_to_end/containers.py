@@ -30,8 +30,6 @@ RUNNER = "localhost/leastpriv-runner:test"
 FORGE = "localhost/leastpriv-forge:test"
 """The image of a job on another forge."""
 RUNNER_PYTHON = "/usr/local/bin/python"
-CACHE = "/opt/cache"
-"""Folder of a job in which the stand-in for a cache keeps files."""
 _RELEASE = "trixie"
 _PACKAGES = "ca-certificates,python3,python3-venv"
 _OWN_SETTINGS = (Path("/etc/ssl/certs/ca-certificates.crt"), Path("/etc/pip.conf"))

@@ -4,7 +4,7 @@ It runs unchanged, with the image of the Dockerfile named by digest in action.ym
 and with the action without Docker, which installs the wheels of the lock in the job. AWS is the
 lab, GitHub the fake. Actions of others are replaced: `aws-actions/configure-aws-credentials` by one
 that assumes the role in the lab, `actions/setup-python` by one that names the Python of the job's
-image, and `actions/cache` by a folder of this machine.
+image.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.containers import CACHE, IMAGE, RUNNER, RUNNER_PYTHON, Engine
+from tests.end_to_end.containers import IMAGE, RUNNER, RUNNER_PYTHON, Engine
 from tests.end_to_end.lab.lab import ROOT, Lab, is_there
 from tests.fakes.github import FakeGitHub
 from tests.fakes.scripts import load
@@ -86,25 +86,6 @@ runs:
     - shell: bash
       run: '"{RUNNER_PYTHON}" --version'
 """
-CACHE_ACTION = """name: Stand-in for a cache
-description: Copies a folder
-inputs:
-  path: {description: folder, required: true}
-  key: {description: name, required: true}
-outputs:
-  cache-hit: {description: whether there was one, value: "${{ steps.copy.outputs.hit }}"}
-runs:
-  using: composite
-  steps:
-    - id: copy
-      shell: bash
-      env:
-        FOLDER: ${{ inputs.path }}
-        KEPT: CACHE/${{ inputs.key }}
-      run: COMMAND
-"""
-RESTORE = 'test ! -d "$KEPT" || { cp -r "$KEPT" "$FOLDER"; echo "hit=true" >> "$GITHUB_OUTPUT"; echo "The wheels were kept"; }'
-SAVE = 'cp -r "$FOLDER" "$KEPT"'
 WITHOUT_DOCKER = ("cli", "entrypoint.py", "leastpriv", "requirements.txt")
 """The files of this repository that the action without Docker needs."""
 pytestmark = pytest.mark.slow
@@ -133,8 +114,6 @@ class Workplace:
     github: FakeGitHub
     checkout: Path
     actions: dict[str, Path]
-    kept: Path
-    """Where the stand-in for the cache keeps folders."""
 
     def push(self, run_id: int) -> list[str]:
         """Run the workflow as a push to main would; the log of its deploy job is on GitHub once
@@ -145,7 +124,6 @@ class Workplace:
         (self.checkout / "deploy.sh").chmod(0o755)
         command = [
             _act(), "push", "-W", ".github/workflows/deploy.yml", "-P", f"ubuntu-latest={RUNNER}",
-            f"--container-options=--volume={self.kept}:{CACHE}",
             "--pull=false",
             "--network=host", "--container-daemon-socket=-", "--no-cache-server",
             f"--action-cache-path={self.checkout.parent / 'act'}", "--secret",
@@ -226,7 +204,6 @@ def workplace(
         lab.role("ci-deploy", POLICY)
         lab.admin_role("leastpriv-reader")
         subprocess.run(["git", "clone", "--quiet", github.git_dir, tmp_path / "shop"], check=True)
-        (tmp_path / "kept").mkdir()
         yield Workplace(
             engine=engine,
             address=address,
@@ -234,7 +211,6 @@ def workplace(
             github=github,
             checkout=tmp_path / "shop",
             actions=_actions(tmp_path, engine, workflow),
-            kept=tmp_path / "kept",
         )
 
 
@@ -246,13 +222,9 @@ def _actions(folder: Path, engine: Engine, workflow: str) -> dict[str, Path]:
     credentials.mkdir()
     (credentials / "action.yml").write_text(CREDENTIALS)
     (credentials / "assume.py").write_text(ASSUME)
-    python, cache = folder / "setup-python", folder / "cache"
+    python = folder / "setup-python"
     python.mkdir()
     (python / "action.yml").write_text(SETUP_PYTHON)
-    for name, command in (("restore", RESTORE), ("save", SAVE)):
-        (cache / name).mkdir(parents=True)
-        text = CACHE_ACTION.replace("COMMAND", f"'{command}'").replace("CACHE", CACHE)
-        (cache / name / "action.yml").write_text(text)
     ours.mkdir()
     for name in WITHOUT_DOCKER:
         if (ROOT / name).is_dir():
@@ -269,7 +241,6 @@ def _actions(folder: Path, engine: Engine, workflow: str) -> dict[str, Path]:
         "aws-actions/configure-aws-credentials": credentials,
         "org/leastpriv-action": ours,
         "actions/setup-python": python,
-        "actions/cache": cache,
     }
     composite = (ROOT / "cli/action.yml").read_text(encoding="utf-8")
     used = re.findall(r"uses: ([\w-]+/[\w-]+)(?:/\w+)*@(\S+)", workflow + composite)
@@ -298,9 +269,6 @@ def test_a_denied_deploy_opens_a_pull_request_and_the_next_deploy_under_it_succe
     workplace.lab.set_policy("ci-deploy", proposed)
     log = "\n".join(workplace.push(17650000102))
     assert "deployed" in log
-    # The second job of the action without Docker finds the wheels of the first.
-    found = [line for line in log.splitlines() if line.endswith("| The wheels were kept")]
-    assert len(found) == len(list(workplace.kept.iterdir()))
     assert "Job failed" not in log, log
     assert any(line.endswith("| nothing to propose") for line in log.splitlines()), log
     assert len(workplace.github.world.pulls()) == 1

@@ -340,7 +340,7 @@ def _rendered(name: str, target: InitOptions, **more: Any) -> str:
     }
     values = {
         name: getattr(target, name)
-        for name in (*target.__struct_fields__, "runs", "others", "has_ids")
+        for name in (*target.__struct_fields__, "runs", "others", "has_ids", "is_slim")
     }
     given = {
         **values,

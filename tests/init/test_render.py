@@ -14,6 +14,7 @@ from leastpriv.cli.command_line import parser
 from leastpriv.config.inputs import inputs
 from leastpriv.config.settings import parse_settings, step_inputs, with_step_defaults
 from leastpriv.config.targets_file import read_configuration, with_settings
+from leastpriv.errors import InputError
 from leastpriv.init.options import InitOptions, parse_options
 from leastpriv.init.reader_role import known_sources
 from leastpriv.init.render import (
@@ -539,3 +540,17 @@ STACK = "AWS::CloudFormation::StackSet"
 
 def _plain(text: str) -> str:
     return re.sub(r"!(Sub|Ref|If|GetAtt|Not|Or|Equals)\b", "", text)
+
+
+def test_the_action_without_docker_runs_where_no_docker_is() -> None:
+    action = f"acme/leastpriv-action/cli@{'0' * 40}"
+    job = YAML(typ="safe", pure=True).load(render_files(target(action=action))[WORKFLOW])["jobs"]
+    assert job["least-privilege"]["runs-on"] == "ubuntu-slim"
+    assert job["least-privilege"]["timeout-minutes"] == 15
+    assert job["least-privilege"]["steps"][-1]["uses"] == action
+    server = {"action": action, "issuer": "ghe.acme.com/_services/token"}
+    on_server = render_files(target(**server))[WORKFLOW]
+    assert "runs-on: ubuntu-latest" in on_server
+    assert "ubuntu-slim" not in render_files(target())[WORKFLOW]
+    with pytest.raises(InputError, match="OWNER/NAME/cli@COMMIT"):
+        target(action=f"acme/leastpriv-action/other@{'0' * 40}")

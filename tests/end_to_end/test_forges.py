@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from ruamel.yaml import YAML
@@ -43,6 +43,7 @@ GITLAB = {
     "PUSH_TOKEN": "push-token",
     "TOKEN": "oidc",
     "BRANCH": BRANCH,
+    "POLICY": "iam/ci-deploy.json",
 }
 """Variables of a job on GitLab, but for the address of its API."""
 _JOB_SECONDS = 540
@@ -98,10 +99,17 @@ def run(*command: str, cwd: Path, **variables: str) -> str:
 
 
 def job(place: Path, name: str, script: str, **variables: str) -> Path:
-    """Run a job's script in a new clone with another branch checked out; return the clone."""
+    """Run a job's script in a clone as a runner prepares it, without a branch; return the clone.
+
+    A clone of an earlier job is used again, and keeps its branches and untracked files.
+    """
     clone = place / name
-    run("git", "clone", "--quiet", str(place / "shop.git"), name, cwd=place)
-    run("git", "checkout", "--quiet", "--detach", cwd=clone)
+    if clone.exists():
+        run("git", "fetch", "--quiet", "--prune", "origin", cwd=clone)
+        run("git", "checkout", "--quiet", "--force", "--detach", "origin/main", cwd=clone)
+    else:
+        run("git", "clone", "--quiet", str(place / "shop.git"), name, cwd=place)
+        run("git", "checkout", "--quiet", "--detach", cwd=clone)
     run(
         "bash",
         "-e",
@@ -176,7 +184,7 @@ def test_gitlab_runs_in_a_container(source: Path, container: Container) -> None:
         assert json.loads(proposed(source)) != POLICY
         [merge_request] = merge_requests
         assert merge_request["description"] == (clone / "body.md").read_text()
-        assert [method for method, _ in requests] == ["GET", "POST"]
+        assert [method for method, _ in requests] == ["GET", "GET", "POST"]
 
 
 def test_jenkins_runs_in_a_container(source: Path, container: Container) -> None:
@@ -214,9 +222,14 @@ def gitlab() -> Iterator[tuple[str, list[dict[str, str]], list[tuple[str, str]]]
             assert self.headers["PRIVATE-TOKEN"] == "push-token"
             sent = parse_qs(self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode())
             fields = {name: values[0] for name, values in sent.items()}
-            found: object = [{"iid": at} for at, _ in enumerate(merge_requests, start=1)]
+            state = parse_qs(urlsplit(self.path).query).get("state", [""])[0]
+            found: object = [
+                {"iid": at}
+                for at, each in enumerate(merge_requests, start=1)
+                if each["state"] == state
+            ]
             if self.command == "POST":
-                merge_requests.append(fields)
+                merge_requests.append({**fields, "state": "opened"})
                 found = {"iid": 1}
             if self.command == "PUT":
                 merge_requests[int(self.path.rpartition("/")[2]) - 1].update(fields)
@@ -238,11 +251,46 @@ def gitlab() -> Iterator[tuple[str, list[dict[str, str]], list[tuple[str, str]]]
     server.shutdown()
 
 
-def test_gitlab_opens_one_merge_request_and_renews_it(place: Path) -> None:
-    script = gitlab_script().replace("/tmp/token", str(place / "token"))  # noqa: S108 - of the job
+@pytest.fixture
+def on_gitlab(place: Path) -> Path:
+    """The place, where GitLab's address leads to the bare repository."""
     address = "https://oauth2:push-token@gitlab.example/acme/shop.git"
     run("git", "config", "--global", f"url.{place / 'shop.git'}.insteadOf", address, cwd=place,
         HOME=str(place / "home"))  # fmt: skip
+    return place
+
+
+def script_in(place: Path) -> str:
+    """The recipe for GitLab, with the token's file in the place."""
+    return gitlab_script().replace("/tmp/token", str(place / "token"))  # noqa: S108 - of the job
+
+
+def head(place: Path, branch: str = BRANCH) -> str:
+    return run("git", "rev-parse", branch, cwd=place / "shop.git").strip()
+
+
+def commit_to(place: Path, branch: str, text: str) -> None:
+    """Commits a policy as a person, and pushes it."""
+    clone = place / "person"
+    if not clone.exists():
+        run("git", "clone", "--quiet", str(place / "shop.git"), "person", cwd=place)
+    run("git", "fetch", "--quiet", "origin", cwd=clone)
+    run("git", "checkout", "--quiet", "-B", branch, f"origin/{branch}", cwd=clone)
+    (clone / "iam/ci-deploy.json").write_text(text)
+    run("git", "commit", "--quiet", "--all", "--message", "Mine", cwd=clone)
+    run("git", "push", "--quiet", "origin", branch, cwd=clone)
+
+
+def wider_policy() -> str:
+    """The policy with another grant that no run uses."""
+    statement = {"Effect": "Allow", "Action": "sns:DeleteTopic", "Resource": "*"}
+    wider = {**POLICY, "Statement": [*POLICY["Statement"], statement]}
+    return json.dumps(wider, indent=2) + "\n"
+
+
+def test_gitlab_opens_one_merge_request_and_renews_it_in_one_workspace(on_gitlab: Path) -> None:
+    place = on_gitlab
+    script = script_in(place)
     with gitlab() as (api, merge_requests, requests):
         variables = {**GITLAB, "CI_API_V4_URL": api}
         clone = job(place, "one", script, **variables)
@@ -254,28 +302,103 @@ def test_gitlab_opens_one_merge_request_and_renews_it(place: Path) -> None:
         assert "recorded" in merge_request["description"]
         assert merge_request["source_branch"] == BRANCH
         assert merge_request["target_branch"] == "main"
+        assert [method for method, _ in requests] == ["GET", "GET", "POST"]
 
+        # The same proposal: no push, no request.
+        first = head(place)
+        job(place, "one", script, **variables)
+        assert head(place) == first
+        assert len(requests) == 3
+
+        # A wider policy on main: the same merge request has the new proposal.
+        commit_to(place, "main", wider_policy())
+        job(place, "one", script, **variables)
+        assert head(place) != first
+        assert [method for method, _ in requests[3:]] == ["GET", "GET", "PUT"]
+        assert len(merge_requests) == 1
+
+        # A person's commit remains, and so does the text of the merge request.
+        commit_to(place, BRANCH, "{}\n")
+        job(place, "one", script, **variables)
+        assert proposed(place) == "{}\n"
+        assert len(requests) == 6
+
+
+def test_gitlab_opens_no_merge_request_that_was_merged_or_declined(on_gitlab: Path) -> None:
+    place = on_gitlab
+    script = script_in(place)
+    bare = place / "shop.git"
+    with gitlab() as (api, merge_requests, requests):
+        variables = {**GITLAB, "CI_API_V4_URL": api}
+        job(place, "one", script, **variables)
+        run("git", "update-ref", "refs/merge-requests/1/head", head(place), cwd=bare)
+        run("git", "update-ref", "-d", f"refs/heads/{BRANCH}", cwd=bare)
+        merge_requests[0]["state"] = "closed"
+        job(place, "one", script, **variables)
         job(place, "two", script, **variables)
         assert len(merge_requests) == 1
-        assert [method for method, _ in requests] == ["GET", "POST", "GET", "PUT"]
+        assert "POST" not in [method for method, _ in requests[3:]]
+        assert BRANCH not in run("git", "branch", "--list", cwd=bare)
 
-        # Nothing is pushed where the branch has a commit of a person.
-        run("git", "checkout", "--quiet", "-B", BRANCH, f"origin/{BRANCH}", cwd=place / "two")
-        (place / "two/iam/ci-deploy.json").write_text("{}\n")
-        run("git", "commit", "--quiet", "--all", "--message", "Mine", cwd=place / "two")
-        run("git", "push", "--quiet", "origin", BRANCH, cwd=place / "two")
-        job(place, "three", script, **variables)
+        # Another proposal is not declined.
+        commit_to(place, "main", wider_policy())
+        job(place, "one", script, **variables)
+        assert [each["state"] for each in merge_requests] == ["closed", "opened"]
+
+        merge_requests[1]["state"] = "merged"
+        run("git", "update-ref", "refs/heads/main", head(place), cwd=bare)
+        run("git", "update-ref", "-d", f"refs/heads/{BRANCH}", cwd=bare)
+        before = len(requests)
+        job(place, "one", script, **variables)
+        assert len(requests) == before
+        assert BRANCH not in run("git", "branch", "--list", cwd=bare)
+
+
+def test_gitlab_overwrites_no_commit_that_is_pushed_during_the_job(on_gitlab: Path) -> None:
+    place = on_gitlab
+    script = script_in(place)
+    with gitlab() as (api, _, requests):
+        variables = {**GITLAB, "CI_API_V4_URL": api}
+        job(place, "one", script, **variables)
+        commit_to(place, "main", wider_policy())
+        # The commit is on its way while the job reads records.
+        run("git", "checkout", "--quiet", "-B", BRANCH, f"origin/{BRANCH}", cwd=place / "person")
+        (place / "person/iam/ci-deploy.json").write_text("{}\n")
+        run("git", "commit", "--quiet", "--all", "--message", "Mine", cwd=place / "person")
+        push = f"git -C {place / 'person'} push --quiet origin {BRANCH}\nafter="
+        racing = script.replace("after=", push, 1)
+        assert racing != script
+        with pytest.raises(AssertionError, match="stale info"):
+            job(place, "one", racing, **variables)
         assert proposed(place) == "{}\n"
+        assert "PUT" not in [method for method, _ in requests]
 
 
 def test_jenkins_pushes_the_branch_and_keeps_the_text(place: Path) -> None:
     (place / "home/python/bin").mkdir(parents=True)
     for name in ("pip", "leastpriv"):
         (place / "home/python/bin" / name).symlink_to(place / "bin" / name)
-    script = jenkins_script().replace('python -m venv "$HOME/python"', "")
-    for name in ("one", "two"):
+    script = jenkins_script().replace('python3 -m venv "$HOME/python"', "")
+    for name in ("one", "one", "two"):
         clone = job(place, name, script, BRANCH=BRANCH)
         assert json.loads(proposed(place)) != POLICY
         assert "recorded" in (clone / "body.md").read_text()
     commits = run("git", "rev-list", "--count", f"main..{BRANCH}", cwd=place / "shop.git")
     assert commits.strip() == "1"
+
+    # A person's commit remains; a branch that a person deletes is made from main, without it.
+    commit_to(place, BRANCH, "{}\n")
+    job(place, "one", script, BRANCH=BRANCH)
+    assert proposed(place) == "{}\n"
+    run("git", "update-ref", "-d", f"refs/heads/{BRANCH}", cwd=place / "shop.git")
+    job(place, "one", script, BRANCH=BRANCH)
+    assert json.loads(proposed(place))["Statement"]
+
+    # Of a merged proposal no old text remains.
+    run("git", "update-ref", "refs/heads/main", head(place), cwd=place / "shop.git")
+    run("git", "update-ref", "-d", f"refs/heads/{BRANCH}", cwd=place / "shop.git")
+    text = place / "one/body.md"
+    text.write_text("Of another job.")
+    job(place, "one", script, BRANCH=BRANCH)
+    assert not text.exists() or "Of another job." not in text.read_text()
+    assert BRANCH not in run("git", "branch", "--list", cwd=place / "shop.git")

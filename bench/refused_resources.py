@@ -78,7 +78,9 @@ def requests(action: str, arn: str) -> Mapping[str, dict[str, Any]]:
     # to a name.
     bare = re.sub(r":log-stream:$|(?<=:secret:)(.+)-\w{6}$", r"\1", arn)
     parts = [
-        (name.lower(), text) for name, text in variables_of_arn(prefix, bare) if "*" not in text
+        (part.variable.lower(), part.text)
+        for part in variables_of_arn(prefix, bare)
+        if "*" not in part.text
     ]
     named = {
         member: text

@@ -36,10 +36,13 @@ from leastpriv.permissions.resource_types import own_variables, types_of_arn
 from leastpriv.permissions.service_facts import (
     Action,
     ActionRules,
+    IdOfAnyType,
+    NameOfAws,
     ResourceTemplate,
     ResourceType,
     ServiceFacts,
     SharedFacts,
+    TypeChoice,
     TypeRules,
     Variable,
 )
@@ -264,7 +267,7 @@ def _rules(prefix: str, name: str, action: Action) -> ActionRules:
             if (row["action"], row["type"]) == (action.name, "")
         ),
         ids=tuple(
-            (row["parameter"].lower(), row["text"], row["arn"])
+            IdOfAnyType(row["parameter"].lower(), row["text"], row["arn"])
             for row in table("ids_of_any_type")
             if row["action"] == action.name
         ),
@@ -297,7 +300,7 @@ def _type_rules(prefix: str, kind: str, name: str) -> TypeRules:
         ),
         defaults=_defaults(prefix, kind, name),
         choices=tuple(
-            (row["parameter"].lower(), row["value"], row["means"])
+            TypeChoice(row["parameter"].lower(), row["value"], row["means"])
             for row in choices
             if row["action"] in ("", name)
         ),
@@ -458,7 +461,7 @@ def _template(prefix: str, kind: str, arn: str, nouns: Mapping[str, bool]) -> Re
         arn=arn,
         variables=variables,
         own_names=tuple(
-            (row["variable"], row["name"])
+            NameOfAws(row["variable"], row["name"])
             for row in table("names_of_aws")
             if (row["prefix"], row["type"]) == (prefix, kind.lower())
         ),

@@ -11,7 +11,7 @@ from raw_tables import table
 
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import MappedEvent, Verdict
-from leastpriv.permissions.service_facts import MappedAction
+from leastpriv.permissions.service_facts import DatedName, MappedAction
 
 Row = Mapping[str, str]
 
@@ -133,14 +133,10 @@ def _rows(kind: str) -> EventRows:
     return rows
 
 
-def dated_names() -> tuple[tuple[str, str], ...]:
-    """Returns (first part of an event source or `*`, regular expression) of names with the version
-    of an API.
-    """
-    rows = (
-        (row["event_source"].removesuffix(".amazonaws.com"), row["event_name"])
-        for row in _by_kind("suffix")
-    )
-    return tuple(
-        (label, re.sub(r"\?P<(?!op>)\w+>", "?:", name).strip("^$")) for label, name in rows
-    )
+def dated_names() -> tuple[DatedName, ...]:
+    """Returns the names with the version of an API; only their group `op` has a name."""
+    names = []
+    for row in _by_kind("suffix"):
+        pattern = re.sub(r"\?P<(?!op>)\w+>", "?:", row["event_name"]).strip("^$")
+        names.append(DatedName(row["event_source"].removesuffix(".amazonaws.com"), pattern))
+    return tuple(names)

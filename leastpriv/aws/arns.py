@@ -210,20 +210,19 @@ def has_wildcard(text: str) -> bool:
     return "*" in text or "?" in text
 
 
-def _name_key(principal: Principal) -> tuple[str, str, str, str]:
+def _arn_without_path(principal: Principal) -> str:
     """Returns what identifies a role or user whatever its path: `same_principal` compares it."""
-    return principal.partition, principal.account, principal.kind, principal.name
+    resource = f"{principal.kind}/{principal.name}"
+    return f"arn:{principal.partition}:iam::{principal.account}:{resource}"
 
 
 @lru_cache(maxsize=64)
-def _by_name(
-    targets: frozenset[Principal],
-) -> Mapping[tuple[str, str, str, str], list[Principal]]:
-    """Returns the targets by account and name, those of one name sorted: there may be thousands."""
-    found: dict[tuple[str, str, str, str], list[Principal]] = {}
-    for target in sorted(targets, key=lambda each: each.arn):
-        found.setdefault(_name_key(target), []).append(target)
-    return found
+def _by_arn_without_path(targets: frozenset[Principal]) -> Mapping[str, list[Principal]]:
+    """Returns the targets, those of one name sorted: there may be thousands."""
+    by_arn: dict[str, list[Principal]] = {}
+    for target in sorted(targets, key=lambda target: target.arn):
+        by_arn.setdefault(_arn_without_path(target), []).append(target)
+    return by_arn
 
 
 @lru_cache(maxsize=4096)
@@ -233,7 +232,7 @@ def _target_of(
     caller = principal_of(arn)
     if caller is None:
         return None
-    of_the_name = _by_name(targets).get(_name_key(caller), ())
+    of_the_name = _by_arn_without_path(targets).get(_arn_without_path(caller), ())
     alike = [target for target in of_the_name if same_principal(target, caller)]
     if alike:
         return next((target for target in alike if target.arn == caller.arn), alike[0])

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from functools import cache, lru_cache
 from typing import Any
 
+from msgspec import Struct
+
 from leastpriv.errors import AwsError, AwsErrorKind
 from leastpriv.models import DeniedBy, Outcome
 from leastpriv.permissions.fact_tables import table
@@ -20,30 +22,38 @@ _DENIAL_PHRASE = re.compile(r"\bnot authorized to perform\b", re.IGNORECASE)
 _CODE_PREFIX = re.compile(r"^(?:Client|Server)\.")
 
 
-def denying_policy_type(reason: str) -> tuple[DeniedBy, str] | None:
-    """Returns the policy type that a reason names first, and why no grant helps (empty where one
-    does).
+class DenyingPolicy(Struct, frozen=True):
+    """A policy type as AWS's messages name it."""
+
+    words: str
+    """Without blanks, in lower case."""
+    denied_by: DeniedBy
+    why: str
+    """Why no grant helps; empty where one does."""
+
+
+def denying_policy(reason: str) -> DenyingPolicy | None:
+    """Returns the policy type that a reason names first.
 
     The action may name one too: `because no identity-based policy allows the
     iam:PutRolePermissionsBoundary action`.
     """
     words = _without_blanks(reason)
-    named = ((words.find(part), found) for part, found in _denying_policies())
-    return min(
-        ((at, found) for at, found in named if at >= 0), key=lambda each: each[0], default=(0, None)
-    )[1]
+    named = [policy for policy in _denying_policies() if policy.words in words]
+    return min(named, key=lambda policy: words.find(policy.words), default=None)
 
 
 def why_no_grant_helps(denied_by: DeniedBy) -> str:
     """Returns why no grant helps against a denial by this policy type."""
-    return next((why for _, (known, why) in _denying_policies() if known is denied_by), "")
+    reasons = (policy.why for policy in _denying_policies() if policy.denied_by is denied_by)
+    return next(reasons, "")
 
 
 @cache
-def _denying_policies() -> tuple[tuple[str, tuple[DeniedBy, str]], ...]:
-    rows = table("denying_policies", _PACKAGE)
+def _denying_policies() -> tuple[DenyingPolicy, ...]:
     return tuple(
-        (_without_blanks(row["words"]), (DeniedBy(row["denied_by"]), row["why"])) for row in rows
+        DenyingPolicy(_without_blanks(row["words"]), DeniedBy(row["denied_by"]), row["why"])
+        for row in table("denying_policies", _PACKAGE)
     )
 
 
@@ -63,33 +73,46 @@ def call_outcome(error_code: str, error_message: str) -> Outcome:
         return Outcome.ALLOWED
     code = _CODE_PREFIX.sub("", error_code)
     for row in table("refusal_texts", _PACKAGE):
-        if row["code"] in ("", code):
-            text, is_whole = row["text"], row["match"] == "whole"
-            if (
-                re.fullmatch(text, error_message)
-                if is_whole
-                else text.casefold() in error_message.casefold()
-            ):
-                return Outcome(row["outcome"])
-    exact, patterns = _rules()
-    if code in exact:
-        return exact[code]
+        if row["code"] in ("", code) and _has_text(row, error_message):
+            return Outcome(row["outcome"])
+    outcome = _outcomes().get(code)
+    if outcome is not None:
+        return outcome
     if _DENIAL_PHRASE.search(error_message):
         # A validation error quotes its argument, which the caller chose and which may contain the
         # authorizer's sentence. The result blocks a removal and never becomes an addition.
         return Outcome.UNKNOWN
-    fits = {"prefix": code.startswith, "suffix": code.endswith}
-    found = (
-        row["outcome"] for row in patterns if fits.get(row["match"], code.__contains__)(row["code"])
-    )
-    return Outcome(next(found, Outcome.UNKNOWN))
+    for row in table("error_codes", _PACKAGE):
+        if _is_of_pattern(row, code):
+            return Outcome(row["outcome"])
+    return Outcome.UNKNOWN
 
 
 @cache
-def _rules() -> tuple[Mapping[str, Outcome], tuple[Mapping[str, str], ...]]:
+def _outcomes() -> Mapping[str, Outcome]:
+    """The outcomes of the codes that the table has in whole."""
     rows = table("error_codes", _PACKAGE)
-    exact = {row["code"]: Outcome(row["outcome"]) for row in rows if row["match"] == "exact"}
-    return exact, tuple(row for row in rows if row["match"] != "exact")
+    return {row["code"]: Outcome(row["outcome"]) for row in rows if row["match"] == "exact"}
+
+
+def _has_text(row: Mapping[str, str], message: str) -> bool:
+    """Whether a message is the text of a row, or has it."""
+    if row["match"] == "whole":
+        return re.fullmatch(row["text"], message) is not None
+    return row["text"].casefold() in message.casefold()
+
+
+def _is_of_pattern(row: Mapping[str, str], code: str) -> bool:
+    """Whether an error code has the part that a row names."""
+    match row["match"]:
+        case "exact":
+            return False
+        case "prefix":
+            return code.startswith(row["code"])
+        case "suffix":
+            return code.endswith(row["code"])
+        case _:
+            return row["code"] in code
 
 
 _DENIAL = re.compile(
@@ -194,11 +217,11 @@ def denial_error(code: str, message: str, doing: str, action: str) -> AwsError:
     missing = found["action"] if found else action
     whose = (found and found["principal"]) or "these credentials"
     on = f" on {found['resource']}" if found and found["resource"] not in (None, "*") else ""
-    denied_by = denying_policy_type(found["reason"]) if found else None
-    if denied_by and denied_by[1]:
+    denying = denying_policy(found["reason"]) if found else None
+    if denying and denying.why:
         sentence = (
             f"AWS denied {missing or 'a request'}{on} to {whose} while {doing}, and no grant helps:"
-            f" {denied_by[1]}."
+            f" {denying.why}."
         )
     elif missing and found and "explicit deny" in found["reason"]:
         sentence = (

@@ -30,8 +30,25 @@ _PAUSE = 500
 _SECONDS = "20s"
 _CREDENTIALS_REFRESH = timedelta(minutes=5)
 """After this time the session returns its credentials again, renewed where they expire."""
-Get = Callable[[str], tuple[bytes, str]]
-"""Returns bytes and ETag of an object by its key; raises any error."""
+
+
+class FetchedObject(Struct, frozen=True):
+    """An object of a bucket as S3 answers it."""
+
+    content: bytes
+    etag: str
+
+
+Get = Callable[[str], FetchedObject]
+"""Returns an object by its key; raises any error."""
+
+
+class ListingRequest(Struct, frozen=True):
+    """The last request of a listing."""
+
+    url: str
+    authorization: str
+    """Its header `Authorization`."""
 
 
 class BucketEndpoint(Struct, frozen=True):
@@ -46,13 +63,17 @@ class BucketEndpoint(Struct, frozen=True):
     region: str
 
     @classmethod
-    def of(cls, bucket: str, url: str, authorization: str) -> BucketEndpoint | None:
+    def of(cls, bucket: str, listing: ListingRequest) -> BucketEndpoint | None:
         """Reads the endpoint from the request of a listing; `None` for another bucket or another
         signature.
         """
-        parts, scope = urlsplit(url), _SCOPE.match(authorization)
+        scope = _SCOPE.match(listing.authorization)
+        if scope is None:
+            return None
+        parts = urlsplit(listing.url)
         is_in_host = parts.netloc.startswith(f"{bucket}.") and parts.path in ("", "/")
-        if scope is None or not (is_in_host or parts.path in (f"/{bucket}", f"/{bucket}/")):
+        is_in_path = parts.path in (f"/{bucket}", f"/{bucket}/")
+        if not is_in_host and not is_in_path:
             return None
         return cls(f"{parts.scheme}://{parts.netloc}", is_in_host, scope["region"])
 
@@ -66,40 +87,55 @@ class FastObjectClient:
         self._get: Get | None = None
         self._is_made = False
         self._failures = 0
-        self._left_out = 0
+        """Number of requests that failed one after another."""
+        self._skipped = 0
+        """Number of requests that were not made since the last one."""
         self._lock = threading.Lock()
 
     def fetch(self, key: str, etag: str, size: int) -> bytes | None:
         """Returns the bytes of an object that is unchanged since its listing; `None` where the
         request failed.
         """
-        with self._lock:
-            if not self._is_made:
-                self._get, self._is_made = self._make(), True
-            self._left_out += self._failures >= _MOST_FAILURES
-            get = self._get if self._left_out % _PAUSE == 0 else None
+        get = self._get_of_this_turn()
         if get is None:
             return None
-        found = None
+        content = None
         try:
-            content, tag = get(key)
-            if tag == etag and len(content) == size:
-                found = content
+            fetched = get(key)
+            if fetched.etag == etag and len(fetched.content) == size:
+                content = fetched.content
         except Exception:  # noqa: S110 - botocore repeats the request and reports the error
             pass
         with self._lock:
-            self._failures = 0 if found is not None else self._failures + 1
-            self._left_out = 0
-        return found
+            self._failures = self._failures + 1 if content is None else 0
+            self._skipped = 0
+        return content
+
+    def _get_of_this_turn(self) -> Get | None:
+        """Returns what gets an object; `None` where there is none, and during a pause.
+
+        After several failures only each `_PAUSE`-th request is tried.
+        """
+        with self._lock:
+            if not self._is_made:
+                self._get = self._make()
+                self._is_made = True
+            if self._failures < _MOST_FAILURES:
+                return self._get
+            self._skipped += 1
+            return self._get if self._skipped % _PAUSE == 0 else None
 
 
 def fast_object_client(
-    session: Any, listed: Callable[[], tuple[str, str]], bucket: str, environment: Mapping[str, str]
+    session: Any,
+    listing: Callable[[], ListingRequest],
+    bucket: str,
+    environment: Mapping[str, str],
 ) -> FastObjectClient | None:
     """Creates a client for a bucket with the session's credentials; `None` where obstore is missing
     or switched off.
 
-    `listed` returns URL and signature of the last listing's request.
+    `listing` returns the request of the last listing.
     """
     if environment.get("LEASTPRIV_S3_CLIENT") == "boto3":
         return None
@@ -107,14 +143,14 @@ def fast_object_client(
         import obstore  # noqa: F401 - whether it is installed
     except ImportError:
         return None
-    return FastObjectClient(partial(_obstore_getter, session, listed, bucket))
+    return FastObjectClient(partial(_obstore_getter, session, listing, bucket))
 
 
-def _obstore_getter(session: Any, listed: Callable[[], tuple[str, str]], bucket: str) -> Get | None:
+def _obstore_getter(session: Any, listing: Callable[[], ListingRequest], bucket: str) -> Get | None:
     import obstore
     from obstore.store import S3Store
 
-    endpoint = BucketEndpoint.of(bucket, *listed())
+    endpoint = BucketEndpoint.of(bucket, listing())
     if endpoint is None:
         return None
 
@@ -140,8 +176,8 @@ def _obstore_getter(session: Any, listed: Callable[[], tuple[str, str]], bucket:
     except Exception:  # an endpoint or a proxy that obstore does not support
         return None
 
-    def get(key: str) -> tuple[bytes, str]:
+    def get(key: str) -> FetchedObject:
         answer = obstore.get(store, key)
-        return bytes(answer.bytes()), answer.meta.get("e_tag") or ""
+        return FetchedObject(bytes(answer.bytes()), answer.meta.get("e_tag") or "")
 
     return get

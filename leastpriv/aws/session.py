@@ -13,7 +13,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
@@ -25,11 +25,8 @@ from leastpriv.aws.errors import (
     translate_errors,
     translate_missing_members,
 )
+from leastpriv.aws.s3_objects import FastObjectClient, ListingRequest, fast_object_client
 from leastpriv.errors import AwsError, AwsErrorKind, InputError, LeastprivError
-
-if TYPE_CHECKING:
-    from leastpriv.aws.s3_objects import FastObjectClient
-
 
 _ATTEMPTS = 6
 """Attempts per request, the first included; AWS_MAX_ATTEMPTS overrides it. Pauses double, up to 20
@@ -62,7 +59,7 @@ class Aws:
         self._clients: dict[tuple[str, str], Any] = {}
         self._lock = threading.Lock()
         self._caller = ""
-        self._listed = ("", "")
+        self._listing = ListingRequest("", "")
         self.region = region
         """AWS_REGION, else AWS_DEFAULT_REGION, else the profile's; empty where none is set."""
 
@@ -166,9 +163,7 @@ class Aws:
         """Returns a faster client for objects, once `client("s3")` has listed the bucket; `None` if
         there is none.
         """
-        from leastpriv.aws.s3_objects import fast_object_client
-
-        return fast_object_client(self._session, lambda: self._listed, bucket, self._environment)
+        return fast_object_client(self._session, lambda: self._listing, bucket, self._environment)
 
     def caller(self) -> str:
         """ARN of the credentials' principal; one request (`sts:GetCallerIdentity`, which needs no
@@ -230,12 +225,11 @@ class Aws:
             ) from error
 
     def _note_listing(self, request: Any, **_: object) -> None:
-        """Stores the URL and signature of a listing request; botocore sends it."""
-        signature = request.headers.get("Authorization", "")
-        self._listed = (
-            str(request.url),
-            signature.decode() if isinstance(signature, bytes) else signature,
-        )
+        """Stores a listing request; botocore sends it."""
+        authorization = request.headers.get("Authorization", "")
+        if isinstance(authorization, bytes):
+            authorization = authorization.decode()
+        self._listing = ListingRequest(str(request.url), authorization)
 
 
 def web_identity_environment(
@@ -302,24 +296,31 @@ _HTML = re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!doctype html|<html)", re.IGNOR
 
 def _is_of_aws(operation: Any, response: Mapping[str, Any]) -> bool:
     """Whether a response has the form of its protocol, and an error of a JSON protocol its code."""
-    body, protocol = response["body"], operation.service_model.resolved_protocol
+    body = response["body"]
+    protocol = operation.service_model.resolved_protocol
     is_error = response["status_code"] >= 300
     if "json" in protocol:
-        try:
-            found = json.loads(body or b"{}")
-        except ValueError:
-            return False
-        names = {"__type", "code", "Code"}.intersection(found) if isinstance(found, dict) else ()
-        return (
-            bool(names or "x-amzn-errortype" in response["headers"])
-            if is_error
-            else isinstance(found, dict)
-        )
-    if _HTML.match(body) or (is_error and body.strip()[:1] not in (b"", b"<")):
+        return _is_json_of_aws(body, response["headers"], is_error=is_error)
+    if _HTML.match(body):
         return False
-    shape = operation.output_shape if protocol == "query" and not is_error else None
+    if is_error:
+        return body.strip()[:1] in (b"", b"<")
+    shape = operation.output_shape if protocol == "query" else None
     wrapper = shape.serialization.get("resultWrapper", "") if shape else ""
     return f"<{wrapper}".encode() in body or not wrapper
+
+
+def _is_json_of_aws(body: bytes, headers: Mapping[str, str], *, is_error: bool) -> bool:
+    """Whether a body is an object, and that of an error has a code in it or in its headers."""
+    try:
+        answer = json.loads(body or b"{}")
+    except ValueError:
+        return False
+    if not is_error:
+        return isinstance(answer, dict)
+    if "x-amzn-errortype" in headers:
+        return True
+    return isinstance(answer, dict) and not answer.keys().isdisjoint(("__type", "code", "Code"))
 
 
 def _reject_unreadable_answer(operation_model: Any, response_dict: Any, **_: object) -> None:
@@ -331,25 +332,17 @@ def _reject_unreadable_answer(operation_model: Any, response_dict: Any, **_: obj
     from botocore.exceptions import IncompleteReadError
     from botocore.parsers import ResponseParserError
 
-    headers, body, status = (
-        response_dict["headers"],
-        response_dict["body"],
-        response_dict["status_code"],
-    )
+    body = response_dict["body"]
+    if not isinstance(body, bytes):
+        return
+    headers = response_dict["headers"]
     length = str(headers.get("Content-Length", ""))
-    plain = (
-        isinstance(body, bytes)
-        and not headers.get("Content-Encoding")
-        and operation_model.http["method"] != "HEAD"
-    )
-    if plain and length.isdigit() and len(body) < int(length):
+    is_plain = not headers.get("Content-Encoding") and operation_model.http["method"] != "HEAD"
+    if is_plain and length.isdigit() and len(body) < int(length):
         raise IncompleteReadError(actual_bytes=len(body), expected_bytes=int(length))
-    if (
-        isinstance(body, bytes)
-        and status < 500
-        and status != 429
-        and not _is_of_aws(operation_model, response_dict)
-    ):
+    status = response_dict["status_code"]
+    is_repeated = status >= 500 or status == 429
+    if not is_repeated and not _is_of_aws(operation_model, response_dict):
         raise ResponseParserError(f"a page with the HTTP status {status}")
 
 

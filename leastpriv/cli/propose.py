@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.aws.session import AwsSession
@@ -225,8 +226,9 @@ def _earlier_on_disk(file: Path, time: datetime) -> bytes | None:
     it.
     """
     with suppress(PullRequestError):
-        repository, head, path = _commit_of(file)
-        return repository.read_at(head, path, time) if repository and head else None
+        committed = _committed(file)
+        if committed:
+            return committed.repository.read_at(committed.head, committed.path, time)
     return None
 
 
@@ -243,21 +245,39 @@ def _changed_on_disk(file: Path) -> datetime | None:
     disk.
     """
     with suppress(PullRequestError, OSError):
-        repository, head, path = _commit_of(file)
-        if repository and head and repository.read(head, path) == file.read_bytes():
-            return repository.last_changed(head, path) or datetime.fromtimestamp(
-                file.stat().st_mtime, UTC
-            )
-    return datetime.fromtimestamp(file.stat().st_mtime, UTC) if file.is_file() else None
+        committed = _committed(file)
+        if committed and committed.content == file.read_bytes():
+            changed = committed.repository.last_changed(committed.head, committed.path)
+            if changed:
+                return changed
+    if not file.is_file():
+        return None
+    return datetime.fromtimestamp(file.stat().st_mtime, UTC)
 
 
-def _commit_of(file: Path) -> tuple[GitRepository | None, str | None, str]:
-    """Returns the repository around a file, the commit that is checked out, and the file's path."""
+class _CommittedFile(Struct, frozen=True):
+    """A file of a git repository, at the commit that is checked out."""
+
+    repository: GitRepository
+    head: str
+    path: str
+
+    @property
+    def content(self) -> bytes | None:
+        """The committed content; None where the commit lacks the file."""
+        return self.repository.read(self.head, self.path)
+
+
+def _committed(file: Path) -> _CommittedFile | None:
+    """Returns a file in the repository around it; None without a repository or a commit."""
     root = _repository_root(file)
     if root is None:
-        return None, None, ""
+        return None
     repository = GitRepository.open(root)
-    return repository, repository.commit_at("HEAD"), file.relative_to(root).as_posix()
+    head = repository.commit_at("HEAD")
+    if not head:
+        return None
+    return _CommittedFile(repository, head, file.relative_to(root).as_posix())
 
 
 def propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:

@@ -41,7 +41,13 @@ from leastpriv.permissions.arn_parts import transformed
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import without_covered
 from leastpriv.permissions.resource_types import VARIABLE, end_of, fits, own_variables
-from leastpriv.permissions.service_facts import ResourceType, TypeRules, rules_of, service_facts
+from leastpriv.permissions.service_facts import (
+    ResourceType,
+    TypeChoice,
+    TypeRules,
+    rules_of,
+    service_facts,
+)
 from leastpriv.permissions.tool_lifecycle import (
     Phase,
     ResourceKind,
@@ -391,12 +397,12 @@ class Arns:
 
         With `if_set` a property that is not set decides nothing.
         """
-        for parameter, wanted, meaning in _choices_of(resource_type, actions):
-            texts = self._parameter_texts(parameter, resource)
-            is_open = wanted == UNKNOWN or any(UNKNOWN in text for text in texts)
+        for choice in _choices_of(resource_type, actions):
+            texts = self._parameter_texts(choice.parameter, resource)
+            is_open = choice.value == UNKNOWN or any(UNKNOWN in text for text in texts)
             if is_open or (if_set and not texts):
                 continue
-            if not _agrees(texts, wanted, meaning):
+            if not _agrees(texts, choice):
                 return False
         return True
 
@@ -738,15 +744,16 @@ def _typed(arns: Sequence[str], suffix: str, resource_type: ResourceType) -> dic
     return {arn: _TypedArn(arn, suffix, resource_type.name) for arn in arns}
 
 
-def _agrees(texts: Sequence[str], wanted: str, meaning: str) -> bool:
+def _agrees(texts: Sequence[str], choice: TypeChoice) -> bool:
     """Whether the texts of a parameter mean a type.
 
-    `this`: the type counts if all are `wanted` or none is set; `only`: if one is; else if not.
+    `this`: the type counts if all have its value or none is set; `only`: if one has it; else if
+    not.
     """
-    if meaning == "only":
-        return wanted in texts
-    is_wanted = all(text == wanted for text in texts)
-    return is_wanted == (meaning == "this")
+    if choice.means == "only":
+        return choice.value in texts
+    has_value = all(text == choice.value for text in texts)
+    return has_value == (choice.means == "this")
 
 
 def _is_arn_of(arn: str, action: str, resource_type: ResourceType) -> bool:
@@ -782,10 +789,8 @@ def _rules(resource_type: ResourceType, actions: Iterable[str]) -> Iterator[Type
             yield rules
 
 
-def _choices_of(
-    resource_type: ResourceType, actions: Iterable[str]
-) -> Iterator[tuple[str, str, str]]:
-    """What decides whether the request of an action means a type: parameter, text, meaning."""
+def _choices_of(resource_type: ResourceType, actions: Iterable[str]) -> Iterator[TypeChoice]:
+    """What decides whether the request of an action means a type."""
     for rules in _rules(resource_type, actions):
         yield from rules.choices
 

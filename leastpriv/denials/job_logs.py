@@ -215,12 +215,15 @@ def _merged(known: Denial, copy: Denial) -> Denial:
 
 
 def _are_copies(one: Denial, other: Denial) -> bool:
-    known = {one.denied_by, other.denied_by} - {DeniedBy.UNKNOWN}
-    return (
-        len({one.principal, other.principal} - {""}) < 2
-        and len(known) < 2
-        and (one.explicit == other.explicit or not (_names_actions(one) and _names_actions(other)))
-    )
+    """Returns whether two denials of an action on a resource differ only in what one leaves out."""
+    if one.principal and other.principal and one.principal != other.principal:
+        return False
+    policy_types = {one.denied_by, other.denied_by} - {DeniedBy.UNKNOWN}
+    if len(policy_types) > 1:
+        return False
+    # A denial that names no action does not say either whether a Deny applied.
+    are_comparable = _names_actions(one) and _names_actions(other)
+    return one.explicit == other.explicit or not are_comparable
 
 
 def _names_actions(denial: Denial) -> bool:

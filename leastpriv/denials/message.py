@@ -22,7 +22,7 @@ from collections.abc import Collection, Iterable, Iterator
 from msgspec import Struct
 from msgspec.structs import replace
 
-from leastpriv.aws.errors import denying_policy_type, why_no_grant_helps
+from leastpriv.aws.errors import DenyingPolicy, denying_policy, why_no_grant_helps
 from leastpriv.denials.log_text import (
     NEAR,
     FoundDenial,
@@ -416,15 +416,15 @@ def _with_ids(
 
 def _stated(layout: LogText, sentence: DenialSentence) -> FoundDenial:
     """The denial of a sentence."""
-    refused = _denying_policy(sentence.reason)
+    policy = _policy_of(sentence.reason)
     denied_by = DeniedBy.UNKNOWN
-    if refused:
-        denied_by = refused[0]
+    if policy:
+        denied_by = policy.denied_by
     # Only one truncated reason begins with `because no identity-ba`.
     elif without_blanks(sentence.reason).startswith("becausenoi"):
         denied_by = DeniedBy.IDENTITY
     if sentence.action:
-        why = _why_not(sentence, denied_by, refused[1] if refused else "")
+        why = _why_not(sentence, denied_by, policy.why if policy else "")
     else:
         why = _ENCODED if sentence.encoded else "the message names no action"
     denial = Denial(
@@ -440,13 +440,15 @@ def _stated(layout: LogText, sentence: DenialSentence) -> FoundDenial:
     return FoundDenial(sentence.phrase, sentence.end, denial)
 
 
-def _denying_policy(reason: str) -> tuple[DeniedBy, str] | None:
+def _policy_of(reason: str) -> DenyingPolicy | None:
     """Returns the policy type of a reason; an identity-based policy only where AWS's own words name
     it.
     """
-    refused = denying_policy_type(reason) if reason else None
-    awss = without_blanks(reason).startswith(("becauseno", "withanexplicitdeny"))
-    return None if refused and refused[0] is DeniedBy.IDENTITY and not awss else refused
+    policy = denying_policy(reason)
+    is_of_aws = without_blanks(reason).startswith(("becauseno", "withanexplicitdeny"))
+    if policy and policy.denied_by is DeniedBy.IDENTITY and not is_of_aws:
+        return None
+    return policy
 
 
 def _why_not(sentence: DenialSentence, denied_by: DeniedBy, refused: str) -> str:

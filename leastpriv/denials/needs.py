@@ -12,7 +12,7 @@ from functools import lru_cache
 from msgspec.structs import replace
 
 from leastpriv.aws.arns import same_arn
-from leastpriv.aws.errors import denying_policy_type
+from leastpriv.aws.errors import denying_policy
 from leastpriv.aws.session_names import is_rehearsal
 from leastpriv.denials.encoded_message import Decoder
 from leastpriv.denials.log_text import without_blanks
@@ -131,21 +131,21 @@ def _conditions_of_request(permission: Permission, call: Call) -> tuple[Conditio
     """The conditions under which an allowed call would show an action that AWS authorizes inside
     it.
     """
-    key = ""
-    values: tuple[str, ...] = ()
     if permission.action == "iam:CreateServiceLinkedRole":
         role = _SERVICE_LINKED.match(permission.resource)
-        key, values = "iam:AWSServiceName", (role[1],) if role else ()
-    elif partition(call) == "aws" and permission.action == "iam:PassRole":
+        return (Condition("StringEquals", "iam:AWSServiceName", (role[1],)),) if role else ()
+    if partition(call) != "aws":
+        return ()
+    if permission.action == "iam:PassRole":
         facts = facts_of(map_event(call.source, call.name).operation)
-        key, values = "iam:PassedToService", () if facts.passed_to else facts.services
-    elif partition(call) == "aws" and permission.action.startswith("kms:"):
+        if facts.services and not facts.passed_to:
+            return (Condition("StringEquals", "iam:PassedToService", facts.services),)
+    if permission.action.startswith("kms:"):
         service = call.source.partition(".")[0]
-        key, values = (
-            "kms:ViaService",
-            (f"{service}.{call.region}.amazonaws.com",) if uses_keys(service) else (),
-        )
-    return (Condition("StringEquals", key, values),) if values else ()
+        if uses_keys(service):
+            via = f"{service}.{call.region}.amazonaws.com"
+            return (Condition("StringEquals", "kms:ViaService", (via,)),)
+    return ()
 
 
 def dependent_needs(implied: Sequence[Need], refused: Sequence[Need]) -> tuple[Need, ...]:
@@ -381,10 +381,11 @@ def _parsed(text: str, code: str) -> Denial:
     if not tails:
         return denial
     reason = message[tails[-1].start() :]
-    denied_by, why = denying_policy_type(reason) or (DeniedBy.UNKNOWN, "")
-    explicit = without_blanks(reason).startswith("withanexplicitdeny")
-    if explicit:
+    policy = denying_policy(reason)
+    denied_by = policy.denied_by if policy else DeniedBy.UNKNOWN
+    if without_blanks(reason).startswith("withanexplicitdeny"):
         why = "an explicit deny applied, which no grant overrides"
-    elif denied_by in (DeniedBy.IDENTITY, DeniedBy.UNKNOWN):
+        return replace(denial, denied_by=denied_by, explicit=True, mendable=False, why=why)
+    if policy is None or denied_by in (DeniedBy.IDENTITY, DeniedBy.UNKNOWN):
         return denial
-    return replace(denial, denied_by=denied_by, explicit=explicit, mendable=False, why=why)
+    return replace(denial, denied_by=denied_by, explicit=False, mendable=False, why=policy.why)

@@ -263,18 +263,17 @@ def fill_hidden_parts(
     found = {arn for arn in known if re.fullmatch(pattern, arn) and not has_hidden_part(arn)}
     if found:
         return found.pop() if len(found) == 1 else ""
-    parts, own, real = (
-        resource.split(":", 5),
-        masked_principal.split(":", 5),
-        principal.split(":", 5),
-    )
-    same = (
-        len(parts) == len(own) == len(real) == 6
-        and parts[4] == own[4]
-        and has_hidden_part(parts[4])
-    )
-    guess = ":".join((*parts[:4], real[4], parts[5])) if same else resource
-    return "" if has_hidden_part(guess) else guess
+    fields = resource.split(":", 5)
+    masked_fields = masked_principal.split(":", 5)
+    principal_fields = principal.split(":", 5)
+    if not len(fields) == len(masked_fields) == len(principal_fields) == 6:
+        return ""
+    masked_account = fields[4]
+    if not has_hidden_part(masked_account) or masked_account != masked_fields[4]:
+        return ""
+    fields[4] = principal_fields[4]
+    filled = ":".join(fields)
+    return "" if has_hidden_part(filled) else filled
 
 
 def resource_arn(resource: str, principal: str) -> str:

@@ -9,7 +9,7 @@ from itertools import accumulate
 from msgspec import Struct
 from msgspec.structs import replace
 
-from leastpriv.aws.errors import denying_policy_type
+from leastpriv.aws.errors import denying_policy
 from leastpriv.denials.log_text import (
     BREAKS,
     LogText,
@@ -270,8 +270,7 @@ def _tail(text: str, after: int, limit: int, action: str) -> int | None:
     # on the same line this is the denial's reason if AWS writes such a reason, or if no other
     # sentence has begun.
     same = "\n" not in gap and (
-        re.search(r"[.,;:(] ", gap) is None
-        or denying_policy_type(text[match.start() : limit][:200])
+        re.search(r"[.,;:(] ", gap) is None or denying_policy(text[match.start() : limit][:200])
     )
     return match.start() if same else None
 

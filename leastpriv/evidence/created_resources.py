@@ -60,9 +60,11 @@ def _created_by_own_runs(
         if resource not in used:
             return False
         prefix, (first, runs) = service_of(resource), used[resource]
-        texts = variables_of_arn(prefix, resource) if makers_of_ids else ()
+        parts = variables_of_arn(prefix, resource) if makers_of_ids else ()
         makers_of_it = [
-            makers_of_ids[prefix, text] for _, text in texts if (prefix, text) in makers_of_ids
+            makers_of_ids[prefix, part.text]
+            for part in parts
+            if (prefix, part.text) in makers_of_ids
         ]
         kinds = types_of_arn(prefix, resource)
         if makers_of_it and (
@@ -163,7 +165,7 @@ class CreatedResources(Struct, frozen=True):
         made = self.is_created(usage)
         prefix = service_of(resource)
         parts = variables_of_arn(prefix, resource) if made else ()
-        ids = dict.fromkeys([text for _, text in parts if (prefix, text) in self.new_ids])
+        ids = dict.fromkeys([part.text for part in parts if (prefix, part.text) in self.new_ids])
         return ObservedResource(
             resource=resource,
             runs=usage.runs,

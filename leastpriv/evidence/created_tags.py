@@ -199,4 +199,4 @@ def _id_of(resource: str) -> tuple[str, str]:
     """The service of an ARN and the last part of its name."""
     prefix = service_of(resource)
     parts = variables_of_arn(prefix, resource) if prefix else ()
-    return prefix, parts[-1][1] if parts else ""
+    return prefix, parts[-1].text if parts else ""

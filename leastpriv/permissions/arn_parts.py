@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from leastpriv.permissions.patterns import escape_observed
 from leastpriv.permissions.request import FREE_MAPS, CallRequest, key_of, request_values
 from leastpriv.permissions.resource_types import COLONS, ends_in_a_word, is_of_type, with_open_parts
-from leastpriv.permissions.service_facts import ActionFacts, ActionType
+from leastpriv.permissions.service_facts import ActionFacts, ActionType, TypeChoice
 
 
 def transformed(transform: str, value: str) -> str:
@@ -174,23 +174,24 @@ def is_chosen(prefix: str, kind: ActionType, request: CallRequest) -> bool:
     """
     for choice in kind.choices:
         if not _agrees(choice, request):
-            is_named = any(
-                is_of_type(prefix, text, kind.template.name) for _, text in request.outer
-            )
-            if choice[0] in request.by_key or not is_named:
+            if choice.parameter in request.by_key:
+                return False
+            if not any(is_of_type(prefix, text, kind.template.name) for _, text in request.outer):
                 return False
     return True
 
 
-def _agrees(choice: tuple[str, str, str], request: CallRequest) -> bool:
-    parameter, wanted, means = choice
-    if means == "part":
-        return all(wanted in text for key, text in request.values if key == parameter)
-    named = request.outer if means == "only" else request.values
-    values = [re.split("[/:]", text)[-1] for key, text in named if key == parameter]
-    if means == "only":
-        return bool(values) and wanted in ("*", *values)
-    return all(value == wanted for value in values or [wanted]) == (means == "this")
+def _agrees(choice: TypeChoice, request: CallRequest) -> bool:
+    """Whether a request agrees with a choice; one without the parameter means the type's value."""
+    pairs = request.outer if choice.means == "only" else request.values
+    texts = [text for key, text in pairs if key == choice.parameter]
+    if choice.means == "part":
+        return all(choice.value in text for text in texts)
+    names = [re.split("[/:]", text)[-1] for text in texts]
+    if choice.means == "only":
+        return bool(names) and choice.value in ("*", *names)
+    has_value = all(name == choice.value for name in names)
+    return has_value == (choice.means == "this")
 
 
 # In a template `*` is a part of a host that is not known.

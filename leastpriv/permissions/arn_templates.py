@@ -176,11 +176,11 @@ def _named(
     if not request.arns:
         return _NOT_EVEN_IN_PART
     parts = [
-        escape_observed(text)
+        escape_observed(part.text)
         for arn in request.arns
         if not is_of_type(prefix, arn, template.name)
-        for name, text in variables_of_arn(prefix, arn)
-        if name == variable.name
+        for part in variables_of_arn(prefix, arn)
+        if part.variable == variable.name
     ]
     return Named(tuple(dict.fromkeys(parts)), _PART)
 
@@ -429,10 +429,12 @@ def _is_owned_by_aws(template: ResourceTemplate, chosen: Sequence[str]) -> bool:
     """Whether names of AWS's own were chosen, whose ARNs have no account: the document
     `AWS-RunShellScript`.
     """
+    values = {
+        variable.name: value for variable, value in zip(template.variables, chosen, strict=True)
+    }
     return any(
-        variable.name == name and re.match(text, value, re.IGNORECASE)
-        for name, text in template.own_names
-        for variable, value in zip(template.variables, chosen, strict=True)
+        name.variable in values and re.match(name.pattern, values[name.variable], re.IGNORECASE)
+        for name in template.own_names
     )
 
 

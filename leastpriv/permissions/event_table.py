@@ -11,7 +11,7 @@ Where no event shows the use of an action, the absence of events proves nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from functools import cache, lru_cache
 
@@ -76,8 +76,8 @@ def map_event(source: str, name: str) -> MappedEvent:
 
 def _without_date(label: str, name: str) -> str:
     """An event's name without the version of the API: `CreateFunction20150331`."""
-    for of_label, dated in shared_facts().dated:
-        match = re.fullmatch(dated, name) if of_label in (label, "*") else None
+    for dated in shared_facts().dated:
+        match = re.fullmatch(dated.pattern, name) if dated.label in (label, "*") else None
         if match:
             return match["op"]
     return name
@@ -137,63 +137,70 @@ STATEMENT = re.compile(
 """https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-reference.statements.html"""
 
 
-def actions_of_items(call: Call) -> Iterator[tuple[Call, MappedAction]]:
-    """Each action that the items name, with the part of the call that is about it; nothing where
-    none can be read.
-    """
-    for action, name, index in dict.fromkeys((*_of_transaction(call), *_of_statements(call))):
-        yield _part(call, name, index), MappedAction(action)
+class ItemOfCall(Struct, frozen=True):
+    """An item of a request that names its action: of a transaction, or a PartiQL statement."""
+
+    action: str
+    table: str = ""
+    """Its name or ARN; empty where the item names none."""
+    index: str = ""
+
+    def part_of(self, call: Call) -> Call:
+        """Returns the call as if it named the item's table alone.
+
+        It is the whole call where the item names no table. `resources[]` lists the ARNs of all
+        tables of the request: the item's name identifies its own.
+        """
+        if not self.table:
+            return call
+        if self.table.startswith("arn:"):
+            return structs.replace(call, parameters={"resourceArn": self.table}, resources=())
+        arn_end = re.compile(rf":table/{re.escape(self.table)}(/|$)")
+        arns = tuple(arn for arn in call.resources if arn_end.search(arn))
+        parameters = {"tableName": self.table}
+        if self.index:
+            parameters["indexName"] = self.index
+        return structs.replace(call, parameters=parameters, resources=arns)
 
 
-def _of_transaction(call: Call) -> Iterator[tuple[str, str, str]]:
+def items_of(call: Call) -> Iterable[ItemOfCall]:
+    """Returns the items of a call whose actions can be read, equal ones once."""
+    return dict.fromkeys((*_of_transaction(call), *_of_statements(call)))
+
+
+def _of_transaction(call: Call) -> Iterator[ItemOfCall]:
     items = call.parameters.get("transactItems") or call.parameters.get("requestItems")
-    for item in items if isinstance(items, list) else ():
+    if not isinstance(items, list):
+        return
+    for item in items:
+        if not isinstance(item, Mapping):
+            continue
         # As AWS records it: `{"operation": "Put", "tableName": "Music", …}`.
-        writes = (
-            {str(item["operation"]): item}
-            if isinstance(item, Mapping) and "operation" in item
-            else item
-        )
-        for key, value in writes.items() if isinstance(writes, Mapping) else ():
-            action = _actions_in_items("transaction").get(str(key).lower())
+        writes = {item["operation"]: item} if "operation" in item else item
+        for verb, value in writes.items():
+            action = _actions_in_items("transaction").get(str(verb).lower())
             if action:
-                yield (
-                    action,
-                    next((text for key, text in request_values(value) if key == "tablename"), ""),
-                    "",
-                )
+                tables = (text for key, text in request_values(value) if key == "tablename")
+                yield ItemOfCall(action, next(tables, ""))
 
 
-def _of_statements(call: Call) -> Iterator[tuple[str, str, str]]:
+def _of_statements(call: Call) -> Iterator[ItemOfCall]:
     for key, value in request_values(call.parameters):
         verb = re.match(r"\s*(\w+)", value) if key == "statement" else None
         action = _actions_in_items("statement").get(verb[1].lower()) if verb else None
-        if action:
-            match = STATEMENT.match(value)
-            yield action, match["table"] if match else "", (match["index"] or "") if match else ""
+        if not action:
+            continue
+        statement = STATEMENT.match(value)
+        if statement:
+            yield ItemOfCall(action, statement["table"], statement["index"] or "")
+        else:
+            yield ItemOfCall(action)
 
 
 @cache
 def _actions_in_items(form: str) -> Mapping[str, str]:
     """Word of an item -> action, of `data/item_actions.tsv`."""
     return {row["word"]: row["action"] for row in table("item_actions") if row["form"] == form}
-
-
-def _part(call: Call, name: str, index: str) -> Call:
-    """The call as if it named one table; the whole call where the item names none, or where the
-    record says more.
-
-    `resources[]` lists the ARNs of all tables of the request: the item's name identifies its own.
-    """
-    if not name:
-        return call
-    if name.startswith("arn:"):
-        return structs.replace(call, parameters={"resourceArn": name}, resources=())
-    listed = tuple(
-        arn for arn in call.resources if re.search(rf":table/{re.escape(name)}(/|$)", arn)
-    )
-    parameters = {"tableName": name, **({"indexName": index} if index else {})}
-    return structs.replace(call, parameters=parameters, resources=listed)
 
 
 class Visibility(StrEnum):
@@ -271,15 +278,19 @@ def visibility(action: str) -> ActionVisibility:
     table is `UNKNOWN`.
     """
     prefix, _, name = action.lower().partition(":")
-    spelling, row = _service(prefix).get(name, ("", None))
-    if row is None:
+    known = _visibility_rows(prefix).get(name)
+    if known is None:
         return ActionVisibility(Visibility.UNKNOWN, source=_why_unknown(action))
-    reason = _reasons()[row["reason"]]
+    row = known.row
+    flag = row["read_only"]
+    source = _reasons()[row["reason"]]["text"]
+    if row["page"]:
+        source = f"{source}; {DOCUMENTATION}{row['page']}"
     return ActionVisibility(
         visibility=Visibility(row["visibility"]),
         resource_type=row["type"],
-        read_only=_FLAGS[row["read_only"]] if row["read_only"] else read_only_by_name(spelling),
-        source=f"{reason['text']}; {DOCUMENTATION}{row['page']}" if row["page"] else reason["text"],
+        read_only=_FLAGS[flag] if flag else read_only_by_name(known.name),
+        source=source,
     )
 
 
@@ -295,17 +306,15 @@ def read_only_by_name(operation: str) -> bool | None:
 @lru_cache(maxsize=_CACHED_ACTIONS)
 def carriers_of(action: str) -> tuple[Carrier, ...]:
     """List the operations that authorize an action (any case) besides the one they need."""
-    return tuple(carrier for kind, carrier in _operations_of(action.lower()) if kind != "own")
+    return tuple(each.carrier for each in _operations_of(action.lower()) if not each.is_own)
 
 
 def own_operations(action: str) -> frozenset[str]:
     """Names the operations whose events show an action of unknown visibility; a record of each one
     settles it.
     """
-    own = frozenset(
-        carrier.operation for kind, carrier in _operations_of(action.lower()) if kind == "own"
-    )
-    return own or frozenset({catalog.spelling(action) or action})
+    own = [each.carrier.operation for each in _operations_of(action.lower()) if each.is_own]
+    return frozenset(own or [catalog.spelling(action) or action])
 
 
 def data_event_types() -> tuple[str, ...]:
@@ -345,26 +354,47 @@ def _reasons() -> Mapping[str, Mapping[str, str]]:
     return {row["code"]: row for row in table("visibility_reasons")}
 
 
-@cache
-def _service(prefix: str) -> Mapping[str, tuple[str, Mapping[str, str] | None]]:
-    """Name of an action in lower case -> its spelling and row."""
-    rows = rows_of("visibility", prefix)
-    return {name.lower(): (name, row) for row in rows for name in row["actions"].split(",")}
+class _VisibilityRow(Struct, frozen=True):
+    """An action's row of the table."""
+
+    name: str
+    """The action's name as the table spells it."""
+    row: Mapping[str, str]
 
 
 @cache
-def _operations_of(action: str) -> tuple[tuple[str, Carrier], ...]:
-    """Kind and carrier of each operation that the table has for an action in lower case."""
+def _visibility_rows(prefix: str) -> Mapping[str, _VisibilityRow]:
+    """Name of an action in lower case -> its row."""
+    rows: dict[str, _VisibilityRow] = {}
+    for row in rows_of("visibility", prefix):
+        for name in row["actions"].split(","):
+            rows[name.lower()] = _VisibilityRow(name, row)
+    return rows
+
+
+class _OperationOfAction(Struct, frozen=True):
+    """An operation that may need an action."""
+
+    carrier: Carrier
+    is_own: bool
+    """It always needs the action, and has another name."""
+
+
+@cache
+def _operations_of(action: str) -> tuple[_OperationOfAction, ...]:
+    """The operations that the table has for an action in lower case."""
     prefix, _, name = action.partition(":")
-    return tuple(
-        (
-            row["kind"],
-            Carrier(full, Visibility(row["visibility"]), row["type"], row["kind"] == "triggered"),
-        )
-        for row in _carrier_rows().get(prefix, {}).get(name, ())
-        for operation in row["operations"].split(",")
-        for full in [operation if ":" in operation else f"{prefix}:{operation}"]
-    )
+    operations = []
+    for row in _carrier_rows().get(prefix, {}).get(name, ()):
+        for operation in row["operations"].split(","):
+            carrier = Carrier(
+                operation if ":" in operation else f"{prefix}:{operation}",
+                Visibility(row["visibility"]),
+                row["type"],
+                triggered=row["kind"] == "triggered",
+            )
+            operations.append(_OperationOfAction(carrier, is_own=row["kind"] == "own"))
+    return tuple(operations)
 
 
 @cache

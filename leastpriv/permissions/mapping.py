@@ -14,8 +14,8 @@ from leastpriv.permissions.arn_templates import Resource, partition
 from leastpriv.permissions.event_table import (
     MappedEvent,
     Verdict,
-    actions_of_items,
     facts_of,
+    items_of,
     map_event,
 )
 from leastpriv.permissions.fact_tables import table
@@ -245,11 +245,11 @@ def _observed(call: Call, plan: EventPlan, request: CallRequest, presence: Prese
     """Needs of the event's own actions, and of those that its parameters cause."""
     needs: list[Need] = []
     if plan.is_by_request:
-        for part, mapped in actions_of_items(call):
+        for item in items_of(call):
+            part = item.part_of(call)
             own = request if part is call else read_request(plan.noun, part.parameters)
-            facts = facts_of_action(mapped.action)
-            found = find_resources(part, facts, own, mapped.on, mapped.resource)
-            needs += _needs_on(part, mapped.action, found, plan)
+            found = find_resources(part, facts_of_action(item.action), own)
+            needs += _needs_on(part, item.action, found, plan)
         return needs
     for facts, mapped in (
         _actions(call, plan, presence) if plan.triggers or plan.is_of_two_apis else plan.actions

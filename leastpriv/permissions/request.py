@@ -55,13 +55,24 @@ _CREATES = re.compile(
 _LINKS = re.compile(r"(Activate|Add|Associate|Attach|Enable|Schedule|Send|Submit|Subscribe)[A-Z]")
 DATE = re.compile(r"20\d{2}_?\d{2}_?\d{2}(v\d+)?$")
 _Pairs = Sequence[tuple[str, str]]
-_READ, _FREE, _WRAPS, _COUNTED = 1, 2, 4, 8
-"""What a member is: some rule reads it; people choose the keys below it; its object may be the
-request itself; its number is the one of a version, not a count."""
 _NUMBERS = ("number", "version", "revision")
 """Ends of keys whose numbers are parts of a resource's name."""
 _MOST_NAMES = 4_096
 """Names of members that are remembered: requests may hold maps of any."""
+
+
+class Member(Struct, frozen=True, gc=False):
+    """What a member of a request is, by its name."""
+
+    key: str
+    is_read: bool
+    """Some rule reads it."""
+    is_free: bool
+    """People choose the keys below it."""
+    wraps: bool
+    """Its object may be the request itself."""
+    is_number: bool
+    """Its number is the one of a version, not a count."""
 
 
 class Reads:
@@ -69,24 +80,29 @@ class Reads:
     are ARNs.
     """
 
-    __slots__ = ("_keys", "kinds")
+    __slots__ = ("_keys", "members")
 
     def __init__(self, keys: Collection[str] | None) -> None:
         """Takes the keys in lower case; None where any may be read."""
         self._keys = keys
-        self.kinds: dict[str, tuple[str, int]] = {}
-        """Name of a member -> its key, and what it is."""
+        self.members: dict[str, Member] = {}
+        """Those whose names were asked for."""
 
-    def kind(self, name: str) -> tuple[str, int]:
-        """Returns the key of a member, and what it is."""
+    def member(self, name: str) -> Member:
+        """Returns what a member is."""
         key = key_of(name)
-        is_read, is_free = self._keys is None or key in self._keys, key in FREE_MAPS
-        wraps = not is_free and _WRAPPER.search(key) is not None
-        counted = is_read and not is_free and key.endswith(_NUMBERS)
-        found = key, _READ * is_read | _FREE * is_free | _WRAPS * wraps | _COUNTED * counted
-        if len(self.kinds) < _MOST_NAMES:
-            self.kinds[name] = found
-        return found
+        is_read = self._keys is None or key in self._keys
+        is_free = key in FREE_MAPS
+        member = Member(
+            key,
+            is_read=is_read,
+            is_free=is_free,
+            wraps=not is_free and _WRAPPER.search(key) is not None,
+            is_number=is_read and not is_free and key.endswith(_NUMBERS),
+        )
+        if len(self.members) < _MOST_NAMES:
+            self.members[name] = member
+        return member
 
 
 ANY = Reads(None)
@@ -110,13 +126,11 @@ class CallRequest:
             keys: keys of members, whatever they hold, without those below `FREE_MAPS`.
             has_texts: whether it has any text, be it read or not.
         """
-        self.noun, self.values, self.outer, self.keys, self.has_texts = (
-            noun,
-            values,
-            outer,
-            keys,
-            has_texts,
-        )
+        self.noun = noun
+        self.values = values
+        self.outer = outer
+        self.keys = keys
+        self.has_texts = has_texts
 
     def __getattr__(self, name: str) -> Any:
         """Sorts the texts when `by_key` or `arns` is first asked for: equal calls are mapped
@@ -134,12 +148,15 @@ class CallRequest:
         """Returns the pairs of some keys, in the order of the request; deeper ones where its own
         members have none.
         """
-        found = [(keys[0], text) for text in self.by_key[keys[0]]] if len(keys) == 1 else []
-        found = found or [pair for pair in self.values if pair[0] in keys]
-        own = {key for key, _ in self.outer} if len(found) > 1 else set()
-        return (
-            [pair for pair in found if pair[0] not in own or pair in self.outer] if own else found
-        )
+        if len(keys) == 1:
+            [key] = keys
+            pairs = [(key, text) for text in self.by_key.get(key, ())]
+        else:
+            pairs = [pair for pair in self.values if pair[0] in keys]
+        if len(pairs) < 2:
+            return pairs
+        own_keys = {key for key, _ in self.outer}
+        return [pair for pair in pairs if pair[0] not in own_keys or pair in self.outer]
 
     def only(self, values: _Pairs) -> CallRequest:
         """Returns the request with some of its texts."""
@@ -147,9 +164,8 @@ class CallRequest:
 
     def without(self, keys: Collection[str]) -> CallRequest:
         """Returns the request without the texts under some keys, in lower case."""
-        values, outer = (
-            [pair for pair in pairs if pair[0] not in keys] for pairs in (self.values, self.outer)
-        )
+        values = [pair for pair in self.values if pair[0] not in keys]
+        outer = [pair for pair in self.outer if pair[0] not in keys]
         return CallRequest(self.noun, values, outer, self.keys, has_texts=bool(values))
 
 
@@ -167,24 +183,27 @@ def read_request(noun: str, parameters: Mapping[str, object], reads: Reads = ANY
     outer: list[tuple[str, str]] = []
     keys = set()
     deeper: list[tuple[str, object]] = []
-    kinds = reads.kinds
+    members = reads.members
     has_texts = False
     for name, value in parameters.items():
-        key, kind = kinds.get(name) or reads.kind(name)
-        if kind & _READ:
+        member = members.get(name) or reads.member(name)
+        key = member.key
+        if member.is_read:
             keys.add(key)
-        value = str(value) if kind & _COUNTED and type(value) is int else value
+        if member.is_number and type(value) is int:
+            value = str(value)
         if type(value) is str:
-            if value[:3] == "arn" or (kind & _READ and value and value not in _HIDDEN):
+            if value[:3] == "arn" or (member.is_read and value and value not in _HIDDEN):
                 pair = (key, _plain_arn(value) if value[:3] == "arn" else value)
                 outer.append(pair)
-                if not kind & _FREE:
+                if not member.is_free:
                     values.append(pair)
-            elif value and not kind & _FREE:
+            elif value and not member.is_free:
                 has_texts = True
-        elif type(value) is list or (type(value) is dict and not kind & _FREE):
-            outer += _own_texts(key, value, parameters, is_request=kind & _WRAPS or key == noun)
-            if not kind & _FREE:
+        elif type(value) is list or (type(value) is dict and not member.is_free):
+            is_request = member.wraps or key == noun
+            outer += _own_texts(key, value, parameters, is_request=is_request)
+            if not member.is_free:
                 deeper.append((key, value))
     if deeper:
         has_texts = _collect(deeper, values, reads, keys) or has_texts
@@ -192,7 +211,7 @@ def read_request(noun: str, parameters: Mapping[str, object], reads: Reads = ANY
 
 
 def _own_texts(
-    key: str, value: object, parameters: Mapping[str, object], *, is_request: int
+    key: str, value: object, parameters: Mapping[str, object], *, is_request: bool
 ) -> _Pairs:
     """Texts of an outermost list, or of a member that wraps the request or what it is about, but
     its other members'.
@@ -245,13 +264,13 @@ def _open(
     """Appends the members of an object, but what people choose the keys of, and adds the keys that
     are read.
     """
-    kinds = reads.kinds
+    members = reads.members
     for name, item in value.items():
-        key, kind = kinds.get(name) or reads.kind(name)
-        if kind & _READ:
-            keys.add(key)
-        if not kind & _FREE:
-            deeper.append((key, item))
+        member = members.get(name) or reads.member(name)
+        if member.is_read:
+            keys.add(member.key)
+        if not member.is_free:
+            deeper.append((member.key, item))
 
 
 def request_values(parameters: object, skip: Collection[str] = ()) -> list[tuple[str, str]]:
@@ -426,9 +445,10 @@ class Presence(Struct, frozen=True, gc=False):
     def is_filled(self, parameter: str) -> bool:
         """Whether the request has a parameter that is not empty."""
         key = key_of(parameter)
-        return self._has_key(key) and any(
-            value or value not in _EMPTY for value in self._values(key)
-        )
+        if not self._has_key(key):
+            return False
+        # Zero and false are values.
+        return any(value or value not in _EMPTY for value in self._values(key))
 
     def _is_turned_off(self, key: str) -> bool:
         """Whether all that the request has under a key is off: `[{"enabled": false}]`."""

@@ -299,14 +299,15 @@ def _forms_by_word(prefix: str) -> Mapping[str, Sequence[_Form]]:
     word is as none.
     """
     found: dict[str, list[_Form]] = {"": []}
-    for kind, template in _templates(prefix):
+    for each in _templates(prefix):
+        template = each.template
         # A `*` in place of a field may stand for several.
         word = "" if "*" in template.rpartition(":")[0] else _word(template)
         length = len(VARIABLE.sub("", template).replace("*", ""))
         form = _Form(
-            kind=kind.name.lower(),
+            kind=each.kind.lower(),
             template=template,
-            rules=_text_rules(prefix, kind.name, template),
+            rules=_text_rules(prefix, each.kind, template),
             length=length,
         )
         found.setdefault("" if "$" in word or "*" in word else word, []).append(form)
@@ -349,51 +350,60 @@ def is_about(noun: str, kind: str) -> bool:
     return noun != "" and re.sub("[^a-z0-9]", "", kind.lower()).endswith(noun)
 
 
+class ArnPart(Struct, frozen=True, gc=False):
+    """A part of an ARN that fills a variable of its template, but partition, region and account."""
+
+    variable: str
+    start: int
+    end: int
+    text: str
+
+
+class ArnOfType(Struct, frozen=True, gc=False):
+    """The parts of an ARN by the template of a type."""
+
+    kind: str
+    parts: tuple[ArnPart, ...]
+
+
 @lru_cache(maxsize=4_096)
-def parts_of_arn(prefix: str, arn: str) -> tuple[tuple[str, tuple[tuple[str, int, int], ...]], ...]:
-    """For each type that fits an ARN or pattern most closely: (type, its own variables and where
-    they stand).
-    """
+def parts_of_arn(prefix: str, arn: str) -> tuple[ArnOfType, ...]:
+    """Returns the parts of an ARN or pattern for each type that fits it most closely."""
     kinds = types_of_arn(prefix, arn) if prefix else frozenset()
     found = []
-    for kind, template in _templates(prefix) if kinds else ():
-        match = _template_regex(template).fullmatch(arn) if kind.name in kinds else None
-        if match:
-            names = VARIABLE.findall(template)
-            spans = (
-                (name, *match.span(index))
-                for index, name in enumerate(names, start=1)
-                if name not in _PLACES
-            )
-            found.append((kind.name, tuple(spans)))
+    for form in _templates(prefix) if kinds else ():
+        match = _template_regex(form.template).fullmatch(arn) if form.kind in kinds else None
+        if not match:
+            continue
+        parts = [
+            ArnPart(name, match.start(group), match.end(group), match[group])
+            for group, name in enumerate(VARIABLE.findall(form.template), start=1)
+            if name not in _PLACES
+        ]
+        found.append(ArnOfType(form.kind, tuple(parts)))
     return tuple(found)
 
 
-def variables_of_arn(prefix: str, arn: str) -> tuple[tuple[str, str], ...]:
-    """(variable, text) of an ARN by the template of its type, without partition, region and
-    account.
-    """
-    return tuple(
-        (name, arn[start:end])
-        for _, parts in parts_of_arn(prefix, arn)[:1]
-        for name, start, end in parts
-    )
+def variables_of_arn(prefix: str, arn: str) -> tuple[ArnPart, ...]:
+    """Returns the parts of an ARN by the first type that fits it; none where no type does."""
+    found = parts_of_arn(prefix, arn)
+    return found[0].parts if found else ()
 
 
 def with_open_parts(prefix: str, arn: str, known: Collection[str]) -> str:
     """An ARN with `*` in place of each part whose text is not among the known ones, the rest
     escaped.
     """
-    pieces, at = [], 0
     # Of several types the one with the most parts: the builds of an image have a type that ends in
     # `/*`.
-    for _, start, end in max(
-        (parts for _, parts in parts_of_arn(prefix, arn)), key=len, default=()
-    ):
-        if arn[start:end] not in known:
-            pieces += [escape_observed(arn[at:start]), "*"]
-            at = end
-    return "".join(pieces) + escape_observed(arn[at:])
+    by_type = [found.parts for found in parts_of_arn(prefix, arn)]
+    opened = ""
+    end = 0
+    for part in max(by_type, key=len, default=()):
+        if part.text not in known:
+            opened += f"{escape_observed(arn[end : part.start])}*"
+            end = part.end
+    return opened + escape_observed(arn[end:])
 
 
 def bucket_of(arn: str) -> str:
@@ -427,16 +437,21 @@ def is_of_other_form(prefix: str, arn: str) -> bool:
     return bool(kinds) and not any(_template_regex(template).fullmatch(arn) for template in own)
 
 
+class _Template(Struct, frozen=True, gc=False):
+    """A template of the ARNs of a type."""
+
+    kind: str
+    template: str
+
+
 @cache
-def _templates(prefix: str) -> tuple[tuple[ResourceType, str], ...]:
+def _templates(prefix: str) -> tuple[_Template, ...]:
     """Every form of the ARNs of every type of a service."""
     kinds = catalog.resource_types(prefix)
-    forms = (
-        (kind, form)
-        for kind in {each.name: each for each in kinds}.values()
-        for form in _forms(prefix, kind.name)
-    )
-    return (*((kind, kind.arn) for kind in kinds), *forms)
+    templates = [_Template(kind.name, kind.arn) for kind in kinds]
+    for name in dict.fromkeys(kind.name for kind in kinds):
+        templates += [_Template(name, form) for form in _forms(prefix, name)]
+    return tuple(templates)
 
 
 @cache

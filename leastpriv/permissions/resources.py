@@ -10,9 +10,9 @@ no type of its action is widened to all of its types.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from leastpriv.models import Call
 from leastpriv.permissions.arn_parts import (
@@ -76,9 +76,9 @@ def find_resources(
     if not facts.types:
         return _NO_TYPE if facts.known else _NOT_KNOWN
     rules = facts.rules
-    if rules.on_all == "always" or (
-        rules.on_all.startswith("has ") and rules.on_all[4:] in call.parameters
-    ):
+    if rules.on_all == "always":
+        return _ON_ALL
+    if rules.on_all.startswith("has ") and rules.on_all.removeprefix("has ") in call.parameters:
         return _ON_ALL
     if rules.told_only:
         request = request.without(rules.told_only)
@@ -111,15 +111,9 @@ def _owner(owners: Mapping[str, str], request: CallRequest) -> str:
 
 def _fitting(found: Sequence[Resource], facts: ActionFacts, call: Call) -> Sequence[Resource]:
     """The resources that fit the action's types; all of its types where none does."""
-    if len(found) == 1:
-        return (
-            found
-            if found[0].fits or fits(facts.name, found[0].pattern)
-            else list(_any(facts.types, call))
-        )
-    fitting = list(
-        dict.fromkeys([each for each in found if each.fits or fits(facts.name, each.pattern)])
-    )
+    fitting = [each for each in found if each.fits or fits(facts.name, each.pattern)]
+    if len(fitting) > 1:
+        fitting = list(dict.fromkeys(fitting))
     return fitting or list(_any(facts.types, call))
 
 
@@ -178,22 +172,19 @@ def _with_other_ids(
     """The resources found, and those whose ids no type's variable took; type wildcards give way to
     an id.
     """
-    ends = tuple(resource.pattern for resource in found)
+    patterns = [resource.pattern for resource in found]
     others: dict[str, Resource] = {}
-    for parameter, text, arn in facts.rules.ids:
-        for value in request.by_key.get(parameter, ()):
-            is_new = value not in others and re.fullmatch(text, value)
-            if is_new and not any(end.endswith(f"/{value}") for end in ends):
-                pattern = wildcard(arn.replace("${Id}", value), call)
-                others[value] = Resource(
-                    pattern, "named by the request, by its id", "*" not in pattern
-                )
+    for id_of_any_type in facts.rules.ids:
+        for value in request.by_key.get(id_of_any_type.parameter, ()):
+            if value in others or not re.fullmatch(id_of_any_type.pattern, value):
+                continue
+            if not any(pattern.endswith(f"/{value}") for pattern in patterns):
+                arn = wildcard(id_of_any_type.arn.replace("${Id}", value), call)
+                others[value] = Resource(arn, "named by the request, by its id", "*" not in arn)
     if not others:
         return found
-    return (
-        *(resource for resource in found if not resource.derivation.startswith("any ")),
-        *others.values(),
-    )
+    named = [resource for resource in found if not resource.derivation.startswith("any ")]
+    return (*named, *others.values())
 
 
 def _of_one_side(
@@ -233,23 +224,23 @@ def _in_request(call: Call, facts: ActionFacts, request: CallRequest) -> Sequenc
     arns = [arn for arn in request.arns if _is_of(facts, arn)]
     if not arns:
         return ()
-    meant: set[str] = set()
+    arns_under_keys: set[str] = set()
     named: dict[str, list[Resource]] = {}
     for kind in facts.types:
-        meant.update(own := own_arns(prefix, kind, request))
-        filled = [
-            each
-            for each in fill(call, prefix, kind, request)
-            if not own or each.derivation != PLAIN
-        ]
+        filled = fill(call, prefix, kind, request)
+        arns_of_kind = own_arns(prefix, kind, request)
+        if arns_of_kind:
+            arns_under_keys.update(arns_of_kind)
+            filled = [resource for resource in filled if resource.derivation != PLAIN]
         named.setdefault(kind.template.name.lower(), []).extend(filled)
-    arns = [arn for arn in arns if arn in meant or _is_meant(prefix, arn, named)]
+    arns = [arn for arn in arns if arn in arns_under_keys or _is_meant(prefix, arn, named)]
     found = _of_arns(call, arns, facts, _IN_REQUEST, in_part=True)
-    return (
-        (*found, *(each for filled in named.values() for each in filled if _is_whole(each)))
-        if found
-        else ()
-    )
+    if not found:
+        return ()
+    resources = list(found)
+    for filled in named.values():
+        resources.extend(resource for resource in filled if _is_whole(resource))
+    return resources
 
 
 def _is_of(facts: ActionFacts, arn: str) -> bool:
@@ -265,11 +256,9 @@ def _is_meant(prefix: str, arn: str, named: Mapping[str, Sequence[Resource]]) ->
     patterns = [
         resource.pattern for kind in types_of_arn(prefix, arn) for resource in named.get(kind, ())
     ]
-    return (
-        not patterns
-        or is_of_other_form(prefix, arn)
-        or any(resource_matches(pattern, arn) for pattern in patterns)
-    )
+    if not patterns or is_of_other_form(prefix, arn):
+        return True
+    return any(resource_matches(pattern, arn) for pattern in patterns)
 
 
 def _is_whole(resource: Resource) -> bool:
@@ -374,13 +363,13 @@ def _filled(call: Call, facts: ActionFacts, request: CallRequest) -> Iterator[Re
     wildcards.
     """
     prefix = facts.prefix
-    full, partial, open_types = _by_types(call, facts, request)
-    if full and open_types:
+    by_request = _by_types(call, facts, request)
+    full = by_request.full
+    partial: Sequence[Resource] = by_request.partial
+    open_types = by_request.open_types
+    if full:
         open_types = [
-            kind
-            for kind in open_types
-            if (creates(call.name) and is_about(request.noun.removesuffix("s"), kind.template.name))
-            or not names_another(kind, request, full)
+            kind for kind in open_types if not _is_named_by_another(kind, call, request, full)
         ]
     if full and not open_types:
         yield from with_paths(full, call.response) if prefix == "iam" and call.response else full
@@ -390,11 +379,9 @@ def _filled(call: Call, facts: ActionFacts, request: CallRequest) -> Iterator[Re
     answered = _in_response(call, facts, partial) if not full and call.response else None
     if answered:
         partial = [
-            resource
-            for resource in partial
-            if not resource_covers(resource.pattern, answered.pattern)
+            answered,
+            *(each for each in partial if not resource_covers(each.pattern, answered.pattern)),
         ]
-        partial.insert(0, answered)
     chosen = dict(chosen_by_aws(call, facts, open_types))
     yield from chosen.values()
     yield from full or partial
@@ -410,66 +397,84 @@ def _filled(call: Call, facts: ActionFacts, request: CallRequest) -> Iterator[Re
     if facts.rules.on_all == "unnamed" and not (full or partial or meant or chosen):
         yield Resource("*", "the request names none of its optional resources", True)
         return
-    required = [kind for kind in left if kind.required or kind in meant]
-    kinds = required if full or partial else required or left
-    below = (
-        [each for kind in kinds for each in _below(call, prefix, kind, request)]
-        if request.arns
-        else []
-    )
-    if below:
+    kinds = [kind for kind in left if kind.required or kind in meant]
+    if not (kinds or full or partial):
+        kinds = left
+    if request.arns:
+        below = [resource for kind in kinds for resource in _below(call, prefix, kind, request)]
         yield from below
-        kinds = [
-            kind
-            for kind in kinds
-            if not any(may_be(prefix, each.pattern, kind.template) for each in below)
-        ]
+        kinds = [kind for kind in kinds if not _is_among(kind, prefix, below)]
     yield from _any(kinds, call)
+
+
+def _is_named_by_another(
+    kind: ActionType, call: Call, request: CallRequest, named: Sequence[Resource]
+) -> bool:
+    """Whether a type is not meant, since its keys have ids of other types alone.
+
+    A call that makes a resource of the type means it nevertheless.
+    """
+    if creates(call.name) and is_about(request.noun.removesuffix("s"), kind.template.name):
+        return False
+    return names_another(kind, request, named)
+
+
+def _is_among(kind: ActionType, prefix: str, resources: Iterable[Resource]) -> bool:
+    """Whether one of some resources may be of a type."""
+    return any(may_be(prefix, resource.pattern, kind.template) for resource in resources)
 
 
 def _below(call: Call, prefix: str, kind: ActionType, request: CallRequest) -> Iterator[Resource]:
     """Resources of a type below the one whose ARN the request has: a table of a bucket."""
-    filled = (
-        fill(call, prefix, kind, request, below=True) if len(kind.template.variables) > 1 else ()
-    )
-    parents = (
-        tuple(f"{escape_observed(arn)}{end}" for arn in request.arns for end in "/:")
-        if filled
-        else ()
-    )
-    yield from (each for each in filled if each.pattern.startswith(parents))
+    if len(kind.template.variables) < len(("parent", "child")):
+        return
+    parents = tuple([f"{escape_observed(arn)}{end}" for arn in request.arns for end in "/:"])
+    for resource in fill(call, prefix, kind, request, below=True):
+        if resource.pattern.startswith(parents):
+            yield resource
 
 
-def _by_types(
-    call: Call, facts: ActionFacts, request: CallRequest
-) -> tuple[list[Resource], list[Resource], list[ActionType]]:
-    """Resources that the request names whole and in part, and the types of which it names none."""
-    full: list[Resource] = []
-    partial: list[Resource] = []
-    required: list[tuple[str, Resource]] = []
-    open_types: list[ActionType] = []
-    named = set()
+class _ResourcesOfRequest(Struct):
+    """What a request says of the resources of an action."""
+
+    full: list[Resource]
+    """Named whole."""
+    partial: list[Resource]
+    """Named in part."""
+    open_types: list[ActionType]
+    """The types of which the request names no resource."""
+
+
+def _by_types(call: Call, facts: ActionFacts, request: CallRequest) -> _ResourcesOfRequest:
+    found = _ResourcesOfRequest([], [], [])
+    named_types = set()
+    in_part: dict[str, list[Resource]] = {}
     for kind in facts.types:
         filled = (
             fill(call, facts.prefix, kind, request) if kind.may_be_named or request.arns else ()
         )
         if not filled:
-            open_types.append(kind)
+            found.open_types.append(kind)
         for resource in filled:
             if _is_whole(resource):
-                full.append(resource)
-                named.add(kind.template.name)
-            else:
-                partial.append(resource)
-                required += [(kind.template.name, resource)] if kind.required else []
-    if full and required:
+                found.full.append(resource)
+                named_types.add(kind.template.name)
+                continue
+            found.partial.append(resource)
+            if kind.required:
+                in_part.setdefault(kind.template.name, []).append(resource)
+    if found.full:
         # Resources below a named one: the tables of a database.
-        full += [resource for name, resource in required if name not in named]
+        for name, resources in in_part.items():
+            if name not in named_types:
+                found.full += resources
     if len(facts.types) > len(facts.type_names):
         # A type whose ARN has two forms is named by either: Lex's bots by name and by id.
-        named.update(name for name, _ in required)
-        open_types = [kind for kind in open_types if kind.template.name not in named]
-    return full, partial, open_types
+        named_types.update(in_part)
+        found.open_types = [
+            kind for kind in found.open_types if kind.template.name not in named_types
+        ]
+    return found
 
 
 def _without_shared_parts(facts: ActionFacts, partial: Sequence[Resource]) -> list[Resource]:
@@ -477,13 +482,19 @@ def _without_shared_parts(facts: ActionFacts, partial: Sequence[Resource]) -> li
     WAF's scope.
     """
     required = [each for each in partial if _is_required(facts, each)]
-    shared = {text for each in required for _, text in variables_of_arn(facts.prefix, each.pattern)}
+    shared: set[str] = set()
+    for resource in required:
+        shared |= _texts(facts.prefix, resource)
     return [
-        each
-        for each in partial
-        if each in required
-        or not shared.issuperset(text for _, text in variables_of_arn(facts.prefix, each.pattern))
+        resource
+        for resource in partial
+        if resource in required or not _texts(facts.prefix, resource) <= shared
     ]
+
+
+def _texts(prefix: str, resource: Resource) -> set[str]:
+    """The texts of a resource's variables."""
+    return {part.text for part in variables_of_arn(prefix, resource.pattern)}
 
 
 def _is_required(facts: ActionFacts, resource: Resource) -> bool:

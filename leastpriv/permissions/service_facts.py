@@ -69,6 +69,42 @@ class Variable(Struct, frozen=True, omit_defaults=True, gc=False):
         return structs.replace(self, same=same, stem=self.stem & keys, kind=self.kind & keys)
 
 
+class NameOfAws(Struct, frozen=True, array_like=True, gc=False):
+    """Names that only AWS gives."""
+
+    variable: str
+    pattern: str
+    """A regular expression."""
+
+
+class TypeChoice(Struct, frozen=True, array_like=True, gc=False):
+    """A parameter that decides which of an action's types a request means."""
+
+    parameter: str
+    value: str
+    means: str
+    """`this`, `other`, `only` or `part`."""
+
+
+class IdOfAnyType(Struct, frozen=True, array_like=True, gc=False):
+    """An id in a request whose type no variable shows."""
+
+    parameter: str
+    pattern: str
+    """A regular expression."""
+    arn: str
+    """The ARN of the resource, with `${Id}`."""
+
+
+class DatedName(Struct, frozen=True, array_like=True, gc=False):
+    """Names of events with the version of an API."""
+
+    label: str
+    """First part of an event source, or `*`."""
+    pattern: str
+    """A regular expression; its group `op` is the name without the version."""
+
+
 class ResourceTemplate(Struct, frozen=True, omit_defaults=True, gc=False):
     """A resource type of a service and what fills its ARN template."""
 
@@ -76,8 +112,8 @@ class ResourceTemplate(Struct, frozen=True, omit_defaults=True, gc=False):
     """As the catalogue has it."""
     arn: str
     variables: tuple[Variable, ...] = ()
-    own_names: tuple[tuple[str, str], ...] = ()
-    """(variable, regular expression) of names that only AWS gives: their ARNs have no account."""
+    own_names: tuple[NameOfAws, ...] = ()
+    """The ARNs of these names have no account."""
     simple: bool = False
     """Names without separators always give an ARN of this type."""
     in_lower_case: bool = False
@@ -93,8 +129,8 @@ class TypeRules(Struct, frozen=True, omit_defaults=True, gc=False):
     """What a policy writes behind the ARN: `:*` of a log group."""
     defaults: Mapping[str, tuple[str, ...]] = {}
     """Variable -> what AWS takes where the request does not name it."""
-    choices: tuple[tuple[str, str, str], ...] = ()
-    """(parameter, value, `this`, `other` or `only`): what decides whether it is the type."""
+    choices: tuple[TypeChoice, ...] = ()
+    """What decides whether it is the type."""
     other_keys: frozenset[str] = frozenset()
     """Keys by which a request means resources of the type without naming them."""
     foreign_keys: frozenset[str] = frozenset()
@@ -118,8 +154,7 @@ class ActionRules(Struct, frozen=True, omit_defaults=True, gc=False):
     """Keys of a request that the action is not authorized on: the resources that a simulation is
     about.
     """
-    ids: tuple[tuple[str, str, str], ...] = ()
-    """(parameter, regular expression, ARN) of ids whose type no variable shows."""
+    ids: tuple[IdOfAnyType, ...] = ()
     answered: Mapping[str, str] = {}
     """`type parameter` -> variable: what the answer says of a resource that AWS chose."""
     arns: tuple[str, ...] = ()
@@ -223,10 +258,7 @@ class SharedFacts(Struct, frozen=True, gc=False):
     """All IAM prefixes."""
     prefixes: Mapping[str, str]
     """First part of an event source (`monitoring`) -> IAM prefix, where that is another."""
-    dated: tuple[tuple[str, str], ...]
-    """(first part of an event source or `*`, regular expression) of names with the version of an
-    API (`op`).
-    """
+    dated: tuple[DatedName, ...]
 
 
 @cache
@@ -296,12 +328,11 @@ class ActionFacts(Struct, frozen=True, gc=False):
 
     def for_keys(self, keys: frozenset[str]) -> ActionFacts:
         """Returns the facts with what reads requests with these keys."""
+        ids = tuple([each for each in self.rules.ids if each.parameter in keys])
         return structs.replace(
             self,
             types=tuple([kind.for_keys(keys) for kind in self.types]),
-            rules=structs.replace(
-                self.rules, ids=tuple([each for each in self.rules.ids if each[0] in keys])
-            ),
+            rules=structs.replace(self.rules, ids=ids),
             owners={key: text for key, text in self.owners.items() if key in keys},
         )
 
@@ -310,10 +341,10 @@ class ActionFacts(Struct, frozen=True, gc=False):
         yield from ("path", "x-amz-copy-source", "functionname")
         yield from self.rules.told_only
         yield from self.owners
-        yield from (parameter for parameter, _, _ in self.rules.ids)
+        yield from (each.parameter for each in self.rules.ids)
         for kind in self.types:
             yield from kind.other_keys
-            yield from (parameter for parameter, _, _ in kind.choices)
+            yield from (choice.parameter for choice in kind.choices)
             for variable in kind.template.variables:
                 yield from variable.wanted
 

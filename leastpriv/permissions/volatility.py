@@ -20,6 +20,7 @@ from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import has_wildcard
 from leastpriv.permissions.resource_types import (
     COLONS,
+    ArnPart,
     action_of,
     ends_in_a_word,
     parts_of_arn,
@@ -33,14 +34,6 @@ class WildcardPart(Struct, frozen=True):
     part: str
     """Variable of the ARN template, `LogStreamName`; `name` where the type is not known."""
     reason: str
-
-
-class Part(Struct, frozen=True):
-    """One part of an ARN: the variable it fills and its position, counted in characters."""
-
-    variable: str
-    start: int
-    end: int
 
 
 MADE = "this role's own runs made it"
@@ -151,7 +144,7 @@ def open_parts(
     openings: list[WildcardPart] = []
     opened, shift = resource, 0
     for part in parts:
-        text = resource[part.start : part.end]
+        text = part.text
         new, reason = _part(prefix, resource, part, made, alone=len(parts) == 1)
         if text in ids and prefix != "s3" and not _row(prefix, resource, part.variable, text):
             new, reason = "*", MADE
@@ -162,9 +155,9 @@ def open_parts(
     return opened, tuple(openings)
 
 
-def _part(prefix: str, resource: str, part: Part, made: bool, *, alone: bool) -> tuple[str, str]:
+def _part(prefix: str, resource: str, part: ArnPart, made: bool, *, alone: bool) -> tuple[str, str]:
     """Returns the text that replaces one part, and the reason."""
-    text = resource[part.start : part.end]
+    text = part.text
     row = _row(prefix, resource, part.variable, text)
     match row.get("volatility", ""):
         case "always":
@@ -244,7 +237,7 @@ def with_open_end(resource: str) -> str:
     """A resource with the end open that AWS adds to its name: of a secret six letters."""
     prefix = service_of(resource)
     for part in parts_of(prefix, resource):
-        text = resource[part.start : part.end]
+        text = part.text
         if _row(prefix, resource, part.variable, text).get("volatility") == "suffix":
             return (
                 resource[: part.start] + _SECRET_END.sub(_OPEN_SUFFIX, text) + resource[part.end :]
@@ -289,7 +282,7 @@ def is_open_anyway(resource: str) -> bool:
     prefix = service_of(resource)
     known = resource
     for part in reversed(parts_of(prefix, resource)):
-        text = resource[part.start : part.end]
+        text = part.text
         match _row(prefix, resource, part.variable, text).get("volatility"):
             case "always" if text == "*":
                 known = known[: part.start] + known[part.end :]
@@ -301,11 +294,10 @@ def is_open_anyway(resource: str) -> bool:
 
 
 def _row(prefix: str, resource: str, variable: str, text: str) -> Mapping[str, str]:
-    for regex, row in _rows(prefix, variable):
-        if regex.fullmatch(text) and (
-            not row["type"] or _may_be(row["type"], prefix, resource, variable)
-        ):
-            return row
+    for rule in _rules(prefix, variable):
+        kind = rule.row["type"]
+        if rule.text.fullmatch(text) and (not kind or _may_be(kind, prefix, resource, variable)):
+            return rule.row
     return _NO_ROW
 
 
@@ -314,40 +306,43 @@ _NO_ROW: Mapping[str, str] = {}
 
 def _may_be(kind: str, prefix: str, resource: str, variable: str) -> bool:
     """Whether a resource may be of a type, in lower case, by a template with a variable."""
-    for name, parts in parts_of_arn(prefix, resource):
-        if name.lower() == kind and variable in [each[0] for each in parts]:
+    for found in parts_of_arn(prefix, resource):
+        if found.kind.lower() == kind and any(part.variable == variable for part in found.parts):
             return True
     return False
 
 
+class _Rule(Struct, frozen=True):
+    """A row of the volatile table, and the texts that it is about."""
+
+    text: re.Pattern[str]
+    row: Mapping[str, str]
+
+
 @lru_cache(maxsize=4_096)
-def _rows(prefix: str, variable: str) -> tuple[tuple[re.Pattern[str], Mapping[str, str]], ...]:
-    rows = (
-        row
+def _rules(prefix: str, variable: str) -> tuple[_Rule, ...]:
+    return tuple(
+        _Rule(re.compile(row["text"] or ".*", re.DOTALL), row)
         for row in table("volatile")
         if row["prefix"] == prefix and row["variable"] in (variable, "*")
     )
-    return tuple((re.compile(row["text"] or ".*", re.DOTALL), row) for row in rows)
 
 
 @lru_cache(maxsize=16_384)
-def parts_of(prefix: str, resource: str) -> tuple[Part, ...]:
+def parts_of(prefix: str, resource: str) -> tuple[ArnPart, ...]:
     """The parts of an ARN by the template of its type; none where no type fits.
 
     Of types of one shape (a function's version and its alias) the one of which the volatile table
     knows most parts.
     """
-    best: tuple[Part, ...] = ()
-    most = 0
-    for _, parts in parts_of_arn(prefix, resource):
-        found = tuple(Part(*part) for part in parts)
-        known = sum(
-            bool(_row(prefix, resource, part.variable, resource[part.start : part.end]))
-            for part in found
-        )
-        if not best or known > most:
-            best, most = found, known
-    return best
+    parts: tuple[ArnPart, ...] = ()
+    most_rows = 0
+    for found in parts_of_arn(prefix, resource):
+        rows = sum(bool(_row(prefix, resource, part.variable, part.text)) for part in found.parts)
+        if not parts or rows > most_rows:
+            parts = found.parts
+            most_rows = rows
+    return parts
 
 
 def service_of(resource: str) -> str:
@@ -390,7 +385,7 @@ def is_any_of_type(action: str, resource: str) -> bool:
     parts = parts_of(service_of(resource), resource)
     if not parts:
         return resource.endswith("*")
-    named = [resource[part.start : part.end] for part in parts if part.variable != _SCOPE]
+    named = [part.text for part in parts if part.variable != _SCOPE]
     return all(set(text) <= {"*", "?"} for text in named)
 
 

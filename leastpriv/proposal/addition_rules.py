@@ -65,15 +65,14 @@ def naming_usages(evidence: Evidence, missing: Sequence[Usage]) -> list[Usage]:
     """Returns the allowed usages that make the resource of a denial known that only a job log
     shows.
     """
-    logged = [usage.need.permission.resource for usage in missing if is_from_job_log(usage)]
-    allowed = (
-        [usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED] if logged else []
-    )
-    return [
-        usage
-        for usage in allowed
-        if any(resource_covers(each, usage.need.permission.resource) for each in logged)
-    ]
+    patterns = [usage.need.permission.resource for usage in missing if is_from_job_log(usage)]
+    usages: list[Usage] = []
+    for usage in evidence.usages:
+        resource = usage.need.permission.resource
+        is_allowed = usage.outcome is Outcome.ALLOWED
+        if is_allowed and any(resource_covers(pattern, resource) for pattern in patterns):
+            usages.append(usage)
+    return usages
 
 
 def addition_result(

@@ -292,22 +292,21 @@ def _on_any_resource(granted: _Granted) -> _Granted:
 
 def _with_wildcards(granted: _Granted) -> _Granted:
     """The grants with the fewest entries for each service, of which none is a step of a path."""
-    found = _on_any_resource(granted)
-    plain = [each.action for each in found if each == _Grant(each.action, (_ANY,))]
-    whole = [each for each in plain if not has_wildcard(each)]
-    # What a boundary never allows is in no wildcard either.
-    prefixes = {each.partition(":")[0] for each in whole}
-    others = [
-        name
-        for prefix in prefixes
-        for name in expand(f"{prefix}:*")
-        if name in _steps_of_paths() or never_allowed(name)
+    wide = _on_any_resource(granted)
+    actions = [
+        grant.action
+        for grant in wide
+        if grant == _Grant(grant.action, (_ANY,)) and not has_wildcard(grant.action)
     ]
-    foreign = [name for name in others if name not in whole]
-    entries = fewest_entries(whole, foreign, lambda _: True)
-    users = tuple(dict.fromkeys(user for each in found.values() for user in each))
-    kept = {each: by for each, by in found.items() if each.action not in whole}
-    return kept | {_Grant(entry, (_ANY,)): users for entry in entries}
+    foreign: list[str] = []
+    for prefix in {action.partition(":")[0] for action in actions}:
+        # What a boundary never allows is in no wildcard either.
+        names = [name for name in expand(f"{prefix}:*") if name not in actions]
+        foreign.extend(name for name in names if name in _steps_of_paths() or never_allowed(name))
+    entries = fewest_entries(actions, foreign, lambda _: True)
+    roles = tuple(dict.fromkeys(role for roles in wide.values() for role in roles))
+    others = {grant: roles for grant, roles in wide.items() if grant.action not in actions}
+    return others | {_Grant(entry, (_ANY,)): roles for entry in entries}
 
 
 def _merged(pairs: Iterable[tuple[_Grant, tuple[str, ...]]]) -> _Granted:

@@ -218,8 +218,9 @@ class _Step:
         values = {"Partition": partition, "Region": region, "Account": account}
         if denied != "*":
             *parents, _ = ("", *VARIABLE.findall(template))
-            shown = dict(variables_of_arn(service_of(denied), denied))
-            values |= {name: text for name, text in shown.items() if name in parents}
+            for part in variables_of_arn(service_of(denied), denied):
+                if part.variable in parents:
+                    values[part.variable] = part.text
         return fill_variables(template, values)
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from leastpriv.aws import s3_objects
 from leastpriv.aws.arns import Principals, Window
-from leastpriv.aws.s3_objects import BucketEndpoint, FastObjectClient
+from leastpriv.aws.s3_objects import BucketEndpoint, FastObjectClient, FetchedObject, ListingRequest
 from leastpriv.aws.session import Aws
 from leastpriv.cloudtrail.file_store import StoredFile
 from leastpriv.cloudtrail.prefetch import DaemonThreadPool
@@ -180,11 +180,11 @@ def test_what_fails_again_and_again_is_left_to_botocore_for_a_while(
     asked: list[str] = []
     broken = True
 
-    def get(key: str) -> tuple[bytes, str]:
+    def get(key: str) -> FetchedObject:
         asked.append(key)
         if broken:
             raise OSError("no way")
-        return s3.objects[key], etag(s3.objects[key])
+        return FetchedObject(s3.objects[key], etag(s3.objects[key]))
 
     bucket = Bucket("logs", s3.aws().client("s3"), FastObjectClient(lambda: get))
     names = next(bucket.objects(PLACE))
@@ -232,8 +232,8 @@ def test_a_bucket_is_where_its_listing_was(
         "AWS4-HMAC-SHA256 Credential=AKIAEXAMPLE/20261126/eu-west-1/s3/aws4_request,"
         " SignedHeaders=host, "
     )
-    found = BucketEndpoint.of(bucket, url, signature)
+    found = BucketEndpoint.of(bucket, ListingRequest(url, signature))
     assert (found and (found.url.removeprefix("https://"), found.is_in_host)) == place
     assert found is None or found.region == "eu-west-1"
-    assert BucketEndpoint.of(bucket, url, signature.replace("/s3/", "/s3express/")) is None
-    assert BucketEndpoint.of(bucket, url, "AWS AKIAEXAMPLE:signature") is None
+    for other in (signature.replace("/s3/", "/s3express/"), "AWS AKIAEXAMPLE:signature"):
+        assert BucketEndpoint.of(bucket, ListingRequest(url, other)) is None

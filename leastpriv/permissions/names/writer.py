@@ -90,8 +90,8 @@ def _with_certainty(pattern: Pattern, certainties: Mapping[str, Certainty]) -> P
 
 def _has_name(resource: str) -> bool:
     """Whether the beginning of a variable part of an ARN is known."""
-    for _, text in variables_of_arn(service_of(resource), resource):
-        beginning = text.rstrip("*?")
+    for part in variables_of_arn(service_of(resource), resource):
+        beginning = part.text.rstrip("*?")
         if beginning and not has_wildcard(beginning):
             return True
     return False

@@ -164,6 +164,13 @@ def _condition_diff(change: _ConditionChange, entries: Sequence[_Conditioned]) -
     )
 
 
+class _NamedActions(Struct, frozen=True):
+    """Actions that a rule of the other version names."""
+
+    rule: Rule
+    actions: set[str]
+
+
 class _EntryComparison:
     """Compares the entries of one version with the other version, for statements of one effect."""
 
@@ -244,28 +251,28 @@ class _EntryComparison:
             ).items()
         }
 
-    def _naming(self, actions: _ByRules, rules: int) -> Iterator[tuple[Rule, set[str]]]:
-        """Yields those of the rules, given as bits, that name some of the actions, and these
-        actions.
-        """
+    def _naming(self, actions: _ByRules, rules: int) -> Iterator[_NamedActions]:
+        """Yields those of the rules, given as bits, that name some of the actions."""
         named: dict[int, set[str]] = defaultdict(set)
         for bits, of_bits in actions.items():
             for bit in each_bit(bits & rules):
                 named[bit] |= of_bits
-        yield from ((self.full.old[bit.bit_length() - 1], named[bit]) for bit in sorted(named))
+        for bit in sorted(named):
+            yield _NamedActions(self.full.old[bit.bit_length() - 1], named[bit])
 
     def _note(self, rule: Rule, actions: _ByRules, resource: ResourceEntry) -> None:
         """Collects actions that the other version has on a resource under other conditions."""
-        rest = set[str]().union(*actions.values())
+        pending = set[str]().union(*actions.values())
         overlap = self.full.overlapping(rule.resources)
-        for other, named in self._naming(actions, overlap.whole):
-            if implies(_bare(rule), _bare(other)):
-                self._add(rule, other, named & rest, resource)
-                rest -= named
+        # One statement of the other version has the actions on the whole resource.
+        for named in self._naming(actions, overlap.whole):
+            if implies(_bare(rule), _bare(named.rule)):
+                self._add(rule, named.rule, named.actions & pending, resource)
+                pending -= named.actions
         # Several statements together have the rest.
-        for other, named in self._naming(actions, overlap.whole | overlap.part):
-            if not implies(rule.condition_set, other.condition_set):
-                self._add(rule, other, named & rest, resource)
+        for named in self._naming(actions, overlap.whole | overlap.part):
+            if not implies(rule.condition_set, named.rule.condition_set):
+                self._add(rule, named.rule, named.actions & pending, resource)
 
     def _add(self, rule: Rule, other: Rule, actions: set[str], resource: ResourceEntry) -> None:
         if not actions:
@@ -293,11 +300,11 @@ class _EntryComparison:
         for resource, by_rules in lacking.items():
             overlap = self.full.overlapping(resources[resource].resources)
             in_part: set[str] = set()
-            for other, actions in self._naming(by_rules, overlap.whole | overlap.part):
-                shared = _shared_resources(other.statement, resource, statement.variables)
+            for named in self._naming(by_rules, overlap.whole | overlap.part):
+                shared = _shared_resources(named.rule.statement, resource, statement.variables)
                 elsewhere.update(dict.fromkeys(shared))
                 if shared:
-                    in_part |= actions
+                    in_part |= named.actions
             only |= set().union(*by_rules.values()) - in_part
             partly |= in_part
         only -= partly

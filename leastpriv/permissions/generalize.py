@@ -22,6 +22,7 @@ from leastpriv.permissions.catalog import is_read
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.volatility import (
     MADE,
+    OpenedResource,
     WildcardPart,
     generated_name,
     in_region,
@@ -181,20 +182,21 @@ def across_regions(
 def _patterns_of_region(
     least: int, is_sensitive: bool, seen: Sequence[ObservedResource]
 ) -> Iterator[Pattern]:
-    opened: dict[str, _Group] = {}
+    groups: dict[str, _Group] = {}
     runs = {run for each in seen if each.made for run in each.runs}
     for each in seen:
-        pattern, openings = open_parts(each.resource, each.made, each.ids)
-        is_own_id = {opening.reason for opening in openings} == {MADE}
+        opened = open_parts(each.resource, each.made, each.ids)
+        is_own_id = {opening.reason for opening in opened.openings} == {MADE}
         if is_sensitive and not (is_own_id and len(runs) >= _LEAST_RUNS):
-            pattern, openings = each.resource, ()
-        opened.setdefault(pattern, _Group()).add(each, openings)
+            opened = OpenedResource(each.resource)
+        groups.setdefault(opened.text, _Group()).add(each, opened.openings)
     if any(each.family for each in seen):
-        opened = _with_drawn_ends(opened, min(least, _LEAST_LITERAL))
-    if not is_sensitive and len(opened) > _MOST_SIBLINGS:
-        opened = _folded(opened)
-    opened = _swallowed(opened) if len(opened) > 1 else opened
-    for pattern, group in sorted(opened.items()):
+        groups = _with_drawn_ends(groups, min(least, _LEAST_LITERAL))
+    if not is_sensitive and len(groups) > _MOST_SIBLINGS:
+        groups = _folded(groups)
+    if len(groups) > 1:
+        groups = _swallowed(groups)
+    for pattern, group in sorted(groups.items()):
         yield Pattern(pattern, tuple(sorted(group.resources)), tuple(dict.fromkeys(group.openings)))
 
 
@@ -256,22 +258,27 @@ class _Group(Struct):
         self.openings += [*other.openings, *openings]
 
 
-def _join(
-    groups: Mapping[str, _Group], replaced: Mapping[str, tuple[str, WildcardPart | None]]
-) -> dict[str, _Group]:
-    """The groups with some patterns replaced by wider ones, each for a reason (None: the wider one
-    has its own).
-    """
+class _Wider(Struct, frozen=True):
+    """A pattern that replaces a narrower one."""
+
+    pattern: str
+    opening: WildcardPart | None = None
+    """What it opens; None where the wider pattern has its own reasons."""
+
+
+def _join(groups: Mapping[str, _Group], replaced: Mapping[str, _Wider]) -> dict[str, _Group]:
+    """The groups with some patterns replaced by wider ones."""
     joined: dict[str, _Group] = {}
     for pattern, group in groups.items():
-        wider, opening = replaced.get(pattern, (pattern, None))
-        joined.setdefault(wider, _Group()).absorb(group, *([opening] if opening else []))
+        wider = replaced.get(pattern) or _Wider(pattern)
+        openings = [wider.opening] if wider.opening else []
+        joined.setdefault(wider.pattern, _Group()).absorb(group, *openings)
     return joined
 
 
 def _with_drawn_ends(groups: Mapping[str, _Group], least: int) -> dict[str, _Group]:
     """Opens the ends of names that a tool drew; so many letters of a name remain literal."""
-    replaced: dict[str, tuple[str, WildcardPart | None]] = {}
+    replaced: dict[str, _Wider] = {}
     for pattern, group in groups.items():
         if len(group.families) != 1:
             continue
@@ -281,7 +288,7 @@ def _with_drawn_ends(groups: Mapping[str, _Group], least: int) -> dict[str, _Gro
         if wider and literal_letters(wider.removesuffix(":*").rpartition(":")[2]) >= least:
             is_bucket = ":s3:::" in wider and "/" not in wider
             part = "BucketName" if is_bucket else "name"
-            replaced[pattern] = (wider, WildcardPart(part, GENERATED))
+            replaced[pattern] = _Wider(wider, WildcardPart(part, GENERATED))
     return _join(groups, replaced)
 
 
@@ -294,13 +301,13 @@ def _folded(groups: Mapping[str, _Group]) -> dict[str, _Group]:
         folder, slash, _ = pattern.rpartition("/")
         if ":s3:::" in folder:
             folders.setdefault(folder + slash, []).append(pattern)
-    replaced: dict[str, tuple[str, WildcardPart | None]] = {}
+    replaced: dict[str, _Wider] = {}
     for folder, inside in folders.items():
         if _grows(folder, [groups[pattern].runs for pattern in inside]):
             opening = WildcardPart(
                 "ObjectName", f"more than {_MOST_SIBLINGS} objects of this folder were used"
             )
-            replaced |= dict.fromkeys(inside, (f"{folder}*", opening))
+            replaced |= dict.fromkeys(inside, _Wider(f"{folder}*", opening))
     return _join(groups, replaced)
 
 
@@ -311,13 +318,14 @@ def _grows(folder: str, runs: Sequence[set[str]]) -> bool:
     Of a whole bucket three runs have to show it, each with an object that it did not share with
     all.
     """
+    if len(runs) <= _MOST_SIBLINGS:
+        return False
     together = set().union(*runs)
-    if "/" in folder.partition(":::")[2].rstrip("/"):
-        return len(runs) > _MOST_SIBLINGS and (len(together) != 1 or len(runs) > _MOST_OF_ONE_RUN)
-    return (
-        len(runs) > _MOST_SIBLINGS
-        and len(set().union(*(each for each in runs if each < together))) >= _LEAST_RUNS
-    )
+    is_whole_bucket = "/" not in folder.partition(":::")[2].rstrip("/")
+    if is_whole_bucket:
+        with_own_objects = set().union(*(each for each in runs if each < together))
+        return len(with_own_objects) >= _LEAST_RUNS
+    return len(together) != 1 or len(runs) > _MOST_OF_ONE_RUN
 
 
 def _swallowed(groups: Mapping[str, _Group]) -> dict[str, _Group]:
@@ -343,24 +351,26 @@ def _swallowed(groups: Mapping[str, _Group]) -> dict[str, _Group]:
         cover = next((each for each in fit if resource_covers(each, pattern)), None)
         if cover and not resource_covers(pattern, cover):
             covers[pattern] = cover
-    replaced: dict[str, tuple[str, WildcardPart | None]] = {}
+    replaced: dict[str, _Wider] = {}
     for pattern, cover in covers.items():
         while cover in covers:
             cover = covers[cover]
-        replaced[pattern] = (cover, None)
+        replaced[pattern] = _Wider(cover)
     return _join(groups, replaced)
 
 
 def _covering(pattern: str, other: str) -> str:
     """Returns what covers two patterns, part by part; empty where neither part covers the other."""
-    ours, theirs = parts_of(service_of(pattern), pattern), parts_of(service_of(other), other)
-    if [part.variable for part in ours] != [part.variable for part in theirs]:
+    parts = parts_of(service_of(pattern), pattern)
+    other_parts = parts_of(service_of(other), other)
+    if [part.variable for part in parts] != [part.variable for part in other_parts]:
         return ""
-    found, at = "", 0
-    for one, two in zip(ours, theirs, strict=True):
-        text, second = pattern[one.start : one.end], other[two.start : two.end]
-        wide = text if resource_covers(text, second) else second
-        if not resource_covers(wide, text):
+    covering = ""
+    end = 0
+    for part, other_part in zip(parts, other_parts, strict=True):
+        wide = part.text if resource_covers(part.text, other_part.text) else other_part.text
+        if not resource_covers(wide, part.text):
             return ""
-        found, at = f"{found}{pattern[at : one.start]}{wide}", one.end
-    return found + pattern[at:]
+        covering += pattern[end : part.start] + wide
+        end = part.end
+    return covering + pattern[end:]

@@ -25,7 +25,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from leastpriv.models import Basis, Call, Condition, Need, Outcome, Permission
 from leastpriv.permissions.arn_parts import object_of
@@ -67,6 +67,14 @@ _ALLOWED = Outcome.ALLOWED
 _ROLE_KEY = re.compile(r"role|deliverlogspermissionarn|feedbackrolearn")
 
 
+class ReadObject(Struct, frozen=True):
+    """A row of `read_objects.tsv`: an object that a service reads in the caller's name."""
+
+    action: str
+    parameters: tuple[str, ...]
+    """In lower case; they name the object."""
+
+
 class ImpliedFacts(EventFacts, frozen=True, kw_only=True):
     """What calls of one operation need besides what their event names."""
 
@@ -80,14 +88,12 @@ class ImpliedFacts(EventFacts, frozen=True, kw_only=True):
     tag_keys: frozenset[str]
     transforms: tuple[Mapping[str, str], ...]
     """Rows of `transforms.tsv`."""
-    objects: tuple[tuple[str, tuple[str, ...]], ...]
-    """Rows of `read_objects.tsv`: the action and the parameters in lower case that name the object.
-    """
+    objects: tuple[ReadObject, ...]
 
     def for_keys(self, keys: frozenset[str]) -> ImpliedFacts:
         """Returns the facts with what reads requests with these keys."""
         is_named = self.role_is_sure or "*" in self.roles or not keys.isdisjoint(self.roles)
-        objects = tuple(row for row in self.objects if keys.issuperset(row[1]))
+        objects = tuple(each for each in self.objects if keys.issuperset(each.parameters))
         return structs.replace(self, roles=self.roles if is_named else {}, objects=objects)
 
 
@@ -102,7 +108,7 @@ def implied_facts(operation: str) -> ImpliedFacts:
     unnamed = tuple(key for key, form in forms.items() if form in ("profile", "unnamed"))
     transforms = tuple(row for row in table("transforms") if row["operation"] == operation)
     objects = tuple(
-        (row["actions"], tuple(row["parameters"].lower().split(",")))
+        ReadObject(row["actions"], tuple(row["parameters"].lower().split(",")))
         for row in table("read_objects")
         if row["operation"] == operation
     )
@@ -153,43 +159,48 @@ def _passed_roles(call: Call, facts: ImpliedFacts, request: CallRequest) -> Iter
     AWS account" (https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html, read
     2026-11-24).
     """
-    named: dict[tuple[str, tuple[str, ...]], str] = {}
+    named: dict[_PassedRole, str] = {}
     forms = facts.roles
     # A map that people fill may hold ARNs of roles by the way; where a row names the key, the
     # service reads it there.
     for key, value in request_values(call.parameters) if facts.role_is_sure else request.values:
         if value.startswith("arn:") or key in forms or "*" in forms:
-            for role, derivation in _role(call, forms.get(key) or forms.get("*", ""), key, value):
-                named.setdefault((role, _services(call, facts, key)), derivation)
-    for (role, services), derivation in named.items():
-        passed_to = (
-            (Condition("StringEquals", "iam:PassedToService", services),) if services else ()
-        )
-        because = f"{call.source.partition('.')[0]}:{call.name} passes this role"
-        yield Need(
-            Permission("iam:PassRole", escape_observed(role), passed_to),
-            Basis.INFERRED,
-            derivation,
-            because,
-        )
+            form = forms.get(key) or forms.get("*", "")
+            for arn, derivation in _roles(call, form, key, value).items():
+                named.setdefault(_PassedRole(arn, _services(call, facts, key)), derivation)
+    because = f"{call.source.partition('.')[0]}:{call.name} passes this role"
+    for role, derivation in named.items():
+        passed_to: tuple[Condition, ...] = ()
+        if role.services:
+            passed_to = (Condition("StringEquals", "iam:PassedToService", role.services),)
+        permission = Permission("iam:PassRole", escape_observed(role.arn), passed_to)
+        yield Need(permission, Basis.INFERRED, derivation, because)
 
 
-def _role(call: Call, form: str, key: str, value: str) -> Iterator[tuple[str, str]]:
+class _PassedRole(Struct, frozen=True):
+    """A role that a request passes, with the services that take it."""
+
+    arn: str
+    services: tuple[str, ...]
+
+
+def _roles(call: Call, form: str, key: str, value: str) -> Mapping[str, str]:
+    """The ARNs of the roles that a text names, each with its derivation."""
     # A service uses its own linked role unasked; one with a suffix is passed where a row says so.
     is_linked = "/aws-service-role/" in value and not (
         form == "arn" and "_" in value.rpartition("/")[2]
     )
     if form == _NOT_PASSED or is_linked:
-        return
+        return {}
     match = _ROLE_ARN.fullmatch(value)
     if match and match["account"] == call.account and (form or _ROLE_KEY.search(key)):
-        yield value, "role ARN in the request"
-    elif form == "text":
-        for role in ROLE_IN_TEXT.finditer(value):
-            if role["account"] == call.account:
-                yield role[1], "role ARN in a document of the request"
-    elif form == "name" and _ROLE_NAME.fullmatch(value):
-        yield f"arn:{partition(call)}:iam::{call.account}:role/{value.lstrip('/')}", NAMED
+        return {value: "role ARN in the request"}
+    if form == "text":
+        arns = [role[1] for role in ROLE_IN_TEXT.finditer(value) if role["account"] == call.account]
+        return dict.fromkeys(arns, "role ARN in a document of the request")
+    if form == "name" and _ROLE_NAME.fullmatch(value):
+        return {f"arn:{partition(call)}:iam::{call.account}:role/{value.lstrip('/')}": NAMED}
+    return {}
 
 
 def _services(call: Call, facts: ImpliedFacts, key: str) -> tuple[str, ...]:
@@ -207,12 +218,13 @@ def _read_objects(call: Call, facts: ImpliedFacts, request: CallRequest) -> Iter
     (`read_objects.tsv`).
     """
     because = f"{call.source.partition('.')[0]}:{call.name} reads this object"
-    for action, parameters in facts.objects:
-        for location in zip(*(request.by_key.get(key, ()) for key in parameters), strict=False):
+    for read in facts.objects:
+        texts = (request.by_key.get(key, ()) for key in read.parameters)
+        for location in zip(*texts, strict=False):
             bucket, key = object_of("/".join(location[:2]))
             if bucket:
                 arn = f"arn:{partition(call)}:s3:::{bucket}/{escape_observed(key)}"
-                yield Need(Permission(action, arn), Basis.INFERRED, READ_OBJECT, because)
+                yield Need(Permission(read.action, arn), Basis.INFERRED, READ_OBJECT, because)
 
 
 _EC2_TYPE = re.compile(r"[a-z][a-z0-9-]+")

@@ -114,7 +114,7 @@ def plan_of(source: str, name: str) -> EventPlan:
     keys = {
         *(key_in(parameter) for parameter in (*asked, *implied.roles, "apiid")),
         *named_keys,
-        *(key for _, parameters in implied.objects for key in parameters),
+        *(key for read in implied.objects for key in read.parameters),
         *(
             key
             for name in names

@@ -123,10 +123,15 @@ word of a name.
 """
 
 
+class OpenedResource(Struct, frozen=True):
+    """A resource with its volatile parts open."""
+
+    text: str
+    openings: tuple[WildcardPart, ...] = ()
+
+
 @lru_cache(maxsize=16_384)
-def open_parts(
-    resource: str, made: bool, ids: tuple[str, ...] = ()
-) -> tuple[str, tuple[WildcardPart, ...]]:
+def open_parts(resource: str, made: bool, ids: tuple[str, ...] = ()) -> OpenedResource:
     """The resource with its volatile parts open, and what was opened.
 
     `made`: the role's own runs create such ones; `ids` are those that AWS chose when it did.
@@ -134,25 +139,32 @@ def open_parts(
     prefix = service_of(resource)
     parts = parts_of(prefix, resource)
     if not parts:
-        unknown = _OF_UNKNOWN_TYPE.fullmatch(resource)
-        opened = (
-            unknown[1] + _by_look(unknown[2], whole_may_open=":s3:::" in resource)
-            if unknown
-            else resource
-        )
-        return opened, (WildcardPart("name", _look_of(resource)),) if opened != resource else ()
+        return _opened_by_look(resource)
     openings: list[WildcardPart] = []
-    opened, shift = resource, 0
+    opened = ""
+    end = 0
     for part in parts:
-        text = part.text
-        new, reason = _part(prefix, resource, part, made, alone=len(parts) == 1)
-        if text in ids and prefix != "s3" and not _row(prefix, resource, part.variable, text):
-            new, reason = "*", MADE
-        if new != text:
-            opened = opened[: part.start + shift] + new + opened[part.end + shift :]
-            shift += len(new) - len(text)
+        text, reason = _part(prefix, resource, part, made, alone=len(parts) == 1)
+        is_id = part.text in ids and prefix != "s3"
+        if is_id and not _row(prefix, resource, part.variable, part.text):
+            text = "*"
+            reason = MADE
+        if text != part.text:
             openings.append(WildcardPart(part.variable, reason))
-    return opened, tuple(openings)
+        opened += resource[end : part.start] + text
+        end = part.end
+    return OpenedResource(opened + resource[end:], tuple(openings))
+
+
+def _opened_by_look(resource: str) -> OpenedResource:
+    """A resource of no known type with what looks drawn in its last part open."""
+    unknown = _OF_UNKNOWN_TYPE.fullmatch(resource)
+    if not unknown:
+        return OpenedResource(resource)
+    opened = unknown[1] + _by_look(unknown[2], whole_may_open=":s3:::" in resource)
+    if opened == resource:
+        return OpenedResource(resource)
+    return OpenedResource(opened, (WildcardPart("name", _look_of(resource)),))
 
 
 def _part(prefix: str, resource: str, part: ArnPart, made: bool, *, alone: bool) -> tuple[str, str]:

@@ -377,8 +377,9 @@ def _attached_in_file(target: Target, policies: AttachedPolicies) -> Iterator[tu
     if document is None:
         return
     start = f"arn:{target.lead.partition}:iam::{target.lead.account}"
-    for kind, name in attached_names(document):
-        yield f"{start}:{kind}/{name}", f"{target.policy_name} attaches the policy to it"
+    for attached in attached_names(document):
+        arn = f"{start}:{attached.kind}/{attached.name}"
+        yield arn, f"{target.policy_name} attaches the policy to it"
     if document.source.language != "terraform":
         return
     from leastpriv.policy.hcl_users import attached_roles

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from msgspec import Struct
+
 from leastpriv.policy.document import Document
 from leastpriv.policy.syntax_tree import Node
 
@@ -13,8 +15,16 @@ reference, read 2026-12-01)."""
 _TYPES = ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy")
 
 
-def attached_names(document: Document) -> Iterator[tuple[str, str]]:
-    """Yields kind and name of each principal that the resource of the policy names by its text."""
+class AttachedName(Struct, frozen=True):
+    """A principal to which a template attaches the policy."""
+
+    kind: str
+    """`role`, `user` or `group`."""
+    name: str
+
+
+def attached_names(document: Document) -> Iterator[AttachedName]:
+    """Yields each principal that the resource of the policy names by its text."""
     source = document.source
     if source.language != "cloudformation" or source.resource_type not in _TYPES:
         return
@@ -31,7 +41,7 @@ def attached_names(document: Document) -> Iterator[tuple[str, str]]:
         for item in listed.items if listed else ():
             name = _name(item, resources)
             if name:
-                yield kind, name
+                yield AttachedName(kind, name)
 
 
 def _name(item: Node, resources: Node) -> str:

@@ -226,10 +226,13 @@ def parse_operator(name: str) -> Operator | None:
     prefix, colon, rest = name.lower().rpartition(":")
     quantifier = _QUANTIFIERS.get(prefix + colon)
     stem = rest.removesuffix(_IF_EXISTS)
-    found = _OPERATORS.get(stem)
-    if quantifier is None or found is None or (stem == "null" and (colon or stem != rest)):
+    if_exists = stem != rest
+    if stem == "null" and not colon and not if_exists:
+        return Operator("Null", False, "", False)
+    positive = _POSITIVE_OPERATORS.get(stem)
+    if quantifier is None or positive is None:
         return None
-    return Operator(*found, quantifier, stem != rest)
+    return Operator(positive, stem in _NEGATED_OPERATORS, quantifier, if_exists)
 
 
 def condition_holds(
@@ -405,19 +408,23 @@ _FORMATS: Mapping[str, Callable[[str], object]] = {
 _NEVER_MATCHED_IF_MALFORMED = frozenset({"ArnLike", "IpAddress"})
 """A malformed value of a request fits negated operators too, except those of ARNs and addresses."""
 
-_OPERATORS: Mapping[str, tuple[str, bool]] = {
-    **{name.lower(): (name, False) for name in COMPARISONS},
-    "null": ("Null", False),
-    "arnequals": ("ArnLike", False),
-    "arnnotequals": ("ArnLike", True),
-    "arnnotlike": ("ArnLike", True),
-    "datenotequals": ("DateEquals", True),
-    "notipaddress": ("IpAddress", True),
-    "numericnotequals": ("NumericEquals", True),
-    "stringnotequals": ("StringEquals", True),
-    "stringnotequalsignorecase": ("StringEqualsIgnoreCase", True),
-    "stringnotlike": ("StringLike", True),
+_NEGATED_OPERATORS: Mapping[str, str] = {
+    "arnnotequals": "ArnLike",
+    "arnnotlike": "ArnLike",
+    "datenotequals": "DateEquals",
+    "notipaddress": "IpAddress",
+    "numericnotequals": "NumericEquals",
+    "stringnotequals": "StringEquals",
+    "stringnotequalsignorecase": "StringEqualsIgnoreCase",
+    "stringnotlike": "StringLike",
 }
+"""Negated operator in lower case -> the positive one."""
+_POSITIVE_OPERATORS: Mapping[str, str] = {
+    **{name.lower(): name for name in COMPARISONS},
+    "arnequals": "ArnLike",
+    **_NEGATED_OPERATORS,
+}
+"""Operator in lower case -> the positive one that it is, or that it negates."""
 _QUANTIFIERS: Mapping[str, Quantifier] = {
     "": "",
     "forallvalues:": "ForAllValues",

@@ -576,26 +576,33 @@ class CommentCommand(Struct, frozen=True):
     """Why the command does not count, in words; empty if it counts."""
 
 
-def parse_commands(body: str) -> tuple[tuple[str, str], ...]:
-    """Returns verb and pattern of the commands that a reader of a comment sees as lines of their
-    own, outside of quotes, code and HTML.
+class ParsedCommand(Struct, frozen=True):
+    """A command as a comment has it: untrusted."""
+
+    verb: str
+    pattern: str
+    """Pattern of actions; empty where the comment names none."""
+
+
+def parse_commands(body: str) -> tuple[ParsedCommand, ...]:
+    """Returns the commands that a reader of a comment sees as lines of their own, outside of
+    quotes, code and HTML.
     """
     if "/leastpriv" not in body or len(body) > _LONGEST_COMMENT:
         return ()
-    found: list[tuple[str, str]] = []
+    commands: list[ParsedCommand] = []
     lines = list(_shown_lines(body))
     written = list(filter(None, map(str.strip, _LINE_END.split(body))))
     is_alone = len(lines) == len(written) and all(map(_PLAIN_LINE.fullmatch, written))
     for match in filter(None, map(_LINE.fullmatch, lines)):
-        names = [
-            name.strip("`")[:_MAX_LENGTH]
-            for name in re.split(r"[\s,]+", (match["rest"] or "").strip())
-        ]
         verb = (match["verb"] or "")[:_MAX_LENGTH]
         if verb == "add" and not is_alone:
             verb = _ADD_AMONG_TEXT
-        found += ((verb, name) for name in list(filter(None, names)) or [""])
-    return tuple(found[:_MAX_COMMANDS])
+        words = re.split(r"[\s,]+", (match["rest"] or "").strip())
+        patterns = [word.strip("`")[:_MAX_LENGTH] for word in words]
+        named = [pattern for pattern in patterns if pattern]
+        commands += [ParsedCommand(verb, pattern) for pattern in named or [""]]
+    return tuple(commands[:_MAX_COMMANDS])
 
 
 def rejection_reason(verb: str, pattern: str) -> str:

@@ -4,7 +4,8 @@ conditions, text to copy.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 from msgspec import Struct
 
@@ -172,42 +173,46 @@ def removed_section(context: ReportContext) -> Iterator[str]:
 
     Those without a record come first, and of them those of services in use.
     """
-    in_use: list[tuple[StatementFacts, Sequence[GrantFact]]] = []
-    unseen: list[tuple[StatementFacts, Sequence[GrantFact]]] = []
-    for facts in context.ledger.statements:
-        unrecorded = facts.of(GrantState.REMOVED_UNRECORDED)
-        in_use.append((facts, [each for each in unrecorded if not is_of_unseen_service(each)]))
-        unseen.append((facts, [each for each in unrecorded if is_of_unseen_service(each)]))
-    yield from _removed_part("No record could show a use", in_use)
-    yield from _removed_part(
-        "No record could show a use, and their service was never called", unseen
+    statements = context.ledger.statements
+    unrecorded = partial(_removed_part, statements, GrantState.REMOVED_UNRECORDED)
+    yield from unrecorded(
+        "No record could show a use", lambda grant: not is_of_unseen_service(grant)
+    )
+    yield from unrecorded(
+        "No record could show a use, and their service was never called", is_of_unseen_service
     )
     unreviewed = {use.action for use in unreviewed_uses(context.evidence)}
-    used: list[tuple[StatementFacts, Sequence[GrantFact]]] = []
-    unused: list[tuple[StatementFacts, Sequence[GrantFact]]] = []
-    for facts in context.ledger.statements:
-        recorded = facts.of(GrantState.REMOVED_RECORDED)
-        used.append((facts, [each for each in recorded if each.action in unreviewed]))
-        unused.append((facts, [each for each in recorded if each.action not in unreviewed]))
-    yield from _removed_part("Only runs of unreviewed code used them", used)
-    yield from _removed_part("A use would have been recorded, and no record shows one", unused)
+    recorded = partial(_removed_part, statements, GrantState.REMOVED_RECORDED)
+    yield from recorded(
+        "Only runs of unreviewed code used them", lambda grant: grant.action in unreviewed
+    )
+    yield from recorded(
+        "A use would have been recorded, and no record shows one",
+        lambda grant: grant.action not in unreviewed,
+    )
     yield from restrictions_section(context)
 
 
 def _removed_part(
-    why: str, statements: Sequence[tuple[StatementFacts, Sequence[GrantFact]]]
+    statements: Sequence[StatementFacts],
+    state: GrantState,
+    why: str,
+    is_meant: Callable[[GrantFact], bool],
 ) -> Iterator[str]:
+    """Yields the section of the grants in a state that are meant."""
     lines: list[str] = []
-    for facts, grants in statements:
-        if not grants:
+    count = 0
+    for facts in statements:
+        actions = [grant.action for grant in facts.of(state) if is_meant(grant)]
+        if not actions:
             continue
-        lines.append(f"- {statement_place(facts.statement)}: {plural(len(grants), 'action')}")
-        by_service = grouped([(each.action.partition(":")[0], each.action) for each in grants])
+        count += len(actions)
+        lines.append(f"- {statement_place(facts.statement)}: {plural(len(actions), 'action')}")
+        by_service = grouped([(name.partition(":")[0], name) for name in actions])
         lines.extend(
             f"  - {codes(sorted(names, key=removal_rank), len(names))}"
             for names in by_service.values()
         )
-    count = sum(len(grants) for _, grants in statements)
     yield from section(f"{why}: {plural(count, 'action')}", lines)
 
 

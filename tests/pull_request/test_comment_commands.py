@@ -104,13 +104,14 @@ class TestParsing:
     def test_a_command_is_a_separate_line_outside_quotes_and_code(
         self, body: str, found: list[tuple[str, str]]
     ) -> None:
-        assert list(parse_commands(body)) == found
+        commands = [(command.verb, command.pattern) for command in parse_commands(body)]
+        assert commands == found
 
     @given(st.text())
     def test_any_text_gives_bounded_commands(self, body: str) -> None:
         found = parse_commands(f"/leastpriv keep {body}")
         assert len(found) <= 20
-        assert all(len(pattern) <= 200 for _, pattern in found)
+        assert all(len(command.pattern) <= 200 for command in found)
 
     @pytest.mark.parametrize("verb", ["take", "allow", "", "KEEP"])
     def test_other_commands_are_rejected(self, verb: str) -> None:
@@ -262,8 +263,16 @@ class TestOffers:
 def test_the_answer_shows_untrusted_commands_as_text(pattern: str, login: str) -> None:
     at = datetime(2026, 11, 20, tzinfo=UTC)
     given_ = [
-        CommentCommand(*each, login, at, 1, 1, "an app wrote it")
-        for each in parse_commands(f"/leastpriv keep {pattern}")
+        CommentCommand(
+            verb=command.verb,
+            pattern=command.pattern,
+            author=login,
+            created_at=at,
+            comment_id=1,
+            pull_request=1,
+            rejection="an app wrote it",
+        )
+        for command in parse_commands(f"/leastpriv keep {pattern}")
     ]
     text = commands_answer(given_, (), remembered=True)
     assert read(text).acts() == []

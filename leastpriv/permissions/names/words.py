@@ -117,7 +117,7 @@ def name_of(resource: str) -> Name | None:
     """
     if _is_unread(resource):
         return None
-    return _name(open_parts(resource, made=False)[0])
+    return _name(open_parts(resource, made=False).text)
 
 
 @lru_cache(maxsize=16_384)

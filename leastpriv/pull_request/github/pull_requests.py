@@ -464,15 +464,15 @@ class PullRequests:
     def _commands_in(self, comment: ListedComment, number: int) -> Iterator[CommentCommand]:
         commands = parse_commands(comment.body)
         rejection = self._rejection(comment) if commands else ""
-        for verb, pattern in commands:
+        for command in commands:
             yield CommentCommand(
-                verb=verb,
-                pattern=pattern,
+                verb=command.verb,
+                pattern=command.pattern,
                 author=comment.author,
                 created_at=comment.created_at,
                 comment_id=comment.id,
                 pull_request=number,
-                rejection=rejection or rejection_reason(verb, pattern),
+                rejection=rejection or rejection_reason(command.verb, command.pattern),
             )
 
     def _rejection(self, comment: ListedComment) -> str:

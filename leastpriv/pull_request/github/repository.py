@@ -44,8 +44,17 @@ from leastpriv.pull_request.models import (
 )
 
 _EDITED_MARKER = "<!-- leastpriv:edited v=1 -->"
-_LEFT_ALONE: Mapping[PullRequestStep, tuple[str, str]] = {
-    PullRequestStep.LEAVE_EDITED: (
+
+
+class _Notice(Struct, frozen=True):
+    """What a pull request that is left alone gets once."""
+
+    comment: str
+    label: str = ""
+
+
+_LEFT_ALONE: Mapping[PullRequestStep, _Notice] = {
+    PullRequestStep.LEAVE_EDITED: _Notice(
         (
             "This branch has commits of others, so it is left alone: tick the box in the"
             " description to rebuild it (commits of others on it are lost), or close this pull"
@@ -53,7 +62,7 @@ _LEFT_ALONE: Mapping[PullRequestStep, tuple[str, str]] = {
         ),
         EDITED_LABEL,
     ),
-    PullRequestStep.LEAVE_RETARGETED: (
+    PullRequestStep.LEAVE_RETARGETED: _Notice(
         (
             "This pull request targets another branch than the one the proposal is made for, so it"
             " is left alone: set the target back, or close it and name the other branch in the"
@@ -61,15 +70,14 @@ _LEFT_ALONE: Mapping[PullRequestStep, tuple[str, str]] = {
         ),
         EDITED_LABEL,
     ),
-    PullRequestStep.LEAVE_OBSOLETE: (
+    PullRequestStep.LEAVE_OBSOLETE: _Notice(
         (
             "No change is left: the policy now matches the evidence. The pull request is not"
             " closed, because its branch has commits of others."
         ),
-        "",
     ),
 }
-"""The comment that says once why a pull request is left alone, and its label."""
+"""The comment says why the pull request is left alone."""
 _RESUMED = "The branch was left alone for a while; it follows the evidence again."
 _HELD_MARKER = "<!-- leastpriv:held v=1 -->"
 _HELD = (
@@ -404,9 +412,9 @@ class _PlannedWork(Struct, frozen=True):
                 self.branches.move_branch(name, head, None)
                 return replace(unchanged, head_sha="")
             case step if self.opened and step in _LEFT_ALONE:
-                comment, label = _LEFT_ALONE[step]
+                notice = _LEFT_ALONE[step]
                 self.pull_requests.upsert_comment(
-                    self.opened.number, _EDITED_MARKER, comment, label
+                    self.opened.number, _EDITED_MARKER, notice.comment, notice.label
                 )
             case _ if planned.is_current:
                 self._resume()

@@ -121,7 +121,7 @@ def of_records(folder: Path) -> Iterator[Case]:
                 needed = {need.permission.action for need in mapped.needs}
                 for action in read_denial(call.error_message, error_code=call.error_code).actions:
                     case = Case(call.source, call.name, action, where="records")
-                    yield structs.replace(case, verdict=_verdict(case, mapped, needed))
+                    yield judged(case, mapped, needed)
 
 
 def of_messages(file: Path) -> Iterator[Case]:
@@ -138,7 +138,12 @@ def of_messages(file: Path) -> Iterator[Case]:
                 mapped = CallNeeds(event.verdict, event.prefix)
                 needed = {action_of_event.action for action_of_event in event.actions}
                 case = Case(source, operation, action, where="refusals")
-                yield structs.replace(case, verdict=_verdict(case, mapped, needed))
+                yield judged(case, mapped, needed)
+
+
+def judged(case: Case, mapped: CallNeeds, needed: Collection[str]) -> Case:
+    """Return a case with its verdict."""
+    return structs.replace(case, verdict=_verdict(case, mapped, needed))
 
 
 def _verdict(case: Case, mapped: CallNeeds, needed: Collection[str]) -> str:

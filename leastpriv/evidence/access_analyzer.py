@@ -110,7 +110,13 @@ def collect_aws_findings(
             ),
         )
     return AwsFindings(
-        report, generated, unused or (), outside or (), inside or (), tuple(unasked), tuple(asked)
+        access=report,
+        generated=generated,
+        unused=unused or (),
+        outside=outside or (),
+        inside=inside or (),
+        skipped_sources=tuple(unasked),
+        asked=tuple(asked),
     )
 
 
@@ -224,10 +230,15 @@ def _findings_of(client: Any, analyzer: Analyzer, principal: str, waiting: Polli
                 _log.info(f"No recommendation for the finding {finding['id']}: {error}")
                 unadvised[str(error)] = None
     return UnusedAccess(
-        analyzer.name, analyzer.days, is_whole, tuple(sorted(services)), tuple(sorted(actions)),
-        tuple(credentials),
-        tuple(advice), tuple(unadvised),
-    )  # fmt: skip
+        analyzer=analyzer.name,
+        days=analyzer.days,
+        is_whole=is_whole,
+        services=tuple(sorted(services)),
+        actions=tuple(sorted(actions)),
+        credentials=tuple(credentials),
+        advice=tuple(advice),
+        without_recommendation=tuple(unadvised),
+    )
 
 
 def _recommendations(

@@ -179,10 +179,8 @@ class GitRepository(Struct, frozen=True):
         A merged commit counts from its merge (`--first-parent`), which may be much later than the
         commit itself. A shallow clone knows no time before its oldest commit.
         """
-        output = self._run_or_none(
-            "log", "-1", "--first-parent", "--format=%ct", "--end-of-options", commit, "--", path
-        )
-        return datetime.fromtimestamp(int(output), UTC) if output and output.strip() else None
+        times = self._history(commit, path, "%ct", count=1)
+        return datetime.fromtimestamp(int(times[0]), UTC) if times else None
 
     def read_at(self, commit: str, path: str, time: datetime) -> bytes | None:
         """Returns the file at `path` as it was at `time` (aware), as of `commit`; None if it never
@@ -192,16 +190,14 @@ class GitRepository(Struct, frozen=True):
         commit.
         """
         # By the dates of the commits: git's --before ends at the first commit that is too young.
-        output = self._run_or_none(
-            "log", "--first-parent", "--format=%ct %H", "--end-of-options", commit, "--", path
-        )
-        versions = [line.split() for line in (output or b"").decode().splitlines()]
-        for date, sha in versions:
+        sha = ""
+        for version in self._history(commit, path, "%ct %H"):
+            date, _, sha = version.partition(" ")
             if int(date) <= time.timestamp():
                 return self.read(sha, path)
-        if not versions:
+        if not sha:
             return None
-        first = versions[-1][1]
+        first = sha
         moved_from = self._moved_from(first, path)
         if moved_from:
             return self.read_at(f"{first}^", moved_from, time)
@@ -213,16 +209,24 @@ class GitRepository(Struct, frozen=True):
         """
         names: list[str] = []
         while len(names) < _MAX_MOVES:
-            output = self._run_or_none(
-                "log", "--first-parent", "--format=%H", "--end-of-options", commit, "--", path
-            )
-            versions = (output or b"").decode().split()
+            versions = self._history(commit, path, "%H")
             moved_from = self._moved_from(versions[-1], path) if versions else ""
             if not moved_from:
                 break
             names.append(moved_from)
-            commit, path = f"{versions[-1]}^", moved_from
+            commit = f"{versions[-1]}^"
+            path = moved_from
         return tuple(names)
+
+    def _history(self, commit: str, path: str, fields: str, count: int = 0) -> list[str]:
+        """Returns fields of the commits that changed a file, the latest first; all without a
+        count.
+        """
+        options = ["--first-parent", f"--format={fields}"]
+        if count:
+            options.append(f"--max-count={count}")
+        output = self._run_or_none("log", *options, "--end-of-options", commit, "--", path)
+        return (output or b"").decode().splitlines()
 
     def _moved_from(self, commit: str, path: str) -> str:
         """Returns the path that a commit moved to `path`, compared with its first parent; empty if

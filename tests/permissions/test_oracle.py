@@ -50,9 +50,9 @@ def test_the_judge_takes_no_excuse_for_an_answer(
     """
     mapped = map_event(f"{source}.amazonaws.com", event)
     needs = CallNeeds(mapped.verdict, mapped.prefix)
-    needed = {each.action for each in mapped.actions}
-    case = oracle._case(f"{source}.amazonaws.com", event, refused, needed, needs, "records")
-    assert case.verdict == verdict
+    needed = {action.action for action in mapped.actions}
+    case = oracle.Case(f"{source}.amazonaws.com", event, refused, where="records")
+    assert oracle.judged(case, needs, needed).verdict == verdict
 
 
 def test_the_refused_action_does_not_choose_the_service(oracle: ModuleType) -> None:

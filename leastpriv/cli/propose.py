@@ -235,8 +235,9 @@ def _earlier_on_disk(file: Path, time: datetime) -> bytes | None:
 def _reverted_on_disk(file: Path) -> Sequence[RevertedProposal]:
     """Returns the merged proposals for a file that later commits of its repository revert."""
     with suppress(PullRequestError):
-        repository, head, path = _commit_of(file)
-        return repository.reverted_proposals(head, path) if repository and head else ()
+        committed = _committed(file)
+        if committed:
+            return committed.repository.reverted_proposals(committed.head, committed.path)
     return ()
 
 

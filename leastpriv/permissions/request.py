@@ -61,7 +61,7 @@ _MOST_NAMES = 4_096
 """Names of members that are remembered: requests may hold maps of any."""
 
 
-class Member(Struct, frozen=True, gc=False):
+class RequestMember(Struct, frozen=True, gc=False):
     """What a member of a request is, by its name."""
 
     key: str
@@ -85,15 +85,15 @@ class Reads:
     def __init__(self, keys: Collection[str] | None) -> None:
         """Takes the keys in lower case; None where any may be read."""
         self._keys = keys
-        self.members: dict[str, Member] = {}
+        self.members: dict[str, RequestMember] = {}
         """Those whose names were asked for."""
 
-    def member(self, name: str) -> Member:
+    def member(self, name: str) -> RequestMember:
         """Returns what a member is."""
         key = key_of(name)
         is_read = self._keys is None or key in self._keys
         is_free = key in FREE_MAPS
-        member = Member(
+        member = RequestMember(
             key,
             is_read=is_read,
             is_free=is_free,
@@ -400,7 +400,7 @@ def hides_passed_role(call: Call) -> bool:
 
 
 _SWITCH = "enabled"
-"""Member that turns the parameter around it on or off."""
+"""RequestMember that turns the parameter around it on or off."""
 _DEEPEST_SWITCH = 6
 
 

@@ -400,7 +400,7 @@ def hides_passed_role(call: Call) -> bool:
 
 
 _SWITCH = "enabled"
-"""RequestMember that turns the parameter around it on or off."""
+"""Member that turns the parameter around it on or off."""
 _DEEPEST_SWITCH = 6
 
 

@@ -251,7 +251,7 @@ class _Call:
             return
         for text in value if isinstance(value, list) else [value]:
             for path in self._paths(parameter, text):
-                if path != ".":
+                if path not in (".", "./"):
                     repository_path(self._access.root, path, parameter.name)
             yield text
 

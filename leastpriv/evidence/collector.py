@@ -104,7 +104,7 @@ class UsageCollector:
         self._principal = self._counted = principal
         self._decoder = decoder
         self._issued = issued
-        self._runs = RunTracker(issued.admits_key) if issued else RunTracker()
+        self._runs = RunTracker(issued.stored if issued else None)
         self._groups: dict[GroupKey, CallTotals] = {}
         self._gaps = BoundedCounts(_MOST_GAPS, order=_order_of_gap, without_detail=_general_gap)
         self._resources: dict[str, ResourceList] = {}
@@ -272,7 +272,7 @@ class UsageCollector:
         refused_by = f"{denial.denied_by} {denial.mendable}"
         if denial.denied_by is DeniedBy.SESSION and not denial.mendable and call.access_key:
             # The record that says what the key is for may come later.
-            is_stored = call.caller_doubt or self._runs.stores_key(call, self._counted)
+            is_stored = self._issued is None or self._issued.stored.keeps(call.access_key)
             refused_by = f"{_OF_SESSION}{call.access_key if is_stored else FURTHER_KEYS}"
         totals = self._totals(call, needs, call.outcome, refused_by)
         totals.note_denial(denial)
@@ -308,6 +308,7 @@ class UsageCollector:
     def close(self) -> Evidence:
         """Returns the evidence so far, with usages sorted by action, resource and outcome."""
         keys = self._issued or IssuedKeys()
+        keys.settle()
         runs = self._runs.resolve(keys.identity_of, keys.logged_in)
         ordered = tuple(
             sorted({run.id: run for run in runs}.values(), key=lambda run: (run.first, run.id))

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import chain, count, groupby, repeat
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -60,13 +60,57 @@ KeyUse = tuple[str, Mapping[str, list[_Span]]]
 _Place = tuple[str, str]
 """Principal (empty where the session name is a run id) and session name."""
 _MOST_KEYS = 50_000
-"""Most keys of one scan."""
+"""Most keys of one scan: those with the smallest ids, in whatever order the calls come."""
 FURTHER_KEYS = "further keys"
 """The one unknown key of the calls of further keys."""
 IdentityOf = Callable[[str], WebIdentity | None]
 """Access key -> the identity for which STS issued it; None where unknown."""
 LoggedIn = Mapping[str, frozenset[WebIdentity]]
 """Session name -> all identities that logged in under it."""
+
+
+class StoredKeys:
+    """Decides which access keys are stored, of all principals of a scan together."""
+
+    def __init__(self) -> None:
+        """Stores every key so far."""
+        self.limit: str | None = None
+        """Keys from this one on are not stored; None: all are."""
+        self._count = 0
+        self._trackers: list[RunTracker] = []
+
+    def add(self, tracker: RunTracker) -> None:
+        """Adds the tracker of one principal."""
+        self._trackers.append(tracker)
+
+    def admit(self, key: str) -> bool:
+        """Whether to store one more session and key."""
+        # Twice the limit: a sort for each key past it would take long.
+        if self._count >= 2 * _MOST_KEYS and self.keeps(key):
+            self._drop_largest()
+        if not self.keeps(key):
+            return False
+        self._count += 1
+        return True
+
+    def keeps(self, key: str) -> bool:
+        """Whether a key may be stored."""
+        return self.limit is None or key < self.limit
+
+    def settle(self) -> None:
+        """Drops the keys that are too many, and the trackers, when all calls are noted."""
+        self._drop_largest()
+        self._trackers.clear()
+
+    def _drop_largest(self) -> None:
+        if self._count <= _MOST_KEYS:
+            return
+        stored = sorted([key for tracker in self._trackers for key in tracker.stored_keys()])
+        if len(stored) > _MOST_KEYS:
+            self.limit = stored[_MOST_KEYS]
+            for tracker in self._trackers:
+                tracker.drop_keys(self.limit)
+        self._count = sum(map(self.keeps, stored))
 
 
 class RunTracker:
@@ -76,9 +120,10 @@ class RunTracker:
     more than 60 minutes from all others of its session and key.
     """
 
-    def __init__(self, admits_key: Callable[[], bool] = lambda: True) -> None:
-        """`admits_key`: whether one more key is stored; others count as one unknown key."""
-        self._admits_key = admits_key
+    def __init__(self, stored: StoredKeys | None = None) -> None:
+        """`stored`: which keys are stored; others count as one unknown key."""
+        self._stored = stored or StoredKeys()
+        self._stored.add(self)
         self._keys: dict[_Place, dict[str, list[_Span]]] = {}
         self._merged: list[RunToken] = []
 
@@ -97,9 +142,7 @@ class RunTracker:
             keys = self._keys[place] = {}
         spans = keys.get(key)
         if spans is None:
-            # A call without a key is always known to have none.
-            kept = key if self._admits_key() or not key else FURTHER_KEYS
-            spans = keys.setdefault(kept, [])
+            spans = self._spans_of(keys, key)
         time = call.time
         span = (
             spans[-1]
@@ -113,10 +156,39 @@ class RunTracker:
             span.direct = True
         return span.token
 
-    def stores_key(self, call: Call, principal: str) -> bool:
-        """Whether the key of a call that was noted is among the stored ones."""
-        place = ("" if is_run_id(call.session) else principal, call.session)
-        return call.access_key in self._keys.get(place, ())
+    def _spans_of(self, keys: dict[str, list[_Span]], key: str) -> list[_Span]:
+        """Returns the calls of a key, or those of all keys that are not stored."""
+        # A call without a key is always known to have none.
+        is_stored = not key or (key != FURTHER_KEYS and self._stored.admit(key))
+        return keys.setdefault(key if is_stored else FURTHER_KEYS, [])
+
+    def stored_keys(self) -> Iterator[str]:
+        """Yields the stored keys of all sessions."""
+        for keys in self._keys.values():
+            yield from [key for key in keys if key and key != FURTHER_KEYS]
+
+    def drop_keys(self, limit: str) -> None:
+        """Counts the keys from a limit on as one unknown key."""
+        for keys in self._keys.values():
+            dropped = [key for key in keys if key >= limit and key != FURTHER_KEYS]
+            spans = [span for key in dropped for span in keys.pop(key)]
+            if spans:
+                self._join(keys.setdefault(FURTHER_KEYS, []), spans)
+
+    def _join(self, spans: list[_Span], others: list[_Span]) -> None:
+        """Adds further calls of a session and key."""
+        found = sorted([*spans, *others], key=_PERIOD)
+        spans[:] = found[:1]
+        for span in found[1:]:
+            last = spans[-1]
+            if not _are_joined(last.last, span.first):
+                spans.append(span)
+                continue
+            self._merged[self._root(span.token)] = self._root(last.token)
+            last.last = max(last.last, span.last)
+            last.count += span.count
+            last.denied += span.denied
+            last.direct = last.direct or span.direct
 
     def key_uses(self) -> Iterator[KeyUse]:
         """Yields each session name and the stored keys with their calls."""
@@ -255,10 +327,15 @@ def _by_identity(
             identity = next(iter(direct)) if len(direct) == 1 else identities[id(span)]
             groups.setdefault(identity, []).append(span)
         # The run that STS vouches for keeps the plain name.
-        for identity, spans in sorted(
-            groups.items(), key=lambda group: (group[0] is None, group[1][0].first)
-        ):
+        for identity, spans in sorted(groups.items(), key=_order_of_identity):
             yield from ((part, identity) for part in _parts(spans, separation))
+
+
+def _order_of_identity(group: tuple[WebIdentity | None, list[_Span]]) -> tuple[object, ...]:
+    identity, spans = group
+    if identity is None:
+        return (True, spans[0].first)
+    return (False, spans[0].first, identity)
 
 
 _FIRST = attrgetter("first")
@@ -309,25 +386,65 @@ class _KeyIssue(NamedTuple):
     """The key that signed the AssumeRole call."""
 
 
+class _ScopedKey(NamedTuple):
+    """A narrower key of the same session."""
+
+    key: str
+    """The key that asked for it."""
+    description: str
+    """The session's description."""
+
+
+class _KeyLogin(NamedTuple):
+    """The login for which STS issued a key."""
+
+    identity: WebIdentity
+    session: str
+
+
+class _KeyIssues(Struct):
+    """What calls to AWS STS say of the keys that they issued, by key."""
+
+    logins: dict[str, _KeyIssue] = {}
+    identities: dict[str, _KeyLogin] = {}
+    scoped: dict[str, _ScopedKey] = {}
+
+    def drop_largest(self, most: int) -> bool:
+        """Drops all but the smallest keys where there are more than `most`; whether there are."""
+        has_more = False
+        known: dict[str, Any]
+        for known in (self.logins, self.identities, self.scoped):
+            if len(known) > most:
+                has_more = True
+                for key in sorted(known)[_MOST_KEYS:]:
+                    del known[key]
+        return has_more
+
+
 class IssuedKeys:
     """Collects calls, and finds the principals that issued the access keys of these calls."""
 
     def __init__(self) -> None:
-        self._places = 0
-        self._logins: dict[str, _KeyIssue] = {}
-        self._identities: dict[str, WebIdentity] = {}
-        self.logged_in: dict[str, frozenset[WebIdentity]] = {}
-        self._scoped: dict[str, tuple[str, str]] = {}
-        """Narrower key of the same session -> the key that asked for it, and the session's
-        description.
-        """
+        self.stored = StoredKeys()
+        self.issues = _KeyIssues()
+        self._logged_in: LoggedIn | None = None
 
-    def admits_key(self) -> bool:
-        """Whether one more session and key of a principal is stored: all principals share the
-        limit.
-        """
-        self._places += 1
-        return self._places <= _MOST_KEYS
+    def settle(self) -> None:
+        """Drops the keys that are too many, when all calls are noted."""
+        self.stored.settle()
+        if self.issues.drop_largest(_MOST_KEYS):
+            self._logged_in = None
+
+    @property
+    def logged_in(self) -> LoggedIn:
+        """Session name -> all identities that logged in under it."""
+        # Each principal asks, when all calls are noted.
+        if self._logged_in is None:
+            found: dict[str, set[WebIdentity]] = {}
+            for login in self.issues.identities.values():
+                found.setdefault(login.session, set()).add(login.identity)
+            self._logged_in = {session: frozenset(own) for session, own in found.items()}
+        return self._logged_in
 
     def note(self, call: Call, principal: str) -> None:
         """Stores the key that a call to AWS STS issued; `principal`: the ARN under which the call
@@ -336,59 +453,67 @@ class IssuedKeys:
         if call.name not in _ISSUING or call.outcome is not _ALLOWED:
             return
         key = access_key_in(object_of(call.response.get("credentials")))
-        if key and call.name == _SCOPE and len(self._scoped) < _MOST_KEYS:
-            self._scoped[key] = (
-                call.access_key,
-                str(call.parameters.get("scopedSessionDescription") or ""),
-            )
-        elif key and call.name == _ASSUME_ROLE and len(self._logins) < _MOST_KEYS:
-            self._logins[key] = _KeyIssue(principal, call.session, call.access_key)
+        if key and call.name == _SCOPE:
+            description = str(call.parameters.get("scopedSessionDescription") or "")
+            self.issues.scoped[key] = _ScopedKey(call.access_key, description)
+        elif key:
+            self.issues.logins[key] = _KeyIssue(principal, call.session, call.access_key)
+        self.issues.drop_largest(2 * _MOST_KEYS)
 
     def note_login(self, call: Call) -> None:
         """Stores the identity for which STS issued a key (`record.login_of`)."""
         key = access_key_in(object_of(call.response.get("credentials")))
-        if key and len(self._identities) < _MOST_KEYS:
-            subject = call.response.get("subject")
-            provider = call.response.get("provider")
-            self._identities[key] = WebIdentity(str(provider or ""), str(subject or ""))
-            self.logged_in[call.session] = self.logged_in.get(call.session, frozenset()) | {
-                self._identities[key]
-            }
+        if not key:
+            return
+        subject = call.response.get("subject")
+        provider = call.response.get("provider")
+        identity = WebIdentity(str(provider or ""), str(subject or ""))
+        self.issues.identities[key] = _KeyLogin(identity, call.session)
+        self._logged_in = None
+        self.issues.drop_largest(2 * _MOST_KEYS)
 
     def identity_of(self, key: str) -> WebIdentity | None:
         """Returns the identity behind a key, also through AssumeRole calls; None where the evidence
         lacks a record.
         """
-        if key not in self._identities and key not in self._logins and key not in self._scoped:
+        identities = self.issues.identities
+        logins = self.issues.logins
+        if key not in identities and key not in logins and key not in self.issues.scoped:
             return None
         key = self._unscoped(key)
         for _ in range(_MOST_STEPS):
-            if key in self._identities or key not in self._logins:
+            if key in identities or key not in logins:
                 break
-            key = self._unscoped(self._logins[key].key)
-        return self._identities.get(key)
+            key = self._unscoped(logins[key].key)
+        login = identities.get(key)
+        return login.identity if login else None
 
     def is_rehearsal_key(self, key: str) -> bool:
         """Whether a key is narrowed by a policy whose description says that it is the proposal."""
+        if not self.stored.keeps(key):
+            return False
         for _ in range(_MOST_STEPS):
-            if key not in self._scoped:
+            if key not in self.issues.scoped:
                 return False
-            key, description = self._scoped[key]
+            key, description = self.issues.scoped[key]
             if is_rehearsal(description):
                 return True
         return False
 
     def _unscoped(self, key: str) -> str:
         """Returns the key of the session from which a key was narrowed."""
-        for _ in range(_MOST_STEPS if key in self._scoped else 0):
-            key = self._scoped.get(key, (key, ""))[0]
+        scoped = self.issues.scoped
+        for _ in range(_MOST_STEPS):
+            if key not in scoped:
+                break
+            key = scoped[key].key
         return key
 
     def key_issuers(self, uses: Iterable[KeyUse]) -> Mapping[str, int]:
         """Principal that issued keys of a principal's calls (empty: unknown) -> number of calls."""
         found: dict[str, int] = {}
         for key, spans in ((key, spans) for _, keys in uses for key, spans in keys.items() if key):
-            login = self._logins.get(self._unscoped(key))
+            login = self.issues.logins.get(self._unscoped(key))
             issuer = login.principal if login else ""
             found[issuer] = found.get(issuer, 0) + sum([span.count for span in spans])
         return found
@@ -403,7 +528,7 @@ class IssuedKeys:
             if (
                 session
                 and not is_run_id(session)
-                and any(map(self._logins.__contains__, map(self._unscoped, keys)))
+                and any(map(self.issues.logins.__contains__, map(self._unscoped, keys)))
             ):
                 behind[session] = sorted(
                     (spans[0].first, max(map(_LAST, spans)), self._run_behind(key))
@@ -419,14 +544,14 @@ class IssuedKeys:
         # A key of unknown issuer may belong to any run.
         return (
             replace(run, parent_run=behind.pop())
-            if len(behind) == 1 and self._places <= _MOST_KEYS
+            if len(behind) == 1 and self.stored.limit is None
             else run
         )
 
     def _run_behind(self, key: str) -> str:
         """Session name of the run whose AssumeRole calls led to a key; empty where unknown."""
         for _ in range(_MOST_STEPS):
-            login = self._logins.get(self._unscoped(key))
+            login = self.issues.logins.get(self._unscoped(key))
             if login is None:
                 return ""
             if is_run_id(login.session):

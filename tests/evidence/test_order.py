@@ -11,8 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from leastpriv.evidence import collector, created_tags, models
-from leastpriv.evidence.collector import UsageCollector
+from leastpriv.aws.arns import Principals
+from leastpriv.evidence import collector, created_tags, models, runs
+from leastpriv.evidence.collector import PrincipalCollectors, UsageCollector
 from leastpriv.models import Call, Gap, GapKind, Outcome, Scope
 from tests.evidence.test_collector import NO_POLICY, ROLE, USER, call
 
@@ -105,3 +106,67 @@ def test_records_in_any_order_give_the_same_evidence(
     expected = _evidence(calls, gaps)
     assert _evidence(_mixed(calls, seed), _mixed(gaps, seed)) == expected  # type: ignore[arg-type]
     assert _evidence(list(reversed(calls)), list(reversed(gaps))) == expected
+
+
+_KEYS = [f"ASIA{number:016}" for number in range(8)]
+_CALLS = st.lists(
+    st.builds(
+        lambda each, key: structs.replace(each, access_key=key),
+        st.one_of(_OBJECTS, _QUEUES, _GATEWAYS),
+        st.sampled_from(["", *_KEYS]),
+    ),
+    max_size=40,
+)
+_LOGINS = st.builds(
+    lambda key: structs.replace(
+        call("AssumeRoleWithWebIdentity", {}, source="sts"),
+        response={"credentials": {"accessKeyId": key}, "subject": key[-1], "provider": "p"},
+    ),
+    st.sampled_from(_KEYS),
+)
+_SESSION_DENIALS = st.builds(
+    lambda key, minutes: structs.replace(
+        call(
+            "PutObject",
+            minutes=minutes,
+            session="leastpriv",
+            outcome=Outcome.DENIED,
+            message=f"{USER}s3:PutObject on resource: arn:aws:s3:::b/k because no session policy"
+            " allows the s3:PutObject action",
+        ),
+        access_key=key,
+    ),
+    st.sampled_from(_KEYS),
+    st.integers(0, 400),
+)
+_SCOPED_KEYS = st.builds(
+    lambda number: structs.replace(
+        call(
+            "GetScopedCredentials",
+            {"scopedSessionDescription": f"leastpriv-rehearsal-1234567890{number}"},
+            source="sts",
+        ),
+        access_key=_KEYS[number // 2],
+        response={"credentials": {"accessKeyId": _KEYS[number]}},
+    ),
+    st.integers(0, 7),
+)
+"""STS issues each key once."""
+
+
+def _evidence_of_all(calls: Sequence[Call]) -> bytes:
+    books = PrincipalCollectors(Principals(), 1)
+    for each in calls:
+        books.note(0, each)
+    return msgspec.json.encode(list(books.close()))
+
+
+@given(st.lists(st.one_of(_LOGINS, _SESSION_DENIALS, _SCOPED_KEYS)), _CALLS, st.integers(0, 1_000))
+def test_the_keys_that_are_kept_do_not_depend_on_the_order(
+    odd: Sequence[Call], calls: Sequence[Call], seed: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "_MOST_KEYS", 3)
+        expected = _evidence_of_all([*odd, *calls])
+        assert _evidence_of_all(_mixed([*odd, *calls], seed)) == expected  # type: ignore[arg-type]
+        assert _evidence_of_all([*odd, *calls][::-1]) == expected

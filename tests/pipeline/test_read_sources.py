@@ -269,7 +269,7 @@ def test_a_pattern_takes_in_no_more_than_memory_is_for(monkeypatch: pytest.Monke
 @given(st.lists(st.sampled_from([KEY, ANOTHER, "", "short", "x" * 200]), max_size=30))
 def test_invalid_keys_are_ignored(keys: list[str]) -> None:
     ledger = IssuedKeys()
-    runs = RunTracker(ledger.admits_key)
+    runs = RunTracker(ledger.stored)
     for key in keys:
         ledger.note(login(DEPLOY, key), DEPLOY)
         runs.note(structs.replace(call(OTHER), access_key=key if key in (KEY, ANOTHER) else ""))
@@ -283,11 +283,12 @@ def test_the_number_of_keys_is_limited_and_further_keys_are_ignored(
 ) -> None:
     monkeypatch.setattr("leastpriv.evidence.runs._MOST_KEYS", 3)
     ledger = IssuedKeys()
-    runs = RunTracker(ledger.admits_key)
+    runs = RunTracker(ledger.stored)
     for number in range(5):
         key = f"ASIACHAIN{number:011}"
         ledger.note(login(DEPLOY, key), DEPLOY)
         runs.note(structs.replace(call(OTHER, "x"), access_key=key))
+    ledger.settle()
     uses = list(runs.key_uses())
     assert ledger.key_issuers(uses) == {DEPLOY: 3}
     run = Run("x", "x", TIME, TIME)

@@ -28,11 +28,12 @@ from leastpriv.pipeline.context import (
 )
 from leastpriv.pipeline.history import history_file
 from leastpriv.pipeline.propose import propose
-from leastpriv.pull_request.github.client import Connection, RequestDeadline
+from leastpriv.pull_request.github.client import Connection
 from leastpriv.pull_request.github.repository import GitHubRepository
 from leastpriv.pull_request.lifecycle import target_mark
 from tests.fakes.deploys import record
 from tests.fakes.github import FakeGitHub
+from tests.fakes.github.direct import NoDeadline
 
 ACCOUNT = "111122223333"
 REGION = "eu-west-1"
@@ -241,6 +242,9 @@ class Measures:
     orphans: list[int] = field(default_factory=list)
     waits: dict[str, int] = field(default_factory=dict)
     """New feature -> number of merged proposals that knew its denial, until it ran."""
+    named: dict[str, bool] = field(default_factory=dict)
+    """New feature -> whether the first merged proposal that knew its denial wrote or offered every
+    permission that it lacked."""
     failures: list[str] = field(default_factory=list)
 
     @property
@@ -255,6 +259,11 @@ class Measures:
             if not name.startswith(_WITH_RESOURCE_POLICY)
         ]
         return sum(count == 1 for count in counts) / len(counts) if counts else 1.0
+
+    @property
+    def named_by_first(self) -> float:
+        """The share of all denied features whose first merged proposal wrote or offered the rest."""
+        return sum(self.named.values()) / len(self.named) if self.named else 1.0
 
 
 @dataclass
@@ -329,6 +338,8 @@ class Year:
         """New feature -> merged proposals that knew its denial."""
         self._proposed = 0
         """Day of the last run of the product."""
+        self._offered: set[tuple[str, str]] = set()
+        """Actions and resources that the last run offered."""
         self._handled: set[int] = set()
         self._arns: set[str] = set()
         """ARNs that its roles had when the product ran."""
@@ -452,6 +463,8 @@ class Year:
         result = self._target_result(settings)
         if result is None:
             return None
+        offers = result.context.proposal.offered if result.context else ()
+        self._offered = {(change.action, each) for change in offers for each in change.resources}
         if result.published and result.published.failure:
             self.measures.failures.append(result.published.failure)
         self._note_closures()
@@ -513,6 +526,7 @@ class Year:
         self.measures.merged += 1
         self._handled.add(number)
         self._tries.update(name for name, day in self._blocked.items() if day <= self._proposed)
+        self._note_named(after)
         for job in self._jobs:
             for call in job.calls:
                 permission = (call.action, call.resource)
@@ -522,6 +536,15 @@ class Year:
                 if now and not was and permission in self._removed:
                     self._removed.discard(permission)
                     self.measures.back_and_forth.append(f"#{number}: {call.action}")
+
+    def _note_named(self, policy: bytes) -> None:
+        """Notes of each denied feature whether its first merged proposal names all that it lacks."""
+        for job in self._jobs:
+            if self._tries[job.name] != 1 or job.name in self.measures.named:
+                continue
+            needs = {(call.action, call.resource) for call in job.calls}
+            missing = {each for each in needs if not grants(policy, *each)}
+            self.measures.named[job.name] = missing <= self._offered
 
     def _note_closures(self) -> None:
         """Notes a pull request that the product closed though its additions are still denied."""
@@ -593,6 +616,6 @@ def connected(hub: FakeGitHub) -> GitHubRepository:
         REPOSITORY,
         api_url=hub.url,
         web_url="https://github.com",
-        deadline=RequestDeadline(lambda _: None),
+        deadline=NoDeadline(),
     )
     return GitHubRepository(connection)

@@ -131,7 +131,7 @@ def _granted(action: str) -> Sequence[str]:
     return (action,)
 
 
-BY_LEVEL = "manages permissions, by the access level that AWS gives it"
+BY_LEVEL = "manages permissions, as AWS classes it"
 """Why an action is sensitive that has no row in `sensitive.tsv`."""
 
 

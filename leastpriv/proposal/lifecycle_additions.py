@@ -86,19 +86,20 @@ def _split(change: Change, own: Collection[str], life_cycle: LifeCycle) -> None:
 
 def _in_short_lived(change: Change, names: AppNames) -> Iterator[str]:
     """Yields the resources of a deletion that are of short-lived copies and were made there."""
-    makers = set(change.because.split(", "))
-    if _ends_setting(change.action, makers):
+    if ends_setting(change):
         return
+    makers = set(change.because.split(", "))
     for named in names.uses:
         if named.use.action in makers and names.ends_with_copy(named):
             yield from names.short_lived_patterns(named)
 
 
-def _ends_setting(action: str, makers: Iterable[str]) -> bool:
+def ends_setting(change: Change) -> bool:
     """Whether a deletion ends a setting, which a call put on what another one created."""
+    makers = change.because.split(", ")
     setting = [maker for maker in makers if ":Put" in maker]
     creating = [maker for maker in makers if ":Create" in maker]
-    ends_created = any(changes_made(maker, action) for maker in creating)
+    ends_created = any(changes_made(maker, change.action) for maker in creating)
     return bool(setting and creating) and not ends_created
 
 

@@ -38,8 +38,8 @@ from leastpriv.report.unreviewed_runs import kept_for_unreviewed_runs
 
 _MOST_STATEMENTS = 9
 _MOST_ADDED = 4
-_MOST_SERVICES = 10
-MOST_CAREFUL = 5
+_MOST_SERVICES = 5
+MOST_CAREFUL = 4
 """Rows for a security review on the first screen."""
 _LONGEST_ENTRY = 25
 """Characters of a name in a cell: a table of more than 700 pixels does not fit GitHub's page."""
@@ -50,7 +50,7 @@ _MOST_NAMED = 4
 _SMALL_DRAFT = 12
 """Actions of a draft whose actions are named."""
 _LONGEST_NAME = 22
-"""Characters of a name in a table of six columns."""
+"""Characters of a name in a table of five columns."""
 _LONGEST_LINE = 30
 _MOST_CONDITIONS = 2
 _NEW = "**new:**"
@@ -60,15 +60,14 @@ _STATEMENT_COLUMNS = (
     Column("Statement", longest=28),
     Column("Actions", is_number=True),
     Column("Used", is_number=True),
-    Column("Removed", longest=20),
-    Column("Not<br>removed", longest=13),
+    Column("Removed", longest=25),
+    Column("Not<br>removed", longest=16),
 )
 _SERVICE_COLUMNS = (
-    Column("Service"),
+    Column("Service", longest=36),
     Column("Actions", is_number=True),
     Column("Resources", longest=_LONGEST_LINE),
     Column("Runs", is_number=True),
-    Column("Not used<br>yet", is_number=True),
     Column("To<br>review", is_number=True),
 )
 _SECURITY_COLUMNS = (
@@ -142,22 +141,22 @@ def _statement_row(facts: StatementFacts, context: ReportContext) -> TableRow:
         _statement_name(facts, context),
         before_and_after(counts),
         f"{counts.used:,}",
-        f"{removed_cell(counts)}{_riskiest(facts)}",
+        removed_cell(counts, _most_sensitive(facts)),
         _open_cell(facts),
     )
     return TableRow(cells)
 
 
-def _riskiest(facts: StatementFacts) -> str:
-    """Returns the riskiest removed action, which has its service where the statement has several;
-    empty without one.
+def _most_sensitive(facts: StatementFacts) -> str:
+    """Returns the most sensitive removed action as it follows a number, with its service where the
+    statement has several; empty without one.
     """
-    riskiest = min((grant.action for grant in facts.removed), key=removal_rank, default="")
-    if not riskiest:
+    action = min((grant.action for grant in facts.removed), key=removal_rank, default="")
+    if not action:
         return ""
     services = {grant.action.partition(":")[0] for grant in facts.grants}
-    shown = riskiest if len(services) > 1 else riskiest.partition(":")[2]
-    mark = ", riskiest" if len(facts.removed) > 1 else ""
+    shown = action if len(services) > 1 else action.partition(":")[2]
+    mark = ", most\u00a0sensitive" if len(facts.removed) > 1 else ""
     return "<br>".join([mark, *_code_lines(shown, _LONGEST_LINE_OF_ACTION)])
 
 
@@ -196,17 +195,22 @@ def before_and_after(counts: ActionCounts) -> str:
     return f"{counts.before:,}\u00a0→\u00a0**{counts.left:,}**"
 
 
-def removed_cell(counts: ActionCounts) -> str:
-    """Returns the number of removed actions, of them those without a record, and of narrowed
-    ones.
+def removed_cell(counts: ActionCounts, most_sensitive: str = "") -> str:
+    """Returns the number of removed actions, of them those without a record, and in a line of its
+    own that of narrowed ones.
+
+    Args:
+        counts: The numbers.
+        most_sensitive: What follows the number of removed actions.
     """
-    parts = []
+    lines = []
     if counts.removed:
+        mark = "\u00a0removed" if counts.narrowed else ""
         doubt = f" ({counts.unrecorded:,}\u00a0?)" if counts.unrecorded else ""
-        parts.append(f"{counts.removed:,}{doubt}")
+        lines.append(f"{counts.removed:,}{mark}{doubt}{most_sensitive}")
     if counts.narrowed:
-        parts.append(f"{counts.narrowed:,}\u00a0narrowed")
-    return ", ".join(parts) or NOTHING
+        lines.append(f"{counts.narrowed:,}\u00a0narrowed")
+    return "<br>".join(lines) or NOTHING
 
 
 def _open_cell(facts: StatementFacts) -> str:
@@ -316,40 +320,63 @@ def _draft(context: ReportContext) -> Table | None:
         services, key=lambda name: (not any(each.security for each in services[name]), name)
     )
     is_small = len({change.action for change in added}) <= _SMALL_DRAFT
-    rows = []
-    for name in order[:_MOST_SERVICES]:
-        label = _label_of_service(name, services[name]) if is_small else code(name)
-        rows.append(_service_row(label, services[name]))
-    left = [change for name in order[_MOST_SERVICES:] for change in services[name]]
+    # One further service has its own row.
+    most = len(order) if len(order) == _MOST_SERVICES + 1 else _MOST_SERVICES
+    rows = [_service_row(name, services[name], names_actions=is_small) for name in order[:most]]
+    left = [change for name in order[most:] for change in services[name]]
     if left:
-        label = plural(len(order) - _MOST_SERVICES, "further service")
-        rows.append(_service_row(label, left))
+        rows.append(_row_of_services(plural(len(order) - most, "further service"), left))
     return Table.of(_SERVICE_COLUMNS, rows, _not_deleted(added))
 
 
-def _label_of_service(name: str, changes: Sequence[Change]) -> str:
-    """Returns the service, and its actions where they are few."""
-    actions = sorted({change.action.partition(":")[2] for change in changes})
-    if len(actions) > _MOST_NAMED:
-        return code(name)
-    lines = [line for each in actions for line in _code_lines(each, _LONGEST_NAME)]
-    return "<br>".join([f"**{code(name)}**", *lines])
+def _label_with_actions(name: str, changes: Sequence[Change]) -> str:
+    """Returns a service and its actions, with a mark at those that no run used yet."""
+    unused = _not_used_yet(changes)
+    lines = [f"**{code(name)}**"]
+    for action in sorted({change.action for change in changes}):
+        lines.extend(_code_lines(action.partition(":")[2], _LONGEST_NAME))
+        if action in unused:
+            lines[-1] += " (not\u00a0used\u00a0yet)"
+    return "<br>".join(lines)
 
 
-def _service_row(label: str, changes: Sequence[Change]) -> TableRow:
+def _not_used_yet(changes: Sequence[Change]) -> Sequence[str]:
+    """Returns the actions that only the life cycle or a declaration asks for."""
     bases = grouped([(change.action, change.basis) for change in changes])
-    coming = [
-        action for action, own in bases.items() if {*own} <= {Basis.LIFECYCLE, Basis.DECLARED}
-    ]
+    return [action for action, own in bases.items() if {*own} <= {Basis.LIFECYCLE, Basis.DECLARED}]
+
+
+def _number_of_actions(changes: Sequence[Change]) -> str:
+    """Returns the number of actions, and how many of them no run used yet."""
+    number = f"{len({change.action for change in changes}):,}"
+    unused = len(_not_used_yet(changes))
+    return f"{number}<br>({unused:,}\u00a0not used yet)" if unused else number
+
+
+def _service_row(name: str, changes: Sequence[Change], *, names_actions: bool) -> TableRow:
+    """Returns the row of a service, with its actions where they are few."""
+    number = len({change.action for change in changes})
+    if names_actions and number <= _MOST_NAMED:
+        return _row_of_services(_label_with_actions(name, changes), changes, f"{number:,}")
+    return _row_of_services(code(name), changes)
+
+
+def _row_of_services(label: str, changes: Sequence[Change], actions: str = "") -> TableRow:
+    """Returns the row of one or more services.
+
+    Args:
+        label: Its first cell.
+        changes: The additions of the services.
+        actions: The cell with the number of actions; empty: with that of unused ones.
+    """
     resources = dict.fromkeys(resource for change in changes for resource in change.resources)
     runs = runs_of([usage for change in changes for usage in change.usages])
     careful = {change.action for change in changes if change.security}
     cells = (
         label,
-        f"{len(bases):,}",
+        actions or _number_of_actions(changes),
         _short(list(resources), 1, _LONGEST_NAME),
         f"{len(runs):,}",
-        f"{len(coming):,}" if coming else NOTHING,
         f"{len(careful):,}" if careful else NOTHING,
     )
     return TableRow(cells)

@@ -23,12 +23,11 @@ from leastpriv.proposal.suggestions import SuggestedAction
 from leastpriv.proposal.verdict import VerdictRule
 from leastpriv.proposal.wildcards import LIFECYCLE
 from leastpriv.report.context import ReportContext
-from leastpriv.report.escape import block, code, prose
+from leastpriv.report.escape import block, code, json_text, prose
 from leastpriv.report.phrases import (
     at_most,
     by_guard_result,
     codes,
-    joined,
     kept_because,
     last_day,
     left_out_by_defaults,
@@ -38,6 +37,7 @@ from leastpriv.report.phrases import (
     section,
     table_lines,
 )
+from leastpriv.report.tables import conditions_value
 
 _MOST_ROWS = 12
 _MOST_SEEN = 3
@@ -312,8 +312,7 @@ def statements_to_copy(suggestions: Sequence[SuggestedAction]) -> list[dict[str,
 def suggested_conditions_section(context: ReportContext) -> Iterator[str]:
     """The section on conditions that every call of an action met."""
     lines = [
-        f"- {code(each.condition.key)} is"
-        f" {joined([code(value) for value in each.condition.values])} for {codes(each.actions, 4)}"
+        f"- {code(json_text(conditions_value([each.condition])))} for {codes(each.actions, 4)}"
         f" (statement {code(each.sid) if each.sid else each.statement + 1},"
         f" {plural(each.runs, 'run')})"
         for each in context.suggested_conditions

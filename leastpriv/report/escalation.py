@@ -269,7 +269,7 @@ class PathEffect(Struct, frozen=True):
             return "With this policy"
         if is_new and self.has_changes:
             return "New with this change:"
-        return "Not closed by this change:" if self.has_changes else "Path to administrator:"
+        return "Still open:" if self.has_changes else "Open path:"
 
     def _to_named_roles(self) -> str:
         """Returns the path to a named role or resource, a new one first; empty without one."""
@@ -278,11 +278,13 @@ class PathEffect(Struct, frozen=True):
         paths = new or self.escalation.after
         if not paths:
             return ""
-        is_new = bool(new) and self.has_changes and not self.is_draft
-        label = "New path to more permissions" if is_new else "Path to more permissions"
+        first, *others = paths
+        more = f"; and by {plural(len(others), 'further path')}" if others else ""
+        how = f"{path_line(first, is_short=True)}, which gives administrator {_only_where(first)}"
+        label = self._label(is_new=bool(new))
         return (
-            f"**{label}:** an attacker in one run can gain them by {_leading_path(paths)}; it leads"
-            f" to administrator only if its target does ({self._about()})."
+            f"**{label}** an attacker in one run can gain more permissions by {how}{more}"
+            f" ({self._about()})."
         )
 
     def _about(self) -> str:
@@ -303,10 +305,19 @@ def _closed_line(before: Sequence[EscalationPath]) -> str:
     if not before:
         return ""
     actions = dict.fromkeys(action for path in before for action in path.actions[:1])
-    return (
-        f"**Closed by this change:** {plural(len(before), 'path')} to administrator, by"
-        f" {codes(actions, 4)}."
-    )
+    return f"**Closed:** {plural(len(before), 'path')} to administrator, by {codes(actions, 4)}."
+
+
+def _only_where(path: EscalationPath) -> str:
+    """Returns when a path that does not lead to administrator by itself does."""
+    if path.strength is Strength.SECRETS:
+        return "only if these credentials have it"
+    if not path.targets:
+        return "only where these conditions hold" if path.conditions else "only if that role has it"
+    names = codes(map(short_arn, path.targets), 2)
+    has_permissions = path.targets[0].split(":")[2] in ("iam", "sso")
+    owner = names if has_permissions else f"the role of {names}"
+    return f"only if {'one of ' if len(path.targets) > 1 else ''}{owner} has it"
 
 
 def _leading_path(paths: Sequence[EscalationPath]) -> str:

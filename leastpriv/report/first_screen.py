@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from leastpriv.evidence.created_tags import CALLED_VIA
 from leastpriv.models import ChangeKind, grouped
 from leastpriv.permissions.catalog import removal_rank, sensitivity
 from leastpriv.permissions.generalize import deletes
@@ -242,10 +243,14 @@ def _offered_conditions(context: ReportContext) -> str:
     if not offers or context.is_long_draft:
         return ""
     parts = [
-        f"{code(key)} is {codes(values, 2)} for {codes(dict.fromkeys(actions), 3)}"
+        f"{code(key)} would limit {codes(dict.fromkeys(actions), 3)} to"
+        f" {'calls through ' if key == CALLED_VIA else ''}{codes(values, 2)}"
         for (key, values), actions in offers.items()
     ]
-    return f"**Condition offered, not included:** {'; '.join(parts[:_MOST_REASONS])}."
+    shown = "; ".join(parts[:_MOST_REASONS])
+    return (
+        f"**Condition offered, not included:** {shown} (*Kept, offered, not seen* has it to copy)."
+    )
 
 
 def administrator_line(context: ReportContext) -> str:

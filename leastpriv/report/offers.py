@@ -11,11 +11,12 @@ from leastpriv.permissions.names.app_names import destroys
 from leastpriv.policy.document import Document
 from leastpriv.proposal.edit_plan import new_statements, statements_text
 from leastpriv.proposal.ledger import OfferFact
+from leastpriv.proposal.lifecycle_additions import ends_setting
 from leastpriv.proposal.models import BREAKS, Change, Release
 from leastpriv.proposal.offers import Reach, reach_of
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import block, code, prose
-from leastpriv.report.phrases import at_most, codes, only_if, plural, section, short_arn
+from leastpriv.report.phrases import at_most, codes, joined, only_if, plural, section, short_arn
 
 _MOST_SHOWN = 3
 """Actions by name in a line of the first screen."""
@@ -33,9 +34,17 @@ def offered_line(context: ReportContext) -> str:
     if not facts or context.is_long_draft:
         return ""
     return (
-        f"**Offered: {plural(len(facts), 'deletion')}** of what may live long, not written:"
-        f" {_most_shown(facts)}. {_how_to_take(facts, context)}."
+        f"**Offered, not in this change:** {plural(len(facts), 'permission')} to delete"
+        f" {_what_lives_long(facts)}: {_most_shown(facts)}. {_how_to_take(facts, context)}."
     )
+
+
+def _what_lives_long(facts: Sequence[OfferFact]) -> str:
+    """What some offered deletions delete; that of a setting is offered in every copy."""
+    is_of_setting = [ends_setting(fact.change) for fact in facts]
+    if all(is_of_setting):
+        return "settings"
+    return f"resources that may live long{', or settings' if any(is_of_setting) else ''}"
 
 
 def counted_offers_line(context: ReportContext) -> str:
@@ -47,10 +56,11 @@ def counted_offers_line(context: ReportContext) -> str:
     parts = []
     if completing := _completing(context):
         count = plural(len(completing), "permission")
-        parts.append(f"{count} that usually follow denied calls (`complete-additions: write`)")
+        parts.append(f"{count} that usually follow denied calls")
     if deletions := _deletions(context):
-        count = plural(len(deletions), "deletion")
-        parts.append(f"{count} of what may live long (`lifecycle: all`)")
+        number = len(deletions)
+        count = f"{number:,}" if parts else plural(number, "permission")
+        parts.append(f"{count} to delete {_what_lives_long(deletions)}")
     if not parts:
         return ""
     return (
@@ -70,7 +80,7 @@ def completing_line(context: ReportContext) -> str:
     return (
         f"**Offered, not in this change:** {_most_shown(facts)} usually"
         f" follow{'s' if len(facts) == 1 else ''} {codes(owners, _MOST_SHOWN)}."
-        f" {_how_to_take(facts, context)}."
+        f" {_how_to_comment(facts, context)}."
     )
 
 
@@ -91,22 +101,57 @@ def _most_shown(facts: Sequence[OfferFact]) -> str:
 
 _WAYS = {
     Reach.USUAL: "Comment `/leastpriv add ACTION` to take one, or set `complete-additions: write`",
-    Reach.DELETION: "`lifecycle: all` writes them",
+    Reach.DELETION: "`lifecycle: all` adds them",
     Reach.WIDE: "Comment `/leastpriv add ACTION` with its whole name to take one",
     Reach.SENSITIVE: "They are sensitive: add them by hand",
 }
 """What writes offers, those that the most ways write first."""
 _WAYS_WITHOUT_COMMENTS = {
     **_WAYS,
-    Reach.USUAL: "`complete-additions: write` writes them",
+    Reach.USUAL: "`complete-additions: write` adds them",
     Reach.WIDE: "Add them by hand",
 }
 """The same for a report, which takes no comment."""
 
 
+def _how_to_comment(facts: Sequence[OfferFact], context: ReportContext) -> str:
+    """Which comment takes some offers, without the full stop; of a report, what writes them."""
+    waiting = _waiting(facts, context)
+    left = [fact for fact in facts if fact not in waiting]
+    found = {reach_of(fact.change) for fact in left}
+    if not context.is_pull_request or Reach.USUAL not in found:
+        return _how_to_take(facts, context)
+    exceptions = []
+    if Reach.WIDE in found:
+        wide = [fact.action for fact in left if reach_of(fact.change) is Reach.WIDE]
+        exceptions.append(f"{joined(_kinds_of_wide(wide), 'or')} by its whole name")
+    if Reach.SENSITIVE in found:
+        exceptions.append("a sensitive one only by hand")
+    in_brackets = f" ({', '.join(exceptions)})" if exceptions else ""
+    later = f". {_left_for_later(waiting)}" if waiting else ""
+    return f"Comment `/leastpriv add ACTION` to take one{in_brackets}{later}"
+
+
+def _kinds_of_wide(actions: Sequence[str]) -> Sequence[str]:
+    """What some actions are that only a comment with the whole name takes."""
+    deletions = [action for action in actions if destroys(action)]
+    kinds = ["a deletion"] if deletions else []
+    if len(deletions) < len(actions):
+        kinds.append("a write to any resource")
+    return kinds
+
+
+def _waiting(facts: Sequence[OfferFact], context: ReportContext) -> Sequence[OfferFact]:
+    return [fact for fact in facts if fact.change in context.proposal.waiting]
+
+
+def _left_for_later(waiting: Sequence[OfferFact]) -> str:
+    return f"Left for later by `max-changes`: {len(waiting)}"
+
+
 def _how_to_take(facts: Sequence[OfferFact], context: ReportContext) -> str:
     """What writes some offers, without the full stop."""
-    waiting = [fact for fact in facts if fact.change in context.proposal.waiting]
+    waiting = _waiting(facts, context)
     found = {reach_of(fact.change) for fact in facts if fact not in waiting}
     sentences = []
     if found:
@@ -116,7 +161,7 @@ def _how_to_take(facts: Sequence[OfferFact], context: ReportContext) -> str:
         exceptions = ", ".join(_exception(reach, facts, way) for reach in others)
         sentences.append(f"{ways[main]}{f' ({exceptions})' if others else ''}")
     if waiting:
-        sentences.append(f"Left for later by `max-changes`: {len(waiting)}")
+        sentences.append(_left_for_later(waiting))
     return ". ".join(sentences)
 
 
@@ -143,9 +188,11 @@ def offered_section(context: ReportContext) -> Iterator[str]:
         yield from _offers_section(title, head, completing, context)
     deletions = _deletions(context)
     if deletions:
-        title = f"Offered: {plural(len(deletions), 'deletion')}"
+        count = plural(len(deletions), "permission")
+        title = f"Offered, not in this change: {count} to delete {_what_lives_long(deletions)}"
         head = (
-            "They delete in copies that live long, in shared state, or by ids that show no copy."
+            "They delete in copies that live long, in shared state, by ids that show no copy, or"
+            " what a call set."
             f" {_how_to_take(deletions, context)}."
         )
         yield from _offers_section(title, head, deletions, context)
@@ -224,7 +271,7 @@ def _completing(context: ReportContext) -> list[OfferFact]:
 
 
 def _deletions(context: ReportContext) -> list[OfferFact]:
-    """The deletions that no step of a denied call needs, the riskiest first."""
+    """The deletions that no step of a denied call needs, the most sensitive first."""
     deletions = [fact for fact in context.ledger.offered if not fact.change.usual_as]
     return sorted(deletions, key=lambda fact: (removal_rank(fact.action), fact.resource))
 

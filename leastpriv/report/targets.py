@@ -110,10 +110,10 @@ def fleet_overview(rows: Sequence[TargetRow]) -> str:
             verdict = short_verdict(context)
         found = row.title.partition(": ")[2] or "–"
         link = f"[#{row.number}]({row.pull_request})" if row.pull_request else "–"
-        riskiest = _riskiest_removal(context) if context else ""
-        cells = (code(role), verdict, found, code(riskiest) if riskiest else "–", link)
+        removal = _most_sensitive_removal(context) if context else ""
+        cells = (code(role), verdict, found, code(removal) if removal else "–", link)
         lines.append(f"| {' | '.join(cells)} |")
-    head = "Role | Verdict | Found | Riskiest removal | Pull request"
+    head = "Role | Verdict | Found | Most sensitive removal | Pull request"
     return "\n".join(table_lines(head, lines))
 
 
@@ -122,7 +122,7 @@ def _rank(row: TargetRow) -> tuple[bool, int]:
     return not row.failure, -removed
 
 
-def _riskiest_removal(context: ReportContext) -> str:
+def _most_sensitive_removal(context: ReportContext) -> str:
     removed = context.ledger.grants_of(GrantState.REMOVED_RECORDED, GrantState.REMOVED_UNRECORDED)
     return min((grant.action for grant in removed), key=removal_rank, default="")
 

@@ -16,6 +16,7 @@ from leastpriv.report.context import ReportContext
 from leastpriv.report.phrases import codes, plural
 
 _MOST_NAMED = 4
+_MOST_ADDED = 3
 FIND_THE_RUN = "Find out who started these runs: merging does not undo what they did."
 
 
@@ -92,14 +93,11 @@ def _unknown_branch_of_additions(context: ReportContext) -> str:
     ]
     if not unknown:
         return ""
-    names = dict.fromkeys(unknown)
-    of_all = len({change.action for change in added})
-    what = codes(names, _MOST_NAMED)
-    if len(names) == of_all:
-        what = plural(of_all, "added action")
-    elif len(names) > _MOST_NAMED:
-        what = f"{len(names):,} of the {of_all:,} added actions"
-    return f"**Branch unknown:** the runs that need {what} may have run any branch's code."
+    names = codes(dict.fromkeys(unknown), _MOST_ADDED)
+    return (
+        "**Branch unknown:** no record tells which branch's code ran in the runs that need"
+        f" {names}."
+    )
 
 
 def _denied_permissions(context: ReportContext) -> frozenset[object]:

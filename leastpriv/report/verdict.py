@@ -9,7 +9,6 @@ from leastpriv.models import ChangeKind
 from leastpriv.permissions.catalog import removal_rank
 from leastpriv.proposal.chance import (
     QUIET_RUNS,
-    Chance,
     DenialCause,
     ExpectedDenial,
     RunKind,
@@ -81,7 +80,6 @@ _CAUSES: Mapping[DenialCause, str] = {
     DenialCause.STATE: "if Terraform's state is in S3, which no record shows",
     DenialCause.NO_ANSWER: "called, and no record shows success",
     DenialCause.NEVER_WRITTEN: "called, and never written by leastpriv",
-    DenialCause.IF_USED: "no record shows whether runs use it",
 }
 
 
@@ -339,7 +337,7 @@ def _unreviewed(context: ReportContext) -> str:
     actions = sorted(context.ledger.unreviewed, key=removal_rank)
     return (
         f"Only runs of unreviewed code used {codes(actions, MOST_SHOWN)}, which the policy keeps."
-        " Remove what no reviewed run needs."
+        " Remove them by hand unless a reviewed run needs them."
     )
 
 
@@ -386,7 +384,7 @@ def _unrecorded_use(context: ReportContext) -> str:
 
 
 def _expected_actions(context: ReportContext, *causes: DenialCause) -> list[str]:
-    """Returns the actions that a run will be denied for some causes, the riskiest first."""
+    """Returns the actions that a run will be denied for some causes, the most sensitive first."""
     expected = (each for each in context.chance.expected if each.cause in causes)
     return sorted({action for each in expected for action in each.actions}, key=removal_rank)
 
@@ -445,13 +443,17 @@ def _region_assumed(context: ReportContext) -> str:
 
 
 def _often_denied(context: ReportContext) -> str:
-    counts = _counts(context.chance)
-    sentence = f"{counts[0].upper()}{counts[1:]}."
     facts = context.verdict.facts
     if not facts.removed and not facts.is_draft:
         added = plural(facts.added, "permission")
-        return f"{sentence} It adds {added} and removes nothing; a run may need more."
-    return f"{sentence} {calls_remain(context)}"
+        counts = _counts(context)
+        return f"{counts} It adds {added} and removes nothing; a run may need more."
+    # The line on the chance has the counts.
+    runs = plural(len(context.evidence.runs), "run")
+    return (
+        f"The evidence has {runs}, and {_WORDS[context.chance.word]} something."
+        f" {calls_remain(context)}"
+    )
 
 
 def _names_untested(context: ReportContext) -> str:
@@ -532,7 +534,7 @@ def chance_sentences(context: ReportContext) -> Iterator[str]:
     if certain:
         yield f"**Will be denied:** {'; '.join(map(_expected, certain))}."
         word = f"otherwise, {word}"
-    sentence = f"**{word[0].upper()}{word[1:]}:** {_counts(chance)}."
+    sentence = f"**{word[0].upper()}{word[1:]}.** {_counts(context)}"
     missing = [_KINDS[kind] for kind in chance.not_shown]
     if missing:
         often = "will likely be denied" if facts.is_draft else "may be denied"
@@ -541,48 +543,70 @@ def chance_sentences(context: ReportContext) -> Iterator[str]:
         sentence += f" A job rarer than {plural(chance.days, 'day')} is not covered."
     yield sentence
     is_said = context.verdict.rule is VerdictRule.DENIAL_EXPECTED and not certain
-    possible = "" if is_said else "; ".join(_possible_denials(context))
-    if possible:
-        yield f"**Denied to a run that uses it:** {possible}."
+    if not is_said:
+        yield from _possible_denials(context)
 
 
 def _possible_denials(context: ReportContext) -> Iterator[str]:
-    """Yields the actions of which some runs are denied the use, the riskiest first, with the
-    cause; without those that the reason of the instruction names.
+    """Yields a sentence for the actions of which some runs are denied the use, the most sensitive
+    first; without those that the reason of the instruction names.
     """
-    said = DenialCause.IF_USED if context.verdict.rule is VerdictRule.UNRECORDED_USE else None
+    is_said = context.verdict.rule is VerdictRule.UNRECORDED_USE
     possible: dict[DenialCause, set[str]] = {}
     for each in context.chance.expected:
-        if not each.is_certain and each.cause is not said:
+        if not each.is_certain:
             possible.setdefault(each.cause, set()).update(each.actions)
-    for cause, actions in possible.items():
-        yield f"{codes(sorted(actions, key=removal_rank), MOST_SHOWN)} ({_CAUSES[cause]})"
+    if_used = possible.pop(DenialCause.IF_USED, set())
+    if if_used and not is_said:
+        shown = codes(sorted(if_used, key=removal_rank), 3)
+        yield f"**Not allowed, use unknown:** {shown}: no record can show whether runs use them."
+    called = [
+        f"{codes(sorted(actions, key=removal_rank), MOST_SHOWN)} ({_CAUSES[cause]})"
+        for cause, actions in possible.items()
+    ]
+    if called:
+        yield f"**Not allowed, needed by some runs:** {'; '.join(called)}."
 
 
-def _counts(chance: Chance) -> str:
-    """Returns the counts behind the word, without a full stop."""
+def _counts(context: ReportContext) -> str:
+    """Returns the counts behind the word, as sentences."""
+    chance = context.chance
     if not chance.later and chance.left_out > 1:
-        return "no run could be judged by the policy of the runs before it"
+        return "No run could be judged by the policy of the runs before it."
     if not chance.later:
-        return "one run does not show what the next needs"
-    count = f"{chance.later_denied:,}" if chance.later_denied else "none"
-    later = plural(chance.later, "later run")
-    sentence = f"a policy made from earlier runs would have denied {count} of {later}"
+        return "One run does not show what the next needs."
+    sentence = f"A policy made from {_judged_runs(context)}"
     if chance.has_unrecorded_use:
-        sentence += " (only recorded calls count)"
-    if chance.later_denied and chance.quiet == 1:
-        sentence += ", not the last one"
-    elif chance.later_denied and chance.quiet:
-        sentence += f", none of the last {chance.quiet:,}"
-    elif chance.later_denied:
-        sentence += ", the last one too"
-        if chance.last_is_settled:
-            sentence += ", and this policy allows what that one lacked"
-    if chance.left_out_denied:
+        sentence += ", as far as calls are recorded"
+    sentence += "."
+    if chance.later_denied and not chance.quiet and chance.last_is_settled:
+        sentence += " This policy allows what the last run lacked."
+    # Where earlier runs show denials, the fold on the evidence has the other count.
+    if chance.left_out_denied and not chance.later_denied:
         sentence += (
-            f"; one made from all other runs, {chance.left_out_denied:,} of {chance.left_out:,}"
+            " A policy made from all other runs would have denied"
+            f" {chance.left_out_denied:,} of {plural(chance.left_out, 'run')}."
         )
     return sentence
+
+
+def _judged_runs(context: ReportContext) -> str:
+    """Returns what a policy made from earlier runs would have denied the runs after them."""
+    chance = context.chance
+    is_each = chance.later == len(context.evidence.runs) - 1
+    if is_each and chance.later == 1:
+        allowed = "denied" if chance.later_denied else "denied nothing to"
+        return f"the first run would have {allowed} the second"
+    count = f"{chance.later_denied:,}" if chance.later_denied else "none"
+    which = "runs after the first" if is_each else "later runs that could be judged"
+    if not is_each and chance.later == 1:
+        which = "later run that could be judged"
+    sentence = f"earlier runs would have denied {count} of the {chance.later:,} {which}"
+    if chance.later_denied in (0, chance.later):
+        return sentence
+    if chance.quiet > 1:
+        return f"{sentence}, none of the last {chance.quiet:,}"
+    return f"{sentence}, {'not the last one' if chance.quiet else 'the last one too'}"
 
 
 def _expected(each: ExpectedDenial) -> str:

@@ -226,7 +226,7 @@ def test_each_run_is_judged_by_the_policy_of_the_runs_before_it(tmp_path: Path) 
     assert (context.chance.later_denied, context.chance.later, context.chance.quiet) == (2, 5, 1)
     text = body(context)
     assert (
-        "a policy made from earlier runs would have denied 2 of 5 later runs (only recorded calls count), not the last one"
+        "A policy made from earlier runs would have denied 2 of the 5 runs after the first, not the last one, as far as calls"
         in text
     )
     assert (
@@ -348,6 +348,6 @@ def test_what_few_runs_called_is_denied_to_a_run_that_calls_it(tmp_path: Path) -
     text = body(context)
     assert "**Will be denied:** " not in text
     assert (
-        "**Denied to a run that uses it:** `kms:ScheduleKeyDeletion` (called, and never written by leastpriv)"
+        "**Not allowed, needed by some runs:** `kms:ScheduleKeyDeletion` (called, and never written by leastpriv)"
     ) in text
     assert context.verdict.instruction is Instruction.DO_NOT_MERGE

@@ -54,10 +54,10 @@ def test_the_first_screen_says_what_becomes_of_the_paths_to_administrator(
 ) -> None:
     everything, nothing = document(statement(["*"])), document(statement(["s3:GetObject"]))
     kept = body(reported(usual, everything, everything))
-    line = "**Not closed by this change:** an attacker in one run can become administrator by "
+    line = "**Still open:** an attacker in one run can become administrator by "
     assert line in kept.partition("<details>")[0]
     closed = administrator_line(reported(usual, everything, nothing))
-    assert closed.startswith("**Closed by this change:**")
+    assert closed.startswith("**Closed:**")
     made = administrator_line(reported(usual, nothing, everything))
     assert made.startswith("**New with this change:** an attacker in one run can become")
     assert "**Administrator in effect.**" in kept.partition("#### Escalation")[2]

@@ -201,9 +201,9 @@ def test_a_new_path_to_a_named_role_is_on_the_first_screen(tmp_path: Path) -> No
     kept = {"keep": passes["Action"]}
     context = proposed(tmp_path, policy=policy(passes), options=kept).context
     first = markdown(first_screen(context))
-    assert "**Path to more permissions:** an attacker in one run can gain them by passing" in first
+    assert "**Still open:** an attacker in one run can gain more permissions by passing" in first
     assert "`role/worker`" in first
-    assert "it leads to administrator only if its target does" in first
+    assert "which gives administrator only if `role/worker` has it" in first
 
 
 def test_a_policy_without_such_a_path_has_no_line_of_one(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_text_and_page_of_500_targets_are_small(rows: list[TargetRow]) -> None:
     assert len(html.page(rows).encode()) < LARGEST
 
 
-def test_each_target_has_a_line_with_verdict_effect_riskiest_removal_and_link(
+def test_each_target_has_a_line_with_verdict_effect_most_sensitive_removal_and_link(
     rows: list[TargetRow],
 ) -> None:
     failed = TargetRow(ROLE, "iam/x.json", failure="No *call*.")

@@ -127,7 +127,7 @@ def test_the_first_screen_has_one_instruction_one_table_and_the_chance(
         "new",
     ]
     assert (
-        "**The next run is seldom denied:** a policy made from earlier runs would have denied 1 of 5"
+        "**The next run is seldom denied.** A policy made from earlier runs would have denied 1 of the 5"
         in first
     )
     assert len(first.split()) <= 450
@@ -172,7 +172,7 @@ def test_a_call_that_neither_version_of_the_policy_allows_does_not_speak_against
     assert f"{12 - group.count} remain allowed and {neither}" in text
 
 
-def test_the_riskiest_removals_are_named_first(usual: ReportContext) -> None:
+def test_the_most_sensitive_removals_are_named_first(usual: ReportContext) -> None:
     first = usual.changes(ChangeKind.NARROW)[0]
     actions = (
         "lambda:ListAliases",
@@ -186,7 +186,7 @@ def test_the_riskiest_removals_are_named_first(usual: ReportContext) -> None:
         "`lambda:AddPermission`, `lambda:DeleteAlias`, `lambda:UpdateAlias`, `lambda:ListAliases`"
         in text
     )
-    assert "| 4, riskiest<br>`AddPermission` |" in text
+    assert "| 4, most\u00a0sensitive<br>`AddPermission` |" in text
 
 
 def test_a_policy_that_granted_everything_lists_the_removed_actions_of_services_in_use_first(
@@ -608,14 +608,13 @@ def test_a_first_draft_shows_deletions_of_all_resources_of_a_type(tmp_path: Path
 def test_a_long_draft_counts_its_offers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     case = case_of("teardown-of-a-preview-grants-no-deletion-of-production")
     context = run_case(case, tmp_path).context
-    assert "**Offered: 3 deletions**" in body(context)
+    offered = (
+        "**Offered, not in this change:** 3 permissions to delete resources that may live long"
+    )
+    assert f"{offered}: `" in body(context)
     monkeypatch.setattr("leastpriv.report.context._SHORT_DRAFT", 0)
     shown = body(context)
-    assert "**Offered: 3 deletions**" not in shown
-    assert (
-        "**Offered, not in this change:** 3 deletions of what may live long (`lifecycle: all`);"
-        " `proposal.json` has their statements." in shown
-    )
+    assert f"{offered}; `proposal.json` has their statements." in shown
 
 
 def test_a_long_name_of_an_action_is_shown_whole_in_lines(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_each_target_has_a_line_with_verdict_effect_most_sensitive_removal_and_l
 ) -> None:
     failed = TargetRow(ROLE, "iam/x.json", failure="No *call*.")
     head, _, first, *others = fleet_overview([*rows, failed]).splitlines()
-    assert head == "| Role | Verdict | Found | Riskiest removal | Pull request |"
+    assert head == "| Role | Verdict | Found | Most sensitive removal | Pull request |"
     assert first.startswith("| `111122223333:role/ci-deploy` | **Failed**: No ")
     assert "No *call*" not in first
     assert len(others) == len(rows)

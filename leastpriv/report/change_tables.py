@@ -41,9 +41,8 @@ _MOST_ADDED = 4
 _MOST_SERVICES = 5
 MOST_CAREFUL = 4
 """Rows for a security review on the first screen."""
-_LONGEST_ENTRY = 25
+_LONGEST_ENTRY = 22
 """Characters of a name in a cell: a table of more than 700 pixels does not fit GitHub's page."""
-_LONGEST_LINE_OF_ACTION = 23
 _WORD_OF_ACTION = re.compile(r"[A-Z]?[^A-Z]+|[A-Z]+(?![a-z])|.", re.DOTALL)
 _MOST_NAMED = 4
 """Actions of a service of a draft that are named in place of their number."""
@@ -157,7 +156,7 @@ def _most_sensitive(facts: StatementFacts) -> str:
     services = {grant.action.partition(":")[0] for grant in facts.grants}
     shown = action if len(services) > 1 else action.partition(":")[2]
     mark = ", most\u00a0sensitive" if len(facts.removed) > 1 else ""
-    return "<br>".join([mark, *_code_lines(shown, _LONGEST_LINE_OF_ACTION)])
+    return "<br>".join([mark, *_code_lines(shown, _LONGEST_ENTRY)])
 
 
 def _code_lines(action: str, longest: int) -> Iterator[str]:
@@ -251,7 +250,8 @@ def _added_rows(context: ReportContext) -> Iterator[TableRow]:
 
 
 def _added_row(change: Change, context: ReportContext) -> TableRow:
-    lines = [f"{_NEW} {code(change.action)}", _on(change)]
+    first, *others = _code_lines(change.action, _LONGEST_ENTRY)
+    lines = [f"{_NEW} {first}", *others, _on(change)]
     # The table for a security review has the conditions of the others.
     if not change.security:
         lines += _condition_lines(change.conditions)

@@ -315,7 +315,7 @@ def test_items_that_only_some_deployments_use_are_denied_to_a_run_that_uses_them
     assert "**Will be denied:** " not in text
     assert "**Rehearse first, then merge.** The draft does not allow " in text
     assert "no record can show whether runs use them." in text
-    assert "(only recorded calls count)" in text
+    assert "as far as calls are recorded." in text
     assert context.verdict.instruction is Instruction.REHEARSE
 
 

@@ -148,7 +148,7 @@ def test_the_word_follows_the_counts(usual: ReportContext, denied_runs: int, wor
         left_out=replace(left_out, runs=6, untried=0, not_checked=0, denied=denied),
         later_runs=replace(later, denied=dict(zip("abcde", actions, strict=True))),
     )
-    assert f"{word}:** " in body(with_parts(usual, proof=proof))
+    assert f"{word}.** " in body(with_parts(usual, proof=proof))
 
 
 def test_a_proposal_that_denies_recorded_calls_is_not_merged(usual: ReportContext) -> None:
@@ -264,7 +264,7 @@ def test_the_table_counts_what_the_ledger_counts(usual: ReportContext) -> None:
 
 def test_the_first_screen_says_that_nothing_changes(settled: ReportContext) -> None:
     assert body(settled).startswith("> [!NOTE]\n> **Nothing to change.** The policy has what")
-    assert "denied:**" not in body(settled)
+    assert "denied.**" not in body(settled)
     assert title(settled) == "iam(ci-deploy): nothing to change"
 
 

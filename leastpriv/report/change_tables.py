@@ -195,8 +195,8 @@ def before_and_after(counts: ActionCounts) -> str:
 
 
 def removed_cell(counts: ActionCounts, most_sensitive: str = "") -> str:
-    """Returns the number of removed actions, of them those without a record, and in a line of its
-    own that of narrowed ones.
+    """Returns the number of removed actions, of them those without a record, and in a further line
+    that of narrowed ones.
 
     Args:
         counts: The numbers.

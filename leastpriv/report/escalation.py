@@ -309,7 +309,7 @@ def _closed_line(before: Sequence[EscalationPath]) -> str:
 
 
 def _only_where(path: EscalationPath) -> str:
-    """Returns when a path that does not lead to administrator by itself does."""
+    """Returns on which condition a path to named roles and resources gives administrator."""
     if path.strength is Strength.SECRETS:
         return "only if these credentials have it"
     if not path.targets:

@@ -95,7 +95,7 @@ def _unknown_branch_of_additions(context: ReportContext) -> str:
         return ""
     names = codes(dict.fromkeys(unknown), _MOST_ADDED)
     return (
-        "**Branch unknown:** no record tells which branch's code ran in the runs that need"
+        "**Branch unknown:** no record shows which branch's code ran in the runs that need"
         f" {names}."
     )
 

@@ -85,6 +85,8 @@ class World:
     rate: RateLimit = field(default_factory=RateLimit)
     actions_may_open_pull_requests: bool = True
     graphql_update_refs: bool = True
+    checks_descriptions: bool = True
+    """Whether requests and answers must fit GitHub's descriptions of its APIs."""
     lock: threading.RLock = field(default_factory=threading.RLock)
     """Held during every change: by a request, or a person."""
     ids: Iterator[int] = field(default_factory=lambda: itertools.count(1001))

@@ -29,7 +29,7 @@ from leastpriv.permissions.arn_templates import (
 )
 from leastpriv.permissions.event_table import Verdict, facts_of, map_event
 from leastpriv.permissions.lifecycle import created_types
-from leastpriv.permissions.mapping import CallNeeds, needs_of, uses_keys
+from leastpriv.permissions.mapping import CallNeeds, needs_of_request, uses_keys
 from leastpriv.permissions.patterns import (
     TYPE_WILDCARD,
     escape_observed,
@@ -53,6 +53,8 @@ _CUT_BEFORE = re.compile(r"[\s\"`<>'].*|[.,;:'!…)\]}]+", re.DOTALL)
 """The end of a name in a message: a blank, a quote, or punctuation of the sentence."""
 _LOG_GROUP = re.compile(r"arn:[^:*?]*:logs:[^:*?]*:[^:*?]*:log-group:[^:*?]+")
 _NO_STREAM = re.compile(rf"({_LOG_GROUP.pattern}):log-stream:")
+_CLIMB = re.compile(r"/\.{1,2}(?:/|\Z)")
+_LITERAL_ARN = re.compile(r"arn(?::[^:*?]*){4}:[^*?]+")
 NAMED_BY_DENIAL = "named by the denial"
 IN_OTHER_ACCOUNT = "named by the denial, in another account"
 """Derivation of a resource in another account than the denied principal's."""
@@ -88,17 +90,15 @@ def _is_to_be_created(resource: str, call: Call) -> bool:
     )
 
 
-def needs_of_request(call: Call) -> tuple[Need, ...]:
+def implied_needs(call: Call, mapped: CallNeeds) -> tuple[Need, ...]:
     """Returns the needs that the request of a denied call implies, as if AWS had allowed it."""
     if call.read_only:
         return ()
     allowed = replace(call, outcome=Outcome.ALLOWED, error_code="", error_message="")
-    needs = needs_of(allowed).needs
     # The action that was denied is no further one, on whatever resource.
-    own = {need.permission.action for need in needs if need.basis is Basis.OBSERVED}
-    return tuple(
-        need for need in needs if need.basis is Basis.INFERRED and need.permission.action not in own
-    )
+    own = {need.permission.action for need in mapped.needs}
+    needs = needs_of_request(allowed, mapped.needs)
+    return tuple(need for need in needs if need.permission.action not in own)
 
 
 def with_conditions(
@@ -279,8 +279,9 @@ def _is_certain(own: Sequence[Need]) -> bool:
 
 
 def _is_literal(resource: str) -> bool:
-    climbs = ":s3:" not in resource and re.search(r"/\.{1,2}(?:/|\Z)", resource)
-    return not climbs and re.fullmatch(r"arn(?::[^:*?]*){4}:[^*?]+", resource) is not None
+    if ":s3:" not in resource and _CLIMB.search(resource):
+        return False
+    return _LITERAL_ARN.fullmatch(resource) is not None
 
 
 def _is_strange(resource: str, own: Sequence[Need]) -> bool:

@@ -250,7 +250,7 @@ class UsageCollector:
             detail = f"{event} was denied {action} on another resource than its request names"
             scope = Scope(actions=(action,))
             place.gaps.append(Gap(GapKind.MAPPING_DISAGREES, scope, detail))
-        implied = denied.needs_of_request(call)
+        implied = denied.implied_needs(call, mapped)
         needs = denied.with_conditions(denied.denied_needs(mapped, denial, call), implied, call)
         self._place_denied_needs(place, call, needs, denial)
         if denial.actions:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 
 from leastpriv.cloudtrail.coverage import Coverage, silence_gaps
 from leastpriv.models import (
@@ -294,7 +294,7 @@ class CallTotals(Struct, gc=False):
 
     def note_denial(self, denial: Denial) -> None:
         """Keeps one of the denials: the same one in any order of the calls."""
-        if self.denial is None or (self.denial != denial and repr(denial) < repr(self.denial)):
+        if self.denial is None or astuple(denial) < astuple(self.denial):
             self.denial = denial
 
     def absorb(self, other: CallTotals) -> None:

@@ -206,21 +206,28 @@ def unknown_refusals(
     """
     if mapped.verdict in (Verdict.UNMAPPED, Verdict.NO_PERMISSION):
         return ()
-    event = map_event(source, name)
-    needed = {need.permission.action.lower() for need in mapped.needs}
-    needed.update(action.action.lower() for action in event.actions)
-    known = {action.lower() for action in _partners(event.operation, tuple(sorted(needed)))}
+    known = _checked_actions(source, name, tuple([need.permission.action for need in mapped.needs]))
     return tuple(
         action
         for action in refused
-        if action.lower() not in needed | known and not action.lower().startswith("kms:")
+        if action.lower() not in known and not action.lower().startswith("kms:")
     )
 
 
-def _partners(operation: str, needed: tuple[str, ...]) -> Iterator[str]:
-    """All that may be checked besides; of AWS KMS anything, since any service may use a key in the
-    caller's name.
+@lru_cache(maxsize=2_048)
+def _checked_actions(source: str, name: str, needed: tuple[str, ...]) -> frozenset[str]:
+    """Returns, in lower case, all that AWS may check in a call of the event with these needs.
+
+    Of AWS KMS it may check any action, since each service may use a key in the caller's name.
     """
+    event = map_event(source, name)
+    own = {action.lower() for action in needed}
+    own.update(action.action.lower() for action in event.actions)
+    return frozenset({*own, *(action.lower() for action in _partners(event.operation, own))})
+
+
+def _partners(operation: str, needed: Collection[str]) -> Iterator[str]:
+    """Yields all that may be checked besides."""
     yield from _OF_ANY_CALL
     facts = facts_of(operation)
     yield from facts.inner

@@ -185,6 +185,17 @@ def needs_of(call: Call) -> CallNeeds:
     return _needs(call, plan, request)
 
 
+def needs_of_request(call: Call, observed: Sequence[Need]) -> tuple[Need, ...]:
+    """Returns what the request of a mapped call implies besides the needs that its event names."""
+    plan = plan_of(call.source, call.name)
+    if plan.nothing or not observed:
+        return ()
+    request = read_request(plan.noun, call.parameters, plan.reads)
+    implies = plan_for_keys(call.source, call.name, frozenset(request.keys)).implies
+    needs = implied_needs(call, implies, request, Presence(call, request), observed)
+    return () if _names_nothing(needs) else tuple(dict.fromkeys(needs))
+
+
 def _needs_of_listed(call: Call, plan: EventPlan) -> CallNeeds | None:
     """The needs of a call whose resources CloudTrail lists, without its request; None where that
     decides as well.

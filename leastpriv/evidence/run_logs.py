@@ -12,6 +12,7 @@ and `proposal/additions.py` decides which of them may be written.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -222,6 +223,7 @@ _PER_PAGE = 100
 _TRIES = 3
 _LONGEST_WAIT = 60
 """In seconds: a longer rate limit is a gap, instead of an hour of a paid job."""
+_SECONDS = re.compile(r"[0-9]{1,6}")
 _TIMEOUT = (10, 60)
 _NOT_READABLE = "the job's token may not read them: it needs `permissions: actions: read`"
 
@@ -392,7 +394,7 @@ def _trouble(answer: Response, *, with_token: bool) -> tuple[str, float]:
     if status in (403, 429) and (
         asked or headers.get("X-RateLimit-Remaining") == "0" or status == 429
     ):
-        return "GitHub's rate limit was reached", float(asked) if asked.isdigit() else -1
+        return "GitHub's rate limit was reached", float(asked) if _SECONDS.fullmatch(asked) else -1
     if status in (401, 403) and not with_token:
         return f"the store of the log answered {status}", -1
     if status == 401:

@@ -156,6 +156,13 @@ def test_a_rate_limit_is_waited_for_if_it_is_short(
     assert gaps(logs) == ([] if is_read else ["deploy: GitHub's rate limit was reached"])
 
 
+@pytest.mark.parametrize("after", ["\xb2", "9" * 400, "Wed, 21 Oct 2026 07:28:00 GMT", "-1", "1e9"])
+def test_a_rate_limit_without_seconds_is_a_gap(hub: FakeGitHub, after: str) -> None:
+    hub.add_job(42, "deploy", REFUSAL)
+    hub.fail_next("GET", "/logs", 429, headers={"Retry-After": after})
+    assert gaps(read(hub)) == ["deploy: GitHub's rate limit was reached"]
+
+
 def test_a_server_that_is_not_there_is_a_gap(hub: FakeGitHub) -> None:
     logs = WorkflowRunLogs(
         "http://127.0.0.1:9", "acme/orders", "42", "2", hub.token, lambda _: None

@@ -182,11 +182,11 @@ def pack(
         return PackedPolicy(document, fits=False)
     shorter, merged = merge_statements(document, limit)
     shortest, wildcards = shorten_actions(shorter, may_write_wildcard, limit)
-    ways = (
-        PackedPolicy(document),
-        PackedPolicy(shorter, (), merged),
-        PackedPolicy(shortest, (), merged, wildcards),
-    )
+    ways = [PackedPolicy(document)]
+    if shorter.source.outer != document.source.outer:
+        ways.append(PackedPolicy(shorter, (), merged))
+    if wildcards:
+        ways.append(PackedPolicy(shortest, (), merged, wildcards))
     whole = next((way for way in ways if policy_size(way.document) <= limit), None)
     if whole or not (document.source.format == "json" and document.source.language == "plain"):
         return whole or replace(ways[-1], fits=False)

@@ -187,7 +187,7 @@ def _settled(
     options = context.options
     completing = _completing(added, context, inputs)
     principal = context.evidence.principal
-    if not _fits(document, (*added, *completing), principal, inputs):
+    if completing and not _fits(document, (*added, *completing), principal, inputs):
         completing = []
     settled = settle_offers((*offers, *completing), options, context.history)
     if not options.max_changes:

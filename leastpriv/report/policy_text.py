@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from difflib import unified_diff
+from functools import lru_cache
 
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import block, code
@@ -44,7 +45,11 @@ def diff_lines(context: ReportContext) -> Sequence[str]:
     committed, document = context.proposal.committed, context.proposal.document
     if not context.proposal.changes or not document.editable:
         return []
-    old = committed.source.outer.splitlines() if committed else []
-    new = document.source.outer.splitlines()
-    _, _, *lines = unified_diff(old, new, lineterm="", n=2)
+    return _diff_lines(committed.source.outer if committed else "", document.source.outer)
+
+
+# The first lines and the rest are two parts of a report.
+@lru_cache(maxsize=1)
+def _diff_lines(before: str, after: str) -> Sequence[str]:
+    _, _, *lines = unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=2)
     return [_HUNK.sub(r"… line \1", line) for line in lines]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 _LOAD_CODE = ("OPENSSL_CONF", "OPENSSL_ENGINES", "OPENSSL_MODULES", "AWS_DATA_PATH", "BOTO_CONFIG")
 """Variables by which a library loads code or models from a file that the job names."""
-_SECRETS = (
+_NEEDED_SECRETS = (
     "INPUT_GITHUB-TOKEN",
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -28,12 +29,18 @@ _SECRETS = (
     "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
     "ACTIONS_RUNTIME_TOKEN",
 )
+_SECRET_NAME = re.compile(
+    "TOKEN|SECRET|PASSW|PRIVATE|CREDENTIAL|API_?KEY|ACCESS_?KEY|CONNECTION_?STRING"
+)
+_NO_SECRET = re.compile("INPUT_|AWS_CONTAINER_|.*_(FILE|URI|URL)$", re.DOTALL)
+"""Inputs of the action, and what the AWS SDK or the runner names a place by."""
 
 
 def start_without_secrets(environment: dict[str, str]) -> NoReturn:
     """Replaces this process by one that has the secrets in a pipe instead of its environment."""
-    secrets = {name: environment.pop(name) for name in _SECRETS if name in environment}
-    for name in _LOAD_CODE:
+    secrets = {name: environment.pop(name) for name in _NEEDED_SECRETS if name in environment}
+    others = [name for name in environment if _is_secret(name)]
+    for name in (*_LOAD_CODE, *others):
         environment.pop(name, None)
     read_end, write_end = os.pipe()
     os.set_inheritable(read_end, True)
@@ -41,6 +48,12 @@ def start_without_secrets(environment: dict[str, str]) -> NoReturn:
     os.close(write_end)
     command = [sys.executable, "-I", str(Path(__file__).resolve()), str(read_end)]
     os.execve(sys.executable, command, environment)  # noqa: S606 - this program itself
+
+
+def _is_secret(name: str) -> bool:
+    """Whether a variable of the job sounds like a secret that the action does not need."""
+    named = name.upper()
+    return _SECRET_NAME.search(named) is not None and not _NO_SECRET.match(named)
 
 
 def whole_environment(pipe: int) -> dict[str, str]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cache, partial
 from pathlib import Path
+from string import Template
 from typing import TYPE_CHECKING, TextIO
 
 from leastpriv.action.step_run import (
@@ -170,7 +171,11 @@ def _track_drift(
     return DRIFT_EXIT_CODE if result.leads_to_administrator else 0
 
 
-_CONFIGURATION = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
+_CONFIGURATION = {
+    "AWS_CONFIG_FILE": "~/.aws/config",
+    "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials",
+}
+"""Variable -> the file that botocore reads without it."""
 
 
 def refuse_configuration_of_checkout(environment: Mapping[str, str], workspace: Path) -> None:
@@ -180,13 +185,23 @@ def refuse_configuration_of_checkout(environment: Mapping[str, str], workspace: 
     a pull request writes it.
     """
     root = workspace.resolve()
-    for name in _CONFIGURATION:
-        file = environment.get(name, "")
-        if file and Path(root, file).resolve().is_relative_to(root):
+    home = environment.get("HOME", "")
+    for name, default in _CONFIGURATION.items():
+        given = environment.get(name, "")
+        file = given or default
+        # As botocore reads it.
+        file = Template(file).safe_substitute(environment)
+        if file.startswith("~/"):
+            file = home + file.removeprefix("~")
+        path = Path(root, file)
+        if not path.resolve().is_relative_to(root):
+            continue
+        if given or path.exists():
+            named = name if given else "HOME"
             raise InputError(
-                f"{name} names a file of the checkout, {file!r}, which may run commands with the"
+                f"{named} names a file of the checkout, {file!r}, which may run commands with the"
                 " job's credentials: give the keys by aws-actions/configure-aws-credentials, and"
-                f" leave {name} out."
+                f" leave {named} out."
             )
 
 

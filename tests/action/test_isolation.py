@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from leastpriv.action.step import refuse_configuration_of_checkout
 from tests.action.test_step import ENTRY, ROOT, Job
 
 SHADOWED = ("sitecustomize", "usercustomize", "leastpriv", "json", "logging", "msgspec", "boto3")
@@ -57,6 +58,25 @@ def test_no_variable_of_the_job_makes_the_action_run_code_of_the_checkout(
     assert done.stderr == ""
 
 
+def test_a_home_in_the_checkout_brings_no_configuration_of_aws(job: Job, tmp_path: Path) -> None:
+    (job.workspace / ".aws").mkdir()
+    command = f"sh -c 'echo taken > {tmp_path / 'taken'}'"
+    (job.workspace / ".aws" / "config").write_text(f"[default]\ncredential_process = {command}\n")
+    step = job.step(extra={"HOME": str(job.workspace)}, trails="event-history")
+    assert step.code == 2
+    (sentence,) = step.annotations("error")
+    assert sentence.startswith("HOME names a file of the checkout")
+    assert not (tmp_path / "taken").exists()
+
+
+@pytest.mark.parametrize("file", ["~/.aws/config", "$HOME/.aws/config", ""])
+def test_a_configuration_of_aws_outside_of_the_checkout_is_read(file: str, tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    environment = {"HOME": str(tmp_path), "AWS_CONFIG_FILE": file}
+    refuse_configuration_of_checkout(environment, checkout)
+
+
 def test_a_configuration_of_aws_in_the_checkout_is_refused(job: Job, tmp_path: Path) -> None:
     """`credential_process` in it is a command, and `endpoint_url` another host."""
     command = f"sh -c 'echo taken > {tmp_path / 'taken'}'"
@@ -82,6 +102,7 @@ def action_main(environment, stdout, stderr, clock):
         "role": environment.get("INPUT_ROLE-ARN"),
         "shown": [name for name in ("ghs_1", "wJalr", "AKIA1") if name in own or name in str(os.environ)],
         "openssl": environment.get("OPENSSL_CONF"),
+        "file": os.environ.get("AWS_WEB_IDENTITY_TOKEN_FILE"),
         "memory": resource.getrlimit(resource.RLIMIT_AS)[0] < 2**40,
         "core": resource.getrlimit(resource.RLIMIT_CORE)[0],
     }))
@@ -105,6 +126,10 @@ def test_the_process_that_reads_files_has_no_secret_in_its_environment(tmp_path:
         "AWS_SECRET_ACCESS_KEY": "wJalr",
         "AWS_ACCESS_KEY_ID": "AKIA1",
         "OPENSSL_CONF": "./openssl.cnf",
+        "GITHUB_TOKEN": "ghs_1",
+        "TF_VAR_db_password": "wJalr",
+        "npm_config__authToken": "wJalr",
+        "AWS_WEB_IDENTITY_TOKEN_FILE": "/var/run/token",
     }
     done = subprocess.run(
         [*ENTRY[:-1], str(tmp_path / "entrypoint.py")],
@@ -119,6 +144,7 @@ def test_the_process_that_reads_files_has_no_secret_in_its_environment(tmp_path:
         "role": "arn",
         "shown": [],
         "openssl": None,
+        "file": "/var/run/token",
         "memory": True,
         "core": 0,
     }

@@ -246,16 +246,23 @@ class GitRepository(Struct, frozen=True):
         """Returns the merged proposals for a file, under each name that it had, which later commits
         revert, as of a commit.
 
-        A revert that is itself reverted does not count. A shallow clone shows what it has.
+        A revert that is itself reverted does not count. A shallow clone shows what it has. Of the
+        commits that messages name, the first 200 are looked up.
         """
         found: list[RevertedProposal] = []
+        known: dict[str, _LoggedCommit | None] = {}
         for name in (path, *self.earlier_names(commit, path)):
             undone: set[str] = set()
             for each in self._logged("--full-history", commit, "--", name):
                 if each.sha in undone:
                     continue
-                reverted = map(self._commit, reverted_commits(each.message))
-                for merged in filter(None, reverted):
+                for sha in reverted_commits(each.message):
+                    # Each takes two processes, and one message may name thousands.
+                    if sha not in known and len(known) < _MOST_LOGGED:
+                        known[sha] = self._commit(sha)
+                    merged = known.get(sha)
+                    if merged is None or merged.sha in undone:
+                        continue
                     undone.add(merged.sha)
                     proposal = self._proposal_of(merged, name)
                     if proposal:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from leastpriv.cli.propose import command_target
 from leastpriv.config.settings import from_options
 from leastpriv.pipeline.context import RunContext, TargetResult
 from leastpriv.pipeline.propose import propose
+from leastpriv.pull_request import git_repository
 from leastpriv.pull_request.models import TRAILER
 from tests.fakes.deploys import POLICY, ROLE, usual_deploys, write_trail
 
@@ -165,6 +167,24 @@ def test_the_revert_of_another_commit_declines_nothing(clone: Clone) -> None:
     clone.git("commit", "--quiet", "-am", "Mine")
     clone.git("revert", "--no-edit", "HEAD")
     assert declined(clone.propose("report")) == {}
+
+
+def test_a_message_that_names_hundreds_of_commits_starts_few_processes(
+    clone: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The text of a pull request is the message of its squash."""
+    monkeypatch.setattr(git_repository, "_MOST_LOGGED", 5)
+    names = "\n".join(f"This reverts commit {number:040x}" for number in range(500))
+    clone.git("commit", "--quiet", "--allow-empty", "-m", "Other")
+    (clone.folder / FILE).write_text("{}")
+    clone.git("commit", "--quiet", "-am", f"Squash\n\n{names}\n{names}")
+    started = tmp_path / "started"
+    counting = tmp_path / "git"
+    counting.write_text(f'#!/bin/sh\necho >> {started}\nexec {shutil.which("git")} "$@"\n')
+    counting.chmod(0o755)
+    repository = git_repository.GitRepository(clone.folder, str(counting))
+    assert repository.reverted_proposals("HEAD", FILE) == ()
+    assert len(started.read_text()) < 20
 
 
 def test_the_reverted_proposal_of_another_role_declines_nothing(clone: Clone) -> None:

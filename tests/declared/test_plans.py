@@ -248,7 +248,7 @@ def test_the_plans_of_several_units_in_one_file_are_all_read() -> None:
 
 def test_a_broken_plan_after_a_whole_one_is_refused() -> None:
     whole = plan(change("aws_sqs_queue", ["create"], {"name": "orders"}))
-    with pytest.raises(InputError, match="is no JSON"):
+    with pytest.raises(InputError, match=r"p\.json is no plan in JSON"):
         read_plan(whole + b"\n" + whole[:-20], "p.json")
 
 

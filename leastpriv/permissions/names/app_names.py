@@ -38,7 +38,12 @@ from leastpriv.permissions.names.words import (
     is_drawn,
     name_of,
 )
-from leastpriv.permissions.patterns import has_wildcard, resource_covers, without_covered
+from leastpriv.permissions.patterns import (
+    has_wildcard,
+    resource_covers,
+    resource_overlaps,
+    without_covered,
+)
 from leastpriv.permissions.resource_types import fits
 from leastpriv.permissions.volatility import WildcardPart, in_region, literal_letters, region_of
 
@@ -55,9 +60,10 @@ _LEAST_LITERAL_OF_MANY = 2
 _LEAST_LITERAL_BEHIND = 6
 """The same of a name that begins with the word of its copy: other teams have copies as well."""
 _NOT_DESTROYED = re.compile(
-    r":(?:Remove|Delete)(?:Tags?|Permission|Targets|RoleFromInstanceProfile|TagsFrom\w+)$"
+    r":(?:Remove|Delete)"
+    r"(?:ChangeSet|Tags?|Permission|Targets|RoleFromInstanceProfile|TagsFrom\w+)$"
 )
-"""Deletions of settings that change with each deployment."""
+"""Deletions of what changes with each deployment: settings, and plans that were not carried out."""
 IN_COPY = "the app has this name in each copy"
 OVER_COPIES = "short-lived copies of this app differ in this word"
 NEW_IN_RUN = "every run showed another"
@@ -323,7 +329,10 @@ class AppNames(Struct, frozen=True):
             is_covered = any(resource_covers(pattern, resource) for pattern in wide)
             if is_living and is_covered and self._lives_long(each):
                 found[resource] = None
-        safe = [name for name in found if not any(resource_covers(name, own) for own in destroyed)]
+        # A stack that a run deleted by its name may be the one whose id another call shows.
+        safe = [
+            name for name in found if not any(resource_overlaps(name, own) for own in destroyed)
+        ]
         return without_covered(safe)
 
     def _lives_long(self, named: NamedUse) -> bool:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import requests
+from requests.utils import get_encoding_from_headers
 from werkzeug.test import Client
 
 from github.Requester import (
@@ -54,6 +55,7 @@ def without_sockets(hub: FakeGitHub) -> Iterator[None]:
             response = requests.Response()
             response.status_code = answer.status_code
             response.headers.update(answer.headers)
+            response.encoding = get_encoding_from_headers(response.headers)
             response._content = answer.get_data()
             return RequestsResponse(response)
 

@@ -26,8 +26,10 @@ from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import (
     action_covers,
     action_matches,
+    has_variable,
     has_wildcard,
     resource_covers,
+    resource_overlaps,
     without_covered,
 )
 from leastpriv.permissions.resource_types import VARIABLE, ends_in_a_name, fits
@@ -580,23 +582,51 @@ def _allows(boundary: Document, action: str, resource: str, role: str) -> bool:
     """Whether a boundary allows an action on a whole pattern of resources, whatever its conditions
     ask for.
     """
-    if "${" in resource:
+    if has_variable(resource):
         # A variable has the same value in both documents.
-        return _is_written(boundary, action, resource)
+        return _is_allowed_as_written(boundary, action, resource)
     need = Need(Permission(action, resource), Basis.DECLARED, "")
     effect = replay_need(need, role, "", [boundary])
     return effect in ("allowed", "unknown")
 
 
-def _is_written(boundary: Document, action: str, resource: str) -> bool:
-    """Whether a boundary names an action with exactly this resource, or with any, and denies
-    none.
+def _is_allowed_as_written(boundary: Document, action: str, resource: str) -> bool:
+    """Whether a boundary allows an action on a resource with variables, whatever its conditions ask
+    for: one Allow covers the resource, and no Deny without conditions may name a part of it.
     """
     naming = [each for each in boundary.statements if names_action(each, action)]
-    allowed = [each for each in naming if each.effect == "Allow"]
-    return len(allowed) == len(naming) and any(
-        {resource, _ANY} & {*each.resources} for each in allowed
-    )
+    allows = [each for each in naming if each.effect == "Allow"]
+    denies = [
+        each
+        for each in naming
+        if each.effect == "Deny" and each.conditions_readable and not each.conditions
+    ]
+    is_allowed = any(_names_whole(each, resource) for each in allows)
+    return is_allowed and not any(_may_name(each, resource) for each in denies)
+
+
+def _names_whole(statement: Statement, resource: str) -> bool:
+    """Whether a statement names all that a pattern of resources names."""
+    if statement.not_resources:
+        return not _overlaps_any(statement.not_resources, resource, statement)
+    return _is_covered(statement.resources, resource, statement)
+
+
+def _may_name(statement: Statement, resource: str) -> bool:
+    """Whether a statement may name a part of what a pattern of resources names."""
+    if statement.not_resources:
+        return not _is_covered(statement.not_resources, resource, statement)
+    return _overlaps_any(statement.resources, resource, statement)
+
+
+def _is_covered(entries: Iterable[str], resource: str, statement: Statement) -> bool:
+    variables = statement.variables
+    return any(resource_covers(each, resource, variables=variables) for each in entries)
+
+
+def _overlaps_any(entries: Iterable[str], resource: str, statement: Statement) -> bool:
+    variables = statement.variables
+    return any(resource_overlaps(each, resource, variables=variables) for each in entries)
 
 
 def is_demanded(

@@ -14,7 +14,7 @@ from leastpriv.declared.models import Place
 from leastpriv.declared.plan import read_plan
 from leastpriv.declared.resource_needs import needs_of
 from leastpriv.models import Need
-from leastpriv.permissions.patterns import has_variable, has_wildcard
+from leastpriv.permissions.patterns import escape_observed, has_variable, has_wildcard
 from tests.declared.test_plans import change, plan
 
 PLACE = Place("aws", "111122223333", "eu-west-1")
@@ -30,6 +30,10 @@ def needs(resources: dict[str, Any]) -> tuple[Need, ...]:
     }
     content = json.dumps(template).encode()
     return needs_of(read_stack("shop=t.yaml", {"t.yaml": content}.get, PLACE), PLACE)
+
+
+def actions(found: tuple[Need, ...]) -> set[str]:
+    return {need.permission.action for need in found}
 
 
 def patterns(found: tuple[Need, ...], service: str) -> set[str]:
@@ -62,14 +66,15 @@ def test_a_name_made_by_a_function_has_no_wildcard_of_the_template(text: str) ->
 
 @pytest.mark.parametrize("text", ["*", "adm*", "adm?", "${aws:username}"])
 def test_a_role_and_a_key_in_a_property_have_no_wildcard_of_the_template(text: str) -> None:
-    for role in (f"{ROLE}{text}", {"Fn::Join": ["", [ROLE, text]]}, text):
+    for role in (f"{ROLE}{text}", {"Fn::Join": ["", [ROLE, text]]}):
         properties = {
             "FunctionName": "w",
             "Role": role,
-            "Code": {"S3Bucket": "b", "S3Key": "k"},
+            "Code": {"S3Bucket": "acme-code", "S3Key": "k"},
             "KmsKeyArn": f"arn:aws:kms:eu-west-1:111122223333:key/{text}",
         }
         found = needs({"F": {"Type": "AWS::Lambda::Function", "Properties": properties}})
+        assert {"iam:PassRole", "kms:Decrypt"} <= actions(found), role
         assert patterns(found, "kms:") == set()
         assert patterns(found, "iam:") == set(), role
 
@@ -78,9 +83,17 @@ def test_what_only_the_deployment_knows_beside_it_is_one_wildcard() -> None:
     name = {"Fn::Join": ["-", ["a*b", {"Fn::ImportValue": "x"}]]}
     found = needs({"Q": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": name}}})
     assert patterns(found, "sqs:") == {"arn:aws:sqs:eu-west-1:111122223333:a${*}b-*"}
-    nested = {"TemplateURL": "https://b.s3.amazonaws.com/*"}
-    found = needs({"S": {"Type": "AWS::CloudFormation::Stack", "Properties": nested}})
-    assert patterns(found, "s3:") == set()
+
+
+@pytest.mark.parametrize("key", ["*", "x*.yaml"])
+def test_the_template_of_a_nested_stack_is_one_object(key: str) -> None:
+    for host in ("acme-templates.s3.amazonaws.com", "s3.amazonaws.com/acme-templates"):
+        nested = {"TemplateURL": f"https://{host}/{key}"}
+        found = needs({"S": {"Type": "AWS::CloudFormation::Stack", "Properties": nested}})
+        read = [need.permission for need in found if need.permission.action == "s3:GetObject"]
+        assert [each.resource for each in read] == [
+            f"arn:aws:s3:::acme-templates/{escape_observed(key)}"
+        ]
 
 
 @pytest.mark.parametrize("text", ["*", "adm*", "adm?", "${aws:username}"])

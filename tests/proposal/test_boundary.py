@@ -31,6 +31,8 @@ PLACE = Place("aws", "111122223333", "eu-west-1")
 A = "arn:aws:iam::111122223333:"
 ROLE = f"{A}role/worker"
 QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"
+OWN = "arn:aws:s3:::homes/${aws:PrincipalAccount}/*"
+HOMES = "arn:aws:s3:::homes/*"
 
 
 def allow(actions: str | list[str], resource: Any = "*", **more: Any) -> dict[str, Any]:
@@ -218,14 +220,67 @@ def test_a_role_may_run_what_the_declaration_makes_and_nothing_else() -> None:
 
 
 def test_a_resource_with_a_policy_variable_is_allowed_as_the_role_names_it() -> None:
-    own = "arn:aws:s3:::homes/${aws:PrincipalAccount}/*"
-    draft, _ = drafted(allow("s3:PutObject", own), allow("s3:*", "arn:aws:s3:::logs"))
+    draft, _ = drafted(allow("s3:PutObject", OWN), allow("s3:*", "arn:aws:s3:::logs"))
     assert "s3:PutObject" not in {each.action for each in draft.lost}
     denied = parse(b'{"Statement": []}', "b")
     assert [
         each.action
-        for each in lost_needs(roles_of(Worker=role(allow("s3:PutObject", own))), denied)
+        for each in lost_needs(roles_of(Worker=role(allow("s3:PutObject", OWN))), denied)
     ]
+
+
+def deny(actions: str | list[str], resource: Any = "*", **more: Any) -> dict[str, Any]:
+    return {**allow(actions, resource, **more), "Effect": "Deny"}
+
+
+def lost_under(resource: str, *statements: object) -> list[str]:
+    """The actions of a role that writes a resource which a boundary of some statements denies."""
+    document = {"Version": "2012-10-17", "Statement": list(statements)}
+    boundary = parse(json.dumps(document).encode(), "b")
+    made = roles_of(Worker=role(allow("s3:PutObject", resource)))
+    return [each.action for each in lost_needs(made, boundary)]
+
+
+@pytest.mark.parametrize(
+    ("resource", "statements"),
+    [
+        (OWN, [allow("s3:PutObject", HOMES)]),
+        (OWN, [allow("*")]),
+        (OWN, [allow("*"), deny("s3:*", "arn:aws:s3:::secret/*")]),
+        (OWN, [allow("*"), deny("s3:*", Condition={"Bool": {"aws:SecureTransport": "false"}})]),
+        (OWN, [allow("*"), {"Effect": "Deny", "Action": "s3:*", "NotResource": HOMES}]),
+        (OWN, [{"Effect": "Allow", "Action": "*", "NotResource": "arn:aws:s3:::secret/*"}]),
+        (OWN, [allow("s3:PutObject", OWN)]),
+        (OWN.replace("/*", "/a"), [allow("s3:PutObject", OWN)]),
+        ("arn:aws:s3:::homes/${*}/x", [allow("s3:PutObject", HOMES)]),
+        ("arn:aws:s3:::homes/${*}/x", [allow("*"), deny("s3:*", "arn:aws:s3:::homes/y/*")]),
+    ],
+)
+def test_a_boundary_that_covers_a_resource_with_variables_loses_nothing(
+    resource: str, statements: list[object]
+) -> None:
+    assert lost_under(resource, *statements) == []
+
+
+@pytest.mark.parametrize(
+    ("resource", "statements"),
+    [
+        (OWN, [allow("s3:PutObject", "arn:aws:s3:::homes/${aws:username}/*")]),
+        (OWN, [allow("s3:PutObject", "arn:aws:s3:::homes/111122223333/*")]),
+        (OWN, [allow("s3:PutObject", "arn:aws:s3:::home/*")]),
+        (OWN, [allow("s3:GetObject", HOMES)]),
+        (OWN, [allow("*"), deny("s3:*", HOMES)]),
+        (OWN, [allow("*"), deny("s3:PutObject", OWN)]),
+        (OWN, [allow("*"), {"Effect": "Deny", "Action": "s3:*", "NotResource": QUEUE}]),
+        (OWN, [{"Effect": "Allow", "Action": "*", "NotResource": HOMES}]),
+        ("arn:aws:s3:::homes/${*}/x", [allow("s3:PutObject", "arn:aws:s3:::homes/y/*")]),
+        ("arn:aws:s3:::homes/${*}/x", [allow("*"), deny("s3:*", HOMES)]),
+    ],
+)
+def test_a_boundary_that_denies_a_resource_with_variables_loses_it(
+    resource: str, statements: list[object]
+) -> None:
+    assert lost_under(resource, *statements) == ["s3:PutObject"]
 
 
 def test_a_read_of_any_parameter_is_allowed_and_named() -> None:

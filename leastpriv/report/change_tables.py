@@ -223,7 +223,7 @@ def _open_cell(facts: StatementFacts) -> str:
     guard, count = guards.most_common(1)[0]
     words = guard_words(guard)
     mostly = "" if count == len(kept) else "mostly "
-    unused = "" if words.startswith("used") else " unused"
+    unused = "" if words.startswith(("used", "called", "denied")) else " unused"
     return f"{len(kept):,}{unused}:<br>{mostly}{words}"
 
 

@@ -34,7 +34,7 @@ from leastpriv.report.offers import (
     offered_line,
     releases_line,
 )
-from leastpriv.report.phrases import codes, kept_because, links_of_runs, plural
+from leastpriv.report.phrases import codes, kept_because, links_of_runs, plural, them
 from leastpriv.report.policy_users import users_lines
 from leastpriv.report.screen_models import Alert, FirstScreen
 from leastpriv.report.unreviewed_runs import unknown_branch_line, unreviewed_line
@@ -48,6 +48,7 @@ from leastpriv.report.verdict import (
 )
 
 _MOST_REASONS = 2
+_OF_NEVER_ADD = " of never-add"
 _OWN_REASON = frozenset({"not-mendable", "forbidden"})
 """Guards whose reasons differ from action to action."""
 
@@ -96,8 +97,9 @@ def _attempts(context: ReportContext) -> Iterator[Alert]:
     usages = [fact.usage for fact in denied]
     runs = links_of_runs(usages, context.evidence, context.run_url)
     where = f" in {runs}" if runs else ""
+    are = "It is" if len(actions) == 1 else "They are"
     text = (
-        f"AWS denied {codes(actions, MOST_SHOWN)}{where}. It is not added: find out who started"
+        f"AWS denied {codes(actions, MOST_SHOWN)}{where}. {are} not added: find out who started"
         " the run."
     )
     yield Alert("CAUTION", "A run tried to extend its own permissions", text)
@@ -207,9 +209,21 @@ def _not_added(context: ReportContext) -> str:
 
 
 def _kind_of_reason(held: HeldBackChange) -> str:
-    """Returns the guard, or which policy denied what no identity-based policy can grant."""
+    """Returns the guard, the pattern of `never-add`, or which policy denied what no identity-based
+    policy can grant.
+    """
     result = held.guard_result
+    if pattern := _pattern_of_never_add(held):
+        return pattern
     return result.reason if result.guard in _OWN_REASON else result.guard
+
+
+def _pattern_of_never_add(held: HeldBackChange) -> str:
+    """Returns the user's pattern that forbids an addition, in Markdown; empty without one."""
+    _, _, pattern = held.guard_result.reason.partition(" matches ")
+    if held.guard_result.guard != "forbidden" or not pattern.endswith(_OF_NEVER_ADD):
+        return ""
+    return prose(pattern.removesuffix(_OF_NEVER_ADD))
 
 
 def _not_added_part(held: Sequence[HeldBackChange], context: ReportContext) -> str:
@@ -217,13 +231,17 @@ def _not_added_part(held: Sequence[HeldBackChange], context: ReportContext) -> s
     usages = [usage for each in held for usage in each.usages]
     last = links_of_runs(usages, context.evidence, context.run_url, 1)
     where = f" (last in run {last})" if last else ""
-    return f"{codes(actions, 3)}, because {_not_added_because(held[0])}{where}"
+    because = _not_added_because(held[0])
+    if pattern := _pattern_of_never_add(held[0]):
+        what = them(len(actions))
+        because = f"`never-add` has {pattern}: add {what} by hand if the runs need {what}"
+    return f"{codes(actions, 3)}, because {because}{where}"
 
 
 def _not_added_because(held: HeldBackChange) -> str:
     """Returns the reason of a guard, or who denied what no identity-based policy can grant."""
     result = held.guard_result
-    if result.guard == "forbidden" and "never-add" not in result.reason:
+    if result.guard == "forbidden":
         return f"it {prose(result.reason)}, and leastpriv never adds that"
     if result.guard in _OWN_REASON:
         return prose(result.reason)

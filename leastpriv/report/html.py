@@ -11,7 +11,7 @@ import base64
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from functools import cache
 from importlib import resources
@@ -110,11 +110,11 @@ def page(rows: Sequence[TargetRow]) -> str:
     environment.globals.update(documentation=_documentation, day=day)
     whole, part = (environment.from_string(_asset(name)) for name in ("page.html", "target.html"))
 
-    def page_of(articles: Sequence[Markup]) -> str:
+    def page_of(articles: Mapping[int, Markup]) -> str:
         return whole.render(
-            articles=articles,
+            articles=articles.values(),
             left_out=len(contexts) - len(articles),
-            fleet=_fleet_rows(rows, len(articles)) if len(rows) > 1 or not contexts else (),
+            fleet=_fleet_rows(rows, articles) if len(rows) > 1 or not contexts else (),
             several_accounts=len({row.role.split(":")[4] for row in rows}) > 1,
             title=title(contexts[0]) if len(rows) == 1 and contexts else targets_title(rows),
             style=Markup(style),  # noqa: S704 - this package's file
@@ -125,15 +125,17 @@ def page(rows: Sequence[TargetRow]) -> str:
         )
 
     is_fleet = len(rows) > MOST_IN_FULL
-    size = len(page_of(()).encode()) if is_fleet else 0
-    articles: list[Markup] = []
+    size = len(page_of({}).encode()) if is_fleet else 0
+    articles: dict[int, Markup] = {}
     for number, context in enumerate(contexts, start=1):
         view = target_view(context, number, min(len(contexts), MOST_IN_FULL))
         article = Markup(part.render(target=view))  # noqa: S704 - escaped by the template
-        size += len(article.encode())
-        if is_fleet and size > _LARGEST_OF_A_FLEET:
-            break
-        articles.append(article)
+        own_size = len(article.encode())
+        # The first one has its part of the page, however large it is.
+        if is_fleet and articles and size + own_size > _LARGEST_OF_A_FLEET:
+            continue
+        size += own_size
+        articles[number] = article
     return page_of(articles)
 
 
@@ -463,8 +465,8 @@ def _widest_first(rows: Sequence[TargetRow]) -> list[TargetRow]:
     return sorted(rows, key=weight)
 
 
-def _fleet_rows(rows: Sequence[TargetRow], detailed: int) -> Iterator[Values]:
-    """The table of all targets; the first `detailed` ones with a proposal have their own part of
+def _fleet_rows(rows: Sequence[TargetRow], detailed: Collection[int]) -> Iterator[Values]:
+    """The table of all targets; of those with a proposal the `detailed` ones have their own part of
     the page.
     """
     number = 0
@@ -479,7 +481,7 @@ def _fleet_rows(rows: Sequence[TargetRow], detailed: int) -> Iterator[Values]:
         yield {
             **shown,
             "after": "–" if figures["granted-after"] is None else f"{figures['granted-after']:,}",
-            "anchor": f"target-{number}" if row.context and number <= detailed else "",
+            "anchor": f"target-{number}" if row.context and number in detailed else "",
             "account": row.role.split(":", 5)[4],
             "role": row.role.split(":", 5)[5],
             "policy_file": row.policy_file,

@@ -16,7 +16,16 @@ from leastpriv.proposal.models import BREAKS, Change, Release
 from leastpriv.proposal.offers import Reach, reach_of
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import block, code, prose
-from leastpriv.report.phrases import at_most, codes, joined, only_if, plural, section, short_arn
+from leastpriv.report.phrases import (
+    at_most,
+    codes,
+    joined,
+    only_if,
+    plural,
+    section,
+    short_arn,
+    them,
+)
 
 _MOST_SHOWN = 3
 """Actions by name in a line of the first screen."""
@@ -56,7 +65,9 @@ def counted_offers_line(context: ReportContext) -> str:
     parts = []
     if completing := _completing(context):
         count = plural(len(completing), "permission")
-        parts.append(f"{count} that usually follow denied calls")
+        parts.append(
+            f"{count} that usually follow{'s' if len(completing) == 1 else ''} denied calls"
+        )
     if deletions := _deletions(context):
         number = len(deletions)
         count = f"{number:,}" if parts else plural(number, "permission")
@@ -101,15 +112,15 @@ def _most_shown(facts: Sequence[OfferFact]) -> str:
 
 _WAYS = {
     Reach.USUAL: "Comment `/leastpriv add ACTION` to take one, or set `complete-additions: write`",
-    Reach.DELETION: "`lifecycle: all` adds them",
+    Reach.DELETION: "`lifecycle: all` adds {them}",
     Reach.WIDE: "Comment `/leastpriv add ACTION` with its whole name to take one",
-    Reach.SENSITIVE: "They are sensitive: add them by hand",
+    Reach.SENSITIVE: "Only a person adds what is sensitive: add {them} by hand",
 }
 """What writes offers, those that the most ways write first."""
 _WAYS_WITHOUT_COMMENTS = {
     **_WAYS,
-    Reach.USUAL: "`complete-additions: write` adds them",
-    Reach.WIDE: "Add them by hand",
+    Reach.USUAL: "`complete-additions: write` adds {them}",
+    Reach.WIDE: "Add {them} by hand",
 }
 """The same for a report, which takes no comment."""
 
@@ -158,8 +169,11 @@ def _how_to_take(facts: Sequence[OfferFact], context: ReportContext) -> str:
         main, *others = [reach for reach in _WAYS if reach in found]
         ways = _WAYS if context.is_pull_request else _WAYS_WITHOUT_COMMENTS
         way = "by a comment with the whole name" if context.is_pull_request else "by hand"
+        if ways[main].endswith("by hand"):
+            others = []
         exceptions = ", ".join(_exception(reach, facts, way) for reach in others)
-        sentences.append(f"{ways[main]}{f' ({exceptions})' if others else ''}")
+        text = ways[main].format(them=them(len(facts)))
+        sentences.append(f"{text}{f' ({exceptions})' if others else ''}")
     if waiting:
         sentences.append(_left_for_later(waiting))
     return ". ".join(sentences)

@@ -137,6 +137,11 @@ def by_guard_result(held: Iterable[HeldBackChange]) -> dict[GuardResult, list[He
     return grouped([(each.guard_result, each) for each in held])
 
 
+def them(count: int) -> str:
+    """`it` for one, else `them`."""
+    return "it" if count == 1 else "them"
+
+
 def joined(parts: Sequence[str], last: str = "and") -> str:
     """`a, b and c`."""
     if len(parts) < 2:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from leastpriv.models import ChangeKind
 from leastpriv.permissions.catalog import removal_rank
@@ -37,6 +37,7 @@ from leastpriv.report.phrases import (
     links_of_runs,
     plural,
     short_arn,
+    them,
 )
 
 ROLE_IN_PREFIX = "{role}"
@@ -79,7 +80,6 @@ _CAUSES: Mapping[DenialCause, str] = {
     DenialCause.NOT_RECORDED: "no data event shows its use",
     DenialCause.STATE: "if Terraform's state is in S3, which no record shows",
     DenialCause.NO_ANSWER: "called, and no record shows success",
-    DenialCause.NEVER_WRITTEN: "called, and never written by leastpriv",
 }
 
 
@@ -302,18 +302,32 @@ def _draft_denies(context: ReportContext) -> str:
     calls = context.ledger.calls
     if not calls.denied:
         actions = _expected_actions(context, DenialCause.NEVER_WRITTEN)
+        what = them(len(actions))
         return (
-            f"Runs called {codes(actions, MOST_SHOWN)}, which leastpriv never writes: such a run"
-            " will be denied. Find out why a run called it, and add it by hand only if the"
-            " deployment needs it."
+            f"Runs called {codes(actions, MOST_SHOWN)}: {_who_forbids(context, actions)}, and such"
+            f" a run will be denied. Find out why a run called {what}, and add {what} by hand only"
+            f" if the deployment needs {what}."
         )
     events = dict.fromkeys(group.event for group in calls.denied)
-    what = "it" if len(events) == 1 else "them"
+    what = them(len(events))
     return (
         f"{calls.denied_calls:,} of {plural(calls.succeeded, 'successful call')} would be denied"
-        f" ({codes(events, MOST_SHOWN)}): leastpriv never writes {what}. Find out why a run called"
-        f" {what}, and add {what} by hand only if the deployment needs {what}."
+        f" ({codes(events, MOST_SHOWN)}): {_who_forbids(context, tuple(events))}. Find out"
+        f" why a run called {what}, and add {what} by hand only if the deployment needs {what}."
     )
+
+
+def _who_forbids(context: ReportContext, actions: Collection[str]) -> str:
+    """Returns who forbids some actions, or the actions of some calls: the user, or leastpriv."""
+    held = context.proposal.held_back_as("forbidden")
+    own = [each for each in held if each.action in actions] or held
+    what = them(len(actions))
+    by_user = [each for each in own if "never-add" in each.guard_result.reason]
+    if not by_user:
+        return f"leastpriv never writes {what}"
+    if len(by_user) == len(own):
+        return f"`never-add` forbids {what}"
+    return f"leastpriv or `never-add` forbids {what}"
 
 
 def _sensitive_addition(context: ReportContext) -> str:
@@ -379,8 +393,13 @@ def _denial_expected(context: ReportContext) -> str:
 
 
 def _unrecorded_use(context: ReportContext) -> str:
-    shown = codes(_expected_actions(context, DenialCause.IF_USED), MOST_SHOWN)
-    return f"The draft does not allow {shown}: no record can show whether runs use them. {_ADVICE}."
+    actions = _expected_actions(context, DenialCause.IF_USED)
+    shown = codes(actions, MOST_SHOWN)
+    return f"The draft does not allow {shown}: {_use_is_unknown(len(actions))}. {_ADVICE}."
+
+
+def _use_is_unknown(count: int) -> str:
+    return f"no record that was read shows whether runs use {them(count)}"
 
 
 def _expected_actions(context: ReportContext, *causes: DenialCause) -> list[str]:
@@ -401,8 +420,9 @@ def _users_not_covered(context: ReportContext) -> str:
 def _still_lacks(context: ReportContext) -> str:
     events = dict.fromkeys(group.event for group in context.ledger.calls.denied)
     return (
-        f"Neither the committed policy nor this one allows {codes(events, MOST_SHOWN)}, which was"
-        " called: name the policy that does in `also-attached`, or add the permission by hand."
+        f"Neither the committed policy nor this one allows {codes(events, MOST_SHOWN)}, which"
+        f" {'was' if len(events) == 1 else 'were'} called: name the policy that does in"
+        " `also-attached`, or add what is missing by hand."
         f" {calls_remain(context)}"
     )
 
@@ -532,7 +552,7 @@ def chance_sentences(context: ReportContext) -> Iterator[str]:
     word = _WORDS[chance.word]
     certain = [each for each in chance.expected if each.is_certain]
     if certain:
-        yield f"**Will be denied:** {'; '.join(map(_expected, certain))}."
+        yield f"**Will be denied:** {'; '.join(_expected(each, context) for each in certain)}."
         word = f"otherwise, {word}"
     sentence = f"**{word[0].upper()}{word[1:]}.** {_counts(context)}"
     missing = [_KINDS[kind] for kind in chance.not_shown]
@@ -559,13 +579,19 @@ def _possible_denials(context: ReportContext) -> Iterator[str]:
     if_used = possible.pop(DenialCause.IF_USED, set())
     if if_used and not is_said:
         shown = codes(sorted(if_used, key=removal_rank), 3)
-        yield f"**Not allowed, use unknown:** {shown}: no record can show whether runs use them."
-    called = [
-        f"{codes(sorted(actions, key=removal_rank), MOST_SHOWN)} ({_CAUSES[cause]})"
-        for cause, actions in possible.items()
-    ]
+        yield f"**Not allowed, use unknown:** {shown}: {_use_is_unknown(len(if_used))}."
+    called = []
+    for cause, actions in possible.items():
+        shown = codes(sorted(actions, key=removal_rank), MOST_SHOWN)
+        called.append(f"{shown} ({_cause(context, cause, actions)})")
     if called:
         yield f"**Not allowed, needed by some runs:** {'; '.join(called)}."
+
+
+def _cause(context: ReportContext, cause: DenialCause, actions: Collection[str]) -> str:
+    if cause is DenialCause.NEVER_WRITTEN:
+        return f"called, and {_who_forbids(context, actions)}"
+    return _CAUSES[cause]
 
 
 def _counts(context: ReportContext) -> str:
@@ -609,9 +635,10 @@ def _judged_runs(context: ReportContext) -> str:
     return f"{sentence}, {'not the last one' if chance.quiet else 'the last one too'}"
 
 
-def _expected(each: ExpectedDenial) -> str:
+def _expected(each: ExpectedDenial, context: ReportContext) -> str:
     on = f" on {codes(each.resources, 2)}" if each.resources else ""
-    return f"{codes(each.actions, MOST_SHOWN)}{on} ({_CAUSES[each.cause]})"
+    cause = _cause(context, each.cause, each.actions)
+    return f"{codes(each.actions, MOST_SHOWN)}{on} ({cause})"
 
 
 def title(context: ReportContext) -> str:

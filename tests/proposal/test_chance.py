@@ -314,7 +314,7 @@ def test_items_that_only_some_deployments_use_are_denied_to_a_run_that_uses_them
     text = body(context)
     assert "**Will be denied:** " not in text
     assert "**Rehearse first, then merge.** The draft does not allow " in text
-    assert "no record can show whether runs use them." in text
+    assert "no record that was read shows whether runs use them." in text
     assert "as far as calls are recorded." in text
     assert context.verdict.instruction is Instruction.REHEARSE
 
@@ -348,6 +348,6 @@ def test_what_few_runs_called_is_denied_to_a_run_that_calls_it(tmp_path: Path) -
     text = body(context)
     assert "**Will be denied:** " not in text
     assert (
-        "**Not allowed, needed by some runs:** `kms:ScheduleKeyDeletion` (called, and never written by leastpriv)"
+        "**Not allowed, needed by some runs:** `kms:ScheduleKeyDeletion` (called, and leastpriv never writes it)"
     ) in text
     assert context.verdict.instruction is Instruction.DO_NOT_MERGE

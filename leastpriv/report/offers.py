@@ -114,7 +114,7 @@ _WAYS = {
     Reach.USUAL: "Comment `/leastpriv add ACTION` to take one, or set `complete-additions: write`",
     Reach.DELETION: "`lifecycle: all` adds {them}",
     Reach.WIDE: "Comment `/leastpriv add ACTION` with its whole name to take one",
-    Reach.SENSITIVE: "Only a person adds what is sensitive: add {them} by hand",
+    Reach.SENSITIVE: "Sensitive actions are added by a person: add {them} by hand",
 }
 """What writes offers, those that the most ways write first."""
 _WAYS_WITHOUT_COMMENTS = {

@@ -422,7 +422,7 @@ def _still_lacks(context: ReportContext) -> str:
     return (
         f"Neither the committed policy nor this one allows {codes(events, MOST_SHOWN)}, which"
         f" {'was' if len(events) == 1 else 'were'} called: name the policy that does in"
-        " `also-attached`, or add what is missing by hand."
+        f" `also-attached`, or add {them(len(events))} by hand."
         f" {calls_remain(context)}"
     )
 

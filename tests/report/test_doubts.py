@@ -140,7 +140,7 @@ def test_the_parts_of_the_successful_calls_add_up(name: str, tmp_path: Path) -> 
     of_them = re.match(r"Of (\d+) successful calls \([^)]*\), ([^;]*)", sentence)
     assert everything or of_them
     if of_them:
-        parts = re.findall(r"\b(\d+) (?:remain|would|may|not)", of_them[2])
+        parts = re.findall(r"\b(\d+) (?:remain|would|may|not|is|are)", of_them[2])
         assert sum(map(int, parts)) == int(of_them[1]) == context.ledger.calls.succeeded
 
 

@@ -179,15 +179,13 @@ def silence_gaps(coverage: Coverage) -> Iterator[Gap]:
     if whole is None:
         return
     for region, days in sorted(coverage.days.items()):
-        found = silences(days, whole)
-        if found:
-            detail = f"{region} has no record {_listed(found)}, though it has on most other days"
+        general = silences(days, whole)
+        if general:
+            detail = f"{region} has no record {_listed(general)}, though it has on most other days"
             yield Gap(GapKind.SILENCE, Scope(regions=(region,)), detail)
-            continue
         for kind in sorted(LOGGED_KINDS):
-            found = silences(
-                coverage.logged.get((region, kind), frozenset()), whole, writes=kind == WRITE
-            )
+            logged = coverage.logged.get((region, kind), frozenset())
+            found = _longer(silences(logged, whole, writes=kind == WRITE), general)
             if found:
                 detail = f"{region} has no {_KINDS.get(kind, f'event of {kind}')} {_listed(found)}"
                 prefix = next(
@@ -199,6 +197,17 @@ def silence_gaps(coverage: Coverage) -> Iterator[Gap]:
                     else Scope(events=(kind,), regions=(region,))
                 )
                 yield Gap(GapKind.SILENCE, scope, f"{detail}, though it has on most other days")
+
+
+def _longer(
+    silent: tuple[tuple[date, date], ...], general: tuple[tuple[date, date], ...]
+) -> tuple[tuple[date, date], ...]:
+    """Returns the silences of a kind of events that are no part of a silence of all."""
+    return tuple(
+        (first, last)
+        for first, last in silent
+        if not any(begin <= first and last <= end for begin, end in general)
+    )
 
 
 @lru_cache(maxsize=1_024)

@@ -6,12 +6,13 @@ at an interval, or was used before, is remembered (`rhythm`, `remembered`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 
 from msgspec import Struct
 
-from leastpriv.cloudtrail.coverage import EXCLUDABLE, WRITE, silences
+from leastpriv.aws.arns import account_of
+from leastpriv.cloudtrail.coverage import EXCLUDABLE, LONGEST_SILENCE, WRITE, silences
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.usage_history import ActionUse, UsageHistory
 from leastpriv.models import Gap, GapKind
@@ -21,6 +22,10 @@ from leastpriv.proposal.visibility_guards import could_hide
 _DAY = timedelta(days=1)
 _MOST_LOST = 10
 """A silence is short if the days around it are this many times as long."""
+_LEAST_RUNS_OF_MONTH = 2
+"""With fewer runs, a remembered month shows too few of its days."""
+_MOST_DAYS_OF_MONTH = 4
+"""The history counts the runs of a month, of which all may have begun on a few days."""
 
 
 class _Stretch(Struct, frozen=True):
@@ -53,7 +58,10 @@ class SettledSilences(Struct, frozen=True):
     def _is_settled(self, gap: Gap) -> bool:
         """Whether the days around a short silence show as much as a removal needs."""
         whole = self.evidence.coverage.whole_days
-        if gap.kind is not GapKind.SILENCE or whole is None:
+        if gap.kind is not GapKind.SILENCE or whole is None or not gap.scope.regions:
+            return False
+        # The coverage is what all accounts have in common, and the silence may be of one of them.
+        if len({account_of(user.arn) for user in self.evidence.users}) > 1:
             return False
         return all(self._is_settled_in(region, gap, whole) for region in gap.scope.regions)
 
@@ -65,6 +73,8 @@ class SettledSilences(Struct, frozen=True):
         coverage = self.evidence.coverage
         days = coverage.logged.get((region, kind)) if kind else coverage.days.get(region)
         silent = silences(days or frozenset(), whole, writes=kind == WRITE)
+        if not silent:
+            return False
         lost = sum((last - first).days + 1 for first, last in silent)
         least_days = max(self.options.minimum_days, lost * _MOST_LOST)
         first, *later = _stretches(silent, whole)
@@ -100,8 +110,9 @@ class SettledSilences(Struct, frozen=True):
         """Returns the first stretch of the evidence with the days before it that the usage history
         settles.
 
-        These are the months before it, each with a use that the silence would have hidden. Of a
-        policy with several users the history does not say who ran, so that it settles nothing.
+        These are the months before it, each with runs whose use the silence would have hidden, up
+        to the evidence. Of a policy with several users the history does not say who ran, so that it
+        settles nothing.
         """
         if self.memory is None or self.evidence.users:
             return stretch
@@ -111,15 +122,27 @@ class SettledSilences(Struct, frozen=True):
             for month, runs in use.runs.items():
                 runs_by_month[month] = max(runs, runs_by_month.get(month, 0))
         months = _months_before(stretch.first, runs_by_month)
-        if not months:
+        if not months or not self._reaches(stretch.first, uses, runs_by_month):
             return stretch
         earliest = min(use.first for use in uses)
         begin = max(earliest, date.fromisoformat(f"{months[-1]}-01"))
         return _Stretch(
             first=min(begin, stretch.first),
             last=stretch.last,
-            remembered_runs=sum(runs_by_month[month] for month in months),
+            remembered_runs=sum(min(runs_by_month[month], _MOST_DAYS_OF_MONTH) for month in months),
         )
+
+    def _reaches(
+        self, day: date, uses: Sequence[ActionUse], runs_by_month: Mapping[str, int]
+    ) -> bool:
+        """Whether remembered uses come up to the day on which the evidence begins."""
+        if day - max(use.last for use in uses) > LONGEST_SILENCE:
+            return False
+        if day - day.replace(day=1) <= LONGEST_SILENCE:
+            return True
+        month = f"{day:%Y-%m}"
+        own = sum(f"{run.first:%Y-%m}" == month for run in self.evidence.runs)
+        return runs_by_month.get(month, 0) > own
 
     def _uses_in(self, region: str, gap: Gap, memory: UsageHistory) -> Iterator[ActionUse]:
         """Yields the remembered uses that records of a region show, and that the silence would have
@@ -154,13 +177,15 @@ def _stretches(
 
 
 def _months_before(day: date, runs_by_month: Mapping[str, int]) -> list[str]:
-    """Returns the months with runs that precede a day without a month between, the latest first."""
+    """Returns the months with enough runs that precede a day without a month between, the latest
+    first.
+    """
     months: list[str] = []
     first = day.replace(day=1)
     while True:
         first = (first - _DAY).replace(day=1)
         month = f"{first:%Y-%m}"
-        if month not in runs_by_month:
+        if runs_by_month.get(month, 0) < _LEAST_RUNS_OF_MONTH:
             return months
         months.append(month)
 

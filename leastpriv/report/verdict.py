@@ -318,16 +318,16 @@ def _draft_denies(context: ReportContext) -> str:
 
 
 def _who_forbids(context: ReportContext, actions: Collection[str]) -> str:
-    """Returns who forbids some actions, or the actions of some calls: the user, or leastpriv."""
+    """Returns who forbids some actions or calls: the user, or the built-in list."""
     held = context.proposal.held_back_as("forbidden")
     own = [each for each in held if each.action in actions] or held
     what = them(len(actions))
     by_user = [each for each in own if "never-add" in each.guard_result.reason]
     if not by_user:
-        return f"leastpriv never writes {what}"
+        return f"the built-in list forbids {what}"
     if len(by_user) == len(own):
         return f"`never-add` forbids {what}"
-    return f"leastpriv or `never-add` forbids {what}"
+    return f"the built-in list or `never-add` forbids {what}"
 
 
 def _sensitive_addition(context: ReportContext) -> str:

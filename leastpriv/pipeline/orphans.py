@@ -54,6 +54,7 @@ def close_orphans(run: RunContext, results: Sequence[TargetResult]) -> None:
         _Orphans(run, host, members[place], is_whole=is_whole).close()
 
 
+_WORKFLOWS = ".github/workflows"
 _GROUP = "group "
 """Begins what a marker has in place of a role for a group of targets."""
 
@@ -235,7 +236,7 @@ class _Orphans:
 
     def _is_renamed_by_workflow(self, target: Target, pull: MarkedPullRequest) -> bool:
         """Whether the workflow that runs named the role of a pull request when that was opened, and
-        names the role of a target in its place now.
+        names the role of a target in its place now, and no other workflow has the earlier one.
 
         Without it, another job may have the earlier role: no record shows that a job is gone.
         """
@@ -248,7 +249,17 @@ class _Orphans:
         before = self._host.read_at(commit, path, pull.created_at) or b""
         role = pull.mark.name.role
         was_earlier = _names_role(before, role) and not _names_role(before, target.role)
-        return was_earlier and _names_role(now, target.role) and not _names_role(now, role)
+        if not was_earlier or not _names_role(now, target.role):
+            return False
+        workflows = self._host.paths(commit, _WORKFLOWS)
+        return path in workflows and not any(
+            self._may_name_role(commit, each, role) for each in workflows
+        )
+
+    def _may_name_role(self, commit: str, path: str, role: str) -> bool:
+        """Whether a workflow names a role, or cannot be read."""
+        workflow = self._host.read(commit, path)
+        return workflow is None or _names_role(workflow, role)
 
     def _is_renamed(self, target: Target, name: TargetName) -> bool:
         """Whether git shows that a policy file became that of a target."""

@@ -275,13 +275,11 @@ def _without_declined(
 ) -> tuple[Change, list[HeldBackChange]]:
     """Splits a change into the resources that may be added and those that a person declined."""
     action, usages = change.action, change.usages
-    numbers = {
-        resource: declined.get(addition_id(action, resource), 0) for resource in change.resources
-    }
+    ids = {resource: addition_id(action, resource) for resource in change.resources}
     results = {
-        each: GuardResult("declined", f"it was {declined_in(number)}")
-        for each, number in numbers.items()
-        if number
+        resource: GuardResult("declined", f"it was {declined_in(declined[own])}")
+        for resource, own in ids.items()
+        if own in declined
     }
     left = tuple(resource for resource in change.resources if resource not in results)
     held = (

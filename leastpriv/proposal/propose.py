@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from functools import cache
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.diff.compare import Difference, entries_of
@@ -330,20 +331,67 @@ def _removals(
             within, narrowed, left_over = limit_changes(
                 added, found, limit=most, context=context, paths=paths
             )
-        fewer, may_call = None, context.may_call
+        may_call, held_back = context.may_call, [*held_back, *left_over]
         if (
-            narrowed
-            and isinstance(may_call, CallableOperations)
-            and not _removes_everything(document, narrowed)
+            not narrowed
+            or not isinstance(may_call, CallableOperations)
+            or _removes_everything(document, narrowed)
         ):
-            # What the principal may call after the removals, if a guard was given another answer
-            # before.
-            edits = plan_edits(document, split_editable(document, narrowed)[0])
-            edited = edited_for_evaluation(document, edits)
-            fewer = may_call.differs_in((edited, *others))
+            return context, within, narrowed, held_back
+        # What the principal may call after the removals, if a guard was given another answer
+        # before.
+        fewer = may_call.differs_in((_edited(document, narrowed), *others))
         if fewer is None:
-            return context, within, narrowed, [*held_back, *left_over]
+            limited = _Removals(context, narrowed, held_back)
+            confirmed = _confirmed(difference, limited, policies)
+            return confirmed.context, within, confirmed.narrowed, confirmed.held_back
         context = replace(context, may_call=fewer)
+
+
+class _Removals(Struct, frozen=True):
+    """Removals within the limit, the others, and the facts that the guards had."""
+
+    context: GuardContext
+    narrowed: list[Change]
+    held_back: list[HeldBackChange]
+
+
+def _confirmed(
+    difference: Difference, removed: _Removals, policies: Sequence[Document]
+) -> _Removals:
+    """Holds the removals back that need the removal of an operation that the limit leaves granted.
+
+    Each round removes less than the one before, or is the last.
+    """
+    document, *others = policies
+    context, narrowed, held_back = removed.context, removed.narrowed, removed.held_back
+    while isinstance(context.may_call, CallableOperations):
+        grown = context.may_call.grown_in((_edited(document, narrowed), *others))
+        if grown is None:
+            break
+        context = replace(context, may_call=grown)
+        found, held_back = removals(difference, context)
+        before = {(change.statement, change.action): change for change in narrowed}
+        narrowed = [
+            change
+            for change in found
+            if _removes_no_more(change, before.get((change.statement, change.action)))
+        ]
+        taken = {id(change) for change in narrowed}
+        over_limit = _over_limit(len(found), context.options)
+        held_back += [_held_back(change, over_limit) for change in found if id(change) not in taken]
+    return _Removals(context, narrowed, held_back)
+
+
+def _removes_no_more(change: Change, before: Change | None) -> bool:
+    """Whether a removal is at most an earlier one of the same entry."""
+    return before is not None and {*change.removed_actions} <= {*before.removed_actions}
+
+
+def _edited(document: Document, narrowed: Sequence[Change]) -> Document:
+    """The policy after some removals, to be evaluated."""
+    edits = plan_edits(document, split_editable(document, narrowed)[0])
+    return edited_for_evaluation(document, edits)
 
 
 def _within_quotas(

@@ -159,10 +159,16 @@ class CallableOperations:
         return self._answers[operation]
 
     def differs_in(self, policies: Sequence[Document]) -> CallableOperations | None:
-        """The answers with other policies, if one that was given so far would change; else None."""
+        """The answers with other policies, if one that allowed a call would change; else None."""
         granted = [operation for operation, answer in self._answers.items() if answer]
         other = CallableOperations(policies, self._services)
         return None if all(map(other, granted)) else other
+
+    def grown_in(self, policies: Sequence[Document]) -> CallableOperations | None:
+        """The answers with other policies, if one that excluded a call would change; else None."""
+        excluded = [operation for operation, answer in self._answers.items() if not answer]
+        other = CallableOperations(policies, self._services)
+        return other if any(map(other, excluded)) else None
 
     def _grants(self, operation: str) -> bool:
         prefix, _, name = operation.partition(":")

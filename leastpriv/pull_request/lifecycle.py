@@ -549,6 +549,8 @@ _LINE_END = re.compile(r"\r\n|\n|\r")
 have other separators, which do not show.
 """
 _HTML_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_TAG = re.compile(r"<[^<>]*>")
+_BREAK_TAG = re.compile(r"<br[ \t]*/?>", re.IGNORECASE)
 _LONGEST_COMMENT = 10_000
 """Characters of a comment with commands; a longer one is a pasted text."""
 _MARKED = "\ufffc"
@@ -587,15 +589,25 @@ class ParsedCommand(Struct, frozen=True):
 def parse_commands(body: str) -> tuple[ParsedCommand, ...]:
     """Returns the commands that a reader of a comment sees as lines of their own, outside of
     quotes, code and HTML.
+
+    `keep` only holds back, so that it counts from the first HTML on and in a pasted text too.
     """
-    if "/leastpriv" not in body or len(body) > _LONGEST_COMMENT:
+    if "/leastpriv" not in body:
         return ()
     commands: list[ParsedCommand] = []
-    lines = list(_shown_lines(body))
     written = list(filter(None, map(str.strip, _LINE_END.split(body))))
+    if len(body) > _LONGEST_COMMENT:
+        lines = [_ShownLine(each, is_plain=False) for each in written]
+    else:
+        lines = list(_shown_lines(body))
     is_alone = len(lines) == len(written) and all(map(_PLAIN_LINE.fullmatch, written))
-    for match in filter(None, map(_LINE.fullmatch, lines)):
+    for line in lines:
+        match = _LINE.fullmatch(line.text)
+        if match is None:
+            continue
         verb = (match["verb"] or "")[:_MAX_LENGTH]
+        if not line.is_plain and verb != "keep":
+            continue
         if verb == "add" and not is_alone:
             verb = _ADD_AMONG_TEXT
         words = re.split(r"[\s,]+", (match["rest"] or "").strip())
@@ -614,8 +626,16 @@ def rejection_reason(verb: str, pattern: str) -> str:
     return "" if pattern else "no action is named, as in `/leastpriv keep s3:DeleteBucket`"
 
 
-def _shown_lines(body: str) -> Iterator[str]:
-    """Yields the lines of the paragraphs of a comment, up to the first HTML but comments.
+class _ShownLine(Struct, frozen=True):
+    """A line of a comment without HTML."""
+
+    text: str
+    is_plain: bool
+    """No HTML is before it or in it, but comments."""
+
+
+def _shown_lines(body: str) -> Iterator[_ShownLine]:
+    """Yields the lines of the paragraphs and of the HTML of a comment.
 
     An author need not have seen what a pasted text has in a comment or attribute of HTML, in a
     folded part, or in the definition or the title of a link.
@@ -624,23 +644,33 @@ def _shown_lines(body: str) -> Iterator[str]:
 
     # `*` is a part of patterns here, and a line of `-` after a command makes it no heading.
     markdown = MarkdownIt("commonmark").disable(["emphasis", "lheading"])
-    quotes = 0
+    quotes, is_plain = 0, True
     for token in markdown.parse(_LINE_END.sub("\n", body)):
-        if token.type == "html_block" and "<" in _HTML_COMMENT.sub("", token.content):
-            return
         quotes += token.nesting if token.type.startswith("blockquote") else 0
+        html = _HTML_COMMENT.sub("", token.content) if token.type == "html_block" else ""
+        if "<" in html:
+            is_plain = False
+            yield from () if quotes else _lines_of_html(html)
         if token.type != "inline" or quotes:
             continue
         line = ""
         for child in token.children or ():
-            if child.type in ("softbreak", "hardbreak"):
-                yield line.strip()
+            is_tag = child.type == "html_inline" and not _HTML_COMMENT.fullmatch(child.content)
+            is_plain = is_plain and not is_tag
+            is_break = is_tag and _BREAK_TAG.fullmatch(child.content)
+            if is_break or child.type in ("softbreak", "hardbreak"):
+                yield _ShownLine(line.strip(), is_plain)
                 line = ""
-            elif child.type == "html_inline" and not _HTML_COMMENT.fullmatch(child.content):
-                return
             elif child.type != "html_inline":
                 line += _shown_text(child.type, child.content)
-        yield line.strip()
+        yield _ShownLine(line.strip(), is_plain)
+
+
+def _lines_of_html(html: str) -> Iterator[_ShownLine]:
+    """Yields the lines that HTML shows; a comment without its end hides the rest."""
+    shown = _TAG.sub("", _BREAK_TAG.sub("\n", html.partition("<!--")[0]))
+    for line in shown.split("\n"):
+        yield _ShownLine(line.strip(), is_plain=False)
 
 
 def _shown_text(kind: str, content: str) -> str:

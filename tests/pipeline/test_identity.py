@@ -321,6 +321,27 @@ def test_without_a_config_the_workflow_shows_that_a_role_has_another_name(
     assert [f"#{second}" in each for each in comments] == ([True] if is_closed else [])
 
 
+@pytest.mark.parametrize(
+    ("other", "is_closed"),
+    [(f"role-to-assume: {RENAMED}", True), (f"role-arn: {ROLE}", False)],
+)
+def test_a_role_that_another_workflow_has_is_not_renamed(
+    repository: Repository, other: str, is_closed: bool
+) -> None:
+    repository.workflow = f"octo-org/shop/{WORKFLOW}"
+    before = {WORKFLOW: f"role-arn: {ROLE}\n".encode()}
+    repository.hub.commit_as("kim", "main", before, "Workflow")
+    first = number_of(repository.propose())
+    repository.rename_role()
+    after = {
+        WORKFLOW: f"role-arn: {RENAMED}\n".encode(),
+        ".github/workflows/other.yml": f"{other}\n".encode(),
+    }
+    repository.hub.commit_as("kim", "main", after, "Split")
+    second = number_of(repository.propose())
+    assert open_pulls(repository.hub) == ([second] if is_closed else [first, second])
+
+
 def test_declines_are_kept_when_a_person_rewrites_the_statement(repository: Repository) -> None:
     repository.decline(number_of(repository.propose()))
     topic = POLICY["Statement"][2]

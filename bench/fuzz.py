@@ -34,10 +34,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.cloudtrail.cache import ObjectCache
-from leastpriv.cloudtrail.file_reader import FileResult
+from leastpriv.cloudtrail.file_reader import ReadOptions
 from leastpriv.cloudtrail.file_store import StoredFile
 from leastpriv.cloudtrail.local_store import TrailFolder
-from leastpriv.cloudtrail.statistics import ReadStatistics
 from leastpriv.config.targets_file import read_configuration
 from leastpriv.declared.declarations import read_stack
 from leastpriv.declared.models import Place
@@ -48,6 +47,7 @@ from leastpriv.denials.message import read_denial
 from leastpriv.denials.needs import logged_needs
 from leastpriv.errors import LeastprivError
 from leastpriv.evidence.history_file import parse_history, serialize_history
+from leastpriv.evidence.parts import FileCounter
 from leastpriv.models import Call
 from leastpriv.permissions.mapping import needs_of
 from leastpriv.policy.containment import check_containment
@@ -278,7 +278,8 @@ def a_cache(chance: random.Random) -> tuple[bytes, Work]:
         with tempfile.TemporaryDirectory() as folder:
             principals = Principals(frozenset({parse_principal(ROLE)}))
             cache = ObjectCache(Path(folder), "b", principals)
-            cache.put(stored, FileResult((), ReadStatistics()))
+            options = ReadOptions(Window(), principals)
+            cache.put(stored, FileCounter(options, None).count([]))
             cache.close()
             (path,) = Path(folder).glob("*.sqlite")
             if in_row:

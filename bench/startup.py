@@ -57,13 +57,13 @@ _UNTIL_FIRST = """
 import os, sys, time
 from leastpriv.cloudtrail.local_store import TrailFolder
 from leastpriv.cli.main import console_main
-whole = TrailFolder.read
+whole = TrailFolder.read_parts
 def read(self, *asked):
     for item in whole(self, *asked):
         modules = " ".join(sys.modules).encode()
         os.write(int(os.environ["TELL"]), b"%f %b" % (time.process_time(), modules))
         yield item
-TrailFolder.read = read
+TrailFolder.read_parts = read
 sys.exit(console_main())
 """
 _AT_END = """

@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -175,6 +175,8 @@ class Principal(Struct, frozen=True):
     """The name without the path."""
 
 
+AwareTime = Annotated[datetime, Meta(tz=True)]
+"""A time that is decoded: one without a zone could not be compared."""
 AGGREGATED = "aggregated"
 """`caller_doubt` of a use that only a summary of CloudTrail shows."""
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from msgspec import Struct, field
+from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.aws.arns import Principals, Window
@@ -26,7 +26,7 @@ from leastpriv.cloudtrail.record_formats import (
     parse_values,
     unwrap,
 )
-from leastpriv.cloudtrail.record_reader import RecordReader
+from leastpriv.cloudtrail.record_reader import MOST_KEPT, RecordReader
 from leastpriv.cloudtrail.statistics import ReadStatistics, add_name, count_coverage
 from leastpriv.models import Call, Gap, GapKind, Scope
 
@@ -44,6 +44,10 @@ class ReadOptions(Struct, frozen=True):
     max_decompressed: int = MAX_DECOMPRESSED
     hashes: bool = False
     """Whether the content of each file is hashed."""
+    is_apart: bool = False
+    """Whether each file counts without the others: the cache stores it, or a digest decides."""
+    most_kept: int = MOST_KEPT
+    """Bytes of memory of the calls of which repeated ones are made."""
 
 
 class S3TrailOptions(Struct, frozen=True):
@@ -68,17 +72,12 @@ class S3TrailOptions(Struct, frozen=True):
     max_decompressed: int = MAX_DECOMPRESSED
 
 
-class FileResult(Struct, frozen=True):
-    """Calls and gaps of one log file in order, without duplicates within the file, and its
-    statistics.
-    """
+class CountedCalls(Struct, frozen=True):
+    """Calls that were counted where their files were read."""
 
-    items: tuple[Call | Gap, ...]
-    statistics: ReadStatistics = field(default_factory=ReadStatistics)
-    sha256: str = ""
-    """SHA-256 of the file's content, in hexadecimal; empty where it was not requested or the file
-    is damaged.
-    """
+    calls: int
+    collected: object
+    """What a collector adds (`evidence/collected_calls.py`)."""
 
 
 class EventDeduplicator:
@@ -96,6 +95,16 @@ class EventDeduplicator:
         self._recent: set[int] = set()
         self._older: set[int] = set()
 
+    def is_known(self, event_id: str) -> bool:
+        """Whether the id occurred before."""
+        seen = hash(event_id)
+        return seen in self._recent or seen in self._older
+
+    def add(self, event_ids: Iterable[str]) -> None:
+        """Adds ids that occurred."""
+        for event_id in event_ids:
+            self.is_duplicate(event_id)
+
     def is_duplicate(self, event_id: str) -> bool:
         """Whether the id occurred before; a record without an id is never a duplicate."""
         if not event_id:
@@ -106,6 +115,26 @@ class EventDeduplicator:
         self._recent.add(seen)
         if len(self._recent) >= self._capacity:
             self._recent, self._older = set(), self._recent
+        return False
+
+
+class PartDeduplicator(EventDeduplicator):
+    """Detects the copies within some files that are read together, and those of earlier events."""
+
+    def __init__(self, earlier: EventDeduplicator) -> None:
+        """`earlier`: the events of earlier files; none is added."""
+        super().__init__()
+        self.ids: dict[str, None] = {}
+        """The ids of the new events, in order."""
+        self._earlier = earlier
+
+    def is_duplicate(self, event_id: str) -> bool:
+        """Whether the id occurred before; a record without an id is never a duplicate."""
+        if not event_id:
+            return False
+        if event_id in self.ids or self._earlier.is_known(event_id):
+            return True
+        self.ids[event_id] = None
         return False
 
 
@@ -127,7 +156,12 @@ class FileReader:
     def __init__(self, options: ReadOptions) -> None:
         """Reads nothing yet."""
         self.options = options
-        self.records = RecordReader(options.window, options.principals, survey=options.survey)
+        self.records = RecordReader(
+            options.window,
+            options.principals,
+            survey=options.survey,
+            most_kept=options.most_kept,
+        )
 
     def read(
         self,
@@ -149,19 +183,11 @@ class FileReader:
             statistics: updated while reading.
             seen: the events before.
         """
-        return _File(self, name, region, statistics, seen).read(open_file)
-
-    def result(self, name: str, region: str, open_file: Callable[[], BinaryIO]) -> FileResult:
-        """Reads a file without the others of its store."""
-        statistics = ReadStatistics()
-        file = _File(self, name, region, statistics, EventDeduplicator())
-        items = tuple(file.read(open_file))
-        self.records.survey(statistics)
-        return FileResult(items, statistics, file.sha256)
+        return LogFile(self, name, region, statistics, seen).read(open_file)
 
 
-class _File:
-    """Reads one file, and merges its damaged records into one gap per scope."""
+class LogFile:
+    """One file, whose damaged records are one gap per scope."""
 
     def __init__(
         self,
@@ -178,8 +204,12 @@ class _File:
         self._is_trail = False
         self._held_values = False
         self.sha256 = ""
+        """SHA-256 of the content, in hexadecimal; empty where it is not requested, or the file is
+        damaged or not read yet.
+        """
 
     def read(self, open_file: Callable[[], BinaryIO]) -> Iterator[Call | Gap]:
+        """Yields calls and gaps, as `FileReader.read`."""
         self._statistics.files += 1
         for region in self._scope.regions:
             add_name(self._statistics.regions, region)

@@ -79,6 +79,15 @@ def region_of_path(path: str) -> str:
     return below["region"] if below else ""
 
 
+def trail_of(key: str) -> str:
+    """Returns the account and region in a log file's name, `111122223333_CloudTrail_eu-west-1`;
+    empty where it has another form.
+    """
+    name = key.rpartition("/")[2]
+    stamp = _STAMP.search(name)
+    return name[: stamp.start()] if stamp else ""
+
+
 def is_log_file_name(name: str) -> bool:
     """Whether a name is a log file's: digests and insights are other logs of CloudTrail."""
     return (

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Container, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from leastpriv.atomic_file import open_regular
 from leastpriv.aws.arns import Principals, Window
@@ -26,6 +26,7 @@ from leastpriv.cloudtrail.file_store import (
     sort_key,
 )
 from leastpriv.cloudtrail.other_accounts import namesakes_on_disk
+from leastpriv.cloudtrail.parts import Counting, Item
 from leastpriv.cloudtrail.prefetch import Prefetcher, open_cache
 from leastpriv.cloudtrail.record_blocks import MAX_DECOMPRESSED
 from leastpriv.cloudtrail.statistics import ReadStatistics
@@ -202,8 +203,8 @@ class TrailFolder:
         cache: Path | None = None,
         max_decompressed: int = MAX_DECOMPRESSED,
     ) -> None:
-        """`seen` is shared by folders that may contain copies of records; `cache` keeps results
-        between runs.
+        """`seen` is shared by folders that may contain copies of records; `cache` keeps what was
+        counted (`read_parts`) between runs.
 
         `survey` False: only the targets' calls count. Coverage of all records, and damage in
         records without a target's name, are then not reported, and reading is several times as
@@ -223,9 +224,20 @@ class TrailFolder:
             InputError: the folder does not exist, cannot be listed or has no log file (at once), or
                 its files contain no CloudTrail record (while reading).
         """
+        return cast("Iterator[Call | Gap]", self._begun(window, principals, None))
+
+    def read_parts(
+        self, window: Window, principals: Principals, counting: Counting
+    ) -> Iterator[Item]:
+        """Reads like `read`, with the cache and with processes where they are worth it."""
+        return self._begun(window, principals, counting)
+
+    def _begun(
+        self, window: Window, principals: Principals, counting: Counting | None
+    ) -> Iterator[Item]:
         self.check()
         self.statistics = ReadStatistics()
-        return self._read(window, principals)
+        return self._read(window, principals, counting)
 
     def namesakes(self, names: Collection[str], accounts: Collection[str]) -> Counter[str]:
         """Returns the roles of these names in other accounts -> number of records in some files."""
@@ -278,15 +290,18 @@ class TrailFolder:
                 " the folder that holds AWSLogs/, or any folder of such files."
             )
 
-    def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
+    def _read(
+        self, window: Window, principals: Principals, counting: Counting | None
+    ) -> Iterator[Item]:
         store, statistics = LocalStore(self.path, principals.accounts), self.statistics
         options = ReadOptions(window, principals, self._survey, self._max_decompressed)
         name = f"{self.path}{'' if self._survey else ', calls alone'}"
-        cache = open_cache(self._cache, name, principals)
-        reading = Prefetcher(store, options, statistics, self._shared or EventDeduplicator(), cache)
+        cache = open_cache(self._cache, name, principals) if counting else None
+        seen = self._shared or EventDeduplicator()
+        reading = Prefetcher(store, options, statistics, seen, counting, cache)
         with closing(reading):
-            for file in reading.queued(store.list(window)):
-                yield from reading.items(file)
+            for part in reading.queued(store.list(window)):
+                yield from reading.items(part)
             reading.finish()
         for folder, error in store.unlisted.items():
             region = region_of_path(f"{folder}/_")

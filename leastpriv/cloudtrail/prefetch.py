@@ -1,9 +1,9 @@
-"""Reads the files of a store in order, with threads that fetch and processes that read ahead.
+"""Reads the files of a store in order, with threads that fetch and processes that count.
 
-Fetching waits for the network, so many threads fetch at once. Reading is work: threads take half as
-much again of the processor and end as soon (bench/README.md), so child processes read where there
-are many files and several cores. Each file is read alone there, and the results are returned in
-order.
+Fetching waits for the network, so many threads fetch at once. Counting is work: threads take half
+as much again of the processor and end as soon (bench/README.md), so child processes count where
+there are many records and several cores. They get parts: files of one account and region, which go
+to the same process if it is free, since calls there repeat.
 """
 
 from __future__ import annotations
@@ -11,62 +11,100 @@ from __future__ import annotations
 import io
 import os
 import queue
-import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, BinaryIO, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, BinaryIO, ParamSpec, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.aws.arns import Principals
 from leastpriv.cloudtrail.file_reader import (
+    CountedCalls,
     EventDeduplicator,
     FileReader,
-    FileResult,
     ReadOptions,
-    is_new,
 )
-from leastpriv.cloudtrail.file_store import FileStore, StoredFile, region_of_path
+from leastpriv.cloudtrail.file_store import FileStore, StoredFile, region_of_path, trail_of
+from leastpriv.cloudtrail.parts import (
+    NOT_ENCODED,
+    CountedPart,
+    Counting,
+    Item,
+    PartCounter,
+    PartFile,
+)
 from leastpriv.cloudtrail.statistics import ReadStatistics
-from leastpriv.models import Call, Gap
+from leastpriv.errors import AwsError
 
 if TYPE_CHECKING:
     from leastpriv.cloudtrail.cache import ObjectCache
 
-_PROCESSES = 8
-"""Each takes some 30 MiB."""
+_MOST_PROCESSES = 2
+"""Each takes up to 80 MiB not shared, and all together are to take some 300 MiB."""
+_KEPT_BYTES = 8 * 1024 * 1024
+"""Bytes of memory, in each process, of the calls of which repeated ones are made."""
 _FETCHED_AHEAD = 256
 """Files fetched and not yet read: the requests in flight, and as many again."""
-_READ_AHEAD = 16
-"""Files read ahead, whose calls are in memory."""
+_PARTS_AHEAD = 32
+"""Parts that processes count, or have counted, before their turn."""
 _AHEAD_BYTES = 16 * 1024 * 1024
-"""Most bytes, as stored, of files fetched or read ahead; a larger file is read as a stream at its
-turn.
+"""Most bytes, as stored, of files fetched ahead; a larger file is read as a stream at its turn."""
+_PART_BYTES = 256 * 1024
+"""Bytes of a part, as stored. What a part adds to the counts of others costs less the larger it is;
+a process needs some 100 times as much memory to count it.
 """
-_WORTH_PROCESSES = 8 * 1024 * 1024
-"""Bytes after which many more are expected: processes load all modules."""
-_WORTH_FEW_CALLS = 256 * 1024 * 1024
-"""The same limit where most blocks are skipped."""
+_WORTH_PROCESSES = 10_000
+"""Records after which processes are started, since as many more are expected. To start them takes
+as long as to read and count so many.
+"""
 
 
 class QueuedFile(Struct):
     """A file in the queue."""
 
     stored: StoredFile
-    kept: FileResult | None
+    kept: CountedPart | None = None
     """An earlier run's result."""
-    held: int
+    collected: object = None
+    """The calls in it, decoded."""
+    held: int = 0
     """Bytes of it that are in memory, or will be."""
     fetched: Future[bytes] | None = None
-    result: Future[FileResult] | None = None
+
+
+class FailedFile(Struct, frozen=True):
+    """A file that cannot be fetched."""
+
+    stored: StoredFile
+    error: AwsError
+
+
+class QueuedPart(Struct):
+    """Files that are read together."""
+
+    files: list[QueuedFile]
+    trail: str = ""
+    """Account and region; empty where the name does not say."""
+    result: Future[CountedPart] | None = None
     """The result from a process."""
+    failures: list[FailedFile] = []
+    """The files that a process did not get, once it has counted the others."""
+
+    @property
+    def file(self) -> QueuedFile:
+        """The first file."""
+        return self.files[0]
+
+    @property
+    def held(self) -> int:
+        """Bytes that are in memory, or will be."""
+        return sum([file.held for file in self.files])
 
 
 class Prefetcher:
@@ -78,156 +116,215 @@ class Prefetcher:
         options: ReadOptions,
         statistics: ReadStatistics,
         seen: EventDeduplicator,
+        counting: Counting | None = None,
         cache: ObjectCache | None = None,
     ) -> None:
-        """`statistics` are updated while reading; `cache` is closed at the end."""
+        """`statistics` are updated while reading; `cache`, which needs `counting`, is closed at the
+        end.
+        """
         self.kept = 0
         """Number of files from the cache."""
-        self._store, self._options, self._reader = store, options, FileReader(options)
+        self._kept_records = 0
+        self._store = store
+        self._options = replace(options, is_apart=options.hashes or cache is not None)
+        self._reader = FileReader(options)
         self._statistics, self._seen, self._cache = statistics, seen, cache
+        self._counting = counting
+        self._counter: PartCounter | None = None
+        """Counts parts alone."""
+        self._recounter: PartCounter | None = None
+        """Counts parts without the copies of all events before."""
         self._fetchers = DaemonThreadPool(store.at_once) if store.at_once else None
-        # The calls of all principals are too many to be sent from a process.
-        self._may_start = options.principals.targets is not None and _cores() > 1
-        self._worth = _WORTH_PROCESSES if options.survey else _WORTH_FEW_CALLS
-        self._readers: DaemonThreadPool | None = None
-        self._process_of = threading.local()
-        self._processes: list[ReaderProcess] = []
-        self._closed = False
+        self._processes: ProcessPool | None = None
 
     def close(self) -> None:
         """Cancels pending work, and writes pending results to the cache."""
-        self._closed = True
-        for pool in (self._fetchers, self._readers):
+        for pool in (self._fetchers, self._processes):
             if pool:
                 pool.close()
-        for process in self._processes:
-            process.close()
         if self._cache:
             self._cache.close(self._options.window.start)
 
-    def queued(self, files: Iterable[StoredFile]) -> Iterator[QueuedFile]:
-        """Yields the files in order, each for `items` or `result`, while the next ones are fetched
-        and read ahead.
+    def queued(self, files: Iterable[StoredFile]) -> Iterator[QueuedPart]:
+        """Yields parts, each for `items` or `result`, while the next ones are fetched and counted.
+
+        Without processes each file is a part, in order.
         """
-        waiting: deque[QueuedFile] = deque()
-        held = begun = 0
-        most = _FETCHED_AHEAD if self._fetchers else _READ_AHEAD
+        waiting: deque[QueuedPart] = deque()
+        begun: dict[str, QueuedPart] = {}
+        held = number = 0
         for stored in files:
-            kept = self._known(stored)
-            size = 0 if kept or stored.size > _AHEAD_BYTES else stored.size
-            while waiting and (
-                len(waiting) >= most
-                or held + size > _AHEAD_BYTES
-                or not (self._fetchers or self._readers)
+            file = self._kept(stored)
+            size = 0 if file.kept or stored.size > _AHEAD_BYTES else stored.size
+            while (waiting or begun) and (
+                self._is_full(len(waiting), number) or held + size > _AHEAD_BYTES
             ):
-                held -= waiting[0].held
-                yield waiting.popleft()
-                self._read_ahead(waiting)
-            fetched = (
-                self._fetchers.submit(self._store.fetch, stored)
-                if self._fetchers and size
-                else None
-            )
-            waiting.append(QueuedFile(stored, kept, size, fetched))
+                if not waiting:
+                    self._put_all(begun, waiting)
+                part = waiting.popleft()
+                held -= part.held
+                number -= len(part.files)
+                yield part
+                self._start_processes(waiting)
+            file.held = size
+            if self._fetchers and size:
+                file.fetched = self._fetchers.submit(self._store.fetch, stored)
             held += size
-            begun += size
-            if self._may_start and not self._readers and begun > self._worth:
-                self._readers = DaemonThreadPool(min(_PROCESSES, _cores()))
-            self._read_ahead(waiting)
+            number += 1
+            self._put(file, begun, waiting)
+        self._put_all(begun, waiting)
         while waiting:
             yield waiting.popleft()
-            self._read_ahead(waiting)
+            self._start_processes(waiting)
 
-    def items(self, file: QueuedFile) -> Iterator[Call | Gap]:
-        """Yields the calls of a file without duplicates, and gaps for its unreadable parts.
+    def items(self, part: QueuedPart) -> Iterator[Item]:
+        """Yields the calls of a part without duplicates, or what counted them, and gaps for
+        unreadable parts of files.
 
         Raises:
-            AwsError: it cannot be fetched.
+            AwsError: a file cannot be fetched.
         """
-        if file.kept or file.result or self._cache:
-            yield from self.replay(self.result(file))
+        if part.file.kept or part.result or self._cache:
+            yield from self.replay(part, self.result(part))
             return
-        name, region = self._store.name_of(file.stored), region_of_path(file.stored.key)
-        yield from self._reader.read(name, region, self._opener(file), self._statistics, self._seen)
+        yield from self._read(part)
 
     def finish(self) -> None:
         """Adds the coverage of the last records to the statistics."""
         self._reader.records.survey(self._statistics)
 
-    def result(self, file: QueuedFile) -> FileResult:
-        """Returns the result of one file alone, from the cache or by reading it; raises like
+    def result(self, part: QueuedPart) -> CountedPart:
+        """Returns the result of a part alone, from the cache or by counting it; raises like
         `items`.
         """
+        file = part.file
         if file.kept:
             self.kept += 1
             return file.kept
-        result = file.result.result() if file.result else self._read(file, self._reader)
-        statistics = result.statistics
+        if part.result:
+            result = part.result.result()
+        else:
+            if self._counter is None:
+                self._counter = self._made_counter()
+            result = self._count_here(part, self._counter)
+        statistics = result.statistics.unpacked()
         # Without a survey, the time of an unreadable record is not known, and the next run's window
         # may differ.
-        has_time = statistics.first is not None or all(
-            isinstance(item, Call) for item in result.items
-        )
+        has_time = statistics.first is not None or not result.gaps
         if (
             self._cache
             and has_time
+            and result.is_complete
             and not statistics.damaged_files
             and not statistics.outside_window
         ):
             self._cache.put(file.stored, result)
         return result
 
-    def replay(self, result: FileResult) -> Iterator[Call | Gap]:
-        """Yields the items of a file, without calls that other files contained before."""
-        self._statistics.absorb(replace(result.statistics, calls=0))
-        for item in result.items:
-            if not isinstance(item, Call) or is_new(item, self._statistics, self._seen):
-                yield item
+    def replay(self, part: QueuedPart, result: CountedPart) -> Iterator[Item]:
+        """Yields what a part has, without calls that other files had before."""
+        if bytes(result.collected) == NOT_ENCODED:
+            yield from self._read(part)
+            return
+        if any(map(self._seen.is_known, result.ids)):
+            if self._recounter is None:
+                self._recounter = self._made_counter(self._seen)
+            result = self._count_here(part, self._recounter)
+        self._seen.add(result.ids)
+        statistics = result.statistics.unpacked()
+        self._statistics.absorb(statistics)
+        yield from result.gaps
+        if result is part.file.kept:
+            self._kept_records += statistics.records
+            yield CountedCalls(len(result.ids), part.file.collected)
+        elif self._counting:
+            yield CountedCalls(len(result.ids), self._counting.decoded(result))
 
-    def _known(self, stored: StoredFile) -> FileResult | None:
-        """Returns an earlier run's result of a file whose records are all in the window."""
-        kept = self._cache.get(stored) if self._cache else None
-        if kept is None or (self._options.hashes and not kept.sha256):
-            return None
-        calls = [each.time for each in kept.items if isinstance(each, Call)]
-        times = (kept.statistics.first, kept.statistics.last, *calls)
-        return (
-            kept
-            if all(time is None or self._options.window.contains(time) for time in times)
-            else None
-        )
+    def _read(self, part: QueuedPart) -> Iterator[Item]:
+        """Reads the files of a part without a counter; raises like `items`."""
+        for file in part.files:
+            name, region = self._store.name_of(file.stored), region_of_path(file.stored.key)
+            opener = self._opener(file)
+            yield from self._reader.read(name, region, opener, self._statistics, self._seen)
 
-    def _read_ahead(self, waiting: Iterable[QueuedFile]) -> None:
-        if self._readers:
-            for file in islice(waiting, _READ_AHEAD):
-                if file.held and not file.result:
-                    file.result = self._readers.submit(self._read_apart, file)
+    def _is_full(self, parts: int, files: int) -> bool:
+        """Whether the first part is read before a further file is queued."""
+        if self._fetchers:
+            return files >= _FETCHED_AHEAD
+        return parts >= _PARTS_AHEAD if self._processes else True
 
-    def _read_apart(self, file: QueuedFile) -> FileResult:
-        """Returns the result of a file from the calling thread's process, or reads it where that
-        has ended.
-        """
+    def _put(
+        self, file: QueuedFile, begun: dict[str, QueuedPart], waiting: deque[QueuedPart]
+    ) -> None:
+        """Adds a file to the part of its trail, or as another part."""
+        trail = trail_of(file.stored.key)
+        if not self._processes or self._options.is_apart or not file.held:
+            waiting.append(QueuedPart([file], trail))
+            self._submit(waiting[-1])
+            return
+        part = begun.setdefault(trail, QueuedPart([], trail))
+        part.files.append(file)
+        if part.held >= _PART_BYTES:
+            waiting.append(begun.pop(trail))
+            self._submit(part)
+
+    def _put_all(self, begun: dict[str, QueuedPart], waiting: deque[QueuedPart]) -> None:
+        for part in begun.values():
+            waiting.append(part)
+            self._submit(part)
+        begun.clear()
+
+    def _submit(self, part: QueuedPart) -> None:
+        """Has a part counted by a process; a large file is read as a stream at its turn."""
+        if self._processes and not part.result and part.held:
+            part.result = self._processes.submit(part.trail, partial(self._fetched, part))
+
+    def _start_processes(self, waiting: Iterable[QueuedPart]) -> None:
+        """Starts processes where they are worth it, and gives them the queued parts."""
+        if (
+            self._processes
+            or self._counting is None
+            or self._statistics.records - self._kept_records < _WORTH_PROCESSES
+            or _cores() < 2
+        ):
+            return
+        number = min(_MOST_PROCESSES, _cores())
+        options = replace(self._options, most_kept=_KEPT_BYTES)
+        store = None if self._fetchers else self._store
+        start = partial(self._counting.process, options, store)
+        self._processes = ProcessPool(number, start, self._made_counter)
+        # What the reader keeps of repeated calls is needed no more.
+        self.finish()
+        self._reader = FileReader(self._options)
+        for part in waiting:
+            if not part.file.kept:
+                self._submit(part)
+
+    def _fetched(self, part: QueuedPart) -> Sequence[PartFile]:
+        """Returns the files of a part, without those that cannot be fetched."""
+        found: list[PartFile] = []
+        for file in part.files:
+            try:
+                found.append(self._part_file(file))
+            except AwsError as error:
+                part.failures.append(FailedFile(file.stored, error))
+        return found
+
+    def _part_file(self, file: QueuedFile) -> PartFile:
         content = file.fetched.result() if file.fetched else None
-        own = self._process_of
-        if not hasattr(own, "process"):
-            own.reader, own.process = FileReader(self._options), None
-            with suppress(OSError):
-                own.process = ReaderProcess(self._options, None if self._fetchers else self._store)
-                self._processes.append(own.process)
-        result = (
-            own.process.read(self._store.name_of(file.stored), file.stored, content)
-            if own.process
-            else None
-        )
-        if result or self._closed:
-            return result or FileResult(())
-        # The process has ended, perhaps out of memory.
-        own.process = None
-        return self._read(file, own.reader)
+        return PartFile(self._store.name_of(file.stored), file.stored, content)
 
-    def _read(self, file: QueuedFile, reader: FileReader) -> FileResult:
-        name, region = self._store.name_of(file.stored), region_of_path(file.stored.key)
-        return reader.result(name, region, self._opener(file))
+    def _count_here(self, part: QueuedPart, counter: PartCounter) -> CountedPart:
+        """Counts a part in this process; raises AwsError where a file cannot be fetched."""
+        result = counter.count([self._part_file(file) for file in part.files])
+        if result is None:
+            raise AssertionError("unreachable")  # pragma: no cover
+        return result
+
+    def _made_counter(self, earlier: EventDeduplicator | None = None) -> PartCounter:
+        if self._counting is None:
+            raise AssertionError("unreachable")  # pragma: no cover
+        return self._counting.counter(self._options, self._store, earlier)
 
     def _opener(self, file: QueuedFile) -> Callable[[], BinaryIO]:
         if file.fetched:
@@ -236,6 +333,24 @@ class Prefetcher:
             stream = self._store.open(file.stored)
             return lambda: stream
         return partial(self._store.open, file.stored)
+
+    def _kept(self, stored: StoredFile) -> QueuedFile:
+        """Returns a file, with an earlier run's result if all its records are in the window."""
+        kept = self._cache.get(stored) if self._cache else None
+        if kept is None or self._counting is None or (self._options.hashes and not kept.sha256):
+            return QueuedFile(stored)
+        times = (
+            kept.statistics.first,
+            kept.statistics.last,
+            kept.statistics.newest,
+            kept.first_call,
+        )
+        if not all(time is None or self._options.window.contains(time) for time in times):
+            return QueuedFile(stored)
+        # Another program may have written it, in any form.
+        with suppress(ValueError, RecursionError):
+            return QueuedFile(stored, kept, self._counting.decoded(kept))
+        return QueuedFile(stored)
 
 
 def open_cache(folder: Path | None, store: str, principals: Principals) -> ObjectCache | None:
@@ -252,79 +367,96 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class ReaderProcess:
-    """Reads one file at a time in a child process; for one thread.
+class _Task(Struct, eq=False):
+    """A part that waits for a process."""
 
-    The child ends when this process ends, however that happens, because its input is closed. It has
-    its own session, so that an interrupt from the keyboard reaches only this process.
-    """
+    trail: str
+    files: Callable[[], Sequence[PartFile]]
+    result: Future[CountedPart]
 
-    def __init__(self, options: ReadOptions, store: FileStore | None) -> None:
-        """`store` None: the content of each file is sent. Raises `OSError` where no process can be
-        started.
+
+class ProcessPool:
+    """Processes that count parts, each with a thread that waits for it."""
+
+    def __init__(
+        self, number: int, start: Callable[[], PartCounter], here: Callable[[], PartCounter]
+    ) -> None:
+        """Starts the threads; each starts its process when it has a part.
+
+        Args:
+            number: number of processes.
+            start: starts a process; raises OSError.
+            here: returns a counter in this process, for parts of a process that has ended.
         """
-        # These take a tenth of a small command's start, and few commands read ahead.
-        import subprocess
+        self._start = start
+        self._here = here
+        self._waiting: list[_Task] = []
+        self._owners: dict[str, int] = {}
+        """Trail -> the thread that counts its parts, if it is free."""
+        self._lock = threading.Lock()
+        self._own = threading.local()
+        self._started: list[PartCounter] = []
+        self._is_closed = False
+        self._threads = DaemonThreadPool(number)
 
-        start = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve()"
-        self._process = subprocess.Popen(  # noqa: S603 - Python itself
-            [sys.executable, "-I", "-c", start],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        # Both exist, because they were requested.
-        self._files, self._answers = (
-            cast(IO[bytes], self._process.stdin),
-            cast(IO[bytes], self._process.stdout),
-        )
-        self._send((options, store))
-
-    def read(self, name: str, stored: StoredFile, content: bytes | None) -> FileResult | None:
-        """Returns the result of a file; `None` where the process has ended."""
-        import pickle
-
-        try:
-            self._send((name, stored, content))
-            # From our own child process.
-            return cast(FileResult, pickle.load(self._answers))  # noqa: S301
-        except (OSError, EOFError, ValueError, pickle.UnpicklingError):
-            return None
+    def submit(self, trail: str, files: Callable[[], Sequence[PartFile]]) -> Future[CountedPart]:
+        """Has the files of a part counted; the future's `result` raises any exception."""
+        task = _Task(trail, files, Future())
+        with self._lock:
+            self._waiting.append(task)
+        self._threads.submit(self._count_next)
+        return task.result
 
     def close(self) -> None:
-        """Kills the process."""
-        self._process.kill()
-        self._process.wait()
+        """Ends the processes."""
+        self._is_closed = True
+        self._threads.close()
+        with self._lock:
+            started = list(self._started)
+        for process in started:
+            process.close()
 
-    def _send(self, what: object) -> None:
-        import pickle
-
-        pickle.dump(what, self._files)
-        self._files.flush()
-
-
-def serve() -> None:
-    """Runs in the child process: reads options and files from standard input, and writes one result
-    per file.
-    """
-    import pickle
-
-    files, answers = sys.stdin.buffer, sys.stdout.buffer
-    # Output of any library must not reach the result stream.
-    sys.stdout = sys.stderr
-    # All is from the process that started this one.
-    options, store = cast("tuple[ReadOptions, FileStore]", pickle.load(files))  # noqa: S301
-    reader = FileReader(options)
-    while True:
+    def _count_next(self) -> None:
+        task = self._next()
         try:
-            entry = cast("tuple[str, StoredFile, bytes | None]", pickle.load(files))  # noqa: S301
-        except EOFError:
-            return
-        name, stored, content = entry
-        open_file = partial(store.open, stored) if content is None else partial(io.BytesIO, content)
-        pickle.dump(reader.result(name, region_of_path(stored.key), open_file), answers)
-        answers.flush()
+            task.result.set_result(self._counted(task.files()))
+        except BaseException as error:  # passed to the caller of `result`
+            task.result.set_exception(error)
+
+    def _next(self) -> _Task:
+        """Takes the first part of a trail of this thread, or of none, else the first one."""
+        thread = threading.get_ident()
+        with self._lock:
+            own = (task for task in self._waiting if self._owners.get(task.trail, thread) == thread)
+            task = next(own, self._waiting[0])
+            self._waiting.remove(task)
+            if task.trail:
+                self._owners.setdefault(task.trail, thread)
+        return task
+
+    def _counted(self, files: Sequence[PartFile]) -> CountedPart:
+        if not hasattr(self._own, "counter"):
+            self._own.counter = self._started_process()
+        counter: PartCounter = self._own.counter
+        result = counter.count(files)
+        if result is None and not self._is_closed:
+            # The process has ended, perhaps out of memory.
+            self._own.counter = self._here()
+            result = self._own.counter.count(files)
+        if result is None:
+            raise InterruptedError("the processes were ended")
+        return result
+
+    def _started_process(self) -> PartCounter:
+        try:
+            process = self._start()
+        except OSError:
+            return self._here()
+        with self._lock:
+            self._started.append(process)
+        if self._is_closed:
+            process.close()
+        return process
 
 
 _Asked = ParamSpec("_Asked")

@@ -284,11 +284,6 @@ class UndecodedAnswer(Mapping[str, object]):
         """Returns the number of members."""
         return len(self._members())
 
-    def peek(self) -> Mapping[str, object]:
-        """Returns all members, and does not count as reading one."""
-        found: dict[str, object] = decode_value(Raw(self._text))
-        return found
-
     def _members(self) -> dict[str, object]:
         if self._value is None:
             self._value = decode_value(Raw(self._text))

@@ -60,7 +60,7 @@ from leastpriv.permissions.tool_lifecycle import program_of
 _NOT_WANTED, _OTHER = SkipReason.NOT_WANTED.value, SkipReason.OTHER_CALLER.value
 _REMEMBERED = 4_000
 """Callers and kinds of records in the cache."""
-_MOST_KEPT = 48 * 1024 * 1024
+MOST_KEPT = 48 * 1024 * 1024
 """Bytes of memory of the calls of which repeated ones are made, by the estimates below."""
 _SIZE_OF_CALL = 1_500
 """Bytes of such a call, of its key and of where it counts, besides its content."""
@@ -122,8 +122,23 @@ _SLOW = object()
 class RecordReader:
     """Reads blocks for one set of targets. For one thread."""
 
-    def __init__(self, window: Window, principals: Principals, *, survey: bool = True) -> None:
-        """`survey` False: only the targets' calls count, not the coverage of all records."""
+    def __init__(
+        self,
+        window: Window,
+        principals: Principals,
+        *,
+        survey: bool = True,
+        most_kept: int = MOST_KEPT,
+    ) -> None:
+        """Reads nothing yet.
+
+        Args:
+            window: the records that count.
+            principals: whose calls are returned.
+            survey: False: only the targets' calls count, not the coverage of all records.
+            most_kept: bytes of memory of the calls of which repeated ones are made.
+        """
+        self._most_kept = most_kept
         self._names = target_name_search(principals)
         self.sought = None if survey else self._names
         """The search for the targets' names; `None` where all records are read."""
@@ -329,7 +344,7 @@ class RecordReader:
     def _make_space(self, size: int) -> None:
         """Counts bytes that are kept, and drops all calls where they are too many."""
         self._kept += size + _SIZE_OF_CALL
-        if self._kept > _MOST_KEPT:
+        if self._kept > self._most_kept:
             self._shapes.clear()
             self._kept = 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from msgspec import Struct, field
 
@@ -28,6 +28,7 @@ from leastpriv.cloudtrail.record import (
     region_of,
     resources_of,
 )
+from leastpriv.models import AwareTime
 
 _DISTINCT = 1_000
 """Most names of one kind: there are 40 regions and 175 data event types, but a log may contain any
@@ -132,8 +133,12 @@ class ReadStatistics(Struct):
         """Adds the counters of another reading."""
         for name in _COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
+        if other.newest:
+            self.note_call(other.newest)
         self.skipped.update(other.skipped)
-        self.no_calls.update(other.no_calls)
+        for key, count in other.no_calls.items():
+            if key in self.no_calls or len(self.no_calls) < _DISTINCT:
+                self.no_calls[key] += count
         for name, count in other.callers.items():
             self.note_caller(name, count)
         for region in other.regions:
@@ -156,6 +161,63 @@ class ReadStatistics(Struct):
         if account not in self.accounts and len(self.accounts) >= _MOST_ACCOUNTS:
             return None
         return self.accounts.setdefault(account, ReadStatistics())
+
+
+class PackedStatistics(Struct, array_like=True, gc=False):
+    """Counters of one reading, in a form that MessagePack can encode."""
+
+    counts: tuple[int, ...]
+    skipped: dict[str, int]
+    no_calls: dict[tuple[str, str], int]
+    callers: dict[str, int]
+    regions: set[str]
+    events: set[str]
+    days: dict[str, set[int]]
+    logged: dict[tuple[str, str], set[int]]
+    data: list[tuple[DataStream, str]]
+    """Streams and their masks, in hexadecimal: a mask has more bits than the format's numbers."""
+    first: AwareTime | None
+    last: AwareTime | None
+    newest: AwareTime | None
+    accounts: dict[str, PackedStatistics]
+
+    @classmethod
+    def of(cls, statistics: ReadStatistics) -> PackedStatistics:
+        """Returns some statistics, packed."""
+        return cls(
+            counts=tuple([getattr(statistics, name) for name in _COUNTS]),
+            skipped=statistics.skipped,
+            no_calls=statistics.no_calls,
+            callers=statistics.callers,
+            regions=statistics.regions,
+            events=statistics.events,
+            days=statistics.days,
+            logged=statistics.logged,
+            data=[(stream, f"{days:x}") for stream, days in statistics.data.items()],
+            first=statistics.first,
+            last=statistics.last,
+            newest=statistics.newest,
+            accounts={account: cls.of(own) for account, own in statistics.accounts.items()},
+        )
+
+    def unpacked(self) -> ReadStatistics:
+        """Returns the statistics."""
+        counts: dict[str, Any] = dict(zip(_COUNTS, self.counts, strict=True))
+        return ReadStatistics(
+            **counts,
+            skipped=Counter(self.skipped),
+            no_calls=Counter(self.no_calls),
+            callers=Counter(self.callers),
+            regions=self.regions,
+            events=self.events,
+            days=self.days,
+            logged=self.logged,
+            data={stream: int(days, 16) for stream, days in self.data},
+            first=self.first,
+            last=self.last,
+            newest=self.newest,
+            accounts={account: own.unpacked() for account, own in self.accounts.items()},
+        )
 
 
 class CoverageCounter(Struct):

@@ -15,12 +15,12 @@ import logging
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import closing
 from datetime import datetime
 from functools import partial
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -43,7 +43,8 @@ from leastpriv.cloudtrail.file_store import (
 )
 from leastpriv.cloudtrail.lookup_events import WAIT_ADVICE, late_events_gap
 from leastpriv.cloudtrail.other_accounts import namesakes_in_bucket
-from leastpriv.cloudtrail.prefetch import Prefetcher, QueuedFile, open_cache
+from leastpriv.cloudtrail.parts import Counting, Item
+from leastpriv.cloudtrail.prefetch import FailedFile, Prefetcher, QueuedPart, open_cache
 from leastpriv.cloudtrail.s3_bucket import Bucket
 from leastpriv.cloudtrail.statistics import ReadStatistics
 from leastpriv.cloudtrail.trail_config import (
@@ -93,11 +94,18 @@ class _DeliveredTrail(ABC):
         Requests that AWS denies never raise. Resets `statistics`. Raises InputError where the
         trail, bucket or log group does not exist, or holds no records; raised while reading.
         """
+        return cast("Iterator[Call | Gap]", self._begun(window, principals, None))
+
+    def _begun(
+        self, window: Window, principals: Principals, counting: Counting | None
+    ) -> Iterator[Item]:
         self.statistics = ReadStatistics()
-        return self._read(window.since(self._options.since), principals)
+        return self._read(window.since(self._options.since), principals, counting)
 
     @abstractmethod
-    def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
+    def _read(
+        self, window: Window, principals: Principals, counting: Counting | None
+    ) -> Iterator[Item]:
         """Reads calls and gaps of the window."""
 
 
@@ -116,7 +124,12 @@ class LogGroup(_DeliveredTrail):
             else {"logGroupName": self._name}
         )
 
-    def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
+    def _read(
+        self,
+        window: Window,
+        principals: Principals,
+        counting: Counting | None,  # noqa: ARG002 - a log group has no files
+    ) -> Iterator[Item]:
         try:
             described = described_trails(self._clients.client("cloudtrail", self._region))
             trails = tuple(trail for trail in described if trail.log_group == self._name)
@@ -216,7 +229,15 @@ class S3Trail(_DeliveredTrail):
             )
             return Counter()
 
-    def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
+    def read_parts(
+        self, window: Window, principals: Principals, counting: Counting
+    ) -> Iterator[Item]:
+        """Reads like `read`, with the cache and with processes where they are worth it."""
+        return self._begun(window, principals, counting)
+
+    def _read(
+        self, window: Window, principals: Principals, counting: Counting | None
+    ) -> Iterator[Item]:
         # The trails that deliver there are not known yet where the location is named.
         location, trails = self._named, None
         try:
@@ -226,7 +247,7 @@ class S3Trail(_DeliveredTrail):
         except AwsError as error:
             yield failed_source_gap(self._named, error)
             return
-        reading = yield from self._opened(location, trails, window, principals)
+        reading = yield from self._opened(location, trails, window, principals, counting)
         if not reading:
             return
         self._location = location
@@ -263,6 +284,7 @@ class S3Trail(_DeliveredTrail):
         trails: tuple[Trail, ...] | None,
         window: Window,
         principals: Principals,
+        counting: Counting | None,
     ) -> Generator[Gap, None, _BucketReading | None]:
         """Finds the log prefixes, and yields gaps for what their trails exclude; None: they cannot
         be listed.
@@ -297,7 +319,7 @@ class S3Trail(_DeliveredTrail):
             )
         _log.info(f"{location}: {len(bucket.prefixes)} folders of accounts and regions")
         kept = name if options.survey else f"{name}, calls alone"
-        cache = open_cache(options.cache, kept, principals)
+        cache = open_cache(options.cache, kept, principals) if counting else None
         at, found = options.validate_at, bucket.prefixes
         top = f"{prefix}/" if prefix else ""
         validator = (
@@ -319,9 +341,8 @@ class S3Trail(_DeliveredTrail):
             options.max_decompressed,
             hashes=validator is not None,
         )
-        files = Prefetcher(
-            bucket, read, self.statistics, options.seen or EventDeduplicator(), cache
-        )
+        seen = options.seen or EventDeduplicator()
+        files = Prefetcher(bucket, read, self.statistics, seen, counting, cache)
         return _BucketReading(bucket, read, files, self.statistics, validator)
 
 
@@ -344,39 +365,37 @@ class _BucketReading(Struct):
         if self.validator:
             self.validator.close()
 
-    def items(self) -> Iterator[Call | Gap]:
-        """Yields calls in the order of the files' times without duplicates, and gaps for unread
-        objects.
+    def items(self) -> Iterator[Item]:
+        """Yields calls without duplicates, in the order of the files' times where they are not
+        counted, and gaps for unread objects.
         """
         broke_off = False
         if self.validator:
             self.validator.open()
         listed = self.bucket.list(self.options.window)
-        for number, file in enumerate(self.files.queued(listed), start=1):
+        said = 0
+        for part in self.files.queued(listed):
             self.any_object = True
-            if number % _SAY_EVERY == 0:
-                _log.info(f"… {number:,} files of s3://{self.bucket.name} so far")
+            failures: Sequence[FailedFile] = part.failures
             try:
                 yield from (
-                    self._validated(file, self.validator)
+                    self._validated(part, self.validator)
                     if self.validator
-                    else self.files.items(file)
+                    else self.files.items(part)
                 )
-                self._failures = 0
+                if len(failures) < len(part.files):
+                    self._failures = 0
             except AwsError as error:
-                self._failures += 1
-                self.statistics.files += 1
-                self.statistics.damaged_files += 1
-                self._fold(region_of_path(file.stored.key), error)
-                most = _MOST_FAILURES.get(error.kind, _MOST_OTHER_FAILURES)
-                if error.kind in _FINAL_ERRORS or self._failures >= most:
-                    yield Gap(
-                        GapKind.SOURCE_FAILED,
-                        Scope(),
-                        f"s3://{self.bucket.name}: the rest was not tried",
-                    )
-                    broke_off = True
-                    break
+                failures = [FailedFile(part.file.stored, error)]
+            if self.statistics.files >= said + _SAY_EVERY:
+                said = self.statistics.files
+                _log.info(f"… {said:,} files of s3://{self.bucket.name} so far")
+            ends = [self._ends_with(each) for each in failures]
+            if any(ends):
+                detail = f"s3://{self.bucket.name}: the rest was not tried"
+                yield Gap(GapKind.SOURCE_FAILED, Scope(), detail)
+                broke_off = True
+                break
         self.files.finish()
         for branch, failure in self.bucket.unlisted.items():
             self._fold(branch.region, failure)
@@ -385,13 +404,25 @@ class _BucketReading(Struct):
             regions = {branch.region for branch in self.bucket.unlisted}
             yield from self.validator.gaps(None if broke_off else regions)
 
-    def _validated(self, file: QueuedFile, validator: DigestValidator) -> Iterator[Call | Gap]:
+    def _ends_with(self, failed: FailedFile) -> bool:
+        """Counts a file that cannot be fetched; whether the rest is not tried."""
+        self._failures += 1
+        self.statistics.files += 1
+        self.statistics.damaged_files += 1
+        kind = failed.error.kind
+        self._fold(region_of_path(failed.stored.key), failed.error)
+        most = _MOST_FAILURES.get(kind, _MOST_OTHER_FAILURES)
+        return kind in _FINAL_ERRORS or self._failures >= most
+
+    def _validated(self, part: QueuedPart, validator: DigestValidator) -> Iterator[Item]:
         """Yields the items of a file, without the calls of one that fails validation."""
-        key = file.stored.key
+        key = part.file.stored.key
         expected = validator.expected(key)
-        result = self.files.result(file)
+        result = self.files.result(part)
+        if part.failures:
+            return
         if expected and expected == result.sha256:
-            yield from self.files.replay(result)
+            yield from self.files.replay(part, result)
             return
         self.statistics.files += 1
         if expected is not None or not validator.is_awaited(key):
@@ -404,7 +435,7 @@ class _BucketReading(Struct):
                     else "it differs from its digest file"
                 ),
             )
-        elif any(isinstance(item, Call) for item in result.items):
+        elif result.first_call:
             validator.reject(
                 key, "its calls count once its digest file exists", GapKind.EVENTS_LATE
             )

@@ -9,16 +9,26 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
+from typing import cast
 
+import msgspec
 from msgspec import Struct, structs
 
 from leastpriv.aws.arns import Principals
 from leastpriv.cloudtrail.coverage import merge_source_gaps
+from leastpriv.cloudtrail.file_reader import CountedCalls
 from leastpriv.cloudtrail.record import is_login
 from leastpriv.cloudtrail.record_blocks import was_read
 from leastpriv.denials.encoded_message import NO_DECODER, Decoder
+from leastpriv.evidence.collected_calls import (
+    CollectedCalls,
+    EventReason,
+    GapKey,
+    GroupedCalls,
+    PrincipalCalls,
+)
 from leastpriv.evidence.created_tags import TagLedger
 from leastpriv.evidence.iam_paths import with_known_paths
 from leastpriv.evidence.limits import BoundedCounts, ResourceList, at_level
@@ -72,12 +82,14 @@ _NO_RUN = -1
 class _Place(Struct, eq=False):
     """Where a collector counts a call, and all calls that repeat it."""
 
-    collector: UsageCollector
+    collector: object
+    """The mark of the collector."""
+    mapped: CallNeeds
     is_call: bool
     """False: a summary of data events shows no call of one principal."""
     totals: list[CallTotals] = []
     gaps: list[Gap] = []
-    not_evaluated: list[_EventReason] = []
+    not_evaluated: list[EventReason] = []
     answers: list[int] | None = None
     """Numbers of writing calls of the event with an answer and without."""
     lacks_answer: bool = False
@@ -101,6 +113,7 @@ class UsageCollector:
         issued: IssuedKeys | None = None,
     ) -> None:
         """`issued` keys are those of the calls of all principals."""
+        self._mark = object()
         self._principal = self._counted = principal
         self._decoder = decoder
         self._issued = issued
@@ -132,9 +145,12 @@ class UsageCollector:
         """Counts one call of the principal."""
         run = _NO_RUN if call.caller_doubt else self._runs.note(call, self._counted)
         repeats = call.repeats
-        place = repeats.place if repeats else None
-        if not isinstance(place, _Place) or place.collector is not self:
-            place = self._place_of(call)
+        known = repeats.place if repeats else None
+        if isinstance(known, _Place) and known.collector is self._mark:
+            place = known
+        else:
+            mapped = known.mapped if isinstance(known, _Place) else needs_of(call)
+            place = self._place_of(call, mapped)
             if repeats and not place.is_alone:
                 is_decided = repeats.equal_answers or not was_read(call.response)
                 repeats.place = place if is_decided else None
@@ -158,11 +174,11 @@ class UsageCollector:
         self._unmapped += place.is_unmapped
         self._no_permission += place.needs_no_permission
 
-    def _place_of(self, call: Call) -> _Place:
+    def _place_of(self, call: Call, mapped: CallNeeds) -> _Place:
         """Decides where a call counts."""
         is_call = call.caller_doubt != AGGREGATED
-        place = _Place(self, is_call, creates=not call.error_code and creates(call.name))
-        mapped = needs_of(call)
+        creates_resource = not call.error_code and creates(call.name)
+        place = _Place(self._mark, mapped, is_call, creates=creates_resource)
         event = f"{call.source}:{call.name}"
         if call.outcome is _UNKNOWN and is_call:
             # No replay evaluates it.
@@ -305,6 +321,60 @@ class UsageCollector:
         totals.describe(call)
         return totals
 
+    def collected(self, name: str, places: dict[Need, int]) -> PrincipalCalls:
+        """Returns what was counted, for another collector of the principal to add.
+
+        Args:
+            name: the ARN under which the calls count.
+            places: the place of each need in a list; needs are added to it.
+        """
+        groups = []
+        for (needs, outcome, mark, region), totals in self._groups.items():
+            numbers = tuple([places.setdefault(need, len(places)) for need in needs])
+            groups.append(GroupedCalls(numbers, outcome, mark, region, totals))
+        return PrincipalCalls(
+            name=name,
+            groups=groups,
+            runs=self._runs.noted(),
+            gaps=self._gaps.counts(),
+            resources={action: each.listed() for action, each in self._resources.items()},
+            answers={event: (found, lacked) for event, (found, lacked) in self._answers.items()},
+            checked_inside=self._checked_inside,
+            tags=self._tags.noted(),
+            not_evaluated=self._not_evaluated.counts(),
+            outcomes=self._outcomes,
+            unmapped=self._unmapped,
+            no_permission=self._no_permission,
+        )
+
+    def absorb(self, other: PrincipalCalls, needs: Sequence[Need]) -> None:
+        """Adds what another collector of the principal counted; `needs`: the list of its needs."""
+        shift = self._runs.absorb(other.runs)
+        for group in other.groups:
+            totals = group.totals
+            totals.runs = [run if run == _NO_RUN else run + shift for run in totals.runs]
+            own = tuple([needs[number] for number in group.needs])
+            key = (own, group.outcome, group.mark, group.region)
+            known = self._groups.get(key)
+            if known is None:
+                self._groups[key] = totals.compact()
+            else:
+                known.absorb(totals)
+        for action, resources in other.resources.items():
+            self._list_of(action).absorb(resources)
+        for event, counts in other.answers.items():
+            own_counts = self._answers.setdefault(event, [0, 0])
+            own_counts[:] = [own_counts[0] + counts[0], own_counts[1] + counts[1]]
+        for action, inside in other.checked_inside.items():
+            self._checked_inside[action] = min(inside, self._checked_inside.get(action, inside))
+        self._gaps.absorb(other.gaps)
+        self._tags.absorb(other.tags, shift)
+        self._not_evaluated.absorb(other.not_evaluated)
+        for outcome, count in other.outcomes.items():
+            self._outcomes[outcome] += count
+        self._unmapped += other.unmapped
+        self._no_permission += other.no_permission
+
     def close(self) -> Evidence:
         """Returns the evidence so far, with usages sorted by action, resource and outcome."""
         keys = self._issued or IssuedKeys()
@@ -391,12 +461,14 @@ class UsageCollector:
         permission = need.permission
         if permission.resource == "*":
             return need
-        resources = self._resources.get(permission.action)
-        if resources is None:
-            resources = ResourceList(_MOST_RESOURCES_PER_ACTION)
-            self._resources[permission.action] = resources
-        resources.add(permission.resource)
+        self._list_of(permission.action).add(permission.resource)
         return self._at_its_level(need)
+
+    def _list_of(self, action: str) -> ResourceList:
+        resources = self._resources.get(action)
+        if resources is None:
+            resources = self._resources[action] = ResourceList(_MOST_RESOURCES_PER_ACTION)
+        return resources
 
     def _at_its_level(self, need: Need) -> Need:
         """Returns a need with its resource, or with the pattern of a long list over it."""
@@ -411,24 +483,20 @@ class UsageCollector:
         )
 
 
-_GapKey = tuple[GapKind, Scope, str]
-_EventReason = tuple[str, str]
-
-
-def _in_order(key: _EventReason) -> _EventReason:
+def _in_order(key: EventReason) -> EventReason:
     return key
 
 
-def _general_call(key: _EventReason) -> _EventReason:
+def _general_call(key: EventReason) -> EventReason:
     return ("further events", key[1])
 
 
-def _order_of_gap(key: _GapKey) -> tuple[object, ...]:
+def _order_of_gap(key: GapKey) -> tuple[object, ...]:
     kind, scope, detail = key
     return (kind, detail, structs.astuple(scope))
 
 
-def _general_gap(key: _GapKey) -> _GapKey:
+def _general_gap(key: GapKey) -> GapKey:
     kind, scope, _ = key
     return (kind, scope, "and more of the kind")
 
@@ -496,18 +564,40 @@ _MOST_BY_PATTERN = 20_000
 """Most principals that match a pattern: logs may contain any number, and each has a collector."""
 
 
+def _is_encoded_denial(call: Call) -> bool:
+    """Whether the denial of a call may have an encoded text, which AWS decodes."""
+    return call.outcome is _DENIED and "encoded" in call.error_message.lower()
+
+
 class PrincipalCollectors:
     """One collector per principal."""
 
     def __init__(
-        self, principals: Principals, sources: int, decoder: Decoder | None = None
+        self,
+        principals: Principals,
+        sources: int,
+        decoder: Decoder | None = None,
+        *,
+        is_part: bool = False,
     ) -> None:
-        """Creates a collector for each target; `sources` is the number of sources."""
+        """Creates a collector for each target; for a part, for each principal with a call.
+
+        Args:
+            principals: whose calls count.
+            sources: the number of sources.
+            decoder: decodes EC2's encoded messages.
+            is_part: calls with an encoded denial are left to whoever has a decoder, and what was
+                counted is returned by `collected`.
+        """
         self._principals = principals
         self._decoder = decoder or NO_DECODER
+        self._is_part = is_part
+        self._left: list[Call] = []
         self._keys = IssuedKeys()
-        self._books = {each.arn: self._new_collector(each.arn) for each in principals.targets or ()}
-        self._most = len(self._books) + _MOST_BY_PATTERN if principals.patterns else sys.maxsize
+        targets = principals.targets or ()
+        present = () if is_part else targets
+        self._books = {each.arn: self._new_collector(each.arn) for each in present}
+        self._most = len(targets) + _MOST_BY_PATTERN if principals.patterns else sys.maxsize
         self._by_caller: dict[str, tuple[str, UsageCollector | None]] = {}
         """ARN of a call -> ARN under which it is counted, and where; None: of one principal too
         many.
@@ -518,13 +608,21 @@ class PrincipalCollectors:
         self._gaps: list[list[Gap]] = [[] for _ in range(sources)]
         self._has_too_many = False
         """Whether calls of one principal too many were left out."""
+        self._needs: dict[Need, Need] = {}
+        """Equal needs of that which is added, which take the memory of one."""
         self._logins: Counter[str] = Counter()
         """ARN of a role -> records of logins to it."""
 
-    def note(self, source: int, item: Call | Gap) -> None:
+    def note(self, source: int, item: Call | Gap | CountedCalls) -> None:
         """Adds an item of a source, given by its number."""
         if isinstance(item, Gap):
             self._gaps[source].append(item)
+            return
+        if isinstance(item, CountedCalls):
+            self._absorb(cast(CollectedCalls, item.collected))
+            return
+        if self._is_part and _is_encoded_denial(item):
+            self._left.append(item)
             return
         is_sts = item.source == "sts.amazonaws.com"
         if is_sts and is_login(item):
@@ -537,6 +635,50 @@ class PrincipalCollectors:
                 self._keys.note(item, name)
             collector.note(item)
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether no call was left."""
+        return not self._left
+
+    def collected(self) -> bytes:
+        """Returns what was counted, for the collectors of a further process or run to add."""
+        places: dict[Need, int] = {}
+        books = [book.collected(name, places) for name, book in self._books.items()]
+        found = CollectedCalls(
+            needs=list(places),
+            principals=books,
+            names=self._names,
+            logins=self._logins,
+            issues=self._keys.issues,
+            key_limit=self._keys.stored.limit,
+            left=[structs.replace(each, repeats=None) for each in self._left],
+        )
+        return msgspec.msgpack.encode(found)
+
+    def _absorb(self, other: CollectedCalls) -> None:
+        needs = [self._needs.setdefault(need, need) for need in other.needs]
+        for arn in other.names.values():
+            self._without_path(arn)
+        if other.key_limit is not None:
+            self._keys.stored.lower(other.key_limit)
+        self._keys.absorb(other.issues)
+        self._logins.update(other.logins)
+        for own in other.principals:
+            book = self._book_of(own.name)
+            if book:
+                book.absorb(own, needs)
+        for call in other.left:
+            self.note(0, call)
+
+    def _book_of(self, name: str) -> UsageCollector | None:
+        """Returns the collector of a name; None for one principal too many."""
+        if name not in self._books:
+            if len(self._books) < self._most:
+                self._books[name] = self._new_collector(name)
+            else:
+                self._has_too_many = True
+        return self._books.get(name)
+
     def _collector_of(self, principal: str) -> tuple[str, UsageCollector | None]:
         # A record without sessionIssuer has no role path, but belongs to the same role and run.
         targets = self._principals.targets
@@ -544,12 +686,7 @@ class PrincipalCollectors:
         name = own.arn if own else principal
         if targets is None or (own and own not in targets):
             name = self._without_path(name)
-        if name not in self._books:
-            if len(self._books) < self._most:
-                self._books[name] = self._new_collector(name)
-            else:
-                self._has_too_many = True
-        found = self._by_caller[principal] = name, self._books.get(name)
+        found = self._by_caller[principal] = name, self._book_of(name)
         return found
 
     def _new_collector(self, name: str) -> UsageCollector:
@@ -585,6 +722,7 @@ class PrincipalCollectors:
             for gap in () if shared is not None else gaps:
                 book.note_gap(gap)
         self._by_caller.clear()
+        self._needs.clear()
         for key in sorted(self._books, key=lambda key: self._names.get(key, key)):
             name = self._names.get(key, key)
             logins = self._logins[name] or self._logins[key]

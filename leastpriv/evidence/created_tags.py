@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from leastpriv.evidence.models import CallTotals, CreatedTags, GroupKey
 from leastpriv.models import Basis, Call, Condition, Need, Outcome
@@ -38,6 +38,16 @@ _CreationKey = tuple[str, str, Tags]
 """Service, resource type in lower case, and tags."""
 
 
+class TaggedCreations(Struct, array_like=True):
+    """The creations of one type of resource with the same tags."""
+
+    service: str
+    kind: str
+    tags: Tags
+    ids: set[str]
+    runs: list[int]
+
+
 class TagLedger:
     """Counts the creations of each resource type by the tags in their requests."""
 
@@ -60,6 +70,21 @@ class TagLedger:
             if kind == kinds[0] and own:
                 ids.update(made)
         # Twice the limit: a sort for each set of tags past it would take long.
+        if len(self._creations) > 2 * _MOST_CREATIONS:
+            self._drop_tags()
+
+    def noted(self) -> list[TaggedCreations]:
+        """Returns the creations, for another ledger to add."""
+        return [TaggedCreations(*key, ids, [*runs]) for key, (ids, runs) in self._creations.items()]
+
+    def absorb(self, others: Iterable[TaggedCreations], shift: int) -> None:
+        """Adds the creations of another ledger, whose runs differ by `shift` from the new ones."""
+        for other in others:
+            ids, runs = self._creations.setdefault(
+                (other.service, other.kind, other.tags), (set(), set())
+            )
+            ids.update(other.ids)
+            runs.update([run + shift for run in other.runs])
         if len(self._creations) > 2 * _MOST_CREATIONS:
             self._drop_tags()
 

@@ -9,10 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, Generic, TypeVar
 
+from msgspec import Struct
+
 WIDEST_LEVEL = 3
 
-
 Key = TypeVar("Key", bound=Hashable)
+
+
+class Counted(Struct, Generic[Key], array_like=True):
+    """What a counter counted."""
+
+    detailed: list[tuple[Key, int]]
+    rest: list[tuple[Key, int]]
+    """Keys without the detail of those past the limit."""
 
 
 class BoundedCounts(Generic[Key]):
@@ -41,6 +50,18 @@ class BoundedCounts(Generic[Key]):
         if len(self._counts) > 2 * self._most:
             self._drop_details()
 
+    def counts(self) -> Counted[Key]:
+        """Returns the counts, for another counter to add."""
+        self._drop_details()
+        return Counted([*self._counts.items()], [*self._rest.items()])
+
+    def absorb(self, other: Counted[Key]) -> None:
+        """Adds the counts of another counter with the same limit."""
+        for key, count in other.detailed:
+            self.add(key, count)
+        for key, count in other.rest:
+            self._rest[key] = self._rest.get(key, 0) + count
+
     def items(self) -> Iterator[tuple[Key, int]]:
         """Yields the keys with their counts, sorted."""
         self._drop_details()
@@ -55,6 +76,13 @@ class BoundedCounts(Generic[Key]):
         for key in sorted(self._counts, key=self._order)[self._most :]:
             general = self._without_detail(key)
             self._rest[general] = self._rest.get(general, 0) + self._counts.pop(key)
+
+
+class ListedResources(Struct, array_like=True):
+    """The resources of one action, or the patterns over them, at one level."""
+
+    level: int
+    resources: set[str]
 
 
 class ResourceList:
@@ -73,6 +101,19 @@ class ResourceList:
     def add(self, resource: str) -> None:
         """Adds a resource, and raises the level where there are too many."""
         self._seen.add(at_level(resource, self.level))
+        self._widen()
+
+    def listed(self) -> ListedResources:
+        """Returns the list, for another one to add."""
+        return ListedResources(self.level, self._seen)
+
+    def absorb(self, other: ListedResources) -> None:
+        """Adds another list of the same action."""
+        self.level = max(self.level, other.level)
+        self._seen = {at_level(known, self.level) for known in (*self._seen, *other.resources)}
+        self._widen()
+
+    def _widen(self) -> None:
         while len(self._seen) > self._most and self.level < WIDEST_LEVEL:
             self.level += 1
             self._seen = {at_level(known, self.level) for known in self._seen}

@@ -19,6 +19,7 @@ from msgspec.structs import astuple, replace
 
 from leastpriv.cloudtrail.coverage import Coverage, silence_gaps
 from leastpriv.models import (
+    AwareTime,
     Call,
     Denial,
     Gap,
@@ -248,16 +249,17 @@ GroupKey = tuple[tuple[Need, ...], Outcome, str, str]
 """Needs, outcome, the policy type that denied, and region (a condition may name one)."""
 
 
-class CallTotals(Struct, gc=False):
+class CallTotals(Struct, array_like=True, gc=False):
     """Running totals of the calls with one key."""
 
-    first: datetime
-    last: datetime
+    first: AwareTime
+    last: AwareTime
     count: int = 0
     succeeded: bool = False
     # Nearly all hold one, and even an empty set takes more memory; equal tuples of strings are one
     # object.
-    runs: tuple[int, ...] | set[int] = ()
+    runs: Collection[int] = ()
+    """A tuple of few, else a set."""
     regions: tuple[str, ...] = ()
     events: tuple[str, ...] = ()
     forwarded: tuple[str, ...] = ()
@@ -285,12 +287,21 @@ class CallTotals(Struct, gc=False):
             self.first = time
         elif time > self.last:
             self.last = time
-        if type(self.runs) is set:
+        if isinstance(self.runs, set):
             self.runs.add(run)
         elif run not in self.runs:
             self.runs = (*self.runs, run) if len(self.runs) < _FEW_RUNS else {*self.runs, run}
         if made:
             self._note_made(made)
+
+    def compact(self) -> CallTotals:
+        """Returns totals that were decoded, in less memory."""
+        self.runs = _as_runs(self.runs)
+        self.regions = _shared(self.regions)
+        self.events = _shared(self.events)
+        self.forwarded = _shared(self.forwarded)
+        self.programs = _shared(self.programs)
+        return self
 
     def note_denial(self, denial: Denial) -> None:
         """Keeps one of the denials: the same one in any order of the calls."""
@@ -302,7 +313,7 @@ class CallTotals(Struct, gc=False):
         self.count += other.count
         self.first = min(self.first, other.first)
         self.last = max(self.last, other.last)
-        self.runs = {*self.runs, *other.runs}
+        self.runs = _as_runs({*self.runs, *other.runs})
         self.regions = _union(self.regions, other.regions)
         self.events = _union(self.events, other.events)
         self.forwarded = _union(self.forwarded, other.forwarded)
@@ -504,6 +515,15 @@ _FEW_RUNS = 12
 @lru_cache(maxsize=4_096)
 def _with(known: tuple[str, ...], text: str) -> tuple[str, ...]:
     return known if text in known else (*known, text)
+
+
+@lru_cache(maxsize=4_096)
+def _shared(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return texts
+
+
+def _as_runs(runs: Collection[int]) -> Collection[int]:
+    return tuple(runs) if len(runs) <= _FEW_RUNS else set(runs)
 
 
 def _union(known: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:

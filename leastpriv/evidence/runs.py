@@ -31,7 +31,7 @@ from msgspec.structs import replace
 from leastpriv.aws.session_names import is_rehearsal, is_run_id
 from leastpriv.cloudtrail.caller import access_key_in, is_workload
 from leastpriv.cloudtrail.record import object_of
-from leastpriv.models import Call, Outcome, Run, WebIdentity
+from leastpriv.models import AwareTime, Call, Outcome, Run, WebIdentity
 
 RUN_SEPARATION = timedelta(minutes=60)
 """A longer pause ends a run."""
@@ -43,12 +43,12 @@ _ALLOWED = Outcome.ALLOWED
 _DENIED = Outcome.DENIED
 
 
-class _Span(Struct, gc=False):
+class _Span(Struct, array_like=True, gc=False):
     """Calls of one session with one access key, as far as read."""
 
     token: RunToken
-    first: datetime
-    last: datetime
+    first: AwareTime
+    last: AwareTime
     count: int = 0
     denied: int = 0
     direct: bool = False
@@ -97,6 +97,13 @@ class StoredKeys:
         """Whether a key may be stored."""
         return self.limit is None or key < self.limit
 
+    def lower(self, limit: str) -> None:
+        """Stores no key from a limit on."""
+        if self.keeps(limit):
+            self.limit = limit
+            for tracker in self._trackers:
+                tracker.drop_keys(limit)
+
     def settle(self) -> None:
         """Drops the keys that are too many, and the trackers, when all calls are noted."""
         self._drop_largest()
@@ -107,10 +114,25 @@ class StoredKeys:
             return
         stored = sorted([key for tracker in self._trackers for key in tracker.stored_keys()])
         if len(stored) > _MOST_KEYS:
-            self.limit = stored[_MOST_KEYS]
-            for tracker in self._trackers:
-                tracker.drop_keys(self.limit)
+            self.lower(stored[_MOST_KEYS])
         self._count = sum(map(self.keeps, stored))
+
+
+class KeysOfSession(Struct, array_like=True):
+    """The calls under one session name, by access key."""
+
+    principal: str
+    """Empty where the session name is a run id."""
+    session: str
+    spans: dict[str, list[_Span]]
+
+
+class TrackedRuns(Struct, array_like=True):
+    """What a tracker noted, for another one to add."""
+
+    sessions: list[KeysOfSession]
+    tokens: list[RunToken]
+    """Token -> the first one of its run."""
 
 
 class RunTracker:
@@ -174,6 +196,31 @@ class RunTracker:
             spans = [span for key in dropped for span in keys.pop(key)]
             if spans:
                 self._join(keys.setdefault(FURTHER_KEYS, []), spans)
+
+    def noted(self) -> TrackedRuns:
+        """Returns what was noted."""
+        sessions = [KeysOfSession(*place, spans) for place, spans in self._keys.items()]
+        return TrackedRuns(sessions, list(map(self._root, range(len(self._merged)))))
+
+    def absorb(self, other: TrackedRuns) -> RunToken:
+        """Adds what another tracker of the principal noted; returns the difference between its
+        tokens and the new ones.
+        """
+        shift = len(self._merged)
+        self._merged += [token + shift for token in other.tokens]
+        for own in other.sessions:
+            keys = self._keys.setdefault((own.principal, own.session), {})
+            for key, spans in own.spans.items():
+                for span in spans:
+                    span.token += shift
+                known = keys.get(key)
+                if known is None:
+                    known = self._spans_of(keys, key)
+                if known:
+                    self._join(known, spans)
+                else:
+                    known.extend(spans)
+        return shift
 
     def _join(self, spans: list[_Span], others: list[_Span]) -> None:
         """Adds further calls of a session and key."""
@@ -402,7 +449,7 @@ class _KeyLogin(NamedTuple):
     session: str
 
 
-class _KeyIssues(Struct):
+class KeyIssues(Struct, array_like=True):
     """What calls to AWS STS say of the keys that they issued, by key."""
 
     logins: dict[str, _KeyIssue] = {}
@@ -426,8 +473,16 @@ class IssuedKeys:
 
     def __init__(self) -> None:
         self.stored = StoredKeys()
-        self.issues = _KeyIssues()
+        self.issues = KeyIssues()
         self._logged_in: LoggedIn | None = None
+
+    def absorb(self, other: KeyIssues) -> None:
+        """Adds the issues of keys that were noted elsewhere."""
+        self.issues.logins.update(other.logins)
+        self.issues.identities.update(other.identities)
+        self.issues.scoped.update(other.scoped)
+        self.issues.drop_largest(2 * _MOST_KEYS)
+        self._logged_in = None
 
     def settle(self) -> None:
         """Drops the keys that are too many, when all calls are noted."""

@@ -20,10 +20,12 @@ from msgspec.structs import replace
 
 from leastpriv.aws.arns import EvidenceSource, Principals, Window, principal_of, short_arn
 from leastpriv.aws.session import Aws, AwsSession
-from leastpriv.cloudtrail.file_reader import EventDeduplicator, S3TrailOptions
+from leastpriv.cloudtrail.file_reader import CountedCalls, EventDeduplicator, S3TrailOptions
 from leastpriv.cloudtrail.local_store import TrailFolder
+from leastpriv.cloudtrail.parts import Item, SourceOfParts
 from leastpriv.cloudtrail.statistics import ReadStatistics
 from leastpriv.errors import AwsError, AwsErrorKind, InputError, LeastprivError, listed, plural
+from leastpriv.evidence.parts import CountingFiles
 from leastpriv.models import Call, Gap, GapKind, Principal, Scope
 
 if TYPE_CHECKING:
@@ -278,23 +280,31 @@ def read_by_principal(
     from leastpriv.evidence.collector import PrincipalCollectors
 
     books = PrincipalCollectors(principals, len(sources), hooks.decoder)
-    for number, (source, item) in enumerate(chain([first] if first else [], items), start=1):
+    number = said = 0
+    for source, item in chain([first] if first else [], items):
         books.note(source, item)
-        if number % _PROGRESS_EVERY == 0:
+        number += item.calls if isinstance(item, CountedCalls) else 1
+        if number >= said + _PROGRESS_EVERY:
+            said = number
             hooks.progress(number)
     return books.close(hooks.shared_gaps)
 
 
 def _all_items(
     sources: Sequence[EvidenceSource], window: Window, principals: Principals
-) -> Iterator[tuple[int, Call | Gap]]:
+) -> Iterator[tuple[int, Item]]:
     """Yields the items of each source with its number; an error becomes a gap, so that the other
     sources are read.
     """
     failures: list[LeastprivError] = []
+    items: Iterator[Item]
     for number, source in enumerate(sources):
         try:
-            yield from ((number, item) for item in source.read(window, principals))
+            if isinstance(source, SourceOfParts):
+                items = source.read_parts(window, principals, CountingFiles())
+            else:
+                items = source.read(window, principals)
+            yield from ((number, item) for item in items)
         except LeastprivError as error:
             failures.append(error)
             yield number, Gap(GapKind.SOURCE_FAILED, Scope(), str(error))

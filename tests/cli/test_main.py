@@ -644,12 +644,12 @@ class TestStreams:
     ) -> None:
         script = (
             "import os, sys\nfrom leastpriv.cloudtrail.local_store import TrailFolder\n"
-            "from leastpriv.cli.main import console_main\nwhole = TrailFolder.read\n"
+            "from leastpriv.cli.main import console_main\nwhole = TrailFolder.read_parts\n"
             "def read(self, *asked):\n"
             "    for item in whole(self, *asked):\n"
             "        print(*sorted(sys.modules), file=sys.stderr, flush=True)\n"
             "        os._exit(0)\n"
-            "TrailFolder.read = read\nsys.exit(console_main())"
+            "TrailFolder.read_parts = read\nsys.exit(console_main())"
         )
         done = subprocess.run(
             [sys.executable, "-c", script, "permissions", "--trails", plain_trail, "--all-roles"],

@@ -20,20 +20,23 @@ from hypothesis import strategies as st
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.cloudtrail import cache
-from leastpriv.cloudtrail.cache import ObjectCache, essential_call
-from leastpriv.cloudtrail.file_reader import FileResult
+from leastpriv.cloudtrail.cache import ObjectCache
+from leastpriv.cloudtrail.file_reader import ReadOptions
 from leastpriv.cloudtrail.file_store import StoredFile
 from leastpriv.cloudtrail.statistics import ReadStatistics
 from leastpriv.cloudtrail.trail import S3Trail, S3TrailOptions
 from leastpriv.errors import InputError
-from leastpriv.models import Call, Gap, GapKind
+from leastpriv.evidence.parts import CountingFiles, FileCounter
+from leastpriv.models import Gap, GapKind
 from tests.fakes.aws.s3_server import FakeS3
+from tests.fakes.counted import evidence_in
 from tests.hypothesis_profiles import examples
 
 ACCOUNT = "123456789012"
 ROLES = [f"arn:aws:iam::{ACCOUNT}:role/{name}" for name in ("deploy", "other")]
 START = datetime(2026, 1, 2, 8, 0, tzinfo=UTC)
 OBJECTS = 12
+NOTHING = FileCounter(ReadOptions(Window(), Principals(frozenset())), None).count([])
 
 
 def deliver(s3: FakeS3, number: int, *records: dict[str, Any]) -> str:
@@ -80,15 +83,14 @@ def s3(server: FakeS3) -> FakeS3:
 
 def read(
     s3: FakeS3, cache: Path | None, role: str = ROLES[0], window: Window | None = None
-) -> tuple[list[Call | Gap], ReadStatistics, int]:
-    """What is found, reduced as the cache reduces it, the figures, and how many objects were
-    fetched for it.
-    """
+) -> tuple[list[Gap | tuple[str, str]], ReadStatistics, int]:
+    """What is found, the figures, and how many objects were fetched for it."""
     before = s3.gets()
     source = S3Trail(s3.aws(), "s3://logs", S3TrailOptions(cache=cache))
-    found = list(source.read(window or Window(), Principals(frozenset({parse_principal(role)}))))
+    whose = Principals(frozenset({parse_principal(role)}))
+    found = evidence_in(source, window or Window(), whose, by_parts=cache is not None)
     own = [
-        essential_call(item) if isinstance(item, Call) else item
+        item
         for item in found
         if not isinstance(item, Gap) or item.kind is not GapKind.SETTINGS_UNKNOWN
     ]
@@ -104,7 +106,8 @@ def test_a_second_run_reads_only_new_objects_and_finds_all_calls(
     deliver(s3, OBJECTS)
     found, statistics, fetched = read(s3, tmp_path / "cache")
     assert (found, statistics) == read(s3, None)[:2]
-    assert (len(found), fetched) == (len(first[0]) + 2, 1)
+    assert (statistics.calls, fetched) == (first[1].calls + 2, 1)
+    assert found != first[0]
 
 
 def test_cached_results_of_one_role_do_not_apply_to_another(s3: FakeS3, tmp_path: Path) -> None:
@@ -138,8 +141,10 @@ def test_incomplete_records_are_reported_again_from_the_cache(s3: FakeS3, tmp_pa
 def test_copies_in_other_objects_count_once_from_the_cache_too(s3: FakeS3, tmp_path: Path) -> None:
     deliver(s3, 4, record(3, 0, "deploy"))
     first = read(s3, tmp_path)
+    assert first[:2] == read(s3, None)[:2]
     assert first[1].duplicates == 1
-    assert read(s3, tmp_path) == (first[0], first[1], 0)
+    # The object with the copy is counted again without it.
+    assert read(s3, tmp_path) == (first[0], first[1], 1)
 
 
 @pytest.mark.parametrize("content", [b"", b"no database", b"SQLite format 3\0" + bytes(100)])
@@ -154,7 +159,8 @@ def test_a_cache_that_cannot_be_read_costs_time_only(
 
 def test_a_reading_that_was_interrupted_keeps_what_it_had(s3: FakeS3, tmp_path: Path) -> None:
     source = S3Trail(s3.aws(), "s3://logs", S3TrailOptions(cache=tmp_path))
-    reading = source.read(Window(), Principals(frozenset({parse_principal(ROLES[0])})))
+    whose = Principals(frozenset({parse_principal(ROLES[0])}))
+    reading = source.read_parts(Window(), whose, CountingFiles())
     for _ in range(9):
         next(reading)
     reading.close()  # type: ignore[attr-defined]
@@ -170,29 +176,45 @@ def test_a_cache_folder_that_cannot_be_created_is_bad_input(s3: FakeS3, tmp_path
         read(s3, tmp_path / "file")
 
 
-def with_field(number: int, value: object) -> Callable[[Any], Any]:
-    return lambda kept: [*kept[:number], value, *kept[number + 1 :]]
+def with_value(value: object, *path: int) -> Callable[[Any], Any]:
+    """Returns a function that puts a value into a place of nested lists, if the place exists."""
+
+    def changed(kept: Any) -> Any:
+        inner = kept
+        for place in path[:-1]:
+            if not inner[place]:
+                return kept
+            inner = inner[place]
+        inner[path[-1]] = value
+        return kept
+
+    return changed
 
 
-NAIVE = datetime(2026, 10, 1)
+NAIVE = datetime(2026, 10, 1).isoformat()
+STATISTICS, COLLECTED = 2, 4
+GROUP = (COLLECTED, 1, 0, 1, 0)
+RUNS = (COLLECTED, 1, 0, 2)
 ODD: dict[str, Callable[[Any], Any]] = {
     "another shape": lambda _: {},
-    "a number as text": with_field(2, "x"),
-    "skipped as a list": with_field(5, [["a"]]),
-    "coverage as a number": with_field(7, 1),
-    "days as a list": with_field(7, [[], [], [1], {}, []]),
-    "days that are no numbers": with_field(7, [[], [], {"eu-west-1": ["many"]}, {}, []]),
-    "logged as a mapping": with_field(7, [[], [], {}, {"management-read": [1]}, []]),
-    "accounts as a list": with_field(8, [1]),
-    "first without a zone": with_field(9, NAIVE.isoformat()),
-    "last without a zone": with_field(10, NAIVE.isoformat()),
-    "calls without a zone": lambda kept: [[[*call[:3], NAIVE.isoformat(),
-    *call[4:]] for call in kept[0]], *kept[1:]],
-    "calls of one field": lambda kept: [[["x"] for _ in kept[0]], *kept[1:]],
-    "an outcome that does not exist": lambda kept: [
-        [[*call[:11], "x", *call[12:]] for call in kept[0]], *kept[1:]
-    ],
-}  # fmt: skip
+    "ids that are numbers": with_value([1], 0),
+    "a number as text": with_value("x", STATISTICS, 0),
+    "skipped as a list": with_value([["a"]], STATISTICS, 1),
+    "days as a list": with_value([1], STATISTICS, 6),
+    "days that are no numbers": with_value({"eu-west-1": ["many"]}, STATISTICS, 6),
+    "a mask that is no number": with_value([["x", "read", "y"]], STATISTICS, 8),
+    "accounts as a list": with_value([1], STATISTICS, 12),
+    "last without a zone": with_value(NAIVE, STATISTICS, 10),
+    "a first call without a zone": with_value(NAIVE, 3),
+    "no calls": with_value(None, COLLECTED),
+    "a need that does not exist": with_value([7], *GROUP, 0),
+    "a need before the first": with_value([-1], *GROUP, 0),
+    "an outcome that does not exist": with_value("x", *GROUP, 1),
+    "totals without a zone": with_value(NAIVE, *GROUP, 4, 0),
+    "a run that does not exist": with_value([9], *GROUP, 4, 4),
+    "tokens in a circle": with_value([1, 0], *RUNS, 1),
+    "no token": with_value([], *RUNS, 1),
+}
 
 
 def change(folder: Path, how: Callable[[bytes], bytes]) -> None:
@@ -281,7 +303,7 @@ def test_ids_of_events_are_kept_whatever_their_form(s3: FakeS3, tmp_path: Path) 
 def test_a_row_that_grows_without_end_is_read_again(tmp_path: Path) -> None:
     stored = StoredFile("a", "1", 1)
     cache = ObjectCache(tmp_path, "b", Principals(frozenset()))
-    cache.put(stored, FileResult((), ReadStatistics()))
+    cache.put(stored, NOTHING)
     assert cache.get(stored)
     cache.close()
     (path,) = tmp_path.glob("*.sqlite")
@@ -330,14 +352,14 @@ def test_a_row_that_inflates_to_gigabytes_costs_no_memory_and_the_file_is_read_a
 def test_a_view_or_trigger_of_a_changed_cache_does_not_run(tmp_path: Path, change: str) -> None:
     stored = StoredFile("a", "1", 1)
     cache = ObjectCache(tmp_path, "b", Principals(frozenset()))
-    cache.put(stored, FileResult((), ReadStatistics()))
+    cache.put(stored, NOTHING)
     cache.close()
     (path,) = tmp_path.glob("*.sqlite")
     with sqlite3.connect(path) as database:
         database.executescript(change)
     again = ObjectCache(tmp_path, "b", Principals(frozenset()))
     assert again.get(stored) is None
-    again.put(stored, FileResult((), ReadStatistics()))
+    again.put(stored, NOTHING)
     assert again.get(stored)
     again.close()
     assert path.stat().st_size < 100_000

@@ -15,9 +15,9 @@ import pytest
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.cloudtrail import local_store
-from leastpriv.cloudtrail.cache import essential_call
 from leastpriv.cloudtrail.local_store import TrailFolder
-from leastpriv.models import Call, Gap
+from leastpriv.models import Gap
+from tests.fakes.counted import evidence_in
 
 ACCOUNT = "123456789012"
 START = datetime(2026, 1, 2, 8, tzinfo=UTC)
@@ -72,10 +72,10 @@ def read(
     *,
     survey: bool = True,
     principals: Principals = DEPLOY,
-) -> tuple[list[Call | Gap], Any]:
+) -> tuple[list[Gap | tuple[str, str]], Any]:
     source = TrailFolder(logs, cache=cache, survey=survey)
-    items = source.read(window or Window(), principals)
-    found = [essential_call(item) if isinstance(item, Call) else item for item in items]
+    by_parts = cache is not None
+    found = evidence_in(source, window or Window(), principals, by_parts=by_parts)
     return found, source.statistics if survey else None
 
 
@@ -95,17 +95,46 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.parametrize("survey", [True, False])
 def test_a_second_run_opens_only_new_files_and_finds_all_calls(
-    logs: Path, tmp_path: Path, opened: list[str], survey: bool
+    tmp_path: Path, opened: list[str], survey: bool
 ) -> None:
-    cache = tmp_path / "cache"
+    logs, cache = tmp_path / "logs", tmp_path / "cache"
+    logs.mkdir()
+    for file in range(6):
+        deliver(logs, file, [record(number) for number in range(file * 10, file * 10 + 10)])
     first = read(logs, cache, survey=survey)
     assert first == read(logs, None, survey=survey)
     opened.clear()
     assert read(logs, cache, survey=survey) == first
     assert opened == []
-    deliver(logs, 7, [record(100), record(3)])
-    assert read(logs, cache, survey=survey) == read(logs, None, survey=survey)
-    assert opened.count("7.json.gz") == 2
+    deliver(logs, 7, [record(100)])
+    second = read(logs, cache, survey=survey)
+    assert opened == ["7.json.gz"]
+    assert second == read(logs, None, survey=survey)
+
+
+@pytest.mark.parametrize("survey", [True, False])
+def test_a_second_run_counts_files_with_copies_of_events_again(
+    logs: Path, tmp_path: Path, opened: list[str], survey: bool
+) -> None:
+    """Only the first file has no event of an earlier one."""
+    first = read(logs, tmp_path / "cache", survey=survey)
+    opened.clear()
+    assert read(logs, tmp_path / "cache", survey=survey) == first
+    assert opened == [f"{file}.json.gz" for file in range(1, 6)]
+    assert first == read(logs, None, survey=survey)
+
+
+@pytest.mark.parametrize("where", ["key", "eventID", "eventName", "userAgent"])
+def test_a_text_without_an_encoding_is_read_with_a_cache_too(
+    logs: Path, tmp_path: Path, where: str
+) -> None:
+    """Half of a surrogate pair, as JSON may have it."""
+    name = "a\ud800"
+    request = {"bucketName": "c", "key": name}
+    fields: dict[str, Any] = {"requestParameters": request} if where == "key" else {where: name}
+    deliver(logs, 7, [record(100, **fields), record(101)])
+    found = read(logs, None)
+    assert read(logs, tmp_path / "cache") == read(logs, tmp_path / "cache") == found
 
 
 def test_a_rewritten_file_is_read_again(logs: Path, tmp_path: Path) -> None:

@@ -7,15 +7,13 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
-import io
 import json
 import re
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,12 +24,15 @@ from hypothesis import strategies as st
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.cloudtrail import prefetch, record_blocks
-from leastpriv.cloudtrail.file_reader import FileReader, ReadOptions
+from leastpriv.cloudtrail.file_reader import ReadOptions
 from leastpriv.cloudtrail.file_store import StoredFile, region_of_path
 from leastpriv.cloudtrail.local_store import LocalStore, TrailFolder
+from leastpriv.cloudtrail.parts import PartFile
 from leastpriv.cloudtrail.record_formats import unwrap
+from leastpriv.evidence.parts import CountingProcess, FileCounter
 from leastpriv.models import Call, Gap
 from tests.cloudtrail.simple_reader import SimpleReader, read_values
+from tests.fakes.counted import evidence_in
 from tests.hypothesis_profiles import examples
 
 ACCOUNT = "123456789012"
@@ -301,35 +302,38 @@ def read_by(
     monkeypatch: pytest.MonkeyPatch,
     *,
     survey: bool,
-) -> tuple[list[Call | Gap], Any]:
+) -> tuple[list[Gap | tuple[str, str]], Any]:
     monkeypatch.setattr(prefetch, "_cores", lambda: cores)
     monkeypatch.setattr(prefetch, "_WORTH_PROCESSES", 0)
-    monkeypatch.setattr(prefetch, "_WORTH_FEW_CALLS", 0)
-    monkeypatch.setattr(prefetch, "_READ_AHEAD", 3)
+    monkeypatch.setattr(prefetch, "_PART_BYTES", 1_500)
+    monkeypatch.setattr(prefetch, "_PARTS_AHEAD", 3)
     source = TrailFolder(folder, survey=survey)
-    return list(source.read(ALWAYS, principals)), source.statistics
+    found = evidence_in(source, ALWAYS, principals, by_parts=cores > 1)
+    return sorted(found, key=repr), source.statistics
 
 
 @pytest.fixture
-def readers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the threads that read a file apart."""
-    names: list[str] = []
-    real = prefetch.Prefetcher._read_apart
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The names of the files of each part that a process counted."""
+    parts: list[list[str]] = []
+    real = CountingProcess.count
 
-    def note(self: Any, file: prefetch.QueuedFile) -> Any:
-        names.append(threading.current_thread().name)
-        return real(self, file)
+    def note(self: Any, files: Sequence[PartFile], *copies: Any) -> Any:
+        result = real(self, files, *copies)
+        if result:
+            parts.append([file.name for file in files])
+        return result
 
-    monkeypatch.setattr(prefetch.Prefetcher, "_read_apart", note)
-    return names
+    monkeypatch.setattr(CountingProcess, "count", note)
+    return parts
 
 
 @pytest.mark.parametrize("principals", [ONE, TWO])
 @pytest.mark.parametrize("survey", [False, True])
 @pytest.mark.parametrize("most", [0, 900, 10**6])
-def test_files_read_ahead_by_processes_give_the_same_in_the_same_order(
+def test_parts_that_processes_count_give_the_same_evidence(
     many: Path,
-    readers: list[str],
+    counted: list[list[str]],
     monkeypatch: pytest.MonkeyPatch,
     principals: Principals,
     survey: bool,
@@ -338,12 +342,11 @@ def test_files_read_ahead_by_processes_give_the_same_in_the_same_order(
     """`most`: bytes beyond which a file is too large to be read ahead."""
     monkeypatch.setattr(prefetch, "_AHEAD_BYTES", most)
     alone = read_by(1, many, principals, monkeypatch, survey=survey)
-    assert readers == []
+    assert counted == []
     together = read_by(3, many, principals, monkeypatch, survey=survey)
     assert together == alone
-    assert len(alone[0]) > 60
-    assert bool(readers) is bool(most)
-    assert "MainThread" not in readers
+    assert alone[1].calls > 60
+    assert bool(counted) is bool(most)
 
 
 @pytest.mark.parametrize("moment", ["at the start", "later"])
@@ -352,15 +355,16 @@ def test_files_are_read_without_the_processes_that_are_gone(
 ) -> None:
     alone = read_by(1, many, ONE, monkeypatch, survey=True)
     killed: list[int] = []
-    real = prefetch.ReaderProcess.read
+    real = CountingProcess.count
 
-    def read(self: Any, name: str, stored: StoredFile, content: bytes | None) -> Any:
-        if moment == "at the start" or name.endswith("T0030Z_a.json.gz"):
+    def count(self: Any, files: Sequence[PartFile], *copies: Any) -> Any:
+        is_late = any(file.name.endswith("T0030Z_a.json.gz") for file in files)
+        if moment == "at the start" or is_late:
             self._process.kill()
             killed.append(self._process.pid)
-        return real(self, name, stored, content)
+        return real(self, files, *copies)
 
-    monkeypatch.setattr(prefetch.ReaderProcess, "read", read)
+    monkeypatch.setattr(CountingProcess, "count", count)
     assert read_by(3, many, ONE, monkeypatch, survey=True) == alone
     assert killed
 
@@ -383,11 +387,15 @@ from pathlib import Path
 from leastpriv.cloudtrail import prefetch
 from leastpriv.cloudtrail.local_store import TrailFolder
 from leastpriv.aws.arns import Principals, Window, parse_principal
-prefetch._cores, prefetch._WORTH_PROCESSES, prefetch._READ_AHEAD = lambda: 3, 0, 3
+from leastpriv.evidence.parts import CountingFiles
+prefetch._cores, prefetch._WORTH_PROCESSES, prefetch._PARTS_AHEAD = lambda: 3, 0, 3
+prefetch._PART_BYTES = 1_500
 target = Principals(frozenset({parse_principal(sys.argv[2])}))
-for _ in TrailFolder(Path(sys.argv[1])).read(Window(), target):
-    print("reading", flush=True)
-    time.sleep(60)
+items = TrailFolder(Path(sys.argv[1])).read_parts(Window(), target, CountingFiles())
+for number, _ in enumerate(items):
+    if number == 40:
+        print("reading", flush=True)
+        time.sleep(60)
 """
 
 
@@ -438,11 +446,8 @@ def test_a_damaged_gzip_file_has_no_hash(damage: str) -> None:
 
 def hashed(damage: str) -> str:
     data = DAMAGES[damage](LAYOUTS["delivered"]([record(1), record(2)]), 200)
-    return (
-        FileReader(ReadOptions(ALWAYS, ONE, hashes=True))
-        .result("name", "", lambda: io.BytesIO(data))
-        .sha256
-    )
+    counter = FileCounter(ReadOptions(ALWAYS, ONE, hashes=True), None)
+    return counter.count([PartFile("name", StoredFile("name", "", len(data)), data)]).sha256
 
 
 def test_a_record_inside_a_record_is_no_call_of_the_target(tmp_path: Path) -> None:

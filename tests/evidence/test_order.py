@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from leastpriv.aws.arns import Principals
+from leastpriv.cloudtrail.file_reader import CountedCalls
 from leastpriv.evidence import collector, created_tags, models, runs
+from leastpriv.evidence.collected_calls import check_collected, decode_collected
 from leastpriv.evidence.collector import PrincipalCollectors, UsageCollector
 from leastpriv.models import Call, Gap, GapKind, Outcome, Scope
 from tests.evidence.test_collector import NO_POLICY, ROLE, USER, call
@@ -154,19 +156,37 @@ _SCOPED_KEYS = st.builds(
 """STS issues each key once."""
 
 
-def _evidence_of_all(calls: Sequence[Call]) -> bytes:
+def _merged(parts: Sequence[Sequence[Call]]) -> bytes:
+    """Returns the evidence of parts that are counted apart, encoded, and added up."""
     books = PrincipalCollectors(Principals(), 1)
-    for each in calls:
-        books.note(0, each)
+    for calls in parts:
+        apart = PrincipalCollectors(Principals(), 0, is_part=True)
+        for each in calls:
+            apart.note(0, each)
+        books.note(0, CountedCalls(1, check_collected(decode_collected(apart.collected()))))
     return msgspec.json.encode(list(books.close()))
 
 
-@given(st.lists(st.one_of(_LOGINS, _SESSION_DENIALS, _SCOPED_KEYS)), _CALLS, st.integers(0, 1_000))
-def test_the_keys_that_are_kept_do_not_depend_on_the_order(
-    odd: Sequence[Call], calls: Sequence[Call], seed: int
+@given(
+    st.lists(st.one_of(_OBJECTS, _QUEUES, _GATEWAYS, _LOGINS, _SESSION_DENIALS, _SCOPED_KEYS)),
+    _CALLS,
+    st.lists(st.integers(0, 3), min_size=1, max_size=8),
+    st.integers(0, 1_000),
+)
+def test_any_split_of_the_calls_counted_apart_gives_the_same_evidence(
+    odd: Sequence[Call], calls: Sequence[Call], cuts: Sequence[int], seed: int
 ) -> None:
+    """A limit of three keys shows that those that are kept do not depend on the order either."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs, "_MOST_KEYS", 3)
-        expected = _evidence_of_all([*odd, *calls])
-        assert _evidence_of_all(_mixed([*odd, *calls], seed)) == expected  # type: ignore[arg-type]
-        assert _evidence_of_all([*odd, *calls][::-1]) == expected
+        mixed: list[Call] = _mixed([*odd, *calls], seed)  # type: ignore[assignment]
+        books = PrincipalCollectors(Principals(), 1)
+        for each in [*odd, *calls]:
+            books.note(0, each)
+        expected = msgspec.json.encode(list(books.close()))
+        parts: list[list[Call]] = [[] for _ in range(4)]
+        for number, each in enumerate(mixed):
+            parts[cuts[number % len(cuts)]].append(each)
+        assert _merged(parts) == expected
+        assert _merged(parts[::-1]) == expected
+        assert _merged([[each] for each in mixed[:10]] + [mixed[10:]]) == expected

@@ -16,11 +16,8 @@ import pytest
 from msgspec import structs
 
 from leastpriv.aws.arns import Principals, Window
-from leastpriv.cloudtrail import record_reader
-from leastpriv.cloudtrail.cache import essential_call
 from leastpriv.cloudtrail.local_store import TrailFolder
 from leastpriv.cloudtrail.record import parse_record
-from leastpriv.cloudtrail.record_blocks import was_read
 from leastpriv.cloudtrail.record_reader import RecordReader
 from leastpriv.cloudtrail.statistics import ReadStatistics
 from leastpriv.evidence.collector import PrincipalCollectors
@@ -183,29 +180,6 @@ def test_what_a_session_policy_denies_counts_for_its_session_and_key_alone(
         assert _evidence([*found]) == expected, ordered
 
 
-def test_what_the_cache_reads_of_an_answer_does_not_divide_equal_calls() -> None:
-    reader = RecordReader(Window(), Principals())
-    update = structs.replace(
-        PUT,
-        source="lambda.amazonaws.com",
-        name="UpdateFunctionCode20150331v2",
-        parameters={"functionName": "web"},
-        resources=(),
-    )
-    answers = [{"functionArn": ARNS[0], "revisionId": f"r{number}"} for number in range(6)]
-    records = [
-        _record(update, number, responseElements=answer) for number, answer in enumerate(answers)
-    ]
-    calls = []
-    for record in records:
-        calls += _read(reader, [record])
-        decoded = structs.replace(calls[-1], response=record["responseElements"])
-        assert essential_call(calls[-1]).response == essential_call(decoded).response
-        assert not was_read(calls[-1].response)
-    assert calls[0].repeats is not None
-    assert all(call.repeats is calls[0].repeats for call in calls)
-
-
 @pytest.mark.parametrize("name", ["ModifyImageAttribute", "RegisterImage"])
 def test_what_decodes_of_a_deeply_nested_answer_decodes_where_it_is_read(name: str) -> None:
     image = {"imageId": "ami-0123456789abcdef0"}
@@ -244,11 +218,10 @@ FILTERS = [
     ids=["small calls", "nested requests", "long answers"],
 )
 def test_calls_that_differ_take_the_memory_that_the_bound_says(
-    monkeypatch: pytest.MonkeyPatch, request_of_all: dict[str, Any], answer: object
+    request_of_all: dict[str, Any], answer: object
 ) -> None:
     bound = 300_000
-    monkeypatch.setattr(record_reader, "_MOST_KEPT", bound)
-    reader = RecordReader(Window(), Principals(), survey=False)
+    reader = RecordReader(Window(), Principals(), survey=False, most_kept=bound)
     update = structs.replace(PUT, source="ec2.amazonaws.com", name="ModifyVolume", resources=())
     largest = 0
     tracemalloc.start()

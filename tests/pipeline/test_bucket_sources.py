@@ -15,6 +15,7 @@ from leastpriv.aws.session import AwsSession
 from leastpriv.cloudtrail.athena import AthenaTable
 from leastpriv.cloudtrail.trail import S3Trail
 from leastpriv.config.settings import from_options
+from leastpriv.evidence.parts import CountingFiles
 from leastpriv.models import Gap, GapKind, Scope
 from leastpriv.pipeline.sources import open_sources, read_evidence
 from tests.fakes.aws.athena import FakeAthena
@@ -68,7 +69,7 @@ def test_a_trail_in_s3_is_read_as_far_back_as_lookback_days(
     for days, files in (("10", 1), ("200", 2)):
         [source] = sources(environment, trails=trails, lookback_days=days, cache_dir=cache)
         assert isinstance(source, S3Trail)
-        list(source.read(Window(), Principals()))
+        list(source.read_parts(Window(), Principals(), CountingFiles()))
         assert source.statistics.files == files
     assert list((tmp_path / "cache").glob("*.sqlite"))
 
@@ -96,7 +97,8 @@ def test_digests_decide_what_counts_where_they_are_asked_for(
 ) -> None:
     """The bucket has none, so that nothing counts."""
     [source] = sources(environment, trails=("s3://logs",), validate_digests=chosen)
-    found = list(source.read(Window(), Principals()))
+    assert isinstance(source, S3Trail)
+    found = list(source.read_parts(Window(), Principals(), CountingFiles()))
     lost = [item for item in found if isinstance(item, Gap) and item.kind is GapKind.NOT_VALIDATED]
     assert (not lost, source.statistics.damaged_files == 0) == (calls_on, calls_on)
 

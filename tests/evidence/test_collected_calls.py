@@ -1,20 +1,20 @@
-"""A reduced call has the needs of the whole one, and no text on which nothing depends."""
+"""What was counted has no text of a request, an answer or an error on which no need depends."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from msgspec import structs
 
-from leastpriv.cloudtrail.cache import essential_call
-from leastpriv.evidence.created_tags import tags_by_type
+from leastpriv.aws.arns import Principals
+from leastpriv.cloudtrail.file_reader import CountedCalls
+from leastpriv.denials.encoded_message import Decoder
+from leastpriv.evidence.collected_calls import check_collected, decode_collected
+from leastpriv.evidence.collector import PrincipalCollectors
 from leastpriv.models import Call, Outcome
-from leastpriv.permissions.mapping import needs_of
-from leastpriv.permissions.request import new_ids
-from tests.fakes.generated_calls import call, operations, parameters_of
+from tests.fakes.generated_calls import call
 
 SECRET = "hunter2-AKIAsecret/Token=="  # noqa: S105 - planted
 A = "arn:aws:iam::111122223333:"
@@ -28,19 +28,6 @@ def made(
     return structs.replace(
         call(f"{service}.amazonaws.com", name, parameters), response=response or {}
     )
-
-
-@pytest.mark.slow
-def test_a_reduced_call_of_every_operation_has_the_same_needs() -> None:
-    strange = []
-    for number, (client, source, operation) in enumerate(operations()):
-        # Of every fifth operation with ARNs, which leave less to read.
-        of_service = "" if number % 5 else source.partition(".")[0]
-        whole = call(source, operation, parameters_of(client, operation, arns_of=of_service))
-        reduced = essential_call(whole)
-        if needs_of(whole) != needs_of(reduced) or essential_call(reduced) != reduced:
-            strange.append((source, operation))
-    assert strange == []
 
 
 CALLS = {
@@ -134,55 +121,38 @@ CALLS = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_secrets_are_left_out_and_the_needs_are_the_same(name: str) -> None:
-    whole, reduced = CALLS[name], essential_call(CALLS[name])
-    text = json.dumps([reduced.parameters, reduced.response, reduced.error_message])
-    assert SECRET not in text
-    assert "4711" not in text
-    assert needs_of(reduced) == needs_of(whole)
-    assert new_ids(whole) == new_ids(reduced)
-    assert bool(whole.response) == bool(reduced.response)
-    assert essential_call(reduced) == reduced
+def test_secrets_are_left_out(name: str) -> None:
+    books = PrincipalCollectors(Principals(), 1, is_part=True)
+    books.note(0, CALLS[name])
+    counted = books.collected()
+    assert SECRET.encode() not in counted
+    assert b"4711" not in counted
+    assert books.is_complete
 
 
-def test_the_key_that_a_call_issued_is_kept() -> None:
-    assert essential_call(CALLS["credentials in an answer"]).response == {
-        "credentials": {"accessKeyId": "ASIAEXAMPLE"}
-    }
-
-
-def test_a_context_of_encryption_names_no_key() -> None:
-    """People choose its names: `key` in it would grant another key."""
-    [need] = needs_of(made("kms:Decrypt", {"encryptionContext": {"key": "another"}})).needs
-    assert need.permission.resource.endswith(":key/*")
-
-
-@pytest.mark.parametrize(
-    ("event", "tags"),
-    [
-        (
-            "ec2:CreateVpc",
-            {"tagSpecificationSet": {"items": [{"resourceType": "vpc", "tags": [PROJECT, OTHER]}]}},
-        ),
-        (
-            "kms:CreateKey",
-            {
-                "tags": [
-                    {"tagKey": "Project", "tagValue": "shop"},
-                    {"tagKey": "x", "tagValue": SECRET},
-                ]
-            },
-        ),
-        ("eks:CreateCluster", {"name": "shop", "tags": {"Project": "shop", "x": SECRET}}),
-        (
-            "cloudfront:CreateDistributionWithTags",
-            {"distributionConfigWithTags": {"tags": {"items": [PROJECT, OTHER]}}},
-        ),
-    ],
+ENCODED = structs.replace(
+    made("ec2:RunInstances", {"imageId": "ami-1"}),
+    outcome=Outcome.DENIED,
+    error_code="Client.UnauthorizedOperation",
+    error_message="You are not authorized to perform this operation. Encoded authorization"
+    " failure message: " + "Ab3_" * 40,
 )
-def test_the_tags_that_name_a_project_remain_and_no_others(
-    event: str, tags: Mapping[str, Any]
-) -> None:
-    reduced = essential_call(made(event, tags))
-    assert [own for _, own in tags_by_type(reduced.parameters)] == [(("Project", "shop"),)]
-    assert SECRET not in json.dumps(reduced.parameters)
+
+
+def test_a_call_with_an_encoded_denial_is_left_to_the_reader() -> None:
+    """Only the reader has credentials to ask AWS."""
+    apart = PrincipalCollectors(Principals(), 1, is_part=True)
+    apart.note(0, ENCODED)
+    assert not apart.is_complete
+    asked: list[str] = []
+
+    def decode(text: str) -> str:
+        asked.append(text)
+        return '{"allowed": false, "context": {"action": "iam:PassRole", "resource": "*"}}'
+
+    whole = PrincipalCollectors(Principals(), 1, Decoder(decode))
+    whole.note(0, CountedCalls(1, check_collected(decode_collected(apart.collected()))))
+    [(_, evidence)] = whole.close()
+    assert len(asked) == 1
+    denied = [usage for usage in evidence.usages if usage.denial]
+    assert [usage.need.permission.action for usage in denied] == ["iam:PassRole"]

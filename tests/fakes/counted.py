@@ -1,0 +1,50 @@
+"""The evidence of a source, whether its calls are counted apart or not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import msgspec
+
+from leastpriv.aws.arns import Principals, Window
+from leastpriv.cloudtrail.local_store import TrailFolder
+from leastpriv.cloudtrail.parts import Item
+from leastpriv.cloudtrail.trail import S3Trail
+from leastpriv.evidence.collector import PrincipalCollectors
+from leastpriv.evidence.models import Evidence
+from leastpriv.evidence.parts import CountingFiles
+from leastpriv.models import Gap
+
+
+def evidence_in(
+    source: TrailFolder | S3Trail, window: Window, principals: Principals, *, by_parts: bool
+) -> list[Gap | tuple[str, str]]:
+    """Returns the gaps of a source, and a hash of the evidence of each principal.
+
+    Args:
+        source: the files.
+        window: the records that count.
+        principals: whose calls count.
+        by_parts: whether the cache and processes are used.
+    """
+    items: list[Item] = []
+    if by_parts:
+        items.extend(source.read_parts(window, principals, CountingFiles()))
+    else:
+        items.extend(source.read(window, principals))
+    books = PrincipalCollectors(principals, 1)
+    gaps: list[Gap] = []
+    for item in items:
+        books.note(0, item)
+        if isinstance(item, Gap):
+            gaps.append(item)
+    found = books.close([])
+    return [*gaps, *((name, _digest(evidence)) for name, evidence in found)]
+
+
+def _digest(evidence: Evidence) -> str:
+    # The whole text takes minutes to compare where it differs.
+    plain = msgspec.to_builtins(evidence, str_keys=True, order="deterministic")
+    # Half of a surrogate pair is escaped.
+    return hashlib.sha256(json.dumps(plain).encode()).hexdigest()

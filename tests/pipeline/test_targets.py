@@ -114,7 +114,7 @@ class TestOnAShell:
         changed = json.loads((place / "out/ci-deploy/policy.json").read_text())
         assert changed["Statement"][0]["Action"] == ["sts:AssumeRole"]
         assert (
-            "| `role/ci/ci-deploy`<br>`iam/ci.json` | 2\u00a0→\u00a0**1** | 1 | 1, 1\u00a0narrowed |"
+            "| `role/ci/ci-deploy`<br>`iam/ci.json` | 2\u00a0→\u00a0**1** | 1 | 1\u00a0removed<br>1\u00a0narrowed |"
             in done.out
         )
 

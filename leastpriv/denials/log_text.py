@@ -336,6 +336,8 @@ class FoundDenial(Struct, frozen=True):
     start: int
     end: int
     denial: Denial
+    answer: int
+    """Offset of the words of the answer; the operation that got it may be in another line."""
 
     @property
     def span(self) -> tuple[int, int]:
@@ -384,8 +386,18 @@ def inferred_denial(
     actions: tuple[str, ...],
     resource: str = "",
     why: str = "",
+    answer: int | None = None,
 ) -> FoundDenial:
-    """Builds a denial of inferred actions; `why` says why no grant helps."""
+    """Builds a denial of inferred actions.
+
+    Args:
+        layout: The text.
+        span: The part of the text that it is about.
+        actions: The inferred actions.
+        resource: The ARN, where known.
+        why: Why no grant helps.
+        answer: Offset of the words of the answer, where these do not begin the span.
+    """
     start, end = span
     around = layout.text[max(0, start - NEAR) : end + 200]
     store = foreign_store(around) if any(action.startswith("s3:") for action in actions) else ""
@@ -402,4 +414,4 @@ def inferred_denial(
         inferred=bool(actions),
         why=reason,
     )
-    return FoundDenial(start, end, denial)
+    return FoundDenial(start, end, denial, start if answer is None else answer)

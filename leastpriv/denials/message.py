@@ -114,7 +114,7 @@ _TRANSFER = re.compile(
 _OF_S5CMD = re.compile(r"\bERROR \"(?:cp|mv|rm|cat|pipe) ")
 _S3 = re.compile(r"(?<![a-z])S3(?![a-z0-9])|x-amz-|(?<![a-z])S3[A-Z]", re.IGNORECASE)
 _ELSEWHERE = re.compile(
-    r"\b(?:curl|wget|npm|kubectl)\b|\bis forbidden\b"
+    r"\b(?:curl|wget|npm(?! (?:run|exec|test|start)\b)|kubectl)\b|\bis forbidden\b"
     r"|\b(?:[a-z0-9-]{1,63}\.){1,6}(?<!amazonaws\.)(?<!\.aws\.)(?<!amazon\.)"
     r"(?:com|org|io|net|dev|local)\b(?!\.)",
     re.IGNORECASE,
@@ -158,6 +158,7 @@ def find_by_request(layout: LogText, named: Collection[FoundDenial]) -> list[Fou
             actions=nearest.actions,
             resource=s3_resource(nearest.actions, line) if _OF_S5CMD.search(line) else "",
             why=other_cause_reason(text[first:last]),
+            answer=answer.start(),
         )
         if not is_covered(denial.span, named, _REACH) and not is_covered(denial.span, own):
             own.append(denial)
@@ -333,8 +334,9 @@ def find_denials(layout: LogText, stop: int | None = None) -> list[FoundDenial]:
     for denial in others:
         if not is_covered(denial.span, found):
             found.append(denial)
+    found = _reported(layout, found)
     if _has_any(words, "accessdenied", "forbidden", "403"):
-        found += find_by_request(layout, found)
+        found += _reported(layout, find_by_request(layout, found))
     encoded = [*encoded_texts(layout, stop)] if "encodedauthorization" in words else []
     nameless = [sentence for sentence in sentences if not sentence.action]
     for sentence in nameless:
@@ -342,8 +344,7 @@ def find_denials(layout: LogText, stop: int | None = None) -> list[FoundDenial]:
         has_own = _has_encoded_text(layout, sentence, named, encoded)
         is_new = not is_covered(stated.span, found, 0 if has_own else NEAR)
         if is_new and _is_awss(layout, sentence):
-            found.append(stated)
-    found = [denial for denial in found if not layout.is_quoted(denial.start)]
+            found += _reported(layout, [stated])
     found.sort(key=lambda denial: denial.start)
     if "authorization" not in words:
         return found
@@ -352,6 +353,11 @@ def find_denials(layout: LogText, stop: int | None = None) -> list[FoundDenial]:
         _with_ids(layout.text, denial, end, encoded)
         for denial, end in zip(found, ends, strict=False)
     ]
+
+
+def _reported(layout: LogText, found: Iterable[FoundDenial]) -> list[FoundDenial]:
+    """Returns the denials whose answer is in a line that does not only quote it."""
+    return [denial for denial in found if not layout.is_quoted(denial.answer)]
 
 
 def _has_any(words: str, *signs: str) -> bool:
@@ -437,7 +443,7 @@ def _stated(layout: LogText, sentence: DenialSentence) -> FoundDenial:
         message=message_of(layout, sentence.start, sentence.end),
         why=why,
     )
-    return FoundDenial(sentence.phrase, sentence.end, denial)
+    return FoundDenial(sentence.phrase, sentence.end, denial, sentence.phrase)
 
 
 def _policy_of(reason: str) -> DenyingPolicy | None:

@@ -190,8 +190,9 @@ def _input(known: Input) -> dict[str, object]:
     if known.choices:
         empty = [] if known.default else [""]
         return {"enum": [*empty, *known.choices], "description": about}
-    if known.default.isdigit():
-        whole = [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9]{1,9}$"}]
+    if known.is_count:
+        form = "^[0-9]{1,9}$" if known.default else "^([0-9]{1,9})?$"
+        whole = [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": form}]
         return {"oneOf": whole, "description": about}
     return {"type": ["string", "number"], "description": about}
 

@@ -44,6 +44,8 @@ class Input(Struct, frozen=True):
     """No option of the command line: it concerns a pull request on GitHub, or is a secret."""
     config_only: bool
     """Not in action.yml: `settings` of the config has it."""
+    is_count: bool
+    """It takes a whole number; also an empty text if it has no default."""
 
 
 @cache
@@ -63,6 +65,7 @@ def inputs() -> tuple[Input, ...]:
             several="list" in row["kind"].split(),
             step_only="step" in row["kind"].split(),
             config_only="config" in row["kind"].split(),
+            is_count="count" in row["kind"].split() or row["default"].isdigit(),
         )
         for row in table("inputs", __package__ or "")
     )

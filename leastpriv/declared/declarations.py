@@ -99,18 +99,21 @@ def read_stack(name: str, read: ReadFile, place: Place) -> Declaration:
     raw = read(path)
     if raw is None:
         raise InputError(f"The input templates names {path!r}, which is no file.")
-    stack = _deployment_of(named, files, read)
+    configured = _configuration(files)
+    stack = _deployment_of(configured.stack, named, read)
     try:
         made = read_template(raw, path, stack, place, files)
     except TooLargeError as error:
         made = Declaration(path, unknown={path: str(error)})
+    if configured.problem:
+        made = replace(made, unknown={**made.unknown, _SAM_CONFIG: configured.problem})
     is_sam = b"AWS::Serverless" in raw
     because = f"the deployment of {path}"
     steps = ("deploy", "summary", "delete")
     calls = [need for step in steps for need in tool_calls(step, because, place, stack=stack.name)]
     calls += transform_calls(made, because, place)
     later: tuple[Need, ...] = ()
-    if is_sam or stack.bucket:
+    if (is_sam or stack.bucket) and stack.bucket is not UNKNOWN:
         names = {
             "bucket": stack.bucket or MANAGED_BUCKET,
             "object": f"{stack.prefix}{UNKNOWN}",
@@ -132,10 +135,26 @@ def _runs_unnamed_image(resource: DeclaredResource) -> bool:
     return isinstance(code, Mapping) and code.get("ImageUri") == UNKNOWN
 
 
-def _deployment_of(named: StackFile, files: RepositoryFiles, read: ReadFile) -> Stack:
-    """How a template is deployed, by the input, the file of its parameters and `samconfig.toml`."""
-    config = files.read(_SAM_CONFIG)
-    stack = deployed_as(config) if config is not None else Stack()
+class _Configuration(Struct, frozen=True):
+    """What a `samconfig.toml` says, and why it cannot be read; empty where it can."""
+
+    stack: Stack
+    problem: str = ""
+
+
+def _configuration(files: RepositoryFiles) -> _Configuration:
+    """The configuration of AWS SAM in the folder of a template."""
+    raw = files.read(_SAM_CONFIG)
+    if raw is None:
+        return _Configuration(Stack())
+    try:
+        return _Configuration(deployed_as(raw))
+    except InputError as error:
+        return _Configuration(Stack(bucket=UNKNOWN), str(error))
+
+
+def _deployment_of(stack: Stack, named: StackFile, read: ReadFile) -> Stack:
+    """How a template is deployed, by `samconfig.toml`, the input and the file of its parameters."""
     if named.stack:
         stack = replace(stack, name=named.stack)
     if not named.parameters:

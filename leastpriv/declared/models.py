@@ -85,7 +85,9 @@ class Stack(Struct, frozen=True):
     """Parameters of a nested stack that hold resources of the template around it."""
     tagged: bool = False
     bucket: str = ""
-    """Where local files are uploaded, as far as a configuration of AWS SAM names it."""
+    """Where local files are uploaded, as far as a configuration of AWS SAM names it; UNKNOWN where
+    it cannot be read.
+    """
     prefix: str = ""
     """Begins the keys of uploaded files."""
     repository: str = ""

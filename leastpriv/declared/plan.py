@@ -25,6 +25,7 @@ from leastpriv.declared.models import (
     DeclaredResource,
     Place,
     Reference,
+    open_text,
     tool_calls,
 )
 from leastpriv.declared.other_forms import remedy_for
@@ -396,16 +397,16 @@ def backend_calls(
         applies: whether the state is written, too; a plan locks it and reads it.
     """
     config = _backend_config(raw)
-    bucket = config.get("bucket")
-    if not bucket:
+    if not config.get("bucket"):
         return ()
-    place = replace(place, region=str(config.get("region") or place.region))
+    bucket = open_text(config["bucket"])
+    place = replace(place, region=open_text(config.get("region") or place.region))
     because = "the backend in S3"
     other = str(_block(config.get("assume_role")).get("role_arn") or config.get("role_arn") or "")
     if other not in ("", role):
-        return tuple(tool_calls("assume", because, place, role=other))
-    key = str(config.get("key") or UNKNOWN)
-    workspaces = f"{config.get('workspace_key_prefix') or 'env:'}/{UNKNOWN}/{key}"
+        return tuple(tool_calls("assume", because, place, role=open_text(other)))
+    key = open_text(config.get("key") or UNKNOWN)
+    workspaces = f"{open_text(config.get('workspace_key_prefix') or 'env:')}/{UNKNOWN}/{key}"
     found: list[Need] = []
     for step in ("state", "write") if applies else ("state",):
         for each in (key, workspaces):
@@ -413,10 +414,10 @@ def backend_calls(
     if config.get("use_lockfile"):
         found += tool_calls("lock", because, place, bucket=bucket, key=key)
     if config.get("dynamodb_table"):
-        found += tool_calls("table", because, place, table=config["dynamodb_table"])
-    encrypting = str(config.get("kms_key_id") or "")
-    if encrypting:
-        arn = _key_arn(encrypting, place)
+        table = open_text(config["dynamodb_table"])
+        found += tool_calls("table", because, place, table=table)
+    if config.get("kms_key_id"):
+        arn = _key_arn(open_text(config["kms_key_id"]), place)
         found += tool_calls("key", because, place, key=arn)
     return tuple(dict.fromkeys(found))
 

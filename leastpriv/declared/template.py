@@ -44,7 +44,7 @@ from leastpriv.declared.resource_types import (
     name_by_parameter,
     own_types,
 )
-from leastpriv.declared.transforms import MANAGED_BUCKET, after_transform, without_loops
+from leastpriv.declared.transforms import MANAGED_BUCKET, after_transform, is_of_sam, without_loops
 from leastpriv.errors import InputError, PolicyFileError
 from leastpriv.models import Need
 from leastpriv.permissions.fact_tables import table
@@ -70,6 +70,8 @@ _STEPS_OF_RESOURCE = 200
 _LONGEST_NAME = 2_048
 """Characters; a longer text names no resource of AWS."""
 _NESTED = "AWS::CloudFormation::Stack"
+_WITH_LOOPS = ("Conditions", "Resources", "Outputs")
+"""Sections in which `Fn::ForEach` may be."""
 _EXPANDED = ("AWS::Serverless-", "AWS::LanguageExtensions")
 """Begin the names of transforms whose result is known."""
 
@@ -176,10 +178,26 @@ class _Template(Struct):
 
     def __post_init__(self) -> None:
         self.transforms = tuple(_transforms(self.document))
+        for name in _WITH_LOOPS:
+            section = without_loops(self._section(name), self._items, self.budget)
+            self.document = {**self.document, name: section}
         if any(each.startswith("AWS::Serverless-") for each in self.transforms):
-            uploads = f"{self.stack.bucket or MANAGED_BUCKET}/{self.stack.prefix}"
-            self.document = after_transform(self.document, self.source, uploads)
-        resources = without_loops(self._section("Resources"), self._items, self.budget)
+            self._leave_out_unnamed()
+            self.document = after_transform(
+                self.document,
+                source=self.source,
+                uploads=f"{self.stack.bucket or MANAGED_BUCKET}/{self.stack.prefix}",
+                resolve=lambda value: self._resolve(value, 0),
+            )
+
+    def _leave_out_unnamed(self) -> None:
+        """Leaves out what a loop over unknown items makes of AWS SAM, which takes no such name."""
+        resources: dict[str, object] = {}
+        for logical, entry in self._section("Resources").items():
+            if is_of_sam(entry) and not logical.isalnum():
+                self.unknown[logical] = "only the deployment knows the items of its loop"
+            else:
+                resources[logical] = entry
         self.document = {**self.document, "Resources": resources}
 
     def declaration(self) -> Declaration:

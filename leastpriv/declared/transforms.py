@@ -16,6 +16,8 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from msgspec import Struct
+
 from leastpriv.budget import Budget
 from leastpriv.declared.models import APPLICATION, LOCAL_PATH, UNKNOWN, OpenText, Stack, open_text
 from leastpriv.errors import InputError
@@ -24,9 +26,14 @@ MANAGED_BUCKET = f"aws-sam-cli-managed-default-samclisourcebucket-{UNKNOWN}"
 """The bucket that `sam deploy --resolve-s3` makes (sam-cli-command-reference-sam-deploy.html in
 https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/, read 2026-11-27).
 """
-_LOCAL = ("CodeUri", "ContentUri", "DefinitionUri", "SchemaUri", "Location")
-_LONGEST_CONFIG = 16 * 1024
-"""Bytes; Python's parser takes gigabytes for a long dotted key."""
+_FILES = ("CodeUri", "ContentUri", "DefinitionUri", "SchemaUri")
+"""Properties that name a file."""
+_TEXTS = ("SchemaUri", "Location")
+"""Those whose place in S3 AWS SAM takes as one text."""
+_LONGEST_CONFIG = 1024 * 1024
+"""Bytes."""
+_MOST_WORK = 10_000_000
+"""Parts of keys times those of the longest key: Python's parser keeps the beginnings of each."""
 _FUNCTION = "AWS::Serverless::Function"
 _CODE = {_FUNCTION: "CodeUri", "AWS::Serverless::LayerVersion": "ContentUri"}
 """The property that names the code of a type."""
@@ -40,14 +47,18 @@ class _Session:
 
 
 def after_transform(
-    document: Mapping[str, object], source: str, uploads: str
+    document: Mapping[str, object],
+    source: str,
+    uploads: str,
+    resolve: Callable[[object], object],
 ) -> Mapping[str, object]:
     """Returns the CloudFormation template that AWS SAM makes of a template.
 
     Args:
-        document: the template.
+        document: the template, without loops.
         source: its file.
         uploads: bucket and beginning of the keys of uploaded files: `BUCKET/`, `BUCKET/PREFIX/`.
+        resolve: the value of a function of the template, as far as that knows it.
 
     Raises:
         InputError: AWS SAM refuses the template.
@@ -58,7 +69,7 @@ def after_transform(
     from samtranslator.translator.translator import Translator
 
     fragment = copy.deepcopy(dict(document))
-    metadata = _with_uploads(fragment, uploads)
+    metadata = _Uploads(uploads, resolve).put_into(fragment)
     metrics = Metrics("leastpriv", DummyMetricsPublisher())
     try:
         translator = Translator(None, Parser(), boto_session=_Session(), metrics=metrics)
@@ -77,81 +88,121 @@ def after_transform(
     return made
 
 
-def _uploaded(key: str, uploads: str) -> object:
-    """Where a local file is after the upload, whose key has a hash."""
-    bucket, _, prefix = uploads.partition("/")
-    if key in ("SchemaUri", "Location"):
-        return OpenText(f"s3://{bucket}/{prefix}{UNKNOWN}")
-    return {"Bucket": OpenText(bucket), "Key": OpenText(f"{prefix}{UNKNOWN}")}
+class _Uploads(Struct, frozen=True):
+    """Puts the place of uploaded files where a template names local ones, as `sam package` does."""
 
+    start: str
+    """Bucket and beginning of the keys of uploaded files."""
+    resolve: Callable[[object], object]
 
-def _with_uploads(fragment: dict[str, Any], uploads: str) -> dict[str, dict[str, object]]:
-    """Puts the place of uploaded files where a template names local ones, as `sam package` does.
+    def put_into(self, fragment: dict[str, Any]) -> dict[str, dict[str, object]]:
+        """Changes a template.
 
-    Args:
-        fragment: the template, which is changed.
-        uploads: bucket and beginning of the keys of uploaded files.
+        Returns:
+            The metadata of nested applications, by logical id.
+        """
+        shared = fragment.get("Globals")
+        sections = shared if isinstance(shared, dict) else {}
+        for section in sections.values():
+            self._name_files(section)
+        resources = fragment.get("Resources")
+        metadata: dict[str, dict[str, object]] = {}
+        for logical, entry in resources.items() if isinstance(resources, dict) else ():
+            if not is_of_sam(entry):
+                continue
+            if entry.get("Type") in _CODE and entry.get("Properties") is None:
+                entry["Properties"] = {}
+            properties = entry.get("Properties")
+            if not isinstance(properties, dict):
+                continue
+            if own := self._name_application(properties):
+                metadata[logical] = own
+            self._name_files(properties)
+            self._name_code(str(entry["Type"]), properties, sections.get("Function"))
+            body = properties.get("DefinitionBody")
+            if isinstance(body, dict) and "Fn::Transform" in body:
+                # AWS puts what another transform reads in its place first.
+                properties["DefinitionBody"] = _any_definition(entry["Type"])
+        return metadata
 
-    Returns:
-        The metadata of nested applications, by logical id.
-    """
-    shared = fragment.get("Globals")
-    sections = shared if isinstance(shared, dict) else {}
-    for section in sections.values():
-        _name_uploads(section, uploads)
-    resources = fragment.get("Resources")
-    metadata: dict[str, dict[str, object]] = {}
-    for logical, entry in resources.items() if isinstance(resources, dict) else ():
-        if not isinstance(entry, dict):
-            continue
-        if entry.get("Type") in _CODE and entry.get("Properties") is None:
-            entry["Properties"] = {}
-        properties = entry.get("Properties")
-        if not isinstance(properties, dict):
-            continue
+    def _name_application(self, properties: dict[str, Any]) -> dict[str, object]:
+        """Names the template of a nested application, a file or a published one; returns its
+        metadata.
+        """
         location = properties.get("Location")
-        if _is_local(location):
-            metadata[logical] = {LOCAL_PATH: location}
-        _name_uploads(properties, uploads)
         if isinstance(location, dict) and "ApplicationId" in location:
             # The translator would ask AWS for the template.
-            metadata[logical] = {APPLICATION: location["ApplicationId"]}
             properties["Location"] = UNKNOWN
-        _name_code(str(entry.get("Type")), properties, sections.get("Function"), uploads)
-        body = properties.get("DefinitionBody")
-        if isinstance(body, dict) and "Fn::Transform" in body:
-            # AWS puts what another transform reads in its place first.
-            properties["DefinitionBody"] = _any_definition(entry.get("Type"))
-    return metadata
+            return {APPLICATION: location["ApplicationId"]}
+        if isinstance(location, dict):
+            found = self.resolve(location)
+            location = found if isinstance(found, str) else UNKNOWN
+            properties["Location"] = location
+        if not _is_local(location):
+            return {}
+        properties["Location"] = self._uploaded("Location")
+        return {LOCAL_PATH: location}
+
+    def _name_files(self, properties: object) -> None:
+        """Names the place of each file of some properties."""
+        if not isinstance(properties, dict):
+            return
+        for key in _FILES:
+            given = properties.get(key)
+            if _is_local(given) or isinstance(given, dict):
+                properties[key] = self._place_of(key, given)
+
+    def _place_of(self, key: str, given: object) -> object:
+        """Where a file is: in S3 if a property says so, itself or by a function, else uploaded."""
+        if isinstance(given, dict) and {"Bucket", "Key"} <= {*given}:
+            return given
+        branches = given.get("Fn::If") if isinstance(given, dict) else None
+        if isinstance(branches, list) and len(branches) == 3:
+            condition, if_true, if_false = branches
+            return _either(condition, self._place_of(key, if_true), self._place_of(key, if_false))
+        found = self.resolve(given)
+        if not isinstance(found, str) or "://" not in found:
+            return self._uploaded(key)
+        if key in _TEXTS or not found.startswith("s3://"):
+            return found
+        address, _, _ = open_text(found).partition("${?}versionId=")
+        bucket, _, name = address.removeprefix("s3://").partition("/")
+        return {"Bucket": OpenText(bucket), "Key": OpenText(name)}
+
+    def _uploaded(self, key: str) -> object:
+        """Where a local file is after the upload, whose key has a hash."""
+        bucket, _, prefix = self.start.partition("/")
+        if key in _TEXTS:
+            return OpenText(f"s3://{bucket}/{prefix}{UNKNOWN}")
+        return {"Bucket": OpenText(bucket), "Key": OpenText(f"{prefix}{UNKNOWN}")}
+
+    def _name_code(self, kind: str, properties: dict[str, Any], shared: object) -> None:
+        """Names the upload of a function or layer without a path: `sam build` takes the folder of
+        the template, or builds the image of its Dockerfile.
+        """
+        key = _CODE.get(kind, "")
+        given = {*properties, *(shared if isinstance(shared, dict) else ())}
+        if kind == _FUNCTION and properties.get("PackageType") == "Image":
+            properties.setdefault("ImageUri", UNKNOWN)
+        elif key and not {key, "InlineCode"} & given:
+            properties[key] = self._uploaded(key)
+
+
+def is_of_sam(entry: object) -> bool:
+    """Returns whether an entry of a template's resources has a type of AWS SAM."""
+    return isinstance(entry, dict) and str(entry.get("Type")).startswith("AWS::Serverless::")
 
 
 def _is_local(value: object) -> bool:
-    """Whether a property names a local file, also by a parameter; it may be a place in S3."""
+    """Whether a property names a local file; it may be a place in S3."""
     return isinstance(value, str) and "://" not in value
 
 
-def _name_uploads(properties: object, uploads: str) -> None:
-    """Names the upload of each local file of some properties."""
-    if not isinstance(properties, dict):
-        return
-    for key in _LOCAL:
-        if _is_local(properties.get(key)):
-            properties[key] = _uploaded(key, uploads)
-    code = properties.get("CodeUri")
-    if isinstance(code, dict) and not {"Bucket", "Key"} <= {*code}:
-        properties["CodeUri"] = _uploaded("CodeUri", uploads)
-
-
-def _name_code(kind: str, properties: dict[str, Any], shared: object, uploads: str) -> None:
-    """Names the upload of a function or layer without a path: `sam build` takes the folder of the
-    template, or builds the image of its Dockerfile.
-    """
-    key = _CODE.get(kind, "")
-    given = {*properties, *(shared if isinstance(shared, dict) else ())}
-    if kind == _FUNCTION and properties.get("PackageType") == "Image":
-        properties.setdefault("ImageUri", UNKNOWN)
-    elif key and not {key, "InlineCode"} & given:
-        properties[key] = _uploaded(key, uploads)
+def _either(condition: object, if_true: object, if_false: object) -> object:
+    """The place of a file by a condition; the first of two texts, of which AWS SAM takes one."""
+    if not isinstance(if_true, dict) or not isinstance(if_false, dict):
+        return if_true
+    return {key: {"Fn::If": [condition, if_true[key], if_false[key]]} for key in ("Bucket", "Key")}
 
 
 def _any_definition(type_name: object) -> dict[str, Any]:
@@ -164,13 +215,17 @@ def _any_definition(type_name: object) -> dict[str, Any]:
 def deployed_as(raw: bytes) -> Stack:
     """Returns how a `samconfig.toml` deploys: stack, parameters, tags, bucket, as far as it says
     so.
+
+    Raises:
+        InputError: it is too large, or no TOML; the message continues a sentence about the file.
     """
-    if len(raw) > _LONGEST_CONFIG:
-        return Stack()
+    dots = [line.count(b".") + 1 for line in raw.splitlines()]
+    if len(raw) > _LONGEST_CONFIG or sum(dots) * max(dots, default=0) > _MOST_WORK:
+        raise InputError("too large to read")
     try:
         config = tomllib.loads(raw.decode("utf-8", "replace"))
-    except (ValueError, RecursionError):
-        return Stack()
+    except (ValueError, RecursionError) as error:
+        raise InputError("cannot be read as TOML") from error
     given: dict[str, Any] = {}
     default = config.get("default")
     for command in ("global", "deploy"):

@@ -388,6 +388,21 @@ def test_what_no_schema_can_express_is_bad_input_too(value: dict[str, Any], said
     assert said in str(raised.value)
 
 
+@pytest.mark.parametrize("name", ["max-changes", "max-pull-requests"])
+@pytest.mark.parametrize(
+    ("value", "is_valid"),
+    [
+        *((value, True) for value in ("", "0", "25", 0, 25)),
+        *((value, False) for value in ("many", "-1", "1.5", -1, 1.5, True, ["1"])),
+    ],
+)
+def test_a_count_is_an_empty_text_or_a_whole_number(
+    name: str, value: object, is_valid: bool
+) -> None:
+    given = {"settings": {name: value}}
+    assert Draft202012Validator(SCHEMA).is_valid(given) is is_valid
+
+
 def test_the_schema_is_one_and_fresh() -> None:
     Draft202012Validator.check_schema(SCHEMA)
     done = subprocess.run(

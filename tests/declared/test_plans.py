@@ -688,6 +688,28 @@ def test_the_lock_and_the_key_of_a_backend_are_in_its_region() -> None:
     assert ("kms:Decrypt", f"arn:aws:kms:eu-north-1:{ACCOUNT}:key/*") in on
 
 
+def test_a_backend_has_no_wildcard_of_its_configuration() -> None:
+    raw = state_of(
+        bucket="state-*",
+        key="env/*/${x}",
+        workspace_key_prefix="w?",
+        dynamodb_table="locks*",
+        kms_key_id="key-*",
+        use_lockfile=True,
+    )
+    found = {each.permission.resource for each in backend_calls(raw, PLACE)}
+    assert found == {
+        "arn:aws:s3:::state-${*}",
+        "arn:aws:s3:::state-${*}/env/${*}/${$}{x}",
+        "arn:aws:s3:::state-${*}/env/${*}/${$}{x}.tflock",
+        "arn:aws:s3:::state-${*}/w${?}/*/env/${*}/${$}{x}",
+        f"arn:aws:dynamodb:eu-west-1:{ACCOUNT}:table/locks${{*}}",
+        f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/key-${{*}}",
+    }
+    (need,) = backend_calls(state_of(role_arn="arn:aws:iam::999988887777:role/*"), PLACE)
+    assert need.permission.resource == "arn:aws:iam::999988887777:role/${*}"
+
+
 def test_an_encrypted_cluster_needs_a_grant_on_its_key() -> None:
     key = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/9"
     found = needed(

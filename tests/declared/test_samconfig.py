@@ -6,19 +6,80 @@ import time
 
 import pytest
 
-from leastpriv.declared.models import Stack
+from leastpriv.declared.declarations import read_stack
+from leastpriv.declared.models import Declaration, Place
+from leastpriv.declared.resource_needs import needs_of
 from leastpriv.declared.transforms import deployed_as
+from leastpriv.errors import InputError
 from leastpriv.permissions.patterns import has_wildcard
 
 
 @pytest.mark.parametrize(
     "text",
-    ["a." * 50_000 + "b = 1", "x = " + "[" * 10_000, "x = " + "{a=" * 5_000, "x = " + "9" * 9_000],
+    [
+        "a." * 50_000 + "b = 1",
+        "[" + "a." * 2_000 + "a]\n" + "".join(f"b.c{number} = 1\n" for number in range(50_000)),
+        "".join("a." * 200 + f"b{number} = 1\n" for number in range(2_000)),
+        "x = " + "[" * 10_000,
+        "x = " + "{a=" * 5_000,
+        "x = " + "9" * 9_000,
+        "# " + "a" * 2_000_000,
+    ],
 )
-def test_a_configuration_that_grows_says_nothing(text: str) -> None:
+def test_a_configuration_that_grows_is_refused_at_once(text: str) -> None:
     began = time.process_time()
-    assert deployed_as(text.encode()) == Stack()
+    with pytest.raises(InputError):
+        deployed_as(text.encode())
     assert time.process_time() - began < 2
+
+
+FUNCTION = b"""Transform: AWS::Serverless-2016-10-31
+Resources:
+  F:
+    Type: AWS::Serverless::Function
+    Properties: {CodeUri: ./x, Handler: a.b, Runtime: python3.12}
+"""
+PLACE = Place("aws", "111122223333", "eu-west-1")
+
+
+def stack_with(config: str) -> Declaration:
+    return read_stack("t.yaml", {"t.yaml": FUNCTION, "samconfig.toml": config.encode()}.get, PLACE)
+
+
+def buckets(declaration: Declaration) -> set[str]:
+    """The buckets that the needs of a declaration name."""
+    resources = {need.permission.resource for need in needs_of(declaration, PLACE)}
+    return {each.split(":::")[1].split("/")[0] for each in resources if ":s3:::" in each}
+
+
+def test_a_configuration_of_many_environments_is_read() -> None:
+    lines = ['[default.deploy.parameters]\nstack_name = "shop"\ns3_bucket = "acme-artifacts"']
+    for number in range(1_000):
+        lines.append(f'[env{number}.deploy.parameters]\nstack_name = "shop-env{number}"')
+        lines.append(f'parameter_overrides = "Url=https://{number}.{number}.shop.example.com"')
+    made = stack_with("\n".join(lines))
+    assert made.unknown == {}
+    assert buckets(made) == {"acme-artifacts"}
+    stacks = {need.permission.resource for need in made.calls if ":stack/" in str(need)}
+    assert stacks
+    assert all(":stack/shop" in each for each in stacks if ":stack/" in each)
+
+
+@pytest.mark.parametrize(
+    ("config", "problem"),
+    [
+        ("# " + "a" * 2_000_000, "too large to read"),
+        ("a." * 50_000 + "b = 1", "too large to read"),
+        ("stack_name: shop", "cannot be read as TOML"),
+    ],
+)
+def test_a_configuration_that_is_not_read_is_named_and_no_bucket_is_invented(
+    config: str, problem: str
+) -> None:
+    made = stack_with(config)
+    assert made.unknown["samconfig.toml"] == problem
+    assert not any("aws-sam-cli-managed" in str(need) for need in needs_of(made, PLACE))
+    assert not any(need.permission.action == "s3:PutObject" for need in needs_of(made, PLACE))
 
 
 def test_its_names_have_no_wildcard() -> None:

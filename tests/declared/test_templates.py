@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from leastpriv.declared.declarations import changed_resources, read_stack
-from leastpriv.declared.models import Declaration, Place, Stack
+from leastpriv.declared.models import Declaration, Place, Stack, open_text
 from leastpriv.declared.plan import read_plan
 from leastpriv.declared.resource_needs import needs_of
 from leastpriv.declared.template import read_template
+from leastpriv.declared.transforms import MANAGED_BUCKET
 from leastpriv.errors import InputError
 from leastpriv.models import Condition, Need
 from leastpriv.permissions import catalog
@@ -375,6 +376,130 @@ def test_code_that_sam_uploads_is_read_whatever_names_its_folder(text: str) -> N
     head = "Transform: AWS::Serverless-2016-10-31\nParameters: {Code: {Type: String}}\n"
     found = declared(head + template("AWS::Serverless::Function", text))
     assert {"lambda:CreateFunction", "s3:GetObject", "iam:PassRole"} <= {*found}
+
+
+SAM = "Transform: AWS::Serverless-2016-10-31\n"
+PLACES = (
+    "Parameters:\n"
+    "  Code: {Type: String, Default: 's3://acme-artifacts/f.zip'}\n"
+    "  Bucket: {Type: String, Default: acme-artifacts}\n"
+    "  Folder: {Type: String, Default: ./src}\n"
+    "  Stage: {Type: String}\n"
+    "Conditions: {IsLive: !Equals [!Ref Stage, live]}\n"
+)
+
+
+def code_of(text: str, **parameters: str) -> set[str]:
+    """Where the code of the functions and layers of a template is."""
+    stack = Stack("shop", parameters=parameters)
+    made = read_template(text.encode(), "t.yaml", stack, PLACE)
+    found = set()
+    for each in made.resources:
+        code = each.properties.get("Code") or each.properties.get("Content")
+        if isinstance(code, dict):
+            found.add(f"{open_text(code['S3Bucket'])}/{open_text(code['S3Key'])}")
+    return found
+
+
+UPLOADED = f"{MANAGED_BUCKET}/*"
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("s3://acme-artifacts/f.zip", {"acme-artifacts/f.zip"}),
+        ("!Ref Code", {"acme-artifacts/f.zip"}),
+        ("!Sub '${Code}?versionId=1'", {"acme-artifacts/f.zip"}),
+        ("!Sub 's3://${Bucket}/a*.zip'", {"acme-artifacts/a${*}.zip"}),
+        ("!Sub 's3://${Bucket}/${Stage}/f.zip'", {"acme-artifacts/*/f.zip"}),
+        ("!Join ['', ['s3://', !Ref Bucket, /f.zip]]", {"acme-artifacts/f.zip"}),
+        (
+            "!If [IsLive, 's3://acme-live/f.zip', !Ref Code]",
+            {"acme-live/f.zip", "acme-artifacts/f.zip"},
+        ),
+        ("!If [IsLive, 's3://acme-live/f.zip', ./src]", {"acme-live/f.zip", UPLOADED}),
+        ("{Bucket: !Ref Bucket, Key: f.zip}", {"acme-artifacts/f.zip"}),
+        ("./src", {UPLOADED}),
+        ("!Ref Folder", {UPLOADED}),
+        ("!Ref Stage", {UPLOADED}),
+    ],
+)
+@pytest.mark.parametrize(
+    ("kind", "properties"),
+    [
+        ("Function", "{Handler: a.b, Runtime: python3.12, CodeUri: CODE}"),
+        ("LayerVersion", "{ContentUri: CODE}"),
+    ],
+)
+def test_code_is_where_its_value_says(
+    kind: str, properties: str, code: str, expected: set[str]
+) -> None:
+    text = template(f"AWS::Serverless::{kind}", properties.replace("CODE", code))
+    assert code_of(SAM + PLACES + text) == expected
+
+
+def test_a_given_value_comes_before_the_default_of_a_parameter() -> None:
+    text = template("AWS::Serverless::LayerVersion", "{ContentUri: !Ref Code}")
+    assert code_of(SAM + PLACES + text, Code="s3://acme-given/g.zip") == {"acme-given/g.zip"}
+
+
+@pytest.mark.parametrize("kind", ["Api", "HttpApi", "StateMachine", "GraphQLApi"])
+def test_a_definition_is_named_by_a_function(kind: str) -> None:
+    key = "SchemaUri" if kind == "GraphQLApi" else "DefinitionUri"
+    more = {"Api": ", StageName: v1", "GraphQLApi": ", Auth: {Type: AWS_IAM}"}.get(kind, "")
+    text = template(f"AWS::Serverless::{kind}", f"{{{key}: !Ref Code{more}}}")
+    made = read_template((SAM + PLACES + text).encode(), "t.yaml", Stack("shop"), PLACE)
+    assert "acme-artifacts" in str([each.properties for each in made.resources])
+
+
+def test_a_nested_application_is_named_by_a_function() -> None:
+    text = template("AWS::Serverless::Application", "{Location: !Ref Inner}")
+    head = SAM + "Parameters: {Inner: {Type: String, Default: inner.yaml}}\n"
+    inner = template("AWS::SQS::Queue", "{QueueName: inner}")
+    files = {"t.yaml": (head + text).encode(), "inner.yaml": inner.encode()}
+    made = read_stack("shop=t.yaml", files.get, PLACE)
+    assert "inner" in {each.name for each in made.resources}
+
+
+def test_loops_are_expanded_before_the_transform_of_sam() -> None:
+    text = """Transform: [AWS::LanguageExtensions, AWS::Serverless-2016-10-31]
+Parameters: {Stage: {Type: String}}
+Resources:
+  'Fn::ForEach::Topics':
+    - X
+    - [a, b]
+    - 'Topic${X}': {Type: AWS::SNS::Topic, Properties: {TopicName: !Sub 't-${X}'}}
+  'Fn::ForEach::Functions':
+    - Y
+    - [c, d]
+    - 'F${Y}':
+        Type: AWS::Serverless::Function
+        Properties:
+          FunctionName: !Sub 'f-${Y}'
+          CodeUri: !Sub 's3://acme-${Y}/f.zip'
+          Handler: a.b
+          Runtime: python3.12
+  'Fn::ForEach::Unknown':
+    - Z
+    - [!Ref Stage]
+    - 'G${Z}':
+        Type: AWS::Serverless::Function
+        Properties: {CodeUri: ./x, Handler: a.b, Runtime: python3.12}
+Outputs:
+  'Fn::ForEach::Names':
+    - X
+    - [a, b]
+    - 'Name${X}': {Value: !Ref 'Topic${X}'}
+"""
+    made = read_template(text.encode(), "t.yaml", Stack("shop"), PLACE)
+    assert {each.name for each in made.resources if each.kind.name == "AWS::SNS::Topic"} == {
+        "t-a",
+        "t-b",
+    }
+    functions = {each.name for each in made.resources if each.kind.name == "AWS::Lambda::Function"}
+    assert functions == {"f-c", "f-d"}
+    assert made.unknown == {"G${Z}": "only the deployment knows the items of its loop"}
+    assert code_of(text) == {"acme-c/f.zip", "acme-d/f.zip"}
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,9 @@ def test_an_empty_environment_is_outside_actions_in_the_current_folder() -> None
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"\xff\xfe\x00", b'"x"', b"[" * 100_000], ids=repr
+    "content",
+    [b"", b"{", b"[]", b"\xff\xfe\x00", b'"x"', b"[" * 100_000],
+    ids=["empty", "cut off", "a list", "no UTF-8", "a text", "deep"],
 )
 def test_a_malformed_event_is_an_error_only_when_it_is_read(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "event.json").write_bytes(content)

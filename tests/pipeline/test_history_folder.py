@@ -60,7 +60,9 @@ def test_what_an_earlier_run_saw_is_kept_by_a_later_one(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"[" * 90_000, b"{}", b"\x00" * 2_000_000, b'{"leastpriv-memory": 2}']
+    "content",
+    [b"[" * 90_000, b"{}", b"\x00" * 2_000_000, b'{"leastpriv-memory": 2}'],
+    ids=["brackets", "no format", "zeros", "a later format"],
 )
 def test_an_unreadable_usage_history_removes_no_grant_and_is_not_overwritten(
     folder: Path, content: bytes

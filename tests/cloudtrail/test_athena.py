@@ -467,6 +467,26 @@ def test_bytes_and_cost_are_said_before_and_after(stand: Stand, athena: FakeAthe
     ]
 
 
+def test_a_query_that_would_read_more_than_the_limit_is_not_started(
+    stand: Stand, athena: FakeAthena
+) -> None:
+    [gap] = stand.read(max_bytes=1)[1]
+    assert gap.kind is GapKind.SOURCE_FAILED
+    assert "would read about" in gap.detail
+    assert "more than athena-max-bytes" in gap.detail
+    assert athena.queries == []
+
+
+def test_a_query_that_has_read_more_than_the_limit_is_stopped(
+    stand: Stand, athena: FakeAthena
+) -> None:
+    athena.running, athena.scanned = 1, 10**12
+    [gap] = stand.read(max_bytes=10**9)[1]
+    assert "has read 1,000.00 GB" in gap.detail
+    assert "was stopped, more than athena-max-bytes, 1.00 GB" in gap.detail
+    assert len(athena.queries) == len(athena.stopped) == 1
+
+
 def test_only_the_targets_accounts_days_and_known_regions_are_scanned(
     stand: Stand, athena: FakeAthena
 ) -> None:

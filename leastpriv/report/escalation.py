@@ -315,8 +315,9 @@ def _only_where(path: EscalationPath) -> str:
     if not path.targets:
         return "only where these conditions hold" if path.conditions else "only if that role has it"
     names = codes(map(short_arn, path.targets), 2)
-    has_permissions = path.targets[0].split(":")[2] in ("iam", "sso")
-    owner = names if has_permissions else f"the role of {names}"
+    # What only a rendered file shows is no ARN.
+    is_identity = re.match(r"arn:[^:]*:(?:iam|sso):", path.targets[0]) is not None
+    owner = names if is_identity else f"the role of {names}"
     return f"only if {'one of ' if len(path.targets) > 1 else ''}{owner} has it"
 
 

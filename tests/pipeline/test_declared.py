@@ -60,7 +60,7 @@ def test_a_template_alone_gives_a_first_draft(place: Path) -> None:
         "arn:aws:cloudformation:eu-west-1:111122223333:stack/shop/*"
     ]
     assert {change["basis"] for change in proposal["changes"]} == {"declared"}
-    assert "| `sqs` | 4 | `orders` | 0 | 4 |" in proposal["body"]
+    assert "| `sqs` | 4<br>(4\u00a0not used yet) | `orders` | 0 |" in proposal["body"]
     declared_by = {change["action"]: change["declared_by"] for change in proposal["changes"]}
     assert declared_by["sqs:CreateQueue"] == ["AWS::SQS::Queue Orders (create)"]
 

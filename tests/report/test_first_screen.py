@@ -201,7 +201,7 @@ def test_a_new_path_to_a_named_role_is_on_the_first_screen(tmp_path: Path) -> No
     kept = {"keep": passes["Action"]}
     context = proposed(tmp_path, policy=policy(passes), options=kept).context
     first = markdown(first_screen(context))
-    assert "**Still open:** an attacker in one run can gain more permissions by passing" in first
+    assert "**Open path:** an attacker in one run can gain more permissions by passing" in first
     assert "`role/worker`" in first
     assert "which gives administrator only if `role/worker` has it" in first
 

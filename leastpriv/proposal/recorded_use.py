@@ -160,15 +160,18 @@ class CallableOperations:
 
     def differs_in(self, policies: Sequence[Document]) -> CallableOperations | None:
         """The answers with other policies, if one that allowed a call would change; else None."""
-        granted = [operation for operation, answer in self._answers.items() if answer]
-        other = CallableOperations(policies, self._services)
-        return None if all(map(other, granted)) else other
+        return self._if_changed(policies, answer=True)
 
     def grown_in(self, policies: Sequence[Document]) -> CallableOperations | None:
         """The answers with other policies, if one that excluded a call would change; else None."""
-        excluded = [operation for operation, answer in self._answers.items() if not answer]
+        return self._if_changed(policies, answer=False)
+
+    def _if_changed(
+        self, policies: Sequence[Document], *, answer: bool
+    ) -> CallableOperations | None:
+        given = [operation for operation, each in self._answers.items() if each is answer]
         other = CallableOperations(policies, self._services)
-        return other if any(map(other, excluded)) else None
+        return other if any(other(operation) is not answer for operation in given) else None
 
     def _grants(self, operation: str) -> bool:
         prefix, _, name = operation.partition(":")

@@ -22,7 +22,7 @@ import msgspec
 from leastpriv import __version__
 from leastpriv.aws.arns import Principals
 from leastpriv.cloudtrail.file_store import StoredFile
-from leastpriv.cloudtrail.parts import CountedPart
+from leastpriv.cloudtrail.parts import NOT_ENCODABLE, CountedPart
 from leastpriv.errors import InputError
 
 if TYPE_CHECKING:
@@ -112,8 +112,8 @@ class ObjectCache:
             # Another run holds SQLite's lock, which costs seconds, or the disk is full: do not try
             # again for each object.
             self._is_refused = True
-        except (UnicodeError, RecursionError, OverflowError):
-            pass  # a text or number that the format lacks
+        except NOT_ENCODABLE:
+            pass
 
     def close(self, start: datetime | None = None) -> None:
         """Commits pending results, and removes those of objects without a record since `start`."""

@@ -14,7 +14,9 @@ from leastpriv.cloudtrail.statistics import PackedStatistics
 from leastpriv.models import AwareTime, Call, Gap
 
 NOT_ENCODED = b"\xc0"
-"""The calls of files that have a text without an encoding, such as half of a surrogate pair."""
+"""The calls of files that have a text or a number without an encoding."""
+NOT_ENCODABLE = (UnicodeError, OverflowError, RecursionError)
+"""The errors of an encoder: half of a surrogate pair, a number above 64 bits, too deep nesting."""
 
 
 class PartFile(Struct):
@@ -42,7 +44,9 @@ class CountedPart(Struct, array_like=True):
     files are then read without a counter.
     """
     is_complete: bool
-    """False: some calls are left to the reader, who alone can ask AWS about them, or all."""
+    """False: some calls are returned instead of counted, because only the process of the reader can
+    ask AWS about them, or the calls are `NOT_ENCODED`.
+    """
     sha256: str
     """SHA-256 of the content of the only file, in hexadecimal; empty where it was not requested or
     the file is damaged.

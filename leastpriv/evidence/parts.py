@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
 from leastpriv.cloudtrail.file_reader import (
     EventDeduplicator,
@@ -26,7 +27,7 @@ from leastpriv.cloudtrail.file_reader import (
     ReadOptions,
 )
 from leastpriv.cloudtrail.file_store import FileStore, region_of_path
-from leastpriv.cloudtrail.parts import NOT_ENCODED, CountedPart, PartFile
+from leastpriv.cloudtrail.parts import NOT_ENCODABLE, NOT_ENCODED, CountedPart, PartFile
 from leastpriv.cloudtrail.statistics import PackedStatistics, ReadStatistics
 from leastpriv.models import Gap
 
@@ -97,7 +98,7 @@ class FileCounter:
             self._earlier.add(seen.ids)
         try:
             collected = books.collected()
-        except UnicodeError:
+        except NOT_ENCODABLE:
             collected = NOT_ENCODED
         return CountedPart(
             ids=list(seen.ids),
@@ -195,10 +196,26 @@ def serve() -> None:
             files = cast(Sequence[PartFile], pickle.load(parts))  # noqa: S301
         except EOFError:
             return
-        answer = msgspec.msgpack.encode(counter.count(files))
+        answer = _encoded(counter.count(files))
         answers.write(len(answer).to_bytes(_LENGTH))
         answers.write(answer)
         answers.flush()
+
+
+def _encoded(part: CountedPart) -> bytes:
+    """Encodes a part; of one that cannot be encoded, the reader reads the files itself."""
+    try:
+        return msgspec.msgpack.encode(part)
+    except NOT_ENCODABLE:
+        unread = replace(
+            part,
+            ids=[],
+            gaps=[],
+            statistics=PackedStatistics.of(ReadStatistics()),
+            collected=Raw(NOT_ENCODED),
+            is_complete=False,
+        )
+        return msgspec.msgpack.encode(unread)
 
 
 class CountingFiles:

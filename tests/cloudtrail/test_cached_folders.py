@@ -124,6 +124,21 @@ def test_a_second_run_counts_files_with_copies_of_events_again(
     assert first == read(logs, None, survey=survey)
 
 
+def test_a_number_without_an_encoding_is_read_with_a_cache_too(logs: Path, tmp_path: Path) -> None:
+    """A call whose denial is encoded keeps its request."""
+    denied = record(
+        100,
+        eventSource="ec2.amazonaws.com",
+        eventName="RunInstances",
+        errorCode="Client.UnauthorizedOperation",
+        errorMessage="You are not authorized. Encoded authorization failure message: abcDEF123",
+        requestParameters={"a": 2**70},
+    )
+    deliver(logs, 7, [denied, record(101)])
+    found = read(logs, None)
+    assert read(logs, tmp_path / "cache") == read(logs, tmp_path / "cache") == found
+
+
 @pytest.mark.parametrize("where", ["key", "eventID", "eventName", "userAgent"])
 def test_a_text_without_an_encoding_is_read_with_a_cache_too(
     logs: Path, tmp_path: Path, where: str

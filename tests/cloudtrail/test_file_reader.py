@@ -349,6 +349,54 @@ def test_parts_that_processes_count_give_the_same_evidence(
     assert bool(counted) is bool(most)
 
 
+ENCODED_DENIAL = {
+    "eventSource": "ec2.amazonaws.com",
+    "eventName": "RunInstances",
+    "errorCode": "Client.UnauthorizedOperation",
+    "errorMessage": "You are not authorized. Encoded authorization failure message: abcDEF123",
+}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"eventID": "a\ud800"},
+        {"eventName": "A\ud800"},
+        {**ENCODED_DENIAL, "requestParameters": {"a": "a\ud800"}},
+        {**ENCODED_DENIAL, "requestParameters": {"a": 2**70}},
+    ],
+    ids=["event", "name", "text of an encoded denial", "number of an encoded denial"],
+)
+def test_what_has_no_encoding_ends_no_process(
+    tmp_path: Path, counted: list[list[str]], monkeypatch: pytest.MonkeyPatch, odd: dict[str, Any]
+) -> None:
+    for number in range(8):
+        records = [record(number), record(9, **odd)] if number == 2 else [record(number)]
+        name = f"{ACCOUNT}_CloudTrail_eu-west-1_20260102T00{number:02}Z_a.json.gz"
+        (tmp_path / name).write_bytes(gzip.compress(json.dumps({"Records": records}).encode()))
+    alone = read_by(1, tmp_path, ONE, monkeypatch, survey=True)
+    assert read_by(3, tmp_path, ONE, monkeypatch, survey=True) == alone
+    # The first one is read before the processes start.
+    assert sum(map(len, counted)) == 7
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="this system has no /proc")
+def test_a_process_that_counts_gets_no_variable_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"AWS_SECRET_ACCESS_KEY": "wJalr", "INPUT_GITHUB-TOKEN": "ghs_1", "PYTHONPATH": "/x"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    process = CountingProcess(ReadOptions(ALWAYS, ONE), None)
+    try:
+        shown = Path(f"/proc/{process._process.pid}/environ").read_text()
+        part = process.count([])
+    finally:
+        process.close()
+    assert "PATH=" in shown
+    assert not [name for name in given if name in shown]
+    assert part is not None
+    assert part.ids == []
+
+
 @pytest.mark.parametrize("moment", ["at the start", "later"])
 def test_files_are_read_without_the_processes_that_are_gone(
     many: Path, monkeypatch: pytest.MonkeyPatch, moment: str

@@ -1,7 +1,7 @@
 """What collectors counted of some files, in a form that is stored, sent and added up.
 
 A process that counts files returns it, and the cache stores it for each file. It has the needs of
-the calls and none of their requests and answers, but for the calls that are left to the reader.
+the calls and none of their requests and answers, except those of `CollectedCalls.left`.
 """
 
 from __future__ import annotations
@@ -72,13 +72,14 @@ decode_collected = msgspec.msgpack.Decoder(CollectedCalls).decode
 
 
 def check_collected(found: CollectedCalls) -> CollectedCalls:
-    """Returns what was decoded; raises ValueError where a place in a list does not exist."""
+    """Returns what was decoded; raises ValueError where a need or a run does not exist, or a run
+    has no calls.
+    """
     for principal in found.principals:
         tokens = principal.runs.tokens
         runs = range(-1, len(tokens))
-        are_first = all(
-            0 <= token < len(tokens) and tokens[token] == token for token in set(tokens)
-        )
+        first = set(tokens)
+        are_first = all(0 <= token < len(tokens) and tokens[token] == token for token in first)
         spans = [
             span.token
             for session in principal.runs.sessions
@@ -88,8 +89,10 @@ def check_collected(found: CollectedCalls) -> CollectedCalls:
         counted = [run for group in principal.groups for run in group.totals.runs]
         tagged = [run for each in principal.tags for run in each.runs]
         needs = {number for group in principal.groups for number in group.needs}
-        have_runs = all(run in runs for run in {*spans, *counted, *tagged})
+        # Each of these tokens is of one span; the others were joined with it.
+        have_spans = sorted(spans) == sorted(first)
+        have_runs = all(run in runs for run in {*counted, *tagged})
         have_needs = all(0 <= number < len(found.needs) for number in needs)
-        if not (are_first and have_runs and have_needs):
+        if not (are_first and have_spans and have_runs and have_needs):
             raise ValueError(f"{principal.name}: a need or a run does not exist")
     return found

@@ -231,11 +231,7 @@ class RunTracker:
             if not _are_joined(last.last, span.first):
                 spans.append(span)
                 continue
-            self._merged[self._root(span.token)] = self._root(last.token)
-            last.last = max(last.last, span.last)
-            last.count += span.count
-            last.denied += span.denied
-            last.direct = last.direct or span.direct
+            self._extend(last, span)
 
     def key_uses(self) -> Iterator[KeyUse]:
         """Yields each session name and the stored keys with their calls."""
@@ -284,13 +280,16 @@ class RunTracker:
             spans.insert(at, span)
             return span
         if at < len(spans) and _are_joined(span.last, spans[at].first):
-            later = spans.pop(at)
-            self._merged[later.token] = span.token
-            span.last = max(span.last, later.last)
-            span.count += later.count
-            span.denied += later.denied
-            span.direct = span.direct or later.direct
+            self._extend(span, spans.pop(at))
         return span
+
+    def _extend(self, span: _Span, later: _Span) -> None:
+        """Adds a span that begins later, and joins the runs of both."""
+        self._merged[self._root(later.token)] = self._root(span.token)
+        span.last = max(span.last, later.last)
+        span.count += later.count
+        span.denied += later.denied
+        span.direct = span.direct or later.direct
 
     def _root(self, token: RunToken) -> RunToken:
         while self._merged[token] != token:

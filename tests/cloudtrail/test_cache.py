@@ -214,6 +214,7 @@ ODD: dict[str, Callable[[Any], Any]] = {
     "a run that does not exist": with_value([9], *GROUP, 4, 4),
     "tokens in a circle": with_value([1, 0], *RUNS, 1),
     "no token": with_value([], *RUNS, 1),
+    "a run without calls": with_value([0, 1], *RUNS, 1),
 }
 
 

@@ -207,17 +207,7 @@ class Prefetcher:
             if self._counter is None:
                 self._counter = self._made_counter()
             result = self._count_here(part, self._counter)
-        statistics = result.statistics.unpacked()
-        # Without a survey, the time of an unreadable record is not known, and the next run's window
-        # may differ.
-        has_time = statistics.first is not None or not result.gaps
-        if (
-            self._cache
-            and has_time
-            and result.is_complete
-            and not statistics.damaged_files
-            and not statistics.outside_window
-        ):
+        if self._cache and _is_for_every_window(result):
             self._cache.put(file.stored, result)
         return result
 
@@ -293,7 +283,7 @@ class Prefetcher:
         store = None if self._fetchers else self._store
         start = partial(self._counting.process, options, store)
         self._processes = ProcessPool(number, start, self._made_counter)
-        # What the reader keeps of repeated calls is needed no more.
+        # Frees what the reader keeps of repeated calls.
         self.finish()
         self._reader = FileReader(self._options)
         for part in waiting:
@@ -351,6 +341,15 @@ class Prefetcher:
         with suppress(ValueError, RecursionError):
             return QueuedFile(stored, kept, self._counting.decoded(kept))
         return QueuedFile(stored)
+
+
+def _is_for_every_window(result: CountedPart) -> bool:
+    """Whether a run with a larger window would count the same in the file."""
+    statistics = result.statistics.unpacked()
+    if not result.is_complete or statistics.damaged_files or statistics.outside_window:
+        return False
+    # Without a survey, the time of an unreadable record is not known.
+    return statistics.first is not None or not result.gaps
 
 
 def open_cache(folder: Path | None, store: str, principals: Principals) -> ObjectCache | None:

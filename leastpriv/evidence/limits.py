@@ -109,14 +109,18 @@ class ResourceList:
 
     def absorb(self, other: ListedResources) -> None:
         """Adds another list of the same action."""
-        self.level = max(self.level, other.level)
-        self._seen = {at_level(known, self.level) for known in (*self._seen, *other.resources)}
+        if other.level > self.level:
+            self._raise_to(other.level)
+        self._seen.update([at_level(resource, self.level) for resource in other.resources])
         self._widen()
 
     def _widen(self) -> None:
         while len(self._seen) > self._most and self.level < WIDEST_LEVEL:
-            self.level += 1
-            self._seen = {at_level(known, self.level) for known in self._seen}
+            self._raise_to(self.level + 1)
+
+    def _raise_to(self, level: int) -> None:
+        self.level = level
+        self._seen = {at_level(known, level) for known in self._seen}
 
 
 def at_level(resource: str, level: int) -> str:

@@ -96,8 +96,8 @@ def step(
 
         With the `codes`, after publishing, the files of the targets are there already.
         """
-        before = codes or [each.exit_code for each in result.targets]
-        written = write_result(result, folder, before, has_files=bool(codes))
+        exit_codes = codes or [each.exit_code for each in result.targets]
+        written = write_result(result, folder, exit_codes, has_files=bool(codes))
         if summary:
             write_summary(summary, run_summary(result, settings), start)
         return written

@@ -586,8 +586,8 @@ class PrincipalCollectors:
             principals: whose calls count.
             sources: the number of sources.
             decoder: decodes EC2's encoded messages.
-            is_part: calls with an encoded denial are left to whoever has a decoder, and what was
-                counted is returned by `collected`.
+            is_part: `collected` returns what was counted, and the calls with an encoded denial,
+                which need a decoder.
         """
         self._principals = principals
         self._decoder = decoder or NO_DECODER

@@ -71,8 +71,6 @@ class EventPlan(Struct, frozen=True):
     shows_conditions: bool
     reads: Reads
     """Keys of a request that decide what the call needs."""
-    keys: frozenset[str]
-    """The same, in lower case, also where texts under any key may hold a role."""
     is_listed_whole: bool
     """What CloudTrail lists in `resources` alone decides what a reading call needs."""
 
@@ -139,7 +137,6 @@ def plan_of(source: str, name: str) -> EventPlan:
         is_of_two_apis=is_of_two_apis,
         shows_conditions=bool(named_keys) or any(each.startswith("kms:") for each in names),
         reads=Reads(None if is_read_whole else keys),
-        keys=frozenset(keys),
         is_listed_whole=not (
             is_by_request
             or is_of_two_apis

@@ -101,6 +101,11 @@ class QueuedPart(Struct):
         """The first file."""
         return self.files[0]
 
+    def fetched_files(self) -> list[QueuedFile]:
+        """Returns the files without those that a process did not get."""
+        failed = {failure.stored.key for failure in self.failures}
+        return [file for file in self.files if file.stored.key not in failed]
+
     @property
     def held(self) -> int:
         """Bytes that are in memory, or will be."""
@@ -232,7 +237,7 @@ class Prefetcher:
 
     def _read(self, part: QueuedPart) -> Iterator[Item]:
         """Reads the files of a part without a counter; raises like `items`."""
-        for file in part.files:
+        for file in part.fetched_files():
             name, region = self._store.name_of(file.stored), region_of_path(file.stored.key)
             opener = self._opener(file)
             yield from self._reader.read(name, region, opener, self._statistics, self._seen)
@@ -306,7 +311,7 @@ class Prefetcher:
 
     def _count_here(self, part: QueuedPart, counter: PartCounter) -> CountedPart:
         """Counts a part in this process; raises AwsError where a file cannot be fetched."""
-        result = counter.count([self._part_file(file) for file in part.files])
+        result = counter.count([self._part_file(file) for file in part.fetched_files()])
         if result is None:
             raise AssertionError("unreachable")  # pragma: no cover
         return result

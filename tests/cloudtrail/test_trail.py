@@ -26,6 +26,7 @@ from leastpriv.models import Call, Gap, GapKind, Scope
 from leastpriv.pipeline.sources import read_evidence
 from tests.fakes import progress
 from tests.fakes.aws.s3_server import FakeS3
+from tests.fakes.counted import evidence_in
 
 ACCOUNT = "123456789012"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/deploy"
@@ -303,6 +304,29 @@ def test_denied_objects_are_one_gap_of_their_region_that_names_the_permission(s3
     assert found == names(0, 2, 4)
     assert [(gap.scope.regions, gap.count) for gap in gaps] == [(("eu-west-1",), 3)]
     assert "AWS denied s3:GetObject" in gaps[0].detail
+
+
+@pytest.mark.parametrize("odd", ["a copy of an event", "a text without an encoding"])
+def test_denied_objects_hide_no_other_object_of_their_part(
+    s3: FakeS3, monkeypatch: pytest.MonkeyPatch, odd: str
+) -> None:
+    first = record(0, START, "eu-west-1")
+    for number in range(24):
+        key = deliver(s3, number, hours=number / 10)
+        if number % 4 == 2:
+            more = first if odd == "a copy of an event" else {**first, "eventID": f"{number}\ud800"}
+            records = [record(number, START, "eu-west-1"), more]
+            s3.objects[key] = gzip.compress(json.dumps({"Records": records}).encode())
+    s3.refuse("GET .*[37].json", "AccessDenied", "Access Denied")
+    monkeypatch.setattr(prefetch, "_cores", lambda: 3)
+    monkeypatch.setattr(prefetch, "_WORTH_PROCESSES", 0)
+    monkeypatch.setattr(prefetch, "_FETCHED_AHEAD", 8)
+    alone = S3Trail(s3.aws(), "s3://logs")
+    together = S3Trail(s3.aws(), "s3://logs")
+    expected = evidence_in(alone, ALWAYS, MINE, by_parts=False)
+    assert evidence_in(together, ALWAYS, MINE, by_parts=True) == expected
+    assert together.statistics == alone.statistics
+    assert (alone.statistics.files, alone.statistics.damaged_files) == (24, 5)
 
 
 def test_files_encrypted_with_a_key_that_may_not_be_used_are_a_gap_that_names_kms_decrypt(

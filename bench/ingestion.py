@@ -198,7 +198,7 @@ def own_rows(folder: Path, logs: Path, roles: list[str]) -> list[Row]:
         reader("the hottest role", [hot], "calls"),
         reader("all roles", None, "calls"),
         reader("1 role of one account in four", [one], "calls", where=logs),
-        reader("1 role, with the figures of everybody", [one], "survey"),
+        reader("1 role, and the statistics of all principals", [one], "survey"),
         Row("permissions --role-arn (1 role)", f"{command} --role-arn {one} >/dev/null"),
         Row("permissions --role-arn (the hottest)", f"{command} --role-arn {hot} >/dev/null 2>&1"),
         Row(

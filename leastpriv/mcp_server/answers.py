@@ -71,6 +71,11 @@ def of_text(tool: AgentTool, exit_code: int, text: str, log: str) -> ToolAnswer:
     return ToolAnswer(exit_code, shown, (*_messages(log), *space.remarks(tool)))
 
 
+def of_failure(exit_code: int, log: str) -> ToolAnswer:
+    """Returns the answer of a command that printed no result."""
+    return ToolAnswer(exit_code, None, _messages(log))
+
+
 def of_draft(
     tool: AgentTool, proposal: Mapping[str, Any], policies: Sequence[Any], log: str
 ) -> ToolAnswer:

@@ -24,7 +24,7 @@ from leastpriv.config.inputs import EVENT_HISTORY, is_in_aws
 from leastpriv.declared.files import StackFile
 from leastpriv.errors import InputError, did_you_mean
 from leastpriv.github_actions.context import repository_path
-from leastpriv.mcp_server.answers import ToolAnswer, of_draft, of_rows, of_text
+from leastpriv.mcp_server.answers import ToolAnswer, of_draft, of_failure, of_rows, of_text
 from leastpriv.mcp_server.tools import AgentTool, Parameter, check_arguments, tools
 from leastpriv.policy.source import Location
 
@@ -169,7 +169,7 @@ class _Call:
         options = [*self._options(), f"--policy-file={draft}", f"--output-dir={output}"]
         done = await self._run(["propose", *options, "--mode=report", "--format=json"])
         if done.exit_code != 0:
-            return ToolAnswer(done.exit_code, None, tuple(done.log.splitlines()))
+            return of_failure(done.exit_code, done.log)
         policies = [json.loads(file.read_bytes()) for file in sorted(output.glob("policy*"))]
         return of_draft(self._tool, json.loads(done.text()), policies, done.log)
 

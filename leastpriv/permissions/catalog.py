@@ -109,6 +109,10 @@ def sensitivity(action: str) -> str:
     return next(filter(None, map(_sensitivity, _granted(action))), "")
 
 
+_MATCHES = " matches "
+_OF_NEVER_ADD = " of never-add"
+
+
 def forbidden(action: str, never_add: Sequence[str] = ()) -> str:
     """Say why an action is never written; empty where it may be.
 
@@ -118,11 +122,19 @@ def forbidden(action: str, never_add: Sequence[str] = ()) -> str:
     for name in _granted(action):
         for pattern in never_add:
             if action_matches(pattern, name):
-                return f"{name} matches `{pattern}` of never-add"
+                return f"{name}{_MATCHES}`{pattern}`{_OF_NEVER_ADD}"
         reason = _reason("forbidden", name)
         if reason:
             return reason
     return ""
+
+
+def never_add_pattern(reason: str) -> str:
+    """Returns the user's pattern in a reason of `forbidden`, with its backticks; empty where the
+    built-in list is the reason.
+    """
+    _, _, pattern = reason.partition(_MATCHES)
+    return pattern.removesuffix(_OF_NEVER_ADD) if pattern.endswith(_OF_NEVER_ADD) else ""
 
 
 def _granted(action: str) -> Sequence[str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from leastpriv.evidence.created_tags import CALLED_VIA
 from leastpriv.models import ChangeKind, grouped
-from leastpriv.permissions.catalog import removal_rank, sensitivity
+from leastpriv.permissions.catalog import never_add_pattern, removal_rank, sensitivity
 from leastpriv.permissions.generalize import deletes
 from leastpriv.permissions.patterns import has_wildcard
 from leastpriv.permissions.volatility import is_whole_type
@@ -48,7 +48,6 @@ from leastpriv.report.verdict import (
 )
 
 _MOST_REASONS = 2
-_OF_NEVER_ADD = " of never-add"
 _OWN_REASON = frozenset({"not-mendable", "forbidden"})
 """Guards whose reasons differ from action to action."""
 
@@ -220,10 +219,8 @@ def _kind_of_reason(held: HeldBackChange) -> str:
 
 def _pattern_of_never_add(held: HeldBackChange) -> str:
     """Returns the user's pattern that forbids an addition, in Markdown; empty without one."""
-    _, _, pattern = held.guard_result.reason.partition(" matches ")
-    if held.guard_result.guard != "forbidden" or not pattern.endswith(_OF_NEVER_ADD):
-        return ""
-    return prose(pattern.removesuffix(_OF_NEVER_ADD))
+    result = held.guard_result
+    return prose(never_add_pattern(result.reason)) if result.guard == "forbidden" else ""
 
 
 def _not_added_part(held: Sequence[HeldBackChange], context: ReportContext) -> str:
@@ -267,7 +264,8 @@ def _offered_conditions(context: ReportContext) -> str:
     ]
     shown = "; ".join(parts[:_MOST_REASONS])
     return (
-        f"**Condition offered, not included:** {shown} (*Kept, offered, not seen* has it to copy)."
+        f"**Condition suggested, not in this change:** {shown} (*Kept, offered, not seen* has it to"
+        " copy)."
     )
 
 

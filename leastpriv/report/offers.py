@@ -135,7 +135,8 @@ def _how_to_comment(facts: Sequence[OfferFact], context: ReportContext) -> str:
     exceptions = []
     if Reach.WIDE in found:
         wide = [fact.action for fact in left if reach_of(fact.change) is Reach.WIDE]
-        exceptions.append(f"{joined(_kinds_of_wide(wide), 'or')} by its whole name")
+        kinds = _kinds_of_wide(wide, deletion="a deletion", write="a write to any resource")
+        exceptions.append(f"{joined(kinds, 'or')} by its whole name")
     if Reach.SENSITIVE in found:
         exceptions.append("a sensitive one only by hand")
     in_brackets = f" ({', '.join(exceptions)})" if exceptions else ""
@@ -143,12 +144,12 @@ def _how_to_comment(facts: Sequence[OfferFact], context: ReportContext) -> str:
     return f"Comment `/leastpriv add ACTION` to take one{in_brackets}{later}"
 
 
-def _kinds_of_wide(actions: Sequence[str]) -> Sequence[str]:
-    """What some actions are that only a comment with the whole name takes."""
+def _kinds_of_wide(actions: Sequence[str], *, deletion: str, write: str) -> Sequence[str]:
+    """What some wide actions are, in the words for a deletion and for a write."""
     deletions = [action for action in actions if destroys(action)]
-    kinds = ["a deletion"] if deletions else []
+    kinds = [deletion] if deletions else []
     if len(deletions) < len(actions):
-        kinds.append("a write to any resource")
+        kinds.append(write)
     return kinds
 
 
@@ -184,10 +185,7 @@ def _exception(reach: Reach, facts: Sequence[OfferFact], way: str) -> str:
     if reach is Reach.SENSITIVE:
         return "sensitive ones only by hand"
     wide = [fact.action for fact in facts if reach_of(fact.change) is reach]
-    deletions = [action for action in wide if destroys(action)]
-    kinds = ["deletions"] if deletions else []
-    if len(deletions) < len(wide):
-        kinds.append("writes to any resource")
+    kinds = _kinds_of_wide(wide, deletion="deletions", write="writes to any resource")
     return f"{' and '.join(kinds)} only {way}"
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from leastpriv.models import ChangeKind
-from leastpriv.permissions.catalog import removal_rank
+from leastpriv.permissions.catalog import never_add_pattern, removal_rank
 from leastpriv.proposal.chance import (
     QUIET_RUNS,
     DenialCause,
@@ -322,7 +322,7 @@ def _who_forbids(context: ReportContext, actions: Collection[str]) -> str:
     held = context.proposal.held_back_as("forbidden")
     own = [each for each in held if each.action in actions] or held
     what = them(len(actions))
-    by_user = [each for each in own if "never-add" in each.guard_result.reason]
+    by_user = [each for each in own if never_add_pattern(each.guard_result.reason)]
     if not by_user:
         return f"the built-in list forbids {what}"
     if len(by_user) == len(own):

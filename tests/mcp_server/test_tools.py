@@ -22,7 +22,7 @@ import pytest
 from leastpriv.cli.main import main
 from leastpriv.errors import InputError
 from leastpriv.mcp_server import calls
-from leastpriv.mcp_server.answers import of_rows, of_text
+from leastpriv.mcp_server.answers import of_failure, of_rows, of_text
 from leastpriv.mcp_server.calls import Access
 from leastpriv.mcp_server.server import is_error, result, short_text
 from leastpriv.mcp_server.tools import tools
@@ -344,6 +344,10 @@ def test_a_long_answer_says_what_is_left_out_and_how_to_see_it() -> None:
     shown = text.answer.count("\n")
     assert text.messages[-1].startswith(f"{10_000 - shown:,} more lines: narrow trails")
     assert len(text.messages) == 52
+    failed = of_failure(2, "one\n" * 200 + "the reason\n")
+    assert failed.answer is None
+    assert len(failed.messages) == 51
+    assert failed.messages[-1] == "the reason"
     short = of_rows(tools()["needs"], 0, lines[:3], "said\n")
     assert len(short.answer) == 3
     assert short.messages == ("said",)

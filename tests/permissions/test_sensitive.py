@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.catalog import forbidden, sensitivity
+from leastpriv.permissions.catalog import forbidden, never_add_pattern, sensitivity
 from leastpriv.permissions.patterns import action_matches
 from tests.fakes.tables import table
 
@@ -214,9 +214,10 @@ def test_case_makes_no_difference(action: str) -> None:
 )
 def test_the_users_patterns_forbid_exactly_what_they_match(action: str, pattern: str) -> None:
     if action_matches(pattern, action):
-        assert forbidden(action, [pattern])
+        assert never_add_pattern(forbidden(action, [pattern])) == f"`{pattern}`"
     else:
         assert forbidden(action, [pattern]) == forbidden(action)
+        assert not never_add_pattern(forbidden(action))
 
 
 def test_the_reason_names_the_users_pattern() -> None:

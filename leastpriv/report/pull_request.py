@@ -333,7 +333,7 @@ def _kept(context: ReportContext) -> Iterator[str]:
             *implied_needs_section(context),
             *suggested_conditions_section(context),
         ]
-    yield from section("Offered, not included", ["\n\n".join(offered)] if offered else [])
+    yield from section("Suggested, not in this change", ["\n\n".join(offered)] if offered else [])
     yield from offered_section(context)
     limits = [*gaps_lines(context), *(f"- {note}" for note in other_notes(context))]
     yield from section(f"Not seen: {plural(len(limits), 'limit')}", limits)

@@ -62,9 +62,9 @@ def chain_section(chained: RoleChainPolicies) -> Iterator[str]:
     chain = chained.chain
     if not chain.links:
         return
-    lines = ["#### Roles that this one leads to", ""]
+    lines = ["#### Roles that this one leads to"]
     if len(chain.links) > 1:
-        lines += ["```mermaid", *mermaid(chained).split("\n"), "```"]
+        lines += ["", "```mermaid", *mermaid(chained).split("\n"), "```"]
         more = len(chain.links) - _MOST_DRAWN
         lines += ["", f"{plural(more, 'further link')} not drawn."] if more > 0 else []
     if chain.left_out:

@@ -27,6 +27,11 @@ _NEEDS_NOTHING = (
 """Types and data sources that call nothing that needs a permission."""
 
 
+def why_unknown(part: str, reasons: Mapping[str, str]) -> str:
+    """Returns why the needs of a part of a template or plan are not known, without a full stop."""
+    return reasons.get(part, NO_TABLE).removeprefix("not known: ").rstrip(".")
+
+
 def needs_nothing(name: str) -> bool:
     """Whether a type or data source calls nothing that needs a permission."""
     return name in _NEEDS_NOTHING

@@ -11,6 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from leastpriv.declared.limits import why_unknown
 from leastpriv.mcp_server.tools import AgentTool
 from leastpriv.report.escape import legible
 
@@ -23,7 +24,6 @@ _DRAFT_PARTS = ("title", "verdict", "notes")
 _OF_CHANGE = ("kind", "action", "resources", "basis", "conditions", "because", "declared_by")
 _NOT_FOR_AGENTS = re.compile(r"Wrote |Reading no record of calls|Read 0 records in no file")
 """Beginnings of log lines about files that no longer exist, and records that no call names."""
-_NO_TABLE = "no table lists its permissions"
 _NO_STATE = "its folder has no .terraform/terraform.tfstate, so what the state needs is not known"
 
 
@@ -99,7 +99,8 @@ def of_draft(
     messages = [*_messages(log), *space.remarks(tool)]
     whole = [each for each in declared["unread"] if each in declared["sources"]]
     messages += [
-        f"Nothing of {source} was drafted: {_reason(declared, source)}." for source in whole
+        f"Nothing of {source} was drafted: {why_unknown(source, declared['reasons'])}."
+        for source in whole
     ]
     if len(not_drafted) > len(whole):
         parts = len(not_drafted) - len(whole)
@@ -112,7 +113,7 @@ def _not_drafted(proposal: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     """Yields what the draft does not cover of templates and plans, each with the reason."""
     declared = proposal["aws_findings"]["declared"]
     for part in declared["unread"]:
-        yield {"part": part, "reason": _reason(declared, part)}
+        yield {"part": part, "reason": why_unknown(part, declared["reasons"])}
     for plan in declared["stateless"]:
         yield {"part": f"the state of {plan}", "reason": _NO_STATE}
     for parameters, resources in declared["left_out"].items():
@@ -122,11 +123,6 @@ def _not_drafted(proposal: Mapping[str, Any]) -> Iterator[dict[str, str]]:
         if need["state"] == "not-written":
             part = f"{need['action']} on {need['resource']}"
             yield {"part": part, "reason": need.get("reason") or "no statement grants it"}
-
-
-def _reason(declared: Mapping[str, Any], part: str) -> str:
-    reason: str = declared["reasons"].get(part, _NO_TABLE)
-    return reason.removeprefix("not known: ").rstrip(".")
 
 
 def _messages(log: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from functools import partial
 
 from msgspec import Struct
 
+from leastpriv.declared.limits import NO_TABLE, why_unknown
 from leastpriv.evidence.created_tags import RESOURCE_TAG
 from leastpriv.evidence.models import DeclaredNeeds
 from leastpriv.models import Basis, ChangeKind, grouped
@@ -284,19 +285,19 @@ def suggested_actions_section(
         )
 
 
-_NO_TABLE = "no table lists its permissions"
-
-
 def _unknown_needs(declared: DeclaredNeeds) -> Iterator[str]:
     """Sentences about the parts of templates and plans whose needs are not known."""
-    by_reason = grouped([(declared.reasons.get(each, _NO_TABLE), each) for each in declared.unread])
-    for reason, parts in by_reason.items():
+    for reason, parts in unread_by_reason(declared).items():
         named = codes(parts, 8)
-        if reason == _NO_TABLE:
+        if reason == NO_TABLE:
             yield f"No table lists what {named} of the templates and plans need."
         else:
-            why = prose(reason.removeprefix("not known: ").rstrip("."))
-            yield f"The needs of {named} are not known: {why}."
+            yield f"The needs of {named} are not known: {prose(reason)}."
+
+
+def unread_by_reason(declared: DeclaredNeeds) -> dict[str, list[str]]:
+    """Returns the parts of templates and plans whose needs are not known, by the reason."""
+    return grouped([(why_unknown(part, declared.reasons), part) for part in declared.unread])
 
 
 def statements_to_copy(suggestions: Sequence[SuggestedAction]) -> list[dict[str, object]]:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from leastpriv.declared.limits import NO_TABLE
 from leastpriv.evidence.created_tags import CALLED_VIA
+from leastpriv.evidence.models import DeclaredNeeds
 from leastpriv.models import ChangeKind, grouped
 from leastpriv.permissions.catalog import never_add_pattern, removal_rank, sensitivity
 from leastpriv.permissions.generalize import deletes
@@ -19,6 +21,7 @@ from leastpriv.proposal.models import Change, HeldBackChange
 from leastpriv.proposal.self_widening import SELF_WIDENING
 from leastpriv.proposal.verdict import NOT_EDITABLE, VerdictRule, added_by_hand
 from leastpriv.report.change_tables import changes_table, security_table
+from leastpriv.report.changes import unread_by_reason
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escalation import PathEffect
 from leastpriv.report.escape import block, code, prose
@@ -162,9 +165,7 @@ def _not_drafted(context: ReportContext) -> str:
     declared = context.evidence.aws_findings.declared
     if context.proposal.committed is not None or not context.proposal.changes:
         return ""
-    parts = []
-    if declared.unread:
-        parts.append(f"what {codes(declared.unread, 3)} needs, which no table lists")
+    parts = list(_unread(declared))
     if declared.stateless:
         parts.append(
             f"what Terraform's state needs, because the folder of {codes(declared.stateless, 3)}"
@@ -172,6 +173,22 @@ def _not_drafted(context: ReportContext) -> str:
             " local)"
         )
     return f"**Not drafted:** {'; '.join(parts)}." if parts else ""
+
+
+def _unread(declared: DeclaredNeeds) -> Iterator[str]:
+    """Yields the parts of templates and plans whose needs are not known; the reasons of the last
+    ones are in a fold.
+    """
+    by_reason = list(unread_by_reason(declared).items())
+    for why, parts in by_reason[:_MOST_REASONS]:
+        needs = f"what {codes(parts, 3)} need{'s' if len(parts) == 1 else ''}"
+        if why == NO_TABLE:
+            yield f"{needs}, which no table lists"
+        else:
+            yield f"{needs} ({prose(why)})"
+    left = sum(len(parts) for _, parts in by_reason[_MOST_REASONS:])
+    if left:
+        yield f"what {plural(left, 'further part')} need{'s' if left == 1 else ''}"
 
 
 def _has_whole_type(change: Change) -> bool:

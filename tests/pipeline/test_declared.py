@@ -114,6 +114,19 @@ def test_a_draft_of_a_plan_says_that_what_its_state_needs_is_not_drafted(
     assert ("s3:GetObject" in Path("out/policy.json").read_text()) is has_state
 
 
+def test_the_first_screen_says_why_needs_are_not_drafted(place: Path) -> None:
+    part = {
+        "Type": "AWS::CloudFormation::Stack",
+        "Properties": {"TemplateURL": "https://bucket.s3.amazonaws.com/part.yaml"},
+    }
+    _, proposal = draft({"Orders": QUEUE, "Box": {"Type": "AWS::Nonsense::Thing"}, "Part": part})
+    said = (
+        "**Not drafted:** what `AWS::CloudFormation::Stack Part` needs (its template is not in the"
+        " repository); what `AWS::Nonsense::Thing` needs, which no table lists."
+    )
+    assert said in proposal["body"]
+
+
 def test_a_sensitive_action_without_a_name_is_held_back(place: Path) -> None:
     policy, proposal = draft({"Key": KEY})
     assert "kms:CreateKey" in actions(policy)

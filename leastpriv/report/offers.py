@@ -170,7 +170,8 @@ def _how_to_take(facts: Sequence[OfferFact], context: ReportContext) -> str:
         main, *others = [reach for reach in _WAYS if reach in found]
         ways = _WAYS if context.is_pull_request else _WAYS_WITHOUT_COMMENTS
         way = "by a comment with the whole name" if context.is_pull_request else "by hand"
-        if ways[main].endswith("by hand"):
+        if main is Reach.WIDE and not context.is_pull_request:
+            # A person adds the sensitive ones in the same way.
             others = []
         exceptions = ", ".join(_exception(reach, facts, way) for reach in others)
         text = ways[main].format(them=them(len(facts)))

@@ -101,9 +101,9 @@ FIELDS: Mapping[str, Sequence[str]] = {
     "CommitHistoryConnection": ["nodes"],
     "PullRequestConnection": ["nodes", "totalCount"],
     "PullRequest": [
-        "author", "baseRefName", "body", "comments", "commits", "headRefOid", "headRepository",
-        "id", "isDraft", "labels", "mergeCommit", "mergedAt", "number", "state", "timelineItems", "title",
-        "updatedAt", "url",
+        "author", "baseRefName", "body", "comments", "commits", "createdAt", "headRefName",
+        "headRefOid", "headRepository", "id", "isDraft", "labels", "mergeCommit", "mergedAt",
+        "number", "state", "timelineItems", "title", "updatedAt", "url",
     ],
     "LabelConnection": ["nodes"],
     "Label": ["name"],

@@ -292,9 +292,11 @@ def _swallows(pattern: tuple[Token, ...], other: tuple[Token, ...], *, loosely: 
 
     def end_of(piece: str, start: int, *, is_fixed: bool = False) -> int:
         """Where a piece ends whose place is fixed, or searched from a start; -1 without it."""
+        if is_plain and is_fixed:
+            return start + len(piece) if text.startswith(piece, start) else -1
         if is_plain:
-            found = text.startswith(piece, start) if is_fixed else text.find(piece, start) >= 0
-            return text.find(piece, start) + len(piece) if found else -1
+            place = text.find(piece, start)
+            return place + len(piece) if place >= 0 else -1
         form = _piece_form(piece, one, not_taken, loosely)
         match = form.match(text, start) if is_fixed else form.search(text, start)
         return match.end() if match else -1

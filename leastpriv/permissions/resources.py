@@ -426,7 +426,7 @@ def _is_among(kind: ActionType, prefix: str, resources: Iterable[Resource]) -> b
 
 def _below(call: Call, prefix: str, kind: ActionType, request: CallRequest) -> Iterator[Resource]:
     """Resources of a type below the one whose ARN the request has: a table of a bucket."""
-    if len(kind.template.variables) < len(("parent", "child")):
+    if len(kind.template.variables) < 2:
         return
     parents = tuple([f"{escape_observed(arn)}{end}" for arn in request.arns for end in "/:"])
     for resource in fill(call, prefix, kind, request, below=True):

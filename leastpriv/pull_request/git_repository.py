@@ -252,22 +252,35 @@ class GitRepository(Struct, frozen=True):
         found: list[RevertedProposal] = []
         known: dict[str, _LoggedCommit | None] = {}
         for name in (path, *self.earlier_names(commit, path)):
-            undone: set[str] = set()
-            for each in self._logged("--full-history", commit, "--", name):
-                if each.sha in undone:
-                    continue
-                for sha in reverted_commits(each.message):
-                    # Each takes two processes, and one message may name thousands.
-                    if sha not in known and len(known) < _MOST_LOGGED:
-                        known[sha] = self._commit(sha)
-                    merged = known.get(sha)
-                    if merged is None or merged.sha in undone:
-                        continue
-                    undone.add(merged.sha)
-                    proposal = self._proposal_of(merged, name)
-                    if proposal:
-                        found.append(proposal)
+            for merged in self._reverted_commits(commit, name, known):
+                proposal = self._proposal_of(merged, name)
+                if proposal:
+                    found.append(proposal)
         return tuple(found)
+
+    def _reverted_commits(
+        self, commit: str, path: str, known: dict[str, _LoggedCommit | None]
+    ) -> Iterator[_LoggedCommit]:
+        """Yields the commits that commits to a file revert, as of a commit.
+
+        Args:
+            commit: The newest commit.
+            path: The file.
+            known: Name in a message -> its commit; None where the clone lacks it. A further name
+                is added.
+        """
+        undone: set[str] = set()
+        for revert in self._logged("--full-history", commit, "--", path):
+            if revert.sha in undone:
+                continue
+            for sha in reverted_commits(revert.message):
+                # Each takes a process, and one message may name thousands.
+                if sha not in known and len(known) < _MOST_LOGGED:
+                    known[sha] = self._commit(sha)
+                reverted = known.get(sha)
+                if reverted and reverted.sha not in undone:
+                    undone.add(reverted.sha)
+                    yield reverted
 
     def _proposal_of(self, merged: _LoggedCommit, path: str) -> RevertedProposal | None:
         """Returns the proposal for a file that a commit brought, by whichever way it was merged;
@@ -293,9 +306,7 @@ class GitRepository(Struct, frozen=True):
 
     def _commit(self, sha: str) -> _LoggedCommit | None:
         """Returns a commit by its abbreviated name; None where the clone lacks it."""
-        if self._run_or_none("rev-parse", "--verify", "--quiet", f"{sha}^{{commit}}") is None:
-            return None
-        return next(self._logged("--max-count=1", sha), None)
+        return next(self._logged("--max-count=1", f"{sha}^{{commit}}", "--"), None)
 
     def _logged(self, *arguments: str) -> Iterator[_LoggedCommit]:
         """Yields the newest commits that `git log` finds, newest first."""

@@ -30,6 +30,7 @@ from leastpriv.pull_request.github.logins import (
 )
 
 if TYPE_CHECKING:
+    from github import GithubException
     from github.WorkflowRun import WorkflowRun
 
 _Entry = TypeVar("_Entry")
@@ -263,7 +264,7 @@ class WorkflowRuns:
     def _read_pull_request_target_runs(self) -> tuple[tuple[datetime, datetime], ...]:
         """Returns start and end of the newest runs of `pull_request_target`.
 
-        None where the token may not read them: what GitHub does not say lowers no origin.
+        Without permission to read them there are none: what GitHub does not say lowers no origin.
         """
         from github import GithubException
 
@@ -272,7 +273,7 @@ class WorkflowRuns:
                 listed = self._connection.repository.get_workflow_runs(event="pull_request_target")
                 return tuple(map(_time_of, islice(listed, _MOST_LISTED)))
             except GithubException as error:
-                if error.status not in (403, 404) or "rate limit" in str(error.data):
+                if not _is_denial(error, 403, 404):
                     raise
                 return ()
 
@@ -315,7 +316,7 @@ class WorkflowRuns:
                         oldest = min((oldest, *(each.created_at for each in found)))
                         yield from found
                 except GithubException as error:
-                    if error.status not in (403, 404) or "rate limit" in str(error.data):
+                    if not _is_denial(error, 403, 404):
                         raise
                     return
             created = f"<={oldest:%Y-%m-%dT%H:%M:%SZ}"
@@ -332,7 +333,7 @@ class WorkflowRuns:
             except GithubException as error:
                 if error.status == 404:
                     return RunOrigin(Origin.UNKNOWN, _OTHER_RUN)
-                if error.status != 403 or "rate limit" in str(error.data):
+                if not _is_denial(error, 403):
                     raise
                 self._forbidden = RunOrigin(
                     Origin.UNKNOWN, "a workflow run that the token may not read (`actions: read`)"
@@ -404,6 +405,11 @@ class WorkflowRuns:
         # By the branch's commit: a tag could have its name too.
         head = self._commit_at(branch)
         return head is not None and self._contains(head, commit)
+
+
+def _is_denial(error: GithubException, *statuses: int) -> bool:
+    """Whether GitHub denied a request with one of some statuses; a rate limit may have the same."""
+    return error.status in statuses and "rate limit" not in str(error.data)
 
 
 def _time_of(attempt: WorkflowRun) -> tuple[datetime, datetime]:

@@ -644,13 +644,16 @@ def _shown_lines(body: str) -> Iterator[_ShownLine]:
 
     # `*` is a part of patterns here, and a line of `-` after a command makes it no heading.
     markdown = MarkdownIt("commonmark").disable(["emphasis", "lheading"])
-    quotes, is_plain = 0, True
+    quotes = 0
+    is_plain = True
     for token in markdown.parse(_LINE_END.sub("\n", body)):
-        quotes += token.nesting if token.type.startswith("blockquote") else 0
+        if token.type.startswith("blockquote"):
+            quotes += token.nesting
         html = _HTML_COMMENT.sub("", token.content) if token.type == "html_block" else ""
         if "<" in html:
             is_plain = False
-            yield from () if quotes else _lines_of_html(html)
+            if not quotes:
+                yield from _lines_of_html(html)
         if token.type != "inline" or quotes:
             continue
         line = ""

@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))  # the package of this checkout, not an installed 
 from api_models import Member, members_of, source_of
 from event_facts import REFERENCE, made_by
 from event_rules import event_by_rules
-from raw_tables import table
+from raw_tables import entries_of, table
 from service_reference import Operation, ServiceReference, load_or_keep
 
 from leastpriv.permissions import catalog
@@ -265,7 +265,7 @@ def _cause_by_table(operation: str, action: str) -> Cause | None:
     for row in table("inner_triggers"):
         if re.fullmatch(row["operations"], operation) and re.fullmatch(row["actions"], action):
             parameters = row["parameters"].replace("{service}", action.partition(":")[0])
-            return Cause(row["mode"], [name for name in parameters.split(",") if name])
+            return Cause(row["mode"], entries_of(parameters))
     return None
 
 

@@ -31,6 +31,7 @@ sys.path.insert(0, str(ROOT))  # the package of this checkout, not an installed 
 
 from api_models import source_of
 from event_facts import imported_tags
+from raw_tables import entries_of
 
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import Verdict, facts_of, map_event
@@ -195,7 +196,7 @@ def _handlers_of_terraform(kind: str) -> dict[str, dict[str, Sequence[str]]]:
     for phase in PHASES[:-1]:
         actions = [action for row in rows for action in row.phases.get(phase, ())]
         if not actions:
-            actions = _entries(actions_of_phases.get(phase, ""))
+            actions = entries_of(actions_of_phases.get(phase, ""))
         handlers[phase] = {"permissions": actions}
         has_actions = has_actions or bool(actions)
     return handlers if has_actions else {}
@@ -413,7 +414,7 @@ def _name_property(schema: Mapping[str, Any]) -> str:
 def _terraform_row(operations: Mapping[str, str], left_out: Counter[str]) -> Row:
     row = Row(operations["type"])
     for phase in ("create", "read", "update", "delete"):
-        for name in _entries(operations[phase]):
+        for name in entries_of(operations[phase]):
             actions = _of_operation(name)
             if not actions.always:
                 left_out[name] += 1
@@ -421,7 +422,7 @@ def _terraform_row(operations: Mapping[str, str], left_out: Counter[str]) -> Row
             row.add(phase, actions.for_tags)
             row.add(phase, filter(partial(_listed_conditions, row.name), actions.for_parameters))
             row.tags += actions.for_tags
-    for name in _entries(operations["tags"]):
+    for name in entries_of(operations["tags"]):
         actions = _of_operation(name)
         if not actions.always:
             left_out[name] += 1
@@ -461,7 +462,7 @@ def _add_inner(row: Row, handlers: str) -> None:
     own_services = {_service(action) for action in (*makes(row), _PASS_ROLE)}
     own_actions = row.actions()
     paths_by_action: dict[str, str] = {}
-    for entry in _entries(equivalent["when"]):
+    for entry in entries_of(equivalent["when"]):
         action, _, paths = entry.partition("=")
         if _service(action) not in own_services:
             paths_by_action[action] = paths
@@ -488,7 +489,7 @@ def _add_inner(row: Row, handlers: str) -> None:
 def _types_by_making_action(handlers: str) -> Mapping[str, Sequence[Mapping[str, str]]]:
     types: dict[str, list[Mapping[str, str]]] = {}
     for row in read_rows(handlers):
-        for action in _entries(row["makes"]):
+        for action in entries_of(row["makes"]):
             types.setdefault(action, []).append(row)
     return types
 
@@ -696,10 +697,6 @@ def _service(action: str) -> str:
 
 def _name(action: str) -> str:
     return action.partition(":")[2]
-
-
-def _entries(cell: str) -> list[str]:
-    return [entry for entry in cell.split(",") if entry]
 
 
 def _cell(entries: Iterable[str]) -> str:

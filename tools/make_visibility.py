@@ -29,7 +29,7 @@ import botocore
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the package of this checkout, not an installed one
 
-from raw_tables import table
+from raw_tables import entries_of, table
 from service_reference import ServiceReference, load_or_keep
 from trail_events import (
     Answer,
@@ -234,7 +234,7 @@ class Compiler:
                 for action in dict.fromkeys((*needed_by(each), *instead(each))):
                     found[action].append(event)
         for row in facts("data_events"):
-            for action in filter(None, row["actions"].split(",")):
+            for action in entries_of(row["actions"]):
                 found[action].append(data_event(row))
         return found
 
@@ -282,7 +282,7 @@ class Compiler:
                     yield Authorization(operation, action)
 
     def _named_carriers(self, row: Row, prefix: str) -> Iterator[str]:
-        for operation in filter(None, row["operations"].split(",")):
+        for operation in entries_of(row["operations"]):
             kind, _, pattern = operation.partition(":")
             if kind == "member":
                 yield from self._with_member(pattern, prefix)

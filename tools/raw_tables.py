@@ -20,3 +20,8 @@ def table(name: str) -> tuple[Mapping[str, str], ...]:
     if not path.is_file():
         return fact_tables.table(name, "leastpriv.permissions")
     return tuple(fact_tables.read_rows(path.read_text(encoding="utf-8")))
+
+
+def entries_of(cell: str) -> list[str]:
+    """Returns the entries of a cell with commas, without empty ones."""
+    return [entry for entry in cell.split(",") if entry]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import botocore.session
-from raw_tables import table
+from raw_tables import entries_of, table
 from service_reference import Operation
 
 from leastpriv.permissions import catalog
@@ -125,7 +125,7 @@ def operations_of(prefix: str) -> tuple[Named, ...]:
         page = page_models(prefix).get(model, "")
         names = model_operations(model.name) | _renamed_events(model.source)
         if page:
-            names |= {name for row in pages_of(prefix) for name in _entries(row["operations"])}
+            names |= {name for row in pages_of(prefix) for name in entries_of(row["operations"])}
         for name in names:
             operation = Named(prefix, model.source, name)
             operations[operation] = operations.get(operation) or page
@@ -147,10 +147,6 @@ def _renamed_events(source: str) -> frozenset[str]:
     )
 
 
-def _entries(cell: str) -> list[str]:
-    return [entry for entry in cell.split(",") if entry]
-
-
 @cache
 def is_free(operation: str) -> bool:
     """Whether no policy has to allow an operation."""
@@ -163,7 +159,7 @@ def page_models(prefix: str) -> Mapping[ApiModel, str]:
     """Return the address of the page that includes the operations of an API model."""
     addresses: dict[ApiModel, str] = {}
     for row in reversed(pages_of(prefix)):
-        for entry in _entries(row["models"]):
+        for entry in entries_of(row["models"]):
             source, _, name = entry.partition("/")
             addresses[ApiModel(source, name)] = address(row["source"])
     return addresses

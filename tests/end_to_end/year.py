@@ -12,7 +12,7 @@ import gzip
 import json
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
@@ -559,25 +559,19 @@ class Year:
             if "now matches the evidence" in reason:
                 self.measures.false_closures.append(f"#{number}: {reason[:200]}")
 
-    def _is_of_role(self, body: str | None) -> bool:
-        mark = target_mark(body or "")
-        return mark is not None and mark.name.role in self.names.arns
-
-    def _is_of_target(self, body: str | None) -> bool:
-        mark = target_mark(body or "")
-        return mark is not None and mark.name.role in self._arns
-
     def finish(self) -> Measures:
         """Returns the measures at the end of the year."""
         pulls = [(issue, pull) for issue, pull in self._hub.world.pulls()]
         # Jobs of a matrix share the repository.
-        self.measures.pull_requests = sum(self._is_of_target(issue.body) for issue, _ in pulls)
+        self.measures.pull_requests = sum(_is_of_role(issue.body, self._arns) for issue, _ in pulls)
         branch = self.branch
         self.measures.orphans = [
             issue.number
             for issue, pull in pulls
             # A run of one target does not know whether another job has the earlier role.
-            if issue.state == "open" and pull.head != branch and self._is_of_role(issue.body)
+            if issue.state == "open"
+            and pull.head != branch
+            and _is_of_role(issue.body, self.names.arns)
         ]
         return self.measures
 
@@ -602,6 +596,12 @@ def login(role: str, session: str, time: datetime) -> Mapping[str, Any]:
     }
     made = record(call, time, session, role)
     return {**made, "userIdentity": identity, "responseElements": answer}
+
+
+def _is_of_role(body: str | None, arns: Collection[str]) -> bool:
+    """Whether the body of a pull request names one of some roles."""
+    mark = target_mark(body or "")
+    return mark is not None and mark.name.role in arns
 
 
 def _key(session: str) -> str:

@@ -41,9 +41,9 @@ test: $(STAMP) $(LAB_STAMP) ## Run the tests, or some: make test T=tests/diff
 test-all: $(STAMP) $(LAB_STAMP) ## Run the tests, the long ones too; with podman also the image and a workflow
 	@HYPOTHESIS_PROFILE=full $(BIN)/python -m pytest -q -rs
 
-# MINUTES of the processor; SEED and the number of an input make it again: bench/fuzz.py --seed SEED --kind KIND --number N.
+# MINUTES of the processor; SEED and the number of an input make it again: python -m bench.fuzz --seed SEED --kind KIND --number N.
 fuzz: $(STAMP) ## Send malformed files to every parser for ten minutes, or make fuzz MINUTES=60; findings are in .fuzz
-	@$(BIN)/python bench/fuzz.py --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m bench.fuzz --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
 check: lint ## Run every check that CI runs: lint and the tests
 	@$(MAKE) --no-print-directory test

@@ -84,7 +84,7 @@ class Operation:
     """An operation of an API model."""
 
     label: str
-    """The first part of its event source, as far as the model tells."""
+    """The first part of its event source, as the model has it."""
     name: str
 
 

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
+from bench.measure import mebibytes_of
 from bench.several_targets import GRANTED, deploys, roles, write
 from tests.action.test_step import Job
 from tests.fakes.chains import policy
@@ -108,7 +109,7 @@ def _measured(job: Job, organization: FakeOrganization) -> str:
     opened = sum(len(hub.world.pulls()) for hub in organization.hubs.values())
     return (
         f"{seconds:.1f} s of processor, {time.monotonic() - start:.0f} s,"
-        f" {after.ru_maxrss // 1_024:,} MB, {organization.requests() - exchanges:,} requests,"
+        f" {mebibytes_of(after):,.0f} MB, {organization.requests() - exchanges:,} requests,"
         f" {_writes(organization) - writes:,} of them writes, {opened} pull requests, index"
         f" {index / 1e3:,.0f} kB, summary {len(done.summary) / 1e3:,.0f} kB, page"
         f" {page / 1e3:,.0f} kB"

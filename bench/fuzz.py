@@ -30,8 +30,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.cloudtrail.cache import ObjectCache
 from leastpriv.cloudtrail.file_reader import ReadOptions

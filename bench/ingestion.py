@@ -30,6 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.measure import mebibytes_of
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.cloudtrail.local_store import TrailFolder
 from leastpriv.cloudtrail.record import is_login
@@ -37,7 +38,6 @@ from leastpriv.models import Call
 
 Answer = dict[tuple[str, ...], list[Any]]
 """(role, event source, event name, error, resource) -> count, first, last."""
-_MEBIBYTE = 1024 if sys.platform != "darwin" else 1024 * 1024
 _PEERS = {"duckdb": "duckdb==2.0.1", "trailscraper": "trailscraper==0.10.0"}
 
 
@@ -181,7 +181,9 @@ def own_rows(folder: Path, logs: Path, roles: list[str]) -> list[Row]:
         before: str = "",
     ) -> Row:
         named = ",".join(whose) if whose is not None else "all"
-        command = shlex.join([sys.executable, __file__, "--read", str(where), named, *more])
+        command = shlex.join(
+            [sys.executable, "-m", "bench.ingestion", "--read", str(where), named, *more]
+        )
         return Row(name, before + command, frozenset(whose) if whose is not None else None)
 
     tool = (
@@ -279,7 +281,7 @@ def peer_rows(folder: Path, logs: Path, roles: list[str]) -> list[Row]:
         Row("gzip -dc", f"{files} | xargs gzip -dc >/dev/null"),
         Row(
             "Python: gzip, json",
-            shlex.join([sys.executable, __file__, "--naive", str(logs), one]),
+            shlex.join([sys.executable, "-m", "bench.ingestion", "--naive", str(logs), one]),
             frozenset({one}),
             1,
         ),
@@ -398,9 +400,9 @@ def run(command: str) -> Spent:
     wall = time.perf_counter() - started
     told = answer.rpartition("peak ")
     if told[1]:
-        # What `wait4` tells begins with the memory of whoever started the process.
+        # What `wait4` reports begins with the memory of whoever started the process.
         return Spent(usage.ru_utime + usage.ru_stime, wall, int(told[2]) / 1024, told[0])
-    return Spent(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / _MEBIBYTE, answer)
+    return Spent(usage.ru_utime + usage.ru_stime, wall, mebibytes_of(usage), answer)
 
 
 def is_right(row: Row, printed: str, truth: Mapping[tuple[str, ...], list[Any]]) -> bool:

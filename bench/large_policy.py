@@ -141,7 +141,9 @@ def usages(granted: Sequence[str]) -> Iterator[Usage]:
     for action in granted[:: max(len(granted) // USED_ACTIONS, 1)]:
         known = action_of(action)
         arn = known.resource_types[0].arn if known and known.resource_types else "*"
-        resource = VARIABLE.sub(lambda variable: VALUES_OF_VARIABLES.get(variable[1], "thing"), arn)
+        resource = VARIABLE.sub(
+            lambda variable: VALUES_OF_VARIABLES.get(variable[1], "orders"), arn
+        )
         yield usage(Permission(action, resource), RUN_IDS)
     for number, run_id in enumerate(RUN_IDS):
         name = f"arn:aws:ssm:eu-west-1:111122223333:parameter/rel-{number * 7919 % 100_003}"

@@ -153,7 +153,7 @@ def parameters(source: str, wording: int) -> dict[str, object]:
         "roleArn": "arn:aws:iam::111122223333:role/app/task",
         "tags": [{"key": "stage", "value": "test"}],
         "configuration": {"size": wording, "items": [{"name": "one"}, {"name": "two"}]},
-        "resourceArn": f"arn:aws:{source.partition('.')[0]}:eu-west-1:111122223333:thing/{name}",
+        "resourceArn": f"arn:aws:{source.partition('.')[0]}:eu-west-1:111122223333:queue/{name}",
     }
 
 

@@ -37,9 +37,14 @@ def peak_mebibytes() -> float:
     status = Path("/proc/self/status")
     if status.exists():
         return int(status.read_text().partition("VmHWM:")[2].split()[0]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _UNITS_IN_A_MEBIBYTE
+    return mebibytes_of(resource.getrusage(resource.RUSAGE_SELF))
 
 
 def peak_mebibytes_of_children() -> float:
     """Return the largest memory of a process that this one started and that has ended."""
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / _UNITS_IN_A_MEBIBYTE
+    return mebibytes_of(resource.getrusage(resource.RUSAGE_CHILDREN))
+
+
+def mebibytes_of(usage: resource.struct_rusage) -> float:
+    """Return the largest memory in a report of the operating system."""
+    return usage.ru_maxrss / _UNITS_IN_A_MEBIBYTE

@@ -43,8 +43,8 @@ def policy(verbs: tuple[str, ...]) -> Document:
     for service in SERVICES:
         for number in range(3):
             statement = allow(
-                [f"{service}:{verb}Thing{number}" for verb in verbs],
-                [f"arn:aws:{service}:{ACCOUNT}:thing/orders-{number}-0-*"],
+                [f"{service}:{verb}Queue{number}" for verb in verbs],
+                [f"arn:aws:{service}:{ACCOUNT}:queue/orders-{number}-0-*"],
             )
             if number == 2:
                 statement["Condition"] = regions
@@ -52,7 +52,7 @@ def policy(verbs: tuple[str, ...]) -> Document:
     statements[-1] = {
         "Effect": "Deny",
         "Action": "iam:Delete*",
-        "Resource": "arn:aws:iam:*:*:thing/orders-*",
+        "Resource": "arn:aws:iam:*:*:queue/orders-*",
     }
     return document(statements)
 
@@ -74,8 +74,8 @@ def calls() -> list[Request]:
     context = {"aws:RequestedRegion": ("eu-west-1",), "aws:PrincipalAccount": ("111122223333",)}
     return [
         Request(
-            f"{SERVICES[number % 10]}:GetThing{number % 3}",
-            f"arn:aws:{SERVICES[number % 10]}:{ACCOUNT}:thing/orders-{number % 3}-0-{number}",
+            f"{SERVICES[number % 10]}:GetQueue{number % 3}",
+            f"arn:aws:{SERVICES[number % 10]}:{ACCOUNT}:queue/orders-{number % 3}-0-{number}",
             context if number % 2 else {},
         )
         for number in range(CALLS)
@@ -89,7 +89,7 @@ def summary(answer: Containment) -> str:
         return "contained"
     if smallest.witness:
         return f"{len(answer.excesses)} in excess"
-    return f"cannot tell: {smallest.reason}"
+    return f"not decided: {smallest.reason}"
 
 
 def main(arguments: list[str]) -> int:

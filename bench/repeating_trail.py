@@ -1,6 +1,6 @@
 """Rewrites a generated trail so that its calls repeat, as those of a real account do.
 
-`python bench/repeating_trail.py TRAIL FOLDER [CONTENTS]`
+`python -m bench.repeating_trail TRAIL FOLDER [CONTENTS]`
 
 The generator draws names, ids and access keys for nearly each call. In the copy a role's calls of
 one event, region and error have at most CONTENTS different requests, answers and resources (default

@@ -189,8 +189,7 @@ class UsageCollector:
         if mapped.verdict is not _MAPPED or mapped.gaps or call.parameters_omitted:
             self._place_verdict(place, call, mapped)
         for action in mapped.kept:
-            inside = f"{call.source.partition('.')[0]}:{call.name}"
-            self._checked_inside[action] = min(inside, self._checked_inside.get(action, inside))
+            self._note_inside(action, f"{call.source.partition('.')[0]}:{call.name}")
         if call.outcome is _DENIED:
             self._place_denial(place, call, mapped)
             return place
@@ -366,7 +365,7 @@ class UsageCollector:
             own_counts = self._answers.setdefault(event, [0, 0])
             own_counts[:] = [own_counts[0] + counts[0], own_counts[1] + counts[1]]
         for action, inside in other.checked_inside.items():
-            self._checked_inside[action] = min(inside, self._checked_inside.get(action, inside))
+            self._note_inside(action, inside)
         self._gaps.absorb(other.gaps)
         self._tags.absorb(other.tags, shift)
         self._not_evaluated.absorb(other.not_evaluated)
@@ -374,6 +373,10 @@ class UsageCollector:
             self._outcomes[outcome] += count
         self._unmapped += other.unmapped
         self._no_permission += other.no_permission
+
+    def _note_inside(self, action: str, event: str) -> None:
+        """Keeps the first event, by name, inside which AWS may have checked an action."""
+        self._checked_inside[action] = min(event, self._checked_inside.get(action, event))
 
     def close(self) -> Evidence:
         """Returns the evidence so far, with usages sorted by action, resource and outcome."""

@@ -128,7 +128,7 @@ def _related(label: str) -> tuple[str, ...]:
     return (label, *sorted(known))
 
 
-STATEMENT = re.compile(
+_STATEMENT = re.compile(
     r"\s*(?:(?P<update>update)|(?P<insert>insert)\s+into|(?P<delete>delete)\s+from"
     r"|(?P<select>select)\b.*?\bfrom)"
     r"\s+(?P<quote>[\"']?)(?P<table>[\w.-]+)(?P=quote)(?:\s*\.\s*\"?(?P<index>[\w.-]+))?",
@@ -190,7 +190,7 @@ def _of_statements(call: Call) -> Iterator[ItemOfCall]:
         action = _actions_in_items("statement").get(verb[1].lower()) if verb else None
         if not action:
             continue
-        statement = STATEMENT.match(value)
+        statement = _STATEMENT.match(value)
         if statement:
             yield ItemOfCall(action, statement["table"], statement["index"] or "")
         else:

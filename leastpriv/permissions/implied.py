@@ -52,7 +52,7 @@ from leastpriv.permissions.resources import find_resources
 from leastpriv.permissions.service_facts import EventFacts, TagRule, facts_of_action
 
 _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::(?P<account>\d{12}):role/[\w+=,.@/-]+")
-ROLE_IN_TEXT = re.compile(
+_ROLE_IN_TEXT = re.compile(
     rf"(?:role|credentials)[\w-]*[\"']?\s*[:=]\s*\\?[\"']?({_ROLE_ARN.pattern})", re.IGNORECASE
 )
 """A role's ARN in a document, under a key that says so: `"credentials": "arn:…"`, `assumeRole:
@@ -196,7 +196,9 @@ def _roles(call: Call, form: str, key: str, value: str) -> Mapping[str, str]:
     if match and match["account"] == call.account and (form or _ROLE_KEY.search(key)):
         return {value: "role ARN in the request"}
     if form == "text":
-        arns = [role[1] for role in ROLE_IN_TEXT.finditer(value) if role["account"] == call.account]
+        arns = [
+            role[1] for role in _ROLE_IN_TEXT.finditer(value) if role["account"] == call.account
+        ]
         return dict.fromkeys(arns, "role ARN in a document of the request")
     if form == "name" and _ROLE_NAME.fullmatch(value):
         return {f"arn:{partition(call)}:iam::{call.account}:role/{value.lstrip('/')}": NAMED}

@@ -96,7 +96,7 @@ class EventPlan(Struct, frozen=True):
 
 
 @lru_cache(maxsize=16_384)
-def plan_of(source: str, name: str) -> EventPlan:
+def _plan_of(source: str, name: str) -> EventPlan:
     """Returns what decides the needs of an event's calls."""
     event = map_event(source, name)
     facts = facts_of(event.operation)
@@ -160,7 +160,7 @@ def _may_have(keys: frozenset[str], parameter: str) -> bool:
 @lru_cache(maxsize=2_048)
 def plan_for_keys(source: str, name: str, keys: frozenset[str]) -> EventPlan:
     """Returns what decides the needs of an event's calls whose requests have these keys."""
-    return plan_of(source, name).for_keys(keys)
+    return _plan_of(source, name).for_keys(keys)
 
 
 def needs_of(call: Call) -> CallNeeds:
@@ -170,7 +170,7 @@ def needs_of(call: Call) -> CallNeeds:
     An event without a mapping gives no need and the verdict `unmapped`; an action newer than the
     catalogue gives a need with `verified=False`, which may veto a removal and is never written.
     """
-    plan = plan_of(call.source, call.name)
+    plan = _plan_of(call.source, call.name)
     if plan.nothing:
         return plan.nothing
     if plan.is_listed_whole and call.resources and call.read_only:
@@ -184,7 +184,7 @@ def needs_of(call: Call) -> CallNeeds:
 
 def needs_of_request(call: Call, observed: Sequence[Need]) -> tuple[Need, ...]:
     """Returns what the request of a mapped call implies besides the needs that its event names."""
-    plan = plan_of(call.source, call.name)
+    plan = _plan_of(call.source, call.name)
     if plan.nothing or not observed:
         return ()
     request = read_request(plan.noun, call.parameters, plan.reads)
@@ -323,7 +323,7 @@ def _kept(call: Call, plan: EventPlan, presence: Presence, needs: Sequence[Need]
     """Actions that AWS may authorize inside a call and that are none of its needs."""
     needed = {need.permission.action for need in needs}
     for action, parameters in (
-        plan_of(call.source, call.name).inner if call.parameters_omitted else plan.inner
+        _plan_of(call.source, call.name).inner if call.parameters_omitted else plan.inner
     ):
         is_caused = (
             not parameters

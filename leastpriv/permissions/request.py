@@ -29,7 +29,7 @@ FREE_MAPS = frozenset(
 zone of an alias target is the target's
 (https://docs.aws.amazon.com/Route53/latest/APIReference/API_AliasTarget.html, read 2026-11-27).
 """
-NAMED_BY_KEY = frozenset({"requestitems"})
+_NAMED_BY_KEY = frozenset({"requestitems"})
 """Maps whose keys name resources: DynamoDB's BatchGetItem and BatchWriteItem
 (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html, read
 2026-11-24).
@@ -46,7 +46,7 @@ _WRAPPER = re.compile(r"(request|input)$|^target$")
 """A key whose object is the request itself: `CreateVpcEndpointRequest`, Glue's `databaseInput`; or
 the one it is about: `target` of Organizations' invitations."""
 _SIMPLE = frozenset({bool, int, float, type(None)})
-NUMBERED = frozenset({"tag", "content"})
+_NUMBERED = frozenset({"tag", "content"})
 """Members of an object in a numbered list of EC2, whose content has the key of the list."""
 _VERB = re.compile(r"[A-Z][a-z]+")
 _CREATES = re.compile(
@@ -239,7 +239,7 @@ def _collect(
             value = _content(found) if type(found) is dict and "content" in found else found
             if type(value) is str:
                 if value[:3] == "arn" or (
-                    value and (key in keys or key in NAMED_BY_KEY) and value not in _HIDDEN
+                    value and (key in keys or key in _NAMED_BY_KEY) and value not in _HIDDEN
                 ):
                     pairs.append((key, value if value[:3] != "arn" else _plain_arn(value)))
                 else:
@@ -252,7 +252,7 @@ def _collect(
             # this loop.
             elif type(value) is dict or (type(value) not in _SIMPLE and isinstance(value, Mapping)):
                 _open(value, deeper, reads, keys)
-                if key in NAMED_BY_KEY:
+                if key in _NAMED_BY_KEY:
                     pairs += [(key, str(name)) for name in value if name]
         level = deeper
     return left
@@ -289,7 +289,7 @@ def request_values(parameters: object, skip: Collection[str] = ()) -> list[tuple
             elif type(value) is dict or (type(value) not in _SIMPLE and isinstance(value, Mapping)):
                 named = [(key_of(name), item) for name, item in value.items()]
                 deeper += [pair for pair in named if pair[0] not in skip] if skip else named
-                if key in NAMED_BY_KEY:
+                if key in _NAMED_BY_KEY:
                     pairs += [(key, str(name)) for name in value if name]
             elif isinstance(value, list | tuple):
                 deeper += [(key, item) for item in value]
@@ -320,7 +320,7 @@ def _content(value: Mapping[str, object]) -> object:
     """What EC2's `{"tag": 1, "content": "rtb-…"}`, a member of a numbered list, holds; else the
     value.
     """
-    return value["content"] if value.keys() <= NUMBERED else value
+    return value["content"] if value.keys() <= _NUMBERED else value
 
 
 @lru_cache(maxsize=16_384)
@@ -351,7 +351,7 @@ def new_ids(call: Call) -> tuple[str, ...]:
     """
     if not call.response or not creates(call.name):
         return ()
-    known, answer = id_keys(call.name), call.response
+    known, answer = _id_keys(call.name), call.response
     values = request_values(answer, skip=FREE_MAPS)
     named = [value for key, value in values if key in known and key != "id"]
     if any([key == "id" for key, _ in values]):  # noqa: C419 - it is faster
@@ -365,7 +365,7 @@ def new_ids(call: Call) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=16_384)
-def id_keys(event: str) -> frozenset[str]:
+def _id_keys(event: str) -> frozenset[str]:
     """The keys, in lower case, under which an answer may hold the id of what an event makes.
 
     `groupId` is the end of CreateSecurityGroup's noun with `Id`; CreateDhcpOptions answers with

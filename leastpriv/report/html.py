@@ -50,7 +50,7 @@ from leastpriv.report.phrases import (
     run_page,
     runs_of,
 )
-from leastpriv.report.proof import proof_lines
+from leastpriv.report.proof import fact_rows, proof_lines
 from leastpriv.report.pull_request import basis_text, title
 from leastpriv.report.role_chain import drawing
 from leastpriv.report.screen_models import Medium, markdown
@@ -191,7 +191,7 @@ def target_view(context: ReportContext, number: int, targets: int = 1) -> Values
             }
             for fact in context.ledger.offered[:_MOST_OFFERS]
         ],
-        "states": _states(context),
+        "states": list(fact_rows(context.ledger)),
         "coverage": list(coverage_picture(evidence.coverage)),
         "drawing": drawing(context.chained),
         "changes": changes,
@@ -422,17 +422,6 @@ def _facts_of_users(context: ReportContext) -> list[tuple[str, str]]:
     if context.ledger.offered:
         found.append((f"{len(context.ledger.offered):,}", "permissions offered"))
     return found
-
-
-def _states(context: ReportContext) -> list[Values]:
-    """The number of facts of each kind that was read, and of them in each state."""
-    rows: list[Values] = []
-    for kind, states in context.ledger.sums.items():
-        named = [f"{count:,} {state.replace('-', ' ')}" for state, count in states.items() if count]
-        if named:
-            name = kind.replace("_", " ")
-            rows.append({"kind": name, "count": f"{sum(states.values()):,}", "states": named})
-    return rows
 
 
 def _life_cycles(context: ReportContext) -> list[Values]:

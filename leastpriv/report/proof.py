@@ -7,6 +7,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from msgspec import Struct
+
 from leastpriv.models import ChangeKind
 from leastpriv.policy.size import PolicyKind, max_managed_policies, quota
 from leastpriv.proposal.leave_one_run_out import LeaveOneOutResult
@@ -75,15 +77,28 @@ def proof_sentences(context: ReportContext) -> Iterator[str]:
         yield f"Left open: {unsure}"
 
 
-def ledger_table(ledger: Ledger) -> list[str]:
-    """Returns the number of facts in each state, a row for each kind of fact."""
-    rows = []
+class FactRow(Struct, frozen=True):
+    """The facts of one kind."""
+
+    kind: str
+    count: str
+    states: str
+    """How many of them are in each state."""
+
+
+def fact_rows(ledger: Ledger) -> Iterator[FactRow]:
+    """Yields a row for each kind of fact that was read."""
     for kind, states in ledger.sums.items():
         total = sum(states.values())
         if not total:
             continue
         named = [f"{count:,} {state.replace('-', ' ')}" for state, count in states.items() if count]
-        rows.append(f"| {kind.replace('_', ' ')} | {total:,} | {', '.join(named)} |")
+        yield FactRow(kind.replace("_", " "), f"{total:,}", ", ".join(named))
+
+
+def ledger_table(ledger: Ledger) -> list[str]:
+    """Returns the number of facts in each state, a row for each kind of fact."""
+    rows = [f"| {row.kind} | {row.count} | {row.states} |" for row in fact_rows(ledger)]
     return table_lines("Read | Number: | Of them", rows)
 
 

@@ -33,9 +33,15 @@ from xml.sax.saxutils import escape
 from bench.measure import Stopwatch, peak_mebibytes
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.aws.session import Aws
-from leastpriv.cloudtrail.file_reader import FileReader, ReadOptions, S3TrailOptions
+from leastpriv.cloudtrail.file_reader import (
+    EventDeduplicator,
+    FileReader,
+    ReadOptions,
+    S3TrailOptions,
+)
 from leastpriv.cloudtrail.local_store import TrailFolder
 from leastpriv.cloudtrail.s3_bucket import Bucket
+from leastpriv.cloudtrail.statistics import ReadStatistics
 from leastpriv.cloudtrail.trail import S3Trail
 
 _ROUNDS = 9
@@ -57,9 +63,11 @@ def main(arguments: list[str]) -> int:
     server = [sys.executable, "-m", "bench.s3_latency", "--serve", folder, delay, most]
     with subprocess.Popen(server, stdout=subprocess.PIPE, text=True) as running:
         port = running.stdout.readline().strip() if running.stdout else ""
-        for what in ("objects got", "objects got and read"):
-            table(what, delay, [port, roles, what])
-        running.terminate()
+        try:
+            for what in ("objects got", "objects got and read"):
+                table(what, delay, [port, roles, what])
+        finally:
+            running.terminate()
     child = [sys.executable, "-m", "bench.s3_latency", "--read", "local", folder, roles, ""]
     alone = [float(each) for each in subprocess.check_output(child, text=True).split()]
     print(f"the same files read from the disk: {alone[0]:.2f} s, {alone[1]:.2f} s of core")
@@ -164,9 +172,12 @@ def read_alone(client: Any, principals: Principals, what: str) -> int:
         body = client.get_object(Bucket="logs", Key=key)["Body"].read()
         if what == "objects got":
             return len(body)
-        if not hasattr(own, "rows"):
-            own.rows = FileReader(ReadOptions(Window(), principals, survey=False))
-        return len(own.rows.result(key, "", lambda: io.BytesIO(body)).items)
+        if not hasattr(own, "reader"):
+            own.reader = FileReader(ReadOptions(Window(), principals, survey=False))
+            own.seen = EventDeduplicator()
+        figures = ReadStatistics()
+        calls = own.reader.read(key, "", lambda: io.BytesIO(body), figures, own.seen)
+        return len(list(calls))
 
     with ThreadPoolExecutor(_THREADS) as pool:
         return len(list(pool.map(look_through, keys)))

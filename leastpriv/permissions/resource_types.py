@@ -125,7 +125,7 @@ def _is_another(action: Action, prefix: str, resource: str) -> bool:
     if has_wildcard(resource):
         return False
     kinds = types_of_arn(prefix, resource)
-    return bool(kinds) and kinds.isdisjoint(_type_names(action.name))
+    return bool(kinds) and kinds.isdisjoint(type_names(action.name))
 
 
 def kinds_of(action: str, resource: str) -> tuple[str, ...]:
@@ -182,7 +182,7 @@ def with_any_path(arn: str) -> str:
 
 
 @lru_cache(maxsize=16_384)
-def _type_names(action: str) -> frozenset[str]:
+def type_names(action: str) -> frozenset[str]:
     """Names of an action's resource types in lower case."""
     known = action_of(action)
     return frozenset(kind.name.lower() for kind in known.resource_types) if known else frozenset()

@@ -44,6 +44,7 @@ from leastpriv.proposal.complete_additions import (
 from leastpriv.proposal.confidence import Confidences
 from leastpriv.proposal.edit_plan import new_statements, plan_edits, split_editable
 from leastpriv.proposal.escalation_paths import EscalationPath, escalation_paths, paths_through
+from leastpriv.proposal.grants_on_all import without_folded
 from leastpriv.proposal.lifecycle_additions import lifecycle_additions, uploads
 from leastpriv.proposal.models import (
     BREAKS,
@@ -67,7 +68,7 @@ from leastpriv.proposal.origins import proved_runs
 from leastpriv.proposal.recorded_use import CallableOperations
 from leastpriv.proposal.releases import releases
 from leastpriv.proposal.removals import creators_of, guard_context, removals
-from leastpriv.proposal.resource_narrowing import narrow_resources, without_folded
+from leastpriv.proposal.resource_narrowing import narrow_resources
 
 _MOST_FILES = 5
 """No person reviews a policy in more files line by line."""

@@ -13,10 +13,10 @@ from leastpriv.models import ChangeKind, Gap, GapKind, Outcome, Scope, Usage
 from leastpriv.permissions.arn_templates import IN_PART, NAMED
 from leastpriv.permissions.resource_types import creates_its_resource
 from leastpriv.policy.document import Document, parse
+from leastpriv.proposal.grants_on_all import without_folded
 from leastpriv.proposal.models import Change, GuardResult, Options, Proposal, UnseenServices
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose
-from leastpriv.proposal.resource_narrowing import without_folded
 from leastpriv.proposal.stability import with_items
 from tests.fakes.evidence import evidence, usage
 from tests.fakes.replace import replace

@@ -106,20 +106,24 @@ def parse_principal(arn: str) -> Principal:
 
     Raises InputError where the ARN is of a session, or not of a role or user.
     """
-    found = principal_of(arn)
-    if found and session_of(arn):
+    principal = principal_of(arn)
+    if principal and session_of(arn):
         raise InputError(
-            f"{arn!r} is the ARN of a session, not of a role: use the role's own ARN, {found.arn}"
-            " (with the role's path if it has one)."
+            f"{arn!r} is the ARN of a session, not of a role: use the role's own ARN,"
+            f" {principal.arn} (with the role's path if it has one)."
         )
-    if found is None or found.arn != arn or not re.fullmatch(r"[0-9]{12}", found.account):
+    if (
+        principal is None
+        or principal.arn != arn
+        or not re.fullmatch(r"[0-9]{12}", principal.account)
+    ):
         slip = _slip_of(arn)
-        why = f" ({slip})" if slip else ""
+        hint = f" ({slip})" if slip else ""
         raise InputError(
-            f"{arn!r} is not the ARN of a role or user{why}: use the role's own ARN,"
+            f"{arn!r} is not the ARN of a role or user{hint}: use the role's own ARN,"
             " like arn:aws:iam::123456789012:role/NAME."
         )
-    return found
+    return principal
 
 
 def _slip_of(text: str) -> str:
@@ -152,8 +156,8 @@ def principal_of(arn: str) -> Principal | None:
     session = _SESSION.fullmatch(arn)
     if session:
         name = session["name"]
-        own = f"arn:{session['partition']}:iam::{session['account']}:role/{name}"
-        return Principal(own, session["partition"], session["account"], "role", name)
+        role_arn = f"arn:{session['partition']}:iam::{session['account']}:role/{name}"
+        return Principal(role_arn, session["partition"], session["account"], "role", name)
     match = _PRINCIPAL.fullmatch(arn)
     if not match:
         return None
@@ -177,7 +181,9 @@ def same_principal(one: Principal, other: Principal) -> bool:
     """
     if one.arn == other.arn:
         return True
-    bare = any(each.arn.endswith(f":{each.kind}/{each.name}") for each in (one, other))
+    bare = any(
+        principal.arn.endswith(f":{principal.kind}/{principal.name}") for principal in (one, other)
+    )
     return bare and all(
         getattr(one, name) == getattr(other, name)
         for name in ("partition", "account", "kind", "name")
@@ -188,13 +194,15 @@ def same_arn(one: str, other: str) -> bool:
     """Whether two ARNs, of roles, users or sessions, belong to the same role or user (see
     `same_principal`).
     """
-    found, known = principal_of(one), principal_of(other)
-    return found is not None and known is not None and same_principal(found, known)
+    first, second = principal_of(one), principal_of(other)
+    return first is not None and second is not None and same_principal(first, second)
 
 
 @lru_cache(maxsize=64)
 def _accounts_of(targets: frozenset[Principal], patterns: frozenset[str]) -> frozenset[str] | None:
-    accounts = {target.account for target in targets} | {account_of(each) for each in patterns}
+    accounts = {target.account for target in targets} | {
+        account_of(pattern) for pattern in patterns
+    }
     if any(has_wildcard(account) for account in accounts):
         return None
     return frozenset(accounts)
@@ -233,9 +241,11 @@ def _target_of(
     if caller is None:
         return None
     of_the_name = _by_arn_without_path(targets).get(_arn_without_path(caller), ())
-    alike = [target for target in of_the_name if same_principal(target, caller)]
-    if alike:
-        return next((target for target in alike if target.arn == caller.arn), alike[0])
+    matching_targets = [target for target in of_the_name if same_principal(target, caller)]
+    if matching_targets:
+        return next(
+            (target for target in matching_targets if target.arn == caller.arn), matching_targets[0]
+        )
     from leastpriv.permissions.patterns import matches
 
     return caller if any(matches(pattern, caller.arn) for pattern in patterns) else None

@@ -95,12 +95,12 @@ def _session(base: Aws, role: AssumedRole) -> Any:
 
 def _keys(base: Aws, role: AssumedRole) -> Mapping[str, str]:
     """Returns new keys of the role, in the form in which botocore keeps them."""
-    doing = f"assuming {role.arn}"
-    more = {"ExternalId": role.external_id} if role.external_id else {}
+    activity = f"assuming {role.arn}"
+    identity = {"ExternalId": role.external_id} if role.external_id else {}
     try:
-        with translate_errors(doing, "sts:AssumeRole"):
+        with translate_errors(activity, "sts:AssumeRole"):
             answer = base.client("sts").assume_role(
-                RoleArn=role.arn, RoleSessionName=role.session_name, **more
+                RoleArn=role.arn, RoleSessionName=role.session_name, **identity
             )
     except AwsError as error:
         if error.kind is not AwsErrorKind.DENIED:
@@ -110,7 +110,7 @@ def _keys(base: Aws, role: AssumedRole) -> Mapping[str, str]:
         advice = f"Check that the role exists, and that its trust policy allows {whom}."
         raise AwsError(f"{error} {advice}", error.kind, error.missing_action) from error
     keys = {
-        name: str(required_member(answer, doing, "Credentials", member))
+        name: str(required_member(answer, activity, "Credentials", member))
         for name, member in (
             ("access_key", "AccessKeyId"), ("secret_key", "SecretAccessKey"), ("token",
             "SessionToken"),
@@ -118,5 +118,5 @@ def _keys(base: Aws, role: AssumedRole) -> Mapping[str, str]:
     }  # fmt: skip
     return {
         **keys,
-        "expiry_time": required_member(answer, doing, "Credentials", "Expiration").isoformat(),
+        "expiry_time": required_member(answer, activity, "Credentials", "Expiration").isoformat(),
     }

@@ -39,8 +39,8 @@ def denying_policy(reason: str) -> DenyingPolicy | None:
     iam:PutRolePermissionsBoundary action`.
     """
     words = _without_blanks(reason)
-    named = [policy for policy in _denying_policies() if policy.words in words]
-    return min(named, key=lambda policy: words.find(policy.words), default=None)
+    policies = [policy for policy in _denying_policies() if policy.words in words]
+    return min(policies, key=lambda policy: words.find(policy.words), default=None)
 
 
 def why_no_grant_helps(denied_by: DeniedBy) -> str:
@@ -162,10 +162,10 @@ def to_aws_error(error: Exception, doing: str, action: str = "") -> AwsError:
     `missing_action` is the action that AWS's message names, else `action`.
     """
     response = getattr(error, "response", None)
-    said = response.get("Error", {}) if isinstance(response, Mapping) else None
-    if not isinstance(response, Mapping) or not isinstance(said, Mapping):
+    error_member = response.get("Error", {}) if isinstance(response, Mapping) else None
+    if not isinstance(response, Mapping) or not isinstance(error_member, Mapping):
         return _from_client_failure(error, doing)
-    code, message = str(said.get("Code") or ""), str(said.get("Message") or "")
+    code, message = str(error_member.get("Code") or ""), str(error_member.get("Message") or "")
     about = response.get("ResponseMetadata")
     status = int(about.get("HTTPStatusCode") or 0) if isinstance(about, Mapping) else 0
     trouble, advice = _kind(code, message, status), remedy(message)
@@ -213,23 +213,25 @@ def _kind(code: str, message: str, status: int) -> AwsErrorKind:
 
 def denial_error(code: str, message: str, doing: str, action: str) -> AwsError:
     """The error for a denial; `missing_action` is empty where no action is known."""
-    found = _DENIAL.search(message)
-    missing = found["action"] if found else action
-    whose = (found and found["principal"]) or "these credentials"
-    on = f" on {found['resource']}" if found and found["resource"] not in (None, "*") else ""
-    denying = denying_policy(found["reason"]) if found else None
+    denial = _DENIAL.search(message)
+    missing = denial["action"] if denial else action
+    principal = (denial and denial["principal"]) or "these credentials"
+    on_resource = (
+        f" on {denial['resource']}" if denial and denial["resource"] not in (None, "*") else ""
+    )
+    denying = denying_policy(denial["reason"]) if denial else None
     if denying and denying.why:
         sentence = (
-            f"AWS denied {missing or 'a request'}{on} to {whose} while {doing}, and no grant helps:"
-            f" {denying.why}."
+            f"AWS denied {missing or 'a request'}{on_resource} to {principal} while {doing}, and no"
+            f" grant helps: {denying.why}."
         )
-    elif missing and found and "explicit deny" in found["reason"]:
+    elif missing and denial and "explicit deny" in denial["reason"]:
         sentence = (
-            f"AWS denied {missing}{on} to {whose} while {doing},{found['reason'].rstrip('.')}: no"
-            " Allow helps."
+            f"AWS denied {missing}{on_resource} to {principal} while"
+            f" {doing},{denial['reason'].rstrip('.')}: no Allow helps."
         )
     elif missing:
-        sentence = f"AWS denied {missing}{on} while {doing}: allow it to {whose}."
+        sentence = f"AWS denied {missing}{on_resource} while {doing}: allow it to {principal}."
     else:
         sentence = (
             f"AWS denied a request while {doing}"
@@ -273,9 +275,9 @@ def _from_client_failure(error: Exception, doing: str) -> AwsError:
         )
     if name in _CONNECTION_ERRORS:
         slow = "did not answer in time" if "Timeout" in name else "cannot be reached"
-        where = getattr(error, "kwargs", {}).get("endpoint_url") or "AWS"
+        endpoint = getattr(error, "kwargs", {}).get("endpoint_url") or "AWS"
         advice = "check the region, the network and any proxy"
-        return AwsError(f"{where} {slow} while {doing}: {advice}.", AwsErrorKind.UNREACHABLE)
+        return AwsError(f"{endpoint} {slow} while {doing}: {advice}.", AwsErrorKind.UNREACHABLE)
     if name == "ResponseParserError":
         advice = "it may not come from AWS: check the network and any proxy"
         return AwsError(
@@ -338,8 +340,8 @@ def error_code(error: AwsError) -> str:
 
 def _described(error: AwsError, name: str) -> str:
     response = getattr(error.__cause__, "response", None)
-    found = response.get("Error") if isinstance(response, Mapping) else None
-    return str(found.get(name) or "") if isinstance(found, Mapping) else ""
+    error_member = response.get("Error") if isinstance(response, Mapping) else None
+    return str(error_member.get(name) or "") if isinstance(error_member, Mapping) else ""
 
 
 @contextmanager
@@ -354,15 +356,15 @@ def translate_missing_members(doing: str) -> Iterator[None]:
 
 def required_member(answer: Mapping[str, Any], doing: str, *names: str) -> Any:
     """Returns a member of AWS's response, by the path of its keys; raises AwsError."""
-    found: Any = answer
+    member: Any = answer
     for name in names:
-        found = found.get(name) if isinstance(found, Mapping) else None
-    if found is None:
+        member = member.get(name) if isinstance(member, Mapping) else None
+    if member is None:
         raise AwsError(
             f"AWS's answer lacks {'.'.join(names)} while {doing}: run again later.",
             AwsErrorKind.INCOMPLETE,
         )
-    return found
+    return member
 
 
 def no_credentials_error(doing: str) -> AwsError:

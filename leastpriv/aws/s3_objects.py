@@ -155,11 +155,11 @@ def _obstore_getter(session: Any, listing: Callable[[], ListingRequest], bucket:
         return None
 
     def credentials() -> Any:
-        found = session.get_credentials().get_frozen_credentials()
+        keys = session.get_credentials().get_frozen_credentials()
         return {
-            "access_key_id": found.access_key,
-            "secret_access_key": found.secret_key,
-            "token": found.token,
+            "access_key_id": keys.access_key,
+            "secret_access_key": keys.secret_key,
+            "token": keys.token,
             "expires_at": datetime.now(UTC) + _CREDENTIALS_REFRESH,
         }
 

@@ -100,7 +100,7 @@ class Aws:
                 core.set_credentials(*keys.values(), environment.get("AWS_SESSION_TOKEN") or None)
             region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or ""
             session = Session(botocore_session=core, region_name=region or None)
-            found = session.get_credentials()
+            credentials = session.get_credentials()
         except ProfileNotFound:
             sentence = (
                 f"AWS_PROFILE is {profile!r}, and there is no such profile here: an action's"
@@ -111,7 +111,7 @@ class Aws:
             raise AwsError(sentence, AwsErrorKind.NO_CREDENTIALS) from None
         except (BotoCoreError, ValueError) as error:
             raise credentials_error(error, purpose) from error
-        if found is None:
+        if credentials is None:
             raise no_credentials_error(purpose)
         return cls(session, environment, region or session.region_name or otherwise)
 
@@ -130,16 +130,20 @@ class Aws:
         """All regions that are enabled in the account, sorted; one request per call; raises
         AwsError.
         """
-        doing = "asking which regions the account has enabled"
-        listed = pages(self.client("account"), "list_regions", doing, "account:ListRegions")
-        regions = [each for page in listed for each in page.get("Regions") or ()]
-        names = (
-            each.get("RegionName") for each in regions if each.get("RegionOptStatus") != "DISABLED"
+        activity = "asking which regions the account has enabled"
+        region_pages = pages(
+            self.client("account"), "list_regions", activity, "account:ListRegions"
         )
-        found = sorted(filter(None, names))
-        if not found:
-            raise AwsError(f"AWS gave no answer while {doing}.", AwsErrorKind.INCOMPLETE)
-        return tuple(found)
+        regions = [region for page in region_pages for region in page.get("Regions") or ()]
+        names = (
+            region.get("RegionName")
+            for region in regions
+            if region.get("RegionOptStatus") != "DISABLED"
+        )
+        enabled = sorted(filter(None, names))
+        if not enabled:
+            raise AwsError(f"AWS gave no answer while {activity}.", AwsErrorKind.INCOMPLETE)
+        return tuple(enabled)
 
     def client(self, service: str, region: str = "") -> Any:
         """Returns the client of a service, created once per region; `region` defaults to the
@@ -148,16 +152,16 @@ class Aws:
         Raises InputError where no region is set, or it does not exist, and AwsError where the
         client cannot be created.
         """
-        where = region or self.region
-        if not where:
+        client_region = region or self.region
+        if not client_region:
             raise InputError(
                 "No AWS region is known: set AWS_REGION; for event history, the input aws-regions"
                 " will do."
             )
         with self._lock:
-            if (service, where) not in self._clients:
-                self._clients[service, where] = self._made(service, where)
-            return self._clients[service, where]
+            if (service, client_region) not in self._clients:
+                self._clients[service, client_region] = self._made(service, client_region)
+            return self._clients[service, client_region]
 
     def fast_object_client(self, bucket: str) -> FastObjectClient | None:
         """Returns a faster client for objects, once `client("s3")` has listed the bucket; `None` if
@@ -186,8 +190,8 @@ class Aws:
     @property
     def is_temporary(self) -> bool:
         """Whether the credentials are those of a session, which STS issued."""
-        found = self._session.get_credentials() if self._session else None
-        return bool(found and found.get_frozen_credentials().token)
+        credentials = self._session.get_credentials() if self._session else None
+        return bool(credentials and credentials.get_frozen_credentials().token)
 
     def _made(self, service: str, region: str) -> Any:
         from botocore.config import Config
@@ -287,8 +291,8 @@ def _endpoint(environment: Mapping[str, str], service: str) -> str | None:
     """
     if environment.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
         return None
-    own = environment.get(f"AWS_ENDPOINT_URL_{service.upper().replace('-', '_')}")
-    return own or environment.get("AWS_ENDPOINT_URL") or None
+    service_endpoint = environment.get(f"AWS_ENDPOINT_URL_{service.upper().replace('-', '_')}")
+    return service_endpoint or environment.get("AWS_ENDPOINT_URL") or None
 
 
 _HTML = re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!doctype html|<html)", re.IGNORECASE)
@@ -366,9 +370,9 @@ def other_regions(regions: Sequence[str]) -> tuple[str, ...]:
     session = get_session()
     partition = session.get_partition_for_region(regions[0])
     return tuple(
-        each
-        for each in session.get_available_regions("cloudtrail", partition)
-        if each not in regions
+        region
+        for region in session.get_available_regions("cloudtrail", partition)
+        if region not in regions
     )
 
 
@@ -448,13 +452,13 @@ class Polling(Struct, frozen=True):
     def until(self, ask: Callable[[], _Found | None], what: str) -> _Found | None:
         """Repeats the request until there is an answer; None after `longest`."""
         began = self.clock()
-        pause, said = self.first, began
+        pause, last_message = self.first, began
         while (answer := ask()) is None:
             now = self.clock()
             if now - began >= self.longest:
                 return None
-            if now - said >= _SAY_AFTER:
-                said = now
+            if now - last_message >= _SAY_AFTER:
+                last_message = now
                 _log.info(f"… waiting for {what} for {(now - began).total_seconds():.0f} s")
             self.sleep(pause)
             pause = min(pause * 1.5, self.most)

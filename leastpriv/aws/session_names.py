@@ -22,14 +22,14 @@ With the prefix any length counts, because a GitHub Enterprise Server numbers it
 
 def workflow_run_id(session: str) -> str:
     """Returns the workflow run id that a session name contains; empty where it has none."""
-    named = _WORKFLOW_RUN.fullmatch(session)
-    return named["run"] if named else ""
+    match = _WORKFLOW_RUN.fullmatch(session)
+    return match["run"] if match else ""
 
 
 def is_rehearsal(session: str) -> bool:
     """Whether a session name marks a session whose session policy is the proposal."""
-    named = _WORKFLOW_RUN.fullmatch(session)
-    return named is not None and named["rehearsal"] is not None
+    match = _WORKFLOW_RUN.fullmatch(session)
+    return match is not None and match["rehearsal"] is not None
 
 
 @lru_cache(maxsize=4_096)

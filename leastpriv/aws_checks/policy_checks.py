@@ -47,10 +47,10 @@ def validate(
     """
     findings: list[CheckFinding] = []
     skipped: list[str] = []
-    asked = 0
+    request_count = 0
     try:
         before = render_policy(committed) if committed else None
-        known = (
+        earlier_findings = (
             [_FindingKey.of(before, finding) for finding in _request_findings(aws, before)]
             if before
             else []
@@ -65,13 +65,21 @@ def validate(
             if text is None:
                 skipped.append(unrendered_reason(file))
                 continue
-            found = _request_findings(aws, text, kind)
-            asked += 1
-            old = {*range(len(found))} if kind is _OF_TRUST else _take(known, text, found)
-            for place, one in enumerate(found):
-                severity = _WEIGHTS.get(one["findingType"], Severity.WARNING)
-                line = min(map(text.line, one["locations"]), default=0)
-                code, detail, page = one["issueCode"], one["findingDetails"], one["learnMoreLink"]
+            request_findings = _request_findings(aws, text, kind)
+            request_count += 1
+            old = (
+                {*range(len(request_findings))}
+                if kind is _OF_TRUST
+                else _take(earlier_findings, text, request_findings)
+            )
+            for index, request_finding in enumerate(request_findings):
+                severity = _WEIGHTS.get(request_finding["findingType"], Severity.WARNING)
+                line = min(map(text.line, request_finding["locations"]), default=0)
+                code, detail, page = (
+                    request_finding["issueCode"],
+                    request_finding["findingDetails"],
+                    request_finding["learnMoreLink"],
+                )
                 findings.append(
                     CheckFinding(
                         severity=severity,
@@ -80,16 +88,16 @@ def validate(
                         file=file,
                         line=line,
                         link=page,
-                        in_committed_policy=place in old,
+                        in_committed_policy=index in old,
                     )
                 )
     except AwsError as error:
-        return CheckResult(VALIDATION, asked, tuple(findings), tuple(skipped), str(error))
+        return CheckResult(VALIDATION, request_count, tuple(findings), tuple(skipped), str(error))
     order = list(Severity)
     findings.sort(
         key=lambda each: (each.in_committed_policy, order.index(each.severity), each.line)
     )
-    return CheckResult(VALIDATION, asked, tuple(findings), tuple(skipped))
+    return CheckResult(VALIDATION, request_count, tuple(findings), tuple(skipped))
 
 
 def unrendered_reason(file: str) -> str:
@@ -105,15 +113,19 @@ _OF_TRUST = {"policyType": "RESOURCE_POLICY", "validatePolicyResourceType": TRUS
 def _request_findings(
     aws: Aws, text: RenderedPolicy, kind: Mapping[str, str] = _OF_IDENTITY
 ) -> Sequence[Mapping[str, Any]]:
-    client, given = (
+    client, parameters = (
         aws.client("accessanalyzer"),
         {"policyDocument": text.text, "locale": "EN", **kind},
     )
-    doing = "validating the policy"
-    found = list(pages(client, "validate_policy", doing, "access-analyzer:ValidatePolicy", **given))
-    with translate_missing_members(doing):
+    activity = "validating the policy"
+    finding_pages = list(
+        pages(client, "validate_policy", activity, "access-analyzer:ValidatePolicy", **parameters)
+    )
+    with translate_missing_members(activity):
         return [
-            {name: each[name] for name in _MEMBERS} for page in found for each in page["findings"]
+            {name: finding[name] for name in _MEMBERS}
+            for page in finding_pages
+            for finding in page["findings"]
         ]
 
 
@@ -124,15 +136,19 @@ def _take(
     `left` once.
     """
     keys = [_FindingKey.of(text, finding) for finding in findings]
-    found: set[int] = set()
+    taken: set[int] = set()
     # Unchanged statements match first.
-    for same in (_FindingKey.__eq__, _FindingKey.follows):
-        for place, key in enumerate(keys):
-            old = None if place in found else next((each for each in left if same(key, each)), None)
+    for is_same in (_FindingKey.__eq__, _FindingKey.follows):
+        for index, key in enumerate(keys):
+            old = (
+                None
+                if index in taken
+                else next((earlier_key for earlier_key in left if is_same(key, earlier_key)), None)
+            )
             if old:
                 left.remove(old)
-                found.add(place)
-    return found
+                taken.add(index)
+    return taken
 
 
 class _FindingKey(Struct, frozen=True):
@@ -212,13 +228,13 @@ def paid_checks(
             continue
         lines = tuple(statement.line for statement in document.statements)
         if committed and only_narrows:
-            both = {"newPolicyDocument": text.text, "existingPolicyDocument": committed.text}
+            documents = {"newPolicyDocument": text.text, "existingPolicyDocument": committed.text}
             meaning = "a proposal that only narrows allows new access"
-            given: dict[str, Any] = {**both, "policyType": "IDENTITY_POLICY"}
+            parameters: dict[str, Any] = {**documents, "policyType": "IDENTITY_POLICY"}
             checks.append(
                 PaidCheck(
                     operation=NO_NEW_ACCESS,
-                    arguments=given,
+                    arguments=parameters,
                     file=file,
                     lines=lines,
                     expected="PASS",
@@ -226,10 +242,10 @@ def paid_checks(
                 )
             )
         for start in range(0, len(actions), _MOST_ACTIONS):
-            some = actions[start : start + _MOST_ACTIONS]
-            given = {
+            action_batch = actions[start : start + _MOST_ACTIONS]
+            parameters = {
                 "policyDocument": text.text,
-                "access": [{"actions": list(some)}],
+                "access": [{"actions": list(action_batch)}],
                 "policyType": "IDENTITY_POLICY",
             }
             meaning = (
@@ -239,10 +255,10 @@ def paid_checks(
             checks.append(
                 PaidCheck(
                     operation=ACCESS_NOT_GRANTED,
-                    arguments=given,
+                    arguments=parameters,
                     file=file,
                     lines=lines,
-                    expected=_expected(document, some),
+                    expected=_expected(document, action_batch),
                     failure_meaning=meaning,
                 )
             )
@@ -270,11 +286,11 @@ def price(checks: Sequence[PaidCheck]) -> str:
     if not checks:
         return ""
     row = next(row for row in table("prices", __package__) if row["what"] == "custom-policy-check")
-    each, whole = Decimal(row["usd"]), Decimal(row["usd"]) * len(checks)
+    price_of_one, price_of_all = Decimal(row["usd"]), Decimal(row["usd"]) * len(checks)
     requests = plural(len(checks), "custom policy check")
     return (
-        f"Asking for {requests} of Access Analyzer, which AWS charges: {whole} USD, {each} each (as"
-        f" of {row['read']})."
+        f"Asking for {requests} of Access Analyzer, which AWS charges: {price_of_all} USD,"
+        f" {price_of_one} each (as of {row['read']})."
     )
 
 
@@ -288,14 +304,14 @@ def run_checks(
     if checks:
         _log.info(price(checks))
     operations = dict.fromkeys(check.operation for check in checks)
-    found = [
+    findings = [
         _run(aws, [check for check in checks if check.operation == operation])
         for operation in operations
     ]
     return (
-        (*found, CheckResult("custom policy checks", 0, (), tuple(skipped)))
+        (*findings, CheckResult("custom policy checks", 0, (), tuple(skipped)))
         if skipped
-        else tuple(found)
+        else tuple(findings)
     )
 
 
@@ -314,19 +330,21 @@ def _run(aws: Aws, checks: Sequence[PaidCheck]) -> CheckResult:
 
 
 def _findings(check: PaidCheck, answer: Mapping[str, Any]) -> Iterator[CheckFinding]:
-    result = answer.get("result", "")
-    if check.expected and result != check.expected:
-        found = next(_lines(check, answer), 0)
-        why = f" ({answer['message']})" if answer.get("message") else ""
-        ours = f"this action's result is {check.expected}, AWS's is {result or 'missing'}{why}"
+    answered = answer.get("result", "")
+    if check.expected and answered != check.expected:
+        line_number = next(_lines(check, answer), 0)
+        message = f" ({answer['message']})" if answer.get("message") else ""
+        mismatch = (
+            f"this action's result is {check.expected}, AWS's is {answered or 'missing'}{message}"
+        )
         yield CheckFinding(
             Severity.DISAGREES,
             check.operation,
-            f"{check.failure_meaning}: {ours}.",
+            f"{check.failure_meaning}: {mismatch}.",
             check.file,
-            found,
+            line_number,
         )
-    elif result == "FAIL":
+    elif answered == "FAIL":
         weight = Severity.WARNING if check.expected else Severity.SECURITY_WARNING
         for line in _lines(check, answer) if answer.get("reasons") else (0,):
             yield CheckFinding(
@@ -345,14 +363,14 @@ def forbidden_actions(never_add: tuple[str, ...] = ()) -> tuple[str, ...]:
     """Returns the forbidden actions: patterns, or single actions if only a pattern's write actions
     are forbidden.
     """
-    found = [*never_add]
+    forbidden_names = [*never_add]
     for row in table("forbidden"):
         names = catalog.expand(row["pattern"])
         if row["levels"] == "any" or all(map(forbidden, names)):
-            found.append(row["pattern"])
+            forbidden_names.append(row["pattern"])
         else:
-            found.extend(name for name in names if forbidden(name))
-    return tuple(dict.fromkeys(found))
+            forbidden_names.extend(name for name in names if forbidden(name))
+    return tuple(dict.fromkeys(forbidden_names))
 
 
 def _expected(document: Document, actions: Sequence[str]) -> str:
@@ -360,14 +378,16 @@ def _expected(document: Document, actions: Sequence[str]) -> str:
     answer is uncertain.
     """
     granting = [
-        each for each in document.statements if any(_grants(each, pattern) for pattern in actions)
+        statement
+        for statement in document.statements
+        if any(_grants(statement, pattern) for pattern in actions)
     ]
     if not granting:
         return "PASS"
     denies = any(statement.effect == "Deny" for statement in document.statements)
     plain = any(
-        not each.conditions and each.conditions_readable and not each.not_actions
-        for each in granting
+        not statement.conditions and statement.conditions_readable and not statement.not_actions
+        for statement in granting
     )
     return "FAIL" if plain and not denies else ""
 

@@ -45,22 +45,26 @@ class RenderedPolicy(Struct, frozen=True):
             # Rendered from HCL: only the lines of statements are known.
             index = next((int(step["index"]) for step in path if "index" in step), 0)
             return source.lines[min(index, len(source.lines) - 1)]
-        found = source.policy
+        policy_node = source.policy
         for step in path:
-            found = _child_at(found, step)
-        return line_of(source.outer, source.offset(found.start))
+            policy_node = _child_at(policy_node, step)
+        return line_of(source.outer, source.offset(policy_node.start))
 
     def statement(self, path: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
         """Returns the statement at a path of Access Analyzer; None if the path names none."""
         if not path or str(path[0].get("value") or path[0].get("key")).lower() != "statement":
             return None
-        found = next(
+        member = next(
             (value for key, value in json.loads(self.text).items() if key.lower() == "statement"),
             None,
         )
         index = int(path[1].get("index", 0)) if len(path) > 1 else 0
-        every = found if isinstance(found, list) else [found]
-        return every[index] if index < len(every) and isinstance(every[index], dict) else None
+        statements = member if isinstance(member, list) else [member]
+        return (
+            statements[index]
+            if index < len(statements) and isinstance(statements[index], dict)
+            else None
+        )
 
 
 def render_policy(document: Document) -> RenderedPolicy | None:
@@ -89,7 +93,7 @@ class _UnknownPartError(Exception):
 
 def _rendered(node: Node, language: Language, functions: FunctionValues) -> object:
     if node.kind == "array":
-        return [_rendered(item, language, functions) for item in node.items]
+        return [_rendered(child, language, functions) for child in node.items]
     parts = parts_of(node, language, functions)
     if parts is not None:
         if (text := known_text(parts)) is None:
@@ -107,12 +111,12 @@ def _child_at(node: Node, step: Mapping[str, Any]) -> Node:
     child.
     """
     if "index" in step:
-        items = node.items
+        child_nodes = node.items
         # A single statement or string counts as a list of one.
-        return items[int(step["index"])] if int(step["index"]) < len(items) else node
+        return child_nodes[int(step["index"])] if int(step["index"]) < len(child_nodes) else node
     key = step.get("value") or step.get("key")
-    found = node.get_any_case(str(key)) if key else None
-    return found or node
+    child = node.get_any_case(str(key)) if key else None
+    return child or node
 
 
 _KEY = "AssumeRolePolicyDocument"
@@ -135,12 +139,12 @@ def trust_policies(
     """Returns the trust policies of the documents' templates, by file name, and the named ones,
     without duplicates.
     """
-    found = [
+    policies = [
         trust for file, document in documents.items() for trust in _trust_policies(document, file)
     ]
-    texts = {trust.rendered.text for trust in found if trust.rendered}
+    texts = {trust.rendered.text for trust in policies if trust.rendered}
     return [
-        *found,
+        *policies,
         *(trust for trust in named if trust.rendered is None or trust.rendered.text not in texts),
     ]
 
@@ -163,13 +167,13 @@ def _trust_policies(document: Document, file: str) -> tuple[TrustPolicy, ...]:
         node = properties.get(_KEY) if properties else None
         if node and node.kind == "object":
             nodes[member.key] = node
-    chosen = [nodes[tokens[2]]] if tokens[2] in nodes else nodes.values()
+    candidates = [nodes[tokens[2]]] if tokens[2] in nodes else nodes.values()
     form = document.source.format
     sources = (
         PolicySource(
             format=form, pointer=_KEY, text=text, policy=node, language="cloudformation", outer=text
         )
-        for node in chosen
+        for node in candidates
     )
     return tuple(
         trust

@@ -74,12 +74,14 @@ def read_outer_policies(
         except LeastprivError as error:
             unread.append(f"The permissions boundary is not known: {error}")
     if organization:
-        found = account_levels(aws, principal.account, principal.partition)
-        levels = found.levels
-        unread += found.unread
+        account_level = account_levels(aws, principal.account, principal.partition)
+        levels = account_level.levels
+        unread += account_level.unread
     return OuterPolicies(
         boundary=document.to_bytes().decode() if document else "",
-        scps=tuple(tuple(each.document.to_bytes().decode() for each in one.scps) for one in levels),
+        scps=tuple(
+            tuple(scp.document.to_bytes().decode() for scp in level.scps) for level in levels
+        ),
         unread=tuple(unread),
         document=document,
         levels=levels,
@@ -138,8 +140,8 @@ class _OrganizationReader:
         for _ in range(_DEEPEST):
             if self.names[0].startswith("r-"):
                 return
-            doing = "reading the organization's units above the account"
-            parents = self._ids("list_parents", "Parents", doing, ChildId=self.names[0])
+            activity = "reading the organization's units above the account"
+            parents = self._ids("list_parents", "Parents", activity, ChildId=self.names[0])
             self.names[:0] = parents[:1]
         if not self.names[0].startswith("r-"):
             raise AwsError(
@@ -149,25 +151,27 @@ class _OrganizationReader:
 
     def policies(self, policy_type: str) -> Mapping[str, tuple[NamedPolicy, ...]]:
         """Returns the policies of one type by level; raises AwsError."""
-        doing = f"reading the organization's {_WORDS[policy_type]}"
-        found: dict[str, tuple[NamedPolicy, ...]] = {}
+        activity = f"reading the organization's {_WORDS[policy_type]}"
+        policies_by_target: dict[str, tuple[NamedPolicy, ...]] = {}
         for name in self.names:
             ids = self._ids(
-                "list_policies_for_target", "Policies", doing, TargetId=name, Filter=policy_type
+                "list_policies_for_target", "Policies", activity, TargetId=name, Filter=policy_type
             )
-            found[name] = tuple(self._policy(each, policy_type) for each in ids)
-        return found
+            policies_by_target[name] = tuple(
+                self._policy(policy_id, policy_type) for policy_id in ids
+            )
+        return policies_by_target
 
     def _policy(self, policy: str, policy_type: str) -> NamedPolicy:
         if policy in self._read:
             return self._read[policy]
         word = "SCP" if policy_type == _SCP else "RCP"
-        doing = f"reading the {word} {policy}"
-        with translate_errors(doing, "organizations:DescribePolicy"):
+        activity = f"reading the {word} {policy}"
+        with translate_errors(activity, "organizations:DescribePolicy"):
             answer = self._client.describe_policy(PolicyId=policy)
-        summary = required_member(answer, doing, "Policy").get("PolicySummary", {})
+        summary = required_member(answer, activity, "Policy").get("PolicySummary", {})
         self.owners.update(str(summary.get("Arn", "")).split(":")[4:5])
-        text = str(required_member(answer, doing, "Policy", "Content"))
+        text = str(required_member(answer, activity, "Policy", "Content"))
         is_rcp = policy_type == _RCP
         document = parse(text.encode(), f"{word} {policy}", resource_based=is_rcp)
         self._read[policy] = NamedPolicy(str(summary.get("Name") or policy), document)
@@ -176,9 +180,9 @@ class _OrganizationReader:
     def _ids(self, operation: str, key: str, doing: str, **given: str) -> list[str]:
         action = f"organizations:{''.join(word.title() for word in operation.split('_'))}"
         return [
-            str(each["Id"])
+            str(target["Id"])
             for page in pages(self._client, operation, doing, action, **given)
-            for each in page.get(key) or ()
+            for target in page.get(key) or ()
         ]
 
 
@@ -241,18 +245,20 @@ def simulate(
     """Simulates the replay's needs under all policies of the principal; an AwsError becomes the
     result's failure.
     """
-    requests = [_simulation_request(each, principal) for each in need_decisions]
-    asked, left_out = list(dict.fromkeys(filter(None, requests))), requests.count(None)
+    requests = [_simulation_request(need_decision, principal) for need_decision in need_decisions]
+    simulated_requests, left_out = list(dict.fromkeys(filter(None, requests))), requests.count(None)
     skipped = [*policies.outer.unread]
     if left_out:
         skipped.append(
             f"{left_out:,} of the needs name their resource only in part, or in another account."
         )
     # Largest first, so that the limit skips few needs.
-    made = sorted(batches(asked), key=_size, reverse=True)
-    if len(made) > _MOST_REQUESTS:
-        rest = sum(map(_size, made[_MOST_REQUESTS:]))
-        skipped.append(f"{rest:,} of the needs would take more than {_MOST_REQUESTS} requests.")
+    sorted_batches = sorted(batches(simulated_requests), key=_size, reverse=True)
+    if len(sorted_batches) > _MOST_REQUESTS:
+        requests_left = sum(map(_size, sorted_batches[_MOST_REQUESTS:]))
+        skipped.append(
+            f"{requests_left:,} of the needs would take more than {_MOST_REQUESTS} requests."
+        )
     texts = [
         text.text if (text := render_policy(document)) else "" for document in policies.documents
     ]
@@ -267,14 +273,16 @@ def simulate(
     failure = ""
     try:
         with translate_missing_members("simulating the replay"):
-            for batch in made[:_MOST_REQUESTS]:
+            for batch in sorted_batches[:_MOST_REQUESTS]:
                 answers.update(_simulate_batch(aws, (texts, policies.outer), batch))
     except AwsError as error:
         failure = str(error)
     unknown = sorted({action for (action, *_), decision in answers.items() if decision is None})
     if unknown:
         skipped.append(f"The simulator does not know {', '.join(unknown[:6])}.")
-    keys = [(need, (need.action.lower(), need.resource, need.context)) for need in asked]
+    keys = [
+        (need, (need.action.lower(), need.resource, need.context)) for need in simulated_requests
+    ]
     decided = [(need, answer) for need, key in keys if (answer := answers.get(key))]
     unsure = sum(not answer.sure for _, answer in decided)
     if unsure:
@@ -287,19 +295,19 @@ def batches(needs: Sequence[SimulationRequest]) -> Iterator[Batch]:
     """Yields as few batches as possible that simulate exactly the needs: equal context and equal
     resources.
     """
-    wanted: dict[tuple[Context, str], dict[str, None]] = {}
+    actions_by_resource: dict[tuple[Context, str], dict[str, None]] = {}
     for need in needs:
-        wanted.setdefault((need.context, need.action), {})[need.resource] = None
-    alike: dict[tuple[Context, tuple[str, ...]], list[str]] = {}
-    for (context, action), resources in wanted.items():
-        alike.setdefault((context, tuple(sorted(resources))), []).append(action)
-    for (context, shared), actions in alike.items():
+        actions_by_resource.setdefault((need.context, need.action), {})[need.resource] = None
+    resources_by_actions: dict[tuple[Context, tuple[str, ...]], list[str]] = {}
+    for (context, action), resources in actions_by_resource.items():
+        resources_by_actions.setdefault((context, tuple(sorted(resources))), []).append(action)
+    for (context, shared), actions in resources_by_actions.items():
         for start in range(0, len(shared), _MOST_RESULTS):
-            some = shared[start : start + _MOST_RESULTS]
-            step = max(1, _MOST_RESULTS // len(some))
+            batch_resources = shared[start : start + _MOST_RESULTS]
+            step = max(1, _MOST_RESULTS // len(batch_resources))
             yield from (
-                Batch(tuple(actions[at : at + step]), some, context)
-                for at in range(0, len(actions), step)
+                Batch(tuple(actions[position : position + step]), batch_resources, context)
+                for position in range(0, len(actions), step)
             )
 
 
@@ -321,16 +329,16 @@ def _simulation_request(need_decision: NeedDecision, principal: str) -> Simulati
         or not _sendable(resource)
     ):
         return None
-    asked = replay_request(Need(permission, Basis.OBSERVED, ""), principal, need_decision.region)
-    context = tuple(sorted((key, values) for key, values in asked.context.items() if values))
+    request = replay_request(Need(permission, Basis.OBSERVED, ""), principal, need_decision.region)
+    context = tuple(sorted((key, values) for key, values in request.context.items() if values))
     return SimulationRequest(permission.action, resource, context, need_decision.effect)
 
 
 def _plain_resource(permission: Permission) -> str:
     """Returns the only resource of a permission; empty if it is a pattern."""
     if permission.resource == "*":
-        known = catalog.action(permission.action)
-        return "*" if known and not known.resource_types else ""
+        catalogue_action = catalog.action(permission.action)
+        return "*" if catalogue_action and not catalogue_action.resource_types else ""
     plain = literal_of(permission.resource, True)
     return unescape(permission.resource) if plain is not None else ""
 
@@ -350,7 +358,7 @@ def _simulate_batch(
     decision for it.
     """
     try:
-        own, outer = texts
+        policy_texts, outer = texts
         kinds = {True: "stringList", False: "string"}
         entries = [
             {
@@ -360,24 +368,29 @@ def _simulate_batch(
             }
             for key, values in batch.context
         ]
-        more: dict[str, Any] = {"PolicyInputList": list(own), "ActionNames": list(batch.actions)}
+        parameters: dict[str, Any] = {
+            "PolicyInputList": list(policy_texts),
+            "ActionNames": list(batch.actions),
+        }
         if batch.resources != ("*",):
-            more["ResourceArns"] = list(batch.resources)
+            parameters["ResourceArns"] = list(batch.resources)
         if outer.boundary:
-            more["PermissionsBoundaryPolicyInputList"] = [outer.boundary]
+            parameters["PermissionsBoundaryPolicyInputList"] = [outer.boundary]
         if outer.scps:
             levels = [{"ServiceControlPolicyInputList": list(level)} for level in outer.scps]
-            more["OrderedOrganizationPolicyInputList"] = levels
-        doing, action = "simulating the replay", "iam:SimulateCustomPolicy"
-        found = pages(
+            parameters["OrderedOrganizationPolicyInputList"] = levels
+        activity, action = "simulating the replay", "iam:SimulateCustomPolicy"
+        result_pages = pages(
             aws.client("iam"),
             "simulate_custom_policy",
-            doing,
+            activity,
             action,
             ContextEntries=entries,
-            **more,
+            **parameters,
         )
-        results = [result for page in found for result in page.get("EvaluationResults", ())]
+        results_of_pages = [
+            evaluation for page in result_pages for evaluation in page.get("EvaluationResults", ())
+        ]
     except AwsError as error:
         if error.kind is not AwsErrorKind.OTHER or "InvalidInput" not in str(error):
             raise
@@ -388,9 +401,9 @@ def _simulate_batch(
         for half in (batch.actions[:middle], batch.actions[middle:]):
             yield from _simulate_batch(aws, texts, batch._replace(actions=half))
         return
-    for result in results:
-        for resource, decision in _decisions(result, batch):
-            yield (result["EvalActionName"].lower(), resource, batch.context), decision
+    for evaluation_result in results_of_pages:
+        for resource, decision in _decisions(evaluation_result, batch):
+            yield (evaluation_result["EvalActionName"].lower(), resource, batch.context), decision
 
 
 def _decisions(result: Mapping[str, Any], batch: Batch) -> Iterator[tuple[str, SimulatedDecision]]:
@@ -399,12 +412,15 @@ def _decisions(result: Mapping[str, Any], batch: Batch) -> Iterator[tuple[str, S
     `EvalResourceName` of the whole result is a template of ARNs (API reference, read 2026-11-24);
     in older answers it is the resource.
     """
-    for each in result.get("ResourceSpecificResults", ()):
-        yield each["EvalResourceName"], _decision(each["EvalResourceDecision"], each, result)
+    for resource_result in result.get("ResourceSpecificResults", ()):
+        yield (
+            resource_result["EvalResourceName"],
+            _decision(resource_result["EvalResourceDecision"], resource_result, result),
+        )
     if not result.get("ResourceSpecificResults"):
-        named = result.get("EvalResourceName", "")
-        whole = batch.resources[0] if len(batch.resources) == 1 else named
-        yield whole, _decision(result["EvalDecision"], result, result)
+        resource = result.get("EvalResourceName", "")
+        batch_resource = batch.resources[0] if len(batch.resources) == 1 else resource
+        yield batch_resource, _decision(result["EvalDecision"], result, result)
 
 
 def _decision(

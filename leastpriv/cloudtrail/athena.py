@@ -108,8 +108,11 @@ class QueryRunner:
                 return self._awaited(number)
             finally:
                 if number and not self._ended:
-                    doing = "stopping a query in Athena"
-                    with suppress(AwsError), translate_errors(doing, "athena:StopQueryExecution"):
+                    activity = "stopping a query in Athena"
+                    with (
+                        suppress(AwsError),
+                        translate_errors(activity, "athena:StopQueryExecution"),
+                    ):
                         self._client.stop_query_execution(QueryExecutionId=number)
 
     def _awaited(self, number: str) -> Mapping[str, Any]:
@@ -165,10 +168,10 @@ class QueryRunner:
                 if names is None:  # the first row of the first page has the column names
                     names = [str(value) for value in values]
                     continue
-                found = dict(zip(names, values, strict=False))
-                if len(values) != len(names) or not (found.get("number") or "").isdecimal():
+                fields = dict(zip(names, values, strict=False))
+                if len(values) != len(names) or not (fields.get("number") or "").isdecimal():
                     raise _incomplete()
-                yield found
+                yield fields
             before, token = token, {"NextToken": page.get("NextToken") or ""}
             if not token["NextToken"]:
                 return
@@ -218,18 +221,18 @@ class AthenaTable:
         """`named`: `[WORKGROUP/][CATALOG.]DATABASE.TABLE`; raises InputError where the name has
         another form.
         """
-        found = TABLE_NAME.fullmatch(named)
-        if not found:
+        name_match = TABLE_NAME.fullmatch(named)
+        if not name_match:
             raise InputError(
                 f"athena-table is {named!r}: write DATABASE.TABLE, or WORKGROUP/DATABASE.TABLE."
             )
         self.statistics = ReadStatistics()
         self._clients, self._named, self._now, self._options = clients, named, now, options
         self._workgroup, self._catalog = (
-            found["workgroup"] or "primary",
-            found["catalog"] or "AwsDataCatalog",
+            name_match["workgroup"] or "primary",
+            name_match["catalog"] or "AwsDataCatalog",
         )
-        self._database, self._table = found["database"], found["table"]
+        self._database, self._table = name_match["database"], name_match["table"]
 
     def __str__(self) -> str:
         """Name of the source in messages."""
@@ -248,39 +251,41 @@ class AthenaTable:
     def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
         try:
             database = {"Database": self._database, "Catalog": self._catalog}
-            place = {"QueryExecutionContext": database, "WorkGroup": self._workgroup}
+            execution_place = {"QueryExecutionContext": database, "WorkGroup": self._workgroup}
             limit = self._options.max_bytes
-            queries = QueryRunner(self._clients.client("athena"), place, self._options.poll, limit)
+            queries = QueryRunner(
+                self._clients.client("athena"), execution_place, self._options.poll, limit
+            )
             table = self._described()
-            listed = self._branches(table, principals)
-            found = [each for each in listed or () if each.dated]
+            branches = self._branches(table, principals)
+            dated_branches = [branch for branch in branches or () if branch.dated]
             bucket = table.top.removeprefix("s3://").partition("/")[0]
-            keys = [each.prefix for each in found] or [
+            keys = [branch.prefix for branch in dated_branches] or [
                 table.template.removeprefix(f"s3://{bucket}/")
             ]
-            places = {place for place in map(delivery_location, keys) if place}
-            yield from settings_gaps(self._clients, self._named, (bucket, places), None, window)
+            locations = {location for location in map(delivery_location, keys) if location}
+            yield from settings_gaps(self._clients, self._named, (bucket, locations), None, window)
             yield from table_gaps(table, self._named, window, principals, self._now)
-            if listed is not None and not listed:
-                whose = ", ".join(target_accounts(principals))
-                detail = f"{self._named}: its place has no folder of the account {whose}"
+            if branches is not None and not branches:
+                accounts = ", ".join(target_accounts(principals))
+                detail = f"{self._named}: its place has no folder of the account {accounts}"
                 yield Gap(GapKind.SOURCE_FAILED, Scope(), detail)
-            estimate = self._log_estimate(table, found, window)
+            estimate = self._log_estimate(table, dated_branches, window)
             if limit and estimate > limit:
                 raise _too_much(f"would read about {_cost(estimate)}", limit)
             query = usage_query(
                 table,
                 window,
                 principals,
-                regions=sorted({each.region for each in found}),
-                accounts=sorted({each.account for each in found if each.account}),
+                regions=sorted({branch.region for branch in dated_branches}),
+                accounts=sorted({branch.account for branch in dated_branches if branch.account}),
             )
             execution = queries.run(query)
             scanned = int(execution.get("Statistics", {}).get("DataScannedInBytes") or 0)
             _log.info(f"Athena: the query read {_cost(scanned)}")
-            seen = self._options.seen or EventDeduplicator()
+            seen_events = self._options.seen or EventDeduplicator()
             for row in queries.rows(str(execution["QueryExecutionId"])):
-                yield from self._row(row, table, window, principals, seen)
+                yield from self._row(row, table, window, principals, seen_events)
             self.statistics.requests += queries.pages
             scope = Scope(data_events=self._options.waited)
             yield from late_events_gap(
@@ -290,28 +295,28 @@ class AthenaTable:
             yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{self._named}: {error}")
 
     def _described(self) -> CloudTrailTable:
-        place = {
+        table_name = {
             "CatalogName": self._catalog,
             "DatabaseName": self._database,
             "TableName": self._table,
         }
-        doing = f"reading the table {self._named}"
+        activity = f"reading the table {self._named}"
         try:
-            with translate_errors(doing, "athena:GetTableMetadata"):
+            with translate_errors(activity, "athena:GetTableMetadata"):
                 answer = self._clients.client("athena").get_table_metadata(
-                    **place, WorkGroup=self._workgroup
+                    **table_name, WorkGroup=self._workgroup
                 )
         except AwsError as error:
             # Glue's EntityNotFoundException arrives as a MetadataException (GetTableMetadata,
             # Athena API reference).
-            said = aws_message(error)
+            message = aws_message(error)
             if error_code(error) != "MetadataException" or not re.search(
-                "not ?found", said, re.IGNORECASE
+                "not ?found", message, re.IGNORECASE
             ):
                 # So does a denial by Glue or Lake Formation.
                 raise (
-                    denial_error("", said, doing, "glue:GetTable")
-                    if "AccessDenied" in said
+                    denial_error("", message, activity, "glue:GetTable")
+                    if "AccessDenied" in message
                     else error
                 ) from error
             raise InputError(
@@ -319,7 +324,7 @@ class AthenaTable:
                 " docs/athena-table.sql, or name another one."
             ) from error
         table = CloudTrailTable.of(
-            self._database, self._table, required_member(answer, doing, "TableMetadata")
+            self._database, self._table, required_member(answer, activity, "TableMetadata")
         )
         lacking = [name for name in NEEDED if name not in table.columns]
         if lacking:
@@ -357,19 +362,21 @@ class AthenaTable:
             window.end or self._now,
         )
         days = max(1, (end - start).days + 2)
-        whole = len(found) * days
-        step = max(1, whole // _SAMPLES)
-        samples = [divmod(number, len(found)) for number in range(step // 2, whole, step)]
+        branch_days = len(found) * days
+        step = max(1, branch_days // _SAMPLES)
+        samples = [divmod(number, len(found)) for number in range(step // 2, branch_days, step)]
         size = 0
         try:
             bucket = Bucket(split_location(table.top)[0], self._clients.client("s3"))
-            for day, at in samples:
-                pages = bucket.objects(f"{found[at].prefix}{start + timedelta(days=day):%Y/%m/%d}/")
+            for day, sample in samples:
+                pages = bucket.objects(
+                    f"{found[sample].prefix}{start + timedelta(days=day):%Y/%m/%d}/"
+                )
                 size += sum(stored.size for page in pages for stored in page)
         except (AwsError, InputError) as error:
             _log.info(f"Athena: the size of the query is not known. {error}")
             return 0
-        size = size * whole // max(1, len(samples))
+        size = size * branch_days // max(1, len(samples))
         _log.info(f"Athena: the query will read about {_cost(size)}, by a sample of {days} days")
         return size
 
@@ -385,7 +392,7 @@ class AthenaTable:
         statistics.records += number
         # Where the table does not distinguish data events from others, a read-only call may be
         # either.
-        known = record if table.has_event_categories else {**record, "readOnly": None}
+        row_record = record if table.has_event_categories else {**record, "readOnly": None}
         times = [event_time({"eventTime": row[name]}) for name in ("first_time", "last_time")]
         inside = [time for time in times if time and window.contains(time)]
         # The query also returns times in other formats, which may be outside the window.
@@ -395,24 +402,26 @@ class AthenaTable:
                 for day in days_in_row(row)
                 if inside and inside[0].date() <= day.date() <= inside[-1].date()
             ]
-            group = RecordGroup(known, inside, days, operations_in_row(row), streams_in_row(row))
+            group = RecordGroup(
+                row_record, inside, days, operations_in_row(row), streams_in_row(row)
+            )
             count_group(statistics, group, principals)
         if row["mine"] != "true":
             statistics.skipped[SkipReason.NOT_WANTED.value] += number
             return
         events = [(event_time({"eventTime": text}), event) for text, event in events_in_row(row)]
-        some = next((time for time, _ in events if time), None)
-        found = parse_record(
-            {**record, "eventTime": some.isoformat() if some else None},
+        first_time = next((time for time, _ in events if time), None)
+        parsed = parse_record(
+            {**record, "eventTime": first_time.isoformat() if first_time else None},
             principals.wants,
             principals.include,
         )
-        if isinstance(found, SkipReason):
-            statistics.skipped[found.value] += number
-        elif isinstance(found, NoCall):
-            statistics.note_no_call(found, number)
-        elif isinstance(found, Gap):
-            yield replace(found, detail=f"{self._named}: {found.detail}", count=number)
+        if isinstance(parsed, SkipReason):
+            statistics.skipped[parsed.value] += number
+        elif isinstance(parsed, NoCall):
+            statistics.note_no_call(parsed, number)
+        elif isinstance(parsed, Gap):
+            yield replace(parsed, detail=f"{self._named}: {parsed.detail}", count=number)
         else:
             # A call without a time is lost alone; the other calls of its row count.
             lost = (
@@ -422,7 +431,7 @@ class AthenaTable:
             )
             for moment, event in events:
                 if moment:
-                    call = replace(found, time=moment, event_id=event)
+                    call = replace(parsed, time=moment, event_id=event)
                     if window.contains(moment) and is_new(call, statistics, seen):
                         yield call
                 elif isinstance(lost, Gap):

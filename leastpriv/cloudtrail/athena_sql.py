@@ -55,10 +55,13 @@ class CloudTrailTable(Struct, frozen=True):
     def of(cls, database: str, name: str, metadata: Mapping[str, Any]) -> CloudTrailTable:
         """Reads the description from `TableMetadata`."""
         columns = {
-            str(each["Name"]).lower(): str(each.get("Type", ""))
-            for each in metadata.get("Columns", ())
+            str(column["Name"]).lower(): str(column.get("Type", ""))
+            for column in metadata.get("Columns", ())
         }
-        keys = tuple(str(each["Name"]).lower() for each in metadata.get("PartitionKeys", ()))
+        keys = tuple(
+            str(partition_key["Name"]).lower()
+            for partition_key in metadata.get("PartitionKeys", ())
+        )
         parameters = {
             str(key): str(value) for key, value in (metadata.get("Parameters") or {}).items()
         }
@@ -155,11 +158,11 @@ def usage_query(
     """Builds the query in Athena's SQL; `regions` and `accounts`: those of the files, which a
     partition key may need.
     """
-    wanted = target_accounts(principals) or tuple(accounts)
-    conditions = [*_partition_filters(table, window, wanted, regions), *_times(window)]
-    where = f"\n  WHERE {' AND '.join(conditions)}" if conditions else ""
+    accounts_asked = target_accounts(principals) or tuple(accounts)
+    conditions = [*_partition_filters(table, window, accounts_asked, regions), *_times(window)]
+    where_clause = f"\n  WHERE {' AND '.join(conditions)}" if conditions else ""
     common = [column for column in _SURVEY_COLUMNS if column in table.columns]
-    own = {name: place for name, place in _TARGET_COLUMNS.items() if table.has(place)}
+    target_columns = {name: column for name, column in _TARGET_COLUMNS.items() if table.has(column)}
     stream = "CAST(NULL AS varchar)"
     kind = table.columns.get("resources", "").replace(" ", "").lower()
     if re.fullmatch(r"array<struct<.*\barn:string.*>>", kind):
@@ -168,9 +171,11 @@ def usage_query(
             if "arnprefix:string" in kind
             else "coalesce(r.arn, '')"
         )
-        listed = f"concat(coalesce(r.type, ''), chr(31), {arn})"
-        own["resources"] = f"array_join(transform(resources, r -> {listed}), chr(30))"
-        data = " OR ".join(
+        listed_resource = f"concat(coalesce(r.type, ''), chr(31), {arn})"
+        target_columns["resources"] = (
+            f"array_join(transform(resources, r -> {listed_resource}), chr(30))"
+        )
+        data_events = " OR ".join(
             f"{name} = '{value}'" for name, value in _DATA.items() if name in table.columns
         )
         folder = (
@@ -178,24 +183,27 @@ def usage_query(
             f" {arn} END"
         )
         folders = f"array_join(transform(resources, r -> {folder}), chr(30))"
-        if data:
+        if data_events:
             stream = (
-                f"CASE WHEN {data} THEN concat({_DAY}, chr(31), eventname, chr(31), {folders}) END"
+                f"CASE WHEN {data_events} THEN concat({_DAY}, chr(31), eventname, chr(31),"
+                f" {folders}) END"
             )
     owners = [
-        place for place in ("recipientaccountid", "useridentity.accountid") if table.has(place)
+        column for column in ("recipientaccountid", "useridentity.accountid") if table.has(column)
     ]
     recipient = (
         f"coalesce({', '.join(owners)}, '')" if owners and principals.targets is not None else ""
     )
-    keys = ["mine", *common, *(["recipient"] if recipient else []), "day", *own]
+    keys = ["mine", *common, *(["recipient"] if recipient else []), "day", *target_columns]
     answered = [*common, *([f"{recipient} AS recipient"] if recipient else [])]
-    values = [f"CASE WHEN mine THEN {place} END AS {name}" for name, place in own.items()]
+    values = [
+        f"CASE WHEN mine THEN {column} END AS {name}" for name, column in target_columns.items()
+    ]
     call = "concat(coalesce(eventtime, ''), chr(31), coalesce(id, ''))"
     # Names and values are quoted, and no text of evidence is in it.
     return f"""WITH flagged AS (
   SELECT *, {_wanted(principals, logins="requestparameters" in table.columns)} AS mine
-  FROM {_relation(table, window)}{where}
+  FROM {_relation(table, window)}{where_clause}
 ), answered AS (
   SELECT mine, {", ".join(answered)}, eventtime,
     {"eventid" if "eventid" in table.columns else "''"} AS id,
@@ -278,8 +286,8 @@ def days_in_row(row: Mapping[str, str | None]) -> Iterator[datetime]:
 def streams_in_row(row: Mapping[str, str | None]) -> Iterator[tuple[datetime, str, str]]:
     """Yields day, event name and folder of the data events of a row."""
     for group in (row.get("streams") or "").split(_GROUP):
-        day, _, rest = group.partition(_PART)
-        name, _, folders = rest.partition(_PART)
+        day, _, region_group = group.partition(_PART)
+        name, _, folders = region_group.partition(_PART)
         if time := _day(day):
             yield from ((time, name, folder) for folder in folders.split(_ITEM) if folder)
 
@@ -312,7 +320,7 @@ def _wanted(principals: Principals, *, logins: bool) -> str:
     if len(targets) > _MOST_ARNS:
         alternatives = list(_named(targets))
     else:
-        alternatives = [each for target in targets for each in _caller(target)]
+        alternatives = [condition for target in targets for condition in _caller(target)]
     for pattern in sorted(principals.patterns):
         alternatives += _matching(pattern)
     if logins:
@@ -325,9 +333,9 @@ def _wanted(principals: Principals, *, logins: bool) -> str:
 
 def _caller(target: Principal) -> Iterator[str]:
     # `_` in a name matches any letter in LIKE; the record reader drops the surplus.
-    own = f"arn:{target.partition}:iam::{target.account}:{target.kind}/%{target.name}"
-    yield f"useridentity.sessioncontext.sessionissuer.arn LIKE {_text(own)}"
-    yield f"useridentity.arn LIKE {_text(own)}"
+    role_pattern = f"arn:{target.partition}:iam::{target.account}:{target.kind}/%{target.name}"
+    yield f"useridentity.sessioncontext.sessionissuer.arn LIKE {_text(role_pattern)}"
+    yield f"useridentity.arn LIKE {_text(role_pattern)}"
     if target.kind == "role":
         session = f"arn:{target.partition}:sts::{target.account}:assumed-role/{target.name}/%"
         yield f"useridentity.arn LIKE {_text(session)}"
@@ -364,15 +372,21 @@ def _logins(targets: Sequence[Principal], patterns: Collection[str]) -> list[str
     roles = [target for target in targets if target.kind == "role"]
     if not roles and not patterns:
         return []
-    asked = [f"%arn:{each.partition}:iam::{each.account}:role/%{each.name}%" for each in roles]
-    asked += [f"%{each.replace('*', '%').replace('?', '_')}%" for each in sorted(patterns)]
-    of_role = " OR ".join(f"requestparameters LIKE {_text(each)}" for each in asked)
+    role_patterns = [
+        f"%arn:{role.partition}:iam::{role.account}:role/%{role.name}%" for role in roles
+    ]
+    role_patterns += [
+        f"%{pattern.replace('*', '%').replace('?', '_')}%" for pattern in sorted(patterns)
+    ]
+    of_role = " OR ".join(f"requestparameters LIKE {_text(pattern)}" for pattern in role_patterns)
     services = _texts(tuple(sorted(workload_services())))
     by_service = f"eventname = '{ASSUME_ROLE}' AND useridentity.invokedby IN ({services})"
     events = f"(eventname IN ({_texts(tuple(LOGIN_EVENTS))}) OR {by_service})"
     condition = f"eventsource = 'sts.amazonaws.com' AND {events}"
     # The record reader drops the logins to other roles.
-    return [f"({condition})" if len(asked) > _MOST_ARNS else f"({condition} AND ({of_role}))"]
+    return [
+        f"({condition})" if len(role_patterns) > _MOST_ARNS else f"({condition} AND ({of_role}))"
+    ]
 
 
 _MOST_ARNS = 50
@@ -403,8 +417,8 @@ _DATA = {"eventcategory": "Data", "managementevent": "false"}
 
 
 def _listed(text: str) -> Iterator[Mapping[str, str]]:
-    for item in text.split(_ITEM) if text else ():
-        kind, _, arn = item.partition(_PART)
+    for event_item in text.split(_ITEM) if text else ():
+        kind, _, arn = event_item.partition(_PART)
         yield {name: value for name, value in (("ARN", arn), ("type", kind)) if value}
 
 
@@ -437,7 +451,11 @@ def table_gaps(
         detail = f"{named}: the table has {', '.join(regions)} only"
         yield Gap(GapKind.NOT_LOGGED, Scope(regions=other_regions(regions)), detail)
     accounts = (account,) if account else _listed_values(table, ACCOUNT_KEYS)
-    missing = [each for each in target_accounts(principals) if accounts and each not in accounts]
+    missing = [
+        target_account
+        for target_account in target_accounts(principals)
+        if accounts and target_account not in accounts
+    ]
     if missing:
         yield Gap(
             GapKind.SOURCE_FAILED,
@@ -453,7 +471,9 @@ def table_gaps(
 def _listed_values(table: CloudTrailTable, keys: Sequence[str]) -> tuple[str, ...]:
     """The values of the first of these partition keys that has a list of them."""
     lists = (table.parameters.get(f"projection.{key}.values", "") for key in keys)
-    return tuple(each.strip() for each in next(filter(None, lists), "").split(",") if each.strip())
+    return tuple(
+        value.strip() for value in next(filter(None, lists), "").split(",") if value.strip()
+    )
 
 
 def _missing_days(table: CloudTrailTable, key: str, window: Window, now: datetime) -> str:
@@ -462,7 +482,7 @@ def _missing_days(table: CloudTrailTable, key: str, window: Window, now: datetim
     is_date = form or table.parameters.get(f"projection.{key}.type", "").lower() == "date"
     if not dates or not is_date or window.start is None:
         return ""
-    first, _, last = (each.strip() for each in dates.partition(","))
+    first, _, last = (bound.strip() for bound in dates.partition(","))
     begin = first
     if years := re.fullmatch(r"NOW-(\d{1,2})YEARS?", first):
         begin = f"{now - timedelta(days=365 * int(years[1])):{form}}"

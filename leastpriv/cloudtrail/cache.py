@@ -50,9 +50,9 @@ class ObjectCache:
             if principals.targets is not None
             else ["*"]
         )
-        whose = [*targets, *sorted(principals.patterns)]
+        principal_names = [*targets, *sorted(principals.patterns)]
         name = hashlib.sha256(
-            "\n".join([__version__, str(_FORMAT), bucket, *whose]).encode(
+            "\n".join([__version__, str(_FORMAT), bucket, *principal_names]).encode(
                 "utf-8", "surrogateescape"
             )
         ).hexdigest()
@@ -63,8 +63,8 @@ class ObjectCache:
             folder.mkdir(parents=True, exist_ok=True)
             # The caches of other versions may hold more of a call than this one.
             for path in folder.glob("*.sqlite"):
-                own = path.name.startswith(f"calls-{_FORMAT}-{__version__}-")
-                if not own and re.fullmatch(
+                is_of_this_version = path.name.startswith(f"calls-{_FORMAT}-{__version__}-")
+                if not is_of_this_version and re.fullmatch(
                     r"(objects|calls-\d+-.+)-[0-9a-f]{24}\.sqlite", path.name
                 ):
                     path.unlink()
@@ -81,11 +81,11 @@ class ObjectCache:
         be parsed. The form of the calls in it is not checked.
         """
         try:
-            found = self._database.execute(
+            row = self._database.execute(
                 "SELECT content FROM objects WHERE key = ? AND etag = ? AND length(content) <= ?",
                 (stored.key, stored.etag, _MOST_CONTENT),
             ).fetchone()
-            return _decode(_unpacked(found[0])) if found else None
+            return _decode(_unpacked(row[0])) if row else None
         except Exception:  # another program may have written it, in any shape
             return None
 

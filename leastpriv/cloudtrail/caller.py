@@ -61,8 +61,8 @@ class Caller(Struct, frozen=True):
         """Returns the caller with the session of a record, if it is a role; `principal_id` is
         AROA…:session.
         """
-        named = principal_id.partition(":")[2]
-        session = session_of(arn) or (named if _SESSION_NAME.fullmatch(named) else "")
+        session_name = principal_id.partition(":")[2]
+        session = session_of(arn) or (session_name if _SESSION_NAME.fullmatch(session_name) else "")
         is_role = self.principal.split(":", 5)[5].startswith("role/")
         return replace(self, session=session) if is_role else self
 
@@ -88,16 +88,16 @@ def caller_of(record: Mapping[str, object]) -> Caller | MissingCaller:
         return MissingCaller.OTHER
     unknown_type = kind if isinstance(kind, str) and kind not in _PRINCIPAL_TYPES else ""
     arn = _text(identity, "arn")
-    found = _principal(identity, arn, _text(record, "awsRegion"))
-    if isinstance(found, MissingCaller):
+    principal = _principal(identity, arn, _text(record, "awsRegion"))
+    if isinstance(principal, MissingCaller):
         # A caller of a type that is not known may be any, unless the record names another one.
-        return MissingCaller.OTHER if unknown_type and arn else found
+        return MissingCaller.OTHER if unknown_type and arn else principal
     # AWS alone controls a service-linked role.
-    if ":role/aws-service-role/" in found.arn:
+    if ":role/aws-service-role/" in principal.arn:
         return MissingCaller.OTHER
     return Caller(
-        principal=found.arn,
-        account=_account(identity) or found.account,
+        principal=principal.arn,
+        account=_account(identity) or principal.account,
         session="",
         invoked_by=_text(identity, "invokedBy"),
         doubt=CONSOLE if _from_console(record, identity) else unknown_type,
@@ -150,9 +150,9 @@ def is_access_key(text: str) -> bool:
 
 def _principal(identity: Mapping[str, object], arn: str, region: str) -> Principal | MissingCaller:
     issuer = _text(_object(_object(identity, "sessionContext"), "sessionIssuer"), "arn")
-    found = principal_of(issuer) or principal_of(arn)
-    if found:
-        return found
+    principal = principal_of(issuer) or principal_of(arn)
+    if principal:
+        return principal
     if identity.get("type") == "FederatedUser":
         # GetFederationToken called by root, or by a caller that the record does not name.
         return MissingCaller.OTHER

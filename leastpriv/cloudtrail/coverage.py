@@ -92,12 +92,12 @@ class Coverage(Struct, frozen=True):
         The first and the last day with records may be read in part, unless the window includes them
         in whole.
         """
-        found = frozenset[date]().union(*self.days.values())
-        if not found:
+        days = frozenset[date]().union(*self.days.values())
+        if not days:
             return None
         start, end = self.window.start, self.window.end
-        first = (start - _MOMENT).date() if start else min(found)
-        return first + _DAY, (end.date() if end else max(found)) - _DAY
+        first = (start - _MOMENT).date() if start else min(days)
+        return first + _DAY, (end.date() if end else max(days)) - _DAY
 
     @property
     def only_region(self) -> str:
@@ -108,10 +108,10 @@ class Coverage(Struct, frozen=True):
         """Time that the records of a region, of one kind or any, span without long silences; None
         without records.
         """
-        found = self.logged.get((region, kind)) if kind else self.days.get(region)
-        if not found:
+        logged_days = self.logged.get((region, kind)) if kind else self.days.get(region)
+        if not logged_days:
             return None
-        return length_of(found, LONGEST_WRITE_SILENCE if kind == WRITE else LONGEST_SILENCE)
+        return length_of(logged_days, LONGEST_WRITE_SILENCE if kind == WRITE else LONGEST_SILENCE)
 
 
 _DAY, _MOMENT = timedelta(days=1), timedelta(microseconds=1)
@@ -175,19 +175,21 @@ def silence_gaps(coverage: Coverage) -> Iterator[Gap]:
     """Yields a gap for each silence of a busy region, and of a kind of events that the region
     otherwise has.
     """
-    whole = coverage.whole_days
-    if whole is None:
+    days_read = coverage.whole_days
+    if days_read is None:
         return
     for region, days in sorted(coverage.days.items()):
-        general = silences(days, whole)
+        general = silences(days, days_read)
         if general:
             detail = f"{region} has no record {_listed(general)}, though it has on most other days"
             yield Gap(GapKind.SILENCE, Scope(regions=(region,)), detail)
         for kind in sorted(LOGGED_KINDS):
             logged = coverage.logged.get((region, kind), frozenset())
-            found = _longer(silences(logged, whole, writes=kind == WRITE), general)
-            if found:
-                detail = f"{region} has no {_KINDS.get(kind, f'event of {kind}')} {_listed(found)}"
+            silence = _longer(silences(logged, days_read, writes=kind == WRITE), general)
+            if silence:
+                detail = (
+                    f"{region} has no {_KINDS.get(kind, f'event of {kind}')} {_listed(silence)}"
+                )
                 prefix = next(
                     (prefix for prefix, source in EXCLUDABLE.items() if source == kind), ""
                 )
@@ -230,7 +232,9 @@ def silences(
     for day in window:
         counts[day.weekday()][0] += 1
         counts[day.weekday()][1] += day in days
-    rare = (known >= _WEEKS and busy <= _SILENT_WEEKDAY * known for known, busy in counts)
+    rare = (
+        week_count >= _WEEKS and busy <= _SILENT_WEEKDAY * week_count for week_count, busy in counts
+    )
     silent = {number for number, is_rare in enumerate(rare) if is_rare and number in _WEEKEND}
     expected = [day for day in window if day.weekday() not in silent or day in days]
     runs: list[list[date]] = [[]]
@@ -262,12 +266,12 @@ _MOST_SILENCES = 3
 
 
 def _listed(found: Sequence[tuple[date, date]]) -> str:
-    named = [
+    names = [
         f"on {first}" if first == last else f"from {first} to {last}"
         for first, last in found[:_MOST_SILENCES]
     ]
-    more = len(found) - len(named)
-    return ", ".join(named) + (f" and in {more} more periods" if more else "")
+    further = len(found) - len(names)
+    return ", ".join(names) + (f" and in {further} more periods" if further else "")
 
 
 def merge_source_gaps(gaps: Sequence[Sequence[Gap]]) -> tuple[Gap, ...]:
@@ -279,11 +283,13 @@ def merge_source_gaps(gaps: Sequence[Sequence[Gap]]) -> tuple[Gap, ...]:
     may hide any call.
     """
     settings: list[Sequence[Gap]] = [
-        [gap for gap in each if gap.kind is GapKind.NOT_LOGGED] for each in gaps
+        [gap for gap in source_gaps if gap.kind is GapKind.NOT_LOGGED] for source_gaps in gaps
     ]
-    others = [gap for each in gaps for gap in each if gap.kind is not GapKind.NOT_LOGGED]
-    known = [each for each in settings if each]
-    return (*others, *(common_gaps(known) if known else ()))
+    other_gaps = [
+        gap for source_gaps in gaps for gap in source_gaps if gap.kind is not GapKind.NOT_LOGGED
+    ]
+    known_settings = [setting for setting in settings if setting]
+    return (*other_gaps, *(common_gaps(known_settings) if known_settings else ()))
 
 
 def common_gaps(gaps: Sequence[Sequence[Gap]]) -> Sequence[Gap]:
@@ -294,15 +300,27 @@ def common_gaps(gaps: Sequence[Sequence[Gap]]) -> Sequence[Gap]:
 
 
 def _common_to_two(some: Sequence[Gap], others: Sequence[Gap]) -> Sequence[Gap]:
-    pairs = ((gap, other, _common(gap.scope, other.scope)) for gap in some for other in others)
-    kept: list[Gap] = []
-    for gap, other, scope in pairs:
+    pairs = (
+        (gap, gap_of_other, _common(gap.scope, gap_of_other.scope))
+        for gap in some
+        for gap_of_other in others
+    )
+    gaps_in_common: list[Gap] = []
+    for gap, other_gap, scope in pairs:
         # Equal scopes in another order cover each other: keep the first.
-        if scope and not any(_is_covered(scope, each.scope) for each in kept):
-            kept = [each for each in kept if not _is_covered(each.scope, scope)]
-            detail = gap.detail if gap.detail == other.detail else f"{gap.detail}; {other.detail}"
-            kept.append(Gap(GapKind.NOT_LOGGED, scope, detail))
-    return kept
+        if scope and not any(_is_covered(scope, common_gap.scope) for common_gap in gaps_in_common):
+            gaps_in_common = [
+                common_gap
+                for common_gap in gaps_in_common
+                if not _is_covered(common_gap.scope, scope)
+            ]
+            detail = (
+                gap.detail
+                if gap.detail == other_gap.detail
+                else f"{gap.detail}; {other_gap.detail}"
+            )
+            gaps_in_common.append(Gap(GapKind.NOT_LOGGED, scope, detail))
+    return gaps_in_common
 
 
 def _is_covered(scope: Scope, other: Scope) -> bool:
@@ -310,7 +328,9 @@ def _is_covered(scope: Scope, other: Scope) -> bool:
     parts = [
         (getattr(scope, name), getattr(other, name)) for name in ("services", "events", "regions")
     ]
-    inside = all(not wide or (part and set(part) <= set(wide)) for part, wide in parts)
+    inside = all(
+        not wide_part or (part and set(part) <= set(wide_part)) for part, wide_part in parts
+    )
     return (
         inside
         and set(other.outside) <= set(scope.outside)
@@ -345,5 +365,7 @@ def _part(some: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...] | N
     if not some or not others:
         return some or others
     pairs = chain(((each, others) for each in some), ((each, some) for each in others))
-    both = (each for each, there in pairs if each in there or each.partition(" ")[0] in there)
-    return tuple(dict.fromkeys(both)) or None
+    common_items = (
+        each for each, there in pairs if each in there or each.partition(" ")[0] in there
+    )
+    return tuple(dict.fromkeys(common_items)) or None

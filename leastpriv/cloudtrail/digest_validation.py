@@ -99,14 +99,18 @@ class DigestRecord(Struct, frozen=True):
 
 def parse_digest_key(key: str) -> DigestKey | None:
     """Parses the key of a digest file; None for another key."""
-    found = _NAME.fullmatch(key.rpartition("/")[2])
+    name_match = _NAME.fullmatch(key.rpartition("/")[2])
     with suppress(ValueError):
         end = (
-            datetime.strptime(found["end"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC) if found else None
+            datetime.strptime(name_match["end"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+            if name_match
+            else None
         )
         # The first and last years have no days before or after them.
-        if found and end and 1 < end.year < 9999:
-            return DigestKey(found["account"], found["region"], end, found["backfill"] is not None)
+        if name_match and end and 1 < end.year < 9999:
+            return DigestKey(
+                name_match["account"], name_match["region"], end, name_match["backfill"] is not None
+            )
     return None
 
 
@@ -149,12 +153,15 @@ def _read(
     public = keys.get(str(fields["digestPublicKeyFingerprint"]))
     if public is None:
         return "AWS knows no key of its fingerprint and time"
-    own, signature = hashlib.sha256(content).hexdigest(), str(described.get("signature", ""))
+    digest_hash, signature = (
+        hashlib.sha256(content).hexdigest(),
+        str(described.get("signature", "")),
+    )
     before = fields["previousDigestSignature"]
     signed = (
         str(fields["digestEndTime"]),
         f"{bucket}/{key}",
-        own,
+        digest_hash,
         "null" if before is None else str(before),
     )
     if not _is_signed("\n".join(signed).encode(), signature, public):
@@ -176,7 +183,7 @@ def _read(
         key=key,
         start=start,
         end=end,
-        hash=own,
+        hash=digest_hash,
         signature=signature.lower(),
         previous=previous,
         files=files,
@@ -255,9 +262,9 @@ class DigestValidator:
         )
         for top in sorted(
             {
-                found["top"]
-                for each in self._branches
-                if (found := _ACCOUNT_FOLDER.match(each.prefix))
+                folder_match["top"]
+                for known_branch in self._branches
+                if (folder_match := _ACCOUNT_FOLDER.match(known_branch.prefix))
             }
         ):
             try:
@@ -319,7 +326,9 @@ class DigestValidator:
             self._read("9999/99/99")
             self._miss("9999/99/99", unlisted)
             end = min(self._now - _LATE, self._window.end or self._now)
-            for chain in (each for each in self._chains.values() if each.keys):
+            for chain in (
+                validated_chain for validated_chain in self._chains.values() if validated_chain.keys
+            ):
                 for key, objection in broken_links(chain.links, chain.listed, chain.first):
                     self._note(chain.region, f"the digest file: {objection}", key)
                 for start, stop in missing_periods(
@@ -344,9 +353,13 @@ class DigestValidator:
                 fields = parse_digest_key(stored.key)
                 # CloudTrail's keys sign the digests of every account, so a digest outside of the
                 # folder of its account, region and day proves nothing.
-                own = f"{fields.account}/CloudTrail-Digest/{fields.region}/" if fields else ""
-                place = f"{folder}{fields.end:%Y/%m/%d}" if fields and own in folder else ""
-                if fields and stored.key.rpartition("/")[0] == place:
+                digest_folder = (
+                    f"{fields.account}/CloudTrail-Digest/{fields.region}/" if fields else ""
+                )
+                last_key = (
+                    f"{folder}{fields.end:%Y/%m/%d}" if fields and digest_folder in folder else ""
+                )
+                if fields and stored.key.rpartition("/")[0] == last_key:
                     chain.listed[stored.key] = stored, fields
             if len(inside) < len(page):
                 break
@@ -360,11 +373,18 @@ class DigestValidator:
         times = {"StartTime": min(ends) - _AWAITED, "EndTime": min(max(ends), self._now)}
         try:
             client = self._clients.client("cloudtrail", chain.region)
-            doing = f"asking for the public keys of {chain.region}"
-            listed = pages(client, "list_public_keys", doing, "cloudtrail:ListPublicKeys", **times)
-            found = [each for page in listed for each in page.get("PublicKeyList", ())]
-            with translate_missing_members(doing):
-                return {str(each["Fingerprint"]): bytes(each["Value"]) for each in found}
+            activity = f"asking for the public keys of {chain.region}"
+            key_pages = pages(
+                client, "list_public_keys", activity, "cloudtrail:ListPublicKeys", **times
+            )
+            public_keys = [
+                public_key for page in key_pages for public_key in page.get("PublicKeyList", ())
+            ]
+            with translate_missing_members(activity):
+                return {
+                    str(public_key["Fingerprint"]): bytes(public_key["Value"])
+                    for public_key in public_keys
+                }
         except (AwsError, InputError) as error:
             self._note(chain.region, str(error))
             return {}
@@ -384,8 +404,8 @@ class DigestValidator:
                 )
             if len(ahead) >= _AHEAD:
                 self._take(*ahead.popleft())
-        for each in ahead:
-            self._take(*each)
+        for object_read in ahead:
+            self._take(*object_read)
 
     def _take(
         self, chain: _DigestChain, key: str, fetched: Future[tuple[bytes, Mapping[str, str]]]
@@ -396,17 +416,17 @@ class DigestValidator:
         except AwsError as error:
             self._note(chain.region, str(error), key)
             return
-        found = read_digest(self._bucket.name, key, body, described, chain.keys)
-        if isinstance(found, str):
-            self._note(chain.region, f"the digest file is skipped: {found}", key)
+        digest = read_digest(self._bucket.name, key, body, described, chain.keys)
+        if isinstance(digest, str):
+            self._note(chain.region, f"the digest file is skipped: {digest}", key)
             return
-        chain.links[key] = replace(found, files={})
-        for name, content in found.files.items():
+        chain.links[key] = replace(digest, files={})
+        for name, content in digest.files.items():
             self._hashes[_day(name)][name] = content
 
     def _miss(self, before: str, unlisted: Collection[str] = ()) -> None:
         """Notes log files before a day that a digest names and that do not exist."""
-        for day in [each for each in self._hashes if each < before]:
+        for day in [time for time in self._hashes if time < before]:
             for key in self._hashes.pop(day):
                 region = region_of_path(key)
                 if (
@@ -420,9 +440,11 @@ class DigestValidator:
     def _note(
         self, region: str, objection: str, key: str = "", kind: GapKind = GapKind.NOT_VALIDATED
     ) -> None:
-        known = self._gaps.get((region, objection))
-        if known:
-            self._gaps[region, objection] = replace(known, kind=kind, count=known.count + 1)
+        earlier_gap = self._gaps.get((region, objection))
+        if earlier_gap:
+            self._gaps[region, objection] = replace(
+                earlier_gap, kind=kind, count=earlier_gap.count + 1
+            )
             return
         detail = f"{self._named(key)}: {objection}" if key else objection
         scope = Scope(regions=(region,) if region else ())
@@ -433,8 +455,8 @@ class DigestValidator:
 
 
 def _day(key: str) -> str:
-    found = _DAY.search(key)
-    return found[1] if found else ""
+    day_match = _DAY.search(key)
+    return day_match[1] if day_match else ""
 
 
 def _later(day: str, shift: timedelta = _LATER) -> str:
@@ -452,8 +474,8 @@ def _chain_of(key: str) -> str:
     """The digest folder of the account and region of a log file, a digest or one of their
     folders.
     """
-    found = re.match(r"(.*?\d{12}/)CloudTrail(?:-Digest)?/([^/]+)", key)
-    return f"{found[1]}CloudTrail-Digest/{found[2]}/" if found else ""
+    prefix_match = re.match(r"(.*?\d{12}/)CloudTrail(?:-Digest)?/([^/]+)", key)
+    return f"{prefix_match[1]}CloudTrail-Digest/{prefix_match[2]}/" if prefix_match else ""
 
 
 def broken_links(

@@ -68,17 +68,17 @@ class AssumeRoleEvents(Struct):
             return "a record that may be a login cannot be read"
         if record.get("errorCode") or not str(record["eventName"]).startswith("AssumeRole"):
             return ""
-        asked, given = (
+        lookups, answer = (
             object_of(record.get("requestParameters")),
             object_of(record.get("responseElements")),
         )
         role, own = (
-            str(asked.get("roleArn") or ""),
-            str(object_of(given.get("assumedRoleUser")).get("arn") or ""),
+            str(lookups.get("roleArn") or ""),
+            str(object_of(answer.get("assumedRoleUser")).get("arn") or ""),
         )
         if (role or own) and not self.principals.wants(role or own):
             return ""
-        name = session_of(own) or str(asked.get("roleSessionName") or "")
+        name = session_of(own) or str(lookups.get("roleSessionName") or "")
         if not name or not (role or own):
             return f"a login ({record['eventName']}) does not name its role or session"
         self.sessions.add(name)
@@ -164,7 +164,7 @@ class EventHistory:
 
     def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
         start = max(window.start or self._now - self._reach, self._now - self._reach)
-        chosen = Window(start, window.end)
+        chosen_window = Window(start, window.end)
         detail = (
             "event history holds management events only; a trail with data events shows the rest"
         )
@@ -172,14 +172,14 @@ class EventHistory:
         if self._options.wait:
             yield from await_delivery(self._aws, self._regions, self._options.wait)
         failed: set[str] = set()
-        asked, gaps = self._what_to_ask(chosen, principals, failed)
+        lookups, gaps = self._what_to_ask(chosen_window, principals, failed)
         yield from gaps
         yield from self._login_calls
         regions = [region for region in self._regions if region not in failed]
-        yield from self._calls(regions, asked, chosen, principals, failed)
+        yield from self._calls(regions, lookups, chosen_window, principals, failed)
         if not self._options.wait and not self._options.sessions:
             remedy = "set `wait-for-events`, or run again later"
-            yield from late_events_gap(self._newest, self._now, chosen, remedy, Scope())
+            yield from late_events_gap(self._newest, self._now, chosen_window, remedy, Scope())
         if not self._options.sessions:  # other sessions were not looked up
             # A region that was read completely is covered from start to end: a missing call did not
             # happen.
@@ -200,21 +200,23 @@ class EventHistory:
         if self._options.sessions:
             names += self._options.sessions
         elif roles:
-            found, gaps = self._sessions(window, principals, [role.arn for role in roles], failed)
-            if not found:
+            sessions, gaps = self._sessions(
+                window, principals, [role.arn for role in roles], failed
+            )
+            if not sessions:
                 _log.info(
                     "Event history: no login to the role was found; all events are read instead"
                 )
                 return _ALL_EVENTS, gaps
-            if len(found) > _MOST_SESSIONS:
+            if len(sessions) > _MOST_SESSIONS:
                 _log.info(
-                    f"Event history: the role has {len(found):,} session names; all events are read"
-                    " instead"
+                    f"Event history: the role has {len(sessions):,} session names; all events are"
+                    " read instead"
                 )
                 return _ALL_EVENTS, gaps
-            names += sorted(found, reverse=True)
+            names += sorted(sessions, reverse=True)
             _log.info(
-                f"Event history: session names of the role: {len(found):,}; each is looked up"
+                f"Event history: session names of the role: {len(sessions):,}; each is looked up"
             )
         return tuple(Lookup("Username", name) for name in names), gaps
 
@@ -228,8 +230,8 @@ class EventHistory:
         logins = AssumeRoleEvents(principals)
         # AssumeRole is frequent in most accounts, so it is looked up by role instead of by event
         # name.
-        named = tuple(Lookup("EventName", name) for name in LOGIN_EVENTS)
-        gaps = self._logins((*named, *_about(arns)), before, logins, failed)
+        login_lookups = tuple(Lookup("EventName", name) for name in LOGIN_EVENTS)
+        gaps = self._logins((*login_lookups, *_about(arns)), before, logins, failed)
         # A target without its role path: the found role may not be the target.
         paths = logins.roles - set(arns)
         if paths:
@@ -244,16 +246,16 @@ class EventHistory:
         gaps: dict[Gap, None] = {}
         broken: list[RegionEnd] = []
         regions = [region for region in self._regions if region not in failed]
-        for item in lookup_regions(self._aws, regions, asked, window, self._options.pace):
-            if isinstance(item, Page):
+        for region_end in lookup_regions(self._aws, regions, asked, window, self._options.pace):
+            if isinstance(region_end, Page):
                 self.statistics.requests += 1
-                for detail in filter(None, map(logins.note, _records(item))):
+                for detail in filter(None, map(logins.note, _records(region_end))):
                     # The session of an unread AssumeRole event may have called any service.
-                    named = f"event history of {item.region}: {detail}"
-                    gaps[Gap(GapKind.UNREADABLE_RECORD, Scope(), named)] = None
-            elif item.failure:
-                broken.append(item)
-        failed.update(item.region for item in broken)
+                    source = f"event history of {region_end.region}: {detail}"
+                    gaps[Gap(GapKind.UNREADABLE_RECORD, Scope(), source)] = None
+            elif region_end.failure:
+                broken.append(region_end)
+        failed.update(broken_end.region for broken_end in broken)
         # An unread AssumeRole event hides what its session did in any region.
         failures = (
             Gap(GapKind.SOURCE_FAILED, Scope(), detail) for _, detail in self._reasons(broken)
@@ -262,14 +264,18 @@ class EventHistory:
 
     def _reasons(self, broken: Sequence[RegionEnd]) -> Iterator[tuple[tuple[str, ...], str]]:
         """Groups regions by their failure, and adds the remedy."""
-        alike: dict[str, list[RegionEnd]] = {}
-        for item in sorted(broken, key=lambda item: item.region):
-            same = item.kind if _is_unknown_there(item) else item.failure.replace(item.region, "")
-            alike.setdefault(same, []).append(item)
-        for items in alike.values():
-            regions = tuple(item.region for item in items)
-            reason = f"{items[0].failure.rstrip('.')}."
-            if _is_unknown_there(items[0]):
+        regions_by_failure: dict[str, list[RegionEnd]] = {}
+        for region_end in sorted(broken, key=lambda item: item.region):
+            failure = (
+                region_end.kind
+                if _is_unknown_there(region_end)
+                else region_end.failure.replace(region_end.region, "")
+            )
+            regions_by_failure.setdefault(failure, []).append(region_end)
+        for region_ends in regions_by_failure.values():
+            regions = tuple(same_end.region for same_end in region_ends)
+            reason = f"{region_ends[0].failure.rstrip('.')}."
+            if _is_unknown_there(region_ends[0]):
                 # Tokens of the global STS endpoint are valid only in regions that are enabled by
                 # default (IAM User Guide, "Manage AWS STS in an AWS Region", read 2026-11-24).
                 reason = (
@@ -277,9 +283,9 @@ class EventHistory:
                     " not enabled, or they came from STS's global endpoint (then set"
                     " AWS_STS_REGIONAL_ENDPOINTS=regional where they are made)."
                 )
-            elif len(items) > 1:
+            elif len(region_ends) > 1:
                 reason = f"{reason} The same in {_listed(regions[1:])}."
-            remedy = self._options.remedy if items[0].kind in _REGION_ERRORS else ""
+            remedy = self._options.remedy if region_ends[0].kind in _REGION_ERRORS else ""
             yield regions, f"{reason} {remedy}".rstrip()
 
     def _calls(
@@ -290,35 +296,36 @@ class EventHistory:
         principals: Principals,
         failed: set[str],
     ) -> Iterator[Call | Gap]:
-        seen = self._options.seen or EventDeduplicator()
+        seen_events = self._options.seen or EventDeduplicator()
         pages: Counter[str] = Counter()
         broken: list[RegionEnd] = []
-        for item in lookup_regions(self._aws, regions, asked, window, self._options.pace):
-            if isinstance(item, RegionEnd) and item.failure:
-                broken.append(item)
-            elif isinstance(item, RegionEnd):
-                _log.info(f"Event history of {item.region}: read")
+        for region_end in lookup_regions(self._aws, regions, asked, window, self._options.pace):
+            if isinstance(region_end, RegionEnd) and region_end.failure:
+                broken.append(region_end)
+            elif isinstance(region_end, RegionEnd):
+                _log.info(f"Event history of {region_end.region}: read")
             else:
                 self.statistics.requests += 1
-                pages[item.region] += 1
-                if pages[item.region] % _SAY_EVERY == 0:
+                pages[region_end.region] += 1
+                if pages[region_end.region] % _SAY_EVERY == 0:
                     _log.info(
-                        f"Event history of {item.region}: {pages[item.region]:,} answers so far"
+                        f"Event history of {region_end.region}:"
+                        f" {pages[region_end.region]:,} answers so far"
                     )
-                yield from self._page(item, window, principals, seen)
+                yield from self._page(region_end, window, principals, seen_events)
 
-        failed.update(item.region for item in broken)
-        for where, detail in self._reasons(broken):
-            yield Gap(GapKind.SOURCE_FAILED, Scope(regions=where), detail)
+        failed.update(broken_end.region for broken_end in broken)
+        for regions_named, detail in self._reasons(broken):
+            yield Gap(GapKind.SOURCE_FAILED, Scope(regions=regions_named), detail)
 
     def _page(
         self, page: Page, window: Window, principals: Principals, seen: EventDeduplicator
     ) -> Iterator[Call | Gap]:
         statistics = self.statistics
         for record in _records(page):
-            found = parse_record(record, principals.wants)
-            if found is SkipReason.NOT_A_RECORD or isinstance(found, Gap):
-                detail = found.detail if isinstance(found, Gap) else "an event holds no record"
+            parsed = parse_record(record, principals.wants)
+            if parsed is SkipReason.NOT_A_RECORD or isinstance(parsed, Gap):
+                detail = parsed.detail if isinstance(parsed, Gap) else "an event holds no record"
                 yield Gap(
                     GapKind.UNREADABLE_RECORD,
                     Scope(regions=(page.region,)),
@@ -331,15 +338,15 @@ class EventHistory:
                 statistics.regions.add(region)
             if time:
                 statistics.note_times(time, time)
-            if isinstance(found, NoCall):
-                statistics.note_no_call(found)
-            elif isinstance(found, SkipReason):
-                statistics.skipped[found.value] += 1
-            elif not window.contains(found.time):
+            if isinstance(parsed, NoCall):
+                statistics.note_no_call(parsed)
+            elif isinstance(parsed, SkipReason):
+                statistics.skipped[parsed.value] += 1
+            elif not window.contains(parsed.time):
                 statistics.outside_window += 1
-            elif is_new(found, statistics, seen):
-                self._newest = max(self._newest or found.time, found.time)
-                yield found
+            elif is_new(parsed, statistics, seen):
+                self._newest = max(self._newest or parsed.time, parsed.time)
+                yield parsed
 
 
 def _is_unknown_there(end: RegionEnd) -> bool:

@@ -97,8 +97,8 @@ class EventDeduplicator:
 
     def is_known(self, event_id: str) -> bool:
         """Whether the id occurred before."""
-        seen = hash(event_id)
-        return seen in self._recent or seen in self._older
+        event_hash = hash(event_id)
+        return event_hash in self._recent or event_hash in self._older
 
     def add(self, event_ids: Iterable[str]) -> None:
         """Adds ids that occurred."""
@@ -109,10 +109,10 @@ class EventDeduplicator:
         """Whether the id occurred before; a record without an id is never a duplicate."""
         if not event_id:
             return False
-        seen = hash(event_id)
-        if seen in self._recent or seen in self._older:
+        event_hash = hash(event_id)
+        if event_hash in self._recent or event_hash in self._older:
             return True
-        self._recent.add(seen)
+        self._recent.add(event_hash)
         if len(self._recent) >= self._capacity:
             self._recent, self._older = set(), self._recent
         return False
@@ -215,8 +215,8 @@ class LogFile:
             add_name(self._statistics.regions, region)
         lost = ""
         try:
-            with open_file() as opened:
-                yield from self._calls(opened)
+            with open_file() as stream:
+                yield from self._calls(stream)
         except OSError as error:
             lost = f"it cannot be opened: {error.strerror or error}"
         except DamagedFileError as error:
@@ -238,10 +238,10 @@ class LogFile:
         undecoded = None
         for block in blocks:
             if (
-                found := self._reader.records.read(block, self._statistics, checked=compressed)
+                calls := self._reader.records.read(block, self._statistics, checked=compressed)
             ) is not None:
                 self._held_values = self._is_trail = True
-                yield from self._new(found)
+                yield from self._new(calls)
             elif (records := decode_block_as_json(block)) is not None:
                 for record in records:
                     yield from self._value(record)
@@ -280,9 +280,9 @@ class LogFile:
             statistics.skipped[SkipReason.EVENT_TYPE.value] += not calls
             yield from (call for call in calls if not self._seen.is_duplicate(call.event_id))
             return
-        found = parse_record(record, principals.wants, principals.include)
-        if found is SkipReason.NOT_A_RECORD:
-            statistics.skipped[found.value] += 1
+        parsed = parse_record(record, principals.wants, principals.include)
+        if parsed is SkipReason.NOT_A_RECORD:
+            statistics.skipped[parsed.value] += 1
             return
         if isinstance(record, Mapping):
             self._is_trail = True
@@ -293,22 +293,22 @@ class LogFile:
                 return
             count_coverage(statistics, record, time, principals)
         statistics.records += 1
-        if isinstance(found, NoCall):
-            statistics.note_no_call(found)
-        elif isinstance(found, SkipReason):
-            statistics.skipped[found.value] += 1
-            if found is SkipReason.NOT_WANTED and isinstance(record, Mapping):
+        if isinstance(parsed, NoCall):
+            statistics.note_no_call(parsed)
+        elif isinstance(parsed, SkipReason):
+            statistics.skipped[parsed.value] += 1
+            if parsed is SkipReason.NOT_WANTED and isinstance(record, Mapping):
                 statistics.note_caller(caller_arn(record))
         else:
-            yield from self._new((found,))
+            yield from self._new((parsed,))
 
     def _new(self, found: Sequence[Call | Gap]) -> Sequence[Call]:
         """Returns the calls without duplicates; gaps wait for the end of the file."""
-        calls = [item for item in found if type(item) is Call]
+        calls = [call for call in found if type(call) is Call]
         if len(calls) < len(found):
-            for item in found:
-                if isinstance(item, Gap):
-                    self._fold(item)
+            for parsed in found:
+                if isinstance(parsed, Gap):
+                    self._fold(parsed)
         if not calls:
             return calls
         # As `is_new`, for all calls of a block at once.
@@ -320,6 +320,8 @@ class LogFile:
 
     def _fold(self, gap: Gap) -> None:
         scope = gap.scope if gap.scope.regions else replace(gap.scope, regions=self._scope.regions)
-        known = self._damaged.get(scope)
-        detail = known.detail if known else f"{self._name}: {gap.detail}"
-        self._damaged[scope] = Gap(gap.kind, scope, detail, known.count + 1 if known else 1)
+        earlier_damage = self._damaged.get(scope)
+        detail = earlier_damage.detail if earlier_damage else f"{self._name}: {gap.detail}"
+        self._damaged[scope] = Gap(
+            gap.kind, scope, detail, earlier_damage.count + 1 if earlier_damage else 1
+        )

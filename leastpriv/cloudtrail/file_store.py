@@ -72,9 +72,9 @@ class FileStore(Protocol):
 
 def region_of_path(path: str) -> str:
     """Returns the region in the path or key of a log file, else empty."""
-    found = _REGION_IN_NAME.search(path.rpartition("/")[2])
-    if found:
-        return found[1]
+    region_match = _REGION_IN_NAME.search(path.rpartition("/")[2])
+    if region_match:
+        return region_match[1]
     below = _BELOW_REGION.search(path)
     return below["region"] if below else ""
 
@@ -93,7 +93,7 @@ def is_log_file_name(name: str) -> bool:
     return (
         (name.endswith(_SUFFIXES) or _EXPORTED.fullmatch(name) is not None)
         and not name.startswith(".")
-        and not any(f"_{other}_" in name for other in OTHER_LOGS)
+        and not any(f"_{log_name}_" in name for log_name in OTHER_LOGS)
     )
 
 
@@ -140,10 +140,10 @@ class DeliveryLocation(Struct, frozen=True):
 
 def delivery_location(key: str) -> DeliveryLocation | None:
     """Returns the delivery location of a key or of an account folder; None for another layout."""
-    found = _DELIVERED.match(key)
+    location = _DELIVERED.match(key)
     return (
-        DeliveryLocation((found["top"] or "").strip("/"), bool(found["organization"]))
-        if found
+        DeliveryLocation((location["top"] or "").strip("/"), bool(location["organization"]))
+        if location
         else None
     )
 
@@ -176,22 +176,22 @@ def find_log_prefixes(
     `folders` returns the folders directly below each of some prefixes, with trailing slashes; its
     errors are raised. It is called once per level of CloudTrail's layout.
     """
-    found: list[LogPrefix] = []
+    prefixes: list[LogPrefix] = []
     level = [prefix]
     while level:
-        known = {path: region for path in level if (region := _BELOW_REGION.search(f"/{path}"))}
-        found.extend(
+        regions = {path: region for path in level if (region := _BELOW_REGION.search(f"/{path}"))}
+        prefixes.extend(
             LogPrefix(path, _account(path), region["region"], dated=not region["days"])
-            for path, region in known.items()
+            for path, region in regions.items()
         )
-        unknown = [path for path in level if path not in known]
+        unknown = [path for path in level if path not in regions]
         level = []
         for path, below in zip(unknown, folders(unknown) if unknown else (), strict=True):
             following = _following(path, below, accounts)
             if following is None:
-                found.append(LogPrefix(path))
+                prefixes.append(LogPrefix(path))
             level.extend(following or ())
-    return tuple(sorted(found, key=lambda branch: branch.prefix))
+    return tuple(sorted(prefixes, key=lambda branch: branch.prefix))
 
 
 def _following(
@@ -201,16 +201,16 @@ def _following(
     if not prefix.endswith(("AWSLogs/", "/CloudTrail/")) and f"{prefix}AWSLogs/" in below:
         return [f"{prefix}AWSLogs/"]
     names = {path: path.removeprefix(prefix) for path in below}
-    chosen = [path for path, name in names.items() if _leads_on(prefix, name)]
+    followed = [path for path, name in names.items() if _leads_on(prefix, name)]
     # Where CloudTrail's layout continues below, other folders are logs of other services.
-    if not chosen and not (
+    if not followed and not (
         prefix.endswith(("AWSLogs/", "/CloudTrail/")) or _OWN_ACCOUNT.search(f"/{prefix}")
     ):
         return None
     return [
         # The next level has a known name, so the folder need not be listed.
         f"{path}CloudTrail/" if _OWN_ACCOUNT.search(f"/{path}") else path
-        for path in chosen
+        for path in followed
         if accounts is None
         or not _ACCOUNT_FOLDER.fullmatch(names[path])
         or names[path].rstrip("/") in accounts
@@ -227,8 +227,8 @@ def _leads_on(prefix: str, name: str) -> bool:
 
 
 def _account(prefix: str) -> str:
-    found = _ACCOUNT_IN_KEY.search(prefix)
-    return found["account"] if found else ""
+    account_match = _ACCOUNT_IN_KEY.search(prefix)
+    return account_match["account"] if account_match else ""
 
 
 class DayRange(Struct, frozen=True):
@@ -265,8 +265,8 @@ class DayRange(Struct, frozen=True):
 
     def excludes(self, key: str) -> bool:
         """Whether a key of CloudTrail's layout is of another day."""
-        found = _BELOW_REGION.search(key)
-        day = found["days"][:10] if found else ""
+        region_match = _BELOW_REGION.search(key)
+        day = region_match["days"][:10] if region_match else ""
         return (
             re.fullmatch(r"\d{4}/\d\d/\d\d", day) is not None and not self.first <= day <= self.last
         )

@@ -83,12 +83,12 @@ class LocalStore:
         their name come first in their folder.
         """
         is_file = self._top.is_file()
-        found = (
+        files = (
             [("", str(self._top))]
             if is_file
             else self._walk(DayRange.of(window), self._top, (), ())
         )
-        for _, path in found:
+        for _, path in files:
             try:
                 status = os.stat(path)  # noqa: PTH116 - a Path of each file takes as long again
                 yield StoredFile(path, f"{status.st_size} {status.st_mtime_ns}", status.st_size)
@@ -138,15 +138,15 @@ class LocalStore:
         except OSError as error:
             self.unlisted[str(path)] = error
             return
-        here = (status.st_dev, status.st_ino)
-        if here in above:  # a link back to a parent folder
+        folder_id = (status.st_dev, status.st_ino)
+        if folder_id in above:  # a link back to a parent folder
             return
         if self._accounts is not None and _ACCOUNTS.search(f"/{path.absolute().as_posix()}"):
             names = [
                 name for name in names if not _ACCOUNT.fullmatch(name) or name in self._accounts
             ]
-        above = (*above, here)
-        others = [
+        above = (*above, folder_id)
+        subfolders = [
             self._walk(days, path / name, (), above) for name in names if not _is_date(name, date)
         ]
         # Only below a region, as CloudTrail writes it: elsewhere the date may be the day of an
@@ -154,12 +154,12 @@ class LocalStore:
         has_days = len(date) == 2 and _REGION.fullmatch(path.parent.parent.name)
         parts = ((*date, name) for name in names if _is_date(name, date))
         in_turn = (
-            found
+            file
             for part in parts
             if not has_days or days.first <= "/".join(part) <= days.last
-            for found in self._walk(days, path / part[-1], part, above)
+            for file in self._walk(days, path / part[-1], part, above)
         )
-        yield from heapq.merge(self._files(path, date), in_turn, *others)
+        yield from heapq.merge(self._files(path, date), in_turn, *subfolders)
 
     def _files(self, path: Path, date: tuple[str, ...]) -> Iterator[tuple[str, str]]:
         """Yields the folder's own files in order, some thousands at a time: a flat folder may
@@ -297,23 +297,23 @@ class TrailFolder:
         options = ReadOptions(window, principals, self._survey, self._max_decompressed)
         name = f"{self.path}{'' if self._survey else ', calls alone'}"
         cache = open_cache(self._cache, name, principals) if counting else None
-        seen = self._shared or EventDeduplicator()
-        reading = Prefetcher(store, options, statistics, seen, counting, cache)
+        seen_events = self._shared or EventDeduplicator()
+        reading = Prefetcher(store, options, statistics, seen_events, counting, cache)
         with closing(reading):
             for part in reading.queued(store.list(window)):
                 yield from reading.items(part)
             reading.finish()
         for folder, error in store.unlisted.items():
             region = region_of_path(f"{folder}/_")
-            named = shown_path(self.path, str(folder))
-            detail = f"{named}: it cannot be listed: {error.strerror or error}"
+            shown_folder = shown_path(self.path, str(folder))
+            detail = f"{shown_folder}: it cannot be listed: {error.strerror or error}"
             yield Gap(GapKind.UNREADABLE_FILE, Scope(regions=(region,) if region else ()), detail)
         if not statistics.files and store.is_empty():
-            whose = ", ".join(sorted(principals.accounts or ()))
+            names = ", ".join(sorted(principals.accounts or ()))
             yield Gap(
                 GapKind.SOURCE_FAILED,
                 Scope(),
-                f"{shown_path(self.path, str(self.path))}: it has no folder of the account {whose}",
+                f"{shown_path(self.path, str(self.path))}: it has no folder of the account {names}",
             )
         if statistics.files and statistics.foreign_files == statistics.files:
             raise InputError(

@@ -78,16 +78,17 @@ def lookup_regions(
     work = (_Region(aws, region, ready, stop, pace) for region in regions)
     # Daemon threads: an interrupted run does not wait for a response that may take a minute.
     threads = [
-        threading.Thread(target=each.run, args=(asked, window), daemon=True) for each in work
+        threading.Thread(target=region_lookup.run, args=(asked, window), daemon=True)
+        for region_lookup in work
     ]
     for thread in threads:
         thread.start()
-    left = len(threads)
+    running = len(threads)
     try:
-        while left:
-            item = ready.get()
-            left -= not isinstance(item, Page)
-            yield item
+        while running:
+            region_end = ready.get()
+            running -= not isinstance(region_end, Page)
+            yield region_end
     finally:
         stop.set()
 
@@ -101,7 +102,7 @@ def pages(client: Any, asked: Lookup, window: Window) -> Iterator[Page]:
         arguments["StartTime"] = window.start
     if window.end:
         arguments["EndTime"] = window.end
-    region, seen = client.meta.region_name, set[str]()
+    region, page_tokens = client.meta.region_name, set[str]()
     while True:
         answer = _answer(client, arguments)
         yield Page(
@@ -111,13 +112,13 @@ def pages(client: Any, asked: Lookup, window: Window) -> Iterator[Page]:
         token = answer.get("NextToken") or ""
         if not token:
             return
-        if token in seen:
+        if token in page_tokens:
             reason = "a page names one that was read before as the next"
             raise AwsError(
                 f"The event history of {region} was read in part only: {reason}.",
                 AwsErrorKind.INCOMPLETE,
             )
-        seen.add(token)
+        page_tokens.add(token)
         arguments["NextToken"] = token
 
 
@@ -127,17 +128,17 @@ def _answer(client: Any, arguments: Mapping[str, object]) -> Mapping[str, Any]:
     botocore raises an error for some truncated responses, and returns others without any member
     (seen with 1.44.8).
     """
-    doing = f"reading the event history of {client.meta.region_name}"
-    left = _TRIES
+    activity = f"reading the event history of {client.meta.region_name}"
+    tries_left = _TRIES
     while True:
-        left -= 1
+        tries_left -= 1
         try:
-            with translate_errors(doing, "cloudtrail:LookupEvents"):
+            with translate_errors(activity, "cloudtrail:LookupEvents"):
                 answer: Mapping[str, Any] = client.lookup_events(**arguments)
-            required_member(answer, doing, "Events")
+            required_member(answer, activity, "Events")
             return answer
         except AwsError as error:
-            if error.kind is not AwsErrorKind.INCOMPLETE or not left:
+            if error.kind is not AwsErrorKind.INCOMPLETE or not tries_left:
                 raise
 
 
@@ -174,7 +175,7 @@ class _Region:
         client = self._aws.client("cloudtrail", self._region)
         count = 0
         for lookup in asked:
-            found = pages(client, lookup, window)
+            event_pages = pages(client, lookup, window)
             while True:
                 # Until the next request of this region is due.
                 now = time.monotonic()
@@ -188,7 +189,7 @@ class _Region:
                         f" {_MOST_PAGES * _PER_PAGE:,} events"
                     )
                     return RegionEnd(self._region, f"{reason}: older ones were not read")
-                page = next(found, None)
+                page = next(event_pages, None)
                 if page is None:
                     break
                 count += 1
@@ -243,13 +244,16 @@ def await_delivery(
     for region in regions:
         try:
             client = aws.client("sts", region)
-            made = datetime.now(UTC)
+            call_time = datetime.now(UTC)
             with translate_errors(f"writing the time mark in {region}", "sts:GetCallerIdentity"):
                 answer = client.get_caller_identity()
             about = answer["ResponseMetadata"]
             # AWS returns equal ids in the response and its header, test servers sometimes do not.
-            found = (about.get("RequestId"), about.get("HTTPHeaders", {}).get("x-amzn-requestid"))
-            waiting[region] = frozenset(filter(None, found)), made
+            request_ids = (
+                about.get("RequestId"),
+                about.get("HTTPHeaders", {}).get("x-amzn-requestid"),
+            )
+            waiting[region] = frozenset(filter(None, request_ids)), call_time
         except AwsError as error:
             if (
                 error.kind is not AwsErrorKind.INVALID
@@ -265,14 +269,14 @@ def await_delivery(
                 del waiting[region]
                 yield _late(unknown.format(region, error))
         passed = time.monotonic() - began
-        left = wait.total_seconds() - passed
-        if not waiting or left <= 0:
+        seconds_left = wait.total_seconds() - passed
+        if not waiting or seconds_left <= 0:
             break
         _log.info(
             f"Waiting for CloudTrail to deliver the newest events of {', '.join(waiting)}: "
             f"{_minutes(passed)} of {_minutes(wait.total_seconds())} minutes"
         )
-        time.sleep(min(every, left))
+        time.sleep(min(every, seconds_left))
     for region in waiting:
         minutes = _minutes(wait.total_seconds())
         yield _late(
@@ -283,8 +287,8 @@ def await_delivery(
 
 def _shows(aws: Aws, region: str, request_ids: frozenset[str], made: datetime) -> bool:
     client = aws.client("cloudtrail", region)
-    found = pages(client, Lookup("EventName", _WATERMARK_EVENT), Window(made - _LARGEST_SKEW))
-    for text in (text for page in found for text in page.events):
+    event_pages = pages(client, Lookup("EventName", _WATERMARK_EVENT), Window(made - _LARGEST_SKEW))
+    for text in (text for page in event_pages for text in page.events):
         with suppress(ValueError, RecursionError, AttributeError, TypeError):
             if json.loads(text).get("requestID") in request_ids:
                 return True

@@ -86,7 +86,7 @@ def relation(table: str, partitions: tuple[str, ...], window: Window) -> str:
     identity = _row({**_IDENTITY, "sessioncontext": session.value})
     fields = ", ".join(f"{name} varchar" for name in _IDENTITY)
     kind = f"ROW({fields}, sessioncontext {typed_session})"
-    columns = [f"{place} AS {name}" for name, place in _COLUMNS.items()]
+    columns = [f"{column} AS {name}" for name, column in _COLUMNS.items()]
     columns.append(f"CAST({identity.value} AS {kind}) AS useridentity")
     columns.append(
         "transform(resources, r -> CAST(ROW(r.uid, r.type) AS ROW(arn varchar, type varchar))) AS"
@@ -96,8 +96,8 @@ def relation(table: str, partitions: tuple[str, ...], window: Window) -> str:
     conditions = " AND ".join(_times(window))
     # Fields of this module and a quoted name.
     rows = f"SELECT {', '.join(columns)} FROM {table}"  # noqa: S608
-    where = f" WHERE {conditions}" if conditions else ""
-    return f"({rows}{where})"
+    where_clause = f" WHERE {conditions}" if conditions else ""
+    return f"({rows}{where_clause})"
 
 
 class _Row:

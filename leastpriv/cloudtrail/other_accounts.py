@@ -51,17 +51,17 @@ def namesakes_on_disk(
     newest files. Never raises for a file that cannot be read.
     """
     role = _role_pattern(names)
-    found: Counter[str] = Counter()
-    left = _MOST_FILES
+    calls_by_arn: Counter[str] = Counter()
+    files_left = _MOST_FILES
     for account in _account_folders(folder):
         if account.name in accounts:
             continue
         for file in _newest_files(account / "CloudTrail"):
-            if not left:
-                return found
-            left -= 1
-            found.update(role.findall(_text_of_file(file)))
-    return _without(found, accounts)
+            if not files_left:
+                return calls_by_arn
+            files_left -= 1
+            calls_by_arn.update(role.findall(_text_of_file(file)))
+    return _without(calls_by_arn, accounts)
 
 
 def namesakes_in_bucket(
@@ -74,21 +74,23 @@ def namesakes_in_bucket(
     none.
     """
     role = _role_pattern(names)
-    found: Counter[str] = Counter()
-    others = [
-        each
-        for each in bucket.find_prefixes(prefix, None)
-        if each.dated and each.account not in (*accounts, "")
+    calls_by_arn: Counter[str] = Counter()
+    other_prefixes = [
+        prefix_found
+        for prefix_found in bucket.find_prefixes(prefix, None)
+        if prefix_found.dated and prefix_found.account not in (*accounts, "")
     ]
-    sampled = others[: _MOST_FILES // _FILES_OF_A_REGION]
+    sampled = other_prefixes[: _MOST_FILES // _FILES_OF_A_REGION]
     if not sampled:
-        return found
+        return calls_by_arn
     with closing(DaemonThreadPool(min(len(sampled), _AT_ONCE))) as fetchers:
-        asked = [fetchers.submit(partial(_recent_texts, bucket, each, now)) for each in sampled]
-        for answer in asked:
+        text_tasks = [
+            fetchers.submit(partial(_recent_texts, bucket, sample, now)) for sample in sampled
+        ]
+        for answer in text_tasks:
             for text in answer.result():
-                found.update(role.findall(text))
-    return _without(found, accounts)
+                calls_by_arn.update(role.findall(text))
+    return _without(calls_by_arn, accounts)
 
 
 def _recent_texts(bucket: Bucket, branch: LogPrefix, now: datetime) -> list[str]:
@@ -98,7 +100,11 @@ def _recent_texts(bucket: Bucket, branch: LogPrefix, now: datetime) -> list[str]
         page = next(bucket.objects(branch.prefix, start), ())
     except AwsError:
         return []
-    logs = [each for each in page if is_log_file_name(each.key) and each.size <= _MOST_BYTES]
+    logs = [
+        stored_file
+        for stored_file in page
+        if is_log_file_name(stored_file.key) and stored_file.size <= _MOST_BYTES
+    ]
     texts: list[str] = []
     for stored in logs[-_FILES_OF_A_REGION:]:
         try:
@@ -119,8 +125,10 @@ def _role_pattern(names: Collection[str]) -> re.Pattern[str]:
 
 
 def _without(found: Counter[str], accounts: Collection[str]) -> Counter[str]:
-    others = {arn: count for arn, count in found.items() if arn.split(":")[4] not in accounts}
-    return Counter(others)
+    of_other_accounts = {
+        arn: count for arn, count in found.items() if arn.split(":")[4] not in accounts
+    }
+    return Counter(of_other_accounts)
 
 
 def _account_folders(folder: Path) -> Iterator[Path]:
@@ -128,7 +136,11 @@ def _account_folders(folder: Path) -> Iterator[Path]:
     for top in (folder / "AWSLogs", folder):
         for below in _folders(top):
             if _ORGANIZATION.fullmatch(below.name):
-                yield from (each for each in _folders(below) if _is_account(each))
+                yield from (
+                    account_folder
+                    for account_folder in _folders(below)
+                    if _is_account(account_folder)
+                )
             elif _is_account(below):
                 yield below
 
@@ -143,12 +155,12 @@ def _newest_files(folder: Path) -> Iterator[Path]:
         day = region
         while below := _folders(day):
             day = below[-1]
-        files = sorted(each for each in _listed(day) if is_log_file_name(each.name))
+        files = sorted(entry for entry in _listed(day) if is_log_file_name(entry.name))
         yield from reversed(files[-_FILES_OF_A_REGION:])
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(each for each in _listed(folder) if each.is_dir() and not each.is_symlink())
+    return sorted(entry for entry in _listed(folder) if entry.is_dir() and not entry.is_symlink())
 
 
 def _listed(folder: Path) -> list[Path]:
@@ -160,8 +172,8 @@ def _listed(folder: Path) -> list[Path]:
 
 def _text_of_file(file: Path) -> str:
     try:
-        with file.open("rb") as opened:
-            return _text(opened, file.name)
+        with file.open("rb") as stream:
+            return _text(stream, file.name)
     except OSError:
         return ""
 

@@ -157,24 +157,24 @@ class Prefetcher:
         """
         waiting: deque[QueuedPart] = deque()
         begun: dict[str, QueuedPart] = {}
-        held = number = 0
+        held_bytes = number = 0
         for stored in files:
             file = self._kept(stored)
             size = 0 if file.kept or stored.size > _AHEAD_BYTES else stored.size
             while (waiting or begun) and (
-                self._is_full(len(waiting), number) or held + size > _AHEAD_BYTES
+                self._is_full(len(waiting), number) or held_bytes + size > _AHEAD_BYTES
             ):
                 if not waiting:
                     self._put_all(begun, waiting)
                 part = waiting.popleft()
-                held -= part.held
+                held_bytes -= part.held
                 number -= len(part.files)
                 yield part
                 self._start_processes(waiting)
             file.held = size
             if self._fetchers and size:
                 file.fetched = self._fetchers.submit(self._store.fetch, stored)
-            held += size
+            held_bytes += size
             number += 1
             self._put(file, begun, waiting)
         self._put_all(begun, waiting)
@@ -207,14 +207,14 @@ class Prefetcher:
             self.kept += 1
             return file.kept
         if part.result:
-            result = part.result.result()
+            part_result = part.result.result()
         else:
             if self._counter is None:
                 self._counter = self._made_counter()
-            result = self._count_here(part, self._counter)
-        if self._cache and _is_for_every_window(result):
-            self._cache.put(file.stored, result)
-        return result
+            part_result = self._count_here(part, self._counter)
+        if self._cache and _is_for_every_window(part_result):
+            self._cache.put(file.stored, part_result)
+        return part_result
 
     def replay(self, part: QueuedPart, result: CountedPart) -> Iterator[Item]:
         """Yields what a part has, without calls that other files had before."""
@@ -297,13 +297,13 @@ class Prefetcher:
 
     def _fetched(self, part: QueuedPart) -> Sequence[PartFile]:
         """Returns the files of a part, without those that cannot be fetched."""
-        found: list[PartFile] = []
+        part_files: list[PartFile] = []
         for file in part.files:
             try:
-                found.append(self._part_file(file))
+                part_files.append(self._part_file(file))
             except AwsError as error:
                 part.failures.append(FailedFile(file.stored, error))
-        return found
+        return part_files
 
     def _part_file(self, file: QueuedFile) -> PartFile:
         content = file.fetched.result() if file.fetched else None
@@ -311,10 +311,10 @@ class Prefetcher:
 
     def _count_here(self, part: QueuedPart, counter: PartCounter) -> CountedPart:
         """Counts a part in this process; raises AwsError where a file cannot be fetched."""
-        result = counter.count([self._part_file(file) for file in part.fetched_files()])
-        if result is None:
+        counts = counter.count([self._part_file(file) for file in part.fetched_files()])
+        if counts is None:
             raise AssertionError("unreachable")  # pragma: no cover
-        return result
+        return counts
 
     def _made_counter(self, earlier: EventDeduplicator | None = None) -> PartCounter:
         if self._counting is None:
@@ -331,20 +331,20 @@ class Prefetcher:
 
     def _kept(self, stored: StoredFile) -> QueuedFile:
         """Returns a file, with an earlier run's result if all its records are in the window."""
-        kept = self._cache.get(stored) if self._cache else None
-        if kept is None or self._counting is None or (self._options.hashes and not kept.sha256):
+        cached = self._cache.get(stored) if self._cache else None
+        if cached is None or self._counting is None or (self._options.hashes and not cached.sha256):
             return QueuedFile(stored)
         times = (
-            kept.statistics.first,
-            kept.statistics.last,
-            kept.statistics.newest,
-            kept.first_call,
+            cached.statistics.first,
+            cached.statistics.last,
+            cached.statistics.newest,
+            cached.first_call,
         )
         if not all(time is None or self._options.window.contains(time) for time in times):
             return QueuedFile(stored)
         # Another program may have written it, in any form.
         with suppress(ValueError, RecursionError):
-            return QueuedFile(stored, kept, self._counting.decoded(kept))
+            return QueuedFile(stored, cached, self._counting.decoded(cached))
         return QueuedFile(stored)
 
 
@@ -431,8 +431,10 @@ class ProcessPool:
         """Takes the first part of a trail of this thread, or of none, else the first one."""
         thread = threading.get_ident()
         with self._lock:
-            own = (task for task in self._waiting if self._owners.get(task.trail, thread) == thread)
-            task = next(own, self._waiting[0])
+            own_tasks = (
+                task for task in self._waiting if self._owners.get(task.trail, thread) == thread
+            )
+            task = next(own_tasks, self._waiting[0])
             self._waiting.remove(task)
             if task.trail:
                 self._owners.setdefault(task.trail, thread)
@@ -442,14 +444,14 @@ class ProcessPool:
         if not hasattr(self._own, "counter"):
             self._own.counter = self._started_process()
         counter: PartCounter = self._own.counter
-        result = counter.count(files)
-        if result is None and not self._is_closed:
+        counts = counter.count(files)
+        if counts is None and not self._is_closed:
             # The process has ended, perhaps out of memory.
             self._own.counter = self._here()
-            result = self._own.counter.count(files)
-        if result is None:
+            counts = self._own.counter.count(files)
+        if counts is None:
             raise InterruptedError("the processes were ended")
-        return result
+        return counts
 
     def _started_process(self) -> PartCounter:
         try:

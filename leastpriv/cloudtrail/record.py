@@ -101,10 +101,10 @@ def parse_record(
     """
     if not isinstance(record, Mapping):
         return _gap(EMPTY_OBJECT, "it is not a JSON object")
-    found = find_caller(record, wants, in_account)
-    if found is SkipReason.OTHER_CALLER:
-        return login_of(record, wants) or found
-    return call_of(record, found) if isinstance(found, Caller) else found
+    caller_found = find_caller(record, wants, in_account)
+    if caller_found is SkipReason.OTHER_CALLER:
+        return login_of(record, wants) or caller_found
+    return call_of(record, caller_found) if isinstance(caller_found, Caller) else caller_found
 
 
 LOGIN_EVENTS: Mapping[str, tuple[str, str]] = {
@@ -139,16 +139,18 @@ def login_of(
     key, time = access_key_in(_object(response, "credentials")), event_time(record)
     session = _text(_object(response, "assumedRoleUser"), "arn")
     # The request has the path of the role, the response the role that STS knows.
-    asked = _text(object_of(record.get("requestParameters")), "roleArn")
-    role = principal_of(asked if same_arn(asked, session) else session)
+    requested_role = _text(object_of(record.get("requestParameters")), "roleArn")
+    role = principal_of(requested_role if same_arn(requested_role, session) else session)
     if not key or time is None or role is None or not (wants is None or wants(role.arn)):
         return None
     subject, provider = (_text(response, name) for name in names) if names else ("", service)
     # The issuer of a SAML assertion may have the name of an OpenID Connect provider.
     issuer = f"saml:{provider}" if names and names[1] == "issuer" else provider
     identity = {"credentials": {"accessKeyId": key}, "subject": subject, "provider": issuer}
-    own = Caller(role.arn, role.account, session_of(session), "")
-    return shape.call(own, "", time, _text(record, "eventID"), (EMPTY_OBJECT, identity, ()))
+    session_caller = Caller(role.arn, role.account, session_of(session), "")
+    return shape.call(
+        session_caller, "", time, _text(record, "eventID"), (EMPTY_OBJECT, identity, ())
+    )
 
 
 def is_login(call: Call) -> bool:
@@ -457,5 +459,5 @@ def _scope_of_event(record: Mapping[str, object], region: str) -> Scope:
     if event.verdict is not Verdict.MAPPED:
         unmapped = scope_of_unmapped(source, name, event.prefix)
         return replace(scope, services=unmapped.services, actions=unmapped.actions)
-    prefixes = (each.action.partition(":")[0].lower() for each in event.actions)
+    prefixes = (action.action.partition(":")[0].lower() for action in event.actions)
     return replace(scope, services=tuple(sorted({event.prefix, *prefixes})))

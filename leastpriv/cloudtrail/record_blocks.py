@@ -126,14 +126,14 @@ def decode_block(block: bytes, search: NameSearch | None = None) -> list[Decoded
             # Where each record ends, unless blanks separate them.
             ends = list(accumulate([len(record) + 1 for record in records]))
             if ends[-1:] == [len(block) - 1]:
-                found = set()
+                rows = set()
                 for position in search:
-                    at = position(block, 0)
-                    while at >= 0:
-                        number = bisect_right(ends, at)
-                        found.add(number)
-                        at = position(block, ends[number])
-                block = b"[%b]" % b",".join([records[number] for number in sorted(found)])
+                    start = position(block, 0)
+                    while start >= 0:
+                        number = bisect_right(ends, start)
+                        rows.add(number)
+                        start = position(block, ends[number])
+                block = b"[%b]" % b",".join([records[number] for number in sorted(rows)])
         if not block.isascii():
             # The decoder does not validate text of skipped fields.
             block.decode()
@@ -145,10 +145,10 @@ def decode_block(block: bytes, search: NameSearch | None = None) -> list[Decoded
 def decode_block_as_json(block: bytes) -> list[Any] | None:
     """Decodes the records of a block with `json`; `None` where one of them is damaged."""
     try:
-        found: list[Any] = json.loads(block.decode(), strict=False)
+        records: list[Any] = json.loads(block.decode(), strict=False)
     except (ValueError, RecursionError):
         return None
-    return found
+    return records
 
 
 class RecordBlocks:
@@ -300,10 +300,10 @@ def decode_resource_arns(raw: Raw) -> tuple[str, ...] | None:
     if raw == NULL:
         return ()
     try:
-        found = _resource_entries(raw)
+        entries = _resource_entries(raw)
     except msgspec.DecodeError:
         return None
-    arns = [each.ARN or each.arn or each.ARNPrefix or each.arnPrefix for each in found or ()]
+    arns = [entry.ARN or entry.arn or entry.ARNPrefix or entry.arnPrefix for entry in entries or ()]
     return tuple([arn for arn in arns if arn])
 
 
@@ -343,10 +343,10 @@ def open_pieces(file: BinaryIO, limit: int = MAX_DECOMPRESSED) -> tuple[bool, It
 
 def first_piece(pieces: Iterator[bytes]) -> bytes:
     """Joins pieces until they have the two bytes that identify gzip and UTF-16."""
-    found = b""
-    while len(found) < 2 and (more := next(pieces, b"")):
-        found += more
-    return found
+    first_bytes = b""
+    while len(first_bytes) < 2 and (piece := next(pieces, b"")):
+        first_bytes += piece
+    return first_bytes
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:
@@ -379,8 +379,8 @@ def _decompressed(pending: bytes, chunks: Iterator[bytes], left: int) -> Iterato
                 yield piece
         pending = member.unused_data.lstrip(b"\0")
         # Zeros that fill a disk block are skipped.
-        while len(pending) < len(_GZIP) and (more := next(chunks, b"")):
-            pending = (pending + more).lstrip(b"\0")
+        while len(pending) < len(_GZIP) and (chunk := next(chunks, b"")):
+            pending = (pending + chunk).lstrip(b"\0")
         if pending and not pending.startswith(_GZIP):
             raise DamagedFileError("something that is no gzip member follows its end")
 
@@ -392,11 +392,11 @@ def target_name_search(principals: Principals) -> NameSearch | None:
     slash to slash. Old records give a user by the name alone.
     """
     targets = principals.targets or frozenset()
-    starts = [_PLAIN.match(each.name) for each in targets]
+    starts = [_PLAIN.match(target.name) for target in targets]
     names = sorted({start[0].encode() for start in starts if start}, reverse=True)
     if not names or not all(starts) or principals.patterns:
         return None
-    have_slash = all(each.kind == "role" for each in targets)
+    have_slash = all(target.kind == "role" for target in targets)
     if len(names) <= _FEW_NAMES:
         sought = [b"/" + name for name in names] if have_slash else names
         return tuple([lambda part, start, name=name: find(part, name, start) for name in sought])

@@ -44,39 +44,39 @@ def aggregated_calls(record: Mapping[str, object], principals: Principals) -> It
     account, time = str(record.get("accountId") or ""), event_time({"eventTime": start})
     summary = object_of(record.get("summary"))
     details = summary.get("details")
-    found: dict[str, list[str]] = {}
+    names_by_dimension: dict[str, list[str]] = {}
     for each in (summary.get("primaryDimension"), *(details if isinstance(details, list) else ())):
         fields = object_of(each)
         statistics = fields.get("statistics")
         names = (
-            [object_of(one).get("name") for one in statistics]
+            [object_of(statistic).get("name") for statistic in statistics]
             if isinstance(statistics, list)
             else []
         )
         dimension = str(fields.get("dimension") or "")
-        found.setdefault(dimension, []).extend(
+        names_by_dimension.setdefault(dimension, []).extend(
             name for name in names if isinstance(name, str) and name
         )
-    if time is None or not found.get(_EVENT):
+    if time is None or not names_by_dimension.get(_EVENT):
         return
-    named = [principal_of(name) for name in found.get(_CALLER, ())]
+    principals_named = [principal_of(name) for name in names_by_dimension.get(_CALLER, ())]
     callers = {
         each.arn
-        for each in named
+        for each in principals_named
         if each and principals.targets is not None and principals.wants(each.arn)
     }
-    if not any(named) and principals.include(account):
-        callers |= {each.arn for each in principals.targets or () if each.account == account}
+    if not any(principals_named) and principals.include(account):
+        callers |= {target.arn for target in principals.targets or () if target.account == account}
     number = 0
     for principal in sorted(callers):
         caller = Caller(principal, principal.split(":")[4], "", "", AGGREGATED)
-        for name in found[_EVENT]:
+        for name in names_by_dimension[_EVENT]:
             shape = EventFields.of(
                 {**record, "eventName": name, "eventCategory": "", "managementEvent": None}
             )
             if not (shape.source and shape.name):
                 continue
-            for resource in found.get(_RESOURCE) or ("",):
+            for resource in names_by_dimension.get(_RESOURCE) or ("",):
                 number += 1
                 if number > _MOST:
                     return
@@ -126,10 +126,10 @@ def unwrap(value: object, depth: int = _DEPTH) -> Iterator[object]:
     if (
         isinstance(value, list)
         and value
-        and all(isinstance(each, Mapping) and "field" in each for each in value)
+        and all(isinstance(cell, Mapping) and "field" in cell for cell in value)
     ):
         # A row of Logs Insights: `[{"field": "@message", "value": "{…}"}]`.
-        value = {str(each["field"]): each.get("value") for each in value}
+        value = {str(cell["field"]): cell.get("value") for cell in value}
     if depth == 0 or not isinstance(value, Mapping) or "eventName" in value:
         yield value
         return
@@ -144,8 +144,8 @@ def unwrap(value: object, depth: int = _DEPTH) -> Iterator[object]:
     if inner is None:
         yield value
         return
-    for item in inner if isinstance(inner, list) else [inner]:
-        yield from unwrap(item, depth - 1)
+    for record in inner if isinstance(inner, list) else [inner]:
+        yield from unwrap(record, depth - 1)
 
 
 _CLAIMS_RECORD = re.compile(r'\s*\{\s*"eventVersion"')
@@ -261,17 +261,19 @@ def _messages_of_table(texts: Iterator[str]) -> Iterator[object]:
 
 def _lines(texts: Iterator[str]) -> Iterator[str]:
     """Yields the lines of a text that arrives in pieces."""
-    rest = ""
+    unfinished_line = ""
     for text in texts:
-        *whole, rest = (rest + text.lstrip("\ufeff")).splitlines(keepends=True) or [""]
-        if rest.endswith("\n"):
-            whole.append(rest)
-            rest = ""
-        yield from whole
-        if len(rest) > MAX_RECORD:
+        *whole_lines, unfinished_line = (unfinished_line + text.lstrip("\ufeff")).splitlines(
+            keepends=True
+        ) or [""]
+        if unfinished_line.endswith("\n"):
+            whole_lines.append(unfinished_line)
+            unfinished_line = ""
+        yield from whole_lines
+        if len(unfinished_line) > MAX_RECORD:
             raise DamagedFileError("it is a table with an endless line")
-    if rest:
-        yield rest
+    if unfinished_line:
+        yield unfinished_line
 
 
 class _Scanner:

@@ -173,7 +173,7 @@ class RecordReader:
         rows = decode_block(block, self.sought if checked else None)
         if rows is None:
             return None
-        held = len(rows)
+        row_count = len(rows)
         try:
             texts = [row.eventTime for row in rows]
             times = list(map(datetime.fromisoformat, texts))
@@ -185,14 +185,14 @@ class RecordReader:
                 inside = list(map(self.window.contains, times))
                 rows, times = list(compress(rows, inside)), list(compress(times, inside))
             kinds = self._kinds(rows)
-            items = [
+            read_items = [
                 self._item(row, time, kind)
                 for row, time, kind in zip(rows, times, kinds, strict=True)
                 if type(kind) is not _OtherCaller and type(kind) is not str
             ]
         except (ValueError, RecursionError):
             return None
-        statistics.outside_window += held - len(rows)
+        statistics.outside_window += row_count - len(rows)
         statistics.records += len(rows)
         if self._survey and rows:
             self._cover(rows, times, statistics)
@@ -204,15 +204,15 @@ class RecordReader:
                 kind.count += count
             elif isinstance(kind, str):
                 statistics.skipped[kind] += count
-        found: list[Call | Gap] = []
-        for item in items:
-            if isinstance(item, str):
-                statistics.skipped[item] += 1
-            elif isinstance(item, NoCall):
-                statistics.note_no_call(item)
+        calls_and_gaps: list[Call | Gap] = []
+        for read_item in read_items:
+            if isinstance(read_item, str):
+                statistics.skipped[read_item] += 1
+            elif isinstance(read_item, NoCall):
+                statistics.note_no_call(read_item)
             else:
-                found.append(item)
-        return found
+                calls_and_gaps.append(read_item)
+        return calls_and_gaps
 
     def survey(self, statistics: ReadStatistics) -> None:
         """Adds the coverage of the records since the last call to the statistics."""
@@ -220,9 +220,9 @@ class RecordReader:
             cover.add_to(statistics)
         self._touched.clear()
         self._known.clear()
-        for other in self._others:
-            statistics.note_caller(other.arn, other.count)
-            other.count = 0
+        for other_reader in self._others:
+            statistics.note_caller(other_reader.arn, other_reader.count)
+            other_reader.count = 0
         self._others.clear()
         if len(self._covers) > _REMEMBERED:
             self._covers.clear()
@@ -262,16 +262,16 @@ class RecordReader:
         identity = row.userIdentity
         issuer = identity and identity.sessionContext and identity.sessionContext.sessionIssuer
         name = (issuer and issuer.arn) or (identity and identity.arn) or ""
-        found = find_caller(identity_fields(row), self.principals.wants, self.principals.include)
+        caller = find_caller(identity_fields(row), self.principals.wants, self.principals.include)
         kind: _Kind = _SLOW
-        if isinstance(found, Caller):
-            kind = _Target(found)
-        elif found is SkipReason.NOT_WANTED and identity:
+        if isinstance(caller, Caller):
+            kind = _Target(caller)
+        elif caller is SkipReason.NOT_WANTED and identity:
             # A role may have many sessions: one counter for all of them.
             role = without_session(name)
             kind = self._others_by_role.setdefault(role, _OtherCaller(role))
-        elif isinstance(found, SkipReason) and identity:
-            kind = found.value
+        elif isinstance(caller, SkipReason) and identity:
+            kind = caller.value
         if len(key) != _SHORT or principal_of(name):
             self._callers[key] = kind
         return kind
@@ -279,13 +279,13 @@ class RecordReader:
     def _item(self, row: DecodedRecord, time: datetime, kind: object) -> Call | Gap | NoCall | str:
         identity = row.userIdentity
         if type(kind) is _Target and identity:
-            known = kind.sessions.get((identity.arn, identity.principalId))
-            found = self._call(row, time, kind, known or _session(kind, identity))
-            if found is not None:
-                return found
+            session_caller = kind.sessions.get((identity.arn, identity.principalId))
+            call = self._call(row, time, kind, session_caller or _session(kind, identity))
+            if call is not None:
+                return call
         # A field is missing or has a rare form.
-        whole = parse_record(full_record(row), self.principals.wants, self.principals.include)
-        return whole.value if isinstance(whole, SkipReason) else whole
+        parsed = parse_record(full_record(row), self.principals.wants, self.principals.include)
+        return parsed.value if isinstance(parsed, SkipReason) else parsed
 
     def _call(
         self, row: DecodedRecord, time: datetime, target: _Target, caller: Caller
@@ -303,15 +303,15 @@ class RecordReader:
             row.errorMessage,
             answer if shape.reads_answer or not is_undecoded else _HAS_ANSWER,
         )
-        known = shape.calls.get(content)
-        if known is not None:
-            if shape.reads_answer or not was_read(known.response):
+        known_call = shape.calls.get(content)
+        if known_call is not None:
+            if shape.reads_answer or not was_read(known_call.response):
                 return structs.replace(
-                    known,
+                    known_call,
                     event_id=row.eventID or "",
                     session=caller.session,
                     time=time,
-                    response=UndecodedAnswer(answer) if is_undecoded else known.response,
+                    response=UndecodedAnswer(answer) if is_undecoded else known_call.response,
                     access_key=access_key,
                 )
             shape.reads_answer = True
@@ -380,7 +380,7 @@ class RecordReader:
         days = list(map(datetime.toordinal, times))
         for day in sorted(set(days)):
             self._cover_day(
-                [row for row, other in zip(rows, days, strict=True) if other == day], day
+                [row for row, row_day in zip(rows, days, strict=True) if row_day == day], day
             )
 
     def _cover_day(self, rows: Sequence[DecodedRecord], day: int) -> None:
@@ -407,10 +407,12 @@ class RecordReader:
             by_key = dict(zip(keys, rows, strict=True))
             for key in fresh:
                 self._cover_kind(key, by_key[key], day)
-        data = self._data
-        if data:
+        data_events = self._data
+        if data_events:
             for row, cover in [
-                (row, data[key]) for key, row in zip(keys, rows, strict=True) if key in data
+                (row, data_events[key])
+                for key, row in zip(keys, rows, strict=True)
+                if key in data_events
             ]:
                 if row.resources is not NULL:
                     cover.note_folders(day, row.eventName, self._folders_of(row))
@@ -438,24 +440,24 @@ class RecordReader:
         start = raw.rfind(b":s3:::", 0, max(end, 0))
         is_object = start >= 0 and raw.find(b'"', start, end) < 0
         key = raw[:end] + raw[raw.find(b'"', end) :] if is_object else raw
-        found = self._folders.get(key)
-        if found is None:
+        folders = self._folders.get(key)
+        if folders is None:
             if len(self._folders) >= _REMEMBERED:
                 self._folders.clear()
             arns = decode_resource_arns(row.resources)
-            found = tuple(
+            folders = tuple(
                 map(folder_of, resources_of(decode_value(row.resources)) if arns is None else arns)
             )
-            self._folders[key] = found
-        return found
+            self._folders[key] = folders
+        return folders
 
 
 def _session(target: _Target, identity: DecodedIdentity) -> Caller:
     if len(target.sessions) >= _REMEMBERED:
         target.sessions.clear()
-    found = target.caller.in_session(identity.arn or "", identity.principalId or "")
-    target.sessions[identity.arn, identity.principalId] = found
-    return found
+    caller = target.caller.in_session(identity.arn or "", identity.principalId or "")
+    target.sessions[identity.arn, identity.principalId] = caller
+    return caller
 
 
 def _caller_key(row: DecodedRecord) -> _Key:
@@ -519,5 +521,5 @@ def _can_wait(answer: bytes) -> bool:
 def _object(raw: Raw) -> Mapping[str, object]:
     if raw == NULL:
         return EMPTY_OBJECT
-    found = decode_value(raw)
-    return found if type(found) is dict else object_of(found)
+    value = decode_value(raw)
+    return value if type(value) is dict else object_of(value)

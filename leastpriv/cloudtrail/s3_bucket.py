@@ -67,16 +67,18 @@ class Bucket:
     def folders_of(self, prefixes: Sequence[str]) -> list[tuple[str, ...]]:
         """Returns `folders` of each prefix, listed concurrently."""
         with closing(DaemonThreadPool(min(len(prefixes), _AT_ONCE))) as fetchers:
-            asked = [fetchers.submit(self.folders, prefix) for prefix in prefixes]
-            return [answer.result() for answer in asked]
+            folder_tasks = [fetchers.submit(self.folders, prefix) for prefix in prefixes]
+            return [answer.result() for answer in folder_tasks]
 
     def find_prefixes(self, prefix: str, accounts: frozenset[str] | None) -> tuple[LogPrefix, ...]:
         """Finds the log prefixes of these accounts (None: all) below a prefix without a trailing
         slash.
         """
-        found = find_log_prefixes(self.folders_of, f"{prefix}/" if prefix else "", accounts)
+        prefixes = find_log_prefixes(self.folders_of, f"{prefix}/" if prefix else "", accounts)
         return tuple(
-            each for each in found if not accounts or not each.account or each.account in accounts
+            prefix_found
+            for prefix_found in prefixes
+            if not accounts or not prefix_found.account or prefix_found.account in accounts
         )
 
     def objects(
@@ -85,13 +87,15 @@ class Bucket:
         """Yields pages of the objects below a prefix in order of their keys, after
         `start_after`.
         """
-        more = {"StartAfter": start_after} if start_after else {}
-        for found in self._pages(prefix, MaxKeys=page, **more):
+        position = {"StartAfter": start_after} if start_after else {}
+        for answer in self._pages(prefix, MaxKeys=page, **position):
             # A page may be empty though another follows.
-            if entries := found.get("Contents"):
+            if entries := answer.get("Contents"):
                 yield tuple(
-                    StoredFile(str(one["Key"]), str(one.get("ETag", "")), int(one.get("Size", 0)))
-                    for one in entries
+                    StoredFile(
+                        str(entry["Key"]), str(entry.get("ETag", "")), int(entry.get("Size", 0))
+                    )
+                    for entry in entries
                 )
 
     def list(self, window: Window) -> Iterator[StoredFile]:
@@ -103,12 +107,12 @@ class Bucket:
         size = max(_LEAST, min(_PAGE, _NAMES // (2 * max(1, len(branches)))))
         with closing(DaemonThreadPool(min(max(1, len(branches)), self.at_once))) as fetchers:
             listings = [
-                self.objects(each.prefix, days.start_after(each), size) for each in branches
+                self.objects(branch.prefix, days.start_after(branch), size) for branch in branches
             ]
-            asked = [fetchers.submit(next, pages, ()) for pages in listings]
+            page_tasks = [fetchers.submit(next, pages, ()) for pages in listings]
             streams = [
                 self._branch(branch, days, pages, first, fetchers)
-                for branch, pages, first in zip(branches, listings, asked, strict=True)
+                for branch, pages, first in zip(branches, listings, page_tasks, strict=True)
             ]
             for _, stored in heapq.merge(*streams, key=lambda entry: entry[0]):
                 yield stored
@@ -129,9 +133,9 @@ class Bucket:
                 for stored in page:
                     if days.ends_before(branch, stored.key):
                         return
-                    place = key_order(stored.key)
-                    if place and not days.excludes(stored.key):
-                        yield place, stored
+                    order = key_order(stored.key)
+                    if order and not days.excludes(stored.key):
+                        yield order, stored
         except AwsError as error:
             self.unlisted[branch] = error
 
@@ -151,9 +155,9 @@ class Bucket:
         """Returns the content of an object; raises AwsError where it cannot be read completely."""
         if self._fast is None:
             return self.fetch_described(stored)[0]
-        found = self._fast.fetch(stored.key, stored.etag, stored.size)
-        if found is not None:
-            return found
+        content = self._fast.fetch(stored.key, stored.etag, stored.size)
+        if content is not None:
+            return content
         with self._repeated:
             return self.fetch_described(stored)[0]
 
@@ -166,7 +170,7 @@ class Bucket:
 
     def _pages(self, prefix: str, **more: Any) -> Iterator[Mapping[str, Any]]:
         token: dict[str, str] = {}
-        known: set[str] = set()
+        tokens_seen: set[str] = set()
         while True:
             with translate_errors(f"listing s3://{self.name}/{prefix}", "s3:ListBucket"):
                 page = self._client.list_objects_v2(
@@ -179,12 +183,12 @@ class Bucket:
             if not is_truncated:
                 return
             following = str(page.get("NextContinuationToken") or "")
-            if not following or following in known:
+            if not following or following in tokens_seen:
                 sentence = (
                     f"The listing of s3://{self.name}/{prefix} has no next page: run again later."
                 )
                 raise AwsError(sentence, AwsErrorKind.INCOMPLETE)
-            known.add(following)
+            tokens_seen.add(following)
             token = {"ContinuationToken": following}
 
 
@@ -215,7 +219,7 @@ class _Body(io.RawIOBase):
         super().close()
 
     def _more(self, size: int) -> bytes:
-        for left in reversed(range(_TRIES)):
+        for tries_left in reversed(range(_TRIES)):
             try:
                 with translate_errors(f"reading objects of s3://{self._bucket}", "s3:GetObject"):
                     stream = self._stream or self._opened()
@@ -227,7 +231,7 @@ class _Body(io.RawIOBase):
                 # Resume an interrupted body at its next byte; botocore repeats requests, never
                 # bodies.
                 self._stream = None
-                if error.kind not in _RETRIED or not left:
+                if error.kind not in _RETRIED or not tries_left:
                     raise
         raise AssertionError("unreachable")  # pragma: no cover
 

@@ -151,10 +151,10 @@ class ReadStatistics(Struct):
         _add_streams(self.data, other.data)
         if other.first and other.last:
             self.note_times(other.first, other.last)
-        for account, own in other.accounts.items():
-            known = self.of_account(account)
-            if known is not None:
-                known.absorb(own)
+        for account, account_statistics in other.accounts.items():
+            sum_of_account = self.of_account(account)
+            if sum_of_account is not None:
+                sum_of_account.absorb(account_statistics)
 
     def of_account(self, account: str) -> ReadStatistics | None:
         """Returns the counters of an account's own records; None for one account too many."""
@@ -197,7 +197,10 @@ class PackedStatistics(Struct, array_like=True, gc=False):
             first=statistics.first,
             last=statistics.last,
             newest=statistics.newest,
-            accounts={account: cls.of(own) for account, own in statistics.accounts.items()},
+            accounts={
+                account: cls.of(account_statistics)
+                for account, account_statistics in statistics.accounts.items()
+            },
         )
 
     def unpacked(self) -> ReadStatistics:
@@ -216,7 +219,10 @@ class PackedStatistics(Struct, array_like=True, gc=False):
             first=self.first,
             last=self.last,
             newest=self.newest,
-            accounts={account: own.unpacked() for account, own in self.accounts.items()},
+            accounts={
+                account: account_statistics.unpacked()
+                for account, account_statistics in self.accounts.items()
+            },
         )
 
 
@@ -249,8 +255,8 @@ class CoverageCounter(Struct):
         account = account_of(record)
         if not principals.include(account):
             return cls(own=False)
-        data, reads = is_data_event(record), read_only(record)
-        category = "data" if data else "management"
+        is_data, reads = is_data_event(record), read_only(record)
+        category = "data" if is_data else "management"
         access = "read" if reads else "write"
         kind = "" if reads is None else f"{category}-{access}"
         source = str(record.get("eventSource") or "")
@@ -259,7 +265,7 @@ class CoverageCounter(Struct):
             account=account if principals.has_several_accounts else "",
             region=region_of(record),
             source=source,
-            data=data,
+            data=is_data,
             kind=kind,
             management=is_management_event(record),
         )
@@ -267,20 +273,20 @@ class CoverageCounter(Struct):
     def note_folders(self, day: int, name: str, folders: Iterable[str]) -> None:
         """Counts the folders of a data event's resources: event selectors may name a prefix."""
         for folder in folders:
-            known = self.streams.get((name, folder))
-            if known is None:
+            stream = self.streams.get((name, folder))
+            if stream is None:
                 self.streams[name, folder] = {day}
             else:
-                known.add(day)
+                stream.add(day)
 
     def add_to(self, statistics: ReadStatistics) -> None:
         """Adds the counts to the statistics, and resets them."""
         self._add(statistics)
-        own = statistics.of_account(self.account) if self.account else None
-        if own is not None:
-            self._add(own)
-        for each in (self.names, self.days, self.streams):
-            each.clear()
+        of_account = statistics.of_account(self.account) if self.account else None
+        if of_account is not None:
+            self._add(of_account)
+        for counter in (self.names, self.days, self.streams):
+            counter.clear()
 
     def _add(self, statistics: ReadStatistics) -> None:
         if self.own:
@@ -313,17 +319,21 @@ def total_coverage(
     """Merges what several sources cover; `every_region`: a source has the records of every
     region; `account`: of the targets' accounts only this one counts.
     """
-    whole = ReadStatistics()
-    for each in statistics:
-        whole.absorb(each.accounts.get(account, ReadStatistics()) if account else each)
-        every_region = every_region or each.every_region
-        whole.selected |= each.selected
+    total = ReadStatistics()
+    for source_statistics in statistics:
+        total.absorb(
+            source_statistics.accounts.get(account, ReadStatistics())
+            if account
+            else source_statistics
+        )
+        every_region = every_region or source_statistics.every_region
+        total.selected |= source_statistics.selected
     return Coverage(
-        days={region: _dates(days) for region, days in sorted(whole.days.items())},
-        logged={key: _dates(days) for key, days in sorted(whole.logged.items())},
-        data=whole.data,
-        events=frozenset(whole.events),
-        selected=whole.selected,
+        days={region: _dates(days) for region, days in sorted(total.days.items())},
+        logged={key: _dates(days) for key, days in sorted(total.logged.items())},
+        data=total.data,
+        events=frozenset(total.events),
+        selected=total.selected,
         every_region=every_region,
         named_regions=frozenset(named_regions),
         window=window,
@@ -348,16 +358,16 @@ class RecordGroup(Struct, frozen=True):
 
 def count_group(statistics: ReadStatistics, group: RecordGroup, principals: Principals) -> None:
     """Counts the coverage of a group of records."""
-    found = CoverageCounter.of(group.record, principals)
+    counter = CoverageCounter.of(group.record, principals)
     for time in group.times:
         statistics.note_times(time, time)
-        found.days.add(time.toordinal())
-    found.days.update(day.toordinal() for day in group.days)
-    found.names.update(group.names)
-    if found.data and found.own:
+        counter.days.add(time.toordinal())
+    counter.days.update(day.toordinal() for day in group.days)
+    counter.names.update(group.names)
+    if counter.data and counter.own:
         for day, name, folder in group.streams:
-            found.note_folders(day.toordinal(), name, (folder,))
-    found.add_to(statistics)
+            counter.note_folders(day.toordinal(), name, (folder,))
+    counter.add_to(statistics)
 
 
 def count_coverage(
@@ -391,9 +401,9 @@ _K = TypeVar("_K")
 
 
 def _add_days(days: dict[_K, set[int]], key: _K, others: set[int]) -> None:
-    known = days.setdefault(key, set())
-    if len(known) < _MOST_DAYS:
-        known |= others
+    days_of_key = days.setdefault(key, set())
+    if len(days_of_key) < _MOST_DAYS:
+        days_of_key |= others
 
 
 def _add_streams(streams: dict[DataStream, int], others: Mapping[DataStream, int]) -> None:

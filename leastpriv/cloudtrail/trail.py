@@ -115,12 +115,12 @@ class LogGroup(_DeliveredTrail):
     def __init__(self, clients: Aws, named: str, options: S3TrailOptions) -> None:
         """`named`: `log-group:NAME` in the region of the credentials, or the group's ARN."""
         super().__init__(clients, named, options)
-        known = _ARN.fullmatch(named)
-        self._region = known["region"] if known else ""
-        self._name = known["name"] if known else named.removeprefix(PREFIX)
+        arn_match = _ARN.fullmatch(named)
+        self._region = arn_match["region"] if arn_match else ""
+        self._name = arn_match["name"] if arn_match else named.removeprefix(PREFIX)
         self._asked = (
             {"logGroupIdentifier": named.removesuffix(":*")}
-            if known
+            if arn_match
             else {"logGroupName": self._name}
         )
 
@@ -138,7 +138,7 @@ class LogGroup(_DeliveredTrail):
             trails = None
         settings = yield from settings_gaps(self._clients, self._named, ("", ()), trails, window)
         self.statistics.every_region, self.statistics.selected = settings
-        seen = self._options.seen or EventDeduplicator()
+        seen_events = self._options.seen or EventDeduplicator()
         reader = FileReader(
             ReadOptions(window, principals, self._options.survey, self._options.max_decompressed)
         )
@@ -153,7 +153,7 @@ class LogGroup(_DeliveredTrail):
                     # As a list of texts: each is one whole record or none.
                     text = json.dumps(messages).encode()
                     yield from reader.read(
-                        self._named, "", partial(BytesIO, text), self.statistics, seen
+                        self._named, "", partial(BytesIO, text), self.statistics, seen_events
                     )
                     self.statistics.files -= 1
         except AwsError as error:
@@ -178,7 +178,7 @@ class LogGroup(_DeliveredTrail):
 
     def _pages(self, window: Window) -> Iterator[list[str]]:
         """Yields the messages of each page; a page may be empty though another follows."""
-        doing = f"reading {self._named}"
+        activity = f"reading {self._named}"
         arguments: dict[str, Any] = dict(self._asked)
         if window.start:
             arguments["startTime"] = max(0, int(window.start.timestamp() * 1000))
@@ -186,9 +186,12 @@ class LogGroup(_DeliveredTrail):
             # An event may be delivered, and stamped, later than its call was made.
             arguments["endTime"] = max(0, int((window.end + DELIVERY_DELAY).timestamp() * 1000))
         client = self._clients.client("logs", self._region)
-        for page in pages(client, "filter_log_events", doing, "logs:FilterLogEvents", **arguments):
+        for page in pages(
+            client, "filter_log_events", activity, "logs:FilterLogEvents", **arguments
+        ):
             yield [
-                str(event.get("message") or "") for event in required_member(page, doing, "events")
+                str(event.get("message") or "")
+                for event in required_member(page, activity, "events")
             ]
 
 
@@ -302,36 +305,40 @@ class S3Trail(_DeliveredTrail):
                 raise InputError(sentence) from error
             yield failed_source_gap(self._named, error)
             return None
-        places = {
-            place for place in (delivery_location(each.prefix) for each in bucket.prefixes) if place
+        locations = {
+            delivered
+            for delivered in (
+                delivery_location(log_prefix.prefix) for log_prefix in bucket.prefixes
+            )
+            if delivered
         }
         settings = yield from settings_gaps(
-            self._clients, self._named, (name, places), trails, window
+            self._clients, self._named, (name, locations), trails, window
         )
         self.statistics.every_region, self.statistics.selected = settings
         yield from location_gaps(self._named, prefix, window)
         if not bucket.prefixes:
-            whose = ", ".join(sorted(accounts or ()))
+            account_names = ", ".join(sorted(accounts or ()))
             yield Gap(
                 GapKind.SOURCE_FAILED,
                 Scope(),
-                f"{location}: it has no folder of the account {whose}",
+                f"{location}: it has no folder of the account {account_names}",
             )
         _log.info(f"{location}: {len(bucket.prefixes)} folders of accounts and regions")
-        kept = name if options.survey else f"{name}, calls alone"
-        cache = open_cache(options.cache, kept, principals) if counting else None
-        at, found = options.validate_at, bucket.prefixes
+        cache_name = name if options.survey else f"{name}, calls alone"
+        cache = open_cache(options.cache, cache_name, principals) if counting else None
+        validate_at, prefixes = options.validate_at, bucket.prefixes
         top = f"{prefix}/" if prefix else ""
         validator = (
             DigestValidator(
                 clients=self._clients,
                 bucket=bucket,
                 prefix=top,
-                branches=found,
+                branches=prefixes,
                 window=window,
-                now=at,
+                now=validate_at,
             )
-            if at
+            if validate_at
             else None
         )
         read = ReadOptions(
@@ -341,8 +348,8 @@ class S3Trail(_DeliveredTrail):
             options.max_decompressed,
             hashes=validator is not None,
         )
-        seen = options.seen or EventDeduplicator()
-        files = Prefetcher(bucket, read, self.statistics, seen, counting, cache)
+        seen_events = options.seen or EventDeduplicator()
+        files = Prefetcher(bucket, read, self.statistics, seen_events, counting, cache)
         return _BucketReading(bucket, read, files, self.statistics, validator)
 
 
@@ -372,9 +379,9 @@ class _BucketReading(Struct):
         broke_off = False
         if self.validator:
             self.validator.open()
-        listed = self.bucket.list(self.options.window)
-        said = 0
-        for part in self.files.queued(listed):
+        listing = self.bucket.list(self.options.window)
+        calls_said = 0
+        for part in self.files.queued(listing):
             self.any_object = True
             failures: Sequence[FailedFile] = part.failures
             try:
@@ -387,10 +394,10 @@ class _BucketReading(Struct):
                     self._failures = 0
             except AwsError as error:
                 failures = [FailedFile(part.file.stored, error)]
-            if self.statistics.files >= said + _SAY_EVERY:
-                said = self.statistics.files
-                _log.info(f"… {said:,} files of s3://{self.bucket.name} so far")
-            ends = [self._ends_with(each) for each in failures]
+            if self.statistics.files >= calls_said + _SAY_EVERY:
+                calls_said = self.statistics.files
+                _log.info(f"… {calls_said:,} files of s3://{self.bucket.name} so far")
+            ends = [self._ends_with(source_failure) for source_failure in failures]
             if any(ends):
                 detail = f"s3://{self.bucket.name}: the rest was not tried"
                 yield Gap(GapKind.SOURCE_FAILED, Scope(), detail)
@@ -411,18 +418,18 @@ class _BucketReading(Struct):
         self.statistics.damaged_files += 1
         kind = failed.error.kind
         self._fold(region_of_path(failed.stored.key), failed.error)
-        most = _MOST_FAILURES.get(kind, _MOST_OTHER_FAILURES)
-        return kind in _FINAL_ERRORS or self._failures >= most
+        limit = _MOST_FAILURES.get(kind, _MOST_OTHER_FAILURES)
+        return kind in _FINAL_ERRORS or self._failures >= limit
 
     def _validated(self, part: QueuedPart, validator: DigestValidator) -> Iterator[Item]:
         """Yields the items of a file, without the calls of one that fails validation."""
         key = part.file.stored.key
         expected = validator.expected(key)
-        result = self.files.result(part)
+        part_result = self.files.result(part)
         if part.failures:
             return
-        if expected and expected == result.sha256:
-            yield from self.files.replay(part, result)
+        if expected and expected == part_result.sha256:
+            yield from self.files.replay(part, part_result)
             return
         self.statistics.files += 1
         if expected is not None or not validator.is_awaited(key):
@@ -435,7 +442,7 @@ class _BucketReading(Struct):
                     else "it differs from its digest file"
                 ),
             )
-        elif result.first_call:
+        elif part_result.first_call:
             validator.reject(
                 key, "its calls count once its digest file exists", GapKind.EVENTS_LATE
             )
@@ -443,10 +450,10 @@ class _BucketReading(Struct):
     def _fold(self, region: str, error: AwsError) -> None:
         """Counts a failure; the gap of a region and reason names the first."""
         key = (error.kind, error.missing_action, region)
-        known = self.lost.get(key)
+        known_gap = self.lost.get(key)
         scope = Scope(regions=(region,) if region else ())
-        if known:
-            self.lost[key] = replace(known, count=known.count + 1)
+        if known_gap:
+            self.lost[key] = replace(known_gap, count=known_gap.count + 1)
             return
         detail = f"{region}: {error}" if region else str(error)
         self.lost[key] = Gap(GapKind.SOURCE_FAILED, scope, detail, 1)

@@ -60,34 +60,39 @@ def excluded_events(answer: Mapping[str, Any]) -> Iterator[tuple[Scope, str]]:
     must show whether they are recorded for long enough (docs: decision 6).
     """
     selectors = _selectors(answer)
-    yield from _management([each for each in selectors if each.category == "Management"])
-    yield from _data([each for each in selectors if each.category == "Data"])
+    yield from _management(
+        [selector for selector in selectors if selector.category == "Management"]
+    )
+    yield from _data([selector for selector in selectors if selector.category == "Data"])
 
 
 def selected_data(answer: Mapping[str, Any]) -> Iterator[SelectedData]:
     """Yields the data events that a trail includes according to GetEventSelectors, whatever their
     operation.
     """
-    for each in _selectors(answer):
-        if each.category == "Data" and not each.narrowed:
+    for selector in _selectors(answer):
+        if selector.category == "Data" and not selector.narrowed:
             yield from (
-                SelectedData(each.data_type, kind, name)
-                for kind in each.kinds
-                for name in each.resources
+                SelectedData(selector.data_type, kind, name)
+                for kind in selector.kinds
+                for name in selector.resources
             )
 
 
 def _selectors(answer: Mapping[str, Any]) -> Sequence[_Selector]:
     advanced = answer.get("AdvancedEventSelectors") or ()
     basic = answer.get("EventSelectors") or ()
-    return [*map(_advanced, advanced), *(one for each in basic for one in _basic(each))]
+    return [
+        *map(_advanced, advanced),
+        *(selector for basic_selector in basic for selector in _basic(basic_selector)),
+    ]
 
 
 def _management(selectors: Sequence[_Selector]) -> Iterator[tuple[Scope, str]]:
-    whole = [each for each in selectors if not each.narrowed]
+    unnarrowed = [selector for selector in selectors if not selector.narrowed]
     left_out: dict[frozenset[str], list[str]] = {}
     for kind in (_READ, _WRITE):
-        covering = [each.excluded for each in whole if kind in each.kinds]
+        covering = [selector.excluded for selector in unnarrowed if kind in selector.kinds]
         if covering:
             left_out.setdefault(frozenset.intersection(*covering), []).append(kind)
         else:
@@ -102,18 +107,25 @@ def _management(selectors: Sequence[_Selector]) -> Iterator[tuple[Scope, str]]:
 
 
 def _data(selectors: Sequence[_Selector]) -> Iterator[tuple[Scope, str]]:
-    selected = {each.data_type for each in selectors}
+    selected = {selector.data_type for selector in selectors}
     missing = tuple(kind for kind in data_event_types() if kind not in selected)
     if missing:
-        others = f" of other kinds than {', '.join(sorted(selected))}" if selected else ""
-        yield Scope(events=missing, data_events=True), f"data events{others}"
+        other_kinds = f" of other kinds than {', '.join(sorted(selected))}" if selected else ""
+        yield Scope(events=missing, data_events=True), f"data events{other_kinds}"
     for data_type in sorted(selected):
         for kind in (_READ, _WRITE):
             clear = [
-                each for each in selectors if each.data_type == data_type and kind in each.kinds
+                selector
+                for selector in selectors
+                if selector.data_type == data_type and kind in selector.kinds
             ]
             resources = sorted(
-                {resource for each in clear if not each.narrowed for resource in each.resources}
+                {
+                    resource
+                    for selector in clear
+                    if not selector.narrowed
+                    for resource in selector.resources
+                }
             )
             if "*" not in resources:
                 but = f" but for {', '.join(resources)}" if resources else ""
@@ -127,7 +139,7 @@ def _basic(selector: Mapping[str, Any]) -> Iterator[_Selector]:
     kinds = _BASIC.get(str(selector.get("ReadWriteType") or "All"), frozenset())
     if selector.get("IncludeManagementEvents", True):
         excluded = frozenset(
-            str(each) for each in selector.get("ExcludeManagementEventSources") or ()
+            str(source) for source in selector.get("ExcludeManagementEventSources") or ()
         )
         yield _Selector("Management", kinds, excluded)
     for resource in selector.get("DataResources") or ():
@@ -136,10 +148,10 @@ def _basic(selector: Mapping[str, Any]) -> Iterator[_Selector]:
         # (DataResource of the CloudTrail API reference, read 2026-11-24).
         values = [str(value) for value in resource.get("Values") or ()]
         is_prefix = data_type == "AWS::S3::Object"
-        named = tuple(
+        resources = tuple(
             value if _below(value) != "*" and not is_prefix else _below(value) for value in values
         )
-        yield _Selector("Data", kinds, data_type=data_type, resources=named)
+        yield _Selector("Data", kinds, data_type=data_type, resources=resources)
 
 
 def _below(start: str) -> str:
@@ -148,25 +160,27 @@ def _below(start: str) -> str:
 
 
 def _advanced(selector: Mapping[str, Any]) -> _Selector:
-    listed = selector.get("FieldSelectors") or ()
-    fields = {str(each.get("Field")): each for each in listed}
+    field_selectors = selector.get("FieldSelectors") or ()
+    fields = {
+        str(field_selector.get("Field")): field_selector for field_selector in field_selectors
+    }
     only = {
         name: _only(fields.pop(name))
         for name in ("eventCategory", "readOnly", "resources.type")
         if _operators(fields.get(name, {})) == {"Equals"}
     }
     category, flag = only.get("eventCategory", ""), only.get("readOnly", "")
-    is_repeated = len(fields) + len(only) < len(listed)
+    is_repeated = len(fields) + len(only) < len(field_selectors)
     kinds = {"true": frozenset({_READ}), "false": frozenset({_WRITE})}.get(flag.lower(), _BOTH)
     resources: tuple[str, ...] = ("*",)
     if _operators(fields.get("resources.ARN", {})) in ({"Equals"}, {"StartsWith"}):
-        named = fields.pop("resources.ARN")
-        starts = (_below(str(start)) for start in named.get("StartsWith") or ())
-        resources = (*map(str, named.get("Equals") or ()), *starts)
+        arn_field = fields.pop("resources.ARN")
+        starts = (_below(str(start)) for start in arn_field.get("StartsWith") or ())
+        resources = (*map(str, arn_field.get("Equals") or ()), *starts)
     excluded: frozenset[str] = frozenset()
     if category == "Management" and _operators(fields.get("eventSource", {})) == {"NotEquals"}:
         excluded = frozenset(
-            str(each) for each in fields.pop("eventSource", {}).get("NotEquals", ())
+            str(source) for source in fields.pop("eventSource", {}).get("NotEquals", ())
         )
     data_type = only.get("resources.type", "")
     return _Selector(
@@ -216,19 +230,21 @@ def find_trail(clients: Aws, named: str) -> Trail:
 
     Raises InputError where there is no such trail, and AwsError where AWS does not answer.
     """
-    known = _ARN.fullmatch(named)
-    client = clients.client("cloudtrail", known["region"] if known else "")
-    found = [trail for trail in described_trails(client, trailNameList=[named]) if trail.bucket]
-    if not found:
+    arn_match = _ARN.fullmatch(named)
+    client = clients.client("cloudtrail", arn_match["region"] if arn_match else "")
+    trails_found = [
+        trail for trail in described_trails(client, trailNameList=[named]) if trail.bucket
+    ]
+    if not trails_found:
         place = (
             "its bucket as s3://BUCKET/PREFIX"
-            if known
+            if arn_match
             else "its ARN, or its bucket as s3://BUCKET/PREFIX"
         )
         raise InputError(
             f"trails: these credentials show no trail {named!r}: check the name, or name {place}."
         )
-    return found[0]
+    return trails_found[0]
 
 
 def split_location(location: str) -> tuple[str, str]:
@@ -262,32 +278,40 @@ def settings_gaps(
     """
     try:
         if trails is None:
-            bucket, places = delivery
-            own = [
-                each
-                for each in described_trails(clients.client("cloudtrail"))
-                if each.bucket == bucket
+            bucket, locations = delivery
+            trails_of_bucket = [
+                described_trail
+                for described_trail in described_trails(clients.client("cloudtrail"))
+                if described_trail.bucket == bucket
             ]
             trails = tuple(
-                each for each in own if DeliveryLocation(each.prefix, each.organization) in places
+                trail
+                for trail in trails_of_bucket
+                if DeliveryLocation(trail.prefix, trail.organization) in locations
             )
-        found = [_trail_gaps(clients, trail, window, bool(delivery[0])) for trail in trails]
+        gaps_of_trails = [
+            _trail_gaps(clients, trail, window, bool(delivery[0])) for trail in trails
+        ]
     except (AwsError, InputError) as error:
         yield Gap(
             GapKind.SETTINGS_UNKNOWN, Scope(), f"{named}: its settings are not known. {error}"
         )
         return False, frozenset()
-    if not found:
+    if not gaps_of_trails:
         detail = f"{named}: no trail of this account delivers there, so its settings are not known"
         yield Gap(GapKind.SETTINGS_UNKNOWN, Scope(), detail)
         return False, frozenset()
-    longest = min(found, key=lambda each: (bool(each.stopped), each.since))
+    longest = min(gaps_of_trails, key=lambda each: (bool(each.stopped), each.since))
     begun = max(longest.since, window.start or _EVER)
-    speaking = [each for each in found if not each.stopped and each.since <= begun] or [longest]
+    speaking = [
+        trail_gaps
+        for trail_gaps in gaps_of_trails
+        if not trail_gaps.stopped and trail_gaps.since <= begun
+    ] or [longest]
     yield from longest.stopped
-    yield from common_gaps([each.left_out for each in speaking])
-    selected = frozenset(data for each in speaking for data in each.selected)
-    return any(each.every_region for each in speaking), selected
+    yield from common_gaps([trail_gaps.left_out for trail_gaps in speaking])
+    selected = frozenset(data for trail_gaps in speaking for data in trail_gaps.selected)
+    return any(trail_gaps.every_region for trail_gaps in speaking), selected
 
 
 def location_gaps(named: str, place: str, window: Window) -> Iterator[Gap]:
@@ -388,9 +412,9 @@ def unrecorded_regions(trail: Trail) -> Iterator[Gap]:
 
 def described_trails(client: Any, **named: Any) -> tuple[Trail, ...]:
     """Returns the trails of this account, or those of these names; raises `AwsError`."""
-    doing = "reading the trail"
+    activity = "reading the trail"
     try:
-        with translate_errors(doing, "cloudtrail:DescribeTrails"):
+        with translate_errors(activity, "cloudtrail:DescribeTrails"):
             answer = client.describe_trails(**named)
     except AwsError as error:
         if error_code(error) in _MISSING:
@@ -398,16 +422,18 @@ def described_trails(client: Any, **named: Any) -> tuple[Trail, ...]:
         raise
     return tuple(
         Trail(
-            arn=str(each.get("TrailARN") or each.get("Name")),
-            bucket=str(each.get("S3BucketName") or ""),
-            prefix=str(each.get("S3KeyPrefix") or "").strip("/"),
-            home_region=str(each.get("HomeRegion") or client.meta.region_name),
-            multi_region=bool(each.get("IsMultiRegionTrail")),
-            global_events=bool(each.get("IncludeGlobalServiceEvents", True)),
-            organization=bool(each.get("IsOrganizationTrail")),
-            log_group=":".join(str(each.get("CloudWatchLogsLogGroupArn") or "").split(":")[6:7]),
+            arn=str(description.get("TrailARN") or description.get("Name")),
+            bucket=str(description.get("S3BucketName") or ""),
+            prefix=str(description.get("S3KeyPrefix") or "").strip("/"),
+            home_region=str(description.get("HomeRegion") or client.meta.region_name),
+            multi_region=bool(description.get("IsMultiRegionTrail")),
+            global_events=bool(description.get("IncludeGlobalServiceEvents", True)),
+            organization=bool(description.get("IsOrganizationTrail")),
+            log_group=":".join(
+                str(description.get("CloudWatchLogsLogGroupArn") or "").split(":")[6:7]
+            ),
         )
-        for each in required_member(answer, doing, "trailList")
+        for description in required_member(answer, activity, "trailList")
     )
 
 

@@ -110,7 +110,7 @@ class Difference(Struct, frozen=True):
         """The denials that the policies would repeat, or may repeat; each other one was granted
         since.
         """
-        listed = (
+        denials = (
             *self.missing,
             *self.conditional,
             *self.explicitly_denied,
@@ -118,7 +118,7 @@ class Difference(Struct, frozen=True):
             *self.denied_in_part,
             *self.denied_in_doubt,
         )
-        return tuple(usage for usage in listed if usage.denial)
+        return tuple(usage for usage in denials if usage.denial)
 
 
 def is_used(usages: Iterable[Usage]) -> bool:
@@ -173,17 +173,17 @@ def _is_stated(usage: Usage) -> bool:
 def classify(usages: Sequence[ReplayedUsage], entries: tuple[Entry, ...]) -> Difference:
     """Classifies replayed usages into a difference."""
     last_allowed = _LastAllowed(usage for usage, _ in usages)
-    found: dict[str, list[Usage]] = {}
+    usages_by_action: dict[str, list[Usage]] = {}
     for usage, effects in usages:
-        found.setdefault(_kind(usage, effects, last_allowed), []).append(usage)
+        usages_by_action.setdefault(_kind(usage, effects, last_allowed), []).append(usage)
     return Difference(
         entries=entries,
-        missing=tuple(found.get("missing", ())),
-        conditional=tuple(found.get("conditional", ())),
-        explicitly_denied=tuple(found.get("explicitly_denied", ())),
-        denied_elsewhere=tuple(found.get("denied_elsewhere", ())),
-        denied_in_part=tuple(found.get("denied_in_part", ())),
-        denied_in_doubt=tuple(found.get("denied_in_doubt", ())),
+        missing=tuple(usages_by_action.get("missing", ())),
+        conditional=tuple(usages_by_action.get("conditional", ())),
+        explicitly_denied=tuple(usages_by_action.get("explicitly_denied", ())),
+        denied_elsewhere=tuple(usages_by_action.get("denied_elsewhere", ())),
+        denied_in_part=tuple(usages_by_action.get("denied_in_part", ())),
+        denied_in_doubt=tuple(usages_by_action.get("denied_in_doubt", ())),
     )
 
 
@@ -219,10 +219,10 @@ class _LastAllowed:
             if usage.outcome is not Outcome.ALLOWED:
                 continue
             action, resource = usage.need.permission.action, usage.need.permission.resource
-            seen = usage.last_seen
+            last_seen = usage.last_seen
             pair = (action, resource)
-            self._by_action[action] = max(seen, self._by_action.get(action, seen))
-            self._by_permission[pair] = max(seen, self._by_permission.get(pair, seen))
+            self._by_action[action] = max(last_seen, self._by_action.get(action, last_seen))
+            self._by_permission[pair] = max(last_seen, self._by_permission.get(pair, last_seen))
 
     def is_after(self, denied: Usage, *, any_resource: bool = False) -> bool:
         """Whether what was denied was allowed later; a resource that is not known may be any."""
@@ -271,17 +271,17 @@ class UsagesOfAction:
 
     def __init__(self, usages: Sequence[Usage]) -> None:
         self._usages = usages
-        self._order = {id(usage): place for place, usage in enumerate(usages)}
-        named = [usage for usage in usages if _is_one_text(usage)]
+        self._order = {id(usage): index for index, usage in enumerate(usages)}
+        one_text_usages = [usage for usage in usages if _is_one_text(usage)]
         self._others = [usage for usage in usages if not _is_one_text(usage)]
-        self._named = sorted(named, key=lambda usage: usage.resource)
+        self._named = sorted(one_text_usages, key=lambda usage: usage.resource)
         self._texts = [usage.resource for usage in self._named]
 
     def near(self, statement: Statement) -> Sequence[Usage]:
         """Returns the usages that a statement may have granted, and some more, in their order."""
         if statement.not_resources or not statement.resources:
             return self._usages
-        found = {id(usage): usage for usage in self._others}
+        nearby = {id(usage): usage for usage in self._others}
         for entry in statement.resources:
             start = start_of(entry)
             if not start:
@@ -289,8 +289,8 @@ class UsagesOfAction:
             first = bisect_left(self._texts, start)
             # What begins with a text comes before the text with a last character after all others.
             last = bisect_left(self._texts, f"{start}{chr(sys.maxunicode)}")
-            found.update((id(usage), usage) for usage in self._named[first:last])
-        return sorted(found.values(), key=lambda usage: self._order[id(usage)])
+            nearby.update((id(usage), usage) for usage in self._named[first:last])
+        return sorted(nearby.values(), key=lambda usage: self._order[id(usage)])
 
 
 def _is_one_text(usage: Usage) -> bool:
@@ -304,10 +304,10 @@ def entries_of(statement: Statement) -> tuple[str, ...]:
     """
     if statement.not_actions:
         return (f"NotAction: {', '.join(statement.not_actions)}",)
-    found: dict[str, str] = {}
+    granted_actions: dict[str, str] = {}
     for action in statement.actions:
-        found.setdefault(action.lower(), action)
-    return tuple(found.values())
+        granted_actions.setdefault(action.lower(), action)
+    return tuple(granted_actions.values())
 
 
 def _granted(statement: Statement, pattern: str) -> tuple[str, ...]:
@@ -351,7 +351,7 @@ def _uses(
     """
     is_literal = not (statement.not_actions or "*" in pattern or "?" in pattern)
     named_alike = [by_action.get(folded(pattern), {})] if is_literal else by_action.values()
-    found = {
+    uses = {
         action: tuple(
             usage
             for usage in usages.near(statement)
@@ -361,7 +361,7 @@ def _uses(
         for action, usages in actions.items()
         if entry_names_action(statement, pattern, action)
     }
-    return {action: usages for action, usages in found.items() if usages}
+    return {action: usages for action, usages in uses.items() if usages}
 
 
 def _may_come_through(statement: Statement, usage: Usage, principal: str) -> bool:
@@ -410,8 +410,8 @@ class Drift(Struct, frozen=True):
     @property
     def differs(self) -> bool:
         """Whether the account is known to differ from the file."""
-        found = (self.live_allows, self.file_allows, self.live_denies, self.file_denies)
-        return self.missing or bool(self.files_without_counterpart) or any(found)
+        decisions = (self.live_allows, self.file_allows, self.live_denies, self.file_denies)
+        return self.missing or bool(self.files_without_counterpart) or any(decisions)
 
 
 def compare_with_live_role(
@@ -463,12 +463,12 @@ def _compare_folder(
     """Compares several policies of one folder with all policies of the role that AWS does not
     manage.
     """
-    own = tuple(policy for policy in policies if not _is_managed_by_aws(policy))
-    documents = [policy.document for policy in own]
+    own_policies = tuple(policy for policy in policies if not _is_managed_by_aws(policy))
+    documents = [policy.document for policy in own_policies]
     drift = _drift("the role", committed, documents, denying=[committed], in_force=documents)
     if not live.is_known:
         drift = replace(drift, file_allows=None, file_denies=None)
-    return _Comparison(drift, own)
+    return _Comparison(drift, own_policies)
 
 
 def _compare_file(
@@ -487,12 +487,12 @@ def _compare_file(
         # A policy that could not be read may be the counterpart.
         return _Comparison(Drift("", unknown="not all of the account was read"), ())
     # A Deny of any file, or of any policy in force, counts.
-    others = [policy.document for policy in policies if policy is not counterpart]
+    other_documents = [policy.document for policy in policies if policy is not counterpart]
     drift = _drift(
         counterpart.name,
         committed,
         [counterpart.document],
-        denying=[committed, *files, *others],
+        denying=[committed, *files, *other_documents],
         in_force=[policy.document for policy in live.policies],
     )
     if not live.is_known:
@@ -559,16 +559,20 @@ def _most_similar(
     """Finds a policy by name, else by common entries; `are_all` states that all policies could be
     read.
     """
-    own = [policy for policy in policies if not _is_managed_by_aws(policy)]
+    own_policies = [policy for policy in policies if not _is_managed_by_aws(policy)]
     stem = PurePosixPath(committed.where.partition("#")[0]).stem.lower()
-    named = [policy for policy in own if re.split(r"[/ ]", policy.name)[-1].lower() == stem]
-    if named:
-        return named[0]
+    of_the_stem = [
+        policy for policy in own_policies if re.split(r"[/ ]", policy.name)[-1].lower() == stem
+    ]
+    if of_the_stem:
+        return of_the_stem[0]
     if not are_all:
         return None
-    shared = {policy.name: _entries(committed) & _entries(policy.document) for policy in own}
-    most_similar = max(own, key=lambda policy: len(shared[policy.name]), default=None)
-    if most_similar is None or (not shared[most_similar.name] and len(own) > 1):
+    shared = {
+        policy.name: _entries(committed) & _entries(policy.document) for policy in own_policies
+    }
+    most_similar = max(own_policies, key=lambda policy: len(shared[policy.name]), default=None)
+    if most_similar is None or (not shared[most_similar.name] and len(own_policies) > 1):
         return None
     return most_similar
 

@@ -131,8 +131,10 @@ def diff_policies(
         version: Document | None, other: Document | None, effect: str, *, is_before: bool
     ) -> tuple[EntryDiff, ...]:
         """Returns what a version has and the other one has not."""
-        others = [document for document in (other, *attached) if document]
-        comparison = _EntryComparison(rules_as_allows(others, effect), is_before, conditioned)
+        others_documents = [document for document in (other, *attached) if document]
+        comparison = _EntryComparison(
+            rules_as_allows(others_documents, effect), is_before, conditioned
+        )
         documents = [version] if version else []
         return tuple(comparison.differences(rules_as_allows(documents, effect)))
 
@@ -188,26 +190,32 @@ class _EntryComparison:
     def named_by(self) -> Mapping[str, int]:
         """Action of the catalogue -> bits of the rules that name it."""
         bits: dict[str, int] = {}
-        for place, rule in enumerate(self.full.old):
+        for index, rule in enumerate(self.full.old):
             entries = _action_entries(rule.statement)
             for action in frozenset[str]().union(*map(catalogue_actions, entries)):
-                bits[action] = bits.get(action, 0) | 1 << place
+                bits[action] = bits.get(action, 0) | 1 << index
         return bits
 
     def differences(self, rules: Iterable[Rule]) -> Iterator[EntryDiff]:
         """Yields the part of each entry that the other version lacks; collects changed conditions
         separately.
         """
-        same = {rule.statement.meaning for rule in self.full.old}
-        for statement, found in grouped((rule.statement, rule) for rule in rules).items():
-            resources = {} if statement.meaning in same else _resource_rules(statement, found)
+        common_meanings = {rule.statement.meaning for rule in self.full.old}
+        for statement, statement_rules in grouped((rule.statement, rule) for rule in rules).items():
+            resources = (
+                {}
+                if statement.meaning in common_meanings
+                else _resource_rules(statement, statement_rules)
+            )
             for entry in _action_entries(statement):
                 compared = {
                     resource: self._lacking(rule, entry, resource)
                     for resource, rule in resources.items()
                 }
                 lacking = {
-                    resource: rest for resource, rest in compared.items() if rest is not None
+                    resource: lacking_part
+                    for resource, lacking_part in compared.items()
+                    if lacking_part is not None
                 }
                 if lacking:
                     yield self._difference(resources, entry, lacking)
@@ -216,26 +224,26 @@ class _EntryComparison:
         """Returns an entry's actions that the other version lacks on a resource; None if there is
         no difference.
         """
-        whole = Element((entry,)) if isinstance(entry, str) else Element(entry, negated=True)
-        if self.full.covers(rule.condition_set, whole, rule.resources):
+        element = Element((entry,)) if isinstance(entry, str) else Element(entry, negated=True)
+        if self.full.covers(rule.condition_set, element, rule.resources):
             return None
-        here = _actions_on(rule.statement, entry, resource)
-        named = self._by_rules(entry, whole, here)
+        rule_actions = _actions_on(rule.statement, entry, resource)
+        named_actions = self._by_rules(entry, element, rule_actions)
         bare = _bare(rule)
         lacking: dict[int, set[str]] = {}
         conditioned: dict[int, set[str]] = {}
-        for bits, actions in named.items():
+        for bits, actions in named_actions.items():
             if not self.bare.covers(bare, bits, rule.resources):
                 lacking[bits] = actions
             elif not self.full.covers(rule.condition_set, bits, rule.resources):
                 conditioned[bits] = actions
         # A wildcard exceeds its list, because it also names future actions.
-        is_open = is_pattern(entry) and bool(here or not catalogue_actions(entry))
-        if lacking or (is_open and not self.bare.covers(bare, whole, rule.resources)):
+        is_open = is_pattern(entry) and bool(rule_actions or not catalogue_actions(entry))
+        if lacking or (is_open and not self.bare.covers(bare, element, rule.resources)):
             self._note(rule, conditioned, resource)
             return lacking
         if is_open and not conditioned:
-            conditioned = {self.full.naming(whole, in_part=True): {_shown_entry(entry)}}
+            conditioned = {self.full.naming(element, in_part=True): {_shown_entry(entry)}}
         self._note(rule, conditioned, resource)
         return None
 
@@ -253,36 +261,36 @@ class _EntryComparison:
 
     def _naming(self, actions: _ByRules, rules: int) -> Iterator[_NamedActions]:
         """Yields those of the rules, given as bits, that name some of the actions."""
-        named: dict[int, set[str]] = defaultdict(set)
+        actions_by_rule: dict[int, set[str]] = defaultdict(set)
         for bits, of_bits in actions.items():
             for bit in each_bit(bits & rules):
-                named[bit] |= of_bits
-        for bit in sorted(named):
-            yield _NamedActions(self.full.old[bit.bit_length() - 1], named[bit])
+                actions_by_rule[bit] |= of_bits
+        for bit in sorted(actions_by_rule):
+            yield _NamedActions(self.full.old[bit.bit_length() - 1], actions_by_rule[bit])
 
     def _note(self, rule: Rule, actions: _ByRules, resource: ResourceEntry) -> None:
         """Collects actions that the other version has on a resource under other conditions."""
         pending = set[str]().union(*actions.values())
         overlap = self.full.overlapping(rule.resources)
         # One statement of the other version has the actions on the whole resource.
-        for named in self._naming(actions, overlap.whole):
-            if implies(_bare(rule), _bare(named.rule)):
-                self._add(rule, named.rule, named.actions & pending, resource)
-                pending -= named.actions
+        for rule_actions in self._naming(actions, overlap.whole):
+            if implies(_bare(rule), _bare(rule_actions.rule)):
+                self._add(rule, rule_actions.rule, rule_actions.actions & pending, resource)
+                pending -= rule_actions.actions
         # Several statements together have the rest.
-        for named in self._naming(actions, overlap.whole | overlap.part):
-            if not implies(rule.condition_set, named.rule.condition_set):
-                self._add(rule, named.rule, named.actions & pending, resource)
+        for rule_actions in self._naming(actions, overlap.whole | overlap.part):
+            if not implies(rule.condition_set, rule_actions.rule.condition_set):
+                self._add(rule, rule_actions.rule, rule_actions.actions & pending, resource)
 
     def _add(self, rule: Rule, other: Rule, actions: set[str], resource: ResourceEntry) -> None:
         if not actions:
             return
-        shown = _shown_conditions(rule)
+        conditions = _shown_conditions(rule)
         shown_of_other = _shown_conditions(other)
         change = _ConditionChange(
             effect=rule.statement.effect,
-            before=shown if self.is_before else shown_of_other,
-            after=shown_of_other if self.is_before else shown,
+            before=conditions if self.is_before else shown_of_other,
+            after=shown_of_other if self.is_before else conditions,
         )
         entry = _Conditioned(actions, resource, self.is_before)
         self.conditioned.setdefault(change, []).append(entry)
@@ -300,11 +308,13 @@ class _EntryComparison:
         for resource, by_rules in lacking.items():
             overlap = self.full.overlapping(resources[resource].resources)
             in_part: set[str] = set()
-            for named in self._naming(by_rules, overlap.whole | overlap.part):
-                shared = _shared_resources(named.rule.statement, resource, statement.variables)
+            for rule_actions in self._naming(by_rules, overlap.whole | overlap.part):
+                shared = _shared_resources(
+                    rule_actions.rule.statement, resource, statement.variables
+                )
                 elsewhere.update(dict.fromkeys(shared))
                 if shared:
-                    in_part |= named.actions
+                    in_part |= rule_actions.actions
             only |= set().union(*by_rules.values()) - in_part
             partly |= in_part
         only -= partly
@@ -318,7 +328,11 @@ class _EntryComparison:
             only=tuple(sorted(only)),
             partly=tuple(sorted(partly)),
             on=tuple(
-                dict.fromkeys(shown for resource in lacking for shown in _shown_resources(resource))
+                dict.fromkeys(
+                    shown_resource
+                    for resource in lacking
+                    for shown_resource in _shown_resources(resource)
+                )
             ),
             elsewhere=tuple(elsewhere),
             whole=not partly and len(only) == granted and len(lacking) == len(resources),
@@ -368,12 +382,12 @@ def _shown_conditions(rule: Rule) -> frozenset[Condition]:
     """
     if rule.condition_set.unreadable:
         return frozenset({Condition("", rule.condition_set.unreadable, ())})
-    found = set[Condition]()
-    for each in rule.statement.conditions:
-        plain = not rule.statement.variables and any("${" in value for value in each.values)
-        key = each.key + (" (with ${…} as plain text)" if plain else "")
-        found.add(Condition(each.operator, key, tuple(sorted(set(each.values)))))
-    return frozenset(found)
+    conditions = set[Condition]()
+    for condition in rule.statement.conditions:
+        plain = not rule.statement.variables and any("${" in value for value in condition.values)
+        key = condition.key + (" (with ${…} as plain text)" if plain else "")
+        conditions.add(Condition(condition.operator, key, tuple(sorted(set(condition.values)))))
+    return frozenset(conditions)
 
 
 @lru_cache(maxsize=512)
@@ -398,22 +412,26 @@ def _actions_on(
     """Returns an entry's actions that fit a resource; a literal that fits no resource of its
     statement fits each.
     """
-    found = catalogue_actions(entry)
+    actions = catalogue_actions(entry)
     if resource == "*" or isinstance(resource, tuple):
-        return found
+        return actions
     nowhere = not is_pattern(entry) and not any(
-        fits(action, each) for action in found for each in statement.resources
+        fits(action, statement_resource)
+        for action in actions
+        for statement_resource in statement.resources
     )
-    return found if nowhere else _fitting_actions(entry, resource)
+    return actions if nowhere else _fitting_actions(entry, resource)
 
 
 @lru_cache(maxsize=1_024)
 def _fitting_actions(entry: ActionEntry, resource: str) -> frozenset[str]:
-    found = catalogue_actions(entry)
+    actions = catalogue_actions(entry)
     service = resource.split(":", 3)[2] if resource.count(":") > 2 else "*"
-    if len(found) > _MANY and not set(service) & set("*?$"):
-        found &= _actions_by_arn_service().get(service, frozenset()) | _actions_by_arn_service()[""]
-    return frozenset(action for action in found if fits(action, resource))
+    if len(actions) > _MANY and not set(service) & set("*?$"):
+        actions &= (
+            _actions_by_arn_service().get(service, frozenset()) | _actions_by_arn_service()[""]
+        )
+    return frozenset(action for action in actions if fits(action, resource))
 
 
 @cache
@@ -423,10 +441,10 @@ def _actions_by_arn_service() -> Mapping[str, frozenset[str]]:
     """
     index: dict[str, set[str]] = {"": set()}
     for name in catalog.expand("*"):
-        known = catalog.action(name)
+        catalogue_action = catalog.action(name)
         # An action without types fits no resource; the event table names resources of API Gateway
         # that the catalogue lacks.
-        kinds = known.resource_types if known else ()
+        kinds = catalogue_action.resource_types if catalogue_action else ()
         services = {
             name.partition(":")[0],
             *(part.split(":", 3)[2] for kind in kinds for part in kind.arn.split(", ")),
@@ -441,10 +459,10 @@ def _shared_resources(
 ) -> tuple[str, ...]:
     """Returns the statement's resources that may overlap `resource`, as reports show them."""
     if isinstance(resource, tuple):
-        found = tuple(
+        shared = tuple(
             entry for entry in statement.resources if not _any_covers(resource, entry, variables)
         )
-        return found or (
+        return shared or (
             _shown_resources(statement.not_resources) if statement.not_resources else ()
         )
     if statement.not_resources:
@@ -493,10 +511,10 @@ def json_patch(committed: Document | None, proposed: Document) -> str:
 
 def _text(operations: list[dict[str, Any]], pointer: str) -> str:
     """Prefixes the operations' paths with `pointer`."""
-    places = ("path", "from")
+    pointer_keys = ("path", "from")
     moved = [
-        {key: pointer + value if key in places else value for key, value in each.items()}
-        for each in operations
+        {key: pointer + value if key in pointer_keys else value for key, value in operation.items()}
+        for operation in operations
     ]
     # `##[` is a workflow command of the runner at any position in a line, so it gets an escape.
     return json.dumps(moved, indent=2).replace("##[", "#\\u0023[") + "\n"

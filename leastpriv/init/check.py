@@ -49,8 +49,8 @@ _COMPARISONS: Mapping[str, Callable[[str, str], bool]] = {
 def check_rows(checks: list[Check]) -> str:
     """Returns one line per check, and a last one that counts."""
     words = {True: "works", False: "FAILS", None: "info"}
-    lines = [f"{words[each.works]:<6} {each.step}: {each.detail}\n" for each in checks]
-    counts = Counter(each.works for each in checks)
+    lines = [f"{words[check.works]:<6} {check.step}: {check.detail}\n" for check in checks]
+    counts = Counter(check.works for check in checks)
     return "".join([*lines, f"{counts[True]} checks work, {counts[False]} fail.\n"])
 
 
@@ -75,13 +75,13 @@ def check_setup(target: InitOptions, environment: Mapping[str, str]) -> Iterator
     for account in target.runs:
         role = target.reader_arn(account)
         try:
-            own = web_identity_environment(environment, role, token, target.region)
+            token_environment = web_identity_environment(environment, role, token, target.region)
         except AwsError as error:
             yield Check("assume", False, f"{role}: {said(error)}")
             yield from _why_not_assumed(target, account, claims, environment)
             continue
         yield Check("assume", True, role)
-        yield from _check_account(target, Aws.open(own), own, account)
+        yield from _check_account(target, Aws.open(token_environment), token_environment, account)
 
 
 def _with_credentials(target: InitOptions, environment: Mapping[str, str]) -> Iterator[Check]:
@@ -92,10 +92,10 @@ def _with_credentials(target: InitOptions, environment: Mapping[str, str]) -> It
             f"The credentials are of the account {account}, and --role-arn names"
             f" {target.accounts[0]}."
         )
-    whose = aws.caller()
-    is_reader = f":assumed-role/{READER}/" in whose
+    caller = aws.caller()
+    is_reader = f":assumed-role/{READER}/" in caller
     note = "" if is_reader else f", not {READER}: the checks show what these may do"
-    yield Check("credentials", None, f"{whose}{note}")
+    yield Check("credentials", None, f"{caller}{note}")
     if not is_reader and account in target.runs:
         role = _asked(aws, "iam:GetRole", target.reader_arn(account), RoleName=READER)
         if role.code == "NoSuchEntity":
@@ -141,15 +141,15 @@ def _check_account(
     """Checks an account's sources, from the hub those of the other accounts too."""
     if account in target.accounts:
         yield from _check_sources(target, aws, account)
-    for other in target.others if account == target.hub else ():
-        role = target.reader_arn(other)
+    for other_account in target.others if account == target.hub else ():
+        role = target.reader_arn(other_account)
         try:
-            own = Aws.open(assumed_environment(aws, environment, role))
+            account_aws = Aws.open(assumed_environment(aws, environment, role))
         except AwsError as error:
             yield Check("assume", False, f"{role}: {said(error)}")
             continue
         yield Check("assume", True, role)
-        yield from _check_sources(target, own, other)
+        yield from _check_sources(target, account_aws, other_account)
 
 
 def _requested_token(environment: Mapping[str, str], audience: str) -> str:
@@ -171,9 +171,9 @@ def token_claims(token: str) -> dict[str, Any]:
     """Returns the claims of a token, without a check of its signature."""
     with suppress(ValueError, IndexError):
         part = token.split(".")[1]
-        found = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-        if isinstance(found, dict):
-            return found
+        claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+        if isinstance(claims, dict):
+            return claims
     raise LeastprivError("GitHub's token cannot be read.")
 
 
@@ -188,15 +188,16 @@ def _why_not_assumed(
     trust: Mapping[str, Any] = trust_policy(
         target.provider(target.partition, account), target.audience, subjects
     )
-    whose = "init writes"
+    author = "init writes"
     with suppress(LeastprivError):
         iam = Aws.open(environment, otherwise=target.region).client("iam")
         with translate_errors("reading the trust policy", "iam:GetRole"):
             trust = iam.get_role(RoleName=READER)["Role"]["AssumeRolePolicyDocument"]
-            whose = "the account has"
+            author = "the account has"
     unmet = list(unmet_conditions(trust, claims))
     yield from (
-        Check("trust policy", False, f"{each} (the trust policy that {whose})") for each in unmet
+        Check("trust policy", False, f"{difference} (the trust policy that {author})")
+        for difference in unmet
     )
     if not unmet:
         by_id = (
@@ -205,7 +206,7 @@ def _why_not_assumed(
             else ""
         )
         detail = (
-            f"the token fulfils the trust policy that {whose}: if nothing exists yet, deploy the"
+            f"the token fulfils the trust policy that {author}: if nothing exists yet, deploy the"
             f" template first; else compare it with the deployed one{by_id}, and check that the"
             " role and its OIDC provider exist"
         )
@@ -258,7 +259,7 @@ def _unmet(statement: Mapping[str, Any], issuer: str, claims: Mapping[str, Any])
             accepted = list(map(str, values if isinstance(values, list) else [values]))
             claim = str(claims.get(key.rpartition(":")[2], ""))
             compare = _COMPARISONS.get(operator.rpartition(":")[2].removesuffix("IfExists"))
-            if compare and not any(compare(each, claim) for each in accepted):
+            if compare and not any(compare(accepted_value, claim) for accepted_value in accepted):
                 yield (
                     f"{operator} {key}: the token has {claim!r}, accepted is"
                     f" {' or '.join(map(repr, accepted))}"
@@ -296,11 +297,11 @@ def _check_regions(target: InitOptions, aws: Aws) -> Iterator[Check]:
     """Reads event history in each region; one line for all regions with the same failure."""
     failed: dict[str, list[str]] = {}
     for region in target.regions:
-        result = _asked(aws, "cloudtrail:LookupEvents", region, region, MaxResults=1)
-        if result.check.works:
-            yield result.check
+        answer = _asked(aws, "cloudtrail:LookupEvents", region, region, MaxResults=1)
+        if answer.check.works:
+            yield answer.check
         else:
-            failed.setdefault(result.reason, []).append(region)
+            failed.setdefault(answer.reason, []).append(region)
     for reason, regions in failed.items():
         yield Check("LookupEvents", False, f"{', '.join(regions)}: {reason}")
 
@@ -353,19 +354,19 @@ def _check_bucket(target: InitOptions, aws: Aws, account: str) -> Iterator[Check
     """Lists the account's folder, reads one file, and reports which key decrypted it."""
     bucket = str(target.values["TrailBucket"])
     (folder,) = filled_values(str(target.values["TrailFolder"]), {"Account": account})
-    where = f"s3://{bucket}/{folder}"
+    place_in_bucket = f"s3://{bucket}/{folder}"
     try:
-        with translate_errors(f"listing {where}", "s3:ListBucket"):
+        with translate_errors(f"listing {place_in_bucket}", "s3:ListBucket"):
             page = aws.client("s3").list_objects_v2(
                 Bucket=bucket, Prefix=f"{folder}CloudTrail/", MaxKeys=1
             )
     except AwsError as error:
         yield Check("list", False, said(error))
         return
-    yield Check("list", True, where)
-    keys = [str(each["Key"]) for each in page.get("Contents", ())]
+    yield Check("list", True, place_in_bucket)
+    keys = [str(stored["Key"]) for stored in page.get("Contents", ())]
     if not keys:
-        detail = f"{where}CloudTrail/ has no file: check prefix, organization and account"
+        detail = f"{place_in_bucket}CloudTrail/ has no file: check prefix, organization and account"
         yield Check("read", False, detail)
         return
     try:

@@ -52,13 +52,13 @@ def reader_grants(sources: Sequence[str], values: Values | None = None) -> tuple
     for name in sources:
         if name not in known_sources():
             raise InputError(f"--sources holds {name!r}: choose from {', '.join(known_sources())}.")
-    found = dict.fromkeys(_grant(row) for row in _table("sources") if row["source"] in sources)
+    grants = dict.fromkeys(_grant(row) for row in _table("sources") if row["source"] in sources)
     if values is None:
-        return tuple(found)
+        return tuple(grants)
     for row in _table("sources"):
         if row["source"] in sources:
             _check_values(row, values)
-    return tuple(_filled(grant, values) for grant in found)
+    return tuple(_filled(grant, values) for grant in grants)
 
 
 def _check_values(row: Mapping[str, str], values: Values) -> None:
@@ -66,7 +66,9 @@ def _check_values(row: Mapping[str, str], values: Values) -> None:
     for name in _VALUE.findall(row["resources"] + row["condition"]):
         if name in _OWN or values.get(name):
             continue
-        option = next(known["option"] for known in _table("values") if known["value"] == name)
+        option = next(
+            value_row["option"] for value_row in _table("values") if value_row["value"] == name
+        )
         raise InputError(
             f"The source {row['source']} needs {option}: name it, or leave the source out."
         )
@@ -75,10 +77,16 @@ def _check_values(row: Mapping[str, str], values: Values) -> None:
 def _filled(grant: ReaderGrant, values: Values) -> ReaderGrant:
     condition = grant.condition
     if condition:
-        filled = tuple(each for value in condition.values for each in filled_values(value, values))
+        filled = tuple(
+            filled_value
+            for value in condition.values
+            for filled_value in filled_values(value, values)
+        )
         condition = Condition(condition.operator, condition.key, filled)
     resources = dict.fromkeys(
-        each for resource in grant.resources for each in filled_values(resource, values)
+        filled_value
+        for resource in grant.resources
+        for filled_value in filled_values(resource, values)
     )
     return replace(grant, resources=tuple(resources), condition=condition)
 
@@ -89,10 +97,14 @@ def filled_values(text: str, values: Values) -> tuple[str, ...]:
     """
     for name in dict.fromkeys(_VALUE.findall(text)):
         if name in values:
-            given = values[name]
-            several = (given,) if isinstance(given, str) else given
+            value_texts = values[name]
+            several = (value_texts,) if isinstance(value_texts, str) else value_texts
             filled = [text.replace(f"{{{name}}}", value) for value in several]
-            return tuple(whole for each in filled for whole in filled_values(each, values))
+            return tuple(
+                filled_value
+                for partly_filled in filled
+                for filled_value in filled_values(partly_filled, values)
+            )
     return (text,)
 
 
@@ -136,13 +148,17 @@ def bucket_policy(
     The principals are accounts, restricted to the role by condition: a role named there must exist,
     and one that is created again is another principal.
     """
-    own = {**values, "Account": "${aws:PrincipalAccount}"}
+    account_values = {**values, "Account": "${aws:PrincipalAccount}"}
     statements = [
-        _statement(grant) for grant in reader_grants(sources, own) if grant.sid in _OF_THE_BUCKET
+        _statement(grant)
+        for grant in reader_grants(sources, account_values)
+        if grant.sid in _OF_THE_BUCKET
     ]
     return {
         "Version": "2012-10-17",
-        "Statement": [_from_accounts(each, own, accounts) for each in statements],
+        "Statement": [
+            _from_accounts(statement, account_values, accounts) for statement in statements
+        ],
     }
 
 
@@ -170,7 +186,7 @@ def _from_accounts(
     roots = [f"arn:{values['Partition']}:iam::{account}:root" for account in accounts]
     readers = [f"arn:{values['Partition']}:iam::{account}:role/{READER}" for account in accounts]
     condition = {"ArnEquals": {"aws:PrincipalArn": readers}, **statement.get("Condition", {})}
-    rest = {
+    other_members = {
         name: value
         for name, value in statement.items()
         if name not in ("Sid", "Effect", "Condition")
@@ -180,7 +196,7 @@ def _from_accounts(
         "Sid": sid,
         "Effect": "Allow",
         "Principal": {"AWS": roots},
-        **rest,
+        **other_members,
         "Condition": condition,
     }
 
@@ -202,7 +218,7 @@ def trust_policy(provider: str, audience: str, subjects: Sequence[str]) -> dict[
 
 def subject_operator(subjects: Sequence[str]) -> str:
     """Returns the condition operator for some subjects: a pattern of tags has wildcards."""
-    return "StringLike" if any("*" in each for each in subjects) else "StringEquals"
+    return "StringLike" if any("*" in subject for subject in subjects) else "StringEquals"
 
 
 MOST_NAMES = 40
@@ -213,7 +229,7 @@ def arn_ends(principals: Iterable[Principal]) -> tuple[str, ...]:
     """Returns the ends of the ARNs, `role/ci-deploy`; of many, which exceed a policy's size, one
     pattern.
     """
-    ends = tuple(dict.fromkeys(each.arn.split(":", 5)[5] for each in principals))
+    ends = tuple(dict.fromkeys(principal.arn.split(":", 5)[5] for principal in principals))
     if len(ends) <= MOST_NAMES:
         return ends
     # Of characters, not of folders.

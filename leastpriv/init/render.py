@@ -139,17 +139,17 @@ def _targets_file(target: InitOptions, account: str) -> str:
     reader = f'assume-role: "{target.reader_arn("{account}")}"\n' if target.others else ""
     accounts = ""
     if target.shared:
-        lines = "".join(f'  - "{each}"\n' for each in target.shared_accounts)
+        lines = "".join(f'  - "{shared_account}"\n' for shared_account in target.shared_accounts)
         accounts = f"accounts:\n{lines}"
     entries = [
-        f'  - role-arn: "{each.principal.arn}"\n    policy-file: "{each.file}"\n'
-        for each in target.shared
+        f'  - role-arn: "{shared_target.principal.arn}"\n    policy-file: "{shared_target.file}"\n'
+        for shared_target in target.shared
     ]
-    files = {each.file for each in target.shared}
-    for each in target.targets:
-        is_of_run = target.hub or target.shared or each.principal.account == account
-        if is_of_run and each.file not in files:
-            entries.append(_entry(target, each.principal, each.file))
+    files = {shared_target.file for shared_target in target.shared}
+    for account_target in target.targets:
+        is_of_run = target.hub or target.shared or account_target.principal.account == account
+        if is_of_run and account_target.file not in files:
+            entries.append(_entry(target, account_target.principal, account_target.file))
     return f"{_settings_text(target)}{reader}{accounts}targets:\n{''.join(entries)}"
 
 
@@ -163,7 +163,11 @@ def earlier_files(target: InitOptions, given: Given, folder: Path) -> dict[str, 
     if not accounts:
         return {}
     hub = given.get("hub-account") or (target.hub,)
-    options = {**given, "accounts": accounts, "hub-account": [each for each in hub if each]}
+    options = {
+        **given,
+        "accounts": accounts,
+        "hub-account": [content for content in hub if content],
+    }
     with suppress(InputError):
         return {**render_files(parse_options(options)), name: text}
     return {name: text}
@@ -179,11 +183,15 @@ def with_edited_config(
     lines = list(_ACCOUNT_LINE.finditer(text))
     if not lines:
         return dict(found)
-    known = [line[1] for line in lines]
-    added = [each for each in target.shared_accounts if each not in known]
+    listed_accounts = [line[1] for line in lines]
+    added = [
+        shared_account
+        for shared_account in target.shared_accounts
+        if shared_account not in listed_accounts
+    ]
     end = lines[-1].end()
-    more = "".join(f'\n  - "{each}"' for each in added)
-    return {**found, _config(target, target.runs[0]): f"{text[:end]}{more}{text[end:]}"}
+    added_lines = "".join(f'\n  - "{account}"' for account in added)
+    return {**found, _config(target, target.runs[0]): f"{text[:end]}{added_lines}{text[end:]}"}
 
 
 def _text_of_config(target: InitOptions, folder: Path) -> str:
@@ -202,12 +210,12 @@ def _entry(target: InitOptions, principal: Principal, file: str) -> str:
     unique.
     """
     end = principal.arn.split("/", 1)[1]
-    same = [
-        each
-        for each in target.principals
-        if (each.account, each.name) == (principal.account, principal.name)
+    namesakes = [
+        other_principal
+        for other_principal in target.principals
+        if (other_principal.account, other_principal.name) == (principal.account, principal.name)
     ]
-    name = end.replace("/", "-") if len(same) > 1 else principal.name
+    name = end.replace("/", "-") if len(namesakes) > 1 else principal.name
     account = f"{principal.account}-" if len(target.runs) > 1 else ""
     branch = ""
     if account and is_pattern(end):
@@ -227,16 +235,22 @@ def _template(name: str, target: InitOptions, *, member: bool = False) -> str:
     the hub's role.
     """
     if name == CLOUDFORMATION:
-        own = {"Partition": "${AWS::Partition}", "Account": "${AWS::AccountId}"}
+        pseudo_parameters = {"Partition": "${AWS::Partition}", "Account": "${AWS::AccountId}"}
         ids = ("${RepositoryOwnerId}", "${RepositoryId}")
     else:
         account = "${data.aws_caller_identity.current.account_id}"
-        own = {"Partition": "${data.aws_partition.current.partition}", "Account": account}
+        pseudo_parameters = {
+            "Partition": "${data.aws_partition.current.partition}",
+            "Account": account,
+        }
         ids = ("${var.repository_owner_id}", "${var.repository_id}")
-    grants = reader_grants(target.sources, {**target.values, **own})
+    grants = reader_grants(target.sources, {**target.values, **pseudo_parameters})
     if target.others and not member:
         accounts = target.others if len(target.others) <= MOST_NAMES else ("*",)
-        resources = tuple(f"arn:{own['Partition']}:iam::{each}:role/{READER}" for each in accounts)
+        resources = tuple(
+            f"arn:{pseudo_parameters['Partition']}:iam::{other_account}:role/{READER}"
+            for other_account in accounts
+        )
         grants = (
             *grants,
             ReaderGrant("AssumeReaders", ("sts:AssumeRole",), resources, None, _ASSUME),
@@ -255,10 +269,10 @@ def _template(name: str, target: InitOptions, *, member: bool = False) -> str:
 def action_inputs(target: InitOptions) -> dict[str, str]:
     """Returns the inputs of the workflow's step; the config has the settings."""
     settings = settings_of_action(target)
-    found = {name: value for name, value in _values(target).items() if name not in settings}
+    inputs = {name: value for name, value in _values(target).items() if name not in settings}
     if settings and not target.has_config:
-        return {**found, "config": _config(target, target.runs[0])}
-    return found
+        return {**inputs, "config": _config(target, target.runs[0])}
+    return inputs
 
 
 def settings_of_action(target: InitOptions) -> dict[str, str]:
@@ -272,7 +286,7 @@ def _values(target: InitOptions) -> dict[str, str]:
     values = target.values
     account = _ACCOUNT if len(target.runs) > 1 else target.runs[0]
     first = target.targets[0]
-    one = {"role-arn": first.principal.arn, "policy-file": first.file}
+    target_values = {"role-arn": first.principal.arn, "policy-file": first.file}
     bucket = f"s3://{values.get('TrailBucket')}"
     folder = str(values.get("TrailFolder"))
     trails = {
@@ -280,8 +294,8 @@ def _values(target: InitOptions) -> dict[str, str]:
         "log-group": f"log-group:{values.get('LogGroup')}",
         "s3-trail": f"{bucket}/{folder.replace('{Account}', account)}",
     }
-    given = {
-        **({"config": _config(target, account)} if target.has_config else one),
+    inputs = {
+        **({"config": _config(target, account)} if target.has_config else target_values),
         "trails": ", ".join(trail for source, trail in trails.items() if source in sources),
         "aws-regions": ", ".join(target.regions),
         "athena-table": target.athena_table,
@@ -295,7 +309,7 @@ def _values(target: InitOptions) -> dict[str, str]:
         "validate-digests": "true" if "digests" in sources else "",
         "job-logs": "auto" if "job-logs" in sources else "",
     }
-    return {name: value for name, value in given.items() if value}
+    return {name: value for name, value in inputs.items() if value}
 
 
 def checkout_action() -> str:
@@ -342,14 +356,14 @@ def _rendered(name: str, target: InitOptions, **more: Any) -> str:
         name: getattr(target, name)
         for name in (*target.__struct_fields__, "runs", "others", "has_ids", "is_slim")
     }
-    given = {
+    placeholders = {
         **values,
         "sources": ", ".join(target.sources),
         "reader": READER,
         "advice": ADVICE,
         **more,
     }
-    return environment.get_template(f"{file[name]}.j2").render(given)
+    return environment.get_template(f"{file[name]}.j2").render(placeholders)
 
 
 def next_steps(target: InitOptions, found: Mapping[str, str], given: Given) -> list[str]:
@@ -416,17 +430,18 @@ def _step_for_role(target: InitOptions, ids: str) -> str:
 def _step_for_stacks(target: InitOptions, ids: str) -> str:
     root = "aws organizations list-roots --query 'Roots[0].Id' --output text"
     if target.hub:
-        whose = "in the other accounts"
-        more = ""
+        where_created = "in the other accounts"
+        options = ""
     else:
-        whose = (
+        where_created = (
             "in all accounts, with CreateProvider=true if they have no OIDC provider for the"
             " workflows"
         )
-        more = f" CreateProvider=false{ids}"
+        options = f" CreateProvider=false{ids}"
     return (
-        f"Create the roles {whose}, from the management account:\n{_DEPLOY} {READER}-roles"
-        f' --template-file {STACK_SET} --parameter-overrides OrganizationalUnits="$({root})"{more}'
+        f"Create the roles {where_created}, from the management account:\n{_DEPLOY} {READER}-roles"
+        f' --template-file {STACK_SET} --parameter-overrides OrganizationalUnits="$({root})"'
+        f"{options}"
     )
 
 
@@ -436,7 +451,7 @@ def command_options(given: Given) -> str:
     for name, values in given.items():
         if known_options()[name]["several"] == "commas" and values:
             values = (",".join(values),)
-        words.extend(f"--{name} {shlex.quote(each)}" for each in values)
+        words.extend(f"--{name} {shlex.quote(value)}" for value in values)
     return " ".join(words)
 
 
@@ -457,12 +472,16 @@ def write_files(
         existing = {
             name: (folder / name).read_bytes() for name in found if (folder / name).exists()
         }
-        other = [name for name, content in existing.items() if content != found[name].encode()]
+        changed_files = [
+            name for name, content in existing.items() if content != found[name].encode()
+        ]
         if not overwrite:
-            _check_unchanged(folder, {name: existing[name] for name in other}, earlier or {})
+            _check_unchanged(
+                folder, {name: existing[name] for name in changed_files}, earlier or {}
+            )
         for name, content in found.items():
             path = folder / name
-            if name in existing and name not in other:
+            if name in existing and name not in changed_files:
                 _log.info(f"Unchanged {path}")
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)

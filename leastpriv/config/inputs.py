@@ -92,18 +92,18 @@ def trails(value: Value, label: str, *, optional: bool = False) -> tuple[str, ..
     """Returns names of trail folders, trails in S3 and `event-history`; `optional` with other
     evidence.
     """
-    found = entries(value)
-    if not found and not optional:
+    trail_entries = entries(value)
+    if not trail_entries and not optional:
         raise InputError(
             f"{label} is missing: name a folder of CloudTrail files, or {EVENT_HISTORY}."
         )
-    for name in found:
+    for name in trail_entries:
         if is_in_aws(name) and not _IN_AWS.fullmatch(name):
             raise InputError(
                 f"{label} is {name!r}: write s3://BUCKET/PREFIX, log-group:NAME, or a trail's ARN"
                 " like arn:aws:cloudtrail:eu-west-1:123456789012:trail/NAME."
             )
-    return found
+    return trail_entries
 
 
 def is_in_aws(trail: str) -> bool:
@@ -113,10 +113,10 @@ def is_in_aws(trail: str) -> bool:
 
 def window(start: str, end: str) -> Window:
     """Returns the time to read, from `--from` (included) to `--to` (excluded); empty is open."""
-    chosen = Window(_time(start, "--from"), _time(end, "--to"))
-    if chosen.start and chosen.end and chosen.start >= chosen.end:
+    chosen_window = Window(_time(start, "--from"), _time(end, "--to"))
+    if chosen_window.start and chosen_window.end and chosen_window.start >= chosen_window.end:
         raise InputError(f"--from {start} is not before --to {end}: the window is empty.")
-    return chosen
+    return chosen_window
 
 
 def _time(text: str, flag: str) -> datetime | None:
@@ -143,14 +143,14 @@ def named_principal(arn: str, label: str) -> Principal:
 
 def patterns(value: Value, label: str) -> tuple[str, ...]:
     """Returns patterns of actions; raises InputError where one is no pattern of actions."""
-    found = _names(value)
-    for pattern in found:
+    names = _names(value)
+    for pattern in names:
         if ":" not in pattern and pattern != "*":
             raise InputError(
                 f"{label} holds {pattern!r}: write action patterns like s3:DeleteBucket or iam:*."
             )
         check_spelling(pattern, f"{label} holds")
-    return found
+    return names
 
 
 COPIES_KEYS = ("long-lived", "short-lived")
@@ -167,12 +167,12 @@ def copies(text: str, label: str) -> DeclaredCopies:
         return DeclaredCopies()
     form = f'{label} is {text!r}: write {{long-lived: [prod], short-lived: ["pr-*"]}}.'
     try:
-        found = YAML(typ="safe", pure=True).load(text)
+        content = YAML(typ="safe", pure=True).load(text)
     except (YAMLError, ValueError, RecursionError) as error:
         raise InputError(form) from error
-    if not isinstance(found, Mapping) or not set(found) <= {*COPIES_KEYS}:
+    if not isinstance(content, Mapping) or not set(content) <= {*COPIES_KEYS}:
         raise InputError(form)
-    words = {key: value if isinstance(value, list) else [value] for key, value in found.items()}
+    words = {key: value if isinstance(value, list) else [value] for key, value in content.items()}
     if not all(map(_is_copy_word, chain.from_iterable(words.values()))):
         raise InputError(form)
     long_lived, short_lived = (tuple(words.get(key, ())) for key in COPIES_KEYS)
@@ -214,8 +214,8 @@ def _service_meant(text: str, services: Collection[str]) -> str:
     meant = letters_meant(text, services) or _letter_replaced(text, services)
     if meant:
         return meant
-    for place, letter in enumerate(text):
-        shorter = text[:place] + text[place + 1 :]
+    for position, letter in enumerate(text):
+        shorter = text[:position] + text[position + 1 :]
         if letter.isalpha() and shorter in services and len(shorter) > _SHORT:
             return shorter
     return ""
@@ -232,11 +232,11 @@ def letters_meant(text: str, known: Collection[str]) -> str:
         if len(name) == len(text) and sorted(name) == letters:
             return name
     for name in known:
-        if text in {name[:place] + name[place + 1 :] for place in range(len(name))}:
+        if text in {name[:left_out] + name[left_out + 1 :] for left_out in range(len(name))}:
             return name
-    for place in range(1, len(text)):
-        single = text[:place] + text[place + 1 :]
-        if text[place] == text[place - 1] and single in known:
+    for position in range(1, len(text)):
+        single = text[:position] + text[position + 1 :]
+        if text[position] == text[position - 1] and single in known:
             return single
     return ""
 
@@ -245,11 +245,11 @@ def _letter_replaced(text: str, known: Collection[str]) -> str:
     """Returns the known name with another letter at one place; short acronyms and versions are
     often that similar.
     """
-    for each in known if len(text) > _SHORT else ():
-        if len(each) == len(text):
-            differing = [pair for pair in zip(each, text, strict=True) if pair[0] != pair[1]]
+    for name in known if len(text) > _SHORT else ():
+        if len(name) == len(text):
+            differing = [pair for pair in zip(name, text, strict=True) if pair[0] != pair[1]]
             if len(differing) == 1 and "".join(differing[0]).isalpha():
-                return each
+                return name
     return ""
 
 
@@ -261,10 +261,17 @@ def regions(value: Value, label: str) -> tuple[str, ...]:
     """Returns names of regions; raises InputError where one is no name of a region."""
     from leastpriv.evidence.access_advisor import tracked_regions
 
-    found = _names(value)
-    for region in found:
+    names = _names(value)
+    for region in names:
         if not _REGION.fullmatch(region):
-            zone = next((each for each in tracked_regions() if region[:-1] == each), "")
+            zone = next(
+                (
+                    tracked_region
+                    for tracked_region in tracked_regions()
+                    if region[:-1] == tracked_region
+                ),
+                "",
+            )
             is_zone = f", an availability zone of {zone}" if zone else ""
             raise InputError(f"{label} holds {region!r}{is_zone}: write regions like eu-central-1.")
         meant = letters_meant(region, tracked_regions())
@@ -273,19 +280,19 @@ def regions(value: Value, label: str) -> tuple[str, ...]:
                 f"{label} holds {region!r}, which is no region (did you mean {meant}?): write"
                 " regions like eu-central-1."
             )
-    return found
+    return names
 
 
 def files(value: Value, label: str) -> tuple[str, ...]:
     """Returns names of policy files and ARNs of managed policies; raises InputError."""
-    found = entries(value)
-    for file in found:
+    file_entries = entries(value)
+    for file in file_entries:
         if file.startswith("arn:") and not _POLICY_ARN.fullmatch(file):
             raise InputError(
                 f"{label} holds {file!r}: write a file, or the ARN of a managed policy like "
                 "arn:aws:iam::123456789012:policy/NAME."
             )
-    return found
+    return file_entries
 
 
 def _names(value: Value) -> tuple[str, ...]:

@@ -101,16 +101,16 @@ def principal_of_users(users: PolicyUsers, label: str) -> Principal:
 
 
 def _principal(arn: str, label: str) -> Principal:
-    found = _PATTERN.fullmatch(arn) if has_wildcard(arn) else None
-    if not found:
+    match = _PATTERN.fullmatch(arn) if has_wildcard(arn) else None
+    if not match:
         return named_principal(arn, label)
-    account = OWN_ACCOUNT if has_wildcard(found["account"]) else found["account"]
-    path, slash, last = found["path"].rpartition("/")
+    account = OWN_ACCOUNT if has_wildcard(match["account"]) else match["account"]
+    path, slash, last = match["path"].rpartition("/")
     name = re.sub(r"[*?]+", "", last).strip("_+=,.@-") or "role"
     folders = f"{path}{slash}" if not has_wildcard(path) else ""
     return Principal(
-        arn=f"arn:{found['partition']}:iam::{account}:role/{folders}{name}",
-        partition=found["partition"],
+        arn=f"arn:{match['partition']}:iam::{account}:role/{folders}{name}",
+        partition=match["partition"],
         account=account,
         kind="role",
         name=name,
@@ -140,12 +140,17 @@ def of_accounts(arns: Sequence[str], accounts: Sequence[str]) -> tuple[str, ...]
     """Returns ARNs and patterns with each account in place of a wildcard that matches it."""
     from leastpriv.permissions.patterns import matches
 
-    found: list[str] = []
+    arns_of_accounts: list[str] = []
     for arn in arns:
         account = account_of(arn)
         if not has_wildcard(account):
-            found.append(arn)
+            arns_of_accounts.append(arn)
             continue
-        own = [each for each in accounts if matches(account, each)]
-        found += [arn.replace(f"::{account}:", f"::{each}:", 1) for each in own]
-    return tuple(dict.fromkeys(found))
+        matching_accounts = [
+            listed_account for listed_account in accounts if matches(account, listed_account)
+        ]
+        arns_of_accounts += [
+            arn.replace(f"::{account}:", f"::{matching_account}:", 1)
+            for matching_account in matching_accounts
+        ]
+    return tuple(dict.fromkeys(arns_of_accounts))

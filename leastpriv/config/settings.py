@@ -233,7 +233,7 @@ class GivenInputs(Struct, frozen=True):
 
 def step_inputs(environment: Mapping[str, str]) -> GivenInputs:
     """Returns the inputs of a step as they arrived; raises InputError for an unknown one."""
-    names = {known.name.upper(): known.name for known in inputs()}
+    names = {declared.name.upper(): declared.name for declared in inputs()}
     for variable in sorted(environment):
         name = variable.removeprefix("INPUT_")
         if (
@@ -246,9 +246,11 @@ def step_inputs(environment: Mapping[str, str]) -> GivenInputs:
                 f"There is no input {name.lower()!r}{did_you_mean(name, names.values())}."
             )
     values: dict[str, Value] = {
-        known.name: read_input(environment, known.name) for known in inputs()
+        declared.name: read_input(environment, declared.name) for declared in inputs()
     }
-    return GivenInputs(values, {known.name: f"The input {known.name}" for known in inputs()})
+    return GivenInputs(
+        values, {declared.name: f"The input {declared.name}" for declared in inputs()}
+    )
 
 
 _OF_EVIDENCE = ("trails", "athena-table", "job-logs", "templates", "plans", "declared")
@@ -274,15 +276,15 @@ def from_options(values: Mapping[str, Value]) -> Settings:
 
 def command_inputs(values: Mapping[str, Value]) -> GivenInputs:
     """Returns the options of a command by input name."""
-    return GivenInputs(values, {known.name: known.flag for known in inputs()})
+    return GivenInputs(values, {declared.name: declared.flag for declared in inputs()})
 
 
 def with_command_defaults(given: GivenInputs) -> GivenInputs:
     """Returns the inputs with the defaults that a command has instead of the action's."""
     defaults = {
-        known.name: known.shell_default
-        for known in inputs()
-        if known.shell_default and not given.values.get(known.name)
+        declared.name: declared.shell_default
+        for declared in inputs()
+        if declared.shell_default and not given.values.get(declared.name)
     }
     return GivenInputs({**given.values, **defaults}, given.labels)
 
@@ -291,8 +293,8 @@ def default_branch(name: str) -> str:
     """Returns the branch of a role's pull request without the input `branch`."""
     # IAM takes names that git does not take as a part of a branch's (`ci..x`, `ci.lock`).
     slips = r"\.(?=\.|$|lock$)|^[.-]"
-    own = name if is_branch_name(name) else re.sub(slips, "_", name)
-    return f"leastpriv/{own}"
+    branch = name if is_branch_name(name) else re.sub(slips, "_", name)
+    return f"leastpriv/{branch}"
 
 
 def parse_settings(given: GivenInputs, *, needs_evidence: bool = True) -> Settings:
@@ -301,8 +303,8 @@ def parse_settings(given: GivenInputs, *, needs_evidence: bool = True) -> Settin
 
     Each target of a config needs evidence, the run as a whole does not.
     """
-    found = _Reader(given)
-    text, labels, values = found.text, given.labels, given.values
+    reader = _Reader(given)
+    text, labels, values = reader.text, given.labels, given.values
     missing = [
         known
         for known in inputs()
@@ -315,7 +317,7 @@ def parse_settings(given: GivenInputs, *, needs_evidence: bool = True) -> Settin
     check_one_policy(users, labels["role-arn"])
     principal = principal_of_users(users, labels["role-arn"])
     job_logs, templates, plans, declared = map(
-        found.entries, ("job-logs", "templates", "plans", "declared")
+        reader.entries, ("job-logs", "templates", "plans", "declared")
     )
     if text["policy-file"].startswith("arn:"):
         raise InputError(
@@ -325,61 +327,61 @@ def parse_settings(given: GivenInputs, *, needs_evidence: bool = True) -> Settin
         raise InputError(
             f"{labels['policy-file']} is an address: name the file of the policy in the repository."
         )
-    athena_tables = found.athena_tables()
+    athena_tables = reader.athena_tables()
     declares = templates or plans or declared
     has_other_evidence = bool(job_logs or athena_tables or declares or not needs_evidence)
     return Settings(
         principal=principal,
         policy_file=text["policy-file"],
-        also_attached=found.also_attached(),
-        mode=found.mode(),
+        also_attached=reader.also_attached(),
+        mode=reader.mode(),
         trails=trails(values.get("trails", ()), labels["trails"], optional=has_other_evidence),
         window=window(str(values.get("from", "")), str(values.get("to", ""))),
-        options=found.options(),
-        base=found.branch("base"),
-        branch=found.branch("branch") or default_branch(principal.name),
+        options=reader.options(),
+        base=reader.branch("base"),
+        branch=reader.branch("branch") or default_branch(principal.name),
         pull_request_options=PullRequestOptions(
             labels=split_list(text["labels"]),
-            reviewers=found.entries("reviewers"),
-            team_reviewers=found.entries("team-reviewers"),
-            assignees=found.entries("assignees"),
-            draft=found.boolean("draft"),
-            commit_title=found.line("commit-message"),
+            reviewers=reader.entries("reviewers"),
+            team_reviewers=reader.entries("team-reviewers"),
+            assignees=reader.entries("assignees"),
+            draft=reader.boolean("draft"),
+            commit_title=reader.line("commit-message"),
         ),
         github_token="" if text["mode"] == BRANCH else text["github-token"],
         aws_regions=regions(values.get("aws-regions", ()), labels["aws-regions"]),
-        lookback_days=found.integer(
+        lookback_days=reader.integer(
             "lookback-days", 1, _MOST_DAYS, f"write at most {_MOST_DAYS}, ten years"
         ),
-        wait_for_events=found.integer("wait-for-events"),
+        wait_for_events=reader.integer("wait-for-events"),
         job_logs=job_logs,
         athena_tables=athena_tables,
-        athena_max_bytes=found.bytes_of("athena-max-bytes"),
+        athena_max_bytes=reader.bytes_of("athena-max-bytes"),
         cache_dir=text["cache-dir"],
-        validate_digests=found.validate_digests(),
+        validate_digests=reader.validate_digests(),
         access_analyzer=parse_generation(text["access-analyzer"], labels["access-analyzer"]),
-        organization_policies=found.asks_organization(),
-        organization_files=found.organization_files(),
-        other_policies=tuple(map(OtherPolicy.of, found.entries("other-policies"))),
-        denial_details=found.boolean("denial-details"),
-        last_accessed=found.boolean("last-accessed"),
-        fails_without_calls=found.one_of("when-no-calls") == "fail",
-        drift_issue=found.one_of("drift-report") == "issue",
-        fails_on_escalation=found.one_of("fail-on") == "escalation",
-        title_prefix=found.line("title-prefix"),
-        boundary_file=found.boundary_file(),
+        organization_policies=reader.asks_organization(),
+        organization_files=reader.organization_files(),
+        other_policies=tuple(map(OtherPolicy.of, reader.entries("other-policies"))),
+        denial_details=reader.boolean("denial-details"),
+        last_accessed=reader.boolean("last-accessed"),
+        fails_without_calls=reader.one_of("when-no-calls") == "fail",
+        drift_issue=reader.one_of("drift-report") == "issue",
+        fails_on_escalation=reader.one_of("fail-on") == "escalation",
+        title_prefix=reader.line("title-prefix"),
+        boundary_file=reader.boundary_file(),
         history_location=text["evidence-branch"],
-        custom_policy_checks=found.boolean("custom-policy-checks"),
+        custom_policy_checks=reader.boolean("custom-policy-checks"),
         terraform_plan=text["terraform-plan"],
         trust_policy=text["trust-policy"],
-        sarif_file=found.written_file("sarif-file", "policy-file"),
-        page_file=found.written_file("page-file", "policy-file", "sarif-file"),
-        body_file=found.written_file("body-file", "policy-file", "sarif-file", "page-file"),
+        sarif_file=reader.written_file("sarif-file", "policy-file"),
+        page_file=reader.written_file("page-file", "policy-file", "sarif-file"),
+        body_file=reader.written_file("body-file", "policy-file", "sarif-file", "page-file"),
         templates=templates,
         plans=plans,
         declared=declared,
-        declared_phases=DeclaredPhases(found.one_of("declared-phases")),
-        max_pull_requests=found.integer("max-pull-requests") if text["max-pull-requests"] else 0,
+        declared_phases=DeclaredPhases(reader.one_of("declared-phases")),
+        max_pull_requests=reader.integer("max-pull-requests") if text["max-pull-requests"] else 0,
         users=users,
     )
 
@@ -398,16 +400,19 @@ class _Reader:
 
     def __init__(self, given: GivenInputs) -> None:
         self._values, self._labels = given.values, given.labels
-        found = {known.name: given.values.get(known.name) or known.default for known in inputs()}
+        texts = {
+            declared.name: given.values.get(declared.name) or declared.default
+            for declared in inputs()
+        }
         self.text = {
             name: value.strip() if isinstance(value, str) else "\n".join(value)
-            for name, value in found.items()
+            for name, value in texts.items()
         }
 
     def mode(self) -> Mode:
         """A branch alone is a pull request without the token that opens one."""
-        chosen = self.one_of("mode")
-        return Mode.PULL_REQUEST if chosen == BRANCH else Mode(chosen)
+        mode_text = self.one_of("mode")
+        return Mode.PULL_REQUEST if mode_text == BRANCH else Mode(mode_text)
 
     def entries(self, name: str) -> tuple[str, ...]:
         return entries(self._values.get(name, ()))
@@ -425,22 +430,22 @@ class _Reader:
 
     def asks_organization(self) -> bool:
         """Returns whether AWS is asked for the policies of the organization."""
-        given = self.entries("organization-policies")
-        words = [each for each in given if each.lower() in ("true", "false")]
+        policy_entries = self.entries("organization-policies")
+        words = [entry for entry in policy_entries if entry.lower() in ("true", "false")]
         return bool(words) and parse_boolean(words[-1], self._labels["organization-policies"])
 
     def organization_files(self) -> tuple[str, ...]:
         """Returns the files and folders that hold policies of the organization."""
-        given = self.entries("organization-policies")
-        return tuple(each for each in given if each.lower() not in ("true", "false"))
+        policy_entries = self.entries("organization-policies")
+        return tuple(entry for entry in policy_entries if entry.lower() not in ("true", "false"))
 
     def one_of(self, name: str) -> str:
         """Returns the value of an input with choices; empty only where it has no default."""
         value = self.text[name]
-        known = next(each for each in inputs() if each.name == name)
-        if value not in known.choices and (value or known.default):
-            choices = " or ".join(known.choices)
-            meant = did_you_mean(value, known.choices)
+        declared_input = next(declared for declared in inputs() if declared.name == name)
+        if value not in declared_input.choices and (value or declared_input.default):
+            choices = " or ".join(declared_input.choices)
+            meant = did_you_mean(value, declared_input.choices)
             raise InputError(f"{self._labels[name]} is {value!r}: choose {choices}{meant}.")
         return value
 
@@ -464,20 +469,23 @@ class _Reader:
         return value
 
     def also_attached(self) -> tuple[str, ...]:
-        labels, own = self._labels, Location.of(self.text["policy-file"])
-        found = files(self._values.get("also-attached", ()), labels["also-attached"])
-        for name in found:
-            other = Location.of(name)
-            if (normpath(other.path), other.pointer) == (normpath(own.path), own.pointer):
+        labels, own_location = self._labels, Location.of(self.text["policy-file"])
+        attached_files = files(self._values.get("also-attached", ()), labels["also-attached"])
+        for name in attached_files:
+            attached = Location.of(name)
+            if (normpath(attached.path), attached.pointer) == (
+                normpath(own_location.path),
+                own_location.pointer,
+            ):
                 raise InputError(
                     f"{labels['also-attached']} holds {name!r}, the file of"
                     f" {labels['policy-file']}: name the role's other policies only."
                 )
-        return found
+        return attached_files
 
     def athena_tables(self) -> tuple[str, ...]:
-        given = [name for entry in self.entries("athena-table") for name in split_list(entry)]
-        names = tuple(dict.fromkeys(given))
+        tables = [name for entry in self.entries("athena-table") for name in split_list(entry)]
+        names = tuple(dict.fromkeys(tables))
         if names:
             from leastpriv.cloudtrail.athena_sql import TABLE_NAME
 
@@ -504,11 +512,11 @@ class _Reader:
     def written_file(self, name: str, *others: str) -> str:
         """Returns a file that the run writes, which no other input names."""
         value, labels = self.text[name], self._labels
-        for other in others if value else ():
-            if Path(Location.of(self.text[other]).path) == Path(value):
+        for other_input in others if value else ():
+            if Path(Location.of(self.text[other_input]).path) == Path(value):
                 raise InputError(
-                    f"{labels[name]} is {value!r}, as is {labels[other]}: write it to a separate"
-                    " file."
+                    f"{labels[name]} is {value!r}, as is {labels[other_input]}: write it to a"
+                    " separate file."
                 )
         return value
 
@@ -523,11 +531,11 @@ class _Reader:
         return self.written_file("boundary-file", "policy-file")
 
     def validate_digests(self) -> bool:
-        chosen, labels = self.boolean("validate-digests"), self._labels
-        if chosen and self.entries("athena-table"):
+        is_chosen, labels = self.boolean("validate-digests"), self._labels
+        if is_chosen and self.entries("athena-table"):
             reason = f"{labels['athena-table']} is set: Athena reads files unvalidated"
             raise InputError(f"{labels['validate-digests']} is true, and {reason}.")
-        return chosen
+        return is_chosen
 
     def reviewed_refs(self) -> tuple[str, ...]:
         """Returns the refs and environments of reviewed runs; raises InputError for a pattern that

@@ -101,7 +101,9 @@ class TargetEntry(Struct, frozen=True):
     @property
     def is_pattern(self) -> bool:
         """Whether it matches roles with a policy file each."""
-        return any(place in str(self.values["policy-file"]) for place in (NAME, ACCOUNT))
+        return any(
+            placeholder in str(self.values["policy-file"]) for placeholder in (NAME, ACCOUNT)
+        )
 
     def policy_file(self, role: str) -> str:
         """Returns the policy file of a role that matches the pattern."""
@@ -153,14 +155,14 @@ class Configuration(Struct, frozen=True):
 
 def target_inputs() -> tuple[str, ...]:
     """Returns the names of the inputs that a target may have."""
-    return tuple(known.name for known in inputs() if known.name not in SHARED)
+    return tuple(declared.name for declared in inputs() if declared.name not in SHARED)
 
 
 def settings_inputs() -> tuple[str, ...]:
     """Returns the names of the inputs that `settings` of the file may have: those that action.yml
     leaves out.
     """
-    return tuple(known.name for known in inputs() if known.config_only)
+    return tuple(declared.name for declared in inputs() if declared.config_only)
 
 
 def names_one_target(given: GivenInputs) -> bool:
@@ -179,15 +181,15 @@ def with_settings(given: GivenInputs, raw: bytes, path: str) -> GivenInputs:
     Raises:
         InputError: It is no YAML, differs from the schema, or lists targets.
     """
-    whole = _parsed(raw, path)
-    where = f"The input config names {path!r}"
-    if "targets" in whole:
+    content = _parsed(raw, path)
+    subject = f"The input config names {path!r}"
+    if "targets" in content:
         raise InputError(
-            f"{where}, which lists targets, and {_lower(given.labels['role-arn'])} is set: leave"
-            " role-arn and policy-file out, or put only settings into the file."
+            f"{subject}, which lists targets, and {_lower(given.labels['role-arn'])} is set:"
+            " leave role-arn and policy-file out, or put only settings into the file."
         )
-    _only(whole, ("settings",), where)
-    return _merged(given, _settings(whole, where), where)
+    _only(content, ("settings",), subject)
+    return _merged(given, _settings(content, subject), subject)
 
 
 def _lower(label: str) -> str:
@@ -196,18 +198,18 @@ def _lower(label: str) -> str:
 
 def _settings(whole: Mapping[str, Any], where: str) -> Mapping[str, Value]:
     """Returns the settings that all targets share; raises InputError for another name."""
-    found = whole.get("settings", {})
-    if not isinstance(found, Mapping):
+    settings = whole.get("settings", {})
+    if not isinstance(settings, Mapping):
         raise InputError(f"{where}: settings is no mapping: write NAME: VALUE below it.")
-    _only(found, settings_inputs(), f"{where}: settings")
-    return {str(key): _value(value, f"{where}: {key}") for key, value in found.items()}
+    _only(settings, settings_inputs(), f"{where}: settings")
+    return {str(key): _value(value, f"{where}: {key}") for key, value in settings.items()}
 
 
 def _merged(given: GivenInputs, settings: Mapping[str, Value], where: str) -> GivenInputs:
     """Returns the inputs, with `settings` where the run has no value."""
-    own = {name: value for name, value in settings.items() if not given.values.get(name)}
-    labels = {**given.labels, **{name: f"{where}: {name}" for name in own}}
-    values = {**given.values, **own}
+    file_values = {name: value for name, value in settings.items() if not given.values.get(name)}
+    labels = {**given.labels, **{name: f"{where}: {name}" for name in file_values}}
+    values = {**given.values, **file_values}
     return replace(given, values=values, labels=labels)
 
 
@@ -215,47 +217,52 @@ def read_configuration(raw: bytes, path: str) -> Configuration:
     """Reads the file; raises InputError where it is no YAML, or differs from the schema; the
     message has the line.
     """
-    whole = _parsed(raw, path)
-    where = f"The input config names {path!r}"
-    _only(whole, ("settings", "targets", "accounts", "follow", "discover", *READER_KEYS), where)
-    targets = whole.get("targets")
+    content = _parsed(raw, path)
+    subject = f"The input config names {path!r}"
+    _only(
+        content,
+        ("settings", "targets", "accounts", "follow", "discover", *READER_KEYS),
+        subject,
+    )
+    targets = content.get("targets")
     if not isinstance(targets, list) or not targets:
         raise InputError(
-            f"{where}, which lists no targets: write targets: and an entry for each role below it."
+            f"{subject}, which lists no targets: write targets: and an entry for each role below"
+            " it."
         )
-    shared = _reader_keys(whole, where)
-    accounts = _accounts(whole, where)
-    found: list[TargetEntry] = []
-    place: Any = getattr(targets, "lc", None)
-    for number, each in enumerate(targets, start=1):
+    shared = _reader_keys(content, subject)
+    accounts = _accounts(content, subject)
+    target_entries: list[TargetEntry] = []
+    position: Any = getattr(targets, "lc", None)
+    for number, target in enumerate(targets, start=1):
         line = ""
         with suppress(
             AttributeError, KeyError, IndexError, TypeError
         ):  # A list in brackets may have no lines.
-            line = f" (line {place.item(number - 1)[0] + 1})"
-        found.append(_entry(each, f"{where}: target {number}{line}", shared, accounts))
-    entries = tuple(found)
+            line = f" (line {position.item(number - 1)[0] + 1})"
+        target_entries.append(_entry(target, f"{subject}: target {number}{line}", shared, accounts))
+    entries = tuple(target_entries)
     _check_distinct(entries)
     _check_branches(entries)
     entries = _with_accounts(entries, shared)
-    follow = whole.get("follow", True)
+    follow = content.get("follow", True)
     if not isinstance(follow, bool):
-        raise InputError(f"{where}: follow is {follow!r}: write true or false.")
+        raise InputError(f"{subject}: follow is {follow!r}: write true or false.")
     return Configuration(
         path=path,
         entries=entries,
         follow=follow,
-        discover=_discover(whole, entries, where),
-        of_organization=whole.get("accounts") == ORGANIZATION,
+        discover=_discover(content, entries, subject),
+        of_organization=content.get("accounts") == ORGANIZATION,
         shared_reader=shared,
-        settings=_settings(whole, where),
+        settings=_settings(content, subject),
     )
 
 
 def with_shared_settings(given: GivenInputs, configuration: Configuration) -> GivenInputs:
     """Returns the inputs that all targets share, with the settings of the file."""
-    where = f"The input config names {configuration.path!r}: settings"
-    return _merged(given, configuration.settings, where)
+    subject = f"The input config names {configuration.path!r}: settings"
+    return _merged(given, configuration.settings, subject)
 
 
 def in_organization(configuration: Configuration, accounts: Sequence[str]) -> Configuration:
@@ -263,8 +270,8 @@ def in_organization(configuration: Configuration, accounts: Sequence[str]) -> Co
     accounts of its roles.
     """
     entries = [with_accounts(entry, accounts) for entry in configuration.entries]
-    known = tuple(entry for entry in entries if entry.users.arns)
-    entries_with_readers = _with_accounts(known, configuration.shared_reader)
+    named_entries = tuple(entry for entry in entries if entry.users.arns)
+    entries_with_readers = _with_accounts(named_entries, configuration.shared_reader)
     return replace(configuration, entries=entries_with_readers)
 
 
@@ -280,7 +287,7 @@ def _accounts(whole: Mapping[str, Any], where: str) -> tuple[str, ...]:
             f"{where}: accounts is {value!r}: write a list of account ids, as in ['123456789012'],"
             f" or {ORGANIZATION}."
         )
-    return tuple(_account(each, where) for each in value)
+    return tuple(_account(account, where) for account in value)
 
 
 def _account(value: object, where: str) -> str:
@@ -344,20 +351,22 @@ def settings_of(entry: TargetEntry, roles: Sequence[str], given: GivenInputs) ->
     users = entry.users
     labels_of_users = {arn: f"{users.labels[arn]}=" for arn in roles if arn in users.labels}
     excluded = [f"!{arn}" for arn in users.excluded]
-    own: dict[str, Value] = {
+    entry_values: dict[str, Value] = {
         **{name: value for name, value in entry.values.items() if name != USERS},
         "role-arn": tuple([f"{labels_of_users.get(arn, '')}{arn}" for arn in roles] + excluded),
         "policy-file": entry.policy_file(roles[0]),
     }
     if entry.group:
-        own["branch"] = f"leastpriv/{entry.group}"
+        entry_values["branch"] = f"leastpriv/{entry.group}"
     labels = {**given.labels, **{key: f"{entry.where}: {key}" for key in entry.values}}
-    found = parse_settings(
-        replace(given, values={**given.values, "config": "", **own}, labels=labels)
+    settings = parse_settings(
+        replace(given, values={**given.values, "config": "", **entry_values}, labels=labels)
     )
-    if not entry.one_of_several_accounts or "branch" in own or found.spans_accounts:
-        return found
-    return replace(found, branch=found.branch.replace("/", f"/{found.principal.account}-", 1))
+    if not entry.one_of_several_accounts or "branch" in entry_values or settings.spans_accounts:
+        return settings
+    return replace(
+        settings, branch=settings.branch.replace("/", f"/{settings.principal.account}-", 1)
+    )
 
 
 def _check_distinct(entries: Sequence[TargetEntry]) -> None:
@@ -371,14 +380,14 @@ def _check_distinct(entries: Sequence[TargetEntry]) -> None:
         for role in entry.users.arns:
             if role in roles:
                 raise _repeated(entry, "role-arn", role)
-        place = (_repository_key(entry), normalized_file(file))
-        if place in files:
+        file_key = (_repository_key(entry), normalized_file(file))
+        if file_key in files:
             raise InputError(
                 f"{entry.where}: policy-file is {file!r}, as in an earlier target: name the roles"
                 f" that share it in one target, below {USERS}."
             )
         roles.update(entry.users.arns)
-        files.add(place)
+        files.add(file_key)
 
 
 def _repository_key(entry: TargetEntry) -> str:
@@ -402,8 +411,8 @@ def _check_branches(entries: Sequence[TargetEntry]) -> None:
     by_repository = grouped((_repository_key(entry), entry) for entry in entries)
     for sharing in by_repository.values():
         _check_branches_of_repository(sharing, with_account=are_several_accounts)
-    places = {(entry.group, _repository_key(entry)) for entry in entries if entry.group}
-    for group, count in Counter(group for group, _ in places).items():
+    group_keys = {(entry.group, _repository_key(entry)) for entry in entries if entry.group}
+    for group, count in Counter(group for group, _ in group_keys).items():
         if count > 1:
             raise InputError(
                 f"{entries[0].where.partition(': target')[0]}: the group {group!r} has targets of"
@@ -417,13 +426,13 @@ def _check_branches_of_repository(entries: Sequence[TargetEntry], *, with_accoun
         branch = _branch_of(entry, with_account=with_account)
         if not branch:
             continue
-        known = groups.get(branch)
-        if known is not None and not (entry.group and known == entry.group):
+        other_group = groups.get(branch)
+        if other_group is not None and not (entry.group and other_group == entry.group):
             raise _repeated(entry, "branch", branch)
-        for other in groups:
-            if branch.startswith(f"{other}/") or other.startswith(f"{branch}/"):
+        for group in groups:
+            if branch.startswith(f"{group}/") or group.startswith(f"{branch}/"):
                 raise InputError(
-                    f"{entry.where}: branch is {branch!r}, and an earlier target has {other!r}: git"
+                    f"{entry.where}: branch is {branch!r}, and an earlier target has {group!r}: git"
                     " does not allow both, name another."
                 )
         groups[branch] = entry.group
@@ -468,15 +477,15 @@ def run_settings(given: GivenInputs) -> Settings:
                 f"{given.labels[name]} cannot be combined with {file}: set it there, for its"
                 " target."
             )
-    own = {"config": "", "role-arn": _STAND_IN, "policy-file": given.values["config"]}
+    stand_ins = {"config": "", "role-arn": _STAND_IN, "policy-file": given.values["config"]}
     labels = {**given.labels, "policy-file": given.labels["config"]}
-    all_values = replace(given, values={**given.values, **own}, labels=labels)
-    found = parse_settings(all_values, needs_evidence=not given.values["config"])
-    if found.mode is Mode.REVIEW:
+    all_values = replace(given, values={**given.values, **stand_ins}, labels=labels)
+    settings = parse_settings(all_values, needs_evidence=not given.values["config"])
+    if settings.mode is Mode.REVIEW:
         raise InputError(
             f"{labels['mode']} is 'review', which is for one policy file: name it and its role."
         )
-    return found
+    return settings
 
 
 def first_file_template(policy_file: str) -> str:
@@ -496,19 +505,19 @@ def _parsed(raw: bytes, path: str) -> Mapping[str, Any]:
             f"The input config names {path!r}, which is longer than {_LONGEST // 1024} kB."
         )
     try:
-        whole = YAML(typ="rt", pure=True).load(BytesIO(raw))
+        content = YAML(typ="rt", pure=True).load(BytesIO(raw))
     except (YAMLError, ValueError, TypeError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f" on line {mark.line + 1}" if mark else ""
-        why = getattr(error, "problem", "") or "it cannot be parsed"
+        problem = getattr(error, "problem", "") or "it cannot be parsed"
         raise InputError(
-            f"The input config names {path!r}, which is no YAML{line}: {why}."
+            f"The input config names {path!r}, which is no YAML{line}: {problem}."
         ) from None
-    if not isinstance(whole, Mapping):
+    if not isinstance(content, Mapping):
         raise InputError(
             f"The input config names {path!r}, which holds no mapping: write targets: at its top."
         )
-    return whole
+    return content
 
 
 def _entry(
@@ -608,12 +617,14 @@ def _former_names(value: object, where: str) -> FormerNames:
     _only(value, FORMER_KEYS, where)
     names: dict[str, tuple[str, ...]] = {}
     for key in FORMER_KEYS:
-        given = value.get(key, ())
-        texts = (given,) if isinstance(given, str) else given
+        former_value = value.get(key, ())
+        texts = (former_value,) if isinstance(former_value, str) else former_value
         if not isinstance(texts, list | tuple) or not all(
-            isinstance(each, str) and each for each in texts
+            isinstance(text, str) and text for text in texts
         ):
-            raise InputError(f"{where}: {key} is {given!r}: write a name or a list of names.")
+            raise InputError(
+                f"{where}: {key} is {former_value!r}: write a name or a list of names."
+            )
         names[key] = tuple(map(str, texts))
     for role in names["role-arn"]:
         named_principal(_for_role(role, _STAND_IN), f"{where}: role-arn")
@@ -631,10 +642,10 @@ def _users_value(value: object, where: str) -> Value:
     if isinstance(value, Mapping):
         texts = [f"{_label(label, where)}={_role(arn)}" for label, arn in value.items()]
     elif isinstance(value, list):
-        texts = [_role(each) for each in value]
+        texts = [_role(role) for role in value]
     else:
         texts = []
-    if not texts or not all(isinstance(each, str) for each in texts):
+    if not texts or not all(isinstance(text, str) for text in texts):
         raise InputError(
             f"{where}: {USERS} is {value!r}: write a list of ARNs, or a mapping from labels to ARNs"
             " as in {prod: 'arn:aws:iam::123456789012:role/ci-deploy'}."
@@ -695,16 +706,16 @@ reference, read 2026-11-27), and the remedy of a wrong one."""
 
 def _reader_keys(found: Mapping[str, Any], where: str) -> Mapping[str, str]:
     """Returns the keys of the role that reads an account; empty without one."""
-    own = {key: found[key] for key in READER_KEYS if key in found}
-    for key, value in own.items():
+    reader_values = {key: found[key] for key in READER_KEYS if key in found}
+    for key, value in reader_values.items():
         form, remedy = READER_KEYS[key]
         if not isinstance(value, str) or not re.fullmatch(form, value, re.ASCII):
             raise InputError(f"{where}: {key} is {value!r}, which AWS STS does not take: {remedy}.")
-    if own and "assume-role" not in own:
+    if reader_values and "assume-role" not in reader_values:
         raise InputError(
-            f"{where} has {next(iter(own))} without assume-role, the role that it is for."
+            f"{where} has {next(iter(reader_values))} without assume-role, the role that it is for."
         )
-    return own
+    return reader_values
 
 
 def _with_readers(
@@ -750,8 +761,8 @@ def _value(value: object, where: str) -> Value:
         return _number_text(value, where)
     if isinstance(value, str):
         return value.strip()
-    if isinstance(value, list) and all(isinstance(each, str) for each in value):
-        return tuple(str(each) for each in value)
+    if isinstance(value, list) and all(isinstance(item_value, str) for item_value in value):
+        return tuple(str(item_value) for item_value in value)
     if isinstance(value, Mapping) and where.endswith(": copies"):
         return json.dumps(value)
     raise InputError(f"{where} is neither text, nor a number, nor a list of texts.")
@@ -775,14 +786,16 @@ def _with_accounts(
                     f" an earlier target of the account {account}: name them once for each account."
                 )
     several = _has_several_accounts(entries)
-    found: list[TargetEntry] = []
+    entries_of_accounts: list[TargetEntry] = []
     for entry in entries:
-        own = {account: readers[account] for account in entry.users.accounts if account in readers}
-        entry = replace(entry, readers=own, one_of_several_accounts=several)
+        reader_by_account = {
+            account: readers[account] for account in entry.users.accounts if account in readers
+        }
+        entry = replace(entry, readers=reader_by_account, one_of_several_accounts=several)
         if shared:
             entry = _with_readers(entry, shared, only_for_other_accounts=True)
-        found.append(entry)
-    return tuple(found)
+        entries_of_accounts.append(entry)
+    return tuple(entries_of_accounts)
 
 
 def _discover(whole: Mapping[str, Any], entries: Sequence[TargetEntry], where: str) -> str:
@@ -814,13 +827,13 @@ def _only(found: Mapping[str, Any], allowed: Sequence[str], where: str) -> None:
                 f"{where} has the key {key!r}, which is for all targets: set it as an input of the"
                 " run."
             )
-        if any(key == known.name for known in inputs()):
+        if any(key == declared.name for declared in inputs()):
             raise InputError(
                 f"{where} has the key {key!r}, which is an input of the run: set it there."
             )
-        known = did_you_mean(str(key), allowed) or f": choose one of {', '.join(allowed)}"
+        advice = did_you_mean(str(key), allowed) or f": choose one of {', '.join(allowed)}"
         has = ", which has" if where.endswith("'") else " has"
-        raise InputError(f"{where}{has} the unknown key {str(key)!r}{known}.")
+        raise InputError(f"{where}{has} the unknown key {str(key)!r}{advice}.")
 
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:+=,@-]*", re.ASCII)
@@ -831,11 +844,13 @@ def entry_text(
 ) -> str:
     """Returns one entry of `targets` as YAML; a name that YAML would not read as text is quoted."""
     pad = " " * indent
-    more = f"{pad}  also-attached: {json.dumps(list(also_attached))}\n" if also_attached else ""
+    attached_line = (
+        f"{pad}  also-attached: {json.dumps(list(also_attached))}\n" if also_attached else ""
+    )
     one, other = (
         text if _PLAIN.fullmatch(text) else json.dumps(text) for text in (role, policy_file)
     )
-    return f"{pad}- role-arn: {one}\n{pad}  policy-file: {other}\n{more}"
+    return f"{pad}- role-arn: {one}\n{pad}  policy-file: {other}\n{attached_line}"
 
 
 def with_targets(raw: bytes, path: str, added: Sequence[tuple[str, str]]) -> bytes | None:
@@ -846,21 +861,23 @@ def with_targets(raw: bytes, path: str, added: Sequence[tuple[str, str]]) -> byt
     text = raw.decode("utf-8", "surrogateescape")
     end = "\r\n" if "\r\n" in text else "\n"
     lines = text.splitlines(keepends=True)
-    place = _end_of_targets(raw, lines)
-    if place is None:
+    insertion = _end_of_targets(raw, lines)
+    if insertion is None:
         return None
-    at, indent = place
-    if not lines[at - 1].endswith(("\n", "\r")):
-        lines[at - 1] += end
+    line_number, indent = insertion
+    if not lines[line_number - 1].endswith(("\n", "\r")):
+        lines[line_number - 1] += end
     new = [entry_text(role, file, indent).replace("\n", end) for role, file in added]
-    changed = "".join([*lines[:at], *new, *lines[at:]]).encode("utf-8", "surrogateescape")
+    changed = "".join([*lines[:line_number], *new, *lines[line_number:]]).encode(
+        "utf-8", "surrogateescape"
+    )
     try:
         after = read_configuration(changed, path).entries
     except InputError:
         return None
-    found = [(entry.role, entry.values["policy-file"]) for entry in after]
-    wanted = [*((entry.role, entry.values["policy-file"]) for entry in before), *added]
-    return changed if found == wanted else None
+    pairs_written = [(entry.role, entry.values["policy-file"]) for entry in after]
+    pairs_expected = [*((entry.role, entry.values["policy-file"]) for entry in before), *added]
+    return changed if pairs_written == pairs_expected else None
 
 
 def _end_of_targets(raw: bytes, lines: Sequence[str]) -> tuple[int, int] | None:

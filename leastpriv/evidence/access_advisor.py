@@ -44,18 +44,18 @@ def read_last_accessed(client: Any, principal: str, waiting: Polling) -> AccessR
             `missing` says so.
     """
     _log.info(f"Asking IAM when {principal} last used its permissions (free of charge)")
-    made = waiting.clock()
+    start_time = waiting.clock()
     _, rows = _report(client, principal, "ACTION_LEVEL", waiting)
     services: dict[str, ServiceAccess] = {}
     for row in rows:
         prefix = str(row["ServiceNamespace"]).lower()
         # Answers are published with `PutObject` and with `s3:PutObject`.
         actions = {
-            f"{prefix}:{str(each['ActionName']).rpartition(':')[2].lower()}": _attempt(
-                each.get("LastAccessedTime"), each.get("LastAccessedRegion")
+            f"{prefix}:{str(action_row['ActionName']).rpartition(':')[2].lower()}": _attempt(
+                action_row.get("LastAccessedTime"), action_row.get("LastAccessedRegion")
             )
-            for each in row.get("TrackedActionsLastAccessed") or ()
-            if each.get("ActionName")
+            for action_row in row.get("TrackedActionsLastAccessed") or ()
+            if action_row.get("ActionName")
         }
         last = _attempt(row.get("LastAuthenticated"), row.get("LastAuthenticatedRegion"))
         services[prefix] = ServiceAccess(prefix, last, actions)
@@ -68,35 +68,41 @@ def read_last_accessed(client: Any, principal: str, waiting: Polling) -> AccessR
     except AwsError as error:
         missing = str(error)
     shared, reason = _shared_policies(client, principal, services, granting, waiting)
-    return AccessReport(made, services, granting, shared, missing or reason)
+    return AccessReport(start_time, services, granting, shared, missing or reason)
 
 
 def _report(
     client: Any, arn: str, granularity: str, waiting: Polling
 ) -> tuple[str, list[Mapping[str, Any]]]:
     """Returns a report about a role, user or policy: its job id, and one row per service."""
-    doing = f"asking IAM for the last accessed information of {arn}"
-    with translate_errors(doing, "iam:GenerateServiceLastAccessedDetails"):
+    activity = f"asking IAM for the last accessed information of {arn}"
+    with translate_errors(activity, "iam:GenerateServiceLastAccessedDetails"):
         job = str(
             client.generate_service_last_accessed_details(Arn=arn, Granularity=granularity)["JobId"]
         )
 
     def finished() -> list[Mapping[str, Any]] | None:
         ask = client.get_service_last_accessed_details
-        given = {"JobId": job, "MaxItems": 1_000}
-        found = list(_marked_pages(ask, doing, "iam:GetServiceLastAccessedDetails", given))
-        return found if required_member(found[0], doing, "JobStatus") in _ENDED else None
-
-    found = waiting.until(finished, "IAM's report")
-    if found is None:
-        raise AwsError(
-            f"IAM did not finish in time while {doing}: run again later.", AwsErrorKind.OTHER
+        parameters = {"JobId": job, "MaxItems": 1_000}
+        report_pages = list(
+            _marked_pages(ask, activity, "iam:GetServiceLastAccessedDetails", parameters)
         )
-    if found[0]["JobStatus"] == "FAILED":
-        error = found[0].get("Error", {})
-        said = f"{error.get('Code', 'no reason given')}: {error.get('Message', '')}"
-        raise AwsError(f"IAM failed while {doing} ({said}).", AwsErrorKind.OTHER)
-    return job, [row for page in found for row in page.get("ServicesLastAccessed", ())]
+        return (
+            report_pages
+            if required_member(report_pages[0], activity, "JobStatus") in _ENDED
+            else None
+        )
+
+    report = waiting.until(finished, "IAM's report")
+    if report is None:
+        raise AwsError(
+            f"IAM did not finish in time while {activity}: run again later.", AwsErrorKind.OTHER
+        )
+    if report[0]["JobStatus"] == "FAILED":
+        error = report[0].get("Error", {})
+        failure = f"{error.get('Code', 'no reason given')}: {error.get('Message', '')}"
+        raise AwsError(f"IAM failed while {activity} ({failure}).", AwsErrorKind.OTHER)
+    return job, [row for page in report for row in page.get("ServicesLastAccessed", ())]
 
 
 def _attempt(time: datetime | None, region: str | None) -> LastAccess | None:
@@ -105,17 +111,18 @@ def _attempt(time: datetime | None, region: str | None) -> LastAccess | None:
 
 def _granting(client: Any, principal: str, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Service -> the policies that grant it, by ARN or, for an inline policy, by name."""
-    found: dict[str, tuple[str, ...]] = {}
-    doing = "asking IAM which policies grant a service"
+    policies_by_service: dict[str, tuple[str, ...]] = {}
+    activity = "asking IAM which policies grant a service"
     ask = client.list_policies_granting_service_access
-    given = {"Arn": principal, "ServiceNamespaces": list(names)}
-    for page in _marked_pages(ask, doing, "iam:ListPoliciesGrantingServiceAccess", given):
+    parameters = {"Arn": principal, "ServiceNamespaces": list(names)}
+    for page in _marked_pages(ask, activity, "iam:ListPoliciesGrantingServiceAccess", parameters):
         for row in page["PoliciesGrantingServiceAccess"]:
             policies = (
-                str(each.get("PolicyArn") or each["PolicyName"]) for each in row.get("Policies", ())
+                str(policy.get("PolicyArn") or policy["PolicyName"])
+                for policy in row.get("Policies", ())
             )
-            found[str(row["ServiceNamespace"]).lower()] = tuple(sorted(policies))
-    return found
+            policies_by_service[str(row["ServiceNamespace"]).lower()] = tuple(sorted(policies))
+    return policies_by_service
 
 
 def _marked_pages(
@@ -124,19 +131,19 @@ def _marked_pages(
     """Yields the pages of an operation for which botocore has no paginator."""
     page: Mapping[str, Any] = {"IsTruncated": True}
     marker: dict[str, Any] = {}
-    known: list[Any] = []
+    rows: list[Any] = []
     while page.get("IsTruncated"):
         with translate_errors(doing, action):
             page = ask(**given, **marker)
         yield page
         if page.get("IsTruncated"):
             marker = {"Marker": required_member(page, doing, "Marker")}
-            if marker in known:
+            if marker in rows:
                 raise AwsError(
                     f"A page names an earlier one as the next while {doing}.",
                     AwsErrorKind.INCOMPLETE,
                 )
-            known.append(marker)
+            rows.append(marker)
 
 
 def _shared_policies(
@@ -151,12 +158,15 @@ def _shared_policies(
 
     AWS managed policies are left out, because they cannot be edited.
     """
-    own = f"::{principal.split(':')[4]}:policy/"
-    found: dict[tuple[str, str], SharedPolicy] = {}
+    account_prefix = f"::{principal.split(':')[4]}:policy/"
+    policies: dict[tuple[str, str], SharedPolicy] = {}
     pairs = sorted(
-        (arn, service) for service, arns in granting.items() for arn in arns if own in arn
+        (arn, service)
+        for service, arns in granting.items()
+        for arn in arns
+        if account_prefix in arn
     )
-    used: dict[tuple[str, str], tuple[str, str]] = {}
+    job_pairs: dict[tuple[str, str], tuple[str, str]] = {}
     reason = f"The run asks at most {_MOST_SHARED} times who uses a service through a policy."
     try:
         for arn, own_pairs in groupby(pairs, key=itemgetter(0)):
@@ -170,31 +180,33 @@ def _shared_policies(
                     names[name.lower()] = name
             for pair in own_pairs:
                 if pair[1] in names:
-                    used[pair] = job, names[pair[1]]
+                    job_pairs[pair] = job, names[pair[1]]
                 else:
-                    found[pair] = SharedPolicy(*pair)
-        for pair, (job, name) in islice(used.items(), _MOST_SHARED):
-            found[pair] = SharedPolicy(*pair, _other_users(client, job, name, principal))
+                    policies[pair] = SharedPolicy(*pair)
+        for pair, (job, name) in islice(job_pairs.items(), _MOST_SHARED):
+            policies[pair] = SharedPolicy(*pair, _other_users(client, job, name, principal))
     except AwsError as error:
         reason = str(error)
-    every = (found.get(pair, SharedPolicy(*pair, is_known=False)) for pair in pairs)
-    return tuple(each for each in every if each.others or not each.is_known), reason if len(
-        found
-    ) < len(pairs) else ""
+    shared_policies = (policies.get(pair, SharedPolicy(*pair, is_known=False)) for pair in pairs)
+    return tuple(
+        shared for shared in shared_policies if shared.others or not shared.is_known
+    ), reason if len(policies) < len(pairs) else ""
 
 
 def _other_users(client: Any, job: str, service: str, principal: str) -> dict[str, LastAccess]:
     """Other roles and users that used the service through the policy of a report."""
-    found: dict[str, LastAccess] = {}
-    doing = "asking IAM who else uses a policy"
+    users: dict[str, LastAccess] = {}
+    activity = "asking IAM who else uses a policy"
     ask = client.get_service_last_accessed_details_with_entities
-    given = {"JobId": job, "ServiceNamespace": service, "MaxItems": 1_000}
-    for page in _marked_pages(ask, doing, "iam:GetServiceLastAccessedDetailsWithEntities", given):
+    parameters = {"JobId": job, "ServiceNamespace": service, "MaxItems": 1_000}
+    for page in _marked_pages(
+        ask, activity, "iam:GetServiceLastAccessedDetailsWithEntities", parameters
+    ):
         for row in page.get("EntityDetailsList", ()):
             last = _attempt(row.get("LastAuthenticated"), "")
             if last and row["EntityInfo"]["Arn"] != principal:
-                found[str(row["EntityInfo"]["Arn"])] = last
-    return found
+                users[str(row["EntityInfo"]["Arn"])] = last
+    return users
 
 
 def is_tracked(action: str, since: datetime) -> bool:
@@ -206,8 +218,8 @@ def is_tracked(action: str, since: datetime) -> bool:
     ).visibility is Visibility.MANAGEMENT and action.lower() not in _kind("untracked")
     if not is_management and action.lower() not in _kind("tracked"):
         return False
-    known = _kind("actions")
-    day = known.get(action.partition(":")[0].lower(), known["*"])
+    tracked = _kind("actions")
+    day = tracked.get(action.partition(":")[0].lower(), tracked["*"])
     return datetime.fromisoformat(day).replace(tzinfo=UTC) <= since
 
 

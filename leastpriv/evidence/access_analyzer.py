@@ -56,18 +56,18 @@ def collect_aws_findings(
     read.
     """
     unasked: list[SkippedSource] = []
-    asked: list[str] = []
+    sources_asked: list[str] = []
 
     def tried(source: str, ask: Callable[[], _Found]) -> _Found | None:
         try:
             with translate_missing_members(f"reading {source}"):
-                found = ask()
+                answer = ask()
         except (AwsError, InputError) as error:
             _log.info(f"Skipped: {source}. {error}")
             unasked.append(SkippedSource(source, str(error)))
             return None
-        asked.append(source)
-        return found
+        sources_asked.append(source)
+        return answer
 
     report = unused = outside = inside = generated = None
     soon = replace(waiting, longest=min(waiting.longest, _SOON))
@@ -85,15 +85,15 @@ def collect_aws_findings(
             "unused access findings", lambda: read_unused_access(analyzer(), principal.arn, soon)
         )
         if principal.kind == "role":
-            both = tried(
+            both_findings = tried(
                 "external access findings",
                 lambda: (
                     read_external_access(analyzer(), principal.arn),
                     read_internal_access(analyzer(), principal.arn),
                 ),
             )
-            outside, inside = both or (None, ())
-            if both and outside is None:
+            outside, inside = both_findings or (None, ())
+            if both_findings and outside is None:
                 unasked.append(
                     SkippedSource(
                         "external access findings", f"there is no such analyzer in {aws.region}."
@@ -116,7 +116,7 @@ def collect_aws_findings(
         outside=outside or (),
         inside=inside or (),
         skipped_sources=tuple(unasked),
-        asked=tuple(asked),
+        asked=tuple(sources_asked),
     )
 
 
@@ -133,18 +133,18 @@ def list_analyzers(client: Any, end: str = "") -> Iterator[Analyzer]:
     """Yields the active analyzers of account and organization in the client's region; `end` ends
     the type's name.
     """
-    doing = "listing analyzers"
+    activity = "listing analyzers"
     action = "access-analyzer:ListAnalyzers"
     for kind in (f"ACCOUNT{end}", f"ORGANIZATION{end}"):
-        for page in pages(client, "list_analyzers", doing, action, type=kind):
-            for each in page["analyzers"]:
-                if each["status"] == "ACTIVE":
+        for page in pages(client, "list_analyzers", activity, action, type=kind):
+            for analyzer in page["analyzers"]:
+                if analyzer["status"] == "ACTIVE":
                     days = (
-                        each.get("configuration", {})
+                        analyzer.get("configuration", {})
                         .get("unusedAccess", {})
                         .get("unusedAccessAge", 0)
                     )
-                    yield Analyzer(each["arn"], each["name"], int(days))
+                    yield Analyzer(analyzer["arn"], analyzer["name"], int(days))
 
 
 def list_findings(
@@ -153,41 +153,41 @@ def list_findings(
     """Yields active findings about a role or user, by ARN, as `GetFindingV2` returns them with all
     pages joined.
     """
-    for each in _listed(client, analyzer, "resource", resource):
+    for summary in _listed(client, analyzer, "resource", resource):
         # Check the filter again: a finding about another role would be a false statement about this
         # one.
-        if each.get("findingType") in kinds and each.get("resource") == resource:
-            yield from _whole(client, analyzer, str(each["id"]))
+        if summary.get("findingType") in kinds and summary.get("resource") == resource:
+            yield from _whole(client, analyzer, str(summary["id"]))
 
 
 def _listed(
     client: Any, analyzer: Analyzer, property_name: str, value: str
 ) -> Iterator[Mapping[str, Any]]:
     """Yields the summaries of active findings whose property has a value."""
-    wanted = {property_name: {"eq": [value]}, "status": {"eq": ["ACTIVE"]}}
-    doing = f"listing findings of the analyzer {analyzer.name}"
+    criteria = {property_name: {"eq": [value]}, "status": {"eq": ["ACTIVE"]}}
+    activity = f"listing findings of the analyzer {analyzer.name}"
     action = "access-analyzer:ListFindings"
     for page in pages(
-        client, "list_findings_v2", doing, action, analyzerArn=analyzer.arn, filter=wanted
+        client, "list_findings_v2", activity, action, analyzerArn=analyzer.arn, filter=criteria
     ):
-        yield from (each for each in page["findings"] if each["status"] == "ACTIVE")
+        yield from (summary for summary in page["findings"] if summary["status"] == "ACTIVE")
 
 
 def _whole(client: Any, analyzer: Analyzer, number: str) -> Iterator[Mapping[str, Any]]:
     """Yields the finding, unless it was deleted after the listing."""
-    doing = f"reading a finding of the analyzer {analyzer.name}"
+    activity = f"reading a finding of the analyzer {analyzer.name}"
     action = "access-analyzer:GetFinding"
     try:
-        found = list(
-            pages(client, "get_finding_v2", doing, action, analyzerArn=analyzer.arn, id=number)
+        finding_pages = list(
+            pages(client, "get_finding_v2", activity, action, analyzerArn=analyzer.arn, id=number)
         )
     except AwsError as error:
         if error_code(error) != "ResourceNotFoundException":
             raise
         return
     yield {
-        **found[-1],
-        "findingDetails": [each for page in found for each in page["findingDetails"]],
+        **finding_pages[-1],
+        "findingDetails": [detail for page in finding_pages for detail in page["findingDetails"]],
     }
 
 
@@ -215,9 +215,13 @@ def _findings_of(client: Any, analyzer: Analyzer, principal: str, waiting: Polli
             unused = detail.get("unusedPermissionDetails")
             if unused:
                 prefix = str(unused["serviceNamespace"]).lower()
-                named = [str(each["action"]).lower() for each in unused.get("actions") or ()]
-                actions.update(name if ":" in name else f"{prefix}:{name}" for name in named)
-                services.update(() if named else (prefix,))
+                unused_actions = [
+                    str(action["action"]).lower() for action in unused.get("actions") or ()
+                ]
+                actions.update(
+                    name if ":" in name else f"{prefix}:{name}" for name in unused_actions
+                )
+                services.update(() if unused_actions else (prefix,))
             if key := detail.get("unusedIamUserAccessKeyDetails"):
                 credentials.append(str(key["accessKeyId"]))
             if "unusedIamUserPasswordDetails" in detail:
@@ -256,10 +260,10 @@ def _recommendations(
         )
     if answer["status"] == "FAILED":
         error = answer.get("error") or {}
-        said = (
+        failure = (
             f"{error.get('code', 'no reason given')}: {str(error.get('message', '')).rstrip('.')}"
         )
-        raise AwsError(f"Access Analyzer makes no recommendation ({said}).", AwsErrorKind.OTHER)
+        raise AwsError(f"Access Analyzer makes no recommendation ({failure}).", AwsErrorKind.OTHER)
     for step in answer["recommendedSteps"]:
         change = step.get("unusedPermissionsRecommendedStep", {})
         if change.get("recommendedAction"):
@@ -271,23 +275,25 @@ def _recommendations(
 
 
 def _recommended(client: Any, analyzer: Analyzer, finding: str) -> Mapping[str, Any] | None:
-    doing = "reading a recommendation"
+    activity = "reading a recommendation"
     action = "access-analyzer:GetFindingRecommendation"
-    found = list(
+    recommendation_pages = list(
         pages(
             client,
             "get_finding_recommendation",
-            doing,
+            activity,
             action,
             analyzerArn=analyzer.arn,
             id=finding,
         )
     )
-    if found[-1]["status"] not in ("SUCCEEDED", "FAILED"):
+    if recommendation_pages[-1]["status"] not in ("SUCCEEDED", "FAILED"):
         return None
     return {
-        **found[-1],
-        "recommendedSteps": [step for page in found for step in page.get("recommendedSteps", ())],
+        **recommendation_pages[-1],
+        "recommendedSteps": [
+            step for page in recommendation_pages for step in page.get("recommendedSteps", ())
+        ],
     }
 
 
@@ -295,17 +301,17 @@ def read_external_access(client: Any, role: str) -> tuple[ExternalAccess, ...] |
     """Reads the findings of the external access analyzers in the client's region; None where there
     is none.
     """
-    found: dict[str, ExternalAccess] = {}
+    access_by_role: dict[str, ExternalAccess] = {}
     watching = [*list_analyzers(client)]
     findings = (
-        each
+        list_finding
         for analyzer in watching
-        for each in list_findings(client, analyzer, role, "ExternalAccess")
+        for list_finding in list_findings(client, analyzer, role, "ExternalAccess")
     )
     details = (
-        each.get("externalAccessDetails")
+        detail.get("externalAccessDetails")
         for finding in findings
-        for each in finding["findingDetails"]
+        for detail in finding["findingDetails"]
     )
     for outside in filter(None, details):
         principals = [
@@ -316,8 +322,8 @@ def read_external_access(client: Any, role: str) -> tuple[ExternalAccess, ...] |
             str(key): str(value) for key, value in (outside.get("condition") or {}).items()
         }
         read = ExternalAccess(", ".join(principals) or "any principal", conditions, is_public)
-        found.setdefault(f"{read.principal} {sorted(conditions.items())}", read)
-    return tuple(found.values()) if watching else None
+        access_by_role.setdefault(f"{read.principal} {sorted(conditions.items())}", read)
+    return tuple(access_by_role.values()) if watching else None
 
 
 _MOST_INTERNAL = 100
@@ -330,21 +336,27 @@ def read_internal_access(client: Any, principal: str) -> tuple[InternalAccess, .
 
     Raises AwsError where AWS denied the request, or failed.
     """
-    found: dict[tuple[str, str], set[str]] = {}
+    actions_by_resource: dict[tuple[str, str], set[str]] = {}
     summaries = (
-        (analyzer, each)
+        (analyzer, resource_finding)
         for analyzer in list_analyzers(client, "_INTERNAL_ACCESS")
-        for each in _listed(client, analyzer, "principal.AWS", principal)
-        if each.get("findingType") == "InternalAccess"
+        for resource_finding in _listed(client, analyzer, "principal.AWS", principal)
+        if resource_finding.get("findingType") == "InternalAccess"
     )
     for analyzer, summary in islice(summaries, _MOST_INTERNAL):
-        whole = _whole(client, analyzer, str(summary["id"]))
-        for detail in (each for finding in whole for each in finding["findingDetails"]):
+        whole_finding = _whole(client, analyzer, str(summary["id"]))
+        for detail in (
+            finding_detail
+            for finding in whole_finding
+            for finding_detail in finding["findingDetails"]
+        ):
             inside = detail.get("internalAccessDetails") or {}
             # Check the filter again: the summary has no principal.
             if principal in (inside.get("principal") or {}).values():
-                actions = found.setdefault(
+                actions = actions_by_resource.setdefault(
                     (analyzer.name, str(summary.get("resource") or "")), set()
                 )
                 actions.update(map(str, inside.get("action") or ()))
-    return tuple(InternalAccess(*key, tuple(sorted(actions))) for key, actions in found.items())
+    return tuple(
+        InternalAccess(*key, tuple(sorted(actions))) for key, actions in actions_by_resource.items()
+    )

@@ -37,20 +37,20 @@ def read_account_details(raw: bytes, name: str) -> dict[str, AccountRole]:
     if len(raw) > _LONGEST:
         raise InputError(f"--account-details names {name!r}, which is longer than 256 MB.")
     try:
-        found = json.loads(raw)
+        content = json.loads(raw)
     except (ValueError, RecursionError):
         raise InputError(form) from None
-    if not isinstance(found, Mapping) or not isinstance(found.get("RoleDetailList"), list):
+    if not isinstance(content, Mapping) or not isinstance(content.get("RoleDetailList"), list):
         raise InputError(form)
-    managed = dict(_managed_policies(found))
+    managed = dict(_managed_policies(content))
     roles: dict[str, AccountRole] = {}
-    for role in found["RoleDetailList"]:
+    for role in content["RoleDetailList"]:
         if not isinstance(role, Mapping) or not isinstance(role.get("Arn"), str):
             raise InputError(form)
         arn = role["Arn"]
-        known = _policies(role, managed)
-        documents = tuple(document for _, document in known if document)
-        unread = tuple(name for name, document in known if document is None)
+        policies = _policies(role, managed)
+        documents = tuple(document for _, document in policies if document)
+        unread = tuple(name for name, document in policies if document is None)
         roles[arn] = AccountRole(arn, documents, unread)
     return roles
 
@@ -58,7 +58,7 @@ def read_account_details(raw: bytes, name: str) -> dict[str, AccountRole]:
 def _managed_policies(found: Mapping[str, Any]) -> Iterator[tuple[str, Document | None]]:
     for policy in found.get("Policies") or ():
         versions = policy.get("PolicyVersionList") or ()
-        default = next((each for each in versions if each.get("IsDefaultVersion")), None)
+        default = next((version for version in versions if version.get("IsDefaultVersion")), None)
         arn = str(policy.get("Arn"))
         yield arn, _document(default.get("Document"), arn) if default else None
 
@@ -67,14 +67,14 @@ def _policies(
     role: Mapping[str, Any], managed: Mapping[str, Document | None]
 ) -> list[tuple[str, Document | None]]:
     """Returns the inline and managed policies of a role; None for one that cannot be parsed."""
-    found: list[tuple[str, Document | None]] = []
+    policies: list[tuple[str, Document | None]] = []
     for policy in role.get("RolePolicyList") or ():
         name = str(policy.get("PolicyName"))
-        found.append((name, _document(policy.get("PolicyDocument"), name)))
+        policies.append((name, _document(policy.get("PolicyDocument"), name)))
     for policy in role.get("AttachedManagedPolicies") or ():
         arn = str(policy.get("PolicyArn"))
-        found.append((arn, managed.get(arn)))
-    return found
+        policies.append((arn, managed.get(arn)))
+    return policies
 
 
 def _document(value: object, name: str) -> Document | None:

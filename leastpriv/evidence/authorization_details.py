@@ -85,17 +85,19 @@ def parse_details(pages: Sequence[Mapping[str, Any]]) -> AuthorizationDetails:
     type.
     """
     context = _values(pages[0].get("requestContext") or {})
-    policies = {str(each.get("uri")): each for page in pages for each in page.get("policies") or ()}
-    found = [
-        _evaluation(each, context, policies)
+    policies = {
+        str(policy.get("uri")): policy for page in pages for policy in page.get("policies") or ()
+    }
+    evaluations = [
+        _evaluation(evaluation, context, policies)
         for page in pages
-        for each in page.get("evaluations") or ()
-        if isinstance(each.get("action"), str)
+        for evaluation in page.get("evaluations") or ()
+        if isinstance(evaluation.get("action"), str)
     ]
     principal, user = (
         "".join(context.get(key, ())[:1]) for key in ("aws:principalarn", "aws:userid")
     )
-    return AuthorizationDetails(principal, user.partition(":")[2], tuple(found))
+    return AuthorizationDetails(principal, user.partition(":")[2], tuple(evaluations))
 
 
 def _evaluation(
@@ -105,22 +107,22 @@ def _evaluation(
 ) -> Evaluation:
     effect = raw.get("evaluatedEffect")
     checks = [
-        each
-        for each in raw.get("checks") or ()
-        if each.get("evaluatedEffect") in (_EXPLICIT, _IMPLICIT)
+        check
+        for check in raw.get("checks") or ()
+        if check.get("evaluatedEffect") in (_EXPLICIT, _IMPLICIT)
     ]
     # Older answers have no checks, and the matching policies in the evaluation itself.
-    denying = [each for each in checks if each["evaluatedEffect"] == effect] or (
+    denying = [check for check in checks if check["evaluatedEffect"] == effect] or (
         [raw] if effect == _EXPLICIT else []
     )
-    types = dict.fromkeys(_denying_type(each, policies) for each in denying)
+    types = dict.fromkeys(_denying_type(check, policies) for check in denying)
     return Evaluation(
         action=str(raw["action"]),
         resource=str(raw.get("resource") or "*"),
         denied_by=() if effect == _ALLOW else tuple(types),
         explicit=effect == _EXPLICIT,
         policies=tuple(
-            dict.fromkeys(name for each in denying for name in _policy_names(each, policies))
+            dict.fromkeys(name for check in denying for name in _policy_names(check, policies))
         ),
         context={**context, **_values(raw.get("context") or {})},
         allowed=effect == _ALLOW,
@@ -142,9 +144,12 @@ def _denying_type(check: Mapping[str, Any], policies: Mapping[str, Mapping[str, 
 
 def _denying_policies(check: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [
-        each
-        for each in check.get("matchedPolicies") or ()
-        if any(one.get("evaluatedEffect") == "DENY" for one in each.get("matchedStatements") or ())
+        matched_policy
+        for matched_policy in check.get("matchedPolicies") or ()
+        if any(
+            statement.get("evaluatedEffect") == "DENY"
+            for statement in matched_policy.get("matchedStatements") or ()
+        )
     ]
 
 
@@ -155,21 +160,27 @@ def _policy_names(
     attached to.
     """
     matched = _denying_policies(check)
-    for each in matched:
-        policy = policies.get(str(each.get("uri")), {})
-        attached = ", ".join(str(one.get("arn")) for one in policy.get("attachedTo") or ())
+    for matched_policy in matched:
+        policy = policies.get(str(matched_policy.get("uri")), {})
+        attached = ", ".join(
+            str(attachment.get("arn")) for attachment in policy.get("attachedTo") or ()
+        )
         name = (
             f"an inline policy of {attached}"
             if policy.get("inline") and attached
-            else str(each.get("uri"))
+            else str(matched_policy.get("uri"))
         )
-        sids = [str(one["sid"]) for one in each.get("matchedStatements") or () if one.get("sid")]
+        sids = [
+            str(statement["sid"])
+            for statement in matched_policy.get("matchedStatements") or ()
+            if statement.get("sid")
+        ]
         yield f"{name} (statement {', '.join(sids)})" if sids else name
     if not matched:
         relevant = set(check.get("relevantPolicyTypes") or ())
         target = check.get("targetArn")
         for policy in policies.values():
-            arns = [one.get("arn") for one in policy.get("attachedTo") or ()]
+            arns = [attachment.get("arn") for attachment in policy.get("attachedTo") or ()]
             if (
                 policy.get("type") in relevant
                 and not policy.get("inline")
@@ -184,9 +195,9 @@ def _values(context: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """
     return {
         key.lower(): tuple(
-            str(each).lower() if isinstance(each, bool) else str(each)
-            for each in (value if isinstance(value, list) else [value])
-            if isinstance(each, str | int | float)
+            str(element).lower() if isinstance(element, bool) else str(element)
+            for element in (value if isinstance(value, list) else [value])
+            if isinstance(element, str | int | float)
         )
         for key, value in context.items()
     }
@@ -194,17 +205,19 @@ def _values(context: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 
 def denied_requests(evidence: Evidence) -> list[DeniedRequest]:
     """Returns the denials of the evidence that have an authorization id, the newest first."""
-    found: dict[str, DeniedRequest] = {}
+    requests_by_id: dict[str, DeniedRequest] = {}
     for usage in evidence.usages:
         denial = usage.denial
         if denial and denial.authorization_id:
             region = denial.authorization_region or next(iter(usage.regions), "")
-            own = DeniedRequest(denial.authorization_id, region, usage.last_seen)
-            known = found.setdefault(own.id, own)
-            found[own.id] = replace(
-                known, region=known.region or region, seen=max(known.seen, own.seen)
+            request = DeniedRequest(denial.authorization_id, region, usage.last_seen)
+            earlier_request = requests_by_id.setdefault(request.id, request)
+            requests_by_id[request.id] = replace(
+                earlier_request,
+                region=earlier_request.region or region,
+                seen=max(earlier_request.seen, request.seen),
             )
-    return sorted(found.values(), key=lambda each: (each.seen, each.id), reverse=True)
+    return sorted(requests_by_id.values(), key=lambda each: (each.seen, each.id), reverse=True)
 
 
 def read_details(
@@ -219,12 +232,14 @@ def read_details(
     """
     reader = _Reader(client)
     now = waiting.clock()
-    asked = list(requests)
-    recent = [each for each in asked if now - each.seen <= _KEPT]
-    reader.leave_out(len(asked) - len(recent), "older than 24 hours, so AWS may have deleted them")
+    requests_left = list(requests)
+    recent = [request for request in requests_left if now - request.seen <= _KEPT]
+    reader.leave_out(
+        len(requests_left) - len(recent), "older than 24 hours, so AWS may have deleted them"
+    )
     reader.leave_out(len(recent) - _MOST_IDS, f"beyond the newest {_MOST_IDS}")
     missing = reader.ask(recent[:_MOST_IDS])
-    new = [each for each in missing if now - each.seen <= _LATE]
+    new = [request for request in missing if now - request.seen <= _LATE]
     if new and not reader.stopped:
         _log.info(
             f"AWS has no details yet of {len(new)} new denials, and makes them available minutes"
@@ -234,8 +249,8 @@ def read_details(
             lambda: not reader.ask(new) or reader.stopped or None, "the details of denials"
         )
     if not reader.stopped:
-        left = sum(each.id not in reader.found for each in missing)
-        reader.leave_out(left, "not there: expired, of another account, or not written yet")
+        unanswered = sum(request.id not in reader.found for request in missing)
+        reader.leave_out(unanswered, "not there: expired, of another account, or not written yet")
     return reader.found, tuple(reader.gaps)
 
 
@@ -254,15 +269,17 @@ class _Reader(Struct):
     def ask(self, requests: Sequence[DeniedRequest]) -> list[DeniedRequest]:
         """Asks for the entities not found yet, and returns the requests that AWS does not know."""
         missing: list[DeniedRequest] = []
-        for each in requests:
-            if self.stopped or each.id in self.found:
+        for request in requests:
+            if self.stopped or request.id in self.found:
                 continue
             try:
-                self.found[each.id] = parse_details(_pages(self.client(each.region), each.id))
+                self.found[request.id] = parse_details(
+                    _pages(self.client(request.region), request.id)
+                )
             except (AwsError, InputError) as error:
                 code = error_code(error) if isinstance(error, AwsError) else ""
                 if code == "ResourceNotFoundException":
-                    missing.append(each)
+                    missing.append(request)
                     continue
                 # A malformed id says nothing about the other denials.
                 self.stopped = code != "ValidationException"
@@ -274,13 +291,13 @@ class _Reader(Struct):
 
 
 def _pages(client: Any, name: str) -> list[Mapping[str, Any]]:
-    doing = "asking for the details of a denial"
+    activity = "asking for the details of a denial"
     pages: list[Mapping[str, Any]] = []
     token: dict[str, str] = {}
     for _ in range(_MOST_PAGES):
-        with translate_errors(doing, ACTION):
+        with translate_errors(activity, ACTION):
             page = client.get_request_authorization_details(authorizationId=name, **token)
-        required_member(page, doing, "evaluations")
+        required_member(page, activity, "evaluations")
         pages.append(page)
         if not page.get("nextToken"):
             break
@@ -299,14 +316,14 @@ def with_details(
     of another principal or session.
     """
     sessions = {run.id: run.session for run in evidence.runs}
-    kept: list[Usage] = []
+    detailed_usages: list[Usage] = []
     explained: dict[str, list[Usage]] = {}
     strange: dict[str, Gap] = {}
     for usage in evidence.usages:
         details = found.get(usage.denial.authorization_id) if usage.denial else None
         name = details.session if details else ""
         if details is None or usage.denial is None:
-            kept.append(usage)
+            detailed_usages.append(usage)
         elif not same_arn(details.principal, evidence.principal):
             strange[details.principal] = Gap(
                 GapKind.DENIAL_OF_OTHER_PRINCIPAL, Scope(), details.principal
@@ -316,7 +333,7 @@ def with_details(
             and name
             and all(sessions.get(run, name) != name for run in usage.runs or ("",))
         ):
-            kept.append(usage)
+            detailed_usages.append(usage)
             strange[details.session] = Gap(
                 GapKind.DENIAL_DETAILS, Scope(), "of another session than the denial"
             )
@@ -324,8 +341,10 @@ def with_details(
             explained.setdefault(usage.denial.authorization_id, []).append(usage)
     new: dict[tuple[object, ...], Usage] = {}
     for name, usages in explained.items():
-        judged = {each.action.lower() for each in found[name].evaluations}
-        kept += [usage for usage in usages if usage.need.permission.action.lower() not in judged]
+        judged = {evaluation.action.lower() for evaluation in found[name].evaluations}
+        detailed_usages += [
+            usage for usage in usages if usage.need.permission.action.lower() not in judged
+        ]
         template = max(usages, key=lambda usage: usage.count)
         for usage in _denied_usages(found[name], template, evidence.principal):
             denial = usage.denial
@@ -334,7 +353,7 @@ def with_details(
                 summed(usage.need.permission.resource, (new[key], usage)) if key in new else usage
             )
     usages = sorted(
-        (*kept, *new.values()),
+        (*detailed_usages, *new.values()),
         key=lambda usage: (usage.need.permission, usage.outcome, usage.need.derivation),
     )
     return replace(evidence, usages=tuple(usages), gaps=(*evidence.gaps, *gaps, *strange.values()))
@@ -346,29 +365,29 @@ def explained_denials(
     """Yields a denial for each action and resource that AWS denied, with the conditions of an
     addition.
     """
-    for each in details.evaluations:
-        if not each.allowed:
-            yield _denial(each, details, recorded), _conditions(each)
+    for evaluation in details.evaluations:
+        if not evaluation.allowed:
+            yield _denial(evaluation, details, recorded), _conditions(evaluation)
 
 
 def _denied_usages(
     details: AuthorizationDetails, template: Usage, principal: str
 ) -> Iterator[Usage]:
     """Yields a usage like `template` for each action and resource that AWS denied."""
-    seen: set[Need] = set()
+    needs_seen: set[Need] = set()
     for denial, conditions in (
         explained_denials(template.denial, details) if template.denial else ()
     ):
         for need in logged_needs(denial, principal):
             permission = replace(need.permission, conditions=conditions)
-            own = replace(
+            denied_usage = replace(
                 need,
                 permission=permission,
                 derivation=DERIVATION if need.exact else need.derivation,
             )
-            if own not in seen:
-                seen.add(own)
-                yield replace(template, need=own, denial=denial)
+            if denied_usage not in needs_seen:
+                needs_seen.add(denied_usage)
+                yield replace(template, need=denied_usage, denial=denial)
 
 
 def _denial(each: Evaluation, details: AuthorizationDetails, recorded: Denial) -> Denial:
@@ -377,29 +396,31 @@ def _denial(each: Evaluation, details: AuthorizationDetails, recorded: Denial) -
     if not stated and not each.explicit:
         # AWS shows no check: the message of the denial names the policy type.
         stated = (recorded.denied_by,)
-    others = [one for one in stated if one is not DeniedBy.IDENTITY]
+    other_types = [stated_type for stated_type in stated if stated_type is not DeniedBy.IDENTITY]
     if each.explicit:
-        why = "an explicit deny applied, which no grant overrides"
+        reason = "an explicit deny applied, which no grant overrides"
     elif each.denied_by:
         unnamed = "a policy of a type that AWS does not name denied it"
-        why = " and ".join(why_no_grant_helps(one) or unnamed for one in others)
+        reason = " and ".join(
+            why_no_grant_helps(other_type) or unnamed for other_type in other_types
+        )
     else:
-        why = recorded.why
-    if why and each.policies and (each.explicit or each.denied_by):
-        why += f" ({', '.join(each.policies)})"
+        reason = recorded.why
+    if reason and each.policies and (each.explicit or each.denied_by):
+        reason += f" ({', '.join(each.policies)})"
     denial = replace(
         recorded,
         actions=(each.action,),
         resource="" if each.resource == "*" else each.resource,
         principal=recorded.principal or details.principal,
-        denied_by=(*others, *stated, DeniedBy.UNKNOWN)[0],
+        denied_by=(*other_types, *stated, DeniedBy.UNKNOWN)[0],
         explicit=each.explicit,
-        mendable=not why,
-        why=why,
+        mendable=not reason,
+        why=reason,
         inferred=False,
         judged_by=tuple(sorted(each.context)),
     )
-    alone = set(others) == {DeniedBy.SESSION}
+    alone = set(other_types) == {DeniedBy.SESSION}
     return as_rehearsal_denial(denial, rehearsed=is_rehearsal(details.session)) if alone else denial
 
 
@@ -412,5 +433,7 @@ def _conditions(each: Evaluation) -> tuple[Condition, ...]:
         for row in table("detail_conditions", "leastpriv.evidence")
         if each.action.lower().startswith(row["action"].lower())
     )
-    held = ((key, each.context.get(key.lower(), ())) for key in keys)
-    return tuple(Condition("StringEquals", key, values) for key, values in held if len(values) == 1)
+    values_by_key = ((key, each.context.get(key.lower(), ())) for key in keys)
+    return tuple(
+        Condition("StringEquals", key, values) for key, values in values_by_key if len(values) == 1
+    )

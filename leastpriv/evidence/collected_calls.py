@@ -83,11 +83,11 @@ def check_collected(found: CollectedCalls) -> CollectedCalls:
         spans = [
             span.token
             for session in principal.runs.sessions
-            for own in session.spans.values()
-            for span in own
+            for run_span in session.spans.values()
+            for span in run_span
         ]
         counted = [run for group in principal.groups for run in group.totals.runs]
-        tagged = [run for each in principal.tags for run in each.runs]
+        tagged = [run for tag in principal.tags for run in tag.runs]
         needs = {number for group in principal.groups for number in group.needs}
         # Each of these tokens is of one span; the others were joined with it.
         have_spans = sorted(spans) == sorted(first)

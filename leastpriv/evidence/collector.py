@@ -145,28 +145,28 @@ class UsageCollector:
         """Counts one call of the principal."""
         run = _NO_RUN if call.caller_doubt else self._runs.note(call, self._counted)
         repeats = call.repeats
-        known = repeats.place if repeats else None
-        if isinstance(known, _Place) and known.collector is self._mark:
-            place = known
+        repeated_place = repeats.place if repeats else None
+        if isinstance(repeated_place, _Place) and repeated_place.collector is self._mark:
+            call_place = repeated_place
         else:
-            mapped = known.mapped if isinstance(known, _Place) else needs_of(call)
-            place = self._place_of(call, mapped)
-            if repeats and not place.is_alone:
+            mapped = repeated_place.mapped if isinstance(repeated_place, _Place) else needs_of(call)
+            call_place = self._place_of(call, mapped)
+            if repeats and not call_place.is_alone:
                 is_decided = repeats.equal_answers or not was_read(call.response)
-                repeats.place = place if is_decided else None
-        self._count(call, run, place)
+                repeats.place = call_place if is_decided else None
+        self._count(call, run, call_place)
 
     def _count(self, call: Call, run: int, place: _Place) -> None:
         """Counts a call in its place."""
         if place.is_call:
             self._outcomes[call.outcome] += 1
-        made = new_ids(call) if place.creates else ()
+        created_ids = new_ids(call) if place.creates else ()
         for totals in place.totals:
-            totals.count_call(call.time, run, made)
+            totals.count_call(call.time, run, created_ids)
         if place.answers:
             place.answers[place.lacks_answer] += 1
         if place.tag_service and run != _NO_RUN:
-            self._tags.note(call, place.tag_service, run, made)
+            self._tags.note(call, place.tag_service, run, created_ids)
         for gap in place.gaps:
             self.note_gap(gap)
         for event_and_reason in place.not_evaluated:
@@ -178,26 +178,26 @@ class UsageCollector:
         """Decides where a call counts."""
         is_call = call.caller_doubt != AGGREGATED
         creates_resource = not call.error_code and creates(call.name)
-        place = _Place(self._mark, mapped, is_call, creates=creates_resource)
+        call_place = _Place(self._mark, mapped, is_call, creates=creates_resource)
         event = f"{call.source}:{call.name}"
         if call.outcome is _UNKNOWN and is_call:
             # No replay evaluates it.
-            place.not_evaluated.append((event, call.caller_doubt or call.error_code))
+            call_place.not_evaluated.append((event, call.caller_doubt or call.error_code))
         if call.read_only is False and hides_passed_role(call):
             scope = Scope(actions=("iam:PassRole",))
-            place.gaps.append(Gap(GapKind.MAY_PASS_ROLE, scope, event))
+            call_place.gaps.append(Gap(GapKind.MAY_PASS_ROLE, scope, event))
         if mapped.verdict is not _MAPPED or mapped.gaps or call.parameters_omitted:
-            self._place_verdict(place, call, mapped)
+            self._place_verdict(call_place, call, mapped)
         for action in mapped.kept:
             self._note_inside(action, f"{call.source.partition('.')[0]}:{call.name}")
         if call.outcome is _DENIED:
-            self._place_denial(place, call, mapped)
-            return place
+            self._place_denial(call_place, call, mapped)
+            return call_place
         if mapped.needs:
-            self._place_needs(place, call, mapped.needs, call.outcome)
-        if place.creates:
-            place.tag_service = mapped.prefix
-        return place
+            self._place_needs(call_place, call, mapped.needs, call.outcome)
+        if call_place.creates:
+            call_place.tag_service = mapped.prefix
+        return call_place
 
     def _listed(self) -> dict[GroupKey, CallTotals]:
         """Returns the groups with the resources that all calls together leave in the list.
@@ -206,13 +206,13 @@ class UsageCollector:
         """
         if not any(resources.level for resources in self._resources.values()):
             return self._groups
-        found: dict[GroupKey, CallTotals] = {}
+        totals_by_group: dict[GroupKey, CallTotals] = {}
         for (needs, outcome, mark, region), totals in self._groups.items():
             key = (tuple([self._at_its_level(need) for need in needs]), outcome, mark, region)
-            known = found.setdefault(key, totals)
-            if known is not totals:
-                known.absorb(totals)
-        return found
+            group_totals = totals_by_group.setdefault(key, totals)
+            if group_totals is not totals:
+                group_totals.absorb(totals)
+        return totals_by_group
 
     def _resolved(
         self, is_rehearsal_key: Callable[[str], bool], groups: dict[GroupKey, CallTotals]
@@ -224,7 +224,7 @@ class UsageCollector:
         """
         if not any(mark.startswith((NO_ANSWER, _OF_SESSION)) for _, _, mark, _ in groups):
             return groups
-        found: dict[GroupKey, CallTotals] = {}
+        totals_by_group: dict[GroupKey, CallTotals] = {}
         for (needs, outcome, mark, region), totals in groups.items():
             event = mark.removeprefix(f"{NO_ANSWER} ")
             key = mark.removeprefix(_OF_SESSION)
@@ -239,10 +239,10 @@ class UsageCollector:
 
                 totals.denial = as_rehearsal_denial(totals.denial, rehearsed=is_rehearsal_key(key))
                 mark = f"{totals.denial.denied_by} {totals.denial.mendable}"
-            known = found.setdefault((needs, outcome, mark, region), totals)
-            if known is not totals:
-                known.absorb(totals)
-        return found
+            group_totals = totals_by_group.setdefault((needs, outcome, mark, region), totals)
+            if group_totals is not totals:
+                group_totals.absorb(totals)
+        return totals_by_group
 
     def _place_denial(self, place: _Place, call: Call, mapped: CallNeeds) -> None:
         # Loading the grammar of denials takes as long as reading a small trail, which may hold
@@ -271,10 +271,12 @@ class UsageCollector:
         if denial.actions:
             # A denial of another action (`iam:PassRole`): the call's own action was attempted, with
             # unknown outcome.
-            named = {need.permission.action for need in needs}
-            own = tuple(need for need in mapped.needs if need.permission.action not in named)
-            if own:
-                self._place_needs(place, call, own, _UNKNOWN)
+            named_actions = {need.permission.action for need in needs}
+            own_needs = tuple(
+                need for need in mapped.needs if need.permission.action not in named_actions
+            )
+            if own_needs:
+                self._place_needs(place, call, own_needs, _UNKNOWN)
         if denial.mendable:
             dependent = denied.dependent_needs(implied, needs)
             self._place_denied_needs(place, call, dependent, denial)
@@ -336,8 +338,10 @@ class UsageCollector:
             groups=groups,
             runs=self._runs.noted(),
             gaps=self._gaps.counts(),
-            resources={action: each.listed() for action, each in self._resources.items()},
-            answers={event: (found, lacked) for event, (found, lacked) in self._answers.items()},
+            resources={action: resources.listed() for action, resources in self._resources.items()},
+            answers={
+                event: (answered, lacked) for event, (answered, lacked) in self._answers.items()
+            },
             checked_inside=self._checked_inside,
             tags=self._tags.noted(),
             not_evaluated=self._not_evaluated.counts(),
@@ -352,13 +356,13 @@ class UsageCollector:
         for group in other.groups:
             totals = group.totals
             totals.runs = [run if run == _NO_RUN else run + shift for run in totals.runs]
-            own = tuple([needs[number] for number in group.needs])
-            key = (own, group.outcome, group.mark, group.region)
-            known = self._groups.get(key)
-            if known is None:
+            own_needs = tuple([needs[number] for number in group.needs])
+            key = (own_needs, group.outcome, group.mark, group.region)
+            earlier_group = self._groups.get(key)
+            if earlier_group is None:
                 self._groups[key] = totals.compact()
             else:
-                known.absorb(totals)
+                earlier_group.absorb(totals)
         for action, resources in other.resources.items():
             self._list_of(action).absorb(resources)
         for event, counts in other.answers.items():
@@ -386,15 +390,17 @@ class UsageCollector:
         ordered = tuple(
             sorted({run.id: run for run in runs}.values(), key=lambda run: (run.first, run.id))
         )
-        place = {run.id: at for at, run in enumerate(ordered)}
-        places = [place[run.id] for run in runs]
+        position_by_run = {run.id: position for position, run in enumerate(ordered)}
+        positions = [position_by_run[run.id] for run in runs]
 
         @cache
         def run_ids(tokens: frozenset[int]) -> tuple[str, ...]:
             return tuple(
                 [
-                    ordered[at].id
-                    for at in sorted({places[token] for token in tokens if token != _NO_RUN})
+                    ordered[position].id
+                    for position in sorted(
+                        {positions[token] for token in tokens if token != _NO_RUN}
+                    )
                 ]
             )
 
@@ -479,8 +485,8 @@ class UsageCollector:
         resources = self._resources.get(permission.action)
         if resources is None or not resources.level or permission.resource == "*":
             return need
-        wide = at_level(permission.resource, resources.level)
-        folded = Permission(permission.action, wide, permission.conditions)
+        widened = at_level(permission.resource, resources.level)
+        folded = Permission(permission.action, widened, permission.conditions)
         return structs.replace(
             need, permission=folded, derivation="folded: too many resources", exact=False
         )
@@ -508,7 +514,7 @@ def _call_groups(
     groups: Mapping[GroupKey, CallTotals], run_ids: Callable[[frozenset[int]], tuple[str, ...]]
 ) -> tuple[CallGroup, ...]:
     """Returns the groups of calls, sorted."""
-    found = [
+    totals_of_groups = [
         CallGroup(
             needs=needs,
             outcome=outcome,
@@ -520,7 +526,7 @@ def _call_groups(
         )
         for (needs, outcome, *_), totals in groups.items()
     ]
-    return tuple(sorted(found, key=_order_of_group))
+    return tuple(sorted(totals_of_groups, key=_order_of_group))
 
 
 def _order_of_group(group: CallGroup) -> tuple[object, ...]:
@@ -537,14 +543,14 @@ def _usages(
             merged.setdefault((need, outcome, refused_by), []).append(tally)
     usages = []
     for (need, outcome, refused_by), tallies in merged.items():
-        whole = tallies[0]
+        first_tally = tallies[0]
         if len(tallies) > 1:
-            whole = CallTotals(whole.first, whole.last)
+            first_tally = CallTotals(first_tally.first, first_tally.last)
             for tally in tallies:
-                whole.absorb(tally)
-        runs = run_ids(frozenset(whole.runs))
+                first_tally.absorb(tally)
+        runs = run_ids(frozenset(first_tally.runs))
         usages.append(
-            whole.usage(need, outcome, runs, refused_by if outcome is Outcome.UNKNOWN else "")
+            first_tally.usage(need, outcome, runs, refused_by if outcome is Outcome.UNKNOWN else "")
         )
     return sorted(usages, key=_order_of_usage)
 
@@ -599,7 +605,7 @@ class PrincipalCollectors:
         self._keys = IssuedKeys()
         targets = principals.targets or ()
         present = () if is_part else targets
-        self._books = {each.arn: self._new_collector(each.arn) for each in present}
+        self._books = {target.arn: self._new_collector(target.arn) for target in present}
         self._most = len(targets) + _MOST_BY_PATTERN if principals.patterns else sys.maxsize
         self._by_caller: dict[str, tuple[str, UsageCollector | None]] = {}
         """ARN of a call -> ARN under which it is counted, and where; None: of one principal too
@@ -645,18 +651,18 @@ class PrincipalCollectors:
 
     def collected(self) -> bytes:
         """Returns what was counted, for the collectors of a further process or run to add."""
-        places: dict[Need, int] = {}
-        books = [book.collected(name, places) for name, book in self._books.items()]
-        found = CollectedCalls(
-            needs=list(places),
+        number_by_need: dict[Need, int] = {}
+        books = [book.collected(name, number_by_need) for name, book in self._books.items()]
+        calls = CollectedCalls(
+            needs=list(number_by_need),
             principals=books,
             names=self._names,
             logins=self._logins,
             issues=self._keys.issues,
             key_limit=self._keys.stored.limit,
-            left=[structs.replace(each, repeats=None) for each in self._left],
+            left=[structs.replace(denial, repeats=None) for denial in self._left],
         )
-        return msgspec.msgpack.encode(found)
+        return msgspec.msgpack.encode(calls)
 
     def _absorb(self, other: CollectedCalls) -> None:
         needs = [self._needs.setdefault(need, need) for need in other.needs]
@@ -666,10 +672,10 @@ class PrincipalCollectors:
             self._keys.stored.lower(other.key_limit)
         self._keys.absorb(other.issues)
         self._logins.update(other.logins)
-        for own in other.principals:
-            book = self._book_of(own.name)
+        for principal in other.principals:
+            book = self._book_of(principal.name)
             if book:
-                book.absorb(own, needs)
+                book.absorb(principal, needs)
         for call in other.left:
             self.note(0, call)
 
@@ -685,12 +691,12 @@ class PrincipalCollectors:
     def _collector_of(self, principal: str) -> tuple[str, UsageCollector | None]:
         # A record without sessionIssuer has no role path, but belongs to the same role and run.
         targets = self._principals.targets
-        own = self._principals.target_of(principal) if targets is not None else None
-        name = own.arn if own else principal
-        if targets is None or (own and own not in targets):
+        target = self._principals.target_of(principal) if targets is not None else None
+        name = target.arn if target else principal
+        if targets is None or (target and target not in targets):
             name = self._without_path(name)
-        found = self._by_caller[principal] = name, self._book_of(name)
-        return found
+        entry = self._by_caller[principal] = name, self._book_of(name)
+        return entry
 
     def _new_collector(self, name: str) -> UsageCollector:
         return UsageCollector(name, self._decoder, self._keys)
@@ -701,8 +707,8 @@ class PrincipalCollectors:
         """
         head, _, name = arn.rpartition("/")
         short = f"{':'.join(head.split(':')[:5])}:{head.split(':')[5].partition('/')[0]}/{name}"
-        known = self._names.get(short)
-        if known is None or (len(arn), arn) > (len(known), known):
+        full_arn = self._names.get(short)
+        if full_arn is None or (len(arn), arn) > (len(full_arn), full_arn):
             self._names[short] = arn
         return short
 

@@ -43,23 +43,25 @@ def _created_by_own_runs(
     runs used is not newly created. One run is enough where it alone used the resource whose id its
     call returned, or where any run deleted it: the next run has another one.
     """
-    made = _creating_runs(usages, reviewed)
-    services = {service for service, _ in (*made, *makers_of_ids)}
-    used = _using_runs(
+    creations = _creating_runs(usages, reviewed)
+    services = {service for service, _ in (*creations, *makers_of_ids)}
+    users = _using_runs(
         usage for usage in usages if service_of(usage.need.permission.resource) in services
     )
-    needed = {(usage.need.permission.action, usage.need.permission.resource) for usage in usages}
+    needed_pairs = {
+        (usage.need.permission.action, usage.need.permission.resource) for usage in usages
+    }
     deleted = {
         arn
-        for action, arn in needed
+        for action, arn in needed_pairs
         if any(ends(action, kind) for kind in types_of_arn(service_of(arn), arn))
     }
 
     def is_made(usage: Usage) -> bool:
         resource = usage.need.permission.resource
-        if resource not in used:
+        if resource not in users:
             return False
-        prefix, (first, runs) = service_of(resource), used[resource]
+        prefix, (first, runs) = service_of(resource), users[resource]
         parts = variables_of_arn(prefix, resource) if makers_of_ids else ()
         makers_of_it = [
             makers_of_ids[prefix, part.text]
@@ -71,10 +73,12 @@ def _created_by_own_runs(
             resource in deleted or any({*usage.runs} <= makers for makers in makers_of_it)
         ):
             return True
-        of_kinds = (made.get((prefix, kind), set()) for kind in kinds)
+        of_kinds = (creations.get((prefix, kind), set()) for kind in kinds)
         return any(
-            (first in own or makers_of_it) and len(own) >= _LEAST_RUNS and not own <= runs
-            for own in of_kinds
+            (first in creators or makers_of_it)
+            and len(creators) >= _LEAST_RUNS
+            and not creators <= runs
+            for creators in of_kinds
         )
 
     return is_made
@@ -86,13 +90,13 @@ def _makers_of_ids(
     """(IAM prefix, id that AWS chose in the response of a creating call) -> runs that made the
     call.
     """
-    found: dict[tuple[str, str], set[str]] = {}
+    runs_by_id: dict[tuple[str, str], set[str]] = {}
     for usage in usages:
         for new in usage.made if reviewed is None or set(usage.runs) <= {*reviewed} else ():
-            found.setdefault((usage.need.permission.action.partition(":")[0], new), set()).update(
-                usage.runs
-            )
-    return found
+            runs_by_id.setdefault(
+                (usage.need.permission.action.partition(":")[0], new), set()
+            ).update(usage.runs)
+    return runs_by_id
 
 
 def creating_usages(usages: Sequence[Usage], wanted: Iterable[Usage]) -> list[Usage]:
@@ -106,14 +110,14 @@ def _creating_runs(
     usages: Iterable[Usage], reviewed: Collection[str] | None
 ) -> Mapping[tuple[str, str], set[str]]:
     """(IAM prefix, resource type) -> runs that created such a resource."""
-    made: dict[tuple[str, str], set[str]] = {}
+    runs_by_resource: dict[tuple[str, str], set[str]] = {}
     for usage in usages:
         for kind in _types_created(usage):
             runs = (
                 usage.runs if reviewed is None else (run for run in usage.runs if run in reviewed)
             )
-            made.setdefault(kind, set()).update(runs)
-    return made
+            runs_by_resource.setdefault(kind, set()).update(runs)
+    return runs_by_resource
 
 
 def _types_created(usage: Usage) -> set[tuple[str, str]]:
@@ -130,14 +134,14 @@ def _types_created(usage: Usage) -> set[tuple[str, str]]:
 
 def _using_runs(usages: Iterable[Usage]) -> Mapping[str, tuple[str, set[str]]]:
     """Resource -> the first run that used it, and all runs that did."""
-    used: dict[str, tuple[str, set[str]]] = {}
+    runs_by_resource: dict[str, tuple[str, set[str]]] = {}
     for usage in sorted(
         (usage for usage in usages if usage.runs), key=lambda usage: usage.first_seen
     ):
-        used.setdefault(usage.need.permission.resource, (usage.runs[0], set()))[1].update(
-            usage.runs
-        )
-    return used
+        runs_by_resource.setdefault(usage.need.permission.resource, (usage.runs[0], set()))[
+            1
+        ].update(usage.runs)
+    return runs_by_resource
 
 
 def _certainty(need: Need) -> Certainty:
@@ -162,14 +166,14 @@ class CreatedResources(Struct, frozen=True):
 
     def observe(self, usage: Usage, resource: str) -> ObservedResource:
         """Describes a resource of a usage for `patterns_of`."""
-        made = self.is_created(usage)
+        is_created = self.is_created(usage)
         prefix = service_of(resource)
-        parts = variables_of_arn(prefix, resource) if made else ()
+        parts = variables_of_arn(prefix, resource) if is_created else ()
         ids = dict.fromkeys([part.text for part in parts if (prefix, part.text) in self.new_ids])
         return ObservedResource(
             resource=resource,
             runs=usage.runs,
-            made=made,
+            made=is_created,
             family=family_of(resource, self.families),
             ids=tuple(ids),
             certainty=_certainty(usage.need),
@@ -192,17 +196,23 @@ def find_created_resources(
         naming: the usages that name patterns are learned from; None: all.
         reviewed: ids of the runs that ids of created resources are learned from; None: all.
     """
-    known = tuple(usages)
-    teachers = known if naming is None else tuple(naming)
+    all_usages = tuple(usages)
+    teachers = all_usages if naming is None else tuple(naming)
     creations = tuple(_creations(teachers))
     by_stacks = {
-        each.need.permission.resource for each in creations if STACK_SERVICE in each.forwarded_by
+        creation.need.permission.resource
+        for creation in creations
+        if STACK_SERVICE in creation.forwarded_by
     }
     # What two runs made under one name was not drawn for either.
-    once = (each.need.permission.resource for each in creations if len(each.runs) < _LEAST_RUNS)
-    makers = _makers_of_ids(known, reviewed)
+    once = (
+        creation.need.permission.resource
+        for creation in creations
+        if len(creation.runs) < _LEAST_RUNS
+    )
+    makers = _makers_of_ids(all_usages, reviewed)
     return CreatedResources(
-        is_created=_created_by_own_runs(known, reviewed, makers),
+        is_created=_created_by_own_runs(all_usages, reviewed, makers),
         families=generated_families(once, by_stacks),
         new_ids=frozenset(makers),
     )

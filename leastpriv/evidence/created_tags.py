@@ -64,10 +64,10 @@ class TagLedger:
             return
         tags = {} if call.parameters_omitted else dict(tags_by_type(call.parameters))
         for kind in dict.fromkeys((kinds[0], *filter(None, tags))):
-            own = tuple(sorted({*tags.get(kind, ()), *tags.get("", ())}))
-            ids, runs = self._creations.setdefault((prefix, kind, own), (set(), set()))
+            tag_keys = tuple(sorted({*tags.get(kind, ()), *tags.get("", ())}))
+            ids, runs = self._creations.setdefault((prefix, kind, tag_keys), (set(), set()))
             runs.add(run)
-            if kind == kinds[0] and own:
+            if kind == kinds[0] and tag_keys:
                 ids.update(made)
         # Twice the limit: a sort for each set of tags past it would take long.
         if len(self._creations) > 2 * _MOST_CREATIONS:
@@ -79,12 +79,12 @@ class TagLedger:
 
     def absorb(self, others: Iterable[TaggedCreations], shift: int) -> None:
         """Adds the creations of another ledger, whose runs differ by `shift` from the new ones."""
-        for other in others:
+        for other_tags in others:
             ids, runs = self._creations.setdefault(
-                (other.service, other.kind, other.tags), (set(), set())
+                (other_tags.service, other_tags.kind, other_tags.tags), (set(), set())
             )
-            ids.update(other.ids)
-            runs.update([run + shift for run in other.runs])
+            ids.update(other_tags.ids)
+            runs.update([run + shift for run in other_tags.runs])
         if len(self._creations) > 2 * _MOST_CREATIONS:
             self._drop_tags()
 
@@ -112,23 +112,23 @@ class TagLedger:
         The tags of a resource count as unknown where any call of the principal changed them later.
         """
         self._drop_tags()
-        known = {
-            (prefix, own): tags
+        tags_by_id = {
+            (prefix, created_id): tags
             for (prefix, _, tags), (ids, _) in sorted(self._creations.items(), key=_key_of)
-            for own in ids
+            for created_id in ids
         }
-        for needs, *_ in groups if known else ():
+        for needs, *_ in groups if tags_by_id else ():
             for need in needs:
                 action = need.permission.action
                 resource = need.permission.resource
                 if need.basis is Basis.OBSERVED and is_tagging(action) and not is_read(action):
-                    known.pop(_id_of(resource), None)
-        found: dict[GroupKey, CallTotals] = {}
+                    tags_by_id.pop(_id_of(resource), None)
+        totals_by_group: dict[GroupKey, CallTotals] = {}
         for (needs, outcome, mark, region), totals in groups.items():
-            if outcome is Outcome.ALLOWED and (known or totals.forwarded):
-                needs = tuple([_with_context(need, totals, known) for need in needs])
-            found[needs, outcome, mark, region] = totals
-        return found
+            if outcome is Outcome.ALLOWED and (tags_by_id or totals.forwarded):
+                needs = tuple([_with_context(need, totals, tags_by_id) for need in needs])
+            totals_by_group[needs, outcome, mark, region] = totals
+        return totals_by_group
 
 
 def _key_of(creation: tuple[_CreationKey, object]) -> _CreationKey:
@@ -216,8 +216,8 @@ def _with_context(need: Need, totals: CallTotals, known: Mapping[tuple[str, str]
     tags = known.get(_id_of(need.permission.resource), ()) if known and tagged_types(action) else ()
     context = [Condition("StringEquals", RESOURCE_TAG + key, (value,)) for key, value in tags]
     via = called_via(totals.forwarded, totals.programs)
-    found = tuple([*context, via] if via else context)
-    return structs.replace(need, context=found) if found else need
+    contexts = tuple([*context, via] if via else context)
+    return structs.replace(need, context=contexts) if contexts else need
 
 
 def _id_of(resource: str) -> tuple[str, str]:

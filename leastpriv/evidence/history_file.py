@@ -85,13 +85,15 @@ def parse_history(
         UnreadableHistoryError: The file is no history, or that of another principal.
     """
     content = _content_of(raw)
-    named = content.get("principal")
+    principal_text = content.get("principal")
     # A role with a path may be named without it.
     expected = formerly or principal
-    if named != expected and not (isinstance(named, str) and same_arn(named, expected)):
+    if principal_text != expected and not (
+        isinstance(principal_text, str) and same_arn(principal_text, expected)
+    ):
         raise UnreadableHistoryError("remembers another principal")
     reader = _Reader(now.astimezone(UTC) + _CLOCKS)
-    used = {
+    use_by_action = {
         action: limit_resources(valid)
         for action, rows in reader.entries(content.get("used"), _ACTION)
         if (valid := dict(reader.rows(rows, _RESOURCE, ActionUse)))
@@ -105,15 +107,15 @@ def parse_history(
         for number, row in reader.rows(content.get("declined"), _NUMBER, DeclinedPullRequest)
     }
     returned = content.get("returned")
-    given = enumerate(returned) if isinstance(returned, list) else ()
+    numbered_rows = enumerate(returned) if isinstance(returned, list) else ()
     back = {
         (row.action, row.resource): RevertedRemoval(row.refused, row.pull)
-        for _, row in reader.valid(given, _ReturnedRow)
+        for _, row in reader.valid(numbered_rows, _ReturnedRow)
     }
     target = _target_of(content)
     history = UsageHistory(
         principal=principal,
-        used=used,
+        used=use_by_action,
         words=words,
         declined=declined,
         returned=back,
@@ -163,12 +165,12 @@ def _content_of(raw: bytes) -> Mapping[str, object]:
 
 def serialize_history(memory: UsageHistory) -> bytes:
     """Serializes a history; if it is too long it names fewer resources, but keeps every action."""
-    for most in (MOST_RESOURCES, 5, 1, 0):
-        used = {
-            action: limit_resources(by_resource, most)
+    for most_resources in (MOST_RESOURCES, 5, 1, 0):
+        use_by_action = {
+            action: limit_resources(by_resource, most_resources)
             for action, by_resource in memory.used.items()
         }
-        raw = _written(replace(memory, used=used))
+        raw = _written(replace(memory, used=use_by_action))
         if len(raw) <= LONGEST_FILE:
             return raw
     # No later run could read it.
@@ -188,10 +190,10 @@ def _written(memory: UsageHistory) -> bytes:
             )
             for pattern, word in memory.words.items()
         },
-        "declined": {str(number): each for number, each in memory.declined.items()},
+        "declined": {str(number): decline for number, decline in memory.declined.items()},
         "returned": [
-            _ReturnedRow(action, resource, each.refused, each.pull)
-            for (action, resource), each in sorted(memory.returned.items())
+            _ReturnedRow(action, resource, returned.refused, returned.pull)
+            for (action, resource), returned in sorted(memory.returned.items())
         ],
     }
     return _lines(to_builtins(content), 3).encode() + b"\n"
@@ -242,10 +244,10 @@ class _Reader:
             except (ValidationError, OverflowError, UnicodeError):
                 self.left_out += 1
                 continue
-            times = [each for each in structs.astuple(row) if isinstance(each, date)]
+            times = [member for member in structs.astuple(row) if isinstance(member, date)]
             latest = self._latest
             late = (
-                each > (latest if isinstance(each, datetime) else latest.date()) for each in times
+                time > (latest if isinstance(time, datetime) else latest.date()) for time in times
             )
             if any(late) or times != sorted(times):
                 self.left_out += 1

@@ -41,11 +41,11 @@ def with_known_paths(groups: Mapping[GroupKey, CallTotals]) -> Mapping[GroupKey,
     )
     if not paths:
         return groups
-    found: dict[GroupKey, CallTotals] = {}
+    totals_by_group: dict[GroupKey, CallTotals] = {}
     for (needs, outcome, refused_by, region), tally in groups.items():
         key = (tuple(with_path(need, paths) for need in needs), outcome, refused_by, region)
-        found.setdefault(key, CallTotals(tally.first, tally.last)).absorb(tally)
-    return found
+        totals_by_group.setdefault(key, CallTotals(tally.first, tally.last)).absorb(tally)
+    return totals_by_group
 
 
 def known_paths(needs: Iterable[Need]) -> Mapping[str, str]:
@@ -54,10 +54,10 @@ def known_paths(needs: Iterable[Need]) -> Mapping[str, str]:
 
     Names seen under two paths, or created without one, are left out.
     """
-    found = _arns_by_name(needs)
+    arns_by_name = _arns_by_name(needs)
     return {
         bare: next(iter(arns))
-        for bare, arns in found.items()
+        for bare, arns in arns_by_name.items()
         if len(arns) == 1 and bare not in arns
     }
 
@@ -69,11 +69,14 @@ def with_paths_of_policies(evidence: Evidence, documents: Iterable[Document]) ->
     A name is unique in an account, whatever its path.
     """
     granted = {
-        arn for each in documents for statement in each.statements for arn in statement.resources
+        arn
+        for document in documents
+        for statement in document.statements
+        for arn in statement.resources
     }
-    named = [Need(Permission("", arn), Basis.KEPT, "") for arn in granted]
+    granted_needs = [Need(Permission("", arn), Basis.KEPT, "") for arn in granted]
     pathless = arns_without_path(usage.need for usage in evidence.usages if usage.succeeded)
-    paths = {bare: arn for bare, arn in known_paths(named).items() if bare not in pathless}
+    paths = {bare: arn for bare, arn in known_paths(granted_needs).items() if bare not in pathless}
     usages = tuple(
         replace(usage, need=with_path(usage.need, paths)) if usage.denial else usage
         for usage in evidence.usages
@@ -90,7 +93,7 @@ def arns_without_path(needs: Iterable[Need]) -> frozenset[str]:
 
 def _arns_by_name(needs: Iterable[Need]) -> Mapping[str, set[str]]:
     """ARN without a path -> ARNs that show its path."""
-    found: dict[str, set[str]] = {}
+    arns_by_name: dict[str, set[str]] = {}
     for need in needs:
         resource = need.permission.resource
         match = _PATHS.fullmatch(resource) if ":iam::" in resource else None
@@ -99,8 +102,8 @@ def _arns_by_name(needs: Iterable[Need]) -> Mapping[str, set[str]]:
         bare = match["head"] + match["name"]
         is_made = match["type"] in created_types("iam", need.permission.action.partition(":")[2])
         if resource != bare or need.derivation not in _WITHOUT_PATH or is_made:
-            found.setdefault(bare, set()).add(resource)
-    return found
+            arns_by_name.setdefault(bare, set()).add(resource)
+    return arns_by_name
 
 
 def with_path(need: Need, paths: Mapping[str, str]) -> Need:
@@ -123,7 +126,7 @@ def by_pattern(usages: Sequence[Usage], names: AppNames | None = None) -> tuple[
         usages: the usages.
         names: the names of the principal's apps; None: only the look of a name opens it.
     """
-    made = find_created_resources(usages)
+    created = find_created_resources(usages)
     groups: dict[tuple[object, ...], list[Usage]] = {}
     for usage in usages:
         denial = usage.denial
@@ -137,7 +140,7 @@ def by_pattern(usages: Sequence[Usage], names: AppNames | None = None) -> tuple[
             refused_by,
         )
         groups.setdefault(key, []).append(usage)
-    return tuple(merged for group in groups.values() for merged in _merged(group, made, names))
+    return tuple(merged for group in groups.values() for merged in _merged(group, created, names))
 
 
 def without_contexts(usages: Sequence[Usage]) -> tuple[Usage, ...]:
@@ -145,11 +148,11 @@ def without_contexts(usages: Sequence[Usage]) -> tuple[Usage, ...]:
     if not any(usage.need.context for usage in usages):
         return tuple(usages)
     groups: dict[object, list[Usage]] = {}
-    for place, usage in enumerate(usages):
+    for index, usage in enumerate(usages):
         is_allowed = usage.outcome is Outcome.ALLOWED
-        key = replace(usage.need, context=()) if is_allowed else place
+        key = replace(usage.need, context=()) if is_allowed else index
         groups.setdefault(key, []).append(usage)
-    return tuple(summed(own[0].need.permission.resource, own) for own in groups.values())
+    return tuple(summed(group[0].need.permission.resource, group) for group in groups.values())
 
 
 def _merged(
@@ -157,15 +160,15 @@ def _merged(
 ) -> Iterable[Usage]:
     observed = made.seen(usages)
     if names is None:
-        written = patterns_of(observed)
+        merged_patterns = patterns_of(observed)
     else:
         from leastpriv.permissions.names.writer import write_resources
 
-        written = write_resources(usages[0].need.permission.action, observed, names)
+        merged_patterns = write_resources(usages[0].need.permission.action, observed, names)
     patterns: dict[str, str] = {}
-    for found in written:
-        for covered in found.covers:
-            patterns.setdefault(covered, found.pattern)
+    for merged_pattern in merged_patterns:
+        for covered in merged_pattern.covers:
+            patterns.setdefault(covered, merged_pattern.pattern)
     by_resource: dict[str, list[Usage]] = {}
     for usage in usages:
         resource = usage.need.permission.resource

@@ -120,7 +120,7 @@ class ResourceList:
 
     def _raise_to(self, level: int) -> None:
         self.level = level
-        self._seen = {at_level(known, level) for known in self._seen}
+        self._seen = {at_level(resource, level) for resource in self._seen}
 
 
 def at_level(resource: str, level: int) -> str:

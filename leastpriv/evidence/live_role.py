@@ -58,8 +58,12 @@ def trusted_callers(document: object) -> tuple[TrustedCaller, ...]:
     """
     if not isinstance(document, Mapping):
         return ()
-    statements = (each for each in _listed(document.get("Statement")) if isinstance(each, Mapping))
-    allowing = (each for each in statements if each.get("Effect") == "Allow")
+    statements = (
+        statement
+        for statement in _listed(document.get("Statement"))
+        if isinstance(statement, Mapping)
+    )
+    allowing = (statement for statement in statements if statement.get("Effect") == "Allow")
     return tuple(
         dict.fromkeys(trusted for statement in allowing for trusted in _callers(statement))
     )
@@ -68,7 +72,7 @@ def trusted_callers(document: object) -> tuple[TrustedCaller, ...]:
 def services_without_sts_events(trusted: Iterable[TrustedCaller]) -> tuple[str, ...]:
     """Names of the services that assume the role without an AWS STS event."""
     names = {row["service"]: row["name"] for row in table("other_logins", __package__ or "")}
-    services = (each.identifier for each in trusted if each.kind is TrustKind.SERVICE)
+    services = (caller.identifier for caller in trusted if caller.kind is TrustKind.SERVICE)
     return tuple(dict.fromkeys(names[service] for service in services if service in names))
 
 
@@ -105,7 +109,7 @@ def _listed(value: object) -> list[object]:
 
 
 def _texts(value: object) -> list[str]:
-    return [each for each in _listed(value) if isinstance(each, str)]
+    return [text for text in _listed(value) if isinstance(text, str)]
 
 
 _GROUPS = "ListGroupsForUser"
@@ -158,13 +162,13 @@ def read_managed_policy(aws: Aws, arn: str, region: str) -> Document:
         PolicyFileError: the policy cannot be parsed.
     """
     client = aws.client("iam", region)
-    doing = f"reading the policy {arn}"
-    with translate_errors(doing, "iam:GetPolicy"):
+    activity = f"reading the policy {arn}"
+    with translate_errors(activity, "iam:GetPolicy"):
         answer = client.get_policy(PolicyArn=arn)
-    version = required_member(answer, doing, "Policy", "DefaultVersionId")
-    with translate_errors(doing, "iam:GetPolicyVersion"):
+    version = required_member(answer, activity, "Policy", "DefaultVersionId")
+    with translate_errors(activity, "iam:GetPolicyVersion"):
         answer = client.get_policy_version(PolicyArn=arn, VersionId=version)
-    return parse(_bytes(required_member(answer, doing, "PolicyVersion", "Document")), arn)
+    return parse(_bytes(required_member(answer, activity, "PolicyVersion", "Document")), arn)
 
 
 class _Reader:
@@ -180,27 +184,28 @@ class _Reader:
     def live(self) -> LiveRole:
         name = self._principal.name
         kind = self._principal.kind.title()
-        found = self._asked(f"Get{kind}", **{f"{kind}Name": name}).get(kind) or {}
+        entity = self._asked(f"Get{kind}", **{f"{kind}Name": name}).get(kind) or {}
         policies = [*self._policies(kind, name)]
         if kind == "User":
             for group in self._named(
                 self._pages(_GROUPS, "Groups", {"UserName": name}), "GroupName"
             ):
                 policies += self._policies("Group", group)
-        trust = trusted_callers(_value(found.get("AssumeRolePolicyDocument")))
-        arn = str(found.get("Arn") or self._principal.arn)
-        own = principal_of(arn)
-        if own and not same_principal(own, self._principal):
+        trust = trusted_callers(_value(entity.get("AssumeRolePolicyDocument")))
+        arn = str(entity.get("Arn") or self._principal.arn)
+        principal = principal_of(arn)
+        if principal and not same_principal(principal, self._principal):
             self._note(
-                f"The {own.kind} {own.name} in the account is {arn}: check the input role-arn."
+                f"The {principal.kind} {principal.name} in the account is {arn}: check the"
+                " input role-arn."
             )
         return LiveRole(
             principal=arn,
             policies=tuple(policies),
             boundary=str(
-                (found.get("PermissionsBoundary") or {}).get("PermissionsBoundaryArn") or ""
+                (entity.get("PermissionsBoundary") or {}).get("PermissionsBoundaryArn") or ""
             ),
-            tags={str(tag.get("Key")): str(tag.get("Value")) for tag in found.get("Tags") or ()},
+            tags={str(tag.get("Key")): str(tag.get("Value")) for tag in entity.get("Tags") or ()},
             trust=trust,
             gaps=tuple(self._gaps),
             missing=self._missing,
@@ -208,17 +213,17 @@ class _Reader:
 
     def _policies(self, kind: str, owner: str) -> Iterator[LivePolicy]:
         """Yields the managed and the inline policies of a role, a user or one of its groups."""
-        whose = {f"{kind}Name": owner}
+        parameters = {f"{kind}Name": owner}
         group = owner if kind == "Group" else ""
         for arn in self._named(
-            self._pages(f"ListAttached{kind}Policies", "AttachedPolicies", whose), "PolicyArn"
+            self._pages(f"ListAttached{kind}Policies", "AttachedPolicies", parameters), "PolicyArn"
         ):
             document = self._parsed(arn, partial(read_managed_policy, self._aws, arn, self._region))
             if document:
                 yield LivePolicy(arn, document, group)
-        for policy in self._pages(f"List{kind}Policies", "PolicyNames", whose):
+        for policy in self._pages(f"List{kind}Policies", "PolicyNames", parameters):
             name = f"inline policy {policy}" + (f" of the group {group}" if group else "")
-            answer = self._asked(f"Get{kind}Policy", **whose, PolicyName=policy)
+            answer = self._asked(f"Get{kind}Policy", **parameters, PolicyName=policy)
             if answer and "PolicyDocument" not in answer:
                 self._note(f"{name}: AWS's answer lacks its document.")
             elif answer:
@@ -250,21 +255,21 @@ class _Reader:
         return answer
 
     def _pages(self, operation: str, key: str, arguments: Mapping[str, str]) -> list[Any]:
-        found: list[Any] = []
+        rows: list[Any] = []
         with self._noted(operation):
             client = self._aws.client("iam", self._region)
             for page in client.get_paginator(method_name(operation)).paginate(**arguments):
-                found.extend(page.get(key) or ())
+                rows.extend(page.get(key) or ())
                 if key not in page or (page.get("IsTruncated") and not page.get("Marker")):
                     self._note(f"AWS's answer to {operation} is incomplete.")
-        return found
+        return rows
 
     @contextmanager
     def _noted(self, operation: str) -> Iterator[None]:
         """Notes a gap where AWS denies an operation or fails."""
-        whose = self._principal
+        principal = self._principal
         try:
-            with translate_errors(f"reading the policies of {whose.arn}", f"iam:{operation}"):
+            with translate_errors(f"reading the policies of {principal.arn}", f"iam:{operation}"):
                 yield
         except AwsError as error:
             detail = str(error)
@@ -272,15 +277,17 @@ class _Reader:
                 detail = "A policy or group was deleted while it was read: run again."
                 part = ("GetRolePolicy", "GetUserPolicy")
                 if operation not in part and ("Group" not in operation or operation == _GROUPS):
-                    where = f"in the account {whose.account}: check the input role-arn."
-                    self._missing = detail = f"There is no {whose.kind} {whose.name} {where}"
+                    account_words = f"in the account {principal.account}: check the input role-arn."
+                    self._missing = detail = (
+                        f"There is no {principal.kind} {principal.name} {account_words}"
+                    )
             self._note(detail)
 
     def _named(self, listed: list[Any], key: str) -> Iterator[str]:
         """Yields the names in a list, and notes a gap for an entry without one."""
-        for each in listed:
-            if each.get(key):
-                yield str(each[key])
+        for row in listed:
+            if row.get(key):
+                yield str(row[key])
             else:
                 self._note(f"AWS's answer lacks a {key}.")
 
@@ -308,12 +315,14 @@ def _bytes(document: object) -> bytes:
 
 def list_matching_roles(aws: Aws, patterns: Iterable[str], partition: str) -> tuple[Principal, ...]:
     """Lists the roles whose ARN matches one of the patterns, sorted by ARN; raises AwsError."""
-    wanted = tuple(patterns)
+    role_patterns = tuple(patterns)
     client = aws.client("iam", home_region("iam", partition))
-    listed = pages(client, "list_roles", "listing the roles of the account", "iam:ListRoles")
-    arns = sorted(str(role.get("Arn")) for page in listed for role in page.get("Roles") or ())
-    found = (principal_of(arn) for arn in arns if any(matches(pattern, arn) for pattern in wanted))
-    return tuple(principal for principal in found if principal)
+    role_pages = pages(client, "list_roles", "listing the roles of the account", "iam:ListRoles")
+    arns = sorted(str(role.get("Arn")) for page in role_pages for role in page.get("Roles") or ())
+    roles = (
+        principal_of(arn) for arn in arns if any(matches(pattern, arn) for pattern in role_patterns)
+    )
+    return tuple(principal for principal in roles if principal)
 
 
 def entities_of_policy(aws: Aws, policy: str) -> tuple[str, ...]:
@@ -322,19 +331,19 @@ def entities_of_policy(aws: Aws, policy: str) -> tuple[str, ...]:
     """
     _, partition, _, _, account, _ = policy.split(":", 5)
     client = aws.client("iam", home_region("iam", partition))
-    doing = f"listing who has the policy {policy}"
-    listed = pages(
+    activity = f"listing who has the policy {policy}"
+    entity_pages = pages(
         client,
         "list_entities_for_policy",
-        doing,
+        activity,
         "iam:ListEntitiesForPolicy",
         PolicyArn=policy,
         PolicyUsageFilter="PermissionsPolicy",
     )
-    found: list[str] = []
-    for page in listed:
+    entities: list[str] = []
+    for page in entity_pages:
         for kind in ("Role", "User", "Group"):
             for entity in page.get(f"Policy{kind}s") or ():
                 name = entity.get(f"{kind}Name")
-                found.append(f"arn:{partition}:iam::{account}:{kind.lower()}/{name}")
-    return tuple(found)
+                entities.append(f"arn:{partition}:iam::{account}:{kind.lower()}/{name}")
+    return tuple(entities)

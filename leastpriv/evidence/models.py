@@ -199,7 +199,7 @@ class ExternalAccess(Struct, frozen=True):
             [value for value in re.split(r"[\s,\[\]\"']+", text) if value] for text in texts
         )
         is_bound = any(
-            named and all(_WHOSE.fullmatch(value) for value in named) for named in subjects
+            subject and all(_WHOSE.fullmatch(value) for value in subject) for subject in subjects
         )
         return self.principal.startswith("Federated ") and is_bound and not self.is_public
 
@@ -483,8 +483,8 @@ class Evidence(Struct, frozen=True):
 
     def origin_of_run(self, run: str) -> Origin:
         """Returns the origin of one run."""
-        known = self.origins.get(run)
-        return known.origin if known else Origin.UNKNOWN
+        origin = self.origins.get(run)
+        return origin.origin if origin else Origin.UNKNOWN
 
     def origin_of(self, usage: Usage) -> Origin:
         """Returns the best origin of the runs of a usage: reviewed, else unknown, else unreviewed.

@@ -13,7 +13,11 @@ def organization_accounts(aws: Aws) -> tuple[str, ...]:
     Organizations API reference, read 2026-12-01).
     """
     client = aws.client("organizations", home_region("organizations", aws.partition))
-    doing = "listing the accounts of the organization (accounts: organization)"
-    found = pages(client, "list_accounts", doing, "organizations:ListAccounts")
-    listed = [account for page in found for account in page.get("Accounts") or ()]
-    return tuple(sorted(str(each["Id"]) for each in listed if each.get("Status") == "ACTIVE"))
+    activity = "listing the accounts of the organization (accounts: organization)"
+    account_pages = pages(client, "list_accounts", activity, "organizations:ListAccounts")
+    listed_accounts = [account for page in account_pages for account in page.get("Accounts") or ()]
+    return tuple(
+        sorted(
+            str(account["Id"]) for account in listed_accounts if account.get("Status") == "ACTIVE"
+        )
+    )

@@ -30,12 +30,12 @@ def origins_by_login(
     runs: Iterable[Run], by_login: Callable[[Run], RunOrigin | None]
 ) -> dict[str, RunOrigin]:
     """Returns the origins that the logins of runs show, by run id."""
-    found: dict[str, RunOrigin] = {}
+    origins: dict[str, RunOrigin] = {}
     for run in runs:
         origin = by_login(run)
         if origin:
-            found[run.id] = origin
-    return found
+            origins[run.id] = origin
+    return origins
 
 
 def resolve_origins(
@@ -57,8 +57,8 @@ def resolve_origins(
         ask: the origin by login and workflow run; a question to GitHub.
     """
     runs = {run.id: run for run in (*evidence.runs, *evidence.logged_runs)}
-    known = origins_by_login(runs.values(), by_login)
-    questions = _Questions(runs, known, ask)
+    origins = origins_by_login(runs.values(), by_login)
+    questions = _Questions(runs, origins, ask)
     for usage in missing:
         questions.ask_until_reviewed(usage, proves=True)
     for usage in naming if missing else ():
@@ -69,7 +69,7 @@ def resolve_origins(
             questions.ask_until_reviewed(usage, proves=False)
     for run in sorted(runs.values(), key=lambda run: run.first, reverse=True):
         questions.ask_about(run, proves=False)
-    return {run: questions.found.get(run) or known.get(run) or _UNASKED for run in runs}
+    return {run: questions.found.get(run) or origins.get(run) or _UNASKED for run in runs}
 
 
 class _Questions:
@@ -124,20 +124,20 @@ def origins_by_majority(runs: Sequence[Run], ask: Ask) -> Ask:
     where most sessions name their workflow run, a session that names none is not the deploy.
     """
     logins = sum(run.identity is not None for run in runs)
-    named = sum(bool(_workflow_run_of(run)) for run in runs)
+    workflow_runs = sum(bool(_workflow_run_of(run)) for run in runs)
 
     def origin(run: Run) -> RunOrigin:
         if run.identity:
             return ask(run)
-        if not _workflow_run_of(run) and 2 * named > len(runs):
+        if not _workflow_run_of(run) and 2 * workflow_runs > len(runs):
             return RunOrigin(Origin.UNREVIEWED, "a session that names no workflow run, unlike most")
-        found = ask(run)
-        if found.origin is Origin.REVIEWED and 2 * logins > len(runs):
+        origin = ask(run)
+        if origin.origin is Origin.REVIEWED and 2 * logins > len(runs):
             return RunOrigin(
                 Origin.UNKNOWN,
-                f"a session of {found.where} by its name, without a login, unlike most",
+                f"a session of {origin.where} by its name, without a login, unlike most",
             )
-        return found
+        return origin
 
     return origin
 

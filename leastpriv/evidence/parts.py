@@ -77,31 +77,31 @@ class FileCounter:
 
         options = self._reader.options
         statistics = ReadStatistics()
-        seen = PartDeduplicator(self._earlier or EventDeduplicator())
+        seen_events = PartDeduplicator(self._earlier or EventDeduplicator())
         books = PrincipalCollectors(options.principals, 0, is_part=True)
         gaps: list[Gap] = []
         first_call: datetime | None = None
         sha256 = ""
         for file in files:
             region = region_of_path(file.stored.key)
-            log = LogFile(self._reader, file.name, region, statistics, seen)
-            for item in log.read(partial(self._open, file)):
-                if isinstance(item, Gap):
-                    gaps.append(item)
+            log = LogFile(self._reader, file.name, region, statistics, seen_events)
+            for log_item in log.read(partial(self._open, file)):
+                if isinstance(log_item, Gap):
+                    gaps.append(log_item)
                     continue
-                if first_call is None or item.time < first_call:
-                    first_call = item.time
-                books.note(0, item)
+                if first_call is None or log_item.time < first_call:
+                    first_call = log_item.time
+                books.note(0, log_item)
             sha256 = log.sha256
         self._reader.records.survey(statistics)
         if self._earlier:
-            self._earlier.add(seen.ids)
+            self._earlier.add(seen_events.ids)
         try:
             collected = books.collected()
         except NOT_ENCODABLE:
             collected = NOT_ENCODED
         return CountedPart(
-            ids=list(seen.ids),
+            ids=list(seen_events.ids),
             gaps=gaps,
             statistics=PackedStatistics.of(statistics),
             first_call=first_call,
@@ -169,10 +169,10 @@ class CountingProcess:
         self._files.flush()
 
     def _read(self, length: int) -> bytes:
-        found = self._answers.read(length)
-        if len(found) < length:
+        answer = self._answers.read(length)
+        if len(answer) < length:
             raise EOFError
-        return found
+        return answer
 
 
 _decode = msgspec.msgpack.Decoder(CountedPart).decode

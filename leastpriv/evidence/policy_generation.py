@@ -127,15 +127,15 @@ class _GenerationJobs(Struct):
         none.
         """
         since = self.waiting.clock() - _FRESH
-        for each in self._all(self.principal):
-            job = str(each["jobId"])
-            ended = each.get("completedOn")
+        for generation in self._all(self.principal):
+            job = str(generation["jobId"])
+            ended = generation.get("completedOn")
             if job in self.passed_over:
                 continue
-            if each["status"] == "IN_PROGRESS":
+            if generation["status"] == "IN_PROGRESS":
                 _log.info(f"Joining the policy generation {job}, which is already running")
                 return job
-            if each["status"] == "SUCCEEDED" and ended and ended >= since:
+            if generation["status"] == "SUCCEEDED" and ended and ended >= since:
                 _log.info(
                     f"Using the policy generation {job} of {ended.astimezone(UTC):%Y-%m-%d %H:%M}"
                 )
@@ -146,13 +146,13 @@ class _GenerationJobs(Struct):
         """Starts a generation once the account is free; or returns one that another client started
         meanwhile.
         """
-        found = self.waiting.until(self._start, "the account's turn to generate a policy")
-        if found is None:
+        job = self.waiting.until(self._start, "the account's turn to generate a policy")
+        if job is None:
             busy = f"Other policy generations have kept the account busy for {self._longest}"
             raise AwsError(
                 f"{busy}, and it has one at a time: run again later.", AwsErrorKind.OTHER
             )
-        return found
+        return job
 
     @property
     def _longest(self) -> str:
@@ -169,11 +169,11 @@ class _GenerationJobs(Struct):
             "startTime": first,
             "endTime": end,
         }
-        doing = "starting a policy generation"
+        activity = "starting a policy generation"
         action = "access-analyzer:StartPolicyGeneration"
         try:
             # An interruption here would lose the id of the generation that AWS has started.
-            with self.signals.deferred(), translate_errors(doing, action):
+            with self.signals.deferred(), translate_errors(activity, action):
                 answer = self.client.start_policy_generation(
                     policyGenerationDetails={"principalArn": self.principal},
                     cloudTrailDetails=details,
@@ -183,7 +183,9 @@ class _GenerationJobs(Struct):
             code = error_code(error)
             is_spent = code == "ServiceQuotaExceededException"
             # If no generation is running in the account, its daily quota is used up.
-            is_busy = is_spent and any(each["status"] == "IN_PROGRESS" for each in self._all(""))
+            is_busy = is_spent and any(
+                generation["status"] == "IN_PROGRESS" for generation in self._all("")
+            )
             if code == "ConflictException" or is_busy:
                 if not self.refused:
                     sentence = (
@@ -205,16 +207,16 @@ class _GenerationJobs(Struct):
     def awaited(self, job: str) -> Mapping[str, Any]:
         """Waits for the end of a generation and returns its result."""
         try:
-            found = self.waiting.until(lambda: self._answer(job), f"the policy generation {job}")
+            answer = self.waiting.until(lambda: self._answer(job), f"the policy generation {job}")
         except AwsError as error:
             sentence = (
                 f"{error} The policy generation {job} continues; the next run uses its result."
             )
             raise AwsError(sentence, error.kind, error.missing_action) from error
-        if found is None:
+        if answer is None:
             sentence = f"The policy generation {job} did not finish in time; it continues"
             raise AwsError(f"{sentence}, and the next run uses its result.", AwsErrorKind.OTHER)
-        return found
+        return answer
 
     def serves(self, job: str, answer: Mapping[str, Any]) -> bool:
         """Whether another client's generation is equal to ours; if not, it is skipped from then
@@ -227,27 +229,27 @@ class _GenerationJobs(Struct):
             .get("cloudTrailProperties", {})
         )
         read = {
-            each["cloudTrailArn"]
-            for each in trail.get("trailProperties", ())
-            if each.get("allRegions")
+            trail_properties["cloudTrailArn"]
+            for trail_properties in trail.get("trailProperties", ())
+            if trail_properties.get("allRegions")
         }
         first = _utc(trail.get("startTime"))
         last = _utc(trail.get("endTime"))
         if details["status"] != "SUCCEEDED":
-            why = "was cancelled by its owner" if details["status"] == "CANCELED" else "failed"
+            reason = "was cancelled by its owner" if details["status"] == "CANCELED" else "failed"
         elif self.generation.trail not in read:
-            why = f"has not read all regions of {self.generation.trail}"
+            reason = f"has not read all regions of {self.generation.trail}"
         elif (
             not first
             or not last
             or first > self.window[0] + _SLACK
             or last < self.window[1] - _FRESH
         ):
-            why = "has read fewer days"
+            reason = "has read fewer days"
         else:
             return True
         self.passed_over.add(job)
-        _log.info(f"The policy generation {job} {why}, so it is not used")
+        _log.info(f"The policy generation {job} {reason}, so it is not used")
         return False
 
     def _answer(self, job: str) -> Mapping[str, Any] | None:
@@ -255,12 +257,12 @@ class _GenerationJobs(Struct):
         with translate_errors(
             "asking for the generated policy", "access-analyzer:GetGeneratedPolicy"
         ):
-            found: Mapping[str, Any] = self.client.get_generated_policy(
+            generated: Mapping[str, Any] = self.client.get_generated_policy(
                 jobId=job, includeResourcePlaceholders=True
             )
             return (
-                found
-                if found["jobDetails"]["status"] in ("SUCCEEDED", "FAILED", "CANCELED")
+                generated
+                if generated["jobDetails"]["status"] in ("SUCCEEDED", "FAILED", "CANCELED")
                 else None
             )
 
@@ -282,10 +284,10 @@ class _GenerationJobs(Struct):
         """Yields the generations of the last seven days, of a principal or, where it is empty, of
         the account.
         """
-        wanted = {"principalArn": principal} if principal else {}
-        doing = "listing policy generations"
+        parameters = {"principalArn": principal} if principal else {}
+        activity = "listing policy generations"
         action = "access-analyzer:ListPolicyGenerations"
-        for page in pages(self.client, "list_policy_generations", doing, action, **wanted):
+        for page in pages(self.client, "list_policy_generations", activity, action, **parameters):
             yield from page["policyGenerations"]
 
 
@@ -299,20 +301,20 @@ def _read(job: str, answer: Mapping[str, Any], *, was_running: bool) -> Generate
         advice = next(
             (row["advice"] for row in rows if row["code"] == error.get("code")), "run again later"
         )
-        said = (
+        failure = (
             f"{error.get('code', 'no reason given')}: {str(error.get('message', '')).rstrip('.')}"
         )
         raise AwsError(
-            f"The policy generation {job} failed ({said}): {advice}.", AwsErrorKind.OTHER
+            f"The policy generation {job} failed ({failure}): {advice}.", AwsErrorKind.OTHER
         )
-    result = answer.get("generatedPolicyResult", {})
-    policies = [each["policy"] for each in result.get("generatedPolicies", ())]
-    trail = result.get("properties", {}).get("cloudTrailProperties", {})
+    generated = answer.get("generatedPolicyResult", {})
+    policies = [policy["policy"] for policy in generated.get("generatedPolicies", ())]
+    trail = generated.get("properties", {}).get("cloudTrailProperties", {})
     return GeneratedPolicy(
         job=job,
         first=_utc(trail.get("startTime")),
         last=_utc(trail.get("endTime")),
-        is_complete=bool(result.get("properties", {}).get("isComplete", False)),
+        is_complete=bool(generated.get("properties", {}).get("isComplete", False)),
         grants=grants_of(policies),
         policies=len(policies),
         was_running=was_running,
@@ -325,21 +327,24 @@ def grants_of(policies: Iterable[str]) -> tuple[tuple[str, tuple[str, ...]], ...
 
     Raises AwsError where a text is not a policy.
     """
-    found: dict[str, set[str]] = {}
+    actions_by_service: dict[str, set[str]] = {}
     for text in policies:
         try:
             for statement in _listed(json.loads(text)["Statement"]):
                 for action in (
                     _listed(statement.get("Action", ())) if statement["Effect"] == "Allow" else ()
                 ):
-                    found.setdefault(str(action), set()).update(
+                    actions_by_service.setdefault(str(action), set()).update(
                         map(str, _listed(statement["Resource"]))
                     )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise AwsError(
                 "A policy that AWS generated cannot be parsed.", AwsErrorKind.INCOMPLETE
             ) from error
-    return tuple((action, tuple(sorted(resources))) for action, resources in sorted(found.items()))
+    return tuple(
+        (action, tuple(sorted(resources)))
+        for action, resources in sorted(actions_by_service.items())
+    )
 
 
 def _listed(value: Any) -> list[Any]:

@@ -76,15 +76,15 @@ class RoleChain(Struct, frozen=True):
 
     def around(self, principal: str) -> RoleChain:
         """Returns the part of the chain that is connected with a principal."""
-        found = {principal}
+        roles = {principal}
         size = 0
-        while len(found) > size:
-            size = len(found)
+        while len(roles) > size:
+            size = len(roles)
             for link in self.links:
-                if link.source in found or link.role in found:
-                    found |= {link.source, link.role}
-        roots = tuple(root for root in self.roots if root in found)
-        links = tuple(link for link in self.links if link.source in found)
+                if link.source in roles or link.role in roles:
+                    roles |= {link.source, link.role}
+        roots = tuple(root for root in self.roots if root in roles)
+        links = tuple(link for link in self.links if link.source in roles)
         return replace(
             self, roots=roots or (principal,), links=links, left_out=self.left_out if links else 0
         )
@@ -96,56 +96,64 @@ def build_chain(roots: Iterable[str], evidence: Mapping[str, Evidence]) -> RoleC
     A root that another root reaches is not a root of the result. `evidence`: by ARN, of the
     principals that were read.
     """
-    wanted = tuple(dict.fromkeys(roots))
+    root_roles = tuple(dict.fromkeys(roots))
     links: list[RoleLink] = []
     left_out: set[str] = set()
-    reached = dict.fromkeys(wanted, 0)
-    queue = list(wanted)
+    reached = dict.fromkeys(root_roles, 0)
+    queue = list(root_roles)
     while queue:
         principal = queue.pop(0)
         for link in _links(principal, evidence):
             if link.role == principal:
                 continue
             if link.role not in reached:
-                if reached[principal] >= MOST_STEPS or len(reached) - len(wanted) >= MOST_ROLES:
+                if reached[principal] >= MOST_STEPS or len(reached) - len(root_roles) >= MOST_ROLES:
                     left_out.add(link.role)
                     continue
                 reached[link.role] = reached[principal] + 1
                 queue.append(link.role)
             links.append(link)
-    return RoleChain(_first(wanted, links), tuple(links), len(left_out))
+    return RoleChain(_first(root_roles, links), tuple(links), len(left_out))
 
 
 def _first(wanted: Sequence[str], links: Sequence[RoleLink]) -> tuple[str, ...]:
     """The principals that no link reaches; the first principal of each cycle."""
     led_to = {link.role for link in links}
     free = [root for root in wanted if root not in led_to]
-    seen: set[str] = set()
+    roles_seen: set[str] = set()
     for root in (*free, *wanted):
-        if root not in seen:
+        if root not in roles_seen:
             if root not in free:
                 free.append(root)
             ahead = [root]
             while ahead:
-                one = ahead.pop()
-                if one not in seen:
-                    seen.add(one)
-                    ahead += [link.role for link in links if link.source == one]
+                role = ahead.pop()
+                if role not in roles_seen:
+                    roles_seen.add(role)
+                    ahead += [link.role for link in links if link.source == role]
     return tuple(free)
 
 
 def _links(principal: str, evidence: Mapping[str, Evidence]) -> Sequence[RoleLink]:
     """Links of one principal, the most used first."""
-    found: dict[tuple[str, RoleLinkKind, str], RoleLink] = {}
+    links: dict[tuple[str, RoleLinkKind, str], RoleLink] = {}
     usages = evidence[principal].usages if principal in evidence else ()
-    for usage in (each for each in usages if each.outcome is Outcome.ALLOWED and each.succeeded):
+    for usage in (
+        assumption
+        for assumption in usages
+        if assumption.outcome is Outcome.ALLOWED and assumption.succeeded
+    ):
         for way, service in _ways(usage):
             if role := _known(unescape(usage.need.permission.resource), evidence):
-                one = found.get((role, way, service)) or RoleLink(principal, role, way, service)
-                runs = tuple(dict.fromkeys((*one.runs, *usage.runs)))
-                found[role, way, service] = replace(one, count=one.count + usage.count, runs=runs)
+                role_link = links.get((role, way, service)) or RoleLink(
+                    principal, role, way, service
+                )
+                runs = tuple(dict.fromkeys((*role_link.runs, *usage.runs)))
+                links[role, way, service] = replace(
+                    role_link, count=role_link.count + usage.count, runs=runs
+                )
     return sorted(
-        found.values(), key=lambda link: (-link.count, link.role, link.kind, link.service)
+        links.values(), key=lambda link: (-link.count, link.role, link.kind, link.service)
     )
 
 

@@ -81,40 +81,42 @@ def add_job_logs(
     """
     usages: dict[tuple[Permission, str], Usage] = {}
     gaps = Counter[Gap]()
-    for left in (gap for each in logs for gap in each.gaps):
-        gaps[left] += left.count
+    for log_gap in (gap for job_log in logs for gap in job_log.gaps):
+        gaps[log_gap] += log_gap.count
     recorded = {usage.need.permission for usage in evidence.usages if usage.denial}
-    known = {
+    exact_resources = {
         usage.need.permission.resource
         for usage in evidence.usages
         if usage.need.exact
         and usage.need.permission.resource.startswith("arn:")
         and usage.denial is None
     }
-    for each in logs:
-        for one in each.denials:
-            if one.time and not window.contains(one.time):
+    for log in logs:
+        for log_denial in log.denials:
+            if log_denial.time and not window.contains(log_denial.time):
                 continue
-            denial = _with_location(one, decoder.decoded(one.denial), evidence, each.run)
+            denial = _with_location(
+                log_denial, decoder.decoded(log_denial.denial), evidence, log.run
+            )
             if gap := _left_open(denial, evidence.principal, decoder.trouble):
                 gaps[gap] += 1
                 continue
-            for need in _needs(denial, evidence.principal, known):
+            for need in _needs(denial, evidence.principal, exact_resources):
                 key = (
                     need.permission,
                     f"{denial.denied_by} {denial.mendable} {bool(denial.principal)}",
                 )
                 if need.permission not in recorded and key not in usages:
-                    usages[key] = _usage(need, denial, one, each.run, read_at)
-    every = sorted(
+                    usages[key] = _usage(need, denial, log_denial, log.run, read_at)
+    all_usages = sorted(
         (*evidence.usages, *usages.values()),
         key=lambda usage: (usage.need.permission, usage.outcome, usage.need.derivation),
     )
     return replace(
         evidence,
-        usages=tuple(every),
+        usages=tuple(all_usages),
         gaps=(*evidence.gaps, *(replace(gap, count=count) for gap, count in gaps.items())),
-        logged_runs=tuple(each.run for each in logs if each.run),
+        logged_runs=tuple(job_log.run for job_log in logs if job_log.run),
     )
 
 
@@ -135,12 +137,12 @@ def _with_location(
 
 
 def _is_corroborated(denial: Denial, evidence: Evidence, run: Run | None) -> bool:
-    wanted = {action.lower() for action in denial.actions}
+    denied_actions = {action.lower() for action in denial.actions}
     return run is not None and any(
         usage.denial is not None
         and (usage.denial.mendable or usage.denial.denied_by is DeniedBy.UNKNOWN)
-        and usage.need.permission.action.lower() in wanted
-        and any(workflow_run_id(each) == run.id for each in usage.runs)
+        and usage.need.permission.action.lower() in denied_actions
+        and any(workflow_run_id(usage_run) == run.id for usage_run in usage.runs)
         and _agree(denial.resource, usage.need.permission.resource, evidence.principal)
         for usage in evidence.usages
     )
@@ -150,10 +152,11 @@ def _agree(logged: str, recorded: str, principal: str) -> bool:
     """Whether a log's resource may be the record's; a missing one on either side matches."""
     if not logged or recorded == "*":
         return True
-    named = resource_arn(logged, principal)
-    whole = unescape(recorded)
-    return resource_matches(recorded, named) or (
-        has_hidden_part(named) and fill_hidden_parts(named, [whole]) == whole
+    logged_arn = resource_arn(logged, principal)
+    recorded_name = unescape(recorded)
+    return resource_matches(recorded, logged_arn) or (
+        has_hidden_part(logged_arn)
+        and fill_hidden_parts(logged_arn, [recorded_name]) == recorded_name
     )
 
 
@@ -170,14 +173,16 @@ def _left_open(denial: Denial, principal: str, trouble: str) -> Gap | None:
 
 def _is_own(named: str, principal: str) -> bool:
     """Whether a message names the principal; a masked account matches where all else does."""
-    found = principal_of(named)
-    own = principal_of(principal)
-    if found is None or own is None:
+    logged_principal = principal_of(named)
+    own_principal = principal_of(principal)
+    if logged_principal is None or own_principal is None:
         return False
-    if has_hidden_part(found.account):
-        arn = found.arn.replace(f"::{found.account}:", f"::{own.account}:", 1)
-        found = replace(found, arn=arn, account=own.account)
-    return same_principal(found, own)
+    if has_hidden_part(logged_principal.account):
+        arn = logged_principal.arn.replace(
+            f"::{logged_principal.account}:", f"::{own_principal.account}:", 1
+        )
+        logged_principal = replace(logged_principal, arn=arn, account=own_principal.account)
+    return same_principal(logged_principal, own_principal)
 
 
 def _needs(denial: Denial, principal: str, known: Collection[str]) -> Iterator[Need]:
@@ -262,15 +267,15 @@ class WorkflowRunLogs(Struct, frozen=True):
             if job.get("status") == "completed" and job.get("conclusion") != "skipped"
         ]
         budget = log_budget()
-        found, limit = distinct_denials(
-            one for job in read for one in self._refusals(job, gaps, budget)
+        denials, limit = distinct_denials(
+            refusal for job in read for refusal in self._refusals(job, gaps, budget)
         )
         if limit:
             gaps.append(_gap(f"run {self.run_id}", f"its logs are read in part (limit: {limit})"))
         stamps = (_time(job.get(key)) for job in read for key in ("started_at", "completed_at"))
         times = [time for time in stamps if time]
         run = Run(self.run_id, self.run_id, min(times), max(times)) if times else None
-        return LoggedDenials(tuple(found), tuple(gaps), run)
+        return LoggedDenials(tuple(denials), tuple(gaps), run)
 
     def _jobs(self, gaps: list[Gap]) -> Iterator[Mapping[str, object]]:
         path = f"/repos/{self.repository}/actions/runs/{self.run_id}/attempts/{self.attempt}/jobs"
@@ -328,7 +333,7 @@ class WorkflowRunLogs(Struct, frozen=True):
         """Returns the answer 200, or the API's redirection, which would receive the token if it
         were followed.
         """
-        for left in reversed(range(_TRIES)):
+        for tries_left in reversed(range(_TRIES)):
             try:
                 answer = self._get(address, with_token=with_token)
             except OSError as error:
@@ -343,9 +348,9 @@ class WorkflowRunLogs(Struct, frozen=True):
                     return answer
                 trouble, wait = _trouble(answer, with_token=with_token)
                 answer.close()
-            if not left or wait < 0 or wait > _LONGEST_WAIT:
+            if not tries_left or wait < 0 or wait > _LONGEST_WAIT:
                 break
-            self.sleep(wait * (_TRIES - left))
+            self.sleep(wait * (_TRIES - tries_left))
         raise _UnreadError(trouble)
 
     def _get(self, address: str, *, with_token: bool) -> Response:
@@ -390,11 +395,13 @@ def _trouble(answer: Response, *, with_token: bool) -> tuple[str, float]:
     """Why an answer cannot be used, and the seconds until the next attempt; negative: never."""
     status = answer.status_code
     headers = answer.headers
-    asked = headers.get("Retry-After", "")
+    retry_after = headers.get("Retry-After", "")
     if status in (403, 429) and (
-        asked or headers.get("X-RateLimit-Remaining") == "0" or status == 429
+        retry_after or headers.get("X-RateLimit-Remaining") == "0" or status == 429
     ):
-        return "GitHub's rate limit was reached", float(asked) if _SECONDS.fullmatch(asked) else -1
+        return "GitHub's rate limit was reached", float(retry_after) if _SECONDS.fullmatch(
+            retry_after
+        ) else -1
     if status in (401, 403) and not with_token:
         return f"the store of the log answered {status}", -1
     if status == 401:

@@ -158,10 +158,10 @@ class RunTracker:
         """
         session = call.session
         key = call.access_key
-        place = ("" if is_run_id(session) else principal or call.principal, session)
-        keys = self._keys.get(place)
+        session_key = ("" if is_run_id(session) else principal or call.principal, session)
+        keys = self._keys.get(session_key)
         if keys is None:
-            keys = self._keys[place] = {}
+            keys = self._keys[session_key] = {}
         spans = keys.get(key)
         if spans is None:
             spans = self._spans_of(keys, key)
@@ -199,7 +199,7 @@ class RunTracker:
 
     def noted(self) -> TrackedRuns:
         """Returns what was noted."""
-        sessions = [KeysOfSession(*place, spans) for place, spans in self._keys.items()]
+        sessions = [KeysOfSession(*session_key, spans) for session_key, spans in self._keys.items()]
         return TrackedRuns(sessions, list(map(self._root, range(len(self._merged)))))
 
     def absorb(self, other: TrackedRuns) -> RunToken:
@@ -208,25 +208,25 @@ class RunTracker:
         """
         shift = len(self._merged)
         self._merged += [token + shift for token in other.tokens]
-        for own in other.sessions:
-            keys = self._keys.setdefault((own.principal, own.session), {})
-            for key, spans in own.spans.items():
+        for session in other.sessions:
+            keys = self._keys.setdefault((session.principal, session.session), {})
+            for key, spans in session.spans.items():
                 for span in spans:
                     span.token += shift
-                known = keys.get(key)
-                if known is None:
-                    known = self._spans_of(keys, key)
-                if known:
-                    self._join(known, spans)
+                earlier_spans = keys.get(key)
+                if earlier_spans is None:
+                    earlier_spans = self._spans_of(keys, key)
+                if earlier_spans:
+                    self._join(earlier_spans, spans)
                 else:
-                    known.extend(spans)
+                    earlier_spans.extend(spans)
         return shift
 
     def _join(self, spans: list[_Span], others: list[_Span]) -> None:
         """Adds further calls of a session and key."""
-        found = sorted([*spans, *others], key=_PERIOD)
-        spans[:] = found[:1]
-        for span in found[1:]:
+        joined = sorted([*spans, *others], key=_PERIOD)
+        spans[:] = joined[:1]
+        for span in joined[1:]:
             last = spans[-1]
             if not _are_joined(last.last, span.first):
                 spans.append(span)
@@ -266,21 +266,21 @@ class RunTracker:
         """Returns the span of a call; none crosses midnight (UTC), so that runs can be split by
         days.
         """
-        at = bisect_right(spans, time, key=_FIRST) if spans else 0
-        if at and _are_joined(spans[at - 1].last, time):
-            span = spans[at - 1]
+        position = bisect_right(spans, time, key=_FIRST) if spans else 0
+        if position and _are_joined(spans[position - 1].last, time):
+            span = spans[position - 1]
             span.last = max(span.last, time)
-        elif at < len(spans) and _are_joined(time, spans[at].first):
-            span = spans[at]
+        elif position < len(spans) and _are_joined(time, spans[position].first):
+            span = spans[position]
             span.first = time
-            at += 1
+            position += 1
         else:
             span = _Span(len(self._merged), time, time)
             self._merged.append(span.token)
-            spans.insert(at, span)
+            spans.insert(position, span)
             return span
-        if at < len(spans) and _are_joined(span.last, spans[at].first):
-            self._extend(span, spans.pop(at))
+        if position < len(spans) and _are_joined(span.last, spans[position].first):
+            self._extend(span, spans.pop(position))
         return span
 
     def _extend(self, span: _Span, later: _Span) -> None:
@@ -299,7 +299,7 @@ class RunTracker:
     def _runs(
         self, identity_of: IdentityOf, logged_in: LoggedIn
     ) -> Iterator[tuple[list[_Span], Run]]:
-        given: set[str] = set()
+        names_given: set[str] = set()
         days: dict[tuple[str, date], list[_IssuedSpan]] = {}
         for (principal, session), keys in sorted(self._keys.items(), key=lambda entry: entry[0]):
             separation = RUN_SEPARATION if principal else timedelta.max
@@ -320,11 +320,13 @@ class RunTracker:
                         if principal
                         else session
                     )
-                    yield part, _run(_distinct(stem, given), session, part, identity)
-        for (principal, day), found in sorted(days.items()):
-            spans = sorted((span for span, _ in found), key=lambda span: (span.first, span.last))
-            name = _distinct(f"{principal.rpartition('/')[2]}@{day}", given)
-            yield spans, _run(name, "", spans, found[0][1])
+                    yield part, _run(_distinct(stem, names_given), session, part, identity)
+        for (principal, day), day_spans in sorted(days.items()):
+            spans = sorted(
+                (span for span, _ in day_spans), key=lambda span: (span.first, span.last)
+            )
+            name = _distinct(f"{principal.rpartition('/')[2]}@{day}", names_given)
+            yield spans, _run(name, "", spans, day_spans[0][1])
 
 
 def _are_joined(earlier: datetime, later: datetime) -> bool:
@@ -411,7 +413,7 @@ def _distinct(stem: str, given: set[str]) -> str:
     `user@…#2`.
     """
     names = chain([stem], (f"{stem}#{number}" for number in count(2)))
-    name = next(each for each in names if each not in given)
+    name = next(new_name for new_name in names if new_name not in given)
     given.add(name)
     return name
 
@@ -458,12 +460,12 @@ class KeyIssues(Struct, array_like=True):
     def drop_largest(self, most: int) -> bool:
         """Drops all but the smallest keys where there are more than `most`; whether there are."""
         has_more = False
-        known: dict[str, Any]
-        for known in (self.logins, self.identities, self.scoped):
-            if len(known) > most:
+        session: dict[str, Any]
+        for session in (self.logins, self.identities, self.scoped):
+            if len(session) > most:
                 has_more = True
-                for key in sorted(known)[_MOST_KEYS:]:
-                    del known[key]
+                for key in sorted(session)[_MOST_KEYS:]:
+                    del session[key]
         return has_more
 
 
@@ -494,10 +496,13 @@ class IssuedKeys:
         """Session name -> all identities that logged in under it."""
         # Each principal asks, when all calls are noted.
         if self._logged_in is None:
-            found: dict[str, set[WebIdentity]] = {}
+            identities: dict[str, set[WebIdentity]] = {}
             for login in self.issues.identities.values():
-                found.setdefault(login.session, set()).add(login.identity)
-            self._logged_in = {session: frozenset(own) for session, own in found.items()}
+                identities.setdefault(login.session, set()).add(login.identity)
+            self._logged_in = {
+                session: frozenset(session_identities)
+                for session, session_identities in identities.items()
+            }
         return self._logged_in
 
     def note(self, call: Call, principal: str) -> None:
@@ -565,12 +570,12 @@ class IssuedKeys:
 
     def key_issuers(self, uses: Iterable[KeyUse]) -> Mapping[str, int]:
         """Principal that issued keys of a principal's calls (empty: unknown) -> number of calls."""
-        found: dict[str, int] = {}
+        issuers: dict[str, int] = {}
         for key, spans in ((key, spans) for _, keys in uses for key, spans in keys.items() if key):
             login = self.issues.logins.get(self._unscoped(key))
             issuer = login.principal if login else ""
-            found[issuer] = found.get(issuer, 0) + sum([span.count for span in spans])
-        return found
+            issuers[issuer] = issuers.get(issuer, 0) + sum([span.count for span in spans])
+        return issuers
 
     def with_parent_runs(self, uses: Iterable[KeyUse], runs: Iterable[Run]) -> tuple[Run, ...]:
         """Returns the runs of a principal; those of chained sessions get the run that issued all of

@@ -149,9 +149,9 @@ class UsageHistory(Struct, frozen=True):
         self, action: str, resources: Iterable[str] = (ANYTHING,)
     ) -> tuple[str, ActionUse] | None:
         """Returns the last use of an action that may apply to one of these resource patterns."""
-        found = dict(self.uses(action, resources))
-        resource = max(found, key=lambda name: (found[name].last, name), default="")
-        return (resource, found[resource]) if found else None
+        uses = dict(self.uses(action, resources))
+        resource = max(uses, key=lambda name: (uses[name].last, name), default="")
+        return (resource, uses[resource]) if uses else None
 
     def uses(self, action: str, resources: Iterable[str]) -> Iterator[tuple[str, ActionUse]]:
         """Yields resource patterns and uses of an action that may apply to one of these resource
@@ -159,12 +159,12 @@ class UsageHistory(Struct, frozen=True):
         """
         forgotten = self._forgotten(action)
         patterns = tuple(resources)
-        for resource, used in self.used.get(action, {}).items():
-            is_forgotten = forgotten and used.last <= forgotten.at.date()
+        for resource, use in self.used.get(action, {}).items():
+            is_forgotten = forgotten and use.last <= forgotten.at.date()
             if not is_forgotten and any(
                 resource_overlaps(pattern, resource) for pattern in patterns
             ):
-                yield resource, used
+                yield resource, use
 
     def kept(self, action: str) -> tuple[str, KeepDecision] | None:
         """Returns the latest decision to keep an action, with its pattern; None where it has been
@@ -179,22 +179,24 @@ class UsageHistory(Struct, frozen=True):
         """
         forgotten = self._forgotten(action)
         patterns = tuple(resources)
-        found = (
+        removal = (
             back
             for (name, resource), back in self.returned.items()
             if name == action
             and not (forgotten and back.refused <= forgotten.at.date())
             and any(resource_overlaps(pattern, resource) for pattern in patterns)
         )
-        return max(found, default=None)
+        return max(removal, default=None)
 
     def limits(self, pattern: str) -> bool:
         """Whether the decision on a pattern revokes a part of an earlier decision on another
         pattern.
         """
         return any(
-            other.keep and other < self.words[pattern] and overlaps(name, pattern, ignore_case=True)
-            for name, other in self.words.items()
+            other_word.keep
+            and other_word < self.words[pattern]
+            and overlaps(name, pattern, ignore_case=True)
+            for name, other_word in self.words.items()
         )
 
     def _forgotten(self, action: str) -> KeepDecision | None:
@@ -202,12 +204,12 @@ class UsageHistory(Struct, frozen=True):
         return latest[1] if latest and not latest[1].keep else None
 
     def _word(self, action: str) -> tuple[str, KeepDecision] | None:
-        said = [
+        words = [
             (word, pattern)
             for pattern, word in self.words.items()
             if action_covers(pattern, action)
         ]
-        word, pattern = max(said, default=(None, ""))
+        word, pattern = max(words, default=(None, ""))
         return (pattern, word) if word else None
 
 
@@ -221,14 +223,16 @@ def merge(one: UsageHistory, other: UsageHistory) -> UsageHistory:
     actions = dict.fromkeys((*one.used, *other.used))
     declined = _latest(one.declined, other.declined)
     newest = sorted(declined, reverse=True)[:MOST_DECLINED]
-    used = {action: dict(one.used.get(action, {})) for action in actions}
+    use_by_action = {action: dict(one.used.get(action, {})) for action in actions}
     for action, by_resource in other.used.items():
-        known = used[action]
+        use_by_resource = use_by_action[action]
         for resource, use in by_resource.items():
-            known[resource] = merge_uses(known.get(resource, use), use)
+            use_by_resource[resource] = merge_uses(use_by_resource.get(resource, use), use)
     return UsageHistory(
         one.principal,
-        used={action: limit_resources(by_resource) for action, by_resource in used.items()},
+        used={
+            action: limit_resources(by_resource) for action, by_resource in use_by_action.items()
+        },
         words=_latest(one.words, other.words),
         declined={number: declined[number] for number in newest},
         returned=_latest(one.returned, other.returned),
@@ -247,19 +251,19 @@ def pruned(memory: UsageHistory, now: datetime) -> UsageHistory:
     day = oldest.astimezone(UTC).date()
     today = now.astimezone(UTC).date()
     month = f"{day:%Y-%m}"
-    used = {
+    use_by_action = {
         action: {
-            resource: each
-            if (each.expected_until or day) >= today
-            else replace(each, runs={key: runs for key, runs in each.runs.items() if key >= month})
-            for resource, each in by_resource.items()
-            if each.last >= day or (each.expected_until or day) >= today
+            resource: use
+            if (use.expected_until or day) >= today
+            else replace(use, runs={key: runs for key, runs in use.runs.items() if key >= month})
+            for resource, use in by_resource.items()
+            if use.last >= day or (use.expected_until or day) >= today
         }
         for action, by_resource in memory.used.items()
     }
     return UsageHistory(
         memory.principal,
-        used={action: by_resource for action, by_resource in used.items() if by_resource},
+        used={action: by_resource for action, by_resource in use_by_action.items() if by_resource},
         words={
             pattern: word
             for pattern, word in memory.words.items()
@@ -305,28 +309,30 @@ def history_from_evidence(evidence: Evidence) -> UsageHistory:
         for usage in evidence.usages
         if usage.outcome is Outcome.ALLOWED and usage.need.verified
     ]
-    found: dict[str, dict[str, ActionUse]] = {}
+    use_by_action: dict[str, dict[str, ActionUse]] = {}
     for usage in by_pattern(allowed):
         permission = usage.need.permission
         if _ACTION.fullmatch(permission.action):
-            by_resource = found.setdefault(permission.action, {})
+            by_resource = use_by_action.setdefault(permission.action, {})
             resource = permission.resource if _RESOURCE.fullmatch(permission.resource) else ANYTHING
-            used = _used(usage, runs)
+            uses = _used(usage, runs)
             # The same permission with other conditions, or on another basis.
-            by_resource[resource] = merge_uses(by_resource.get(resource, used), used)
+            by_resource[resource] = merge_uses(by_resource.get(resource, uses), uses)
     return UsageHistory(
         evidence.principal,
-        used={action: limit_resources(by_resource) for action, by_resource in found.items()},
+        used={
+            action: limit_resources(by_resource) for action, by_resource in use_by_action.items()
+        },
     )
 
 
 def _used(usage: Usage, runs: Mapping[str, Run]) -> ActionUse:
-    own = [runs[name] for name in usage.runs if name in runs]
-    last = max(own, key=lambda run: (run.last, run.id), default=None)
+    own_runs = [runs[name] for name in usage.runs if name in runs]
+    last = max(own_runs, key=lambda run: (run.last, run.id), default=None)
     first_day, last_day = (
         time.astimezone(UTC).date() for time in (usage.first_seen, usage.last_seen)
     )
-    months = Counter(f"{run.first.astimezone(UTC):%Y-%m}" for run in own)
+    months = Counter(f"{run.first.astimezone(UTC):%Y-%m}" for run in own_runs)
     return ActionUse(
         first_day, last_day, dict(months), workflow_run_id(last.session) if last else ""
     )

@@ -61,8 +61,8 @@ def labels_of(arns: Sequence[str]) -> tuple[str, ...]:
     """
     names = [permission_set_of(arn) or arn.rpartition("/")[2] for arn in arns]
     accounts = [account_of(arn) for arn in arns]
-    both = [f"{account}/{name}" for account, name in zip(accounts, names, strict=True)]
-    for labels in (names, accounts, both):
+    full_names = [f"{account}/{name}" for account, name in zip(accounts, names, strict=True)]
+    for labels in (names, accounts, full_names):
         if len(set(labels)) == len(arns):
             return tuple(labels)
     return tuple(arn.split(":", 5)[5] + f" of {account_of(arn)}" for arn in arns)
@@ -90,38 +90,40 @@ def unite(users: Sequence[UserEvidence], principal: str, names_account: NamesAcc
         names_account: Whether the policy names a resource with its account.
     """
     known_runs: dict[str, Run] = {}
-    parts = [_distinct_runs(each, known_runs) for each in users]
+    parts = [_distinct_runs(user, known_runs) for user in users]
     if account_of(principal) == OWN_ACCOUNT:
-        parts = [_in_own_account(each, names_account) for each in parts]
-    found = [each.evidence for each in parts]
+        parts = [_in_own_account(part, names_account) for part in parts]
+    evidences = [part.evidence for part in parts]
     runs = sorted(known_runs.values(), key=lambda run: (run.first, run.id))
     signed: Counter[str] = Counter()
     no_calls: Counter[str] = Counter()
-    for each in found:
-        signed.update(each.signed)
-        no_calls.update(each.no_calls)
+    for evidence in evidences:
+        signed.update(evidence.signed)
+        no_calls.update(evidence.no_calls)
     return Evidence(
         principal=principal,
         usages=_usages(parts),
-        groups=_groups(found),
-        gaps=_gaps(found),
+        groups=_groups(evidences),
+        gaps=_gaps(evidences),
         runs=tuple(runs),
-        first=min((each.first for each in found if each.first), default=None),
-        last=max((each.last for each in found if each.last), default=None),
-        counts=_counts(found),
-        regions=_sorted_union(each.regions for each in found),
+        first=min((of_user.first for of_user in evidences if of_user.first), default=None),
+        last=max((of_user.last for of_user in evidences if of_user.last), default=None),
+        counts=_counts(evidences),
+        regions=_sorted_union(of_user.regions for of_user in evidences),
         coverage=_coverage(_read_parts(parts)),
-        own_policies=_union(each.own_policies for each in found),
-        logged_runs=_logged_runs(found),
-        aws_findings=_aws_findings([each.aws_findings for each in found]),
+        own_policies=_union(of_user.own_policies for of_user in evidences),
+        logged_runs=_logged_runs(evidences),
+        aws_findings=_aws_findings([of_user.aws_findings for of_user in evidences]),
         checked_inside={
-            action: event for each in found for action, event in each.checked_inside.items()
+            action: event
+            for of_user in evidences
+            for action, event in of_user.checked_inside.items()
         },
         signed=dict(signed),
-        created_tags=tuple(tags for each in found for tags in each.created_tags),
-        not_evaluated=_not_evaluated(found),
+        created_tags=tuple(tags for of_user in evidences for tags in of_user.created_tags),
+        not_evaluated=_not_evaluated(evidences),
         no_calls=dict(sorted(no_calls.items())),
-        users=tuple(_policy_user(each) for each in parts),
+        users=tuple(_policy_user(part) for part in parts),
     )
 
 
@@ -151,11 +153,11 @@ def _distinct_runs(user: UserEvidence, known: dict[str, Run]) -> UserEvidence:
     renamed: dict[str, str] = {}
     runs: list[Run] = []
     for run in user.evidence.runs:
-        other = known.get(run.id)
-        if other is None:
+        namesake = known.get(run.id)
+        if namesake is None:
             known[run.id] = run
-        elif is_run_id(run.session) and run.identity == other.identity:
-            known[run.id] = _joined(other, run)
+        elif is_run_id(run.session) and run.identity == namesake.identity:
+            known[run.id] = _joined(namesake, run)
         else:
             renamed[run.id] = f"{run.id} of {user.label}"
             run = replace(run, id=renamed[run.id])
@@ -170,9 +172,12 @@ def _distinct_runs(user: UserEvidence, known: dict[str, Run]) -> UserEvidence:
 
     evidence = replace(
         evidence,
-        usages=tuple(replace(each, runs=ids(each.runs)) for each in evidence.usages),
-        groups=tuple(replace(each, runs=ids(each.runs)) for each in evidence.groups),
-        created_tags=tuple(replace(each, runs=ids(each.runs)) for each in evidence.created_tags),
+        usages=tuple(replace(usage, runs=ids(usage.runs)) for usage in evidence.usages),
+        groups=tuple(replace(group, runs=ids(group.runs)) for group in evidence.groups),
+        created_tags=tuple(
+            replace(created_tag, runs=ids(created_tag.runs))
+            for created_tag in evidence.created_tags
+        ),
     )
     return replace(user, evidence=evidence)
 
@@ -192,7 +197,7 @@ def _joined(one: Run, other: Run) -> Run:
 
 
 def _logged_runs(found: Sequence[Evidence]) -> tuple[Run, ...]:
-    runs = {run.id: run for each in found for run in each.logged_runs}
+    runs = {run.id: run for evidence in found for run in evidence.logged_runs}
     return tuple(runs.values())
 
 
@@ -207,12 +212,12 @@ def _in_own_account(user: UserEvidence, names_account: NamesAccount) -> UserEvid
     changed: dict[Need, Need] = {}
 
     def need_of(need: Need, denial: Denial | None = None) -> Need:
-        known = changed.get(need)
-        if known is None:
-            known = changed[need] = _need_in_own_account(need, account, names_account)
+        changed_need = changed.get(need)
+        if changed_need is None:
+            changed_need = changed[need] = _need_in_own_account(need, account, names_account)
         # For a denial of a sensitive action, the resource of that denial is written.
         is_exact = denial is not None and catalog.sensitivity(need.permission.action)
-        return need if is_exact else known
+        return need if is_exact else changed_need
 
     evidence = user.evidence
     usages = tuple(
@@ -222,8 +227,8 @@ def _in_own_account(user: UserEvidence, names_account: NamesAccount) -> UserEvid
     for group in evidence.groups:
         is_denied = group.outcome is Outcome.DENIED
         needs = [
-            each if is_denied and catalog.sensitivity(each.permission.action) else need_of(each)
-            for each in group.needs
+            need if is_denied and catalog.sensitivity(need.permission.action) else need_of(need)
+            for need in group.needs
         ]
         groups.append(replace(group, needs=tuple(needs)))
     return replace(user, evidence=replace(evidence, usages=usages, groups=tuple(groups)))
@@ -249,7 +254,9 @@ def in_own_account(arn: str, account: str) -> str:
 
 def account_namer(resources: Iterable[str]) -> NamesAccount:
     """Returns whether one of the resources of a policy names a resource with its account."""
-    entries = [each for each in resources if set(_ACCOUNT.findall(each)) - {OWN_ACCOUNT}]
+    entries = [
+        resource for resource in resources if set(_ACCOUNT.findall(resource)) - {OWN_ACCOUNT}
+    ]
 
     def names_account(resource: str) -> bool:
         return any(covers(entry, resource) for entry in entries)
@@ -262,18 +269,18 @@ def account_namer(resources: Iterable[str]) -> NamesAccount:
 
 def _usages(users: Sequence[UserEvidence]) -> tuple[Usage, ...]:
     """Returns the usages of all users, joined where need and outcome are equal."""
-    found: dict[object, Usage] = {}
+    usages: dict[object, Usage] = {}
     for user in users:
         for usage in user.evidence.usages:
-            named = replace(usage, users=(user.label,))
+            labelled = replace(usage, users=(user.label,))
             denial = usage.denial
-            why = (denial.denied_by, denial.mendable, bool(denial.log)) if denial else ()
-            key = (usage.need, usage.outcome, usage.doubt, why)
-            known = found.get(key)
-            found[key] = _joined_usage(known, named) if known else named
+            denial_key = (denial.denied_by, denial.mendable, bool(denial.log)) if denial else ()
+            key = (usage.need, usage.outcome, usage.doubt, denial_key)
+            united = usages.get(key)
+            usages[key] = _joined_usage(united, labelled) if united else labelled
     return tuple(
         sorted(
-            found.values(),
+            usages.values(),
             key=lambda usage: (usage.need.permission, usage.outcome, usage.need.derivation),
         )
     )
@@ -304,32 +311,32 @@ def _groups(found: Sequence[Evidence]) -> tuple[CallGroup, ...]:
     for evidence in found:
         for group in evidence.groups:
             key = (group.needs, group.outcome, group.event, group.forwarded_by, group.regions)
-            known = groups.get(key)
-            if known is None:
+            united = groups.get(key)
+            if united is None:
                 groups[key] = group
                 continue
-            runs = _union((known.runs, group.runs))
-            groups[key] = replace(known, count=known.count + group.count, runs=runs)
+            runs = _union((united.runs, group.runs))
+            groups[key] = replace(united, count=united.count + group.count, runs=runs)
     return tuple(groups.values())
 
 
 def _counts(found: Sequence[Evidence]) -> Counts:
-    counts = [each.counts for each in found]
+    counts = [evidence.counts for evidence in found]
     return Counts(
-        calls=sum(each.calls for each in counts),
-        allowed=sum(each.allowed for each in counts),
-        denied=sum(each.denied for each in counts),
-        unknown=sum(each.unknown for each in counts),
-        unmapped=sum(each.unmapped for each in counts),
-        no_permission=sum(each.no_permission for each in counts),
+        calls=sum(count.calls for count in counts),
+        allowed=sum(count.allowed for count in counts),
+        denied=sum(count.denied for count in counts),
+        unknown=sum(count.unknown for count in counts),
+        unmapped=sum(count.unmapped for count in counts),
+        no_permission=sum(count.no_permission for count in counts),
     )
 
 
 def _not_evaluated(found: Sequence[Evidence]) -> tuple[NotEvaluated, ...]:
     counts: Counter[tuple[str, str]] = Counter()
     for evidence in found:
-        for each in evidence.not_evaluated:
-            counts[each.event, each.why] += each.count
+        for event in evidence.not_evaluated:
+            counts[event.event, event.why] += event.count
     return tuple(sorted(NotEvaluated(*key, count) for key, count in counts.items()))
 
 
@@ -339,18 +346,18 @@ def _gaps(found: Sequence[Evidence]) -> tuple[Gap, ...]:
     for evidence in found:
         for gap in evidence.gaps:
             key = (gap.kind, gap.scope, gap.detail)
-            known = gaps.get(key)
-            if known is None or gap.count > known.count:
+            united_gap = gaps.get(key)
+            if united_gap is None or gap.count > united_gap.count:
                 gaps[key] = gap
     return tuple(gaps.values())
 
 
 def _union(texts: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(text for each in texts for text in each))
+    return tuple(dict.fromkeys(text for user_texts in texts for text in user_texts))
 
 
 def _sorted_union(texts: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
-    return tuple(sorted({text for each in texts for text in each}))
+    return tuple(sorted({text for user_texts in texts for text in user_texts}))
 
 
 # Coverage
@@ -360,7 +367,7 @@ def _read_parts(users: Sequence[UserEvidence]) -> list[Coverage]:
     """Returns the coverage of the users that the evidence covers: the others hold back all that
     needs it.
     """
-    read = [each.evidence.coverage for each in users if not each.unread]
+    read = [user.evidence.coverage for user in users if not user.unread]
     return read or [users[0].evidence.coverage]
 
 
@@ -370,22 +377,24 @@ def _coverage(found: Sequence[Coverage]) -> Coverage:
     A region counts where it is covered of each user that may work there. Data events count where
     those of each user's account are recorded, whatever the resource.
     """
-    named = [each.named_regions for each in found]
-    streams = [{(_service(each.event), each.kind) for each in one.data} for one in found]
+    named_regions = [coverage.named_regions for coverage in found]
+    streams = [
+        {(_service(stream.event), stream.kind) for stream in coverage.data} for coverage in found
+    ]
     recorded = set.intersection(*streams)
     return Coverage(
         days=dict(_common_days(found)),
         logged=dict(_common_logged(found)),
         data={
             stream: days
-            for one in found
-            for stream, days in one.data.items()
+            for coverage in found
+            for stream, days in coverage.data.items()
             if (_service(stream.event), stream.kind) in recorded
         },
-        events=frozenset[str]().union(*(each.events for each in found)),
-        selected=frozenset.intersection(*(each.selected for each in found)),
-        every_region=all(each.every_region for each in found),
-        named_regions=frozenset[str]().union(*named) if all(named) else frozenset(),
+        events=frozenset[str]().union(*(coverage.events for coverage in found)),
+        selected=frozenset.intersection(*(coverage.selected for coverage in found)),
+        every_region=all(coverage.every_region for coverage in found),
+        named_regions=frozenset[str]().union(*named_regions) if all(named_regions) else frozenset(),
         window=found[0].window,
     )
 
@@ -395,8 +404,8 @@ def _service(event: str) -> str:
 
 
 def _common_days(found: Sequence[Coverage]) -> Iterator[tuple[str, frozenset[date]]]:
-    for region in sorted({region for each in found for region in each.days}):
-        days = [each.days.get(region, frozenset()) for each in _working_in(found, region)]
+    for region in sorted({region for coverage in found for region in coverage.days}):
+        days = [coverage.days.get(region, frozenset()) for coverage in _working_in(found, region)]
         common = frozenset.intersection(*days) if days else frozenset()
         if common:
             yield region, common
@@ -405,8 +414,8 @@ def _common_days(found: Sequence[Coverage]) -> Iterator[tuple[str, frozenset[dat
 def _common_logged(
     found: Sequence[Coverage],
 ) -> Iterator[tuple[tuple[str, str], frozenset[date]]]:
-    for key in sorted({key for each in found for key in each.logged}):
-        days = [each.logged.get(key, frozenset()) for each in _working_in(found, key[0])]
+    for key in sorted({key for coverage in found for key in coverage.logged}):
+        days = [coverage.logged.get(key, frozenset()) for coverage in _working_in(found, key[0])]
         common = frozenset.intersection(*days) if days else frozenset()
         if common:
             yield key, common
@@ -414,7 +423,11 @@ def _common_logged(
 
 def _working_in(found: Sequence[Coverage], region: str) -> list[Coverage]:
     """Returns the coverage of the users that may work in a region."""
-    return [each for each in found if not each.named_regions or region in each.named_regions]
+    return [
+        coverage
+        for coverage in found
+        if not coverage.named_regions or region in coverage.named_regions
+    ]
 
 
 # Findings of AWS
@@ -422,14 +435,20 @@ def _working_in(found: Sequence[Coverage], region: str) -> list[Coverage]:
 
 def _aws_findings(found: Sequence[AwsFindings]) -> AwsFindings:
     return AwsFindings(
-        access=_access([each.access for each in found]),
-        generated=_generated([each.generated for each in found]),
-        unused=_unused([each.unused for each in found]),
-        outside=tuple(dict.fromkeys(access for each in found for access in each.outside)),
-        inside=tuple(access for each in found for access in each.inside),
-        skipped_sources=tuple(dict.fromkeys(one for each in found for one in each.skipped_sources)),
+        access=_access([findings.access for findings in found]),
+        generated=_generated([findings.generated for findings in found]),
+        unused=_unused([findings.unused for findings in found]),
+        outside=tuple(dict.fromkeys(access for findings in found for access in findings.outside)),
+        inside=tuple(access for findings in found for access in findings.inside),
+        skipped_sources=tuple(
+            dict.fromkeys(
+                skipped_source for findings in found for skipped_source in findings.skipped_sources
+            )
+        ),
         asked=tuple(
-            source for source in found[0].asked if all(source in each.asked for each in found)
+            source
+            for source in found[0].asked
+            if all(source in findings.asked for findings in found)
         ),
         declared=found[0].declared,
     )
@@ -445,14 +464,16 @@ def _access(found: Sequence[AccessReport | None]) -> AccessReport | None:
     is_whole = len(reports) == len(found)
     services: dict[str, ServiceAccess] = {}
     for name in sorted({name for report in reports for name in report.services}):
-        own = [report.services[name] for report in reports if name in report.services]
-        last = _latest([each.last for each in own])
+        service_reports = [report.services[name] for report in reports if name in report.services]
+        last = _latest([service.last for service in service_reports])
         if last is None and not is_whole:
             continue
         actions = {
-            action: _latest([each.actions.get(action) for each in own])
-            for each in own
-            for action in each.actions
+            action: _latest(
+                [service_report.actions.get(action) for service_report in service_reports]
+            )
+            for service in service_reports
+            for action in service.actions
         }
         services[name] = ServiceAccess(name, last, actions)
     granted = {name: _union(_granted(reports, name)) for name in services}
@@ -471,7 +492,7 @@ def _granted(reports: Sequence[AccessReport], service: str) -> Iterator[tuple[st
 
 
 def _latest(found: Iterable[LastAccess | None]) -> LastAccess | None:
-    return max((each for each in found if each), key=lambda each: each.time, default=None)
+    return max((access for access in found if access), key=lambda each: each.time, default=None)
 
 
 def _generated(found: Sequence[GeneratedPolicy | None]) -> GeneratedPolicy | None:
@@ -486,7 +507,7 @@ def _generated(found: Sequence[GeneratedPolicy | None]) -> GeneratedPolicy | Non
         job=", ".join(policy.job for policy in policies),
         first=max(first, default=None),
         last=min(last, default=None),
-        is_complete=len(policies) == len(found) and all(each.is_complete for each in policies),
+        is_complete=len(policies) == len(found) and all(policy.is_complete for policy in policies),
         grants=tuple(sorted({grant for policy in policies for grant in policy.grants})),
         policies=sum(policy.policies for policy in policies),
         was_running=any(policy.was_running for policy in policies),
@@ -497,14 +518,20 @@ def _unused(found: Sequence[tuple[UnusedAccess, ...]]) -> tuple[UnusedAccess, ..
     """Returns the findings of unused access that concern every user."""
     if not all(found):
         return ()
-    services = [{name for one in each for name in one.services} for each in found]
-    actions = [{name for one in each for name in one.actions} for each in found]
+    services = [
+        {name for finding in user_findings for name in finding.services} for user_findings in found
+    ]
+    actions = [
+        {name for finding in user_findings for name in finding.actions} for user_findings in found
+    ]
     first = found[0][0]
     return (
         UnusedAccess(
             analyzer=first.analyzer,
-            days=min(one.days for each in found for one in each),
-            is_whole=all(any(one.is_whole for one in each) for each in found),
+            days=min(finding.days for user_findings in found for finding in user_findings),
+            is_whole=all(
+                any(finding.is_whole for finding in user_findings) for user_findings in found
+            ),
             services=tuple(sorted(set.intersection(*services))),
             actions=tuple(sorted(set.intersection(*actions))),
         ),
@@ -525,19 +552,19 @@ User Guide, read 2026-12-01)."""
 
 def permission_set_of(arn: str) -> str:
     """Returns the name of the permission set whose role this is; empty for another role."""
-    found = _PERMISSION_SET.fullmatch(arn)
-    return found["name"] if found else ""
+    match = _PERMISSION_SET.fullmatch(arn)
+    return match["name"] if match else ""
 
 
 def permission_set_pattern(arn: str) -> str:
     """Returns the pattern of the roles that a permission set has in all accounts; empty for another
     role.
     """
-    found = _PERMISSION_SET.fullmatch(arn)
-    if not found:
+    match = _PERMISSION_SET.fullmatch(arn)
+    if not match:
         return ""
     path = "aws-reserved/sso.amazonaws.com/*"
-    return f"arn:{found['partition']}:iam::*:role/{path}AWSReservedSSO_{found['name']}_*"
+    return f"arn:{match['partition']}:iam::*:role/{path}AWSReservedSSO_{match['name']}_*"
 
 
 class Callers:
@@ -555,10 +582,10 @@ class Callers:
 
     def named(self, names: Iterable[str]) -> Mapping[str, int]:
         """Returns the roles of some names, with the number of calls."""
-        found: dict[str, int] = {}
+        calls_by_arn: dict[str, int] = {}
         for name in sorted(names):
-            found |= self._calls_of.get(name, {})
-        return found
+            calls_by_arn |= self._calls_of.get(name, {})
+        return calls_by_arn
 
 
 class KnownUsers:
@@ -577,7 +604,7 @@ class KnownUsers:
 
     def cover(self, pattern: str) -> bool:
         """Whether a pattern of theirs has all roles of another one."""
-        return any(covers(each, pattern) for each in self._arns)
+        return any(covers(arn, pattern) for arn in self._arns)
 
 
 def unnamed_users(
@@ -594,26 +621,26 @@ def unnamed_users(
         excluded: ARNs and patterns of roles that are no users.
         attached: ARNs of further principals that have the policy, and who says so.
     """
-    known = KnownUsers((*named, *excluded))
-    found: dict[str, UnnamedUser] = {}
+    known_users = KnownUsers((*named, *excluded))
+    unnamed_by_arn: dict[str, UnnamedUser] = {}
     sets = {permission_set_of(arn): arn for arn in named}
     for name, arn in sets.items():
         pattern = permission_set_pattern(arn)
-        if name and not known.cover(pattern):
-            why = f"the permission set {name} may have a role in each account"
-            found[pattern] = UnnamedUser(pattern, why)
-    for arn, why in attached:
-        if not known.include(arn):
-            found[arn] = UnnamedUser(arn, why)
+        if name and not known_users.cover(pattern):
+            reason = f"the permission set {name} may have a role in each account"
+            unnamed_by_arn[pattern] = UnnamedUser(pattern, reason)
+    for arn, reason in attached:
+        if not known_users.include(arn):
+            unnamed_by_arn[arn] = UnnamedUser(arn, reason)
     names = {principal.name for principal in map(principal_of, named) if principal}
     namesakes: dict[str, int] = {}
     for arn, calls in callers.named(names).items():
-        is_found = any(matches(pattern, arn) for pattern in found)
-        if not is_found and not known.include(arn):
+        is_found = any(matches(pattern, arn) for pattern in unnamed_by_arn)
+        if not is_found and not known_users.include(arn):
             namesakes[arn] = calls
     for unnamed in _joined_namesakes(namesakes):
-        found[unnamed.arn] = unnamed
-    return tuple(found.values())
+        unnamed_by_arn[unnamed.arn] = unnamed
+    return tuple(unnamed_by_arn.values())
 
 
 def _joined_namesakes(calls: Mapping[str, int]) -> Iterator[UnnamedUser]:
@@ -622,12 +649,12 @@ def _joined_namesakes(calls: Mapping[str, int]) -> Iterator[UnnamedUser]:
     for end, arns in by_end.items():
         number = plural(sum(calls[arn] for arn in arns), "call")
         if len(arns) == 1:
-            why = f"a role of the same name made at least {number} in this trail"
-            yield UnnamedUser(arns[0], why)
+            reason = f"a role of the same name made at least {number} in this trail"
+            yield UnnamedUser(arns[0], reason)
             continue
         partition = arns[0].split(":")[1]
-        why = f"roles of the same name in {len(arns)} other accounts made at least {number}"
-        yield UnnamedUser(f"arn:{partition}:iam::*:{end}", why)
+        reason = f"roles of the same name in {len(arns)} other accounts made at least {number}"
+        yield UnnamedUser(f"arn:{partition}:iam::*:{end}", reason)
 
 
 class _Identity(Struct, frozen=True):
@@ -640,5 +667,5 @@ class _Identity(Struct, frozen=True):
 
 @lru_cache(maxsize=8192)
 def _identity(arn: str) -> _Identity | None:
-    own = principal_of(arn)
-    return _Identity(own.account, own.kind, own.name) if own else None
+    principal = principal_of(arn)
+    return _Identity(principal.account, principal.kind, principal.name) if principal else None

@@ -175,17 +175,17 @@ def repository_path(workspace: Path, value: str, input_name: str) -> Path:
             f"The input {input_name} is {value!r}: write a path relative to the repository's root."
         )
     if not value.isprintable() and any(
-        unicodedata.category(each) in {"Cc", "Cs", "Cf"} for each in value
+        unicodedata.category(character) in {"Cc", "Cs", "Cf"} for character in value
     ):
         raise InputError(
             f"The input {input_name} is {value!r}: remove the characters that do not show."
         )
-    place = _place(root, path)
-    if _is_of_git(path) or (place is not None and _is_of_git(place)):
+    full_path = _place(root, path)
+    if _is_of_git(path) or (full_path is not None and _is_of_git(full_path)):
         raise InputError(
             f"The input {input_name} is {value!r}: files of git itself are out of bounds."
         )
-    if ".." in path.parts or place is None:
+    if ".." in path.parts or full_path is None:
         raise InputError(
             f"The input {input_name} is {value!r}: it leads out of the repository; name a file"
             " in it."
@@ -280,28 +280,28 @@ def truncate_at_line(markdown: str, limit: int) -> str:
     """
     if _size(markdown) <= limit:
         return markdown
-    kept: list[str] = []
+    lines: list[str] = []
     fence = ""
-    used = _size(_TRUNCATION_NOTE)
+    size = _size(_TRUNCATION_NOTE)
     for line in markdown.splitlines(keepends=True):
         after = _open_fence_after(fence, line)
-        if used + _size(line) + _size(after) + 1 > limit:
+        if size + _size(line) + _size(after) + 1 > limit:
             break
-        used += _size(line)
-        kept.append(line)
+        size += _size(line)
+        lines.append(line)
         fence = after
     closing = f"{fence}\n" if fence else ""
-    return "".join(kept) + closing + _TRUNCATION_NOTE if used <= limit else ""
+    return "".join(lines) + closing + _TRUNCATION_NOTE if size <= limit else ""
 
 
 def _open_fence_after(fence: str, line: str) -> str:
     """Returns the run of backticks that is still open after `line`."""
-    opened = re.match(r" {0,3}(`{3,})([^`]*)$", line.rstrip("\r\n"))
-    if opened is None:
+    fence_match = re.match(r" {0,3}(`{3,})([^`]*)$", line.rstrip("\r\n"))
+    if fence_match is None:
         return fence
     if not fence:
-        return opened[1]
-    return "" if opened[1].startswith(fence) and not opened[2].strip() else fence
+        return fence_match[1]
+    return "" if fence_match[1].startswith(fence) and not fence_match[2].strip() else fence
 
 
 def _size(text: str) -> int:
@@ -346,18 +346,18 @@ def exit_code_of(
         return _SHORT_SIGPIPE
     except Exception as error:
         # The user gets a sentence instead of a traceback, also for a defect.
-        own = _too_long_path(error) or error
-        if not isinstance(own, LeastprivError):
-            own = LeastprivError(
+        path_error = _too_long_path(error) or error
+        if not isinstance(path_error, LeastprivError):
+            path_error = LeastprivError(
                 f"Unexpected {type(error).__name__}: {error}. This is a defect; run again with -v"
                 " and report it."
             )
-        console.error(str(own))
+        console.error(str(path_error))
         if verbose:
             import traceback
 
             console.untrusted(traceback.format_exc())
-        return own.exit_code
+        return path_error.exit_code
 
 
 def _too_long_path(error: Exception) -> InputError | None:

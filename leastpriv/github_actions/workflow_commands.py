@@ -150,20 +150,20 @@ class Console:
             properties = {"file": file, "line": None if line is None else str(line), "title": title}
             self._command(kind, {key: value for key, value in properties.items() if value}, message)
             return
-        place = file or ""
+        annotated_file = file or ""
         if file is not None and line is not None:
-            place = f"{file}:{line}"
-        parts = [kind, place, title or "", message]
+            annotated_file = f"{file}:{line}"
+        parts = [kind, annotated_file, title or "", message]
         sentence = ": ".join(part for part in parts if part)
         for part in _LINE_ENDS.split(sentence):
             self._write(self._stderr, safe_line(part))
 
     def _command(self, name: str, properties: dict[str, str], message: str) -> None:
-        data = "\n".join(_printable(line) for line in _LINE_ENDS.split(message))
+        text = "\n".join(_printable(line) for line in _LINE_ENDS.split(message))
         pairs = ",".join(
             f"{key}={escape_property(_printable(value))}" for key, value in properties.items()
         )
-        self._write(self._stdout, f"::{name}{' ' + pairs if pairs else ''}::{escape_data(data)}")
+        self._write(self._stdout, f"::{name}{' ' + pairs if pairs else ''}::{escape_data(text)}")
 
     def _write(self, stream: TextIO, text: str, *, is_progress: bool = False) -> None:
         encoding = stream.encoding or "utf-8"

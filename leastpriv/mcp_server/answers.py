@@ -47,11 +47,11 @@ class ToolAnswer(Struct, frozen=True):
         Names come from logs and files of others: characters that nothing shows are written out, as
         in `\u{200b}`, so that no text is hidden from the person who reads along.
         """
-        shown = self.written(legible)
-        if shown.answer == self.answer:
-            return shown
+        text = self.written(legible)
+        if text.answer == self.answer:
+            return text
         remark = "Invisible characters in names are written out, as in \\u{200b}."
-        return ToolAnswer(shown.exit_code, shown.answer, (*shown.messages, remark))
+        return ToolAnswer(text.exit_code, text.answer, (*text.messages, remark))
 
 
 def of_rows(tool: AgentTool, exit_code: int, lines: Iterable[str], log: str) -> ToolAnswer:
@@ -65,10 +65,10 @@ def of_text(tool: AgentTool, exit_code: int, text: str, log: str) -> ToolAnswer:
     """Returns the answer of a command that prints text."""
     if len(text) <= _MOST_CHARACTERS:
         return ToolAnswer(exit_code, text, _messages(log))
-    shown = text[: text.rfind("\n", 0, _MOST_CHARACTERS) + 1] or text[:_MOST_CHARACTERS]
+    beginning = text[: text.rfind("\n", 0, _MOST_CHARACTERS) + 1] or text[:_MOST_CHARACTERS]
     space = _Space()
-    space.left["lines"] = max(1, text.count("\n", len(shown)))
-    return ToolAnswer(exit_code, shown, (*_messages(log), *space.remarks(tool)))
+    space.left["lines"] = max(1, text.count("\n", len(beginning)))
+    return ToolAnswer(exit_code, beginning, (*_messages(log), *space.remarks(tool)))
 
 
 def of_failure(exit_code: int, log: str) -> ToolAnswer:
@@ -97,16 +97,16 @@ def of_draft(
     answer["held_back_additions"] = space.part("held-back additions", held_back)
     answer["changes"] = space.part("changes", changes)
     messages = [*_messages(log), *space.remarks(tool)]
-    whole = [each for each in declared["unread"] if each in declared["sources"]]
+    unread_sources = [source for source in declared["unread"] if source in declared["sources"]]
     messages += [
         f"Nothing of {source} was drafted: {why_unknown(source, declared['reasons'])}."
-        for source in whole
+        for source in unread_sources
     ]
-    if len(not_drafted) > len(whole):
-        parts = len(not_drafted) - len(whole)
+    if len(not_drafted) > len(unread_sources):
+        parts = len(not_drafted) - len(unread_sources)
         noun = "part" if parts == 1 else "parts"
         messages.append(f"The draft lacks what {parts:,} {noun} may need: see not_drafted.")
-    return ToolAnswer(1 if whole else 0, answer, tuple(messages))
+    return ToolAnswer(1 if unread_sources else 0, answer, tuple(messages))
 
 
 def _not_drafted(proposal: Mapping[str, Any]) -> Iterator[dict[str, str]]:
@@ -131,17 +131,17 @@ def _messages(log: str) -> tuple[str, ...]:
     if len(lines) <= _MOST_MESSAGES:
         return tuple(lines)
     # The last line of a command that fails has the reason.
-    left = len(lines) - _MOST_MESSAGES
-    return (*lines[: _MOST_MESSAGES - 1], f"{left:,} more lines are left out.", lines[-1])
+    lines_left = len(lines) - _MOST_MESSAGES
+    return (*lines[: _MOST_MESSAGES - 1], f"{lines_left:,} more lines are left out.", lines[-1])
 
 
 def _written(value: Any, write: Callable[[str], str]) -> Any:
     if isinstance(value, str):
         return write(value)
     if isinstance(value, Mapping):
-        return {write(key): _written(each, write) for key, each in value.items()}
+        return {write(key): _written(member, write) for key, member in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_written(each, write) for each in value]
+        return [_written(element, write) for element in value]
     return value
 
 
@@ -155,22 +155,22 @@ class _Space:
 
     def part(self, name: str, rows: Iterable[Any]) -> list[Any]:
         """Returns the first rows, as many as there is space for."""
-        kept: list[Any] = []
-        left = 0
+        parts: list[Any] = []
+        parts_left = 0
         for row in rows:
-            size = 0 if left else len(json.dumps(row))
-            if left or size > self._characters:
-                left += 1
+            size = 0 if parts_left else len(json.dumps(row))
+            if parts_left or size > self._characters:
+                parts_left += 1
                 continue
             self._characters -= size
-            kept.append(row)
-        if left:
-            self.left[name] = left
-        return kept
+            parts.append(row)
+        if parts_left:
+            self.left[name] = parts_left
+        return parts
 
     def remarks(self, tool: AgentTool) -> Iterator[str]:
         """Yields what was left out, and how to see it."""
-        narrowing = [each.name for each in tool.parameters if each.narrows]
+        narrowing = [parameter.name for parameter in tool.parameters if parameter.narrows]
         *first, last = narrowing
         names = f"{', '.join(first)} or {last}" if first else last
         for part, number in self.left.items():

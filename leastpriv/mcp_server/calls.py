@@ -69,17 +69,17 @@ async def answer(name: str, arguments: Mapping[str, Any], access: Access) -> Too
         InputError: there is no such tool or parameter, a value has another type, a file is outside
             of the root, or the call needs AWS and may not ask it.
     """
-    known = tools()
-    if name not in known:
-        raise InputError(f"There is no tool {name!r}{did_you_mean(name, known)}.")
-    tool = known[name]
+    known_tools = tools()
+    if name not in known_tools:
+        raise InputError(f"There is no tool {name!r}{did_you_mean(name, known_tools)}.")
+    tool = known_tools[name]
     check_arguments(tool, arguments)
     with TemporaryDirectory(prefix="leastpriv-", ignore_cleanup_errors=True) as folder:
         call = _Call(tool, arguments, access, Path(folder))
-        found = await call.answer()
-        found = found.written(call.without_own_files)
-        messages = tuple(in_words_of_tool(tool, message) for message in found.messages)
-        return ToolAnswer(found.exit_code, found.answer, messages)
+        outcome = await call.answer()
+        outcome = outcome.written(call.without_own_files)
+        messages = tuple(in_words_of_tool(tool, message) for message in outcome.messages)
+        return ToolAnswer(outcome.exit_code, outcome.answer, messages)
 
 
 def in_words_of_tool(tool: AgentTool, message: str) -> str:
@@ -88,8 +88,8 @@ def in_words_of_tool(tool: AgentTool, message: str) -> str:
         if not parameter.option:
             continue
         name = parameter.option.removeprefix("--")
-        said = rf"\bThe (?:input|option) {name}(?![\w-])"
-        message = re.sub(said, f"The parameter {parameter.name}", message)
+        input_words = rf"\bThe (?:input|option) {name}(?![\w-])"
+        message = re.sub(input_words, f"The parameter {parameter.name}", message)
         # A value that looks like an option, as `--trails=x`, remains.
         message = re.sub(rf"(?<![\w-])--{name}(?![\w=-])", parameter.name, message)
         if "-" in name:
@@ -131,8 +131,8 @@ class _Call:
         if self._tool.name == "needs":
             return await self._needs()
         if self._tool.name == "review":
-            done = await self._run(["propose", "--mode=review", *self._options()])
-            return of_text(self._tool, done.exit_code, done.text(), done.log)
+            run = await self._run(["propose", "--mode=review", *self._options()])
+            return of_text(self._tool, run.exit_code, run.text(), run.log)
         if self._tool.name == "denials":
             self._check_log()
         return await self._rows([self._tool.name, "--format=json", *self._options()])
@@ -149,34 +149,34 @@ class _Call:
 
     async def _needs(self) -> ToolAnswer:
         """Lists what records need, or drafts what declarations need."""
-        chosen = [
+        declarations = [
             name for name in ("record", "trails", "templates", "plans") if self._arguments.get(name)
         ]
-        if not chosen:
+        if not declarations:
             raise InputError("The tool needs one of record, trails, templates and plans.")
-        if {"templates", "plans"}.isdisjoint(chosen):
-            if len(chosen) > 1:
+        if {"templates", "plans"}.isdisjoint(declarations):
+            if len(declarations) > 1:
                 raise InputError("The tool takes a record or trails, not both.")
             every_role = [] if self._arguments.get("role_arn") else ["--all-roles"]
             command = ["permissions", "--format=json", *self._options(), *every_role]
             return await self._rows(command)
-        if "record" in chosen:
+        if "record" in declarations:
             raise InputError("The tool takes a record, or templates and plans, not both.")
         if not self._arguments.get("role_arn"):
             raise InputError("The tool needs role_arn: the role that deploys templates and plans.")
         draft = self._folder / "draft.json"
         output = self._folder / "output"
         options = [*self._options(), f"--policy-file={draft}", f"--output-dir={output}"]
-        done = await self._run(["propose", *options, "--mode=report", "--format=json"])
-        if done.exit_code != 0:
-            return of_failure(done.exit_code, done.log)
+        run = await self._run(["propose", *options, "--mode=report", "--format=json"])
+        if run.exit_code != 0:
+            return of_failure(run.exit_code, run.log)
         policies = [json.loads(file.read_bytes()) for file in sorted(output.glob("policy*"))]
-        return of_draft(self._tool, json.loads(done.text()), policies, done.log)
+        return of_draft(self._tool, json.loads(run.text()), policies, run.log)
 
     async def _rows(self, command: Sequence[str]) -> ToolAnswer:
         """Runs a command whose result is JSON lines."""
-        done = await self._run(command)
-        return of_rows(self._tool, done.exit_code, done.lines(), done.log)
+        run = await self._run(command)
+        return of_rows(self._tool, run.exit_code, run.lines(), run.log)
 
     async def _run(self, command: Sequence[str]) -> _Finished:
         """Runs a command of the shell in the root; raises InputError where it takes too long."""
@@ -186,12 +186,18 @@ class _Call:
                 name: value for name, value in environment.items() if not name.startswith("AWS_")
             }
             environment |= _WITHOUT_AWS
-        given = self._folder / "given"
-        given.write_text(self._arguments.get("text") or "", encoding="utf-8", errors="replace")
+        given_folder = self._folder / "given"
+        given_folder.write_text(
+            self._arguments.get("text") or "", encoding="utf-8", errors="replace"
+        )
         output = self._folder / "stdout"
         log = self._folder / "stderr"
         program = _PROGRAM.format(seconds=self._access.seconds + _SECONDS_MORE)
-        with given.open("rb") as stdin, output.open("wb") as stdout, log.open("wb") as stderr:
+        with (
+            given_folder.open("rb") as stdin,
+            output.open("wb") as stdout,
+            log.open("wb") as stderr,
+        ):
             # -P: the root, which is the current folder, has no module that this process imports.
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-P", "-c", program, *command,
@@ -218,7 +224,7 @@ class _Call:
 
     def _options(self) -> list[str]:
         """Returns the options of the command for the arguments that are given."""
-        found: list[str] = []
+        options: list[str] = []
         positional: list[str] = []
         for parameter in self._tool.parameters:
             value = self._arguments.get(parameter.name)
@@ -227,10 +233,10 @@ class _Call:
                 continue
             texts = list(self._texts(parameter, value))
             if parameter.option:
-                found += [f"{parameter.option}={text}" for text in texts]
+                options += [f"{parameter.option}={text}" for text in texts]
             else:
                 positional += texts
-        return [*found, "--", *positional] if positional else found
+        return [*options, "--", *positional] if positional else options
 
     def _texts(self, parameter: Parameter, value: Any) -> Iterator[str]:
         """Yields the values of an option; raises InputError where one is outside of the root."""

@@ -61,19 +61,19 @@ def serve(access: Access) -> int:
             " uvx --from 'leastpriv[mcp]' leastpriv mcp."
         ) from error
 
-    listed = [types.Tool(**_declaration(tool, access)) for tool in tools().values()]
+    declarations = [types.Tool(**_declaration(tool, access)) for tool in tools().values()]
     free = asyncio.Semaphore(_MOST_CALLS)
 
     async def list_tools(context: Any, params: Any) -> Any:  # noqa: ARG001
-        return types.ListToolsResult(tools=listed)
+        return types.ListToolsResult(tools=declarations)
 
     async def call_tool(context: Any, params: Any) -> Any:  # noqa: ARG001
         async with free:
-            found = await result(params.name, params.arguments or {}, access)
+            answered = await result(params.name, params.arguments or {}, access)
         return types.CallToolResult(
-            content=[types.TextContent(type="text", text=short_text(found))],
-            structured_content=found,
-            is_error=is_error(params.name, found["exit_code"]),
+            content=[types.TextContent(type="text", text=short_text(answered))],
+            structured_content=answered,
+            is_error=is_error(params.name, answered["exit_code"]),
         )
 
     async def run() -> None:
@@ -94,14 +94,14 @@ def serve(access: Access) -> int:
 async def result(name: str, arguments: Mapping[str, Any], access: Access) -> dict[str, Any]:
     """Returns the structured content of a call; a wrong argument is an answer with exit code 2."""
     try:
-        found = await answer(name, arguments, access)
+        answered = await answer(name, arguments, access)
     except InputError as error:
-        found = ToolAnswer(_BAD_INPUT, None, (str(error),))
-    shown = found.legible()
+        answered = ToolAnswer(_BAD_INPUT, None, (str(error),))
+    text = answered.legible()
     return {
-        "exit_code": shown.exit_code,
-        "answer": shown.answer,
-        "messages": list(shown.messages),
+        "exit_code": text.exit_code,
+        "answer": text.answer,
+        "messages": list(text.messages),
     }
 
 

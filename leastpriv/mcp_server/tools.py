@@ -43,9 +43,9 @@ class Parameter(Struct, frozen=True):
     @property
     def schema(self) -> dict[str, Any]:
         """JSON schema of the value."""
-        own = _JSON_TYPES.get(self.kind)
-        if own is not None:
-            return {**own, "description": self.help}
+        json_type = _JSON_TYPES.get(self.kind)
+        if json_type is not None:
+            return {**json_type, "description": self.help}
         if self.kind in _LISTS:
             return {"type": "array", "items": {"type": "string"}, "description": self.help}
         return {"type": "string", "description": self.help}
@@ -63,8 +63,8 @@ class AgentTool(Struct, frozen=True):
         """JSON schema of the arguments."""
         return {
             "type": "object",
-            "properties": {each.name: each.schema for each in self.parameters},
-            "required": [each.name for each in self.parameters if each.required],
+            "properties": {parameter.name: parameter.schema for parameter in self.parameters},
+            "required": [parameter.name for parameter in self.parameters if parameter.required],
             "additionalProperties": False,
         }
 
@@ -99,7 +99,7 @@ def check_arguments(tool: AgentTool, arguments: Mapping[str, Any]) -> None:
     Raises:
         InputError: a parameter is missing or not known, or has a value of another type or size.
     """
-    parameters = {each.name: each for each in tool.parameters}
+    parameters = {declared.name: declared for declared in tool.parameters}
     for name, value in arguments.items():
         if name not in parameters:
             raise InputError(
@@ -138,7 +138,7 @@ def _check_type(parameter: Parameter, value: object) -> None:
 
 
 def _is_list_of(value: object, kind: type) -> bool:
-    return isinstance(value, list) and all(isinstance(each, kind) for each in value)
+    return isinstance(value, list) and all(isinstance(element, kind) for element in value)
 
 
 def _check_size(parameter: Parameter, value: object) -> None:
@@ -164,7 +164,7 @@ def _texts(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, list):
-        yield from (each for each in value if isinstance(each, str))
+        yield from (element for element in value if isinstance(element, str))
 
 
 def _is_unicode(text: str) -> bool:

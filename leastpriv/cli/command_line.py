@@ -380,6 +380,16 @@ def print_markdown(stdout: TextIO, text: str) -> None:
     _print_rich(stdout, Markdown(text, code_theme="ansi_dark", inline_code_theme="ansi_dark"))
 
 
+def check_folder(name: str, flag: str) -> None:
+    """Raises InputError where an option names a file instead of a folder to write into."""
+    from pathlib import Path
+
+    from leastpriv.errors import InputError
+
+    if name and Path(name).exists() and not Path(name).is_dir():
+        raise InputError(f"{flag} is {name!r}, which is a file: name a folder.")
+
+
 def shows_table(stdout: TextIO, form: str) -> bool:
     """Whether rows are shown as a table: where `form` says so, and without a form at a terminal."""
     return form == "table" or (not form and stdout.isatty())

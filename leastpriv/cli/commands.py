@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 from msgspec.structs import replace
 
 from leastpriv.atomic_file import read_named
-from leastpriv.cli.command_line import print_rows, print_text, shows_table
+from leastpriv.cli.command_line import check_folder, print_rows, print_text, shows_table
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.github_actions.workflow_commands import Console
 
@@ -82,11 +82,12 @@ def open_trails(options: Namespace, target: Principal | None, clock: Clock) -> l
     from leastpriv.aws.session import AwsSession
     from leastpriv.cloudtrail.file_reader import EventDeduplicator, S3TrailOptions
     from leastpriv.cloudtrail.local_store import TrailFolder
-    from leastpriv.config.inputs import EVENT_HISTORY, is_in_aws, trails
+    from leastpriv.config.inputs import EVENT_HISTORY, is_in_aws, regions, trails
     from leastpriv.pipeline.sources import DEFAULT_DAYS, bucket_trail, event_history, open_all
 
     now = clock()
-    session = AwsSession(os.environ, now, options.aws_regions or ())
+    chosen = regions(options.aws_regions or (), "--aws-regions")
+    session = AwsSession(os.environ, now, chosen)
     since = None if options.start else now - DEFAULT_DAYS
     cache = Path(options.cache_dir) if options.cache_dir else None
     shared = S3TrailOptions(since, EventDeduplicator(), survey=False, cache=cache, now=now)
@@ -98,7 +99,7 @@ def open_trails(options: Namespace, target: Principal | None, clock: Clock) -> l
             from leastpriv.cloudtrail.event_history import EventHistoryOptions
 
             how = EventHistoryOptions(seen=shared.seen)
-            return event_history(target, tuple(options.aws_regions or ()), session, how)
+            return event_history(target, chosen, session, how)
         return TrailFolder(Path(name), seen=shared.seen, survey=False, cache=cache)
 
     return open_all(
@@ -337,6 +338,7 @@ def init(options: Namespace, stdout: TextIO, console: Console, _clock: Clock) ->
         checks = list(check_setup(target, os.environ))
         print_text(stdout, check_rows(checks))
         return int(any(check.works is False for check in checks))
+    check_folder(options.output_dir, "--output-dir")
     files = render_files(target)
     folder = Path(options.output_dir)
     earlier = earlier_files(target, given, folder)

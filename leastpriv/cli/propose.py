@@ -16,7 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.aws.session import AwsSession
-from leastpriv.cli.command_line import print_markdown, print_text
+from leastpriv.cli.command_line import check_folder, print_markdown, print_text
 from leastpriv.cli.reading_bar import reading_bar
 from leastpriv.config.inputs import entries, inputs
 from leastpriv.config.settings import (
@@ -82,6 +82,9 @@ def command_context(found: Settings, environment: Mapping[str, str], now: dateti
         raise InputError(
             "--job-logs auto reads the logs of a step's workflow run: here, name files of logs."
         )
+    for name in found.job_logs:
+        if name != "-" and not Path(name).exists():
+            raise InputError(f"--job-logs names {name!r}, which is no file or folder.")
     return RunContext(
         settings=found,
         targets=(command_target(found),),
@@ -329,15 +332,16 @@ def _run_context(options: Namespace, clock: Clock) -> RunContext:
 
 
 def _check_output(options: Namespace, mode: str) -> None:
-    """Raises InputError where first files would be written nowhere, or a folder is a file."""
+    """Raises InputError where first files would be written nowhere."""
     is_written = options.output_dir or mode in ("pull-request", BRANCH)
     if options.discover and not is_written:
         raise InputError(
             "--discover writes first files: say where with --output-dir, or set --mode"
             " pull-request."
         )
-    if options.output_dir and Path(options.output_dir).is_file():
-        raise InputError(f"--output-dir is {options.output_dir!r}, which is a file: name a folder.")
+    check_folder(options.output_dir, "--output-dir")
+    check_folder(options.evidence_branch, "--evidence-folder")
+    check_folder(options.cache_dir, "--cache-dir")
 
 
 def _settings(given: GivenInputs) -> Settings:

@@ -74,7 +74,8 @@ class ObjectCache:
                 )
             self._database = self._opened()
         except (OSError, *_database_errors()) as error:
-            raise InputError(f"cache-dir: {str(folder)!r} cannot be written: {error}.") from error
+            reason = getattr(error, "strerror", "") or error
+            raise InputError(f"cache-dir: {str(folder)!r} cannot be written: {reason}.") from error
 
     def get(self, stored: StoredFile) -> CountedPart | None:
         """Returns the stored result of an unchanged object; None where there is none or it cannot

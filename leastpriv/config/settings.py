@@ -94,6 +94,11 @@ class OtherPolicy(Struct, frozen=True):
         kind, is_named, file = entry.partition("=")
         if is_named and kind in ("boundary", "session"):
             return cls(kind, file)
+        if is_named and re.fullmatch("[A-Za-z-]+", kind):
+            raise InputError(
+                f"other-policies holds {entry!r}: write boundary=FILE, session=FILE, or ARN=FILE"
+                " for the policy of a resource."
+            )
         if entry.startswith("arn:"):
             resource, _, file = entry.rpartition("=")
             return cls("", file, resource)
@@ -528,6 +533,11 @@ class _Reader:
                 f"{label} is {name!r}: name a .json file; the policy gets its name without the"
                 " ending."
             )
+        if name and not (self.entries("templates") or self.entries("plans")):
+            raise InputError(
+                f"{self._labels['boundary-file']} is {name!r}, without {self._labels['templates']}"
+                f" or {self._labels['plans']}: name those of the roles that the role creates."
+            )
         return self.written_file("boundary-file", "policy-file")
 
     def validate_digests(self) -> bool:
@@ -535,6 +545,12 @@ class _Reader:
         if is_chosen and self.entries("athena-table"):
             reason = f"{labels['athena-table']} is set: Athena reads files unvalidated"
             raise InputError(f"{labels['validate-digests']} is true, and {reason}.")
+        for trail in self.entries("trails") if is_chosen else ():
+            if trail != EVENT_HISTORY and not trail.startswith(("s3://", "arn:")):
+                raise InputError(
+                    f"{labels['validate-digests']} is true, and {labels['trails']} names {trail!r},"
+                    " which has no digest files: name the trail's bucket, as s3://BUCKET/PREFIX."
+                )
         return is_chosen
 
     def reviewed_refs(self) -> tuple[str, ...]:
@@ -544,6 +560,11 @@ class _Reader:
         refs = self.entries("reviewed-refs")
         for ref in refs:
             name = ref.removeprefix("environment:").removeprefix("refs/heads/")
+            if ":" in name and name == ref:
+                raise InputError(
+                    f"{self._labels['reviewed-refs']} names {ref!r}, which is no branch or tag:"
+                    " write environment:NAME for an environment."
+                )
             if not name.strip("*?/") or name.startswith(("refs/pull", "refs/*")):
                 raise InputError(
                     f"{self._labels['reviewed-refs']} names {ref!r}, which every branch or pull"

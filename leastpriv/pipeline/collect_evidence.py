@@ -91,8 +91,9 @@ def read_principals(
         *sorted(principals.patterns),
     ]
     whose = roles[0] if len(roles) == 1 else plural(len(roles), "role")
-    _log.info(f"Reading {', '.join(named) or 'no record of calls'} for {whose}")
     sources = open_sources(settings, run.trails, run.aws)
+    # A folder that does not exist is bad input, which the first line names.
+    _log.info(f"Reading {', '.join(named) or 'no record of calls'} for {whose}")
     one = (
         "the role"
         if len(principals.targets or ()) == 1 and not principals.patterns

@@ -456,7 +456,7 @@ def _request(node: Node, failure: _Failure) -> Request:
         advice = "a request needs an action, as s3:GetObject, without wildcards or blanks"
         raise failure(fields.get("action", node), advice)
     if not resource:
-        advice = "resource is empty; write an ARN, or leave it out for all"
+        advice = "resource is empty; write an ARN, or * for all"
         raise failure(fields["resource"], advice)
     if "principal" in fields and not _is_principal(principal):
         advice = (
@@ -465,11 +465,17 @@ def _request(node: Node, failure: _Failure) -> Request:
         )
         raise failure(fields["principal"], advice)
     known = catalog.action(action)
+    # A line of `contains` has a pattern, or `${*}` where AWS has no resource.
+    if not resource.startswith("arn:") and {"*", "?"}.isdisjoint(resource):
+        advice = "resource must be an ARN, as arn:aws:s3:::bucket/key, or * for all"
+        raise failure(fields["resource"], advice)
     if resource == "*" and known and not known.resource_types:
         resource = escape_observed(resource)
     context = derived_keys(principal, resource)
     if "context" in fields:
         context |= _context_keys(fields["context"], failure)
+    if "resource" not in fields and known and known.resource_types:
+        raise failure(node, "a request needs a resource, as arn:aws:s3:::bucket/key, or * for all")
     return Request(
         action=action,
         resource=resource,

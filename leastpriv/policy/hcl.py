@@ -270,8 +270,8 @@ class _Reader(Struct, frozen=True):
         if not known:
             if root.error >= 0:
                 return self.not_hcl(root.error)
-            problem = "leads nowhere, and the file has no policy; name another file"
-            return self.error(problem, NoPolicyError)
+            begin = "leads nowhere, and the file " if self.pointer else ""
+            return self.error(f"{begin}has no policy; name another file", NoPolicyError)
         problem = "leads nowhere" if self.pointer else "is HCL"
         names: list[str] = []
         for address in known:

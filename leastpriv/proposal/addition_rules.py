@@ -47,17 +47,17 @@ _POLICY_ARN = re.compile(r"(?:policy|boundary): (arn:[^\s`]+?)(?=[.]?(?:\s|\Z))"
 _QUOTES = ('"', "'")
 """Around the resource in messages of S3."""
 _DENIED_BY: Mapping[str, str] = {
-    "scp": "a service control policy denied it: ask the organization's administrators",
-    "rcp": "a resource control policy denied it: ask the organization's administrators",
-    "boundary": "the role's permissions boundary denied it: allow it there as well",
+    "scp": "a service control policy denied this: ask the organization's administrators",
+    "rcp": "a resource control policy denied this: ask the organization's administrators",
+    "boundary": "the role's permissions boundary denied this: allow the action there as well",
     "session": (
-        "the session policy of the run denied it: change it in the step that assumes the role"
+        "the session policy of the run denied this: change it in the step that assumes the role"
     ),
-    "resource": "the policy of the resource denied it: its owner must allow it there",
-    "vpce": "the policy of the VPC endpoint denied it: allow it there as well",
-    "bpa": "S3 Block Public Access denied it",
+    "resource": "the policy of the resource denied this: its owner must allow the role there",
+    "vpce": "the policy of the VPC endpoint denied this: allow the action there as well",
+    "bpa": "S3 Block Public Access denied this",
     "identity": "an explicit Deny in an identity-based policy applies",
-    "unknown": "the denial does not say that an identity-based policy lacks it",
+    "unknown": "the denial does not say that an identity-based policy lacks the action",
 }
 
 

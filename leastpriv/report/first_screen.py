@@ -245,18 +245,21 @@ def _not_added_part(held: Sequence[HeldBackChange], context: ReportContext) -> s
     usages = [usage for each in held for usage in each.usages]
     last = links_of_runs(usages, context.evidence, context.run_url, 1)
     where = f" (last in run {last})" if last else ""
-    because = _not_added_because(held[0])
+    because = _not_added_because(held[0], len(actions))
     if pattern := _pattern_of_never_add(held[0]):
         what = them(len(actions))
         because = f"`never-add` has {pattern}: add {what} by hand if the runs need {what}"
     return f"{codes(actions, 3)}, because {because}{where}"
 
 
-def _not_added_because(held: HeldBackChange) -> str:
-    """Returns the reason of a guard, or who denied what no identity-based policy can grant."""
+def _not_added_because(held: HeldBackChange, count: int) -> str:
+    """Returns the reason of a guard for `count` actions, or who denied what no identity-based
+    policy can grant.
+    """
     result = held.guard_result
     if result.guard == "forbidden":
-        return f"it {prose(result.reason)}, and leastpriv never adds that"
+        subject = "it" if count == 1 else "each"
+        return f"{subject} {prose(result.reason)}, and leastpriv never adds that"
     if result.guard in _OWN_REASON:
         return prose(result.reason)
     return kept_because(result.guard, "addition")

@@ -136,12 +136,12 @@ def _how_to_comment(facts: Sequence[OfferFact], context: ReportContext) -> str:
     if Reach.WIDE in found:
         wide = [fact.action for fact in left if reach_of(fact.change) is Reach.WIDE]
         kinds = _kinds_of_wide(wide, deletion="a deletion", write="a write to any resource")
-        exceptions.append(f"{joined(kinds, 'or')} by its whole name")
+        exceptions.append(f"{joined(kinds, 'or')} needs its whole name")
     if Reach.SENSITIVE in found:
-        exceptions.append("a sensitive one only by hand")
-    in_brackets = f" ({', '.join(exceptions)})" if exceptions else ""
+        exceptions.append("add a sensitive one by hand")
+    but = f"; {', and '.join(exceptions)}" if exceptions else ""
     later = f". {_left_for_later(waiting)}" if waiting else ""
-    return f"Comment `/leastpriv add ACTION` to take one{in_brackets}{later}"
+    return f"Comment `/leastpriv add ACTION` to take one{but}{later}"
 
 
 def _kinds_of_wide(actions: Sequence[str], *, deletion: str, write: str) -> Sequence[str]:

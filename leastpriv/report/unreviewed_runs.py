@@ -16,7 +16,6 @@ from leastpriv.report.context import ReportContext
 from leastpriv.report.phrases import codes, plural
 
 _MOST_NAMED = 4
-_MOST_ADDED = 3
 FIND_THE_RUN = "Find out who started these runs: merging does not undo what they did."
 
 
@@ -93,11 +92,9 @@ def _unknown_branch_of_additions(context: ReportContext) -> str:
     ]
     if not unknown:
         return ""
-    names = codes(dict.fromkeys(unknown), _MOST_ADDED)
-    return (
-        "**Branch unknown:** no record shows which branch's code ran in the runs that need"
-        f" {names}."
-    )
+    actions = tuple(dict.fromkeys(unknown))
+    names = codes(actions) if len(actions) <= _MOST_NAMED else f"{len(actions):,} added actions"
+    return f"**Branch unknown:** the runs behind {names} may have run code of any branch."
 
 
 def _denied_permissions(context: ReportContext) -> frozenset[object]:

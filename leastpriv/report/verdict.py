@@ -128,7 +128,7 @@ def alert_links(context: ReportContext) -> str:
     page = _PAGES_OF_RULES.get(verdict.rule) or _PAGES.get(verdict.instruction)
     link = page_link(context.guide, *page) if page else ""
     if verdict.rule is VerdictRule.REMOVED_UNRECORDED:
-        return f"*Removed* lists the actions without a record first; {link}."
+        return f"The fold *Removed* lists the actions without a record first; {link}."
     return f"({link})" if link else ""
 
 
@@ -300,19 +300,17 @@ def _newly_denied(context: ReportContext) -> str:
 
 def _draft_denies(context: ReportContext) -> str:
     calls = context.ledger.calls
+    actions = _expected_actions(context, DenialCause.NEVER_WRITTEN)
+    what = them(len(actions))
     if not calls.denied:
-        actions = _expected_actions(context, DenialCause.NEVER_WRITTEN)
-        what = them(len(actions))
         return (
             f"Runs called {codes(actions, MOST_SHOWN)}: {_who_forbids(context, actions)}, and such"
             f" a run will be denied. Find out why a run called {what}, and add {what} by hand only"
             f" if the deployment needs {what}."
         )
-    events = dict.fromkeys(group.event for group in calls.denied)
-    what = them(len(events))
     return (
         f"{calls.denied_calls:,} of {plural(calls.succeeded, 'successful call')} would be denied"
-        f" ({codes(events, MOST_SHOWN)}): {_who_forbids(context, tuple(events))}. Find out"
+        f" ({codes(actions, MOST_SHOWN)}): {_who_forbids(context, actions)}. Find out"
         f" why a run called {what}, and add {what} by hand only if the deployment needs {what}."
     )
 
@@ -324,10 +322,10 @@ def _who_forbids(context: ReportContext, actions: Collection[str]) -> str:
     what = them(len(actions))
     by_user = [each for each in own if never_add_pattern(each.guard_result.reason)]
     if not by_user:
-        return f"the built-in list forbids {what}"
+        return f"leastpriv never adds {what}"
     if len(by_user) == len(own):
         return f"`never-add` forbids {what}"
-    return f"the built-in list or `never-add` forbids {what}"
+    return f"leastpriv or `never-add` forbids {what}"
 
 
 def _sensitive_addition(context: ReportContext) -> str:
@@ -339,11 +337,13 @@ def _sensitive_addition(context: ReportContext) -> str:
     first, why = next(iter(careful.items()))
     power = f"{code(first)}, which {why}"
     if len(careful) > 1:
-        power = f"power over permissions, keys or code: {codes(careful, 3)}"
+        power = f"{plural(len(careful), 'sensitive action')}: {codes(careful, 3)}"
     sentence = f"It adds {power}."
     if context.proposal.committed is None:
         what = "Merging" if context.is_pull_request else "The file"
         sentence += f" {what} changes nothing in the account until you attach the policy."
+    elif not context.verdict.facts.removed:
+        sentence += " It removes nothing."
     return sentence
 
 
@@ -503,8 +503,11 @@ def _all_recorded(context: ReportContext) -> str:
     removed = context.ledger.removed
     if not removed:
         return calls_remain(context)
-    which = "the removed action" if removed == 1 else f"each of the {removed:,} removed actions"
-    return f"A use of {which} would have been recorded. {calls_remain(context)}"
+    permissions = plural(removed, "removed permission")
+    return (
+        f"No record shows a use of the {permissions}, and each use would be recorded."
+        f" {calls_remain(context)}"
+    )
 
 
 _REASONS: Mapping[VerdictRule, Callable[[ReportContext], str]] = {

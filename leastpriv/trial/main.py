@@ -6,10 +6,13 @@ from __future__ import annotations
 
 import logging
 import secrets
+import shutil
 import signal
 from argparse import Namespace
+from collections.abc import Mapping
 from datetime import timedelta
 
+from leastpriv.atomic_file import read_named
 from leastpriv.aws.session import Aws
 from leastpriv.config.inputs import entries, named_principal, parse_integer, patterns
 from leastpriv.errors import AwsError, InputError, LeastprivError, caught_signals
@@ -126,6 +129,8 @@ def run_trial(settings: TrialSettings | None, context: TrialContext) -> int:
     LeastprivError where AWS denies what the trial itself needs, or a resource or file could not be
     removed or written.
     """
+    if settings is not None:
+        _check_named(settings, context.environment)
     aws = Aws.open(context.environment, "the trial")
     tags = TrialTags(f"leastpriv-{secrets.token_hex(6)}", context.clock())
     with caught_signals(first_only=True) as signals:
@@ -164,6 +169,17 @@ def run_trial(settings: TrialSettings | None, context: TrialContext) -> int:
             _log.info(line)
         with signals.recorded():
             return _run(run, file)
+
+
+def _check_named(settings: TrialSettings, environment: Mapping[str, str]) -> None:
+    """Raises InputError where a named file or the command does not exist, before AWS is asked."""
+    named = [("--also-attached", name) for name in settings.also_attached]
+    for flag, name in [("--within", settings.within), *named]:
+        if name:
+            read_named(Location.of(name).path, flag)
+    command = settings.argv[0] if settings.argv else ""
+    if command and shutil.which(command, path=environment.get("PATH")) is None:
+        raise InputError(f"The command {command!r} cannot be run: there is no such program.")
 
 
 def _run(run: TrialRun, file: PolicyFile) -> int:

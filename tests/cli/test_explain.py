@@ -89,7 +89,7 @@ def test_a_used_action_shows_events_basis_derivation_confidence_and_visibility(t
         ("cloudwatch:PutMetricAlarm", "would be added, basis denied, on\n    arn:aws:cloudwatch:"),
         ("cloudformation:DescribeStacks", "open: Id, since a stack made again has another id"),
         ("cloudformation:DescribeStacks", f"covers: {STACK}"),
-        ("ec2:CreateVpc", "not-mendable: a service control policy denied it"),
+        ("ec2:CreateVpc", "not-mendable: a service control policy denied this"),
         ("s3:GetObject", "neither granted nor needed"),
         ("s3:GetObject", "evidence: no call that needs it"),
     ],

@@ -742,6 +742,97 @@ SLIPS = {
     "an address as the policy": (("--policy-file", "https://x/p.json"), "is an address: name the"),
     "a page over the policy": (("--page-file", "ci-deploy.json"), "as is --policy-file"),
     "a file as the output folder": (("--output-dir", "bad.json"), "which is a file: name a folder"),
+    "a file as the folder of the cache": (("--cache-dir", "bad.json"), "--cache-dir is 'bad.json'"),
+    "a file as the usage history": (
+        ("--evidence-folder", "bad.json"),
+        "--evidence-folder is 'bad.json', which is a file: name a folder",
+    ),
+    "digests of a folder": (
+        ("--validate-digests", "true", "--trails", "FOLDER"),
+        "--trails names 'FOLDER', which has no digest files: name the trail's bucket",
+    ),
+    "digests of a log group": (
+        ("--validate-digests", "true", "--trails", "log-group:trail"),
+        "names 'log-group:trail', which has no digest files",
+    ),
+    "a boundary of no template": (
+        ("--boundary-file", "boundary.json"),
+        "--boundary-file is 'boundary.json', without --templates or --plans",
+    ),
+    "a mistyped environment": (
+        ("--reviewed-refs", "enviroment:production"),
+        "'enviroment:production', which is no branch or tag: write environment:NAME",
+    ),
+    "a mistyped boundary": (
+        ("--other-policies", "bounary=boundary.json"),
+        "other-policies holds 'bounary=boundary.json': write boundary=FILE",
+    ),
+    "a job log that does not exist": (("--job-logs", "no.log"), "--job-logs names 'no.log', which"),
+    "Terraform without a policy": (("--policy-file", "main.tf"), "main.tf: the file has no policy"),
+    "Terraform that ends early": (("--policy-file", "cut.tf"), "cut.tf: line 2, column 1: this is"),
+    "a wrong address": (
+        ("--policy-file", "main.tf#data.aws_iam_policy_document.x"),
+        "data.aws_iam_policy_document.x leads nowhere",
+    ),
+    "a missing comma of the config": (("--config", "comma.yml"), "no YAML on line 2: expected ','"),
+    "a setting twice": (("--config", "twice.yml"), 'found duplicate key "lifecycle"'),
+    "an empty config": (("--config", "empty.json"), "holds no mapping: write targets: at its top"),
+    "a policy without resources": (("--policy-file", "no-resource.json"), "has no Resource, which"),
+}
+COMMAND_SLIPS = {
+    "a request without a resource": (
+        ("evaluate", "--policy", "ci-deploy.json", "--request", "no-resource-asked.json"),
+        "no-resource-asked.json: line 1, column 1: a request needs a resource, as arn:aws:s3",
+    ),
+    "a resource that is no ARN": (
+        ("evaluate", "--policy", "ci-deploy.json", "--request", "no-arn.json"),
+        "no-arn.json: line 1, column 40: resource must be an ARN",
+    ),
+    "a mistyped field of a request": (
+        ("evaluate", "--policy", "ci-deploy.json", "--request", "mistyped.json"),
+        "a request has no 'contxt'",
+    ),
+    "a mistyped region of permissions": (
+        ("permissions", "--trails", "FOLDER", "--role-arn", ROLE, "--aws-regions", "eu-west-11"),
+        "--aws-regions holds 'eu-west-11', which is no region (did you mean eu-west-1?)",
+    ),
+    "a file as the folder of init": (
+        ("init", "--repository", "a/b", "--role-arn", ROLE, "--output-dir", "ci-deploy.json"),
+        "--output-dir is 'ci-deploy.json', which is a file: name a folder",
+    ),
+    "an address as repository": (
+        ("init", "--repository", "https://github.com/a/b", "--role-arn", ROLE),
+        "--repository is 'https://github.com/a/b': write OWNER/NAME",
+    ),
+    "a branch instead of a commit": (
+        ("init", "--repository", "a/b", "--role-arn", ROLE, "--action", "a/b@main"),
+        "--action is 'a/b@main': write OWNER/NAME@COMMIT",
+    ),
+    "a bound that does not exist": (
+        ("trial", "--role-arn", ROLE, "--policy-file", "p.json", "--within", "no.json", "--", "ls"),
+        "--within names 'no.json', which cannot be read",
+    ),
+    "a program that does not exist": (
+        ("trial", "--role-arn", ROLE, "--policy-file", "p.json", "--", "no-such-program"),
+        "The command 'no-such-program' cannot be run: there is no such program",
+    ),
+    "no answer of account details": (
+        ("roles", "--trails", "FOLDER", "--account-details", "ci-deploy.json"),
+        "'ci-deploy.json', which is not the answer of `aws iam get-account-authorization-details`",
+    ),
+    "a role and all roles": (
+        ("permissions", "--trails", "FOLDER", "--role-arn", ROLE, "--all-roles"),
+        "Name one role with --role-arn, or all with --all-roles",
+    ),
+    "a guard instead of an action": (
+        ("explain", "minimum-days"),
+        "ACTION is 'minimum-days': write",
+    ),
+    "a name as principal": (
+        ("contains", "--old", "p.json", "--new", "p.json", "--principal", "ci-deploy"),
+        "--principal ci-deploy is no ARN of a role, user or session",
+    ),
+    "a root that does not exist": (("mcp", "--root", "no"), "--root is 'no', which is no folder"),
 }
 
 
@@ -762,6 +853,16 @@ def slips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     allows = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
     (folder / "trust.json").write_text(json.dumps({"Statement": [allows]}))
     (folder / "settings.yml").write_text("settings:\n  lifecyle: offer\n")
+    (folder / "main.tf").write_text('resource "aws_iam_role" "x" {\n  name = "x"\n}\n')
+    (folder / "cut.tf").write_text('resource "aws_iam_role" "x" {\n')
+    (folder / "comma.yml").write_text("targets:\n- {role-arn: a policy-file: b}\n")
+    (folder / "twice.yml").write_text("settings:\n  lifecycle: off\n  lifecycle: all\n")
+    no_resource = {"Statement": [{"Effect": "Allow", "Action": "s3:GetObject"}]}
+    (folder / "no-resource.json").write_text(json.dumps(no_resource))
+    asked = {"action": "s3:GetObject"}
+    (folder / "no-resource-asked.json").write_text(json.dumps(asked))
+    (folder / "no-arn.json").write_text(json.dumps({**asked, "resource": "bucket/key"}))
+    (folder / "mistyped.json").write_text(json.dumps({**asked, "contxt": {}}))
     for archive in ("trail.zip", "zips/logs.zip"):
         with zipfile.ZipFile(folder / archive, "w") as made:
             made.writestr("a.json", "{}")
@@ -777,8 +878,19 @@ def test_the_first_line_of_an_error_names_the_slip(
     usual = {"--role-arn": ROLE, "--policy-file": "ci-deploy.json", "--trails": trail}
     usual |= dict(zip(given[::2], given[1::2], strict=True))
     done = leastpriv("propose", *(word for pair in usual.items() for word in pair))
-    (error,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
-    assert (done.code, named in error) == (2, True), error
+    first = done.err.partition("\n")[0]
+    assert (done.code, named in first) == (2, True), done.err
+
+
+@pytest.mark.parametrize("slip", COMMAND_SLIPS)
+def test_the_first_line_of_each_other_command_names_the_slip(
+    slip: str, slips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(slips)
+    arguments, named = COMMAND_SLIPS[slip]
+    done = leastpriv(*arguments)
+    first = done.err.partition("\n")[0]
+    assert (done.code, named in first) == (2, True), done.err
 
 
 def test_a_folder_without_a_log_is_no_log_without_a_denial(tmp_path: Path) -> None:

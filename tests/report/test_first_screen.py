@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,12 @@ def test_each_guard_of_a_removal_has_words_for_a_cell() -> None:
     removal = {row["name"] for row in rows if row["group"] == "removal"}
     words = {row["guard"] for row in table("guard_words", leastpriv.report.__name__)}
     assert removal <= words
+
+
+def test_the_reason_of_a_guard_is_right_for_one_action_and_for_several() -> None:
+    depends_on_number = re.compile(r"\b(?:it|its|they|them|their)\b")
+    rows = table("guards", leastpriv.proposal.__name__)
+    assert not [row["reason"] for row in rows if depends_on_number.search(row["reason"])]
 
 
 def test_a_record_of_the_role_that_is_no_call_is_counted_with_the_reason(tmp_path: Path) -> None:

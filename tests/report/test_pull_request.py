@@ -243,7 +243,7 @@ def test_the_proof_shows_the_confidence_that_the_guard_uses(tmp_path: Path) -> N
 def test_denials_and_held_back_changes_have_separate_sections(tmp_path: Path) -> None:
     context = proposal(tmp_path, POLICY, never_add="cloudwatch:*", keep="sns:*").context
     text = body(context)
-    assert "- 1 because the input `keep` names them (`keep`): `sns:CreateTopic`" in part(
+    assert "- 1 because the input `keep` names the action (`keep`): `sns:CreateTopic`" in part(
         text, "Kept, offered, not seen"
     )
     line = f"- `cloudwatch:PutMetricAlarm` on `{ALARM}` (1× in 1 run): "
@@ -689,8 +689,8 @@ def test_an_addition_counts_its_denials_apart_from_the_calls_that_were_allowed(
 
 def test_kept_actions_are_counted_by_reason_and_named(tmp_path: Path) -> None:
     text = case_body("second-run-proposes-nothing", tmp_path)
-    assert "- 8 because their use would leave no record (`not-visible`): `sqs:" in text
-    assert "- 4 because later deploys update or delete what was created (`sibling`): " in text
+    assert "- 8 because CloudTrail would not show a use (`not-visible`): `sqs:" in text
+    assert "- 4 because a later deploy updates or deletes what was created (`sibling`): " in text
 
 
 def test_a_first_draft_shows_each_service_and_that_a_merge_changes_nothing_yet(

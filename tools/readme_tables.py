@@ -5,6 +5,7 @@ guide; `--check` compares.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -80,12 +81,13 @@ settings:
 
 
 def _input_row(known: Input) -> str:
-    """Return one line: name, default, text, and an example that the text lacks."""
+    """Return one line: name, default, text, and an example whose form the text lacks."""
     default = f", default `{known.default}`" if known.default else ""
     shell = f", in a shell `{known.shell_default}`" if known.shell_default else ""
     mark = " *setting*" if known.config_only else ""
     row = f"- `{known.name}`{mark}{default}{shell}: {_sentence(known)}"
-    shown = not known.choices and not known.example.isdigit() and known.example not in row
+    is_plain = re.fullmatch(r"[\w./-]+", known.example) is not None
+    shown = not known.choices and not is_plain and known.example not in row
     return f"{row.removesuffix('.')} (`{known.example}`)." if shown else row
 
 

@@ -173,13 +173,12 @@ def test_a_user_is_tried_by_a_temporary_role_that_is_deleted_afterwards(bench: B
 
 
 def _iam_of_a_trial() -> dict[str, object]:
-    """The policy that docs/trial.md requires for the strategy trial-role; the lab checks ARNs
+    """The policy of docs/trial-role.json, which the strategy trial-role needs; the lab checks ARNs
     without their path.
     """
-    text = (Path(__file__).parents[2] / "docs" / "trial.md").read_text(encoding="utf-8")
-    block = text.split("<!-- trial-role -->")[1].split("```json")[1].split("```")[0]
+    text = (Path(__file__).parents[2] / "docs" / "trial-role.json").read_text(encoding="utf-8")
     found: dict[str, object] = json.loads(
-        block.replace("role/leastpriv-trial/*", "role/*leastpriv-*")
+        text.replace("role/leastpriv-trial/*", "role/*leastpriv-*")
     )
     return found
 

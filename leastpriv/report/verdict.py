@@ -322,10 +322,10 @@ def _who_forbids(context: ReportContext, actions: Collection[str]) -> str:
     what = them(len(actions))
     by_user = [each for each in own if never_add_pattern(each.guard_result.reason)]
     if not by_user:
-        return f"leastpriv never adds {what}"
+        return f"{'it is' if len(actions) == 1 else 'they are'} never added"
     if len(by_user) == len(own):
         return f"`never-add` forbids {what}"
-    return f"leastpriv or `never-add` forbids {what}"
+    return f"a built-in rule or `never-add` forbids {what}"
 
 
 def _sensitive_addition(context: ReportContext) -> str:

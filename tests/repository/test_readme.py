@@ -161,9 +161,7 @@ def test_every_message_of_the_tables_of_remedies_exists() -> None:
     table = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
     own = short + table.partition("## The action's messages")[2]
     messages = [
-        re.findall(r"`([^`]+)`", row)
-        for row in own.splitlines()
-        if row.startswith(("| `", "- `"))
+        re.findall(r"`([^`]+)`", row) for row in own.splitlines() if row.startswith(("| `", "- `"))
     ]
     said = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "leastpriv").rglob("*.py"))
     plain = re.sub(r"""["']\s*\n\s*f?["']""", "", said)

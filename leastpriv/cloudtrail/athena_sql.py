@@ -22,7 +22,7 @@ from leastpriv.aws.arns import Principals, Window
 from leastpriv.aws.session import other_regions
 from leastpriv.cloudtrail.caller import workload_services
 from leastpriv.cloudtrail.file_store import DELIVERY_DELAY, location_parts
-from leastpriv.cloudtrail.ocsf import TYPES, is_ocsf, relation
+from leastpriv.cloudtrail.ocsf import KEYS, TYPES, is_ocsf, relation
 from leastpriv.cloudtrail.record import ASSUME_ROLE, LOGIN_EVENTS
 from leastpriv.models import Gap, GapKind, Principal, Scope
 
@@ -66,6 +66,8 @@ class CloudTrailTable(Struct, frozen=True):
             str(key): str(value) for key, value in (metadata.get("Parameters") or {}).items()
         }
         of_lake = is_ocsf(columns)
+        if of_lake:
+            keys = (*keys, *(key for key in KEYS if key in columns and key not in keys))
         return cls(
             database=database,
             name=name,

@@ -2,8 +2,9 @@
 
 Security Lake keeps CloudTrail's events in the form of OCSF 1.1.0, in the tables
 `cloud_trail_mgmt_2_0`, `s3_data_2_0` and `lambda_execution_2_0` ("Security Lake queries for AWS
-source version 2", Amazon Security Lake User Guide). Which field has which part of a record: the
-mapping of OpenSearch's integration for Security Lake, and the page of the source; read 2026-12-01.
+source version 2", Amazon Security Lake User Guide). Which field has which part of a record: AWS's
+mapping in github.com/ocsf/examples, `mappings/markdown/AWS/v1.1.0/CloudTrail` (a part without a
+field is in `unmapped` under its path), and that of OpenSearch's integration; read 2026-12-02.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ _COLUMNS: Mapping[str, str] = {
     "eventid": "metadata.uid",
     "readonly": "element_at(unmapped, 'readOnly')",
     "eventtype": "metadata.event_code",
-    "recipientaccountid": "coalesce(element_at(unmapped, 'recipientAccountId'), cloud.account.uid)",
+    "recipientaccountid": "element_at(unmapped, 'recipientAccountId')",
     "eventcategory": "metadata.product.feature.name",
     "managementevent": "element_at(unmapped, 'managementEvent')",
     "sessioncredentialfromconsole": "element_at(unmapped, 'sessionCredentialFromConsole')",
@@ -64,6 +65,10 @@ TYPES: Mapping[str, str] = {
     "resources": "array<struct<arn:string,type:string>>",
 }
 """The columns of the table as the query reads it."""
+
+
+KEYS = ("region", "accountid")
+"""The keys by which the tables are partitioned. Those of an Iceberg table are columns."""
 
 
 def is_ocsf(columns: Mapping[str, str]) -> bool:

@@ -1,61 +1,33 @@
-"""A table of Security Lake gives the same calls as the files, in the form of OCSF 1.1.0."""
+"""A table of Security Lake, in the form of OCSF 1.1.0, and one of CloudTrail records give the same
+evidence as the files.
+"""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from bench.repeating_trail import rewritten
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.aws.session import Aws
 from leastpriv.cloudtrail.athena import AthenaOptions, AthenaTable
 from leastpriv.cloudtrail.athena_sql import CloudTrailTable, usage_query
 from leastpriv.cloudtrail.local_store import TrailFolder
-from leastpriv.models import Call
+from leastpriv.evidence.models import Evidence
+from leastpriv.models import Gap, GapKind
+from leastpriv.pipeline.sources import CountedSource, ReadHooks, read_evidence
 from tests.fakes.aws.athena import DuckDb, FakeAthena, is_there
+from tests.fakes.aws.security_lake import COLUMNS, LAKE, create_lake
 from tests.fakes.aws.server import FakeAws
 from tests.fakes.deploys import NOW, ROLE, deploys, write_trail
 
-COLUMNS = {
-    "time": "bigint",
-    "time_dt": "timestamp",
-    "metadata": "struct<uid:string,event_code:string,product:struct<feature:struct<name:string>>>",
-    "actor": "struct<user:struct<type:string,uid:string>,session:struct<issuer:string>>",
-    "api": "struct<operation:string,service:struct<name:string>>",
-    "cloud": "struct<region:string,account:struct<uid:string>>",
-    "http_request": "struct<user_agent:string>",
-    "resources": "array<struct<uid:string,type:string>>",
-    "unmapped": "map<string,string>",
-}
-LAKE = """
-CREATE VIEW security.lake AS SELECT
-  CAST(replace(replace(eventtime, 'T', ' '), 'Z', '') AS TIMESTAMP) AS time_dt,
-  CAST(ROW(eventid, eventtype, CAST(ROW(CAST(ROW(eventcategory) AS ROW(name varchar)))
-    AS ROW(feature ROW(name varchar)))) AS ROW(uid varchar, event_code varchar,
-    product ROW(feature ROW(name varchar)))) AS metadata,
-  CAST(ROW(CAST(ROW(useridentity.type, useridentity.principalid, useridentity.arn,
-    CAST(ROW(useridentity.accountid) AS ROW(uid varchar)), useridentity.accesskeyid,
-    useridentity.username) AS ROW(type varchar, uid_alt varchar, uid varchar,
-    account ROW(uid varchar), credential_uid varchar, name varchar)),
-    CAST(ROW(useridentity.sessioncontext.sessionissuer.arn) AS ROW(issuer varchar)),
-    useridentity.invokedby) AS ROW("user" ROW(type varchar, uid_alt varchar, uid varchar,
-    account ROW(uid varchar), credential_uid varchar, name varchar), session ROW(issuer varchar),
-    invoked_by varchar)) AS actor,
-  CAST(ROW(eventname, CAST(ROW(eventsource) AS ROW(name varchar)),
-    CAST(ROW(errorcode, errormessage, responseelements) AS ROW(error varchar, message varchar,
-    data varchar)), CAST(ROW(requestparameters) AS ROW(data varchar))) AS ROW(operation varchar,
-    service ROW(name varchar), response ROW(error varchar, message varchar, data varchar),
-    request ROW(data varchar))) AS api,
-  CAST(ROW(awsregion, CAST(ROW(recipientaccountid) AS ROW(uid varchar))) AS ROW(region varchar,
-    account ROW(uid varchar))) AS cloud,
-  CAST(ROW(useragent) AS ROW(user_agent varchar)) AS http_request,
-  transform(resources, r -> CAST(ROW(r.arn, r.type) AS ROW(uid varchar, type varchar)))
-    AS resources,
-  MAP(ARRAY['readOnly', 'managementEvent', 'recipientAccountId'],
-    ARRAY[readonly, managementevent, recipientaccountid]) AS unmapped,
-  account AS accountid, region
-FROM security.logs
-"""
+needs_duckdb = pytest.mark.skipif(not is_there(), reason="NOT COMPARED: `make lab` installs DuckDB")
+EVERYBODY = Principals()
 UPDATE = {
     "event": "lambda:UpdateFunctionCode20150331v2",
     "parameters": {"functionName": "orders"},
@@ -70,34 +42,127 @@ PUT = {
 REFUSED = {"event": "sqs:CreateQueue", "error": "AccessDenied", "message": "no"}
 
 
-@pytest.mark.skipif(not is_there(), reason="NOT COMPARED: `make lab` installs DuckDB")
-def test_a_table_of_security_lake_has_the_calls_of_the_files(tmp_path: Path) -> None:
-    logs = write_trail(tmp_path / "logs", deploys([UPDATE, PUT, REFUSED]))
-    whose = Principals(frozenset({parse_principal(ROLE)}))
-    folder = TrailFolder(logs)
-    expected = [each for each in folder.read(Window(), whose) if isinstance(each, Call)]
-    with DuckDb(logs) as duckdb:
-        made = duckdb.ask(LAKE)
-        assert "error" not in made, made
-        athena = FakeAthena(
-            duckdb, columns=COLUMNS, partitions=("accountid", "region"), parameters={}
-        )
+class Tables:
+    """Both tables of the records of a folder, in Athena."""
+
+    def __init__(self, logs: Path) -> None:
+        self._duckdb = DuckDb(logs)
+        self._aws = FakeAws({})
+
+    def __enter__(self) -> Tables:
+        self._duckdb.__enter__()
+        create_lake(self._duckdb)
+        self._aws.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._aws.__exit__(None, None, None)
+        self._duckdb.__exit__(None, None, None)
+
+    def open(self, name: str) -> AthenaTable:
+        """Opens one of them as a source."""
+        athena = FakeAthena(self._duckdb, page=1_000)
+        if name == LAKE:
+            athena = FakeAthena(self._duckdb, columns=COLUMNS, partitions=(), page=1_000)
+            athena.parameters = {}
         trails = {"cloudtrail:DescribeTrails": lambda _: {"trailList": []}}
-        with FakeAws({**athena.operations(), **trails}) as aws:
-            clients = Aws.open(aws.environment())
-            source = AthenaTable(clients, "security.lake", NOW, AthenaOptions(poll=0.01))
-            items = list(source.read(Window(), whose))
-    found = [each for each in items if isinstance(each, Call)]
-    key = lambda call: call.event_id  # noqa: E731 - the key of both
-    assert sorted(found, key=key) == sorted(expected, key=key)
-    assert len(found) == 18
-    assert source.statistics.days == folder.statistics.days
-    assert source.statistics.data == folder.statistics.data
+        self._aws.forget({**athena.operations(), **trails})
+        clients = Aws.open(self._aws.environment())
+        return AthenaTable(clients, name, NOW, AthenaOptions(poll=0.01))
 
 
-def test_a_query_of_security_lake_names_the_time_by_which_files_are_skipped() -> None:
+def evidence_of(source: CountedSource, principals: Principals) -> Mapping[str, bytes]:
+    """Principal -> its evidence as bytes; what the settings of a trail would add is left out."""
+    gaps: list[Gap] = []
+    found = read_evidence([source], Window(), principals, ReadHooks(shared_gaps=gaps))
+    assert {gap.kind for gap in gaps} <= {GapKind.SETTINGS_UNKNOWN}
+    return {
+        arn: msgspec.json.encode(without_source(each), order="deterministic")
+        for arn, each in found.items()
+    }
+
+
+def without_source(evidence: Evidence) -> Evidence:
+    gaps = [each for each in evidence.gaps if each.kind is not GapKind.SETTINGS_UNKNOWN]
+    return msgspec.structs.replace(evidence, gaps=tuple(gaps))
+
+
+def compare(logs: Path, principals: Principals) -> int:
+    """Insists on equal evidence of the folder and of both tables; returns the number of records."""
+    folder = TrailFolder(logs)
+    expected = evidence_of(folder, principals)
+    assert expected
+    with Tables(logs) as tables:
+        for name in ("security.logs", LAKE):
+            source = tables.open(name)
+            found = evidence_of(source, principals)
+            assert found.keys() == expected.keys()
+            assert [arn for arn in expected if found[arn] != expected[arn]] == []
+            assert source.statistics.records == folder.statistics.records
+    return folder.statistics.records
+
+
+@pytest.fixture(scope="module")
+def generator(shared_folder: Path) -> Path:
+    """The program that writes logs of 200 roles in four accounts."""
+    program = shared_folder / "tools" / "gen_trail.py"
+    if not program.is_file():
+        pytest.skip(f"NOT COMPARED: the generator of logs is outside the repository, {program}")
+    return program
+
+
+def generated(generator: Path, folder: Path, megabytes: int) -> Path:
+    """Writes logs, about 640 records a megabyte."""
+    size = ["--mb", str(megabytes), "--seed", "7"]
+    command = [sys.executable, str(generator), "--out", str(folder), *size]
+    subprocess.run(command, check=True, capture_output=True)
+    return folder
+
+
+def with_repeated_calls(logs: Path) -> Path:
+    """Writes a copy whose calls repeat."""
+    copy = logs.with_name("repeating")
+    for _ in rewritten(logs, copy):
+        pass
+    return copy
+
+
+@needs_duckdb
+def test_both_tables_give_the_evidence_of_the_folder(tmp_path: Path, generator: Path) -> None:
+    logs = generated(generator, tmp_path / "logs", 4)
+    assert compare(logs, EVERYBODY) >= 2_000
+
+
+@needs_duckdb
+@pytest.mark.slow
+@pytest.mark.parametrize("repeats", [False, True], ids=["generated", "repeating"])
+def test_both_tables_give_the_evidence_of_the_folder_on_100_000_records(
+    tmp_path: Path, generator: Path, *, repeats: bool
+) -> None:
+    logs = generated(generator, tmp_path / "logs", 160)
+    if repeats:
+        logs = with_repeated_calls(logs)
+    assert compare(logs, EVERYBODY) >= 100_000
+
+
+@needs_duckdb
+def test_both_tables_give_the_evidence_of_data_events_and_denials(tmp_path: Path) -> None:
+    logs = write_trail(tmp_path / "logs", deploys([UPDATE, PUT, REFUSED]))
+    assert compare(logs, Principals(frozenset({parse_principal(ROLE)}))) == 18
+
+
+def described(*partitions: str) -> CloudTrailTable:
     columns = [{"Name": name, "Type": kind} for name, kind in COLUMNS.items()]
-    table = CloudTrailTable.of("lake", "events", {"Columns": columns})
+    keys = [{"Name": name, "Type": "string"} for name in partitions]
+    table = CloudTrailTable.of("lake", "events", {"Columns": columns, "PartitionKeys": keys})
     assert table.is_ocsf
-    query = usage_query(table, Window(start=NOW), Principals(), [])
+    return table
+
+
+@pytest.mark.parametrize("partitions", [(), ("accountid", "region")])
+def test_a_query_of_security_lake_names_what_skips_files(partitions: tuple[str, ...]) -> None:
+    principals = Principals(frozenset({parse_principal(ROLE)}))
+    query = usage_query(described(*partitions), Window(start=NOW), principals, ["eu-west-1"])
     assert f"time_dt >= TIMESTAMP '{NOW:%Y-%m-%d %H:%M:%S}'" in query
+    assert "\"accountid\" IN ('111122223333')" in query
+    assert "\"region\" IN ('eu-west-1')" in query

@@ -60,11 +60,11 @@ class DuckDb:
         self._process.stdout.close()
         self._process.wait(60)
 
-    def ask(self, sql: str) -> Mapping[str, Any]:
+    def ask(self, sql: str, dialect: str = "athena") -> Mapping[str, Any]:
         """The answer of one query: `names` and `rows`, or `error`."""
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write(json.dumps({"sql": sql}) + "\n")
+        self._process.stdin.write(json.dumps({"sql": sql, "dialect": dialect}) + "\n")
         self._process.stdin.flush()
         answer: Mapping[str, Any] = json.loads(self._process.stdout.readline())
         return answer

@@ -3,8 +3,8 @@ answer per line out.
 
 `python duckdb_athena.py FOLDER DATABASE.TABLE COLUMNS`: the folder has the layout of a trail's
 bucket, and is read as the table of the given columns (`{"name": "type"}`) partitioned by account,
-region and day. A line in is `{"sql": …}`, one out, after `loaded`, is `{"names": […], "rows":
-[[…]]}` with all values as text, or `{"error": …}`.
+region and day. A line in is `{"sql": …, "dialect": …}`, one out, after `loaded`, is
+`{"names": […], "rows": [[…]]}` with all values as text, or `{"error": …}`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def main() -> None:
     sys.stdout.flush()
     for line in sys.stdin:
         try:
-            answer = ask(connection, json.loads(line)["sql"])
+            asked = json.loads(line)
+            answer = ask(connection, asked["sql"], asked["dialect"])
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
         sys.stdout.write(json.dumps(answer) + "\n")
@@ -98,8 +99,8 @@ def quoted(name: str) -> str:
     return f"'{_CAMEL.get(name, name)}'"
 
 
-def ask(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, object]:
-    [statement] = sqlglot.transpile(sql, read="athena", write="duckdb")
+def ask(connection: duckdb.DuckDBPyConnection, sql: str, dialect: str) -> dict[str, object]:
+    [statement] = sqlglot.transpile(sql, read=dialect, write="duckdb")
     answer = connection.execute(statement)
     names = [column[0] for column in answer.description or ()]
     rows = [[None if cell is None else text(cell) for cell in row] for row in answer.fetchall()]

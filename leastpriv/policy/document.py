@@ -188,8 +188,8 @@ class Statement(Struct, frozen=True):
 class Document:
     """A policy and the file that contains it.
 
-    Two documents are equal if bytes, pointer and parsed content are equal; the hash uses bytes and
-    pointer only.
+    Two documents are equal if bytes, pointer and parsed content are equal. The hash has all of
+    them and is computed once: targets, and an edited document, may have the same bytes.
     """
 
     raw: bytes = field(repr=False)
@@ -201,10 +201,19 @@ class Document:
     """Name of the file in messages."""
     version: str = field(compare=False)
     """The `Version` element; empty if absent, which IAM reads as 2008-10-17."""
-    statements: tuple[Statement, ...] = field(hash=False)
+    statements: tuple[Statement, ...]
     source: PolicySource = field(compare=False, repr=False)
-    pseudo_parameters: Mapping[str, str] = field(hash=False, repr=False)
+    pseudo_parameters: Mapping[str, str] = field(repr=False)
     """Values of CloudFormation's pseudo parameters."""
+    _hash: int = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        values = frozenset(self.pseudo_parameters.items())
+        content = hash((self.raw, self.pointer, self.statements, values))
+        object.__setattr__(self, "_hash", content)
+
+    def __hash__(self) -> int:
+        return self._hash
 
     @property
     def text(self) -> str:

@@ -270,16 +270,17 @@ def regions_to_know(candidate: RemovalCandidate, context: GuardContext) -> froze
     """The home region of a global service, else the regions that the statement names."""
     home = home_region_of(candidate, context)
     statement = candidate.entry.statement
-    only = frozenset({home}) if home else limiting_regions(statement)
+    return frozenset({home}) if home else _named_regions(statement.resources, statement.conditions)
+
+
+@lru_cache(maxsize=1_024)
+def _named_regions(resources: tuple[str, ...], conditions: tuple[Condition, ...]) -> frozenset[str]:
+    """Returns the regions that a statement is limited to, or else names."""
+    only = _limiting_regions(resources, conditions)
     if only is not None:
         return only
-    # The statement names these regions without being limited to them.
-    conditions = (
-        each
-        for each in statement.conditions
-        if _is_region_condition(each) and "Not" not in each.operator
-    )
-    named = _resource_regions(statement).union(*(each.values for each in conditions))
+    own = (each for each in conditions if _is_region_condition(each) and "Not" not in each.operator)
+    named = _resource_regions(resources).union(*(each.values for each in own))
     return frozenset(filter(_is_single_region, named))
 
 
@@ -299,7 +300,13 @@ def limiting_regions(statement: Statement) -> frozenset[str] | None:
     """The regions that a condition, or else the resources, limit a statement to; None: any
     region.
     """
-    for condition in statement.conditions:
+    return _limiting_regions(statement.resources, statement.conditions)
+
+
+def _limiting_regions(
+    resources: tuple[str, ...], conditions: tuple[Condition, ...]
+) -> frozenset[str] | None:
+    for condition in conditions:
         limiting = condition.operator in _LIMITING
         if (
             limiting
@@ -307,13 +314,13 @@ def limiting_regions(statement: Statement) -> frozenset[str] | None:
             and all(map(_is_single_region, condition.values))
         ):
             return frozenset(value.lower() for value in condition.values)
-    named = _resource_regions(statement)
+    named = _resource_regions(resources)
     return frozenset(named) if named and all(map(_is_single_region, named)) else None
 
 
-def _resource_regions(statement: Statement) -> set[str]:
+def _resource_regions(resources: tuple[str, ...]) -> set[str]:
     """The region fields of the ARNs; empty for a resource without one."""
-    fields = (resource.split(":", 5) for resource in statement.resources)
+    fields = (resource.split(":", 5) for resource in resources)
     return {field[3] if len(field) == 6 else "" for field in fields}
 
 

@@ -67,7 +67,7 @@ from leastpriv.proposal.offers import SettledOffers, settle_offers
 from leastpriv.proposal.origins import proved_runs
 from leastpriv.proposal.recorded_use import CallableOperations
 from leastpriv.proposal.releases import releases
-from leastpriv.proposal.removals import creators_of, guard_context, removals
+from leastpriv.proposal.removals import GuardedEntry, creators_of, guard_context, removals
 from leastpriv.proposal.resource_narrowing import narrow_resources
 
 _MOST_FILES = 5
@@ -324,8 +324,9 @@ def _removals(
     """
     document, *others = policies
     most = _most_changes(context, added)
+    entries = [*map(GuardedEntry, difference.entries)]
     while True:
-        found, held_back = removals(difference, context)
+        found, held_back = removals(entries, context)
         within, narrowed, left_over = added, found, list[HeldBackChange]()
         if most and len(added) + len(found) > most:
             paths = escalation_paths(policies, context.evidence.principal)
@@ -344,9 +345,20 @@ def _removals(
         fewer = may_call.differs_in((_edited(document, narrowed), *others))
         if fewer is None:
             limited = _Removals(context, narrowed, held_back)
-            confirmed = _confirmed(difference, limited, policies)
+            confirmed = _confirmed(entries, limited, policies)
             return confirmed.context, within, confirmed.narrowed, confirmed.held_back
-        context = replace(context, may_call=fewer)
+        context = _with_callable(context, fewer, entries)
+
+
+def _with_callable(
+    context: GuardContext, may_call: CallableOperations, entries: Sequence[GuardedEntry]
+) -> GuardContext:
+    """Returns the facts with what the principal may call now, and forgets the results that depend
+    on it.
+    """
+    for each in entries:
+        each.forget(may_call.changed)
+    return replace(context, may_call=may_call)
 
 
 class _Removals(Struct, frozen=True):
@@ -358,7 +370,7 @@ class _Removals(Struct, frozen=True):
 
 
 def _confirmed(
-    difference: Difference, removed: _Removals, policies: Sequence[Document]
+    entries: Sequence[GuardedEntry], removed: _Removals, policies: Sequence[Document]
 ) -> _Removals:
     """Holds the removals back that need the removal of an operation that the limit leaves granted.
 
@@ -370,8 +382,8 @@ def _confirmed(
         grown = context.may_call.grown_in((_edited(document, narrowed), *others))
         if grown is None:
             break
-        context = replace(context, may_call=grown)
-        found, held_back = removals(difference, context)
+        context = _with_callable(context, grown, entries)
+        found, held_back = removals(entries, context)
         before = {(change.statement, change.action): change for change in narrowed}
         narrowed = [
             change

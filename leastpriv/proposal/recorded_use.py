@@ -149,6 +149,8 @@ class CallableOperations:
         )
         self._services = services
         self._answers: dict[str, bool] = {}
+        self.changed: frozenset[str] = frozenset()
+        """Operations with another answer than earlier policies gave."""
 
     def __call__(self, operation: str) -> bool:
         """Whether a known policy grants the operation, or another one may."""
@@ -169,9 +171,10 @@ class CallableOperations:
     def _if_changed(
         self, policies: Sequence[Document], *, answer: bool
     ) -> CallableOperations | None:
-        given = [operation for operation, each in self._answers.items() if each is answer]
         other = CallableOperations(policies, self._services)
-        return other if any(other(operation) is not answer for operation in given) else None
+        given = self._answers.items()
+        other.changed = frozenset(name for name, each in given if other(name) is not each)
+        return other if any(self._answers[name] is answer for name in other.changed) else None
 
     def _grants(self, operation: str) -> bool:
         prefix, _, name = operation.partition(":")

@@ -10,7 +10,7 @@ from leastpriv.diff.compare import Difference
 from leastpriv.models import grouped
 from leastpriv.permissions.names.app_names import AppNames
 from leastpriv.proposal.models import Change, GuardContext, HeldBackChange, Release
-from leastpriv.proposal.removals import removals
+from leastpriv.proposal.removals import GuardedEntry, removals
 from leastpriv.proposal.resource_narrowing import narrow_resources
 from leastpriv.proposal.settled_silences import SettledSilences
 
@@ -101,7 +101,7 @@ def _release(
     escapes: bool,
 ) -> Release:
     changed = _with_values(context, values)
-    removed, _ = removals(difference, changed)
+    removed, _ = removals([*map(GuardedEntry, difference.entries)], changed)
     restricted, _ = narrow_resources(difference, removed, changed, names, escapes=escapes)
     return Release(values, _actions_removed(removed), len(restricted))
 

@@ -11,9 +11,10 @@ from itertools import chain
 
 from msgspec.structs import replace
 
-from leastpriv.diff.compare import Difference, Entry, is_used
+from leastpriv.diff.compare import Entry, is_used
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind, Outcome, Usage, grouped
+from leastpriv.permissions.event_table import carriers_of
 from leastpriv.permissions.generalize import deletes
 from leastpriv.permissions.lifecycle import is_tagging, lifecycle_partners, siblings_of
 from leastpriv.permissions.patterns import action_covers, overlaps
@@ -213,16 +214,44 @@ def tools_of(usages: Sequence[Usage]) -> frozenset[str]:
     return frozenset({program or Tool.TERRAFORM for program in programs} & {CDK, *Tool})
 
 
+class GuardedEntry:
+    """An entry of the committed policy with what the guards said of its actions.
+
+    A guard asks of a policy only whether the principal may call the carriers of the action
+    (`may_call`). So a further round, with other policies, asks again about those actions alone
+    whose carriers have another answer.
+    """
+
+    def __init__(self, entry: Entry) -> None:
+        """No guard has been asked yet."""
+        self.entry = entry
+        self._results: dict[str, GuardResult | None] = {}
+
+    def result_of(self, action: str, context: GuardContext) -> GuardResult | None:
+        """The first guard that holds the removal of an action back, or None."""
+        if action not in self._results:
+            candidate = RemovalCandidate(action, self.entry)
+            self._results[action] = first_guard_result(candidate, context)
+        return self._results[action]
+
+    def forget(self, changed: frozenset[str]) -> None:
+        """Forgets what the guards said of the actions with one of these carriers."""
+        for action in [*self._results]:
+            if any(each.operation in changed for each in carriers_of(action)):
+                del self._results[action]
+
+
 def removals(
-    difference: Difference, context: GuardContext
+    entries: Sequence[GuardedEntry], context: GuardContext
 ) -> tuple[list[Change], list[HeldBackChange]]:
     """Checks each entry of the committed policy."""
-    decisions = [_decide(entry, context) for entry in difference.entries]
+    decisions = [_decide(each, context) for each in entries]
     changes = [each for each in decisions if isinstance(each, Change)]
     return changes, [each for each in decisions if isinstance(each, HeldBackChange)]
 
 
-def _decide(entry: Entry, context: GuardContext) -> Change | HeldBackChange | None:
+def _decide(guarded: GuardedEntry, context: GuardContext) -> Change | HeldBackChange | None:
+    entry = guarded.entry
     used_actions = {
         action
         for action, usages in entry.uses.items()
@@ -230,9 +259,7 @@ def _decide(entry: Entry, context: GuardContext) -> Change | HeldBackChange | No
     }
     used = tuple(action for action in entry.granted if action in used_actions)
     unused = [action for action in entry.granted if action not in used_actions]
-    results = (
-        (action, first_guard_result(RemovalCandidate(action, entry), context)) for action in unused
-    )
+    results = ((action, guarded.result_of(action, context)) for action in unused)
     held = {action: found for action, found in results if found}
     if not entry.is_wildcard:
         if used:

@@ -127,15 +127,19 @@ def page(rows: Sequence[TargetRow]) -> str:
     is_fleet = len(rows) > MOST_IN_FULL
     size = len(page_of({}).encode()) if is_fleet else 0
     articles: dict[int, Markup] = {}
+    smallest = _LARGEST_OF_A_FLEET
     for number, context in enumerate(contexts, start=1):
         view = target_view(context, number, min(len(contexts), MOST_IN_FULL))
         article = Markup(part.render(target=view))  # noqa: S704 - escaped by the template
         own_size = len(article.encode())
+        smallest = min(smallest, own_size)
         # The first one has its part of the page, however large it is.
-        if is_fleet and articles and size + own_size > _LARGEST_OF_A_FLEET:
-            continue
-        size += own_size
-        articles[number] = article
+        if not (is_fleet and articles and size + own_size > _LARGEST_OF_A_FLEET):
+            size += own_size
+            articles[number] = article
+        elif size + smallest > _LARGEST_OF_A_FLEET:
+            # Hundreds of further targets need not be drawn: none of those so far would fit in.
+            break
     return page_of(articles)
 
 

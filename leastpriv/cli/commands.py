@@ -111,7 +111,7 @@ def _missing_calls(
     target: Principal, sources: Sequence[CountedSource], window: Window, gaps: Sequence[Gap]
 ) -> str:
     """Says why there is no call; folders are read again for the roles that they have instead."""
-    from leastpriv.aws.arns import Principals
+    from leastpriv.aws.arns import Principals, short_arn
     from leastpriv.cloudtrail.local_store import TrailFolder
     from leastpriv.pipeline.sources import missing_calls
 
@@ -120,7 +120,8 @@ def _missing_calls(
         for _ in folder.read(window, Principals(frozenset({target}))):
             pass
     others = [source.statistics for source in sources if not isinstance(source, TrailFolder)]
-    return missing_calls(target, [*others, *(folder.statistics for folder in again)], gaps)
+    statistics = [*others, *(folder.statistics for folder in again)]
+    return missing_calls(target, statistics, gaps, short_arn(target.arn))
 
 
 def explain(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:

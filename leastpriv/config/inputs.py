@@ -133,12 +133,27 @@ def _time(text: str, flag: str) -> datetime | None:
 
 def named_principal(arn: str, label: str) -> Principal:
     """Returns the role or user of an input; raises InputError where it is not the ARN of a role or
-    user.
+    user, or AWS alone controls the role.
     """
     try:
-        return parse_principal(arn)
+        principal = parse_principal(arn)
     except InputError as error:
         raise InputError(f"{label}: {error}") from error
+    check_own_policy(arn, label)
+    return principal
+
+
+def check_own_policy(arn: str, label: str) -> None:
+    """Raises InputError for a service-linked role, or a pattern of such roles.
+
+    Source: "Service-linked role", https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles.html,
+    read 2026-12-02.
+    """
+    if ":role/aws-service-role/" in arn:
+        raise InputError(
+            f"{label}: {arn!r} is a service-linked role, whose policy only AWS can change: name the"
+            " role that your deploys use."
+        )
 
 
 def patterns(value: Value, label: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from leastpriv.aws.arns import account_of, has_wildcard
-from leastpriv.config.inputs import Value, named_principal
+from leastpriv.config.inputs import Value, check_own_policy, named_principal
 from leastpriv.errors import InputError
 from leastpriv.evidence.users import OWN_ACCOUNT, common_principal
 from leastpriv.models import Principal
@@ -123,6 +123,7 @@ def _check_pattern(arn: str, label: str) -> None:
             f"{label} is {arn!r}: wildcards may stand in account, path and name of a role, as in"
             " arn:aws:iam::*:role/ci-deploy."
         )
+    check_own_policy(arn, label)
 
 
 def check_one_policy(users: PolicyUsers, where: str) -> None:

@@ -564,7 +564,9 @@ def permission_set_pattern(arn: str) -> str:
     if not match:
         return ""
     path = "aws-reserved/sso.amazonaws.com/*"
-    return f"arn:{match['partition']}:iam::*:role/{path}AWSReservedSSO_{match['name']}_*"
+    # Another permission set may have a name that begins with this one: Deploy and Deploy_Prod.
+    suffix = "?" * len(match["suffix"])
+    return f"arn:{match['partition']}:iam::*:role/{path}AWSReservedSSO_{match['name']}_{suffix}"
 
 
 class Callers:
@@ -645,21 +647,21 @@ def unnamed_users(
 
 def _joined_namesakes(calls: Mapping[str, int]) -> Iterator[UnnamedUser]:
     """Yields the roles of the same name: those of several accounts as one pattern."""
-    by_end = grouped((arn.split(":", 5)[5], arn) for arn in calls)
-    for end, arns in by_end.items():
+    joined = grouped((arn.replace(f"::{account_of(arn)}:", "::*:", 1), arn) for arn in calls)
+    for pattern, arns in joined.items():
         number = plural(sum(calls[arn] for arn in arns), "call")
         if len(arns) == 1:
             reason = f"a role of the same name made at least {number} in this trail"
             yield UnnamedUser(arns[0], reason)
             continue
-        partition = arns[0].split(":")[1]
         reason = f"roles of the same name in {len(arns)} other accounts made at least {number}"
-        yield UnnamedUser(f"arn:{partition}:iam::*:{end}", reason)
+        yield UnnamedUser(pattern, reason)
 
 
 class _Identity(Struct, frozen=True):
     """What no two roles or users share."""
 
+    partition: str
     account: str
     kind: str
     name: str
@@ -667,5 +669,7 @@ class _Identity(Struct, frozen=True):
 
 @lru_cache(maxsize=8192)
 def _identity(arn: str) -> _Identity | None:
-    principal = principal_of(arn)
-    return _Identity(principal.account, principal.kind, principal.name) if principal else None
+    named = principal_of(arn)
+    if named is None:
+        return None
+    return _Identity(named.partition, named.account, named.kind, named.name)

@@ -23,6 +23,7 @@ from leastpriv.aws.arns import (
     parse_principal,
     principal_of,
     same_arn,
+    short_arn,
 )
 from leastpriv.aws.session import AwsSession, Polling
 from leastpriv.cloudtrail.coverage import Coverage
@@ -151,15 +152,21 @@ def read_principals(
     if settings.fails_without_calls and not (principals.targets or found):
         for pattern in sorted(principals.patterns):
             raise NoCallsError(
-                missing_calls(replace(settings.principal, arn=pattern), statistics, ())
+                missing_calls(
+                    replace(settings.principal, arn=pattern), statistics, (), short_arn(pattern)
+                )
             )
 
     def result(name: str, evidence: Evidence) -> TargetEvidence:
         principal = None if evidence.counts.calls or not sources else principal_of(name)
-        missing = missing_calls(principal, statistics, evidence.gaps) if principal else ""
+        shown = name if principals.has_several_accounts else short_arn(name)
+        missing = missing_calls(principal, statistics, evidence.gaps, shown) if principal else ""
         damaged = damaged_files(statistics, evidence.gaps)
         evidence = with_no_calls(evidence, name, statistics)
         own = with_only_region(coverage_of(name), evidence)
+        if missing and records and principals.has_several_accounts and not own.days:
+            account = account_of(name)
+            missing = f"No record of the account {account} was read: name a trail that has them."
         return TargetEvidence(
             evidence=with_coverage(evidence, own),
             files=files,
@@ -237,7 +244,12 @@ class RunEvidence:
             return parts[0]
         shown = [labels.get(arn, label) for arn, label in zip(users, labels_of(users), strict=True)]
         found = [
-            UserEvidence(arn=arn, label=label, evidence=part.evidence, unread=_unread(part, label))
+            UserEvidence(
+                arn=arn,
+                label=label,
+                evidence=part.evidence,
+                unread=_unread(part, label, was_read=arn in self.found),
+            )
             for arn, label, part in zip(users, shown, parts, strict=True)
         ]
         missing = [part.missing_calls for part in parts if part.missing_calls]
@@ -467,11 +479,15 @@ class Scan(Struct, frozen=True):
         return tuple(dict.fromkeys(map(account_of, arns)))
 
 
-def _unread(found: TargetEvidence, label: str) -> str:
+def _unread(found: TargetEvidence, label: str, *, was_read: bool) -> str:
     """Returns why the evidence does not show what a user did; empty where it does."""
     if found.evidence.counts.calls:
         return ""
-    return found.missing_calls or f"No call of {label} was read."
+    missing = found.missing_calls or f"No call of {label} was read."
+    if not was_read:
+        return missing
+    remedy = "remove it from role-arn or roles, or its account from accounts"
+    return f"{missing} If {label} no longer exists, {remedy}."
 
 
 def with_denial_details(

@@ -141,6 +141,14 @@ class Target(Struct, frozen=True):
         return str(Location(self.policy_path, self.pointer))
 
     @property
+    def real_policy(self) -> str:
+        """The policy file where links on disk lead, with its pointer."""
+        if self.folder is None:
+            return self.policy_name
+        real = (self.folder / self.policy_path).resolve()
+        return str(Location(str(real), self.pointer))
+
+    @property
     def base_repository(self) -> Repository | None:
         """The repository whose base branch holds the committed policy; None: the policy is read on
         disk.

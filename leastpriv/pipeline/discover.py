@@ -12,7 +12,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from leastpriv.aws.arns import parse_principal
+from leastpriv.aws.arns import account_of, parse_principal
 from leastpriv.config.policy_users import PolicyUsers
 from leastpriv.config.settings import Mode
 from leastpriv.config.targets_file import (
@@ -22,7 +22,7 @@ from leastpriv.config.targets_file import (
     first_file_template,
     with_targets,
 )
-from leastpriv.errors import InputError, NoCallsError
+from leastpriv.errors import InputError, NoCallsError, plural
 from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.models import grouped
 from leastpriv.pipeline.collect_evidence import RunEvidence, attempt, with_matching_users
@@ -218,6 +218,7 @@ def all_targets(
     """Reads the evidence of all accounts; returns targets, failed entries, and notes on patterns
     without a match.
     """
+    _check_separate_files(run.targets)
     entries = file.configuration.entries
     patterns = [entry for entry in entries if entry.is_pattern]
     for entry in patterns:
@@ -245,6 +246,7 @@ def all_targets(
                 notes.append(f"{target.policy_name}: `{shown}` matches no role that was read.")
                 continue
         found.append(target)
+        notes += _unread_users(target, evidence)
     for entry in patterns:
         roles, failure = attempt(partial(evidence.matches, entry.users, named))
         named.update(roles or ())
@@ -271,10 +273,44 @@ def all_targets(
     return tuple(found), tuple(failed), tuple(notes)
 
 
+def _unread_users(target: Target, evidence: RunEvidence) -> Iterator[str]:
+    """Yields a note on a policy of which some users are in accounts that could not be read."""
+    users = target.users
+    unread = [
+        user
+        for user in users
+        if user not in evidence.found and account_of(user) in evidence.failures
+    ]
+    # A target without any user that was read fails itself.
+    if unread and len(unread) < len(users):
+        yield (
+            f"{target.policy_name}: {len(unread):,} of {plural(len(users), 'user')} could not be"
+            f" read, first {unread[0]}. {evidence.failures[account_of(unread[0])]}"
+        )
+
+
+def _check_separate_files(targets: Sequence[Target]) -> None:
+    """Raises InputError for two targets whose files are one by a link: their proposals would undo
+    each other.
+    """
+    names = {target.real_policy: target.policy_name for target in reversed(targets)}
+    for target in targets:
+        name = names[target.real_policy]
+        if name != target.policy_name:
+            raise InputError(
+                f"policy-file is {target.policy_name!r}, a link to the same file as {name!r}: name"
+                " the roles that share it in one target, below roles."
+            )
+
+
 def _shared(target: Target, others: Iterable[Target]) -> str:
-    """Returns the input of which a target has the same value as another one; empty if none."""
+    """Returns the input of which a target has the same value as another one of its repository;
+    empty if none.
+    """
     for other in others:
-        if target.policy_path == other.policy_path:
+        if target.repository != other.repository:
+            continue
+        if target.real_policy == other.real_policy:
             return "policy-file"
         is_same_branch = target.settings.branch == other.settings.branch
         if is_same_branch and not (target.group and target.group == other.group):

@@ -330,10 +330,10 @@ _UNREAD = (GapKind.SOURCE_FAILED, GapKind.UNREADABLE_FILE, GapKind.UNREADABLE_RE
 
 
 def missing_calls(
-    principal: Principal, statistics: Sequence[ReadStatistics], gaps: Sequence[Gap]
+    principal: Principal, statistics: Sequence[ReadStatistics], gaps: Sequence[Gap], name: str
 ) -> str:
     """Returns sentences that say what was read of each source and which slip is likely, where no
-    call was found.
+    call of a principal was found; `name` is the principal in them.
     """
     read = ReadStatistics()
     for each in statistics:
@@ -356,7 +356,7 @@ def missing_calls(
     else:
         lost = f" {unread[0].detail}." if unread else ""
         slip = f"{read.records:,} records were read: check role-arn and trails.{lost}"
-    return f"No calls by {short_arn(principal.arn)}. {slip}"
+    return f"No calls by {name}. {slip}"
 
 
 def damaged_files(statistics: Sequence[ReadStatistics], gaps: Sequence[Gap]) -> str:

@@ -134,3 +134,25 @@ def test_a_wave_opens_the_most_valuable_first_and_the_others_in_later_runs(
         assert sorted(name for name in NAMES if found[name]) == sorted(order), done.log
         waiting = {SHOP, BANK, MAIL} - set(order)
         assert done.log.count("waits for a later run") == len(waiting), done.log
+
+
+def test_patterns_of_two_repositories_may_have_files_of_one_path(
+    job: Job, organization: FakeOrganization
+) -> None:
+    hubs = organization.hubs
+    lines = ["targets:\n"]
+    records = []
+    for number, name in enumerate((SHOP, BANK)):
+        account = str(111122223333 + number)
+        lines.append(f"  - repository: {name}\n    role-arn: arn:aws:iam::{account}:role/dep*\n")
+        lines.append("    policy-file: iam/{name}.json\n")
+        role = "arn:aws:iam::111122223333:role/deploy"
+        for made in deploys([UPDATE, CREATE_QUEUE]):
+            own = json.dumps(with_login(made, role, number, name))
+            records += json.loads(own.replace("111122223333", account).replace("deploy-", account))
+    hubs[OWN].commit_as("kim", "main", {CONFIG: "".join(lines)}, "Name roles by patterns")
+    write_trail(job.workspace / "patterns", records)
+    done = run(job, organization, trails="patterns", aws_regions="eu-west-1")
+    assert done.code == 0, done.log
+    found = opened(organization)
+    assert (len(found[SHOP]), len(found[BANK]), len(found[MAIL])) == (1, 1, 0), done.log

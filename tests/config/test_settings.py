@@ -35,6 +35,8 @@ WRONG = {
         "arn:aws:sts::111122223333:assumed-role/ci/1",
         "arn:aws:s3:::b",
         "x\n::error::y",
+        "arn:aws:iam::111122223333:role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS",
+        "arn:aws:iam::*:role/aws-service-role/*ECS",
     ],
     "also-attached": ["arn:aws:iam::111122223333:role/ci"],
     "mode": ["pr", "REPORT", "report,check"],

@@ -133,7 +133,13 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         "discover is",
     ),
 }
+LINKED = "arn:aws:iam::111122223333:role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS"
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "a service-linked role": ({"targets": [{**ONE, "role-arn": LINKED}]}, "only AWS can change"),
+    "a user that is a service-linked role": (
+        {"targets": [{"policy-file": "iam/x.json", "roles": [DEPLOY, LINKED]}]},
+        "only AWS can change",
+    ),
     "one file of a repository in two spellings": (
         {
             "targets": [

@@ -31,6 +31,7 @@ from leastpriv.evidence.users import (
     unnamed_users,
 )
 from leastpriv.models import Basis, Need, Outcome, Permission, Run, Usage, WebIdentity
+from leastpriv.permissions.patterns import matches
 from tests.fakes.replace import replace
 
 DEV = "arn:aws:iam::111122223333:role/ci-deploy"
@@ -208,6 +209,23 @@ def test_namesakes_in_several_accounts_are_one_pattern() -> None:
     assert found.arn == "arn:aws:iam::*:role/ci-deploy"
     assert "2 other accounts made at least 6 calls" in found.why
     assert not unnamed_users([DEV], Callers(dict.fromkeys(others, 3)), excluded=[found.arn])
+
+
+def test_namesakes_of_two_partitions_are_a_pattern_each() -> None:
+    of_government = DEV.replace("arn:aws:", "arn:aws-us-gov:")
+    others = [PROD, PROD.replace("333344445555", "444455556666"), of_government]
+    others.append(of_government.replace("111122223333", "444455556666"))
+    found = unnamed_users([DEV], Callers(dict.fromkeys(others, 3)))
+    patterns = [f"arn:{partition}:iam::*:role/ci-deploy" for partition in ("aws", "aws-us-gov")]
+    assert {each.arn for each in found} == {*patterns}
+    assert not unnamed_users([DEV, *patterns], Callers(dict.fromkeys(others, 3)))
+
+
+def test_the_pattern_of_a_permission_set_has_no_role_of_a_set_with_a_longer_name() -> None:
+    pattern = permission_set_pattern(SET)
+    assert matches(pattern, SET.replace("111122223333", "333344445555"))
+    assert matches(pattern, SET.replace("com/", "com/eu-west-1/"))
+    assert not matches(pattern, SET.replace("Deploy_", "Deploy_Prod_"))
 
 
 def test_a_permission_set_has_a_role_in_each_account() -> None:

@@ -4,12 +4,18 @@ added later.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from leastpriv.config.targets_file import read_configuration
+from tests.fakes.aws.accounts import HOME, Accounts
+from tests.fakes.aws.server import FakeAws
+from tests.fakes.aws.unpaced import without_pauses
+from tests.fakes.chains import policy
 from tests.fakes.command import CommandResult, leastpriv
+from tests.pipeline.test_account_sessions import deploys
 
 ROLE = "arn:aws:iam::*:role/ci-deploy"
 ACTION = "org/leastpriv-action@" + "0" * 40
@@ -44,6 +50,73 @@ def test_an_account_that_is_added_later_needs_no_overwrite(tmp_path: Path) -> No
     assert [arn.split(":")[4] for arn in entry.users.arns] == FORTY[:3]
     assert entry.values["minimum-days"] == "60"
     assert FORTY[2] in (tmp_path / "leastpriv-reader-stackset.yaml").read_text(encoding="utf-8")
+
+
+class Organization:
+    """Accounts in which the files of `init` have created the reader roles, and `ci-deploy` deploys
+    with a policy.
+    """
+
+    def __init__(self, folder: Path, accounts: list[str]) -> None:
+        role = ROLE.replace("*", "{}")
+        texts = [
+            (folder / name).read_text(encoding="utf-8")
+            for name in ("leastpriv-reader.yaml", "leastpriv-reader-stackset.yaml")
+        ]
+        assert all("RoleName: leastpriv-reader\n" in text for text in texts)
+        # The first role may assume the others, and the set has an instance in each account.
+        assert all(f"iam::{each}:role/leastpriv-reader" in texts[0] for each in accounts[1:])
+        assert set(re.findall(r'"([0-9]{12})"', texts[1])) == set(accounts[1:])
+        trusted = f'aws:PrincipalArn: !Sub "arn:${{AWS::Partition}}:iam::{accounts[0]}:role/'
+        assert f'{trusted}leastpriv-reader"' in texts[1]
+        self.fake = Accounts(
+            records={each: deploys(each) for each in accounts},
+            readers={f"arn:aws:iam::{each}:role/leastpriv-reader": "" for each in accounts[1:]},
+            roles=[role.format(each) for each in accounts],
+            policy=policy("sqs:CreateQueue", "sqs:PurgeQueue"),
+        )
+
+    def propose(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> CommandResult:
+        """Runs what the workflow runs, from the root of the repository."""
+        without_pauses(monkeypatch)
+        monkeypatch.chdir(folder)
+        Path("iam").mkdir(exist_ok=True)
+        Path("iam/ci-deploy.json").write_text(self.fake.policy, encoding="utf-8")
+        usual = ("--trails", "event-history", "--aws-regions", "us-east-1", "--output-dir", "out")
+        few = ("--minimum-days", "30", "--minimum-runs", "2")
+        with FakeAws(self.fake.operations) as aws:
+            for name, value in aws.environment().items():
+                monkeypatch.setenv(name, value)
+            return leastpriv("propose", "--config", ".github/leastpriv.yml", *usual, *few)
+
+
+@pytest.mark.parametrize("number", [3, pytest.param(40, marks=pytest.mark.slow)])
+def test_the_roles_that_init_creates_read_all_accounts_for_one_proposal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    accounts = [HOME, *FORTY[1:number]]
+    assert init(tmp_path, accounts).code == 0
+    organization = Organization(tmp_path, accounts)
+    done = organization.propose(tmp_path, monkeypatch)
+    assert done.code == 0, done.err
+    assert len(organization.fake.sessions) == number - 1
+    text = Path("out/ci-deploy/pull-request.md").read_text(encoding="utf-8")
+    assert f"**{number} users of this policy:**" in text
+    assert "Not covered" not in text
+    assert "sqs:PurgeQueue" not in Path("out/ci-deploy/policy.json").read_text(encoding="utf-8")
+
+
+def test_an_account_without_its_reader_role_holds_back_and_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = [HOME, *FORTY[1:3]]
+    assert init(tmp_path, accounts).code == 0
+    organization = Organization(tmp_path, accounts)
+    organization.fake.readers = {}
+    done = organization.propose(tmp_path, monkeypatch)
+    assert "sqs:PurgeQueue" in Path("out/ci-deploy/policy.json").read_text(encoding="utf-8")
+    assert "iam/ci-deploy.json: 2 of 3 users could not be read" in done.err
+    assert "sts:AssumeRole" in done.err
 
 
 def test_what_a_person_changed_is_not_overwritten(tmp_path: Path) -> None:

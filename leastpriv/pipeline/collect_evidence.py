@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct
@@ -114,13 +114,15 @@ def read_principals(
     window = replace(settings.window, end=min(ends, default=None))
     every_region = settings.event_history and not settings.aws_regions
 
-    def coverage_of(principal: str) -> Coverage:
+    @cache
+    def coverage_of(account: str) -> Coverage:
+        """Coverage of an account, which its principals share; empty: of all accounts."""
         return total_coverage(
             statistics,
             settings.aws_regions,
             window,
             every_region=every_region,
-            account=account_of(principal) if principals.has_several_accounts else "",
+            account=account,
         )
 
     callers: Counter[str] = Counter()
@@ -159,13 +161,14 @@ def read_principals(
 
     def result(name: str, evidence: Evidence) -> TargetEvidence:
         principal = None if evidence.counts.calls or not sources else principal_of(name)
-        shown = name if principals.has_several_accounts else short_arn(name)
+        account = account_of(name) if principals.has_several_accounts else ""
+        shown = name if account else short_arn(name)
         missing = missing_calls(principal, statistics, evidence.gaps, shown) if principal else ""
         damaged = damaged_files(statistics, evidence.gaps)
         evidence = with_no_calls(evidence, name, statistics)
-        own = with_only_region(coverage_of(name), evidence)
-        if missing and records and principals.has_several_accounts and not own.days:
-            account = account_of(name)
+        own = with_only_region(coverage_of(account), evidence)
+        is_of_others = bool(records) and not own.days and not callers
+        if missing and account and is_of_others:
             missing = f"No record of the account {account} was read: name a trail that has them."
         return TargetEvidence(
             evidence=with_coverage(evidence, own),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -98,6 +99,7 @@ def chance(surprises: int, runs: int) -> float:
     return (surprises + 0.5) / (runs + 1)
 
 
+@lru_cache(maxsize=1_024)
 def falling_chance(surprises: int, runs: int) -> float:
     """Probability, from 0 to 1, that the next run needs something new, where K of T runs did that
     followed a first one.

@@ -321,3 +321,13 @@ def test_real_policies_are_preserved_byte_for_byte(shared_folder: Path) -> None:
         True,
         True,
     ]
+
+
+def test_documents_of_one_file_differ_by_their_statements_in_hash_too() -> None:
+    """Caches of hundreds of targets with one text compare no document with each of the others."""
+    document = parse(of(ALLOW, {**ALLOW, "Action": "s3:PutObject"}), "p.json")
+    edited = document.with_statements(document.statements[:1])
+    assert document == parse(document.raw, "p.json")
+    assert hash(document) == hash(parse(document.raw, "p.json"))
+    assert document != edited
+    assert hash(document) != hash(edited)

@@ -15,7 +15,7 @@ from leastpriv.models import ChangeKind
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_covers, action_matches
 from leastpriv.policy.document import parse
-from leastpriv.proposal.removals import replacement_entries
+from leastpriv.proposal.removals import GuardedEntry, replacement_entries
 from tests.fakes.deploys import CREATE_QUEUE, POLICY, UPDATE, deploys, proposal, usual_deploys
 from tests.hypothesis_profiles import examples
 
@@ -162,3 +162,23 @@ def test_a_deny_statement_is_never_narrowed(tmp_path: Path) -> None:
         tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], deny]}
     ).context.proposal
     assert deny in json.loads(draft.content)["Statement"]
+
+
+def forget_all(guarded: GuardedEntry, changed: frozenset[str]) -> None:
+    """Forgets what the guards said of every action."""
+    guarded._results.clear()
+
+
+@pytest.mark.parametrize(
+    ("actions", "limit"), [(["iam:*", "lambda:*"], ""), (["s3:*", "sqs:*", "kms:*"], "3")]
+)
+def test_guards_that_are_asked_again_only_where_needed_decide_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, actions: list[str], limit: str
+) -> None:
+    statement = {"Effect": "Allow", "Action": actions, "Resource": "*"}
+    policy = {"Version": "2012-10-17", "Statement": [*POLICY["Statement"], statement]}
+    one = proposal(tmp_path, policy, max_changes=limit).content.context.proposal
+    monkeypatch.setattr(GuardedEntry, "forget", forget_all)
+    other = proposal(tmp_path, policy, max_changes=limit).content.context.proposal
+    assert one.changes == other.changes
+    assert one.held_back == other.held_back

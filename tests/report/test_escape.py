@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.report.escape import code, name, plain, prose, visible
+from leastpriv.report.escape import code, json_text, name, plain, prose, visible
 from tests.fakes.markdown import HOSTILE, read
 
 PIECES = (
@@ -133,3 +134,21 @@ def test_a_line_for_a_terminal_is_one_line_that_moves_no_cursor_and_runs_no_comm
     assert len(shown.splitlines()) <= 1
     assert "##[" not in shown
     assert all(unicodedata.category(character)[0] != "C" for character in shown)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@given(JSON)
+def test_json_on_several_lines_is_that_of_the_standard_library(value: object) -> None:
+    expected = json.dumps(value, indent=2).replace("##[", "#\\u0023[")
+    assert json_text(value, indent=2) == expected
+
+
+@pytest.mark.parametrize("value", ["\ud800", {"\udfff": ["##[error]", {}, []]}, []])
+def test_names_that_are_no_text_are_json_on_several_lines_too(value: object) -> None:
+    assert json.loads(json_text(value, indent=2)) == value

@@ -17,7 +17,8 @@ _MARKS = frozenset(("api", "actor", "cloud", "metadata", "time_dt"))
 """Columns that a table of OCSF has, and one of CloudTrail records has not."""
 TIME = "time_dt"
 """The time of an event, by which the files of a table are skipped."""
-_ISSUER = "userIdentity.sessionContext.sessionIssuer"
+_SESSION = "userIdentity.sessionContext"
+_ISSUER = f"{_SESSION}.sessionIssuer"
 _IDENTITY: Mapping[str, str] = {
     "type": "actor.user.type",
     "principalid": "actor.user.uid_alt",
@@ -85,14 +86,18 @@ def relation(table: str, partitions: tuple[str, ...], window: Window) -> str:
         window: The time to read: files outside it are skipped.
     """
     issuer = _row(_ISSUER_FIELDS)
-    console = "element_at(unmapped, 'sessionCredentialFromConsole')"
+    console = f"element_at(unmapped, '{_SESSION}.sessionCredentialFromConsole')"
     session = _row({"sessionissuer": issuer.value, "sessioncredentialfromconsole": console})
     typed_session = f"ROW(sessionissuer {issuer.kind}, sessioncredentialfromconsole varchar)"
     identity = _row({**_IDENTITY, "sessioncontext": session.value})
     fields = ", ".join(f"{name} varchar" for name in _IDENTITY)
     kind = f"ROW({fields}, sessioncontext {typed_session})"
     columns = [f"{column} AS {name}" for name, column in _COLUMNS.items()]
-    columns.append(f"CAST({identity.value} AS {kind}) AS useridentity")
+    # A record without a caller may be one of any principal.
+    is_known = f"coalesce({', '.join(_IDENTITY.values())}) IS NOT NULL"
+    columns.append(
+        f"CASE WHEN {is_known} THEN CAST({identity.value} AS {kind}) END AS useridentity"
+    )
     columns.append(
         "transform(resources, r -> CAST(ROW(r.uid, r.type) AS ROW(arn varchar, type varchar))) AS"
         " resources"

@@ -21,6 +21,7 @@ from leastpriv.cloudtrail.local_store import TrailFolder
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Gap, GapKind
 from leastpriv.pipeline.sources import CountedSource, ReadHooks, read_evidence
+from tests.cloudtrail.test_athena import MINE, ODD, outlines
 from tests.fakes.aws.athena import DuckDb, FakeAthena, is_there
 from tests.fakes.aws.security_lake import COLUMNS, LAKE, create_lake
 from tests.fakes.aws.server import FakeAws
@@ -149,6 +150,31 @@ def test_both_tables_give_the_evidence_of_the_folder_on_100_000_records(
 def test_both_tables_give_the_evidence_of_data_events_and_denials(tmp_path: Path) -> None:
     logs = write_trail(tmp_path / "logs", deploys([UPDATE, PUT, REFUSED]))
     assert compare(logs, Principals(frozenset({parse_principal(ROLE)}))) == 18
+
+
+TIMES = {
+    "no time",
+    "one bad time among good ones",
+    "a blank in the time",
+    "a fraction of a second",
+    "a zone",
+}
+"""Odd times, which a column of timestamps cannot have."""
+
+
+@needs_duckdb
+def test_odd_records_of_a_lake_give_what_the_reader_of_files_makes_of_them(tmp_path: Path) -> None:
+    records = [
+        {**record, "eventID": record["eventID"] and f"{record['eventID']} of {name}"}
+        for name, group in ODD.items()
+        for record in group
+        if name not in TIMES
+    ]
+    logs = write_trail(tmp_path / "logs", records)
+    calls, lost = outlines(TrailFolder(logs).read(Window(), MINE))
+    with Tables(logs) as tables:
+        assert outlines(tables.open(LAKE).read(Window(), MINE)) == (calls, lost)
+    assert (len(calls), lost) == (13, 2)
 
 
 def described(*partitions: str) -> CloudTrailTable:

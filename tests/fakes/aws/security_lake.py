@@ -58,12 +58,14 @@ CREATE TABLE security.lake AS SELECT
   region
 FROM security.logs
 """
-_ISSUER = "userIdentity.sessionContext.sessionIssuer"
+_SESSION = "userIdentity.sessionContext"
+_ISSUER = f"{_SESSION}.sessionIssuer"
 _UNMAPPED = (
     "readOnly",
     "managementEvent",
     "recipientAccountId",
     "sessionCredentialFromConsole",
+    f"{_SESSION}.sessionCredentialFromConsole",
     f"{_ISSUER}.type",
     f"{_ISSUER}.principalId",
     f"{_ISSUER}.accountId",

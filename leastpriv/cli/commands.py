@@ -72,7 +72,7 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
             console.error(damaged)
         return int(bool(damaged))
     if options.all_roles:
-        gap = f" {shared_gaps[0].detail}." if shared_gaps else ""
+        gap = f" {shared_gaps[0].detail.removesuffix('.')}." if shared_gaps else ""
         console.error(f"No call of any role or user was read.{gap}")
     return 1
 

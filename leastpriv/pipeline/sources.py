@@ -341,7 +341,7 @@ def missing_calls(
     unread = [gap for gap in gaps if gap.kind in _UNREAD]
     if not read.records and unread:
         more = f" (and {len(unread) - 1} more gaps)" if len(unread) > 1 else ""
-        slip = f"No record could be read: {unread[0].detail}{more}."
+        slip = f"No record could be read: {unread[0].detail.removesuffix('.')}{more}."
     elif not read.records and read.outside_window:
         slip = (
             f"All {read.outside_window:,} records are outside the window: check --from and --to, or"
@@ -354,7 +354,7 @@ def missing_calls(
             "No record was read: check trails, and the window (--from and --to, or lookback-days)."
         )
     else:
-        lost = f" {unread[0].detail}." if unread else ""
+        lost = f" {unread[0].detail.removesuffix('.')}." if unread else ""
         slip = f"{read.records:,} records were read: check role-arn and trails.{lost}"
     return f"No calls by {name}. {slip}"
 

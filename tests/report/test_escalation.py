@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from leastpriv.errors import InputError
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.boundary import boundary_for
 from leastpriv.proposal.escalation_paths import Escalation, escalation_paths, is_administrator
@@ -173,6 +174,6 @@ MAKES = {
 }
 
 
-def test_without_templates_no_boundary_is_drafted(tmp_path: Path) -> None:
-    context = proposal(tmp_path, MAKES, boundary_file="iam/app-boundary.json").context
-    assert list(context.contents) == [context.policy_path]
+def test_without_templates_a_boundary_is_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="without --templates or --plans"):
+        proposal(tmp_path, MAKES, boundary_file="iam/app-boundary.json")

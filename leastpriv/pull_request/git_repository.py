@@ -518,6 +518,8 @@ class GitRepository(Struct, frozen=True):
                     "GIT_CEILING_DIRECTORIES": str(self.folder.parent),
                     "GIT_CONFIG_NOSYSTEM": "1",
                     "GIT_CONFIG_GLOBAL": os.devnull,
+                    # A path is a path, whatever `:(`, `*` or `[` its names have.
+                    "GIT_LITERAL_PATHSPECS": "1",
                     "GIT_NO_LAZY_FETCH": "1",
                     "GIT_NO_REPLACE_OBJECTS": "1",
                     "GIT_OPTIONAL_LOCKS": "0",

@@ -195,3 +195,14 @@ def test_the_reverted_proposal_of_another_role_declines_nothing(clone: Clone) ->
     assert TRAILER in message
     clone.role = f"{ROLE}-other"
     assert declined(clone.propose("report")) == {}
+
+
+def test_a_path_with_the_beginning_of_a_pattern_is_reverted_too(clone: Clone) -> None:
+    clone.file = ":(top)iam/ci.json"
+    (clone.folder / ":(top)iam").mkdir()
+    clone.git("mv", FILE, f"./{clone.file}")
+    clone.git("commit", "--quiet", "-m", "Move")
+    clone.propose()
+    clone.merge("rebase")
+    clone.git("revert", "--no-edit", "HEAD")
+    assert DECLINED in declined(clone.propose("report"))

@@ -15,6 +15,7 @@ from leastpriv.pull_request.github.client import Connection, RequestDeadline
 from leastpriv.pull_request.github.pull_requests import PullRequests
 from leastpriv.pull_request.lifecycle import CommentCommand, parse_commands, rejection_reason
 from tests.fakes.github import FakeGitHub
+from tests.fakes.github.direct import without_sockets
 from tests.fakes.markdown import HOSTILE, read
 
 KEEP = "/leastpriv keep s3:DeleteBucket"
@@ -54,6 +55,12 @@ def commands(github: FakeGitHub) -> tuple[CommentCommand, ...]:
 def counted(github: FakeGitHub) -> list[str]:
     decisions, _ = keep_decisions(commands(github))
     return sorted(decisions)
+
+
+def fill(github: FakeGitHub, number: int) -> None:
+    """An outsider comments as often."""
+    for _ in range(number):
+        github.comment_as("ron", 1, "+1")
 
 
 class TestParsing:
@@ -182,6 +189,16 @@ class TestAuthors:
             False,
             "ana",
         )
+
+    @pytest.mark.parametrize(("before", "after"), [(2_499, 0), (1_200, 1_299), (0, 2_499)])
+    def test_comments_of_outsiders_hide_no_command(
+        self, github: FakeGitHub, before: int, after: int
+    ) -> None:
+        with without_sockets(github):
+            fill(github, before)
+            github.comment_as("kim", 1, KEEP)
+            fill(github, after)
+            assert counted(github) == ["s3:DeleteBucket"]
 
     @pytest.mark.parametrize(
         "pattern", ["s3", "s3:${x}", "s3:\u202eDelete", "https://evil.example", "a:b:c", "*:*"]

@@ -620,6 +620,33 @@ def test_a_file_is_read_as_of_a_time_under_its_earlier_name(folder: Path) -> Non
     assert repository.read_at(head, moved, made - timedelta(days=9)) == first
 
 
+@pytest.mark.parametrize(
+    "name", [":(top)ci.json", ":(exclude)ci.json", ":!ci.json", ":/ci.json", "*.json", "[io]*.json"]
+)
+def test_a_path_is_no_pattern(folder: Path, name: str) -> None:
+    """git reads `:(` and wildcards in a path as a pattern unless it is told not to."""
+    repository = GitRepository.open(folder)
+    made = datetime.fromtimestamp(int(run(folder, "log", "-1", "--format=%ct")[:10]), UTC)
+    for days, text in ((10, "ten"), (20, "twenty")):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+        run(folder, "--literal-pathspecs", "add", name)
+        run(folder, "commit", "--quiet", "-m", text, at=made + timedelta(days=days))
+    (folder / "iam/other.json").write_text("later")
+    run(folder, "commit", "--quiet", "-am", "Later", at=made + timedelta(days=30))
+    head = repository.branch_head()[1]
+    assert repository.last_changed(head, name) == made + timedelta(days=20)
+    assert repository.read_at(head, name, made + timedelta(days=15)) == b"ten"
+    proposed = replace(PROPOSED, path=name, files={name: NEW})
+    assert published(folder, proposed).operation is PullRequestOperation.CREATED
+    assert run(folder, "--literal-pathspecs", "diff", "--stat", head, PROPOSED.branch, "--", name)
+    run(folder, "mv", name, "iam/moved.json")
+    run(folder, "commit", "--quiet", "-m", "Move", at=made + timedelta(days=40))
+    moved = repository.branch_head()[1]
+    assert repository.earlier_names(moved, "iam/moved.json") == (name,)
+    assert repository.read_at(moved, "iam/moved.json", made + timedelta(days=15)) == b"ten"
+
+
 def test_the_branch_of_a_moved_policy_file_goes_on(folder: Path) -> None:
     published(folder)
     former = replace(PROPOSED, title="x").policy

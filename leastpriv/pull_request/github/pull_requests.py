@@ -45,6 +45,8 @@ from leastpriv.pull_request.lifecycle import (
 from leastpriv.pull_request.models import LineComment, PullRequestOptions
 
 if TYPE_CHECKING:
+    from github.Issue import Issue
+    from github.IssueComment import IssueComment
     from github.PullRequest import PullRequest
     from github.PullRequest import ReviewComment as NewComment
 
@@ -70,8 +72,8 @@ _WAITS = (1.0, 2.0, 4.0)
 a branch that moved (404 and 422)."""
 
 
-_MAX_COMMENTS = 1_000
-"""Per pull request, the oldest."""
+_TOO_MANY_COMMENTS = "Commenting is disabled on issues with more than"
+"""Begins GitHub's answer to a comment after the 2,500th (seen in issues of 2026-09)."""
 _MARKER = "<!-- leastpriv:line v=1 -->"
 _MAX_LINE_COMMENTS = 100
 _REVIEW_BODY = "The evidence at the lines that change; the description has all of it."
@@ -358,7 +360,7 @@ class PullRequests:
         self, number: int, marker: str, comment: str, label: str = "", *, create: bool = True
     ) -> str:
         """Edits this program's comment that ends with `marker`, or writes it if `create`; returns
-        its address.
+        its address, or nothing where GitHub accepts no further comment.
         """
         with translate_github_errors(f"commenting on #{number}"):
             issue = self._repository.get_issue(number)
@@ -377,12 +379,12 @@ class PullRequests:
             if kept is None and not create:
                 return ""
             if kept is None:
-                kept = issue.create_comment(text)
+                kept = _new_comment(issue, text)
             elif kept.body != text:
                 kept.edit(text)
             if label and label.casefold() not in {each.name.casefold() for each in issue.labels}:
                 issue.add_to_labels(label)
-            return kept.html_url
+            return kept.html_url if kept else ""
 
     def _closed_pull_request(self, pull: ListedPullRequest) -> ClosedPullRequest | None:
         fingerprint = body_fingerprint(pull.body)
@@ -458,8 +460,8 @@ class PullRequests:
     def _comments_of(self, number: int) -> Iterator[ListedComment]:
         if number in self._comments:
             return iter(self._comments[number])
-        comments = self._repository.get_issue(number).get_comments()
-        return map(comment_from_rest, islice(comments, _MAX_COMMENTS))
+        # GitHub accepts no comment after 2,500, so that none hides another.
+        return map(comment_from_rest, self._repository.get_issue(number).get_comments())
 
     def _commands_in(self, comment: ListedComment, number: int) -> Iterator[CommentCommand]:
         commands = parse_commands(comment.body)
@@ -558,6 +560,21 @@ def _open_pull_request(pull: ListedPullRequest | None) -> OpenPullRequest | None
         url=pull.url,
         changes=declined_changes(pull.body),
     )
+
+
+def _new_comment(issue: Issue, text: str) -> IssueComment | None:
+    """Writes a comment; None where the issue has as many as GitHub accepts.
+
+    Comments of outsiders must not end the runs of a target.
+    """
+    from github import GithubException
+
+    try:
+        return issue.create_comment(text)
+    except GithubException as error:
+        if error.status == 403 and _TOO_MANY_COMMENTS in str(error.data):
+            return None
+        raise
 
 
 def _marked(comment: str, marker: str) -> str:

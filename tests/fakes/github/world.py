@@ -29,6 +29,8 @@ WEB_FLOW = Signature("GitHub", "noreply@github.com", "")
 """
 ROLES = ("none", "read", "triage", "write", "maintain", "admin")
 _NOREPLY = re.compile(r"(?:\d+\+)?(?P<login>[^@+]+)@users\.noreply\.github\.com")
+_MOST_COMMENTS = 2_500
+_TOO_MANY_COMMENTS = f"Commenting is disabled on issues with more than {_MOST_COMMENTS} comments"
 _REAL_IDS = {ACTIONS_BOT: 41898282, "web-flow": 19864447}
 
 
@@ -199,7 +201,9 @@ class World:
         self.touch(issue)
 
     def comment(self, number: int, author: str, body: str) -> Comment:
-        """Add a comment."""
+        """Add a comment; raises ApiError 403 after the 2,500th."""
+        if sum(one.number == number for one in self.comments.values()) >= _MOST_COMMENTS:
+            raise ApiError(403, _TOO_MANY_COMMENTS)
         self.touch(self.issue(number))
         now = self.timestamp()
         comment = Comment(next(self.ids), number, self.account(author).login, body, now, now)

@@ -32,6 +32,7 @@ from leastpriv.pull_request.models import (
     PullRequestOptions,
     commit_message,
 )
+from tests.fakes.github.direct import without_sockets
 from tests.fakes.github.server import FakeGitHub
 from tests.fakes.replace import replace
 
@@ -81,6 +82,7 @@ BRANCH, PATH = PROPOSED.branch, PROPOSED.path
 @pytest.fixture
 def github() -> Iterator[FakeGitHub]:
     with FakeGitHub("acme/orders", files={PATH: OLD, "README.md": b"hello\n"}) as fake:
+        fake.add_user("lee", "read")
         fake.add_user("kim", "write")
         yield fake
 
@@ -329,6 +331,18 @@ class TestEditedBranch:
         assert published(github, OTHER).operation is PullRequestOperation.UPDATED
         assert github.pull(first.number).labels == []
         assert "follows the evidence again" in github.comments(first.number)[0]
+
+    def test_a_pull_request_with_all_comments_that_github_accepts_ends_no_run(
+        self, github: FakeGitHub
+    ) -> None:
+        first = published(github)
+        github.commit_as("kim", "release", {"a.txt": "x"})
+        connect(github).repository.get_pull(first.number).edit(base="release")
+        with without_sockets(github):
+            for _ in range(2_500):
+                github.comment_as("lee", first.number, "+1")
+            assert published(github, OTHER).operation is PullRequestOperation.NONE
+        assert github.pull(first.number).labels == [EDITED_LABEL]
 
     def test_a_backport_of_the_branch_is_not_taken_for_the_pull_request(
         self, github: FakeGitHub

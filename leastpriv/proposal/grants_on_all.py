@@ -45,11 +45,7 @@ def used_grants(entries_on_all: Sequence[EntryOnAll]) -> list[Entry]:
     """Used actions on `*`, each as an entry; skips those that an unchanged wildcard on `*` grants
     too.
     """
-    unchanged_wildcards = [
-        granting.entry
-        for granting in entries_on_all
-        if granting.entry.is_wildcard and granting.change is None
-    ]
+    unchanged = unchanged_wildcards(entries_on_all)
     grants: dict[tuple[int, str], Entry] = {}
     for granting in entries_on_all:
         entry = granting.entry
@@ -57,12 +53,21 @@ def used_grants(entries_on_all: Sequence[EntryOnAll]) -> list[Entry]:
             usages = entry.uses.get(action, ())
             if not is_used(usages) or not type_names(action):
                 continue
-            if grants_any(unchanged_wildcards, action):
+            if grants_any(unchanged, action):
                 continue
             pattern = action if entry.is_wildcard else entry.pattern
             grant = replace(entry, pattern=pattern, granted=(action,), uses={action: usages})
             grants.setdefault((entry.statement.index, action), grant)
     return list(grants.values())
+
+
+def unchanged_wildcards(entries_on_all: Sequence[EntryOnAll]) -> list[Entry]:
+    """The wildcards that no change replaces."""
+    return [
+        granting.entry
+        for granting in entries_on_all
+        if granting.entry.is_wildcard and granting.change is None
+    ]
 
 
 def _actions_on_all(granting: EntryOnAll) -> tuple[str, ...]:

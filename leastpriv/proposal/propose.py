@@ -4,9 +4,7 @@ certain changes.
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -14,16 +12,15 @@ from msgspec.structs import replace
 from leastpriv.diff.compare import Difference, entries_of
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.used_names import names_of
-from leastpriv.models import Basis, ChangeKind, GapKind, grouped
+from leastpriv.models import Basis, ChangeKind, GapKind
 from leastpriv.permissions.names.app_names import AppNames, names_with_a_date, names_with_a_year
-from leastpriv.policy.containment import check_containment
-from leastpriv.policy.document import VARIABLES_VERSION, Document, Statement, parse
+from leastpriv.policy.document import VARIABLES_VERSION, Document, parse
 from leastpriv.policy.edit import (
     apply_edits,
     create_policy,
     edited_for_evaluation,
 )
-from leastpriv.policy.size import PackedPolicy, PolicyKind, pack, policy_kind, size_of_others
+from leastpriv.policy.size import PackedPolicy
 from leastpriv.proposal.addition_rules import (
     denied_elsewhere,
     denied_in_doubt,
@@ -65,17 +62,12 @@ from leastpriv.proposal.models import (
 )
 from leastpriv.proposal.offers import SettledOffers, settle_offers
 from leastpriv.proposal.origins import proved_runs
+from leastpriv.proposal.quotas import FittedChanges, is_within_quota, within_quota, within_quotas
 from leastpriv.proposal.recorded_use import CallableOperations
 from leastpriv.proposal.releases import releases
 from leastpriv.proposal.removals import GuardedEntry, creators_of, guard_context, removals
 from leastpriv.proposal.resource_narrowing import narrow_resources
 
-_MOST_FILES = 5
-"""No person reviews a policy in more files line by line."""
-_TOO_LARGE = GuardResult(
-    "too-large",
-    "its result needs more policies than IAM attaches to a role, or than a person reviews",
-)
 _WHOLE_POLICY = GuardResult(
     "whole-policy", "no statement would be left, which IAM rejects: detach the policy instead"
 )
@@ -128,49 +120,29 @@ def propose(
     context, added, narrowed, held_back = _removals(difference, context, added, policies)
     settled = _settled(document, offered, added, context, inputs)
     added = [*added, *without_denied(settled.written, names, policies)]
-    escapes = document.version == VARIABLES_VERSION
-    restricted, held_back_restrictions = narrow_resources(
-        difference, narrowed, context, names, escapes=escapes
-    )
-    most = _most_changes(context, added)
-    if most:
-        room = max(most - len(added) - len(narrowed), 0)
-        restricted, over_limit = limit_restrictions(
-            restricted, room, creators_of(context.used), options
-        )
-        held_back += over_limit
-    narrowed = without_folded(narrowed, restricted)
-    if not added and _removes_everything(document, narrowed):
-        held_back += [_held_back(change, _WHOLE_POLICY) for change in narrowed]
-        narrowed = []
-    written, left = split_editable(document, (*added, *narrowed, *restricted))
-    for change, reason in left:
-        by_hand = _held_back(
-            change, GuardResult(NOT_EDITABLE, f"it cannot be edited safely: {reason}")
-        )
-        (held_back_additions if change.kind is ChangeKind.ADD else held_back).append(by_hand)
-    written = with_new_deletions(written, names, policies)
-    changes, packed, too_large = _within_quotas(
-        document, tuple(written), evidence.principal, inputs
-    )
+    planning = _Planning(document, difference, tuple(added), names, policies, inputs)
+    planned = planning.within_quotas(_Removals(context, narrowed, held_back))
+    fitted, held_back = planned.fitted, [*planned.removed.held_back, *planned.held_back]
+    held_back_additions += planned.held_back_additions
     released: tuple[Release, ...] = ()
-    if not (narrowed or restricted) and inputs.writes:
+    if not planned.narrows and inputs.writes:
+        escapes = document.version == VARIABLES_VERSION
+        context = planned.removed.context
         released = releases(difference, context, names, held_back, escapes=escapes)
-    held_back += too_large
     return Proposal(
         committed=document,
-        document=packed.document,
-        content=packed.document.to_bytes(),
-        changes=changes,
-        held_back=tuple(held_back),
+        document=fitted.packed.document,
+        content=fitted.packed.document.to_bytes(),
+        changes=fitted.changes,
+        held_back=(*held_back, *planned.too_large),
         held_back_additions=tuple(held_back_additions),
-        held_back_restrictions=tuple(held_back_restrictions),
-        packed=packed,
+        held_back_restrictions=planned.held_back_restrictions,
+        packed=fitted.packed,
         offered=settled.offered,
         waiting=settled.waiting,
-        notes=_notes(changes, names, evidence),
+        notes=_notes(fitted.changes, names, evidence),
         releases=released,
-        to_paste=tuple(change for change, _ in left if document.source.format == "hcl"),
+        to_paste=planned.by_hand if document.source.format == "hcl" else (),
     )
 
 
@@ -225,8 +197,8 @@ def _fits(
     edits = plan_edits(document, split_editable(document, added)[0])
     if not edits:
         return True
-    packed = _within_quota(apply_edits(document, edits), principal, inputs.attached, document)
-    return packed.fits and len(packed.further) < _MOST_FILES
+    edited = apply_edits(document, edits)
+    return is_within_quota(within_quota(edited, principal, inputs.attached, document))
 
 
 def _first_draft(
@@ -274,7 +246,7 @@ def _first_draft(
     added = with_new_deletions(added, names, inputs.attached)
     whole = parse(create_policy(new_statements(added, ())), "the first draft")
     packed = (
-        _within_quota(whole, evidence.principal, inputs.attached)
+        within_quota(whole, evidence.principal, inputs.attached)
         if inputs.writes
         else PackedPolicy(whole)
     )
@@ -368,11 +340,105 @@ class _Removals(Struct, frozen=True):
     narrowed: list[Change]
     held_back: list[HeldBackChange]
 
+    def without(self, statements: Collection[int]) -> _Removals:
+        """The removals without the narrowings of some statements."""
+        narrowed = [change for change in self.narrowed if not _narrows(change, statements)]
+        return replace(self, narrowed=narrowed)
+
+
+def _narrows(change: Change, statements: Collection[int]) -> bool:
+    return change.kind is ChangeKind.NARROW and change.statement in statements
+
+
+class _Planned(Struct, frozen=True):
+    """The changes of an existing policy."""
+
+    fitted: FittedChanges
+    removed: _Removals
+    narrows: bool
+    """Whether an action or a resource was to go, before the quotas."""
+    held_back: list[HeldBackChange]
+    """What does not go besides the removals that a guard holds back."""
+    held_back_additions: list[HeldBackChange]
+    held_back_restrictions: tuple[HeldBackChange, ...]
+    by_hand: tuple[Change, ...]
+    """Changes that the file does not take."""
+    too_large: tuple[HeldBackChange, ...] = ()
+
+
+class _Planning(Struct, frozen=True):
+    """Narrows resources after removals, and fits the result into the quotas."""
+
+    document: Document
+    difference: Difference
+    added: tuple[Change, ...]
+    names: AppNames
+    policies: Sequence[Document]
+    inputs: ProposalInputs
+
+    def within_quotas(self, removed: _Removals) -> _Planned:
+        """Plans the changes; what needs a narrowing that the quotas do not take is held back too.
+
+        Each round leaves a further statement as it is, or is the last.
+        """
+        left: frozenset[int] = frozenset()
+        too_large: list[HeldBackChange] = []
+        while True:
+            planned = self._planned(removed, left)
+            further = planned.fitted.statements
+            too_large += planned.fitted.held_back
+            if not further:
+                return replace(planned, too_large=tuple(too_large))
+            left |= further
+            entries = [*map(GuardedEntry, self.difference.entries)]
+            removed = _confirmed(entries, planned.removed.without(left), self.policies, left)
+
+    def _planned(self, removed: _Removals, left: frozenset[int]) -> _Planned:
+        """Plans the changes where some statements are not narrowed."""
+        document, context = self.document, removed.context
+        narrowed, held_back = removed.narrowed, list[HeldBackChange]()
+        escapes = document.version == VARIABLES_VERSION
+        restricted, held_back_restrictions = narrow_resources(
+            self.difference, narrowed, context, self.names, escapes=escapes, left=left
+        )
+        most = _most_changes(context, self.added)
+        if most:
+            room = max(most - len(self.added) - len(narrowed), 0)
+            restricted, over_limit = limit_restrictions(
+                restricted, room, creators_of(context.used), context.options
+            )
+            held_back += over_limit
+        narrowed = without_folded(narrowed, restricted)
+        if not self.added and _removes_everything(document, narrowed):
+            held_back += [_held_back(change, _WHOLE_POLICY) for change in narrowed]
+            narrowed = []
+        written, by_hand = split_editable(document, (*self.added, *narrowed, *restricted))
+        held_back_additions: list[HeldBackChange] = []
+        for change, reason in by_hand:
+            why = GuardResult(NOT_EDITABLE, f"it cannot be edited safely: {reason}")
+            held = held_back_additions if change.kind is ChangeKind.ADD else held_back
+            held.append(_held_back(change, why))
+        written = with_new_deletions(written, self.names, self.policies)
+        principal = context.evidence.principal
+        return _Planned(
+            fitted=within_quotas(document, tuple(written), principal, self.inputs),
+            removed=removed,
+            narrows=bool(narrowed or restricted),
+            held_back=held_back,
+            held_back_additions=held_back_additions,
+            held_back_restrictions=tuple(held_back_restrictions),
+            by_hand=tuple(change for change, _ in by_hand),
+        )
+
 
 def _confirmed(
-    entries: Sequence[GuardedEntry], removed: _Removals, policies: Sequence[Document]
+    entries: Sequence[GuardedEntry],
+    removed: _Removals,
+    policies: Sequence[Document],
+    left: Collection[int] = (),
 ) -> _Removals:
-    """Holds the removals back that need the removal of an operation that the limit leaves granted.
+    """Holds the removals back that need the removal of an operation that remains granted, because
+    the limit leaves it or its statement is `left` as it is.
 
     Each round removes less than the one before, or is the last.
     """
@@ -384,6 +450,7 @@ def _confirmed(
             break
         context = _with_callable(context, grown, entries)
         found, held_back = removals(entries, context)
+        found = [change for change in found if not _narrows(change, left)]
         before = {(change.statement, change.action): change for change in narrowed}
         narrowed = [
             change
@@ -405,113 +472,6 @@ def _edited(document: Document, narrowed: Sequence[Change]) -> Document:
     """The policy after some removals, to be evaluated."""
     edits = plan_edits(document, split_editable(document, narrowed)[0])
     return edited_for_evaluation(document, edits)
-
-
-def _within_quotas(
-    document: Document, changes: tuple[Change, ...], principal: str, inputs: ProposalInputs
-) -> tuple[tuple[Change, ...], PackedPolicy, list[HeldBackChange]]:
-    """Applies the changes; those statements are not narrowed whose growth makes more policies than
-    a role takes.
-    """
-    narrowings = [change for change in changes if change.kind is ChangeKind.NARROW]
-    narrowed = grouped([(change.statement, change) for change in narrowings])
-    by_statement: dict[int, Change] = {}
-    for change in sorted(filter(_growth, narrowings), key=_growth, reverse=True):
-        by_statement.setdefault(change.statement, change)
-    longest = [*by_statement.values()]
-
-    @cache
-    def without(count: int) -> tuple[bool, tuple[Change, ...], PackedPolicy]:
-        """Whether the quotas are kept without the longest narrowings, the changes, and the
-        result.
-        """
-        left_out = {change.statement for change in longest[:count]}
-        kept = tuple(
-            each
-            for each in changes
-            if each.kind is not ChangeKind.NARROW or each.statement not in left_out
-        )
-        edits = plan_edits(document, kept)
-        if not inputs.writes:
-            return True, kept, PackedPolicy(edited_for_evaluation(document, edits))
-        if not kept:
-            return True, kept, PackedPolicy(document)
-        edited = apply_edits(document, edits)
-        packed = _within_quota(edited, principal, inputs.attached, document)
-        return packed.fits and len(packed.further) < _MOST_FILES, kept, packed
-
-    # Packing a large policy takes seconds: the number is doubled, then searched by halves.
-    most = 1
-    while most < len(longest) and not without(0)[0] and not without(most)[0]:
-        most *= 2
-    least, most = min(most // 2 + 1, len(longest)), min(most, len(longest))
-    fewest = (
-        0
-        if without(0)[0]
-        else bisect_left(range(most), True, least, key=lambda count: without(count)[0])
-    )
-    held = [
-        HeldBackChange(ChangeKind.NARROW, action, each.resources, _TOO_LARGE, each.sid)
-        for each in longest[:fewest]
-        for action in dict.fromkeys(
-            own.action for own in narrowed[each.statement] if own.used or own.replacement
-        )
-    ]
-    return *without(fewest)[1:], held
-
-
-def _growth(change: Change) -> int:
-    """How many actions and resources a narrowing writes beyond the one that it replaces."""
-    return max(len(change.replacement), 1) + max(len(change.restricted_to), 1) - 2
-
-
-def _within_quota(
-    document: Document,
-    principal: str,
-    attached: Sequence[Document],
-    committed: Document | None = None,
-) -> PackedPolicy:
-    """Fits a document into its quota; writes a wildcard only if the committed document granted
-    it.
-    """
-    wide = _wide_part(committed) if committed else None
-
-    def may_fold(edited: Document, statement: Statement, pattern: str) -> bool:
-        if wide is None or all(each.effect == "Deny" for each in wide.statements):
-            return False
-        possible = tuple(each for each in statement.possible if each.key != "Action")
-        folded = replace(
-            statement,
-            index=0,
-            actions=(pattern,),
-            unknown_actions=(),
-            possible=possible,
-            items=(),
-        )
-        return check_containment([wide], [edited.with_statements((folded,))]).holds
-
-    kind = policy_kind(committed, principal) if committed else PolicyKind.MANAGED
-    managed = sum(policy_kind(other, principal) is PolicyKind.MANAGED for other in attached)
-    others_size = size_of_others(kind, attached, principal)
-    return pack(
-        document, kind, attached=managed, used_by_others=others_size, may_write_wildcard=may_fold
-    )
-
-
-def _wide_part(document: Document) -> Document:
-    """Returns what of a policy decides whether it grants all that a wildcard does: entries without
-    wildcards grant no action that AWS adds later.
-    """
-    wide = [each for each in document.statements if each.effect == "Deny" or _is_wide(each)]
-    numbered = (replace(each, index=index) for index, each in enumerate(wide))
-    return document.with_statements(tuple(numbered))
-
-
-def _is_wide(statement: Statement) -> bool:
-    """Whether a statement names more actions than it lists."""
-    if statement.not_actions or statement.unknown_actions:
-        return True
-    return any("*" in entry or "?" in entry for entry in statement.actions)
 
 
 def _removes_everything(document: Document, changes: Sequence[Change]) -> bool:

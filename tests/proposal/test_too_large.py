@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
+from leastpriv.proposal.models import Proposal
 from tests.fakes.deploys import deploys, proposal
 
 QUEUES = [
@@ -40,3 +42,69 @@ def test_what_would_need_too_many_policies_remains(
     assert (found.content == json.dumps(committed, indent=2).encode()) is is_held
     assert found.packed is not None
     assert found.packed.fits
+
+
+STREAMS = [
+    {"event": "kinesis:CreateStream", "parameters": {"streamName": name, "shardCount": 1}}
+    for name in QUEUES
+]
+
+
+def test_an_action_is_not_removed_while_a_too_large_narrowing_leaves_its_carrier(
+    tmp_path: Path,
+) -> None:
+    """CloudTrail may not record `kinesis:CreateChannel`, which may need the log delivery."""
+    found = proposal_of(tmp_path, [("kinesis:*", "*"), ("logs:CreateLogDelivery", "*")], [*STREAMS])
+    assert [each.action for each in found.changes] == []
+    assert [each.action for each in found.held_back_as("too-large")] == [
+        "kinesis:*",
+        "kinesis:CreateStream",
+    ]
+    assert [each.action for each in found.held_back_as("not-visible")] == ["logs:CreateLogDelivery"]
+
+
+def test_an_action_is_not_narrowed_while_a_too_large_narrowing_leaves_its_creator(
+    tmp_path: Path,
+) -> None:
+    """A later run may create another queue."""
+    topics = [{"event": "sns:CreateTopic", "parameters": {"name": name}} for name in QUEUES[-50:]]
+    url = f"https://sqs.eu-west-1.amazonaws.com/111122223333/{QUEUES[0]}"
+    setting = {"event": "sqs:SetQueueAttributes", "parameters": {"queueUrl": url}}
+    found = proposal_of(
+        tmp_path,
+        [(["sqs:C*", "sns:C*"], "*"), ("sqs:SetQueueAttributes", "*")],
+        [*CALLS[:50], *topics, setting],
+    )
+    assert [each.action for each in found.changes] == []
+    assert {each.action for each in found.held_back_as("too-large")} == {
+        *("sqs:C*", "sns:C*", "sqs:CreateQueue", "sns:CreateTopic")
+    }
+    assert [(each.action, each.guard_result.guard) for each in found.held_back_restrictions] == [
+        ("sqs:SetQueueAttributes", "sibling")
+    ]
+
+
+def proposal_of(
+    folder: Path,
+    granted: Sequence[tuple[str | list[str], str]],
+    calls: Sequence[Mapping[str, object]],
+) -> Proposal:
+    """Returns the proposal for a role with ten policies, of which the last grants some actions."""
+    statements = [
+        {"Sid": f"S{number}", "Effect": "Allow", "Action": action, "Resource": resource}
+        for number, (action, resource) in enumerate(granted)
+    ]
+    committed = {"Version": "2012-10-17", "Statement": statements}
+    others = [folder / f"{number}.json" for number in range(9)]
+    for file in others:
+        file.write_text(json.dumps(OTHER))
+    made = proposal(
+        folder,
+        committed,
+        deploys(calls),
+        resources="exact",
+        unseen_actions="drop",
+        also_attached=tuple(map(str, others)),
+    )
+    assert made.content.context is not None
+    return made.content.context.proposal

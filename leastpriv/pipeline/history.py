@@ -5,6 +5,7 @@ reverted removals.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import partial, reduce
@@ -30,6 +31,7 @@ from leastpriv.evidence.origins import (
     resolve_origins,
 )
 from leastpriv.evidence.usage_history import (
+    KEPT_DAYS,
     DeclinedPullRequest,
     KeepDecision,
     RevertedRemoval,
@@ -71,7 +73,7 @@ from leastpriv.proposal.models import (
     fingerprint,
     ids_of_scope,
 )
-from leastpriv.proposal.reverted_changes import change_ids_between
+from leastpriv.proposal.reverted_changes import change_ids_between, removal_counts
 from leastpriv.pull_request.github.logins import origin_without_github
 from leastpriv.pull_request.lifecycle import (
     ClosedPullRequest,
@@ -505,6 +507,19 @@ def target_history(
     }
     reverted = partial(_reverted, host, target, names.identity, own, missing)
     removed |= requests.get(reverted, dict[Permission, int](), "what was removed")
+    scopes = _own_scopes(run, target, names)
+    oldest = run.now - timedelta(days=KEPT_DAYS)
+    merged = [
+        each
+        for each in own
+        if each.merged_at and changed and oldest <= each.merged_at <= changed
+        # What a role's other policy file lost may remain in this one.
+        if scopes.has(each.fingerprint) and not each.reconsidered
+    ]
+    read_merged = partial(_merged_removals, host, target, names.identity, merged, scopes)
+    merged_removals = requests.get(
+        partial(read_merged, committed), dict[str, int](), "what merged proposals removed"
+    )
     decisions, said = keep_decisions(commands)
     returned = {
         keys[usage.need.permission]: RevertedRemoval(
@@ -513,7 +528,6 @@ def target_history(
         for usage in missing
         if usage.need.permission in removed
     }
-    scopes = _own_scopes(run, target, names)
     news = replace(
         news, words=decisions, declined=_new_declines(known, own, scopes), returned=returned
     )
@@ -527,6 +541,7 @@ def target_history(
         offer_commands=offer_commands(said, opened.number) if opened else (),
         removed=removed,
         was_merged=any(each.merged_at for each in own),
+        merged_removals=merged_removals,
         earlier=earlier,
     )
     return TargetHistory(
@@ -609,10 +624,17 @@ class _OwnScopes(Struct, frozen=True):
 
     def changes_of(self, pull: ClosedPullRequest) -> tuple[str, ...]:
         """Returns the ids of the target's changes in a pull request."""
-        if not self.group or fingerprint_scope(pull.fingerprint) != self.group:
+        scope = fingerprint_scope(pull.fingerprint)
+        if scope in self.single:
             return pull.changes
+        in_group = self.changes_in_group(pull.changes)
+        return in_group if scope == self.group else in_group or pull.changes
+
+    def changes_in_group(self, changes: Iterable[str]) -> tuple[str, ...]:
+        """Returns the ids of the target's changes among those of the pull request of a group."""
+        every = tuple(changes)
         return tuple(
-            change for scope in sorted(self.single) for change in ids_of_scope(pull.changes, scope)
+            change for scope in sorted(self.single) for change in ids_of_scope(every, scope)
         )
 
 
@@ -640,7 +662,8 @@ def _closed_of_target(
         return [pull for of_branch in closed.values() for pull in of_branch]
 
     def is_own(pull: ClosedPullRequest) -> bool:
-        if _own_scopes(run, target, names).has(pull.fingerprint):
+        own = _own_scopes(run, target, names)
+        if own.has(pull.fingerprint) or own.changes_in_group(pull.changes):
             return True
         if pull.target is None:
             return False
@@ -652,7 +675,13 @@ def _closed_of_target(
     # An own usage history has what the earlier names declined.
     is_new = target.store is None or len(names.identity.roles) > 1
     if is_new and not opened and not read():
-        _adopt(names, pulls.closed_elsewhere(settings.base, labels_of(target)), asks_git=True)
+        elsewhere = pulls.closed_elsewhere(settings.base, labels_of(target))
+        _adopt(names, elsewhere, asks_git=True)
+        earlier = _own_scopes(run, target, names)
+        for each in elsewhere:
+            if each.branch not in names.branches and earlier.changes_in_group(each.changes):
+                # The target was in a group.
+                names.branches.append(each.branch)
     _adopt(names, pulls.opened_elsewhere(), asks_git=False)
     if mark and names.is_earlier(mark.name, asks_git=False):
         names.adopt(mark.name)
@@ -857,6 +886,38 @@ def _reverted(
             ):
                 found.setdefault(usage.need.permission, each.number)
     return found
+
+
+def _merged_removals(
+    host: GitHubRepository,
+    target: Target,
+    identity: TargetIdentity,
+    merged: Sequence[ClosedPullRequest],
+    scopes: _OwnScopes,
+    committed: Document | None,
+) -> dict[str, int]:
+    """Returns id of a removal -> number of the latest pull request that was merged with it, where
+    the policy grants as much as before the merge, or more than after it.
+
+    A pull request may remove a permission from one of two statements.
+    """
+    granted = removal_counts(committed) if committed and merged else Counter[str]()
+    found: dict[str, int] = {}
+    for each in sorted(merged, key=lambda pull: pull.number, reverse=True)[:_MAX_MERGED]:
+        again = [change for change in scopes.changes_of(each) if granted[change]]
+        if not again:
+            continue
+        before = _removal_counts_at(host.branches.parent_of(each.merge_commit), target, identity)
+        after = _removal_counts_at(each.merge_commit, target, identity)
+        for change in again:
+            if granted[change] >= before[change] or granted[change] > after[change]:
+                found.setdefault(change, each.number)
+    return found
+
+
+def _removal_counts_at(commit: str, target: Target, identity: TargetIdentity) -> Counter[str]:
+    policy = _policy_at(commit, target, identity)
+    return removal_counts(policy) if policy else Counter()
 
 
 def _granted(usage: Usage, principal: str, document: Document | None) -> bool:

@@ -207,17 +207,20 @@ def kept(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 
 def declined(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """Keeps what a person declined: the change of its entry, or the removal of the action, on one
-    of its resources.
+    """Keeps what a person declined, left in a merged proposal or added again: the change of its
+    entry, or the removal of the action, on one of its resources.
     """
-    declined = context.history.declined
-    if not declined:
+    history = context.history
+    if not history.declined and not history.merged_removals:
         return ""
     resources = candidate.entry.resources
     for name in (candidate.entry.pattern, candidate.action):
         for change in removal_ids(name, resources):
-            if change in declined:
-                return f"it was {declined_in(declined[change])}"
+            if change in history.declined:
+                return f"it was {declined_in(history.declined[change])}"
+            if change in history.merged_removals:
+                number = history.merged_removals[change]
+                return f"the merged #{number} removes it, and the policy grants it all the same"
     return ""
 
 

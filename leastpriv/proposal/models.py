@@ -218,6 +218,10 @@ class History(Struct, frozen=True):
     """Denied permission -> number of the merged pull request that had removed it."""
     was_merged: bool = False
     """Whether a proposal for the policy was merged before."""
+    merged_removals: Mapping[str, int] = {}
+    """Id of a removal -> number of the pull request that was merged with it. What the policy grants
+    all the same, a person left in it or added again.
+    """
     earlier: Document | None = None
     """The policy before the grace period, or its first version if the file is younger.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from leastpriv.diff.compare import entries_of
@@ -18,6 +19,20 @@ def change_ids_between(before: Document, after: Document) -> tuple[str, ...]:
     removed = dict.fromkeys(_removals(before, after))
     added = dict.fromkeys(_additions(before, after))
     return (*removed, *added)
+
+
+def removal_counts(document: Document) -> Counter[str]:
+    """Returns id of a removal -> number of statements with the entry or the action on the
+    resource.
+    """
+    found = Counter[str]()
+    for statement in _allowing(document):
+        ids: set[str] = set()
+        for pattern in entries_of(statement):
+            for name in {pattern, *_actions_of(pattern, statement)}:
+                ids.update(removal_ids(name, statement.resources))
+        found.update(ids)
+    return found
 
 
 def _removals(before: Document, after: Document) -> Iterator[str]:

@@ -33,6 +33,7 @@ def simulate(
     days: int = 365,
     apps: Sequence[str] = ("shop",),
     users: int = 1,
+    takes_offers: bool = False,
 ) -> list[Measures]:
     """Returns the measures of each target after some days."""
     clock = Clock()
@@ -51,6 +52,7 @@ def simulate(
                 days=days,
                 app=app,
                 users=users,
+                takes_offers=takes_offers,
             )
             for number, app in enumerate(apps)
         ]
@@ -117,6 +119,16 @@ def test_a_quarter_has_no_false_step(tmp_path: Path) -> None:
 def test_a_year_of_one_role(tmp_path: Path, seed: int, memory: bool, renames: bool) -> None:
     [measures] = simulate(tmp_path, seed, memory=memory, renames=renames)
     assert_within_ceilings(measures, memory=memory)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("memory", [True, False], ids=["memory", "no-memory"])
+def test_a_year_of_a_team_that_takes_offers(tmp_path: Path, seed: int, memory: bool) -> None:
+    """With a person's yes to sensitive actions, the first proposal is enough for all features."""
+    [measures] = simulate(tmp_path, seed, memory=memory, takes_offers=True)
+    assert_within_ceilings(measures, memory=memory)
+    assert measures.all_unblocked_by_first >= _UNBLOCKED, measures.waits
 
 
 @pytest.mark.slow

@@ -261,6 +261,12 @@ class Measures:
         return sum(count == 1 for count in counts) / len(counts) if counts else 1.0
 
     @property
+    def all_unblocked_by_first(self) -> float:
+        """The share of all denied features that ran after one merged proposal."""
+        counts = [*self.waits.values()]
+        return sum(count == 1 for count in counts) / len(counts) if counts else 1.0
+
+    @property
     def named_by_first(self) -> float:
         """The share of all denied features whose first merged proposal wrote or offered the rest."""
         return sum(self.named.values()) / len(self.named) if self.named else 1.0
@@ -305,6 +311,7 @@ class Year:
         days: int = 365,
         app: str = "shop",
         users: int = 1,
+        takes_offers: bool = False,
     ) -> None:
         """Begins the year of one target.
 
@@ -317,6 +324,8 @@ class Year:
             days: Length of the year.
             app: Name of the app.
             users: Number of roles that share the policy.
+            takes_offers: Whether the team adds by hand, on the branch of a pull request, what that
+                offers and a denied feature needs.
         """
         roles = [f"ci-{app}"] if users == 1 else [f"ci-{app}-{number}" for number in range(users)]
         self.names = Names(roles, f"iam/{app}.json")
@@ -326,6 +335,7 @@ class Year:
         self._hub = hub
         self._clock = clock
         self._memory = memory
+        self._takes_offers = takes_offers
         self._chance = random.Random(seed)  # noqa: S311 - a simulation
         self._jobs = plan(seed, app, days, users)
         self._number = 17_000_000_000 + seed * 1_000_000
@@ -519,8 +529,30 @@ class Year:
         head = self._hub.head(branch)
         return [each.path for each in git.changes(git.commit(head).parents[0], head)]
 
+    def _take_offers(self) -> None:
+        """Adds what the last run offers and a denied feature needs, on the branch of the proposal."""
+        branch = self.branch
+        policy = json.loads(self._hub.file(self.names.file, branch))
+        needed = {
+            (call.action, call.resource)
+            for job in self._jobs
+            if job.name in self._blocked
+            for call in job.calls
+        }
+        taken = sorted(needed & self._offered)
+        if not taken:
+            return
+        policy["Statement"] += [
+            {"Effect": "Allow", "Action": action, "Resource": resource}
+            for action, resource in taken
+        ]
+        text = json.dumps(policy, indent=2)
+        self._hub.commit_as("kim", branch, {self.names.file: text}, "Take the offers")
+
     def _merge(self, number: int) -> None:
         before = self.policy
+        if self._takes_offers:
+            self._take_offers()
         self._hub.merge_pull(number, "kim", "squash", delete_branch=True)
         after = self.policy
         self.measures.merged += 1

@@ -213,14 +213,18 @@ def declined(candidate: RemovalCandidate, context: GuardContext) -> str:
     history = context.history
     if not history.declined and not history.merged_removals:
         return ""
-    resources = candidate.entry.resources
-    for name in (candidate.entry.pattern, candidate.action):
-        for change in removal_ids(name, resources):
-            if change in history.declined:
-                return f"it was {declined_in(history.declined[change])}"
-            if change in history.merged_removals:
-                number = history.merged_removals[change]
-                return f"the merged #{number} removes it, and the policy grants it all the same"
+    entry = candidate.entry
+    names = (entry.pattern, candidate.action)
+    changes = [change for name in names for change in removal_ids(name, entry.resources)]
+    for change in changes:
+        if change in history.declined:
+            return f"it was {declined_in(history.declined[change])}"
+    if refused_after_removal(candidate, context):
+        return ""
+    for change in changes:
+        if change in history.merged_removals:
+            number = history.merged_removals[change]
+            return f"the merged #{number} removes it, and the policy grants it all the same"
     return ""
 
 

@@ -514,7 +514,7 @@ def target_history(
         for each in own
         if each.merged_at and changed and oldest <= each.merged_at <= changed
         # What a role's other policy file lost may remain in this one.
-        if scopes.has(each.fingerprint) and not each.reconsidered
+        if each.merge_commit and scopes.has(each.fingerprint) and not each.reconsidered
     ]
     read_merged = partial(_merged_removals, host, target, names.identity, merged, scopes)
     merged_removals = requests.get(

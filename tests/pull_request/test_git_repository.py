@@ -624,7 +624,7 @@ def test_a_file_is_read_as_of_a_time_under_its_earlier_name(folder: Path) -> Non
     "name", [":(top)ci.json", ":(exclude)ci.json", ":!ci.json", ":/ci.json", "*.json", "[io]*.json"]
 )
 def test_a_path_is_no_pattern(folder: Path, name: str) -> None:
-    """git reads `:(` and wildcards in a path as a pattern unless it is told not to."""
+    """Git reads `:(` and wildcards in a path as a pattern unless it is told not to."""
     repository = GitRepository.open(folder)
     made = datetime.fromtimestamp(int(run(folder, "log", "-1", "--format=%ct")[:10]), UTC)
     for days, text in ((10, "ten"), (20, "twenty")):

@@ -37,7 +37,7 @@ class FittedChanges(Struct, frozen=True):
 
     @property
     def held_back(self) -> list[HeldBackChange]:
-        """What is left as it is, by statement and action."""
+        """The narrowings that the quotas do not take, each action of a statement once."""
         named = {
             (change.statement, change.action): HeldBackChange(
                 ChangeKind.NARROW, change.action, change.resources, TOO_LARGE, change.sid

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Mapping
 from hashlib import sha256
@@ -18,13 +19,24 @@ from leastpriv.errors import InputError
 def write_atomically(path: Path, content: bytes) -> None:
     """Writes a file atomically (temporary file, then rename), and creates its folders.
 
+    An existing file keeps its mode. A link is replaced, also one of the temporary file's name,
+    which a checkout may have.
+
     Raises:
         OSError: the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f".{path.name}.part")
-    half.write_bytes(content)
-    half.replace(path)
+    half.unlink(missing_ok=True)
+    with half.open("xb") as file:
+        file.write(content)
+    try:
+        if path.is_file() and not path.is_symlink():
+            shutil.copymode(path, half)
+        half.replace(path)
+    except OSError:
+        half.unlink(missing_ok=True)
+        raise
 
 
 def files_as_written(folder: Path, digests: Mapping[str, str]) -> tuple[Path, ...]:

@@ -11,6 +11,7 @@ ROOT: an empty folder. PACKAGES: what pip installed with `--prefix`. APP: the fo
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import shutil
@@ -159,9 +160,23 @@ def _package_of(stanza: str) -> str:
     return stanza.partition("\n")[0].removeprefix("Package: ")
 
 
+def _folder(name: str) -> Path:
+    """Return the path of a folder, for argparse."""
+    path = Path(name)
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{name!r} is no folder")
+    return path
+
+
 def main(arguments: list[str]) -> int:
     """Collect the files."""
-    root, packages, app = map(Path, arguments)
+    parser = argparse.ArgumentParser(description="Collect the files of the action's image.")
+    for name in ("root", "packages", "app"):
+        parser.add_argument(name, type=_folder)
+    given = parser.parse_args(arguments)
+    root: Path = given.root
+    packages: Path = given.packages
+    app: Path = given.app
     image = ImageRoot(root)
     image.take(Path(sys.prefix, "pyvenv.cfg"))
     image.take_library(Path(sysconfig.get_path("stdlib")))

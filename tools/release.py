@@ -20,6 +20,7 @@ Makes action.yml name the image by digest in place of the Dockerfile.
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import sys
@@ -134,12 +135,15 @@ def bill_of_materials(version: str, lock: str) -> str:
 
 def main(arguments: list[str]) -> int:
     """Run one of the steps; 2 with a sentence if the input is wrong."""
-    step, what = arguments
-    action, package, changelog = (
-        ROOT / "action.yml",
-        ROOT / "leastpriv" / "__init__.py",
-        ROOT / "CHANGELOG.md",
-    )
+    parser = argparse.ArgumentParser(description="Run one step of a release.")
+    parser.add_argument("step", choices=("prepare", "notes", "sbom", "pin"))
+    parser.add_argument("what", metavar="VERSION|IMAGE@DIGEST")
+    given = parser.parse_args(arguments)
+    step: str = given.step
+    what: str = given.what
+    action = ROOT / "action.yml"
+    package = ROOT / "leastpriv" / "__init__.py"
+    changelog = ROOT / "CHANGELOG.md"
     try:
         before = package.read_text(encoding="utf-8"), changelog.read_text(encoding="utf-8")
         if step == "pin":

@@ -12,6 +12,7 @@ sentence.
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import subprocess
 import sys
@@ -52,7 +53,14 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 def main(arguments: list[str]) -> int:
     """Run the three checks in order; 0, or 1 with the finding."""
-    engine, image = arguments
+    parser = argparse.ArgumentParser(description="Check an image of the action.")
+    parser.add_argument("engine", help="docker or podman")
+    parser.add_argument("image")
+    given = parser.parse_args(arguments)
+    engine: str = given.engine
+    image: str = given.image
+    if shutil.which(engine) is None:
+        parser.error(f"the container engine {engine!r} is not installed here")
 
     def run(*options: str, command: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
         line = [engine, "run", "--rm", *options, image, *command]

@@ -26,6 +26,7 @@ from msgspec.structs import asdict
 
 from bench.future.future import Policy, proposal
 from bench.future.plan import RUNS as RUNS_OF_PLAN
+from bench.future.plan import existing_folder
 from leastpriv.diff.compare import replay_usage
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Outcome, Permission
@@ -77,7 +78,7 @@ class Row(Struct, frozen=True):
 def main() -> None:
     """Measures the histories of a folder."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=existing_folder)
     parser.add_argument("out", type=Path)
     parser.add_argument("--runs", nargs="*", type=int, default=RUNS)
     parser.add_argument("--histories", nargs="*", default=[])

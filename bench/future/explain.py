@@ -10,6 +10,7 @@ of all histories that it covers beyond need (those of this history are marked `o
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.future.future import LabEvaluator, Policy, each_of, granted_on, proposal, written
-from bench.future.plan import RUNS
+from bench.future.plan import RUNS, existing_folder
 from bench.future.truth import Askable, authorization_checks, pair
 
 _FIRST = 9
@@ -27,7 +28,12 @@ _FIRST = 9
 
 def main(arguments: list[str]) -> None:
     """Explains the histories named, or all."""
-    folder, chosen = Path(arguments[0]), arguments[1:]
+    parser = argparse.ArgumentParser(description="Explain the first drafts of histories.")
+    parser.add_argument("folder", type=existing_folder)
+    parser.add_argument("histories", nargs="*", metavar="HISTORY")
+    given = parser.parse_args(arguments)
+    folder: Path = given.folder
+    chosen: list[str] = given.histories
     histories = sorted(
         history for history in folder.iterdir() if (history / "checks.jsonl").exists()
     )

@@ -42,6 +42,7 @@ from math import exp
 from pathlib import Path
 from typing import Any
 
+from bench.future.plan import existing_folder
 from bench.future.truth import Askable, Pair, authorization_checks, pair
 from leastpriv.config.settings import from_options
 from leastpriv.diff.compare import compare
@@ -126,7 +127,7 @@ class LabEvaluator:
 def main(arguments: list[str]) -> None:
     """Measures every history of a folder."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=existing_folder)
     parser.add_argument("out", type=Path)
     parser.add_argument("--trailscraper", default="")
     parser.add_argument("--histories", nargs="*", default=[])

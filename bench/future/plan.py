@@ -10,12 +10,22 @@ before. The plan of drafts keeps all names.
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 SHAPES = ("api", "site", "queue", "network", "pipeline")
 """Function and API; static site; queue and table; network and containers; data pipeline."""
 RUNS = 12
+
+
+def existing_folder(name: str) -> Path:
+    """Returns the path of a folder of histories, for argparse."""
+    path = Path(name)
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{name!r} is no folder")
+    return path
 
 
 @dataclass(frozen=True, slots=True)

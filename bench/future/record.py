@@ -10,6 +10,7 @@ run. An existing history is not recorded again. Ten take about half an hour on t
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import json
 import os
@@ -50,7 +51,12 @@ Command = tuple[Sequence[str], Mapping[str, str]]
 
 def main(arguments: list[str]) -> None:
     """Records the given histories, or all of the first plan."""
-    folder, names = Path(arguments[0]).resolve(), arguments[1:]
+    parser = argparse.ArgumentParser(description="Record histories in the lab.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("histories", nargs="*", metavar="HISTORY")
+    given = parser.parse_args(arguments)
+    folder: Path = given.folder.resolve()
+    names: list[str] = given.histories
     fresh = ((tool, shape, "-fresh") for tool, shapes in FRESH.items() for shape in shapes)
     named = (("boto3", shape, "-named") for shape in NAMED)
     first = product(TOOLS, SHAPES, set(PLANS) - {"-fresh", "-named"})

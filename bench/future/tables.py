@@ -7,6 +7,7 @@ CALIBRATION.tsv gets, for each proposal, its prediction and the result.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -23,17 +24,23 @@ with unique needs, by 1 - exp(-expected), where `expected` follows from the samp
 
 def main(arguments: list[str]) -> None:
     """Prints the tables."""
-    outputs = [name for name in arguments if name.endswith(".json")]
+    parser = argparse.ArgumentParser(description="Print measurements as tables.")
+    parser.add_argument("files", nargs="+", type=Path, metavar="OUT.json|CALIBRATION.tsv")
+    files: list[Path] = parser.parse_args(arguments).files
+    outputs = [file for file in files if file.suffix == ".json"]
+    missing = [str(file) for file in outputs if not file.is_file()]
+    if missing or not outputs:
+        parser.error(f"{', '.join(missing) or 'OUT.json'} is no file of bench.future.future")
     rows: list[Row] = [
-        row for name in outputs for row in json.loads(Path(name).read_text(encoding="utf-8"))
+        row for file in outputs for row in json.loads(file.read_text(encoding="utf-8"))
     ]
     ways = list(dict.fromkeys(row["way"] for row in rows))
     _curves(rows, ways)
     _by_history(rows, ways)
     _calibration(rows)
-    for name in arguments:
-        if name.endswith(".tsv"):
-            _write(rows, Path(name))
+    for file in files:
+        if file.suffix == ".tsv":
+            _write(rows, file)
 
 
 def _curves(rows: Sequence[Row], ways: Sequence[str]) -> None:

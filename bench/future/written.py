@@ -13,6 +13,7 @@ FOLDER/HISTORY gets `records/`, as of `bench.future.record`.
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import hashlib
 import json
@@ -40,7 +41,9 @@ Call = Mapping[str, Any]
 
 def main(arguments: list[str]) -> None:
     """Writes all histories."""
-    folder = Path(arguments[0])
+    parser = argparse.ArgumentParser(description="Write histories without the lab.")
+    parser.add_argument("folder", type=Path)
+    folder: Path = parser.parse_args(arguments).folder
     for name, app in json.loads(APPS.read_text(encoding="utf-8")).items():
         there: dict[str, Run] = {}
         runs = _runs_of(app)

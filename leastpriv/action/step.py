@@ -86,7 +86,7 @@ def step(
 
     if checks_declarations_alone(run):
         return check_step(run, runner, console)
-    folder = (runner.temporary or runner.workspace) / "leastpriv"
+    folder = runner.output_folder
     summary = runner.summary_file
     start = summary.stat().st_size if summary and summary.exists() else 0
 

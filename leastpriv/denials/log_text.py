@@ -72,6 +72,8 @@ _DECORATION = re.compile(
     r"[ \t]*(?:##\[\w{1,20}\]|::\w{1,20}(?: [^:\n\v]{0,200})?::)?[ \t│┃║|╷╵>#,]*"
 )
 _FRAME = " \t│┃║"
+_END_OF_GROUP = re.compile(r"[ \t]*(?:##\[endgroup\]|::endgroup::)[ \t]*")
+"""Ends the commands of a step, which GitHub's runner prints above their output."""
 
 
 _LINES_ABOVE = 60
@@ -95,6 +97,22 @@ class LogText(Struct, frozen=True):
         first = max(0, number - _LINES_ABOVE)
         lines = [_STAMP.sub("", line, count=1) for line in self.sources[first : number + 1]]
         return is_quoted(lines, number - first)
+
+    def paragraph_start(self, offset: int, first: int) -> int:
+        """Returns where the paragraph at an offset begins, from `first` on, at an empty line.
+
+        The end of a group is cleaned to an empty line, and the output below it belongs to the
+        commands above it.
+        """
+        empty = self.text.rfind("\n\n", first, offset)
+        while empty >= 0 and self._ends_group(empty + 1):
+            empty = self.text.rfind("\n\n", first, empty + 1)
+        return max(first, empty)
+
+    def _ends_group(self, offset: int) -> bool:
+        """Whether the line of the log at an offset of the text is the end of a group."""
+        source = self.sources[bisect_right(self.starts, offset) - 1]
+        return _END_OF_GROUP.fullmatch(_STAMP.sub("", source, count=1)) is not None
 
 
 def clean_log_text(raw: str) -> LogText:

@@ -65,7 +65,11 @@ _AFTER_CODE = re.compile(
     r"\) when calling the \w+ operation[^:\n\v]{0,60}: *|[ \n\v]*(?:[\"'`)\]}<,;.|]|\Z|\n)|["
     r" \n\v]*[(\[:-][ \n\v]*"
 )
-_OTHER_REASON = re.compile(r"[A-Za-z][\w']*(?: [A-Za-z][\w']*){2,4}")
+_OTHER_REASON = re.compile(
+    r"(?!Process completed with exit code|Cleaning up project directory)"
+    r"[A-Za-z][\w']*(?: [A-Za-z][\w']*){2,4}"
+)
+"""Not what the runner of GitHub or GitLab says after the last line of a failed command."""
 _OTHER_EXCEPTION = re.compile(
     r"\b(?!(?:Amazon)?S3|AmazonService|AwsService|AccessDenied)\w+Exception: *\Z"
 )
@@ -137,7 +141,7 @@ def find_by_request(layout: LogText, named: Collection[FoundDenial]) -> list[Fou
     for answer in _ANSWER.finditer(text):
         if is_covered(answer.span(), named, _REACH) or not _is_bare(text, answer):
             continue
-        around = _paragraph_around(text, answer)
+        around = _paragraph_around(layout, answer)
         first = around.start
         last = around.stop
         if _is_by_another_cause(text, answer, around):
@@ -165,13 +169,12 @@ def find_by_request(layout: LogText, named: Collection[FoundDenial]) -> list[Fou
     return own
 
 
-def _paragraph_around(text: str, answer: re.Match[str]) -> range:
+def _paragraph_around(layout: LogText, answer: re.Match[str]) -> range:
     """Returns the part of a text near an answer, up to the blank lines around it."""
     first = max(0, answer.start() - _REACH)
-    last = min(len(text), answer.end() + _REACH)
-    above = text.rfind("\n\n", first, answer.start())
-    below = text.find("\n\n", answer.end(), last)
-    return range(max(first, above), below if below >= 0 else last)
+    last = min(len(layout.text), answer.end() + _REACH)
+    below = layout.text.find("\n\n", answer.end(), last)
+    return range(layout.paragraph_start(answer.start(), first), below if below >= 0 else last)
 
 
 def _is_by_another_cause(text: str, answer: re.Match[str], around: range) -> bool:

@@ -110,6 +110,14 @@ _ROW = re.compile(r"[ \t]*\|.*\|[ \t]*")
 _ROW_OF_CODE = re.compile(r"[ \t]*\|[ \t]*`[^\n]*`[ \t]*\|[^\n]*\|[ \t]*")
 _RULE = re.compile(r"[ \t]*\|[ \t]*:?-{2,}[-:| \t]*\|[ \t]*")
 _ADVICE = re.compile(r"\b(?:fix|solution|remedy|meaning|resolution)\b", re.IGNORECASE)
+_OF_RUN = re.compile(
+    r"\b(?:account|app|attempt|branch|build|check|commit|component|date|deploy\w*|duration|elapsed"
+    r"|env\w*|exit|finished|function|host|instance|job|module|outcome|package|phase|pipeline"
+    r"|project|region|release|resource|result|run|runner|service|stack|stage|start\w*|state|status"
+    r"|step|suite|target|task|tenant|test|time|timestamp|unit|version|when|workflow|workspace)s?\b",
+    re.IGNORECASE,
+)
+"""Words of the head of a table that reports on parts of a run; a document explains messages."""
 _HUNK = re.compile(r"@@ -[0-9]+(?:,[0-9]+)? \+[0-9]+(?:,[0-9]+)? @@.*")
 _OF_HUNK = re.compile(r"[-+ \\].*")
 _COMMIT = re.compile(r"commit [0-9a-f]{7,40}(?: \(.*\))?|(?:Author|Commit):[ \t]+.*<[^<>]*>")
@@ -164,12 +172,13 @@ def _takes_text(words: Sequence[str]) -> bool:
 
 
 def _is_advice(line: str, above: Sequence[str]) -> bool:
-    """Whether a row of a Markdown table explains a denial: the table's head names remedies, or,
-    where the head is missing, the row begins with code.
+    """Whether a row of a Markdown table explains a denial: the table's head names remedies, and
+    no part of a run, or, where the head is missing, the row begins with code.
     """
     for place, row in enumerate(above):
         if _RULE.fullmatch(row):
-            return any(map(_ADVICE.search, above[place + 1 : place + 2]))
+            head = "".join(above[place + 1 : place + 2])
+            return _ADVICE.search(head) is not None and not _OF_RUN.search(head)
         if not _ROW.fullmatch(row):
             break
     return _ROW_OF_CODE.fullmatch(line) is not None

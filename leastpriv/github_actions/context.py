@@ -17,9 +17,11 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath, PurePosixPath
+from typing import TypeGuard
 
 from msgspec import Struct
 
+from leastpriv.atomic_file import open_regular
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.github_actions.workflow_commands import Console
 
@@ -29,6 +31,14 @@ _READ_ONLY_EVENTS = frozenset(
 )
 """For Dependabot (docs.github.com, "Troubleshooting Dependabot on GitHub Actions", read 2026-11).
 """
+
+
+_OUTPUT = "leastpriv"
+_LONGEST_EVENT = 64 * 1024**2
+"""Bytes. GitHub sends no event above 25 MB (docs.github.com, "Webhook events and payloads", read
+2026-12)."""
+_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_MOST_NUMBER = 2**63
 
 
 class Runner(Struct, frozen=True):
@@ -102,16 +112,26 @@ class Runner(Struct, frozen=True):
     @property
     def run_url_template(self) -> str:
         """Template of the address of a workflow run with `{run}`; empty without a repository."""
-        return (
-            f"{self.server_url}/{self.repository}/actions/runs/{{run}}" if self.repository else ""
-        )
+        if not self.repository:
+            return ""
+        place = f"{self.server_url}/{self.repository}".replace("{", "{{").replace("}", "}}")
+        return f"{place}/actions/runs/{{run}}"
+
+    @property
+    def output_folder(self) -> Path:
+        """Folder of the proposal's files; raises InputError where a link leads it elsewhere."""
+        if self.temporary:
+            return self.temporary / _OUTPUT
+        return repository_path(self.workspace, _OUTPUT, "RUNNER_TEMP")
 
     def read_event(self) -> Mapping[str, object]:
         """Reads the event that started the run; empty without an event."""
         if self.event_path is None:
             return {}
         try:
-            event = json.loads(self.event_path.read_bytes())
+            with open_regular(self.event_path) as file:
+                content = file.read(_LONGEST_EVENT + 1)
+            event = json.loads(content) if len(content) <= _LONGEST_EVENT else None
         except (OSError, ValueError, RecursionError) as error:
             raise InputError(
                 f"The event file {self.event_path} (GITHUB_EVENT_PATH) is not readable JSON."
@@ -129,7 +149,7 @@ class Runner(Struct, frozen=True):
         base, head = (
             _nested_value(event, "pull_request", side, "sha") for side in ("base", "head")
         )
-        if not (isinstance(number, int) and isinstance(base, str) and isinstance(head, str)):
+        if not (_is_number(number) and _is_commit(base) and _is_commit(head)):
             raise InputError(
                 "The input mode is 'review', which needs an event of a pull request, and this run"
                 f" is one of {self.event_name or 'no event'}: run it on pull_request."
@@ -151,6 +171,16 @@ class PullRequestEvent(Struct, frozen=True):
     number: int
     base: str
     head: str
+
+
+def _is_number(value: object) -> TypeGuard[int]:
+    """Whether a value of an event is the number of a pull request."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < _MOST_NUMBER
+
+
+def _is_commit(value: object) -> TypeGuard[str]:
+    """Whether a value of an event is the id of a commit, which becomes a part of addresses."""
+    return isinstance(value, str) and _COMMIT.fullmatch(value) is not None
 
 
 def is_from_fork(event: Mapping[str, object]) -> bool:
@@ -391,8 +421,8 @@ class ConsoleHandler(logging.Handler):
 
 @contextmanager
 def logging_to(console: Console, *, ignore_closed: bool = False) -> Iterator[None]:
-    """Shows this package's progress on the console while the context is open, but no records of
-    other packages.
+    """Shows this package's progress on the console while the context is open, but no records and
+    no warnings of other packages: these quote the files that they read, unescaped.
     """
     package_logger = logging.getLogger(_PACKAGE)
     root_logger = logging.getLogger()
@@ -402,9 +432,11 @@ def logging_to(console: Console, *, ignore_closed: bool = False) -> Iterator[Non
     package_logger.setLevel(logging.INFO)
     package_logger.addHandler(handler)
     root_logger.addHandler(null_handler)
+    logging.captureWarnings(True)
     try:
         yield
     finally:
+        logging.captureWarnings(False)
         package_logger.removeHandler(handler)
         root_logger.removeHandler(null_handler)
         package_logger.setLevel(level)

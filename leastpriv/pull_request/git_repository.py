@@ -110,7 +110,7 @@ class GitRepository(Struct, frozen=True):
     @classmethod
     def open(cls, folder: Path) -> Self:
         """Opens the repository at `folder`, which must be its root."""
-        git = shutil.which("git")
+        git = _git_program(folder)
         if git is None:
             raise PullRequestError(
                 "git is not installed here: give a github-token, install git, or use mode report."
@@ -521,6 +521,8 @@ class GitRepository(Struct, frozen=True):
                     # A path is a path, whatever `:(`, `*` or `[` its names have.
                     "GIT_LITERAL_PATHSPECS": "1",
                     "GIT_NO_LAZY_FETCH": "1",
+                    # For git before 2.45, which fetches from the remote of a partial clone.
+                    "GIT_ALLOW_PROTOCOL": "",
                     "GIT_NO_REPLACE_OBJECTS": "1",
                     "GIT_OPTIONAL_LOCKS": "0",
                     "GIT_TERMINAL_PROMPT": "0",
@@ -536,6 +538,17 @@ class GitRepository(Struct, frozen=True):
             raise PullRequestError(
                 f"git {arguments[0]} could not run in {self.folder}: {error}"
             ) from error
+
+
+def _git_program(folder: Path) -> str | None:
+    """Returns the path of the git program; one that the repository itself brings is not it."""
+    root = folder.resolve()
+    places = [
+        place
+        for place in os.get_exec_path()
+        if Path(place).is_absolute() and not Path(place).resolve().is_relative_to(root)
+    ]
+    return shutil.which("git", path=os.pathsep.join(places))
 
 
 def _path_parts(path: str) -> tuple[bytes, ...]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 from contextlib import suppress
 from pathlib import Path
 
 from msgspec import Struct
 
-from leastpriv.atomic_file import read_named
+from leastpriv.atomic_file import read_named, write_atomically
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.models import Principal
 from leastpriv.pipeline.infrastructure import RepositoryVersion
@@ -68,17 +67,10 @@ def _unused_name(path: Path) -> Path:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Replaces a file, or that which a link names, and keeps its mode; raises LeastprivError."""
-    resolved = path.resolve()
-    part = resolved.with_name(f".{resolved.name}.part")
+    """Replaces a file, or that which a link names; raises LeastprivError."""
     try:
-        part.write_bytes(content)
-        if resolved.exists():
-            shutil.copymode(resolved, part)
-        part.replace(resolved)
+        write_atomically(path.resolve(), content)
     except OSError as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
         raise LeastprivError(
             f"The extended policy cannot be written to {path}: {error.strerror}."
         ) from error

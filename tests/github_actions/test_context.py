@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.errors import InputError
-from leastpriv.github_actions.context import Runner, is_from_fork, repository_path
+from leastpriv.github_actions.context import (
+    PullRequestEvent,
+    Runner,
+    is_from_fork,
+    repository_path,
+)
 
 SERVER = {
     "GITHUB_ACTIONS": "true",
@@ -60,6 +67,63 @@ def test_a_malformed_event_is_an_error_only_when_it_is_read(tmp_path: Path, cont
     runner = Runner.from_environment({"GITHUB_EVENT_PATH": str(tmp_path / "event.json")})
     with pytest.raises(InputError, match=r"event\.json \(GITHUB_EVENT_PATH\)"):
         runner.read_event()
+
+
+def test_an_event_that_is_no_file_of_github_is_refused(tmp_path: Path) -> None:
+    """A pipe has no writer, a device no end, and no event is that long."""
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "long").open("wb") as file:
+        file.write(b'{"a": "')
+        file.seek(65 * 1024**2)
+        file.write(b'"}')
+    for event in (tmp_path / "pipe", tmp_path / "long", Path("/dev/zero"), tmp_path):
+        runner = Runner.from_environment({"GITHUB_EVENT_PATH": str(event)})
+        with pytest.raises(InputError, match="GITHUB_EVENT_PATH"):
+            runner.read_event()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"number": -1},
+        {"number": True},
+        {"number": 10**30},
+        {"base": {"sha": "../../../../user"}},
+        {"head": {"sha": "main?ref=other#"}},
+        {"head": {"sha": "--upload-pack=x"}},
+        {"head": {"sha": "A" * 40}},
+        {"head": {"sha": "\ud800" * 40}},
+    ],
+    ids=str,
+)
+def test_an_event_names_a_pull_request_by_number_and_commits(
+    changed: Mapping[str, object], tmp_path: Path
+) -> None:
+    """Both become parts of addresses of GitHub's API."""
+    pull = {"number": 7, "base": {"sha": "a" * 40}, "head": {"sha": "b" * 64}}
+    file = tmp_path / "event.json"
+    runner = Runner.from_environment({"GITHUB_EVENT_PATH": str(file)})
+    file.write_text(json.dumps({"pull_request": pull}))
+    assert runner.pull_request_event() == PullRequestEvent(7, "a" * 40, "b" * 64)
+    file.write_text(json.dumps({"pull_request": {**pull, **changed}}))
+    with pytest.raises(InputError, match="needs an event of a pull request"):
+        runner.pull_request_event()
+
+
+def test_the_address_of_a_run_holds_braces_as_they_are() -> None:
+    environment = {"GITHUB_REPOSITORY": "a/{0.x}", "GITHUB_SERVER_URL": "https://{run}"}
+    runner = Runner.from_environment({**environment, "GITHUB_RUN_ID": "5"})
+    assert runner.run_url == "https://{run}/a/{0.x}/actions/runs/5"
+
+
+def test_no_link_of_the_checkout_leads_the_proposal_elsewhere(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    runner = Runner.from_environment({"GITHUB_WORKSPACE": str(checkout)})
+    assert runner.output_folder == checkout / "leastpriv"
+    (checkout / "leastpriv").symlink_to(tmp_path)
+    with pytest.raises(InputError, match="leads out of the repository"):
+        _ = runner.output_folder
 
 
 def test_a_missing_event_file_is_named_in_the_error(tmp_path: Path) -> None:

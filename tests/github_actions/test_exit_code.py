@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -35,6 +36,17 @@ def test_records_of_other_packages_are_not_shown(
     with logging_to(Console(out, out, in_actions=False)):
         logging.getLogger(name).error("Connection pool is full")
     assert (out.getvalue(), capsys.readouterr()) == ("", ("", ""))
+
+
+def test_warnings_of_other_packages_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader of YAML warns with the line of the file, which may be a workflow command."""
+    shown: list[object] = []
+    monkeypatch.setattr(warnings, "showwarning", lambda *given, **_: shown.append(given))
+    out = io.StringIO()
+    with logging_to(Console(out, out, in_actions=True)):
+        warnings.warn("found duplicate anchor\n  ::add-mask::arn: &a 1", stacklevel=1)
+    assert shown == []
+    assert out.getvalue() == ""
 
 
 def test_nothing_is_shown_after_the_run_and_the_level_is_restored() -> None:

@@ -426,6 +426,41 @@ def test_hooks_and_configuration_of_the_repository_run_nothing(
     assert not (tmp_path / "sprung").exists()
 
 
+def test_a_git_program_of_the_checkout_is_not_run(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job's PATH often begins with a folder of the checkout, as `node_modules/.bin`."""
+    tools = folder / "node_modules/.bin"
+    tools.mkdir(parents=True)
+    (tools / "git").write_text(f"#!/bin/sh\ntouch {tmp_path}/sprung\n")
+    (tools / "git").chmod(0o755)
+    monkeypatch.chdir(tools)
+    monkeypatch.setenv("PATH", os.pathsep.join((str(tools), ".", os.environ["PATH"])))
+    published(folder)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_no_command_of_a_remote_is_run_by_an_older_git(folder: Path, tmp_path: Path) -> None:
+    """Git before 2.45 knows no GIT_NO_LAZY_FETCH, and fetches what a partial clone lacks."""
+    git = tmp_path / "git"
+    git.write_text(f'#!/bin/sh\nunset GIT_NO_LAZY_FETCH\nexec {shutil.which("git")} "$@"\n')
+    git.chmod(0o755)
+    blob = run(folder, "rev-parse", f"main:{PATH}").strip()
+    (folder / ".git/objects" / blob[:2] / blob[2:]).unlink()
+    for key, value in {
+        "core.repositoryFormatVersion": "1",
+        "extensions.partialClone": "origin",
+        "protocol.ext.allow": "always",
+        "remote.origin.promisor": "true",
+        "remote.origin.url": f"ext::touch {tmp_path}/sprung",
+    }.items():
+        run(folder, "config", key, value)
+    repository = GitRepository(folder, str(git))
+    with pytest.raises(PullRequestError):
+        repository.read(repository.branch_head("main")[1], PATH)
+    assert not (tmp_path / "sprung").exists()
+
+
 @pytest.fixture
 def readable() -> Iterator[Path]:
     """Make a folder that other users can access, as the runner's workspace is."""

@@ -68,10 +68,11 @@ def test_each_round_saves_to_the_same_file(path: Path) -> None:
     assert path.read_text() == "theirs"
 
 
-def test_a_missing_folder_is_an_error_sentence(path: Path) -> None:
+def test_a_folder_that_is_no_more_is_an_error_sentence(path: Path) -> None:
     file = open_policy(Location(str(path), ""), ROLE)
     path.unlink()
     path.parent.rmdir()
+    path.parent.touch()
     with pytest.raises(LeastprivError, match="cannot be written"):
         file.save(extended())
 

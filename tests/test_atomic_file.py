@@ -1,0 +1,47 @@
+"""A file is written where its name says, whatever the folder holds already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from leastpriv.atomic_file import write_atomically
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    """A file that no write into the checkout may change."""
+    file = tmp_path / "outside"
+    file.write_text("mine")
+    return file
+
+
+@pytest.mark.parametrize("name", ["report.html", ".report.html.part"])
+def test_a_link_in_the_folder_leads_no_write_out_of_it(
+    name: str, tmp_path: Path, outside: Path
+) -> None:
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    (folder / name).symlink_to(outside)
+    write_atomically(folder / "report.html", b"written")
+    assert outside.read_text() == "mine"
+    assert (folder / "report.html").read_text() == "written"
+    assert not (folder / "report.html").is_symlink()
+    assert [file.name for file in folder.iterdir()] == ["report.html"]
+
+
+def test_a_file_keeps_its_mode(tmp_path: Path) -> None:
+    file = tmp_path / "policy.json"
+    file.write_text("{}")
+    file.chmod(0o640)
+    write_atomically(file, b"[]")
+    assert file.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_failed_write_leaves_no_part(tmp_path: Path) -> None:
+    folder = tmp_path / "policy.json"
+    folder.mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write_atomically(folder, b"[]")
+    assert [file.name for file in tmp_path.iterdir()] == ["policy.json"]

@@ -80,6 +80,13 @@ def step(
         given = with_settings_file(given, settings, runner, connect())
         settings = step_settings(given, runner, console)
     run = checkout_context(settings, environment, runner, clock())
+    if settings.declares and not run.settings.declares:
+        console.notice(
+            "Templates and plans are left out: this run may have the code of a pull request or of"
+            " an unprotected branch. Compare them with mode review.",
+            title="Not the base branch",
+        )
+    settings = run.settings
     if settings.mode is Mode.REVIEW:
         return review_step(run, connect(), runner, console)
     from leastpriv.pipeline.review import checks_declarations_alone

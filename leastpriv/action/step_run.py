@@ -60,9 +60,6 @@ def step_settings(given: GivenInputs, runner: Runner, console: Console) -> Setti
         settings = run_settings(given)
     else:
         settings = parse_settings(given)
-    if settings.mode is Mode.PULL_REQUEST and runner.event_name.startswith("pull_request"):
-        # What a pull request declares is reviewed, and adds nothing to the base branch.
-        settings = replace(settings, templates=(), plans=(), declared=())
     # A run of a fork's pull request, or Dependabot's.
     if settings.mode is not Mode.PULL_REQUEST or not runner.has_read_only_token():
         return settings
@@ -74,6 +71,16 @@ def step_settings(given: GivenInputs, runner: Runner, console: Console) -> Setti
     return replace(settings, mode=Mode.REPORT)
 
 
+def _reviewed_settings(settings: Settings, runner: Runner) -> Settings:
+    """Returns the settings of a target without templates and plans that no review has seen: these
+    are reviewed, and add nothing to the base branch.
+    """
+    adds_declared = settings.mode is Mode.PULL_REQUEST and settings.declares
+    if adds_declared and runner.may_have_unreviewed_code(settings.base):
+        return replace(settings, templates=(), plans=(), declared=())
+    return settings
+
+
 def checkout_context(
     settings: Settings, environment: Mapping[str, str], runner: Runner, now: datetime
 ) -> RunContext:
@@ -81,6 +88,7 @@ def checkout_context(
     session = AwsSession(environment, now, settings.aws_regions)
     logs = _job_logs(settings, runner)
     target = _checkout_target(settings, runner)
+    settings = target.settings
     trails = tuple(
         repository_path(runner.workspace, name, "trails") for name in settings.trail_folders
     )
@@ -282,6 +290,7 @@ def _target(
 
 def _checkout_target(settings: Settings, runner: Runner) -> Target:
     """Returns a target in the workspace; paths that lead out of it are denied."""
+    settings = _reviewed_settings(settings, runner)
     policy = settings.policy
     inside = partial(repository_path, runner.workspace)
     named = {

@@ -156,6 +156,10 @@ def check_own_policy(arn: str, label: str) -> None:
         )
 
 
+_NO_PART_OF_ACTIONS = re.compile(r"[^A-Za-z0-9:*?._-]")
+"""A letter of another alphabet, or a sign that does not show, leaves a guard without effect."""
+
+
 def patterns(value: Value, label: str) -> tuple[str, ...]:
     """Returns patterns of actions; raises InputError where one is no pattern of actions."""
     names = _names(value)
@@ -165,6 +169,12 @@ def patterns(value: Value, label: str) -> tuple[str, ...]:
                 f"{label} holds {pattern!r}: write action patterns like s3:DeleteBucket or iam:*."
             )
         check_spelling(pattern, f"{label} holds")
+        other = _NO_PART_OF_ACTIONS.search(pattern)
+        if other:
+            raise InputError(
+                f"{label} holds {pattern!r}, whose character U+{ord(other[0]):04X} no action has:"
+                " write the action again."
+            )
     return names
 
 

@@ -34,6 +34,7 @@ _READ_ONLY_EVENTS = frozenset(
 
 
 _OUTPUT = "leastpriv"
+_BRANCH = "refs/heads/"
 _LONGEST_EVENT = 64 * 1024**2
 """Bytes. GitHub sends no event above 25 MB (docs.github.com, "Webhook events and payloads", read
 2026-12)."""
@@ -69,6 +70,9 @@ class Runner(Struct, frozen=True):
     """`owner/name` of the action that runs; empty for one of the workspace."""
     action_ref: str = ""
     """The tag, branch or commit of its `uses:`."""
+    ref: str = ""
+    """The ref that triggered the run, as `refs/heads/main`."""
+    is_ref_protected: bool = False
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Runner:
@@ -97,6 +101,8 @@ class Runner(Struct, frozen=True):
             debug=environment.get("RUNNER_DEBUG") == "1",
             action_repository=environment.get("GITHUB_ACTION_REPOSITORY", ""),
             action_ref=environment.get("GITHUB_ACTION_REF", ""),
+            ref=environment.get("GITHUB_REF", ""),
+            is_ref_protected=environment.get("GITHUB_REF_PROTECTED") == "true",
         )
 
     @property
@@ -155,6 +161,30 @@ class Runner(Struct, frozen=True):
                 f" is one of {self.event_name or 'no event'}: run it on pull_request."
             )
         return PullRequestEvent(number, base, head)
+
+    def may_have_unreviewed_code(self, base: str) -> bool:
+        """Whether the checkout may be of a pull request, a fork or an unprotected branch other than
+        `base` (empty: the default branch), by what the event says.
+        """
+        if self.event_name.startswith("pull_request"):
+            return True
+        event = self.read_event()
+        if _nested_value(event, "issue", "pull_request") is not None:
+            return True
+        reviewed = base or _nested_value(event, "repository", "default_branch")
+        if isinstance(event.get("workflow_run"), dict):
+            return not self._is_of_branch(event, reviewed)
+        if not isinstance(reviewed, str) or not self.ref.startswith(_BRANCH):
+            return False
+        return self.ref.removeprefix(_BRANCH) != reviewed and not self.is_ref_protected
+
+    def _is_of_branch(self, event: Mapping[str, object], branch: object) -> bool:
+        """Whether the run that a `workflow_run` follows is of a branch of this repository."""
+        trigger = _nested_value(event, "workflow_run", "event")
+        repository = _nested_value(event, "workflow_run", "head_repository", "full_name")
+        head = _nested_value(event, "workflow_run", "head_branch")
+        is_pull_request = not isinstance(trigger, str) or trigger.startswith("pull_request")
+        return not is_pull_request and repository == self.repository and head == branch
 
     def has_read_only_token(self) -> bool:
         """Whether GitHub gives this run a token that cannot write: a fork's pull request, or

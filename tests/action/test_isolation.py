@@ -69,6 +69,33 @@ def test_a_home_in_the_checkout_brings_no_configuration_of_aws(job: Job, tmp_pat
     assert not (tmp_path / "taken").exists()
 
 
+TARGETS = """targets:
+  - role-arn: arn:aws:iam::111122223333:role/ci-deploy
+    policy-file: iam/ci-deploy.json
+    templates: shop=t.json
+"""
+
+
+@pytest.mark.parametrize("inputs", [{"templates": "shop=t.json"}, {"config": "leastpriv.yml"}])
+def test_templates_of_an_unreviewed_branch_add_nothing(
+    inputs: dict[str, str], tmp_path: Path
+) -> None:
+    job = Job(tmp_path, event=json.dumps({"repository": {"default_branch": "main"}}))
+    table = {"Carts": {"Type": "AWS::DynamoDB::Table", "Properties": {"TableName": "carts"}}}
+    (job.workspace / "t.json").write_text(json.dumps({"Resources": table}))
+    (job.workspace / "leastpriv.yml").write_text(TARGETS)
+    job.repository()
+    if "config" in inputs:
+        inputs = {**inputs, "role_arn": "", "policy_file": ""}
+    added: list[bool] = []
+    for branch in ("main", "feature"):
+        extra = {"GITHUB_EVENT_NAME": "push", "GITHUB_REF": f"refs/heads/{branch}"}
+        step = job.step(extra=extra, mode="pull-request", aws_regions="eu-west-1", **inputs)
+        assert step.code == 0, step.log
+        added.append("dynamodb:CreateTable" in step.summary)
+    assert added == [True, False]
+
+
 @pytest.mark.parametrize("file", ["~/.aws/config", "$HOME/.aws/config", ""])
 def test_a_configuration_of_aws_outside_of_the_checkout_is_read(file: str, tmp_path: Path) -> None:
     checkout = tmp_path / "checkout"

@@ -54,7 +54,7 @@ WRONG = {
     "unseen-services": ["yes", "Keep"],
     "resources": ["all", "keep forms"],
     "keep": ["DeleteBucket", "s3"],
-    "never-add": ["iam"],
+    "never-add": ["iam", "iam:Pass\u200bRole", "iam:\u202e*", "s3:P\u0443t*"],
     "validate-digests": ["perhaps", "1"],
     "base": ["a..b", "-x", "a b", "main^", "--all", "main:iam"],
     "branch": ["-x", "a..b", "a b", "HEAD", "x.lock", "@{-1}", "a\nb", "x/", "a\u202eb"],

@@ -110,6 +110,68 @@ def test_an_event_names_a_pull_request_by_number_and_commits(
         runner.pull_request_event()
 
 
+OF_MAIN = {"repository": {"default_branch": "main"}}
+FOLLOWED = {
+    "event": "push",
+    "head_branch": "main",
+    "head_repository": {"full_name": "octo/infra"},
+}
+
+
+def followed(**changed: object) -> dict[str, object]:
+    """Return the event of a run that follows one of `main`, with changes."""
+    return {**OF_MAIN, "workflow_run": {**FOLLOWED, **changed}}
+
+
+@pytest.mark.parametrize(
+    ("name", "event", "variables", "unreviewed"),
+    [
+        ("schedule", {"schedule": "0 3 * * 1"}, {}, False),
+        ("push", OF_MAIN, {"GITHUB_REF": "refs/heads/main"}, False),
+        ("push", OF_MAIN, {"GITHUB_REF": "refs/tags/v1"}, False),
+        ("push", OF_MAIN, {"GITHUB_REF": "refs/heads/feature"}, True),
+        (
+            "push",
+            OF_MAIN,
+            {"GITHUB_REF": "refs/heads/release/1", "GITHUB_REF_PROTECTED": "true"},
+            False,
+        ),
+        ("workflow_dispatch", OF_MAIN, {"GITHUB_REF": "refs/heads/feature"}, True),
+        ("pull_request", pull_request("octo/infra"), {}, True),
+        ("pull_request_target", pull_request("mallory/infra"), {}, True),
+        ("issue_comment", {**OF_MAIN, "issue": {"pull_request": {"url": "x"}}}, {}, True),
+        ("issue_comment", {**OF_MAIN, "issue": {"number": 1}}, {}, False),
+        ("workflow_run", followed(), {}, False),
+        ("workflow_run", followed(event="pull_request"), {}, True),
+        ("workflow_run", followed(event="pull_request_target"), {}, True),
+        ("workflow_run", followed(head_branch="feature"), {}, True),
+        ("workflow_run", followed(head_repository={"full_name": "mallory/infra"}), {}, True),
+        ("workflow_run", followed(head_repository=None), {}, True),
+        ("workflow_run", followed(event=None), {}, True),
+    ],
+)
+def test_only_code_of_a_reviewed_branch_declares_needs(
+    name: str,
+    event: Mapping[str, object],
+    variables: Mapping[str, str],
+    unreviewed: bool,
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "event.json"
+    file.write_text(json.dumps(event))
+    runner = Runner.from_environment(
+        {
+            **SERVER,
+            "GITHUB_EVENT_PATH": str(file),
+            "GITHUB_EVENT_NAME": name,
+            "GITHUB_REF": "refs/heads/main",
+            **variables,
+        }
+    )
+    assert runner.may_have_unreviewed_code("") is unreviewed
+    assert runner.may_have_unreviewed_code("main") is unreviewed
+
+
 def test_the_address_of_a_run_holds_braces_as_they_are() -> None:
     environment = {"GITHUB_REPOSITORY": "a/{0.x}", "GITHUB_SERVER_URL": "https://{run}"}
     runner = Runner.from_environment({**environment, "GITHUB_RUN_ID": "5"})

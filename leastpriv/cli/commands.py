@@ -136,7 +136,7 @@ def explain(options: Namespace, stdout: TextIO, console: Console, clock: Clock) 
     from leastpriv.policy.source import Location
     from leastpriv.report import explain as report
 
-    asked: list[str] = options.actions
+    asked = list(dict.fromkeys(options.actions))
     as_json = options.format == "json"
     for action in asked:
         check_spelling(action, "ACTION is")

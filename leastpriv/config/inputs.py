@@ -237,7 +237,7 @@ def check_spelling(pattern: str, label: str) -> None:
 def _service_meant(text: str, services: Collection[str]) -> str:
     """Returns the service whose prefix was meant; empty if none is close."""
     meant = letters_meant(text, services) or _letter_replaced(text, services)
-    if meant:
+    if meant or len(text) > _LONGEST_NAME:
         return meant
     for position, letter in enumerate(text):
         shorter = text[:position] + text[position + 1 :]
@@ -250,13 +250,15 @@ def letters_meant(text: str, known: Collection[str]) -> str:
     """Returns the known name of which letters are swapped, one is missing or one is doubled; empty
     without one.
     """
-    if text in known:
+    if text in known or len(text) > _LONGEST_NAME:
         return ""
     letters = sorted(text)
     for name in known:
         if len(name) == len(text) and sorted(name) == letters:
             return name
     for name in known:
+        if len(name) != len(text) + 1:
+            continue
         if text in {name[:left_out] + name[left_out + 1 :] for left_out in range(len(name))}:
             return name
     for position in range(1, len(text)):
@@ -278,6 +280,8 @@ def _letter_replaced(text: str, known: Collection[str]) -> str:
     return ""
 
 
+_LONGEST_NAME = 128
+"""Characters; no service, action or region has a name that long."""
 _SHORT = 4
 """Letters of a name so short that a name of one other letter may be another service."""
 

@@ -24,6 +24,8 @@ _EXPECTED = {
 }
 _MOST_OF_ONE = 100_000
 """Characters of one value; Linux takes 131,072 bytes as one argument of a program."""
+_MOST_IN_LIST = 1_000
+"""Texts of a list: each takes milliseconds."""
 _MOST_OF_ALL = 1_000_000
 """Characters of all values that become arguments; Linux takes 2 MiB with the environment."""
 
@@ -142,9 +144,14 @@ def _is_list_of(value: object, kind: type) -> bool:
 
 
 def _check_size(parameter: Parameter, value: object) -> None:
-    """Raises InputError for a text that no argument of a program can be."""
+    """Raises InputError for too many texts, or one that no argument of a program can be."""
     if parameter.kind == "input":
         return
+    if parameter.kind in _LISTS and isinstance(value, list) and len(value) > _MOST_IN_LIST:
+        raise InputError(
+            f"The parameter {parameter.name} has {len(value):,} values; {_MOST_IN_LIST:,} are the"
+            " most: name fewer."
+        )
     for text in _texts(value):
         if "\0" in text:
             raise InputError(f"The parameter {parameter.name} has a NUL character: remove it.")

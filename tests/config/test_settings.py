@@ -7,13 +7,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
+from time import process_time
 from typing import TypeVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.config.inputs import inputs, named_principal, trails, window
+from leastpriv.config.inputs import check_spelling, inputs, named_principal, trails, window
 from leastpriv.config.settings import (
     Mode,
     Settings,
@@ -285,3 +286,16 @@ def test_whatever_a_workflow_passes_is_settings_or_one_sentence(values: dict[str
 def test_digests_cannot_be_validated_through_a_table_in_athena() -> None:
     with pytest.raises(InputError, match=r"--validate-digests is true, and --athena-table is set"):
         from_options({**NEEDED, "validate-digests": "true", "athena-table": "d.t"})
+
+
+def test_a_name_of_any_length_is_compared_with_known_ones_at_once() -> None:
+    """A file or a client may send a megabyte; the time of the processor counts."""
+    started = process_time()
+    for name in ("s3:" + "x" * 300_000, "x" * 300_000 + ":b"):
+        check_spelling(name, "ACTION is")
+    assert process_time() - started < 2
+
+
+def test_a_letter_that_is_missing_is_named() -> None:
+    with pytest.raises(InputError, match="did you mean sqs:CreateQueue"):
+        check_spelling("sqs:CreateQueu", "ACTION is")

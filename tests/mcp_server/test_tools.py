@@ -181,6 +181,7 @@ def test_a_record_of_the_conversation_needs_no_file(root: Path) -> None:
         ("explain", {"actions": ["s3:\0"]}, "actions has a NUL character"),
         ("explain", {"actions": ["s3:" + "x" * 200_000]}, "actions has a text of 200,003"),
         ("explain", {"actions": ["\u20ac" * 90_000]}, "100,000 bytes are the most"),
+        ("explain", {"actions": ["a:B"] * 1_001}, "1,001 values"),
         ("explain", {"actions": ["s3:\ud800"]}, "half a character"),
         ("explain", {"actions": ["s3:" + "x" * 90_000] * 12}, "name fewer"),
         ("review", {"role_arn": "r", "policy_file": "a\0", "trails": ["t"]}, "a NUL character"),

@@ -9,9 +9,11 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
+from leastpriv.permissions import catalog
 from leastpriv.permissions.catalog import access_level, sensitivity
 from leastpriv.permissions.data_access import data_read
 from leastpriv.permissions.event_table import Visibility, visibility
+from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import action_matches
 from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import Document, parse
@@ -28,6 +30,11 @@ def needed_proof(action: str) -> str:
     read = data_read(action)
     if read:
         return f"reads {read}"
+    for row in table("data_uses", __package__ or ""):
+        if action_matches(row["pattern"], action):
+            return row["what"]
+    if catalog.spelling(action) is None:
+        return "is not known"
     is_on_data = visibility(action).visibility is Visibility.DATA
     # To list names is no data: a tool lists before it finds what it needs.
     lists = access_level(action) == "List" or action.partition(":")[2].startswith("List")

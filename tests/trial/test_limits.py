@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from leastpriv.permissions import catalog
+from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.patterns import action_matches
 from leastpriv.trial.limits import needed_proof
 
 CLASSES = {
@@ -33,6 +35,18 @@ CLASSES = {
         " dsql:PutClusterPolicy oam:PutSinkPolicy serverlessrepo:PutApplicationPolicy"
         " verifiedpermissions:CreatePolicy ssm-contacts:PutContactPolicy"
     ),
+    "uses of keys": (
+        "kms:Decrypt kms:ReEncryptFrom kms:Sign kms:GenerateDataKey kms:GenerateMac"
+        " kms:DeriveSharedSecret"
+    ),
+    "writes without records": (
+        "execute-api:Invoke appsync:GraphQL iot:Publish mediastore:PutObject es:ESHttpPut"
+        " s3-outposts:PutObject neptune-db:WriteDataViaQuery kafka-cluster:WriteData"
+        " elasticfilesystem:ClientWrite sdb:PutAttributes kinesisvideo:PutMedia"
+    ),
+    "code": (
+        "codecommit:GitPush ecr:PutImage codeartifact:PublishPackageVersion states:StartExecution"
+    ),
     "data without records": (
         "dax:GetItem dax:Scan cassandra:Select neptune-db:ReadDataViaQuery es:ESHttpGet"
         " aoss:APIAccessAll kafka-cluster:ReadData healthlake:ReadResource mediastore:GetObject"
@@ -48,6 +62,18 @@ def test_an_action_of_each_class_of_power_needs_a_record_or_a_yes(actions: str) 
     for action in actions.split():
         assert catalog.spelling(action) == action
         assert needed_proof(action), action
+
+
+@pytest.mark.parametrize("action", ["nosuch:Action", "sqs:NewPower", "s3:P\u0443tBucketTagging"])
+def test_an_action_that_the_catalogue_lacks_needs_a_record_or_a_yes(action: str) -> None:
+    assert needed_proof(action) == "is not known"
+
+
+def test_each_row_of_the_uses_of_data_is_an_action() -> None:
+    for row in table("data_uses", "leastpriv.trial"):
+        service = row["pattern"].partition(":")[0]
+        known = catalog.actions(service)
+        assert any(action_matches(row["pattern"], action) for action in known), row["pattern"]
 
 
 def test_what_deployments_use_every_day_needs_no_yes() -> None:

@@ -154,6 +154,8 @@ def run_case(case: Mapping[str, Any], folder: Path) -> Proposed:
         "lifecycle": lifecycle,
         **case.get("options", {}),
     }
+    for name in ("declared", "templates", "plans"):
+        given[name] = [str(folder / each) for each in given.get(name, [])]
     options = {
         name: tuple(value) if isinstance(value, list) else str(value)
         for name, value in given.items()

@@ -33,7 +33,7 @@ from leastpriv.models import Outcome, Permission
 from leastpriv.permissions.event_table import Visibility, visibility
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.pipeline.context import PullRequestContent
-from leastpriv.proposal.chance import DenialCause, ExpectedDenial
+from leastpriv.proposal.chance import ExpectedDenial
 
 RUNS = (3, 5, 7, 10)
 WAYS = ("draft", "narrowed", "listed")
@@ -163,7 +163,7 @@ def _row(
     later = list(came)
     for run in range(runs + 2, RUNS_OF_PLAN + 1):
         later += _denied(result, truth, run)
-    certain = [each for each in chance.expected if each.cause is not DenialCause.IF_USED]
+    certain = [each for each in chance.expected if each.is_certain]
     listed = {action for each in certain for action in each.actions}
     named = {action for each in chance.expected for action in each.actions}
     data_denials = [each for each in came if _is_data(each.action)]

@@ -53,15 +53,17 @@ def main(arguments: list[str]) -> None:
             begin += timedelta(days=apart)
             session = str(_FIRST_RUN + number)
             records = [
-                record(ROLE, session, begin + timedelta(seconds=second), _of_region(app, call))
+                record(ROLE, session, begin + timedelta(seconds=second), _by_agent(app, call))
                 for second, call in enumerate(calls_of(app, run, there))
             ]
             place = folder / name / "records" / session
             place.mkdir(parents=True)
-            content = json.dumps({"Records": records}).encode()
-            stamp = f"{begin:%Y%m%dT%H%MZ}"
-            file = place / f"111122223333_CloudTrail_{REGION}_{stamp}_AbCdEfGhIjKlMnOp.json.gz"
-            file.write_bytes(gzip.compress(content))
+            for region in {each["awsRegion"] for each in records}:
+                own = [each for each in records if each["awsRegion"] == region]
+                content = json.dumps({"Records": own}).encode()
+                stamp = f"{begin:%Y%m%dT%H%MZ}"
+                file = place / f"111122223333_CloudTrail_{region}_{stamp}_AbCdEfGhIjKlMnOp.json.gz"
+                file.write_bytes(gzip.compress(content))
 
 
 def _runs_of(app: App) -> tuple[Run, ...]:
@@ -118,8 +120,8 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _of_region(app: App, call: Call) -> Call:
-    return {**call, "region": REGION, "user-agent": app["agent"]}
+def _by_agent(app: App, call: Call) -> Call:
+    return {"region": REGION, "user-agent": app["agent"], **call}
 
 
 if __name__ == "__main__":

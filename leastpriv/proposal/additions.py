@@ -19,7 +19,7 @@ from leastpriv.evidence.used_names import names_of
 from leastpriv.models import Basis, ChangeKind, Condition, Need, Outcome, Usage
 from leastpriv.permissions.catalog import BY_LEVEL, sensitivity
 from leastpriv.permissions.fact_tables import table
-from leastpriv.permissions.generalize import ObservedResource, Pattern, deletes
+from leastpriv.permissions.generalize import ObservedResource, Pattern
 from leastpriv.permissions.names.app_names import AppNames, destroys
 from leastpriv.permissions.names.writer import write_resources
 from leastpriv.permissions.patterns import (
@@ -427,7 +427,7 @@ def with_new_deletions(
 def _newly_destroyed(
     change: Change, names: AppNames, policies: Sequence[Document]
 ) -> Iterator[str]:
-    if change.kind is not ChangeKind.ADD or not (deletes(change.action) or destroys(change.action)):
+    if change.kind is not ChangeKind.ADD or not destroys(change.action):
         return
     statements = list(statements_allowing(policies, change.action))
     granted = [each for statement in statements for each in statement.resources or ("*",)]

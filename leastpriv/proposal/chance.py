@@ -24,14 +24,14 @@ from leastpriv.permissions.event_table import Visibility, visibility
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.generalize import ends
 from leastpriv.permissions.names.app_names import destroys
-from leastpriv.permissions.patterns import resource_covers
+from leastpriv.permissions.patterns import resource_covers, resource_overlaps
 from leastpriv.permissions.resource_types import action_of, bucket_of, creates_its_resource, fits
 from leastpriv.permissions.tool_lifecycle import Tool
 from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import statements_allowing
 from leastpriv.proposal.confidence import Confidences, chance, falling_chance
 from leastpriv.proposal.leave_one_run_out import LaterRunsResult, LeaveOneOutResult
-from leastpriv.proposal.models import Proposal
+from leastpriv.proposal.models import HeldBackChange, Proposal
 from leastpriv.proposal.origins import is_unreviewed_use
 from leastpriv.proposal.suggestions import unrecorded_data_events
 from leastpriv.proposal.visibility_guards import is_done_by
@@ -39,6 +39,8 @@ from leastpriv.proposal.visibility_guards import is_done_by
 _MAY_BE = 0.25
 _LIKELY = 0.6
 """Bounds of the words."""
+_USUAL = 0.9
+"""Share of the runs that nearly all are."""
 QUIET_RUNS = 59
 """Runs in a row without a denial that show, with 95 % certainty, at most one denial in 20 runs:
 0.95^59 < 0.05.
@@ -96,11 +98,11 @@ class ExpectedDenial(Struct, frozen=True):
     resources: tuple[str, ...] = ()
     """Empty where no record names the resource."""
     is_usual: bool = True
-    """Whether at least half of the runs called it, where runs called it."""
+    """Whether nearly all runs called it and the result denies them, where runs called it."""
 
     @property
     def is_certain(self) -> bool:
-        """Whether a run is denied it that does what most deployments do, or most runs did."""
+        """Whether a run is denied it that does what most deployments do, or nearly all runs did."""
         return self.is_usual and self.cause is not DenialCause.IF_USED
 
 
@@ -120,6 +122,10 @@ class Chance(Struct, frozen=True):
     shown: Mapping[RunKind, int] = {}
     """Number of runs of each kind."""
     expected: tuple[ExpectedDenial, ...] = ()
+    after: int = 1
+    """First runs, which no policy of earlier runs judges; one where no run could be left out."""
+    tests: int = 0
+    """Latest runs in a row, without the first ones, that are not known to be denied something."""
     untested_names: tuple[str, ...] = ()
     """Narrowed actions that create resources, and whose names no later run has tested."""
     latest: tuple[bool, ...] = ()
@@ -131,10 +137,12 @@ class Chance(Struct, frozen=True):
     def estimate(self) -> float:
         """Probability, from 0 to 1, that the next run is denied something: the mean of `chance` of
         the runs left out, and of `falling_chance` of the later runs, or of `chance` of the latest
-        ones where that is greater.
+        ones where that is greater. The first alone where all runs are first ones.
         """
         left_out = chance(self.left_out_denied, self.left_out)
-        later = falling_chance(self.later_denied, self.later)
+        if not self.later and self.after > 1:
+            return left_out
+        later = falling_chance(self.later_denied, self.later, after=self.after)
         if self.latest:
             later = max(later, chance(sum(self.latest), len(self.latest)))
         return (left_out + later) / 2
@@ -185,6 +193,8 @@ def chance_of(
         later=later_runs.judged if later_runs else 0,
         later_denied=later_runs.denied_runs if later_runs else 0,
         quiet=later_runs.quiet if later_runs else 0,
+        after=later_runs.after if later_runs and left_out and left_out.judged else 1,
+        tests=later_runs.tests if later_runs else 0,
         days=evidence.span.days,
         shown=run_kinds(evidence),
         expected=tuple(_expected(proposal, attached, evidence)),
@@ -327,12 +337,12 @@ def _expected(
         return
     documents = [*proposal.documents, *attached]
     allowed = [usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED]
+    held = grouped([(each.action, each) for each in proposal.held_back_additions])
     never: list[tuple[_CalledOn, str]] = []
-    for held in proposal.held_back_additions:
-        calls = [usage for usage in held.usages if _decides(usage, evidence)]
-        if calls:
-            called_on = _CalledOn(held.resources, is_usual=_is_usual(calls, evidence))
-            never.append((called_on, held.action))
+    for action, additions in held.items():
+        called_on = _called_on(action, additions, evidence, documents)
+        if called_on.resources:
+            never.append((called_on, action))
     for called_on, actions in grouped(never).items():
         yield ExpectedDenial(
             DenialCause.NEVER_WRITTEN,
@@ -369,10 +379,41 @@ class _CalledOn(Struct, frozen=True):
     is_usual: bool
 
 
+def _called_on(
+    action: str,
+    additions: Iterable[HeldBackChange],
+    evidence: Evidence,
+    documents: Sequence[Document],
+) -> _CalledOn:
+    """Returns the resources of an action's held additions that reviewed runs called.
+
+    Where a record shows a resource only in part, the result may allow the calls on those it names.
+    """
+    resources: list[str] = []
+    calls: list[Usage] = []
+    for held in additions:
+        own = [usage for usage in held.usages if _decides(usage, evidence)]
+        if own:
+            resources.extend(held.resources)
+            calls.extend(own)
+    granted = [
+        pattern
+        for statement in statements_allowing(documents, action)
+        for pattern in statement.resources or ("*",)
+    ]
+    may_be_granted = any(
+        resource_overlaps(pattern, resource) for pattern in granted for resource in resources
+    )
+    return _CalledOn(
+        tuple(dict.fromkeys(resources)),
+        is_usual=not may_be_granted and _is_usual(calls, evidence),
+    )
+
+
 def _is_usual(usages: Iterable[Usage], evidence: Evidence) -> bool:
-    """Whether at least half of the runs made some calls."""
+    """Whether nearly all runs made some calls, so that the next one will too."""
     calling = {run for usage in usages for run in usage.runs}
-    return 2 * len(calling) >= len(evidence.runs)
+    return len(calling) >= _USUAL * len(evidence.runs)
 
 
 def _decides(usage: Usage, evidence: Evidence) -> bool:

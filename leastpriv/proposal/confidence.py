@@ -100,25 +100,31 @@ def chance(surprises: int, runs: int) -> float:
 
 
 @lru_cache(maxsize=1_024)
-def falling_chance(surprises: int, runs: int) -> float:
+def falling_chance(surprises: int, runs: int, *, after: int = 1) -> float:
     """Probability, from 0 to 1, that the next run needs something new, where K of T runs did that
-    followed a first one.
+    followed some first ones.
 
     A policy of one run lacks more than one of ten: after k runs the chance is c / (c + k), as in
     Ewens' sampling formula (W. J. Ewens, "The sampling theory of selectively neutral alleles",
     Theoretical Population Biology 3 (1972), 87-112), and c is such that T + 1 runs are expected to
     bring K + ½ surprises, as in `chance`.
+
+    Args:
+        surprises: K, the runs that needed something new.
+        runs: T, the runs that followed.
+        after: The first runs, before them.
     """
+    known_runs = range(after, after + runs + 1)
     low = 0.0
-    high = 2.0 * (runs + 1) ** 2
+    high = 2.0 * (after + runs) ** 2
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        expected = sum(middle / (middle + known) for known in range(1, runs + 2))
+        expected = sum(middle / (middle + known) for known in known_runs)
         if expected < surprises + 0.5:
             low = middle
         else:
             high = middle
-    return low / (low + runs + 1)
+    return low / (low + after + runs)
 
 
 class Confidences(Struct, frozen=True):

@@ -7,7 +7,7 @@ proposal is made without them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import takewhile
 
@@ -83,11 +83,21 @@ class LeaveOneOutResult(Struct, frozen=True):
 
 
 class LaterRunsResult(Struct, frozen=True):
-    """Each run but the first, judged by the policy of the runs before it and by AWS's denials."""
+    """Each run after the first ones, judged by the policy of the runs before it and by AWS's
+    denials.
+    """
 
     denied: Mapping[str, tuple[str, ...]]
     """Run id -> actions that the policy of earlier runs would have denied; none for a run that it
     would have allowed. In order of the runs.
+    """
+    after: int = 1
+    """First runs: one, or `minimum-runs` where the proposal removes something, as fewer remove
+    nothing and so test no removal. Of these, only runs that AWS denied are judged.
+    """
+    tests: int = 0
+    """Latest runs in a row, without the first ones, of which none is known to be denied something:
+    those that a condition leaves open count too.
     """
     untried: int = 0
     """Older runs with new permissions, beyond the limit."""
@@ -246,11 +256,16 @@ class RunChecks:
         )
 
     def later_runs(self) -> LaterRunsResult:
-        """Judges each run but the first by a policy made from the runs before it."""
+        """Judges each run after the first ones by a policy made from the runs before it."""
         deploys = self._working | self._denied_by_aws.keys()
         order = [run.id for run in self._evidence.runs if run.id in deploys]
         special_runs = self._break_glass | self._uncounted
         judged = [run for run in order if run not in special_runs]
+        changes = self._proposal.changes
+        only_adds = all(change.kind is ChangeKind.ADD for change in changes)
+        after = 1 if only_adds else self._least_runs
+        first_runs = [run for run in judged[1:after] if run in self._denied_by_aws]
+        later_runs = [*first_runs, *judged[after:]]
         place = {run: number for number, run in enumerate(order)}
         news: dict[str, list[Usage]] = {}
         for usage in self._verified:
@@ -259,12 +274,12 @@ class RunChecks:
                 news.setdefault(min(known, key=place.__getitem__), []).append(usage)
         special = [
             run
-            for run in judged[1:]
+            for run in later_runs
             if run in news and run not in self._lacking and run not in self._unsure
         ]
         tried = frozenset(self._latest(special, _MOST_LATER))
         denied: dict[str, tuple[str, ...]] = {}
-        for run in judged[1:]:
+        for run in later_runs:
             if run in self._lacking:
                 denied[run] = _sorted(self._lacking[run])
             elif run in tried:
@@ -276,6 +291,8 @@ class RunChecks:
                 denied[run] = _sorted({*denied.get(run, ()), *self._denied_by_aws[run]})
         return LaterRunsResult(
             denied,
+            after=after,
+            tests=_count_while(lambda run: not denied.get(run), reversed(judged[after:])),
             untried=len(special) - len(tried),
             untested_names=tuple(dict.fromkeys(self._untested_names(judged))),
         )
@@ -286,8 +303,7 @@ class RunChecks:
         The first `minimum-runs` of the judged runs are the least that narrow a name: a run after
         them tests it, and so do as many runs of the action itself.
         """
-        least = max(self._options.minimum_runs, 1)
-        later = frozenset(judged[least:])
+        later = frozenset(judged[self._least_runs :])
         for change in self._proposal.changes:
             action = change.restricted_action
             if not change.used or not change.restricted_to or not _creates(action):
@@ -295,7 +311,9 @@ class RunChecks:
             if all(map(is_whole_type, change.restricted_to)):
                 continue
             runs = {run for usage in change.usages for run in usage.runs}
-            if runs.isdisjoint(later) and len(runs.intersection(judged)) < least:
+            if not runs.isdisjoint(later):
+                continue
+            if len(runs.intersection(judged)) < self._least_runs:
                 yield action
 
     def _latest(self, runs: Sequence[str], limit: int) -> Sequence[str]:
@@ -305,6 +323,11 @@ class RunChecks:
         judged = len(self._evidence.usages) + len(self._shared.entries)
         most = max(_FEWEST_PROPOSALS, min(limit, _MOST_JUDGED // judged))
         return runs[-most:]
+
+    @property
+    def _least_runs(self) -> int:
+        """The least runs that remove or narrow something."""
+        return max(self._options.minimum_runs, 1)
 
     @cached_property
     def _shared(self) -> _SharedInputs:
@@ -333,6 +356,10 @@ class _SharedInputs(Struct, frozen=True):
     """Used action -> the used actions that create its resources."""
     is_never_empty: bool
     """Whether a part of the committed policy remains in any case."""
+
+
+def _count_while(holds: Callable[[str], bool], runs: Iterable[str]) -> int:
+    return sum(1 for _ in takewhile(holds, runs))
 
 
 def _sorted(actions: Iterable[str]) -> tuple[str, ...]:

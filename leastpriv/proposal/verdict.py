@@ -74,6 +74,7 @@ class VerdictRule(StrEnum):
     OFTEN_DENIED = "often-denied"
     ONLY_ADDS = "only-adds"
     NAMES_UNTESTED = "names-untested"
+    REMOVALS_UNTESTED = "removals-untested"
     UNRECORDED_USE = "unrecorded-use"
     FEW_QUIET_RUNS = "few-quiet-runs"
     ALL_RECORDED = "all-recorded"
@@ -129,6 +130,10 @@ class Facts(Struct, frozen=True):
     """Narrowed actions that create resources, and whose names no later run has tested."""
     word: Word = Word.SELDOM
     quiet: int = 0
+    tests: int = 0
+    """Latest runs that test the removals."""
+    least_tests: int = 0
+    """As many runs as decide the removals."""
 
 
 class Row(Struct, frozen=True):
@@ -166,7 +171,7 @@ TABLE: tuple[Row, ...] = (
     Row(
         VerdictRule.LACKS_PERMISSIONS,
         Instruction.NONE,
-        lambda each: not (each.has_changes or each.is_draft) and each.lacking > 0,
+        lambda each: not each.has_changes and each.lacking > 0,
     ),
     Row(
         VerdictRule.LACKS_EVIDENCE,
@@ -226,6 +231,11 @@ TABLE: tuple[Row, ...] = (
         lambda each: not each.is_draft and each.removed == 0,
     ),
     Row(VerdictRule.NAMES_UNTESTED, Instruction.REHEARSE, lambda each: each.untested_names > 0),
+    Row(
+        VerdictRule.REMOVALS_UNTESTED,
+        Instruction.REHEARSE,
+        lambda each: not each.is_draft and each.tests < each.least_tests,
+    ),
     Row(VerdictRule.UNRECORDED_USE, Instruction.REHEARSE, lambda each: each.unrecorded_use > 0),
     Row(
         VerdictRule.FEW_QUIET_RUNS,
@@ -318,6 +328,8 @@ def verdict_of(
         untested_names=len(chance.untested_names),
         word=chance.word,
         quiet=chance.quiet,
+        tests=chance.tests,
+        least_tests=chance.after,
     )
     return decide(facts)
 

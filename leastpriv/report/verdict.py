@@ -485,6 +485,15 @@ def _names_untested(context: ReportContext) -> str:
     )
 
 
+def _removals_untested(context: ReportContext) -> str:
+    chance = context.chance
+    tests = f"the latest {chance.tests:,} do" if chance.tests else "none does"
+    return (
+        f"{plural(chance.after, 'run')} decide what it removes, and as many later ones must"
+        f" show in a row that they do not need it: {tests}. {calls_remain(context)}"
+    )
+
+
 def _few_quiet_runs(context: ReportContext) -> str:
     chance = context.chance
     return (
@@ -538,6 +547,7 @@ _REASONS: Mapping[VerdictRule, Callable[[ReportContext], str]] = {
     VerdictRule.REGION_ASSUMED: _region_assumed,
     VerdictRule.OFTEN_DENIED: _often_denied,
     VerdictRule.NAMES_UNTESTED: _names_untested,
+    VerdictRule.REMOVALS_UNTESTED: _removals_untested,
     VerdictRule.UNRECORDED_USE: _unrecorded_use,
     VerdictRule.FEW_QUIET_RUNS: _few_quiet_runs,
     VerdictRule.ONLY_ADDS: _only_adds,
@@ -622,14 +632,16 @@ def _counts(context: ReportContext) -> str:
 def _judged_runs(context: ReportContext) -> str:
     """Returns what a policy made from earlier runs would have denied the runs after them."""
     chance = context.chance
-    is_each = chance.later == len(context.evidence.runs) - 1
-    if is_each and chance.later == 1:
-        allowed = "denied" if chance.later_denied else "denied nothing to"
+    is_each = chance.later == len(context.evidence.runs) - chance.after
+    allowed = "denied" if chance.later_denied else "denied nothing to"
+    if is_each and chance.later == chance.after == 1:
         return f"the first run would have {allowed} the second"
+    first = "the first" if chance.after == 1 else f"the first {chance.after:,}"
+    if chance.later == 1:
+        which = f"the run after {first}" if is_each else "the later run that could be judged"
+        return f"earlier runs would have {allowed} {which}"
     count = f"{chance.later_denied:,}" if chance.later_denied else "none"
-    which = "runs after the first" if is_each else "later runs that could be judged"
-    if not is_each and chance.later == 1:
-        which = "later run that could be judged"
+    which = f"runs after {first}" if is_each else "later runs that could be judged"
     sentence = f"earlier runs would have denied {count} of the {chance.later:,} {which}"
     if chance.later_denied in (0, chance.later):
         return sentence

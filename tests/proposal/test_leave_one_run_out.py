@@ -21,7 +21,7 @@ from leastpriv.policy.replay import replay_need
 from leastpriv.proposal.chance import chance_of
 from leastpriv.proposal.confidence import confidences, falling_chance
 from leastpriv.proposal.guards import break_glass_runs
-from leastpriv.proposal.leave_one_run_out import LeaveOneOutResult, leave_one_out
+from leastpriv.proposal.leave_one_run_out import LeaveOneOutResult, RunChecks, leave_one_out
 from leastpriv.proposal.models import History, Options, Proposal, ProposalInputs, UnseenServices
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose
@@ -127,6 +127,15 @@ def test_a_run_that_the_proposal_denies_or_allows_under_a_condition_is_not_count
     assert left_out(
         refusing, evidence([always, usage(PUBLISH, FUNCTION, [3, 4])])
     ) == LeaveOneOutResult(10, {}, not_checked=2, lacking=2)
+
+
+def test_runs_that_are_too_few_to_remove_test_no_removal() -> None:
+    """A policy of four runs removes nothing, so that the fifth run says nothing of a removal."""
+    found = evidence([usage(UPDATE, FUNCTION)])
+    for committed, judged in ((document([UPDATE, TAG]), 7), (document(UPDATE), 11)):
+        made = propose(committed, compare(committed, [], found), found, Options())
+        later = RunChecks(made, [], found, Options(), History()).later_runs()
+        assert (later.judged, later.quiet) == (judged, judged)
 
 
 def test_a_run_whose_calls_are_never_written_counts_in_the_chance() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +12,9 @@ from leastpriv.proposal.chance import QUIET_RUNS, Word
 from leastpriv.proposal.models import GuardResult
 from leastpriv.proposal.verdict import TABLE, Facts, Instruction, VerdictRule, decide
 
+CASES = Path(__file__).parents[1] / "cases"
 READ: dict[str, Any] = {"records": 900, "calls": 60, "succeeded": 50}
-REMOVES: dict[str, Any] = {**READ, "removed": 20}
+REMOVES: dict[str, Any] = {**READ, "removed": 20, "tests": 5, "least_tests": 5}
 NOTHING: dict[str, Any] = {**READ, "has_changes": False}
 DRAFT: dict[str, Any] = {**READ, "is_draft": True, "added": 9, "quiet": QUIET_RUNS}
 FEW_DAYS = GuardResult("minimum-days", "the evidence spans 3 of 35 days")
@@ -57,6 +60,11 @@ ROWS: tuple[tuple[VerdictRule, Instruction, dict[str, Any]], ...] = (
     (VerdictRule.OFTEN_DENIED, Instruction.REHEARSE, {**REMOVES, "word": Word.MAY_BE}),
     (VerdictRule.ONLY_ADDS, Instruction.MERGE, {**READ, "added": 1}),
     (VerdictRule.NAMES_UNTESTED, Instruction.REHEARSE, {**REMOVES, "untested_names": 1}),
+    (
+        VerdictRule.REMOVALS_UNTESTED,
+        Instruction.REHEARSE,
+        {**REMOVES, "tests": 4},
+    ),
     (VerdictRule.UNRECORDED_USE, Instruction.REHEARSE, {**DRAFT, "unrecorded_use": 3}),
     (VerdictRule.FEW_QUIET_RUNS, Instruction.REHEARSE, {**DRAFT, "quiet": QUIET_RUNS - 1}),
     (VerdictRule.ALL_RECORDED, Instruction.MERGE, REMOVES),
@@ -74,6 +82,21 @@ def test_each_row_has_a_case(
 def test_the_cases_are_the_rows_in_their_order() -> None:
     assert [row[:2] for row in ROWS] == [(row.rule, row.instruction) for row in TABLE]
     assert {row.rule for row in TABLE} == set(VerdictRule)
+
+
+NOT_IN_RECORDS = {
+    VerdictRule.CONTRADICTED: "AWS's own simulation contradicts the proof",
+    VerdictRule.UNLISTED_ACCESS: "the proof finds a fault of the product",
+    VerdictRule.NEWLY_DENIED: "the proof finds a fault of the product",
+}
+"""Rows that no case of records reaches, with what they need."""
+
+
+@pytest.mark.parametrize("rule", [each for each in VerdictRule if each not in NOT_IN_RECORDS])
+def test_each_row_has_a_case_of_records_with_its_name(rule: VerdictRule) -> None:
+    case = json.loads((CASES / f"verdict-{rule}.json").read_text(encoding="utf-8"))
+    instruction = next(row.instruction for row in TABLE if row.rule is rule)
+    assert case["expect"]["verdict"] == f"{instruction}: {rule}"
 
 
 def test_a_first_draft_is_merged_after_enough_runs_that_it_would_not_have_denied() -> None:
@@ -95,6 +118,7 @@ AGAINST: tuple[dict[str, Any], ...] = (
     {"unreviewed_denied": 1, "removed": 1},
     {"new_access": 1},
     {"untested_names": 1, "removed": 1},
+    {"least_tests": 6, "removed": 1},
     {"word": Word.LIKELY},
     {"word": Word.MAY_BE},
     {"region_assumed": 1, "removed": 1},

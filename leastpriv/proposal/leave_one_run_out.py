@@ -93,7 +93,7 @@ class LaterRunsResult(Struct, frozen=True):
     """
     after: int = 1
     """First runs: one, or `minimum-runs` where the proposal removes something, as fewer remove
-    nothing and so test no removal. Of these, only runs that AWS denied are judged.
+    nothing and so test no removal.
     """
     tests: int = 0
     """Latest runs in a row, without the first ones, of which none is known to be denied something:
@@ -264,8 +264,7 @@ class RunChecks:
         changes = self._proposal.changes
         only_adds = all(change.kind is ChangeKind.ADD for change in changes)
         after = 1 if only_adds else self._least_runs
-        first_runs = [run for run in judged[1:after] if run in self._denied_by_aws]
-        later_runs = [*first_runs, *judged[after:]]
+        later_runs = judged[after:]
         place = {run: number for number, run in enumerate(order)}
         news: dict[str, list[Usage]] = {}
         for usage in self._verified:
@@ -292,7 +291,7 @@ class RunChecks:
         return LaterRunsResult(
             denied,
             after=after,
-            tests=_count_while(lambda run: not denied.get(run), reversed(judged[after:])),
+            tests=_count_while(lambda run: not denied.get(run), reversed(later_runs)),
             untried=len(special) - len(tried),
             untested_names=tuple(dict.fromkeys(self._untested_names(judged))),
         )

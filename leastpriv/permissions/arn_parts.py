@@ -22,11 +22,11 @@ def transformed(transform: str, value: str) -> str:
     kind.
     """
     if transform.startswith(("starts ", "matches ")):
-        found = value if _whole(transform).fullmatch(value) else ""
+        part = value if _whole(transform).fullmatch(value) else ""
     else:
-        found = _TRANSFORMS[transform](value)
-    escaped = escape_observed(found)
-    return _OPEN_FORMS[transform].format(escaped) if found and transform in _OPEN_FORMS else escaped
+        part = _TRANSFORMS[transform](value)
+    escaped = escape_observed(part)
+    return _OPEN_FORMS[transform].format(escaped) if part and transform in _OPEN_FORMS else escaped
 
 
 @cache
@@ -116,19 +116,19 @@ def own_arns(prefix: str, kind: ActionType, request: CallRequest) -> list[str]:
     """Returns the ARNs of a type under keys that name it: `cluster`, or `Arn` behind the noun or
     the type.
     """
-    found = []
+    arns = []
     for key, text in request.outer:
         if text[:4] == "arn:" and is_of_type(prefix, text, kind.template.name):
             names = any(
-                key in each.sure and each.same.get(key) != "text"
-                for each in kind.template.variables[-1:]
+                key in variable.sure and variable.same.get(key) != "text"
+                for variable in kind.template.variables[-1:]
             )
-            found += (
+            arns += (
                 [text]
                 if names or key in (f"{request.noun}arn", f"{key_of(kind.template.name)}arn")
                 else []
             )
-    return found
+    return arns
 
 
 def new_arn(prefix: str, arn: str, parameters: Mapping[str, object], named: Sequence[str]) -> str:
@@ -137,8 +137,10 @@ def new_arn(prefix: str, arn: str, parameters: Mapping[str, object], named: Sequ
     """
     # A number may be a count; an ARN of the request may have the name that the new resource gets.
     texts = {text for _, text in request_values(parameters, FREE_MAPS) if not text.isdecimal()}
-    arns = [each for each in (*texts, *named) if each.startswith("arn:")]
-    return with_open_parts(prefix, arn, texts.union(*(re.split("[:/]", each) for each in arns)))
+    arns = [text for text in (*texts, *named) if text.startswith("arn:")]
+    return with_open_parts(
+        prefix, arn, texts.union(*(re.split("[:/]", request_arn) for request_arn in arns))
+    )
 
 
 def with_path(pattern: str, answer: Mapping[str, object]) -> str:
@@ -146,18 +148,18 @@ def with_path(pattern: str, answer: Mapping[str, object]) -> str:
     name.
     """
     head, _, name = pattern.rpartition("/")
-    found = (
+    texts = (
         text
         for _, text in request_values(answer)
         if text.startswith(f"{head}/") and text.endswith(f"/{name}")
     )
-    return next(found, pattern)
+    return next(texts, pattern)
 
 
 def in_lower_case(arn: str) -> str:
     """An ARN with its name in lower case."""
-    *places, name = arn.split(":", 5)
-    return ":".join((*places, name.lower()))
+    *fields, name = arn.split(":", 5)
+    return ":".join((*fields, name.lower()))
 
 
 def is_meant_otherwise(kind: ActionType, request: CallRequest) -> bool:
@@ -210,7 +212,7 @@ def object_of(address: str) -> tuple[str, str]:
     Both are empty where the text is no such address
     (https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html).
     """
-    found = next(filter(None, (form.fullmatch(address) for form in _OBJECTS)), None)
-    if found is None:
+    match = next(filter(None, (form.fullmatch(address) for form in _OBJECTS)), None)
+    if match is None:
         return "", ""
-    return found["bucket"], unquote(found["key"]) if address.startswith("https:") else found["key"]
+    return match["bucket"], unquote(match["key"]) if address.startswith("https:") else match["key"]

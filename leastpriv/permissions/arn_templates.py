@@ -104,26 +104,29 @@ def fill(
         request = request.without(kind.foreign_keys)
     if len(variables) == 1:
         variable = variables[0]
-        named = _named(prefix, kind.template, variable, request)
-        if not named.texts:
-            named = Named(_default(call, prefix, kind, variable.name, request))
-        if not named.texts or (
-            named.likeness == _PART and not _is_above(call, kind, named, request)
+        only_filling = _named(prefix, kind.template, variable, request)
+        if not only_filling.texts:
+            only_filling = Named(_default(call, prefix, kind, variable.name, request))
+        if not only_filling.texts or (
+            only_filling.likeness == _PART and not _is_above(call, kind, only_filling, request)
         ):
             return []
-        found: tuple[Named, ...] = (named,)
+        fillings: tuple[Named, ...] = (only_filling,)
     else:
         several = _several(call, prefix, kind, request, below=below)
         if several is None:
             return []
-        found = several
-    most = max([len(each.texts) for each in found])
-    if most > MOST_RESOURCES:
+        fillings = several
+    count = max([len(filling.texts) for filling in fillings])
+    if count > MOST_RESOURCES:
         return [too_many(kind, call)]
-    filled = [_filled(call, kind, found, index) for index in range(most)]
+    filled = [_filled(call, kind, fillings, index) for index in range(count)]
     if kind.template.in_lower_case:
-        lowered = [structs.replace(each, pattern=in_lower_case(each.pattern)) for each in filled]
-        filled += [each for each in lowered if each not in filled]
+        lowered = [
+            structs.replace(resource, pattern=in_lower_case(resource.pattern))
+            for resource in filled
+        ]
+        filled += [resource for resource in lowered if resource not in filled]
     return filled
 
 
@@ -133,7 +136,8 @@ def _is_above(call: Call, kind: ActionType, named: Named, request: CallRequest) 
     """
     arn = _filled(call, kind, (named,), 0).pattern.removesuffix(kind.end)
     return kind.required and any(
-        escape_observed(each).startswith((f"{arn}:", f"{arn}/")) for each in request.arns
+        escape_observed(request_arn).startswith((f"{arn}:", f"{arn}/"))
+        for request_arn in request.arns
     )
 
 
@@ -144,35 +148,35 @@ def _several(
     key.
     """
     variables = kind.template.variables
-    found = [_named(prefix, kind.template, variable, request) for variable in variables]
+    fillings = [_named(prefix, kind.template, variable, request) for variable in variables]
     # A key of the request belongs to the one variable that it surely names; another one would be a
     # guess.
-    for index, named in enumerate(found):
-        for other, rival in enumerate(found):
+    for index, claimant in enumerate(fillings):
+        for other_index, rival in enumerate(fillings):
             is_clash = (
-                index != other
-                and named.keys
-                and named.texts == rival.texts
-                and named.keys & rival.keys
+                index != other_index
+                and claimant.keys
+                and claimant.texts == rival.texts
+                and claimant.keys & rival.keys
             )
             # Of two that are as sure, the last variable is the resource's own.
-            if is_clash and (named.likeness, -index) > (rival.likeness, -other):
-                found[index] = named = _NOTHING
-    if not any(each.texts and each.likeness < _PART + below for each in found):
+            if is_clash and (claimant.likeness, -index) > (rival.likeness, -other_index):
+                fillings[index] = claimant = _NOTHING
+    if not any(candidate.texts and candidate.likeness < _PART + below for candidate in fillings):
         return None
-    for index, each in enumerate(found):
-        if not each.texts:
-            found[index] = Named(_default(call, prefix, kind, variables[index].name, request))
-    return tuple(found)
+    for index, filling in enumerate(fillings):
+        if not filling.texts:
+            fillings[index] = Named(_default(call, prefix, kind, variables[index].name, request))
+    return tuple(fillings)
 
 
 def _named(
     prefix: str, template: ResourceTemplate, variable: Variable, request: CallRequest
 ) -> Named:
     """What fills a variable: the request's names, or parts of its ARNs of other types."""
-    named = _by_keys(prefix, template, variable, request)
-    if named.texts or variable.vague:
-        return named
+    filling = _by_keys(prefix, template, variable, request)
+    if filling.texts or variable.vague:
+        return filling
     if not request.arns:
         return _NOT_EVEN_IN_PART
     parts = [
@@ -198,11 +202,11 @@ def _by_keys(
         keys = [key for key in keys if key not in PLAIN_KEYS] or keys
     pairs = request.pairs(keys) if keys else ()
     if pairs and (pairs[0] in request.outer or not _has_like_name(variable, request)):
-        found = _same(prefix, template, variable, pairs, request)
-        if found.texts:
-            return found
-    for likeness, wanted in ((_STEM, variable.stem), (_TYPE, variable.kind)):
-        keys = [key for key in wanted if key in by_key] if wanted else []
+        filling = _same(prefix, template, variable, pairs, request)
+        if filling.texts:
+            return filling
+    for likeness, like_keys in ((_STEM, variable.stem), (_TYPE, variable.kind)):
+        keys = [key for key in like_keys if key in by_key] if like_keys else []
         if keys:
             like = [
                 (key, escape_observed(text))
@@ -212,10 +216,12 @@ def _by_keys(
             if like:
                 return _as_they_are(like, likeness)
     if variable.plain and request.noun in variable.nouns:
-        own = request.outer
+        outer_pairs = request.outer
         keys = [key for key in variable.plain if key not in variable.same]
         plain = [
-            (key, escape_observed(text)) for key, text in own if key in keys and text[:4] != "arn:"
+            (key, escape_observed(text))
+            for key, text in outer_pairs
+            if key in keys and text[:4] != "arn:"
         ]
         return _as_they_are(plain, _PLAIN)
     return _NOTHING
@@ -256,18 +262,18 @@ def _same(
             keys.append(key)
         elif changed := transformed(transform, text):
             texts[changed] = None
-    found = tuple(texts)
+    names = tuple(texts)
     if prefix == "iam" and variable.name.endswith("WithPath"):
         path = next(
             (escape_observed(text.strip("/")) for text in request.by_key.get("path", ())), ""
         )
-        found = tuple(
+        names = tuple(
             [
                 f"{_LINKED_PATH if name.startswith(_LINKED) else path}/{name}".lstrip("/")
-                for name in found
+                for name in names
             ]
         )
-    return Named(found, keys=frozenset(keys))
+    return Named(names, keys=frozenset(keys))
 
 
 def _as_they_are(found: Sequence[tuple[str, str]], likeness: int) -> Named:
@@ -288,27 +294,27 @@ def _default(
         is_of_type(prefix, arn, kind.template.name) for arn in request.arns
     ):
         return ()
-    found = []
+    defaults = []
     for value in kind.defaults.get(variable, ()):
         if value != _CALLER:
-            found += [escape_observed(value)] if request.has_texts else []
+            defaults += [escape_observed(value)] if request.has_texts else []
         elif ":user/" in call.principal:
-            found.append(escape_observed(call.principal.partition(":user/")[2]))
-    return tuple(found)
+            defaults.append(escape_observed(call.principal.partition(":user/")[2]))
+    return tuple(defaults)
 
 
 def _filled(call: Call, kind: ActionType, found: Sequence[Named], index: int) -> Resource:
     template = kind.template
-    chosen = [(named.texts or ("*",))[min(index, len(named.texts) - 1)] for named in found]
-    likeness = max([named.likeness for named in found])
-    is_owned = bool(template.own_names) and _is_owned_by_aws(template, chosen)
+    values = [(filling.texts or ("*",))[min(index, len(filling.texts) - 1)] for filling in found]
+    likeness = max([filling.likeness for filling in found])
+    is_owned = bool(template.own_names) and _is_owned_by_aws(template, values)
     account = "" if is_owned else call.account or "*"
     pieces = _placed(template.arn, _partition(call.principal), call.region, account)
-    arn = _joined(pieces, chosen) + kind.end
-    if any(("*" in text or "?" in text) and has_wildcard(text) for text in chosen):
+    arn = _joined(pieces, values) + kind.end
+    if any(("*" in text or "?" in text) and has_wildcard(text) for text in values):
         return Resource(arn, IN_PART if likeness <= _PLAIN else _LIKE_IN_PART, False)
     is_simple = template.simple
-    for text in chosen if is_simple else ():
+    for text in values if is_simple else ():
         is_simple = (
             is_simple and text.isascii() and text.replace("-", "").replace("_", "").isalnum()
         )
@@ -321,24 +327,24 @@ def _joined(pieces: Sequence[str], chosen: Sequence[str]) -> str:
     for before, text, after in zip(pieces, chosen, pieces[1:], strict=False):
         # `ou-a1b2-11111111` behind `ou-` (Organizations): the id carries what the template has
         # before it.
-        own = text.removeprefix(_SEPARATOR.split(before)[-1]) if before.endswith("-") else text
-        parts += (own or "*", after)
+        value = text.removeprefix(_SEPARATOR.split(before)[-1]) if before.endswith("-") else text
+        parts += (value or "*", after)
     return "".join(parts)
 
 
 @lru_cache(maxsize=16_384)
 def _placed(template: str, partition: str, region: str, account: str) -> tuple[str, ...]:
     """Texts of a template between its own variables, in one place."""
-    places = {"Partition": partition, "Region": region, "Account": account}
+    field_values = {"Partition": partition, "Region": region, "Account": account}
     pieces = VARIABLE.split(template if account else template.replace(":${Account}:", "::"))
-    found, text = [], pieces[0]
+    texts, text = [], pieces[0]
     for name, after in zip(pieces[1::2], pieces[2::2], strict=True):
-        if name in places:
-            text += (places[name] or "*") + after
+        if name in field_values:
+            text += (field_values[name] or "*") + after
         else:
-            found.append(text)
+            texts.append(text)
             text = after
-    return (*found, text)
+    return (*texts, text)
 
 
 def wildcard(template: str, call: Call) -> str:
@@ -357,14 +363,14 @@ def chosen_by_aws(
         for kind in open_types:
             variable = facts.rules.answered.get(f"{kind.template.name.lower()} {key}")
             if variable and not value.startswith("arn:"):
-                chosen = [
-                    escape_observed(value) if each.name == variable else "*"
-                    for each in kind.template.variables
+                values = [
+                    escape_observed(value) if template_variable.name == variable else "*"
+                    for template_variable in kind.template.variables
                 ]
                 pieces = _placed(
                     kind.template.arn, partition(call), call.region, call.account or "*"
                 )
-                pattern = _joined(pieces, chosen)
+                pattern = _joined(pieces, values)
                 yield (
                     kind.template.name,
                     Resource(pattern, "AWS's choice, as the answer says", "*" not in pattern),
@@ -373,12 +379,12 @@ def chosen_by_aws(
 
 def with_paths(named: Sequence[Resource], answer: Mapping[str, object]) -> Iterator[Resource]:
     """Yields IAM's resources with the paths that the answer shows."""
-    for each in named:
-        arn = with_path(each.pattern, answer)
+    for resource in named:
+        arn = with_path(resource.pattern, answer)
         yield (
-            each
-            if arn == each.pattern
-            else structs.replace(each, pattern=arn, derivation=IN_RESPONSE)
+            resource
+            if arn == resource.pattern
+            else structs.replace(resource, pattern=arn, derivation=IN_RESPONSE)
         )
 
 
@@ -392,8 +398,8 @@ def only_one(kind: ActionType, call: Call) -> Resource:
 
 def too_many(kind: ActionType, call: Call) -> Resource:
     """Returns all of a type, of which a call names more than are listed one by one."""
-    why = f"any {kind.template.name}: the request names more than {MOST_RESOURCES}"
-    return Resource(wildcard(kind.template.arn, call), why, False)
+    derivation = f"any {kind.template.name}: the request names more than {MOST_RESOURCES}"
+    return Resource(wildcard(kind.template.arn, call), derivation, False)
 
 
 def may_be_whole(kind: ActionType, request: CallRequest) -> bool:
@@ -422,7 +428,9 @@ def names_another(kind: ActionType, request: CallRequest, named: Sequence[Resour
         if transform.startswith(("starts ", "matches ")) and key in request.by_key
     ]
     ids = {text for key in keys for text in request.by_key[key]}
-    return bool(ids) and all(any(each.pattern.endswith(text) for each in named) for text in ids)
+    return bool(ids) and all(
+        any(resource.pattern.endswith(text) for resource in named) for text in ids
+    )
 
 
 def _is_owned_by_aws(template: ResourceTemplate, chosen: Sequence[str]) -> bool:
@@ -452,7 +460,7 @@ def from_uri(call: Call, template: str) -> Resource:
     """Fills a template of the events table, `arn:{partition}:apigateway:{region}::/apis/{apiId}`,
     by member names.
     """
-    named = {
+    values_by_name = {
         _NOT_ALPHANUMERIC.sub("", key): value
         for key, value in reversed(request_values(call.parameters))
     }
@@ -461,9 +469,9 @@ def from_uri(call: Call, template: str) -> Resource:
     def value(match: re.Match[str]) -> str:
         name = _NOT_ALPHANUMERIC.sub("", match[1].lower())
         fixed = {"partition": partition(call), "region": call.region}.get(name)
-        if fixed or name in named:
+        if fixed or name in values_by_name:
             return fixed or escape_observed(
-                quote(named[name], safe="") if "arn" in name else named[name]
+                quote(values_by_name[name], safe="") if "arn" in name else values_by_name[name]
             )
         open_names.append(name)
         return "*"

@@ -57,19 +57,23 @@ def action(name: str) -> Action | None:
 
 def spelling(name: str) -> str | None:
     """The catalogue's spelling of an action given in any case, or None."""
-    found = action(name)
-    return found.name if found else None
+    catalog_action = action(name)
+    return catalog_action.name if catalog_action else None
 
 
 def actions(prefix: str) -> tuple[str, ...]:
     """All actions of one service, sorted; empty for an unknown prefix."""
-    return tuple(sorted(found.name for found in service_facts(prefix.lower()).actions.values()))
+    return tuple(
+        sorted(
+            catalog_action.name for catalog_action in service_facts(prefix.lower()).actions.values()
+        )
+    )
 
 
 def access_level(name: str) -> str:
     """Access level of an action, or the empty string where the catalogue lacks it."""
-    found = action(name)
-    return found.access_level if found else ""
+    catalog_action = action(name)
+    return catalog_action.access_level if catalog_action else ""
 
 
 def resource_types(prefix: str) -> tuple[ResourceType, ...]:
@@ -83,18 +87,18 @@ def resource_types(prefix: str) -> tuple[ResourceType, ...]:
 def expand(pattern: str) -> tuple[str, ...]:
     """All catalogue actions that an `Action` entry of a policy grants, sorted."""
     if pattern.isascii() and "*" not in pattern and "?" not in pattern:
-        known = spelling(pattern)
-        return (known,) if known else ()
+        full_name = spelling(pattern)
+        return (full_name,) if full_name else ()
     prefix = pattern.partition(":")[0].lower()
     is_of_all = re.search(r"[*?]", prefix) is not None
-    named = (
-        tuple(sorted(name for each in services() for name in actions(each)))
+    names = (
+        tuple(sorted(name for service in services() for name in actions(service)))
         if is_of_all
         else actions(prefix)
     )
     if pattern == "*" or (pattern.lower() == f"{prefix}:*" and not is_of_all):
-        return named
-    return tuple(name for name in named if action_matches(pattern, name))
+        return names
+    return tuple(name for name in names if action_matches(pattern, name))
 
 
 _READS = re.compile(r"(BatchGet|Get|List|Describe|Head)[A-Z]")
@@ -160,8 +164,10 @@ def _sensitivity(name: str) -> str:
 def _reason(facts: str, name: str) -> str:
     # A row of the service itself has the better reason; the first match counts.
     rows = (*_rows(facts, name.partition(":")[0].lower()), *_rows(facts, "*"))
-    found = (row for row in rows if action_matches(row["pattern"], name))
-    return next((row["reason"] for row in found if row["levels"] == "any" or _writes(name)), "")
+    matching_rows = (row for row in rows if action_matches(row["pattern"], name))
+    return next(
+        (row["reason"] for row in matching_rows if row["levels"] == "any" or _writes(name)), ""
+    )
 
 
 @cache
@@ -214,5 +220,5 @@ def removal_rank(name: str) -> tuple[int, int, str]:
 @cache
 def _escalation_actions() -> Mapping[str, int]:
     rows = [row["actions"] for row in table("escalation")]
-    named = re.split(r"[,| @]+", ",".join(rows).lower())
-    return {action: number for number, action in reversed(list(enumerate(named)))}
+    action_names = re.split(r"[,| @]+", ",".join(rows).lower())
+    return {action: number for number, action in reversed(list(enumerate(action_names)))}

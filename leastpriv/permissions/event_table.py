@@ -118,14 +118,14 @@ def scope_of_unmapped(source: str, name: str, prefix: str) -> Scope:
 @cache
 def _related(label: str) -> tuple[str, ...]:
     words = {*re.split("[.-]", label)}
-    known = (
+    prefixes = (
         prefix
         for prefix in catalog.services()
         if words & {*prefix.split("-")}
         or prefix.startswith(label)
         or (len(prefix) >= _LONG_ENOUGH and label.startswith(prefix))
     )
-    return (label, *sorted(known))
+    return (label, *sorted(prefixes))
 
 
 _STATEMENT = re.compile(
@@ -169,14 +169,18 @@ def items_of(call: Call) -> Iterable[ItemOfCall]:
 
 
 def _of_transaction(call: Call) -> Iterator[ItemOfCall]:
-    items = call.parameters.get("transactItems") or call.parameters.get("requestItems")
-    if not isinstance(items, list):
+    transact_items = call.parameters.get("transactItems") or call.parameters.get("requestItems")
+    if not isinstance(transact_items, list):
         return
-    for item in items:
-        if not isinstance(item, Mapping):
+    for transact_item in transact_items:
+        if not isinstance(transact_item, Mapping):
             continue
         # As AWS records it: `{"operation": "Put", "tableName": "Music", …}`.
-        writes = {item["operation"]: item} if "operation" in item else item
+        writes = (
+            {transact_item["operation"]: transact_item}
+            if "operation" in transact_item
+            else transact_item
+        )
         for verb, value in writes.items():
             action = _actions_in_items("transaction").get(str(verb).lower())
             if action:
@@ -278,10 +282,10 @@ def visibility(action: str) -> ActionVisibility:
     table is `UNKNOWN`.
     """
     prefix, _, name = action.lower().partition(":")
-    known = _visibility_rows(prefix).get(name)
-    if known is None:
+    visibility_row = _visibility_rows(prefix).get(name)
+    if visibility_row is None:
         return ActionVisibility(Visibility.UNKNOWN, source=_why_unknown(action))
-    row = known.row
+    row = visibility_row.row
     flag = row["read_only"]
     source = _reasons()[row["reason"]]["text"]
     if row["page"]:
@@ -289,7 +293,7 @@ def visibility(action: str) -> ActionVisibility:
     return ActionVisibility(
         visibility=Visibility(row["visibility"]),
         resource_type=row["type"],
-        read_only=_FLAGS[flag] if flag else read_only_by_name(known.name),
+        read_only=_FLAGS[flag] if flag else read_only_by_name(visibility_row.name),
         source=source,
     )
 
@@ -306,15 +310,21 @@ def read_only_by_name(operation: str) -> bool | None:
 @lru_cache(maxsize=_CACHED_ACTIONS)
 def carriers_of(action: str) -> tuple[Carrier, ...]:
     """List the operations that authorize an action (any case) besides the one they need."""
-    return tuple(each.carrier for each in _operations_of(action.lower()) if not each.is_own)
+    return tuple(
+        operation.carrier for operation in _operations_of(action.lower()) if not operation.is_own
+    )
 
 
 def own_operations(action: str) -> frozenset[str]:
     """Names the operations whose events show an action of unknown visibility; a record of each one
     settles it.
     """
-    own = [each.carrier.operation for each in _operations_of(action.lower()) if each.is_own]
-    return frozenset(own or [catalog.spelling(action) or action])
+    operations = [
+        operation.carrier.operation
+        for operation in _operations_of(action.lower())
+        if operation.is_own
+    ]
+    return frozenset(operations or [catalog.spelling(action) or action])
 
 
 def data_event_types() -> tuple[str, ...]:
@@ -400,9 +410,9 @@ def _operations_of(action: str) -> tuple[_OperationOfAction, ...]:
 @cache
 def _carrier_rows() -> Mapping[str, Mapping[str, tuple[Mapping[str, str], ...]]]:
     """Service -> name of an action, both in lower case -> its rows."""
-    found: dict[str, dict[str, tuple[Mapping[str, str], ...]]] = {}
+    rows_by_service: dict[str, dict[str, tuple[Mapping[str, str], ...]]] = {}
     for row in table("carriers"):
-        service = found.setdefault(row["service"].lower(), {})
+        service = rows_by_service.setdefault(row["service"].lower(), {})
         for name in row["actions"].lower().split(","):
             service[name] = (*service.get(name, ()), row)
-    return found
+    return rows_by_service

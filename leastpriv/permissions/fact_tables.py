@@ -36,13 +36,13 @@ def rows_of(name: str, first: str) -> Sequence[Mapping[str, str]]:
 @lru_cache(maxsize=1)
 def _lines_by_first_cell(name: str) -> tuple[str, Mapping[str, Sequence[str]]]:
     head, *lines = [line for line in text_of_table(name).splitlines() if line and line[0] != "#"]
-    found: dict[str, list[str]] = {}
+    lines_by_cell: dict[str, list[str]] = {}
     for line, (first, _, _) in zip(lines, map(str.partition, lines, repeat("\t")), strict=True):
-        if first in found:
-            found[first] += [line]
+        if first in lines_by_cell:
+            lines_by_cell[first] += [line]
         else:
-            found[first] = [line]
-    return head, found
+            lines_by_cell[first] = [line]
+    return head, lines_by_cell
 
 
 def text_of_table(name: str, package: str = __package__) -> str:

@@ -145,52 +145,57 @@ def across_regions(
 
     An app that is deployed to a second region has the same names there.
     """
-    used = Counter(region for each in seen if (region := region_of(each.resource)))
-    if len(used) < 2:
+    region_counts = Counter(
+        region for seen_resource in seen if (region := region_of(seen_resource.resource))
+    )
+    if len(region_counts) < 2:
         return tuple(make(seen))
-    main = used.most_common(1)[0][0]
+    main = region_counts.most_common(1)[0][0]
     merged: dict[str, ObservedResource] = {}
     originals: dict[str, dict[str, str]] = {}
-    for each in seen:
-        region, resource = region_of(each.resource), in_region(each.resource, main)
-        family = in_region(each.family, main)
-        known = merged.get(resource, ObservedResource(resource))
-        runs, made = tuple(dict.fromkeys((*known.runs, *each.runs))), known.made or each.made
+    for observed in seen:
+        region, resource = region_of(observed.resource), in_region(observed.resource, main)
+        family = in_region(observed.family, main)
+        merged_resource = merged.get(resource, ObservedResource(resource))
+        runs, is_made = (
+            tuple(dict.fromkeys((*merged_resource.runs, *observed.runs))),
+            merged_resource.made or observed.made,
+        )
         merged[resource] = ObservedResource(
             resource=resource,
             runs=runs,
-            made=made,
-            family=known.family or family,
-            ids=known.ids + each.ids,
-            certainty=each.certainty,
+            made=is_made,
+            family=merged_resource.family or family,
+            ids=merged_resource.ids + observed.ids,
+            certainty=observed.certainty,
         )
-        originals.setdefault(resource, {})[region] = each.resource
-    found: list[Pattern] = []
+        originals.setdefault(resource, {})[region] = observed.resource
+    patterns: list[Pattern] = []
     for pattern in make(tuple(merged.values())):
-        written: dict[str, list[str]] = {}
+        originals_by_name: dict[str, list[str]] = {}
         for covered in pattern.covers:
             for region, original in originals[covered].items():
                 name = in_region(pattern.pattern, region) if region else pattern.pattern
-                written.setdefault(name, []).append(original)
-        found += [
-            replace(pattern, pattern=name, covers=tuple(sorted(own)))
-            for name, own in written.items()
+                originals_by_name.setdefault(name, []).append(original)
+        patterns += [
+            replace(pattern, pattern=name, covers=tuple(sorted(resources)))
+            for name, resources in originals_by_name.items()
         ]
-    return tuple(sorted(found, key=lambda each: each.pattern))
+    return tuple(sorted(patterns, key=lambda each: each.pattern))
 
 
 def _patterns_of_region(
     least: int, is_sensitive: bool, seen: Sequence[ObservedResource]
 ) -> Iterator[Pattern]:
     groups: dict[str, _Group] = {}
-    runs = {run for each in seen if each.made for run in each.runs}
-    for each in seen:
-        opened = open_parts(each.resource, each.made, each.ids)
-        is_own_id = {opening.reason for opening in opened.openings} == {MADE}
+    runs = {run for resource in seen if resource.made for run in resource.runs}
+    for observed in seen:
+        opened_resource = open_parts(observed.resource, observed.made, observed.ids)
+        is_own_id = {opening.reason for opening in opened_resource.openings} == {MADE}
         if is_sensitive and not (is_own_id and len(runs) >= _LEAST_RUNS):
-            opened = OpenedResource(each.resource)
-        groups.setdefault(opened.text, _Group()).add(each, opened.openings)
-    if any(each.family for each in seen):
+            opened_resource = OpenedResource(observed.resource)
+        groups.setdefault(opened_resource.text, _Group()).add(observed, opened_resource.openings)
+    if any(resource.family for resource in seen):
         groups = _with_drawn_ends(groups, min(least, _LEAST_LITERAL))
     if not is_sensitive and len(groups) > _MOST_SIBLINGS:
         groups = _folded(groups)
@@ -217,15 +222,15 @@ def generated_families(made: Iterable[str], by_stacks: Collection[str]) -> Mappi
     twelve letters (`data-1a2b3c4d5e6f`) says nothing of the next one. Of a bucket as many letters
     remain open.
     """
-    found: dict[str, str] = {}
+    families: dict[str, str] = {}
     for resource in made:
         generated = generated_name(resource, resource in by_stacks)
         if generated == resource:
             continue
         if not _BUCKET.fullmatch(resource):
             generated = re.sub(r"(?<=20)\?{24}|(?<=-)\?{12,16}(?![?])", "*", generated)
-        found[resource] = generated
-    return found
+        families[resource] = generated
+    return families
 
 
 class _Group(Struct):
@@ -323,7 +328,7 @@ def _grows(folder: str, runs: Sequence[set[str]]) -> bool:
     together = set().union(*runs)
     is_whole_bucket = "/" not in folder.partition(":::")[2].rstrip("/")
     if is_whole_bucket:
-        with_own_objects = set().union(*(each for each in runs if each < together))
+        with_own_objects = set().union(*(run for run in runs if run < together))
         return len(with_own_objects) >= _LEAST_RUNS
     return len(together) != 1 or len(runs) > _MOST_OF_ONE_RUN
 
@@ -346,9 +351,15 @@ def _swallowed(groups: Mapping[str, _Group]) -> dict[str, _Group]:
             for head, tail in lengths
             if head + tail <= len(pattern)
         )
-        wide = (each for key in keys for each in ends.get(key, ()) if each != pattern)
-        fit = (each for each in wide if groups[each].may_swallow(each, groups[pattern]))
-        cover = next((each for each in fit if resource_covers(each, pattern)), None)
+        candidates = (
+            candidate for key in keys for candidate in ends.get(key, ()) if candidate != pattern
+        )
+        fit = (
+            candidate
+            for candidate in candidates
+            if groups[candidate].may_swallow(candidate, groups[pattern])
+        )
+        cover = next((candidate for candidate in fit if resource_covers(candidate, pattern)), None)
         if cover and not resource_covers(pattern, cover):
             covers[pattern] = cover
     replaced: dict[str, _Wider] = {}
@@ -368,9 +379,9 @@ def _covering(pattern: str, other: str) -> str:
     covering = ""
     end = 0
     for part, other_part in zip(parts, other_parts, strict=True):
-        wide = part.text if resource_covers(part.text, other_part.text) else other_part.text
-        if not resource_covers(wide, part.text):
+        wider_text = part.text if resource_covers(part.text, other_part.text) else other_part.text
+        if not resource_covers(wider_text, part.text):
             return ""
-        covering += pattern[end : part.start] + wide
+        covering += pattern[end : part.start] + wider_text
         end = part.end
     return covering + pattern[end:]

@@ -93,7 +93,9 @@ class ImpliedFacts(EventFacts, frozen=True, kw_only=True):
     def for_keys(self, keys: frozenset[str]) -> ImpliedFacts:
         """Returns the facts with what reads requests with these keys."""
         is_named = self.role_is_sure or "*" in self.roles or not keys.isdisjoint(self.roles)
-        objects = tuple(each for each in self.objects if keys.issuperset(each.parameters))
+        objects = tuple(
+            object_read for object_read in self.objects if keys.issuperset(object_read.parameters)
+        )
         return structs.replace(self, roles=self.roles if is_named else {}, objects=objects)
 
 
@@ -159,7 +161,7 @@ def _passed_roles(call: Call, facts: ImpliedFacts, request: CallRequest) -> Iter
     AWS account" (https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html, read
     2026-11-24).
     """
-    named: dict[_PassedRole, str] = {}
+    passed_roles: dict[_PassedRole, str] = {}
     forms = facts.roles
     # A map that people fill may hold ARNs of roles by the way; where a row names the key, the
     # service reads it there.
@@ -167,9 +169,9 @@ def _passed_roles(call: Call, facts: ImpliedFacts, request: CallRequest) -> Iter
         if value.startswith("arn:") or key in forms or "*" in forms:
             form = forms.get(key) or forms.get("*", "")
             for arn, derivation in _roles(call, form, key, value).items():
-                named.setdefault(_PassedRole(arn, _services(call, facts, key)), derivation)
+                passed_roles.setdefault(_PassedRole(arn, _services(call, facts, key)), derivation)
     because = f"{call.source.partition('.')[0]}:{call.name} passes this role"
-    for role, derivation in named.items():
+    for role, derivation in passed_roles.items():
         passed_to: tuple[Condition, ...] = ()
         if role.services:
             passed_to = (Condition("StringEquals", "iam:PassedToService", role.services),)
@@ -211,8 +213,8 @@ def _services(call: Call, facts: ImpliedFacts, key: str) -> tuple[str, ...]:
 
     The reference is of the commercial regions; in China some services have another name.
     """
-    known = facts.passed_to.get(key) or facts.passed_to.get("*", ())
-    return known if known or partition(call) == "aws-cn" else facts.services
+    services = facts.passed_to.get(key) or facts.passed_to.get("*", ())
+    return services if services or partition(call) == "aws-cn" else facts.services
 
 
 def _read_objects(call: Call, facts: ImpliedFacts, request: CallRequest) -> Iterator[Need]:
@@ -276,15 +278,15 @@ def _tagged(call: Call, operation: str, rule: TagRule, request: CallRequest) -> 
                 )
         return
     if rule.resource:
-        asked = from_uri(call, rule.resource.replace("{account}", call.account))
-        yield structs.replace(asked, derivation="as AWS asks for it")
+        asked_resource = from_uri(call, rule.resource.replace("{account}", call.account))
+        yield structs.replace(asked_resource, derivation="as AWS asks for it")
         return
     under = _under(call, rule)
     if under:
         yield under
         return
-    new, own = _about_the_new(call, rule, request)
-    for resource in find_resources(new, facts_of_action(rule.of, rule.types), own):
+    new, new_request = _about_the_new(call, rule, request)
+    for resource in find_resources(new, facts_of_action(rule.of, rule.types), new_request):
         yield structs.replace(
             resource, exact=resource.exact or (rule.asked and _is_named_in_part(resource))
         )
@@ -298,15 +300,15 @@ def _about_the_new(call: Call, made: TagRule, request: CallRequest) -> tuple[Cal
         str(name).lower().startswith(_OTHERS) for name in call.parameters
     ):
         return call, request
-    named = {str(key).lower(): value for key, value in call.parameters.items()}
-    own = {
+    parameters = {str(key).lower(): value for key, value in call.parameters.items()}
+    target_parameters = {
         key.removeprefix("target"): value
-        for key, value in named.items()
+        for key, value in parameters.items()
         if not key.startswith("source")
     }
     region = dict(request_values(call.parameters)).get(made.region.lower(), call.region)
-    new = structs.replace(call, parameters=own, region=region)
-    return new, read_request(request.noun, own)
+    new = structs.replace(call, parameters=target_parameters, region=region)
+    return new, read_request(request.noun, target_parameters)
 
 
 _OTHERS = ("source", "target")
@@ -320,8 +322,8 @@ def _ec2_templates() -> Mapping[str, str]:
     """Type as a tag specification names it -> template of its ARNs; those of images and snapshots
     have no account.
     """
-    known = action_of("ec2:CreateTags")
-    arns = [kind.arn for kind in known.resource_types] if known else []
+    catalog_action = action_of("ec2:CreateTags")
+    arns = [kind.arn for kind in catalog_action.resource_types] if catalog_action else []
     return {arn.split(":", 5)[5].partition("/")[0]: arn for arn in arns}
 
 
@@ -350,27 +352,27 @@ def _specifications(call: Call, parameter: str) -> tuple[str, ...]:
     """Resource types of EC2's `tagSpecificationSet`, `TagSpecification` …; a launch template's tag
     nothing yet.
     """
-    found: dict[str, None] = {}
+    resource_types: dict[str, None] = {}
     level: list[tuple[str, object]] = [("", call.parameters)]
     while level:
         deeper: list[tuple[str, object]] = []
         for key, value in level[:1_000]:
             if isinstance(value, Mapping):
-                lower = {str(name).lower(): item for name, item in value.items()}
+                lower = {str(name).lower(): member for name, member in value.items()}
                 kind = lower.get("resourcetype")
                 if (
                     key.startswith(parameter.lower())
                     and isinstance(kind, str)
                     and _EC2_TYPE.fullmatch(kind)
                 ):
-                    found.update({kind: None} if _has_tags(lower) else {})
+                    resource_types.update({kind: None} if _has_tags(lower) else {})
                 deeper.extend(
-                    (key if name == "items" else name, item) for name, item in lower.items()
+                    (key if name == "items" else name, member) for name, member in lower.items()
                 )
             elif isinstance(value, list):
-                deeper.extend((key, item) for item in value)
+                deeper.extend((key, element) for element in value)
         level = [(key, value) for key, value in deeper if key != "launchtemplatedata"]
-    return tuple(found)
+    return tuple(resource_types)
 
 
 def _has_tags(specification: Mapping[str, object]) -> bool:
@@ -445,8 +447,8 @@ def _transforms(call: Call, signs: Sequence[Mapping[str, str]]) -> Iterator[Need
         in_list = ("key", key) in values
         if any(
             value.startswith(sign["begins"])
-            for own, value in values
-            if own == ("value" if in_list else key.lower())
+            for value_key, value in values
+            if value_key == ("value" if in_list else key.lower())
         ):
             name = f"aws:transform/{sign['transform']}"
             arn = f"arn:{partition(call)}:cloudformation:{call.region}:{name}"

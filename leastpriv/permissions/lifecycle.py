@@ -87,7 +87,7 @@ def siblings_of(used: Collection[str]) -> Mapping[str, str]:
     the reads before it. Where several used actions explain one sibling, the first in the alphabet
     does.
     """
-    names = sorted({found for action in used if (found := catalog.spelling(action))})
+    names = sorted({name for action in used if (name := catalog.spelling(action))})
     explained: dict[str, str] = {}
     for action in names:
         for sibling in _siblings(action):
@@ -103,25 +103,29 @@ def siblings_among(action: str, used: Iterable[str]) -> tuple[str, ...]:
 
 @cache
 def _siblings(action: str) -> frozenset[str]:
-    listed = (
+    sibling_names = (
         name
         for row in table("siblings")
         if row["used"] == action
         for name in row["siblings"].split(",")
     )
-    return frozenset((*_by_name(action), *filter(None, map(catalog.spelling, listed))))
+    return frozenset((*_by_name(action), *filter(None, map(catalog.spelling, sibling_names))))
 
 
 def _by_name(action: str) -> Iterator[str]:
-    used = _parse(action)
-    if used.kind in ("", "read"):
+    action_name = _parse(action)
+    if action_name.kind in ("", "read"):
         return
-    for other in _names(action.partition(":")[0]):
-        if other.kind == "service tag":
-            if used.kind not in ("end", "close"):
-                yield other.action
-        elif other.kind and _follows(used, other) and _same_thing(used.noun, other.noun):
-            yield other.action
+    for other_name in _names(action.partition(":")[0]):
+        if other_name.kind == "service tag":
+            if action_name.kind not in ("end", "close"):
+                yield other_name.action
+        elif (
+            other_name.kind
+            and _follows(action_name, other_name)
+            and _same_thing(action_name.noun, other_name.noun)
+        ):
+            yield other_name.action
 
 
 def _follows(used: _Name, other: _Name) -> bool:
@@ -206,11 +210,13 @@ def unknown_refusals(
     """
     if mapped.verdict in (Verdict.UNMAPPED, Verdict.NO_PERMISSION):
         return ()
-    known = _checked_actions(source, name, tuple([need.permission.action for need in mapped.needs]))
+    checked_actions = _checked_actions(
+        source, name, tuple([need.permission.action for need in mapped.needs])
+    )
     return tuple(
         action
         for action in refused
-        if action.lower() not in known and not action.lower().startswith("kms:")
+        if action.lower() not in checked_actions and not action.lower().startswith("kms:")
     )
 
 
@@ -221,9 +227,11 @@ def _checked_actions(source: str, name: str, needed: tuple[str, ...]) -> frozens
     Of AWS KMS it may check any action, since each service may use a key in the caller's name.
     """
     event = map_event(source, name)
-    own = {action.lower() for action in needed}
-    own.update(action.action.lower() for action in event.actions)
-    return frozenset({*own, *(action.lower() for action in _partners(event.operation, own))})
+    actions = {action.lower() for action in needed}
+    actions.update(action.action.lower() for action in event.actions)
+    return frozenset(
+        {*actions, *(action.lower() for action in _partners(event.operation, actions))}
+    )
 
 
 def _partners(operation: str, needed: Collection[str]) -> Iterator[str]:
@@ -231,7 +239,7 @@ def _partners(operation: str, needed: Collection[str]) -> Iterator[str]:
     yield from _OF_ANY_CALL
     facts = facts_of(operation)
     yield from facts.inner
-    yield from (each.action for each in facts.triggers)
+    yield from (trigger.action for trigger in facts.triggers)
     yield from (rule.action for rule in facts.tags)
     for action in (operation, *needed):
         yield from _dependents().get(action.lower(), ())
@@ -270,23 +278,30 @@ def lifecycle_partners(
         only_ends: leave out what only changes a resource: each kind of change that a run made was
             recorded.
     """
-    found: dict[str, set[str]] = {}
+    actions_by_partner: dict[str, set[str]] = {}
     # Tags of a stack or a provider are on every resource from its creation on.
     tagged = {
-        each.partition(":")[0]
-        for each in used
-        if is_tagging(each) and "Tagging" in catalog.access_level(each)
+        used_action.partition(":")[0]
+        for used_action in used
+        if is_tagging(used_action) and "Tagging" in catalog.access_level(used_action)
     }
     for action in sorted(used):
         partners = _partners_by_tool(action, used[action], frozenset(used), only_ends=only_ends)
         if not used[action]:
-            partners = {each for each in partners if not _is_shown(action, each, used, redeployed)}
+            partners = {
+                counterpart
+                for counterpart in partners
+                if not _is_shown(action, counterpart, used, redeployed)
+            }
         for partner in partners:
             is_needed = action.partition(":")[0] in tagged or not is_tagging(partner)
             is_related = _shares_a_type(action, partner) or changes_made(action, partner)
             if is_needed and partner not in used and is_related:
-                found.setdefault(partner, set()).add(action)
-    return {partner: tuple(sorted(found[partner])) for partner in sorted(found)}
+                actions_by_partner.setdefault(partner, set()).add(action)
+    return {
+        partner: tuple(sorted(actions_by_partner[partner]))
+        for partner in sorted(actions_by_partner)
+    }
 
 
 def _partners_by_tool(
@@ -298,25 +313,29 @@ def _partners_by_tool(
     has set and that can be removed needs no further permission.
     """
     prefix = action.partition(":")[0]
-    named = {
-        each
-        for each in _siblings(action)
-        if not only_ends or _parse(each).kind in ("", "end", "close")
+    siblings = {
+        sibling
+        for sibling in _siblings(action)
+        if not only_ends or _parse(sibling).kind in ("", "end", "close")
     }
-    shown = {property_of(each) for each in used if each.partition(":")[0] == prefix}
+    shown_properties = {
+        property_of(used_action) for used_action in used if used_action.partition(":")[0] == prefix
+    }
     if visibility(action).visibility is Visibility.DATA:
         # An item, not a resource that a tool manages: its life ends. The AWS CDK leaves its assets.
         return {
-            each
-            for each in named
-            if _parse(each).kind == "end"
-            and property_of(each) == property_of(action)
+            sibling
+            for sibling in siblings
+            if _parse(sibling).kind == "end"
+            and property_of(sibling) == property_of(action)
             and {*tools} != {CDK}
         }
     if not tools:
         # A script may change and delete what it creates; its properties are those that it has set.
         return {
-            each for each in named if is_tagging(each) or _may_follow_in_script(action, each, shown)
+            sibling
+            for sibling in siblings
+            if is_tagging(sibling) or _may_follow_in_script(action, sibling, shown_properties)
         }
     kinds = [kind for kind in types_made_by(action) if kind.tool in tools]
     kinds = [kind for kind in kinds if used.issuperset(making_actions(kind))] or kinds
@@ -325,52 +344,71 @@ def _partners_by_tool(
         # still to come.
         is_end_only = {*tools} == {CDK}
         return {
-            each
-            for each in named
-            if (_parse(each).verb == "Delete" if is_end_only else _parse(each).kind != "read")
+            sibling
+            for sibling in siblings
+            if (_parse(sibling).verb == "Delete" if is_end_only else _parse(sibling).kind != "read")
         }
-    found = set[str]()
+    partners = set[str]()
     for kind in kinds:
         making = {*actions_of_phase(kind, Phase.CREATE), *tag_actions(kind)}
-        unset = {property_of(each) for each in making - used if _parse(each).kind != "read"}
-        unset -= {property_of(each) for each in making & used}
+        unset = {
+            property_of(making_action)
+            for making_action in making - used
+            if _parse(making_action).kind != "read"
+        }
+        unset -= {property_of(making_action) for making_action in making & used}
         for phase in (Phase.DELETE,) if only_ends else (Phase.UPDATE, Phase.DELETE):
             actions = {
-                each for each in actions_of_phase(kind, phase) if each.partition(":")[0] == prefix
+                phase_action
+                for phase_action in actions_of_phase(kind, phase)
+                if phase_action.partition(":")[0] == prefix
             }
-            writes = {each for each in actions if _parse(each).kind != "read"}
+            writes = {
+                phase_action for phase_action in actions if _parse(phase_action).kind != "read"
+            }
             ends = {
-                each for each in writes if _parse(each).kind == "end" and changes_made(action, each)
+                write
+                for write in writes
+                if _parse(write).kind == "end" and changes_made(action, write)
             }
             if phase is Phase.UPDATE:
                 ends = set()
-                found |= {
-                    each
-                    for each in writes & named
-                    if property_of(each) not in unset or changes_made(action, each)
+                partners |= {
+                    write
+                    for write in writes & siblings
+                    if property_of(write) not in unset or changes_made(action, write)
                 }
-            found |= ends
+            partners |= ends
             if used.isdisjoint(ends or writes - making):
                 # A creation that fails makes some calls of a deletion; what the tool reads in each
                 # run was seen.
                 before_end = (
                     actions - writes - {*actions_of_phase(kind, Phase.READ)} if ends else set[str]()
                 )
-                found |= {
-                    each for each in actions - making | before_end if property_of(each) not in unset
+                partners |= {
+                    phase_action
+                    for phase_action in actions - making | before_end
+                    if property_of(phase_action) not in unset
                 }
-        found |= set() if only_ends else set(filter(is_tagging, tag_actions(kind)))
-        found -= {
-            each
-            for each in conditional_actions(kind)
-            if property_of(each) not in shown and not changes_made(action, each)
+        partners |= set() if only_ends else set(filter(is_tagging, tag_actions(kind)))
+        partners -= {
+            conditional_action
+            for conditional_action in conditional_actions(kind)
+            if property_of(conditional_action) not in shown_properties
+            and not changes_made(action, conditional_action)
         }
-    removable = {property_of(each) for each in found if _parse(each).kind in ("end", "close")} & {
-        property_of(each)
-        for each in found
-        if _parse(each).kind not in ("end", "close") and not changes_made(action, each)
+    removable = {
+        property_of(partner) for partner in partners if _parse(partner).kind in ("end", "close")
+    } & {
+        property_of(partner)
+        for partner in partners
+        if _parse(partner).kind not in ("end", "close") and not changes_made(action, partner)
     }
-    return {each for each in found if property_of(each) not in removable - shown - {"tags"}}
+    return {
+        partner
+        for partner in partners
+        if property_of(partner) not in removable - shown_properties - {"tags"}
+    }
 
 
 def _may_follow_in_script(action: str, sibling: str, shown: Collection[str]) -> bool:
@@ -399,7 +437,7 @@ def _may_follow_in_script(action: str, sibling: str, shown: Collection[str]) -> 
 @cache
 def _nouns_made(service: str) -> frozenset[str]:
     """What the actions of a service make, as `_stem` writes it."""
-    return frozenset(_stem(each.noun) for each in _names(service) if each.kind == "make")
+    return frozenset(_stem(name.noun) for name in _names(service) if name.kind == "make")
 
 
 def _is_shown(
@@ -414,26 +452,31 @@ def _is_shown(
     if kind == "change" or is_tagging(sibling):
         return action in redeployed
     # The runs have ended a resource that the sibling would be for, without it.
-    known = catalog.action(sibling)
+    catalog_action = catalog.action(sibling)
     kinds = (
-        {_stem(re.sub("[^a-z0-9]", "", kind.name.lower())) for kind in known.resource_types}
-        if known
+        {
+            _stem(re.sub("[^a-z0-9]", "", kind.name.lower()))
+            for kind in catalog_action.resource_types
+        }
+        if catalog_action
         else set()
     )
     service = sibling.partition(":")[0]
     ends = (
-        _stem(_parse(each).noun.lower()) for each in used if each.startswith(f"{service}:Delete")
+        _stem(_parse(used_action).noun.lower())
+        for used_action in used
+        if used_action.startswith(f"{service}:Delete")
     )
     return any(kind.startswith(noun) for noun in ends for kind in kinds)
 
 
 def _shares_a_type(action: str, partner: str) -> bool:
     """Whether a partner takes a resource of the action's types, or one of the two takes none."""
-    own, others = (
-        {kind.name for kind in known.resource_types} if known else set()
-        for known in map(catalog.action, (action, partner))
+    types, partner_types = (
+        {kind.name for kind in catalog_action.resource_types} if catalog_action else set()
+        for catalog_action in map(catalog.action, (action, partner))
     )
-    return not own or not others or not own.isdisjoint(others)
+    return not types or not partner_types or not types.isdisjoint(partner_types)
 
 
 def changes_made(made: str, action: str) -> bool:
@@ -483,10 +526,10 @@ def created_types(prefix: str, event: str) -> tuple[str, ...]:
     nouns = {noun, re.sub(r"v[0-9]$", "", noun)}  # `CreateClusterV2` makes a cluster.
     kinds = sorted({kind.name.lower() for kind in catalog.resource_types(prefix)})
     names = [re.sub(r"[^a-z0-9]", "", kind).removesuffix("s") for kind in kinds]
-    found = [kind for kind, name in zip(kinds, names, strict=True) if name in nouns]
-    if not found and event.startswith("Create") and not _FROM_ANOTHER.search(event):
-        found = [kind for kind, name in zip(kinds, names, strict=True) if noun.endswith(name)]
-    return tuple(found)
+    types = [kind for kind, name in zip(kinds, names, strict=True) if name in nouns]
+    if not types and event.startswith("Create") and not _FROM_ANOTHER.search(event):
+        types = [kind for kind, name in zip(kinds, names, strict=True) if noun.endswith(name)]
+    return tuple(types)
 
 
 _FROM_ANOTHER = re.compile(r"[a-z](?:From|For|Using)[A-Z]")
@@ -503,9 +546,9 @@ def _uses_existing_resource(prefix: str, event: str) -> bool:
         return False
     noun = event[verb.end() :].removesuffix("s")
     makers = {
-        f"{prefix}:{each}{noun}{end}"
-        for each in _CREATING_VERBS
-        if each != verb[0]
+        f"{prefix}:{creating_verb}{noun}{end}"
+        for creating_verb in _CREATING_VERBS
+        if creating_verb != verb[0]
         for end in ("", "s")
     }
     return any(catalog.action(name) is not None for name in makers)

@@ -82,14 +82,14 @@ class EventPlan(Struct, frozen=True):
             self,
             actions=tuple([(facts.for_keys(keys), mapped) for facts, mapped in self.actions]),
             triggers=tuple(
-                (facts.for_keys(keys), each)
-                for facts, each in self.triggers
-                if _may_have(keys, each.parameter)
+                (facts.for_keys(keys), trigger)
+                for facts, trigger in self.triggers
+                if _may_have(keys, trigger.parameter)
             ),
             inner=tuple(
                 pair
                 for pair in self.inner
-                if any(_may_have(keys, each) for each in pair[1] or ("",))
+                if any(_may_have(keys, parameter) for parameter in pair[1] or ("",))
             ),
             implies=self.implies.for_keys(keys),
         )
@@ -101,16 +101,18 @@ def _plan_of(source: str, name: str) -> EventPlan:
     event = map_event(source, name)
     facts = facts_of(event.operation)
     second = [mapped for mapped in event.actions if "::/v2/" in mapped.resource]
-    names = [mapped.action for mapped in event.actions] + [each.action for each in facts.triggers]
+    names = [mapped.action for mapped in event.actions] + [
+        trigger.action for trigger in facts.triggers
+    ]
     is_of_two_apis = bool(second) and len(second) != len(event.actions)
     implied = implied_facts(event.operation)
     inner = tuple(facts.inner.items())
-    causes = [each.parameter for each in facts.triggers]
-    causes += [each for _, parameters in inner for each in parameters]
-    asked = causes + [rule.parameter for rule in facts.tags]
-    named_keys = {_NAMED_BY[each] for each in names if each in _NAMED_BY}
+    causes = [trigger.parameter for trigger in facts.triggers]
+    causes += [parameter for _, parameters in inner for parameter in parameters]
+    asked_parameters = causes + [rule.parameter for rule in facts.tags]
+    named_keys = {_NAMED_BY[action_name] for action_name in names if action_name in _NAMED_BY}
     keys = {
-        *(key_in(parameter) for parameter in (*asked, *implied.roles, "apiid")),
+        *(key_in(parameter) for parameter in (*asked_parameters, *implied.roles, "apiid")),
         *named_keys,
         *(key for read in implied.objects for key in read.parameters),
         *(
@@ -131,11 +133,12 @@ def _plan_of(source: str, name: str) -> EventPlan:
         is_by_request=is_by_request,
         noun=noun_of(name),
         actions=tuple((facts_of_action(mapped.action), mapped) for mapped in event.actions),
-        triggers=tuple((facts_of_action(each.action), each) for each in facts.triggers),
+        triggers=tuple((facts_of_action(trigger.action), trigger) for trigger in facts.triggers),
         inner=inner,
         implies=implied,
         is_of_two_apis=is_of_two_apis,
-        shows_conditions=bool(named_keys) or any(each.startswith("kms:") for each in names),
+        shows_conditions=bool(named_keys)
+        or any(action_name.startswith("kms:") for action_name in names),
         reads=Reads(None if is_read_whole else keys),
         is_listed_whole=not (
             is_by_request
@@ -174,9 +177,9 @@ def needs_of(call: Call) -> CallNeeds:
     if plan.nothing:
         return plan.nothing
     if plan.is_listed_whole and call.resources and call.read_only:
-        listed = _needs_of_listed(call, plan)
-        if listed:
-            return listed
+        listed_needs = _needs_of_listed(call, plan)
+        if listed_needs:
+            return listed_needs
     request = read_request(plan.noun, call.parameters, plan.reads)
     plan = plan_for_keys(call.source, call.name, frozenset(request.keys))
     return _needs(call, plan, request)
@@ -201,10 +204,10 @@ def _needs_of_listed(call: Call, plan: EventPlan) -> CallNeeds | None:
         return None
     needs: list[Need] = []
     for facts, mapped in plan.actions:
-        found = listed_resources(call, facts)
-        if not found:
+        resources = listed_resources(call, facts)
+        if not resources:
             return None
-        needs += _needs_on(call, mapped.action, found, plan)
+        needs += _needs_on(call, mapped.action, resources, plan)
     if _names_nothing(needs):
         return None
     return CallNeeds(plan.verdict, plan.event.prefix, tuple(dict.fromkeys(needs)))
@@ -228,9 +231,9 @@ def _needs(call: Call, plan: EventPlan, request: CallRequest) -> CallNeeds:
             ),
         )
     is_kept = plan.inner or plan.implies.role_anywhere or call.parameters_omitted
-    kept = tuple(_kept(call, plan, presence, needs)) if is_kept else ()
+    kept_actions = tuple(_kept(call, plan, presence, needs)) if is_kept else ()
     once = tuple(needs) if len(needs) == 1 else tuple(dict.fromkeys(needs))
-    return CallNeeds(plan.verdict, plan.event.prefix, once, gaps, kept)
+    return CallNeeds(plan.verdict, plan.event.prefix, once, gaps, kept_actions)
 
 
 _LONGEST_ARN = 2_048
@@ -253,17 +256,17 @@ def _observed(call: Call, plan: EventPlan, request: CallRequest, presence: Prese
     """Needs of the event's own actions, and of those that its parameters cause."""
     needs: list[Need] = []
     if plan.is_by_request:
-        for item in items_of(call):
-            part = item.part_of(call)
-            own = request if part is call else read_request(plan.noun, part.parameters)
-            found = find_resources(part, facts_of_action(item.action), own)
-            needs += _needs_on(part, item.action, found, plan)
+        for call_item in items_of(call):
+            part = call_item.part_of(call)
+            part_request = request if part is call else read_request(plan.noun, part.parameters)
+            resources = find_resources(part, facts_of_action(call_item.action), part_request)
+            needs += _needs_on(part, call_item.action, resources, plan)
         return needs
     for facts, mapped in (
         _actions(call, plan, presence) if plan.triggers or plan.is_of_two_apis else plan.actions
     ):
-        found = find_resources(call, facts, request, mapped.on, mapped.resource)
-        needs += _needs_on(call, mapped.action, found, plan)
+        resources = find_resources(call, facts, request, mapped.on, mapped.resource)
+        needs += _needs_on(call, mapped.action, resources, plan)
     return needs
 
 
@@ -279,15 +282,15 @@ def _needs_on(
     context = shown_context(call, action) if plan.shows_conditions else ()
     return [
         Need(
-            permission=Permission(action, found.pattern, conditions),
+            permission=Permission(action, resource.pattern, conditions),
             basis=_OBSERVED,
-            derivation=found.derivation,
+            derivation=resource.derivation,
             because="",
             verified=verified,
-            exact=found.exact,
+            exact=resource.exact,
             context=context,
         )
-        for found in resources
+        for resource in resources
     ]
 
 
@@ -304,35 +307,36 @@ def _actions(
         )
         actions = tuple(pair for pair in actions if ("::/v2/" in pair[1].resource) == is_second)
     triggered = [pair for pair in plan.triggers if presence.has(pair[1].parameter)]
-    replaced = {each.replaces for _, each in triggered}
+    replaced = {cause.replaces for _, cause in triggered}
     yield from [pair for pair in actions if pair[1].action not in replaced]
     # What a copy sets besides (an ACL, tags) it sets on its target.
     # A list is faster than a generator here.
     end_of_copy = "target" if any([mapped.on for _, mapped in actions]) else ""  # noqa: C419
-    done = set()
-    for facts, each in triggered:
-        if (facts.name, each.replaces) not in done:
-            done.add((facts.name, each.replaces))
-            on = next(
-                (mapped.on for _, mapped in actions if mapped.action == each.replaces), end_of_copy
+    done_pairs = set()
+    for facts, trigger in triggered:
+        if (facts.name, trigger.replaces) not in done_pairs:
+            done_pairs.add((facts.name, trigger.replaces))
+            copy_end = next(
+                (mapped.on for _, mapped in actions if mapped.action == trigger.replaces),
+                end_of_copy,
             )
-            yield facts, MappedAction(facts.name, on)
+            yield facts, MappedAction(facts.name, copy_end)
 
 
 def _kept(call: Call, plan: EventPlan, presence: Presence, needs: Sequence[Need]) -> Iterator[str]:
     """Actions that AWS may authorize inside a call and that are none of its needs."""
-    needed = {need.permission.action for need in needs}
+    needed_actions = {need.permission.action for need in needs}
     for action, parameters in (
         _plan_of(call.source, call.name).inner if call.parameters_omitted else plan.inner
     ):
         is_caused = (
             not parameters
             or call.parameters_omitted
-            or any(presence.has(each) for each in parameters)
+            or any(presence.has(parameter) for parameter in parameters)
         )
-        if is_caused and action not in needed:
+        if is_caused and action not in needed_actions:
             yield action
-    if plan.implies.role_anywhere and "iam:PassRole" not in needed and not call.read_only:
+    if plan.implies.role_anywhere and "iam:PassRole" not in needed_actions and not call.read_only:
         yield "iam:PassRole"
 
 

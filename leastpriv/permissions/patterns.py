@@ -135,17 +135,19 @@ def without_covered(patterns: Iterable[str]) -> tuple[str, ...]:
     """Returns the resource patterns without those that another one covers, in order."""
     unique = list(dict.fromkeys(patterns))
     # The text before the first wildcard decides for most pairs.
-    wide = [(each, each.partition("*")[0]) for each in unique if "*" in each]
-    if not wide:
+    wildcard_starts = [
+        (wildcard, wildcard.partition("*")[0]) for wildcard in unique if "*" in wildcard
+    ]
+    if not wildcard_starts:
         return tuple(unique)
 
     def is_covered(pattern: str) -> bool:
         return any(
-            pattern.startswith(start) and pattern != each and resource_covers(each, pattern)
-            for each, start in wide
+            pattern.startswith(start) and pattern != wildcard and resource_covers(wildcard, pattern)
+            for wildcard, start in wildcard_starts
         )
 
-    return tuple(each for each in unique if not is_covered(each))
+    return tuple(candidate for candidate in unique if not is_covered(candidate))
 
 
 def resource_overlaps(pattern: str, other: str, *, variables: bool = True) -> bool:
@@ -241,9 +243,9 @@ def _regex(pattern: str, escapes: bool) -> re.Pattern[str]:
         else:
             # Nothing matches a policy variable.
             pieces[-1] += re.escape(token) if len(token) == 1 else "(?!)"
-    first, *rest = pieces
-    middle = "".join(f"(?>.*?{piece})" for piece in rest[:-1])
-    last = ".*" + rest[-1] if rest else ""
+    first, *later_pieces = pieces
+    middle = "".join(f"(?>.*?{piece})" for piece in later_pieces[:-1])
+    last = ".*" + later_pieces[-1] if later_pieces else ""
     return re.compile(first + middle + last, re.DOTALL)
 
 
@@ -286,7 +288,7 @@ def _swallows(pattern: tuple[Token, ...], other: tuple[Token, ...], *, loosely: 
     text = "".join(letters[token] for token in other)
     spelled = "".join(letters[token] for token in pattern)
     pieces = spelled.split(letters[ANY]) if ANY in pattern else [spelled]
-    one = letters.get(ONE, "")
+    one_letter = letters.get(ONE, "")
     is_plain = ONE not in pattern and not (loosely and ONE in other)
     not_taken = "" if loosely else "".join(letters[token] for token in tokens if _is_open(token))
 
@@ -295,22 +297,22 @@ def _swallows(pattern: tuple[Token, ...], other: tuple[Token, ...], *, loosely: 
         if is_plain and is_fixed:
             return start + len(piece) if text.startswith(piece, start) else -1
         if is_plain:
-            place = text.find(piece, start)
-            return place + len(piece) if place >= 0 else -1
-        form = _piece_form(piece, one, not_taken, loosely)
+            index = text.find(piece, start)
+            return index + len(piece) if index >= 0 else -1
+        form = _piece_form(piece, one_letter, not_taken, loosely)
         match = form.match(text, start) if is_fixed else form.search(text, start)
         return match.end() if match else -1
 
-    first, *rest = pieces
-    at = end_of(first, 0, is_fixed=True)
-    if not rest:
-        return at == len(text)
-    for piece in rest[:-1]:
-        if at < 0:
+    first, *later_pieces = pieces
+    position = end_of(first, 0, is_fixed=True)
+    if not later_pieces:
+        return position == len(text)
+    for piece in later_pieces[:-1]:
+        if position < 0:
             return False
-        at = end_of(piece, at)
-    start = len(text) - len(rest[-1])
-    return 0 <= at <= start and end_of(rest[-1], start, is_fixed=True) == len(text)
+        position = end_of(piece, position)
+    start = len(text) - len(later_pieces[-1])
+    return 0 <= position <= start and end_of(later_pieces[-1], start, is_fixed=True) == len(text)
 
 
 _LAST_CHARACTER = 0x10FFFF
@@ -342,8 +344,15 @@ def _overlaps(pattern: str, escapes: bool, other: str, other_escapes: bool) -> b
     ):
         return _matches(pattern, escapes, text)
     # Most pairs differ before their first wildcard: another service, another bucket.
-    one, two = _PLAIN.match(pattern), _PLAIN.match(other)
-    if one and two and not (one[0].startswith(two[0]) or two[0].startswith(one[0])):
+    literal_start, other_start = _PLAIN.match(pattern), _PLAIN.match(other)
+    if (
+        literal_start
+        and other_start
+        and not (
+            literal_start[0].startswith(other_start[0])
+            or other_start[0].startswith(literal_start[0])
+        )
+    ):
         return False
     return _meet(_loose(pattern, escapes), _loose(other, other_escapes))
 

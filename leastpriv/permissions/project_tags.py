@@ -42,9 +42,11 @@ def _specification(value: Mapping[str, object]) -> tuple[str, Tags]:
     """The type and the tags of a tag specification; the records of some calls count members:
     `"tag": 1`.
     """
-    own = {name.lower(): each for name, each in value.items() if not isinstance(each, int)}
-    return str(own.get("resourcetype", "")).lower(), tuple(
-        project_tags(own.get("tags", own.get("tag")))
+    members = {
+        name.lower(): member for name, member in value.items() if not isinstance(member, int)
+    }
+    return str(members.get("resourcetype", "")).lower(), tuple(
+        project_tags(members.get("tags", members.get("tag")))
     )
 
 
@@ -56,10 +58,12 @@ def _items(value: object) -> Iterator[Mapping[str, object]]:
     there is one.
     """
     if isinstance(value, Mapping):
-        value = next((each for name, each in value.items() if name.lower() in _WRAPPERS), [value])
-    for each in value if isinstance(value, list | tuple) else ():
-        if isinstance(each, Mapping):
-            yield each
+        value = next(
+            (member for name, member in value.items() if name.lower() in _WRAPPERS), [value]
+        )
+    for element in value if isinstance(value, list | tuple) else ():
+        if isinstance(element, Mapping):
+            yield element
 
 
 def project_tags(value: object) -> Iterator[tuple[str, str]]:
@@ -72,10 +76,10 @@ def project_tags(value: object) -> Iterator[tuple[str, str]]:
         pairs = value.items()
     else:
         members = (
-            {key.lower().removeprefix("tag"): text for key, text in each.items()}
-            for each in _items(value)
+            {key.lower().removeprefix("tag"): text for key, text in element.items()}
+            for element in _items(value)
         )
-        pairs = ((each.get("key"), each.get("value")) for each in members)
+        pairs = ((member.get("key"), member.get("value")) for member in members)
     for key, text in pairs:
         if isinstance(key, str) and isinstance(text, str) and is_project_tag(key, text):
             yield key, text

@@ -105,20 +105,20 @@ def deciding_properties(
         return _without(action, kind)
     if prefix not in kind.services:
         service = words_of(prefix.replace("-", " "))
-        for words, least in ((service, len(service)), (_subject(action, kind), 1)):
-            found = _asking(properties, required, words, least)
-            if found is not None or _asking(properties, (), words, least):
-                return found or ()
+        for words, least_words in ((service, len(service)), (_subject(action, kind), 1)):
+            asking_properties = _asking(properties, required, words, least_words)
+            if asking_properties is not None or _asking(properties, (), words, least_words):
+                return asking_properties or ()
         return () if action in kind.reads else _without(action, kind)
     if action in kind.reads:
         return ()
     if visibility(action).visibility is Visibility.DATA:
         return (NEVER,)
     subject = _subject(action, kind)
-    found = _asking(properties, required, subject, 1) if subject else None
-    if found is None and subject and _verb(action) in _ADDS:
+    asking_properties = _asking(properties, required, subject, 1) if subject else None
+    if asking_properties is None and subject and _verb(action) in _ADDS:
         return (NEVER,)
-    return found or ()
+    return asking_properties or ()
 
 
 def _undoes(action: str, makes: Collection[str]) -> bool:
@@ -126,12 +126,12 @@ def _undoes(action: str, makes: Collection[str]) -> bool:
     that.
     """
     prefix, _, name = action.partition(":")
-    for made in makes if len(makes) == 1 else ():
-        verb, start = _verb(action), _verb(made)
+    for making_action in makes if len(makes) == 1 else ():
+        verb, start = _verb(action), _verb(making_action)
         is_opposite = verb in _ENDS or (verb != start and verb.lower().endswith(start.lower()))
-        if made.startswith(f"{prefix}:") and is_opposite:
+        if making_action.startswith(f"{prefix}:") and is_opposite:
             return words_of(name.removeprefix(verb)) == words_of(
-                made.partition(":")[2].removeprefix(start)
+                making_action.partition(":")[2].removeprefix(start)
             )
     return False
 
@@ -140,7 +140,7 @@ def _without(action: str, kind: Kind) -> tuple[str, ...]:
     """An action of another service that no property names: needed where AWS lists it for what makes
     the resource.
     """
-    return () if any(action in next_actions(made) for made in kind.makes) else (NEVER,)
+    return () if any(action in next_actions(maker) for maker in kind.makes) else (NEVER,)
 
 
 def _asking(
@@ -153,17 +153,17 @@ def _asking(
     there is none.
     """
     counts = {
-        path: sum(any(_alike(word, own) for own in words) for word in wanted)
+        path: sum(any(_alike(word, path_word) for path_word in words) for word in wanted)
         for path, words in properties.items()
     }
-    most = max(counts.values(), default=0)
-    if most < least:
+    highest_count = max(counts.values(), default=0)
+    if highest_count < least:
         return None
-    best = [path for path, count in counts.items() if count == most]
+    best = [path for path, count in counts.items() if count == highest_count]
     for path in best:
         if path in required and all(
-            any(_alike(word, own) for word in wanted)
-            for own in words_of(path.rpartition(".")[2]) - _GENERAL
+            any(_alike(word, path_word) for word in wanted)
+            for path_word in words_of(path.rpartition(".")[2]) - _GENERAL
         ):
             return ()
     optional = {path for path in best if path not in required}
@@ -182,8 +182,8 @@ def _subject(action: str, kind: Kind) -> frozenset[str]:
 
 @lru_cache(maxsize=16_384)
 def _verb(action: str) -> str:
-    found = _VERB.match(action.partition(":")[2])
-    return found[0] if found else ""
+    match = _VERB.match(action.partition(":")[2])
+    return match[0] if match else ""
 
 
 @lru_cache(maxsize=65_536)
@@ -197,7 +197,7 @@ def kind_of(
     name: str, makes: Collection[str], deletes: Collection[str], reads: Collection[str]
 ) -> Kind:
     """Returns what the rule needs to know of a type, from its name and its actions."""
-    own = [action for action in makes or deletes if not catalog.is_read(action)]
-    services = frozenset(action.partition(":")[0] for action in own or reads)
+    writing_actions = [action for action in makes or deletes if not catalog.is_read(action)]
+    services = frozenset(action.partition(":")[0] for action in writing_actions or reads)
     words = words_of(name.replace("::", " ").replace("_", " "))
     return Kind(words, services - {"iam", "ec2"} or services, frozenset(makes), frozenset(reads))

@@ -216,14 +216,14 @@ def _own_texts(
     """Texts of an outermost list, or of a member that wraps the request or what it is about, but
     its other members'.
     """
-    found: list[tuple[str, Any]] = []
+    pairs: list[tuple[str, Any]] = []
     if type(value) is list:
-        found = [(key, text) for text in value[:MOST_VALUES]]
+        pairs = [(key, text) for text in value[:MOST_VALUES]]
     elif type(value) is dict and is_request:
-        found = [
+        pairs = [
             (str(inner).lower(), text) for inner, text in value.items() if inner not in parameters
         ]
-    return [pair for pair in found if type(pair[1]) is str and pair[1] and pair[1] not in _HIDDEN]
+    return [pair for pair in pairs if type(pair[1]) is str and pair[1] and pair[1] not in _HIDDEN]
 
 
 def _collect(
@@ -232,20 +232,24 @@ def _collect(
     """Appends the texts of some members that are read, level by level, and adds their keys; whether
     others are left.
     """
-    left = False
+    has_unread = False
     while level and len(pairs) < MOST_VALUES:
         deeper: list[tuple[str, object]] = []
-        for key, found in level if len(level) <= MOST_VALUES else level[:MOST_VALUES]:
-            value = _content(found) if type(found) is dict and "content" in found else found
+        for key, raw_value in level if len(level) <= MOST_VALUES else level[:MOST_VALUES]:
+            value = (
+                _content(raw_value)
+                if type(raw_value) is dict and "content" in raw_value
+                else raw_value
+            )
             if type(value) is str:
                 if value[:3] == "arn" or (
                     value and (key in keys or key in _NAMED_BY_KEY) and value not in _HIDDEN
                 ):
                     pairs.append((key, value if value[:3] != "arn" else _plain_arn(value)))
                 else:
-                    left = left or value != ""
+                    has_unread = has_unread or value != ""
             elif type(value) is list or type(value) is tuple:
-                deeper += [(key, item) for item in value]
+                deeper += [(key, element) for element in value]
             elif type(value) is int:
                 pairs += [(key, str(value))] if key in keys and key.endswith(_NUMBERS) else ()
             # Most values are simple, and asking for an abstract class takes longer than all else of
@@ -255,7 +259,7 @@ def _collect(
                 if key in _NAMED_BY_KEY:
                     pairs += [(key, str(name)) for name in value if name]
         level = deeper
-    return left
+    return has_unread
 
 
 def _open(
@@ -265,12 +269,12 @@ def _open(
     are read.
     """
     members = reads.members
-    for name, item in value.items():
+    for name, member_value in value.items():
         member = members.get(name) or reads.member(name)
         if member.is_read:
             keys.add(member.key)
         if not member.is_free:
-            deeper.append((member.key, item))
+            deeper.append((member.key, member_value))
 
 
 def request_values(parameters: object, skip: Collection[str] = ()) -> list[tuple[str, str]]:
@@ -281,18 +285,28 @@ def request_values(parameters: object, skip: Collection[str] = ()) -> list[tuple
     level: list[tuple[str, object]] = [("", parameters)]
     while level and len(pairs) < MOST_VALUES:
         deeper: list[tuple[str, object]] = []
-        for key, found in level if len(level) <= MOST_VALUES else level[:MOST_VALUES]:
-            value = _content(found) if type(found) is dict and "content" in found else found
+        for key, raw_value in level if len(level) <= MOST_VALUES else level[:MOST_VALUES]:
+            value = (
+                _content(raw_value)
+                if type(raw_value) is dict and "content" in raw_value
+                else raw_value
+            )
             if type(value) is str:
                 if value and value not in _HIDDEN:
                     pairs.append((key, value if value[:3] != "arn" else _plain_arn(value)))
             elif type(value) is dict or (type(value) not in _SIMPLE and isinstance(value, Mapping)):
-                named = [(key_of(name), item) for name, item in value.items()]
-                deeper += [pair for pair in named if pair[0] not in skip] if skip else named
+                keyed_members = [
+                    (key_of(name), member_value) for name, member_value in value.items()
+                ]
+                deeper += (
+                    [pair for pair in keyed_members if pair[0] not in skip]
+                    if skip
+                    else keyed_members
+                )
                 if key in _NAMED_BY_KEY:
                     pairs += [(key, str(name)) for name in value if name]
             elif isinstance(value, list | tuple):
-                deeper += [(key, item) for item in value]
+                deeper += [(key, element) for element in value]
         level = deeper
     return pairs
 
@@ -351,17 +365,20 @@ def new_ids(call: Call) -> tuple[str, ...]:
     """
     if not call.response or not creates(call.name):
         return ()
-    known, answer = _id_keys(call.name), call.response
+    id_keys, answer = _id_keys(call.name), call.response
     values = request_values(answer, skip=FREE_MAPS)
-    named = [value for key, value in values if key in known and key != "id"]
+    id_values = [value for key, value in values if key in id_keys and key != "id"]
     if any([key == "id" for key, _ in values]):  # noqa: C419 - it is faster
         outer = read_request(noun_of(call.name).partition("with")[0], answer).outer
-        named += [value for key, value in outer if key == "id"]
-    chosen = {value for _, value in request_values(call.parameters)} if named else set()
+        id_values += [value for key, value in outer if key == "id"]
+    requested_values = (
+        {value for _, value in request_values(call.parameters)} if id_values else set()
+    )
     ids = [
-        re.split("[:/]", value)[-1] if value.startswith(("/", "arn:")) else value for value in named
+        re.split("[:/]", value)[-1] if value.startswith(("/", "arn:")) else value
+        for value in id_values
     ]
-    return tuple([each for each in ids if each not in chosen])
+    return tuple([answered_id for answered_id in ids if answered_id not in requested_values])
 
 
 @lru_cache(maxsize=16_384)
@@ -373,14 +390,14 @@ def _id_keys(event: str) -> frozenset[str]:
     """
     noun, plain = noun_of(event).partition("with")[0], DATE.sub("", event)
     # Where the key of the answer with the new id is not the noun and `Id`, the table has it.
-    named = (
+    table_keys = (
         row["id"].lower()
         for row in table("made_types")
         if row["id"] and row["operation"].endswith(f":{plain}")
     )
-    own = next(named, f"{noun.removesuffix('s')}id")
-    ends = (own[at:] for at in range(len(own) - len("id") - 2))
-    return frozenset({own, f"{noun}id", f"{noun}arn", "id", *ends})
+    id_key = next(table_keys, f"{noun.removesuffix('s')}id")
+    ends = (id_key[index:] for index in range(len(id_key) - len("id") - 2))
+    return frozenset({id_key, f"{noun}id", f"{noun}arn", "id", *ends})
 
 
 def hides_passed_role(call: Call) -> bool:
@@ -395,7 +412,7 @@ def hides_passed_role(call: Call) -> bool:
         elif isinstance(value, dict):
             waiting.extend(value.items())
         elif isinstance(value, list):
-            waiting.extend([(key, item) for item in value])
+            waiting.extend([(key, element) for element in value])
     return False
 
 
@@ -440,7 +457,7 @@ class Presence(Struct, frozen=True, gc=False):
             return False
         if not sign:
             return not self._is_turned_off(key)
-        return any(_agrees(sign, text, each) for each in self._texts(key))
+        return any(_agrees(sign, text, shown_text) for shown_text in self._texts(key))
 
     def is_filled(self, parameter: str) -> bool:
         """Whether the request has a parameter that is not empty."""
@@ -463,20 +480,24 @@ class Presence(Struct, frozen=True, gc=False):
         count.
         """
         level: list[object] = [self.call.parameters]
-        seen = 0
-        while level and seen < MOST_VALUES:
+        count = 0
+        while level and count < MOST_VALUES:
             deeper: list[object] = []
             for value in level[:MOST_VALUES]:
                 if isinstance(value, Mapping):
-                    seen += len(value)
-                    for name, item in value.items():
-                        own = key_of(name)
-                        if own == key:
-                            yield item
-                        if type(item) is dict or type(item) is list:
-                            deeper += [item] if own not in FREE_MAPS else ()
+                    count += len(value)
+                    for name, member in value.items():
+                        member_key = key_of(name)
+                        if member_key == key:
+                            yield member
+                        if type(member) is dict or type(member) is list:
+                            deeper += [member] if member_key not in FREE_MAPS else ()
                 elif isinstance(value, list):
-                    deeper += [item for item in value if type(item) is dict or type(item) is list]
+                    deeper += [
+                        element
+                        for element in value
+                        if type(element) is dict or type(element) is list
+                    ]
             level = deeper
 
     def _texts(self, key: str) -> Iterator[str]:
@@ -486,9 +507,9 @@ class Presence(Struct, frozen=True, gc=False):
             yield from [text.lower() for text in self.request.by_key[key]]
             return
         for value in self._values(key):
-            for each in value if isinstance(value, list) else [value]:
-                if isinstance(each, str | bool | int):
-                    yield str(each).lower()
+            for element in value if isinstance(value, list) else [value]:
+                if isinstance(element, str | bool | int):
+                    yield str(element).lower()
 
 
 def _switches(value: object) -> Iterator[bool]:
@@ -496,15 +517,15 @@ def _switches(value: object) -> Iterator[bool]:
     level = [value]
     for _ in range(_DEEPEST_SWITCH):
         deeper: list[object] = []
-        for each in level:
-            if isinstance(each, list):
-                deeper += each
-            elif isinstance(each, Mapping):
-                for name, item in each.items():
-                    if key_of(name) == _SWITCH and isinstance(item, bool | str):
-                        yield str(item).lower() == "true"
+        for element in level:
+            if isinstance(element, list):
+                deeper += element
+            elif isinstance(element, Mapping):
+                for name, member in element.items():
+                    if key_of(name) == _SWITCH and isinstance(member, bool | str):
+                        yield str(member).lower() == "true"
                     else:
-                        deeper.append(item)
+                        deeper.append(member)
         level = deeper[:MOST_VALUES]
 
 

@@ -42,18 +42,20 @@ def fits(action: str, resource: str) -> bool:
 
     A policy variable inside an ARN is one part of it; one that begins the text can be any ARN.
     """
-    known = action_of(action)
+    catalog_action = action_of(action)
     if has_variable(resource):
         resource = _with_stand_ins(resource)
-    if known is None or resource == "*":
+    if catalog_action is None or resource == "*":
         return True
-    if not known.resource_types:
+    if not catalog_action.resource_types:
         return False
-    prefix = known.name.partition(":")[0]
-    for kind in known.resource_types:
-        if _can_be(prefix, kind, resource) and not _is_another(known, prefix, resource):
+    prefix = catalog_action.name.partition(":")[0]
+    for kind in catalog_action.resource_types:
+        if _can_be(prefix, kind, resource) and not _is_another(catalog_action, prefix, resource):
             return True
-    return any(shape_overlaps(template, resource) for template in rules_of(known.name).arns)
+    return any(
+        shape_overlaps(template, resource) for template in rules_of(catalog_action.name).arns
+    )
 
 
 _STAND_INS = {1: "aws", 3: "us-east-1", 4: "111122223333", 5: "placeholder"}
@@ -65,14 +67,14 @@ def _with_stand_ins(resource: str) -> str:
     """Returns an ARN with a text for each variable; `*` if a variable can be its service or all of
     it.
     """
-    result, at = "", 0
-    for found in VARIABLE_IN_POLICY.finditer(resource):
-        result += resource[at : found.start()]
-        stand_in = _STAND_INS.get(min(result.count(":"), COLONS))
+    text, position = "", 0
+    for match in VARIABLE_IN_POLICY.finditer(resource):
+        text += resource[position : match.start()]
+        stand_in = _STAND_INS.get(min(text.count(":"), COLONS))
         if stand_in is None:
             return "*"
-        result, at = result + stand_in, found.end()
-    return result + resource[at:]
+        text, position = text + stand_in, match.end()
+    return text + resource[position:]
 
 
 def _can_be(prefix: str, kind: ResourceType, resource: str) -> bool:
@@ -130,9 +132,9 @@ def _is_another(action: Action, prefix: str, resource: str) -> bool:
 
 def kinds_of(action: str, resource: str) -> tuple[str, ...]:
     """Names of the action's resource types that a resource pattern can be of."""
-    known = action_of(action)
-    kinds = known.resource_types if known else ()
-    prefix = known.name.partition(":")[0] if known else ""
+    catalog_action = action_of(action)
+    kinds = catalog_action.resource_types if catalog_action else ()
+    prefix = catalog_action.name.partition(":")[0] if catalog_action else ""
     return tuple(
         dict.fromkeys(
             kind.name for kind in kinds if resource == "*" or _can_be(prefix, kind, resource)
@@ -146,11 +148,11 @@ def widest(action: str, principal: str, regions: Sequence[str]) -> tuple[str, ..
 
     `*` where the action has no resource type; required types alone where it has some.
     """
-    known = action_of(action)
-    if known is None or not known.resource_types:
+    catalog_action = action_of(action)
+    if catalog_action is None or not catalog_action.resource_types:
         return ("*",)
-    required = [kind for kind in known.resource_types if kind.required]
-    return whole_types(required or known.resource_types, principal, regions)
+    required = [kind for kind in catalog_action.resource_types if kind.required]
+    return whole_types(required or catalog_action.resource_types, principal, regions)
 
 
 def whole_types(
@@ -158,12 +160,12 @@ def whole_types(
 ) -> tuple[str, ...]:
     """Every resource of some types in the principal's partition and account and these regions."""
     partition, account = principal.split(":")[1], principal.split(":")[4]
-    found = [
+    patterns = [
         fill_variables(kind.arn, {"Partition": partition, "Region": region, "Account": account})
         for kind in kinds
         for region in regions or ("*",)
     ]
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(patterns))
 
 
 def fill_variables(template: str, values: Mapping[str, str], unknown: str = "*") -> str:
@@ -184,8 +186,12 @@ def with_any_path(arn: str) -> str:
 @lru_cache(maxsize=16_384)
 def type_names(action: str) -> frozenset[str]:
     """Names of an action's resource types in lower case."""
-    known = action_of(action)
-    return frozenset(kind.name.lower() for kind in known.resource_types) if known else frozenset()
+    catalog_action = action_of(action)
+    return (
+        frozenset(kind.name.lower() for kind in catalog_action.resource_types)
+        if catalog_action
+        else frozenset()
+    )
 
 
 def shape_overlaps(template: str, resource: str) -> bool:
@@ -204,8 +210,12 @@ def _has_as_many_parts(template: str, resource: str) -> bool:
     """Whether a path of API Gateway can be of a template: no id has a slash, except in the ARN
     below `/tags/`.
     """
-    most, parts = template.count("/"), resource.count("/")
-    return parts == most or "/tags/" in template or ("*" in resource and parts < most)
+    template_slashes, resource_slashes = template.count("/"), resource.count("/")
+    return (
+        resource_slashes == template_slashes
+        or "/tags/" in template
+        or ("*" in resource and resource_slashes < template_slashes)
+    )
 
 
 @cache
@@ -238,7 +248,10 @@ def _shape_overlaps(template: str, resource: str) -> bool:
         fields = f"{re.split('[*?]', resource, maxsplit=1)[0]}*".split(":")
         if not resource_overlaps(VARIABLE.sub("*", template), resource):
             return False
-    return all(resource_overlaps(one, other) for one, other in zip(shape, fields, strict=False))
+    return all(
+        resource_overlaps(shape_field, field)
+        for shape_field, field in zip(shape, fields, strict=False)
+    )
 
 
 def is_whole_arn(text: str) -> bool:
@@ -289,8 +302,8 @@ def is_named_when_meant(action: str, kind: str) -> bool:
     So that a call whose record names another resource was authorised on that one alone.
     """
     rules = rules_of(action)
-    own = rules.types.get(kind)
-    return rules.names_its_type or (own is not None and own.named_when_meant)
+    type_rules = rules.types.get(kind)
+    return rules.names_its_type or (type_rules is not None and type_rules.named_when_meant)
 
 
 @cache
@@ -298,21 +311,23 @@ def _forms_by_word(prefix: str) -> Mapping[str, Sequence[_Form]]:
     """First word of an ARN's resource part -> forms that it may have, the closest first; any other
     word is as none.
     """
-    found: dict[str, list[_Form]] = {"": []}
-    for each in _templates(prefix):
-        template = each.template
+    forms_by_word: dict[str, list[_Form]] = {"": []}
+    for type_template in _templates(prefix):
+        template = type_template.template
         # A `*` in place of a field may stand for several.
         word = "" if "*" in template.rpartition(":")[0] else _word(template)
         length = len(VARIABLE.sub("", template).replace("*", ""))
         form = _Form(
-            kind=each.kind.lower(),
+            kind=type_template.kind.lower(),
             template=template,
-            rules=_text_rules(prefix, each.kind, template),
+            rules=_text_rules(prefix, type_template.kind, template),
             length=length,
         )
-        found.setdefault("" if "$" in word or "*" in word else word, []).append(form)
-    of_any = found[""]
-    with_any = {word: forms if word == "" else [*forms, *of_any] for word, forms in found.items()}
+        forms_by_word.setdefault("" if "$" in word or "*" in word else word, []).append(form)
+    of_any = forms_by_word[""]
+    with_any = {
+        word: forms if word == "" else [*forms, *of_any] for word, forms in forms_by_word.items()
+    }
     return {word: sorted(forms, key=lambda form: -form.length) for word, forms in with_any.items()}
 
 
@@ -370,7 +385,7 @@ class ArnOfType(Struct, frozen=True, gc=False):
 def parts_of_arn(prefix: str, arn: str) -> tuple[ArnOfType, ...]:
     """Returns the parts of an ARN or pattern for each type that fits it most closely."""
     kinds = types_of_arn(prefix, arn) if prefix else frozenset()
-    found = []
+    typed_arns = []
     for form in _templates(prefix) if kinds else ():
         match = _template_regex(form.template).fullmatch(arn) if form.kind in kinds else None
         if not match:
@@ -380,14 +395,14 @@ def parts_of_arn(prefix: str, arn: str) -> tuple[ArnOfType, ...]:
             for group, name in enumerate(VARIABLE.findall(form.template), start=1)
             if name not in _PLACES
         ]
-        found.append(ArnOfType(form.kind, tuple(parts)))
-    return tuple(found)
+        typed_arns.append(ArnOfType(form.kind, tuple(parts)))
+    return tuple(typed_arns)
 
 
 def variables_of_arn(prefix: str, arn: str) -> tuple[ArnPart, ...]:
     """Returns the parts of an ARN by the first type that fits it; none where no type does."""
-    found = parts_of_arn(prefix, arn)
-    return found[0].parts if found else ()
+    typed_arns = parts_of_arn(prefix, arn)
+    return typed_arns[0].parts if typed_arns else ()
 
 
 def with_open_parts(prefix: str, arn: str, known: Collection[str]) -> str:
@@ -396,14 +411,14 @@ def with_open_parts(prefix: str, arn: str, known: Collection[str]) -> str:
     """
     # Of several types the one with the most parts: the builds of an image have a type that ends in
     # `/*`.
-    by_type = [found.parts for found in parts_of_arn(prefix, arn)]
-    opened = ""
+    by_type = [typed_arn.parts for typed_arn in parts_of_arn(prefix, arn)]
+    opened_arn = ""
     end = 0
     for part in max(by_type, key=len, default=()):
         if part.text not in known:
-            opened += f"{escape_observed(arn[end : part.start])}*"
+            opened_arn += f"{escape_observed(arn[end : part.start])}*"
             end = part.end
-    return opened + escape_observed(arn[end:])
+    return opened_arn + escape_observed(arn[end:])
 
 
 def bucket_of(arn: str) -> str:
@@ -433,8 +448,10 @@ def is_of_other_form(prefix: str, arn: str) -> bool:
     cluster.
     """
     kinds = types_of_arn(prefix, arn)
-    own = [kind.arn for kind in catalog.resource_types(prefix) if kind.name in kinds]
-    return bool(kinds) and not any(_template_regex(template).fullmatch(arn) for template in own)
+    templates = [kind.arn for kind in catalog.resource_types(prefix) if kind.name in kinds]
+    return bool(kinds) and not any(
+        _template_regex(template).fullmatch(arn) for template in templates
+    )
 
 
 class _Template(Struct, frozen=True, gc=False):
@@ -503,7 +520,8 @@ def sets_tags_on_new(permission: Permission) -> bool:
     is_tagging = kind is not None and "Tagging" in catalog.access_level(permission.action)
     types = catalog.resource_types(permission.action.partition(":")[0]) if is_tagging else ()
     return any(
-        kind and re.search(rf"{re.escape(kind[0])}\$\{{\w*Id\}}$", each.arn) for each in types
+        kind and re.search(rf"{re.escape(kind[0])}\$\{{\w*Id\}}$", resource_type.arn)
+        for resource_type in types
     )
 
 
@@ -519,12 +537,12 @@ def creates_its_resource(action: str) -> bool:
 
     Not `PutBucketPolicy`, whose bucket exists, nor `PutItem`. Derived from the name.
     """
-    known = action_of(action)
+    catalog_action = action_of(action)
     match = _CREATING_VERB.match(action.partition(":")[2])
-    if known is None or match is None:
+    if catalog_action is None or match is None:
         return False
     noun = re.sub(r"v[0-9]$", "", _noun(match.string[match.end() :]))
-    return any(noun.endswith(_noun(kind.name)) for kind in known.resource_types)
+    return any(noun.endswith(_noun(kind.name)) for kind in catalog_action.resource_types)
 
 
 def _noun(name: str) -> str:

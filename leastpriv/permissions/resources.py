@@ -105,13 +105,15 @@ def _owner(owners: Mapping[str, str], request: CallRequest) -> str:
     """The account that the request names as the resource's owner; empty where it names none
     (`owners.tsv`).
     """
-    found = (re.fullmatch(owners[key], text) for key, text in request.values if key in owners)
-    return next((match[1] for match in found if match), "")
+    matches = (re.fullmatch(owners[key], text) for key, text in request.values if key in owners)
+    return next((match[1] for match in matches if match), "")
 
 
 def _fitting(found: Sequence[Resource], facts: ActionFacts, call: Call) -> Sequence[Resource]:
     """The resources that fit the action's types; all of its types where none does."""
-    fitting = [each for each in found if each.fits or fits(facts.name, each.pattern)]
+    fitting = [
+        resource for resource in found if resource.fits or fits(facts.name, resource.pattern)
+    ]
     if len(fitting) > 1:
         fitting = list(dict.fromkeys(fitting))
     return fitting or list(_any(facts.types, call))
@@ -134,30 +136,36 @@ def listed_resources(call: Call, facts: ActionFacts) -> Sequence[Resource]:
     """Returns the resources of one action that CloudTrail lists; none where it lists none of its
     types.
     """
-    return _fitting(listed, facts, call) if (listed := _listed(call, facts)) else ()
+    return _fitting(resources, facts, call) if (resources := _listed(call, facts)) else ()
 
 
 def _listed(call: Call, facts: ActionFacts) -> Sequence[Resource]:
     # Of what the call made, IAM did not know the id that AWS gave it later.
     new = new_ids(call)
-    known = [arn for arn in call.resources if not arn.endswith(new)] if new else call.resources
-    return _of_arns(call, known, facts, _LISTED)
+    arns = [arn for arn in call.resources if not arn.endswith(new)] if new else call.resources
+    return _of_arns(call, arns, facts, _LISTED)
 
 
 def _of_call(call: Call, facts: ActionFacts, request: CallRequest) -> Sequence[Resource]:
     is_listed = bool(call.resources)
     if is_listed and facts.name in _LISTED_IN_PART:
         is_listed = request.by_key.keys().isdisjoint(_LISTED_IN_PART[facts.name])
-    listed = _listed(call, facts) if is_listed else ()
-    found: Sequence[Resource] = listed or (
+    trail_resources = _listed(call, facts) if is_listed else ()
+    resources: Sequence[Resource] = trail_resources or (
         _in_request(call, facts, request) if request.arns else ()
     )
-    if not found:
-        found = list(_filled(call, facts, request))
+    if not resources:
+        resources = list(_filled(call, facts, request))
     elif len(facts.types) > 1:
-        found = (*found, *_named_besides(call, facts, request, found))
-        found = found if listed else (*found, *_not_named(call, facts, found))
-    return _with_other_ids(call, facts, request, found) if facts.rules.ids and not listed else found
+        resources = (*resources, *_named_besides(call, facts, request, resources))
+        resources = (
+            resources if trail_resources else (*resources, *_not_named(call, facts, resources))
+        )
+    return (
+        _with_other_ids(call, facts, request, resources)
+        if facts.rules.ids and not trail_resources
+        else resources
+    )
 
 
 _LISTED_IN_PART: Mapping[str, Collection[str]] = {"lambda:InvokeFunction": ("functionname",)}
@@ -173,18 +181,20 @@ def _with_other_ids(
     an id.
     """
     patterns = [resource.pattern for resource in found]
-    others: dict[str, Resource] = {}
+    resources_by_id: dict[str, Resource] = {}
     for id_of_any_type in facts.rules.ids:
         for value in request.by_key.get(id_of_any_type.parameter, ()):
-            if value in others or not re.fullmatch(id_of_any_type.pattern, value):
+            if value in resources_by_id or not re.fullmatch(id_of_any_type.pattern, value):
                 continue
             if not any(pattern.endswith(f"/{value}") for pattern in patterns):
                 arn = wildcard(id_of_any_type.arn.replace("${Id}", value), call)
-                others[value] = Resource(arn, "named by the request, by its id", "*" not in arn)
-    if not others:
+                resources_by_id[value] = Resource(
+                    arn, "named by the request, by its id", "*" not in arn
+                )
+    if not resources_by_id:
         return found
-    named = [resource for resource in found if not resource.derivation.startswith("any ")]
-    return (*named, *others.values())
+    named_resources = [resource for resource in found if not resource.derivation.startswith("any ")]
+    return (*named_resources, *resources_by_id.values())
 
 
 def _of_one_side(
@@ -198,18 +208,20 @@ def _of_one_side(
         for pair in request.values
         if pair[0].startswith(("source", "x-amz-copy-source")) == (on == "source")
     ]
-    own = request.only(values)
+    side_request = request.only(values)
     alone = structs.replace(call, resources=())
-    named = [resource for resource in _filled(alone, facts, own) if resource.exact]
-    found = named or _in_request(alone, facts, own)
-    if found or not call.resources:
-        return found
-    others = _filled(
+    exact_resources = [
+        resource for resource in _filled(alone, facts, side_request) if resource.exact
+    ]
+    resources = exact_resources or _in_request(alone, facts, side_request)
+    if resources or not call.resources:
+        return resources
+    other_side = _filled(
         alone, facts, request.only([pair for pair in request.values if pair not in values])
     )
-    other = {resource.pattern for resource in others if resource.exact}
-    left = [arn for arn in call.resources if escape_observed(arn) not in other]
-    return _of_arns(call, left, facts, _LISTED) if len(left) < len(call.resources) else ()
+    other_patterns = {resource.pattern for resource in other_side if resource.exact}
+    arns = [arn for arn in call.resources if escape_observed(arn) not in other_patterns]
+    return _of_arns(call, arns, facts, _LISTED) if len(arns) < len(call.resources) else ()
 
 
 def _in_request(call: Call, facts: ActionFacts, request: CallRequest) -> Sequence[Resource]:
@@ -225,20 +237,22 @@ def _in_request(call: Call, facts: ActionFacts, request: CallRequest) -> Sequenc
     if not arns:
         return ()
     arns_under_keys: set[str] = set()
-    named: dict[str, list[Resource]] = {}
+    resources_by_type: dict[str, list[Resource]] = {}
     for kind in facts.types:
         filled = fill(call, prefix, kind, request)
         arns_of_kind = own_arns(prefix, kind, request)
         if arns_of_kind:
             arns_under_keys.update(arns_of_kind)
             filled = [resource for resource in filled if resource.derivation != PLAIN]
-        named.setdefault(kind.template.name.lower(), []).extend(filled)
-    arns = [arn for arn in arns if arn in arns_under_keys or _is_meant(prefix, arn, named)]
-    found = _of_arns(call, arns, facts, _IN_REQUEST, in_part=True)
-    if not found:
+        resources_by_type.setdefault(kind.template.name.lower(), []).extend(filled)
+    arns = [
+        arn for arn in arns if arn in arns_under_keys or _is_meant(prefix, arn, resources_by_type)
+    ]
+    meant_resources = _of_arns(call, arns, facts, _IN_REQUEST, in_part=True)
+    if not meant_resources:
         return ()
-    resources = list(found)
-    for filled in named.values():
+    resources = list(meant_resources)
+    for filled in resources_by_type.values():
         resources.extend(resource for resource in filled if _is_whole(resource))
     return resources
 
@@ -274,23 +288,29 @@ def _of_arns(
     """Those of some ARNs that are of the action's types; `in_part`: a caller may have left out a
     secret's end.
     """
-    found = [arn for arn in arns if _is_of(facts, arn)]
-    if len(found) == 1 and facts.prefix not in _WITH_ENDS:
-        return [Resource(escape_observed(found[0]), derivation, "??????" not in found[0], True)]
-    found = list(dict.fromkeys(found))
-    if len(found) > MOST_RESOURCES:
-        names = {name for arn in found for name in types_of_arn(facts.prefix, arn)}
+    fitting_arns = [arn for arn in arns if _is_of(facts, arn)]
+    if len(fitting_arns) == 1 and facts.prefix not in _WITH_ENDS:
+        return [
+            Resource(
+                escape_observed(fitting_arns[0]), derivation, "??????" not in fitting_arns[0], True
+            )
+        ]
+    fitting_arns = list(dict.fromkeys(fitting_arns))
+    if len(fitting_arns) > MOST_RESOURCES:
+        names = {name for arn in fitting_arns for name in types_of_arn(facts.prefix, arn)}
         return [too_many(kind, call) for kind in facts.types if kind.template.name.lower() in names]
-    if facts.prefix == "secretsmanager" and found:
+    if facts.prefix == "secretsmanager" and fitting_arns:
         # Only a secret's ARN may be given in part.
-        whole = {arn for _, arn in request_values(call.response)} if in_part else set()
+        full_arns = {arn for _, arn in request_values(call.response)} if in_part else set()
         usable = [
-            arn for each in found for arn in of_secret(each, in_part=in_part and each not in whole)
+            arn
+            for secret_arn in fitting_arns
+            for arn in of_secret(secret_arn, in_part=in_part and secret_arn not in full_arns)
         ]
     elif facts.prefix == "logs":
-        usable = [of_log_group(arn, facts) for arn in found]
+        usable = [of_log_group(arn, facts) for arn in fitting_arns]
     else:
-        usable = [escape_observed(arn) for arn in found]
+        usable = [escape_observed(arn) for arn in fitting_arns]
     return [Resource(arn, derivation, "??????" not in arn) for arn in dict.fromkeys(usable)]
 
 
@@ -314,13 +334,16 @@ def _named_besides(
         if (
             not filled
             and kind.required
-            and any(len(variables_of_arn(facts.prefix, each.pattern)) > variables for each in found)
+            and any(
+                len(variables_of_arn(facts.prefix, resource.pattern)) > variables
+                for resource in found
+            )
         ):
             # The ARN of a child names its parent: the service of a deployment.
             filled = [
-                each
-                for each in fill(call, facts.prefix, kind, request, below=True)
-                if _is_whole(each)
+                resource
+                for resource in fill(call, facts.prefix, kind, request, below=True)
+                if _is_whole(resource)
             ]
         yield from filled
         if (
@@ -329,10 +352,10 @@ def _named_besides(
             and is_about(request.noun.partition("from")[0], kind.template.name)
         ):
             # The resource that the call makes, below the one whose ARN the request names.
-            own = structs.replace(
+            kind_facts = structs.replace(
                 facts, types=(kind,), type_names=frozenset({kind.template.name.lower()})
             )
-            answered = _in_response(call, own, ()) if call.response else None
+            answered = _in_response(call, kind_facts, ()) if call.response else None
             yield from (
                 [answered]
                 if answered
@@ -346,16 +369,20 @@ def _not_named(call: Call, facts: ActionFacts, found: Sequence[Resource]) -> Ite
     """Resources of required types that ARNs do not name: AWS's choice, or any where they name
     optional types only.
     """
-    left = [kind for kind in facts.types if kind.required]
-    left = [
+    open_types = [kind for kind in facts.types if kind.required]
+    open_types = [
         kind
-        for kind in left
-        if not any(may_be(facts.prefix, each.pattern, kind.template) for each in found)
+        for kind in open_types
+        if not any(may_be(facts.prefix, resource.pattern, kind.template) for resource in found)
     ]
-    chosen = dict(chosen_by_aws(call, facts, left))
-    yield from chosen.values()
-    if not any(_is_required(facts, each) for each in found if each.derivation == _IN_REQUEST):
-        yield from _any([kind for kind in left if kind.template.name not in chosen], call)
+    chosen_resources = dict(chosen_by_aws(call, facts, open_types))
+    yield from chosen_resources.values()
+    if not any(
+        _is_required(facts, resource) for resource in found if resource.derivation == _IN_REQUEST
+    ):
+        yield from _any(
+            [kind for kind in open_types if kind.template.name not in chosen_resources], call
+        )
 
 
 def _filled(call: Call, facts: ActionFacts, request: CallRequest) -> Iterator[Resource]:
@@ -380,26 +407,30 @@ def _filled(call: Call, facts: ActionFacts, request: CallRequest) -> Iterator[Re
     if answered:
         partial = [
             answered,
-            *(each for each in partial if not resource_covers(each.pattern, answered.pattern)),
+            *(
+                resource
+                for resource in partial
+                if not resource_covers(resource.pattern, answered.pattern)
+            ),
         ]
-    chosen = dict(chosen_by_aws(call, facts, open_types))
-    yield from chosen.values()
+    chosen_resources = dict(chosen_by_aws(call, facts, open_types))
+    yield from chosen_resources.values()
     yield from full or partial
     if not open_types:
         return
-    left = [
+    unnamed_types = [
         kind
         for kind in open_types
-        if kind.template.name not in chosen
+        if kind.template.name not in chosen_resources
         and not (answered and may_be(prefix, answered.pattern, kind.template))
     ]
     meant = [kind for kind in open_types if kind.other_keys and is_meant_otherwise(kind, request)]
-    if facts.rules.on_all == "unnamed" and not (full or partial or meant or chosen):
+    if facts.rules.on_all == "unnamed" and not (full or partial or meant or chosen_resources):
         yield Resource("*", "the request names none of its optional resources", True)
         return
-    kinds = [kind for kind in left if kind.required or kind in meant]
+    kinds = [kind for kind in unnamed_types if kind.required or kind in meant]
     if not (kinds or full or partial):
-        kinds = left
+        kinds = unnamed_types
     if request.arns:
         below = [resource for kind in kinds for resource in _below(call, prefix, kind, request)]
         yield from below
@@ -446,7 +477,7 @@ class _ResourcesOfRequest(Struct):
 
 
 def _by_types(call: Call, facts: ActionFacts, request: CallRequest) -> _ResourcesOfRequest:
-    found = _ResourcesOfRequest([], [], [])
+    resources_of_request = _ResourcesOfRequest([], [], [])
     named_types = set()
     in_part: dict[str, list[Resource]] = {}
     for kind in facts.types:
@@ -454,34 +485,36 @@ def _by_types(call: Call, facts: ActionFacts, request: CallRequest) -> _Resource
             fill(call, facts.prefix, kind, request) if kind.may_be_named or request.arns else ()
         )
         if not filled:
-            found.open_types.append(kind)
+            resources_of_request.open_types.append(kind)
         for resource in filled:
             if _is_whole(resource):
-                found.full.append(resource)
+                resources_of_request.full.append(resource)
                 named_types.add(kind.template.name)
                 continue
-            found.partial.append(resource)
+            resources_of_request.partial.append(resource)
             if kind.required:
                 in_part.setdefault(kind.template.name, []).append(resource)
-    if found.full:
+    if resources_of_request.full:
         # Resources below a named one: the tables of a database.
         for name, resources in in_part.items():
             if name not in named_types:
-                found.full += resources
+                resources_of_request.full += resources
     if len(facts.types) > len(facts.type_names):
         # A type whose ARN has two forms is named by either: Lex's bots by name and by id.
         named_types.update(in_part)
-        found.open_types = [
-            kind for kind in found.open_types if kind.template.name not in named_types
+        resources_of_request.open_types = [
+            kind
+            for kind in resources_of_request.open_types
+            if kind.template.name not in named_types
         ]
-    return found
+    return resources_of_request
 
 
 def _without_shared_parts(facts: ActionFacts, partial: Sequence[Resource]) -> list[Resource]:
     """Resources named in part, without optional types named only by what the required one has too:
     WAF's scope.
     """
-    required = [each for each in partial if _is_required(facts, each)]
+    required = [candidate for candidate in partial if _is_required(facts, candidate)]
     shared: set[str] = set()
     for resource in required:
         shared |= _texts(facts.prefix, resource)
@@ -515,20 +548,31 @@ def _in_response(call: Call, facts: ActionFacts, partial: Sequence[Resource]) ->
         if not arn.startswith("arn:") or not _is_of(facts, arn):
             continue
         kinds = types_of_arn(prefix, arn)
-        own = [resource for resource in partial if types_of_arn(prefix, resource.pattern) & kinds]
-        if partial and not own and not any(_is_required(facts, each) for each in partial):
+        partial_of_type = [
+            resource for resource in partial if types_of_arn(prefix, resource.pattern) & kinds
+        ]
+        if (
+            partial
+            and not partial_of_type
+            and not any(_is_required(facts, resource) for resource in partial)
+        ):
             continue  # The request names the parent of what the call made.
-        if not own or any(resource_matches(resource.pattern, arn) for resource in own):
+        if not partial_of_type or any(
+            resource_matches(resource.pattern, arn) for resource in partial_of_type
+        ):
             # IAM's ARNs hold names, which no service chooses.
             is_new = may_create(call.name) and prefix != "iam"
             own_type = next(kind for kind in facts.types if kind.template.name.lower() in kinds)
             usable = answered_arn(facts, arn)
             if is_new and own_type.template.variables:
-                usable = new_arn(prefix, arn, call.parameters, [each.pattern for each in own])
+                usable = new_arn(
+                    prefix, arn, call.parameters, [resource.pattern for resource in partial_of_type]
+                )
             elif is_new:  # `rep:*`
                 usable = wildcard(own_type.template.arn, call)
             is_wider = any(
-                each.pattern != usable and resource_covers(usable, each.pattern) for each in own
+                resource.pattern != usable and resource_covers(usable, resource.pattern)
+                for resource in partial_of_type
             )
             return None if is_wider else Resource(usable, IN_RESPONSE, False)
     return None

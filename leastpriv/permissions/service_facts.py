@@ -65,8 +65,8 @@ class Variable(Struct, frozen=True, omit_defaults=True, gc=False):
 
     def for_keys(self, keys: frozenset[str]) -> Variable:
         """Returns the variable with those of the keys that surely fill it."""
-        same = {key: transform for key, transform in self.same.items() if key in keys}
-        return structs.replace(self, same=same, stem=self.stem & keys, kind=self.kind & keys)
+        transforms = {key: transform for key, transform in self.same.items() if key in keys}
+        return structs.replace(self, same=transforms, stem=self.stem & keys, kind=self.kind & keys)
 
 
 class NameOfAws(Struct, frozen=True, array_like=True, gc=False):
@@ -298,13 +298,17 @@ class ActionType(TypeRules, frozen=True, kw_only=True, gc=False):
 
     def for_keys(self, keys: frozenset[str]) -> ActionType:
         """Returns the type with what fills it from requests with these keys."""
-        own = self.template.variables
-        if own and not self.defaults and all(variable.wanted.isdisjoint(keys) for variable in own):
+        variables = self.template.variables
+        if (
+            variables
+            and not self.defaults
+            and all(variable.wanted.isdisjoint(keys) for variable in variables)
+        ):
             return structs.replace(self, other_keys=self.other_keys & keys, may_be_named=False)
         return structs.replace(
             self,
             template=structs.replace(
-                self.template, variables=tuple([each.for_keys(keys) for each in own])
+                self.template, variables=tuple([variable.for_keys(keys) for variable in variables])
             ),
             other_keys=self.other_keys & keys,
             foreign_keys=self.foreign_keys if self.defaults else self.foreign_keys & keys,
@@ -328,7 +332,7 @@ class ActionFacts(Struct, frozen=True, gc=False):
 
     def for_keys(self, keys: frozenset[str]) -> ActionFacts:
         """Returns the facts with what reads requests with these keys."""
-        ids = tuple([each for each in self.rules.ids if each.parameter in keys])
+        ids = tuple([id_rule for id_rule in self.rules.ids if id_rule.parameter in keys])
         return structs.replace(
             self,
             types=tuple([kind.for_keys(keys) for kind in self.types]),
@@ -341,7 +345,7 @@ class ActionFacts(Struct, frozen=True, gc=False):
         yield from ("path", "x-amz-copy-source", "functionname")
         yield from self.rules.told_only
         yield from self.owners
-        yield from (each.parameter for each in self.rules.ids)
+        yield from (id_rule.parameter for id_rule in self.rules.ids)
         for kind in self.types:
             yield from kind.other_keys
             yield from (choice.parameter for choice in kind.choices)
@@ -356,26 +360,28 @@ def facts_of_action(name: str, of_types: tuple[str, ...] = ()) -> ActionFacts:
     """
     prefix = name.partition(":")[0]
     service = service_facts(prefix.lower())
-    known = service.actions.get(name.partition(":")[2].lower())
-    if known is None:
+    catalog_action = service.actions.get(name.partition(":")[2].lower())
+    if catalog_action is None:
         return ActionFacts(name, prefix, known=False)
-    prefix = known.name.partition(":")[0]
-    kinds = known.resource_types
+    prefix = catalog_action.name.partition(":")[0]
+    kinds = catalog_action.resource_types
     if of_types:
-        own = tuple(kind for kind in kinds if kind.name.lower() in of_types)
-        kinds = own or tuple(kind for kind in service.types if kind.name.lower() in of_types)
-    rules = rules_of(known.name)
+        meant_kinds = tuple(kind for kind in kinds if kind.name.lower() in of_types)
+        kinds = meant_kinds or tuple(
+            kind for kind in service.types if kind.name.lower() in of_types
+        )
+    rules = rules_of(catalog_action.name)
     own_rules = (
         structs.asdict(rules.types.get(kind.name.lower(), _NO_TYPE_RULES)) for kind in kinds
     )
     types = tuple(
         ActionType(
-            template=_template_of(prefix, kind.name, kind.arn), required=kind.required, **own
+            template=_template_of(prefix, kind.name, kind.arn), required=kind.required, **type_rules
         )
-        for kind, own in zip(kinds, own_rules, strict=True)
+        for kind, type_rules in zip(kinds, own_rules, strict=True)
     )
     return ActionFacts(
-        name=known.name,
+        name=catalog_action.name,
         prefix=prefix,
         types=types,
         type_names=frozenset(kind.name.lower() for kind in kinds),
@@ -390,9 +396,11 @@ _NO_TYPE_RULES = TypeRules()
 
 @lru_cache(maxsize=16_384)
 def _template_of(prefix: str, kind: str, arn: str) -> ResourceTemplate:
-    found = next(each for each in service_facts(prefix).templates[kind] if each.arn == arn)
+    template = next(
+        candidate for candidate in service_facts(prefix).templates[kind] if candidate.arn == arn
+    )
     variables = []
-    for each in found.variables:
-        sure = frozenset({*each.same, *each.stem, *each.kind})
-        variables.append(structs.replace(each, sure=sure, wanted=sure | each.plain))
-    return structs.replace(found, variables=tuple(variables))
+    for variable in template.variables:
+        sure = frozenset({*variable.same, *variable.stem, *variable.kind})
+        variables.append(structs.replace(variable, sure=sure, wanted=sure | variable.plain))
+    return structs.replace(template, variables=tuple(variables))

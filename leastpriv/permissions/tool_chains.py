@@ -81,20 +81,20 @@ def usual_chain(
         links += _counterparts(action)
     for service, kind in denied_kinds:
         links += _of_items(action, service, kind, programs, used)
-    found: dict[str, ChainLink] = {}
+    links_by_action: dict[str, ChainLink] = {}
     unusual = _unusual(action).difference(used)
     for link in links:
         if link.action != action and link.action not in unusual:
-            found.setdefault(link.action, link)
-    return found
+            links_by_action.setdefault(link.action, link)
+    return links_by_action
 
 
 def _counterparts(action: str) -> Iterator[ChainLink]:
     """Yields the life-cycle counterparts by name; of an action that begins no life, the reads."""
     begins = creates_or_adds(action)
-    for other in siblings_of((action,)):
-        if begins or is_read(other):
-            yield ChainLink(other, f"it is of the life cycle of {action}")
+    for sibling in siblings_of((action,)):
+        if begins or is_read(sibling):
+            yield ChainLink(sibling, f"it is of the life cycle of {action}")
 
 
 def _of_items(
@@ -115,8 +115,8 @@ def _usual_items(
             continue
         is_needed = not row["needs"] or row["needs"] in used
         if is_needed and not set(programs).isdisjoint(row["programs"].split(",")):
-            for other in row["actions"].split(","):
-                yield ChainLink(other, "deploys usually use its items", below=row["below"])
+            for item_action in row["actions"].split(","):
+                yield ChainLink(item_action, "deploys usually use its items", below=row["below"])
 
 
 def unrecorded_items(
@@ -129,40 +129,45 @@ def unrecorded_items(
         kinds: Their types, in lower case.
         of_any_service: Of a service whose usual items no table lists, all actions are meant.
     """
-    found: set[tuple[str, str]] = set()
+    item_actions: set[tuple[str, str]] = set()
     for row in table("item_level"):
         if row["prefix"] == service and row["type"] in kinds:
-            own = row["actions"].split(",")
-            further = siblings_of(own) if row["below"] else ()
-            own += [action for action in further if deletes(action) or is_read(action)]
-            found |= {(action, row["below"]) for action in own}
-    if of_any_service and kinds and not found:
-        found = {(action, "") for action in actions(service)}
-    return found
+            row_actions = row["actions"].split(",")
+            further = siblings_of(row_actions) if row["below"] else ()
+            row_actions += [action for action in further if deletes(action) or is_read(action)]
+            item_actions |= {(action, row["below"]) for action in row_actions}
+    if of_any_service and kinds and not item_actions:
+        item_actions = {(action, "") for action in actions(service)}
+    return item_actions
 
 
 def _of_steps(action: str, programs: Collection[str]) -> Iterator[ChainLink]:
     """Yields the other actions of the steps of an action, by these programs."""
     for row in _steps().get(action, ()):
         if UNKNOWN in programs or not set(programs).isdisjoint(row["programs"].split(",")):
-            for written in row["actions"].split(","):
-                other, _, resource = written.partition("@")
-                yield ChainLink(other, f"{row['step']} calls it", on_any=resource == "*")
+            for action_text in row["actions"].split(","):
+                step_action, _, resource = action_text.partition("@")
+                yield ChainLink(step_action, f"{row['step']} calls it", on_any=resource == "*")
 
 
 def _unusual(action: str) -> frozenset[str]:
     """Returns what the names of actions suggest and the steps of an action do not call."""
     rows = _steps().get(action, ())
-    return frozenset(other for row in rows for other in row["unusual"].split(",") if other)
+    return frozenset(
+        unusual_action
+        for row in rows
+        for unusual_action in row["unusual"].split(",")
+        if unusual_action
+    )
 
 
 @cache
 def _steps() -> Mapping[str, Sequence[Mapping[str, str]]]:
-    found: list[tuple[str, Mapping[str, str]]] = []
+    pairs: list[tuple[str, Mapping[str, str]]] = []
     for row in table("steps"):
         calling = [*row["actions"].split(","), *filter(None, row["begins"].split(","))]
-        found += [(written.partition("@")[0], row) for written in calling]
-    return grouped(found)
+        pairs += [(action_text.partition("@")[0], row) for action_text in calling]
+    return grouped(pairs)
 
 
 def _kinds(
@@ -173,13 +178,15 @@ def _kinds(
     """
     tools = {Tool.TERRAFORM} if UNKNOWN in programs else set[str]()
     tools |= {*programs} & {*Tool}
-    made = _of_tools(types_made_by(action), tools)
-    if made:
-        known = {action, *used}
-        whole = [kind for kind in made if known.issuperset(making_actions(kind))]
-        return tuple(whole or made)
+    made_kinds = _of_tools(types_made_by(action), tools)
+    if made_kinds:
+        used_actions = {action, *used}
+        complete_kinds = [
+            kind for kind in made_kinds if used_actions.issuperset(making_actions(kind))
+        ]
+        return tuple(complete_kinds or made_kinds)
     service = action.partition(":")[0]
-    makers = [each for each in used if each.startswith(f"{service}:")]
+    makers = [used_action for used_action in used if used_action.startswith(f"{service}:")]
     kinds = [kind for maker in makers for kind in _of_tools(types_made_by(maker), tools)]
     needing = (kind for kind in kinds if any(action in actions for actions in _phases(kind)))
     return tuple(dict.fromkeys(needing))
@@ -197,13 +204,13 @@ def _of_kinds(kinds: Sequence[ResourceKind], used: Collection[str]) -> Iterator[
     first: dict[str, ResourceKind] = {}
     counts: Counter[str] = Counter()
     for kind in kinds:
-        own = _usual_actions(kind, used)
-        counts.update(own.keys())
-        for action in own:
+        kind_actions = _usual_actions(kind, used)
+        counts.update(kind_actions.keys())
+        for action in kind_actions:
             first.setdefault(action, kind)
-    least = 1 if len(kinds) <= _MOST_KINDS else len(kinds) / 2
+    least_count = 1 if len(kinds) <= _MOST_KINDS else len(kinds) / 2
     for action, kind in first.items():
-        if counts[action] >= least:
+        if counts[action] >= least_count:
             yield ChainLink(action, f"{_NAMES[kind.tool]} calls it for {kind.name}")
 
 
@@ -213,14 +220,18 @@ def _usual_actions(kind: ResourceKind, used: Collection[str]) -> dict[str, None]
     """
     makers = making_actions(kind)
     services = {maker.partition(":")[0] for maker in makers}
-    shown = {property_of(each) for each in used if each.partition(":")[0] in services}
+    shown_properties = {
+        property_of(used_action)
+        for used_action in used
+        if used_action.partition(":")[0] in services
+    }
     optional = conditional_actions(kind)
-    every = dict.fromkeys(action for actions in _phases(kind) for action in actions)
+    usual_actions = dict.fromkeys(action for actions in _phases(kind) for action in actions)
     for action in optional:
-        is_set = property_of(action) in shown
+        is_set = property_of(action) in shown_properties
         if not is_set and not any(changes_made(maker, action) for maker in makers):
-            every.pop(action, None)
-    return every
+            usual_actions.pop(action, None)
+    return usual_actions
 
 
 def _phases(kind: ResourceKind) -> Iterator[Sequence[str]]:

@@ -136,7 +136,7 @@ def types_of_service(tool: Tool, prefix: str) -> tuple[ResourceKind, ...]:
     return tuple(
         kind
         for kind in kinds
-        if any(start in each for phase in Phase for each in _cell(kind, phase))
+        if any(start in action for phase in Phase for action in _cell(kind, phase))
     )
 
 
@@ -149,11 +149,11 @@ def types_made_by(action: str) -> tuple[ResourceKind, ...]:
 
 @cache
 def _makers(service: str) -> Mapping[str, tuple[ResourceKind, ...]]:
-    found: dict[str, list[ResourceKind]] = {}
+    kinds_by_action: dict[str, list[ResourceKind]] = {}
     for kind in (kind for tool in Tool for kind in _types_with(tool, f"{service}:")):
         for action in making_actions(kind):
-            found.setdefault(action, []).append(kind)
-    return {action: tuple(sorted(kinds)) for action, kinds in found.items()}
+            kinds_by_action.setdefault(action, []).append(kind)
+    return {action: tuple(sorted(kinds)) for action, kinds in kinds_by_action.items()}
 
 
 @lru_cache(maxsize=4_096)
@@ -161,8 +161,8 @@ def program_of(user_agent: str) -> str:
     """Returns the deploy tool of a user agent, `SCRIPT` for any other program; empty for an empty
     user agent.
     """
-    found = (row["program"] for row in table("deploy_tools") if row["marker"] in user_agent)
-    return next(found, SCRIPT) if user_agent else ""
+    programs = (row["program"] for row in table("deploy_tools") if row["marker"] in user_agent)
+    return next(programs, SCRIPT) if user_agent else ""
 
 
 def _types_with(tool: Tool, text: str) -> Iterator[ResourceKind]:

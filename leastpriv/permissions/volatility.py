@@ -141,7 +141,7 @@ def open_parts(resource: str, made: bool, ids: tuple[str, ...] = ()) -> OpenedRe
     if not parts:
         return _opened_by_look(resource)
     openings: list[WildcardPart] = []
-    opened = ""
+    open_text = ""
     end = 0
     for part in parts:
         text, reason = _part(prefix, resource, part, made, alone=len(parts) == 1)
@@ -151,9 +151,9 @@ def open_parts(resource: str, made: bool, ids: tuple[str, ...] = ()) -> OpenedRe
             reason = MADE
         if text != part.text:
             openings.append(WildcardPart(part.variable, reason))
-        opened += resource[end : part.start] + text
+        open_text += resource[end : part.start] + text
         end = part.end
-    return OpenedResource(opened + resource[end:], tuple(openings))
+    return OpenedResource(open_text + resource[end:], tuple(openings))
 
 
 def _opened_by_look(resource: str) -> OpenedResource:
@@ -161,10 +161,10 @@ def _opened_by_look(resource: str) -> OpenedResource:
     unknown = _OF_UNKNOWN_TYPE.fullmatch(resource)
     if not unknown:
         return OpenedResource(resource)
-    opened = unknown[1] + _by_look(unknown[2], whole_may_open=":s3:::" in resource)
-    if opened == resource:
+    open_text = unknown[1] + _by_look(unknown[2], whole_may_open=":s3:::" in resource)
+    if open_text == resource:
         return OpenedResource(resource)
-    return OpenedResource(opened, (WildcardPart("name", _look_of(resource)),))
+    return OpenedResource(open_text, (WildcardPart("name", _look_of(resource)),))
 
 
 def _part(prefix: str, resource: str, part: ArnPart, made: bool, *, alone: bool) -> tuple[str, str]:
@@ -175,20 +175,20 @@ def _part(prefix: str, resource: str, part: ArnPart, made: bool, *, alone: bool)
         case "always":
             return "*", row["reason"]
         case "suffix":
-            opened = text if ends_in_a_word(text) else _SECRET_END.sub(_OPEN_SUFFIX, text)
-            return _MADE_UNIQUE.sub("20*", opened), row["reason"]
+            open_text = text if ends_in_a_word(text) else _SECRET_END.sub(_OPEN_SUFFIX, text)
+            return _MADE_UNIQUE.sub("20*", open_text), row["reason"]
         case "kept":
             return ("*", MADE) if made and prefix != "s3" else (text, "")
         case "letters":
             return ("?" * len(text), MADE) if made else (text, "")
-    opened = _by_look(text, whole_may_open=not alone)
-    if prefix == "s3" and part.variable == "ObjectName" and opened == text:
+    open_text = _by_look(text, whole_may_open=not alone)
+    if prefix == "s3" and part.variable == "ObjectName" and open_text == text:
         timed = _TIME.sub(r"\1*", text)
-        opened = _without_commits(_BUILT.sub(_opened_hash, timed))
-        if opened != timed:
-            return opened, _HASH
-        return opened, "a time of the run" if timed != text else ""
-    return opened, _look_of(text)
+        open_text = _without_commits(_BUILT.sub(_opened_hash, timed))
+        if open_text != timed:
+            return open_text, _HASH
+        return open_text, "a time of the run" if timed != text else ""
+    return open_text, _look_of(text)
 
 
 def generated_name(resource: str, by_stack: bool) -> str:
@@ -198,15 +198,15 @@ def generated_name(resource: str, by_stack: bool) -> str:
     Narrower than what `open_parts` writes: for a bucket, whose name is not in the account's own
     realm.
     """
-    found = _MADE_UNIQUE.search(resource)
-    if found:
-        return f"{resource[: found.start()]}20{'?' * (len(found[0]) - 2)}{resource[found.end() :]}"
-    if (whole := _LOOKS[0][0].search(resource)) is not None:
+    match = _MADE_UNIQUE.search(resource)
+    if match:
+        return f"{resource[: match.start()]}20{'?' * (len(match[0]) - 2)}{resource[match.end() :]}"
+    if (id_match := _LOOKS[0][0].search(resource)) is not None:
         # Its pieces are neither commits nor ends; alone it is an id, not the end of a name.
         return (
             resource
-            if resource[whole.start() - 1] in "/:"
-            else resource.replace(whole[0], "?" * len(whole[0]))
+            if resource[id_match.start() - 1] in "/:"
+            else resource.replace(id_match[0], "?" * len(id_match[0]))
         )
     if by_stack:
         # Before a commit is opened: the name of the stack may have one.
@@ -218,16 +218,16 @@ def generated_name(resource: str, by_stack: bool) -> str:
         )
     if ":s3:::" in resource:
         return _TIME.sub(lambda time: time[1] + "?" * (len(time[0]) - len(time[1])), resource)
-    *place, name = resource.split(":", 5)
-    return ":".join((*place, _without_commits(_TIME.sub(r"\1*", name))))
+    *fields, name = resource.split(":", 5)
+    return ":".join((*fields, _without_commits(_TIME.sub(r"\1*", name))))
 
 
 def _without_commits(text: str) -> str:
     """The text with short commits open letter by letter, where something else of it remains
     literal.
     """
-    opened = _COMMIT.sub(lambda found: "?" * len(found[0]), text)
-    return opened if literal_letters(opened) >= _LEAST_BESIDE_A_COMMIT else text
+    open_text = _COMMIT.sub(lambda found: "?" * len(found[0]), text)
+    return open_text if literal_letters(open_text) >= _LEAST_BESIDE_A_COMMIT else text
 
 
 def _is_end_of_stack(found: re.Match[str]) -> bool:
@@ -292,17 +292,19 @@ def is_open_anyway(resource: str) -> bool:
     a suffix.
     """
     prefix = service_of(resource)
-    known = resource
+    literal_text = resource
     for part in reversed(parts_of(prefix, resource)):
         text = part.text
         match _row(prefix, resource, part.variable, text).get("volatility"):
             case "always" if text == "*":
-                known = known[: part.start] + known[part.end :]
+                literal_text = literal_text[: part.start] + literal_text[part.end :]
             case "suffix" if text.endswith(_OPEN_SUFFIX):
-                known = known[: part.end - len(_OPEN_SUFFIX)] + known[part.end :]
+                literal_text = (
+                    literal_text[: part.end - len(_OPEN_SUFFIX)] + literal_text[part.end :]
+                )
             case _:
                 pass
-    return known != resource and not has_wildcard(known)
+    return literal_text != resource and not has_wildcard(literal_text)
 
 
 def _row(prefix: str, resource: str, variable: str, text: str) -> Mapping[str, str]:
@@ -318,8 +320,10 @@ _NO_ROW: Mapping[str, str] = {}
 
 def _may_be(kind: str, prefix: str, resource: str, variable: str) -> bool:
     """Whether a resource may be of a type, in lower case, by a template with a variable."""
-    for found in parts_of_arn(prefix, resource):
-        if found.kind.lower() == kind and any(part.variable == variable for part in found.parts):
+    for typed_arn in parts_of_arn(prefix, resource):
+        if typed_arn.kind.lower() == kind and any(
+            part.variable == variable for part in typed_arn.parts
+        ):
             return True
     return False
 
@@ -349,10 +353,12 @@ def parts_of(prefix: str, resource: str) -> tuple[ArnPart, ...]:
     """
     parts: tuple[ArnPart, ...] = ()
     most_rows = 0
-    for found in parts_of_arn(prefix, resource):
-        rows = sum(bool(_row(prefix, resource, part.variable, part.text)) for part in found.parts)
+    for typed_arn in parts_of_arn(prefix, resource):
+        rows = sum(
+            bool(_row(prefix, resource, part.variable, part.text)) for part in typed_arn.parts
+        )
         if not parts or rows > most_rows:
-            parts = found.parts
+            parts = typed_arn.parts
             most_rows = rows
     return parts
 
@@ -392,29 +398,29 @@ def is_any_of_type(action: str, resource: str) -> bool:
     An open name of an unknown type counts.
     """
     if resource == "*":
-        known = action_of(action)
-        return known is None or bool(known.resource_types)
+        catalog_action = action_of(action)
+        return catalog_action is None or bool(catalog_action.resource_types)
     parts = parts_of(service_of(resource), resource)
     if not parts:
         return resource.endswith("*")
-    named = [part.text for part in parts if part.variable != _SCOPE]
-    return all(set(text) <= {"*", "?"} for text in named)
+    name_texts = [part.text for part in parts if part.variable != _SCOPE]
+    return all(set(text) <= {"*", "?"} for text in name_texts)
 
 
 def _by_look(text: str, *, whole_may_open: bool) -> str:
     """`text` with what does not return open."""
-    opened = text
+    open_text = text
     if len(text) >= _SHORTEST_END:
         for look, _ in _LOOKS:
-            opened = look.sub("*", opened)
-        opened = _END.sub(_opened_end, _MADE_UNIQUE.sub("20*", opened))
-    opened = re.sub(r"\*{2,}", "*", opened)
-    return text if opened == "*" and not whole_may_open else opened
+            open_text = look.sub("*", open_text)
+        open_text = _END.sub(_opened_end, _MADE_UNIQUE.sub("20*", open_text))
+    open_text = re.sub(r"\*{2,}", "*", open_text)
+    return text if open_text == "*" and not whole_may_open else open_text
 
 
 def _opened_end(found: re.Match[str]) -> str:
-    named = _STACK_AND_RESOURCE.fullmatch(found.string[: found.start()]) is not None
-    return "*" if named and _is_random(found[1]) else found[1]
+    is_of_stack = _STACK_AND_RESOURCE.fullmatch(found.string[: found.start()]) is not None
+    return "*" if is_of_stack and _is_random(found[1]) else found[1]
 
 
 def _opened_hash(found: re.Match[str]) -> str:
@@ -460,8 +466,8 @@ def common_ends(texts: list[str]) -> tuple[str, str]:
 
 def common_beginning(texts: list[str]) -> str:
     """The longest common beginning of some texts."""
-    same = takewhile(lambda letters: len(set(letters)) == 1, zip(*texts, strict=False))
-    return "".join(letters[0] for letters in same)
+    common_letters = takewhile(lambda letters: len(set(letters)) == 1, zip(*texts, strict=False))
+    return "".join(letters[0] for letters in common_letters)
 
 
 _REGION = re.compile(
@@ -476,8 +482,8 @@ def region_of(resource: str) -> str:
     """The one region that an ARN names, in its own field or in a name; empty where it names none or
     several.
     """
-    named = set(_REGION.findall(resource))
-    return named.pop() if len(named) == 1 else ""
+    regions = set(_REGION.findall(resource))
+    return regions.pop() if len(regions) == 1 else ""
 
 
 def in_region(resource: str, region: str) -> str:

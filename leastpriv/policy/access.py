@@ -149,11 +149,11 @@ def evaluate_access(request: Request, policies: Policies) -> AccessDecision:
     account = _account_of_resource(request)
     is_cross_account = bool(account and principal.account and account != principal.account)
     outer = list(_organization_decisions(request, policies, principal, account))
-    own = _own_decisions(request, policies, principal)
-    belonging = [each for each in policies.resources if _belongs(each, request)]
-    denied = [_deny_of_resource(each, request, principal) for each in belonging]
+    own_decisions = _own_decisions(request, policies, principal)
+    belonging = [policy for policy in policies.resources if _belongs(policy, request)]
+    denied = [_deny_of_resource(policy, request, principal) for policy in belonging]
     limits = [*outer, *filter(None, denied)]
-    for decision in (*limits, *own):
+    for decision in (*limits, *own_decisions):
         if decision.effect == "explicitDeny":
             return decision
     grants = _grants(belonging, request, principal)
@@ -162,7 +162,7 @@ def evaluate_access(request: Request, policies: Policies) -> AccessDecision:
         combined = replace(grants.direct, not_given=missing)
     else:
         combined = _combined(
-            own=own,
+            own=own_decisions,
             grants=grants if belonging else None,
             must_allow=bool(belonging) and _must_allow(request),
             is_cross_account=is_cross_account,
@@ -189,8 +189,8 @@ def _combined(
     by_resource = _best((grants.direct, grants.role, grants.account))
     if is_cross_account:
         return _first_missing((by_resource, *own))
-    needed = (by_resource, identity) if must_allow else (identity,)
-    by_own = _best((_first_missing(needed), grants.role), last=0)
+    required_decisions = (by_resource, identity) if must_allow else (identity,)
+    by_own = _best((_first_missing(required_decisions), grants.role), last=0)
     return _best((grants.direct, _first_missing((by_own, *restricting))), last=1)
 
 
@@ -200,7 +200,9 @@ def _first_missing(decisions: Sequence[AccessDecision]) -> AccessDecision:
         for decision in decisions:
             if decision.effect == effect:
                 return decision
-    return next((each for each in decisions if each.layer == "identity"), decisions[0])
+    return next(
+        (candidate for candidate in decisions if candidate.layer == "identity"), decisions[0]
+    )
 
 
 def _best(decisions: Sequence[AccessDecision], last: int = -1) -> AccessDecision:
@@ -232,7 +234,7 @@ def _own_decisions(
         ("session", session),
     )
     return [
-        _decision(request, layer, [NamedPolicy("", each) for each in documents])
+        _decision(request, layer, [NamedPolicy("", document) for document in documents])
         for layer, documents in layers
         if documents is not None
     ]
@@ -270,16 +272,16 @@ def _decision(
     request: Request, layer: Layer, policies: Sequence[NamedPolicy], level: str = ""
 ) -> AccessDecision:
     """Evaluates a request against policies that add up."""
-    found = evaluate(request, [each.document for each in policies])
-    if found.document is None or found.statement is None:
-        files = tuple(dict.fromkeys(each.document.where for each in policies))
-        return AccessDecision(found.effect, layer, level=level, files=files)
-    policy = policies[found.document]
+    decision = evaluate(request, [named_policy.document for named_policy in policies])
+    if decision.document is None or decision.statement is None:
+        files = tuple(dict.fromkeys(named_policy.document.where for named_policy in policies))
+        return AccessDecision(decision.effect, layer, level=level, files=files)
+    policy = policies[decision.document]
     return AccessDecision(
-        effect=found.effect,
+        effect=decision.effect,
         layer=layer,
         document=policy.document,
-        statement=policy.document.statements[found.statement],
+        statement=policy.document.statements[decision.statement],
         policy=policy.name,
         level=level,
     )
@@ -331,9 +333,9 @@ def _deny_of_resource(
 
 
 def _grants(policies: Sequence[ResourcePolicy], request: Request, principal: _Principal) -> _Grants:
-    found: dict[tuple[str, Truth], AccessDecision] = {}
-    for each in policies:
-        for statement in each.policy.document.statements:
+    decisions: dict[tuple[str, Truth], AccessDecision] = {}
+    for resource_policy in policies:
+        for statement in resource_policy.policy.document.statements:
             if statement.effect != "Allow":
                 continue
             holds = applies(statement, request)
@@ -341,14 +343,16 @@ def _grants(policies: Sequence[ResourcePolicy], request: Request, principal: _Pr
                 truth = all_of((is_named, holds))
                 if truth is not False:
                     effect: Effect = "allowed" if truth else "unknown"
-                    found.setdefault((kind, truth), _of_resource(effect, each, statement))
+                    decisions.setdefault(
+                        (kind, truth), _of_resource(effect, resource_policy, statement)
+                    )
     nothing = AccessDecision("implicitDeny", "resource")
     if policies:
-        files = tuple(each.policy.document.where for each in policies)
+        files = tuple(policy.policy.document.where for policy in policies)
         nothing = replace(nothing, policy=policies[0].policy.name, files=files)
 
     def of_kind(kind: str) -> AccessDecision:
-        return found.get((kind, True)) or found.get((kind, None)) or nothing
+        return decisions.get((kind, True)) or decisions.get((kind, None)) or nothing
 
     return _Grants(of_kind("direct"), of_kind("role"), of_kind("account"))
 
@@ -376,18 +380,20 @@ def _is_left_out(statement: Statement, principal: _Principal) -> Truth:
     It must name the account, and of a session the role and the session, or it denies ("AWS JSON
     policy elements: NotPrincipal"); where it names a part of these, the page says that it may deny.
     """
-    if any(each.name == "*" for each in statement.not_principals):
+    if any(not_principal.name == "*" for not_principal in statement.not_principals):
         return False
-    named = [_matched(each, principal) for each in statement.not_principals]
-    kinds = {kind for kind, truth in named if truth}
-    wanted = {"direct", "account"}
+    principal_matches = [
+        _matched(not_principal, principal) for not_principal in statement.not_principals
+    ]
+    kinds = {kind for kind, truth in principal_matches if truth}
+    required_kinds = {"direct", "account"}
     if principal.kind in ("role", "assumed-role"):
-        wanted = {"direct", "role", "account"}
+        required_kinds = {"direct", "role", "account"}
     if principal.kind == "role":
-        wanted = {"role", "account"}
-    if wanted <= kinds:
+        required_kinds = {"role", "account"}
+    if required_kinds <= kinds:
         return False
-    is_open = kinds or any(truth is None for _, truth in named)
+    is_open = kinds or any(truth is None for _, truth in principal_matches)
     return None if is_open else True
 
 
@@ -395,12 +401,12 @@ def _named_as(statement: Statement, principal: _Principal) -> dict[str, Truth]:
     """Returns how a statement names the principal: directly, by its role, by its account."""
     if statement.not_principals:
         return {"direct": None}
-    found: dict[str, Truth] = {}
-    for each in statement.principals:
-        kind, truth = _matched(each, principal)
+    truths: dict[str, Truth] = {}
+    for named_principal in statement.principals:
+        kind, truth = _matched(named_principal, principal)
         if truth is not False:
-            found[kind] = any_of((found.get(kind, False), truth))
-    return found
+            truths[kind] = any_of((truths.get(kind, False), truth))
+    return truths
 
 
 def _matched(named: NamedPrincipal, principal: _Principal) -> tuple[str, Truth]:
@@ -452,14 +458,20 @@ def _belongs(each: ResourcePolicy, request: Request) -> bool:
         )
     service = request.action.partition(":")[0].lower()
     statements = each.policy.document.statements
-    entries = [entry for one in statements for entry in (*one.actions, *one.not_actions)]
+    entries = [
+        entry for statement in statements for entry in (*statement.actions, *statement.not_actions)
+    ]
     services = {entry.partition(":")[0].lower() for entry in entries}
     if services and service not in services and "*" not in services:
         return False
-    named = [entry for one in statements for entry in (*one.resources, *one.not_resources)]
-    return not named or any(
+    resources = [
+        entry
+        for statement in statements
+        for entry in (*statement.resources, *statement.not_resources)
+    ]
+    return not resources or any(
         entry == "*" or bucket_of(entry) == bucket_of(resource) or resource_covers(entry, resource)
-        for entry in named
+        for entry in resources
     )
 
 
@@ -517,8 +529,10 @@ def with_every_resource(document: Document) -> Document:
     """
     return document.with_statements(
         tuple(
-            each if each.resources or each.not_resources else replace(each, resources=("*",))
-            for each in document.statements
+            statement
+            if statement.resources or statement.not_resources
+            else replace(statement, resources=("*",))
+            for statement in document.statements
         )
     )
 
@@ -542,13 +556,15 @@ def limits_of(policies: Policies, arn: str) -> OuterLimits:
     layers: list[tuple[Document, ...]] = []
     if _SERVICE_LINKED not in arn:
         layers += _limits_of_organization(policies.organization, principal)
-    layers += [each for each in (policies.boundary, policies.session) if each is not None]
+    layers += [
+        documents for documents in (policies.boundary, policies.session) if documents is not None
+    ]
     allowed: list[Document] = []
-    for each in policies.resources:
-        layers.append(tuple(_limits_of_resource(each, principal)))
-        is_same_account = each.resource.split(":")[4:5] in ([principal.account], [""])
-        if is_same_account and _must_not_allow(each):
-            allowed.append(_allowing(each, principal, ("direct",)))
+    for resource_policy in policies.resources:
+        layers.append(tuple(_limits_of_resource(resource_policy, principal)))
+        is_same_account = resource_policy.resource.split(":")[4:5] in ([principal.account], [""])
+        if is_same_account and _must_not_allow(resource_policy):
+            allowed.append(_allowing(resource_policy, principal, ("direct",)))
     return OuterLimits(tuple(layers), tuple(allowed))
 
 
@@ -558,11 +574,11 @@ def _limits_of_organization(
     """Yields the SCPs of each level above the principal, and the RCPs of each account."""
     for level in organization.levels_of(principal.account):
         if level.scps:
-            yield tuple(each.document for each in level.scps)
+            yield tuple(scp.document for scp in level.scps)
     for account in organization.accounts or filter(None, (principal.account,)):
         for level in organization.levels_of(account):
             if level.rcps:
-                limited = (_within(each.document, account) for each in level.rcps)
+                limited = (_within(rcp.document, account) for rcp in level.rcps)
                 yield (full_access(), *limited)
 
 
@@ -571,16 +587,16 @@ def _within(rcp: Document, account: str) -> Document:
 
     A statement with NotResource sets no limit: no list of patterns names what it denies.
     """
-    found: list[Statement] = []
-    for each in rcp.statements:
-        if each.effect != "Deny" or each.not_resources:
+    denies: list[Statement] = []
+    for statement in rcp.statements:
+        if statement.effect != "Deny" or statement.not_resources:
             continue
-        limited = replace(each, actions=tuple(_limited_by_rcps(each.actions)))
-        own = filter(None, (_of_account(entry, account) for entry in each.resources))
-        found.append(replace(limited, resources=tuple(own)))
+        limited = replace(statement, actions=tuple(_limited_by_rcps(statement.actions)))
+        resources = filter(None, (_of_account(entry, account) for entry in statement.resources))
+        denies.append(replace(limited, resources=tuple(resources)))
         condition = Condition("StringEquals", "aws:ResourceAccount", (account,))
-        found.append(replace(limited, conditions=(*each.conditions, condition)))
-    return rcp.with_statements(tuple(one for one in found if one.actions and one.resources))
+        denies.append(replace(limited, conditions=(*statement.conditions, condition)))
+    return rcp.with_statements(tuple(deny for deny in denies if deny.actions and deny.resources))
 
 
 def _limited_by_rcps(entries: Sequence[str]) -> Iterator[str]:
@@ -625,11 +641,11 @@ def _limits_of_resource(each: ResourcePolicy, principal: _Principal) -> Iterator
     """
     document = each.policy.document
     denies = [
-        one
-        for one in document.statements
-        if one.effect == "Deny" and _is_denied(one, principal) is True
+        statement
+        for statement in document.statements
+        if statement.effect == "Deny" and _is_denied(statement, principal) is True
     ]
-    yield document.with_statements(tuple(_on_resource(one, each.resource) for one in denies))
+    yield document.with_statements(tuple(_on_resource(deny, each.resource) for deny in denies))
     needs_allow = bool(each.resource) and (
         not _must_not_allow(each) or each.resource.split(":")[4] not in ("", principal.account)
     )
@@ -637,12 +653,12 @@ def _limits_of_resource(each: ResourcePolicy, principal: _Principal) -> Iterator
         yield full_access()
         return
     allows = [
-        _on_resource(one, each.resource)
-        for one in document.statements
-        if one.effect == "Allow" and _named_as(one, principal)
+        _on_resource(statement, each.resource)
+        for statement in document.statements
+        if statement.effect == "Allow" and _named_as(statement, principal)
     ]
-    other = full_access().statements[0]
-    elsewhere = replace(other, resources=(), not_resources=_patterns(each.resource))
+    allow_all = full_access().statements[0]
+    elsewhere = replace(allow_all, resources=(), not_resources=_patterns(each.resource))
     yield document.with_statements(tuple(allows))
     yield full_access().with_statements((elsewhere,))
 
@@ -650,12 +666,13 @@ def _limits_of_resource(each: ResourcePolicy, principal: _Principal) -> Iterator
 def _allowing(each: ResourcePolicy, principal: _Principal, kinds: Sequence[str]) -> Document:
     """Returns the Allow statements that certainly name the principal in one of the ways."""
     document = each.policy.document
-    found = [
-        _on_resource(one, each.resource)
-        for one in document.statements
-        if one.effect == "Allow" and any(_named_as(one, principal).get(kind) for kind in kinds)
+    allows = [
+        _on_resource(statement, each.resource)
+        for statement in document.statements
+        if statement.effect == "Allow"
+        and any(_named_as(statement, principal).get(kind) for kind in kinds)
     ]
-    return document.with_statements(tuple(found))
+    return document.with_statements(tuple(allows))
 
 
 def _on_resource(statement: Statement, resource: str) -> Statement:

@@ -37,9 +37,9 @@ def attached_names(document: Document) -> Iterator[AttachedName]:
     if resources is None or properties is None:
         return
     for key, kind in _LISTS.items():
-        listed = properties.get(key)
-        for item in listed.items if listed else ():
-            name = _name(item, resources)
+        names = properties.get(key)
+        for entry in names.items if names else ():
+            name = _name(entry, resources)
             if name:
                 yield AttachedName(kind, name)
 
@@ -51,8 +51,8 @@ def _name(item: Node, resources: Node) -> str:
     if item.kind == "string":
         return item.text
     reference = item.get("Ref")
-    made = resources.get(reference.text) if reference else None
-    properties = made.get("Properties") if made else None
+    resource = resources.get(reference.text) if reference else None
+    properties = resource.get("Properties") if resource else None
     if properties is None:
         return ""
     for key in ("RoleName", "UserName", "GroupName"):

@@ -40,22 +40,22 @@ def wildcards_for(
     `may_write`.
     """
     candidates = _candidate_patterns(actions, others, inner)
-    rest = set(actions)
+    remaining_actions = set(actions)
     entries: list[str] = []
     ranked = [_RankedPattern(len(granted), pattern) for pattern, granted in candidates.items()]
     heapify(ranked)
     while ranked:
         first = heappop(ranked)
         # Fewer actions are left than when the wildcard was ranked; no wildcard ever gains any.
-        left = len(candidates[first.pattern] & rest)
-        if left < _WORTH_A_WILDCARD:
+        count = len(candidates[first.pattern] & remaining_actions)
+        if count < _WORTH_A_WILDCARD:
             continue
-        if left < first.count:
-            heappush(ranked, _RankedPattern(left, first.pattern))
+        if count < first.count:
+            heappush(ranked, _RankedPattern(count, first.pattern))
         elif may_write(first.pattern):
             entries.append(first.pattern)
-            rest -= candidates[first.pattern]
-    return tuple(sorted({*entries, *rest}))
+            remaining_actions -= candidates[first.pattern]
+    return tuple(sorted({*entries, *remaining_actions}))
 
 
 def fewest_entries(
@@ -78,8 +78,8 @@ def fewest_entries(
             for action, start in by_start.items()
         ]
     )
-    for start, own in granted.items():
-        entries.append(own[0] if len(own) == 1 else f"{start}*")
+    for start, granted_actions in granted.items():
+        entries.append(granted_actions[0] if len(granted_actions) == 1 else f"{start}*")
     return tuple(sorted(entries))
 
 
@@ -98,10 +98,10 @@ def _shortest_start(action: str, foreign: Sequence[str], may_write: Callable[[st
     there are none.
     """
     service, _, name = action.partition(":")
-    for found in _WORDS.finditer(name):
-        start = f"{service}:{name[: found.end()]}"
-        place = bisect_left(foreign, start.lower())
-        is_foreign = place < len(foreign) and foreign[place].startswith(start.lower())
+    for word in _WORDS.finditer(name):
+        start = f"{service}:{name[: word.end()]}"
+        index = bisect_left(foreign, start.lower())
+        is_foreign = index < len(foreign) and foreign[index].startswith(start.lower())
         if not is_foreign and may_write(f"{start}*"):
             return start
     return ""
@@ -149,11 +149,11 @@ def _candidate_patterns(
 
 def _by_service(actions: Iterable[str]) -> dict[str, dict[str, str]]:
     """Returns actions by service prefix and name in lower case."""
-    found: dict[str, dict[str, str]] = {}
+    names_by_service: dict[str, dict[str, str]] = {}
     for action in actions:
         prefix, _, name = action.lower().partition(":")
-        found.setdefault(prefix, {})[name] = action
-    return found
+        names_by_service.setdefault(prefix, {})[name] = action
+    return names_by_service
 
 
 def _word_patterns(action: str) -> Iterator[str]:
@@ -190,21 +190,24 @@ def merge_statements(document: Document, limit: int = 0) -> tuple[Document, tupl
     rest of the file is unchanged. Returns the document and the Sids (or lines) of the statements
     merged into others.
     """
-    left = _merge(document, range(len(document.statements)))
-    whole = _apply_merges(document, left)
-    movable = [each.statement.index for each in left if each.is_absorbed]
-    if policy_size(whole) > limit:
-        return whole, _merged_sids(left)
+    merged_statements = _merge(document, range(len(document.statements)))
+    merged_document = _apply_merges(document, merged_statements)
+    movable = [merged.statement.index for merged in merged_statements if merged.is_absorbed]
+    if policy_size(merged_document) > limit:
+        return merged_document, _merged_sids(merged_statements)
 
     def after(count: int) -> tuple[Document, tuple[str, ...]]:
         few = _merge(document, movable[len(movable) - count :])
-        return _apply_merges(document, [each for each in few if each.is_changed]), _merged_sids(few)
+        changed = [merged for merged in few if merged.is_changed]
+        return _apply_merges(document, changed), _merged_sids(few)
 
     # Each merge shortens the policy, so that the first sufficient count is the smallest.
     enough = bisect_left(
         range(len(movable) + 1), True, key=lambda count: policy_size(after(count)[0]) <= limit
     )
-    return after(enough) if enough <= len(movable) else (whole, _merged_sids(left))
+    if enough <= len(movable):
+        return after(enough)
+    return merged_document, _merged_sids(merged_statements)
 
 
 def _merge(document: Document, may_go: Collection[int]) -> list[_MergedStatement]:
@@ -218,15 +221,15 @@ def _merge(document: Document, may_go: Collection[int]) -> list[_MergedStatement
         for statement in document.statements
     ]
     targets = _MergeTargets(merging)
-    for place, each in enumerate(merging):
-        if not each.can_merge(is_plain=is_plain):
+    for index, merged in enumerate(merging):
+        if not merged.can_merge(is_plain=is_plain):
             continue
-        target = targets.first(each) if each.statement.index in movable else None
+        target = targets.first(merged) if merged.statement.index in movable else None
         if target is None:
-            targets.add(place)
+            targets.add(index)
             continue
-        each.is_absorbed = merging[target].absorb(each)
-        targets.add(target if each.is_absorbed else place)
+        merged.is_absorbed = merging[target].absorb(merged)
+        targets.add(target if merged.is_absorbed else index)
     return merging
 
 
@@ -241,29 +244,31 @@ class _MergeTargets:
     def add(self, place: int) -> None:
         """Adds a statement, or one whose actions or resources have grown."""
         for key in self._merging[place].merge_keys():
-            places = self._places[key]
-            if not places or places[0] != place:
-                heappush(places, place)
+            indexes = self._places[key]
+            if not indexes or indexes[0] != place:
+                heappush(indexes, place)
 
     def first(self, statement: _MergedStatement) -> int | None:
         """Returns the place of the first statement that has a key of the given one."""
-        found: list[int] = []
+        first_indexes: list[int] = []
         for key in statement.merge_keys():
-            places = self._places[key]
+            indexes = self._places[key]
             # A statement that absorbed another one since has other actions or resources.
-            while places and key not in self._merging[places[0]].merge_keys():
-                heappop(places)
-            found.extend(places[:1])
-        return min(found, default=None)
+            while indexes and key not in self._merging[indexes[0]].merge_keys():
+                heappop(indexes)
+            first_indexes.extend(indexes[:1])
+        return min(first_indexes, default=None)
 
 
 def _apply_merges(document: Document, merging: Iterable[_MergedStatement]) -> Document:
-    return apply_edits(document, [edit for each in merging for edit in each.edits()])
+    return apply_edits(document, [edit for merged in merging for edit in merged.edits()])
 
 
 def _merged_sids(merging: Iterable[_MergedStatement]) -> tuple[str, ...]:
     return tuple(
-        each.statement.sid or f"line {each.statement.line}" for each in merging if each.is_absorbed
+        merged.statement.sid or f"line {merged.statement.line}"
+        for merged in merging
+        if merged.is_absorbed
     )
 
 
@@ -366,16 +371,16 @@ class _MergedStatement:
             yield DropStatement(index)
             return
         yield from self._action_edits()
-        written = frozenset(self.statement.resources)
-        resources = tuple(entry for entry in self.resources if entry not in written)
+        old_resources = frozenset(self.statement.resources)
+        resources = tuple(entry for entry in self.resources if entry not in old_resources)
         if resources:
             yield ReplaceResources(index, frozenset(), resources)
 
     def _action_edits(self) -> Iterator[Edit]:
         actions = _without_covered(self.actions)
-        written = frozenset(self.statement.actions)
-        removed = written - {*actions}
-        new = tuple(action for action in actions if action not in written)
+        old_actions = frozenset(self.statement.actions)
+        removed = old_actions - {*actions}
+        new = tuple(action for action in actions if action not in old_actions)
         if new:
             insert = ((self.statement.actions[-1], new),)
             yield ReplaceActions(self.statement.index, removed, insert)
@@ -385,20 +390,26 @@ class _MergedStatement:
 
 def _without_covered(actions: Iterable[str]) -> list[str]:
     """Returns actions without those that another one covers."""
-    kept: dict[str, str] = {}
+    actions_by_name: dict[str, str] = {}
     wildcards: list[str] = []
     for action in actions:
         name = patterns.folded(action)
-        if name in kept or any(action_covers(wildcard, action) for wildcard in wildcards):
+        if name in actions_by_name or any(
+            action_covers(wildcard, action) for wildcard in wildcards
+        ):
             continue
         # An entry without wildcards covers only itself, so that thousands of them need no
         # comparison.
         if "*" in name or "?" in name:
-            kept = {key: other for key, other in kept.items() if not action_covers(action, other)}
-            wildcards = [other for other in wildcards if not action_covers(action, other)]
+            actions_by_name = {
+                key: earlier_action
+                for key, earlier_action in actions_by_name.items()
+                if not action_covers(action, earlier_action)
+            }
+            wildcards = [wildcard for wildcard in wildcards if not action_covers(action, wildcard)]
             wildcards.append(action)
-        kept[name] = action
-    return [*kept.values()]
+        actions_by_name[name] = action
+    return [*actions_by_name.values()]
 
 
 def shorten_actions(
@@ -439,11 +450,14 @@ def _wildcards(
     ]
     names = {action.lower() for action in actions}
     prefixes = {action.partition(":")[0] for action in actions}
-    others = [
-        each for prefix in prefixes for each in catalog.actions(prefix) if each.lower() not in names
+    other_actions = [
+        action
+        for prefix in prefixes
+        for action in catalog.actions(prefix)
+        if action.lower() not in names
     ]
     by_service = grouped([(action.partition(":")[0].lower(), action) for action in actions])
-    found: list[ActionWildcard] = []
+    wildcards: list[ActionWildcard] = []
     replaced = set[str]()
     saved = 0
 
@@ -451,15 +465,15 @@ def _wildcards(
         nonlocal saved
         if saved >= excess or not may_write_wildcard(document, statement, pattern):
             return False
-        own = by_service[pattern.partition(":")[0]]
-        granted = [action for action in own if action_covers(pattern, action)]
-        found.append(ActionWildcard(pattern, tuple(granted)))
+        service_actions = by_service[pattern.partition(":")[0]]
+        granted = [action for action in service_actions if action_covers(pattern, action)]
+        wildcards.append(ActionWildcard(pattern, tuple(granted)))
         saved += _length({*granted} - replaced) - _length([pattern])
         replaced.update(granted)
         return True
 
-    wildcards_for(actions, others, may_write)
-    return sorted(found, key=lambda each: each.pattern)
+    wildcards_for(actions, other_actions, may_write)
+    return sorted(wildcards, key=lambda each: each.pattern)
 
 
 def _length(entries: Iterable[str]) -> int:

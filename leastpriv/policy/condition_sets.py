@@ -75,11 +75,11 @@ def condition_set_of(
     """Builds the condition set of a Condition block; see `in_2012_spelling` for `variables`."""
     spelled = (
         replace(
-            each,
-            key=each.key.lower(),
-            values=tuple(in_2012_spelling(text, variables) for text in each.values),
+            condition,
+            key=condition.key.lower(),
+            values=tuple(in_2012_spelling(text, variables) for text in condition.values),
         )
-        for each in conditions
+        for condition in conditions
     )
     return ConditionSet(tuple(sorted(set(spelled))), unreadable)
 
@@ -91,7 +91,7 @@ def cases(condition_set: ConditionSet) -> tuple[ConditionSet, ...]:
     split = [_alternatives(condition) for condition in condition_set.conditions]
     if prod(map(len, split)) > _MOST_CASES:
         return (condition_set,)
-    return tuple(replace(condition_set, conditions=chosen) for chosen in product(*split))
+    return tuple(replace(condition_set, conditions=conditions) for conditions in product(*split))
 
 
 def _alternatives(condition: Condition) -> tuple[Condition, ...]:
@@ -124,7 +124,7 @@ def implies(one: ConditionSet, other: ConditionSet) -> bool:
 
 def _each_has(wide: Iterable[T], narrow: Collection[T], is_enough: Callable[[T, T], bool]) -> bool:
     """Returns whether for each of the wide ones there is a narrow one that is enough."""
-    return all(any(is_enough(one, other) for one in narrow) for other in wide)
+    return all(any(is_enough(narrower, wider) for narrower in narrow) for wider in wide)
 
 
 def _is_covered_by(entry: str, wide: str) -> bool:
@@ -135,9 +135,10 @@ def _is_covered_by(entry: str, wide: str) -> bool:
 def mutually_exclusive(one: ConditionSet, other: ConditionSet) -> bool:
     """Returns whether the two sets provably never hold together."""
     return any(
-        _conditions_exclude(narrow, wide) or _conditions_exclude(wide, narrow)
-        for narrow in one.conditions
-        for wide in other.conditions
+        _conditions_exclude(condition, other_condition)
+        or _conditions_exclude(other_condition, condition)
+        for condition in one.conditions
+        for other_condition in other.conditions
     )
 
 
@@ -151,18 +152,25 @@ def condition_implies(one: Condition, other: Condition) -> bool:
     """
     if one == other:
         return True
-    narrow, wide = parse_operator(one.operator), parse_operator(other.operator)
-    if narrow is None or wide is None or one.key != other.key or narrow.negated != wide.negated:
+    operator, other_operator = parse_operator(one.operator), parse_operator(other.operator)
+    if (
+        operator is None
+        or other_operator is None
+        or one.key != other.key
+        or operator.negated != other_operator.negated
+    ):
         return False
-    if narrow.quantifier != wide.quantifier or not _no_stricter_on_absent_key(narrow, wide):
+    if operator.quantifier != other_operator.quantifier or not _no_stricter_on_absent_key(
+        operator, other_operator
+    ):
         return False
     if _depends_on_effect(one) or _depends_on_effect(other):
         return False
-    if (narrow.base == "Null") != (wide.base == "Null"):
+    if (operator.base == "Null") != (other_operator.base == "Null"):
         return False
-    if narrow.negated:
-        return _all_within(wide.base, other.values, narrow.base, one.values)
-    return _all_within(narrow.base, one.values, wide.base, other.values)
+    if operator.negated:
+        return _all_within(other_operator.base, other.values, operator.base, one.values)
+    return _all_within(operator.base, one.values, other_operator.base, other.values)
 
 
 def _no_stricter_on_absent_key(narrow: Operator, wide: Operator) -> bool:
@@ -221,10 +229,10 @@ def _arn_within(value: str, wider: str) -> bool:
 
 
 def _network_within(value: str, wider: str) -> bool:
-    narrow, wide = parse_network(value), parse_network(wider)
-    if narrow is None or wide is None:
+    network, wider_network = parse_network(value), parse_network(wider)
+    if network is None or wider_network is None:
         return False
-    return narrow.network_address in wide and narrow.broadcast_address in wide
+    return network.network_address in wider_network and network.broadcast_address in wider_network
 
 
 def _compare_bounds(
@@ -233,11 +241,11 @@ def _compare_bounds(
     """Returns a comparison of bounds: `LessThan 3` is within `LessThan 5`."""
 
     def within(value: str, wider: str) -> bool:
-        narrow = read(value)
-        wide = read(wider)
-        if narrow is None or wide is None:
+        bound = read(value)
+        wider_bound = read(wider)
+        if bound is None or wider_bound is None:
             return False
-        return narrow <= wide if below else narrow >= wide
+        return bound <= wider_bound if below else bound >= wider_bound
 
     return within
 
@@ -262,17 +270,20 @@ _WITHIN: Mapping[str, Callable[[str, str], bool]] = {
 
 def _conditions_exclude(one: Condition, other: Condition) -> bool:
     """Returns whether `one`, which requires one of its values, and `other` never hold together."""
-    narrow, wide = parse_operator(one.operator), parse_operator(other.operator)
-    if narrow is None or wide is None or one.key != other.key:
+    operator, other_operator = parse_operator(one.operator), parse_operator(other.operator)
+    if operator is None or other_operator is None or one.key != other.key:
         return False
-    if narrow.negated or narrow.quantifier or wide.quantifier or narrow.if_exists:
+    if operator.negated or operator.quantifier or other_operator.quantifier or operator.if_exists:
         return False
     if _depends_on_effect(one) or _depends_on_effect(other):
         return False
-    if wide.negated:
-        return _all_within(narrow.base, one.values, wide.base, other.values)
+    if other_operator.negated:
+        return _all_within(operator.base, one.values, other_operator.base, other.values)
     pairs = product(one.values, other.values)
-    return all(_values_disjoint(narrow.base, value, wide.base, wanted) for value, wanted in pairs)
+    return all(
+        _values_disjoint(operator.base, value, other_operator.base, other_value)
+        for value, other_value in pairs
+    )
 
 
 def _values_disjoint(base: str, value: str, other_base: str, other: str) -> bool:
@@ -352,7 +363,7 @@ def _parts(statement: Statement) -> Iterator[tuple[Statement, str]]:
         return
     for actions in _groups(statement, "NotAction", "Action"):
         for resources in _groups(statement, "NotResource", "Resource"):
-            found = (statement.depends_on, actions.depends_on, resources.depends_on)
+            expressions = (statement.depends_on, actions.depends_on, resources.depends_on)
             part = replace(
                 statement,
                 possible=(),
@@ -361,7 +372,7 @@ def _parts(statement: Statement) -> Iterator[tuple[Statement, str]]:
                 resources=resources.positive,
                 not_resources=resources.negated,
             )
-            yield part, " and ".join(dict.fromkeys(filter(None, found)))
+            yield part, " and ".join(dict.fromkeys(filter(None, expressions)))
 
 
 class _Group(Struct, frozen=True):
@@ -394,8 +405,8 @@ def _groups(statement: Statement, negation: str, element: str) -> Iterator[_Grou
     yield _Group(negated=entries)
     if possible:
         depends_on = " and ".join(by_expression)
-        everything = () if certain else ("*",)
-        yield _Group(positive=everything, negated=certain, depends_on=depends_on)
+        positive_entries = () if certain else ("*",)
+        yield _Group(positive=positive_entries, negated=certain, depends_on=depends_on)
 
 
 def _rules_of_part(

@@ -62,10 +62,10 @@ def parse_date(text: str) -> Decimal | None:
     """
     if _EPOCH.fullmatch(text):
         return Decimal(text).quantize(_MILLISECOND, ROUND_FLOOR)
-    found = _DATE.fullmatch(text)
-    if not found:
+    match = _DATE.fullmatch(text)
+    if not match:
         return None
-    year, month, day, hour, minute, second, fraction, zone = found.groups()
+    year, month, day, hour, minute, second, fraction, zone = match.groups()
     try:
         time = datetime(
             year=int(year),
@@ -78,8 +78,8 @@ def parse_date(text: str) -> Decimal | None:
         )
     except ValueError:
         return None
-    whole = (time - _EPOCH_START) // timedelta(seconds=1) - _offset(zone or "Z")
-    return Decimal(whole) + Decimal(f"0.{fraction[:3]}" if fraction else 0)
+    seconds = (time - _EPOCH_START) // timedelta(seconds=1) - _offset(zone or "Z")
+    return Decimal(seconds) + Decimal(f"0.{fraction[:3]}" if fraction else 0)
 
 
 def _offset(zone: str) -> int:
@@ -123,10 +123,10 @@ def _parse_address(text: str) -> IPv4Address | IPv6Address | None:
             return IPv4Address(_LEADING_ZEROS.sub("", text))
         for odd, usual in _ODD_COLONS:
             text = odd.sub(usual, text)
-        found = IPv6Address(text)
+        address = IPv6Address(text)
     except ValueError:
         return None
-    return found.ipv4_mapped or (None if "." in text or "%" in text else found)
+    return address.ipv4_mapped or (None if "." in text or "%" in text else address)
 
 
 Context = Mapping[str, tuple[str, ...]]
@@ -206,27 +206,27 @@ class Operator(Struct, frozen=True):
 
 def all_of(truths: Iterable[Truth]) -> Truth:
     """Returns False if any is False, else None if any is unknown, else True."""
-    seen = set(truths)
-    if False in seen:
+    distinct_truths = set(truths)
+    if False in distinct_truths:
         return False
-    return None if None in seen else True
+    return None if None in distinct_truths else True
 
 
 def any_of(truths: Iterable[Truth]) -> Truth:
     """Returns True if any is True, else None if any is unknown, else False."""
-    seen = set(truths)
-    if True in seen:
+    distinct_truths = set(truths)
+    if True in distinct_truths:
         return True
-    return None if None in seen else False
+    return None if None in distinct_truths else False
 
 
 @lru_cache(maxsize=1024)
 def parse_operator(name: str) -> Operator | None:
     """Parses the name of an operator, case-insensitive as in IAM; None for an unknown name."""
-    prefix, colon, rest = name.lower().rpartition(":")
+    prefix, colon, operator_name = name.lower().rpartition(":")
     quantifier = _QUANTIFIERS.get(prefix + colon)
-    stem = rest.removesuffix(_IF_EXISTS)
-    if_exists = stem != rest
+    stem = operator_name.removesuffix(_IF_EXISTS)
+    if_exists = stem != operator_name
     if stem == "null" and not colon and not if_exists:
         return Operator("Null", False, "", False)
     positive = _POSITIVE_OPERATORS.get(stem)
@@ -255,18 +255,18 @@ def condition_holds(
     values = context.get(key, ())
     if not values and not (complete or key in context):
         return None
-    wanted = [
+    policy_values = [
         resolve_variables(in_2012_spelling(value, variables), context, complete)
         for value in condition.values
     ]
     if operator.base == "Null":
-        return any_of(_fits_absence(value, is_absent=not values) for value in wanted)
+        return any_of(_fits_absence(value, is_absent=not values) for value in policy_values)
     if not values:
         return _holds_without_values(operator)
     is_multivalued = len(values) > 1 or is_multivalued_key(key)
     if is_multivalued and not operator.quantifier:
         return False
-    truths = (_fits_values(operator, wanted, actual, deny) for actual in values)
+    truths = (_fits_values(operator, policy_values, actual, deny) for actual in values)
     return any_of(truths) if operator.quantifier == "ForAnyValue" else all_of(truths)
 
 
@@ -369,10 +369,11 @@ def _ordered(read: Callable[[str], object], holds_for: Callable[[int], bool]) ->
     """
 
     def compare(value: str, actual: str) -> Truth:
-        wanted, found = read(value), read(actual)
-        if wanted is None or found is None:
+        bound = read(value)
+        observed = read(actual)
+        if bound is None or observed is None:
             return None if read is parse_date and _YEAR_OR_EPOCH.fullmatch(value) else False
-        return holds_for((found > wanted) - (found < wanted))  # type: ignore[operator]
+        return holds_for((observed > bound) - (observed < bound))  # type: ignore[operator]
 
     return compare
 

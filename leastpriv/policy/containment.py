@@ -195,15 +195,15 @@ class _RuleView(Struct, frozen=True):
         for bit in each_bit(bits & ~self.blockers):
             denied |= self.denying.get(bit, 0)
             covered |= self.covering.get(bit, 0)
-        wanted = (1 << self.cases) - 1 & ~denied
+        open_cases = (1 << self.cases) - 1 & ~denied
         for layer in self.limits:
             allowed = 0
-            for bit, held in layer.items():
+            for bit, allowed_cases in layer.items():
                 if bit & bits:
-                    allowed |= held
-            wanted &= allowed
+                    allowed |= allowed_cases
+            open_cases &= allowed
         barred = any(not self.blocking[bit] & bits for bit in each_bit(bits & self.blockers))
-        return bool(wanted & ~covered) or (bool(wanted) and barred)
+        return bool(open_cases & ~covered) or (bool(open_cases) and barred)
 
 
 class NewAccess(Struct, frozen=True):
@@ -267,13 +267,15 @@ class RuleComparison:
                         continue
                     # An entry with a variable has a rule for itself; report the entry, not the form
                     # in which `*` replaces the variable.
-                    shown = (*rule.condition_set.matching, resource_entry)[0]
-                    access = NewAccess(rule, action_entry, shown)
+                    reported_resource = (*rule.condition_set.matching, resource_entry)[0]
+                    access = NewAccess(rule, action_entry, reported_resource)
                     try:
                         request = self._find_new_access(rule.condition_set, actions, resources)
                         if request:
-                            known = self._with_known_action(rule.condition_set, actions, resources)
-                            action, resource = known or request
+                            known_request = self._with_known_action(
+                                rule.condition_set, actions, resources
+                            )
+                            action, resource = known_request or request
                             yield replace(access, action=action, resource=resource)
                     except StepBudgetError:
                         yield access
@@ -287,11 +289,13 @@ class RuleComparison:
         `actions` may be the bits of the rules that name them.
         """
         with suppress(StepBudgetError):
-            named = actions if isinstance(actions, int) else self.actions.overlap(actions).whole
-            whole = named & self.resources.overlap(resources).whole
+            action_bits = (
+                actions if isinstance(actions, int) else self.actions.overlap(actions).whole
+            )
+            covering_bits = action_bits & self.resources.overlap(resources).whole
             if any(
                 implies(condition_set, self.old[bit.bit_length() - 1].condition_set)
-                for bit in each_bit(whole)
+                for bit in each_bit(covering_bits)
             ):
                 return True
             if isinstance(actions, int):
@@ -385,11 +389,13 @@ class RuleComparison:
         for bit in each_bit(overlap.whole & whole):
             denied |= view.denying.get(bit, 0)
             covered |= view.covering.get(bit, 0)
-        wanted = (1 << view.cases) - 1 & ~denied
-        if wanted & ~covered:
+        open_cases = (1 << view.cases) - 1 & ~denied
+        if open_cases & ~covered:
             return False
         blocking = (overlap.whole | overlap.part) & (whole | part) & view.blockers
-        return not wanted or all(self._still_denied(view, bit, whole) for bit in each_bit(blocking))
+        return not open_cases or all(
+            self._still_denied(view, bit, whole) for bit in each_bit(blocking)
+        )
 
     def _still_denied(self, view: _RuleView, bit: int, whole: int) -> bool:
         """Returns whether a new Deny holds if an old one does."""
@@ -406,20 +412,22 @@ class RuleComparison:
             covering, denying, blocking = dict[int, int](), dict[int, int](), dict[int, int]()
             compared = self.rules[: self.compared]
             new_denies = [
-                (1 << place, rule) for place, rule in enumerate(compared) if place >= len(self.old)
+                (1 << position, rule)
+                for position, rule in enumerate(compared)
+                if position >= len(self.old)
             ]
-            for place, rule in enumerate(compared):
-                held = sum(
-                    implies(each, rule.condition_set) << number
-                    for number, each in enumerate(alternatives)
+            for index, rule in enumerate(compared):
+                case_bits = sum(
+                    implies(alternative, rule.condition_set) << number
+                    for number, alternative in enumerate(alternatives)
                 )
-                if place >= len(self.old):
-                    denying[1 << place] = held
-                elif rule.allow and held:
-                    covering[1 << place] = held
+                if index >= len(self.old):
+                    denying[1 << index] = case_bits
+                elif rule.allow and case_bits:
+                    covering[1 << index] = case_bits
                 elif not rule.allow and not mutually_exclusive(condition_set, rule.condition_set):
                     together = conjunction(condition_set, rule.condition_set)
-                    blocking[1 << place] = sum(
+                    blocking[1 << index] = sum(
                         bit for bit, deny in new_denies if implies(together, deny.condition_set)
                     )
             blockers = sum(blocking)
@@ -438,17 +446,17 @@ class RuleComparison:
 
     def _limiting(self, alternatives: Sequence[ConditionSet]) -> Iterator[Mapping[int, int]]:
         """Yields for each limiting layer which of the cases each of its Allow rules may allow."""
-        place = self.compared
+        index = self.compared
         for layer in self.limits:
-            found: dict[int, int] = {}
+            cases_by_bit: dict[int, int] = {}
             for rule in layer:
-                held = 0
+                case_bits = 0
                 for number, case in enumerate(alternatives):
                     if not mutually_exclusive(case, rule.condition_set):
-                        held |= 1 << number
-                found[1 << place] = held
-                place += 1
-            yield found
+                        case_bits |= 1 << number
+                cases_by_bit[1 << index] = case_bits
+                index += 1
+            yield cases_by_bit
 
 
 def _is_everything(rule: Rule) -> bool:

@@ -150,9 +150,9 @@ class Statement(Struct, frozen=True):
     def unknown_parts(self) -> tuple[str, ...]:
         """Returns the expressions that only the rendered template knows, each once."""
         texts = (*self.unknown_actions, *self.resources, *self.not_resources)
-        found = [self.depends_on, *(each.depends_on for each in self.possible)]
-        found += [name for text in texts for name in PLACEHOLDER.findall(text)]
-        return tuple(dict.fromkeys(filter(None, found)))
+        expressions = [self.depends_on, *(entry.depends_on for entry in self.possible)]
+        expressions += [name for text in texts for name in PLACEHOLDER.findall(text)]
+        return tuple(dict.fromkeys(filter(None, expressions)))
 
     def certain_part(self, *, keeps_variables: bool = False) -> Statement:
         """Returns what the statement names whatever the unknown parts of the template are.
@@ -242,7 +242,7 @@ class Document:
         indexes of its statements stay the same.
         """
         statements = tuple(
-            each.certain_part(keeps_variables=keeps_variables) for each in self.statements
+            statement.certain_part(keeps_variables=keeps_variables) for statement in self.statements
         )
         return self.with_statements(statements)
 
@@ -306,12 +306,12 @@ class Document:
         """
         node = self.statement_nodes[index]
         actions = node.get_any_case("Action")
-        found = (
-            next((item for item in actions.entries if item.text == entry), node)
+        entry_node = (
+            next((candidate for candidate in actions.entries if candidate.text == entry), node)
             if actions
             else node
         )
-        return self.source.line(index, found)
+        return self.source.line(index, entry_node)
 
 
 def condition_of(document: Document, statement: Statement) -> str:
@@ -327,10 +327,10 @@ def problem_for_iam(document: Document) -> str:
     "IAM JSON policy elements reference", IAM User Guide, and the messages of `CreatePolicy`, read
     2026-11-28.
     """
-    for each in document.statements:
+    for statement in document.statements:
         actions, resources = (
-            (*each.actions, *each.not_actions),
-            (*each.resources, *each.not_resources),
+            (*statement.actions, *statement.not_actions),
+            (*statement.resources, *statement.not_resources),
         )
         checks = (
             (bool(resources), "has no Resource", "add it"),
@@ -347,7 +347,9 @@ def problem_for_iam(document: Document) -> str:
         )
         for is_accepted, problem, remedy in checks:
             if not is_accepted:
-                return f"the statement on line {each.line} {problem}, which IAM rejects; {remedy}"
+                return (
+                    f"the statement on line {statement.line} {problem}, which IAM rejects; {remedy}"
+                )
     return ""
 
 
@@ -490,14 +492,14 @@ class _Reader:
             return (NamedPrincipal("AWS", "*"),)
         if value.kind != "object":
             raise self.error(value, f"{key} must be * or an object such as {{AWS: ARN}}")
-        found: list[NamedPrincipal] = []
+        principals: list[NamedPrincipal] = []
         for member in value.members:
-            for item in member.value.entries:
-                parts = self.parts(item)
+            for entry in member.value.entries:
+                parts = self.parts(entry)
                 if parts is None:
-                    raise self.error(item, f"{key} must name its principals as strings")
-                found.append(NamedPrincipal(member.key, joined_text(parts)))
-        return tuple(found)
+                    raise self.error(entry, f"{key} must name its principals as strings")
+                principals.append(NamedPrincipal(member.key, joined_text(parts)))
+        return tuple(principals)
 
     def fixed(self, node: Node, lists: Mapping[str, Sequence[_Entry]]) -> Iterator[tuple[str, str]]:
         """Yields what of a statement is not written in this file for it alone."""
@@ -523,22 +525,23 @@ class _Reader:
         value = node.get_any_case(key)
         if value is None:
             return []
-        found: list[_Entry] = []
-        for place, item in enumerate(value.entries):
-            inner = self.inner_entries(item, place)
+        entries: list[_Entry] = []
+        for index, entry_node in enumerate(value.entries):
+            inner = self.inner_entries(entry_node, index)
             if inner is None:
                 raise self.error(
-                    item, f"{key} must be a string or a list of strings; render templates first"
+                    entry_node,
+                    f"{key} must be a string or a list of strings; render templates first",
                 )
-            if key == "NotAction" and any(known_text(each.parts) is None for each in inner):
+            if key == "NotAction" and any(known_text(entry.parts) is None for entry in inner):
                 raise self.error(
-                    item,
+                    entry_node,
                     "what this NotAction leaves out is not known before the template is rendered",
                 )
-            found += inner
-        if not found and value.entries:
+            entries += inner
+        if not entries and value.entries:
             raise self.error(value, f"{key} is a function that makes no entry; name another")
-        return found
+        return entries
 
     def inner_entries(self, item: Node, place: int) -> list[_Entry] | None:
         """Returns the entries that an item of a list makes; None if it makes none."""
@@ -552,7 +555,7 @@ class _Reader:
             return None
         is_one = len(inner) == 1 and not inner[0].depends_on
         fixed = "" if is_one else f"{described(item)} makes it"
-        return [_Entry(each.parts, place, each.depends_on, fixed) for each in inner]
+        return [_Entry(entry.parts, place, entry.depends_on, fixed) for entry in inner]
 
     def parts(self, node: Node) -> Parts | None:
         return parts_of(node, self.source.language, self.functions)
@@ -637,10 +640,13 @@ class _Reader:
             raise self.error(
                 node, f"{problem}; name the file of an identity-based policy of the role"
             )
-        for one, other in _EXCLUSIVE:
-            if node.get_any_case(one) and node.get_any_case(other):
-                both = f"this statement has both {one} and {other}"
-                raise self.error(node, f"{both}; IAM takes only one, remove the other")
+        for element, other_element in _EXCLUSIVE:
+            if node.get_any_case(element) and node.get_any_case(other_element):
+                both_elements = f"both {element} and {other_element}"
+                problem = (
+                    f"this statement has {both_elements}; IAM takes only one, remove the other"
+                )
+                raise self.error(node, problem)
 
     def check_elements(self, node: Node) -> None:
         """Refuses unknown keys: a misspelled Condition must not be read as no condition."""
@@ -665,11 +671,11 @@ class _Reader:
             raise self.error(node, f"{what} {advice}")
 
     def check_duplicate_keys(self, node: Node) -> None:
-        seen: dict[str, str] = {}
+        keys: dict[str, str] = {}
         for member in node.members:
-            other = seen.setdefault(member.key.casefold(), member.key)
-            if other is not member.key:
-                case = "" if other == member.key else ", in different case"
+            first_key = keys.setdefault(member.key.casefold(), member.key)
+            if first_key is not member.key:
+                case = "" if first_key == member.key else ", in different case"
                 raise self.error(
                     node, f"the key {format_names([member.key])} appears twice{case}; keep one"
                 )
@@ -702,9 +708,9 @@ def _possible(
 
 def _items(lists: Mapping[str, Sequence[_Entry]]) -> Iterator[EntryItems]:
     for key, entries in lists.items():
-        places = tuple(entry.place for entry in entries)
-        if places != tuple(range(len(places))):
-            yield EntryItems(key, places)
+        indexes = tuple(entry.place for entry in entries)
+        if indexes != tuple(range(len(indexes))):
+            yield EntryItems(key, indexes)
 
 
 def _descendants(node: Node) -> Iterator[Node]:

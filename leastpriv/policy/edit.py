@@ -135,13 +135,13 @@ def _has_all_edits(
     by_statement = grouped(
         [(edit.statement, edit) for edit in edits if not isinstance(edit, AppendStatement)]
     )
-    rest = iter(edited.statements)
+    edited_statements = iter(edited.statements)
     for statement in document.statements:
         if statement.index in dropped:
             continue
         own_edits = by_statement.get(statement.index, [])
         # New statements may be before the last ones of the file.
-        if not any(_is_edited(statement, own_edits, after) for after in rest):
+        if not any(_is_edited(statement, own_edits, after) for after in edited_statements):
             return False
     appended = sum(isinstance(edit, AppendStatement) for edit in edits)
     return len(edited.statements) == len(document.statements) - len(dropped) + appended
@@ -192,10 +192,10 @@ def _is_edited_list(
 
     An entry that is removed remains where the file makes it together with one that is kept.
     """
-    kept = {same(entry) for entry in before if entry not in removed}
+    kept_entries = {same(entry) for entry in before if entry not in removed}
     added = {same(entry) for entry in new}
     allowed = {same(entry) for entry in before} | added
-    return kept | added <= {same(entry) for entry in after} <= allowed
+    return kept_entries | added <= {same(entry) for entry in after} <= allowed
 
 
 def edited_for_evaluation(document: Document, edits: Sequence[Edit]) -> Document:
@@ -244,15 +244,15 @@ def _merged(
         edited: The part after the edits.
         dropped: Indexes of statements of the part that the edits remove.
     """
-    kept = [index for place, index in enumerate(indexes) if place not in dropped]
-    by_index = dict(zip(kept, edited.statements, strict=False))
+    kept_indexes = [index for position, index in enumerate(indexes) if position not in dropped]
+    by_index = dict(zip(kept_indexes, edited.statements, strict=False))
     removed = frozenset(indexes) - by_index.keys()
     statements = [
         by_index.get(statement.index, statement)
         for statement in document.statements
         if statement.index not in removed
     ]
-    statements.extend(edited.statements[len(kept) :])
+    statements.extend(edited.statements[len(kept_indexes) :])
     return tuple(
         statement if statement.index == index else replace(statement, index=index)
         for index, statement in enumerate(statements)
@@ -340,8 +340,8 @@ def _strings(value: object) -> Iterator[str]:
     elif isinstance(value, Mapping):
         yield from _strings(list(value.values()))
     elif isinstance(value, Sequence):
-        for item in value:
-            yield from _strings(item)
+        for element in value:
+            yield from _strings(element)
 
 
 def _splices(
@@ -375,7 +375,9 @@ def _resource_changes(document: Document, edit: ReplaceResources) -> ListChanges
     entries = document.statements[edit.statement].resources
     if missing := edit.remove - set(entries):
         raise ValueError(f"statement {edit.statement} has no resource {min(missing)}")
-    changes = ListChanges({place for place, entry in enumerate(entries) if entry in edit.remove})
+    changes = ListChanges(
+        {position for position, entry in enumerate(entries) if entry in edit.remove}
+    )
     changes.after[min(changes.drop, default=len(entries) - 1)] += edit.insert
     if not _settle(changes, entries, str):
         raise ValueError(f"statement {edit.statement} would have no resource")
@@ -387,14 +389,18 @@ def _by_item(changes: ListChanges, statement: Statement, key: str) -> ListChange
 
     An item goes only if all its entries go.
     """
-    items = next((item.places for item in statement.items if item.key == key), None)
-    if items is None:
+    item_indexes = next(
+        (entry_items.places for entry_items in statement.items if entry_items.key == key), None
+    )
+    if item_indexes is None:
         return changes
-    kept = {item for place, item in enumerate(items) if place not in changes.drop}
-    changes_of_items = ListChanges({*items} - kept)
-    for place, entries in changes.after.items():
-        item = items[place] if place >= 0 else place
-        changes_of_items.after[item] += entries
+    kept_indexes = {
+        index for entry_index, index in enumerate(item_indexes) if entry_index not in changes.drop
+    }
+    changes_of_items = ListChanges({*item_indexes} - kept_indexes)
+    for position, entries in changes.after.items():
+        item_index = item_indexes[position] if position >= 0 else position
+        changes_of_items.after[item_index] += entries
     return changes_of_items
 
 
@@ -406,11 +412,11 @@ def _add_action_changes(
     if isinstance(edit, AppendActions):
         changes.after[len(entries) - 1] += edit.actions
         return
-    named = edit.remove | {entry for entry, _ in edit.insert}
-    missing = named - set(entries)
+    edited_actions = edit.remove | {entry for entry, _ in edit.insert}
+    missing = edited_actions - set(entries)
     if missing:
         raise ValueError(f"statement {edit.statement} has no action {min(missing)}")
-    changes.drop |= {place for place, entry in enumerate(entries) if entry in edit.remove}
+    changes.drop |= {position for position, entry in enumerate(entries) if entry in edit.remove}
     for entry, actions in edit.insert:
         changes.after[entries.index(entry)] += actions
 
@@ -422,16 +428,16 @@ def _settle(changes: ListChanges, entries: Sequence[str], same: Callable[[str], 
     `entries` are those before the edit; `same` maps those that count as equal to one key. Returns
     whether one is left.
     """
-    kept = [entry for place, entry in enumerate(entries) if place not in changes.drop]
-    known = {same(entry) for entry in kept}
-    for place in sorted(changes.after):
+    kept_entries = [entry for index, entry in enumerate(entries) if index not in changes.drop]
+    keys = {same(entry) for entry in kept_entries}
+    for position in sorted(changes.after):
         new: dict[str, str] = {}
-        for entry in changes.after[place]:
+        for entry in changes.after[position]:
             new.setdefault(same(entry), entry)
-        changes.after[place] = [entry for key, entry in new.items() if key not in known]
-        known |= new.keys()
+        changes.after[position] = [entry for key, entry in new.items() if key not in keys]
+        keys |= new.keys()
     _insert_in_order(changes, entries)
-    return bool(kept or any(changes.after.values()))
+    return bool(kept_entries or any(changes.after.values()))
 
 
 def _insert_in_order(changes: ListChanges, entries: Sequence[str]) -> None:
@@ -440,8 +446,8 @@ def _insert_in_order(changes: ListChanges, entries: Sequence[str]) -> None:
     if sort_key is None:
         return
     new: list[str] = []
-    for place in sorted(changes.after):
-        new.extend(changes.after[place])
+    for position in sorted(changes.after):
+        new.extend(changes.after[position])
     changes.after.clear()
     keys = [sort_key(entry) for entry in entries]
     for entry in sorted(new, key=sort_key):
@@ -493,8 +499,8 @@ class BracketWriter:
         value = editable_member(self.document, index, key, changes).value
         changes = changes.spelled(self.spelled)
         if value.kind == "array":
-            written = [self._source(item) for item in value.items]
-            new = rewrite_list(self.text, value, written, changes, self.style)
+            entry_texts = [self._source(entry) for entry in value.items]
+            new = rewrite_list(self.text, value, entry_texts, changes, self.style)
             return [Splice.of_node(value, new)]
         entries = changes.entries_of_value(self._source(value))
         if len(entries) == 1:
@@ -530,11 +536,11 @@ class BracketWriter:
             changes.after[len(nodes) - 1] += [
                 self.statement(statement, indent) for statement in appended
             ]
-            written = [
+            statement_texts = [
                 apply_splices(self.text, node.start, node.end, splices.get(index, ()))
                 for index, node in enumerate(nodes)
             ]
-            new = rewrite_list(self.text, value, written, changes, self.style)
+            new = rewrite_list(self.text, value, statement_texts, changes, self.style)
         return self.text[: value.start] + new + self.text[value.end :]
 
     def _source(self, node: Node) -> str:

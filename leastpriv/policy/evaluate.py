@@ -84,7 +84,7 @@ def _possible(statement: Statement, key: str) -> frozenset[str]:
     """Returns the entries of an element that an expression may leave out."""
     if not statement.possible:
         return _NONE
-    return frozenset(each.text for each in statement.possible if each.key == key)
+    return frozenset(entry.text for entry in statement.possible if entry.key == key)
 
 
 @lru_cache(maxsize=32_768)
@@ -94,10 +94,12 @@ def statements_naming(document: Document, action: str) -> tuple[Statement, ...]:
     """
     index, name = _index(document), folded(action)
     wildcards = (*index.wildcards.get(name.partition(":")[0], ()), *index.wildcards.get("", ()))
-    found = {place for pattern, place in wildcards if action_matches(pattern, name)}
-    found |= index.literal.get(name, frozenset())
-    found |= {each.index for each in index.others if names_action(each, name)}
-    return tuple(document.statements[place] for place in sorted(found))
+    indexes = {
+        statement_index for pattern, statement_index in wildcards if action_matches(pattern, name)
+    }
+    indexes |= index.literal.get(name, frozenset())
+    indexes |= {statement.index for statement in index.others if names_action(statement, name)}
+    return tuple(document.statements[statement_index] for statement_index in sorted(indexes))
 
 
 class _Placed(Struct, frozen=True):
@@ -124,20 +126,20 @@ class _ByResource(Struct, frozen=True):
         if len(self.statements) <= _FEW:
             return self.statements
         start = start_of(resource)
-        places = {*self.others}
+        indexes = {*self.others}
         for length in self.lengths:
-            places.update(self.starts.get(start[:length], ()))
+            indexes.update(self.starts.get(start[:length], ()))
         if len(start) < len(resource):
             for longer in self._starts_behind(start):
-                places.update(self.starts[longer])
-        return (self.statements[place] for place in sorted(places))
+                indexes.update(self.starts[longer])
+        return (self.statements[index] for index in sorted(indexes))
 
     def _starts_behind(self, start: str) -> Iterator[str]:
         """Yields the beginnings of entries that begin with the fixed text of a pattern."""
-        for place in range(bisect_left(self.sorted_starts, start), len(self.sorted_starts)):
-            if not self.sorted_starts[place].startswith(start):
+        for index in range(bisect_left(self.sorted_starts, start), len(self.sorted_starts)):
+            if not self.sorted_starts[index].startswith(start):
                 return
-            yield self.sorted_starts[place]
+            yield self.sorted_starts[index]
 
 
 _SPECIAL = re.compile(r"[*?$]")
@@ -153,19 +155,19 @@ def _by_resource(documents: tuple[Document, ...], action: str) -> _ByResource:
         for statement in statements_naming(document, action)
     ]
     starts: dict[str, list[int]] = defaultdict(list)
-    others: list[int] = []
-    for place, placed in enumerate(statements):
+    general_indexes: list[int] = []
+    for index, placed in enumerate(statements):
         statement = placed.statement
         if statement.not_resources or not statement.resources:
-            others.append(place)
+            general_indexes.append(index)
         for entry in statement.resources:
-            starts[start_of(entry)].append(place)
+            starts[start_of(entry)].append(index)
     return _ByResource(
         statements=tuple(statements),
-        starts={start: tuple(places) for start, places in starts.items()},
+        starts={start: tuple(positions) for start, positions in starts.items()},
         sorted_starts=tuple(sorted(starts)),
         lengths=tuple(sorted({*map(len, starts)})),
-        others=tuple(others),
+        others=tuple(general_indexes),
     )
 
 
@@ -179,10 +181,10 @@ def start_of(resource: str) -> str:
 def statements_allowing(documents: Sequence[Document], action: str) -> list[Statement]:
     """Returns the Allow statements of some documents that name an action."""
     return [
-        each
+        statement
         for document in documents
-        for each in statements_naming(document, action)
-        if each.effect == "Allow"
+        for statement in statements_naming(document, action)
+        if statement.effect == "Allow"
     ]
 
 
@@ -199,9 +201,15 @@ def _index(document: Document) -> _Index:
             else:
                 is_one = "*" not in service and "?" not in service
                 wildcards[service if is_one else ""].append((name, statement.index))
-    others = tuple(each for each in document.statements if each.not_actions or each.unknown_actions)
+    unindexed_statements = tuple(
+        candidate
+        for candidate in document.statements
+        if candidate.not_actions or candidate.unknown_actions
+    )
     return _Index(
-        {name: frozenset(places) for name, places in literal.items()}, {**wildcards}, others
+        {name: frozenset(indexes) for name, indexes in literal.items()},
+        {**wildcards},
+        unindexed_statements,
     )
 
 
@@ -247,7 +255,7 @@ def evaluate(request: Request, documents: Sequence[Document]) -> Decision:
     otherwise allowed request unknown. A decision that depends on an unknown key or an unsupported
     operator is unknown, unless another statement decides with certainty.
     """
-    found: dict[tuple[str, Truth], Decision] = {}
+    decisions: dict[tuple[str, Truth], Decision] = {}
     context = _context(request)
     for placed in _by_resource(tuple(documents), request.action).matching(request.resource):
         statement = placed.statement
@@ -255,13 +263,13 @@ def evaluate(request: Request, documents: Sequence[Document]) -> Decision:
         truth = _applies(statement, request, context)
         if effect == "Deny" and truth:
             return Decision("explicitDeny", placed.document, statement.index)
-        if truth is not False and (effect, truth) not in found:
-            found[effect, truth] = Decision(
+        if truth is not False and (effect, truth) not in decisions:
+            decisions[effect, truth] = Decision(
                 "allowed" if truth else "unknown", placed.document, statement.index
             )
-    allowed, maybe_allowed = found.get(("Allow", True)), found.get(("Allow", None))
+    allowed, maybe_allowed = decisions.get(("Allow", True)), decisions.get(("Allow", None))
     if allowed:
-        return found.get(("Deny", None), allowed)
+        return decisions.get(("Deny", None), allowed)
     return maybe_allowed or Decision("implicitDeny")
 
 
@@ -307,9 +315,13 @@ def _applies(statement: Statement, request: Request, context: Context) -> Truth:
     coverage = _resource_coverage(statement, request, context)
     if coverage == "none" or (coverage == "part" and statement.effect == "Allow"):
         return False
-    named = _action_truth(statement, request.action)
+    action_truth = _action_truth(statement, request.action)
     return all_of(
-        (named, True if coverage == "all" else None, _conditions_hold(statement, request, context))
+        (
+            action_truth,
+            True if coverage == "all" else None,
+            _conditions_hold(statement, request, context),
+        )
     )
 
 
@@ -320,7 +332,7 @@ def _resource_coverage(statement: Statement, request: Request, context: Context)
         # undocumented.
         return "unknown"
     possible = _possible(statement, "NotResource" if statement.not_resources else "Resource")
-    certain = [each for each in entries if each not in possible] if possible else entries
+    certain = [entry for entry in entries if entry not in possible] if possible else entries
     widest = _widest_coverage(certain, statement.variables, request, context)
     if widest != "all" and possible:
         open_coverage = _widest_coverage([*possible], statement.variables, request, context)
@@ -350,21 +362,21 @@ def _widest_coverage(
     entries: Sequence[str], variables: bool, request: Request, context: Context
 ) -> _Coverage:
     resource = request.resource
-    known = _entries(tuple(entries), variables)
+    entry_index = _entries(tuple(entries), variables)
     text = literal_of(resource, escapes=True)
-    if text in known.texts:
+    if text in entry_index.texts:
         return "all"
     is_spelled_alike = variables or "$" not in resource
-    if resource in known.written and is_spelled_alike and not has_variable(resource):
+    if resource in entry_index.written and is_spelled_alike and not has_variable(resource):
         return "all"
     start = start_of(resource)
-    found: set[_Coverage] = set()
+    coverages: set[_Coverage] = set()
     # Of two texts neither covers the other.
-    for entry in known.all if text is None else known.patterns:
+    for entry in entry_index.all if text is None else entry_index.patterns:
         # Most pairs differ before their first wildcard: another service, another bucket.
         if entry.start.startswith(start) or start.startswith(entry.start):
-            found.add(_entry_coverage(entry.text, variables, request, context))
-    return next((coverage for coverage in _WIDEST_FIRST if coverage in found), "none")
+            coverages.add(_entry_coverage(entry.text, variables, request, context))
+    return next((coverage for coverage in _WIDEST_FIRST if coverage in coverages), "none")
 
 
 @lru_cache(maxsize=1_024)
@@ -464,17 +476,17 @@ def _request(node: Node, failure: _Failure) -> Request:
             " lambda.amazonaws.com"
         )
         raise failure(fields["principal"], advice)
-    known = catalog.action(action)
+    catalog_action = catalog.action(action)
     # A line of `contains` has a pattern, or `${*}` where AWS has no resource.
     if not resource.startswith("arn:") and {"*", "?"}.isdisjoint(resource):
         advice = "resource must be an ARN, as arn:aws:s3:::bucket/key, or * for all"
         raise failure(fields["resource"], advice)
-    if resource == "*" and known and not known.resource_types:
+    if resource == "*" and catalog_action and not catalog_action.resource_types:
         resource = escape_observed(resource)
     context = derived_keys(principal, resource)
     if "context" in fields:
         context |= _context_keys(fields["context"], failure)
-    if "resource" not in fields and known and known.resource_types:
+    if "resource" not in fields and catalog_action and catalog_action.resource_types:
         raise failure(node, "a request needs a resource, as arn:aws:s3:::bucket/key, or * for all")
     return Request(
         action=action,
@@ -530,15 +542,15 @@ def _context_keys(node: Node, failure: _Failure) -> dict[str, tuple[str, ...]]:
             )
             raise failure(member.value, advice)
         values: list[str] = []
-        for item in member.value.entries:
-            if item.kind in {"object", "array"}:
+        for entry in member.value.entries:
+            if entry.kind in {"object", "array"}:
                 advice = (
                     "a value in the context must be text, a number, true or false, or a list of"
                     " such"
                 )
-                raise failure(item, advice)
-            if item.kind == "string" or item.text != "null":
-                values.append(item.text)
+                raise failure(entry, advice)
+            if entry.kind == "string" or entry.text != "null":
+                values.append(entry.text)
         values_by_key[key] = tuple(values)
     return values_by_key
 

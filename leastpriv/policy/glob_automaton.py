@@ -73,17 +73,17 @@ def _states_of(pattern: str, escapes: bool) -> tuple[int, Mapping[str, int], int
     a loop.
     """
     literal: dict[str, int] = {}
-    place = any_one = loops = 0
+    state = any_one = loops = 0
     for token in tokens_of(pattern, escapes):
         if token is ANY:
-            loops |= 1 << place
+            loops |= 1 << state
             continue
         if token is ONE:
-            any_one |= 1 << place
+            any_one |= 1 << state
         else:
-            literal[str(token)] = literal.get(str(token), 0) | 1 << place
-        place += 1
-    return place, literal, any_one, loops
+            literal[str(token)] = literal.get(str(token), 0) | 1 << state
+        state += 1
+    return state, literal, any_one, loops
 
 
 class GlobAutomaton:
@@ -108,14 +108,14 @@ class GlobAutomaton:
         """Adds an element's patterns; returns all their states, and their last ones."""
         first, ends = self.width, 0
         for pattern in element.patterns:
-            (last, literal, any_one, loops), at = _states_of(pattern, escapes), self.width
-            self.start |= 1 << at
-            self.any_one |= any_one << at
-            self.loops |= loops << at
+            (last, literal, any_one, loops), offset = _states_of(pattern, escapes), self.width
+            self.start |= 1 << offset
+            self.any_one |= any_one << offset
+            self.loops |= loops << offset
             for char, states in literal.items():
-                self.literal[char] = self.literal.get(char, 0) | states << at
-            ends |= 1 << at + last
-            self.width = at + last + 1
+                self.literal[char] = self.literal.get(char, 0) | states << offset
+            ends |= 1 << offset + last
+            self.width = offset + last + 1
         return (1 << self.width) - (1 << first), ends
 
     def texts(self) -> Iterator[tuple[int, str]]:
@@ -123,24 +123,24 @@ class GlobAutomaton:
         shortest text.
         """
         came_from: dict[int, tuple[int | None, str]] = {}
-        queue, seen = deque[int](), set[int]()
+        queue, combinations = deque[int](), set[int]()
         cost = 4 + (len(self.literal) + len(self.elements)) * (1 + self.width // 512) // 8
         self._read_one_character(self.start, None, came_from, queue)
         while queue:
             states = queue.popleft()
             self.budget.spend(cost)
             if bool(states & self.in_domain) != self.domain.negated:
-                found = 0
-                for place, (element, ends) in enumerate(zip(self.elements, self.ends, strict=True)):
-                    found |= (bool(states & ends) != element.negated) << place
-                if found not in seen:
-                    seen.add(found)
+                combination = 0
+                for index, (element, ends) in enumerate(zip(self.elements, self.ends, strict=True)):
+                    combination |= (bool(states & ends) != element.negated) << index
+                if combination not in combinations:
+                    combinations.add(combination)
                     chars: list[str] = []
-                    at: int | None = states
-                    while at is not None:
-                        at, char = came_from[at]
+                    state: int | None = states
+                    while state is not None:
+                        state, char = came_from[state]
                         chars.append(char)
-                    yield found, "".join(reversed(chars))
+                    yield combination, "".join(reversed(chars))
             self._read_one_character(states, states, came_from, queue)
 
     def _read_one_character(
@@ -188,7 +188,8 @@ class GlobSet:
         self.actions = actions
         self.budget = budget
         self.elements = [
-            Element(tuple(map(self._spelled, each.patterns)), each.negated) for each in elements
+            Element(tuple(map(self._spelled, raw_element.patterns)), raw_element.negated)
+            for raw_element in elements
         ]
         self._literals: dict[str, int] = {}
         self._globs: dict[str, list[tuple[str, int]]] = {}
@@ -221,17 +222,17 @@ class GlobSet:
     def membership(self, text: str) -> int:
         """Returns the bits of all elements that match a plain text."""
         text = self._spelled(text)
-        known = self._known.get(text)
-        if known is None:
-            known = self._literals.get(text, 0)
+        bits = self._known.get(text)
+        if bits is None:
+            bits = self._literals.get(text, 0)
             matches = action_matches if self.actions else resource_matches
             for start in (text[:length] for length in self._glob_lengths):
                 for pattern, bit in self._globs.get(start, ()):
                     self.budget.spend(1 + len(pattern) * len(text) // 4096)
-                    if not known & bit and matches(pattern, text):
-                        known |= bit
-            known = self._known[text] = known ^ self._negated
-        return known
+                    if not bits & bit and matches(pattern, text):
+                        bits |= bit
+            bits = self._known[text] = bits ^ self._negated
+        return bits
 
     def overlap(self, domain: Element) -> Overlap:
         """Compares a domain with each element by patterns; certain are only `whole` and the bits in
@@ -240,18 +241,18 @@ class GlobSet:
         text = self.text(domain)
         if text is not None:
             return Overlap(self.membership(text), 0)
-        found = self._reaches.get(domain)
-        if found is None:
+        overlap = self._reaches.get(domain)
+        if overlap is None:
             spelled = Element(tuple(map(self._spelled, domain.patterns)), domain.negated)
             near = self._near_elements(spelled)
             # An element that excludes patterns matches all of a domain that none of them meets.
-            whole, part = self._negated & ~near, 0
+            whole_bits, part_bits = self._negated & ~near, 0
             for bit in each_bit(near):
                 has_all, has_some = self._compare(spelled, self.elements[bit.bit_length() - 1])
-                whole |= bit if has_all else 0
-                part |= bit if has_some and not has_all else 0
-            found = self._reaches[domain] = Overlap(whole, part)
-        return found
+                whole_bits |= bit if has_all else 0
+                part_bits |= bit if has_some and not has_all else 0
+            overlap = self._reaches[domain] = Overlap(whole_bits, part_bits)
+        return overlap
 
     def _near_elements(self, domain: Element) -> int:
         """Returns the bits of the elements with a pattern whose literal beginning agrees with one
@@ -259,15 +260,15 @@ class GlobSet:
         """
         if domain.negated:
             return (1 << len(self.elements)) - 1
-        found = 0
+        bits = 0
         for start in {_literal_start(pattern, not self.actions) for pattern in domain.patterns}:
             for length in range(len(start) + 1):
-                found |= self._by_start.get(start[:length], 0)
-            for place in range(bisect_right(self._starts, start), len(self._starts)):
-                if not self._starts[place].startswith(start):
+                bits |= self._by_start.get(start[:length], 0)
+            for index in range(bisect_right(self._starts, start), len(self._starts)):
+                if not self._starts[index].startswith(start):
                     break
-                found |= self._by_start[self._starts[place]]
-        return found
+                bits |= self._by_start[self._starts[index]]
+        return bits
 
     def _compare(self, domain: Element, element: Element) -> tuple[bool, bool]:
         """Returns whether the element certainly matches all of the domain, and whether it may match
@@ -279,13 +280,13 @@ class GlobSet:
                 return set(element.patterns) <= set(domain.patterns), True
             return "*" in element.patterns, True
         covered = all(
-            any(self._covers(pattern, each) for pattern in element.patterns)
-            for each in domain.patterns
+            any(self._covers(pattern, domain_pattern) for pattern in element.patterns)
+            for domain_pattern in domain.patterns
         )
         met = any(
-            self._may_meet(pattern, each)
+            self._may_meet(pattern, domain_pattern)
             for pattern in element.patterns
-            for each in domain.patterns
+            for domain_pattern in domain.patterns
         )
         return (not met, not covered) if element.negated else (covered, met)
 
@@ -315,10 +316,10 @@ class GlobSet:
         indexes = [bit.bit_length() - 1 for bit in each_bit(relevant)]
         near = [self._near(self.elements[index], domain) for index in indexes]
         automaton = GlobAutomaton(domain, near, self.actions, self.budget)
-        for found, shortest in automaton.texts():
+        for combination, shortest in automaton.texts():
             bits = 0
-            for place, index in enumerate(indexes):
-                bits |= (found >> place & 1) << index
+            for position, index in enumerate(indexes):
+                bits |= (combination >> position & 1) << index
             yield bits, shortest
 
     def _near(self, element: Element, domain: Element) -> Element:
@@ -326,9 +327,9 @@ class GlobSet:
         if domain.negated:
             return element
         near = (
-            own
-            for own in element.patterns
-            if any(self._may_meet(own, each) for each in domain.patterns)
+            pattern
+            for pattern in element.patterns
+            if any(self._may_meet(pattern, domain_pattern) for domain_pattern in domain.patterns)
         )
         return Element(tuple(near), element.negated)
 

@@ -46,22 +46,24 @@ def read_hcl(
     policies of the file.
     """
     reader = _Reader(text, where, pointer, module_scope(text, where, folder, parameters))
-    found = [reader.policy(address) for address in pointer.split(_SEPARATOR)]
+    policies = [reader.policy(address) for address in pointer.split(_SEPARATOR)]
     if cycles := reader.scope.cycles:
         raise PolicyFileError(f"{where}: {cycles[0]}.")
-    policy = found[0]
-    if len(found) > 1:
+    policy = policies[0]
+    if len(policies) > 1:
         # The joined policy has the version of the first.
-        values = [each.get_any_case("Statement") for each in found]
-        items = tuple(item for value in values if value for item in value.entries)
-        listed = Member(
+        values = [node.get_any_case("Statement") for node in policies]
+        statements = tuple(statement for value in values if value for statement in value.entries)
+        statement_member = Member(
             "Statement",
             policy.start,
             policy.end,
-            Node("array", policy.start, policy.end, items=items),
+            Node("array", policy.start, policy.end, items=statements),
         )
-        kept = tuple(member for member in policy.members if member.key.casefold() != "statement")
-        policy = replace(policy, members=(*kept, listed))
+        other_members = tuple(
+            member for member in policy.members if member.key.casefold() != "statement"
+        )
+        policy = replace(policy, members=(*other_members, statement_member))
     return PolicySource(
         format="hcl",
         pointer=pointer,
@@ -108,19 +110,19 @@ def references_of(
     refuses cycles.
     """
     scope = module_scope(source.outer, where, source.folder, parameters)
-    own = {
+    policy_addresses = {
         tuple(_PART.sub(r"\1", part) for part in address.split("."))
         for address in source.pointer.split(_SEPARATOR)
     }
     targets = {
         address
         for address in scope.definitions
-        if any(each[: len(address)] == address for each in own)
+        if any(policy_address[: len(address)] == address for policy_address in policy_addresses)
     }
     targets |= {
         address
-        for address, found in scope.definitions.items()
-        if targets & _references(scope, found.block)
+        for address, definition in scope.definitions.items()
+        if targets & _references(scope, definition.block)
     }
     return {
         arn: f"{'.'.join(address)}.arn"
@@ -131,17 +133,17 @@ def references_of(
 
 def _reached(scope: ModuleScope, address: tuple[str, ...]) -> set[tuple[str, ...]]:
     """Returns an address and all that its definition depends on."""
-    found, rest = {address}, [address]
-    while rest:
-        new = _references(scope, scope.definitions[rest.pop()].block) - found
-        found |= new
-        rest += new
-    return found
+    addresses, queue = {address}, [address]
+    while queue:
+        new = _references(scope, scope.definitions[queue.pop()].block) - addresses
+        addresses |= new
+        queue += new
+    return addresses
 
 
 def _references(scope: ModuleScope, block: Block) -> set[tuple[str, ...]]:
     """Returns the addresses that a block's expressions name."""
-    paths = {path for each in expressions_in(block) for path in paths_in(each)}
+    paths = {path for expression in expressions_in(block) for path in paths_in(expression)}
     return {
         path[:length] for path in paths for length in (2, 3) if path[:length] in scope.definitions
     }
@@ -184,7 +186,7 @@ class _Reader(Struct, frozen=True):
     def policy(self, address: str) -> Node:
         """Returns the policy at one address, with what a plan knows of it."""
         parts = [
-            (found[1], found[2]) for part in address.split(".") if (found := _PART.fullmatch(part))
+            (match[1], match[2]) for part in address.split(".") if (match := _PART.fullmatch(part))
         ]
         tokens = [name for name, _ in parts]
         if tokens[:2] == ["data", _DATA_SOURCE] and len(tokens) == 3:
@@ -238,15 +240,15 @@ class _Reader(Struct, frozen=True):
         return blocks[place]
 
     def container(self, address: tuple[str, ...]) -> tuple[str, Block]:
-        found = self.scope.definitions.get(address)
-        if found is None:
+        definition = self.scope.definitions.get(address)
+        if definition is None:
             raise self.unknown_address()
         if twice := self.scope.declared_twice.get(address):
             raise self.error(
                 f"is declared in {' and in '.join(sorted(twice))}, which Terraform refuses: remove"
                 " one of them"
             )
-        return found.file, found.block
+        return definition.file, definition.block
 
     def check(self, file: str, block: Block) -> None:
         if block.error >= 0 and file == self.file:
@@ -266,15 +268,15 @@ class _Reader(Struct, frozen=True):
             for address, definition in self.scope.definitions.items()
             if definition.file == self.file
         }
-        known = [address for address, block in blocks.items() if _has_policy(address, block)]
-        if not known:
+        addresses = [address for address, block in blocks.items() if _has_policy(address, block)]
+        if not addresses:
             if root.error >= 0:
                 return self.not_hcl(root.error)
             begin = "leads nowhere, and the file " if self.pointer else ""
             return self.error(f"{begin}has no policy; name another file", NoPolicyError)
         problem = "leads nowhere" if self.pointer else "is HCL"
         names: list[str] = []
-        for address in known:
+        for address in addresses:
             is_data_source = address[0] == "data"
             path = address if is_data_source else (*address, _attribute_of(blocks[address]))
             names.append(".".join(path))
@@ -315,8 +317,8 @@ def _nested_value(values: Mapping[str, Node], path: Sequence[str]) -> Node | Non
     blocks = values.get(part[1]) if part else None
     if part is None or blocks is None:
         return None
-    place = int(part[2] or 0)
-    return blocks.items[place].get(path[-1]) if place < len(blocks.items) else None
+    index = int(part[2] or 0)
+    return blocks.items[index].get(path[-1]) if index < len(blocks.items) else None
 
 
 _PERMISSION_SET = "aws_ssoadmin_permission_set_inline_policy."
@@ -334,8 +336,8 @@ def _attribute_of(block: Block) -> str:
 def _is_unknown(policy: Node) -> bool:
     """Returns whether all that is known of a policy is an expression."""
     statement = policy.get_any_case("Statement")
-    items = statement.items if statement else ()
-    return len(items) == 1 and items[0].get("Action") == items[0].get("Resource")
+    statements = statement.items if statement else ()
+    return len(statements) == 1 and statements[0].get("Action") == statements[0].get("Resource")
 
 
 def with_rendered(policy: Node, rendered: Node | None) -> Node:
@@ -344,17 +346,22 @@ def with_rendered(policy: Node, rendered: Node | None) -> Node:
     planned = rendered.get_any_case("Statement") if rendered else None
     if value is None or planned is None or is_known(policy):
         return policy
-    items = list(value.entries)
-    rest = _without_equal(planned.entries, filter(is_known, items))
-    open_places = [place for place, item in enumerate(items) if not is_known(item)]
-    if len(open_places) == len(rest):
-        for place, known in zip(open_places, rest, strict=True):
-            items[place] = _with_known(items[place], known)
+    statement_nodes = list(value.entries)
+    planned_statements = _without_equal(planned.entries, filter(is_known, statement_nodes))
+    open_places = [
+        number for number, statement in enumerate(statement_nodes) if not is_known(statement)
+    ]
+    if len(open_places) == len(planned_statements):
+        for index, planned_statement in zip(open_places, planned_statements, strict=True):
+            statement_nodes[index] = _with_known(statement_nodes[index], planned_statement)
     else:
-        at = items[open_places[0]] if open_places else policy
-        items = [item for item in items if is_known(item)]
-        items += [relocated(item, at.start, at.end, "an expression makes it") for item in rest]
-    statements = replace(value, kind="array", members=(), items=tuple(items))
+        anchor = statement_nodes[open_places[0]] if open_places else policy
+        statement_nodes = [statement for statement in statement_nodes if is_known(statement)]
+        statement_nodes += [
+            relocated(statement, anchor.start, anchor.end, "an expression makes it")
+            for statement in planned_statements
+        ]
+    statements = replace(value, kind="array", members=(), items=tuple(statement_nodes))
     members = [
         replace(member, value=statements) if member.value is value else member
         for member in policy.members
@@ -364,14 +371,14 @@ def with_rendered(policy: Node, rendered: Node | None) -> Node:
 
 def _without_equal(statements: Iterable[Node], others: Iterable[Node]) -> list[Node]:
     """Returns statements without one for each of the others that means the same."""
-    rest = list(statements)
-    for other in others:
-        meaning = _meaning(other)
-        for statement in rest:
+    unmatched = list(statements)
+    for other_statement in others:
+        meaning = _meaning(other_statement)
+        for statement in unmatched:
             if _meaning(statement) == meaning:
-                rest.remove(statement)
+                unmatched.remove(statement)
                 break
-    return rest
+    return unmatched
 
 
 def _meaning(statement: Node) -> str:
@@ -401,10 +408,10 @@ def _with_known(statement: Node, known: Node) -> Node:
             continue
         new = relocated(planned, value.start, value.end, "an expression makes it")
         if planned.kind != "object":
-            written = [item for item in value.items if is_known(item)]
-            texts = {item.text for item in written}
-            entries = [item for item in new.entries if item.text not in texts]
-            new = replace(value, kind="array", text="", items=(*written, *entries))
+            known_entries = [entry for entry in value.items if is_known(entry)]
+            texts = {entry.text for entry in known_entries}
+            entries = [entry for entry in new.entries if entry.text not in texts]
+            new = replace(value, kind="array", text="", items=(*known_entries, *entries))
         members.append(replace(member, value=new))
     return replace(statement, members=tuple(members))
 
@@ -451,8 +458,8 @@ def _is_role(
 
 
 def _policies_of_role(scope: ModuleScope, address: tuple[str, ...], block: Block) -> Iterator[str]:
-    for place, inline in enumerate(block.named("inline_policy")):
-        yield _document(scope, inline, f"{'.'.join(address)}.inline_policy[{place}].policy")
+    for index, inline in enumerate(block.named("inline_policy")):
+        yield _document(scope, inline, f"{'.'.join(address)}.inline_policy[{index}].policy")
     arns = block.attributes.get("managed_policy_arns")
     if arns:
         yield from _managed(scope, block, arns.value)
@@ -490,7 +497,7 @@ def _names_role(
     if attribute is None:
         return False
     node = scope.value(attribute.value, file)
-    if any(plain_text(item) == role for item in (node, *node.items)):
+    if any(plain_text(entry) == role for entry in (node, *node.items)):
         return True
     return any(path[:2] in roles for path in paths_in(attribute.value))
 
@@ -508,17 +515,17 @@ def _managed(
         address = path[:2]
         if address in followed:
             continue
-        seen, found = followed | {address}, scope.definitions.get(address)
+        visited, definition = followed | {address}, scope.definitions.get(address)
         if address == ("each", "value") and "for_each" in block.attributes:
-            yield from _managed(scope, block, block.attributes["for_each"].value, seen)
-        elif found is None:
+            yield from _managed(scope, block, block.attributes["for_each"].value, visited)
+        elif definition is None:
             continue
-        elif path[0] == "local" and found.attribute:
-            yield from _managed(scope, block, found.attribute.value, seen)
+        elif path[0] == "local" and definition.attribute:
+            yield from _managed(scope, block, definition.attribute.value, visited)
         elif path[0] == "aws_iam_policy":
-            yield _document(scope, found.block, f"{'.'.join(address)}.policy")
+            yield _document(scope, definition.block, f"{'.'.join(address)}.policy")
         elif path[0] == "module" and path[2:] == ("arn",):
-            yield from _arguments(scope, address, found)
+            yield from _arguments(scope, address, definition)
 
 
 def _document(scope: ModuleScope, block: Block, address: str) -> str:

@@ -46,20 +46,26 @@ def document_node(scope: ModuleScope, file: str, block: Block) -> Node:
     try:
         statements = _overridden(statements, reader.statements(block))
     except TooLargeError as error:
-        whole = unknown(".".join(block.labels), block.start, block.end)
-        statements.append(_unknown_statement(replace(whole, fixed=str(error))))
+        unknown_node = unknown(".".join(block.labels), block.start, block.end)
+        statements.append(_unknown_statement(replace(unknown_node, fixed=str(error))))
     statements = _overridden(statements, reader.statements_of(block, _OVERRIDES))
-    at = block.start
+    start = block.start
     members = [
         Member(
-            "Version", at, at, reader.text(block, "version") or Node("string", at, at, "2012-10-17")
+            "Version",
+            start,
+            start,
+            reader.text(block, "version") or Node("string", start, start, "2012-10-17"),
         )
     ]
     if identifier := reader.text(block, "policy_id"):
-        members.append(Member("Id", at, at, identifier))
-    listed = Node("array", at, block.end, items=tuple(statements))
+        members.append(Member("Id", start, start, identifier))
+    statement_list = Node("array", start, block.end, items=tuple(statements))
     return Node(
-        "object", at, block.end, members=(*members, Member("Statement", at, block.end, listed))
+        "object",
+        start,
+        block.end,
+        members=(*members, Member("Statement", start, block.end, statement_list)),
     )
 
 
@@ -71,11 +77,16 @@ def policy_node(scope: ModuleScope, file: str, expression: Expression) -> Node |
     node = evaluator.value(expression)
     if node.kind != "choice":
         return _checked_policy(_parsed_text(node, expression, _IN_QUOTES))
-    policies = [_checked_policy(_parsed_text(each, expression, _IN_QUOTES)) for each in node.items]
-    known = [each for each in policies if each is not None]
-    if not known:
+    policies = [
+        _checked_policy(_parsed_text(alternative, expression, _IN_QUOTES))
+        for alternative in node.items
+    ]
+    known_policies = [policy for policy in policies if policy is not None]
+    if not known_policies:
         return None
-    return _one_of(known, len(known) < len(policies), evaluator.source(expression))
+    return _one_of(
+        known_policies, len(known_policies) < len(policies), evaluator.source(expression)
+    )
 
 
 _IN_QUOTES = "it is a text in quotes; write it with jsonencode"
@@ -90,11 +101,11 @@ def _heredoc_node(evaluator: Evaluator, expression: Expression) -> Node | None:
             pieces.append((part.text, part.start))
             inside = _is_inside(part.text, inside)
             continue
-        made = evaluator.value(part.parts[0])
-        if made.kind == "choice" or not_definite(made):
-            made = evaluator.unknown(part.parts[0])
-        text = minified(made) if made.kind in {"array", "object"} else made.text
-        is_whole = not inside and is_unknown(made)
+        value = evaluator.value(part.parts[0])
+        if value.kind == "choice" or not_definite(value):
+            value = evaluator.unknown(part.parts[0])
+        text = minified(value) if value.kind in {"array", "object"} else value.text
+        is_whole = not inside and is_unknown(value)
         pieces.append((f'"{text}"' if is_whole else text, -1 - part.start))
     return _json_node(pieces)
 
@@ -104,32 +115,32 @@ def _checked_policy(node: Node | None) -> Node | None:
     if node is None:
         return None
     if is_unknown(node):
-        listed = Node("array", node.start, node.end, items=(node,))
-        everything = Member("Statement", node.start, node.end, listed)
-        return normalized(Node("object", node.start, node.end, members=(everything,)))
+        statement_list = Node("array", node.start, node.end, items=(node,))
+        statement_member = Member("Statement", node.start, node.end, statement_list)
+        return normalized(Node("object", node.start, node.end, members=(statement_member,)))
     return normalized(node) if node.kind == "object" and node.get_any_case("Statement") else None
 
 
 def _one_of(policies: Sequence[Node], may_be_none: bool, depends_on: str) -> Node:
     """Returns the policy that has the statements of several, one of which is the policy."""
-    found: dict[str, Node] = {}
+    statements_by_text: dict[str, Node] = {}
     counts: Counter[str] = Counter()
     for policy in policies:
         value = policy.get_any_case("Statement")
         for statement in value.entries if value else ():
             text = minified(statement)
             counts[text] += 1
-            found.setdefault(text, statement)
+            statements_by_text.setdefault(text, statement)
     statements = []
-    for text, statement in found.items():
+    for text, statement in statements_by_text.items():
         is_common = counts[text] == len(policies) and not may_be_none
         cause = statement.depends_on or ("" if is_common else " ".join(depends_on.split()))
         statements.append(replace(statement, depends_on=cause))
     first = policies[0]
-    listed = Node("array", first.start, first.end, items=tuple(statements))
+    statement_list = Node("array", first.start, first.end, items=tuple(statements))
     members = [
-        replace(each, value=listed) if each.key.casefold() == "statement" else each
-        for each in first.members
+        replace(member, value=statement_list) if member.key.casefold() == "statement" else member
+        for member in first.members
     ]
     return replace(first, members=tuple(members))
 
@@ -142,14 +153,14 @@ def normalized(policy: Node) -> Node:
     for member in policy.members:
         value = member.value
         if member.key.casefold() == "statement":
-            items = value.items if value.kind in {"array", "choice"} else (value,)
+            entries = value.items if value.kind in {"array", "choice"} else (value,)
             cause = "" if value.kind != "choice" else value.text
-            found = [each for item in items for each in _statements(item, cause)]
-            single = value.kind == "object" and len(found) == 1
+            statements = [statement for entry in entries for statement in _statements(entry, cause)]
+            single = value.kind == "object" and len(statements) == 1
             value = (
-                found[0]
+                statements[0]
                 if single
-                else replace(value, kind="array", text="", members=(), items=tuple(found))
+                else replace(value, kind="array", text="", members=(), items=tuple(statements))
             )
         members.append(replace(member, value=value))
     return replace(policy, members=tuple(members))
@@ -159,8 +170,8 @@ def _statements(node: Node, depends_on: str = "") -> Iterator[Node]:
     """Yields the statements that one entry of Statement may be."""
     cause = node.depends_on or depends_on
     if node.kind == "choice":
-        for each in node.items:
-            yield from _statements(each, cause or node.text)
+        for alternative in node.items:
+            yield from _statements(alternative, cause or node.text)
         return
     if node.kind == "string":
         yield replace(_unknown_statement(node), depends_on=cause)
@@ -180,14 +191,14 @@ def _with_each_effect(statement: Node) -> Iterator[Node]:
     if effect is None or is_known(effect):
         yield statement
         return
-    for known in ("Allow", "Deny"):
-        with_effect = _with_member(statement, effect, "Effect", replace(effect, text=known))
+    for effect_name in ("Allow", "Deny"):
+        with_effect = _with_member(statement, effect, "Effect", replace(effect, text=effect_name))
         yield _maybe(with_effect, effect.text, "its effect is an expression")
 
 
 def _has_known_texts(value: Node) -> bool:
     """Returns whether the text of each entry is known, even if an expression may leave it out."""
-    return all(is_known(replace(item, depends_on="")) for item in value.entries)
+    return all(is_known(replace(entry, depends_on="")) for entry in value.entries)
 
 
 def _with_settled_members(statement: Node) -> Node:
@@ -211,18 +222,21 @@ _EXPRESSION_MADE = "an expression makes it"
 
 def _settled_list(value: Node) -> Node:
     """Returns a list in which each possible text is a separate entry."""
-    if value.kind != "choice" and not any(item.kind == "choice" for item in value.items):
+    if value.kind != "choice" and not any(node.kind == "choice" for node in value.items):
         return value
     if value.kind == "choice":
         value = replace(value, kind="array", items=(value,))
-    items: list[Node] = []
-    for item in value.items:
-        if item.kind != "choice":
-            items.append(item)
+    entries: list[Node] = []
+    for entry in value.items:
+        if entry.kind != "choice":
+            entries.append(entry)
             continue
-        cause = item.depends_on or item.text
-        items += (replace(each, depends_on=each.depends_on or cause) for each in item.items)
-    return replace(value, items=tuple(items))
+        cause = entry.depends_on or entry.text
+        entries += (
+            replace(alternative, depends_on=alternative.depends_on or cause)
+            for alternative in entry.items
+        )
+    return replace(value, items=tuple(entries))
 
 
 def not_definite(node: Node) -> bool:
@@ -243,27 +257,31 @@ def without_options(policy: Node) -> Node:
     for member in policy.members:
         value = member.value
         if member.key.casefold() == "statement":
-            items = tuple(part for each in value.entries for part in _rendered_parts(each))
-            value = replace(value, kind="array", text="", members=(), items=items)
+            statements = tuple(
+                part for statement in value.entries for part in _rendered_parts(statement)
+            )
+            value = replace(value, kind="array", text="", members=(), items=statements)
         members.append(replace(member, value=value))
     return replace(policy, members=tuple(members))
 
 
 def _rendered_parts(statement: Node) -> Iterator[Node]:
     open_lists = {
-        member.key: [item for item in member.value.entries if item.depends_on]
+        member.key: [entry for entry in member.value.entries if entry.depends_on]
         for member in statement.members
         if member.key.casefold() in _LIST_KEYS
     }
-    causes = dict.fromkeys(item.depends_on for items in open_lists.values() for item in items)
+    causes = dict.fromkeys(
+        entry.depends_on for open_list in open_lists.values() for entry in open_list
+    )
     cause = " and ".join(causes)
     if cause:
         certain = _with_entries(statement, lambda item: not item.depends_on)
         if certain is not None:
             yield _under(certain, statement.depends_on)
-        whole = _with_entries(statement, lambda _: True)
-        if whole is not None:
-            yield _under(whole, statement.depends_on or cause)
+        with_all_entries = _with_entries(statement, lambda _: True)
+        if with_all_entries is not None:
+            yield _under(with_all_entries, statement.depends_on or cause)
         return
     yield _under(statement, statement.depends_on)
 
@@ -274,10 +292,12 @@ def _with_entries(statement: Node, is_kept: Callable[[Node], bool]) -> Node | No
     for member in statement.members:
         value = member.value
         if member.key.casefold() in _LIST_KEYS:
-            items = tuple(replace(item, depends_on="") for item in value.entries if is_kept(item))
-            if not items:
+            entries = tuple(
+                replace(entry, depends_on="") for entry in value.entries if is_kept(entry)
+            )
+            if not entries:
                 return None
-            value = replace(value, kind="array", text="", items=items, depends_on="")
+            value = replace(value, kind="array", text="", items=entries, depends_on="")
         members.append(replace(member, value=value))
     return replace(statement, members=tuple(members))
 
@@ -287,9 +307,11 @@ def _under(statement: Node, cause: str) -> Node:
     if not cause:
         return statement
     condition = unknown(cause, statement.start, statement.end)
-    kept = tuple(each for each in statement.members if each.key.casefold() != "condition")
-    member = Member("Condition", statement.start, statement.start, condition)
-    return replace(statement, members=(*kept, member), depends_on="")
+    other_members = tuple(
+        member for member in statement.members if member.key.casefold() != "condition"
+    )
+    condition_member = Member("Condition", statement.start, statement.start, condition)
+    return replace(statement, members=(*other_members, condition_member), depends_on="")
 
 
 def _unknown_statement(node: Node) -> Node:
@@ -307,7 +329,8 @@ def _unknown_statement(node: Node) -> Node:
 
 def _with_member(node: Node, old: Node, key: str, value: Node) -> Node:
     members = (
-        replace(each, key=key, value=value) if each.value is old else each for each in node.members
+        replace(member, key=key, value=value) if member.value is old else member
+        for member in node.members
     )
     return replace(node, members=tuple(members))
 
@@ -322,14 +345,14 @@ def _overridden(before: Sequence[Node], after: Iterable[Node]) -> list[Node]:
     """Merges statements as the provider does: one with the Sid of an earlier one takes its
     place.
     """
-    found = list(before)
+    statements = list(before)
     for node in after:
-        own, sids = _sid(node), [_sid(each) for each in found]
-        if own and own in sids:
-            found[sids.index(own)] = node
+        sid, sids = _sid(node), [_sid(statement) for statement in statements]
+        if sid and sid in sids:
+            statements[sids.index(sid)] = node
         else:
-            found.append(node)
-    return found
+            statements.append(node)
+    return statements
 
 
 def _sid(statement: Node) -> str:
@@ -345,29 +368,31 @@ class _BlockReader:
 
     def statements_of(self, block: Block, keys: Sequence[str]) -> list[Node]:
         """Returns the statements of other documents."""
-        found: list[Node] = []
+        statements: list[Node] = []
         for key in keys:
             attribute = block.attributes.get(key)
             if attribute is None:
                 continue
             node = self.evaluator.value(attribute.value)
-            for item in node.entries:
-                is_choice = item.kind == "choice"
-                cause = item.depends_on or (item.text if is_choice else "")
-                for each in item.items if is_choice else (item,):
-                    found += _statements_of_document(each, cause)
-        return found
+            for document in node.entries:
+                is_choice = document.kind == "choice"
+                cause = document.depends_on or (document.text if is_choice else "")
+                for alternative in document.items if is_choice else (document,):
+                    statements += _statements_of_document(alternative, cause)
+        return statements
 
     def statements(self, block: Block) -> Iterator[Node]:
         """Yields the statements of a block's own `statement` and `dynamic` blocks."""
-        for own in self.each_block(block, "statement"):
-            for node in _statements(own.reader.statement(own.block)):
-                if own.reader is self:
+        for own_block in self.each_block(block, "statement"):
+            for node in _statements(own_block.reader.statement(own_block.block)):
+                if own_block.reader is self:
                     yield node
                     continue
-                place = own.block
-                made = relocated(node, place.start, place.end, "a dynamic block makes it")
-                yield _maybe(made, own.depends_on, made.fixed) if own.depends_on else made
+                origin = own_block.block
+                statement = relocated(node, origin.start, origin.end, "a dynamic block makes it")
+                if own_block.depends_on:
+                    statement = _maybe(statement, own_block.depends_on, statement.fixed)
+                yield statement
 
     def each_block(self, body: Block, name: str) -> Iterator[_OwnBlock]:
         """Yields the blocks of a type, and those that a dynamic block makes."""
@@ -379,12 +404,12 @@ class _BlockReader:
 
     def dynamic(self, block: Block, name: str) -> Iterator[_OwnBlock]:
         content = next(block.named("content"), None)
-        each = block.attributes.get("for_each")
-        if content is None or each is None:
+        for_each = block.attributes.get("for_each")
+        if content is None or for_each is None:
             return
         iterator = block.attributes.get("iterator")
         label = iterator.value.text if iterator else name
-        for element in _elements(self.evaluator.value(each.value)):
+        for element in _elements(self.evaluator.value(for_each.value)):
             self.evaluator.scope.budget.spend()
             key = Node("string", 0, 0, element.key)
             if is_unknown(element.value) or element.value.depends_on:
@@ -399,24 +424,25 @@ class _BlockReader:
             yield _OwnBlock(reader, content, cause)
 
     def statement(self, block: Block) -> Node:
-        at = block.start
+        start = block.start
         sid = self.text(block, "sid")
-        found = {
+        elements = {
             ("Sid", "sid"): sid if sid and sid.text else None,
-            ("Effect", "effect"): self.text(block, "effect") or Node("string", at, at, "Allow"),
+            ("Effect", "effect"): self.text(block, "effect")
+            or Node("string", start, start, "Allow"),
             **{(name, key): self.listed(block, key) for key, name in _LISTS.items()},
             ("Principal", ""): self.principals(block, "principals"),
             ("NotPrincipal", ""): self.principals(block, "not_principals"),
             ("Condition", ""): self.conditions(block),
         }
         members: list[Member] = []
-        for (name, key), value in found.items():
-            written = block.attributes.get(key)
-            if value and written:
-                members.append(Member(name, written.start, written.start + len(key), value))
+        for (name, key), value in elements.items():
+            attribute = block.attributes.get(key)
+            if value and attribute:
+                members.append(Member(name, attribute.start, attribute.start + len(key), value))
             elif value:
-                members.append(Member(name, at, at, value))
-        return Node("object", at, block.end, members=tuple(members))
+                members.append(Member(name, start, start, value))
+        return Node("object", start, block.end, members=tuple(members))
 
     def text(self, block: Block, key: str) -> Node | None:
         attribute = block.attributes.get(key)
@@ -441,17 +467,23 @@ class _BlockReader:
         """Returns principals as the provider does: `*` for all principals, else identifiers grouped
         by type.
         """
-        found: dict[str, list[Node]] = {}
-        for own in self.each_block(block, key):
-            kind = own.reader.text(own.block, "type")
-            listed = own.reader.listed(own.block, "identifiers")
-            found.setdefault(kind.text if kind else "", []).extend(listed.entries if listed else ())
-        if not found:
+        identifiers_by_type: dict[str, list[Node]] = {}
+        for own_block in self.each_block(block, key):
+            kind = own_block.reader.text(own_block.block, "type")
+            identifiers = own_block.reader.listed(own_block.block, "identifiers")
+            identifiers_by_type.setdefault(kind.text if kind else "", []).extend(
+                identifiers.entries if identifiers else ()
+            )
+        if not identifiers_by_type:
             return None
-        if [*found] == ["*"] and [node.text for node in found["*"]] == ["*"]:
+        all_texts = {
+            kind: [node.text for node in nodes] for kind, nodes in identifiers_by_type.items()
+        }
+        if all_texts == {"*": ["*"]}:
             return Node("string", block.start, block.start, "*")
         grouped = _object(
-            (kind, nodes[0] if len(nodes) == 1 else _array(nodes)) for kind, nodes in found.items()
+            (kind, nodes[0] if len(nodes) == 1 else _array(nodes))
+            for kind, nodes in identifiers_by_type.items()
         )
         return replace(grouped, start=block.start, end=block.start)
 
@@ -459,23 +491,23 @@ class _BlockReader:
         """Returns the conditions; values of equal test and variable are joined in order, as in
         policy_model.go.
         """
-        found: dict[str, dict[str, list[Node]]] = {}
-        for own in self.each_block(block, "condition"):
-            test = own.reader.text(own.block, "test")
-            variable = own.reader.text(own.block, "variable")
+        conditions: dict[str, dict[str, list[Node]]] = {}
+        for own_block in self.each_block(block, "condition"):
+            test = own_block.reader.text(own_block.block, "test")
+            variable = own_block.reader.text(own_block.block, "variable")
             operator = plain_text(test) if test else None
             key = plain_text(variable) if variable else None
-            values = own.reader.listed(own.block, "values")
-            is_open = values is None or own.depends_on or not_definite(values)
+            values = own_block.reader.listed(own_block.block, "values")
+            is_open = values is None or own_block.depends_on or not_definite(values)
             if operator is None or key is None or values is None or is_open:
-                place = own.block
-                return self.evaluator.unknown(Expression("other", place.start, place.end))
-            found.setdefault(operator, {}).setdefault(key, []).extend(values.entries)
-        if not found:
+                origin = own_block.block
+                return self.evaluator.unknown(Expression("other", origin.start, origin.end))
+            conditions.setdefault(operator, {}).setdefault(key, []).extend(values.entries)
+        if not conditions:
             return None
         return _object(
             (operator, _object((key, _array(nodes)) for key, nodes in keys.items()))
-            for operator, keys in found.items()
+            for operator, keys in conditions.items()
         )
 
 
@@ -498,14 +530,14 @@ class _Element(Struct, frozen=True):
 
 def _elements(collection: Node, depends_on: str = "") -> Iterator[_Element]:
     if collection.kind == "choice":
-        for each in collection.items:
-            yield from _elements(each, collection.text)
+        for alternative in collection.items:
+            yield from _elements(alternative, collection.text)
         return
     for member in collection.members:
         yield _Element(member.key, member.value, depends_on)
-    items = (collection,) if is_unknown(collection) else collection.items
-    for place, item in enumerate(items):
-        yield _Element(str(place), item, depends_on)
+    elements = (collection,) if is_unknown(collection) else collection.items
+    for index, element in enumerate(elements):
+        yield _Element(str(index), element, depends_on)
 
 
 def _is_text(node: Node) -> bool:
@@ -522,8 +554,8 @@ def _statements_of_document(item: Node, depends_on: str) -> Iterator[Node]:
         statements = (_unknown_statement(item),)
     else:
         return
-    for each in statements:
-        yield replace(each, depends_on=each.depends_on or depends_on)
+    for statement in statements:
+        yield replace(statement, depends_on=statement.depends_on or depends_on)
 
 
 def _object(members: Iterable[tuple[str, Node]]) -> Node:
@@ -552,7 +584,7 @@ _JSON_STRING = re.compile(r'\\.|"', re.DOTALL)
 
 def _is_inside(text: str, inside: bool) -> bool:
     """Returns whether the end of a text is inside a JSON string."""
-    quotes = sum(1 for found in _JSON_STRING.finditer(text) if found[0] == '"')
+    quotes = sum(1 for match in _JSON_STRING.finditer(text) if match[0] == '"')
     return inside != bool(quotes % 2)
 
 
@@ -560,8 +592,8 @@ def _parsed_text(node: Node, at: Node | Expression, reason: str) -> Node:
     """Returns the JSON that a known text has; any other value itself."""
     if node.kind != "string" or is_unknown(node):
         return node
-    found = _json_node([(node.text, -1)], node.fixed or reason)
-    return relocated(found, at.start, at.end, node.fixed or reason) if found else node
+    parsed_node = _json_node([(node.text, -1)], node.fixed or reason)
+    return relocated(parsed_node, at.start, at.end, node.fixed or reason) if parsed_node else node
 
 
 def _json_node(pieces: Sequence[_Piece], reason: str = "an expression makes it") -> Node | None:
@@ -586,10 +618,10 @@ def _json_node(pieces: Sequence[_Piece], reason: str = "an expression makes it")
     def moved(node: Node) -> Node:
         start = in_file(node.start)
         last = in_file(node.end - 1)
-        items = tuple(map(moved, node.items))
-        if any(item.fixed for item in items):
+        entries = tuple(map(moved, node.items))
+        if any(entry.fixed for entry in entries):
             # The text of what an expression makes of a list is not in the file.
-            items = tuple(replace(item, fixed=item.fixed or reason) for item in items)
+            entries = tuple(replace(entry, fixed=entry.fixed or reason) for entry in entries)
         members = tuple(
             Member(
                 member.key,
@@ -604,7 +636,7 @@ def _json_node(pieces: Sequence[_Piece], reason: str = "an expression makes it")
             start=start.offset,
             end=start.offset if start.is_made else last.offset + 1,
             fixed=reason if start.is_made or last.is_made else "",
-            items=items,
+            items=entries,
             members=members,
         )
 
@@ -620,13 +652,13 @@ class _Place(Struct, frozen=True):
 
 def _with_quoted_expressions(text: str) -> str:
     """Returns JSON text with quotes around expressions that stand for whole values."""
-    result = ""
+    quoted_text = ""
     is_in_string = False
-    for place, part in enumerate(_EXPRESSION.split(text)):
-        is_expression = place % 2 == 1
+    for index, part in enumerate(_EXPRESSION.split(text)):
+        is_expression = index % 2 == 1
         if is_expression:
-            result += part if is_in_string else f'"{part}"'
+            quoted_text += part if is_in_string else f'"{part}"'
             continue
-        result += part
+        quoted_text += part
         is_in_string = _is_inside(part, is_in_string)
-    return result
+    return quoted_text

@@ -154,13 +154,13 @@ class Evaluator:
         texts = [self.part_texts(part) for part in parts]
         count = prod(map(len, texts))
         if count > _MOST_ALTERNATIVES:
-            for place, alternatives in enumerate(texts):
+            for index, alternatives in enumerate(texts):
                 if len(alternatives) > 1:
-                    texts[place] = [self.unknown(parts[place].parts[0]).text]
+                    texts[index] = [self.unknown(parts[index].parts[0]).text]
             count = 1
         longest = sum(max(map(len, alternatives)) for alternatives in texts)
         self.scope.budget.spend(characters=count * longest)
-        return ["".join(chosen) for chosen in product(*texts)]
+        return ["".join(combination) for combination in product(*texts)]
 
     def part_texts(self, part: Expression) -> list[str]:
         """Returns the possible texts of a part of a template."""
@@ -179,8 +179,8 @@ class Evaluator:
         return self.unknown(expression).text
 
     def _tuple(self, expression: Expression) -> Node:
-        items = tuple(map(self.evaluate, expression.parts))
-        return Node("array", expression.start, expression.end, items=items)
+        elements = tuple(map(self.evaluate, expression.parts))
+        return Node("array", expression.start, expression.end, items=elements)
 
     def _object(self, expression: Expression) -> Node | None:
         members: dict[str, Member] = {}
@@ -205,14 +205,16 @@ class Evaluator:
             case "lookup" if len(arguments) > 1:
                 return self._looked_up(expression, arguments)
             case "element" if _is_open_place(arguments):
-                values = [replace(item, depends_on="") for item in arguments[0].items]
+                values = [replace(element, depends_on="") for element in arguments[0].items]
                 return self.either(expression, values) if values else None
             case "join":
                 arguments = [_as_choice(argument) for argument in arguments]
         if not any(argument.kind == "choice" for argument in arguments):
             return self._applied(expression, arguments)
-        results = [self._applied(expression, chosen) for chosen in _combinations(arguments)]
-        return self._either_known(expression, results)
+        alternatives = [
+            self._applied(expression, combination) for combination in _combinations(arguments)
+        ]
+        return self._either_known(expression, alternatives)
 
     def _arguments(self, expression: Expression) -> list[Node] | None:
         """Returns the arguments of a call; None if a spread list is not known."""
@@ -220,16 +222,16 @@ class Evaluator:
         if not expression.spread or not arguments:
             return arguments
         last = arguments.pop()
-        if last.kind != "array" or any(item.depends_on for item in last.items):
+        if last.kind != "array" or any(element.depends_on for element in last.items):
             return None
         return [*arguments, *last.items]
 
     def _either_known(self, expression: Expression, results: Sequence[Node | None]) -> Node | None:
         """Returns one of several results; None if one is not known."""
-        known = [result for result in results if result is not None]
-        if not known or len(known) < len(results):
+        known_nodes = [node for node in results if node is not None]
+        if not known_nodes or len(known_nodes) < len(results):
             return None
-        return self.either(expression, known)
+        return self.either(expression, known_nodes)
 
     def _applied(self, expression: Expression, arguments: Sequence[Node]) -> Node | None:
         """Returns the result of a function on arguments that are no choices."""
@@ -251,8 +253,10 @@ class Evaluator:
             node = in_any_order(node)
         # Functions on lists pass on entries, which remain where they are written, or make new
         # ones.
-        items = tuple(item if item.end else self.made(expression, item) for item in node.items)
-        return replace(node, start=expression.start, end=expression.end, items=items)
+        elements = tuple(
+            element if element.end else self.made(expression, element) for element in node.items
+        )
+        return replace(node, start=expression.start, end=expression.end, items=elements)
 
     def _file_text(self, expression: Expression, arguments: Sequence[Node]) -> Node | None:
         file = self._file(arguments)
@@ -337,8 +341,10 @@ class Evaluator:
     def _for(self, expression: Expression) -> Node | None:
         collection = self.evaluate(expression.parts[0])
         if collection.kind == "choice":
-            results = [self._made_for(expression, each) for each in collection.items]
-            return self._either_known(expression, results)
+            alternatives = [
+                self._made_for(expression, alternative) for alternative in collection.items
+            ]
+            return self._either_known(expression, alternatives)
         return self._made_for(expression, collection)
 
     def _made_for(self, expression: Expression, collection: Node) -> Node | None:
@@ -348,7 +354,7 @@ class Evaluator:
             collection = array([replace(resource, depends_on=resource.text)])
         if collection.kind not in {"array", "object"}:
             return None
-        results: list[_Result] = []
+        elements: list[_Result] = []
         for key, value in _elements(collection):
             self.scope.budget.spend()
             names = {expression.names[-1]: replace(value, depends_on="")}
@@ -365,23 +371,23 @@ class Evaluator:
             name = plain_text(inner.evaluate(expression.parts[1])) if expression.text == "{" else ""
             if name is None:
                 return None
-            results.append(_Result(name, replace(node, depends_on=depends_on)))
+            elements.append(_Result(name, replace(node, depends_on=depends_on)))
         if expression.text != "[":
-            return self._object_of(expression, results)
-        entries = array(result.value for result in results)
+            return self._object_of(expression, elements)
+        entries = array(element.value for element in elements)
         is_ordered = collection.kind == "object" or has_places(collection)
         return self.made(expression, entries if is_ordered else in_any_order(entries))
 
     def _object_of(self, expression: Expression, results: Sequence[_Result]) -> Node | None:
-        if any(result.value.depends_on for result in results):
+        if any(entry.value.depends_on for entry in results):
             return None
         values: dict[str, Node] = {}
-        for result in results:
+        for element in results:
             if expression.spread:
-                before = values[result.name].items if result.name in values else ()
-                values[result.name] = array((*before, result.value))
+                before = values[element.name].items if element.name in values else ()
+                values[element.name] = array((*before, element.value))
             else:
-                values[result.name] = result.value
+                values[element.name] = element.value
         members = tuple(Member(name, 0, 0, value) for name, value in values.items())
         return self.made(expression, Node("object", 0, 0, members=members))
 
@@ -408,8 +414,11 @@ class Evaluator:
         """Follows steps from a value; a splat follows the rest from each item."""
         for number, step in enumerate(steps):
             if node.kind == "choice":
-                rest = steps[number:]
-                values = [self._reached(expression, item, rest) for item in node.items]
+                remaining_steps = steps[number:]
+                values = [
+                    self._reached(expression, alternative, remaining_steps)
+                    for alternative in node.items
+                ]
                 return self._either_known(expression, values)
             if step.kind == "splat":
                 return self._splat(expression, node, steps[number + 1 :])
@@ -426,13 +435,13 @@ class Evaluator:
             node = array([replace(resource, depends_on=resource.text)])
         if node.kind != "array":
             return None
-        items: list[Node] = []
-        for item in node.items:
-            value = self._reached(expression, replace(item, depends_on=""), steps)
+        values: list[Node] = []
+        for element in node.items:
+            value = self._reached(expression, replace(element, depends_on=""), steps)
             if value is None:
                 return None
-            items.append(replace(value, depends_on=item.depends_on or value.depends_on))
-        return array(items)
+            values.append(replace(value, depends_on=element.depends_on or value.depends_on))
+        return array(values)
 
     def _step(self, expression: Expression, node: Node, step: Expression) -> Node | None:
         if step.kind == "attribute":
@@ -448,9 +457,9 @@ class Evaluator:
         if node.kind != "array" or not node.items:
             return self._resource_of(node)
         if has_places(node) and name is not None and _is_place(name):
-            place = int(name)
-            return node.items[place] if place < len(node.items) else None
-        return self.either(expression, [replace(item, depends_on="") for item in node.items])
+            index = int(name)
+            return node.items[index] if index < len(node.items) else None
+        return self.either(expression, [replace(element, depends_on="") for element in node.items])
 
     def _attribute(self, expression: Expression, node: Node, name: str) -> Node | None:
         resource = self._resource_of(node)
@@ -484,11 +493,11 @@ class _Result(Struct, frozen=True):
 
 def _as_choice(node: Node) -> Node:
     """Returns a list with choices among its entries as a choice of lists."""
-    count = prod(len(_values_of(item)) for item in node.items)
+    count = prod(len(_values_of(element)) for element in node.items)
     if node.kind != "array" or not 1 < count <= _MOST_ALTERNATIVES:
         return node
-    lists = tuple(replace(node, items=chosen) for chosen in _combinations(node.items))
-    cause = next(item.text for item in node.items if item.kind == "choice")
+    lists = tuple(replace(node, items=combination) for combination in _combinations(node.items))
+    cause = next(element.text for element in node.items if element.kind == "choice")
     return Node("choice", node.start, node.end, cause, items=lists)
 
 
@@ -533,12 +542,12 @@ def _is_place(name: str) -> bool:
 
 def _size(node: Node) -> int:
     """Returns how many values a value has, itself included."""
-    rest = [node]
+    pending = [node]
     count = 0
-    while rest:
-        each = rest.pop()
-        rest += each.items
-        rest += [member.value for member in each.members]
+    while pending:
+        value = pending.pop()
+        pending += value.items
+        pending += [member.value for member in value.members]
         count += 1
     return count
 
@@ -559,23 +568,23 @@ def _list_of(node: Node) -> Sequence[Node] | None:
 
 def _union(lists: Sequence[Sequence[Node]], depends_on: str) -> Iterator[Node]:
     """Yields the entries of all lists; those that not all have depend on what chooses."""
-    certain = [{minified(each) for each in items if not each.depends_on} for items in lists]
+    certain = [{minified(entry) for entry in entries if not entry.depends_on} for entries in lists]
     common = set.intersection(*certain)
-    seen: set[str] = set()
-    for items in lists:
-        for each in items:
-            text = minified(each)
-            if text in seen:
+    texts: set[str] = set()
+    for elements in lists:
+        for element in elements:
+            text = minified(element)
+            if text in texts:
                 continue
-            seen.add(text)
-            cause = "" if text in common else each.depends_on or depends_on
-            yield replace(each, depends_on=cause)
+            texts.add(text)
+            cause = "" if text in common else element.depends_on or depends_on
+            yield replace(element, depends_on=cause)
 
 
 def _elements(node: Node) -> list[tuple[Node, Node]]:
     """Returns the keys and the values of a collection."""
     if node.kind == "array":
-        keys: list[Node] = [Node("number", 0, 0, str(place)) for place in range(len(node.items))]
+        keys: list[Node] = [Node("number", 0, 0, str(index)) for index in range(len(node.items))]
         if not has_places(node):
             keys = [unknown("the place of an entry", 0, 0)] * len(keys)
         return [*zip(keys, node.items, strict=True)]

@@ -100,34 +100,36 @@ def _concat(*arguments: Node) -> Node | None:
 def _flat(node: Node) -> Iterable[Node]:
     if node.kind != "array":
         return (node,)
-    found = (each for item in node.items for each in _flat(item))
+    leaves = (leaf for element in node.items for leaf in _flat(element))
     if not node.depends_on:
-        return found
-    return (replace(each, depends_on=each.depends_on or node.depends_on) for each in found)
+        return leaves
+    return (replace(leaf, depends_on=leaf.depends_on or node.depends_on) for leaf in leaves)
 
 
 def _unique(node: Node) -> Node:
-    found: dict[str, Node] = {}
-    for item in node.items:
-        text = minified(item)
-        if text not in found or found[text].depends_on:
-            found[text] = item
-    return array(found.values())
+    elements_by_text: dict[str, Node] = {}
+    for element in node.items:
+        text = minified(element)
+        if text not in elements_by_text or elements_by_text[text].depends_on:
+            elements_by_text[text] = element
+    return array(elements_by_text.values())
 
 
 def _compact(node: Node) -> Node:
     """Returns a list without empty texts; of a choice the other texts remain."""
-    found: list[Node] = []
-    for item in node.items:
-        if item.kind != "choice":
-            if item.text not in _EMPTY:
-                found.append(item)
+    elements: list[Node] = []
+    for element in node.items:
+        if element.kind != "choice":
+            if element.text not in _EMPTY:
+                elements.append(element)
             continue
-        kept = tuple(each for each in item.items if each.text not in _EMPTY)
-        cause = "" if len(kept) == len(item.items) else item.text
-        chosen = _one_of(kept, item.text)
-        found += (replace(each, depends_on=each.depends_on or cause) for each in chosen)
-    return array(found)
+        alternatives = tuple(
+            alternative for alternative in element.items if alternative.text not in _EMPTY
+        )
+        cause = "" if len(alternatives) == len(element.items) else element.text
+        choices = _one_of(alternatives, element.text)
+        elements += (replace(choice, depends_on=choice.depends_on or cause) for choice in choices)
+    return array(elements)
 
 
 def _one_of(items: tuple[Node, ...], cause: str) -> tuple[Node, ...]:
@@ -139,8 +141,8 @@ _EMPTY = frozenset({"", "null"})
 
 
 def _sorted(node: Node) -> Node:
-    found = array(sorted(node.items, key=lambda item: plain_text(item) or ""))
-    return found if all(map(is_known, found.items)) else in_any_order(found)
+    sorted_list = array(sorted(node.items, key=lambda item: plain_text(item) or ""))
+    return sorted_list if all(map(is_known, sorted_list.items)) else in_any_order(sorted_list)
 
 
 _IN_ANY_ORDER = "set"
@@ -165,9 +167,9 @@ def has_places(node: Node) -> bool:
     """
     if node.kind != "array" or node.text == _IN_ANY_ORDER:
         return False
-    if any(is_unknown(item) or item.depends_on for item in node.items):
+    if any(is_unknown(element) or element.depends_on for element in node.items):
         return False
-    return all(has_places(item) for item in node.items if item.kind == "array")
+    return all(has_places(element) for element in node.items if element.kind == "array")
 
 
 def _set_union(*arguments: Node) -> Node | None:
@@ -177,49 +179,53 @@ def _set_union(*arguments: Node) -> Node | None:
 
 def _part_of(node: Node, why: str) -> Node:
     """Returns a list of which only a part may remain."""
-    return array(replace(item, depends_on=item.depends_on or why) for item in node.items)
+    return array(replace(element, depends_on=element.depends_on or why) for element in node.items)
 
 
 def _chosen(items: Iterable[Node], function: str) -> Node:
     """Returns the entries that a function takes out of a list; an edit may change its choice."""
     reason = f"{function} takes a part of the list"
-    return array(replace(item, fixed=item.fixed or reason) for item in items)
+    return array(replace(element, fixed=element.fixed or reason) for element in items)
 
 
 def _set_difference(first: Node, *others: Node) -> Node:
     """Returns the entries of the first list that no other has; an unknown may take any away."""
-    gone = {minified(item) for node in others for item in node.items if is_known(item)}
-    left = _chosen((item for item in first.items if minified(item) not in gone), "setsubtract")
+    gone = {minified(element) for node in others for element in node.items if is_known(element)}
+    difference = _chosen(
+        (element for element in first.items if minified(element) not in gone), "setsubtract"
+    )
     if not all(map(is_known, (*others, *first.items))):
-        return _to_set(_part_of(left, "setsubtract"))
-    return _to_set(left)
+        return _to_set(_part_of(difference, "setsubtract"))
+    return _to_set(difference)
 
 
 def _set_intersection(first: Node, *others: Node) -> Node:
     if not all(map(is_known, (first, *others))):
         return _to_set(_part_of(first, "setintersection"))
-    common = [{minified(item) for item in node.items} for node in others]
-    kept = [item for item in first.items if all(minified(item) in each for each in common)]
-    return _to_set(_chosen(kept, "setintersection"))
+    common = [{minified(element) for element in node.items} for node in others]
+    intersection = [
+        element for element in first.items if all(minified(element) in texts for texts in common)
+    ]
+    return _to_set(_chosen(intersection, "setintersection"))
 
 
 def _slice(node: Node, start: Node, end: Node) -> Node | None:
     if node.kind != "array":
         return None
-    places = plain_text(start), plain_text(end)
-    if not has_places(node) or places[0] is None or places[1] is None:
+    bounds = plain_text(start), plain_text(end)
+    if not has_places(node) or bounds[0] is None or bounds[1] is None:
         return _part_of(node, "slice")
-    return _chosen(node.items[int(places[0]) : int(places[1])], "slice")
+    return _chosen(node.items[int(bounds[0]) : int(bounds[1])], "slice")
 
 
 def _join(delimiter: Node, *lists: Node) -> Node | None:
-    items = [item for node in lists for item in entries_of(node)]
+    entries = [entry for node in lists for entry in entries_of(node)]
     if any(node.text == _IN_ANY_ORDER for node in lists if node.kind == "array"):
         return None
     # An unknown entry may be several, with delimiters between them: the unknown has their place.
-    if plain_text(delimiter) is None or any(map(_is_no_text, items)):
+    if plain_text(delimiter) is None or any(map(_is_no_text, entries)):
         return None
-    return Node("string", 0, 0, delimiter.text.join(item.text for item in items))
+    return Node("string", 0, 0, delimiter.text.join(entry.text for entry in entries))
 
 
 def _is_no_text(item: Node) -> bool:
@@ -238,25 +244,25 @@ def _format(form: Node, *values: Node) -> Node | None:
     verbs = [letter for letter in parts[::4] if letter]
     if any(parts[2::4]) or len(verbs) != len(values):
         return None
-    rest = iter(values)
-    result = _escape(first)
+    remaining_values = iter(values)
+    text = _escape(first)
     for letter, literal in zip(parts[::4], parts[3::4], strict=True):
-        result += next(rest).text if letter else "%"
-        result += _escape(literal)
-    return Node("string", 0, 0, result)
+        text += next(remaining_values).text if letter else "%"
+        text += _escape(literal)
+    return Node("string", 0, 0, text)
 
 
 def _format_list(*arguments: Node) -> Node | None:
     lists = [node for node in arguments if node.kind == "array"]
     lengths = {len(node.items) for node in lists}
-    items = chain.from_iterable(node.items for node in lists)
-    if len(lengths) != 1 or any(map(is_unknown, (*arguments, *items))):
+    elements = chain.from_iterable(node.items for node in lists)
+    if len(lengths) != 1 or any(map(is_unknown, (*arguments, *elements))):
         return None
     if len(lists) > 1 and not all(map(has_places, lists)):
         return None
     rows: list[Node] = []
-    for place in range(lengths.pop()):
-        entries = [node.items[place] if node.kind == "array" else node for node in arguments]
+    for index in range(lengths.pop()):
+        entries = [node.items[index] if node.kind == "array" else node for node in arguments]
         row = _format(*(replace(entry, depends_on="") for entry in entries))
         if row is None:
             return None
@@ -271,8 +277,10 @@ def _replace(text: str, old: str, new: str) -> Node | None:
 
 
 def _coalesce(*arguments: Node) -> Node | None:
-    found = next((node for node in arguments if is_unknown(node) or node.text not in _EMPTY), None)
-    return None if found is None or is_unknown(found) else found
+    first_value = next(
+        (node for node in arguments if is_unknown(node) or node.text not in _EMPTY), None
+    )
+    return None if first_value is None or is_unknown(first_value) else first_value
 
 
 def _coalesce_list(*arguments: Node) -> Node | None:
@@ -282,9 +290,9 @@ def _coalesce_list(*arguments: Node) -> Node | None:
         if node.kind != "array":
             return None
         possible += node.items
-        if any(not item.depends_on for item in node.items):
+        if any(not element.depends_on for element in node.items):
             break
-    certain = possible and not any(item.depends_on for item in possible)
+    certain = possible and not any(element.depends_on for element in possible)
     return array(possible) if certain else _part_of(array(possible), "coalescelist")
 
 
@@ -328,7 +336,7 @@ def _length(node: Node) -> Node | None:
     if node.kind == "string":
         text = plain_text(node)
         return None if text is None else Node("number", 0, 0, str(len(text)))
-    if any(is_unknown(item) or item.depends_on for item in node.items):
+    if any(is_unknown(element) or element.depends_on for element in node.items):
         return None
     return Node("number", 0, 0, str(len(node.items) + len(node.members)))
 
@@ -336,8 +344,8 @@ def _length(node: Node) -> Node | None:
 def _contains(node: Node, wanted: Node) -> Node | None:
     if node.kind != "array" or not is_known(wanted):
         return None
-    certain = [item for item in node.items if not item.depends_on]
-    if any(plain_text(item) == plain_text(wanted) for item in certain):
+    certain = [element for element in node.items if not element.depends_on]
+    if any(plain_text(element) == plain_text(wanted) for element in certain):
         return truth_node(True)
     return truth_node(False) if is_known(node) else None
 
@@ -401,7 +409,7 @@ def size_of_result(name: str, arguments: Sequence[Node]) -> int:
 
 
 def _size_of_texts(node: Node) -> int:
-    return len(node.text) + sum(len(item.text) for item in node.items)
+    return len(node.text) + sum(len(element.text) for element in node.items)
 
 
 FUNCTIONS: Mapping[str, Function] = MappingProxyType(

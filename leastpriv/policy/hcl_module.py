@@ -52,10 +52,10 @@ def relocated(node: Node, start: int, end: int, reason: str) -> Node:
         start=start,
         end=end,
         fixed=node.fixed or reason,
-        items=tuple(relocated(item, start, end, reason) for item in node.items),
+        items=tuple(relocated(entry, start, end, reason) for entry in node.items),
         members=tuple(
-            Member(each.key, start, start, relocated(each.value, start, end, reason))
-            for each in node.members
+            Member(member.key, start, start, relocated(member.value, start, end, reason))
+            for member in node.members
         ),
     )
 
@@ -63,10 +63,10 @@ def relocated(node: Node, start: int, end: int, reason: str) -> Node:
 def unknown(text: str, start: int, end: int) -> Node:
     """Returns a value of which only the expression is known."""
     source = " ".join(text.split())
-    whole = f"${{{source}}}"
-    if not is_one_expression(whole):
-        whole = f"${{{placeholder_for(source).name}}}"
-    return Node("string", start, end, whole)
+    interpolation = f"${{{source}}}"
+    if not is_one_expression(interpolation):
+        interpolation = f"${{{placeholder_for(source).name}}}"
+    return Node("string", start, end, interpolation)
 
 
 class Definition(Struct, frozen=True):
@@ -162,13 +162,13 @@ class ModuleScope:
     def files(self) -> Mapping[str, Block]:
         """The parsed files of the folder itself."""
         names = [name for name in self.folder.files if "/" not in name and is_hcl(name)]
-        found: dict[str, Block] = {}
-        left = _MOST_CHARACTERS
+        blocks: dict[str, Block] = {}
+        remaining_characters = _MOST_CHARACTERS
         for name in sorted(names, key=self._size_rank):
-            left -= len(self.folder.files[name])
-            if left >= 0:
-                found[name] = read_blocks(self.folder.files[name])
-        return {name: found[name] for name in names if name in found}
+            remaining_characters -= len(self.folder.files[name])
+            if remaining_characters >= 0:
+                blocks[name] = read_blocks(self.folder.files[name])
+        return {name: blocks[name] for name in names if name in blocks}
 
     def _size_rank(self, name: str) -> tuple[bool, int]:
         return name != self.edited, len(self.folder.files[name])
@@ -184,14 +184,14 @@ class ModuleScope:
         may repeat an address ("Override Files" of the Terraform language).
         """
         files: dict[tuple[str, ...], str] = {}
-        found: dict[tuple[str, ...], tuple[str, str]] = {}
+        duplicates: dict[tuple[str, ...], tuple[str, str]] = {}
         for address, definition in self._declared():
             if posixpath.splitext(definition.file)[0].endswith("override"):
                 continue
             first = files.setdefault(address, definition.file)
             if first != definition.file:
-                found[address] = (first, definition.file)
-        return found
+                duplicates[address] = (first, definition.file)
+        return duplicates
 
     def _declared(self) -> Iterator[tuple[tuple[str, ...], Definition]]:
         for file, body in self.files.items():
@@ -206,8 +206,8 @@ class ModuleScope:
         return Counter(
             name
             for body in self.files.values()
-            for each in expressions_in(body)
-            for name in _reference(each)
+            for expression in expressions_in(body)
+            for name in _reference(expression)
         )
 
     @cached_property
@@ -216,7 +216,7 @@ class ModuleScope:
         agree.
         """
         loaded: dict[str, Node] = {}
-        named: dict[str, list[Node]] = {}
+        values_by_name: dict[str, list[Node]] = {}
         for name in sorted(self.folder.files):
             if "/" in name or not name.endswith((".tfvars", ".tfvars.json")):
                 continue
@@ -225,10 +225,10 @@ class ModuleScope:
                 if automatic:
                     loaded[key] = value
                 else:
-                    named.setdefault(key, []).append(value)
-        for key, values in named.items():
-            same = len({minified(value) for value in values}) == 1
-            loaded.setdefault(key, values[0] if same else unknown(f"var.{key}", 0, 0))
+                    values_by_name.setdefault(key, []).append(value)
+        for key, values in values_by_name.items():
+            is_same = len({minified(value) for value in values}) == 1
+            loaded.setdefault(key, values[0] if is_same else unknown(f"var.{key}", 0, 0))
         return loaded
 
     def value(self, expression: Expression, file: str) -> Node:
@@ -255,16 +255,16 @@ class ModuleScope:
     def planned_variables(self) -> Mapping[str, Node]:
         """Values of the plan's variables."""
         variables = self.planned.get("variables") if self.planned else None
-        found = (
+        variable_values = (
             (member.key, member.value.get("value"))
             for member in (variables.members if variables else ())
         )
-        return {name: known_value(value) for name, value in found if value}
+        return {name: known_value(value) for name, value in variable_values if value}
 
     @cached_property
     def planned_values(self) -> Mapping[str, Mapping[str, Node]]:
         """Address of a resource or data source -> its attributes that the plan knows."""
-        found: dict[str, dict[str, Node]] = {}
+        attributes_by_address: dict[str, dict[str, Node]] = {}
         for path in (("prior_state", "values"), ("planned_values",)):
             node: Node | None = self.planned
             for key in (*path, "root_module", "resources"):
@@ -272,10 +272,14 @@ class ModuleScope:
             for resource in node.items if node else ():
                 address, values = resource.get("address"), resource.get("values")
                 if address and values:
-                    known = ((member.key, known_value(member.value)) for member in values.members)
-                    own = found.setdefault(address.text, {})
-                    own.update((key, value) for key, value in known if value.text != "null")
-        return found
+                    known_values = (
+                        (member.key, known_value(member.value)) for member in values.members
+                    )
+                    attributes = attributes_by_address.setdefault(address.text, {})
+                    attributes.update(
+                        (key, value) for key, value in known_values if value.text != "null"
+                    )
+        return attributes_by_address
 
     def definition_value(self, address: Address) -> Node:
         """Returns the value of a local, a default of a variable or a policy document.
@@ -293,9 +297,11 @@ class ModuleScope:
         if address in self.visited or address not in self.definitions:
             return
         try:
-            for each in dependencies_first(address, self._references, self.visited, self.budget):
-                self.visited.add(each)
-                self._evaluate_definition(each)
+            for dependency in dependencies_first(
+                address, self._references, self.visited, self.budget
+            ):
+                self.visited.add(dependency)
+                self._evaluate_definition(dependency)
         except CycleError as error:
             # What refers to the cycle remains unknown.
             self.visited.add(address)
@@ -305,12 +311,12 @@ class ModuleScope:
             self.visited.add(address)
 
     def _references(self, address: Address) -> Iterator[Address]:
-        found = self.definitions.get(address)
-        if found is None or address[0] == "module":
+        definition = self.definitions.get(address)
+        if definition is None or address[0] == "module":
             return
-        expressions = [found.attribute.value] if found.attribute else []
+        expressions = [definition.attribute.value] if definition.attribute else []
         if address[0] not in VALUES:
-            expressions += expressions_in(found.block)
+            expressions += expressions_in(definition.block)
         for expression in expressions:
             for path in paths_in(expression):
                 for length in (2, 3):
@@ -318,27 +324,27 @@ class ModuleScope:
                         yield path[:length]
 
     def _evaluate_definition(self, address: Address) -> None:
-        found = self.definitions[address]
+        definition = self.definitions[address]
         self.known_definitions[address] = unknown(".".join(address), 0, 0)
         if address[0] in VALUES:
-            if found.attribute is None:
+            if definition.attribute is None:
                 del self.known_definitions[address]
             else:
-                value = self.evaluate(found.attribute.value, found.file)
+                value = self.evaluate(definition.attribute.value, definition.file)
                 self.known_definitions[address] = value
         elif address[:2] == ("data", "aws_iam_policy_document"):
-            self.known_definitions[address] = self.document(self, found.file, found.block)
+            self.known_definitions[address] = self.document(self, definition.file, definition.block)
 
     def attribute_value(self, address: Address, name: str) -> Node | None:
         """Returns an attribute that a block sets; None if it sets none."""
-        found = self.definitions.get(address)
-        given = found.block.attributes.get(name) if found else None
-        if found is None or given is None:
+        definition = self.definitions.get(address)
+        attribute = definition.block.attributes.get(name) if definition else None
+        if definition is None or attribute is None:
             return None
         key = (*address, name)
         if key not in self.known_definitions:
             self.known_definitions[key] = unknown(".".join(key), 0, 0)
-            self.known_definitions[key] = self.evaluate(given.value, found.file)
+            self.known_definitions[key] = self.evaluate(attribute.value, definition.file)
         return self.known_definitions[key]
 
     def child(self, definition: Definition) -> ModuleScope | None:
@@ -364,7 +370,8 @@ class ModuleScope:
         names = [name for name in self.folder.files if name.startswith(prefix)]
         files = {name.removeprefix(prefix): self.folder.files[name] for name in names}
         arguments = {
-            name: self.value(each.value, definition.file) for name, each in attributes.items()
+            name: self.value(attribute.value, definition.file)
+            for name, attribute in attributes.items()
         }
         if not files:
             return None
@@ -408,9 +415,11 @@ def _tfvars(name: str, text: str, scope: ModuleScope) -> Iterator[tuple[str, Nod
 
 def paths_in(expression: Expression) -> Iterator[Address]:
     """Yields the references in an expression."""
-    for each in parts_in(expression):
-        if each.kind == "access" and each.parts[0].kind == "name":
-            yield tuple(part.text for part in each.parts if part.kind in {"name", "attribute"})
+    for subexpression in parts_in(expression):
+        if subexpression.kind == "access" and subexpression.parts[0].kind == "name":
+            yield tuple(
+                part.text for part in subexpression.parts if part.kind in {"name", "attribute"}
+            )
 
 
 def _reference(expression: Expression) -> Iterator[tuple[str, str]]:

@@ -55,18 +55,18 @@ def _templates() -> Mapping[tuple[str, str], str]:
 
 def known_arns(scope: ModuleScope) -> Mapping[str, tuple[str, ...]]:
     """Returns the ARNs of the module's own resources that are known, and their addresses."""
-    found: dict[str, tuple[str, ...]] = {}
+    addresses: dict[str, tuple[str, ...]] = {}
     for address, definition in scope.definitions.items():
         if (address[0], "arn") in _templates() and len(address) == 2 and not definition.is_repeated:
             expression = _reference_to(*address, "arn")
             if text := plain_text(scope.value(expression, definition.file)):
-                found.setdefault(text, address)
-    return found
+                addresses.setdefault(text, address)
+    return addresses
 
 
 def _reference_to(base: str, *attributes: str) -> Expression:
     """Returns the expression of a reference: `aws_sqs_queue.orders.arn`."""
-    steps = (Expression("attribute", 0, 0, each) for each in attributes)
+    steps = (Expression("attribute", 0, 0, attribute) for attribute in attributes)
     return Expression("access", 0, 0, parts=(Expression("name", 0, 0, base), *steps))
 
 
@@ -100,13 +100,13 @@ class _Reference:
     def resolve(self) -> Resolved | None:
         if self.scope.depth > _MOST_MODULES:
             return None
-        made = {
+        resolvers = {
             "local": self.local,
             "var": self.variable,
             "path": self.folder,
             "module": self.module,
         }
-        return made.get(self.path[0], self.resource)()
+        return resolvers.get(self.path[0], self.resource)()
 
     def rest(self, taken: int) -> Sequence[Expression]:
         return self.expression.parts[taken:]
@@ -116,12 +116,12 @@ class _Reference:
 
     def local(self) -> Resolved | None:
         name = tuple(self.path[:2])
-        found = self.scope.definitions.get(name)
-        if found is None or found.attribute is None:
+        definition = self.scope.definitions.get(name)
+        if definition is None or definition.attribute is None:
             return None
         readers = self.scope.uses["local", name[1]]
         node = self.scope.definition_value(name)
-        return Resolved(self.shared(node, ".".join(name), found.file, readers), self.rest(2))
+        return Resolved(self.shared(node, ".".join(name), definition.file, readers), self.rest(2))
 
     def shared(self, node: Node, label: str, file: str, readers: int) -> Node:
         """Returns a value, fixed if the edited file does not write it for this reference alone."""
@@ -136,8 +136,8 @@ class _Reference:
             or self.scope.planned_variables.get(name)
             or self.scope.variables.get(name)
         )
-        found = self.scope.definitions.get(("var", name))
-        if node is None and found and found.attribute:
+        definition = self.scope.definitions.get(("var", name))
+        if node is None and definition and definition.attribute:
             node = self.scope.definition_value(("var", name))
         if node is None:
             return None
@@ -149,23 +149,23 @@ class _Reference:
         return Resolved(text_node("."), self.rest(2))
 
     def document(self, address: tuple[str, ...]) -> Resolved | None:
-        found = self.scope.definitions.get(address)
+        definition = self.scope.definitions.get(address)
         step = self.attribute_step(3)
-        if found is None or step is None or step.name not in {"json", "minified_json"}:
+        if definition is None or step is None or step.name not in {"json", "minified_json"}:
             return None
         node = self.scope.definition_value(address)
         label = ".".join(address)
-        if found.is_repeated:
+        if definition.is_repeated:
             # All instances have the same statements; what differs by instance is unknown.
             return Resolved(self.fixed(node, f"count or for_each repeats {label}"), step.rest)
         readers = self.scope.uses[address[1], address[2]]
-        return Resolved(self.shared(node, label, found.file, readers), step.rest)
+        return Resolved(self.shared(node, label, definition.file, readers), step.rest)
 
     def module(self) -> Resolved | None:
-        found = self.scope.definitions.get(("module", *self.path[1:2]))
+        definition = self.scope.definitions.get(("module", *self.path[1:2]))
         step = self.attribute_step(2)
-        inner = self.scope.child(found) if found and step else None
-        if found is None or step is None or inner is None:
+        inner = self.scope.child(definition) if definition and step else None
+        if definition is None or step is None or inner is None:
             return None
         output = inner.definitions.get(("output", step.name))
         value = output.block.attributes.get("value") if output else None
@@ -197,8 +197,8 @@ class _Reference:
             return None
         text = f"${{{'.'.join(address)}}}"
         node = Node("string", self.expression.start, self.expression.end, text)
-        rest = self.rest(len(address))
-        return Resolved(node, rest[1:] if rest and rest[0].kind == "index" else rest)
+        steps = self.rest(len(address))
+        return Resolved(node, steps[1:] if steps and steps[0].kind == "index" else steps)
 
     def attribute_of(self, address: tuple[str, ...], attribute: str) -> Node | None:
         """Returns what a plan knows of an attribute, or what its resource sets, or its form."""
@@ -207,12 +207,12 @@ class _Reference:
         node = values.get(attribute) if values else None
         if node is not None:
             return node
-        found = self.scope.definitions.get(address)
+        definition = self.scope.definitions.get(address)
         if address[0] == "data" and (kind, attribute) in _PROVIDER_VALUES:
-            block = found.block if found else None
+            block = definition.block if definition else None
             text = self.provider_value(_PROVIDER_VALUES[kind, attribute], block)
             return text_node(text) if text else None
-        return self.attribute(address, attribute, found)
+        return self.attribute(address, attribute, definition)
 
     def attribute_step(self, taken: int) -> _AttributeStep | None:
         """Returns the attribute behind the address; an index of the address is skipped."""
@@ -225,8 +225,8 @@ class _Reference:
 
     def index(self) -> str:
         """Returns the index in the address as Terraform writes it, `[0]` or `["key"]`."""
-        found = next((part for part in self.expression.parts if part.kind == "index"), None)
-        node = self.evaluator.value(found.parts[0]) if found else None
+        index_part = next((part for part in self.expression.parts if part.kind == "index"), None)
+        node = self.evaluator.value(index_part.parts[0]) if index_part else None
         if node is None or (text := plain_text(node)) is None:
             return ""
         return f"[{text}]" if node.kind == "number" else f'["{text}"]'
@@ -239,9 +239,9 @@ class _Reference:
         """
         template = _templates().get((address[-2], attribute))
         if template is None:
-            given = self.set_attribute(address, attribute, found)
-            if given is not None or attribute != "arn":
-                return given
+            value = self.set_attribute(address, attribute, found)
+            if value is not None or attribute != "arn":
+                return value
             template = arn_of_service(ResourceKind(Tool.TERRAFORM, address[-2]), attribute)
             if not template:
                 return None

@@ -136,11 +136,11 @@ class _Reader:
         self.ascii = source.isascii()
         self.offsets: dict[int, int] = {}
         if not self.ascii:
-            at = 0
+            byte_offset = 0
             for number, char in enumerate(source.decode()):
-                self.offsets[at] = number
-                at += len(char.encode())
-            self.offsets[at] = len(self.offsets)
+                self.offsets[byte_offset] = number
+                byte_offset += len(char.encode())
+            self.offsets[byte_offset] = len(self.offsets)
 
     def offset(self, byte: int) -> int:
         return byte if self.ascii else self.offsets[byte]
@@ -151,8 +151,13 @@ class _Reader:
     def body(self, node: TreeNode, labels: tuple[str, ...], depth: int = 0) -> Block:
         attributes: dict[str, Attribute] = {}
         blocks: list[Block] = []
-        found = [child for each in node.children if each.type == "body" for child in each.children]
-        for child in found:
+        children = [
+            child
+            for body_node in node.children
+            if body_node.type == "body"
+            for child in body_node.children
+        ]
+        for child in children:
             if child.type == "attribute":
                 inner = child.children
                 name = self.text(inner[0])
@@ -163,10 +168,12 @@ class _Reader:
                     partial(self.expression, inner[-1]),
                 )
             elif child.type == "block":
-                named = [
-                    each for each in child.children if each.type in {"identifier", "string_lit"}
+                label_nodes = [
+                    label_node
+                    for label_node in child.children
+                    if label_node.type in {"identifier", "string_lit"}
                 ]
-                inner_labels = tuple(self.text(each).strip('"') for each in named)
+                inner_labels = tuple(self.text(label_node).strip('"') for label_node in label_nodes)
                 if depth < _DEEPEST:
                     blocks.append(self.body(child, inner_labels, depth + 1))
         return Block(
@@ -181,7 +188,7 @@ class _Reader:
     def error(self, node: TreeNode) -> int:
         """Returns the offset of the first error in a node that has one."""
         while True:
-            broken = [each for each in node.children if each.has_error or each.is_missing]
+            broken = [child for child in node.children if child.has_error or child.is_missing]
             if not broken or broken[0].is_error or broken[0].is_missing:
                 return self.offset((broken or [node])[0].start_byte)
             node = broken[0]
@@ -206,15 +213,17 @@ class _Reader:
         if not inner:
             return self.make("other", whole)
         base, *steps = inner
-        found = self.base(base)
+        base_expression = self.base(base)
         if not steps:
-            return found
+            return base_expression
         if any(step.type not in _STEPS for step in steps):
             return self.make("other", whole)
-        parts = [found]
+        parts = [base_expression]
         for step in steps:
             parts += self.step(step)
-        return Expression("access", found.start, self.offset(steps[-1].end_byte), "", tuple(parts))
+        return Expression(
+            "access", base_expression.start, self.offset(steps[-1].end_byte), "", tuple(parts)
+        )
 
     def base(self, node: TreeNode) -> Expression:
         kind = node.type
@@ -229,8 +238,8 @@ class _Reader:
             return self.base(node.children[0])
         if kind == "tuple":
             return self.make("tuple", node, "", self.inner(node))
-        made = getattr(self, f"make_{kind}", None)
-        return made(node) if made else self.make("other", node)
+        converter = getattr(self, f"make_{kind}", None)
+        return converter(node) if converter else self.make("other", node)
 
     def make(
         self, kind: ExpressionKind, node: TreeNode, text: str = "", parts: Sequence[Expression] = ()
@@ -246,7 +255,7 @@ class _Reader:
         if node.type == "splat":
             return [
                 self.make("splat", inner),
-                *(each for step in inner.children[1:] for each in self.step(step)),
+                *(expression for step in inner.children[1:] for expression in self.step(step)),
             ]
         number = (
             [] if self.inner(inner) else [self.make("number", node, self.text(node).lstrip("."))]
@@ -268,16 +277,18 @@ class _Reader:
     def template(self, kind: ExpressionKind, node: TreeNode, begin: int, end: int) -> Expression:
         """Converts the parts of a template; the library leaves out white space between them."""
         parts: list[Expression] = []
-        at = begin
+        position = begin
         for child in node.children:
             if child.type in {"template_interpolation", "template_directive"}:
-                parts += self.plain(at, child.start_byte, kind)
-                found = [each for each in child.children if each.type == "expression"]
-                plain = child.type == "template_interpolation" and len(found) == 1
-                inner = self.expression(found[0]) if plain else self.make("other", child)
+                parts += self.plain(position, child.start_byte, kind)
+                expression_nodes = [
+                    inner_node for inner_node in child.children if inner_node.type == "expression"
+                ]
+                plain = child.type == "template_interpolation" and len(expression_nodes) == 1
+                inner = self.expression(expression_nodes[0]) if plain else self.make("other", child)
                 parts.append(self.make("interpolation", child, "", [inner]))
-                at = child.end_byte
-        parts += self.plain(at, end, kind)
+                position = child.end_byte
+        parts += self.plain(position, end, kind)
         return self.make(kind, node, "", parts)
 
     def plain(self, start: int, end: int, kind: ExpressionKind) -> Iterator[Expression]:
@@ -289,13 +300,13 @@ class _Reader:
 
     def inner(self, node: TreeNode) -> list[Expression]:
         """Converts the expressions directly below a node."""
-        return [self.expression(each) for each in node.children if each.type == "expression"]
+        return [self.expression(child) for child in node.children if child.type == "expression"]
 
     def make_object(self, node: TreeNode) -> Expression:
         parts: list[Expression] = []
         for element in node.children:
             if element.type == "object_elem":
-                key = next(each for each in element.children if each.type == "expression")
+                key = next(child for child in element.children if child.type == "expression")
                 name, value = self.inner(element)
                 # A bare name is a text; one in parentheses is a reference.
                 bare = name.kind == "name" and name.start == self.offset(key.start_byte)
@@ -307,12 +318,12 @@ class _Reader:
     def make_for_tuple_expr(self, node: TreeNode) -> Expression:
         intro = next(child for child in node.children if child.type == "for_intro")
         condition = [child for child in node.children if child.type == "for_cond"]
-        results = self.inner(node)
-        key = results[0] if len(results) > 1 else self.make("name", intro)
-        tests = [each for part in condition for each in self.inner(part)]
+        expressions = self.inner(node)
+        key = expressions[0] if len(expressions) > 1 else self.make("name", intro)
+        tests = [test for part in condition for test in self.inner(part)]
         names = tuple(self.text(child) for child in intro.children if child.type == "identifier")
         spread = any(child.type == "ellipsis" for child in node.children)
-        parts = (self.inner(intro)[0], key, results[-1], *tests)
+        parts = (self.inner(intro)[0], key, expressions[-1], *tests)
         return replace(
             self.make("for", node, self.text(node)[:1], parts), names=names, spread=spread
         )
@@ -321,13 +332,17 @@ class _Reader:
 
     def make_function_call(self, node: TreeNode) -> Expression:
         inside = [
-            each
+            argument_node
             for child in node.children
             if child.type == "function_arguments"
-            for each in child.children
+            for argument_node in child.children
         ]
-        arguments = [self.expression(each) for each in inside if each.type == "expression"]
-        spread = any(each.type == "ellipsis" for each in inside)
+        arguments = [
+            self.expression(argument_node)
+            for argument_node in inside
+            if argument_node.type == "expression"
+        ]
+        spread = any(argument_node.type == "ellipsis" for argument_node in inside)
         return replace(
             self.make("call", node, self.text(node.children[0]), arguments), spread=spread
         )
@@ -343,8 +358,8 @@ class _Reader:
         tests = [innermost[0]]
         values = [innermost[1]]
         last = innermost[2]
-        for each in reversed(chain[:-1]):
-            _, value, following = self.inner(each)
+        for conditional in reversed(chain[:-1]):
+            _, value, following = self.inner(conditional)
             tests.append(last)
             values.append(value)
             last = following
@@ -358,8 +373,8 @@ class _Reader:
         operator = next((child for child in inner.children if child.type in _OPERATORS), None)
         if operator is None:
             return self.make("other", node)
-        place = inner.children.index(operator)
-        sides = (inner.children[:place], inner.children[place + 1 :])
+        index = inner.children.index(operator)
+        sides = (inner.children[:index], inner.children[index + 1 :])
         return self.make(
             "operation", node, operator.type, [self.operand(side, inner) for side in sides if side]
         )
@@ -384,12 +399,15 @@ def json_block(text: str, node: Node, labels: tuple[str, ...]) -> Block:
     attributes: dict[str, Attribute] = {}
     blocks: list[Block] = []
     for member in node.members:
-        items = member.value.entries
+        entries = member.value.entries
         if member.key in _BLOCK_TYPES:
-            blocks += [json_block(text, item, (member.key,)) for item in items]
+            blocks += [json_block(text, entry, (member.key,)) for entry in entries]
         elif member.key == "dynamic":
-            inner = [each for item in items for each in item.members]
-            blocks += [json_block(text, each.value, ("dynamic", each.key)) for each in inner]
+            inner = [inner_member for entry in entries for inner_member in entry.members]
+            blocks += [
+                json_block(text, inner_member.value, ("dynamic", inner_member.key))
+                for inner_member in inner
+            ]
         else:
             # JSON is HCL too; blanks keep the offsets.
             start, end = member.value.start, member.value.end
@@ -416,8 +434,8 @@ def expressions_in(block: Block) -> Iterator[Expression]:
     """Yields every expression of a block, and of the blocks in it."""
     for attribute in block.attributes.values():
         yield from parts_in(attribute.value)
-    for each in block.blocks:
-        yield from expressions_in(each)
+    for inner_block in block.blocks:
+        yield from expressions_in(inner_block)
 
 
 def parts_in(expression: Expression) -> Iterator[Expression]:

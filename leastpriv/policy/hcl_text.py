@@ -72,32 +72,32 @@ def rewrite_tuple(text: str, node: Node, written: Sequence[str], changes: ListCh
     style = ListStyle.of(text)
     indent = indentation(text, node.start)
     if not node.items:
-        new = [entry for place in sorted(changes.after) for entry in changes.after[place]]
+        new = [entry for position in sorted(changes.after) for entry in changes.after[position]]
         return list_text(new, indent, style, one_line=_fits_line(text, node, new))
-    items = node.items
-    lead = text[node.start + 1 : items[0].start]
-    line = style.newline + indentation(text, items[0].start) if "\n" in lead else " "
-    ends = [*(item.start for item in items[1:]), node.end - 1]
+    entry_nodes = node.items
+    lead = text[node.start + 1 : entry_nodes[0].start]
+    line = style.newline + indentation(text, entry_nodes[0].start) if "\n" in lead else " "
+    ends = [*(next_node.start for next_node in entry_nodes[1:]), node.end - 1]
     has_last_comma = False
     entries: list[_Entry] = []
-    for place, item in enumerate(items):
-        separator = _separator(text[item.end : ends[place]])
+    for index, entry_node in enumerate(entry_nodes):
+        separator = _separator(text[entry_node.end : ends[index]])
         has_last_comma = separator.has_comma
-        entries_here = _entries_at(place, written[place], changes, separator, line)
+        entries_here = _entries_at(index, written[index], changes, separator, line)
         if entries_here:
             entries += entries_here
             continue
-        is_last = place + 1 == len(items)
+        is_last = index + 1 == len(entry_nodes)
         if entries:
             gap = _joined(entries[-1].gap, separator.gap, last=is_last)
             entries[-1] = replace(entries[-1], gap=gap)
         else:
             lead = _joined(lead, separator.gap, last=is_last)
-    result = _tuple_text(lead, entries, has_last_comma)
-    is_longer = "\n" not in result and any(changes.after.values())
-    if is_longer and not _fits_line(text, node, [result]):
+    new_text = _tuple_text(lead, entries, has_last_comma)
+    is_longer = "\n" not in new_text and any(changes.after.values())
+    if is_longer and not _fits_line(text, node, [new_text]):
         return list_text([entry.text for entry in entries], indent, style, one_line=False)
-    return result
+    return new_text
 
 
 def _entries_at(
@@ -122,11 +122,11 @@ def _entries_at(
 
 
 def _tuple_text(lead: str, entries: Sequence[_Entry], has_last_comma: bool) -> str:
-    result = f"[{lead}"
+    tuple_text = f"[{lead}"
     for number, entry in enumerate(entries, start=1):
         comma = "," if number < len(entries) or has_last_comma else ""
-        result += entry.text + comma + entry.comment + entry.gap
-    return f"{result}]"
+        tuple_text += entry.text + comma + entry.comment + entry.gap
+    return f"{tuple_text}]"
 
 
 def list_text(entries: Sequence[str], indent: str, style: ListStyle, one_line: bool) -> str:
@@ -192,7 +192,8 @@ def new_statements_hcl(statements: Sequence[Mapping[str, object]], *, as_blocks:
     is no expression.
     """
     return _statements_text(
-        [map_strings(template_escape("terraform"), each) for each in statements], as_blocks
+        [map_strings(template_escape("terraform"), statement) for statement in statements],
+        as_blocks,
     )
 
 
@@ -207,11 +208,11 @@ def policy_hcl(document: Document) -> str:
 
 def _statements_text(values: Sequence[Any], as_blocks: bool) -> str:
     style = ListStyle("\n", "  ", ",")
-    written = (
-        block_lines(each, "", style, string_text) if as_blocks else value_lines(each, "")
-        for each in values
+    statement_lines = (
+        block_lines(statement, "", style, string_text) if as_blocks else value_lines(statement, "")
+        for statement in values
     )
-    return "\n".join(aligned("\n".join(lines)) for lines in written) + "\n"
+    return "\n".join(aligned("\n".join(lines)) for lines in statement_lines) + "\n"
 
 
 def block_lines(
@@ -276,14 +277,14 @@ def value_lines(value: Any, indent: str) -> list[str]:
         lines = []
         for key, member in value.items():
             name = key if _IDENTIFIER.fullmatch(key) else string_text(key)
-            first, *others = value_lines(member, inner)
-            lines += [f"{inner}{name} = {first}", *others]
+            first, *following_lines = value_lines(member, inner)
+            lines += [f"{inner}{name} = {first}", *following_lines]
         return ["{", *lines, f"{indent}}}"]
     if isinstance(value, Sequence):
         lines = []
-        for item in value:
-            first, *others = value_lines(item, inner)
-            lines += [f"{inner}{first}", *others]
+        for element in value:
+            first, *following_lines = value_lines(element, inner)
+            lines += [f"{inner}{first}", *following_lines]
             lines[-1] += ","
         return ["[", *lines, f"{indent}]"] if lines else ["[]"]
     return [json.dumps(value)]
@@ -355,20 +356,22 @@ def _formatted(text: str) -> str:
     """Returns a whole file with indented lines and aligned cells."""
     newline = "\r\n" if "\r\n" in text else "\n"
     lines = _lines(text.removeprefix("\ufeff").split(newline))
-    opened: list[int] = []
+    open_brackets: list[int] = []
     for line in lines:
         if line.verbatim:
             continue
         closed = -line.brackets
-        while closed > 0 and opened:
-            taken = min(closed, opened[-1])
-            opened[-1] -= taken
+        while closed > 0 and open_brackets:
+            taken = min(closed, open_brackets[-1])
+            open_brackets[-1] -= taken
             closed -= taken
-            if not opened[-1]:
-                opened.pop()
-        line.lead = "  " * len(opened) + line.lead.lstrip(" \t") if line.lead.strip() else line.lead
+            if not open_brackets[-1]:
+                open_brackets.pop()
+        line.lead = (
+            "  " * len(open_brackets) + line.lead.lstrip(" \t") if line.lead.strip() else line.lead
+        )
         if line.brackets > 0:
-            opened.append(line.brackets)
+            open_brackets.append(line.brackets)
     return text[: text.startswith("\ufeff")] + newline.join(_aligned(lines))
 
 
@@ -379,13 +382,16 @@ def _aligned(lines: Sequence[_Line]) -> list[str]:
             if getattr(line, part):
                 chain.append(line)
                 continue
-            widths = [len(each.lead + (each.assign if part == "comment" else "")) for each in chain]
-            for each, width in zip(chain, widths, strict=True):
+            widths = [
+                len(aligned_line.lead + (aligned_line.assign if part == "comment" else ""))
+                for aligned_line in chain
+            ]
+            for chained_line, width in zip(chain, widths, strict=True):
                 missing = " " * (max(widths) + 1 - width)
-                if part == "comment" and each.assign:
-                    each.assign += missing
+                if part == "comment" and chained_line.assign:
+                    chained_line.assign += missing
                 else:
-                    each.lead += missing
+                    chained_line.lead += missing
             chain = []
     return [line.lead + line.assign + line.comment for line in lines]
 
@@ -449,16 +455,16 @@ def _balance(code: str) -> int:
 
 def _masked(text: str) -> str:
     """Returns a line up to its comment, with the characters of its strings replaced."""
-    result, at = "", 0
+    masked_text, position = "", 0
     quotes: list[int] = []
     """Of each open string the number of braces that its open interpolation has; 0 between
     interpolations.
     """
-    while at < len(text):
-        if not quotes and text.startswith(("#", "//", "/*"), at):
+    while position < len(text):
+        if not quotes and text.startswith(("#", "//", "/*"), position):
             break
-        found = _PIECE.match(text, at)
-        piece = found[0] if found else text[at]
+        match = _PIECE.match(text, position)
+        piece = match[0] if match else text[position]
         in_string = bool(quotes) and quotes[-1] == 0
         if piece == '"':
             quotes = quotes[:-1] if in_string else [*quotes, 0]
@@ -466,6 +472,6 @@ def _masked(text: str) -> str:
             quotes[-1] += piece in {"${", "%{"}
         elif quotes:
             quotes[-1] += (piece[-1] == "{") - (piece == "}")
-        result += piece if not quotes and piece != '"' else "\0" * len(piece)
-        at += len(piece)
-    return result
+        masked_text += piece if not quotes and piece != '"' else "\0" * len(piece)
+        position += len(piece)
+    return masked_text

@@ -40,13 +40,13 @@ def attached_roles(
     source = document.source
     addresses = frozenset(source.pointer.split(","))
     scope = module_scope(source.outer, path, source.folder, parameters)
-    found = dict.fromkeys(_roles(scope, addresses))
+    roles = dict.fromkeys(_roles(scope, addresses))
     folder = posixpath.dirname(path)
-    for place, text in callers.items():
-        if posixpath.dirname(place) == folder:
+    for caller_path, text in callers.items():
+        if posixpath.dirname(caller_path) == folder:
             continue
         try:
-            for inputs in _calls(place, text, folder, callers, parameters):
+            for inputs in _calls(caller_path, text, folder, callers, parameters):
                 called = ModuleScope(
                     evaluator=scope.evaluator,
                     document=scope.document,
@@ -56,11 +56,11 @@ def attached_roles(
                     edited=scope.edited,
                     budget=Budget.of("policy"),
                 )
-                found.update(dict.fromkeys(_roles(called, addresses)))
+                roles.update(dict.fromkeys(_roles(called, addresses)))
         except LeastprivError:
             # A file that cannot be read calls no module that Terraform could load.
             continue
-    yield from found
+    yield from roles
 
 
 def _calls(
@@ -71,13 +71,13 @@ def _calls(
     parameters: Mapping[str, str],
 ) -> Iterator[Mapping[str, Node]]:
     """Yields the arguments of each call of the module in `folder` by a file."""
-    own = posixpath.dirname(place)
-    others = {
-        posixpath.relpath(path, own or "."): content
+    caller_folder = posixpath.dirname(place)
+    caller_files = {
+        posixpath.relpath(path, caller_folder or "."): content
         for path, content in files.items()
-        if posixpath.dirname(path) == own
+        if posixpath.dirname(path) == caller_folder
     }
-    scope = module_scope(text, place, TerraformFolder(others), parameters)
+    scope = module_scope(text, place, TerraformFolder(caller_files), parameters)
     for address, definition in scope.definitions.items():
         attributes = definition.block.attributes
         if address[0] != "module" or "source" not in attributes:
@@ -87,9 +87,12 @@ def _calls(
         source = plain_text(scope.value(attributes["source"].value, definition.file))
         if source is None or not source.startswith((".", "/")):
             continue
-        if posixpath.normpath(posixpath.join(own, source)) == posixpath.normpath(folder or "."):
+        if posixpath.normpath(posixpath.join(caller_folder, source)) == posixpath.normpath(
+            folder or "."
+        ):
             yield {
-                name: scope.value(each.value, definition.file) for name, each in attributes.items()
+                name: scope.value(attribute.value, definition.file)
+                for name, attribute in attributes.items()
             }
 
 
@@ -118,8 +121,8 @@ def _names_of(
         if attribute is None or is_own_name:
             continue
         node = scope.value(attribute.value, definition.file)
-        for item in (node, *node.items):
-            name = plain_text(item)
+        for entry in (node, *node.items):
+            name = plain_text(entry)
             if name:
                 yield name
 
@@ -129,8 +132,8 @@ def _data_source(scope: ModuleScope, address: str) -> str:
     another expression does.
     """
     parts = tuple(address.split("."))
-    found = scope.definitions.get(parts[:2])
-    attribute = found.block.attributes.get("policy") if found else None
+    definition = scope.definitions.get(parts[:2])
+    attribute = definition.block.attributes.get("policy") if definition else None
     if attribute is None:
         return ""
     path = next(paths_in(attribute.value), ())

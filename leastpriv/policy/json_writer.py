@@ -161,9 +161,9 @@ def map_strings(change: Callable[[str], str], value: object) -> object:
     if isinstance(value, str):
         return change(value)
     if isinstance(value, Mapping):
-        return {key: map_strings(change, item) for key, item in value.items()}
+        return {key: map_strings(change, element) for key, element in value.items()}
     if isinstance(value, Sequence):
-        return [map_strings(change, item) for item in value]
+        return [map_strings(change, element) for element in value]
     return value
 
 
@@ -230,18 +230,18 @@ class ListChanges(Struct):
     def entries(self, place: int, written: str) -> list[str]:
         """Returns the entries at an index after the changes."""
         before = self.after.get(-1, []) if place == 0 else []
-        kept = [] if place in self.drop else [written]
-        return [*before, *kept, *self.after.get(place, [])]
+        old_entries = [] if place in self.drop else [written]
+        return [*before, *old_entries, *self.after.get(place, [])]
 
     def entries_of_value(self, written: str) -> list[str]:
         """Returns the entries of the list that replaces a single value, such as a string."""
-        kept = [] if self.drop else [written]
-        return [*kept, *self.after.get(0, [])]
+        old_entries = [] if self.drop else [written]
+        return [*old_entries, *self.after.get(0, [])]
 
     def spelled(self, spell: Callable[[Sequence[str]], list[str]]) -> ListChanges:
         """Returns the changes with the new entries in the spelling of a file."""
         return ListChanges(
-            self.drop, {place: spell(entries) for place, entries in self.after.items()}
+            self.drop, {index: spell(entries) for index, entries in self.after.items()}
         )
 
 
@@ -298,33 +298,33 @@ def rewrite_list(
     if value.kind == "object":
         entries = changes.entries_of_value(written[0])
         return entries[0] if len(entries) == 1 else f"[{style.comma.join(entries)}]"
-    items = value.items
-    lead = text[value.start + 1 : items[0].start]
-    tail = text[items[-1].end : value.end - 1]
-    between = [text[item.end : following.start] for item, following in pairwise(items)]
+    nodes = value.items
+    lead = text[value.start + 1 : nodes[0].start]
+    tail = text[nodes[-1].end : value.end - 1]
+    between = [text[node.end : following.start] for node, following in pairwise(nodes)]
     if any("#" in separator for separator in (lead, *between, tail)):
         return _rewrite_commented(text, value, written, changes, style)
     usual = _usual_separator(lead, between, style)
-    result = ""
+    new_text = ""
     last_written = -1
-    for place, entry in enumerate(written):
-        entries = changes.entries(place, entry)
+    for index, entry in enumerate(written):
+        entries = changes.entries(index, entry)
         if not entries:
             continue
-        result += lead if last_written < 0 else _joined(between[last_written:place])
-        result += usual.join(entries)
-        last_written = place
-    return f"[{result}{tail}]"
+        new_text += lead if last_written < 0 else _joined(between[last_written:index])
+        new_text += usual.join(entries)
+        last_written = index
+    return f"[{new_text}{tail}]"
 
 
 def apply_splices(text: str, begin: int, end: int, splices: Sequence[Splice]) -> str:
     """Applies splices to `text[begin:end]`."""
-    result = ""
+    spliced_text = ""
     position = begin
     for splice in sorted(splices):
-        result += text[position : splice.start] + splice.text
+        spliced_text += text[position : splice.start] + splice.text
         position = splice.end
-    return result + text[position:end]
+    return spliced_text + text[position:end]
 
 
 def _usual_separator(lead: str, between: Sequence[str], style: JsonStyle) -> str:
@@ -387,45 +387,45 @@ def _rewrite_commented(
 
     If lines end with an entry and its comment, following entries get their own lines below.
     """
-    items = value.items
-    lead = text[value.start + 1 : items[0].start]
+    entry_nodes = value.items
+    lead = text[value.start + 1 : entry_nodes[0].start]
     line = style.newline + lead[lead.rfind("\n") + 1 :] if "\n" in lead else ""
     separator = f",{line}" if line else style.comma
-    entries_by_place = [changes.entries(place, entry) for place, entry in enumerate(written)]
-    places_with_entries = [place for place, entries in enumerate(entries_by_place) if entries]
+    entries_by_place = [changes.entries(position, entry) for position, entry in enumerate(written)]
+    places_with_entries = [position for position, entries in enumerate(entries_by_place) if entries]
     last_place = max(places_with_entries, default=-1)
-    ends = [*(item.start for item in items[1:]), value.end]
+    ends = [*(next_node.start for next_node in entry_nodes[1:]), value.end]
 
-    result = text[value.start : items[0].start]
-    for place, item in enumerate(items):
-        gap = _gap(text, item.end, ends[place])
-        is_last_item = place + 1 == len(items)
-        closing = "," if place < last_place or (is_last_item and gap.has_comma) else ""
-        here = entries_by_place[place]
+    new_text = text[value.start : entry_nodes[0].start]
+    for index, entry_node in enumerate(entry_nodes):
+        gap = _gap(text, entry_node.end, ends[index])
+        is_last_item = index + 1 == len(entry_nodes)
+        closing = "," if index < last_place or (is_last_item and gap.has_comma) else ""
+        inline_entries = entries_by_place[index]
         below: list[str] = []
         comment_end = 0
         line_end = _LINE_END.search(gap.after_comma) if line else None
         if line_end:
             comment_end = line_end.start()
-            below = changes.after.get(place, [])
-            here = here[: len(here) - len(below)]
+            below = changes.after.get(index, [])
+            inline_entries = inline_entries[: len(inline_entries) - len(below)]
 
-        result += (separator.join(here) or _REMOVED) + gap.before_comma
+        new_text += (separator.join(inline_entries) or _REMOVED) + gap.before_comma
         closing_here = "," if below else closing
-        result += (closing_here if here else "") or _REMOVED
-        result += gap.after_comma[:comment_end] + ",".join(line + entry for entry in below)
+        new_text += (closing_here if inline_entries else "") or _REMOVED
+        new_text += gap.after_comma[:comment_end] + ",".join(line + entry for entry in below)
         if below:
-            result += closing
-        result += gap.after_comma[comment_end:]
-    return "".join(_without_removed(result.splitlines(keepends=True)))
+            new_text += closing
+        new_text += gap.after_comma[comment_end:]
+    return "".join(_without_removed(new_text.splitlines(keepends=True)))
 
 
 def _without_removed(lines: Iterable[str]) -> Iterator[str]:
     """Yields lines without the marks of removed text; a line that had nothing else is left out."""
     for line in lines:
-        rest = line.replace(_REMOVED, "")
-        if rest == line or rest.strip():
-            yield rest
+        unmarked_line = line.replace(_REMOVED, "")
+        if unmarked_line == line or unmarked_line.strip():
+            yield unmarked_line
 
 
 class JsonStyle(Struct, frozen=True):

@@ -71,24 +71,24 @@ def locate(
     form, root = _parse(text, where)
     terraform = where.lower().endswith(_TERRAFORM_NAMES)
     if pointer:
-        found, policy = pointer, _policy_at(root, pointer, where)
+        policy_pointer, policy = pointer, _policy_at(root, pointer, where)
     else:
-        found, policy = _policy_in_wrapper(root, where)
-    has_functions = form == "yaml" or found not in _WRAPPERS
+        policy_pointer, policy = _policy_in_wrapper(root, where)
+    has_functions = form == "yaml" or policy_pointer not in _WRAPPERS
     language: Language = "cloudformation" if has_functions else language_of(text)
     if terraform:
         language = "terraform"
     source = PolicySource(
         format=form,
-        pointer=found,
+        pointer=policy_pointer,
         text=text,
         policy=policy,
         language=language,
         outer=text,
-        resource_type=_resource_type(root, found, where),
+        resource_type=_resource_type(root, policy_pointer, where),
         root=root,
     )
-    if terraform and "/aws_iam_policy_document/" in found:
+    if terraform and "/aws_iam_policy_document/" in policy_pointer:
         from leastpriv.policy.hcl import render_data_source
 
         return render_data_source(replace(source, folder=folder), where, parameters)
@@ -136,7 +136,7 @@ def _policy_at(root: Node, pointer: str, where: str) -> Node:
         return node
     parent, _, _ = pointer.rpartition("/")
     holders = follow_pointer(root, parent, where).members
-    holder = next((each for each in holders if each.value is node), None)
+    holder = next((member for member in holders if member.value is node), None)
     if holder is None:
         return node
     version = Node("string", holder.start, holder.start, text=_VERSION)
@@ -167,19 +167,19 @@ def _parse(text: str, where: str) -> tuple[Format, Node]:
 
 
 def _policy_in_wrapper(root: Node, where: str) -> tuple[str, Node]:
-    found: dict[str, Node] = {}
+    policies: dict[str, Node] = {}
     for pointer in _WRAPPERS:
         with suppress(PolicyFileError):
             node = follow_pointer(root, pointer, where)
             is_text = pointer and node.kind == "string" and '"Statement"' in node.text
             if is_text or node.get_any_case("Statement"):
-                found[pointer] = node
-    if len(found) > 1:
-        named = ", ".join(pointer or "the top" for pointer in found)
+                policies[pointer] = node
+    if len(policies) > 1:
+        pointers = ", ".join(pointer or "the top" for pointer in policies)
         raise PolicyFileError(
-            f"{where}: it has {len(found)} policies, at {named}; name one by its pointer."
+            f"{where}: it has {len(policies)} policies, at {pointers}; name one by its pointer."
         )
-    for pointer, node in found.items():
+    for pointer, node in policies.items():
         if node.kind != "string":
             return pointer, node
     inside = policy_addresses(root, where)
@@ -202,15 +202,15 @@ def _embedded_policy(source: PolicySource, root: Node, where: str) -> PolicySour
     text = sub if sub and is_sub else node
     if text.kind != "string" or not text.text.lstrip().startswith(("{", "${")):
         raise NoPolicyError(_no_policy(source, root, where))
-    opened = open_embedded_json(source.text, text)
-    if opened is None:
+    embedded_json = open_embedded_json(source.text, text)
+    if embedded_json is None:
         problem = (
             f"{source.position(text.start)}: the policy is a string of a form that cannot be edited"
             " in place"
         )
         advice = "write it as an object, in quotes on one line, or as a block with |"
         raise PolicyFileError(f"{where}: {problem}; {advice}.")
-    inner, embedded = opened
+    inner, embedded = embedded_json
     try:
         policy = read_json(inner, where)
     except PolicyFileError as error:
@@ -218,10 +218,10 @@ def _embedded_policy(source: PolicySource, root: Node, where: str) -> PolicySour
     language: Language = "terraform" if source.language == "terraform" else language_of(inner)
     if is_sub:
         language = "sub"
-    found = replace(source, text=inner, policy=policy, language=language, embedded=embedded)
+    inner_source = replace(source, text=inner, policy=policy, language=language, embedded=embedded)
     if not policy.get_any_case("Statement"):
-        raise NoPolicyError(_no_policy(found, root, where))
-    return found
+        raise NoPolicyError(_no_policy(inner_source, root, where))
+    return inner_source
 
 
 def _no_json(source: PolicySource, inner: str, where: str) -> str:

@@ -62,11 +62,11 @@ def read_organization(paths: Sequence[str], flag: str) -> Organization:
         if not top.is_dir():
             contents[path] = read_named(path, flag)
             continue
-        found = sorted(top.rglob("*"))
-        folders.update(each.as_posix() for each in (top, *found) if each.is_dir())
-        for each in found:
-            if each.suffix == ".json":
-                contents[each.as_posix()] = read_named(each, flag)
+        inner_paths = sorted(top.rglob("*"))
+        folders.update(folder.as_posix() for folder in (top, *inner_paths) if folder.is_dir())
+        for inner_path in inner_paths:
+            if inner_path.suffix == ".json":
+                contents[inner_path.as_posix()] = read_named(inner_path, flag)
     return organization_of(OrganizationFiles(tuple(paths), contents, frozenset(folders)), flag)
 
 
@@ -109,8 +109,8 @@ class _Tree:
 
     def levels(self, folder: str) -> tuple[PolicyLevel, ...]:
         """Returns the levels from the top to a folder."""
-        place = PurePosixPath(folder)
-        names = [each.as_posix() for each in reversed((place, *place.parents))]
+        folder_path = PurePosixPath(folder)
+        names = [ancestor.as_posix() for ancestor in reversed((folder_path, *folder_path.parents))]
         return tuple(
             _level(PurePosixPath(name).name, self.policies[name])
             for name in names
@@ -119,11 +119,11 @@ class _Tree:
 
     def accounts(self) -> dict[str, tuple[PolicyLevel, ...]]:
         """Returns the levels of each account that a folder's name holds."""
-        found: dict[str, tuple[PolicyLevel, ...]] = {}
+        levels_by_account: dict[str, tuple[PolicyLevel, ...]] = {}
         for folder in self.folders:
             for account in _ACCOUNT.findall(PurePosixPath(folder).name):
-                found[account] = self.levels(folder)
-        return found
+                levels_by_account[account] = self.levels(folder)
+        return levels_by_account
 
     def only_path(self, flag: str) -> tuple[PolicyLevel, ...]:
         """Returns the levels of a tree in which no folder has two folders."""
@@ -146,8 +146,8 @@ class _Tree:
 def _level(name: str, policies: Sequence[_Attached]) -> PolicyLevel:
     return PolicyLevel(
         name=name,
-        scps=tuple(each.policy for each in policies if not each.is_rcp),
-        rcps=tuple(each.policy for each in policies if each.is_rcp),
+        scps=tuple(policy.policy for policy in policies if not policy.is_rcp),
+        rcps=tuple(policy.policy for policy in policies if policy.is_rcp),
     )
 
 
@@ -157,12 +157,12 @@ def _ordered_levels(raw: bytes, where: str) -> list[PolicyLevel]:
         root = json.loads(raw)
     except ValueError:
         return []
-    listed = root.get(_ORDERED) if isinstance(root, dict) else root
-    if not isinstance(listed, list):
+    inputs = root.get(_ORDERED) if isinstance(root, dict) else root
+    if not isinstance(inputs, list):
         return []
     levels: list[PolicyLevel] = []
-    for number, item in enumerate(listed, start=1):
-        texts = item.get(_OF_LEVEL) if isinstance(item, dict) else None
+    for number, policy_input in enumerate(inputs, start=1):
+        texts = policy_input.get(_OF_LEVEL) if isinstance(policy_input, dict) else None
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             raise PolicyFileError(
                 f"{where}: item {number} has no list of texts named {_OF_LEVEL}; write one for each"
@@ -170,9 +170,10 @@ def _ordered_levels(raw: bytes, where: str) -> list[PolicyLevel]:
             )
         policies = [
             NamedPolicy(
-                name=f"policy {place}", document=parse(text.encode(), f"{where}, level {number}")
+                name=f"policy {policy_number}",
+                document=parse(text.encode(), f"{where}, level {number}"),
             )
-            for place, text in enumerate(texts, start=1)
+            for policy_number, text in enumerate(texts, start=1)
         ]
         levels.append(PolicyLevel(f"level {number}", scps=tuple(policies)))
     return levels
@@ -183,8 +184,8 @@ def _policy_of_file(raw: bytes, where: str, owners: set[str]) -> _Attached:
     document = parse(raw, where, outer_policy_pointer(raw, where), resource_based=True)
     summary = _summary(raw)
     account = summary.get("Arn", "").split(":")[4:5]
-    owners.update(each for each in account if _ACCOUNT.fullmatch(each))
-    has_principals = any(each.principals for each in document.statements)
+    owners.update(account_id for account_id in account if _ACCOUNT.fullmatch(account_id))
+    has_principals = any(statement.principals for statement in document.statements)
     is_rcp = summary.get("Type", "").startswith("RESOURCE") or has_principals
     name = summary.get("Name", "") or PurePosixPath(where).stem
     return _Attached(NamedPolicy(name, document), is_rcp)
@@ -194,10 +195,10 @@ def _summary(raw: bytes) -> Mapping[str, str]:
     """Returns the `PolicySummary` of `aws organizations describe-policy`; empty without one."""
     root = json.loads(raw)
     policy = root.get("Policy", root)
-    found = policy.get("PolicySummary") if isinstance(policy, dict) else None
-    if not isinstance(found, dict):
+    summary = policy.get("PolicySummary") if isinstance(policy, dict) else None
+    if not isinstance(summary, dict):
         return {}
-    return {key: value for key, value in found.items() if isinstance(value, str)}
+    return {key: value for key, value in summary.items() if isinstance(value, str)}
 
 
 def read_resource_policy(given: str, flag: str) -> ResourcePolicy:

@@ -49,7 +49,7 @@ def replay_request(need: Need, principal: str, region: str) -> Request:
         # AWS sets this key only where another call, which creates a resource, needs the action for
         # its tags.
         context[f"{permission.action.partition(':')[0]}:CreateAction"] = ()
-    context.update({shown.key: shown.values for shown in need.context})
+    context.update({context_key.key: context_key.values for context_key in need.context})
     # With several values AWS checks the action once for each, and the record does not show which
     # value this need has.
     for condition in permission.conditions:
@@ -98,15 +98,19 @@ def _replay_each_value(
     need: Need, condition: Condition, principal: str, region: str, documents: Sequence[Document]
 ) -> ReplayResult:
     """Replays a need once for each value of a condition."""
-    others = tuple(other for other in need.permission.conditions if other != condition)
-    results: list[ReplayResult] = []
+    other_conditions = tuple(
+        other_condition
+        for other_condition in need.permission.conditions
+        if other_condition != condition
+    )
+    replays: list[ReplayResult] = []
     for value in condition.values:
-        conditions = (*others, structs.replace(condition, values=(value,)))
+        conditions = (*other_conditions, structs.replace(condition, values=(value,)))
         permission = structs.replace(need.permission, conditions=conditions)
         need_of_value = structs.replace(need, permission=permission)
-        results.append(replay_with_statement(need_of_value, principal, region, documents))
-    first = results[0]
-    if any(result.effect != first.effect for result in results):
+        replays.append(replay_with_statement(need_of_value, principal, region, documents))
+    first = replays[0]
+    if any(replay.effect != first.effect for replay in replays):
         return structs.replace(first, effect="unknown")
     return first
 
@@ -169,8 +173,10 @@ def grants_part(statement: Statement, need: Need, principal: str, region: str) -
         return True
     if need.derivation != NAMED:
         return False
-    other = with_any_path(need.permission.resource)
-    if not other:
+    path_pattern = with_any_path(need.permission.resource)
+    if not path_pattern:
         return False
-    widened = structs.replace(need, permission=structs.replace(need.permission, resource=other))
+    widened = structs.replace(
+        need, permission=structs.replace(need.permission, resource=path_pattern)
+    )
     return grants(statement, replay_request(widened, principal, region)) != "no"

@@ -74,11 +74,12 @@ def join_statements(documents: Iterable[Document]) -> list[str]:
     for document in documents:
         for node in document.statement_nodes:
             nodes.setdefault(document.version, []).append(minified(node))
-    named = {
+    version_members = {
         version: f'"Version":{json.dumps(version)},' if version else "" for version in sorted(nodes)
     }
     return [
-        f'{{{name}"Statement":[{",".join(nodes[version])}]}}' for version, name in named.items()
+        f'{{{name}"Statement":[{",".join(nodes[version])}]}}'
+        for version, name in version_members.items()
     ]
 
 
@@ -111,7 +112,9 @@ def size_of_others(kind: PolicyKind, others: Iterable[Document], principal: str)
     """Returns the characters of a shared quota that other policies of the role or user use."""
     if _quotas()[kind]["several"] != "yes":
         return 0
-    return sum(policy_size(other) for other in others if policy_kind(other, principal) is kind)
+    return sum(
+        policy_size(document) for document in others if policy_kind(document, principal) is kind
+    )
 
 
 def numbered_file(path: str, number: int) -> str:
@@ -132,8 +135,8 @@ def file_number(path: str, name: str) -> int:
     """
     if name == path:
         return 1
-    found = re.search(r"-([2-9]|[1-9][0-9]{1,2})\.json$", name)
-    return int(found[1]) if found and numbered_file(path, int(found[1])) == name else 0
+    match = re.search(r"-([2-9]|[1-9][0-9]{1,2})\.json$", name)
+    return int(match[1]) if match and numbered_file(path, int(match[1])) == name else 0
 
 
 def numbered_files(path: str, is_there: Callable[[str], bool]) -> Iterator[str]:
@@ -187,16 +190,18 @@ def pack(
         ways.append(PackedPolicy(shorter, (), merged))
     if wildcards:
         ways.append(PackedPolicy(shortest, (), merged, wildcards))
-    whole = next((way for way in ways if policy_size(way.document) <= limit), None)
-    if whole or not (document.source.format == "json" and document.source.language == "plain"):
-        return whole or replace(ways[-1], fits=False)
+    fitting_policy = next((way for way in ways if policy_size(way.document) <= limit), None)
+    if fitting_policy or not (
+        document.source.format == "json" and document.source.language == "plain"
+    ):
+        return fitting_policy or replace(ways[-1], fits=False)
     # Statements that are split over policies keep their form, unless that takes more policies.
-    most = quota(PolicyKind.MANAGED)
+    managed_quota = quota(PolicyKind.MANAGED)
     splits = [
         split
         for way in ways
         if policy_size((split := _split(way, limit)).document) <= limit
-        and all(policy_size(part) <= most for part in split.further)
+        and all(policy_size(part) <= managed_quota for part in split.further)
     ]
     if not splits:
         # If other policies use the whole quota, no split brings this one within it.
@@ -225,15 +230,16 @@ def _split(way: PackedPolicy, first: int) -> PackedPolicy:
     for piece in chain.from_iterable(
         _split_statement(document, value, limit, taken) for value in moved
     ):
-        own = _own_length(piece)
-        place = next(
-            (place for place, length in enumerate(lengths) if length + own <= limit), len(parts)
+        piece_length = _own_length(piece)
+        part_index = next(
+            (index for index, length in enumerate(lengths) if length + piece_length <= limit),
+            len(parts),
         )
-        if place == len(parts):
+        if part_index == len(parts):
             parts.append([])
             lengths.append(empty)
-        parts[place].append(piece)
-        lengths[place] += own
+        parts[part_index].append(piece)
+        lengths[part_index] += piece_length
     style = json_style_of(document)
     texts = (json.dumps(_policy_value(document, part), indent=style.unit) + "\n" for part in parts)
     further = (
@@ -253,11 +259,11 @@ def _overflow(document: Document, limit: int, taken: set[str]) -> tuple[list[Edi
     values: dict[int, _Value] = {
         index: json.loads(minified(node), parse_float=str) for index, node in nodes
     }
-    kept = _fitting(document, values, limit)
-    moved = [index for index in values if index not in kept]
-    if kept:
+    kept_indexes = _fitting(document, values, limit)
+    moved = [index for index in values if index not in kept_indexes]
+    if kept_indexes:
         return [DropStatement(index) for index in moved], [values[index] for index in moved]
-    head, *rest = _split_statement(document, values[0], limit, taken)
+    head, *further_pieces = _split_statement(document, values[0], limit, taken)
     edits: list[Edit] = [DropStatement(index) for index in moved[1:]]
     first = document.statements[0]
     moved_actions = frozenset(first.actions).difference(_listed(head, "Action"))
@@ -266,7 +272,7 @@ def _overflow(document: Document, limit: int, taken: set[str]) -> tuple[list[Edi
     moved_resources = frozenset(first.resources).difference(_listed(head, "Resource"))
     if moved_resources:
         edits.append(ReplaceResources(0, moved_resources))
-    return edits, [*rest, *(values[index] for index in moved[1:])]
+    return edits, [*further_pieces, *(values[index] for index in moved[1:])]
 
 
 def _fitting(document: Document, values: Mapping[int, _Value], limit: int) -> set[int]:
@@ -277,10 +283,10 @@ def _fitting(document: Document, values: Mapping[int, _Value], limit: int) -> se
     fitting: set[int] = set()
     length = _policy_length(document, []) - 1
     for statement in order:
-        own = _own_length(values[statement.index])
-        if length + own <= limit:
+        own_length = _own_length(values[statement.index])
+        if length + own_length <= limit:
             fitting.add(statement.index)
-            length += own
+            length += own_length
     return fitting
 
 
@@ -295,12 +301,14 @@ def _split_statement(
     if _policy_length(document, [value]) <= limit:
         return [value]
     sid = _key(value, "Sid")
-    first, *rest = _pieces(document, value, limit - (_SUFFIX_LENGTH if sid in value else 0))
+    first, *further_pieces = _pieces(
+        document, value, limit - (_SUFFIX_LENGTH if sid in value else 0)
+    )
     return [
         first,
         *(
             {**piece, sid: _numbered(str(piece[sid]), taken)} if sid in piece else piece
-            for piece in rest
+            for piece in further_pieces
         ),
     ]
 
@@ -325,11 +333,11 @@ def _pieces(document: Document, value: _Value, limit: int) -> Iterator[_Value]:
 def _numbered(sid: str, taken: set[str]) -> str:
     """Returns an unused Sid of letters and digits, as IAM requires: `DeployPart2`."""
     stem = _PART.sub("", sid)
-    found = next(
-        found for number in count(2) if (found := f"{stem}Part{number}").lower() not in taken
+    new_sid = next(
+        new_sid for number in count(2) if (new_sid := f"{stem}Part{number}").lower() not in taken
     )
-    taken.add(found.lower())
-    return found
+    taken.add(new_sid.lower())
+    return new_sid
 
 
 def _key(value: _Value, name: str) -> str:
@@ -338,8 +346,8 @@ def _key(value: _Value, name: str) -> str:
 
 
 def _listed(value: _Value, name: str) -> list[str]:
-    found = value.get(_key(value, name), [])
-    return [found] if isinstance(found, str) else list(found)
+    entries = value.get(_key(value, name), [])
+    return [entries] if isinstance(entries, str) else list(entries)
 
 
 def _policy_value(document: Document, values: Sequence[_Value]) -> dict[str, object]:
@@ -351,12 +359,12 @@ def _policy_length(document: Document, values: Sequence[_Value]) -> int:
     """Returns the size of a policy of these statements with the document's other elements
     (`Id`).
     """
-    others = sum(
+    length = sum(
         len(minified(member.value)) + len(member.key) + 4
         for member in document.policy.members
         if member.key.casefold() not in {"version", "statement"}
     )
-    return others + _own_length(_policy_value(document, values)) - 1
+    return length + _own_length(_policy_value(document, values)) - 1
 
 
 def _own_length(value: Mapping[str, object]) -> int:

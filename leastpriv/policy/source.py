@@ -65,17 +65,22 @@ def follow_pointer(root: Node, pointer: str, where: str) -> Node:
 
     Raises NoPolicyError that names the first missing part, and the names that exist.
     """
-    node, done = root, ""
+    node, followed_pointer = root, ""
     for token in pointer.split("/")[1:]:
         key = token.replace("~1", "/").replace("~0", "~")
-        found = node.get(key)
+        child = node.get(key)
         if node.kind == "array" and _INDEX.fullmatch(key):
-            found = dict(enumerate(node.items)).get(int(key))
-        if found is None:
-            named, at = (_shorten(each, _LONGEST_POINTER) for each in (pointer, done or "the top"))
-            problem = f"the pointer {named} leads nowhere: {at} {_missing_reason(node, key)}"
+            child = dict(enumerate(node.items)).get(int(key))
+        if child is None:
+            shown_pointer, parent = (
+                _shorten(text, _LONGEST_POINTER)
+                for text in (pointer, followed_pointer or "the top")
+            )
+            problem = (
+                f"the pointer {shown_pointer} leads nowhere: {parent} {_missing_reason(node, key)}"
+            )
             raise NoPolicyError(f"{where}: {problem}; correct the pointer.")
-        node, done = found, f"{done}/{token}"
+        node, followed_pointer = child, f"{followed_pointer}/{token}"
     return node
 
 
@@ -106,8 +111,8 @@ def _missing_reason(node: Node, key: str) -> str:
         return f"is a list that has no {_shorten(key)}, {_indexes(len(node.items))}"
     if node.kind == "object":
         keys = [member.key for member in node.members]
-        rest = f"only {format_names(keys)}" if keys else "for it is empty"
-        return f"has no {_shorten(key)}, {rest}"
+        explanation = f"only {format_names(keys)}" if keys else "for it is empty"
+        return f"has no {_shorten(key)}, {explanation}"
     return f"is a {describe_kind(node)}, so that it has no {_shorten(key)}"
 
 
@@ -123,8 +128,8 @@ def is_statement_list(node: Node) -> bool:
     if node.kind != "array" or not node.items:
         return False
     return all(
-        item.get_any_case("Effect") and not has_principal(item) and _grants(item)
-        for item in node.items
+        statement.get_any_case("Effect") and not has_principal(statement) and _grants(statement)
+        for statement in node.items
     )
 
 
@@ -137,8 +142,8 @@ def _policies(node: Node, pointer: str) -> Iterator[str]:
         yield pointer
         return
     if node.kind == "array":
-        for number, item in enumerate(node.items):
-            yield from _policies(item, f"{pointer}/{number}")
+        for number, element in enumerate(node.items):
+            yield from _policies(element, f"{pointer}/{number}")
         return
     sub = node.get("Fn::Sub") or node
     if sub.kind == "string" and sub.text.lstrip().startswith("{") and '"Statement"' in sub.text:
@@ -210,22 +215,22 @@ class EmbeddedJson(Struct, frozen=True):
         new_words = _WORD.findall(new)
         starts = [0, *accumulate(map(len, old_words))]
         matcher = SequenceMatcher(None, old_words, new_words, autojunk=False)
-        result = ""
+        spelled_text = ""
         for tag, start, end, new_start, new_end in matcher.get_opcodes():
             if tag == "equal":
-                result += "".join(pieces[starts[start] : starts[end]])
+                spelled_text += "".join(pieces[starts[start] : starts[end]])
             else:
-                result += self._encoded("".join(new_words[new_start:new_end]))
-        return result
+                spelled_text += self._encoded("".join(new_words[new_start:new_end]))
+        return spelled_text
 
     def _encoded(self, text: str) -> str:
         if self.spelling == '"':
             return json_string(text)[1:-1]
         if self.spelling == "'":
             return text.replace("'", "''")
-        first, *others = text.split("\n")
+        first, *following_lines = text.split("\n")
         return first + "".join(
-            self.newline + (self.indent + line if line else "") for line in others
+            self.newline + (self.indent + line if line else "") for line in following_lines
         )
 
 
@@ -276,17 +281,17 @@ def _open_block(outer: str, node: Node) -> tuple[str, EmbeddedJson] | None:
 
 def _open_quoted(outer: str, node: Node) -> tuple[str, EmbeddedJson] | None:
     """Opens a string in quotes on one line."""
-    written = outer[node.start + 1 : node.end - 1]
+    content = outer[node.start + 1 : node.end - 1]
     if outer[node.start] == '"':
         spelling: Spelling = '"'
-        pieces = tuple(_ESCAPED.findall(written))
+        pieces = tuple(_ESCAPED.findall(content))
         characters = [_decoded(piece) for piece in pieces]
     else:
         spelling = "'"
-        pieces = tuple(_SINGLE.findall(written))
+        pieces = tuple(_SINGLE.findall(content))
         characters = [piece[:1] for piece in pieces]
     text = "".join(characters)
-    if "".join(pieces) != written or text != node.text or len(pieces) != len(text):
+    if "".join(pieces) != content or text != node.text or len(pieces) != len(text):
         return None
     return text, EmbeddedJson(outer, node.start + 1, pieces, spelling)
 
@@ -302,7 +307,7 @@ def _decoded(piece: str) -> str:
 def _common_prefix_length(one: str, other: str) -> int:
     """Returns the length of the common prefix of two texts."""
     limit = min(len(one), len(other))
-    return next((at for at in range(limit) if one[at] != other[at]), limit)
+    return next((index for index in range(limit) if one[index] != other[index]), limit)
 
 
 Format = Literal["json", "yaml", "hcl"]

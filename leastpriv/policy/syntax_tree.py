@@ -80,13 +80,13 @@ class Node(Struct, frozen=True):
 
     def member_any_case(self, key: str) -> Member | None:
         """Returns the first member whose key is `key` in any case."""
-        wanted = key.casefold()
+        folded_key = key.casefold()
         for member in self.members:
             if member.key == key:
                 return member
             # A policy of thousands of statements asks this often. Case changes no length in ASCII.
-            is_other = member.key.isascii() and len(member.key) != len(wanted)
-            if not is_other and member.key.casefold() == wanted:
+            is_other = member.key.isascii() and len(member.key) != len(folded_key)
+            if not is_other and member.key.casefold() == folded_key:
                 return member
         return None
 
@@ -120,7 +120,7 @@ def line_of(text: str, offset: int) -> int:
 def _line_ends(text: str) -> tuple[int, ...]:
     # Every statement asks for its line: counting from the beginning each time is slow in a policy
     # of thousands.
-    return tuple(found.start() for found in re.finditer("\n", text))
+    return tuple(line_end.start() for line_end in re.finditer("\n", text))
 
 
 def decoded(raw: bytes, where: str) -> str:
@@ -161,7 +161,7 @@ def json_value(node: Node) -> object:
     if node.kind == "object":
         return {member.key: json_value(member.value) for member in node.members}
     if node.kind == "array":
-        return [json_value(item) for item in node.items]
+        return [json_value(element) for element in node.items]
     if node.kind in {"number", "literal"}:
         try:
             return json.loads(node.text)
@@ -208,8 +208,8 @@ class _Reader:
         return PolicyFileError(f"{self.where}: {position(self.text, at)}: {advice}.")
 
     def skip_space(self) -> str:
-        found = _SPACE.match(self.text, self.at)
-        self.at = found.end() if found else self.at
+        match = _SPACE.match(self.text, self.at)
+        self.at = match.end() if match else self.at
         return self.text[self.at : self.at + 1]
 
     def value(self, depth: int) -> Node:
@@ -222,36 +222,36 @@ class _Reader:
         if char == "{":
             return self.object(depth)
         if char == "[":
-            start, items = self.at, list[Node]()
+            start, elements = self.at, list[Node]()
             self.at += 1
             if self.skip_space() != "]":
-                items.append(self.value(depth + 1))
+                elements.append(self.value(depth + 1))
                 while self.more("]"):
-                    items.append(self.value(depth + 1))
+                    elements.append(self.value(depth + 1))
             self.at += 1
-            return Node("array", start, self.at, items=tuple(items))
+            return Node("array", start, self.at, items=tuple(elements))
         return self.string() if char == '"' else self.scalar()
 
     def scalar(self) -> Node:
-        found = _SCALAR.match(self.text, self.at)
-        if not found and self.text[: self.at].rstrip().endswith(","):
+        match = _SCALAR.match(self.text, self.at)
+        if not match and self.text[: self.at].rstrip().endswith(","):
             raise self.error("no value follows the comma before this; remove the comma")
-        if not found:
+        if not match:
             raise self.error(
                 "a JSON value is missing here; correct the JSON (comments and templates are not"
                 " JSON)"
             )
-        self.at = found.end()
-        return Node("literal" if found[1] else "number", found.start(), found.end(), found[0])
+        self.at = match.end()
+        return Node("literal" if match[1] else "number", match.start(), match.end(), match[0])
 
     def string(self) -> Node:
-        found = _STRING.match(self.text, self.at)
-        if not found:
+        match = _STRING.match(self.text, self.at)
+        if not match:
             raise self.error(
                 "this string is not valid JSON; close its quotes and escape special characters"
             )
-        self.at = found.end()
-        return Node("string", found.start(), found.end(), json.loads(found[0]))
+        self.at = match.end()
+        return Node("string", match.start(), match.end(), json.loads(match[0]))
 
     def object(self, depth: int) -> Node:
         start, members = self.at, dict[str, Member]()
@@ -339,8 +339,8 @@ def read_yaml(text: str, where: str) -> Node:
             raise PolicyFileError(
                 f"{where}: the file holds several YAML documents; name a file with one."
             ) from error
-        at = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise PolicyFileError(f"{where}: {at}{problem}; correct the YAML.") from error
+        line_and_column = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise PolicyFileError(f"{where}: {line_and_column}{problem}; correct the YAML.") from error
     except RecursionError as error:
         raise PolicyFileError(
             f"{where}: YAML nested so deep is no policy; name the policy file itself."
@@ -374,8 +374,8 @@ class _Converter:
     def function(self, source: Any, start: int, end: int, name: str) -> Node:
         """Returns the function of a short tag as CloudFormation's long form."""
         inside = start
-        while found := _PROPERTY.match(self.text, inside):
-            inside = found.end()
+        while match := _PROPERTY.match(self.text, inside):
+            inside = match.end()
         value = self.plain(source, min(inside, end), end, _STANDARD + "str")
         if name == "GetAtt" and value.kind == "string":
             parts = tuple(replace(value, text=part) for part in value.text.split(".", 1))
@@ -396,9 +396,9 @@ class _Converter:
             return self.scalar(source, start, end, tag.removeprefix(_STANDARD), anchor)
         block = not source.flow_style
         if source.id == "sequence":
-            items = tuple(self.node(item) for item in source.value)
-            end = items[-1].end if block and items else end
-            return Node("array", start, end, items=items, block=block, anchor=anchor)
+            elements = tuple(self.node(element) for element in source.value)
+            end = elements[-1].end if block and elements else end
+            return Node("array", start, end, items=elements, block=block, anchor=anchor)
         members = tuple(self.member(key, value) for key, value in source.value)
         end = members[-1].value.end if block and members else end
         return Node("object", start, end, members=members, block=block, anchor=anchor)

@@ -91,7 +91,8 @@ def with_build_step_names(text: str) -> Parts:
     """Returns the parts of a text in which names that a build step replaces are placeholders."""
     pieces = enumerate(BUILD_STEP_NAME.split(_NAMED_ACCOUNT.sub(r"\1{{\2}}", text)))
     return merged(
-        placeholder_for(piece.strip("{}()#<>%=_@$")) if at % 2 else piece for at, piece in pieces
+        placeholder_for(piece.strip("{}()#<>%=_@$")) if index % 2 else piece
+        for index, piece in pieces
     )
 
 
@@ -140,43 +141,43 @@ def placeholder_for(text: str, kind: str = "expression") -> Placeholder:
 
 def is_one_expression(text: str) -> bool:
     """Returns whether a text of Terraform is one expression alone, whose value may be a list."""
-    found = _TERRAFORM.fullmatch(text)
-    return found is not None and found[2] is not None
+    match = _TERRAFORM.fullmatch(text)
+    return match is not None and match[2] is not None
 
 
 def sub_parts(text: str) -> Iterator[str | Placeholder]:
     """Yields the parts of the argument of `Fn::Sub`; a placeholder has the name as written."""
-    at = 0
-    for found in _SUB.finditer(text):
-        yield text[at : found.start()]
-        at = found.end()
-        if found[1]:
-            yield f"${{{found[2]}}}"
+    position = 0
+    for match in _SUB.finditer(text):
+        yield text[position : match.start()]
+        position = match.end()
+        if match[1]:
+            yield f"${{{match[2]}}}"
         else:
-            yield Placeholder(found[2].strip())
-    yield text[at:]
+            yield Placeholder(match[2].strip())
+    yield text[position:]
 
 
 def _terraform_parts(text: str) -> Iterator[str | Placeholder]:
-    found = list(_TERRAFORM.finditer(text))
-    if any(each[3] for each in found):
+    matches = list(_TERRAFORM.finditer(text))
+    if any(occurrence[3] for occurrence in matches):
         # A directive or nested braces: the text as a whole is unknown.
         yield placeholder_for(text)
         return
-    at = 0
-    for each in found:
-        yield text[at : each.start()]
-        yield each[1][1:] if each[1] else placeholder_for(each[2])
-        at = each.end()
-    yield text[at:]
+    position = 0
+    for match in matches:
+        yield text[position : match.start()]
+        yield match[1][1:] if match[1] else placeholder_for(match[2])
+        position = match.end()
+    yield text[position:]
 
 
 def merged(parts: Iterable[str | Placeholder]) -> Parts:
     """Joins adjacent texts; returns at least one part."""
-    found: list[str | Placeholder] = []
+    merged_parts: list[str | Placeholder] = []
     for part in parts:
-        if isinstance(part, str) and found and isinstance(found[-1], str):
-            found[-1] += part
+        if isinstance(part, str) and merged_parts and isinstance(merged_parts[-1], str):
+            merged_parts[-1] += part
         elif part != "":
-            found.append(part)
-    return tuple(found) or ("",)
+            merged_parts.append(part)
+    return tuple(merged_parts) or ("",)

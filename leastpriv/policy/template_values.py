@@ -81,13 +81,13 @@ class TemplateValues:
     def entries(self, value: Node) -> tuple[TemplateEntry, ...] | None:
         """Returns the entries of a list, a string or a function; None for any other value."""
         if value.kind == "array":
-            found: list[TemplateEntry] = []
-            for item in value.items:
-                inner = self.entries(item)
+            entries: list[TemplateEntry] = []
+            for element in value.items:
+                inner = self.entries(element)
                 if inner is None:
                     return None
-                found += inner
-            return tuple(found)
+                entries += inner
+            return tuple(entries)
         if value.kind == "string":
             return (TemplateEntry(with_build_step_names(value.text)),)
         function = _function(value)
@@ -112,9 +112,9 @@ class TemplateValues:
 
     def parts(self, value: Node) -> Parts | None:
         """Returns the only text of a value; a placeholder if it has several."""
-        found = self.texts(value)
-        if found is None or len(found) == 1:
-            return found[0] if found else None
+        texts = self.texts(value)
+        if texts is None or len(texts) == 1:
+            return texts[0] if texts else None
         return _whole(value)
 
     def sub(self, text: str) -> tuple[Parts, ...]:
@@ -128,10 +128,10 @@ class TemplateValues:
             return
         if name == "Ref" and argument.text == _NO_VALUE:
             return
-        listed = self._list(whole)
-        if listed is not None:
-            for item in listed:
-                yield from self.entries(item) or ()
+        elements = self._list(whole)
+        if elements is not None:
+            for element in elements:
+                yield from self.entries(element) or ()
             return
         texts = self._texts_of(whole, name, argument, is_action=True)
         depends_on = described(whole) if len(texts) > 1 else ""
@@ -143,8 +143,8 @@ class TemplateValues:
         if decided is not None:
             yield from self.entries(yes if decided else no) or ()
             return
-        both = [self.entries(yes) or (), self.entries(no) or ()]
-        yield from union(both, f"Fn::If {test.text}")
+        branches = [self.entries(yes) or (), self.entries(no) or ()]
+        yield from union(branches, f"Fn::If {test.text}")
 
     def _list(self, value: Node) -> Sequence[Node] | None:
         """Returns the items of a function that makes a literal list."""
@@ -163,14 +163,18 @@ class TemplateValues:
             return _split(default, ",")
         if name == "Fn::Split" and len(argument.items) == len(("delimiter", "text")):
             delimiter, text = argument.items
-            known = self.texts(text)
-            whole = known_text(known[0]) if known and len(known) == 1 else None
-            if whole is None or not delimiter.text:
+            texts = self.texts(text)
+            full_text = known_text(texts[0]) if texts and len(texts) == 1 else None
+            if full_text is None or not delimiter.text:
                 return None
-            return _split(Node("string", text.start, text.end, whole), delimiter.text)
+            return _split(Node("string", text.start, text.end, full_text), delimiter.text)
         if name == "Fn::FindInMap":
-            found = self._mapped(argument)
-            return found[0].items if len(found) == 1 and found[0].kind == "array" else None
+            mapped_values = self._mapped(argument)
+            return (
+                mapped_values[0].items
+                if len(mapped_values) == 1 and mapped_values[0].kind == "array"
+                else None
+            )
         return None
 
     def _texts_of(
@@ -181,10 +185,10 @@ class TemplateValues:
             return (_whole(whole),)
         self._depth += 1
         try:
-            found = self._alternatives(whole, name, argument, is_action)
+            alternatives = self._alternatives(whole, name, argument, is_action)
         finally:
             self._depth -= 1
-        unique = tuple(dict.fromkeys(found))
+        unique = tuple(dict.fromkeys(alternatives))
         if not 0 < len(unique) <= _MOST_ALTERNATIVES:
             return (_whole(whole),)
         self._budget.spend(characters=sum(map(_length, unique)))
@@ -193,7 +197,7 @@ class TemplateValues:
     def _alternatives(
         self, whole: Node, name: str, argument: Node, is_action: bool
     ) -> Iterable[Parts]:
-        items = argument.items
+        arguments = argument.items
         if name == "Ref" and argument.kind == "string":
             return self.named(argument.text, is_action=is_action)
         if name == "Fn::GetAtt":
@@ -201,12 +205,12 @@ class TemplateValues:
             return self.named(attribute) if attribute else (_whole(whole),)
         if name == "Fn::Sub":
             return self._sub_function(argument) or (_whole(whole),)
-        if name == "Fn::Join" and len(items) == len(("delimiter", "list")):
-            return self._join(items[0].text, items[1]) or (_whole(whole),)
-        if name == "Fn::If" and len(items) == len(("condition", "yes", "no")):
-            return self._either(items)
-        if name == "Fn::Select" and len(items) == len(("place", "list")):
-            return self._selected(items[0], items[1]) or (_whole(whole),)
+        if name == "Fn::Join" and len(arguments) == len(("delimiter", "list")):
+            return self._join(arguments[0].text, arguments[1]) or (_whole(whole),)
+        if name == "Fn::If" and len(arguments) == len(("condition", "yes", "no")):
+            return self._either(arguments)
+        if name == "Fn::Select" and len(arguments) == len(("place", "list")):
+            return self._selected(arguments[0], arguments[1]) or (_whole(whole),)
         if name == "Fn::FindInMap":
             return self._all_texts(self._mapped(argument)) or (_whole(whole),)
         return (_whole(whole),)
@@ -238,7 +242,7 @@ class TemplateValues:
         """
         allowed = parameter.get("AllowedValues")
         if allowed and allowed.items:
-            return tuple((item.text,) for item in allowed.items)
+            return tuple((allowed_value.text,) for allowed_value in allowed.items)
         default = parameter.get("Default")
         if default is not None and is_action and ":" in default.text:
             is_an_arn = default.text.startswith("arn:")
@@ -263,20 +267,22 @@ class TemplateValues:
         self, template: str, logical: str, properties: Node | None
     ) -> Iterator[str | Placeholder]:
         """Yields the parts of a template of an attribute."""
-        at = 0
-        for found in _VARIABLE.finditer(template):
-            yield template[at : found.start()]
-            at = found.end()
-            start, name, default = found.groups()
+        position = 0
+        for match in _VARIABLE.finditer(template):
+            yield template[position : match.start()]
+            position = match.end()
+            start, name, default = match.groups()
             if name in _PSEUDO_OF_PART:
                 yield from self.named(_PSEUDO_OF_PART[name])[0]
                 continue
-            given = properties.get(name) if properties else None
-            if given is None and default:
+            property_value = properties.get(name) if properties else None
+            if property_value is None and default:
                 yield default
                 continue
-            yield from self._property(given, start) or (placeholder_for(f"{logical}.{name}"),)
-        yield template[at:]
+            yield from self._property(property_value, start) or (
+                placeholder_for(f"{logical}.{name}"),
+            )
+        yield template[position:]
 
     def _property(self, given: Node | None, start: str) -> Parts | None:
         """Returns the text of a property as a part of an ARN; None if it is no such part."""
@@ -294,15 +300,15 @@ class TemplateValues:
 
     def _sub_function(self, argument: Node) -> tuple[Parts, ...] | None:
         """Returns the texts of `Fn::Sub` of a text, or of a text and a map."""
-        text, given = argument, None
+        text, variable_map = argument, None
         if argument.kind == "array" and len(argument.items) == len(("text", "map")):
-            text, given = argument.items
+            text, variable_map = argument.items
         if text.kind != "string":
             return None
-        own: dict[str, tuple[Parts, ...]] = {}
-        for member in given.members if given else ():
-            own[member.key] = self.texts(member.value) or (_whole(member.value),)
-        return self._sub(text.text, own)
+        variables: dict[str, tuple[Parts, ...]] = {}
+        for member in variable_map.members if variable_map else ():
+            variables[member.key] = self.texts(member.value) or (_whole(member.value),)
+        return self._sub(text.text, variables)
 
     def _sub(self, text: str, own: Mapping[str, tuple[Parts, ...]]) -> tuple[Parts, ...]:
         slots: list[tuple[Parts, ...]] = []
@@ -317,14 +323,14 @@ class TemplateValues:
 
     def _join(self, delimiter: str, listed: Node) -> tuple[Parts, ...] | None:
         """Returns the texts of `Fn::Join` of a delimiter and a literal list."""
-        items = self._list(listed)
-        if items is None:
+        elements = self._list(listed)
+        if elements is None:
             return None
         slots: list[tuple[Parts, ...]] = []
-        for item in items:
-            if _is_no_value(item):
+        for element in elements:
+            if _is_no_value(element):
                 continue
-            texts = self.texts(item)
+            texts = self.texts(element)
             if texts is None:
                 return None
             if slots and delimiter:
@@ -342,7 +348,8 @@ class TemplateValues:
             count = 1
         self._budget.spend(characters=count * sum(max(map(_length, slot)) for slot in slots))
         return tuple(
-            merged(part for parts in chosen for part in parts) for chosen in product(*slots)
+            merged(part for parts in combination for part in parts)
+            for combination in product(*slots)
         )
 
     def _either(self, items: Sequence[Node]) -> Iterator[Parts]:
@@ -353,24 +360,24 @@ class TemplateValues:
                 yield from self.texts(branch) or (_whole(branch),)
 
     def _selected(self, place: Node, listed: Node) -> tuple[Parts, ...]:
-        items = self._list(listed)
-        if items is None:
+        elements = self._list(listed)
+        if elements is None:
             return ()
         if place.text.isdecimal() and len(place.text) < len("1000"):
-            return self._all_texts(items[int(place.text) :][:1])
-        return self._all_texts(items)
+            return self._all_texts(elements[int(place.text) :][:1])
+        return self._all_texts(elements)
 
     def _all_texts(self, values: Iterable[Node]) -> tuple[Parts, ...]:
-        found: list[Parts] = []
+        all_texts: list[Parts] = []
         for value in values:
             if value.kind == "number":
-                found.append((value.text,))
+                all_texts.append((value.text,))
                 continue
             texts = self.texts(value)
             if texts is None:
                 return ()
-            found += texts
-        return tuple(found)
+            all_texts += texts
+        return tuple(all_texts)
 
     def _mapped(self, argument: Node) -> list[Node]:
         """Returns the values of a mapping that `Fn::FindInMap` may mean."""
@@ -405,13 +412,18 @@ class TemplateValues:
         if name == "Condition":
             return self._condition(argument.text, asked)
         if name == "Fn::Equals" and len(argument.items) == len(("one", "other")):
-            one, other = map(self.texts, argument.items)
-            if one is None or other is None or len(one) > 1 or len(other) > 1:
+            left_texts, right_texts = map(self.texts, argument.items)
+            if (
+                left_texts is None
+                or right_texts is None
+                or len(left_texts) > 1
+                or len(right_texts) > 1
+            ):
                 return None
-            texts = known_text(one[0]), known_text(other[0])
+            texts = known_text(left_texts[0]), known_text(right_texts[0])
             return None if None in texts else texts[0] == texts[1]
         deeper = asked | {f"{len(asked)}"}
-        truths = [self._holds(item, deeper) for item in argument.items]
+        truths = [self._holds(operand, deeper) for operand in argument.items]
         if name == "Fn::Not" and len(truths) == 1:
             return None if truths[0] is None else not truths[0]
         if name not in {"Fn::And", "Fn::Or"} or not truths:
@@ -426,12 +438,12 @@ def union(branches: Sequence[Sequence[TemplateEntry]], depends_on: str) -> Itera
     """Yields the entries of all branches of a list; those that not all have depend on the test."""
     certain = [{entry.parts for entry in branch if not entry.depends_on} for branch in branches]
     common = set.intersection(*certain)
-    seen: set[Parts] = set()
+    yielded_parts: set[Parts] = set()
     for branch in branches:
         for entry in branch:
-            if entry.parts in seen:
+            if entry.parts in yielded_parts:
                 continue
-            seen.add(entry.parts)
+            yielded_parts.add(entry.parts)
             if entry.parts in common:
                 yield TemplateEntry(entry.parts)
             else:
@@ -465,9 +477,9 @@ def _attribute(argument: Node) -> str:
     """Returns the argument of `Fn::GetAtt` as `Queue.Arn`; empty if it is none."""
     if argument.kind == "string":
         return argument.text
-    if not argument.items or any(item.kind != "string" for item in argument.items):
+    if not argument.items or any(part.kind != "string" for part in argument.items):
         return ""
-    return ".".join(item.text for item in argument.items)
+    return ".".join(part.text for part in argument.items)
 
 
 def _whole(value: Node) -> Parts:
@@ -518,9 +530,9 @@ def _attributes() -> Mapping[tuple[str, str], str]:
 
 def _template(kind: str, attribute: str) -> str:
     """Returns what an attribute is made of; empty if that is not known."""
-    known = _attributes().get((kind, attribute))
-    if known is not None:
-        return known
+    template = _attributes().get((kind, attribute))
+    if template is not None:
+        return template
     if attribute != "Arn" and attribute != f"{kind.rpartition('::')[2]}Arn":
         return ""
     return arn_of_service(ResourceKind(Tool.CLOUDFORMATION, kind), attribute)
@@ -533,8 +545,11 @@ def arn_of_service(kind: ResourceKind, attribute: str) -> str:
     """
     services: set[str] = set()
     for action in making_actions(kind):
-        known = catalog.action(action)
-        services.update(each.arn.split(":")[2] for each in (known.resource_types if known else ()))
+        catalog_action = catalog.action(action)
+        services.update(
+            resource_type.arn.split(":")[2]
+            for resource_type in (catalog_action.resource_types if catalog_action else ())
+        )
     if len(services) != 1:
         return ""
     (service,) = services

@@ -75,7 +75,7 @@ def _named(entry: Element, prefixes: Iterable[str]) -> Iterator[str]:
     """Yields the actions of some services that an element names."""
     for prefix in prefixes:
         for action in catalog.actions(prefix):
-            if entry.negated != any(action_matches(each, action) for each in entry.patterns):
+            if entry.negated != any(action_matches(pattern, action) for pattern in entry.patterns):
                 yield action
 
 
@@ -104,7 +104,7 @@ def find_witness(
         request = Request(
             action, escape_observed(candidate.resource), candidate.context, context_complete=True
         )
-        if any(evaluate(request, each).effect != "allowed" for each in (new, *limits)):
+        if any(evaluate(request, documents).effect != "allowed" for documents in (new, *limits)):
             continue
         if evaluate(request, old).effect in {"implicitDeny", "explicitDeny"}:
             return candidate
@@ -118,11 +118,11 @@ def _candidates(
     plain = [_satisfying_request(action, resource, case) for case in cases(rule.condition_set)]
     yield from plain
     for witness in plain:
-        whole = dict(witness.context)
+        full_context = dict(witness.context)
         for overlay in overlays:
             yield replace(witness, context={**witness.context, **overlay})
-            whole |= overlay
-        yield replace(witness, context=whole)
+            full_context |= overlay
+        yield replace(witness, context=full_context)
 
 
 def _satisfying_request(action: str, resource: str, condition_set: ConditionSet) -> Witness:

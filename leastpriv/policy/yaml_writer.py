@@ -87,9 +87,9 @@ class BlockWriter:
             dash = " " * column(self.text, value.start) + "- "
             lines = changes.spelled(lambda entries: [dash + entry for entry in entries])
             return list_splice(self.text, value, {}, lines, self.style)
-        written = [self._source(item) for item in value.items]
+        entry_texts = [self._source(entry) for entry in value.items]
         style = json_style_of(self.document)
-        return Splice.of_node(value, rewrite_list(self.text, value, written, changes, style))
+        return Splice.of_node(value, rewrite_list(self.text, value, entry_texts, changes, style))
 
     def replace_key(self, member: Member, key: str, entries: Sequence[str]) -> Splice:
         """Replaces a key and writes its list in the file's style."""
@@ -142,16 +142,18 @@ class BlockWriter:
         dropped: set[int],
         appended: Sequence[Mapping[str, object]],
     ) -> Splice:
-        written: dict[int, str] = {}
+        statement_texts: dict[int, str] = {}
         for index, statement_splices in splices.items():
             lines = entry_lines(self.text, value, index, self.style)
-            written[index] = apply_splices(self.text, lines.start, lines.end, statement_splices)
+            statement_texts[index] = apply_splices(
+                self.text, lines.start, lines.end, statement_splices
+            )
         indent = " " * column(self.text, value.start)
         changes = ListChanges(dropped)
         changes.after[len(value.items) - 1] += [
             statement_text(statement, indent, self.style) for statement in appended
         ]
-        return list_splice(self.text, value, written, changes, self.style)
+        return list_splice(self.text, value, statement_texts, changes, self.style)
 
     def _list_with_single(
         self, value: Node, splices: Sequence[Splice], appended: Sequence[Mapping[str, object]]
@@ -159,9 +161,9 @@ class BlockWriter:
         """Makes a single statement the first entry of a list."""
         indent = " " * column(self.text, value.start)
         start = value.start - len(indent)
-        first, *others = apply_splices(self.text, start, value.end, splices).split("\n")
+        first, *following_lines = apply_splices(self.text, start, value.end, splices).split("\n")
         lines = [f"{indent}- {first[len(indent) :]}"]
-        lines.extend(f"  {line}" if line.strip() else line for line in others)
+        lines.extend(f"  {line}" if line.strip() else line for line in following_lines)
         new = [statement_text(statement, indent, self.style) for statement in appended]
         return Splice(start, value.end, self.style.newline.join(["\n".join(lines), *new]))
 
@@ -180,8 +182,8 @@ def yaml_style_of(document: Document) -> YamlStyle:
     blocks = [member for member in lists if member.value.block]
     strings: list[Node] = []
     for member in members:
-        items = member.value.items or (member.value,)
-        strings.extend(node for node in items if node.kind == "string")
+        nodes = member.value.items or (member.value,)
+        strings.extend(node for node in nodes if node.kind == "string")
     return YamlStyle(
         where=document.where,
         newline="\r\n" if "\r\n" in text else "\n",
@@ -232,13 +234,13 @@ def flow_text(text: str, value: Node, style: YamlStyle) -> str:
     """
     is_function = value.kind == "object"
     inner = value.members[0].value if is_function else value
-    written = text[value.start : value.end]
+    source_text = text[value.start : value.end]
     if inner.kind == "string" and not inner.quote and _FLOW.search(inner.text):
         quoted = scalar(inner.text, style)
-        written = text[value.start : inner.start] + quoted + text[inner.end : value.end]
-    if is_function and not written.startswith(("!", "{")):
-        return f"{{{written}}}"
-    return written
+        source_text = text[value.start : inner.start] + quoted + text[inner.end : value.end]
+    if is_function and not source_text.startswith(("!", "{")):
+        return f"{{{source_text}}}"
+    return source_text
 
 
 def list_text(entries: Sequence[str], member: Member, text: str, style: YamlStyle) -> str:
@@ -283,25 +285,25 @@ def list_splice(
         # entry.
         start = _start_with_comments(text, start)
         lead = separator.join(new_first) + style.newline + text[start : spans[0].start]
-        after = {place: entries for place, entries in changes.after.items() if place >= 0}
+        after = {index: entries for index, entries in changes.after.items() if index >= 0}
         changes = ListChanges(changes.drop, after)
 
-    result = ""
+    new_text = ""
     separators: list[str] = []
     for number, lines in enumerate(spans):
         unchanged = text[lines.start : lines.end]
         entries = changes.entries(number, written.get(number, unchanged))
         if entries:
-            if result:
-                result += _joined_separator(separators, style)
+            if new_text:
+                new_text += _joined_separator(separators, style)
             elif _have_comments(separators):
-                result += "".join(each.removeprefix(style.newline) for each in separators)
-            result += separator.join(entries)
+                new_text += "".join(gap.removeprefix(style.newline) for gap in separators)
+            new_text += separator.join(entries)
             separators = []
         separators += between[number : number + 1]
-    if result and _have_comments(separators):
-        result += _joined_separator(separators, style).removesuffix(style.newline)
-    return Splice(start, spans[-1].end, lead + result)
+    if new_text and _have_comments(separators):
+        new_text += _joined_separator(separators, style).removesuffix(style.newline)
+    return Splice(start, spans[-1].end, lead + new_text)
 
 
 def _usual_line_ends(separators: Sequence[str]) -> int:
@@ -379,10 +381,12 @@ def _text(value: object, style: YamlStyle) -> str:
     if isinstance(value, int):
         return json.dumps(value)
     if isinstance(value, Mapping):
-        members = (f"{scalar(key, style)}: {_text(item, style)}" for key, item in value.items())
+        members = (
+            f"{scalar(key, style)}: {_text(element, style)}" for key, element in value.items()
+        )
         return f"{{{', '.join(members)}}}"
     if isinstance(value, Sequence):
-        return f"[{', '.join(_text(item, style) for item in value)}]"
+        return f"[{', '.join(_text(element, style) for element in value)}]"
     raise TypeError(f"a policy holds no {type(value).__name__}")
 
 

@@ -72,22 +72,22 @@ OF_KIND = "runs used the action on a like name of a short-lived copy"
 
 def names_with_a_date(resources: Iterable[str]) -> tuple[str, ...]:
     """The resources whose names hold a day or a month as it is: the next one is refused."""
-    found: set[str] = set()
+    dated_resources: set[str] = set()
     for resource in {*resources}:
         name = name_of(resource)
         if name is not None and any(is_date(word) and not word.isdigit() for word in name.text):
-            found.add(resource)
-    return tuple(sorted(found))
+            dated_resources.add(resource)
+    return tuple(sorted(dated_resources))
 
 
 def names_with_a_year(resources: Iterable[str], years: Collection[str]) -> tuple[str, ...]:
     """The resources whose names hold the year of a run as it is: the next year is refused."""
-    found: set[str] = set()
+    dated_resources: set[str] = set()
     for resource in resources:
         name = name_of(resource)
         if name is not None and not set(name.text).isdisjoint(years):
-            found.add(resource)
-    return tuple(sorted(found))
+            dated_resources.add(resource)
+    return tuple(sorted(dated_resources))
 
 
 def destroys(action: str) -> bool:
@@ -142,38 +142,40 @@ class AppNames(Struct, frozen=True):
 
     def shape_of(self, resource: str) -> tuple[str, Template] | None:
         """What a name has in common with that of other copies and runs; None without a slot."""
-        found = self.by_resource.get(resource)
-        return (found.name.kind, found.template) if found and found.has_slot else None
+        named_use = self.by_resource.get(resource)
+        return (
+            (named_use.name.kind, named_use.template) if named_use and named_use.has_slot else None
+        )
 
     def resources_of(
         self, action: str, observed: Sequence[ObservedResource]
     ) -> tuple[list[Pattern], list[ObservedResource]]:
         """Returns the resources of an action by the names of the app, and what has no slot."""
-        written: dict[str, str] = {}
-        rest: list[ObservedResource] = []
+        reasons: dict[str, str] = {}
+        other_resources: list[ObservedResource] = []
         is_sensitive = bool(sensitivity(action))
-        for each in observed:
-            named = self.by_resource.get(each.resource)
-            if named is None or not named.has_slot:
-                rest.append(each)
+        for observed_resource in observed:
+            named_use = self.by_resource.get(observed_resource.resource)
+            if named_use is None or not named_use.has_slot:
+                other_resources.append(observed_resource)
                 continue
-            if not self._may_open(named, is_sensitive=is_sensitive):
-                rest.append(each)
+            if not self._may_open(named_use, is_sensitive=is_sensitive):
+                other_resources.append(observed_resource)
                 continue
             is_end = destroys(action)
             if is_end:
-                found = self._destroyed(action, named)
+                patterns = self._destroyed(action, named_use)
             else:
-                found = self._used(action, named, is_sensitive=is_sensitive)
-            if not found:
-                rest.append(each)
-            for pattern, reason in found:
-                for regional in self._in_regions(pattern, named):
-                    written.setdefault(regional, reason)
+                patterns = self._used(action, named_use, is_sensitive=is_sensitive)
+            if not patterns:
+                other_resources.append(observed_resource)
+            for pattern, reason in patterns:
+                for regional in self._in_regions(pattern, named_use):
+                    reasons.setdefault(regional, reason)
         if not is_sensitive:
             for pattern in self._of_like_names(action):
-                written.setdefault(pattern, OF_KIND)
-        return [*_patterns(action, written, observed)], rest
+                reasons.setdefault(pattern, OF_KIND)
+        return [*_patterns(action, reasons, observed)], other_resources
 
     def _may_open(self, named: NamedUse, *, is_sensitive: bool) -> bool:
         """Whether the slots of a name may be open.
@@ -192,27 +194,29 @@ class AppNames(Struct, frozen=True):
 
     def _used(self, action: str, named: NamedUse, *, is_sensitive: bool) -> list[tuple[str, str]]:
         """A name in every copy of the app."""
-        least = least_literal(action)
+        least_letters = least_literal(action)
         if len(self.names_of[named.name.kind, named.template]) >= _MANY_NAMES:
-            least = _LEAST_LITERAL_OF_MANY
+            least_letters = _LEAST_LITERAL_OF_MANY
         if named.copy is None:
             pattern = self._render(named, "")
-            return [(pattern, NEW_IN_RUN)] if self._is_literal(pattern, named, least) else []
-        found = []
+            return (
+                [(pattern, NEW_IN_RUN)] if self._is_literal(pattern, named, least_letters) else []
+            )
+        patterns = []
         for key in self.copies.long_lived:
             pattern = self._render(named, key)
             is_guess = is_sensitive and named.has_drawn_part
-            if self._is_literal(pattern, named, least) and not is_guess:
-                found.append((pattern, IN_COPY))
-        found += [(pattern, OVER_COPIES) for pattern in self._over_copies(named, least)]
-        if not any(resource_covers(pattern, named.use.resource) for pattern, _ in found):
-            found.append((named.use.resource, ""))
-        return found
+            if self._is_literal(pattern, named, least_letters) and not is_guess:
+                patterns.append((pattern, IN_COPY))
+        patterns += [(pattern, OVER_COPIES) for pattern in self._over_copies(named, least_letters)]
+        if not any(resource_covers(pattern, named.use.resource) for pattern, _ in patterns):
+            patterns.append((named.use.resource, ""))
+        return patterns
 
     def _destroyed(self, action: str, named: NamedUse) -> list[tuple[str, str]]:
         """A name in the copies where runs destroyed it."""
         if named.copy in self.copies.short_lived:
-            return [(each, OVER_COPIES) for each in self._over_copies(named)]
+            return [(form_pattern, OVER_COPIES) for form_pattern in self._over_copies(named)]
         key = (named.name.kind, named.template, named.copy, action)
         if len(self.destroyed_by.get(key, ())) < _LEAST_DELETIONS:
             return [(named.use.resource, "")]
@@ -231,19 +235,19 @@ class AppNames(Struct, frozen=True):
                 is_own = any(siblings_among(maker, (action,)) for maker in makers)
                 if destroys(action) and not is_own:
                     continue
-                named = self._named_as(kind, template)
-                if named.name.service != service:
+                named_use = self._named_as(kind, template)
+                if named_use.name.service != service:
                     continue
-                for pattern in self._over_copies(named):
+                for pattern in self._over_copies(named_use):
                     if fits(action, pattern):
-                        yield from self._in_regions(pattern, named)
+                        yield from self._in_regions(pattern, named_use)
 
     def short_lived_patterns(self, named: NamedUse) -> list[str]:
         """The names of a resource in short-lived copies, in all regions; none without a copy."""
         if COPY not in named.template:
             return []
         patterns = self._over_copies(named)
-        return [each for pattern in patterns for each in self._in_regions(pattern, named)]
+        return [regional for pattern in patterns for regional in self._in_regions(pattern, named)]
 
     def is_short_lived(self, action: str, pattern: str) -> bool:
         """Whether a pattern is a name in short-lived copies; true for what does not destroy."""
@@ -251,7 +255,7 @@ class AppNames(Struct, frozen=True):
 
     def is_in_short_lived_copies(self, pattern: str) -> bool:
         """Whether a pattern is a name in short-lived copies."""
-        return any(pattern in self.short_lived_patterns(each) for each in self.uses)
+        return any(pattern in self.short_lived_patterns(named_use) for named_use in self.uses)
 
     def lives_long(self, resource: str) -> bool:
         """Whether an exact name is of a long-lived copy; where no copy is known, whether several
@@ -260,9 +264,9 @@ class AppNames(Struct, frozen=True):
         name = name_of(resource)
         if name is None or has_wildcard(resource):
             return False
-        place = self.copies.place_in(name)
-        if place is not None:
-            return place.key in self.copies.long_lived
+        name_place = self.copies.place_in(name)
+        if name_place is not None:
+            return name_place.key in self.copies.long_lived
         return len(self.runs_of.get(resource, ())) >= LEAST_LIVED_RUNS
 
     def spares(self, action: str, resource: str) -> bool:
@@ -272,14 +276,15 @@ class AppNames(Struct, frozen=True):
         name = name_of(resource)
         if name is None or has_wildcard(resource) or not destroys(action):
             return False
-        place = self.copies.place_in(name)
-        is_lasting = place is not None and place.key in self.copies.long_lived
+        name_place = self.copies.place_in(name)
+        is_lasting = name_place is not None and name_place.key in self.copies.long_lived
         return is_lasting and not self.has_destroyed(action, resource)
 
     def has_destroyed(self, action: str, resource: str) -> bool:
         """Whether a run carried out an action on a resource."""
         return any(
-            each.use.action == action and each.use.resource == resource for each in self.uses
+            named_use.use.action == action and named_use.use.resource == resource
+            for named_use in self.uses
         )
 
     def ends_with_copy(self, named: NamedUse) -> bool:
@@ -294,44 +299,51 @@ class AppNames(Struct, frozen=True):
         if is_object and COPY not in named.template[: named.template.index("/")]:
             return False  # the bucket is shared
         gone = any(
-            each.copy in self.copies.gone and each.use.action == named.use.action
-            for each in self.uses
+            named_use.copy in self.copies.gone and named_use.use.action == named.use.action
+            for named_use in self.uses
         )
-        is_setting = ":Put" in named.use.action and any(":Create" in each for each in makers)
+        is_setting = ":Put" in named.use.action and any(":Create" in maker for maker in makers)
         return not gone and not is_setting
 
     def denied(self, action: str, resources: Iterable[str]) -> tuple[str, ...]:
         """The names of long-lived copies that the patterns of a deletion cover, and where no run
         destroyed.
         """
-        wide = [each for each in resources if has_wildcard(each)]
-        if not wide or not destroys(action):
+        wildcard_patterns = [entry for entry in resources if has_wildcard(entry)]
+        if not wildcard_patterns or not destroys(action):
             return ()
         service = action.partition(":")[0]
-        destroyed = {each.use.resource for each in self.uses if each.use.action == action}
-        found: dict[str, None] = {}
+        destroyed = {
+            named_use.use.resource for named_use in self.uses if named_use.use.action == action
+        }
+        denied_names: dict[str, None] = {}
         for kind, templates in self.templates.items():
             if kind.partition(":")[0] != service:
                 continue
             for template in templates:
-                named = self._named_as(kind, template)
+                named_use = self._named_as(kind, template)
                 for key in self.copies.long_lived:
                     runs = self.destroyed_by.get((kind, template, key, action))
-                    pattern = self._render(named, key)
+                    pattern = self._render(named_use, key)
                     if runs:
                         continue
-                    for name in self._in_regions(pattern, named):
-                        if any(resource_covers(each, name) for each in wide):
-                            found[name] = None
-        for each in self.uses:
-            resource = each.use.resource
-            is_living = each.name.service == service and resource not in destroyed
-            is_covered = any(resource_covers(pattern, resource) for pattern in wide)
-            if is_living and is_covered and self._lives_long(each):
-                found[resource] = None
+                    for name in self._in_regions(pattern, named_use):
+                        if any(
+                            resource_covers(wide_pattern, name)
+                            for wide_pattern in wildcard_patterns
+                        ):
+                            denied_names[name] = None
+        for named_use in self.uses:
+            resource = named_use.use.resource
+            is_living = named_use.name.service == service and resource not in destroyed
+            is_covered = any(resource_covers(pattern, resource) for pattern in wildcard_patterns)
+            if is_living and is_covered and self._lives_long(named_use):
+                denied_names[resource] = None
         # A stack that a run deleted by its name may be the one whose id another call shows.
         safe = [
-            name for name in found if not any(resource_overlaps(name, own) for own in destroyed)
+            name
+            for name in denied_names
+            if not any(resource_overlaps(name, destroyed_name) for destroyed_name in destroyed)
         ]
         return without_covered(safe)
 
@@ -346,14 +358,18 @@ class AppNames(Struct, frozen=True):
 
     def _named_as(self, kind: str, template: Template) -> NamedUse:
         return next(
-            each for each in self.uses if each.name.kind == kind and each.template == template
+            named_use
+            for named_use in self.uses
+            if named_use.name.kind == kind and named_use.template == template
         )
 
     def _over_copies(self, named: NamedUse, least: int = _LEAST_LITERAL) -> list[str]:
         """A name in the short-lived copies; none where too little of it would be literal."""
         patterns = [self._render(named, form, is_form=True) for form in self.copies.forms]
         return [
-            each for each in patterns if self._is_literal(each, named, min(least, _LEAST_LITERAL))
+            pattern
+            for pattern in patterns
+            if self._is_literal(pattern, named, min(least, _LEAST_LITERAL))
         ]
 
     def _is_literal(self, pattern: str, named: NamedUse, least: int) -> bool:
@@ -384,26 +400,28 @@ class AppNames(Struct, frozen=True):
         moved = in_region(pattern, region)
         words = self.copies.region_words
         word = next((word for word in name.text if words.get(word) == name.region), "")
-        other = next((word for word, own in words.items() if own == region), "")
-        if not (word and other):
+        other_word = next(
+            (word for word, word_region in words.items() if word_region == region), ""
+        )
+        if not (word and other_word):
             return moved
-        return re.sub(rf"(?<![0-9A-Za-z]){re.escape(word)}(?![0-9A-Za-z])", other, moved)
+        return re.sub(rf"(?<![0-9A-Za-z]){re.escape(word)}(?![0-9A-Za-z])", other_word, moved)
 
     def _render(self, named: NamedUse, copy: str, *, is_form: bool = False) -> str:
         """Writes a name in one copy, or in all short-lived ones; the next of these draws
         another.
         """
-        written: list[str] = []
+        words: list[str] = []
         text = copy if is_form else "".join(self.copies.long_lived.get(copy, ()))
         for word in named.template:
             if word != COPY:
                 is_open = is_form and is_drawn(word)
-                written.append("*" if is_open else _opened(word))
+                words.append("*" if is_open else _opened(word))
                 continue
-            if not text and written and written[-1] in SEPARATORS:
-                written.pop()
-            written.append(_spelled(text, named))
-        return f"{named.name.head}:{re.sub('[*]{2,}', '*', ''.join(written))}"
+            if not text and words and words[-1] in SEPARATORS:
+                words.pop()
+            words.append(_spelled(text, named))
+        return f"{named.name.head}:{re.sub('[*]{2,}', '*', ''.join(words))}"
 
 
 def _opened(word: str) -> str:
@@ -412,11 +430,11 @@ def _opened(word: str) -> str:
 
 def _spelled(text: str, named: NamedUse) -> str:
     """The word of a copy as the app writes it in a name: `feat_login`, `FeatLogin`."""
-    at = named.template.index(COPY)
-    before = named.template[at - 1] if at else ""
-    behind = named.template[at + 1] if at + 1 < len(named.template) else ""
+    index = named.template.index(COPY)
+    before = named.template[index - 1] if index else ""
+    behind = named.template[index + 1] if index + 1 < len(named.template) else ""
     is_camel = (before[:1].isalpha() and before not in SEPARATORS) or behind[:1].isupper()
-    if is_camel and before not in SEPARATORS and at > len(named.name.fixed):
+    if is_camel and before not in SEPARATORS and index > len(named.name.fixed):
         return "".join(part[:1].upper() + part[1:] for part in re.split("[-_.]", text))
     if "_" in (before, behind) and "-" not in (before, behind):
         return text.replace("-", "_")
@@ -426,9 +444,11 @@ def _spelled(text: str, named: NamedUse) -> str:
 def _patterns(
     action: str, written: Mapping[str, str], observed: Sequence[ObservedResource]
 ) -> Iterator[Pattern]:
-    resources = [each.resource for each in observed]
+    resources = [observed_resource.resource for observed_resource in observed]
     for pattern in sorted(without_covered(name for name in written if fits(action, name))):
-        covers = tuple(sorted({each for each in resources if resource_covers(pattern, each)}))
+        covers = tuple(
+            sorted({resource for resource in resources if resource_covers(pattern, resource)})
+        )
         reason = written[pattern]
         openings = (WildcardPart("name", reason),) if reason and covers != (pattern,) else ()
         yield Pattern(pattern, covers, openings)
@@ -450,20 +470,24 @@ def read_app_names(
     table = table_of(uses, [*facts])
     copies = learn_copies(table, uses, facts, declared)
     slots = learn_run_slots(table, copies, facts)
-    named: list[NamedUse] = []
+    named_uses: list[NamedUse] = []
     for use in uses:
         name = name_of(use.resource)
         if name is None:
             continue
-        place = copies.place_in(name)
+        name_place = copies.place_in(name)
         template = slots[name.kind, template_of(name, copies)]
-        named.append(NamedUse(use, name, template, place.key if place else None))
-    return collected(copies, named)
+        named_uses.append(NamedUse(use, name, template, name_place.key if name_place else None))
+    return collected(copies, named_uses)
 
 
 def _words_behind_copy(named: Iterable[NamedUse]) -> Iterator[str]:
-    for each in named:
-        text = [word for word in each.template[len(each.name.fixed) :] if word not in SEPARATORS]
+    for named_use in named:
+        text = [
+            word
+            for word in named_use.template[len(named_use.name.fixed) :]
+            if word not in SEPARATORS
+        ]
         if len(text) > 1 and text[0] == COPY:
             yield text[1]
 
@@ -477,32 +501,32 @@ def collected(copies: Copies, named: Sequence[NamedUse]) -> AppNames:
     in_short_lived: dict[str, set[str]] = {}
     created: dict[tuple[str, Template], set[str]] = {}
     destroyed: dict[tuple[str, Template, str | None, str], set[str]] = {}
-    for each in named:
-        kind = each.name.kind
-        _, _, _, region, account = each.name.head.split(":")
-        names_of.setdefault((kind, each.template), set()).add(each.use.resource)
-        runs_of.setdefault(each.use.resource, set()).update(each.use.runs)
+    for named_use in named:
+        kind = named_use.name.kind
+        _, _, _, region, account = named_use.name.head.split(":")
+        names_of.setdefault((kind, named_use.template), set()).add(named_use.use.resource)
+        runs_of.setdefault(named_use.use.resource, set()).update(named_use.use.runs)
         if region:
             regions.setdefault((kind, account), set()).add(region)
-        if COPY in each.template:
-            templates.setdefault(kind, set()).add(each.template)
-        if each.copy in copies.short_lived:
-            in_short_lived.setdefault(kind, set()).add(each.use.action)
-        if each.use.creates:
-            created.setdefault((kind, each.template), set()).add(each.use.action)
-        if each.use.destroys:
-            place = (kind, each.template, each.copy, each.use.action)
-            destroyed.setdefault(place, set()).update(each.use.runs)
+        if COPY in named_use.template:
+            templates.setdefault(kind, set()).add(named_use.template)
+        if named_use.copy in copies.short_lived:
+            in_short_lived.setdefault(kind, set()).add(named_use.use.action)
+        if named_use.use.creates:
+            created.setdefault((kind, named_use.template), set()).add(named_use.use.action)
+        if named_use.use.destroys:
+            destroyed_key = (kind, named_use.template, named_use.copy, named_use.use.action)
+            destroyed.setdefault(destroyed_key, set()).update(named_use.use.runs)
     return AppNames(
         copies=copies,
         uses=tuple(named),
-        by_resource={each.use.resource: each for each in named},
-        runs_of={resource: frozenset(own) for resource, own in runs_of.items()},
-        names_of={key: frozenset(own) for key, own in names_of.items()},
-        regions={key: frozenset(own) for key, own in regions.items()},
-        templates={kind: frozenset(own) for kind, own in templates.items()},
-        in_short_lived={kind: frozenset(own) for kind, own in in_short_lived.items()},
-        created={key: frozenset(own) for key, own in created.items()},
-        destroyed_by={key: frozenset(own) for key, own in destroyed.items()},
+        by_resource={named_use.use.resource: named_use for named_use in named},
+        runs_of={resource: frozenset(runs) for resource, runs in runs_of.items()},
+        names_of={key: frozenset(resources) for key, resources in names_of.items()},
+        regions={key: frozenset(region_names) for key, region_names in regions.items()},
+        templates={kind: frozenset(kind_templates) for kind, kind_templates in templates.items()},
+        in_short_lived={kind: frozenset(actions) for kind, actions in in_short_lived.items()},
+        created={key: frozenset(actions) for key, actions in created.items()},
+        destroyed_by={key: frozenset(run_ids) for key, run_ids in destroyed.items()},
         words_behind_copy=frozenset(_words_behind_copy(named)),
     )

@@ -27,17 +27,17 @@ def calendar_places(words: Sequence[str], day: date) -> Iterator[int]:
 
     A year alone is part of a date only in a partition, `year=2026`.
     """
-    for place, word in enumerate(words):
+    for index, word in enumerate(words):
         if _is_month_of_year(word, day):
-            yield place
+            yield index
     years = {f"{day.year}", f"{day.isocalendar().year}"}
-    for place, word in enumerate(words):
+    for index, word in enumerate(words):
         if word not in years:
             continue
-        parts = [*_parts_from(words, place, day, -1), *_parts_from(words, place, day, 1)]
-        key = [word.lower() for word in words[max(place - _BEFORE_VALUE, 0) : place]]
+        parts = [*_parts_from(words, index, day, -1), *_parts_from(words, index, day, 1)]
+        key = [word.lower() for word in words[max(index - _BEFORE_VALUE, 0) : index]]
         if parts or key == ["year", "="]:
-            yield place
+            yield index
             yield from parts
 
 
@@ -45,11 +45,11 @@ def letters_before_date(word: str, day: date) -> str:
     """The letters before a date at the end of a word, `events` of `events202611`; empty without
     one.
     """
-    found = _WITHIN_WORD.fullmatch(word)
-    if found is None:
+    match = _WITHIN_WORD.fullmatch(word)
+    if match is None:
         return ""
-    digits = word[found.end("letters") :]
-    return found["letters"] if f"{day:%Y%m%d}".startswith(digits) else ""
+    digits = word[match.end("letters") :]
+    return match["letters"] if f"{day:%Y%m%d}".startswith(digits) else ""
 
 
 def _parts_from(words: Sequence[str], place: int, day: date, step: int) -> Iterator[int]:
@@ -71,8 +71,8 @@ def _is_part(word: str, day: date) -> bool:
     month = _MONTHS[day.month - 1]
     if lower in (month, month[:_LETTERS_OF_MONTH]):
         return True
-    found = _PART.fullmatch(lower)
-    if found is None:
+    match = _PART.fullmatch(lower)
+    if match is None:
         return False
     numbers = {
         "month": day.month,
@@ -80,10 +80,10 @@ def _is_part(word: str, day: date) -> bool:
         "week": day.isocalendar().week,
         "quarter": (day.month + 2) // 3,
     }
-    number = int(found["number"])
-    if not found["kind"]:
+    number = int(match["number"])
+    if not match["kind"]:
         return number in (numbers["month"], numbers["day"], numbers["week"])
-    return number == numbers.get(_OF_KIND.get(found["kind"], ""))
+    return number == numbers.get(_OF_KIND.get(match["kind"], ""))
 
 
 def _is_month_of_year(word: str, day: date) -> bool:

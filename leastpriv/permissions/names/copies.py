@@ -105,11 +105,11 @@ class Copies(Struct, frozen=True):
 
     def place_in(self, name: Name) -> NamePlace | None:
         """Where the word of a copy is in a name; None for a name of no copy."""
-        found: list[NamePlace] = []
+        name_places: list[NamePlace] = []
         for key in filter(None, (*self.long_lived, *self.short_lived)):
-            found += [NamePlace(begin, end, key) for begin, end in name.places_of(key)]
-        if found:
-            return min(found, key=lambda place: (place.begin, -place.end))
+            name_places += [NamePlace(begin, end, key) for begin, end in name.places_of(key)]
+        if name_places:
+            return min(name_places, key=lambda place: (place.begin, -place.end))
         if NO_COPY not in self.long_lived:
             return None
         start = len(name.fixed)
@@ -144,8 +144,11 @@ class NameTable(Struct, frozen=True):
 
     def share(self, names: Collection[Name]) -> float:
         """The greatest part of what one run made that some names are."""
-        known = set(names)
-        return max((len(known & own) / len(own) for own in self.made.values()), default=0)
+        name_set = set(names)
+        return max(
+            (len(name_set & made_names) / len(made_names) for made_names in self.made.values()),
+            default=0,
+        )
 
     def holding(self, key: str) -> set[Name]:
         """The names with the word of a copy."""
@@ -161,7 +164,7 @@ class NameTable(Struct, frozen=True):
 def table_of(uses: Iterable[NameUse], order: Sequence[str]) -> NameTable:
     """Collects the names of all uses; a use without a readable name is left out."""
     runs: dict[Name, set[str]] = {}
-    made: dict[str, set[Name]] = {}
+    names_by_run: dict[str, set[Name]] = {}
     destroyed: dict[Name, set[str]] = {}
     for use in uses:
         name = name_of(use.resource)
@@ -170,11 +173,11 @@ def table_of(uses: Iterable[NameUse], order: Sequence[str]) -> NameTable:
         runs.setdefault(name, set()).update(use.runs)
         if use.creates:
             for run in use.runs:
-                made.setdefault(run, set()).add(name)
+                names_by_run.setdefault(run, set()).add(name)
         if use.destroys:
             destroyed.setdefault(name, set()).update(use.runs)
-    places = {run: place for place, run in enumerate(order)}
-    return NameTable(runs, made, destroyed, places, _region_words(runs))
+    positions = {run: position for position, run in enumerate(order)}
+    return NameTable(runs, names_by_run, destroyed, positions, _region_words(runs))
 
 
 def _region_words(names: Iterable[Name]) -> Mapping[str, str]:
@@ -186,11 +189,11 @@ def _region_words(names: Iterable[Name]) -> Mapping[str, str]:
         if name.region:
             for word in name.text:
                 regions_of.setdefault(word, set()).add(name.region)
-    found: dict[str, str] = {}
+    words: dict[str, str] = {}
     for word, regions in regions_of.items():
         if len(regions) == 1 and is_short_for_region(word, *regions):
-            found[word] = next(iter(regions))
-    return found if len(set(found.values())) > 1 else {}
+            words[word] = next(iter(regions))
+    return words if len(set(words.values())) > 1 else {}
 
 
 def learn_copies(
@@ -276,7 +279,7 @@ class _Pair(Struct):
         return {kind.partition(":")[0] for kind, _, _ in self.rests}
 
     def names(self, side: int) -> set[Name]:
-        return {name for both in self.rests.values() for name in both[side]}
+        return {name for sides in self.rests.values() for name in sides[side]}
 
 
 _Aligned = Mapping[tuple[str, str], _Pair]
@@ -287,24 +290,26 @@ def _aligned(table: NameTable) -> _Aligned:
     by_rest: dict[_Rest, dict[Words, set[Name]]] = {}
     for name in table.runs:
         words = name.words
-        nothing = ((place, place) for place in range(len(name.fixed), len(words) + 1))
+        nothing = ((index, index) for index in range(len(name.fixed), len(words) + 1))
         for begin, end in chain(nothing, name.parts(_MOST_WORDS)):
             middle = words[begin:end]
             if middle and all(is_drawn(word) or word in SEPARATORS for word in middle):
                 continue
-            rest = (name.kind, masked(words[:begin]), masked(words[end:]))
-            by_rest.setdefault(rest, {}).setdefault(middle, set()).add(name)
-    found: dict[tuple[str, str], _Pair] = {}
-    for rest, middles in by_rest.items():
+            remainder = (name.kind, masked(words[:begin]), masked(words[end:]))
+            by_rest.setdefault(remainder, {}).setdefault(middle, set()).add(name)
+    pairs: dict[tuple[str, str], _Pair] = {}
+    for remainder, middles in by_rest.items():
         if not 1 < len(middles) <= _MOST_COPIES * 2:
             continue
-        for one, two in combinations(sorted(middles), 2):
-            if not _is_smallest(one, two):
+        for first_middle, second_middle in combinations(sorted(middles), 2):
+            if not _is_smallest(first_middle, second_middle):
                 continue
-            second = two if one else stripped(two)
-            pair = found.setdefault((key_of(one), key_of(second)), _Pair((one, second), {}))
-            pair.rests[rest] = (middles[one], middles[two])
-    return found
+            second = second_middle if first_middle else stripped(second_middle)
+            pair = pairs.setdefault(
+                (key_of(first_middle), key_of(second)), _Pair((first_middle, second), {})
+            )
+            pair.rests[remainder] = (middles[first_middle], middles[second_middle])
+    return pairs
 
 
 def _is_smallest(one: Words, two: Words) -> bool:
@@ -319,22 +324,26 @@ def _supported(
 ) -> dict[str, Words]:
     """The words of all pairs of copies, those first that most names show."""
     partners: dict[str, set[str]] = {}
-    for one, two in aligned:
-        partners.setdefault(one, set()).add(two)
-        partners.setdefault(two, set()).add(one)
-    found: dict[str, int] = {}
+    for first_key, second_key in aligned:
+        partners.setdefault(first_key, set()).add(second_key)
+        partners.setdefault(second_key, set()).add(first_key)
+    name_counts: dict[str, int] = {}
     spelling: dict[str, Words] = {}
     for keys, pair in aligned.items():
-        one, two = keys
-        is_certain = one in certain or two in certain
-        has_third = bool(one) and not partners[one].isdisjoint(partners[two] & found.keys())
+        first_key, second_key = keys
+        is_certain = first_key in certain or second_key in certain
+        has_third = bool(first_key) and not partners[first_key].isdisjoint(
+            partners[second_key] & name_counts.keys()
+        )
         if not _is_pair_of_copies(pair, table, is_certain=is_certain or has_third):
             continue
         for key, word in zip(keys, pair.words, strict=True):
-            found[key] = max(found.get(key, 0), len(pair.rests))
+            name_counts[key] = max(name_counts.get(key, 0), len(pair.rests))
             if len(word) >= len(spelling.get(key, ())):
                 spelling[key] = lowered(word)
-    return {key: spelling[key] for key in sorted(found, key=lambda key: (-found[key], key))}
+    return {
+        key: spelling[key] for key in sorted(name_counts, key=lambda key: (-name_counts[key], key))
+    }
 
 
 def _is_pair_of_copies(pair: _Pair, table: NameTable, *, is_certain: bool) -> bool:
@@ -351,16 +360,16 @@ def _is_pair_of_copies(pair: _Pair, table: NameTable, *, is_certain: bool) -> bo
     first = table.runs_of(pair.names(0))
     second = table.runs_of(pair.names(1))
     if not pair.words[0]:
-        every = set(table.order)
-        first = every - second or every
+        all_runs = set(table.order)
+        first = all_runs - second or all_runs
     return len(first & second) <= _MOST_SHARED_RUNS * min(len(first), len(second))
 
 
 def _with_text_before(word: Words, names: set[Name], table: NameTable) -> set[Name]:
     """All names with the word behind the same text of the app as in some names."""
-    places = list(table.texts_before(key_of(word)))
-    texts = {text for name, text in places if name in names}
-    return names | {name for name, text in places if text in texts}
+    name_texts = list(table.texts_before(key_of(word)))
+    texts = {text for name, text in name_texts if name in names}
+    return names | {name for name, text in name_texts if text in texts}
 
 
 def _is_best(key: str, support: Mapping[str, Words]) -> bool:
@@ -368,15 +377,15 @@ def _is_best(key: str, support: Mapping[str, Words]) -> bool:
     `prod-2`, and never the bare number of `pr-2`.
     """
     has_more_names = True
-    for other, words in support.items():
-        if other == key:
+    for other_key, words in support.items():
+        if other_key == key:
             has_more_names = False
-        if other == key or not (key and other):
+        if other_key == key or not (key and other_key):
             continue
         is_inside = any(places_of(key, words))
         if is_inside and key.isdigit():
             return False
-        has_inside = not other.isdigit() and any(places_of(other, support[key]))
+        has_inside = not other_key.isdigit() and any(places_of(other_key, support[key]))
         if has_more_names and (is_inside or has_inside):
             return False
     return True
@@ -388,34 +397,38 @@ def _extended(word: Words, table: NameTable) -> tuple[str, Words]:
         before = {text[-2:] for _, text in table.texts_before(key_of(word))}
         if len(before) != 1:
             break
-        known = before.pop()
-        if len(known) < 2 or not known[0][0].isalpha():
+        preceding = before.pop()
+        if len(preceding) < 2 or not preceding[0][0].isalpha():
             break
-        word = (*lowered(known), *word)
+        word = (*lowered(preceding), *word)
     return key_of(word), word
 
 
 def _declared_words(table: NameTable, declared: DeclaredCopies) -> dict[str, Words]:
     """The words of names that the owner of the app names as copies."""
-    found: dict[str, Words] = {}
+    words_by_key: dict[str, Words] = {}
     forms = [form.lower() for form in (*declared.long_lived, *declared.short_lived)]
     for name in table.runs if forms else ():
         for begin, end in name.parts(_MOST_WORDS):
             word = lowered(name.words[begin:end])
             if is_word(word) and any(fnmatchcase("".join(word), form) for form in forms):
-                found[key_of(word)] = word
-    return {key: word for key, word in found.items() if not _is_part_of_another(key, found)}
+                words_by_key[key_of(word)] = word
+    return {
+        key: word
+        for key, word in words_by_key.items()
+        if not _is_part_of_another(key, words_by_key)
+    }
 
 
 def _is_part_of_another(key: str, words: Mapping[str, Words]) -> bool:
-    return any(other != key and any(places_of(key, words[other])) for other in words)
+    return any(other_key != key and any(places_of(key, words[other_key])) for other_key in words)
 
 
 def _words_of_runs(
     table: NameTable, uses: Sequence[NameUse], runs: Mapping[str, RunFacts]
 ) -> dict[str, Words]:
     """The words that runs wrote of their branch, pull request or workspace into what they made."""
-    found: dict[str, Words] = {}
+    words_by_key: dict[str, Words] = {}
     keys = {
         run: {key_of(words_of(word)) for word in facts.words} - LONG_LIVED
         for run, facts in runs.items()
@@ -429,8 +442,8 @@ def _words_of_runs(
     for run, names in table.made.items():
         for name in names:
             for word in _own_words(name, keys.get(run, set())):
-                found[key_of(word)] = lowered(word)
-    return found
+                words_by_key[key_of(word)] = lowered(word)
+    return words_by_key
 
 
 def _own_words(name: Name, keys: Collection[str]) -> Iterator[Words]:
@@ -440,9 +453,11 @@ def _own_words(name: Name, keys: Collection[str]) -> Iterator[Words]:
         if not is_word(word):
             continue
         key = key_of(word)
-        is_truncated = len(key) >= _LEAST_TRUNCATED and any(each.startswith(key) for each in keys)
+        is_truncated = len(key) >= _LEAST_TRUNCATED and any(
+            run_key.startswith(key) for run_key in keys
+        )
         is_whole = name.words[end : end + 1] in _ENDS
-        has_one_number = sum(each.isdigit() for each in word) == 1
+        has_one_number = sum(part.isdigit() for part in word) == 1
         is_pull = is_whole and has_one_number and PULL.fullmatch(key)
         if key in keys or is_truncated or is_pull:
             yield word
@@ -485,8 +500,12 @@ class _Life(Struct, frozen=True):
     def _making(self, key: str) -> set[str]:
         """The runs most of whose creations are of a copy."""
         names = self.table.holding(key)
-        made = self.table.made.items()
-        return {run for run, own in made if len(own & names) >= _LEAST_SHARE * len(own)}
+        creations = self.table.made.items()
+        return {
+            run
+            for run, made_names in creations
+            if len(made_names & names) >= _LEAST_SHARE * len(made_names)
+        }
 
     def _branch_of(self, run: str) -> str | None:
         facts = self.runs.get(run)
@@ -497,28 +516,30 @@ class _Life(Struct, frozen=True):
         if len(using) >= LEAST_LIVED_RUNS:
             return False
         first = self.table.first_of(using)
-        others = [self._runs_of(other) for other in self.words if other and other != key]
-        return any(first > self.table.first_of(runs) for runs in others)
+        other_runs = [
+            self._runs_of(other_key) for other_key in self.words if other_key and other_key != key
+        ]
+        return any(first > self.table.first_of(runs) for runs in other_runs)
 
 
 def _has_number(word: Words) -> bool:
-    return any(each.isdigit() or re.fullmatch(r"[a-z]+\d+", each) for each in word)
+    return any(part.isdigit() or re.fullmatch(r"[a-z]+\d+", part) for part in word)
 
 
 def _is_taken_down(key: str, table: NameTable) -> bool:
     """Whether runs destroyed most kinds of what they made in a copy."""
     names = table.holding(key)
-    made = {name.kind for own in table.made.values() for name in own & names}
+    made_kinds = {name.kind for made_names in table.made.values() for name in made_names & names}
     destroyed = {name.kind for name in names if name in table.destroyed}
-    return len(destroyed) >= _LEAST_GONE and 2 * len(destroyed & made) >= len(made)
+    return len(destroyed) >= _LEAST_GONE and 2 * len(destroyed & made_kinds) >= len(made_kinds)
 
 
 def _texts_before(words: Mapping[str, Words], table: NameTable) -> frozenset[Words]:
     """The app's text before the words of copies, without the separator."""
-    found: set[Words] = set()
+    texts: set[Words] = set()
     for key in filter(None, words):
-        found.update(text[:-1] for _, text in table.texts_before(key))
-    return frozenset(found - {()})
+        texts.update(text[:-1] for _, text in table.texts_before(key))
+    return frozenset(texts - {()})
 
 
 def _open_number(part: str, word: Words) -> str:
@@ -532,13 +553,13 @@ def form_of(words: Iterable[Words]) -> str:
 
     `*` where they have none, empty without words.
     """
-    forms = {tuple(_open_number(each, word) for each in word) for word in words}
+    forms = {tuple(_open_number(part, word) for part in word) for word in words}
     if not forms:
         return ""
     if len(forms) == 1:
         form = "".join(forms.pop())
         return form if "*" in form else "*"
     columns = zip(*forms, strict=False)
-    same = takewhile(lambda column: len(set(column)) == 1, columns)
-    begin = "".join(column[0] for column in same).rstrip("*")
+    common_columns = takewhile(lambda column: len(set(column)) == 1, columns)
+    begin = "".join(column[0] for column in common_columns).rstrip("*")
     return f"{begin}*" if begin.strip("-_/.") else "*"

@@ -65,26 +65,28 @@ def read_next_run(earlier: Sequence[NameUse], later: NameUse) -> AppNames | None
     Returns:
         The names with that word as their copy; None where the use shows no such word.
     """
-    found = [
-        each
-        for each in _differences(earlier, later)
-        if each.is_numbered or _is_word_of_run(each, earlier)
+    differences = [
+        difference
+        for difference in _differences(earlier, later)
+        if difference.is_numbered or _is_word_of_run(difference, earlier)
     ]
-    if not found:
+    if not differences:
         return None
-    best = min(found, key=lambda each: (not each.is_numbered, len(each.earlier)))
+    best = min(differences, key=lambda each: (not each.is_numbered, len(each.earlier)))
     copies = _copies_of(best)
     uses = [*earlier, later]
     if best.is_of_one_name:
         uses = [use for use in uses if use.resource in (best.resource, later.resource)]
-    named: list[NamedUse] = []
+    named_uses: list[NamedUse] = []
     for use in uses:
         name = literal_name_of(use.resource)
         if name is None:
             continue
-        place = copies.place_in(name)
-        named.append(NamedUse(use, name, template_of(name, copies), place.key if place else None))
-    return collected(copies, named)
+        name_place = copies.place_in(name)
+        named_uses.append(
+            NamedUse(use, name, template_of(name, copies), name_place.key if name_place else None)
+        )
+    return collected(copies, named_uses)
 
 
 def _copies_of(difference: _Difference) -> Copies:
@@ -103,10 +105,17 @@ def _differences(earlier: Sequence[NameUse], later: NameUse) -> Iterator[_Differ
     """Yields the differences to names on which the earlier run used the same action."""
     name = literal_name_of(bucket_of(later.resource))
     for use in earlier:
-        other = literal_name_of(bucket_of(use.resource)) if use.action == later.action else None
-        if name is None or other is None or other.head != name.head or other.kind != name.kind:
+        earlier_name = (
+            literal_name_of(bucket_of(use.resource)) if use.action == later.action else None
+        )
+        if (
+            name is None
+            or earlier_name is None
+            or earlier_name.head != name.head
+            or earlier_name.kind != name.kind
+        ):
             continue
-        words = _words_that_differ(other, name)
+        words = _words_that_differ(earlier_name, name)
         if words is not None:
             yield _Difference(*words, resource=use.resource)
 

@@ -53,12 +53,12 @@ TemplateKey = tuple[str, Words]
 
 def template_of(name: Name, copies: Copies) -> Words:
     """The words of a name, with a slot in the place of its copy's word."""
-    place = copies.place_in(name)
-    if place is None:
+    name_place = copies.place_in(name)
+    if name_place is None:
         return name.words
-    before = name.words[: place.begin]
-    behind = name.words[place.end :]
-    if place.begin == place.end:
+    before = name.words[: name_place.begin]
+    behind = name.words[name_place.end :]
+    if name_place.begin == name_place.end:
         return (*before, "-", COPY, *behind)
     return (*before, COPY, *behind)
 
@@ -67,14 +67,14 @@ def learn_run_slots(
     table: NameTable, copies: Copies, runs: Mapping[str, RunFacts]
 ) -> Mapping[TemplateKey, Template]:
     """Finds the slots of all names: kind and words -> the words with slots."""
-    seen: dict[TemplateKey, set[str]] = {}
+    runs_by_key: dict[TemplateKey, set[str]] = {}
     slotted: dict[TemplateKey, Template] = {}
     for name, using in table.runs.items():
         key = (name.kind, template_of(name, copies))
-        seen.setdefault(key, set()).update(using)
-        own = _with_own_parts(key[1], using, table, runs)
-        slotted[key] = _joined(slotted.get(key, own), own)
-    learning = _Learning(seen, table)
+        runs_by_key.setdefault(key, set()).update(using)
+        template = _with_own_parts(key[1], using, table, runs)
+        slotted[key] = _joined(slotted.get(key, template), template)
+    learning = _Learning(runs_by_key, table)
     before: dict[TemplateKey, Template] = {}
     while slotted != before:
         # A slot that is found may show that a second one is in the same names.
@@ -101,25 +101,25 @@ def _with_own_parts(
         return words
     day = date.fromisoformat(facts.day) if facts.day else None
     of_calendar = set(calendar_places(words, day)) if day else set[int]()
-    found: list[str] = []
-    for place, word in enumerate(words):
+    slotted_words: list[str] = []
+    for index, word in enumerate(words):
         if word.lower() in facts.numbers:
-            found.append(OWN_RUN)
+            slotted_words.append(OWN_RUN)
         elif day and _is_date_of(word, day):
-            found.append(_DATE_SLOT)
-        elif place in of_calendar:
-            found.append(_DATE_SLOT if len(word) == _YEAR and word.isdigit() else OWN_RUN)
+            slotted_words.append(_DATE_SLOT)
+        elif index in of_calendar:
+            slotted_words.append(_DATE_SLOT if len(word) == _YEAR and word.isdigit() else OWN_RUN)
         else:
             before = letters_before_date(word, day) if day else ""
-            found.append(f"{before}{_DATE_SLOT}" if before else word)
-    return tuple(found)
+            slotted_words.append(f"{before}{_DATE_SLOT}" if before else word)
+    return tuple(slotted_words)
 
 
 def _is_date_of(word: str, day: date) -> bool:
     """Whether a word is a day, or its month; with or without a time."""
     digits = re.sub(r"\D", "", word)
-    written = f"{day:%Y%m%d}"
-    return is_date(word) and written.startswith(digits[: len(written)])
+    date_digits = f"{day:%Y%m%d}"
+    return is_date(word) and date_digits.startswith(digits[: len(date_digits)])
 
 
 _Parts = Mapping[Words, Collection[TemplateKey]]
@@ -129,18 +129,18 @@ _Spans = Callable[[Words], Iterator[_Span]]
 
 
 def _single_words(words: Words) -> Iterator[_Span]:
-    for at, word in enumerate(words):
+    for index, word in enumerate(words):
         if word not in SEPARATORS and word != COPY:
-            yield at, at + 1
+            yield index, index + 1
 
 
 def _pairs_of_words(words: Words) -> Iterator[_Span]:
     """Two words with a separator between them: two parts of a name may change together."""
-    for at in range(len(words) - 2):
-        first, sign, last = words[at : at + 3]
+    for index in range(len(words) - 2):
+        first, sign, last = words[index : index + 3]
         are_words = SEPARATORS.isdisjoint((first, last)) and COPY not in (first, last)
         if sign in SEPARATORS and are_words:
-            yield at, at + 3
+            yield index, index + 3
 
 
 def _segments(words: Words) -> Iterator[_Span]:
@@ -187,9 +187,9 @@ class _Learning:
             return {}
         drawn = {part: keys for part, keys in parts.items() if _looks_drawn(part)}
         numbers = {part: keys for part, keys in parts.items() if _NUMBER.fullmatch(part[0])}
-        for chosen in (parts, numbers, drawn):
-            if len(chosen) >= _LEAST_DRAWN_VALUES and self._is_new_each_run(chosen):
-                return chosen
+        for candidates in (parts, numbers, drawn):
+            if len(candidates) >= _LEAST_DRAWN_VALUES and self._is_new_each_run(candidates):
+                return candidates
         return {}
 
     def _is_new_each_run(self, parts: _Parts) -> bool:
@@ -203,9 +203,13 @@ class _Learning:
         if len(drawn) >= max(_LEAST_DRAWN_VALUES, _MOST * len(parts)):
             return len(firsts) >= _LEAST_DRAWN_VALUES
         are_numbers = all(_NUMBER.fullmatch(part[0]) for part in parts)
-        least = _LEAST_NUMBERS if are_numbers else _LEAST_PLAIN_VALUES
+        least_values = _LEAST_NUMBERS if are_numbers else _LEAST_PLAIN_VALUES
         is_new = len(firsts) >= _MOST * len(touching)
-        return len(firsts) >= least and is_new and len(parts) <= _MOST_VALUES_A_RUN * len(firsts)
+        return (
+            len(firsts) >= least_values
+            and is_new
+            and len(parts) <= _MOST_VALUES_A_RUN * len(firsts)
+        )
 
 
 def _share_a_word(parts: Iterable[Words]) -> bool:
@@ -227,6 +231,6 @@ def _slot(parts: Iterable[Words]) -> str:
     """The slot, with the letters that all values have before a number (`pr100`, `pr101`)."""
     begins: set[str] = set()
     for part in parts:
-        found = _BEFORE_NUMBER.match(part[0]) if len(part) == 1 else None
-        begins.add(found[1] if found else "")
+        match = _BEFORE_NUMBER.match(part[0]) if len(part) == 1 else None
+        begins.add(match[1] if match else "")
     return (begins.pop() if len(begins) == 1 else "") + RUN

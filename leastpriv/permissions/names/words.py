@@ -172,9 +172,9 @@ def is_region(word: str) -> bool:
 def is_short_for_region(word: str, region: str) -> bool:
     """Whether a word may be short for a region: `euc1`, `euce1` and `eu` for `eu-central-1`."""
     letters = _letters(word)
-    rest = iter(_letters(region))
+    region_letters = iter(_letters(region))
     is_short = len(letters) > 1 and letters[0] == region[:1]
-    return is_short and all(letter in rest for letter in letters)
+    return is_short and all(letter in region_letters for letter in letters)
 
 
 def is_date(word: str) -> bool:

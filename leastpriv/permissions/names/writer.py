@@ -43,18 +43,24 @@ def write_resources(
         principal: a pattern of a sensitive action that covers it is left out; empty: none.
         pathless: names of IAM whose path no record shows: they are written under each path too.
     """
-    named, rest = names.resources_of(action, observed)
+    app_patterns, other_resources = names.resources_of(action, observed)
     if sensitivity(action) and principal:
-        named = [each for each in named if not resource_covers(each.pattern, principal)]
+        app_patterns = [
+            pattern for pattern in app_patterns if not resource_covers(pattern.pattern, principal)
+        ]
     if opens_look:
-        patterns = patterns_of(rest, least_literal(action))
+        patterns = patterns_of(other_resources, least_literal(action))
     else:
-        rest = [_without_family_of(each, principal) for each in rest]
-        patterns = patterns_of(rest, least_literal(action), is_sensitive=True)
+        other_resources = [_without_family_of(resource, principal) for resource in other_resources]
+        patterns = patterns_of(other_resources, least_literal(action), is_sensitive=True)
     certainties = _certainties(observed)
-    written = [_with_certainty(each, certainties) for each in (*patterns, *named)]
-    written += [wide for each in written for wide in _under_any_path(each, pathless, principal)]
-    return tuple(sorted(written, key=lambda each: each.pattern))
+    all_patterns = [_with_certainty(pattern, certainties) for pattern in (*patterns, *app_patterns)]
+    all_patterns += [
+        widened_pattern
+        for pattern in all_patterns
+        for widened_pattern in _under_any_path(pattern, pathless, principal)
+    ]
+    return tuple(sorted(all_patterns, key=lambda each: each.pattern))
 
 
 def _without_family_of(observed: ObservedResource, principal: str) -> ObservedResource:
@@ -70,11 +76,13 @@ _BEST_FIRST = list(Certainty)
 
 def _certainties(observed: Sequence[ObservedResource]) -> Mapping[str, Certainty]:
     """Returns the best certainty of each resource, as its records show it."""
-    found: dict[str, Certainty] = {}
-    for each in observed:
-        known = found.get(each.resource, each.certainty)
-        found[each.resource] = min(known, each.certainty, key=_BEST_FIRST.index)
-    return found
+    certainties: dict[str, Certainty] = {}
+    for observed_resource in observed:
+        certainty = certainties.get(observed_resource.resource, observed_resource.certainty)
+        certainties[observed_resource.resource] = min(
+            certainty, observed_resource.certainty, key=_BEST_FIRST.index
+        )
+    return certainties
 
 
 def _with_certainty(pattern: Pattern, certainties: Mapping[str, Certainty]) -> Pattern:
@@ -103,7 +111,7 @@ def _under_any_path(
     """Yields a name of IAM under each path, where no record shows its path."""
     if pattern.pattern not in pathless:
         return
-    wide = with_any_path(pattern.pattern)
-    if not resource_covers(wide, principal):
+    path_pattern = with_any_path(pattern.pattern)
+    if not resource_covers(path_pattern, principal):
         openings = (WildcardPart("path", _ANY_PATH),)
-        yield Pattern(wide, pattern.covers, openings, Certainty.PATH_UNKNOWN)
+        yield Pattern(path_pattern, pattern.covers, openings, Certainty.PATH_UNKNOWN)

@@ -131,13 +131,15 @@ def own_arns(prefix: str, kind: ActionType, request: CallRequest) -> list[str]:
     return arns
 
 
-def new_arn(prefix: str, arn: str, parameters: Mapping[str, object], named: Sequence[str]) -> str:
+def new_arn(
+    prefix: str, arn: str, parameters: Mapping[str, object], named_arns: Sequence[str]
+) -> str:
     """Returns the ARN of what a call made, open where the request did not name its parts: they were
     not known yet.
     """
     # A number may be a count; an ARN of the request may have the name that the new resource gets.
     texts = {text for _, text in request_values(parameters, FREE_MAPS) if not text.isdecimal()}
-    arns = [text for text in (*texts, *named) if text.startswith("arn:")]
+    arns = [text for text in (*texts, *named_arns) if text.startswith("arn:")]
     return with_open_parts(
         prefix, arn, texts.union(*(re.split("[:/]", request_arn) for request_arn in arns))
     )

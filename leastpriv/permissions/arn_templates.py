@@ -130,11 +130,11 @@ def fill(
     return filled
 
 
-def _is_above(call: Call, kind: ActionType, named: Named, request: CallRequest) -> bool:
+def _is_above(call: Call, kind: ActionType, filling: Named, request: CallRequest) -> bool:
     """Whether the request names a part of the resource of a type that the call needs: a version, an
     alias.
     """
-    arn = _filled(call, kind, (named,), 0).pattern.removesuffix(kind.end)
+    arn = _filled(call, kind, (filling,), 0).pattern.removesuffix(kind.end)
     return kind.required and any(
         escape_observed(request_arn).startswith((f"{arn}:", f"{arn}/"))
         for request_arn in request.arns
@@ -276,11 +276,11 @@ def _same(
     return Named(names, keys=frozenset(keys))
 
 
-def _as_they_are(found: Sequence[tuple[str, str]], likeness: int) -> Named:
+def _as_they_are(pairs: Sequence[tuple[str, str]], likeness: int) -> Named:
     return Named(
-        tuple(dict.fromkeys([text for _, text in found])),
+        tuple(dict.fromkeys([text for _, text in pairs])),
         likeness,
-        frozenset([key for key, _ in found]),
+        frozenset([key for key, _ in pairs]),
     )
 
 
@@ -303,10 +303,10 @@ def _default(
     return tuple(defaults)
 
 
-def _filled(call: Call, kind: ActionType, found: Sequence[Named], index: int) -> Resource:
+def _filled(call: Call, kind: ActionType, fillings: Sequence[Named], index: int) -> Resource:
     template = kind.template
-    values = [(filling.texts or ("*",))[min(index, len(filling.texts) - 1)] for filling in found]
-    likeness = max([filling.likeness for filling in found])
+    values = [(filling.texts or ("*",))[min(index, len(filling.texts) - 1)] for filling in fillings]
+    likeness = max([filling.likeness for filling in fillings])
     is_owned = bool(template.own_names) and _is_owned_by_aws(template, values)
     account = "" if is_owned else call.account or "*"
     pieces = _placed(template.arn, _partition(call.principal), call.region, account)
@@ -321,10 +321,10 @@ def _filled(call: Call, kind: ActionType, found: Sequence[Named], index: int) ->
     return Resource(arn, _DERIVATIONS[likeness], likeness <= _PLAIN, is_simple)
 
 
-def _joined(pieces: Sequence[str], chosen: Sequence[str]) -> str:
+def _joined(pieces: Sequence[str], values: Sequence[str]) -> str:
     """The texts of a template with a value behind each but the last."""
     parts = [pieces[0]]
-    for before, text, after in zip(pieces, chosen, pieces[1:], strict=False):
+    for before, text, after in zip(pieces, values, pieces[1:], strict=False):
         # `ou-a1b2-11111111` behind `ou-` (Organizations): the id carries what the template has
         # before it.
         value = text.removeprefix(_SEPARATOR.split(before)[-1]) if before.endswith("-") else text
@@ -377,9 +377,9 @@ def chosen_by_aws(
                 )
 
 
-def with_paths(named: Sequence[Resource], answer: Mapping[str, object]) -> Iterator[Resource]:
+def with_paths(resources: Sequence[Resource], answer: Mapping[str, object]) -> Iterator[Resource]:
     """Yields IAM's resources with the paths that the answer shows."""
-    for resource in named:
+    for resource in resources:
         arn = with_path(resource.pattern, answer)
         yield (
             resource
@@ -417,7 +417,7 @@ def _has_key(variable: Variable, request: CallRequest) -> bool:
     return request.noun in variable.nouns and any(key in variable.plain for key, _ in request.outer)
 
 
-def names_another(kind: ActionType, request: CallRequest, named: Sequence[Resource]) -> bool:
+def names_another(kind: ActionType, request: CallRequest, resources: Sequence[Resource]) -> bool:
     """Whether a key of a type has ids of other types alone, of which the resources are named:
     `i-…`, not `mi-…`.
     """
@@ -429,7 +429,7 @@ def names_another(kind: ActionType, request: CallRequest, named: Sequence[Resour
     ]
     ids = {text for key in keys for text in request.by_key[key]}
     return bool(ids) and all(
-        any(resource.pattern.endswith(text) for resource in named) for text in ids
+        any(resource.pattern.endswith(text) for resource in resources) for text in ids
     )
 
 

@@ -121,23 +121,28 @@ def least_literal(action: str) -> int:
 
 
 def patterns_of(
-    seen: Sequence[ObservedResource], least: int = _LEAST_LITERAL, *, is_sensitive: bool = False
+    observed_resources: Sequence[ObservedResource],
+    least_letters: int = _LEAST_LITERAL,
+    *,
+    is_sensitive: bool = False,
 ) -> tuple[Pattern, ...]:
     """Patterns that cover all that was seen, sorted by pattern; each with what it covers and why it
     is open.
 
     Args:
-        seen: the resources; a name that is open in one region is open in all regions that were
+        observed_resources: a name that is open in one region is open in all regions that were
             used.
-        least: letters and digits of a name that remain literal (`least_literal`).
+        least_letters: letters and digits of a name that remain literal (`least_literal`).
         is_sensitive: open only what the tool or the run wrote into the names of resources that the
             runs created, and the ids that AWS gave what several runs created.
     """
-    return across_regions(seen, partial(_patterns_of_region, least, is_sensitive))
+    return across_regions(
+        observed_resources, partial(_patterns_of_region, least_letters, is_sensitive)
+    )
 
 
 def across_regions(
-    seen: Sequence[ObservedResource],
+    observed_resources: Sequence[ObservedResource],
     make: Callable[[Sequence[ObservedResource]], Iterable[Pattern]],
 ) -> tuple[Pattern, ...]:
     """Makes patterns of resources as if all were in one region, and writes each for the regions in
@@ -146,14 +151,16 @@ def across_regions(
     An app that is deployed to a second region has the same names there.
     """
     region_counts = Counter(
-        region for seen_resource in seen if (region := region_of(seen_resource.resource))
+        region
+        for seen_resource in observed_resources
+        if (region := region_of(seen_resource.resource))
     )
     if len(region_counts) < 2:
-        return tuple(make(seen))
+        return tuple(make(observed_resources))
     main = region_counts.most_common(1)[0][0]
     merged: dict[str, ObservedResource] = {}
     originals: dict[str, dict[str, str]] = {}
-    for observed in seen:
+    for observed in observed_resources:
         region, resource = region_of(observed.resource), in_region(observed.resource, main)
         family = in_region(observed.family, main)
         merged_resource = merged.get(resource, ObservedResource(resource))
@@ -185,18 +192,18 @@ def across_regions(
 
 
 def _patterns_of_region(
-    least: int, is_sensitive: bool, seen: Sequence[ObservedResource]
+    least_letters: int, is_sensitive: bool, observed_resources: Sequence[ObservedResource]
 ) -> Iterator[Pattern]:
     groups: dict[str, _Group] = {}
-    runs = {run for resource in seen if resource.made for run in resource.runs}
-    for observed in seen:
+    runs = {run for resource in observed_resources if resource.made for run in resource.runs}
+    for observed in observed_resources:
         opened_resource = open_parts(observed.resource, observed.made, observed.ids)
         is_own_id = {opening.reason for opening in opened_resource.openings} == {MADE}
         if is_sensitive and not (is_own_id and len(runs) >= _LEAST_RUNS):
             opened_resource = OpenedResource(observed.resource)
         groups.setdefault(opened_resource.text, _Group()).add(observed, opened_resource.openings)
-    if any(resource.family for resource in seen):
-        groups = _with_drawn_ends(groups, min(least, _LEAST_LITERAL))
+    if any(resource.family for resource in observed_resources):
+        groups = _with_drawn_ends(groups, min(least_letters, _LEAST_LITERAL))
     if not is_sensitive and len(groups) > _MOST_SIBLINGS:
         groups = _folded(groups)
     if len(groups) > 1:
@@ -214,7 +221,9 @@ def family_of(resource: str, families: Mapping[str, str]) -> str:
     return families.get(resource) or families.get(with_open_end(resource), "")
 
 
-def generated_families(made: Iterable[str], by_stacks: Collection[str]) -> Mapping[str, str]:
+def generated_families(
+    made_resources: Iterable[str], by_stacks: Collection[str]
+) -> Mapping[str, str]:
     """Returns for resources that runs created their names with the end open that CloudFormation or
     Terraform drew.
 
@@ -223,7 +232,7 @@ def generated_families(made: Iterable[str], by_stacks: Collection[str]) -> Mappi
     remain open.
     """
     families: dict[str, str] = {}
-    for resource in made:
+    for resource in made_resources:
         generated = generated_name(resource, resource in by_stacks)
         if generated == resource:
             continue
@@ -241,11 +250,11 @@ class _Group(Struct):
     openings: list[WildcardPart] = []
     families: set[str] = set()
 
-    def add(self, seen: ObservedResource, openings: Iterable[WildcardPart]) -> None:
-        self.resources.add(seen.resource)
-        self.runs.update(seen.runs)
+    def add(self, observed_resource: ObservedResource, openings: Iterable[WildcardPart]) -> None:
+        self.resources.add(observed_resource.resource)
+        self.runs.update(observed_resource.runs)
         self.openings.extend(openings)
-        self.families.add(seen.family)
+        self.families.add(observed_resource.family)
 
     def may_swallow(self, pattern: str, other: _Group) -> bool:
         """Whether another group may be left out for this one's pattern; what runs created covers
@@ -281,7 +290,7 @@ def _join(groups: Mapping[str, _Group], replaced: Mapping[str, _Wider]) -> dict[
     return joined
 
 
-def _with_drawn_ends(groups: Mapping[str, _Group], least: int) -> dict[str, _Group]:
+def _with_drawn_ends(groups: Mapping[str, _Group], least_letters: int) -> dict[str, _Group]:
     """Opens the ends of names that a tool drew; so many letters of a name remain literal."""
     replaced: dict[str, _Wider] = {}
     for pattern, group in groups.items():
@@ -290,7 +299,7 @@ def _with_drawn_ends(groups: Mapping[str, _Group], least: int) -> dict[str, _Gro
         wider = next(iter(group.families))
         if wider and group.openings and not resource_covers(wider, pattern):
             wider = _covering(pattern, wider)
-        if wider and literal_letters(wider.removesuffix(":*").rpartition(":")[2]) >= least:
+        if wider and literal_letters(wider.removesuffix(":*").rpartition(":")[2]) >= least_letters:
             is_bucket = ":s3:::" in wider and "/" not in wider
             part = "BucketName" if is_bucket else "name"
             replaced[pattern] = _Wider(wider, WildcardPart(part, GENERATED))

@@ -292,11 +292,11 @@ def _tagged(call: Call, operation: str, rule: TagRule, request: CallRequest) -> 
         )
 
 
-def _about_the_new(call: Call, made: TagRule, request: CallRequest) -> tuple[Call, CallRequest]:
+def _about_the_new(call: Call, rule: TagRule, request: CallRequest) -> tuple[Call, CallRequest]:
     """The call without what it copies or restores from, which it does not tag, in the region of
     what it makes.
     """
-    if not made.region and not any(
+    if not rule.region and not any(
         str(name).lower().startswith(_OTHERS) for name in call.parameters
     ):
         return call, request
@@ -306,7 +306,7 @@ def _about_the_new(call: Call, made: TagRule, request: CallRequest) -> tuple[Cal
         for key, value in parameters.items()
         if not key.startswith("source")
     }
-    region = dict(request_values(call.parameters)).get(made.region.lower(), call.region)
+    region = dict(request_values(call.parameters)).get(rule.region.lower(), call.region)
     new = structs.replace(call, parameters=target_parameters, region=region)
     return new, read_request(request.noun, target_parameters)
 

@@ -79,7 +79,7 @@ class _Name(Struct, frozen=True):
     noun: str = ""
 
 
-def siblings_of(used: Collection[str]) -> Mapping[str, str]:
+def siblings_of(used_actions: Collection[str]) -> Mapping[str, str]:
     """Find the lifecycle counterparts that are not used: sibling -> the used action that explains
     it.
 
@@ -87,7 +87,7 @@ def siblings_of(used: Collection[str]) -> Mapping[str, str]:
     the reads before it. Where several used actions explain one sibling, the first in the alphabet
     does.
     """
-    names = sorted({name for action in used if (name := catalog.spelling(action))})
+    names = sorted({name for action in used_actions if (name := catalog.spelling(action))})
     explained: dict[str, str] = {}
     for action in names:
         for sibling in _siblings(action):
@@ -95,10 +95,10 @@ def siblings_of(used: Collection[str]) -> Mapping[str, str]:
     return {sibling: explained[sibling] for sibling in sorted(explained) if sibling not in names}
 
 
-def siblings_among(action: str, used: Iterable[str]) -> tuple[str, ...]:
+def siblings_among(action: str, used_actions: Iterable[str]) -> tuple[str, ...]:
     """The lifecycle siblings of one action that are among used ones, sorted."""
     name = catalog.spelling(action)
-    return tuple(sorted(_siblings(name).intersection(used) - {name})) if name else ()
+    return tuple(sorted(_siblings(name).intersection(used_actions) - {name})) if name else ()
 
 
 @cache
@@ -128,20 +128,20 @@ def _by_name(action: str) -> Iterator[str]:
             yield other_name.action
 
 
-def _follows(used: _Name, other: _Name) -> bool:
-    """Returns whether a role that did `used` to a resource will need `other` for the same
-    resource.
+def _follows(used_name: _Name, other_name: _Name) -> bool:
+    """Returns whether a role that did `used_name` to a resource will need `other_name` for the
+    same resource.
     """
-    if other.kind == "read":
+    if other_name.kind == "read":
         return True
-    if used.kind == "open":
-        return other.verb == _CLOSING[used.verb]
-    if used.kind == "tag":
-        return other.kind == "tag"
-    if used.kind == "change" and other.verb == "Create":
+    if used_name.kind == "open":
+        return other_name.verb == _CLOSING[used_name.verb]
+    if used_name.kind == "tag":
+        return other_name.kind == "tag"
+    if used_name.kind == "change" and other_name.verb == "Create":
         return True  # many properties change only by replacement
-    return used.kind in ("make", "change") and (
-        other.kind in ("change", "end", "tag") or other.verb == "Put"
+    return used_name.kind in ("make", "change") and (
+        other_name.kind in ("change", "end", "tag") or other_name.verb == "Put"
     )
 
 
@@ -221,27 +221,27 @@ def unknown_refusals(
 
 
 @lru_cache(maxsize=2_048)
-def _checked_actions(source: str, name: str, needed: tuple[str, ...]) -> frozenset[str]:
+def _checked_actions(source: str, name: str, needed_actions: tuple[str, ...]) -> frozenset[str]:
     """Returns, in lower case, all that AWS may check in a call of the event with these needs.
 
     Of AWS KMS it may check any action, since each service may use a key in the caller's name.
     """
     event = map_event(source, name)
-    actions = {action.lower() for action in needed}
+    actions = {action.lower() for action in needed_actions}
     actions.update(action.action.lower() for action in event.actions)
     return frozenset(
         {*actions, *(action.lower() for action in _partners(event.operation, actions))}
     )
 
 
-def _partners(operation: str, needed: Collection[str]) -> Iterator[str]:
+def _partners(operation: str, needed_actions: Collection[str]) -> Iterator[str]:
     """Yields all that may be checked besides."""
     yield from _OF_ANY_CALL
     facts = facts_of(operation)
     yield from facts.inner
     yield from (trigger.action for trigger in facts.triggers)
     yield from (rule.action for rule in facts.tags)
-    for action in (operation, *needed):
+    for action in (operation, *needed_actions):
         yield from _dependents().get(action.lower(), ())
 
 
@@ -260,7 +260,7 @@ def _dependents() -> Mapping[str, tuple[str, ...]]:
 
 
 def lifecycle_partners(
-    used: Mapping[str, Collection[str]],
+    tools_by_action: Mapping[str, Collection[str]],
     redeployed: Collection[str] = (),
     *,
     only_ends: bool = False,
@@ -273,7 +273,7 @@ def lifecycle_partners(
     are where the runs set tags of it.
 
     Args:
-        used: used action -> the tools that called it (`Tool`, `CDK`); none: a script.
+        tools_by_action: used action -> the tools that called it (`Tool`, `CDK`); none: a script.
         redeployed: used actions whose resources several later runs deployed again.
         only_ends: leave out what only changes a resource: each kind of change that a run made was
             recorded.
@@ -282,21 +282,23 @@ def lifecycle_partners(
     # Tags of a stack or a provider are on every resource from its creation on.
     tagged = {
         used_action.partition(":")[0]
-        for used_action in used
+        for used_action in tools_by_action
         if is_tagging(used_action) and "Tagging" in catalog.access_level(used_action)
     }
-    for action in sorted(used):
-        partners = _partners_by_tool(action, used[action], frozenset(used), only_ends=only_ends)
-        if not used[action]:
+    for action in sorted(tools_by_action):
+        partners = _partners_by_tool(
+            action, tools_by_action[action], frozenset(tools_by_action), only_ends=only_ends
+        )
+        if not tools_by_action[action]:
             partners = {
                 counterpart
                 for counterpart in partners
-                if not _is_shown(action, counterpart, used, redeployed)
+                if not _is_shown(action, counterpart, tools_by_action, redeployed)
             }
         for partner in partners:
             is_needed = action.partition(":")[0] in tagged or not is_tagging(partner)
             is_related = _shares_a_type(action, partner) or changes_made(action, partner)
-            if is_needed and partner not in used and is_related:
+            if is_needed and partner not in tools_by_action and is_related:
                 actions_by_partner.setdefault(partner, set()).add(action)
     return {
         partner: tuple(sorted(actions_by_partner[partner]))
@@ -305,7 +307,7 @@ def lifecycle_partners(
 
 
 def _partners_by_tool(
-    action: str, tools: Collection[str], used: frozenset[str], *, only_ends: bool
+    action: str, tools: Collection[str], used_actions: frozenset[str], *, only_ends: bool
 ) -> Collection[str]:
     """The partners of one action.
 
@@ -319,7 +321,9 @@ def _partners_by_tool(
         if not only_ends or _parse(sibling).kind in ("", "end", "close")
     }
     shown_properties = {
-        property_of(used_action) for used_action in used if used_action.partition(":")[0] == prefix
+        property_of(used_action)
+        for used_action in used_actions
+        if used_action.partition(":")[0] == prefix
     }
     if visibility(action).visibility is Visibility.DATA:
         # An item, not a resource that a tool manages: its life ends. The AWS CDK leaves its assets.
@@ -338,7 +342,7 @@ def _partners_by_tool(
             if is_tagging(sibling) or _may_follow_in_script(action, sibling, shown_properties)
         }
     kinds = [kind for kind in types_made_by(action) if kind.tool in tools]
-    kinds = [kind for kind in kinds if used.issuperset(making_actions(kind))] or kinds
+    kinds = [kind for kind in kinds if used_actions.issuperset(making_actions(kind))] or kinds
     if not kinds:
         # The AWS CDK changes a stack by the calls that created it; only the end of the stack is
         # still to come.
@@ -353,10 +357,10 @@ def _partners_by_tool(
         making = {*actions_of_phase(kind, Phase.CREATE), *tag_actions(kind)}
         unset = {
             property_of(making_action)
-            for making_action in making - used
+            for making_action in making - used_actions
             if _parse(making_action).kind != "read"
         }
-        unset -= {property_of(making_action) for making_action in making & used}
+        unset -= {property_of(making_action) for making_action in making & used_actions}
         for phase in (Phase.DELETE,) if only_ends else (Phase.UPDATE, Phase.DELETE):
             actions = {
                 phase_action
@@ -379,7 +383,7 @@ def _partners_by_tool(
                     if property_of(write) not in unset or changes_made(action, write)
                 }
             partners |= ends
-            if used.isdisjoint(ends or writes - making):
+            if used_actions.isdisjoint(ends or writes - making):
                 # A creation that fails makes some calls of a deletion; what the tool reads in each
                 # run was seen.
                 before_end = (
@@ -411,7 +415,7 @@ def _partners_by_tool(
     }
 
 
-def _may_follow_in_script(action: str, sibling: str, shown: Collection[str]) -> bool:
+def _may_follow_in_script(action: str, sibling: str, shown_properties: Collection[str]) -> bool:
     """Whether a script that made something may change it, or end it or a property that the script
     has used.
     """
@@ -423,13 +427,13 @@ def _may_follow_in_script(action: str, sibling: str, shown: Collection[str]) -> 
             return False
         case "end" if noun != _stem(_parse(action).noun) and noun in _nouns_made(service):
             # Another action makes what it ends: the settings of a deployment.
-            return property_of(sibling) in shown
+            return property_of(sibling) in shown_properties
         case "change" | "end":
             return changes_made(action, sibling) or (
-                _parse(sibling).verb == "Delete" and property_of(sibling) in shown
+                _parse(sibling).verb == "Delete" and property_of(sibling) in shown_properties
             )
         case "close":
-            return property_of(sibling) in shown
+            return property_of(sibling) in shown_properties
         case _:
             return False
 
@@ -441,7 +445,7 @@ def _nouns_made(service: str) -> frozenset[str]:
 
 
 def _is_shown(
-    action: str, sibling: str, used: Collection[str], redeployed: Collection[str]
+    action: str, sibling: str, used_actions: Collection[str], redeployed: Collection[str]
 ) -> bool:
     """Whether the runs of a script have shown that it does without a sibling of a used action.
 
@@ -464,7 +468,7 @@ def _is_shown(
     service = sibling.partition(":")[0]
     ends = (
         _stem(_parse(used_action).noun.lower())
-        for used_action in used
+        for used_action in used_actions
         if used_action.startswith(f"{service}:Delete")
     )
     return any(kind.startswith(noun) for noun in ends for kind in kinds)
@@ -479,11 +483,11 @@ def _shares_a_type(action: str, partner: str) -> bool:
     return not types or not partner_types or not types.isdisjoint(partner_types)
 
 
-def changes_made(made: str, action: str) -> bool:
+def changes_made(making_action: str, action: str) -> bool:
     """Whether an action changes the very resource that another makes: `SetQueueAttributes` that of
     `CreateQueue`.
     """
-    return not is_tagging(action) and _same_thing(_parse(made).noun, _parse(action).noun)
+    return not is_tagging(action) and _same_thing(_parse(making_action).noun, _parse(action).noun)
 
 
 def is_tagging(action: str) -> bool:

@@ -146,23 +146,23 @@ def _without(action: str, kind: Kind) -> tuple[str, ...]:
 def _asking(
     properties: Mapping[str, frozenset[str]],
     required: Collection[str],
-    wanted: frozenset[str],
-    least: int,
+    wanted_words: frozenset[str],
+    least_words: int,
 ) -> tuple[str, ...] | None:
     """The properties that have most of the wanted words; empty where one is always set, None where
     there is none.
     """
     counts = {
-        path: sum(any(_alike(word, path_word) for path_word in words) for word in wanted)
+        path: sum(any(_alike(word, path_word) for path_word in words) for word in wanted_words)
         for path, words in properties.items()
     }
     highest_count = max(counts.values(), default=0)
-    if highest_count < least:
+    if highest_count < least_words:
         return None
     best = [path for path, count in counts.items() if count == highest_count]
     for path in best:
         if path in required and all(
-            any(_alike(word, path_word) for word in wanted)
+            any(_alike(word, path_word) for word in wanted_words)
             for path_word in words_of(path.rpartition(".")[2]) - _GENERAL
         ):
             return ()

@@ -529,10 +529,12 @@ def _switches(value: object) -> Iterator[bool]:
         level = deeper[:MOST_VALUES]
 
 
-def _agrees(sign: str, text: str, found: str) -> bool:
+def _agrees(sign: str, text: str, shown_text: str) -> bool:
     if sign == "?":
-        return text in {member.partition("=")[0] for member in found.partition("?")[2].split("&")}
-    return text in found if sign == "~" else (found == text) == (sign == "=")
+        return text in {
+            member.partition("=")[0] for member in shown_text.partition("?")[2].split("&")
+        }
+    return text in shown_text if sign == "~" else (shown_text == text) == (sign == "=")
 
 
 def key_in(parameter: str) -> str:

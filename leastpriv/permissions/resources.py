@@ -68,7 +68,7 @@ _NOT_KNOWN = (Resource("*", "the catalogue does not know the action", False),)
 
 
 def find_resources(
-    call: Call, facts: ActionFacts, request: CallRequest, on: str = "", template: str = ""
+    call: Call, facts: ActionFacts, request: CallRequest, copy_end: str = "", template: str = ""
 ) -> Sequence[Resource]:
     """Returns the resources of one action of a call whose request was read."""
     if template:
@@ -86,8 +86,8 @@ def find_resources(
         facts = _chosen(facts, request)
     if facts.owners and (account := _owner(facts.owners, request)):
         call = structs.replace(call, account=account)
-    copied = copy_source(call, request) if on == "source" and facts.prefix == "s3" else ()
-    of_one_side = copied or (_of_one_side(call, on, facts, request) if on else ())
+    copied = copy_source(call, request) if copy_end == "source" and facts.prefix == "s3" else ()
+    of_one_side = copied or (_of_one_side(call, copy_end, facts, request) if copy_end else ())
     return _fitting(of_one_side or _of_call(call, facts, request), facts, call)
 
 
@@ -109,10 +109,10 @@ def _owner(owners: Mapping[str, str], request: CallRequest) -> str:
     return next((match[1] for match in matches if match), "")
 
 
-def _fitting(found: Sequence[Resource], facts: ActionFacts, call: Call) -> Sequence[Resource]:
+def _fitting(resources: Sequence[Resource], facts: ActionFacts, call: Call) -> Sequence[Resource]:
     """The resources that fit the action's types; all of its types where none does."""
     fitting = [
-        resource for resource in found if resource.fits or fits(facts.name, resource.pattern)
+        resource for resource in resources if resource.fits or fits(facts.name, resource.pattern)
     ]
     if len(fitting) > 1:
         fitting = list(dict.fromkeys(fitting))
@@ -175,12 +175,12 @@ _LISTED_IN_PART: Mapping[str, Collection[str]] = {"lambda:InvokeFunction": ("fun
 
 
 def _with_other_ids(
-    call: Call, facts: ActionFacts, request: CallRequest, found: Sequence[Resource]
+    call: Call, facts: ActionFacts, request: CallRequest, resources: Sequence[Resource]
 ) -> Sequence[Resource]:
     """The resources found, and those whose ids no type's variable took; type wildcards give way to
     an id.
     """
-    patterns = [resource.pattern for resource in found]
+    patterns = [resource.pattern for resource in resources]
     resources_by_id: dict[str, Resource] = {}
     for id_of_any_type in facts.rules.ids:
         for value in request.by_key.get(id_of_any_type.parameter, ()):
@@ -192,13 +192,15 @@ def _with_other_ids(
                     arn, "named by the request, by its id", "*" not in arn
                 )
     if not resources_by_id:
-        return found
-    named_resources = [resource for resource in found if not resource.derivation.startswith("any ")]
+        return resources
+    named_resources = [
+        resource for resource in resources if not resource.derivation.startswith("any ")
+    ]
     return (*named_resources, *resources_by_id.values())
 
 
 def _of_one_side(
-    call: Call, on: str, facts: ActionFacts, request: CallRequest
+    call: Call, copy_end: str, facts: ActionFacts, request: CallRequest
 ) -> Sequence[Resource]:
     """Resources of one end of a copy: CloudTrail lists both, the request's keys (`sourceKeyId`)
     separate them.
@@ -206,7 +208,7 @@ def _of_one_side(
     values = [
         pair
         for pair in request.values
-        if pair[0].startswith(("source", "x-amz-copy-source")) == (on == "source")
+        if pair[0].startswith(("source", "x-amz-copy-source")) == (copy_end == "source")
     ]
     side_request = request.only(values)
     alone = structs.replace(call, resources=())
@@ -265,10 +267,12 @@ def _is_of(facts: ActionFacts, arn: str) -> bool:
     return is_of_type and (arn.startswith("arn:aws:") or is_whole_arn(arn))
 
 
-def _is_meant(prefix: str, arn: str, named: Mapping[str, Sequence[Resource]]) -> bool:
+def _is_meant(prefix: str, arn: str, resources_by_type: Mapping[str, Sequence[Resource]]) -> bool:
     """Whether the request names no resource of the ARN's type, or this one."""
     patterns = [
-        resource.pattern for kind in types_of_arn(prefix, arn) for resource in named.get(kind, ())
+        resource.pattern
+        for kind in types_of_arn(prefix, arn)
+        for resource in resources_by_type.get(kind, ())
     ]
     if not patterns or is_of_other_form(prefix, arn):
         return True
@@ -315,7 +319,7 @@ def _of_arns(
 
 
 def _named_besides(
-    call: Call, facts: ActionFacts, request: CallRequest, found: Sequence[Resource]
+    call: Call, facts: ActionFacts, request: CallRequest, resources: Sequence[Resource]
 ) -> Iterator[Resource]:
     """Resources of other types that the request means besides the ARNs found: the alias, not only
     its key.
@@ -325,7 +329,9 @@ def _named_besides(
         if not looked_at and not kind.other_keys:
             continue
         # A list is faster than a generator here.
-        are_of_kind = [may_be(facts.prefix, resource.pattern, kind.template) for resource in found]
+        are_of_kind = [
+            may_be(facts.prefix, resource.pattern, kind.template) for resource in resources
+        ]
         if any(are_of_kind):
             continue
         filled = fill(call, facts.prefix, kind, request) if looked_at else []
@@ -336,7 +342,7 @@ def _named_besides(
             and kind.required
             and any(
                 len(variables_of_arn(facts.prefix, resource.pattern)) > variables
-                for resource in found
+                for resource in resources
             )
         ):
             # The ARN of a child names its parent: the service of a deployment.
@@ -365,7 +371,7 @@ def _named_besides(
             yield from _any([kind], call)
 
 
-def _not_named(call: Call, facts: ActionFacts, found: Sequence[Resource]) -> Iterator[Resource]:
+def _not_named(call: Call, facts: ActionFacts, resources: Sequence[Resource]) -> Iterator[Resource]:
     """Resources of required types that ARNs do not name: AWS's choice, or any where they name
     optional types only.
     """
@@ -373,12 +379,14 @@ def _not_named(call: Call, facts: ActionFacts, found: Sequence[Resource]) -> Ite
     open_types = [
         kind
         for kind in open_types
-        if not any(may_be(facts.prefix, resource.pattern, kind.template) for resource in found)
+        if not any(may_be(facts.prefix, resource.pattern, kind.template) for resource in resources)
     ]
     chosen_resources = dict(chosen_by_aws(call, facts, open_types))
     yield from chosen_resources.values()
     if not any(
-        _is_required(facts, resource) for resource in found if resource.derivation == _IN_REQUEST
+        _is_required(facts, resource)
+        for resource in resources
+        if resource.derivation == _IN_REQUEST
     ):
         yield from _any(
             [kind for kind in open_types if kind.template.name not in chosen_resources], call
@@ -439,7 +447,7 @@ def _filled(call: Call, facts: ActionFacts, request: CallRequest) -> Iterator[Re
 
 
 def _is_named_by_another(
-    kind: ActionType, call: Call, request: CallRequest, named: Sequence[Resource]
+    kind: ActionType, call: Call, request: CallRequest, resources: Sequence[Resource]
 ) -> bool:
     """Whether a type is not meant, since its keys have ids of other types alone.
 
@@ -447,7 +455,7 @@ def _is_named_by_another(
     """
     if creates(call.name) and is_about(request.noun.removesuffix("s"), kind.template.name):
         return False
-    return names_another(kind, request, named)
+    return names_another(kind, request, resources)
 
 
 def _is_among(kind: ActionType, prefix: str, resources: Iterable[Resource]) -> bool:

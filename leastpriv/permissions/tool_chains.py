@@ -60,7 +60,7 @@ class ChainLink(Struct, frozen=True):
 def usual_chain(
     action: str,
     programs: Collection[str],
-    used: Collection[str],
+    used_actions: Collection[str],
     denied_kinds: Collection[tuple[str, str]] = (),
 ) -> Mapping[str, ChainLink]:
     """Returns the further actions of the step of an action, the surest first.
@@ -69,20 +69,20 @@ def usual_chain(
         action: The action that a run was denied.
         programs: Who called it: names of `deploy_tools.tsv`, `SCRIPT`, `Tool.CLOUDFORMATION` for
             a stack, empty for a program without a user agent.
-        used: All actions that the runs used.
+        used_actions: All actions that the runs used.
         denied_kinds: Service and type of the resources on which it was denied.
     """
     links = [*_of_steps(action, programs)]
-    kinds = _kinds(action, programs, used)
-    links += _of_kinds(kinds, used)
+    kinds = _kinds(action, programs, used_actions)
+    links += _of_kinds(kinds, used_actions)
     if facts_of(action).passes_role == "key":
         links.append(ChainLink(ROLE_PASSING, "the call may pass a role"))
     if SCRIPT in programs or not kinds:
         links += _counterparts(action)
     for service, kind in denied_kinds:
-        links += _of_items(action, service, kind, programs, used)
+        links += _of_items(action, service, kind, programs, used_actions)
     links_by_action: dict[str, ChainLink] = {}
-    unusual = _unusual(action).difference(used)
+    unusual = _unusual(action).difference(used_actions)
     for link in links:
         if link.action != action and link.action not in unusual:
             links_by_action.setdefault(link.action, link)
@@ -98,22 +98,22 @@ def _counterparts(action: str) -> Iterator[ChainLink]:
 
 
 def _of_items(
-    action: str, service: str, kind: str, programs: Collection[str], used: Collection[str]
+    action: str, service: str, kind: str, programs: Collection[str], used_actions: Collection[str]
 ) -> Iterator[ChainLink]:
     """Yields what these programs usually do with the items of a resource that was denied to be made
     or listed.
     """
     if creates_or_adds(action) or access_level(action) == "List":
-        yield from _usual_items(service, kind, programs, used)
+        yield from _usual_items(service, kind, programs, used_actions)
 
 
 def _usual_items(
-    service: str, kind: str, programs: Collection[str], used: Collection[str]
+    service: str, kind: str, programs: Collection[str], used_actions: Collection[str]
 ) -> Iterator[ChainLink]:
     for row in table("item_level"):
         if (row["prefix"], row["type"]) != (service, kind):
             continue
-        is_needed = not row["needs"] or row["needs"] in used
+        is_needed = not row["needs"] or row["needs"] in used_actions
         if is_needed and not set(programs).isdisjoint(row["programs"].split(",")):
             for item_action in row["actions"].split(","):
                 yield ChainLink(item_action, "deploys usually use its items", below=row["below"])
@@ -196,7 +196,7 @@ def _of_tools(kinds: Iterable[ResourceKind], tools: Collection[str]) -> list[Res
     return [kind for kind in kinds if kind.tool in tools]
 
 
-def _of_kinds(kinds: Sequence[ResourceKind], used: Collection[str]) -> Iterator[ChainLink]:
+def _of_kinds(kinds: Sequence[ResourceKind], used_actions: Collection[str]) -> Iterator[ChainLink]:
     """Yields the actions in the life of these types, the deployment's own phases first.
 
     What only some properties need is usual where the runs have set such a property.
@@ -204,7 +204,7 @@ def _of_kinds(kinds: Sequence[ResourceKind], used: Collection[str]) -> Iterator[
     first: dict[str, ResourceKind] = {}
     counts: Counter[str] = Counter()
     for kind in kinds:
-        kind_actions = _usual_actions(kind, used)
+        kind_actions = _usual_actions(kind, used_actions)
         counts.update(kind_actions.keys())
         for action in kind_actions:
             first.setdefault(action, kind)
@@ -214,7 +214,7 @@ def _of_kinds(kinds: Sequence[ResourceKind], used: Collection[str]) -> Iterator[
             yield ChainLink(action, f"{_NAMES[kind.tool]} calls it for {kind.name}")
 
 
-def _usual_actions(kind: ResourceKind, used: Collection[str]) -> dict[str, None]:
+def _usual_actions(kind: ResourceKind, used_actions: Collection[str]) -> dict[str, None]:
     """Returns the actions in the life of a type, without those of properties that no run has
     set.
     """
@@ -222,7 +222,7 @@ def _usual_actions(kind: ResourceKind, used: Collection[str]) -> dict[str, None]
     services = {maker.partition(":")[0] for maker in makers}
     shown_properties = {
         property_of(used_action)
-        for used_action in used
+        for used_action in used_actions
         if used_action.partition(":")[0] in services
     }
     optional = conditional_actions(kind)

@@ -131,10 +131,10 @@ class OpenedResource(Struct, frozen=True):
 
 
 @lru_cache(maxsize=16_384)
-def open_parts(resource: str, made: bool, ids: tuple[str, ...] = ()) -> OpenedResource:
+def open_parts(resource: str, is_made: bool, ids: tuple[str, ...] = ()) -> OpenedResource:
     """The resource with its volatile parts open, and what was opened.
 
-    `made`: the role's own runs create such ones; `ids` are those that AWS chose when it did.
+    `is_made`: the role's own runs create such ones; `ids` are those that AWS chose when it did.
     """
     prefix = service_of(resource)
     parts = parts_of(prefix, resource)
@@ -144,7 +144,7 @@ def open_parts(resource: str, made: bool, ids: tuple[str, ...] = ()) -> OpenedRe
     open_text = ""
     end = 0
     for part in parts:
-        text, reason = _part(prefix, resource, part, made, alone=len(parts) == 1)
+        text, reason = _part(prefix, resource, part, is_made, alone=len(parts) == 1)
         is_id = part.text in ids and prefix != "s3"
         if is_id and not _row(prefix, resource, part.variable, part.text):
             text = "*"
@@ -167,7 +167,9 @@ def _opened_by_look(resource: str) -> OpenedResource:
     return OpenedResource(open_text, (WildcardPart("name", _look_of(resource)),))
 
 
-def _part(prefix: str, resource: str, part: ArnPart, made: bool, *, alone: bool) -> tuple[str, str]:
+def _part(
+    prefix: str, resource: str, part: ArnPart, is_made: bool, *, alone: bool
+) -> tuple[str, str]:
     """Returns the text that replaces one part, and the reason."""
     text = part.text
     row = _row(prefix, resource, part.variable, text)
@@ -178,9 +180,9 @@ def _part(prefix: str, resource: str, part: ArnPart, made: bool, *, alone: bool)
             open_text = text if ends_in_a_word(text) else _SECRET_END.sub(_OPEN_SUFFIX, text)
             return _MADE_UNIQUE.sub("20*", open_text), row["reason"]
         case "kept":
-            return ("*", MADE) if made and prefix != "s3" else (text, "")
+            return ("*", MADE) if is_made and prefix != "s3" else (text, "")
         case "letters":
-            return ("?" * len(text), MADE) if made else (text, "")
+            return ("?" * len(text), MADE) if is_made else (text, "")
     open_text = _by_look(text, whole_may_open=not alone)
     if prefix == "s3" and part.variable == "ObjectName" and open_text == text:
         timed = _TIME.sub(r"\1*", text)
@@ -230,11 +232,11 @@ def _without_commits(text: str) -> str:
     return open_text if literal_letters(open_text) >= _LEAST_BESIDE_A_COMMIT else text
 
 
-def _is_end_of_stack(found: re.Match[str]) -> bool:
+def _is_end_of_stack(match: re.Match[str]) -> bool:
     """Whether the name of a stack's resource ends in letters that CloudFormation drew, no word of
     the template.
     """
-    end, before = found[1], found.string[: found.start()]
+    end, before = match[1], match.string[: match.start()]
     if not _STACK_AND_RESOURCE.fullmatch(before):
         return False
     if _LOGICAL_ID.search(before):
@@ -418,18 +420,18 @@ def _by_look(text: str, *, whole_may_open: bool) -> str:
     return text if open_text == "*" and not whole_may_open else open_text
 
 
-def _opened_end(found: re.Match[str]) -> str:
-    is_of_stack = _STACK_AND_RESOURCE.fullmatch(found.string[: found.start()]) is not None
-    return "*" if is_of_stack and _is_random(found[1]) else found[1]
+def _opened_end(match: re.Match[str]) -> str:
+    is_of_stack = _STACK_AND_RESOURCE.fullmatch(match.string[: match.start()]) is not None
+    return "*" if is_of_stack and _is_random(match[1]) else match[1]
 
 
-def _opened_hash(found: re.Match[str]) -> str:
-    mixed = found["mixed"] or ""
+def _opened_hash(match: re.Match[str]) -> str:
+    mixed = match["mixed"] or ""
     kinds = (str.isdigit, str.islower, str.isupper)
     is_name = mixed and not (_is_random(mixed) and all(any(map(kind, mixed)) for kind in kinds))
     # Letter by letter: the next build's hash is as long, and `env-*.tfstate` would be that of
     # production as well.
-    return mixed if is_name else "?" * len(found[0])
+    return mixed if is_name else "?" * len(match[0])
 
 
 def _is_random(text: str) -> bool:

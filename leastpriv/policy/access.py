@@ -162,7 +162,7 @@ def evaluate_access(request: Request, policies: Policies) -> AccessDecision:
         combined = replace(grants.direct, not_given=missing)
     else:
         combined = _combined(
-            own=own_decisions,
+            own_decisions=own_decisions,
             grants=grants if belonging else None,
             must_allow=bool(belonging) and _must_allow(request),
             is_cross_account=is_cross_account,
@@ -177,18 +177,18 @@ def evaluate_access(request: Request, policies: Policies) -> AccessDecision:
 
 def _combined(
     *,
-    own: Sequence[AccessDecision],
+    own_decisions: Sequence[AccessDecision],
     grants: _Grants | None,
     must_allow: bool,
     is_cross_account: bool,
 ) -> AccessDecision:
     """Combines the principal's own policies, none of which denies, with those of the resource."""
-    identity, *restricting = own
+    identity, *restricting = own_decisions
     if grants is None:
-        return _first_missing(own)
+        return _first_missing(own_decisions)
     by_resource = _best((grants.direct, grants.role, grants.account))
     if is_cross_account:
-        return _first_missing((by_resource, *own))
+        return _first_missing((by_resource, *own_decisions))
     required_decisions = (by_resource, identity) if must_allow else (identity,)
     by_own = _best((_first_missing(required_decisions), grants.role), last=0)
     return _best((grants.direct, _first_missing((by_own, *restricting))), last=1)
@@ -315,20 +315,20 @@ def _rcps_apply(action: str) -> bool:
 
 
 def _deny_of_resource(
-    each: ResourcePolicy, request: Request, principal: _Principal
+    resource_policy: ResourcePolicy, request: Request, principal: _Principal
 ) -> AccessDecision | None:
     """Returns the decision of the Deny statements of a resource's policy; None where none may
     apply.
     """
     doubtful = None
-    for statement in each.policy.document.statements:
+    for statement in resource_policy.policy.document.statements:
         if statement.effect != "Deny":
             continue
         truth = all_of((_is_denied(statement, principal), applies(statement, request)))
         if truth:
-            return _of_resource("explicitDeny", each, statement)
+            return _of_resource("explicitDeny", resource_policy, statement)
         if truth is None:
-            doubtful = doubtful or _of_resource("unknown", each, statement)
+            doubtful = doubtful or _of_resource("unknown", resource_policy, statement)
     return doubtful
 
 
@@ -357,13 +357,15 @@ def _grants(policies: Sequence[ResourcePolicy], request: Request, principal: _Pr
     return _Grants(of_kind("direct"), of_kind("role"), of_kind("account"))
 
 
-def _of_resource(effect: Effect, each: ResourcePolicy, statement: Statement) -> AccessDecision:
+def _of_resource(
+    effect: Effect, resource_policy: ResourcePolicy, statement: Statement
+) -> AccessDecision:
     return AccessDecision(
         effect=effect,
         layer="resource",
-        document=each.policy.document,
+        document=resource_policy.policy.document,
         statement=statement,
-        policy=each.policy.name,
+        policy=resource_policy.policy.name,
     )
 
 
@@ -409,13 +411,13 @@ def _named_as(statement: Statement, principal: _Principal) -> dict[str, Truth]:
     return truths
 
 
-def _matched(named: NamedPrincipal, principal: _Principal) -> tuple[str, Truth]:
+def _matched(named_principal: NamedPrincipal, principal: _Principal) -> tuple[str, Truth]:
     """Returns as what an entry of Principal names the principal, and whether it does."""
-    name = named.name
-    if named.kind.lower() == "aws" and name == "*":
+    name = named_principal.name
+    if named_principal.kind.lower() == "aws" and name == "*":
         return "direct", True
-    if named.kind.lower() != "aws":
-        is_open = named.kind.lower() == "canonicaluser" or not principal.arn
+    if named_principal.kind.lower() != "aws":
+        is_open = named_principal.kind.lower() == "canonicaluser" or not principal.arn
         return "direct", None if is_open else name == principal.arn
     if not principal.arn:
         return "direct", None
@@ -449,15 +451,16 @@ def _as_account(account: str, principal: _Principal) -> tuple[str, Truth]:
     return kind, account == principal.account
 
 
-def _belongs(each: ResourcePolicy, request: Request) -> bool:
+def _belongs(resource_policy: ResourcePolicy, request: Request) -> bool:
     """Whether a resource policy is that of the resource of a request."""
     resource = request.resource
-    if each.resource:
-        return resource == each.resource or any(
-            resource_covers(f"{each.resource}{end}", resource) for end in ("", "/*", ":*")
+    if resource_policy.resource:
+        return resource == resource_policy.resource or any(
+            resource_covers(f"{resource_policy.resource}{end}", resource)
+            for end in ("", "/*", ":*")
         )
     service = request.action.partition(":")[0].lower()
-    statements = each.policy.document.statements
+    statements = resource_policy.policy.document.statements
     entries = [
         entry for statement in statements for entry in (*statement.actions, *statement.not_actions)
     ]
@@ -631,43 +634,50 @@ def _of_account(entry: str, account: str) -> str:
     return ":".join(parts)
 
 
-def _must_not_allow(each: ResourcePolicy) -> bool:
-    return not any(f":{service}:" in each.resource for service in ("kms", "iam"))
+def _must_not_allow(resource_policy: ResourcePolicy) -> bool:
+    return not any(f":{service}:" in resource_policy.resource for service in ("kms", "iam"))
 
 
-def _limits_of_resource(each: ResourcePolicy, principal: _Principal) -> Iterator[Document]:
+def _limits_of_resource(
+    resource_policy: ResourcePolicy, principal: _Principal
+) -> Iterator[Document]:
     """Yields the Deny statements of a resource's policy that name the principal, and what lets all
     else pass.
     """
-    document = each.policy.document
+    document = resource_policy.policy.document
     denies = [
         statement
         for statement in document.statements
         if statement.effect == "Deny" and _is_denied(statement, principal) is True
     ]
-    yield document.with_statements(tuple(_on_resource(deny, each.resource) for deny in denies))
-    needs_allow = bool(each.resource) and (
-        not _must_not_allow(each) or each.resource.split(":")[4] not in ("", principal.account)
+    yield document.with_statements(
+        tuple(_on_resource(deny, resource_policy.resource) for deny in denies)
+    )
+    needs_allow = bool(resource_policy.resource) and (
+        not _must_not_allow(resource_policy)
+        or resource_policy.resource.split(":")[4] not in ("", principal.account)
     )
     if not needs_allow:
         yield full_access()
         return
     allows = [
-        _on_resource(statement, each.resource)
+        _on_resource(statement, resource_policy.resource)
         for statement in document.statements
         if statement.effect == "Allow" and _named_as(statement, principal)
     ]
     allow_all = full_access().statements[0]
-    elsewhere = replace(allow_all, resources=(), not_resources=_patterns(each.resource))
+    elsewhere = replace(allow_all, resources=(), not_resources=_patterns(resource_policy.resource))
     yield document.with_statements(tuple(allows))
     yield full_access().with_statements((elsewhere,))
 
 
-def _allowing(each: ResourcePolicy, principal: _Principal, kinds: Sequence[str]) -> Document:
+def _allowing(
+    resource_policy: ResourcePolicy, principal: _Principal, kinds: Sequence[str]
+) -> Document:
     """Returns the Allow statements that certainly name the principal in one of the ways."""
-    document = each.policy.document
+    document = resource_policy.policy.document
     allows = [
-        _on_resource(statement, each.resource)
+        _on_resource(statement, resource_policy.resource)
         for statement in document.statements
         if statement.effect == "Allow"
         and any(_named_as(statement, principal).get(kind) for kind in kinds)

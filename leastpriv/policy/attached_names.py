@@ -44,13 +44,13 @@ def attached_names(document: Document) -> Iterator[AttachedName]:
                 yield AttachedName(kind, name)
 
 
-def _name(item: Node, resources: Node) -> str:
+def _name(entry: Node, resources: Node) -> str:
     """Returns a literal name, or that of the resource which a `Ref` names; empty where only AWS
     chooses it.
     """
-    if item.kind == "string":
-        return item.text
-    reference = item.get("Ref")
+    if entry.kind == "string":
+        return entry.text
+    reference = entry.get("Ref")
     resource = resources.get(reference.text) if reference else None
     properties = resource.get("Properties") if resource else None
     if properties is None:

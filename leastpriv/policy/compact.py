@@ -28,18 +28,18 @@ _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z][a-z0-9]*|[a-z0-9]+")
 
 def wildcards_for(
     actions: Collection[str],
-    others: Collection[str],
+    other_actions: Collection[str],
     may_write: Callable[[str], bool],
     *,
     inner: bool = True,
 ) -> tuple[str, ...]:
-    """Returns sorted entries that grant all `actions` and none of `others`.
+    """Returns sorted entries that grant all `actions` and none of `other_actions`.
 
     A wildcard covers whole words of action names, at the start (`lambda:List*`) or, with `inner`,
     anywhere (`lambda:*Layer*`); it replaces at least three actions and needs the consent of
     `may_write`.
     """
-    candidates = _candidate_patterns(actions, others, inner)
+    candidates = _candidate_patterns(actions, other_actions, inner)
     remaining_actions = set(actions)
     entries: list[str] = []
     ranked = [_RankedPattern(len(granted), pattern) for pattern, granted in candidates.items()]
@@ -59,14 +59,14 @@ def wildcards_for(
 
 
 def fewest_entries(
-    actions: Collection[str], others: Collection[str], may_write: Callable[[str], bool]
+    actions: Collection[str], other_actions: Collection[str], may_write: Callable[[str], bool]
 ) -> tuple[str, ...]:
-    """Returns the fewest sorted entries that grant all `actions` and none of `others`.
+    """Returns the fewest sorted entries that grant all `actions` and none of `other_actions`.
 
     A wildcard covers whole words at the start of action names (`s3:GetObject*`), so that a reviewer
     sees what it grants, and needs the consent of `may_write`.
     """
-    foreign = sorted(action.lower() for action in others)
+    foreign = sorted(action.lower() for action in other_actions)
     starts = {action: _shortest_start(action, foreign, may_write) for action in actions}
     entries = [action for action, start in starts.items() if not start]
     by_start = {action: start for action, start in starts.items() if start}
@@ -123,13 +123,13 @@ class _RankedPattern(Struct, frozen=True):
 
 
 def _candidate_patterns(
-    actions: Collection[str], others: Collection[str], inner: bool
+    actions: Collection[str], other_actions: Collection[str], inner: bool
 ) -> dict[str, set[str]]:
     """Returns wildcards that grant several of the actions and none of the others, with the actions
     that each grants.
     """
     by_service = _by_service(actions)
-    foreign = _by_service(others)
+    foreign = _by_service(other_actions)
     counts: Counter[str] = Counter()
     for action in actions:
         counts.update(set(_word_patterns(action)))
@@ -241,12 +241,12 @@ class _MergeTargets:
         self._places: dict[_MergeKey, list[int]] = defaultdict(list)
         """Key -> heap of the places of statements that have it, or had it."""
 
-    def add(self, place: int) -> None:
+    def add(self, index: int) -> None:
         """Adds a statement, or one whose actions or resources have grown."""
-        for key in self._merging[place].merge_keys():
+        for key in self._merging[index].merge_keys():
             indexes = self._places[key]
-            if not indexes or indexes[0] != place:
-                heappush(indexes, place)
+            if not indexes or indexes[0] != index:
+                heappush(indexes, index)
 
     def first(self, statement: _MergedStatement) -> int | None:
         """Returns the place of the first statement that has a key of the given one."""

@@ -59,13 +59,13 @@ class ConditionSet(Struct, frozen=True):
         return not (self.conditions or self.unreadable or self.matching or self.not_matching)
 
 
-def conjunction(one: ConditionSet, other: ConditionSet) -> ConditionSet:
+def conjunction(condition_set: ConditionSet, other_set: ConditionSet) -> ConditionSet:
     """Returns the set that holds if both sets hold."""
     return ConditionSet(
-        one.conditions + other.conditions,
-        one.unreadable or other.unreadable,
-        one.matching + other.matching,
-        one.not_matching + other.not_matching,
+        condition_set.conditions + other_set.conditions,
+        condition_set.unreadable or other_set.unreadable,
+        condition_set.matching + other_set.matching,
+        condition_set.not_matching + other_set.not_matching,
     )
 
 
@@ -111,14 +111,14 @@ def _depends_on_effect(condition: Condition) -> bool:
 
 
 @lru_cache(maxsize=16384)
-def implies(one: ConditionSet, other: ConditionSet) -> bool:
-    """Returns whether `other` provably holds if `one` does."""
-    if other.unreadable and other.unreadable != one.unreadable:
+def implies(condition_set: ConditionSet, other_set: ConditionSet) -> bool:
+    """Returns whether `other_set` provably holds if `condition_set` does."""
+    if other_set.unreadable and other_set.unreadable != condition_set.unreadable:
         return False
     return (
-        _each_has(other.conditions, one.conditions, condition_implies)
-        and _each_has(other.matching, one.matching, _is_covered_by)
-        and _each_has(other.not_matching, one.not_matching, resource_covers)
+        _each_has(other_set.conditions, condition_set.conditions, condition_implies)
+        and _each_has(other_set.matching, condition_set.matching, _is_covered_by)
+        and _each_has(other_set.not_matching, condition_set.not_matching, resource_covers)
     )
 
 
@@ -127,36 +127,39 @@ def _each_has(wide: Iterable[T], narrow: Collection[T], is_enough: Callable[[T, 
     return all(any(is_enough(narrower, wider) for narrower in narrow) for wider in wide)
 
 
-def _is_covered_by(entry: str, wide: str) -> bool:
-    return resource_covers(wide, entry)
+def _is_covered_by(entry: str, wider_entry: str) -> bool:
+    return resource_covers(wider_entry, entry)
 
 
 @lru_cache(maxsize=16384)
-def mutually_exclusive(one: ConditionSet, other: ConditionSet) -> bool:
+def mutually_exclusive(condition_set: ConditionSet, other_set: ConditionSet) -> bool:
     """Returns whether the two sets provably never hold together."""
     return any(
         _conditions_exclude(condition, other_condition)
         or _conditions_exclude(other_condition, condition)
-        for condition in one.conditions
-        for other_condition in other.conditions
+        for condition in condition_set.conditions
+        for other_condition in other_set.conditions
     )
 
 
 @lru_cache(maxsize=16384)
-def condition_implies(one: Condition, other: Condition) -> bool:
-    """Returns whether the condition `other` provably holds if `one` does; values are spelled as in
-    a `ConditionSet`.
+def condition_implies(condition: Condition, other_condition: Condition) -> bool:
+    """Returns whether `other_condition` provably holds if `condition` does; values are spelled as
+    in a `ConditionSet`.
 
-    Holds if both belong to statements of one effect, and if `one` belongs to an Allow and `other`
-    to a Deny.
+    Holds if both belong to statements of one effect, and if `condition` belongs to an Allow and
+    `other_condition` to a Deny.
     """
-    if one == other:
+    if condition == other_condition:
         return True
-    operator, other_operator = parse_operator(one.operator), parse_operator(other.operator)
+    operator, other_operator = (
+        parse_operator(condition.operator),
+        parse_operator(other_condition.operator),
+    )
     if (
         operator is None
         or other_operator is None
-        or one.key != other.key
+        or condition.key != other_condition.key
         or operator.negated != other_operator.negated
     ):
         return False
@@ -164,13 +167,15 @@ def condition_implies(one: Condition, other: Condition) -> bool:
         operator, other_operator
     ):
         return False
-    if _depends_on_effect(one) or _depends_on_effect(other):
+    if _depends_on_effect(condition) or _depends_on_effect(other_condition):
         return False
     if (operator.base == "Null") != (other_operator.base == "Null"):
         return False
     if operator.negated:
-        return _all_within(other_operator.base, other.values, operator.base, one.values)
-    return _all_within(operator.base, one.values, other_operator.base, other.values)
+        return _all_within(
+            other_operator.base, other_condition.values, operator.base, condition.values
+        )
+    return _all_within(operator.base, condition.values, other_operator.base, other_condition.values)
 
 
 def _no_stricter_on_absent_key(narrow: Operator, wide: Operator) -> bool:
@@ -268,32 +273,39 @@ _WITHIN: Mapping[str, Callable[[str, str], bool]] = {
 }
 
 
-def _conditions_exclude(one: Condition, other: Condition) -> bool:
-    """Returns whether `one`, which requires one of its values, and `other` never hold together."""
-    operator, other_operator = parse_operator(one.operator), parse_operator(other.operator)
-    if operator is None or other_operator is None or one.key != other.key:
+def _conditions_exclude(condition: Condition, other_condition: Condition) -> bool:
+    """Returns whether `condition`, which requires one of its values, and `other_condition` never
+    hold together.
+    """
+    operator, other_operator = (
+        parse_operator(condition.operator),
+        parse_operator(other_condition.operator),
+    )
+    if operator is None or other_operator is None or condition.key != other_condition.key:
         return False
     if operator.negated or operator.quantifier or other_operator.quantifier or operator.if_exists:
         return False
-    if _depends_on_effect(one) or _depends_on_effect(other):
+    if _depends_on_effect(condition) or _depends_on_effect(other_condition):
         return False
     if other_operator.negated:
-        return _all_within(operator.base, one.values, other_operator.base, other.values)
-    pairs = product(one.values, other.values)
+        return _all_within(
+            operator.base, condition.values, other_operator.base, other_condition.values
+        )
+    pairs = product(condition.values, other_condition.values)
     return all(
         _values_disjoint(operator.base, value, other_operator.base, other_value)
         for value, other_value in pairs
     )
 
 
-def _values_disjoint(base: str, value: str, other_base: str, other: str) -> bool:
+def _values_disjoint(base: str, value: str, other_base: str, other_value: str) -> bool:
     """Returns whether no actual value matches both values."""
     if {base, other_base} <= {"StringEquals", "StringLike"}:
-        return not resource_overlaps(_as_pattern(base, value), _as_pattern(other_base, other))
+        return not resource_overlaps(_as_pattern(base, value), _as_pattern(other_base, other_value))
     return (
         base == other_base == "Bool"
-        and not has_variable(value + other)
-        and is_true(value) != is_true(other)
+        and not has_variable(value + other_value)
+        and is_true(value) != is_true(other_value)
     )
 
 
@@ -327,7 +339,7 @@ def rules_of(documents: Sequence[Document]) -> tuple[Rule, ...]:
     )
 
 
-def listed_rules(listed: Permission) -> Iterator[Rule]:
+def listed_rules(permission: Permission) -> Iterator[Rule]:
     """Yields the rule of a grant of one action pattern on one resource pattern under all its
     conditions.
     """
@@ -335,11 +347,11 @@ def listed_rules(listed: Permission) -> Iterator[Rule]:
         index=0,
         sid="",
         effect="Allow",
-        actions=(listed.action,),
+        actions=(permission.action,),
         not_actions=(),
-        resources=(listed.resource,),
+        resources=(permission.resource,),
         not_resources=(),
-        conditions=listed.conditions,
+        conditions=permission.conditions,
         conditions_readable=True,
         variables=True,
         line=0,

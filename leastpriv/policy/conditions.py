@@ -162,11 +162,11 @@ def resolve_variables(text: str, context: Context, complete: bool) -> str | None
         return text
     null = False
 
-    def value_of(found: re.Match[str]) -> str:
+    def value_of(match: re.Match[str]) -> str:
         nonlocal null
-        key = found[1]
+        key = match[1]
         if key is None:
-            return "${$}" if found[0] == "$" else found[0]
+            return "${$}" if match[0] == "$" else match[0]
         name = key.strip().lower()
         values = context.get(name, ())
         if len(values) > 1 or is_multivalued_key(name):
@@ -174,8 +174,8 @@ def resolve_variables(text: str, context: Context, complete: bool) -> str | None
             return ""
         # A name without a colon is a placeholder of a template, not a condition key.
         if name not in context and not (complete and ":" in name):
-            return found[0]
-        value = values[0] if values else found[2] or None
+            return match[0]
+        value = values[0] if values else match[2] or None
         null = null or value is None
         return _SPECIAL.sub(r"${\g<0>}", value or "")
 
@@ -292,7 +292,7 @@ def _fits_absence(value: str | None, *, is_absent: bool) -> Truth:
 
 
 def _fits_values(
-    operator: Operator, wanted: Iterable[str | None], actual: str, deny: bool
+    operator: Operator, policy_values: Iterable[str | None], actual: str, deny: bool
 ) -> Truth:
     """Compares one value of a request with the values of a policy in their order."""
     if _is_malformed(operator, actual):
@@ -300,7 +300,7 @@ def _fits_values(
             return None
         return operator.negated and operator.base not in _NEVER_MATCHED_IF_MALFORMED
     is_unknown = False
-    for value in wanted:
+    for value in policy_values:
         if value is None:
             continue
         if operator.base == "ArnLike" and not is_arn_pattern(value):

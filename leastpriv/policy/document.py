@@ -543,19 +543,19 @@ class _Reader:
             raise self.error(value, f"{key} is a function that makes no entry; name another")
         return entries
 
-    def inner_entries(self, item: Node, place: int) -> list[_Entry] | None:
+    def inner_entries(self, node: Node, index: int) -> list[_Entry] | None:
         """Returns the entries that an item of a list makes; None if it makes none."""
         if self.source.language != "cloudformation":
-            parts = self.parts(item)
+            parts = self.parts(node)
             if parts is None:
                 return None
-            return [_Entry(parts, place, item.depends_on, item.fixed)]
-        inner = self.functions.entries(item)
-        if inner is None or item.kind == "array":
+            return [_Entry(parts, index, node.depends_on, node.fixed)]
+        inner = self.functions.entries(node)
+        if inner is None or node.kind == "array":
             return None
         is_one = len(inner) == 1 and not inner[0].depends_on
-        fixed = "" if is_one else f"{described(item)} makes it"
-        return [_Entry(entry.parts, place, entry.depends_on, fixed) for entry in inner]
+        fixed = "" if is_one else f"{described(node)} makes it"
+        return [_Entry(entry.parts, index, entry.depends_on, fixed) for entry in inner]
 
     def parts(self, node: Node) -> Parts | None:
         return parts_of(node, self.source.language, self.functions)

@@ -186,16 +186,16 @@ def _is_edited_list(
     removed: Set[str],
     new: Iterable[str],
     after: Iterable[str],
-    same: Callable[[str], str],
+    entry_key: Callable[[str], str],
 ) -> bool:
     """Returns whether a list has the entries that an edit keeps and adds, and no others.
 
     An entry that is removed remains where the file makes it together with one that is kept.
     """
-    kept_entries = {same(entry) for entry in before if entry not in removed}
-    added = {same(entry) for entry in new}
-    allowed = {same(entry) for entry in before} | added
-    return kept_entries | added <= {same(entry) for entry in after} <= allowed
+    kept_entries = {entry_key(entry) for entry in before if entry not in removed}
+    added = {entry_key(entry) for entry in new}
+    allowed = {entry_key(entry) for entry in before} | added
+    return kept_entries | added <= {entry_key(entry) for entry in after} <= allowed
 
 
 def edited_for_evaluation(document: Document, edits: Sequence[Edit]) -> Document:
@@ -421,19 +421,19 @@ def _add_action_changes(
         changes.after[entries.index(entry)] += actions
 
 
-def _settle(changes: ListChanges, entries: Sequence[str], same: Callable[[str], str]) -> bool:
+def _settle(changes: ListChanges, entries: Sequence[str], entry_key: Callable[[str], str]) -> bool:
     """Drops new entries that the list already has, and inserts the others in order if the list was
     sorted.
 
-    `entries` are those before the edit; `same` maps those that count as equal to one key. Returns
-    whether one is left.
+    `entries` are those before the edit; `entry_key` maps those that count as equal to one key.
+    Returns whether one is left.
     """
     kept_entries = [entry for index, entry in enumerate(entries) if index not in changes.drop]
-    keys = {same(entry) for entry in kept_entries}
+    keys = {entry_key(entry) for entry in kept_entries}
     for position in sorted(changes.after):
         new: dict[str, str] = {}
         for entry in changes.after[position]:
-            new.setdefault(same(entry), entry)
+            new.setdefault(entry_key(entry), entry)
         changes.after[position] = [entry for key, entry in new.items() if key not in keys]
         keys |= new.keys()
     _insert_in_order(changes, entries)

@@ -232,12 +232,12 @@ class _Reader(Struct, frozen=True):
                 return names[:length]
         return ()
 
-    def _nested_block(self, body: Block, name: str, place: int) -> Block:
+    def _nested_block(self, body: Block, name: str, index: int) -> Block:
         blocks = list(body.named(name))
-        if place >= len(blocks):
+        if index >= len(blocks):
             problem = f"leads nowhere: there are {len(blocks)} blocks {name}; correct the address"
             raise self.error(problem, NoPolicyError)
-        return blocks[place]
+        return blocks[index]
 
     def container(self, address: tuple[str, ...]) -> tuple[str, Block]:
         definition = self.scope.definitions.get(address)
@@ -397,12 +397,12 @@ def _meaning(statement: Node) -> str:
     return json.dumps({"Sid": "", **value} if isinstance(value, dict) else {}, sort_keys=True)
 
 
-def _with_known(statement: Node, known: Node) -> Node:
+def _with_known(statement: Node, planned_statement: Node) -> Node:
     """Returns a statement with the plan's values in the place of unknown ones."""
     members = []
     for member in statement.members:
         value = member.value
-        planned = known.get_any_case(member.key)
+        planned = planned_statement.get_any_case(member.key)
         if planned is None or is_known(value):
             members.append(member)
             continue

@@ -544,14 +544,14 @@ def _is_text(node: Node) -> bool:
     return node.kind == "string" or (node.kind == "choice" and all(map(_is_text, node.items)))
 
 
-def _statements_of_document(item: Node, depends_on: str) -> Iterator[Node]:
+def _statements_of_document(document: Node, depends_on: str) -> Iterator[Node]:
     """Yields the statements of another document, which an expression may leave out."""
-    item = _parsed_text(item, item, "it is a text")
-    inner = item.get_any_case("Statement")
-    if item.kind == "object" and inner:
+    document = _parsed_text(document, document, "it is a text")
+    inner = document.get_any_case("Statement")
+    if document.kind == "object" and inner:
         statements = inner.entries
-    elif item.kind == "string" and item.text:
-        statements = (_unknown_statement(item),)
+    elif document.kind == "string" and document.text:
+        statements = (_unknown_statement(document),)
     else:
         return
     for statement in statements:
@@ -562,8 +562,8 @@ def _object(members: Iterable[tuple[str, Node]]) -> Node:
     return Node("object", 0, 0, members=tuple(Member(key, 0, 0, value) for key, value in members))
 
 
-def _array(items: Iterable[Node]) -> Node:
-    return Node("array", 0, 0, items=tuple(items))
+def _array(elements: Iterable[Node]) -> Node:
+    return Node("array", 0, 0, items=tuple(elements))
 
 
 def with_policy_variables(node: Node) -> Node:
@@ -588,12 +588,16 @@ def _is_inside(text: str, inside: bool) -> bool:
     return inside != bool(quotes % 2)
 
 
-def _parsed_text(node: Node, at: Node | Expression, reason: str) -> Node:
+def _parsed_text(node: Node, origin: Node | Expression, reason: str) -> Node:
     """Returns the JSON that a known text has; any other value itself."""
     if node.kind != "string" or is_unknown(node):
         return node
     parsed_node = _json_node([(node.text, -1)], node.fixed or reason)
-    return relocated(parsed_node, at.start, at.end, node.fixed or reason) if parsed_node else node
+    return (
+        relocated(parsed_node, origin.start, origin.end, node.fixed or reason)
+        if parsed_node
+        else node
+    )
 
 
 def _json_node(pieces: Sequence[_Piece], reason: str = "an expression makes it") -> Node | None:

@@ -226,10 +226,10 @@ class Evaluator:
             return None
         return [*arguments, *last.items]
 
-    def _either_known(self, expression: Expression, results: Sequence[Node | None]) -> Node | None:
+    def _either_known(self, expression: Expression, nodes: Sequence[Node | None]) -> Node | None:
         """Returns one of several results; None if one is not known."""
-        known_nodes = [node for node in results if node is not None]
-        if not known_nodes or len(known_nodes) < len(results):
+        known_nodes = [node for node in nodes if node is not None]
+        if not known_nodes or len(known_nodes) < len(nodes):
             return None
         return self.either(expression, known_nodes)
 
@@ -378,11 +378,11 @@ class Evaluator:
         is_ordered = collection.kind == "object" or has_places(collection)
         return self.made(expression, entries if is_ordered else in_any_order(entries))
 
-    def _object_of(self, expression: Expression, results: Sequence[_Result]) -> Node | None:
-        if any(entry.value.depends_on for entry in results):
+    def _object_of(self, expression: Expression, elements: Sequence[_Result]) -> Node | None:
+        if any(entry.value.depends_on for entry in elements):
             return None
         values: dict[str, Node] = {}
-        for element in results:
+        for element in elements:
             if expression.spread:
                 before = values[element.name].items if element.name in values else ()
                 values[element.name] = array((*before, element.value))

@@ -51,9 +51,9 @@ def is_unknown(node: Node) -> bool:
     return node.kind == "string" and is_one_expression(node.text)
 
 
-def array(items: Iterable[Node]) -> Node:
+def array(elements: Iterable[Node]) -> Node:
     """Returns a list that an expression makes."""
-    return Node("array", 0, 0, items=tuple(items))
+    return Node("array", 0, 0, items=tuple(elements))
 
 
 def entries_of(node: Node) -> Sequence[Node]:
@@ -132,9 +132,13 @@ def _compact(node: Node) -> Node:
     return array(elements)
 
 
-def _one_of(items: tuple[Node, ...], cause: str) -> tuple[Node, ...]:
+def _one_of(alternatives: tuple[Node, ...], cause: str) -> tuple[Node, ...]:
     """Returns a choice of some values, none for no value."""
-    return items if len(items) <= 1 else (Node("choice", 0, 0, cause, items=items),)
+    return (
+        alternatives
+        if len(alternatives) <= 1
+        else (Node("choice", 0, 0, cause, items=alternatives),)
+    )
 
 
 _EMPTY = frozenset({"", "null"})
@@ -177,15 +181,15 @@ def _set_union(*arguments: Node) -> Node | None:
     return _to_set(joined) if joined else None
 
 
-def _part_of(node: Node, why: str) -> Node:
+def _part_of(node: Node, cause: str) -> Node:
     """Returns a list of which only a part may remain."""
-    return array(replace(element, depends_on=element.depends_on or why) for element in node.items)
+    return array(replace(element, depends_on=element.depends_on or cause) for element in node.items)
 
 
-def _chosen(items: Iterable[Node], function: str) -> Node:
+def _chosen(elements: Iterable[Node], function: str) -> Node:
     """Returns the entries that a function takes out of a list; an edit may change its choice."""
     reason = f"{function} takes a part of the list"
-    return array(replace(element, fixed=element.fixed or reason) for element in items)
+    return array(replace(element, fixed=element.fixed or reason) for element in elements)
 
 
 def _set_difference(first: Node, *others: Node) -> Node:
@@ -228,8 +232,8 @@ def _join(delimiter: Node, *lists: Node) -> Node | None:
     return Node("string", 0, 0, delimiter.text.join(entry.text for entry in entries))
 
 
-def _is_no_text(item: Node) -> bool:
-    return item.kind in {"array", "object", "choice"} or bool(item.depends_on)
+def _is_no_text(node: Node) -> bool:
+    return node.kind in {"array", "object", "choice"} or bool(node.depends_on)
 
 
 _VERB = re.compile(r"%(?:([sdv])|(%)|(.))", re.DOTALL)
@@ -325,8 +329,8 @@ def _zip_map(keys: Node, values: Node) -> Node | None:
     return Node("object", 0, 0, members=tuple(members.values()))
 
 
-def _element(node: Node, place: Node) -> Node | None:
-    index = plain_text(place)
+def _element(node: Node, index_node: Node) -> Node | None:
+    index = plain_text(index_node)
     if index is None or not node.items or not has_places(node):
         return None
     return node.items[int(index) % len(node.items)]
@@ -341,11 +345,11 @@ def _length(node: Node) -> Node | None:
     return Node("number", 0, 0, str(len(node.items) + len(node.members)))
 
 
-def _contains(node: Node, wanted: Node) -> Node | None:
-    if node.kind != "array" or not is_known(wanted):
+def _contains(node: Node, value: Node) -> Node | None:
+    if node.kind != "array" or not is_known(value):
         return None
     certain = [element for element in node.items if not element.depends_on]
-    if any(plain_text(element) == plain_text(wanted) for element in certain):
+    if any(plain_text(element) == plain_text(value) for element in certain):
         return truth_node(True)
     return truth_node(False) if is_known(node) else None
 

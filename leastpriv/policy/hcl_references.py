@@ -232,56 +232,56 @@ class _Reference:
         return f"[{text}]" if node.kind == "number" else f'["{text}"]'
 
     def attribute(
-        self, address: tuple[str, ...], attribute: str, found: Definition | None
+        self, address: tuple[str, ...], attribute: str, definition: Definition | None
     ) -> Node | None:
         """Returns an attribute of a resource by the table of attributes, or as its block sets
         it; any other ARN has the form of its service.
         """
         template = _templates().get((address[-2], attribute))
         if template is None:
-            value = self.set_attribute(address, attribute, found)
+            value = self.set_attribute(address, attribute, definition)
             if value is not None or attribute != "arn":
                 return value
             template = arn_of_service(ResourceKind(Tool.TERRAFORM, address[-2]), attribute)
             if not template:
                 return None
-        block = found.block if found else None
+        block = definition.block if definition else None
 
         def fill(match: re.Match[str]) -> str:
             start, name, default = match.groups()
             if name[0].isupper():
                 text = self.provider_value(name, block)
-            elif node := self.set_attribute(address, name, found):
+            elif node := self.set_attribute(address, name, definition):
                 text = node.text
             else:
                 text = default if default and block and name not in block.attributes else ""
-            return start + (text.removeprefix(start) if text else self.part(name, found))
+            return start + (text.removeprefix(start) if text else self.part(name, definition))
 
         return Node("string", 0, 0, _VARIABLE.sub(fill, template))
 
-    def part(self, name: str, found: Definition | None) -> str:
+    def part(self, name: str, definition: Definition | None) -> str:
         """Returns an unknown part of an attribute; `name_prefix` is a known beginning."""
         if name[0].isupper():
             return _PROVIDER_PARTS[name]
         names = [part.text for part in self.expression.parts if part.kind in {"name", "attribute"}]
         owner = ".".join(names[: 3 if names[0] == "data" else 2]) + self.index().replace('"', "")
         address = tuple(names[: 3 if names[0] == "data" else 2])
-        prefix = self.set_attribute(address, f"{name}_prefix", found)
+        prefix = self.set_attribute(address, f"{name}_prefix", definition)
         start = prefix.text if prefix and is_known(prefix) else ""
         return f"{start}${{{re.sub(r'[^A-Za-z0-9_.-]', '-', owner)}.{name}}}"
 
     def set_attribute(
-        self, address: tuple[str, ...], name: str, found: Definition | None
+        self, address: tuple[str, ...], name: str, definition: Definition | None
     ) -> Node | None:
         """Returns an attribute that a block sets; of a repeated block only one that does not depend
         on the instance.
         """
         node = self.scope.attribute_value(address, name)
-        if found is None or node is None or node.text == "null":
+        if definition is None or node is None or node.text == "null":
             return None
         if node.kind == "choice":
             return None
-        return None if found.is_repeated and not is_known(node) else node
+        return None if definition.is_repeated and not is_known(node) else node
 
     def provider_value(self, name: str, block: Block | None) -> str:
         """Returns the partition, account or region of a block's provider; empty if it cannot be

@@ -116,11 +116,11 @@ _CONSTANTS: Mapping[str, ExpressionKind] = {
 _OPERATORS = frozenset(["+", "-", "*", "/", "%", "==", "!=", "<", ">", "<=", ">=", "&&", "||", "!"])
 
 
-def _unescape(found: re.Match[str]) -> str:
-    if found[1]:
-        return _ESCAPES.get(found[1], found[1])
-    point = int(found[2] or found[3] or "0", 16)
-    return chr(point) if point <= sys.maxunicode else found[0]
+def _unescape(match: re.Match[str]) -> str:
+    if match[1]:
+        return _ESCAPES.get(match[1], match[1])
+    point = int(match[2] or match[3] or "0", 16)
+    return chr(point) if point <= sys.maxunicode else match[0]
 
 
 _DEEPEST = 40

@@ -67,8 +67,8 @@ class _Separator(Struct, frozen=True):
     """White space and comments up to the next entry."""
 
 
-def rewrite_tuple(text: str, node: Node, written: Sequence[str], changes: ListChanges) -> str:
-    """Returns the text of a list after changes; `written` is the text of each entry."""
+def rewrite_tuple(text: str, node: Node, entry_texts: Sequence[str], changes: ListChanges) -> str:
+    """Returns the text of a list after changes; `entry_texts` are those of its entries."""
     style = ListStyle.of(text)
     indent = indentation(text, node.start)
     if not node.items:
@@ -83,7 +83,7 @@ def rewrite_tuple(text: str, node: Node, written: Sequence[str], changes: ListCh
     for index, entry_node in enumerate(entry_nodes):
         separator = _separator(text[entry_node.end : ends[index]])
         has_last_comma = separator.has_comma
-        entries_here = _entries_at(index, written[index], changes, separator, line)
+        entries_here = _entries_at(index, entry_texts[index], changes, separator, line)
         if entries_here:
             entries += entries_here
             continue
@@ -101,21 +101,21 @@ def rewrite_tuple(text: str, node: Node, written: Sequence[str], changes: ListCh
 
 
 def _entries_at(
-    place: int, written: str, changes: ListChanges, separator: _Separator, line: str
+    index: int, entry_text: str, changes: ListChanges, separator: _Separator, line: str
 ) -> list[_Entry]:
     """Returns what an entry becomes; its comment follows it, if it is not removed.
 
     Args:
-        place: The place of the entry.
-        written: Its text.
+        index: The place of the entry.
+        entry_text: Its text.
         changes: The changes of the list.
         separator: The text behind it.
         line: The white space before a new entry.
     """
-    texts = changes.entries(place, written)
+    texts = changes.entries(index, entry_text)
     comments = [""] * len(texts)
-    if place not in changes.drop:
-        entries_before = changes.after.get(-1, []) if place == 0 else []
+    if index not in changes.drop:
+        entries_before = changes.after.get(-1, []) if index == 0 else []
         comments[len(entries_before)] = separator.comment
     gaps = [line] * (len(texts) - 1) + [separator.gap]
     return [_Entry(*parts) for parts in zip(texts, comments, gaps, strict=False)]
@@ -308,10 +308,10 @@ def escaped_text(text: str) -> str:
     (https://developer.hashicorp.com/terraform/language/expressions/strings).
     """
 
-    def escape(found: re.Match[str]) -> str:
-        if found[0] in _WRITTEN_ESCAPES:
-            return _WRITTEN_ESCAPES[found[0]]
-        point = ord(found[0])
+    def escape(match: re.Match[str]) -> str:
+        if match[0] in _WRITTEN_ESCAPES:
+            return _WRITTEN_ESCAPES[match[0]]
+        point = ord(match[0])
         return f"\\u{point:04x}" if point < _WIDE else f"\\U{point:08x}"
 
     return _UNSAFE.sub(escape, text)

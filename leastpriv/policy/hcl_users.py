@@ -64,25 +64,25 @@ def attached_roles(
 
 
 def _calls(
-    place: str,
+    caller_path: str,
     text: str,
     folder: str,
     files: Mapping[str, str],
     parameters: Mapping[str, str],
 ) -> Iterator[Mapping[str, Node]]:
     """Yields the arguments of each call of the module in `folder` by a file."""
-    caller_folder = posixpath.dirname(place)
+    caller_folder = posixpath.dirname(caller_path)
     caller_files = {
         posixpath.relpath(path, caller_folder or "."): content
         for path, content in files.items()
         if posixpath.dirname(path) == caller_folder
     }
-    scope = module_scope(text, place, TerraformFolder(caller_files), parameters)
+    scope = module_scope(text, caller_path, TerraformFolder(caller_files), parameters)
     for address, definition in scope.definitions.items():
         attributes = definition.block.attributes
         if address[0] != "module" or "source" not in attributes:
             continue
-        if definition.file != posixpath.basename(place):
+        if definition.file != posixpath.basename(caller_path):
             continue
         source = plain_text(scope.value(attributes["source"].value, definition.file))
         if source is None or not source.startswith((".", "/")):

@@ -227,15 +227,15 @@ class ListChanges(Struct):
     in the file.
     """
 
-    def entries(self, place: int, written: str) -> list[str]:
+    def entries(self, index: int, entry_text: str) -> list[str]:
         """Returns the entries at an index after the changes."""
-        before = self.after.get(-1, []) if place == 0 else []
-        old_entries = [] if place in self.drop else [written]
-        return [*before, *old_entries, *self.after.get(place, [])]
+        before = self.after.get(-1, []) if index == 0 else []
+        old_entries = [] if index in self.drop else [entry_text]
+        return [*before, *old_entries, *self.after.get(index, [])]
 
-    def entries_of_value(self, written: str) -> list[str]:
+    def entries_of_value(self, entry_text: str) -> list[str]:
         """Returns the entries of the list that replaces a single value, such as a string."""
-        old_entries = [] if self.drop else [written]
+        old_entries = [] if self.drop else [entry_text]
         return [*old_entries, *self.after.get(0, [])]
 
     def spelled(self, spell: Callable[[Sequence[str]], list[str]]) -> ListChanges:
@@ -289,25 +289,25 @@ def reread(document: Document, text: str) -> Document:
 
 
 def rewrite_list(
-    text: str, value: Node, written: Sequence[str], changes: ListChanges, style: JsonStyle
+    text: str, value: Node, entry_texts: Sequence[str], changes: ListChanges, style: JsonStyle
 ) -> str:
     """Returns the text of a list of which at least one entry remains.
 
-    `written` is the text of each entry; an object in place of a list counts as a list of one.
+    `entry_texts` are those of its entries; an object in place of a list counts as a list of one.
     """
     if value.kind == "object":
-        entries = changes.entries_of_value(written[0])
+        entries = changes.entries_of_value(entry_texts[0])
         return entries[0] if len(entries) == 1 else f"[{style.comma.join(entries)}]"
     nodes = value.items
     lead = text[value.start + 1 : nodes[0].start]
     tail = text[nodes[-1].end : value.end - 1]
     between = [text[node.end : following.start] for node, following in pairwise(nodes)]
     if any("#" in separator for separator in (lead, *between, tail)):
-        return _rewrite_commented(text, value, written, changes, style)
+        return _rewrite_commented(text, value, entry_texts, changes, style)
     usual = _usual_separator(lead, between, style)
     new_text = ""
     last_written = -1
-    for index, entry in enumerate(written):
+    for index, entry in enumerate(entry_texts):
         entries = changes.entries(index, entry)
         if not entries:
             continue
@@ -380,7 +380,7 @@ def _gap(text: str, start: int, end: int) -> _Gap:
 
 
 def _rewrite_commented(
-    text: str, value: Node, written: Sequence[str], changes: ListChanges, style: JsonStyle
+    text: str, value: Node, entry_texts: Sequence[str], changes: ListChanges, style: JsonStyle
 ) -> str:
     """Rewrites a YAML list with comments: removes entries and commas, keeps comments, then removes
     blank lines.
@@ -391,7 +391,9 @@ def _rewrite_commented(
     lead = text[value.start + 1 : entry_nodes[0].start]
     line = style.newline + lead[lead.rfind("\n") + 1 :] if "\n" in lead else ""
     separator = f",{line}" if line else style.comma
-    entries_by_place = [changes.entries(position, entry) for position, entry in enumerate(written)]
+    entries_by_place = [
+        changes.entries(position, entry) for position, entry in enumerate(entry_texts)
+    ]
     places_with_entries = [position for position, entries in enumerate(entries_by_place) if entries]
     last_place = max(places_with_entries, default=-1)
     ends = [*(next_node.start for next_node in entry_nodes[1:]), value.end]

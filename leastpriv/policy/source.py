@@ -91,9 +91,9 @@ def policy_addresses(root: Node, where: str) -> str:
     return listed((f"{where}#{pointer}" for pointer in _policies(root, "")), _MOST_POLICIES)
 
 
-def format_names(found: Iterable[str]) -> str:
+def format_names(names: Iterable[str]) -> str:
     """Lists names, of many the first dozen."""
-    return listed(map(_shorten, found), _MOST_NAMES)
+    return listed(map(_shorten, names), _MOST_NAMES)
 
 
 def _shorten(name: str, longest: int = _LONGEST_NAME) -> str:
@@ -133,8 +133,8 @@ def is_statement_list(node: Node) -> bool:
     )
 
 
-def _grants(item: Node) -> bool:
-    return bool(item.get_any_case("Action") or item.get_any_case("NotAction"))
+def _grants(statement: Node) -> bool:
+    return bool(statement.get_any_case("Action") or statement.get_any_case("NotAction"))
 
 
 def _policies(node: Node, pointer: str) -> Iterator[str]:
@@ -304,10 +304,10 @@ def _decoded(piece: str) -> str:
         return ""
 
 
-def _common_prefix_length(one: str, other: str) -> int:
+def _common_prefix_length(text: str, other_text: str) -> int:
     """Returns the length of the common prefix of two texts."""
-    limit = min(len(one), len(other))
-    return next((index for index in range(limit) if one[index] != other[index]), limit)
+    limit = min(len(text), len(other_text))
+    return next((index for index in range(limit) if text[index] != other_text[index]), limit)
 
 
 Format = Literal["json", "yaml", "hcl"]

@@ -203,9 +203,9 @@ class _Reader:
             raise self.error("there is text after the end of the JSON value; remove it")
         return node
 
-    def error(self, advice: str, at: int | None = None) -> PolicyFileError:
-        at = self.at if at is None else at
-        return PolicyFileError(f"{self.where}: {position(self.text, at)}: {advice}.")
+    def error(self, advice: str, offset: int | None = None) -> PolicyFileError:
+        offset = self.at if offset is None else offset
+        return PolicyFileError(f"{self.where}: {position(self.text, offset)}: {advice}.")
 
     def skip_space(self) -> str:
         match = _SPACE.match(self.text, self.at)

@@ -121,20 +121,22 @@ class TemplateValues:
         """Returns the possible texts of the argument of `Fn::Sub`."""
         return self._sub(text, {})
 
-    def _entries_of(self, whole: Node, name: str, argument: Node) -> Iterator[TemplateEntry]:
+    def _entries_of(
+        self, function_node: Node, name: str, argument: Node
+    ) -> Iterator[TemplateEntry]:
         self._budget.spend()
         if name == "Fn::If" and len(argument.items) == len(("condition", "yes", "no")):
             yield from self._branches(argument)
             return
         if name == "Ref" and argument.text == _NO_VALUE:
             return
-        elements = self._list(whole)
+        elements = self._list(function_node)
         if elements is not None:
             for element in elements:
                 yield from self.entries(element) or ()
             return
-        texts = self._texts_of(whole, name, argument, is_action=True)
-        depends_on = described(whole) if len(texts) > 1 else ""
+        texts = self._texts_of(function_node, name, argument, is_action=True)
+        depends_on = described(function_node) if len(texts) > 1 else ""
         yield from (TemplateEntry(parts, depends_on) for parts in texts)
 
     def _branches(self, argument: Node) -> Iterator[TemplateEntry]:
@@ -178,42 +180,42 @@ class TemplateValues:
         return None
 
     def _texts_of(
-        self, whole: Node, name: str, argument: Node, *, is_action: bool = False
+        self, function_node: Node, name: str, argument: Node, *, is_action: bool = False
     ) -> tuple[Parts, ...]:
         self._budget.spend()
         if self._depth >= _DEEPEST:
-            return (_whole(whole),)
+            return (_whole(function_node),)
         self._depth += 1
         try:
-            alternatives = self._alternatives(whole, name, argument, is_action)
+            alternatives = self._alternatives(function_node, name, argument, is_action)
         finally:
             self._depth -= 1
         unique = tuple(dict.fromkeys(alternatives))
         if not 0 < len(unique) <= _MOST_ALTERNATIVES:
-            return (_whole(whole),)
+            return (_whole(function_node),)
         self._budget.spend(characters=sum(map(_length, unique)))
         return unique
 
     def _alternatives(
-        self, whole: Node, name: str, argument: Node, is_action: bool
+        self, function_node: Node, name: str, argument: Node, is_action: bool
     ) -> Iterable[Parts]:
         arguments = argument.items
         if name == "Ref" and argument.kind == "string":
             return self.named(argument.text, is_action=is_action)
         if name == "Fn::GetAtt":
             attribute = _attribute(argument)
-            return self.named(attribute) if attribute else (_whole(whole),)
+            return self.named(attribute) if attribute else (_whole(function_node),)
         if name == "Fn::Sub":
-            return self._sub_function(argument) or (_whole(whole),)
+            return self._sub_function(argument) or (_whole(function_node),)
         if name == "Fn::Join" and len(arguments) == len(("delimiter", "list")):
-            return self._join(arguments[0].text, arguments[1]) or (_whole(whole),)
+            return self._join(arguments[0].text, arguments[1]) or (_whole(function_node),)
         if name == "Fn::If" and len(arguments) == len(("condition", "yes", "no")):
             return self._either(arguments)
         if name == "Fn::Select" and len(arguments) == len(("place", "list")):
-            return self._selected(arguments[0], arguments[1]) or (_whole(whole),)
+            return self._selected(arguments[0], arguments[1]) or (_whole(function_node),)
         if name == "Fn::FindInMap":
-            return self._all_texts(self._mapped(argument)) or (_whole(whole),)
-        return (_whole(whole),)
+            return self._all_texts(self._mapped(argument)) or (_whole(function_node),)
+        return (_whole(function_node),)
 
     def named(self, name: str, *, is_action: bool = False) -> tuple[Parts, ...]:
         """Returns the possible values of what `Ref`, `Fn::GetAtt` or `${…}` name."""
@@ -284,9 +286,9 @@ class TemplateValues:
             )
         yield template[position:]
 
-    def _property(self, given: Node | None, start: str) -> Parts | None:
+    def _property(self, property_value: Node | None, start: str) -> Parts | None:
         """Returns the text of a property as a part of an ARN; None if it is no such part."""
-        parts = self.parts(given) if given else None
+        parts = self.parts(property_value) if property_value else None
         if parts is None or not parts:
             return None
         first = parts[0]
@@ -310,20 +312,20 @@ class TemplateValues:
             variables[member.key] = self.texts(member.value) or (_whole(member.value),)
         return self._sub(text.text, variables)
 
-    def _sub(self, text: str, own: Mapping[str, tuple[Parts, ...]]) -> tuple[Parts, ...]:
+    def _sub(self, text: str, variables: Mapping[str, tuple[Parts, ...]]) -> tuple[Parts, ...]:
         slots: list[tuple[Parts, ...]] = []
         for part in sub_parts(text):
             if isinstance(part, str):
                 slots.append(((part,),))
-            elif part.name in own:
-                slots.append(own[part.name])
+            elif part.name in variables:
+                slots.append(variables[part.name])
             else:
                 slots.append(self.named(part.name))
         return self._products(slots)
 
-    def _join(self, delimiter: str, listed: Node) -> tuple[Parts, ...] | None:
+    def _join(self, delimiter: str, list_node: Node) -> tuple[Parts, ...] | None:
         """Returns the texts of `Fn::Join` of a delimiter and a literal list."""
-        elements = self._list(listed)
+        elements = self._list(list_node)
         if elements is None:
             return None
         slots: list[tuple[Parts, ...]] = []
@@ -352,19 +354,19 @@ class TemplateValues:
             for combination in product(*slots)
         )
 
-    def _either(self, items: Sequence[Node]) -> Iterator[Parts]:
-        test, yes, no = items
+    def _either(self, arguments: Sequence[Node]) -> Iterator[Parts]:
+        test, yes, no = arguments
         decided = self._condition(test.text, frozenset())
         for branch, is_chosen in ((yes, True), (no, False)):
             if decided in (None, is_chosen):
                 yield from self.texts(branch) or (_whole(branch),)
 
-    def _selected(self, place: Node, listed: Node) -> tuple[Parts, ...]:
-        elements = self._list(listed)
+    def _selected(self, index_node: Node, list_node: Node) -> tuple[Parts, ...]:
+        elements = self._list(list_node)
         if elements is None:
             return ()
-        if place.text.isdecimal() and len(place.text) < len("1000"):
-            return self._all_texts(elements[int(place.text) :][:1])
+        if index_node.text.isdecimal() and len(index_node.text) < len("1000"):
+            return self._all_texts(elements[int(index_node.text) :][:1])
         return self._all_texts(elements)
 
     def _all_texts(self, values: Iterable[Node]) -> tuple[Parts, ...]:
@@ -396,21 +398,21 @@ class TemplateValues:
             return [row for name in names if name and (row := rows.get(name))]
         return [member.value for member in rows.members]
 
-    def _condition(self, name: str, asked: frozenset[str]) -> bool | None:
+    def _condition(self, name: str, asked_conditions: frozenset[str]) -> bool | None:
         """Returns whether a condition holds; None if only the deployment knows."""
         value = self._sections["Conditions"].get(name)
-        if value is None or name in asked or len(asked) > _DEEPEST:
+        if value is None or name in asked_conditions or len(asked_conditions) > _DEEPEST:
             return None
-        return self._holds(value, asked | {name})
+        return self._holds(value, asked_conditions | {name})
 
-    def _holds(self, value: Node, asked: frozenset[str]) -> bool | None:
+    def _holds(self, value: Node, asked_conditions: frozenset[str]) -> bool | None:
         function = _function(value)
-        if function is None or len(asked) > _DEEPEST:
+        if function is None or len(asked_conditions) > _DEEPEST:
             return None
         self._budget.spend()
         name, argument = function
         if name == "Condition":
-            return self._condition(argument.text, asked)
+            return self._condition(argument.text, asked_conditions)
         if name == "Fn::Equals" and len(argument.items) == len(("one", "other")):
             left_texts, right_texts = map(self.texts, argument.items)
             if (
@@ -422,7 +424,7 @@ class TemplateValues:
                 return None
             texts = known_text(left_texts[0]), known_text(right_texts[0])
             return None if None in texts else texts[0] == texts[1]
-        deeper = asked | {f"{len(asked)}"}
+        deeper = asked_conditions | {f"{len(asked_conditions)}"}
         truths = [self._holds(operand, deeper) for operand in argument.items]
         if name == "Fn::Not" and len(truths) == 1:
             return None if truths[0] is None else not truths[0]

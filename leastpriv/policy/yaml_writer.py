@@ -267,11 +267,11 @@ class _Lines(Struct, frozen=True):
 
 
 def list_splice(
-    text: str, value: Node, written: Mapping[int, str], changes: ListChanges, style: YamlStyle
+    text: str, value: Node, entry_texts: Mapping[int, str], changes: ListChanges, style: YamlStyle
 ) -> Splice:
     """Rewrites a list with one dash a line.
 
-    `written` has the lines of entries whose text changes too; `changes.after` has whole lines.
+    `entry_texts` has the lines of entries whose text changes too; `changes.after` has whole lines.
     Raises PolicyFileError if the layout of the list cannot be edited.
     """
     spans = [entry_lines(text, value, number, style) for number in range(len(value.items))]
@@ -292,7 +292,7 @@ def list_splice(
     separators: list[str] = []
     for number, lines in enumerate(spans):
         unchanged = text[lines.start : lines.end]
-        entries = changes.entries(number, written.get(number, unchanged))
+        entries = changes.entries(number, entry_texts.get(number, unchanged))
         if entries:
             if new_text:
                 new_text += _joined_separator(separators, style)

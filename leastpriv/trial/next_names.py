@@ -378,8 +378,8 @@ def _with_open_id(resource: str) -> str:
     """The resource with the id open that only its creation shows to be new in each run; itself
     without one.
     """
-    opened = open_parts(resource, made=True).text
-    return resource if open_parts(resource, made=False).text == opened else opened
+    opened = open_parts(resource, is_made=True).text
+    return resource if open_parts(resource, is_made=False).text == opened else opened
 
 
 def _with_open_look(resource: str) -> str:

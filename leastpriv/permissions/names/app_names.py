@@ -177,51 +177,59 @@ class AppNames(Struct, frozen=True):
                 reasons.setdefault(pattern, OF_KIND)
         return [*_patterns(action, reasons, observed)], other_resources
 
-    def _may_open(self, named: NamedUse, *, is_sensitive: bool) -> bool:
+    def _may_open(self, named_use: NamedUse, *, is_sensitive: bool) -> bool:
         """Whether the slots of a name may be open.
 
         For a sensitive action only what the run wrote of itself, or what several copies drew, in
         what runs created. The ARN of a bucket has no account, so that several buckets prove its
         slot.
         """
-        key = (named.name.kind, named.template)
+        key = (named_use.name.kind, named_use.template)
         names = len(self.names_of[key])
         if is_sensitive:
-            is_proved = COPY in named.template or not named.has_drawn_part
+            is_proved = COPY in named_use.template or not named_use.has_drawn_part
             return is_proved and bool(self.created.get(key))
-        is_drawn_bucket = named.name.kind == "s3:" and any(RUN in word for word in named.template)
+        is_drawn_bucket = named_use.name.kind == "s3:" and any(
+            RUN in word for word in named_use.template
+        )
         return not is_drawn_bucket or names >= _LEAST_BUCKETS
 
-    def _used(self, action: str, named: NamedUse, *, is_sensitive: bool) -> list[tuple[str, str]]:
+    def _used(
+        self, action: str, named_use: NamedUse, *, is_sensitive: bool
+    ) -> list[tuple[str, str]]:
         """A name in every copy of the app."""
         least_letters = least_literal(action)
-        if len(self.names_of[named.name.kind, named.template]) >= _MANY_NAMES:
+        if len(self.names_of[named_use.name.kind, named_use.template]) >= _MANY_NAMES:
             least_letters = _LEAST_LITERAL_OF_MANY
-        if named.copy is None:
-            pattern = self._render(named, "")
+        if named_use.copy is None:
+            pattern = self._render(named_use, "")
             return (
-                [(pattern, NEW_IN_RUN)] if self._is_literal(pattern, named, least_letters) else []
+                [(pattern, NEW_IN_RUN)]
+                if self._is_literal(pattern, named_use, least_letters)
+                else []
             )
         patterns = []
         for key in self.copies.long_lived:
-            pattern = self._render(named, key)
-            is_guess = is_sensitive and named.has_drawn_part
-            if self._is_literal(pattern, named, least_letters) and not is_guess:
+            pattern = self._render(named_use, key)
+            is_guess = is_sensitive and named_use.has_drawn_part
+            if self._is_literal(pattern, named_use, least_letters) and not is_guess:
                 patterns.append((pattern, IN_COPY))
-        patterns += [(pattern, OVER_COPIES) for pattern in self._over_copies(named, least_letters)]
-        if not any(resource_covers(pattern, named.use.resource) for pattern, _ in patterns):
-            patterns.append((named.use.resource, ""))
+        patterns += [
+            (pattern, OVER_COPIES) for pattern in self._over_copies(named_use, least_letters)
+        ]
+        if not any(resource_covers(pattern, named_use.use.resource) for pattern, _ in patterns):
+            patterns.append((named_use.use.resource, ""))
         return patterns
 
-    def _destroyed(self, action: str, named: NamedUse) -> list[tuple[str, str]]:
+    def _destroyed(self, action: str, named_use: NamedUse) -> list[tuple[str, str]]:
         """A name in the copies where runs destroyed it."""
-        if named.copy in self.copies.short_lived:
-            return [(form_pattern, OVER_COPIES) for form_pattern in self._over_copies(named)]
-        key = (named.name.kind, named.template, named.copy, action)
+        if named_use.copy in self.copies.short_lived:
+            return [(form_pattern, OVER_COPIES) for form_pattern in self._over_copies(named_use)]
+        key = (named_use.name.kind, named_use.template, named_use.copy, action)
         if len(self.destroyed_by.get(key, ())) < _LEAST_DELETIONS:
-            return [(named.use.resource, "")]
-        pattern = self._render(named, named.copy or "")
-        is_literal = self._is_literal(pattern, named, least_literal(action))
+            return [(named_use.use.resource, "")]
+        pattern = self._render(named_use, named_use.copy or "")
+        is_literal = self._is_literal(pattern, named_use, least_literal(action))
         return [(pattern, NEW_IN_RUN)] if is_literal else []
 
     def _of_like_names(self, action: str) -> Iterator[str]:
@@ -242,12 +250,14 @@ class AppNames(Struct, frozen=True):
                     if fits(action, pattern):
                         yield from self._in_regions(pattern, named_use)
 
-    def short_lived_patterns(self, named: NamedUse) -> list[str]:
+    def short_lived_patterns(self, named_use: NamedUse) -> list[str]:
         """The names of a resource in short-lived copies, in all regions; none without a copy."""
-        if COPY not in named.template:
+        if COPY not in named_use.template:
             return []
-        patterns = self._over_copies(named)
-        return [regional for pattern in patterns for regional in self._in_regions(pattern, named)]
+        patterns = self._over_copies(named_use)
+        return [
+            regional for pattern in patterns for regional in self._in_regions(pattern, named_use)
+        ]
 
     def is_short_lived(self, action: str, pattern: str) -> bool:
         """Whether a pattern is a name in short-lived copies; true for what does not destroy."""
@@ -347,14 +357,14 @@ class AppNames(Struct, frozen=True):
         ]
         return without_covered(safe)
 
-    def _lives_long(self, named: NamedUse) -> bool:
+    def _lives_long(self, named_use: NamedUse) -> bool:
         """Whether a name is of a long-lived copy; without a word of one, whether several runs used
         it.
         """
-        if named.copy is not None:
-            return named.copy in self.copies.long_lived
-        has_run = any(RUN in word for word in named.template)
-        return has_run and len(self.runs_of[named.use.resource]) >= LEAST_LIVED_RUNS
+        if named_use.copy is not None:
+            return named_use.copy in self.copies.long_lived
+        has_run = any(RUN in word for word in named_use.template)
+        return has_run and len(self.runs_of[named_use.use.resource]) >= LEAST_LIVED_RUNS
 
     def _named_as(self, kind: str, template: Template) -> NamedUse:
         return next(
@@ -363,37 +373,37 @@ class AppNames(Struct, frozen=True):
             if named_use.name.kind == kind and named_use.template == template
         )
 
-    def _over_copies(self, named: NamedUse, least: int = _LEAST_LITERAL) -> list[str]:
+    def _over_copies(self, named_use: NamedUse, least_letters: int = _LEAST_LITERAL) -> list[str]:
         """A name in the short-lived copies; none where too little of it would be literal."""
-        patterns = [self._render(named, form, is_form=True) for form in self.copies.forms]
+        patterns = [self._render(named_use, form, is_form=True) for form in self.copies.forms]
         return [
             pattern
             for pattern in patterns
-            if self._is_literal(pattern, named, min(least, _LEAST_LITERAL))
+            if self._is_literal(pattern, named_use, min(least_letters, _LEAST_LITERAL))
         ]
 
-    def _is_literal(self, pattern: str, named: NamedUse, least: int) -> bool:
+    def _is_literal(self, pattern: str, named_use: NamedUse, least_letters: int) -> bool:
         """Whether enough of a name is literal, so that it covers no other app's names."""
         if "*" not in pattern:
             return True
-        text = pattern.removeprefix(f"{named.name.head}:")
-        text = text.removeprefix("".join(named.name.fixed)).lstrip("/")
+        text = pattern.removeprefix(f"{named_use.name.head}:")
+        text = text.removeprefix("".join(named_use.name.fixed)).lstrip("/")
         if not text.startswith("*"):
-            return literal_letters(text) >= least
-        names_app = named.name.service != "s3" and bool(self.words_behind_copy)
+            return literal_letters(text) >= least_letters
+        names_app = named_use.name.service != "s3" and bool(self.words_behind_copy)
         if len(self.words_behind_copy) > 1 or (text.startswith("*/") and not names_app):
             return False
         return literal_letters(text) >= _LEAST_LITERAL_BEHIND
 
-    def _in_regions(self, pattern: str, named: NamedUse) -> Iterator[str]:
+    def _in_regions(self, pattern: str, named_use: NamedUse) -> Iterator[str]:
         """The pattern in each region in which the runs used names of the kind."""
-        account = named.name.head.split(":")[4]
-        regions = self.regions.get((named.name.kind, account), frozenset())
+        account = named_use.name.head.split(":")[4]
+        regions = self.regions.get((named_use.name.kind, account), frozenset())
         if len(regions) < 2 or not region_of(pattern):
             yield pattern
             return
         for region in sorted(regions):
-            yield self._in_region(pattern, region, named.name)
+            yield self._in_region(pattern, region, named_use.name)
 
     def _in_region(self, pattern: str, region: str, name: Name) -> str:
         """The pattern of a name in another region, with the word that is short for it."""
@@ -407,34 +417,34 @@ class AppNames(Struct, frozen=True):
             return moved
         return re.sub(rf"(?<![0-9A-Za-z]){re.escape(word)}(?![0-9A-Za-z])", other_word, moved)
 
-    def _render(self, named: NamedUse, copy: str, *, is_form: bool = False) -> str:
+    def _render(self, named_use: NamedUse, copy: str, *, is_form: bool = False) -> str:
         """Writes a name in one copy, or in all short-lived ones; the next of these draws
         another.
         """
         words: list[str] = []
         text = copy if is_form else "".join(self.copies.long_lived.get(copy, ()))
-        for word in named.template:
+        for word in named_use.template:
             if word != COPY:
                 is_open = is_form and is_drawn(word)
                 words.append("*" if is_open else _opened(word))
                 continue
             if not text and words and words[-1] in SEPARATORS:
                 words.pop()
-            words.append(_spelled(text, named))
-        return f"{named.name.head}:{re.sub('[*]{2,}', '*', ''.join(words))}"
+            words.append(_spelled(text, named_use))
+        return f"{named_use.name.head}:{re.sub('[*]{2,}', '*', ''.join(words))}"
 
 
 def _opened(word: str) -> str:
     return word.replace(OWN_RUN, "*").replace(RUN, "*")
 
 
-def _spelled(text: str, named: NamedUse) -> str:
+def _spelled(text: str, named_use: NamedUse) -> str:
     """The word of a copy as the app writes it in a name: `feat_login`, `FeatLogin`."""
-    index = named.template.index(COPY)
-    before = named.template[index - 1] if index else ""
-    behind = named.template[index + 1] if index + 1 < len(named.template) else ""
+    index = named_use.template.index(COPY)
+    before = named_use.template[index - 1] if index else ""
+    behind = named_use.template[index + 1] if index + 1 < len(named_use.template) else ""
     is_camel = (before[:1].isalpha() and before not in SEPARATORS) or behind[:1].isupper()
-    if is_camel and before not in SEPARATORS and index > len(named.name.fixed):
+    if is_camel and before not in SEPARATORS and index > len(named_use.name.fixed):
         return "".join(part[:1].upper() + part[1:] for part in re.split("[-_.]", text))
     if "_" in (before, behind) and "-" not in (before, behind):
         return text.replace("-", "_")
@@ -442,14 +452,14 @@ def _spelled(text: str, named: NamedUse) -> str:
 
 
 def _patterns(
-    action: str, written: Mapping[str, str], observed: Sequence[ObservedResource]
+    action: str, reasons: Mapping[str, str], observed: Sequence[ObservedResource]
 ) -> Iterator[Pattern]:
     resources = [observed_resource.resource for observed_resource in observed]
-    for pattern in sorted(without_covered(name for name in written if fits(action, name))):
+    for pattern in sorted(without_covered(name for name in reasons if fits(action, name))):
         covers = tuple(
             sorted({resource for resource in resources if resource_covers(pattern, resource)})
         )
-        reason = written[pattern]
+        reason = reasons[pattern]
         openings = (WildcardPart("name", reason),) if reason and covers != (pattern,) else ()
         yield Pattern(pattern, covers, openings)
 
@@ -481,8 +491,8 @@ def read_app_names(
     return collected(copies, named_uses)
 
 
-def _words_behind_copy(named: Iterable[NamedUse]) -> Iterator[str]:
-    for named_use in named:
+def _words_behind_copy(named_uses: Iterable[NamedUse]) -> Iterator[str]:
+    for named_use in named_uses:
         text = [
             word
             for word in named_use.template[len(named_use.name.fixed) :]
@@ -492,7 +502,7 @@ def _words_behind_copy(named: Iterable[NamedUse]) -> Iterator[str]:
             yield text[1]
 
 
-def collected(copies: Copies, named: Sequence[NamedUse]) -> AppNames:
+def collected(copies: Copies, named_uses: Sequence[NamedUse]) -> AppNames:
     """Returns the names of a target, each with its copy."""
     regions: dict[tuple[str, str], set[str]] = {}
     runs_of: dict[str, set[str]] = {}
@@ -501,7 +511,7 @@ def collected(copies: Copies, named: Sequence[NamedUse]) -> AppNames:
     in_short_lived: dict[str, set[str]] = {}
     created: dict[tuple[str, Template], set[str]] = {}
     destroyed: dict[tuple[str, Template, str | None, str], set[str]] = {}
-    for named_use in named:
+    for named_use in named_uses:
         kind = named_use.name.kind
         _, _, _, region, account = named_use.name.head.split(":")
         names_of.setdefault((kind, named_use.template), set()).add(named_use.use.resource)
@@ -519,8 +529,8 @@ def collected(copies: Copies, named: Sequence[NamedUse]) -> AppNames:
             destroyed.setdefault(destroyed_key, set()).update(named_use.use.runs)
     return AppNames(
         copies=copies,
-        uses=tuple(named),
-        by_resource={named_use.use.resource: named_use for named_use in named},
+        uses=tuple(named_uses),
+        by_resource={named_use.use.resource: named_use for named_use in named_uses},
         runs_of={resource: frozenset(runs) for resource, runs in runs_of.items()},
         names_of={key: frozenset(resources) for key, resources in names_of.items()},
         regions={key: frozenset(region_names) for key, region_names in regions.items()},
@@ -528,5 +538,5 @@ def collected(copies: Copies, named: Sequence[NamedUse]) -> AppNames:
         in_short_lived={kind: frozenset(actions) for kind, actions in in_short_lived.items()},
         created={key: frozenset(actions) for key, actions in created.items()},
         destroyed_by={key: frozenset(run_ids) for key, run_ids in destroyed.items()},
-        words_behind_copy=frozenset(_words_behind_copy(named)),
+        words_behind_copy=frozenset(_words_behind_copy(named_uses)),
     )

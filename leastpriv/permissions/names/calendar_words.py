@@ -52,17 +52,17 @@ def letters_before_date(word: str, day: date) -> str:
     return match["letters"] if f"{day:%Y%m%d}".startswith(digits) else ""
 
 
-def _parts_from(words: Sequence[str], place: int, day: date, step: int) -> Iterator[int]:
+def _parts_from(words: Sequence[str], index: int, day: date, step: int) -> Iterator[int]:
     """Yields the places of further parts of a date, in one direction from its year."""
-    place += step
-    while 0 <= place < len(words):
-        word = words[place]
-        is_key = place + 1 < len(words) and words[place + 1] == "=" and word.isalpha()
+    index += step
+    while 0 <= index < len(words):
+        word = words[index]
+        is_key = index + 1 < len(words) and words[index + 1] == "=" and word.isalpha()
         if _is_part(word, day):
-            yield place
+            yield index
         elif word not in SEPARATORS and not is_key:
             return
-        place += step
+        index += step
 
 
 def _is_part(word: str, day: date) -> bool:

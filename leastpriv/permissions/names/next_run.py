@@ -120,15 +120,15 @@ def _differences(earlier: Sequence[NameUse], later: NameUse) -> Iterator[_Differ
             yield _Difference(*words, resource=use.resource)
 
 
-def _words_that_differ(one: Name, other: Name) -> tuple[Words, Words] | None:
+def _words_that_differ(earlier_name: Name, later_name: Name) -> tuple[Words, Words] | None:
     """The words between the common beginning and end of two names; None where it is no word."""
-    begin = _same_words(one.words, other.words)
-    first = one.words[begin:]
-    second = other.words[begin:]
+    begin = _same_words(earlier_name.words, later_name.words)
+    first = earlier_name.words[begin:]
+    second = later_name.words[begin:]
     same_end = _same_words(first[::-1], second[::-1])
     first = first[: len(first) - same_end]
     second = second[: len(second) - same_end]
-    before = one.words[max(begin - _WITH_PREFIX, len(one.fixed)) : begin]
+    before = earlier_name.words[max(begin - _WITH_PREFIX, len(earlier_name.fixed)) : begin]
     are_pulls = all(PULL.fullmatch(key_of((*before, *words))) for words in (first, second))
     if before and are_pulls:
         first, second = (*before, *first), (*before, *second)

@@ -155,8 +155,8 @@ def _segments(words: Words) -> Iterator[_Span]:
 
 
 class _Learning:
-    def __init__(self, seen: Mapping[TemplateKey, set[str]], table: NameTable) -> None:
-        self._seen = seen
+    def __init__(self, runs_by_key: Mapping[TemplateKey, set[str]], table: NameTable) -> None:
+        self._seen = runs_by_key
         self._order = table.order
         self._region_words = table.region_words
 

@@ -75,10 +75,10 @@ class Name(Struct, frozen=True):
         """Yields the places in the app's text where whole words have the letters of a key."""
         return places_of(key, self.words, len(self.fixed))
 
-    def parts(self, most: int) -> Iterator[Place]:
+    def parts(self, most_words: int) -> Iterator[Place]:
         """Yields the places of all parts of the app's text of at most so many words."""
         for begin in range(len(self.fixed), len(self.words)):
-            for end in range(begin + 1, min(begin + most, len(self.words)) + 1):
+            for end in range(begin + 1, min(begin + most_words, len(self.words)) + 1):
                 yield begin, end
 
     @property
@@ -117,7 +117,7 @@ def name_of(resource: str) -> Name | None:
     """
     if _is_unread(resource):
         return None
-    return _name(open_parts(resource, made=False).text)
+    return _name(open_parts(resource, is_made=False).text)
 
 
 @lru_cache(maxsize=16_384)

@@ -21,7 +21,7 @@ from msgspec import Struct, structs
 from leastpriv.models import Call, Need, Permission
 from leastpriv.permissions.arn_parts import OF_ARNS, in_lower_case, transformed, with_path
 from leastpriv.permissions.patterns import BUILD_STEP_NAME, escape_observed, has_wildcard
-from leastpriv.permissions.request import CallRequest, request_values
+from leastpriv.permissions.request import CallRequest, KeyedText, request_values
 from leastpriv.permissions.resource_types import VARIABLE, is_of_type, variables_of_arn
 from leastpriv.permissions.service_facts import ActionFacts, ActionType, ResourceTemplate, Variable
 
@@ -245,7 +245,7 @@ def _same(
     prefix: str,
     template: ResourceTemplate,
     variable: Variable,
-    pairs: Sequence[tuple[str, str]],
+    pairs: Sequence[KeyedText],
     request: CallRequest,
 ) -> Named:
     texts: dict[str, None] = {}
@@ -276,7 +276,7 @@ def _same(
     return Named(names, keys=frozenset(keys))
 
 
-def _as_they_are(pairs: Sequence[tuple[str, str]], likeness: int) -> Named:
+def _as_they_are(pairs: Sequence[KeyedText], likeness: int) -> Named:
     return Named(
         tuple(dict.fromkeys([text for _, text in pairs])),
         likeness,

@@ -42,6 +42,7 @@ from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import escape_observed
 from leastpriv.permissions.request import (
     CallRequest,
+    KeyedValue,
     Presence,
     key_in,
     read_request,
@@ -353,9 +354,9 @@ def _specifications(call: Call, parameter: str) -> tuple[str, ...]:
     nothing yet.
     """
     resource_types: dict[str, None] = {}
-    level: list[tuple[str, object]] = [("", call.parameters)]
+    level: list[KeyedValue] = [("", call.parameters)]
     while level:
-        deeper: list[tuple[str, object]] = []
+        deeper: list[KeyedValue] = []
         for key, value in level[:1_000]:
             if isinstance(value, Mapping):
                 lower = {str(name).lower(): member for name, member in value.items()}

@@ -54,7 +54,12 @@ _CREATES = re.compile(
 )
 _LINKS = re.compile(r"(Activate|Add|Associate|Attach|Enable|Schedule|Send|Submit|Subscribe)[A-Z]")
 DATE = re.compile(r"20\d{2}_?\d{2}_?\d{2}(v\d+)?$")
-_Pairs = Sequence[tuple[str, str]]
+KeyedText = tuple[str, str]
+"""A key of a request in lower case and a text under it; a tuple, for a request may have thousands.
+"""
+KeyedValue = tuple[str, object]
+"""The same with a value that is yet to be read."""
+_Pairs = Sequence[KeyedText]
 _NUMBERS = ("number", "version", "revision")
 """Ends of keys whose numbers are parts of a resource's name."""
 _MOST_NAMES = 4_096
@@ -179,10 +184,10 @@ def read_request(noun: str, parameters: Mapping[str, object], reads: Reads = ANY
     zones = parameters.get(_ZONES)
     if type(zones) is str:
         parameters = {**parameters, "subnets": zones.replace(" ", "").split(",")}
-    values: list[tuple[str, str]] = []
-    outer: list[tuple[str, str]] = []
+    values: list[KeyedText] = []
+    outer: list[KeyedText] = []
     keys = set()
-    deeper: list[tuple[str, object]] = []
+    deeper: list[KeyedValue] = []
     members = reads.members
     has_texts = False
     for name, value in parameters.items():
@@ -226,15 +231,13 @@ def _own_texts(
     return [pair for pair in pairs if type(pair[1]) is str and pair[1] and pair[1] not in _HIDDEN]
 
 
-def _collect(
-    level: list[tuple[str, object]], pairs: list[tuple[str, str]], reads: Reads, keys: set[str]
-) -> bool:
+def _collect(level: list[KeyedValue], pairs: list[KeyedText], reads: Reads, keys: set[str]) -> bool:
     """Appends the texts of some members that are read, level by level, and adds their keys; whether
     others are left.
     """
     has_unread = False
     while level and len(pairs) < MOST_VALUES:
-        deeper: list[tuple[str, object]] = []
+        deeper: list[KeyedValue] = []
         for key, raw_value in level if len(level) <= MOST_VALUES else level[:MOST_VALUES]:
             value = (
                 _content(raw_value)
@@ -263,7 +266,7 @@ def _collect(
 
 
 def _open(
-    value: Mapping[str, object], deeper: list[tuple[str, object]], reads: Reads, keys: set[str]
+    value: Mapping[str, object], deeper: list[KeyedValue], reads: Reads, keys: set[str]
 ) -> None:
     """Appends the members of an object, but what people choose the keys of, and adds the keys that
     are read.
@@ -277,14 +280,14 @@ def _open(
             deeper.append((member.key, member_value))
 
 
-def request_values(parameters: object, skip: Collection[str] = ()) -> list[tuple[str, str]]:
+def request_values(parameters: object, skip: Collection[str] = ()) -> list[KeyedText]:
     """All (key, text) pairs of request parameters, keys in lower case, outermost first; nothing
     under `skip` keys.
     """
-    pairs: list[tuple[str, str]] = []
-    level: list[tuple[str, object]] = [("", parameters)]
+    pairs: list[KeyedText] = []
+    level: list[KeyedValue] = [("", parameters)]
     while level and len(pairs) < MOST_VALUES:
-        deeper: list[tuple[str, object]] = []
+        deeper: list[KeyedValue] = []
         for key, raw_value in level if len(level) <= MOST_VALUES else level[:MOST_VALUES]:
             value = (
                 _content(raw_value)
@@ -404,7 +407,7 @@ def hides_passed_role(call: Call) -> bool:
     """Whether a call did what it should, and its record hides the text under a key of a role."""
     if call.outcome is not Outcome.ALLOWED or call.error_code:
         return False
-    waiting: list[tuple[str, object]] = list(call.parameters.items())
+    waiting: list[KeyedValue] = list(call.parameters.items())
     for key, value in islice(waiting, MOST_VALUES):
         if isinstance(value, str):
             if value in _HIDDEN and "role" in key.lower():

@@ -360,23 +360,30 @@ def listed_rules(permission: Permission) -> Iterator[Rule]:
 
 
 def _rules(number: int, statement: Statement, document: Document | None = None) -> Iterator[Rule]:
-    for part, depends_on in _parts(statement):
-        yield from _rules_of_part(number, part, document, depends_on)
+    for part in _parts(statement):
+        yield from _rules_of_part(number, part.statement, document, part.depends_on)
 
 
-def _parts(statement: Statement) -> Iterator[tuple[Statement, str]]:
+class _Part(Struct, frozen=True):
+    """A part of a statement, and the expression that may leave it out."""
+
+    statement: Statement
+    depends_on: str
+
+
+def _parts(statement: Statement) -> Iterator[_Part]:
     """Yields the part of a statement that is certain, and one for each expression that may leave
     entries out.
 
     What an expression leaves out of a NotAction or NotResource is granted if it does.
     """
     if not statement.possible:
-        yield statement, statement.depends_on
+        yield _Part(statement, statement.depends_on)
         return
     for actions in _groups(statement, "NotAction", "Action"):
         for resources in _groups(statement, "NotResource", "Resource"):
             expressions = (statement.depends_on, actions.depends_on, resources.depends_on)
-            part = replace(
+            statement_part = replace(
                 statement,
                 possible=(),
                 actions=actions.positive,
@@ -384,7 +391,8 @@ def _parts(statement: Statement) -> Iterator[tuple[Statement, str]]:
                 resources=resources.positive,
                 not_resources=resources.negated,
             )
-            yield part, " and ".join(dict.fromkeys(filter(None, expressions)))
+            depends_on = " and ".join(dict.fromkeys(filter(None, expressions)))
+            yield _Part(statement_part, depends_on)
 
 
 class _Group(Struct, frozen=True):

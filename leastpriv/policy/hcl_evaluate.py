@@ -354,12 +354,13 @@ class Evaluator:
             collection = array([replace(resource, depends_on=resource.text)])
         if collection.kind not in {"array", "object"}:
             return None
-        elements: list[_Result] = []
-        for key, value in _elements(collection):
+        new_elements: list[_Result] = []
+        for element in _elements(collection):
+            value = element.value
             self.scope.budget.spend()
             names = {expression.names[-1]: replace(value, depends_on="")}
             if len(expression.names) > 1:
-                names[expression.names[0]] = key
+                names[expression.names[0]] = element.key
             inner = self.with_names(names)
             truths = [_truth(inner.evaluate(part)) for part in expression.parts[3:]]
             if False in truths:
@@ -371,10 +372,10 @@ class Evaluator:
             name = plain_text(inner.evaluate(expression.parts[1])) if expression.text == "{" else ""
             if name is None:
                 return None
-            elements.append(_Result(name, replace(node, depends_on=depends_on)))
+            new_elements.append(_Result(name, replace(node, depends_on=depends_on)))
         if expression.text != "[":
-            return self._object_of(expression, elements)
-        entries = array(element.value for element in elements)
+            return self._object_of(expression, new_elements)
+        entries = array(new_element.value for new_element in new_elements)
         is_ordered = collection.kind == "object" or has_places(collection)
         return self.made(expression, entries if is_ordered else in_any_order(entries))
 
@@ -581,12 +582,19 @@ def _union(lists: Sequence[Sequence[Node]], depends_on: str) -> Iterator[Node]:
             yield replace(element, depends_on=cause)
 
 
-def _elements(node: Node) -> list[tuple[Node, Node]]:
-    """Returns the keys and the values of a collection."""
+class _Element(Struct, frozen=True):
+    """An element of a collection with its key, or its index in a list."""
+
+    key: Node
+    value: Node
+
+
+def _elements(node: Node) -> list[_Element]:
+    """Returns the elements of a collection."""
     if node.kind == "array":
         keys: list[Node] = [Node("number", 0, 0, str(index)) for index in range(len(node.items))]
         if not has_places(node):
             keys = [unknown("the place of an entry", 0, 0)] * len(keys)
-        return [*zip(keys, node.items, strict=True)]
+        return [_Element(key, value) for key, value in zip(keys, node.items, strict=True)]
     ordered = sorted(node.members, key=lambda member: member.key)
-    return [(text_node(member.key), member.value) for member in ordered]
+    return [_Element(text_node(member.key), member.value) for member in ordered]

@@ -174,26 +174,26 @@ class ModuleScope:
         return name != self.edited, len(self.folder.files[name])
 
     @cached_property
-    def definitions(self) -> Mapping[tuple[str, ...], Definition]:
+    def definitions(self) -> Mapping[Address, Definition]:
         """Address in parts -> definition."""
         return dict(self._declared())
 
     @cached_property
-    def declared_twice(self) -> Mapping[tuple[str, ...], tuple[str, str]]:
-        """Address in parts -> two files that declare it, which Terraform refuses; an override file
+    def declared_twice(self) -> Mapping[Address, frozenset[str]]:
+        """Address in parts -> the files that declare it, which Terraform refuses; an override file
         may repeat an address ("Override Files" of the Terraform language).
         """
-        files: dict[tuple[str, ...], str] = {}
-        duplicates: dict[tuple[str, ...], tuple[str, str]] = {}
+        files: dict[Address, str] = {}
+        duplicates: dict[Address, frozenset[str]] = {}
         for address, definition in self._declared():
             if posixpath.splitext(definition.file)[0].endswith("override"):
                 continue
             first = files.setdefault(address, definition.file)
             if first != definition.file:
-                duplicates[address] = (first, definition.file)
+                duplicates[address] = frozenset({first, definition.file})
         return duplicates
 
-    def _declared(self) -> Iterator[tuple[tuple[str, ...], Definition]]:
+    def _declared(self) -> Iterator[tuple[Address, Definition]]:
         for file, body in self.files.items():
             for block in body.blocks:
                 # Terraform refuses a wrong number of labels; no address leads to such a block.
@@ -201,7 +201,7 @@ class ModuleScope:
                     yield from _definitions(file, block)
 
     @cached_property
-    def uses(self) -> Counter[tuple[str, str]]:
+    def uses(self) -> Counter[Address]:
         """How many expressions refer to each local value or data source."""
         return Counter(
             name
@@ -422,7 +422,7 @@ def paths_in(expression: Expression) -> Iterator[Address]:
             )
 
 
-def _reference(expression: Expression) -> Iterator[tuple[str, str]]:
+def _reference(expression: Expression) -> Iterator[Address]:
     if expression.kind == "access" and expression.parts[0].kind == "name":
         path = [part.text for part in expression.parts]
         if path[0] == "local" and len(path) > 1:

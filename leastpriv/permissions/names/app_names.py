@@ -27,7 +27,12 @@ from leastpriv.permissions.names.copies import (
     table_of,
 )
 from leastpriv.permissions.names.observed import UNDECLARED, DeclaredCopies, NameUse, RunFacts
-from leastpriv.permissions.names.run_slots import Template, learn_run_slots, template_of
+from leastpriv.permissions.names.run_slots import (
+    Template,
+    TemplateKey,
+    learn_run_slots,
+    template_of,
+)
 from leastpriv.permissions.names.words import (
     COPY,
     OWN_RUN,
@@ -117,6 +122,29 @@ class NamedUse(Struct, frozen=True):
         return any(RUN in word and OWN_RUN not in word for word in self.template)
 
 
+class _KindInAccount(Struct, frozen=True):
+    """A kind of names of one account."""
+
+    kind: str
+    account: str
+
+
+class _Destruction(Struct, frozen=True):
+    """An action that destroyed the names of a template in one copy."""
+
+    kind: str
+    template: Template
+    copy: str | None
+    action: str
+
+
+class _AppPattern(Struct, frozen=True):
+    """A pattern of the names of the app, and why a part of it is open; empty if none is."""
+
+    pattern: str
+    reason: str
+
+
 class AppNames(Struct, frozen=True):
     """The names of one target."""
 
@@ -125,27 +153,27 @@ class AppNames(Struct, frozen=True):
     by_resource: Mapping[str, NamedUse]
     runs_of: Mapping[str, frozenset[str]]
     """Resource -> runs that used it."""
-    names_of: Mapping[tuple[str, Template], frozenset[str]]
+    names_of: Mapping[TemplateKey, frozenset[str]]
     """Kind and template -> resources."""
-    regions: Mapping[tuple[str, str], frozenset[str]]
-    """Kind and account -> regions in which the runs used such names."""
+    regions: Mapping[_KindInAccount, frozenset[str]]
+    """Regions in which the runs used such names."""
     templates: Mapping[str, frozenset[Template]]
     """Kind -> templates with the slot of a copy."""
     in_short_lived: Mapping[str, frozenset[str]]
     """Kind -> actions that runs used in short-lived copies."""
-    created: Mapping[tuple[str, Template], frozenset[str]]
+    created: Mapping[TemplateKey, frozenset[str]]
     """Kind and template -> actions that created such resources."""
-    destroyed_by: Mapping[tuple[str, Template, str | None, str], frozenset[str]]
-    """Kind, template, copy and action -> runs that destroyed so."""
+    destroyed_by: Mapping[_Destruction, frozenset[str]]
+    """Runs that destroyed so."""
     words_behind_copy: frozenset[str]
     """The words behind the copy's in names that begin with it: one if it is the name of the app."""
 
-    def shape_of(self, resource: str) -> tuple[str, Template] | None:
+    def shape_of(self, resource: str) -> TemplateKey | None:
         """What a name has in common with that of other copies and runs; None without a slot."""
         named_use = self.by_resource.get(resource)
-        return (
-            (named_use.name.kind, named_use.template) if named_use and named_use.has_slot else None
-        )
+        if named_use is None or not named_use.has_slot:
+            return None
+        return named_use.name.kind, named_use.template
 
     def resources_of(
         self, action: str, observed: Sequence[ObservedResource]
@@ -169,9 +197,9 @@ class AppNames(Struct, frozen=True):
                 patterns = self._used(action, named_use, is_sensitive=is_sensitive)
             if not patterns:
                 other_resources.append(observed_resource)
-            for pattern, reason in patterns:
-                for regional in self._in_regions(pattern, named_use):
-                    reasons.setdefault(regional, reason)
+            for app_pattern in patterns:
+                for regional in self._in_regions(app_pattern.pattern, named_use):
+                    reasons.setdefault(regional, app_pattern.reason)
         if not is_sensitive:
             for pattern in self._of_like_names(action):
                 reasons.setdefault(pattern, OF_KIND)
@@ -194,43 +222,40 @@ class AppNames(Struct, frozen=True):
         )
         return not is_drawn_bucket or names >= _LEAST_BUCKETS
 
-    def _used(
-        self, action: str, named_use: NamedUse, *, is_sensitive: bool
-    ) -> list[tuple[str, str]]:
+    def _used(self, action: str, named_use: NamedUse, *, is_sensitive: bool) -> list[_AppPattern]:
         """A name in every copy of the app."""
         least_letters = least_literal(action)
         if len(self.names_of[named_use.name.kind, named_use.template]) >= _MANY_NAMES:
             least_letters = _LEAST_LITERAL_OF_MANY
         if named_use.copy is None:
             pattern = self._render(named_use, "")
-            return (
-                [(pattern, NEW_IN_RUN)]
-                if self._is_literal(pattern, named_use, least_letters)
-                else []
-            )
-        patterns = []
+            is_literal = self._is_literal(pattern, named_use, least_letters)
+            return [_AppPattern(pattern, NEW_IN_RUN)] if is_literal else []
+        patterns: list[_AppPattern] = []
         for key in self.copies.long_lived:
             pattern = self._render(named_use, key)
             is_guess = is_sensitive and named_use.has_drawn_part
             if self._is_literal(pattern, named_use, least_letters) and not is_guess:
-                patterns.append((pattern, IN_COPY))
+                patterns.append(_AppPattern(pattern, IN_COPY))
         patterns += [
-            (pattern, OVER_COPIES) for pattern in self._over_copies(named_use, least_letters)
+            _AppPattern(pattern, OVER_COPIES)
+            for pattern in self._over_copies(named_use, least_letters)
         ]
-        if not any(resource_covers(pattern, named_use.use.resource) for pattern, _ in patterns):
-            patterns.append((named_use.use.resource, ""))
+        resource = named_use.use.resource
+        if not any(resource_covers(app_pattern.pattern, resource) for app_pattern in patterns):
+            patterns.append(_AppPattern(resource, ""))
         return patterns
 
-    def _destroyed(self, action: str, named_use: NamedUse) -> list[tuple[str, str]]:
+    def _destroyed(self, action: str, named_use: NamedUse) -> list[_AppPattern]:
         """A name in the copies where runs destroyed it."""
         if named_use.copy in self.copies.short_lived:
-            return [(form_pattern, OVER_COPIES) for form_pattern in self._over_copies(named_use)]
-        key = (named_use.name.kind, named_use.template, named_use.copy, action)
-        if len(self.destroyed_by.get(key, ())) < _LEAST_DELETIONS:
-            return [(named_use.use.resource, "")]
+            return [_AppPattern(form, OVER_COPIES) for form in self._over_copies(named_use)]
+        destruction = _Destruction(named_use.name.kind, named_use.template, named_use.copy, action)
+        if len(self.destroyed_by.get(destruction, ())) < _LEAST_DELETIONS:
+            return [_AppPattern(named_use.use.resource, "")]
         pattern = self._render(named_use, named_use.copy or "")
         is_literal = self._is_literal(pattern, named_use, least_literal(action))
-        return [(pattern, NEW_IN_RUN)] if is_literal else []
+        return [_AppPattern(pattern, NEW_IN_RUN)] if is_literal else []
 
     def _of_like_names(self, action: str) -> Iterator[str]:
         """The names of a kind in short-lived copies, if the action was used on one of them."""
@@ -333,7 +358,7 @@ class AppNames(Struct, frozen=True):
             for template in templates:
                 named_use = self._named_as(kind, template)
                 for key in self.copies.long_lived:
-                    runs = self.destroyed_by.get((kind, template, key, action))
+                    runs = self.destroyed_by.get(_Destruction(kind, template, key, action))
                     pattern = self._render(named_use, key)
                     if runs:
                         continue
@@ -398,7 +423,8 @@ class AppNames(Struct, frozen=True):
     def _in_regions(self, pattern: str, named_use: NamedUse) -> Iterator[str]:
         """The pattern in each region in which the runs used names of the kind."""
         account = named_use.name.head.split(":")[4]
-        regions = self.regions.get((named_use.name.kind, account), frozenset())
+        kind = _KindInAccount(named_use.name.kind, account)
+        regions = self.regions.get(kind, frozenset())
         if len(regions) < 2 or not region_of(pattern):
             yield pattern
             return
@@ -504,20 +530,20 @@ def _words_behind_copy(named_uses: Iterable[NamedUse]) -> Iterator[str]:
 
 def collected(copies: Copies, named_uses: Sequence[NamedUse]) -> AppNames:
     """Returns the names of a target, each with its copy."""
-    regions: dict[tuple[str, str], set[str]] = {}
+    regions: dict[_KindInAccount, set[str]] = {}
     runs_of: dict[str, set[str]] = {}
-    names_of: dict[tuple[str, Template], set[str]] = {}
+    names_of: dict[TemplateKey, set[str]] = {}
     templates: dict[str, set[Template]] = {}
     in_short_lived: dict[str, set[str]] = {}
-    created: dict[tuple[str, Template], set[str]] = {}
-    destroyed: dict[tuple[str, Template, str | None, str], set[str]] = {}
+    created: dict[TemplateKey, set[str]] = {}
+    destroyed: dict[_Destruction, set[str]] = {}
     for named_use in named_uses:
         kind = named_use.name.kind
         _, _, _, region, account = named_use.name.head.split(":")
         names_of.setdefault((kind, named_use.template), set()).add(named_use.use.resource)
         runs_of.setdefault(named_use.use.resource, set()).update(named_use.use.runs)
         if region:
-            regions.setdefault((kind, account), set()).add(region)
+            regions.setdefault(_KindInAccount(kind, account), set()).add(region)
         if COPY in named_use.template:
             templates.setdefault(kind, set()).add(named_use.template)
         if named_use.copy in copies.short_lived:
@@ -525,8 +551,10 @@ def collected(copies: Copies, named_uses: Sequence[NamedUse]) -> AppNames:
         if named_use.use.creates:
             created.setdefault((kind, named_use.template), set()).add(named_use.use.action)
         if named_use.use.destroys:
-            destroyed_key = (kind, named_use.template, named_use.copy, named_use.use.action)
-            destroyed.setdefault(destroyed_key, set()).update(named_use.use.runs)
+            destruction = _Destruction(
+                kind, named_use.template, named_use.copy, named_use.use.action
+            )
+            destroyed.setdefault(destruction, set()).update(named_use.use.runs)
     return AppNames(
         copies=copies,
         uses=tuple(named_uses),

@@ -182,32 +182,46 @@ grants.
 """
 
 
-def merge_statements(document: Document, limit: int = 0) -> tuple[Document, tuple[str, ...]]:
+class MergedPolicy(Struct, frozen=True):
+    """A policy with fewer statements."""
+
+    document: Document
+    sids: tuple[str, ...]
+    """Sids, or lines, of the statements that were merged into others."""
+
+
+class ShortenedPolicy(Struct, frozen=True):
+    """A policy with wildcards in the place of actions."""
+
+    document: Document
+    wildcards: tuple[ActionWildcard, ...]
+
+
+def merge_statements(document: Document, limit: int = 0) -> MergedPolicy:
     """Merges statements that differ only in their actions or their resources, and removes entries
     that others cover.
 
     If merging the last few brings the policy within `limit`, only those are merged, so that the
-    rest of the file is unchanged. Returns the document and the Sids (or lines) of the statements
-    merged into others.
+    rest of the file is unchanged.
     """
     merged_statements = _merge(document, range(len(document.statements)))
-    merged_document = _apply_merges(document, merged_statements)
+    smallest = MergedPolicy(
+        _apply_merges(document, merged_statements), _merged_sids(merged_statements)
+    )
     movable = [merged.statement.index for merged in merged_statements if merged.is_absorbed]
-    if policy_size(merged_document) > limit:
-        return merged_document, _merged_sids(merged_statements)
+    if policy_size(smallest.document) > limit:
+        return smallest
 
-    def after(count: int) -> tuple[Document, tuple[str, ...]]:
+    def after(count: int) -> MergedPolicy:
         few = _merge(document, movable[len(movable) - count :])
         changed = [merged for merged in few if merged.is_changed]
-        return _apply_merges(document, changed), _merged_sids(few)
+        return MergedPolicy(_apply_merges(document, changed), _merged_sids(few))
 
     # Each merge shortens the policy, so that the first sufficient count is the smallest.
     enough = bisect_left(
-        range(len(movable) + 1), True, key=lambda count: policy_size(after(count)[0]) <= limit
+        range(len(movable) + 1), True, key=lambda count: policy_size(after(count).document) <= limit
     )
-    if enough <= len(movable):
-        return after(enough)
-    return merged_document, _merged_sids(merged_statements)
+    return after(enough) if enough <= len(movable) else smallest
 
 
 def _merge(document: Document, may_go: Collection[int]) -> list[_MergedStatement]:
@@ -414,7 +428,7 @@ def _without_covered(actions: Iterable[str]) -> list[str]:
 
 def shorten_actions(
     document: Document, may_write_wildcard: MayWriteWildcard, limit: int = 0
-) -> tuple[Document, tuple[ActionWildcard, ...]]:
+) -> ShortenedPolicy:
     """Replaces actions of Allow statements by wildcards with the same grants in the catalogue.
 
     `may_write_wildcard` must consent to each. Starts with the longest lists and stops when the
@@ -436,7 +450,7 @@ def shorten_actions(
         shorter = apply_edits(shorter, [edit])
         excess = policy_size(shorter) - limit
         wildcards += of_statement
-    return shorter, tuple(wildcards)
+    return ShortenedPolicy(shorter, tuple(wildcards))
 
 
 def _wildcards(

@@ -183,13 +183,13 @@ def pack(
         return PackedPolicy(document)
     if any(statement.fixed for statement in document.statements):
         return PackedPolicy(document, fits=False)
-    shorter, merged = merge_statements(document, limit)
-    shortest, wildcards = shorten_actions(shorter, may_write_wildcard, limit)
+    merged = merge_statements(document, limit)
+    shortened = shorten_actions(merged.document, may_write_wildcard, limit)
     ways = [PackedPolicy(document)]
-    if shorter.source.outer != document.source.outer:
-        ways.append(PackedPolicy(shorter, (), merged))
-    if wildcards:
-        ways.append(PackedPolicy(shortest, (), merged, wildcards))
+    if merged.document.source.outer != document.source.outer:
+        ways.append(PackedPolicy(merged.document, (), merged.sids))
+    if shortened.wildcards:
+        ways.append(PackedPolicy(shortened.document, (), merged.sids, shortened.wildcards))
     fitting_policy = next((way for way in ways if policy_size(way.document) <= limit), None)
     if fitting_policy or not (
         document.source.format == "json" and document.source.language == "plain"

@@ -392,7 +392,7 @@ def as_session_policy(documents: Sequence[Document]) -> str:
     if len(texts[0]) <= limit:
         return texts[0]
     joined = _escaped(
-        minified(merge_statements(parse(texts[0].encode(), "the candidate"))[0].policy)
+        minified(merge_statements(parse(texts[0].encode(), "the candidate")).document.policy)
     )
     return joined if len(joined) <= limit else ""
 

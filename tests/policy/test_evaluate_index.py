@@ -49,5 +49,5 @@ def test_merged_statements_keep_entries_that_no_other_covers(
     for action in [*one, *other]:
         if not any(action_covers(kept, action) for kept in left):
             left = [kept for kept in left if not action_covers(action, kept)] + [action]
-    (statement,) = merge_statements(document)[0].statements
+    (statement,) = merge_statements(document).document.statements
     assert {*statement.actions} == {*left}

@@ -119,16 +119,16 @@ def test_sids_remain_unique_and_fitting_policies_are_unchanged(policy: dict[str,
 @given(policies())
 def test_merging_keeps_the_meaning(policy: dict[str, Any]) -> None:
     whole = document(policy)
-    merged, merged_sids = merge_statements(whole)
-    assert len(merged.statements) + len(merged_sids) == len(whole.statements)
-    assert policy_size(merged) <= policy_size(whole)
-    assert_same([whole], [merged])
+    merged = merge_statements(whole)
+    assert len(merged.document.statements) + len(merged.sids) == len(whole.statements)
+    assert policy_size(merged.document) <= policy_size(whole)
+    assert_same([whole], [merged.document])
 
 
 def test_statements_of_equal_resources_or_equal_actions_become_one() -> None:
     queue, other = RESOURCES[:2]
     both = ["sqs:CreateQueue", "sqs:SendMessage"]
-    merged, merged_sids = merge_statements(
+    merged = merge_statements(
         document(
             {
                 "Statement": [
@@ -157,10 +157,11 @@ def test_statements_of_equal_resources_or_equal_actions_become_one() -> None:
             }
         )
     )
-    assert merged_sids == ("B", "E")
-    assert [statement.sid for statement in merged.statements] == ["A", "C", "D"]
-    assert merged.statements[0].actions == ("sqs:SendMessage", "sqs:CreateQueue")
-    assert merged.statements[0].resources == (queue, other)
+    assert merged.sids == ("B", "E")
+    statements = merged.document.statements
+    assert [statement.sid for statement in statements] == ["A", "C", "D"]
+    assert statements[0].actions == ("sqs:SendMessage", "sqs:CreateQueue")
+    assert statements[0].resources == (queue, other)
 
 
 def test_only_as_many_statements_are_merged_or_shortened_as_necessary() -> None:
@@ -182,26 +183,26 @@ def test_only_as_many_statements_are_merged_or_shortened_as_necessary() -> None:
     assert packed.fits
     assert packed.further == packed.wildcards == ()
     assert packed.merged == tuple(f"Queue{number}" for number in range(40 - len(packed.merged), 40))
-    assert policy_size(merge_statements(whole, policy_size(packed.document))[0]) == policy_size(
-        packed.document
-    )
-    fewer, merged_sids = merge_statements(whole, limit + 150)
-    assert len(merged_sids) < len(packed.merged)
-    assert limit < policy_size(fewer) <= limit + 150
+    packed_size = policy_size(packed.document)
+    assert policy_size(merge_statements(whole, packed_size).document) == packed_size
+    fewer = merge_statements(whole, limit + 150)
+    assert len(fewer.sids) < len(packed.merged)
+    assert limit < policy_size(fewer.document) <= limit + 150
     lists = document(
         {"Version": "2012-10-17", "Statement": [long_list("A", 120), long_list("B", 100, "s3")]}
     )
-    folded_policy, wildcards = shorten_actions(
+    folded = shorten_actions(
         lists, lambda _document, _statement, _pattern: True, policy_size(lists) - 10
     )
-    assert [each.pattern.partition(":")[0] for each in wildcards] == ["ec2"]
-    assert policy_size(folded_policy) <= policy_size(lists) - 10
-    shortest, every = shorten_actions(lists, lambda _document, _statement, _pattern: True)
-    assert {each.pattern.partition(":")[0] for each in every} == {"ec2", "s3"}
-    exactly, enough = shorten_actions(
-        lists, lambda _document, _statement, _pattern: True, policy_size(shortest)
+    assert [each.pattern.partition(":")[0] for each in folded.wildcards] == ["ec2"]
+    assert policy_size(folded.document) <= policy_size(lists) - 10
+    shortest = shorten_actions(lists, lambda _document, _statement, _pattern: True)
+    assert {each.pattern.partition(":")[0] for each in shortest.wildcards} == {"ec2", "s3"}
+    exact = shorten_actions(
+        lists, lambda _document, _statement, _pattern: True, policy_size(shortest.document)
     )
-    assert (policy_size(exactly), {*enough}) == (policy_size(shortest), {*every})
+    assert policy_size(exact.document) == policy_size(shortest.document)
+    assert {*exact.wildcards} == {*shortest.wildcards}
 
 
 @examples(80)
@@ -211,12 +212,12 @@ def test_merging_to_a_limit_keeps_the_meaning_and_reaches_the_limit_if_possible(
 ) -> None:
     whole = document(policy)
     limit = policy_size(whole) * share // 100
-    merged, merged_sids = merge_statements(whole, limit)
-    everything, all_merged_sids = merge_statements(whole)
-    assert len(merged.statements) + len(merged_sids) == len(whole.statements)
-    assert len(merged_sids) <= len(all_merged_sids)
-    assert (policy_size(merged) <= limit) == (policy_size(everything) <= limit)
-    assert_same([whole], [merged])
+    merged = merge_statements(whole, limit)
+    smallest = merge_statements(whole)
+    assert len(merged.document.statements) + len(merged.sids) == len(whole.statements)
+    assert len(merged.sids) <= len(smallest.sids)
+    assert (policy_size(merged.document) <= limit) == (policy_size(smallest.document) <= limit)
+    assert_same([whole], [merged.document])
 
 
 def long_list(sid: str, count: int, service: str = "ec2") -> dict[str, Any]:

@@ -234,7 +234,8 @@ def test_statements_with_placeholders_are_not_merged() -> None:
     two = {**one, "Resource": {"Fn::GetAtt": ["B", "Arn"]}}
     plain = [{**one, "Resource": "arn:aws:s3:::a/*"}, {**one, "Resource": "arn:aws:s3:::b/*"}]
     value = {"P": {"Version": "2012-10-17", "Statement": [one, two, *plain]}}
-    after, merged_sids = merge_statements(parse(json.dumps(value).encode(), "t.json", "/P"))
-    assert len(merged_sids) == 1
-    resources = [statement["Resource"] for statement in json.loads(after.raw)["P"]["Statement"]]
+    merged = merge_statements(parse(json.dumps(value).encode(), "t.json", "/P"))
+    assert len(merged.sids) == 1
+    written = json.loads(merged.document.raw)["P"]["Statement"]
+    resources = [statement["Resource"] for statement in written]
     assert resources == [one["Resource"], two["Resource"], ["arn:aws:s3:::a/*", "arn:aws:s3:::b/*"]]

@@ -34,6 +34,10 @@ MANIFEST = "manifest.json"
 _STACK = "aws:cloudformation:stack"
 _ASSETS = "cdk:asset-manifest"
 _ASSEMBLY = "cdk:cloud-assembly"
+_ARTIFACTS = (_STACK, _ASSETS, _ASSEMBLY, "cdk:tree", "cdk:feature-flag-report", "none")
+"""Types of artifacts, of which the last three deploy nothing (ArtifactType of the CDK's schema of
+assemblies, inferred from its names).
+"""
 
 
 def read_assembly(
@@ -65,6 +69,11 @@ def read_assembly(
         lookups = [each for each in every.values() if not served or each.place in served]
         if lookups:
             found.append(_looked_up(lookups, source, role, bool(served)))
+        unknown = dict(_unread(assemblies))
+        if not stacks:
+            unknown[source] = "it has no stack"
+        if unknown:
+            found.append(Declaration(source, unknown=unknown))
         return tuple(found)
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise InputError(
@@ -100,6 +109,15 @@ def _assemblies(files: RepositoryFiles, source: str, outer: tuple[str, ...]) -> 
             raise InputError(f"{source} is an assembly inside itself: {folders}.")
         below = f"{source}/{posixpath.basename(inner.folder)}"
         yield from _assemblies(inner, below, (*outer, inner.folder))
+
+
+def _unread(assemblies: Sequence[_Assembly]) -> Iterator[tuple[str, str]]:
+    """Yields the artifacts of which it is not known what they deploy, with the reason."""
+    for assembly in assemblies:
+        for name, artifact in assembly.artifacts.items():
+            kind = artifact.get("type")
+            if kind not in _ARTIFACTS:
+                yield f"the artifact {name}", f"its type {kind} is not known"
 
 
 class _Lookup(Struct, frozen=True):

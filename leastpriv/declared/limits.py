@@ -22,7 +22,10 @@ _NEEDS_NOTHING = (
     "aws_service_principal",
     "aws_default_tags", "aws_eks_cluster_auth", "aws_elb_service_account", "aws_ip_ranges",
     "aws_billing_service_account", "aws_elb_hosted_zone_id", "aws_s3_bucket_hosted_zone_id",
-    "aws_canonical_user_id",
+    "aws_cloudfront_log_delivery_canonical_user_id", "aws_cloudtrail_service_account",
+    "aws_ecr_lifecycle_policy_document", "aws_elastic_beanstalk_hosted_zone",
+    "aws_networkmanager_core_network_policy_document", "aws_redshift_service_account",
+    "aws_sagemaker_prebuilt_ecr_image", "aws_service",
 )  # fmt: skip
 """Types and data sources that call nothing that needs a permission."""
 

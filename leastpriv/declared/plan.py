@@ -52,6 +52,7 @@ _PHASES = {
     "update": (Phase.UPDATE, Phase.READ),
     "delete": (Phase.DELETE, Phase.READ),
     "no-op": (Phase.READ,),
+    "forget": (),
 }
 _ZIP = b"PK\x03\x04"
 _DOCUMENT = re.compile(r"\s*[{\[]|.*\n")
@@ -183,7 +184,7 @@ class _Reading(Struct):
 
     def declaration(self) -> Declaration:
         """Returns the resources that the plan changes and reads."""
-        changes = [each for each in self.plan.get("resource_changes") or () if _is_of_aws(each)]
+        changes = [each for each in self._changes() if _is_of_aws(each)]
         self.budget.spend(steps=_STEPS_OF_RESOURCE * len(changes))
         self.configured.update(configured_resources(self.plan, self.budget))
         for address, configured in self.configured.items():
@@ -204,6 +205,8 @@ class _Reading(Struct):
             resources.append(replace(each, region=region))
             self.unknown.update(unknown_parts(each.kind, each.properties))
         calls = tuple(self.calls)
+        for part, why in _not_whole(self.plan):
+            self.unknown[part] = why
         if not (resources or calls or self.unknown):
             self.unknown[self.source] = "it has no resource of AWS"
         return Declaration(
@@ -216,6 +219,26 @@ class _Reading(Struct):
             around=self._several(resources),
             lacks_state=self.plan.get("tool") != TOOL,
         )
+
+    def _changes(self) -> Iterator[Mapping[str, Any]]:
+        """The changes of the plan, with those that a later plan makes; says which of AWS's types
+        another provider has.
+        """
+        yield from self._known(self.plan.get("resource_changes") or ())
+        for deferred in self.plan.get("deferred_changes") or ():
+            change = deferred.get("resource_change") or {}
+            self.unknown[f"the deferred {change.get('address')}"] = "a later plan decides on it"
+            yield from self._known([change])
+
+    def _known(self, changes: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+        for change in changes:
+            name = str(change.get("type", ""))
+            if name.startswith(("aws_", PREFIX)) and not _is_of_aws(change):
+                provider = change.get("provider_name")
+                self.unknown[name] = f"the provider {provider} makes it"
+            elif change.get("unknown"):
+                self.unknown[str(change["address"])] = str(change["unknown"])
+            yield change
 
     def _found(self, changes: Sequence[Mapping[str, Any]]) -> Iterator[DeclaredResource]:
         """The resources of changes, and the data sources that the plan has read."""
@@ -282,6 +305,9 @@ class _Reading(Struct):
             if "read" in actions:
                 # A data source that only the deployment reads refers to what the plan makes.
                 known = self._with_references(known, unknown, address)
+            for action in actions:
+                if action not in _PHASES:
+                    self.unknown[f"the action {action} of {address}"] = "no table has it"
             every = [phase for action in actions for phase in _PHASES.get(action, ())]
             phases = tuple(dict.fromkeys(every))
             yield replace(old, phases=phases, properties=known, name=_name(kind, known), arn=arn)
@@ -329,6 +355,17 @@ class _Reading(Struct):
         if len(inside) == 1:
             return inside
         return [each for each in inside if _instance(each).index == own.index]
+
+
+def _not_whole(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yields what a plan says that it lacks, with the reason."""
+    if plan.get("errored"):
+        yield "the rest of the plan", "it ended with an error"
+    elif plan.get("complete") is False:
+        yield "the rest of the plan", "it is not complete: a further plan follows"
+    root = (plan.get("planned_values") or {}).get("root_module", {})
+    if not plan.get("resource_changes") and (root.get("resources") or root.get("child_modules")):
+        yield "the changes of the plan", "it lists planned values alone, and no resource_changes"
 
 
 def _is_of_aws(change: Mapping[str, Any]) -> bool:

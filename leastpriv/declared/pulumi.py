@@ -29,7 +29,18 @@ _ACTIONS: Mapping[str, tuple[str, ...]] = {
     "replace": ("delete", "create"),
     "read": ("read",),
     "same": ("no-op",),
+    "refresh": ("no-op",),
+    "import": ("no-op",),
+    "import-replacement": ("no-op",),
+    "create-replacement": ("create",),
+    "delete-replaced": ("delete",),
+    "read-replacement": ("read",),
 }
+
+_WITHOUT_CALL = ("discard", "discard-replaced", "remove-pending-replace")
+"""Operations that only change the state of Pulumi."""
+_RUNS_CODE = re.compile(r"pulumi-\w+:dynamic:|command:")
+"""Begins the types of resources whose creation runs a program."""
 
 TOOL = "pulumi"
 """What the plan of a preview names as its tool."""
@@ -55,10 +66,17 @@ def plan_of_preview(preview: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _change(step: Mapping[str, Any]) -> dict[str, Any]:
-    """The change of a step; empty for one of another provider, or of no known operation."""
+    """The change of a step; empty for one of another provider, or of no known operation.
+
+    A step that runs code of its own has no type of Terraform, and says so.
+    """
     old, new = step.get("oldState") or {}, step.get("newState") or {}
-    kind = _type_of(str(new.get("type") or old.get("type") or ""))
-    actions = _ACTIONS.get(str(step.get("op")), ())
+    token = str(new.get("type") or old.get("type") or "")
+    kind = _type_of(token)
+    operation = str(step.get("op"))
+    actions = _ACTIONS.get(operation, ())
+    if why := _why_unknown(token, operation):
+        return {"address": str(step.get("urn", "")), "type": "", "unknown": why}
     if not kind or not actions:
         return {}
     return {
@@ -72,6 +90,15 @@ def _change(step: Mapping[str, Any]) -> dict[str, Any]:
             "after_unknown": _unknown(new.get("inputs") or {}),
         },
     }
+
+
+def _why_unknown(token: str, operation: str) -> str:
+    """Why it is not known what a step calls; empty where it is."""
+    if _RUNS_CODE.match(token) and operation != "same":
+        return "it runs code, and a preview does not say what that calls"
+    if _type_of(token) and operation not in _ACTIONS and operation not in _WITHOUT_CALL:
+        return f"no table has the operation {operation}"
+    return ""
 
 
 def _configured(step: Mapping[str, Any]) -> dict[str, Any]:

@@ -70,6 +70,7 @@ _NAME = re.compile(r"[\w+=,.@-]+")
 _HOLDERS = ("role", "instance-profile")
 _ROLE_ARN = re.compile(r"arn:[^:]+:iam::[^:]*:role/.+")
 _ANY_ROLE = re.compile(r":role/\*?$")
+_OF_ROLE = ":role/"
 _LINKED_PATH = "/aws-service-role/"
 _MOST_VALUES = 2_000
 """Values of one resource that may hold a role."""
@@ -386,6 +387,9 @@ def _role_name(key: str, value: str) -> str:
         return ""
     if "profile" in key.lower():
         return UNKNOWN
+    if _OF_ROLE in value and not _ROLE_ARN.fullmatch(value):
+        # The account is written as AWS does not read it, as `${AWS::AccountId}` without a function.
+        return value.rpartition(_OF_ROLE)[2]
     return value if isinstance(value, OpenText) or _NAME.fullmatch(value) else ""
 
 

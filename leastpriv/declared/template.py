@@ -7,9 +7,9 @@ condition is declared once for each branch, so that its needs are those of all b
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeGuard
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -44,7 +44,14 @@ from leastpriv.declared.resource_types import (
     name_by_parameter,
     own_types,
 )
-from leastpriv.declared.transforms import MANAGED_BUCKET, after_transform, is_of_sam, without_loops
+from leastpriv.declared.template_text import template_value
+from leastpriv.declared.transforms import (
+    MANAGED_BUCKET,
+    after_transform,
+    either_template,
+    is_of_sam,
+    without_loops,
+)
 from leastpriv.errors import InputError, PolicyFileError
 from leastpriv.models import Need
 from leastpriv.permissions.fact_tables import table
@@ -70,6 +77,10 @@ _STEPS_OF_RESOURCE = 200
 _LONGEST_NAME = 2_048
 """Characters; a longer text names no resource of AWS."""
 _NESTED = "AWS::CloudFormation::Stack"
+_IF = "Fn::If"
+_ONLY_DEPLOYMENT = "only the deployment knows them"
+_LOOP = "Fn::ForEach"
+_TRANSFORM = "Fn::Transform"
 _WITH_LOOPS = ("Conditions", "Resources", "Outputs")
 """Sections in which `Fn::ForEach` may be."""
 _EXPANDED = ("AWS::Serverless-", "AWS::LanguageExtensions")
@@ -113,25 +124,30 @@ def read_template(
 
 
 def _document(raw: bytes, source: str, budget: Budget) -> Mapping[str, object]:
-    from leastpriv.policy.syntax_tree import json_value, read_yaml
-
     budget.spend(characters=len(raw), files=1)
     text = raw.decode("utf-8", "replace").removeprefix("\ufeff")
+    if not text.strip():
+        raise InputError(f"{source} is empty: name the file of a template.")
     try:
-        if text.lstrip().startswith("{"):
-            document: object = json.loads(text)
-        else:
-            document = json_value(read_yaml(text, source))
+        document = template_value(text, source, budget)
     except (PolicyFileError, ValueError, RecursionError) as error:
         remedy = remedy_for(source, ())
         raise InputError(f"{source} cannot be read as a template: {remedy or error}") from error
-    if not isinstance(document, dict) or not isinstance(document.get("Resources"), dict):
-        keys = {*document} - {"Resources"} if isinstance(document, dict) else set()
-        remedy = remedy_for(source, keys)
+    whole = document if isinstance(document, dict) else {}
+    if "Resources" not in whole and any(map(_makes_resources, _transform_entries(whole))):
+        return {**whole, "Resources": {}}
+    if not isinstance(whole.get("Resources"), dict):
+        remedy = remedy_for(source, {*whole} - {"Resources"})
         raise InputError(
             f"{source} is no CloudFormation template: {remedy or 'it has no Resources.'}"
         )
-    return document
+    return whole
+
+
+def _makes_resources(transform: object) -> bool:
+    """Whether a transform may make the resources of a template that has none."""
+    name = transform.get("Name") if isinstance(transform, Mapping) else transform
+    return isinstance(name, str) and not name.startswith(_EXPANDED)
 
 
 class _Choice(Struct):
@@ -183,12 +199,60 @@ class _Template(Struct):
             self.document = {**self.document, name: section}
         if any(each.startswith("AWS::Serverless-") for each in self.transforms):
             self._leave_out_unnamed()
-            self.document = after_transform(
-                self.document,
+            self.document = self._after_transform()
+
+    def _after_transform(self) -> Mapping[str, object]:
+        """The template after the transform of AWS SAM, once for each way in which unknown
+        conditions decide about whole properties, which AWS SAM does not take as a function.
+        """
+        made: Mapping[str, object] = {}
+        decided = frozenset[str]()
+        for _ in range(_MOST_VARIANTS):
+            self.choice = _Choice(decided)
+            document = after_transform(
+                {**self.document, "Resources": self._with_one_branch()},
                 source=self.source,
                 uploads=f"{self.stack.bucket or MANAGED_BUCKET}/{self.stack.prefix}",
                 resolve=lambda value: self._resolve(value, 0),
             )
+            made = either_template(min(self.choice.false), made, document) if made else document
+            decided = self.choice.false | self.choice.asked
+            if decided == self.choice.false:
+                break
+        return made
+
+    def _with_one_branch(self) -> dict[str, object]:
+        """The resources, those of AWS SAM with the properties that one choice of conditions
+        takes.
+        """
+        resources: dict[str, object] = {}
+        for logical, entry in self._section("Resources").items():
+            if not isinstance(entry, dict) or not is_of_sam(entry):
+                resources[logical] = entry
+                continue
+            properties = self._branch_of(entry.get("Properties"))
+            if isinstance(properties, dict | None):
+                resources[logical] = {**entry, "Properties": properties or {}}
+            else:
+                self.unknown[f"the properties of {logical}"] = _ONLY_DEPLOYMENT
+        return resources
+
+    def _branch_of(self, properties: object) -> object:
+        """The properties that one choice of conditions takes, with the functions in them; what a
+        function makes where it is another one.
+        """
+        for _ in range(_MOST_LEVELS):
+            if not isinstance(properties, dict) or len(properties) != 1:
+                return properties
+            ((name, argument),) = properties.items()
+            if name == "Ref" and argument == "AWS::NoValue":
+                return {}
+            if name == "Ref" or (name.startswith("Fn::") and name != _IF):
+                return self._resolve(properties, 0)
+            if name != _IF or not isinstance(argument, list) or len(argument) != 3:
+                return properties
+            properties = argument[1] if self._holds(argument[0], 0) else argument[2]
+        return properties
 
     def _leave_out_unnamed(self) -> None:
         """Leaves out what a loop over unknown items makes of AWS SAM, which takes no such name."""
@@ -210,7 +274,7 @@ class _Template(Struct):
             if not name.startswith(_EXPANDED):
                 self.unknown[f"transform {name}"] = "what it makes is not known"
         for logical, entry in self._section("Resources").items():
-            if not isinstance(entry, dict) or not self._is_made(logical, entry):
+            if not self._is_resource(entry, logical) or not self._is_made(logical, entry):
                 continue
             made = self._resources(logical, entry)
             found.extend(made)
@@ -220,6 +284,8 @@ class _Template(Struct):
                     trusts[logical] = tuple(sorted({*trusts.get(logical, ()), *services}))
             if entry.get("Type") == _NESTED:
                 parts.append(self._nested(logical, entry, made[0].properties))
+        if not (found or parts or self.unknown or self.left_out):
+            self.unknown[self.source] = "it makes no resource"
         if self.outputs:
             found = [self._with_outputs(each) for each in found]
             parts = [
@@ -266,6 +332,17 @@ class _Template(Struct):
             transforms=tuple(transforms),
             trusts=trusts,
         )
+
+    def _is_resource(self, entry: object, logical: str) -> TypeGuard[Mapping[str, object]]:
+        """Whether an entry of the resources is one; says of another one that it is not read."""
+        if isinstance(entry, dict) and "Type" in entry:
+            return True
+        is_of_transform = isinstance(entry, dict) and _TRANSFORM in entry
+        if logical.startswith(_LOOP):
+            self.unknown[f"the loop {logical}"] = "it is no list of a variable, items and a body"
+        elif not is_of_transform and logical != _TRANSFORM:
+            self.unknown[f"the resource {logical}"] = "it has no Type"
+        return False
 
     def _is_made(self, logical: str, entry: Mapping[str, object]) -> bool:
         """Whether the deployment makes a resource, as far as its condition says."""
@@ -316,7 +393,7 @@ class _Template(Struct):
             self.budget.spend(steps=_STEPS_OF_RESOURCE if number else 0)
             choice = _Choice(pending.pop(0))
             self.choice = choice
-            properties = self._properties(entry)
+            properties = self._properties(logical, entry)
             name = self._name(kind, logical, properties)
             if not any((each.properties, each.name) == (properties, name) for each in found):
                 found.append(_Variant(choice.false, properties, name))
@@ -327,10 +404,14 @@ class _Template(Struct):
                     pending.append(following)
         return found
 
-    def _properties(self, entry: Mapping[str, object]) -> dict[str, object]:
-        resolved = self._resolve(entry.get("Properties", {}), 0)
+    def _properties(self, logical: str, entry: Mapping[str, object]) -> dict[str, object]:
+        resolved = self._resolve(entry.get("Properties"), 0)
         properties = resolved if isinstance(resolved, dict) else {}
-        policy = entry.get("DeletionPolicy") or _default_policy(entry.get("Type"), properties)
+        if not (isinstance(resolved, dict) or resolved in (None, _NO_VALUE)):
+            self.unknown[f"the properties of {logical}"] = _ONLY_DEPLOYMENT
+        policy = self._resolve(entry.get("DeletionPolicy"), 0)
+        if not isinstance(policy, str):
+            policy = _default_policy(entry.get("Type"), properties)
         properties["DeletionPolicy"] = str(policy)
         return properties
 
@@ -404,11 +485,16 @@ class _Template(Struct):
         """The texts of the collection of a loop; UNKNOWN alone where only the deployment knows
         them.
         """
-        found = self._resolve(collection, 0)
-        texts = found.split(",") if isinstance(found, str) and found is not UNKNOWN else found
-        if not isinstance(texts, list):
-            return [UNKNOWN]
-        return [each if isinstance(each, OpenText) else str(each).strip() for each in texts]
+        items: dict[str, None] = {}
+        pending = [frozenset[str]()]
+        while pending:
+            self.choice = _Choice(pending.pop())
+            items.update(dict.fromkeys(_texts(self._resolve(collection, 0))))
+            asked = self.choice.asked - self.choice.false
+            if asked:
+                # The items of a loop over a condition that only the deployment knows are all.
+                pending.append(self.choice.false | {min(asked)})
+        return list(items)
 
     def _section(self, name: str) -> Mapping[str, object]:
         section = self.document.get(name)
@@ -452,8 +538,17 @@ class _Template(Struct):
             ((name, argument),) = value.items()
             if name == "Ref" or name.startswith("Fn::"):
                 return self._call(name.removeprefix("Fn::"), argument, depth + 1)
-        members = ((key, self._resolve(item, depth + 1)) for key, item in value.items())
-        return {key: item for key, item in members if item is not _NO_VALUE}
+        found: dict[str, object] = {}
+        for key, item in value.items():
+            if key == _IF:
+                # Members of one branch; CloudFormation itself takes the function alone.
+                branch = self._if(item, depth + 1)
+                found.update(branch if isinstance(branch, dict) else {})
+                continue
+            member = self._resolve(item, depth + 1)
+            if member is not _NO_VALUE:
+                found[key] = member
+        return found
 
     def _call(self, name: str, argument: object, depth: int) -> object:
         if name == "Ref":
@@ -493,10 +588,17 @@ class _Template(Struct):
         if not isinstance(argument, list) or len(argument) < 3:
             return UNKNOWN
         found: object = self._section("Mappings")
-        for key in argument[:3]:
-            text = str(self._resolve(key, depth))
-            found = found.get(text) if isinstance(found, dict) else None
-        return UNKNOWN if found is None else found
+        keys = [self._resolve(key, depth) for key in argument[:3]]
+        for key in keys:
+            found = found.get(str(key)) if isinstance(found, dict) else None
+        if found is not None:
+            return found
+        # With AWS::LanguageExtensions a fourth argument has the value for a key that is absent.
+        more = argument[3] if len(argument) > 3 else None
+        is_known = all(isinstance(key, str) and UNKNOWN not in key for key in keys)
+        if is_known and isinstance(more, dict) and "DefaultValue" in more:
+            return self._resolve(more["DefaultValue"], depth)
+        return UNKNOWN
 
     def _ref(self, name: str) -> object:
         if name == "AWS::NoValue":
@@ -626,12 +728,16 @@ class _Template(Struct):
         if not isinstance(argument, list) or len(argument) != 3:
             return UNKNOWN
         condition, if_true, if_false = argument
+        return self._resolve(if_true if self._holds(condition, depth) else if_false, depth)
+
+    def _holds(self, condition: object, depth: int) -> bool:
+        """Whether a condition holds under the present choice of what only the deployment knows."""
         holds = self._condition(condition, depth)
         if holds is None:
             name = str(condition)
             self.choice.asked.add(name)
             holds = name not in self.choice.false
-        return self._resolve(if_true if holds else if_false, depth)
+        return holds
 
     def _condition(self, condition: object, depth: int) -> bool | None:
         """Whether a condition holds; None where only the deployment knows."""
@@ -656,6 +762,15 @@ class _Template(Struct):
         if name in ("Fn::And", "Fn::Or"):
             return _combined(parts, decisive=name == "Fn::Or")
         return None
+
+
+def _texts(items: object) -> list[str]:
+    """The items of a list, or of a text with commas; UNKNOWN alone for another value."""
+    if isinstance(items, str) and items is not UNKNOWN:
+        items = [type(items)(part) for part in items.split(",")]
+    if not isinstance(items, list):
+        return [UNKNOWN]
+    return [each if isinstance(each, OpenText) else str(each).strip() for each in items]
 
 
 def _combined(parts: Sequence[bool | None], *, decisive: bool) -> bool | None:
@@ -769,11 +884,12 @@ def _transforms(document: Mapping[str, object]) -> Iterator[str]:
 def _transform_entries(document: Mapping[str, object]) -> Iterator[object]:
     declared = document.get("Transform")
     yield from declared if isinstance(declared, list) else [declared]
+    yield document.get(_TRANSFORM)
     pending: list[object] = [document.get("Resources")]
     while pending:
         part = pending.pop()
         if isinstance(part, Mapping):
-            yield part.get("Fn::Transform")
+            yield part.get(_TRANSFORM)
             pending.extend(part.values())
         elif isinstance(part, list):
             pending.extend(part)

@@ -88,6 +88,25 @@ def after_transform(
     return made
 
 
+def either_template(
+    condition: str, one: Mapping[str, Any], other: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Returns a template that has the resources of one template or those of another, by a condition
+    that only the deployment knows.
+
+    What both have with different properties has those of one where the condition holds.
+    """
+    resources = dict(one["Resources"])
+    for logical, entry in other["Resources"].items():
+        known = resources.get(logical, entry)
+        if known == entry:
+            resources[logical] = entry
+            continue
+        branches = [condition, known.get("Properties") or {}, entry.get("Properties") or {}]
+        resources[logical] = {**known, "Properties": {"Fn::If": branches}}
+    return {**other, **one, "Resources": resources}
+
+
 class _Uploads(Struct, frozen=True):
     """Puts the place of uploaded files where a template names local ones, as `sam package` does."""
 

@@ -410,6 +410,10 @@ def without_denied(
 
 _WITHOUT_CALL = frozenset({Basis.LIFECYCLE, Basis.DECLARED, Basis.INFERRED})
 """Bases of an addition that no run called."""
+_LOCK = ".tflock"
+"""Ends the name of the object by which Terraform locks a state in S3; it holds none itself
+(https://developer.hashicorp.com/terraform/language/backend/s3, read 2026-11-27).
+"""
 
 
 def with_new_deletions(
@@ -433,6 +437,8 @@ def _newly_destroyed(
     granted = [each for statement in statements for each in statement.resources or ("*",)]
     without = {*change.denied_on, *granted}
     for resource in change.resources:
+        if resource.endswith(_LOCK):
+            continue
         if change.basis in _WITHOUT_CALL:
             is_new = not names.is_in_short_lived_copies(resource)
         else:

@@ -61,6 +61,7 @@ _REWRITES = (
     *("iam:DeletePolicyVersion", "iam:SetDefaultPolicyVersion"),
 )
 """Actions on the boundary itself."""
+_ON_THE_DECLARED = "the boundary allows it on what the declaration makes"
 _MOST_ROUNDS = 200
 """Paths that are closed one after another; the table has fewer."""
 
@@ -82,8 +83,10 @@ class BoundaryDraft(Struct, frozen=True):
     content: bytes
     """Empty where no role's policies are known, or where no boundary is short enough."""
     lost: tuple[LostNeed, ...] = ()
-    secrets: tuple[LostNeed, ...] = ()
-    """What it allows, though it reads any secret or parameter: the policies of the roles do."""
+    left_open: tuple[LostNeed, ...] = ()
+    """What it allows because the policies of the roles do: reads of any secret or parameter, and
+    actions that no proposal adds, such as one that blinds an audit trail.
+    """
     unknown: tuple[str, ...] = ()
     """Policies of the roles that the boundary does not know."""
 
@@ -245,8 +248,8 @@ def draft_boundary(roles: Sequence[CreatedRole]) -> BoundaryDraft:
         document = drafting.document()
         if document.statements and policy_size(document) <= quota(PolicyKind.MANAGED):
             lost = _lost_needs(roles, document, drafting.reasons)
-            secrets = _secret_reads(roles, drafting)
-            return BoundaryDraft(document.to_bytes(), lost, secrets, unknown)
+            left_open = tuple(_left_open(roles, document, drafting))
+            return BoundaryDraft(document.to_bytes(), lost, left_open, unknown)
     limit = f"{quota(PolicyKind.MANAGED):,}"
     too_long = f"no boundary for all of them has at most {limit} characters: split the roles"
     return BoundaryDraft(b"", unknown=(*unknown, too_long))
@@ -334,7 +337,7 @@ def never_allowed(action: str) -> str:
     for row in table("boundary_lifts", __package__):
         if action_matches(row["pattern"], action):
             return f"it {row['does']}"
-    return forbidden(action)
+    return ""
 
 
 class _Drafting:
@@ -344,7 +347,8 @@ class _Drafting:
         self.granted = dict(granted)
         self.inside = inside
         """ARNs of the roles and of what runs as one of them: the boundary limits these, too."""
-        self.denied: dict[str, None] = {}
+        self.denied: dict[str, tuple[str, ...]] = {}
+        """Action that a wildcard grants -> on what the draft allows it even so."""
         self.reasons: dict[str, str] = {}
         """Action -> why the draft does not allow it."""
         self.secrets: dict[str, str] = {}
@@ -420,7 +424,8 @@ class _Drafting:
         names = {name: self._grants_naming(name) for name in path.actions}
         for name, grants in names.items():
             if all(has_wildcard(grant.action) for grant in grants):
-                self._deny(name, reason)
+                resources = [each for grant in grants for each in grant.resources]
+                self._deny(name, reason, allowed_on=self._inside_of(name, resources))
                 return
         first = path.actions[0]
         for grant in names[first]:
@@ -429,24 +434,26 @@ class _Drafting:
             elif not self._keep_inside(grant):
                 self._take(grant, first, reason)
 
+    def _inside_of(self, action: str, resources: Sequence[str]) -> tuple[str, ...]:
+        """What runs as one of the roles, of the resources of a grant that an action takes."""
+        kept: list[str] = []
+        for arn in self.inside:
+            if fits(action, arn) and any(resource_covers(one, arn) for one in resources):
+                kept += (arn, *_parts_of(arn, action))
+        return without_covered(sorted(kept))
+
     def _keep_inside(self, grant: _Grant) -> bool:
         """Limits a grant to what runs as one of the roles, which the boundary limits, too; whether
         that is less.
         """
-        kept: list[str] = []
-        for arn in self.inside:
-            if fits(grant.action, arn) and any(
-                resource_covers(one, arn) for one in grant.resources
-            ):
-                kept += (arn, *_parts_of(arn, grant.action))
-        resources = without_covered(sorted(kept))
-        if not kept or resources == grant.resources:
+        resources = self._inside_of(grant.action, grant.resources)
+        if not resources or resources == grant.resources:
             return False
         users = self.granted.pop(grant)
         limited = replace(grant, resources=resources)
         others = self.granted.get(limited, ())
         self.granted[limited] = tuple(dict.fromkeys((*others, *users)))
-        self.reasons[grant.action] = "the boundary allows it on what the declaration makes"
+        self.reasons[grant.action] = _ON_THE_DECLARED
         return True
 
     def _grants_naming(self, action: str) -> list[_Grant]:
@@ -456,9 +463,13 @@ class _Drafting:
         self.reasons.setdefault(action, reason)
         self.granted.pop(grant, None)
 
-    def _deny(self, action: str, reason: str) -> None:
-        self.reasons.setdefault(action, reason)
-        self.denied[action] = None
+    def _deny(self, action: str, reason: str, *, allowed_on: tuple[str, ...] = ()) -> None:
+        if action in self.denied or not allowed_on:
+            self.reasons[action] = reason
+            self.denied[action] = ()
+        else:
+            self.reasons.setdefault(action, _ON_THE_DECLARED)
+            self.denied[action] = allowed_on
 
     def _allows(self) -> Iterator[dict[str, object]]:
         by_place: dict[tuple[tuple[str, ...], tuple[Condition, ...]], list[str]] = {}
@@ -481,13 +492,13 @@ class _Drafting:
         needed = {grant.action for grant in self.granted if not has_wildcard(grant.action)}
         for entry in wild:
             needed.update(expand(entry))
-        entries = fewest_entries(tuple(self.denied), needed - {*self.denied}, lambda _: True)
-        yield {
-            "Sid": "NoMorePermissions",
-            "Effect": "Deny",
-            "Action": list(entries),
-            "Resource": "*",
-        }
+        by_exception: dict[tuple[str, ...], list[str]] = {}
+        for action, allowed_on in self.denied.items():
+            by_exception.setdefault(allowed_on, []).append(action)
+        for allowed_on, actions in by_exception.items():
+            entries = fewest_entries(tuple(actions), needed - {*actions}, lambda _: True)
+            named = {"NotResource": list(allowed_on)} if allowed_on else {"Resource": _ANY}
+            yield {"Effect": "Deny", "Action": list(entries), **named}
 
 
 def _parts_of(arn: str, action: str) -> Iterator[str]:
@@ -508,15 +519,30 @@ def _reason_of(path: EscalationPath) -> str:
     return f"it opens a path: {how}"
 
 
-def _secret_reads(roles: Sequence[CreatedRole], drafting: _Drafting) -> tuple[LostNeed, ...]:
-    """The reads of any secret or parameter that a draft allows, by role."""
+def _left_open(
+    roles: Sequence[CreatedRole], document: Document, drafting: _Drafting
+) -> Iterator[LostNeed]:
+    """Yields what a draft allows that a person should look at, by role."""
     found: dict[LostNeed, None] = {}
     for role in roles:
         for grant in _grants_of([role]):
             for action, reason in drafting.secrets.items():
                 if action_matches(grant.action, action):
                     found[LostNeed(role.address, action, grant.resources, reason)] = None
-    return tuple(found)
+            for action in _actions_of(grant):
+                reason = forbidden(action)
+                if reason and any(
+                    _allows(document, action, on, role.arn) for on in grant.resources
+                ):
+                    found[LostNeed(role.address, action, grant.resources, f"it {reason}")] = None
+    yield from found
+
+
+def _actions_of(grant: _Grant) -> tuple[str, ...]:
+    """The actions that a grant names; itself where no table lists them."""
+    if has_wildcard(grant.action) and grant.action != _ANY:
+        return expand(grant.action) or (grant.action,)
+    return (grant.action,)
 
 
 def _without_covered_actions(actions: Sequence[str]) -> list[str]:
@@ -568,10 +594,7 @@ def _denied_parts(
     grant: _Grant, boundary: Document, role: str
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
     """The actions of a grant that a boundary does not allow on each of its resources."""
-    actions: tuple[str, ...] = (grant.action,)
-    if has_wildcard(grant.action) and grant.action != _ANY:
-        actions = expand(grant.action) or (grant.action,)
-    for action in actions:
+    for action in _actions_of(grant):
         named = [each for each in grant.resources if each == _ANY or fits(action, each)]
         denied = [each for each in named if not _allows(boundary, action, each, role)]
         if denied:

@@ -139,11 +139,12 @@ def _beyond(boundary: Boundary) -> Iterator[str]:
     lines = [*lost_lines(boundary.draft.lost)]
     if lines:
         yield "\n".join(["The boundary denies what policies of the roles grant:", "", *lines])
-    lines = [*lost_lines(boundary.draft.secrets)]
+    lines = [*lost_lines(boundary.draft.left_open)]
     if lines:
-        yield "\n".join(
-            ["The boundary leaves open what policies of the roles read; name it there:", "", *lines]
+        head = (
+            "The boundary leaves open what policies of the roles grant; name the resources there:"
         )
+        yield "\n".join([head, "", *lines])
     if boundary.draft.unknown:
         unknown = [f"- {prose(text)}" for text in boundary.draft.unknown[:_MOST_LINES]]
         yield "\n".join(["The boundary does not know:", "", *unknown])
@@ -199,7 +200,7 @@ def escalation_value(context: ReportContext) -> dict[str, object]:
                 "statements": to_builtins(context.boundary.guards),
                 "roles_without": list(context.boundary.unbounded),
                 "denied": to_builtins(context.boundary.draft.lost),
-                "secrets": to_builtins(context.boundary.draft.secrets),
+                "left_open": to_builtins(context.boundary.draft.left_open),
                 "unknown": list(context.boundary.draft.unknown),
             }
             if context.boundary

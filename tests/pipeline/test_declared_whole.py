@@ -263,3 +263,16 @@ def test_a_template_outside_is_named_as_not_known(place: Path) -> None:
     body = json.loads(Path("out/proposal.json").read_bytes())["body"]
     assert "is outside the repository and is not read" in body
     assert "sqs:CreateQueue" not in Path("out/policy.json").read_text()
+
+
+def test_a_plan_of_a_stack_that_was_not_carried_out_is_no_deletion_in_the_verdict(
+    place: Path,
+) -> None:
+    (place / "t.json").write_text(json.dumps({"Resources": {"Orders": QUEUE}}))
+    options = ("--role-arn", ROLE, "--policy-file", "p.json", "--aws-regions", "eu-west-1")
+    done = leastpriv("propose", *options, "--templates", "shop=t.json", "--output-dir", "out")
+    assert done.code == 0, done.err
+    verdict = json.loads((place / "out/proposal.json").read_text())["verdict"]
+    assert verdict["rule"] == "new-deletion"
+    assert "DeleteStack" in verdict["reason"]
+    assert "DeleteChangeSet" not in verdict["reason"]

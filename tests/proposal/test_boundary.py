@@ -170,7 +170,7 @@ def test_no_path_and_no_lift_is_open_under_it(entry: str) -> None:
     boundary = parse(draft.content, "b")
     for path in escalation_paths([boundary], ROLE):
         if path.strength is Strength.SECRETS:
-            assert path.actions[0] in {each.action for each in draft.secrets}
+            assert path.actions[0] in {each.action for each in draft.left_open}
             continue
         # The role that it may pass has the boundary, too.
         assert (path.strength, path.targets) == (Strength.NAMED, (ROLE,))
@@ -286,10 +286,12 @@ def test_a_boundary_that_denies_a_resource_with_variables_loses_it(
 def test_a_read_of_any_parameter_is_allowed_and_named() -> None:
     draft, boundary = drafted(allow(["ssm:GetParameters", "sqs:SendMessage"]))
     assert draft.lost == ()
-    assert [(each.role, each.action) for each in draft.secrets] == [("Worker", "ssm:GetParameters")]
+    assert [(each.role, each.action) for each in draft.left_open] == [
+        ("Worker", "ssm:GetParameters")
+    ]
     assert allows(boundary, "ssm:GetParameters", "arn:aws:ssm:eu-west-1:111122223333:parameter/x")
     exact = allow("ssm:GetParameters", "arn:aws:ssm:eu-west-1:111122223333:parameter/shop")
-    assert drafted(exact)[0].secrets == ()
+    assert drafted(exact)[0].left_open == ()
 
 
 def test_a_long_boundary_gives_up_conditions_then_resources_and_never_a_need() -> None:
@@ -332,3 +334,44 @@ def test_drafted_needs_ask_for_the_boundary_unless_the_role_names_its_own() -> N
         (own,),
         (absent,),
     ]
+
+
+@pytest.mark.parametrize(
+    ("entry", "action", "resource"),
+    [
+        ("s3:*", "s3:BypassGovernanceRetention", "arn:aws:s3:::b/key"),
+        ("kms:ScheduleKeyDeletion", "kms:ScheduleKeyDeletion", "arn:aws:kms:::key/a"),
+        ("cloudtrail:Stop*", "cloudtrail:StopLogging", "arn:aws:cloudtrail:::trail/a"),
+    ],
+)
+def test_what_gives_no_more_permissions_is_allowed_and_named(
+    entry: str, action: str, resource: str
+) -> None:
+    draft, boundary = drafted(allow([entry, "sqs:SendMessage"]))
+    assert draft.lost == ()
+    assert action in {each.action for each in draft.left_open}
+    assert allows(boundary, action, resource)
+
+
+def test_a_role_may_put_the_roles_of_the_declaration_into_instance_profiles() -> None:
+    names = ["iam:CreateInstanceProfile", "iam:AddRoleToInstanceProfile", "iam:PassRole"]
+    draft, boundary = drafted(allow(names))
+    assert allows(boundary, "iam:AddRoleToInstanceProfile", f"{A}instance-profile/p")
+    assert not allows(boundary, "iam:PassRole", f"{A}role/admin")
+    assert {each.action for each in draft.lost} == {"iam:PassRole"}
+
+
+def test_a_wildcard_leaves_a_role_what_the_declaration_makes() -> None:
+    machine = {
+        "Type": "AWS::StepFunctions::StateMachine",
+        "Properties": {"StateMachineName": "orders", "RoleArn": {"Fn::GetAtt": ["Worker", "Arn"]}},
+    }
+    draft = draft_boundary(roles_of(Worker=role(allow("states:*")), Orders=machine))
+    boundary = parse(draft.content, "b")
+    states = "arn:aws:states:eu-west-1:111122223333:stateMachine:"
+    assert allows(boundary, "states:UpdateStateMachine", f"{states}orders")
+    assert not allows(boundary, "states:UpdateStateMachine", f"{states}payments")
+    assert [(each.action, each.reason) for each in draft.lost] == [
+        ("states:UpdateStateMachine", "the boundary allows it on what the declaration makes")
+    ]
+    assert {path.strength for path in escalation_paths([boundary], ROLE)} <= {Strength.NAMED}

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 
 from msgspec import Struct
 
-from leastpriv.permissions.catalog import sensitivity
+from leastpriv.permissions.catalog import access_level, sensitivity
+from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.generalize import (
     ObservedResource,
     Pattern,
@@ -44,6 +46,7 @@ from leastpriv.permissions.names.words import (
     name_of,
 )
 from leastpriv.permissions.patterns import (
+    action_matches,
     has_wildcard,
     resource_covers,
     resource_overlaps,
@@ -64,11 +67,6 @@ _LEAST_LITERAL_OF_MANY = 2
 """Letters of such a name; an action that destroys needs more."""
 _LEAST_LITERAL_BEHIND = 6
 """The same of a name that begins with the word of its copy: other teams have copies as well."""
-_NOT_DESTROYED = re.compile(
-    r":(?:Remove|Delete)"
-    r"(?:ChangeSet|Tags?|Permission|Targets|RoleFromInstanceProfile|TagsFrom\w+)$"
-)
-"""Deletions of what changes with each deployment: settings, and plans that were not carried out."""
 IN_COPY = "the app has this name in each copy"
 OVER_COPIES = "short-lived copies of this app differ in this word"
 NEW_IN_RUN = "every run showed another"
@@ -95,11 +93,16 @@ def names_with_a_year(resources: Iterable[str], years: Collection[str]) -> tuple
     return tuple(sorted(dated_resources))
 
 
+@lru_cache(maxsize=4_096)
 def destroys(action: str) -> bool:
-    """Whether an action takes a resource, or a part of it, away."""
+    """Whether an action takes a resource, or a part of it that holds state, away
+    (`data/not_destroyed.tsv`).
+    """
     if action == "kms:ScheduleKeyDeletion":
         return True
-    return deletes(action) and _NOT_DESTROYED.search(action) is None
+    if not deletes(action) or "Tagging" in access_level(action):
+        return False
+    return not any(action_matches(row["pattern"], action) for row in table("not_destroyed"))
 
 
 class NamedUse(Struct, frozen=True):

@@ -103,3 +103,23 @@ def test_settings_that_every_deployment_renews_are_not_destroyed() -> None:
     assert not destroys("rds:RemoveTagsFromResource")
     assert destroys("dynamodb:DeleteTable")
     assert destroys("kms:ScheduleKeyDeletion")
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        *("cloudformation:DeleteChangeSet", "servicecatalog:DeleteProvisionedProductPlan"),
+        *("events:RemoveTargets", "iam:RemoveRoleFromInstanceProfile", "lambda:RemovePermission"),
+        *("lambda:RemoveLayerVersionPermission", "ec2:DeleteTags", "s3:DeleteObjectTagging"),
+    ],
+)
+def test_a_deletion_of_what_holds_no_state_destroys_nothing(action: str) -> None:
+    assert not destroys(action)
+
+
+@pytest.mark.parametrize(
+    "action",
+    ["cloudformation:DeleteStack", "sqs:DeleteQueue", "ram:DeletePermission", "s3:DeleteObject"],
+)
+def test_a_deletion_of_a_resource_destroys_it(action: str) -> None:
+    assert destroys(action)

@@ -1,0 +1,352 @@
+"""The promise that no file is read in silence: what a template or plan leaves open is named, and a
+file that cannot be read is refused with a remedy.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from leastpriv.budget import LIMITS, Budget
+from leastpriv.declared.assembly import read_assembly
+from leastpriv.declared.declarations import read_stack
+from leastpriv.declared.files import RepositoryFiles
+from leastpriv.declared.models import Declaration, Place
+from leastpriv.declared.plan import read_plan
+from leastpriv.declared.resource_needs import needs_of
+from leastpriv.declared.template_text import template_value
+from leastpriv.errors import InputError, TooLargeError
+
+PLACE = Place("aws", "111122223333", "eu-west-1")
+CONDITIONS = """
+Parameters: {Env: {Type: String}, Area: {Type: String}}
+Conditions: {Prod: !Equals [!Ref Env, prod], Eu: !Equals [!Ref Area, eu]}
+"""
+SAM = "Transform: AWS::Serverless-2016-10-31"
+LOOPS = "Transform: AWS::LanguageExtensions"
+INCLUDE = "{Name: AWS::Include, Parameters: {Location: s3://shared/part.yaml}}"
+CODE = "Handler: a.b, Runtime: python3.12, CodeUri: src"
+LAYER = "arn:aws:lambda:eu-west-1:123456789012:layer:x:1"
+
+
+def declared(text: str) -> Declaration:
+    return read_stack("shop=t.yaml", {"t.yaml": text.encode()}.get, PLACE)
+
+
+def actions(declaration: Declaration) -> set[str]:
+    return {need.permission.action for need in needs_of(declaration, PLACE)}
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("Resources: {Q: }", "the resource Q"),
+        ("Resources: {Q: AWS::SQS::Queue}", "the resource Q"),
+        ("Resources: {Q: [{Type: AWS::SQS::Queue}]}", "the resource Q"),
+        ("Resources: {Q: {Properties: {QueueName: a}}}", "the resource Q"),
+        ("Resources: {Q: !Rain::Include q.yaml}", "the resource Q"),
+        ("Resources: {Q: {Type: !Sub 'AWS::SQS::${Kind}'}}", "the type of Q"),
+        ("Resources: {Q: {Type: AWS::SQS::Queue, Properties: text}}", "the properties of Q"),
+        ("Resources: {Q: {Type: AWS::SQS::Queue, Properties: !Ref P}}", "the properties of Q"),
+        (
+            "Mappings: {M: {prod: {p: {}}}}\nParameters: {P: {Type: String}}\n"
+            "Resources: {Q: {Type: AWS::SQS::Queue, Properties: !FindInMap [M, !Ref P, p]}}",
+            "the properties of Q",
+        ),
+        (
+            f"{SAM}\nResources: {{F: {{Type: AWS::Serverless::Function, Properties: !Ref P}},"
+            " Q: {Type: AWS::SQS::Queue}}",
+            "the properties of F",
+        ),
+        (f"{LOOPS}\nResources: {{'Fn::ForEach::L': [Name, [a]]}}", "the loop Fn::ForEach::L"),
+        (f"Fn::Transform: {INCLUDE}", "transform AWS::Include"),
+        (f"Resources: {{Fn::Transform: {INCLUDE}}}", "transform AWS::Include"),
+        ("Transform: Own\nMetadata: {}", "transform Own"),
+        ("Resources: {}", "t.yaml"),
+        ("Resources: {Q: {Type: AWS::Nope::Queue}}", "AWS::Nope::Queue"),
+    ],
+)
+def test_what_a_template_leaves_open_is_named(text: str, part: str) -> None:
+    assert part in declared(text).unknown
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("", "name the file of a template"),
+        ("\n\n", "name the file of a template"),
+        ("# nothing", "empty"),
+        ('{\n// a comment\n"Resources": {}}', "line 2, column 1"),
+        ('{"Resources": {"Q": {"Type": "AWS::SQS::Queue",}}}', "column"),
+        ('{"Resources": {}, "Resources": {}}', '"Resources" appears twice'),
+        ("Resources: {Q: {Type: A}, Q: {Type: B}}", '"Q" appears twice'),
+        ("Resources: {Q: *missing}", "missing"),
+        ("Resources: &all {Q: *all}", "*all"),
+        ("Resources: {}\n---\nResources: {}", "several YAML documents"),
+        (SAM, "it has no Resources"),
+        ("service: x\nprovider: {name: aws}\nresources: ${file(r.yml)}", "serverless package"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_a_remedy(text: str, remedy: str) -> None:
+    with pytest.raises(InputError) as refused:
+        declared(text)
+    assert remedy in str(refused.value)
+
+
+def test_aliases_and_merge_keys_have_the_values_that_they_repeat() -> None:
+    found = declared(
+        """
+        x-queue: &queue {Type: AWS::SQS::Queue}
+        x-bucket: &bucket {BucketName: one, VersioningConfiguration: {Status: Enabled}}
+        Resources:
+          A: *queue
+          B:
+            <<: *queue
+            Properties: {QueueName: b}
+          C:
+            Type: AWS::S3::Bucket
+            Properties:
+              <<: [*bucket]
+              BucketName: other
+        """
+    )
+    by_address = found.by_address
+    assert [by_address[name].kind.name for name in "AB"] == ["AWS::SQS::Queue"] * 2
+    assert by_address["B"].name == "b"
+    assert by_address["C"].name == "other"
+    assert "s3:PutBucketVersioning" in actions(found)
+
+
+def test_a_repeated_alias_costs_what_it_repeats() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    small = replace(LIMITS["template"], steps=1_000)
+    with pytest.raises(TooLargeError):
+        template_value("\n".join(lines), "t.yaml", Budget(small))
+
+
+BRANCHES = f"""
+Resources:
+  F:
+    Type: AWS::Serverless::Function
+    Properties: !If
+      - Prod
+      - {{{CODE}, Layers: ['{LAYER}']}}
+      - !If
+        - Eu
+        - {{{CODE}, FunctionUrlConfig: {{AuthType: NONE}}}}
+        - {{{CODE}, VpcConfig: {{SubnetIds: [a], SecurityGroupIds: [b]}}}}
+"""
+
+
+def test_properties_of_aws_sam_by_a_condition_are_those_of_all_branches() -> None:
+    found = declared(f"{SAM}{CONDITIONS}{BRANCHES}")
+    needed = {"lambda:GetLayerVersion", "lambda:CreateFunctionUrlConfig", "ec2:DescribeSubnets"}
+    assert needed <= actions(found)
+    assert found.unknown == {}
+
+
+def test_properties_of_aws_sam_by_a_known_condition_are_those_of_its_branch() -> None:
+    known = CONDITIONS.replace("Env: {Type: String}", "Env: {Type: String, Default: prod}")
+    found = declared(f"{SAM}{known}{BRANCHES}")
+    assert "lambda:GetLayerVersion" in actions(found)
+    assert "lambda:CreateFunctionUrlConfig" not in actions(found)
+
+
+@pytest.mark.parametrize(
+    ("properties", "needed"),
+    [
+        ("!If [Prod, {Tags: [{Key: a, Value: b}]}, {QueueName: a}]", "sqs:TagQueue"),
+        ("!If [Prod, {QueueName: a}, {Tags: [{Key: a, Value: b}]}]", "sqs:TagQueue"),
+        ("{QueueName: a, Fn::If: [Prod, {}, {Tags: [{Key: a, Value: b}]}]}", "sqs:TagQueue"),
+        ("{Tags: !If [Prod, !Ref AWS::NoValue, [{Key: a, Value: b}]]}", "sqs:TagQueue"),
+    ],
+)
+def test_both_branches_of_properties_count(properties: str, needed: str) -> None:
+    queue = f"Resources: {{Q: {{Type: AWS::SQS::Queue, Properties: {properties}}}}}"
+    found = declared(CONDITIONS + queue)
+    assert needed in actions(found)
+    assert found.unknown == {}
+
+
+def test_a_loop_over_the_items_of_a_condition_makes_those_of_both_branches() -> None:
+    loop = """
+Resources:
+  Fn::ForEach::Queues:
+    - Name
+    - !If [Prod, [a, b], !If [Eu, [c], [d]]]
+    - Queue${Name}: {Type: AWS::SQS::Queue, Properties: {QueueName: !Ref Name}}
+"""
+    found = declared(f"{LOOPS}{CONDITIONS}{loop}")
+    assert {each.address for each in found.resources} == {f"Queue{name}" for name in "abcd"}
+
+
+def test_a_retention_by_a_function_is_read() -> None:
+    found = declared(
+        f"""{LOOPS}
+Mappings: {{M: {{prod: {{policy: Retain}}}}}}
+Resources:
+  Q: {{Type: AWS::SQS::Queue, DeletionPolicy: !FindInMap [M, prod, policy]}}
+"""
+    )
+    assert "sqs:DeleteQueue" not in actions(found)
+
+
+def test_the_default_of_a_mapping_is_the_value_of_an_absent_key() -> None:
+    found = declared(
+        f"""{LOOPS}
+Mappings: {{M: {{prod: {{name: a}}}}}}
+Resources:
+  Q:
+    Type: AWS::SQS::Queue
+    Properties: {{QueueName: !FindInMap [M, dev, name, {{DefaultValue: other}}]}}
+"""
+    )
+    assert found.by_address["Q"].name == "other"
+
+
+def change(*operations: str, kind: str = "aws_sqs_queue", **more: object) -> dict[str, Any]:
+    return {
+        "address": f"{kind}.x",
+        "mode": "managed",
+        "type": kind,
+        "provider_name": "registry.terraform.io/hashicorp/aws",
+        "change": {"actions": [*operations], "before": {"name": "a"}, "after": {"name": "a"}},
+        **more,
+    }
+
+
+@pytest.mark.parametrize(
+    ("plan", "part"),
+    [
+        ({"resource_changes": [change("create")], "errored": True}, "the rest of the plan"),
+        ({"resource_changes": [change("create")], "complete": False}, "the rest of the plan"),
+        (
+            {"deferred_changes": [{"resource_change": change("create")}], "resource_changes": []},
+            "the deferred aws_sqs_queue.x",
+        ),
+        (
+            {"planned_values": {"root_module": {"resources": [{"type": "aws_sqs_queue"}]}}},
+            "the changes of the plan",
+        ),
+        ({"resource_changes": [change("create", provider_name="acme/aws-fork")]}, "aws_sqs_queue"),
+        ({"resource_changes": [change("open")]}, "the action open of aws_sqs_queue.x"),
+        ({"resource_changes": []}, "p.json"),
+        ({"resource_changes": [change("create", kind="aws_brand_new")]}, "aws_brand_new"),
+    ],
+)
+def test_what_a_plan_leaves_open_is_named(plan: dict[str, Any], part: str) -> None:
+    found = read_plan(json.dumps({"planned_values": {}, **plan}).encode(), "p.json")
+    assert part in found.unknown
+
+
+def test_a_resource_that_terraform_forgets_needs_nothing() -> None:
+    plan = json.dumps({"planned_values": {}, "resource_changes": [change("forget")]}).encode()
+    found = read_plan(plan, "p.json")
+    assert (needs_of(found, PLACE), found.unknown) == ((), {})
+
+
+@pytest.mark.parametrize(
+    ("file", "what"),
+    [
+        ({"format_version": "1.0", "terraform_version": "1.9.0", "values": {}}, "a state"),
+        ({"version": 4, "serial": 1, "lineage": "x", "resources": []}, "a state"),
+        ({}, "terraform show -json tf.plan"),
+    ],
+)
+def test_a_state_is_no_plan(file: dict[str, Any], what: str) -> None:
+    with pytest.raises(InputError, match=what):
+        read_plan(json.dumps(file).encode(), "p.json")
+
+
+@pytest.mark.parametrize(
+    ("kind", "operation", "is_named"),
+    [
+        ("command:local:Command", "create", True),
+        ("command:local:Command", "same", False),
+        ("pulumi-nodejs:dynamic:Resource", "create", True),
+        ("aws:sqs/queue:Queue", "brand-new", True),
+        ("aws:sqs/queue:Queue", "discard", False),
+        ("kubernetes:core/v1:Pod", "create", False),
+    ],
+)
+def test_a_step_of_pulumi_that_runs_code_is_named(
+    kind: str, operation: str, is_named: bool
+) -> None:
+    step = {"op": operation, "urn": "urn:x::q", "newState": {"type": kind, "inputs": {}}}
+    queue = {
+        "op": "create",
+        "urn": "urn:y::q",
+        "newState": {"type": "aws:sqs/queue:Queue", "inputs": {"name": "a"}},
+    }
+    found = read_plan(json.dumps({"steps": [step, queue]}).encode(), "p.json")
+    assert ("urn:x::q" in found.unknown) is is_named
+
+
+def test_a_role_whose_account_is_no_account_is_passed_all_the_same() -> None:
+    base = {"Type": "AWS::Bedrock::KnowledgeBase"}
+    base |= {"Properties": {"Name": "a", "RoleArn": "arn:aws:iam::${AWS::AccountId}:role/base"}}
+    found = declared(json.dumps({"Resources": {"B": base}}))
+    passed = [each.permission for each in needs_of(found, PLACE)]
+    roles = [each.resource for each in passed if each.action == "iam:PassRole"]
+    assert roles == ["arn:aws:iam::111122223333:role/base"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "properties", "service"),
+    [
+        ("AWS::AppMesh::Mesh", {"MeshName": "a"}, "appmesh"),
+        ("AWS::EC2::ClientVpnEndpoint", {}, "clientvpn"),
+        ("AWS::LakeFormation::Resource", {"UseServiceLinkedRole": True}, "lakeformation"),
+        ("AWS::LakeFormation::Resource", {"UseServiceLinkedRole": False}, ""),
+        ("AWS::CloudWatch::Alarm", {"AlarmActions": ["arn:aws:automate:x:ec2:stop"]}, "events"),
+        ("AWS::CloudWatch::Alarm", {"AlarmActions": ["arn:aws:sns:x:1:a"]}, ""),
+    ],
+)
+def test_a_service_linked_role_that_no_handler_lists_is_needed(
+    kind: str, properties: dict[str, Any], service: str
+) -> None:
+    resource = {"Type": kind, "Properties": properties}
+    found = needs_of(declared(json.dumps({"Resources": {"R": resource}})), PLACE)
+    made = [each for each in found if each.permission.action == "iam:CreateServiceLinkedRole"]
+    names = [value for each in made for one in each.permission.conditions for value in one.values]
+    assert names == ([f"{service}.amazonaws.com"] if service else [])
+
+
+@pytest.mark.parametrize(
+    ("kind", "action"),
+    [
+        ("aws_eks_addon_version", "eks:DescribeAddonVersions"),
+        ("aws_ec2_transit_gateway_vpn_attachment", "ec2:DescribeTransitGatewayAttachments"),
+        ("aws_canonical_user_id", "s3:ListAllMyBuckets"),
+        ("aws_rds_engine_version", "rds:DescribeDBEngineVersions"),
+    ],
+)
+def test_a_data_source_needs_the_read_of_its_documentation(kind: str, action: str) -> None:
+    read = {**change("read", kind=kind), "mode": "data", "address": f"data.{kind}.x"}
+    plan = json.dumps({"planned_values": {}, "resource_changes": [read]}).encode()
+    found = read_plan(plan, "p.json")
+    assert ({each.permission.action for each in needs_of(found, PLACE)}, found.unknown) == (
+        {action},
+        {},
+    )
+
+
+@pytest.mark.parametrize(
+    ("artifacts", "part"),
+    [
+        ({}, "cdk.out"),
+        ({"Tree": {"type": "cdk:tree"}}, "cdk.out"),
+        ({"S": {"type": "aws:own:deployment"}}, "the artifact S"),
+        ({"S": {"properties": {"templateFile": "S.json"}}}, "the artifact S"),
+    ],
+)
+def test_an_assembly_without_a_stack_says_so(artifacts: dict[str, Any], part: str) -> None:
+    manifest = json.dumps({"artifacts": artifacts}).encode()
+    files = RepositoryFiles({"cdk.out/manifest.json": manifest}.get, "cdk.out")
+    role = "arn:aws:iam::111122223333:role/ci"
+    [found] = read_assembly(files, "cdk.out", role, PLACE)
+    assert part in found.unknown

@@ -80,6 +80,7 @@ _NESTED = "AWS::CloudFormation::Stack"
 _IF = "Fn::If"
 _ONLY_DEPLOYMENT = "only the deployment knows them"
 _LOOP = "Fn::ForEach"
+_NO_LOOP = "it is no list of a variable, items and a body"
 _TRANSFORM = "Fn::Transform"
 _WITH_LOOPS = ("Conditions", "Resources", "Outputs")
 """Sections in which `Fn::ForEach` may be."""
@@ -339,7 +340,7 @@ class _Template(Struct):
             return True
         is_of_transform = isinstance(entry, dict) and _TRANSFORM in entry
         if logical.startswith(_LOOP):
-            self.unknown[f"the loop {logical}"] = "it is no list of a variable, items and a body"
+            self.unknown[f"the loop {logical}"] = _NO_LOOP
         elif not is_of_transform and logical != _TRANSFORM:
             self.unknown[f"the resource {logical}"] = "it has no Type"
         return False
@@ -545,6 +546,8 @@ class _Template(Struct):
                 branch = self._if(item, depth + 1)
                 found.update(branch if isinstance(branch, dict) else {})
                 continue
+            if key.startswith(_LOOP):
+                self.unknown[f"the loop {key}"] = _NO_LOOP
             member = self._resolve(item, depth + 1)
             if member is not _NO_VALUE:
                 found[key] = member

@@ -26,7 +26,7 @@ def template_value(text: str, where: str, budget: Budget) -> object:
     Args:
         text: the template.
         where: its path, for messages.
-        budget: pays a step for each value of YAML, also for each that an alias repeats.
+        budget: pays a step for each value that an alias repeats.
 
     Raises:
         PolicyFileError: it is neither JSON nor YAML, or has a key twice.
@@ -65,7 +65,8 @@ class _Values(Struct):
         """Returns the value of a node."""
         from leastpriv.policy.syntax_tree import json_value
 
-        self.budget.spend()
+        if self.repeating:
+            self.budget.spend()
         if node.anchor:
             self.anchors[node.anchor] = node
         if node.kind == "alias":

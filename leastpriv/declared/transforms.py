@@ -324,7 +324,7 @@ def without_loops(
         return value
     found: dict[str, object] = {}
     for key, each in value.items():
-        if key.startswith(_LOOP) and isinstance(each, list) and len(each) == _PARTS:
+        if _is_loop(key, each):
             variable, collection, body = each
             for item in items(collection):
                 copied = _replaced(body, str(variable), item, budget)
@@ -333,6 +333,13 @@ def without_loops(
         else:
             found[key] = without_loops(each, items, budget, level + 1)
     return found
+
+
+def _is_loop(key: str, value: object) -> bool:
+    """Whether a member is a loop: a variable, items, and a body with members."""
+    if not key.startswith(_LOOP) or not isinstance(value, list) or len(value) != _PARTS:
+        return False
+    return isinstance(value[2], Mapping)
 
 
 def _replaced(value: object, name: str, item: str, budget: Budget) -> object:

@@ -62,6 +62,12 @@ def actions(declaration: Declaration) -> set[str]:
             "the properties of F",
         ),
         (f"{LOOPS}\nResources: {{'Fn::ForEach::L': [Name, [a]]}}", "the loop Fn::ForEach::L"),
+        (f"{LOOPS}\nResources: {{'Fn::ForEach::L': [N, [a], [b]]}}", "the loop Fn::ForEach::L"),
+        (
+            f"{LOOPS}\nResources: {{Q: {{Type: AWS::SQS::Queue, Properties: {{QueueName: a,"
+            " 'Fn::ForEach::P': [N, [a]]}}}",
+            "the loop Fn::ForEach::P",
+        ),
         (f"Fn::Transform: {INCLUDE}", "transform AWS::Include"),
         (f"Resources: {{Fn::Transform: {INCLUDE}}}", "transform AWS::Include"),
         ("Transform: Own\nMetadata: {}", "transform Own"),

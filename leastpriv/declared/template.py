@@ -44,7 +44,7 @@ from leastpriv.declared.resource_types import (
     name_by_parameter,
     own_types,
 )
-from leastpriv.declared.template_text import template_value
+from leastpriv.declared.template_text import read_template_text
 from leastpriv.declared.transforms import (
     MANAGED_BUCKET,
     after_transform,
@@ -106,11 +106,12 @@ def read_template(
     """
     # By the time of the processor: a busy machine makes no honest template too large.
     budget = Budget.of("template")
-    document = _document(raw, source, budget)
+    document = _read(raw, source, budget)
     around = files or RepositoryFiles(lambda _: None)
     try:
         template = _Template(
-            document=document,
+            document=document.sections,
+            repeated=document.repeated,
             source=source,
             stack=stack,
             place=place,
@@ -124,25 +125,33 @@ def read_template(
         ) from error
 
 
-def _document(raw: bytes, source: str, budget: Budget) -> Mapping[str, object]:
+class _Document(Struct, frozen=True):
+    """A template as it is written."""
+
+    sections: Mapping[str, object]
+    repeated: tuple[str, ...]
+    """Keys that an object has twice with different values."""
+
+
+def _read(raw: bytes, source: str, budget: Budget) -> _Document:
     budget.spend(characters=len(raw), files=1)
     text = raw.decode("utf-8", "replace").removeprefix("\ufeff")
     if not text.strip():
         raise InputError(f"{source} is empty: name the file of a template.")
     try:
-        document = template_value(text, source, budget)
+        found = read_template_text(text, source, budget)
     except (PolicyFileError, ValueError, RecursionError) as error:
         remedy = remedy_for(source, ())
         raise InputError(f"{source} cannot be read as a template: {remedy or error}") from error
-    whole = document if isinstance(document, dict) else {}
+    whole = found.value if isinstance(found.value, dict) else {}
     if "Resources" not in whole and any(map(_makes_resources, _transform_entries(whole))):
-        return {**whole, "Resources": {}}
+        whole = {**whole, "Resources": {}}
     if not isinstance(whole.get("Resources"), dict):
         remedy = remedy_for(source, {*whole} - {"Resources"})
         raise InputError(
             f"{source} is no CloudFormation template: {remedy or 'it has no Resources.'}"
         )
-    return whole
+    return _Document(whole, found.repeated)
 
 
 def _makes_resources(transform: object) -> bool:
@@ -177,6 +186,8 @@ class _Template(Struct):
     place: Place
     files: RepositoryFiles
     budget: Budget
+    repeated: tuple[str, ...] = ()
+    """Keys that an object of the file has twice."""
     outer: tuple[str, ...] = ()
     """The files of the templates around it."""
     transforms: tuple[str, ...] = ()
@@ -271,6 +282,9 @@ class _Template(Struct):
         parts: list[Declaration] = []
         trusts: dict[str, tuple[str, ...]] = {}
         self.budget.spend(steps=_STEPS_OF_RESOURCE * len(self._section("Resources")))
+        for key in self.repeated:
+            part = f"the first {key} of {self.source}"
+            self.unknown[part] = "an object has the key twice, and the last one is read"
         for name in self.transforms:
             if not name.startswith(_EXPANDED):
                 self.unknown[f"transform {name}"] = "what it makes is not known"
@@ -467,8 +481,10 @@ class _Template(Struct):
             references=_outer_references(parameters),
             tagged=self.stack.tagged,
         )
+        document = _read(raw, path, self.budget)
         template = _Template(
-            document=_document(raw, path, self.budget),
+            document=document.sections,
+            repeated=document.repeated,
             source=path,
             stack=inner,
             place=self.place,

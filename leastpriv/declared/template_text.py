@@ -1,12 +1,13 @@
 """Reads the text of a template as JSON values: JSON, or YAML with the aliases and merge keys that
 `aws cloudformation package`, AWS SAM and rain resolve before CloudFormation reads it.
 
-A key that an object has twice is refused: which of both a tool takes differs.
+Of a key that an object has twice with different values the last counts, and the key is named.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
@@ -20,8 +21,17 @@ if TYPE_CHECKING:
 _MERGE = "<<"
 
 
-def template_value(text: str, where: str, budget: Budget) -> object:
-    """Returns the JSON value of a template.
+class TemplateText(Struct, frozen=True):
+    """A template as it is written."""
+
+    value: object
+    """Its JSON value."""
+    repeated: tuple[str, ...] = ()
+    """Keys that an object has twice with different values."""
+
+
+def read_template_text(text: str, where: str, budget: Budget) -> TemplateText:
+    """Returns a template as JSON values.
 
     Args:
         text: the template.
@@ -29,26 +39,29 @@ def template_value(text: str, where: str, budget: Budget) -> object:
         budget: pays a step for each value that an alias repeats.
 
     Raises:
-        PolicyFileError: it is neither JSON nor YAML, or has a key twice.
+        PolicyFileError: it is neither JSON nor YAML.
         TooLargeError: its aliases make more than the budget has.
     """
     from leastpriv.policy.syntax_tree import read_json, read_yaml
 
+    repeated: dict[str, None] = {}
     if not text.lstrip().startswith("{"):
-        return _Values(where, budget).value(read_yaml(text, where))
+        values = _Values(where, budget)
+        value = values.value(read_yaml(text, where))
+        return TemplateText(value, tuple(values.repeated))
+
+    def as_object(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            repeated.update((key, None) for key, value in pairs if found[key] != value)
+        return found
+
     try:
-        return json.loads(text, object_pairs_hook=_object)
+        return TemplateText(json.loads(text, object_pairs_hook=as_object), tuple(repeated))
     except (ValueError, RecursionError):
         # It names the line, the column and what to correct.
         read_json(text, where)
         raise
-
-
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key appears twice in one object; keep one")
-    return found
 
 
 class _Values(Struct):
@@ -58,6 +71,8 @@ class _Values(Struct):
     budget: Budget
     anchors: dict[str, Node] = field(default_factory=dict)
     """Name of an anchor -> the last node before that has it."""
+    repeated: dict[str, None] = field(default_factory=dict)
+    """Keys that an object has twice with different values."""
     repeating: list[str] = field(default_factory=list)
     """Aliases that are being resolved, from the outside in."""
 
@@ -95,12 +110,10 @@ class _Values(Struct):
             value = self.value(member.value)
             if member.key == _MERGE:
                 merged = {**_merged(value), **merged}
-            elif member.key in own:
-                raise PolicyFileError(
-                    f'{self.where}: the key "{member.key}" appears twice in one object; keep one.'
-                )
-            else:
-                own[member.key] = value
+                continue
+            if own.get(member.key, value) != value:
+                self.repeated[member.key] = None
+            own[member.key] = value
         return {**merged, **own}
 
 

@@ -17,7 +17,7 @@ from leastpriv.declared.files import RepositoryFiles
 from leastpriv.declared.models import Declaration, Place
 from leastpriv.declared.plan import read_plan
 from leastpriv.declared.resource_needs import needs_of
-from leastpriv.declared.template_text import template_value
+from leastpriv.declared.template_text import read_template_text
 from leastpriv.errors import InputError, TooLargeError
 
 PLACE = Place("aws", "111122223333", "eu-west-1")
@@ -71,6 +71,8 @@ def actions(declaration: Declaration) -> set[str]:
         (f"Fn::Transform: {INCLUDE}", "transform AWS::Include"),
         (f"Resources: {{Fn::Transform: {INCLUDE}}}", "transform AWS::Include"),
         ("Transform: Own\nMetadata: {}", "transform Own"),
+        ('{"Resources": {"Q": {}}, "Resources": {}}', "the first Resources of t.yaml"),
+        ("Resources: {Q: {Type: AWS::A::B}, Q: {Type: AWS::A::C}}", "the first Q of t.yaml"),
         ("Resources: {}", "t.yaml"),
         ("Resources: {Q: {Type: AWS::Nope::Queue}}", "AWS::Nope::Queue"),
     ],
@@ -87,8 +89,6 @@ def test_what_a_template_leaves_open_is_named(text: str, part: str) -> None:
         ("# nothing", "empty"),
         ('{\n// a comment\n"Resources": {}}', "line 2, column 1"),
         ('{"Resources": {"Q": {"Type": "AWS::SQS::Queue",}}}', "column"),
-        ('{"Resources": {}, "Resources": {}}', '"Resources" appears twice'),
-        ("Resources: {Q: {Type: A}, Q: {Type: B}}", '"Q" appears twice'),
         ("Resources: {Q: *missing}", "missing"),
         ("Resources: &all {Q: *all}", "*all"),
         ("Resources: {}\n---\nResources: {}", "several YAML documents"),
@@ -126,12 +126,17 @@ def test_aliases_and_merge_keys_have_the_values_that_they_repeat() -> None:
     assert "s3:PutBucketVersioning" in actions(found)
 
 
+def test_a_key_that_is_repeated_with_its_value_says_nothing() -> None:
+    found = declared("Resources: {Q: {Type: AWS::SQS::Queue, Type: AWS::SQS::Queue}}")
+    assert found.unknown == {}
+
+
 def test_a_repeated_alias_costs_what_it_repeats() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
     small = replace(LIMITS["template"], steps=1_000)
     with pytest.raises(TooLargeError):
-        template_value("\n".join(lines), "t.yaml", Budget(small))
+        read_template_text("\n".join(lines), "t.yaml", Budget(small))
 
 
 BRANCHES = f"""

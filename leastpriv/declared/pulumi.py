@@ -68,7 +68,7 @@ def plan_of_preview(preview: Mapping[str, Any]) -> dict[str, Any]:
 def _change(step: Mapping[str, Any]) -> dict[str, Any]:
     """The change of a step; empty for one of another provider, or of no known operation.
 
-    A step that runs code of its own has no type of Terraform, and says so.
+    A step that runs code has no type of Terraform, and says so.
     """
     old, new = step.get("oldState") or {}, step.get("newState") or {}
     token = str(new.get("type") or old.get("type") or "")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
@@ -42,13 +43,9 @@ def read_template_text(text: str, where: str, budget: Budget) -> TemplateText:
         PolicyFileError: it is neither JSON nor YAML.
         TooLargeError: its aliases make more than the budget has.
     """
-    from leastpriv.policy.syntax_tree import read_json, read_yaml
-
-    repeated: dict[str, None] = {}
     if not text.lstrip().startswith("{"):
-        values = _Values(where, budget)
-        value = values.value(read_yaml(text, where))
-        return TemplateText(value, tuple(values.repeated))
+        return _read_yaml(text, where, budget)
+    repeated: dict[str, None] = {}
 
     def as_object(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
         found = dict(pairs)
@@ -57,11 +54,34 @@ def read_template_text(text: str, where: str, budget: Budget) -> TemplateText:
         return found
 
     try:
-        return TemplateText(json.loads(text, object_pairs_hook=as_object), tuple(repeated))
-    except (ValueError, RecursionError):
-        # It names the line, the column and what to correct.
-        read_json(text, where)
-        raise
+        value = json.loads(text, object_pairs_hook=as_object)
+    except (ValueError, RecursionError) as error:
+        return _read_as_yaml(text, where, budget, error)
+    return TemplateText(value, tuple(repeated))
+
+
+def _read_as_yaml(text: str, where: str, budget: Budget, error: Exception) -> TemplateText:
+    """Returns a text in braces that is YAML and no JSON, as with a comma before a bracket.
+
+    Raises:
+        PolicyFileError: it is none; the message has the line, the column and what to correct.
+    """
+    from leastpriv.policy.syntax_tree import read_json
+
+    with suppress(PolicyFileError):
+        found = _read_yaml(text, where, budget)
+        if isinstance(found.value, dict) and "Resources" in found.value:
+            return found
+    read_json(text, where)
+    raise error
+
+
+def _read_yaml(text: str, where: str, budget: Budget) -> TemplateText:
+    from leastpriv.policy.syntax_tree import read_yaml
+
+    values = _Values(where, budget)
+    value = values.value(read_yaml(text, where))
+    return TemplateText(value, tuple(values.repeated))
 
 
 class _Values(Struct):

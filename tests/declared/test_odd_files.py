@@ -88,7 +88,7 @@ def test_what_a_template_leaves_open_is_named(text: str, part: str) -> None:
         ("\n\n", "name the file of a template"),
         ("# nothing", "empty"),
         ('{\n// a comment\n"Resources": {}}', "line 2, column 1"),
-        ('{"Resources": {"Q": {"Type": "AWS::SQS::Queue",}}}', "column"),
+        ('{"Resources": {"Q": {"Type": "AWS::SQS::Queue"}}', "column"),
         ("Resources: {Q: *missing}", "missing"),
         ("Resources: &all {Q: *all}", "*all"),
         ("Resources: {}\n---\nResources: {}", "several YAML documents"),
@@ -124,6 +124,11 @@ def test_aliases_and_merge_keys_have_the_values_that_they_repeat() -> None:
     assert by_address["B"].name == "b"
     assert by_address["C"].name == "other"
     assert "s3:PutBucketVersioning" in actions(found)
+
+
+def test_a_comma_before_a_bracket_is_read_as_yaml_has_it() -> None:
+    found = declared('{"Resources": {"Q": {"Type": "AWS::SQS::Queue",},}}')
+    assert [each.kind.name for each in found.resources] == ["AWS::SQS::Queue"]
 
 
 def test_a_key_that_is_repeated_with_its_value_says_nothing() -> None:

@@ -110,20 +110,26 @@ def remembered(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 
 def refused_after_removal(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """Keeps an action that was removed once and then denied to a run."""
+    """Keeps an action that was removed once and then denied to a run, or that the policy grants
+    after the merge of its removal.
+    """
     memory = context.history.history_state.memory
     back = (
         memory.reverted_removal(candidate.action, entry_resources(candidate.entry))
         if memory
         else None
     )
-    if back is None:
-        return ""
-    again = back.refused + timedelta(days=KEPT_DAYS)
-    return (
-        f"it was removed by #{back.pull} and denied on {back.refused}: it is not removed again"
-        f" before {again}"
-    )
+    if back:
+        again = back.refused + timedelta(days=KEPT_DAYS)
+        return (
+            f"it was removed by #{back.pull} and denied on {back.refused}: it is not removed again"
+            f" before {again}"
+        )
+    merged = context.history.merged_removals
+    for change in _removal_ids(candidate) if merged else ():
+        if change in merged:
+            return f"the merged #{merged[change]} removes it, and the policy grants it all the same"
+    return ""
 
 
 def history_state(
@@ -207,25 +213,21 @@ def kept(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 
 def declined(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """Keeps what a person declined, left in a merged proposal or added again: the change of its
-    entry, or the removal of the action, on one of its resources.
+    """Keeps what a person declined: the change of its entry, or the removal of the action, on one
+    of its resources.
     """
-    history = context.history
-    if not history.declined and not history.merged_removals:
-        return ""
+    declined = context.history.declined
+    for change in _removal_ids(candidate) if declined else ():
+        if change in declined:
+            return f"it was {declined_in(declined[change])}"
+    return ""
+
+
+def _removal_ids(candidate: RemovalCandidate) -> list[str]:
+    """The ids of the change of the entry and of the removal of the action."""
     entry = candidate.entry
     names = (entry.pattern, candidate.action)
-    changes = [change for name in names for change in removal_ids(name, entry.resources)]
-    for change in changes:
-        if change in history.declined:
-            return f"it was {declined_in(history.declined[change])}"
-    if refused_after_removal(candidate, context):
-        return ""
-    for change in changes:
-        if change in history.merged_removals:
-            number = history.merged_removals[change]
-            return f"the merged #{number} removes it, and the policy grants it all the same"
-    return ""
+    return [change for name in names for change in removal_ids(name, entry.resources)]
 
 
 def live_differs(candidate: RemovalCandidate, context: GuardContext) -> str:  # noqa: ARG001

@@ -397,8 +397,9 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     kinds = given.kind or list(KINDS)
     fuzzing = Fuzzing(given.seed, ROOT / ".fuzz")
-    # The translator of SAM warns of each template that it leaves.
+    # The translator of SAM warns of each template that it leaves, and the reader of YAML of anchors.
     logging.disable()
+    logging.captureWarnings(True)
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     resource.setrlimit(resource.RLIMIT_AS, (used + 2 * MOST_MEMORY, resource.RLIM_INFINITY))
     number = given.number or 0

@@ -35,6 +35,7 @@ _READ_ONLY_EVENTS = frozenset(
 
 _OUTPUT = "leastpriv"
 _BRANCH = "refs/heads/"
+_NAMED_HEAD = "ref: "
 _LONGEST_EVENT = 64 * 1024**2
 """Bytes. GitHub sends no event above 25 MB (docs.github.com, "Webhook events and payloads", read
 2026-12)."""
@@ -73,6 +74,8 @@ class Runner(Struct, frozen=True):
     ref: str = ""
     """The ref that triggered the run, as `refs/heads/main`."""
     is_ref_protected: bool = False
+    sha: str = ""
+    """The commit that triggered the run; of the default branch after a comment or another run."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Runner:
@@ -103,6 +106,7 @@ class Runner(Struct, frozen=True):
             action_ref=environment.get("GITHUB_ACTION_REF", ""),
             ref=environment.get("GITHUB_REF", ""),
             is_ref_protected=environment.get("GITHUB_REF_PROTECTED") == "true",
+            sha=environment.get("GITHUB_SHA", ""),
         )
 
     @property
@@ -170,13 +174,24 @@ class Runner(Struct, frozen=True):
             return True
         event = self.read_event()
         if _nested_value(event, "issue", "pull_request") is not None:
-            return True
+            return not self._has_triggering_commit()
         reviewed = base or _nested_value(event, "repository", "default_branch")
         if isinstance(event.get("workflow_run"), dict):
-            return not self._is_of_branch(event, reviewed)
+            return not (self._is_of_branch(event, reviewed) or self._has_triggering_commit())
         if not isinstance(reviewed, str) or not self.ref.startswith(_BRANCH):
             return False
         return self.ref.removeprefix(_BRANCH) != reviewed and not self.is_ref_protected
+
+    def _has_triggering_commit(self) -> bool:
+        """Whether the commit that triggered the run is checked out in the workspace."""
+        folder = self.workspace / ".git"
+        commit = ""
+        with suppress(OSError, ValueError):
+            commit = (folder / "HEAD").read_text(encoding="ascii").strip()
+            if commit.startswith(_NAMED_HEAD):
+                reference = folder / commit.removeprefix(_NAMED_HEAD)
+                commit = reference.read_text(encoding="ascii").strip()
+        return _is_commit(commit) and commit == self.sha
 
     def _is_of_branch(self, event: Mapping[str, object], branch: object) -> bool:
         """Whether the run that a `workflow_run` follows is of a branch of this repository."""

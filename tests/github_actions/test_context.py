@@ -172,6 +172,39 @@ def test_only_code_of_a_reviewed_branch_declares_needs(
     assert runner.may_have_unreviewed_code("main") is unreviewed
 
 
+@pytest.mark.parametrize(
+    ("name", "event"),
+    [
+        ("issue_comment", {**OF_MAIN, "issue": {"pull_request": {"url": "x"}}}),
+        ("workflow_run", followed(event="pull_request")),
+    ],
+)
+def test_a_run_after_a_pull_request_declares_needs_by_the_commit_of_the_base_alone(
+    name: str, event: Mapping[str, object], tmp_path: Path
+) -> None:
+    """GITHUB_SHA is the last commit of the default branch; a step may check the head out."""
+    file = tmp_path / "event.json"
+    file.write_text(json.dumps(event))
+    git = tmp_path / ".git"
+    (git / "refs/heads").mkdir(parents=True)
+    runner = Runner.from_environment(
+        {
+            **SERVER,
+            "GITHUB_WORKSPACE": str(tmp_path),
+            "GITHUB_EVENT_PATH": str(file),
+            "GITHUB_EVENT_NAME": name,
+            "GITHUB_REF": "refs/heads/main",
+            "GITHUB_SHA": "a" * 40,
+        }
+    )
+    unreviewed: list[bool] = []
+    for head, commit in (("a" * 40, ""), ("b" * 40, ""), ("ref: refs/heads/main", "a" * 40)):
+        (git / "HEAD").write_text(f"{head}\n")
+        (git / "refs/heads/main").write_text(f"{commit}\n")
+        unreviewed.append(runner.may_have_unreviewed_code(""))
+    assert unreviewed == [False, True, False]
+
+
 def test_the_address_of_a_run_holds_braces_as_they_are() -> None:
     environment = {"GITHUB_REPOSITORY": "a/{0.x}", "GITHUB_SERVER_URL": "https://{run}"}
     runner = Runner.from_environment({**environment, "GITHUB_RUN_ID": "5"})

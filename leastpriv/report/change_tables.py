@@ -121,7 +121,7 @@ def changes_table(context: ReportContext) -> Table | None:
     others += own[_MOST_STATEMENTS:]
     rows = [_statement_row(facts, context) for facts in own[:_MOST_STATEMENTS]]
     if others:
-        rows.append(_others_row(others, "other statement" if own else "statement"))
+        rows.append(_others_row(others, "other statement" if own else "unchanged statement"))
     rows += _added_rows(context)
     return Table.of(_STATEMENT_COLUMNS, rows, _doubt_note(context))
 
@@ -299,7 +299,9 @@ def _evidence_cell(change: Change, context: ReportContext) -> str:
         return _how(change)
     text = f"{_how(change)} {times(usages, context.evidence)}"
     page = last_run_page(usages, context.evidence, context.run_url)
-    return f"[{text}]({page})" if page else text
+    linked = f"[{text}]({page})" if page else text
+    # What this policy lacks and a run used, another policy of the role allows today.
+    return f"{linked},<br>allowed elsewhere" if change.basis is Basis.OBSERVED else linked
 
 
 def _short(resources: Sequence[str], most: int, longest: int = _LONGEST_ENTRY) -> str:
@@ -461,7 +463,7 @@ def _sensitive_row(changes: Sequence[Change], context: ReportContext) -> TableRo
     resources = dict.fromkeys(resource for change in changes for resource in change.resources)
     what = [
         codes(dict.fromkeys(change.action for change in changes), 4),
-        f"on {_short(list(resources), 1)}{not_on(first, 1)}",
+        f"on {_short(list(resources), 1, _LONGEST_LINE)}{not_on(first, 1)}",
         *_condition_lines(first.conditions),
     ]
     cells = (

@@ -284,8 +284,8 @@ def _offered_conditions(context: ReportContext) -> str:
     ]
     shown = "; ".join(parts[:_MOST_REASONS])
     return (
-        f"**Condition suggested, not in this change:** {shown} (*Kept, offered, not seen* has it to"
-        " copy)."
+        f"**Condition suggested, not in this change:** {shown} (*Kept, offered, not known* has it"
+        " to copy)."
     )
 
 

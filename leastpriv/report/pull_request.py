@@ -112,7 +112,7 @@ def body_folds(context: ReportContext) -> list[str]:
         *fold(_removed_title(context), removed_section(context)),
         *users_section(context),
         *fold(_evidence_title(context), _evidence(context)),
-        *fold("Kept, offered, not seen", _kept(context)),
+        *fold("Kept, offered, not known", _kept(context)),
     ]
     if context.is_pull_request:
         return folds
@@ -259,7 +259,7 @@ def _basis_text(change: Change) -> str:
 
 def _evidence_title(context: ReportContext) -> str:
     calls = context.ledger.calls
-    access = "**new access**" if context.proof.new_access else "no unlisted access"
+    access = "**new access**" if context.proof.new_access else "no other new access"
     if not calls.succeeded:
         return f"Evidence and replay: no successful call, {access}"
     succeeded = plural(calls.succeeded, "successful call")

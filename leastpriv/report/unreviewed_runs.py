@@ -94,7 +94,10 @@ def _unknown_branch_of_additions(context: ReportContext) -> str:
         return ""
     actions = tuple(dict.fromkeys(unknown))
     names = codes(actions) if len(actions) <= _MOST_NAMED else f"{len(actions):,} added actions"
-    return f"**Branch unknown:** the runs behind {names} may have run code of any branch."
+    return (
+        f"**Branch unknown:** the runs behind {names} may have run code of any branch. This matters"
+        " only if code without a review can use this role: then look at these runs first."
+    )
 
 
 def _denied_permissions(context: ReportContext) -> frozenset[object]:

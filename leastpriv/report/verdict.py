@@ -322,7 +322,7 @@ def _who_forbids(context: ReportContext, actions: Collection[str]) -> str:
     what = them(len(actions))
     by_user = [each for each in own if never_add_pattern(each.guard_result.reason)]
     if not by_user:
-        return f"{'it is' if len(actions) == 1 else 'they are'} never added"
+        return f"a built-in rule forbids {what}"
     if len(by_user) == len(own):
         return f"`never-add` forbids {what}"
     return f"a built-in rule or `never-add` forbids {what}"
@@ -513,10 +513,12 @@ def _all_recorded(context: ReportContext) -> str:
     if not removed:
         return calls_remain(context)
     permissions = plural(removed, "removed permission")
-    return (
-        f"No record shows a use of the {permissions}, and each use would be recorded."
-        f" {calls_remain(context)}"
-    )
+    added = context.verdict.facts.added
+    sentences = [f"No record shows a use of the {permissions}, and each use would be recorded."]
+    if added:
+        verb = "is" if added == 1 else "are"
+        sentences.append(f"The {plural(added, 'added permission')} {verb} not sensitive.")
+    return " ".join([*sentences, calls_remain(context)])
 
 
 _REASONS: Mapping[VerdictRule, Callable[[ReportContext], str]] = {

@@ -348,6 +348,6 @@ def test_what_few_runs_called_is_denied_to_a_run_that_calls_it(tmp_path: Path) -
     text = body(context)
     assert "**Will be denied:** " not in text
     assert (
-        "**Not allowed, needed by some runs:** `kms:ScheduleKeyDeletion` (called, and it is never added)"
+        "**Not allowed, needed by some runs:** `kms:ScheduleKeyDeletion` (called, and a built-in rule forbids it)"
     ) in text
     assert context.verdict.instruction is Instruction.DO_NOT_MERGE

@@ -103,13 +103,13 @@ def test_the_first_screen_precedes_three_folds(sensitive: ReportContext) -> None
     assert folds(text) == [
         "Removed",
         "Evidence and replay",
-        "Kept, offered, not seen",
+        "Kept, offered, not known",
     ]
 
 
 def test_folds_without_content_are_absent(settled: ReportContext) -> None:
     text = body(settled)
-    assert folds(text) == ["Evidence and replay", "Kept, offered, not seen"]
+    assert folds(text) == ["Evidence and replay", "Kept, offered, not known"]
     assert "Merge" not in text
 
 
@@ -244,7 +244,7 @@ def test_denials_and_held_back_changes_have_separate_sections(tmp_path: Path) ->
     context = proposal(tmp_path, POLICY, never_add="cloudwatch:*", keep="sns:*").context
     text = body(context)
     assert "- 1 because the input `keep` names the action (`keep`): `sns:CreateTopic`" in part(
-        text, "Kept, offered, not seen"
+        text, "Kept, offered, not known"
     )
     line = f"- `cloudwatch:PutMetricAlarm` on `{ALARM}` (1× in 1 run): "
     assert line in part(text, "Evidence and replay")
@@ -488,11 +488,11 @@ def test_hostile_names_reach_every_section(hostile: Proposed) -> None:
     """
     for section in (
         "Evidence and replay",
-        "Kept, offered, not seen",
+        "Kept, offered, not known",
     ):
         shown = "\n".join(read(part(hostile.body, section)).codes)
         assert "evil.example" in shown or visible("@octo-org/security") in shown, section
-    assert "gap-in-scope" in part(hostile.body, "Kept, offered, not seen")
+    assert "gap-in-scope" in part(hostile.body, "Kept, offered, not known")
 
 
 def test_hostile_names_cannot_lengthen_the_page(hostile: Proposed) -> None:

@@ -37,16 +37,17 @@ _WHY = {
 
 def outside_access_section(context: ReportContext) -> Iterator[str]:
     """Warns of principals outside the account that may assume the role."""
-    found = [each for each in context.evidence.aws_findings.outside if not each.is_bound_subject]
-    if not found:
+    outside = [each for each in context.evidence.aws_findings.outside if not each.is_bound_subject]
+    if not outside:
         return
     rows = []
-    for each in found:
+    for access in outside:
         conditions = [
-            f"{code(key)} matches {code(value)}" for key, value in list(each.conditions.items())[:6]
+            f"{code(key)} matches {code(value)}"
+            for key, value in list(access.conditions.items())[:6]
         ]
         only_if = f", only if {joined(conditions)}" if conditions else ", without any condition"
-        rows.append(f"- {'any principal' if each.is_public else code(each.principal)}{only_if}")
+        rows.append(f"- {'any principal' if access.is_public else code(access.principal)}{only_if}")
     yield (
         "**Outside access:** IAM Access Analyzer found that principals outside the account or"
         f" organization can assume {code(context.role)}. This change does not alter it: check the"
@@ -69,8 +70,8 @@ def generated_policy_section(context: ReportContext) -> Iterator[str]:
         if generated.policies != 1
         else "a policy"
     )
-    whose = " Another principal had started it." if generated.was_running else ""
-    source = f"{several}{complete} from the trail's events of {first} to {last}.{whose}"
+    started_by = " Another principal had started it." if generated.was_running else ""
+    source = f"{several}{complete} from the trail's events of {first} to {last}.{started_by}"
     head = (
         f"IAM Access Analyzer wrote {source} It knows neither `iam:PassRole` nor data events, and"
         f" counts denied calls as used. The proposal grants {comparison.agreed:,} of its actions as"
@@ -85,14 +86,14 @@ def generated_policy_section(context: ReportContext) -> Iterator[str]:
 
 
 def _question(question: UngrantedAction) -> str:
-    found = codes(question.resources, 3)
+    resources = codes(question.resources, 3)
     if question.has_real_resources:
-        where = f" on {found}, with its placeholders filled from this evidence"
+        on_resources = f" on {resources}, with its placeholders filled from this evidence"
     elif any(map(has_placeholder, question.resources)):
-        where = f" on {found}, whose placeholders this evidence cannot fill"
+        on_resources = f" on {resources}, whose placeholders this evidence cannot fill"
     else:
-        where = "" if question.resources == ("*",) else f" on {found}"
-    return f"- {code(question.action)}{where}: {_WHY[question.why]}"
+        on_resources = "" if question.resources == ("*",) else f" on {resources}"
+    return f"- {code(question.action)}{on_resources}: {_WHY[question.why]}"
 
 
 def findings_section(context: ReportContext) -> Iterator[str]:
@@ -105,10 +106,10 @@ def findings_section(context: ReportContext) -> Iterator[str]:
         *(line for unused in hints.unused for line in _unused(unused, context)),
     ]
     # What an attacker of the role's jobs would reach, as deployed.
-    for each in hints.inside[:_MOST_RESOURCES]:
-        actions = f": {codes(each.actions, 6)}" if each.actions else ""
-        found_by = f"the analyzer {code(each.analyzer)} finds that the role reaches"
-        lines.append(f"- **Internal access**: {found_by} {code(each.resource)}{actions}.")
+    for hint in hints.inside[:_MOST_RESOURCES]:
+        actions = f": {codes(hint.actions, 6)}" if hint.actions else ""
+        found_by = f"the analyzer {code(hint.analyzer)} finds that the role reaches"
+        lines.append(f"- **Internal access**: {found_by} {code(hint.resource)}{actions}.")
     if len(hints.inside) > _MOST_RESOURCES:
         lines.append(
             f"- … and {plural(len(hints.inside) - _MOST_RESOURCES, 'more monitored resource')}."
@@ -149,23 +150,25 @@ def _last_accessed(access: AccessReport, context: ReportContext) -> Iterator[str
             yield f"- According to IAM, {codes(policies, 6)} grant these services."
     guards = ("last-accessed", "shared-policy")
     entries = [
-        held.action for held in context.proposal.held_back if held.guard_result.guard in guards
+        held_change.action
+        for held_change in context.proposal.held_back
+        if held_change.guard_result.guard in guards
     ]
-    kept = (change.kept or {} for change in context.changes(ChangeKind.NARROW))
+    kept_actions = (change.kept or {} for change in context.changes(ChangeKind.NARROW))
     actions = [
         action
-        for each in kept
-        for action, guard_result in each.items()
+        for kept_results in kept_actions
+        for action, guard_result in kept_results.items()
         if guard_result.guard in guards
     ]
     if entries or actions:
-        shown = codes(dict.fromkeys([*entries, *sorted(actions)]), 12)
-        yield f"- It keeps {shown}, of which this evidence shows no use."
-    for shared in [each for each in access.shared if each.others][:5]:
+        action_words = codes(dict.fromkeys([*entries, *sorted(actions)]), 12)
+        yield f"- It keeps {action_words}, of which this evidence shows no use."
+    for shared in [shared_policy for shared_policy in access.shared if shared_policy.others][:5]:
         yield (
             f"- {code(shared.arn)} is shared: {codes(sorted(shared.others), 3)} used"
             f" {code(shared.service)} through it, last on"
-            f" {day(max(each.time for each in shared.others.values()))}."
+            f" {day(max(access_of_user.time for access_of_user in shared.others.values()))}."
         )
     if access.missing:
         unknown = "Grants and users are not known for all policies"
@@ -175,8 +178,10 @@ def _last_accessed(access: AccessReport, context: ReportContext) -> Iterator[str
 def _dropped_services(context: ReportContext, idle: Iterable[str]) -> list[str]:
     wildcards = (change for change in context.proposal.changes if change.granted > 1)
     gone = {action.partition(":")[0] for change in wildcards for action in change.removed_actions}
-    used = {usage.need.permission.action.partition(":")[0] for usage in context.evidence.usages}
-    return sorted(gone.intersection(idle) - used)
+    used_services = {
+        usage.need.permission.action.partition(":")[0] for usage in context.evidence.usages
+    }
+    return sorted(gone.intersection(idle) - used_services)
 
 
 def _unused(unused: UnusedAccess, context: ReportContext) -> Iterator[str]:
@@ -198,30 +203,32 @@ def _unused(unused: UnusedAccess, context: ReportContext) -> Iterator[str]:
         return
     patterns = [*unused.actions, *(f"{service}:*" for service in unused.services)]
     agreed = sum(any(action_matches(pattern, action) for pattern in patterns) for action in gone)
-    kept = [action for action in unused.actions if action not in gone]
+    kept_actions = [action for action in unused.actions if action not in gone]
     counted = ((unused.services, "service"), (unused.actions, "action"))
-    what = joined([plural(len(found), noun) for found, noun in counted if found])
+    what = joined(
+        [plural(len(counted_names), noun) for counted_names, noun in counted if counted_names]
+    )
     yield (
         f"- **Unused access**: the analyzer {code(unused.analyzer)}{days} calls {what} unused, and"
         f" this proposal removes {plural(agreed, 'action')} of these."
     )
-    if kept:
+    if kept_actions:
         yield (
             "- It also calls unused, but kept or not granted here:"
-            f" {codes(map(_spelled, kept), 8)}."
+            f" {codes(map(_spelled, kept_actions), 8)}."
         )
     for step in unused.advice:
         verb = "to detach" if step.step == "DETACH_POLICY" else "to replace"
         removed = sorted(
-            action for action in gone if any(action_matches(each, action) for each in step.grants)
+            action for action in gone if any(action_matches(grant, action) for grant in step.grants)
         )
         by = (
             " by a policy that keeps what this proposal removes:"
             f" {codes(map(_spelled, removed), 8)}"
         )
         yield f"- It recommends {verb} {code(step.policy or 'a policy')}{by if removed else ''}."
-    for why in unused.without_recommendation:
-        yield f"- Without a recommendation: {prose(why)}"
+    for reason in unused.without_recommendation:
+        yield f"- Without a recommendation: {prose(reason)}"
 
 
 def _spelled(action: str) -> str:
@@ -230,5 +237,5 @@ def _spelled(action: str) -> str:
 
 def skipped_source_lines(context: ReportContext) -> Iterator[str]:
     """Sources of AWS findings that gave none, one list item per line."""
-    for each in context.evidence.aws_findings.skipped_sources:
-        yield f"- AWS's findings ({each.source}): {prose(each.why)}"
+    for skipped in context.evidence.aws_findings.skipped_sources:
+        yield f"- AWS's findings ({skipped.source}): {prose(skipped.why)}"

@@ -25,13 +25,15 @@ def bounded_json(value: Mapping[str, Any], most: int = _MOST_CHARACTERS) -> str:
     `shortened_lists` is then the most entries that a list of an entry has; null where nothing is
     left out.
     """
-    found: Mapping[str, Any] = {**value, "shortened_lists": None}
+    bounded: Mapping[str, Any] = {**value, "shortened_lists": None}
     for length in _LENGTHS:
-        if len(json_text(found)) <= most:
+        if len(json_text(bounded)) <= most:
             break
-        shorter = {name: _shortened(each, length, _OUTER_LEVELS) for name, each in value.items()}
-        found = {**shorter, "body": value.get("body"), "shortened_lists": length}
-    return json_text(found, indent=2)
+        shorter = {
+            name: _shortened(member, length, _OUTER_LEVELS) for name, member in value.items()
+        }
+        bounded = {**shorter, "body": value.get("body"), "shortened_lists": length}
+    return json_text(bounded, indent=2)
 
 
 def _shortened(value: Any, length: int, outer_levels: int) -> Any:
@@ -40,10 +42,10 @@ def _shortened(value: Any, length: int, outer_levels: int) -> Any:
         return value if len(value) <= _LONGEST_TEXT else f"{value[:_LONGEST_TEXT]}…"
     if isinstance(value, Mapping):
         return {
-            _shortened(key, length, 0): _shortened(each, length, outer_levels - 1)
-            for key, each in value.items()
+            _shortened(key, length, 0): _shortened(member, length, outer_levels - 1)
+            for key, member in value.items()
         }
     if isinstance(value, list | tuple):
-        most = length * _MOST_OUTER if outer_levels > 0 else length
-        return [_shortened(each, length, 0) for each in value[:most]]
+        longest = length * _MOST_OUTER if outer_levels > 0 else length
+        return [_shortened(element, length, 0) for element in value[:longest]]
     return value

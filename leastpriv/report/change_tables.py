@@ -111,17 +111,23 @@ def changes_table(context: ReportContext) -> Table | None:
     if not context.proposal.changes:
         return None
     changed = {change.statement for change in context.proposal.changes}
-    own: list[StatementFacts] = []
-    others: list[StatementFacts] = []
+    changed_statements: list[StatementFacts] = []
+    other_statements: list[StatementFacts] = []
     for facts in context.ledger.statements:
         is_open = bool(facts.of(GrantState.KEPT_UNUSED))
         is_shown = facts.statement.index in changed or is_open
-        (own if is_shown else others).append(facts)
-    own.sort(key=lambda facts: (not facts.removed, not facts.narrowed, facts.statement.index))
-    others += own[_MOST_STATEMENTS:]
-    rows = [_statement_row(facts, context) for facts in own[:_MOST_STATEMENTS]]
-    if others:
-        rows.append(_others_row(others, "other statement" if own else "unchanged statement"))
+        (changed_statements if is_shown else other_statements).append(facts)
+    changed_statements.sort(
+        key=lambda facts: (not facts.removed, not facts.narrowed, facts.statement.index)
+    )
+    other_statements += changed_statements[_MOST_STATEMENTS:]
+    rows = [_statement_row(facts, context) for facts in changed_statements[:_MOST_STATEMENTS]]
+    if other_statements:
+        rows.append(
+            _others_row(
+                other_statements, "other statement" if changed_statements else "unchanged statement"
+            )
+        )
     rows += _added_rows(context)
     return Table.of(_STATEMENT_COLUMNS, rows, _doubt_note(context))
 
@@ -130,8 +136,8 @@ def _doubt_note(context: ReportContext) -> str:
     """Returns what the question mark of the table means; empty without a doubtful removal."""
     if not context.ledger.count(GrantState.REMOVED_UNRECORDED):
         return ""
-    why = page_link(context.guide, "no CloudTrail record", "guards#how-certain")
-    return f"? = a use leaves {why}."
+    link = page_link(context.guide, "no CloudTrail record", "guards#how-certain")
+    return f"? = a use leaves {link}."
 
 
 def _statement_row(facts: StatementFacts, context: ReportContext) -> TableRow:
@@ -154,9 +160,9 @@ def _most_sensitive(facts: StatementFacts) -> str:
     if not action:
         return ""
     services = {grant.action.partition(":")[0] for grant in facts.grants}
-    shown = action if len(services) > 1 else action.partition(":")[2]
+    action_name = action if len(services) > 1 else action.partition(":")[2]
     mark = ", most\u00a0sensitive" if len(facts.removed) > 1 else ""
-    return "<br>".join([mark, *_code_lines(shown, _LONGEST_ENTRY)])
+    return "<br>".join([mark, *_code_lines(action_name, _LONGEST_ENTRY)])
 
 
 def _code_lines(action: str, longest: int) -> Iterator[str]:
@@ -216,15 +222,15 @@ def _open_cell(facts: StatementFacts) -> str:
     """Returns the number of kept actions without a use that counts, and the most frequent
     reason.
     """
-    kept = facts.of(GrantState.KEPT_UNUSED)
-    if not kept:
+    kept_facts = facts.of(GrantState.KEPT_UNUSED)
+    if not kept_facts:
         return NOTHING
-    guards = Counter(grant.guard for grant in kept)
+    guards = Counter(grant.guard for grant in kept_facts)
     guard, count = guards.most_common(1)[0]
     words = guard_words(guard)
-    mostly = "" if count == len(kept) else "mostly "
+    mostly = "" if count == len(kept_facts) else "mostly "
     unused = "" if words.startswith(("used", "called", "denied")) else " unused"
-    return f"{len(kept):,}{unused}:<br>{mostly}{words}"
+    return f"{len(kept_facts):,}{unused}:<br>{mostly}{words}"
 
 
 def _others_row(others: Sequence[StatementFacts], noun: str) -> TableRow:
@@ -243,15 +249,15 @@ def _added_rows(context: ReportContext) -> Iterator[TableRow]:
     added = sorted(context.changes(ChangeKind.ADD), key=lambda change: not change.security)
     for change in added[:_MOST_ADDED]:
         yield _added_row(change, context)
-    rest = len(added) - _MOST_ADDED
-    if rest > 0:
-        name = f"{_NEW} {plural(rest, 'further permission')}"
-        yield TableRow((name, f"+{rest:,}", "", "", ""), is_new=True)
+    rows_left = len(added) - _MOST_ADDED
+    if rows_left > 0:
+        name = f"{_NEW} {plural(rows_left, 'further permission')}"
+        yield TableRow((name, f"+{rows_left:,}", "", "", ""), is_new=True)
 
 
 def _added_row(change: Change, context: ReportContext) -> TableRow:
-    first, *others = _code_lines(change.action, _LONGEST_ENTRY)
-    lines = [f"{_NEW} {first}", *others, _on(change)]
+    first, *further_lines = _code_lines(change.action, _LONGEST_ENTRY)
+    lines = [f"{_NEW} {first}", *further_lines, _on(change)]
     # The table for a security review has the conditions of the others.
     if not change.security:
         lines += _condition_lines(change.conditions)
@@ -270,9 +276,9 @@ def _condition_lines(conditions: Sequence[Condition]) -> Iterator[str]:
         values = codes(condition.values, 1)
         is_value = "is not set" if condition.operator == "Null" else f"is {values}"
         yield f"only if {code(condition.key)} {is_value}"
-    rest = len(conditions) - _MOST_CONDITIONS
-    if rest > 0:
-        yield f"and {plural(rest, 'further condition')}"
+    conditions_left = len(conditions) - _MOST_CONDITIONS
+    if conditions_left > 0:
+        yield f"and {plural(conditions_left, 'further condition')}"
 
 
 _HOW = {
@@ -307,9 +313,9 @@ def _evidence_cell(change: Change, context: ReportContext) -> str:
 def _short(resources: Sequence[str], most: int, longest: int = _LONGEST_ENTRY) -> str:
     """Returns resources without the parts that all ARNs of an account share, cut to a cell."""
     names = [code(short_arn(resource), longest) for resource in resources[:most]]
-    rest = len(resources) - len(names)
-    more = f" and\u00a0{rest:,}\u00a0more" if rest else ""
-    return f"{', '.join(names)}{more}"
+    names_left = len(resources) - len(names)
+    further_names = f" and\u00a0{names_left:,}\u00a0more" if names_left else ""
+    return f"{', '.join(names)}{further_names}"
 
 
 def _draft(context: ReportContext) -> Table | None:
@@ -319,15 +325,22 @@ def _draft(context: ReportContext) -> Table | None:
         return None
     services = grouped([(change.action.partition(":")[0], change) for change in added])
     order = sorted(
-        services, key=lambda name: (not any(each.security for each in services[name]), name)
+        services, key=lambda name: (not any(change.security for change in services[name]), name)
     )
     is_small = len({change.action for change in added}) <= _SMALL_DRAFT
     # One further service has its own row.
-    most = len(order) if len(order) == _MOST_SERVICES + 1 else _MOST_SERVICES
-    rows = [_service_row(name, services[name], names_actions=is_small) for name in order[:most]]
-    left = [change for name in order[most:] for change in services[name]]
-    if left:
-        rows.append(_row_of_services(plural(len(order) - most, "further service"), left))
+    services_shown = len(order) if len(order) == _MOST_SERVICES + 1 else _MOST_SERVICES
+    rows = [
+        _service_row(name, services[name], names_actions=is_small)
+        for name in order[:services_shown]
+    ]
+    further_changes = [change for name in order[services_shown:] for change in services[name]]
+    if further_changes:
+        rows.append(
+            _row_of_services(
+                plural(len(order) - services_shown, "further service"), further_changes
+            )
+        )
     return Table.of(_SERVICE_COLUMNS, rows, _not_deleted(added))
 
 
@@ -345,7 +358,11 @@ def _label_with_actions(name: str, changes: Sequence[Change]) -> str:
 def _not_used_yet(changes: Sequence[Change]) -> Sequence[str]:
     """Returns the actions that only the life cycle or a declaration asks for."""
     bases = grouped([(change.action, change.basis) for change in changes])
-    return [action for action, own in bases.items() if {*own} <= {Basis.LIFECYCLE, Basis.DECLARED}]
+    return [
+        action
+        for action, action_bases in bases.items()
+        if {*action_bases} <= {Basis.LIFECYCLE, Basis.DECLARED}
+    ]
 
 
 def _number_of_actions(changes: Sequence[Change]) -> str:
@@ -391,9 +408,9 @@ def _not_deleted(added: Sequence[Change]) -> str:
         return ""
     if len(denied) == 1:
         return f"The policy also denies the deletion of the long-lived {codes(denied)}."
-    first, *others = denied
-    more = plural(len(others), "more long-lived resource")
-    return f"The policy also denies the deletion of {code(first)} and {more}."
+    first, *further_names = denied
+    further_words = plural(len(further_names), "more long-lived resource")
+    return f"The policy also denies the deletion of {code(first)} and {further_words}."
 
 
 def security_table(context: ReportContext, most: int = MOST_CAREFUL) -> Table | None:
@@ -406,27 +423,27 @@ def security_table(context: ReportContext, most: int = MOST_CAREFUL) -> Table | 
     rows = tuple(dict.fromkeys(_security_rows(context)))
     if not rows:
         return None
-    rest = len(rows) - most
-    note = f"{rest:,} more rows are in *Evidence and replay*." if rest > 0 else ""
+    rows_left = len(rows) - most
+    note = f"{rows_left:,} more rows are in *Evidence and replay*." if rows_left > 0 else ""
     return Table.of(_SECURITY_COLUMNS, rows[:most], note)
 
 
 def _security_rows(context: ReportContext) -> Iterator[TableRow]:
     for changes in _same_for_a_reviewer(context):
         yield _sensitive_row(changes, context)
-    for held in filter(is_sensitive_job_log_denial, context.proposal.held_back_additions):
-        why = f"**not written:** {prose(held.guard_result.reason)}"
-        on = _short(held.resources, 1)
-        yield TableRow((f"{code(held.action)}<br>on {on}", why, "job log"))
+    for held_change in filter(is_sensitive_job_log_denial, context.proposal.held_back_additions):
+        reason = f"**not written:** {prose(held_change.guard_result.reason)}"
+        resources = _short(held_change.resources, 1)
+        yield TableRow((f"{code(held_change.action)}<br>on {resources}", reason, "job log"))
     for use in kept_for_unreviewed_runs(context):
         if use.security:
-            why = (
+            reason = (
                 f"{prose(use.security.removeprefix('it '))}; only unreviewed runs used it: remove"
                 " it by hand, or with `unknown-refs: refuse`"
             )
-            where = prose(use.where) if use.where else "unreviewed runs"
-            on = _short(use.resources, 1)
-            yield TableRow((f"{code(use.action)}<br>on {on}", why, where))
+            run_words = prose(use.where) if use.where else "unreviewed runs"
+            resources = _short(use.resources, 1)
+            yield TableRow((f"{code(use.action)}<br>on {resources}", reason, run_words))
 
 
 class _Reason(Struct, frozen=True):
@@ -444,13 +461,15 @@ class _Reason(Struct, frozen=True):
 def _same_for_a_reviewer(context: ReportContext) -> Iterator[Sequence[Change]]:
     """Yields the sensitive additions, those with the same reason and resources together."""
     sensitive = [change for change in context.changes(ChangeKind.ADD) if change.security]
-    by_action = grouped([((each.action, _Reason.of(each)), each) for each in sensitive])
+    by_action = grouped([((change.action, _Reason.of(change)), change) for change in sensitive])
     groups = []
-    for (_, reason), own in by_action.items():
-        resources = dict.fromkeys(resource for change in own for resource in change.resources)
-        groups.append(((tuple(resources), reason), own))
+    for (_, reason), changes_of_action in by_action.items():
+        resources = dict.fromkeys(
+            resource for change in changes_of_action for resource in change.resources
+        )
+        groups.append(((tuple(resources), reason), changes_of_action))
     for several in grouped(groups).values():
-        yield [change for own in several for change in own]
+        yield [change for same_changes in several for change in same_changes]
 
 
 def _sensitive_row(changes: Sequence[Change], context: ReportContext) -> TableRow:

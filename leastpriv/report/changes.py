@@ -59,7 +59,10 @@ def restrictions_section(context: ReportContext) -> Iterator[str]:
     """
     restricted = [change for change in context.changes(ChangeKind.NARROW) if change.restricted_to]
     groups = grouped(
-        [((each.resources, each.restricted_to, each.conditions), each) for each in restricted]
+        [
+            ((change.resources, change.restricted_to, change.conditions), change)
+            for change in restricted
+        ]
     )
     if groups:
         risk = (
@@ -71,8 +74,9 @@ def restrictions_section(context: ReportContext) -> Iterator[str]:
         yield from section("Narrowed to the resources that were used", [risk, "", *rows])
     held_back = context.proposal.held_back_restrictions
     reasons = (
-        f"| {codes(held.action for held in group)} | {code(result.guard)}: {prose(result.reason)} |"
-        for result, group in by_guard_result(held_back).items()
+        f"| {codes(held_change.action for held_change in group)} | {code(guard_result.guard)}:"
+        f" {prose(guard_result.reason)} |"
+        for guard_result, group in by_guard_result(held_back).items()
     )
     title = f"{plural(len(held_back), 'used action')} on every resource"
     yield from section(title, table_lines("Action | Because", reasons))
@@ -81,7 +85,9 @@ def restrictions_section(context: ReportContext) -> Iterator[str]:
 def of_tags(changes: Iterable[Change]) -> str:
     """What a reader must know of conditions on tags; empty without one."""
     has_any = any(
-        each.key.startswith(RESOURCE_TAG) for change in changes for each in change.conditions
+        condition.key.startswith(RESOURCE_TAG)
+        for change in changes
+        for condition in change.conditions
     )
     return (
         " A resource that is created without the tag of a condition is denied its deletion."
@@ -95,25 +101,29 @@ def _row(group: Sequence[Change]) -> str:
         pattern.pattern: pattern for change in group for pattern in change.patterns
     }.values()
     # A log group has two forms in the evidence.
-    covered = len({each.removesuffix(":*") for pattern in patterns for each in pattern.covers})
+    covered = len(
+        {covered_name.removesuffix(":*") for pattern in patterns for covered_name in pattern.covers}
+    )
     stands_for = (
         f" for {plural(covered, 'resource')} seen"
-        if any(each.openings for each in patterns)
+        if any(pattern.openings for pattern in patterns)
         else ""
     )
     usages = [usage for change in group for usage in change.usages]
     unused = grouped(
         [
             (
-                "for later deploys" if result.guard == LIFECYCLE else "without a record of its use",
+                "for later deploys"
+                if guard_result.guard == LIFECYCLE
+                else "without a record of its use",
                 action,
             )
             for change in group
-            for action, result in (change.kept or {}).items()
+            for action, guard_result in (change.kept or {}).items()
         ]
     )
-    used = codes([action for change in group for action in change.used])
-    actions = [used, *(f"{why}: {codes(names)}" for why, names in unused.items())]
+    used_actions = codes([action for change in group for action in change.used])
+    actions = [used_actions, *(f"{reason}: {codes(names)}" for reason, names in unused.items())]
     to = f"{codes(group[0].restricted_to, 6)}{stands_for}{only_if(group[0].conditions)}"
     runs = f"{len(runs_of(usages))} | {last_day(usages)}"
     return (
@@ -140,7 +150,7 @@ def wildcards_section(context: ReportContext) -> Iterator[str]:
     """The collapsed section on resources of additions that no record names whole; empty if each is
     named.
     """
-    seen: dict[str, _Written] = {}
+    pattern_by_text: dict[str, _Written] = {}
     has_names = False
     for change in context.changes(ChangeKind.ADD):
         for pattern in change.patterns:
@@ -150,21 +160,21 @@ def wildcards_section(context: ReportContext) -> Iterator[str]:
                 reasons = [UNNAMED_BECAUSE[pattern.certainty]]
             if not reasons or pattern.pattern not in change.resources:
                 continue
-            written = seen.setdefault(pattern.pattern, _Written({}, {}, {}))
-            written.actions[change.action] = None
-            written.covers.update(dict.fromkeys(pattern.covers))
-            written.reasons.update(dict.fromkeys(reasons))
-    if not seen:
+            written_pattern = pattern_by_text.setdefault(pattern.pattern, _Written({}, {}, {}))
+            written_pattern.actions[change.action] = None
+            written_pattern.covers.update(dict.fromkeys(pattern.covers))
+            written_pattern.reasons.update(dict.fromkeys(reasons))
+    if not pattern_by_text:
         return
     rows = [
         f"| {code(name)} | {codes(each.actions, _MOST_SEEN)} | {codes(each.covers, _MOST_SEEN)} |"
         f" {prose('; '.join(each.reasons))} |"
-        for name, each in sorted(seen.items())
+        for name, each in sorted(pattern_by_text.items())
     ]
     note = "These patterns also match resources that other teams create in this account"
     note += "; `resources: exact` writes names instead."
-    shown = at_most(rows, _MOST_ROWS, "\n{:,} more are in `proposal.json`.")
-    table = table_lines("Resource | Actions | Seen | Because", shown)
+    shown_rows = at_most(rows, _MOST_ROWS, "\n{:,} more are in `proposal.json`.")
+    table = table_lines("Resource | Actions | Seen | Because", shown_rows)
     title = f"{plural(len(rows), 'resource')} without a whole name"
     yield from section(title, [note, "", *table] if has_names else table)
 
@@ -236,25 +246,30 @@ def kept_section(context: ReportContext, *, details: bool = False) -> tuple[int,
     `proposal.json` has the reason for each action; `details` adds the reasons of a guard that keeps
     few.
     """
-    kept = context.ledger.grants_of(GrantState.KEPT_UNUSED)
-    groups = grouped([(grant.guard, grant) for grant in kept])
+    kept_grants = context.ledger.grants_of(GrantState.KEPT_UNUSED)
+    groups = grouped([(grant.guard, grant) for grant in kept_grants])
     lines = []
     for guard, grants in sorted(groups.items(), key=lambda item: -len(item[1])):
         reasons = dict.fromkeys(grant.why for grant in grants)
         is_short = details and len(reasons) <= _MOST_DETAILS
-        why = f": {prose('; '.join(reasons))}" if is_short else ""
-        named = codes(_names(grants), _MOST_KEPT)
+        reason_words = f": {prose('; '.join(reasons))}" if is_short else ""
+        name_words = codes(_names(grants), _MOST_KEPT)
         lines.append(
-            f"- {len(grants):,} because {kept_because(guard)} ({code(guard)}): {named}{why}"
+            f"- {len(grants):,} because {kept_because(guard)} ({code(guard)}):"
+            f" {name_words}{reason_words}"
         )
-    return len(kept), lines
+    return len(kept_grants), lines
 
 
 def _names(grants: Sequence[GrantFact]) -> list[str]:
     """Returns the names of kept actions; of many through one entry, the entry."""
     names: list[str] = []
-    for entry, own in grouped([(grant.entry, grant.action) for grant in grants]).items():
-        names.extend([entry] if len(own) > _MOST_OF_ENTRY else sorted(own, key=removal_rank))
+    for entry, entry_grants in grouped([(grant.entry, grant.action) for grant in grants]).items():
+        names.extend(
+            [entry]
+            if len(entry_grants) > _MOST_OF_ENTRY
+            else sorted(entry_grants, key=removal_rank)
+        )
     return names
 
 
@@ -263,21 +278,28 @@ def suggested_actions_section(
 ) -> Iterator[str]:
     """The section of suggested actions, and of resource types without a table."""
     lines = []
-    left = len(suggestions)
-    by_cause = grouped([((each.basis, each.because, each.resources), each) for each in suggestions])
+    suggestions_left = len(suggestions)
+    by_cause = grouped(
+        [
+            ((suggestion.basis, suggestion.because, suggestion.resources), suggestion)
+            for suggestion in suggestions
+        ]
+    )
     for (basis, because, _), group in list(by_cause.items())[:_MOST_SUGGESTIONS]:
         careful = (
-            ", for a security review" if any(sensitivity(each.action) for each in group) else ""
+            ", for a security review"
+            if any(sensitivity(suggestion.action) for suggestion in group)
+            else ""
         )
         lines.append(
-            f"- {codes((each.action for each in group), 3)}: {_WORDS[basis]}"
+            f"- {codes((suggestion.action for suggestion in group), 3)}: {_WORDS[basis]}"
             f" {code(because)}{careful}."
         )
-        left -= len(group)
-    if left:
-        lines.append(f"- and {left:,} more.")
-    lines.extend(f"- {each}" for each in _unknown_needs(declared))
-    lines.extend(f"- {each}" for each in left_out_by_defaults(declared.left_out))
+        suggestions_left -= len(group)
+    if suggestions_left:
+        lines.append(f"- and {suggestions_left:,} more.")
+    lines.extend(f"- {unknown_need}" for unknown_need in _unknown_needs(declared))
+    lines.extend(f"- {left_out_line}" for left_out_line in left_out_by_defaults(declared.left_out))
     if lines:
         yield (
             "Later deploys may need these; `proposal.json` has statements to copy:\n\n"
@@ -288,11 +310,11 @@ def suggested_actions_section(
 def _unknown_needs(declared: DeclaredNeeds) -> Iterator[str]:
     """Sentences about the parts of templates and plans whose needs are not known."""
     for reason, parts in unread_by_reason(declared).items():
-        named = codes(parts, 8)
+        parts_named = codes(parts, 8)
         if reason == NO_TABLE:
-            yield f"No table lists what {named} of the templates and plans need."
+            yield f"No table lists what {parts_named} of the templates and plans need."
         else:
-            yield f"The needs of {named} are not known: {prose(reason)}."
+            yield f"The needs of {parts_named} are not known: {prose(reason)}."
 
 
 def unread_by_reason(declared: DeclaredNeeds) -> dict[str, list[str]]:
@@ -302,42 +324,50 @@ def unread_by_reason(declared: DeclaredNeeds) -> dict[str, list[str]]:
 
 def statements_to_copy(suggestions: Sequence[SuggestedAction]) -> list[dict[str, object]]:
     """Statements to copy, for actions that are not sensitive and whose resources were used."""
-    offered = (each for each in suggestions if each.resources and not sensitivity(each.action))
-    by_resources = grouped([(each.resources, each.action) for each in offered])
+    offered = (
+        suggestion
+        for suggestion in suggestions
+        if suggestion.resources and not sensitivity(suggestion.action)
+    )
+    by_resources = grouped([(suggestion.resources, suggestion.action) for suggestion in offered])
     return [
-        {"Effect": "Allow", "Action": names, "Resource": list(on)}
-        for on, names in by_resources.items()
+        {"Effect": "Allow", "Action": names, "Resource": list(resources)}
+        for resources, names in by_resources.items()
     ]
 
 
 def suggested_conditions_section(context: ReportContext) -> Iterator[str]:
     """The section on conditions that every call of an action met."""
     lines = [
-        f"- {code(json_text(conditions_value([each.condition])))} for {codes(each.actions, 4)}"
-        f" (statement {code(each.sid) if each.sid else each.statement + 1},"
-        f" {plural(each.runs, 'run')})"
-        for each in context.suggested_conditions
+        f"- {code(json_text(conditions_value([suggestion.condition])))} for"
+        f" {codes(suggestion.actions, 4)}"
+        f" (statement {code(suggestion.sid) if suggestion.sid else suggestion.statement + 1},"
+        f" {plural(suggestion.runs, 'run')})"
+        for suggestion in context.suggested_conditions
     ]
     if lines:
-        shown = at_most(lines, _MOST_CONDITIONS, "- and {:,} more, in `proposal.json`.")
-        yield "Each call of these actions met the condition:\n\n" + "\n".join(shown)
+        shown_lines = at_most(lines, _MOST_CONDITIONS, "- and {:,} more, in `proposal.json`.")
+        yield "Each call of these actions met the condition:\n\n" + "\n".join(shown_lines)
 
 
 def hcl_section(context: ReportContext) -> Iterator[str]:
     """The section with statements to copy, if the policy file cannot take them."""
-    document, left = context.proposal.document, context.proposal.to_paste
+    document, to_paste = context.proposal.document, context.proposal.to_paste
     committed = context.proposal.committed
     # The first screen of additions by hand has them already.
-    if left and committed and context.verdict.rule is not VerdictRule.ADD_BY_HAND:
+    if to_paste and committed and context.verdict.rule is not VerdictRule.ADD_BY_HAND:
         from leastpriv.proposal.edit_plan import text_to_paste
 
         reasons = sorted(
-            {held.guard_result.reason for held in context.proposal.held_back_as("not-editable")}
+            {
+                held_change.guard_result.reason
+                for held_change in context.proposal.held_back_as("not-editable")
+            }
         )
         yield (
             f"{code(context.policy_file)} does not write these statements for this policy alone:"
             f" they remain ({prose('; '.join(reasons))}). In their"
-            f" place:\n\n{_shortened(text_to_paste(committed, left))}"
+            f" place:\n\n{_shortened(text_to_paste(committed, to_paste))}"
         )
     doubtful = context.proposal.held_back_as("may-be-allowed")
     if doubtful and committed:
@@ -362,7 +392,7 @@ def hcl_section(context: ReportContext) -> Iterator[str]:
 
 
 def _shortened(text: str, language: str = "hcl") -> str:
-    shown = block(text, language)
-    if len(shown) <= _LONGEST:
-        return shown
+    text_block = block(text, language)
+    if len(text_block) <= _LONGEST:
+        return text_block
     return "*It is too long for this page: `policy.tf` next to this report has it.*"

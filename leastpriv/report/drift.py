@@ -107,9 +107,11 @@ def context_findings(context: ReportContext) -> tuple[DriftFinding, ...]:
     """Lists the differences of file, account and usage: those of the account, then missing and
     unused access.
     """
-    found = [*_account_findings(context), *_usage_findings(context)]
+    findings = [*_account_findings(context), *_usage_findings(context)]
     order = list(DriftKind)
-    return tuple(sorted(found, key=lambda each: (order.index(each.kind), each.line, each.action)))
+    return tuple(
+        sorted(findings, key=lambda each: (order.index(each.kind), each.line, each.action))
+    )
 
 
 def _account_findings(context: ReportContext) -> Iterator[DriftFinding]:
@@ -135,10 +137,13 @@ def _account_findings(context: ReportContext) -> Iterator[DriftFinding]:
                 file=file,
                 account=account,
             )
-    for where in (*([committed.where] if drift.missing else []), *drift.files_without_counterpart):
+    for place_found in (
+        *([committed.where] if drift.missing else []),
+        *drift.files_without_counterpart,
+    ):
         yield DriftFinding(
             kind=DriftKind.NOT_DEPLOYED,
-            action=where,
+            action=place_found,
             file=AccessState.YES,
             account=AccessState.NO,
         )
@@ -147,7 +152,9 @@ def _account_findings(context: ReportContext) -> Iterator[DriftFinding]:
 def _one_sided_findings(committed: Document, counterpart: Document) -> Iterator[DriftFinding]:
     """Reports access that only the account or only the file allows, one finding per entry."""
     excesses = check_containment([committed], [counterpart]).excesses
-    only_live = grouped([((each.statement.index, each.action), each.resource) for each in excesses])
+    only_live = grouped(
+        [((excess.statement.index, excess.action), excess.resource) for excess in excesses]
+    )
     for (_, action), resources in only_live.items():
         yield DriftFinding(
             kind=DriftKind.ONLY_LIVE,
@@ -158,7 +165,9 @@ def _one_sided_findings(committed: Document, counterpart: Document) -> Iterator[
             account=AccessState.YES,
         )
     excesses = check_containment([counterpart], [committed]).excesses
-    only_file = grouped([((each.statement.index, each.action), each.resource) for each in excesses])
+    only_file = grouped(
+        [((excess.statement.index, excess.action), excess.resource) for excess in excesses]
+    )
     for (statement, action), resources in only_file.items():
         yield DriftFinding(
             kind=DriftKind.ONLY_FILE,
@@ -203,11 +212,11 @@ def _usage_findings(context: ReportContext) -> Iterator[DriftFinding]:
             )
             continue
         if change.kind is ChangeKind.REMOVE:
-            kind, used = DriftKind.UNUSED, "no"
+            kind, use_words = DriftKind.UNUSED, "no"
         elif change.restricted_to:
-            kind, used = DriftKind.UNUSED_RESOURCES, "on fewer resources"
+            kind, use_words = DriftKind.UNUSED_RESOURCES, "on fewer resources"
         else:
-            kind, used = (
+            kind, use_words = (
                 DriftKind.UNUSED_IN_WILDCARD,
                 f"{len(change.used)} of {change.granted} actions",
             )
@@ -218,18 +227,18 @@ def _usage_findings(context: ReportContext) -> Iterator[DriftFinding]:
             line=committed.line_of_entry(change.statement, action),
             file=AccessState.YES,
             account=deployed,
-            used=used,
+            used=use_words,
             removed_actions=change.removed_actions,
         )
-    for held in added_by_hand(proposal):
+    for held_change in added_by_hand(proposal):
         yield DriftFinding(
             kind=DriftKind.MISSING,
-            action=held.action,
-            resources=held.resources,
-            line=_line(committed, held.action, "*", "Allow"),
+            action=held_change.action,
+            resources=held_change.resources,
+            line=_line(committed, held_change.action, "*", "Allow"),
             file=no,
-            account=_account_state(held.usages, live, context.principal),
-            used=_use_text(held.usages),
+            account=_account_state(held_change.usages, live, context.principal),
+            used=_use_text(held_change.usages),
         )
 
 
@@ -270,7 +279,7 @@ def _line(committed: Document, action: str, resource: str, effect: str) -> int:
         for each in of_service
         if any(resource_overlaps(entry, resource) for entry in each.resources)
     ]
-    return next((each.line for each in (*exact, *of_service)), 1)
+    return next((entry.line for entry in (*exact, *of_service)), 1)
 
 
 def _kind_texts() -> Mapping[str, str]:
@@ -279,10 +288,12 @@ def _kind_texts() -> Mapping[str, str]:
 
 def finding_sentence(finding: DriftFinding, context: ReportContext) -> str:
     """One finding in plain text, for an annotation or a terminal."""
-    on = f" on {listed(finding.resources, 3)}" if finding.resources else ""
-    used = f" ({finding.used})" if finding.used and finding.kind is not DriftKind.UNUSED else ""
+    on_resources = f" on {listed(finding.resources, 3)}" if finding.resources else ""
+    use_words = (
+        f" ({finding.used})" if finding.used and finding.kind is not DriftKind.UNUSED else ""
+    )
     subject = finding.action or context.policy_file
-    return plain(f"{subject}{on}: {_kind_texts()[finding.kind]}{used}", 600)
+    return plain(f"{subject}{on_resources}: {_kind_texts()[finding.kind]}{use_words}", 600)
 
 
 class _Shown(Struct, frozen=True):
@@ -349,12 +360,15 @@ _COLUMNS = (
 def findings_table(found: Sequence[DriftFinding], context: ReportContext) -> Table:
     """Returns the findings, as many as fit a page; those on one resource share a row."""
     groups = grouped([(_Shown.of(finding), finding) for finding in found])
-    rows = [_finding_row(shown, own, context) for shown, own in groups.items()]
+    rows = [
+        _finding_row(finding_key, group_findings, context)
+        for finding_key, group_findings in groups.items()
+    ]
     sizes = accumulate(sum(map(len, row.cells)) + _LONGEST_RULE for row in rows)
     fitting = sum(size <= _LONGEST_TABLE for size in sizes)
-    rest = sum(len(own) for own in list(groups.values())[fitting:])
-    more = f"{rest:,} more findings are in `proposal.json`." if rest else ""
-    return Table.of(_COLUMNS, rows[:fitting], more)
+    findings_left = sum(len(group_findings) for group_findings in list(groups.values())[fitting:])
+    note = f"{findings_left:,} more findings are in `proposal.json`." if findings_left else ""
+    return Table.of(_COLUMNS, rows[:fitting], note)
 
 
 def _finding_row(
@@ -365,13 +379,13 @@ def _finding_row(
         cells = (codes(names, _MOST_OF_ROW), _kind_texts()[shown.kind], NOTHING, shown.used)
         return TableRow(cells)
     line = min(finding.line for finding in findings)
-    place = f"line {line}"
+    line_words = f"line {line}"
     if context.file_url:
-        place = f"[{place}]({context.file_url}#L{line})"
+        line_words = f"[{line_words}]({context.file_url}#L{line})"
     resources = codes(map(short_arn, shown.resources), 1)
-    on = f"on {resources}, " if resources else ""
+    on_resources = f"on {resources}, " if resources else ""
     cells = (
-        f"{codes(names, _MOST_OF_ROW)}<br>{on}{place}",
+        f"{codes(names, _MOST_OF_ROW)}<br>{on_resources}{line_words}",
         _kind_texts()[shown.kind],
         f"{_ALLOWS.get(shown.file, shown.file)} / {_ALLOWS.get(shown.account, shown.account)}",
         shown.used or NOTHING,

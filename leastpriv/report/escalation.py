@@ -50,11 +50,11 @@ def escalation_title(context: ReportContext) -> str:
     """The title of the fold: how many paths lead to administrator, how many to named roles and
     resources.
     """
-    every, leading = len(context.escalation.after), len(context.escalation.leading)
-    others = f"{every - leading:,} to named roles and resources"
+    path_count, leading = len(context.escalation.after), len(context.escalation.leading)
+    named_paths = f"{path_count - leading:,} to named roles and resources"
     ways = (
-        f"{plural(leading, 'path')} to administrator, {others}"
-        if every
+        f"{plural(leading, 'path')} to administrator, {named_paths}"
+        if path_count
         else "no path to more permissions"
     )
     return f"Escalation: {ways}"
@@ -65,11 +65,11 @@ def reach_section(context: ReportContext) -> Iterator[str]:
     only.
     """
     leading = context.escalation.leading
-    others = [path for path in context.escalation.after if path not in leading]
-    if others:
-        lines = [f"- {path_line(path)}" for path in others[:_MOST_OTHERS]]
-        if len(others) > _MOST_OTHERS:
-            lines.append(f"- and {plural(len(others) - _MOST_OTHERS, 'further path')}")
+    other_paths = [path for path in context.escalation.after if path not in leading]
+    if other_paths:
+        lines = [f"- {path_line(path)}" for path in other_paths[:_MOST_OTHERS]]
+        if len(other_paths) > _MOST_OTHERS:
+            lines.append(f"- and {plural(len(other_paths) - _MOST_OTHERS, 'further path')}")
         yield "\n".join(["Paths to named roles and resources:", "", *lines])
 
 
@@ -120,13 +120,13 @@ def _draft_of(boundary: Boundary) -> str:
 def _steps_of(boundary: Boundary) -> Iterator[str]:
     """The steps that put a boundary into force, in an order in which no deployment fails."""
     yield f"Deploy it as the managed policy {code(boundary.arn)}."
-    where = "of each role in the templates"
+    place_words = "of each role in the templates"
     if boundary.unbounded:
-        where = f"of {codes(boundary.unbounded, _MOST_LINES)}"
+        place_words = f"of {codes(boundary.unbounded, _MOST_LINES)}"
     elif boundary.bounded:
-        where = f"of {codes(boundary.bounded, _MOST_LINES)}: done"
+        place_words = f"of {codes(boundary.bounded, _MOST_LINES)}: done"
     names = "`PermissionsBoundary` (Terraform: `permissions_boundary`)"
-    yield f"Set it as {names} {where}, and deploy."
+    yield f"Set it as {names} {place_words}, and deploy."
     if boundary.guards:
         yield (
             "Add these statements to the policy: they deny a role without the boundary, and what"
@@ -152,10 +152,18 @@ def _beyond(boundary: Boundary) -> Iterator[str]:
 
 def lost_lines(lost: Sequence[LostNeed]) -> Iterator[str]:
     """Lists what a boundary does not allow, one line for each role, reason and resources."""
-    found = grouped([((each.role, each.reason, each.resources), each.action) for each in lost])
-    for (role, reason, resources), actions in found.items():
-        on = codes(resources, 2)
-        yield f"- {code(role)}: {codes(dict.fromkeys(actions), 6)} on {on}: {prose(reason)}."
+    actions_by_loss = grouped(
+        [
+            ((lost_need.role, lost_need.reason, lost_need.resources), lost_need.action)
+            for lost_need in lost
+        ]
+    )
+    for (role, reason, resources), actions in actions_by_loss.items():
+        resource_words = codes(resources, 2)
+        yield (
+            f"- {code(role)}: {codes(dict.fromkeys(actions), 6)} on {resource_words}:"
+            f" {prose(reason)}."
+        )
 
 
 def escalation_verdict(paths: Sequence[EscalationPath]) -> str:
@@ -166,10 +174,10 @@ def escalation_verdict(paths: Sequence[EscalationPath]) -> str:
             " the account by:"
         )
     if any(path.leads_to_administrator for path in paths):
-        where = "where the account has a role, user or resource with such permissions"
-        return f"**Still lets an attacker become administrator**, {where}, by:"
-    wide = "**Still lets an attacker act as a role with wide permissions** by:"
-    return wide if any(path.known for path in paths) else ""
+        condition_words = "where the account has a role, user or resource with such permissions"
+        return f"**Still lets an attacker become administrator**, {condition_words}, by:"
+    opening_words = "**Still lets an attacker act as a role with wide permissions** by:"
+    return opening_words if any(path.known for path in paths) else ""
 
 
 def path_sentence(path: EscalationPath) -> str:
@@ -177,7 +185,9 @@ def path_sentence(path: EscalationPath) -> str:
     target = joined([*path.targets[:3], *(["others"] if len(path.targets) > 3 else [])])
     how = _ANY.sub(lambda found: target or found[1], path.how)
     return plain(
-        f"{how} ({', '.join(path.actions)}){_only_if([each.key for each in path.conditions])}", 600
+        f"{how}"
+        f" ({', '.join(path.actions)}){_only_if([condition.key for condition in path.conditions])}",
+        600,
     )
 
 
@@ -218,11 +228,12 @@ def path_line(path: EscalationPath, *, is_short: bool = False) -> str:
     """
     target = codes(map(short_arn, path.targets), 2) if is_short else codes(path.targets, 3)
     how = _ANY.sub(lambda found: target or found[1], path.how)
-    known = f", which {path.known}" if path.known else ""
+    known_words = f", which {path.known}" if path.known else ""
     secrets = ", among which credentials may be" if path.strength is Strength.SECRETS else ""
     return (
-        f"{how}{known}{secrets}"
-        f" ({codes(path.actions)}){_only_if([code(each.key) for each in path.conditions])}"
+        f"{how}{known_words}{secrets}"
+        f" ({codes(path.actions)})"
+        f"{_only_if([code(condition.key) for condition in path.conditions])}"
     )
 
 
@@ -258,8 +269,8 @@ class PathEffect(Struct, frozen=True):
         if not after:
             first = _closed_line(before) or _undecided_line(self.escalation.undecided_by)
             return " ".join(filter(None, [first, self._to_named_roles()]))
-        known = {path.id for path in before}
-        new = [path for path in after if path.id not in known]
+        earlier_ids = {path.id for path in before}
+        new = [path for path in after if path.id not in earlier_ids]
         is_whole = is_administrator(self.escalation.after)
         gain = "become administrator" if is_whole else "gain more permissions"
         how = f"{_leading_path(new or after)} ({self._about()})"
@@ -274,17 +285,19 @@ class PathEffect(Struct, frozen=True):
 
     def _to_named_roles(self) -> str:
         """Returns the path to a named role or resource, a new one first; empty without one."""
-        known = {path.id for path in self.escalation.before}
-        new = [path for path in self.escalation.after if path.id not in known]
+        earlier_ids = {path.id for path in self.escalation.before}
+        new = [path for path in self.escalation.after if path.id not in earlier_ids]
         paths = new or self.escalation.after
         if not paths:
             return ""
-        first, *others = paths
-        more = f"; and by {plural(len(others), 'further path')}" if others else ""
+        first, *further_paths = paths
+        further_words = (
+            f"; and by {plural(len(further_paths), 'further path')}" if further_paths else ""
+        )
         how = f"{path_line(first, is_short=True)}, which gives administrator {_only_where(first)}"
         label = self._label(is_new=bool(new))
         return (
-            f"**{label}** an attacker in one run can gain more permissions by {how}{more}"
+            f"**{label}** an attacker in one run can gain more permissions by {how}{further_words}"
             f" ({self._about()})."
         )
 
@@ -323,5 +336,5 @@ def _only_where(path: EscalationPath) -> str:
 
 
 def _leading_path(paths: Sequence[EscalationPath]) -> str:
-    more = f"; and {plural(len(paths) - 1, 'further path')}" if len(paths) > 1 else ""
-    return f"{path_line(paths[0], is_short=True)}{more}"
+    further_words = f"; and {plural(len(paths) - 1, 'further path')}" if len(paths) > 1 else ""
+    return f"{path_line(paths[0], is_short=True)}{further_words}"

@@ -39,14 +39,17 @@ _PLAIN_WORD = re.compile(r"[A-Za-z]+(?:[-'][a-z]+)*|[A-Z][0-9]|[0-9]{1,4}", re.A
 
 def code(text: str, longest: int = _LONGEST) -> str:
     """`text` as a code span that fits a table cell, truncated to `longest` characters."""
-    shown = visible(text if len(text) <= longest else text[: longest - 1] + "…")
-    fence = "`" * (max((len(run) for run in re.findall("`+", shown)), default=0) + 1)
+    visible_text = visible(text if len(text) <= longest else text[: longest - 1] + "…")
+    fence = "`" * (max((len(run) for run in re.findall("`+", visible_text)), default=0) + 1)
     pad = (
         " "
-        if shown.startswith("`") or shown.endswith("`") or shown != shown.strip() or not shown
+        if visible_text.startswith("`")
+        or visible_text.endswith("`")
+        or visible_text != visible_text.strip()
+        or not visible_text
         else ""
     )
-    return f"{fence}{pad}{shown}{pad}{fence}"
+    return f"{fence}{pad}{visible_text}{pad}{fence}"
 
 
 def block(text: str, language: str) -> str:
@@ -71,8 +74,8 @@ def visible(text: str) -> str:
 
     Mentions are broken here too, because mail clients interpret the plain text of a comment again.
     """
-    shown = _ODD.sub(lambda found: _shown(found[0]), text)
-    return _MARK.sub(lambda found: _written_out(found[0]), shown).replace("@", "@\u200b")
+    visible_text = _ODD.sub(lambda found: _shown(found[0]), text)
+    return _MARK.sub(lambda found: _written_out(found[0]), visible_text).replace("@", "@\u200b")
 
 
 def legible(text: str) -> str:
@@ -98,8 +101,10 @@ def plain(text: str, longest: int = _LONGEST) -> str:
     """`text` for a log line or a plain sentence: one line, all visible, no workflow command,
     truncated.
     """
-    shown = _ODD.sub(lambda found: "|" if found[0] == "|" else _shown(found[0]), text[:longest])
-    return _MARK.sub(lambda found: _written_out(found[0]), shown)
+    visible_text = _ODD.sub(
+        lambda found: "|" if found[0] == "|" else _shown(found[0]), text[:longest]
+    )
+    return _MARK.sub(lambda found: _written_out(found[0]), visible_text)
 
 
 def json_text(value: object, indent: int | None = None) -> str:

@@ -62,9 +62,9 @@ def gaps_lines(context: ReportContext) -> list[str]:
         lines.append(f"- Calls in other regions than {code(coverage.only_region)}.")
     added = context.changes(ChangeKind.ADD)
     unknown = [
-        each.action
-        for each in added
-        if any(has_unknown_origin(usage, context.evidence) for usage in each.usages)
+        change.action
+        for change in added
+        if any(has_unknown_origin(usage, context.evidence) for usage in change.usages)
     ]
     if added and not context.evidence.origins:
         lines.append(
@@ -86,8 +86,8 @@ def limits_lines(
     for row in table("gap_labels", __package__ or ""):
         gaps = [gap for gap in evidence.gaps if gap.kind == row["kind"]]
         if gaps:
-            shown = codes((gap.detail for gap in gaps), 6)
-            yield f"- {row['label']} ({sum(gap.count for gap in gaps):,}): {shown}."
+            gap_words = codes((gap.detail for gap in gaps), 6)
+            yield f"- {row['label']} ({sum(gap.count for gap in gaps):,}): {gap_words}."
     if not has_attached:
         yield "- Other policies of the role are not known: `also-attached` is not set."
     yield from others
@@ -96,24 +96,30 @@ def limits_lines(
 
 def not_added_section(context: ReportContext) -> Iterator[str]:
     """Actions that were needed or attempted and are not added."""
-    needed = (
-        held for held in context.proposal.held_back_additions if held.guard_result.guard != OFFERED
+    held_changes = (
+        held_change
+        for held_change in context.proposal.held_back_additions
+        if held_change.guard_result.guard != OFFERED
     )
-    shown = [held for held in needed if not is_sensitive_job_log_denial(held)]
+    shown_changes = [
+        held_change for held_change in held_changes if not is_sensitive_job_log_denial(held_change)
+    ]
     lines: list[str] = []
-    for result, group in by_guard_result(shown).items():
-        actions = dict.fromkeys(held.action for held in group)
+    for guard_result, group in by_guard_result(shown_changes).items():
+        actions = dict.fromkeys(held_change.action for held_change in group)
         several = f"- {plural(len(actions), 'action')}, {codes(actions, 12)}. The reason for each: "
         alone = "\n".join(map(not_added_line, group))
-        lines.append(f"{several}{prose(result.reason)}." if len(group) > _MOST_ALONE else alone)
-    yield from section(not_added_title(shown), dict.fromkeys(lines))
+        lines.append(
+            f"{several}{prose(guard_result.reason)}." if len(group) > _MOST_ALONE else alone
+        )
+    yield from section(not_added_title(shown_changes), dict.fromkeys(lines))
 
 
 def not_added_title(held: Sequence[HeldBackChange]) -> str:
     """Returns the heading of additions that were held back; without a denial the role has the
     permission already.
     """
-    if not any(each.usages for each in held):
+    if not any(held_change.usages for held_change in held):
         return "Needed by the declaration, not added"
     return "Denied, not added" if all(map(was_denied, held)) else "Not added"
 
@@ -135,11 +141,14 @@ def is_sensitive_job_log_denial(held: HeldBackChange) -> bool:
 def implied_needs_section(context: ReportContext) -> Iterator[str]:
     """Actions that the denied calls will need next on an unknown resource."""
     offered = by_guard_result(
-        held for held in context.proposal.held_back_additions if held.guard_result.guard == OFFERED
+        held_change
+        for held_change in context.proposal.held_back_additions
+        if held_change.guard_result.guard == OFFERED
     )
     lines = [
-        f"- {codes((held.action for held in own), 8)}: {prose(why.reason)}."
-        for why, own in offered.items()
+        f"- {codes((held_change.action for held_change in offered_changes), 8)}:"
+        f" {prose(guard_result.reason)}."
+        for guard_result, offered_changes in offered.items()
     ]
     if lines:
         head = "No record names the resource: add what you know."
@@ -152,17 +161,17 @@ def not_added_line(held: HeldBackChange) -> str:
     """
     calls = sum(usage.count for usage in held.usages)
     runs = len({run for usage in held.usages for run in usage.runs})
-    seen = f" ({calls:,}× in {plural(runs, 'run')})" if calls else ""
+    call_words = f" ({calls:,}× in {plural(runs, 'run')})" if calls else ""
     logs = [usage.denial.log for usage in held.usages if usage.denial and usage.denial.log]
     if logs:
-        seen = f" (job log {codes(logs, 2)})"
+        call_words = f" (job log {codes(logs, 2)})"
     by_hand = (
         ""
         if was_denied(held) or held.guard_result.guard != "forbidden" or not calls
         else f"; {_by_hand(held)}"
     )
     return (
-        f"- {code(held.action)} on {codes(held.resources, 3)}{seen}:"
+        f"- {code(held.action)} on {codes(held.resources, 3)}{call_words}:"
         f" {prose(held.guard_result.reason)}{by_hand}."
     )
 
@@ -193,9 +202,10 @@ def live_role_section(context: ReportContext) -> Iterator[str]:
         lines.append(f"- {boundary} is not evaluated: no grant here allows what it denies.")
     if live.trust:
         callers = (
-            f"{_WHO[each.kind]}"
-            f" {code(each.identifier)}{f' for {codes(each.subjects, 4)}' if each.subjects else ''}"
-            for each in live.trust[:6]
+            f"{_WHO[trusted.kind]}"
+            f" {code(trusted.identifier)}"
+            f"{f' for {codes(trusted.subjects, 4)}' if trusted.subjects else ''}"
+            for trusted in live.trust[:6]
         )
         lines.append(f"- It can be assumed by {'; '.join(map(str.strip, callers))}.")
     yield from section("The role in the account", lines)
@@ -213,8 +223,8 @@ def live_role_value(context: ReportContext) -> dict[str, object] | None:
         "boundary": live.boundary or None,
         "tags": dict(live.tags),
         "trusted": [
-            {"kind": each.kind, "who": each.identifier, "subjects": list(each.subjects)}
-            for each in live.trust
+            {"kind": trusted.kind, "who": trusted.identifier, "subjects": list(trusted.subjects)}
+            for trusted in live.trust
         ],
         "drift": (
             drift
@@ -223,9 +233,9 @@ def live_role_value(context: ReportContext) -> dict[str, object] | None:
                 "differs": drift.differs,
                 "missing": drift.missing,
                 **{
-                    name: found and {"action": found[0], "resource": found[1]}
+                    name: decision and {"action": decision[0], "resource": decision[1]}
                     for name in ("live_allows", "file_allows", "live_denies", "file_denies")
-                    for found in [getattr(drift, name)]
+                    for decision in [getattr(drift, name)]
                 },
                 "unlike": list(drift.files_without_counterpart),
                 "unknown": drift.unknown or None,
@@ -254,14 +264,14 @@ def _drift(drift: Drift | None, file: str) -> Iterator[str]:
     for name in drift.files_without_counterpart:
         unlike = f"**No attached policy resembles {code(name)}**"
         yield f"- {unlike}, so no permission is narrowed: deploy it, or leave it out."
-    for found, what in (
+    for differing, what in (
         (drift.live_allows, "Only the account allows"),
         (drift.file_allows, "Only the file allows"),
         (drift.live_denies, "Only the account denies"),
         (drift.file_denies, "Only the file denies"),
     ):
-        if found:
-            yield f"  - {what}, for one, {code(found[0])} on {code(found[1])}."
+        if differing:
+            yield f"  - {what}, for one, {code(differing[0])} on {code(differing[1])}."
 
 
 def coverage_sentences(coverage: Coverage) -> Iterator[str]:
@@ -273,34 +283,38 @@ def coverage_sentences(coverage: Coverage) -> Iterator[str]:
         return
     first, last = _period(coverage)
     number = (last - first).days + 1
-    shown = _most_recorded(coverage)[:_MOST_REGIONS]
-    regions = [f"{code(region)} {len(coverage.days[region])} of {number:,}" for region in shown]
-    more = len(coverage.days) - len(regions)
-    further = f" and {plural(more, 'more region')}" if more else ""
+    shown_regions = _most_recorded(coverage)[:_MOST_REGIONS]
+    regions = [
+        f"{code(region)} {len(coverage.days[region])} of {number:,}" for region in shown_regions
+    ]
+    further_regions = len(coverage.days) - len(regions)
+    further = f" and {plural(further_regions, 'more region')}" if further_regions else ""
     yield f"Calendar days with records: {', '.join(regions)}{further}. No other region has records."
-    where = grouped([(_where(kind, coverage), name) for kind, name in _KINDS.items()])
-    absent = where.pop("", [])
-    kinds = "; ".join(f"{joined(names)} {place}" for place, names in where.items())
+    kinds_by_place = grouped([(_where(kind, coverage), name) for kind, name in _KINDS.items()])
+    absent = kinds_by_place.pop("", [])
+    kinds = "; ".join(
+        f"{joined(names)} {region_words}" for region_words, names in kinds_by_place.items()
+    )
     missing = f" No region has events of {joined(absent, 'or')}." if absent else ""
     yield f"Management events recorded: {kinds or 'none'}.{missing}"
-    data = grouped(
+    days_by_resource = grouped(
         [(bucket_of(stream.prefix), stream.kind or "unknown") for stream in coverage.data]
     )
-    named = [
-        f"{code(resource)} ({', '.join(sorted({*found}))})"
-        for resource, found in sorted(data.items())
+    resource_words = [
+        f"{code(resource)} ({', '.join(sorted({*kinds_of_events}))})"
+        for resource, kinds_of_events in sorted(days_by_resource.items())
     ]
     yield (
-        f"Data events recorded: {listed(named, 2)}, and no others."
-        if named
+        f"Data events recorded: {listed(resource_words, 2)}, and no others."
+        if resource_words
         else "Data events recorded (objects, items, messages, invocations): none."
     )
 
 
 def _period(coverage: Coverage) -> tuple[date, date]:
-    found = frozenset[date]().union(*coverage.days.values())
-    whole = coverage.whole_days or (min(found), max(found))
-    return min(whole[0], *found), max(whole[1], *found)
+    days_read = frozenset[date]().union(*coverage.days.values())
+    whole_days = coverage.whole_days or (min(days_read), max(days_read))
+    return min(whole_days[0], *days_read), max(whole_days[1], *days_read)
 
 
 def _most_recorded(coverage: Coverage) -> Sequence[str]:
@@ -375,10 +389,11 @@ def coverage_picture(coverage: Coverage) -> Iterator[dict[str, object]]:
         width = 100 / ((last - first).days + 1)
         days = coverage.days[region]
         reads, writes = (coverage.logged.get((region, kind), frozenset()) for kind in (READ, WRITE))
-        whole, part = (
-            _path(each, first, width) for each in (days & reads & writes, days - (reads & writes))
+        whole_path, part = (
+            _path(days_of_path, first, width)
+            for days_of_path in (days & reads & writes, days - (reads & writes))
         )
-        yield {"region": region, "days": len(days), "whole": whole, "part": part}
+        yield {"region": region, "days": len(days), "whole": whole_path, "part": part}
 
 
 def _path(days: Collection[date], first: date, width: float) -> str:

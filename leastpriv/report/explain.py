@@ -50,8 +50,8 @@ def explain(
     texts = []
     for action in actions:
         level = catalog.access_level(action) or f"not in the catalogue {catalog.version()}"
-        found = _findings(action, context, has_policy) if context else _facts(action)
-        texts.append("\n".join([plain(f"{action} ({level})"), *found]) + "\n")
+        findings = _findings(action, context, has_policy) if context else _facts(action)
+        texts.append("\n".join([plain(f"{action} ({level})"), *findings]) + "\n")
     return "\n".join(texts)
 
 
@@ -63,30 +63,30 @@ def _actions(entry: str, context: ReportContext | None) -> Sequence[str]:
     if not set(entry) & set("*?"):
         return [catalog.spelling(entry) or entry]
     if context is None:
-        found: Sequence[str] = catalog.expand(entry)
-        why = f"the catalogue {catalog.version()} has no action of that pattern"
+        actions: Sequence[str] = catalog.expand(entry)
+        reason = f"the catalogue {catalog.version()} has no action of that pattern"
     else:
-        known = [usage.need.permission.action for usage in context.evidence.usages]
+        used_actions = [usage.need.permission.action for usage in context.evidence.usages]
         for change in context.proposal.changes:
-            known += (change.action, *change.used, *change.removed_actions)
-        found = sorted(
+            used_actions += (change.action, *change.used, *change.removed_actions)
+        actions = sorted(
             {
                 action
-                for action in known
+                for action in used_actions
                 if action_matches(entry, action) and not set(action) & set("*?")
             }
         )
-        why = "no action of that pattern was called, and none would change"
-    if not found:
-        raise InputError(f"ACTION is {entry!r}: {why}.")
-    return found
+        reason = "no action of that pattern was called, and none would change"
+    if not actions:
+        raise InputError(f"ACTION is {entry!r}: {reason}.")
+    return actions
 
 
 def _facts(action: str) -> Iterator[str]:
-    known = catalog.action(action)
-    for kind in known.resource_types if known else ():
+    catalogue_action = catalog.action(action)
+    for kind in catalogue_action.resource_types if catalogue_action else ():
         yield f"  resource: {_shown(kind.name)} {_shown(kind.arn)}"
-    if known and not known.resource_types:
+    if catalogue_action and not catalogue_action.resource_types:
         yield "  resource: none, `*` alone"
     yield from _visibility(action)
 
@@ -117,14 +117,14 @@ def _evidence(usages: Sequence[Usage]) -> Iterator[str]:
         yield f"    resource:   {_shown(need.permission.resource)}"
         yield f"    found:      {_shown(need.derivation)}"
         exact = "high: the whole resource is known"
-        known = (
+        known_usages = (
             exact
             if need.exact
             else "medium: the resource is known in part, or by a like name, or by its type only"
         )
         yield (
             "    confidence:"
-            f" {known if need.verified else 'low: the catalogue does not know the action'}"
+            f" {known_usages if need.verified else 'low: the catalogue does not know the action'}"
         )
         for condition in need.permission.conditions:
             yield _shown(
@@ -156,26 +156,26 @@ def _outcome(usage: Usage) -> str:
 
 def _visibility(action: str) -> Iterator[str]:
     """Yields what shows a use of the action, and whether a proposal writes it."""
-    seen = visibility(action)
+    record_rule = visibility(action)
     kinds = {
         Visibility.MANAGEMENT: "as a management event",
-        Visibility.DATA: f"as a data event of {seen.resource_type}",
+        Visibility.DATA: f"as a data event of {record_rule.resource_type}",
         Visibility.CARRIERS: "by the events of other calls only",
         Visibility.PERMISSION_ONLY: "not as an event",
         Visibility.ENDED: "no call can use it",
         Visibility.NEVER: "never",
         Visibility.UNKNOWN: "not known",
     }
-    yield f"  visible in a trail: {kinds[seen.visibility]} ({_shown(seen.source)})"
+    yield f"  visible in a trail: {kinds[record_rule.visibility]} ({_shown(record_rule.source)})"
     carriers = []
-    for each in carriers_of(action):
+    for carrier in carriers_of(action):
         kind = (
-            f"data event {each.resource_type}"
-            if each.resource_type
-            else f"visibility {each.visibility}"
+            f"data event {carrier.resource_type}"
+            if carrier.resource_type
+            else f"visibility {carrier.visibility}"
         )
-        is_management = each.visibility is Visibility.MANAGEMENT
-        carriers.append(each.operation if is_management else f"{each.operation} ({kind})")
+        is_management = carrier.visibility is Visibility.MANAGEMENT
+        carriers.append(carrier.operation if is_management else f"{carrier.operation} ({kind})")
     if carriers:
         yield f"  also checked inside: {_shown(listed(carriers, _MOST_CARRIERS))}"
     if forbidden(action):
@@ -188,13 +188,13 @@ def _entries(action: str, context: ReportContext) -> Iterator[str]:
     for entry in context.difference.entries:
         if action in (*entry.granted, *entry.uses):
             sid = f" ({entry.statement.sid})" if entry.statement.sid else ""
-            where = f"{context.policy_file}:{entry.statement.line}{sid}"
-            on = (
+            entry_place = f"{context.policy_file}:{entry.statement.line}{sid}"
+            on_resources = (
                 ", ".join(entry.statement.resources)
                 or "every resource but those of its NotResource"
             )
             yield (
-                f"  {_shown(f'{where} grants it by {entry.pattern} on {on}')}:"
+                f"  {_shown(f'{entry_place} grants it by {entry.pattern} on {on_resources}')}:"
                 f" {decision(action, entry, context)}"
             )
 
@@ -213,18 +213,20 @@ def decision(action: str, entry: Entry, context: ReportContext) -> str:
             else ""
         )
         return _shown(f"removed with {change.action}{becomes}")
-    own = (each for each in changes if each.statement == index and each.used == (action,))
-    resources = next((each.restricted_to for each in own if each.restricted_to), ())
+    narrowings = (each for each in changes if each.statement == index and each.used == (action,))
+    resources = next((each.restricted_to for each in narrowings if each.restricted_to), ())
     if resources:
         return _shown(f"kept, on {', '.join(resources)} only")
     if is_used(entry.uses.get(action, ())):
         return "kept: it was used"
     guard_result = (change.kept or {}).get(action) if change else None
-    place = (pattern, entry.statement.sid)
-    held = (
-        each.guard_result for each in context.proposal.held_back if (each.action, each.sid) == place
+    entry_key = (pattern, entry.statement.sid)
+    held_results = (
+        held_change.guard_result
+        for held_change in context.proposal.held_back
+        if (held_change.action, held_change.sid) == entry_key
     )
-    found = guard_result or (None if change else next(held, None))
+    found = guard_result or (None if change else next(held_results, None))
     return _shown(f"kept, held back by {found.guard}: {found.reason}") if found else "kept"
 
 
@@ -232,8 +234,11 @@ def _additions(action: str, context: ReportContext, head: str) -> Iterator[str]:
     for change in context.changes(ChangeKind.ADD):
         if change.action == action:
             yield f"  {head}, basis {change.basis}, on"
-            under = [f"{each.key} is {' or '.join(each.values)}" for each in change.conditions]
-            patterns = {found.pattern: found for found in change.patterns}
+            under = [
+                f"{condition.key} is {' or '.join(condition.values)}"
+                for condition in change.conditions
+            ]
+            patterns = {pattern.pattern: pattern for pattern in change.patterns}
             for resource in change.resources:
                 certainty = (
                     patterns[resource].certainty if resource in patterns else Certainty.WHOLE
@@ -248,10 +253,10 @@ def _additions(action: str, context: ReportContext, head: str) -> Iterator[str]:
                         f"      covers: {listed(patterns[resource].covers, _MOST_COVERED)}"
                     )
             yield from (f"    only if {_shown(condition)}" for condition in under)
-    for held in context.proposal.held_back_additions:
-        if held.action == action:
-            by = f"held back by {held.guard_result.guard}: {held.guard_result.reason}"
-            yield _shown(f"  not added on {', '.join(held.resources)}, {by}")
+    for held_change in context.proposal.held_back_additions:
+        if held_change.action == action:
+            by = f"held back by {held_change.guard_result.guard}: {held_change.guard_result.reason}"
+            yield _shown(f"  not added on {', '.join(held_change.resources)}, {by}")
 
 
 def _shown(text: str) -> str:
@@ -259,17 +264,19 @@ def _shown(text: str) -> str:
 
 
 def _facts_value(action: str) -> dict[str, object]:
-    known, seen = catalog.action(action), visibility(action)
+    catalogue_action, record_rule = catalog.action(action), visibility(action)
     return {
         "action": action,
         "access_level": catalog.access_level(action) or None,
         "resource_types": (
-            [{"name": kind.name, "arn": kind.arn} for kind in known.resource_types] if known else []
+            [{"name": kind.name, "arn": kind.arn} for kind in catalogue_action.resource_types]
+            if catalogue_action
+            else []
         ),
         "visibility": {
-            "kind": seen.visibility,
-            "resource_type": seen.resource_type or None,
-            "source": seen.source,
+            "kind": record_rule.visibility,
+            "resource_type": record_rule.resource_type or None,
+            "source": record_rule.source,
         },
         "never_written": forbidden(action) or None,
         "sensitive": sensitivity(action) or None,
@@ -303,12 +310,14 @@ def _evidence_value(
             else []
         ),
         "additions": [
-            change_value(each) for each in context.changes(ChangeKind.ADD) if each.action == action
+            change_value(change)
+            for change in context.changes(ChangeKind.ADD)
+            if change.action == action
         ],
         "not_added": [
-            held_value(held)
-            for held in context.proposal.held_back_additions
-            if held.action == action
+            held_value(held_change)
+            for held_change in context.proposal.held_back_additions
+            if held_change.action == action
         ],
     }
 

@@ -98,10 +98,10 @@ def _attempts(context: ReportContext) -> Iterator[Alert]:
     actions = dict.fromkeys(fact.usage.need.permission.action for fact in denied)
     usages = [fact.usage for fact in denied]
     runs = links_of_runs(usages, context.evidence, context.run_url)
-    where = f" in {runs}" if runs else ""
+    in_runs = f" in {runs}" if runs else ""
     are = "It is" if len(actions) == 1 else "They are"
     text = (
-        f"AWS denied {codes(actions, MOST_SHOWN)}{where}. {are} not added: find out who started"
+        f"AWS denied {codes(actions, MOST_SHOWN)}{in_runs}. {are} not added: find out who started"
         " the run."
     )
     yield Alert("CAUTION", "A run tried to extend its own permissions", text)
@@ -138,14 +138,14 @@ def _replaced(context: ReportContext) -> str:
 def _too_wide(context: ReportContext) -> str:
     """Names what the change adds on every resource, or on every one of a type."""
     added = context.changes(ChangeKind.ADD)
-    wide = [change.action for change in added if "*" in change.resources]
+    on_everything = [change.action for change in added if "*" in change.resources]
     # Of a type without a name, as Glue's catalog, the account has one resource.
     ends = [
         change.action
         for change in added
         if not change.conditions and deletes(change.action) and _has_whole_type(change)
     ]
-    parts = [f"{codes(dict.fromkeys(wide), 3)} on every resource"] if wide else []
+    parts = [f"{codes(dict.fromkeys(on_everything), 3)} on every resource"] if on_everything else []
     if ends:
         parts.append(f"{codes(ends, 3)} on every resource of a type, since AWS chooses the ids")
     return f"**Too wide:** {'; '.join(parts)}." if parts else ""
@@ -153,7 +153,9 @@ def _too_wide(context: ReportContext) -> str:
 
 def _not_narrowed(context: ReportContext) -> str:
     """Names the used actions of the policy that a guard keeps on every resource."""
-    actions = dict.fromkeys(held.action for held in context.proposal.held_back_restrictions)
+    actions = dict.fromkeys(
+        held_change.action for held_change in context.proposal.held_back_restrictions
+    )
     if not actions:
         return ""
     already = "" if context.proposal.committed is None else " (already in the policy)"
@@ -186,31 +188,36 @@ def _unread(declared: DeclaredNeeds) -> Iterator[str]:
             yield f"{needs}, which no table lists"
         else:
             yield f"{needs} ({prose(why)})"
-    left = sum(len(parts) for _, parts in by_reason[_MOST_REASONS:])
-    if left:
-        yield f"what {plural(left, 'further part')} need{'s' if left == 1 else ''}"
+    parts_left = sum(len(parts) for _, parts in by_reason[_MOST_REASONS:])
+    if parts_left:
+        yield f"what {plural(parts_left, 'further part')} need{'s' if parts_left == 1 else ''}"
 
 
 def _has_whole_type(change: Change) -> bool:
-    return any(is_whole_type(each) for each in change.resources if has_wildcard(each))
+    return any(is_whole_type(resource) for resource in change.resources if has_wildcard(resource))
 
 
 def _not_added(context: ReportContext) -> str:
     """Names the needs that are not added, by reason; used actions first, since the next run needs
     them.
     """
-    held = [
-        each
-        for each in context.proposal.held_back_additions
-        if each.guard_result.guard != OFFERED and not is_sensitive_job_log_denial(each)
+    held_changes = [
+        held_change
+        for held_change in context.proposal.held_back_additions
+        if held_change.guard_result.guard != OFFERED
+        and not is_sensitive_job_log_denial(held_change)
     ]
     if context.verdict.rule is VerdictRule.ADD_BY_HAND:
         # The instruction names them, and their statements follow it.
-        held = [each for each in held if each.guard_result.guard != NOT_EDITABLE]
+        held_changes = [
+            held_change
+            for held_change in held_changes
+            if held_change.guard_result.guard != NOT_EDITABLE
+        ]
     undecided = [fact for fact in context.ledger.not_added if not fact.guard]
-    if not held and not undecided:
+    if not held_changes and not undecided:
         return ""
-    groups = grouped([(_kind_of_reason(each), each) for each in held])
+    groups = grouped([(_kind_of_reason(held_change), held_change) for held_change in held_changes])
     order = sorted(
         groups, key=lambda kind: (all(map(was_denied, groups[kind])), -len(groups[kind]))
     )
@@ -220,7 +227,7 @@ def _not_added(context: ReportContext) -> str:
     if undecided:
         actions = dict.fromkeys(fact.usage.need.permission.action for fact in undecided)
         parts.append(f"{codes(actions, 3)}, because {prose(undecided[0].why)}")
-    heading_of = not_added_title(held) if held else "Denied, not added"
+    heading_of = not_added_title(held_changes) if held_changes else "Denied, not added"
     return f"**{heading_of}:** {'; '.join(parts)}."
 
 
@@ -228,50 +235,52 @@ def _kind_of_reason(held: HeldBackChange) -> str:
     """Returns the guard, the pattern of `never-add`, or which policy denied what no identity-based
     policy can grant.
     """
-    result = held.guard_result
+    guard_result = held.guard_result
     if pattern := _pattern_of_never_add(held):
         return pattern
-    return result.reason if result.guard in _OWN_REASON else result.guard
+    return guard_result.reason if guard_result.guard in _OWN_REASON else guard_result.guard
 
 
 def _pattern_of_never_add(held: HeldBackChange) -> str:
     """Returns the user's pattern that forbids an addition, in Markdown; empty without one."""
-    result = held.guard_result
-    return prose(never_add_pattern(result.reason)) if result.guard == "forbidden" else ""
+    guard_result = held.guard_result
+    return (
+        prose(never_add_pattern(guard_result.reason)) if guard_result.guard == "forbidden" else ""
+    )
 
 
 def _not_added_part(held: Sequence[HeldBackChange], context: ReportContext) -> str:
-    actions = sorted({each.action for each in held}, key=removal_rank)
-    usages = [usage for each in held for usage in each.usages]
+    actions = sorted({held_change.action for held_change in held}, key=removal_rank)
+    usages = [usage for held_change in held for usage in held_change.usages]
     last = links_of_runs(usages, context.evidence, context.run_url, 1)
-    where = f" (last in run {last})" if last else ""
+    in_last_run = f" (last in run {last})" if last else ""
     because = _not_added_because(held[0], len(actions))
     if pattern := _pattern_of_never_add(held[0]):
         what = them(len(actions))
         because = f"`never-add` has {pattern}: add {what} by hand if the runs need {what}"
-    return f"{codes(actions, 3)}, because {because}{where}"
+    return f"{codes(actions, 3)}, because {because}{in_last_run}"
 
 
 def _not_added_because(held: HeldBackChange, count: int) -> str:
     """Returns the reason of a guard for `count` actions, or who denied what no identity-based
     policy can grant.
     """
-    result = held.guard_result
-    if result.guard == "forbidden":
+    guard_result = held.guard_result
+    if guard_result.guard == "forbidden":
         subject = "it" if count == 1 else "each"
-        return f"{subject} {prose(result.reason)}, and leastpriv never adds that"
-    if result.guard in _OWN_REASON:
-        return prose(result.reason)
-    return kept_because(result.guard, "addition")
+        return f"{subject} {prose(guard_result.reason)}, and leastpriv never adds that"
+    if guard_result.guard in _OWN_REASON:
+        return prose(guard_result.reason)
+    return kept_because(guard_result.guard, "addition")
 
 
 def _offered_conditions(context: ReportContext) -> str:
     """Names the conditions that every call of a sensitive action met."""
     offers = grouped(
         [
-            ((each.condition.key, each.condition.values), action)
-            for each in context.suggested_conditions
-            for action in filter(sensitivity, each.actions)
+            ((suggestion.condition.key, suggestion.condition.values), action)
+            for suggestion in context.suggested_conditions
+            for action in filter(sensitivity, suggestion.actions)
         ]
     )
     # A long draft has its conditions in `proposal.json`, with all that it offers.
@@ -282,9 +291,10 @@ def _offered_conditions(context: ReportContext) -> str:
         f" {'calls through ' if key == CALLED_VIA else ''}{codes(values, 2)}"
         for (key, values), actions in offers.items()
     ]
-    shown = "; ".join(parts[:_MOST_REASONS])
+    condition_words = "; ".join(parts[:_MOST_REASONS])
     return (
-        f"**Condition suggested, not in this change:** {shown} (*Kept, offered, not known* has it"
+        f"**Condition suggested, not in this change:** {condition_words} (*Kept, offered, not"
+        " known* has it"
         " to copy)."
     )
 

@@ -108,10 +108,12 @@ def page(rows: Sequence[TargetRow]) -> str:
     # Our own Markdown.
     environment.filters["section"] = lambda text: Markup(words.render(text))  # noqa: S704
     environment.globals.update(documentation=_documentation, day=day)
-    whole, part = (environment.from_string(_asset(name)) for name in ("page.html", "target.html"))
+    page_template, part = (
+        environment.from_string(_asset(name)) for name in ("page.html", "target.html")
+    )
 
     def page_of(articles: Mapping[int, Markup]) -> str:
-        return whole.render(
+        return page_template.render(
             articles=articles.values(),
             left_out=len(contexts) - len(articles),
             fleet=_fleet_rows(rows, articles) if len(rows) > 1 or not contexts else (),
@@ -150,10 +152,10 @@ def target_view(context: ReportContext, number: int, targets: int = 1) -> Values
     evidence = context.evidence
     ledger = context.ledger
     granted = ledger.count(*GrantState)
-    count, kept = kept_section(context)
+    count, kept_text = kept_section(context)
     sections = {
         "Escalation": [*escalation_section(context), *reach_section(context)],
-        f"Kept without a recorded use: {plural(count, 'action')}": kept,
+        f"Kept without a recorded use: {plural(count, 'action')}": kept_text,
         **{
             part.partition("\n\n")[0].removeprefix("#### "): [part.partition("\n\n")[2]]
             for part in not_added_section(context)
@@ -212,28 +214,29 @@ def _bars(context: ReportContext) -> list[Values]:
     """
     ledger = context.ledger
     granted = {grant.action for grant in ledger.grants}
-    used = {grant.action for grant in ledger.grants_of(GrantState.KEPT_USED)}
-    kept = {grant.action for grant in ledger.grants_of(GrantState.KEPT_UNUSED)}
+    used_actions = {grant.action for grant in ledger.grants_of(GrantState.KEPT_USED)}
+    kept_actions = {grant.action for grant in ledger.grants_of(GrantState.KEPT_UNUSED)}
     new = {change.action for change in context.changes(ChangeKind.ADD)}
-    kinds = (granted, used, used | kept | new, new - granted)
+    kinds = (granted, used_actions, used_actions | kept_actions | new, new - granted)
     counted = [Counter(action.partition(":")[0] for action in actions) for actions in kinds]
     numbers = {
-        name: [each[name] for each in counted] for name in sorted({*counted[0], *counted[2]})
+        name: [counts_of_service[name] for counts_of_service in counted]
+        for name in sorted({*counted[0], *counted[2]})
     }
     scale = 100 / max((before + new for before, _, _, new in numbers.values()), default=1)
     bars = [
         {
             "service": name,
             "granted": before,
-            "used": used,
+            "used": used_count,
             "after": after,
             "added": new,
             "width": before * scale,
             "kept_width": (after - new) * scale if before else 0,
-            "used_width": used * scale if before else 0,
+            "used_width": used_count * scale if before else 0,
             "added_width": new * scale,
         }
-        for name, (before, used, after, new) in numbers.items()
+        for name, (before, used_count, after, new) in numbers.items()
     ]
     return sorted(bars, key=lambda bar: (bar["used"] - bar["granted"], bar["service"]))
 
@@ -261,7 +264,7 @@ def _changes(context: ReportContext, remaining: int) -> tuple[list[Values], int]
     """The changes, those for a security reviewer first, with so many rows of evidence; the number
     of omitted rows.
     """
-    shown, left_out = [], 0
+    shown_changes, left_out = [], 0
     for change in context.gravest_first:
         rows = [
             (
@@ -275,17 +278,22 @@ def _changes(context: ReportContext, remaining: int) -> tuple[list[Values], int]
         remaining -= len(rows)
         left_out += len(change.usages) - len(rows)
         sid = f"statement {change.sid}, line" if change.sid else "statement on line"
-        place = f"{sid} {change.line}" if change.line else ""
-        shown.append(
-            {"change": change, "place": place, "sentence": _sentence(change, context), "rows": rows}
+        place_words = f"{sid} {change.line}" if change.line else ""
+        shown_changes.append(
+            {
+                "change": change,
+                "place": place_words,
+                "sentence": _sentence(change, context),
+                "rows": rows,
+            }
         )
-    return shown, left_out
+    return shown_changes, left_out
 
 
 def _sentence(change: Change, context: ReportContext) -> str:
     if change.kind is ChangeKind.ADD:
-        seen = plural(len(runs_of(change.usages)), "run")
-        return f"{change.basis or 'observed'} in {seen}, last {last_day(change.usages)}"
+        run_words = plural(len(runs_of(change.usages)), "run")
+        return f"{change.basis or 'observed'} in {run_words}, last {last_day(change.usages)}"
     if change.restricted_to:
         return "restricted to the resources that were used"
     if change.kind is ChangeKind.NARROW:
@@ -339,15 +347,17 @@ def _notes_before(context: ReportContext) -> Mapping[str, Note]:
         doubtful = len(unrecorded.intersection(change.removed_actions))
         doubt = ""
         if doubtful:
-            which = (
+            removed_words = (
                 "whose use" if doubtful == len(change.removed_actions) else f"of {doubtful:,} a use"
             )
-            doubt = f"; {which} leaves no record"
+            doubt = f"; {removed_words} leaves no record"
         if change.restricted_to:
             text = "narrowed to the resources that were used"
         elif change.kind is ChangeKind.NARROW:
-            left = change.granted - len(change.removed_actions)
-            text = f"{change.granted:,} → {left:,} actions, {len(change.used):,} used{doubt}"
+            actions_left = change.granted - len(change.removed_actions)
+            text = (
+                f"{change.granted:,} → {actions_left:,} actions, {len(change.used):,} used{doubt}"
+            )
         else:
             text = f"no call in {evidence_span(context.evidence)}{doubt}"
         notes[change.action] = Note("removed", text)
@@ -358,17 +368,17 @@ def _line(sign: str, number: int, text: str, notes: Mapping[str, Note]) -> Value
     """A line with the evidence for its actions, at most three; `action` is the one that it names
     alone.
     """
-    named = [*_ACTION.findall(text), *_QUOTED.findall(text)]
-    found = [name for name in dict.fromkeys(named) if name in notes]
-    evidence = "; ".join(f"{code(name)} {notes[name].text}" for name in found[:3])
-    is_one = len(found) == 1
+    names = [*_ACTION.findall(text), *_QUOTED.findall(text)]
+    noted_names = [name for name in dict.fromkeys(names) if name in notes]
+    evidence = "; ".join(f"{code(name)} {notes[name].text}" for name in noted_names[:3])
+    is_one = len(noted_names) == 1
     return {
         "sign": sign,
         "number": number,
         "text": text,
-        "basis": notes[found[0]].basis if found else "",
-        "evidence": notes[found[0]].text if is_one else evidence,
-        "action": found[0] if is_one and _ACTION.fullmatch(found[0]) else "",
+        "basis": notes[noted_names[0]].basis if noted_names else "",
+        "evidence": notes[noted_names[0]].text if is_one else evidence,
+        "action": noted_names[0] if is_one and _ACTION.fullmatch(noted_names[0]) else "",
     }
 
 
@@ -378,8 +388,8 @@ def _notes_after(context: ReportContext) -> Mapping[str, Note]:
     """
     notes: dict[str, Note] = {}
     for change in context.proposal.changes:
-        for action, result in (change.kept or {}).items():
-            notes[action] = Note("kept", f"kept: {kept_because(result.guard)}")
+        for action, guard_result in (change.kept or {}).items():
+            notes[action] = Note("kept", f"kept: {kept_because(guard_result.guard)}")
         for pattern in change.patterns:
             if pattern.openings:
                 notes[pattern.pattern] = Note("kept", _names_of(pattern))
@@ -420,12 +430,12 @@ def _facts_of_users(context: ReportContext) -> list[tuple[str, str]]:
     evidence = context.evidence
     users = len(users_not_covered(evidence))
     unreviewed = len(evidence.runs_of_origin(Origin.UNREVIEWED)) if evidence.origins else 0
-    found = [(f"{users:,}", "users not covered")] if users else []
+    facts = [(f"{users:,}", "users not covered")] if users else []
     if unreviewed:
-        found.append((f"{unreviewed:,}", "unreviewed runs"))
+        facts.append((f"{unreviewed:,}", "unreviewed runs"))
     if context.ledger.offered:
-        found.append((f"{len(context.ledger.offered):,}", "permissions offered"))
-    return found
+        facts.append((f"{len(context.ledger.offered):,}", "permissions offered"))
+    return facts
 
 
 def _life_cycles(context: ReportContext) -> list[Values]:
@@ -433,17 +443,21 @@ def _life_cycles(context: ReportContext) -> list[Values]:
 
     Those are granted, unused and not removed, or suggested, which no policy grants.
     """
-    found: dict[str, dict[str, list[str]]] = {}
+    cycles: dict[str, dict[str, list[str]]] = {}
     for kind, counterparts in (
         ("kept", context.kept_counterparts),
         ("suggested", context.suggested_actions),
     ):
-        for each in counterparts:
-            if each.because and ":" in each.because and "::" not in each.because:
-                found.setdefault(each.because, {"kept": [], "suggested": []})[kind].append(
-                    each.action
+        for counterpart in counterparts:
+            if (
+                counterpart.because
+                and ":" in counterpart.because
+                and "::" not in counterpart.because
+            ):
+                cycles.setdefault(counterpart.because, {"kept": [], "suggested": []})[kind].append(
+                    counterpart.action
                 )
-    return [{"action": action, **found[action]} for action in sorted(found)]
+    return [{"action": action, **cycles[action]} for action in sorted(cycles)]
 
 
 def _widest_first(rows: Sequence[TargetRow]) -> list[TargetRow]:
@@ -467,12 +481,12 @@ def _fleet_rows(rows: Sequence[TargetRow], detailed: Collection[int]) -> Iterato
         number += row.context is not None
         figures = target_figures(row.context)
         last = figures["last-run"]
-        shown = {
+        row_values = {
             name: "–" if figures[name] is None else f"{figures[name]:,}"
             for name in ("granted", "used", "runs")
         }
         yield {
-            **shown,
+            **row_values,
             "after": "–" if figures["granted-after"] is None else f"{figures['granted-after']:,}",
             "anchor": f"target-{number}" if row.context and number in detailed else "",
             "account": row.role.split(":", 5)[4],

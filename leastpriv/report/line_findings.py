@@ -63,19 +63,20 @@ def line_notes(context: ReportContext) -> tuple[LineNote, ...]:
     if committed is None or not document.editable:
         return ()
     old, new = committed.source.outer.split("\n"), document.source.outer.split("\n")
-    left: set[int] = set()
+    lines_left: set[int] = set()
     right: set[int] = set()
     for kind, a, b, c, d in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if kind != "equal":
-            left.update(range(a + 1, b + 1))
+            lines_left.update(range(a + 1, b + 1))
             right.update(range(c + 1, d + 1))
     notes: dict[tuple[int, Side], list[str]] = {}
     for change in context.gravest_first:
         for line, side in _places(change, committed, document):
-            if line in (left if side == "LEFT" else right):
+            if line in (lines_left if side == "LEFT" else right):
                 notes.setdefault((line, side), []).append(_note_text(change, context))
     return tuple(
-        LineNote(*place, "\n\n".join(texts)) for place, texts in list(notes.items())[:MOST_NOTES]
+        LineNote(*note_place, "\n\n".join(texts))
+        for note_place, texts in list(notes.items())[:MOST_NOTES]
     )
 
 
@@ -95,12 +96,13 @@ def _note_text(change: Change, context: ReportContext) -> str:
     evidence = context.evidence
     if change.kind is ChangeKind.ADD:
         runs = links_of_runs(change.usages, context.evidence, context.run_url)
-        seen = f"{times(change.usages, evidence)}, last {last_day(change.usages)}"
+        use_words = f"{times(change.usages, evidence)}, last {last_day(change.usages)}"
         warning = f" **Security reviewer:** it {change.security}." if change.security else ""
         return (
             f"**Added:** {code(change.action)} on"
             f" {codes(change.resources, 4)}{only_if(change.conditions)}{not_on(change)}:"
-            f" {basis_text(context, change)}, {seen}{f'; runs {runs}' if runs else ''}.{warning}"
+            f" {basis_text(context, change)},"
+            f" {use_words}{f'; runs {runs}' if runs else ''}.{warning}"
         )
     if change.restricted_to:
         resources = codes(change.restricted_to, 4)
@@ -113,14 +115,15 @@ def _note_text(change: Change, context: ReportContext) -> str:
             f" {codes(change.used, 8)}. {plural(len(change.removed_actions), 'action')}"
             f" removed{_without_record(change)}."
         )
-    seen = evidence_span(evidence)
+    use_words = evidence_span(evidence)
     if change.unproven:
         return (
-            f"**Removed:** {code(change.action)}: no call in {seen};"
+            f"**Removed:** {code(change.action)}: no call in {use_words};"
             f" {plural(len(change.removed_actions), 'action')} removed{_without_record(change)}."
         )
     return (
-        f"**Removed:** {code(change.action)}: no call in {seen}, and CloudTrail would have shown"
+        f"**Removed:** {code(change.action)}: no call in {use_words}, and CloudTrail would have"
+        " shown"
         " one."
     )
 
@@ -134,7 +137,7 @@ def sarif(contexts: Sequence[ReportContext]) -> str:
     """The changes that narrow policies, as one SARIF log with one run; without results if there are
     none.
     """
-    results = [result for context in contexts for result in _results(context)]
+    sarif_results = [sarif_result for context in contexts for sarif_result in _results(context)]
     # By its category a later upload replaces an earlier one's alerts; those of other roles remain.
     category = "leastpriv/"
     if len(contexts) == 1:
@@ -159,7 +162,7 @@ def sarif(contexts: Sequence[ReportContext]) -> str:
             "%SRCROOT%": {"description": {"text": "The root of the repository"}}
         },
         "columnKind": "unicodeCodePoints",
-        "results": results[:_MOST_RESULTS],
+        "results": sarif_results[:_MOST_RESULTS],
     }
     return json_text({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"
 
@@ -199,44 +202,44 @@ def unused_statements(context: ReportContext) -> Mapping[int, Sequence[Change]]:
     statements = context.proposal.committed.statements if context.proposal.committed else ()
     removed = grouped([(change.statement, change) for change in context.changes(ChangeKind.REMOVE)])
     return {
-        at: changes
-        for at, changes in removed.items()
-        if len(changes) == len(statements[at].actions) > 1
+        index: changes
+        for index, changes in removed.items()
+        if len(changes) == len(statements[index].actions) > 1
     }
 
 
 def _result(
     rule: str, sentence: str, context: ReportContext, line: int, fingerprint: str
 ) -> Mapping[str, object]:
-    place = {
+    sarif_place = {
         "artifactLocation": {"uri": _address(context.policy_path), "uriBaseId": "%SRCROOT%"},
         "region": {"startLine": line},
     }
-    shown = _SPECIAL.sub(lambda found: f"\\{found[0]}", plain(sentence, 2_000))
+    escaped = _SPECIAL.sub(lambda found: f"\\{found[0]}", plain(sentence, 2_000))
     return {
         "ruleId": rule,
         "ruleIndex": [row["rule"] for row in table("sarif_rules", __package__ or "")].index(rule),
-        "message": {"text": shown.replace("{", "{{").replace("}", "}}")},
-        "locations": [{"physicalLocation": place}],
+        "message": {"text": escaped.replace("{", "{{").replace("}", "}}")},
+        "locations": [{"physicalLocation": sarif_place}],
         "partialFingerprints": {"leastprivChange/v1": fingerprint},
     }
 
 
 def _rule_and_sentence(change: Change, context: ReportContext) -> tuple[str, str]:
-    action, role, seen = change.action, context.role, f"in {evidence_span(context.evidence)}"
+    action, role, span_words = change.action, context.role, f"in {evidence_span(context.evidence)}"
     if change.kind is ChangeKind.REMOVE:
-        return "unused-entry", f"{action} is granted, and {role} has not used it {seen}."
+        return "unused-entry", f"{action} is granted, and {role} has not used it {span_words}."
     if change.restricted_to:
         resources = listed(change.restricted_to, _MOST_NAMED)
         return (
             "unused-resources",
-            f"{action} is granted on every resource; {role} used it {seen} on {resources}.",
+            f"{action} is granted on every resource; {role} used it {span_words} on {resources}.",
         )
     return (
         "unused-in-wildcard",
         (
             f"{action} grants {plural(change.granted, 'action')}; {role} used {len(change.used):,}"
-            f" of them {seen}. Not used: {listed(change.removed_actions, _MOST_NAMED)}."
+            f" of them {span_words}. Not used: {listed(change.removed_actions, _MOST_NAMED)}."
             f" Removed actions: {len(change.removed_actions):,}{_without_record(change)}."
         ),
     )

@@ -100,14 +100,17 @@ def _most_shown(facts: Sequence[OfferFact]) -> str:
     are.
     """
     by_action = grouped([(fact.action, fact.resource) for fact in facts])
-    shown = [
+    shown_pairs = [
         (codes(map(short_arn, resources), 1), action)
         for action, resources in list(by_action.items())[:_MOST_SHOWN]
     ]
-    named = [f"{codes(actions)} on {on}" for on, actions in grouped(shown).items()]
-    left = len(by_action) - len(shown)
-    more = f" and {plural(left, 'more action')}" if left else ""
-    return f"{', '.join(named)}{more}"
+    pair_words = [
+        f"{codes(actions)} on {resource_words}"
+        for resource_words, actions in grouped(shown_pairs).items()
+    ]
+    actions_left = len(by_action) - len(shown_pairs)
+    further_words = f" and {plural(actions_left, 'more action')}" if actions_left else ""
+    return f"{', '.join(pair_words)}{further_words}"
 
 
 _WAYS = {
@@ -128,16 +131,16 @@ _WAYS_WITHOUT_COMMENTS = {
 def _how_to_comment(facts: Sequence[OfferFact], context: ReportContext) -> str:
     """Which comment takes some offers, without the full stop; of a report, what writes them."""
     waiting = _waiting(facts, context)
-    left = [fact for fact in facts if fact not in waiting]
-    found = {reach_of(fact.change) for fact in left}
-    if not context.is_pull_request or Reach.USUAL not in found:
+    facts_left = [fact for fact in facts if fact not in waiting]
+    reaches = {reach_of(fact.change) for fact in facts_left}
+    if not context.is_pull_request or Reach.USUAL not in reaches:
         return _how_to_take(facts, context)
     exceptions = []
-    if Reach.WIDE in found:
-        wide = [fact.action for fact in left if reach_of(fact.change) is Reach.WIDE]
-        kinds = _kinds_of_wide(wide, deletion="a deletion", write="a write to any resource")
+    if Reach.WIDE in reaches:
+        wide_actions = [fact.action for fact in facts_left if reach_of(fact.change) is Reach.WIDE]
+        kinds = _kinds_of_wide(wide_actions, deletion="a deletion", write="a write to any resource")
         exceptions.append(f"{joined(kinds, 'or')} needs its whole name")
-    if Reach.SENSITIVE in found:
+    if Reach.SENSITIVE in reaches:
         exceptions.append("add a sensitive one by hand")
     but = f"; {', and '.join(exceptions)}" if exceptions else ""
     later = f". {_left_for_later(waiting)}" if waiting else ""
@@ -164,18 +167,18 @@ def _left_for_later(waiting: Sequence[OfferFact]) -> str:
 def _how_to_take(facts: Sequence[OfferFact], context: ReportContext) -> str:
     """What writes some offers, without the full stop."""
     waiting = _waiting(facts, context)
-    found = {reach_of(fact.change) for fact in facts if fact not in waiting}
+    reaches = {reach_of(fact.change) for fact in facts if fact not in waiting}
     sentences = []
-    if found:
-        main, *others = [reach for reach in _WAYS if reach in found]
+    if reaches:
+        main, *further_reaches = [reach for reach in _WAYS if reach in reaches]
         ways = _WAYS if context.is_pull_request else _WAYS_WITHOUT_COMMENTS
         way = "by a comment with the whole name" if context.is_pull_request else "by hand"
         if main is Reach.WIDE and not context.is_pull_request:
             # A person adds the sensitive ones in the same way.
-            others = []
-        exceptions = ", ".join(_exception(reach, facts, way) for reach in others)
+            further_reaches = []
+        exceptions = ", ".join(_exception(reach, facts, way) for reach in further_reaches)
         text = ways[main].format(them=them(len(facts)))
-        sentences.append(f"{text}{f' ({exceptions})' if others else ''}")
+        sentences.append(f"{text}{f' ({exceptions})' if further_reaches else ''}")
     if waiting:
         sentences.append(_left_for_later(waiting))
     return ". ".join(sentences)
@@ -185,8 +188,8 @@ def _exception(reach: Reach, facts: Sequence[OfferFact], way: str) -> str:
     """What a more usual way does not write, and which way does."""
     if reach is Reach.SENSITIVE:
         return "sensitive ones only by hand"
-    wide = [fact.action for fact in facts if reach_of(fact.change) is reach]
-    kinds = _kinds_of_wide(wide, deletion="deletions", write="writes to any resource")
+    reached_actions = [fact.action for fact in facts if reach_of(fact.change) is reach]
+    kinds = _kinds_of_wide(reached_actions, deletion="deletions", write="writes to any resource")
     return f"{' and '.join(kinds)} only {way}"
 
 
@@ -218,7 +221,7 @@ def _offers_section(
     if context.is_long_draft:
         return
     lines = [*_offer_lines(facts)]
-    shown = at_most(lines, _MOST_LINES, "- and {:,} more lines, in `proposal.json`.")
+    shown_lines = at_most(lines, _MOST_LINES, "- and {:,} more lines, in `proposal.json`.")
     text = _statements_text(context.proposal.committed, _statements(facts, context))
     language = context.proposal.committed.source.format if context.proposal.committed else "json"
     copied = block(text, language)
@@ -226,7 +229,7 @@ def _offers_section(
         copied = (
             "The statements are too long for this page: `offered_statements` in `proposal.json`."
         )
-    yield from section(title, [*shown, "", f"{head} By hand:", "", copied])
+    yield from section(title, [*shown_lines, "", f"{head} By hand:", "", copied])
 
 
 def _offer_lines(facts: Sequence[OfferFact]) -> Iterator[str]:
@@ -235,11 +238,11 @@ def _offer_lines(facts: Sequence[OfferFact]) -> Iterator[str]:
         [((fact.action, fact.change.conditions, _reason(fact)), fact) for fact in facts]
     )
     lines: dict[tuple[str, str, str], list[str]] = {}
-    for (action, conditions, reason), own in by_action.items():
-        on = codes((fact.resource for fact in own), 4)
-        lines.setdefault((on, only_if(conditions), reason), []).append(action)
-    for (on, condition, reason), actions in lines.items():
-        yield f"- {codes(actions, _MOST_ACTIONS)} on {on}{condition}{reason}"
+    for (action, conditions, reason), offered_facts in by_action.items():
+        resource_words = codes((fact.resource for fact in offered_facts), 4)
+        lines.setdefault((resource_words, only_if(conditions), reason), []).append(action)
+    for (resource_words, condition, reason), actions in lines.items():
+        yield f"- {codes(actions, _MOST_ACTIONS)} on {resource_words}{condition}{reason}"
 
 
 def _reason(fact: OfferFact) -> str:
@@ -268,14 +271,16 @@ def _statements(facts: Sequence[OfferFact], context: ReportContext) -> list[dict
         for fact in facts
     ]
     committed = context.proposal.committed
-    taken = [each.sid for each in committed.statements] if committed else []
+    taken = [statement.sid for statement in committed.statements] if committed else []
     return [dict(statement) for statement in new_statements(changes, taken)]
 
 
 def _statements_text(committed: Document | None, statements: Sequence[dict[str, object]]) -> str:
     if committed is not None:
         return statements_text(committed, statements)
-    return "".join(f"{json.dumps(each, indent=2, ensure_ascii=False)}\n" for each in statements)
+    return "".join(
+        f"{json.dumps(statement, indent=2, ensure_ascii=False)}\n" for statement in statements
+    )
 
 
 def _completing(context: ReportContext) -> list[OfferFact]:
@@ -304,28 +309,28 @@ def first_notes(context: ReportContext) -> list[str]:
     """
     is_draft = context.proposal.committed is None
     notes = context.proposal.notes if context.proposal.changes else ()
-    return [_note(each) for each in notes if is_draft or each.startswith(BREAKS)]
+    return [_note(note) for note in notes if is_draft or note.startswith(BREAKS)]
 
 
 def other_notes(context: ReportContext) -> list[str]:
     """Returns the findings on names that the first screen leaves out."""
-    shown = first_notes(context)
+    shown_notes = first_notes(context)
     notes = context.proposal.notes if context.proposal.changes else ()
-    return [note for note in map(_note, notes) if note not in shown]
+    return [note for note in map(_note, notes) if note not in shown_notes]
 
 
 def _note(text: str) -> str:
-    begin, _, rest = text.partition(": ")
-    return f"**{begin}:** {prose(rest)}."
+    begin, _, words_after = text.partition(": ")
+    return f"**{begin}:** {prose(words_after)}."
 
 
 def releases_line(context: ReportContext) -> str:
     """Returns which values of inputs would release what they hold back; empty where none would."""
     if not context.proposal.releases:
         return ""
-    first, *others = map(_release, context.proposal.releases)
-    more = "".join(f"; {each}" for each in others)
-    return f"**Held back by inputs:** {first}{more}."
+    first, *further_releases = map(_release, context.proposal.releases)
+    further_words = "".join(f"; {release}" for release in further_releases)
+    return f"**Held back by inputs:** {first}{further_words}."
 
 
 def _release(release: Release) -> str:

@@ -43,19 +43,19 @@ def day(time: datetime | None) -> str:
 
 def codes(items: Iterable[str], most: int = 12) -> str:
     """Code spans with commas, truncated after `most`."""
-    every = list(items)
-    return listed([*map(code, every[:most]), *every[most:]], most)
+    all_items = list(items)
+    return listed([*map(code, all_items[:most]), *all_items[most:]], most)
 
 
 def times(usages: Sequence[Usage], evidence: Evidence) -> str:
     """`14×`: the calls behind some usages, each counted once though it may need several
     resources.
     """
-    wanted = {(usage.need, usage.outcome) for usage in usages}
+    counted_pairs = {(usage.need, usage.outcome) for usage in usages}
     groups = (
         group
         for group in evidence.groups
-        if any((need, group.outcome) in wanted for need in group.needs)
+        if any((need, group.outcome) in counted_pairs for need in group.needs)
     )
     logged = sum(usage.count for usage in usages if usage.denial and usage.denial.log)
     return f"{sum(group.count for group in groups) + logged:,}×"
@@ -74,8 +74,8 @@ def runs_of(usages: Sequence[Usage]) -> tuple[str, ...]:
 
 def oldest_first(ids: Iterable[str], runs: Iterable[Run]) -> tuple[str, ...]:
     """Ids of runs, oldest first."""
-    wanted = set(ids)
-    return tuple(dict.fromkeys(run.id for run in runs if run.id in wanted))
+    wanted_ids = set(ids)
+    return tuple(dict.fromkeys(run.id for run in runs if run.id in wanted_ids))
 
 
 def evidence_span(evidence: Evidence) -> str:
@@ -100,11 +100,11 @@ def file_page(run_url: str, branch: str, path: str) -> str:
 
 def run_links(runs: Sequence[str], run_url: str) -> str:
     """The three latest run ids, oldest first, as links if `run_url` (with `{run}`) gives a URL."""
-    shown = [
+    shown_links = [
         f"[{run}]({page})" if (page := run_page(run, run_url)) else code(run) for run in runs[-3:]
     ]
-    more = f" and {len(runs) - 3} earlier" if len(runs) > 3 else ""
-    return ", ".join(shown) + more
+    earlier_words = f" and {len(runs) - 3} earlier" if len(runs) > 3 else ""
+    return ", ".join(shown_links) + earlier_words
 
 
 def links_of_runs(usages: Sequence[Usage], evidence: Evidence, run_url: str, most: int = 0) -> str:
@@ -134,7 +134,7 @@ def last_day(usages: Sequence[Usage]) -> str:
 
 def by_guard_result(held: Iterable[HeldBackChange]) -> dict[GuardResult, list[HeldBackChange]]:
     """Changes held back by guard and reason, in order of first occurrence."""
-    return grouped([(each.guard_result, each) for each in held])
+    return grouped([(held_change.guard_result, held_change) for held_change in held])
 
 
 def them(count: int) -> str:
@@ -154,11 +154,14 @@ def only_if(conditions: Sequence[Condition]) -> str:
     without one.
     """
     values = (
-        "not set" if each.operator == "Null" else " or ".join(map(code, each.values))
-        for each in conditions
+        "not set" if condition.operator == "Null" else " or ".join(map(code, condition.values))
+        for condition in conditions
     )
-    shown = [f"{code(each.key)} is {value}" for each, value in zip(conditions, values, strict=True)]
-    return f", only if {joined(shown)}" if shown else ""
+    condition_words = [
+        f"{code(condition.key)} is {value}"
+        for condition, value in zip(conditions, values, strict=True)
+    ]
+    return f", only if {joined(condition_words)}" if condition_words else ""
 
 
 def section(title: str, lines: Iterable[str]) -> list[str]:
@@ -178,8 +181,8 @@ def table_lines(head: str, rows: Iterable[str]) -> list[str]:
 
 def at_most(lines: Sequence[str], most: int, more: str) -> list[str]:
     """The first `most` lines, and `more` (`- and {:,} more`) with the number of the others."""
-    others = [more.format(len(lines) - most)] if len(lines) > most else []
-    return [*lines[:most], *others]
+    note_of_rest = [more.format(len(lines) - most)] if len(lines) > most else []
+    return [*lines[:most], *note_of_rest]
 
 
 def fold(title: str, sections: Iterable[str]) -> list[str]:
@@ -197,33 +200,33 @@ def fit_sections(
     `place`, at most 20 characters of Markdown, says where the full text is.
     """
     # The longest length of one section, with the space that short sections leave.
-    left, share = longest, 0
+    characters_left, share = longest, 0
     for shorter, length in enumerate(sorted(map(len, sections))):
-        share = left // (len(sections) - shorter)
+        share = characters_left // (len(sections) - shorter)
         if length > share:
             break
-        left -= length
+        characters_left -= length
     return [each if len(each) <= share else _truncated(each, share, place) for each in sections]
 
 
 def _truncated(section: str, longest: int, place: str) -> str:
     lines = section.split("\n")
-    kept = 0
+    kept_lines = 0
     size = _LONGEST_CUT
-    while kept < len(lines) and size + len(lines[kept]) + 1 <= longest:
-        size += len(lines[kept]) + 1
-        kept += 1
-    opened, fence, folds = 0, "", 0
-    for number, line in enumerate(lines[:kept]):
+    while kept_lines < len(lines) and size + len(lines[kept_lines]) + 1 <= longest:
+        size += len(lines[kept_lines]) + 1
+        kept_lines += 1
+    open_tags, fence, folds = 0, "", 0
+    for number, line in enumerate(lines[:kept_lines]):
         marks = line[: len(line) - len(line.lstrip("`"))]
         if len(marks) >= 3 and (not fence or (marks.startswith(fence) and line == marks)):
-            fence, opened = ("", 0) if fence else (marks, number)
+            fence, open_tags = ("", 0) if fence else (marks, number)
         elif not fence:
             folds += line.startswith("<details>") - (line == "</details>")
     # No code block is split, and each section that is left open is closed.
-    kept = opened if fence else kept
-    shown = "\n".join(lines[:kept]).rstrip("\n") + "\n\n</details>" * max(folds, 0)
-    return (shown + _CUT.format(rest=len(lines) - kept, place=place)).lstrip("\n")
+    kept_lines = open_tags if fence else kept_lines
+    shown_text = "\n".join(lines[:kept_lines]).rstrip("\n") + "\n\n</details>" * max(folds, 0)
+    return (shown_text + _CUT.format(rest=len(lines) - kept_lines, place=place)).lstrip("\n")
 
 
 def guard_row(guard: str, group: str = "removal") -> Mapping[str, str] | None:

@@ -29,13 +29,13 @@ def diff_section(context: ReportContext) -> list[str]:
 
 def rest_of_diff(context: ReportContext) -> list[str]:
     """Returns the collapsed rest of the diff; empty where the first lines are all."""
-    rest = [] if context.is_pull_request else diff_lines(context)[_MOST_LINES:]
-    if not rest:
+    lines_left = [] if context.is_pull_request else diff_lines(context)[_MOST_LINES:]
+    if not lines_left:
         return []
-    parts = [block("\n".join(rest[:_MOST_FOLDED]), "diff")]
-    if len(rest) > _MOST_FOLDED:
-        parts.append(f"{len(rest) - _MOST_FOLDED:,} more lines are in the proposed file.")
-    return fold(f"The rest of the change: {plural(len(rest), 'line')}", parts)
+    parts = [block("\n".join(lines_left[:_MOST_FOLDED]), "diff")]
+    if len(lines_left) > _MOST_FOLDED:
+        parts.append(f"{len(lines_left) - _MOST_FOLDED:,} more lines are in the proposed file.")
+    return fold(f"The rest of the change: {plural(len(lines_left), 'line')}", parts)
 
 
 def diff_lines(context: ReportContext) -> Sequence[str]:

@@ -24,9 +24,9 @@ def users_lines(context: ReportContext) -> Iterator[str]:
     evidence = context.evidence
     users = evidence.users
     if users:
-        shown = [f"{code(each.label)} ({plural(len(each.runs), 'run')})" for each in users]
-        shown = at_most(shown, _MOST_USERS, "and {:,} more")
-        yield f"**{plural(len(users), 'user')} of this policy:** {', '.join(shown)}."
+        user_words = [f"{code(each.label)} ({plural(len(each.runs), 'run')})" for each in users]
+        user_words = at_most(user_words, _MOST_USERS, "and {:,} more")
+        yield f"**{plural(len(users), 'user')} of this policy:** {', '.join(user_words)}."
     for user in users:
         if user.unread:
             yield f"**Not covered:** {code(user.label)}. {prose(user.unread)}"
@@ -43,13 +43,15 @@ def needed_by(usages: Iterable[Usage], evidence: Evidence) -> str:
     """Returns the users that needed some usages, and those that did not: `prod; not dev, stage`;
     empty where the policy has one user.
     """
-    named = {label for usage in usages for label in usage.users}
-    if not evidence.users or not named:
+    labels = {label for usage in usages for label in usage.users}
+    if not evidence.users or not labels:
         return ""
-    users = [each.label for each in evidence.users if each.label in named]
-    others = [each.label for each in evidence.users if each.label not in named and not each.unread]
+    users = [user.label for user in evidence.users if user.label in labels]
+    other_labels = [
+        user.label for user in evidence.users if user.label not in labels and not user.unread
+    ]
     text = codes(users, _MOST_USERS)
-    return f"{text}; not {codes(others, _MOST_USERS)}" if others else text
+    return f"{text}; not {codes(other_labels, _MOST_USERS)}" if other_labels else text
 
 
 def users_section(context: ReportContext) -> list[str]:
@@ -62,25 +64,27 @@ def users_section(context: ReportContext) -> list[str]:
     lines: list[tuple[str, str]] = []
     for entry in context.difference.entries:
         sid = entry.statement.sid
-        where = code(sid) if sid else f"statement {entry.statement.index + 1}"
+        statement_words = code(sid) if sid else f"statement {entry.statement.index + 1}"
         for action, usages in entry.uses.items():
             allowed = [usage for usage in usages if usage.outcome is Outcome.ALLOWED]
-            own = needed_by(allowed, evidence)
-            if own:
-                lines.append((f"{where}|{own}", code(action)))
+            user_labels = needed_by(allowed, evidence)
+            if user_labels:
+                lines.append((f"{statement_words}|{user_labels}", code(action)))
     for change in context.proposal.changes:
-        own = needed_by(change.usages, evidence)
-        if own and change.kind is ChangeKind.ADD:
-            lines.append((f"added|{own}", code(change.action)))
+        user_labels = needed_by(change.usages, evidence)
+        if user_labels and change.kind is ChangeKind.ADD:
+            lines.append((f"added|{user_labels}", code(change.action)))
     rows = []
     for key, actions in grouped(lines).items():
-        where, _, whose = key.partition("|")
-        rows.append(f"| {where} | {joined(tuple(dict.fromkeys(actions)))} | {whose} |")
+        statement_words, _, user_words = key.partition("|")
+        rows.append(
+            f"| {statement_words} | {joined(tuple(dict.fromkeys(actions)))} | {user_words} |"
+        )
     rows = at_most(rows, _MOST_LINES, "| {:,} more lines | | |")
     table = "\n".join(table_lines("Statement | Actions | Needed by", rows))
-    accounts = len({each.arn.split(":")[4] for each in evidence.users})
-    where = f" in {plural(accounts, 'account')}" if accounts > 1 else ""
-    return fold(f"Needed by {plural(len(evidence.users), 'user')}{where}", [table])
+    accounts = len({user.arn.split(":")[4] for user in evidence.users})
+    statement_words = f" in {plural(accounts, 'account')}" if accounts > 1 else ""
+    return fold(f"Needed by {plural(len(evidence.users), 'user')}{statement_words}", [table])
 
 
 def users_value(evidence: Evidence) -> dict[str, object]:

@@ -61,7 +61,9 @@ def proof_sentences(context: ReportContext) -> Iterator[str]:
             f" **{plural(sum(group.count for group in replay.denied), 'call')} would be denied**:"
             f" {events}."
         )
-    has_others = any(each.operation == OTHER_POLICIES for each in context.check_results)
+    has_others = any(
+        check_result.operation == OTHER_POLICIES for check_result in context.check_results
+    )
     yield next(replay_sentences(replay, "the result", has_others=has_others)) + denied
     if proof.new_access:
         yield f"**New access beyond the listed additions**: {codes(proof.new_access, 6)}."
@@ -92,8 +94,10 @@ def fact_rows(ledger: Ledger) -> Iterator[FactRow]:
         total = sum(states.values())
         if not total:
             continue
-        named = [f"{count:,} {state.replace('-', ' ')}" for state, count in states.items() if count]
-        yield FactRow(kind.replace("_", " "), f"{total:,}", ", ".join(named))
+        state_words = [
+            f"{count:,} {state.replace('-', ' ')}" for state, count in states.items() if count
+        ]
+        yield FactRow(kind.replace("_", " "), f"{total:,}", ", ".join(state_words))
 
 
 def ledger_table(ledger: Ledger) -> list[str]:
@@ -112,15 +116,15 @@ def replay_sentences(replay: Calls, by: str, *, has_others: bool = False) -> Ite
         return
     unmapped = plural(replay.unmapped, "call")
     unknown = f"; the actions of {unmapped} are not known" if replay.unmapped else ""
-    others = []
+    not_evaluated = []
     if replay.refused:
-        others.append(f"{plural(replay.refused, 'call')} that AWS denied")
+        not_evaluated.append(f"{plural(replay.refused, 'call')} that AWS denied")
     if replay.unclear:
-        others.append(f"{plural(replay.unclear, 'call')} of unknown outcome")
-    rest = f" Not evaluated: {joined(others)}." if others else ""
+        not_evaluated.append(f"{plural(replay.unclear, 'call')} of unknown outcome")
+    rest_words = f" Not evaluated: {joined(not_evaluated)}." if not_evaluated else ""
     yield (
         f"**{replay.allowed:,} of {replay.succeeded:,}** successful calls are allowed by"
-        f" {by}{unknown}.{rest} {_UNDER_OTHERS if has_others else _WITHOUT_OTHERS}"
+        f" {by}{unknown}.{rest_words} {_UNDER_OTHERS if has_others else _WITHOUT_OTHERS}"
     )
     yield from _unsure(replay, by)
 
@@ -156,11 +160,12 @@ def _left_out_sentences(found: LeaveOneOutResult) -> str:
         return (
             f"Leaving one run out: not done; it needs two runs, and {few} can be tested.{untried}"
         )
-    others = "a policy made from the other runs"
+    policy_words = "a policy made from the other runs"
     if not found.denied:
-        return f"Leaving one run out: {others} allows each of the {tried:,} runs.{untried}"
+        return f"Leaving one run out: {policy_words} allows each of the {tried:,} runs.{untried}"
     return (
-        f"Leaving one run out: in **{len(found.denied):,} of {plural(tried, 'run')}** {others}"
+        f"Leaving one run out: in **{len(found.denied):,} of {plural(tried, 'run')}**"
+        f" {policy_words}"
         f" lacks {codes(found.actions, 3)}. The more runs, the safer.{untried}"
     )
 
@@ -170,7 +175,7 @@ def _sizes(context: ReportContext) -> str:
     limit = f"{quota(proof.kind):,} of {_KINDS[proof.kind]}"
     if proof.other_policies_size:
         limit += f", next to {proof.other_policies_size:,} of other inline policies"
-    more = (
+    size_words = (
         f" ({sum(proof.sizes):,} in all {len(proof.sizes)} files)" if len(proof.sizes) > 1 else ""
     )
     excess = proof.size_after + proof.other_policies_size - quota(proof.kind)
@@ -181,7 +186,8 @@ def _sizes(context: ReportContext) -> str:
             f": **more than the {max_managed_policies()} managed policies that a role may have**"
         )
     sentences = [
-        f"Size {proof.size_before:,} → {proof.size_after:,}{more} characters, of at most {limit}.",
+        f"Size {proof.size_before:,} → {proof.size_after:,}{size_words} characters, of at most"
+        f" {limit}.",
         f"The lists of actions have {proof.entries_before:,} → {proof.entries_after:,} entries.",
     ]
     if packed and packed.further:
@@ -208,23 +214,29 @@ def confidence_table(context: ReportContext) -> Iterator[str]:
     """One line with the confidence of each service, the lowest first; empty if no run used a
     permission.
     """
-    known = context.proof.confidence
-    if known is None or not known.whole.runs:
+    confidences = context.proof.confidence
+    if confidences is None or not confidences.whole.runs:
         return
-    actions = context.proof.by_action or known
-    services = sorted((actions.of(f"{service}:").percent, service) for service in known.by_service)
-    shown = listed(
+    actions = context.proof.by_action or confidences
+    services = sorted(
+        (actions.of(f"{service}:").percent, service) for service in confidences.by_service
+    )
+    service_words = listed(
         (f"{code(service)} {percent} %" for percent, service in services), _MOST_SERVICES
     )
     what = "Confidence that the next run needs no new action (`minimum-confidence`)"
-    yield f"{what}: {actions.whole.percent} % in all; {shown}."
+    yield f"{what}: {actions.whole.percent} % in all; {service_words}."
 
 
 def disagreements(check_results: Sequence[CheckResult]) -> Iterator[str]:
     """A warning at the top of a page if AWS contradicts our evaluation."""
-    found = [(each.operation, finding) for each in check_results for finding in each.disagreements]
-    if found:
-        lines = [f"> - {code(check)}: {prose(finding.text)}" for check, finding in found]
+    disagreeing = [
+        (check_result.operation, finding)
+        for check_result in check_results
+        for finding in check_result.disagreements
+    ]
+    if disagreeing:
+        lines = [f"> - {code(check)}: {prose(finding.text)}" for check, finding in disagreeing]
         yield (
             "> [!CAUTION]\n> **AWS disagrees with this proposal's own proof.** Do not merge before"
             " you know why; please report it as a defect.\n>\n"
@@ -243,7 +255,7 @@ def checks_section(check_results: Sequence[CheckResult]) -> Iterator[str]:
     rows = [_row(finding) for finding in findings if finding.severity is not Severity.DISAGREES]
     rows = at_most(rows, _MOST, "| | | and {:,} more, in `proposal.json` |")
     table = "\n\n| Line | What | |\n| --- | --- | --- |\n" + "\n".join(rows) if rows else ""
-    is_ours = all(each.operation == OTHER_POLICIES for each in check_results)
+    is_ours = all(check_result.operation == OTHER_POLICIES for check_result in check_results)
     heading = "Under the other policies" if is_ours else "Checks by AWS"
     yield f"#### {heading}\n\n" + "\n".join(lines) + table
 
@@ -253,9 +265,9 @@ def _sentences(check_result: CheckResult) -> Iterator[str]:
     unit = _UNITS.get(check_result.operation, ("answered", "paid request", "paid requests"))
     if check_result.asked:
         grave = len(check_result.disagreements)
-        others = len(check_result.findings) - grave
+        other_findings = len(check_result.findings) - grave
         sentences = [f"**{plural(grave, 'disagreement')}**"] if grave else []
-        sentences += [plural(others, "remark")] if others else []
+        sentences += [plural(other_findings, "remark")] if other_findings else []
         yield (
             f"{check} {unit[0]} {plural(check_result.asked, *unit[1:])}:"
             f" {', '.join(sentences) or 'no remark'}."
@@ -270,11 +282,13 @@ def _sentences(check_result: CheckResult) -> Iterator[str]:
 
 
 def _row(finding: CheckFinding) -> str:
-    place = code(f"{finding.file}:{finding.line}") if finding.line else code(finding.file)
+    finding_place = code(f"{finding.file}:{finding.line}") if finding.line else code(finding.file)
     name = (
         f"[{code(finding.code)}]({finding.link})"
         if _LINK.fullmatch(finding.link)
         else code(finding.code)
     )
     already = " (so it is in the committed policy)" if finding.in_committed_policy else ""
-    return f"| {place} | {_WORDS[finding.severity]} {name} | {prose(finding.text)}{already} |"
+    return (
+        f"| {finding_place} | {_WORDS[finding.severity]} {name} | {prose(finding.text)}{already} |"
+    )

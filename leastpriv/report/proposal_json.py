@@ -69,14 +69,18 @@ def proposal_json(
         "files": dict(files),
         "changes": [
             {
-                **change_value(each),
-                "marks": change_marks(each, evidence),
+                **change_value(change),
+                "marks": change_marks(change, evidence),
             }
-            for each in proposal.changes
+            for change in proposal.changes
         ],
-        "held_back": [held_value(held) for held in proposal.held_back],
-        "held_back_restrictions": [held_value(held) for held in proposal.held_back_restrictions],
-        "held_back_additions": [held_value(held) for held in proposal.held_back_additions],
+        "held_back": [held_value(held_change) for held_change in proposal.held_back],
+        "held_back_restrictions": [
+            held_value(held_change) for held_change in proposal.held_back_restrictions
+        ],
+        "held_back_additions": [
+            held_value(held_change) for held_change in proposal.held_back_additions
+        ],
         "offered": [offer_value(fact) for fact in context.ledger.offered],
         "offered_statements": offered_statements(context),
         "notes": proposal.notes,
@@ -121,8 +125,8 @@ def proposal_json(
         "kept_counterparts": to_builtins(context.kept_counterparts),
         "suggested_actions": to_builtins(context.suggested_actions),
         "suggested_conditions": [
-            {**to_builtins(each), "condition": conditions_value([each.condition])}
-            for each in context.suggested_conditions
+            {**to_builtins(change), "condition": conditions_value([change.condition])}
+            for change in context.suggested_conditions
         ],
         "suggested_statements": statements_to_copy(context.suggested_actions),
     }
@@ -131,14 +135,18 @@ def proposal_json(
 
 def change_value(change: Change) -> dict[str, object]:
     """A change with its evidence."""
-    written = {*change.resources, *change.restricted_to}
+    written_resources = {*change.resources, *change.restricted_to}
     return {
         **to_builtins(replace(change, usages=(), patterns=(), conditions=())),
         "statement": change.statement if change.line else None,
         "line": change.line or None,
         "removed_by": change.removed_by or None,
         "conditions": conditions_value(change.conditions),
-        "patterns": [to_builtins(found) for found in change.patterns if found.pattern in written],
+        "patterns": [
+            to_builtins(pattern)
+            for pattern in change.patterns
+            if pattern.pattern in written_resources
+        ],
         "usages": [usage_value(usage) for usage in change.usages],
     }
 
@@ -182,7 +190,7 @@ def usage_value(usage: Usage) -> dict[str, object]:
 
 
 def _entry(entry: Entry) -> dict[str, object]:
-    used = (
+    used_actions = (
         action
         for action, uses in entry.uses.items()
         if any(use.outcome is Outcome.ALLOWED for use in uses)
@@ -193,7 +201,7 @@ def _entry(entry: Entry) -> dict[str, object]:
         "line": entry.statement.line,
         "entry": entry.pattern,
         "granted": len(entry.granted),
-        "used": sorted(used),
+        "used": sorted(used_actions),
     }
 
 
@@ -201,17 +209,17 @@ def _aws_findings(context: ReportContext) -> dict[str, object]:
     """AWS's findings by source; null without an answer, for which `skipped_sources` gives the
     reason.
     """
-    found = context.evidence.aws_findings
+    findings = context.evidence.aws_findings
     comparison = compare_with_generated_policy(context.documents, context.evidence)
     questions = to_builtins(comparison.questions) if comparison else []
-    declared = found.declared
+    declared = findings.declared
     return {
-        "access": to_builtins(found.access),
-        "generated": {**to_builtins(found.generated), "questions": questions}
-        if found.generated
+        "access": to_builtins(findings.access),
+        "generated": {**to_builtins(findings.generated), "questions": questions}
+        if findings.generated
         else None,
         **{
-            name: to_builtins(getattr(found, name))
+            name: to_builtins(getattr(findings, name))
             for name in ("unused", "outside", "inside", "skipped_sources")
         },
         "declared": {name: getattr(declared, name) for name in _OF_DECLARED},
@@ -234,7 +242,7 @@ def _proof(context: ReportContext) -> dict[str, object]:
         },
         "recorded": replay.succeeded,
         "denied": [{"event": group.event, "count": group.count} for group in replay.denied],
-        "replayed": [_decision(each, names) for each in proof.need_decisions],
+        "replayed": [_decision(need_decision, names) for need_decision in proof.need_decisions],
         "not_evaluated": [
             "service control policies",
             "permissions boundaries",
@@ -305,7 +313,7 @@ def _reason(fact: DenialFact | NeedFact) -> dict[str, object]:
 
 def _statement(facts: StatementFacts) -> dict[str, object]:
     """The actions of a statement by state, with the guard of each that has one."""
-    found: dict[str, object] = {
+    statement_value: dict[str, object] = {
         "statement": facts.statement.index,
         "sid": facts.statement.sid,
         "line": facts.statement.line,
@@ -314,10 +322,10 @@ def _statement(facts: StatementFacts) -> dict[str, object]:
     for state in GrantState:
         grants = facts.of(state)
         if state in (GrantState.KEPT_UNUSED, GrantState.REMOVED_UNRECORDED):
-            found[state.value] = {grant.action: grant.guard for grant in grants}
+            statement_value[state.value] = {grant.action: grant.guard for grant in grants}
         else:
-            found[state.value] = [grant.action for grant in grants]
-    return found
+            statement_value[state.value] = [grant.action for grant in grants]
+    return statement_value
 
 
 def _chance(chance: Chance) -> dict[str, object]:
@@ -335,7 +343,11 @@ def _chance(chance: Chance) -> dict[str, object]:
 
 def _confidences(found: Confidences | None) -> dict[str, Any] | None:
     """Estimates in total and per service; shares are from 0 to 1."""
-    services = {name: _confidence(each) for name, each in found.by_service.items()} if found else {}
+    services = (
+        {name: _confidence(confidence) for name, confidence in found.by_service.items()}
+        if found
+        else {}
+    )
     return {**_confidence(found.whole), "services": services} if found else None
 
 

@@ -131,14 +131,16 @@ def writes_of_plan_role(context: ReportContext) -> Iterator[str]:
     declared = context.evidence.aws_findings.declared
     if not declared.only_plans:
         return
-    needed = {need.permission.action for need in declared.needs}
-    statements = (each for document in context.proposal.documents for each in document.statements)
-    allows = (each for each in statements if each.effect == "Allow")
+    needed_actions = {need.permission.action for need in declared.needs}
+    statements = (
+        statement for document in context.proposal.documents for statement in document.statements
+    )
+    allows = (statement for statement in statements if statement.effect == "Allow")
     entries = dict.fromkeys(entry for statement in allows for entry in statement.actions)
     writes = [
         entry
         for entry in entries
-        if entry not in needed and any(not is_read(each) for each in expand(entry))
+        if entry not in needed_actions and any(not is_read(action) for action in expand(entry))
     ]
     if writes:
         plans = (
@@ -180,7 +182,7 @@ def _of_long_draft(context: ReportContext) -> Iterator[str]:
         return
     rows = careful.rows[MOST_CAREFUL:]
     cells = ([cell.replace("<br>", " ") for cell in row.cells] for row in rows)
-    lines = [f"- {action}: {'; '.join(others)}" for action, *others in cells]
+    lines = [f"- {action}: {'; '.join(further_cells)}" for action, *further_cells in cells]
     yield from section("For a security review, too", filter(None, [*lines, careful.more]))
 
 
@@ -188,17 +190,17 @@ def _seen(context: ReportContext, change: Change) -> str:
     """How often and when the calls behind an addition were made; empty without a call."""
     if not change.usages:
         return ""
-    shown = basis_usages(change)
-    runs = runs_of(shown)
-    latest = links_of_runs(shown, context.evidence, context.run_url, 1)
-    whose = needed_by(shown, context.evidence)
-    sentence = f", by {whose}" if whose else ""
-    sentence += f", {times(shown, context.evidence)}"
+    usages_shown = basis_usages(change)
+    runs = runs_of(usages_shown)
+    latest = links_of_runs(usages_shown, context.evidence, context.run_url, 1)
+    users_in_need = needed_by(usages_shown, context.evidence)
+    sentence = f", by {users_in_need}" if users_in_need else ""
+    sentence += f", {times(usages_shown, context.evidence)}"
     sentence += f" in {plural(len(runs), 'run')}, last" if runs else ", last"
     if latest:
         sentence += f" in run {latest}"
-    sentence += f" on {last_day(shown)}"
-    later = [usage for usage in change.usages if usage not in shown]
+    sentence += f" on {last_day(usages_shown)}"
+    later = [usage for usage in change.usages if usage not in usages_shown]
     if later:
         sentence += f"; allowed calls need it too, {times(later, context.evidence)}"
     return sentence
@@ -235,10 +237,12 @@ def _basis_text(change: Change) -> str:
         # A need of several resources counts them itself: two such counts may count one resource
         # twice.
         first, _, counted = change.declared_by[0].partition(", and ")
-        others = f"{len(change.declared_by) - 1} more" if len(change.declared_by) > 1 else ""
-        rest = "others" if counted and others else counted or others
-        more = f" and {rest}" if rest else ""
-        return f"{words}: {prose(first)}{more}; never seen"
+        further_sources = (
+            f"{len(change.declared_by) - 1} more" if len(change.declared_by) > 1 else ""
+        )
+        rest_words = "others" if counted and further_sources else counted or further_sources
+        further_words = f" and {rest_words}" if rest_words else ""
+        return f"{words}: {prose(first)}{further_words}; never seen"
     denials = [usage.denial for usage in change.usages if usage.denial]
     if not denials or len(denials) < len(change.usages):
         return words
@@ -248,8 +252,8 @@ def _basis_text(change: Change) -> str:
     if change.basis is Basis.INFERRED:
         words = "needed next by the denied call"
     if is_logged:
-        places = codes(dict.fromkeys(denial.log for denial in denials), 2)
-        return f"{words}, by the text of the job log {places}"
+        log_words = codes(dict.fromkeys(denial.log for denial in denials), 2)
+        return f"{words}, by the text of the job log {log_words}"
     return (
         f"{words} in a rehearsal"
         if all(denial.denied_by is DeniedBy.SESSION for denial in denials)
@@ -294,35 +298,35 @@ def _evidence(context: ReportContext) -> Iterator[str]:
 
 def _is_doubted(context: ReportContext) -> bool:
     """Whether `minimum-confidence` keeps an action."""
-    kept = context.ledger.grants_of(GrantState.KEPT_UNUSED)
-    return any(grant.guard == "minimum-confidence" for grant in kept)
+    kept_grants = context.ledger.grants_of(GrantState.KEPT_UNUSED)
+    return any(grant.guard == "minimum-confidence" for grant in kept_grants)
 
 
 def _used_of_wildcards(context: ReportContext) -> Iterator[str]:
     """The used actions of narrowed wildcards by the day of their last use."""
-    used: dict[str, list[str]] = {}
+    uses_by_wildcard: dict[str, list[str]] = {}
     for change in context.changes(ChangeKind.NARROW):
         by_action = grouped([(usage.need.permission.action, usage) for usage in change.usages])
         for action in change.used:
             usages = by_action.get(action, [])
-            seen = f"{code(action)} {times(usages, context.evidence)}"
+            use_words = f"{code(action)} {times(usages, context.evidence)}"
             # Two narrowed entries may use one action.
-            if seen not in used.setdefault(last_day(usages), []):
-                used[last_day(usages)].append(seen)
-    if not used:
+            if use_words not in uses_by_wildcard.setdefault(last_day(usages), []):
+                uses_by_wildcard[last_day(usages)].append(use_words)
+    if not uses_by_wildcard:
         return
-    (when, names), *earlier = sorted(used.items(), reverse=True)
+    (when, names), *earlier = sorted(uses_by_wildcard.items(), reverse=True)
     lines = [f"- {when}: {listed(names, _MOST_NAMES)}"]
     if earlier:
-        count = sum(len(each) for _, each in earlier)
+        count = sum(len(statement_uses) for _, statement_uses in earlier)
         lines.append(f"- earlier: {plural(count, 'action')}")
     yield "Used actions of narrowed wildcards:\n\n" + "\n".join(lines)
 
 
 def _kept(context: ReportContext) -> Iterator[str]:
     """What remains granted without use, the offers, and what the evidence cannot show."""
-    count, kept = kept_section(context, details=True)
-    yield from section(f"Kept without a recorded use: {plural(count, 'action')}", kept)
+    count, kept_text = kept_section(context, details=True)
+    yield from section(f"Kept without a recorded use: {plural(count, 'action')}", kept_text)
     declared = context.evidence.aws_findings.declared
     if context.is_long_draft and context.suggested_actions and not declared.needs:
         later = plural(len(context.suggested_actions), "action")

@@ -57,11 +57,11 @@ def security_section(context: ReviewContext) -> Iterator[str]:
     rows = (
         f"- {codes(actions, 6)} on {codes(addition.edit.on, 3)}: {never}{prose(reason)}."
         for addition in context.review.additions
-        for never, found in (
+        for never, finding in (
             ("**no proposal would write it**: ", addition.forbidden),
             ("", addition.sensitive),
         )
-        for reason, actions in found.items()
+        for reason, actions in finding.items()
     )
     yield from section("Needs a security reviewer", dict.fromkeys(rows))
 
@@ -69,8 +69,8 @@ def security_section(context: ReviewContext) -> Iterator[str]:
 def removals_section(context: ReviewContext) -> Iterator[str]:
     """Removed access: used first, then the rest with the guards that object."""
     removed = context.review.removals
-    used = (line for removal in removed for line in _used_lines(context, removal))
-    yield from section("Removes what was used", used)
+    used_lines = (line for removal in removed for line in _used_lines(context, removal))
+    yield from section("Removes what was used", used_lines)
     rows = table_lines("Entry | Where | On | Left", _unused_rows(removed))
     yield from section("Removes without a recorded use", rows)
     guards = table_lines("Guard | Actions | Why", _guard_rows(removed))
@@ -79,15 +79,15 @@ def removals_section(context: ReviewContext) -> Iterator[str]:
 
 def _used_lines(context: ReviewContext, removal: Removal) -> Iterator[str]:
     edit = removal.edit
-    for words, found in (("used", removal.lost), ("may be denied: used", removal.doubtful)):
-        for action, usages in found.items():
+    for words, actions_found in (("used", removal.lost), ("may be denied: used", removal.doubtful)):
+        for action, usages in actions_found.items():
             verb = "narrows" if action in edit.partly else "removes"
             through = "" if action == edit.entry else f" of {code(edit.entry)}"
-            left = f", leaves {codes(edit.elsewhere, 3)}" if action in edit.partly else ""
+            left_words = f", leaves {codes(edit.elsewhere, 3)}" if action in edit.partly else ""
             resources = sorted({usage.need.permission.resource for usage in usages} - set(edit.on))
             called_on = f", on {codes(resources, 3)}" if resources else ""
             yield (
-                f"- {verb} {code(action)}{through} on {codes(edit.on, 3)}{left} ({words}"
+                f"- {verb} {code(action)}{through} on {codes(edit.on, 3)}{left_words} ({words}"
                 f" {_last_seen(context, usages)}{called_on}); {_place(edit.statement, 'base')}"
             )
 
@@ -102,11 +102,15 @@ def _unused_rows(removed: Iterable[Removal]) -> Iterator[str]:
         ]
         if edit.actions and not unused:
             continue
-        left = [codes(edit.elsewhere, 3)] if edit.elsewhere else []
-        rest = edit.granted - len(edit.actions)
-        left += [plural(rest, "action")] if rest else []
-        where = (_place(edit.statement, "base"), codes(edit.on, 3), joined(left) or "nothing")
-        rows.setdefault(where, []).append(_entry(edit, unused))
+        left_words = [codes(edit.elsewhere, 3)] if edit.elsewhere else []
+        actions_left = edit.granted - len(edit.actions)
+        left_words += [plural(actions_left, "action")] if actions_left else []
+        place_cells = (
+            _place(edit.statement, "base"),
+            codes(edit.on, 3),
+            joined(left_words) or "nothing",
+        )
+        rows.setdefault(place_cells, []).append(_entry(edit, unused))
     for shared, entries in rows.items():
         yield f"| {', '.join(entries)} | {' | '.join(shared)} |"
 
@@ -123,22 +127,28 @@ def _entry(edit: EntryDiff, actions: Sequence[str]) -> str:
 def _guard_rows(removed: Iterable[Removal]) -> Iterator[str]:
     unseen = (pair for removal in removed for pair in removal.unseen.items())
     pairs = (
-        (result.guard, _REASONS.get(result.guard, result.reason), actions)
-        for result, actions in unseen
+        (guard_result.guard, _REASONS.get(guard_result.guard, guard_result.reason), actions)
+        for guard_result, actions in unseen
     )
-    found = grouped(
+    actions_by_reason = grouped(
         [((guard, reason), action) for guard, reason, actions in pairs for action in actions]
     )
-    for (guard, reason), own in found.items():
-        yield f"| {code(guard)} | {codes(sorted({*own}), 12)} | {prose(reason)} |"
+    for (guard, reason), action_lists in actions_by_reason.items():
+        yield f"| {code(guard)} | {codes(sorted({*action_lists}), 12)} | {prose(reason)} |"
 
 
 def additions_section(context: ReviewContext) -> Iterator[str]:
     """Added access, each with its evidence or the lack of it."""
     entries = grouped(
-        [(_added(context, each), code(each.edit.entry)) for each in context.review.additions]
+        [
+            (_added(context, addition), code(addition.edit.entry))
+            for addition in context.review.additions
+        ]
     )
-    rows = [f"- {verb} {', '.join(names)}{rest}" for (verb, rest), names in entries.items()]
+    rows = [
+        f"- {verb} {', '.join(names)}{words_after}"
+        for (verb, words_after), names in entries.items()
+    ]
     if context.review.new_access:
         rows.append(f"- **new access by containment**: {codes(context.review.new_access, 6)}")
     yield from section("Adds", rows)
@@ -155,8 +165,8 @@ def _added(context: ReviewContext, addition: Addition) -> tuple[str, str]:
         else f", {new:,} of {edit.granted:,} actions new,"
     )
     wider = f", beyond {codes(edit.elsewhere, 3)}" if edit.partly else ""
-    shown = f"{count if edit.granted > 1 else ''} on {codes(edit.on, 3)}{wider}"
-    return verb, f"{shown} ({_evidence(context, addition)}); {_place(edit.statement, 'head')}"
+    edit_words = f"{count if edit.granted > 1 else ''} on {codes(edit.on, 3)}{wider}"
+    return verb, f"{edit_words} ({_evidence(context, addition)}); {_place(edit.statement, 'head')}"
 
 
 def _evidence(context: ReviewContext, addition: Addition) -> str:
@@ -170,8 +180,8 @@ def _evidence(context: ReviewContext, addition: Addition) -> str:
         f"{code(action)} {_asked_for(context, addition, action)}"
         for action in list(addition.asked)[:6]
     ]
-    more = len(addition.asked) - len(parts)
-    parts += [f"{more} more with evidence"] if more else []
+    further_actions = len(addition.asked) - len(parts)
+    parts += [f"{further_actions} more with evidence"] if further_actions else []
     silent = [action for action in addition.unproven if action not in addition.asked]
     if silent:
         parts.append(f"{codes(silent, 6)}: {_no_evidence(addition, silent)}")
@@ -181,11 +191,12 @@ def _evidence(context: ReviewContext, addition: Addition) -> str:
 def _asked_for(context: ReviewContext, addition: Addition, action: str) -> str:
     """The evidence on one action, and the resources of the addition that it does not cover."""
     usages = addition.asked.get(action, ())
-    said = _asked(context, usages)
+    asked_words = _asked(context, usages)
     if not any(map(asks_for_grant, usages)) or action not in addition.unproven:
-        return said
+        return asked_words
     return (
-        f"{said}, on {codes(sorted({usage.need.permission.resource for usage in usages}), 3)} alone"
+        f"{asked_words}, on"
+        f" {codes(sorted({usage.need.permission.resource for usage in usages}), 3)} alone"
     )
 
 
@@ -193,11 +204,13 @@ def _no_evidence(addition: Addition, actions: Sequence[str]) -> str:
     declared = [addition.declared[action] for action in actions if action in addition.declared]
     if len(declared) == len(actions):
         return f"declared: {prose(declared[0])}; never seen"
-    used = [action for action in actions if action in addition.elsewhere]
-    if not used:
+    used_elsewhere = [action for action in actions if action in addition.elsewhere]
+    if not used_elsewhere:
         return _NO_EVIDENCE
-    which = "in use" if len(used) == len(actions) else f"{codes(used, 6)} in use"
-    return f"{_NO_EVIDENCE}; {which}, on other resources"
+    use_words = (
+        "in use" if len(used_elsewhere) == len(actions) else f"{codes(used_elsewhere, 6)} in use"
+    )
+    return f"{_NO_EVIDENCE}; {use_words}, on other resources"
 
 
 def _asked(context: ReviewContext, usages: Sequence[Usage]) -> str:
@@ -236,11 +249,11 @@ def conditions_section(context: ReviewContext) -> Iterator[str]:
 def _deny(context: ReviewContext, change: DenyChange, verb: str, version: str) -> str:
     edit = change.edit
     what = code(edit.entry) if edit.whole else _entry(edit, edit.actions)
-    left = f", beyond {codes(edit.elsewhere, 3)}" if edit.partly else ""
-    found = _effect(context, {"denies": change.denied, "allows": change.granted})
+    left_words = f", beyond {codes(edit.elsewhere, 3)}" if edit.partly else ""
+    effects = _effect(context, {"denies": change.denied, "allows": change.granted})
     nothing = _NO_EVIDENCE if version == "base" else "it denies no recorded call"
     return (
-        f"- {verb} {what} on {codes(edit.on, 3)}{left} ({found or nothing});"
+        f"- {verb} {what} on {codes(edit.on, 3)}{left_words} ({effects or nothing});"
         f" {_place(edit.statement, version)}"
     )
 
@@ -248,24 +261,24 @@ def _deny(context: ReviewContext, change: DenyChange, verb: str, version: str) -
 def _condition(context: ReviewContext, change: ConditionChange) -> str:
     edit = change.edit
     contexts = f"{codes(edit.actions, 6)} on {codes(edit.on, 3)}"
-    found = _effect(
+    effects = _effect(
         context, {"denies": change.denied, "may deny": change.doubtful, "allows": change.granted}
     )
     nothing = _NO_EVIDENCE if edit.widens else "it denies no recorded call"
     effect = "a Deny of " if edit.effect == "Deny" else ""
     return (
         f"- {effect}{contexts}: {_conditions(edit.before)} → {_conditions(edit.after)}"
-        f" ({found or nothing})"
+        f" ({effects or nothing})"
     )
 
 
 def _effect(context: ReviewContext, by_verb: Mapping[str, Sequence[Usage]]) -> str:
     parts = []
     for verb, usages in by_verb.items():
-        used = [usage for usage in usages if usage.outcome is Outcome.ALLOWED]
-        others = [usage for usage in usages if usage.outcome is not Outcome.ALLOWED]
-        outcomes = [f"used {_last_seen(context, used)}"] if used else []
-        outcomes += [_asked(context, others)] if others else []
+        allowed_usages = [usage for usage in usages if usage.outcome is Outcome.ALLOWED]
+        other_usages = [usage for usage in usages if usage.outcome is not Outcome.ALLOWED]
+        outcomes = [f"used {_last_seen(context, allowed_usages)}"] if allowed_usages else []
+        outcomes += [_asked(context, other_usages)] if other_usages else []
         if usages:
             actions = codes(dict.fromkeys(usage.need.permission.action for usage in usages), 6)
             parts.append(f"{verb} {actions}, {', '.join(outcomes)}")
@@ -274,11 +287,11 @@ def _effect(context: ReviewContext, by_verb: Mapping[str, Sequence[Usage]]) -> s
 
 def _conditions(found: Sequence[Condition]) -> str:
     """`StringEquals aws:RequestedRegion eu-west-1`, each in code, or that there is none."""
-    each = [
+    condition_texts = [
         f"{condition.operator} {condition.key} {', '.join(condition.values)}".strip()
         for condition in found
     ]
-    return codes(each, 6) if each else "no condition"
+    return codes(condition_texts, 6) if condition_texts else "no condition"
 
 
 def _place(statement: Statement, version: str) -> str:
@@ -297,13 +310,13 @@ def review_marker(principal: str, policy_file: str) -> str:
 
 def review_title(context: ReviewContext) -> str:
     """One line of fixed words, figures and the role's name."""
-    needed = [*preflight_title(context)]
+    title_parts = [*preflight_title(context)]
     edit = (
         []
-        if needed and context.review.verdict is ReviewVerdict.UNCHANGED
+        if title_parts and context.review.verdict is ReviewVerdict.UNCHANGED
         else [_edit_title(context.review)]
     )
-    return f"Policy review for {name(context.role)}: {', '.join([*edit, *needed])}"
+    return f"Policy review for {name(context.role)}: {', '.join([*edit, *title_parts])}"
 
 
 def _edit_title(review: Review) -> str:
@@ -371,11 +384,15 @@ def _replay(context: ReviewContext) -> str:
             _events(review.may_be_denied, 8),
         )
         lines.append(f"{calls} may be denied, and were surely allowed before: {events}.")
-    both = [group for group in review.after.denied if group not in set(review.newly_denied)]
-    if both:
+    denied_before_too = [
+        group for group in review.after.denied if group not in set(review.newly_denied)
+    ]
+    if denied_before_too:
         lines.append(
-            f"{plural(count_calls(both), 'call')} by neither version: another policy of the role"
-            f" must have allowed {'it' if count_calls(both) == 1 else 'them'} ({_events(both, 4)})."
+            f"{plural(count_calls(denied_before_too), 'call')} by neither version: another policy"
+            " of the role"
+            f" must have allowed {'it' if count_calls(denied_before_too) == 1 else 'them'}"
+            f" ({_events(denied_before_too, 4)})."
         )
     return "\n".join(f"- {line}" for line in lines)
 

@@ -37,36 +37,40 @@ def edit_table(context: ReviewContext) -> Table | None:
     ]
     if not rows:
         return None
-    rest = len(rows) - _MOST_ROWS
-    more = f"{plural(rest, 'more row')} are in *Changes*." if rest > 0 else ""
-    return Table.of(_EDIT_COLUMNS, rows[:_MOST_ROWS], more)
+    rows_left = len(rows) - _MOST_ROWS
+    note = f"{plural(rows_left, 'more row')} are in *Changes*." if rows_left > 0 else ""
+    return Table.of(_EDIT_COLUMNS, rows[:_MOST_ROWS], note)
 
 
 def _lost_rows(removal: Removal, context: ReviewContext) -> Iterator[TableRow]:
     for action, usages in removal.lost.items():
         verb = "narrows" if action in removal.edit.partly else "removes"
-        used = _calls("used", usages, context)
-        yield TableRow((f"{verb} {code(action)}", _on(removal.edit.on), used, "**denied**"))
+        call_words = _calls("used", usages, context)
+        yield TableRow((f"{verb} {code(action)}", _on(removal.edit.on), call_words, "**denied**"))
 
 
 def _doubtful_rows(removal: Removal, context: ReviewContext) -> Iterator[TableRow]:
     for action, usages in removal.doubtful.items():
         verb = "narrows" if action in removal.edit.partly else "removes"
-        used = _calls("used", usages, context)
-        yield TableRow((f"{verb} {code(action)}", _on(removal.edit.on), used, "may be denied"))
+        call_words = _calls("used", usages, context)
+        yield TableRow(
+            (f"{verb} {code(action)}", _on(removal.edit.on), call_words, "may be denied")
+        )
 
 
 def _unused_rows(removal: Removal) -> Iterator[TableRow]:
     edit = removal.edit
-    used = {*removal.lost, *removal.doubtful}
-    unused = sorted((each for each in edit.actions if each not in used), key=removal_rank)
+    used_actions = {*removal.lost, *removal.doubtful}
+    unused = sorted(
+        (action for action in edit.actions if action not in used_actions), key=removal_rank
+    )
     if not unused and edit.actions:
         return
     names = codes(unused, _MOST_NAMES) if unused else code(edit.entry)
     guards = {
-        guard_words(result.guard)
-        for result, actions in removal.unseen.items()
-        if not used.issuperset(actions)
+        guard_words(guard_result.guard)
+        for guard_result, actions in removal.unseen.items()
+        if not used_actions.issuperset(actions)
     }
     effect = f"not known: {', '.join(sorted(guards)[:2])}" if guards else "allows less"
     yield TableRow((f"removes {names}", _on(edit.on), "no recorded use", effect))
@@ -98,17 +102,17 @@ def _added_rows(addition: Addition, context: ReviewContext) -> Iterator[TableRow
 
 def edits_to_review(context: ReviewContext) -> Table | None:
     """Returns the sensitive additions of an edit, with the reason of each."""
-    found = [
+    edits = [
         (reason, (addition, action))
         for addition in context.review.additions
         for kind in (addition.forbidden, addition.sensitive)
         for reason, actions in kind.items()
         for action in actions
     ]
-    if not found:
+    if not edits:
         return None
     rows = []
-    for reason, pairs in grouped(found).items():
+    for reason, pairs in grouped(edits).items():
         is_forbidden = any(reason in addition.forbidden for addition, _ in pairs)
         never = "**no proposal would write it:** " if is_forbidden else ""
         resources = dict.fromkeys(name for addition, _ in pairs for name in addition.edit.on)

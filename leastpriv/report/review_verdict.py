@@ -49,28 +49,28 @@ _MOST_LINES = 3
 
 def preflight_title(context: ReviewContext) -> Iterator[str]:
     """The part of the title; nothing without a template or plan."""
-    found = context.preflight
-    if found and found.withdrawn:
+    preflight = context.preflight
+    if preflight and preflight.withdrawn:
         yield (
-            f"removes {plural(len(_withdrawn_actions(found)), 'permission')} that"
-            f" {_declared_in(found)} still needs"
+            f"removes {plural(len(_withdrawn_actions(preflight)), 'permission')} that"
+            f" {_declared_in(preflight)} still needs"
         )
-    if found and found.missing:
+    if preflight and preflight.missing:
         yield (
-            f"{_subject(found)} {plural(len(found.missing_actions), 'permission')} that"
+            f"{_subject(preflight)} {plural(len(preflight.missing_actions), 'permission')} that"
             f" {name(context.role)} lacks"
         )
-    elif found and found.rest:
-        actions = {need.permission.action for need in found.rest}
+    elif preflight and preflight.rest:
+        actions = {need.permission.action for need in preflight.rest}
         lacks = plural(len(actions), "permission")
-        yield f"{_declarations(found)} {lacks} that {name(context.role)} lacks"
-    elif found and not found.withdrawn:
-        known = " of its known types" if found.change.unread else ""
-        yield f"the role has the permissions that {_subject(found, known)}"
-    elif context.declared_in and found is None:
+        yield f"{_declarations(preflight)} {lacks} that {name(context.role)} lacks"
+    elif preflight and not preflight.withdrawn:
+        known_words = " of its known types" if preflight.change.unread else ""
+        yield f"the role has the permissions that {_subject(preflight, known_words)}"
+    elif context.declared_in and preflight is None:
         yield "the infrastructure does not change"
     if context.beyond_boundary:
-        roles = {each.role for each in context.beyond_boundary}
+        roles = {lost_need.role for lost_need in context.beyond_boundary}
         yield f"{plural(len(roles), 'role')} beyond the boundary"
 
 
@@ -85,29 +85,30 @@ class Answer(Struct, frozen=True):
 
 def preflight_answer(context: ReviewContext) -> Answer | None:
     """The answer for the change of the infrastructure; None without a change."""
-    found = context.preflight
-    if found is None:
+    preflight = context.preflight
+    if preflight is None:
         return None
-    gone = _withdrawal(found) if found.withdrawn else ""
-    if found.missing:
-        sentence = f"{gone} {_missing_sentence(found, context)}".strip()
+    gone = _withdrawal(preflight) if preflight.withdrawn else ""
+    if preflight.missing:
+        sentence = f"{gone} {_missing_sentence(preflight, context)}".strip()
         return Answer(Instruction.DO_NOT_MERGE, sentence)
     if gone:
-        is_open = all(each.is_open for each in found.withdrawn)
+        is_open = all(withdrawal.is_open for withdrawal in preflight.withdrawn)
         return Answer(Instruction.REHEARSE if is_open else Instruction.DO_NOT_MERGE, gone)
     role = code(context.role)
-    if found.rest:
-        sentence = f"{role} has the permissions of this change. {_rest_of(found)}"
+    if preflight.rest:
+        sentence = f"{role} has the permissions of this change. {_rest_of(preflight)}"
         return Answer(Instruction.DO_NOT_MERGE, sentence)
-    covered = {need.permission.action for need in found.covered}
-    seen = {need.permission.action for need, usages in found.covered.items() if usages}
-    sources = codes(found.change.sources, 3)
+    covered = {need.permission.action for need in preflight.covered}
+    used_actions = {need.permission.action for need, usages in preflight.covered.items() if usages}
+    sources = codes(preflight.change.sources, 3)
     sentence = (
-        f"{role} has the permissions that {_subject(found, f' of {sources}')}:"
-        f" {plural(len(covered), 'permission')}, {f'{len(seen):,}' if seen else 'none'} of them in"
+        f"{role} has the permissions that {_subject(preflight, f' of {sources}')}:"
+        f" {plural(len(covered), 'permission')},"
+        f" {f'{len(used_actions):,}' if used_actions else 'none'} of them in"
         " use."
     )
-    return Answer(Instruction.REHEARSE if found.change.unread else Instruction.MERGE, sentence)
+    return Answer(Instruction.REHEARSE if preflight.change.unread else Instruction.MERGE, sentence)
 
 
 def _missing_sentence(found: Preflight, context: ReviewContext) -> str:
@@ -161,7 +162,7 @@ def _capitalized(text: str) -> str:
 
 
 def _withdrawn_actions(found: Preflight) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(each.need.permission.action for each in found.withdrawn))
+    return tuple(dict.fromkeys(withdrawal.need.permission.action for withdrawal in found.withdrawn))
 
 
 def _declared_in(found: Preflight, source: str = "") -> str:
@@ -179,7 +180,7 @@ def _withdrawal(found: Preflight) -> str:
     without = f"Without {'it' if len(actions) == 1 else 'them'} a later deployment may fail."
     if len(rows) == 1:
         return f"T{rows[0][1:]}. {without}"
-    sources = {each.source for each in found.withdrawn}
+    sources = {withdrawal.source for withdrawal in found.withdrawn}
     source = _declared_in(found, sources.pop() if len(sources) == 1 else "")
     gone = f"{plural(len(actions), 'permission')} that this pull request removes"
     return f"T{source[1:]} still needs {gone}: {codes(actions, _MOST_NAMED)}. {without}"
@@ -190,25 +191,34 @@ def withdrawn_rows(found: Preflight) -> Iterator[str]:
     way.
     """
     rows: dict[tuple[str, str, str], list[str]] = {}
-    for each in found.withdrawn:
-        on = f"{code(each.need.permission.resource)}{only_if(each.need.permission.conditions)}"
-        because = each.need.because.replace(" (", ", ").replace(")", "")
-        row = (_declared_in(found, each.source), f"{on} ({prose(because)})", _what_is_left(each))
-        rows.setdefault(row, []).append(each.need.permission.action)
-    for (source, on, left), actions in rows.items():
+    for withdrawal in found.withdrawn:
+        permission = withdrawal.need.permission
+        resource_words = f"{code(permission.resource)}{only_if(permission.conditions)}"
+        because = withdrawal.need.because.replace(" (", ", ").replace(")", "")
+        row = (
+            _declared_in(found, withdrawal.source),
+            f"{resource_words} ({prose(because)})",
+            _what_is_left(withdrawal),
+        )
+        rows.setdefault(row, []).append(withdrawal.need.permission.action)
+    for (source, resource_words, left_words), actions in rows.items():
         them = "it" if len(actions) == 1 else "them"
         yield (
-            f"{source} still needs {codes(actions, len(actions))} on {on}: this pull request"
-            f" removes {them}{left}"
+            f"{source} still needs {codes(actions, len(actions))} on {resource_words}: this pull"
+            " request"
+            f" removes {them}{left_words}"
         )
 
 
 def _what_is_left(each: Withdrawn) -> str:
     if each.conditions:
-        shown = joined(
-            [code(f"{one.operator} {one.key}: {', '.join(one.values)}") for one in each.conditions]
+        resource_words = joined(
+            [
+                code(f"{condition.operator} {condition.key}: {', '.join(condition.values)}")
+                for condition in each.conditions
+            ]
         )
-        return f" by a Deny if {shown}" if each.denied else f" unless {shown}"
+        return f" by a Deny if {resource_words}" if each.denied else f" unless {resource_words}"
     if each.denied:
         return " by a Deny"
     return f", and leaves {codes(each.left, 3)}" if each.left else ""
@@ -218,48 +228,54 @@ def preflight_sections(context: ReviewContext) -> Iterator[str]:
     """The missing permissions, the statements to paste, and the permissions that the role has, a
     fold each.
     """
-    found = context.preflight
-    if found is None:
+    preflight = context.preflight
+    if preflight is None:
         return
-    if found.withdrawn:
+    if preflight.withdrawn:
         rows = at_most(
-            [f"- {row}." for row in withdrawn_rows(found)], _MOST_ROWS, "- and {:,} more."
+            [f"- {row}." for row in withdrawn_rows(preflight)], _MOST_ROWS, "- and {:,} more."
         )
-        title = f"Still needed: {plural(len(_withdrawn_actions(found)), 'removed permission')}"
+        title = f"Still needed: {plural(len(_withdrawn_actions(preflight)), 'removed permission')}"
         yield from fold(title, ["\n".join(rows)])
-    if found.missing:
+    if preflight.missing:
         yield from fold(
-            f"Missing: {plural(len(found.missing_actions), 'permission')}",
-            [_missing(found, found.missing)],
+            f"Missing: {plural(len(preflight.missing_actions), 'permission')}",
+            [_missing(preflight, preflight.missing)],
         )
-    if found.rest:
-        actions = dict.fromkeys(need.permission.action for need in found.rest)
+    if preflight.rest:
+        actions = dict.fromkeys(need.permission.action for need in preflight.rest)
         title = f"Resources that do not change lack {plural(len(actions), 'permission')}"
-        yield from fold(title, [_missing(found, found.rest)])
-    if found.statements:
-        place = Location.of(context.policy_file)
-        if place.path.endswith(".tf"):
-            text = new_statements_hcl(found.statements, as_blocks=place.pointer.startswith("data."))
+        yield from fold(title, [_missing(preflight, preflight.rest)])
+    if preflight.statements:
+        policy_place = Location.of(context.policy_file)
+        if policy_place.path.endswith(".tf"):
+            text = new_statements_hcl(
+                preflight.statements, as_blocks=policy_place.pointer.startswith("data.")
+            )
             statements = block(text, "hcl")
         else:
-            language = "yaml" if place.path.endswith((".yaml", ".yml")) else "json"
-            statements = block(as_text(found.statements, language, found.indent), language)
+            language = "yaml" if policy_place.path.endswith((".yaml", ".yml")) else "json"
+            statements = block(as_text(preflight.statements, language, preflight.indent), language)
         yield from fold(
             f"To copy into the statements of {path_name(context.policy_file)}", [statements]
         )
-    if found.covered:
-        yield from _covered(context, found.covered)
+    if preflight.covered:
+        yield from _covered(context, preflight.covered)
 
 
 def _missing(found: Preflight, needs: Sequence[Need]) -> str:
     """One row for the actions that one resource needs in one phase, on one ARN."""
     rows: dict[tuple[str, ...], list[str]] = {}
     for need in needs:
-        on = f"{code(need.permission.resource)}{only_if(need.permission.conditions)}"
-        result, reason = found.never_written.get(need), sensitivity(need.permission.action)
+        resource_words = f"{code(need.permission.resource)}{only_if(need.permission.conditions)}"
+        guard_result, reason = found.never_written.get(need), sensitivity(need.permission.action)
         warning = f"**sensitive**: {prose(reason)}" if reason else ""
-        note = f"**not in the statements**: {prose(result.reason)}" if result else warning
-        rows.setdefault((on, prose(need.because), note), []).append(need.permission.action)
+        note = (
+            f"**not in the statements**: {prose(guard_result.reason)}" if guard_result else warning
+        )
+        rows.setdefault((resource_words, prose(need.because), note), []).append(
+            need.permission.action
+        )
     lines = [
         f"| {codes(actions, len(actions))} | {' | '.join(shared)} |"
         for shared, actions in rows.items()
@@ -272,20 +288,20 @@ def _covered(context: ReviewContext, covered: Mapping[Need, tuple[Usage, ...]]) 
     """The permissions that the policies allow: those in use with their count, those never seen by
     name.
     """
-    actions, seen = (
+    actions, actions_used = (
         dict.fromkeys(need.permission.action for need in covered),
         dict[str, tuple[Usage, ...]](),
     )
-    for need, own in covered.items():
-        if own:
-            seen.setdefault(need.permission.action, own)
+    for need, need_usages in covered.items():
+        if need_usages:
+            actions_used.setdefault(need.permission.action, need_usages)
     lines = [
         f"- {code(action)}: seen {times(usages, context.evidence)}, last on {last_day(usages)}"
-        for action, usages in list(seen.items())[:_MOST_ROWS]
+        for action, usages in list(actions_used.items())[:_MOST_ROWS]
     ]
-    left = [action for action in actions if action not in seen]
-    if left:
-        lines.append(f"- never seen: {codes(left, 20)}")
+    actions_left = [action for action in actions if action not in actions_used]
+    if actions_left:
+        lines.append(f"- never seen: {codes(actions_left, 20)}")
     return fold(f"Granted already: {plural(len(actions), 'permission')}", ["\n".join(lines)])
 
 
@@ -332,8 +348,8 @@ def review_first_screen(context: ReviewContext) -> FirstScreen:
 def _beyond_sentence(context: ReviewContext) -> str:
     """Which created roles need more than their boundary."""
     lost = context.beyond_boundary
-    roles = dict.fromkeys(each.role for each in lost)
-    actions = dict.fromkeys(each.action for each in lost)
+    roles = dict.fromkeys(lost_need.role for lost_need in lost)
+    actions = dict.fromkeys(lost_need.action for lost_need in lost)
     return (
         f"{code(context.boundary_file)} denies {plural(len(actions), 'action')} that the policy of"
         f" {codes(roles, 3)} grants: {codes(actions, _MOST_NAMED)}. Add what the role needs to the"
@@ -369,33 +385,33 @@ def _edit(context: ReviewContext) -> Answer:
         return Answer(Instruction.NONE, sentence, "No evidence")
     if review.verdict is ReviewVerdict.NEW_ACCESS:
         lack = "that nothing asks for" if is_declared else "without evidence"
-        needed = f"{sources} needs" if is_declared else f"{role} needed in {basis}"
-        sentence = f"{file} gains access {lack}: {_unproven(context)} beyond what {needed}."
+        need_words = f"{sources} needs" if is_declared else f"{role} needed in {basis}"
+        sentence = f"{file} gains access {lack}: {_unproven(context)} beyond what {need_words}."
         heading = "" if _is_sensitive(context) else "Review what it adds, then merge"
         return Answer(Instruction.SECURITY_REVIEW, sentence, heading)
     if review.verdict is ReviewVerdict.NEEDED_ACCESS:
-        needed = "what was denied, or used without a known grant"
+        need_words = "what was denied, or used without a known grant"
         if is_declared:
-            needed = f"what {sources} needs; no record of calls was read"
+            need_words = f"what {sources} needs; no record of calls was read"
         instruction = Instruction.MERGE
         if _is_sensitive(context):
             instruction = Instruction.SECURITY_REVIEW
-        return Answer(instruction, f"{file} gains only {needed}.")
+        return Answer(instruction, f"{file} gains only {need_words}.")
     if is_declared:
         is_needed = context.preflight and context.preflight.withdrawn
-        kept = "" if is_needed else f", and {sources} needs nothing of what it takes away"
-        sentence = f"{file} allows less{kept}; no record of calls was read."
+        kept_words = "" if is_needed else f", and {sources} needs nothing of what it takes away"
+        sentence = f"{file} allows less{kept_words}; no record of calls was read."
         return Answer(Instruction.REHEARSE, sentence)
     surely = " for sure" if review.may_be_denied else ""
     sentence = (
         f"{file} allows less, and no recorded call of {role} in {basis} would be denied{surely}."
     )
-    is_certain = not review.may_be_denied and not any(each.unseen for each in review.removals)
+    is_certain = not review.may_be_denied and not any(removal.unseen for removal in review.removals)
     return Answer(Instruction.MERGE if is_certain else Instruction.REHEARSE, sentence)
 
 
 def _is_sensitive(context: ReviewContext) -> bool:
-    return any(each.forbidden or each.sensitive for each in context.review.additions)
+    return any(addition.forbidden or addition.sensitive for addition in context.review.additions)
 
 
 def _unproven(context: ReviewContext) -> str:
@@ -406,8 +422,11 @@ def _unproven(context: ReviewContext) -> str:
     unproven = {action for addition in context.review.additions for action in addition.unproven}
     if not unproven:
         return "it goes"
-    some = f"{len(unproven):,} of " if len(unproven) < len(added) else ""
-    return f"{some}{plural(len(added), 'added action')} {'goes' if len(unproven) == 1 else 'go'}"
+    count_words = f"{len(unproven):,} of " if len(unproven) < len(added) else ""
+    return (
+        f"{count_words}{plural(len(added), 'added action')}"
+        f" {'goes' if len(unproven) == 1 else 'go'}"
+    )
 
 
 def _reasons(context: ReviewContext) -> Iterator[str]:
@@ -418,15 +437,17 @@ def _reasons(context: ReviewContext) -> Iterator[str]:
     if review.may_be_denied:
         calls = plural(count_calls(review.may_be_denied), "recorded call")
         yield f"**Not sure:** {calls} may be denied; the records do not decide it."
-    found = [pair for removal in review.removals for pair in removal.unseen.items()]
-    unseen = {action for _, actions in found for action in actions}
+    results_and_actions = [pair for removal in review.removals for pair in removal.unseen.items()]
+    unseen = {action for _, actions in results_and_actions for action in actions}
     if unseen:
-        why = kept_because(
-            Counter({result.guard: len(actions) for result, actions in found}).most_common(1)[0][0]
+        reason = kept_because(
+            Counter(
+                {guard_result.guard: len(actions) for guard_result, actions in results_and_actions}
+            ).most_common(1)[0][0]
         )
         yield (
             f"**Not known:** whether {plural(len(unseen), 'removed action')} will be needed,"
-            f" because {why}."
+            f" because {reason}."
         )
     unread = context.preflight.change.unread if context.preflight else ()
     if unread:
@@ -437,10 +458,11 @@ def _reasons(context: ReviewContext) -> Iterator[str]:
 
 def _other_changes(context: ReviewContext) -> Iterator[str]:
     review = context.review
-    others = len(review.conditions) + len(review.denies_added) + len(review.denies_removed)
-    if others:
+    other_changes = len(review.conditions) + len(review.denies_added) + len(review.denies_removed)
+    if other_changes:
         yield (
-            f"**Changes {plural(others, 'condition or Deny', 'conditions or Denies')}**, listed"
+            f"**Changes {plural(other_changes, 'condition or Deny', 'conditions or Denies')}**,"
+            " listed"
             " below."
         )
 

@@ -65,8 +65,8 @@ def chain_section(chained: RoleChainPolicies) -> Iterator[str]:
     lines = ["#### Roles that this one leads to"]
     if len(chain.links) > 1:
         lines += ["", "```mermaid", *mermaid(chained).split("\n"), "```"]
-        more = len(chain.links) - _MOST_DRAWN
-        lines += ["", f"{plural(more, 'further link')} not drawn."] if more > 0 else []
+        links_left = len(chain.links) - _MOST_DRAWN
+        lines += ["", f"{plural(links_left, 'further link')} not drawn."] if links_left > 0 else []
     if chain.left_out:
         lines += ["", f"And {plural(chain.left_out, 'further role')}, not followed."]
     lines += _others(chained)
@@ -90,10 +90,10 @@ def mermaid(chained: RoleChainPolicies) -> str:
     home = {arn.split(":")[4] for arn in chain.roots}
     lines = ["flowchart LR"]
     for arn, node in ids.items():
-        left, right = ("[", "]") if arn in chained.committed else ("([", "])")
+        opening, right = ("[", "]") if arn in chained.committed else ("([", "])")
         account, name = arn.split(":")[4], arn.rpartition("/")[2]
         label = _label(name if account in home else f"{name} in {account}")
-        lines.append(f'    {node}{left}"{label}"{right}')
+        lines.append(f'    {node}{opening}"{label}"{right}')
     lines += [
         f'    {ids[link.source]} -->|"{_label(_link_text(link))}"| {ids[link.role]}'
         for link in links
@@ -121,38 +121,39 @@ def role_chain_value(chained: RoleChainPolicies) -> dict[str, object]:
         "committed": sorted(chained.committed & set(chain.members)),
         "unwritten": [
             {
-                "role": each.role,
-                "actions": list(each.actions),
-                "calls": each.calls,
-                "failure": each.failure,
+                "role": unwritten.role,
+                "actions": list(unwritten.actions),
+                "calls": unwritten.calls,
+                "failure": unwritten.failure,
             }
-            for each in chained.without_policy
+            for unwritten in chained.without_policy
         ],
     }
 
 
 def _others(chained: RoleChainPolicies) -> Iterator[str]:
     """Roles used with access keys that other principals issued: a narrowing affects those too."""
-    found = []
+    issuer_words = []
     for role in chained.chain.roles:
         links, counts = chained.chain.to(role), chained.signed.get(role, {})
         issuers = {link.source for link in links}
-        other = sum(count for issuer, count in counts.items() if issuer not in issuers)
+        other_count = sum(count for issuer, count in counts.items() if issuer not in issuers)
         # A service signs calls of a passed role with access keys that no AssumeRole event shows; if
         # the chain's own AssumeRole events show no key either, the owner of the others is unknown.
         is_known = bool(issuers & counts.keys()) and all(
             link.kind is RoleLinkKind.ASSUMED for link in links
         )
-        if other and is_known and role in chained.committed:
-            found.append(
-                f"- {code(short_arn(role))}: {other:,} of {plural(sum(counts.values()), 'call')}."
+        if other_count and is_known and role in chained.committed:
+            issuer_words.append(
+                f"- {code(short_arn(role))}: {other_count:,} of"
+                f" {plural(sum(counts.values()), 'call')}."
             )
-    if found:
+    if issuer_words:
         yield from (
             "",
             "Also used with access keys that no principal of this chain issued:",
             "",
-            *found,
+            *issuer_words,
         )
 
 
@@ -161,13 +162,13 @@ def _without_policy(chained: RoleChainPolicies) -> Iterator[str]:
     lacking = [role for role in chain.roles if role not in chained.committed]
     if not lacking:
         return
-    known = {each.role: each for each in chained.without_policy}
+    unwritten_by_role = {unwritten.role: unwritten for unwritten in chained.without_policy}
     yield from ("", "No committed policy names:", "")
     for role in lacking:
         ways = (
             f"{_link_text(link)} by {code(short_arn(link.source))}" for link in chain.to(role)[:3]
         )
-        yield f"- {code(short_arn(role))}, {'; '.join(ways)}: {_needs(known.get(role))}"
+        yield f"- {code(short_arn(role))}, {'; '.join(ways)}: {_needs(unwritten_by_role.get(role))}"
     if chained.advice:
         yield from ("", chained.advice)
 
@@ -179,12 +180,12 @@ def _needs(unwritten: UncommittedRole | None) -> str:
         return f"not known: {code(unwritten.failure)}"
     if not unwritten.actions:
         return f"no permission that can be written ({plural(unwritten.calls, 'call')})"
-    more = (
+    further_words = (
         [f"{plural(unwritten.denied, 'action')} denied or not written"] if unwritten.denied else []
     )
-    seen = f"{plural(unwritten.calls, 'call')} in {plural(unwritten.runs, 'run')}"
+    use_words = f"{plural(unwritten.calls, 'call')} in {plural(unwritten.runs, 'run')}"
     return (
-        f"{plural(len(unwritten.actions), 'action')} ({joined([seen, *more])}):"
+        f"{plural(len(unwritten.actions), 'action')} ({joined([use_words, *further_words])}):"
         f" {codes(unwritten.actions, 10)}"
     )
 
@@ -213,24 +214,24 @@ def drawing(chained: RoleChainPolicies | None) -> dict[str, object] | None:
             if link.source in steps:
                 steps.setdefault(link.role, steps[link.source] + 1)
     rows: Counter[int] = Counter()
-    places: dict[str, tuple[int, int]] = {}
+    position_by_role: dict[str, tuple[int, int]] = {}
     for arn, step in steps.items():
-        places[arn] = (step * _COLUMN, rows[step] * _ROW + 8)
+        position_by_role[arn] = (step * _COLUMN, rows[step] * _ROW + 8)
         rows[step] += 1
     boxes = [
         {"x": x, "y": y, "label": label, "arn": arn, "committed": arn in chained.committed}
-        for arn, (x, y) in sorted(places.items())
+        for arn, (x, y) in sorted(position_by_role.items())
         for label in [_truncated(arn.rpartition("/")[2], _LONGEST_NAME)]
     ]
     return {
         "boxes": boxes,
         "lines": [
-            _drawn_line(link, places)
+            _drawn_line(link, position_by_role)
             for link in chain.links
-            if {link.source, link.role} <= places.keys()
+            if {link.source, link.role} <= position_by_role.keys()
         ],
-        "width": max(x for x, _ in places.values()) + _COLUMN,
-        "height": max(y for _, y in places.values()) + _ROW,
+        "width": max(x for x, _ in position_by_role.values()) + _COLUMN,
+        "height": max(y for _, y in position_by_role.values()) + _ROW,
         "box_width": _BOX,
         "box_height": _HEIGHT,
         "left_out": chain.left_out,

@@ -157,11 +157,11 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 def _shortened(text: str, longest: int) -> str:
     """Returns a text with its middle left out where it is longer."""
-    shown = plain(text)
-    if len(shown) <= longest:
-        return shown
+    plain_text = plain(text)
+    if len(plain_text) <= longest:
+        return plain_text
     end = longest // 3
-    return f"{shown[: longest - end - 1]}…{shown[-end:]}"
+    return f"{plain_text[: longest - end - 1]}…{plain_text[-end:]}"
 
 
 def _notes(rows: Sequence[Row]) -> list[str]:

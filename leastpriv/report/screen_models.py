@@ -61,15 +61,15 @@ class TableRow(Struct, frozen=True):
 
     def in_a_list(self, columns: Sequence[Column]) -> str:
         """Returns the row as an item of a list, which fits a terminal of any width."""
-        first, *others = [cell.replace("<br>", " ") for cell in self.cells]
+        first, *further_cells = [cell.replace("<br>", " ") for cell in self.cells]
         if self.is_new:
             return first
-        named = [
+        named_cells = [
             f"{column.name.replace('<br>', ' ').lower()} {cell}"
-            for column, cell in zip(columns[1:], others, strict=True)
+            for column, cell in zip(columns[1:], further_cells, strict=True)
             if cell not in _EMPTY
         ]
-        return f"{first}: {', '.join(named)}" if named else first
+        return f"{first}: {', '.join(named_cells)}" if named_cells else first
 
 
 class Table(Struct, frozen=True):
@@ -89,16 +89,22 @@ class Table(Struct, frozen=True):
             rows: The rows, with a cell for each column.
             more: What follows the table.
         """
-        used = [
-            place
-            for place, _ in enumerate(columns)
-            if any(row.cells[place] not in _EMPTY for row in rows)
+        used_columns = [
+            column
+            for column, _ in enumerate(columns)
+            if any(row.cells[column] not in _EMPTY for row in rows)
         ]
         fitting = []
         for row in rows:
-            cells = (in_lines(row.cells[place], columns[place].longest) for place in used)
+            cells = (
+                in_lines(row.cells[column], columns[column].longest) for column in used_columns
+            )
             fitting.append(TableRow(cells=tuple(cells), is_new=row.is_new))
-        return cls(columns=tuple(columns[place] for place in used), rows=tuple(fitting), more=more)
+        return cls(
+            columns=tuple(columns[column] for column in used_columns),
+            rows=tuple(fitting),
+            more=more,
+        )
 
 
 def in_lines(cell: str, longest: int) -> str:
@@ -113,11 +119,11 @@ def in_lines(cell: str, longest: int) -> str:
     lines: list[str] = []
     for part in cell.split("<br>"):
         line = ""
-        for found in _WORD.finditer(part):
-            longer = f"{line} {found[0]}" if line else found[0]
+        for match in _WORD.finditer(part):
+            longer = f"{line} {match[0]}" if line else match[0]
             if line and len(_MARKUP.sub("", longer)) > longest:
                 lines.append(line)
-                longer = found[0]
+                longer = match[0]
             line = longer
         lines.append(line)
     return "<br>".join(lines)

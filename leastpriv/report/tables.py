@@ -68,19 +68,28 @@ def gap_row(gap: Gap) -> dict[str, object]:
     """A row of `leastpriv permissions` for a gap in the evidence."""
     scope = gap.scope
     parts = ("services", "actions", "regions", "events", "outside")
-    named: dict[str, tuple[str, ...]] = {part: getattr(scope, part) for part in parts}
-    shown: dict[str, object] = {part: list(values) for part, values in named.items() if values}
+    values_by_part: dict[str, tuple[str, ...]] = {part: getattr(scope, part) for part in parts}
+    shown_values: dict[str, object] = {
+        part: list(values) for part, values in values_by_part.items() if values
+    }
     if scope.data_events:
-        shown["data_events"] = True
-    return {"gap": gap.kind, "scope": shown or "all", "detail": gap.detail, "count": gap.count}
+        shown_values["data_events"] = True
+    return {
+        "gap": gap.kind,
+        "scope": shown_values or "all",
+        "detail": gap.detail,
+        "count": gap.count,
+    }
 
 
 def conditions_value(conditions: Sequence[Condition]) -> dict[str, dict[str, list[str]]]:
     """Conditions as a policy writes them."""
-    found: dict[str, dict[str, list[str]]] = {}
+    conditions_by_operator: dict[str, dict[str, list[str]]] = {}
     for condition in conditions:
-        found.setdefault(condition.operator, {})[condition.key] = list(condition.values)
-    return found
+        conditions_by_operator.setdefault(condition.operator, {})[condition.key] = list(
+            condition.values
+        )
+    return conditions_by_operator
 
 
 def time_value(time: datetime | None) -> str | None:
@@ -97,12 +106,12 @@ def permission_rows(
     """
     rows: list[dict[str, object]] = []
     for principal, evidence in found.items():
-        whose: dict[str, object] = {"principal": principal} if name_principals else {}
+        principal_value: dict[str, object] = {"principal": principal} if name_principals else {}
         usages = without_contexts(evidence.usages)
         if patterns:
             usages = by_pattern(evidence.usages, names_of(evidence.usages, evidence.runs))
-        rows.extend({**whose, **row} for row in _rows(usages))
-        rows.extend({**whose, **gap_row(gap)} for gap in evidence.gaps)
+        rows.extend({**principal_value, **row} for row in _rows(usages))
+        rows.extend({**principal_value, **gap_row(gap)} for gap in evidence.gaps)
     return rows
 
 
@@ -114,10 +123,13 @@ def _rows(usages: Sequence[Usage]) -> Iterator[dict[str, object]]:
             mendable = usage.denial is not None and usage.denial.mendable
             yield permission_row(usage) if mendable else _denied_row(usage)
         elif usage.outcome is Outcome.UNKNOWN:
-            permission, why = usage.need.permission, {"why": usage.doubt} if usage.doubt else {}
+            permission, doubt_value = (
+                usage.need.permission,
+                {"why": usage.doubt} if usage.doubt else {},
+            )
             yield {
                 "unknown": permission.action,
-                **why,
+                **doubt_value,
                 "resource": permission.resource,
                 **_seen(usage),
             }
@@ -164,8 +176,8 @@ def permission_table(rows: Sequence[Row]) -> TextTable:
         for row in rows
         if kind in row
     ]
-    named = ("principal",) if any("principal" in row for row in rows) else ()
-    columns = (*named, "action", "resource", "basis", "count", "runs", "last_seen")
+    principal_column = ("principal",) if any("principal" in row for row in rows) else ()
+    columns = (*principal_column, "action", "resource", "basis", "count", "runs", "last_seen")
     cells = [
         tuple(
             _cell(row, column)
@@ -180,13 +192,13 @@ def permission_table(rows: Sequence[Row]) -> TextTable:
 
 def denial_table(rows: Sequence[Row]) -> TextTable:
     """Rows of `leastpriv denials`."""
-    known = any(row.get("authorization_id") for row in rows)
+    has_ids = any(row.get("authorization_id") for row in rows)
     columns = (
         "action",
         "resource",
         "denied_by",
         "mendable",
-        *(("authorization_id",) if known else ()),
+        *(("authorization_id",) if has_ids else ()),
     )
     cells = (
         (*(_cell(row, column) for column in columns), plain(f"{row['file']}:{row['line']}", 120))
@@ -228,10 +240,10 @@ def _cell(row: Row, column: str) -> str:
 
 
 def _statement(row: Row) -> str:
-    found = row.get("statement")
-    if not isinstance(found, Mapping):
+    statement = row.get("statement")
+    if not isinstance(statement, Mapping):
         return "–"
-    return plain(f"{found['file']}:{found['line']} {found['sid'] or ''}".rstrip(), 120)
+    return plain(f"{statement['file']}:{statement['line']} {statement['sid'] or ''}".rstrip(), 120)
 
 
 def _only_if(row: Row) -> str:
@@ -270,11 +282,17 @@ def decision_row(decision: AccessDecision) -> dict[str, object]:
 
 def access_notes(policies: Policies, decisions: Sequence[AccessDecision]) -> Iterator[str]:
     """Yields what a reader must know about levels of the organization that allow nothing."""
-    denying = {each.level for each in decisions if each.effect == "implicitDeny" and each.level}
+    denying = {
+        decision.level
+        for decision in decisions
+        if decision.effect == "implicitDeny" and decision.level
+    }
     organization = policies.organization
     for level in dict.fromkeys((*organization.levels, *chain(*organization.accounts.values()))):
-        statements = [each for one in level.scps for each in one.document.statements]
-        if level.name in denying and not any(each.effect == "Allow" for each in statements):
+        statements = [statement for scp in level.scps for statement in scp.document.statements]
+        if level.name in denying and not any(
+            statement.effect == "Allow" for statement in statements
+        ):
             yield (
                 f"No SCP of the level {plain(level.name)} has an Allow: if AWS's FullAWSAccess is"
                 " attached there, save it there too."
@@ -303,20 +321,21 @@ def excess_row(excess: Excess, new: Sequence[Document]) -> dict[str, object]:
 def excess_sentence(excess: Excess, new: Sequence[Document]) -> str:
     """The new access, for a log line."""
     document = new[excess.document]
-    at = f"{plain(document.where)}, line {excess.statement.line},"
+    line_words = f"{plain(document.where)}, line {excess.statement.line},"
     witness = excess.witness
     if witness is None:
         return (
-            f"{at} may allow more: {plain(excess.action)} on {plain(excess.resource)}, since"
+            f"{line_words} may allow more: {plain(excess.action)} on {plain(excess.resource)},"
+            " since"
             f" {excess.reason}."
         )
-    where = "".join(
+    condition_words = "".join(
         f", {plain(key)} {plain(', '.join(values))}" for key, values in witness.context.items()
     )
     today = "" if catalog.action(witness.action) else "; AWS has no action of this name today"
     return (
-        f"{at} allows what the old policy does not: {plain(witness.action)} on"
-        f" {plain(witness.resource)}{where}{today}."
+        f"{line_words} allows what the old policy does not: {plain(witness.action)} on"
+        f" {plain(witness.resource)}{condition_words}{today}."
     )
 
 
@@ -359,9 +378,9 @@ def denial_summary(found: Sequence[LoggedDenial], limit: str) -> str:
         found: The denials.
         limit: What ended the reading before the end of the logs; empty if they were read.
     """
-    rest = f" There may be more (limit: {limit})." if limit else ""
+    limit_words = f" There may be more (limit: {limit})." if limit else ""
     if not found:
-        return f"No denial was found.{rest}"
-    mendable = sum(one.denial.mendable for one in found)
+        return f"No denial was found.{limit_words}"
+    mendable = sum(logged_denial.denial.mendable for logged_denial in found)
     noun = "denial" if len(found) == 1 else "denials"
-    return f"{len(found):,} distinct {noun}; a grant could fix {mendable:,}.{rest}"
+    return f"{len(found):,} distinct {noun}; a grant could fix {mendable:,}.{limit_words}"

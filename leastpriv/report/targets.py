@@ -66,8 +66,8 @@ def overview(rows: Sequence[TargetRow], medium: Medium = Medium.GITHUB) -> str:
         medium: The program that renders the table.
     """
     several = len({row.role.split(":")[4] for row in rows}) > 1
-    shown = Table.of(_COLUMNS, [_overview_row(row, several=several) for row in rows])
-    return render("table", shown=shown, medium=medium.value)
+    table_shown = Table.of(_COLUMNS, [_overview_row(row, several=several) for row in rows])
+    return render("table", shown=table_shown, medium=medium.value)
 
 
 def _overview_row(row: TargetRow, *, several: bool) -> TableRow:
@@ -108,10 +108,10 @@ def fleet_overview(rows: Sequence[TargetRow]) -> str:
         verdict = f"**Failed**: {prose(row.failure)}" if row.failure else "–"
         if context and not row.failure:
             verdict = short_verdict(context)
-        found = row.title.partition(": ")[2] or "–"
+        title_words = row.title.partition(": ")[2] or "–"
         link = f"[#{row.number}]({row.pull_request})" if row.pull_request else "–"
         removal = _most_sensitive_removal(context) if context else ""
-        cells = (code(role), verdict, found, code(removal) if removal else "–", link)
+        cells = (code(role), verdict, title_words, code(removal) if removal else "–", link)
         lines.append(f"| {' | '.join(cells)} |")
     head = "Role | Verdict | Found | Most sensitive removal | Pull request"
     return "\n".join(table_lines(head, lines))
@@ -212,14 +212,16 @@ def first_files_body(
     reserved: int = 0,
 ) -> str:
     """The body of the pull request with first policy files and the config's new entries."""
-    said = (
+    file_words = (
         f"**{plural(len(rows), 'role')}** that the targets of {code(config)} lead to had no"
         " committed policy. This drafts one for each from what it used, and adds it as a target."
         " It removes no permission: attach each next to the role's present policies, watch some"
         " runs, then detach the wide policy. Closing this without merging declines these roles for"
         " good."
     )
-    return f"{said}\n\n{group_body(rows, chained, fingerprint, reserved + len(said) + 2)}"
+    return (
+        f"{file_words}\n\n{group_body(rows, chained, fingerprint, reserved + len(file_words) + 2)}"
+    )
 
 
 def _page(context: ReportContext, longest: int) -> str:

@@ -12,6 +12,7 @@ from leastpriv.proposal.origins import (
     is_unreviewed_use,
     unreviewed_uses,
 )
+from leastpriv.proposal.verdict import Instruction
 from leastpriv.report.context import ReportContext
 from leastpriv.report.phrases import codes, plural
 
@@ -38,18 +39,20 @@ def unreviewed_line(context: ReportContext) -> str:
     """Returns the line of the first screen on what only unreviewed runs used, in Markdown; empty
     where there is nothing.
     """
-    kept = kept_for_unreviewed_runs(context)
+    kept_actions = kept_for_unreviewed_runs(context)
     denied = denied_to_unreviewed_runs(context)
     sentences = []
-    if kept:
-        names = codes([use.action for use in kept], _MOST_NAMED)
+    if kept_actions:
+        names = codes([use.action for use in kept_actions], _MOST_NAMED)
         sentences.append(f"{names}, which the result still grants")
     if denied:
         names = codes([usage.need.permission.action for usage in denied], _MOST_NAMED)
         sentences.append(f"{names}, which the result denies them")
-    named = names_in_narrowings(context, Origin.UNREVIEWED)
-    if named:
-        names = codes(dict.fromkeys(each.resource for each in named), _MOST_NAMED)
+    narrowed_names = names_in_narrowings(context, Origin.UNREVIEWED)
+    if narrowed_names:
+        names = codes(
+            dict.fromkeys(permission.resource for permission in narrowed_names), _MOST_NAMED
+        )
         sentences.append(f"{names} in narrowed statements")
     if not sentences:
         return ""
@@ -67,18 +70,19 @@ def unknown_branch_line(context: ReportContext) -> str:
     runs whose branch is not known, in Markdown; empty where there is none.
     """
     line = _unknown_branch_of_additions(context)
-    named = [
-        each.resource
-        for each in names_in_narrowings(context, Origin.UNKNOWN)
-        if sensitivity(each.action)
+    names = [
+        permission.resource
+        for permission in names_in_narrowings(context, Origin.UNKNOWN)
+        if sensitivity(permission.action)
     ]
-    if not named:
+    if not names:
         return line
-    shown = codes(dict.fromkeys(named), _MOST_NAMED)
+    name_words = codes(dict.fromkeys(names), _MOST_NAMED)
     if line:
-        return f"{line} Only such runs used {shown} in narrowed statements."
+        return f"{line} Only such runs used {name_words} in narrowed statements."
     return (
-        f"**Branch unknown:** only runs without a known branch used {shown} in narrowed statements."
+        f"**Branch unknown:** only runs without a known branch used {name_words} in narrowed"
+        " statements."
     )
 
 
@@ -94,22 +98,27 @@ def _unknown_branch_of_additions(context: ReportContext) -> str:
         return ""
     actions = tuple(dict.fromkeys(unknown))
     names = codes(actions) if len(actions) <= _MOST_NAMED else f"{len(actions):,} added actions"
+    line = f"**Branch unknown:** the runs behind {names} may have run code of any branch."
+    if context.verdict.instruction is not Instruction.MERGE:
+        return line
     return (
-        f"**Branch unknown:** the runs behind {names} may have run code of any branch. This matters"
-        " only if code without a review can use this role: then look at these runs first."
+        f"{line} This matters only if code without a review can use this role: then look at these"
+        " runs first."
     )
 
 
 def _denied_permissions(context: ReportContext) -> frozenset[object]:
     decisions = context.proof.need_decisions
-    return frozenset(each.permission for each in decisions if not each.effect.startswith("allowed"))
+    return frozenset(
+        decision.permission for decision in decisions if not decision.effect.startswith("allowed")
+    )
 
 
 def names_in_narrowings(context: ReportContext, origin: Origin) -> tuple[Permission, ...]:
     """Returns the names in narrowed statements that only runs of an origin used."""
-    found: dict[Permission, None] = {}
+    permissions: dict[Permission, None] = {}
     mark = ORIGIN_RULES[origin].mark
     for change in context.changes(ChangeKind.NARROW):
         for resource in change_marks(change, context.evidence).get(mark, ()):
-            found[Permission(change.restricted_action, resource)] = None
-    return tuple(found)
+            permissions[Permission(change.restricted_action, resource)] = None
+    return tuple(permissions)

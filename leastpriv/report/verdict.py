@@ -154,12 +154,12 @@ def reason(context: ReportContext) -> str:
 def calls_remain(context: ReportContext) -> str:
     """Returns how many recorded calls remain allowed, and why the others are not counted."""
     calls = context.ledger.calls
-    where = f" ({evidence_span(context.evidence)})"
+    span_words = f" ({evidence_span(context.evidence)})"
     succeeded = plural(calls.succeeded, "successful call")
     if calls.allowed == calls.succeeded == 1:
-        sentence = f"The one successful call{where} remains allowed"
+        sentence = f"The one successful call{span_words} remains allowed"
     elif calls.allowed == calls.succeeded:
-        sentence = f"All {succeeded}{where} remain allowed"
+        sentence = f"All {succeeded}{span_words} remain allowed"
     else:
         parts = [f"{calls.allowed:,} remain allowed"]
         if calls.denied:
@@ -168,7 +168,7 @@ def calls_remain(context: ReportContext) -> str:
             parts.append(f"{calls.conditional:,} may be, by a condition or an unknown expression")
         if calls.unmapped:
             parts.append(f"{calls.unmapped:,} not evaluated, because no table has the actions")
-        sentence = f"Of {succeeded}{where}, {joined(parts)}"
+        sentence = f"Of {succeeded}{span_words}, {joined(parts)}"
     if calls.unclear:
         sentence += f"; {plural(calls.unclear, 'further call')} had no clear outcome"
     return f"{sentence}."
@@ -177,8 +177,8 @@ def calls_remain(context: ReportContext) -> str:
 def _becomes_of_denied(context: ReportContext) -> str:
     if context.verdict.rule is not VerdictRule.STILL_LACKS:
         return "would be denied"
-    one = context.ledger.calls.denied_calls == 1
-    return f"{'is' if one else 'are'} allowed neither before nor after this change"
+    is_one = context.ledger.calls.denied_calls == 1
+    return f"{'is' if is_one else 'are'} allowed neither before nor after this change"
 
 
 def _draft_declined(context: ReportContext) -> str:
@@ -186,8 +186,8 @@ def _draft_declined(context: ReportContext) -> str:
 
 
 def _probe(context: ReportContext) -> str:
-    held = context.proposal.held_back_as(DENIAL_BUDGET)
-    usages = [usage for each in held for usage in each.usages]
+    held_changes = context.proposal.held_back_as(DENIAL_BUDGET)
+    usages = [usage for held_change in held_changes for usage in held_change.usages]
     runs = links_of_runs(usages, context.evidence, context.run_url)
     return (
         f"No call of {code(context.role)} succeeded, and {context.ledger.calls.refused:,} were"
@@ -198,8 +198,8 @@ def _probe(context: ReportContext) -> str:
 
 def _add_by_hand(context: ReportContext) -> str:
     by_hand = added_by_hand(context.proposal)
-    actions = dict.fromkeys(held.action for held in by_hand)
-    reasons = dict.fromkeys(held.guard_result.reason for held in by_hand)
+    actions = dict.fromkeys(held_change.action for held_change in by_hand)
+    reasons = dict.fromkeys(held_change.guard_result.reason for held_change in by_hand)
     who = "AWS denied" if all(map(was_denied, by_hand)) else "The role needs"
     return (
         f"{who} {codes(actions, MOST_SHOWN)}, and {code(context.policy_file)} does not take the"
@@ -238,11 +238,11 @@ def _lacks_permissions(context: ReportContext) -> str:
 
 
 def _lacks_evidence(context: ReportContext) -> str:
-    result = context.verdict.facts.waits_for
-    row = guard_row(result.guard) if result else None
-    if result is None or row is None:
+    guard_result = context.verdict.facts.waits_for
+    row = guard_row(guard_result.guard) if guard_result else None
+    if guard_result is None or row is None:
         return _unchanged(context)
-    lacking = f"{prose(result.reason.partition(': ')[0])}. Remedy: {row['remedy']}"
+    lacking = f"{prose(guard_result.reason.partition(': ')[0])}. Remedy: {row['remedy']}"
     return f"{_needs_what_it_has(context)}; the rest is kept, because {lacking}."
 
 
@@ -256,13 +256,15 @@ def _unchanged(context: ReportContext) -> str:
     sentences = [f"{_needs_what_it_has(context)}."]
     sensitive = context.verdict.facts.unreviewed_sensitive
     if sensitive:
-        used = plural(sensitive, "sensitive action")
-        sentences.append(f"Only runs of unreviewed code used {used}: see the security review.")
-    kept = context.ledger.grants_of(GrantState.KEPT_UNUSED)
-    if kept:
-        remain = "remains" if len(kept) == 1 else "remain"
-        unused = plural(len(kept), "unused action")
-        sentences.append(f"{unused} {remain} granted{_why_kept(kept)}.")
+        sensitive_words = plural(sensitive, "sensitive action")
+        sentences.append(
+            f"Only runs of unreviewed code used {sensitive_words}: see the security review."
+        )
+    kept_grants = context.ledger.grants_of(GrantState.KEPT_UNUSED)
+    if kept_grants:
+        remain = "remains" if len(kept_grants) == 1 else "remain"
+        unused = plural(len(kept_grants), "unused action")
+        sentences.append(f"{unused} {remain} granted{_why_kept(kept_grants)}.")
     return " ".join(sentences)
 
 
@@ -317,13 +319,19 @@ def _draft_denies(context: ReportContext) -> str:
 
 def _who_forbids(context: ReportContext, actions: Collection[str]) -> str:
     """Returns who forbids some actions or calls: the user, or the built-in list."""
-    held = context.proposal.held_back_as("forbidden")
-    own = [each for each in held if each.action in actions] or held
+    held_changes = context.proposal.held_back_as("forbidden")
+    held_of_actions = [
+        held_change for held_change in held_changes if held_change.action in actions
+    ] or held_changes
     what = them(len(actions))
-    by_user = [each for each in own if never_add_pattern(each.guard_result.reason)]
+    by_user = [
+        held_change
+        for held_change in held_of_actions
+        if never_add_pattern(held_change.guard_result.reason)
+    ]
     if not by_user:
         return f"a built-in rule forbids {what}"
-    if len(by_user) == len(own):
+    if len(by_user) == len(held_of_actions):
         return f"`never-add` forbids {what}"
     return f"a built-in rule or `never-add` forbids {what}"
 
@@ -383,8 +391,8 @@ _ADVICE = "Record data events, or add what the deployment needs"
 def _denial_expected(context: ReportContext) -> str:
     unrecorded = _expected_actions(context, DenialCause.NOT_RECORDED, DenialCause.STATE)
     if unrecorded:
-        shown = codes(unrecorded, MOST_SHOWN)
-        return f"A run will be denied {shown}, whose use no record shows. {_ADVICE}."
+        action_words = codes(unrecorded, MOST_SHOWN)
+        return f"A run will be denied {action_words}, whose use no record shows. {_ADVICE}."
     unanswered = _expected_actions(context, DenialCause.NO_ANSWER)
     return (
         f"Runs called {codes(unanswered, MOST_SHOWN)}, and no record shows that this succeeded, so"
@@ -394,8 +402,8 @@ def _denial_expected(context: ReportContext) -> str:
 
 def _unrecorded_use(context: ReportContext) -> str:
     actions = _expected_actions(context, DenialCause.IF_USED)
-    shown = codes(actions, MOST_SHOWN)
-    return f"The draft does not allow {shown}: {_use_is_unknown(len(actions))}. {_ADVICE}."
+    action_words = codes(actions, MOST_SHOWN)
+    return f"The draft does not allow {action_words}: {_use_is_unknown(len(actions))}. {_ADVICE}."
 
 
 def _use_is_unknown(count: int) -> str:
@@ -410,10 +418,10 @@ def _expected_actions(context: ReportContext, *causes: DenialCause) -> list[str]
 
 def _users_not_covered(context: ReportContext) -> str:
     users = users_not_covered(context.evidence)
-    whose = "its calls" if len(users) == 1 else "their calls"
+    call_words = "its calls" if len(users) == 1 else "their calls"
     return (
         f"{plural(len(users), 'other role or user', 'other roles and users')} may use the same"
-        f" policy, and {whose} were not read: {codes(users, 2)}."
+        f" policy, and {call_words} were not read: {codes(users, 2)}."
     )
 
 
@@ -565,9 +573,10 @@ def chance_sentences(context: ReportContext) -> Iterator[str]:
     if not facts.has_changes or not facts.calls or not (facts.is_draft or facts.removed):
         return
     word = _WORDS[chance.word]
-    certain = [each for each in chance.expected if each.is_certain]
+    certain = [expected for expected in chance.expected if expected.is_certain]
     if certain:
-        yield f"**Will be denied:** {'; '.join(_expected(each, context) for each in certain)}."
+        will_be_denied = "; ".join(_expected(expected, context) for expected in certain)
+        yield f"**Will be denied:** {will_be_denied}."
         word = f"otherwise, {word}"
     sentence = f"**{word[0].upper()}{word[1:]}.** {_counts(context)}"
     missing = [_KINDS[kind] for kind in chance.not_shown]
@@ -588,17 +597,17 @@ def _possible_denials(context: ReportContext) -> Iterator[str]:
     """
     is_said = context.verdict.rule is VerdictRule.UNRECORDED_USE
     possible: dict[DenialCause, set[str]] = {}
-    for each in context.chance.expected:
-        if not each.is_certain:
-            possible.setdefault(each.cause, set()).update(each.actions)
+    for expected in context.chance.expected:
+        if not expected.is_certain:
+            possible.setdefault(expected.cause, set()).update(expected.actions)
     if_used = possible.pop(DenialCause.IF_USED, set())
     if if_used and not is_said:
-        shown = codes(sorted(if_used, key=removal_rank), 3)
-        yield f"**Not allowed, use unknown:** {shown}: {_use_is_unknown(len(if_used))}."
+        action_words = codes(sorted(if_used, key=removal_rank), 3)
+        yield f"**Not allowed, use unknown:** {action_words}: {_use_is_unknown(len(if_used))}."
     called = []
     for cause, actions in possible.items():
-        shown = codes(sorted(actions, key=removal_rank), MOST_SHOWN)
-        called.append(f"{shown} ({_cause(context, cause, actions)})")
+        action_words = codes(sorted(actions, key=removal_rank), MOST_SHOWN)
+        called.append(f"{action_words} ({_cause(context, cause, actions)})")
     if called:
         yield f"**Not allowed, needed by some runs:** {'; '.join(called)}."
 
@@ -640,11 +649,11 @@ def _judged_runs(context: ReportContext) -> str:
         return f"the first run would have {allowed} the second"
     first = "the first" if chance.after == 1 else f"the first {chance.after:,}"
     if chance.later == 1:
-        which = f"the run after {first}" if is_each else "the later run that could be judged"
-        return f"earlier runs would have {allowed} {which}"
+        run_words = f"the run after {first}" if is_each else "the later run that could be judged"
+        return f"earlier runs would have {allowed} {run_words}"
     count = f"{chance.later_denied:,}" if chance.later_denied else "none"
-    which = f"runs after {first}" if is_each else "later runs that could be judged"
-    sentence = f"earlier runs would have denied {count} of the {chance.later:,} {which}"
+    run_words = f"runs after {first}" if is_each else "later runs that could be judged"
+    sentence = f"earlier runs would have denied {count} of the {chance.later:,} {run_words}"
     if chance.later_denied in (0, chance.later):
         return sentence
     if chance.quiet > 1:
@@ -653,9 +662,9 @@ def _judged_runs(context: ReportContext) -> str:
 
 
 def _expected(each: ExpectedDenial, context: ReportContext) -> str:
-    on = f" on {codes(each.resources, 2)}" if each.resources else ""
+    on_resources = f" on {codes(each.resources, 2)}" if each.resources else ""
     cause = _cause(context, each.cause, each.actions)
-    return f"{codes(each.actions, MOST_SHOWN)}{on} ({cause})"
+    return f"{codes(each.actions, MOST_SHOWN)}{on_resources} ({cause})"
 
 
 def title(context: ReportContext) -> str:
@@ -674,10 +683,10 @@ def title(context: ReportContext) -> str:
     if facts.is_draft:
         added = {change.action for change in context.changes(ChangeKind.ADD)}
         return f"{prefix}: first draft with {plural(len(added), 'action')}"
-    before, left = len(ledger.actions), len(ledger.actions_left)
+    before, actions_left = len(ledger.actions), len(ledger.actions_left)
     parts: list[str] = []
-    if left < before:
-        parts.append(f"{before:,} -> {left:,} actions")
+    if actions_left < before:
+        parts.append(f"{before:,} -> {actions_left:,} actions")
     elif ledger.removed:
         parts.append(f"{plural(ledger.removed, 'repeated grant')} removed")
     if ledger.narrowed:

@@ -18,7 +18,7 @@ from leastpriv.action.step_run import (
     with_repository,
     with_settings_file,
 )
-from leastpriv.config.settings import Mode, step_inputs
+from leastpriv.config.settings import GivenInputs, Mode, Settings, step_inputs
 from leastpriv.config.targets_file import names_one_target
 from leastpriv.errors import InputError, PullRequestError
 from leastpriv.github_actions.context import (
@@ -45,11 +45,12 @@ from leastpriv.pipeline.artifacts import (
     write_reports,
     write_result,
 )
-from leastpriv.pipeline.context import DRIFT_EXIT_CODE, RunContext, RunResult, TargetResult
+from leastpriv.pipeline.context import DRIFT_EXIT_CODE, RunContext, RunResult, Target, TargetResult
 from leastpriv.pipeline.propose import propose
 from leastpriv.policy.source import Location, is_hcl, may_decide
 from leastpriv.pull_request.lifecycle import IssueStep
 from leastpriv.pull_request.models import PullRequestOperation
+from leastpriv.report.context import ReportContext
 from leastpriv.report.drift import (
     context_findings,
     finding_ids,
@@ -67,6 +68,9 @@ def step(
     environment: Mapping[str, str], runner: Runner, console: Console, clock: Callable[[], datetime]
 ) -> int:
     """Runs the action once; returns the step's exit code.
+
+    A review, and a check without evidence, have steps of their own; any other run makes and
+    publishes proposals.
 
     Raises:
         LeastprivError: an input is wrong, or the proposal could not be made; one that was made is
@@ -93,28 +97,72 @@ def step(
 
     if checks_declarations_alone(run):
         return check_step(run, runner, console)
-    folder = runner.output_folder
-    summary = runner.summary_file
-    start = summary.stat().st_size if summary and summary.exists() else 0
+    return propose_step(run, given, connect, runner, console)
 
-    def write(result: RunResult, codes: Sequence[int] = ()) -> Path:
-        """Writes `proposal.json`, the policies and the summary; returns the path of
-        `proposal.json`.
 
-        With the `codes`, after publishing, the files of the targets are there already.
+class _ResultWriter:
+    """Writes `proposal.json`, the policies and the job's summary, before and after publishing."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._folder = runner.output_folder
+        self._summary = runner.summary_file
+        self._summary_start = 0
+        """Bytes of the summary that earlier steps wrote, which are kept."""
+        if self._summary and self._summary.exists():
+            self._summary_start = self._summary.stat().st_size
+
+    def write_proposals(self, result: RunResult, settings: Settings) -> None:
+        """Writes everything, so that a run that ends while it publishes leaves the proposals."""
+        codes = [each.exit_code for each in result.targets]
+        write_result(result, self._folder, codes, has_files=False)
+        self._write_summary(result, settings)
+
+    def write_published(self, result: RunResult, settings: Settings, codes: Sequence[int]) -> Path:
+        """Writes again what publishing decides: the index of several targets, their exit codes and
+        the summary. Returns the path of `proposal.json`.
         """
-        exit_codes = codes or [each.exit_code for each in result.targets]
-        written = write_result(result, folder, exit_codes, has_files=bool(codes))
-        if summary:
-            write_summary(summary, run_summary(result, settings), start)
+        # A run without targets has no codes, and no files of targets either.
+        written = write_result(result, self._folder, codes, has_files=bool(codes))
+        self._write_summary(result, settings)
         return written
 
+    def _write_summary(self, result: RunResult, settings: Settings) -> None:
+        if self._summary:
+            write_summary(self._summary, run_summary(result, settings), self._summary_start)
+
+
+def propose_step(
+    run: RunContext,
+    given: GivenInputs,
+    connect: Callable[[], GitHubRepository | None],
+    runner: Runner,
+    console: Console,
+) -> int:
+    """Makes, publishes and reports the proposals; returns the step's exit code.
+
+    Args:
+        run: The run as the checkout gives it.
+        given: The inputs of the step.
+        connect: Returns the repository on GitHub; None without a token.
+        runner: The runner of the job.
+        console: The log of the step.
+    """
+    writer = _ResultWriter(runner)
     with console.group("Least privilege from evidence"):
         github = connect()
         run = with_repository(run, given, runner, github)
         settings = run.settings
-        # A run that ends while it publishes leaves the proposals.
-        result = propose(run, write)
+        result = propose(run, lambda proposed: writer.write_proposals(proposed, settings))
+    _report_result(result, github, console)
+    codes = _exit_codes(result, settings, github, runner, console)
+    proposal_file = writer.write_published(result, settings, codes)
+    write_outputs(runner.output_file, outputs_of(result, proposal_file.as_posix(), codes))
+    write_reports(result, settings, partial(repository_path, runner.workspace))
+    return result.exit_code(codes)
+
+
+def _report_result(result: RunResult, github: GitHubRepository | None, console: Console) -> None:
+    """Logs what was published, and writes the annotations and warnings."""
     report_published(result, console)
     warn_of_pull_requests(github, console, result)
     annotate_targets(result, console)
@@ -122,19 +170,25 @@ def step(
         console.warning(note, title="Damaged files")
     for note in run_notes(result):
         console.warning(note, title="Not remembered" if result.single else "Several targets")
-    codes = [each.exit_code for each in result.targets]
-    if (
-        settings.mode is Mode.CHECK
-        and github
-        and settings.drift_issue
-        and not runner.has_read_only_token()
-    ):
-        codes = [_track_drift(each, github, console, runner.run_url) for each in result.targets]
-    else:
-        report_failures(result, console)
-    write_outputs(runner.output_file, outputs_of(result, write(result, codes).as_posix(), codes))
-    write_reports(result, settings, partial(repository_path, runner.workspace))
-    return result.exit_code(codes)
+
+
+def _exit_codes(
+    result: RunResult,
+    settings: Settings,
+    github: GitHubRepository | None,
+    runner: Runner,
+    console: Console,
+) -> list[int]:
+    """Returns the exit code of each target, after its failure is logged or its tracking issue
+    written.
+    """
+    keeps_issues = (
+        settings.mode is Mode.CHECK and settings.drift_issue and not runner.has_read_only_token()
+    )
+    if keeps_issues and github:
+        return [_track_drift(each, github, console, runner.run_url) for each in result.targets]
+    report_failures(result, console)
+    return [each.exit_code for each in result.targets]
 
 
 def _track_drift(
@@ -142,40 +196,54 @@ def _track_drift(
 ) -> int:
     """Opens, edits or closes the tracking issue of a target; returns the exit code of the
     target.
+
+    - 0 with drift too: the issue shows it, so that the scheduled run need not fail.
+    - `DRIFT_EXIT_CODE` where the committed policy leads to administrator and the inputs fail that.
+    - 1 where the issue could not be written.
+    - The target's own exit code where it failed or its evidence lacks calls: without a call no
+      finding is settled, and the issue is left as it is.
     """
     context = result.context
     if context is None:
         console.error(f"{result.target.shown_role}: {result.failure}")
         return result.exit_code
     if context.missing_calls:
-        # Without a call no finding is settled.
-        show = console.error if result.lacks_calls else console.warning
+        fails_the_run = result.lacks_calls
+        show = console.error if fails_the_run else console.warning
         show(context.missing_calls)
         return result.exit_code
-    found = context_findings(context)
+    if not _write_issue(context, github, console, run_url):
+        return 1
+    report_escalation(result, console)
+    return DRIFT_EXIT_CODE if result.leads_to_administrator else 0
+
+
+def _write_issue(
+    context: ReportContext, github: GitHubRepository, console: Console, run_url: str
+) -> bool:
+    """Brings the tracking issue to what differs now; returns whether that worked."""
+    findings = context_findings(context)
     try:
         step, url = github.tracking_issues().update(
             issue_marker(context),
-            finding_ids(found),
+            finding_ids(findings),
             issue_title(context),
-            issue_body(found, context, run_url),
+            issue_body(findings, context, run_url),
         )
     except PullRequestError as error:
-        difference = (
-            f"{difference_sentence(context)}, and its issue could not be kept: " if found else ""
-        )
+        difference = ""
+        if findings:
+            difference = f"{difference_sentence(context)}, and its issue could not be kept: "
         console.error(f"{difference}{error}")
-        return 1
-    words = "left as it is" if step is IssueStep.NOTHING else step.value
+        return False
     if step in (IssueStep.OPEN, IssueStep.EDIT, IssueStep.REOPEN):
         warn_if_public(github, console, "the tracking issue")
-    console.log(
-        f"Tracking issue {words}: {url}"
-        if url
-        else "Nothing differs, and there is no tracking issue."
-    )
-    report_escalation(result, console)
-    return DRIFT_EXIT_CODE if result.leads_to_administrator else 0
+    words = "left as it is" if step is IssueStep.NOTHING else step.value
+    if url:
+        console.log(f"Tracking issue {words}: {url}")
+    else:
+        console.log("Nothing differs, and there is no tracking issue.")
+    return True
 
 
 _CONFIGURATION = {
@@ -272,6 +340,9 @@ def annotate_targets(result: RunResult, console: Console) -> None:
 
 
 def _annotate(result: TargetResult, console: Console, max_findings: int) -> None:
+    """Annotates the changes of one target, or in the mode check its first findings; nothing for a
+    target that failed.
+    """
     context = result.context
     if context is None:
         return
@@ -301,22 +372,7 @@ def review_step(
     (target,) = run.targets
     pull = runner.pull_request_event()
     base = github.branches.fork_point(pull.base, pull.head)
-    files = {
-        target.policy_path,
-        *(Location.of(name).path for name in target.settings.attached_files),
-    }
-    for path in filter(is_hcl, sorted(files)):
-        # An expression may refer to any file of the folder.
-        folder = path.rpartition("/")[0]
-        files |= {
-            other
-            for commit in (base, pull.head)
-            for other in github.paths(commit, folder)
-            if may_decide(other)
-        }
-    if not target.settings.declares and all(
-        github.read(base, path) == github.read(pull.head, path) for path in sorted(files)
-    ):
+    if not target.settings.declares and _has_same_policy(target, github, base, pull.head):
         from leastpriv.report.review import review_marker
 
         path = target.policy_name
@@ -341,6 +397,29 @@ def review_step(
         text = "This edit allows permissions that no evidence asks for: see the job's summary."
         console.warning(text, file=result.context.policy_path, title="New access")
     return report_review(result, console) or (0 if commented else 1)
+
+
+def _has_same_policy(target: Target, github: GitHubRepository, base: str, head: str) -> bool:
+    """Whether no file that decides about the policy of a target differs between two commits."""
+    return all(
+        github.read(base, path) == github.read(head, path)
+        for path in _deciding_files(target, github, commits=(base, head))
+    )
+
+
+def _deciding_files(target: Target, github: GitHubRepository, commits: Sequence[str]) -> list[str]:
+    """Returns the files that decide what the policy of a target allows.
+
+    For `iam/ci.json` that file and those of `also-attached`; for `iam/ci.tf` also the other files
+    of `iam` that Terraform reads (`.tf`, `.tfvars`, `.json`), as an expression may refer to them.
+    """
+    attached = (Location.of(name).path for name in target.settings.attached_files)
+    files = {target.policy_path, *attached}
+    for path in filter(is_hcl, sorted(files)):
+        folder = path.rpartition("/")[0]
+        for commit in commits:
+            files.update(other for other in github.paths(commit, folder) if may_decide(other))
+    return sorted(files)
 
 
 def check_step(run: RunContext, runner: Runner, console: Console) -> int:

@@ -125,21 +125,9 @@ def with_repository(
     target = target_of(run.settings)
     if not given.values["config"] or names_one_target(given):
         return replace(run, targets=(target,))
+    # In this run the policy file of the one target is the config.
     path = target.policy_path
-    folder = target.folder
-    repository = target.repository
-
-    def on_base() -> bytes | None:
-        if repository is None:
-            return None
-        return repository.read(repository.branch_head(target.settings.base)[1], path)
-
-    # The config of the base branch counts where pull requests are made, or the workspace lacks it.
-    raw = None
-    if folder is None:
-        raw = on_base()
-    elif (folder / path).is_file():
-        raw = (folder / path).read_bytes()
+    raw = _config_of(target)
     if raw is None:
         raise InputError(
             f"The input config names {path!r}, which does not exist: write it, or name another"
@@ -150,10 +138,12 @@ def with_repository(
     if configuration.settings:
         run = replace(run, settings=replace(run_settings(given), mode=run.settings.mode))
         check_cache_dir(run.settings, runner)
-    trusted = configuration if folder is None else None
-    if folder and configuration.readers:
+    trusted = None
+    if target.folder is None:
+        trusted = configuration
+    elif configuration.readers:
         # The workspace may have the config of a pull request.
-        base = on_base()
+        base = _config_on_base(target)
         trusted = read_configuration(base, path) if base is not None else None
     file = TargetsFile(
         configuration=configuration,
@@ -161,9 +151,28 @@ def with_repository(
         given=given,
         mode=run.settings.mode,
         target_of=target_of,
-        repository=repository,
+        repository=target.repository,
     )
     return with_targets_file(run, file, trusted)
+
+
+def _config_of(target: Target) -> bytes | None:
+    """Returns the config that counts: that of the base branch where pull requests are made or the
+    workspace lacks it (the target has no folder), else that of the workspace. None: no such file.
+    """
+    if target.folder is None:
+        return _config_on_base(target)
+    file = target.folder / target.policy_path
+    return file.read_bytes() if file.is_file() else None
+
+
+def _config_on_base(target: Target) -> bytes | None:
+    """Returns the config of the base branch; None without a repository or the file."""
+    repository = target.repository
+    if repository is None:
+        return None
+    commit = repository.branch_head(target.settings.base)[1]
+    return repository.read(commit, target.policy_path)
 
 
 def with_settings_file(
@@ -171,7 +180,8 @@ def with_settings_file(
 ) -> GivenInputs:
     """Returns the inputs of a run of one target with the settings of the input `config`.
 
-    The file of the base branch counts where the run writes, as a pull request may change it.
+    The file of the base branch counts where the run writes or reviews: the author of a pull request
+    may have changed the one of the checkout.
 
     Raises:
         InputError: The file does not exist, or is wrong.
@@ -179,11 +189,12 @@ def with_settings_file(
     path = str(given.values["config"])
     file = repository_path(runner.workspace, path, "config")
     raw = None
-    is_trusted = github is not None and settings.mode in (Mode.PULL_REQUEST, Mode.REVIEW)
-    if file.is_file() and not is_trusted:
+    must_read_base = github is not None and settings.mode in (Mode.PULL_REQUEST, Mode.REVIEW)
+    if file.is_file() and not must_read_base:
         raw = file.read_bytes()
     elif github is not None:
-        raw = github.read(github.branch_head(settings.base)[1], Path(path).as_posix())
+        base = github.branch_head(settings.base)[1]
+        raw = github.read(base, Path(path).as_posix())
     if raw is None:
         raise InputError(
             f"The input config names {path!r}, which does not exist: write it, or name another"
@@ -261,29 +272,27 @@ class _Repositories:
 def _target(
     settings: Settings, repository: str = "", *, runner: Runner, repositories: _Repositories
 ) -> Target:
-    """Returns a target in the workspace, or in another repository; with a token, its policy may be
-    read on GitHub.
+    """Returns a target in the workspace, or in another repository.
+
+    Without a folder its files are read on GitHub: those of another repository, those that a pull
+    request changes, and a policy file that the workspace lacks.
     """
-    target = _checkout_target(settings, runner)
+    own = repositories.of("")
     github = repositories.of(repository)
-    store = _history_store(settings, repositories.of(""))
-    if repository and github is not repositories.of(""):
-        return replace(
-            target,
-            store=store,
-            writes_store=not runner.has_read_only_token(),
-            repository=github,
-            folder=None,
-        )
     target = replace(
-        target, store=store, writes_store=not runner.has_read_only_token(), repository=github
+        _checkout_target(settings, runner),
+        store=_history_store(settings, own),
+        writes_store=not runner.has_read_only_token(),
+        repository=github,
     )
+    is_of_other_repository = bool(repository) and github is not own
+    if is_of_other_repository:
+        return replace(target, folder=None)
     if github is None and settings.mode is Mode.PULL_REQUEST:
         # Another forge, or none: the branch is made in the repository of the workspace.
         return replace(target, repository=GitRepository.open(runner.workspace))
-    if github and (
-        settings.mode is Mode.PULL_REQUEST or not (runner.workspace / target.policy_path).exists()
-    ):
+    is_in_workspace = (runner.workspace / target.policy_path).exists()
+    if github and (settings.mode is Mode.PULL_REQUEST or not is_in_workspace):
         return replace(target, folder=None)
     return target
 
@@ -293,7 +302,7 @@ def _checkout_target(settings: Settings, runner: Runner) -> Target:
     settings = _reviewed_settings(settings, runner)
     policy = settings.policy
     inside = partial(repository_path, runner.workspace)
-    named = {
+    paths_by_input = {
         "also-attached": tuple(Location.of(name).path for name in settings.attached_files),
         "trust-policy": (Location.of(settings.trust_policy).path,),
         "boundary-file": (settings.boundary_file,),
@@ -307,7 +316,7 @@ def _checkout_target(settings: Settings, runner: Runner) -> Target:
         "declared": settings.declared,
     }
     inside(policy.path, "policy-file")
-    for name, paths in named.items():
+    for name, paths in paths_by_input.items():
         for path in filter(None, paths):
             inside(path, name)
     check_report_files(settings, inside, {})

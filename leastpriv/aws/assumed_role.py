@@ -51,20 +51,31 @@ class AssumedRole(Struct, frozen=True):
 class AssumedSession(AwsSession):
     """AWS with the credentials of a role that another session assumes, opened at the first use."""
 
-    def __init__(self, role: AssumedRole, base: AwsSession, untrusted: str = "") -> None:
-        """`untrusted`: why the role must not be assumed, a sentence."""
+    def __init__(self, role: AssumedRole, base: AwsSession, untrusted_reason: str = "") -> None:
+        """Opens nothing yet.
+
+        Args:
+            role: The role.
+            base: The session of the run, whose credentials assume it.
+            untrusted_reason: Why the role must not be assumed, a sentence; empty: it may be.
+        """
         super().__init__(base.environment, base.now, base.regions)
         self._role = role
         self.base = base
-        self._untrusted = untrusted
+        self._untrusted_reason = untrusted_reason
 
     def _open(self) -> Aws | LeastprivError:
+        """Assumes the role, or returns the run's own session where that is of the role's account
+        and suffices.
+
+        An error is returned, not raised: the session keeps it, and raises it at each use.
+        """
         try:
             base = self.base.aws()
             if self._role.only_for_other_accounts and base.account() == self._role.account:
                 return base
-            if self._untrusted:
-                return InputError(self._untrusted)
+            if self._untrusted_reason:
+                return InputError(self._untrusted_reason)
             role = self._role.named_by_run(self.environment)
             return Aws(_session(base, role), self.environment, base.region)
         except LeastprivError as error:
@@ -109,14 +120,13 @@ def _keys(base: Aws, role: AssumedRole) -> Mapping[str, str]:
         whom = f"{base.caller()} {external_id}"
         advice = f"Check that the role exists, and that its trust policy allows {whom}."
         raise AwsError(f"{error} {advice}", error.kind, error.missing_action) from error
-    keys = {
-        name: str(required_member(answer, activity, "Credentials", member))
-        for name, member in (
-            ("access_key", "AccessKeyId"), ("secret_key", "SecretAccessKey"), ("token",
-            "SessionToken"),
-        )
-    }  # fmt: skip
+
+    def credential(member: str) -> Any:
+        return required_member(answer, activity, "Credentials", member)
+
     return {
-        **keys,
-        "expiry_time": required_member(answer, activity, "Credentials", "Expiration").isoformat(),
+        "access_key": str(credential("AccessKeyId")),
+        "secret_key": str(credential("SecretAccessKey")),
+        "token": str(credential("SessionToken")),
+        "expiry_time": credential("Expiration").isoformat(),
     }

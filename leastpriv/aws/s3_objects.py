@@ -79,7 +79,11 @@ class BucketEndpoint(Struct, frozen=True):
 
 
 class FastObjectClient:
-    """Fetches objects of one bucket; safe to use from several threads."""
+    """Fetches objects of one bucket; safe to use from several threads.
+
+    After `_MOST_FAILURES` failures in a row it pauses: botocore reads the next objects, and only
+    each `_PAUSE`-th one is tried here, until one succeeds.
+    """
 
     def __init__(self, make: Callable[[], Get | None]) -> None:
         """`make` is called with the first object, after botocore has listed the bucket."""
@@ -89,14 +93,14 @@ class FastObjectClient:
         self._failures = 0
         """Number of requests that failed one after another."""
         self._skipped = 0
-        """Number of requests that were not made since the last one."""
+        """Number of objects of the pause since the last request."""
         self._lock = threading.Lock()
 
     def fetch(self, key: str, etag: str, size: int) -> bytes | None:
         """Returns the bytes of an object that is unchanged since its listing; `None` where the
-        request failed.
+        request failed or a pause leaves the object to botocore.
         """
-        get = self._get_of_this_turn()
+        get = self._get_unless_paused()
         if get is None:
             return None
         content = None
@@ -106,15 +110,18 @@ class FastObjectClient:
                 content = fetched.content
         except Exception:  # noqa: S110 - botocore repeats the request and reports the error
             pass
-        with self._lock:
-            self._failures = self._failures + 1 if content is None else 0
-            self._skipped = 0
+        self._count_request(succeeded=content is not None)
         return content
 
-    def _get_of_this_turn(self) -> Get | None:
-        """Returns what gets an object; `None` where there is none, and during a pause.
+    def _count_request(self, *, succeeded: bool) -> None:
+        """Ends the pause after a success, and begins its count again after a failure."""
+        with self._lock:
+            self._failures = 0 if succeeded else self._failures + 1
+            self._skipped = 0
 
-        After several failures only each `_PAUSE`-th request is tried.
+    def _get_unless_paused(self) -> Get | None:
+        """Returns what gets an object; `None` where obstore does not support the bucket, and for
+        all objects of a pause but each `_PAUSE`-th.
         """
         with self._lock:
             if not self._is_made:
@@ -147,6 +154,9 @@ def fast_object_client(
 
 
 def _obstore_getter(session: Any, listing: Callable[[], ListingRequest], bucket: str) -> Get | None:
+    """Returns what gets an object through obstore; None for an endpoint or a proxy that obstore
+    does not support.
+    """
     import obstore
     from obstore.store import S3Store
 
@@ -173,7 +183,7 @@ def _obstore_getter(session: Any, listing: Callable[[], ListingRequest], bucket:
             retry_config={"max_retries": 0},
             credential_provider=credentials,
         )
-    except Exception:  # an endpoint or a proxy that obstore does not support
+    except Exception:
         return None
 
     def get(key: str) -> FetchedObject:

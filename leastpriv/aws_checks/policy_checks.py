@@ -49,12 +49,7 @@ def validate(
     skipped: list[str] = []
     request_count = 0
     try:
-        before = render_policy(committed) if committed else None
-        earlier_findings = (
-            [_FindingKey.of(before, finding) for finding in _request_findings(aws, before)]
-            if before
-            else []
-        )
+        committed_findings = _committed_findings(aws, committed)
         texts = [
             (file, render_policy(document), _OF_IDENTITY) for file, document in documents.items()
         ]
@@ -67,30 +62,15 @@ def validate(
                 continue
             request_findings = _request_findings(aws, text, kind)
             request_count += 1
-            old = (
-                {*range(len(request_findings))}
+            existing = (
+                set(range(len(request_findings)))
                 if kind is _OF_TRUST
-                else _take(earlier_findings, text, request_findings)
+                else _take(committed_findings, text, request_findings)
             )
-            for index, request_finding in enumerate(request_findings):
-                severity = _WEIGHTS.get(request_finding["findingType"], Severity.WARNING)
-                line = min(map(text.line, request_finding["locations"]), default=0)
-                code, detail, page = (
-                    request_finding["issueCode"],
-                    request_finding["findingDetails"],
-                    request_finding["learnMoreLink"],
-                )
-                findings.append(
-                    CheckFinding(
-                        severity=severity,
-                        code=code,
-                        text=detail,
-                        file=file,
-                        line=line,
-                        link=page,
-                        in_committed_policy=index in old,
-                    )
-                )
+            findings.extend(
+                _validation_finding(finding, file, text, in_committed_policy=index in existing)
+                for index, finding in enumerate(request_findings)
+            )
     except AwsError as error:
         return CheckResult(VALIDATION, request_count, tuple(findings), tuple(skipped), str(error))
     order = list(Severity)
@@ -98,6 +78,31 @@ def validate(
         key=lambda each: (each.in_committed_policy, order.index(each.severity), each.line)
     )
     return CheckResult(VALIDATION, request_count, tuple(findings), tuple(skipped))
+
+
+def _committed_findings(aws: Aws, committed: Document | None) -> list[_FindingKey]:
+    """Returns what AWS finds in the committed policy; empty for a template, which AWS cannot
+    read.
+    """
+    text = render_policy(committed) if committed else None
+    if text is None:
+        return []
+    return [_FindingKey.of(text, finding) for finding in _request_findings(aws, text)]
+
+
+def _validation_finding(
+    finding: Mapping[str, Any], file: str, text: RenderedPolicy, *, in_committed_policy: bool
+) -> CheckFinding:
+    """Returns a finding of AWS with the first line of the policy that it concerns."""
+    return CheckFinding(
+        severity=_WEIGHTS.get(finding["findingType"], Severity.WARNING),
+        code=finding["issueCode"],
+        text=finding["findingDetails"],
+        file=file,
+        line=min(map(text.line, finding["locations"]), default=0),
+        link=finding["learnMoreLink"],
+        in_committed_policy=in_committed_policy,
+    )
 
 
 def unrendered_reason(file: str) -> str:
@@ -113,10 +118,9 @@ _OF_TRUST = {"policyType": "RESOURCE_POLICY", "validatePolicyResourceType": TRUS
 def _request_findings(
     aws: Aws, text: RenderedPolicy, kind: Mapping[str, str] = _OF_IDENTITY
 ) -> Sequence[Mapping[str, Any]]:
-    client, parameters = (
-        aws.client("accessanalyzer"),
-        {"policyDocument": text.text, "locale": "EN", **kind},
-    )
+    """Returns AWS's findings on a policy, each with the members of `_MEMBERS`."""
+    client = aws.client("accessanalyzer")
+    parameters = {"policyDocument": text.text, "locale": "EN", **kind}
     activity = "validating the policy"
     finding_pages = list(
         pages(client, "validate_policy", activity, "access-analyzer:ValidatePolicy", **parameters)
@@ -316,6 +320,7 @@ def run_checks(
 
 
 def _run(aws: Aws, checks: Sequence[PaidCheck]) -> CheckResult:
+    """Runs the checks of one operation, up to the first error."""
     operation, findings = checks[0].operation, list[CheckFinding]()
     for number, check in enumerate(checks):
         try:
@@ -330,29 +335,43 @@ def _run(aws: Aws, checks: Sequence[PaidCheck]) -> CheckResult:
 
 
 def _findings(check: PaidCheck, answer: Mapping[str, Any]) -> Iterator[CheckFinding]:
-    answered = answer.get("result", "")
-    if check.expected and answered != check.expected:
-        line_number = next(_lines(check, answer), 0)
+    """Yields the findings of one check.
+
+    - AWS's result differs from ours: it disagrees, once.
+    - `FAIL` as we expected: a warning, since AWS confirms our evaluation.
+    - `FAIL` of a check of which we expect nothing: a security warning.
+    """
+    result = answer.get("result", "")
+    disagrees = bool(check.expected) and result != check.expected
+    if disagrees:
+        line = next(_lines(check, answer), 0)
         message = f" ({answer['message']})" if answer.get("message") else ""
         mismatch = (
-            f"this action's result is {check.expected}, AWS's is {answered or 'missing'}{message}"
+            f"this action's result is {check.expected}, AWS's is {result or 'missing'}{message}"
         )
         yield CheckFinding(
-            Severity.DISAGREES,
-            check.operation,
-            f"{check.failure_meaning}: {mismatch}.",
-            check.file,
-            line_number,
+            severity=Severity.DISAGREES,
+            code=check.operation,
+            text=f"{check.failure_meaning}: {mismatch}.",
+            file=check.file,
+            line=line,
         )
-    elif answered == "FAIL":
-        weight = Severity.WARNING if check.expected else Severity.SECURITY_WARNING
-        for line in _lines(check, answer) if answer.get("reasons") else (0,):
-            yield CheckFinding(
-                weight, check.operation, f"{check.failure_meaning}.", check.file, line
-            )
+        return
+    if result != "FAIL":
+        return
+    severity = Severity.WARNING if check.expected else Severity.SECURITY_WARNING
+    for line in _lines(check, answer) if answer.get("reasons") else (0,):
+        yield CheckFinding(
+            severity=severity,
+            code=check.operation,
+            text=f"{check.failure_meaning}.",
+            file=check.file,
+            line=line,
+        )
 
 
 def _lines(check: PaidCheck, answer: Mapping[str, Any]) -> Iterator[int]:
+    """Yields the line of each statement that AWS gives as a reason; 0 where it names none."""
     for reason in answer.get("reasons") or ():
         index = reason.get("statementIndex")
         yield check.lines[index] if index is not None and index < len(check.lines) else 0

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
+from leastpriv.aws.arns import account_of
 from leastpriv.aws.errors import (
     error_code,
     required_member,
@@ -104,7 +105,8 @@ class AccountLevels(Struct, frozen=True):
 def account_levels(aws: Aws, account: str, partition: str) -> AccountLevels:
     """Reads the SCPs and RCPs above an account. Never raises.
 
-    RCPs that may not be read leave the SCPs as they are.
+    RCPs that may not be read leave the SCPs as they are. The result is `is_outside` where
+    Organizations answers `ChildNotFoundException`: the credentials are of another organization.
     """
     try:
         client = aws.client("organizations", home_region("iam", partition))
@@ -120,7 +122,9 @@ def account_levels(aws: Aws, account: str, partition: str) -> AccountLevels:
         rcps = reader.policies(_RCP)
     except LeastprivError as error:
         unread = (f"The resource control policies of the account are not known: {error}",)
-    if account in reader.owners:
+    # SCPs and RCPs do not limit the management account, which owns them.
+    is_management_account = account in reader.owners
+    if is_management_account:
         return AccountLevels(unread=unread)
     levels = tuple(PolicyLevel(name, scps[name], rcps.get(name, ())) for name in reader.names)
     return AccountLevels(levels, unread)
@@ -135,7 +139,8 @@ class _OrganizationReader:
         self.names = [account]
         """Ids of the levels, from the root to the account."""
         self.owners: set[str] = set()
-        """Accounts that own the policies that were read."""
+        """Accounts that own the policies that were read: the management account, from
+        `arn:aws:organizations::123456789012:policy/o-a1b2c3d4e5/...`; AWS's own have no number."""
         self._read: dict[str, NamedPolicy] = {}
         for _ in range(_DEEPEST):
             if self.names[0].startswith("r-"):
@@ -162,22 +167,24 @@ class _OrganizationReader:
             )
         return policies_by_target
 
-    def _policy(self, policy: str, policy_type: str) -> NamedPolicy:
-        if policy in self._read:
-            return self._read[policy]
+    def _policy(self, policy_id: str, policy_type: str) -> NamedPolicy:
+        """Reads a policy once, as `p-a1b2c3d4`, and notes the account that owns it."""
+        if policy_id in self._read:
+            return self._read[policy_id]
         word = "SCP" if policy_type == _SCP else "RCP"
-        activity = f"reading the {word} {policy}"
+        activity = f"reading the {word} {policy_id}"
         with translate_errors(activity, "organizations:DescribePolicy"):
-            answer = self._client.describe_policy(PolicyId=policy)
+            answer = self._client.describe_policy(PolicyId=policy_id)
         summary = required_member(answer, activity, "Policy").get("PolicySummary", {})
-        self.owners.update(str(summary.get("Arn", "")).split(":")[4:5])
+        self.owners.add(account_of(str(summary.get("Arn", ""))))
         text = str(required_member(answer, activity, "Policy", "Content"))
         is_rcp = policy_type == _RCP
-        document = parse(text.encode(), f"{word} {policy}", resource_based=is_rcp)
-        self._read[policy] = NamedPolicy(str(summary.get("Name") or policy), document)
-        return self._read[policy]
+        document = parse(text.encode(), f"{word} {policy_id}", resource_based=is_rcp)
+        self._read[policy_id] = NamedPolicy(str(summary.get("Name") or policy_id), document)
+        return self._read[policy_id]
 
     def _ids(self, operation: str, key: str, doing: str, **given: str) -> list[str]:
+        """Returns the ids in all pages of a listing: `list_parents` has them below `Parents`."""
         action = f"organizations:{''.join(word.title() for word in operation.split('_'))}"
         return [
             str(target["Id"])
@@ -316,18 +323,18 @@ def _size(batch: Batch) -> int:
 
 
 def _simulation_request(need_decision: NeedDecision, principal: str) -> SimulationRequest | None:
+    """Returns a need as the simulation takes it; None where its resource is a pattern, is in
+    another account than the principal, or cannot be sent.
+    """
     permission = need_decision.permission
     resource = _plain_resource(permission)
-    account = (
-        resource.split(":")[4] if resource.startswith("arn:") and resource.count(":") > 4 else ""
-    )
-    if not resource or (account not in ("", principal.split(":")[4])):
+    if not resource:
         return None
-    if (
-        len(resource) > _LONGEST_RESOURCE
-        or len(permission.action) > _LONGEST_ACTION
-        or not _sendable(resource)
-    ):
+    account = account_of(resource) if resource.startswith("arn:") else ""
+    if account not in ("", account_of(principal)):
+        return None
+    is_too_long = len(resource) > _LONGEST_RESOURCE or len(permission.action) > _LONGEST_ACTION
+    if is_too_long or not _sendable(resource):
         return None
     request = replay_request(Need(permission, Basis.OBSERVED, ""), principal, need_decision.region)
     context = tuple(sorted((key, values) for key, values in request.context.items() if values))
@@ -335,7 +342,11 @@ def _simulation_request(need_decision: NeedDecision, principal: str) -> Simulati
 
 
 def _plain_resource(permission: Permission) -> str:
-    """Returns the only resource of a permission; empty if it is a pattern."""
+    """Returns the only resource of a permission; empty if it is a pattern.
+
+    `arn:aws:s3:::shop-prod` is one, `arn:aws:s3:::shop-*` is not; `*` is one for an action without
+    resource types, as `ec2:DescribeInstances`.
+    """
     if permission.resource == "*":
         catalogue_action = catalog.action(permission.action)
         return "*" if catalogue_action and not catalogue_action.resource_types else ""
@@ -359,12 +370,11 @@ def _simulate_batch(
     """
     try:
         policy_texts, outer = texts
-        kinds = {True: "stringList", False: "string"}
         entries = [
             {
                 "ContextKeyName": key,
                 "ContextKeyValues": list(values),
-                "ContextKeyType": kinds[len(values) > 1],
+                "ContextKeyType": "stringList" if len(values) > 1 else "string",
             }
             for key, values in batch.context
         ]
@@ -426,18 +436,22 @@ def _decisions(result: Mapping[str, Any], batch: Batch) -> Iterator[tuple[str, S
 def _decision(
     decision: str, each: Mapping[str, Any], result: Mapping[str, Any]
 ) -> SimulatedDecision:
-    in_organization = result.get("OrganizationsDecisionDetail", {}).get(
-        "AllowedByOrganizations", True
-    )
+    """Returns AWS's decision on one resource; where an SCP and the boundary deny, the SCP is named.
+
+    Args:
+        decision: As in `EvalResourceDecision`: `allowed`, `explicitDeny`, `implicitDeny`.
+        each: The member of the answer for the resource.
+        result: The answer for the action, whose details count where `each` has none.
+    """
+    organization = result.get("OrganizationsDecisionDetail", {})
     boundary = each.get(
         "PermissionsBoundaryDecisionDetail", result.get("PermissionsBoundaryDecisionDetail", {})
     )
-    outer = (
-        ""
-        if boundary.get("AllowedByPermissionsBoundary", True)
-        else "the permissions boundary of the principal"
-    )
-    outer = outer if in_organization else "a service control policy of the organization"
+    outer = ""
+    if not organization.get("AllowedByOrganizations", True):
+        outer = "a service control policy of the organization"
+    elif not boundary.get("AllowedByPermissionsBoundary", True):
+        outer = "the permissions boundary of the principal"
     return SimulatedDecision(decision, not each.get("MissingContextValues"), outer)
 
 
@@ -449,11 +463,9 @@ def _findings(
     """
     sure = [(need, answer) for need, answer in decided if answer.sure]
     for need, answer in sure:
-        if (
-            not answer.outer
-            and need.replay_effect in ("allowed", "explicitDeny", "implicitDeny")
-            and (need.replay_effect == "allowed") != (answer.decision == "allowed")
-        ):
+        replay_is_certain = need.replay_effect in ("allowed", "explicitDeny", "implicitDeny")
+        differs = (need.replay_effect == "allowed") != (answer.decision == "allowed")
+        if replay_is_certain and differs and not answer.outer:
             text = (
                 f"{need.action} on {need.resource}: the replay says {_words(need.replay_effect)},"
                 f" AWS's simulation {_words(answer.decision)}."

@@ -155,6 +155,7 @@ def _add_options(command: ArgumentParser, name: str) -> None:
 
 
 def _add_option(group: _ArgumentGroup, row: Mapping[str, str]) -> None:
+    """Adds the option of a row of the table; an empty cell leaves argparse's default."""
     more: dict[str, Any] = {
         key: row[key] for key in ("action", "metavar", "default", "dest", "nargs") if row[key]
     }
@@ -194,6 +195,9 @@ def _in_action(known: Input) -> str:
 
 
 def _add_init_options(group: Callable[[str], _ArgumentGroup]) -> None:
+    """Adds the options of `init`; the help of `--sources` is made here, as it lists the sources
+    that the code knows.
+    """
     from leastpriv.init.options import known_options
     from leastpriv.init.reader_role import DEFAULT_SOURCES, known_sources
 
@@ -207,7 +211,7 @@ def _add_init_options(group: Callable[[str], _ArgumentGroup]) -> None:
             f"--{name}",
             dest=name,
             several=bool(known["several"]),
-            text=known["help"] or sources,
+            text=sources if name == "sources" else known["help"],
         )
 
 
@@ -431,6 +435,9 @@ _COLOURS = {
 
 
 def _print_rich(stdout: TextIO, *shown: RenderableType) -> None:
+    """Renders with rich, and writes by `print_text`, which handles a closed pipe, a full disk and
+    characters that the encoding lacks.
+    """
     from rich.console import Console
     from rich.theme import Theme
 

@@ -132,21 +132,25 @@ def _from_root(settings: Settings, root: Path) -> Settings:
     the base branch has them, and not from the current folder.
     """
 
-    def path(name: str) -> str:
+    def from_root(name: str) -> str:
+        """Returns `policies/a.json#/p` for `a.json#/p`, in the folder `policies`; an empty name
+        and a file outside of the repository are returned as they are.
+        """
         location = Location.of(name)
         file = Path(location.path)
+        # The base branch has the file by the name of a link, not by that of what it leads to.
         absolute = file.parent.resolve() / file.name
         if not location.path or not absolute.is_relative_to(root):
             return name
         return str(Location(absolute.relative_to(root).as_posix(), location.pointer))
 
-    others = (replace(each, file=path(each.file)) for each in settings.other_policies)
+    others = (replace(each, file=from_root(each.file)) for each in settings.other_policies)
     return replace(
         settings,
-        also_attached=(*settings.attached_arns, *map(path, settings.attached_files)),
-        trust_policy=path(settings.trust_policy),
-        boundary_file=path(settings.boundary_file),
-        organization_files=tuple(map(path, settings.organization_files)),
+        also_attached=(*settings.attached_arns, *map(from_root, settings.attached_files)),
+        trust_policy=from_root(settings.trust_policy),
+        boundary_file=from_root(settings.boundary_file),
+        organization_files=tuple(map(from_root, settings.organization_files)),
         other_policies=tuple(others),
     )
 
@@ -313,6 +317,9 @@ def propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock) 
 
 
 def _run_context(options: Namespace, clock: Clock) -> RunContext:
+    """Returns the run of the options: of one target, with its settings from `--config` if given, or
+    of the targets that `--config` lists or `--discover` finds.
+    """
     values = {
         known.name: getattr(options, known.name.replace("-", "_"), "") or "" for known in inputs()
     }
@@ -412,8 +419,8 @@ def _print_targets(
 
 
 def _review(run: RunContext, options: Namespace, stdout: TextIO, console: Console) -> int:
-    """The file on disk against the one of the base branch; without a base, against the commit that
-    is checked out.
+    """Reviews the file on disk against the one of the base branch, or without a base against the
+    commit that is checked out; returns the exit code.
     """
     from leastpriv.pipeline.infrastructure import RepositoryVersion
     from leastpriv.pipeline.review import run_review
@@ -424,11 +431,17 @@ def _review(run: RunContext, options: Namespace, stdout: TextIO, console: Consol
     if repository is None:
         raise InputError("--mode review needs a git repository around the policy file.")
     base = repository.branch_head(target.settings.base)[1]
-    # Every path starts at the current folder, but that of the policy file at the root of the
-    # repository.
-    own = target.settings.policy.path
-    after = replace(disk, read=lambda path: disk.read(own if path == target.policy_path else path))
-    result = run_review(run, RepositoryVersion.of(repository, base), after)
+
+    def read_from_disk(path: str) -> bytes | None:
+        """Reads a file; a target names its policy file from the root of the repository, and all
+        others from the current folder.
+        """
+        if path == target.policy_path:
+            path = target.settings.policy.path
+        return disk.read(path)
+
+    before = RepositoryVersion.of(repository, base)
+    result = run_review(run, before, after=replace(disk, read=read_from_disk))
     return _report_review(result, options, stdout, console)
 
 

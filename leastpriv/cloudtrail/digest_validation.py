@@ -60,6 +60,8 @@ _NAME = re.compile(
     r"(?P<backfill>_backfill)?\.json\.gz",
     re.ASCII,
 )
+_LAST_DAY = "9999/99/99"
+"""After every day in a key."""
 _LARGEST = 64 * 1024 * 1024
 """Most bytes of a decompressed digest, which names the log files of an hour, some 400 bytes each.
 """
@@ -145,6 +147,7 @@ def _read(
     described: Mapping[str, str],
     keys: Mapping[str, bytes],
 ) -> DigestRecord | str:
+    """Checks the place and the signature of a digest; `place`: its bucket and key."""
     bucket, key = place
     if (fields["digestS3Bucket"], fields["digestS3Object"]) != place:
         return "it was written for another place"
@@ -247,6 +250,8 @@ class DigestValidator:
         self._waiting: deque[tuple[bool, str, str, _DigestChain]] = deque()
         """Of each unread digest: whether it is regular, its day, its key, its chain."""
         self._hashes: dict[str, dict[str, str]] = defaultdict(dict)
+        """By day and key: the SHA-256 of a log file that a digest names and nothing requested
+        yet."""
         self._ends: dict[str, datetime] = {}
         self._read_until = ""
 
@@ -303,7 +308,7 @@ class DigestValidator:
         if day > self._read_until:
             self._read(_later(day))
             self._read_until = day
-            self._miss(before=_later(day, -_LATER))
+            self._note_missing_files(before=_later(day, -_LATER))
         return self._hashes[day].pop(key, None) if day in self._hashes else None
 
     def is_awaited(self, key: str) -> bool:
@@ -323,8 +328,8 @@ class DigestValidator:
         None: all.
         """
         if unlisted is not None:
-            self._read("9999/99/99")
-            self._miss("9999/99/99", unlisted)
+            self._read(_LAST_DAY)
+            self._note_missing_files(before=_LAST_DAY, unlisted=unlisted)
             end = min(self._now - _LATE, self._window.end or self._now)
             for chain in (
                 validated_chain for validated_chain in self._chains.values() if validated_chain.keys
@@ -341,9 +346,11 @@ class DigestValidator:
         yield from self._gaps.values()
 
     def _is_read(self, logs: str) -> bool:
+        """Whether a key or folder is in the folder that is read, or around it."""
         return logs.startswith(self._prefix) or self._prefix.startswith(logs)
 
     def _list(self, folder: str, days: DayRange) -> None:
+        """Lists the digests of one region's folder, with the keys that sign them."""
         branch = LogPrefix(folder, dated=True)
         first = days.start_after(branch)
         chain = _DigestChain(folder, folder.rstrip("/").rpartition("/")[2], first or folder)
@@ -410,6 +417,7 @@ class DigestValidator:
     def _take(
         self, chain: _DigestChain, key: str, fetched: Future[tuple[bytes, Mapping[str, str]]]
     ) -> None:
+        """Reads a fetched digest, and keeps the hashes of the log files that it names."""
         self.digests += 1
         try:
             body, described = fetched.result()
@@ -424,22 +432,24 @@ class DigestValidator:
         for name, content in digest.files.items():
             self._hashes[_day(name)][name] = content
 
-    def _miss(self, before: str, unlisted: Collection[str] = ()) -> None:
-        """Notes log files before a day that a digest names and that do not exist."""
-        for day in [time for time in self._hashes if time < before]:
+    def _note_missing_files(self, before: str, unlisted: Collection[str] = ()) -> None:
+        """Notes the log files of the days before `before` that a digest names and no listing
+        showed, and forgets their hashes.
+
+        `unlisted`: regions whose listing failed, so that nothing is known of their files.
+        """
+        for day in [day for day in self._hashes if day < before]:
             for key in self._hashes.pop(day):
                 region = region_of_path(key)
-                if (
-                    key_order(key)
-                    and self._is_read(key)
-                    and not self._due.excludes(key)
-                    and region not in unlisted
-                ):
+                is_log_file = key_order(key) is not None
+                was_listed = self._is_read(key) and not self._due.excludes(key)
+                if is_log_file and was_listed and region not in unlisted:
                     self._note(region, "it is missing: a digest file names it", key)
 
     def _note(
         self, region: str, objection: str, key: str = "", kind: GapKind = GapKind.NOT_VALIDATED
     ) -> None:
+        """Counts a gap once more; its detail names the first file."""
         earlier_gap = self._gaps.get((region, objection))
         if earlier_gap:
             self._gaps[region, objection] = replace(

@@ -242,7 +242,9 @@ class RecordReader:
         return kinds
 
     def _may_be_login(self, row: DecodedRecord) -> bool:
-        """Whether `parse_record` needs the whole record of a caller without permissions."""
+        """Whether a caller outside of AWS, or a service, may get the keys of a target's role by the
+        call, as by `AssumeRoleWithWebIdentity`: only then is its whole record parsed.
+        """
         if row.eventName == ASSUME_ROLE:
             service = (row.userIdentity and row.userIdentity.invokedBy) or ""
             if service.removesuffix(".cn") not in workload_services():
@@ -461,10 +463,11 @@ def _session(target: _Target, identity: DecodedIdentity) -> Caller:
 
 
 def _caller_key(row: DecodedRecord) -> _Key:
-    """All fields that `find_caller` reads, except what differs for each session of a role that the
-    record names.
+    """Returns the key under which the result of `find_caller` is kept: one for all sessions of a
+    role that the record names, as `arn:aws:iam::123456789012:role/ci-deploy`.
     """
     identity = row.userIdentity
+    # Of the session only the role that issued it and the sign-in to the console are decoded.
     session = identity.sessionContext if identity else None
     if not identity or not session or not session.sessionIssuer or not session.sessionIssuer.arn:
         return _other_key(row)
@@ -480,7 +483,9 @@ def _caller_key(row: DecodedRecord) -> _Key:
 
 
 def _other_key(row: DecodedRecord) -> _Key:
-    """All fields that `find_caller` reads for a caller that is no session of a named role."""
+    """Returns the key of a caller that is no session of a named role, as a user or a service: all
+    fields that `find_caller` reads.
+    """
     identity = row.userIdentity
     kind = row.eventSource if row.eventType is None else row.eventType
     if identity is None:

@@ -1,14 +1,13 @@
 """Reads the file of the input `config`, which lists several targets, and adds targets to it.
 
 `config.schema.json` describes its form (docs: several-roles.md). A wrong file is bad input as a
-whole.
+whole. A `reader` is the role that reads the trail of an account, named by `assume-role`.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from io import BytesIO
@@ -124,6 +123,7 @@ class TargetEntry(Struct, frozen=True):
 
 
 def _for_role(path: str, role: str) -> str:
+    """Returns `iam/ci-deploy.json` for `iam/{name}.json` and `arn:aws:iam::...:role/ci-deploy`."""
     return path.replace(NAME, role.rpartition("/")[2]).replace(ACCOUNT, account_of(role))
 
 
@@ -244,7 +244,8 @@ def read_configuration(raw: bytes, path: str) -> Configuration:
     entries = tuple(target_entries)
     _check_distinct(entries)
     _check_branches(entries)
-    entries = _with_accounts(entries, shared)
+    _check_groups(entries)
+    entries = _with_shared_readers(entries, shared)
     follow = content.get("follow", True)
     if not isinstance(follow, bool):
         raise InputError(f"{subject}: follow is {follow!r}: write true or false.")
@@ -267,11 +268,13 @@ def with_shared_settings(given: GivenInputs, configuration: Configuration) -> Gi
 
 def in_organization(configuration: Configuration, accounts: Sequence[str]) -> Configuration:
     """Returns a config with the accounts of the AWS organization in place of wildcards in the
-    accounts of its roles.
+    accounts of its roles: `arn:aws:iam::*:role/ci` becomes a role in each.
+
+    An entry whose pattern matches no account is left out.
     """
     entries = [with_accounts(entry, accounts) for entry in configuration.entries]
-    named_entries = tuple(entry for entry in entries if entry.users.arns)
-    entries_with_readers = _with_accounts(named_entries, configuration.shared_reader)
+    matched = tuple(entry for entry in entries if entry.users.arns)
+    entries_with_readers = _with_shared_readers(matched, configuration.shared_reader)
     return replace(configuration, entries=entries_with_readers)
 
 
@@ -347,26 +350,43 @@ def with_accounts(entry: TargetEntry, accounts: Sequence[str]) -> TargetEntry:
 def settings_of(entry: TargetEntry, roles: Sequence[str], given: GivenInputs) -> Settings:
     """Returns the settings of one target: of an entry, or of roles that match its pattern and share
     a policy file; raises InputError.
+
+    The values of the entry go before those of the run. Its branch is that of the entry or of its
+    group, else `leastpriv/ROLE`, or `leastpriv/123456789012-ROLE` where the targets are in several
+    accounts and this one is in one of them.
     """
-    users = entry.users
-    labels_of_users = {arn: f"{users.labels[arn]}=" for arn in roles if arn in users.labels}
-    excluded = [f"!{arn}" for arn in users.excluded]
     entry_values: dict[str, Value] = {
         **{name: value for name, value in entry.values.items() if name != USERS},
-        "role-arn": tuple([f"{labels_of_users.get(arn, '')}{arn}" for arn in roles] + excluded),
+        "role-arn": _role_arn_input(entry.users, roles),
         "policy-file": entry.policy_file(roles[0]),
     }
     if entry.group:
-        entry_values["branch"] = f"leastpriv/{entry.group}"
+        entry_values["branch"] = _branch_of_group(entry.group)
     labels = {**given.labels, **{key: f"{entry.where}: {key}" for key in entry.values}}
-    settings = parse_settings(
-        replace(given, values={**given.values, "config": "", **entry_values}, labels=labels)
-    )
-    if not entry.one_of_several_accounts or "branch" in entry_values or settings.spans_accounts:
-        return settings
-    return replace(
-        settings, branch=settings.branch.replace("/", f"/{settings.principal.account}-", 1)
-    )
+    values = {**given.values, "config": "", **entry_values}
+    settings = parse_settings(replace(given, values=values, labels=labels))
+    has_default_branch = "branch" not in entry_values
+    is_in_one_account = not settings.spans_accounts
+    if has_default_branch and entry.one_of_several_accounts and is_in_one_account:
+        return replace(settings, branch=_branch_with_account(settings))
+    return settings
+
+
+def _role_arn_input(users: PolicyUsers, roles: Sequence[str]) -> tuple[str, ...]:
+    """Returns roles as the input `role-arn` has them: `prod=arn:aws:iam::123456789012:role/ci`
+    with a label, and `!arn:aws:iam::123456789012:role/ci-old` for one that a pattern excludes.
+    """
+    texts = [f"{users.labels[arn]}={arn}" if arn in users.labels else arn for arn in roles]
+    return (*texts, *(f"!{arn}" for arn in users.excluded))
+
+
+def _branch_of_group(group: str) -> str:
+    return f"leastpriv/{group}"
+
+
+def _branch_with_account(settings: Settings) -> str:
+    """Returns `leastpriv/123456789012-ci` for the branch `leastpriv/ci`."""
+    return settings.branch.replace("/", f"/{settings.principal.account}-", 1)
 
 
 def _check_distinct(entries: Sequence[TargetEntry]) -> None:
@@ -404,16 +424,22 @@ def normalized_file(policy_file: str) -> str:
 
 
 def _check_branches(entries: Sequence[TargetEntry]) -> None:
-    """Raises InputError for two entries with one branch that are no group, or for a branch below
-    another, which git does not allow.
+    """Raises InputError for two entries of one repository whose branches git does not allow, or
+    that would write to one branch without being a group.
     """
     are_several_accounts = _has_several_accounts(entries)
     by_repository = grouped((_repository_key(entry), entry) for entry in entries)
     for sharing in by_repository.values():
         _check_branches_of_repository(sharing, with_account=are_several_accounts)
-    group_keys = {(entry.group, _repository_key(entry)) for entry in entries if entry.group}
-    for group, count in Counter(group for group, _ in group_keys).items():
-        if count > 1:
+
+
+def _check_groups(entries: Sequence[TargetEntry]) -> None:
+    """Raises InputError for a group with targets of several repositories."""
+    repositories_of_groups = grouped(
+        (entry.group, _repository_key(entry)) for entry in entries if entry.group
+    )
+    for group, repositories in repositories_of_groups.items():
+        if len(set(repositories)) > 1:
             raise InputError(
                 f"{entries[0].where.partition(': target')[0]}: the group {group!r} has targets of"
                 " several repositories: a pull request is of one."
@@ -421,21 +447,25 @@ def _check_branches(entries: Sequence[TargetEntry]) -> None:
 
 
 def _check_branches_of_repository(entries: Sequence[TargetEntry], *, with_account: bool) -> None:
-    groups: dict[str, str] = {}
+    """Raises InputError for a branch of two entries, or one below another, as `leastpriv/ci` and
+    `leastpriv/ci/prod`.
+    """
+    group_of_branch: dict[str, str] = {}
     for entry in entries:
         branch = _branch_of(entry, with_account=with_account)
         if not branch:
             continue
-        other_group = groups.get(branch)
-        if other_group is not None and not (entry.group and other_group == entry.group):
+        other_group = group_of_branch.get(branch)
+        is_of_one_group = bool(entry.group) and other_group == entry.group
+        if other_group is not None and not is_of_one_group:
             raise _repeated(entry, "branch", branch)
-        for group in groups:
-            if branch.startswith(f"{group}/") or group.startswith(f"{branch}/"):
+        for earlier in group_of_branch:
+            if branch.startswith(f"{earlier}/") or earlier.startswith(f"{branch}/"):
                 raise InputError(
-                    f"{entry.where}: branch is {branch!r}, and an earlier target has {group!r}: git"
-                    " does not allow both, name another."
+                    f"{entry.where}: branch is {branch!r}, and an earlier target has {earlier!r}:"
+                    " git does not allow both, name another."
                 )
-        groups[branch] = entry.group
+        group_of_branch[branch] = entry.group
 
 
 def _branch_of(entry: TargetEntry, *, with_account: bool) -> str:
@@ -443,7 +473,7 @@ def _branch_of(entry: TargetEntry, *, with_account: bool) -> str:
     known.
     """
     if entry.group:
-        return f"leastpriv/{entry.group}"
+        return _branch_of_group(entry.group)
     if entry.values.get("branch"):
         return str(entry.values["branch"])
     if entry.is_pattern:
@@ -456,6 +486,7 @@ def _branch_of(entry: TargetEntry, *, with_account: bool) -> str:
 
 
 def _has_several_accounts(entries: Iterable[TargetEntry]) -> bool:
+    """Whether the roles of the entries are in several accounts, or in accounts with a wildcard."""
     accounts = {account for entry in entries for account in entry.users.accounts}
     return len(accounts) > 1 or any(map(has_wildcard, accounts))
 
@@ -497,6 +528,9 @@ def first_file_template(policy_file: str) -> str:
 
 
 def _parsed(raw: bytes, path: str) -> Mapping[str, Any]:
+    """Parses the file as YAML with a mapping at its top; raises InputError with the line of an
+    error.
+    """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
@@ -668,6 +702,9 @@ def _role(value: Any) -> Any:
 
 
 def _check_pattern(entry: TargetEntry) -> None:
+    """Raises InputError where the policy file, an earlier name or the branch of a pattern would be
+    that of several roles.
+    """
     file = str(entry.values["policy-file"])
     folders = file.split("/")[:-1]
     is_sound = file.count(NAME) == 1 and file.endswith(".json") and ".." not in folders
@@ -768,11 +805,11 @@ def _value(value: object, where: str) -> Value:
     raise InputError(f"{where} is neither text, nor a number, nor a list of texts.")
 
 
-def _with_accounts(
+def _with_shared_readers(
     entries: Sequence[TargetEntry], shared: Mapping[str, str]
 ) -> tuple[TargetEntry, ...]:
-    """Adds what an entry takes from the others: the role that reads its account, and whether there
-    are more accounts.
+    """Adds what an entry takes from the others: the role that reads its account, as an entry of the
+    same account or the whole file names it, and whether there are more accounts.
 
     Raises InputError where two entries name different roles for one account, or the shared one is
     of another account.
@@ -799,6 +836,7 @@ def _with_accounts(
 
 
 def _discover(whole: Mapping[str, Any], entries: Sequence[TargetEntry], where: str) -> str:
+    """Returns the path of first policy files, as `iam/{name}.json`; empty where none is drafted."""
     value = whole.get("discover", False)
     if value is True:
         return first_file_template(str(entries[0].values["policy-file"]))
@@ -814,6 +852,7 @@ def _discover(whole: Mapping[str, Any], entries: Sequence[TargetEntry], where: s
 
 
 def _only(found: Mapping[str, Any], allowed: Sequence[str], where: str) -> None:
+    """Raises InputError for a key that is not allowed here; the message says where it belongs."""
     for key in found:
         if key in allowed:
             continue

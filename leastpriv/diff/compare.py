@@ -545,9 +545,14 @@ def _contains(documents: Sequence[Document], others: Sequence[Document]) -> bool
 
 
 def _is_template(document: Document) -> bool:
+    """Whether a policy has placeholders that a deployment fills in, as `${AWS::Region}`.
+
+    In a statement of the version 2008-10-17, which has no variables, `${...}` is plain text.
+    """
     texts: list[str] = []
     for statement in document.statements:
-        if statement.variables:
+        can_have_placeholders = statement.variables
+        if can_have_placeholders:
             texts += [*statement.actions, *statement.resources]
             texts += [*statement.not_actions, *statement.not_resources]
     return any(map(PLACEHOLDER.search, texts))

@@ -2,6 +2,10 @@
 
 Other statements, orders, spellings or wildcards of equal meaning are no difference. Coverage is
 that of `policy/containment`; which actions of the catalogue differ is listed with it.
+
+A set of rules is a number, one bit for each rule: `0b101` are the first and the third rule of the
+other version. Actions that the same rules name are compared once, under that number. A rule is
+`bare` without its Condition block.
 """
 
 from __future__ import annotations
@@ -33,7 +37,9 @@ ResourceEntry = str | tuple[str, ...]
 EXCLUDED = "NotResource: "
 """Prefix of an excluded resource in reports."""
 _ByRules = Mapping[int, set[str]]
-"""Bits of the rules of the other version that name the actions -> actions."""
+"""Bits of the rules of the other version that name the actions -> actions: `{0b01:
+{"s3:getobject"}, 0b00: {"s3:putobject"}}` where its first rule names the first and none the
+second."""
 _MANY = 1_000
 """From this many actions on, the service of the ARN preselects the actions."""
 
@@ -189,12 +195,13 @@ class _EntryComparison:
     @cached_property
     def named_by(self) -> Mapping[str, int]:
         """Action of the catalogue -> bits of the rules that name it."""
-        bits: dict[str, int] = {}
-        for index, rule in enumerate(self.full.old):
+        bits_of_action: dict[str, int] = {}
+        for place, rule in enumerate(self.full.old):
+            bit = 1 << place
             entries = _action_entries(rule.statement)
             for action in frozenset[str]().union(*map(catalogue_actions, entries)):
-                bits[action] = bits.get(action, 0) | 1 << index
-        return bits
+                bits_of_action[action] = bits_of_action.get(action, 0) | bit
+        return bits_of_action
 
     def differences(self, rules: Iterable[Rule]) -> Iterator[EntryDiff]:
         """Yields the part of each entry that the other version lacks; collects changed conditions
@@ -224,40 +231,43 @@ class _EntryComparison:
         """Returns an entry's actions that the other version lacks on a resource; None if there is
         no difference.
         """
-        element = Element((entry,)) if isinstance(entry, str) else Element(entry, negated=True)
-        if self.full.covers(rule.condition_set, element, rule.resources):
+        pattern = Element((entry,)) if isinstance(entry, str) else Element(entry, negated=True)
+        if self.full.covers(rule.condition_set, pattern, rule.resources):
             return None
-        rule_actions = _actions_on(rule.statement, entry, resource)
-        named_actions = self._by_rules(entry, element, rule_actions)
+        actions_here = _actions_on(rule.statement, entry, resource)
         bare = _bare(rule)
         lacking: dict[int, set[str]] = {}
         conditioned: dict[int, set[str]] = {}
-        for bits, actions in named_actions.items():
+        for bits, actions in self._by_rules(entry, pattern, actions_here).items():
             if not self.bare.covers(bare, bits, rule.resources):
                 lacking[bits] = actions
             elif not self.full.covers(rule.condition_set, bits, rule.resources):
                 conditioned[bits] = actions
         # A wildcard exceeds its list, because it also names future actions.
-        is_open = is_pattern(entry) and bool(rule_actions or not catalogue_actions(entry))
-        if lacking or (is_open and not self.bare.covers(bare, element, rule.resources)):
+        names_future_actions = is_pattern(entry) and bool(
+            actions_here or not catalogue_actions(entry)
+        )
+        lacks_future_actions = names_future_actions and not self.bare.covers(
+            bare, pattern, rule.resources
+        )
+        if lacking or lacks_future_actions:
             self._note(rule, conditioned, resource)
             return lacking
-        if is_open and not conditioned:
-            conditioned = {self.full.naming(element, in_part=True): {_shown_entry(entry)}}
+        if names_future_actions and not conditioned:
+            conditioned = {self.full.naming(pattern, in_part=True): {_shown_entry(entry)}}
         self._note(rule, conditioned, resource)
         return None
 
-    def _by_rules(self, entry: ActionEntry, whole: Element, actions: Iterable[str]) -> _ByRules:
-        """Groups actions of an entry by the rules of the other version that name them."""
+    def _by_rules(self, entry: ActionEntry, pattern: Element, actions: Iterable[str]) -> _ByRules:
+        """Groups actions of an entry by the rules of the other version that name them.
+
+        `pattern` is the whole entry. A literal that the catalogue lacks is its own only action.
+        """
         if isinstance(entry, str) and not is_pattern(entry) and not catalog.action(entry):
-            # A wildcard may name it although the catalogue lacks it.
-            return {self.full.naming(whole): {entry}}
-        return {
-            bits: set(of_bits)
-            for bits, of_bits in grouped(
-                [(self.named_by.get(action, 0), action) for action in actions]
-            ).items()
-        }
+            # A wildcard of the other version may name it.
+            return {self.full.naming(pattern): {entry}}
+        by_bits = grouped([(self.named_by.get(action, 0), action) for action in actions])
+        return {bits: set(of_bits) for bits, of_bits in by_bits.items()}
 
     def _naming(self, actions: _ByRules, rules: int) -> Iterator[_NamedActions]:
         """Yields those of the rules, given as bits, that name some of the actions."""
@@ -283,6 +293,9 @@ class _EntryComparison:
                 self._add(rule, rule_actions.rule, rule_actions.actions & pending, resource)
 
     def _add(self, rule: Rule, other: Rule, actions: set[str], resource: ResourceEntry) -> None:
+        """Collects actions that have the conditions of `rule` in this version, and those of `other`
+        in the other one.
+        """
         if not actions:
             return
         conditions = _shown_conditions(rule)
@@ -301,6 +314,11 @@ class _EntryComparison:
         entry: ActionEntry,
         lacking: Mapping[ResourceEntry, _ByRules],
     ) -> EntryDiff:
+        """Returns what the other version lacks of an entry, with the resources on which it lacks
+        it.
+
+        An action that the other version has on a part of these resources is in `partly`.
+        """
         statement = next(iter(resources.values())).statement
         only: set[str] = set()
         partly: set[str] = set()
@@ -409,8 +427,10 @@ def is_pattern(entry: ActionEntry) -> bool:
 def _actions_on(
     statement: Statement, entry: ActionEntry, resource: ResourceEntry
 ) -> frozenset[str]:
-    """Returns an entry's actions that fit a resource; a literal that fits no resource of its
-    statement fits each.
+    """Returns an entry's actions that fit a resource: `s3:Get*` on `arn:aws:s3:::shop/*` has
+    `s3:getobject`, and not `s3:getbucketacl`.
+
+    A literal that fits no resource of its statement fits each.
     """
     actions = catalogue_actions(entry)
     if resource == "*" or isinstance(resource, tuple):
@@ -425,33 +445,43 @@ def _actions_on(
 
 @lru_cache(maxsize=1_024)
 def _fitting_actions(entry: ActionEntry, resource: str) -> frozenset[str]:
+    """Returns the actions of an entry that fit a resource; of `*`, which has thousands, only those
+    of the ARN's service are tested one by one.
+    """
     actions = catalogue_actions(entry)
-    service = resource.split(":", 3)[2] if resource.count(":") > 2 else "*"
-    if len(actions) > _MANY and not set(service) & set("*?$"):
-        actions &= (
-            _actions_by_arn_service().get(service, frozenset()) | _actions_by_arn_service()[""]
-        )
+    service = _service_of(resource) if resource.count(":") > 2 else "*"
+    if len(actions) > _MANY and not _is_open(service):
+        index = _actions_by_arn_service()
+        actions &= index.get(service, frozenset()) | index[""]
     return frozenset(action for action in actions if fits(action, resource))
 
 
 @cache
 def _actions_by_arn_service() -> Mapping[str, frozenset[str]]:
-    """Returns all actions by the service in their resource ARNs; "" holds actions whose ARN names
-    no single service.
+    """Returns the actions that may fit an ARN, by its service: `s3` -> `s3:getobject`, ...
+
+    "" has the actions whose ARN may be of any service.
     """
     index: dict[str, set[str]] = {"": set()}
-    for name in catalog.expand("*"):
-        catalogue_action = catalog.action(name)
-        # An action without types fits no resource; the event table names resources of API Gateway
-        # that the catalogue lacks.
-        kinds = catalogue_action.resource_types if catalogue_action else ()
-        services = {
-            name.partition(":")[0],
-            *(part.split(":", 3)[2] for kind in kinds for part in kind.arn.split(", ")),
-        }
+    for action in catalog.expand("*"):
+        catalogue_action = catalog.action(action)
+        # Its own service counts always: the catalogue lacks resources of API Gateway that the event
+        # table names.
+        services = {action.partition(":")[0]}
+        for resource_type in catalogue_action.resource_types if catalogue_action else ():
+            services.update(map(_service_of, resource_type.arn.split(", ")))
         for service in services:
-            index.setdefault("" if set(service) & set("$*?") else service, set()).add(name)
+            index.setdefault("" if _is_open(service) else service, set()).add(action)
     return {service: frozenset(actions) for service, actions in index.items()}
+
+
+def _service_of(arn: str) -> str:
+    return arn.split(":", 3)[2]
+
+
+def _is_open(service: str) -> bool:
+    """Whether the service of an ARN has a wildcard or a variable."""
+    return bool(set(service) & set("$*?"))
 
 
 def _shared_resources(

@@ -156,15 +156,24 @@ def _denying_policies(check: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _policy_names(
     check: Mapping[str, Any], policies: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[str]:
-    """Yields the policies behind a denying check; an inline policy has the name of what it is
-    attached to.
+    """Yields the policies behind a denying check: those with a statement that matched, else all
+    that may have denied.
     """
     matched = _denying_policies(check)
+    if matched:
+        return _matched_names(matched, policies)
+    return _candidate_names(check, policies)
+
+
+def _matched_names(
+    matched: Iterable[Mapping[str, Any]], policies: Mapping[str, Mapping[str, Any]]
+) -> Iterator[str]:
+    """Yields `arn:aws:iam::123456789012:policy/limits (statement NoDelete)`; an inline policy has
+    the name of what it is attached to.
+    """
     for matched_policy in matched:
         policy = policies.get(str(matched_policy.get("uri")), {})
-        attached = ", ".join(
-            str(attachment.get("arn")) for attachment in policy.get("attachedTo") or ()
-        )
+        attached = ", ".join(str(target.get("arn")) for target in policy.get("attachedTo") or ())
         name = (
             f"an inline policy of {attached}"
             if policy.get("inline") and attached
@@ -176,17 +185,22 @@ def _policy_names(
             if statement.get("sid")
         ]
         yield f"{name} (statement {', '.join(sids)})" if sids else name
-    if not matched:
-        relevant = set(check.get("relevantPolicyTypes") or ())
-        target = check.get("targetArn")
-        for policy in policies.values():
-            arns = [attachment.get("arn") for attachment in policy.get("attachedTo") or ()]
-            if (
-                policy.get("type") in relevant
-                and not policy.get("inline")
-                and (not target or target in arns)
-            ):
-                yield str(policy.get("uri"))
+
+
+def _candidate_names(
+    check: Mapping[str, Any], policies: Mapping[str, Mapping[str, Any]]
+) -> Iterator[str]:
+    """Yields the policies of the check's types that are attached to its target, without inline
+    ones: where no statement denies, one that allows is missing in each of them.
+    """
+    relevant_types = set(check.get("relevantPolicyTypes") or ())
+    target = check.get("targetArn")
+    for policy in policies.values():
+        arns = [attached.get("arn") for attached in policy.get("attachedTo") or ()]
+        is_relevant = policy.get("type") in relevant_types and not policy.get("inline")
+        is_at_target = not target or target in arns
+        if is_relevant and is_at_target:
+            yield str(policy.get("uri"))
 
 
 def _values(context: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:

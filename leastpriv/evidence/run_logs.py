@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -79,35 +79,32 @@ def add_job_logs(
     A denial in a line without a time counts as seen at `read_at`. One that CloudTrail recorded for
     the same action and resource is left out. `decoder` decodes EC2's messages.
     """
-    usages: dict[tuple[Permission, str], Usage] = {}
+    usages: dict[_UsageKey, Usage] = {}
     gaps = Counter[Gap]()
-    for log_gap in (gap for job_log in logs for gap in job_log.gaps):
-        gaps[log_gap] += log_gap.count
+    for job_log in logs:
+        for gap in job_log.gaps:
+            gaps[gap] += gap.count
     recorded = {usage.need.permission for usage in evidence.usages if usage.denial}
-    exact_resources = {
-        usage.need.permission.resource
-        for usage in evidence.usages
-        if usage.need.exact
-        and usage.need.permission.resource.startswith("arn:")
-        and usage.denial is None
-    }
-    for log in logs:
-        for log_denial in log.denials:
-            if log_denial.time and not window.contains(log_denial.time):
+    allowed_resources = _allowed_resources(evidence)
+    for job_log in logs:
+        for logged in job_log.denials:
+            if logged.time and not window.contains(logged.time):
                 continue
-            denial = _with_location(
-                log_denial, decoder.decoded(log_denial.denial), evidence, log.run
-            )
-            if gap := _left_open(denial, evidence.principal, decoder.trouble):
-                gaps[gap] += 1
+            decoded = decoder.decoded(logged.denial)
+            denial = _with_location(logged, decoded, evidence, job_log.run)
+            open_gap = _left_open(denial, evidence.principal, decoder.trouble)
+            if open_gap:
+                gaps[open_gap] += 1
                 continue
-            for need in _needs(denial, evidence.principal, exact_resources):
-                key = (
-                    need.permission,
-                    f"{denial.denied_by} {denial.mendable} {bool(denial.principal)}",
+            for need in _needs(denial, evidence.principal, allowed_resources):
+                key = _UsageKey(
+                    permission=need.permission,
+                    denied_by=denial.denied_by,
+                    is_mendable=denial.mendable,
+                    has_principal=bool(denial.principal),
                 )
                 if need.permission not in recorded and key not in usages:
-                    usages[key] = _usage(need, denial, log_denial, log.run, read_at)
+                    usages[key] = _usage(need, denial, logged, job_log.run, read_at)
     all_usages = sorted(
         (*evidence.usages, *usages.values()),
         key=lambda usage: (usage.need.permission, usage.outcome, usage.need.derivation),
@@ -118,6 +115,27 @@ def add_job_logs(
         gaps=(*evidence.gaps, *(replace(gap, count=count) for gap, count in gaps.items())),
         logged_runs=tuple(job_log.run for job_log in logs if job_log.run),
     )
+
+
+class _UsageKey(NamedTuple):
+    """Of the denials in logs that are equal in this, the first is a usage."""
+
+    permission: Permission
+    denied_by: DeniedBy
+    is_mendable: bool
+    has_principal: bool
+
+
+def _allowed_resources(evidence: Evidence) -> set[str]:
+    """Returns the ARNs that allowed calls used: the part of an ARN that a log hides, as in
+    `arn:aws:s3:::***-data`, is that of one of them.
+    """
+    resources: set[str] = set()
+    for usage in evidence.usages:
+        resource = usage.need.permission.resource
+        if usage.denial is None and usage.need.exact and resource.startswith("arn:"):
+            resources.add(resource)
+    return resources
 
 
 def _with_location(
@@ -137,6 +155,9 @@ def _with_location(
 
 
 def _is_corroborated(denial: Denial, evidence: Evidence, run: Run | None) -> bool:
+    """Whether CloudTrail has a denial of the principal in the same workflow run, for the same
+    action and resource.
+    """
     denied_actions = {action.lower() for action in denial.actions}
     return run is not None and any(
         usage.denial is not None

@@ -96,6 +96,7 @@ def render_files(target: InitOptions) -> dict[str, str]:
 
 
 def _workflow(target: InitOptions) -> str:
+    """Renders the workflow; with a run for each account, its role is that of the matrix."""
     action = target.action or checkout_action()
     return _rendered(
         WORKFLOW,
@@ -108,6 +109,7 @@ def _workflow(target: InitOptions) -> str:
 
 
 def _stack_set(target: InitOptions) -> str:
+    """Renders the StackSet of the reader role for the other accounts, or for all."""
     is_member = bool(target.others)
     return _rendered(
         STACK_SET,
@@ -206,27 +208,41 @@ _ACCOUNT_LINE = re.compile(r'^  - "([0-9]{12})"$', re.MULTILINE)
 
 
 def _entry(target: InitOptions, principal: Principal, file: str) -> str:
-    """Returns an entry of the config, with a branch where each account is a run, or its name is not
-    unique.
+    """Returns an entry of the config, with the branch of its pull request where the usual
+    `leastpriv/ROLE` would be that of several roles.
     """
-    end = principal.arn.split("/", 1)[1]
-    namesakes = [
-        other_principal
-        for other_principal in target.principals
-        if (other_principal.account, other_principal.name) == (principal.account, principal.name)
-    ]
-    name = end.replace("/", "-") if len(namesakes) > 1 else principal.name
-    account = f"{principal.account}-" if len(target.runs) > 1 else ""
-    branch = ""
-    if account and is_pattern(end):
-        # Several roles have no branch of one name.
-        branch = f'    group: "{principal.account}"\n'
-    elif account or name != principal.name:
-        branch = f'    branch: "leastpriv/{account}{name}"\n'
+    branch = _branch_line(target, principal)
     return f'  - role-arn: "{principal.arn}"\n    policy-file: "{file}"\n{branch}'
 
 
+def _branch_line(target: InitOptions, principal: Principal) -> str:
+    """Returns the line of an entry that names its branch; empty where the usual one serves.
+
+    - Each account has a run: `branch: "leastpriv/123456789012-ci-deploy"`.
+    - The same for a pattern, whose roles have no branch of one name: `group: "123456789012"`.
+    - Two roles of the account have the name, as `a/ci` and `b/ci`: `branch: "leastpriv/a-ci"`.
+    """
+    path_and_name = principal.arn.split("/", 1)[1]
+    has_run_per_account = len(target.runs) > 1
+    if has_run_per_account and is_pattern(path_and_name):
+        return f'    group: "{principal.account}"\n'
+    namesakes = [
+        each
+        for each in target.principals
+        if (each.account, each.name) == (principal.account, principal.name)
+    ]
+    name = principal.name
+    if len(namesakes) > 1:
+        name = path_and_name.replace("/", "-")
+    if has_run_per_account:
+        return f'    branch: "leastpriv/{principal.account}-{name}"\n'
+    if name != principal.name:
+        return f'    branch: "leastpriv/{name}"\n'
+    return ""
+
+
 def _config(target: InitOptions, account: str) -> str:
+    """Returns the path of the config of an account's run, or of the only run."""
     return f".github/leastpriv/{account}.yml" if len(target.runs) > 1 else ".github/leastpriv.yml"
 
 
@@ -267,12 +283,17 @@ def _template(name: str, target: InitOptions, *, member: bool = False) -> str:
 
 
 def action_inputs(target: InitOptions) -> dict[str, str]:
-    """Returns the inputs of the workflow's step; the config has the settings."""
+    """Returns the inputs of the workflow's step, without the settings, which a config has.
+
+    A config that lists the targets (`has_config`) is among the values already; for one target a
+    config with settings alone is written, and named here.
+    """
     settings = settings_of_action(target)
-    inputs = {name: value for name, value in _values(target).items() if name not in settings}
-    if settings and not target.has_config:
-        return {**inputs, "config": _config(target, target.runs[0])}
-    return inputs
+    found = {name: value for name, value in _values(target).items() if name not in settings}
+    needs_settings_file = bool(settings) and not target.has_config
+    if needs_settings_file:
+        found["config"] = _config(target, target.runs[0])
+    return found
 
 
 def settings_of_action(target: InitOptions) -> dict[str, str]:

@@ -148,20 +148,32 @@ class _Call:
             raise InputError("The tool denials needs text or files: name one of them, not both.")
 
     async def _needs(self) -> ToolAnswer:
-        """Lists what records need, or drafts what declarations need."""
-        declarations = [
+        """Lists what records need, or drafts what declarations need; raises InputError.
+
+        Records are `record` or `trails`. Declarations are `templates`, `plans` or both, also next
+        to `trails`, whose use the draft counts too.
+        """
+        chosen = {
             name for name in ("record", "trails", "templates", "plans") if self._arguments.get(name)
-        ]
-        if not declarations:
+        }
+        if not chosen:
             raise InputError("The tool needs one of record, trails, templates and plans.")
-        if {"templates", "plans"}.isdisjoint(declarations):
-            if len(declarations) > 1:
-                raise InputError("The tool takes a record or trails, not both.")
-            every_role = [] if self._arguments.get("role_arn") else ["--all-roles"]
-            command = ["permissions", "--format=json", *self._options(), *every_role]
-            return await self._rows(command)
-        if "record" in declarations:
+        has_declarations = bool(chosen & {"templates", "plans"})
+        if not has_declarations:
+            return await self._listed_needs(has_both="record" in chosen and "trails" in chosen)
+        if "record" in chosen:
             raise InputError("The tool takes a record, or templates and plans, not both.")
+        return await self._drafted_needs()
+
+    async def _listed_needs(self, *, has_both: bool) -> ToolAnswer:
+        """Lists what the calls of records need: of one role, or of every role in them."""
+        if has_both:
+            raise InputError("The tool takes a record or trails, not both.")
+        every_role = [] if self._arguments.get("role_arn") else ["--all-roles"]
+        return await self._rows(["permissions", "--format=json", *self._options(), *every_role])
+
+    async def _drafted_needs(self) -> ToolAnswer:
+        """Drafts the policy of the role that deploys the declarations."""
         if not self._arguments.get("role_arn"):
             raise InputError("The tool needs role_arn: the role that deploys templates and plans.")
         draft = self._folder / "draft.json"

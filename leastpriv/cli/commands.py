@@ -33,7 +33,7 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
     """Lists what a role, or every role, used."""
     from leastpriv.cli.reading_bar import reading_bar
     from leastpriv.config.inputs import named_principal, window
-    from leastpriv.pipeline.sources import ReadHooks, damaged_files, read_by_principal
+    from leastpriv.pipeline.sources import ReadHooks, all_damaged_sentence, read_by_principal
 
     if bool(options.role_arn) == options.all_roles:
         raise InputError("Name one role with --role-arn, or all with --all-roles.")
@@ -67,7 +67,7 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
     print_rows(stdout, rows, permission_table, options.format)
     if has_calls:
         statistics = [source.statistics for source in sources]
-        damaged = damaged_files(statistics, [*shared_gaps, *gaps])
+        damaged = all_damaged_sentence(statistics, [*shared_gaps, *gaps])
         if damaged:
             console.error(damaged)
         return int(bool(damaged))

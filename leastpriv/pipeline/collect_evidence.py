@@ -41,7 +41,7 @@ from leastpriv.permissions.volatility import region_of
 from leastpriv.pipeline.context import RunContext, Target
 from leastpriv.pipeline.sources import (
     ReadHooks,
-    damaged_files,
+    all_damaged_sentence,
     missing_calls,
     open_sources,
     read_evidence,
@@ -164,7 +164,7 @@ def read_principals(
         account = account_of(name) if principals.has_several_accounts else ""
         shown = name if account else short_arn(name)
         missing = missing_calls(principal, statistics, evidence.gaps, shown) if principal else ""
-        damaged = damaged_files(statistics, evidence.gaps)
+        damaged = all_damaged_sentence(statistics, evidence.gaps)
         evidence = with_no_calls(evidence, name, statistics)
         own = with_only_region(coverage_of(account), evidence)
         is_of_others = bool(records) and not own.days and not callers

@@ -22,7 +22,7 @@ from leastpriv.config.targets_file import (
     first_file_template,
     with_targets,
 )
-from leastpriv.errors import InputError, NoCallsError, plural
+from leastpriv.errors import InputError, LeastprivError, NoCallsError, plural
 from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.models import grouped
 from leastpriv.pipeline.collect_evidence import RunEvidence, attempt, with_matching_users
@@ -42,6 +42,7 @@ from leastpriv.report.role_chain import RoleChainPolicies, UncommittedRole
 from leastpriv.report.targets import first_files_body, first_files_title
 
 _log = logging.getLogger(__name__)
+_ACCOUNT_DIGITS = 12
 BRANCH = "leastpriv/first-files"
 """The branch of the pull request with first files."""
 
@@ -212,65 +213,104 @@ def _without_progress() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def all_targets(
-    run: RunContext, file: TargetsFile, evidence: RunEvidence
-) -> tuple[tuple[Target, ...], tuple[TargetResult, ...], tuple[str, ...]]:
-    """Reads the evidence of all accounts; returns targets, failed entries, and notes on patterns
-    without a match.
+class AllTargets:
+    """The targets of a config, once its patterns are matched with the roles of the evidence."""
+
+    def __init__(self, file: TargetsFile, evidence: RunEvidence) -> None:
+        """Begins without a target; `evidence` was read."""
+        self._file = file
+        self._evidence = evidence
+        self._named = {arn for entry in file.configuration.entries for arn in entry.users.named}
+        """Roles that a target has already, so that no further pattern matches them."""
+        self.targets: list[Target] = []
+        self.failed: list[TargetResult] = []
+        self.notes: list[str] = []
+        """Sentences on patterns without a match, and on users that could not be read."""
+
+    def add(self, target: Target) -> None:
+        """Adds the target of an entry with one policy file, and the roles that match the patterns
+        of its users.
+        """
+        patterns = target.settings.users.patterns
+        if patterns:
+            target, failure = with_matching_users(target, self._evidence, self._named)
+            self._named.update(target.matched)
+            if failure and not target.users:
+                self.failed.append(TargetResult(target, failure=failure))
+                return
+            if not target.users:
+                shown = ", ".join(patterns)
+                self.notes.append(f"{target.policy_name}: `{shown}` matches no role that was read.")
+                return
+        self.targets.append(target)
+        self.notes += _unread_users(target, self._evidence)
+
+    def add_of_pattern(self, entry: TargetEntry) -> None:
+        """Adds a target for each policy file of a pattern, as `iam/{name}.json` has one for each
+        role.
+        """
+        roles, failure = attempt(partial(self._evidence.matches, entry.users, self._named))
+        note = f"{entry.where}: `{entry.role}` matches no role that was read."
+        if isinstance(failure, NoCallsError):
+            self.notes.append(f"{note} {failure}")
+        elif failure:
+            self._add_failure(entry, failure)
+        elif not roles:
+            self.notes.append(note)
+        self._named.update(roles or ())
+        by_file = grouped((entry.policy_file(role), role) for role in roles or ())
+        for sharing in by_file.values():
+            self._add_of_file(entry, sharing)
+
+    def _add_of_file(self, entry: TargetEntry, roles: Sequence[str]) -> None:
+        """Adds the target of roles that share a policy file; another target must have neither its
+        file nor its branch.
+        """
+        target, failure = attempt(partial(self._file.target, entry, roles))
+        if target is None:
+            self._add_failure(entry, failure)
+            return
+        shared = _shared(target, self.targets)
+        if shared:
+            sentence = f"{entry.where}: {roles[0]} would have the {shared} of another target."
+            self._add_failure(entry, InputError(sentence))
+            return
+        self.targets.append(target)
+
+    def _add_failure(self, entry: TargetEntry, failure: LeastprivError | None) -> None:
+        """Adds the failure of a pattern, or of one of its targets; the settings are those of a role
+        that it would match.
+        """
+        target = Target(
+            self._file.settings_of(entry, [_example(entry)]),
+            self._file.configuration.path,
+            repository=self._file.repository,
+            group=entry.group,
+        )
+        self.failed.append(TargetResult(target, failure=failure))
+
+
+def all_targets(run: RunContext, file: TargetsFile, evidence: RunEvidence) -> AllTargets:
+    """Reads the evidence of all accounts, and matches the patterns of the config with its roles.
+
+    Raises InputError for a wrong option of a pattern, before a source is read.
     """
     _check_separate_files(run.targets)
     entries = file.configuration.entries
     patterns = [entry for entry in entries if entry.is_pattern]
     for entry in patterns:
-        # A wrong option is bad input before a source is read.
         file.settings_of(entry, [_example(entry)])
     users = [entry.users for entry in entries]
     evidence.read(
         [parse_principal(arn) for each in users for arn in each.named],
         [pattern for each in users for pattern in each.patterns],
     )
-    named = {arn for each in users for arn in each.named}
-    found: list[Target] = []
-    failed: list[TargetResult] = []
-    notes: list[str] = []
+    found = AllTargets(file, evidence)
     for target in run.targets:
-        patterns_of_users = target.settings.users.patterns
-        if patterns_of_users:
-            target, failure = with_matching_users(target, evidence, named)
-            named.update(target.matched)
-            if failure and not target.users:
-                failed.append(TargetResult(target, failure=failure))
-                continue
-            if not target.users:
-                shown = ", ".join(patterns_of_users)
-                notes.append(f"{target.policy_name}: `{shown}` matches no role that was read.")
-                continue
-        found.append(target)
-        notes += _unread_users(target, evidence)
+        found.add(target)
     for entry in patterns:
-        roles, failure = attempt(partial(evidence.matches, entry.users, named))
-        named.update(roles or ())
-        by_file = grouped((entry.policy_file(role), role) for role in roles or ())
-        for sharing in by_file.values():
-            one, failure = attempt(partial(file.target, entry, sharing))
-            shared = _shared(one, found) if one else ""
-            if shared:
-                failure = InputError(
-                    f"{entry.where}: {sharing[0]} would have the {shared} of another target."
-                )
-            elif one:
-                found.append(one)
-        if isinstance(failure, NoCallsError):
-            notes.append(f"{entry.where}: `{entry.role}` matches no role that was read. {failure}")
-        elif failure:
-            settings, repository = file.settings_of(entry, [_example(entry)]), file.repository
-            unread = Target(
-                settings, file.configuration.path, repository=repository, group=entry.group
-            )
-            failed.append(TargetResult(unread, failure=failure))
-        elif not roles:
-            notes.append(f"{entry.where}: `{entry.role}` matches no role that was read.")
-    return tuple(found), tuple(failed), tuple(notes)
+        found.add_of_pattern(entry)
+    return found
 
 
 def _unread_users(target: Target, evidence: RunEvidence) -> Iterator[str]:
@@ -304,8 +344,8 @@ def _check_separate_files(targets: Sequence[Target]) -> None:
 
 
 def _shared(target: Target, others: Iterable[Target]) -> str:
-    """Returns the input of which a target has the same value as another one of its repository;
-    empty if none.
+    """Returns the input of which a target has the same value as another one of its repository,
+    `policy-file` or `branch`; empty if none. The targets of a group share its branch.
     """
     for other in others:
         if target.repository != other.repository:
@@ -319,8 +359,12 @@ def _shared(target: Target, others: Iterable[Target]) -> str:
 
 
 def _example(entry: TargetEntry) -> str:
-    """Returns an ARN that a pattern matches."""
+    """Returns an ARN that a pattern matches: `arn:aws:iam::000000000000:role/cix` for
+    `arn:aws:iam::*:role/ci*`.
+    """
     account = entry.account
-    digits = account.replace("*", "0" * (12 - len(account) + 1)).replace("?", "0")[:12]
+    without_star = len(account) - 1
+    zeros = "0" * (_ACCOUNT_DIGITS - without_star)
+    digits = account.replace("*", zeros).replace("?", "0")[:_ACCOUNT_DIGITS]
     head, _, rest = entry.role.partition(f"::{account}:")
     return f"{head}::{digits}:{rest.replace('*', 'x').replace('?', 'x')}"

@@ -1,7 +1,7 @@
 """Writes the result of a policy whose users are in several accounts for every account.
 
-Until then one account replaces that of each user (`evidence.users.OWN_ACCOUNT`): a resource with
-its account is exact, as that of one user is.
+Until then a stand-in, 000000000001, replaces the account of each user (`evidence.users.unite` puts
+it in): a resource with its account is exact, as that of one user is.
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ Context = TypeVar("Context", bound=Struct)
 
 
 def in_every_account(context: Context, *, has_variables: bool) -> Context:
-    """Returns a result with every account in place of the stand-in.
+    """Returns the context of a proposal with every account in place of the stand-in.
 
-    An ARN has any account, since an identity-based policy alone grants nothing in another one. A
-    name with the account has that of the principal, where the policy may hold a policy variable.
+    - `arn:aws:sqs:eu-west-1:000000000001:jobs` becomes `arn:aws:sqs:eu-west-1:*:jobs`: an
+      identity-based policy alone grants nothing in another account.
+    - `arn:aws:s3:::logs-000000000001` becomes `arn:aws:s3:::logs-${aws:PrincipalAccount}`, or
+      `arn:aws:s3:::logs-*` where the policy cannot hold a policy variable (`has_variables`).
     """
     written: Context = _Writer(_OF_PRINCIPAL if has_variables else _ANY).of(context)
     return written
@@ -51,6 +53,7 @@ class _Writer:
         self._known: dict[int, tuple[Any, Any]] = {}
 
     def text(self, text: str) -> str:
+        """Returns a text without the stand-in."""
         if OWN_ACCOUNT not in text:
             return text
         return _ACCOUNT_OF_ARN.sub(rf"\g<1>{_ANY}", text).replace(
@@ -58,6 +61,7 @@ class _Writer:
         )
 
     def of(self, value: Any) -> Any:
+        """Returns a value of any type with the texts in it replaced; one object for one object."""
         if isinstance(value, str):
             return self.text(value) if type(value) is str else value
         if isinstance(value, bytes):
@@ -71,6 +75,7 @@ class _Writer:
         return known[1]
 
     def _made(self, value: Any) -> Any:
+        """Returns a new value where some text in it changes, else the value itself."""
         if isinstance(value, Document):
             return value.with_text(self.text(value.text))
         if isinstance(value, Struct):

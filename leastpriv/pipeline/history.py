@@ -210,13 +210,20 @@ class TargetNames:
         for path in self._earlier_paths():
             self._files.append(str(Location(path, self._target.pointer)))
 
-    def is_earlier(
+    def was_name_of_target(
         self, name: TargetName, *, opened: datetime | None = None, asks_git: bool = True
     ) -> bool:
-        """Whether a name is one of the target, or that of its policy file under a role that no
-        other target has.
+        """Whether a name in a marker or a usage history is a present or an earlier one of the
+        target.
 
-        `opened`: when a pull request of that name was opened.
+        - Its names in the config are.
+        - That of a role of another target is not, even with an equal file.
+        - Else it is if the file, as `iam/ci.json`, is or was the policy file of the target.
+
+        Args:
+            name: Role and policy file.
+            opened: When a pull request of that name was opened.
+            asks_git: Whether git is read for earlier names of the file, which costs a request.
         """
         if self.identity.is_named(name):
             return True
@@ -258,7 +265,7 @@ def load_history(target: Target, names: TargetNames, now: datetime) -> HistorySt
     left_out = sum(each.left_out for each in found)
     memory = reduce(merge, (each.history for each in found), UsageHistory(principal))
     for each in found:
-        if each.history.target and names.is_earlier(each.history.target):
+        if each.history.target and names.was_name_of_target(each.history.target):
             names.adopt(each.history.target)
     if left_out:
         rows = plural(left_out, "row that makes", "rows that make")
@@ -310,7 +317,7 @@ def _stored(
         return
     for raw in store.others():
         name = target_of(raw)
-        if name and names.is_earlier(name):
+        if name and names.was_name_of_target(name):
             yield read_as_principal(raw)
 
 
@@ -669,7 +676,7 @@ def _closed_of_target(
             return False
         # What a person declined for the role counts in each of its policy files.
         is_of_role = pull.target.role in names.identity.roles
-        return is_of_role or names.is_earlier(pull.target, asks_git=False)
+        return is_of_role or names.was_name_of_target(pull.target, asks_git=False)
 
     mark = target_mark(opened.body) if opened else None
     # An own usage history has what the earlier names declined.
@@ -683,7 +690,7 @@ def _closed_of_target(
                 # The target was in a group.
                 names.branches.append(each.branch)
     _adopt(names, pulls.opened_elsewhere(), asks_git=False)
-    if mark and names.is_earlier(mark.name, asks_git=False):
+    if mark and names.was_name_of_target(mark.name, asks_git=False):
         names.adopt(mark.name)
         names.branches.extend(name for name in mark.branches if name not in names.branches)
     scopes = _own_scopes(run, target, names)
@@ -695,7 +702,7 @@ def _closed_of_target(
         names.read_git()
     own = [pull for pull in read() if is_own(pull)]
     for pull in own:
-        if pull.target and names.is_earlier(pull.target, asks_git=False):
+        if pull.target and names.was_name_of_target(pull.target, asks_git=False):
             names.adopt(pull.target)
     return own
 
@@ -704,7 +711,7 @@ def _adopt(names: TargetNames, pulls: Iterable[MarkedPullRequest], *, asks_git: 
     for pull in pulls:
         if not is_credible(pull):
             continue
-        if names.is_earlier(pull.mark.name, opened=pull.created_at, asks_git=asks_git):
+        if names.was_name_of_target(pull.mark.name, opened=pull.created_at, asks_git=asks_git):
             names.adopt(pull.mark.name, pull.branch)
 
 

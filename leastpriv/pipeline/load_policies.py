@@ -5,7 +5,7 @@ the account.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import count, islice
@@ -352,42 +352,69 @@ def with_further_users(
 ) -> AttachedPolicies:
     """Adds how the further users of the policy differ from the file in their accounts.
 
-    Of the lead's other policies in the account those are left that every user has: a call of one
-    user is not covered by a policy of another.
+    The first user is the lead, whose role was read. Of its other policies in the account those are
+    left that every user has: a call of one user is not covered by a policy of another.
     """
-    if found.committed is None or found.live is None or len(target.users) < 2:
+    committed = found.committed
+    if committed is None or found.live is None or len(target.users) < 2:
         return found
-    from leastpriv.diff.compare import compare_with_live_role
-
     names = (*target.settings.attached_files, *found.assumed)
     documents = zip(found.names, found.documents, strict=True)
     files = [document for name, document in documents if name in names]
     for arn in target.users[1:]:
         session = session_of(account_of(arn))
-        if session is None:
-            continue
-        live = _live(session, parse_principal(arn))
-        gaps = tuple(replace(gap, detail=f"{arn}: {gap.detail}") for gap in live.gaps)
-        drift, others = compare_with_live_role(found.committed, files, live)
-        sentence = drift_sentence(drift) if not live.gaps else ""
-        shared = {(_policy_name(each.name), _meaning(each.document)) for each in others}
-        kept = [
-            (name, document)
-            for name, document in zip(found.names, found.documents, strict=True)
-            if document in files or (_policy_name(name), _meaning(document)) in shared
-        ]
-        found = replace(
-            found,
-            names=tuple(name for name, _ in kept),
-            documents=tuple(document for _, document in kept),
-            gaps=(*found.gaps, *gaps),
-            drift_of_others=(*found.drift_of_others, *([f"{arn}: {sentence}"] if sentence else [])),
-        )
+        if session is not None:
+            live = _live(session, parse_principal(arn))
+            found = _with_user(found, committed, files, arn, live)
     return found
 
 
+def _with_user(
+    found: AttachedPolicies,
+    committed: Document,
+    files: Sequence[Document],
+    arn: str,
+    live: LiveRole,
+) -> AttachedPolicies:
+    """Adds the difference of one further user, and leaves the policies that it shares.
+
+    Args:
+        found: The policies of the users before.
+        committed: The policy file.
+        files: The other policy files, which every user has.
+        arn: ARN of the user.
+        live: What is attached to it.
+    """
+    from leastpriv.diff.compare import compare_with_live_role
+
+    drift, others = compare_with_live_role(committed, files, live)
+    policies_of_user = {(_policy_name(each.name), _meaning(each.document)) for each in others}
+
+    def is_shared(name: str, document: Document) -> bool:
+        return (_policy_name(name), _meaning(document)) in policies_of_user
+
+    kept = [
+        (name, document)
+        for name, document in zip(found.names, found.documents, strict=True)
+        if document in files or is_shared(name, document)
+    ]
+    # What is not known of a user is a gap, and no difference.
+    sentence = drift_sentence(drift) if not live.gaps else ""
+    drift_of_user = (f"{arn}: {sentence}",) if sentence else ()
+    gaps = tuple(replace(gap, detail=f"{arn}: {gap.detail}") for gap in live.gaps)
+    return replace(
+        found,
+        names=tuple(name for name, _ in kept),
+        documents=tuple(document for _, document in kept),
+        gaps=(*found.gaps, *gaps),
+        drift_of_others=(*found.drift_of_others, *drift_of_user),
+    )
+
+
 def _policy_name(name: str) -> str:
-    """Returns the name of a policy without its account."""
+    """Returns the name of a policy without its account: `policy/limits` for
+    `arn:aws:iam::123456789012:policy/limits`; an inline policy has no account.
+    """
     return name.split(":", 5)[5] if name.startswith("arn:") else name
 
 

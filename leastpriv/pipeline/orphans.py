@@ -1,5 +1,8 @@
 """Closes pull requests whose target has another name or branch now, or left the config.
 
+Such a pull request is an orphan. Its target has `moved` where a target of the run is the one of
+its marker under another name, role or branch; else the target may be gone.
+
 Closing takes certainty: in doubt, a pull request is left open. A run without a config knows one
 target alone, so that there an equal role is needed, or a workflow that names another one now, and
 what git knows of the policy file.
@@ -131,18 +134,23 @@ class _Orphans:
                 _log.info(f"#{pull.number} of a former target is left open: {error}")
 
     def _close(self, pull: MarkedPullRequest) -> None:
+        """Closes a pull request whose target has moved or is gone; one whose changes are only held
+        back for now remains open, and says so.
+        """
         if not self._is_of_marker(pull):
             return
-        moved = self._moved_to(pull)
-        hold = self._hold(moved, pull.changes) if moved else None
-        if moved is None:
-            reason = self._gone_reason(pull)
-        elif self._is_settled(moved, hold):
-            reason = _moved_reason(pull, moved)
-        else:
-            if hold:
-                self._host.hold_orphan(pull, hold)
+        target = self._moved_to(pull)
+        if target is None:
+            self._close_with_reason(pull, self._gone_reason(pull))
             return
+        hold = self._hold(target, pull.changes)
+        if self._is_settled(target, hold):
+            self._close_with_reason(pull, _moved_reason(pull, target))
+        elif hold:
+            self._host.hold_orphan(pull, hold)
+
+    def _close_with_reason(self, pull: MarkedPullRequest, reason: str) -> None:
+        """Closes a pull request; not without a reason, or where another branch has the config."""
         if reason and self._is_config_of_base() and self._host.close_orphan(pull, reason):
             _log.info(f"#{pull.number} is closed: its target has another name, or is gone.")
 

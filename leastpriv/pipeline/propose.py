@@ -137,7 +137,10 @@ def propose(
     if file:
         from leastpriv.pipeline.discover import all_targets, first_files
 
-        targets, failed, notes = all_targets(run, file, evidence)
+        found = all_targets(run, file, evidence)
+        targets = tuple(found.targets)
+        failed = tuple(found.failed)
+        notes = tuple(found.notes)
         if not targets:
             return RunResult(
                 failed, notes=notes, lacks_roles=not failed and run.settings.fails_without_calls

@@ -359,14 +359,18 @@ def missing_calls(
     return f"No calls by {name}. {slip}"
 
 
-def damaged_files(statistics: Sequence[ReadStatistics], gaps: Sequence[Gap]) -> str:
-    """Returns a sentence where every file that was read is damaged, whatever its intact part shows;
-    else nothing.
+def all_damaged_sentence(statistics: Sequence[ReadStatistics], gaps: Sequence[Gap]) -> str:
+    """Returns `Every file that was read is damaged (3): ...` where no source has an intact file,
+    even if a part of one could be read; else nothing.
+
+    A source without files, as event history, is intact.
     """
+
+    def is_intact(source: ReadStatistics) -> bool:
+        return source.damaged_files + source.foreign_files < max(source.files, 1)
+
     damaged = sum(each.damaged_files for each in statistics)
-    if not damaged or any(
-        each.damaged_files + each.foreign_files < max(each.files, 1) for each in statistics
-    ):
+    if not damaged or any(map(is_intact, statistics)):
         return ""
     first = next((gap.detail for gap in gaps if gap.kind in _UNREAD), "")
     return f"Every file that was read is damaged ({damaged:,}): {first}."

@@ -275,6 +275,15 @@ class TestOnAShell:
         ]
         assert "Without a committed policy" not in done.out
 
+    def test_a_role_of_a_pattern_fails_where_another_target_has_its_file(self, trail: Path) -> None:
+        taken = f"iam/{DEPLOY.rpartition('/')[2]}.json"
+        like = entry("arn:aws:iam::111122223333:role/cdk-*", "iam/{name}.json")
+        done = proposed(trail, config((entry(CI, taken), like), follow=False))
+        assert done.code == 2
+        assert f"{DEPLOY} would have the policy-file of another target" in done.err
+        roles = {each["role-arn"] for each in index()["targets"] if each["exit-code"] == 0}
+        assert roles == {CI, EXEC, FILES, IMAGES, LOOKUP}
+
     def test_a_pattern_without_a_match_is_reported(self, trail: Path) -> None:
         like = entry("arn:aws:iam::111122223333:role/nobody-*", "iam/{name}.json")
         done = proposed(trail, config((*TWO, like)))

@@ -332,7 +332,9 @@ class Arns:
         return UNKNOWN
 
     def own_arn(self, resource: DeclaredResource) -> str:
-        """Returns the ARN of a resource; UNKNOWN where its type has several or none."""
+        """Returns the ARN of a resource by its type; where that has several ARNs or none, the one
+        that the declaration states, else UNKNOWN.
+        """
         arns: list[str] = []
         for type_ in self._types(resource):
             arns += self._own(type_, resource)

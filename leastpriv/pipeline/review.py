@@ -59,7 +59,9 @@ class ReviewResult(Struct, frozen=True):
 
     @property
     def has_changes(self) -> bool:
-        """Whether any permission changes, or the infrastructure changes."""
+        """Whether any permission or the infrastructure changes, or created roles need more than
+        their boundary allows.
+        """
         return (
             self.context.review.verdict is not ReviewVerdict.UNCHANGED
             or self.context.preflight is not None

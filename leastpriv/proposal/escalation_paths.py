@@ -334,6 +334,9 @@ class _Policies(Struct):
         )
 
     def _grant_somewhere(self, action: str, service: str) -> _Grant | None:
+        """Returns the grant of an action on some resource of each type that it requires, else of
+        any type: the one with the most conditions of the required ones.
+        """
         known = action_of(action)
         if known is None or not known.resource_types:
             return self._grant(action, "*", service)
@@ -357,33 +360,50 @@ class _Policies(Struct):
         return self.answers[key]
 
     def _find_grant(self, request: _Question) -> _Grant | None:
-        """Asks with what the attacker chooses, then as if every other condition of the statement
-        held too.
+        """Returns the grant of a request without a condition, else the first with conditions.
+
+        An attacker chooses keys of the request, as `aws:RequestedRegion`, and not those of the
+        network or of a resource's tags, as `aws:SourceIp` (escalation_keys.tsv).
         """
-        action, resource, _ = request
+        action, _, _ = request
         statements = [
             each for document in self.documents for each in statements_naming(document, action)
         ]
         denies = [statement for statement in statements if statement.effect == "Deny"]
+        allows = [statement for statement in statements if statement.effect == "Allow"]
         conditional = None
-        for statement in [each for each in statements if each.effect == "Allow"]:
-            chosen = self._context(request, statement, denies, ("chosen",))
-            if (
-                evaluate(Request(action, resource, chosen, True), self.documents).effect
-                == "allowed"
-            ):
+        for allow in allows:
+            if self._is_granted_by_choice(request, allow, denies):
                 return _Grant(action, ())
-            every = self._context(request, statement, denies, ("chosen", "not-chosen"))
-            effect = evaluate(Request(action, resource, every, True), self.documents).effect
-            if effect == "unknown":
-                effect = evaluate(Request(action, resource, every, True), self.certain).effect
-            if effect in ("allowed", "unknown") and not conditional:
-                found = (each for part in (statement, *denies) for each in part.conditions)
+            if conditional is None and self._is_granted_if_conditions_hold(request, allow, denies):
+                found = (each for part in (allow, *denies) for each in part.conditions)
                 conditions = dict.fromkeys(
                     each for each in found if _kind_of_key(each.key) == "not-chosen"
                 )
                 conditional = _Grant(action, tuple(conditions))
         return conditional
+
+    def _is_granted_by_choice(
+        self, request: _Question, allow: Statement, denies: Sequence[Statement]
+    ) -> bool:
+        """Whether the keys that the attacker chooses are enough for an Allow."""
+        action, resource, _ = request
+        context = self._context(request, allow, denies, ("chosen",))
+        asked = Request(action, resource, context, True)
+        return evaluate(asked, self.documents).effect == "allowed"
+
+    def _is_granted_if_conditions_hold(
+        self, request: _Question, allow: Statement, denies: Sequence[Statement]
+    ) -> bool:
+        """Whether an Allow grants, or may grant, a request that meets its other conditions too."""
+        action, resource, _ = request
+        context = self._context(request, allow, denies, ("chosen", "not-chosen"))
+        asked = Request(action, resource, context, True)
+        effect = evaluate(asked, self.documents).effect
+        if effect == "unknown":
+            # What only the rendered template knows opens no path.
+            effect = evaluate(asked, self.certain).effect
+        return effect in ("allowed", "unknown")
 
     def _context(
         self,

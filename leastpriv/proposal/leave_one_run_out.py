@@ -185,6 +185,7 @@ class RunChecks:
         self._note_denials()
 
     def _sort_runs(self) -> None:
+        """Notes the runs with a call that the proposal denies, or may deny."""
         documents = [*self._proposal.documents, *self._attached]
         for usage in self._verified:
             effects = replay_usage(usage, self._evidence.principal, documents)
@@ -490,11 +491,12 @@ def _entry_without_run(entry: Entry, left: Mapping[int, Usage | None]) -> Entry:
 def _changeable_entries(
     entries: Iterable[Entry], proposal: Proposal, evidence: Evidence
 ) -> Iterator[Entry]:
-    """Entries reduced to what can affect the result: a wildcard grants up to twenty thousand
-    actions.
+    """Yields the entries that a proposal may change, reduced to what can affect the result.
 
-    Unused actions are omitted, and so are unchanged wildcards over all services. Entries cut by
-    `max-changes` remain.
+    - An entry over the limit of `max-changes` is left out: it remains in the policy whatever runs
+      there are.
+    - `*` is left out where the proposal does not change it, and else reduced to the used actions
+      that it grants, of up to twenty thousand.
     """
     held_back = (held for held in proposal.held_back if held.guard_result.guard == MAX_CHANGES)
     over_limit = {(held.sid, held.action, held.resources) for held in held_back}
@@ -505,11 +507,12 @@ def _changeable_entries(
     }
     used = {usage.need.permission.action for usage in evidence.usages}
     for entry in entries:
-        if (entry.statement.sid, entry.pattern, entry.resources) in over_limit:
+        is_over_limit = (entry.statement.sid, entry.pattern, entry.resources) in over_limit
+        is_changed = (entry.statement.index, entry.pattern) in changed
+        if is_over_limit:
             continue
         if not entry.spans_services:
             yield entry
-        elif (entry.statement.index, entry.pattern) in changed:
-            yield replace(
-                entry, granted=tuple(action for action in entry.granted if action in used)
-            )
+        elif is_changed:
+            granted = tuple(action for action in entry.granted if action in used)
+            yield replace(entry, granted=granted)

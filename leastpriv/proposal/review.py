@@ -218,20 +218,29 @@ def _new_access(
 
 
 def _entry(edit: EntryDiff, difference: Difference, evidence: Evidence) -> Entry:
-    """The entry with its uses; `NotAction` counts as a wildcard over all services."""
+    """Returns the entry of a difference with its uses; a `NotAction`, which is no single entry,
+    becomes one on `*`.
+    """
     for entry in difference.entries:
         if (entry.statement.index, entry.pattern) == (edit.statement.index, edit.entry):
             return entry
+    return _entry_of_not_action(edit, evidence)
 
-    def is_granted(usage: Usage) -> bool:
-        asked = (
+
+def _entry_of_not_action(edit: EntryDiff, evidence: Evidence) -> Entry:
+    """Returns an entry on `*` with the usages that a statement with `NotAction` grants or may
+    grant.
+    """
+
+    def may_grant(usage: Usage) -> bool:
+        requests = (
             replay_request(usage.need, evidence.principal, region)
             for region in usage.regions or ("",)
         )
-        return any(grants(edit.statement, each) != "no" for each in asked)
+        return any(grants(edit.statement, request) != "no" for request in requests)
 
     uses = grouped(
-        [(usage.need.permission.action, usage) for usage in filter(is_granted, evidence.usages)]
+        [(usage.need.permission.action, usage) for usage in filter(may_grant, evidence.usages)]
     )
     return Entry(
         edit.statement, "*", edit.actions, {action: tuple(own) for action, own in uses.items()}

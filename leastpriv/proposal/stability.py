@@ -103,7 +103,7 @@ class Stability(Struct, frozen=True):
         self, found: Sequence[ObservedResource], make: _Patterns
     ) -> tuple[tuple[Pattern, ...], GuardResult | None]:
         patterns = in_whole_types(make(found))
-        return patterns, self._too_few(patterns) or self._news(found, make)
+        return patterns, self._too_few(patterns) or self._new_in_later_half(found, make)
 
     def _too_few(self, patterns: Sequence[Pattern]) -> GuardResult | None:
         if not self.escapes and any("${" in pattern.pattern for pattern in patterns):
@@ -167,24 +167,28 @@ class Stability(Struct, frozen=True):
             runs.update(run for name, own in alike.items() if name.startswith(begin) for run in own)
         return runs
 
-    def _news(self, found: Sequence[ObservedResource], make: _Patterns) -> GuardResult | None:
-        """A resource of the later half of the runs that the patterns of the earlier half do not
-        cover.
+    def _new_in_later_half(
+        self, found: Sequence[ObservedResource], make: _Patterns
+    ) -> GuardResult | None:
+        """Returns the guard for a resource of the later half of the runs that the patterns of the
+        earlier half do not cover; None without one.
+
+        Where runs 1 and 2 used the queue `jobs`, and run 4 alone `jobs-new`, the latter is new.
         """
-        used = {*chain.from_iterable(each.runs for each in found)} - self.context.uncounted_runs
-        using = [run.id for run in self.context.evidence.runs if run.id in used]
-        early = {*using[: (len(using) + 1) // 2]}
-        first = [
-            replace(each, runs=tuple(run for run in each.runs if run in early)) for each in found
-        ]
-        first = [each for each in first if each.runs]
-        # Only the later runs show that names change.
-        before = [replace(each, family="") for each in first]
-        known = {in_region(pattern.pattern, "*") for pattern in make(before)}
+        runs = {*chain.from_iterable(each.runs for each in found)} - self.context.uncounted_runs
+        runs_in_order = [run.id for run in self.context.evidence.runs if run.id in runs]
+        earlier_runs = {*runs_in_order[: (len(runs_in_order) + 1) // 2]}
+        earlier: list[ObservedResource] = []
         for each in found:
-            if used.isdisjoint(each.runs):
+            own = tuple(run for run in each.runs if run in earlier_runs)
+            if own:
+                # The family was made of all runs: only the later ones may show that names change.
+                earlier.append(replace(each, runs=own, family=""))
+        patterns = {in_region(pattern.pattern, "*") for pattern in make(earlier)}
+        for each in found:
+            if runs.isdisjoint(each.runs):
                 continue
-            is_new = not any(resource_covers(pattern, each.resource) for pattern in known)
+            is_new = not any(resource_covers(pattern, each.resource) for pattern in patterns)
             if is_new and not is_whole_type(each.resource):
                 return GuardResult(
                     "new-resources", f"only the later half of the runs used it on {each.resource}"

@@ -556,6 +556,7 @@ _LONGEST_COMMENT = 10_000
 _MARKED = "\ufffc"
 """In place of a link or an image in a line, which is then no command."""
 _ADD_AMONG_TEXT = "add (among other text)"
+"""The verb of an `add` that does not count, which `rejection_reason` explains."""
 _VERBS = ("add", "keep", "forget")
 _MAX_COMMANDS = 20
 """Commands per comment; a wildcard or the input `keep` covers more actions."""
@@ -588,19 +589,21 @@ class ParsedCommand(Struct, frozen=True):
 
 def parse_commands(body: str) -> tuple[ParsedCommand, ...]:
     """Returns the commands that a reader of a comment sees as lines of their own, outside of
-    quotes, code and HTML.
+    quotes and code: `/leastpriv keep s3:DeleteBucket, s3:PutBucketAcl` are two.
 
-    `keep` only holds back, so that it counts from the first HTML on and in a pasted text too.
+    `keep` is safe, as it only holds back: it counts in HTML, behind it and in a pasted text too.
+    `add` grants, so that it counts only in a comment of commands alone; `forget` lies between.
     """
     if "/leastpriv" not in body:
         return ()
     commands: list[ParsedCommand] = []
     written = list(filter(None, map(str.strip, _LINE_END.split(body))))
-    if len(body) > _LONGEST_COMMENT:
+    is_pasted = len(body) > _LONGEST_COMMENT
+    if is_pasted:
         lines = [_ShownLine(each, is_plain=False) for each in written]
     else:
         lines = list(_shown_lines(body))
-    is_alone = len(lines) == len(written) and all(map(_PLAIN_LINE.fullmatch, written))
+    has_only_commands = len(lines) == len(written) and all(map(_PLAIN_LINE.fullmatch, written))
     for line in lines:
         match = _LINE.fullmatch(line.text)
         if match is None:
@@ -608,7 +611,7 @@ def parse_commands(body: str) -> tuple[ParsedCommand, ...]:
         verb = (match["verb"] or "")[:_MAX_LENGTH]
         if not line.is_plain and verb != "keep":
             continue
-        if verb == "add" and not is_alone:
+        if verb == "add" and not has_only_commands:
             verb = _ADD_AMONG_TEXT
         words = re.split(r"[\s,]+", (match["rest"] or "").strip())
         patterns = [word.strip("`")[:_MAX_LENGTH] for word in words]

@@ -136,18 +136,18 @@ def _replaced(context: ReportContext) -> str:
 
 
 def _too_wide(context: ReportContext) -> str:
-    """Names what the change adds on every resource, or on every one of a type."""
+    """Names what the change adds on every resource and, of deletions, on every one of a type."""
     added = context.changes(ChangeKind.ADD)
     on_everything = [change.action for change in added if "*" in change.resources]
-    # Of a type without a name, as Glue's catalog, the account has one resource.
-    ends = [
+    deletes_of_whole_type = [
         change.action
         for change in added
         if not change.conditions and deletes(change.action) and _has_whole_type(change)
     ]
     parts = [f"{codes(dict.fromkeys(on_everything), 3)} on every resource"] if on_everything else []
-    if ends:
-        parts.append(f"{codes(ends, 3)} on every resource of a type, since AWS chooses the ids")
+    if deletes_of_whole_type:
+        actions = codes(deletes_of_whole_type, 3)
+        parts.append(f"{actions} on every resource of a type, since AWS chooses the ids")
     return f"**Too wide:** {'; '.join(parts)}." if parts else ""
 
 

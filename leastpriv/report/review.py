@@ -78,6 +78,9 @@ def removals_section(context: ReviewContext) -> Iterator[str]:
 
 
 def _used_lines(context: ReviewContext, removal: Removal) -> Iterator[str]:
+    """Yields a line for each used action that an edit takes: ``- removes `sqs:PurgeQueue` of
+    `sqs:*` on `*` (used 3×, last in ...); line 9 of the base``.
+    """
     edit = removal.edit
     for words, actions_found in (("used", removal.lost), ("may be denied: used", removal.doubtful)):
         for action, usages in actions_found.items():
@@ -125,6 +128,7 @@ def _entry(edit: EntryDiff, actions: Sequence[str]) -> str:
 
 
 def _guard_rows(removed: Iterable[Removal]) -> Iterator[str]:
+    """Yields a row for each guard and reason, with the removed actions that it objects to."""
     unseen = (pair for removal in removed for pair in removal.unseen.items())
     pairs = (
         (guard_result.guard, _REASONS.get(guard_result.guard, guard_result.reason), actions)
@@ -189,18 +193,22 @@ def _evidence(context: ReviewContext, addition: Addition) -> str:
 
 
 def _asked_for(context: ReviewContext, addition: Addition, action: str) -> str:
-    """The evidence on one action, and the resources of the addition that it does not cover."""
+    """Returns the evidence on one action, as `denied 3×, last in ...`; where it asks for only a
+    part of the added resources, it names that part: `..., on arn:aws:s3:::shop-prod alone`.
+    """
     usages = addition.asked.get(action, ())
     asked_words = _asked(context, usages)
-    if not any(map(asks_for_grant, usages)) or action not in addition.unproven:
+    is_for_a_part = action in addition.unproven and any(map(asks_for_grant, usages))
+    if not is_for_a_part:
         return asked_words
-    return (
-        f"{asked_words}, on"
-        f" {codes(sorted({usage.need.permission.resource for usage in usages}), 3)} alone"
-    )
+    resources = sorted({usage.need.permission.resource for usage in usages})
+    return f"{asked_words}, on {codes(resources, 3)} alone"
 
 
 def _no_evidence(addition: Addition, actions: Sequence[str]) -> str:
+    """Says that no evidence asks for added actions, and what speaks for them all the same: a
+    declaration, or a use on other resources.
+    """
     declared = [addition.declared[action] for action in actions if action in addition.declared]
     if len(declared) == len(actions):
         return f"declared: {prose(declared[0])}; never seen"
@@ -226,6 +234,9 @@ def _last_seen(context: ReviewContext, usages: Sequence[Usage]) -> str:
 
 
 def _kind(usage: Usage) -> str:
+    """Returns what a usage shows, before `3×, last in ...`: `denied`, `used without a known
+    grant`.
+    """
     if usage.outcome is Outcome.ALLOWED:
         return "used without a known grant"
     if usage.outcome is Outcome.UNKNOWN:
@@ -247,6 +258,7 @@ def conditions_section(context: ReviewContext) -> Iterator[str]:
 
 
 def _deny(context: ReviewContext, change: DenyChange, verb: str, version: str) -> str:
+    """Returns the line of a Deny that the edit adds or lifts; `version`: `head` or `base`."""
     edit = change.edit
     what = code(edit.entry) if edit.whole else _entry(edit, edit.actions)
     left_words = f", beyond {codes(edit.elsewhere, 3)}" if edit.partly else ""
@@ -259,6 +271,7 @@ def _deny(context: ReviewContext, change: DenyChange, verb: str, version: str) -
 
 
 def _condition(context: ReviewContext, change: ConditionChange) -> str:
+    """Returns the line of changed conditions, from those before to those after."""
     edit = change.edit
     contexts = f"{codes(edit.actions, 6)} on {codes(edit.on, 3)}"
     effects = _effect(
@@ -273,6 +286,9 @@ def _condition(context: ReviewContext, change: ConditionChange) -> str:
 
 
 def _effect(context: ReviewContext, by_verb: Mapping[str, Sequence[Usage]]) -> str:
+    """Returns ``denies `s3:GetObject`, used 3×, last in ...`` for the usages of each verb; empty
+    without any.
+    """
     parts = []
     for verb, usages in by_verb.items():
         allowed_usages = [usage for usage in usages if usage.outcome is Outcome.ALLOWED]

@@ -415,8 +415,11 @@ def _is_sensitive(context: ReviewContext) -> bool:
 
 
 def _unproven(context: ReviewContext) -> str:
-    """Counts the added actions without evidence; access that a Deny or a condition blocked is not
-    counted.
+    """Returns the subject and verb of `FILE gains access without evidence: ... beyond what ROLE
+    needed`.
+
+    `3 of 5 added actions go`, or `1 added action goes`. `it goes` where none lacks evidence: the
+    access comes of a Deny or a condition that the edit lifts.
     """
     added = {action for addition in context.review.additions for action in addition.edit.actions}
     unproven = {action for addition in context.review.additions for action in addition.unproven}

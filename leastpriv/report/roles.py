@@ -70,7 +70,9 @@ class RoleOverview(Struct, frozen=True):
 
     @property
     def rank(self) -> tuple[bool, bool, int, int, str]:
-        """Orders roles by the gain of a proposal: administrators, unused actions, calls."""
+        """Orders roles by the gain of a proposal: administrators first, then those with a policy
+        file, with the most unused actions, with the most calls.
+        """
         return (
             not self.administrator,
             not self.has_policy,

@@ -7,6 +7,10 @@ open in all entries that have its word, and an id in all entries of its type, si
 would be of these. Sensitive actions get a pattern of a whole type only where an earlier run used
 another id, and none that covers the principal. What no call showed is never offered on data of a
 name that is the same in each run.
+
+A copy is one of several deployments of an app whose names differ in a word, as `dev` and `prod`. A
+part of a name that is `open` is a wildcard: `stack-*` is `stack-a1` with its last part open. What
+is `learned` of one resource, as that pattern and its reason, is applied to the other entries.
 """
 
 from __future__ import annotations
@@ -113,6 +117,7 @@ class NextNames(Struct, frozen=True):
         return list(found.values())
 
     def _learn(self, action: str, resource: str) -> _Learned | None:
+        """Returns the first pattern that may be written for a resource; None without one."""
         if resource == "*":
             return None
         found = (
@@ -138,7 +143,8 @@ class NextNames(Struct, frozen=True):
 
     def _covering(self, action: str, resource: str) -> _Learned | None:
         """The narrowest pattern of the same service in the candidate that covers the resource, or
-        its bucket.
+        its bucket: `arn:aws:s3:::shop-*/a` for `arn:aws:s3:::shop-a1/a` where `s3:CreateBucket` has
+        `arn:aws:s3:::shop-*`.
         """
         found = self._narrowest(action, resource)
         bucket, slash, key = resource.partition("/")
@@ -186,8 +192,10 @@ class NextNames(Struct, frozen=True):
         )
 
     def _opened(self, resource: str) -> str:
-        """The resource with its id open; of a type that no table lists, unless the candidate
-        creates such by name.
+        """The resource with its id open: `.../vpc/*` for `.../vpc/vpc-0a1b2c3d`.
+
+        A type that no table lists is judged by the look of its parts, unless the candidate creates
+        such resources by name.
         """
         opened, kinds = _with_open_id(resource), types_of_arn(service_of(resource), resource)
         if opened != resource:
@@ -230,10 +238,13 @@ class NextNames(Struct, frozen=True):
         return found
 
     def _further(self, learned: _Learned) -> Iterator[Change]:
-        """The same word open in all entries; of an id, every id of the types that the candidate
-        creates.
+        """Yields additions that widen the other statements as the learned one.
 
-        A deployment deletes each type after the other, so that each would take a round.
+        Where `stack-a1` was learned to be `stack-*`, an entry `queue-a1` becomes `queue-*`; where
+        an id was learned to be another in each run, each id of a type that the candidate creates
+        becomes `*`. A deployment deletes one type after the other, so that each would take a round.
+
+        An addition is shown by an earlier run (`is_shown`) only under the very pattern that was.
         """
         for statement in self._statements():
             named = [action for action in statement.actions if "*" not in action]

@@ -7,7 +7,7 @@ them. The branch then moves once, by compare-and-swap.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from itertools import islice
@@ -64,6 +64,18 @@ class _FileAt(Struct, frozen=True):
 
     commit: str
     path: str
+
+
+class _BranchChanges(Struct, frozen=True):
+    """What a branch has that its base lacks."""
+
+    commits: list[Commit]
+    """The oldest first; the head alone where the base has all, or its history was rewritten."""
+    are_all: bool
+    """Whether GitHub listed every commit."""
+    is_merged: bool
+    """Whether the base has all of the branch."""
+    files: frozenset[str]
 
 
 class Branches:
@@ -250,53 +262,71 @@ class Branches:
             }
 
     def proposal_branch(self, publication: Publication, base_sha: str) -> ProposalBranch | None:
-        """Returns the state of the branch of a proposal; None without such a branch."""
-        name = publication.branch
-        from github import UnknownObjectException
+        """Returns the state of the branch of a proposal; None without such a branch.
 
-        head = self.commit_at(name)
+        It is this program's own where no person committed to it, and its files are those of the
+        proposal in its newest commit: names and trailers of commits can be copied.
+        """
+        head = self.commit_at(publication.branch)
         if head is None:
             return None
-        with translate_github_errors(f"comparing {name} with its base"):
-            try:
-                comparison = self._repository.compare(base_sha, head)
-                commits, total = list(comparison.commits), comparison.total_commits
-                files = {file.filename for file in comparison.files}
-            except UnknownObjectException:
-                # The base's history was rewritten: there is no common ancestor.
-                head_commit = self._repository.get_commit(head)
-                commits, total, files = [], 1, {file.filename for file in head_commit.files}
-            merged = not commits and total == 0
-            commits = commits or [self._repository.get_commit(head)]
-        own_commits = [commit for commit in commits if self._is_own_commit(commit)]
-        is_own = bool(own_commits) and len(commits) >= total and len(files) <= _MAX_FILES
-        # The button "Update branch" merges the base and signs as GitHub: no person's work, if the
-        # proposal is the only change.
-        others = [commit for commit in commits if commit not in own_commits]
-        is_own = is_own and all(
-            len(each.parents) == 2 and logins(each)[1] == WEB_FLOW for each in others
-        )
-        if is_own and not merged:
-            # Names and trailers can be copied, so that the fingerprint must fit the files.
-            commit = own_commits[-1]
-            content_by_file = {file: self.read(head, file) for file in sorted(files)}
-            contents = {
-                file: content for file, content in content_by_file.items() if content is not None
-            }
-            is_own = contents.keys() == files and self._is_made_by(publication, commit, contents)
-        fingerprints = [
-            fingerprint
-            for commit in commits
-            if (fingerprint := trailer_fingerprint(commit.commit.message))
-        ]
+        changes = self._changes_since(base_sha, head, publication.branch)
+        own_commits = [commit for commit in changes.commits if self._is_own_commit(commit)]
+        is_own = self._is_without_people(changes, own_commits)
+        if is_own and not changes.is_merged:
+            is_own = self._has_files_of(publication, own_commits[-1], head, changes.files)
+        found = (trailer_fingerprint(commit.commit.message) for commit in changes.commits)
+        fingerprints = list(filter(None, found))
         return ProposalBranch(
             head=head,
             is_own=is_own,
             has_own_commits=bool(fingerprints),
             fingerprint=fingerprints[-1] if fingerprints else "",
-            merged=merged,
-            files=tuple(sorted(files)),
+            merged=changes.is_merged,
+            files=tuple(sorted(changes.files)),
         )
+
+    def _changes_since(self, base: str, head: str, branch: str) -> _BranchChanges:
+        """Returns what a branch changes since its base."""
+        from github import UnknownObjectException
+
+        with translate_github_errors(f"comparing {branch} with its base"):
+            try:
+                comparison = self._repository.compare(base, head)
+                commits = list(comparison.commits)
+            except UnknownObjectException:
+                # The base's history was rewritten: there is no common ancestor.
+                commit = self._repository.get_commit(head)
+                files = frozenset(file.filename for file in commit.files)
+                return _BranchChanges([commit], are_all=True, is_merged=False, files=files)
+            total = comparison.total_commits
+            is_merged = not commits and total == 0
+            commits = commits or [self._repository.get_commit(head)]
+            return _BranchChanges(
+                commits=commits,
+                are_all=len(commits) >= total,
+                is_merged=is_merged,
+                files=frozenset(file.filename for file in comparison.files),
+            )
+
+    def _is_without_people(self, changes: _BranchChanges, own_commits: Sequence[Commit]) -> bool:
+        """Whether each commit is the program's, or one of the button "Update branch"."""
+        if not own_commits or not changes.are_all or len(changes.files) > _MAX_FILES:
+            return False
+        others = [commit for commit in changes.commits if commit not in own_commits]
+        return all(map(_is_update_of_branch, others))
+
+    def _has_files_of(
+        self, publication: Publication, commit: Commit, head: str, files: Collection[str]
+    ) -> bool:
+        """Whether the changed files at `head` are those of the proposal that made a commit."""
+        contents: dict[str, bytes] = {}
+        for file in sorted(files):
+            content = self.read(head, file)
+            if content is None:
+                return False
+            contents[file] = content
+        return self._is_made_by(publication, commit, contents)
 
     def is_only_by_program(self, base: str, head: str) -> bool:
         """Whether this program made every commit that `head` has and `base` lacks."""
@@ -305,9 +335,7 @@ class Branches:
             commits = list(comparison.commits)
             is_whole = len(commits) >= comparison.total_commits
             return is_whole and all(
-                self._is_own_commit(each)
-                or (len(each.parents) == 2 and logins(each)[1] == WEB_FLOW)
-                for each in commits
+                self._is_own_commit(each) or _is_update_of_branch(each) for each in commits
             )
 
     def _is_made_by(
@@ -455,6 +483,13 @@ class Branches:
         if now not in (before, after):
             raise PullRequestError(f"The branch {branch!r} changed during the run: run again.")
         return now == after
+
+
+def _is_update_of_branch(commit: Commit) -> bool:
+    """Whether a commit merges the base by the button "Update branch", which signs as GitHub: no
+    person's work.
+    """
+    return len(commit.parents) == 2 and logins(commit)[1] == WEB_FLOW
 
 
 def logins(commit: Commit) -> tuple[str, str]:

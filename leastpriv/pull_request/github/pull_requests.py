@@ -222,13 +222,18 @@ class PullRequests:
     def _open_pull_requests(
         self, pulls: Iterable[ListedPullRequest], base: str
     ) -> BranchPullRequests:
+        """Returns the program's open pull request of a branch, and that of another author.
+
+        The program's goes into the base; else it is one with its marker, which a person moved to
+        another base.
+        """
         of_repository = [pull for pull in pulls if pull.is_open and pull.is_of_repository]
         own = [pull for pull in of_repository if self._is_by_program(pull)]
         into_base = [pull for pull in own if pull.base == base]
-        retargeted = [pull for pull in own if body_fingerprint(pull.body)]
+        with_marker = [pull for pull in own if body_fingerprint(pull.body)]
         others = [pull for pull in of_repository if pull.base == base and pull not in own]
         return BranchPullRequests(
-            own=_open_pull_request(next(iter([*into_base, *retargeted]), None)),
+            own=_open_pull_request(next(iter(into_base or with_marker), None)),
             other=self._other_pull_request(next(iter(others), None)),
         )
 

@@ -1,6 +1,9 @@
 """ARN templates of resource types, `arn:${Partition}:sqs:${Region}:${Account}:${QueueName}`, filled
 from a request.
 
+In: a call with `queueName: jobs`, and the type `queue`.
+Out: the resource `arn:aws:sqs:eu-west-1:123456789012:jobs`, with how it was found.
+
 What fills a variable is decided once for all requests: a member with the variable's own name or a
 listed alias, one of the same stem (`clusterIdentifier` for `ClusterName`), one called like the
 resource type, the plain `name` or `id` of a request that is about that type. Measured 2026-11-24
@@ -248,6 +251,11 @@ def _same(
     pairs: Sequence[KeyedText],
     request: CallRequest,
 ) -> Named:
+    """Returns what the members say whose key is the variable's own, or a listed alias.
+
+    A plain `name` counts at the top of the request alone. A text in another form is transformed:
+    `alias/web` under a key of aliases gives `web`. An IAM role gets the path that the request has.
+    """
     texts: dict[str, None] = {}
     keys = []
     for key, text in pairs:
@@ -277,6 +285,7 @@ def _same(
 
 
 def _as_they_are(pairs: Sequence[KeyedText], likeness: int) -> Named:
+    """Returns the texts of pairs of key and text, unchanged."""
     return Named(
         tuple(dict.fromkeys([text for _, text in pairs])),
         likeness,
@@ -304,13 +313,16 @@ def _default(
 
 
 def _filled(call: Call, kind: ActionType, fillings: Sequence[Named], index: int) -> Resource:
+    """Returns a resource with the texts at an index for its variables; where a variable has fewer
+    texts, with its last one, and `*` for a variable without any.
+    """
     template = kind.template
     values = [(filling.texts or ("*",))[min(index, len(filling.texts) - 1)] for filling in fillings]
     likeness = max([filling.likeness for filling in fillings])
     is_owned = bool(template.own_names) and _is_owned_by_aws(template, values)
     account = "" if is_owned else call.account or "*"
-    pieces = _placed(template.arn, _partition(call.principal), call.region, account)
-    arn = _joined(pieces, values) + kind.end
+    fixed_texts = _fixed_texts(template.arn, _partition(call.principal), call.region, account)
+    arn = _joined(fixed_texts, values) + kind.end
     if any(("*" in text or "?" in text) and has_wildcard(text) for text in values):
         return Resource(arn, IN_PART if likeness <= _PLAIN else _LIKE_IN_PART, False)
     is_simple = template.simple
@@ -321,10 +333,12 @@ def _filled(call: Call, kind: ActionType, fillings: Sequence[Named], index: int)
     return Resource(arn, _DERIVATIONS[likeness], likeness <= _PLAIN, is_simple)
 
 
-def _joined(pieces: Sequence[str], values: Sequence[str]) -> str:
-    """The texts of a template with a value behind each but the last."""
-    parts = [pieces[0]]
-    for before, text, after in zip(pieces, values, pieces[1:], strict=False):
+def _joined(fixed_texts: Sequence[str], values: Sequence[str]) -> str:
+    """Returns the fixed texts of a template with a value behind each but the last: `("a/", ":b/",
+    "")` and `("x", "y")` give `a/x:b/y`.
+    """
+    parts = [fixed_texts[0]]
+    for before, text, after in zip(fixed_texts, values, fixed_texts[1:], strict=False):
         # `ou-a1b2-11111111` behind `ou-` (Organizations): the id carries what the template has
         # before it.
         value = text.removeprefix(_SEPARATOR.split(before)[-1]) if before.endswith("-") else text
@@ -333,24 +347,35 @@ def _joined(pieces: Sequence[str], values: Sequence[str]) -> str:
 
 
 @lru_cache(maxsize=16_384)
-def _placed(template: str, partition: str, region: str, account: str) -> tuple[str, ...]:
-    """Texts of a template between its own variables, in one place."""
+def _fixed_texts(template: str, partition: str, region: str, account: str) -> tuple[str, ...]:
+    """Returns the texts of a template before, between and behind its own variables, with the
+    partition, region and account filled in.
+
+    `arn:${Partition}:ec2:${Region}:${Account}:vpc/${VpcId}` gives
+    `("arn:aws:ec2:eu-west-1:123456789012:vpc/", "")`.
+    """
     field_values = {"Partition": partition, "Region": region, "Account": account}
-    pieces = VARIABLE.split(template if account else template.replace(":${Account}:", "::"))
-    texts, text = [], pieces[0]
-    for name, after in zip(pieces[1::2], pieces[2::2], strict=True):
-        if name in field_values:
-            text += (field_values[name] or "*") + after
+    if not account:
+        template = template.replace(":${Account}:", "::")
+    # Texts and variables in turn.
+    text, *parts = VARIABLE.split(template)
+    variables = parts[::2]
+    texts = parts[1::2]
+    fixed_texts: list[str] = []
+    for variable, after in zip(variables, texts, strict=True):
+        if variable in field_values:
+            text += (field_values[variable] or "*") + after
         else:
-            texts.append(text)
+            fixed_texts.append(text)
             text = after
-    return (*texts, text)
+    return (*fixed_texts, text)
 
 
 def wildcard(template: str, call: Call) -> str:
     """Returns all resources of a template in the call's partition, region and account."""
     # An account that is not known is open, as a region is.
-    return "*".join(_placed(template, _partition(call.principal), call.region, call.account or "*"))
+    account = call.account or "*"
+    return "*".join(_fixed_texts(template, _partition(call.principal), call.region, account))
 
 
 def chosen_by_aws(
@@ -367,10 +392,10 @@ def chosen_by_aws(
                     escape_observed(value) if template_variable.name == variable else "*"
                     for template_variable in kind.template.variables
                 ]
-                pieces = _placed(
+                fixed_texts = _fixed_texts(
                     kind.template.arn, partition(call), call.region, call.account or "*"
                 )
-                pattern = _joined(pieces, values)
+                pattern = _joined(fixed_texts, values)
                 yield (
                     kind.template.name,
                     Resource(pattern, "AWS's choice, as the answer says", "*" not in pattern),

@@ -117,6 +117,7 @@ def scope_of_unmapped(source: str, name: str, prefix: str) -> Scope:
 
 @cache
 def _related(label: str) -> tuple[str, ...]:
+    """Returns the label of an unknown service and the known ones that are named like it."""
     words = {*re.split("[.-]", label)}
     prefixes = (
         prefix
@@ -169,6 +170,9 @@ def items_of(call: Call) -> Iterable[ItemOfCall]:
 
 
 def _of_transaction(call: Call) -> Iterator[ItemOfCall]:
+    """Yields the items of `TransactWriteItems`: a `Put` on `Music` needs `dynamodb:PutItem`
+    there.
+    """
     transact_items = call.parameters.get("transactItems") or call.parameters.get("requestItems")
     if not isinstance(transact_items, list):
         return
@@ -189,6 +193,9 @@ def _of_transaction(call: Call) -> Iterator[ItemOfCall]:
 
 
 def _of_statements(call: Call) -> Iterator[ItemOfCall]:
+    """Yields the PartiQL statements: `select * from Music` needs `dynamodb:PartiQLSelect` on
+    `Music`.
+    """
     for key, value in request_values(call.parameters):
         verb = re.match(r"\s*(\w+)", value) if key == "statement" else None
         action = _actions_in_items("statement").get(verb[1].lower()) if verb else None
@@ -409,7 +416,11 @@ def _operations_of(action: str) -> tuple[_OperationOfAction, ...]:
 
 @cache
 def _carrier_rows() -> Mapping[str, Mapping[str, tuple[Mapping[str, str], ...]]]:
-    """Service -> name of an action, both in lower case -> its rows."""
+    """Service -> name of an action, both in lower case -> its rows of `carriers.tsv`.
+
+    A carrier is an operation in which AWS authorizes the action besides the one of the operation's
+    name: `s3:CopyObject` carries `s3:GetObjectTagging`, which no event of its own shows.
+    """
     rows_by_service: dict[str, dict[str, tuple[Mapping[str, str], ...]]] = {}
     for row in table("carriers"):
         service = rows_by_service.setdefault(row["service"].lower(), {})

@@ -134,18 +134,30 @@ def implied_needs(
     presence: Presence,
     observed: Sequence[Need],
 ) -> list[Need]:
-    """Inferred needs of one call; none for denied and inconclusive calls, which prove no need."""
+    """Returns the inferred needs of an allowed call; none for a denied or inconclusive one, which
+    proves no need.
+
+    - The objects that a service reads in the caller's name, as the code of a function.
+    - `iam:PassRole` on the roles that the request hands to a service.
+    - The tagging action, where the request sets tags on what it makes.
+    - `cloudformation:CreateChangeSet` on a transform of the stack's template.
+    - Of a launch in EC2, the parameter that names the image, and the volume of the image.
+    - Of an allowed call that ended in an error, `s3:ListBucket` alone, where S3 says that there is
+      no such object.
+    """
     if call.outcome is not _ALLOWED:
         return []
     if call.error_code:
-        return list(_told_absent(call, facts.operation, observed))
+        return list(_listing_of_absent_object(call, facts.operation, observed))
     needs = list(_read_objects(call, facts, request)) if facts.objects else []
     if call.read_only:
         return needs
-    needs += _passed_roles(call, facts, request) if request.arns or facts.roles else ()
-    if facts.tags and (
-        facts.operation.startswith("ec2:") or not facts.tag_keys.isdisjoint(request.keys)
-    ):
+    may_pass_role = bool(request.arns or facts.roles)
+    if may_pass_role:
+        needs += _passed_roles(call, facts, request)
+    # EC2 has the tags inside `tagSpecificationSet`, and not under a key of their own.
+    has_tag_keys = facts.operation.startswith("ec2:") or not facts.tag_keys.isdisjoint(request.keys)
+    if facts.tags and has_tag_keys:
         needs += _tagging_needs(call, facts, request, presence)
     if facts.transforms:
         needs += _transforms(call, facts.transforms)
@@ -259,12 +271,18 @@ def _tagging_needs(
 
 
 def _carries_tags(call: Call, rule: TagRule, presence: Presence) -> bool:
+    """Whether a request sets tags; of some operations AWS checks the action for an empty list
+    too.
+    """
     if rule.action == "ec2:CreateTags" and _specifications(call, rule.parameter):
         return True
     return presence.has(rule.parameter) if rule.empty else presence.is_filled(rule.parameter)
 
 
 def _tagged(call: Call, operation: str, rule: TagRule, request: CallRequest) -> Iterator[Resource]:
+    """Yields what a creating call tags: `arn:aws:ec2:eu-west-1:123456789012:instance/*` for a new
+    instance, the named resource where its name is in the request.
+    """
     if rule.action == "ec2:CreateTags" and operation.startswith("ec2:"):
         templates = _ec2_templates()
         for kind in _specifications(call, rule.parameter):
@@ -390,9 +408,11 @@ _ABSENT = frozenset({"NoSuchKey", "NotFound"})
 _ALIAS = "resolve:ssm:"
 
 
-def _told_absent(call: Call, operation: str, observed: Sequence[Need]) -> Iterator[Need]:
-    """Only to a caller with `s3:ListBucket` S3 says 404 of an object that is not there, to others
-    403.
+def _listing_of_absent_object(
+    call: Call, operation: str, observed: Sequence[Need]
+) -> Iterator[Need]:
+    """Yields `s3:ListBucket` for a read of an object that is not there: only to a caller with that
+    permission S3 says 404, to others 403.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html, "Permissions" (read
     2026-11-24).

@@ -1,6 +1,10 @@
 """Finds lifecycle counterparts of an action, and dependent actions that AWS may deny inside its
 call.
 
+In: used actions, `sqs:CreateQueue`, with the tools that called them.
+Out: the unused actions that belong to them, `sqs:DeleteQueue` and `sqs:SetQueueAttributes`, by the
+used action that explains each: its siblings (by name) or partners (by what the tool does).
+
 A role that created a queue has to update, tag and delete it one day, though no run of the window
 did. The rule reads names: verb + noun, `Create` + `Queue`. `data/siblings.tsv` adds what names do
 not show.
@@ -113,6 +117,9 @@ def _siblings(action: str) -> frozenset[str]:
 
 
 def _by_name(action: str) -> Iterator[str]:
+    """Yields the actions of the service on the same noun that follow one of its verb:
+    `DeleteQueue` and `TagQueue` for `CreateQueue`.
+    """
     action_name = _parse(action)
     if action_name.kind in ("", "read"):
         return
@@ -180,6 +187,9 @@ def _names(prefix: str) -> tuple[_Name, ...]:
 
 @cache
 def _parse(action: str) -> _Name:
+    """Splits the name of an action: `sqs:CreateQueue` gives the kind `make`, the verb `Create` and
+    the noun `Queue`.
+    """
     name = action.partition(":")[2]
     if _SERVICE_TAGS.fullmatch(name):
         return _Name(action, "service tag")
@@ -518,22 +528,31 @@ def created_types(prefix: str, event: str) -> tuple[str, ...]:
     operation = f"{prefix}:{DATE.sub('', event)}"
     for row in table("made_types"):
         if row["operation"] == operation:
+            # `with`: what AWS makes along with them.
             return tuple(f"{row['types']},{row['with']}".strip(",").split(","))
-    puts = event.startswith("Put") and prefix != "s3"
-    if (
-        prefix not in catalog.services()
-        or not (creates(event) or puts)
-        or _uses_existing_resource(prefix, event)
-    ):
+    # In S3 it writes an object or a setting of a bucket.
+    makes = creates(event) or (event.startswith("Put") and prefix != "s3")
+    if prefix not in catalog.services() or not makes or _uses_existing_resource(prefix, event):
         return ()
+    return _types_by_noun(prefix, event)
+
+
+def _types_by_noun(prefix: str, event: str) -> tuple[str, ...]:
+    """Returns the types of a service that an event is named after.
+
+    - `CreateQueue` and `CreateQueues` name a `queue`; `CreateClusterV2` a `cluster`.
+    - `CreateDistributionWithTags` names a `distribution`.
+    - Where no type has the whole noun, its end counts: `CreateDBCluster` names a `cluster`. Not in
+      `CreateInstancesFromSnapshot`, where another resource is the end.
+    """
     noun = noun_of(event).removesuffix("s").partition("with")[0]
-    nouns = {noun, re.sub(r"v[0-9]$", "", noun)}  # `CreateClusterV2` makes a cluster.
+    nouns = {noun, re.sub(r"v[0-9]$", "", noun)}
     kinds = sorted({kind.name.lower() for kind in catalog.resource_types(prefix)})
-    names = [re.sub(r"[^a-z0-9]", "", kind).removesuffix("s") for kind in kinds]
-    types = [kind for kind, name in zip(kinds, names, strict=True) if name in nouns]
-    if not types and event.startswith("Create") and not _FROM_ANOTHER.search(event):
-        types = [kind for kind, name in zip(kinds, names, strict=True) if noun.endswith(name)]
-    return tuple(types)
+    noun_of_kind = {kind: re.sub(r"[^a-z0-9]", "", kind).removesuffix("s") for kind in kinds}
+    named = [kind for kind in kinds if noun_of_kind[kind] in nouns]
+    if not named and event.startswith("Create") and not _FROM_ANOTHER.search(event):
+        named = [kind for kind in kinds if noun.endswith(noun_of_kind[kind])]
+    return tuple(named)
 
 
 _FROM_ANOTHER = re.compile(r"[a-z](?:From|For|Using)[A-Z]")

@@ -339,9 +339,14 @@ def _piece_form(piece: str, one: str, not_taken: str, loosely: bool) -> re.Patte
 
 
 def _overlaps(pattern: str, escapes: bool, other: str, other_escapes: bool) -> bool:
-    if (text := literal_of(other, other_escapes)) is not None and not (
-        escapes and has_variable(pattern)
-    ):
+    """Whether some text matches both patterns: `shop-*` and `*-prod` have `shop-prod`.
+
+    `escapes`: `${*}` in it is a literal `*`, and `${aws:username}` a variable.
+    """
+    text = literal_of(other, other_escapes)
+    # A variable takes any text, which a plain match of the literal does not know.
+    has_open_variable = escapes and has_variable(pattern)
+    if text is not None and not has_open_variable:
         return _matches(pattern, escapes, text)
     # Most pairs differ before their first wildcard: another service, another bucket.
     literal_start, other_start = _PLAIN.match(pattern), _PLAIN.match(other)
@@ -359,11 +364,13 @@ def _overlaps(pattern: str, escapes: bool, other: str, other_escapes: bool) -> b
 
 @lru_cache(maxsize=16384)
 def _loose(pattern: str, escapes: bool) -> tuple[Token, ...]:
+    """Returns the tokens of a pattern with `*` in place of its variables."""
     tokens = tokens_of(pattern, escapes)
     return tuple(ANY if isinstance(token, str) and len(token) > 1 else token for token in tokens)
 
 
 def _meet(left: tuple[Token, ...], right: tuple[Token, ...]) -> bool:
+    """Whether some text matches the tokens of both patterns."""
     if ANY in left and ANY in right:
         # Each `*` takes what the other pattern has in its middle: only the beginnings and the ends
         # may differ.

@@ -2,9 +2,10 @@
 
 In order: ARNs the record lists (`resources[]`), ARNs in the request, the action's ARN template
 filled from the request, ARNs in the response (of what the call made), the template filled in part,
-the template with wildcards. An ARN counts only when it is of a resource type of the action: the
-bucket's ARN is never one of `s3:GetObject`. The result is checked once more: a resource that fits
-no type of its action is widened to all of its types.
+the template with wildcards: `sqs:CreateQueue` with `queueName: jobs` was authorized on
+`arn:aws:sqs:eu-west-1:123456789012:jobs`. An ARN counts only when it is of a resource type of the
+action: the bucket's ARN is never one of `s3:GetObject`. The result is checked once more: a resource
+that fits no type of its action is widened to all of its types.
 """
 
 from __future__ import annotations
@@ -140,6 +141,7 @@ def listed_resources(call: Call, facts: ActionFacts) -> Sequence[Resource]:
 
 
 def _listed(call: Call, facts: ActionFacts) -> Sequence[Resource]:
+    """Returns the ARNs of `resources[]` that are of the action's types."""
     # Of what the call made, IAM did not know the id that AWS gave it later.
     new = new_ids(call)
     arns = [arn for arn in call.resources if not arn.endswith(new)] if new else call.resources
@@ -147,6 +149,9 @@ def _listed(call: Call, facts: ActionFacts) -> Sequence[Resource]:
 
 
 def _of_call(call: Call, facts: ActionFacts, request: CallRequest) -> Sequence[Resource]:
+    """Returns what the record lists, else the ARNs in the request, else the filled templates; with
+    ARNs also resources of further types that the request means.
+    """
     is_listed = bool(call.resources)
     if is_listed and facts.name in _LISTED_IN_PART:
         is_listed = request.by_key.keys().isdisjoint(_LISTED_IN_PART[facts.name])
@@ -449,13 +454,13 @@ def _filled(call: Call, facts: ActionFacts, request: CallRequest) -> Iterator[Re
 def _is_named_by_another(
     kind: ActionType, call: Call, request: CallRequest, resources: Sequence[Resource]
 ) -> bool:
-    """Whether a type is not meant, since its keys have ids of other types alone.
+    """Whether the ids under the keys of a type are those of resources of other types, which are
+    named: `resourceId: mi-0a1b...` names a managed instance, and no `i-...`.
 
-    A call that makes a resource of the type means it nevertheless.
+    A call that makes a resource of the type needs it nevertheless.
     """
-    if creates(call.name) and is_about(request.noun.removesuffix("s"), kind.template.name):
-        return False
-    return names_another(kind, request, resources)
+    makes_one = creates(call.name) and is_about(request.noun.removesuffix("s"), kind.template.name)
+    return not makes_one and names_another(kind, request, resources)
 
 
 def _is_among(kind: ActionType, prefix: str, resources: Iterable[Resource]) -> bool:
@@ -485,6 +490,9 @@ class _ResourcesOfRequest(Struct):
 
 
 def _by_types(call: Call, facts: ActionFacts, request: CallRequest) -> _ResourcesOfRequest:
+    """Fills the template of each type of the action from the request, and sorts the resources by
+    how much of them it names.
+    """
     resources_of_request = _ResourcesOfRequest([], [], [])
     named_types = set()
     in_part: dict[str, list[Resource]] = {}
@@ -587,6 +595,9 @@ def _in_response(call: Call, facts: ActionFacts, partial: Sequence[Resource]) ->
 
 
 def _any(kinds: Sequence[ActionType], call: Call) -> Iterator[Resource]:
+    """Yields all resources of some types, `arn:aws:sqs:eu-west-1:123456789012:*`; of more than
+    `_MOST_TYPES` all of the service.
+    """
     if len(kinds) == 1 and not own_variables(kinds[0].template.arn):
         yield only_one(kinds[0], call)
         return

@@ -1,6 +1,10 @@
 """Which parts of one observed ARN change from run to run: by its resource type (`volatile.tsv`),
 else by their look.
 
+In: `arn:aws:lambda:eu-west-1:123456789012:function:web-Api-1A2B3C4D5E6F`.
+Out: the same with `web-Api-*`, and the reason. A part is `open` where `*` replaces it, and `drawn`
+where a tool or AWS made it up at random. The look of a text is its form: a UUID, a hash.
+
 Looks that do not return: content hashes, UUIDs, the random ends that CloudFormation and Terraform
 give to names. A part that is all there is of a name remains (`key/UUID`), since its pattern would
 be every resource of the type; an object's key may open whole, because its bucket remains.
@@ -157,7 +161,9 @@ def open_parts(resource: str, is_made: bool, ids: tuple[str, ...] = ()) -> Opene
 
 
 def _opened_by_look(resource: str) -> OpenedResource:
-    """A resource of no known type with what looks drawn in its last part open."""
+    """Returns a resource of no known type with `*` for what looks random in its last part:
+    `.../web-Api-1A2B3C4D5E6F` gives `.../web-Api-*`.
+    """
     unknown = _OF_UNKNOWN_TYPE.fullmatch(resource)
     if not unknown:
         return OpenedResource(resource)

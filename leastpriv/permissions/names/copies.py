@@ -1,5 +1,8 @@
 """Learns the copies of an app from the names that its runs use: `prod`, `stage`, `pr-58`.
 
+A copy is one deployment of an app next to others of it. In come the names `shop-prod-jobs` and
+`shop-stage-jobs` of several resources; out go the copies `prod` and `stage`, by key (`key_of`).
+
 Two words are copies where the names of one run have the one and those of another run the other, at
 the same place of several names. A branch, a pull request and a workspace are copies by themselves.
 """
@@ -59,7 +62,8 @@ _LEAST_TRUNCATED = 12
 _SHORTEST_OF_BRANCH = 2
 """Letters of a branch in a name."""
 LEAST_LIVED_RUNS = 3
-"""Runs that use what lives long; of a numbered copy half of all runs have to, as well."""
+"""Runs that use what lives long, as `prod`; a copy with a number has to be used by half of all runs
+as well. A copy of fewer runs may be a preview."""
 LONG_LIVED = frozenset({
     "default", "dev", "develop", "development", "live", "main", "master", "prd", "prod",
     "production", "release", "stage", "staging", "trunk",
@@ -233,6 +237,9 @@ def _sorted_by_life(
     runs: Mapping[str, RunFacts],
     declared: DeclaredCopies,
 ) -> Copies:
+    """Separates long-lived copies, as `prod`, from short-lived ones, as `pr-58`, whose common form
+    is `pr-*`.
+    """
     gone = frozenset(key for key in words if key and _is_taken_down(key, table))
     long_keys = {key_of(words_of(word)) for word in declared.long_lived}
     long_lived: dict[str, Words] = {}
@@ -347,6 +354,11 @@ def _supported(
 
 
 def _is_pair_of_copies(pair: _Pair, table: NameTable, *, is_certain: bool) -> bool:
+    """Whether the two words of a pair are copies: many names of several services differ in them,
+    each is in a large part of what one run makes, and few runs use both.
+
+    `prod` and `stage` are; `orders` and `users`, two components that each run deploys, are not.
+    """
     if len(pair.rests) < (_LEAST_NAMES_IF_CERTAIN if is_certain else _LEAST_NAMES):
         return False
     if not is_certain and len(pair.services()) < _LEAST_SERVICES:
@@ -511,15 +523,17 @@ class _Life(Struct, frozen=True):
         facts = self.runs.get(run)
         return facts.branch if facts else None
 
-    def _came_late(self, key: str, using: set[str]) -> bool:
-        """Whether few runs used a copy, and other copies were there before it."""
-        if len(using) >= LEAST_LIVED_RUNS:
+    def _came_late(self, key: str, using_runs: set[str]) -> bool:
+        """Whether few runs used a copy, and another one was there before it.
+
+        Runs 1 to 9 deploy `prod`, and run 10 alone `login-page`: that is a branch rather than a
+        stage.
+        """
+        if len(using_runs) >= LEAST_LIVED_RUNS:
             return False
-        first = self.table.first_of(using)
-        other_runs = [
-            self._runs_of(other_key) for other_key in self.words if other_key and other_key != key
-        ]
-        return any(first > self.table.first_of(runs) for runs in other_runs)
+        first_use = self.table.first_of(using_runs)
+        other_keys = [other_key for other_key in self.words if other_key not in ("", key)]
+        return any(self.table.first_of(self._runs_of(other)) < first_use for other in other_keys)
 
 
 def _has_number(word: Words) -> bool:

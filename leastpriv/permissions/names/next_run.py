@@ -1,5 +1,8 @@
 """Reads the names of the run after an earlier one: where a name differs is the word of a copy.
 
+In: the uses of an earlier run, as `app-pr-12-jobs`, and one of the next run, `app-pr-13-jobs`.
+Out: the names of the app with `pr-*` as the form of its copies, which open the other names too.
+
 One name of the next run is enough where both words have a digit. A plain word is one of the run if
 the earlier run wrote it into names of several types.
 """
@@ -90,6 +93,9 @@ def read_next_run(earlier: Sequence[NameUse], later: NameUse) -> AppNames | None
 
 
 def _copies_of(difference: _Difference) -> Copies:
+    """Returns the two words as copies: `prod` as a long-lived one, `pr-12` and `pr-13` as
+    short-lived ones of the form `pr-*`.
+    """
     long_lived: dict[str, Words] = {}
     short_lived: dict[str, Words] = {}
     for words in (difference.earlier, difference.later):
@@ -121,21 +127,34 @@ def _differences(earlier: Sequence[NameUse], later: NameUse) -> Iterator[_Differ
 
 
 def _words_that_differ(earlier_name: Name, later_name: Name) -> tuple[Words, Words] | None:
-    """The words between the common beginning and end of two names; None where it is no word."""
+    """Returns the words between the common beginning and end of two names; None where it is no
+    word.
+
+    `app-dev-jobs` and `app-test-jobs` give `dev` and `test`; the number of a pull request has the
+    words before it, so that `app-pr-12` and `app-pr-13` give `pr-12` and `pr-13`.
+    """
     begin = _same_words(earlier_name.words, later_name.words)
     first = earlier_name.words[begin:]
     second = later_name.words[begin:]
     same_end = _same_words(first[::-1], second[::-1])
     first = first[: len(first) - same_end]
     second = second[: len(second) - same_end]
-    before = earlier_name.words[max(begin - _WITH_PREFIX, len(earlier_name.fixed)) : begin]
-    are_pulls = all(PULL.fullmatch(key_of((*before, *words))) for words in (first, second))
-    if before and are_pulls:
-        first, second = (*before, *first), (*before, *second)
+    prefix = _prefix_of_pulls(earlier_name, begin, first, second)
+    first = (*prefix, *first)
+    second = (*prefix, *second)
     for words in (first, second):
         if not is_word(words) or any("/" in word or "*" in word for word in words):
             return None
     return first, second
+
+
+def _prefix_of_pulls(name: Name, begin: int, first: Words, second: Words) -> Words:
+    """Returns the words of a name before two numbers of pull requests, `("pr", "-")`; none where
+    they are no such numbers.
+    """
+    prefix = name.words[max(begin - _WITH_PREFIX, len(name.fixed)) : begin]
+    are_pulls = all(PULL.fullmatch(key_of((*prefix, *words))) for words in (first, second))
+    return prefix if are_pulls else ()
 
 
 def _same_words(one: Words, other: Words) -> int:

@@ -63,6 +63,7 @@ _SEED_RUNS = "first change first change first change destroy first"
 _FIRST_DAY = datetime(2026, 5, 1, 9, tzinfo=UTC)
 _APART = timedelta(days=10)
 _MOST_ATTEMPTS = 15
+_FIRST_SESSION = 1001
 _OLD_PROVIDER = {
     "Sid": "OldProvider",
     "Effect": "Allow",
@@ -228,31 +229,40 @@ class _Bench:
         )
 
     def _run(self, number: int, steps: Callable[[], Sequence[Step]], now: list[Measured]) -> None:
-        checks = self.work / "lab" / "checks.jsonl"
-        acting: set[str] = set()
+        """Deploys until the run passes, and grants after each attempt what it was denied.
+
+        An attempt that fails without a new denial would fail again, so that it ends the bench.
+        """
+        roles_in_run: set[str] = set()
         for _ in range(_MOST_ATTEMPTS):
-            checks.unlink(missing_ok=True)
-            session = str(1001 + self.attempts)
+            self._checks_file.unlink(missing_ok=True)
+            session = str(_FIRST_SESSION + self.attempts)
             keys = self.lab.assume(f"arn:aws:iam::{ACCOUNT}:role/{ROLE}", session)
             log, code = deployed(steps(), self.work, keys)
             self._keep_records(session)
-            asked = (
-                [json.loads(line) for line in checks.read_text("utf-8").splitlines()]
-                if checks.exists()
-                else []
-            )
-            is_new = [self._count(measured, asked, number) for measured in now]
-            acting |= {
+            checks = self._read_checks()
+            has_denial = [self._count(measured, checks, number) for measured in now]
+            roles_in_run.update(
                 role
                 for role in self.acted
-                if any(f":assumed-role/{role}/" in each["principal"] for each in asked)
-            }
+                if any(f":assumed-role/{role}/" in check["principal"] for check in checks)
+            )
             if code == 0:
-                self.acted |= {role: self.acted[role] + 1 for role in acting}
+                self.acted |= {role: self.acted[role] + 1 for role in roles_in_run}
                 return
-            if not any(is_new):
+            if not any(has_denial):
                 break
         raise SystemExit(f"run {number} of {self.work.name} failed:\n{log[-3_000:]}")
+
+    @property
+    def _checks_file(self) -> Path:
+        """The permissions that the lab checked since the file was last deleted, as JSON lines."""
+        return self.work / "lab" / "checks.jsonl"
+
+    def _read_checks(self) -> list[dict[str, Any]]:
+        if not self._checks_file.exists():
+            return []
+        return [json.loads(line) for line in self._checks_file.read_text("utf-8").splitlines()]
 
     def _count(self, measured: Measured, asked: Sequence[Mapping[str, Any]], number: int) -> bool:
         """Counts the checks of a role, and grants what it was denied; whether there was a

@@ -38,6 +38,10 @@ from leastpriv.models import Call
 
 Answer = dict[tuple[str, ...], list[Any]]
 """(role, event source, event name, error, resource) -> count, first, last."""
+_MEDIUM_ROLE = 29
+"""Index of a role with a medium number of calls, of roles sorted by that number."""
+_TEN_ROLES = slice(19, 65, 5)
+"""Ten roles around it."""
 _PEERS = {"duckdb": "duckdb==2.0.1", "trailscraper": "trailscraper==0.10.0"}
 
 
@@ -162,15 +166,27 @@ def add(answer: Answer, key: tuple[str, ...], count: int, first: str, last: str)
     known[:] = [known[0] + count, min(known[1], first), max(known[2], last)]
 
 
-def own_rows(folder: Path, logs: Path, roles: list[str]) -> list[Row]:
-    """Ours: the reader alone, and the whole command."""
-    hot, one, ten = roles[0], roles[29], roles[19:65:5]
-    cache = folder / "cache"
-    # Below `AWSLogs`, folders of other accounts than the role's are left out.
+def logs_of_all_accounts(logs: Path) -> Path:
+    """Return the logs in a folder that is not named `AWSLogs`: below that name the reader leaves
+    out the folders of other accounts than the role's.
+    """
     everything = logs.with_name(f"{logs.name}-all")
     if not everything.exists():
         # Hard links: a link that leads out of the folder is not followed.
         shutil.copytree(logs / "AWSLogs", everything, copy_function=os.link)
+    return everything
+
+
+def own_rows(folder: Path, logs: Path, roles: list[str]) -> list[Row]:
+    """Return the rows of leastpriv itself: the reader alone, then the command `permissions`.
+
+    `roles` begins with the one that calls most.
+    """
+    hot = roles[0]
+    one = roles[_MEDIUM_ROLE]
+    ten = roles[_TEN_ROLES]
+    cache = folder / "cache"
+    everything = logs_of_all_accounts(logs)
     on_one_core = "taskset -c 0 " if shutil.which("taskset") else ""
 
     def reader(
@@ -276,7 +292,7 @@ def naive(folder: str, named: str) -> int:
 
 def peer_rows(folder: Path, logs: Path, roles: list[str]) -> list[Row]:
     """What one would use otherwise, for one role."""
-    one, files = roles[29], f"find {shlex.quote(str(logs))} -name '*.json.gz'"
+    one, files = roles[_MEDIUM_ROLE], f"find {shlex.quote(str(logs))} -name '*.json.gz'"
     rows = [
         Row("gzip -dc", f"{files} | xargs gzip -dc >/dev/null"),
         Row(

@@ -141,7 +141,12 @@ def _model(service: str) -> Mapping[str, Any]:
 
 
 def classified(action: str, arn: str) -> Iterator[ClassifiedResource]:
-    """Yield the result of each way; `*` of AWS's own counts literally."""
+    """Yield how the resource that is derived from a made request compares with the ARN, for each
+    way to name the resource there.
+
+    `sqs:SendMessage` on `arn:aws:sqs:us-east-1:111122223333:jobs`: by name the request has
+    `queueUrl: jobs`, by ARN a member with the whole ARN, if the operation has one.
+    """
     fields = arn.split(":", 5)
     account = fields[4] if fields[4].isdigit() else "111122223333"
     for way, parameters in requests(action, arn).items():
@@ -161,9 +166,12 @@ def classified(action: str, arn: str) -> Iterator[ClassifiedResource]:
         )
         derived = tuple(resource.pattern for resource in resources_of(call, action))
         judgement = verdict(call, action, (arn,), derived)
-        if judgement == "wrong" and arn in derived:
+        has_wildcard_of_aws = judgement == "wrong" and arn in derived
+        if has_wildcard_of_aws:
+            # AWS wrote `*` itself: the pattern is literally what it names.
             judgement = "exact"
-        if judgement != "unknown" and not parameters:
+        could_not_be_asked = judgement != "unknown" and not parameters
+        if could_not_be_asked:
             judgement = "no request"
         yield ClassifiedResource(way, judgement, derived, parameters)
 

@@ -93,17 +93,21 @@ def is_account_wide(action: str, resource: str) -> bool:
 
 
 def cases(call: Call, *, answered: bool = False) -> Iterator[Case]:
-    """All cases of a call: from CloudTrail's list and a denial, or (`answered`) from the answer."""
-    hidden = needs_of(
-        structs.replace(
-            call, resources=(), error_message="", response={} if answered else call.response
-        )
+    """Hides what names the resource, derives it from the rest of the call, and yields the
+    comparison for each action.
+
+    The truth is CloudTrail's list and a denial or, with `answered`, the answer.
+    """
+    without_truth = structs.replace(
+        call, resources=(), error_message="", response={} if answered else call.response
     )
-    observed: dict[str, list[Need]] = defaultdict(list)
-    for need in hidden.needs:
-        if need.basis.value != "inferred" and need.verified:
-            observed[need.permission.action].append(need)
-    for action, needs in observed.items():
+    needs_by_action: dict[str, list[Need]] = defaultdict(list)
+    for need in needs_of(without_truth).needs:
+        # An inferred need is of another resource than the event's, as that of a passed role.
+        is_of_event = need.basis.value != "inferred" and need.verified
+        if is_of_event:
+            needs_by_action[need.permission.action].append(need)
+    for action, needs in needs_by_action.items():
         truth = answered_resource(call, action) if answered else true_resources(call, action)
         if truth:
             derived = tuple(dict.fromkeys(need.permission.resource for need in needs))

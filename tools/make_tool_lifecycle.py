@@ -539,13 +539,18 @@ def _in_terraform(action: str, paths: Iterable[str]) -> Sequence[str]:
 
 
 def _add_listed(row: Row) -> None:
-    """Adds the actions of the table of conditions that no handler and no operation lists."""
+    """Add the actions of the table of conditions that no handler and no operation lists.
+
+    Each is one that a property needs, which may be set at the creation or changed later: it is of
+    both phases. An action that no property can ask for (`NEVER`) is not added, and a pattern
+    describes only listed ones.
+    """
     actions = row.actions()
     for condition in _when_rows():
         action = condition["action"]
-        if condition["type"] != row.name or condition["properties"] == NEVER:
-            continue
-        if "*" not in action and action not in actions:
+        is_for_row = condition["type"] == row.name and condition["properties"] != NEVER
+        is_pattern = "*" in action
+        if is_for_row and not is_pattern and action not in actions:
             row.add("create", [action])
             row.add("update", [action])
 
@@ -655,14 +660,21 @@ def _possible_makers(row: Row, last_word: str, nouns: Collection[str]) -> list[s
 
 
 def _likely_makers(row: Row, actions: Sequence[str]) -> Sequence[str]:
-    """Return the actions that no property decides, of the type's own service, with a first verb.
+    """Return those of the actions of `create` that most likely make the resource.
 
-    Where none is left by one of these rules, the rule does not count.
+    The rules count in turn; one that leaves no action does not count.
+
+    1. No property decides whether the action is called; where one decides about each, those in
+       whose service the type is deleted.
+    2. The action is of the type's own service: `sqs:...` for `AWS::SQS::Queue`.
+    3. Its verb surely makes something: `Create`, rather than `Copy` or `Start` (`_MAKING`).
     """
     service = _service_of_type(row)
     deletes = {_service(action) for action in row.phases.get("delete", ())}
     conditional = {action for action in actions if _listed_conditions(row.name, action)}
-    if not service:
+    is_of_terraform = not service
+    if is_of_terraform:
+        # Its conditions are in the row itself.
         conditional.update(row.when)
 
     def is_deleted_there(action: str) -> bool:
@@ -671,14 +683,14 @@ def _likely_makers(row: Row, actions: Sequence[str]) -> Sequence[str]:
     def is_of_service(action: str) -> bool:
         return bool(service) and service in _stem(_service(action).replace("-", ""))
 
-    def has_first_verb(action: str) -> bool:
+    def has_making_verb(action: str) -> bool:
         making = _MAKING.match(_name(action))
         return making is not None and not making["second"]
 
     unconditional = [action for action in actions if action not in conditional]
     likely = unconditional or [action for action in actions if is_deleted_there(action)]
     likely = [action for action in likely if is_of_service(action)] or likely
-    return [action for action in likely if has_first_verb(action)] or likely
+    return [action for action in likely if has_making_verb(action)] or likely
 
 
 def _service_of_type(row: Row) -> str:

@@ -99,6 +99,7 @@ def client(service):
 
 
 def missing(call, **parameters):
+    """Whether AWS answers a call with an error, as for a resource that does not exist."""
     try:
         call(**parameters)
     except ClientError:
@@ -301,9 +302,10 @@ def repositories(do):
 
 
 def state(do):
+    """Reads the state file of a stage as Terraform does, then writes or deletes it."""
     s3 = client("s3")
     place = "shop.tfstate" if stage == "prod" else f"env:/{stage}/shop.tfstate"
-    missing(s3.get_object, Bucket=BUCKET, Key=place)
+    missing(s3.get_object, Bucket=BUCKET, Key=place)  # A first run finds none.
     if do == "down":
         s3.delete_object(Bucket=BUCKET, Key=place)
         return

@@ -194,6 +194,12 @@ def across_regions(
 def _patterns_of_region(
     least_letters: int, is_sensitive: bool, observed_resources: Sequence[ObservedResource]
 ) -> Iterator[Pattern]:
+    """Yields the patterns of resources of one region; resources that open to one text share it.
+
+    Of a sensitive action only ids that its own runs made are open. Names whose end a tool drew are
+    one where a creation shows that; many objects of one folder are its `folder/*`; and a pattern
+    that another one covers is part of that.
+    """
     groups: dict[str, _Group] = {}
     runs = {run for resource in observed_resources if resource.made for run in resource.runs}
     for observed in observed_resources:

@@ -214,6 +214,9 @@ def _needs_of_listed(call: Call, plan: EventPlan) -> CallNeeds | None:
 
 
 def _needs(call: Call, plan: EventPlan, request: CallRequest) -> CallNeeds:
+    """Returns the observed and the implied needs of a call, and a gap where it may pass a role that
+    its request does not name.
+    """
     presence = Presence(call, request)
     needs = _observed(call, plan, request, presence)
     if needs:
@@ -277,6 +280,9 @@ _OBSERVED = Basis.OBSERVED
 def _needs_on(
     call: Call, action: str, resources: Sequence[Resource], plan: EventPlan
 ) -> list[Need]:
+    """Returns the need of an action on each of some resources, with the conditions that the call
+    shows.
+    """
     verified = plan.verdict is not Verdict.UNVERIFIED
     conditions = shown_conditions(call, action) if plan.shows_conditions else ()
     context = shown_context(call, action) if plan.shows_conditions else ()

@@ -109,6 +109,9 @@ def _text_rules(prefix: str, kind: str, template: str) -> _TextRules:
 
 @cache
 def _texts(prefix: str, kind: str) -> Mapping[str, re.Pattern[str]]:
+    """Returns the form of the texts of a type's variables that have one (`variable_texts.tsv`), by
+    variable; a row for the type goes before one for the service.
+    """
     rows = [
         row
         for row in table("variable_texts")
@@ -240,6 +243,9 @@ def _escaped(text: str) -> str:
 
 @lru_cache(maxsize=4_096)
 def _shape_overlaps(template: str, resource: str) -> bool:
+    """Whether a pattern and a template may have an ARN in common, field by field:
+    `arn:aws:sqs:*:*:jobs-*` and the template of queues.
+    """
     # AWS's own resources have no account (`arn:aws:ssm:eu-west-1::document/AWS-RunShellScript`).
     shape = VARIABLE.sub("?*", template.replace(":${Account}:", ":*:")).split(":", COLONS)
     fields = resource.split(":", COLONS)

@@ -110,6 +110,9 @@ def _of_items(
 def _usual_items(
     service: str, kind: str, programs: Collection[str], used_actions: Collection[str]
 ) -> Iterator[ChainLink]:
+    """Yields what these programs usually do with the items of a type: the objects of a bucket
+    (`item_level.tsv`).
+    """
     for row in table("item_level"):
         if (row["prefix"], row["type"]) != (service, kind):
             continue

@@ -87,6 +87,7 @@ def addition_result(
     """
 
     def rules() -> Iterator[tuple[str, str]]:
+        """Yields each rule with its reason; an empty reason does not hold the addition back."""
         yield from _rules_of_needs(usage, options)
         yield SELF_WIDENING, self_widening(usage, evidence, document)
         if is_from_job_log(usage):
@@ -358,6 +359,9 @@ def denied_in_doubt(usage: Usage, principal: str, documents: Sequence[Document])
 
 
 def _denied_by_text(usage: Usage) -> str:
+    """Returns why no grant of the policy helps against a denial, with the ARN of the denying policy
+    where the message names it.
+    """
     denial = usage.denial
     if denial is None:
         return ""

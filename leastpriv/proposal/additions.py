@@ -313,6 +313,9 @@ def _names_without_path(evidence: Evidence) -> frozenset[str]:
 
 
 def _change(action: str, usages: Sequence[Usage], writing: _Writing) -> Change:
+    """Returns the addition of one action on the resources of its usages: `arn:aws:s3:::shop-*` of
+    allowed calls, and exact ones of denials.
+    """
     evidence = writing.evidence
     security = sensitivity(action)
     written = {usage: _written_resources(usage.need, evidence) for usage in usages}
@@ -431,6 +434,9 @@ def with_new_deletions(
 def _newly_destroyed(
     change: Change, names: AppNames, policies: Sequence[Document]
 ) -> Iterator[str]:
+    """Yields the resources that an addition lets a run destroy for the first time: names that live
+    long and that no run has destroyed, and those that another policy denies.
+    """
     if change.kind is not ChangeKind.ADD or not destroys(change.action):
         return
     statements = list(statements_allowing(policies, change.action))

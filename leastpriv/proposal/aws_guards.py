@@ -205,6 +205,8 @@ class _LastCalls:
 
 
 def _service_without(service: ServiceAccess, usages: _LastCalls, left: _LastCalls) -> ServiceAccess:
+    """Returns AWS's last accesses of a service without those that the left-out usages explain."""
+
     def adjusted(
         attempt: LastAccess | None, before: datetime | None, after: datetime | None
     ) -> LastAccess | None:

@@ -486,6 +486,9 @@ class _Drafting:
             yield statement
 
     def _denies(self) -> Iterator[dict[str, object]]:
+        """Yields the Deny of a boundary on actions that give a role more permissions, in the fewest
+        entries that deny no needed action.
+        """
         if not self.denied:
             return
         wild = [grant.action for grant in self.granted if has_wildcard(grant.action)]

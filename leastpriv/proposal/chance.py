@@ -303,6 +303,9 @@ def _kinds_of(
     *,
     is_first: bool,
 ) -> Iterator[RunKind]:
+    """Yields the kinds of one run, by what it created and deleted: a stack `shop-pr-7` next to
+    `shop-prod` makes it a new copy, a type that no run before it made a new feature.
+    """
     created = {kind: names for kind, names in run.created.items() if kind not in temporary}
     deleted = run.deleted.keys() - temporary - {_CHANGE_SET}
     both = deleted & created.keys()

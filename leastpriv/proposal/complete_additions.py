@@ -385,6 +385,9 @@ class _Completing:
         return {run: tuple(resources) for run, resources in found.items()}
 
     def _may_offer(self, link: _Further, step: _Step) -> bool:
+        """Whether a further action of a denied step may be offered: it is not forbidden, declined,
+        too wide, granted already or denied.
+        """
         completion = self._completion
         permission = Permission(link.action, link.resource, link.conditions)
         if forbidden(link.action, completion.options.never_add):
@@ -436,6 +439,7 @@ def _passed_to(action: str) -> tuple[Condition, ...]:
 
 
 def _change(links: Sequence[_Further], evidence: Evidence) -> Change:
+    """Returns the addition of an action on the resources of its links."""
     first = links[0]
     resources = tuple(dict.fromkeys(link.resource for link in links))
     conditions = first.conditions

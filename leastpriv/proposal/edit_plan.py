@@ -160,6 +160,7 @@ def _group_grants(pairs: Iterable[_GrantTuple]) -> list[PlannedGrant]:
 def _write_statements(
     grants: Iterable[PlannedGrant], taken_sids: Iterable[str]
 ) -> list[Mapping[str, object]]:
+    """Returns new statements as values of JSON, each with a Sid that no other one has."""
     taken = {sid.lower() for sid in taken_sids}
     made: list[Mapping[str, object]] = []
     for grant in grants:
@@ -284,6 +285,9 @@ class _EditPlan(Struct):
         self.edits.extend(AppendStatement(statement) for statement in _write_statements(new, sids))
 
     def _fitted(self, grant: PlannedGrant, targets: _Targets) -> bool:
+        """Adds a grant to an existing statement, and returns whether one fits: with equal resources
+        its actions are added, else with equal actions its resources.
+        """
         like = targets.with_resources(grant)
         for statement in like:
             if statement.index not in self.closed and can_add_entries(

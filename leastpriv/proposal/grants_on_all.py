@@ -129,6 +129,9 @@ def without_folded(changes: Sequence[Change], restricted: Sequence[Change]) -> l
 
 
 def _without_folded(change: Change, restricted: Sequence[Change]) -> Change:
+    """Replaces `sqs:Get*` of a change by the used actions that it stood for, where another change
+    of the statement restricts one of them to resources.
+    """
     moved_actions = [
         restriction.restricted_action
         for restriction in restricted

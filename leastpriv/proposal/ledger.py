@@ -538,6 +538,9 @@ _ORDER = {state: number for number, state in enumerate(GrantState)}
 
 
 def _entry_facts(entry: Entry, decisions: _Decisions) -> Iterator[GrantFact]:
+    """Yields each action that an entry grants in its one state: used, removed, or kept unused by a
+    guard.
+    """
     change = decisions.change(entry)
     kept = (change.kept if change else None) or {}
     unproven = (change.unproven if change else None) or {}

@@ -133,6 +133,9 @@ def prove(
 
 
 def _need_decisions(evidence: Evidence, documents: Sequence[Document]) -> Iterator[NeedDecision]:
+    """Yields the decision of the policies on each distinct need of an allowed call in a region,
+    with the statement that decides.
+    """
     allowed = [group for group in evidence.groups if group.outcome is Outcome.ALLOWED]
     pairs = (
         (need, region)

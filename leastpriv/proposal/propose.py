@@ -558,6 +558,9 @@ def _addition_rank(change: Change) -> tuple[object, ...]:
 def _removal_rank(
     change: Change, confidence: Confidences, paths: Sequence[EscalationPath]
 ) -> tuple[object, ...]:
+    """Returns the rank of a removal under `max-changes`, the lowest first: what closes a path of
+    escalation, then whole entries, then what the evidence shows best.
+    """
     services = {action.partition(":")[0] for action in change.removed_actions} or {
         change.action.partition(":")[0]
     }

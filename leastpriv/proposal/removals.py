@@ -251,6 +251,11 @@ def removals(
 
 
 def _decide(guarded: GuardedEntry, context: GuardContext) -> Change | HeldBackChange | None:
+    """Returns the change of an entry, or what holds it back; None where it remains as it is.
+
+    A literal is removed or kept as a whole. `sqs:*` is narrowed to the used actions, and those that
+    a guard keeps.
+    """
     entry = guarded.entry
     used_actions = {
         action
@@ -351,6 +356,7 @@ def _change(
     used: tuple[str, ...] = (),
     kept: Mapping[str, GuardResult] | None = None,
 ) -> Change:
+    """Returns the removal or narrowing of an entry to its used and its `kept` actions."""
     usages = tuple(
         usage for action in used for usage in entry.uses[action] if usage.outcome is Outcome.ALLOWED
     )

@@ -263,6 +263,7 @@ def _usages_through(
 def _removal(
     edit: EntryDiff, entry: Entry, changes: AccessChanges, context: GuardContext
 ) -> Removal:
+    """Judges what a removed entry was used for, and which guards object to removing the rest."""
     lost = _usages_through(entry, edit, changes.denied)
     candidates = (RemovalCandidate(action, entry) for action in edit.actions if action not in lost)
     results = (
@@ -283,6 +284,9 @@ def _addition(
     changes: AccessChanges,
     reasons: tuple[GuardContext, Mapping[str, Sequence[Need]]],
 ) -> Addition:
+    """Judges which actions of an added entry the evidence or a declaration asks for, and which are
+    sensitive or forbidden.
+    """
     context, declared = reasons
     asked = _usages_through(entry, edit, changes.granted)
     never = _by_reason(edit.actions, lambda action: forbidden(action, context.options.never_add))

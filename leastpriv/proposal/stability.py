@@ -106,6 +106,9 @@ class Stability(Struct, frozen=True):
         return patterns, self._too_few(patterns) or self._new_in_later_half(found, make)
 
     def _too_few(self, patterns: Sequence[Pattern]) -> GuardResult | None:
+        """Returns the guard for a pattern that fewer runs than `minimum-runs` used, or whose
+        resource too few made; None if all have enough.
+        """
         if not self.escapes and any("${" in pattern.pattern for pattern in patterns):
             why = "its name has `*`, `?` or `$`, which only Version 2012-10-17 can write"
             return GuardResult("policy-version", why)

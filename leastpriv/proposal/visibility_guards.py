@@ -276,6 +276,9 @@ def why_unrecorded(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 
 def _hidden_carrier(candidate: RemovalCandidate, context: GuardContext) -> str:
+    """Returns why no record may show the use of an action inside another operation; empty where
+    each such operation is recorded.
+    """
     for each in hidden_carriers(candidate, context):
         inside = f"AWS may check it inside {each.operation}"
         if each.visibility is not Visibility.DATA:

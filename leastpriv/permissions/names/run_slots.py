@@ -193,6 +193,9 @@ class _Learning:
         return {}
 
     def _is_new_each_run(self, parts: _Parts) -> bool:
+        """Whether nearly each run has parts of its own: enough runs were the first to use one, and
+        few used several.
+        """
         firsts: set[str] = set()
         touching: set[str] = set()
         for keys in parts.values():

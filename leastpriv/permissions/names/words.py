@@ -131,6 +131,9 @@ def _is_unread(resource: str) -> bool:
 
 
 def _name(resource: str) -> Name:
+    """Splits an ARN into its head, its kind (`sqs:`, `s3:object`) and the words of its name, with
+    the word of its type apart: `table/` of DynamoDB is fixed.
+    """
     *head, text = resource.split(":", _COLONS)
     service = head[2]
     fixed = ""

@@ -237,6 +237,9 @@ def _by_arn_without_path(targets: frozenset[Principal]) -> Mapping[str, list[Pri
 def _target_of(
     targets: frozenset[Principal], patterns: frozenset[str], arn: str
 ) -> Principal | None:
+    """Returns the target that an ARN of a caller means, whatever the path in it; with patterns the
+    caller itself.
+    """
     caller = principal_of(arn)
     if caller is None:
         return None

@@ -194,6 +194,7 @@ class Aws:
         return bool(credentials and credentials.get_frozen_credentials().token)
 
     def _made(self, service: str, region: str) -> Any:
+        """Creates a client of boto3 with our timeouts, attempts and user agent; raises AwsError."""
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError
 

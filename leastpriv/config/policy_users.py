@@ -101,6 +101,9 @@ def principal_of_users(users: PolicyUsers, label: str) -> Principal:
 
 
 def _principal(arn: str, label: str) -> Principal:
+    """Returns a user as a principal; of a pattern, `arn:aws:iam::*:role/ci-*`, one with the
+    stand-in account and the name `ci`.
+    """
     match = _PATTERN.fullmatch(arn) if has_wildcard(arn) else None
     if not match:
         return named_principal(arn, label)

@@ -474,6 +474,7 @@ class _Reader:
         return value
 
     def also_attached(self) -> tuple[str, ...]:
+        """Returns the other policy files; raises InputError where one is the policy file itself."""
         labels, own_location = self._labels, Location.of(self.text["policy-file"])
         attached_files = files(self._values.get("also-attached", ()), labels["also-attached"])
         for name in attached_files:
@@ -526,6 +527,9 @@ class _Reader:
         return value
 
     def boundary_file(self) -> str:
+        """Returns the file of the boundary; raises InputError for another ending, and without
+        templates or plans.
+        """
         name = self.text["boundary-file"]
         if name and not re.fullmatch(r"[\w+=,.@-]{1,123}\.json", Path(name).name, re.ASCII):
             label = self._labels["boundary-file"]
@@ -574,6 +578,7 @@ class _Reader:
         return refs
 
     def options(self) -> Options:
+        """Returns the options of a proposal."""
         resources = self.one_of("resources")
         return Options(
             minimum_days=self.integer("minimum-days"),

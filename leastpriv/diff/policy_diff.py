@@ -156,6 +156,7 @@ def diff_policies(
 
 
 def _condition_diff(change: _ConditionChange, entries: Sequence[_Conditioned]) -> ConditionDiff:
+    """Returns a change of conditions with all actions and resources that it concerns."""
     actions: set[str] = set()
     resources: dict[str, None] = {}
     for entry in entries:

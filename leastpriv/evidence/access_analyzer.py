@@ -203,6 +203,9 @@ def read_unused_access(client: Any, principal: str, waiting: Polling) -> tuple[U
 
 
 def _findings_of(client: Any, analyzer: Analyzer, principal: str, waiting: Polling) -> UnusedAccess:
+    """Returns what the findings of an analyzer say of a principal: unused services, actions and
+    credentials, with AWS's recommendations.
+    """
     services: set[str] = set()
     actions: set[str] = set()
     credentials: list[str] = []
@@ -275,6 +278,9 @@ def _recommendations(
 
 
 def _recommended(client: Any, analyzer: Analyzer, finding: str) -> Mapping[str, Any] | None:
+    """Returns the recommendation for a finding with the steps of all its pages; None while AWS
+    still makes it.
+    """
     activity = "reading a recommendation"
     action = "access-analyzer:GetFindingRecommendation"
     recommendation_pages = list(

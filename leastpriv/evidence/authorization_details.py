@@ -105,6 +105,7 @@ def _evaluation(
     context: Mapping[str, tuple[str, ...]],
     policies: Mapping[str, Mapping[str, Any]],
 ) -> Evaluation:
+    """Returns AWS's evaluation of one action of a request, with the policies that denied it."""
     effect = raw.get("evaluatedEffect")
     checks = [
         check

@@ -245,6 +245,9 @@ class UsageCollector:
         return totals_by_group
 
     def _place_denial(self, place: _Place, call: Call, mapped: CallNeeds) -> None:
+        """Notes what a denied call needs, and as gaps what its message does not say or says
+        otherwise than the mapping.
+        """
         # Loading the grammar of denials takes as long as reading a small trail, which may hold
         # none.
         import leastpriv.denials.needs as denied
@@ -444,6 +447,9 @@ class UsageCollector:
         )
 
     def _place_verdict(self, place: _Place, call: Call, mapped: CallNeeds) -> None:
+        """Notes a call that needs no permission, and as gaps what the mapping does not know of an
+        event.
+        """
         event = f"{call.source}:{call.name}"
         allowed = call.outcome is Outcome.ALLOWED
         if mapped.verdict is Verdict.NO_PERMISSION:
@@ -537,6 +543,7 @@ def _order_of_group(group: CallGroup) -> tuple[object, ...]:
 def _usages(
     groups: Mapping[GroupKey, CallTotals], run_ids: Callable[[frozenset[int]], tuple[str, ...]]
 ) -> list[Usage]:
+    """Unites the calls of each need and outcome to one usage."""
     merged: dict[tuple[Need, Outcome, str], list[CallTotals]] = {}
     for (needs, outcome, refused_by, _), tally in groups.items():
         for need in dict.fromkeys(needs):
@@ -665,6 +672,7 @@ class PrincipalCollectors:
         return msgspec.msgpack.encode(calls)
 
     def _absorb(self, other: CollectedCalls) -> None:
+        """Adds the calls that another process collected."""
         needs = [self._needs.setdefault(need, need) for need in other.needs]
         for arn in other.names.values():
             self._without_path(arn)

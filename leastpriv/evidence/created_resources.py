@@ -58,6 +58,9 @@ def _created_by_own_runs(
     }
 
     def is_made(usage: Usage) -> bool:
+        """Whether the principal's own runs made the resource of a usage: a call of theirs named its
+        id, or several runs create its type and used it first.
+        """
         resource = usage.need.permission.resource
         if resource not in users:
             return False

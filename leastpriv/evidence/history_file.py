@@ -178,6 +178,7 @@ def serialize_history(memory: UsageHistory) -> bytes:
 
 
 def _written(memory: UsageHistory) -> bytes:
+    """Returns the usage history as the bytes of its JSON file."""
     target = memory.target
     content = {
         _KEY: VERSION,

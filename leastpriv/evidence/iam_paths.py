@@ -158,6 +158,7 @@ def without_contexts(usages: Sequence[Usage]) -> tuple[Usage, ...]:
 def _merged(
     usages: Sequence[Usage], made: CreatedResources, names: AppNames | None
 ) -> Iterable[Usage]:
+    """Unites the usages of one action on resources that one pattern covers."""
     observed = made.seen(usages)
     if names is None:
         merged_patterns = patterns_of(observed)

@@ -77,6 +77,9 @@ def services_without_sts_events(trusted: Iterable[TrustedCaller]) -> tuple[str, 
 
 
 def _callers(statement: Mapping[str, object]) -> Iterator[TrustedCaller]:
+    """Yields who may assume a role by one statement of its trust policy: `repo:org/app:*` of
+    GitHub, an account, a service.
+    """
     principal = statement.get("Principal")
     if principal == "*" or "NotPrincipal" in statement:
         yield TrustedCaller(TrustKind.ANY, "*")
@@ -182,6 +185,9 @@ class _Reader:
         self._missing = ""
 
     def live(self) -> LiveRole:
+        """Reads the role or user with its policies, boundary, tags and trust; what cannot be read
+        is a gap.
+        """
         name = self._principal.name
         kind = self._principal.kind.title()
         entity = self._asked(f"Get{kind}", **{f"{kind}Name": name}).get(kind) or {}

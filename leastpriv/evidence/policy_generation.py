@@ -292,6 +292,9 @@ class _GenerationJobs(Struct):
 
 
 def _read(job: str, answer: Mapping[str, Any], *, was_running: bool) -> GeneratedPolicy:
+    """Returns the policy that Access Analyzer generated; raises AwsError for a job that failed or
+    was canceled.
+    """
     details = answer["jobDetails"]
     if details["status"] == "CANCELED":
         raise AwsError(f"The policy generation {job} was canceled.", AwsErrorKind.OTHER)

@@ -434,6 +434,7 @@ def _working_in(found: Sequence[Coverage], region: str) -> list[Coverage]:
 
 
 def _aws_findings(found: Sequence[AwsFindings]) -> AwsFindings:
+    """Unites what AWS says of each user."""
     return AwsFindings(
         access=_access([findings.access for findings in found]),
         generated=_generated([findings.generated for findings in found]),

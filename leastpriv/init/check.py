@@ -85,6 +85,9 @@ def check_setup(target: InitOptions, environment: Mapping[str, str]) -> Iterator
 
 
 def _with_credentials(target: InitOptions, environment: Mapping[str, str]) -> Iterator[Check]:
+    """Yields the checks that ask AWS: whose credentials these are, the reader role and its trust
+    policy, and each source.
+    """
     aws = Aws.open(environment, "the checks", target.region)
     account = aws.account()
     if account not in (*target.accounts, target.hub):

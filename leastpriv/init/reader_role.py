@@ -75,6 +75,7 @@ def _check_values(row: Mapping[str, str], values: Values) -> None:
 
 
 def _filled(grant: ReaderGrant, values: Values) -> ReaderGrant:
+    """Returns a grant with the values of the options in its resources and its condition."""
     condition = grant.condition
     if condition:
         filled = tuple(
@@ -124,6 +125,7 @@ def reader_policy(grants: Iterable[ReaderGrant], values: Values) -> dict[str, An
 
 
 def _statement(grant: ReaderGrant) -> dict[str, Any]:
+    """Returns a grant as a statement of a policy."""
     condition = grant.condition
     conditions = (
         {"Condition": {condition.operator: {condition.key: condition.values[0]}}}
@@ -183,6 +185,9 @@ def key_policy(values: Values, accounts: Sequence[str]) -> dict[str, Any]:
 def _from_accounts(
     statement: dict[str, Any], values: Values, accounts: Sequence[str]
 ) -> dict[str, Any]:
+    """Returns a statement of a bucket's or key's policy that grants the same to the reader roles of
+    other accounts.
+    """
     roots = [f"arn:{values['Partition']}:iam::{account}:root" for account in accounts]
     readers = [f"arn:{values['Partition']}:iam::{account}:role/{READER}" for account in accounts]
     condition = {"ArnEquals": {"aws:PrincipalArn": readers}, **statement.get("Condition", {})}

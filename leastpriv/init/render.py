@@ -357,6 +357,7 @@ def checkout_action() -> str:
 
 
 def _rendered(name: str, target: InitOptions, **more: Any) -> str:
+    """Renders a file from its template with the options."""
     # Imported here: only this command waits for it.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -449,6 +450,7 @@ def _step_for_role(target: InitOptions, ids: str) -> str:
 
 
 def _step_for_stacks(target: InitOptions, ids: str) -> str:
+    """Returns the instruction to deploy the StackSet."""
     root = "aws organizations list-roots --query 'Roots[0].Id' --output text"
     if target.hub:
         where_created = "in the other accounts"

@@ -110,7 +110,7 @@ def _text_rules(prefix: str, kind: str, template: str) -> _TextRules:
 @cache
 def _texts(prefix: str, kind: str) -> Mapping[str, re.Pattern[str]]:
     """Returns the form of the texts of a type's variables that have one (`variable_texts.tsv`), by
-    variable; a row for the type goes before one for the service.
+    variable; a row for the type counts more than one for the service.
     """
     rows = [
         row

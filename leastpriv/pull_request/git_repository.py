@@ -500,6 +500,7 @@ class GitRepository(Struct, frozen=True):
     def _call(
         self, arguments: tuple[str, ...], stdin: bytes, extra: Mapping[str, str]
     ) -> subprocess.CompletedProcess[bytes]:
+        """Runs git without the configuration, hooks and prompts of the user or of the checkout."""
         settings = [part for setting in _SAFE_CONFIGURATION for part in ("-c", setting)]
         owner = self.folder.stat()
         # As root, git would leave files in the checkout that its owner cannot remove

@@ -351,6 +351,9 @@ def fingerprint_scope(fingerprint: str) -> str:
 def _edited_branch_step(
     wanted: WantedProposal, branch: ProposalBranch, pull: OpenPullRequest | None
 ) -> PlannedStep:
+    """Returns the step for a branch with commits of others: it is left alone, unless a person
+    ticked the box that lets it be rebuilt.
+    """
     if not branch.has_own_commits:
         if not wanted.changes:
             return PlannedStep(
@@ -391,6 +394,9 @@ def _held_step(wanted: WantedProposal, pull: OpenPullRequest | None) -> PlannedS
 def _open_pull_request_step(
     wanted: WantedProposal, branch: ProposalBranch, pull: OpenPullRequest
 ) -> PlannedStep:
+    """Returns the step for an own branch with an open pull request: close, update, reword or
+    nothing.
+    """
     held = _held_step(wanted, pull)
     if held:
         return held
@@ -409,6 +415,9 @@ def _open_pull_request_step(
 def _no_pull_request_step(
     wanted: WantedProposal, branch: ProposalBranch | None, declined: Sequence[ClosedPullRequest]
 ) -> PlannedStep:
+    """Returns the step where no pull request is open: create one, unless the same proposal was
+    declined.
+    """
     same = next((each for each in declined if each.fingerprint == wanted.fingerprint), None)
     if same:
         return PlannedStep(

@@ -223,6 +223,9 @@ def is_branch_name(name: str) -> bool:
 
 
 def _neutralize(text: str) -> str:
+    """Returns a text whose `@name`, `#12` and `[skip ci]` have no effect on GitHub, without
+    invisible characters.
+    """
     visible = text
     if not text.replace("\n", "").isprintable():
         visible = "".join(

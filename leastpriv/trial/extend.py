@@ -303,6 +303,9 @@ def kind_of(action: str, resource: str) -> tuple[str, str]:
 
 
 def _extend_document(document: Document, added: Sequence[Change]) -> Document:
+    """Adds the changes to the candidate; raises LeastprivError where the result grants more than
+    they list, or a Deny is lost.
+    """
     if not added:
         return document
     extended = apply_edits(document, plan_edits(document, added))
@@ -376,6 +379,7 @@ def _other_policy_reason(denial: Denial, identity: TrialIdentity) -> str:
 
 
 def _replay_reason(effects: set[ReplayEffect], denial: Denial, identity: TrialIdentity) -> str:
+    """Returns why a call was denied although the policy seems to allow it."""
     if "explicitDeny" in effects:
         return "the policy itself, or another one attached, denies it explicitly"
     if "unknown" in effects:

@@ -202,6 +202,7 @@ def _run(run: TrialRun, file: PolicyFile) -> int:
 
 
 def _report_earlier_trials(aws: Aws, context: TrialContext, *, clean_up: bool) -> None:
+    """Logs what earlier trials left in the account and, with `clean_up`, removes what has ended."""
     iam = aws.client("iam")
     try:
         resources = find_trial_resources(iam, context.clock())

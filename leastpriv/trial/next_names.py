@@ -154,6 +154,9 @@ class NextNames(Struct, frozen=True):
         return replace(found, pattern=f"{found.pattern}/{key}") if found else None
 
     def _narrowest(self, action: str, resource: str) -> _Learned | None:
+        """Returns the pattern of the candidate that covers a resource and that all its other
+        patterns cover; None where there is no such one.
+        """
         entries = {
             entry
             for statement in self._statements()

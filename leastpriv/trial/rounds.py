@@ -246,6 +246,7 @@ class TrialRun(Struct):
         return 1
 
     def _round(self, number: int) -> tuple[CommandResult, RoundResult]:
+        """Runs the command once under the candidate, and reads what it was denied."""
         with self.signals.delivered():
             credentials = self.strategy.apply(self.candidate.documents, number)
         # Narrower keys of the caller's own session are recognized by their id.

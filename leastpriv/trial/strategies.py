@@ -118,6 +118,7 @@ class Strategy(ABC):
         raise AssertionError("unreachable")  # pragma: no cover
 
     def _assume_error(self, error: AwsError) -> AwsError:
+        """Returns the error of `AssumeRole` with the remedy for these credentials."""
         if "PackedPolicyTooLarge" in str(error):
             return AwsError(
                 "The policy is too large for a session, as AWS packs it: use --strategy"
@@ -326,6 +327,7 @@ class TrialRole(Strategy):
         return self._assume(self._tags.session_name(number), _RETRY_WAITS)
 
     def _create_role(self) -> None:
+        """Creates the temporary role with the boundary of the target; raises AwsError."""
         caller = self._check_account()
         # The trial must not allow what the target's boundary forbids.
         boundary = str(

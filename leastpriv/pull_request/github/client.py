@@ -182,6 +182,9 @@ class RequestDeadline:
         """Returns a request that raises `DeadlineError` in place of taking longer."""
 
         def within_deadline(*arguments: Any, **named: Any) -> Any:
+            """Sends one request in a thread, and raises DeadlineError where the time of all
+            requests is over.
+            """
             self._started, self._is_rate_limit = self._clock(), False
             answers: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
 
@@ -330,6 +333,7 @@ def _client(token: str, api_url: str, deadline: RequestDeadline) -> Github:
             *rest: Any,
             **named: Any,
         ) -> Any:
+            """Counts a retry; raises where GitHub asks to wait for longer than `_MAX_WAIT`."""
             retry_after = self.get_retry_after(response) if response is not None else None
             if response is not None and retry_after is not None and retry_after > _MAX_WAIT:
                 body = {"message": f"rate limit, to be tried again in {retry_after:.0f} seconds"}

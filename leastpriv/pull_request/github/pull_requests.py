@@ -179,6 +179,9 @@ class PullRequests:
         return self._marked(read_closed(self._connection, into, labels))
 
     def _marked(self, pulls: Iterable[ListedPullRequest]) -> tuple[MarkedPullRequest, ...]:
+        """Returns the program's pull requests with the marker of a target, and the fingerprint of
+        their first commit.
+        """
         found: list[MarkedPullRequest] = []
         for pull in pulls:
             mark = target_mark(pull.body)
@@ -224,7 +227,7 @@ class PullRequests:
     ) -> BranchPullRequests:
         """Returns the program's open pull request of a branch, and that of another author.
 
-        The program's goes into the base; else it is one with its marker, which a person moved to
+        The program's is into the base; else it is one with its marker, which a person moved to
         another base.
         """
         of_repository = [pull for pull in pulls if pull.is_open and pull.is_of_repository]
@@ -240,6 +243,7 @@ class PullRequests:
     def _closed_pull_requests(
         self, pulls: Iterable[ListedPullRequest], base: str
     ) -> tuple[ClosedPullRequest, ...]:
+        """Returns the program's newest closed pull requests into a base, at most `_MAX_CLOSED`."""
         into = base or self._repository.default_branch
         found: list[ClosedPullRequest] = []
         for pull in pulls:
@@ -392,6 +396,9 @@ class PullRequests:
             return kept.html_url if kept else ""
 
     def _closed_pull_request(self, pull: ListedPullRequest) -> ClosedPullRequest | None:
+        """Returns what a closed pull request decides: whether a writer declined its changes, or it
+        was merged or is to be reconsidered. None for one without a fingerprint.
+        """
         fingerprint = body_fingerprint(pull.body)
         if not fingerprint:
             # A person rewrote the description: the commit still names the proposal, but not its

@@ -481,6 +481,9 @@ class _PlannedWork(Struct, frozen=True):
         return replace(result, reason=" ".join(filter(None, [result.reason, warning])))
 
     def _write_pull_request(self, head: str, declined: int) -> PublishResult:
+        """Edits the open pull request, or opens one for the branch at `head`; another author's pull
+        request of the branch blocks it.
+        """
         title, body = self.publication.title, self.publication.body
         if self.opened:
             self.pull_requests.edit(self.opened.number, title, body)

@@ -140,6 +140,9 @@ class StateBranch:
     def _write_commit(
         self, state: _BranchState, store: BranchStateStore, content: bytes
     ) -> _BranchState:
+        """Creates a commit with the new content on the state that was read; raises PullRequestError
+        where GitHub did not sign it.
+        """
         from github import GithubObject, InputGitTreeElement
 
         blob = self._repository.create_git_blob(base64.b64encode(content).decode(), "base64")
@@ -189,6 +192,9 @@ class StateBranch:
         return self._known
 
     def _read_state(self) -> _BranchState:
+        """Returns the newest state of the branch that this program committed; raises
+        PullRequestError where none of the newest commits is its own.
+        """
         head = self._head()
         if head is None:
             return _BranchState(None)

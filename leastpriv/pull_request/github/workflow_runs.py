@@ -325,6 +325,9 @@ class WorkflowRuns:
             search["created"] = created
 
     def _read_workflow_run(self, number: int) -> _WorkflowRun | RunOrigin:
+        """Requests a workflow run; returns an unknown origin where it does not exist or the token
+        may not read it.
+        """
         from github import GithubException
 
         with translate_github_errors(f"reading the workflow run {number}"):
@@ -366,6 +369,9 @@ class WorkflowRuns:
         )
 
     def _origin_of(self, workflow_run: _WorkflowRun) -> RunOrigin:
+        """Returns whether the deployed commit of a workflow run was reviewed: it is on the base, or
+        on a branch that is protected or listed.
+        """
         branch = workflow_run.branch
         if workflow_run.repository != self._connection.repository.full_name:
             return RunOrigin(Origin.UNREVIEWED, "a fork")

@@ -69,8 +69,8 @@ def _judged(
     observed: Sequence[Change],
     is_new: bool,
 ) -> DeclaredNeed:
-    """Judges a declared need: not needed where the evidence or the policy has it, told where a rule
-    forbids it, else written.
+    """Judges a declared need: not needed where the evidence or the policy has it, named where a
+    rule forbids it, else written.
     """
     if _is_observed(need, observed):
         return DeclaredNeed(need, DeclaredState.NOT_NEEDED, "the evidence asks for it as well")

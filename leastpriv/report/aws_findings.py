@@ -118,6 +118,9 @@ def findings_section(context: ReportContext) -> Iterator[str]:
 
 
 def _last_accessed(access: AccessReport, context: ReportContext) -> Iterator[str]:
+    """Yields what IAM's last accessed information shows of the role's services, and what the
+    proposal makes of it.
+    """
     idle = [name for name, service in access.services.items() if service.last is None]
     yield (
         f"- **Last accessed information** up to {access.until:%Y-%m-%d %H:%M} UTC (later attempts"
@@ -185,6 +188,9 @@ def _dropped_services(context: ReportContext, idle: Iterable[str]) -> list[str]:
 
 
 def _unused(unused: UnusedAccess, context: ReportContext) -> Iterator[str]:
+    """Yields what an analyzer's findings of unused access say, and whether the proposal removes
+    it.
+    """
     gone = {
         action.lower() for change in context.proposal.changes for action in change.removed_actions
     }

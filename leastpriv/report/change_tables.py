@@ -429,6 +429,9 @@ def security_table(context: ReportContext, most: int = MOST_CAREFUL) -> Table | 
 
 
 def _security_rows(context: ReportContext) -> Iterator[TableRow]:
+    """Yields a row for each sensitive addition, each sensitive denial that is not written, and each
+    sensitive action that only unreviewed runs used.
+    """
     for changes in _same_for_a_reviewer(context):
         yield _sensitive_row(changes, context)
     for held_change in filter(is_sensitive_job_log_denial, context.proposal.held_back_additions):
@@ -473,6 +476,9 @@ def _same_for_a_reviewer(context: ReportContext) -> Iterator[Sequence[Change]]:
 
 
 def _sensitive_row(changes: Sequence[Change], context: ReportContext) -> TableRow:
+    """Returns the row of equal sensitive changes: action and resource, why it is sensitive, and
+    what shows the need.
+    """
     first = changes[0]
     documents = context.proposal.documents
     ways = [passed_role_use(change, documents, context.principal) for change in changes]

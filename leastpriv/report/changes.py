@@ -97,6 +97,7 @@ def of_tags(changes: Iterable[Change]) -> str:
 
 
 def _row(group: Sequence[Change]) -> str:
+    """Returns the line of changes that differ in the action alone."""
     patterns = {
         pattern.pattern: pattern for change in group for pattern in change.patterns
     }.values()

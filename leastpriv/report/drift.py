@@ -115,6 +115,7 @@ def context_findings(context: ReportContext) -> tuple[DriftFinding, ...]:
 
 
 def _account_findings(context: ReportContext) -> Iterator[DriftFinding]:
+    """Yields the differences between the policy file and the role in the account."""
     committed, drift = context.proposal.committed, context.drift
     if drift is None or committed is None:
         return
@@ -180,6 +181,7 @@ def _one_sided_findings(committed: Document, counterpart: Document) -> Iterator[
 
 
 def _usage_findings(context: ReportContext) -> Iterator[DriftFinding]:
+    """Yields the differences between the policy file and the use."""
     proposal, live, drift = context.proposal, context.live, context.drift
     committed, no = proposal.committed, AccessState.NO
     if committed is None:
@@ -374,6 +376,9 @@ def findings_table(found: Sequence[DriftFinding], context: ReportContext) -> Tab
 def _finding_row(
     shown: _Shown, findings: Sequence[DriftFinding], context: ReportContext
 ) -> TableRow:
+    """Returns the row of findings that differ in the action alone: what, the kind, file / account,
+    use.
+    """
     names = dict.fromkeys(finding.action or context.policy_file for finding in findings)
     if shown.kind is DriftKind.NO_FILE:
         cells = (codes(names, _MOST_OF_ROW), _kind_texts()[shown.kind], NOTHING, shown.used)

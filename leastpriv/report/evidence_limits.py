@@ -245,6 +245,9 @@ def live_role_value(context: ReportContext) -> dict[str, object] | None:
 
 
 def _drift(drift: Drift | None, file: str) -> Iterator[str]:
+    """Yields how the role in the account differs from the policy file, and that nothing is narrowed
+    therefore.
+    """
     if drift is None:
         return
     if drift.unknown:

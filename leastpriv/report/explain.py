@@ -56,6 +56,9 @@ def explain(
 
 
 def _actions(entry: str, context: ReportContext | None) -> Sequence[str]:
+    """Returns the actions that `explain s3:Get*` means: of the catalogue or, with a proposal, those
+    that it or the evidence names.
+    """
     if not entry.partition(":")[2]:
         raise InputError(
             f"ACTION is {entry!r}: write an action like s3:PutObject, or a pattern like s3:*."
@@ -106,6 +109,7 @@ def _findings(action: str, context: ReportContext, has_policy: bool) -> Iterator
 
 
 def _evidence(usages: Sequence[Usage]) -> Iterator[str]:
+    """Yields the lines on each usage of an action: outcome, time, resource and how it was found."""
     if not usages:
         yield "  evidence: no call that needs it"
     for usage in usages[:_MOST_USAGES]:
@@ -231,6 +235,9 @@ def decision(action: str, entry: Entry, context: ReportContext) -> str:
 
 
 def _additions(action: str, context: ReportContext, head: str) -> Iterator[str]:
+    """Yields the lines on the additions of an action: each resource, with the parts that are open
+    and why.
+    """
     for change in context.changes(ChangeKind.ADD):
         if change.action == action:
             yield f"  {head}, basis {change.basis}, on"
@@ -264,6 +271,7 @@ def _shown(text: str) -> str:
 
 
 def _facts_value(action: str) -> dict[str, object]:
+    """Returns the facts about an action without evidence, for JSON."""
     catalogue_action, record_rule = catalog.action(action), visibility(action)
     return {
         "action": action,

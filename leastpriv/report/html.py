@@ -242,6 +242,7 @@ def _bars(context: ReportContext) -> list[Values]:
 
 
 def _dots(runs: Sequence[Run], run_url: str) -> list[Values]:
+    """Returns a dot for each run on the line of time."""
     if not runs:
         return []
     start = min(run.first for run in runs)

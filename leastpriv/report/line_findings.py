@@ -93,6 +93,7 @@ def _places(change: Change, committed: Document, document: Document) -> Iterator
 
 
 def _note_text(change: Change, context: ReportContext) -> str:
+    """Returns the comment at the line of a change: the addition, narrowing or removal, and why."""
     evidence = context.evidence
     if change.kind is ChangeKind.ADD:
         runs = links_of_runs(change.usages, context.evidence, context.run_url)
@@ -172,6 +173,7 @@ def _address(path: str) -> str:
 
 
 def _results(context: ReportContext) -> Iterator[Mapping[str, object]]:
+    """Yields the results for SARIF: an unused statement, else each change that narrows."""
     committed = context.proposal.committed
     if committed is None:
         return
@@ -211,6 +213,7 @@ def unused_statements(context: ReportContext) -> Mapping[int, Sequence[Change]]:
 def _result(
     rule: str, sentence: str, context: ReportContext, line: int, fingerprint: str
 ) -> Mapping[str, object]:
+    """Returns one result of SARIF at a line of the policy file."""
     sarif_place = {
         "artifactLocation": {"uri": _address(context.policy_path), "uriBaseId": "%SRCROOT%"},
         "region": {"startLine": line},
@@ -226,6 +229,7 @@ def _result(
 
 
 def _rule_and_sentence(change: Change, context: ReportContext) -> tuple[str, str]:
+    """Returns the rule of SARIF and the sentence for a change: `unused-entry` and why it is one."""
     action, role, span_words = change.action, context.role, f"in {evidence_span(context.evidence)}"
     if change.kind is ChangeKind.REMOVE:
         return "unused-entry", f"{action} is granted, and {role} has not used it {span_words}."

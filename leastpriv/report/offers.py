@@ -217,6 +217,9 @@ def offered_section(context: ReportContext) -> Iterator[str]:
 def _offers_section(
     title: str, head: str, facts: Sequence[OfferFact], context: ReportContext
 ) -> Iterator[str]:
+    """Yields a section of offered additions, with the statements to add by hand; not in a long
+    draft.
+    """
     # The first screen counts the offers of a long draft, and `proposal.json` has them.
     if context.is_long_draft:
         return

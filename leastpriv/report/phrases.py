@@ -210,6 +210,9 @@ def fit_sections(
 
 
 def _truncated(section: str, longest: int, place: str) -> str:
+    """Returns the beginning of a section of Markdown, with a note on where the rest is; no code
+    block is split.
+    """
     lines = section.split("\n")
     kept_lines = 0
     size = _LONGEST_CUT

@@ -143,6 +143,7 @@ def _unsure(replay: Calls, by: str) -> Iterator[str]:
 
 
 def _left_out_sentences(found: LeaveOneOutResult) -> str:
+    """Returns what leaving one run out showed, and how many runs it could not judge."""
     untried = (
         f" {plural(found.untried, 'older run')} with actions of their own not tested."
         if found.untried
@@ -171,6 +172,7 @@ def _left_out_sentences(found: LeaveOneOutResult) -> str:
 
 
 def _sizes(context: ReportContext) -> str:
+    """Returns the size of the policy before and after, and the quota of IAM."""
     proof, packed = context.proof, context.proposal.packed
     limit = f"{quota(proof.kind):,} of {_KINDS[proof.kind]}"
     if proof.other_policies_size:
@@ -261,6 +263,7 @@ def checks_section(check_results: Sequence[CheckResult]) -> Iterator[str]:
 
 
 def _sentences(check_result: CheckResult) -> Iterator[str]:
+    """Yields what a check of AWS found, why it failed, and what it skipped."""
     check = code(check_result.operation)
     unit = _UNITS.get(check_result.operation, ("answered", "paid request", "paid requests"))
     if check_result.asked:

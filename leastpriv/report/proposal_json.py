@@ -190,6 +190,7 @@ def usage_value(usage: Usage) -> dict[str, object]:
 
 
 def _entry(entry: Entry) -> dict[str, object]:
+    """Returns an entry of the policy with its used actions, for JSON."""
     used_actions = (
         action
         for action, uses in entry.uses.items()

@@ -226,6 +226,9 @@ def basis_text(context: ReportContext, change: Change) -> str:
 
 
 def _basis_text(change: Change) -> str:
+    """Returns in words what shows the need of an addition: `denied`, `declared by a template; never
+    seen`.
+    """
     if change.usual_as:
         return f"usually follows {code(change.because)}: {prose(change.usual_as)}"
     if change.basis is Basis.LIFECYCLE:

@@ -384,6 +384,7 @@ def _boundary_section(context: ReviewContext) -> Iterator[str]:
 
 
 def _replay(context: ReviewContext) -> str:
+    """Returns the list of what both versions of the policy allow of the recorded calls."""
     review = context.review
     lines = [*replay_sentences(review.after, "this version")]
     if review.before.succeeded:

@@ -59,6 +59,9 @@ def _doubtful_rows(removal: Removal, context: ReviewContext) -> Iterator[TableRo
 
 
 def _unused_rows(removal: Removal) -> Iterator[TableRow]:
+    """Yields the row of the removed actions without a recorded use, with what is not known of
+    them.
+    """
     edit = removal.edit
     used_actions = {*removal.lost, *removal.doubtful}
     unused = sorted(
@@ -77,6 +80,7 @@ def _unused_rows(removal: Removal) -> Iterator[TableRow]:
 
 
 def _added_rows(addition: Addition, context: ReviewContext) -> Iterator[TableRow]:
+    """Yields a row of the added actions with evidence, and one of those without."""
     edit = addition.edit
     verb = "widens" if edit.partly and not edit.only else "adds"
     proven = [action for action in edit.actions if action not in addition.unproven]

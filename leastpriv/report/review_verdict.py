@@ -433,6 +433,7 @@ def _unproven(context: ReviewContext) -> str:
 
 
 def _reasons(context: ReviewContext) -> Iterator[str]:
+    """Yields the reasons of the verdict, each with a heading."""
     review = context.review
     if review.after.succeeded and review.verdict is not ReviewVerdict.UNCHANGED:
         calls = f"{review.after.allowed:,} of {plural(review.after.succeeded, 'successful call')}"

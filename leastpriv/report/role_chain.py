@@ -158,6 +158,9 @@ def _others(chained: RoleChainPolicies) -> Iterator[str]:
 
 
 def _without_policy(chained: RoleChainPolicies) -> Iterator[str]:
+    """Yields the roles of the chain that no committed policy names, with what leads to them and
+    what they need.
+    """
     chain = chained.chain
     lacking = [role for role in chain.roles if role not in chained.committed]
     if not lacking:
@@ -174,6 +177,7 @@ def _without_policy(chained: RoleChainPolicies) -> Iterator[str]:
 
 
 def _needs(unwritten: UncommittedRole | None) -> str:
+    """Returns how many actions a role needs, with their names, or why that is not known."""
     if unwritten is None:
         return "its needs were not read"
     if unwritten.failure:
@@ -239,6 +243,9 @@ def drawing(chained: RoleChainPolicies | None) -> dict[str, object] | None:
 
 
 def _drawn_line(link: RoleLink, places: Mapping[str, tuple[int, int]]) -> dict[str, str]:
+    """Returns the curve from one box to another, and its words: `ci-deploy passes task-role to
+    ecs`.
+    """
     (x, y), (to_x, to_y) = places[link.source], places[link.role]
     # A link to the same or an earlier column goes round the right side.
     start, end = x + _BOX, to_x if to_x > x else to_x + _BOX

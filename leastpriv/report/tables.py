@@ -116,6 +116,9 @@ def permission_rows(
 
 
 def _rows(usages: Sequence[Usage]) -> Iterator[dict[str, object]]:
+    """Yields a row for each usage: a permission, a denial that no grant mends, or a call of unknown
+    outcome.
+    """
     for usage in usages:
         if usage.outcome is Outcome.ALLOWED:
             yield permission_row(usage)

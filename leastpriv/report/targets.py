@@ -66,27 +66,31 @@ def overview(rows: Sequence[TargetRow], medium: Medium = Medium.GITHUB) -> str:
         medium: The program that renders the table.
     """
     several = len({row.role.split(":")[4] for row in rows}) > 1
-    table_shown = Table.of(_COLUMNS, [_overview_row(row, several=several) for row in rows])
+    table_shown = Table.of(_COLUMNS, [_overview_row(row, several_accounts=several) for row in rows])
     return render("table", shown=table_shown, medium=medium.value)
 
 
-def _overview_row(row: TargetRow, *, several: bool) -> TableRow:
-    role = ":".join(row.role.split(":")[4:]) if several else row.role.split(":", 5)[5]
+def _shown_role(arn: str, *, with_account: bool) -> str:
+    """Returns `role/ci-deploy`, or `123456789012:role/ci-deploy` with the account."""
+    fields = arn.split(":", 5)
+    return ":".join(fields[4:]) if with_account else fields[5]
+
+
+def _overview_row(row: TargetRow, *, several_accounts: bool) -> TableRow:
+    """Returns the row of a target: role and file, `288 → 102, +1`, the used actions, the removed
+    ones, the instruction, and `#12 created`.
+    """
+    role = _shown_role(row.role, with_account=several_accounts)
     name = f"{code(role)}<br>{code(row.policy_file)}"
     link = row.operation or NOTHING
     if row.pull_request:
         link = f"[#{row.number}]({row.pull_request}) {row.operation}"
-    if row.failure or row.context is None:
+    context = row.context
+    if row.failure or context is None:
         failure = prose(row.failure) or "no proposal"
         return TableRow((name, NOTHING, NOTHING, NOTHING, f"**Failed**: {failure}", link))
-    context = row.context
     counts = ActionCounts.of(context.ledger.statements)
-    change = before_and_after(counts)
-    added = len(context.changes(ChangeKind.ADD))
-    if context.proposal.committed is None:
-        change = f"+{added:,}" if added else NOTHING
-    elif added:
-        change += f", +{added:,}"
+    change = _change_of_actions(context, counts)
     cells = (
         name,
         change,
@@ -98,12 +102,21 @@ def _overview_row(row: TargetRow, *, several: bool) -> TableRow:
     return TableRow(cells)
 
 
+def _change_of_actions(context: ReportContext, counts: ActionCounts) -> str:
+    """Returns `288 → 102, +1` with the added actions, and `+12` of a first policy."""
+    added = len(context.changes(ChangeKind.ADD))
+    if context.proposal.committed is None:
+        return f"+{added:,}" if added else NOTHING
+    change = before_and_after(counts)
+    return f"{change}, +{added:,}" if added else change
+
+
 def fleet_overview(rows: Sequence[TargetRow]) -> str:
     """A table of many targets, one line each: failed ones first, then those with most to gain."""
     several = len({row.role.split(":")[4] for row in rows}) > 1
     lines: list[str] = []
     for row in sorted(rows, key=_rank):
-        role = ":".join(row.role.split(":")[4:]) if several else row.role.split(":", 5)[5]
+        role = _shown_role(row.role, with_account=several)
         context = row.context
         verdict = f"**Failed**: {prose(row.failure)}" if row.failure else "–"
         if context and not row.failure:

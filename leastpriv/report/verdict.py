@@ -301,6 +301,9 @@ def _newly_denied(context: ReportContext) -> str:
 
 
 def _draft_denies(context: ReportContext) -> str:
+    """Says which calls a first draft would deny since an action is never written, and what to
+    do.
+    """
     calls = context.ledger.calls
     actions = _expected_actions(context, DenialCause.NEVER_WRITTEN)
     what = them(len(actions))
@@ -337,6 +340,7 @@ def _who_forbids(context: ReportContext, actions: Collection[str]) -> str:
 
 
 def _sensitive_addition(context: ReportContext) -> str:
+    """Names the sensitive action that a change adds, and what merging it does."""
     careful = {
         change.action: change.security
         for change in context.changes(ChangeKind.ADD)
@@ -436,6 +440,9 @@ def _still_lacks(context: ReportContext) -> str:
 
 
 def _removed_unrecorded(context: ReportContext) -> str:
+    """Says how many of the removed actions leave no record, so that no record can show their
+    use.
+    """
     ledger = context.ledger
     grants = ledger.grants_of(GrantState.REMOVED_UNRECORDED)
     unseen = sum(1 for grant in grants if grant.guard == UNSEEN_SERVICE)

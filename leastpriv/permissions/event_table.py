@@ -419,7 +419,7 @@ def _carrier_rows() -> Mapping[str, Mapping[str, tuple[Mapping[str, str], ...]]]
     """Service -> name of an action, both in lower case -> its rows of `carriers.tsv`.
 
     A carrier is an operation in which AWS authorizes the action besides the one of the operation's
-    name: `s3:CopyObject` carries `s3:GetObjectTagging`, which no event of its own shows.
+    name: `s3:CopyObject` with an ACL needs `s3:PutObjectAcl`, and no event `PutObjectAcl` follows.
     """
     rows_by_service: dict[str, dict[str, tuple[Mapping[str, str], ...]]] = {}
     for row in table("carriers"):

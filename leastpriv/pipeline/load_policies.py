@@ -383,7 +383,7 @@ def _with_user(
         committed: The policy file.
         files: The other policy files, which every user has.
         arn: ARN of the user.
-        live: What is attached to it.
+        live: The user with its policies in the account.
     """
     from leastpriv.diff.compare import compare_with_live_role
 
@@ -398,7 +398,7 @@ def _with_user(
         for name, document in zip(found.names, found.documents, strict=True)
         if document in files or is_shared(name, document)
     ]
-    # What is not known of a user is a gap, and no difference.
+    # A policy that could not be read is a gap, and no difference.
     sentence = drift_sentence(drift) if not live.gaps else ""
     drift_of_user = (f"{arn}: {sentence}",) if sentence else ()
     gaps = tuple(replace(gap, detail=f"{arn}: {gap.detail}") for gap in live.gaps)

@@ -379,7 +379,7 @@ def _shared_inputs(
     options: Options,
     history: History,
 ) -> _SharedInputs:
-    """Computes what is equal for all runs."""
+    """Computes the inputs that are equal for all runs."""
     committed = proposal.committed
     break_glass = break_glass_runs(evidence.runs, options.break_glass)
     every = entries_with_usage(committed, evidence) if committed else ()

@@ -601,7 +601,8 @@ def parse_commands(body: str) -> tuple[ParsedCommand, ...]:
     quotes and code: `/leastpriv keep s3:DeleteBucket, s3:PutBucketAcl` are two.
 
     `keep` is safe, as it only holds back: it counts in HTML, behind it and in a pasted text too.
-    `add` grants, so that it counts only in a comment of commands alone; `forget` lies between.
+    `add` grants, so that it counts only in a comment of commands alone. `forget` and others count
+    in a line before any HTML.
     """
     if "/leastpriv" not in body:
         return ()

@@ -59,9 +59,7 @@ def _doubtful_rows(removal: Removal, context: ReviewContext) -> Iterator[TableRo
 
 
 def _unused_rows(removal: Removal) -> Iterator[TableRow]:
-    """Yields the row of the removed actions without a recorded use, with what is not known of
-    them.
-    """
+    """Yields the row of the removed actions without a recorded use, with the guards that object."""
     edit = removal.edit
     used_actions = {*removal.lost, *removal.doubtful}
     unused = sorted(

@@ -9,8 +9,8 @@ another id, and none that covers the principal. What no call showed is never off
 name that is the same in each run.
 
 A copy is one of several deployments of an app whose names differ in a word, as `dev` and `prod`. A
-part of a name that is `open` is a wildcard: `stack-*` is `stack-a1` with its last part open. What
-is `learned` of one resource, as that pattern and its reason, is applied to the other entries.
+part of a name that is `open` is a wildcard: `stack-*` is `stack-a1` with its last part open. A
+pattern that was `learned` from one resource, with its reason, is applied to the other entries.
 """
 
 from __future__ import annotations

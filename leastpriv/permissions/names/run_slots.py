@@ -193,7 +193,7 @@ class _Learning:
         return {}
 
     def _is_new_each_run(self, parts: _Parts) -> bool:
-        """Whether nearly each run has parts of its own: enough runs were the first to use one, and
+        """Whether nearly each run has new parts: enough runs were the first to use one, and
         few used several.
         """
         firsts: set[str] = set()

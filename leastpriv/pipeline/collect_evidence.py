@@ -160,6 +160,9 @@ def read_principals(
             )
 
     def result(name: str, evidence: Evidence) -> TargetEvidence:
+        """Returns the evidence of one principal, with the reason where it has no call or every file
+        is damaged.
+        """
         principal = None if evidence.counts.calls or not sources else principal_of(name)
         account = account_of(name) if principals.has_several_accounts else ""
         shown = name if account else short_arn(name)
@@ -347,6 +350,9 @@ class RunEvidence:
         return scans
 
     def _scan(self, own: list[Principal], matching: list[str]) -> Mapping[str, TargetEvidence]:
+        """Reads the sources once for all principals and patterns; a pattern of one account is
+        resolved by IAM first where the run asks AWS.
+        """
         targets = dict.fromkeys(own)
         patterns = [text for text in matching if has_wildcard(account_of(text))]
         if patterns and self._settings.event_history:
@@ -375,6 +381,9 @@ class RunEvidence:
         )
 
     def _listed(self, patterns: list[str]) -> Iterable[Principal]:
+        """Returns the roles of an account that match some patterns, as IAM lists them; raises
+        AwsError.
+        """
         from leastpriv.evidence.live_role import list_matching_roles
 
         _, partition, _, _, account, _ = patterns[0].split(":", 5)

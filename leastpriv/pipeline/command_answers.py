@@ -112,6 +112,7 @@ def _verdict(
     contents: Iterable[PullRequestContent],
     unchanged: str,
 ) -> str:
+    """Returns the answer to a command: `adds 2 permissions`, `counts`, `does not count: ...`."""
     if command.rejection:
         return f"does not count: {prose(command.rejection)}"
     if takes_back(command, said):
@@ -125,6 +126,7 @@ def _verdict(
 
 
 def _parts(answer: CommandEffect, unchanged: str) -> Iterator[str]:
+    """Yields each effect of `add` on the proposals, with the number of permissions."""
     if answer.added and unchanged:
         yield (
             f"waits with {plural(answer.added, 'permission')}, as this run left the pull request"

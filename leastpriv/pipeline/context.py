@@ -488,6 +488,7 @@ def _accounts_of_organization(run: RunContext, file: TargetsFile) -> tuple[str, 
 
 
 def _untrusted(reader: AssumedRole, trusted: Configuration | None) -> str:
+    """Returns why a role that reads an account is not assumed: a pull request may name any."""
     if trusted is None:
         return (
             f"The role {reader.arn} is not assumed: assume-role counts only in the config of the"

@@ -167,6 +167,7 @@ def role_id(role: str) -> str:
 def _publish_first_files(
     run: RunContext, file: TargetsFile, found: FirstFiles, chain: RoleChainPolicies
 ) -> PublishResult | None:
+    """Publishes the first files in one pull request; None without a repository."""
     repository, configuration, base = file.repository, file.configuration, run.settings.base
     if repository is None:
         return None

@@ -755,6 +755,7 @@ def run_origins(target: Target, missing: Sequence[Usage], evidence: Evidence) ->
     unknown = {run.id: unread for run in runs} | origins_by_login(runs, by_login_alone)
 
     def ask() -> dict[str, RunOrigin]:
+        """Asks GitHub which code the runs deployed."""
         lookup = host.origin_lookup(settings.base, reviewed_refs)
         by_workflow_run = _by_workflow_run(lookup.by_workflow_run, evidence)
         return resolve_origins(
@@ -942,6 +943,9 @@ def _paths(identity: TargetIdentity) -> tuple[str, ...]:
 
 
 def _policy_at(commit: str, target: Target, identity: TargetIdentity) -> Document | None:
+    """Returns the policy of a target in a commit, under its present or an earlier path; None where
+    it is not there or cannot be read.
+    """
     repository = target.repository
     if not commit or repository is None:
         return None

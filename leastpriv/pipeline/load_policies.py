@@ -114,6 +114,7 @@ def check_file_name(target: Target, base: str, others: Iterable[str]) -> None:
     files = repository.paths(base, "") if repository else ()
 
     def names(folder: PurePosixPath) -> Iterable[str]:
+        """Returns the names in a folder, of the repository or on disk."""
         if repository:
             return {
                 each.parts[len(folder.parts)]
@@ -467,6 +468,7 @@ def managed_policies(settings: Settings, session: AwsSession | None) -> Attached
 
 
 def _live(session: AwsSession, principal: Principal) -> LiveRole:
+    """Reads the role in the account; a failure is a gap."""
     try:
         aws = session.aws()
         owner = aws.account()

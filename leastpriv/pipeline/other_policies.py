@@ -75,6 +75,9 @@ class _Files:
         ]
 
     def organization(self, paths: tuple[str, ...]) -> Organization:
+        """Reads the policies of the organization: each path is a file, or a folder whose `.json`
+        files count.
+        """
         contents: dict[str, bytes] = {}
         folders: set[str] = set()
         for path in paths:

@@ -206,6 +206,9 @@ def _is_of_unknown_service(pattern: str) -> bool:
 
 
 def _check_keep(patterns: Sequence[str], documents: Sequence[Document]) -> None:
+    """Raises InputError for a pattern of `keep` whose service neither the catalogue nor a policy
+    has.
+    """
     granted = {
         _service_of(action)
         for each in documents

@@ -240,6 +240,7 @@ def _unpublished(branch: str, base: str, failure: str) -> PublishResult:
 
 
 def _publish_target(run: RunContext, result: TargetResult) -> TargetResult:
+    """Publishes the proposal of a target; a failure is in the result."""
     if result.content is None:
         return result
     work = partial(_publish_content, result.content, result.target, run.now)
@@ -338,6 +339,7 @@ def _member_result(
     contents: Sequence[PullRequestContent],
     now: datetime,
 ) -> TargetResult:
+    """Returns the result of a target of a group once its pull request was published."""
     content, target = result.content, result.target
     if content is None:
         return replace(result, published=published)

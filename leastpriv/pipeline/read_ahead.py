@@ -32,6 +32,9 @@ def read_ahead(targets: Sequence[Target]) -> None:
 
 
 def _read_repository(github: GitHubRepository, targets: Sequence[Target]) -> None:
+    """Requests together what the targets of one repository read; after a failure each reads for
+    itself.
+    """
     base = targets[0].settings.base
     by_branch: dict[str, TargetFiles] = {}
     for target in targets:

@@ -50,6 +50,7 @@ def _key(principal: Principal) -> tuple[str, str]:
 
 
 def _of_calls(arn: str, evidence: Evidence, documents: Sequence[Document] | None) -> RoleOverview:
+    """Returns the row of a role with recorded calls."""
     used = frozenset(
         usage.need.permission.action
         for usage in evidence.usages

@@ -209,6 +209,7 @@ def bucket_trail(named: str, session: AwsSession | None, options: S3TrailOptions
 def _athena_table(
     table: str, max_bytes: int, session: AwsSession | None, options: S3TrailOptions
 ) -> CountedSource:
+    """Opens a table of Athena as a source."""
     from leastpriv.cloudtrail.athena import AthenaOptions, AthenaTable
 
     aws, now = _opened(session)
@@ -377,6 +378,9 @@ def all_damaged_sentence(statistics: Sequence[ReadStatistics], gaps: Sequence[Ga
 
 
 def _others(principal: Principal, callers: Mapping[str, int]) -> str:
+    """Says whose calls the trail has instead: a role with a like name, the busiest ones of the
+    account, or those of other accounts.
+    """
     # A session's ARN lacks the path of its role.
     arns: dict[tuple[str, str, str], str] = {}
     counts: Counter[tuple[str, str, str]] = Counter()

@@ -78,7 +78,17 @@ def test_an_unreadable_usage_history_removes_no_grant_and_is_not_overwritten(
 
 
 def test_a_folder_that_cannot_be_written_is_reported_and_the_proposal_printed(folder: Path) -> None:
-    (folder / "memory").write_text("a file")
+    # No folder can be made below a file.
+    (folder / "memory").mkdir()
+    (folder / "memory" / FILE.partition("/")[0]).write_text("a file")
     done = propose(folder, "late", "--evidence-folder", str(folder / "memory"))
     assert done.code == 0
-    assert "warning" in done.err or "No permission is removed" in done.err
+    assert "No permission is removed" in done.err
+    assert done.out
+
+
+def test_a_file_in_place_of_the_folder_is_refused_before_anything_is_read(folder: Path) -> None:
+    (folder / "memory").write_text("a file")
+    done = propose(folder, "late", "--evidence-folder", str(folder / "memory"))
+    assert done.code == 2
+    assert done.err.startswith("error: --evidence-folder is ")

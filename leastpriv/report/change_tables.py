@@ -307,7 +307,7 @@ def _evidence_cell(change: Change, context: ReportContext) -> str:
     page = last_run_page(usages, context.evidence, context.run_url)
     linked = f"[{text}]({page})" if page else text
     # What this policy lacks and a run used, another policy of the role allows today.
-    return f"{linked},<br>allowed elsewhere" if change.basis is Basis.OBSERVED else linked
+    return f"{linked}; another<br>policy allows it" if change.basis is Basis.OBSERVED else linked
 
 
 def _short(resources: Sequence[str], most: int, longest: int = _LONGEST_ENTRY) -> str:

@@ -139,7 +139,7 @@ def _how_to_comment(facts: Sequence[OfferFact], context: ReportContext) -> str:
     if Reach.WIDE in reaches:
         wide_actions = [fact.action for fact in facts_left if reach_of(fact.change) is Reach.WIDE]
         kinds = _kinds_of_wide(wide_actions, deletion="a deletion", write="a write to any resource")
-        exceptions.append(f"{joined(kinds, 'or')} needs its whole name")
+        exceptions.append(f"{joined(kinds, 'or')} needs its whole name ({code(wide_actions[0])})")
     if Reach.SENSITIVE in reaches:
         exceptions.append("add a sensitive one by hand")
     but = f"; {', and '.join(exceptions)}" if exceptions else ""

@@ -584,7 +584,7 @@ def chance_sentences(context: ReportContext) -> Iterator[str]:
     if certain:
         will_be_denied = "; ".join(_expected(expected, context) for expected in certain)
         yield f"**Will be denied:** {will_be_denied}."
-        word = f"otherwise, {word}"
+        word = f"apart from that, {word}"
     sentence = f"**{word[0].upper()}{word[1:]}.** {_counts(context)}"
     missing = [_KINDS[kind] for kind in chance.not_shown]
     if missing:

@@ -223,8 +223,8 @@ def learn_copies(
     words |= certain
     if not words:
         notes = (
-            "One copy seen: previews, branches and stages are not covered; the setting `copies`"
-            " can name their form",
+            "One copy of the app seen: previews, branches and stages are not covered; the setting"
+            " `copies` can give a pattern of their names, such as `pr-*`",
         )
         return Copies(forms=declared.short_lived, notes=notes)
     return _sorted_by_life(words, certain, table, runs, declared)
@@ -252,13 +252,13 @@ def _sorted_by_life(
     notes: tuple[str, ...] = ()
     if not forms:
         notes = (
-            "No short-lived copy seen: a preview is not covered; the setting `copies` can name its"
-            " form",
+            "No short-lived copy of the app seen: a preview is not covered; the setting `copies`"
+            " can give a pattern of its name, such as `pr-*`",
         )
     elif "*" in forms:
         notes = (
-            "Previews and branches: their names have no common form, so `*` matches any word; the"
-            " setting `copies` can name one",
+            "Previews and branches: their names have nothing in common, so `*` matches any word;"
+            " the setting `copies` can give a pattern, such as `pr-*`",
         )
     return Copies(
         long_lived=long_lived,

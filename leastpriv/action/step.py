@@ -113,7 +113,7 @@ class _ResultWriter:
 
     def write_proposals(self, result: RunResult, settings: Settings) -> None:
         """Writes everything, so that a run that ends while it publishes leaves the proposals."""
-        codes = [each.exit_code for each in result.targets]
+        codes = [target.exit_code for target in result.targets]
         write_result(result, self._folder, codes, has_files=False)
         self._write_summary(result, settings)
 
@@ -186,9 +186,9 @@ def _exit_codes(
         settings.mode is Mode.CHECK and settings.drift_issue and not runner.has_read_only_token()
     )
     if keeps_issues and github:
-        return [_track_drift(each, github, console, runner.run_url) for each in result.targets]
+        return [_track_drift(target, github, console, runner.run_url) for target in result.targets]
     report_failures(result, console)
-    return [each.exit_code for each in result.targets]
+    return [target.exit_code for target in result.targets]
 
 
 def _track_drift(
@@ -318,7 +318,7 @@ def warn_of_pull_requests(
 ) -> None:
     """Warns of a public repository where a pull request was opened or changed."""
     first = result.first_files.published if result.first_files else None
-    published = filter(None, [first, *(each.published for each in result.targets)])
+    published = filter(None, [first, *(target.published for target in result.targets)])
     written = (PullRequestOperation.CREATED, PullRequestOperation.UPDATED)
     if any(each.url and each.operation in written for each in published):
         warn_if_public(github, console, "the pull request")
@@ -332,9 +332,13 @@ def annotate_targets(result: RunResult, console: Console) -> None:
         _annotate(result.single, console, MAX_FINDINGS)
         return
     without_calls = [
-        each for each in result.targets if each.context and not each.context.evidence.counts.calls
+        target
+        for target in result.targets
+        if target.context and not target.context.evidence.counts.calls
     ]
-    changing = [each for each in result.targets if each.has_changes or each in without_calls]
+    changing = [
+        target for target in result.targets if target.has_changes or target in without_calls
+    ]
     for each in changing[:_MAX_TARGETS]:
         _annotate(each, console, _MAX_TARGET_FINDINGS)
 

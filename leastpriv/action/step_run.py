@@ -307,7 +307,9 @@ def _checkout_target(settings: Settings, runner: Runner) -> Target:
         "trust-policy": (Location.of(settings.trust_policy).path,),
         "boundary-file": (settings.boundary_file,),
         "organization-policies": settings.organization_files,
-        "other-policies": tuple(Location.of(each.file).path for each in settings.other_policies),
+        "other-policies": tuple(
+            Location.of(policy.file).path for policy in settings.other_policies
+        ),
         "terraform-plan": (settings.terraform_plan,),
         "templates": tuple(
             path for value in settings.templates for path in StackFile.of(value).paths

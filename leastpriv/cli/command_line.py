@@ -33,7 +33,7 @@ def parser(only: str | None = None) -> ArgumentParser:
     `only`: the command that is asked for, if there is one of this name: making all takes as long as
     starting Python.
     """
-    whole = _Parser(
+    whole_parser = _Parser(
         prog="leastpriv",
         description=(
             "Removes the permissions a CI role does not use and adds those it was denied, with"
@@ -42,21 +42,21 @@ def parser(only: str | None = None) -> ArgumentParser:
         epilog=_SUMMARY,
         formatter_class=RawDescriptionHelpFormatter,
     )
-    whole.add_argument("--version", action="version", version=f"leastpriv {__version__}")
-    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    asked = [each for each in _COMMANDS if each.name == only]
-    for each in asked or _COMMANDS:
+    whole_parser.add_argument("--version", action="version", version=f"leastpriv {__version__}")
+    commands = whole_parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    only_commands = [each for each in _COMMANDS if each.name == only]
+    for only_command in only_commands or _COMMANDS:
         command = commands.add_parser(
-            each.name,
-            help=each.short,
-            usage=f"leastpriv {each.name} [OPTIONS] {each.arguments}".rstrip(),
-            description=each.description or None,
-            epilog=f"example:\n  {each.example}\n\nexit codes: {each.exit_codes}",
+            only_command.name,
+            help=only_command.short,
+            usage=f"leastpriv {only_command.name} [OPTIONS] {only_command.arguments}".rstrip(),
+            description=only_command.description or None,
+            epilog=f"example:\n  {only_command.example}\n\nexit codes: {only_command.exit_codes}",
             formatter_class=RawDescriptionHelpFormatter,
         )
-        if asked or only is None:
-            _add_options(command, each.name)
-    return whole
+        if only_commands or only is None:
+            _add_options(command, only_command.name)
+    return whole_parser
 
 
 EXPLAINED = (
@@ -80,9 +80,14 @@ class _Parser(ArgumentParser):
         """Parses as argparse does, but reports an unknown option with the one that is most
         alike.
         """
-        found, rest = super().parse_known_args(args, namespace)
+        parsed, unknown_arguments = super().parse_known_args(args, namespace)
         unknown = next(
-            (each.partition("=")[0] for each in rest if each.startswith("--") and each != "--"), ""
+            (
+                argument.partition("=")[0]
+                for argument in unknown_arguments
+                if argument.startswith("--") and argument != "--"
+            ),
+            "",
         )
         if unknown:
             from leastpriv.errors import did_you_mean
@@ -90,7 +95,7 @@ class _Parser(ArgumentParser):
             self.error(
                 f"unrecognized option {unknown}{did_you_mean(unknown, self._option_string_actions)}"
             )
-        return found, rest
+        return parsed, unknown_arguments
 
     def error(self, message: str) -> NoReturn:
         """Ends with exit code 2; a choice that does not exist is reported with the one that is most
@@ -112,13 +117,13 @@ class _StoreOnce(Action):
     def __call__(
         self, parser: ArgumentParser, namespace: Namespace, values: Any, option: str | None = None
     ) -> None:
-        given: frozenset[str] = getattr(namespace, "given_once", frozenset())
-        if self.dest in given:
+        given_options: frozenset[str] = getattr(namespace, "given_once", frozenset())
+        if self.dest in given_options:
             remedy = "name one value."
             if self.dest == "role_arn":
                 remedy = "write several roles in one value, each on a line, or use --config."
             parser.error(f"{option} is given twice: {remedy}")
-        namespace.given_once = given | {self.dest}
+        namespace.given_once = given_options | {self.dest}
         setattr(namespace, self.dest, values)
 
 
@@ -156,36 +161,38 @@ def _add_options(command: ArgumentParser, name: str) -> None:
 
 def _add_option(group: _ArgumentGroup, row: Mapping[str, str]) -> None:
     """Adds the option of a row of the table; an empty cell leaves argparse's default."""
-    more: dict[str, Any] = {
+    parameters: dict[str, Any] = {
         key: row[key] for key in ("action", "metavar", "default", "dest", "nargs") if row[key]
     }
     if row["choices"]:
-        more["choices"] = row["choices"].split(",")
+        parameters["choices"] = row["choices"].split(",")
     if row["required"]:
-        more["required"] = True
-    group.add_argument(*row["option"].split(), **more, help=row["help"].replace("%", "%%"))
+        parameters["required"] = True
+    group.add_argument(*row["option"].split(), **parameters, help=row["help"].replace("%", "%%"))
 
 
 def _add_inputs(name: str, group: Callable[[str], _ArgumentGroup]) -> None:
     """Adds the inputs of the action, for `explain` those that decide about an action."""
     from leastpriv.config.inputs import inputs
 
-    for known in inputs():
-        if known.name not in EXPLAINED if name == "explain" else known.step_only:
+    for declared in inputs():
+        if declared.name not in EXPLAINED if name == "explain" else declared.step_only:
             continue
-        default = known.default if name == "explain" else known.shell_default or known.default
-        text = known.shell_help
-        if name == "explain" and known.name == "policy-file":
+        default = (
+            declared.default if name == "explain" else declared.shell_default or declared.default
+        )
+        text = declared.shell_help
+        if name == "explain" and declared.name == "policy-file":
             text = "the committed policy; without it only the evidence"
         if default:
-            text += f" (default: {default}{_in_action(known)})"
+            text += f" (default: {default}{_in_action(declared)})"
         _add_value(
-            group(known.group),
-            known.flag,
-            dest=known.name,
-            several=known.several,
+            group(declared.group),
+            declared.flag,
+            dest=declared.name,
+            several=declared.several,
             text=text,
-            choices=known.choices,
+            choices=declared.choices,
         )
 
 
@@ -205,13 +212,13 @@ def _add_init_options(group: Callable[[str], _ArgumentGroup]) -> None:
         f"sources to read, one or more of {', '.join(known_sources())} (default:"
         f" {', '.join(DEFAULT_SOURCES)})"
     )
-    for name, known in known_options().items():
+    for name, declared in known_options().items():
         _add_value(
-            group(known["group"]),
+            group(declared["group"]),
             f"--{name}",
             dest=name,
-            several=bool(known["several"]),
-            text=sources if name == "sources" else known["help"],
+            several=bool(declared["several"]),
+            text=sources if name == "sources" else declared["help"],
         )
 
 
@@ -358,9 +365,9 @@ def print_text(stdout: TextIO, text: str) -> None:
     as on a full disk.
     """
     encoding = stdout.encoding or "utf-8"
-    shown = text if text.endswith("\n") or not text else text + "\n"
+    line = text if text.endswith("\n") or not text else text + "\n"
     try:
-        stdout.write(shown.encode(encoding, "backslashreplace").decode(encoding))
+        stdout.write(line.encode(encoding, "backslashreplace").decode(encoding))
         stdout.flush()
     except BrokenPipeError:
         raise
@@ -441,7 +448,7 @@ def _print_rich(stdout: TextIO, *shown: RenderableType) -> None:
     from rich.console import Console
     from rich.theme import Theme
 
-    whole = Console(file=stdout, theme=Theme({"markdown.code": "cyan"}))
-    with whole.capture() as captured:
-        whole.print(*shown, sep="\n")
+    console = Console(file=stdout, theme=Theme({"markdown.code": "cyan"}))
+    with console.capture() as captured:
+        console.print(*shown, sep="\n")
     print_text(stdout, captured.get())

@@ -40,17 +40,17 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
     target = named_principal(options.role_arn, "--role-arn") if options.role_arn else None
     sources = open_trails(options, target, clock)
     shared_gaps: list[Gap] = []
-    chosen = window(options.start or "", options.end or "")
+    chosen_window = window(options.start or "", options.end or "")
     hooks = ReadHooks(shared_gaps=shared_gaps if options.all_roles else None)
     with reading_bar(console, sources):
-        found = read_by_principal(sources, chosen, target, hooks)
+        evidence_read = read_by_principal(sources, chosen_window, target, hooks)
     from leastpriv.report.tables import gap_row, permission_rows, permission_table
 
     patterns = options.resources == "pattern"
     rows: list[dict[str, object]] = []
     has_calls = False
     gaps: list[Gap] = []
-    for name, evidence in found:
+    for name, evidence in evidence_read:
         rows += permission_rows({name: evidence}, patterns, name_principals=options.all_roles)
         if not shows_table(stdout, options.format):
             # The rows of all principals do not fit into memory.
@@ -59,7 +59,7 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
         if evidence.counts.calls:
             has_calls = True
         elif target:
-            console.error(_missing_calls(target, sources, chosen, evidence.gaps))
+            console.error(_missing_calls(target, sources, chosen_window, evidence.gaps))
         gaps += evidence.gaps
         # Else it is in memory while the next one is completed.
         del evidence
@@ -86,8 +86,8 @@ def open_trails(options: Namespace, target: Principal | None, clock: Clock) -> l
     from leastpriv.pipeline.sources import DEFAULT_DAYS, bucket_trail, event_history, open_all
 
     now = clock()
-    chosen = regions(options.aws_regions or (), "--aws-regions")
-    session = AwsSession(os.environ, now, chosen)
+    chosen_regions = regions(options.aws_regions or (), "--aws-regions")
+    session = AwsSession(os.environ, now, chosen_regions)
     since = None if options.start else now - DEFAULT_DAYS
     cache = Path(options.cache_dir) if options.cache_dir else None
     shared = S3TrailOptions(since, EventDeduplicator(), survey=False, cache=cache, now=now)
@@ -99,7 +99,7 @@ def open_trails(options: Namespace, target: Principal | None, clock: Clock) -> l
             from leastpriv.cloudtrail.event_history import EventHistoryOptions
 
             how = EventHistoryOptions(seen=shared.seen)
-            return event_history(target, chosen, session, how)
+            return event_history(target, chosen_regions, session, how)
         return TrailFolder(Path(name), seen=shared.seen, survey=False, cache=cache)
 
     return open_all(
@@ -119,8 +119,10 @@ def _missing_calls(
     for folder in again:
         for _ in folder.read(window, Principals(frozenset({target}))):
             pass
-    others = [source.statistics for source in sources if not isinstance(source, TrailFolder)]
-    statistics = [*others, *(folder.statistics for folder in again)]
+    other_statistics = [
+        source.statistics for source in sources if not isinstance(source, TrailFolder)
+    ]
+    statistics = [*other_statistics, *(folder.statistics for folder in again)]
     return missing_calls(target, statistics, gaps, short_arn(target.arn))
 
 
@@ -181,7 +183,10 @@ def evaluate(options: Namespace, stdout: TextIO, console: Console, clock: Clock)
     requests = read_requests(read_named(options.request, "--request"), options.request)
     if not requests:
         raise InputError(f"--request {options.request} has no request: write one object, or more.")
-    arns = [*(each.principal for each in requests), *(each.resource for each in requests)]
+    arns = [
+        *(request.principal for request in requests),
+        *(request.resource for request in requests),
+    ]
     policies = _with_accounts(policies, options, clock, arns, console)
     decisions = [evaluate_access(request, policies) for request in requests]
     rows = [decision_row(decision) for decision in decisions]
@@ -197,15 +202,19 @@ def _policies(options: Namespace, named: Sequence[str] = ()) -> Policies:
     from leastpriv.policy.organization import read_organization, read_resource_policy
 
     boundary, session = options.boundary, options.session_policy
-    paths = [each for each in options.organization_policies or () if each != _ASKED]
+    paths = [
+        organization_policy
+        for organization_policy in options.organization_policies or ()
+        if organization_policy != _ASKED
+    ]
     return Policies(
         identity=tuple(_policy(name, "--policy") for name in named),
         boundary=(_policy(boundary, "--boundary"),) if boundary else None,
         session=(_policy(session, "--session-policy"),) if session else None,
         organization=read_organization(paths, "--organization-policies"),
         resources=tuple(
-            read_resource_policy(each, "--resource-policy")
-            for each in options.resource_policies or ()
+            read_resource_policy(resource_policy, "--resource-policy")
+            for resource_policy in options.resource_policies or ()
         ),
     )
 
@@ -229,12 +238,12 @@ def _with_accounts(
         account = account_of(arn)
         if not account or account in accounts:
             continue
-        found = account_levels(aws, account, arn.split(":")[1])
-        if found.unread and not found.levels and not (accounts and found.is_outside):
-            raise LeastprivError(found.unread[0])
-        for sentence in found.unread if found.levels else ():
+        levels = account_levels(aws, account, arn.split(":")[1])
+        if levels.unread and not levels.levels and not (accounts and levels.is_outside):
+            raise LeastprivError(levels.unread[0])
+        for sentence in levels.unread if levels.levels else ():
             console.log(sentence)
-        accounts[account] = found.levels
+        accounts[account] = levels.levels
     return replace(policies, organization=Organization(accounts=accounts))
 
 
@@ -275,10 +284,15 @@ def denials(options: Namespace, stdout: TextIO, console: Console, _clock: Clock)
         folder = Path(name)
         if folder.is_dir() and not any(file.is_file() for file in folder.rglob("*")):
             raise InputError(f"{name!r} has no file: name the folder of the logs.")
-    found, limit = distinct_denials(read_logs(options.files, sys.stdin.buffer))
-    print_rows(stdout, [logged_denial_row(one) for one in found], denial_table, options.format)
-    console.log(denial_summary(found, limit))
-    return 0 if found else 1
+    denials_read, limit = distinct_denials(read_logs(options.files, sys.stdin.buffer))
+    print_rows(
+        stdout,
+        [logged_denial_row(logged_denial) for logged_denial in denials_read],
+        denial_table,
+        options.format,
+    )
+    console.log(denial_summary(denials_read, limit))
+    return 0 if denials_read else 1
 
 
 def _policy(name: str, flag: str) -> Document:
@@ -328,11 +342,13 @@ def init(options: Namespace, stdout: TextIO, console: Console, _clock: Clock) ->
         write_files,
     )
 
-    given = _given_options(options)
-    if sys.stdin.isatty() and not (given["repository"] and given["role-arn"]):
-        given = ask(given, lambda prompt: _answer(prompt, sys.stdin, sys.stderr), console.error)
-        console.log(f"Without questions: leastpriv init {command_options(given)}")
-    target = parse_options(given)
+    given_options = _given_options(options)
+    if sys.stdin.isatty() and not (given_options["repository"] and given_options["role-arn"]):
+        given_options = ask(
+            given_options, lambda prompt: _answer(prompt, sys.stdin, sys.stderr), console.error
+        )
+        console.log(f"Without questions: leastpriv init {command_options(given_options)}")
+    target = parse_options(given_options)
     if options.check:
         from leastpriv.init.check import check_rows, check_setup
 
@@ -342,11 +358,11 @@ def init(options: Namespace, stdout: TextIO, console: Console, _clock: Clock) ->
     check_folder(options.output_dir, "--output-dir")
     files = render_files(target)
     folder = Path(options.output_dir)
-    earlier = earlier_files(target, given, folder)
+    earlier = earlier_files(target, given_options, folder)
     if not options.overwrite:
         files = with_edited_config(files, target, folder)
     write_files(files, folder, overwrite=options.overwrite, earlier=earlier)
-    for number, step in enumerate(next_steps(target, files, given), start=1):
+    for number, step in enumerate(next_steps(target, files, given_options), start=1):
         console.log(f"{number}. {step}")
     return 0
 
@@ -355,18 +371,18 @@ def _given_options(options: Namespace) -> dict[str, Sequence[str]]:
     """Returns the values of each option of `init`; some take several in one text."""
     from leastpriv.init.options import known_options
 
-    given: dict[str, Sequence[str]] = {}
-    for name, known in known_options().items():
+    values_by_option: dict[str, Sequence[str]] = {}
+    for name, option in known_options().items():
         value = getattr(options, name.replace("-", "_"))
         texts = (value,) if isinstance(value, str) else value or ()
-        if known["several"] != "commas":
-            given[name] = tuple(filter(None, texts))
+        if option["several"] != "commas":
+            values_by_option[name] = tuple(filter(None, texts))
             continue
         words: list[str] = []
         for text in texts:
             words.extend(filter(None, re.split(r"[,\s]+", text)))
-        given[name] = tuple(words)
-    return given
+        values_by_option[name] = tuple(words)
+    return values_by_option
 
 
 def ask(
@@ -376,14 +392,14 @@ def ask(
     from leastpriv.init.options import known_options
 
     options = dict(given)
-    for name, known in known_options().items():
+    for name, option in known_options().items():
         is_skipped = {
             "no environment": bool(options["environment"]),
             "s3": not any(trail.startswith("s3://") for trail in options["trails"]),
             "athena": not options["athena-table"],
         }
-        if known["question"] and not options[name] and not is_skipped.get(known["needs"], False):
-            options[name] = _ask_one(name, known, answer, report)
+        if option["question"] and not options[name] and not is_skipped.get(option["needs"], False):
+            options[name] = _ask_one(name, option, answer, report)
     return options
 
 
@@ -400,14 +416,14 @@ def _ask_one(
     prompt = f"{known['question']}{f' [{default}]' if default else ''}: "
     is_required = name in ("repository", "role-arn")
     while True:
-        said = answer(prompt).strip() or default
-        words = (said,) if name == "environment" and said else tuple(said.split())
+        reply = answer(prompt).strip() or default
+        words = (reply,) if name == "environment" and reply else tuple(reply.split())
         try:
             values = tuple(check_option(name, word) for word in words)
         except InputError as error:
             report(str(error))
             continue
-        if said or not is_required:
+        if reply or not is_required:
             return values
 
 

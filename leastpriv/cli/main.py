@@ -36,7 +36,7 @@ def main(arguments: Sequence[str], stdout: TextIO, stderr: TextIO, clock: Clock)
         return 0
     try:
         options = parser(
-            only=next((each for each in arguments if not each.startswith("-")), "")
+            only=next((argument for argument in arguments if not argument.startswith("-")), "")
         ).parse_args(arguments)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2

@@ -144,7 +144,7 @@ def _from_root(settings: Settings, root: Path) -> Settings:
             return name
         return str(Location(absolute.relative_to(root).as_posix(), location.pointer))
 
-    others = (replace(each, file=from_root(each.file)) for each in settings.other_policies)
+    others = (replace(policy, file=from_root(policy.file)) for policy in settings.other_policies)
     return replace(
         settings,
         also_attached=(*settings.attached_arns, *map(from_root, settings.attached_files)),
@@ -172,19 +172,21 @@ def targets_context(
     else:
         given = with_command_defaults(given)
         # The file that the one target of the options would have.
-        one = parse_settings(given)
+        target_settings = parse_settings(given)
         path = "leastpriv.yml"
         if Path(path).exists() and discover:
             raise InputError(
                 f"--discover would write {path}, which is there already: name it with --config."
             )
         attached = entries(given.values.get("also-attached", ()))
-        entry = entry_text(one.principal.arn, one.policy_file, also_attached=attached)
+        entry = entry_text(
+            target_settings.principal.arn, target_settings.policy_file, also_attached=attached
+        )
         raw = f"targets:\n{entry}".encode()
         shared = {name: value for name, value in given.values.items() if name not in OF_ONE_TARGET}
         given = replace(given, values=shared)
-    whole = run_settings(replace(given, values={**given.values, "config": path}))
-    run = command_context(whole, environment, now)
+    settings_of_run = run_settings(replace(given, values={**given.values, "config": path}))
+    run = command_context(settings_of_run, environment, now)
     (config,) = run.targets
     configuration = read_configuration(raw, config.policy_path)
     if discover and not configuration.discover:
@@ -204,7 +206,7 @@ def targets_context(
         configuration=configuration,
         raw=raw,
         given=given,
-        mode=whole.mode,
+        mode=settings_of_run.mode,
         target_of=command_target,
         repository=config.repository,
     )
@@ -299,21 +301,21 @@ def propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock) 
 
     if checks_declarations_alone(run):
         return _report_review(check_declarations(run), options, stdout, console)
-    result = propose(replace(run, watch=partial(reading_bar, console)))
-    codes = [each.exit_code for each in result.targets]
+    run_result = propose(replace(run, watch=partial(reading_bar, console)))
+    codes = [target.exit_code for target in run_result.targets]
     if options.output_dir:
-        console.log(f"Wrote {write_result(result, Path(options.output_dir), codes).parent}")
-    write_reports(result, run.settings, lambda value, _: Path(value))
-    report_published(result, console)
-    for note in damage_notes(result):
+        console.log(f"Wrote {write_result(run_result, Path(options.output_dir), codes).parent}")
+    write_reports(run_result, run.settings, lambda value, _: Path(value))
+    report_published(run_result, console)
+    for note in damage_notes(run_result):
         console.warning(note, title="Damaged files")
-    for note in run_notes(result):
-        console.warning(note, title=None if result.single else "Several targets")
-    _print(result, run, options, codes, stdout)
-    if run.settings.mode is Mode.CHECK and result.single:
-        annotate_drift(result.contexts[0], console)
-    report_failures(result, console)
-    return result.exit_code(codes)
+    for note in run_notes(run_result):
+        console.warning(note, title=None if run_result.single else "Several targets")
+    _print(run_result, run, options, codes, stdout)
+    if run.settings.mode is Mode.CHECK and run_result.single:
+        annotate_drift(run_result.contexts[0], console)
+    report_failures(run_result, console)
+    return run_result.exit_code(codes)
 
 
 def _run_context(options: Namespace, clock: Clock) -> RunContext:
@@ -321,20 +323,23 @@ def _run_context(options: Namespace, clock: Clock) -> RunContext:
     of the targets that `--config` lists or `--discover` finds.
     """
     values = {
-        known.name: getattr(options, known.name.replace("-", "_"), "") or "" for known in inputs()
+        declared.name: getattr(options, declared.name.replace("-", "_"), "") or ""
+        for declared in inputs()
     }
     values |= {"from": options.start or "", "to": options.end or ""}
     _check_output(options, values["mode"])
-    given = command_inputs(values)
-    if names_one_target(given) and not options.discover:
-        path = str(given.values["config"])
-        given = with_settings(given, _read_config(path, given), path)
-        run = command_context(_settings(given), os.environ, clock())
+    inputs_given = command_inputs(values)
+    if names_one_target(inputs_given) and not options.discover:
+        path = str(inputs_given.values["config"])
+        inputs_given = with_settings(inputs_given, _read_config(path, inputs_given), path)
+        run = command_context(_settings(inputs_given), os.environ, clock())
     elif values["config"] or options.discover:
-        run = targets_context(given, os.environ, clock(), discover=bool(options.discover))
+        run = targets_context(inputs_given, os.environ, clock(), discover=bool(options.discover))
     else:
-        run = command_context(_settings(given), os.environ, clock())
-    check_report_files(run.settings, lambda value, _: Path(value), given.labels, options.output_dir)
+        run = command_context(_settings(inputs_given), os.environ, clock())
+    check_report_files(
+        run.settings, lambda value, _: Path(value), inputs_given.labels, options.output_dir
+    )
     return run
 
 
@@ -406,7 +411,7 @@ def _print_targets(
         lines = [json_text(value) for value in target_values(result, codes)]
         print_text(stdout, "\n".join(lines))
         return
-    rows = [target_row(each) for each in result.targets]
+    rows = [target_row(target) for target in result.targets]
     medium = Medium.TERMINAL if stdout.isatty() else Medium.GITHUB
     parts = [
         f"# {targets_title(rows)}",

@@ -42,9 +42,12 @@ class Progress(Struct, frozen=True):
             return f"{PROGRESS_PREFIX}{self.files:,} files, {read}, {self._rate}"
         part = min(self.files / self.total, 1.0)
         bar = "█" * int(part * _WIDTH)
-        left = f", {self._left:,.0f} s left" if self.files else ""
+        time_left = f", {self._left:,.0f} s left" if self.files else ""
         files = f"{self.files:,} of {self.total:,} files"
-        return f"{PROGRESS_PREFIX}{bar:░<{_WIDTH}} {part:4.0%} {files}, {read}, {self._rate}{left}"
+        return (
+            f"{PROGRESS_PREFIX}{bar:░<{_WIDTH}} {part:4.0%} {files}, {read},"
+            f" {self._rate}{time_left}"
+        )
 
     @property
     def _rate(self) -> str:
@@ -79,8 +82,8 @@ def reading_bar(
         while not ended.wait(_PAUSE):
             statistics = [source.statistics for source in sources]
             progress = Progress(
-                files=sum(each.files for each in statistics),
-                records=sum(each.records for each in statistics),
+                files=sum(source_statistics.files for source_statistics in statistics),
+                records=sum(source_statistics.records for source_statistics in statistics),
                 seconds=clock() - start,
                 total=total,
             )

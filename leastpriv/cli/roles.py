@@ -32,13 +32,13 @@ def roles(options: Namespace, stdout: TextIO, console: Console, clock: Clock) ->
     if not options.trails and not policies.arns:
         raise InputError("--trails is missing: name a folder of CloudTrail files.")
     gaps: list[Gap] = []
-    found: Iterable[tuple[str, Evidence]] = ()
+    evidence_by_role: Iterable[tuple[str, Evidence]] = ()
     if options.trails:
         sources = open_trails(options, None, clock)
-        chosen = window(options.start or "", options.end or "")
+        chosen_window = window(options.start or "", options.end or "")
         hooks = ReadHooks(lambda calls: console.log(f"… {calls:,} calls"), shared_gaps=gaps)
-        found = read_by_principal(sources, chosen, None, hooks)
-    rows = [role_row(each) for each in overview(found, policies)]
+        evidence_by_role = read_by_principal(sources, chosen_window, None, hooks)
+    rows = [role_row(overview_row) for overview_row in overview(evidence_by_role, policies)]
     console.clear_progress()
     for gap in gaps:
         console.log(f"Not read: {gap.detail}")

@@ -366,6 +366,6 @@ def _part(some: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...] | N
         return some or others
     pairs = chain(((each, others) for each in some), ((each, some) for each in others))
     common_items = (
-        each for each, there in pairs if each in there or each.partition(" ")[0] in there
+        pair for pair, there in pairs if pair in there or pair.partition(" ")[0] in there
     )
     return tuple(dict.fromkeys(common_items)) or None

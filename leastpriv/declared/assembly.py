@@ -61,20 +61,24 @@ def read_assembly(
         )
     try:
         assemblies = tuple(_assemblies(files, source, (files.folder,)))
-        stacks = [stack for each in assemblies for stack in _stacks(each, place)]
-        served = {each.place for each in stacks if role in each.bootstrap_roles}
-        found = [_declaration(each, role, bool(served)) for each in stacks]
+        stacks = [stack for assembly in assemblies for stack in _stacks(assembly, place)]
+        served = {stack.place for stack in stacks if role in stack.bootstrap_roles}
+        declarations = [_declaration(stack, role, bool(served)) for stack in stacks]
         # An assembly lists also what those inside it lack.
-        every = {lookup.key: lookup for each in assemblies for lookup in _lookups(each, place)}
-        lookups = [each for each in every.values() if not served or each.place in served]
+        lookup_by_key = {
+            lookup.key: lookup for assembly in assemblies for lookup in _lookups(assembly, place)
+        }
+        lookups = [
+            lookup for lookup in lookup_by_key.values() if not served or lookup.place in served
+        ]
         if lookups:
-            found.append(_looked_up(lookups, source, role, bool(served)))
+            declarations.append(_looked_up(lookups, source, role, bool(served)))
         unknown = dict(_unread(assemblies))
         if not stacks:
             unknown[source] = "it has no stack"
         if unknown:
-            found.append(Declaration(source, unknown=unknown))
-        return tuple(found)
+            declarations.append(Declaration(source, unknown=unknown))
+        return tuple(declarations)
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise InputError(
             f"{source} is no assembly that the CDK wrote: a field has another type."
@@ -98,9 +102,9 @@ class _Assembly(Struct, frozen=True):
 
 def _assemblies(files: RepositoryFiles, source: str, outer: tuple[str, ...]) -> Iterator[_Assembly]:
     """Yields an assembly and those inside it; `outer`: the folders around it and its own."""
-    whole = _Assembly(files, source, _json(files, MANIFEST))
-    yield whole
-    for artifact in whole.artifacts.values():
+    assembly = _Assembly(files, source, _json(files, MANIFEST))
+    yield assembly
+    for artifact in assembly.artifacts.values():
         if artifact.get("type") != _ASSEMBLY:
             continue
         inner = files.below(str(artifact.get("properties", {}).get("directoryName", "")))
@@ -136,16 +140,16 @@ class _Lookup(Struct, frozen=True):
 
 def _lookups(assembly: _Assembly, place: Place) -> Iterator[_Lookup]:
     """Yields what a manifest lists as missing."""
-    for each in assembly.manifest.get("missing", ()):
-        properties = each.get("props", {})
+    for missing in assembly.manifest.get("missing", ()):
+        properties = missing.get("props", {})
         account, region = properties.get("account", ""), properties.get("region", "")
-        own = _place_of(f"aws://{account}/{region}", place)
+        lookup_place = _place_of(f"aws://{account}/{region}", place)
         yield _Lookup(
-            key=str(each["key"]),
-            provider=str(each["provider"]),
+            key=str(missing["key"]),
+            provider=str(missing["provider"]),
             parameter=str(properties.get("parameterName", UNKNOWN)).lstrip("/"),
-            role=_filled(str(properties.get("lookupRoleArn") or ""), own),
-            place=own,
+            role=_filled(str(properties.get("lookupRoleArn") or ""), lookup_place),
+            place=lookup_place,
         )
 
 
@@ -154,17 +158,19 @@ def _looked_up(
 ) -> Declaration:
     """Returns what a role needs for the lookups, and which values are not known."""
     calls: dict[Need, None] = {}
-    for each in lookups:
-        because = f"the context {each.key}"
-        if each.role == role or not (each.role or is_of_bootstrap):
-            step = f"context-{each.provider}"
+    for lookup in lookups:
+        because = f"the context {lookup.key}"
+        if lookup.role == role or not (lookup.role or is_of_bootstrap):
+            step = f"context-{lookup.provider}"
             calls.update(
-                dict.fromkeys(tool_calls(step, because, each.place, parameter=each.parameter))
+                dict.fromkeys(tool_calls(step, because, lookup.place, parameter=lookup.parameter))
             )
         elif not is_of_bootstrap:
-            calls.update(dict.fromkeys(tool_calls("assume", because, each.place, role=each.role)))
-    why = "it has no value yet: deploy once, and commit cdk.context.json"
-    unknown = {f"the context {each.key}": why for each in lookups}
+            calls.update(
+                dict.fromkeys(tool_calls("assume", because, lookup.place, role=lookup.role))
+            )
+    reason = "it has no value yet: deploy once, and commit cdk.context.json"
+    unknown = {f"the context {lookup.key}": reason for lookup in lookups}
     return Declaration(source, calls=tuple(calls), plan_calls=tuple(calls), unknown=unknown)
 
 
@@ -186,7 +192,8 @@ class _StackArtifact(Struct, frozen=True, kw_only=True):
     def bootstrap_roles(self) -> tuple[str, ...]:
         """The roles that deploy it and publish its assets."""
         publishing = (
-            each.get("assumeRoleArn", "") for each in self.destinations("files", "dockerImages")
+            destination.get("assumeRoleArn", "")
+            for destination in self.destinations("files", "dockerImages")
         )
         return tuple(filter(None, (self.deploy, self.execution, self.lookup, *publishing)))
 
@@ -194,10 +201,10 @@ class _StackArtifact(Struct, frozen=True, kw_only=True):
         """Yields the buckets or repositories of its assets."""
         for kind, manifest in product(kinds, self.assets):
             for asset in manifest.get(kind, {}).values():
-                for each in asset.get("destinations", {}).values():
+                for destination in asset.get("destinations", {}).values():
                     yield {
                         key: _filled(value, self.place)
-                        for key, value in each.items()
+                        for key, value in destination.items()
                         if isinstance(value, str)
                     }
 
@@ -215,21 +222,21 @@ def _stack(assembly: _Assembly, name: str, place: Place) -> _StackArtifact:
     artifact = artifacts[name]
     properties = artifact.get("properties", {})
     assets = [
-        _json(files, str(artifacts[each]["properties"]["file"]))
-        for each in artifact.get("dependencies", ())
-        if artifacts.get(each, {}).get("type") == _ASSETS
+        _json(files, str(artifacts[dependency]["properties"]["file"]))
+        for dependency in artifact.get("dependencies", ())
+        if artifacts.get(dependency, {}).get("type") == _ASSETS
     ]
-    own = _place_of(str(artifact.get("environment", "")), place)
+    stack_place = _place_of(str(artifact.get("environment", "")), place)
 
     def role(value: object) -> str:
-        return _filled(str(value or ""), own)
+        return _filled(str(value or ""), stack_place)
 
     return _StackArtifact(
         files=files,
         source=f"{assembly.source}/{name}",
         name=str(properties.get("stackName") or name),
         properties=properties,
-        place=own,
+        place=stack_place,
         assets=assets,
         deploy=role(properties.get("assumeRoleArn")),
         execution=role(properties.get("cloudFormationExecutionRoleArn")),
@@ -251,32 +258,40 @@ def _declaration(stack: _StackArtifact, role: str, is_of_bootstrap: bool) -> Dec
     """What a role needs for a stack; one of the bootstrap needs nothing for stacks that other roles
     deploy.
     """
-    place, properties = stack.place, stack.properties
+    deploy_place, properties = stack.place, stack.properties
     parameters = {key: str(value) for key, value in properties.get("parameters", {}).items()}
     tagged = bool(properties.get("tags"))
     deployed = Stack(name=stack.name, parameters=parameters, tagged=tagged)
     raw = _bytes(stack.files, str(properties.get("templateFile", "")))
     try:
-        made = read_template(raw, stack.source, deployed, place, stack.files)
+        declaration = read_template(raw, stack.source, deployed, deploy_place, stack.files)
     except TooLargeError as error:
-        made = Declaration(stack.source, unknown={stack.source: str(error)})
-    made = replace(made, region=place.region)
+        declaration = Declaration(stack.source, unknown={stack.source: str(error)})
+    declaration = replace(declaration, region=deploy_place.region)
     because = f"the stack {stack.name}"
     if role == stack.execution:
-        return made
+        return declaration
     if role == stack.deploy or not stack.deploy:
-        calls = [*_deployment(because, stack), *transform_calls(made, because, place)]
+        calls = [*_deployment(because, stack), *transform_calls(declaration, because, deploy_place)]
         calls += [] if stack.deploy else _published(because, stack, "")
-        plan_calls = tuple(tool_calls("diff", because, place, stack=stack.name))
-        made = replace(made, calls=tuple(calls), plan_calls=plan_calls)
-        return replace(made, resources=(), unknown={}) if stack.execution else made
-    only_calls = replace(made, resources=(), reads=(), unknown={})
+        plan_calls = tuple(tool_calls("diff", because, deploy_place, stack=stack.name))
+        declaration = replace(declaration, calls=tuple(calls), plan_calls=plan_calls)
+        return replace(declaration, resources=(), unknown={}) if stack.execution else declaration
+    only_calls = replace(declaration, resources=(), reads=(), unknown={})
     if is_of_bootstrap:
         return replace(only_calls, calls=tuple(_published(because, stack, role)))
-    assumed = dict.fromkeys(each for each in stack.bootstrap_roles if each != stack.execution)
-    needed = (need for each in assumed for need in tool_calls("assume", because, place, role=each))
-    look_up = tool_calls("assume", because, place, role=stack.lookup) if stack.lookup else ()
-    return replace(only_calls, calls=tuple(needed), plan_calls=tuple(look_up))
+    assumed = dict.fromkeys(
+        bootstrap_role
+        for bootstrap_role in stack.bootstrap_roles
+        if bootstrap_role != stack.execution
+    )
+    assumed_needs = (
+        need
+        for role_arn in assumed
+        for need in tool_calls("assume", because, deploy_place, role=role_arn)
+    )
+    look_up = tool_calls("assume", because, deploy_place, role=stack.lookup) if stack.lookup else ()
+    return replace(only_calls, calls=tuple(assumed_needs), plan_calls=tuple(look_up))
 
 
 def _deployment(because: str, stack: _StackArtifact) -> Iterator[Need]:
@@ -292,11 +307,11 @@ def _deployment(because: str, stack: _StackArtifact) -> Iterator[Need]:
 def _published(because: str, stack: _StackArtifact, role: str) -> Iterator[Need]:
     """The uploads that the CLI makes with a role, or with its own credentials."""
     for kind, step in (("files", "publish"), ("dockerImages", "image")):
-        for each in stack.destinations(kind):
-            if role in ("", each.get("assumeRoleArn")):
+        for destination in stack.destinations(kind):
+            if role in ("", destination.get("assumeRoleArn")):
                 names = {
-                    "bucket": each.get("bucketName", ""),
-                    "repository": each.get("repositoryName", ""),
+                    "bucket": destination.get("bucketName", ""),
+                    "repository": destination.get("repositoryName", ""),
                 }
                 yield from tool_calls(step, because, stack.place, object=UNKNOWN, **names)
 
@@ -312,12 +327,12 @@ def _filled(text: str, place: Place) -> str:
 def _json(files: RepositoryFiles, name: str) -> dict[str, Any]:
     path = files.path(name)
     try:
-        found = json.loads(_bytes(files, name))
+        content = json.loads(_bytes(files, name))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON: {error}") from error
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise InputError(f"{path} is no manifest of the CDK.")
-    return found
+    return content
 
 
 def _bytes(files: RepositoryFiles, name: str) -> bytes:

@@ -26,8 +26,8 @@ def kind_of_control(name: str) -> ResourceKind | None:
     """Returns the CloudFormation type of a resource type, `AWS::SQS::Queue` of `awscc_sqs_queue`;
     None for one that no table has.
     """
-    found = _types().get(plain(name.removeprefix(PREFIX)))
-    return ResourceKind(Tool.CLOUDFORMATION, found) if found else None
+    kind = _types().get(plain(name.removeprefix(PREFIX)))
+    return ResourceKind(Tool.CLOUDFORMATION, kind) if kind else None
 
 
 def control_properties(kind: ResourceKind, values: Mapping[str, object]) -> dict[str, object]:
@@ -39,7 +39,7 @@ def _renamed(kind: ResourceKind, value: object) -> object:
     if isinstance(value, Mapping):
         return control_properties(kind, value)
     if isinstance(value, list):
-        return [_renamed(kind, each) for each in value]
+        return [_renamed(kind, member) for member in value]
     return value
 
 
@@ -51,8 +51,8 @@ def _types() -> Mapping[str, str]:
 
 @lru_cache(maxsize=16_384)
 def _property(kind: ResourceKind, name: str) -> str:
-    known = _known_properties(kind).get(plain(name))
-    return known or "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+    known_property = _known_properties(kind).get(plain(name))
+    return known_property or "".join(part[:1].upper() + part[1:] for part in name.split("_"))
 
 
 @lru_cache(maxsize=1_024)

@@ -65,15 +65,15 @@ def read_declarations(
         InputError: one cannot be read, is none, or leads out of the repository.
     """
     read = files_on_disk(root)
-    found: list[Declaration] = []
+    declarations: list[Declaration] = []
     for name in templates:
         if (root / name).is_dir():
             files = RepositoryFiles.around(f"{name}/{MANIFEST}", read)
-            found.extend(read_assembly(files, name, role, place))
+            declarations.extend(read_assembly(files, name, role, place))
         else:
-            found.append(read_stack(name, read, place))
-    found.extend(_plan(name, read, role, place) for name in plans)
-    return (*found, *(_written_policy(name, read) for name in policies))
+            declarations.append(read_stack(name, read, place))
+    declarations.extend(_plan(name, read, role, place) for name in plans)
+    return (*declarations, *(_written_policy(name, read) for name in policies))
 
 
 def _written_policy(name: str, read: ReadFile) -> Declaration:
@@ -93,25 +93,27 @@ def read_stack(name: str, read: ReadFile, place: Place) -> Declaration:
     Raises:
         InputError: it cannot be read, or is no template.
     """
-    named = StackFile.of(name)
-    path = named.path
+    stack_file = StackFile.of(name)
+    path = stack_file.path
     files = RepositoryFiles.around(path, read)
     raw = read(path)
     if raw is None:
         raise InputError(f"The input templates names {path!r}, which is no file.")
     configured = _configuration(files)
-    stack = _deployment_of(configured.stack, named, read)
+    stack = _deployment_of(configured.stack, stack_file, read)
     try:
-        made = read_template(raw, path, stack, place, files)
+        declaration = read_template(raw, path, stack, place, files)
     except TooLargeError as error:
-        made = Declaration(path, unknown={path: str(error)})
+        declaration = Declaration(path, unknown={path: str(error)})
     if configured.problem:
-        made = replace(made, unknown={**made.unknown, _SAM_CONFIG: configured.problem})
+        declaration = replace(
+            declaration, unknown={**declaration.unknown, _SAM_CONFIG: configured.problem}
+        )
     is_sam = b"AWS::Serverless" in raw
     because = f"the deployment of {path}"
     steps = ("deploy", "summary", "delete")
     calls = [need for step in steps for need in tool_calls(step, because, place, stack=stack.name)]
-    calls += transform_calls(made, because, place)
+    calls += transform_calls(declaration, because, place)
     later: tuple[Need, ...] = ()
     if (is_sam or stack.bucket) and stack.bucket is not UNKNOWN:
         names = {
@@ -122,11 +124,11 @@ def read_stack(name: str, read: ReadFile, place: Place) -> Declaration:
         calls += tool_calls("publish", because, place, **names)
         calls += () if stack.bucket else tool_calls("managed", because, place)
         later = tuple(tool_calls("withdraw", because, place, **names)) if is_sam else ()
-    if _DOCKERFILE in raw and any(map(_runs_unnamed_image, made.resources)):
+    if _DOCKERFILE in raw and any(map(_runs_unnamed_image, declaration.resources)):
         repository = stack.repository or UNKNOWN
         calls += tool_calls("image", because, place, repository=repository)
     plan_calls = tuple(tool_calls("diff", because, place, stack=stack.name))
-    return replace(made, calls=tuple(calls), later_calls=later, plan_calls=plan_calls)
+    return replace(declaration, calls=tuple(calls), later_calls=later, plan_calls=plan_calls)
 
 
 def _runs_unnamed_image(resource: DeclaredResource) -> bool:
@@ -174,18 +176,18 @@ def _plan(name: str, read: ReadFile, role: str, place: Place) -> Declaration:
     if raw is None:
         raise InputError(f"The input plans names {name!r}, which is no file.")
     try:
-        made = read_plan(raw, name, role, place)
+        declaration = read_plan(raw, name, role, place)
     except TooLargeError as error:
-        made = Declaration(name, unknown={name: str(error)})
+        declaration = Declaration(name, unknown={name: str(error)})
     state = RepositoryFiles.around(name, read).read(_STATE)
     if state is None:
-        return made
+        return declaration
     calls = backend_calls(state, place, role)
     plan_calls = backend_calls(state, place, role, applies=False)
     return replace(
-        made,
-        calls=(*made.calls, *calls),
-        plan_calls=(*made.plan_calls, *plan_calls),
+        declaration,
+        calls=(*declaration.calls, *calls),
+        plan_calls=(*declaration.plan_calls, *plan_calls),
         lacks_state=False,
     )
 
@@ -197,16 +199,21 @@ def exercised_actions(declarations: Iterable[Declaration], used: Collection[str]
     The update of a queue lists `sqs:TagQueue`, and needs it only for a queue with tags. An update
     reads what the creation reads at its end, so that reads are seen by the one or the other.
     """
-    listed, needed = defaultdict[bool, set[str]](set), defaultdict[bool, set[str]](set)
+    listed_actions, needed_by_kind = (
+        defaultdict[bool, set[str]](set),
+        defaultdict[bool, set[str]](set),
+    )
     for declaration in declarations:
         arns = Arns(declaration, Place(UNKNOWN, UNKNOWN))
         for resource, phase in product(declaration.resources, LIFE):
             is_seen = any(mark in used for mark in marks_of(resource.kind, phase))
             reads = _reads_of(resource.kind) if phase is Phase.UPDATE else frozenset()
-            every = needed_actions(replace(resource, changed=None), phase, arns)
-            listed[is_seen] |= set(actions_of_phase(resource.kind, phase)) - reads
-            needed[is_seen] |= set(every) - reads
-    return frozenset(listed[True] - listed[False] | needed[True] - needed[False])
+            all_actions = needed_actions(replace(resource, changed=None), phase, arns)
+            listed_actions[is_seen] |= set(actions_of_phase(resource.kind, phase)) - reads
+            needed_by_kind[is_seen] |= set(all_actions) - reads
+    return frozenset(
+        listed_actions[True] - listed_actions[False] | needed_by_kind[True] - needed_by_kind[False]
+    )
 
 
 @lru_cache(maxsize=4_096)
@@ -221,11 +228,16 @@ def marks_of(kind: ResourceKind, phase: Phase) -> tuple[str, ...]:
     """
     if phase in (Phase.CREATE, Phase.READ):
         return making_actions(kind)
-    others = {
-        action for other in LIFE if other is not phase for action in actions_of_phase(kind, other)
+    actions_of_others = {
+        action
+        for other_phase in LIFE
+        if other_phase is not phase
+        for action in actions_of_phase(kind, other_phase)
     }
-    own = (action for action in actions_of_phase(kind, phase) if action not in others)
-    return tuple(action for action in own if not catalog.is_read(action))
+    own_actions = (
+        action for action in actions_of_phase(kind, phase) if action not in actions_of_others
+    )
+    return tuple(action for action in own_actions if not catalog.is_read(action))
 
 
 class ChangedResources(Struct, frozen=True):
@@ -243,41 +255,53 @@ def changed_resources(before: Declaration | None, after: Declaration) -> Changed
     A plan says itself what it does with each resource, so its phases decide.
     """
     if before is None:
-        made = [each for each in after.resources if Phase.CREATE in each.phases]
-        others = (each for each in after.resources if Phase.CREATE not in each.phases)
+        created = [resource for resource in after.resources if Phase.CREATE in resource.phases]
+        not_created = (
+            resource for resource in after.resources if Phase.CREATE not in resource.phases
+        )
         # Who applies a plan reads its data sources; it changes nothing of a resource that is only
         # read.
-        kept = [each for each in others if each.is_data or set(each.phases) != {Phase.READ}]
+        kept_resources = [
+            each for each in not_created if each.is_data or set(each.phases) != {Phase.READ}
+        ]
         existing = tuple(
-            each for each in after.resources if Phase.CREATE not in each.phases and not each.is_data
+            resource
+            for resource in after.resources
+            if Phase.CREATE not in resource.phases and not resource.is_data
         )
-        made_now = replace(after, resources=tuple(made), around=after.resources, existing=existing)
+        made_now = replace(
+            after, resources=tuple(created), around=after.resources, existing=existing
+        )
         return ChangedResources(
             made_now,
-            replace(after, resources=tuple(kept), calls=(), reads=(), around=after.resources),
+            replace(
+                after, resources=tuple(kept_resources), calls=(), reads=(), around=after.resources
+            ),
         )
-    made, kept = [], []
-    for each in after.resources:
-        earlier = before.by_key.get(each.key)
-        if earlier is None or not _is_same(earlier, each):
-            made.append(replace(each, phases=MADE))
-        elif changed := _changed_properties(earlier, each):
-            kept.append(replace(each, phases=(Phase.UPDATE, Phase.READ), changed=changed))
-    for each in before.resources:
-        now = after.by_key.get(each.key)
-        if now is None or not _is_same(now, each):
-            kept.append(replace(each, phases=phases_of(each, (Phase.DELETE,))))
+    created, kept_resources = [], []
+    for resource in after.resources:
+        earlier = before.by_key.get(resource.key)
+        if earlier is None or not _is_same(earlier, resource):
+            created.append(replace(resource, phases=MADE))
+        elif changed := _changed_properties(earlier, resource):
+            kept_resources.append(
+                replace(resource, phases=(Phase.UPDATE, Phase.READ), changed=changed)
+            )
+    for resource in before.resources:
+        now = after.by_key.get(resource.key)
+        if now is None or not _is_same(now, resource):
+            kept_resources.append(replace(resource, phases=phases_of(resource, (Phase.DELETE,))))
     around = (*before.resources, *after.resources)
     # Also a parameter that is read, or a transform that is asked for, changes the deployment.
     is_called = bool({*after.reads, *after.calls} - {*before.reads, *before.calls})
-    if not (made or kept or is_called):
+    if not (created or kept_resources or is_called):
         after = replace(after, calls=(), reads=())
     made_now = replace(
-        after, resources=tuple(made), around=after.resources, existing=before.resources
+        after, resources=tuple(created), around=after.resources, existing=before.resources
     )
     return ChangedResources(
         made_now,
-        replace(after, resources=tuple(kept), calls=(), reads=(), around=around),
+        replace(after, resources=tuple(kept_resources), calls=(), reads=(), around=around),
     )
 
 
@@ -288,7 +312,7 @@ _DELETING = frozenset({"cloudformation:DeleteStack", "cloudformation:DescribeSta
 def deleted_stack(before: Declaration) -> ChangedResources:
     """Returns what the deletion of a template does: it deletes the stack and what that has."""
     deleted = before.with_phases(Phase.DELETE)
-    calls = [each for each in before.calls if each.permission.action in _DELETING]
+    calls = [call for call in before.calls if call.permission.action in _DELETING]
     return ChangedResources(
         replace(before, resources=(), calls=(), reads=(), unknown={}, left_out=()),
         replace(deleted, calls=(*calls, *before.later_calls), around=before.resources),

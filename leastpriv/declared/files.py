@@ -36,8 +36,8 @@ class StackFile(Struct, frozen=True):
     @classmethod
     def of(cls, name: str) -> StackFile:
         """Splits the text of an input."""
-        stack, separator, rest = name.partition("=")
-        path, _, parameters = (rest if separator else name).partition("?")
+        stack, separator, files_text = name.partition("=")
+        path, _, parameters = (files_text if separator else name).partition("?")
         return cls(path, stack if separator else "", parameters)
 
     @property
@@ -112,9 +112,9 @@ def _read_on_disk(root: Path, path: str) -> bytes | None:
     """Content of a file below the root, or of one that a person names elsewhere."""
     if "\0" in path:
         return None
-    place = Path(os.path.abspath(root / path))  # noqa: PTH100 - links are resolved by open_regular
-    is_below = place.is_relative_to(Path(os.path.abspath(root)))  # noqa: PTH100
-    limit = root if is_below else place.parent
+    full_path = Path(os.path.abspath(root / path))  # noqa: PTH100 - links are resolved by open_regular
+    is_below = full_path.is_relative_to(Path(os.path.abspath(root)))  # noqa: PTH100
+    limit = root if is_below else full_path.parent
     try:
         with open_regular(root / path, limit.resolve()) as file:
             below = (root / path).resolve().relative_to(limit.resolve())

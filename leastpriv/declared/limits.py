@@ -42,15 +42,15 @@ def needs_nothing(name: str) -> bool:
 
 def unknown_parts(kind: ResourceKind, properties: Mapping[str, object]) -> dict[str, str]:
     """Returns the parts of a resource of which the needs are not written -> why."""
-    found = {}
+    unknown = {}
     if not (is_known(kind) or is_custom(kind) or needs_nothing(kind.name)):
-        found[kind.name] = NO_TABLE
+        unknown[kind.name] = NO_TABLE
     if is_linked_role_unknown(kind):
-        found[f"the service-linked role of {kind.name}"] = _NO_LINKED_ROLE
+        unknown[f"the service-linked role of {kind.name}"] = _NO_LINKED_ROLE
     for row in _rows_of(kind):
         if any(fnmatchcase(name, row["when"]) for name in _names_set(properties)):
-            found[row["part"]] = row["reason"]
-    return found
+            unknown[row["part"]] = row["reason"]
+    return unknown
 
 
 @lru_cache(maxsize=4_096)

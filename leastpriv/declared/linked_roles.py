@@ -63,7 +63,7 @@ def _rows_of(kind: ResourceKind) -> tuple[Mapping[str, str], ...]:
     return tuple(
         row
         for row in table("service_linked_roles", __package__)
-        if any(fnmatchcase(kind.name, each) for each in row["types"].split(","))
+        if any(fnmatchcase(kind.name, type_pattern) for type_pattern in row["types"].split(","))
     )
 
 

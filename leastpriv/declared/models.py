@@ -183,19 +183,19 @@ class Declaration(Struct, frozen=True, dict=True):
     @cached_property
     def by_address(self) -> Mapping[str, DeclaredResource]:
         """The resources by address; of several variants one with what their names share."""
-        found: dict[str, DeclaredResource] = {}
-        for each in (*self.around, *self.resources):
-            other = found.get(each.address)
-            if other and other.name != each.name and other.variant != each.variant:
-                shared = common_beginning([other.name, each.name])
-                each = replace(each, name=f"{shared.rstrip(UNKNOWN)}{UNKNOWN}")
-            found[each.address] = each
-        return found
+        resource_by_address: dict[str, DeclaredResource] = {}
+        for resource in (*self.around, *self.resources):
+            earlier = resource_by_address.get(resource.address)
+            if earlier and earlier.name != resource.name and earlier.variant != resource.variant:
+                shared = common_beginning([earlier.name, resource.name])
+                resource = replace(resource, name=f"{shared.rstrip(UNKNOWN)}{UNKNOWN}")
+            resource_by_address[resource.address] = resource
+        return resource_by_address
 
     @cached_property
     def by_key(self) -> Mapping[tuple[str, str], DeclaredResource]:
         """The resources by address and variant."""
-        return {each.key: each for each in (*self.around, *self.resources)}
+        return {resource.key: resource for resource in (*self.around, *self.resources)}
 
     def target(self, value: object) -> DeclaredResource | None:
         """The resource that a property refers to."""
@@ -204,10 +204,10 @@ class Declaration(Struct, frozen=True, dict=True):
     @cached_property
     def by_name(self) -> Mapping[str, Sequence[DeclaredResource]]:
         """The resources by name, without those of which only the deployment knows it."""
-        found: dict[str, list[DeclaredResource]] = {}
-        for each in (*self.around, *self.resources):
-            found.setdefault(each.name, []).append(each)
-        return {name: named for name, named in found.items() if name != UNKNOWN}
+        resources_by_name: dict[str, list[DeclaredResource]] = {}
+        for resource in (*self.around, *self.resources):
+            resources_by_name.setdefault(resource.name, []).append(resource)
+        return {name: namesakes for name, namesakes in resources_by_name.items() if name != UNKNOWN}
 
     def inside(self, logical: str) -> Declaration:
         """Returns the declaration of a nested stack, whose logical ids another template may have
@@ -215,12 +215,14 @@ class Declaration(Struct, frozen=True, dict=True):
         """
         return replace(
             self,
-            resources=tuple(_moved_resource(each, logical) for each in self.resources),
-            around=tuple(_moved_resource(each, logical) for each in self.around),
+            resources=tuple(_moved_resource(resource, logical) for resource in self.resources),
+            around=tuple(_moved_resource(resource, logical) for resource in self.around),
             trusts={f"{logical}.{address}": names for address, names in self.trusts.items()},
             left_out=tuple(
-                LeftOut(each.parameters, tuple(f"{logical}.{name}" for name in each.addresses))
-                for each in self.left_out
+                LeftOut(
+                    left_out.parameters, tuple(f"{logical}.{name}" for name in left_out.addresses)
+                )
+                for left_out in self.left_out
             ),
         )
 
@@ -228,7 +230,9 @@ class Declaration(Struct, frozen=True, dict=True):
         """Returns what a role needs that shows the change and does not make it: reads of every
         resource.
         """
-        read = (replace(each, phases=(Phase.READ,), changed=None) for each in self.resources)
+        read = (
+            replace(resource, phases=(Phase.READ,), changed=None) for resource in self.resources
+        )
         return replace(self, resources=tuple(read), calls=self.plan_calls)
 
     def with_phases(self, *phases: Phase, any_update: bool = False) -> Declaration:
@@ -242,8 +246,10 @@ class Declaration(Struct, frozen=True, dict=True):
             any_update: an update may set a property that is absent now.
         """
         changed = (
-            replace(each, phases=phases_of(each, phases), changed=None, any_update=any_update)
-            for each in self.resources
+            replace(
+                resource, phases=phases_of(resource, phases), changed=None, any_update=any_update
+            )
+            for resource in self.resources
         )
         return replace(self, resources=tuple(changed), calls=self.later_calls, reads=())
 
@@ -251,14 +257,14 @@ class Declaration(Struct, frozen=True, dict=True):
         """Returns the declaration with all phases of the resources that exist after the change, and
         all calls.
         """
-        left = tuple(
-            each
-            for each in self.resources
-            if Phase.CREATE in each.phases or Phase.DELETE not in each.phases
+        resources_left = tuple(
+            resource
+            for resource in self.resources
+            if Phase.CREATE in resource.phases or Phase.DELETE not in resource.phases
         )
-        whole = replace(self, resources=left).with_phases(*LIFE)
+        whole_life = replace(self, resources=resources_left).with_phases(*LIFE)
         return replace(
-            whole,
+            whole_life,
             calls=(*self.calls, *self.later_calls),
             reads=self.reads,
             around=(*self.around, *self.resources),
@@ -275,9 +281,9 @@ def phases_of(resource: DeclaredResource, phases: Sequence[Phase]) -> tuple[Phas
     template retains is not deleted.
     """
     if resource.is_data:
-        return tuple(each for each in phases if each is Phase.READ)
+        return tuple(phase for phase in phases if phase is Phase.READ)
     if resource.properties.get("DeletionPolicy") == "Retain":
-        return tuple(each for each in phases if each is not Phase.DELETE)
+        return tuple(phase for phase in phases if phase is not Phase.DELETE)
     return tuple(phases)
 
 
@@ -290,9 +296,9 @@ def moved(value: object, logical: str) -> object:
             return replace(value, address=value.address.removeprefix(OUTER))
         return replace(value, address=f"{logical}.{value.address}")
     if isinstance(value, Mapping):
-        return {key: moved(each, logical) for key, each in value.items()}
+        return {key: moved(member, logical) for key, member in value.items()}
     if isinstance(value, list):
-        return [moved(each, logical) for each in value]
+        return [moved(element, logical) for element in value]
     return value
 
 
@@ -303,7 +309,7 @@ _FREE_KEYS = re.compile("(tags?|tags_all|tag_?specifications?|variables)$", re.I
 
 def leaves(value: object) -> Iterator[object]:
     """Yields the texts and references of a JSON value."""
-    yield from (each for _, each in members(value))
+    yield from (member for _, member in members(value))
 
 
 def members(value: object) -> Iterator[tuple[str, object]]:
@@ -314,16 +320,16 @@ def members(value: object) -> Iterator[tuple[str, object]]:
     level, count = [("", value)], 0
     while level and count < _MOST_VALUES:
         inner: list[tuple[str, object]] = []
-        for key, each in level:
-            if isinstance(each, Mapping | list | tuple) and _FREE_KEYS.search(key):
+        for key, member in level:
+            if isinstance(member, Mapping | list | tuple) and _FREE_KEYS.search(key):
                 continue
-            if isinstance(each, Mapping):
-                inner.extend(each.items())
-            elif isinstance(each, list | tuple):
-                inner.extend((key, item) for item in each)
+            if isinstance(member, Mapping):
+                inner.extend(member.items())
+            elif isinstance(member, list | tuple):
+                inner.extend((key, element) for element in member)
             else:
                 count += 1
-                yield key, each
+                yield key, member
         level = inner
 
 
@@ -354,9 +360,9 @@ def transform_calls(made: Declaration, because: str, place: Place) -> Iterator[N
     account.
     """
     for name in made.transforms:
-        own = name.removeprefix("AWS::")
-        owner = place.account if own == name else "aws"
-        yield from tool_calls("transform", because, place, owner=owner, transform=own)
+        transform_name = name.removeprefix("AWS::")
+        owner = place.account if transform_name == name else "aws"
+        yield from tool_calls("transform", because, place, owner=owner, transform=transform_name)
 
 
 _DYNAMIC = re.compile(r"\{\{resolve:(ssm|ssm-secure|secretsmanager):([^}]+)\}\}")
@@ -369,7 +375,7 @@ def reads_of(
     texts.
     """
     names = list(parameters)
-    for kind, name in (found.groups() for text in texts for found in _DYNAMIC.finditer(text)):
+    for kind, name in (match.groups() for text in texts for match in _DYNAMIC.finditer(text)):
         if kind.startswith("ssm"):
             names.append(name.partition(":")[0])
             continue

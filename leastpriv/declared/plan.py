@@ -99,17 +99,17 @@ def read_plan(raw: bytes, source: str, role: str = "", place: Place | None = Non
 
 def _joined(parts: Sequence[Declaration]) -> Declaration:
     """The declaration of the plans of several units, whose addresses another unit may have, too."""
-    every = [part.inside(f"unit[{number}]") for number, part in enumerate(parts, start=1)]
-    unknown = {name: why for part in every for name, why in part.unknown.items()}
-    has_resources = any(part.resources for part in every)
+    units = [part.inside(f"unit[{number}]") for number, part in enumerate(parts, start=1)]
+    unknown = {name: reason for part in units for name, reason in part.unknown.items()}
+    has_resources = any(part.resources for part in units)
     if has_resources:
-        unknown.pop(every[0].source, None)
-    calls = dict.fromkeys(call for part in every for call in part.calls)
-    trusts = {address: names for part in every for address, names in part.trusts.items()}
+        unknown.pop(units[0].source, None)
+    calls = dict.fromkeys(call for part in units for call in part.calls)
+    trusts = {address: names for part in units for address, names in part.trusts.items()}
     return replace(
-        every[0],
-        resources=tuple(each for part in every for each in part.resources),
-        around=tuple(each for part in every for each in part.around),
+        units[0],
+        resources=tuple(resource for part in units for resource in part.resources),
+        around=tuple(resource for part in units for resource in part.around),
         calls=tuple(calls),
         plan_calls=tuple(calls),
         unknown=unknown,
@@ -127,20 +127,20 @@ def _plans(raw: bytes, source: str) -> list[Mapping[str, Any]]:
     is_wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     text = raw.decode("utf-16" if is_wide else "utf-8", "replace").removeprefix("\ufeff")
     start = _OBJECT.search(text)
-    found: list[object] = []
+    documents: list[object] = []
     try:
-        while start or not found:
+        while start or not documents:
             document, end = json.JSONDecoder().raw_decode(text, start.end() - 1 if start else 0)
-            found.append(document)
+            documents.append(document)
             start = _OBJECT.search(text, end)
     except (ValueError, RecursionError) as error:
-        rest = text[start.start() :] if start else text
-        if not any(map(_is_plan, found)) or _MEMBER.search(rest):
+        text_left = text[start.start() :] if start else text
+        if not any(map(_is_plan, documents)) or _MEMBER.search(text_left):
             remedy = remedy_for(source, ()) or _REMEDY
             raise InputError(f"{source} is no plan in JSON: {remedy}") from error
-    plans = [_as_plan(each) for each in found if _is_plan(each)]
+    plans = [_as_plan(document) for document in documents if _is_plan(document)]
     if not plans:
-        keys = {key for each in found if isinstance(each, dict) for key in each}
+        keys = {key for document in documents if isinstance(document, dict) for key in document}
         remedy = remedy_for(source, keys - {"resource_changes"}) or _REMEDY
         raise InputError(f"{source} is no plan: {remedy}")
     return plans
@@ -184,7 +184,7 @@ class _Reading(Struct):
 
     def declaration(self) -> Declaration:
         """Returns the resources that the plan changes and reads."""
-        changes = [each for each in self._changes() if _is_of_aws(each)]
+        changes = [change for change in self._changes() if _is_of_aws(change)]
         self.budget.spend(steps=_STEPS_OF_RESOURCE * len(changes))
         self.configured.update(configured_resources(self.plan, self.budget))
         for address, configured in self.configured.items():
@@ -195,15 +195,15 @@ class _Reading(Struct):
             self.instances.setdefault(_INDEX.sub("", address), []).append(address)
         providers = _providers(self.plan)
         resources: list[DeclaredResource] = []
-        for each in self._found(changes):
-            provider = providers.get(self._configuration(each.address).provider, _Provider())
+        for resource in self._found(changes):
+            provider = providers.get(self._configuration(resource.address).provider, _Provider())
             if provider.role and self.role not in ("", provider.role):
-                self._assume(provider.role, each)
+                self._assume(provider.role, resource)
                 continue
-            own = each.properties.get("region")
-            region = own if isinstance(own, str) and own else provider.region
-            resources.append(replace(each, region=region))
-            self.unknown.update(unknown_parts(each.kind, each.properties))
+            own_region = resource.properties.get("region")
+            region = own_region if isinstance(own_region, str) and own_region else provider.region
+            resources.append(replace(resource, region=region))
+            self.unknown.update(unknown_parts(resource.kind, resource.properties))
         calls = tuple(self.calls)
         for part, why in _not_whole(self.plan):
             self.unknown[part] = why
@@ -247,28 +247,28 @@ class _Reading(Struct):
                 yield from self._controlled(change)
             else:
                 yield from self._changed(change, _kind_of(change))
-        for each in _data_sources(self.plan):
+        for data_source in _data_sources(self.plan):
             self.budget.spend(steps=_STEPS_OF_RESOURCE)
-            yield each
+            yield data_source
 
     def _configuration(self, address: str) -> ConfiguredResource:
         return self.configured.get(_INDEX.sub("", address), _NOT_CONFIGURED)
 
     def _assume(self, role: str, resource: DeclaredResource) -> None:
         parts = role.split(":")
-        place = Place(parts[1], parts[4])
+        role_place = Place(parts[1], parts[4])
         because = f"the provider of {resource.address}"
-        self.calls.update(dict.fromkeys(tool_calls("assume", because, place, role=role)))
+        self.calls.update(dict.fromkeys(tool_calls("assume", because, role_place, role=role)))
 
     def _several(self, resources: Sequence[DeclaredResource]) -> tuple[DeclaredResource, ...]:
         """What references to any instance of a resource mean."""
         by_address: dict[str, list[DeclaredResource]] = {}
-        for each in resources:
-            by_address.setdefault(_INDEX.sub("", each.address), []).append(each)
+        for resource in resources:
+            by_address.setdefault(_INDEX.sub("", resource.address), []).append(resource)
         return tuple(
             _any_of(address, by_address[address])
-            for address, every in self.instances.items()
-            if len(every) > 1 and address in by_address
+            for address, instances in self.instances.items()
+            if len(instances) > 1 and address in by_address
         )
 
     def _controlled(self, change: Mapping[str, Any]) -> Iterator[DeclaredResource]:
@@ -279,17 +279,17 @@ class _Reading(Struct):
             return
         detail = change.get("change", {})
         because = str(change.get("address", ""))
-        place = self.place or Place("aws", UNKNOWN)
+        deploy_place = self.place or Place("aws", UNKNOWN)
         for action in detail.get("actions", ()):
             step = f"control-{action}"
-            self.calls.update(dict.fromkeys(tool_calls(step, because, place)))
-        for each in self._changed(change, kind):
-            properties = control_properties(kind, each.properties)
-            changed = each.changed
+            self.calls.update(dict.fromkeys(tool_calls(step, because, deploy_place)))
+        for resource in self._changed(change, kind):
+            properties = control_properties(kind, resource.properties)
+            changed = resource.changed
             if changed is not None:
                 changed = frozenset(control_properties(kind, dict.fromkeys(changed)))
             name = _name(kind, properties)
-            yield replace(each, properties=properties, changed=changed, name=name)
+            yield replace(resource, properties=properties, changed=changed, name=name)
 
     def _changed(self, change: Mapping[str, Any], kind: ResourceKind) -> Iterator[DeclaredResource]:
         """The resource of a change; two for a replacement, whose old one may have another name."""
@@ -301,16 +301,18 @@ class _Reading(Struct):
         old = DeclaredResource(kind, address, (), before, _name(kind, before))
         unknown = detail.get("after_unknown") or {}
         if "create" not in actions and "update" not in actions:
-            known = dict(after or before)
+            known_values = dict(after or before)
             if "read" in actions:
                 # A data source that only the deployment reads refers to what the plan makes.
-                known = self._with_references(known, unknown, address)
+                known_values = self._with_references(known_values, unknown, address)
             for action in actions:
                 if action not in _PHASES:
                     self.unknown[f"the action {action} of {address}"] = "no table has it"
             every = [phase for action in actions for phase in _PHASES.get(action, ())]
             phases = tuple(dict.fromkeys(every))
-            yield replace(old, phases=phases, properties=known, name=_name(kind, known), arn=arn)
+            yield replace(
+                old, phases=phases, properties=known_values, name=_name(kind, known_values), arn=arn
+            )
             return
         properties = self._with_references(dict(after), unknown, address)
         tags = (after.get("tags_all"), after.get("tags"), after.get("tag"), unknown.get("tags"))
@@ -328,33 +330,35 @@ class _Reading(Struct):
         self, values: dict[str, Any], unknown: Mapping[str, Any], address: str
     ) -> dict[str, object]:
         """The values of a resource with references for what only the deployment knows."""
-        known = _with_references(values, unknown, self._configuration(address).attributes)
-        return {name: self._of_instance(value, address) for name, value in known.items()}
+        referred_values = _with_references(values, unknown, self._configuration(address).attributes)
+        return {name: self._of_instance(value, address) for name, value in referred_values.items()}
 
     def _of_instance(self, value: object, address: str) -> object:
         """A value whose references name the instance: the only one, or the one with the index of
         the resource itself.
         """
         if isinstance(value, list):
-            return [self._of_instance(each, address) for each in value]
+            return [self._of_instance(element, address) for element in value]
         if isinstance(value, Mapping):
-            return {name: self._of_instance(each, address) for name, each in value.items()}
+            return {name: self._of_instance(member, address) for name, member in value.items()}
         if not isinstance(value, Reference):
             return value
-        found = self._instances_of(value.address, address)
-        target = found[0] if len(found) == 1 else _INDEX.sub("", value.address)
+        instances = self._instances_of(value.address, address)
+        target = instances[0] if len(instances) == 1 else _INDEX.sub("", value.address)
         return Reference(target, value.attribute)
 
     def _instances_of(self, wanted: str, address: str) -> list[str]:
         """The instances that a reference in a resource may mean."""
-        every = self.instances.get(_INDEX.sub("", wanted), ())
-        own = _instance(address)
-        inside = [each for each in every if _instance(each).module == own.module] or list(every)
+        instances = self.instances.get(_INDEX.sub("", wanted), ())
+        own_instance = _instance(address)
+        inside = [
+            instance for instance in instances if _instance(instance).module == own_instance.module
+        ] or list(instances)
         if "[" in wanted:
-            return [each for each in inside if each.endswith(wanted.rpartition(".")[2])]
+            return [instance for instance in inside if instance.endswith(wanted.rpartition(".")[2])]
         if len(inside) == 1:
             return inside
-        return [each for each in inside if _instance(each).index == own.index]
+        return [instance for instance in inside if _instance(instance).index == own_instance.index]
 
 
 def _not_whole(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -378,40 +382,44 @@ def _is_of_aws(change: Mapping[str, Any]) -> bool:
 
 def _kind_of(change: Mapping[str, Any]) -> ResourceKind:
     """The type of a change; a data source of the name of a resource type reads what that reads."""
-    data = ResourceKind(Tool.TERRAFORM, DATA + change["type"])
-    if change.get("mode") == "data" and is_known(data):
-        return data
+    data_kind = ResourceKind(Tool.TERRAFORM, DATA + change["type"])
+    if change.get("mode") == "data" and is_known(data_kind):
+        return data_kind
     return ResourceKind(Tool.TERRAFORM, change["type"])
 
 
 def _trusts(resources: Sequence[DeclaredResource]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
-    for each in resources:
+    trusts: dict[str, tuple[str, ...]] = {}
+    for resource in resources:
         for key in ("assume_role_policy", "AssumeRolePolicyDocument"):
-            if each.properties.get(key):
-                found[each.address] = trusted_services(_document(each.properties[key]))
-    return found
+            if resource.properties.get(key):
+                trusts[resource.address] = trusted_services(_document(resource.properties[key]))
+    return trusts
 
 
 def _providers(plan: Mapping[str, Any]) -> dict[str, _Provider]:
     """Key of a provider's configuration -> region and role of its resources."""
-    variables = {name: each.get("value") for name, each in (plan.get("variables") or {}).items()}
+    variables = {
+        name: variable.get("value") for name, variable in (plan.get("variables") or {}).items()
+    }
 
     def text(expression: object) -> str:
-        given = expression if isinstance(expression, Mapping) else {}
-        names = [str(each).removeprefix("var.") for each in given.get("references", ())]
+        configured = expression if isinstance(expression, Mapping) else {}
+        names = [
+            str(reference).removeprefix("var.") for reference in configured.get("references", ())
+        ]
         # In Terraform's JSON syntax an expression is also a constant: the text `${var.region}`.
         value = variables.get(names[0]) if len(names) == 1 else None
         if not names:
-            value = given.get("constant_value")
+            value = configured.get("constant_value")
         return value if isinstance(value, str) else ""
 
-    found = {}
-    for key, each in plan.get("configuration", {}).get("provider_config", {}).items():
-        expressions = each.get("expressions", {})
+    providers = {}
+    for key, provider in plan.get("configuration", {}).get("provider_config", {}).items():
+        expressions = provider.get("expressions", {})
         role = text(_block(expressions.get("assume_role")).get("role_arn"))
-        found[key] = _Provider(text(expressions.get("region")), _arn(role))
-    return found
+        providers[key] = _Provider(text(expressions.get("region")), _arn(role))
+    return providers
 
 
 def _block(value: object) -> Mapping[str, Any]:
@@ -439,24 +447,26 @@ def backend_calls(
     bucket = open_text(config["bucket"])
     place = replace(place, region=open_text(config.get("region") or place.region))
     because = "the backend in S3"
-    other = str(_block(config.get("assume_role")).get("role_arn") or config.get("role_arn") or "")
-    if other not in ("", role):
-        return tuple(tool_calls("assume", because, place, role=open_text(other)))
+    assumed_role = str(
+        _block(config.get("assume_role")).get("role_arn") or config.get("role_arn") or ""
+    )
+    if assumed_role not in ("", role):
+        return tuple(tool_calls("assume", because, place, role=open_text(assumed_role)))
     key = open_text(config.get("key") or UNKNOWN)
     workspaces = f"{open_text(config.get('workspace_key_prefix') or 'env:')}/{UNKNOWN}/{key}"
-    found: list[Need] = []
+    needs: list[Need] = []
     for step in ("state", "write") if applies else ("state",):
-        for each in (key, workspaces):
-            found += tool_calls(step, because, place, bucket=bucket, key=each)
+        for object_key in (key, workspaces):
+            needs += tool_calls(step, because, place, bucket=bucket, key=object_key)
     if config.get("use_lockfile"):
-        found += tool_calls("lock", because, place, bucket=bucket, key=key)
+        needs += tool_calls("lock", because, place, bucket=bucket, key=key)
     if config.get("dynamodb_table"):
         table = open_text(config["dynamodb_table"])
-        found += tool_calls("table", because, place, table=table)
+        needs += tool_calls("table", because, place, table=table)
     if config.get("kms_key_id"):
         arn = _key_arn(open_text(config["kms_key_id"]), place)
-        found += tool_calls("key", because, place, key=arn)
-    return tuple(dict.fromkeys(found))
+        needs += tool_calls("key", because, place, key=arn)
+    return tuple(dict.fromkeys(needs))
 
 
 def _backend_config(raw: bytes) -> Mapping[str, Any]:
@@ -481,7 +491,7 @@ def _key_arn(key: str, place: Place) -> str:
 
 def _any_of(address: str, resources: Sequence[DeclaredResource]) -> DeclaredResource:
     """The resource that a reference to any instance of a resource means: what their names share."""
-    name = common_beginning([each.name for each in resources]) + UNKNOWN
+    name = common_beginning([resource.name for resource in resources]) + UNKNOWN
     return replace(resources[0], address=address, phases=(), name=name.replace("**", "*"), arn="")
 
 
@@ -500,13 +510,13 @@ def _name(kind: ResourceKind, properties: Mapping[str, object]) -> str:
     last = re.split("::|_", kind.name)[-1].lower()
     kinds = [each for each in own_types(kind) if own_variables(each.arn)]
     variables = dict.fromkeys(name_variable(own_variables(each.arn), kind) for each in kinds)
-    wanted = [plain(name).removesuffix("withpath") for name in variables]
+    wanted_names = [plain(name).removesuffix("withpath") for name in variables]
     if kinds and all(is_given_id(each, kind) for each in kinds):
-        for key in (*wanted, f"{last}id", f"{last}identifier", "identifier"):
+        for key in (*wanted_names, f"{last}id", f"{last}identifier", "identifier"):
             if texts.get(key):
                 return escape_observed(texts[key])
         return UNKNOWN
-    candidates = [*wanted, *_naming_attributes(kind, wanted, last)]
+    candidates = [*wanted_names, *_naming_attributes(kind, wanted_names, last)]
     for key in candidates:
         # An attribute `policy` holds a document and no name.
         if key in texts and key != "id" and not _DOCUMENT.match(texts[key]):
@@ -522,7 +532,7 @@ def _naming_attributes(kind: ResourceKind, wanted: Sequence[str], last: str) -> 
     """The attributes that may hold the name of a type, besides those of its ARN; `last`: the last
     word of the type.
     """
-    yield from (each.removesuffix("name") for each in wanted)
+    yield from (name.removesuffix("name") for name in wanted)
     yield from ("name", "identifier", last, f"{last}name")
     if last != "function":
         yield from (f"{last}identifier", "clusteridentifier")
@@ -541,15 +551,15 @@ def _data_sources(plan: Mapping[str, Any]) -> Iterator[DeclaredResource]:
     while modules:
         module = modules.pop()
         modules.extend(module.get("child_modules", ()))
-        for each in module.get("resources", ()):
-            name = str(each.get("type", ""))
-            if each.get("mode") != "data" or not name.startswith("aws_") or needs_nothing(name):
+        for resource in module.get("resources", ()):
+            name = str(resource.get("type", ""))
+            if resource.get("mode") != "data" or not name.startswith("aws_") or needs_nothing(name):
                 continue
-            values = each.get("values") or {}
-            kind = _kind_of(each)
+            values = resource.get("values") or {}
+            kind = _kind_of(resource)
             yield DeclaredResource(
                 kind,
-                address=each.get("address", ""),
+                address=resource.get("address", ""),
                 phases=(Phase.READ,),
                 properties=values,
                 name=_name(kind, values),
@@ -563,21 +573,21 @@ def _with_references(
     """The values of a block with what the configuration says of those that only the deployment
     knows.
     """
-    said = configured if isinstance(configured, Mapping) else {}
+    configuration = configured if isinstance(configured, Mapping) else {}
     for name, is_unknown in unknown.items():
         value = values.get(name)
         if is_unknown is True:
             # An attribute that AWS decides is known to be there, and not set.
-            values[name] = said.get(name) if value in (None, "", []) else value
+            values[name] = configuration.get(name) if value in (None, "", []) else value
         elif isinstance(is_unknown, list) and isinstance(value, list):
-            blocks = said.get(name)
+            blocks = configuration.get(name)
             parts = blocks if isinstance(blocks, list) else [blocks] * len(value)
             for number, part in enumerate(value):
                 inner = is_unknown[number] if number < len(is_unknown) else None
                 if isinstance(part, dict) and isinstance(inner, Mapping):
                     _with_references(part, inner, parts[number] if number < len(parts) else None)
         elif isinstance(is_unknown, Mapping) and isinstance(value, dict):
-            _with_references(value, is_unknown, said.get(name))
+            _with_references(value, is_unknown, configuration.get(name))
     return values
 
 

@@ -75,18 +75,18 @@ def configured_resources(
     pending = [root]
     while pending:
         module = pending.pop()
-        for each in module.body.get("resources", ()):
+        for resource in module.body.get("resources", ()):
             budget.spend()
-            scope = _Scope(module, each.get("for_each_expression"))
+            scope = _Scope(module, resource.get("for_each_expression"))
             attributes = {
                 name: _configured(name, expression, scope, budget)
-                for name, expression in each.get("expressions", {}).items()
+                for name, expression in resource.get("expressions", {}).items()
             }
-            address = f"{module.path}{each.get('address', '')}"
-            provider = str(each.get("provider_config_key"))
-            yield address, ConfiguredResource(attributes, provider, _runs_command(each))
+            address = f"{module.path}{resource.get('address', '')}"
+            provider = str(resource.get("provider_config_key"))
+            yield address, ConfiguredResource(attributes, provider, _runs_command(resource))
         children = (module.child(name) for name in module.body.get("module_calls", {}))
-        pending.extend(each for each in children if each)
+        pending.extend(child for child in children if child)
 
 
 def _runs_command(resource: Mapping[str, Any]) -> bool:
@@ -94,35 +94,35 @@ def _runs_command(resource: Mapping[str, Any]) -> bool:
     if resource.get("type") == "external":
         return True
     provisioners = resource.get("provisioners") or ()
-    return any(each.get("type") == "local-exec" for each in provisioners)
+    return any(provisioner.get("type") == "local-exec" for provisioner in provisioners)
 
 
 def _configured(name: str, expression: object, scope: _Scope, budget: Budget) -> object:
     """What an attribute refers to; a list where it may be one of several roles."""
     budget.spend()
     if isinstance(expression, list):
-        return [_configured(name, each, scope, budget) for each in expression]
+        return [_configured(name, element, scope, budget) for element in expression]
     is_block = isinstance(expression, Mapping) and not (
         {"references", "constant_value"} & set(expression)
     )
     if is_block and isinstance(expression, Mapping):
         return {
-            inner: _configured(inner, each, scope, budget) for inner, each in expression.items()
+            inner: _configured(inner, member, scope, budget) for inner, member in expression.items()
         }
     if isinstance(expression, Mapping) and not expression.get("references"):
         return expression.get("constant_value", UNKNOWN)
     # In Terraform's JSON syntax an expression is also a constant: the text `${aws_iam_role.a.arn}`.
-    found = _resolved(expression, scope, budget)
-    if len(found) == 1:
-        return found[0]
-    if _HOLDS_ROLE.search(name) and 1 < len(found) <= _LISTS_ROLES:
-        return list(found)
+    reference = _resolved(expression, scope, budget)
+    if len(reference) == 1:
+        return reference[0]
+    if _HOLDS_ROLE.search(name) and 1 < len(reference) <= _LISTS_ROLES:
+        return list(reference)
     return UNKNOWN
 
 
 def _resolved(expression: object, scope: _Scope, budget: Budget) -> tuple[Reference, ...]:
     """The resources that an expression refers to, each once, with the longest attribute."""
-    found: dict[str, Reference] = {}
+    references: dict[str, Reference] = {}
     pending = [(name, scope, "") for name in _longest(expression)]
     followed: set[tuple[str, str]] = set()
     while pending:
@@ -131,22 +131,22 @@ def _resolved(expression: object, scope: _Scope, budget: Budget) -> tuple[Refere
         if (around.module.path, name) in followed:
             continue
         followed.add((around.module.path, name))
-        named = _NAMED.match(name)
-        if named:
-            reference = Reference(around.module.path + named[1], named[2] or attribute)
+        name_match = _NAMED.match(name)
+        if name_match:
+            reference = Reference(around.module.path + name_match[1], name_match[2] or attribute)
             key = _INDEX.sub("", reference.address)
-            other = found.get(key)
-            if other is None or len(reference.address) > len(other.address):
-                found[key] = reference
+            earlier = references.get(key)
+            if earlier is None or len(reference.address) > len(earlier.address):
+                references[key] = reference
             continue
         pending.extend(_behind(name, around, attribute))
-    return tuple(found.values())
+    return tuple(references.values())
 
 
 def _behind(name: str, scope: _Scope, attribute: str) -> Iterator[tuple[str, _Scope, str]]:
     """What an output, a variable or a `for_each` refers to, with the scope of its expression."""
     module = scope.module
-    output, variable, each = _OUTPUT.match(name), _VARIABLE.match(name), _EACH.match(name)
+    output, variable, each_match = _OUTPUT.match(name), _VARIABLE.match(name), _EACH.match(name)
     expression: object = None
     inner: _Scope | None = None
     last: str | None = None
@@ -158,8 +158,8 @@ def _behind(name: str, scope: _Scope, attribute: str) -> Iterator[tuple[str, _Sc
         expression = module.call.get("expressions", {}).get(variable[1])
         inner = _Scope(module.outer, module.call.get("for_each_expression"))
         last = variable[2]
-    elif each:
-        expression, inner, last = scope.for_each, _Scope(module), each[1]
+    elif each_match:
+        expression, inner, last = scope.for_each, _Scope(module), each_match[1]
     if inner:
         for following in _longest(expression):
             yield following, inner, last or attribute
@@ -182,5 +182,5 @@ def _longest(expression: object) -> tuple[str, ...]:
     return tuple(
         name
         for name in distinct
-        if not any(other.startswith((f"{name}.", f"{name}[")) for other in distinct)
+        if not any(longer.startswith((f"{name}.", f"{name}[")) for longer in distinct)
     )

@@ -57,7 +57,7 @@ def plan_of_preview(preview: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the plan of Terraform that has the same changes."""
     steps = [step for step in preview["steps"] if isinstance(step, Mapping)]
     changes = [change for change in map(_change, steps) if change]
-    configured = [each for each in map(_configured, steps) if each]
+    configured = [resource for resource in map(_configured, steps) if resource]
     return {
         "tool": TOOL,
         "resource_changes": changes,
@@ -109,7 +109,7 @@ def _configured(step: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     expressions = {}
     for name, urns in (state.get("propertyDependencies") or {}).items():
-        references = [each for each in map(_referred, urns or ()) if each]
+        references = [reference for reference in map(_referred, urns or ()) if reference]
         if references:
             expressions[_snake(name)] = {"references": references}
     return {"address": _address(str(step.get("urn", "")), kind), "expressions": expressions}
@@ -134,18 +134,18 @@ def _type_of(token: str) -> str:
     native = _NATIVE.fullmatch(token)
     if native:
         return f"{PREFIX}{_snake(native['module'])}_{_snake(native['name'])}"
-    found = _TYPE.fullmatch(token)
-    if not found:
+    token_match = _TYPE.fullmatch(token)
+    if not token_match:
         return ""
-    module, name = found["module"], found["name"]
+    module, name = token_match["module"], token_match["name"]
     for row in table("pulumi_types", __package__):
         if row["module"] == module and row["name"] in (name, "*"):
             is_start = row["type"].endswith("_")
             return f"{row['type']}{_snake(name)}" if is_start else row["type"]
     for candidate in _candidates(module, name):
-        known = _types().get(plain(candidate))
-        if known:
-            return known
+        known_type = _types().get(plain(candidate))
+        if known_type:
+            return known_type
     return f"aws_{_snake(module)}_{_snake(name)}"
 
 
@@ -172,10 +172,10 @@ def _snake(name: str) -> str:
 def _attributes(value: object) -> Any:
     """The inputs under the names of Terraform's attributes, without unknown values."""
     if isinstance(value, Mapping):
-        given = {_snake(key): _attributes(each) for key, each in value.items()}
-        return {key: each for key, each in given.items() if each is not None}
+        attributes = {_snake(key): _attributes(member) for key, member in value.items()}
+        return {key: member for key, member in attributes.items() if member is not None}
     if isinstance(value, list):
-        return [_attributes(each) for each in value]
+        return [_attributes(element) for element in value]
     return None if value == _UNKNOWN else value
 
 

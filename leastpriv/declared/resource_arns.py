@@ -198,17 +198,17 @@ class Arns:
     def _types_of_action(
         self, action: str, resource: DeclaredResource, accepted: Sequence[ResourceType]
     ) -> _ActionTypes:
-        own = self._types(resource)
-        own_names = frozenset(type_.name for type_ in own)
-        segments = {*self._segments(resource), *map(_segment_of, own)} - {""}
+        types_of_resource = self._types(resource)
+        own_names = frozenset(type_.name for type_ in types_of_resource)
+        segments = {*self._segments(resource), *map(_segment_of, types_of_resource)} - {""}
         if segments:
             accepted = [type_ for type_ in accepted if _segment_of(type_) in segments | {""}]
-        chosen = [
+        chosen_types = [
             type_
             for type_ in accepted
             if type_.name in own_names or self._is_chosen(type_, [action], resource, if_set=True)
         ]
-        accepted = chosen or accepted
+        accepted = chosen_types or accepted
 
         rows = [row for row in table("also_needed", __package__) if row["action"] == action]
         needed_names = own_names | {row["type"] for row in rows}
@@ -266,15 +266,17 @@ class Arns:
 
         They are those that the properties name, or else those named like the resource.
         """
-        alike = [type_ for type_ in types if _is_named_like(type_, resource.kind)]
-        if alike:
-            is_named = not any(own_variables(type_.arn) for type_ in alike)
-            return ActionArns(without_covered(self._fill(type_, {}) for type_ in alike), is_named)
+        types_named_alike = [type_ for type_ in types if _is_named_like(type_, resource.kind)]
+        if types_named_alike:
+            is_named = not any(own_variables(type_.arn) for type_ in types_named_alike)
+            return ActionArns(
+                without_covered(self._fill(type_, {}) for type_ in types_named_alike), is_named
+            )
         if TAGS.search(action):
             # What a service makes for a resource gets the tags, too: the network interfaces of a
             # directory.
-            others = _types_of_others(action, resource.kind)
-            types = [type_ for type_ in types if type_.name in others] or types
+            types_of_others = _types_of_others(action, resource.kind)
+            types = [type_ for type_ in types if type_.name in types_of_others] or types
 
         arns: dict[str, _TypedArn] = {}
         for type_ in types:
@@ -284,8 +286,8 @@ class Arns:
             # A call about an alias of a function is authorized on `function:NAME:ALIAS`.
             return ActionArns(without_covered(arn.text for arn in arns.values()), is_named=True)
         if arns:
-            kept = _without_alternatives(arns.values(), resource)
-            return ActionArns(without_covered(kept), is_named=True)
+            arns_left = _without_alternatives(arns.values(), resource)
+            return ActionArns(without_covered(arns_left), is_named=True)
         if rules_of(action).on_all == "unnamed":
             return ActionArns(("*",), is_named=True)
         patterns = [self._fill(type_, {}) + end_of(action, type_.name) for type_ in types]
@@ -367,13 +369,13 @@ class Arns:
             return types
         segments = set(self._segments(resource))
         actions = making_actions(resource.kind)
-        chosen = [
+        chosen_types = [
             type_
             for type_ in types
             if (not segments or _segment_of(type_) in segments)
             and self._is_chosen(type_, actions, resource)
         ]
-        return chosen or types
+        return chosen_types or types
 
     def _segments(self, resource: DeclaredResource) -> Iterator[str]:
         """The forms of what a resource is a part of: `app` of the load balancer of a listener."""
@@ -544,8 +546,8 @@ class Arns:
             question = (variable, target.address, type_.name, self._region)
             if question not in self._known:
                 with self._following(target) as can_follow:
-                    found = self._by_property(variable, type_, target) if can_follow else ""
-                self._known[question] = found
+                    name = self._by_property(variable, type_, target) if can_follow else ""
+                self._known[question] = name
             return self._known[question]
         return ""
 
@@ -558,14 +560,14 @@ class Arns:
         variables = own_variables(resource_type.arn)
         if not variables:
             return [self._fill(resource_type, {})]
-        named = name_variable(variables, resource.kind)
+        name_part = name_variable(variables, resource.kind)
         values: dict[str, str] = {}
         for variable in variables:
-            if variable != named:
+            if variable != name_part:
                 text = self._by_property(variable, resource_type, resource)
                 default = _default_of(variable, resource_type, making_actions(resource.kind))
                 values[variable] = text or default
-        values[named] = self._name_in_arn(named, resource_type, resource)
+        values[name_part] = self._name_in_arn(name_part, resource_type, resource)
         return [self._fill(resource_type, values)]
 
     def _name_in_arn(
@@ -665,8 +667,10 @@ class Arns:
         A global replication group is none that the property of a replication group names, nor
         `subnet_id` a secondary subnet.
         """
-        others = [other_type for other_type in types_of([action]) if other_type != resource_type]
-        for other in (*self._types(resource), *others):
+        other_types = [
+            other_type for other_type in types_of([action]) if other_type != resource_type
+        ]
+        for other in (*self._types(resource), *other_types):
             if plain(resource_type.name).endswith(plain(other.name)):
                 return True
         return False
@@ -696,8 +700,8 @@ class Arns:
             return [arn] if _is_arn_of(arn, action, resource_type) else []
         image = _IMAGE.match(text)
         if image and resource_type.name == "repository":
-            place = f"arn:{self._place.partition}:ecr:{image['region']}:{image['account']}"
-            return [f"{place}:repository/{image['name']}"]
+            registry_arn = f"arn:{self._place.partition}:ecr:{image['region']}:{image['account']}"
+            return [f"{registry_arn}:repository/{image['name']}"]
         resource_id = _id_in(text, resource_type)
         if resource_id:
             return [self._fill(resource_type, {own_variables(resource_type.arn)[-1]: resource_id})]
@@ -799,8 +803,8 @@ def _choices_of(resource_type: ResourceType, actions: Iterable[str]) -> Iterator
 
 def _default_of(variable: str, resource_type: ResourceType, actions: Iterable[str]) -> str:
     """What AWS takes for a variable that no property names: the group `default` of a schedule."""
-    found = {rules.defaults.get(variable, ()) for rules in _rules(resource_type, actions)}
-    values = next(iter(found)) if len(found) == 1 else ()
+    defaults = {rules.defaults.get(variable, ()) for rules in _rules(resource_type, actions)}
+    values = next(iter(defaults)) if len(defaults) == 1 else ()
     return values[0] if len(values) == 1 else UNKNOWN
 
 
@@ -813,9 +817,11 @@ def _segment_of(resource_type: ResourceType) -> str:
 def _types_of_others(action: str, kind: ResourceKind) -> frozenset[str]:
     """The types that the other actions of a service require that make or change a declared type."""
     prefix = f"{action.partition(':')[0]}:"
-    every = {*actions_of_phase(kind, Phase.CREATE), *actions_of_phase(kind, Phase.UPDATE)}
-    others = (each for each in every if each.startswith(prefix) and not TAGS.search(each))
-    return frozenset(each.name for each in types_of(others) if each.required)
+    all_actions = {*actions_of_phase(kind, Phase.CREATE), *actions_of_phase(kind, Phase.UPDATE)}
+    other_actions = (
+        action for action in all_actions if action.startswith(prefix) and not TAGS.search(action)
+    )
+    return frozenset(each.name for each in types_of(other_actions) if each.required)
 
 
 @lru_cache(maxsize=4_096)
@@ -827,9 +833,9 @@ def _paths_of(action: str, kind: ResourceKind, is_tagged: bool) -> tuple[str, ..
     paths: set[str] = set()
     fitting = [noun for noun in nouns if noun and plain(kind.name).endswith(noun)]
     if fitting:
-        paths |= {each for each in nouns[max(fitting, key=len)] if "/tags/" not in each}
+        paths |= {path for path in nouns[max(fitting, key=len)] if "/tags/" not in path}
     if is_tagged:
-        paths |= {each for each in nouns.get("resource", ()) if "/tags/" in each}
+        paths |= {path for path in nouns.get("resource", ()) if "/tags/" in path}
     return tuple(sorted(paths))
 
 
@@ -858,8 +864,8 @@ def _is_of_other_paths(action: str, kind: ResourceKind) -> bool:
     """
     if not _paths_by_noun(action, _is_second_version(kind)):
         return False
-    every = (each for phase in Phase for each in actions_of_phase(kind, phase))
-    return any(_paths_of(each, kind, False) for each in every)
+    all_actions = (action for phase in Phase for action in actions_of_phase(kind, phase))
+    return any(_paths_of(action, kind, False) for action in all_actions)
 
 
 def _id_in(text: str, resource_type: ResourceType) -> str:
@@ -880,7 +886,7 @@ def _starts_of(resource_type: ResourceType) -> frozenset[str]:
             continue
         for filled in template.variables[-1:]:
             starts.update(form for form in filled.same.values() if form.startswith("starts "))
-    return frozenset(each.removeprefix("starts ") for each in starts)
+    return frozenset(start.removeprefix("starts ") for start in starts)
 
 
 def _is_end_of(stem: str, key: str) -> bool:
@@ -918,13 +924,13 @@ def _first_word(arn: str) -> str:
 
 def _without_alternatives(arns: Iterable[_TypedArn], resource: DeclaredResource) -> list[str]:
     """The ARNs without the types of which another form is known whole."""
-    every = list(arns)
+    all_arns = list(arns)
     tail = resource.name.count(UNKNOWN) if resource.has_name else 0
-    whole = [arn for arn in every if arn.text.split(":", 5)[-1].count(UNKNOWN) <= tail]
-    whole_types = {arn.type_name for arn in whole}
-    kept = []
-    for arn in every:
-        is_alternative = any(_same_family(arn.text, each.text) for each in whole)
+    short_arns = [arn for arn in all_arns if arn.text.split(":", 5)[-1].count(UNKNOWN) <= tail]
+    whole_types = {arn.type_name for arn in short_arns}
+    arns_left = []
+    for arn in all_arns:
+        is_alternative = any(_same_family(arn.text, short_arn.text) for short_arn in short_arns)
         if arn.type_name in whole_types or not is_alternative:
-            kept.append(arn.text + arn.suffix)
-    return kept
+            arns_left.append(arn.text + arn.suffix)
+    return arns_left

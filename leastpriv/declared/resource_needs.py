@@ -87,31 +87,36 @@ def needs_of(declaration: Declaration, place: Place) -> tuple[Need, ...]:
     # By the time of the processor: a busy machine makes no honest plan too large.
     budget = Budget(LIMITS["needs"])
     deriving = _Deriving(declaration, own_place, budget)
-    found: dict[Permission, Need] = {}
+    need_by_permission: dict[Permission, Need] = {}
     users: dict[Permission, set[str]] = {}
     for resource in declaration.resources:
         for phase in resource.phases:
             for need in deriving.needs(resource, phase):
-                found.setdefault(need.permission, need)
+                need_by_permission.setdefault(need.permission, need)
                 users.setdefault(need.permission, set()).add(resource.address)
     for permission, addresses in users.items():
-        others = len(addresses) - 1
-        if others:
-            because = f"{found[permission].because}, and {others} more"
-            found[permission] = replace(found[permission], because=because)
+        further_addresses = len(addresses) - 1
+        if further_addresses:
+            because = f"{need_by_permission[permission].because}, and {further_addresses} more"
+            need_by_permission[permission] = replace(
+                need_by_permission[permission], because=because
+            )
     for need in (*declaration.reads, *declaration.calls):
-        found.setdefault(need.permission, need)
-    return tuple(without_build_step_names(_in_plain_text(need)) for need in found.values())
+        need_by_permission.setdefault(need.permission, need)
+    return tuple(
+        without_build_step_names(_in_plain_text(need)) for need in need_by_permission.values()
+    )
 
 
 def _in_plain_text(need: Need) -> Need:
     """Returns a need whose texts are those of a policy, and no longer open ones."""
     permission = need.permission
     conditions = tuple(
-        replace(each, values=tuple(map(str, each.values))) for each in permission.conditions
+        replace(condition, values=tuple(map(str, condition.values)))
+        for condition in permission.conditions
     )
-    written = Permission(str(permission.action), str(permission.resource), conditions)
-    return replace(need, permission=written, because=str(need.because))
+    in_plain_text = Permission(str(permission.action), str(permission.resource), conditions)
+    return replace(need, permission=in_plain_text, because=str(need.because))
 
 
 def _because(resource: DeclaredResource, phase: Phase) -> str:
@@ -139,9 +144,9 @@ class _Deriving:
         self.arns = Arns(declaration, place, budget)
         self.existing_roles = {
             role.resource
-            for each in declaration.existing
-            for role in linked_roles_of(each.kind)
-            if self._asks_for(role, each)
+            for resource in declaration.existing
+            for role in linked_roles_of(resource.kind)
+            if self._asks_for(role, resource)
         }
         """The service-linked roles that the account has."""
 
@@ -164,12 +169,12 @@ class _Deriving:
         if action == "ec2:CreateTags" and resource.kind.name == "aws_ec2_tag":
             yield from self._one_tag(resource, because)
             return
-        found = self._arns_of(action, resource)
-        derivation = "the name in the declaration" if found.is_named else "the pattern of its type"
-        for arn in found.arns:
+        arns = self._arns_of(action, resource)
+        derivation = "the name in the declaration" if arns.is_named else "the pattern of its type"
+        for arn in arns.arns:
             conditions = tuple(self._conditions(action, arn, resource))
             permission = Permission(action, arn, conditions)
-            yield Need(permission, Basis.DECLARED, derivation, because, exact=found.is_named)
+            yield Need(permission, Basis.DECLARED, derivation, because, exact=arns.is_named)
 
     def _one_tag(self, resource: DeclaredResource, because: str) -> Iterator[Need]:
         """The need of a tag on a resource of any type of Amazon EC2: its key names it where the
@@ -191,17 +196,19 @@ class _Deriving:
         the bucket of logs.
         """
         paths = conditions_of(resource.kind).get(action, ())
-        makers = {each.partition(":")[0] for each in making_actions(resource.kind)}
-        whole = self.arns.of_action(action, resource)
+        makers = {
+            making_action.partition(":")[0] for making_action in making_actions(resource.kind)
+        }
+        arns = self.arns.of_action(action, resource)
         is_own = action.partition(":")[0] in makers
         if not paths or is_own or any(re.search("[*~-]", path) for path in paths):
-            return whole
+            return arns
         asking = replace(resource, properties=dict(_parts(resource.properties, paths)))
         narrow = self.arns.of_action(action, asking)
-        is_as_known = "".join(narrow.arns).count(UNKNOWN) <= "".join(whole.arns).count(UNKNOWN)
-        if narrow.is_named and len(narrow.arns) == len(whole.arns) and is_as_known:
+        is_as_known = "".join(narrow.arns).count(UNKNOWN) <= "".join(arns.arns).count(UNKNOWN)
+        if narrow.is_named and len(narrow.arns) == len(arns.arns) and is_as_known:
             return narrow
-        return whole
+        return arns
 
     def _conditions(self, action: str, on: str, resource: DeclaredResource) -> Iterator[Condition]:
         """The condition keys of a request by the properties of what it is about, `Null` for a key
@@ -230,9 +237,11 @@ class _Deriving:
         provider = self.arns.text(resource.properties.get("ServiceToken"))
         action = PROVIDER_CALLS[":sns:" in provider]
         is_named = provider.startswith("arn:")
-        on = provider if is_named else self.arns.pattern("lambda", "function")
+        target_arn = provider if is_named else self.arns.pattern("lambda", "function")
         derivation = "the provider that it names"
-        return Need(Permission(action, on), Basis.DECLARED, derivation, because, exact=is_named)
+        return Need(
+            Permission(action, target_arn), Basis.DECLARED, derivation, because, exact=is_named
+        )
 
     def _linked_roles(self, resource: DeclaredResource, because: str) -> Iterator[Need]:
         """The making of service-linked roles, which AWS does with the first resource in an
@@ -263,18 +272,18 @@ class _Deriving:
         """PassRole on each role that the properties name, with the service that receives it."""
         if resource.changed is not None and resource.kind.tool is Tool.TERRAFORM:
             # Terraform's provider sends what changes.
-            given = resource.properties.items()
-            sent = {name: value for name, value in given if name in resource.changed}
+            properties = resource.properties.items()
+            sent = {name: value for name, value in properties if name in resource.changed}
             resource = replace(resource, properties=sent)
-        for each in dict.fromkeys(self._role_values(resource)):
-            arn = self._role_arn(each.value)
-            if not arn and each.name and _LINKED_PATH not in self.arns.text(each.value):
+        for role_value in dict.fromkeys(self._role_values(resource)):
+            arn = self._role_arn(role_value.value)
+            if not arn and role_value.name and _LINKED_PATH not in self.arns.text(role_value.value):
                 # A role that only the deployment knows, as the value of another stack or the role
                 # of a profile, or a name.
-                arn = self.arns.pattern("iam", "role").removesuffix(UNKNOWN) + each.name
+                arn = self.arns.pattern("iam", "role").removesuffix(UNKNOWN) + role_value.name
             if not arn:
                 continue
-            services = self._services(resource, each.value)
+            services = self._services(resource, role_value.value)
             arns = [arn]
             if resource.kind.tool is Tool.TERRAFORM and _ANY_ROLE.search(arn):
                 arns = self._roles_that_trust(services) or arns
@@ -291,12 +300,12 @@ class _Deriving:
         """The roles of the plan that one of some services may assume: what a local or a value that
         only the deployment knows may hold.
         """
-        found = []
+        roles = []
         for address, trusted in self.declaration.trusts.items():
             role = self.declaration.by_address.get(address)
             if role and not set(services).isdisjoint(trusted):
-                found.append(self.arns.own_arn(role))
-        return list(dict.fromkeys(found))
+                roles.append(self.arns.own_arn(role))
+        return list(dict.fromkeys(roles))
 
     def _role_values(self, resource: DeclaredResource) -> Iterator[_RoleValue]:
         """The properties that may hold a role, by key or value, with those of the launch templates
@@ -313,9 +322,11 @@ class _Deriving:
             if isinstance(value, Mapping):
                 # `Name` in the block `IamInstanceProfile` is that of a profile.
                 is_block = _HOLDS_ROLE.search(key) is not None
-                pending.extend((key if is_block else name, each) for name, each in value.items())
+                pending.extend(
+                    (key if is_block else name, member) for name, member in value.items()
+                )
             elif isinstance(value, list):
-                pending.extend((key, each) for each in value)
+                pending.extend((key, element) for element in value)
             elif isinstance(value, Reference):
                 target = self.declaration.target(value)
                 if target and _makes(target, "launch-template"):
@@ -344,15 +355,15 @@ class _Deriving:
     def _role_of_profile(self, profile: DeclaredResource) -> DeclaredResource | None:
         for value in leaves(profile.properties):
             target = self.declaration.target(value)
-            found = [target] if target else []
+            roles = [target] if target else []
             if isinstance(value, str):
-                found.extend(self.declaration.by_name.get(open_text(value), ()))
-            if role := self._first(found, "role"):
+                roles.extend(self.declaration.by_name.get(open_text(value), ()))
+            if role := self._first(roles, "role"):
                 return role
         return None
 
     def _first(self, resources: Iterable[DeclaredResource], *kinds: str) -> DeclaredResource | None:
-        return next((each for each in resources if _makes(each, *kinds)), None)
+        return next((resource for resource in resources if _makes(resource, *kinds)), None)
 
     def _services(self, resource: DeclaredResource, value: object) -> tuple[str, ...]:
         """The services that the role is passed to: those of AWS's tables that the role's trust
@@ -362,23 +373,23 @@ class _Deriving:
         if isinstance(value, Reference):
             trusted = self.declaration.trusts.get(value.address, ())
         facts = [facts_of(action) for action in making_actions(resource.kind)]
-        listed = {service for each in facts for service in each.services}
+        listed_services = {service for fact in facts for service in fact.services}
         is_unclear = False
-        for each in facts:
-            for services in each.passed_to.values():
-                listed.update(services)
+        for fact in facts:
+            for services in fact.passed_to.values():
+                listed_services.update(services)
                 # Of App Runner's roles, AWS compares another service than their trust policies
                 # name.
                 is_unclear = is_unclear or len(services) > 1
-        both = tuple(sorted(service for service in trusted if service in listed))
+        both = tuple(sorted(service for service in trusted if service in listed_services))
         if both and not is_unclear:
             return both
         # The principal of a region, `states.eu-west-1`, is the service without it.
-        heads = {service.partition(".")[0] for service in listed}
+        heads = {service.partition(".")[0] for service in listed_services}
         for service in trusted:
             if UNKNOWN not in service and service.partition(".")[0] not in heads:
-                listed.add(service)
-        return tuple(sorted(listed))
+                listed_services.add(service)
+        return tuple(sorted(listed_services))
 
 
 def _role_name(key: str, value: str) -> str:
@@ -420,15 +431,15 @@ def _keys_of(action: str) -> tuple[tuple[str, frozenset[str]], ...]:
 def needed_actions(resource: DeclaredResource, phase: Phase, arns: Arns) -> tuple[str, ...]:
     """Returns the actions of a phase that a resource needs with the properties it sets."""
     words = _property_words(resource.properties)
-    found = [
+    actions = [
         action
         for action in actions_of_phase(resource.kind, phase)
         if _is_needed(action, resource, phase, words, arns)
     ]
-    for more in _more_needs(resource.kind, phase):
-        if not more.when or any(_is_set(resource, path, "", arns) for path in more.when):
-            found.extend(more.actions)
-    return tuple(dict.fromkeys(found))
+    for more_need in _more_needs(resource.kind, phase):
+        if not more_need.when or any(_is_set(resource, path, "", arns) for path in more_need.when):
+            actions.extend(more_need.actions)
+    return tuple(dict.fromkeys(actions))
 
 
 class _MoreNeeds(Struct, frozen=True):
@@ -468,12 +479,12 @@ def _is_needed(
         return True
     paths = conditions_of(kind).get(action)
     if paths is None and not is_of_tags:
-        named = deciding_properties(action, _kind(kind), words)
-        if not named and _is_of_absent_property(action, kind, words):
+        deciding = deciding_properties(action, _kind(kind), words)
+        if not deciding and _is_of_absent_property(action, kind, words):
             return False
-        is_update = resource.changed is not None and named != (NEVER,)
+        is_update = resource.changed is not None and deciding != (NEVER,)
         if kind.tool is Tool.TERRAFORM or is_update:
-            paths = named
+            paths = deciding
     # `update@monitoring` decides in the phase of updates alone.
     split = [path.rpartition("@") for path in paths or ()]
     paths = tuple(path for only, _, path in split if only in ("", phase))
@@ -490,7 +501,7 @@ def _is_own_service(action: str, kind: ResourceKind) -> bool:
     asks for one.
     """
     service = action.partition(":")[0]
-    return any(each.partition(":")[0] == service for each in making_actions(kind))
+    return any(making_action.partition(":")[0] == service for making_action in making_actions(kind))
 
 
 def _is_of_absent_property(
@@ -504,8 +515,8 @@ def _is_of_absent_property(
     deciding = _deciding_elsewhere(action, kind)
     if not deciding:
         return False
-    own = {plain(part) for path in words for part in path.split(".")}
-    return deciding.isdisjoint(own)
+    own_words = {plain(part) for path in words for part in path.split(".")}
+    return deciding.isdisjoint(own_words)
 
 
 @lru_cache(maxsize=4_096)
@@ -513,16 +524,20 @@ def _deciding_elsewhere(action: str, kind: ResourceKind) -> frozenset[str]:
     """The properties that decide about an action in the CloudFormation types that the same actions
     make, by their letters.
     """
-    found: set[str] = set()
+    deciding: set[str] = set()
     for maker in making_actions(kind):
         if maker == action:
             return frozenset()
-        for other in types_made_by(maker):
-            paths = conditions_of(other).get(action, ()) if other.tool is not kind.tool else ()
+        for other_kind in types_made_by(maker):
+            paths = (
+                conditions_of(other_kind).get(action, ())
+                if other_kind.tool is not kind.tool
+                else ()
+            )
             for path in paths:
                 if path != NEVER:
-                    found.update(map(plain, re.split(r"[.~]", path.rpartition("@")[2])))
-    return frozenset(found)
+                    deciding.update(map(plain, re.split(r"[.~]", path.rpartition("@")[2])))
+    return frozenset(deciding)
 
 
 @lru_cache(maxsize=4_096)
@@ -532,8 +547,8 @@ def _undone(kind: ResourceKind, phase: Phase) -> frozenset[str]:
     """
     if kind.tool is not Tool.TERRAFORM or phase not in (Phase.CREATE, Phase.READ):
         return frozenset()
-    every = actions_of_phase(kind, Phase.DELETE)
-    return frozenset(each for each in every if _DELETES.match(each.partition(":")[2]))
+    deletions = actions_of_phase(kind, Phase.DELETE)
+    return frozenset(action for action in deletions if _DELETES.match(action.partition(":")[2]))
 
 
 def _needs_tags(action: str, resource: DeclaredResource, phase: Phase) -> bool:
@@ -562,13 +577,13 @@ def _property_words(properties: Mapping[str, object]) -> dict[str, frozenset[str
     """The properties of two levels, with the words of their names; a block without a value counts
     too.
     """
-    found: dict[str, frozenset[str]] = {}
+    words_by_property: dict[str, frozenset[str]] = {}
     for name, value in properties.items():
-        found[name] = words_of(name)
+        words_by_property[name] = words_of(name)
         for part in value if isinstance(value, list) else [value]:
             if isinstance(part, Mapping) and "tag" not in name:
-                found.update({f"{name}.{inner}": words_of(inner) for inner in part})
-    return found
+                words_by_property.update({f"{name}.{inner}": words_of(inner) for inner in part})
+    return words_by_property
 
 
 def _is_set(resource: DeclaredResource, path: str, action: str, arns: Arns) -> bool:

@@ -46,18 +46,18 @@ def own_types(kind: ResourceKind) -> tuple[ResourceType, ...]:
     makes = making_actions(kind)
     for row in table("own_types", __package__):
         if row["kind"] == kind.name:
-            listed = row["types"].split(",")
-            return tuple(each for each in types_of(makes) if each.name in listed)
+            listed_types = row["types"].split(",")
+            return tuple(each for each in types_of(makes) if each.name in listed_types)
     # What associates two resources makes neither.
     names = (action.partition(":")[2] for action in makes if ":Associate" not in action)
     nouns = {plain(VERB.sub("", name)).removesuffix("s") for name in names} - {""}
-    others = [*actions_of_phase(kind, Phase.DELETE), *actions_of_phase(kind, Phase.READ)]
+    other_actions = [*actions_of_phase(kind, Phase.DELETE), *actions_of_phase(kind, Phase.READ)]
     return (
         _types_named(makes, nouns, exactly=True)
-        or _types_named(others, nouns, exactly=True)
+        or _types_named(other_actions, nouns, exactly=True)
         or _types_with_id_of(kind, makes)
         or _types_named(makes, nouns)
-        or _types_named(others, nouns)
+        or _types_named(other_actions, nouns)
         or tuple(_made_types(makes))
     )
 
@@ -73,8 +73,8 @@ def _made_types(actions: Sequence[str]) -> Iterator[ResourceType]:
 def types_of(actions: Iterable[str]) -> Iterator[ResourceType]:
     """Yields the resource types that actions are authorized on."""
     for action in actions:
-        known = catalog.action(action)
-        yield from known.resource_types if known else ()
+        catalogue_action = catalog.action(action)
+        yield from catalogue_action.resource_types if catalogue_action else ()
 
 
 def _types_with_id_of(kind: ResourceKind, makes: Sequence[str]) -> tuple[ResourceType, ...]:
@@ -82,13 +82,13 @@ def _types_with_id_of(kind: ResourceKind, makes: Sequence[str]) -> tuple[Resourc
     `subgrp/${SubnetGroupName}`.
     """
     name = plain(re.split("::|aws_", kind.name)[-1])
-    found: dict[str, ResourceType] = {}
+    type_by_name: dict[str, ResourceType] = {}
     for each in types_of(makes):
         variable = "".join(own_variables(each.arn)[-1:])
         stem = re.sub("(name|id)$", "", plain(variable))
         if len(stem) > SHORTEST and name.endswith(stem):
-            found[each.name] = each
-    return tuple(found.values())
+            type_by_name[each.name] = each
+    return tuple(type_by_name.values())
 
 
 def _types_named(
@@ -97,11 +97,11 @@ def _types_named(
     """The types of some actions that have one of the nouns for name, or that a noun is a part
     of.
     """
-    found: dict[str, ResourceType] = {}
+    type_by_name: dict[str, ResourceType] = {}
     for each in types_of(actions):
         if _has_noun(each, nouns, exactly=exactly):
-            found.setdefault(each.name, each)
-    return tuple(found.values())
+            type_by_name.setdefault(each.name, each)
+    return tuple(type_by_name.values())
 
 
 def _has_noun(resource_type: ResourceType, nouns: Set[str], *, exactly: bool) -> bool:
@@ -121,8 +121,8 @@ def name_variable(names: Sequence[str], kind: ResourceKind) -> str:
     last.
     """
     last = plain(re.split("::|_", kind.name)[-1])
-    own = [name for name in names if last in plain(name)] or list(names)
-    return next((name for name in own if name.endswith(("Name", PATHED))), own[-1])
+    own_names = [name for name in names if last in plain(name)] or list(names)
+    return next((name for name in own_names if name.endswith(("Name", PATHED))), own_names[-1])
 
 
 def end_of_id(resource_type: ResourceType) -> str | None:
@@ -172,7 +172,7 @@ def as_id(text: str, resource_type: ResourceType) -> str:
 def made_name(kind: str, stack: str, logical: str) -> str:
     """Returns the pattern of the name that CloudFormation makes for a resource without one."""
     rows = table("generated_names", __package__)
-    row = next(each for each in rows if fnmatchcase(kind, each["type"]))
+    row = next(row for row in rows if fnmatchcase(kind, row["type"]))
     name = row["form"].format(stack=stack, logical=logical)
     if len(name) - 2 > int(row["longest"] or _LONGEST):
         name = name[: int(row["longest"] or _CERTAIN)].rstrip("-") + UNKNOWN
@@ -190,7 +190,10 @@ def is_name_in_arn(kind: ResourceKind, naming: str) -> bool:
     if not name.endswith(("id", "identifier")):
         return False
     ids = {plain(name_variable(own_variables(each.arn), kind)) for each in types}
-    return any(each == "resourceid" or each.endswith(name) or name.endswith(each) for each in ids)
+    return any(
+        id_name == "resourceid" or id_name.endswith(name) or name.endswith(id_name)
+        for id_name in ids
+    )
 
 
 @lru_cache(maxsize=4_096)
@@ -204,8 +207,8 @@ def transform_of(variable: str, resource_type: ResourceType, key: str) -> str:
             continue
         for filled in template.variables:
             if filled.name == variable:
-                found = filled.same.get(key, "")
-                return "" if found in ("whole", "text") else found
+                parameter = filled.same.get(key, "")
+                return "" if parameter in ("whole", "text") else parameter
     return ""
 
 
@@ -219,8 +222,8 @@ def name_by_parameter(kind: ResourceKind, properties: Mapping[str, object]) -> s
             if not isinstance(text, str) or UNKNOWN in text:
                 continue
             transform = transform_of(variable, made, plain(key))
-            if transform and (found := transformed(transform, text)):
-                return found
+            if transform and (name := transformed(transform, text)):
+                return name
     return UNKNOWN
 
 

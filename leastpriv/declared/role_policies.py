@@ -55,12 +55,12 @@ def created_roles(declaration: Declaration, place: Place) -> tuple[CreatedRole, 
     of the real one.
     """
     reading = _Reading(declaration, Arns(declaration, place))
-    found: dict[str, CreatedRole] = {}
+    roles: dict[str, CreatedRole] = {}
     for resource in declaration.resources:
         if resource.kind.name in _ROLES:
             role = reading.role(resource)
-            found[role.address] = _joined(found.get(role.address), role)
-    return tuple(found.values())
+            roles[role.address] = _joined(roles.get(role.address), role)
+    return tuple(roles.values())
 
 
 def _joined(one: CreatedRole | None, other: CreatedRole) -> CreatedRole:
@@ -90,26 +90,26 @@ class _Reading:
 
     def role(self, role: DeclaredResource) -> CreatedRole:
         """Returns a role with its policies."""
-        found = _Policies()
+        policies = _Policies()
         properties = role.properties
         for policy in _blocks(properties, "Policies", "inline_policy"):
             document = policy.get("PolicyDocument") or policy.get("policy")
             if document or any(policy.values()):
-                self._read(document, role.address, found)
+                self._read(document, role.address, policies)
         for value in _listed(properties, "ManagedPolicyArns", "managed_policy_arns"):
-            self._read_managed(value, role.address, found)
+            self._read_managed(value, role.address, policies)
         for resource in self.declaration.resources:
             if resource.kind.name in _OF_ROLES and self._names(resource, role):
-                self._read_of_roles(resource, found)
-        runs = (each for each in self.declaration.resources if each.has_name)
+                self._read_of_roles(resource, policies)
+        runs = (resource for resource in self.declaration.resources if resource.has_name)
         boundary = properties.get("PermissionsBoundary") or properties.get("permissions_boundary")
         return CreatedRole(
             address=role.address,
             arn=self.arns.own_arn(role),
-            policies=tuple(found.documents),
+            policies=tuple(policies.documents),
             boundary=self.arns.text(boundary) if boundary else "",
             runs=tuple(filter(None, dict.fromkeys(map(self.arns.own_arn, runs)))),
-            unknown=tuple(found.unknown),
+            unknown=tuple(policies.unknown),
         )
 
     def _names(self, resource: DeclaredResource, role: DeclaredResource) -> bool:
@@ -192,9 +192,9 @@ class _Reading:
     def _filled(self, value: object, key: str = "") -> object:
         """A policy with ARNs for references, and `*` for resources of which nothing is known."""
         if isinstance(value, Mapping):
-            return {name: self._filled(each, name) for name, each in value.items()}
+            return {name: self._filled(member, name) for name, member in value.items()}
         if isinstance(value, list | tuple):
-            return [self._filled(each, key) for each in value]
+            return [self._filled(element, key) for element in value]
         if not isinstance(value, str | Reference):
             return value
         text = self._text(value)

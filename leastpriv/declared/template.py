@@ -209,7 +209,7 @@ class _Template(Struct):
         for name in _WITH_LOOPS:
             section = without_loops(self._section(name), self._items, self.budget)
             self.document = {**self.document, name: section}
-        if any(each.startswith("AWS::Serverless-") for each in self.transforms):
+        if any(transform.startswith("AWS::Serverless-") for transform in self.transforms):
             self._leave_out_unnamed()
             self.document = self._after_transform()
 
@@ -278,7 +278,7 @@ class _Template(Struct):
 
     def declaration(self) -> Declaration:
         """Returns the resources of the template and of its nested stacks."""
-        found: list[DeclaredResource] = []
+        resources: list[DeclaredResource] = []
         parts: list[Declaration] = []
         trusts: dict[str, tuple[str, ...]] = {}
         self.budget.spend(steps=_STEPS_OF_RESOURCE * len(self._section("Resources")))
@@ -291,23 +291,23 @@ class _Template(Struct):
         for logical, entry in self._section("Resources").items():
             if not self._is_resource(entry, logical) or not self._is_made(logical, entry):
                 continue
-            made = self._resources(logical, entry)
-            found.extend(made)
-            for each in made:
-                if "AssumeRolePolicyDocument" in each.properties:
-                    services = trusted_services(each.properties["AssumeRolePolicyDocument"])
+            resources_of_entry = self._resources(logical, entry)
+            resources.extend(resources_of_entry)
+            for resource in resources_of_entry:
+                if "AssumeRolePolicyDocument" in resource.properties:
+                    services = trusted_services(resource.properties["AssumeRolePolicyDocument"])
                     trusts[logical] = tuple(sorted({*trusts.get(logical, ()), *services}))
             if entry.get("Type") == _NESTED:
-                parts.append(self._nested(logical, entry, made[0].properties))
-        if not (found or parts or self.unknown or self.left_out):
+                parts.append(self._nested(logical, entry, resources_of_entry[0].properties))
+        if not (resources or parts or self.unknown or self.left_out):
             self.unknown[self.source] = "it makes no resource"
         if self.outputs:
-            found = [self._with_outputs(each) for each in found]
+            resources = [self._with_outputs(resource) for resource in resources]
             parts = [
                 replace(part, resources=tuple(map(self._with_outputs, part.resources)))
                 for part in parts
             ]
-        return self._with_parts(found, trusts, parts)
+        return self._with_parts(resources, trusts, parts)
 
     def output_values(self) -> Iterator[tuple[str, object]]:
         """Yields the outputs, resolved."""
@@ -328,7 +328,7 @@ class _Template(Struct):
         trusts: dict[str, tuple[str, ...]],
         parts: Sequence[Declaration],
     ) -> Declaration:
-        every = [each for part in parts for each in part.resources]
+        resources_of_parts = [resource for part in parts for resource in part.resources]
         transforms = dict.fromkeys(self.transforms)
         left_out = [
             LeftOut(parameters, tuple(logical)) for parameters, logical in self.left_out.items()
@@ -340,7 +340,7 @@ class _Template(Struct):
             left_out.extend(part.left_out)
         return Declaration(
             self.source,
-            (*every, *resources),
+            (*resources_of_parts, *resources),
             reads=(*self.inner_reads, *self._reads(resources)),
             unknown=self.unknown,
             left_out=tuple(left_out),
@@ -377,31 +377,31 @@ class _Template(Struct):
         if not isinstance(given_type, str):
             self.unknown[f"the type of {logical}"] = "another tool fills it in"
         kind = ResourceKind(Tool.CLOUDFORMATION, type_name)
-        found = []
-        for each in self._variants(logical, kind, entry):
-            self.unknown.update(unknown_parts(kind, each.properties) if type_name else {})
-            is_retained = each.properties["DeletionPolicy"] == "Retain"
-            found.append(
+        resources = []
+        for variant in self._variants(logical, kind, entry):
+            self.unknown.update(unknown_parts(kind, variant.properties) if type_name else {})
+            is_retained = variant.properties["DeletionPolicy"] == "Retain"
+            resources.append(
                 DeclaredResource(
                     kind,
                     logical,
                     phases=MADE[:-1] if is_retained else MADE,
-                    properties=each.properties,
-                    name=each.name,
-                    tagged=self.stack.tagged or bool(each.properties.get(tag_property(kind)[0])),
-                    variant=" ".join(sorted(each.false)),
+                    properties=variant.properties,
+                    name=variant.name,
+                    tagged=self.stack.tagged or bool(variant.properties.get(tag_property(kind)[0])),
+                    variant=" ".join(sorted(variant.false)),
                 )
             )
-        return found
+        return resources
 
     def _variants(
         self, logical: str, kind: ResourceKind, entry: Mapping[str, object]
     ) -> list[_Variant]:
         """The properties under each choice of the conditions that they ask for, without repeats."""
-        found: list[_Variant] = []
-        own = entry.get("Condition")
+        variants: list[_Variant] = []
+        own_condition = entry.get("Condition")
         pending = [frozenset[str]()]
-        seen = set(pending)
+        choices_seen = set(pending)
         for number in range(_MOST_VARIANTS):
             if not pending:
                 break
@@ -410,14 +410,19 @@ class _Template(Struct):
             self.choice = choice
             properties = self._properties(logical, entry)
             name = self._name(kind, logical, properties)
-            if not any((each.properties, each.name) == (properties, name) for each in found):
-                found.append(_Variant(choice.false, properties, name))
-            asked = choice.asked - {str(own)}
-            for following in (*(choice.false | {each} for each in sorted(asked)), frozenset(asked)):
-                if following not in seen:
-                    seen.add(following)
+            if not any(
+                (variant.properties, variant.name) == (properties, name) for variant in variants
+            ):
+                variants.append(_Variant(choice.false, properties, name))
+            undecided = choice.asked - {str(own_condition)}
+            for following in (
+                *(choice.false | {condition} for condition in sorted(undecided)),
+                frozenset(undecided),
+            ):
+                if following not in choices_seen:
+                    choices_seen.add(following)
                     pending.append(following)
-        return found
+        return variants
 
     def _properties(self, logical: str, entry: Mapping[str, object]) -> dict[str, object]:
         resolved = self._resolve(entry.get("Properties"), 0)
@@ -432,12 +437,12 @@ class _Template(Struct):
 
     def _reads(self, resources: Sequence[DeclaredResource]) -> Iterator[Need]:
         names = [
-            str(self.stack.parameters.get(key) or each.get("Default") or UNKNOWN)
-            for key, each in self._section("Parameters").items()
-            if isinstance(each, dict) and _is_stored(each)
+            str(self.stack.parameters.get(key) or parameter.get("Default") or UNKNOWN)
+            for key, parameter in self._section("Parameters").items()
+            if isinstance(parameter, dict) and _is_stored(parameter)
         ]
-        values = (each for resource in resources for each in leaves(resource.properties))
-        texts = (each for each in values if isinstance(each, str))
+        values = (leave for resource in resources for leave in leaves(resource.properties))
+        texts = (value for value in values if isinstance(value, str))
         because = f"the values of {self.source}"
         yield from reads_of(names, texts, because, self.place)
         for location in _included(self.document):
@@ -473,11 +478,15 @@ class _Template(Struct):
         if path in around:
             cycle = " -> ".join((*around[around.index(path) :], path))
             return Declaration(path, unknown={part: f"{cycle} is a cycle of nested stacks"})
-        given = properties.get("Parameters")
-        parameters = given if isinstance(given, dict) else {}
+        parameters_given = properties.get("Parameters")
+        parameters = parameters_given if isinstance(parameters_given, dict) else {}
         inner = Stack(
             name=f"{self.stack.name}-{logical}-{UNKNOWN}",
-            parameters={key: each for key, each in parameters.items() if isinstance(each, str)},
+            parameters={
+                key: parameter
+                for key, parameter in parameters.items()
+                if isinstance(parameter, str)
+            },
             references=_outer_references(parameters),
             tagged=self.stack.tagged,
         )
@@ -492,11 +501,11 @@ class _Template(Struct):
             budget=self.budget,
             outer=around,
         )
-        made = template.declaration()
+        nested = template.declaration()
         for output, value in template.output_values():
             self.outputs[logical, f"Outputs.{output}"] = moved(value, logical)
-        self.inner_reads.extend(made.reads)
-        return made.inside(logical)
+        self.inner_reads.extend(nested.reads)
+        return nested.inside(logical)
 
     def _items(self, collection: object) -> Sequence[str]:
         """The texts of the collection of a loop; UNKNOWN alone where only the deployment knows
@@ -524,20 +533,20 @@ class _Template(Struct):
         if kind.name == _NESTED:
             return made_name(kind.name, self.stack.name, logical)
         key = name_property(kind)
-        given = properties.get(key) if key else _name_inside(kind, properties)
-        if not key and not given:
+        name_value = properties.get(key) if key else _name_inside(kind, properties)
+        if not key and not name_value:
             return name_by_parameter(kind, properties)
-        if isinstance(given, Reference) or not is_name_in_arn(kind, key or "Name"):
+        if isinstance(name_value, Reference) or not is_name_in_arn(kind, key or "Name"):
             return UNKNOWN
-        if not given or given == self.place.account:
-            given = _name_inside(kind, properties)
-        if not isinstance(given, str):
+        if not name_value or name_value == self.place.account:
+            name_value = _name_inside(kind, properties)
+        if not isinstance(name_value, str):
             return made_name(kind.name, self.stack.name, logical)
         # Only the deployment knows `{{resolve:ssm:/app/bucket}}`, and a name that a build step
         # replaces.
-        if isinstance(given, OpenText):
-            return BUILD_STEP_NAME.sub(UNKNOWN, given)
-        return UNKNOWN.join(map(escape_observed, BUILD_STEP_NAME.split(given)[::2]))
+        if isinstance(name_value, OpenText):
+            return BUILD_STEP_NAME.sub(UNKNOWN, name_value)
+        return UNKNOWN.join(map(escape_observed, BUILD_STEP_NAME.split(name_value)[::2]))
 
     def _resolve(self, value: object, depth: int) -> object:
         """The value without functions: texts with UNKNOWN in place of what the template does not
@@ -547,8 +556,8 @@ class _Template(Struct):
         if depth > _MOST_LEVELS:
             return UNKNOWN
         if isinstance(value, list):
-            items = (self._resolve(item, depth + 1) for item in value)
-            return [item for item in items if item is not _NO_VALUE]
+            elements = (self._resolve(element, depth + 1) for element in value)
+            return [element for element in elements if element is not _NO_VALUE]
         if not isinstance(value, dict):
             return value
         if len(value) == 1:
@@ -592,26 +601,31 @@ class _Template(Struct):
         if not isinstance(argument, list) or len(argument) != 2:
             return UNKNOWN
         first = argument[0]
-        whole = self._resolve(argument[1], depth)
-        if name == "Join" and isinstance(whole, list):
-            return self._made_text(open_text(str(first)).join(map(self._text, whole)))
-        if name == "Split" and isinstance(whole, str) and UNKNOWN not in whole and first:
-            return list(map(type(whole), whole.split(str(first))))
-        if name == "Select" and isinstance(whole, list):
+        resolved_list = self._resolve(argument[1], depth)
+        if name == "Join" and isinstance(resolved_list, list):
+            return self._made_text(open_text(str(first)).join(map(self._text, resolved_list)))
+        if (
+            name == "Split"
+            and isinstance(resolved_list, str)
+            and UNKNOWN not in resolved_list
+            and first
+        ):
+            return list(map(type(resolved_list), resolved_list.split(str(first))))
+        if name == "Select" and isinstance(resolved_list, list):
             index = str(self._resolve(first, depth))
-            is_in_list = len(index) < 6 and index.isdecimal() and int(index) < len(whole)
-            return whole[int(index)] if is_in_list else UNKNOWN
+            is_in_list = len(index) < 6 and index.isdecimal() and int(index) < len(resolved_list)
+            return resolved_list[int(index)] if is_in_list else UNKNOWN
         return UNKNOWN
 
     def _mapped(self, argument: object, depth: int) -> object:
         if not isinstance(argument, list) or len(argument) < 3:
             return UNKNOWN
-        found: object = self._section("Mappings")
+        mapping: object = self._section("Mappings")
         keys = [self._resolve(key, depth) for key in argument[:3]]
         for key in keys:
-            found = found.get(str(key)) if isinstance(found, dict) else None
-        if found is not None:
-            return found
+            mapping = mapping.get(str(key)) if isinstance(mapping, dict) else None
+        if mapping is not None:
+            return mapping
         # With AWS::LanguageExtensions a fourth argument has the value for a key that is absent.
         more = argument[3] if len(argument) > 3 else None
         is_known = all(isinstance(key, str) and UNKNOWN not in key for key in keys)
@@ -647,28 +661,28 @@ class _Template(Struct):
         instead.
         """
         declared = self._section("Parameters").get(name)
-        known = declared if isinstance(declared, dict) else {}
-        if _is_stored(known):
+        declaration = declared if isinstance(declared, dict) else {}
+        if _is_stored(declaration):
             return UNKNOWN
         if name in self.stack.references:
             return self.stack.references[name]
-        given = self.stack.parameters.get(name)
-        if given is None:
-            given = known.get("Default")
-            if given is not None:
+        stack_value = self.stack.parameters.get(name)
+        if stack_value is None:
+            stack_value = declaration.get("Default")
+            if stack_value is not None:
                 self.choice.defaults.add(name)
-        if not isinstance(given, str | int | float):
+        if not isinstance(stack_value, str | int | float):
             return UNKNOWN
-        text = given if isinstance(given, str) else _plain_text(given)
-        if str(known.get("Type", "")).startswith(("List<", "CommaDelimitedList")):
+        text = stack_value if isinstance(stack_value, str) else _plain_text(stack_value)
+        if str(declaration.get("Type", "")).startswith(("List<", "CommaDelimitedList")):
             return [type(text)(part.strip()) for part in text.split(",") if part]
         return text
 
     def _sub(self, argument: object, depth: int) -> object:
-        text, given = argument, {}
+        text, values = argument, {}
         if isinstance(argument, list) and len(argument) == 2:
             text = argument[0]
-            given = argument[1] if isinstance(argument[1], dict) else {}
+            values = argument[1] if isinstance(argument[1], dict) else {}
         if not isinstance(text, str):
             return UNKNOWN
 
@@ -676,14 +690,14 @@ class _Template(Struct):
             is_literal, name = match.groups()
             if is_literal:
                 return escape_observed("${" + name + "}")
-            if name in given:
-                return self._text(self._resolve(given[name], depth))
+            if name in values:
+                return self._text(self._resolve(values[name], depth))
             logical, _, attribute = name.partition(".")
             return self._text(Reference(logical, attribute) if attribute else self._ref(name))
 
-        whole = _SUB.fullmatch(text)
-        if whole and not whole[1] and whole[2] not in given and "." in whole[2]:
-            logical, _, attribute = whole[2].partition(".")
+        reference = _SUB.fullmatch(text)
+        if reference and not reference[1] and reference[2] not in values and "." in reference[2]:
+            logical, _, attribute = reference[2].partition(".")
             return Reference(logical, attribute)
         pieces: list[str] = []
         end = 0
@@ -731,16 +745,16 @@ class _Template(Struct):
             finally:
                 self.naming.pop()
                 self.choice = outer
-        name, asked = self.names[key]
-        outer.asked |= asked.asked
-        outer.defaults |= asked.defaults
+        name, condition = self.names[key]
+        outer.asked |= condition.asked
+        outer.defaults |= condition.defaults
         return name
 
     def _own_name(self, logical: str, kind: ResourceKind, entry: Mapping[str, object]) -> str:
         key = name_property(kind)
         given = entry.get("Properties")
-        own = given.get(key) if isinstance(given, dict) else None
-        properties = {key: self._resolve(own, 20)} if own is not None else {}
+        own_value = given.get(key) if isinstance(given, dict) else None
+        properties = {key: self._resolve(own_value, 20)} if own_value is not None else {}
         return self._name(kind, logical, properties)
 
     def _if(self, argument: object, depth: int) -> object:
@@ -773,9 +787,9 @@ class _Template(Struct):
         if not isinstance(argument, list):
             return None
         if name == "Fn::Equals" and len(argument) == 2:
-            one, other = (self._resolve(each, depth + 1) for each in argument)
-            return _are_equal(one, other)
-        parts = [self._condition(each, depth + 1) for each in argument]
+            first_value, second_value = (self._resolve(operand, depth + 1) for operand in argument)
+            return _are_equal(first_value, second_value)
+        parts = [self._condition(operand, depth + 1) for operand in argument]
         if name == "Fn::Not" and len(parts) == 1:
             return None if parts[0] is None else not parts[0]
         if name in ("Fn::And", "Fn::Or"):
@@ -835,9 +849,9 @@ def _filled_in(value: object, outputs: Mapping[tuple[str, str], object]) -> obje
     if isinstance(value, Reference):
         return outputs.get((value.address, value.attribute), value)
     if isinstance(value, dict):
-        return {key: _filled_in(each, outputs) for key, each in value.items()}
+        return {key: _filled_in(member, outputs) for key, member in value.items()}
     if isinstance(value, list):
-        return [_filled_in(each, outputs) for each in value]
+        return [_filled_in(element, outputs) for element in value]
     return value
 
 
@@ -854,18 +868,18 @@ def _name_inside(kind: ResourceKind, properties: Mapping[str, object]) -> object
     """
     noun = kind.name.rpartition("::")[2]
     blocks = [properties.get(f"{noun}{end}") for end in ("", "Input", "Config", "Configuration")]
-    named = (
+    named_values = (
         block.get(key)
         for block in blocks
         if isinstance(block, dict)
         for key in ("Name", f"{noun}Name")
     )
-    return next(filter(None, named), None)
+    return next(filter(None, named_values), None)
 
 
 def trusted_services(document: object) -> tuple[str, ...]:
     """Returns the services that a trust policy names, sorted."""
-    texts = (each for each in leaves(document) if isinstance(each, str))
+    texts = (leave for leave in leaves(document) if isinstance(leave, str))
     return tuple(sorted({text for text in texts if _SERVICE.fullmatch(text)}))
 
 
@@ -884,9 +898,9 @@ def _calls_of_application(application: object, because: str, place: Place) -> It
 
 def _included(document: Mapping[str, object]) -> Iterator[str]:
     """The locations of the snippets that `AWS::Include` reads."""
-    for each in _transform_entries(document):
-        if isinstance(each, Mapping) and each.get("Name") == "AWS::Include":
-            parameters = each.get("Parameters")
+    for transform_entry in _transform_entries(document):
+        if isinstance(transform_entry, Mapping) and transform_entry.get("Name") == "AWS::Include":
+            parameters = transform_entry.get("Parameters")
             location = parameters.get("Location") if isinstance(parameters, Mapping) else None
             if isinstance(location, str):
                 yield location
@@ -894,8 +908,10 @@ def _included(document: Mapping[str, object]) -> Iterator[str]:
 
 def _transforms(document: Mapping[str, object]) -> Iterator[str]:
     """The names of the transforms of a template, and of parts of its resources."""
-    for each in _transform_entries(document):
-        name = each.get("Name") if isinstance(each, Mapping) else each
+    for transform_entry in _transform_entries(document):
+        name = (
+            transform_entry.get("Name") if isinstance(transform_entry, Mapping) else transform_entry
+        )
         if isinstance(name, str):
             yield name
 

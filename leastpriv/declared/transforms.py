@@ -73,7 +73,9 @@ def after_transform(
     metrics = Metrics("leastpriv", DummyMetricsPublisher())
     try:
         translator = Translator(None, Parser(), boto_session=_Session(), metrics=metrics)
-        made: Mapping[str, Any] = translator.translate(fragment, {}, get_managed_policy_map=dict)
+        translated: Mapping[str, Any] = translator.translate(
+            fragment, {}, get_managed_policy_map=dict
+        )
     except InvalidDocumentException as error:
         causes = "; ".join(
             str(getattr(cause, "message", cause))
@@ -83,9 +85,9 @@ def after_transform(
     finally:
         # Otherwise the library warns of metrics that nothing takes.
         metrics.publish()
-    for logical, own in metadata.items():
-        made["Resources"][logical]["Metadata"] = own
-    return made
+    for logical, own_metadata in metadata.items():
+        translated["Resources"][logical]["Metadata"] = own_metadata
+    return translated
 
 
 def either_template(
@@ -134,8 +136,8 @@ class _Uploads(Struct, frozen=True):
             properties = entry.get("Properties")
             if not isinstance(properties, dict):
                 continue
-            if own := self._name_application(properties):
-                metadata[logical] = own
+            if application := self._name_application(properties):
+                metadata[logical] = application
             self._name_files(properties)
             self._name_code(str(entry["Type"]), properties, sections.get("Function"))
             body = properties.get("DefinitionBody")
@@ -154,8 +156,8 @@ class _Uploads(Struct, frozen=True):
             properties["Location"] = UNKNOWN
             return {APPLICATION: location["ApplicationId"]}
         if isinstance(location, dict):
-            found = self.resolve(location)
-            location = found if isinstance(found, str) else UNKNOWN
+            location_value = self.resolve(location)
+            location = location_value if isinstance(location_value, str) else UNKNOWN
             properties["Location"] = location
         if not _is_local(location):
             return {}
@@ -167,9 +169,9 @@ class _Uploads(Struct, frozen=True):
         if not isinstance(properties, dict):
             return
         for key in _FILES:
-            given = properties.get(key)
-            if _is_local(given) or isinstance(given, dict):
-                properties[key] = self._place_of(key, given)
+            file_value = properties.get(key)
+            if _is_local(file_value) or isinstance(file_value, dict):
+                properties[key] = self._place_of(key, file_value)
 
     def _place_of(self, key: str, given: object) -> object:
         """Where a file is: in S3 if a property says so, itself or by a function, else uploaded."""
@@ -179,12 +181,12 @@ class _Uploads(Struct, frozen=True):
         if isinstance(branches, list) and len(branches) == 3:
             condition, if_true, if_false = branches
             return _either(condition, self._place_of(key, if_true), self._place_of(key, if_false))
-        found = self.resolve(given)
-        if not isinstance(found, str) or "://" not in found:
+        resolved = self.resolve(given)
+        if not isinstance(resolved, str) or "://" not in resolved:
             return self._uploaded(key)
-        if key in _TEXTS or not found.startswith("s3://"):
-            return found
-        address, _, _ = open_text(found).partition("${?}versionId=")
+        if key in _TEXTS or not resolved.startswith("s3://"):
+            return resolved
+        address, _, _ = open_text(resolved).partition("${?}versionId=")
         bucket, _, name = address.removeprefix("s3://").partition("/")
         return {"Bucket": OpenText(bucket), "Key": OpenText(name)}
 
@@ -200,10 +202,10 @@ class _Uploads(Struct, frozen=True):
         the template, or builds the image of its Dockerfile.
         """
         key = _CODE.get(kind, "")
-        given = {*properties, *(shared if isinstance(shared, dict) else ())}
+        given_keys = {*properties, *(shared if isinstance(shared, dict) else ())}
         if kind == _FUNCTION and properties.get("PackageType") == "Image":
             properties.setdefault("ImageUri", UNKNOWN)
-        elif key and not {key, "InlineCode"} & given:
+        elif key and not {key, "InlineCode"} & given_keys:
             properties[key] = self._uploaded(key)
 
 
@@ -277,16 +279,16 @@ def parameter_values(raw: bytes, source: str) -> Mapping[str, str]:
         InputError: it is none of these.
     """
     try:
-        found = json.loads(raw)
+        content = json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{source} is no JSON with parameters of a template: {error}") from error
     pairs: list[tuple[object, object]] = []
-    if isinstance(found, dict):
-        given = found.get("Parameters", found)
-        pairs.extend(given.items() if isinstance(given, dict) else ())
-    elif isinstance(found, list):
-        entries = (each for each in found if isinstance(each, dict))
-        pairs.extend((each.get("ParameterKey"), each.get("ParameterValue")) for each in entries)
+    if isinstance(content, dict):
+        parameters = content.get("Parameters", content)
+        pairs.extend(parameters.items() if isinstance(parameters, dict) else ())
+    elif isinstance(content, list):
+        entries = (entry for entry in content if isinstance(entry, dict))
+        pairs.extend((entry.get("ParameterKey"), entry.get("ParameterValue")) for entry in entries)
     else:
         raise InputError(f"{source} has no parameters of a template.")
     return {
@@ -319,20 +321,20 @@ def without_loops(
     if level > _MOST_LEVELS:
         return value
     if isinstance(value, list):
-        return [without_loops(each, items, budget, level + 1) for each in value]
+        return [without_loops(element, items, budget, level + 1) for element in value]
     if not isinstance(value, Mapping):
         return value
-    found: dict[str, object] = {}
-    for key, each in value.items():
-        if _is_loop(key, each):
-            variable, collection, body = each
+    members_of_value: dict[str, object] = {}
+    for key, member in value.items():
+        if _is_loop(key, member):
+            variable, collection, body = member
             for item in items(collection):
                 copied = _replaced(body, str(variable), item, budget)
-                made = without_loops(copied, items, budget, level + 1)
-                found.update(made if isinstance(made, dict) else {})
+                expanded = without_loops(copied, items, budget, level + 1)
+                members_of_value.update(expanded if isinstance(expanded, dict) else {})
         else:
-            found[key] = without_loops(each, items, budget, level + 1)
-    return found
+            members_of_value[key] = without_loops(member, items, budget, level + 1)
+    return members_of_value
 
 
 def _is_loop(key: str, value: object) -> bool:
@@ -350,17 +352,17 @@ def _replaced(value: object, name: str, item: str, budget: Budget) -> object:
     if isinstance(value, str):
         # What only the deployment knows remains a variable without a value.
         is_open = isinstance(item, OpenText) and UNKNOWN in item
-        whole = value if is_open else value.replace(f"${{{name}}}", item)
-        made = whole.replace(f"&{{{name}}}", re.sub("[^A-Za-z0-9*]", "", item))
-        budget.spend(characters=len(made))
-        return made
+        with_braces = value if is_open else value.replace(f"${{{name}}}", item)
+        replaced = with_braces.replace(f"&{{{name}}}", re.sub("[^A-Za-z0-9*]", "", item))
+        budget.spend(characters=len(replaced))
+        return replaced
     if isinstance(value, list):
-        return [_replaced(each, name, item, budget) for each in value]
+        return [_replaced(element, name, item, budget) for element in value]
     if isinstance(value, Mapping):
         if value == {"Ref": name}:
             return item
         return {
-            str(_replaced(key, name, item, budget)): _replaced(each, name, item, budget)
-            for key, each in value.items()
+            str(_replaced(key, name, item, budget)): _replaced(member, name, item, budget)
+            for key, member in value.items()
         }
     return value

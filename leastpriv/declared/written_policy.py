@@ -37,18 +37,20 @@ def read_written_policy(raw: bytes, source: str) -> Declaration:
     unknown: dict[str, str] = {}
     for document in _documents(raw, source):
         for statement in document.statements:
-            place = f"{source}, line {statement.line}" if document.pointer == "" else source
+            statement_place = (
+                f"{source}, line {statement.line}" if document.pointer == "" else source
+            )
             if reason := _why_not_read(statement):
-                unknown[f"a statement of {place}"] = reason
+                unknown[f"a statement of {statement_place}"] = reason
                 continue
             for entry in statement.actions:
                 actions = _actions_of(entry)
                 if not actions:
-                    unknown[f"{entry} of {place}"] = _NO_ACTION
+                    unknown[f"{entry} of {statement_place}"] = _NO_ACTION
                     continue
                 needs.update(dict.fromkeys(_needs(actions, statement, source)))
     calls = tuple(needs)
-    reads = tuple(each for each in calls if catalog.is_read(each.permission.action))
+    reads = tuple(call for call in calls if catalog.is_read(call.permission.action))
     return Declaration(source, calls=calls, plan_calls=reads, unknown=unknown)
 
 
@@ -56,14 +58,14 @@ def _documents(raw: bytes, source: str) -> Iterator[Document]:
     """The policies of identities in a file."""
     remedy = "write one as JSON, such as by `iam-policy-autopilot generate-policies`"
     try:
-        found = json.loads(raw)
+        content = json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise InputError(f"The input declared names {source!r}, no JSON: {remedy}.") from error
-    listed = found.get("Policies") if isinstance(found, dict) else None
-    policies = [found]
+    listed = content.get("Policies") if isinstance(content, dict) else None
+    policies = [content]
     if isinstance(listed, list):
-        entries = [each for each in listed if isinstance(each, dict)]
-        policies = [each.get("Policy") for each in entries if _is_of_identity(each)]
+        entries = [entry for entry in listed if isinstance(entry, dict)]
+        policies = [entry.get("Policy") for entry in entries if _is_of_identity(entry)]
     try:
         if not isinstance(listed, list):
             yield parse(raw, source)
@@ -90,8 +92,8 @@ def _why_not_read(statement: Statement) -> str:
 def _actions_of(entry: str) -> tuple[str, ...]:
     """The actions of an entry; empty where the catalogue has none, or too many."""
     if not has_wildcard(entry):
-        known = catalog.spelling(entry)
-        return (known,) if known else ()
+        spelling = catalog.spelling(entry)
+        return (spelling,) if spelling else ()
     actions = catalog.expand(entry) if ":" in entry else ()
     return actions if len(actions) <= _MOST_ACTIONS else ()
 

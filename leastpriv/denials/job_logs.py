@@ -146,8 +146,8 @@ def _part_with_denials(block: bytes, following: bytes, skipped: int) -> range:
     empty if none does.
     """
     folded = (block + following[:_LEAD]).lower()
-    places = [folded.find(word, skipped) for word in _DENIAL_WORDS]
-    first = min((place for place in places if place >= 0), default=-1)
+    positions = [folded.find(word, skipped) for word in _DENIAL_WORDS]
+    first = min((place for place in positions if place >= 0), default=-1)
     if first < 0 or skipped >= len(block):
         return range(0)
     start = max(skipped, block.rfind(b"\n", 0, max(0, first - _LEAD)) + 1)
@@ -157,17 +157,17 @@ def _part_with_denials(block: bytes, following: bytes, skipped: int) -> range:
 
 
 def _blocks(stream: ByteStream) -> Iterator[bytes]:
-    data = b""
+    buffered = b""
     for chunk in _utf8(stream):
-        data += chunk
+        buffered += chunk
         start = 0
-        while len(data) - start > 2 * _BLOCK:
+        while len(buffered) - start > 2 * _BLOCK:
             longest = start + 2 * _BLOCK
-            end = data.find(b"\n", start + _BLOCK, longest) + 1 or longest
-            yield data[start:end]
+            end = buffered.find(b"\n", start + _BLOCK, longest) + 1 or longest
+            yield buffered[start:end]
             start = end
-        data = data[start:]
-    yield data
+        buffered = buffered[start:]
+    yield buffered
 
 
 def distinct_denials(found: Iterable[LoggedDenial]) -> tuple[list[LoggedDenial], str]:
@@ -177,18 +177,20 @@ def distinct_denials(found: Iterable[LoggedDenial]) -> tuple[list[LoggedDenial],
     Tools print a denial up to three times, sometimes wrapped or truncated. Copies have equal
     actions and an equal resource; a principal or reason that one copy lacks comes from another.
     """
-    kept: dict[tuple[object, ...], list[LoggedDenial]] = {}
+    distinct: dict[tuple[object, ...], list[LoggedDenial]] = {}
     count = 0
     limit = ""
     try:
-        for one in found:
+        for logged in found:
             # The encoded message distinguishes denials that name no action, or no resource.
-            encoded = one.denial.encoded if one.denial.inferred or not one.denial.actions else ""
-            actions = tuple(action.lower() for action in one.denial.actions)
-            group = kept.setdefault((actions, one.denial.resource, encoded), [])
-            for at, other in enumerate(group):
-                if _are_copies(one.denial, other.denial):
-                    group[at] = replace(other, denial=_merged(other.denial, one.denial))
+            encoded = (
+                logged.denial.encoded if logged.denial.inferred or not logged.denial.actions else ""
+            )
+            actions = tuple(action.lower() for action in logged.denial.actions)
+            group = distinct.setdefault((actions, logged.denial.resource, encoded), [])
+            for index, earlier in enumerate(group):
+                if _are_copies(logged.denial, earlier.denial):
+                    group[index] = replace(earlier, denial=_merged(earlier.denial, logged.denial))
                     break
             else:
                 if count == MOST_DISTINCT:
@@ -196,11 +198,11 @@ def distinct_denials(found: Iterable[LoggedDenial]) -> tuple[list[LoggedDenial],
                 if len(group) == MOST_COPIES:
                     limit = f"{MOST_COPIES:,} denials of one action on one resource"
                     continue
-                group.append(one)
+                group.append(logged)
                 count += 1
     except TooLargeError as error:
         limit = error.limit
-    return [*chain(*kept.values())], limit
+    return [*chain(*distinct.values())], limit
 
 
 def _merged(known: Denial, copy: Denial) -> Denial:
@@ -235,8 +237,8 @@ def _utf8(stream: ByteStream) -> Iterator[bytes]:
     order mark.
     """
     first = stream.read(CHUNK)
-    wide = _wide(first)
-    decoder = codecs.getincrementaldecoder(wide)("replace") if wide else None
+    encoding = _wide(first)
+    decoder = codecs.getincrementaldecoder(encoding)("replace") if encoding else None
     while first:
         yield decoder.decode(first).encode("utf-8", "replace") if decoder else first
         first = stream.read(CHUNK)
@@ -250,9 +252,9 @@ def _wide(begin: bytes) -> str:
     """
     if begin[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         return "utf-16"
-    some = begin[:_SOME]
-    high, low = some[0::2].count(0), some[1::2].count(0)
-    enough = len(some) // 4
+    sample = begin[:_SOME]
+    high, low = sample[0::2].count(0), sample[1::2].count(0)
+    enough = len(sample) // 4
     if max(high, low) <= enough or min(high, low):
         return ""
     return "utf-16-be" if high else "utf-16-le"
@@ -263,14 +265,14 @@ def _read(parts: tuple[bytes, bytes, bytes], name: str, line: int) -> Iterator[L
     line.
     """
     lines = [[*_LINE.findall(part.decode("utf-8", "replace"))] for part in parts]
-    above, own = len(lines[0]), len(lines[1])
+    above, block_length = len(lines[0]), len(lines[1])
     ordered = [*chain(*lines)]
-    found = _denials_of(ordered, above, own, range(len(ordered)))
+    block_denials = _denials_of(ordered, above, block_length, range(len(ordered)))
     if groups := lines_by_task(ordered):
-        by_task = chain(*(_denials_of(ordered, above, own, group) for group in groups))
-        ways = (sorted(by_task, key=itemgetter(0)), found)
-        found = max(ways, key=lambda each: sum(map(_completeness, each)))
-    for number, denial in found:
+        by_task = chain(*(_denials_of(ordered, above, block_length, group) for group in groups))
+        ways = (sorted(by_task, key=itemgetter(0)), block_denials)
+        block_denials = max(ways, key=lambda each: sum(map(_completeness, each)))
+    for number, denial in block_denials:
         yield LoggedDenial(name, line + number, denial, _time_of(parts[1], number))
 
 
@@ -283,12 +285,12 @@ def _denials_of(
     parts = (range(above), range(above, above + own), range(above + own, len(lines)))
     cleaned = [_cleaned(lines, numbers, part) for part in parts]
     start, behind = accumulate(len(part.text) for part in cleaned[:2])
-    whole = _joined(cleaned)
+    joined_lines = _joined(cleaned)
     inside = [number - above for number in numbers if number in parts[1]]
     return [
-        (inside[whole.text.count("\n", start, found.start)], found.denial)
-        for found in find_denials(whole, behind)
-        if start <= found.start < behind
+        (inside[joined_lines.text.count("\n", start, found_denial.start)], found_denial.denial)
+        for found_denial in find_denials(joined_lines, behind)
+        if start <= found_denial.start < behind
     ]
 
 

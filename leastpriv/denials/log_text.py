@@ -128,15 +128,15 @@ def clean_log_text(raw: str) -> LogText:
         sources += [source] * (1 + len(_LINE_END.findall(line)))
     pieces = _LINE_END.split("".join(lines))
     ends: list[int] = []
-    for at in range(0, len(pieces), 2):
+    for index in range(0, len(pieces), 2):
         # A row of a table has `|` at both ends; elsewhere it may belong to the text.
-        frame = _FRAME + "|" if pieces[at].lstrip().startswith("|") else _FRAME
-        ends.append(len(pieces[at].rstrip(frame)))
-        pieces[at] = _DECORATION.sub("", pieces[at], count=1).rstrip(frame)
+        frame = _FRAME + "|" if pieces[index].lstrip().startswith("|") else _FRAME
+        ends.append(len(pieces[index].rstrip(frame)))
+        pieces[index] = _DECORATION.sub("", pieces[index], count=1).rstrip(frame)
     # Labels may be in text that another tool quoted or escaped.
     pieces[::2] = [_DECORATION.sub("", line, count=1) for line in _without_labels(pieces[::2])]
     text = "".join(pieces)
-    starts = (0, *(found.end() for found in _LINE_END.finditer(text)))
+    starts = (0, *(match.end() for match in _LINE_END.finditer(text)))
     return LogText(text, starts, tuple(ends), tuple(sources))
 
 
@@ -154,10 +154,10 @@ def lines_by_task(lines: Sequence[str]) -> list[list[int]]:
     task = ""
     changes = 0
     numbers: dict[str, list[int]] = {}
-    for number, named in enumerate(tasks_of_lines):
-        if named in tasks and named != task:
+    for number, tasks_named in enumerate(tasks_of_lines):
+        if tasks_named in tasks and tasks_named != task:
             changes += 1
-            task = named
+            task = tasks_named
         numbers.setdefault(task, []).append(number)
     is_mixed = len(tasks) < changes and len(tasks) <= 20
     return [*numbers.values()] if is_mixed else []
@@ -213,13 +213,22 @@ def _without_labels(lines: list[str]) -> list[str]:
     """
     # Most neighbours begin differently, which is cheaper to see than whether a line has a label.
     begins = [line.lstrip()[:1] for line in lines]
-    alike = [0] * len(lines)
-    for at in range(len(lines) - 1):
-        one, other = begins[at], begins[at + 1]
-        if one and (one == other or (one.isdigit() and other.isdigit())):
-            first, second = _labels(lines[at], lines[at + 1])
-            alike[at], alike[at + 1] = max(alike[at], first), second
-    return [line[end:] for line, end in zip(lines, alike, strict=True)] if any(alike) else lines
+    equal_beginnings = [0] * len(lines)
+    for index in range(len(lines) - 1):
+        beginning, next_beginning = begins[index], begins[index + 1]
+        if beginning and (
+            beginning == next_beginning or (beginning.isdigit() and next_beginning.isdigit())
+        ):
+            first, second = _labels(lines[index], lines[index + 1])
+            equal_beginnings[index], equal_beginnings[index + 1] = (
+                max(equal_beginnings[index], first),
+                second,
+            )
+    return (
+        [line[end:] for line, end in zip(lines, equal_beginnings, strict=True)]
+        if any(equal_beginnings)
+        else lines
+    )
 
 
 def _labels(one: str, other: str) -> tuple[int, int]:

@@ -137,7 +137,7 @@ def find_by_request(layout: LogText, named: Collection[FoundDenial]) -> list[Fou
     An answer near a denial in `named` belongs to it.
     """
     text = layout.text
-    own: list[FoundDenial] = []
+    denials_of_request: list[FoundDenial] = []
     for answer in _ANSWER.finditer(text):
         if is_covered(answer.span(), named, _REACH) or not _is_bare(text, answer):
             continue
@@ -164,9 +164,11 @@ def find_by_request(layout: LogText, named: Collection[FoundDenial]) -> list[Fou
             why=other_cause_reason(text[first:last]),
             answer=answer.start(),
         )
-        if not is_covered(denial.span, named, _REACH) and not is_covered(denial.span, own):
-            own.append(denial)
-    return own
+        if not is_covered(denial.span, named, _REACH) and not is_covered(
+            denial.span, denials_of_request
+        ):
+            denials_of_request.append(denial)
+    return denials_of_request
 
 
 def _paragraph_around(layout: LogText, answer: re.Match[str]) -> range:
@@ -203,17 +205,17 @@ def _is_bare(text: str, answer: re.Match[str]) -> bool:
     following = text[answer.end() : answer.end() + _REACH]
     if answer["text"]:
         is_other = _OTHER_EXCEPTION.search(text, max(0, answer.start() - 80), answer.start())
-        whole = text[answer.start() : answer.end() + _REACH]
-        return not is_other and bare_denial_service(whole) is not None
+        reach = text[answer.start() : answer.end() + _REACH]
+        return not is_other and bare_denial_service(reach) is not None
     label_start = max(0, answer.start() - 24)
     if answer["status"] and not _LABEL_OF_STATUS.search(text, label_start, answer.start()):
         return False
     after = _GOS_MESSAGE.match(following) or _AFTER_CODE.match(following)
-    rest = following[after.end() if after else 0 :].lstrip(" \n\v\"'`<>/")
-    other = _OTHER_REASON.match(rest)
-    if other is None or _OPERATION.search(other[0]):
+    words_after = following[after.end() if after else 0 :].lstrip(" \n\v\"'`<>/")
+    reason_match = _OTHER_REASON.match(words_after)
+    if reason_match is None or _OPERATION.search(reason_match[0]):
         return True
-    return bare_denial_service(rest) is not None
+    return bare_denial_service(words_after) is not None
 
 
 def _distance(text: str, answer: tuple[int, int], span: tuple[int, int]) -> tuple[int, bool, int]:
@@ -289,7 +291,7 @@ def read_denial(message: str, *, error_code: str = "") -> Denial:
     policy or missing. `resource` is as AWS writes it, for IAM perhaps `role NAME`; empty where the
     message has none.
     """
-    denials = [found.denial for found in find_denials(clean_log_text(message))]
+    denials = [find_denial.denial for find_denial in find_denials(clean_log_text(message))]
     by_code = _BY_CODE.get(error_code)
     if not denials:
         return Denial(
@@ -330,11 +332,11 @@ def find_denials(layout: LogText, stop: int | None = None) -> list[FoundDenial]:
     words = without_blanks(layout.text)
     has_sentences = "notauthorizedtoperform" in words
     sentences = [*find_sentences(layout, stop)] if has_sentences else []
-    named = [sentence for sentence in sentences if sentence.action]
-    found = [_stated(layout, sentence) for sentence in named]
-    operations, others = _read_frames(layout, words)
-    found += denials_of_operations(layout, operations, named, stop)
-    for denial in others:
+    with_action = [sentence for sentence in sentences if sentence.action]
+    found = [_stated(layout, sentence) for sentence in with_action]
+    operations, other_frames = _read_frames(layout, words)
+    found += denials_of_operations(layout, operations, with_action, stop)
+    for denial in other_frames:
         if not is_covered(denial.span, found):
             found.append(denial)
     found = _reported(layout, found)
@@ -344,7 +346,7 @@ def find_denials(layout: LogText, stop: int | None = None) -> list[FoundDenial]:
     nameless = [sentence for sentence in sentences if not sentence.action]
     for sentence in nameless:
         stated = _stated(layout, sentence)
-        has_own = _has_encoded_text(layout, sentence, named, encoded)
+        has_own = _has_encoded_text(layout, sentence, with_action, encoded)
         is_new = not is_covered(stated.span, found, 0 if has_own else NEAR)
         if is_new and _is_awss(layout, sentence):
             found += _reported(layout, [stated])
@@ -398,7 +400,9 @@ def _has_encoded_text(
 
     It belongs to a sentence with an action where one follows.
     """
-    later = (other.phrase for other in named if other.phrase > sentence.phrase)
+    later = (
+        other_sentence.phrase for other_sentence in named if other_sentence.phrase > sentence.phrase
+    )
     limit = min(sentence.phrase + NEAR, min(later, default=len(layout.text)))
     return any(sentence.phrase <= start < limit for start, _ in encoded)
 
@@ -409,7 +413,9 @@ def _with_ids(
     """Adds to a denial the encoded text and the authorization id before `end`; AWS writes the id
     behind the reason.
     """
-    own_texts = [own for start, own in encoded if found.start <= start < end]
+    own_texts = [
+        authorization_id for start, authorization_id in encoded if found.start <= start < end
+    ]
     denial = replace(found.denial, encoded=own_texts[0] if own_texts else "")
     reasons = _REASON.finditer(text, found.start, end)
     reason = max([found.end, *(match.end() for match in reasons)])
@@ -433,18 +439,18 @@ def _stated(layout: LogText, sentence: DenialSentence) -> FoundDenial:
     elif without_blanks(sentence.reason).startswith("becausenoi"):
         denied_by = DeniedBy.IDENTITY
     if sentence.action:
-        why = _why_not(sentence, denied_by, policy.why if policy else "")
+        reason = _why_not(sentence, denied_by, policy.why if policy else "")
     else:
-        why = _ENCODED if sentence.encoded else "the message names no action"
+        reason = _ENCODED if sentence.encoded else "the message names no action"
     denial = Denial(
         actions=(sentence.action,) if sentence.action else (),
         resource=sentence.resource.text,
         principal=sentence.principal,
         denied_by=denied_by,
         explicit=sentence.explicit,
-        mendable=not why,
+        mendable=not reason,
         message=message_of(layout, sentence.start, sentence.end),
-        why=why,
+        why=reason,
     )
     return FoundDenial(sentence.phrase, sentence.end, denial, sentence.phrase)
 
@@ -486,7 +492,7 @@ def _why_not(sentence: DenialSentence, denied_by: DeniedBy, refused: str) -> str
             "no grant is known to fix the reason that AWS gives",
         ),
     )
-    return next((why for holds, why in reasons if holds), "")
+    return next((reason for holds, reason in reasons if holds), "")
 
 
 def _is_awss(layout: LogText, sentence: DenialSentence) -> bool:

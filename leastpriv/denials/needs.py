@@ -96,9 +96,9 @@ def implied_needs(call: Call, mapped: CallNeeds) -> tuple[Need, ...]:
         return ()
     allowed = replace(call, outcome=Outcome.ALLOWED, error_code="", error_message="")
     # The action that was denied is no further one, on whatever resource.
-    own = {need.permission.action for need in mapped.needs}
+    own_actions = {need.permission.action for need in mapped.needs}
     needs = needs_of_request(allowed, mapped.needs)
-    return tuple(need for need in needs if need.permission.action not in own)
+    return tuple(need for need in needs if need.permission.action not in own_actions)
 
 
 def with_conditions(
@@ -110,21 +110,32 @@ def with_conditions(
     A request may name the role by its instance profile alone; its operation then passes roles to
     one service.
     """
-    known = {
+    conditions_by_need = {
         (need.permission.action, need.permission.resource): need.permission for need in implied
     }
-    found = []
+    needs = []
     names_no_arn = " on resource: arn:" not in call.error_message
     for need in refused:
-        alike = [each for each in implied if each.permission.action == need.permission.action]
-        if names_no_arn and not need.exact and len(alike) == 1:
+        same_action = [each for each in implied if each.permission.action == need.permission.action]
+        if names_no_arn and not need.exact and len(same_action) == 1:
             # The request names the resource that the denial does not.
-            is_known = alike[0].exact or alike[0].derivation == IN_PART
-            need = replace(need, permission=alike[0].permission, exact=is_known)
-        own = need.permission
-        own = own if own.conditions else replace(own, conditions=_conditions_of_request(own, call))
-        found.append(replace(need, permission=known.get((own.action, own.resource), own)))
-    return tuple(found)
+            is_known = same_action[0].exact or same_action[0].derivation == IN_PART
+            need = replace(need, permission=same_action[0].permission, exact=is_known)
+        permission = need.permission
+        permission = (
+            permission
+            if permission.conditions
+            else replace(permission, conditions=_conditions_of_request(permission, call))
+        )
+        needs.append(
+            replace(
+                need,
+                permission=conditions_by_need.get(
+                    (permission.action, permission.resource), permission
+                ),
+            )
+        )
+    return tuple(needs)
 
 
 def _conditions_of_request(permission: Permission, call: Call) -> tuple[Condition, ...]:
@@ -152,8 +163,8 @@ def dependent_needs(implied: Sequence[Need], refused: Sequence[Need]) -> tuple[N
     """Returns the further needs that the request of a denied call implies, which AWS would check
     next.
     """
-    named = {need.permission.action for need in refused}
-    return tuple(need for need in implied if need.permission.action not in named)
+    refused_actions = {need.permission.action for need in refused}
+    return tuple(need for need in implied if need.permission.action not in refused_actions)
 
 
 def mapping_contradictions(mapped: CallNeeds, denial: Denial) -> tuple[str, ...]:
@@ -161,14 +172,14 @@ def mapping_contradictions(mapped: CallNeeds, denial: Denial) -> tuple[str, ...]
     does not name.
     """
     names = (catalog.spelling(action) for action in denial.actions)
-    own = {
+    mapped_actions = {
         name: [need for need in _observed(mapped) if need.permission.action == name]
         for name in names
         if name
     }
     return tuple(
         name
-        for name, needs in own.items()
+        for name, needs in mapped_actions.items()
         if _is_certain(needs) and _is_strange(denial.resource, needs)
     )
 
@@ -188,8 +199,8 @@ def _named_needs(
     agree, the resource comes from the request. Where they differ, AWS's message names what AWS
     checked.
     """
-    known = catalog.action(action)
-    name = known.name if known else action
+    catalogue_action = catalog.action(action)
+    name = catalogue_action.name if catalogue_action else action
     observed = [need for need in observed if need.permission.action == name]
     resource = resource_arn(denial.resource, denial.principal)
     group = _NO_STREAM.fullmatch(resource)
@@ -208,13 +219,15 @@ def _named_needs(
     if agreed:
         return agreed
 
-    takes_arns = known is None or bool(known.resource_types)
+    takes_arns = catalogue_action is None or bool(catalogue_action.resource_types)
     permission = _named_permission(
         name, resource, is_new=is_new, may_not_fit=is_strange, takes_arns=takes_arns
     )
     if permission:
         return [_denied_need(permission, _derivation(resource, denial))]
-    lists_all = resource == "*" and known is not None and known.access_level == "List"
+    lists_all = (
+        resource == "*" and catalogue_action is not None and catalogue_action.access_level == "List"
+    )
     if observed and not lists_all:
         return observed
     how = "AWS checked the list of all on `*`" if lists_all else "the denial names no resource"
@@ -291,9 +304,9 @@ def _is_strange(resource: str, own: Sequence[Need]) -> bool:
     if not own or not _is_literal(resource):
         return False
     for pattern in (need.permission.resource for need in own):
-        whole = _LINE_ENDS.sub(_LINE_END, unescape(pattern))
-        is_cut = whole.startswith(resource) and _CUT_BEFORE.fullmatch(whole, len(resource))
-        if pattern == "*" or resource == whole or is_cut or resource_matches(pattern, resource):
+        one_line = _LINE_ENDS.sub(_LINE_END, unescape(pattern))
+        is_cut = one_line.startswith(resource) and _CUT_BEFORE.fullmatch(one_line, len(resource))
+        if pattern == "*" or resource == one_line or is_cut or resource_matches(pattern, resource):
             return False
     return True
 
@@ -357,16 +370,23 @@ _SAMPLE_RESOURCE = "arn:aws:s3:::bucket"
 
 def _read(text: str, code: str) -> Denial:
     """Reads a record's message; usual sentences that differ in their names are parsed once."""
-    found = _AWSS_SENTENCE.fullmatch(text)
-    if not found or _PHRASE.search(found["principal"] + found["resource"]):
+    sentence_match = _AWSS_SENTENCE.fullmatch(text)
+    if not sentence_match or _PHRASE.search(
+        sentence_match["principal"] + sentence_match["resource"]
+    ):
         return _parsed(text, code)
-    action = found["action"]
+    action = sentence_match["action"]
     sample = (
         f"User: {_SAMPLE_PRINCIPAL} is not authorized to perform: {action} on resource:"
         f" {_SAMPLE_RESOURCE} because no identity-based policy allows the {action} action"
     )
     denial = _parsed(sample, code)
-    return replace(denial, principal=found["principal"], resource=found["resource"], message=text)
+    return replace(
+        denial,
+        principal=sentence_match["principal"],
+        resource=sentence_match["resource"],
+        message=text,
+    )
 
 
 @lru_cache(maxsize=2_048)

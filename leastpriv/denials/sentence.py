@@ -128,12 +128,12 @@ def find_sentences(layout: LogText, stop: int | None = None) -> Iterator[DenialS
     """Yields all sentences of denial that begin before `stop`, in order, including those without an
     action.
     """
-    found = [*PHRASE.finditer(layout.text)]
+    phrases = [*PHRASE.finditer(layout.text)]
     before = 0
-    for index, phrase in enumerate(found):
+    for index, phrase in enumerate(phrases):
         if stop is not None and phrase.start() > stop + _LONGEST_PRINCIPAL:
             return
-        limit = found[index + 1].start() if index + 1 < len(found) else len(layout.text)
+        limit = phrases[index + 1].start() if index + 1 < len(phrases) else len(layout.text)
         sentence = _read(layout, phrase, before, limit)
         before = sentence.end
         yield sentence
@@ -186,8 +186,8 @@ def _principal(text: str, first: int, phrase: int) -> tuple[int, str]:
         return phrase, ""
     before = before[: verb.start()].rstrip(_QUOTES + BREAKS)
     marker = next(reversed([*_USER.finditer(before)]), None)
-    named = before[marker.end() :] if marker else before
-    name = without_breaks(named).strip(_QUOTES)
+    principal_words = before[marker.end() :] if marker else before
+    name = without_breaks(principal_words).strip(_QUOTES)
     # `AccessDeniedException:` and a wrapped line may come directly before an ARN.
     name = name[name.rfind(":arn:") + 1 :]
     if not marker or " " in name:
@@ -207,7 +207,11 @@ def _action(text: str, start: int, limit: int) -> tuple[str, int]:
         return "", start
     beginnings = [*accumulate(re.split(rf"(?=[{BREAKS}])", match["action"]))]
     best = next(
-        (each for each in reversed(beginnings) if catalog.action(without_breaks(each))),
+        (
+            beginning
+            for beginning in reversed(beginnings)
+            if catalog.action(without_breaks(beginning))
+        ),
         beginnings[0],
     )
     if not without_breaks(best).partition(":")[2]:
@@ -241,14 +245,14 @@ def _named(layout: LogText, start: int, limit: int) -> tuple[NamedResource, int]
     tail = TAIL.search(text, match.end(), limit) or _FIELDS.search(text, match.end(), limit)
     bold = _BOLD_RESOURCE.match(text, match.end())
     start = bold.end() if bold else match.end()
-    named = read_resource(layout, start, tail.start() if tail else None, limit)
+    resource_read = read_resource(layout, start, tail.start() if tail else None, limit)
     if bold:
-        named = replace(named, text=named.text.removesuffix(bold[0]))
-    is_name = named.text.startswith("arn:") or named.quoted
+        resource_read = replace(resource_read, text=resource_read.text.removesuffix(bold[0]))
+    is_name = resource_read.text.startswith("arn:") or resource_read.quoted
     if match["named"] is None and not is_name:
         # "on the resource associated with this ciphertext": words instead of a name.
         return NamedResource(), match.end()
-    return named, named.end
+    return resource_read, resource_read.end
 
 
 def _tail(text: str, after: int, limit: int, action: str) -> int | None:
@@ -269,23 +273,27 @@ def _tail(text: str, after: int, limit: int, action: str) -> int | None:
     # Other words may come between, as in "on the resource associated with this ciphertext because":
     # on the same line this is the denial's reason if AWS writes such a reason, or if no other
     # sentence has begun.
-    same = "\n" not in gap and (
+    is_same_line = "\n" not in gap and (
         re.search(r"[.,;:(] ", gap) is None or denying_policy(text[match.start() : limit][:200])
     )
-    return match.start() if same else None
+    return match.start() if is_same_line else None
 
 
 def _end_of_reason(text: str, tail: int, limit: int) -> int:
     """Returns the end of AWS's reason; another reason ends at its full stop."""
     near = min(limit, tail + _LONGEST_REASON)
-    known = _REASON.match(text, tail, near) or _CUT_TAIL.match(text, tail, near)
-    if not known:
-        other = _END_OF_ANOTHER.search(text, tail, near)
-        return other.start() if other else near
+    reason_match = _REASON.match(text, tail, near) or _CUT_TAIL.match(text, tail, near)
+    if not reason_match:
+        other_end = _END_OF_ANOTHER.search(text, tail, near)
+        return other_end.start() if other_end else near
     # A caller who chose the name may have put a reason into it: the true one follows after a quote.
-    line = text.find("\n", known.end(), limit)
-    same_line = TAIL.search(text, known.end(), line if line >= 0 else limit)
-    return limit if same_line or _BEHIND_QUOTE.search(text, known.end(), limit) else known.end()
+    line = text.find("\n", reason_match.end(), limit)
+    same_line = TAIL.search(text, reason_match.end(), line if line >= 0 else limit)
+    return (
+        limit
+        if same_line or _BEHIND_QUOTE.search(text, reason_match.end(), limit)
+        else reason_match.end()
+    )
 
 
 def encoded_texts(layout: LogText, stop: int | None = None) -> Iterator[tuple[int, str]]:

@@ -102,22 +102,22 @@ _DECODED_FIELD = re.compile(
 
 def _lacking(layout: LogText, match: re.Match[str]) -> FoundDenial | None:
     """`You do not have permission to perform the 'ec2:AssociateAddress' action`."""
-    whole = match["action"] + (match["rest"] or "").strip(BREAKS)
-    action = next(filter(catalog.action, (whole, match["action"])), "")
+    whole_action = match["action"] + (match["rest"] or "").strip(BREAKS)
+    action = next(filter(catalog.action, (whole_action, match["action"])), "")
     before = layout.text[max(0, match.start() - 100) : match.start()]
-    why = "it names another role" if _OTHER_ROLE.search(before) else ""
-    found = inferred_denial(layout, match.span(), (action,), why=why)
-    return replace(found, denial=replace(found.denial, inferred=False)) if action else None
+    reason = "it names another role" if _OTHER_ROLE.search(before) else ""
+    denial = inferred_denial(layout, match.span(), (action,), why=reason)
+    return replace(denial, denial=replace(denial.denial, inferred=False)) if action else None
 
 
 def _code_object(layout: LogText, match: re.Match[str]) -> FoundDenial:
     """Lambda reads its code from S3 with the caller's permissions: `… have permission to GetObject
     for BUCKET/KEY`.
     """
-    place = without_breaks(match["place"])
+    code_place = without_breaks(match["place"])
     actions = actions_of("s3", without_breaks(match["operation"]))
     return inferred_denial(
-        layout, match.span(), actions, f"arn:aws:s3:::{place}" if "/" in place else ""
+        layout, match.span(), actions, f"arn:aws:s3:::{code_place}" if "/" in code_place else ""
     )
 
 
@@ -135,8 +135,10 @@ def _typed(layout: LogText, answered: re.Match[str]) -> FoundDenial | None:
         return None
     after = [kind[0] for kind in kinds if kind.start() > row.rfind("_FAILED")]
     actions = actions_of_type(after[0] if after else kinds[-1][0], failed[-1][1])
-    why = "the service gives neither action nor reason" if match["text"].lower() == "null" else ""
-    return inferred_denial(layout, (match.start(), answered.end()), actions, why=why)
+    reason = (
+        "the service gives neither action nor reason" if match["text"].lower() == "null" else ""
+    )
+    return inferred_denial(layout, (match.start(), answered.end()), actions, why=reason)
 
 
 def _type_denied(layout: LogText, match: re.Match[str]) -> FoundDenial:
@@ -176,24 +178,24 @@ def _told_by_phrase(
 
 def _of_endpoint(layout: LogText, match: re.Match[str]) -> FoundDenial:
     """S3's message with the code VpceAccessDenied: no action, but the policy type."""
-    found = inferred_denial(layout, match.span(), (), why=why_no_grant_helps(DeniedBy.VPCE))
-    return replace(found, denial=replace(found.denial, denied_by=DeniedBy.VPCE))
+    denial = inferred_denial(layout, match.span(), (), why=why_no_grant_helps(DeniedBy.VPCE))
+    return replace(denial, denial=replace(denial.denial, denied_by=DeniedBy.VPCE))
 
 
 def _not_assumed(layout: LogText, match: re.Match[str]) -> FoundDenial:
-    role, why = without_breaks(match["role"]), other_cause_reason(match[0])
-    return inferred_denial(layout, match.span(), ("sts:AssumeRole",), role, why)
+    role, reason = without_breaks(match["role"]), other_cause_reason(match[0])
+    return inferred_denial(layout, match.span(), ("sts:AssumeRole",), role, reason)
 
 
 def _decoded(layout: LogText, match: re.Match[str]) -> FoundDenial | None:
     """The output of `aws sts decode-authorization-message`."""
     fields: dict[str, str] = {}
-    for each in _DECODED_FIELD.finditer(layout.text, match.end(), match.end() + 3_000):
-        fields.setdefault(each["field"], without_breaks(each["value"]))
+    for field in _DECODED_FIELD.finditer(layout.text, match.end(), match.end() + 3_000):
+        fields.setdefault(field["field"], without_breaks(field["value"]))
     action, explicit = fields.get("action", ""), fields.get("explicitDeny") == "true"
-    why = "an explicit deny applied, which no grant overrides" if explicit else ""
-    found = inferred_denial(layout, match.span(), (action,), fields.get("resource", ""), why)
-    stated = replace(found, denial=replace(found.denial, inferred=False, explicit=explicit))
+    reason = "an explicit deny applied, which no grant overrides" if explicit else ""
+    denial = inferred_denial(layout, match.span(), (action,), fields.get("resource", ""), reason)
+    stated = replace(denial, denial=replace(denial.denial, inferred=False, explicit=explicit))
     return stated if catalog.action(action) else None
 
 
@@ -289,12 +291,14 @@ def _rust(layout: LogText, match: re.Match[str]) -> FoundDenial | None:
     if operation:
         actions = actions_of(operation["service"], operation["operation"])
         return inferred_denial(layout, match.span(), actions)
-    named = _RUST_NAMED.search(text, first, match.start())
-    if not named:
+    name_match = _RUST_NAMED.search(text, first, match.start())
+    if not name_match:
         return inferred_denial(layout, match.span(), ())
-    service = (named["service"] or "").removesuffix("Error")
-    actions = actions_of(service, named["operation"]) if service else ()
-    return inferred_denial(layout, match.span(), actions or only_actions_of(named["operation"]))
+    service = (name_match["service"] or "").removesuffix("Error")
+    actions = actions_of(service, name_match["operation"]) if service else ()
+    return inferred_denial(
+        layout, match.span(), actions or only_actions_of(name_match["operation"])
+    )
 
 
 _BOTO2_ERROR = re.compile(
@@ -323,11 +327,11 @@ def _pulumi(layout: LogText, match: re.Match[str]) -> FoundDenial | None:
     # A second version of a resource type (`BucketV2`) is the same resource.
     noun = re.sub(r"V\d\Z", "", match["noun"])
     names = [f"{verb}{noun}" for verb in _VERBS[match["verb"]]]
-    known = {actions_of(match["module"], name): None for name in names}
-    known.pop((), None)
-    if len(known) != 1:
+    distinct_actions = {actions_of(match["module"], name): None for name in names}
+    distinct_actions.pop((), None)
+    if len(distinct_actions) != 1:
         return None
-    return inferred_denial(layout, (match.start(), match.end() + 60), next(iter(known)))
+    return inferred_denial(layout, (match.start(), match.end() + 60), next(iter(distinct_actions)))
 
 
 _VERBS = {
@@ -392,11 +396,15 @@ def _actions(phrase: re.Match[str], service: str) -> tuple[str, ...]:
         prefix = " ".join(words[:count]) if count else service
         noun = "".join(word[:1].upper() + word[1:] for word in words[count:])
         plural = f"{noun.removesuffix('s')}s"
-        named = [f"{start}{end}" for start in _VERBS[verb] for end in dict.fromkeys((noun, plural))]
-        found = dict.fromkeys(actions_of(prefix, name) for name in named) if prefix else {}
-        found.pop((), None)
-        if found:
-            return next(iter(found)) if len(found) == 1 else ()
+        operation_names = [
+            f"{start}{end}" for start in _VERBS[verb] for end in dict.fromkeys((noun, plural))
+        ]
+        distinct_actions = (
+            dict.fromkeys(actions_of(prefix, name) for name in operation_names) if prefix else {}
+        )
+        distinct_actions.pop((), None)
+        if distinct_actions:
+            return next(iter(distinct_actions)) if len(distinct_actions) == 1 else ()
     return ()
 
 
@@ -489,12 +497,12 @@ def error_frames() -> tuple[ErrorFrame, ...]:
     """Returns the frames of all tools. Of two that find the same denial the first one counts."""
     phrases = (
         ErrorFrame(
-            f"Terraform and Packer: {each.text}",
-            (each.sign,),
-            each.pattern,
-            partial(_told_by_phrase, phrase=each.sign, action=each.action),
+            f"Terraform and Packer: {tool_phrase.text}",
+            (tool_phrase.sign,),
+            tool_phrase.pattern,
+            partial(_told_by_phrase, phrase=tool_phrase.sign, action=tool_phrase.action),
         )
-        for each in tool_phrases()
+        for tool_phrase in tool_phrases()
     )
     return (
         ErrorFrame("SDK for Go", ("operationerror",), GO, read_go_operation),

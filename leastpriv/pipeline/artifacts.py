@@ -58,7 +58,7 @@ def write_files(content: PullRequestContent, folder: Path) -> Path:
                 folder, dict(json.loads((folder / "proposal.json").read_bytes())["files"])
             )
     _write(folder, contents)
-    for path in [each for each in earlier if each.name not in contents]:
+    for path in [file for file in earlier if file.name not in contents]:
         path.unlink()
     return folder / "proposal.json"
 
@@ -121,14 +121,15 @@ def write_reports(
 
         path = inside(settings.page_file, "page-file")
         _write(
-            path.parent, {path.name: page([target_row(each) for each in result.targets]).encode()}
+            path.parent,
+            {path.name: page([target_row(target) for target in result.targets]).encode()},
         )
     if settings.body_file:
         path = inside(settings.body_file, "body-file")
-        contents = [each.content for each in result.targets if each.content]
-        texts = [each.body for each in contents]
+        contents = [target.content for target in result.targets if target.content]
+        texts = [content.body for content in contents]
         if not result.single:
-            texts = [f"# {each.title}\n\n{each.body}" for each in contents]
+            texts = [f"# {content.title}\n\n{content.body}" for content in contents]
         _write(path.parent, {path.name: "\n\n".join(texts).encode()})
 
 
@@ -214,11 +215,11 @@ def write_result(
         return write_files(result.single.content, folder)
     folders = _folders_of(result)
     if not has_files:
-        for each, name in zip(result.targets, folders, strict=True):
-            if each.content:
-                write_files(each.content, folder / name)
-    found = result.first_files
-    _write(folder / FIRST_FILES, found.files if found else {})
+        for target_result, name in zip(result.targets, folders, strict=True):
+            if target_result.content:
+                write_files(target_result.content, folder / name)
+    first_files = result.first_files
+    _write(folder / FIRST_FILES, first_files.files if first_files else {})
     values = _within(target_values(result, codes), LONGEST_INDEX)
     index = {
         "schema": 1,
@@ -228,7 +229,7 @@ def write_result(
             for each, name, value in zip(result.targets, folders, values, strict=True)
         ],
         "chain": role_chain_value(result.chain),
-        "first_files": sorted(found.files) if found else [],
+        "first_files": sorted(first_files.files) if first_files else [],
         "notes": list(result.notes),
     }
     _write(folder, {"proposal.json": (_index_text(index) + "\n").encode()})
@@ -237,20 +238,20 @@ def write_result(
 
 def _folders_of(result: RunResult) -> list[str]:
     """Returns the name of each target's folder; two never differ in their letter case alone."""
-    several = len({each.target.settings.principal.account for each in result.targets}) > 1
-    given: dict[str, str] = {}
-    for each in result.targets:
-        principal = each.target.settings.principal
+    several = len({target.target.settings.principal.account for target in result.targets}) > 1
+    folder_by_name: dict[str, str] = {}
+    for target in result.targets:
+        principal = target.target.settings.principal
         # IAM takes names of dots alone, which are no names of folders.
         name = principal.name if not principal.name.startswith(".") else f"_{principal.name}"
-        is_short = not several or each.target.settings.spans_accounts
-        longer = f"{each.target.lead.account}-{name}"
+        is_short = not several or target.target.settings.spans_accounts
+        longer = f"{target.target.lead.account}-{name}"
         names = chain(
             (name,) if is_short else (), (longer,), (f"{longer}-{number}" for number in count(2))
         )
-        free = next(one for one in names if one.lower() not in given)
-        given[free.lower()] = free
-    return list(given.values())
+        free = next(one for one in names if one.lower() not in folder_by_name)
+        folder_by_name[free.lower()] = free
+    return list(folder_by_name.values())
 
 
 def _index_text(index: Mapping[str, Any]) -> str:
@@ -259,38 +260,38 @@ def _index_text(index: Mapping[str, Any]) -> str:
     for key, value in index.items():
         text = json_text(value)
         if key == "targets":
-            text = "[\n" + ",\n".join(f"    {json_text(each)}" for each in value) + "\n  ]"
+            text = "[\n" + ",\n".join(f"    {json_text(row)}" for row in value) + "\n  ]"
         lines.append(f"  {json_text(key)}: {text}")
     return "{\n" + ",\n".join(lines) + "\n}"
 
 
 def target_values(result: RunResult, codes: Sequence[int]) -> list[dict[str, Any]]:
     """Returns each target as in the output `targets`."""
-    found: list[dict[str, Any]] = []
-    for each, code in zip(result.targets, codes, strict=True):
-        context = each.context
-        failure = each.failure_text
-        found.append(
+    values: list[dict[str, Any]] = []
+    for target_result, code in zip(result.targets, codes, strict=True):
+        context = target_result.context
+        failure = target_result.failure_text
+        values.append(
             {
-                "role-arn": each.target.shown_role,
-                "account": each.target.shown_accounts,
-                "users": list(each.target.users),
-                "policy-file": each.target.policy_name,
+                "role-arn": target_result.target.shown_role,
+                "account": target_result.target.shown_accounts,
+                "users": list(target_result.target.users),
+                "policy-file": target_result.target.policy_name,
                 "has-changes": bool(context and context.proposal.changes),
                 "added-actions": (
-                    sorted({one.action for one in context.changes(ChangeKind.ADD)})
+                    sorted({change.action for change in context.changes(ChangeKind.ADD)})
                     if context
                     else []
                 ),
                 "removed-actions": removed_actions(context) if context else [],
-                "title": each.content.title if each.content else "",
+                "title": target_result.content.title if target_result.content else "",
                 "exit-code": code,
                 "failure": failure,
                 **target_figures(context),
-                **pull_request_outputs(each.published),
+                **pull_request_outputs(target_result.published),
             }
         )
-    return found
+    return values
 
 
 def outputs_of(result: RunResult, proposal_file: str, codes: Sequence[int]) -> dict[str, str]:
@@ -299,7 +300,7 @@ def outputs_of(result: RunResult, proposal_file: str, codes: Sequence[int]) -> d
     Lists are JSON, which no name can break. Several pull requests are one a line, each once.
     """
     values = target_values(result, codes)
-    found = {
+    outputs = {
         "has-changes": "true" if any(value["has-changes"] for value in values) else "false",
         "added-actions": json_text(_union(values, "added-actions")),
         "removed-actions": json_text(_union(values, "removed-actions")),
@@ -311,21 +312,24 @@ def outputs_of(result: RunResult, proposal_file: str, codes: Sequence[int]) -> d
         proposal = result.single.context.proposal
         if proposal.changes or proposal.committed:
             text = proposal.document.text.removeprefix("\ufeff")
-            found["policy"] = text if len(text.encode()) <= LONGEST_OUTPUT else ""
-            found["inline-session-policy"] = _session_policy(result.single.context)
-        return {**found, **pull_request_outputs(result.single.published)}
+            outputs["policy"] = text if len(text.encode()) <= LONGEST_OUTPUT else ""
+            outputs["inline-session-policy"] = _session_policy(result.single.context)
+        return {**outputs, **pull_request_outputs(result.single.published)}
     targets = json_text(_within(values, LONGEST_OUTPUT))
     first = result.first_files.published if result.first_files else None
-    published = (*(each.published for each in result.targets), first)
-    pulls = list({each.branch: each for each in published if each}.values())
-    one = pull_request_outputs(pulls[0] if len(pulls) == 1 else None)
+    published = (*(target.published for target in result.targets), first)
+    pulls = list({pull.branch: pull for pull in published if pull}.values())
+    outputs_of_pull = pull_request_outputs(pulls[0] if len(pulls) == 1 else None)
     operations = [pull.operation for pull in pulls]
-    together = next((each for each in _OPERATIONS if each in operations), PullRequestOperation.NONE)
-    listed = {
+    together = next(
+        (operation for operation in _OPERATIONS if operation in operations),
+        PullRequestOperation.NONE,
+    )
+    lists = {
         name: "\n".join(filter(None, (pull_request_outputs(pull)[name] for pull in pulls)))
-        for name in one
+        for name in outputs_of_pull
     }
-    return {**found, "targets": targets, **listed, "pull-request-operation": together.value}
+    return {**outputs, "targets": targets, **lists, "pull-request-operation": together.value}
 
 
 def _within(values: list[dict[str, Any]], longest: int) -> list[dict[str, Any]]:
@@ -372,17 +376,21 @@ def _session_policy(context: ReportContext) -> str:
 def removed_actions(context: ReportContext) -> list[str]:
     """Actions that an entry granted and no entry of the proposal grants, sorted."""
     gone = {action for change in context.proposal.changes for action in change.removed_actions}
-    allows = [each for each in context.proposal.document.statements if each.effect == "Allow"]
-    left = {entry for statement in allows for entry in statement.actions}
-    patterns = [entry for entry in left if has_wildcard(entry)]
-    names = {folded(entry) for entry in left}
-    found: list[str] = []
+    allows = [
+        statement
+        for statement in context.proposal.document.statements
+        if statement.effect == "Allow"
+    ]
+    entries_left = {entry for statement in allows for entry in statement.actions}
+    patterns = [entry for entry in entries_left if has_wildcard(entry)]
+    names = {folded(entry) for entry in entries_left}
+    removed: list[str] = []
     for action in sorted(gone):
         if folded(action) in names:
             continue
         if not any(action_covers(pattern, action) for pattern in patterns):
-            found.append(action)
-    return found
+            removed.append(action)
+    return removed
 
 
 _MOST_PATHS = 3
@@ -390,39 +398,43 @@ _MOST_PATHS = 3
 
 def report_published(result: RunResult, console: Console) -> None:
     """Logs a line about the branch and the pull request of each target."""
-    for each in _without_repeated_failures(result):
-        published = each.published
+    for target_result in _without_repeated_failures(result):
+        published = target_result.published
         if published:
-            at = f" at {published.head_sha[:12]}" if published.head_sha else ""
+            at_commit = f" at {published.head_sha[:12]}" if published.head_sha else ""
             pull = f", pull request {published.url}" if published.url else ""
             reason = f": {published.reason}" if published.reason else ""
-            console.log(f"Branch {published.branch} {published.operation}{at}{pull}{reason}")
+            console.log(f"Branch {published.branch} {published.operation}{at_commit}{pull}{reason}")
 
 
 def report_failures(result: RunResult, console: Console) -> None:
     """Reports why the exit code of a target is not 0; the failure of a shared pull request once."""
-    for each in _without_repeated_failures(result):
-        content = each.content
+    for target_result in _without_repeated_failures(result):
+        content = target_result.content
         if content is None:
-            console.error(f"{each.target.shown_role}: {each.failure}")
-        elif each.published and each.published.failure:
-            console.error(f"{each.published.failure} {each.published.manual_url}".rstrip())
-        elif each.lacks_calls:
+            console.error(f"{target_result.target.shown_role}: {target_result.failure}")
+        elif target_result.published and target_result.published.failure:
+            console.error(
+                f"{target_result.published.failure} {target_result.published.manual_url}".rstrip()
+            )
+        elif target_result.lacks_calls:
             console.error(content.context.missing_calls)
-        elif each.exit_code == DRIFT_EXIT_CODE:
+        elif target_result.exit_code == DRIFT_EXIT_CODE:
             if context_findings(content.context):
                 difference = difference_sentence(content.context)
                 console.error(f"{difference} ({content.title}): exit code {DRIFT_EXIT_CODE}.")
-            report_escalation(each, console)
+            report_escalation(target_result, console)
 
 
 def run_notes(result: RunResult) -> list[str]:
     """Returns sentences about the whole run, and about a usage history that was not saved."""
     errors = {
-        each.context.missing_calls for each in result.targets if each.context and each.lacks_calls
+        target.context.missing_calls
+        for target in result.targets
+        if target.context and target.lacks_calls
     }
     notes = [note for note in result.notes if note not in errors]
-    return [*notes, *(each.unsaved for each in result.targets if each.unsaved)]
+    return [*notes, *(target.unsaved for target in result.targets if target.unsaved)]
 
 
 def damage_notes(result: RunResult) -> list[str]:
@@ -443,27 +455,27 @@ def damage_notes(result: RunResult) -> list[str]:
 def run_summary(result: RunResult, settings: Settings) -> str:
     """Returns the summary of the run in Markdown, with its pull requests."""
     if result.single:
-        published, content, where = result.single.published, result.single.content, ""
+        published, content, place_words = result.single.published, result.single.content, ""
         if content is None:
             return ""
         if published and published.failure:
             by_hand = (
                 f" [Open it yourself]({published.manual_url})." if published.manual_url else ""
             )
-            where = f"> **Not published.** {prose(published.failure)}{by_hand}\n\n"
+            place_words = f"> **Not published.** {prose(published.failure)}{by_hand}\n\n"
         elif published:
             pull = (
                 f"Pull request [#{published.number}]({published.url})"
                 if published.url
                 else "Pull request"
             )
-            why = f" {prose(published.reason)}" if published.reason else ""
-            where = f"{pull}: {published.operation}.{why}\n\n"
+            reason_words = f" {prose(published.reason)}" if published.reason else ""
+            place_words = f"{pull}: {published.operation}.{reason_words}\n\n"
         if content.context.missing_calls:
-            where += f"> **No call was checked.** {prose(content.context.missing_calls)}\n\n"
+            place_words += f"> **No call was checked.** {prose(content.context.missing_calls)}\n\n"
         section = drift_section(content.context, result.single.target.settings.mode)
-        return f"## {content.title}\n\n{where}{section}{content.body}"
-    rows = [target_row(each) for each in result.targets]
+        return f"## {content.title}\n\n{place_words}{section}{content.body}"
+    rows = [target_row(target) for target in result.targets]
     text = summary(rows, result.chain, result.notes, drift=settings.mode is Mode.CHECK)
     first = first_files_section(result)
     return f"{text}\n{first}\n" if first else text
@@ -471,41 +483,42 @@ def run_summary(result: RunResult, settings: Settings) -> str:
 
 def first_files_section(result: RunResult) -> str:
     """Returns the list of first policy files in Markdown; empty without one."""
-    found = result.first_files
-    if not (found and found.files):
+    first_files = result.first_files
+    if not (first_files and first_files.files):
         return ""
-    first = found.published
-    where = f" in pull request [#{first.number}]({first.url})" if first and first.url else ""
-    return f"## First files{where}\n\n{codes(sorted(found.files), 60)}"
+    first = first_files.published
+    in_pull = f" in pull request [#{first.number}]({first.url})" if first and first.url else ""
+    return f"## First files{in_pull}\n\n{codes(sorted(first_files.files), 60)}"
 
 
 def _without_repeated_failures(result: RunResult) -> Iterator[TargetResult]:
     """Yields the targets; of those whose shared pull request failed, the first."""
     failed: set[str] = set()
-    for each in result.targets:
-        if each.content and each.published and each.published.failure:
-            if each.published.branch in failed:
+    for target in result.targets:
+        if target.content and target.published and target.published.failure:
+            if target.published.branch in failed:
                 continue
-            failed.add(each.published.branch)
-        yield each
+            failed.add(target.published.branch)
+        yield target
 
 
 def annotate_drift(context: ReportContext, console: Console, limit: int | None = None) -> None:
     """Warns of each finding at its line; of more than `limit`, the last warning says how many
     (None: all).
     """
-    found = context_findings(context)
-    shown = found if limit is None or len(found) <= limit else found[: limit - 1]
-    for finding in shown:
+    findings = context_findings(context)
+    shown_findings = findings if limit is None or len(findings) <= limit else findings[: limit - 1]
+    for finding in shown_findings:
         console.warning(
             finding_sentence(finding, context),
             file=context.policy_path,
             line=finding.line,
             title="Drift",
         )
-    if len(shown) < len(found):
+    if len(shown_findings) < len(findings):
         console.warning(
-            f"{len(found) - len(shown):,} more findings: see the job summary.", title="Drift"
+            f"{len(findings) - len(shown_findings):,} more findings: see the job summary.",
+            title="Drift",
         )
 
 
@@ -534,10 +547,10 @@ def drift_section(context: ReportContext, mode: Mode) -> str:
 
 def difference_sentence(context: ReportContext) -> str:
     """Returns how much policy and evidence differ, without a full stop."""
-    found = context_findings(context)
+    findings = context_findings(context)
     return (
         f"{context.policy_file} does not match the evidence and the account:"
-        f" {plural(len(found), 'finding')}"
+        f" {plural(len(findings), 'finding')}"
     )
 
 
@@ -549,8 +562,8 @@ def report_escalation(result: TargetResult, console: Console) -> None:
     if context is None or not result.leads_to_administrator:
         return
     paths = [path for path in context.escalation.before if path.leads_to_administrator]
-    named = listed(map(path_sentence, paths), _MOST_PATHS, "; ")
+    path_words = listed(map(path_sentence, paths), _MOST_PATHS, "; ")
     console.error(
-        f"{context.policy_file} lets an attacker become administrator by {named}: exit code"
+        f"{context.policy_file} lets an attacker become administrator by {path_words}: exit code"
         f" {DRIFT_EXIT_CODE}."
     )

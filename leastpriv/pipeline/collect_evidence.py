@@ -85,26 +85,27 @@ def read_principals(
     Raises LeastprivError where no source can be read, and NoCallsError where no role matches the
     patterns, and no other principal is read (`when-no-calls`).
     """
-    named = [*map(str, run.trails), *(["event history"] if settings.event_history else [])]
-    named += settings.athena_tables or settings.bucket_trails
+    source_names = [*map(str, run.trails), *(["event history"] if settings.event_history else [])]
+    source_names += settings.athena_tables or settings.bucket_trails
     roles = [
         *sorted(target.arn for target in principals.targets or ()),
         *sorted(principals.patterns),
     ]
-    whose = roles[0] if len(roles) == 1 else plural(len(roles), "role")
+    role_words = roles[0] if len(roles) == 1 else plural(len(roles), "role")
     sources = open_sources(settings, run.trails, run.aws)
     # A folder that does not exist is bad input, which the first line names.
-    _log.info(f"Reading {', '.join(named) or 'no record of calls'} for {whose}")
-    one = (
+    _log.info(f"Reading {', '.join(source_names) or 'no record of calls'} for {role_words}")
+    progress_line = (
         "the role"
         if len(principals.targets or ()) == 1 and not principals.patterns
         else "these roles"
     )
     hooks = ReadHooks(
-        lambda calls: _log.info(f"… {calls:,} calls of {one} so far"), message_decoder(run.aws)
+        lambda calls: _log.info(f"… {calls:,} calls of {progress_line} so far"),
+        message_decoder(run.aws),
     )
     with run.watch(sources):
-        found = read_evidence(sources, settings.window, principals, hooks)
+        evidence_by_principal = read_evidence(sources, settings.window, principals, hooks)
     statistics = [source.statistics for source in sources]
     # AWS is read until now, a folder to its last record.
     reads_aws = settings.event_history or settings.athena_tables or settings.bucket_trails
@@ -126,24 +127,26 @@ def read_principals(
         )
 
     callers: Counter[str] = Counter()
-    for each in statistics:
-        callers.update(each.callers)
+    for source_statistics in statistics:
+        callers.update(source_statistics.callers)
     if principals.targets and principals.accounts is not None:
         names = {target.name for target in principals.targets if target.kind == "role"}
         for source in sources if names else ():
             if isinstance(source, ManyAccounts):
                 callers.update(source.namesakes(names, principals.accounts))
     roles_of_trail = Callers(callers)
-    files = sum(each.files for each in statistics)
-    records = sum(each.records for each in statistics)
-    read = {"file": files, "answer": sum(each.requests for each in statistics)}
-    where = " and ".join(plural(count, what) for what, count in read.items() if count)
-    calls = plural(sum(evidence.counts.calls for evidence in found.values()), "call")
-    runs = [len(evidence.runs) for evidence in found.values()]
+    files = sum(statistic.files for statistic in statistics)
+    records = sum(statistic.records for statistic in statistics)
+    read = {"file": files, "answer": sum(statistic.requests for statistic in statistics)}
+    amounts = " and ".join(plural(count, what) for what, count in read.items() if count)
+    calls = plural(
+        sum(evidence.counts.calls for evidence in evidence_by_principal.values()), "call"
+    )
+    runs = [len(evidence.runs) for evidence in evidence_by_principal.values()]
     of = f"in {plural(runs[0], 'run')}" if len(runs) == 1 else f"of {plural(len(runs), 'role')}"
-    _log.info(f"Read {plural(records, 'record')} in {where or 'no file'}: {calls} {of}")
+    _log.info(f"Read {plural(records, 'record')} in {amounts or 'no file'}: {calls} {of}")
     regions = set(settings.aws_regions)
-    for evidence in found.values():
+    for evidence in evidence_by_principal.values():
         if regions and evidence.regions and regions.isdisjoint(evidence.regions):
             role = evidence.principal.split(":", 5)[5]
             seen = ", ".join(evidence.regions)
@@ -151,7 +154,7 @@ def read_principals(
                 f"aws-regions names {', '.join(sorted(regions))}, but all calls of {role} are in"
                 f" {seen}: name the regions in which the role works."
             )
-    if settings.fails_without_calls and not (principals.targets or found):
+    if settings.fails_without_calls and not (principals.targets or evidence_by_principal):
         for pattern in sorted(principals.patterns):
             raise NoCallsError(
                 missing_calls(
@@ -182,7 +185,7 @@ def read_principals(
             callers=roles_of_trail,
         )
 
-    return {name: result(name, evidence) for name, evidence in found.items()}
+    return {name: result(name, evidence) for name, evidence in evidence_by_principal.items()}
 
 
 def with_only_region(coverage: Coverage, evidence: Evidence) -> Coverage:
@@ -203,12 +206,12 @@ def with_no_calls(
     evidence: Evidence, principal: str, statistics: Iterable[ReadStatistics]
 ) -> Evidence:
     """Adds the records that name the principal and are no call of it."""
-    found = Counter(evidence.no_calls)
-    for each in statistics:
-        for (arn, why), count in each.no_calls.items():
+    no_calls = Counter(evidence.no_calls)
+    for source_statistics in statistics:
+        for (arn, reason), count in source_statistics.no_calls.items():
             if same_arn(arn, principal):
-                found[why] += count
-    return replace(evidence, no_calls=dict(sorted(found.items())))
+                no_calls[reason] += count
+    return replace(evidence, no_calls=dict(sorted(no_calls.items())))
 
 
 def message_decoder(session: AwsSession | None) -> Decoder:
@@ -242,21 +245,23 @@ class RunEvidence:
         unread = [parse_principal(arn) for arn in users if arn not in self.found]
         if unread and not self._run.isolates_failures:
             # Those of the one target are read here, after its inputs have been checked.
-            for own in self._scans(unread, []):
-                self.found.update(self._scan(own.principals, own.patterns))
+            for scan in self._scans(unread, []):
+                self.found.update(self._scan(scan.principals, scan.patterns))
         labels = target.settings.users.labels
         parts = [self._of_user(target, arn) for arn in users]
         if len(parts) == 1:
             return parts[0]
-        shown = [labels.get(arn, label) for arn, label in zip(users, labels_of(users), strict=True)]
-        found = [
+        shown_labels = [
+            labels.get(arn, label) for arn, label in zip(users, labels_of(users), strict=True)
+        ]
+        users_read = [
             UserEvidence(
                 arn=arn,
                 label=label,
                 evidence=part.evidence,
                 unread=_unread(part, label, was_read=arn in self.found),
             )
-            for arn, label, part in zip(users, shown, parts, strict=True)
+            for arn, label, part in zip(users, shown_labels, parts, strict=True)
         ]
         missing = [part.missing_calls for part in parts if part.missing_calls]
         return replace(
@@ -264,7 +269,7 @@ class RunEvidence:
             files=max(part.files for part in parts),
             records=max(part.records for part in parts),
             missing_calls=missing[0] if len(missing) == len(parts) else "",
-            users=tuple(found),
+            users=tuple(users_read),
         )
 
     def _of_user(self, target: Target, arn: str) -> TargetEvidence:
@@ -272,19 +277,21 @@ class RunEvidence:
         why.
         """
         account = account_of(arn)
-        found = self.found.get(arn)
-        if found is None:
+        evidence = self.found.get(arn)
+        if evidence is None:
             failure = str(self.failures.get(account) or f"{arn} was not read.")
             return TargetEvidence(Evidence(arn), files=0, records=0, missing_calls=failure)
         logs = self.job_logs()
         if not logs:
-            return found
+            return evidence
         from leastpriv.evidence.run_logs import add_job_logs
 
         run = self._run.in_account(account)
         window = target.settings.window
         decoder = message_decoder(run.aws)
-        return replace(found, evidence=add_job_logs(found.evidence, logs, window, run.now, decoder))
+        return replace(
+            evidence, evidence=add_job_logs(evidence.evidence, logs, window, run.now, decoder)
+        )
 
     def job_logs(self) -> Sequence[LoggedDenials]:
         """Returns what the job logs show, read once; those of the workflow run that cannot be read
@@ -294,7 +301,7 @@ class RunEvidence:
         """
         if self._logs is not None:
             return self._logs
-        found: list[LoggedDenials] = []
+        denials_of_logs: list[LoggedDenials] = []
         job_logs = self._run.job_logs
         if job_logs.files:
             from leastpriv.denials.job_logs import distinct_denials, read_logs
@@ -302,33 +309,33 @@ class RunEvidence:
 
             denials, limit = distinct_denials(read_logs(job_logs.files, sys.stdin.buffer))
             limited = Gap(GapKind.UNREADABLE_LOG, Scope(), f"read in part (limit: {limit})")
-            named = tuple(
-                replace(one, file=one.file.removeprefix(job_logs.root)) for one in denials
+            named_denials = tuple(
+                replace(denial, file=denial.file.removeprefix(job_logs.root)) for denial in denials
             )
-            found.append(LoggedDenials(named, (limited,) if limit else ()))
+            denials_of_logs.append(LoggedDenials(named_denials, (limited,) if limit else ()))
             names = ", ".join(name.removeprefix(job_logs.root) for name in job_logs.files)
             _log.info(f"Read {names}: {plural(len(denials), 'denial')}")
         if job_logs.run:
-            own = job_logs.run.read()
-            found.append(own)
+            run_denials = job_logs.run.read()
+            denials_of_logs.append(run_denials)
             _log.info(
                 f"Read the logs of workflow run {job_logs.run.run_id}:"
-                f" {plural(len(own.denials), 'denial')}"
+                f" {plural(len(run_denials.denials), 'denial')}"
             )
-            for gap in own.gaps:
+            for gap in run_denials.gaps:
                 _log.info(f"Not read: {gap.detail}")
-        self._logs = found
+        self._logs = denials_of_logs
         return self._logs
 
     def read(self, principals: Iterable[Principal], patterns: Iterable[str] = ()) -> None:
         """Reads the principals not read yet."""
-        wanted = [each for each in principals if each.arn not in self.found]
-        for own in self._scans(wanted, list(patterns)):
-            read, failure = attempt(partial(self._scan, own.principals, own.patterns))
+        unread = [principal for principal in principals if principal.arn not in self.found]
+        for scan in self._scans(unread, list(patterns)):
+            read, failure = attempt(partial(self._scan, scan.principals, scan.patterns))
             self.found.update(read or {})
             if failure:
-                self.failures.update(dict.fromkeys(own.accounts, failure))
-                _log.info(f"Not read of account {', '.join(own.accounts)}: {failure}")
+                self.failures.update(dict.fromkeys(scan.accounts, failure))
+                _log.info(f"Not read of account {', '.join(scan.accounts)}: {failure}")
         # Events that were waited for once have been delivered.
         self._settings = replace(self._settings, wait_for_events=0)
 
@@ -336,17 +343,17 @@ class RunEvidence:
         """Returns the scans that read some principals: one for all accounts, but one for each where
         a source is that of an account.
         """
-        everything = Scan(principals, patterns)
+        whole_scan = Scan(principals, patterns)
         is_of_an_account = self._settings.event_history or any(
             name.startswith("arn:") for name in self._settings.bucket_trails
         )
-        if not is_of_an_account or len(everything.accounts) < 2:
-            return [everything] if everything.accounts else []
+        if not is_of_an_account or len(whole_scan.accounts) < 2:
+            return [whole_scan] if whole_scan.accounts else []
         scans = []
-        for account in everything.accounts:
-            own = [each for each in principals if each.account == account]
+        for account in whole_scan.accounts:
+            of_account = [principal for principal in principals if principal.account == account]
             matching = [text for text in patterns if account_of(text) == account]
-            scans.append(Scan(own, matching))
+            scans.append(Scan(of_account, matching))
         return scans
 
     def _scan(self, own: list[Principal], matching: list[str]) -> Mapping[str, TargetEvidence]:
@@ -361,9 +368,9 @@ class RunEvidence:
                 " the accounts in the config, as in accounts: ['123456789012'], or read a trail of"
                 " the organization."
             )
-        listed = [text for text in matching if text not in patterns]
-        if listed and self._settings.asks_aws:
-            for account, texts in grouped((account_of(text), text) for text in listed).items():
+        listed_arns = [text for text in matching if text not in patterns]
+        if listed_arns and self._settings.asks_aws:
+            for account, texts in grouped((account_of(text), text) for text in listed_arns).items():
                 roles, failure = attempt(partial(self._listed, texts))
                 targets |= dict.fromkeys(roles or ())
                 if failure:
@@ -375,9 +382,9 @@ class RunEvidence:
         first = next(iter(targets), None) or self._settings.principal
         if not targets and not has_wildcard(account_of(patterns[0])):
             first = replace(first, account=account_of(patterns[0]))
-        whose = Principals(frozenset(targets), frozenset(patterns))
+        scanned = Principals(frozenset(targets), frozenset(patterns))
         return read_principals(
-            self._run.in_account(first.account), replace(self._settings, principal=first), whose
+            self._run.in_account(first.account), replace(self._settings, principal=first), scanned
         )
 
     def _listed(self, patterns: list[str]) -> Iterable[Principal]:
@@ -406,27 +413,29 @@ class RunEvidence:
             if failure:
                 raise failure
         already = set(named)
-        found: list[str] = []
+        arns: list[str] = []
         for arn, read in self.found.items():
             if arn in already or not read.evidence.counts.calls:
                 continue
             if any(matches(pattern, arn) for pattern in users.excluded):
                 continue
             if any(matches(pattern, arn) for pattern in users.patterns):
-                found.append(arn)
-        return tuple(sorted(found))
+                arns.append(arn)
+        return tuple(sorted(arns))
 
     def role_chain(self, roots: tuple[str, ...], *, follow: bool) -> RoleChain:
         """Returns the role chain from the targets; `follow` reads the roles in it that no entry
         names.
         """
-        asked: set[str] = set()
+        roles_asked: set[str] = set()
         for step in range(MOST_STEPS + 1):
             chain = build_chain(roots, {arn: read.evidence for arn, read in self.found.items()})
-            unknown = [role for role in chain.roles if role not in self.found and role not in asked]
+            unknown = [
+                role for role in chain.roles if role not in self.found and role not in roles_asked
+            ]
             if not follow or not unknown or step == MOST_STEPS:
                 break
-            asked.update(unknown)
+            roles_asked.update(unknown)
             _log.info(
                 f"The targets lead to {plural(len(unknown), 'role')} that the config does not name:"
                 " reading on"
@@ -442,8 +451,8 @@ def with_matching_users(
     returns why they are unknown.
     """
     users = target.settings.users
-    others = {*named, *users.named}
-    roles, failure = attempt(partial(evidence.matches, users, others))
+    user_patterns = {*named, *users.named}
+    roles, failure = attempt(partial(evidence.matches, users, user_patterns))
     return replace(target, matched=roles or ()), failure
 
 
@@ -487,7 +496,7 @@ class Scan(Struct, frozen=True):
     @property
     def accounts(self) -> tuple[str, ...]:
         """The accounts of the principals and patterns, each once."""
-        arns = [*(each.arn for each in self.principals), *self.patterns]
+        arns = [*(principal.arn for principal in self.principals), *self.patterns]
         return tuple(dict.fromkeys(map(account_of, arns)))
 
 
@@ -524,12 +533,12 @@ def with_denial_details(
     if not requests or not session.has_credentials:
         return evidence
     polling = Polling(_passing(session.now), time.sleep, _DETAILS_TAKE)
-    found, gaps = read_details(
+    details, gaps = read_details(
         lambda region: session.aws().client("iam-toolbox", region), requests, polling
     )
-    if found:
-        _log.info(f"Read the authorization details of {plural(len(found), 'denial')}")
-    return with_details(evidence, found, gaps)
+    if details:
+        _log.info(f"Read the authorization details of {plural(len(details), 'denial')}")
+    return with_details(evidence, details, gaps)
 
 
 def with_aws_findings(
@@ -539,25 +548,25 @@ def with_aws_findings(
 
     A failure is part of the findings; an interruption ends the run.
     """
-    wanted = settings.access_analyzer or (
+    asks_analyzer = settings.access_analyzer or (
         settings.last_accessed and session and session.has_credentials
     )
-    if session is None or not wanted:
+    if session is None or not asks_analyzer:
         return evidence
     try:
         aws = session.aws()
         account = aws.account()
         is_own = account == settings.principal.account
-        why = (
+        reason = (
             ""
             if is_own
             else f"the AWS credentials are those of account {account}, not of the role's."
         )
     except LeastprivError as error:
-        why = str(error)
-    if why:
-        _log.info(f"AWS's findings on the role are skipped: {why}")
-        found = AwsFindings(skipped_sources=(SkippedSource("all sources", why),))
+        reason = str(error)
+    if reason:
+        _log.info(f"AWS's findings on the role are skipped: {reason}")
+        findings = AwsFindings(skipped_sources=(SkippedSource("all sources", reason),))
     else:
         from leastpriv.evidence.access_analyzer import collect_aws_findings
 
@@ -566,10 +575,12 @@ def with_aws_findings(
             (settings.access_analyzer, evidence.first) if settings.access_analyzer else None
         )
         access = settings.last_accessed
-        found = collect_aws_findings(
+        findings = collect_aws_findings(
             aws, settings.principal, polling, access=access, generation=generation
         )
-    return replace(evidence, aws_findings=replace(found, declared=evidence.aws_findings.declared))
+    return replace(
+        evidence, aws_findings=replace(findings, declared=evidence.aws_findings.declared)
+    )
 
 
 def _passing(now: datetime) -> Callable[[], datetime]:

@@ -31,16 +31,16 @@ def answer_commands(
         published: What publishing did.
     """
     host = target.repository.github if target.repository else None
-    said = [each for content in contents[:1] for each in content.history.said]
-    own = [each for each in said if each.pull_request == published.number]
-    if host is None or not (published.url and own):
+    all_commands = [command for content in contents[:1] for command in content.history.said]
+    own_commands = [command for command in all_commands if command.pull_request == published.number]
+    if host is None or not (published.url and own_commands):
         return ""
     try:
         unchanged = ""
-        if any(each.verb == "add" and not each.rejection for each in own):
+        if any(command.verb == "add" and not command.rejection for command in own_commands):
             unchanged = _unchanged_reason(contents, host, published)
         text = commands_answer(
-            own, contents, remembered=target.store is not None, unchanged=unchanged
+            own_commands, contents, remembered=target.store is not None, unchanged=unchanged
         )
         if host.pull_requests.has_comment(published.number, COMMENT_MARKER, text):
             return ""
@@ -61,10 +61,12 @@ def _unchanged_reason(
     for content in contents:
         if not content.context.proposal.changes:
             continue
-        for path, written in content.context.contents.items():
-            if host.read(published.head_sha, path) != written:
-                why = published.failure or published.reason or "its branch holds another proposal"
-                return prose(plain(why).rstrip("."))
+        for path, new_content in content.context.contents.items():
+            if host.read(published.head_sha, path) != new_content:
+                reason = (
+                    published.failure or published.reason or "its branch holds another proposal"
+                )
+                return prose(plain(reason).rstrip("."))
     return ""
 
 
@@ -86,10 +88,10 @@ def commands_answer(
     if not said:
         return ""
     lines = []
-    for each in said[:_MAX_COMMANDS]:
-        asked = code(f"{each.verb} {each.pattern}".strip(), 120)
-        who = f"by {code(each.author, 60)}" if each.author else "by an unknown person"
-        lines.append(f"- {asked} {who} {_verdict(each, said, contents, unchanged)}.")
+    for command in said[:_MAX_COMMANDS]:
+        command_text = code(f"{command.verb} {command.pattern}".strip(), 120)
+        who = f"by {code(command.author, 60)}" if command.author else "by an unknown person"
+        lines.append(f"- {command_text} {who} {_verdict(command, said, contents, unchanged)}.")
     if len(said) > _MAX_COMMANDS:
         lines.append(f"- and {len(said) - _MAX_COMMANDS:,} more.")
     lasting = (
@@ -119,10 +121,10 @@ def _verdict(
         return "takes `add` back"
     if command.verb != "add":
         return "counts"
-    whole = CommandEffect()
+    total_effect = CommandEffect()
     for content in contents:
-        whole += answer_to(command.pattern, content.context.proposal)
-    return "; ".join(_parts(whole, unchanged)) or "is not offered here"
+        total_effect += answer_to(command.pattern, content.context.proposal)
+    return "; ".join(_parts(total_effect, unchanged)) or "is not offered here"
 
 
 def _parts(answer: CommandEffect, unchanged: str) -> Iterator[str]:

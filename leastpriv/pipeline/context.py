@@ -232,12 +232,12 @@ class RunContext(Struct, frozen=True):
         """Returns the ARNs and patterns of the users of all other targets."""
         if self.file is None:
             return ()
-        own = target.settings.users.arns
+        named_arns = target.settings.users.arns
         return tuple(
             arn
             for entry in self.file.configuration.entries
             for arn in entry.users.arns
-            if arn not in own and arn not in target.users
+            if arn not in named_arns and arn not in target.users
         )
 
     def scope_ids(self, target: Target) -> tuple[str, ...]:
@@ -334,8 +334,8 @@ class TargetResult(Struct, frozen=True):
         if self.lacks_calls or (self.published and self.published.failure):
             return 1
         is_check = self.target.settings.mode is Mode.CHECK
-        found = is_check and context_findings(self.context)
-        return DRIFT_EXIT_CODE if found or self.leads_to_administrator else 0
+        findings = is_check and context_findings(self.context)
+        return DRIFT_EXIT_CODE if findings or self.leads_to_administrator else 0
 
 
 class FirstFiles(Struct, frozen=True):
@@ -369,7 +369,7 @@ class RunResult(Struct, frozen=True):
     @property
     def contexts(self) -> list[ReportContext]:
         """The proposals of all targets that have one, with what they rest on."""
-        return [each.context for each in self.targets if each.context]
+        return [target.context for target in self.targets if target.context]
 
     @property
     def single(self) -> TargetResult | None:
@@ -403,8 +403,11 @@ class TargetIdentity(Struct, frozen=True):
         """By scope id: the role and the policy file under which a proposal had it; the present one
         first.
         """
-        named = [ScopeName(role, file) for role in self.roles for file in self.files]
-        return {fingerprint_scope(fingerprint(each.scope, None, b"")): each for each in named}
+        scope_names = [ScopeName(role, file) for role in self.roles for file in self.files]
+        return {
+            fingerprint_scope(fingerprint(scope_name.scope, None, b"")): scope_name
+            for scope_name in scope_names
+        }
 
     def is_named(self, name: TargetName) -> bool:
         """Whether a name is one of the target: a role and a file that it has or had, or one of
@@ -446,10 +449,10 @@ def with_targets_file(
         trusted = in_organization(trusted, accounts) if trusted else None
     entries = file.configuration.entries
     _check_repositories(file, trusted)
-    named = tuple(file.target(entry) for entry in entries if not entry.is_pattern)
+    named_targets = tuple(file.target(entry) for entry in entries if not entry.is_pattern)
     readers = file.configuration.readers
     if not readers or run.aws is None:
-        return replace(run, targets=named, file=file)
+        return replace(run, targets=named_targets, file=file)
     from leastpriv.aws.assumed_role import AssumedSession
 
     known = trusted.readers if trusted else {}
@@ -459,16 +462,16 @@ def with_targets_file(
         )
         for account, reader in readers.items()
     }
-    return replace(run, targets=named, file=file, sessions=sessions)
+    return replace(run, targets=named_targets, file=file, sessions=sessions)
 
 
 def _check_repositories(file: TargetsFile, trusted: Configuration | None) -> None:
     """Raises InputError for another repository that only a config outside the base branch names:
     its author may not read there.
     """
-    places = [each.repository for each in trusted.entries] if trusted else []
+    repositories = [entry.repository for entry in trusted.entries] if trusted else []
     for entry in file.configuration.entries:
-        if entry.repository and entry.repository not in places:
+        if entry.repository and entry.repository not in repositories:
             raise InputError(
                 f"{entry.where}: repository counts only in the config of the base branch: merge it"
                 " first."

@@ -60,12 +60,12 @@ def unwritten_roles(
     """Returns what each role of the chain needs that is no target, and the drafts of first
     files.
     """
-    named = {user for target in targets for user in target.users}
+    named_users = {user for target in targets for user in target.users}
     taken = {target.policy_path for target in targets}
     template = file.configuration.discover or first_file_template(targets[0].settings.policy_file)
     needs: list[UncommittedRole] = []
     drafts: list[TargetResult] = []
-    for role in (each for each in chain.roles if each not in named):
+    for role in (role for role in chain.roles if role not in named_users):
         account, name = role.split(":")[4], role.rpartition("/")[2]
         if role not in evidence.found:
             failure = evidence.failures.get(account)
@@ -91,7 +91,9 @@ def unwritten_roles(
             continue
         proposal, found = content.context.proposal, content.context.evidence
         actions = tuple(dict.fromkeys(change.action for change in proposal.changes))
-        denied = len({held.action for held in proposal.held_back_additions})
+        denied = len(
+            {held_back_addition.action for held_back_addition in proposal.held_back_additions}
+        )
         needs.append(
             UncommittedRole(
                 role, actions=actions, calls=found.counts.calls, runs=len(found.runs), denied=denied
@@ -114,31 +116,33 @@ def first_files(
     declined, failure = attempt(partial(declined_roles, file, run.settings.base))
     if failure:
         return None, (f"First files are not proposed: {failure}",)
-    wanted = tuple(each for each in drafts if role_id(each.target.role) not in (declined or ()))
-    entries = [(each.target.role, each.target.policy_path) for each in wanted]
+    wanted_drafts = tuple(
+        draft for draft in drafts if role_id(draft.target.role) not in (declined or ())
+    )
+    entries = [(draft.target.role, draft.target.policy_path) for draft in wanted_drafts]
     files = {
         path: text
-        for each in wanted
-        if each.context
-        for path, text in each.context.contents.items()
+        for draft in wanted_drafts
+        if draft.context
+        for path, text in draft.context.contents.items()
     }
     config = with_targets(file.raw, configuration.path, entries) if entries else None
-    found = FirstFiles(wanted, {configuration.path: config, **files} if config else files)
+    drafted = FirstFiles(wanted_drafts, {configuration.path: config, **files} if config else files)
     by_hand = () if config else entries
     notes = [
         f"Add to {configuration.path}: role-arn {role}, policy-file {path}"
         for role, path in by_hand
     ]
-    for path in found.files:
+    for path in drafted.files:
         _log.info(f"First file: {path}")
     if run.settings.mode is Mode.PULL_REQUEST:
-        published, failure = attempt(partial(_publish_first_files, run, file, found, chain))
-        found = replace(found, published=published)
+        published, failure = attempt(partial(_publish_first_files, run, file, drafted, chain))
+        drafted = replace(drafted, published=published)
         reason = published.failure if published else ""
         if failure:
             reason = str(failure)
         notes += [f"First files were not published: {reason}"] if reason else []
-    return found, tuple(notes)
+    return drafted, tuple(notes)
 
 
 def declined_roles(file: TargetsFile, base: str) -> tuple[str, ...]:
@@ -148,14 +152,14 @@ def declined_roles(file: TargetsFile, base: str) -> tuple[str, ...]:
     host = file.repository.github if file.repository else None
     if host is None:
         return ()
-    own = fingerprint_scope(fingerprint(_scope(file.configuration), None, b""))
+    own_scope = fingerprint_scope(fingerprint(_scope(file.configuration), None, b""))
     closed = host.pull_requests.closed(BRANCH, base)
-    declined = [each for each in closed if each.declined]
+    declined = [pull for pull in closed if pull.declined]
     return tuple(
         role
-        for each in declined
-        if fingerprint_scope(each.fingerprint) == own
-        for role in each.changes
+        for pull in declined
+        if fingerprint_scope(pull.fingerprint) == own_scope
+        for role in pull.changes
     )
 
 
@@ -172,7 +176,7 @@ def _publish_first_files(
     if repository is None:
         return None
     commit = repository.branch_head(base)[1]
-    rows = [target_row(each) for each in found.drafts]
+    rows = [target_row(draft) for draft in found.drafts]
     folder = (configuration.discover or "").rpartition("/")[0]
     pull = GroupedPullRequest(
         scope=_scope(configuration),
@@ -181,7 +185,7 @@ def _publish_first_files(
         primary=configuration.path,
         files=found.files,
         title=first_files_title([row.role for row in rows]),
-        changes=tuple(role_id(each.target.role) for each in found.drafts),
+        changes=tuple(role_id(draft.target.role) for draft in found.drafts),
         text=lambda mark, taken: first_files_body(rows, configuration.path, chain, mark, taken),
         owns=lambda path: (
             path == configuration.path
@@ -303,8 +307,8 @@ def all_targets(run: RunContext, file: TargetsFile, evidence: RunEvidence) -> Al
         file.settings_of(entry, [_example(entry)])
     users = [entry.users for entry in entries]
     evidence.read(
-        [parse_principal(arn) for each in users for arn in each.named],
-        [pattern for each in users for pattern in each.patterns],
+        [parse_principal(arn) for user in users for arn in user.named],
+        [pattern for user in users for pattern in user.patterns],
     )
     found = AllTargets(file, evidence)
     for target in run.targets:
@@ -367,5 +371,5 @@ def _example(entry: TargetEntry) -> str:
     without_star = len(account) - 1
     zeros = "0" * (_ACCOUNT_DIGITS - without_star)
     digits = account.replace("*", zeros).replace("?", "0")[:_ACCOUNT_DIGITS]
-    head, _, rest = entry.role.partition(f"::{account}:")
-    return f"{head}::{digits}:{rest.replace('*', 'x').replace('?', 'x')}"
+    head, _, role_path = entry.role.partition(f"::{account}:")
+    return f"{head}::{digits}:{role_path.replace('*', 'x').replace('?', 'x')}"

@@ -35,8 +35,8 @@ def in_every_account(context: Context, *, has_variables: bool) -> Context:
     - `arn:aws:s3:::logs-000000000001` becomes `arn:aws:s3:::logs-${aws:PrincipalAccount}`, or
       `arn:aws:s3:::logs-*` where the policy cannot hold a policy variable (`has_variables`).
     """
-    written: Context = _Writer(_OF_PRINCIPAL if has_variables else _ANY).of(context)
-    return written
+    rewritten: Context = _Writer(_OF_PRINCIPAL if has_variables else _ANY).of(context)
+    return rewritten
 
 
 def may_hold_variables(document: Document) -> bool:
@@ -68,11 +68,11 @@ class _Writer:
             return self.text(value.decode("utf-8", "surrogateescape")).encode(
                 "utf-8", "surrogateescape"
             )
-        known = self._known.get(id(value))
-        if known is None:
+        earlier = self._known.get(id(value))
+        if earlier is None:
             # The first is kept: its id must not become that of another value.
-            known = self._known[id(value)] = (value, self._made(value))
-        return known[1]
+            earlier = self._known[id(value)] = (value, self._made(value))
+        return earlier[1]
 
     def _made(self, value: Any) -> Any:
         """Returns a new value where some text in it changes, else the value itself."""
@@ -81,15 +81,17 @@ class _Writer:
         if isinstance(value, Struct):
             return self._struct(value)
         if isinstance(value, tuple) and type(value) is tuple:
-            items = tuple(self.of(each) for each in value)
-            is_same = all(one is other for one, other in zip(items, value, strict=True))
-            return value if is_same else items
+            elements = tuple(self.of(element) for element in value)
+            is_same = all(
+                element is original for element, original in zip(elements, value, strict=True)
+            )
+            return value if is_same else elements
         if isinstance(value, list):
-            return [self.of(each) for each in value]
+            return [self.of(element) for element in value]
         if isinstance(value, frozenset):
-            return frozenset(self.of(each) for each in value)
+            return frozenset(self.of(element) for element in value)
         if isinstance(value, Mapping) and type(value) is dict:
-            return {self.of(key): self.of(each) for key, each in value.items()}
+            return {self.of(key): self.of(member) for key, member in value.items()}
         return value
 
     def _struct(self, value: Struct) -> Struct:

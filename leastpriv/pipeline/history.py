@@ -138,16 +138,16 @@ class OtherRoles(Struct, frozen=True):
             evidence: What was read of it.
             callers: Roles of the records.
         """
-        own = (target.role, *target.users)
+        roles = (target.role, *target.users)
         if run.file is not None:
-            return cls(own=own, named=run.other_users(target))
+            return cls(own=roles, named=run.other_users(target))
         first = evidence.first
         days = frozenset[date]().union(*evidence.coverage.days.values())
         if first is None or not days or first.date() - min(days) > _OVERLAP:
-            return cls(own=own, first=first)
+            return cls(own=roles, first=first)
         account = target.lead.account
         calls = evidence.counts.calls
-        return cls(own=own, first=first, calls=calls, callers=callers, account=account)
+        return cls(own=roles, first=first, calls=calls, callers=callers, account=account)
 
     def has(self, role: str, opened: datetime | None = None) -> bool:
         """Whether a role is that of another target.
@@ -163,8 +163,8 @@ class OtherRoles(Struct, frozen=True):
         principal = principal_of(role)
         if self.callers is None or principal is None:
             return False
-        named = self.callers.named([principal.name])
-        calls = sum(number for arn, number in named.items() if account_of(arn) == self.account)
+        callers = self.callers.named([principal.name])
+        calls = sum(number for arn, number in callers.items() if account_of(arn) == self.account)
         return calls > 0 and calls * _BUSY_SHARE >= self.calls
 
 
@@ -255,22 +255,24 @@ def load_history(target: Target, names: TargetNames, now: datetime) -> HistorySt
     if store is None:
         return HistoryState()
     try:
-        found = [_parsed(raw, target, now) for raw in _stored(store, target, names)]
+        parsed_files = [_parsed(raw, target, now) for raw in _stored(store, target, names)]
     except LeastprivError as error:
         trouble = f"what earlier runs used could not be read: {error}".rstrip(".")
         if isinstance(error, UnreadableHistoryError):
             trouble = f"the usage history {store.name} {error}: fix it, or delete it to start again"
         _log.info(f"No permission is removed: {trouble}.")
         return HistoryState(trouble=trouble)
-    left_out = sum(each.left_out for each in found)
-    memory = reduce(merge, (each.history for each in found), UsageHistory(principal))
-    for each in found:
-        if each.history.target and names.was_name_of_target(each.history.target):
-            names.adopt(each.history.target)
+    left_out = sum(parsed_file.left_out for parsed_file in parsed_files)
+    memory = reduce(
+        merge, (parsed_file.history for parsed_file in parsed_files), UsageHistory(principal)
+    )
+    for parsed in parsed_files:
+        if parsed.history.target and names.was_name_of_target(parsed.history.target):
+            names.adopt(parsed.history.target)
     if left_out:
         rows = plural(left_out, "row that makes", "rows that make")
         _log.info(f"Left out of the usage history {store.name}: {rows} no sense.")
-    if not found:
+    if not parsed_files:
         return HistoryState(memory)
     return history_state(pruned(memory, now), left_out, now.date())
 
@@ -306,14 +308,14 @@ def _stored(
             return raw.replace(b":*:", f":{OWN_ACCOUNT}:".encode())
         return raw
 
-    own = store.read()
-    if own is not None:
-        yield read_as_principal(own)
+    own_content = store.read()
+    if own_content is not None:
+        yield read_as_principal(own_content)
     for role in target.formerly.roles:
         former = store.sibling(history_file(parse_principal(role))[0]).read()
         if former is not None:
             yield former
-    if own is not None or target.formerly.roles:
+    if own_content is not None or target.formerly.roles:
         return
     for raw in store.others():
         name = target_of(raw)
@@ -334,14 +336,14 @@ def save_history(content: PullRequestContent, target: Target, now: datetime) -> 
     added = merge(history_from_evidence(evidence), news)
 
     def with_news(raw: bytes | None) -> bytes:
-        known = parse_history(raw, evidence.principal, now)[0] if raw is not None else None
-        whole = merge(known, added) if known else added
+        earlier = parse_history(raw, evidence.principal, now)[0] if raw is not None else None
+        merged = merge(earlier, added) if earlier else added
         identity = content.history.identity
-        written = known.target if known else None
+        target_id = earlier.target if earlier else None
         # A role may have a second policy file, whose target has the same history.
-        if written is None or identity.is_named(written):
-            whole = replace(whole, target=identity.name)
-        return serialize_history(pruned(whole, now))
+        if target_id is None or identity.is_named(target_id):
+            merged = replace(merged, target=identity.name)
+        return serialize_history(pruned(merged, now))
 
     try:
         store.update(with_news)
@@ -364,14 +366,14 @@ def keep_decisions(
         for each in said
     )
     decisions: dict[str, KeepDecision] = {}
-    for each in checked:
-        if each.rejection or each.verb == "add" or takes_back(each, checked):
+    for command in checked:
+        if command.rejection or command.verb == "add" or takes_back(command, checked):
             continue
-        keeps = each.verb == "keep"
+        keeps = command.verb == "keep"
         decision = KeepDecision(
-            each.created_at, each.comment_id, keeps, each.author, each.pull_request
+            command.created_at, command.comment_id, keeps, command.author, command.pull_request
         )
-        decisions[each.pattern] = max(decision, decisions.get(each.pattern, decision))
+        decisions[command.pattern] = max(decision, decisions.get(command.pattern, decision))
     return decisions, checked
 
 
@@ -382,16 +384,16 @@ def takes_back(command: CommentCommand, said: Iterable[CommentCommand]) -> bool:
     if command.verb != "forget":
         return False
     earlier = [
-        each
-        for each in said
-        if not each.rejection
-        and each.pull_request == command.pull_request
-        and _order(each) < _order(command)
-        and action_matches(each.pattern, command.pattern)
+        other_command
+        for other_command in said
+        if not other_command.rejection
+        and other_command.pull_request == command.pull_request
+        and _order(other_command) < _order(command)
+        and action_matches(other_command.pattern, command.pattern)
     ]
     earlier.sort(key=_order)
-    same = [each for each in earlier if each.pattern.lower() == command.pattern.lower()]
-    latest = (same or earlier)[-1:]
+    same_pattern = [each for each in earlier if each.pattern.lower() == command.pattern.lower()]
+    latest = (same_pattern or earlier)[-1:]
     return any(each.verb == "add" for each in latest)
 
 
@@ -401,10 +403,16 @@ def _order(command: CommentCommand) -> tuple[datetime, int]:
 
 def offer_commands(said: Iterable[CommentCommand], pull_request: int) -> tuple[OfferCommand, ...]:
     """Returns the valid commands about offers under one pull request, the oldest first."""
-    own = [each for each in said if each.pull_request == pull_request and not each.rejection]
-    own.sort(key=_order)
+    own_commands = [
+        command
+        for command in said
+        if command.pull_request == pull_request and not command.rejection
+    ]
+    own_commands.sort(key=_order)
     return tuple(
-        OfferCommand(each.pattern, takes=each.verb == "add") for each in own if each.verb != "keep"
+        OfferCommand(command.pattern, takes=command.verb == "add")
+        for command in own_commands
+        if command.verb != "keep"
     )
 
 
@@ -470,23 +478,23 @@ def target_history(
     earlier_paths = partial(_earlier_paths, requests, target, base)
     names = TargetNames(target, earlier_paths, others)
     state = load_history(target, names, run.now)
-    known = state.memory or UsageHistory(settings.principal.arn)
+    memory = state.memory or UsageHistory(settings.principal.arn)
     news = UsageHistory(settings.principal.arn)
     if host is None:
         declined = {
             **_reverted_in_git(requests, target, names, base),
-            **_declined(known, (), _own_scopes(run, target, names)),
+            **_declined(memory, (), _own_scopes(run, target, names)),
         }
         history = History(declined, changed=changed, history_state=state, earlier=earlier)
         failure = " ".join(requests.failures[:1])
         return TargetHistory(history, news, names.identity, failure=failure)
-    opened = requests.get(
+    open_pulls = requests.get(
         lambda: host.pull_requests.opened(settings.branch, settings.base),
         None,
         "the open pull request",
     )
-    own = requests.get(
-        partial(_closed_of_target, host, run, target, names, opened),
+    own_closed = requests.get(
+        partial(_closed_of_target, host, run, target, names, open_pulls),
         list[ClosedPullRequest](),
         "what was declined earlier",
     )
@@ -499,8 +507,8 @@ def target_history(
         list[CommentCommand](),
         "what people said in comments",
     )
-    with_reverts = partial(_with_reverts, host, target, names.identity, base, own, changed)
-    own = requests.get(with_reverts, own, "whether a merged proposal was reverted")
+    with_reverts = partial(_with_reverts, host, target, names.identity, base, own_closed, changed)
+    own_closed = requests.get(with_reverts, own_closed, "whether a merged proposal was reverted")
     # Missing permission -> pull request that removed it, as the store has it or else the
     # repository.
     keys = {
@@ -508,17 +516,17 @@ def target_history(
         for usage in missing
     }
     removed = {
-        permission: known.returned[key].pull
+        permission: memory.returned[key].pull
         for permission, key in keys.items()
-        if key in known.returned
+        if key in memory.returned
     }
-    reverted = partial(_reverted, host, target, names.identity, own, missing)
+    reverted = partial(_reverted, host, target, names.identity, own_closed, missing)
     removed |= requests.get(reverted, dict[Permission, int](), "what was removed")
     scopes = _own_scopes(run, target, names)
     oldest = run.now - timedelta(days=KEPT_DAYS)
     merged = [
         each
-        for each in own
+        for each in own_closed
         if each.merged_at and changed and oldest <= each.merged_at <= changed
         # What a role's other policy file lost may remain in this one.
         if each.merge_commit and scopes.has(each.fingerprint) and not each.reconsidered
@@ -527,7 +535,7 @@ def target_history(
     merged_removals = requests.get(
         partial(read_merged, committed), dict[str, int](), "what merged proposals removed"
     )
-    decisions, said = keep_decisions(commands)
+    decisions, answered = keep_decisions(commands)
     returned = {
         keys[usage.need.permission]: RevertedRemoval(
             usage.last_seen.date(), removed[usage.need.permission]
@@ -536,18 +544,18 @@ def target_history(
         if usage.need.permission in removed
     }
     news = replace(
-        news, words=decisions, declined=_new_declines(known, own, scopes), returned=returned
+        news, words=decisions, declined=_new_declines(memory, own_closed, scopes), returned=returned
     )
-    known = merge(known, news)
+    memory = merge(memory, news)
     if not state.trouble:
-        state = history_state(known, state.left_out, state.today)
+        state = history_state(memory, state.left_out, state.today)
     history = History(
-        declined=_declined(known, own, scopes),
+        declined=_declined(memory, own_closed, scopes),
         changed=changed,
         history_state=state,
-        offer_commands=offer_commands(said, opened.number) if opened else (),
+        offer_commands=offer_commands(answered, open_pulls.number) if open_pulls else (),
         removed=removed,
-        was_merged=any(each.merged_at for each in own),
+        was_merged=any(pull.merged_at for pull in own_closed),
         merged_removals=merged_removals,
         earlier=earlier,
     )
@@ -555,7 +563,7 @@ def target_history(
         history=history,
         news=news,
         identity=names.identity,
-        said=said,
+        said=answered,
         failure=" ".join(requests.failures[:1]),
         former_branches=tuple(names.branches[1:]),
     )
@@ -574,15 +582,17 @@ def _reverted_in_git(
         read = partial(repository.reverted_proposals, commit, target.policy_path)
     if read is None:
         return {}
-    found: dict[str, int] = {}
+    reverts: dict[str, int] = {}
     none: Sequence[RevertedProposal] = ()
     reverted = requests.get(read, none, "whether a merged proposal was reverted")
-    for each in reverted:
-        file = str(Location(each.path, target.pointer))
+    for proposal in reverted:
+        file = str(Location(proposal.path, target.pointer))
         scopes = {_scope_id(ScopeName(role, file).scope) for role in names.identity.roles}
-        if fingerprint_scope(each.fingerprint) in scopes:
-            found.update(dict.fromkeys(_changes_of(each, file, target, base), each.number))
-    return found
+        if fingerprint_scope(proposal.fingerprint) in scopes:
+            reverts.update(
+                dict.fromkeys(_changes_of(proposal, file, target, base), proposal.number)
+            )
+    return reverts
 
 
 def _changes_of(
@@ -700,11 +710,11 @@ def _closed_of_target(
     ]
     if not all(scopes.has(each) for each in fingerprints if each):
         names.read_git()
-    own = [pull for pull in read() if is_own(pull)]
-    for pull in own:
+    own_pulls = [pull for pull in read() if is_own(pull)]
+    for pull in own_pulls:
         if pull.target and names.was_name_of_target(pull.target, asks_git=False):
             names.adopt(pull.target)
-    return own
+    return own_pulls
 
 
 def _adopt(names: TargetNames, pulls: Iterable[MarkedPullRequest], *, asks_git: bool) -> None:
@@ -770,9 +780,9 @@ def run_origins(target: Target, missing: Sequence[Usage], evidence: Evidence) ->
         )
 
     origins = requests.get(ask, unknown, "the branches that the runs deployed from")
-    unclear = (each for each in origins.values() if each.origin is Origin.UNKNOWN)
-    for where in sorted({origin.where for origin in unclear}):
-        _log.info(f"Not known where these runs came from: {where}")
+    unclear = (origin for origin in origins.values() if origin.origin is Origin.UNKNOWN)
+    for place_words in sorted({origin.where for origin in unclear}):
+        _log.info(f"Not known where these runs came from: {place_words}")
     return RunOrigins(origins, " ".join(requests.failures[:1]))
 
 
@@ -782,8 +792,8 @@ def _by_workflow_run(ask: Ask, evidence: Evidence) -> Ask:
     """
 
     def of_run(run: Run) -> RunOrigin:
-        named = workflow_run_id(run.session) or workflow_run_id(run.parent_run)
-        return ask(replace(run, session=named or run.session))
+        run_number = workflow_run_id(run.session) or workflow_run_id(run.parent_run)
+        return ask(replace(run, session=run_number or run.session))
 
     by_majority = origins_by_majority(evidence.runs, of_run)
 
@@ -802,16 +812,16 @@ def _declined(
 
     A first draft is one of a policy file; other changes are of a permission and a resource.
     """
-    undone = {each.number for each in closed if each.undone}
-    found: dict[str, int] = {}
+    undone = {pull.number for pull in closed if pull.undone}
+    declines: dict[str, int] = {}
     for number, decline in sorted(memory.declined.items()):
         if decline.taken_back or number in undone:
             continue
         is_of_file = scopes.has(decline.fingerprint)
         for change in decline.changes:
             if change != DRAFT_ID or is_of_file:
-                found[change] = number
-    return found
+                declines[change] = number
+    return declines
 
 
 def _new_declines(
@@ -820,18 +830,18 @@ def _new_declines(
     """Returns the declines that the store lacks; a description that was rewritten later removes
     none.
     """
-    found: dict[int, DeclinedPullRequest] = {}
-    for each in closed:
-        before = known.declined.get(each.number)
-        changes = scopes.changes_of(each) or (before.changes if before else ())
-        decline = DeclinedPullRequest(each.changed_at, each.reconsidered, each.fingerprint, changes)
+    declines: dict[int, DeclinedPullRequest] = {}
+    for pull in closed:
+        before = known.declined.get(pull.number)
+        changes = scopes.changes_of(pull) or (before.changes if before else ())
+        decline = DeclinedPullRequest(pull.changed_at, pull.reconsidered, pull.fingerprint, changes)
         is_news = before is None or (before.taken_back, before.changes) != (
-            each.reconsidered,
+            pull.reconsidered,
             changes,
         )
-        if (each.declined or (each.reconsidered and before)) and is_news:
-            found[each.number] = decline
-    return found
+        if (pull.declined or (pull.reconsidered and before)) and is_news:
+            declines[pull.number] = decline
+    return declines
 
 
 def _with_reverts(
@@ -856,15 +866,15 @@ def _with_reverts(
         for path in _paths(identity)
         for message in host.branches.messages_since(commit, path, min(merged))
     ]
-    found: list[ClosedPullRequest] = []
-    for each in closed:
+    pulls: list[ClosedPullRequest] = []
+    for pull in closed:
         is_reverted = (
-            each.merged_at in merged
-            and not each.reconsidered
-            and any(is_reverted_by(each, message, host.full_name) for message in messages)
+            pull.merged_at in merged
+            and not pull.reconsidered
+            and any(is_reverted_by(pull, message, host.full_name) for message in messages)
         )
-        found.append(replace(each, declined=True, undone=False) if is_reverted else each)
-    return found
+        pulls.append(replace(pull, declined=True, undone=False) if is_reverted else pull)
+    return pulls
 
 
 def _reverted(
@@ -881,19 +891,19 @@ def _reverted(
         if denied
         else []
     )
-    found: dict[Permission, int] = {}
-    for each in sorted(merged, key=lambda each: each.number, reverse=True):
-        before = _policy_at(host.branches.parent_of(each.merge_commit), target, identity)
-        after = _policy_at(each.merge_commit, target, identity)
+    reverted: dict[Permission, int] = {}
+    for pull in sorted(merged, key=lambda each: each.number, reverse=True):
+        before = _policy_at(host.branches.parent_of(pull.merge_commit), target, identity)
+        after = _policy_at(pull.merge_commit, target, identity)
         for usage in denied if before and after else ():
-            later = each.merged_at is not None and usage.last_seen > each.merged_at
+            later = pull.merged_at is not None and usage.last_seen > pull.merged_at
             if (
                 later
                 and _granted(usage, target.role, before)
                 and not _granted(usage, target.role, after)
             ):
-                found.setdefault(usage.need.permission, each.number)
-    return found
+                reverted.setdefault(usage.need.permission, pull.number)
+    return reverted
 
 
 def _merged_removals(

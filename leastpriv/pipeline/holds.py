@@ -65,18 +65,18 @@ def holds_of(context: ReportContext, options: Options, now: datetime) -> Holds:
         *proposal.held_back_additions,
         *proposal.held_back_restrictions,
     )
-    for held in held_back:
-        guard = held.guard_result.guard
+    for held_change in held_back:
+        guard = held_change.guard_result.guard
         end = until.end_of(guard)
-        for change in _ids(held):
+        for change in _ids(held_change):
             if end:
-                for_now[change] = _hold(guard, held.guard_result.reason, end)
+                for_now[change] = _hold(guard, held_change.guard_result.reason, end)
             else:
                 lasting[change] = guard
     for entry in context.difference.entries:
         for change in removal_ids(entry.pattern, entry.resources):
             lasting.setdefault(change, IN_USE)
-    lasting = {change: why for change, why in lasting.items() if change not in for_now}
+    lasting = {change: reason for change, reason in lasting.items() if change not in for_now}
     return Holds(for_now=for_now, lasting=lasting, hidden=_hidden(context))
 
 

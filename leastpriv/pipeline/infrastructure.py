@@ -92,29 +92,29 @@ class RepositoryVersion(Struct, frozen=True):
             return TerraformFolder()
         folder = posixpath.dirname(path)
         # Terraform loads no file whose name ends with `.TF`.
-        used = (
-            each
-            for each in self.paths(folder)
-            if not is_hcl(each) or posixpath.splitext(each)[1].islower()
+        declaring = (
+            path
+            for path in self.paths(folder)
+            if not is_hcl(path) or posixpath.splitext(path)[1].islower()
         )
-        found = {posixpath.relpath(each, folder or "."): each for each in used}
-        return TerraformFolder(_Files(found, self.read), plan)
+        relative_paths = {posixpath.relpath(each, folder or "."): each for each in declaring}
+        return TerraformFolder(_Files(relative_paths, self.read), plan)
 
 
 def paths_on_disk(root: Path, folder: str) -> list[str]:
     """Returns the paths of the files in a folder and below, without hidden ones; links to folders
     are not followed.
     """
-    found: list[str] = []
-    for place, folders, names in os.walk(root / folder):
+    paths: list[str] = []
+    for current, folders, names in os.walk(root / folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        below = Path(place).relative_to(root / folder)
-        found += [
+        below = Path(current).relative_to(root / folder)
+        paths += [
             (Path(folder) / below / name).as_posix() for name in names if not name.startswith(".")
         ]
-        if len(found) > _MOST_FILES:
+        if len(paths) > _MOST_FILES:
             break
-    return found
+    return paths
 
 
 def terraform_files(root: Path, policy: str) -> dict[str, str]:
@@ -172,16 +172,20 @@ def declarations_of(target: Target) -> tuple[Declaration, ...]:
     from leastpriv.declared.declarations import read_declarations
     from leastpriv.declared.models import Place
 
-    place = Place.of(target.role, settings.aws_regions)
-    found = read_declarations(
+    deploy_place = Place.of(target.role, settings.aws_regions)
+    declarations = read_declarations(
         settings.templates,
         settings.plans,
         target.role,
-        place,
+        deploy_place,
         root=target.workspace,
         policies=settings.declared,
     )
-    return tuple(each.to_plan() for each in found) if target.only_plans else found
+    return (
+        tuple(declaration.to_plan() for declaration in declarations)
+        if target.only_plans
+        else declarations
+    )
 
 
 class _Declared:
@@ -200,8 +204,8 @@ class _Declared:
     def add_limits(self, declaration: Declaration) -> None:
         """Adds what a declaration does not say."""
         self.unknown.update(declaration.unknown)
-        for each in declaration.left_out:
-            self.left_out.setdefault(", ".join(each.parameters), []).extend(each.addresses)
+        for limit in declaration.left_out:
+            self.left_out.setdefault(", ".join(limit.parameters), []).extend(limit.addresses)
 
     def needs(self, declaration: Declaration) -> tuple[Need, ...]:
         """Returns the needs of a declaration; none where it asks for too much work, which is not
@@ -251,10 +255,10 @@ class _Declared:
 
 def _one_each(needs: Iterable[Need]) -> tuple[Need, ...]:
     """The needs, one for each permission."""
-    found: dict[Permission, Need] = {}
+    need_by_permission: dict[Permission, Need] = {}
     for need in needs:
-        found.setdefault(need.permission, need)
-    return tuple(found.values())
+        need_by_permission.setdefault(need.permission, need)
+    return tuple(need_by_permission.values())
 
 
 def _used_actions(evidence: Evidence) -> set[str]:
@@ -283,7 +287,7 @@ def with_declarations(
         drafted = bounded_needs(drafted, target)
         later = bounded_needs(later, target)
     needs = _one_each(drafted)
-    known = {need.permission for need in needs}
+    permissions = {need.permission for need in needs}
     exercised = exercised_actions(declarations, _used_actions(evidence))
     due = {
         need.permission.action: (need.because,)
@@ -293,14 +297,16 @@ def with_declarations(
     merged = DeclaredNeeds(
         due,
         needs=needs,
-        later_needs=tuple(need for need in _one_each(later) if need.permission not in known),
+        later_needs=tuple(need for need in _one_each(later) if need.permission not in permissions),
         only_plans=target.only_plans,
         exercised=exercised,
         sources=tuple(declaration.source for declaration in declarations),
         unread=declared.unread(),
         reasons=declared.unknown,
         left_out=declared.left_out_by_defaults(),
-        stateless=tuple(each.source for each in declarations if each.lacks_state),
+        stateless=tuple(
+            declaration.source for declaration in declarations if declaration.lacks_state
+        ),
         roles=roles,
     )
     return replace(evidence, aws_findings=replace(evidence.aws_findings, declared=merged))
@@ -311,8 +317,10 @@ def roles_of(target: Target, declarations: Iterable[Declaration]) -> tuple[Creat
     from leastpriv.declared.models import Place
     from leastpriv.declared.role_policies import created_roles
 
-    place = Place.of(target.role, target.settings.aws_regions)
-    return tuple(role for each in declarations for role in created_roles(each, place))
+    deploy_place = Place.of(target.role, target.settings.aws_regions)
+    return tuple(
+        role for declaration in declarations for role in created_roles(declaration, deploy_place)
+    )
 
 
 def bounded_needs(needs: Iterable[Need], target: Target) -> list[Need]:
@@ -352,31 +360,34 @@ def read_changes(target: Target, before: Read, after: Read) -> list[DeclaredVers
     )
     from leastpriv.declared.models import Place
 
-    place = Place.of(target.role, settings.aws_regions)
-    found: list[DeclaredVersion] = []
+    deploy_place = Place.of(target.role, settings.aws_regions)
+    versions: list[DeclaredVersion] = []
     built: list[str] = []
     for name in settings.templates:
         path = StackFile.of(name).path
-        earlier = read_stack(name, before, place) if before(path) is not None else None
+        earlier = read_stack(name, before, deploy_place) if before(path) is not None else None
         if after(path) is not None:
-            now = read_stack(name, after, place)
+            now = read_stack(name, after, deploy_place)
             change = changed_resources(earlier, now)
-            found.append(DeclaredVersion(change, now.whole(), read=now, before=earlier))
+            versions.append(DeclaredVersion(change, now.whole(), read=now, before=earlier))
         elif earlier:
             change = deleted_stack(earlier)
-            found.append(DeclaredVersion(change, now=change.made, read=change.made))
+            versions.append(DeclaredVersion(change, now=change.made, read=change.made))
         else:
             built.append(name)
-    others = read_declarations(
+    other_declarations = read_declarations(
         built,
         settings.plans,
         target.role,
-        place,
+        deploy_place,
         root=target.workspace,
         policies=settings.declared,
     )
-    found.extend(DeclaredVersion(changed_resources(None, now), now.whole(), now) for now in others)
-    return [_only_planned(each) for each in found] if target.only_plans else found
+    versions.extend(
+        DeclaredVersion(changed_resources(None, now), now.whole(), now)
+        for now in other_declarations
+    )
+    return [_only_planned(version) for version in versions] if target.only_plans else versions
 
 
 def _only_planned(version: DeclaredVersion) -> DeclaredVersion:
@@ -410,30 +421,32 @@ def declared_change(
     from leastpriv.proposal.preflight import DeclaredChange
 
     declared = _Declared(target)
-    used = _used_actions(evidence)
+    used_actions = _used_actions(evidence)
     silent: Collection[str] = ()
-    if used and edited:
-        silent = exercised_actions((each.now for each in versions), used) - used
-    made: list[Need] = []
-    kept: list[Need] = []
+    if used_actions and edited:
+        silent = (
+            exercised_actions((version.now for version in versions), used_actions) - used_actions
+        )
+    made_needs: list[Need] = []
+    kept_needs: list[Need] = []
     standing: dict[Need, str] = {}
     drafted: list[Need] = []
-    for each in versions:
-        declared.add_limits(each.read)
-        made.extend(declared.needs(each.change.made))
-        kept.extend(declared.needs(each.change.kept))
-        drafted.extend(declared.drafted(each.read))
-        if each.read.lacks_state:
-            declared.unknown[f"the state of {each.read.source}"] = _NO_STATE
-        for need in declared.needs(each.now) if edited else ():
+    for version in versions:
+        declared.add_limits(version.read)
+        made_needs.extend(declared.needs(version.change.made))
+        kept_needs.extend(declared.needs(version.change.kept))
+        drafted.extend(declared.drafted(version.read))
+        if version.read.lacks_state:
+            declared.unknown[f"the state of {version.read.source}"] = _NO_STATE
+        for need in declared.needs(version.now) if edited else ():
             if need.permission.action not in silent:
-                standing[need] = each.now.source
+                standing[need] = version.now.source
     # Without a source of records, nothing else shows what the other resources need.
-    judges_rest = not target.settings.reads_records and bool(edited or made or kept)
+    judges_rest = not target.settings.reads_records and bool(edited or made_needs or kept_needs)
     return DeclaredChange(
-        sources=tuple(each.now.source for each in versions),
-        made=tuple(made),
-        kept=(*kept, *drafted) if is_whole else tuple(kept),
+        sources=tuple(version.now.source for version in versions),
+        made=tuple(made_needs),
+        kept=(*kept_needs, *drafted) if is_whole else tuple(kept_needs),
         rest=tuple(drafted) if judges_rest else (),
         unread=declared.unread(),
         standing=standing,

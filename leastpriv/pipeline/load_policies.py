@@ -110,38 +110,40 @@ def check_file_name(target: Target, base: str, others: Iterable[str]) -> None:
     """
     path, repository = target.policy_path, target.base_repository
     root = target.folder or Path()
-    used = {Path(name).as_posix() for name in others}
+    other_names = {Path(name).as_posix() for name in others}
     files = repository.paths(base, "") if repository else ()
 
     def names(folder: PurePosixPath) -> Iterable[str]:
         """Returns the names in a folder, of the repository or on disk."""
         if repository:
             return {
-                each.parts[len(folder.parts)]
-                for each in map(PurePosixPath, files)
-                if folder in each.parents
+                path_below.parts[len(folder.parts)]
+                for path_below in map(PurePosixPath, files)
+                if folder in path_below.parents
             }
         with suppress(OSError):
-            return [each.name for each in (root / folder).iterdir()]
+            return [entry.name for entry in (root / folder).iterdir()]
         return ()
 
     # The path with the names of folders and files that its own are slips for; none where one is
     # unknown.
-    found = PurePosixPath(PurePosixPath(path).anchor)
-    for part in PurePosixPath(path).relative_to(found).parts:
-        known = {
-            each.lower(): each for each in names(found) if (found / each).as_posix() not in used
+    actual = PurePosixPath(PurePosixPath(path).anchor)
+    for part in PurePosixPath(path).relative_to(actual).parts:
+        name_by_lower = {
+            name.lower(): name
+            for name in names(actual)
+            if (actual / name).as_posix() not in other_names
         }
         lower = part.lower()
         name = (
             part
-            if part in {*known.values(), ".."}
-            else known.get(letters_meant(lower, known) or lower, "")
+            if part in {*name_by_lower.values(), ".."}
+            else name_by_lower.get(letters_meant(lower, name_by_lower) or lower, "")
         )
         if not name:
             return
-        found /= name
-    meant = found.as_posix()
+        actual /= name
+    meant = actual.as_posix()
     raw = (
         repository.read(base, meant)
         if repository
@@ -172,8 +174,12 @@ def changed_at(target: Target, base: str) -> datetime | None:
     """Returns when the committed policy file was last changed; None where no history has it."""
     if target.changed:
         return target.changed
-    found = _repository_history(target, base)
-    return found[0].last_changed(found[1], target.policy_path) if found else None
+    repository_history = _repository_history(target, base)
+    return (
+        repository_history[0].last_changed(repository_history[1], target.policy_path)
+        if repository_history
+        else None
+    )
 
 
 def policy_before(target: Target, base: str, time: datetime) -> Document | None:
@@ -183,8 +189,12 @@ def policy_before(target: Target, base: str, time: datetime) -> Document | None:
     if target.earlier:
         raw = target.earlier(time)
     else:
-        found = _repository_history(target, base)
-        raw = found[0].read_at(found[1], target.policy_path, time) if found else None
+        repository_history = _repository_history(target, base)
+        raw = (
+            repository_history[0].read_at(repository_history[1], target.policy_path, time)
+            if repository_history
+            else None
+        )
     try:
         folder = folder_of(target, base)
         return (
@@ -328,8 +338,8 @@ def attached_policies(
         Location(target.policy_path, target.pointer), read, settings.principal
     )
     assumed = tuple(name for name in found_files if name not in settings.attached_files)
-    named = (*settings.attached_files, *assumed)
-    paths = {name: Location.of(name).path for name in named}
+    file_names = (*settings.attached_files, *assumed)
+    paths = {name: Location.of(name).path for name in file_names}
     files = tuple(
         read_attached(
             read_other(target, base, path, "also-attached"),
@@ -339,13 +349,15 @@ def attached_policies(
         )
         for name, path in paths.items()
     )
-    found = replace(
+    attached = replace(
         managed_policies(settings, aws), base=base, committed=committed, assumed=assumed
     )
-    found = replace(found, names=(*named, *found.names), documents=(*files, *found.documents))
+    attached = replace(
+        attached, names=(*file_names, *attached.names), documents=(*files, *attached.documents)
+    )
     if aws is None or not settings.asks_aws:
-        return found
-    return with_live_role(found, _live(aws, target.lead))
+        return attached
+    return with_live_role(attached, _live(aws, target.lead))
 
 
 def with_further_users(
@@ -420,31 +432,31 @@ def _policy_name(name: str) -> str:
 
 
 def _meaning(document: Document) -> tuple[Statement, ...]:
-    return tuple(each.meaning for each in document.statements)
+    return tuple(statement.meaning for statement in document.statements)
 
 
 def without_replaced(found: AttachedPolicies) -> AttachedPolicies:
     """Moves the policies over all services to `replaced`: with one of them attached no call needs
     the policy file.
     """
-    known = list(zip(found.names, found.documents, strict=True))
-    wide = tuple(
+    named_documents = list(zip(found.names, found.documents, strict=True))
+    remaining = tuple(
         name
-        for name, document in known
+        for name, document in named_documents
         if name not in found.assumed and grants_every_service(document)
     )
-    documents = tuple(document for name, document in known if name not in wide)
+    documents = tuple(document for name, document in named_documents if name not in remaining)
     return replace(
         found,
-        names=tuple(name for name in found.names if name not in wide),
+        names=tuple(name for name in found.names if name not in remaining),
         documents=documents,
-        replaced=wide,
+        replaced=remaining,
     )
 
 
 def managed_policies(settings: Settings, session: AwsSession | None) -> AttachedPolicies:
     """Reads the managed policies that the inputs name by ARN; one that cannot be read is a gap."""
-    found = AttachedPolicies()
+    managed = AttachedPolicies()
     for arn in settings.attached_arns:
         try:
             if session is None:
@@ -453,18 +465,20 @@ def managed_policies(settings: Settings, session: AwsSession | None) -> Attached
                 session.aws(), arn, home_region("iam", settings.principal.partition)
             )
         except LeastprivError as error:
-            known = [
+            named_documents = [
                 row["document"]
                 for row in table("aws_managed")
                 if arn.endswith(f"::aws:policy/{row['policy']}")
             ]
-            if not known:
+            if not named_documents:
                 gap = Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), f"{arn} (also-attached): {error}")
-                found = replace(found, gaps=(*found.gaps, gap))
+                managed = replace(managed, gaps=(*managed.gaps, gap))
                 continue
-            document = parse(known[0].encode(), arn)
-        found = replace(found, names=(*found.names, arn), documents=(*found.documents, document))
-    return found
+            document = parse(named_documents[0].encode(), arn)
+        managed = replace(
+            managed, names=(*managed.names, arn), documents=(*managed.documents, document)
+        )
+    return managed
 
 
 def _live(session: AwsSession, principal: Principal) -> LiveRole:
@@ -493,18 +507,18 @@ def with_live_role(found: AttachedPolicies, live: LiveRole) -> AttachedPolicies:
         return found
     from leastpriv.diff.compare import compare_with_live_role
 
-    compared, others = compare_with_live_role(found.committed, found.documents, live)
+    compared, attached = compare_with_live_role(found.committed, found.documents, live)
     if compared.differs:
         _log.info(
             f"The role in the account differs from the policy file: {drift_sentence(compared)}"
         )
-    others = tuple(policy for policy in others if policy.name not in found.names)
-    names = (*found.names, *(policy.name for policy in others))
+    attached = tuple(policy for policy in attached if policy.name not in found.names)
+    names = (*found.names, *(policy.name for policy in attached))
     return replace(
         found,
         drift=compared,
         names=names,
-        documents=(*found.documents, *(policy.document for policy in others)),
+        documents=(*found.documents, *(policy.document for policy in attached)),
     )
 
 
@@ -525,12 +539,14 @@ def with_account_gaps(
     details = (f"the role may be taken through {name}, {advice}" for name in unseen)
     hidden = (Gap(GapKind.SOURCE_FAILED, Scope(), detail) for detail in details)
     live = [policy.name for policy in found.live.policies] if found.live else []
-    own = tuple(dict.fromkeys(name for name in (*found.names, *live) if name.startswith("arn:")))
+    own_arns = tuple(
+        dict.fromkeys(name for name in (*found.names, *live) if name.startswith("arn:"))
+    )
     return replace(
         evidence,
         gaps=(*evidence.gaps, *found.gaps, *hidden),
         live_role_drift=differs,
-        own_policies=own,
+        own_policies=own_arns,
     )
 
 

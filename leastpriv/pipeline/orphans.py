@@ -46,15 +46,15 @@ def close_orphans(run: RunContext, results: Sequence[TargetResult]) -> None:
     """
     repositories: dict[int, GitHubRepository] = {}
     members: dict[int, list[TargetResult]] = {}
-    for result in results:
-        target = result.target
+    for target_result in results:
+        target = target_result.target
         host = target.repository.github if target.repository else None
         if host and target.settings.mode is Mode.PULL_REQUEST:
             repositories[id(host)] = host
-            members.setdefault(id(host), []).append(result)
+            members.setdefault(id(host), []).append(target_result)
     is_whole = all(result.content and not result.failure_text for result in results)
-    for place, host in repositories.items():
-        _Orphans(run, host, members[place], is_whole=is_whole).close()
+    for repository_place, host in repositories.items():
+        _Orphans(run, host, members[repository_place], is_whole=is_whole).close()
 
 
 _WORKFLOWS = ".github/workflows"
@@ -124,7 +124,7 @@ class _Orphans:
 
     def close(self) -> None:
         """Closes each one that a person did not edit or pause."""
-        branches = {result.target.settings.branch for result in self._results}
+        branches = {target_result.target.settings.branch for target_result in self._results}
         for pull in self._host.pull_requests.opened_elsewhere():
             if pull.branch in branches or pull.mark.config != self._config:
                 continue
@@ -165,10 +165,10 @@ class _Orphans:
         file = self._run.file
         if file is None:
             return True
-        place = file.repository.github if file.repository else None
-        if place is None:
+        github = file.repository.github if file.repository else None
+        if github is None:
             return False
-        return place.read(place.branch_head(self._run.settings.base)[1], self._config) == file.raw
+        return github.read(github.branch_head(self._run.settings.base)[1], self._config) == file.raw
 
     def _hold(self, result: TargetResult, changes: Sequence[str] = ()) -> Hold | None:
         """Returns what holds some changes of a target without an open pull request back for now.
@@ -193,20 +193,26 @@ class _Orphans:
     def _moved_to(self, pull: MarkedPullRequest) -> TargetResult | None:
         """Returns the present target of a pull request; None without a certain one."""
         name = pull.mark.name
-        results = [each for each in self._results if self._is_into_base(each.target, pull)]
-        own = [each for each in results if name.role in _roles(each.target)]
+        into_base = [each for each in self._results if self._is_into_base(each.target, pull)]
+        of_role = [each for each in into_base if name.role in _roles(each.target)]
         if self._run.file is None:
-            renamed = [each for each in results if self._is_renamed_by_workflow(each.target, pull)]
-            same = [each for each in own or renamed if self._has_or_had_file(each, name)]
-            return same[0] if same else None
-        if own:
-            return own[0]
+            renamed = [
+                each for each in into_base if self._is_renamed_by_workflow(each.target, pull)
+            ]
+            with_file = [
+                candidate
+                for candidate in of_role or renamed
+                if self._has_or_had_file(candidate, name)
+            ]
+            return with_file[0] if with_file else None
+        if of_role:
+            return of_role[0]
         if any(_matches(name.role, entry.users.arns) for entry in self._entries):
             return None
-        former = [each for each in results if self._is_former(each.target, pull)]
+        former = [each for each in into_base if self._is_former(each.target, pull)]
         if former:
             return former[0]
-        return next((each for each in results if self._is_file_of(each, name)), None)
+        return next((each for each in into_base if self._is_file_of(each, name)), None)
 
     def _is_into_base(self, target: Target, pull: MarkedPullRequest) -> bool:
         return self._host.branch_head(target.settings.base)[0] == pull.base
@@ -261,7 +267,7 @@ class _Orphans:
             return False
         workflows = self._host.paths(commit, _WORKFLOWS)
         return path in workflows and not any(
-            self._may_name_role(commit, each, role) for each in workflows
+            self._may_name_role(commit, workflow, role) for workflow in workflows
         )
 
     def _may_name_role(self, commit: str, path: str, role: str) -> bool:

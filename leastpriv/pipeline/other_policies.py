@@ -32,14 +32,14 @@ def read_other_policies(target: Target, base: str) -> Policies:
     boundary: list[Document] = []
     session: list[Document] = []
     resources: list[ResourcePolicy] = []
-    for each in target.settings.other_policies:
-        location = Location.of(each.file)
+    for policy in target.settings.other_policies:
+        location = Location.of(policy.file)
         raw = read_other(target, base, location.path, _OTHERS)
-        if not each.kind:
-            resources.append(resource_policy_of(raw, location, each.resource))
+        if not policy.kind:
+            resources.append(resource_policy_of(raw, location, policy.resource))
             continue
-        found = boundary if each.kind == "boundary" else session
-        found.append(parse(raw, location.path, location.pointer))
+        policies_of_kind = boundary if policy.kind == "boundary" else session
+        policies_of_kind.append(parse(raw, location.path, location.pointer))
     return Policies(
         identity=(),
         boundary=tuple(boundary) or None,
@@ -63,15 +63,16 @@ class _Files:
         if self._repository:
             return [each for each in self._repository.paths(self._base, path) if each != path]
         top = self._root / path
-        found = sorted(top.rglob("*"))
-        link = next((each for each in found if each.is_symlink()), None)
+        entries = sorted(top.rglob("*"))
+        link = next((entry for entry in entries if entry.is_symlink()), None)
         if link:
             raise InputError(
                 f"The input {_ORGANIZATION} names {path!r}, where {link.name!r} is a link: save the"
                 " file itself."
             )
         return [
-            (PurePosixPath(path) / each.relative_to(top).as_posix()).as_posix() for each in found
+            (PurePosixPath(path) / entry.relative_to(top).as_posix()).as_posix()
+            for entry in entries
         ]
 
     def organization(self, paths: tuple[str, ...]) -> Organization:
@@ -85,12 +86,12 @@ class _Files:
             if not below:
                 contents[path] = read_other(self._target, self._base, path, _ORGANIZATION)
                 continue
-            for each in below:
-                place = PurePosixPath(each)
-                folders.update(one.as_posix() for one in place.parents)
-                if not place.suffix:
-                    folders.add(each)
-                if place.suffix == ".json":
-                    contents[each] = read_other(self._target, self._base, each, _ORGANIZATION)
+            for name in below:
+                path_below = PurePosixPath(name)
+                folders.update(parent.as_posix() for parent in path_below.parents)
+                if not path_below.suffix:
+                    folders.add(name)
+                if path_below.suffix == ".json":
+                    contents[name] = read_other(self._target, self._base, name, _ORGANIZATION)
         files = OrganizationFiles(paths, contents, frozenset(folders - {"."}))
         return organization_of(files, f"The input {_ORGANIZATION}")

@@ -150,20 +150,24 @@ def propose(
     elif run.settings.users.patterns:
         targets = (with_known_users(targets[0], evidence),)
     read_ahead(targets)
-    results = list(map(partial(_target_result, run, evidence, chain), targets))
-    made = RunResult(
-        (*results, *failed), chain or _NO_CHAIN, notes, has_targets_file=file is not None
+    target_results = list(map(partial(_target_result, run, evidence, chain), targets))
+    run_result = RunResult(
+        (*target_results, *failed), chain or _NO_CHAIN, notes, has_targets_file=file is not None
     )
-    before_publishing(made)
+    before_publishing(run_result)
     if file and chain:
-        first, more = first_files(run, file, drafts, chain)
+        first, further_results = first_files(run, file, drafts, chain)
         missing = [
-            each.context.missing_calls
-            for each in results
-            if each.context and each.context.missing_calls
+            target_result.context.missing_calls
+            for target_result in target_results
+            if target_result.context and target_result.context.missing_calls
         ]
-        made = replace(made, first_files=first, notes=(*notes, *more, *missing))
-    return replace(made, targets=(*publish_all(run, results, made.chain), *failed))
+        run_result = replace(
+            run_result, first_files=first, notes=(*notes, *further_results, *missing)
+        )
+    return replace(
+        run_result, targets=(*publish_all(run, target_results, run_result.chain), *failed)
+    )
 
 
 def _likely_slips(context: ReportContext, options: Options) -> list[str]:
@@ -171,10 +175,10 @@ def _likely_slips(context: ReportContext, options: Options) -> list[str]:
     pattern, a role.
     """
     actions = [
-        f"{context.policy_file} names {held.action}: {held.guard_result.reason}."
-        for held in context.proposal.held_back
-        if held.guard_result.guard == "unknown-action"
-        and "did you mean" in held.guard_result.reason
+        f"{context.policy_file} names {held_change.action}: {held_change.guard_result.reason}."
+        for held_change in context.proposal.held_back
+        if held_change.guard_result.guard == "unknown-action"
+        and "did you mean" in held_change.guard_result.reason
     ]
     runs = context.evidence.runs
     sessions = [
@@ -211,9 +215,9 @@ def _check_keep(patterns: Sequence[str], documents: Sequence[Document]) -> None:
     """
     granted = {
         _service_of(action)
-        for each in documents
-        for one in each.statements
-        for action in one.actions
+        for document in documents
+        for statement in document.statements
+        for action in statement.actions
     }
     for pattern in patterns:
         if _is_of_unknown_service(pattern) and _service_of(pattern) not in granted:
@@ -232,9 +236,9 @@ def _check_break_glass(patterns: Sequence[str], runs: Sequence[Run]) -> None:
         if len(literal) < _SHORTEST_SLIP or break_glass_runs(runs, [pattern]):
             continue
         starts = {
-            run.session[: len(literal) + more].lower(): run.session
+            run.session[: len(literal) + offset].lower(): run.session
             for run in runs
-            for more in (-1, 0, 1)
+            for offset in (-1, 0, 1)
         }
         meant = starts.get(letters_meant(literal, starts), "")
         if meant:
@@ -261,9 +265,9 @@ def make_proposal(
     branch, base = repository.branch_head(settings.base) if repository else ("", "")
     trusts, declarations = named_trust_policies(target, base), declarations_of(target)
     policies = _read_policies(run, target, base, declares=bool(declarations))
-    others = read_other_policies(target, base)
-    found = read()
-    evidence = _evidence_of_users(run, target, policies, found)
+    other_policies = read_other_policies(target, base)
+    committed = read()
+    evidence = _evidence_of_users(run, target, policies, committed)
     _check_break_glass(settings.options.break_glass, evidence.runs)
     evidence = with_account_gaps(
         with_clock_gap(evidence, run.now), policies, by_sessions=settings.event_history
@@ -272,21 +276,21 @@ def make_proposal(
         with_declarations(evidence, declarations, target), policies.in_force
     )
     difference = compare(policies.committed, list(policies.documents), evidence)
-    known = run_origins(target, difference.missing, evidence)
-    evidence = replace(evidence, origins=known.origins)
-    beside = OtherRoles.of(run, target, evidence, found.callers)
+    origins = run_origins(target, difference.missing, evidence)
+    evidence = replace(evidence, origins=origins.origins)
+    beside = OtherRoles.of(run, target, evidence, committed.callers)
     earlier = target_history(
         run, target, base, policies.committed, difference.missing, others=beside
     )
-    earlier = replace(earlier, failure=earlier.failure or known.failure)
-    others = _with_account_policies(others, run, target, policies, difference)
+    earlier = replace(earlier, failure=earlier.failure or origins.failure)
+    other_policies = _with_account_policies(other_policies, run, target, policies, difference)
     context = _report_context(
         target=target,
         policies=policies,
-        found=replace(found, evidence=evidence),
+        found=replace(committed, evidence=evidence),
         difference=difference,
         history=earlier.history,
-        others=others,
+        others=other_policies,
     )
     context = replace(
         context,
@@ -303,7 +307,7 @@ def make_proposal(
     under_others = denied_now(
         context.proof.need_decisions,
         [*context.proposal.documents, *context.attached_documents],
-        others,
+        other_policies,
         target.lead.arn,
         context.policy_file,
     )
@@ -340,23 +344,25 @@ def _evidence_of_users(
     """Returns the evidence of all users of the policy with AWS's findings on each of them."""
 
     def with_findings(evidence: Evidence, user: Principal) -> Evidence:
-        own = replace(target.settings, principal=user)
+        user_settings = replace(target.settings, principal=user)
         session = run.in_account(user.account).aws
-        return with_aws_findings(own, session, with_denial_details(own, session, evidence))
+        return with_aws_findings(
+            user_settings, session, with_denial_details(user_settings, session, evidence)
+        )
 
     users = target.settings.users
     if found.users:
         parts = [
-            replace(each, evidence=with_findings(each.evidence, parse_principal(each.arn)))
-            for each in found.users
+            replace(user, evidence=with_findings(user.evidence, parse_principal(user.arn)))
+            for user in found.users
         ]
         evidence = united(replace(found, users=tuple(parts)), target, policies.in_force)
     else:
         evidence = with_findings(found.evidence, target.lead)
-    named = (*users.arns, *target.users)
+    user_arns = (*users.arns, *target.users)
     attached = [*_entities_of_policy(run, target, policies), *_attached_in_file(target, policies)]
     excluded = (*users.excluded, *run.other_users(target))
-    unnamed = unnamed_users(named, found.callers, excluded, attached)
+    unnamed = unnamed_users(user_arns, found.callers, excluded, attached)
     return replace(evidence, unnamed_users=unnamed)
 
 
@@ -369,11 +375,11 @@ def _entities_of_policy(
     if session is None or not policy.startswith("arn:") or "::aws:policy/" in policy:
         return
     try:
-        found = entities_of_policy(session.aws(), policy)
+        entities = entities_of_policy(session.aws(), policy)
     except AwsError as error:
         _log.info(f"It is not known which other roles have {policy}: {error}")
         return
-    for arn in found:
+    for arn in entities:
         yield arn, f"IAM lists it with the policy {policy}"
 
 
@@ -393,8 +399,8 @@ def _attached_in_file(target: Target, policies: AttachedPolicies) -> Iterator[tu
     values = stack_values(target.lead)
     callers = terraform_files(target.workspace, target.policy_path)
     for name in attached_roles(document, target.policy_path, values, callers):
-        why = f"Terraform attaches the policy of {target.policy_name} to it"
-        yield f"{start}:role/{name}", why
+        reason = f"Terraform attaches the policy of {target.policy_name} to it"
+        yield f"{start}:role/{name}", reason
 
 
 def _with_account_policies(
@@ -438,7 +444,7 @@ def _with_check_results(
     context: ReportContext, check_results: tuple[CheckResult, ...]
 ) -> ReportContext:
     """Adds the results of AWS's checks, which the verdict depends on."""
-    found = verdict_of(
+    verdict = verdict_of(
         context.proposal,
         context.proof,
         context.ledger,
@@ -447,7 +453,7 @@ def _with_check_results(
         records=context.records,
         check_results=check_results,
     )
-    return replace(context, check_results=check_results, verdict=found)
+    return replace(context, check_results=check_results, verdict=verdict)
 
 
 def _read_policies(
@@ -460,8 +466,8 @@ def _read_policies(
     committed = committed_policy(target, base)
     if committed is None and target in run.targets:
         files = (*settings.attached_files, settings.trust_policy, settings.boundary_file)
-        named = [Location.of(name).path for name in files if name]
-        check_file_name(target, base, [*named, *(each.policy_path for each in run.targets)])
+        paths = [Location.of(name).path for name in files if name]
+        check_file_name(target, base, [*paths, *(target.policy_path for target in run.targets)])
     if committed and declares and not (settings.reads_records or target.only_plans):
         raise InputError(
             f"{target.policy_name} exists and changes by evidence, but only templates or plans are"
@@ -512,7 +518,7 @@ def _report_context(
         exists=exists,
     )
     former = policies.committed.to_bytes() if policies.committed else None
-    files = [each.to_bytes() for each in proposal.documents]
+    files = [document.to_bytes() for document in proposal.documents]
     drafts = [boundary.content] if boundary and boundary.content else []
     # The role does not exist, or no call was read.
     absent = policies.live.missing if policies.live else ""
@@ -576,10 +582,10 @@ def _check_proof(context: ReportContext) -> None:
             f" many statements with wildcards overlap, as in {proof.new_access[0]}; join or remove"
             " some of them."
         )
-    found: Sequence[str] = [*proof.new_access, *proof.newly_denied, *proof.unapplied]
-    if found:
+    failures: Sequence[str] = [*proof.new_access, *proof.newly_denied, *proof.unapplied]
+    if failures:
         raise LeastprivError(
-            f"The proposal failed its own proof and was discarded ({'; '.join(found[:3])}): "
+            f"The proposal failed its own proof and was discarded ({'; '.join(failures[:3])}): "
             "please report this as a defect."
         )
 
@@ -621,15 +627,15 @@ def _check_results(
         _log.info("AWS checks the proposal: ValidatePolicy and SimulateCustomPolicy, both free")
         validated = validate(aws, files, proposal.committed, trust)
         simulated = simulate(aws, policies, context.proof.need_decisions, lead.arn)
-        for result in (validated, simulated):
-            if result.failure:
-                _log.info(f"{result.operation} is skipped: {result.failure}")
-        found = (
+        for check_result in (validated, simulated):
+            if check_result.failure:
+                _log.info(f"{check_result.operation} is skipped: {check_result.failure}")
+        findings = (
             run_checks(aws, *paid_checks(proposal, files, settings.options.never_add, trust))
             if paid
             else ()
         )
-        return (validated, simulated, *found)
+        return (validated, simulated, *findings)
     except LeastprivError as error:
         # No region is known, which a role's evidence in files does not need; or no credentials,
         # where a setting asks.
@@ -646,7 +652,7 @@ def _role_chain(
     from leastpriv.pipeline.discover import unwritten_roles
 
     configuration = file.configuration
-    roots = tuple(user for each in targets for user in each.users)
+    roots = tuple(user for target in targets for user in target.users)
     chain = evidence.role_chain(roots, follow=configuration.follow)
     without_aws = replace(run, aws=None)
     unwritten, drafts = unwritten_roles(
@@ -659,7 +665,7 @@ def _role_chain(
     advice = _DISCOVER if configuration.follow else _FOLLOW
     if configuration.discover:
         advice = ""
-    signed = {arn: found.evidence.signed for arn, found in evidence.found.items()}
+    signed = {arn: evidence_read.evidence.signed for arn, evidence_read in evidence.found.items()}
     return RoleChainPolicies(chain, frozenset(roots), unwritten, signed, advice), drafts
 
 
@@ -672,8 +678,8 @@ def _target_result(
         unread = evidence.failures.get(account) or LeastprivError(f"{target.role} was not read.")
         return TargetResult(target, failure=unread)
     around = replace(chain, chain=chain.chain.around(target.lead.arn)) if chain else None
-    own = run.in_account(account)
-    work = partial(make_proposal, own, target, partial(evidence.of, target), around)
+    own_run = run.in_account(account)
+    work = partial(make_proposal, own_run, target, partial(evidence.of, target), around)
     content, failure = attempt(work, isolate=run.isolates_failures)
     if failure:
         _log.info(f"Failed for {target.shown_role}: {failure}")

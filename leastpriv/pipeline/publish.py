@@ -89,14 +89,14 @@ def publish_all(
     repository.
     """
     units: dict[str, list[TargetResult]] = {}
-    for number, each in enumerate(results):
-        units.setdefault(each.target.group or f"#{number}", []).append(each)
+    for number, target_result in enumerate(results):
+        units.setdefault(target_result.target.group or f"#{number}", []).append(target_result)
     wave = _Wave(run.settings.max_pull_requests)
-    done: dict[int, TargetResult] = {}
+    result_by_id: dict[int, TargetResult] = {}
     for name, members in sorted(units.items(), key=lambda unit: -sum(map(_value, unit[1]))):
         for before, after in zip(members, _published(run, name, members, chain, wave), strict=True):
-            done[id(before)] = after
-    published = tuple(done[id(each)] for each in results)
+            result_by_id[id(before)] = after
+    published = tuple(result_by_id[id(each)] for each in results)
     close_orphans(run, published)
     return published
 
@@ -158,17 +158,17 @@ def _published(
     is_group = bool(members[0].target.group)
     is_late = members[0].target.settings.mode is Mode.PULL_REQUEST and wave.waits(members)
     if is_late:
-        base = next((each.content.base for each in members if each.content), "")
+        base = next((member.content.base for member in members if member.content), "")
         waiting = wave.result(members[0].target, base)
-        return [_waiting_result(each, waiting, run.now) for each in members]
+        return [_waiting_result(member, waiting, run.now) for member in members]
     if not is_group:
-        result = _publish_target(run, members[0])
-        wave.note(result.published)
-        return [result]
+        target_result = _publish_target(run, members[0])
+        wave.note(target_result.published)
+        return [target_result]
     published = _publish_group(run, name, members, chain)
     wave.note(published)
-    contents = [each.content for each in members if each.content]
-    return [_member_result(each, published, contents, run.now) for each in members]
+    contents = [member.content for member in members if member.content]
+    return [_member_result(member, published, contents, run.now) for member in members]
 
 
 def _waiting_result(result: TargetResult, waiting: PublishResult, now: datetime) -> TargetResult:
@@ -244,10 +244,10 @@ def _publish_target(run: RunContext, result: TargetResult) -> TargetResult:
     if result.content is None:
         return result
     work = partial(_publish_content, result.content, result.target, run.now)
-    done, failure = attempt(work, isolate=run.isolates_failures)
+    published, failure = attempt(work, isolate=run.isolates_failures)
     return (
-        replace(result, published=done[0], unsaved=done[1])
-        if done
+        replace(result, published=published[0], unsaved=published[1])
+        if published
         else replace(result, failure=failure)
     )
 
@@ -287,12 +287,12 @@ def _publish_content(
 
 def _former_names(identity: TargetIdentity, target: Target) -> tuple[PolicyName, ...]:
     """Returns the earlier names of the policy file of a target, each under each of its roles."""
-    found: list[PolicyName] = []
+    names: list[PolicyName] = []
     for scope_id, name in identity.scopes.items():
         if (name.role, name.file) == (target.role, target.policy_name):
             continue
         path = Location.of(name.file).path
-        found.append(
+        names.append(
             PolicyName(
                 path=path,
                 scope=scope_id,
@@ -301,16 +301,18 @@ def _former_names(identity: TargetIdentity, target: Target) -> tuple[PolicyName,
                 ),
             )
         )
-    return tuple(found)
+    return tuple(names)
 
 
 def _line_comments(contexts: Sequence[ReportContext]) -> Sequence[LineComment]:
     """Returns the comments at the lines of a pull request: all its policies share the limit of
     one.
     """
-    return [LineComment(each.policy_path, *note) for each in contexts for note in line_notes(each)][
-        :MOST_NOTES
-    ]
+    return [
+        LineComment(context.policy_path, *note)
+        for context in contexts
+        for note in line_notes(context)
+    ][:MOST_NOTES]
 
 
 def _certify(
@@ -356,7 +358,7 @@ def _publish_group(
     """Publishes a group; its pull request names the targets that failed."""
     first = members[0].target
     repository, branch = first.base_repository, first.settings.branch
-    contents = [each.content for each in members if each.content]
+    contents = [member.content for member in members if member.content]
     if (
         not contents
         or first.settings.mode is not Mode.PULL_REQUEST
@@ -365,15 +367,17 @@ def _publish_group(
     ):
         return None
     base = contents[0].base
-    unknown = next((each.history.failure for each in contents if each.history.failure), "")
+    unknown = next((content.history.failure for content in contents if content.history.failure), "")
     if unknown:
         return _unpublished(branch, base, unknown)
-    paths = tuple(each.target.policy_path for each in members)
-    boundaries = {each.target.settings.boundary_file for each in members} - {""}
+    paths = tuple(member.target.policy_path for member in members)
+    boundaries = {member.target.settings.boundary_file for member in members} - {""}
     around = replace(chain, chain=chain.chain.around(first.role))
-    rows = [target_row(each) for each in members]
+    rows = [target_row(member) for member in members]
     changing = [
-        (each.target, each.content) for each in members if each.content and each.has_changes
+        (member.target, member.content)
+        for member in members
+        if member.content and member.has_changes
     ]
     pull = GroupedPullRequest(
         scope=run.file.group_scope(name),
@@ -391,11 +395,14 @@ def _publish_group(
         ),
         text=lambda mark, taken: group_body(rows, around, mark, taken),
         owns=lambda path: (
-            path in boundaries or any(path == own or file_number(own, path) for own in paths)
+            path in boundaries
+            or any(path == own_path or file_number(own_path, path) for own_path in paths)
         ),
         options=first.settings.pull_request_options,
-        comments=_line_comments([each.context for each in contents]),
+        comments=_line_comments([content.context for content in contents]),
         mark=group_mark(name, run.file.configuration.path, run.scope_ids(first)[-1]),
-        holds=holds_of_group(((run.scope_ids(each.target)[0], each) for each in members), run.now),
+        holds=holds_of_group(
+            ((run.scope_ids(member.target)[0], member) for member in members), run.now
+        ),
     )
     return publish_together(pull, repository, base, run.now)

@@ -27,8 +27,8 @@ def read_ahead(targets: Sequence[Target]) -> None:
         if github:
             repositories[id(github)] = github
             targets_of.setdefault(id(github), []).append(target)
-    for place, github in repositories.items():
-        _read_repository(github, targets_of[place])
+    for repository_place, github in repositories.items():
+        _read_repository(github, targets_of[repository_place])
 
 
 def _read_repository(github: GitHubRepository, targets: Sequence[Target]) -> None:
@@ -39,8 +39,8 @@ def _read_repository(github: GitHubRepository, targets: Sequence[Target]) -> Non
     by_branch: dict[str, TargetFiles] = {}
     for target in targets:
         for branch in target.branches:
-            known = by_branch.get(branch, TargetFiles(branch))
-            by_branch[branch] = known.with_files(target.policy_path, _other_files(target))
+            branch_files = by_branch.get(branch, TargetFiles(branch))
+            by_branch[branch] = branch_files.with_files(target.policy_path, _other_files(target))
     try:
         github.read_ahead(base, tuple(by_branch.values()), labels_of(targets[0]))
     except PullRequestError:
@@ -55,8 +55,8 @@ def labels_of(target: Target) -> tuple[str, ...]:
 def _other_files(target: Target) -> tuple[str, ...]:
     """Returns the files that a run may read or write in addition to the policy file."""
     settings = target.settings
-    named = [*settings.attached_files, settings.trust_policy, settings.boundary_file]
-    paths = [Location.of(name).path for name in named if name]
+    file_names = [*settings.attached_files, settings.trust_policy, settings.boundary_file]
+    paths = [Location.of(name).path for name in file_names if name]
     if not target.pointer:
         paths.append(numbered_file(target.policy_path, 2))
     return tuple(dict.fromkeys(paths))

@@ -94,8 +94,8 @@ def run_review(
         lambda name: after.read(name) or before.read(name),
         settings.principal,
     )
-    named = tuple(dict.fromkeys((*settings.attached_files, *split_off)))
-    for name in named:
+    attached_files = tuple(dict.fromkeys((*settings.attached_files, *split_off)))
+    for name in attached_files:
         file = Location.of(name).path
         if before.read(file) is None and after.read(file) is None:
             raise InputError(
@@ -104,7 +104,9 @@ def run_review(
             )
     managed = managed_policies(settings, run.aws)
     base, head = (
-        PolicyVersion(policy, [*_attached(version, named, settings.principal), *managed.documents])
+        PolicyVersion(
+            policy, [*_attached(version, attached_files, settings.principal), *managed.documents]
+        )
         for policy, version in ((old, before), (new, after))
     )
     changes = read_changes(target, before.read, after.read)
@@ -131,7 +133,7 @@ def run_review(
             (*change.needs, *change.standing) if change else (),
         ),
         evidence=evidence,
-        attached=(*named, *managed.names),
+        attached=(*attached_files, *managed.names),
         records=reading.records,
         run_url=run.run_url,
         guide=run.guide,
@@ -168,16 +170,20 @@ def _beyond_boundary(
         return ()
     from leastpriv.proposal.boundary import lost_needs
 
-    now = lost_needs(roles_of(target, [each.read for each in changes]), boundary)
-    earlier = [each.before for each in changes if each.before is not None]
+    now = lost_needs(roles_of(target, [change.read for change in changes]), boundary)
+    earlier = [change.before for change in changes if change.before is not None]
     former_boundary = _boundary(target, before)
     if not earlier or before is after or former_boundary is None:
         return now
     former = {
-        (each.role, each.action, each.resources)
-        for each in lost_needs(roles_of(target, earlier), former_boundary)
+        (lost_need.role, lost_need.action, lost_need.resources)
+        for lost_need in lost_needs(roles_of(target, earlier), former_boundary)
     }
-    return tuple(each for each in now if (each.role, each.action, each.resources) not in former)
+    return tuple(
+        lost_need
+        for lost_need in now
+        if (lost_need.role, lost_need.action, lost_need.resources) not in former
+    )
 
 
 def _boundary(target: Target, version: RepositoryVersion) -> Document | None:
@@ -250,11 +256,15 @@ def report_review(result: ReviewResult, console: Console) -> int:
 
 def review_outputs(result: ReviewResult) -> dict[str, str]:
     """The step's outputs that a review has; entries as the policy writes them, lists as JSON."""
-    found = result.context.review
+    policy_review = result.context.review
     return {
         "has-changes": "true" if result.has_changes else "false",
-        "added-actions": json_text(sorted({addition.edit.entry for addition in found.additions})),
-        "removed-actions": json_text(sorted({removal.edit.entry for removal in found.removals})),
+        "added-actions": json_text(
+            sorted({addition.edit.entry for addition in policy_review.additions})
+        ),
+        "removed-actions": json_text(
+            sorted({removal.edit.entry for removal in policy_review.removals})
+        ),
     }
 
 
@@ -266,18 +276,18 @@ def _both(
     A version before that IAM rejects is no reason to fail the edit that corrects it; one that
     cannot be read grants nothing.
     """
-    found: list[Document | None] = []
+    documents: list[Document | None] = []
     lacks: list[PolicyFileError] = []
     path = target.policy_path
     for version, plan in ((before, ""), (after, read_plan(target))):
         raw = version.read(path)
         try:
             if raw is None:
-                found.append(None)
+                documents.append(None)
             elif version is after:
-                found.append(read_policy(raw, target, version.folder(path, plan)))
+                documents.append(read_policy(raw, target, version.folder(path, plan)))
             else:
-                found.append(
+                documents.append(
                     read_attached(
                         raw, target.policy_name, target.settings.principal, version.folder(path)
                     )
@@ -285,11 +295,11 @@ def _both(
         except PolicyFileError as error:
             if version is after and not isinstance(error, NoPolicyError):
                 raise
-            found.append(None)
+            documents.append(None)
             lacks.append(error)
-    if not any(found):
+    if not any(documents):
         nowhere = (
             f"The input policy-file is {path!r}: neither the base nor the head has such a file."
         )
         raise lacks[-1] if lacks else InputError(nowhere)
-    return found
+    return documents

@@ -51,7 +51,7 @@ def _key(principal: Principal) -> tuple[str, str]:
 
 def _of_calls(arn: str, evidence: Evidence, documents: Sequence[Document] | None) -> RoleOverview:
     """Returns the row of a role with recorded calls."""
-    used = frozenset(
+    used_actions = frozenset(
         usage.need.permission.action
         for usage in evidence.usages
         if usage.outcome is Outcome.ALLOWED
@@ -62,9 +62,9 @@ def _of_calls(arn: str, evidence: Evidence, documents: Sequence[Document] | None
         runs=len(evidence.runs),
         last=evidence.last,
         denied=evidence.counts.denied,
-        used=len(used),
+        used=len(used_actions),
     )
-    return _row(row, documents, used)
+    return _row(row, documents, used_actions)
 
 
 def _row(
@@ -80,7 +80,9 @@ def _row(
         granted=len(granted),
         used=len(granted & used),
         administrator=_is_administrator(tuple(documents), row.arn),
-        riskiest=next((each for each in _by_risk() if each in granted and each not in used), ""),
+        riskiest=next(
+            (action for action in _by_risk() if action in granted and action not in used), ""
+        ),
     )
 
 
@@ -117,8 +119,8 @@ def _actions(patterns: tuple[str, ...], without: tuple[str, ...]) -> frozenset[s
 @cache
 def _by_risk() -> tuple[str, ...]:
     """Returns all actions of the catalogue, the riskiest first."""
-    every = (action for service in catalog.services() for action in catalog.actions(service))
-    return tuple(sorted(every, key=catalog.removal_rank))
+    all_actions = (action for service in catalog.services() for action in catalog.actions(service))
+    return tuple(sorted(all_actions, key=catalog.removal_rank))
 
 
 def _is_administrator(documents: tuple[Document, ...], arn: str) -> bool:
@@ -153,9 +155,13 @@ class KnownPolicies:
                 raw = version.read(location.path)
                 if raw is None:
                     continue
-                whose = principal or Principal(arn, "aws", account_of(arn), "role", "role")
+                shown_principal = principal or Principal(
+                    arn, "aws", account_of(arn), "role", "role"
+                )
                 try:
-                    document = read_attached(raw, path, whose, version.folder(location.path))
+                    document = read_attached(
+                        raw, path, shown_principal, version.folder(location.path)
+                    )
                 except LeastprivError as error:
                     self.unread.append(str(error))
                     continue
@@ -166,9 +172,9 @@ class KnownPolicies:
 
     def of(self, principal: Principal) -> tuple[Document, ...] | None:
         """Returns the policies of a role; None where they are not known."""
-        known = self._by_role.get(_key(principal))
-        if known is not None:
-            return known
+        files = self._by_role.get(_key(principal))
+        if files is not None:
+            return files
         for pattern, documents in self._by_pattern:
             if matches(pattern, principal.arn):
                 return documents

@@ -177,9 +177,9 @@ def event_history(
         )
     _log.info(f"Reading event history as {aws.caller()}")
     # Regions that are named are the only ones in which the role works and logs in.
-    chosen, remedy = (regions, "") if regions else _all_regions(aws)
+    chosen_regions, remedy = (regions, "") if regions else _all_regions(aws)
     home = home_region("iam", principal.partition if principal else aws.partition)
-    return EventHistory(aws, (*chosen, home), session.now, replace(options, remedy=remedy))
+    return EventHistory(aws, (*chosen_regions, home), session.now, replace(options, remedy=remedy))
 
 
 def _all_regions(aws: Aws) -> tuple[tuple[str, ...], str]:
@@ -187,13 +187,13 @@ def _all_regions(aws: Aws) -> tuple[tuple[str, ...], str]:
     read.
     """
     remedy = "If the role works in some regions only, name these in the input aws-regions"
-    own = (aws.region,) if aws.region else ()
+    own_region = (aws.region,) if aws.region else ()
     try:
-        return (*own, *aws.enabled_regions()), f"{remedy}."
+        return (*own_region, *aws.enabled_regions()), f"{remedy}."
     except AwsError as error:
         _log.info(f"All regions are read, enabled or not: {error}")
         return (
-            *own,
+            *own_region,
             *aws.regions("cloudtrail"),
         ), f"{remedy}, or allow account:ListRegions to these credentials."
 
@@ -213,13 +213,13 @@ def _athena_table(
     from leastpriv.cloudtrail.athena import AthenaOptions, AthenaTable
 
     aws, now = _opened(session)
-    chosen = AthenaOptions(
+    athena_options = AthenaOptions(
         since=options.since,
         seen=options.seen,
         waited=options.waited,
         max_bytes=max_bytes,
     )
-    return AthenaTable(aws, table, now, chosen)
+    return AthenaTable(aws, table, now, athena_options)
 
 
 def _opened(session: AwsSession | None) -> tuple[Aws, datetime]:
@@ -274,19 +274,19 @@ def read_by_principal(
     """
     hooks = hooks or ReadHooks()
     principals = target if isinstance(target, Principals) else _only(target)
-    items = _all_items(sources, window, principals)
-    first = next(items, None)
+    numbered_items = _all_items(sources, window, principals)
+    first = next(numbered_items, None)
     # Import late: the modules below take longer to load than all others, and meanwhile the first
     # objects arrive.
     from leastpriv.evidence.collector import PrincipalCollectors
 
     books = PrincipalCollectors(principals, len(sources), hooks.decoder)
-    number = said = 0
-    for source, item in chain([first] if first else [], items):
-        books.note(source, item)
-        number += item.calls if isinstance(item, CountedCalls) else 1
-        if number >= said + _PROGRESS_EVERY:
-            said = number
+    number = number_said = 0
+    for source, read_item in chain([first] if first else [], numbered_items):
+        books.note(source, read_item)
+        number += read_item.calls if isinstance(read_item, CountedCalls) else 1
+        if number >= number_said + _PROGRESS_EVERY:
+            number_said = number
             hooks.progress(number)
     return books.close(hooks.shared_gaps)
 
@@ -298,14 +298,14 @@ def _all_items(
     sources are read.
     """
     failures: list[LeastprivError] = []
-    items: Iterator[Item]
+    source_items: Iterator[Item]
     for number, source in enumerate(sources):
         try:
             if isinstance(source, SourceOfParts):
-                items = source.read_parts(window, principals, CountingFiles())
+                source_items = source.read_parts(window, principals, CountingFiles())
             else:
-                items = source.read(window, principals)
-            yield from ((number, item) for item in items)
+                source_items = source.read(window, principals)
+            yield from ((number, source_item) for source_item in source_items)
         except LeastprivError as error:
             failures.append(error)
             yield number, Gap(GapKind.SOURCE_FAILED, Scope(), str(error))
@@ -321,9 +321,9 @@ def describe_defect(error: Exception) -> str:
     """Describes an unexpected exception so that a report of it is enough to find the cause."""
     from traceback import extract_tb
 
-    places = extract_tb(error.__traceback__)
-    where = f" at {PurePath(places[-1].filename).name}:{places[-1].lineno}" if places else ""
-    return f"unexpected {type(error).__name__}{where}; this is a defect, please report it"
+    frames = extract_tb(error.__traceback__)
+    location = f" at {PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"unexpected {type(error).__name__}{location}; this is a defect, please report it"
 
 
 _MOST_NAMED = 5
@@ -337,12 +337,12 @@ def missing_calls(
     call of a principal was found; `name` is the principal in them.
     """
     read = ReadStatistics()
-    for each in statistics:
-        read.absorb(each)
+    for source_statistics in statistics:
+        read.absorb(source_statistics)
     unread = [gap for gap in gaps if gap.kind in _UNREAD]
     if not read.records and unread:
-        more = f" (and {len(unread) - 1} more gaps)" if len(unread) > 1 else ""
-        slip = f"No record could be read: {unread[0].detail.removesuffix('.')}{more}."
+        further_gaps = f" (and {len(unread) - 1} more gaps)" if len(unread) > 1 else ""
+        slip = f"No record could be read: {unread[0].detail.removesuffix('.')}{further_gaps}."
     elif not read.records and read.outside_window:
         slip = (
             f"All {read.outside_window:,} records are outside the window: check --from and --to, or"
@@ -370,7 +370,7 @@ def all_damaged_sentence(statistics: Sequence[ReadStatistics], gaps: Sequence[Ga
     def is_intact(source: ReadStatistics) -> bool:
         return source.damaged_files + source.foreign_files < max(source.files, 1)
 
-    damaged = sum(each.damaged_files for each in statistics)
+    damaged = sum(statistic.damaged_files for statistic in statistics)
     if not damaged or any(map(is_intact, statistics)):
         return ""
     first = next((gap.detail for gap in gaps if gap.kind in _UNREAD), "")
@@ -390,29 +390,32 @@ def _others(principal: Principal, callers: Mapping[str, int]) -> str:
             key = (other.account, other.kind, other.name)
             arns[key] = max(arns.get(key, ""), other.arn, key=len)
             counts[key] += calls
-    own = sorted(
+    named_callers = sorted(
         (key for key in counts if key[0] == principal.account),
         key=lambda key: (-counts[key], arns[key]),
     )
-    if not own:
+    if not named_callers:
         accounts = ", ".join(sorted({account for account, _, _ in counts})[:_MOST_NAMED])
-        whose = (
+        caller_words = (
             f"of account {accounts}: check the account in role-arn, and"
             if accounts
             else "of services: check"
         )
-        return f"The calls in this trail are {whose} trails."
-    names = {name.lower(): (account, kind, name) for account, kind, name in own}
+        return f"The calls in this trail are {caller_words} trails."
+    names = {name.lower(): (account, kind, name) for account, kind, name in named_callers}
     from difflib import get_close_matches
 
     name = principal.name.lower()
-    close = [names[each] for each in get_close_matches(name, names, n=_MOST_NAMED, cutoff=0.7)]
+    close = [
+        names[close_name]
+        for close_name in get_close_matches(name, names, n=_MOST_NAMED, cutoff=0.7)
+    ]
     if close and close[0][2] == principal.name:
         # Only what precedes the account in its ARN, or its kind, is another.
         return f"This trail has calls of {arns[close[0]]}: correct role-arn."
-    found = (
+    advice = (
         f"{short_arn(arns[key])} ({plural(counts[key], 'call')})"
-        for key in dict.fromkeys([*close, *own])
+        for key in dict.fromkeys([*close, *named_callers])
     )
     meant = f" Did you mean {short_arn(arns[close[0]])}?" if close else ""
-    return f"Roles and users in this trail: {listed(found, _MOST_NAMED)}.{meant}"
+    return f"Roles and users in this trail: {listed(advice, _MOST_NAMED)}.{meant}"

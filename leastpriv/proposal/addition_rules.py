@@ -167,14 +167,14 @@ def _is_as_aws_wrote(denial: Denial) -> bool:
     Escape sequences are removed before a message is read: `secret.txt` is another object than the
     one whose name has one.
     """
-    _, is_named, rest = denial.message.partition(_ON_RESOURCE)
+    _, is_named, resource_text = denial.message.partition(_ON_RESOURCE)
     if denial.log or denial.judged_by or not (is_named and denial.resource):
         return True
-    quote = rest[:1] if rest[:1] in _QUOTES else ""
-    written = f"{quote}{denial.resource}{quote}"
-    if not rest.startswith(written):
+    quote = resource_text[:1] if resource_text[:1] in _QUOTES else ""
+    as_written = f"{quote}{denial.resource}{quote}"
+    if not resource_text.startswith(as_written):
         return False
-    following = rest.removeprefix(written)
+    following = resource_text.removeprefix(as_written)
     return _END_OF_RESOURCE.match(following) is not None
 
 
@@ -218,9 +218,13 @@ def _foreign_reason(need: Need, principal: str) -> str:
         return f"only a job log names it, and it is in another partition ({partition})"
     if account.isdigit() and account != principal.split(":")[4]:
         return f"only a job log names it, and it is in another account ({account})"
-    known = action_of(action)
+    catalogue_action = action_of(action)
     own = kinds_of(action, resource)
-    kinds = [kind for kind in known.resource_types if kind.name in own] if known else []
+    kinds = (
+        [kind for kind in catalogue_action.resource_types if kind.name in own]
+        if catalogue_action
+        else []
+    )
     lacks_account = not account and kinds and all(":${Account}:" in kind.arn for kind in kinds)
     return "only a job log names it, and its name lacks the account" if lacks_account else ""
 
@@ -258,8 +262,12 @@ def _services_on_all(evidence: Evidence, document: Document | None) -> frozenset
     """Returns the services that an allowed call used on `*`, or that the committed policy has on
     `*`.
     """
-    used = (usage.need.permission for usage in evidence.usages if usage.outcome is Outcome.ALLOWED)
-    actions = [permission.action for permission in used if permission.resource == "*"]
+    allowed_permissions = (
+        usage.need.permission for usage in evidence.usages if usage.outcome is Outcome.ALLOWED
+    )
+    actions = [
+        permission.action for permission in allowed_permissions if permission.resource == "*"
+    ]
     for statement in document.statements if document else ():
         actions += statement.actions if "*" in statement.resources else ()
     return frozenset(action.partition(":")[0].lower() for action in actions)
@@ -278,7 +286,7 @@ def _is_denied_in_a_record(usage: Usage, evidence: Evidence) -> bool:
 
 def _names_known_resource(resource: str, evidence: Evidence, document: Document | None) -> bool:
     """Whether an allowed call used the resource, or the committed policy has it as it is."""
-    used = (
+    resources_in_use = (
         usage.need.permission.resource
         for usage in evidence.usages
         if usage.outcome is Outcome.ALLOWED
@@ -289,7 +297,7 @@ def _names_known_resource(resource: str, evidence: Evidence, document: Document 
         else ()
     )
     # AWS writes `stack/NAME/*` for a stack whose id a request lacks.
-    exact = (name for name in used if "*" not in name.replace("${*}", ""))
+    exact = (name for name in resources_in_use if "*" not in name.replace("${*}", ""))
     return any(resource_covers(resource, name) for name in exact) or resource in set(committed)
 
 
@@ -311,8 +319,8 @@ def _inferred_reason(usage: Usage, evidence: Evidence, document: Document | None
     ):
         return ""
     is_draft = not (document and document.statements)
-    shown = (other.need for other in evidence.usages if other.need.basis is Basis.OBSERVED)
-    is_named = any(other.permission.resource == resource for other in shown)
+    observed_needs = (other.need for other in evidence.usages if other.need.basis is Basis.OBSERVED)
+    is_named = any(other.permission.resource == resource for other in observed_needs)
     if is_named or (is_draft and sets_tags_on_new(need.permission)):
         return ""
     return "a call implies it, and no record names its resource"
@@ -370,8 +378,8 @@ def _denied_by_text(usage: Usage) -> str:
     if denial.why and denial.denied_by is DeniedBy.UNKNOWN:
         return denial.why
     text = _DENIED_BY[denial.denied_by.value]
-    named = _POLICY_ARN.search(denial.message)
-    if not named:
+    policy_match = _POLICY_ARN.search(denial.message)
+    if not policy_match:
         return text
     what, colon, remedy = text.partition(":")
-    return f"{what} (`{named[1]}`){colon}{remedy}"
+    return f"{what} (`{policy_match[1]}`){colon}{remedy}"

@@ -76,17 +76,21 @@ def in_committed_form(
         entry: statement.sid
         for statement in statements
         if statement.effect == "Allow"
-        and any(each.lower().startswith(f"{prefix}:") for each in statement.actions)
+        and any(action.lower().startswith(f"{prefix}:") for action in statement.actions)
         for entry in statement.resources
         if entry.strip("*") and not has_variable(entry)
     }
-    found: dict[str, Pattern] = {}
+    pattern_by_form: dict[str, Pattern] = {}
     for pattern in patterns:
         covering = [
             form for form in forms if resource_covers(form, pattern.pattern) and fits(action, form)
         ]
         form = next(
-            (form for form in covering if all(resource_covers(other, form) for other in covering)),
+            (
+                form
+                for form in covering
+                if all(resource_covers(covering_form, form) for covering_form in covering)
+            ),
             "",
         )
         if form and form != pattern.pattern:
@@ -95,15 +99,15 @@ def in_committed_form(
                 "resource", f"the committed statement {sid or 'without a Sid'} has it like this"
             )
             pattern = replace(pattern, pattern=form, openings=(opening,))
-        known = found.get(pattern.pattern)
-        if known:
+        earlier = pattern_by_form.get(pattern.pattern)
+        if earlier:
             covers, openings = (
-                {*known.covers, *pattern.covers},
-                dict.fromkeys((*known.openings, *pattern.openings)),
+                {*earlier.covers, *pattern.covers},
+                dict.fromkeys((*earlier.openings, *pattern.openings)),
             )
-            pattern = replace(known, covers=tuple(sorted(covers)), openings=tuple(openings))
-        found[pattern.pattern] = pattern
-    return tuple(found.values())
+            pattern = replace(earlier, covers=tuple(sorted(covers)), openings=tuple(openings))
+        pattern_by_form[pattern.pattern] = pattern
+    return tuple(pattern_by_form.values())
 
 
 def additions(
@@ -154,7 +158,7 @@ def additions(
     lacking = {usage.need.permission for usage in missing}
     runs = proved_runs(evidence)
     granted = (
-        each for each in evidence.usages if runs is None or not {*each.runs}.isdisjoint(runs)
+        usage for usage in evidence.usages if runs is None or not {*usage.runs}.isdisjoint(runs)
     )
     naming = [usage for usages in accepted.values() for usage in usages]
     naming += [usage for usage in granted if usage.need.permission not in lacking]
@@ -165,46 +169,54 @@ def additions(
     pathless = _names_without_path(evidence) if is_draft else frozenset()
     writing = _Writing(evidence, options, created, names, pathless)
     for (action, guard_result), usages in never_written.items():
-        on = _change(action, usages, writing).resources
-        held = HeldBackChange(ChangeKind.ADD, action, on, guard_result, usages=tuple(usages))
-        held_back.append(replace(held, conditions=id_conditions(action, on, usages, evidence)))
+        resources = _change(action, usages, writing).resources
+        held = HeldBackChange(ChangeKind.ADD, action, resources, guard_result, usages=tuple(usages))
+        held_back.append(
+            replace(held, conditions=id_conditions(action, resources, usages, evidence))
+        )
     for action, usages, conditions in _by_conditions(accepted, evidence):
         change = _without_unmet_conditions(_change(action, usages, writing), committed)
         removers = (history.removed.get(usage.need.permission, 0) for usage in usages)
-        own = () if conditions else id_conditions(action, change.resources, usages, evidence)
-        change = replace(change, conditions=conditions or own, removed_by=max(removers, default=0))
+        own_conditions = (
+            () if conditions else id_conditions(action, change.resources, usages, evidence)
+        )
+        change = replace(
+            change, conditions=conditions or own_conditions, removed_by=max(removers, default=0)
+        )
         if options.keep_forms and not change.security:
             change = _with_committed_resources(change, committed)
         change, declined = _without_declined(change, history.declined)
         changes += _in_own_account(change, evidence)
         held_back.extend(declined)
     # An addition that restores an earlier removal comes first.
-    whole = _without_needless_conditions(_merge_condition_values(changes))
-    return sorted(whole, key=lambda change: not change.removed_by), held_back
+    merged = _without_needless_conditions(_merge_condition_values(changes))
+    return sorted(merged, key=lambda change: not change.removed_by), held_back
 
 
 def _without_unmet_conditions(change: Change, committed: Sequence[Statement]) -> Change:
     """Names the resources of a statement whose condition (0034) a denied call did not meet; a
     sensitive action none.
     """
-    conditional = (each for each in committed if each.conditions and not change.security)
-    naming = (each for each in conditional if names_action(each, change.action))
+    conditional = (
+        statement for statement in committed if statement.conditions and not change.security
+    )
+    naming = (statement for statement in conditional if names_action(statement, change.action))
     forms = {
-        form: found
-        for each in naming
-        if (found := written_condition(each))
-        for form in each.resources
+        form: condition
+        for statement in naming
+        if (condition := written_condition(statement))
+        for form in statement.resources
     }
     if not forms:
         return change
-    written: dict[str, Pattern | None] = {}
+    pattern_by_form: dict[str, Pattern | None] = {}
     for resource in change.resources:
-        form = next((each for each in forms if resource_covers(each, resource)), "")
+        form = next((form for form in forms if resource_covers(form, resource)), "")
         reason = f"{_UNMET} {forms[form].key} is {forms[form].values[0]}" if form else ""
         opening = WildcardPart("resource", reason)
-        written[form or resource] = Pattern(form, (resource,), (opening,)) if form else None
-    patterns = (*change.patterns, *filter(None, written.values()))
-    return replace(change, resources=tuple(written), patterns=patterns)
+        pattern_by_form[form or resource] = Pattern(form, (resource,), (opening,)) if form else None
+    patterns = (*change.patterns, *filter(None, pattern_by_form.values()))
+    return replace(change, resources=tuple(pattern_by_form), patterns=patterns)
 
 
 def _by_conditions(
@@ -214,20 +226,26 @@ def _by_conditions(
     condition.
     """
     for action, usages in accepted.items():
-        free = (each.need for each in usages if not _conditions(each))
+        free = (usage.need for usage in usages if not _conditions(usage))
         unconditional = {
             resource for need in free for resource in _written_resources(need, evidence)
         }
-        wildcards = [each for each in unconditional if has_wildcard(each)]
-        found: dict[tuple[Condition, ...], list[Usage]] = {}
+        wildcards = [resource for resource in unconditional if has_wildcard(resource)]
+        usages_by_conditions: dict[tuple[Condition, ...], list[Usage]] = {}
         for usage in usages:
-            own = _written_resources(usage.need, evidence) if _conditions(usage) else ()
-            left = [each for each in own if each not in unconditional]
+            resources = _written_resources(usage.need, evidence) if _conditions(usage) else ()
+            further = [resource for resource in resources if resource not in unconditional]
             is_covered = all(
-                any(resource_covers(wide, each) for wide in wildcards) for each in left
+                any(resource_covers(wildcard, resource) for wildcard in wildcards)
+                for resource in further
             )
-            found.setdefault(() if is_covered else _conditions(usage), []).append(usage)
-        yield from ((action, own, conditions) for conditions, own in found.items())
+            usages_by_conditions.setdefault(() if is_covered else _conditions(usage), []).append(
+                usage
+            )
+        yield from (
+            (action, usages_of_conditions, conditions)
+            for conditions, usages_of_conditions in usages_by_conditions.items()
+        )
 
 
 def _conditions(usage: Usage) -> tuple[Condition, ...]:
@@ -238,19 +256,19 @@ def _merge_condition_values(changes: Sequence[Change]) -> list[Change]:
     """Merges changes that differ only in the values of one condition: its values are
     alternatives.
     """
-    found: dict[object, Change] = {}
-    for place, change in enumerate(changes):
+    change_by_key: dict[object, Change] = {}
+    for index, change in enumerate(changes):
         alone = change.conditions[0] if len(change.conditions) == 1 else None
-        key = (change.action, change.resources, alone.operator, alone.key) if alone else place
-        known = found.setdefault(key, change)
-        if alone and known is not change:
-            values = tuple(sorted({*known.conditions[0].values, *alone.values}))
-            bases = filter(None, (known.basis, change.basis))
-            both, condition = (*known.usages, *change.usages), replace(alone, values=values)
-            found[key] = replace(
-                known, conditions=(condition,), usages=both, basis=_strongest(bases)
+        key = (change.action, change.resources, alone.operator, alone.key) if alone else index
+        earlier = change_by_key.setdefault(key, change)
+        if alone and earlier is not change:
+            values = tuple(sorted({*earlier.conditions[0].values, *alone.values}))
+            bases = filter(None, (earlier.basis, change.basis))
+            usages, condition = (*earlier.usages, *change.usages), replace(alone, values=values)
+            change_by_key[key] = replace(
+                earlier, conditions=(condition,), usages=usages, basis=_strongest(bases)
             )
-    return list(found.values())
+    return list(change_by_key.values())
 
 
 def _without_needless_conditions(changes: Sequence[Change]) -> list[Change]:
@@ -258,16 +276,20 @@ def _without_needless_conditions(changes: Sequence[Change]) -> list[Change]:
     its resources.
     """
     free = {change.action: place for place, change in enumerate(changes) if not change.conditions}
-    found, gone = list(changes), set[int]()
-    for place, change in enumerate(changes):
-        wide = free.get(change.action, place)
-        own = changes[wide].resources
-        if wide != place and all(
-            any(resource_covers(each, name) for each in own) for name in change.resources
+    kept_changes, gone = list(changes), set[int]()
+    for index, change in enumerate(changes):
+        unconditional = free.get(change.action, index)
+        wider_resources = changes[unconditional].resources
+        if unconditional != index and all(
+            any(resource_covers(wider, name) for wider in wider_resources)
+            for name in change.resources
         ):
-            found[wide] = replace(found[wide], usages=(*found[wide].usages, *change.usages))
-            gone.add(place)
-    return [change for place, change in enumerate(found) if place not in gone]
+            kept_changes[unconditional] = replace(
+                kept_changes[unconditional],
+                usages=(*kept_changes[unconditional].usages, *change.usages),
+            )
+            gone.add(index)
+    return [change for place, change in enumerate(kept_changes) if place not in gone]
 
 
 def _without_declined(
@@ -276,17 +298,19 @@ def _without_declined(
     """Splits a change into the resources that may be added and those that a person declined."""
     action, usages = change.action, change.usages
     ids = {resource: addition_id(action, resource) for resource in change.resources}
-    results = {
-        resource: GuardResult("declined", f"it was {declined_in(declined[own])}")
-        for resource, own in ids.items()
-        if own in declined
+    result_by_resource = {
+        resource: GuardResult("declined", f"it was {declined_in(declined[change_id])}")
+        for resource, change_id in ids.items()
+        if change_id in declined
     }
-    left = tuple(resource for resource in change.resources if resource not in results)
-    held = (
-        HeldBackChange(ChangeKind.ADD, action, (on,), result, usages=usages)
-        for on, result in results.items()
+    accepted = tuple(
+        resource for resource in change.resources if resource not in result_by_resource
     )
-    return replace(change, resources=left), [*held]
+    held_back = (
+        HeldBackChange(ChangeKind.ADD, action, (resource,), result_of_resource, usages=usages)
+        for resource, result_of_resource in result_by_resource.items()
+    )
+    return replace(change, resources=accepted), [*held_back]
 
 
 class _Writing(Struct, frozen=True):
@@ -303,13 +327,13 @@ class _Writing(Struct, frozen=True):
 def _names_without_path(evidence: Evidence) -> frozenset[str]:
     """The names of IAM resources that requests have without a path, which no record shows."""
     succeeded = (usage.need for usage in evidence.usages if usage.succeeded)
-    known = arns_without_path(succeeded)
-    named = {
+    pathless = arns_without_path(succeeded)
+    names = {
         usage.need.permission.resource
         for usage in evidence.usages
         if usage.denial is None and may_have_path(usage.need)
     }
-    return frozenset(named - known)
+    return frozenset(names - pathless)
 
 
 def _change(action: str, usages: Sequence[Usage], writing: _Writing) -> Change:
@@ -318,33 +342,41 @@ def _change(action: str, usages: Sequence[Usage], writing: _Writing) -> Change:
     """
     evidence = writing.evidence
     security = sensitivity(action)
-    written = {usage: _written_resources(usage.need, evidence) for usage in usages}
-    resources = tuple(dict.fromkeys(resource for each in written.values() for resource in each))
+    resources_by_usage = {usage: _written_resources(usage.need, evidence) for usage in usages}
+    resources = tuple(
+        dict.fromkeys(
+            resource
+            for usage_resources in resources_by_usage.values()
+            for resource in usage_resources
+        )
+    )
     patterns: tuple[Pattern, ...] = ()
     if not (writing.options.exact_resources or all(usage.denial for usage in usages)):
         # A denial shows no pattern, since a denied call may ask for any name: only allowed calls
         # are generalized.
-        seen = [
-            writing.created.observe(usage, each)
+        observed = [
+            writing.created.observe(usage, resource)
             for usage in usages
             if not usage.denial
-            for each in written[usage]
+            for resource in resources_by_usage[usage]
         ]
-        is_part = security == BY_LEVEL and _is_part_of_written(action, seen, evidence)
+        is_part = security == BY_LEVEL and _is_part_of_written(action, observed, evidence)
         patterns = write_resources(
             action,
-            seen,
+            observed,
             writing.names,
             opens_look=not security or is_part,
             principal=evidence.principal,
             pathless=writing.pathless,
         )
         patterns = in_whole_types(patterns)
-        wildcards = [found.pattern for found in patterns]
-        covered = {each for found in patterns for each in found.covers}
-        left = (each for each in resources if each not in covered)
+        wildcards = [pattern.pattern for pattern in patterns]
+        covered = {cover for pattern in patterns for cover in pattern.covers}
+        uncovered = (resource for resource in resources if resource not in covered)
         denied = [
-            each for each in left if not any(resource_covers(wide, each) for wide in wildcards)
+            resource
+            for resource in uncovered
+            if not any(resource_covers(wildcard, resource) for wildcard in wildcards)
         ]
         resources = without_covered((*wildcards, *denied))
     return Change(
@@ -365,22 +397,33 @@ def without_unnamed_state(changes: Sequence[Change]) -> tuple[list[Change], list
 
     An id carries no copy. Written are the ids that runs destroyed, and what a condition bounds.
     """
-    written: list[Change] = []
+    changes_with_names: list[Change] = []
     offered: list[Change] = []
     for change in changes:
-        wide = tuple(each for each in change.resources if _is_all_state_of_a_type(each))
-        if not wide or change.conditions or not destroys(change.action):
-            written.append(change)
+        whole_types_of_state = tuple(
+            resource for resource in change.resources if _is_all_state_of_a_type(resource)
+        )
+        if not whole_types_of_state or change.conditions or not destroys(change.action):
+            changes_with_names.append(change)
             continue
-        offered.append(replace(change, resources=wide))
-        ids = {name for each in change.patterns if each.pattern in wide for name in each.covers}
-        exact = sorted(each for each in ids if not has_wildcard(each))
-        left = [each for each in change.resources if each not in wide]
-        patterns = tuple(each for each in change.patterns if each.pattern in left)
-        if left or exact:
-            resources = tuple(dict.fromkeys((*left, *exact)))
-            written.append(replace(change, resources=resources, patterns=patterns))
-    return written, offered
+        offered.append(replace(change, resources=whole_types_of_state))
+        ids = {
+            name
+            for pattern in change.patterns
+            if pattern.pattern in whole_types_of_state
+            for name in pattern.covers
+        }
+        exact = sorted(name for name in ids if not has_wildcard(name))
+        other_resources = [
+            resource for resource in change.resources if resource not in whole_types_of_state
+        ]
+        patterns = tuple(
+            pattern for pattern in change.patterns if pattern.pattern in other_resources
+        )
+        if other_resources or exact:
+            resources = tuple(dict.fromkeys((*other_resources, *exact)))
+            changes_with_names.append(replace(change, resources=resources, patterns=patterns))
+    return changes_with_names, offered
 
 
 def _is_all_state_of_a_type(resource: str) -> bool:
@@ -398,7 +441,7 @@ def without_denied(
 
     What a policy grants already is not denied.
     """
-    found: list[Change] = []
+    changes_left: list[Change] = []
     for change in changes:
         granted = [
             resource
@@ -406,9 +449,13 @@ def without_denied(
             for resource in statement.resources or ("*",)
         ]
         denied = names.denied(change.action, change.resources)
-        own = (each for each in denied if not any(resource_overlaps(each, on) for on in granted))
-        found.append(replace(change, denied_on=tuple(own)))
-    return found
+        newly_denied = (
+            name
+            for name in denied
+            if not any(resource_overlaps(name, granted_name) for granted_name in granted)
+        )
+        changes_left.append(replace(change, denied_on=tuple(newly_denied)))
+    return changes_left
 
 
 _WITHOUT_CALL = frozenset({Basis.LIFECYCLE, Basis.DECLARED, Basis.INFERRED})
@@ -440,7 +487,7 @@ def _newly_destroyed(
     if change.kind is not ChangeKind.ADD or not destroys(change.action):
         return
     statements = list(statements_allowing(policies, change.action))
-    granted = [each for statement in statements for each in statement.resources or ("*",)]
+    granted = [resource for statement in statements for resource in statement.resources or ("*",)]
     without = {*change.denied_on, *granted}
     for resource in change.resources:
         if resource.endswith(_LOCK):
@@ -452,7 +499,7 @@ def _newly_destroyed(
         if is_new and resource not in without:
             yield resource
     for resource in names.denied(change.action, change.resources):
-        if not any(resource_overlaps(resource, each) for each in without):
+        if not any(resource_overlaps(resource, earlier_resource) for earlier_resource in without):
             yield resource
 
 
@@ -465,12 +512,12 @@ def _is_part_of_written(
     allowed = (
         usage.need.permission for usage in evidence.usages if usage.outcome is Outcome.ALLOWED
     )
-    written = {
-        each.resource
-        for each in allowed
-        if action.startswith(each.action) and action != each.action
+    resources_of_parents = {
+        parent.resource
+        for parent in allowed
+        if action.startswith(parent.action) and action != parent.action
     }
-    return bool(seen) and all(each.resource in written for each in seen)
+    return bool(seen) and all(observed.resource in resources_of_parents for observed in seen)
 
 
 def _in_own_account(change: Change, evidence: Evidence) -> Iterator[Change]:
@@ -478,14 +525,18 @@ def _in_own_account(change: Change, evidence: Evidence) -> Iterator[Change]:
     the bucket is in the account of the role. The records show no account of a bucket, so that the
     objects that were used are written without it.
     """
-    objects = tuple(each for each in change.resources if _OBJECT_OF_ANY_BUCKET.fullmatch(each))
-    used = {name for each in change.patterns if each.pattern in objects for name in each.covers}
-    named = [each for each in change.resources if each not in objects]
-    others = without_covered((*named, *sorted(used)))
+    objects = tuple(
+        resource for resource in change.resources if _OBJECT_OF_ANY_BUCKET.fullmatch(resource)
+    )
+    objects_in_use = {
+        name for pattern in change.patterns if pattern.pattern in objects for name in pattern.covers
+    }
+    other_names = [resource for resource in change.resources if resource not in objects]
+    resources_left = without_covered((*other_names, *sorted(objects_in_use)))
     account = (*change.conditions, own_account(evidence.principal))
-    for resources, conditions in ((others, change.conditions), (objects, account)):
+    for resources, conditions in ((resources_left, change.conditions), (objects, account)):
         if resources:
-            patterns = tuple(each for each in change.patterns if each.pattern in resources)
+            patterns = tuple(pattern for pattern in change.patterns if pattern.pattern in resources)
             yield replace(change, resources=resources, patterns=patterns, conditions=conditions)
 
 
@@ -499,9 +550,12 @@ def own_account(principal: str) -> Condition:
 def _with_committed_resources(change: Change, committed: Sequence[Statement]) -> Change:
     """Uses the committed policy's resource patterns; a resource without a pattern remains exact."""
     patterns = in_committed_form(change.action, change.patterns, committed)
-    own = {found.pattern for found in change.patterns}
+    own_patterns = {pattern.pattern for pattern in change.patterns}
     resources = dict.fromkeys(
-        (*(found.pattern for found in patterns), *(r for r in change.resources if r not in own))
+        (
+            *(pattern.pattern for pattern in patterns),
+            *(r for r in change.resources if r not in own_patterns),
+        )
     )
     return replace(change, patterns=patterns, resources=tuple(resources)) if patterns else change
 

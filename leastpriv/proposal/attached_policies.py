@@ -29,8 +29,8 @@ def attached_policies(usages: Sequence[Usage], evidence: Evidence) -> tuple[Cond
     for usage, attached in zip(usages, policies, strict=True):
         observed += [created.observe(usage, policy) for policy in attached]
     names = names_of(evidence.usages, evidence.runs)
-    written = write_resources(_MAKES_POLICY, observed, names, opens_look=False)
-    values = without_covered(each.pattern for each in written)
+    written_patterns = write_resources(_MAKES_POLICY, observed, names, opens_look=False)
+    values = without_covered(pattern.pattern for pattern in written_patterns)
     return (Condition("ArnLike", POLICY_ARN, values),)
 
 

@@ -63,12 +63,12 @@ def last_accessed(candidate: RemovalCandidate, context: GuardContext) -> str:
     if report is None or evidence.first is None or evidence.last is None:
         return ""
     action = candidate.action
-    own = report.action(candidate.action)
-    if own:
-        known = _last_seen(context.used.get(action, ()))
-        is_old = own.time < evidence.first and is_tracked(action, evidence.first)
-        text = f"IAM saw an attempt on it {_attempt_text(own)}: {_NOT_RECORDED}"
-        return "" if is_old or _explains(known, own) else text
+    last_access = report.action(candidate.action)
+    if last_access:
+        last_call = _last_seen(context.used.get(action, ()))
+        is_old = last_access.time < evidence.first and is_tracked(action, evidence.first)
+        text = f"IAM saw an attempt on it {_attempt_text(last_access)}: {_NOT_RECORDED}"
+        return "" if is_old or _explains(last_call, last_access) else text
     prefix = action.partition(":")[0].lower()
     service = report.services.get(prefix)
     if service is None or service.last is None:
@@ -77,12 +77,12 @@ def last_accessed(candidate: RemovalCandidate, context: GuardContext) -> str:
         service
     ):
         return ""
-    where = _NOT_RECORDED
+    place_of_use = _NOT_RECORDED
     if service.last.time < evidence.first:
-        where = "before the evidence begins"
+        place_of_use = "before the evidence begins"
     elif service.last.time > evidence.last + _CLOCK_TOLERANCE:
-        where = "after the evidence ends"
-    return f"IAM saw an attempt on {prefix} {_attempt_text(service.last)}: {where}"
+        place_of_use = "after the evidence ends"
+    return f"IAM saw an attempt on {prefix} {_attempt_text(service.last)}: {place_of_use}"
 
 
 def shared_policy(candidate: RemovalCandidate, context: GuardContext) -> str:
@@ -141,14 +141,14 @@ def is_never_attempted(candidate: RemovalCandidate, context: GuardContext) -> bo
     if service is None or service.last is not None or prefix in context.programs:
         return False
     coverage = context.evidence.coverage
-    least = timedelta(days=context.options.minimum_days)
+    minimum = timedelta(days=context.options.minimum_days)
     is_granted = was_granted(context.evidence, context.history.changed)
     return (
         is_granted
         and is_tracked_partition(context.evidence.principal.split(":")[1])
         and all(
             (first is not None and is_tracked_region(region, first))
-            or (coverage.length(region) or _NEVER) >= least
+            or (coverage.length(region) or _NEVER) >= minimum
             for region in regions_to_know(candidate, context)
         )
     )
@@ -160,11 +160,11 @@ def is_outdated(candidate: RemovalCandidate, context: GuardContext) -> bool:
     """
     report = context.evidence.aws_findings.access
     first = context.evidence.first
-    own = report.action(candidate.action) if report else None
+    last_access = report.action(candidate.action) if report else None
     return (
-        own is not None
+        last_access is not None
         and first is not None
-        and own.time < first
+        and last_access.time < first
         and was_granted(context.evidence, context.history.changed)
         and is_tracked(candidate.action, first)
         and all(is_tracked_region(region, first) for region in regions_to_know(candidate, context))
@@ -214,23 +214,25 @@ def _service_without(service: ServiceAccess, usages: _LastCalls, left: _LastCall
             return attempt
         return replace(attempt, time=after) if after else None
 
-    own = service.actions.items()
+    access_of_actions = service.actions.items()
     actions = {
         name: adjusted(attempt, usages.actions.get(name), left.actions.get(name))
-        for name, attempt in own
+        for name, attempt in access_of_actions
     }
-    noted = (some.services.get(service.service) for some in (usages, left))
+    noted = (report.services.get(service.service) for report in (usages, left))
     return replace(service, last=adjusted(service.last, *noted), actions=actions)
 
 
 def last_recorded(usages: Iterable[Usage]) -> dict[str, datetime]:
     """Service -> its last recorded call; inferred needs, such as `iam:PassRole`, do not count."""
-    found: dict[str, datetime] = {}
+    last_by_service: dict[str, datetime] = {}
     for usage in usages:
         if usage.need.basis is not Basis.INFERRED:
             prefix = usage.need.permission.action.partition(":")[0].lower()
-            found[prefix] = max(found.get(prefix, usage.last_seen), usage.last_seen)
-    return found
+            last_by_service[prefix] = max(
+                last_by_service.get(prefix, usage.last_seen), usage.last_seen
+            )
+    return last_by_service
 
 
 def _last_seen(usages: Iterable[Usage]) -> datetime | None:
@@ -251,15 +253,15 @@ def _last_needed_no_permission(service: ServiceAccess) -> bool:
     )
     if time is None or service.last is None or service.last.time > time + _CLOCK_TOLERANCE:
         return False
-    known = catalog.spelling(name)
-    return known is not None and _needs_no_permission(
-        f"{service.service}:{known.partition(':')[2]}"
+    spelling = catalog.spelling(name)
+    return spelling is not None and _needs_no_permission(
+        f"{service.service}:{spelling.partition(':')[2]}"
     )
 
 
 def _attempt_text(attempt: LastAccess) -> str:
-    place = f" in {attempt.region}" if attempt.region else ""
-    return f"on {attempt.time:%Y-%m-%d}{place}"
+    region_words = f" in {attempt.region}" if attempt.region else ""
+    return f"on {attempt.time:%Y-%m-%d}{region_words}"
 
 
 def declared(candidate: RemovalCandidate, context: GuardContext) -> str:
@@ -281,7 +283,11 @@ def _named_regions(resources: tuple[str, ...], conditions: tuple[Condition, ...]
     only = _limiting_regions(resources, conditions)
     if only is not None:
         return only
-    own = (each for each in conditions if _is_region_condition(each) and "Not" not in each.operator)
+    own = (
+        condition
+        for condition in conditions
+        if _is_region_condition(condition) and "Not" not in condition.operator
+    )
     named = _resource_regions(resources).union(*(each.values for each in own))
     return frozenset(filter(_is_single_region, named))
 
@@ -386,16 +392,18 @@ def compare_with_generated_policy(
             agreed += 1
         elif not _needs_no_permission(action):
             filled = {
-                each: _fill_placeholders(action, each, evidence)
-                for each in resources
-                if has_placeholder(each)
+                resource: _fill_placeholders(action, resource, evidence)
+                for resource in resources
+                if has_placeholder(resource)
             }
             real = dict.fromkeys(
                 resource for each in resources for resource in filled.get(each) or (each,)
             )
-            known = UngrantedReason.DENIED if action.lower() in denied else UngrantedReason.UNSEEN
-            why = known if catalog.spelling(action) else UngrantedReason.UNKNOWN
-            questions.append(UngrantedAction(action, why, tuple(real), any(filled.values())))
+            reason_if_known = (
+                UngrantedReason.DENIED if action.lower() in denied else UngrantedReason.UNSEEN
+            )
+            reason = reason_if_known if catalog.spelling(action) else UngrantedReason.UNKNOWN
+            questions.append(UngrantedAction(action, reason, tuple(real), any(filled.values())))
     return GeneratedPolicyComparison(generated, agreed, tuple(questions))
 
 
@@ -427,15 +435,18 @@ def _is_granted(action: str, documents: Iterable[Document]) -> bool:
     placeholders.
     """
     allows = [
-        each for document in documents for each in document.statements if each.effect == "Allow"
+        statement
+        for document in documents
+        for statement in document.statements
+        if statement.effect == "Allow"
     ]
     return any(
-        any(action_covers(pattern, action) for pattern in each.actions)
+        any(action_covers(pattern, action) for pattern in allow.actions)
         or (
-            each.not_actions
-            and not any(overlaps(name, action, ignore_case=True) for name in each.not_actions)
+            allow.not_actions
+            and not any(overlaps(name, action, ignore_case=True) for name in allow.not_actions)
         )
-        for each in allows
+        for allow in allows
     )
 
 
@@ -450,17 +461,21 @@ def _fill_placeholders(action: str, resource: str, evidence: Evidence) -> tuple[
     """
     template = _placeholder_pattern(resource)
     is_known = catalog.spelling(action) is not None
-    named = (
+    permissions = (
         use.need.permission
         for use in evidence.usages
         if use.need.exact and use.need.permission.resource != "*"
     )
-    fitting = [each for each in named if template.fullmatch(each.resource)]
-    own = dict.fromkeys(each.resource for each in fitting if each.action.lower() == action.lower())
-    others = dict.fromkeys(
-        each.resource for each in fitting if is_known and fits(action, each.resource)
+    fitting = [permission for permission in permissions if template.fullmatch(permission.resource)]
+    own_resources = dict.fromkeys(
+        permission.resource for permission in fitting if permission.action.lower() == action.lower()
     )
-    return tuple(own or others)[:_MOST_RESOURCES]
+    other_resources = dict.fromkeys(
+        permission.resource
+        for permission in fitting
+        if is_known and fits(action, permission.resource)
+    )
+    return tuple(own_resources or other_resources)[:_MOST_RESOURCES]
 
 
 @lru_cache(maxsize=1_024)

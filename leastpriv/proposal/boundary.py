@@ -134,14 +134,14 @@ def boundary_for(
         roles: those that templates and plans make.
         exists: the file exists, or no draft may be written.
     """
-    makes_roles = any(each.id in _MAKES for each in paths)
+    makes_roles = any(path.id in _MAKES for path in paths)
     if not (makes_roles or (path and roles)):
         return None
     arn = boundary_arn(path, principal)
     # Statements that ask for the boundary themselves need no Deny.
     asks = is_demanded(documents, (), arn, principal)
     guards = () if asks else guarding_statements(documents, arn)
-    has_boundary = {each.address: each.boundary == arn for each in roles}
+    has_boundary = {role.address: role.boundary == arn for role in roles}
     return Boundary(
         arn=arn,
         guards=guards,
@@ -165,17 +165,23 @@ def demanding(needs: Iterable[Need], arn: str) -> list[Need]:
     asks for one, unless the declaration has one.
     """
     condition = Condition("StringEquals", _KEY, (arn,))
-    found = []
+    permissions = []
     for need in needs:
         permission = need.permission
-        others = [each for each in permission.conditions if each.key != _KEY]
-        named = [each for each in permission.conditions if each.key == _KEY]
+        other_conditions = [
+            condition for condition in permission.conditions if condition.key != _KEY
+        ]
+        boundary_conditions = [
+            condition for condition in permission.conditions if condition.key == _KEY
+        ]
         # A declaration without a boundary says that the key is absent.
-        has_one = any(each.operator != "Null" for each in named)
+        has_one = any(
+            boundary_condition.operator != "Null" for boundary_condition in boundary_conditions
+        )
         if permission.action in _BOUNDED and not has_one:
-            permission = replace(permission, conditions=(*others, condition))
-        found.append(replace(need, permission=permission))
-    return found
+            permission = replace(permission, conditions=(*other_conditions, condition))
+        permissions.append(replace(need, permission=permission))
+    return permissions
 
 
 def guarding_statements(
@@ -186,11 +192,13 @@ def guarding_statements(
 
     A request without a boundary has no such key, which `StringNotEquals` denies.
     """
-    every = [each for document in documents for each in document.statements]
-    allows = [each for each in every if each.effect == "Allow"]
+    every = [statement for document in documents for statement in document.statements]
+    allows = [statement for statement in every if statement.effect == "Allow"]
 
     def named(actions: Sequence[str]) -> list[str]:
-        return [each for each in actions if any(names_action(one, each) for one in allows)]
+        return [
+            action for action in actions if any(names_action(allow, action) for allow in allows)
+        ]
 
     statements: list[Mapping[str, object]] = []
     demanded, lifts, rewrites = named(_BOUNDED), named(_LIFTS), named(_REWRITES)
@@ -256,13 +264,13 @@ def draft_boundary(roles: Sequence[CreatedRole]) -> BoundaryDraft:
 
 
 def _grants_of(roles: Iterable[CreatedRole]) -> _Granted:
-    found: dict[_Grant, dict[str, None]] = {}
+    grants: dict[_Grant, dict[str, None]] = {}
     for role in roles:
         for document in role.policies:
             for statement in document.statements:
                 for grant in _grants_in(statement):
-                    found.setdefault(grant, {})[role.address] = None
-    return {grant: tuple(users) for grant, users in found.items()}
+                    grants.setdefault(grant, {})[role.address] = None
+    return {grant: tuple(users) for grant, users in grants.items()}
 
 
 def _grants_in(statement: Statement) -> Iterator[_Grant]:
@@ -281,8 +289,8 @@ def _exact(granted: _Granted) -> _Granted:
 def _without_conditions(granted: _Granted) -> _Granted:
     """The grants without conditions, but those of a role that is passed."""
     return _merged(
-        (each if each.action in _ROLE_USES else replace(each, conditions=()), users)
-        for each, users in granted.items()
+        (grant if grant.action in _ROLE_USES else replace(grant, conditions=()), users)
+        for grant, users in granted.items()
     )
 
 
@@ -290,17 +298,17 @@ def _on_any_resource(granted: _Granted) -> _Granted:
     """The grants on any resource, but those that are a step of a path."""
     steps = _steps_of_paths()
     return _merged(
-        (each if _is_step(each.action, steps) else _Grant(each.action, (_ANY,)), users)
-        for each, users in _without_conditions(granted).items()
+        (grant if _is_step(grant.action, steps) else _Grant(grant.action, (_ANY,)), users)
+        for grant, users in _without_conditions(granted).items()
     )
 
 
 def _with_wildcards(granted: _Granted) -> _Granted:
     """The grants with the fewest entries for each service, of which none is a step of a path."""
-    wide = _on_any_resource(granted)
+    widened = _on_any_resource(granted)
     actions = [
         grant.action
-        for grant in wide
+        for grant in widened
         if grant == _Grant(grant.action, (_ANY,)) and not has_wildcard(grant.action)
     ]
     foreign: list[str] = []
@@ -309,23 +317,23 @@ def _with_wildcards(granted: _Granted) -> _Granted:
         names = [name for name in expand(f"{prefix}:*") if name not in actions]
         foreign.extend(name for name in names if name in _steps_of_paths() or never_allowed(name))
     entries = fewest_entries(actions, foreign, lambda _: True)
-    roles = tuple(dict.fromkeys(role for roles in wide.values() for role in roles))
-    others = {grant: roles for grant, roles in wide.items() if grant.action not in actions}
-    return others | {_Grant(entry, (_ANY,)): roles for entry in entries}
+    roles = tuple(dict.fromkeys(role for roles in widened.values() for role in roles))
+    other_grants = {grant: roles for grant, roles in widened.items() if grant.action not in actions}
+    return other_grants | {_Grant(entry, (_ANY,)): roles for entry in entries}
 
 
 def _merged(pairs: Iterable[tuple[_Grant, tuple[str, ...]]]) -> _Granted:
-    found: _Granted = {}
+    merged: _Granted = {}
     for grant, users in pairs:
-        found[grant] = tuple(dict.fromkeys((*found.get(grant, ()), *users)))
-    return found
+        merged[grant] = tuple(dict.fromkeys((*merged.get(grant, ()), *users)))
+    return merged
 
 
 @cache
 def _steps_of_paths() -> frozenset[str]:
     """The actions of all paths."""
     steps = (step for row in table("escalation") for step in row["actions"].split(","))
-    return frozenset(each.removeprefix("@") for step in steps for each in step.split("|"))
+    return frozenset(action.removeprefix("@") for step in steps for action in step.split("|"))
 
 
 def _is_step(entry: str, steps: Collection[str]) -> bool:
@@ -386,27 +394,33 @@ class _Drafting:
         for grant, users in [*self.granted.items()]:
             if grant.action not in _ROLE_USES:
                 continue
-            others = [each for each in grant.resources if not self._is_inside(each)]
-            if others and any(map(has_wildcard, others)):
-                own = [each for each in self.inside if ":role/" in each]
-                kept = [each for each in grant.resources if self._is_inside(each)]
-                kept += [each for each in own if any(resource_covers(one, each) for one in others)]
+            outside = [resource for resource in grant.resources if not self._is_inside(resource)]
+            if outside and any(map(has_wildcard, outside)):
+                roles_inside = [name for name in self.inside if ":role/" in name]
+                names_inside = [
+                    resource for resource in grant.resources if self._is_inside(resource)
+                ]
+                names_inside += [
+                    role
+                    for role in roles_inside
+                    if any(resource_covers(outside_name, role) for outside_name in outside)
+                ]
                 del self.granted[grant]
-                if kept:
-                    limited = replace(grant, resources=without_covered(sorted(set(kept))))
+                if names_inside:
+                    limited = replace(grant, resources=without_covered(sorted(set(names_inside))))
                     self.granted[limited] = users
                 self.reasons[grant.action] = "the boundary allows it on the roles that have it"
 
     def _is_inside(self, resource: str) -> bool:
         """Whether a resource is one of the declaration's or a version of one, `function:a:live`."""
         return any(
-            resource_covers(each, resource) or resource.startswith(f"{each}:")
-            for each in self.inside
+            resource_covers(inside_name, resource) or resource.startswith(f"{inside_name}:")
+            for inside_name in self.inside
         )
 
     def _open_paths(self) -> Iterator[EscalationPath]:
         """The paths to what the boundary does not limit."""
-        role = next((each for each in self.inside if ":role/" in each), "")
+        role = next((name for name in self.inside if ":role/" in name), "")
         principal = role.replace(_ANY, "any") or "arn:aws:iam::111122223333:role/any"
         document = self.document()
         if not document.statements:
@@ -424,7 +438,7 @@ class _Drafting:
         names = {name: self._grants_naming(name) for name in path.actions}
         for name, grants in names.items():
             if all(has_wildcard(grant.action) for grant in grants):
-                resources = [each for grant in grants for each in grant.resources]
+                resources = [resource for grant in grants for resource in grant.resources]
                 self._deny(name, reason, allowed_on=self._inside_of(name, resources))
                 return
         first = path.actions[0]
@@ -451,8 +465,8 @@ class _Drafting:
             return False
         users = self.granted.pop(grant)
         limited = replace(grant, resources=resources)
-        others = self.granted.get(limited, ())
-        self.granted[limited] = tuple(dict.fromkeys((*others, *users)))
+        users_of_limited = self.granted.get(limited, ())
+        self.granted[limited] = tuple(dict.fromkeys((*users_of_limited, *users)))
         self.reasons[grant.action] = _ON_THE_DECLARED
         return True
 
@@ -492,14 +506,14 @@ class _Drafting:
         if not self.denied:
             return
         wild = [grant.action for grant in self.granted if has_wildcard(grant.action)]
-        needed = {grant.action for grant in self.granted if not has_wildcard(grant.action)}
+        named_actions = {grant.action for grant in self.granted if not has_wildcard(grant.action)}
         for entry in wild:
-            needed.update(expand(entry))
+            named_actions.update(expand(entry))
         by_exception: dict[tuple[str, ...], list[str]] = {}
         for action, allowed_on in self.denied.items():
             by_exception.setdefault(allowed_on, []).append(action)
         for allowed_on, actions in by_exception.items():
-            entries = fewest_entries(tuple(actions), needed - {*actions}, lambda _: True)
+            entries = fewest_entries(tuple(actions), named_actions - {*actions}, lambda _: True)
             named = {"NotResource": list(allowed_on)} if allowed_on else {"Resource": _ANY}
             yield {"Effect": "Deny", "Action": list(entries), **named}
 
@@ -509,7 +523,7 @@ def _parts_of(arn: str, action: str) -> Iterator[str]:
     of `job-definition/a`.
     """
     facts = catalog.action(action)
-    forms = [each.arn for each in facts.resource_types] if facts else []
+    forms = [resource_type.arn for resource_type in facts.resource_types] if facts else []
     for form in forms:
         pattern = VARIABLE.sub(_ANY, form)
         is_whole = resource_covers(pattern, arn) and pattern.count(":") == arn.count(":")
@@ -549,20 +563,20 @@ def _actions_of(grant: _Grant) -> tuple[str, ...]:
 
 
 def _without_covered_actions(actions: Sequence[str]) -> list[str]:
-    wild = [each for each in actions if has_wildcard(each)]
+    wild = [action for action in actions if has_wildcard(action)]
     return sorted(
         {
-            each
-            for each in actions
-            if not any(other != each and action_covers(other, each) for other in wild)
+            action
+            for action in actions
+            if not any(wildcard != action and action_covers(wildcard, action) for wildcard in wild)
         }
     )
 
 
 def _block_of(conditions: Sequence[Condition]) -> dict[str, dict[str, list[str]]]:
     block: dict[str, dict[str, list[str]]] = {}
-    for each in conditions:
-        block.setdefault(each.operator, {})[each.key] = list(each.values)
+    for condition in conditions:
+        block.setdefault(condition.operator, {})[condition.key] = list(condition.values)
     return block
 
 
@@ -577,13 +591,13 @@ def lost_needs(roles: Sequence[CreatedRole], boundary: Document) -> tuple[LostNe
 def _lost_needs(
     roles: Sequence[CreatedRole], boundary: Document, reasons: Mapping[str, str]
 ) -> tuple[LostNeed, ...]:
-    found: dict[LostNeed, None] = {}
+    lost: dict[LostNeed, None] = {}
     for role in roles:
         for grant in _grants_of([role]):
             for action, resources in _denied_parts(grant, boundary, role.arn):
                 reason = _reason(action, grant.action, reasons)
-                found[LostNeed(role.address, action, resources, reason)] = None
-    return tuple(found)
+                lost[LostNeed(role.address, action, resources, reason)] = None
+    return tuple(lost)
 
 
 def _reason(action: str, entry: str, reasons: Mapping[str, str]) -> str:
@@ -598,8 +612,14 @@ def _denied_parts(
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
     """The actions of a grant that a boundary does not allow on each of its resources."""
     for action in _actions_of(grant):
-        named = [each for each in grant.resources if each == _ANY or fits(action, each)]
-        denied = [each for each in named if not _allows(boundary, action, each, role)]
+        named_resources = [
+            resource for resource in grant.resources if resource == _ANY or fits(action, resource)
+        ]
+        denied = [
+            resource
+            for resource in named_resources
+            if not _allows(boundary, action, resource, role)
+        ]
         if denied:
             yield action, tuple(denied)
 
@@ -620,15 +640,15 @@ def _is_allowed_as_written(boundary: Document, action: str, resource: str) -> bo
     """Whether a boundary allows an action on a resource with variables, whatever its conditions ask
     for: one Allow covers the resource, and no Deny without conditions may name a part of it.
     """
-    naming = [each for each in boundary.statements if names_action(each, action)]
-    allows = [each for each in naming if each.effect == "Allow"]
+    naming = [statement for statement in boundary.statements if names_action(statement, action)]
+    allows = [statement for statement in naming if statement.effect == "Allow"]
     denies = [
-        each
-        for each in naming
-        if each.effect == "Deny" and each.conditions_readable and not each.conditions
+        statement
+        for statement in naming
+        if statement.effect == "Deny" and statement.conditions_readable and not statement.conditions
     ]
-    is_allowed = any(_names_whole(each, resource) for each in allows)
-    return is_allowed and not any(_may_name(each, resource) for each in denies)
+    is_allowed = any(_names_whole(allow, resource) for allow in allows)
+    return is_allowed and not any(_may_name(deny, resource) for deny in denies)
 
 
 def _names_whole(statement: Statement, resource: str) -> bool:
@@ -647,12 +667,12 @@ def _may_name(statement: Statement, resource: str) -> bool:
 
 def _is_covered(entries: Iterable[str], resource: str, statement: Statement) -> bool:
     variables = statement.variables
-    return any(resource_covers(each, resource, variables=variables) for each in entries)
+    return any(resource_covers(entry, resource, variables=variables) for entry in entries)
 
 
 def _overlaps_any(entries: Iterable[str], resource: str, statement: Statement) -> bool:
     variables = statement.variables
-    return any(resource_overlaps(each, resource, variables=variables) for each in entries)
+    return any(resource_overlaps(entry, resource, variables=variables) for entry in entries)
 
 
 def is_demanded(

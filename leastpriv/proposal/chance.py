@@ -157,7 +157,7 @@ class Chance(Struct, frozen=True):
     @property
     def has_unrecorded_use(self) -> bool:
         """Whether runs may use what no record shows, so that the counts are of the rest."""
-        return any(each.cause in _UNRECORDED for each in self.expected)
+        return any(use.cause in _UNRECORDED for use in self.expected)
 
     @property
     def not_shown(self) -> tuple[RunKind, ...]:
@@ -230,15 +230,15 @@ def run_kinds(evidence: Evidence) -> Mapping[RunKind, int]:
             if name in runs:
                 _note(usage, runs[name])
     temporary = _temporary_types(runs.values())
-    found: Counter[RunKind] = Counter()
-    known: dict[str, set[str]] = {}
+    count_by_kind: Counter[RunKind] = Counter()
+    earlier_names: dict[str, set[str]] = {}
     is_first = True
     for actions in runs.values():
-        found.update(_kinds_of(actions, known, temporary, is_first=is_first))
+        count_by_kind.update(_kinds_of(actions, earlier_names, temporary, is_first=is_first))
         is_first = False
         for kind, resources in actions.created.items():
-            known.setdefault(kind, set()).update(resources)
-    return dict(found)
+            earlier_names.setdefault(kind, set()).update(resources)
+    return dict(count_by_kind)
 
 
 def _note(usage: Usage, run: _RunActions) -> None:
@@ -259,8 +259,8 @@ def _takes_down(action: str) -> bool:
     """Whether an action deletes a resource: no part, no setting and no content of one."""
     if _EMPTIES.search(action) or not destroys(action):
         return False
-    known = action_of(action)
-    kinds = known.resource_types if known else ()
+    catalogue_action = action_of(action)
+    kinds = catalogue_action.resource_types if catalogue_action else ()
     is_whole = any(ends(action, kind.name) for kind in kinds)
     return is_whole or _OF_A_PART.search(action) is None
 
@@ -308,15 +308,15 @@ def _kinds_of(
     """
     created = {kind: names for kind, names in run.created.items() if kind not in temporary}
     deleted = run.deleted.keys() - temporary - {_CHANGE_SET}
-    both = deleted & created.keys()
-    if run.rolls_back or any(created[kind] & run.deleted[kind] for kind in both):
+    replaced = deleted & created.keys()
+    if run.rolls_back or any(created[kind] & run.deleted[kind] for kind in replaced):
         yield RunKind.ROLLBACK
     if deleted - created.keys():
         yield RunKind.TAKEDOWN
     if is_first or not created:
         return
     # A type that the run deleted too may have been replaced.
-    fresh = [kind for kind in created if kind not in both]
+    fresh = [kind for kind in created if kind not in replaced]
     again = [kind for kind in fresh if _are_further(created[kind], known.get(kind, set()))]
     if again and len(again) == len(fresh):
         yield RunKind.NEW_COPY
@@ -340,7 +340,12 @@ def _expected(
         return
     documents = [*proposal.documents, *attached]
     allowed = [usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED]
-    held = grouped([(each.action, each) for each in proposal.held_back_additions])
+    held = grouped(
+        [
+            (held_back_addition.action, held_back_addition)
+            for held_back_addition in proposal.held_back_additions
+        ]
+    )
     never: list[tuple[_CalledOn, str]] = []
     for action, additions in held.items():
         called_on = _called_on(action, additions, evidence, documents)
@@ -446,15 +451,19 @@ class _UnrecordedUse:
         self._recorded = {bucket_of(stream.prefix) for stream in evidence.coverage.data}
         self._rows = [row for row in table("item_level") if is_done_by(row, self._programs)]
         self._suggested = [
-            (each.resources, each.action)
-            for each in unrecorded_data_events(evidence, self._used, documents)
-            if not self._covers(each.action, each.resources)
+            (event.resources, event.action)
+            for event in unrecorded_data_events(evidence, self._used, documents)
+            if not self._covers(event.action, event.resources)
         ]
 
     def usual(self) -> list[_Missing]:
         """What most deployments by these programs do to resources in use."""
         usual = self._actions_of("usual")
-        return [each for each in self._suggested if each[1] in usual and self._is_missing(each[1])]
+        return [
+            suggestion
+            for suggestion in self._suggested
+            if suggestion[1] in usual and self._is_missing(suggestion[1])
+        ]
 
     def of_state(self) -> tuple[str, ...]:
         """Actions on the state of Terraform, where Terraform deploys and no data event of S3 was
@@ -475,10 +484,10 @@ class _UnrecordedUse:
         the data events of further services in use.
         """
         usual = {action for _, action in self.usual()} | {*self.of_state()}
-        named = [each for each in self._suggested if each[1] not in usual]
-        yield from named
-        known = usual | {action for _, action in named}
-        uncalled = self._actions_of("usual", "yes") - known
+        suggestions = [suggestion for suggestion in self._suggested if suggestion[1] not in usual]
+        yield from suggestions
+        usual_actions = usual | {action for _, action in suggestions}
+        uncalled = self._actions_of("usual", "yes") - usual_actions
         for action in sorted(uncalled):
             if self._is_missing(action) and not self._records_data_of(action.partition(":")[0]):
                 yield (), action
@@ -491,13 +500,17 @@ class _UnrecordedUse:
         for row in table("item_level"):
             by_service.pop(row["prefix"], None)
         for service, resources in by_service.items():
-            named = [each for each in resources if not set(each) & {*"*?$"}]
+            plain_names = [resource for resource in resources if not set(resource) & {*"*?$"}]
             for action in expand(f"{service}:*"):
                 if visibility(action).visibility is not Visibility.DATA:
                     continue
-                on = [each for each in named if each not in self._recorded and fits(action, each)]
-                if on and self._is_missing(action):
-                    yield tuple(on), action
+                unrecorded = [
+                    name
+                    for name in plain_names
+                    if name not in self._recorded and fits(action, name)
+                ]
+                if unrecorded and self._is_missing(action):
+                    yield tuple(unrecorded), action
 
     def _actions_of(self, *uncalled: str) -> set[str]:
         """Actions of the rows of the programs with one of some words in `uncalled`."""
@@ -510,11 +523,14 @@ class _UnrecordedUse:
     def _covers(self, action: str, resources: Sequence[str]) -> bool:
         """Whether the policies allow an action on all of the resources, not on some objects."""
         granting = statements_allowing(self._documents, action)
-        patterns = [pattern for each in granting for pattern in each.resources or ("*",)]
-        return all(any(resource_covers(each, on) for each in patterns) for on in resources)
+        patterns = [pattern for statement in granting for pattern in statement.resources or ("*",)]
+        return all(
+            any(resource_covers(pattern, resource) for pattern in patterns)
+            for resource in resources
+        )
 
     def _records_data_of(self, service: str) -> bool:
-        return any(each.split(":")[2:3] == [service] for each in self._recorded)
+        return any(recorded.split(":")[2:3] == [service] for recorded in self._recorded)
 
 
 def _unique(actions: Sequence[str]) -> tuple[str, ...]:

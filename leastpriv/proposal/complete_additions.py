@@ -112,8 +112,8 @@ class DeniedSteps:
                 settled.append(change)
         completing = _Completing(self._completion, settled)
         links = [link for step in completing.steps() for link in completing.links(step)]
-        places = [(link.action, PlaceOfStep(link.resource, link.because)) for link in links]
-        return grouped(places)
+        steps = [(link.action, PlaceOfStep(link.resource, link.because)) for link in links]
+        return grouped(steps)
 
     def _is_granted(self, usage: Usage) -> bool:
         if usage.need.basis is not Basis.DENIED or is_unreviewed_use(
@@ -145,30 +145,32 @@ class _Step:
         self.regions = sorted({region for usage in self.denied for region in usage.regions})
         self.runs = {run for usage in self.denied for run in usage.runs}
         self.resources = list(_denied_resources(change, self.denied))
-        self.conditions = tuple(each for each in change.conditions if each.key == _OWN_ACCOUNT)
+        self.conditions = tuple(
+            condition for condition in change.conditions if condition.key == _OWN_ACCOUNT
+        )
         self.programs = _programs(self.denied)
         self._principal = evidence.principal
 
     @cached_property
     def kinds(self) -> frozenset[tuple[str, str]]:
         """The service and the types of the denied resources."""
-        return frozenset(kind for each in self.resources for kind in _kinds_of(each))
+        return frozenset(kind for resource in self.resources for kind in _kinds_of(resource))
 
     def places_of(self, link: ChainLink) -> list[str]:
         """Returns where a further action of the step applies to the denied resources."""
-        known = action_of(link.action)
-        if known is None:
+        catalogue_action = action_of(link.action)
+        if catalogue_action is None:
             return []
-        if link.on_any or not known.resource_types:
+        if link.on_any or not catalogue_action.resource_types:
             return ["*"]
-        found: list[str] = []
+        names: list[str] = []
         for each in self.resources:
             if each == "*":
                 continue
             resource = self._as_made(each, link.action)
-            found += self._items_below(resource, link)
-        named = list(dict.fromkeys(found))
-        return named or list(dict.fromkeys(self._of_new_items(link.action)))
+            names += self._items_below(resource, link)
+        distinct_names = list(dict.fromkeys(names))
+        return distinct_names or list(dict.fromkeys(self._of_new_items(link.action)))
 
     def _items_below(self, resource: str, link: ChainLink) -> Iterator[str]:
         """Yields the resource, its items, or the items of a collection of an API."""
@@ -176,10 +178,10 @@ class _Step:
             yield f"{resource}{link.below}"
             return
         yield from with_items(link.action, resource)
-        items = f"{resource}/*"
+        items_below = f"{resource}/*"
         is_collection = service_of(resource) == "apigateway"
-        if is_collection and is_read(link.action) and fits(link.action, items):
-            yield items
+        if is_collection and is_read(link.action) and fits(link.action, items_below):
+            yield items_below
 
     def _as_made(self, resource: str, action: str) -> str:
         """Returns a denied resource as further calls name it: with the end that AWS draws or
@@ -197,19 +199,19 @@ class _Step:
         their parent or on no resource: the parts of their names that the denial has, and `*` for
         the id that only a call that succeeds gets.
         """
-        known = action_of(action)
+        catalogue_action = action_of(action)
         service, _, name = self.action.partition(":")
-        if known is None or not action.startswith(f"{service}:"):
+        if catalogue_action is None or not action.startswith(f"{service}:"):
             return
-        made = created_types(service, name)
-        for kind in known.resource_types:
+        types = created_types(service, name)
+        for kind in catalogue_action.resource_types:
             for denied in self.resources:
-                item = self._item_of(kind.arn, denied)
-                is_below = denied != "*" and item.startswith(denied) and is_read(action)
-                is_made = kind.name.lower() in made and not fits(self.action, item)
+                item_arn = self._item_of(kind.arn, denied)
+                is_below = denied != "*" and item_arn.startswith(denied) and is_read(action)
+                is_made = kind.name.lower() in types and not fits(self.action, item_arn)
                 is_drawn = is_read(action) and _DRAWN.search(kind.arn) is not None
                 if is_below or is_made or is_drawn:
-                    yield item
+                    yield item_arn
 
     def _item_of(self, template: str, denied: str) -> str:
         """Returns a template with the values that a denied resource shows, its own name open."""
@@ -234,12 +236,12 @@ def _denied_resources(change: Change, denied: Sequence[Usage]) -> Iterator[str]:
 
 def _programs(denied: Iterable[Usage]) -> frozenset[str]:
     """Returns who made the denied calls, as `usual_chain` takes it."""
-    found: set[str] = set()
+    programs: set[str] = set()
     for usage in denied:
-        found.update(usage.programs)
+        programs.update(usage.programs)
         if STACK_SERVICE in usage.forwarded_by:
-            found.add(Tool.CLOUDFORMATION)
-    return frozenset(found)
+            programs.add(Tool.CLOUDFORMATION)
+    return frozenset(programs)
 
 
 def _kinds_of(resource: str) -> Iterator[tuple[str, str]]:
@@ -262,8 +264,10 @@ class _Completing:
         for step in self.steps():
             links += [link for link in self.links(step) if self._may_offer(link, step)]
         # A write to any resource of a type is another offer than one to a named resource.
-        found = grouped([((link.action, link.conditions, _is_wide(link)), link) for link in links])
-        return [_change(own, self._evidence) for own in found.values()]
+        links_by_form = grouped(
+            [((link.action, link.conditions, _is_wide(link)), link) for link in links]
+        )
+        return [_change(links_of_form, self._evidence) for links_of_form in links_by_form.values()]
 
     def steps(self) -> Iterator[_Step]:
         """Yields the denied steps of the additions."""
@@ -294,13 +298,13 @@ class _Completing:
         """Returns the further actions of a step: what runs called on like resources, then what the
         tool usually calls.
         """
-        found = {link.action: link for link in self._called_together(step)}
-        found.pop(step.action, None)
+        links_by_action = {link.action: link for link in self._called_together(step)}
+        links_by_action.pop(step.action, None)
         usual = usual_chain(step.action, step.programs, self._used, step.kinds)
-        whole = {**usual, **found}
+        all_links = {**usual, **links_by_action}
         if self._completion.options.only_plans:
-            return {action: link for action, link in whole.items() if _is_of_plan(action)}
-        return whole
+            return {action: link for action, link in all_links.items() if _is_of_plan(action)}
+        return all_links
 
     @cached_property
     def _allowed(self) -> Sequence[Usage]:
@@ -334,19 +338,21 @@ class _Completing:
 
         Where the denied action was allowed on one of them, only its runs there count.
         """
-        alike = [usage for kind in step.kinds for usage in self._by_kind.get(kind, ())]
-        alike = [usage for usage in alike if not step.programs.isdisjoint(_programs([usage]))]
-        places = {
+        usages_of_kinds = [usage for kind in step.kinds for usage in self._by_kind.get(kind, ())]
+        usages_of_kinds = [
+            usage for usage in usages_of_kinds if not step.programs.isdisjoint(_programs([usage]))
+        ]
+        resources = {
             (usage.need.permission.resource, run)
-            for usage in alike
+            for usage in usages_of_kinds
             if usage.need.permission.action == step.action
             for run in usage.runs
         }
         runs_of: dict[str, set[str]] = {}
-        for usage in alike:
+        for usage in usages_of_kinds:
             permission = usage.need.permission
             for run in usage.runs:
-                if not places or (permission.resource, run) in places:
+                if not resources or (permission.resource, run) in resources:
                     runs_of.setdefault(permission.action, set()).add(run)
         for action, runs in runs_of.items():
             reason = f"{plural(len(runs), 'run')} called it on another resource of this type"
@@ -365,24 +371,24 @@ class _Completing:
         too many.
         """
         service = action.partition(":")[0]
-        found: dict[str, None] = {}
+        names: dict[str, None] = {}
         for run in sorted(step.runs):
             for resource in self._by_run.get(run, ()):
                 if service_of(resource) == service and fits(action, resource):
-                    found[resource] = None
-        if len(found) <= _MOST_NAMES:
-            yield from found
+                    names[resource] = None
+        if len(names) <= _MOST_NAMES:
+            yield from names
 
     @cached_property
     def _by_run(self) -> Mapping[str, Sequence[str]]:
         """Run -> the resources that it used by name."""
-        found: dict[str, dict[str, None]] = {}
+        names_by_run: dict[str, dict[str, None]] = {}
         for usage in self._allowed:
             resource = usage.need.permission.resource
             if resource != "*":
                 for run in usage.runs:
-                    found.setdefault(run, {})[resource] = None
-        return {run: tuple(resources) for run, resources in found.items()}
+                    names_by_run.setdefault(run, {})[resource] = None
+        return {run: tuple(resources) for run, resources in names_by_run.items()}
 
     def _may_offer(self, link: _Further, step: _Step) -> bool:
         """Whether a further action of a denied step may be offered: it is not forbidden, declined,
@@ -401,7 +407,7 @@ class _Completing:
         document = completion.policies[0] if completion.policies else None
         if self_widening(as_denied, self._evidence, document):
             return False
-        if any(self._is_written(each, link) for each in self._added):
+        if any(self._is_written(addition, link) for addition in self._added):
             return False
         effects = {
             replay_need(need, self._evidence.principal, region, completion.policies)
@@ -420,7 +426,7 @@ class _Completing:
         """Whether an addition has a further permission already."""
         if change.action != link.action or change.conditions not in ((), link.conditions):
             return False
-        return any(resource_covers(each, link.resource) for each in change.resources)
+        return any(resource_covers(resource, link.resource) for resource in change.resources)
 
 
 def _is_wide(link: _Further) -> bool:

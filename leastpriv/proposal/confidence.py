@@ -151,7 +151,11 @@ def confidences(
     another run's is no surprise: a removal keeps it.
     """
     found: dict[tuple[str, str], set[str]] = {}
-    granting = [each for each in documents if any(one.effect == "Allow" for one in each.statements)]
+    granting = [
+        document
+        for document in documents
+        if any(statement.effect == "Allow" for statement in document.statements)
+    ]
     for usage in evidence.usages:
         if usage.outcome is Outcome.ALLOWED and usage.need.verified:
             key = (
@@ -163,9 +167,10 @@ def confidences(
     by_service = {service: estimate(runs) for service, runs in sorted(services.items())}
     if not documents:
         surprises = _surprises({action: runs for (action, _), runs in found.items()})
-        own = {service: len(surprises.get(service, ())) for service in by_service}
+        surprises_by_service = {service: len(surprises.get(service, ())) for service in by_service}
         by_service = {
-            service: replace(each, own=own[service]) for service, each in by_service.items()
+            service: replace(confidence, own=surprises_by_service[service])
+            for service, confidence in by_service.items()
         }
     return Confidences(estimate(found.values()), by_service)
 
@@ -174,27 +179,32 @@ def _surprises(runs_of: Mapping[str, set[str]]) -> Mapping[str, set[str]]:
     """Service -> runs that used an action which no other run used and no other run's actions
     foresaw.
     """
-    found: dict[str, set[str]] = {}
+    surprises: dict[str, set[str]] = {}
     for action, runs in runs_of.items():
         prefix = f"{action.partition(':')[0]}:"
-        others = (other for other in runs_of if other != action and other.startswith(prefix))
+        other_actions = (
+            other_action
+            for other_action in runs_of
+            if other_action != action and other_action.startswith(prefix)
+        )
         if len(runs) == 1 and not any(
-            runs_of[each] - runs and action in siblings_of((each,)) for each in others
+            runs_of[other_action] - runs and action in siblings_of((other_action,))
+            for other_action in other_actions
         ):
-            found.setdefault(prefix.removesuffix(":"), set()).update(runs)
-    return found
+            surprises.setdefault(prefix.removesuffix(":"), set()).update(runs)
+    return surprises
 
 
 def estimate(permissions: Iterable[Iterable[str]]) -> Confidence:
     """Computes a confidence from the run ids of each permission."""
-    every = [*filter(None, map(frozenset, permissions))]
-    often = Counter(map(len, every))
-    alone = {run for runs in every if len(runs) == 1 for run in runs}
-    everywhere = frozenset[str]().union(*every)
+    all_permissions = [*filter(None, map(frozenset, permissions))]
+    often = Counter(map(len, all_permissions))
+    alone = {run for runs in all_permissions if len(runs) == 1 for run in runs}
+    everywhere = frozenset[str]().union(*all_permissions)
     return Confidence(
         runs=len(everywhere),
-        permissions=len(every),
-        uses=sum(map(len, every)),
+        permissions=len(all_permissions),
+        uses=sum(map(len, all_permissions)),
         once=often[1],
         twice=often[2],
         own=len(alone),

@@ -59,10 +59,13 @@ def plan_edits(document: Document, changes: Sequence[Change]) -> list[Edit]:
     for index in sorted(by_statement):
         plan.rewrite(document.statements[index], by_statement[index])
     # Moved grants and additions with equal resources share a statement.
-    added = (each for each in changes if each.kind is ChangeKind.ADD)
+    added = (change for change in changes if change.kind is ChangeKind.ADD)
     plan.place(
         _group_grants(
-            [*plan.moved, *((each.action, each.resources, _condition(each)) for each in added)]
+            [
+                *plan.moved,
+                *((change.action, change.resources, _condition(change)) for change in added),
+            ]
         )
     )
     sids = [edit.statement["Sid"] for edit in plan.edits if isinstance(edit, AppendStatement)]
@@ -81,7 +84,7 @@ def _denials(changes: Sequence[Change], document: Document | None = None) -> lis
         names = change.denied_on
         for statement in statements_naming(document, change.action) if document and names else ():
             if statement.effect == "Deny":
-                names = tuple(each for each in names if each not in statement.resources)
+                names = tuple(name for name in names if name not in statement.resources)
         if names:
             pairs.append((change.action, names, ""))
     return [structs.replace(grant, effect="Deny") for grant in _group_grants(pairs)]
@@ -93,15 +96,16 @@ def new_statements(
     """Writes statements for additions, one per resources and conditions, so that they grant only
     the listed access.
     """
-    found = grouped(
+    resources_by_form = grouped(
         [
-            ((each.action, _condition(each)), resource)
-            for each in changes
-            for resource in each.resources
+            ((change.action, _condition(change)), resource)
+            for change in changes
+            for resource in change.resources
         ]
     )
     grants = (
-        (action, tuple(dict.fromkeys(own)), condition) for (action, condition), own in found.items()
+        (action, tuple(dict.fromkeys(resources)), condition)
+        for (action, condition), resources in resources_by_form.items()
     )
     return _write_statements([*_group_grants(grants), *_denials(changes)], taken_sids)
 
@@ -119,9 +123,9 @@ def _joined(condition: str, change: Change) -> str:
 def _condition(change: Change) -> str:
     """The conditions of a change as a condition block in the form of `PlannedGrant`."""
     block: dict[str, dict[str, str | list[str]]] = {}
-    for each in change.conditions:
-        block.setdefault(each.operator, {})[each.key] = (
-            each.values[0] if len(each.values) == 1 else list(each.values)
+    for condition in change.conditions:
+        block.setdefault(condition.operator, {})[condition.key] = (
+            condition.values[0] if len(condition.values) == 1 else list(condition.values)
         )
     return json.dumps(block, separators=(",", ":")) if block else ""
 
@@ -148,12 +152,12 @@ def _comparable(condition: str) -> object:
 
 
 def _group_grants(pairs: Iterable[_GrantTuple]) -> list[PlannedGrant]:
-    found = grouped(
+    grants_by_form = grouped(
         [((tuple(sorted(resources)), condition), action) for action, resources, condition in pairs]
     )
     return [
         PlannedGrant(tuple(sorted(set(actions))), resources, condition)
-        for (resources, condition), actions in found.items()
+        for (resources, condition), actions in grants_by_form.items()
     ]
 
 
@@ -162,7 +166,7 @@ def _write_statements(
 ) -> list[Mapping[str, object]]:
     """Returns new statements as values of JSON, each with a Sid that no other one has."""
     taken = {sid.lower() for sid in taken_sids}
-    made: list[Mapping[str, object]] = []
+    statements: list[Mapping[str, object]] = []
     for grant in grants:
         sid = _sid(grant, taken)
         taken.add(sid.lower())
@@ -171,8 +175,8 @@ def _write_statements(
             {"Condition": json.loads(grant.condition, parse_float=str)} if grant.condition else {}
         )
         lists = {"Action": list(grant.actions), "Resource": list(grant.resources)}
-        made.append({"Sid": sid, "Effect": grant.effect, **lists, **condition})
-    return made
+        statements.append({"Sid": sid, "Effect": grant.effect, **lists, **condition})
+    return statements
 
 
 def _sid(grant: PlannedGrant, taken: set[str]) -> str:
@@ -214,21 +218,21 @@ class _EditPlan(Struct):
         self.changed.add(statement.index)
         restricted = [change for change in changes if change.restricted_to]
         moved = {change.restricted_action.lower() for change in restricted}
-        listed = {change.action.lower() for change in changes}
-        gone = {entry for entry in statement.actions if entry.lower() in listed}
+        changed_actions = {change.action.lower() for change in changes}
+        gone = {entry for entry in statement.actions if entry.lower() in changed_actions}
         becomes = {change.action: change.replacement for change in changes if change.replacement}
         stay = {entry.lower() for entry in statement.actions if entry not in gone}
         stay |= {entry.lower() for entries in becomes.values() for entry in entries} - moved
         condition = condition_of(self.document, statement)
         grants = [
-            (each.restricted_action, each.restricted_to, _joined(condition, each))
-            for each in restricted
+            (change.restricted_action, change.restricted_to, _joined(condition, change))
+            for change in restricted
         ]
-        on: tuple[str, ...] = statement.resources
+        resources: tuple[str, ...] = statement.resources
         if not stay:
             self.closed.add(statement.index)
-            here = (grant for grant in _group_grants(grants) if grant.condition == condition)
-            first = max(here, key=lambda grant: len(grant.actions), default=None)
+            own_grants = (grant for grant in _group_grants(grants) if grant.condition == condition)
+            first = max(own_grants, key=lambda grant: len(grant.actions), default=None)
             if first is None or any(map(statement.fixed_reason, statement.resources)):
                 self.emptied[statement.index] = frozenset(gone)
                 self.moved.extend(grants)
@@ -238,21 +242,23 @@ class _EditPlan(Struct):
             grants = [
                 grant for grant in grants if grant[0] not in first.actions or grant[2] != condition
             ]
-            on = first.resources
+            resources = first.resources
         self.moved.extend(grants)
-        result = (
+        rewritten = (
             frozenset(stay),
-            frozenset(on or (f"not {entry}" for entry in statement.not_resources)),
+            frozenset(resources or (f"not {entry}" for entry in statement.not_resources)),
             condition,
         )
-        if result in self.written:
+        if rewritten in self.written:
             # An earlier statement now grants the same.
             self.closed.add(statement.index)
             self.edits.append(DropStatement(statement.index))
             return
-        self.written.add(result)
-        if on != statement.resources:
-            self.edits.append(ReplaceResources(statement.index, frozenset(statement.resources), on))
+        self.written.add(rewritten)
+        if resources != statement.resources:
+            self.edits.append(
+                ReplaceResources(statement.index, frozenset(statement.resources), resources)
+            )
         self._write(statement, gone, becomes, stay)
 
     def _write(
@@ -263,17 +269,19 @@ class _EditPlan(Struct):
         stay: set[str],
     ) -> None:
         """Rewrites a statement's actions; `stay` are those, in lower case, that it keeps."""
-        left = {
-            action: tuple(each for each in entries if each.lower() in stay)
+        actions_left = {
+            action: tuple(entry for entry in entries if entry.lower() in stay)
             for action, entries in becomes.items()
         }
         lost = frozenset(entry for entry in gone if entry.lower() not in stay)
         if statement.not_actions:
             self.edits.extend(
-                ReplaceNotAction(statement.index, entries) for entries in left.values()
+                ReplaceNotAction(statement.index, entries) for entries in actions_left.values()
             )
         elif lost:
-            inserted = tuple((action, entries) for action, entries in left.items() if entries)
+            inserted = tuple(
+                (action, entries) for action, entries in actions_left.items() if entries
+            )
             self.edits.append(ReplaceActions(statement.index, lost, inserted))
 
     def place(self, grants: Iterable[PlannedGrant]) -> None:
@@ -298,8 +306,10 @@ class _EditPlan(Struct):
                 return True
         for statement in like:
             if gone := self.emptied.pop(statement.index, None):
-                place = next(entry for entry in statement.actions if entry in gone)
-                self.edits.append(ReplaceActions(statement.index, gone, ((place, grant.actions),)))
+                replaced_entry = next(entry for entry in statement.actions if entry in gone)
+                self.edits.append(
+                    ReplaceActions(statement.index, gone, ((replaced_entry, grant.actions),))
+                )
                 return True
         for statement in targets.with_actions(grant):
             is_open = not (statement.index in self.closed or statement.index in self.changed)
@@ -317,12 +327,16 @@ class _Targets:
         """Groups the statements: a policy may have thousands, and thousands of grants."""
         self._document = document
         allowing = [
-            each
-            for each in document.statements
-            if each.effect == "Allow" and each.actions and each.resources
+            statement
+            for statement in document.statements
+            if statement.effect == "Allow" and statement.actions and statement.resources
         ]
-        self._by_resources = grouped([(frozenset(each.resources), each) for each in allowing])
-        self._by_actions = grouped([(_lower(each.actions), each) for each in allowing])
+        self._by_resources = grouped(
+            [(frozenset(statement.resources), statement) for statement in allowing]
+        )
+        self._by_actions = grouped(
+            [(_lower(statement.actions), statement) for statement in allowing]
+        )
 
     def with_resources(self, grant: PlannedGrant) -> list[Statement]:
         """Returns the statements with the resources and the condition of a grant."""
@@ -334,9 +348,9 @@ class _Targets:
 
     def _like(self, grant: PlannedGrant, statements: Iterable[Statement]) -> list[Statement]:
         return [
-            each
-            for each in statements
-            if _same_condition(condition_of(self._document, each), grant.condition)
+            statement
+            for statement in statements
+            if _same_condition(condition_of(self._document, statement), grant.condition)
         ]
 
 
@@ -350,7 +364,7 @@ def split_editable(
     """Returns the changes that can be written, and those that cannot with the reason."""
     no_statement = "" if can_add_statements(document) else _why_no_statement(document)
     editable: list[Change] = []
-    others: list[tuple[Change, str]] = []
+    not_editable: list[tuple[Change, str]] = []
     for change in changes:
         reason = ""
         if change.kind is not ChangeKind.ADD:
@@ -360,15 +374,17 @@ def split_editable(
         if needs_statement:
             reason = reason or no_statement
         if reason:
-            others.append((change, reason))
+            not_editable.append((change, reason))
         else:
             editable.append(change)
-    return editable, others
+    return editable, not_editable
 
 
 def _why_no_statement(document: Document) -> str:
     """Returns why no statement can be written, with what makes those that are there."""
-    makers = dict.fromkeys(filter(None, (each.fixed_reason("") for each in document.statements)))
+    makers = dict.fromkeys(
+        filter(None, (statement.fixed_reason("") for statement in document.statements))
+    )
     reason = "the file itself writes none of its statements"
     return f"{reason}: {listed(makers, _MOST_MAKERS, '; ')}" if makers else reason
 
@@ -381,14 +397,14 @@ def text_to_add(document: Document, held: Sequence[HeldBackChange]) -> str:
     changes = [
         Change(
             kind=ChangeKind.ADD,
-            action=each.action,
-            resources=each.resources,
-            conditions=each.conditions,
+            action=held_back.action,
+            resources=held_back.resources,
+            conditions=held_back.conditions,
         )
-        for each in held
+        for held_back in held
     ]
     return statements_text(
-        document, new_statements(changes, (each.sid for each in document.statements))
+        document, new_statements(changes, (statement.sid for statement in document.statements))
     )
 
 
@@ -400,8 +416,10 @@ def statements_text(document: Document, statements: Sequence[Mapping[str, object
         return new_statements_hcl(statements, as_blocks=is_data_source)
     if document.source.format == "yaml" and not document.source.embedded:
         style = yaml_style_of(document)
-        return "".join(f"{statement_text(each, '', style)}\n" for each in statements)
-    return "".join(f"{json.dumps(each, indent=2, ensure_ascii=False)}\n" for each in statements)
+        return "".join(f"{statement_text(statement, '', style)}\n" for statement in statements)
+    return "".join(
+        f"{json.dumps(statement, indent=2, ensure_ascii=False)}\n" for statement in statements
+    )
 
 
 def text_to_paste(document: Document, changes: Sequence[Change]) -> str:
@@ -410,17 +428,21 @@ def text_to_paste(document: Document, changes: Sequence[Change]) -> str:
     """
     source = document.as_json()
     edited = apply_edits(source, plan_edits(source, changes))
-    before = {(each.sid, each.meaning) for each in source.statements}
-    new = [each.index for each in edited.statements if (each.sid, each.meaning) not in before]
+    before = {(statement.sid, statement.meaning) for statement in source.statements}
+    new = [
+        statement.index
+        for statement in edited.statements
+        if (statement.sid, statement.meaning) not in before
+    ]
     if is_in_a_json_file(document):
         values = [json_value(edited.statement_nodes[index]) for index in new]
-        return "".join(f"{json.dumps(each, indent=2, ensure_ascii=False)}\n" for each in values)
+        return "".join(f"{json.dumps(value, indent=2, ensure_ascii=False)}\n" for value in values)
     return statements_hcl(edited, new)
 
 
 def is_in_a_json_file(document: Document) -> bool:
     """Whether another file has all statements as JSON, which `file` or `templatefile` reads."""
-    reasons = {each.fixed_reason("") for each in document.statements}
+    reasons = {statement.fixed_reason("") for statement in document.statements}
     return all(reason.startswith("it is in ") for reason in reasons) and not any(
         is_hcl(reason) for reason in reasons
     )

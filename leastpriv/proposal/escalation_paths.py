@@ -103,23 +103,28 @@ def undecided_by(documents: Sequence[Document], principal: str) -> tuple[str, ..
 
     Only the rendered template knows what they are: they may allow more than the policy says.
     """
-    every = tuple(documents)
+    all_documents = tuple(documents)
     certain = tuple(_certain(document) for document in documents)
-    if all(one is other for one, other in zip(certain, every, strict=True)):
+    if all(
+        certain_document is document
+        for certain_document, document in zip(certain, all_documents, strict=True)
+    ):
         return ()
-    known = {path.id: path.rank for path in _open_paths(_Policies(every, certain, principal))}
+    rank_by_path = {
+        path.id: path.rank for path in _open_paths(_Policies(all_documents, certain, principal))
+    }
     further = [
         path
-        for path in _open_paths(_Policies(every, every, principal))
-        if path.id not in known or path.rank < known[path.id]
+        for path in _open_paths(_Policies(all_documents, all_documents, principal))
+        if path.id not in rank_by_path or path.rank < rank_by_path[path.id]
     ]
     if not further:
         return ()
-    needed = dict.fromkeys(action for path in further for action in path.actions)
+    actions = dict.fromkeys(action for path in further for action in path.actions)
     allows = dict.fromkeys(
-        each for action in needed for each in statements_allowing(documents, action)
+        statement for action in actions for statement in statements_allowing(documents, action)
     )
-    return tuple(dict.fromkeys(name for each in allows for name in each.unknown_parts()))
+    return tuple(dict.fromkeys(name for allow in allows for name in allow.unknown_parts()))
 
 
 def _certain(document: Document) -> Document:
@@ -127,8 +132,8 @@ def _certain(document: Document) -> Document:
     remains unknown.
     """
     statements = tuple(
-        each.certain_part(keeps_variables=True) if each.effect == "Allow" else each
-        for each in document.statements
+        statement.certain_part(keeps_variables=True) if statement.effect == "Allow" else statement
+        for statement in document.statements
     )
     return document.with_statements(statements)
 
@@ -149,15 +154,18 @@ def _allowed_services(documents: Sequence[Document]) -> frozenset[str] | None:
     service.
     """
     allows = [
-        each for document in documents for each in document.statements if each.effect == "Allow"
+        statement
+        for document in documents
+        for statement in document.statements
+        if statement.effect == "Allow"
     ]
-    found = frozenset(
-        entry.lower().partition(":")[0] + ":" for each in allows for entry in each.actions
+    services = frozenset(
+        entry.lower().partition(":")[0] + ":" for allow in allows for entry in allow.actions
     )
-    is_any = any(each.not_actions or each.unknown_actions for each in allows) or has_wildcard(
-        "".join(found)
+    is_any = any(allow.not_actions or allow.unknown_actions for allow in allows) or has_wildcard(
+        "".join(services)
     )
-    return None if is_any else found
+    return None if is_any else services
 
 
 def is_administrator(paths: Sequence[EscalationPath]) -> bool:
@@ -181,9 +189,11 @@ class Escalation(Struct, frozen=True):
     @property
     def closed(self) -> tuple[EscalationPath, ...]:
         """The paths that the proposal closes or weakens."""
-        left = {path.id: path.rank for path in self.after}
+        rank_after = {path.id: path.rank for path in self.after}
         return tuple(
-            path for path in self.before if path.id not in left or left[path.id] > path.rank
+            path
+            for path in self.before
+            if path.id not in rank_after or rank_after[path.id] > path.rank
         )
 
 
@@ -223,9 +233,9 @@ def passed_role_use(
     policies = _Policies(tuple(documents), tuple(documents), principal)
     services = {
         value
-        for each in change.conditions
-        if each.key.lower() == _PASSED_TO
-        for value in each.values
+        for condition in change.conditions
+        if condition.key.lower() == _PASSED_TO
+        for value in condition.values
     }
     uses = []
     for row in table("escalation"):
@@ -243,9 +253,11 @@ def _lacking(steps: Sequence[_Step], policies: _Policies, service: str) -> tuple
     """Returns the alternatives of the first step that the policies do not allow on what the first
     one makes; empty where they allow each.
     """
-    made = {entry for action in steps[0].alternatives for entry in policies.entries(action)}
+    entries_made = {entry for action in steps[0].alternatives for entry in policies.entries(action)}
     for step in steps:
-        if not any(_is_allowed_on(made, action, policies, service) for action in step.alternatives):
+        if not any(
+            _is_allowed_on(entries_made, action, policies, service) for action in step.alternatives
+        ):
             return step.alternatives
     return ()
 
@@ -298,11 +310,11 @@ class _Policies(Struct):
         """Returns the principal, or its customer managed policies as far as known, if they are of a
         type.
         """
-        found = principal_of(self.principal)
+        principal = principal_of(self.principal)
         if kind == "policy":
-            names = (each.where for each in self.documents)
-            return tuple(each for each in names if each.startswith("arn:") and "::aws:" not in each)
-        return (self.principal,) if found and found.kind == kind else ()
+            names = (document.where for document in self.documents)
+            return tuple(name for name in names if name.startswith("arn:") and "::aws:" not in name)
+        return (self.principal,) if principal and principal.kind == kind else ()
 
     def named_targets(self, actions: Sequence[str], kind: str) -> Iterator[str]:
         """Yields the resources of a type that the Allow statements of some actions name."""
@@ -315,42 +327,57 @@ class _Policies(Struct):
         """Returns resources of a type that no policy mentions, in the regions and accounts that
         entries name.
         """
-        known = action_of(action)
+        catalogue_action = action_of(action)
         templates = (
-            [each.arn for each in known.resource_types if each.name == kind] if known else []
+            [
+                resource_type.arn
+                for resource_type in catalogue_action.resource_types
+                if resource_type.name == kind
+            ]
+            if catalogue_action
+            else []
         )
         _, partition, _, _, account, _ = self.principal.split(":", 5)
-        places = {(_REGION, account): None}
+        regions_and_accounts = {(_REGION, account): None}
         for entry in self.entries(action):
             parts = entry.split(":", 5)
             if len(parts) == _ARN_PARTS:
                 region, owner = ("" if has_wildcard(part) else part for part in parts[3:5])
-                places[region or _REGION, owner or account] = None
+                regions_and_accounts[region or _REGION, owner or account] = None
         names = [
-            {"Partition": partition, "Region": region, "Account": owner} for region, owner in places
+            {"Partition": partition, "Region": region, "Account": owner}
+            for region, owner in regions_and_accounts
         ]
         return tuple(
-            fill_variables(template, known, _ANY_NAME) for template in templates for known in names
+            fill_variables(template, arn_parts, _ANY_NAME)
+            for template in templates
+            for arn_parts in names
         )
 
     def _grant_somewhere(self, action: str, service: str) -> _Grant | None:
         """Returns the grant of an action on some resource of each type that it requires, else of
         any type: the one with the most conditions of the required ones.
         """
-        known = action_of(action)
-        if known is None or not known.resource_types:
+        catalogue_action = action_of(action)
+        if catalogue_action is None or not catalogue_action.resource_types:
             return self._grant(action, "*", service)
-        required = [kind.name for kind in known.resource_types if kind.required]
-        kinds = tuple(dict.fromkeys(required or [kind.name for kind in known.resource_types]))
+        required = [kind.name for kind in catalogue_action.resource_types if kind.required]
+        kinds = tuple(
+            dict.fromkeys(required or [kind.name for kind in catalogue_action.resource_types])
+        )
         entries = [entry for entry in self.entries(action) if entry != "*" and fits(action, entry)]
-        found = []
+        grants = []
         for kind in kinds:
-            named = (entry for entry in entries[:_MOST_NAMED] if kind in kinds_of(action, entry))
-            candidates = (*self.any_of_type(action, kind), *named)
-            found.append(_freest(self._grant(action, resource, service) for resource in candidates))
+            named_entries = (
+                entry for entry in entries[:_MOST_NAMED] if kind in kinds_of(action, entry)
+            )
+            candidates = (*self.any_of_type(action, kind), *named_entries)
+            grants.append(
+                _freest(self._grant(action, resource, service) for resource in candidates)
+            )
         if not required:
-            return _freest(found)
-        granted = _grants(found)
+            return _freest(grants)
+        granted = _grants(grants)
         return max(granted, key=lambda grant: len(grant.conditions)) if granted else None
 
     def _grant(self, action: str, resource: str, service: str) -> _Grant | None:
@@ -367,7 +394,9 @@ class _Policies(Struct):
         """
         action, _, _ = request
         statements = [
-            each for document in self.documents for each in statements_naming(document, action)
+            statement
+            for document in self.documents
+            for statement in statements_naming(document, action)
         ]
         denies = [statement for statement in statements if statement.effect == "Deny"]
         allows = [statement for statement in statements if statement.effect == "Allow"]
@@ -376,9 +405,9 @@ class _Policies(Struct):
             if self._is_granted_by_choice(request, allow, denies):
                 return _Grant(action, ())
             if conditional is None and self._is_granted_if_conditions_hold(request, allow, denies):
-                found = (each for part in (allow, *denies) for each in part.conditions)
+                found = (condition for part in (allow, *denies) for condition in part.conditions)
                 conditions = dict.fromkeys(
-                    each for each in found if _kind_of_key(each.key) == "not-chosen"
+                    condition for condition in found if _kind_of_key(condition.key) == "not-chosen"
                 )
                 conditional = _Grant(action, tuple(conditions))
         return conditional
@@ -417,7 +446,7 @@ class _Policies(Struct):
         """
         from leastpriv.policy.witness import satisfying, violating
 
-        wanted = {
+        passed_values = {
             key.lower(): values
             for condition in allow.conditions
             for key, values in satisfying(condition).items()
@@ -428,16 +457,18 @@ class _Policies(Struct):
             for condition in statement.conditions
             for pair in violating(condition).items()
         ]
-        found = {key.lower(): values for key, values in avoided} | wanted
-        chosen = {key: values for key, values in found.items() if _kind_of_key(key) in kinds}
+        values_by_key = {key.lower(): values for key, values in avoided} | passed_values
+        chosen_values = {
+            key: values for key, values in values_by_key.items() if _kind_of_key(key) in kinds
+        }
         partition, account = self.principal.split(":")[1], self.principal.split(":")[4]
         action, resource, service = request
-        policy, boundary = wanted.get(_POLICY, ()), found.get(_BOUNDARY, ())
+        policy, boundary = passed_values.get(_POLICY, ()), values_by_key.get(_BOUNDARY, ())
         administrator = f"arn:{partition}:iam::aws:policy/AdministratorAccess"
-        return chosen | {
+        return chosen_values | {
             "aws:principalarn": (self.principal,),
             "aws:principalaccount": (account,),
-            _PASSED_TO: (service,) if service else wanted.get(_PASSED_TO, ()),
+            _PASSED_TO: (service,) if service else passed_values.get(_PASSED_TO, ()),
             _POLICY: policy
             if policy and self._grant("iam:CreatePolicy", policy[0], "")
             else (administrator,),
@@ -490,24 +521,29 @@ def _forms(row: Mapping[str, str], policies: _Policies) -> Iterator[EscalationPa
     on_target = [step for step in steps if step.on_target]
 
     def granted(resources: Iterable[str]) -> dict[str, tuple[_Grant, ...]]:
-        found = (
-            (each, _grants(policies.allows(step, each, service) for step in on_target))
-            for each in resources
+        grants_by_resource = (
+            (resource, _grants(policies.allows(step, resource, service) for step in on_target))
+            for resource in resources
         )
-        return {each: (*grants, *elsewhere) for each, grants in found if grants}
+        return {
+            resource: (*grants, *elsewhere) for resource, grants in grants_by_resource if grants
+        }
 
-    own = granted(policies.own(kind))
+    own_grants = granted(policies.own(kind))
     anywhere = granted(policies.any_of_type(on_target[0].alternatives[0], kind))
     if anywhere:
-        yield _path(row, _strength(row["gives"], own=bool(own), anywhere=True), anywhere)
-    if own and row["gives"] == "self":
-        yield _path(row, Strength.ADMINISTRATOR, own, tuple(own))
-    named = granted(
+        yield _path(row, _strength(row["gives"], own=bool(own_grants), anywhere=True), anywhere)
+    if own_grants and row["gives"] == "self":
+        yield _path(row, Strength.ADMINISTRATOR, own_grants, tuple(own_grants))
+    named_grants = granted(
         policies.named_targets([action for step in on_target for action in step.alternatives], kind)
     )
-    if named and row["gives"] != "secrets":
+    if named_grants and row["gives"] != "secrets":
         yield _path(
-            row, _strength(row["gives"], own=bool(own), anywhere=False), named, tuple(named)
+            row,
+            _strength(row["gives"], own=bool(own_grants), anywhere=False),
+            named_grants,
+            tuple(named_grants),
         )
 
 
@@ -540,7 +576,7 @@ def _path(
     count.
     """
     grants = min(found.values(), key=lambda each: sum(len(grant.conditions) for grant in each))
-    known = [
+    conditions = [
         words for target in targets if row["target"] == "role" and (words := known_role(target))
     ]
     return EscalationPath(
@@ -549,8 +585,10 @@ def _path(
         actions=tuple(grant.action for grant in grants),
         how=row["how"],
         targets=targets,
-        conditions=tuple(dict.fromkeys(each for grant in grants for each in grant.conditions)),
-        known=known[0] if known else "",
+        conditions=tuple(
+            dict.fromkeys(condition for grant in grants for condition in grant.conditions)
+        ),
+        known=conditions[0] if conditions else "",
         source=row["source"],
     )
 

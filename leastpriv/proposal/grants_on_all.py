@@ -105,9 +105,9 @@ def can_be_copied(statement: Statement) -> bool:
 
 def resource_expression(statement: Statement) -> str:
     """Returns the expression that decides whether a statement grants on `*`; empty without one."""
-    for each in statement.possible:
-        if (each.key, each.text) == ("Resource", "*"):
-            return each.depends_on
+    for possible_entry in statement.possible:
+        if (possible_entry.key, possible_entry.text) == ("Resource", "*"):
+            return possible_entry.depends_on
     return ""
 
 

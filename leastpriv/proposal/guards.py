@@ -57,10 +57,10 @@ Guard = Callable[[RemovalCandidate, GuardContext], str]
 def asked_to_keep(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an action that a comment of a person with write permission asks to keep."""
     memory = context.history.history_state.memory
-    found = memory.kept(candidate.action) if memory else None
-    if found is None:
+    keep = memory.kept(candidate.action) if memory else None
+    if keep is None:
         return ""
-    pattern, word = found
+    pattern, word = keep
     return f"@{word.by} keeps {pattern} by a comment under #{word.pull}"
 
 
@@ -75,13 +75,13 @@ def rhythm(candidate: RemovalCandidate, context: GuardContext) -> str:
         or is_used(candidate.entry.uses.get(candidate.action, ()))
     ):
         return ""
-    for _, used in state.memory.uses(candidate.action, entry_resources(candidate.entry)):
-        interval = used.interval
-        until = used.expected_until
+    for _, use in state.memory.uses(candidate.action, entry_resources(candidate.entry)):
+        interval = use.interval
+        until = use.expected_until
         if interval and until and until >= state.today:
-            due = used.last + interval
+            due = use.last + interval
             return (
-                f"used about every {interval.days} days, last on {used.last}: expected again about"
+                f"used about every {interval.days} days, last on {use.last}: expected again about"
                 f" {due}"
             )
     return ""
@@ -96,16 +96,18 @@ def remembered(candidate: RemovalCandidate, context: GuardContext) -> str:
     memory = state.memory
     if state.trouble or memory is None or is_used(entry.uses.get(candidate.action, ())):
         return state.trouble
-    own = memory.last_use(candidate.action, entry_resources(entry))
-    if own:
-        return f"{_use_text(own[1])}, as remembered"
+    last_use = memory.last_use(candidate.action, entry_resources(entry))
+    if last_use:
+        return f"{_use_text(last_use[1])}, as remembered"
     if candidate.action in context.counterparts and not dropped_with_service(candidate, context):
         # The guard `sibling` reports what the evidence itself shows.
         return ""
     partner = state.counterparts.get(candidate.action, "")
-    made = memory.last_use(partner) if partner else None
+    partner_use = memory.last_use(partner) if partner else None
     return (
-        f"lifecycle counterpart of {partner}, {_use_text(made[1])}, as remembered" if made else ""
+        f"lifecycle counterpart of {partner}, {_use_text(partner_use[1])}, as remembered"
+        if partner_use
+        else ""
     )
 
 
@@ -136,8 +138,10 @@ def history_state(
     memory: UsageHistory, left_out: int = 0, today: date | None = None
 ) -> HistoryState:
     """The guards' view of a usage history."""
-    used = [action for action in memory.used if memory.last_use(action)]
-    return HistoryState(memory, left_out=left_out, counterparts=siblings_of(used), today=today)
+    used_actions = [action for action in memory.used if memory.last_use(action)]
+    return HistoryState(
+        memory, left_out=left_out, counterparts=siblings_of(used_actions), today=today
+    )
 
 
 def before_evidence(recollection: HistoryState, first: datetime | None) -> HistoryState:
@@ -148,12 +152,16 @@ def before_evidence(recollection: HistoryState, first: datetime | None) -> Histo
     if memory is None or first is None:
         return recollection
     day = first.astimezone(UTC).date()
-    left = {
-        action: kept
+    earlier_use = {
+        action: earlier_resources
         for action, by_resource in memory.used.items()
-        if (kept := {resource: used for resource, used in by_resource.items() if used.last < day})
+        if (
+            earlier_resources := {
+                resource: use for resource, use in by_resource.items() if use.last < day
+            }
+        )
     }
-    return history_state(replace(memory, used=left), today=recollection.today)
+    return history_state(replace(memory, used=earlier_use), today=recollection.today)
 
 
 def used_elsewhere(
@@ -165,18 +173,20 @@ def used_elsewhere(
     if recollection.memory is None:
         return None
     action = entry.granted[0]
-    shown = tuple(patterns)
-    left = {
-        resource: used
-        for resource, used in recollection.memory.used.get(action, {}).items()
+    pattern_texts = tuple(patterns)
+    uncovered = {
+        resource: use
+        for resource, use in recollection.memory.used.get(action, {}).items()
         if recollection.memory.last_use(action, (resource,))
-        and not any(resource_covers(pattern, resource) for pattern in shown)
+        and not any(resource_covers(pattern, resource) for pattern in pattern_texts)
     }
-    if not left:
+    if not uncovered:
         return None
-    resource = max(left, key=lambda name: (left[name].last, name))
-    where = "on many resources" if resource == ANYTHING else f"on {resource}"
-    return GuardResult("remembered", f"{_use_text(left[resource])} {where}, as remembered")
+    resource = max(uncovered, key=lambda name: (uncovered[name].last, name))
+    place_words = "on many resources" if resource == ANYTHING else f"on {resource}"
+    return GuardResult(
+        "remembered", f"{_use_text(uncovered[resource])} {place_words}, as remembered"
+    )
 
 
 def entry_resources(entry: Entry) -> Sequence[str]:
@@ -191,11 +201,11 @@ def _use_text(used: ActionUse) -> str:
 
 def break_glass_runs(runs: Iterable[Run], patterns: Sequence[str]) -> frozenset[str]:
     """Ids of the runs whose session name matches a shell pattern, ignoring case."""
-    wanted = [pattern.lower() for pattern in patterns]
+    lower_patterns = [pattern.lower() for pattern in patterns]
     return frozenset(
         run.id
         for run in runs
-        if any(fnmatchcase(run.session.lower(), pattern) for pattern in wanted)
+        if any(fnmatchcase(run.session.lower(), pattern) for pattern in lower_patterns)
     )
 
 
@@ -252,19 +262,20 @@ def unread_user(candidate: RemovalCandidate, context: GuardContext) -> str:  # n
 def _as_a_part(sentence: str) -> str:
     """Returns a sentence as a part of another: without its full stop and its first capital."""
     text = sentence.rstrip(".")
-    first, _, rest = text.partition(" ")
-    return f"{first.lower()} {rest}" if first.istitle() and first.isalpha() else text
+    first, _, words_after = text.partition(" ")
+    return f"{first.lower()} {words_after}" if first.istitle() and first.isalpha() else text
 
 
 def other_users(candidate: RemovalCandidate, context: GuardContext) -> str:  # noqa: ARG001
     """Keeps all while the policy may govern roles that no input names."""
-    found = context.evidence.unnamed_users
-    if not found:
+    unnamed = context.evidence.unnamed_users
+    if not unnamed:
         return ""
-    first = found[0]
-    more = f", and {plural(len(found) - 1, 'further role')}" if len(found) > 1 else ""
+    first = unnamed[0]
+    further_users = f", and {plural(len(unnamed) - 1, 'further role')}" if len(unnamed) > 1 else ""
     return (
-        f"the policy may govern {first.arn} too ({first.why}){more}: add {first.arn} to role-arn"
+        f"the policy may govern {first.arn} too ({first.why}){further_users}: add {first.arn} to"
+        " role-arn"
         f" or roles, or !{first.arn} if it does not"
     )
 
@@ -289,21 +300,21 @@ def minimum_days(candidate: RemovalCandidate, context: GuardContext) -> str:  # 
     users = [user for user in evidence.users if not user.unread]
     shortest = min(users, key=lambda user: user.span, default=None)
     days = shortest.span.days if shortest else evidence.span.days
-    least = context.options.minimum_days
-    if days >= least:
+    minimum = context.options.minimum_days
+    if days >= minimum:
         return ""
-    whose = f" of {shortest.label}" if shortest else ""
-    return f"the evidence{whose} spans {days} of {least} days"
+    of_user = f" of {shortest.label}" if shortest else ""
+    return f"the evidence{of_user} spans {days} of {minimum} days"
 
 
 def minimum_runs(candidate: RemovalCandidate, context: GuardContext) -> str:  # noqa: ARG001
     """Keeps all if there are too few runs without a denial."""
     runs = context.separate_runs
-    least = context.options.minimum_runs
-    if runs >= least:
+    minimum = context.options.minimum_runs
+    if runs >= minimum:
         return ""
-    whose = f" of {context.fewest_runs_of}" if context.fewest_runs_of else ""
-    return f"the evidence holds {runs} of {least} runs{whose} without a denial"
+    of_user = f" of {context.fewest_runs_of}" if context.fewest_runs_of else ""
+    return f"the evidence holds {runs} of {minimum} runs{of_user} without a denial"
 
 
 def minimum_confidence(candidate: RemovalCandidate, context: GuardContext) -> str:
@@ -313,16 +324,17 @@ def minimum_confidence(candidate: RemovalCandidate, context: GuardContext) -> st
     estimate.
     """
     service = candidate.action.partition(":")[0]
-    found = context.confidence.of(candidate.action)
-    least = context.options.minimum_confidence
-    is_judged = service in context.programs and found.percent < least
+    confidence = context.confidence.of(candidate.action)
+    minimum = context.options.minimum_confidence
+    is_judged = service in context.programs and confidence.percent < minimum
     if not is_judged or candidate.action in context.evidence.aws_findings.declared.exercised:
         return ""
-    seen = (
-        f"{plural(found.runs, 'run')} used `{service}`, {found.own} with an action that no other"
+    run_words = (
+        f"{plural(confidence.runs, 'run')} used `{service}`, {confidence.own} with an action that"
+        " no other"
         " used"
     )
-    return f"{seen}: confidence is {found.percent} percent of at least {least}"
+    return f"{run_words}: confidence is {confidence.percent} percent of at least {minimum}"
 
 
 def runs_of_users(evidence: Evidence, without: frozenset[str] = frozenset()) -> dict[str, int]:
@@ -339,12 +351,12 @@ def runs_of_users(evidence: Evidence, without: frozenset[str] = frozenset()) -> 
         run for usage in evidence.usages if usage.outcome is Outcome.ALLOWED for run in usage.runs
     } - without
     runs = [run for run in evidence.runs if not run.denied and run.id in working]
-    found = {
+    runs_by_user = {
         user.label: _separate([run for run in runs if run.id in user.runs])
         for user in evidence.users
         if not user.unread
     }
-    return found or {"": _separate(runs)}
+    return runs_by_user or {"": _separate(runs)}
 
 
 def _separate(runs: Iterable[Run]) -> int:
@@ -390,19 +402,21 @@ def _comparable(
     """
     present = set[Statement]()
     for document in policies:
-        present.update(each.meaning for each in document.statements if each.effect == "Deny")
-    kept = []
+        present.update(
+            statement.meaning for statement in document.statements if statement.effect == "Deny"
+        )
+    comparable = []
     for each in earlier.statements:
         if each.effect == "Deny" and each.meaning in present:
             continue
         is_alike = each.effect == "Allow" and set(each.conditions) == set(statement.conditions)
-        kept.append(replace(each, conditions=()) if is_alike else each)
+        comparable.append(replace(each, conditions=()) if is_alike else each)
     return Document(
         raw=earlier.raw,
         pointer=earlier.pointer,
         where=earlier.where,
         version=earlier.version,
-        statements=tuple(kept),
+        statements=tuple(comparable),
         source=earlier.source,
         pseudo_parameters=earlier.pseudo_parameters,
     )
@@ -415,10 +429,10 @@ def break_glass(candidate: RemovalCandidate, context: GuardContext) -> str:
         for use in candidate.entry.uses.get(candidate.action, ())
         if use.outcome is Outcome.ALLOWED
     )
-    seen = [use.last_seen for use in allowed if is_break_glass_use(use, context.break_glass_runs)]
+    times = [use.last_seen for use in allowed if is_break_glass_use(use, context.break_glass_runs)]
     return (
-        f"only sessions named in `break-glass` used it, last on {max(seen):%Y-%m-%d}"
-        if seen
+        f"only sessions named in `break-glass` used it, last on {max(times):%Y-%m-%d}"
+        if times
         else ""
     )
 
@@ -465,8 +479,8 @@ def unexplained_use(candidate: RemovalCandidate, context: GuardContext) -> str:
         for usage in context.used.get(candidate.action, ())
         if usage.outcome is Outcome.ALLOWED
     ]
-    own = {usage.need for usage in candidate.entry.uses.get(candidate.action, ())}
-    is_explained = all(usage.need in own for usage in uses)
+    own_needs = {usage.need for usage in candidate.entry.uses.get(candidate.action, ())}
+    is_explained = all(usage.need in own_needs for usage in uses)
     if (
         context.history.changed
         and not is_explained
@@ -488,8 +502,8 @@ def unseen_service(candidate: RemovalCandidate, context: GuardContext) -> str:
         return ""
     prefix = candidate.action.partition(":")[0]
     is_called = any(action.startswith(f"{prefix}:") for action in context.used)
-    whose = " by a reviewed run" if is_called else ""
-    return f"no call of {prefix}{whose}; `unseen-services: drop` removes it"
+    by_whom = " by a reviewed run" if is_called else ""
+    return f"no call of {prefix}{by_whom}; `unseen-services: drop` removes it"
 
 
 def lifecycle_counterpart(candidate: RemovalCandidate, context: GuardContext) -> str:
@@ -498,19 +512,26 @@ def lifecycle_counterpart(candidate: RemovalCandidate, context: GuardContext) ->
     is_off = is_exercised or context.options.lifecycle is Lifecycle.OFF
     if is_off or dropped_with_service(candidate, context):
         return ""
-    used = context.counterparts.get(candidate.action) or next(
+    counterpart = context.counterparts.get(candidate.action) or next(
         iter(context.partners.get(candidate.action, ())), ""
     )
-    return f"lifecycle counterpart of {used}" if used else _of_denied_step(candidate, context)
+    return (
+        f"lifecycle counterpart of {counterpart}"
+        if counterpart
+        else _of_denied_step(candidate, context)
+    )
 
 
 def _of_denied_step(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Why the step of a denied and since granted call may need an action next; empty where none
     does.
     """
-    for place in context.denied_steps(candidate.action):
-        if any(resource_overlaps(place.resource, own) for own in entry_resources(candidate.entry)):
-            return f"usual with {place.because}, which a run was denied"
+    for denied_step in context.denied_steps(candidate.action):
+        if any(
+            resource_overlaps(denied_step.resource, entry_resource)
+            for entry_resource in entry_resources(candidate.entry)
+        ):
+            return f"usual with {denied_step.because}, which a run was denied"
     return ""
 
 

@@ -208,8 +208,8 @@ class RunChecks:
         before = [committed, *self._attached] if committed else self._attached
         beyond_budget = {
             id(usage)
-            for held in self._proposal.held_back_as(DENIAL_BUDGET)
-            for usage in held.usages
+            for held_back in self._proposal.held_back_as(DENIAL_BUDGET)
+            for usage in held_back.usages
         }
         principal = self._evidence.principal
         for usage in self._evidence.usages:
@@ -230,7 +230,7 @@ class RunChecks:
     def leave_one_out(self) -> LeaveOneOutResult:
         """Judges each run by a policy made from all other runs."""
         # Usages that no other run has.
-        own = grouped(
+        usages_by_run = grouped(
             [
                 (usage.runs[0], usage)
                 for usage in self._verified
@@ -240,11 +240,13 @@ class RunChecks:
         open_runs = self._unsure | self._lacking.keys()
         counting = self._working - open_runs - self._uncounted - self._break_glass
         checked = [run.id for run in self._evidence.runs if run.id in counting]
-        special = [run for run in checked if run in own]
+        special = [run for run in checked if run in usages_by_run]
         tried = self._latest(special, _MOST_LEFT_OUT)
         denied: dict[str, tuple[str, ...]] = {}
         for run in tried:
-            actions = _denied_actions(frozenset({run}), own[run], self._shared, fewer_runs=1)
+            actions = _denied_actions(
+                frozenset({run}), usages_by_run[run], self._shared, fewer_runs=1
+            )
             if actions:
                 denied[run] = actions
         counted = (self._working & self._lacking.keys()) - self._break_glass - self._uncounted
@@ -266,12 +268,14 @@ class RunChecks:
         only_adds = all(change.kind is ChangeKind.ADD for change in changes)
         after = 1 if only_adds else self._least_runs
         later_runs = judged[after:]
-        place = {run: number for number, run in enumerate(order)}
+        number_by_run = {run: number for number, run in enumerate(order)}
         news: dict[str, list[Usage]] = {}
         for usage in self._verified:
-            known = [run for run in self._runs_of[usage.need.permission] if run in place]
-            if known:
-                news.setdefault(min(known, key=place.__getitem__), []).append(usage)
+            known_runs = [
+                run for run in self._runs_of[usage.need.permission] if run in number_by_run
+            ]
+            if known_runs:
+                news.setdefault(min(known_runs, key=number_by_run.__getitem__), []).append(usage)
         special = [
             run
             for run in later_runs
@@ -283,7 +287,7 @@ class RunChecks:
             if run in self._lacking:
                 denied[run] = _sorted(self._lacking[run])
             elif run in tried:
-                later = frozenset(order[place[run] :])
+                later = frozenset(order[number_by_run[run] :])
                 denied[run] = _denied_actions(later, news[run], self._shared, fewer_runs=0)
             elif run not in news and run not in self._unsure:
                 denied[run] = ()
@@ -321,8 +325,8 @@ class RunChecks:
         if not runs:
             return ()
         judged = len(self._evidence.usages) + len(self._shared.entries)
-        most = max(_FEWEST_PROPOSALS, min(limit, _MOST_JUDGED // judged))
-        return runs[-most:]
+        most_judged = max(_FEWEST_PROPOSALS, min(limit, _MOST_JUDGED // judged))
+        return runs[-most_judged:]
 
     @property
     def _least_runs(self) -> int:
@@ -414,17 +418,17 @@ def _denied_actions(
         shared: The inputs that are equal for all runs.
         fewer_runs: How many runs fewer than `minimum-runs` are enough.
     """
-    left: dict[int, Usage | None] = {}
+    usage_without_run: dict[int, Usage | None] = {}
     for usage in shared.evidence.usages:
         if left_out.isdisjoint(usage.runs):
             continue
         runs = tuple(run for run in usage.runs if run not in left_out)
-        left[id(usage)] = replace(usage, runs=runs) if runs else None
+        usage_without_run[id(usage)] = replace(usage, runs=runs) if runs else None
     usages: list[ReplayedUsage] = []
     for usage, effects in shared.usages:
-        kept = left.get(id(usage), usage)
-        if kept:
-            usages.append((kept, effects))
+        usage_left = usage_without_run.get(id(usage), usage)
+        if usage_left:
+            usages.append((usage_left, effects))
     # The time span of the evidence remains, because the logs were read all the same.
     remaining = tuple(usage for usage, _ in usages)
     other_runs = tuple(run for run in shared.evidence.runs if run.id not in left_out)
@@ -436,7 +440,8 @@ def _denied_actions(
     )
     actions = {usage.need.permission.action for usage in own}
     entries = tuple(
-        _entry_without_run(entry, left) for entry in _relevant_entries(actions, left, shared)
+        _entry_without_run(entry, usage_without_run)
+        for entry in _relevant_entries(actions, usage_without_run, shared)
     )
     inputs = ProposalInputs(
         history=shared.history,
@@ -444,8 +449,8 @@ def _denied_actions(
         confidence=shared.confidence,
         writes=False,
     )
-    least = max(shared.options.minimum_runs - fewer_runs, 0)
-    options = replace(shared.options, minimum_runs=least)
+    minimum = max(shared.options.minimum_runs - fewer_runs, 0)
+    options = replace(shared.options, minimum_runs=minimum)
     proposed = propose(shared.committed, classify(usages, entries), others, options, inputs)
     documents = [*proposed.documents, *shared.attached]
     denied = [usage for usage in own if replay_usage(usage, others.principal, documents) & _DENIED]
@@ -460,32 +465,36 @@ def _relevant_entries(
 
     All entries are relevant if the policy could become empty: an emptied policy is left unchanged.
     """
-    named, fresh = set[str](), {*actions}
+    named_actions, fresh = set[str](), {*actions}
     while fresh:
-        named |= fresh
-        fresh = {creator for action in fresh for creator in shared.creators.get(action, ())} - named
-    found, others = list[Entry](), list[Entry]()
+        named_actions |= fresh
+        fresh = {
+            creator for action in fresh for creator in shared.creators.get(action, ())
+        } - named_actions
+    relevant, unchanged = list[Entry](), list[Entry]()
     for entry in shared.entries:
-        about = any(entry_names_action(entry.statement, entry.pattern, action) for action in named)
-        (found if about else others).append(entry)
+        about = any(
+            entry_names_action(entry.statement, entry.pattern, action) for action in named_actions
+        )
+        (relevant if about else unchanged).append(entry)
     is_never_empty = shared.is_never_empty or any(
-        (kept := left.get(id(usage), usage))
-        and kept.outcome is Outcome.ALLOWED
-        and not is_break_glass_use(kept, shared.break_glass_runs)
-        for entry in others
+        (usage_left := left.get(id(usage), usage))
+        and usage_left.outcome is Outcome.ALLOWED
+        and not is_break_glass_use(usage_left, shared.break_glass_runs)
+        for entry in unchanged
         for usages in entry.uses.values()
         for usage in usages
     )
-    return found if is_never_empty else shared.entries
+    return relevant if is_never_empty else shared.entries
 
 
 def _entry_without_run(entry: Entry, left: Mapping[int, Usage | None]) -> Entry:
-    kept = (
+    usages_left = (
         (action, left.get(id(usage), usage))
         for action, usages in entry.uses.items()
         for usage in usages
     )
-    uses = grouped([(action, usage) for action, usage in kept if usage])
+    uses = grouped([(action, usage) for action, usage in usages_left if usage])
     return replace(entry, uses={action: tuple(usages) for action, usages in uses.items()})
 
 
@@ -499,14 +508,20 @@ def _changeable_entries(
     - `*` is left out where the proposal does not change it, and else reduced to the used actions
       that it grants, of up to twenty thousand.
     """
-    held_back = (held for held in proposal.held_back if held.guard_result.guard == MAX_CHANGES)
-    over_limit = {(held.sid, held.action, held.resources) for held in held_back}
+    held_back = (
+        held_change
+        for held_change in proposal.held_back
+        if held_change.guard_result.guard == MAX_CHANGES
+    )
+    over_limit = {
+        (held_change.sid, held_change.action, held_change.resources) for held_change in held_back
+    }
     changed = {
         (change.statement, change.action)
         for change in proposal.changes
         if change.kind is not ChangeKind.ADD
     }
-    used = {usage.need.permission.action for usage in evidence.usages}
+    used_actions = {usage.need.permission.action for usage in evidence.usages}
     for entry in entries:
         is_over_limit = (entry.statement.sid, entry.pattern, entry.resources) in over_limit
         is_changed = (entry.statement.index, entry.pattern) in changed
@@ -515,5 +530,5 @@ def _changeable_entries(
         if not entry.spans_services:
             yield entry
         elif is_changed:
-            granted = tuple(action for action in entry.granted if action in used)
+            granted = tuple(action for action in entry.granted if action in used_actions)
             yield replace(entry, granted=granted)

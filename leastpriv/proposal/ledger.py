@@ -263,12 +263,12 @@ class Ledger(Struct, frozen=True):
     @property
     def grants(self) -> Iterator[GrantFact]:
         """The granted actions of all statements."""
-        for each in self.statements:
-            yield from each.grants
+        for statement in self.statements:
+            yield from statement.grants
 
     def grants_of(self, *states: GrantState) -> tuple[GrantFact, ...]:
         """Returns the granted actions in some states, statement by statement."""
-        return tuple(grant for each in self.statements for grant in each.of(*states))
+        return tuple(grant for statement in self.statements for grant in statement.of(*states))
 
     def count(self, *states: GrantState) -> int:
         """Returns the number of granted actions in some states."""
@@ -287,13 +287,13 @@ class Ledger(Struct, frozen=True):
     @property
     def actions_left(self) -> frozenset[str]:
         """Those of them that a statement still grants."""
-        left = self.grants_of(GrantState.KEPT_USED, GrantState.KEPT_UNUSED)
-        return frozenset(grant.action for grant in left)
+        grants_left = self.grants_of(GrantState.KEPT_USED, GrantState.KEPT_UNUSED)
+        return frozenset(grant.action for grant in grants_left)
 
     @property
     def narrowed(self) -> int:
         """Number of kept actions whose resources are narrowed."""
-        return sum(len(each.narrowed) for each in self.statements)
+        return sum(len(statement.narrowed) for statement in self.statements)
 
     @property
     def not_added(self) -> tuple[DenialFact, ...]:
@@ -407,10 +407,10 @@ def _denials(
     """Yields each denied permission with its state."""
     additions = (change for change in proposal.changes if change.kind is ChangeKind.ADD)
     added = {id(usage) for change in additions for usage in change.usages}
-    held = {
-        id(usage): each.guard_result
-        for each in proposal.held_back_additions
-        for usage in each.usages
+    result_by_usage = {
+        id(usage): held_back_addition.guard_result
+        for held_back_addition in proposal.held_back_additions
+        for usage in held_back_addition.usages
     }
     offered = {id(usage) for change in proposal.offered for usage in change.usages}
     unsettled = {id(usage) for usage in difference.unsettled_denials}
@@ -424,9 +424,9 @@ def _denials(
             yield DenialFact(usage, DenialState.ADDED if is_added else DenialState.OFFERED)
         elif id(usage) in added:
             yield DenialFact(usage, DenialState.ADDED)
-        elif id(usage) in held:
-            result = held[id(usage)]
-            yield DenialFact(usage, DenialState.NOT_ADDED, result.guard, result.reason)
+        elif id(usage) in result_by_usage:
+            guard_result = result_by_usage[id(usage)]
+            yield DenialFact(usage, DenialState.NOT_ADDED, guard_result.guard, guard_result.reason)
         elif id(usage) not in unsettled:
             yield DenialFact(usage, DenialState.GRANTED_SINCE)
         else:
@@ -437,12 +437,12 @@ def _by_replay(usage: Usage, effects: frozenset[ReplayEffect]) -> DenialFact:
     """Returns the state of a denial of which no change and no guard speaks."""
     if effects <= {"allowed"}:
         return DenialFact(usage, DenialState.ADDED)
-    why = _NO_STATEMENT
+    reason = _NO_STATEMENT
     if effects <= {"allowed", "allowedInPart"}:
-        why = _IN_PART
+        reason = _IN_PART
     elif effects <= {"allowed", "allowedInPart", "unknown", "refuted"}:
-        why = _UNDECIDED
-    return DenialFact(usage, DenialState.NOT_ADDED, why=why)
+        reason = _UNDECIDED
+    return DenialFact(usage, DenialState.NOT_ADDED, why=reason)
 
 
 def _needs(
@@ -450,10 +450,10 @@ def _needs(
 ) -> Iterator[NeedFact]:
     """Yields each declared need with its state."""
     declared = evidence.aws_findings.declared
-    held = {
-        (each.action, resource): each.guard_result
-        for each in proposal.held_back_additions
-        for resource in each.resources
+    result_by_permission = {
+        (held_back_addition.action, resource): held_back_addition.guard_result
+        for held_back_addition in proposal.held_back_additions
+        for resource in held_back_addition.resources
     }
     later = {need.permission for need in declared.later_needs}
     for need in dict.fromkeys((*declared.needs, *declared.later_needs)):
@@ -463,22 +463,24 @@ def _needs(
         elif permission in later:
             yield NeedFact(need, NeedState.NOT_NEEDED)
         else:
-            result = held.get((permission.action, permission.resource))
-            guard, why = (result.guard, result.reason) if result else ("", _NO_STATEMENT)
-            yield NeedFact(need, NeedState.NOT_WRITTEN, guard, why)
+            guard_result = result_by_permission.get((permission.action, permission.resource))
+            guard, reason = (
+                (guard_result.guard, guard_result.reason) if guard_result else ("", _NO_STATEMENT)
+            )
+            yield NeedFact(need, NeedState.NOT_WRITTEN, guard, reason)
 
 
 def _offers(
     proposal: Proposal, evidence: Evidence, documents: Sequence[Document]
 ) -> Iterator[OfferFact]:
     """Yields each offer that is not written once, with its state."""
-    seen: set[Permission] = set()
+    permissions_seen: set[Permission] = set()
     for change in proposal.offered:
         for resource in change.resources:
             permission = Permission(change.action, resource)
-            if permission in seen:
+            if permission in permissions_seen:
                 continue
-            seen.add(permission)
+            permissions_seen.add(permission)
             need = Need(permission, Basis.LIFECYCLE, "", exact=False)
             effect = replay_need(need, evidence.principal, "", documents)
             state = OfferState.GRANTED if effect == "allowed" else OfferState.OFFERED
@@ -496,8 +498,8 @@ class _Decisions:
             if not change.restricted_to
         }
         self._held = {
-            (each.action, each.sid, each.resources): each.guard_result
-            for each in proposal.held_back
+            (held_change.action, held_change.sid, held_change.resources): held_change.guard_result
+            for held_change in proposal.held_back
         }
 
     def change(self, entry: Entry) -> Change | None:
@@ -520,17 +522,19 @@ def statement_facts(proposal: Proposal, difference: Difference) -> tuple[Stateme
         ]
     )
     entries = grouped([(entry.statement.index, entry) for entry in difference.entries])
-    found: list[StatementFacts] = []
-    for index, own in entries.items():
+    facts: list[StatementFacts] = []
+    for index, statement_entries in entries.items():
         grants: dict[str, GrantFact] = {}
-        for entry in own:
+        for entry in statement_entries:
             for fact in _entry_facts(entry, decisions):
-                known = grants.get(fact.action)
-                if known is None or _ORDER[fact.state] < _ORDER[known.state]:
+                earlier_grant = grants.get(fact.action)
+                if earlier_grant is None or _ORDER[fact.state] < _ORDER[earlier_grant.state]:
                     grants[fact.action] = fact
         restricted = frozenset(narrowed.get(index, ()))
-        found.append(StatementFacts(own[0].statement, tuple(grants.values()), restricted))
-    return tuple(found)
+        facts.append(
+            StatementFacts(statement_entries[0].statement, tuple(grants.values()), restricted)
+        )
+    return tuple(facts)
 
 
 _ORDER = {state: number for number, state in enumerate(GrantState)}
@@ -542,12 +546,12 @@ def _entry_facts(entry: Entry, decisions: _Decisions) -> Iterator[GrantFact]:
     guard.
     """
     change = decisions.change(entry)
-    kept = (change.kept if change else None) or {}
+    kept_results = (change.kept if change else None) or {}
     unproven = (change.unproven if change else None) or {}
     removed = frozenset(change.removed_actions) if change else frozenset[str]()
-    used = {action for action, usages in entry.uses.items() if is_used(usages)}
+    used_actions = {action for action, usages in entry.uses.items() if is_used(usages)}
     guard = decisions.guard_of_entry(entry)
-    unlisted = sorted(used.difference(entry.granted))
+    unlisted = sorted(used_actions.difference(entry.granted))
     for action in (*entry.granted, *unlisted):
         if action in removed and action in unproven:
             doubt = unproven[action]
@@ -555,12 +559,14 @@ def _entry_facts(entry: Entry, decisions: _Decisions) -> Iterator[GrantFact]:
             yield GrantFact(action, state, entry.pattern, doubt.guard, doubt.reason)
         elif action in removed:
             yield GrantFact(action, GrantState.REMOVED_RECORDED, entry.pattern)
-        elif action in used and not _is_used_by_few(kept.get(action) or guard):
+        elif action in used_actions and not _is_used_by_few(kept_results.get(action) or guard):
             yield GrantFact(action, GrantState.KEPT_USED, entry.pattern)
         else:
-            result = kept.get(action) or guard
-            name, why = (result.guard, result.reason) if result else ("", _NO_GUARD)
-            yield GrantFact(action, GrantState.KEPT_UNUSED, entry.pattern, name, why)
+            guard_result = kept_results.get(action) or guard
+            name, reason = (
+                (guard_result.guard, guard_result.reason) if guard_result else ("", _NO_GUARD)
+            )
+            yield GrantFact(action, GrantState.KEPT_UNUSED, entry.pattern, name, reason)
 
 
 def _is_used_by_few(result: GuardResult | None) -> bool:
@@ -569,9 +575,9 @@ def _is_used_by_few(result: GuardResult | None) -> bool:
 
 def _unreviewed(evidence: Evidence, documents: Sequence[Document]) -> frozenset[str]:
     """Returns the actions that only unreviewed runs used, and that the result grants them."""
-    found: set[str] = set()
+    actions: set[str] = set()
     for use in unreviewed_uses(evidence):
         effects = [replay_usage(usage, evidence.principal, documents) for usage in use.usages]
-        if any(each <= {"allowed", "allowedInPart"} for each in effects):
-            found.add(use.action)
-    return frozenset(found)
+        if any(effect <= {"allowed", "allowedInPart"} for effect in effects):
+            actions.add(use.action)
+    return frozenset(actions)

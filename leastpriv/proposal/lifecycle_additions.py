@@ -65,10 +65,10 @@ def lifecycle_additions(
         if not destroys(change.action):
             life_cycle.written.append(change)
             continue
-        own = set(_in_short_lived(change, names))
+        short_lived = set(_in_short_lived(change, names))
         if change.conditions:
-            own.update(filter(is_whole_type, change.resources))
-        _split(change, own, life_cycle)
+            short_lived.update(filter(is_whole_type, change.resources))
+        _split(change, short_lived, life_cycle)
     return life_cycle
 
 
@@ -76,11 +76,14 @@ def _split(change: Change, own: Collection[str], life_cycle: LifeCycle) -> None:
     """Adds a deletion to the written changes for some of its resources, and to the offers for the
     others.
     """
-    written = tuple(each for each in change.resources if each in own)
-    left = tuple(each for each in change.resources if each not in own)
-    for resources, changes in ((written, life_cycle.written), (left, life_cycle.offered)):
+    written_resources = tuple(resource for resource in change.resources if resource in own)
+    resources_left = tuple(resource for resource in change.resources if resource not in own)
+    for resources, changes in (
+        (written_resources, life_cycle.written),
+        (resources_left, life_cycle.offered),
+    ):
         if resources:
-            patterns = tuple(each for each in change.patterns if each.pattern in resources)
+            patterns = tuple(pattern for pattern in change.patterns if pattern.pattern in resources)
             changes.append(structs.replace(change, resources=resources, patterns=patterns))
 
 
@@ -89,9 +92,9 @@ def _in_short_lived(change: Change, names: AppNames) -> Iterator[str]:
     if ends_setting(change):
         return
     makers = set(change.because.split(", "))
-    for named in names.uses:
-        if named.use.action in makers and names.ends_with_copy(named):
-            yield from names.short_lived_patterns(named)
+    for use in names.uses:
+        if use.use.action in makers and names.ends_with_copy(use):
+            yield from names.short_lived_patterns(use)
 
 
 def ends_setting(change: Change) -> bool:
@@ -116,19 +119,25 @@ def _counterparts(added: Sequence[Change], context: GuardContext) -> Iterator[Ch
             or _deletes_several(action, context.partners)
         ):
             continue
-        named = changes
+        changes_with_names = changes
         if not any(
-            with_items(action, each)
+            with_items(action, resource)
             for change in changes
-            for each in change.resources
-            if each != "*"
+            for resource in change.resources
+            if resource != "*"
         ):
             # The owner is authorized on no resource or on the parent: other calls name what it
             # made.
             service = action.partition(":")[0]
-            others = (each for each in added if each.action.startswith(f"{service}:"))
-            named = [each for each in others if not any(map(is_whole_type, each.resources))]
-        yield from _following(action, changes, named, context, ())
+            of_service = (
+                addition for addition in added if addition.action.startswith(f"{service}:")
+            )
+            changes_with_names = [
+                addition
+                for addition in of_service
+                if not any(map(is_whole_type, addition.resources))
+            ]
+        yield from _following(action, changes, changes_with_names, context, ())
     for owner in filter(creates_its_resource, of_action):
         for action in (
             siblings_among(owner, of_action) if tools_of(context.used.get(owner, ())) else ()
@@ -136,9 +145,11 @@ def _counterparts(added: Sequence[Change], context: GuardContext) -> Iterator[Ch
             if not sensitivity(action) or (
                 sensitivity(action) == BY_LEVEL and changes_made(owner, action)
             ):
-                used = [each for change in of_action[action] for each in change.resources]
+                resources_in_use = [
+                    resource for change in of_action[action] for resource in change.resources
+                ]
                 free = [change for change in of_action[owner] if not change.conditions]
-                yield from _following(action, free, free, context, used)
+                yield from _following(action, free, free, context, resources_in_use)
 
 
 def _deletes_several(action: str, partners: Collection[str]) -> bool:
@@ -156,20 +167,33 @@ def _following(
     """Yields a life-cycle action on the resources of some changes, but for those that it was used
     on.
     """
-    known = action_of(action)
-    takes_any = known is not None and not known.resource_types
-    written = (each for change in on for each in _succeeded(change))
-    resources = dict.fromkeys(found for each in written for found in with_items(action, each))
-    wildcards, known_names = [each for each in used if has_wildcard(each)], {"*", *used}
-    least = least_literal(action) if used else 0
-    left = (each for each in resources if each not in known_names and _is_literal(each, least))
-    named = [each for each in left if not any(resource_covers(wide, each) for wide in wildcards)]
-    names = without_covered(named)
+    catalogue_action = action_of(action)
+    takes_any = catalogue_action is not None and not catalogue_action.resource_types
+    succeeded = (resource for change in on for resource in _succeeded(change))
+    resources = dict.fromkeys(
+        item_name for name in succeeded for item_name in with_items(action, name)
+    )
+    wildcards, known_names = [name for name in used if has_wildcard(name)], {"*", *used}
+    fewest_letters = least_literal(action) if used else 0
+    unnamed = (
+        resource
+        for resource in resources
+        if resource not in known_names and _is_literal(resource, fewest_letters)
+    )
+    uncovered = [
+        resource
+        for resource in unnamed
+        if not any(resource_covers(wildcard, resource) for wildcard in wildcards)
+    ]
+    names = without_covered(uncovered)
     if takes_any:
         names = () if used else ("*",)
     if names:
         patterns = {
-            each.pattern: each for change in on for each in change.patterns if each.pattern in names
+            pattern.pattern: pattern
+            for change in on
+            for pattern in change.patterns
+            if pattern.pattern in names
         }
         usages = [usage for change in on for usage in change.usages]
         yield Change(
@@ -216,20 +240,22 @@ def uploads(added: Sequence[Change], context: GuardContext) -> Iterator[Change]:
     if (
         is_known
         or forbidden(_UPLOAD, context.options.never_add)
-        or any(each.action == _UPLOAD for each in added)
+        or any(addition.action == _UPLOAD for addition in added)
     ):
         return
-    gets = [each for each in added if each.action == "s3:GetObject"]
+    gets = [addition for addition in added if addition.action == "s3:GetObject"]
     needs = (usage.need for get in gets for usage in get.usages)
     read = {need.permission.resource for need in needs if need.derivation == READ_OBJECT}
-    opened = (
-        each
+    open_patterns = (
+        pattern
         for get in gets
-        for each in get.patterns
-        if each.openings and not read.isdisjoint(each.covers)
+        for pattern in get.patterns
+        if pattern.openings and not read.isdisjoint(pattern.covers)
     )
     names = {
-        each.pattern: each for each in opened if bucket_of(each.pattern) not in context.data_streams
+        pattern.pattern: pattern
+        for pattern in open_patterns
+        if bucket_of(pattern.pattern) not in context.data_streams
     }
     if names:
         yield Change(
@@ -253,25 +279,31 @@ def id_conditions(
     """
     if not (resources and all(map(is_whole_type, resources)) and takes_conditions(action)):
         return ()
-    known = [usage for usage in usages if usage.outcome is not Outcome.UNKNOWN]
-    vias = {called_via(usage.forwarded_by, usage.programs) for usage in known}
+    known_usages = [usage for usage in usages if usage.outcome is not Outcome.UNKNOWN]
+    vias = {called_via(usage.forwarded_by, usage.programs) for usage in known_usages}
     if len(vias) == 1 and (via := vias.pop()):
         return (via,)
     kinds = {
-        (service_of(each), kind)
-        for each in resources
-        for kind in types_of_arn(service_of(each), each)
+        (service_of(resource), kind)
+        for resource in resources
+        for kind in types_of_arn(service_of(resource), resource)
     }
     runs = {run.id for run in evidence.runs}
-    created = [each for each in evidence.created_tags if (each.service, each.kind) in kinds]
-    created = [each for each in created if not runs.isdisjoint(each.runs)]
+    created = [
+        created_tag
+        for created_tag in evidence.created_tags
+        if (created_tag.service, created_tag.kind) in kinds
+    ]
+    created = [created_tag for created_tag in created if not runs.isdisjoint(created_tag.runs)]
     tagged = {(action.partition(":")[0], kind) for kind in tagged_types(action)}
-    if not kinds <= tagged & {(each.service, each.kind) for each in created}:
+    if not kinds <= tagged & {(created_tag.service, created_tag.kind) for created_tag in created}:
         return ()
-    common = set[tuple[str, str]].intersection(*(set(each.tags) for each in created))
-    own = [usage.need.context for usage in known if usage.need.permission.action == action]
+    common = set[tuple[str, str]].intersection(*(set(created_tag.tags) for created_tag in created))
+    contexts = [
+        usage.need.context for usage in known_usages if usage.need.permission.action == action
+    ]
     for key, value in sorted(common, key=lambda tag: (key_rank(tag[0]) or 0, tag)):
-        found = Condition("StringEquals", RESOURCE_TAG + key, (value,))
-        if all(found in context for context in own):
-            return (found,)
+        condition = Condition("StringEquals", RESOURCE_TAG + key, (value,))
+        if all(condition in context for context in contexts):
+            return (condition,)
     return ()

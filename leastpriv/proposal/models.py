@@ -51,16 +51,16 @@ def change_ids(proposal: Proposal) -> tuple[str, ...]:
     """
     if proposal.committed is None:
         return (DRAFT_ID,)
-    found: list[str] = []
+    ids: list[str] = []
     actions: list[str] = []
     for change in proposal.changes:
         if change.kind is ChangeKind.ADD:
-            found.extend(addition_id(change.action, resource) for resource in change.resources)
+            ids.extend(addition_id(change.action, resource) for resource in change.resources)
             continue
-        found.extend(removal_ids(change.action, change.resources))
+        ids.extend(removal_ids(change.action, change.resources))
         for action in change.removed_actions:
             actions.extend(removal_ids(action, change.resources))
-    return tuple(dict.fromkeys([*found, *actions[:_MOST_ACTION_IDS]]))
+    return tuple(dict.fromkeys([*ids, *actions[:_MOST_ACTION_IDS]]))
 
 
 def ids_with_scope(scope: str, changes: Iterable[str]) -> tuple[str, ...]:
@@ -481,8 +481,10 @@ class Proposal(Struct, frozen=True):
 
     def held_back_as(self, guard: str) -> tuple[HeldBackChange, ...]:
         """Returns what one guard holds back."""
-        every = (*self.held_back, *self.held_back_additions, *self.held_back_restrictions)
-        return tuple(held for held in every if held.guard_result.guard == guard)
+        held_changes = (*self.held_back, *self.held_back_additions, *self.held_back_restrictions)
+        return tuple(
+            held_change for held_change in held_changes if held_change.guard_result.guard == guard
+        )
 
     @property
     def documents(self) -> tuple[Document, ...]:

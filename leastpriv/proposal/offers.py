@@ -58,15 +58,15 @@ def settle_offers(offers: Sequence[Change], options: Options, history: History) 
     """
     taken: list[Change] = []
     further: list[Change] = []
-    left: list[Change] = []
+    changes_left: list[Change] = []
     for offer in offers:
         if _is_taken(offer, history.offer_commands):
             taken.append(offer)
         elif _is_written_by(offer, options):
             further.append(offer)
         else:
-            left.append(offer)
-    return SettledOffers(written=(*taken, *further), offered=tuple(left))
+            changes_left.append(offer)
+    return SettledOffers(written=(*taken, *further), offered=tuple(changes_left))
 
 
 def reach_of(offer: Change) -> Reach:
@@ -82,7 +82,7 @@ def reach_of(offer: Change) -> Reach:
 
 def is_write_to_any(action: str, resources: Sequence[str]) -> bool:
     """Whether an action that is no read applies to any resource of a type."""
-    return not is_read(action) and any(is_any_of_type(action, each) for each in resources)
+    return not is_read(action) and any(is_any_of_type(action, resource) for resource in resources)
 
 
 def _is_written_by(offer: Change, options: Options) -> bool:
@@ -145,9 +145,9 @@ def answer_to(pattern: str, proposal: Proposal) -> CommandEffect:
     for offer in proposal.offered:
         if action_matches(pattern, offer.action):
             counts[_why_left(pattern, offer, proposal)] += len(offer.resources)
-    for held in proposal.held_back_as(NOT_EDITABLE):
-        if held.kind is ChangeKind.ADD and action_matches(pattern, held.action):
-            counts["by_hand"] += len(held.resources)
+    for held_change in proposal.held_back_as(NOT_EDITABLE):
+        if held_change.kind is ChangeKind.ADD and action_matches(pattern, held_change.action):
+            counts["by_hand"] += len(held_change.resources)
     if not counts and not {"*", "?"} & {*pattern} and sensitivity(pattern):
         counts["sensitive"] = 1
     return CommandEffect(**counts)

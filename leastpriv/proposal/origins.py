@@ -133,14 +133,14 @@ class UnreviewedUse(Struct, frozen=True):
 def unreviewed_uses(evidence: Evidence) -> tuple[UnreviewedUse, ...]:
     """Returns the actions that only unreviewed runs used, the sensitive ones first."""
     allowed = [usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED]
-    found: list[UnreviewedUse] = []
+    uses: list[UnreviewedUse] = []
     for action, usages in grouped(
         [(usage.need.permission.action, usage) for usage in allowed]
     ).items():
         if all(is_unreviewed_use(usage, evidence) for usage in usages):
-            where = _places(usages, evidence)
-            found.append(UnreviewedUse(action, tuple(usages), sensitivity(action), where))
-    return tuple(sorted(found, key=lambda use: (not use.security, use.action)))
+            place_words = _places(usages, evidence)
+            uses.append(UnreviewedUse(action, tuple(usages), sensitivity(action), place_words))
+    return tuple(sorted(uses, key=lambda use: (not use.security, use.action)))
 
 
 def is_refused_use(usage: Usage, evidence: Evidence, options: Options) -> bool:
@@ -157,7 +157,9 @@ def is_refused_use(usage: Usage, evidence: Evidence, options: Options) -> bool:
 def is_sensitive_call_of_unreviewed(group: CallGroup, evidence: Evidence) -> bool:
     """Whether only unreviewed runs made some calls, and they need a sensitive action."""
     origins = {evidence.origin_of_run(run) for run in group.runs}
-    is_unreviewed = bool(origins) and not any(ORIGIN_RULES[each].decides_use for each in origins)
+    is_unreviewed = bool(origins) and not any(
+        ORIGIN_RULES[origin].decides_use for origin in origins
+    )
     return is_unreviewed and any(sensitivity(need.permission.action) for need in group.needs)
 
 
@@ -183,10 +185,10 @@ def _by_input(usage: Usage, evidence: Evidence, options: Options) -> GuardResult
     )
     if not (refuses_all or refuses_sensitive):
         return None
-    places = _places((usage,), evidence)
+    place_words = _places((usage,), evidence)
     where = "no known run needs it"
-    if places:
-        where = f"only runs without a known branch need it: {places}"
+    if place_words:
+        where = f"only runs without a known branch need it: {place_words}"
     return GuardResult(UNKNOWN_REF, where if refuses_all else f"{reason}; {where}")
 
 
@@ -194,20 +196,24 @@ def _may_be_unreviewed(usage: Usage, evidence: Evidence) -> bool:
     """Whether a usage without a reviewed run has an unreviewed one, or one past the limit of
     questions, where a repository can distinguish them.
     """
-    known = [evidence.origins[run] for run in usage.runs if run in evidence.origins]
-    if any(not origin.is_asked for origin in known):
+    origins = [evidence.origins[run] for run in usage.runs if run in evidence.origins]
+    if any(not origin.is_asked for origin in origins):
         return True
-    has_unreviewed = any(origin.origin is Origin.UNREVIEWED for origin in known)
+    has_unreviewed = any(origin.origin is Origin.UNREVIEWED for origin in origins)
     return has_unreviewed and knows_origins(evidence)
 
 
 def _places(usages: Sequence[Usage], evidence: Evidence) -> str:
     """Names the refs of the runs behind some usages."""
     runs = (run for usage in usages for run in reversed(usage.runs))
-    known = (evidence.origins.get(run) for run in runs)
-    places = list(dict.fromkeys(origin.where for origin in known if origin and origin.where))
-    more = len(places) - _MOST_PLACES
-    return ", ".join(places[:_MOST_PLACES]) + (f" and {more} more" if more > 0 else "")
+    origins = (evidence.origins.get(run) for run in runs)
+    distinct_places = list(
+        dict.fromkeys(origin.where for origin in origins if origin and origin.where)
+    )
+    further = len(distinct_places) - _MOST_PLACES
+    return ", ".join(distinct_places[:_MOST_PLACES]) + (
+        f" and {further} more" if further > 0 else ""
+    )
 
 
 def knows_origins(evidence: Evidence) -> bool:
@@ -250,8 +256,12 @@ def origin_mark(usage: Usage, evidence: Evidence) -> str:
     origin = evidence.origin_of(usage)
     if origin is not Origin.REVIEWED:
         return ORIGIN_RULES[origin].mark
-    known = (evidence.origins.get(run) for run in usage.runs)
-    return min(each.mark for each in known if each and each.origin is Origin.REVIEWED)
+    origins = (evidence.origins.get(run) for run in usage.runs)
+    return min(
+        run_origin.mark
+        for run_origin in origins
+        if run_origin and run_origin.origin is Origin.REVIEWED
+    )
 
 
 def change_marks(change: Change, evidence: Evidence) -> Mapping[str, tuple[str, ...]]:

@@ -47,9 +47,10 @@ def with_deciding_policies(proposal: Proposal, policies: Policies, principal: st
     """
     if not _is_given(policies):
         return proposal
-    everything = replace(policies, identity=(full_access(),))
+    with_full_access = replace(policies, identity=(full_access(),))
     held_back = tuple(
-        _with_name(each, everything, principal) for each in proposal.held_back_additions
+        _with_name(held_back_addition, with_full_access, principal)
+        for held_back_addition in proposal.held_back_additions
     )
     return replace(proposal, held_back_additions=held_back)
 
@@ -100,12 +101,12 @@ def described(decision: AccessDecision) -> str:
     if decision.layer == "scp" and not decision.statement:
         return f"the lack of an Allow in the SCPs of {_quoted(decision.level)}"
     name = decision.policy or (decision.document.where if decision.document else "")
-    shown = f"{kind} {_quoted(name or ' and '.join(decision.files))}"
+    policy_words = f"{kind} {_quoted(name or ' and '.join(decision.files))}"
     if not decision.statement:
-        return f"{shown}, which does not allow it,"
+        return f"{policy_words}, which does not allow it,"
     sid = f" ({_quoted(decision.statement.sid)})" if decision.statement.sid else ""
-    place = f", attached to {_quoted(decision.level)}" if decision.level else ""
-    return f"{shown}, statement {decision.statement.index + 1}{sid}{place}"
+    level_words = f", attached to {_quoted(decision.level)}" if decision.level else ""
+    return f"{policy_words}, statement {decision.statement.index + 1}{sid}{level_words}"
 
 
 def _quoted(name: str) -> str:
@@ -125,9 +126,11 @@ def denied_now(
     """
     if not _is_given(policies):
         return None
-    whole = replace(policies, identity=tuple(documents))
-    allowed = [each for each in need_decisions if each.effect == "allowed"]
-    findings = dict.fromkeys(_findings(allowed, whole, principal, file))
+    whole_policies = replace(policies, identity=tuple(documents))
+    allowed = [
+        need_decision for need_decision in need_decisions if need_decision.effect == "allowed"
+    ]
+    findings = dict.fromkeys(_findings(allowed, whole_policies, principal, file))
     return CheckResult(OTHER_POLICIES, len(allowed), tuple(findings))
 
 

@@ -78,11 +78,11 @@ def _judged(
     if _is_enough(effect, is_new):
         reason = _GRANTED.get(effect, "")
         return DeclaredNeed(need, DeclaredState.NOT_NEEDED, reason)
-    result = _no_grant_helps(need, policies, principal) or first_result(
+    guard_result = _no_grant_helps(need, policies, principal) or first_result(
         _rules(need, principal, options)
     )
-    if result:
-        return DeclaredNeed(need, DeclaredState.TOLD, result.reason, result)
+    if guard_result:
+        return DeclaredNeed(need, DeclaredState.TOLD, guard_result.reason, guard_result)
     return DeclaredNeed(need, DeclaredState.WRITTEN)
 
 
@@ -96,35 +96,42 @@ _GRANTED: Mapping[ReplayEffect, str] = {
 def additions_of(judged: Iterable[DeclaredNeed]) -> list[Change]:
     """Returns the additions of the written needs, one for each action and conditions."""
     accepted: dict[tuple[str, tuple[Condition, ...]], list[Need]] = {}
-    for each in judged:
-        if each.state is DeclaredState.WRITTEN:
-            permission = each.need.permission
-            written = tuple(one for one in permission.conditions if one.operator != "Null")
-            accepted.setdefault((permission.action, written), []).append(each.need)
+    for judged_need in judged:
+        if judged_need.state is DeclaredState.WRITTEN:
+            permission = judged_need.need.permission
+            written_conditions = tuple(
+                condition for condition in permission.conditions if condition.operator != "Null"
+            )
+            accepted.setdefault((permission.action, written_conditions), []).append(
+                judged_need.need
+            )
     return [
         Change(
             kind=ChangeKind.ADD,
             action=action,
-            resources=without_covered(need.permission.resource for need in found),
+            resources=without_covered(need.permission.resource for need in needs_of_form),
             used=(action,),
             basis=Basis.DECLARED,
             security=sensitivity(action),
             conditions=conditions,
-            declared_by=tuple(dict.fromkeys(need.because for need in found)),
+            declared_by=tuple(dict.fromkeys(need.because for need in needs_of_form)),
         )
-        for (action, conditions), found in accepted.items()
+        for (action, conditions), needs_of_form in accepted.items()
     ]
 
 
 def held_back_of(judged: Iterable[DeclaredNeed]) -> list[HeldBackChange]:
     """Returns the needs that a rule forbids to write, as additions that are held back."""
     held_back = []
-    for each in judged:
-        if each.state is DeclaredState.TOLD and each.guard_result:
-            permission = each.need.permission
+    for judged_need in judged:
+        if judged_need.state is DeclaredState.TOLD and judged_need.guard_result:
+            permission = judged_need.need.permission
             held_back.append(
                 HeldBackChange(
-                    ChangeKind.ADD, permission.action, (permission.resource,), each.guard_result
+                    ChangeKind.ADD,
+                    permission.action,
+                    (permission.resource,),
+                    judged_need.guard_result,
                 )
             )
     return held_back
@@ -143,8 +150,8 @@ def _rules(need: Need, principal: str, options: Options) -> Iterator[tuple[str, 
     is_own = widens_itself(need.permission, principal)
     yield SELF_WIDENING, "the principal could extend its own permissions" if is_own else ""
     if sensitivity(action) and not need.exact:
-        why = "the declaration does not name the resource: add it by hand for that one"
-        yield "sensitive", f"{sensitivity(action)}; {why}"
+        reason = "the declaration does not name the resource: add it by hand for that one"
+        yield "sensitive", f"{sensitivity(action)}; {reason}"
 
 
 def _is_observed(need: Need, observed: Sequence[Change]) -> bool:
@@ -153,7 +160,7 @@ def _is_observed(need: Need, observed: Sequence[Change]) -> bool:
     return any(
         change.action == permission.action
         and not set(change.conditions) - set(permission.conditions)
-        and any(resource_covers(each, permission.resource) for each in change.resources)
+        and any(resource_covers(resource, permission.resource) for resource in change.resources)
         for change in observed
     )
 
@@ -229,7 +236,7 @@ class Preflight(Struct, frozen=True):
     @property
     def lacking(self) -> tuple[Need, ...]:
         """All needs that the policies do not allow."""
-        return (*(each.need for each in self.withdrawn), *self.missing, *self.rest)
+        return (*(withdrawal.need for withdrawal in self.withdrawn), *self.missing, *self.rest)
 
     @property
     def missing_actions(self) -> tuple[str, ...]:
@@ -248,7 +255,7 @@ def preflight(
 
     `versions` are the policies of the role before the edit of the same pull request, and after.
     """
-    made, (before, documents), principal = set(change.made), versions, evidence.principal
+    made_needs, (before, documents), principal = set(change.made), versions, evidence.principal
     # What a replacement needs of the old resource and of the new one is one need.
     needs = [*{need.permission: need for need in reversed(change.needs)}.values()][::-1]
     sources = (
@@ -256,20 +263,24 @@ def preflight(
         if before != documents
         else {}
     )
-    every = (
+    all_judged = (
         {need.permission: need for need in (*change.standing, *needs)}
         if before != documents
         else {}
     )
-    edited = {action for action in {each.action for each in every} if _is_edited(action, versions)}
+    edited = {
+        action
+        for action in {judged_need.action for judged_need in all_judged}
+        if _is_edited(action, versions)
+    }
     taken = [
-        replace(found, source=sources.get(permission, ""))
-        for permission, need in every.items()
+        replace(withdrawal, source=sources.get(permission, ""))
+        for permission, need in all_judged.items()
         if permission.action in edited
-        and (found := _withdrawn(need, need in made, versions, principal))
+        and (withdrawal := _withdrawn(need, need in made_needs, versions, principal))
     ]
-    gone = [each.need for each in taken]
-    existing = {need for need in needs if need not in made}
+    gone = [taken_need.need for taken_need in taken]
+    existing = {need for need in needs if need not in made_needs}
     judged = judged_needs(
         [need for need in needs if need not in gone],
         documents,
@@ -277,40 +288,56 @@ def preflight(
         options,
         existing=existing,
     )
-    named = {need.permission for need in (*needs, *gone)}
-    others = [need for need in change.rest if need.permission not in named]
-    rest = judged_needs(others, documents, principal, options, existing=set(others))
+    named_permissions = {need.permission for need in (*needs, *gone)}
+    other_needs = [need for need in change.rest if need.permission not in named_permissions]
+    judged_rest = judged_needs(
+        other_needs, documents, principal, options, existing=set(other_needs)
+    )
     withdrawn = judged_needs(gone, (), principal, options)
     withdrawn = tuple(_undone(each, documents, principal) for each in withdrawn)
-    missing = [each.need for each in judged if each.state is not DeclaredState.NOT_NEEDED]
-    granted = [each.need for each in judged if each.state is DeclaredState.NOT_NEEDED]
-    unmet = [each.need for each in rest if each.state is not DeclaredState.NOT_NEEDED]
+    missing = [
+        judged_need.need
+        for judged_need in judged
+        if judged_need.state is not DeclaredState.NOT_NEEDED
+    ]
+    granted = [
+        judged_need.need for judged_need in judged if judged_need.state is DeclaredState.NOT_NEEDED
+    ]
+    unmet = [
+        judged_need.need
+        for judged_need in judged_rest
+        if judged_need.state is not DeclaredState.NOT_NEEDED
+    ]
     if not (needs or taken or unmet or change.unread):
         return None
-    every_lacking = (*withdrawn, *judged, *rest)
-    told = {each.need: each.guard_result for each in every_lacking if each.guard_result}
+    every_lacking = (*withdrawn, *judged, *judged_rest)
+    result_by_need = {
+        lacking_need.need: lacking_need.guard_result
+        for lacking_need in every_lacking
+        if lacking_need.guard_result
+    }
     sids = [statement.sid for document in documents for statement in document.statements]
     allowed = (usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED)
-    used = grouped([(usage.need.permission.action, usage) for usage in allowed])
+    usages_by_action = grouped([(usage.need.permission.action, usage) for usage in allowed])
     return Preflight(
         change=change,
         missing=tuple(sorted(missing, key=_rank)),
-        never_written=told,
-        covered={need: _usages_of(need, used) for need in granted},
+        never_written=result_by_need,
+        covered={need: _usages_of(need, usages_by_action) for need in granted},
         statements=tuple(new_statements(additions_of(every_lacking), sids)),
         indent=json_style_of(documents[0]).unit.expandtabs(4) if documents else "  ",
         withdrawn=tuple(sorted(taken, key=lambda each: _rank(each.need))),
         rest=tuple(sorted(unmet, key=_rank)),
-        needs=(*judged, *rest),
+        needs=(*judged, *judged_rest),
     )
 
 
 def _undone(each: DeclaredNeed, documents: Sequence[Document], principal: str) -> DeclaredNeed:
     """A need that an edit takes away: a further statement may be no remedy."""
-    result = _no_grant_helps(each.need, documents, principal)
-    if result is None:
+    guard_result = _no_grant_helps(each.need, documents, principal)
+    if guard_result is None:
         return each
-    return DeclaredNeed(each.need, DeclaredState.TOLD, result.reason, result)
+    return DeclaredNeed(each.need, DeclaredState.TOLD, guard_result.reason, guard_result)
 
 
 def _rank(need: Need) -> int:
@@ -329,9 +356,9 @@ def as_text(statements: Sequence[Mapping[str, object]], language: str, indent: s
         return json.dumps(list(statements), indent=indent)
     from ruamel.yaml import YAML
 
-    written = io.StringIO()
-    YAML().dump(json.loads(json.dumps(list(statements))), written)
-    return written.getvalue().rstrip("\n")
+    text = io.StringIO()
+    YAML().dump(json.loads(json.dumps(list(statements))), text)
+    return text.getvalue().rstrip("\n")
 
 
 def _is_enough(effect: ReplayEffect, is_new: bool) -> bool:
@@ -352,10 +379,10 @@ def _decision(
         region = need.permission.resource.split(":")[3]
     if "*" in region:
         region = ""
-    result = replay_with_statement(need, principal, region, documents)
-    if result.document is None or result.statement is None:
-        return result.effect, None
-    return result.effect, documents[result.document].statements[result.statement]
+    decision = replay_with_statement(need, principal, region, documents)
+    if decision.document is None or decision.statement is None:
+        return decision.effect, None
+    return decision.effect, documents[decision.document].statements[decision.statement]
 
 
 _GUARDING_KEYS = ("iam:PermissionsBoundary",)
@@ -372,7 +399,9 @@ def _no_grant_helps(
     """
     if _decision(need, documents, principal)[0] == "explicitDeny":
         return GuardResult("explicit-deny", "a Deny of the role's policies denies it")
-    keys = [each.key for each in need.permission.conditions if each.key in _GUARDING_KEYS]
+    keys = [
+        condition.key for condition in need.permission.conditions if condition.key in _GUARDING_KEYS
+    ]
     free = replace(need, permission=replace(need.permission, conditions=()))
     if not keys or not _is_enough(_decision(free, documents, principal)[0], is_new=False):
         return None
@@ -421,20 +450,29 @@ def _withdrawn(
             need, "", denied=True, conditions=statement.conditions if statement else ()
         )
     action, resource = need.permission.action, need.permission.resource
-    there = [
+    allowing = [
         each
         for each in statements_allowing(versions[1], action)
         if resource not in each.not_resources
     ]
-    same = [
+    same_condition = [
         each
-        for each in there
+        for each in allowing
         if each.conditions and any(resource_covers(on, resource) for on in each.resources)
     ]
-    left = dict.fromkeys(on for each in there if each not in same for on in each.resources)
-    return Withdrawn(need, "", tuple(left), conditions=same[0].conditions if same else ())
+    resources_left = dict.fromkeys(
+        on for each in allowing if each not in same_condition for on in each.resources
+    )
+    return Withdrawn(
+        need,
+        "",
+        tuple(resources_left),
+        conditions=same_condition[0].conditions if same_condition else (),
+    )
 
 
 def _usages_of(need: Need, used: Mapping[str, Sequence[Usage]]) -> tuple[Usage, ...]:
-    usages, on = used.get(need.permission.action, ()), need.permission.resource
-    return tuple(each for each in usages if resource_overlaps(each.need.permission.resource, on))
+    usages, resource = used.get(need.permission.action, ()), need.permission.resource
+    return tuple(
+        usage for usage in usages if resource_overlaps(usage.need.permission.resource, resource)
+    )

@@ -145,7 +145,7 @@ def _need_decisions(evidence: Evidence, documents: Sequence[Document]) -> Iterat
         for region in group.regions
     )
     # Needs that differ only in their basis are one.
-    results = dict.fromkeys(
+    distinct_requests = dict.fromkeys(
         (
             need.permission,
             region,
@@ -153,7 +153,7 @@ def _need_decisions(evidence: Evidence, documents: Sequence[Document]) -> Iterat
         )
         for need, region in dict.fromkeys(pairs)
     )
-    for permission, region, result in results:
+    for permission, region, result in distinct_requests:
         document = None if result.document is None else documents[result.document]
         statement = None
         if document and result.statement is not None:
@@ -178,8 +178,10 @@ def _newly_denied(before: Calls | None, after: Calls, evidence: Evidence) -> tup
     open_before = {*before.denied, *before.uncertain}
     worse = [group for group in after.denied if group not in denied]
     worse += [group for group in after.uncertain if group not in open_before]
-    kept = [group for group in worse if not is_sensitive_call_of_unreviewed(group, evidence)]
-    return tuple(dict.fromkeys(group.event for group in kept))
+    worse_groups = [
+        group for group in worse if not is_sensitive_call_of_unreviewed(group, evidence)
+    ]
+    return tuple(dict.fromkeys(group.event for group in worse_groups))
 
 
 def _new_access(proposal: Proposal) -> tuple[list[str], bool]:
@@ -190,21 +192,21 @@ def _new_access(proposal: Proposal) -> tuple[list[str], bool]:
     removed Deny counts even if this document allows nothing of it: an attached policy may.
     """
     committed = [proposal.committed] if proposal.committed else []
-    listed = [
+    listed_excess = [
         Permission(change.action, resource, change.conditions)
         for change in proposal.changes
         if change.kind is ChangeKind.ADD
         for resource in change.resources
     ]
-    excesses = check_containment(committed, proposal.documents, listed).excesses
-    found = [f"{excess.action} on {excess.resource}" for excess in excesses]
+    excesses = check_containment(committed, proposal.documents, listed_excess).excesses
+    excess_words = [f"{excess.action} on {excess.resource}" for excess in excesses]
     denies = lost_denies(committed, proposal.documents)
     is_unfinished = (
         bool(excesses)
         and all(excess.reason == UNPROVEN_WILDCARDS for excess in excesses)
         and not denies
     )
-    return found + [
+    return excess_words + [
         f"a Deny is missing: {deny.sid or deny.index}" for deny in denies
     ], is_unfinished
 
@@ -220,10 +222,10 @@ def _unapplied_changes(proposal: Proposal) -> Iterator[str]:
     ):
         return
     before, after = _count_entries([proposal.committed]), _count_entries(proposal.documents)
-    gone, written = Counter[_EntryKey](), Counter[_EntryKey]()
+    gone, written_entries = Counter[_EntryKey](), Counter[_EntryKey]()
     for change in proposal.changes:
         if change.kind is ChangeKind.ADD:
-            written[
+            written_entries[
                 change.action.lower(), frozenset(change.resources), frozenset(), change.conditions
             ] += 1
             continue
@@ -235,18 +237,20 @@ def _unapplied_changes(proposal: Proposal) -> Iterator[str]:
                 if entry == change.action
             ]
         )
-        written.update(_entry_key(statement, entry) for entry in change.replacement)
+        written_entries.update(_entry_key(statement, entry) for entry in change.replacement)
         name = change.restricted_action if change.restricted_to else change.action
         conditions = (*statement.conditions, *change.conditions)
-        written[name.lower(), frozenset(change.restricted_to), frozenset(), conditions] += 1
+        written_entries[name.lower(), frozenset(change.restricted_to), frozenset(), conditions] += 1
     for entry, count in gone.items():
-        if after[entry] > before[entry] - count + written[entry]:
+        if after[entry] > before[entry] - count + written_entries[entry]:
             yield f"{entry[0]} is still there"
 
 
 def _entry_total(documents: Sequence[Document]) -> int:
     """Returns how many action entries the statements of some policies have."""
-    return sum(len(entries_of(each)) for document in documents for each in document.statements)
+    return sum(
+        len(entries_of(statement)) for document in documents for statement in document.statements
+    )
 
 
 def _count_entries(documents: Sequence[Document]) -> Counter[_EntryKey]:
@@ -260,8 +264,8 @@ def _count_entries(documents: Sequence[Document]) -> Counter[_EntryKey]:
 
 
 def _entry_key(statement: Statement, entry: str) -> _EntryKey:
-    resources, others = frozenset(statement.resources), frozenset(statement.not_resources)
-    return entry.lower(), resources, others, statement.conditions
+    resources, not_resources = frozenset(statement.resources), frozenset(statement.not_resources)
+    return entry.lower(), resources, not_resources, statement.conditions
 
 
 def _seen_once(changes: Sequence[Change]) -> tuple[str, ...]:
@@ -274,5 +278,9 @@ def _seen_once(changes: Sequence[Change]) -> tuple[str, ...]:
         ]
     )
     return tuple(
-        sorted(action for action, seen in runs.items() if len({*chain.from_iterable(seen)}) == 1)
+        sorted(
+            action
+            for action, run_lists in runs.items()
+            if len({*chain.from_iterable(run_lists)}) == 1
+        )
     )

@@ -105,9 +105,10 @@ def propose(
     )
     held_back_additions.extend(map(denied_elsewhere, difference.denied_elsewhere))
     held_back_additions.extend(map(denied_in_part, difference.denied_in_part))
-    known = [*([document] if document else []), *attached]
+    known_documents = [*([document] if document else []), *attached]
     held_back_additions.extend(
-        denied_in_doubt(usage, evidence.principal, known) for usage in difference.denied_in_doubt
+        denied_in_doubt(usage, evidence.principal, known_documents)
+        for usage in difference.denied_in_doubt
     )
     if document is None:
         context = guard_context(evidence, options, difference.missing, history, policies=attached)
@@ -215,10 +216,10 @@ def _first_draft(
     offered: tuple[Change, ...] = ()
     judged: tuple[DeclaredNeed, ...] = ()
     if DRAFT_ID in inputs.history.declined:
-        why = GuardResult(
+        guard_result = GuardResult(
             "declined", f"the first draft was {declined_in(inputs.history.declined[DRAFT_ID])}"
         )
-        held_back += [_held_back(change, why) for change in added]
+        held_back += [_held_back(change, guard_result) for change in added]
         added = []
     else:
         added = [*added, *uploads(added, context)]
@@ -227,9 +228,9 @@ def _first_draft(
             added = [*added, *without_denied(life_cycle.written, names, inputs.attached)]
             offered = tuple(life_cycle.offered)
         added, of_ids = _state_offered(added, options)
-        known = {(change.action, change.resources) for change in offered}
+        offered_keys = {(change.action, change.resources) for change in offered}
         for change in _completing(added, context, inputs):
-            if (change.action, change.resources) not in known:
+            if (change.action, change.resources) not in offered_keys:
                 offered = (*offered, change)
         settled = settle_offers((*of_ids, *offered), options, inputs.history)
         added = [*added, *without_denied(settled.written, names, inputs.attached)]
@@ -244,11 +245,11 @@ def _first_draft(
         held_back = [*held_back, *held_back_of(judged)]
         added = [*added, *additions_of(judged)]
     added = with_new_deletions(added, names, inputs.attached)
-    whole = parse(create_policy(new_statements(added, ())), "the first draft")
+    draft = parse(create_policy(new_statements(added, ())), "the first draft")
     packed = (
-        within_quota(whole, evidence.principal, inputs.attached)
+        within_quota(draft, evidence.principal, inputs.attached)
         if inputs.writes
-        else PackedPolicy(whole)
+        else PackedPolicy(draft)
     )
     content = packed.document.to_bytes()
     return Proposal(
@@ -274,14 +275,14 @@ def _state_offered(added: Sequence[Change], options: Options) -> tuple[list[Chan
 
 def _notes(changes: Sequence[Change], names: AppNames, evidence: Evidence) -> tuple[str, ...]:
     """What the names do not show, and which written names the next month or year breaks."""
-    every = [each for change in changes for each in (*change.resources, *change.restricted_to)]
-    written = [each for each in every if each != "*"]
-    dated = names_with_a_date(written)
-    breaks = [f"{BREAKS} the next date: {each} holds a date as it is" for each in dated]
+    every = [name for change in changes for name in (*change.resources, *change.restricted_to)]
+    written_names = [name for name in every if name != "*"]
+    dated = names_with_a_date(written_names)
+    breaks = [f"{BREAKS} the next date: {dated_name} holds a date as it is" for dated_name in dated]
     years = {f"{run.first.year}" for run in evidence.runs}
     breaks += [
-        f"{BREAKS} 1 January: {each} holds the year as it is"
-        for each in names_with_a_year(written, years)
+        f"{BREAKS} 1 January: {name} holds the year as it is"
+        for name in names_with_a_year(written_names, years)
     ]
     return (*names.copies.notes, *breaks)
 
@@ -294,16 +295,16 @@ def _removals(
 
     `policies` are the edited one, and the others of the principal.
     """
-    document, *others = policies
-    most = _most_changes(context, added)
+    document, *attached = policies
+    most_changes = _most_changes(context, added)
     entries = [*map(GuardedEntry, difference.entries)]
     while True:
         found, held_back = removals(entries, context)
         within, narrowed, left_over = added, found, list[HeldBackChange]()
-        if most and len(added) + len(found) > most:
+        if most_changes and len(added) + len(found) > most_changes:
             paths = escalation_paths(policies, context.evidence.principal)
             within, narrowed, left_over = limit_changes(
-                added, found, limit=most, context=context, paths=paths
+                added, found, limit=most_changes, context=context, paths=paths
             )
         may_call, held_back = context.may_call, [*held_back, *left_over]
         if (
@@ -314,7 +315,7 @@ def _removals(
             return context, within, narrowed, held_back
         # What the principal may call after the removals, if a guard was given another answer
         # before.
-        fewer = may_call.differs_in((_edited(document, narrowed), *others))
+        fewer = may_call.differs_in((_edited(document, narrowed), *attached))
         if fewer is None:
             limited = _Removals(context, narrowed, held_back)
             confirmed = _confirmed(entries, limited, policies)
@@ -328,8 +329,8 @@ def _with_callable(
     """Returns the facts with what the principal may call now, and forgets the results that depend
     on it.
     """
-    for each in entries:
-        each.forget(may_call.changed)
+    for entry in entries:
+        entry.forget(may_call.changed)
     return replace(context, may_call=may_call)
 
 
@@ -442,10 +443,10 @@ def _confirmed(
 
     Each round removes less than the one before, or is the last.
     """
-    document, *others = policies
+    document, *attached = policies
     context, narrowed, held_back = removed.context, removed.narrowed, removed.held_back
     while isinstance(context.may_call, CallableOperations):
-        grown = context.may_call.grown_in((_edited(document, narrowed), *others))
+        grown = context.may_call.grown_in((_edited(document, narrowed), *attached))
         if grown is None:
             break
         context = _with_callable(context, grown, entries)
@@ -507,11 +508,11 @@ def limit_changes(
     ranked = [*sorted(added, key=_addition_rank), *by_danger]
     taken = {id(change) for change in ranked[:limit]}
     guard_result = _over_limit(len(ranked), context.options)
-    held = [_held_back(change, guard_result) for change in ranked[limit:]]
+    held_back = [_held_back(change, guard_result) for change in ranked[limit:]]
     return (
-        [each for each in added if id(each) in taken],
-        [each for each in narrowed if id(each) in taken],
-        held,
+        [change for change in added if id(change) in taken],
+        [change for change in narrowed if id(change) in taken],
+        held_back,
     )
 
 
@@ -530,24 +531,28 @@ def limit_restrictions(
         narrowed, key=lambda change: (-_run_count(change), change.statement, change.used)
     )
     waiting = {change.restricted_action for change in narrowed}
-    chosen: list[Change] = []
-    while len(chosen) < limit:
-        left = (each for each in ranked if each not in chosen)
+    chosen_changes: list[Change] = []
+    while len(chosen_changes) < limit:
+        waiting_changes = (change for change in ranked if change not in chosen_changes)
         free = next(
-            (each for each in left if waiting.isdisjoint(creators.get(each.restricted_action, ()))),
+            (
+                waiting_change
+                for waiting_change in waiting_changes
+                if waiting.isdisjoint(creators.get(waiting_change.restricted_action, ()))
+            ),
             None,
         )
         if free is None:
             break
-        chosen.append(free)
+        chosen_changes.append(free)
         waiting -= {free.restricted_action}
-    taken = {id(change) for change in chosen}
-    held = [
+    taken = {id(change) for change in chosen_changes}
+    held_back = [
         _held_back(change, _over_limit(len(ranked), options))
         for change in ranked
         if id(change) not in taken
     ]
-    return [change for change in narrowed if id(change) in taken], held
+    return [change for change in narrowed if id(change) in taken], held_back
 
 
 def _addition_rank(change: Change) -> tuple[object, ...]:
@@ -564,14 +569,14 @@ def _removal_rank(
     services = {action.partition(":")[0] for action in change.removed_actions} or {
         change.action.partition(":")[0]
     }
-    least = min(confidence.of(f"{service}:").percent for service in services)
+    least_certain = min(confidence.of(f"{service}:").percent for service in services)
     danger = min(
         (path.rank for path in paths_through(change.removed_actions, paths)), default=_NO_DANGER
     )
     return (
         danger,
         change.kind is not ChangeKind.REMOVE,
-        -least,
+        -least_certain,
         change.statement,
         change.action.lower(),
         change.action,

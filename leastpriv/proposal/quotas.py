@@ -88,7 +88,9 @@ def _fitted(
 ) -> tuple[bool, FittedChanges]:
     """Whether the quotas are kept where some statements are not narrowed, and the result."""
     kept = tuple(
-        each for each in changes if each.kind is not ChangeKind.NARROW or each.statement not in left
+        change
+        for change in changes
+        if change.kind is not ChangeKind.NARROW or change.statement not in left
     )
     edits = plan_edits(document, kept)
     if not inputs.writes:
@@ -122,7 +124,7 @@ def within_quota(
     wide = _wide_part(committed) if committed else None
 
     def may_fold(edited: Document, statement: Statement, pattern: str) -> bool:
-        if wide is None or all(each.effect == "Deny" for each in wide.statements):
+        if wide is None or all(statement.effect == "Deny" for statement in wide.statements):
             return False
         possible = tuple(each for each in statement.possible if each.key != "Action")
         folded = replace(
@@ -147,7 +149,11 @@ def _wide_part(document: Document) -> Document:
     """Returns what of a policy decides whether it grants all that a wildcard does: entries without
     wildcards grant no action that AWS adds later.
     """
-    wide = [each for each in document.statements if each.effect == "Deny" or _is_wide(each)]
+    wide = [
+        statement
+        for statement in document.statements
+        if statement.effect == "Deny" or _is_wide(statement)
+    ]
     numbered = (replace(each, index=index) for index, each in enumerate(wide))
     return document.with_statements(tuple(numbered))
 

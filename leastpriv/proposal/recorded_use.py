@@ -64,21 +64,21 @@ def checked_inside(candidate: RemovalCandidate, context: GuardContext) -> str:
     did.
     """
     # Calls that show a need of the action name its resource too.
-    shown = {
+    recorded_types = {
         operation_of(event)
         for usage in context.used.get(candidate.action, ())
         for event in usage.events
     }
     inside = context.evidence.checked_inside.get(candidate.action)
-    if inside and inside not in shown:
+    if inside and inside not in recorded_types:
         return f"AWS may check it inside {inside}"
     memory = context.history.history_state.memory
-    for each in carriers_of(candidate.action):
-        name = each.operation
-        if name in shown:
+    for carrier in carriers_of(candidate.action):
+        name = carrier.operation
+        if name in recorded_types:
             continue
         if name in context.called:
-            if not each.triggered:
+            if not carrier.triggered:
                 return f"AWS may check it inside {name}"
             if not context.called[name]:
                 return f"AWS may check it inside {name}, which was called without success"
@@ -86,7 +86,7 @@ def checked_inside(candidate: RemovalCandidate, context: GuardContext) -> str:
         elif (
             memory
             and memory.last_use(name)
-            and (not each.triggered or candidate.action in facts_of(name).inner)
+            and (not carrier.triggered or candidate.action in facts_of(name).inner)
         ):
             return f"AWS may check it inside {name}, which was called before this evidence begins"
     return ""
@@ -96,15 +96,17 @@ def called_operations(evidence: Evidence) -> dict[str, bool]:
     """Maps each operation that the principal called to whether a call was carried out, and so shows
     all it needed.
     """
-    found: dict[str, bool] = {}
+    is_called: dict[str, bool] = {}
     for usage in evidence.usages:
         carried_out = usage.outcome is Outcome.ALLOWED and usage.succeeded
         for event in usage.events:
-            found[operation_of(event)] = found.get(operation_of(event), False) or carried_out
+            is_called[operation_of(event)] = (
+                is_called.get(operation_of(event), False) or carried_out
+            )
     for gap in evidence.gaps:
         if gap.kind in UNKNOWN_EVENTS:
-            found.setdefault(operation_of(gap.detail), False)
-    return found
+            is_called.setdefault(operation_of(gap.detail), False)
+    return is_called
 
 
 @lru_cache(maxsize=16_384)
@@ -118,13 +120,13 @@ def hidden_carriers(candidate: RemovalCandidate, context: GuardContext) -> Itera
     """Carriers that the principal may call and that not every trail shows: data events, unknown and
     unrecorded ones.
     """
-    for each in carriers_of(candidate.action):
+    for carrier in carriers_of(candidate.action):
         is_recorded_one = (
-            each.visibility is Visibility.UNKNOWN and each.operation in context.recorded
+            carrier.visibility is Visibility.UNKNOWN and carrier.operation in context.recorded
         )
-        is_seen = each.visibility is Visibility.MANAGEMENT or is_recorded_one
-        if not is_seen and context.may_call(each.operation):
-            yield each
+        is_seen = carrier.visibility is Visibility.MANAGEMENT or is_recorded_one
+        if not is_seen and context.may_call(carrier.operation):
+            yield carrier
 
 
 def is_recorded(action: str, context: GuardContext) -> bool:
@@ -145,7 +147,7 @@ class CallableOperations:
         """
         self._policies = tuple(policies)
         self._grants_nothing = not any(
-            each.effect == "Allow" for policy in policies for each in policy.statements
+            statement.effect == "Allow" for policy in policies for statement in policy.statements
         )
         self._services = services
         self._answers: dict[str, bool] = {}
@@ -171,33 +173,37 @@ class CallableOperations:
     def _if_changed(
         self, policies: Sequence[Document], *, answer: bool
     ) -> CallableOperations | None:
-        other = CallableOperations(policies, self._services)
+        operations = CallableOperations(policies, self._services)
         given = self._answers.items()
-        other.changed = frozenset(name for name, each in given if other(name) is not each)
-        return other if any(self._answers[name] is answer for name in other.changed) else None
+        operations.changed = frozenset(name for name, each in given if operations(name) is not each)
+        return (
+            operations
+            if any(self._answers[name] is answer for name in operations.changed)
+            else None
+        )
 
     def _grants(self, operation: str) -> bool:
         prefix, _, name = operation.partition(":")
         event = map_event(f"{prefix}.amazonaws.com", name)
-        named = (
-            [each.action for each in event.actions]
+        named_actions = (
+            [action.action for action in event.actions]
             if event.verdict is Verdict.MAPPED
             else catalog.actions(prefix)
         )
-        return any(statements_allowing(self._policies, each) for each in named)
+        return any(statements_allowing(self._policies, action) for action in named_actions)
 
 
 def has_data_events(candidate: RemovalCandidate, context: GuardContext) -> bool:
     """Whether the data events of the action were recorded; one source may have what another
     lacks.
     """
-    seen = visibility(candidate.action)
+    record_rule = visibility(candidate.action)
 
     def shows(event: str) -> bool:
         return candidate.action in _actions_of(event)
 
     return data_recorded(
-        candidate, context, seen.resource_type, KINDS_OF_DATA[seen.read_only], shows
+        candidate, context, record_rule.resource_type, KINDS_OF_DATA[record_rule.read_only], shows
     )
 
 
@@ -218,12 +224,12 @@ def data_recorded(
     resources = candidate.entry.statement.resources
     streams = {resource: context.data_streams.get(_bucket(resource), ()) for resource in resources}
     return bool(resources) and all(
-        _is_recorded_on(resource, own, kinds, context)
+        _is_recorded_on(resource, stream, kinds, context)
         and (
             _is_selected(resource_type, kinds, resource, selected)
-            or _was_seen_under(resource, own, shows, context)
+            or _was_seen_under(resource, stream, shows, context)
         )
-        for resource, own in streams.items()
+        for resource, stream in streams.items()
     )
 
 
@@ -239,10 +245,10 @@ def _is_recorded_on(
     """
     if set(_bucket(resource)) & set("*?"):
         return False
-    least = timedelta(days=context.options.minimum_days)
+    minimum = timedelta(days=context.options.minimum_days)
     for kind in kinds:
         days = _decoded(reduce(or_, (mask for stream, mask in streams if stream.kind == kind), 0))
-        if not days or length_of(days) < least or _has_silence(days, context):
+        if not days or length_of(days) < minimum or _has_silence(days, context):
             return False
     return True
 
@@ -261,9 +267,11 @@ def _is_selected(
         return start.startswith(pattern[:-1]) if pattern.endswith("*") else start == pattern
 
     of_type = [
-        each for each in selected if each.resource_type == resource_type and includes(each.resource)
+        selection
+        for selection in selected
+        if selection.resource_type == resource_type and includes(selection.resource)
     ]
-    return {*kinds} <= {each.kind for each in of_type}
+    return {*kinds} <= {selection.kind for selection in of_type}
 
 
 def _was_seen_under(
@@ -272,14 +280,14 @@ def _was_seen_under(
     """Whether an event that shows the action was recorded under the resource, and none suggests a
     narrower selector.
     """
-    showing = [each for each in streams if shows(each[0].event)]
+    showing = [stream for stream in streams if shows(stream[0].event)]
     literal = re.split(r"[*?]", resource, maxsplit=1)[0]
     if ":s3:::" not in resource or "/" not in resource:
         return literal == resource and any(
             bucket_of(stream.prefix) == resource for stream, _ in showing
         )
     literal = literal if literal != resource else folder_of(resource)
-    objects = tuple(each for each in showing if "/" in each[0].prefix)
+    objects = tuple(stream for stream in showing if "/" in stream[0].prefix)
     if not objects:
         return any(stream.prefix == bucket_of(resource) for stream, _ in showing)
     if not _days_under(literal, objects, _PERIOD) or _has_silence(
@@ -288,10 +296,10 @@ def _was_seen_under(
         return False
     # Data events of any operation were recorded all the time. Folders come and go: a week with an
     # event counts.
-    every = tuple(each for each in streams if "/" in each[0].prefix)
-    weeks = length_of(_days_under(literal, every, 7)) + timedelta(days=7)
+    streams_below = tuple(stream for stream in streams if "/" in stream[0].prefix)
+    weeks = length_of(_days_under(literal, streams_below, 7)) + timedelta(days=7)
     return weeks.days >= context.options.minimum_days and not _has_silence(
-        _days_under(literal, every, 1), context
+        _days_under(literal, streams_below, 1), context
     )
 
 
@@ -303,16 +311,16 @@ def _days_under(literal: str, objects: tuple[Stream, ...], length: int) -> froze
     Event selectors of unknown content may name a prefix: all folders of the period then begin with
     it. `objects` are the data events of objects, `length` the days of a period.
     """
-    found: dict[int, tuple[str, str, bool]] = {}
+    folders_by_period: dict[int, tuple[str, str, bool]] = {}
     for (_, _, prefix), mask in objects:
         under = prefix.startswith(literal)
         for period in {day.toordinal() // length for day in _decoded(mask)}:
-            first, last, known = found.get(period, (prefix, prefix, False))
-            found[period] = (min(first, prefix), max(last, prefix), known or under)
+            first, last, is_whole = folders_by_period.get(period, (prefix, prefix, False))
+            folders_by_period[period] = (min(first, prefix), max(last, prefix), is_whole or under)
     # The first and the last in order have the prefix that all have.
     return frozenset(
         date.fromordinal(max(period * length, 1))
-        for period, (first, last, known) in found.items()
+        for period, (first, last, known) in folders_by_period.items()
         if known and literal.startswith(common_ends([first, last])[0])
     )
 
@@ -320,4 +328,4 @@ def _days_under(literal: str, objects: tuple[Stream, ...], length: int) -> froze
 @lru_cache(maxsize=4_096)
 def _actions_of(event: str) -> frozenset[str]:
     source, _, name = event.partition(":")
-    return frozenset(each.action for each in map_event(source, name).actions)
+    return frozenset(action.action for action in map_event(source, name).actions)

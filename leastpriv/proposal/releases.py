@@ -44,23 +44,23 @@ def releases(
         held_back: The changes that guards hold back.
         escapes: Whether the policy's version supports names with `*`, `?` or `$`.
     """
-    if not any(held.guard_result.guard in _GUARDS for held in held_back):
+    if not any(held_change.guard_result.guard in _GUARDS for held_change in held_back):
         return ()
     values = dict(_values(context))
-    found = [
+    candidates = [
         _release({name: value}, difference, context, names, escapes=escapes)
         for name, value in values.items()
     ]
-    best = max(found, key=lambda release: release.size, default=None)
+    best = max(candidates, key=lambda release: release.size, default=None)
     if best is None:
         return ()
     together = best
     if len(values) > 1:
         together = _release(values, difference, context, names, escapes=escapes)
-    shown = [best] if best.size else []
+    shown_releases = [best] if best.size else []
     if together.size > best.size:
-        shown.append(together)
-    return tuple(shown)
+        shown_releases.append(together)
+    return tuple(shown_releases)
 
 
 def _values(context: GuardContext) -> Iterator[tuple[str, str]]:
@@ -68,9 +68,9 @@ def _values(context: GuardContext) -> Iterator[tuple[str, str]]:
     options, evidence, coverage = context.options, context.evidence, context.evidence.coverage
     lengths = [coverage.length(region) for region in evidence.regions]
     days = min([evidence.span.days, *(length.days for length in lengths if length is not None)])
-    least = next((each for each in _DAYS if each <= days), None)
-    if least is not None and least < options.minimum_days:
-        yield _DAYS_INPUT, str(least)
+    fewest_days = next((limit for limit in _DAYS if limit <= days), None)
+    if fewest_days is not None and fewest_days < options.minimum_days:
+        yield _DAYS_INPUT, str(fewest_days)
     if _LEAST_RUNS <= context.separate_runs < options.minimum_runs:
         yield _RUNS_INPUT, str(context.separate_runs)
     if coverage.days and not (coverage.named_regions or coverage.every_region):

@@ -97,10 +97,12 @@ def guard_context(
     """Computes the inputs of the guards once; `policies` are all known policies of the
     principal.
     """
-    used = usages_by_action(evidence)
-    allowed = {action for action, usages in used.items() if is_used(usages)}
+    usages_of_action = usages_by_action(evidence)
+    allowed = {action for action, usages in usages_of_action.items() if is_used(usages)}
     # What only unreviewed runs used has no life cycle that later runs complete.
-    decisive = {action for action in allowed if not _is_of_unreviewed(used[action], evidence)}
+    decisive = {
+        action for action in allowed if not _is_of_unreviewed(usages_of_action[action], evidence)
+    }
     unexplained = {
         usage.need.permission.action for usage in missing if usage.outcome is Outcome.ALLOWED
     }
@@ -109,13 +111,13 @@ def guard_context(
         usage.need.permission.action for usage in missing if usage.outcome is not Outcome.DENIED
     )
     granted_elsewhere = frozenset(action.partition(":")[0] for action in elsewhere)
-    own = {
+    own_usages = {
         action
         for action in decisive
-        if is_tagging(action) or not _is_of_other_services(used[action])
+        if is_tagging(action) or not _is_of_other_services(usages_of_action[action])
     }
     partners = lifecycle_partners(
-        {action: tools_of(used[action]) for action in own},
+        {action: tools_of(usages_of_action[action]) for action in own_usages},
         _redeployed_actions(evidence),
         only_ends=options.drop_unseen_actions,
     )
@@ -125,10 +127,10 @@ def guard_context(
     fewest_runs_of = min(runs_by_user, key=lambda label: runs_by_user[label])
     programs = grouped(
         [
-            (action.partition(":")[0], each.programs)
-            for action, usages in used.items()
-            for each in usages
-            if not is_unreviewed_use(each, evidence)
+            (action.partition(":")[0], usage.programs)
+            for action, usages in usages_of_action.items()
+            for usage in usages
+            if not is_unreviewed_use(usage, evidence)
         ]
     )
     streams = grouped(
@@ -140,8 +142,8 @@ def guard_context(
     return GuardContext(
         evidence=evidence,
         options=options,
-        used=used,
-        counterparts=siblings_of(own),
+        used=usages_of_action,
+        counterparts=siblings_of(own_usages),
         partners=partners,
         history=history,
         policies=policies,
@@ -157,7 +159,10 @@ def guard_context(
         data_streams=streams,
         whole_days=evidence.coverage.whole_days,
         may_call=CallableOperations(policies, granted_elsewhere),
-        programs={service: frozenset[str]().union(*each) for service, each in programs.items()},
+        programs={
+            service: frozenset[str]().union(*program_names)
+            for service, program_names in programs.items()
+        },
         open_gaps=SettledSilences(
             evidence, options, uncounted, history.history_state.memory
         ).open_gaps(),
@@ -172,12 +177,12 @@ def _is_of_unreviewed(usages: Sequence[Usage], evidence: Evidence) -> bool:
 
 def creators_of(used_by_action: Mapping[str, Sequence[Usage]]) -> Mapping[str, tuple[str, ...]]:
     """Maps used actions to the used actions that create their resources."""
-    used = [action for action, usages in used_by_action.items() if is_used(usages)]
-    creating = filter(creates_its_resource, used)
-    found = grouped(
+    used_actions = [action for action, usages in used_by_action.items() if is_used(usages)]
+    creating = filter(creates_its_resource, used_actions)
+    creators = grouped(
         [(counterpart, action) for action in creating for counterpart in siblings_of((action,))]
     )
-    return {action: tuple(found[action]) for action in used if action in found}
+    return {action: tuple(creators[action]) for action in used_actions if action in creators}
 
 
 def _redeployed_actions(evidence: Evidence) -> frozenset[str]:
@@ -187,19 +192,29 @@ def _redeployed_actions(evidence: Evidence) -> frozenset[str]:
     exact = [
         usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED and usage.need.exact
     ]
-    made = (usage for usage in exact if not deletes(usage.need.permission.action))
-    runs = grouped([(usage.need.permission.resource, usage.runs) for usage in made])
+    creations = (usage for usage in exact if not deletes(usage.need.permission.action))
+    runs = grouped([(usage.need.permission.resource, usage.runs) for usage in creations])
     order = {run.id: number for number, run in enumerate(evidence.runs)}
-    known = ((resource, order.keys() & chain.from_iterable(own)) for resource, own in runs.items())
-    later = {resource: sorted(own, key=order.__getitem__)[1:] for resource, own in known}
-    on = grouped(
+    runs_in_order = (
+        (resource, order.keys() & chain.from_iterable(run_lists))
+        for resource, run_lists in runs.items()
+    )
+    later = {
+        resource: sorted(creating_runs, key=order.__getitem__)[1:]
+        for resource, creating_runs in runs_in_order
+    }
+    resources_by_action = grouped(
         [(usage.need.permission.action, usage.need.permission.resource) for usage in exact]
     )
     again = {
-        action: {run for each in {*own} for run in later.get(each, ())}
-        for action, own in on.items()
+        action: {
+            run for resource_name in {*resources_of_action} for run in later.get(resource_name, ())
+        }
+        for action, resources_of_action in resources_by_action.items()
     }
-    return frozenset(action for action, own in again.items() if len(own) >= _REDEPLOYED)
+    return frozenset(
+        action for action, later_runs in again.items() if len(later_runs) >= _REDEPLOYED
+    )
 
 
 def tools_of(usages: Sequence[Usage]) -> frozenset[str]:
@@ -237,7 +252,7 @@ class GuardedEntry:
     def forget(self, changed: frozenset[str]) -> None:
         """Forgets what the guards said of the actions with one of these carriers."""
         for action in [*self._results]:
-            if any(each.operation in changed for each in carriers_of(action)):
+            if any(carrier.operation in changed for carrier in carriers_of(action)):
                 del self._results[action]
 
 
@@ -245,9 +260,9 @@ def removals(
     entries: Sequence[GuardedEntry], context: GuardContext
 ) -> tuple[list[Change], list[HeldBackChange]]:
     """Checks each entry of the committed policy."""
-    decisions = [_decide(each, context) for each in entries]
-    changes = [each for each in decisions if isinstance(each, Change)]
-    return changes, [each for each in decisions if isinstance(each, HeldBackChange)]
+    decisions = [_decide(entry, context) for entry in entries]
+    changes = [decision for decision in decisions if isinstance(decision, Change)]
+    return changes, [decision for decision in decisions if isinstance(decision, HeldBackChange)]
 
 
 def _decide(guarded: GuardedEntry, context: GuardContext) -> Change | HeldBackChange | None:
@@ -262,41 +277,49 @@ def _decide(guarded: GuardedEntry, context: GuardContext) -> Change | HeldBackCh
         for action, usages in entry.uses.items()
         if any(_decides_use(usage, context) for usage in usages)
     }
-    used = tuple(action for action in entry.granted if action in used_actions)
+    used_by_entry = tuple(action for action in entry.granted if action in used_actions)
     unused = [action for action in entry.granted if action not in used_actions]
     results = ((action, guarded.result_of(action, context)) for action in unused)
-    held = {action: found for action, found in results if found}
+    held_actions = {action: found for action, found in results if found}
     if not entry.is_wildcard:
-        if used:
+        if used_by_entry:
             return None
-        doubt = next(iter(held.values()), None)
+        doubt = next(iter(held_actions.values()), None)
         return (
             held_back(entry, ChangeKind.REMOVE, doubt)
             if doubt
             else _change(entry, ChangeKind.REMOVE)
         )
     decided = (
-        (action, keeping_result(RemovalCandidate(action, entry), held[action], context))
-        for action in held
+        (action, keeping_result(RemovalCandidate(action, entry), held_actions[action], context))
+        for action in held_actions
     )
-    kept = {action: found for action, found in decided if found}
-    removed = [action for action in unused if action not in kept]
-    unproven = _without_record(removed, held, entry, context)
+    kept_actions = {action: found for action, found in decided if found}
+    removed = [action for action in unused if action not in kept_actions]
+    unproven = _without_record(removed, held_actions, entry, context)
     unverified = {action: _UNVERIFIED for action in entry.uses if action not in entry.granted}
-    unseen = next((found for found in kept.values() if found.guard == UNSEEN_SERVICE), None)
+    unseen = next((found for found in kept_actions.values() if found.guard == UNSEEN_SERVICE), None)
     if unseen and entry.statement.not_actions:
         return held_back(entry, ChangeKind.NARROW, _NOT_ACTION)
     if unseen and entry.spans_services:
         return held_back(entry, ChangeKind.NARROW, _ALL_SERVICES)
-    unseen_actions = {action: found for action, found in kept.items() if found.guard in COVERAGE}
+    unseen_actions = {
+        action: found for action, found in kept_actions.items() if found.guard in COVERAGE
+    }
     if entry.spans_services and len(unseen_actions) > _MOST_UNSEEN_ACTIONS:
         return held_back(entry, ChangeKind.NARROW, _most_common(unseen_actions))
-    if len(kept) == len(unused):
-        return held_back(entry, ChangeKind.NARROW, _most_common(kept)) if kept else None
-    kept = {**kept, **unverified}
-    if not used and not kept:
+    if len(kept_actions) == len(unused):
+        return (
+            held_back(entry, ChangeKind.NARROW, _most_common(kept_actions))
+            if kept_actions
+            else None
+        )
+    kept_actions = {**kept_actions, **unverified}
+    if not used_by_entry and not kept_actions:
         return replace(_change(entry, ChangeKind.REMOVE), unproven=unproven)
-    return replace(_change(entry, ChangeKind.NARROW, used=used, kept=kept), unproven=unproven)
+    return replace(
+        _change(entry, ChangeKind.NARROW, used=used_by_entry, kept=kept_actions), unproven=unproven
+    )
 
 
 def _decides_use(usage: Usage, context: GuardContext) -> bool:
@@ -317,15 +340,15 @@ def _without_record(
     context: GuardContext,
 ) -> dict[str, GuardResult]:
     """Returns the removed actions whose use may leave no record, with the guard that doubts."""
-    found: dict[str, GuardResult] = {}
+    result_by_action: dict[str, GuardResult] = {}
     for action in removed:
         doubt = held.get(action)
         if doubt and doubt.guard not in _RECORDED:
-            found[action] = doubt
+            result_by_action[action] = doubt
         elif doubt is None and (reason := why_unrecorded(RemovalCandidate(action, entry), context)):
             # Only the actions of a service without any call are dropped before this is asked.
-            found[action] = GuardResult(UNSEEN_SERVICE, reason)
-    return found
+            result_by_action[action] = GuardResult(UNSEEN_SERVICE, reason)
+    return result_by_action
 
 
 def _most_common(kept: Mapping[str, GuardResult]) -> GuardResult:
@@ -360,15 +383,15 @@ def _change(
     usages = tuple(
         usage for action in used for usage in entry.uses[action] if usage.outcome is Outcome.ALLOWED
     )
-    left = {*used, *(kept or ())}
+    actions_left = {*used, *(kept or ())}
     partners = [action for action, found in (kept or {}).items() if found.guard == LIFECYCLE]
-    others = [action for action, found in (kept or {}).items() if found.guard != LIFECYCLE]
+    other_actions = [action for action, found in (kept or {}).items() if found.guard != LIFECYCLE]
     return replace(
         change_of(entry, kind),
         granted=len(entry.granted),
-        removed_actions=tuple(action for action in entry.granted if action not in left),
+        removed_actions=tuple(action for action in entry.granted if action not in actions_left),
         used=used,
-        replacement=replacement_entries((*used, *partners), others, entry),
+        replacement=replacement_entries((*used, *partners), other_actions, entry),
         kept=kept,
         usages=usages,
     )
@@ -383,12 +406,12 @@ def replacement_entries(used: Sequence[str], kept: Sequence[str], entry: Entry) 
     wildcards by common prefixes (`lambda:List*`). No wildcard grants a removed action or anything
     beyond the entry.
     """
-    left = {*used, *kept}
-    gone = [action for action in entry.granted if action not in left]
+    actions_left = {*used, *kept}
+    gone = [action for action in entry.granted if action not in actions_left]
     if not entry.spans_a_service:
-        return fewest_entries(left, gone, lambda pattern: _entry_grants(entry, pattern))
+        return fewest_entries(actions_left, gone, lambda pattern: _entry_grants(entry, pattern))
     if len(kept) <= _MOST_LISTED_ACTIONS:
-        return tuple(sorted(left))
+        return tuple(sorted(actions_left))
     wildcards = wildcards_for(
         kept, gone, lambda pattern: _entry_grants(entry, pattern), inner=False
     )
@@ -399,5 +422,7 @@ def _entry_grants(entry: Entry, pattern: str) -> bool:
     """Whether an entry grants all that a wildcard would, including actions that AWS adds later."""
     excluded = entry.statement.not_actions
     if excluded:
-        return not any(overlaps(each, pattern, ignore_case=True) for each in excluded)
+        return not any(
+            overlaps(excluded_pattern, pattern, ignore_case=True) for excluded_pattern in excluded
+        )
     return action_covers(entry.pattern, pattern)

@@ -36,15 +36,15 @@ def removal_counts(document: Document) -> Counter[str]:
 
 
 def _removals(before: Document, after: Document) -> Iterator[str]:
-    kept = _allowing(after)
+    statements_after = _allowing(after)
     for statement in _allowing(before):
         for pattern in entries_of(statement):
             for resource in statement.resources:
-                if _has_entry(kept, pattern, resource):
+                if _has_entry(statements_after, pattern, resource):
                     continue
                 yield from removal_ids(pattern, [resource])
                 for action in _actions_of(pattern, statement):
-                    if not _grants(kept, action, resource):
+                    if not _grants(statements_after, action, resource):
                         yield from removal_ids(action, [resource])
 
 
@@ -58,14 +58,14 @@ def _additions(before: Document, after: Document) -> Iterator[str]:
 
 
 def _allowing(document: Document) -> Sequence[Statement]:
-    return [each for each in document.statements if each.effect == "Allow"]
+    return [statement for statement in document.statements if statement.effect == "Allow"]
 
 
 def _has_entry(statements: Sequence[Statement], pattern: str, resource: str) -> bool:
     """Whether some statement has an entry on a resource as it is written."""
     return any(
-        resource in each.resources and pattern.lower() in map(str.lower, entries_of(each))
-        for each in statements
+        resource in statement.resources and pattern.lower() in map(str.lower, entries_of(statement))
+        for statement in statements
     )
 
 
@@ -77,7 +77,7 @@ def _actions_of(pattern: str, statement: Statement) -> tuple[str, ...]:
 def _grants(statements: Sequence[Statement], action: str, resource: str) -> bool:
     """Whether some statement grants an action on all of a resource."""
     return any(
-        any(action_matches(pattern, action) for pattern in each.actions)
-        and any(resource_covers(own, resource) for own in each.resources)
-        for each in statements
+        any(action_matches(pattern, action) for pattern in statement.actions)
+        and any(resource_covers(own, resource) for own in statement.resources)
+        for statement in statements
     )

@@ -92,27 +92,31 @@ def access_changes(
 
     @cache
     def change(need: Need, region: str) -> AccessChange | None:
-        both = (
+        decisions = (
             replay_need(need, evidence.principal, region, documents)
             for documents in (before, after)
         )
-        then, now = (_CERTAINTY[effect] for effect in both)
+        then, now = (_CERTAINTY[effect] for effect in decisions)
         if now < then:
             return AccessChange.DENIED if now < _POSSIBLY_ALLOWED else AccessChange.DOUBTFUL
         return AccessChange.GRANTED if then < now >= _POSSIBLY_ALLOWED else None
 
     def changes_of(needs: Iterable[Need], regions: Sequence[str]) -> frozenset[AccessChange]:
-        found = (change(need, region) for need in needs for region in regions or ("",))
-        return frozenset(each for each in found if each)
+        access_of_requests = (change(need, region) for need in needs for region in regions or ("",))
+        return frozenset(access for access in access_of_requests if access)
 
     changes = {usage: changes_of([usage.need], usage.regions) for usage in evidence.usages}
-    allowed = {usage: found for usage, found in changes.items() if usage.outcome is Outcome.ALLOWED}
+    allowed = {
+        usage: access for usage, access in changes.items() if usage.outcome is Outcome.ALLOWED
+    }
     surely = frozenset(
-        use for use, found in allowed.items() if AccessChange.DENIED in found and use.need.verified
+        use
+        for use, access in allowed.items()
+        if AccessChange.DENIED in access and use.need.verified
     )
     groups = (group for group in evidence.groups if group.outcome is Outcome.ALLOWED)
     calls = {group: changes_of(group.needs, group.regions) for group in groups}
-    denied = (group for group, found in calls.items() if AccessChange.DENIED in found)
+    denied = (group for group, access in calls.items() if AccessChange.DENIED in access)
     # The replay counts only calls whose needs are all in the catalogue.
     newly_denied = dict.fromkeys(
         group for group in denied if all(need.verified for need in group.needs)
@@ -120,14 +124,16 @@ def access_changes(
     return AccessChanges(
         denied=surely,
         doubtful=frozenset(
-            usage for usage, found in allowed.items() if found & _WORSE and usage not in surely
+            usage for usage, access in allowed.items() if access & _WORSE and usage not in surely
         ),
         granted=frozenset(
-            usage for usage, found in changes.items() if AccessChange.GRANTED in found
+            usage for usage, access in changes.items() if AccessChange.GRANTED in access
         ),
         newly_denied=tuple(newly_denied),
         may_be_denied=tuple(
-            group for group, found in calls.items() if found & _WORSE and group not in newly_denied
+            group
+            for group, access in calls.items()
+            if access & _WORSE and group not in newly_denied
         ),
     )
 
@@ -160,39 +166,40 @@ def review(
     `declared` is what the templates and plans of the same pull request need: no evidence, but a
     reason.
     """
-    found = diff_policies(base.document, head.document, head.attached)
+    policy_diff = diff_policies(base.document, head.document, head.attached)
     documents_before, documents_after = base.documents, head.documents
     changes = access_changes(evidence, documents_before, documents_after)
     then = compare(base.document, base.attached, evidence)
     now = compare(head.document, head.attached, evidence)
     context = guard_context(evidence, options, then.missing, policies=documents_before)
-    needed = grouped([(need.permission.action.lower(), need) for need in declared])
+    needs_by_action = grouped([(need.permission.action.lower(), need) for need in declared])
     return Review(
         removals=tuple(
-            _removal(edit, _entry(edit, then, evidence), changes, context) for edit in found.removed
+            _removal(edit, _entry(edit, then, evidence), changes, context)
+            for edit in policy_diff.removed
         ),
         additions=tuple(
-            _addition(edit, _entry(edit, now, evidence), changes, (context, needed))
-            for edit in found.added
+            _addition(edit, _entry(edit, now, evidence), changes, (context, needs_by_action))
+            for edit in policy_diff.added
         ),
         denies_removed=tuple(
             DenyChange(
                 edit, (), _decided_by(edit, changes.granted, documents_before, evidence.principal)
             )
-            for edit in found.denies_removed
+            for edit in policy_diff.denies_removed
         ),
         denies_added=tuple(
             DenyChange(
                 edit, _decided_by(edit, changes.denied, documents_after, evidence.principal), ()
             )
-            for edit in found.denies_added
+            for edit in policy_diff.denies_added
         ),
-        conditions=tuple(_condition_change(edit, changes) for edit in found.conditions),
+        conditions=tuple(_condition_change(edit, changes) for edit in policy_diff.conditions),
         before=replay_calls(evidence, documents_before),
         after=replay_calls(evidence, documents_after),
         newly_denied=changes.newly_denied,
         may_be_denied=changes.may_be_denied,
-        new_access=tuple(_new_access(found, documents_before, documents_after)),
+        new_access=tuple(_new_access(policy_diff, documents_before, documents_after)),
         is_created=base.document is None,
         is_deleted=head.document is None,
     )
@@ -211,7 +218,7 @@ def _new_access(
     ]
     if found.denies_removed or found.conditions or inverted:
         return
-    listed = [Permission(edit.entry, place) for edit in found.added for place in edit.on]
+    listed = [Permission(edit.entry, resource) for edit in found.added for resource in edit.on]
     for excess in check_containment(before, after, listed).excesses:
         if excess.witness:
             yield f"{excess.witness.action} on {excess.witness.resource}"
@@ -252,12 +259,12 @@ def _usages_through(
 ) -> dict[str, tuple[Usage, ...]]:
     """The wanted usages of the edit's actions that used, or would have used, its entry."""
     actions = {action.lower(): action for action in edit.actions}
-    found = {
+    usages_by_action = {
         actions[action.lower()]: tuple(usage for usage in usages if usage in wanted)
         for action, usages in entry.uses.items()
         if action.lower() in actions
     }
-    return {action: usages for action, usages in sorted(found.items()) if usages}
+    return {action: usages for action, usages in sorted(usages_by_action.items()) if usages}
 
 
 def _removal(
@@ -266,10 +273,11 @@ def _removal(
     """Judges what a removed entry was used for, and which guards object to removing the rest."""
     lost = _usages_through(entry, edit, changes.denied)
     candidates = (RemovalCandidate(action, entry) for action in edit.actions if action not in lost)
-    results = (
-        (first_guard_result(each, context, *_PROPOSAL_GUARDS), each.action) for each in candidates
+    results_of_actions = (
+        (first_guard_result(candidate, context, *_PROPOSAL_GUARDS), candidate.action)
+        for candidate in candidates
     )
-    unseen = grouped([(result, action) for result, action in results if result])
+    unseen = grouped([(result, action) for result, action in results_of_actions if result])
     return Removal(
         edit=edit,
         lost=lost,
@@ -288,27 +296,31 @@ def _addition(
     sensitive or forbidden.
     """
     context, declared = reasons
-    asked = _usages_through(entry, edit, changes.granted)
+    asked_for = _usages_through(entry, edit, changes.granted)
     never = _by_reason(edit.actions, lambda action: forbidden(action, context.options.never_add))
-    others = set(edit.actions).difference(*never.values())
-    proving = {action: [*filter(asks_for_grant, usages)] for action, usages in asked.items()}
+    other_actions = set(edit.actions).difference(*never.values())
+    proving = {action: [*filter(asks_for_grant, usages)] for action, usages in asked_for.items()}
     unasked = [
-        each for each in edit.actions if not is_asked_for(each, edit.on, proving.get(each, ()))
+        action
+        for action in edit.actions
+        if not is_asked_for(action, edit.on, proving.get(action, ()))
     ]
     needs = (
         (action, _declared_for(action, edit.on, declared.get(action.lower(), ())))
         for action in unasked
     )
-    named = {action: need.because for action, need in needs if need}
-    unproven = tuple(action for action in unasked if action not in named)
+    reason_by_action = {action: need.because for action, need in needs if need}
+    unproven = tuple(action for action in unasked if action not in reason_by_action)
     in_use = {action for action in unproven if is_used(context.used.get(action, ()))}
     return Addition(
         edit=edit,
-        asked=asked,
-        elsewhere=tuple(action for action in unproven if action not in asked and action in in_use),
+        asked=asked_for,
+        elsewhere=tuple(
+            action for action in unproven if action not in asked_for and action in in_use
+        ),
         unproven=unproven,
-        declared=named,
-        sensitive=_by_reason(sorted(others), sensitivity),
+        declared=reason_by_action,
+        sensitive=_by_reason(sorted(other_actions), sensitivity),
         forbidden=never,
     )
 
@@ -317,19 +329,19 @@ def _declared_for(action: str, on: Sequence[str], declared: Sequence[Need]) -> N
     """The first declared need of an action, if such needs together name all resources of an
     addition.
     """
-    places = [place for place in on if fits(action, place)]
+    taken_resources = [resource for resource in on if fits(action, resource)]
     is_named = all(
-        any(resource_covers(need.permission.resource, place) for need in declared)
-        for place in places
+        any(resource_covers(need.permission.resource, resource) for need in declared)
+        for resource in taken_resources
     )
-    return declared[0] if declared and places and is_named else None
+    return declared[0] if declared and taken_resources and is_named else None
 
 
 def _by_reason(
     actions: Iterable[str], reason_of: Callable[[str], str]
 ) -> dict[str, tuple[str, ...]]:
-    found = grouped([(reason_of(action), action) for action in actions])
-    return {reason: tuple(names) for reason, names in found.items() if reason}
+    actions_by_reason = grouped([(reason_of(action), action) for action in actions])
+    return {reason: tuple(names) for reason, names in actions_by_reason.items() if reason}
 
 
 def _decided_by(
@@ -338,11 +350,13 @@ def _decided_by(
     """Usages that the edit's Deny decides; its document is the first."""
 
     def is_decided(usage: Usage) -> bool:
-        asked = (replay_request(usage.need, principal, region) for region in usage.regions or ("",))
-        decisions = (evaluate(each, documents) for each in asked)
-        place = ("explicitDeny", 0, edit.statement.index)
+        requests = (
+            replay_request(usage.need, principal, region) for region in usage.regions or ("",)
+        )
+        decisions = (evaluate(request, documents) for request in requests)
+        statement_key = ("explicitDeny", 0, edit.statement.index)
         return any(
-            (decision.effect, decision.document, decision.statement) == place
+            (decision.effect, decision.document, decision.statement) == statement_key
             for decision in decisions
         )
 
@@ -355,9 +369,13 @@ def _condition_change(edit: ConditionDiff, changes: AccessChanges) -> ConditionC
 
     def is_about(usage: Usage) -> bool:
         action, resource = usage.need.permission.action, usage.need.permission.resource
-        is_on = any(on.startswith(EXCLUDED) or resource_overlaps(on, resource) for on in edit.on)
+        is_on = any(
+            edited_resource.startswith(EXCLUDED) or resource_overlaps(edited_resource, resource)
+            for edited_resource in edit.on
+        )
         return is_on and (
-            action.lower() in actions or any(action_covers(each, action) for each in future)
+            action.lower() in actions
+            or any(action_covers(future_action, action) for future_action in future)
         )
 
     affected = (changes.denied, changes.doubtful, changes.granted)

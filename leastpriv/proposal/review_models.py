@@ -165,8 +165,8 @@ def asks_for_grant(usage: Usage) -> bool:
         return usage.outcome is Outcome.ALLOWED
     # An inferred need without an exact resource does not count, nor does a log line that names no
     # principal.
-    known = need.basis is Basis.DENIED or need.exact
-    return denial.mendable and known and bool(denial.principal or not denial.log)
+    is_certain = need.basis is Basis.DENIED or need.exact
+    return denial.mendable and is_certain and bool(denial.principal or not denial.log)
 
 
 def asks_to_lift_deny(usage: Usage) -> bool:
@@ -178,9 +178,9 @@ def asks_to_lift_deny(usage: Usage) -> bool:
 
 
 def _all_asked(edit: EntryDiff | ConditionDiff, usages: Iterable[Usage]) -> bool:
-    asked = tuple(usages)
+    all_usages = tuple(usages)
     return bool(edit.actions) and all(
-        is_asked_for(action, edit.on, asked) for action in edit.actions
+        is_asked_for(action, edit.on, all_usages) for action in edit.actions
     )
 
 
@@ -189,8 +189,15 @@ def is_asked_for(action: str, on: Sequence[str], usages: Iterable[Usage]) -> boo
     accepts.
     """
     permissions = (usage.need.permission for usage in usages)
-    resources = [each.resource for each in permissions if each.action.lower() == action.lower()]
-    places = [place for place in on if place.startswith(EXCLUDED) or fits(action, place)]
+    resources = [
+        permission.resource
+        for permission in permissions
+        if permission.action.lower() == action.lower()
+    ]
+    taken_resources = [
+        resource for resource in on if resource.startswith(EXCLUDED) or fits(action, resource)
+    ]
     return bool(resources) and all(
-        any(resource_covers(each, place) for each in resources) for place in places
+        any(resource_covers(resource, taken_resource) for resource in resources)
+        for taken_resource in taken_resources
     )

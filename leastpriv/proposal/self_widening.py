@@ -35,9 +35,9 @@ SINGLE_RUN = "single-run"
 """Guard of a need that one run of unknown origin was denied."""
 
 _CHANGES_A_PRINCIPAL = frozenset(
-    f"iam:{verb}{kind}{rest}"
+    f"iam:{verb}{kind}{ending}"
     for kind in ("Role", "User")
-    for verb, rest in (
+    for verb, ending in (
         ("Attach", "Policy"),
         ("Put", "Policy"),
         ("Detach", "Policy"),
@@ -74,7 +74,7 @@ def self_widening(usage: Usage, evidence: Evidence, document: Document | None) -
             " through it"
         )
     if action in _CHANGES_A_POLICY and any(
-        resource_matches(resource, own) for own in evidence.own_policies
+        resource_matches(resource, own_policy) for own_policy in evidence.own_policies
     ):
         return "the principal has the policy, so it could extend its own permissions"
     if action in _CHANGES_A_POLICY and usage.denial:
@@ -93,9 +93,13 @@ def widens_itself(permission: Permission, principal: str) -> bool:
 
 def _is_own(resource: str, principal: str) -> bool:
     """Whether a resource is the principal, or a pattern that matches it."""
-    found = principal_of(resource)
-    own = principal_of(principal)
-    is_same = found is not None and own is not None and same_principal(found, own)
+    named_principal = principal_of(resource)
+    own_principal = principal_of(principal)
+    is_same = (
+        named_principal is not None
+        and own_principal is not None
+        and same_principal(named_principal, own_principal)
+    )
     return is_same or resource_matches(resource, principal)
 
 
@@ -157,8 +161,8 @@ def denial_result(
             f"its runs were denied more than they did: {worst.denied} different actions denied,"
             f" {worst.successful} used",
         )
-    run, *others = usage.runs
-    if others or _is_known(run, evidence):
+    run, *further_runs = usage.runs
+    if further_runs or _is_known(run, evidence):
         return None
     return GuardResult(
         SINGLE_RUN, "one run of unknown origin was denied it: a second run would add it"

@@ -57,13 +57,13 @@ class SettledSilences(Struct, frozen=True):
 
     def _is_settled(self, gap: Gap) -> bool:
         """Whether the days around a short silence show as much as a removal needs."""
-        whole = self.evidence.coverage.whole_days
-        if gap.kind is not GapKind.SILENCE or whole is None or not gap.scope.regions:
+        days_read = self.evidence.coverage.whole_days
+        if gap.kind is not GapKind.SILENCE or days_read is None or not gap.scope.regions:
             return False
         # The coverage is what all accounts have in common, and the silence may be of one of them.
         if len({account_of(user.arn) for user in self.evidence.users}) > 1:
             return False
-        return all(self._is_settled_in(region, gap, whole) for region in gap.scope.regions)
+        return all(self._is_settled_in(region, gap, days_read) for region in gap.scope.regions)
 
     def _is_settled_in(self, region: str, gap: Gap, whole: tuple[date, date]) -> bool:
         """Whether days between two silences of a region are enough for a removal, and the silences
@@ -86,11 +86,11 @@ class SettledSilences(Struct, frozen=True):
 
     def _has_enough_runs(self, stretch: _Stretch) -> bool:
         """Whether each user of the policy has enough days with a run in a stretch."""
-        least = self.options.minimum_runs
+        minimum = self.options.minimum_runs
         users = [user.runs for user in self.evidence.users if not user.unread]
         if not users:
-            return self._days_with_runs(stretch, None) + stretch.remembered_runs >= least
-        return all(self._days_with_runs(stretch, runs) >= least for runs in users)
+            return self._days_with_runs(stretch, None) + stretch.remembered_runs >= minimum
+        return all(self._days_with_runs(stretch, runs) >= minimum for runs in users)
 
     def _days_with_runs(self, stretch: _Stretch, own: frozenset[str] | None) -> int:
         """Returns on how many days of a stretch a run without a denial began that counts.
@@ -141,8 +141,8 @@ class SettledSilences(Struct, frozen=True):
         if day - day.replace(day=1) <= LONGEST_SILENCE:
             return True
         month = f"{day:%Y-%m}"
-        own = sum(f"{run.first:%Y-%m}" == month for run in self.evidence.runs)
-        return runs_by_month.get(month, 0) > own
+        runs_of_month = sum(f"{run.first:%Y-%m}" == month for run in self.evidence.runs)
+        return runs_by_month.get(month, 0) > runs_of_month
 
     def _uses_in(self, region: str, gap: Gap, memory: UsageHistory) -> Iterator[ActionUse]:
         """Yields the remembered uses that records of a region show, and that the silence would have

@@ -110,9 +110,9 @@ class Stability(Struct, frozen=True):
         resource too few made; None if all have enough.
         """
         if not self.escapes and any("${" in pattern.pattern for pattern in patterns):
-            why = "its name has `*`, `?` or `$`, which only Version 2012-10-17 can write"
-            return GuardResult("policy-version", why)
-        least = self.context.options.minimum_runs
+            reason = "its name has `*`, `?` or `$`, which only Version 2012-10-17 can write"
+            return GuardResult("policy-version", reason)
+        minimum = self.context.options.minimum_runs
         proved = any(self._runs_of(pattern) for pattern in patterns)
         for pattern in patterns:
             if is_whole_type(pattern.pattern) or not pattern.covers:
@@ -128,9 +128,9 @@ class Stability(Struct, frozen=True):
                     " created",
                 )
             runs = len(self._runs_of(pattern))
-            if runs < least:
+            if runs < minimum:
                 return GuardResult(
-                    "few-runs", f"{runs} of {least} runs used it on {pattern.pattern}"
+                    "few-runs", f"{runs} of {minimum} runs used it on {pattern.pattern}"
                 )
         return None
 
@@ -140,9 +140,12 @@ class Stability(Struct, frozen=True):
             return False
         runs = self.makers.get(in_region(pattern.pattern, "*"), 0)
         shapes = {self.app.shape_of(covered) for covered in pattern.covers} - {None}
-        for each in self.shown if shapes else ():
-            if each.resource not in pattern.covers and self.app.shape_of(each.resource) in shapes:
-                runs += self.makers.get(in_region(each.resource, "*"), 0)
+        for resource in self.shown if shapes else ():
+            if (
+                resource.resource not in pattern.covers
+                and self.app.shape_of(resource.resource) in shapes
+            ):
+                runs += self.makers.get(in_region(resource.resource, "*"), 0)
         return runs < _MADE_AGAIN
 
     def _is_of_uncounted(self, pattern: Pattern) -> bool:
@@ -157,17 +160,25 @@ class Stability(Struct, frozen=True):
         """The runs that used what a pattern covers, or a part of it, in any region or service
         of the same name.
         """
-        wide = in_region(pattern.pattern, "*")
+        any_region = in_region(pattern.pattern, "*")
         copies = {self.app.shape_of(covered) for covered in pattern.covers} - {None}
         runs: set[str] = set()
-        for each in self.shown:
-            is_covered = any(resource_covers(own, each.resource) for own in (wide, f"{wide}/*"))
-            if is_covered or self.app.shape_of(each.resource) in copies:
-                runs.update(each.runs)
+        for resource in self.shown:
+            is_covered = any(
+                resource_covers(wide_pattern, resource.resource)
+                for wide_pattern in (any_region, f"{any_region}/*")
+            )
+            if is_covered or self.app.shape_of(resource.resource) in copies:
+                runs.update(resource.runs)
         if any(opening.reason == _COMMON for opening in pattern.openings):
             begin = _name(pattern.pattern).partition("*")[0]
-            alike = self.names.get(_first_word(begin), {})
-            runs.update(run for name, own in alike.items() if name.startswith(begin) for run in own)
+            runs_by_name = self.names.get(_first_word(begin), {})
+            runs.update(
+                run
+                for name, name_runs in runs_by_name.items()
+                if name.startswith(begin)
+                for run in name_runs
+            )
         return runs
 
     def _new_in_later_half(
@@ -216,7 +227,7 @@ class Stability(Struct, frozen=True):
                 resource[parts[0].start :],
                 parts[0].variable,
             )
-            between = (resource[one.end : other.start] for one, other in pairwise(parts))
+            between = (resource[part.end : next_part.start] for part, next_part in pairwise(parts))
             if (
                 is_kept(resource, variable, resource[parts[0].start : parts[0].end])
                 and head != _BUCKETS
@@ -229,26 +240,30 @@ class Stability(Struct, frozen=True):
             return ()
         patterns = [*patterns_of(with_ids), *_exact(nameless)]
         using = {run for each in found for run in each.runs}
-        for (head, variable, _, word), own in groups.items():
-            names = sorted({each.resource[len(head) :] for each in own})
-            runs = {run for each in own for run in each.runs}
+        for (head, variable, _, word), group in groups.items():
+            names = sorted({member.resource[len(head) :] for member in group})
+            runs = {run for member in group for run in member.runs}
             if len(names) == 1 and len(runs) >= self.context.options.minimum_runs:
                 patterns.append(Pattern(head + names[0], (head + names[0],), ()))
                 continue
             is_alone = len(names) == 1
             # Of other services by the same separator: names of Glue have `_` for `-`.
             begin = names[0][: names[0].find(word) + len(word) + 1]
-            known = self.names.get(word, {}).items()
-            alike = (
+            names_of_word = self.names.get(word, {}).items()
+            names_alike = (
                 name
-                for name, used in known
-                if name.startswith(begin) and not using.isdisjoint(used)
+                for name, name_runs in names_of_word
+                if name.startswith(begin) and not using.isdisjoint(name_runs)
             )
-            opened = _opened([*names, *alike] if is_alone else names, has_end and not is_alone)
-            if literal_letters(opened.removesuffix(":*")) < _LEAST_LITERAL:
+            open_pattern = _opened(
+                [*names, *names_alike] if is_alone else names, has_end and not is_alone
+            )
+            if literal_letters(open_pattern.removesuffix(":*")) < _LEAST_LITERAL:
                 return ()
             covers = tuple(head + name for name in names)
-            patterns.append(Pattern(head + opened, covers, (WildcardPart(variable, _COMMON),)))
+            patterns.append(
+                Pattern(head + open_pattern, covers, (WildcardPart(variable, _COMMON),))
+            )
         return tuple(sorted(patterns, key=lambda each: each.pattern))
 
 
@@ -256,26 +271,30 @@ def in_whole_types(patterns: Sequence[Pattern]) -> tuple[Pattern, ...]:
     """Folds each id into the pattern of every resource of its type, where there is one: no grant
     depends on it.
     """
-    whole = {each.pattern: {*each.covers} for each in patterns if is_whole_type(each.pattern)}
-    if not whole:
+    covers_by_type = {
+        pattern.pattern: {*pattern.covers} for pattern in patterns if is_whole_type(pattern.pattern)
+    }
+    if not covers_by_type:
         return tuple(patterns)
     folded = set[str]()
-    for each in patterns:
-        wide = next(
+    for pattern in patterns:
+        whole_type = next(
             (
                 name
-                for name in whole
-                if name != each.pattern and resource_covers(name, each.pattern)
+                for name in covers_by_type
+                if name != pattern.pattern and resource_covers(name, pattern.pattern)
             ),
             None,
         )
-        if wide:
-            whole[wide].update(each.covers)
-            folded.add(each.pattern)
+        if whole_type:
+            covers_by_type[whole_type].update(pattern.covers)
+            folded.add(pattern.pattern)
     return tuple(
-        replace(each, covers=tuple(sorted(whole[each.pattern]))) if each.pattern in whole else each
-        for each in patterns
-        if each.pattern not in folded
+        replace(pattern, covers=tuple(sorted(covers_by_type[pattern.pattern])))
+        if pattern.pattern in covers_by_type
+        else pattern
+        for pattern in patterns
+        if pattern.pattern not in folded
     )
 
 
@@ -283,11 +302,11 @@ def names_by_word(usages: Iterable[Usage]) -> Mapping[str, Mapping[str, Collecti
     """First word of a name -> the names that begin with it, of all services -> the runs that used
     them.
     """
-    found: dict[str, dict[str, set[str]]] = {}
+    runs_by_word: dict[str, dict[str, set[str]]] = {}
     for usage in usages:
         name = _name(usage.need.permission.resource)
-        found.setdefault(_first_word(name), {}).setdefault(name, set()).update(usage.runs)
-    return found
+        runs_by_word.setdefault(_first_word(name), {}).setdefault(name, set()).update(usage.runs)
+    return runs_by_word
 
 
 def in_regions_in_use(
@@ -296,17 +315,19 @@ def in_regions_in_use(
     """Writes each pattern for all regions in which any action used what it covers: the next deploy
     there updates it.
     """
-    used = grouped([(region_of(each.resource), each.resource) for each in of_type])
-    used.pop("", None)
-    found = {each.pattern: each for each in patterns}
-    for pattern in patterns if len(used) > 1 else ():
-        for region, resources in used.items():
-            written = in_region(pattern.pattern, region)
-            if written not in found and any(
-                resource_covers(written, resource) for resource in resources
+    resources_by_region = grouped(
+        [(region_of(resource.resource), resource.resource) for resource in of_type]
+    )
+    resources_by_region.pop("", None)
+    pattern_by_text = {pattern.pattern: pattern for pattern in patterns}
+    for pattern in patterns if len(resources_by_region) > 1 else ():
+        for region, resources in resources_by_region.items():
+            regional = in_region(pattern.pattern, region)
+            if regional not in pattern_by_text and any(
+                resource_covers(regional, resource) for resource in resources
             ):
-                found[written] = replace(pattern, pattern=written, covers=())
-    return tuple(found[name] for name in sorted(without_covered(found)))
+                pattern_by_text[regional] = replace(pattern, pattern=regional, covers=())
+    return tuple(pattern_by_text[name] for name in sorted(without_covered(pattern_by_text)))
 
 
 def _first_word(name: str) -> str:
@@ -323,7 +344,8 @@ def _name(resource: str) -> str:
 
 def _exact(found: Sequence[ObservedResource]) -> tuple[Pattern, ...]:
     return tuple(
-        Pattern(resource, (resource,), ()) for resource in sorted({each.resource for each in found})
+        Pattern(resource, (resource,), ())
+        for resource in sorted({resource.resource for resource in found})
     )
 
 
@@ -332,7 +354,7 @@ def _opened(names: Sequence[str], has_end: bool) -> str:
     one.
     """
     begin, end = common_ends(list(names))
-    cut = max((found.end() for found in _SEPARATOR.finditer(begin)), default=0)
+    cut = max((match.end() for match in _SEPARATOR.finditer(begin)), default=0)
     begin = begin[:cut]
     last = _SEPARATOR.search(end) if has_end else None
     if last:
@@ -350,20 +372,24 @@ def with_items(action: str, resource: str) -> tuple[str, ...]:
     `/apis/ID/routes/*` of `/apis/ID/routes`. Nothing for `/apis`: all APIs of the account are below
     it.
     """
-    path, items = resource.partition("::/")[2], f"{resource}/*"
+    path, below = resource.partition("::/")[2], f"{resource}/*"
     names = (
-        {f"{kind}s" for kind in types_of_arn("apigateway", items)} if "/" in path else frozenset()
+        {f"{kind}s" for kind in types_of_arn("apigateway", below)} if "/" in path else frozenset()
     )
     is_collection = not names.isdisjoint(types_of_arn("apigateway", resource))
-    own = (each for each in rules_of(action).arns if each.count("/") == resource.count("/"))
-    if is_collection and not any(shape_overlaps(each, resource) for each in own):
-        return (items,) if fits(action, items) else ()
+    arns_of_depth = (arn for arn in rules_of(action).arns if arn.count("/") == resource.count("/"))
+    if is_collection and not any(shape_overlaps(arn, resource) for arn in arns_of_depth):
+        return (below,) if fits(action, below) else ()
     return (resource,) if fits(action, resource) else ()
 
 
 def where_applied(action: str, known: Iterable[Sequence[Pattern] | None]) -> list[Pattern]:
     """The patterns of what the runs used on which another action applies too."""
-    used = (each for patterns in known for each in patterns or () if each.covers)
+    patterns_in_use = (
+        pattern for patterns in known for pattern in patterns or () if pattern.covers
+    )
     return [
-        replace(each, pattern=name) for each in used for name in with_items(action, each.pattern)
+        replace(pattern, pattern=name)
+        for pattern in patterns_in_use
+        for name in with_items(action, pattern.pattern)
     ]

@@ -56,32 +56,38 @@ def suggested_actions(
     allowed = (
         usage.need.permission for usage in evidence.usages if usage.outcome is Outcome.ALLOWED
     )
-    by_action = grouped([(each.action, each.resource) for each in allowed])
-    used = {action: dict.fromkeys(resources) for action, resources in by_action.items()}
-    found: dict[str, SuggestedAction] = {}
-    for action, used_action in siblings_of(used.keys()).items():
-        written = _as_written(used_action, tuple(used.get(used_action, ())), documents)
-        resources = tuple(each for each in written if each != "*" and fits(action, each))
-        found[action] = SuggestedAction(action, Basis.LIFECYCLE, used_action, resources)
+    by_action = grouped([(permission.action, permission.resource) for permission in allowed])
+    resources_by_action = {
+        action: dict.fromkeys(resources) for action, resources in by_action.items()
+    }
+    suggestions: dict[str, SuggestedAction] = {}
+    for action, used_action in siblings_of(resources_by_action.keys()).items():
+        written_resources = _as_written(
+            used_action, tuple(resources_by_action.get(used_action, ())), documents
+        )
+        resources = tuple(
+            resource for resource in written_resources if resource != "*" and fits(action, resource)
+        )
+        suggestions[action] = SuggestedAction(action, Basis.LIFECYCLE, used_action, resources)
     declared = evidence.aws_findings.declared
     types_of = declared.actions.items()
-    others = (
-        _on_created_resources(used, documents),
-        _declared(declared.needs + declared.later_needs, used),
+    declared_actions = (
+        _on_created_resources(resources_by_action, documents),
+        _declared(declared.needs + declared.later_needs, resources_by_action),
         (
             SuggestedAction(each, Basis.DECLARED, ", ".join(types[:3]))
             for each, types in types_of
-            if each not in used
+            if each not in resources_by_action
         ),
-        unrecorded_data_events(evidence, used, documents),
+        unrecorded_data_events(evidence, resources_by_action, documents),
     )
-    for suggestion in chain.from_iterable(others):
-        found.setdefault(suggestion.action, suggestion)
+    for suggestion in chain.from_iterable(declared_actions):
+        suggestions.setdefault(suggestion.action, suggestion)
     return tuple(
         suggestion
-        for action, suggestion in sorted(found.items())
+        for action, suggestion in sorted(suggestions.items())
         if not forbidden(action, never_add)
-        and (action in used or not statements_allowing(documents, action))
+        and (action in resources_by_action or not statements_allowing(documents, action))
     )
 
 
@@ -92,10 +98,12 @@ def _as_written(
     resources themselves.
     """
     granting = statements_allowing(documents, action)
-    patterns = [pattern for each in granting for pattern in each.resources if pattern != "*"]
+    patterns = [
+        pattern for statement in granting for pattern in statement.resources if pattern != "*"
+    ]
     return dict.fromkeys(
-        next((pattern for pattern in patterns if resource_covers(pattern, each)), each)
-        for each in resources
+        next((pattern for pattern in patterns if resource_covers(pattern, resource)), resource)
+        for resource in resources
     )
 
 
@@ -105,8 +113,8 @@ def _declared(needs: Sequence[Need], used: Collection[str]) -> Iterator[Suggeste
         [(need.permission.action, need) for need in needs if need.permission.action not in used]
     )
     for action, own in by_action.items():
-        named = dict.fromkeys(need.permission.resource for need in own if need.exact)
-        yield SuggestedAction(action, Basis.DECLARED, own[0].because, tuple(named))
+        exact_resources = dict.fromkeys(need.permission.resource for need in own if need.exact)
+        yield SuggestedAction(action, Basis.DECLARED, own[0].because, tuple(exact_resources))
 
 
 def _on_created_resources(
@@ -117,38 +125,52 @@ def _on_created_resources(
     The last run created the queue `orders-3`; `SetQueueAttributes` was used on `orders-1` and
     `orders-2`.
     """
-    left: dict[str, tuple[str, dict[str, None]]] = {}
+    owner_and_resources: dict[str, tuple[str, dict[str, None]]] = {}
     for used_action in filter(creates_its_resource, used):
         for action in siblings_among(used_action, used):
             # Where no statement grants the action, AWS denied it or a person declined it.
             granting = statements_allowing(documents, action)
-            allowed = [each for statement in granting for each in statement.resources or ("*",)]
-            for each in used[used_action] if granting else ():
+            allowed = [
+                resource for statement in granting for resource in statement.resources or ("*",)
+            ]
+            for resource in used[used_action] if granting else ():
                 # CloudWatch Logs takes a log group with and without `:*`.
-                forms = {each, each.removesuffix(":*")}
-                is_used = each == "*" or each in used[action] or not fits(action, each)
+                forms = {resource, resource.removesuffix(":*")}
+                is_used = resource == "*" or resource in used[action] or not fits(action, resource)
                 if not is_used and not any(
-                    resource_covers(on, form) for on in allowed for form in forms
+                    resource_covers(allowed_resource, form)
+                    for allowed_resource in allowed
+                    for form in forms
                 ):
-                    left.setdefault(action, (used_action, {}))[1][each] = None
-    for action, (used_action, missing) in left.items():
+                    owner_and_resources.setdefault(action, (used_action, {}))[1][resource] = None
+    for action, (used_action, missing) in owner_and_resources.items():
         yield SuggestedAction(action, Basis.LIFECYCLE, used_action, tuple(missing))
 
 
 def kept_counterparts(proposal: Proposal, evidence: Evidence) -> tuple[SuggestedAction, ...]:
     """Lifecycle counterparts of used actions that remain in the policy without use."""
-    used = {
+    used_by_statement = {
         usage.need.permission.action
         for usage in evidence.usages
         if usage.outcome is Outcome.ALLOWED
     }
-    used_actions = siblings_of(used)
-    results = [pair for change in proposal.changes for pair in (change.kept or {}).items()]
-    results += [(held.action, held.guard_result) for held in proposal.held_back]
-    kept = {action for action, result in results if result.guard == LIFECYCLE}
-    known = {action.lower(): action for action in used_actions}
-    found = sorted({known[action.lower()] for action in kept if action.lower() in known})
-    return tuple(SuggestedAction(action, Basis.LIFECYCLE, used_actions[action]) for action in found)
+    used_actions = siblings_of(used_by_statement)
+    kept_pairs = [pair for change in proposal.changes for pair in (change.kept or {}).items()]
+    kept_pairs += [
+        (held_change.action, held_change.guard_result) for held_change in proposal.held_back
+    ]
+    kept_actions = {action for action, result in kept_pairs if result.guard == LIFECYCLE}
+    spelling_by_lower = {action.lower(): action for action in used_actions}
+    counterparts = sorted(
+        {
+            spelling_by_lower[action.lower()]
+            for action in kept_actions
+            if action.lower() in spelling_by_lower
+        }
+    )
+    return tuple(
+        SuggestedAction(action, Basis.LIFECYCLE, used_actions[action]) for action in counterparts
+    )
 
 
 def unrecorded_data_events(
@@ -173,7 +195,7 @@ def unrecorded_data_events(
         written = dict.fromkeys(
             name for own, names in by_action.items() for name in _as_written(own, names, documents)
         )
-        resources = tuple(f"{each}{row['below']}" for each in written)
+        resources = tuple(f"{name}{row['below']}" for name in written)
         for action in row["actions"].split(",") if resources else ():
             if action not in used:
                 yield SuggestedAction(action, Basis.DECLARED, row["template"], resources)
@@ -196,26 +218,26 @@ def suggested_conditions(
     document: Document, evidence: Evidence, minimum_runs: int
 ) -> tuple[SuggestedCondition, ...]:
     """Lists conditions that each Allow statement of the proposed document could add."""
-    shown = (
+    usages_shown = (
         usage
         for usage in evidence.usages
         if usage.outcome is Outcome.ALLOWED and usage.need.verified
     )
-    used = grouped([(usage.need.permission.action, usage) for usage in shown])
+    usages_by_action = grouped([(usage.need.permission.action, usage) for usage in usages_shown])
     partition = evidence.principal.split(":")[1]
-    found: dict[tuple[int, Condition], dict[str, int]] = {}
+    actions_by_condition: dict[tuple[int, Condition], dict[str, int]] = {}
     for statement in document.statements:
         if statement.effect != "Allow" or not statement.conditions_readable:
             continue
-        asked = {condition.key.lower() for condition in statement.conditions}
-        for action, usages in used.items():
+        condition_keys = {condition.key.lower() for condition in statement.conditions}
+        for action, usages in usages_by_action.items():
             runs = len({run for usage in usages for run in usage.runs})
             if runs < max(minimum_runs, 2) or not names_action(statement, action):
                 continue
             common = _common_conditions(action, usages, statement, partition)
             for condition in (*common, *attached_policies(usages, evidence)):
-                if condition.key.lower() not in asked:
-                    found.setdefault((statement.index, condition), {})[action] = runs
+                if condition.key.lower() not in condition_keys:
+                    actions_by_condition.setdefault((statement.index, condition), {})[action] = runs
     return tuple(
         SuggestedCondition(
             statement=index,
@@ -224,7 +246,7 @@ def suggested_conditions(
             condition=condition,
             runs=min(runs.values()),
         )
-        for (index, condition), runs in sorted(found.items())
+        for (index, condition), runs in sorted(actions_by_condition.items())
     )
 
 
@@ -240,13 +262,19 @@ def _common_conditions(
     if open_to_all and is_regional:
         regions = {region for use in usages for region in use.regions}
         yield Condition("StringEquals", "aws:RequestedRegion", tuple(sorted(regions)))
-    every = [usage.need.permission.conditions for usage in usages]
+    conditions_of_usages = [usage.need.permission.conditions for usage in usages]
     for key, prefix in _RECORDED_KEYS:
-        shown = [
-            [each for each in conditions if each.key.lower() == key.lower()] for conditions in every
+        conditions_of_key = [
+            [condition for condition in conditions if condition.key.lower() == key.lower()]
+            for conditions in conditions_of_usages
         ]
-        if action.startswith(prefix) and all(shown):
-            values = {value for conditions in shown for each in conditions for value in each.values}
+        if action.startswith(prefix) and all(conditions_of_key):
+            values = {
+                value
+                for conditions in conditions_of_key
+                for condition in conditions
+                for value in condition.values
+            }
             yield Condition("StringEquals", key, tuple(sorted(values)))
     # Services through which all calls came, if each is known to set the key.
     services = {service for usage in usages for service in usage.forwarded_by}

@@ -284,12 +284,14 @@ def verdict_of(
     added = [change for change in proposal.changes if change.kind is ChangeKind.ADD]
     is_draft = proposal.committed is None
     declined = [
-        held for held in proposal.held_back_additions if held.guard_result.guard == "declined"
+        held_back_addition
+        for held_back_addition in proposal.held_back_additions
+        if held_back_addition.guard_result.guard == "declined"
     ]
     waiting = Counter(
-        held.guard_result
-        for held in proposal.held_back
-        if held.guard_result.guard in _OF_TIME_AND_PLACE
+        held_change.guard_result
+        for held_change in proposal.held_back
+        if held_change.guard_result.guard in _OF_TIME_AND_PLACE
     )
     lacking = _lacking(ledger, evidence)
     expected: Counter[DenialCause] = Counter()
@@ -307,8 +309,8 @@ def verdict_of(
         added=len(added),
         by_hand=len(added_by_hand(proposal)),
         lacking=lacking,
-        waits_for=next((result for result, _ in waiting.most_common(1)), None),
-        disagreements=sum(len(each.disagreements) for each in check_results),
+        waits_for=next((guard_result for guard_result, _ in waiting.most_common(1)), None),
+        disagreements=sum(len(check_result.disagreements) for check_result in check_results),
         new_access=len(proof.new_access),
         fits=proof.fits,
         newly_denied=len(proof.newly_denied),
@@ -336,14 +338,16 @@ def verdict_of(
 
 def _is_probe(proposal: Proposal) -> bool:
     """Whether so many different actions were denied as a probe with stolen credentials tries."""
-    actions = {held.action for held in proposal.held_back_as(DENIAL_BUDGET)}
+    actions = {held_change.action for held_change in proposal.held_back_as(DENIAL_BUDGET)}
     return len(actions) >= _ACTIONS_OF_A_PROBE
 
 
 def added_by_hand(proposal: Proposal) -> tuple[HeldBackChange, ...]:
     """Returns the additions that a person must write, because the file cannot take them."""
     return tuple(
-        held for held in proposal.held_back_additions if held.guard_result.guard == NOT_EDITABLE
+        held_back_addition
+        for held_back_addition in proposal.held_back_additions
+        if held_back_addition.guard_result.guard == NOT_EDITABLE
     )
 
 
@@ -369,9 +373,9 @@ def _lacking(ledger: Ledger, evidence: Evidence) -> int:
 def _in_other_regions(ledger: Ledger) -> int:
     """Returns the number of removed or narrowed actions of statements that reach every region."""
     return sum(
-        len(each.removed) + len(each.narrowed)
-        for each in ledger.statements
-        if limiting_regions(each.statement) is None
+        len(statement.removed) + len(statement.narrowed)
+        for statement in ledger.statements
+        if limiting_regions(statement.statement) is None
     )
 
 

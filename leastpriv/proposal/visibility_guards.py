@@ -59,14 +59,16 @@ def region_not_read(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an action whose use would be recorded in a region that the evidence lacks."""
     if dropped_with_service(candidate, context) or is_outdated(candidate, context):
         return ""
-    least = timedelta(days=context.options.minimum_days)
+    minimum = timedelta(days=context.options.minimum_days)
     coverage = context.evidence.coverage
-    named = regions_to_know(candidate, context)
-    regions = named or coverage.named_regions
+    named_regions = regions_to_know(candidate, context)
+    regions = named_regions or coverage.named_regions
     partition = context.evidence.principal.split(":")[1]
     # Global services record the calls of carriers in their home region alone.
     carriers = (
-        each.operation for each in carriers_of(candidate.action) if context.may_call(each.operation)
+        carrier.operation
+        for carrier in carriers_of(candidate.action)
+        if context.may_call(carrier.operation)
     )
     homes = {home_region(name.partition(":")[0], partition) for name in carriers} - {""}
     for region in sorted(regions | homes):
@@ -75,8 +77,8 @@ def region_not_read(candidate: RemovalCandidate, context: GuardContext) -> str:
             if len(context.evidence.users) > 1:
                 return f"no day has records of {region} for every user, which would show its use"
             return f"no record of {region} was read, where its use would have been recorded"
-        if length < least:
-            return f"the records of {region} span {length.days} of {least.days} days"
+        if length < minimum:
+            return f"the records of {region} span {length.days} of {minimum.days} days"
     # Recorded data events of the very resources show that their regions were read.
     is_data = visibility(candidate.action).visibility is Visibility.DATA and not carriers_of(
         candidate.action
@@ -100,13 +102,13 @@ def not_recorded(candidate: RemovalCandidate, context: GuardContext) -> str:
     source = EXCLUDABLE.get(candidate.action.partition(":")[0], "")
     if source and (reason := _unrecorded(source, f"events of {source}", regions, context)):
         return f"{reason}: the trail may exclude them"
-    seen = visibility(candidate.action)
-    if seen.visibility is not Visibility.MANAGEMENT:
+    record_rule = visibility(candidate.action)
+    if record_rule.visibility is not Visibility.MANAGEMENT:
         return ""
-    may_be_read = _may_be_read(candidate.action, seen.read_only)
+    may_be_read = _may_be_read(candidate.action, record_rule.read_only)
     if may_be_read and (reason := _unrecorded(READ, "reading calls", regions, context)):
         return f"{reason}: the trail may log writes only"
-    if seen.read_only is not True and (
+    if record_rule.read_only is not True and (
         reason := _unrecorded(WRITE, "writing calls", regions, context)
     ):
         return f"{reason}: the trail may log reads only"
@@ -131,21 +133,21 @@ def is_of_another_region(
 def _regions_of_use(candidate: RemovalCandidate, context: GuardContext) -> list[str]:
     """The regions whose records have to show that the action was not used."""
     coverage = context.evidence.coverage
-    named = regions_to_know(candidate, context) or coverage.named_regions
-    return sorted(named or frozenset(context.evidence.regions) or frozenset(coverage.days))
+    regions = regions_to_know(candidate, context) or coverage.named_regions
+    return sorted(regions or frozenset(context.evidence.regions) or frozenset(coverage.days))
 
 
 def _unrecorded(kind: str, words: str, regions: Sequence[str], context: GuardContext) -> str:
     """Why the records of some region may lack events of a kind; empty if each has them for long
     enough.
     """
-    least = timedelta(days=context.options.minimum_days)
+    minimum = timedelta(days=context.options.minimum_days)
     for region in regions:
         length = context.evidence.coverage.length(region, kind)
         if length is None:
             return f"no {words} were recorded in {region}, of any principal"
-        if length < least:
-            return f"the {words} of {region} span {length.days} of {least.days} days"
+        if length < minimum:
+            return f"the {words} of {region} span {length.days} of {minimum.days} days"
     return "" if regions else f"no {words} were recorded"
 
 
@@ -166,14 +168,17 @@ def _is_event_of(events: tuple[str, ...], action: str) -> bool:
     """
     if not events:
         return True
-    seen = visibility(action)
-    match seen.visibility:
+    record_rule = visibility(action)
+    match record_rule.visibility:
         case Visibility.DATA:
-            kinds = (f"{seen.resource_type} {kind}" for kind in KINDS_OF_DATA[seen.read_only])
-            return seen.resource_type in events or any(kind in events for kind in kinds)
+            kinds = (
+                f"{record_rule.resource_type} {kind}"
+                for kind in KINDS_OF_DATA[record_rule.read_only]
+            )
+            return record_rule.resource_type in events or any(kind in events for kind in kinds)
         case Visibility.MANAGEMENT:
-            reads = "management-read" in events and _may_be_read(action, seen.read_only)
-            return reads or ("management-write" in events and seen.read_only is not True)
+            reads = "management-read" in events and _may_be_read(action, record_rule.read_only)
+            return reads or ("management-write" in events and record_rule.read_only is not True)
         case Visibility.NEVER:
             return False
         case _:
@@ -182,9 +187,11 @@ def _is_event_of(events: tuple[str, ...], action: str) -> bool:
 
 def _reaches(candidate: RemovalCandidate, regions: tuple[str, ...], context: GuardContext) -> bool:
     """Whether a use through this statement may be recorded in one of these regions (none: any)."""
-    carriers = (each.operation for each in carriers_of(candidate.action))
+    carriers = (carrier.operation for carrier in carriers_of(candidate.action))
     # CloudTrail records a carrier of a regional service in the region that is called.
-    regional = (each for each in carriers if each.partition(":")[0] not in global_services("aws"))
+    regional = (
+        carrier for carrier in carriers if carrier.partition(":")[0] not in global_services("aws")
+    )
     home = "" if any(map(context.may_call, regional)) else home_region_of(candidate, context)
     where = {home} if home else limiting_regions(candidate.entry.statement)
     return not regions or where is None or not where.isdisjoint(regions)
@@ -198,8 +205,8 @@ def _is_inside(candidate: RemovalCandidate, places: tuple[str, ...]) -> bool:
     def is_within(resource: str, place: str) -> bool:
         # Many statements name a bucket together with its objects; the bucket is the location of
         # both.
-        named = resource if "/" in resource else f"{resource}/"
-        return named.startswith(place[:-1]) if place.endswith("*") else resource == place
+        folder = resource if "/" in resource else f"{resource}/"
+        return folder.startswith(place[:-1]) if place.endswith("*") else resource == place
 
     resources = candidate.entry.statement.resources
     return bool(resources) and all(
@@ -211,9 +218,10 @@ def other_resource(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps a used action if its grant may have served a second resource type that the record does
     not name.
     """
-    for other in unnamed_types(candidate, context):
+    for unnamed_type in unnamed_types(candidate, context):
         return (
-            f"it was called, and this grant may have served the call's {other}, which no record"
+            f"it was called, and this grant may have served the call's {unnamed_type}, which no"
+            " record"
             " names"
         )
     return ""
@@ -223,25 +231,28 @@ def unnamed_types(candidate: RemovalCandidate, context: GuardContext) -> tuple[s
     """The resource types of the statement that calls of a used action may have served and no record
     names.
     """
-    known = catalog.action(candidate.action)
-    used = [
+    catalogue_action = catalog.action(candidate.action)
+    used_resources = [
         usage
         for usage in context.used.get(candidate.action, ())
         if usage.outcome is Outcome.ALLOWED
     ]
-    if known is None or len(known.resource_types) < 2 or not used:
+    if catalogue_action is None or len(catalogue_action.resource_types) < 2 or not used_resources:
         return ()
-    named_in = ((usage.need.exact, usage.need.permission.resource) for usage in used)
+    named_in = ((usage.need.exact, usage.need.permission.resource) for usage in used_resources)
     resources = {
         resource for is_exact, resource in named_in if is_exact or is_open_anyway(resource)
     }
-    named = {kind for resource in resources for kind in kinds_of(known.name, resource)}
+    named_kinds = {
+        kind for resource in resources for kind in kinds_of(catalogue_action.name, resource)
+    }
     # The catalogue lacks types of some actions: that of `apigateway:DELETE` on `/apis/ID`.
     return tuple(
         kind
         for resource in candidate.entry.statement.resources
-        for kind in kinds_of(known.name, resource)
-        if kind not in named and not (resources and is_named_when_meant(known.name, kind.lower()))
+        for kind in kinds_of(catalogue_action.name, resource)
+        if kind not in named_kinds
+        and not (resources and is_named_when_meant(catalogue_action.name, kind.lower()))
     )
 
 
@@ -256,20 +267,21 @@ def not_visible(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 def why_unrecorded(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Returns why a use of the action would leave no record; empty where it would leave one."""
-    seen = visibility(candidate.action)
-    match seen.visibility:
+    record_rule = visibility(candidate.action)
+    match record_rule.visibility:
         case Visibility.ENDED:
             return ""
         case Visibility.DATA if not has_data_events(candidate, context):
             return (
-                f"data event ({seen.resource_type}), not known to be recorded for these resources"
+                f"data event ({record_rule.resource_type}), not known to be recorded for these"
+                " resources"
             )
         case Visibility.PERMISSION_ONLY:
-            return f"its use may leave no event: {seen.source}"
+            return f"its use may leave no event: {record_rule.source}"
         # Records of its use come before the page that says that there are none: some of its
         # operations have events.
         case Visibility.NEVER if candidate.action not in context.used:
-            return f"CloudTrail never records it: {seen.source}"
+            return f"CloudTrail never records it: {record_rule.source}"
         case Visibility.UNKNOWN if not is_recorded(candidate.action, context):
             return "it is not known whether CloudTrail records it"
     return _hidden_carrier(candidate, context)
@@ -279,18 +291,19 @@ def _hidden_carrier(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Returns why no record may show the use of an action inside another operation; empty where
     each such operation is recorded.
     """
-    for each in hidden_carriers(candidate, context):
-        inside = f"AWS may check it inside {each.operation}"
-        if each.visibility is not Visibility.DATA:
+    for hidden_carrier in hidden_carriers(candidate, context):
+        inside = f"AWS may check it inside {hidden_carrier.operation}"
+        if hidden_carrier.visibility is not Visibility.DATA:
             return f"{inside}, and it is not known whether CloudTrail records that"
-        kinds = KINDS_OF_DATA[read_only_by_name(each.operation.partition(":")[2])]
+        kinds = KINDS_OF_DATA[read_only_by_name(hidden_carrier.operation.partition(":")[2])]
         # CloudTrail records ListObjectsV2 as ListObjects.
-        names = (each.operation, each.operation.removesuffix("V2"))
+        names = (hidden_carrier.operation, hidden_carrier.operation.removesuffix("V2"))
         if not data_recorded(
-            candidate, context, each.resource_type, kinds, partial(_is_one_of, names)
+            candidate, context, hidden_carrier.resource_type, kinds, partial(_is_one_of, names)
         ):
             return (
-                f"{inside}, a data event ({each.resource_type}) that is not known to be recorded"
+                f"{inside}, a data event ({hidden_carrier.resource_type}) that is not known to be"
+                " recorded"
                 " for these resources"
             )
     return ""
@@ -323,7 +336,7 @@ def could_hide(gap: Gap, action: str) -> bool:
 
 @lru_cache(maxsize=32_768)
 def _services_of(action: str) -> frozenset[str]:
-    names = (action, *(each.operation for each in carriers_of(action)))
+    names = (action, *(carrier.operation for carrier in carriers_of(action)))
     return frozenset(name.partition(":")[0].lower() for name in names)
 
 
@@ -392,7 +405,7 @@ def is_done_by(row: Mapping[str, str], programs: frozenset[str]) -> bool:
 def deploying_programs(context: GuardContext) -> frozenset[str]:
     """The programs of all calls but those of STS, by which a workflow logs in."""
     return frozenset[str]().union(
-        *(each for name, each in context.programs.items() if name != "sts")
+        *(program_names for name, program_names in context.programs.items() if name != "sts")
     )
 
 

@@ -132,7 +132,7 @@ def _may_serve_a_deploy(candidate: RemovalCandidate, context: GuardContext) -> b
             # cycle.
             return False
         case _:
-            called = any(each.operation in context.called for each in carriers_of(action))
+            called = any(carrier.operation in context.called for carrier in carriers_of(action))
             return called or action in context.evidence.checked_inside
 
 
@@ -140,15 +140,18 @@ def _is_for_resources_in_use(action: str, context: GuardContext) -> bool:
     """Whether a later run may do this to a resource type in use: by the types of the tool, or any
     program's.
     """
-    prefix, known = action.partition(":")[0], catalog.action(action)
+    prefix, catalogue_action = action.partition(":")[0], catalog.action(action)
     if _BY_HAND.isdisjoint(context.programs.get(prefix, ())):
         return _is_of_tool(action, context)
-    if known is None or known.resource_types:
+    if catalogue_action is None or catalogue_action.resource_types:
         return _has_type_in_use(action, context)
     # What names no resource may read what a used action names: `DescribeTargetHealth` after
     # `CreateTargetGroup`.
     nouns = frozenset(
-        noun for each in context.used if each.startswith(f"{prefix}:") for noun in _nouns_of(each)
+        noun
+        for used_action in context.used
+        if used_action.startswith(f"{prefix}:")
+        for noun in _nouns_of(used_action)
     )
     return catalog.is_read(action) and not nouns.isdisjoint(_nouns_of(action))
 
@@ -168,17 +171,21 @@ def _is_of_tool(action: str, context: GuardContext) -> bool:
     `sqs:GetQueueAttributes`.
     """
     prefix = action.partition(":")[0]
-    used = frozenset(each for each in context.used if each.partition(":")[0] == prefix)
-    return context.programs.get(prefix) != frozenset({SCRIPT}) and action in _actions_of_tools(used)
+    used_of_service = frozenset(
+        used_action for used_action in context.used if used_action.partition(":")[0] == prefix
+    )
+    return context.programs.get(prefix) != frozenset({SCRIPT}) and action in _actions_of_tools(
+        used_of_service
+    )
 
 
 @lru_cache(maxsize=256)
 def _actions_of_tools(used: frozenset[str]) -> frozenset[str]:
-    found = set[str]()
-    for kind in {kind for each in used for kind in types_made_by(each)}:
-        of_any_phase = {each for phase in Phase for each in actions_of_phase(kind, phase)}
-        found |= of_any_phase - conditional_actions(kind)
-    return frozenset(found)
+    actions = set[str]()
+    for kind in {kind for used_action in used for kind in types_made_by(used_action)}:
+        of_any_phase = {action for phase in Phase for action in actions_of_phase(kind, phase)}
+        actions |= of_any_phase - conditional_actions(kind)
+    return frozenset(actions)
 
 
 def _may_call_a_provider(action: str, context: GuardContext) -> bool:
@@ -186,13 +193,15 @@ def _may_call_a_provider(action: str, context: GuardContext) -> bool:
     alone.
     """
     prefix = action.partition(":")[0]
-    used = (
+    used_of_providers = (
         usage
         for name, usages in context.used.items()
         if name.startswith(f"{prefix}:")
         for usage in usages
     )
-    return action in PROVIDER_CALLS and any(STACK_SERVICE in usage.forwarded_by for usage in used)
+    return action in PROVIDER_CALLS and any(
+        STACK_SERVICE in usage.forwarded_by for usage in used_of_providers
+    )
 
 
 @lru_cache(maxsize=256)
@@ -202,11 +211,14 @@ def _only_in_data_events(prefix: str) -> frozenset[str]:
     """
     if prefix in _item_services():
         return frozenset()
-    found = set[str]()
+    kinds_made = set[str]()
     for kind in types_of_service(Tool.TERRAFORM, prefix):
-        if all(visibility(each).visibility is Visibility.DATA for each in making_actions(kind)):
-            found.update(each for phase in Phase for each in actions_of_phase(kind, phase))
-    return frozenset(each for each in found if visibility(each).visibility is Visibility.DATA)
+        if all(
+            visibility(making_action).visibility is Visibility.DATA
+            for making_action in making_actions(kind)
+        ):
+            kinds_made.update(action for phase in Phase for action in actions_of_phase(kind, phase))
+    return frozenset(each for each in kinds_made if visibility(each).visibility is Visibility.DATA)
 
 
 def _is_usual(action: str, context: GuardContext) -> bool:
@@ -237,7 +249,7 @@ def _has_type_in_use(action: str, context: GuardContext) -> bool:
 
 @lru_cache(maxsize=64)
 def _types_of(resources: frozenset[str]) -> frozenset[tuple[str, str]]:
-    named = [(service_of(each), each) for each in resources - {"*"}]
+    named = [(service_of(resource), resource) for resource in resources - {"*"}]
     return frozenset(
         (service, kind.lower())
         for service, each in named

@@ -169,8 +169,8 @@ class GitRepository(Struct, frozen=True):
             "ls-tree", "-r", "-z", "--name-only", "--full-tree", "--end-of-options", commit
         )
         start = f"{folder}/" if folder else ""
-        found = (path.decode("utf-8", "ignore") for path in output.split(b"\0")[:-1])
-        return tuple(path for path in found if path.startswith(start))
+        decoded_paths = (path.decode("utf-8", "ignore") for path in output.split(b"\0")[:-1])
+        return tuple(path for path in decoded_paths if path.startswith(start))
 
     def last_changed(self, commit: str, path: str) -> datetime | None:
         """Returns when the file at `path` was last changed, as of `commit` (aware, UTC); None if it
@@ -249,14 +249,14 @@ class GitRepository(Struct, frozen=True):
         A revert that is itself reverted does not count. A shallow clone shows what it has. Of the
         commits that messages name, the first 200 are looked up.
         """
-        found: list[RevertedProposal] = []
-        known: dict[str, _LoggedCommit | None] = {}
+        proposals: list[RevertedProposal] = []
+        commit_by_hash: dict[str, _LoggedCommit | None] = {}
         for name in (path, *self.earlier_names(commit, path)):
-            for merged in self._reverted_commits(commit, name, known):
+            for merged in self._reverted_commits(commit, name, commit_by_hash):
                 proposal = self._proposal_of(merged, name)
                 if proposal:
-                    found.append(proposal)
-        return tuple(found)
+                    proposals.append(proposal)
+        return tuple(proposals)
 
     def _reverted_commits(
         self, commit: str, path: str, known: dict[str, _LoggedCommit | None]
@@ -289,16 +289,16 @@ class GitRepository(Struct, frozen=True):
         messages = [merged.message]
         if len(merged.parents) > 1:
             sides = f"{merged.parents[0]}..{merged.parents[1]}"
-            messages = [each.message for each in self._logged(sides, "--", path)]
+            messages = [commit.message for commit in self._logged(sides, "--", path)]
         # A squash has the message of the commit in its own.
-        named = _TRAILER_LINE.findall("\n".join(messages))
-        if not named or not merged.parents:
+        trailers = _TRAILER_LINE.findall("\n".join(messages))
+        if not trailers or not merged.parents:
             return None
         numbered = _PULL_REQUEST.match(merged.message)
         number = numbered["merge"] or numbered["squash"] if numbered else "0"
         return RevertedProposal(
             path=path,
-            fingerprint=named[-1],
+            fingerprint=trailers[-1],
             before=self.read(merged.parents[0], path),
             after=self.read(merged.sha, path),
             number=int(number),
@@ -338,22 +338,24 @@ class GitRepository(Struct, frozen=True):
                 f"The input branch is {branch!r}: name a branch other than the base {base!r}."
             )
         head = self.commit_at(f"refs/heads/{branch}")
-        left = PublishResult(PullRequestOperation.NONE, branch, head or "", base_sha)
+        unchanged = PublishResult(PullRequestOperation.NONE, branch, head or "", base_sha)
         if head is not None and (edited := self._edit_reason(publication, base_sha, head)):
-            return replace(left, reason=edited)
+            return replace(unchanged, reason=edited)
         if publication.is_part_of(lambda path: self.read(base_sha, path)):
             if head is None:
-                return replace(left, reason=f"Nothing to change on {base}.")
+                return replace(unchanged, reason=f"Nothing to change on {base}.")
             hold = publication.holds.hold(())
             if hold and not self._is_on_base(base_sha, head):
-                return replace(left, operation=PullRequestOperation.HELD, reason=hold.text)
+                return replace(unchanged, operation=PullRequestOperation.HELD, reason=hold.text)
             self.move_branch(branch, head, None)
             reason = f"No change is left on {base}."
-            return replace(left, operation=PullRequestOperation.CLOSED, head_sha="", reason=reason)
+            return replace(
+                unchanged, operation=PullRequestOperation.CLOSED, head_sha="", reason=reason
+            )
         if head is not None:
             latest = self._commits(head)[0]
             if latest.fingerprint == publication.fingerprint and latest.parents == (base_sha,):
-                return replace(left, reason="The branch already holds this proposal.")
+                return replace(unchanged, reason="The branch already holds this proposal.")
         tree = f"{base_sha}^{{tree}}"
         for path, content in publication.files.items():
             blob = self._run("hash-object", "-w", "--stdin", stdin=content).strip()
@@ -361,7 +363,7 @@ class GitRepository(Struct, frozen=True):
         new = self.write_commit(tree, base_sha, commit_message(publication), now)
         self.move_branch(branch, head, new)
         operation = PullRequestOperation.CREATED if head is None else PullRequestOperation.UPDATED
-        return replace(left, operation=operation, head_sha=new)
+        return replace(unchanged, operation=operation, head_sha=new)
 
     def _is_on_base(self, base_sha: str, head: str) -> bool:
         """Whether the base holds each file that the commits of the branch change."""
@@ -443,12 +445,12 @@ class GitRepository(Struct, frozen=True):
         output = self._run(
             "log", "-z", "--max-count=100", "--encoding=UTF-8", form, "--end-of-options", *revisions
         )
-        found: list[Commit] = []
+        commits: list[Commit] = []
         for record in output.decode("utf-8", "replace").split("\0")[:-1]:
             parents, author, committer, message = record.split("\n", 3)
             is_own = author == committer == AUTHOR_EMAIL
-            found.append(Commit(tuple(parents.split()), trailer_fingerprint(message), is_own))
-        return found
+            commits.append(Commit(tuple(parents.split()), trailer_fingerprint(message), is_own))
+        return commits
 
     def _entries(self, tree: str) -> dict[bytes, _TreeEntry]:
         entries = {}
@@ -465,11 +467,11 @@ class GitRepository(Struct, frozen=True):
         mode.
         """
         entries = {} if tree is None else self._entries(tree)
-        name, *rest = names
-        if rest:
+        name, *names_below = names
+        if names_below:
             subfolder = _subfolder(entries, name, path)
             oid = self._replace_entry(
-                subfolder.oid.decode() if subfolder else None, tuple(rest), blob, path
+                subfolder.oid.decode() if subfolder else None, tuple(names_below), blob, path
             )
             entries[name] = _TreeEntry(b"040000", b"tree", name, oid)
         else:

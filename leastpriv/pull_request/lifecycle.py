@@ -130,8 +130,8 @@ class TargetMark(Struct, frozen=True):
             "config": self.config,
             "branches": ",".join(map(quote, self.branches)),
         }
-        written = " ".join(f"{key}={quote(value)}" for key, value in fields.items())
-        return f"<!-- leastpriv:target v=1 {written} -->"
+        members = " ".join(f"{key}={quote(value)}" for key, value in fields.items())
+        return f"<!-- leastpriv:target v=1 {members} -->"
 
 
 UNKNOWN_TIME = datetime(1970, 1, 1, tzinfo=UTC)
@@ -207,8 +207,8 @@ def is_reverted_by(pull: ClosedPullRequest, message: str, repository: str) -> bo
     if pull.merge_commit and any(pull.merge_commit.startswith(sha) for sha in commits):
         return True
     return any(
-        int(number) == pull.number and named.lower() in ("", repository.lower())
-        for named, number in _REVERTED_PULL_REQUEST.findall(message)
+        int(number) == pull.number and repository_named.lower() in ("", repository.lower())
+        for repository_named, number in _REVERTED_PULL_REQUEST.findall(message)
     )
 
 
@@ -239,26 +239,26 @@ class Holds(Struct, frozen=True):
 
         Without ids of changes, anything that is held back for now counts.
         """
-        if any(each in self.lasting for each in changes):
+        if any(change in self.lasting for change in changes):
             return None
-        named = changes or tuple(self.for_now)
-        holds = Counter(self.for_now[each] for each in named if each in self.for_now)
+        held_changes = changes or tuple(self.for_now)
+        holds = Counter(self.for_now[change] for change in held_changes if change in self.for_now)
         if holds:
             return holds.most_common(1)[0][0]
         return self.hidden
 
     def closing_reason(self, changes: Sequence[str]) -> str:
         """Returns why a pull request with these changes is closed, in Markdown."""
-        guards = {self.lasting[each] for each in changes if each in self.lasting}
-        waits = any(each in self.for_now for each in changes)
-        named = ", ".join(f"`{guard}`" for guard in sorted(guards - {IN_USE}))
-        if not named and not waits:
+        guards = {self.lasting[change] for change in changes if change in self.lasting}
+        waits = any(change in self.for_now for change in changes)
+        guard_words = ", ".join(f"`{guard}`" for guard in sorted(guards - {IN_USE}))
+        if not guard_words and not waits:
             return "No change is left: the policy on the base branch now matches the evidence."
         reasons = ["This proposal no longer fits the evidence."]
         if IN_USE in guards:
             reasons.append("A part is in use now.")
-        if named:
-            reasons.append(f"A part is kept now (guards: {named}).")
+        if guard_words:
+            reasons.append(f"A part is kept now (guards: {guard_words}).")
         if waits:
             reasons.append(
                 "The rest is held back for now: it comes in a new pull request when its guards"
@@ -310,11 +310,11 @@ def plan_step(
         )
     scopes = {fingerprint_scope(wanted.fingerprint), *wanted.former_scopes}
     if branch and branch.fingerprint and fingerprint_scope(branch.fingerprint) not in scopes:
-        other = "the branch holds a proposal for another role or policy file"
+        reason = "the branch holds a proposal for another role or policy file"
         if not wanted.changes:
-            return PlannedStep(PullRequestStep.NOTHING, f"Nothing to change; {other}.")
+            return PlannedStep(PullRequestStep.NOTHING, f"Nothing to change; {reason}.")
         return PlannedStep(
-            PullRequestStep.OTHER_SCOPE, f"There is something to change, but {other}."
+            PullRequestStep.OTHER_SCOPE, f"There is something to change, but {reason}."
         )
     if branch and pull and pull.base != wanted.base:
         return PlannedStep(
@@ -328,13 +328,15 @@ def plan_step(
     if not wanted.changes:
         if branch is None:
             return PlannedStep(PullRequestStep.NOTHING, "Nothing to change.")
-        own = next((each for each in declined if each.fingerprint == branch.fingerprint), None)
-        if own:
+        same_decline = next(
+            (each for each in declined if each.fingerprint == branch.fingerprint), None
+        )
+        if same_decline:
             # GitHub cannot reopen a closed pull request whose branch was deleted.
             return PlannedStep(
                 PullRequestStep.NOTHING,
-                f"Nothing to change; the branch is that of #{own.number}.",
-                own.number,
+                f"Nothing to change; the branch is that of #{same_decline.number}.",
+                same_decline.number,
             )
         hold = wanted.holds.hold(())
         if hold:
@@ -361,9 +363,9 @@ def _edited_branch_step(
                 "Nothing to change; a branch of that name has only commits of others.",
             )
         return PlannedStep(PullRequestStep.FOREIGN, "The branch has only commits of others.")
-    held = _held_step(wanted, pull)
-    if held:
-        return held
+    held_step = _held_step(wanted, pull)
+    if held_step:
+        return held_step
     if pull and wanted.changes and _REBASE_TICKED.search(pull.body):
         return PlannedStep(
             PullRequestStep.UPDATE, "The box that lets this action rebuild the branch was ticked."
@@ -397,9 +399,9 @@ def _open_pull_request_step(
     """Returns the step for an own branch with an open pull request: close, update, reword or
     nothing.
     """
-    held = _held_step(wanted, pull)
-    if held:
-        return held
+    held_step = _held_step(wanted, pull)
+    if held_step:
+        return held_step
     if not wanted.changes:
         return PlannedStep(PullRequestStep.CLOSE, "No change is left.")
     if branch.fingerprint != wanted.fingerprint or _REBASE_TICKED.search(pull.body):
@@ -418,12 +420,12 @@ def _no_pull_request_step(
     """Returns the step where no pull request is open: create one, unless the same proposal was
     declined.
     """
-    same = next((each for each in declined if each.fingerprint == wanted.fingerprint), None)
-    if same:
+    same_decline = next((pull for pull in declined if pull.fingerprint == wanted.fingerprint), None)
+    if same_decline:
         return PlannedStep(
             PullRequestStep.NOTHING,
-            f"The same proposal was declined in #{same.number}.",
-            same.number,
+            f"The same proposal was declined in #{same_decline.number}.",
+            same_decline.number,
         )
     earlier = declined[0].number if declined else 0
     if branch is None:
@@ -507,7 +509,7 @@ def target_mark(body: str) -> TargetMark | None:
         return None
     fields = {key: unquote(value) for key, value in match.groupdict().items()}
     name = TargetName(id=fields["id"], role=fields["role"], file=fields["file"])
-    branches = tuple(unquote(each) for each in fields["branches"].split(",") if each)
+    branches = tuple(unquote(branch) for branch in fields["branches"].split(",") if branch)
     return TargetMark(name, config=fields["config"], branches=branches)
 
 
@@ -625,8 +627,8 @@ def parse_commands(body: str) -> tuple[ParsedCommand, ...]:
             verb = _ADD_AMONG_TEXT
         words = re.split(r"[\s,]+", (match["rest"] or "").strip())
         patterns = [word.strip("`")[:_MAX_LENGTH] for word in words]
-        named = [pattern for pattern in patterns if pattern]
-        commands += [ParsedCommand(verb, pattern) for pattern in named or [""]]
+        entered_patterns = [pattern for pattern in patterns if pattern]
+        commands += [ParsedCommand(verb, pattern) for pattern in entered_patterns or [""]]
     return tuple(commands[:_MAX_COMMANDS])
 
 
@@ -684,8 +686,8 @@ def _shown_lines(body: str) -> Iterator[_ShownLine]:
 
 def _lines_of_html(html: str) -> Iterator[_ShownLine]:
     """Yields the lines that HTML shows; a comment without its end hides the rest."""
-    shown = _TAG.sub("", _BREAK_TAG.sub("\n", html.partition("<!--")[0]))
-    for line in shown.split("\n"):
+    visible_text = _TAG.sub("", _BREAK_TAG.sub("\n", html.partition("<!--")[0]))
+    for line in visible_text.split("\n"):
         yield _ShownLine(line.strip(), is_plain=False)
 
 

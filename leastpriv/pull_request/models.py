@@ -123,7 +123,7 @@ class Publication(Struct, frozen=True):
     @property
     def scopes(self) -> frozenset[str]:
         """The scopes of the present and the earlier names."""
-        return frozenset({self.scope, *(each.scope for each in self.formers)})
+        return frozenset({self.scope, *(former.scope for former in self.formers)})
 
     @property
     def policy(self) -> PolicyName:
@@ -183,13 +183,13 @@ def pull_request_outputs(published: PublishResult | None) -> dict[str, str]:
     """Returns the step's outputs for branch and pull request (docs: action.yml); None: nothing was
     to be published.
     """
-    result = published or PublishResult(PullRequestOperation.NONE, "", "", "")
+    publish_result = published or PublishResult(PullRequestOperation.NONE, "", "", "")
     return {
-        "pull-request-number": str(result.number) if result.url else "",
-        "pull-request-url": result.url,
-        "pull-request-operation": result.operation.value,
-        "pull-request-head-sha": result.head_sha,
-        "pull-request-branch": result.branch,
+        "pull-request-number": str(publish_result.number) if publish_result.url else "",
+        "pull-request-url": publish_result.url,
+        "pull-request-operation": publish_result.operation.value,
+        "pull-request-head-sha": publish_result.head_sha,
+        "pull-request-branch": publish_result.branch,
     }
 
 
@@ -199,8 +199,8 @@ def commit_message(publication: Publication) -> str:
     Line breaks in the title become blanks. A zero-width space disables what GitHub acts on in a
     commit message (`@name`, `#12`, `[skip ci]`).
     """
-    given = publication.options.commit_title or publication.title
-    words = " ".join(_neutralize(given).split())
+    commit_title = publication.options.commit_title or publication.title
+    words = " ".join(_neutralize(commit_title).split())
     title = words[:_MAX_TITLE].rstrip() or "Change permissions"
     return f"{title}\n\n{_SUMMARY}\n\n{TRAILER}: {publication.fingerprint}\n"
 

@@ -44,7 +44,8 @@ def explain(
     actions = dict.fromkeys(action for entry in asked for action in _actions(entry, context))
     if as_json:
         rows = (
-            {**_facts_value(each), **_evidence_value(each, context, has_policy)} for each in actions
+            {**_facts_value(action), **_evidence_value(action, context, has_policy)}
+            for action in actions
         )
         return json_lines(rows)
     texts = []
@@ -208,7 +209,8 @@ def decision(action: str, entry: Entry, context: ReportContext) -> str:
     index, pattern, changes = entry.statement.index, entry.pattern, context.proposal.changes
     # An addition belongs to no statement.
     change = next(
-        (each for each in changes if (each.statement, each.action) == (index, pattern)), None
+        (change for change in changes if (change.statement, change.action) == (index, pattern)),
+        None,
     )
     if change and action in change.removed_actions:
         becomes = (
@@ -217,8 +219,12 @@ def decision(action: str, entry: Entry, context: ReportContext) -> str:
             else ""
         )
         return _shown(f"removed with {change.action}{becomes}")
-    narrowings = (each for each in changes if each.statement == index and each.used == (action,))
-    resources = next((each.restricted_to for each in narrowings if each.restricted_to), ())
+    narrowings = (
+        change for change in changes if change.statement == index and change.used == (action,)
+    )
+    resources = next(
+        (narrowing.restricted_to for narrowing in narrowings if narrowing.restricted_to), ()
+    )
     if resources:
         return _shown(f"kept, on {', '.join(resources)} only")
     if is_used(entry.uses.get(action, ())):

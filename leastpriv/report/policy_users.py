@@ -24,7 +24,7 @@ def users_lines(context: ReportContext) -> Iterator[str]:
     evidence = context.evidence
     users = evidence.users
     if users:
-        user_words = [f"{code(each.label)} ({plural(len(each.runs), 'run')})" for each in users]
+        user_words = [f"{code(user.label)} ({plural(len(user.runs), 'run')})" for user in users]
         user_words = at_most(user_words, _MOST_USERS, "and {:,} more")
         yield f"**{plural(len(users), 'user')} of this policy:** {', '.join(user_words)}."
     for user in users:

@@ -61,14 +61,14 @@ def find_trial_resources(iam: Any, now: datetime) -> dict[str, bool]:
             for page in _pages(iam, "list_roles", PathPrefix=TRIAL_PATH)
             for role in page["Roles"]
         ]
-        found = [(arn, iam.list_role_tags(RoleName=arn.rpartition("/")[2])) for arn in roles]
+        tagged_roles = [(arn, iam.list_role_tags(RoleName=arn.rpartition("/")[2])) for arn in roles]
     with translate_errors("looking for resources of earlier trials", "iam:ListPolicies"):
         pages = _pages(iam, "list_policies", Scope="Local", PathPrefix=TRIAL_PATH)
         policies = [policy["Arn"] for page in pages for policy in page["Policies"]]
-        found += [(arn, iam.list_policy_tags(PolicyArn=arn)) for arn in policies]
+        tagged_roles += [(arn, iam.list_policy_tags(PolicyArn=arn)) for arn in policies]
     return {
         arn: has_trial_ended({tag["Key"]: tag["Value"] for tag in answer["Tags"]}, now)
-        for arn, answer in found
+        for arn, answer in tagged_roles
     }
 
 

@@ -261,8 +261,10 @@ def _within(changes: Sequence[Change], limits: TrialLimits) -> list[Change]:
     """Returns the additions without the resources that are outside the outer bound."""
     inside: list[Change] = []
     for change in changes:
-        resources = tuple(each for each in change.resources if limits.allows(change, each))
-        patterns = tuple(each for each in change.patterns if each.pattern in resources)
+        resources = tuple(
+            resource for resource in change.resources if limits.allows(change, resource)
+        )
+        patterns = tuple(pattern for pattern in change.patterns if pattern.pattern in resources)
         if resources:
             inside.append(replace(change, resources=resources, patterns=patterns))
     return inside
@@ -287,11 +289,14 @@ def _needs_yes(change: Change, denied: Sequence[Change], limits: TrialLimits) ->
     if limits.may_add_unrecorded(change.action):
         return False
     denied_resources = [
-        resource for each in denied if each.action == change.action for resource in each.resources
+        resource
+        for denial in denied
+        if denial.action == change.action
+        for resource in denial.resources
     ]
     return not any(
-        resource_covers(written, resource)
-        for written in change.resources
+        resource_covers(change_resource, resource)
+        for change_resource in change.resources
         for resource in denied_resources
     )
 
@@ -309,13 +314,13 @@ def _extend_document(document: Document, added: Sequence[Change]) -> Document:
     if not added:
         return document
     extended = apply_edits(document, plan_edits(document, added))
-    listed = [
+    lists = [
         Permission(change.action, resource, change.conditions)
         for change in added
         if change.kind is ChangeKind.ADD
         for resource in change.resources
     ]
-    if not check_containment([document], [extended], listed).holds or lost_denies(
+    if not check_containment([document], [extended], lists).holds or lost_denies(
         [document], [extended]
     ):
         raise LeastprivError(
@@ -393,9 +398,10 @@ def _replay_reason(effects: set[ReplayEffect], denial: Denial, identity: TrialId
         return (
             "the policy allows it: the role itself lacks it, and a session policy can only narrow"
         )
-    others = "the role itself, its boundary" if identity.narrows else "the boundary"
+    narrowing_policies = "the role itself, its boundary" if identity.narrows else "the boundary"
     return (
-        f"the policy allows it: {others}, an organization's policy or the resource's own policy"
+        f"the policy allows it: {narrowing_policies}, an organization's policy or the resource's"
+        " own policy"
         " denies it"
     )
 
@@ -414,8 +420,8 @@ def _distinct(denials: Iterable[TrialDenial]) -> Iterator[TrialDenial]:
     for trial_denial in trial_denials:
         permission = trial_denial.need.permission
         if trial_denial.need.exact or permission.action not in exact:
-            known = by_permission.setdefault(permission, trial_denial)
-            if trial_denial.is_recorded and not known.is_recorded:
+            earlier_denial = by_permission.setdefault(permission, trial_denial)
+            if trial_denial.is_recorded and not earlier_denial.is_recorded:
                 by_permission[permission] = trial_denial
     yield from by_permission.values()
 

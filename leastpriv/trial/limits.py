@@ -53,14 +53,16 @@ class TrialLimits(Struct, frozen=True):
 
     def names(self, action: str) -> bool:
         """Whether the person names an action whole, so that it may be added before a denial."""
-        return any(named.lower() == action.lower() for named in self.yes_to)
+        return any(yes_action.lower() == action.lower() for yes_action in self.yes_to)
 
     def says_yes_to(self, action: str) -> bool:
         """Whether the person allows an action that only the command's text names."""
         if self.names(action):
             return True
         is_on_data = not sensitivity(action)
-        return is_on_data and any(action_matches(named, action) for named in self.yes_to)
+        return is_on_data and any(
+            action_matches(yes_pattern, action) for yes_pattern in self.yes_to
+        )
 
     def may_add_unrecorded(self, action: str) -> bool:
         """Whether an action may be added that no record of AWS shows as denied."""

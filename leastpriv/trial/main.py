@@ -85,15 +85,16 @@ def _entries(values: list[str] | None) -> tuple[str, ...]:
 
 def _yes_to(values: list[str] | None) -> tuple[str, ...]:
     """Returns the actions of `--yes-to`; raises InputError for a yes to all services."""
-    named = patterns(_entries(values), "--yes-to")
-    for each in named:
-        service = each.partition(":")[0]
+    yes_patterns = patterns(_entries(values), "--yes-to")
+    for pattern in yes_patterns:
+        service = pattern.partition(":")[0]
         if "*" in service or "?" in service:
             raise InputError(
-                f"--yes-to holds {each!r}, which is a yes to every service: name the actions, as in"
+                f"--yes-to holds {pattern!r}, which is a yes to every service: name the actions, as"
+                " in"
                 " --yes-to s3:PutObject."
             )
-    return named
+    return yes_patterns
 
 
 def _passed_on(values: list[str] | None) -> tuple[str, ...]:
@@ -173,8 +174,8 @@ def run_trial(settings: TrialSettings | None, context: TrialContext) -> int:
 
 def _check_named(settings: TrialSettings, environment: Mapping[str, str]) -> None:
     """Raises InputError where a named file or the command does not exist, before AWS is asked."""
-    named = [("--also-attached", name) for name in settings.also_attached]
-    for flag, name in [("--within", settings.within), *named]:
+    named_files = [("--also-attached", name) for name in settings.also_attached]
+    for flag, name in [("--within", settings.within), *named_files]:
         if name:
             read_named(Location.of(name).path, flag)
     command = settings.argv[0] if settings.argv else ""
@@ -194,8 +195,8 @@ def _run(run: TrialRun, file: PolicyFile) -> int:
     finally:
         try:
             failures = run.strategy.clean_up()
-            for each in failures:
-                _log.info(f"{each} Remove it with leastpriv trial --clean-up.")
+            for failure in failures:
+                _log.info(f"{failure} Remove it with leastpriv trial --clean-up.")
         finally:
             _report_policy(run, file)
     return code or (1 if failures else 0)

@@ -44,10 +44,10 @@ def round_line(
     further = len(result.added) - len(result.denied)
     ahead = f", {further} of them for what later rounds would be denied" if further > 0 else ""
     added = "" if exit_code == 0 else f"; added {len(result.added)}{ahead}"
-    left = f"; {len(result.unresolved)} not fixed" if result.unresolved else ""
+    unfixed = f"; {len(result.unresolved)} not fixed" if result.unresolved else ""
     return (
         f"Round {number} ({seconds:.0f} s): {outcome}; denied:"
-        f" {listed(denied, _MAX_DENIALS, '; ')}{added}{left}."
+        f" {listed(denied, _MAX_DENIALS, '; ')}{added}{unfixed}."
     )
 
 
@@ -55,11 +55,11 @@ def repeated_line(action: str, kind: str, added: Sequence[Change]) -> str:
     """Explains why two rounds were denied one action on two resources of a type."""
     patterns = sorted(
         {
-            each
+            resource
             for change in added
             if change.action == action
-            for each in change.resources
-            if has_wildcard(each)
+            for resource in change.resources
+            if has_wildcard(resource)
         }
     )
     remedy = (
@@ -208,11 +208,15 @@ def _addition_lines(added: Sequence[Change]) -> Iterator[str]:
                 "Not denied yet, and usual with what was denied; each would cost one more round:"
             )
         ahead = is_ahead
-        shown = "".join(
-            f" if {plain(each.key)} is {plain(' or '.join(each.values))}" for each in conditions
+        condition_words = "".join(
+            f" if {plain(condition.key)} is {plain(' or '.join(condition.values))}"
+            for condition in conditions
         )
         reason = f" (sensitive: {plain(security)})" if security else ""
-        yield f"  + {', '.join(actions)} on {plain(', '.join(resources))}{shown}{unmet}{reason}"
+        yield (
+            f"  + {', '.join(actions)} on {plain(', '.join(resources))}{condition_words}{unmet}"
+            f"{reason}"
+        )
 
 
 def _change_text(change: Change) -> str:

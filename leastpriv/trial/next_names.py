@@ -101,31 +101,49 @@ class NextNames(Struct, frozen=True):
         changes: list[Change] = []
         learned: dict[str, _Learned] = {}
         for change in added:
-            own = {each: self._learn(change.action, each) for each in change.resources}
-            learned |= {found.pattern: found for found in own.values() if found}
-            changes += _with_patterns(change, own, self.principal)
-        changes += [each for found in learned.values() for each in self._further(found)]
+            learned_by_resource = {
+                resource: self._learn(change.action, resource) for resource in change.resources
+            }
+            learned |= {
+                learned_name.pattern: learned_name
+                for learned_name in learned_by_resource.values()
+                if learned_name
+            }
+            changes += _with_patterns(change, learned_by_resource, self.principal)
+        changes += [
+            further_name
+            for learned_name in learned.values()
+            for further_name in self._further(learned_name)
+        ]
         denied = services_without_data_events(added)
         # The denials of a second service show that the trail records no data event at all.
         everywhere = bool(denied) and len(self.unrecorded | denied) > 1
         if denied:
             changes += self._unrecorded(denied, learned.values(), everywhere=everywhere)
-        changes += [each for change in added for each in self._of_artifacts(change)]
-        found: dict[tuple[object, ...], Change] = {}
+        changes += [
+            artifact_change for change in added for artifact_change in self._of_artifacts(change)
+        ]
+        change_by_key: dict[tuple[object, ...], Change] = {}
         for change in changes:
-            found.setdefault((change.action, change.resources, change.conditions), change)
-        return list(found.values())
+            change_by_key.setdefault((change.action, change.resources, change.conditions), change)
+        return list(change_by_key.values())
 
     def _learn(self, action: str, resource: str) -> _Learned | None:
         """Returns the first pattern that may be written for a resource; None without one."""
         if resource == "*":
             return None
-        found = (
+        learned_names = (
             rule(action, resource)
             for rule in (_artifact, self._other_id, self._covering, self._other_name)
         )
-        wide = (each for each in found if each and each.pattern != resource)
-        return next((each for each in wide if self._may_write(action, each)), None)
+        wider = (
+            learned_name
+            for learned_name in learned_names
+            if learned_name and learned_name.pattern != resource
+        )
+        return next(
+            (learned_name for learned_name in wider if self._may_write(action, learned_name)), None
+        )
 
     def _may_write(self, action: str, learned: _Learned) -> bool:
         """Whether an addition may have a pattern."""
@@ -146,12 +164,12 @@ class NextNames(Struct, frozen=True):
         its bucket: `arn:aws:s3:::shop-*/a` for `arn:aws:s3:::shop-a1/a` where `s3:CreateBucket` has
         `arn:aws:s3:::shop-*`.
         """
-        found = self._narrowest(action, resource)
+        narrowest = self._narrowest(action, resource)
         bucket, slash, key = resource.partition("/")
-        if found or not slash or ":s3:::" not in bucket:
-            return found
-        found = self._narrowest("s3:CreateBucket", bucket)
-        return replace(found, pattern=f"{found.pattern}/{key}") if found else None
+        if narrowest or not slash or ":s3:::" not in bucket:
+            return narrowest
+        narrowest = self._narrowest("s3:CreateBucket", bucket)
+        return replace(narrowest, pattern=f"{narrowest.pattern}/{key}") if narrowest else None
 
     def _narrowest(self, action: str, resource: str) -> _Learned | None:
         """Returns the pattern of the candidate that covers a resource and that all its other
@@ -168,11 +186,11 @@ class NextNames(Struct, frozen=True):
             and fits(action, entry)
         }
         narrowest = (
-            each
-            for each in sorted(entries)
-            if all(resource_covers(other, each) for other in entries)
+            entry
+            for entry in sorted(entries)
+            if all(resource_covers(other_entry, entry) for other_entry in entries)
         )
-        return next((_Learned(each, _IN_CANDIDATE) for each in narrowest), None)
+        return next((_Learned(entry, _IN_CANDIDATE) for entry in narrowest), None)
 
     def _other_id(self, action: str, resource: str) -> _Learned | None:
         """Every id of the type, where the candidate grants the action on another id or creates such
@@ -183,9 +201,9 @@ class NextNames(Struct, frozen=True):
             return None
         granted = (
             entry
-            for each in self._statements()
-            if action in each.actions
-            for entry in each.resources
+            for statement in self._statements()
+            if action in statement.actions
+            for entry in statement.resources
         )
         is_shown = any(resource_covers(pattern, entry) for entry in granted)
         return (
@@ -200,13 +218,13 @@ class NextNames(Struct, frozen=True):
         A type that no table lists is judged by the look of its parts, unless the candidate creates
         such resources by name.
         """
-        opened, kinds = _with_open_id(resource), types_of_arn(service_of(resource), resource)
-        if opened != resource:
-            return opened
+        with_open_id, kinds = _with_open_id(resource), types_of_arn(service_of(resource), resource)
+        if with_open_id != resource:
+            return with_open_id
         created = (entry for statement in self._creating(resource) for entry in statement.resources)
-        alike = (entry for entry in created if kinds & types_of_arn(service_of(resource), entry))
+        similar = (entry for entry in created if kinds & types_of_arn(service_of(resource), entry))
         is_named = any(
-            literal_letters(entry.rpartition("/")[2].rpartition(":")[2]) for entry in alike
+            literal_letters(entry.rpartition("/")[2].rpartition(":")[2]) for entry in similar
         )
         return resource if is_named else _with_open_look(resource)
 
@@ -233,12 +251,12 @@ class NextNames(Struct, frozen=True):
 
     def _uses(self) -> list[NameUse]:
         """What the candidate grants by its name, as the uses of an earlier run."""
-        found: list[NameUse] = []
+        uses: list[NameUse] = []
         for statement in self._statements():
             for action, entry in product(statement.actions, statement.resources):
                 if entry != "*" and "*" not in action:
-                    found.append(_use(action, entry, _EARLIER))
-        return found
+                    uses.append(_use(action, entry, _EARLIER))
+        return uses
 
     def _further(self, learned: _Learned) -> Iterator[Change]:
         """Yields additions that widen the other statements as the learned one.
@@ -250,13 +268,13 @@ class NextNames(Struct, frozen=True):
         An addition is shown by an earlier run (`is_shown`) only under the very pattern that was.
         """
         for statement in self._statements():
-            named = [action for action in statement.actions if "*" not in action]
-            for entry, action in product(statement.resources, named):
-                wide = self._opened_with(learned, action, entry)
-                is_shown = learned.is_shown and wide == learned.pattern
-                if wide != entry:
-                    found = replace(learned, pattern=wide, is_shown=is_shown)
-                    yield from self._addition(action, entry, found, statement.conditions)
+            action_names = [action for action in statement.actions if "*" not in action]
+            for entry, action in product(statement.resources, action_names):
+                widened = self._opened_with(learned, action, entry)
+                is_shown = learned.is_shown and widened == learned.pattern
+                if widened != entry:
+                    widened_name = replace(learned, pattern=widened, is_shown=is_shown)
+                    yield from self._addition(action, entry, widened_name, statement.conditions)
 
     def _opened_with(self, learned: _Learned, action: str, entry: str) -> str:
         """An entry with the copy or the id open that was learned from another one."""
@@ -284,33 +302,43 @@ class NextNames(Struct, frozen=True):
             for creating in statement.actions:
                 prefix, _, name = creating.partition(":")
                 kinds = created_types(prefix, name)
-                on = {
+                pairs_written = {
                     (action, "")
                     for action in siblings_of({creating} if kinds else ())
                     if is_read(action)
                 }
                 if prefix in denied or everywhere:
-                    on |= unrecorded_items(prefix, kinds, of_any_service=everywhere)
+                    pairs_written |= unrecorded_items(prefix, kinds, of_any_service=everywhere)
                 unseen = (
-                    each for each in sorted(on) if visibility(each[0]).visibility is Visibility.DATA
+                    pair
+                    for pair in sorted(pairs_written)
+                    if visibility(pair[0]).visibility is Visibility.DATA
                 )
                 anew = list(_names_written_anew(creating, entries, learned))
                 for (action, below), entry in product(unseen, without_covered((*anew, *entries))):
                     if entry not in anew and needed_proof(action):
                         continue
-                    found = _Learned(f"{entry}{below}", _UNRECORDED, basis=Basis.LIFECYCLE)
+                    unrecorded = _Learned(f"{entry}{below}", _UNRECORDED, basis=Basis.LIFECYCLE)
                     if not sensitivity(action):
-                        yield from self._addition(action, entry, found, statement.conditions)
+                        yield from self._addition(action, entry, unrecorded, statement.conditions)
 
     def _of_artifacts(self, change: Change) -> Iterator[Change]:
         """What a deployment does with artifacts that it names by their contents, in a bucket that
         exists already.
         """
         for resource in change.resources:
-            found = _ARTIFACT.fullmatch(resource) if change.action in _ON_ARTIFACTS else None
-            stem = f"{found['place']}{'?' * len(found['hash'])}" if found else ""
+            artifact_match = (
+                _ARTIFACT.fullmatch(resource) if change.action in _ON_ARTIFACTS else None
+            )
+            stem = (
+                f"{artifact_match['place']}{'?' * len(artifact_match['hash'])}"
+                if artifact_match
+                else ""
+            )
             patterns = (
-                dict.fromkeys((stem + found["end"], stem, f"{stem}.template")) if found else ()
+                dict.fromkeys((stem + artifact_match["end"], stem, f"{stem}.template"))
+                if artifact_match
+                else ()
             )
             for action, pattern in product(_ON_ARTIFACTS, patterns):
                 yield from self._addition(
@@ -365,12 +393,12 @@ def _with_patterns(
     a change apart.
     """
     groups: dict[tuple[Condition, ...], dict[str, Pattern | None]] = {}
-    for resource, found in learned.items():
-        written = found.pattern if found else resource
-        pattern = found.of(resource) if found else None
-        groups.setdefault(_in_own_account(written, change.conditions, principal), {})[written] = (
-            pattern
-        )
+    for resource, learned_name in learned.items():
+        written_name = learned_name.pattern if learned_name else resource
+        pattern = learned_name.of(resource) if learned_name else None
+        groups.setdefault(_in_own_account(written_name, change.conditions, principal), {})[
+            written_name
+        ] = pattern
     for conditions, written_patterns in groups.items():
         patterns = (*change.patterns, *filter(None, written_patterns.values()))
         yield replace(
@@ -380,10 +408,13 @@ def _with_patterns(
 
 def _artifact(action: str, resource: str) -> _Learned | None:
     """The pattern of an artifact's name, letter by letter."""
-    found = _ARTIFACT.fullmatch(resource) if action in _ON_ARTIFACTS else None
+    artifact_match = _ARTIFACT.fullmatch(resource) if action in _ON_ARTIFACTS else None
     return (
-        _Learned(f"{found['place']}{'?' * len(found['hash'])}{found['end']}", _HASH)
-        if found
+        _Learned(
+            f"{artifact_match['place']}{'?' * len(artifact_match['hash'])}{artifact_match['end']}",
+            _HASH,
+        )
+        if artifact_match
         else None
     )
 
@@ -408,13 +439,13 @@ def _with_open_look(resource: str) -> str:
 
 def _use(action: str, resource: str, run: str) -> NameUse:
     service, _, name = action.partition(":")
-    made = {kind.lower() for kind in created_types(service, name)}
+    kinds_made = {kind.lower() for kind in created_types(service, name)}
     kinds = {kind.lower() for kind in types_of_arn(service, resource)}
     return NameUse(
         action=action,
         resource=resource,
         runs=(run,),
-        creates=not made.isdisjoint(kinds),
+        creates=not kinds_made.isdisjoint(kinds),
         destroys=destroys(action),
     )
 
@@ -422,23 +453,29 @@ def _use(action: str, resource: str, run: str) -> NameUse:
 def _in_each_copy(names: AppNames, action: str, resource: str) -> str:
     """The pattern of a name over its copies; the resource where it has none."""
     patterns, _ = names.resources_of(action, [ObservedResource(resource)])
-    wide = [each.pattern for each in patterns if resource_covers(each.pattern, resource)]
-    return next((each for each in wide if each != resource), resource)
+    covering = [
+        pattern.pattern for pattern in patterns if resource_covers(pattern.pattern, resource)
+    ]
+    return next((pattern for pattern in covering if pattern != resource), resource)
 
 
 def _names_written_anew(
     creating: str, entries: Iterable[str], learned: Iterable[_Learned]
 ) -> Iterator[str]:
     """Yields the names that differ in each run, of those that an action creates."""
-    known = [each.names for each in learned if each.names and not each.names.copies.long_lived]
+    name_models = [
+        learned_name.names
+        for learned_name in learned
+        if learned_name.names and not learned_name.names.copies.long_lived
+    ]
     for entry in entries:
         if has_wildcard(entry):
             yield entry
             continue
-        for names in known:
-            wide = _in_each_copy(names, creating, entry)
-            if wide != entry:
-                yield wide
+        for names in name_models:
+            in_copies = _in_each_copy(names, creating, entry)
+            if in_copies != entry:
+                yield in_copies
 
 
 def _in_own_account(

@@ -58,12 +58,12 @@ def _unused_name(path: Path) -> Path:
     """Returns the first name of a result that does not exist: the result of an earlier trial is not
     overwritten.
     """
-    result = path.with_name(f"{path.name}.trial")
+    free_path = path.with_name(f"{path.name}.trial")
     number = 2
-    while os.path.lexists(result):
-        result = path.with_name(f"{path.name}.trial-{number}")
+    while os.path.lexists(free_path):
+        free_path = path.with_name(f"{path.name}.trial-{number}")
         number += 1
-    return result
+    return free_path
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -186,15 +186,15 @@ class _OutputReader:
                 return b""
         if time.monotonic() - self._ended_at >= _MAX_AFTER_EXIT:
             return b""
-        data = os.read(descriptor, min(size, _CHUNK))
+        chunk = os.read(descriptor, min(size, _CHUNK))
         # A closed reader of the output is no error.
         with suppress(OSError, ValueError):
             if self._binary is None:
-                self._sink.write(data.decode("utf-8", "replace"))
+                self._sink.write(chunk.decode("utf-8", "replace"))
             else:
-                self._binary.write(data)
+                self._binary.write(chunk)
             self._sink.flush()
-        return data
+        return chunk
 
     def finish(self) -> None:
         """Waits until all output of the command was read."""
@@ -260,7 +260,7 @@ def hidden_variables(
     return frozenset(
         name
         for name in environment
-        if name not in passed_on and any(fnmatchcase(name.upper(), each) for each in patterns)
+        if name not in passed_on and any(fnmatchcase(name.upper(), pattern) for pattern in patterns)
     )
 
 
@@ -280,11 +280,11 @@ def child_environment(
     inherited = {name: value for name, value in environment.items() if name not in hidden}
     regions = {"AWS_REGION": region, "AWS_DEFAULT_REGION": region} if region else {}
     unset = {name: value for name, value in _NO_OTHER_CREDENTIALS.items() if name not in passed_on}
-    own = dict(
+    variables = dict(
         zip(
             TRIAL_CREDENTIALS,
             (credentials.key, credentials.secret, credentials.token),
             strict=True,
         )
     )
-    return {**regions, **inherited, **unset, **own}
+    return {**regions, **inherited, **unset, **variables}

@@ -114,7 +114,7 @@ def _process_tree(pid: int) -> dict[int, str]:
     pids = [pid]
     for pid_found in pids:
         pids += [child for child, parent in parents.items() if parent == pid_found]
-    return {each: _start_time(each) for each in pids}
+    return {pid: _start_time(pid) for pid in pids}
 
 
 def _start_time(pid: int) -> str:

@@ -218,7 +218,7 @@ class TrialRun(Struct):
                 _log.info(outcome_line(0, number, None, has_records=self.records.has_sources))
                 # The command has shown what it does without.
                 self.offered = {
-                    action: each for action, each in self.offered.items() if not each.usual_as
+                    action: offer for action, offer in self.offered.items() if not offer.usual_as
                 }
                 return 0
             if self.signals.received:
@@ -250,8 +250,10 @@ class TrialRun(Struct):
         with self.signals.delivered():
             credentials = self.strategy.apply(self.candidate.documents, number)
         # Narrower keys of the caller's own session are recognized by their id.
-        own = self.strategy.own_session
-        self.marks.append((own, credentials.key) if own else (self.tags.session_name(number), ""))
+        own_session = self.strategy.own_session
+        self.marks.append(
+            (own_session, credentials.key) if own_session else (self.tags.session_name(number), "")
+        )
         context = self.context
         environment = child_environment(
             context.environment, credentials, self.records.aws.region, self.settings.pass_env
@@ -360,7 +362,7 @@ class TrialRun(Struct):
             details = found.get(denial.authorization_id)
             is_own = details and same_arn(details.principal, identity.acting_role)
             if details and is_own and identity.has_session(details.session):
-                of_aws += [own for own, _ in explained_denials(denial, details)]
+                of_aws += [explained for explained, _ in explained_denials(denial, details)]
             else:
                 of_text.append(denial)
         return _OutputDenials(of_text, of_aws)
@@ -375,12 +377,15 @@ class TrialRun(Struct):
         principal = parse_principal(self.strategy.acting_role)
         calls: dict[tuple[str, str], list[Call | Gap]] = {mark: [] for mark in self.marks}
         sessions = tuple(dict.fromkeys(session for session, _ in self.marks))
-        for item in self.records.read(principal, sessions, self.context.clock()):
-            if isinstance(item, Gap):
-                self._report_gap(item.detail)
-            elif item.outcome is Outcome.DENIED:
-                for mark in {(item.session, ""), (item.session, item.access_key)} & calls.keys():
-                    calls[mark].append(item)
+        for record_item in self.records.read(principal, sessions, self.context.clock()):
+            if isinstance(record_item, Gap):
+                self._report_gap(record_item.detail)
+            elif record_item.outcome is Outcome.DENIED:
+                for mark in {
+                    (record_item.session, ""),
+                    (record_item.session, record_item.access_key),
+                } & calls.keys():
+                    calls[mark].append(record_item)
         for mark, denied in calls.items():
             if denied:
                 usages = read_evidence([_ReadCalls(denied)], Window(), principal)[

@@ -168,18 +168,18 @@ class Branches:
     def _versions_of(self, commit: str, path: str) -> Iterator[FileVersion]:
         """Yields the versions of a file, as of a commit, the newest first."""
         name = (commit, path)
-        known = self._versions.get(name, FileVersions((), is_whole=False))
-        yield from known.newest
-        if known.is_whole:
+        file_versions = self._versions.get(name, FileVersions((), is_whole=False))
+        yield from file_versions.newest
+        if file_versions.is_whole:
             return
         with translate_github_errors(f"reading the history of {path}"):
-            shas = {each.sha for each in known.newest}
+            shas = {each.sha for each in file_versions.newest}
             for version in self._repository.get_commits(sha=commit, path=path):
                 if version.sha in shas:
                     continue
-                found = FileVersion(version.sha, self._time_of(version))
-                self._versions.setdefault(name, FileVersions((found,), is_whole=False))
-                yield found
+                dated_version = FileVersion(version.sha, self._time_of(version))
+                self._versions.setdefault(name, FileVersions((dated_version,), is_whole=False))
+                yield dated_version
             self._versions.setdefault(name, FileVersions((), is_whole=True))
 
     def _time_of(self, commit: Commit) -> datetime:
@@ -203,7 +203,7 @@ class Branches:
         with translate_github_errors(f"reading the commit {commit[:12]}"):
             return found_or(
                 lambda: next(
-                    (each.sha for each in self._repository.get_git_commit(commit).parents), ""
+                    (parent.sha for parent in self._repository.get_git_commit(commit).parents), ""
                 ),
                 "",
             )
@@ -251,13 +251,13 @@ class Branches:
     def _read_moves(self, commit: str) -> Mapping[str, _FileAt]:
         """Returns the files that a commit moved, by their new paths."""
         with translate_github_errors(f"reading the commit {commit[:12]}"):
-            found = self._repository.get_commit(commit)
-            if not found.parents:
+            github_commit = self._repository.get_commit(commit)
+            if not github_commit.parents:
                 return {}
-            parent = found.parents[0].sha
+            parent = github_commit.parents[0].sha
             return {
                 file.filename: _FileAt(parent, file.previous_filename)
-                for file in found.files
+                for file in github_commit.files
                 if file.status == "renamed"
             }
 
@@ -335,7 +335,7 @@ class Branches:
             commits = list(comparison.commits)
             is_whole = len(commits) >= comparison.total_commits
             return is_whole and all(
-                self._is_own_commit(each) or _is_update_of_branch(each) for each in commits
+                self._is_own_commit(commit) or _is_update_of_branch(commit) for commit in commits
             )
 
     def _is_made_by(
@@ -346,9 +346,9 @@ class Branches:
         """
         fingerprint = trailer_fingerprint(commit.commit.message)
         parent = commit.parents[0].sha if commit.parents else ""
-        for each in (publication.policy, *publication.formers):
-            before = self.read(parent, each.path) if parent else None
-            if each.fingerprint_for(before, contents) == fingerprint:
+        for policy in (publication.policy, *publication.formers):
+            before = self.read(parent, policy.path) if parent else None
+            if policy.fingerprint_for(before, contents) == fingerprint:
                 return True
         return False
 
@@ -419,7 +419,7 @@ class Branches:
         """Yields `head` and its ancestors, the newest first."""
         with translate_github_errors(f"listing the commits before {head[:12]}"):
             for page in pages_of(self._repository.get_commits(sha=head)):
-                yield from (each.sha for each in page)
+                yield from (commit.sha for commit in page)
 
     def fork_point(self, base: str, head: str) -> str:
         """Returns the newest common ancestor of `base` and `head`."""
@@ -434,7 +434,7 @@ class Branches:
     def _list_files(self, commit: str) -> tuple[str, ...]:
         with translate_github_errors("listing the files of the repository"):
             tree = self._repository.get_git_tree(commit, recursive=True).tree
-            return tuple(each.path for each in tree if each.type == "blob")
+            return tuple(entry.path for entry in tree if entry.type == "blob")
 
     def _fetch(self, commit: str, path: str) -> bytes | None:
         with translate_github_errors(f"reading {path}"):

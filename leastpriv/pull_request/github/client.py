@@ -219,8 +219,8 @@ class RequestDeadline:
         self.sleep(seconds)
 
     def _left(self) -> float:
-        used = self._clock() - self._started
-        return min(_MAX_REQUEST - used, _MAX_TOTAL - self._spent - used)
+        seconds_used = self._clock() - self._started
+        return min(_MAX_REQUEST - seconds_used, _MAX_TOTAL - self._spent - seconds_used)
 
 
 class Connection:

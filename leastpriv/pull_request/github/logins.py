@@ -81,15 +81,19 @@ def names_ref(patterns: Iterable[str], ref: str) -> bool:
     for pattern in patterns:
         if pattern.startswith(_ENVIRONMENT):
             continue
-        whole = pattern if pattern.startswith("refs/") else _BRANCH + pattern
-        if fnmatchcase(ref, whole):
+        full_pattern = pattern if pattern.startswith("refs/") else _BRANCH + pattern
+        if fnmatchcase(ref, full_pattern):
             return True
     return False
 
 
 def names_environment(patterns: Iterable[str], environment: str) -> bool:
     """Whether one of `reviewed-refs` names an environment, as `environment:production`."""
-    names = (each.removeprefix(_ENVIRONMENT) for each in patterns if each.startswith(_ENVIRONMENT))
+    names = (
+        pattern.removeprefix(_ENVIRONMENT)
+        for pattern in patterns
+        if pattern.startswith(_ENVIRONMENT)
+    )
     return any(fnmatchcase(environment, name) for name in names)
 
 
@@ -122,7 +126,7 @@ def origin_without_github(
     if repository and login.repository and login.repository.lower() != repository.lower():
         return RunOrigin(Origin.UNREVIEWED, f"a login of the repository {login.repository}")
     reviewed = (*patterns, base) if base else tuple(patterns)
-    named = reviewed_by_name(login, reviewed)
-    if named or not base or not login.branch:
-        return named
+    origin = reviewed_by_name(login, reviewed)
+    if origin or not base or not login.branch:
+        return origin
     return RunOrigin(Origin.UNREVIEWED, f"the branch {login.branch}, which is not reviewed")

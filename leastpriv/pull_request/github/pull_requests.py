@@ -133,7 +133,7 @@ class PullRequests:
         """
         self._pulls.update(pulls)
         self._opened = opened
-        for pull in (pull for listed in pulls.values() for pull in listed):
+        for pull in (pull for branch_pulls in pulls.values() for pull in branch_pulls):
             if pull.comments is not None:
                 self._comments[pull.number] = pull.comments
 
@@ -144,8 +144,8 @@ class PullRequests:
         Its own one is into `base`, else one with its marker that a person retargeted.
         """
         with translate_github_errors("listing pull requests"):
-            listed = self._repository.get_pulls(state="open", head=self._head(branch))
-            return self._open_pull_requests(map(self._listed, listed), base)
+            open_pulls = self._repository.get_pulls(state="open", head=self._head(branch))
+            return self._open_pull_requests(map(self._listed, open_pulls), base)
 
     def known_of_branch(self, branch: str, base: str) -> BranchPullRequests:
         """Returns the open pull requests of the branch as the snapshot of the run has them, else as
@@ -182,24 +182,24 @@ class PullRequests:
         """Returns the program's pull requests with the marker of a target, and the fingerprint of
         their first commit.
         """
-        found: list[MarkedPullRequest] = []
+        marked_pulls: list[MarkedPullRequest] = []
         for pull in pulls:
             mark = target_mark(pull.body)
-            made = trailer_fingerprint(pull.first_message)
-            if mark and made and self._is_own(pull):
-                found.append(
+            commit_fingerprint = trailer_fingerprint(pull.first_message)
+            if mark and commit_fingerprint and self._is_own(pull):
+                marked_pulls.append(
                     MarkedPullRequest(
                         number=pull.number,
                         base=pull.base,
                         branch=pull.branch,
                         mark=mark,
-                        fingerprint=made,
+                        fingerprint=commit_fingerprint,
                         labels=pull.labels,
                         created_at=pull.created_at,
                         changes=declined_changes(pull.body),
                     )
                 )
-        return tuple(found)
+        return tuple(marked_pulls)
 
     def list_closed(self, branch: str, base: str) -> tuple[ClosedPullRequest, ...]:
         """Returns the program's own closed pull requests of the branch into `base` that held a
@@ -208,10 +208,12 @@ class PullRequests:
         An empty `base` is the default branch.
         """
         with translate_github_errors("listing closed pull requests"):
-            listed = self._repository.get_pulls(
+            closed_pulls = self._repository.get_pulls(
                 state="closed", head=self._head(branch), sort="updated", direction="desc"
             )
-            return self._closed_pull_requests(map(self._listed, islice(listed, _MAX_LISTED)), base)
+            return self._closed_pull_requests(
+                map(self._listed, islice(closed_pulls, _MAX_LISTED)), base
+            )
 
     def _read_closed(self, branch: str, base: str) -> tuple[ClosedPullRequest, ...]:
         """Returns closed pull requests, as `list_closed`, from the snapshot of the run if it has
@@ -231,13 +233,15 @@ class PullRequests:
         another base.
         """
         of_repository = [pull for pull in pulls if pull.is_open and pull.is_of_repository]
-        own = [pull for pull in of_repository if self._is_by_program(pull)]
-        into_base = [pull for pull in own if pull.base == base]
-        with_marker = [pull for pull in own if body_fingerprint(pull.body)]
-        others = [pull for pull in of_repository if pull.base == base and pull not in own]
+        own_pulls = [pull for pull in of_repository if self._is_by_program(pull)]
+        into_base = [pull for pull in own_pulls if pull.base == base]
+        with_marker = [pull for pull in own_pulls if body_fingerprint(pull.body)]
+        foreign_pulls = [
+            pull for pull in of_repository if pull.base == base and pull not in own_pulls
+        ]
         return BranchPullRequests(
             own=_open_pull_request(next(iter(into_base or with_marker), None)),
-            other=self._other_pull_request(next(iter(others), None)),
+            other=self._other_pull_request(next(iter(foreign_pulls), None)),
         )
 
     def _closed_pull_requests(
@@ -245,16 +249,16 @@ class PullRequests:
     ) -> tuple[ClosedPullRequest, ...]:
         """Returns the program's newest closed pull requests into a base, at most `_MAX_CLOSED`."""
         into = base or self._repository.default_branch
-        found: list[ClosedPullRequest] = []
+        closed_pulls: list[ClosedPullRequest] = []
         for pull in pulls:
             if pull.is_open or pull.base != into or not self._is_own(pull):
                 continue
             closed = self._closed_pull_request(pull)
             if closed:
-                found.append(closed)
-            if len(found) == _MAX_CLOSED:
+                closed_pulls.append(closed)
+            if len(closed_pulls) == _MAX_CLOSED:
                 break
-        return tuple(found)
+        return tuple(closed_pulls)
 
     def _head(self, branch: str) -> str:
         """Returns the filter for lists of pull requests.
@@ -356,8 +360,8 @@ class PullRequests:
         with translate_github_errors(f"closing #{number}"):
             pull = self._repository.get_pull(number)
             end = f"\n{_CLOSED_BY_LEASTPRIV}\n"
-            kept = (pull.body or "")[: _LONGEST_BODY - len(end)]
-            pull.edit(state="closed", body=f"{kept}{end}")
+            body_before = (pull.body or "")[: _LONGEST_BODY - len(end)]
+            pull.edit(state="closed", body=f"{body_before}{end}")
         self.upsert_comment(number, _CLOSED_BY_LEASTPRIV, comment)
 
     def head_of(self, number: int) -> str:
@@ -375,25 +379,25 @@ class PullRequests:
             issue = self._repository.get_issue(number)
             text = _marked(comment, marker)
             comments = [
-                each
-                for each in issue.get_comments()
-                if each.body.rstrip().endswith(marker)
-                and self._connection.is_own_login(getattr(each.user, "login", ""))
+                get_comment
+                for get_comment in issue.get_comments()
+                if get_comment.body.rstrip().endswith(marker)
+                and self._connection.is_own_login(getattr(get_comment.user, "login", ""))
             ]
             for duplicate in comments[1:]:
                 # From two runs at once, or after a lost answer to a request that GitHub carried
                 # out.
                 duplicate.delete()
-            kept = comments[0] if comments else None
-            if kept is None and not create:
+            first_comment = comments[0] if comments else None
+            if first_comment is None and not create:
                 return ""
-            if kept is None:
-                kept = _new_comment(issue, text)
-            elif kept.body != text:
-                kept.edit(text)
-            if label and label.casefold() not in {each.name.casefold() for each in issue.labels}:
+            if first_comment is None:
+                first_comment = _new_comment(issue, text)
+            elif first_comment.body != text:
+                first_comment.edit(text)
+            if label and label.casefold() not in {label.name.casefold() for label in issue.labels}:
                 issue.add_to_labels(label)
-            return kept.html_url if kept else ""
+            return first_comment.html_url if first_comment else ""
 
     def _closed_pull_request(self, pull: ListedPullRequest) -> ClosedPullRequest | None:
         """Returns what a closed pull request decides: whether a writer declined its changes, or it
@@ -455,19 +459,19 @@ class PullRequests:
         """Returns the commands under the open pull request of the branch and its latest closed
         ones; an empty `base` is the default branch.
         """
-        opened = self.opened(branch, base)
-        numbers = [opened.number] if opened else []
-        numbers += [each.number for each in self.closed(branch, base)[:_MAX_CLOSED_READ]]
+        open_pull = self.opened(branch, base)
+        numbers = [open_pull.number] if open_pull else []
+        numbers += [pull.number for pull in self.closed(branch, base)[:_MAX_CLOSED_READ]]
         return self.commands(dict.fromkeys(numbers))
 
     def commands(self, pulls: Iterable[int]) -> tuple[CommentCommand, ...]:
         """Returns the commands under some pull requests, in the order of their comments."""
-        found: list[CommentCommand] = []
+        commands: list[CommentCommand] = []
         for number in pulls:
             with translate_github_errors(f"listing the comments of #{number}"):
                 for comment in self._comments_of(number):
-                    found.extend(self._commands_in(comment, number))
-        return tuple(found)
+                    commands.extend(self._commands_in(comment, number))
+        return tuple(commands)
 
     def _comments_of(self, number: int) -> Iterator[ListedComment]:
         if number in self._comments:
@@ -506,8 +510,8 @@ class PullRequests:
         """Whether the snapshot of the run has this program's comment with this text."""
         text = _marked(comment, marker)
         return any(
-            each.body == text and self._connection.is_own_login(each.author)
-            for each in self._comments.get(number, ())
+            comment.body == text and self._connection.is_own_login(comment.author)
+            for comment in self._comments.get(number, ())
         )
 
     def replace_line_comments(
@@ -528,22 +532,26 @@ class PullRequests:
                     self._remove_earlier(pull)
         except PullRequestError as error:
             return str(error)
-        written: list[NewComment] = [
+        new_comments: list[NewComment] = [
             {
-                "path": each.path,
-                "line": each.line,
-                "side": each.side,
-                "body": f"{each.text}\n\n{_MARKER}",
+                "path": comment.path,
+                "line": comment.line,
+                "side": comment.side,
+                "body": f"{comment.text}\n\n{_MARKER}",
             }
-            for each in comments
+            for comment in comments
         ]
 
         def review() -> None:
-            at = self._repository.get_commit(commit)
-            pull.create_review(commit=at, body=_REVIEW_BODY, event="COMMENT", comments=written)
+            reviewed_commit = self._repository.get_commit(commit)
+            pull.create_review(
+                commit=reviewed_commit, body=_REVIEW_BODY, event="COMMENT", comments=new_comments
+            )
 
         return (
-            self._retry_until_found(f"commenting on lines of #{number}", review) if written else ""
+            self._retry_until_found(f"commenting on lines of #{number}", review)
+            if new_comments
+            else ""
         )
 
     def _remove_earlier(self, pull: PullRequest) -> None:

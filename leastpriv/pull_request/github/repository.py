@@ -230,8 +230,8 @@ class GitHubRepository:
         pulls = self.pull_requests.of_branch(publication.branch, base)
         closed = () if pulls.own else self.pull_requests.list_closed(publication.branch, base)
         has_merged = any(
-            each.merged_at and fingerprint_scope(each.fingerprint) in publication.scopes
-            for each in closed
+            pull.merged_at and fingerprint_scope(pull.fingerprint) in publication.scopes
+            for pull in closed
         )
         if branch and branch.merged and has_merged:
             # A branch left over from a merge, by whichever button: the base holds all of it.
@@ -292,14 +292,14 @@ class GitHubRepository:
         closed: tuple[ClosedPullRequest, ...] = ()
         if pulls.own is None:
             closed = self.pull_requests.closed(publication.branch, publication.base)
-        wanted = WantedProposal(
+        proposal = WantedProposal(
             fingerprint=publication.fingerprint,
             base=base,
             changes=changes,
             holds=publication.holds,
             former_scopes=publication.scopes,
         )
-        planned = plan_step(wanted, branch, pulls.own, _declined(closed, publication))
+        planned = plan_step(proposal, branch, pulls.own, _declined(closed, publication))
         work = _PlannedWork(
             branches=self.branches,
             pull_requests=self.pull_requests,
@@ -335,9 +335,9 @@ def _declined(
 ) -> tuple[ClosedPullRequest, ...]:
     """Returns the declined pull requests of the same principal and policy file."""
     return tuple(
-        each
-        for each in closed
-        if each.declined and fingerprint_scope(each.fingerprint) in publication.scopes
+        pull
+        for pull in closed
+        if pull.declined and fingerprint_scope(pull.fingerprint) in publication.scopes
     )
 
 
@@ -438,15 +438,15 @@ class _PlannedWork(Struct, frozen=True):
         """Returns the result where another author's pull request has branch and base: its text is
         the author's.
         """
-        result = self._result(PullRequestOperation.NONE, head)
+        blocked = self._result(PullRequestOperation.NONE, head)
         sentence = (
             f"The branch {self.publication.branch} holds the proposal, and #{other.number} by"
             f" {other.author or 'a deleted account'} already asks to merge it into {self.base}:"
             " close that pull request to get one with the evidence."
         )
         if other.is_by_writer:
-            return replace(result, reason=sentence)
-        return replace(result, failure=sentence)
+            return replace(blocked, reason=sentence)
+        return replace(blocked, failure=sentence)
 
     def _resume(self) -> None:
         """Removes the labels and edits the comments that said that a pull request is left alone or
@@ -469,16 +469,18 @@ class _PlannedWork(Struct, frozen=True):
         )
         before = self.branch.head if self.branch else None
         self.branches.move_branch(publication.branch, before, head)
-        result = self._write_pull_request(head, declined)
-        if not result.number:
-            return result
+        publish_result = self._write_pull_request(head, declined)
+        if not publish_result.number:
+            return publish_result
         warning = self.pull_requests.replace_line_comments(
-            result.number,
+            publish_result.number,
             head,
             publication.comments,
-            is_new=result.operation is PullRequestOperation.CREATED,
+            is_new=publish_result.operation is PullRequestOperation.CREATED,
         )
-        return replace(result, reason=" ".join(filter(None, [result.reason, warning])))
+        return replace(
+            publish_result, reason=" ".join(filter(None, [publish_result.reason, warning]))
+        )
 
     def _write_pull_request(self, head: str, declined: int) -> PublishResult:
         """Edits the open pull request, or opens one for the branch at `head`; another author's pull
@@ -499,9 +501,9 @@ class _PlannedWork(Struct, frozen=True):
             )
         except CreationForbiddenError as error:
             head = self.branches.commit_at(self.publication.branch) or ""
-            result = self._result(PullRequestOperation.NONE, head)
-            return replace(result, failure=str(error), manual_url=error.manual_url)
-        result = self._result(
+            publish_result = self._result(PullRequestOperation.NONE, head)
+            return replace(publish_result, failure=str(error), manual_url=error.manual_url)
+        publish_result = self._result(
             PullRequestOperation.CREATED, head, reason=created.warning, number=created.number
         )
-        return replace(result, url=created.url)
+        return replace(publish_result, url=created.url)

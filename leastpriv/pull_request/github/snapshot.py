@@ -105,8 +105,8 @@ class _Reader:
         names = [target.branch for target in targets]
         for number, branches in enumerate(_batches(names, _BRANCHES)):
             # Those without a target are not updated any more, so that they come first.
-            opened = _listed(base, labels, "OPEN", "ASC") if number == 0 else ""
-            self.read_branches(branches, opened)
+            open_pulls = _listed(base, labels, "OPEN", "ASC") if number == 0 else ""
+            self.read_branches(branches, open_pulls)
         existing = [target.branch for target in targets if self.heads[target.branch]]
         for branches in _batches(existing, 4 * _BRANCHES):
             self.read_distances(base, branches)
@@ -131,17 +131,17 @@ class _Reader:
                 " { ... on Commit { oid message changedFilesIfAvailable"
                 " parents(first: 2) { nodes { oid } } } }"
             )
-        found = self.ask(parts, f"{PULL_REQUEST_FIELDS}{OUTLINE_FIELDS}")
+        answer = self.ask(parts, f"{PULL_REQUEST_FIELDS}{OUTLINE_FIELDS}")
         if opened:
             self.opened = tuple(
-                outline_from_graphql(node, found["id"]) for node in found["opened"]["nodes"]
+                outline_from_graphql(node, answer["id"]) for node in answer["opened"]["nodes"]
             )
         for number, branch in enumerate(branches):
-            self.heads[branch] = _head(found[f"r{number}"])
-            listed = found[f"p{number}"]
-            if listed["totalCount"] <= _MAX_PULLS:
+            self.heads[branch] = _head(answer[f"r{number}"])
+            branch_pulls = answer[f"p{number}"]
+            if branch_pulls["totalCount"] <= _MAX_PULLS:
                 self.pulls[branch] = tuple(
-                    from_graphql(node, found["id"]) for node in listed["nodes"]
+                    from_graphql(node, answer["id"]) for node in branch_pulls["nodes"]
                 )
 
     def read_distances(self, base: str, branches: Sequence[str]) -> None:
@@ -151,9 +151,9 @@ class _Reader:
             for number, branch in enumerate(branches)
         )
         name = _literal(f"refs/heads/{base}")
-        found = self.ask([f"ref(qualifiedName: {name}) {{ {compared} }}"])
+        answer = self.ask([f"ref(qualifiedName: {name}) {{ {compared} }}"])
         for number, branch in enumerate(branches):
-            comparison = (found["ref"] or {}).get(f"c{number}")
+            comparison = (answer["ref"] or {}).get(f"c{number}")
             head = self.heads[branch]
             if comparison is None or head is None:
                 self.heads.pop(branch)
@@ -164,7 +164,7 @@ class _Reader:
         """Reads files, each named by commit and path."""
         commits = tuple(dict.fromkeys(sha for sha, _ in names))
         parts = []
-        for place, commit in enumerate(commits):
+        for index, commit in enumerate(commits):
             entries = " ".join(
                 f"f{number}: file(path: {_literal(path)}) {{ mode object {{ ... on Blob {{ oid"
                 " isTruncated text } } }"
@@ -172,12 +172,12 @@ class _Reader:
                 if sha == commit
             )
             parts.append(
-                f"c{place}: object(expression: {_literal(commit)})"
+                f"c{index}: object(expression: {_literal(commit)})"
                 f" {{ ... on Commit {{ {entries} }} }}"
             )
-        found = self.ask(parts)
+        answer = self.ask(parts)
         for number, name in enumerate(names):
-            entry = found[f"c{commits.index(name[0])}"][f"f{number}"]
+            entry = answer[f"c{commits.index(name[0])}"][f"f{number}"]
             if entry is None:
                 self.files[name] = None
                 continue
@@ -192,11 +192,11 @@ class _Reader:
             for number, path in enumerate(paths)
         )
         name = _literal(commit)
-        found = self.ask(
+        answer = self.ask(
             [f"object(expression: {name}) {{ ... on Commit {{ {histories} }} }}"], _VERSION_FIELDS
         )
         for number, path in enumerate(paths):
-            self.versions[commit, path] = _versions(found["object"][f"h{number}"])
+            self.versions[commit, path] = _versions(answer["object"][f"h{number}"])
 
     def ask(self, parts: Sequence[str], fragments: str = "") -> Any:
         """Sends one query for fields of the repository; returns them."""
@@ -265,8 +265,8 @@ def read_closed(
     field = f"closed: {_listed(base, labels, 'CLOSED, MERGED', 'DESC')}"
     try:
         with translate_github_errors("listing closed pull requests"):
-            found = reader.ask(["id", field], OUTLINE_FIELDS)
-        return tuple(outline_from_graphql(node, found["id"]) for node in found["closed"]["nodes"])
+            answer = reader.ask(["id", field], OUTLINE_FIELDS)
+        return tuple(outline_from_graphql(node, answer["id"]) for node in answer["closed"]["nodes"])
     except (PullRequestError, KeyError, TypeError):
         return ()
 
@@ -302,8 +302,8 @@ def _file_names(
 
 
 def _batches(items: Sequence[_Item], size: int) -> Iterator[list[_Item]]:
-    rest = iter(items)
-    while batch := list(islice(rest, size)):
+    remaining_items = iter(items)
+    while batch := list(islice(remaining_items, size)):
         yield batch
 
 

@@ -119,11 +119,11 @@ class StateBranch:
         after = change(before)
         if after == before and state.is_intact:
             return True
-        written = self._write_commit(state, store, after)
-        if not self._move(state.head, written.commit):
+        commit_sha = self._write_commit(state, store, after)
+        if not self._move(state.head, commit_sha.commit):
             self.forget()
             return False
-        self._known = written
+        self._known = commit_sha
         self._contents[store.path] = after
         return True
 

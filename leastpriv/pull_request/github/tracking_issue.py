@@ -41,14 +41,17 @@ class TrackingIssues:
         from github.GithubObject import NotSet
 
         with translate_github_errors("keeping the issue"):
-            listed = self._repository.get_issues(
+            open_issues = self._repository.get_issues(
                 state="all", labels=[TRACKING_LABEL], sort="updated", direction="desc"
             )
-            own = [issue for issue in islice(listed, _MAX_ISSUES) if self._is_own(issue, marker)]
+            own_issues = [
+                issue for issue in islice(open_issues, _MAX_ISSUES) if self._is_own(issue, marker)
+            ]
             is_open = sorted(
-                (issue for issue in own if issue.state == "open"), key=lambda issue: issue.number
+                (issue for issue in own_issues if issue.state == "open"),
+                key=lambda issue: issue.number,
             )
-            issue = next(iter([*is_open, *own]), None)
+            issue = next(iter([*is_open, *own_issues]), None)
             tracked = None
             if issue:
                 declined = issue.state_reason == _NOT_PLANNED

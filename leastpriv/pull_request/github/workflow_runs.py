@@ -99,10 +99,10 @@ class _Listing(Generic[_Entry]):
         if self.is_whole or self._lacking % _ASKED_APART:
             return []
         pages = min(self._pages + 1, self._lacking - self._pages)
-        found = list(islice(self._entries, pages * PAGE))
+        entries = list(islice(self._entries, pages * PAGE))
         self._pages += pages
-        self.is_whole = len(found) < pages * PAGE
-        return found
+        self.is_whole = len(entries) < pages * PAGE
+        return entries
 
 
 class _WorkflowRun(Struct, frozen=True):
@@ -180,18 +180,18 @@ class WorkflowRuns:
             return RunOrigin(Origin.UNREVIEWED, f"a login of the repository {login.repository}")
         if login.is_pull_request:
             return RunOrigin(Origin.UNREVIEWED, "a login of a pull request")
-        named = reviewed_by_name(login, self._reviewed_refs)
-        if named and not login.branch:
-            return named
+        origin = reviewed_by_name(login, self._reviewed_refs)
+        if origin and not login.branch:
+            return origin
         if not login.branch:
             return None
-        if not (named or login.branch == self._base):
-            other = self._origin_of_other_branch(login.branch)
-            if other:
-                return other
+        if not (origin or login.branch == self._base):
+            origin_of_branch = self._origin_of_other_branch(login.branch)
+            if origin_of_branch:
+                return origin_of_branch
         if self._runs_beside_pull_request_target(run):
             return None
-        mark = BY_LOGIN if named or login.branch == self._base else OTHER_BRANCH
+        mark = BY_LOGIN if origin or login.branch == self._base else OTHER_BRANCH
         return RunOrigin(Origin.REVIEWED, login.branch, mark)
 
     def _origin_of_other_branch(self, branch: str) -> RunOrigin | None:
@@ -270,8 +270,10 @@ class WorkflowRuns:
 
         with translate_github_errors("listing the runs of pull_request_target"):
             try:
-                listed = self._connection.repository.get_workflow_runs(event="pull_request_target")
-                return tuple(map(_time_of, islice(listed, _MOST_LISTED)))
+                target_runs = self._connection.repository.get_workflow_runs(
+                    event="pull_request_target"
+                )
+                return tuple(map(_time_of, islice(target_runs, _MOST_LISTED)))
             except GithubException as error:
                 if not _is_denial(error, 403, 404):
                     raise
@@ -281,18 +283,20 @@ class WorkflowRuns:
         return GitHubLogin.of(run.identity, self._connection.web_url) if run.identity else None
 
     def _is_of_repository(self, login: GitHubLogin) -> bool:
-        own = self._connection.repository
-        is_named = login.repository.lower() == own.full_name.lower()
-        return is_named and (not login.ids or login.ids == (f"@{own.owner.id}", f"@{own.id}"))
+        repository = self._connection.repository
+        is_named = login.repository.lower() == repository.full_name.lower()
+        return is_named and (
+            not login.ids or login.ids == (f"@{repository.owner.id}", f"@{repository.id}")
+        )
 
     def _workflow_run(self, number: int, time: datetime) -> _WorkflowRun | RunOrigin:
         """Returns a workflow run that was there at a time, or the origin of one that is not
         known.
         """
         if number not in self._runs and time < self._listed_from and not self._forbidden:
-            for each in self._listing.read_on():
-                self._runs.setdefault(each.id, each)
-                self._listed_from = min(self._listed_from, each.created_at)
+            for run in self._listing.read_on():
+                self._runs.setdefault(run.id, run)
+                self._listed_from = min(self._listed_from, run.created_at)
             if self._listing.is_whole:
                 self._listed_from = datetime.min.replace(tzinfo=UTC)
         if number not in self._runs:
@@ -308,13 +312,13 @@ class WorkflowRuns:
             number = 0
             oldest = datetime.max.replace(tzinfo=UTC)
             with translate_github_errors("listing workflow runs"):
-                listed = self._connection.repository.get_workflow_runs(**search)
+                base_runs = self._connection.repository.get_workflow_runs(**search)
                 try:
-                    for page in islice(pages_of(listed), _MOST_LISTED // PAGE):
-                        found = list(map(_WorkflowRun.of, page))
-                        number += len(found)
-                        oldest = min((oldest, *(each.created_at for each in found)))
-                        yield from found
+                    for page in islice(pages_of(base_runs), _MOST_LISTED // PAGE):
+                        page_runs = list(map(_WorkflowRun.of, page))
+                        number += len(page_runs)
+                        oldest = min((oldest, *(run.created_at for run in page_runs)))
+                        yield from page_runs
                 except GithubException as error:
                     if not _is_denial(error, 403, 404):
                         raise

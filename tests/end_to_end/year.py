@@ -261,6 +261,16 @@ class Measures:
         return sum(count == 1 for count in counts) / len(counts) if counts else 1.0
 
     @property
+    def second_requests(self) -> int:
+        """The features that needed a second proposal, since no person took the offered right to
+        write a resource's policy from the first.
+        """
+        return sum(
+            count > 1 and name.startswith(_WITH_RESOURCE_POLICY)
+            for name, count in self.waits.items()
+        )
+
+    @property
     def all_unblocked_by_first(self) -> float:
         """The share of all denied features that ran after one merged proposal."""
         counts = [*self.waits.values()]

@@ -257,8 +257,8 @@ def _sorted_by_life(
         )
     elif "*" in forms:
         notes = (
-            "Previews and branches: their names have nothing in common, so `*` matches any word;"
-            " the setting `copies` can give a pattern, such as `pr-*`",
+            "Previews and branches: names have nothing in common, so `*` matches any word;"
+            " the setting `copies` can give a pattern (`pr-*`)",
         )
     return Copies(
         long_lived=long_lived,

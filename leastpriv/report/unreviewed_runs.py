@@ -69,7 +69,7 @@ def unknown_branch_line(context: ReportContext) -> str:
     """Returns the line of the first screen on additions, and on names for sensitive actions, of
     runs whose branch is not known, in Markdown; empty where there is none.
     """
-    line = _unknown_branch_of_additions(context)
+    line = unknown_branch_of_additions(context)
     names = [
         permission.resource
         for permission in names_in_narrowings(context, Origin.UNKNOWN)
@@ -86,7 +86,10 @@ def unknown_branch_line(context: ReportContext) -> str:
     )
 
 
-def _unknown_branch_of_additions(context: ReportContext) -> str:
+def unknown_branch_of_additions(context: ReportContext) -> str:
+    """Returns the sentence on additions of runs whose branch is not known, in Markdown; empty
+    without such an addition.
+    """
     added = context.changes(ChangeKind.ADD)
     evidence = context.evidence
     unknown = [

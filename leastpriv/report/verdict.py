@@ -39,6 +39,7 @@ from leastpriv.report.phrases import (
     short_arn,
     them,
 )
+from leastpriv.report.unreviewed_runs import unknown_branch_of_additions
 
 ROLE_IN_PREFIX = "{role}"
 """Where the input `title-prefix` has the role."""
@@ -532,7 +533,10 @@ def _all_recorded(context: ReportContext) -> str:
     sentences = [f"No record shows a use of the {permissions}, and each use would be recorded."]
     if added:
         verb = "is" if added == 1 else "are"
-        sentences.append(f"The {plural(added, 'added permission')} {verb} not sensitive.")
+        branch = (
+            "; the branch of their runs is unknown" if unknown_branch_of_additions(context) else ""
+        )
+        sentences.append(f"The {plural(added, 'added permission')} {verb} not sensitive{branch}.")
     return " ".join([*sentences, calls_remain(context)])
 
 

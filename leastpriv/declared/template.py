@@ -160,6 +160,16 @@ def _makes_resources(transform: object) -> bool:
     return isinstance(name, str) and not name.startswith(_EXPANDED)
 
 
+class _Branch(Struct, frozen=True):
+    """A branch of `Fn::If` under a condition that only the deployment knows."""
+
+    condition: str
+    function: int
+    """Identity of the function."""
+    holds: bool
+    """Whether the condition is taken to hold."""
+
+
 class _Choice(Struct):
     """What decides about the parts of a template that are being resolved."""
 
@@ -167,6 +177,8 @@ class _Choice(Struct):
     """Unknown conditions that are taken not to hold; the others are taken to hold."""
     asked: set[str] = field(default_factory=set)
     """Unknown conditions that a function asked for."""
+    taken: set[_Branch] = field(default_factory=set)
+    """The branches of the functions that asked for them."""
     defaults: set[str] = field(default_factory=set)
     """Parameters whose defaults were read."""
 
@@ -218,20 +230,46 @@ class _Template(Struct):
         conditions decide about whole properties, which AWS SAM does not take as a function.
         """
         made: Mapping[str, object] = {}
-        decided = frozenset[str]()
-        for _ in range(_MOST_VARIANTS):
-            self.choice = _Choice(decided)
+        for choice in self._choices("resources of AWS SAM"):
             document = after_transform(
                 {**self.document, "Resources": self._with_one_branch()},
                 source=self.source,
                 uploads=f"{self.stack.bucket or MANAGED_BUCKET}/{self.stack.prefix}",
                 resolve=lambda value: self._resolve(value, 0),
             )
-            made = either_template(min(self.choice.false), made, document) if made else document
-            decided = self.choice.false | self.choice.asked
-            if decided == self.choice.false:
-                break
+            # No section has a condition of several names, so that it is unknown as well.
+            condition = " ".join(sorted(choice.false))
+            made = either_template(condition, made, document) if made else document
         return made
+
+    def _choices(self, what: str, own: object = None) -> Iterator[_Choice]:
+        """Yields each choice of the unknown conditions that its user asks for, as the present one;
+        names what is left where there are too many.
+
+        Args:
+            what: the part that depends on them, for the message.
+            own: the condition under which the part exists.
+        """
+        pending = [frozenset[str]()]
+        seen = set(pending)
+        taken: set[_Branch] = set()
+        for number in range(_MOST_VARIANTS):
+            if not pending:
+                return
+            self.budget.spend(steps=_STEPS_OF_RESOURCE if number else 0)
+            choice = _Choice(pending.pop(0))
+            self.choice = choice
+            yield choice
+            taken |= choice.taken
+            asked = choice.asked - {str(own)}
+            singles = [choice.false | {each} for each in sorted(asked)]
+            for following in (frozenset(asked), *singles):
+                if following not in seen:
+                    seen.add(following)
+                    pending.append(following)
+        others = {replace(each, holds=not each.holds) for each in taken}
+        if any(each.condition != str(own) for each in others - taken):
+            self.unknown[f"branches of {what}"] = "they depend on more conditions than are tried"
 
     def _with_one_branch(self) -> dict[str, object]:
         """The resources, those of AWS SAM with the properties that one choice of conditions
@@ -263,7 +301,7 @@ class _Template(Struct):
                 return self._resolve(properties, 0)
             if name != _IF or not isinstance(argument, list) or len(argument) != 3:
                 return properties
-            properties = argument[1] if self._holds(argument[0], 0) else argument[2]
+            properties = argument[1] if self._holds(argument, 0) else argument[2]
         return properties
 
     def _leave_out_unnamed(self) -> None:
@@ -399,29 +437,13 @@ class _Template(Struct):
     ) -> list[_Variant]:
         """The properties under each choice of the conditions that they ask for, without repeats."""
         variants: list[_Variant] = []
-        own_condition = entry.get("Condition")
-        pending = [frozenset[str]()]
-        choices_seen = set(pending)
-        for number in range(_MOST_VARIANTS):
-            if not pending:
-                break
-            self.budget.spend(steps=_STEPS_OF_RESOURCE if number else 0)
-            choice = _Choice(pending.pop(0))
-            self.choice = choice
+        for choice in self._choices(logical, entry.get("Condition")):
             properties = self._properties(logical, entry)
             name = self._name(kind, logical, properties)
             if not any(
                 (variant.properties, variant.name) == (properties, name) for variant in variants
             ):
                 variants.append(_Variant(choice.false, properties, name))
-            undecided = choice.asked - {str(own_condition)}
-            for following in (
-                *(choice.false | {condition} for condition in sorted(undecided)),
-                frozenset(undecided),
-            ):
-                if following not in choices_seen:
-                    choices_seen.add(following)
-                    pending.append(following)
         return variants
 
     def _properties(self, logical: str, entry: Mapping[str, object]) -> dict[str, object]:
@@ -512,14 +534,9 @@ class _Template(Struct):
         them.
         """
         items: dict[str, None] = {}
-        pending = [frozenset[str]()]
-        while pending:
-            self.choice = _Choice(pending.pop())
+        # The items of a loop over a condition that only the deployment knows are all.
+        for _ in self._choices("a loop"):
             items.update(dict.fromkeys(_texts(self._resolve(collection, 0))))
-            asked = self.choice.asked - self.choice.false
-            if asked:
-                # The items of a loop over a condition that only the deployment knows are all.
-                pending.append(self.choice.false | {min(asked)})
         return list(items)
 
     def _section(self, name: str) -> Mapping[str, object]:
@@ -745,14 +762,15 @@ class _Template(Struct):
             finally:
                 self.naming.pop()
                 self.choice = outer
-        name, condition = self.names[key]
-        outer.asked |= condition.asked
-        outer.defaults |= condition.defaults
+        name, choice = self.names[key]
+        outer.asked |= choice.asked
+        outer.taken |= choice.taken
+        outer.defaults |= choice.defaults
         return name
 
     def _own_name(self, logical: str, kind: ResourceKind, entry: Mapping[str, object]) -> str:
         key = name_property(kind)
-        given = entry.get("Properties")
+        given = self._branch_of(entry.get("Properties"))
         own_value = given.get(key) if isinstance(given, dict) else None
         properties = {key: self._resolve(own_value, 20)} if own_value is not None else {}
         return self._name(kind, logical, properties)
@@ -760,16 +778,19 @@ class _Template(Struct):
     def _if(self, argument: object, depth: int) -> object:
         if not isinstance(argument, list) or len(argument) != 3:
             return UNKNOWN
-        condition, if_true, if_false = argument
-        return self._resolve(if_true if self._holds(condition, depth) else if_false, depth)
+        _, if_true, if_false = argument
+        return self._resolve(if_true if self._holds(argument, depth) else if_false, depth)
 
-    def _holds(self, condition: object, depth: int) -> bool:
-        """Whether a condition holds under the present choice of what only the deployment knows."""
-        holds = self._condition(condition, depth)
+    def _holds(self, function: Sequence[object], depth: int) -> bool:
+        """Whether the condition of `Fn::If` holds under the present choice of what only the
+        deployment knows.
+        """
+        holds = self._condition(function[0], depth)
         if holds is None:
-            name = str(condition)
+            name = str(function[0])
             self.choice.asked.add(name)
             holds = name not in self.choice.false
+            self.choice.taken.add(_Branch(name, id(function), holds))
         return holds
 
     def _condition(self, condition: object, depth: int) -> bool | None:

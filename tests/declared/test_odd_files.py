@@ -188,6 +188,67 @@ def test_both_branches_of_properties_count(properties: str, needed: str) -> None
     assert found.unknown == {}
 
 
+NESTED = [
+    "!If [{0}, !If [{1}, {2}, {3}], {4}]",
+    "!If [{0}, {2}, !If [{1}, {3}, {4}]]",
+]
+"""Two conditions that only the deployment knows, each of which decides about three values."""
+
+
+@pytest.mark.parametrize("conditions", [("Eu", "Prod"), ("Prod", "Eu")])
+@pytest.mark.parametrize("nested", NESTED)
+def test_every_branch_of_nested_conditions_counts(nested: str, conditions: tuple[str, str]) -> None:
+    properties = [f"{{{CODE}, Layers: ['{LAYER}{number}']}}" for number in range(3)]
+    function = nested.format(*conditions, *properties)
+    serverless = f"Resources: {{F: {{Type: AWS::Serverless::Function, Properties: {function}}}}}"
+    layers = {
+        str(layer)
+        for each in declared(f"{SAM}{CONDITIONS}{serverless}").resources
+        for layer in each.properties.get("Layers", ())
+    }
+    assert layers == {f"{LAYER}{number}" for number in range(3)}
+
+    items = nested.format(*conditions, "[a]", "[b]", "[c]")
+    queue = "Queue${Name}: {Type: AWS::SQS::Queue, Properties: {QueueName: !Ref Name}}"
+    loop = f"Resources:\n  Fn::ForEach::Queues:\n    - Name\n    - {items}\n    - {queue}\n"
+    found = declared(f"{LOOPS}{CONDITIONS}{loop}")
+    assert {each.address for each in found.resources} == {"Queuea", "Queueb", "Queuec"}
+
+
+@pytest.mark.parametrize(("count", "is_whole"), [(40, True), (6, False)])
+def test_a_branch_that_is_not_tried_is_named(count: int, is_whole: bool) -> None:
+    names = [f"C{number:02}" for number in range(count)]
+    given = "".join(f"  {name}: !Equals [!Ref AWS::StackId, x]\n" for name in names)
+    arn = "arn:aws:iam::aws:policy/"
+    values = [f"!If [{name}, '{arn}{name}', '{arn}Not{name}']" for name in names]
+    if not is_whole:
+        # Each pair of conditions decides about one more value.
+        values = [
+            f"!If [{one}, !If [{other}, !If [{third}, a, '{arn}{one}{other}{third}'], b], c]"
+            for one in names
+            for other in reversed(names)
+            for third in names
+        ]
+    policies = "".join(f"        - {value}\n" for value in values)
+    found = declared(
+        f"Conditions:\n{given}Resources:\n  R:\n    Type: AWS::IAM::Role\n    Properties:\n"
+        f"      AssumeRolePolicyDocument: {{}}\n      ManagedPolicyArns:\n{policies}"
+    )
+    arns = {arn for each in found.resources for arn in each.properties["ManagedPolicyArns"]}
+    if is_whole:
+        assert {f"{arn}{name}" for name in names} | {f"{arn}Not{name}" for name in names} <= arns
+    assert ("branches of R" in found.unknown) is not is_whole
+
+
+def test_a_name_in_properties_by_a_condition_is_that_of_the_branch() -> None:
+    found = declared(f"""{CONDITIONS}
+Resources:
+  Q: {{Type: AWS::SQS::Queue, Properties: !If [Prod, {{QueueName: a}}, {{QueueName: b}}]}}
+  P: {{Type: AWS::SSM::Parameter, Properties: {{Type: String, Name: !Sub '/${{Q.QueueName}}'}}}}
+""")
+    assert {each.name for each in found.resources if each.address == "P"} == {"/a", "/b"}
+
+
 def test_a_loop_over_the_items_of_a_condition_makes_those_of_both_branches() -> None:
     loop = """
 Resources:

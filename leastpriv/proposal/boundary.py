@@ -62,6 +62,7 @@ _REWRITES = (
 )
 """Actions on the boundary itself."""
 _ON_THE_DECLARED = "the boundary allows it on what the declaration makes"
+_ON_THE_BOUNDED = "the boundary allows it on the roles that have it"
 _MOST_ROUNDS = 200
 """Paths that are closed one after another; the table has fewer."""
 
@@ -313,9 +314,9 @@ def _with_wildcards(granted: _Granted) -> _Granted:
     ]
     foreign: list[str] = []
     for prefix in {action.partition(":")[0] for action in actions}:
-        # What a boundary never allows is in no wildcard either.
+        # A wildcard allows no action that a role must ask a person for, unless a policy names it.
         names = [name for name in expand(f"{prefix}:*") if name not in actions]
-        foreign.extend(name for name in names if name in _steps_of_paths() or never_allowed(name))
+        foreign.extend(name for name in names if _asks_for_a_person(name))
     entries = fewest_entries(actions, foreign, lambda _: True)
     roles = tuple(dict.fromkeys(role for roles in widened.values() for role in roles))
     other_grants = {grant: roles for grant, roles in widened.items() if grant.action not in actions}
@@ -334,6 +335,10 @@ def _steps_of_paths() -> frozenset[str]:
     """The actions of all paths."""
     steps = (step for row in table("escalation") for step in row["actions"].split(","))
     return frozenset(action.removeprefix("@") for step in steps for action in step.split("|"))
+
+
+def _asks_for_a_person(action: str) -> bool:
+    return action in _steps_of_paths() or bool(never_allowed(action) or forbidden(action))
 
 
 def _is_step(entry: str, steps: Collection[str]) -> bool:
@@ -391,15 +396,15 @@ class _Drafting:
 
     def _keep_roles_inside(self) -> None:
         """Lets the roles pass and assume no role but those that have the boundary."""
+        roles_inside = [arn for arn in self.inside if ":role/" in arn]
         for grant, users in [*self.granted.items()]:
-            if grant.action not in _ROLE_USES:
-                continue
             outside = [resource for resource in grant.resources if not self._is_inside(resource)]
-            if outside and any(map(has_wildcard, outside)):
-                roles_inside = [name for name in self.inside if ":role/" in name]
-                names_inside = [
-                    resource for resource in grant.resources if self._is_inside(resource)
-                ]
+            if not any(map(has_wildcard, outside)):
+                continue
+            if has_wildcard(grant.action):
+                self._deny_role_uses(grant.action, without_covered(sorted(roles_inside)))
+            elif grant.action in _ROLE_USES:
+                names_inside = [each for each in grant.resources if self._is_inside(each)]
                 names_inside += [
                     role
                     for role in roles_inside
@@ -409,7 +414,14 @@ class _Drafting:
                 if names_inside:
                     limited = replace(grant, resources=without_covered(sorted(set(names_inside))))
                     self.granted[limited] = users
-                self.reasons[grant.action] = "the boundary allows it on the roles that have it"
+                self.reasons[grant.action] = _ON_THE_BOUNDED
+
+    def _deny_role_uses(self, entry: str, own: tuple[str, ...]) -> None:
+        """Denies what a wildcard grants of passing and assuming roles, but on those inside."""
+        for use in _ROLE_USES:
+            if action_matches(entry, use) and use not in self.denied:
+                self._deny(use, _ON_THE_BOUNDED, allowed_on=own)
+                self.reasons[use] = _ON_THE_BOUNDED
 
     def _is_inside(self, resource: str) -> bool:
         """Whether a resource is one of the declaration's or a version of one, `function:a:live`."""

@@ -14,7 +14,8 @@ from leastpriv.declared.plan import read_plan
 from leastpriv.declared.role_policies import CreatedRole, created_roles
 from leastpriv.declared.template import read_template
 from leastpriv.models import Basis, Condition, Need, Permission
-from leastpriv.permissions.catalog import expand
+from leastpriv.permissions.catalog import expand, forbidden
+from leastpriv.permissions.patterns import has_wildcard
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.evaluate import policy_size
 from leastpriv.policy.replay import replay_need
@@ -359,6 +360,43 @@ def test_a_role_may_put_the_roles_of_the_declaration_into_instance_profiles() ->
     assert allows(boundary, "iam:AddRoleToInstanceProfile", f"{A}instance-profile/p")
     assert not allows(boundary, "iam:PassRole", f"{A}role/admin")
     assert {each.action for each in draft.lost} == {"iam:PassRole"}
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        [allow("iam:*")],
+        [allow("iam:*"), allow("iam:P*")],
+        [allow("iam:*", f"{A}*")],
+        [allow("iam:*", [f"{A}role/admin", f"{A}instance-profile/*"])],
+        [allow("iam:PassRole", f"{A}role/admin"), allow("iam:AddRoleToInstanceProfile")],
+    ],
+)
+def test_no_other_role_comes_into_an_instance_profile(statements: list[object]) -> None:
+    draft, boundary = drafted(*statements, allow("ec2:Describe*"))
+    assert not allows(boundary, "iam:PassRole", f"{A}role/admin")
+    assert "iam:PassRole" in {each.action for each in draft.lost}
+    assert {path.strength for path in escalation_paths([boundary], ROLE)} <= {Strength.NAMED}
+
+
+@pytest.mark.parametrize("entry", ["iam:*", "sts:*", "iam:Pass*", "sts:A*"])
+def test_a_wildcard_passes_and_assumes_the_roles_of_the_declaration_alone(entry: str) -> None:
+    draft, boundary = drafted(allow([entry, f"{entry.rstrip('*')}?*"]))
+    use = "iam:PassRole" if entry.startswith("iam:") else "sts:AssumeRole"
+    assert allows(boundary, use, ROLE)
+    assert not allows(boundary, use, f"{A}role/admin")
+    reasons = {each.reason for each in draft.lost if each.action == use}
+    assert reasons == {"the boundary allows it on the roles that have it"}
+
+
+def test_a_wildcard_for_the_sake_of_length_allows_nothing_that_asks_for_a_person() -> None:
+    services = ("cloudtrail", "guardduty", "s3", "account", "kms")
+    names = [name for each in services for name in expand(f"{each}:*") if not forbidden(name)]
+    draft, boundary = drafted(allow([name for name in names if not never_allowed(name)]))
+    assert any(has_wildcard(action) for each in boundary.statements for action in each.actions)
+    assert draft.left_open == ()
+    for name in ("cloudtrail:StopLogging", "s3:BypassGovernanceRetention", "account:CloseAccount"):
+        assert not allows(boundary, name, "*")
 
 
 def test_a_wildcard_leaves_a_role_what_the_declaration_makes() -> None:

@@ -244,7 +244,7 @@ class _Template(Struct):
 
     def _choices(self, what: str, own: object = None) -> Iterator[_Choice]:
         """Yields each choice of the unknown conditions that its user asks for, as the present one;
-        names what is left where there are too many.
+        names the part whose branches are not all tried.
 
         Args:
             what: the part that depends on them, for the message.

@@ -125,7 +125,11 @@ class Chance(Struct, frozen=True):
     after: int = 1
     """First runs, which no policy of earlier runs judges; one where no run could be left out."""
     tests: int = 0
-    """Latest runs in a row, without the first ones, that are not known to be denied something."""
+    """Latest separate runs of each user in a row, without the first ones, that are not known to be
+    denied something.
+    """
+    least_tests: int = 1
+    """As many as decide the removals."""
     untested_names: tuple[str, ...] = ()
     """Narrowed actions that create resources, and whose names no later run has tested."""
     latest: tuple[bool, ...] = ()
@@ -195,6 +199,7 @@ def chance_of(
         quiet=later_runs.quiet if later_runs else 0,
         after=later_runs.after if later_runs and left_out and left_out.judged else 1,
         tests=later_runs.tests if later_runs else 0,
+        least_tests=later_runs.least_tests if later_runs else 1,
         days=evidence.span.days,
         shown=run_kinds(evidence),
         expected=tuple(_expected(proposal, attached, evidence)),

@@ -352,14 +352,15 @@ def runs_of_users(evidence: Evidence, without: frozenset[str] = frozenset()) -> 
     } - without
     runs = [run for run in evidence.runs if not run.denied and run.id in working]
     runs_by_user = {
-        user.label: _separate([run for run in runs if run.id in user.runs])
+        user.label: count_separate([run for run in runs if run.id in user.runs])
         for user in evidence.users
         if not user.unread
     }
-    return runs_by_user or {"": _separate(runs)}
+    return runs_by_user or {"": count_separate(runs)}
 
 
-def _separate(runs: Iterable[Run]) -> int:
+def count_separate(runs: Iterable[Run]) -> int:
+    """Returns the number of runs, those within an hour of each other as one."""
     starts = sorted(run.first for run in runs)
     return bool(starts) + sum(start - before > RUN_SEPARATION for before, start in pairwise(starts))
 

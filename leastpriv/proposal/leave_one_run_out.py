@@ -7,7 +7,8 @@ proposal is made without them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import takewhile
 
@@ -30,7 +31,13 @@ from leastpriv.permissions.volatility import is_whole_type
 from leastpriv.policy.document import Document
 from leastpriv.proposal.aws_guards import report_without
 from leastpriv.proposal.confidence import Confidences, confidences
-from leastpriv.proposal.guards import before_evidence, break_glass_runs, is_break_glass_use
+from leastpriv.proposal.guards import (
+    before_evidence,
+    break_glass_runs,
+    count_separate,
+    is_break_glass_use,
+    runs_of_users,
+)
 from leastpriv.proposal.models import History, Options, Proposal, ProposalInputs
 from leastpriv.proposal.origins import uncounted_runs
 from leastpriv.proposal.propose import MAX_CHANGES, propose
@@ -92,13 +99,16 @@ class LaterRunsResult(Struct, frozen=True):
     would have allowed. In order of the runs.
     """
     after: int = 1
-    """First runs: one, or `minimum-runs` where the proposal removes something, as fewer remove
-    nothing and so test no removal.
+    """First runs: one, or as many as make `minimum-runs` of each user where the proposal removes
+    something, as fewer remove nothing and so test no removal.
     """
     tests: int = 0
-    """Latest runs in a row, without the first ones, of which none is known to be denied something:
-    those that a condition leaves open count too.
+    """Separate runs of the user with the fewest, among the latest ones in a row, without the first
+    ones, of which none is known to be denied something: those that a condition leaves open count
+    too.
     """
+    least_tests: int = 1
+    """As many separate runs of each user as decide the removals."""
     untried: int = 0
     """Older runs with new permissions, beyond the limit."""
     untested_names: tuple[str, ...] = ()
@@ -266,7 +276,8 @@ class RunChecks:
         judged = [run for run in order if run not in special_runs]
         changes = self._proposal.changes
         only_adds = all(change.kind is ChangeKind.ADD for change in changes)
-        after = 1 if only_adds else self._least_runs
+        deciding = self._deciding_runs(judged)
+        after = 1 if only_adds else deciding
         later_runs = judged[after:]
         number_by_run = {run: number for number, run in enumerate(order)}
         news: dict[str, list[Usage]] = {}
@@ -293,21 +304,39 @@ class RunChecks:
                 denied[run] = ()
             if run in self._denied_by_aws:
                 denied[run] = _sorted({*denied.get(run, ()), *self._denied_by_aws[run]})
+        quiet = takewhile(lambda run: not denied.get(run), reversed(later_runs))
         return LaterRunsResult(
             denied,
             after=after,
-            tests=_count_while(lambda run: not denied.get(run), reversed(later_runs)),
+            tests=self._fewest_of_users(quiet),
+            least_tests=self._least_runs,
             untried=len(special) - len(tried),
-            untested_names=tuple(dict.fromkeys(self._untested_names(judged))),
+            untested_names=tuple(dict.fromkeys(self._untested_names(judged, deciding))),
         )
 
-    def _untested_names(self, judged: Sequence[str]) -> Iterator[str]:
+    def _deciding_runs(self, judged: Sequence[str]) -> int:
+        """Returns how many of the judged runs, the oldest first, make `minimum-runs` of each user:
+        the least that remove or narrow something.
+        """
+
+        def fewest(count: int) -> int:
+            return self._fewest_of_users(judged[:count])
+
+        return bisect_left(range(len(judged)), self._least_runs, key=fewest)
+
+    def _fewest_of_users(self, runs: Iterable[str]) -> int:
+        """Returns the number of separate runs, among some runs, of the user with the fewest."""
+        others = {run.id for run in self._evidence.runs}.difference(runs)
+        return min(runs_of_users(self._evidence, frozenset(others)).values())
+
+    def _untested_names(self, judged: Sequence[str], deciding: int) -> Iterator[str]:
         """Yields the narrowed actions whose names no run tested.
 
-        The first `minimum-runs` of the judged runs are the least that narrow a name: a run after
-        them tests it, and so do as many runs of the action itself.
+        The deciding runs are the first that narrow a name: a run after them tests it, and so do
+        `minimum-runs` separate runs of the action itself.
         """
-        later = frozenset(judged[self._least_runs :])
+        later = frozenset(judged[deciding:])
+        starts = {run.id: run for run in self._evidence.runs}
         for change in self._proposal.changes:
             action = change.restricted_action
             if not change.used or not change.restricted_to or not _creates(action):
@@ -317,7 +346,8 @@ class RunChecks:
             runs = {run for usage in change.usages for run in usage.runs}
             if not runs.isdisjoint(later):
                 continue
-            if len(runs.intersection(judged)) < self._least_runs:
+            own = [starts[run] for run in runs.intersection(judged)]
+            if count_separate(own) < self._least_runs:
                 yield action
 
     def _latest(self, runs: Sequence[str], limit: int) -> Sequence[str]:
@@ -360,10 +390,6 @@ class _SharedInputs(Struct, frozen=True):
     """Used action -> the used actions that create its resources."""
     is_never_empty: bool
     """Whether a part of the committed policy remains in any case."""
-
-
-def _count_while(holds: Callable[[str], bool], runs: Iterable[str]) -> int:
-    return sum(1 for _ in takewhile(holds, runs))
 
 
 def _sorted(actions: Iterable[str]) -> tuple[str, ...]:

@@ -131,7 +131,7 @@ class Facts(Struct, frozen=True):
     word: Word = Word.SELDOM
     quiet: int = 0
     tests: int = 0
-    """Latest runs that test the removals."""
+    """Latest separate runs of each user that test the removals."""
     least_tests: int = 0
     """As many runs as decide the removals."""
 
@@ -331,7 +331,7 @@ def verdict_of(
         word=chance.word,
         quiet=chance.quiet,
         tests=chance.tests,
-        least_tests=chance.after,
+        least_tests=chance.least_tests,
     )
     return decide(facts)
 

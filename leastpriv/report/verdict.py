@@ -504,9 +504,10 @@ def _names_untested(context: ReportContext) -> str:
 def _removals_untested(context: ReportContext) -> str:
     chance = context.chance
     tests = f"the latest {chance.tests:,} do" if chance.tests else "none does"
+    whose = " of each user" if len(context.evidence.users) > 1 else ""
     return (
-        f"{plural(chance.after, 'run')} decide what it removes, and as many later ones must"
-        f" show in a row that they do not need it: {tests}. {calls_remain(context)}"
+        f"{plural(chance.least_tests, 'run')}{whose} decide what it removes, and as many later ones"
+        f" must show in a row that they do not need it: {tests}. {calls_remain(context)}"
     )
 
 

@@ -418,7 +418,7 @@ def offer_commands(said: Iterable[CommentCommand], pull_request: int) -> tuple[O
 
 _MAX_MERGED = 10
 """Merged pull requests, each read twice, that are searched for the removal of a permission that is
-denied now.
+denied now, or granted all the same.
 """
 
 
@@ -529,7 +529,7 @@ def target_history(
         for each in own_closed
         if each.merged_at and changed and oldest <= each.merged_at <= changed
         # What a role's other policy file lost may remain in this one.
-        if each.merge_commit and scopes.has(each.fingerprint) and not each.reconsidered
+        if each.merge_commit and scopes.has_proposed(each) and not each.reconsidered
     ]
     read_merged = partial(_merged_removals, host, target, names.identity, merged, scopes)
     merged_removals = requests.get(
@@ -639,6 +639,10 @@ class _OwnScopes(Struct, frozen=True):
         """Whether a proposal with this fingerprint may be one of the target."""
         return fingerprint_scope(fingerprint) in {*self.single, *filter(None, [self.group])}
 
+    def has_proposed(self, pull: ClosedPullRequest) -> bool:
+        """Whether a pull request had a proposal for the target, alone or in a group of then."""
+        return self.has(pull.fingerprint) or bool(self.changes_in_group(pull.changes))
+
     def changes_of(self, pull: ClosedPullRequest) -> tuple[str, ...]:
         """Returns the ids of the target's changes in a pull request."""
         scope = fingerprint_scope(pull.fingerprint)
@@ -679,8 +683,7 @@ def _closed_of_target(
         return [pull for of_branch in closed.values() for pull in of_branch]
 
     def is_own(pull: ClosedPullRequest) -> bool:
-        own = _own_scopes(run, target, names)
-        if own.has(pull.fingerprint) or own.changes_in_group(pull.changes):
+        if _own_scopes(run, target, names).has_proposed(pull):
             return True
         if pull.target is None:
             return False
@@ -689,11 +692,11 @@ def _closed_of_target(
         return is_of_role or names.was_name_of_target(pull.target, asks_git=False)
 
     mark = target_mark(opened.body) if opened else None
-    # An own usage history has what the earlier names declined.
-    is_new = target.store is None or len(names.identity.roles) > 1
-    if is_new and not opened and not read():
+    if not opened and not read():
         elsewhere = pulls.closed_elsewhere(settings.base, labels_of(target))
-        _adopt(names, elsewhere, asks_git=True)
+        # An own usage history has what the earlier names declined.
+        is_new = target.store is None or len(names.identity.roles) > 1
+        _adopt(names, elsewhere, asks_git=is_new)
         earlier = _own_scopes(run, target, names)
         for each in elsewhere:
             if each.branch not in names.branches and earlier.changes_in_group(each.changes):
@@ -710,6 +713,10 @@ def _closed_of_target(
     ]
     if not all(scopes.has(each) for each in fingerprints if each):
         names.read_git()
+    for pull in read():
+        if pull.target and names.was_name_of_target(pull.target, asks_git=False):
+            # What a pull request before the last merge declined may be on an earlier branch.
+            names.branches.extend(name for name in pull.branches if name not in names.branches)
     own_pulls = [pull for pull in read() if is_own(pull)]
     for pull in own_pulls:
         if pull.target and names.was_name_of_target(pull.target, asks_git=False):
@@ -920,11 +927,11 @@ def _merged_removals(
     A pull request may remove a permission from one of two statements.
     """
     granted = removal_counts(committed) if committed and merged else Counter[str]()
+    newest_first = sorted(merged, key=lambda pull: pull.number, reverse=True)
+    back = [each for each in newest_first if any(map(granted.get, scopes.changes_of(each)))]
     found: dict[str, int] = {}
-    for each in sorted(merged, key=lambda pull: pull.number, reverse=True)[:_MAX_MERGED]:
+    for each in back[:_MAX_MERGED]:
         again = [change for change in scopes.changes_of(each) if granted[change]]
-        if not again:
-            continue
         before = _removal_counts_at(host.branches.parent_of(each.merge_commit), target, identity)
         after = _removal_counts_at(each.merge_commit, target, identity)
         for change in again:

@@ -182,6 +182,8 @@ class ClosedPullRequest(Struct, frozen=True):
     """Aware, UTC; None if it was not merged."""
     target: TargetName | None = None
     """The target that its body names; None if it names none."""
+    branches: tuple[str, ...] = ()
+    """Further branches that pull requests of the target had, as its body names them."""
     changed_at: datetime = UNKNOWN_TIME
     """Time of its last change, such as of its labels (aware, UTC)."""
 

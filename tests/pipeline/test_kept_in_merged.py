@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from leastpriv.pipeline import history
 from leastpriv.pipeline.context import TargetResult
 from leastpriv.pull_request.lifecycle import RECONSIDER_LABEL
 from tests.fakes.deploys import POLICY, ROLE
@@ -171,3 +172,46 @@ def test_a_decline_outlasts_a_user_that_leaves_or_joins(repository: Repository, 
     repository.decline(number_of(first))
     [second] = repository.propose_by(config.format(roles))
     assert DECLINED in declined(second)
+
+
+@pytest.mark.parametrize(("before", "after"), [(GROUPED, ENTRY), (ENTRY, GROUPED)])
+def test_what_came_back_after_a_merge_is_kept_when_a_group_ends_or_begins(
+    repository: Repository, before: str, after: str
+) -> None:
+    [first] = repository.propose_by(before)
+    merge(repository, number_of(first))
+    commit(repository, POLICY["Statement"])
+    [second] = repository.propose_by(after, **NO_GRACE)
+    assert DECLINED in held(second)
+    assert removed(second) == set()
+
+
+def test_a_decline_in_a_group_outlasts_the_first_merge_without_it(repository: Repository) -> None:
+    [first] = repository.propose_by(GROUPED)
+    repository.decline(number_of(first))
+    commit(repository, [*POLICY["Statement"], {**TOPIC, "Action": "sns:DeleteTopic", "Sid": "New"}])
+    [second] = repository.propose_by(ENTRY, **NO_GRACE)
+    assert removed(second) == {"sns:DeleteTopic"}
+    merge(repository, number_of(second))
+    [third] = repository.propose_by(ENTRY, **NO_GRACE)
+    assert DECLINED in declined(third)
+    assert removed(third) == set()
+
+
+def test_a_merge_counts_whatever_later_ones_removed(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "_MAX_MERGED", 1)
+    queue = {**POLICY["Statement"][1], "Action": "sqs:CreateQueue"}
+    statements = [queue, TOPIC, {**TOPIC, "Sid": "Second", "Resource": f"{TOPIC['Resource']}-2"}]
+    commit(repository, statements)
+    left = statements
+    for _ in range(2):
+        before = left
+        merge(repository, number_of(repository.propose(**NO_GRACE, **{"max-changes": "1"})))
+        left = json.loads(repository.hub.file(FILE))["Statement"]
+    # The second merge removed the one of `before`.
+    commit(repository, [each for each in statements if each == queue or each not in before])
+    result = repository.propose(**NO_GRACE)
+    assert held(result) == {DECLINED}
+    assert removed(result) == set()

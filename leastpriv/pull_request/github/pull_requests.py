@@ -428,6 +428,7 @@ class PullRequests:
             merge_commit=pull.merge_commit,
             merged_at=pull.merged_at,
             target=mark.name if mark else None,
+            branches=mark.branches if mark else (),
             changed_at=pull.updated_at,
         )
 

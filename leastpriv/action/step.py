@@ -215,6 +215,9 @@ def _track_drift(
     if not _write_issue(context, github, console, run_url):
         return 1
     report_escalation(result, console)
+    if result.unread_users:
+        console.error(result.unread_users)
+        return 1
     return DRIFT_EXIT_CODE if result.leads_to_administrator else 0
 
 

@@ -411,6 +411,8 @@ def report_failures(result: RunResult, console: Console) -> None:
     """Reports why the exit code of a target is not 0; the failure of a shared pull request once."""
     for target_result in _without_repeated_failures(result):
         content = target_result.content
+        if target_result.unread_users:
+            console.error(target_result.unread_users)
         if content is None:
             console.error(f"{target_result.target.shown_role}: {target_result.failure}")
         elif target_result.published and target_result.published.failure:
@@ -433,6 +435,7 @@ def run_notes(result: RunResult) -> list[str]:
         for target in result.targets
         if target.context and target.lacks_calls
     }
+    errors.update(target.unread_users for target in result.targets)
     notes = [note for note in result.notes if note not in errors]
     return [*notes, *(target.unsaved for target in result.targets if target.unsaved)]
 

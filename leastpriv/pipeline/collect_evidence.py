@@ -272,6 +272,20 @@ class RunEvidence:
             users=tuple(users_read),
         )
 
+    def unread_users(self, target: Target) -> str:
+        """Returns why some users of a policy, in accounts that failed, were not read; empty where
+        all or none were read: a target without any user that was read fails itself.
+        """
+        users = target.users
+        unread = [arn for arn in users if arn not in self.found]
+        failed = [arn for arn in unread if account_of(arn) in self.failures]
+        if not failed or len(failed) == len(users):
+            return ""
+        return (
+            f"{target.policy_name}: {len(failed):,} of {plural(len(users), 'user')} could not be"
+            f" read, first {failed[0]}. {self.failures[account_of(failed[0])]}"
+        )
+
     def _of_user(self, target: Target, arn: str) -> TargetEvidence:
         """Returns the evidence of one user; that of an account that failed is empty, and says
         why.

@@ -285,6 +285,8 @@ class TargetResult(Struct, frozen=True):
     failure: LeastprivError | None = None
     """Why there is no proposal, in a run of several targets."""
     published: PublishResult | None = None
+    unread_users: str = ""
+    """Why some users of the policy could not be read, in a run of several targets; a sentence."""
     unsaved: str = ""
     """Why the usage history was not kept, or a comment not answered; a sentence."""
 
@@ -326,12 +328,12 @@ class TargetResult(Struct, frozen=True):
 
     @property
     def exit_code(self) -> int:
-        """0, the code of the failure, 1 if publishing failed or there is no call, 3 for what the
-        mode check found.
+        """0, the code of the failure, 1 if publishing failed, a user could not be read or there is
+        no call, 3 for what the mode check found.
         """
         if self.failure or self.context is None:
             return self.failure.exit_code if self.failure else 1
-        if self.lacks_calls or (self.published and self.published.failure):
+        if self.lacks_calls or self.unread_users or (self.published and self.published.failure):
             return 1
         is_check = self.target.settings.mode is Mode.CHECK
         findings = is_check and context_findings(self.context)

@@ -12,7 +12,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from leastpriv.aws.arns import account_of, parse_principal
+from leastpriv.aws.arns import parse_principal
 from leastpriv.config.policy_users import PolicyUsers
 from leastpriv.config.settings import Mode
 from leastpriv.config.targets_file import (
@@ -22,7 +22,7 @@ from leastpriv.config.targets_file import (
     first_file_template,
     with_targets,
 )
-from leastpriv.errors import InputError, LeastprivError, NoCallsError, plural
+from leastpriv.errors import InputError, LeastprivError, NoCallsError
 from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.models import grouped
 from leastpriv.pipeline.collect_evidence import RunEvidence, attempt, with_matching_users
@@ -248,7 +248,9 @@ class AllTargets:
                 self.notes.append(f"{target.policy_name}: `{shown}` matches no role that was read.")
                 return
         self.targets.append(target)
-        self.notes += _unread_users(target, self._evidence)
+        unread = self._evidence.unread_users(target)
+        if unread:
+            self.notes.append(unread)
 
     def add_of_pattern(self, entry: TargetEntry) -> None:
         """Adds a target for each policy file of a pattern, as `iam/{name}.json` has one for each
@@ -316,22 +318,6 @@ def all_targets(run: RunContext, file: TargetsFile, evidence: RunEvidence) -> Al
     for entry in patterns:
         found.add_of_pattern(entry)
     return found
-
-
-def _unread_users(target: Target, evidence: RunEvidence) -> Iterator[str]:
-    """Yields a note on a policy of which some users are in accounts that could not be read."""
-    users = target.users
-    unread = [
-        user
-        for user in users
-        if user not in evidence.found and account_of(user) in evidence.failures
-    ]
-    # A target without any user that was read fails itself.
-    if unread and len(unread) < len(users):
-        yield (
-            f"{target.policy_name}: {len(unread):,} of {plural(len(users), 'user')} could not be"
-            f" read, first {unread[0]}. {evidence.failures[account_of(unread[0])]}"
-        )
 
 
 def _check_separate_files(targets: Sequence[Target]) -> None:

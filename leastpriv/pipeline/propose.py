@@ -683,4 +683,5 @@ def _target_result(
     content, failure = attempt(work, isolate=run.isolates_failures)
     if failure:
         _log.info(f"Failed for {target.shown_role}: {failure}")
-    return TargetResult(target, content, failure)
+    unread_users = evidence.unread_users(target) if run.isolates_failures else ""
+    return TargetResult(target, content, failure, unread_users=unread_users)

@@ -32,7 +32,7 @@ from leastpriv.policy.evaluate import statements_allowing
 from leastpriv.proposal.confidence import Confidences, chance, falling_chance
 from leastpriv.proposal.leave_one_run_out import LaterRunsResult, LeaveOneOutResult
 from leastpriv.proposal.models import HeldBackChange, Proposal
-from leastpriv.proposal.origins import is_unreviewed_use
+from leastpriv.proposal.origins import is_unreviewed_use, uncounted_runs
 from leastpriv.proposal.suggestions import unrecorded_data_events
 from leastpriv.proposal.visibility_guards import is_done_by
 
@@ -424,9 +424,10 @@ def _called_on(
 
 
 def _is_usual(usages: Iterable[Usage], evidence: Evidence) -> bool:
-    """Whether nearly all runs made some calls, so that the next one will too."""
-    calling = {run for usage in usages for run in usage.runs}
-    return len(calling) >= _USUAL * len(evidence.runs)
+    """Whether nearly all runs that count made some calls, so that the next one will too."""
+    counted = {run.id for run in evidence.runs} - uncounted_runs(evidence)
+    calling = {run for usage in usages for run in usage.runs} & counted
+    return len(calling) >= _USUAL * len(counted)
 
 
 def _decides(usage: Usage, evidence: Evidence) -> bool:

@@ -419,12 +419,16 @@ class RunEvidence:
 
     def matches(self, users: PolicyUsers, named: Iterable[str]) -> tuple[str, ...]:
         """Returns the ARNs of roles that match the patterns of some users and that no other target
-        names, sorted; raises LeastprivError where those of an account are not known.
+        names, sorted; raises LeastprivError where those of an account are not known, and
+        NoCallsError where no role matches and an account has no call.
         """
+        without_calls: NoCallsError | None = None
         for pattern in users.patterns:
             account = account_of(pattern)
             failure = self.failures.get(account) or self._unlisted.get(account)
-            if failure:
+            if isinstance(failure, NoCallsError):
+                without_calls = failure
+            elif failure:
                 raise failure
         already = set(named)
         arns: list[str] = []
@@ -435,6 +439,8 @@ class RunEvidence:
                 continue
             if any(matches(pattern, arn) for pattern in users.patterns):
                 arns.append(arn)
+        if without_calls and not arns:
+            raise without_calls
         return tuple(sorted(arns))
 
     def role_chain(self, roots: tuple[str, ...], *, follow: bool) -> RoleChain:

@@ -240,12 +240,15 @@ class AllTargets:
         if patterns:
             target, failure = with_matching_users(target, self._evidence, self._named)
             self._named.update(target.matched)
-            if failure and not target.users:
+            if failure and not (target.users and isinstance(failure, NoCallsError)):
+                # What unknown users need must not go: the named ones alone decide nothing.
                 self.failed.append(TargetResult(target, failure=failure))
                 return
-            if not target.users:
+            if failure or not target.users:
                 shown = ", ".join(patterns)
-                self.notes.append(f"{target.policy_name}: `{shown}` matches no role that was read.")
+                note = f"{target.policy_name}: `{shown}` matches no role that was read."
+                self.notes.append(f"{note} {failure}" if failure else note)
+            if not target.users:
                 return
         self.targets.append(target)
         unread = self._evidence.unread_users(target)

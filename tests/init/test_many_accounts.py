@@ -120,6 +120,24 @@ def test_an_account_without_its_reader_role_holds_back_and_is_named(
     assert "sts:AssumeRole" in done.err
 
 
+def test_roles_of_a_pattern_in_an_account_without_its_reader_role_are_not_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The named role alone would lose what only the unknown ones need."""
+    accounts = [HOME, FORTY[1]]
+    assert init(tmp_path, accounts).code == 0
+    path = tmp_path / ".github/leastpriv.yml"
+    users = f"[{ROLE.replace('*', HOME)}, arn:aws:iam::{FORTY[1]}:role/ci-*]"
+    config = path.read_text(encoding="utf-8").replace(f'"{ROLE}"', users)
+    path.write_text(config, encoding="utf-8")
+    organization = Organization(tmp_path, accounts)
+    organization.fake.readers = {}
+    done = organization.propose(tmp_path, monkeypatch)
+    assert done.code == 1
+    assert "sts:AssumeRole" in done.err
+    assert not Path("out/ci-deploy/policy.json").exists()
+
+
 def test_what_a_person_changed_is_not_overwritten(tmp_path: Path) -> None:
     assert init(tmp_path, FORTY[:2]).code == 0
     path = tmp_path / "leastpriv-reader.tf"

@@ -276,8 +276,7 @@ class RunChecks:
         judged = [run for run in order if run not in special_runs]
         changes = self._proposal.changes
         only_adds = all(change.kind is ChangeKind.ADD for change in changes)
-        deciding = self._deciding_runs(judged)
-        after = 1 if only_adds else deciding
+        after = 1 if only_adds else self._deciding_runs(judged)
         later_runs = judged[after:]
         number_by_run = {run: number for number, run in enumerate(order)}
         news: dict[str, list[Usage]] = {}
@@ -311,7 +310,7 @@ class RunChecks:
             tests=self._fewest_of_users(quiet),
             least_tests=self._least_runs,
             untried=len(special) - len(tried),
-            untested_names=tuple(dict.fromkeys(self._untested_names(judged, deciding))),
+            untested_names=tuple(dict.fromkeys(self._untested_names(judged, after))),
         )
 
     def _deciding_runs(self, judged: Sequence[str]) -> int:
@@ -329,13 +328,13 @@ class RunChecks:
         others = {run.id for run in self._evidence.runs}.difference(runs)
         return min(runs_of_users(self._evidence, frozenset(others)).values())
 
-    def _untested_names(self, judged: Sequence[str], deciding: int) -> Iterator[str]:
+    def _untested_names(self, judged: Sequence[str], after: int) -> Iterator[str]:
         """Yields the narrowed actions whose names no run tested.
 
-        The deciding runs are the first that narrow a name: a run after them tests it, and so do
+        The first runs are the least that narrow a name: a run after them tests it, and so do
         `minimum-runs` separate runs of the action itself.
         """
-        later = frozenset(judged[deciding:])
+        later = frozenset(judged[after:])
         starts = {run.id: run for run in self._evidence.runs}
         for change in self._proposal.changes:
             action = change.restricted_action

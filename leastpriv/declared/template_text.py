@@ -129,7 +129,7 @@ class _Values(Struct):
         for member in node.members:
             value = self.value(member.value)
             if member.key == _MERGE:
-                merged = {**_merged(value), **merged}
+                _merge(value, merged)
                 continue
             if own.get(member.key, value) != value:
                 self.repeated[member.key] = None
@@ -137,11 +137,11 @@ class _Values(Struct):
         return {**merged, **own}
 
 
-def _merged(value: object) -> dict[str, object]:
-    """The members that a merge key adds; of several objects the first decides."""
-    objects = value if isinstance(value, list) else [value]
-    found: dict[str, object] = {}
-    for each in objects:
-        if isinstance(each, dict):
-            found = {**each, **found}
-    return found
+def _merge(value: object, merged: dict[str, object]) -> None:
+    """Adds the members of a merge key to those of earlier ones; of several objects the first
+    decides.
+    """
+    for members in value if isinstance(value, list) else [value]:
+        if isinstance(members, dict):
+            for key, member in members.items():
+                merged.setdefault(key, member)

@@ -376,7 +376,9 @@ class _Converter:
         inside = start
         while match := _PROPERTY.match(self.text, inside):
             inside = match.end()
-        value = self.plain(source, min(inside, end), end, _STANDARD + "str")
+        argument = self.plain(source, min(inside, end), end, _STANDARD + "str")
+        # The anchor is that of the function: an alias repeats it, and not the argument alone.
+        value = replace(argument, anchor="")
         if name == "GetAtt" and value.kind == "string":
             parts = tuple(replace(value, text=part) for part in value.text.split(".", 1))
             value = Node("array", value.start, value.end, items=parts)

@@ -126,6 +126,21 @@ def test_aliases_and_merge_keys_have_the_values_that_they_repeat() -> None:
     assert "s3:PutBucketVersioning" in actions(found)
 
 
+@pytest.mark.parametrize(
+    ("function", "value"),
+    [
+        ("!Sub '${Q}-dlq'", {"Fn::Sub": "${Q}-dlq"}),
+        ("!GetAtt Q.Arn", {"Fn::GetAtt": ["Q", "Arn"]}),
+        ("!Ref Q", {"Ref": "Q"}),
+        ("!If [A, b, !Ref Q]", {"Fn::If": ["A", "b", {"Ref": "Q"}]}),
+    ],
+)
+def test_an_alias_repeats_a_function_whole(function: str, value: object) -> None:
+    text = f"a: &a {function}\nb: *a\nc: [*a]\nd: {{<<: {{e: *a}}}}"
+    found = read_template_text(text, "t.yaml", Budget(LIMITS["template"])).value
+    assert found == {"a": value, "b": value, "c": [value], "d": {"e": value}}
+
+
 def test_a_comma_before_a_bracket_is_read_as_yaml_has_it() -> None:
     found = declared('{"Resources": {"Q": {"Type": "AWS::SQS::Queue",},}}')
     assert [each.kind.name for each in found.resources] == ["AWS::SQS::Queue"]

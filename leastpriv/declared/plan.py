@@ -54,6 +54,8 @@ _PHASES = {
     "no-op": (Phase.READ,),
     "forget": (),
 }
+_DEFERRED_ACTIONS = "deferred_action_invocations"
+"""Actions of providers (Terraform 1.14 and later) that a later plan decides on."""
 _ZIP = b"PK\x03\x04"
 _DOCUMENT = re.compile(r"\s*[{\[]|.*\n")
 _INDEX = re.compile(r"\[[^\]]*\]")
@@ -370,6 +372,10 @@ def _not_whole(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     root = (plan.get("planned_values") or {}).get("root_module", {})
     if not plan.get("resource_changes") and (root.get("resources") or root.get("child_modules")):
         yield "the changes of the plan", "it lists planned values alone, and no resource_changes"
+    deferred = [each.get("action_invocation") for each in plan.get(_DEFERRED_ACTIONS) or ()]
+    for invocation in (*(plan.get("action_invocations") or ()), *deferred):
+        if invocation and str(invocation.get("type", "")).startswith("aws_"):
+            yield f"the call of {invocation.get('address')}", "no table has what it needs"
 
 
 def _is_of_aws(change: Mapping[str, Any]) -> bool:

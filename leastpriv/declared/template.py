@@ -8,6 +8,7 @@ condition is declared once for each branch, so that its needs are those of all b
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeGuard
 
@@ -135,7 +136,9 @@ class _Document(Struct, frozen=True):
 
 def _read(raw: bytes, source: str, budget: Budget) -> _Document:
     budget.spend(characters=len(raw), files=1)
-    text = raw.decode("utf-8", "replace").removeprefix("\ufeff")
+    # PowerShell writes UTF-16 where it redirects the output of a program.
+    encoding = "utf-16" if raw.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8"
+    text = raw.decode(encoding, "replace").removeprefix("\ufeff")
     if not text.strip():
         raise InputError(f"{source} is empty: name the file of a template.")
     try:

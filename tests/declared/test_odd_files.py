@@ -141,6 +141,12 @@ def test_an_alias_repeats_a_function_whole(function: str, value: object) -> None
     assert found == {"a": value, "b": value, "c": [value], "d": {"e": value}}
 
 
+def test_a_template_in_utf_16_is_read() -> None:
+    text = f"Resources: {{F: {{Type: AWS::Lambda::Function, Properties: {{Layers: ['{LAYER}']}}}}}}"
+    files = {"t.yaml": text.encode("utf-16")}
+    assert "lambda:GetLayerVersion" in actions(read_stack("shop=t.yaml", files.get, PLACE))
+
+
 def test_a_comma_before_a_bracket_is_read_as_yaml_has_it() -> None:
     found = declared('{"Resources": {"Q": {"Type": "AWS::SQS::Queue",},}}')
     assert [each.kind.name for each in found.resources] == ["AWS::SQS::Queue"]
@@ -311,11 +317,22 @@ def change(*operations: str, kind: str = "aws_sqs_queue", **more: object) -> dic
     }
 
 
+INVOCATION = {"address": "action.aws_lambda_invoke.x", "type": "aws_lambda_invoke"}
+
+
 @pytest.mark.parametrize(
     ("plan", "part"),
     [
         ({"resource_changes": [change("create")], "errored": True}, "the rest of the plan"),
         ({"resource_changes": [change("create")], "complete": False}, "the rest of the plan"),
+        (
+            {"resource_changes": [change("create")], "action_invocations": [INVOCATION]},
+            "the call of action.aws_lambda_invoke.x",
+        ),
+        (
+            {"deferred_action_invocations": [{"action_invocation": INVOCATION}]},
+            "the call of action.aws_lambda_invoke.x",
+        ),
         (
             {"deferred_changes": [{"resource_change": change("create")}], "resource_changes": []},
             "the deferred aws_sqs_queue.x",

@@ -62,7 +62,10 @@ def open_regular(path: Path, root: Path | None = None, buffering: int = -1) -> B
         raise OSError(errno.EPERM, "it is a link that leads out of the folder")
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
     try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
+        mode = os.fstat(handle).st_mode
+        if stat.S_ISDIR(mode):
+            raise OSError(errno.EISDIR, "it is a folder, and not a file")
+        if not stat.S_ISREG(mode):
             raise OSError(errno.EINVAL, "it is not a regular file")
         return os.fdopen(handle, "rb", buffering)
     except BaseException:

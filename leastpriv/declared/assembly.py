@@ -56,8 +56,8 @@ def read_assembly(
     """
     if files.read(MANIFEST) is None:
         raise InputError(
-            f"The input templates names the folder {source!r}, which has no {MANIFEST}: run `cdk"
-            " synth`."
+            f"The input templates names the folder {source!r}, which has no {MANIFEST}: name the"
+            " files of its templates, or run `cdk synth` and name the folder cdk.out."
         )
     try:
         assemblies = tuple(_assemblies(files, source, (files.folder,)))

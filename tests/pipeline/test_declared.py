@@ -224,6 +224,16 @@ def test_a_folder_without_a_manifest_is_bad_input(place: Path) -> None:
         "propose", "--role-arn", ROLE, "--policy-file", "ci.json", "--templates", "cdk.out"
     )
     assert (done.code, "run `cdk synth`" in done.err) == (2, True), done.err
+    assert "name the files of its templates" in done.err
+
+
+def test_a_folder_in_place_of_a_policy_is_named_as_one(place: Path) -> None:
+    (place / "policies").mkdir()
+    (place / "t.yaml").write_text("Resources: {Q: {Type: AWS::SQS::Queue}}")
+    done = leastpriv(
+        "propose", "--role-arn", ROLE, "--policy-file", "policies", "--templates", "t.yaml"
+    )
+    assert (done.code, "it is a folder, and not a file" in done.err) == (2, True), done.err
 
 
 def test_a_plan_role_reads_alone_and_its_writes_are_reported(place: Path) -> None:

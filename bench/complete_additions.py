@@ -194,6 +194,12 @@ def _measure_table() -> None:
 
 
 def _needed_by(kind: ResourceKind) -> set[str]:
+    """Returns the actions that each deployment of a type needs besides the denied one, to make and
+    to read a resource: `sqs:GetQueueAttributes` of a queue.
+
+    The denied call is the first that makes the resource (`_completed`). Actions for optional
+    properties are left out, since a denial does not show whether the resource has them.
+    """
     needed = {
         action
         for phase in (Phase.CREATE, Phase.READ)

@@ -102,11 +102,15 @@ def classes() -> int:
 
 def kept() -> int:
     """Print how many actions of a wildcard are kept as not visible, with the reasons."""
-    return sum(_kept(pattern) for pattern in PATTERNS)
+    return sum(_print_kept(pattern) for pattern in PATTERNS)
 
 
-def _kept(pattern: str) -> int:
+def _print_kept(pattern: str) -> int:
+    """Prints how many actions of a wildcard, `s3:*`, are kept since a trail without data events
+    cannot show their use; returns 1 where they are more than the goal, else 0.
+    """
     document = policy([pattern])
+    # Removals need runs: these call `sqs:CreateQueue` alone.
     evidence = observed(*_OTHER)
     entry = compare(document, [], evidence).entries[0]
     context = guard_context(evidence, Options(), policies=(document,))
@@ -178,8 +182,8 @@ def inner_pairs(reference: ServiceReference) -> Iterator[Pair]:
 
 
 def triggers(pair: Pair) -> Mapping[str, object]:
-    """Request parameters that make the operation authorize the action, as the mapping knows
-    them.
+    """Returns request parameters that make the operation authorize the inner action, `{"roleArn":
+    "arn:…"}`; empty where the fact tables know none.
     """
     if pair.inner == "iam:PassRole":
         return {"roleArn": ROLE}
@@ -189,8 +193,7 @@ def triggers(pair: Pair) -> Mapping[str, object]:
         return _cause(causes[0])
     for each in facts.triggers:
         if each.action == pair.inner:
-            name, _, value = each.parameter.replace("!=private", "=public-read").partition("=")
-            return {} if name.startswith("!") else {name.partition("?")[0]: value or "x"}
+            return _with_parameter(each.parameter)
     for rule in facts.tags:
         if rule.action == pair.inner:
             if pair.inner == "ec2:CreateTags":
@@ -223,6 +226,19 @@ def held(pair: Pair) -> str:
     is removed.
     """
     return _fate(pair, observed(*_OTHER))
+
+
+def _with_parameter(parameter: str) -> Mapping[str, object]:
+    """Returns a request with a parameter as a fact table writes it (`Presence.has`).
+
+    `key`: `{"key": "x"}`. `key=text`: `{"key": "text"}`. `key?member`: `{"key": "x"}`. `!key`, a
+    parameter that must be absent: `{}`. The only text that a table excludes is that of a private
+    ACL: `acl!=private` gives `{"acl": "public-read"}`.
+    """
+    if parameter.startswith("!"):
+        return {}
+    key, _, text = parameter.replace("!=private", "=public-read").partition("=")
+    return {key.partition("?")[0]: text or "x"}
 
 
 def _fate(pair: Pair, evidence: Evidence) -> str:

@@ -171,7 +171,17 @@ def _rows(name: str, operation: str) -> list[Mapping[str, str]]:
 
 
 def _tag_rules(operation: str, imported: Mapping[str, list[str]]) -> Iterator[TagRule]:
-    """The rules of an operation; none of one that tags or reads."""
+    """Yields which tagging action AWS also checks where a request sets tags on what it makes:
+    `tags` of `acm:RequestCertificate` needs `acm:AddTagsToCertificate`. None for an operation whose
+    own work is to tag or to read.
+
+    The rows of our table, about the operation or about all of its service (`acm:*`), come before
+    the import.
+
+    Args:
+        operation: `acm:RequestCertificate`, or `acm:*` for operations that no model knows.
+        imported: Tagging action -> parameters that hold the tags, of AWS's service reference.
+    """
     prefix, _, name = operation.partition(":")
     if _TAGS_ITSELF.match(name):
         return
@@ -184,9 +194,10 @@ def _tag_rules(operation: str, imported: Mapping[str, list[str]]) -> Iterator[Ta
         empty = row["empty"] == "yes"
         rule = TagRule(row["parameter"], row["action"], row["condition"], row["resource"], empty)
         yield _tag_rule(operation, rule)
-    for action, held in imported.items():
+    for action, parameters in imported.items():
         if action not in known:
-            yield from (_tag_rule(operation, TagRule(parameter, action)) for parameter in held)
+            for parameter in parameters:
+                yield _tag_rule(operation, TagRule(parameter, action))
 
 
 def _tag_rule(operation: str, rule: TagRule) -> TagRule:

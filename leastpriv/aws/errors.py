@@ -103,7 +103,11 @@ def _has_text(row: Mapping[str, str], message: str) -> bool:
 
 
 def _is_of_pattern(row: Mapping[str, str], code: str) -> bool:
-    """Whether an error code has the part that a row names."""
+    """Whether an error code has the beginning, the end or the part that a row names:
+    `RequestThrottledException` has the prefix `RequestThrottled`.
+
+    False for a row with a whole code: `_outcomes` has these, and the caller looks there first.
+    """
     match row["match"]:
         case "exact":
             return False

@@ -228,33 +228,53 @@ def silences(
     if len(inside) < _FEWEST_DAYS:
         return ()
     window = [start + timedelta(days=number) for number in range((end - start).days + 1)]
-    counts = [[0, 0] for _ in range(7)]
-    for day in window:
-        counts[day.weekday()][0] += 1
-        counts[day.weekday()][1] += day in days
-    rare = (
-        week_count >= _WEEKS and busy <= _SILENT_WEEKDAY * week_count for week_count, busy in counts
-    )
-    silent = {number for number, is_rare in enumerate(rare) if is_rare and number in _WEEKEND}
-    expected = [day for day in window if day.weekday() not in silent or day in days]
-    runs: list[list[date]] = [[]]
+    silent_weekdays = _silent_weekdays(window, days)
+    expected = [day for day in window if day.weekday() not in silent_weekdays or day in days]
+
+    # The days without records before the first day with records, between each two, after the last.
+    pauses: list[list[date]] = [[]]
     for day in expected:
         if day in days:
-            runs.append([])
+            pauses.append([])
         else:
-            runs[-1].append(day)
-    pauses = sorted(map(len, runs[1:-1]))
-    share = len(inside) / (len(inside) + sum(pauses[:-1]))
+            pauses[-1].append(day)
+
+    # Before the first record and after the last one the region may have been out of use, and the
+    # longest pause may be the silence itself: the habit of the other days is judged without them.
+    lengths = sorted(map(len, pauses[1:-1]))
+    share = len(inside) / (len(inside) + sum(lengths[:-1]))
     if share < _BUSY:
         return ()
     if share >= (_DAILY_WRITES if writes else _DAILY):
-        usual = int(bool(silent))
+        longest_usual = 1 if silent_weekdays else 0
     else:
-        # Where days without records are the rule, only a pause twice as long as nearly all others
-        # is a silence.
-        usual = 2 * pauses[len(pauses) * 9 // 10]
-        usual = max(usual, LONGEST_SILENCE.days) if writes else usual
-    return tuple((run[0], run[-1]) for run in runs if len(run) > usual)
+        longest_usual = _longest_usual_pause(lengths, writes=writes)
+    return tuple((pause[0], pause[-1]) for pause in pauses if len(pause) > longest_usual)
+
+
+def _silent_weekdays(window: Sequence[date], days: frozenset[date]) -> set[int]:
+    """Returns the weekdays of the weekend that mostly have no records: `{5, 6}` for Saturday and
+    Sunday; empty where the window has too few weeks to show it.
+    """
+    silent_weekdays: set[int] = set()
+    for weekday in _WEEKEND:
+        such_days = [day for day in window if day.weekday() == weekday]
+        busy_count = sum(day in days for day in such_days)
+        if len(such_days) >= _WEEKS and busy_count <= _SILENT_WEEKDAY * len(such_days):
+            silent_weekdays.add(weekday)
+    return silent_weekdays
+
+
+def _longest_usual_pause(lengths: Sequence[int], *, writes: bool) -> int:
+    """Returns the days that a pause may last where days without records are the rule: twice as long
+    as nine of ten pauses, 4 where these last up to two days.
+
+    Args:
+        lengths: The lengths of the pauses in days, the shortest first.
+        writes: The records are writing calls, which are rarer.
+    """
+    longest_usual = 2 * lengths[len(lengths) * 9 // 10]
+    return max(longest_usual, LONGEST_SILENCE.days) if writes else longest_usual
 
 
 _WEEKS = 3
@@ -324,7 +344,12 @@ def _common_to_two(some: Sequence[Gap], others: Sequence[Gap]) -> Sequence[Gap]:
 
 
 def _is_covered(scope: Scope, other: Scope) -> bool:
-    """Whether another scope includes all of this scope."""
+    """Whether another scope includes all of this scope: that of `eu-west-1` covers that of `s3` in
+    `eu-west-1`.
+
+    An empty field means all. `data_events` and `outside` make a scope smaller: the other scope is
+    at least as large where it is not limited to data events, and leaves out no further resource.
+    """
     parts = [
         (getattr(scope, name), getattr(other, name)) for name in ("services", "events", "regions")
     ]
@@ -334,7 +359,7 @@ def _is_covered(scope: Scope, other: Scope) -> bool:
     return (
         inside
         and set(other.outside) <= set(scope.outside)
-        and other.data_events <= scope.data_events
+        and (scope.data_events or not other.data_events)
     )
 
 

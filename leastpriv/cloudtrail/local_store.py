@@ -9,7 +9,7 @@ import heapq
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Container, Iterator
+from collections.abc import Collection, Container, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -123,28 +123,27 @@ class LocalStore:
     def _walk(
         self, days: DayRange, path: Path, date: tuple[str, ...], above: tuple[tuple[int, int], ...]
     ) -> Iterator[tuple[str, str]]:
-        """Yields stamps and paths of all files below.
+        """Yields stamps and paths of all files below, in the order of the stamps:
+        `("20261103T1010Z", "…/2026/11/03/….json.gz")`.
 
-        `date`: date parts at the end of the path, `above`: the parent folders.
+        Left out are links back to a parent folder, folders of other accounts, and days outside
+        the window. The folder of a day is listed after the files of the days before it.
+
+        Args:
+            days: The days that are read.
+            path: The folder.
+            date: The parts of a date at the end of the path: `("2026", "11")`.
+            above: Device and number of each parent folder, which identify it.
         """
         try:
             status = path.stat()
-            with os.scandir(path) as entries:
-                names = sorted(
-                    entry.name
-                    for entry in entries
-                    if entry.is_dir() and entry.name not in OTHER_LOGS
-                )
+            names = self._folders_in(path)
         except OSError as error:
             self.unlisted[str(path)] = error
             return
         folder_id = (status.st_dev, status.st_ino)
         if folder_id in above:  # a link back to a parent folder
             return
-        if self._accounts is not None and _ACCOUNTS.search(f"/{path.absolute().as_posix()}"):
-            names = [
-                name for name in names if not _ACCOUNT.fullmatch(name) or name in self._accounts
-            ]
         above = (*above, folder_id)
         subfolders = [
             self._walk(days, path / name, (), above) for name in names if not _is_date(name, date)
@@ -160,6 +159,18 @@ class LocalStore:
             for file in self._walk(days, path / part[-1], part, above)
         )
         yield from heapq.merge(self._files(path, date), in_turn, *subfolders)
+
+    def _folders_in(self, path: Path) -> Sequence[str]:
+        """Returns the names of the folders in a folder that may have log files, without those of
+        other accounts; raises `OSError`.
+        """
+        with os.scandir(path) as entries:
+            names = sorted(
+                entry.name for entry in entries if entry.is_dir() and entry.name not in OTHER_LOGS
+            )
+        if self._accounts is None or not _ACCOUNTS.search(f"/{path.absolute().as_posix()}"):
+            return names
+        return [name for name in names if not _ACCOUNT.fullmatch(name) or name in self._accounts]
 
     def _files(self, path: Path, date: tuple[str, ...]) -> Iterator[tuple[str, str]]:
         """Yields the folder's own files in order, some thousands at a time: a flat folder may

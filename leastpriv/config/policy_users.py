@@ -101,8 +101,10 @@ def principal_of_users(users: PolicyUsers, label: str) -> Principal:
 
 
 def _principal(arn: str, label: str) -> Principal:
-    """Returns a user as a principal; of a pattern, `arn:aws:iam::*:role/ci-*`, one with the
-    stand-in account and the name `ci`.
+    """Returns a user of the policy, a role or an IAM user, as a principal.
+
+    A run has one principal in its settings, and a pattern names none. So a pattern gives a made-up
+    role: `arn:aws:iam::*:role/ci-*` the role `ci` of the stand-in account.
     """
     match = _PATTERN.fullmatch(arn) if has_wildcard(arn) else None
     if not match:

@@ -139,7 +139,11 @@ class _Lookup(Struct, frozen=True):
 
 
 def _lookups(assembly: _Assembly, place: Place) -> Iterator[_Lookup]:
-    """Yields what a manifest lists as missing."""
+    """Yields the values that `cdk synth` lacked and the CLI still has to read from AWS, such as
+    `vpc-provider:account=…`: the role that reads one needs permissions for it.
+
+    The manifest lists them as `missing`, each with the provider that reads it and perhaps a role.
+    """
     for missing in assembly.manifest.get("missing", ()):
         properties = missing.get("props", {})
         account, region = properties.get("account", ""), properties.get("region", "")
@@ -295,7 +299,17 @@ def _declaration(stack: _StackArtifact, role: str, is_of_bootstrap: bool) -> Dec
 
 
 def _deployment(because: str, stack: _StackArtifact) -> Iterator[Need]:
-    for step in ("deploy", "delete", *(() if stack.deploy else ("toolkit",))):
+    """Yields what `cdk deploy` and `cdk destroy` of a stack need apart from its resources:
+    `cloudformation:CreateChangeSet` on the stack.
+
+    Without a deploy role (`stack.deploy`), the CLI uses its own credentials and also looks for the
+    stack of the bootstrap, CDKToolkit. With an execution role (`stack.execution`), which makes the
+    resources, it passes that role on to CloudFormation.
+    """
+    steps = ["deploy", "delete"]
+    if not stack.deploy:
+        steps.append("toolkit")
+    for step in steps:
         yield from tool_calls(step, because, stack.place, stack=stack.name)
     yield from tool_calls(
         "bootstrap", because, stack.place, parameter=f"cdk-bootstrap/{UNKNOWN}/version"

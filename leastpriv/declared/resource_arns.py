@@ -397,9 +397,16 @@ class Arns:
         *,
         if_set: bool = False,
     ) -> bool:
-        """Whether properties choose a type for actions, as an event bus that of a rule.
+        """Whether the properties of a resource allow that it is of a type: with `eventBusName`
+        `orders` a rule is a `rule-on-custom-event-bus` and no `rule-on-default-event-bus`.
 
-        With `if_set` a property that is not set decides nothing.
+        An unknown value rules no type out.
+
+        Args:
+            resource_type: One of the types that the resource may be.
+            actions: Actions whose requests carry the deciding properties.
+            resource: The declared resource.
+            if_set: Whether a property that is not set decides nothing; else it counts as absent.
         """
         for choice in _choices_of(resource_type, actions):
             texts = self._parameter_texts(choice.parameter, resource)
@@ -662,10 +669,15 @@ class Arns:
     def _is_variant(
         self, action: str, resource_type: ResourceType, resource: DeclaredResource
     ) -> bool:
-        """Whether a type is a special form of another one, of which a property has the name.
+        """Whether the name of a type ends in that of another one, which a property then means:
+        `secondary-subnet` ends in `subnet`, and `subnet_id` names a subnet.
 
-        A global replication group is none that the property of a replication group names, nor
-        `subnet_id` a secondary subnet.
+        The caller then takes only resources that properties refer to, and none by its name.
+
+        Args:
+            action: The action, which may take both types.
+            resource_type: The type that may be a variant.
+            resource: The declared resource, which may be of the other type itself.
         """
         other_types = [
             other_type for other_type in types_of([action]) if other_type != resource_type

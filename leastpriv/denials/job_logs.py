@@ -142,14 +142,23 @@ def read_log(stream: ByteStream, name: str, budget: Budget | None = None) -> Ite
 
 
 def _part_with_denials(block: bytes, following: bytes, skipped: int) -> range:
-    """Returns the part of a block, from the beginning of a line on, in which denials may begin;
+    """Returns the part of a block, in whole lines, in which denials may begin: `range(512, 900)`;
     empty if none does.
+
+    Searching a few plain words is far cheaper than the regular expressions of `_read`, which need
+    only this part: most blocks of a log have no denial.
+
+    Args:
+        block: Bytes of the log.
+        following: The bytes after it: a denial at the end of the block may have its word there.
+        skipped: The bytes at the beginning that are not searched, as part of a too long line.
     """
     folded = (block + following[:_LEAD]).lower()
     positions = [folded.find(word, skipped) for word in _DENIAL_WORDS]
     first = min((place for place in positions if place >= 0), default=-1)
     if first < 0 or skipped >= len(block):
         return range(0)
+    # A denial begins up to `_LEAD` bytes before its word: take the line where that is.
     start = max(skipped, block.rfind(b"\n", 0, max(0, first - _LEAD)) + 1)
     # The last denial begins before the last word, at the latest on its line.
     last = max(folded.rfind(word, skipped) for word in _DENIAL_WORDS)

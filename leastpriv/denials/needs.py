@@ -193,11 +193,20 @@ def _observed(mapped: CallNeeds) -> list[Need]:
 def _named_needs(
     action: str, denial: Denial, observed: Sequence[Need], is_new: bool
 ) -> Sequence[Need]:
-    """Returns the needs for one action that a denial names.
+    """Returns the needs for one action that a denial names: `s3:GetObject` on `arn:…:orders/a`.
 
     The message repeats names that the caller chose, perhaps truncated: where message and request
     agree, the resource comes from the request. Where they differ, AWS's message names what AWS
     checked.
+
+    The request is certain where it names the exact resource of each need. The message is strange
+    where it names another resource of the action's service than all of these, not one cut short.
+
+    Args:
+        action: The action, as the denial writes it.
+        denial: The denial.
+        observed: The needs that the request shows, of any action.
+        is_new: Whether the denied call would have created the resource.
     """
     catalogue_action = catalog.action(action)
     name = catalogue_action.name if catalogue_action else action
@@ -209,8 +218,10 @@ def _named_needs(
         resource = group[1]
     is_strange = _is_strange(resource, observed)
     is_strange = is_strange and resource.split(":")[2] == name.partition(":")[0]
+    # The request knows the resource better than a message that may be cut short.
     if _is_certain(observed) and not is_strange:
         return observed
+    # Of several resources that the request may mean, the message names one.
     agreed = [
         replace(need, exact=True)
         for need in observed
@@ -219,6 +230,7 @@ def _named_needs(
     if agreed:
         return agreed
 
+    # The message alone names the resource.
     takes_arns = catalogue_action is None or bool(catalogue_action.resource_types)
     permission = _named_permission(
         name, resource, is_new=is_new, may_not_fit=is_strange, takes_arns=takes_arns
@@ -228,6 +240,7 @@ def _named_needs(
     lists_all = (
         resource == "*" and catalogue_action is not None and catalogue_action.access_level == "List"
     )
+    # Neither is exact: prefer the request, unless AWS checked the list of all resources.
     if observed and not lists_all:
         return observed
     how = "AWS checked the list of all on `*`" if lists_all else "the denial names no resource"

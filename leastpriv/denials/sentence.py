@@ -134,12 +134,29 @@ def find_sentences(layout: LogText, stop: int | None = None) -> Iterator[DenialS
         if stop is not None and phrase.start() > stop + _LONGEST_PRINCIPAL:
             return
         limit = phrases[index + 1].start() if index + 1 < len(phrases) else len(layout.text)
-        sentence = _read(layout, phrase, before, limit)
+        sentence = _read_sentence(layout, phrase, before, limit)
         before = sentence.end
         yield sentence
 
 
-def _read(layout: LogText, phrase: re.Match[str], before: int, limit: int) -> DenialSentence:
+def _read_sentence(
+    layout: LogText, phrase: re.Match[str], before: int, limit: int
+) -> DenialSentence:
+    """Returns the sentence of denial around a phrase, read from its principal to its reason.
+
+    The offsets of an example, each below its place (U: the principal, R: the resource):
+
+        User: U is not authorized to perform: s3:GetObject on resource: R because no policy …
+        start      phrase                                 behind         after, tail
+
+    `after` is the end of the resource, `tail` the beginning of the reason, `end` its end.
+
+    Args:
+        layout: The text.
+        phrase: The match of `not authorized to perform`.
+        before: The end of the sentence before, where the principal begins at the earliest.
+        limit: The next phrase, where the sentence ends at the latest.
+    """
     text = layout.text
     # The sentence ends at the latest at the next sentence, or at an empty line.
     limit = min(limit, phrase.end() + _LONGEST)
@@ -199,8 +216,11 @@ def _principal(text: str, first: int, phrase: int) -> tuple[int, str]:
 
 
 def _action(text: str, start: int, limit: int) -> tuple[str, int]:
-    """Returns the action and its end: where its line was wrapped, the longest action that
-    exists.
+    """Returns the action and its end: `("s3:GetObject", 118)`.
+
+    Where its line was wrapped, it is the longest action that exists. Empty where the text goes on
+    as no action does, `s3:GetObject/x`, or where a tool cut the name off: a part of a name may be
+    another action.
     """
     match = _ACTION.match(text, start, limit)
     if not match:
@@ -217,9 +237,13 @@ def _action(text: str, start: int, limit: int) -> tuple[str, int]:
     if not without_breaks(best).partition(":")[2]:
         best = match["action"].rstrip(BREAKS)
     name, end = without_breaks(best), match.start("action") + len(best)
-    bold = text[match.start("action") - 1] == "*"
-    is_other = (_AFTER_BOLD_ACTION if bold else _AFTER_ACTION).match(text, end)
-    return ("", start) if is_other or _is_cut(name, _CUT.match(text, end)) else (name, end)
+    # Behind an action in Markdown bold, `**s3:GetObject**`, one or two asterisks close the bold
+    # text; elsewhere a single one is the wildcard of a pattern, `s3:Get*`.
+    is_bold = text[match.start("action") - 1] == "*"
+    continuation = _AFTER_BOLD_ACTION if is_bold else _AFTER_ACTION
+    if continuation.match(text, end) or _is_cut(name, _CUT.match(text, end)):
+        return "", start
+    return name, end
 
 
 def _is_cut(action: str, cut: re.Match[str] | None) -> bool:

@@ -184,6 +184,14 @@ class _EntryComparison:
     """Compares the entries of one version with the other version, for statements of one effect."""
 
     def __init__(self, others: Sequence[Rule], is_before: bool, conditioned: _ByChange) -> None:
+        """Prepares a comparison with conditions (`full`) and one without (`bare`): an entry that
+        only the second covers is there under other conditions, a change of conditions.
+
+        Args:
+            others: The rules of the other version, as Allows.
+            is_before: Whether the entries are those of the version before.
+            conditioned: Collects these changes, for both directions and both effects.
+        """
         self.is_before = is_before
         self.conditioned = conditioned
         # Without its condition set, a statement without resources would cover all resources.
@@ -488,7 +496,14 @@ def _is_open(service: str) -> bool:
 def _shared_resources(
     statement: Statement, resource: ResourceEntry, variables: bool
 ) -> tuple[str, ...]:
-    """Returns the statement's resources that may overlap `resource`, as reports show them."""
+    """Returns the statement's resources that may overlap `resource`, as reports show them: of
+    `bucket/*` and `other/*`, the first for `bucket/a`.
+
+    Args:
+        statement: The statement of the other version.
+        resource: A tuple holds the entries of NotResource: it means all resources but these.
+        variables: Whether `resource` may hold policy variables.
+    """
     if isinstance(resource, tuple):
         shared = tuple(
             entry for entry in statement.resources if not _any_covers(resource, entry, variables)

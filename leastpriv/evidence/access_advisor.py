@@ -9,7 +9,7 @@ Only the session that requested a report can read it, so all four operations use
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from itertools import groupby, islice
@@ -153,10 +153,11 @@ def _shared_policies(
     granting: Mapping[str, tuple[str, ...]],
     waiting: Polling,
 ) -> tuple[tuple[SharedPolicy, ...], str]:
-    """Other users of a service through the principal's managed policies, and why they are not known
-    for all.
+    """Returns the managed policies through which other principals use a service too, or may do, and
+    why that is not known for all; empty where it is.
 
-    AWS managed policies are left out, because they cannot be edited.
+    To remove the service from such a policy would take it from these principals as well. AWS
+    managed policies are left out, because they cannot be edited.
     """
     account_prefix = f"::{principal.split(':')[4]}:policy/"
     policies: dict[tuple[str, str], SharedPolicy] = {}
@@ -166,18 +167,13 @@ def _shared_policies(
         for arn in arns
         if account_prefix in arn
     )
+    # Policy and service -> the report to ask for the users, and IAM's spelling of the service.
     job_pairs: dict[tuple[str, str], tuple[str, str]] = {}
     reason = f"The run asks at most {_MOST_SHARED} times who uses a service through a policy."
     try:
         for arn, own_pairs in groupby(pairs, key=itemgetter(0)):
             job, rows = _report(client, arn, "SERVICE_LEVEL", waiting)
-            # Lower case -> IAM's spelling of the services that other principals use, too.
-            names: dict[str, str] = {}
-            for row in rows:
-                name = str(row["ServiceNamespace"])
-                is_ours = name.lower() in services and services[name.lower()].last is not None
-                if int(row.get("TotalAuthenticatedEntities") or 0) > is_ours:
-                    names[name.lower()] = name
+            names = _used_by_others(rows, services)
             for pair in own_pairs:
                 if pair[1] in names:
                     job_pairs[pair] = job, names[pair[1]]
@@ -207,6 +203,25 @@ def _other_users(client: Any, job: str, service: str, principal: str) -> dict[st
             if last and row["EntityInfo"]["Arn"] != principal:
                 users[str(row["EntityInfo"]["Arn"])] = last
     return users
+
+
+def _used_by_others(
+    rows: Iterable[Mapping[str, Any]], services: Mapping[str, ServiceAccess]
+) -> dict[str, str]:
+    """Returns the services of a policy's report that others than the principal have used: prefix in
+    lower case -> IAM's spelling.
+
+    The report only counts the users of the policy: one of them is the principal if it has used the
+    service (`services`).
+    """
+    names: dict[str, str] = {}
+    for row in rows:
+        name = str(row["ServiceNamespace"])
+        service = services.get(name.lower())
+        own_count = 1 if service is not None and service.last is not None else 0
+        if int(row.get("TotalAuthenticatedEntities") or 0) > own_count:
+            names[name.lower()] = name
+    return names
 
 
 def is_tracked(action: str, since: datetime) -> bool:

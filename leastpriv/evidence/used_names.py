@@ -59,7 +59,12 @@ def _uses(usages: Iterable[Usage], reviewed: Collection[str] | None) -> Iterator
 
 
 def facts_of_run(run: Run) -> RunFacts:
-    """What a run shows of itself: its login, its session and its day."""
+    """Returns what a run shows of itself and may write into names of resources: of a pull request
+    `pr-12`, `pull-12` and `mr-12`, of the session its numbers, and the day `20261128`.
+
+    Names with these words are then known as those of one run or copy. The branch or pull request
+    comes from the subject of the login; a run without one shows only numbers and the day.
+    """
     ref = _REF.search(run.identity.subject) if run.identity else None
     numbers = frozenset(_numbers_of(run))
     day = f"{run.first:%Y%m%d}"

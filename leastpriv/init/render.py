@@ -156,8 +156,11 @@ def _targets_file(target: InitOptions, account: str) -> str:
 
 
 def earlier_files(target: InitOptions, given: Given, folder: Path) -> dict[str, str]:
-    """Returns the files as they were made for the accounts of the config in a folder, which a
-    person may have edited; none where it lists no accounts.
+    """Returns the files as an earlier `init` made them for the accounts that the config in a folder
+    lists: `{".github/leastpriv.yml": "…"}`; none where it lists no accounts.
+
+    `write_files` replaces a file that is equal to one of these, since no person has edited it.
+    Where the options name no hub account, it is the one that the present target has.
     """
     name = _config(target, target.runs[0])
     text = _text_of_config(target, folder)

@@ -104,18 +104,17 @@ def deciding_properties(
     if action == "iam:CreateServiceLinkedRole":
         return _without(action, kind)
     if prefix not in kind.services:
-        service = words_of(prefix.replace("-", " "))
-        for words, least_words in ((service, len(service)), (_subject(action, kind), 1)):
-            asking_properties = _asking(properties, required, words, least_words)
-            if asking_properties is not None or _asking(properties, (), words, least_words):
-                return asking_properties or ()
-        return () if action in kind.reads else _without(action, kind)
+        return _deciding_for_other_service(action, kind, properties, required)
+    # `s3:GetBucketCORS`: a tool reads the whole resource, whatever is set.
     if action in kind.reads:
         return ()
+    # `s3:PutObjectAcl`: properties configure a resource, they do not work with its data.
     if visibility(action).visibility is Visibility.DATA:
         return (NEVER,)
+    # `s3:PutBucketCORS`: the property whose name has the words of the action, `CorsConfiguration`.
     subject = _subject(action, kind)
     asking_properties = _asking(properties, required, subject, 1) if subject else None
+    # What adds a part to the resource needs a property for this part.
     if asking_properties is None and subject and _verb(action) in _ADDS:
         return (NEVER,)
     return asking_properties or ()
@@ -134,6 +133,28 @@ def _undoes(action: str, makes: Collection[str]) -> bool:
                 making_action.partition(":")[2].removeprefix(start)
             )
     return False
+
+
+def _deciding_for_other_service(
+    action: str,
+    kind: Kind,
+    properties: Mapping[str, frozenset[str]],
+    required: Collection[str],
+) -> tuple[str, ...]:
+    """Returns the same as `deciding_properties` for an action of another service than the type's:
+    for `kms:Decrypt` of a function, `KmsKeyArn`.
+    """
+    # A property that names the service, in all its words, decides before one that shares a word
+    # with the action, as `VpcConfig.SecurityGroupIds` does with `ec2:DescribeSecurityGroups`.
+    service = words_of(action.partition(":")[0].replace("-", " "))
+    for words, least_words in ((service, len(service)), (_subject(action, kind), 1)):
+        asking_properties = _asking(properties, required, words, least_words)
+        if asking_properties is not None:
+            return asking_properties
+        # Only properties that are always set have the words: the action is always needed.
+        if _asking(properties, (), words, least_words):
+            return ()
+    return () if action in kind.reads else _without(action, kind)
 
 
 def _without(action: str, kind: Kind) -> tuple[str, ...]:

@@ -218,8 +218,11 @@ def _of_kinds(kinds: Sequence[ResourceKind], used_actions: Collection[str]) -> I
 
 
 def _usual_actions(kind: ResourceKind, used_actions: Collection[str]) -> dict[str, None]:
-    """Returns the actions in the life of a type, without those of properties that no run has
-    set.
+    """Returns the actions in the life of a type, as the keys, without those of properties that no
+    run has set: without `s3:PutBucketCORS` where no run set CORS rules.
+
+    An action that changes the resource itself remains, as `iam:UpdateRole` that of
+    `iam:CreateRole`: the next change of any property may call it.
     """
     makers = making_actions(kind)
     services = {maker.partition(":")[0] for maker in makers}

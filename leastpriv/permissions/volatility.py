@@ -327,7 +327,15 @@ _NO_ROW: Mapping[str, str] = {}
 
 
 def _may_be(kind: str, prefix: str, resource: str, variable: str) -> bool:
-    """Whether a resource may be of a type, in lower case, by a template with a variable."""
+    """Whether an ARN may be one of a type by a template that has a variable: `…:stack/a/b` of
+    `stack` with `Id`. So a row of the volatile table about this type and variable fits it.
+
+    Args:
+        kind: The type, in lower case.
+        prefix: The service.
+        resource: The ARN.
+        variable: The variable, which some templates of a type lack.
+    """
     for typed_arn in parts_of_arn(prefix, resource):
         if typed_arn.kind.lower() == kind and any(
             part.variable == variable for part in typed_arn.parts

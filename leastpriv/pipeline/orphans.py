@@ -191,28 +191,49 @@ class _Orphans:
         return not result.has_changes and hold is None
 
     def _moved_to(self, pull: MarkedPullRequest) -> TargetResult | None:
-        """Returns the present target of a pull request; None without a certain one."""
+        """Returns the present target of a pull request, whose marker names an earlier role, file or
+        branch; None without a certain one.
+
+        The surest evidence comes first: an equal role, then what the config says of earlier
+        names, then the policy file.
+        """
         name = pull.mark.name
         into_base = [each for each in self._results if self._is_into_base(each.target, pull)]
         of_role = [each for each in into_base if name.role in _roles(each.target)]
         if self._run.file is None:
-            renamed = [
-                each for each in into_base if self._is_renamed_by_workflow(each.target, pull)
-            ]
-            with_file = [
-                candidate
-                for candidate in of_role or renamed
-                if self._has_or_had_file(candidate, name)
-            ]
-            return with_file[0] if with_file else None
+            return self._moved_without_config(pull, into_base, of_role)
         if of_role:
             return of_role[0]
+        # Another entry of the config has the role: the pull request is none of these targets.
         if any(_matches(name.role, entry.users.arns) for entry in self._entries):
             return None
         former = [each for each in into_base if self._is_former(each.target, pull)]
         if former:
             return former[0]
         return next((each for each in into_base if self._is_file_of(each, name)), None)
+
+    def _moved_without_config(
+        self,
+        pull: MarkedPullRequest,
+        into_base: Sequence[TargetResult],
+        of_role: Sequence[TargetResult],
+    ) -> TargetResult | None:
+        """Returns the present target of a pull request in a run without a config, which knows one
+        target alone: one of an equal role, else of the role that the workflow names now, if it
+        also has or had the policy file.
+
+        Args:
+            pull: The pull request.
+            into_base: The targets whose pull requests go into its base branch.
+            of_role: Those of them that have its role.
+        """
+        candidates = of_role or [
+            each for each in into_base if self._is_renamed_by_workflow(each.target, pull)
+        ]
+        for candidate in candidates:
+            if self._has_or_had_file(candidate, pull.mark.name):
+                return candidate
+        return None
 
     def _is_into_base(self, target: Target, pull: MarkedPullRequest) -> bool:
         return self._host.branch_head(target.settings.base)[0] == pull.base

@@ -103,23 +103,27 @@ def open_sources(
         partial(_athena_table, table, settings.athena_max_bytes, base, options)
         for table in settings.athena_tables
     ]
-    if settings.bucket_trails:
-        from leastpriv.cloudtrail.trail import is_log_group
-
-        def is_own(name: str) -> bool:
-            return name.startswith("arn:") and name.split(":")[4] == settings.principal.account
-
-        openers.extend(
-            partial(
-                bucket_trail,
-                name,
-                session.base if session and not is_own(name) else session,
-                options,
-            )
-            for name in settings.bucket_trails
-            if is_log_group(name) or not settings.athena_tables
-        )
+    openers.extend(_bucket_openers(settings, session, options))
     return open_all(openers)
+
+
+def _bucket_openers(
+    settings: Settings, session: AwsSession | None, options: S3TrailOptions
+) -> Iterator[Callable[[], CountedSource]]:
+    """Yields what opens the trails in S3 and the log groups that the settings name."""
+    if not settings.bucket_trails:
+        return
+    from leastpriv.cloudtrail.trail import is_log_group
+
+    for name in settings.bucket_trails:
+        # A table of Athena has the same files as the trail in S3; it never has a log group.
+        if settings.athena_tables and not is_log_group(name):
+            continue
+        # An ARN of the principal's account is read with the role there; a bucket, or an ARN of a
+        # central account, with the run's own credentials.
+        is_own = name.startswith("arn:") and name.split(":")[4] == settings.principal.account
+        reading_session = session.base if session and not is_own else session
+        yield partial(bucket_trail, name, reading_session, options)
 
 
 def open_all(openers: Iterable[Callable[[], CountedSource]]) -> list[CountedSource]:

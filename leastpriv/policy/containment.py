@@ -398,11 +398,20 @@ class RuleComparison:
         )
 
     def _still_denied(self, view: _RuleView, bit: int, whole: int) -> bool:
-        """Returns whether a new Deny holds if an old one does."""
+        """Returns whether a new Deny holds if an old one does, so that the end of the old one
+        allows no more.
+
+        Args:
+            view: The rules as the new Allow sees them.
+            bit: The old Deny: 0b100 is the third of `rules`.
+            whole: The rules, as bits, that match all actions of the new Allow.
+        """
         rule = self.rules[bit.bit_length() - 1]
+        # New Denies whose conditions hold with those of the old one, on at least its resources.
         keeping = self.resources.overlap(rule.resources).whole & view.blocking[bit]
         if keeping & whole:
             return True
+        # One that lacks some actions of the Allow suffices if it has all of the old Deny.
         return bool(keeping & self.actions.overlap(rule.actions).whole)
 
     def _view(self, condition_set: ConditionSet) -> _RuleView:

@@ -544,7 +544,16 @@ class _Reader:
         return entries
 
     def inner_entries(self, node: Node, index: int) -> list[_Entry] | None:
-        """Returns the entries that an item of a list makes; None if it makes none."""
+        """Returns the entries that an item of `Action` or `Resource` makes; None if it cannot stand
+        there, as a list inside the list.
+
+        A text makes one. In CloudFormation `!If [IsProd, a, b]` makes two, each with the condition
+        it depends on, and a `!Ref` to a list parameter one for each value of its default.
+
+        Args:
+            node: The item.
+            index: Its place in the list.
+        """
         if self.source.language != "cloudformation":
             parts = self.parts(node)
             if parts is None:
@@ -554,6 +563,7 @@ class _Reader:
         if inner is None or node.kind == "array":
             return None
         is_one = len(inner) == 1 and not inner[0].depends_on
+        # Entries that a function makes are not in the file one by one: no edit can change one.
         fixed = "" if is_one else f"{described(node)} makes it"
         return [_Entry(entry.parts, index, entry.depends_on, fixed) for entry in inner]
 

@@ -398,9 +398,11 @@ def _called_on(
     evidence: Evidence,
     documents: Sequence[Document],
 ) -> _CalledOn:
-    """Returns the resources of an action's held additions that reviewed runs called.
+    """Returns the resources of an action's held additions on which reviewed runs called it, and
+    whether the next run will usually call it there and be denied.
 
-    Where a record shows a resource only in part, the result may allow the calls on those it names.
+    It is not usual where a policy may allow some of the calls: a record that shows a resource only
+    in part, `arn:…:orders-*`, may be one of a resource that `documents` grant.
     """
     resources: list[str] = []
     calls: list[Usage] = []

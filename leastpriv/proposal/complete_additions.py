@@ -276,7 +276,12 @@ class _Completing:
                 yield _Step(change, self._evidence)
 
     def links(self, step: _Step) -> Iterator[_Further]:
-        """Yields the further permissions of a step."""
+        """Yields what a denied call usually needs besides, the links of its step: after a denied
+        `sqs:CreateQueue`, `sqs:GetQueueAttributes` on the same queue.
+
+        The resources are the denied ones, else those that the denied runs used by name. For
+        `iam:PassRole` they are the roles that these runs made, which the denied call may pass on.
+        """
         for link in self._chain(step).values():
             conditions = step.conditions
             resources = step.places_of(link)

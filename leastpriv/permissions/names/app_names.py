@@ -402,7 +402,11 @@ class AppNames(Struct, frozen=True):
         )
 
     def _over_copies(self, named_use: NamedUse, least_letters: int = _LEAST_LITERAL) -> list[str]:
-        """A name in the short-lived copies; none where too little of it would be literal."""
+        """Returns the patterns of a name in the short-lived copies of the app, one for each form of
+        their words: `…:app-pr-*-orders` for the form `pr-*`.
+
+        None where too little of a pattern would be literal: it would cover names of other apps.
+        """
         patterns = [self._render(named_use, form, is_form=True) for form in self.copies.forms]
         return [
             pattern

@@ -127,8 +127,8 @@ def test_the_first_screen_has_one_instruction_one_table_and_the_chance(
         "new",
     ]
     assert (
-        "**The next run is seldom denied.** A policy made from earlier runs would have denied nothing"
-        " to the run after the first 5." in first
+        "**The next run is seldom denied.** No run could be judged by the policy"
+        " of the runs before it." in first
     )
     assert len(first.split()) <= 450
 

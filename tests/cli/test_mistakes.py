@@ -720,7 +720,10 @@ SLIPS = {
     ),
     "a template as a plan": (("--plans", "app.json"), "app.json is no plan: it is a template"),
     "a mistyped key of the config": (("--config", "keys.yml"), "'keys.yml', which has the unknown"),
-    "a folder as policy": (("--policy-file", "FOLDER"), "which cannot be read: it is not a"),
+    "a folder as policy": (
+        ("--policy-file", "FOLDER"),
+        "which cannot be read: it is a folder, and not a file",
+    ),
     "broken JSON": (("--policy-file", "bad.json"), "bad.json: line 1, column 13: a JSON value is"),
     "a trust policy": (("--policy-file", "trust.json"), "this statement has a principal"),
     "no such trail": (("--trails", "no/where"), "there is no file or folder 'no/where'"),

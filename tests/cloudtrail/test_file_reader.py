@@ -387,8 +387,9 @@ def test_a_process_that_counts_gets_no_variable_of_the_job(monkeypatch: pytest.M
         monkeypatch.setenv(name, value)
     process = CountingProcess(ReadOptions(ALWAYS, ONE), None)
     try:
-        shown = Path(f"/proc/{process._process.pid}/environ").read_text()
+        # Its answer comes first: /proc shows no variables of a process that is still being started.
         part = process.count([])
+        shown = Path(f"/proc/{process._process.pid}/environ").read_text()
     finally:
         process.close()
     assert "PATH=" in shown

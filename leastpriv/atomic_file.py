@@ -28,9 +28,9 @@ def write_atomically(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f".{path.name}.part")
     half.unlink(missing_ok=True)
-    with half.open("xb") as file:
-        file.write(content)
     try:
+        with half.open("xb") as file:
+            file.write(content)
         if path.is_file() and not path.is_symlink():
             shutil.copymode(path, half)
         half.replace(path)

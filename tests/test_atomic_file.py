@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,3 +47,22 @@ def test_a_failed_write_leaves_no_part(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="directory"):
         write_atomically(folder, b"[]")
     assert [file.name for file in tmp_path.iterdir()] == ["policy.json"]
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """The system writes no file of more than 1,000 bytes, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.usefixtures("small_files")
+def test_a_full_disk_leaves_the_old_file_and_no_part(tmp_path: Path) -> None:
+    file = tmp_path / "policy.json"
+    file.write_text("{}")
+    with pytest.raises(OSError, match="File too large"):
+        write_atomically(file, b"x" * 2_000)
+    assert file.read_text() == "{}"
+    assert [path.name for path in tmp_path.iterdir()] == ["policy.json"]

@@ -318,7 +318,8 @@ def outputs_of(result: RunResult, proposal_file: str, codes: Sequence[int]) -> d
     targets = json_text(_within(values, LONGEST_OUTPUT))
     first = result.first_files.published if result.first_files else None
     published = (*(target.published for target in result.targets), first)
-    pulls = list({pull.branch: pull for pull in published if pull}.values())
+    # Pull requests of two repositories may have one branch name.
+    pulls = list({(pull.branch, pull.url): pull for pull in published if pull}.values())
     outputs_of_pull = pull_request_outputs(pulls[0] if len(pulls) == 1 else None)
     operations = [pull.operation for pull in pulls]
     together = next(

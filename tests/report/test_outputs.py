@@ -11,6 +11,7 @@ from leastpriv.config.settings import from_options
 from leastpriv.pipeline.artifacts import outputs_of
 from leastpriv.pipeline.context import RunResult, Target, TargetResult
 from leastpriv.policy.document import Document, parse
+from leastpriv.pull_request.models import PublishResult, PullRequestOperation
 from tests.fakes.deploys import CREATE_QUEUE, POLICY, ROLE, UPDATE, as_committed, deploys, proposal
 from tests.fakes.replace import replace
 from tests.fakes.runs import Proposed
@@ -124,3 +125,32 @@ def test_a_policy_with_placeholders_gives_no_session_policy(
     )
     other = parse(template.encode(), "t.json", "/Resources/P/Properties/PolicyDocument")
     assert bool(session_policy(proposal(tmp_path, POLICY), other)) is fits
+
+
+def test_pull_requests_of_two_repositories_with_one_branch_name_are_both_named() -> None:
+    targets = tuple(
+        TargetResult(
+            Target(SETTINGS, "policy.json"),
+            published=PublishResult(
+                PullRequestOperation.CREATED, "leastpriv/deploy", "head", "base", number=number,
+                url=f"https://github.com/octo-org/{repository}/pull/{number}",
+            ),
+        )
+        for repository, number in (("shop", 7), ("mail", 9))
+    )  # fmt: skip
+    step_outputs = outputs_of(RunResult(targets, has_targets_file=True), "", [0, 0])
+    assert step_outputs["pull-request-number"] == "7\n9"
+    assert step_outputs["pull-request-url"].split() == [
+        "https://github.com/octo-org/shop/pull/7",
+        "https://github.com/octo-org/mail/pull/9",
+    ]
+
+
+def test_a_pull_request_of_two_targets_is_named_once() -> None:
+    shared = PublishResult(
+        PullRequestOperation.UPDATED, "leastpriv/deploy", "head", "base", number=7,
+        url="https://github.com/octo-org/shop/pull/7",
+    )  # fmt: skip
+    target = TargetResult(Target(SETTINGS, "policy.json"), published=shared)
+    step_outputs = outputs_of(RunResult((target, target), has_targets_file=True), "", [0, 0])
+    assert step_outputs["pull-request-number"] == "7"

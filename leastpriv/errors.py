@@ -11,7 +11,8 @@ LeastprivError              exit 1   the action could not do its job
 ├── UnreadableHistoryError  exit 1   the stored history cannot be read; nothing is removed then
 ├── AwsError                exit 1   an AWS request failed; what this hides in the evidence is a gap
 └── PullRequestError        exit 1   the branch, commit or pull request could not be written
-        └── CreationForbiddenError       the branch exists, the pull request does not
+    ├── BaseBranchError     exit 2   the input base names a branch that does not exist
+    └── CreationForbiddenError       the branch exists, the pull request does not
 """
 
 from __future__ import annotations
@@ -125,6 +126,12 @@ class UnreadableHistoryError(LeastprivError):
 
 class PullRequestError(LeastprivError):
     """The branch, commit or pull request could not be created."""
+
+
+class BaseBranchError(PullRequestError):
+    """The base branch that an input names does not exist."""
+
+    exit_code = 2
 
 
 class Stopped(KeyboardInterrupt):

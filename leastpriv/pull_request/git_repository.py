@@ -17,7 +17,7 @@ from typing import ClassVar, Self
 from msgspec import Struct
 from msgspec.structs import replace
 
-from leastpriv.errors import PullRequestError
+from leastpriv.errors import BaseBranchError, PullRequestError
 from leastpriv.pull_request.lifecycle import fingerprint_scope, reverted_commits
 from leastpriv.pull_request.models import (
     TRAILER,
@@ -138,7 +138,7 @@ class GitRepository(Struct, frozen=True):
             commit = self.commit_at(reference)
             if commit is not None:
                 return base, commit
-        raise PullRequestError(
+        raise BaseBranchError(
             f"The branch {base!r} has no commit here: name another in the input base, or fetch it."
         )
 

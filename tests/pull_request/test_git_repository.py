@@ -325,9 +325,10 @@ def test_a_base_that_only_the_remote_has_counts(folder: Path) -> None:
     )
 
 
-def test_a_base_that_is_no_branch_is_an_error(folder: Path) -> None:
-    with pytest.raises(PullRequestError, match="input base"):
+def test_a_base_that_is_no_branch_is_a_wrong_input(folder: Path) -> None:
+    with pytest.raises(PullRequestError, match="input base") as raised:
         published(folder, replace(PROPOSED, base="nowhere"))
+    assert raised.value.exit_code == 2
 
 
 def test_a_repository_without_a_commit_is_an_error(tmp_path: Path) -> None:

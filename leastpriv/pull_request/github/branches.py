@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from leastpriv.errors import PullRequestError
+from leastpriv.errors import BaseBranchError, PullRequestError
 from leastpriv.pull_request.git_repository import trailer_fingerprint
 from leastpriv.pull_request.github.client import (
     Connection,
@@ -127,7 +127,7 @@ class Branches:
         name = base or self._repository.default_branch
         commit = self.commit_at(name)
         if commit is None:
-            raise PullRequestError(
+            raise BaseBranchError(
                 f"The branch {name!r} does not exist on GitHub: name another in the input base."
             )
         return name, commit

@@ -704,7 +704,9 @@ def title(context: ReportContext) -> str:
     if ledger.narrowed:
         parts.append(f"{ledger.narrowed:,} narrowed")
     if facts.added:
-        parts.append(f"{facts.added:,} added")
+        # The actions after the arrow are those that are left: without the word they seem to
+        # include the added ones.
+        parts.append(f"{'plus ' if parts else ''}{facts.added:,} added")
     if facts.by_hand:
         parts.append(by_hand)
     return f"{prefix}: {', '.join(parts) or plural(len(context.proposal.changes), 'change')}"

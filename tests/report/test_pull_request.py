@@ -271,7 +271,7 @@ def test_the_first_screen_says_that_nothing_changes(settled: ReportContext) -> N
 def test_the_title_has_the_effect_and_the_role(usual: ReportContext) -> None:
     before = usual.ledger.count(*GrantState)
     left = before - usual.ledger.removed
-    assert title(usual) == f"iam(ci-deploy): {before} -> {left} actions, 1 added"
+    assert title(usual) == f"iam(ci-deploy): {before} -> {left} actions, plus 1 added"
 
 
 def test_a_first_draft_says_that_it_is_one_and_removes_nothing(tmp_path: Path) -> None:

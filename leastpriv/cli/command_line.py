@@ -44,28 +44,19 @@ def parser(only: str | None = None) -> ArgumentParser:
     )
     whole_parser.add_argument("--version", action="version", version=f"leastpriv {__version__}")
     commands = whole_parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    only_commands = [each for each in _COMMANDS if each.name == only]
-    for only_command in only_commands or _COMMANDS:
-        command = commands.add_parser(
-            only_command.name,
-            help=only_command.short,
-            usage=f"leastpriv {only_command.name} [OPTIONS] {only_command.arguments}".rstrip(),
-            description=only_command.description or None,
-            epilog=f"example:\n  {only_command.example}\n\nexit codes: {only_command.exit_codes}",
+    asked_commands = [command for command in _COMMANDS if command.name == only]
+    for command in asked_commands or _COMMANDS:
+        command_parser = commands.add_parser(
+            command.name,
+            help=command.short,
+            usage=f"leastpriv {command.name} [OPTIONS] {command.arguments}".rstrip(),
+            description=command.description or None,
+            epilog=f"example:\n  {command.example}\n\nexit codes: {command.exit_codes}",
             formatter_class=RawDescriptionHelpFormatter,
         )
-        if only_commands or only is None:
-            _add_options(command, only_command.name)
+        if asked_commands or only is None:
+            _add_options(command_parser, command.name)
     return whole_parser
-
-
-EXPLAINED = (
-    "role-arn", "policy-file", "also-attached", "trails", "aws-regions", "minimum-days",
-    "minimum-runs", "minimum-confidence", "grace-days", "break-glass", "max-changes",
-    "unseen-services", "resources", "keep", "never-add", "reviewed-refs", "unknown-refs",
-    "evidence-branch",
-)  # fmt: skip
-"""Inputs that decide whether an action is kept, added or removed."""
 
 
 class _Parser(ArgumentParser):
@@ -129,10 +120,9 @@ class _StoreOnce(Action):
 
 EXPLAINED = (
     "role-arn", "policy-file", "also-attached", "trails", "aws-regions", "minimum-days",
-    "minimum-runs",
-    "minimum-confidence", "grace-days", "break-glass", "max-changes", "unseen-services",
-    "resources", "keep",
-    "never-add", "reviewed-refs", "unknown-refs", "evidence-branch",
+    "minimum-runs", "minimum-confidence", "grace-days", "break-glass", "max-changes",
+    "unseen-services", "resources", "keep", "never-add", "reviewed-refs", "unknown-refs",
+    "evidence-branch",
 )  # fmt: skip
 """Inputs that decide whether an action is kept, added or removed."""
 
@@ -175,14 +165,14 @@ def _add_inputs(name: str, group: Callable[[str], _ArgumentGroup]) -> None:
     """Adds the inputs of the action, for `explain` those that decide about an action."""
     from leastpriv.config.inputs import inputs
 
+    is_explain = name == "explain"
     for declared in inputs():
-        if declared.name not in EXPLAINED if name == "explain" else declared.step_only:
+        is_offered = declared.name in EXPLAINED if is_explain else not declared.step_only
+        if not is_offered:
             continue
-        default = (
-            declared.default if name == "explain" else declared.shell_default or declared.default
-        )
+        default = declared.default if is_explain else declared.shell_default or declared.default
         text = declared.shell_help
-        if name == "explain" and declared.name == "policy-file":
+        if is_explain and declared.name == "policy-file":
             text = "the committed policy; without it only the evidence"
         if default:
             text += f" (default: {default}{_in_action(declared)})"

@@ -230,12 +230,12 @@ def _with_accounts(
         return policies
     from leastpriv.aws.session import AwsSession
     from leastpriv.aws_checks.simulate import account_levels
-    from leastpriv.policy.access import Organization, account_of
+    from leastpriv.policy.access import Organization, account_in_arn
 
     aws = AwsSession(os.environ, clock()).aws()
     accounts: dict[str, tuple[PolicyLevel, ...]] = {}
     for arn in arns:
-        account = account_of(arn)
+        account = account_in_arn(arn)
         if not account or account in accounts:
             continue
         levels = account_levels(aws, account, arn.split(":")[1])

@@ -265,7 +265,7 @@ def region_of(record: Mapping[str, object]) -> str:
     return value if isinstance(value, str) and _as_region(value) else ""
 
 
-def account_of(record: Mapping[str, object]) -> str:
+def account_of_record(record: Mapping[str, object]) -> str:
     """The account whose trail has the record, else the caller's; empty where the record has
     neither.
     """

@@ -21,7 +21,7 @@ from leastpriv.cloudtrail.coverage import (
 from leastpriv.cloudtrail.record import (
     NoCall,
     SkipReason,
-    account_of,
+    account_of_record,
     is_data_event,
     is_management_event,
     read_only,
@@ -252,7 +252,7 @@ class CoverageCounter(Struct):
     @classmethod
     def of(cls, record: Mapping[str, object], principals: Principals) -> CoverageCounter:
         """Creates a counter for records like this one."""
-        account = account_of(record)
+        account = account_of_record(record)
         if not principals.include(account):
             return cls(own=False)
         is_data, reads = is_data_event(record), read_only(record)

@@ -64,6 +64,7 @@ from leastpriv.permissions.tool_lifecycle import (
     name_property,
     tag_property,
 )
+from leastpriv.policy.conditions import all_of, any_of
 
 MADE = (Phase.CREATE, Phase.READ, Phase.DELETE)
 """Phases of a new resource: CloudFormation deletes it when the deployment fails."""
@@ -813,11 +814,11 @@ class _Template(Struct):
         if name == "Fn::Equals" and len(argument) == 2:
             first_value, second_value = (self._resolve(operand, depth + 1) for operand in argument)
             return _are_equal(first_value, second_value)
-        parts = [self._condition(operand, depth + 1) for operand in argument]
-        if name == "Fn::Not" and len(parts) == 1:
-            return None if parts[0] is None else not parts[0]
+        truths = [self._condition(operand, depth + 1) for operand in argument]
+        if name == "Fn::Not" and len(truths) == 1:
+            return None if truths[0] is None else not truths[0]
         if name in ("Fn::And", "Fn::Or"):
-            return _combined(parts, decisive=name == "Fn::Or")
+            return any_of(truths) if name == "Fn::Or" else all_of(truths)
         return None
 
 
@@ -828,13 +829,6 @@ def _texts(items: object) -> list[str]:
     if not isinstance(items, list):
         return [UNKNOWN]
     return [each if isinstance(each, OpenText) else str(each).strip() for each in items]
-
-
-def _combined(parts: Sequence[bool | None], *, decisive: bool) -> bool | None:
-    """The value of several conditions, any of which decides if it has the decisive value."""
-    if decisive in parts:
-        return decisive
-    return None if None in parts else not decisive
 
 
 def _are_equal(one: object, other: object) -> bool | None:

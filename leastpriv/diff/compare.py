@@ -173,17 +173,17 @@ def _is_stated(usage: Usage) -> bool:
 def classify(usages: Sequence[ReplayedUsage], entries: tuple[Entry, ...]) -> Difference:
     """Classifies replayed usages into a difference."""
     last_allowed = _LastAllowed(usage for usage, _ in usages)
-    usages_by_action: dict[str, list[Usage]] = {}
+    usages_by_kind: dict[str, list[Usage]] = {}
     for usage, effects in usages:
-        usages_by_action.setdefault(_kind(usage, effects, last_allowed), []).append(usage)
+        usages_by_kind.setdefault(_kind(usage, effects, last_allowed), []).append(usage)
     return Difference(
         entries=entries,
-        missing=tuple(usages_by_action.get("missing", ())),
-        conditional=tuple(usages_by_action.get("conditional", ())),
-        explicitly_denied=tuple(usages_by_action.get("explicitly_denied", ())),
-        denied_elsewhere=tuple(usages_by_action.get("denied_elsewhere", ())),
-        denied_in_part=tuple(usages_by_action.get("denied_in_part", ())),
-        denied_in_doubt=tuple(usages_by_action.get("denied_in_doubt", ())),
+        missing=tuple(usages_by_kind.get("missing", ())),
+        conditional=tuple(usages_by_kind.get("conditional", ())),
+        explicitly_denied=tuple(usages_by_kind.get("explicitly_denied", ())),
+        denied_elsewhere=tuple(usages_by_kind.get("denied_elsewhere", ())),
+        denied_in_part=tuple(usages_by_kind.get("denied_in_part", ())),
+        denied_in_doubt=tuple(usages_by_kind.get("denied_in_doubt", ())),
     )
 
 
@@ -304,10 +304,10 @@ def entries_of(statement: Statement) -> tuple[str, ...]:
     """
     if statement.not_actions:
         return (f"NotAction: {', '.join(statement.not_actions)}",)
-    granted_actions: dict[str, str] = {}
+    entries: dict[str, str] = {}
     for action in statement.actions:
-        granted_actions.setdefault(action.lower(), action)
-    return tuple(granted_actions.values())
+        entries.setdefault(action.lower(), action)
+    return tuple(entries.values())
 
 
 def _granted(statement: Statement, pattern: str) -> tuple[str, ...]:

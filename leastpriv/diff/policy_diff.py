@@ -217,11 +217,13 @@ class _EntryComparison:
         separately.
         """
         common_meanings = {rule.statement.meaning for rule in self.full.old}
-        for statement, statement_rules in grouped((rule.statement, rule) for rule in rules).items():
+        for statement, rules_of_statement in grouped(
+            (rule.statement, rule) for rule in rules
+        ).items():
             resources = (
                 {}
                 if statement.meaning in common_meanings
-                else _resource_rules(statement, statement_rules)
+                else _resource_rules(statement, rules_of_statement)
             )
             for entry in _action_entries(statement):
                 compared = {
@@ -229,9 +231,9 @@ class _EntryComparison:
                     for resource, rule in resources.items()
                 }
                 lacking = {
-                    resource: lacking_part
-                    for resource, lacking_part in compared.items()
-                    if lacking_part is not None
+                    resource: by_rules
+                    for resource, by_rules in compared.items()
+                    if by_rules is not None
                 }
                 if lacking:
                     yield self._difference(resources, entry, lacking)
@@ -278,26 +280,26 @@ class _EntryComparison:
         by_bits = grouped([(self.named_by.get(action, 0), action) for action in actions])
         return {bits: set(of_bits) for bits, of_bits in by_bits.items()}
 
-    def _naming(self, actions: _ByRules, rules: int) -> Iterator[_NamedActions]:
+    def _naming(self, by_rules: _ByRules, rules: int) -> Iterator[_NamedActions]:
         """Yields those of the rules, given as bits, that name some of the actions."""
         actions_by_rule: dict[int, set[str]] = defaultdict(set)
-        for bits, of_bits in actions.items():
+        for bits, of_bits in by_rules.items():
             for bit in each_bit(bits & rules):
                 actions_by_rule[bit] |= of_bits
         for bit in sorted(actions_by_rule):
             yield _NamedActions(self.full.old[bit.bit_length() - 1], actions_by_rule[bit])
 
-    def _note(self, rule: Rule, actions: _ByRules, resource: ResourceEntry) -> None:
+    def _note(self, rule: Rule, by_rules: _ByRules, resource: ResourceEntry) -> None:
         """Collects actions that the other version has on a resource under other conditions."""
-        pending = set[str]().union(*actions.values())
+        pending = set[str]().union(*by_rules.values())
         overlap = self.full.overlapping(rule.resources)
         # One statement of the other version has the actions on the whole resource.
-        for rule_actions in self._naming(actions, overlap.whole):
+        for rule_actions in self._naming(by_rules, overlap.whole):
             if implies(_bare(rule), _bare(rule_actions.rule)):
                 self._add(rule, rule_actions.rule, rule_actions.actions & pending, resource)
                 pending -= rule_actions.actions
         # Several statements together have the rest.
-        for rule_actions in self._naming(actions, overlap.whole | overlap.part):
+        for rule_actions in self._naming(by_rules, overlap.whole | overlap.part):
             if not implies(rule.condition_set, rule_actions.rule.condition_set):
                 self._add(rule, rule_actions.rule, rule_actions.actions & pending, resource)
 
@@ -314,8 +316,8 @@ class _EntryComparison:
             before=conditions if self.is_before else shown_of_other,
             after=shown_of_other if self.is_before else conditions,
         )
-        entry = _Conditioned(actions, resource, self.is_before)
-        self.conditioned.setdefault(change, []).append(entry)
+        conditioned = _Conditioned(actions, resource, self.is_before)
+        self.conditioned.setdefault(change, []).append(conditioned)
 
     def _difference(
         self,

@@ -150,8 +150,14 @@ def evaluate_access(request: Request, policies: Policies) -> AccessDecision:
     is_cross_account = bool(account and principal.account and account != principal.account)
     outer = list(_organization_decisions(request, policies, principal, account))
     own_decisions = _own_decisions(request, policies, principal)
-    belonging = [policy for policy in policies.resources if _belongs(policy, request)]
-    denied = [_deny_of_resource(policy, request, principal) for policy in belonging]
+    belonging = [
+        resource_policy
+        for resource_policy in policies.resources
+        if _belongs(resource_policy, request)
+    ]
+    denied = [
+        _deny_of_resource(resource_policy, request, principal) for resource_policy in belonging
+    ]
     limits = [*outer, *filter(None, denied)]
     for decision in (*limits, *own_decisions):
         if decision.effect == "explicitDeny":
@@ -348,7 +354,7 @@ def _grants(policies: Sequence[ResourcePolicy], request: Request, principal: _Pr
                     )
     nothing = AccessDecision("implicitDeny", "resource")
     if policies:
-        files = tuple(policy.policy.document.where for policy in policies)
+        files = tuple(resource_policy.policy.document.where for resource_policy in policies)
         nothing = replace(nothing, policy=policies[0].policy.name, files=files)
 
     def of_kind(kind: str) -> AccessDecision:
@@ -509,7 +515,7 @@ def _account_of_resource(request: Request) -> str:
     """Returns the account of the resource, from its ARN, `aws:ResourceAccount` or
     `s3:ResourceAccount`; empty if none names it.
     """
-    account = account_of(request.resource)
+    account = account_in_arn(request.resource)
     if account:
         return account
     for key, values in request.context.items():
@@ -518,7 +524,7 @@ def _account_of_resource(request: Request) -> str:
     return ""
 
 
-def account_of(arn: str) -> str:
+def account_in_arn(arn: str) -> str:
     """Returns the account that an ARN names; empty if it names none."""
     parts = arn.split(":", 5)
     if len(parts) == 6 and _ACCOUNT.fullmatch(parts[4]):

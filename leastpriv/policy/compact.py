@@ -213,15 +213,15 @@ def merge_statements(document: Document, limit: int = 0) -> MergedPolicy:
         return smallest
 
     def after(count: int) -> MergedPolicy:
-        few = _merge(document, movable[len(movable) - count :])
-        changed = [merged for merged in few if merged.is_changed]
-        return MergedPolicy(_apply_merges(document, changed), _merged_sids(few))
+        statements = _merge(document, movable[len(movable) - count :])
+        changed = [merged for merged in statements if merged.is_changed]
+        return MergedPolicy(_apply_merges(document, changed), _merged_sids(statements))
 
     # Each merge shortens the policy, so that the first sufficient count is the smallest.
-    enough = bisect_left(
+    smallest_count = bisect_left(
         range(len(movable) + 1), True, key=lambda count: policy_size(after(count).document) <= limit
     )
-    return after(enough) if enough <= len(movable) else smallest
+    return after(smallest_count) if smallest_count <= len(movable) else smallest
 
 
 def _merge(document: Document, may_go: Collection[int]) -> list[_MergedStatement]:

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from leastpriv.errors import PolicyFileError, TooLargeError
 from leastpriv.policy.hcl_evaluate import Evaluator
-from leastpriv.policy.hcl_functions import is_known, is_unknown, plain_text
+from leastpriv.policy.hcl_functions import array, is_known, is_unknown, plain_text
 from leastpriv.policy.hcl_module import ModuleScope, relocated, unknown
 from leastpriv.policy.hcl_syntax import Block, Expression
 from leastpriv.policy.syntax_tree import Member, Node, minified, read_json
@@ -482,7 +482,7 @@ class _BlockReader:
         if all_texts == {"*": ["*"]}:
             return Node("string", block.start, block.start, "*")
         grouped = _object(
-            (kind, nodes[0] if len(nodes) == 1 else _array(nodes))
+            (kind, nodes[0] if len(nodes) == 1 else array(nodes))
             for kind, nodes in identifiers_by_type.items()
         )
         return replace(grouped, start=block.start, end=block.start)
@@ -506,7 +506,7 @@ class _BlockReader:
         if not conditions:
             return None
         return _object(
-            (operator, _object((key, _array(nodes)) for key, nodes in keys.items()))
+            (operator, _object((key, array(nodes)) for key, nodes in keys.items()))
             for operator, keys in conditions.items()
         )
 
@@ -560,10 +560,6 @@ def _statements_of_document(document: Node, depends_on: str) -> Iterator[Node]:
 
 def _object(members: Iterable[tuple[str, Node]]) -> Node:
     return Node("object", 0, 0, members=tuple(Member(key, 0, 0, value) for key, value in members))
-
-
-def _array(elements: Iterable[Node]) -> Node:
-    return Node("array", 0, 0, items=tuple(elements))
 
 
 def with_policy_variables(node: Node) -> Node:

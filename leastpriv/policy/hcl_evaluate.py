@@ -18,6 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.errors import TooLargeError
+from leastpriv.policy.conditions import all_of, any_of
 from leastpriv.policy.hcl_functions import (
     FUNCTIONS,
     array,
@@ -328,7 +329,7 @@ class Evaluator:
         truths = [_truth(value) for value in values]
         truth: bool | None = None
         if operator in {"&&", "||"}:
-            truth = _connected(truths, decisive=operator == "||")
+            truth = any_of(truths) if operator == "||" else all_of(truths)
         elif not all(map(is_known, values)):
             return None
         elif operator in {"==", "!="} and len(values) == 2:
@@ -522,13 +523,6 @@ def _is_open_place(arguments: Sequence[Node]) -> bool:
     if len(arguments) != len(("list", "place")):
         return False
     return not has_places(arguments[0]) or plain_text(arguments[1]) is None
-
-
-def _connected(truths: Sequence[bool | None], *, decisive: bool) -> bool | None:
-    """Returns the result of `||`, of which `True` is decisive, or of `&&`; None if it is open."""
-    if decisive in truths:
-        return decisive
-    return None if None in truths else not decisive
 
 
 def _truth(node: Node) -> bool | None:

@@ -23,6 +23,7 @@ from leastpriv.errors import TooLargeError
 from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.tool_lifecycle import ResourceKind, Tool, making_actions
+from leastpriv.policy.conditions import all_of, any_of
 from leastpriv.policy.syntax_tree import Node, minified
 from leastpriv.policy.template_functions import (
     Parts,
@@ -430,10 +431,7 @@ class TemplateValues:
             return None if truths[0] is None else not truths[0]
         if name not in {"Fn::And", "Fn::Or"} or not truths:
             return None
-        decisive = name == "Fn::Or"
-        if decisive in truths:
-            return decisive
-        return None if None in truths else not decisive
+        return any_of(truths) if name == "Fn::Or" else all_of(truths)
 
 
 def union(branches: Sequence[Sequence[TemplateEntry]], depends_on: str) -> Iterator[TemplateEntry]:

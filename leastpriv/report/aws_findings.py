@@ -157,11 +157,11 @@ def _last_accessed(access: AccessReport, context: ReportContext) -> Iterator[str
         for held_change in context.proposal.held_back
         if held_change.guard_result.guard in guards
     ]
-    kept_actions = (change.kept or {} for change in context.changes(ChangeKind.NARROW))
+    kept_results = (change.kept or {} for change in context.changes(ChangeKind.NARROW))
     actions = [
         action
-        for kept_results in kept_actions
-        for action, guard_result in kept_results.items()
+        for results_by_action in kept_results
+        for action, guard_result in results_by_action.items()
         if guard_result.guard in guards
     ]
     if entries or actions:

@@ -103,7 +103,7 @@ def _row(group: Sequence[Change]) -> str:
     }.values()
     # A log group has two forms in the evidence.
     covered = len(
-        {covered_name.removesuffix(":*") for pattern in patterns for covered_name in pattern.covers}
+        {resource.removesuffix(":*") for pattern in patterns for resource in pattern.covers}
     )
     stands_for = (
         f" for {plural(covered, 'resource')} seen"
@@ -123,13 +123,16 @@ def _row(group: Sequence[Change]) -> str:
             for action, guard_result in (change.kept or {}).items()
         ]
     )
-    used_actions = codes([action for change in group for action in change.used])
-    actions = [used_actions, *(f"{reason}: {codes(names)}" for reason, names in unused.items())]
-    to = f"{codes(group[0].restricted_to, 6)}{stands_for}{only_if(group[0].conditions)}"
-    runs = f"{len(runs_of(usages))} | {last_day(usages)}"
-    return (
-        f"| {'; '.join(filter(None, actions))} | {codes(group[0].resources, 2)} | {to} | {runs} |"
+    used_text = codes([action for change in group for action in change.used])
+    action_texts = [used_text, *(f"{reason}: {codes(names)}" for reason, names in unused.items())]
+    cells = (
+        "; ".join(filter(None, action_texts)),
+        codes(group[0].resources, 2),
+        f"{codes(group[0].restricted_to, 6)}{stands_for}{only_if(group[0].conditions)}",
+        f"{len(runs_of(usages))}",
+        last_day(usages),
     )
+    return f"| {' | '.join(cells)} |"
 
 
 UNNAMED_BECAUSE: Mapping[Certainty, str] = {
@@ -299,7 +302,7 @@ def suggested_actions_section(
         suggestions_left -= len(group)
     if suggestions_left:
         lines.append(f"- and {suggestions_left:,} more.")
-    lines.extend(f"- {unknown_need}" for unknown_need in _unknown_needs(declared))
+    lines.extend(f"- {sentence}" for sentence in _unknown_needs(declared))
     lines.extend(f"- {left_out_line}" for left_out_line in left_out_by_defaults(declared.left_out))
     if lines:
         yield (

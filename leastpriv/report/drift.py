@@ -138,13 +138,13 @@ def _account_findings(context: ReportContext) -> Iterator[DriftFinding]:
                 file=file,
                 account=account,
             )
-    for place_found in (
+    for file_name in (
         *([committed.where] if drift.missing else []),
         *drift.files_without_counterpart,
     ):
         yield DriftFinding(
             kind=DriftKind.NOT_DEPLOYED,
-            action=place_found,
+            action=file_name,
             file=AccessState.YES,
             account=AccessState.NO,
         )

@@ -293,23 +293,23 @@ def coverage_sentences(coverage: Coverage) -> Iterator[str]:
     further_regions = len(coverage.days) - len(regions)
     further = f" and {plural(further_regions, 'more region')}" if further_regions else ""
     yield f"Calendar days with records: {', '.join(regions)}{further}. No other region has records."
-    kinds_by_place = grouped([(_where(kind, coverage), name) for kind, name in _KINDS.items()])
-    absent = kinds_by_place.pop("", [])
+    kinds_by_regions = grouped([(_where(kind, coverage), name) for kind, name in _KINDS.items()])
+    absent = kinds_by_regions.pop("", [])
     kinds = "; ".join(
-        f"{joined(names)} {region_words}" for region_words, names in kinds_by_place.items()
+        f"{joined(names)} {regions_text}" for regions_text, names in kinds_by_regions.items()
     )
     missing = f" No region has events of {joined(absent, 'or')}." if absent else ""
     yield f"Management events recorded: {kinds or 'none'}.{missing}"
-    days_by_resource = grouped(
+    kinds_by_bucket = grouped(
         [(bucket_of(stream.prefix), stream.kind or "unknown") for stream in coverage.data]
     )
-    resource_words = [
-        f"{code(resource)} ({', '.join(sorted({*kinds_of_events}))})"
-        for resource, kinds_of_events in sorted(days_by_resource.items())
+    bucket_texts = [
+        f"{code(bucket)} ({', '.join(sorted({*kinds_of_bucket}))})"
+        for bucket, kinds_of_bucket in sorted(kinds_by_bucket.items())
     ]
     yield (
-        f"Data events recorded: {listed(resource_words, 2)}, and no others."
-        if resource_words
+        f"Data events recorded: {listed(bucket_texts, 2)}, and no others."
+        if bucket_texts
         else "Data events recorded (objects, items, messages, invocations): none."
     )
 

@@ -122,14 +122,14 @@ def _evidence(usages: Sequence[Usage]) -> Iterator[str]:
         yield f"    resource:   {_shown(need.permission.resource)}"
         yield f"    found:      {_shown(need.derivation)}"
         exact = "high: the whole resource is known"
-        known_usages = (
+        confidence = (
             exact
             if need.exact
             else "medium: the resource is known in part, or by a like name, or by its type only"
         )
         yield (
             "    confidence:"
-            f" {known_usages if need.verified else 'low: the catalogue does not know the action'}"
+            f" {confidence if need.verified else 'low: the catalogue does not know the action'}"
         )
         for condition in need.permission.conditions:
             yield _shown(

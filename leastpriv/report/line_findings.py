@@ -63,16 +63,16 @@ def line_notes(context: ReportContext) -> tuple[LineNote, ...]:
     if committed is None or not document.editable:
         return ()
     old, new = committed.source.outer.split("\n"), document.source.outer.split("\n")
-    lines_left: set[int] = set()
-    right: set[int] = set()
+    left_lines: set[int] = set()
+    right_lines: set[int] = set()
     for kind, a, b, c, d in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if kind != "equal":
-            lines_left.update(range(a + 1, b + 1))
-            right.update(range(c + 1, d + 1))
+            left_lines.update(range(a + 1, b + 1))
+            right_lines.update(range(c + 1, d + 1))
     notes: dict[tuple[int, Side], list[str]] = {}
     for change in context.gravest_first:
         for line, side in _places(change, committed, document):
-            if line in (lines_left if side == "LEFT" else right):
+            if line in (left_lines if side == "LEFT" else right_lines):
                 notes.setdefault((line, side), []).append(_note_text(change, context))
     return tuple(
         LineNote(*note_place, "\n\n".join(texts))

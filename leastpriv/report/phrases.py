@@ -219,15 +219,15 @@ def _truncated(section: str, longest: int, place: str) -> str:
     while kept_lines < len(lines) and size + len(lines[kept_lines]) + 1 <= longest:
         size += len(lines[kept_lines]) + 1
         kept_lines += 1
-    open_tags, fence, folds = 0, "", 0
+    fence_start, fence, folds = 0, "", 0
     for number, line in enumerate(lines[:kept_lines]):
         marks = line[: len(line) - len(line.lstrip("`"))]
         if len(marks) >= 3 and (not fence or (marks.startswith(fence) and line == marks)):
-            fence, open_tags = ("", 0) if fence else (marks, number)
+            fence, fence_start = ("", 0) if fence else (marks, number)
         elif not fence:
             folds += line.startswith("<details>") - (line == "</details>")
     # No code block is split, and each section that is left open is closed.
-    kept_lines = open_tags if fence else kept_lines
+    kept_lines = fence_start if fence else kept_lines
     shown_text = "\n".join(lines[:kept_lines]).rstrip("\n") + "\n\n</details>" * max(folds, 0)
     return (shown_text + _CUT.format(rest=len(lines) - kept_lines, place=place)).lstrip("\n")
 

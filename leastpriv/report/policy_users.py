@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind, Outcome, Usage, grouped
 from leastpriv.report.escape import code, prose
@@ -54,6 +56,13 @@ def needed_by(usages: Iterable[Usage], evidence: Evidence) -> str:
     return f"{text}; not {codes(other_labels, _MOST_USERS)}" if other_labels else text
 
 
+class _UsedLine(Struct, frozen=True):
+    """Where a policy has used actions, and the users that needed them, as Markdown."""
+
+    statement: str
+    users: str
+
+
 def users_section(context: ReportContext) -> list[str]:
     """Returns the section that names the users of each used line; none where the policy has one
     user.
@@ -61,30 +70,28 @@ def users_section(context: ReportContext) -> list[str]:
     evidence = context.evidence
     if not evidence.users:
         return []
-    lines: list[tuple[str, str]] = []
+    used_lines: list[tuple[_UsedLine, str]] = []
     for entry in context.difference.entries:
         sid = entry.statement.sid
-        statement_words = code(sid) if sid else f"statement {entry.statement.index + 1}"
+        statement_text = code(sid) if sid else f"statement {entry.statement.index + 1}"
         for action, usages in entry.uses.items():
             allowed = [usage for usage in usages if usage.outcome is Outcome.ALLOWED]
-            user_labels = needed_by(allowed, evidence)
-            if user_labels:
-                lines.append((f"{statement_words}|{user_labels}", code(action)))
+            users_text = needed_by(allowed, evidence)
+            if users_text:
+                used_lines.append((_UsedLine(statement_text, users_text), code(action)))
     for change in context.proposal.changes:
-        user_labels = needed_by(change.usages, evidence)
-        if user_labels and change.kind is ChangeKind.ADD:
-            lines.append((f"added|{user_labels}", code(change.action)))
-    rows = []
-    for key, actions in grouped(lines).items():
-        statement_words, _, user_words = key.partition("|")
-        rows.append(
-            f"| {statement_words} | {joined(tuple(dict.fromkeys(actions)))} | {user_words} |"
-        )
+        users_text = needed_by(change.usages, evidence)
+        if users_text and change.kind is ChangeKind.ADD:
+            used_lines.append((_UsedLine("added", users_text), code(change.action)))
+    rows = [
+        f"| {line.statement} | {joined(tuple(dict.fromkeys(actions)))} | {line.users} |"
+        for line, actions in grouped(used_lines).items()
+    ]
     rows = at_most(rows, _MOST_LINES, "| {:,} more lines | | |")
     table = "\n".join(table_lines("Statement | Actions | Needed by", rows))
     accounts = len({user.arn.split(":")[4] for user in evidence.users})
-    statement_words = f" in {plural(accounts, 'account')}" if accounts > 1 else ""
-    return fold(f"Needed by {plural(len(evidence.users), 'user')}{statement_words}", [table])
+    in_accounts = f" in {plural(accounts, 'account')}" if accounts > 1 else ""
+    return fold(f"Needed by {plural(len(evidence.users), 'user')}{in_accounts}", [table])
 
 
 def users_value(evidence: Evidence) -> dict[str, object]:

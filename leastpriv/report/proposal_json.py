@@ -125,8 +125,8 @@ def proposal_json(
         "kept_counterparts": to_builtins(context.kept_counterparts),
         "suggested_actions": to_builtins(context.suggested_actions),
         "suggested_conditions": [
-            {**to_builtins(change), "condition": conditions_value([change.condition])}
-            for change in context.suggested_conditions
+            {**to_builtins(suggestion), "condition": conditions_value([suggestion.condition])}
+            for suggestion in context.suggested_conditions
         ],
         "suggested_statements": statements_to_copy(context.suggested_actions),
     }

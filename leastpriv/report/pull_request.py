@@ -193,8 +193,8 @@ def _seen(context: ReportContext, change: Change) -> str:
     usages_shown = basis_usages(change)
     runs = runs_of(usages_shown)
     latest = links_of_runs(usages_shown, context.evidence, context.run_url, 1)
-    users_in_need = needed_by(usages_shown, context.evidence)
-    sentence = f", by {users_in_need}" if users_in_need else ""
+    users_text = needed_by(usages_shown, context.evidence)
+    sentence = f", by {users_text}" if users_text else ""
     sentence += f", {times(usages_shown, context.evidence)}"
     sentence += f" in {plural(len(runs), 'run')}, last" if runs else ", last"
     if latest:
@@ -307,21 +307,21 @@ def _is_doubted(context: ReportContext) -> bool:
 
 def _used_of_wildcards(context: ReportContext) -> Iterator[str]:
     """The used actions of narrowed wildcards by the day of their last use."""
-    uses_by_wildcard: dict[str, list[str]] = {}
+    uses_by_day: dict[str, list[str]] = {}
     for change in context.changes(ChangeKind.NARROW):
         by_action = grouped([(usage.need.permission.action, usage) for usage in change.usages])
         for action in change.used:
             usages = by_action.get(action, [])
-            use_words = f"{code(action)} {times(usages, context.evidence)}"
+            use_text = f"{code(action)} {times(usages, context.evidence)}"
             # Two narrowed entries may use one action.
-            if use_words not in uses_by_wildcard.setdefault(last_day(usages), []):
-                uses_by_wildcard[last_day(usages)].append(use_words)
-    if not uses_by_wildcard:
+            if use_text not in uses_by_day.setdefault(last_day(usages), []):
+                uses_by_day[last_day(usages)].append(use_text)
+    if not uses_by_day:
         return
-    (when, names), *earlier = sorted(uses_by_wildcard.items(), reverse=True)
-    lines = [f"- {when}: {listed(names, _MOST_NAMES)}"]
+    (when, uses), *earlier = sorted(uses_by_day.items(), reverse=True)
+    lines = [f"- {when}: {listed(uses, _MOST_NAMES)}"]
     if earlier:
-        count = sum(len(statement_uses) for _, statement_uses in earlier)
+        count = sum(len(uses_of_day) for _, uses_of_day in earlier)
         lines.append(f"- earlier: {plural(count, 'action')}")
     yield "Used actions of narrowed wildcards:\n\n" + "\n".join(lines)
 

@@ -55,13 +55,13 @@ _LONGEST = 58_000
 def security_section(context: ReviewContext) -> Iterator[str]:
     """Sensitive additions with the reason; first those that no proposal would add."""
     rows = (
-        f"- {codes(actions, 6)} on {codes(addition.edit.on, 3)}: {never}{prose(reason)}."
+        f"- {codes(actions, 6)} on {codes(addition.edit.on, 3)}: {prefix}{prose(reason)}."
         for addition in context.review.additions
-        for never, finding in (
+        for prefix, actions_by_reason in (
             ("**no proposal would write it**: ", addition.forbidden),
             ("", addition.sensitive),
         )
-        for reason, actions in finding.items()
+        for reason, actions in actions_by_reason.items()
     )
     yield from section("Needs a security reviewer", dict.fromkeys(rows))
 
@@ -105,17 +105,17 @@ def _unused_rows(removed: Iterable[Removal]) -> Iterator[str]:
         ]
         if edit.actions and not unused:
             continue
-        left_words = [codes(edit.elsewhere, 3)] if edit.elsewhere else []
-        actions_left = edit.granted - len(edit.actions)
-        left_words += [plural(actions_left, "action")] if actions_left else []
-        place_cells = (
+        remaining = [codes(edit.elsewhere, 3)] if edit.elsewhere else []
+        remaining_actions = edit.granted - len(edit.actions)
+        remaining += [plural(remaining_actions, "action")] if remaining_actions else []
+        cells = (
             _place(edit.statement, "base"),
             codes(edit.on, 3),
-            joined(left_words) or "nothing",
+            joined(remaining) or "nothing",
         )
-        rows.setdefault(place_cells, []).append(_entry(edit, unused))
-    for shared, entries in rows.items():
-        yield f"| {', '.join(entries)} | {' | '.join(shared)} |"
+        rows.setdefault(cells, []).append(_entry(edit, unused))
+    for cells_of_row, entries in rows.items():
+        yield f"| {', '.join(entries)} | {' | '.join(cells_of_row)} |"
 
 
 def _entry(edit: EntryDiff, actions: Sequence[str]) -> str:
@@ -129,16 +129,16 @@ def _entry(edit: EntryDiff, actions: Sequence[str]) -> str:
 
 def _guard_rows(removed: Iterable[Removal]) -> Iterator[str]:
     """Yields a row for each guard and reason, with the removed actions that it objects to."""
-    unseen = (pair for removal in removed for pair in removal.unseen.items())
+    objections = (pair for removal in removed for pair in removal.unseen.items())
     pairs = (
         (guard_result.guard, _REASONS.get(guard_result.guard, guard_result.reason), actions)
-        for guard_result, actions in unseen
+        for guard_result, actions in objections
     )
     actions_by_reason = grouped(
         [((guard, reason), action) for guard, reason, actions in pairs for action in actions]
     )
-    for (guard, reason), action_lists in actions_by_reason.items():
-        yield f"| {code(guard)} | {codes(sorted({*action_lists}), 12)} | {prose(reason)} |"
+    for (guard, reason), actions_of_reason in actions_by_reason.items():
+        yield f"| {code(guard)} | {codes(sorted({*actions_of_reason}), 12)} | {prose(reason)} |"
 
 
 def additions_section(context: ReviewContext) -> Iterator[str]:

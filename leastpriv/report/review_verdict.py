@@ -202,26 +202,26 @@ def withdrawn_rows(found: Preflight) -> Iterator[str]:
         )
         rows.setdefault(row, []).append(withdrawal.need.permission.action)
     for (source, resource_words, left_words), actions in rows.items():
-        them = "it" if len(actions) == 1 else "them"
+        pronoun = "it" if len(actions) == 1 else "them"
         yield (
             f"{source} still needs {codes(actions, len(actions))} on {resource_words}: this pull"
             " request"
-            f" removes {them}{left_words}"
+            f" removes {pronoun}{left_words}"
         )
 
 
-def _what_is_left(each: Withdrawn) -> str:
-    if each.conditions:
-        resource_words = joined(
+def _what_is_left(withdrawal: Withdrawn) -> str:
+    if withdrawal.conditions:
+        conditions = joined(
             [
                 code(f"{condition.operator} {condition.key}: {', '.join(condition.values)}")
-                for condition in each.conditions
+                for condition in withdrawal.conditions
             ]
         )
-        return f" by a Deny if {resource_words}" if each.denied else f" unless {resource_words}"
-    if each.denied:
+        return f" by a Deny if {conditions}" if withdrawal.denied else f" unless {conditions}"
+    if withdrawal.denied:
         return " by a Deny"
-    return f", and leaves {codes(each.left, 3)}" if each.left else ""
+    return f", and leaves {codes(withdrawal.left, 3)}" if withdrawal.left else ""
 
 
 def preflight_sections(context: ReviewContext) -> Iterator[str]:
@@ -247,14 +247,14 @@ def preflight_sections(context: ReviewContext) -> Iterator[str]:
         title = f"Resources that do not change lack {plural(len(actions), 'permission')}"
         yield from fold(title, [_missing(preflight, preflight.rest)])
     if preflight.statements:
-        policy_place = Location.of(context.policy_file)
-        if policy_place.path.endswith(".tf"):
+        location = Location.of(context.policy_file)
+        if location.path.endswith(".tf"):
             text = new_statements_hcl(
-                preflight.statements, as_blocks=policy_place.pointer.startswith("data.")
+                preflight.statements, as_blocks=location.pointer.startswith("data.")
             )
             statements = block(text, "hcl")
         else:
-            language = "yaml" if policy_place.path.endswith((".yaml", ".yml")) else "json"
+            language = "yaml" if location.path.endswith((".yaml", ".yml")) else "json"
             statements = block(as_text(preflight.statements, language, preflight.indent), language)
         yield from fold(
             f"To copy into the statements of {path_name(context.policy_file)}", [statements]
@@ -288,20 +288,20 @@ def _covered(context: ReviewContext, covered: Mapping[Need, tuple[Usage, ...]]) 
     """The permissions that the policies allow: those in use with their count, those never seen by
     name.
     """
-    actions, actions_used = (
+    actions, usages_by_action = (
         dict.fromkeys(need.permission.action for need in covered),
         dict[str, tuple[Usage, ...]](),
     )
     for need, need_usages in covered.items():
         if need_usages:
-            actions_used.setdefault(need.permission.action, need_usages)
+            usages_by_action.setdefault(need.permission.action, need_usages)
     lines = [
         f"- {code(action)}: seen {times(usages, context.evidence)}, last on {last_day(usages)}"
-        for action, usages in list(actions_used.items())[:_MOST_ROWS]
+        for action, usages in list(usages_by_action.items())[:_MOST_ROWS]
     ]
-    actions_left = [action for action in actions if action not in actions_used]
-    if actions_left:
-        lines.append(f"- never seen: {codes(actions_left, 20)}")
+    unused_actions = [action for action in actions if action not in usages_by_action]
+    if unused_actions:
+        lines.append(f"- never seen: {codes(unused_actions, 20)}")
     return fold(f"Granted already: {plural(len(actions), 'permission')}", ["\n".join(lines)])
 
 

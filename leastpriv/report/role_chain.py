@@ -133,7 +133,7 @@ def role_chain_value(chained: RoleChainPolicies) -> dict[str, object]:
 
 def _others(chained: RoleChainPolicies) -> Iterator[str]:
     """Roles used with access keys that other principals issued: a narrowing affects those too."""
-    issuer_words = []
+    lines = []
     for role in chained.chain.roles:
         links, counts = chained.chain.to(role), chained.signed.get(role, {})
         issuers = {link.source for link in links}
@@ -144,16 +144,16 @@ def _others(chained: RoleChainPolicies) -> Iterator[str]:
             link.kind is RoleLinkKind.ASSUMED for link in links
         )
         if other_count and is_known and role in chained.committed:
-            issuer_words.append(
+            lines.append(
                 f"- {code(short_arn(role))}: {other_count:,} of"
                 f" {plural(sum(counts.values()), 'call')}."
             )
-    if issuer_words:
+    if lines:
         yield from (
             "",
             "Also used with access keys that no principal of this chain issued:",
             "",
-            *issuer_words,
+            *lines,
         )
 
 

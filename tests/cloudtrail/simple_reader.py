@@ -17,7 +17,7 @@ from leastpriv.cloudtrail.coverage import LOGGED_KINDS, DataStream, folder_of, m
 from leastpriv.cloudtrail.record import (
     NoCall,
     SkipReason,
-    account_of,
+    account_of_record,
     event_time,
     is_data_event,
     is_login,
@@ -117,7 +117,7 @@ class SimpleReader:
         if time:
             statistics.first = min(statistics.first or time, time)
             statistics.last = max(statistics.last or time, time)
-        if not self._principals.include(account_of(record)):
+        if not self._principals.include(account_of_record(record)):
             return
         region, source = region_of(record), str(record.get("eventSource") or "")
         statistics.regions.update((region,) if region else ())

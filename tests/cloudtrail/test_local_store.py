@@ -18,7 +18,7 @@ from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.cloudtrail import local_store
 from leastpriv.cloudtrail.file_reader import EventDeduplicator
 from leastpriv.cloudtrail.local_store import TrailFolder
-from leastpriv.cloudtrail.record import account_of
+from leastpriv.cloudtrail.record import account_of_record
 from leastpriv.errors import InputError
 from leastpriv.models import Call, Gap, GapKind, Scope
 from tests.hypothesis_profiles import examples
@@ -375,7 +375,7 @@ def test_records_of_other_accounts_do_not_count_as_coverage(tmp_path: Path) -> N
 def test_a_record_is_of_the_account_that_it_was_written_for(
     record: dict[str, object], account: str
 ) -> None:
-    assert account_of(record) == account
+    assert account_of_record(record) == account
 
 
 def test_reading_again_resets_the_statistics(tmp_path: Path) -> None:

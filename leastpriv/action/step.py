@@ -113,7 +113,7 @@ class _ResultWriter:
 
     def write_proposals(self, result: RunResult, settings: Settings) -> None:
         """Writes everything, so that a run that ends while it publishes leaves the proposals."""
-        codes = [target.exit_code for target in result.targets]
+        codes = [target_result.exit_code for target_result in result.targets]
         write_result(result, self._folder, codes, has_files=False)
         self._write_summary(result, settings)
 
@@ -186,9 +186,12 @@ def _exit_codes(
         settings.mode is Mode.CHECK and settings.drift_issue and not runner.has_read_only_token()
     )
     if keeps_issues and github:
-        return [_track_drift(target, github, console, runner.run_url) for target in result.targets]
+        return [
+            _track_drift(target_result, github, console, runner.run_url)
+            for target_result in result.targets
+        ]
     report_failures(result, console)
-    return [target.exit_code for target in result.targets]
+    return [target_result.exit_code for target_result in result.targets]
 
 
 def _track_drift(
@@ -321,7 +324,9 @@ def warn_of_pull_requests(
 ) -> None:
     """Warns of a public repository where a pull request was opened or changed."""
     first = result.first_files.published if result.first_files else None
-    published = filter(None, [first, *(target.published for target in result.targets)])
+    published = filter(
+        None, [first, *(target_result.published for target_result in result.targets)]
+    )
     written = (PullRequestOperation.CREATED, PullRequestOperation.UPDATED)
     if any(each.url and each.operation in written for each in published):
         warn_if_public(github, console, "the pull request")
@@ -335,12 +340,14 @@ def annotate_targets(result: RunResult, console: Console) -> None:
         _annotate(result.single, console, MAX_FINDINGS)
         return
     without_calls = [
-        target
-        for target in result.targets
-        if target.context and not target.context.evidence.counts.calls
+        target_result
+        for target_result in result.targets
+        if target_result.context and not target_result.context.evidence.counts.calls
     ]
     changing = [
-        target for target in result.targets if target.has_changes or target in without_calls
+        target_result
+        for target_result in result.targets
+        if target_result.has_changes or target_result in without_calls
     ]
     for each in changing[:_MAX_TARGETS]:
         _annotate(each, console, _MAX_TARGET_FINDINGS)

@@ -302,7 +302,7 @@ def propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock) 
     if checks_declarations_alone(run):
         return _report_review(check_declarations(run), options, stdout, console)
     run_result = propose(replace(run, watch=partial(reading_bar, console)))
-    codes = [target.exit_code for target in run_result.targets]
+    codes = [target_result.exit_code for target_result in run_result.targets]
     if options.output_dir:
         console.log(f"Wrote {write_result(run_result, Path(options.output_dir), codes).parent}")
     write_reports(run_result, run.settings, lambda value, _: Path(value))
@@ -411,7 +411,7 @@ def _print_targets(
         lines = [json_text(value) for value in target_values(result, codes)]
         print_text(stdout, "\n".join(lines))
         return
-    rows = [target_row(target) for target in result.targets]
+    rows = [target_row(target_result) for target_result in result.targets]
     medium = Medium.TERMINAL if stdout.isatty() else Medium.GITHUB
     parts = [
         f"# {targets_title(rows)}",

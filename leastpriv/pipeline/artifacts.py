@@ -122,11 +122,17 @@ def write_reports(
         path = inside(settings.page_file, "page-file")
         _write(
             path.parent,
-            {path.name: page([target_row(target) for target in result.targets]).encode()},
+            {
+                path.name: page(
+                    [target_row(target_result) for target_result in result.targets]
+                ).encode()
+            },
         )
     if settings.body_file:
         path = inside(settings.body_file, "body-file")
-        contents = [target.content for target in result.targets if target.content]
+        contents = [
+            target_result.content for target_result in result.targets if target_result.content
+        ]
         texts = [content.body for content in contents]
         if not result.single:
             texts = [f"# {content.title}\n\n{content.body}" for content in contents]
@@ -238,20 +244,27 @@ def write_result(
 
 def _folders_of(result: RunResult) -> list[str]:
     """Returns the name of each target's folder; two never differ in their letter case alone."""
-    several = len({target.target.settings.principal.account for target in result.targets}) > 1
-    folder_by_name: dict[str, str] = {}
-    for target in result.targets:
-        principal = target.target.settings.principal
+    several = (
+        len({target_result.target.settings.principal.account for target_result in result.targets})
+        > 1
+    )
+    folder_by_lower_case: dict[str, str] = {}
+    for target_result in result.targets:
+        principal = target_result.target.settings.principal
         # IAM takes names of dots alone, which are no names of folders.
         name = principal.name if not principal.name.startswith(".") else f"_{principal.name}"
-        is_short = not several or target.target.settings.spans_accounts
-        longer = f"{target.target.lead.account}-{name}"
+        is_short = not several or target_result.target.settings.spans_accounts
+        longer = f"{target_result.target.lead.account}-{name}"
         names = chain(
             (name,) if is_short else (), (longer,), (f"{longer}-{number}" for number in count(2))
         )
-        free = next(one for one in names if one.lower() not in folder_by_name)
-        folder_by_name[free.lower()] = free
-    return list(folder_by_name.values())
+        free = next(
+            name_of_folder
+            for name_of_folder in names
+            if name_of_folder.lower() not in folder_by_lower_case
+        )
+        folder_by_lower_case[free.lower()] = free
+    return list(folder_by_lower_case.values())
 
 
 def _index_text(index: Mapping[str, Any]) -> str:
@@ -317,7 +330,7 @@ def outputs_of(result: RunResult, proposal_file: str, codes: Sequence[int]) -> d
         return {**outputs, **pull_request_outputs(result.single.published)}
     targets = json_text(_within(values, LONGEST_OUTPUT))
     first = result.first_files.published if result.first_files else None
-    published = (*(target.published for target in result.targets), first)
+    published = (*(target_result.published for target_result in result.targets), first)
     # Pull requests of two repositories may have one branch name.
     pulls = list({(pull.branch, pull.url): pull for pull in published if pull}.values())
     outputs_of_pull = pull_request_outputs(pulls[0] if len(pulls) == 1 else None)
@@ -432,13 +445,16 @@ def report_failures(result: RunResult, console: Console) -> None:
 def run_notes(result: RunResult) -> list[str]:
     """Returns sentences about the whole run, and about a usage history that was not saved."""
     errors = {
-        target.context.missing_calls
-        for target in result.targets
-        if target.context and target.lacks_calls
+        target_result.context.missing_calls
+        for target_result in result.targets
+        if target_result.context and target_result.lacks_calls
     }
-    errors.update(target.unread_users for target in result.targets)
+    errors.update(target_result.unread_users for target_result in result.targets)
     notes = [note for note in result.notes if note not in errors]
-    return [*notes, *(target.unsaved for target in result.targets if target.unsaved)]
+    return [
+        *notes,
+        *(target_result.unsaved for target_result in result.targets if target_result.unsaved),
+    ]
 
 
 def damage_notes(result: RunResult) -> list[str]:
@@ -479,7 +495,7 @@ def run_summary(result: RunResult, settings: Settings) -> str:
             place_words += f"> **No call was checked.** {prose(content.context.missing_calls)}\n\n"
         section = drift_section(content.context, result.single.target.settings.mode)
         return f"## {content.title}\n\n{place_words}{section}{content.body}"
-    rows = [target_row(target) for target in result.targets]
+    rows = [target_row(target_result) for target_result in result.targets]
     text = summary(rows, result.chain, result.notes, drift=settings.mode is Mode.CHECK)
     first = first_files_section(result)
     return f"{text}\n{first}\n" if first else text
@@ -498,12 +514,12 @@ def first_files_section(result: RunResult) -> str:
 def _without_repeated_failures(result: RunResult) -> Iterator[TargetResult]:
     """Yields the targets; of those whose shared pull request failed, the first."""
     failed: set[str] = set()
-    for target in result.targets:
-        if target.content and target.published and target.published.failure:
-            if target.published.branch in failed:
+    for target_result in result.targets:
+        if target_result.content and target_result.published and target_result.published.failure:
+            if target_result.published.branch in failed:
                 continue
-            failed.add(target.published.branch)
-        yield target
+            failed.add(target_result.published.branch)
+        yield target_result
 
 
 def annotate_drift(context: ReportContext, console: Console, limit: int | None = None) -> None:

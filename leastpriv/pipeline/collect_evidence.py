@@ -91,17 +91,17 @@ def read_principals(
         *sorted(target.arn for target in principals.targets or ()),
         *sorted(principals.patterns),
     ]
-    role_words = roles[0] if len(roles) == 1 else plural(len(roles), "role")
+    roles_text = roles[0] if len(roles) == 1 else plural(len(roles), "role")
     sources = open_sources(settings, run.trails, run.aws)
     # A folder that does not exist is bad input, which the first line names.
-    _log.info(f"Reading {', '.join(source_names) or 'no record of calls'} for {role_words}")
-    progress_line = (
+    _log.info(f"Reading {', '.join(source_names) or 'no record of calls'} for {roles_text}")
+    subject = (
         "the role"
         if len(principals.targets or ()) == 1 and not principals.patterns
         else "these roles"
     )
     hooks = ReadHooks(
-        lambda calls: _log.info(f"… {calls:,} calls of {progress_line} so far"),
+        lambda calls: _log.info(f"… {calls:,} calls of {subject} so far"),
         message_decoder(run.aws),
     )
     with run.watch(sources):
@@ -254,7 +254,7 @@ class RunEvidence:
         shown_labels = [
             labels.get(arn, label) for arn, label in zip(users, labels_of(users), strict=True)
         ]
-        users_read = [
+        user_evidence = [
             UserEvidence(
                 arn=arn,
                 label=label,
@@ -269,7 +269,7 @@ class RunEvidence:
             files=max(part.files for part in parts),
             records=max(part.records for part in parts),
             missing_calls=missing[0] if len(missing) == len(parts) else "",
-            users=tuple(users_read),
+            users=tuple(user_evidence),
         )
 
     def unread_users(self, target: Target) -> str:
@@ -370,27 +370,31 @@ class RunEvidence:
             scans.append(Scan(of_account, matching))
         return scans
 
-    def _scan(self, own: list[Principal], matching: list[str]) -> Mapping[str, TargetEvidence]:
+    def _scan(
+        self, principals: list[Principal], asked_patterns: list[str]
+    ) -> Mapping[str, TargetEvidence]:
         """Reads the sources once for all principals and patterns; a pattern of one account is
         resolved by IAM first where the run asks AWS.
         """
-        targets = dict.fromkeys(own)
-        patterns = [text for text in matching if has_wildcard(account_of(text))]
+        targets = dict.fromkeys(principals)
+        patterns = [text for text in asked_patterns if has_wildcard(account_of(text))]
         if patterns and self._settings.event_history:
             raise InputError(
                 f"role-arn is {patterns[0]!r}, and event history is read account by account: list"
                 " the accounts in the config, as in accounts: ['123456789012'], or read a trail of"
                 " the organization."
             )
-        listed_arns = [text for text in matching if text not in patterns]
-        if listed_arns and self._settings.asks_aws:
-            for account, texts in grouped((account_of(text), text) for text in listed_arns).items():
+        account_patterns = [text for text in asked_patterns if text not in patterns]
+        if account_patterns and self._settings.asks_aws:
+            for account, texts in grouped(
+                (account_of(text), text) for text in account_patterns
+            ).items():
                 roles, failure = attempt(partial(self._listed, texts))
                 targets |= dict.fromkeys(roles or ())
                 if failure:
                     self._unlisted[account] = failure
         else:
-            patterns = matching
+            patterns = asked_patterns
         if not targets and not patterns:
             return {}
         first = next(iter(targets), None) or self._settings.principal
@@ -422,12 +426,12 @@ class RunEvidence:
         names, sorted; raises LeastprivError where those of an account are not known, and
         NoCallsError where no role matches and an account has no call.
         """
-        without_calls: NoCallsError | None = None
+        no_calls: NoCallsError | None = None
         for pattern in users.patterns:
             account = account_of(pattern)
             failure = self.failures.get(account) or self._unlisted.get(account)
             if isinstance(failure, NoCallsError):
-                without_calls = failure
+                no_calls = failure
             elif failure:
                 raise failure
         already = set(named)
@@ -439,8 +443,8 @@ class RunEvidence:
                 continue
             if any(matches(pattern, arn) for pattern in users.patterns):
                 arns.append(arn)
-        if without_calls and not arns:
-            raise without_calls
+        if no_calls and not arns:
+            raise no_calls
         return tuple(sorted(arns))
 
     def role_chain(self, roots: tuple[str, ...], *, follow: bool) -> RoleChain:
@@ -471,8 +475,8 @@ def with_matching_users(
     returns why they are unknown.
     """
     users = target.settings.users
-    user_patterns = {*named, *users.named}
-    roles, failure = attempt(partial(evidence.matches, users, user_patterns))
+    named_arns = {*named, *users.named}
+    roles, failure = attempt(partial(evidence.matches, users, named_arns))
     return replace(target, matched=roles or ()), failure
 
 
@@ -568,10 +572,12 @@ def with_aws_findings(
 
     A failure is part of the findings; an interruption ends the run.
     """
-    asks_analyzer = settings.access_analyzer or (
-        settings.last_accessed and session and session.has_credentials
+    if session is None:
+        return evidence
+    asks_for_findings = settings.access_analyzer or (
+        settings.last_accessed and session.has_credentials
     )
-    if session is None or not asks_analyzer:
+    if not asks_for_findings:
         return evidence
     try:
         aws = session.aws()

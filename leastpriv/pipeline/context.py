@@ -371,7 +371,7 @@ class RunResult(Struct, frozen=True):
     @property
     def contexts(self) -> list[ReportContext]:
         """The proposals of all targets that have one, with what they rest on."""
-        return [target.context for target in self.targets if target.context]
+        return [target_result.context for target_result in self.targets if target_result.context]
 
     @property
     def single(self) -> TargetResult | None:

@@ -269,8 +269,8 @@ class AllTargets:
             self.notes.append(note)
         self._named.update(roles or ())
         by_file = grouped((entry.policy_file(role), role) for role in roles or ())
-        for sharing in by_file.values():
-            self._add_of_file(entry, sharing)
+        for roles_of_file in by_file.values():
+            self._add_of_file(entry, roles_of_file)
 
     def _add_of_file(self, entry: TargetEntry, roles: Sequence[str]) -> None:
         """Adds the target of roles that share a policy file; another target must have neither its

@@ -392,9 +392,13 @@ def takes_back(command: CommentCommand, said: Iterable[CommentCommand]) -> bool:
         and action_matches(other_command.pattern, command.pattern)
     ]
     earlier.sort(key=_order)
-    same_pattern = [each for each in earlier if each.pattern.lower() == command.pattern.lower()]
+    same_pattern = [
+        command_before
+        for command_before in earlier
+        if command_before.pattern.lower() == command.pattern.lower()
+    ]
     latest = (same_pattern or earlier)[-1:]
-    return any(each.verb == "add" for each in latest)
+    return any(command_before.verb == "add" for command_before in latest)
 
 
 def _order(command: CommentCommand) -> tuple[datetime, int]:
@@ -488,13 +492,13 @@ def target_history(
         history = History(declined, changed=changed, history_state=state, earlier=earlier)
         failure = " ".join(requests.failures[:1])
         return TargetHistory(history, news, names.identity, failure=failure)
-    open_pulls = requests.get(
+    open_pull = requests.get(
         lambda: host.pull_requests.opened(settings.branch, settings.base),
         None,
         "the open pull request",
     )
     own_closed = requests.get(
-        partial(_closed_of_target, host, run, target, names, open_pulls),
+        partial(_closed_of_target, host, run, target, names, open_pull),
         list[ClosedPullRequest](),
         "what was declined earlier",
     )
@@ -525,11 +529,11 @@ def target_history(
     scopes = _own_scopes(run, target, names)
     oldest = run.now - timedelta(days=KEPT_DAYS)
     merged = [
-        each
-        for each in own_closed
-        if each.merged_at and changed and oldest <= each.merged_at <= changed
+        pull
+        for pull in own_closed
+        if pull.merged_at and changed and oldest <= pull.merged_at <= changed
         # What a role's other policy file lost may remain in this one.
-        if each.merge_commit and scopes.has_proposed(each) and not each.reconsidered
+        if pull.merge_commit and scopes.has_proposed(pull) and not pull.reconsidered
     ]
     read_merged = partial(_merged_removals, host, target, names.identity, merged, scopes)
     merged_removals = requests.get(
@@ -553,7 +557,7 @@ def target_history(
         declined=_declined(memory, own_closed, scopes),
         changed=changed,
         history_state=state,
-        offer_commands=offer_commands(answered, open_pulls.number) if open_pulls else (),
+        offer_commands=offer_commands(answered, open_pull.number) if open_pull else (),
         removed=removed,
         was_merged=any(pull.merged_at for pull in own_closed),
         merged_removals=merged_removals,
@@ -640,7 +644,7 @@ class _OwnScopes(Struct, frozen=True):
         return fingerprint_scope(fingerprint) in {*self.single, *filter(None, [self.group])}
 
     def has_proposed(self, pull: ClosedPullRequest) -> bool:
-        """Whether a pull request had a proposal for the target, alone or in a group of then."""
+        """Whether a pull request had a proposal for the target, alone or in its group of then."""
         return self.has(pull.fingerprint) or bool(self.changes_in_group(pull.changes))
 
     def changes_of(self, pull: ClosedPullRequest) -> tuple[str, ...]:
@@ -653,9 +657,9 @@ class _OwnScopes(Struct, frozen=True):
 
     def changes_in_group(self, changes: Iterable[str]) -> tuple[str, ...]:
         """Returns the ids of the target's changes among those of the pull request of a group."""
-        every = tuple(changes)
+        all_changes = tuple(changes)
         return tuple(
-            change for scope in sorted(self.single) for change in ids_of_scope(every, scope)
+            change for scope in sorted(self.single) for change in ids_of_scope(all_changes, scope)
         )
 
 
@@ -698,10 +702,10 @@ def _closed_of_target(
         is_new = target.store is None or len(names.identity.roles) > 1
         _adopt(names, elsewhere, asks_git=is_new)
         earlier = _own_scopes(run, target, names)
-        for each in elsewhere:
-            if each.branch not in names.branches and earlier.changes_in_group(each.changes):
+        for marked in elsewhere:
+            if marked.branch not in names.branches and earlier.changes_in_group(marked.changes):
                 # The target was in a group.
-                names.branches.append(each.branch)
+                names.branches.append(marked.branch)
     _adopt(names, pulls.opened_elsewhere(), asks_git=False)
     if mark and names.was_name_of_target(mark.name, asks_git=False):
         names.adopt(mark.name)
@@ -711,7 +715,7 @@ def _closed_of_target(
         *(pull.fingerprint for pull in read()),
         *([opened.fingerprint] if opened else []),
     ]
-    if not all(scopes.has(each) for each in fingerprints if each):
+    if not all(scopes.has(fingerprint) for fingerprint in fingerprints if fingerprint):
         names.read_git()
     for pull in read():
         if pull.target and names.was_name_of_target(pull.target, asks_git=False):
@@ -788,8 +792,8 @@ def run_origins(target: Target, missing: Sequence[Usage], evidence: Evidence) ->
 
     origins = requests.get(ask, unknown, "the branches that the runs deployed from")
     unclear = (origin for origin in origins.values() if origin.origin is Origin.UNKNOWN)
-    for place_words in sorted({origin.where for origin in unclear}):
-        _log.info(f"Not known where these runs came from: {place_words}")
+    for where in sorted({origin.where for origin in unclear}):
+        _log.info(f"Not known where these runs came from: {where}")
     return RunOrigins(origins, " ".join(requests.failures[:1]))
 
 
@@ -799,8 +803,8 @@ def _by_workflow_run(ask: Ask, evidence: Evidence) -> Ask:
     """
 
     def of_run(run: Run) -> RunOrigin:
-        run_number = workflow_run_id(run.session) or workflow_run_id(run.parent_run)
-        return ask(replace(run, session=run_number or run.session))
+        workflow_run = workflow_run_id(run.session) or workflow_run_id(run.parent_run)
+        return ask(replace(run, session=workflow_run or run.session))
 
     by_majority = origins_by_majority(evidence.runs, of_run)
 
@@ -860,23 +864,23 @@ def _with_reverts(
     changed: datetime | None,
 ) -> list[ClosedPullRequest]:
     """Returns closed pull requests; a merged one that a later commit reverts is a declined one."""
-    merged = [
-        each.merged_at
-        for each in closed
-        if each.merged_at and changed and each.merged_at < changed and not each.reconsidered
+    merge_times = [
+        pull.merged_at
+        for pull in closed
+        if pull.merged_at and changed and pull.merged_at < changed and not pull.reconsidered
     ]
-    if not merged:
+    if not merge_times:
         return list(closed)
     commit = base or host.branch_head(target.settings.base)[1]
     messages = [
         message
         for path in _paths(identity)
-        for message in host.branches.messages_since(commit, path, min(merged))
+        for message in host.branches.messages_since(commit, path, min(merge_times))
     ]
     pulls: list[ClosedPullRequest] = []
     for pull in closed:
         is_reverted = (
-            pull.merged_at in merged
+            pull.merged_at in merge_times
             and not pull.reconsidered
             and any(is_reverted_by(pull, message, host.full_name) for message in messages)
         )
@@ -894,12 +898,12 @@ def _reverted(
     """Returns denied permission -> number of the latest merged proposal that removed it."""
     denied = [usage for usage in missing if usage.denial and usage.denial.mendable]
     merged = (
-        [each for each in closed if each.merged_at and each.merge_commit][:_MAX_MERGED]
+        [pull for pull in closed if pull.merged_at and pull.merge_commit][:_MAX_MERGED]
         if denied
         else []
     )
     reverted: dict[Permission, int] = {}
-    for pull in sorted(merged, key=lambda each: each.number, reverse=True):
+    for pull in sorted(merged, key=lambda pull: pull.number, reverse=True):
         before = _policy_at(host.branches.parent_of(pull.merge_commit), target, identity)
         after = _policy_at(pull.merge_commit, target, identity)
         for usage in denied if before and after else ():
@@ -928,16 +932,16 @@ def _merged_removals(
     """
     granted = removal_counts(committed) if committed and merged else Counter[str]()
     newest_first = sorted(merged, key=lambda pull: pull.number, reverse=True)
-    back = [each for each in newest_first if any(map(granted.get, scopes.changes_of(each)))]
-    found: dict[str, int] = {}
-    for each in back[:_MAX_MERGED]:
-        again = [change for change in scopes.changes_of(each) if granted[change]]
-        before = _removal_counts_at(host.branches.parent_of(each.merge_commit), target, identity)
-        after = _removal_counts_at(each.merge_commit, target, identity)
-        for change in again:
+    returning = [pull for pull in newest_first if any(map(granted.get, scopes.changes_of(pull)))]
+    removals: dict[str, int] = {}
+    for pull in returning[:_MAX_MERGED]:
+        granted_changes = [change for change in scopes.changes_of(pull) if granted[change]]
+        before = _removal_counts_at(host.branches.parent_of(pull.merge_commit), target, identity)
+        after = _removal_counts_at(pull.merge_commit, target, identity)
+        for change in granted_changes:
             if granted[change] >= before[change] or granted[change] > after[change]:
-                found.setdefault(change, each.number)
-    return found
+                removals.setdefault(change, pull.number)
+    return removals
 
 
 def _removal_counts_at(commit: str, target: Target, identity: TargetIdentity) -> Counter[str]:

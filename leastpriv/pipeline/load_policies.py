@@ -440,17 +440,17 @@ def without_replaced(found: AttachedPolicies) -> AttachedPolicies:
     the policy file.
     """
     named_documents = list(zip(found.names, found.documents, strict=True))
-    remaining = tuple(
+    replaced = tuple(
         name
         for name, document in named_documents
         if name not in found.assumed and grants_every_service(document)
     )
-    documents = tuple(document for name, document in named_documents if name not in remaining)
+    documents = tuple(document for name, document in named_documents if name not in replaced)
     return replace(
         found,
-        names=tuple(name for name in found.names if name not in remaining),
+        names=tuple(name for name in found.names if name not in replaced),
         documents=documents,
-        replaced=remaining,
+        replaced=replaced,
     )
 
 
@@ -465,16 +465,16 @@ def managed_policies(settings: Settings, session: AwsSession | None) -> Attached
                 session.aws(), arn, home_region("iam", settings.principal.partition)
             )
         except LeastprivError as error:
-            named_documents = [
+            known_texts = [
                 row["document"]
                 for row in table("aws_managed")
                 if arn.endswith(f"::aws:policy/{row['policy']}")
             ]
-            if not named_documents:
+            if not known_texts:
                 gap = Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), f"{arn} (also-attached): {error}")
                 managed = replace(managed, gaps=(*managed.gaps, gap))
                 continue
-            document = parse(named_documents[0].encode(), arn)
+            document = parse(known_texts[0].encode(), arn)
         managed = replace(
             managed, names=(*managed.names, arn), documents=(*managed.documents, document)
         )

@@ -53,8 +53,8 @@ def close_orphans(run: RunContext, results: Sequence[TargetResult]) -> None:
             repositories[id(host)] = host
             members.setdefault(id(host), []).append(target_result)
     is_whole = all(result.content and not result.failure_text for result in results)
-    for repository_place, host in repositories.items():
-        _Orphans(run, host, members[repository_place], is_whole=is_whole).close()
+    for host_id, host in repositories.items():
+        _Orphans(run, host, members[host_id], is_whole=is_whole).close()
 
 
 _WORKFLOWS = ".github/workflows"
@@ -139,13 +139,13 @@ class _Orphans:
         """
         if not self._is_of_marker(pull):
             return
-        target = self._moved_to(pull)
-        if target is None:
+        target_result = self._moved_to(pull)
+        if target_result is None:
             self._close_with_reason(pull, self._gone_reason(pull))
             return
-        hold = self._hold(target, pull.changes)
-        if self._is_settled(target, hold):
-            self._close_with_reason(pull, _moved_reason(pull, target))
+        hold = self._hold(target_result, pull.changes)
+        if self._is_settled(target_result, hold):
+            self._close_with_reason(pull, _moved_reason(pull, target_result))
         elif hold:
             self._host.hold_orphan(pull, hold)
 
@@ -198,8 +198,10 @@ class _Orphans:
         names, then the policy file.
         """
         name = pull.mark.name
-        into_base = [each for each in self._results if self._is_into_base(each.target, pull)]
-        of_role = [each for each in into_base if name.role in _roles(each.target)]
+        into_base = [
+            candidate for candidate in self._results if self._is_into_base(candidate.target, pull)
+        ]
+        of_role = [candidate for candidate in into_base if name.role in _roles(candidate.target)]
         if self._run.file is None:
             return self._moved_without_config(pull, into_base, of_role)
         if of_role:
@@ -207,10 +209,12 @@ class _Orphans:
         # Another entry of the config has the role: the pull request is none of these targets.
         if any(_matches(name.role, entry.users.arns) for entry in self._entries):
             return None
-        former = [each for each in into_base if self._is_former(each.target, pull)]
+        former = [candidate for candidate in into_base if self._is_former(candidate.target, pull)]
         if former:
             return former[0]
-        return next((each for each in into_base if self._is_file_of(each, name)), None)
+        return next(
+            (candidate for candidate in into_base if self._is_file_of(candidate, name)), None
+        )
 
     def _moved_without_config(
         self,
@@ -228,7 +232,7 @@ class _Orphans:
             of_role: Those of them that have its role.
         """
         candidates = of_role or [
-            each for each in into_base if self._is_renamed_by_workflow(each.target, pull)
+            result for result in into_base if self._is_renamed_by_workflow(result.target, pull)
         ]
         for candidate in candidates:
             if self._has_or_had_file(candidate, pull.mark.name):

@@ -137,10 +137,10 @@ def propose(
     if file:
         from leastpriv.pipeline.discover import all_targets, first_files
 
-        found = all_targets(run, file, evidence)
-        targets = tuple(found.targets)
-        failed = tuple(found.failed)
-        notes = tuple(found.notes)
+        config_targets = all_targets(run, file, evidence)
+        targets = tuple(config_targets.targets)
+        failed = tuple(config_targets.failed)
+        notes = tuple(config_targets.notes)
         if not targets:
             return RunResult(
                 failed, notes=notes, lacks_roles=not failed and run.settings.fails_without_calls
@@ -156,14 +156,14 @@ def propose(
     )
     before_publishing(run_result)
     if file and chain:
-        first, further_results = first_files(run, file, drafts, chain)
+        first, further_notes = first_files(run, file, drafts, chain)
         missing = [
             target_result.context.missing_calls
             for target_result in target_results
             if target_result.context and target_result.context.missing_calls
         ]
         run_result = replace(
-            run_result, first_files=first, notes=(*notes, *further_results, *missing)
+            run_result, first_files=first, notes=(*notes, *further_notes, *missing)
         )
     return replace(
         run_result, targets=(*publish_all(run, target_results, run_result.chain), *failed)
@@ -266,8 +266,8 @@ def make_proposal(
     trusts, declarations = named_trust_policies(target, base), declarations_of(target)
     policies = _read_policies(run, target, base, declares=bool(declarations))
     other_policies = read_other_policies(target, base)
-    committed = read()
-    evidence = _evidence_of_users(run, target, policies, committed)
+    read_evidence = read()
+    evidence = _evidence_of_users(run, target, policies, read_evidence)
     _check_break_glass(settings.options.break_glass, evidence.runs)
     evidence = with_account_gaps(
         with_clock_gap(evidence, run.now), policies, by_sessions=settings.event_history
@@ -278,18 +278,18 @@ def make_proposal(
     difference = compare(policies.committed, list(policies.documents), evidence)
     origins = run_origins(target, difference.missing, evidence)
     evidence = replace(evidence, origins=origins.origins)
-    beside = OtherRoles.of(run, target, evidence, committed.callers)
-    earlier = target_history(
-        run, target, base, policies.committed, difference.missing, others=beside
+    other_roles = OtherRoles.of(run, target, evidence, read_evidence.callers)
+    history = target_history(
+        run, target, base, policies.committed, difference.missing, others=other_roles
     )
-    earlier = replace(earlier, failure=earlier.failure or origins.failure)
+    history = replace(history, failure=history.failure or origins.failure)
     other_policies = _with_account_policies(other_policies, run, target, policies, difference)
     context = _report_context(
         target=target,
         policies=policies,
-        found=replace(committed, evidence=evidence),
+        found=replace(read_evidence, evidence=evidence),
         difference=difference,
-        history=earlier.history,
+        history=history.history,
         others=other_policies,
     )
     context = replace(
@@ -316,24 +316,24 @@ def make_proposal(
     context = _with_check_results(context, check_results)
     changes = change_ids(context.proposal)
     mark = TargetMark(
-        name=earlier.identity.name,
+        name=history.identity.name,
         config=run.file.configuration.path if run.file else "",
-        branches=earlier.former_branches,
+        branches=history.former_branches,
     )
     if settings.spans_accounts:
         has_variables = may_hold_variables(context.proposal.document)
         context = in_every_account(context, has_variables=has_variables)
-    name = title(context)
-    _log.info(name)
+    headline = title(context)
+    _log.info(headline)
     for sentence in _likely_slips(context, settings.options):
         _log.warning(sentence)
     return PullRequestContent(
         context=context,
-        title=name,
+        title=headline,
         body=body(context, len(controls_section(changes, mark))),
         base=base,
         changes=changes,
-        history=earlier,
+        history=history,
         mark=mark,
     )
 
@@ -665,7 +665,9 @@ def _role_chain(
     advice = _DISCOVER if configuration.follow else _FOLLOW
     if configuration.discover:
         advice = ""
-    signed = {arn: evidence_read.evidence.signed for arn, evidence_read in evidence.found.items()}
+    signed = {
+        arn: target_evidence.evidence.signed for arn, target_evidence in evidence.found.items()
+    }
     return RoleChainPolicies(chain, frozenset(roots), unwritten, signed, advice), drafts
 
 

@@ -27,8 +27,8 @@ def read_ahead(targets: Sequence[Target]) -> None:
         if github:
             repositories[id(github)] = github
             targets_of.setdefault(id(github), []).append(target)
-    for repository_place, github in repositories.items():
-        _read_repository(github, targets_of[repository_place])
+    for github_id, github in repositories.items():
+        _read_repository(github, targets_of[github_id])
 
 
 def _read_repository(github: GitHubRepository, targets: Sequence[Target]) -> None:

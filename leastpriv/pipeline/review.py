@@ -158,7 +158,7 @@ def run_review(
 
 def _beyond_boundary(
     target: Target,
-    changes: Sequence[DeclaredVersion],
+    versions: Sequence[DeclaredVersion],
     before: RepositoryVersion,
     after: RepositoryVersion,
 ) -> tuple[LostNeed, ...]:
@@ -170,8 +170,8 @@ def _beyond_boundary(
         return ()
     from leastpriv.proposal.boundary import lost_needs
 
-    now = lost_needs(roles_of(target, [change.read for change in changes]), boundary)
-    earlier = [change.before for change in changes if change.before is not None]
+    now = lost_needs(roles_of(target, [version.read for version in versions]), boundary)
+    earlier = [version.before for version in versions if version.before is not None]
     former_boundary = _boundary(target, before)
     if not earlier or before is after or former_boundary is None:
         return now

@@ -191,13 +191,13 @@ def _all_regions(aws: Aws) -> tuple[tuple[str, ...], str]:
     read.
     """
     remedy = "If the role works in some regions only, name these in the input aws-regions"
-    own_region = (aws.region,) if aws.region else ()
+    own_regions = (aws.region,) if aws.region else ()
     try:
-        return (*own_region, *aws.enabled_regions()), f"{remedy}."
+        return (*own_regions, *aws.enabled_regions()), f"{remedy}."
     except AwsError as error:
         _log.info(f"All regions are read, enabled or not: {error}")
         return (
-            *own_region,
+            *own_regions,
             *aws.regions("cloudtrail"),
         ), f"{remedy}, or allow account:ListRegions to these credentials."
 
@@ -285,13 +285,13 @@ def read_by_principal(
     from leastpriv.evidence.collector import PrincipalCollectors
 
     books = PrincipalCollectors(principals, len(sources), hooks.decoder)
-    number = number_said = 0
-    for source, read_item in chain([first] if first else [], numbered_items):
-        books.note(source, read_item)
-        number += read_item.calls if isinstance(read_item, CountedCalls) else 1
-        if number >= number_said + _PROGRESS_EVERY:
-            number_said = number
-            hooks.progress(number)
+    calls_read = calls_said = 0
+    for source, item in chain([first] if first else [], numbered_items):
+        books.note(source, item)
+        calls_read += item.calls if isinstance(item, CountedCalls) else 1
+        if calls_read >= calls_said + _PROGRESS_EVERY:
+            calls_said = calls_read
+            hooks.progress(calls_read)
     return books.close(hooks.shared_gaps)
 
 
@@ -400,12 +400,12 @@ def _others(principal: Principal, callers: Mapping[str, int]) -> str:
     )
     if not named_callers:
         accounts = ", ".join(sorted({account for account, _, _ in counts})[:_MOST_NAMED])
-        caller_words = (
+        callers_text = (
             f"of account {accounts}: check the account in role-arn, and"
             if accounts
             else "of services: check"
         )
-        return f"The calls in this trail are {caller_words} trails."
+        return f"The calls in this trail are {callers_text} trails."
     names = {name.lower(): (account, kind, name) for account, kind, name in named_callers}
     from difflib import get_close_matches
 

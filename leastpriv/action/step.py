@@ -237,16 +237,16 @@ def _write_issue(
             issue_body(findings, context, run_url),
         )
     except PullRequestError as error:
-        difference = ""
+        prefix = ""
         if findings:
-            difference = f"{difference_sentence(context)}, and its issue could not be kept: "
-        console.error(f"{difference}{error}")
+            prefix = f"{difference_sentence(context)}, and its issue could not be kept: "
+        console.error(f"{prefix}{error}")
         return False
     if step in (IssueStep.OPEN, IssueStep.EDIT, IssueStep.REOPEN):
         warn_if_public(github, console, "the tracking issue")
-    words = "left as it is" if step is IssueStep.NOTHING else step.value
+    step_text = "left as it is" if step is IssueStep.NOTHING else step.value
     if url:
-        console.log(f"Tracking issue {words}: {url}")
+        console.log(f"Tracking issue {step_text}: {url}")
     else:
         console.log("Nothing differs, and there is no tracking issue.")
     return True
@@ -432,7 +432,11 @@ def _deciding_files(target: Target, github: GitHubRepository, commits: Sequence[
     for path in filter(is_hcl, sorted(files)):
         folder = path.rpartition("/")[0]
         for commit in commits:
-            files.update(other for other in github.paths(commit, folder) if may_decide(other))
+            files.update(
+                file_of_folder
+                for file_of_folder in github.paths(commit, folder)
+                if may_decide(file_of_folder)
+            )
     return sorted(files)
 
 

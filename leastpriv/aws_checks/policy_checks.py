@@ -49,7 +49,7 @@ def validate(
     skipped: list[str] = []
     request_count = 0
     try:
-        committed_findings = _committed_findings(aws, committed)
+        committed_keys = _committed_keys(aws, committed)
         texts = [
             (file, render_policy(document), _OF_IDENTITY) for file, document in documents.items()
         ]
@@ -62,13 +62,15 @@ def validate(
                 continue
             request_findings = _request_findings(aws, text, kind)
             request_count += 1
-            existing = (
+            existing_indexes = (
                 set(range(len(request_findings)))
                 if kind is _OF_TRUST
-                else _take(committed_findings, text, request_findings)
+                else _take(committed_keys, text, request_findings)
             )
             findings.extend(
-                _validation_finding(finding, file, text, in_committed_policy=index in existing)
+                _validation_finding(
+                    finding, file, text, in_committed_policy=index in existing_indexes
+                )
                 for index, finding in enumerate(request_findings)
             )
     except AwsError as error:
@@ -80,9 +82,9 @@ def validate(
     return CheckResult(VALIDATION, request_count, tuple(findings), tuple(skipped))
 
 
-def _committed_findings(aws: Aws, committed: Document | None) -> list[_FindingKey]:
-    """Returns what AWS finds in the committed policy; empty for a template, which AWS cannot
-    read.
+def _committed_keys(aws: Aws, committed: Document | None) -> list[_FindingKey]:
+    """Returns the keys of what AWS finds in the committed policy; empty for a template, which AWS
+    cannot read.
     """
     text = render_policy(committed) if committed else None
     if text is None:
@@ -134,25 +136,27 @@ def _request_findings(
 
 
 def _take(
-    left: list[_FindingKey], text: RenderedPolicy, findings: Sequence[Mapping[str, Any]]
+    keys_left: list[_FindingKey], text: RenderedPolicy, findings: Sequence[Mapping[str, Any]]
 ) -> set[int]:
     """Returns the indexes of findings that the committed policy has too; takes each of its findings
-    `left` once.
+    `keys_left` once.
     """
     keys = [_FindingKey.of(text, finding) for finding in findings]
-    taken: set[int] = set()
+    taken_indexes: set[int] = set()
     # Unchanged statements match first.
     for is_same in (_FindingKey.__eq__, _FindingKey.follows):
         for index, key in enumerate(keys):
             old = (
                 None
-                if index in taken
-                else next((earlier_key for earlier_key in left if is_same(key, earlier_key)), None)
+                if index in taken_indexes
+                else next(
+                    (earlier_key for earlier_key in keys_left if is_same(key, earlier_key)), None
+                )
             )
             if old:
-                left.remove(old)
-                taken.add(index)
-    return taken
+                keys_left.remove(old)
+                taken_indexes.add(index)
+    return taken_indexes
 
 
 class _FindingKey(Struct, frozen=True):

@@ -355,9 +355,9 @@ def print_text(stdout: TextIO, text: str) -> None:
     as on a full disk.
     """
     encoding = stdout.encoding or "utf-8"
-    line = text if text.endswith("\n") or not text else text + "\n"
+    ended_text = text if text.endswith("\n") or not text else text + "\n"
     try:
-        stdout.write(line.encode(encoding, "backslashreplace").decode(encoding))
+        stdout.write(ended_text.encode(encoding, "backslashreplace").decode(encoding))
         stdout.flush()
     except BrokenPipeError:
         raise

@@ -43,14 +43,14 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
     chosen_window = window(options.start or "", options.end or "")
     hooks = ReadHooks(shared_gaps=shared_gaps if options.all_roles else None)
     with reading_bar(console, sources):
-        evidence_read = read_by_principal(sources, chosen_window, target, hooks)
+        evidence_by_principal = read_by_principal(sources, chosen_window, target, hooks)
     from leastpriv.report.tables import gap_row, permission_rows, permission_table
 
     patterns = options.resources == "pattern"
     rows: list[dict[str, object]] = []
     has_calls = False
     gaps: list[Gap] = []
-    for name, evidence in evidence_read:
+    for name, evidence in evidence_by_principal:
         rows += permission_rows({name: evidence}, patterns, name_principals=options.all_roles)
         if not shows_table(stdout, options.format):
             # The rows of all principals do not fit into memory.

@@ -246,15 +246,15 @@ class EventHistory:
         gaps: dict[Gap, None] = {}
         broken: list[RegionEnd] = []
         regions = [region for region in self._regions if region not in failed]
-        for region_end in lookup_regions(self._aws, regions, asked, window, self._options.pace):
-            if isinstance(region_end, Page):
+        for answer in lookup_regions(self._aws, regions, asked, window, self._options.pace):
+            if isinstance(answer, Page):
                 self.statistics.requests += 1
-                for detail in filter(None, map(logins.note, _records(region_end))):
+                for detail in filter(None, map(logins.note, _records(answer))):
                     # The session of an unread AssumeRole event may have called any service.
-                    source = f"event history of {region_end.region}: {detail}"
+                    source = f"event history of {answer.region}: {detail}"
                     gaps[Gap(GapKind.UNREADABLE_RECORD, Scope(), source)] = None
-            elif region_end.failure:
-                broken.append(region_end)
+            elif answer.failure:
+                broken.append(answer)
         failed.update(broken_end.region for broken_end in broken)
         # An unread AssumeRole event hides what its session did in any region.
         failures = (
@@ -264,15 +264,15 @@ class EventHistory:
 
     def _reasons(self, broken: Sequence[RegionEnd]) -> Iterator[tuple[tuple[str, ...], str]]:
         """Groups regions by their failure, and adds the remedy."""
-        regions_by_failure: dict[str, list[RegionEnd]] = {}
+        ends_by_failure: dict[str, list[RegionEnd]] = {}
         for region_end in sorted(broken, key=lambda item: item.region):
             failure = (
                 region_end.kind
                 if _is_unknown_there(region_end)
                 else region_end.failure.replace(region_end.region, "")
             )
-            regions_by_failure.setdefault(failure, []).append(region_end)
-        for region_ends in regions_by_failure.values():
+            ends_by_failure.setdefault(failure, []).append(region_end)
+        for region_ends in ends_by_failure.values():
             regions = tuple(same_end.region for same_end in region_ends)
             reason = f"{region_ends[0].failure.rstrip('.')}."
             if _is_unknown_there(region_ends[0]):
@@ -299,20 +299,19 @@ class EventHistory:
         seen_events = self._options.seen or EventDeduplicator()
         pages: Counter[str] = Counter()
         broken: list[RegionEnd] = []
-        for region_end in lookup_regions(self._aws, regions, asked, window, self._options.pace):
-            if isinstance(region_end, RegionEnd) and region_end.failure:
-                broken.append(region_end)
-            elif isinstance(region_end, RegionEnd):
-                _log.info(f"Event history of {region_end.region}: read")
+        for answer in lookup_regions(self._aws, regions, asked, window, self._options.pace):
+            if isinstance(answer, RegionEnd) and answer.failure:
+                broken.append(answer)
+            elif isinstance(answer, RegionEnd):
+                _log.info(f"Event history of {answer.region}: read")
             else:
                 self.statistics.requests += 1
-                pages[region_end.region] += 1
-                if pages[region_end.region] % _SAY_EVERY == 0:
+                pages[answer.region] += 1
+                if pages[answer.region] % _SAY_EVERY == 0:
                     _log.info(
-                        f"Event history of {region_end.region}:"
-                        f" {pages[region_end.region]:,} answers so far"
+                        f"Event history of {answer.region}: {pages[answer.region]:,} answers so far"
                     )
-                yield from self._page(region_end, window, principals, seen_events)
+                yield from self._page(answer, window, principals, seen_events)
 
         failed.update(broken_end.region for broken_end in broken)
         for regions_named, detail in self._reasons(broken):

@@ -273,11 +273,11 @@ class CoverageCounter(Struct):
     def note_folders(self, day: int, name: str, folders: Iterable[str]) -> None:
         """Counts the folders of a data event's resources: event selectors may name a prefix."""
         for folder in folders:
-            stream = self.streams.get((name, folder))
-            if stream is None:
+            days_of_stream = self.streams.get((name, folder))
+            if days_of_stream is None:
                 self.streams[name, folder] = {day}
             else:
-                stream.add(day)
+                days_of_stream.add(day)
 
     def add_to(self, statistics: ReadStatistics) -> None:
         """Adds the counts to the statistics, and resets them."""
@@ -285,8 +285,8 @@ class CoverageCounter(Struct):
         of_account = statistics.of_account(self.account) if self.account else None
         if of_account is not None:
             self._add(of_account)
-        for counter in (self.names, self.days, self.streams):
-            counter.clear()
+        for collection in (self.names, self.days, self.streams):
+            collection.clear()
 
     def _add(self, statistics: ReadStatistics) -> None:
         if self.own:

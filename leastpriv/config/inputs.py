@@ -162,20 +162,20 @@ _NO_PART_OF_ACTIONS = re.compile(r"[^A-Za-z0-9:*?._-]")
 
 def patterns(value: Value, label: str) -> tuple[str, ...]:
     """Returns patterns of actions; raises InputError where one is no pattern of actions."""
-    names = _names(value)
-    for pattern in names:
+    action_patterns = _names(value)
+    for pattern in action_patterns:
         if ":" not in pattern and pattern != "*":
             raise InputError(
                 f"{label} holds {pattern!r}: write action patterns like s3:DeleteBucket or iam:*."
             )
         check_spelling(pattern, f"{label} holds")
-        other = _NO_PART_OF_ACTIONS.search(pattern)
-        if other:
+        character = _NO_PART_OF_ACTIONS.search(pattern)
+        if character:
             raise InputError(
-                f"{label} holds {pattern!r}, whose character U+{ord(other[0]):04X} no action has:"
+                f"{label} holds {pattern!r}, whose character U+{ord(character[0]):04X} no action has:"
                 " write the action again."
             )
-    return names
+    return action_patterns
 
 
 COPIES_KEYS = ("long-lived", "short-lived")
@@ -293,7 +293,7 @@ def regions(value: Value, label: str) -> tuple[str, ...]:
     names = _names(value)
     for region in names:
         if not _REGION.fullmatch(region):
-            zone = next(
+            region_of_zone = next(
                 (
                     tracked_region
                     for tracked_region in tracked_regions()
@@ -301,8 +301,10 @@ def regions(value: Value, label: str) -> tuple[str, ...]:
                 ),
                 "",
             )
-            is_zone = f", an availability zone of {zone}" if zone else ""
-            raise InputError(f"{label} holds {region!r}{is_zone}: write regions like eu-central-1.")
+            zone_text = f", an availability zone of {region_of_zone}" if region_of_zone else ""
+            raise InputError(
+                f"{label} holds {region!r}{zone_text}: write regions like eu-central-1."
+            )
         meant = letters_meant(region, tracked_regions())
         if meant:
             raise InputError(

@@ -798,8 +798,8 @@ def _value(value: object, where: str) -> Value:
         return _number_text(value, where)
     if isinstance(value, str):
         return value.strip()
-    if isinstance(value, list) and all(isinstance(item_value, str) for item_value in value):
-        return tuple(str(item_value) for item_value in value)
+    if isinstance(value, list) and all(isinstance(text, str) for text in value):
+        return tuple(str(text) for text in value)
     if isinstance(value, Mapping) and where.endswith(": copies"):
         return json.dumps(value)
     raise InputError(f"{where} is neither text, nor a number, nor a list of texts.")
@@ -823,7 +823,7 @@ def _with_shared_readers(
                     f" an earlier target of the account {account}: name them once for each account."
                 )
     several = _has_several_accounts(entries)
-    entries_of_accounts: list[TargetEntry] = []
+    completed: list[TargetEntry] = []
     for entry in entries:
         reader_by_account = {
             account: readers[account] for account in entry.users.accounts if account in readers
@@ -831,8 +831,8 @@ def _with_shared_readers(
         entry = replace(entry, readers=reader_by_account, one_of_several_accounts=several)
         if shared:
             entry = _with_readers(entry, shared, only_for_other_accounts=True)
-        entries_of_accounts.append(entry)
-    return tuple(entries_of_accounts)
+        completed.append(entry)
+    return tuple(completed)
 
 
 def _discover(whole: Mapping[str, Any], entries: Sequence[TargetEntry], where: str) -> str:

@@ -199,7 +199,7 @@ def exercised_actions(declarations: Iterable[Declaration], used: Collection[str]
     The update of a queue lists `sqs:TagQueue`, and needs it only for a queue with tags. An update
     reads what the creation reads at its end, so that reads are seen by the one or the other.
     """
-    listed_actions, needed_by_kind = (
+    listed_when_seen, needed_when_seen = (
         defaultdict[bool, set[str]](set),
         defaultdict[bool, set[str]](set),
     )
@@ -209,10 +209,11 @@ def exercised_actions(declarations: Iterable[Declaration], used: Collection[str]
             is_seen = any(mark in used for mark in marks_of(resource.kind, phase))
             reads = _reads_of(resource.kind) if phase is Phase.UPDATE else frozenset()
             all_actions = needed_actions(replace(resource, changed=None), phase, arns)
-            listed_actions[is_seen] |= set(actions_of_phase(resource.kind, phase)) - reads
-            needed_by_kind[is_seen] |= set(all_actions) - reads
+            listed_when_seen[is_seen] |= set(actions_of_phase(resource.kind, phase)) - reads
+            needed_when_seen[is_seen] |= set(all_actions) - reads
     return frozenset(
-        listed_actions[True] - listed_actions[False] | needed_by_kind[True] - needed_by_kind[False]
+        listed_when_seen[True] - listed_when_seen[False]
+        | needed_when_seen[True] - needed_when_seen[False]
     )
 
 

@@ -467,7 +467,7 @@ class _Template(Struct):
             for key, parameter in self._section("Parameters").items()
             if isinstance(parameter, dict) and _is_stored(parameter)
         ]
-        values = (leave for resource in resources for leave in leaves(resource.properties))
+        values = (leaf for resource in resources for leaf in leaves(resource.properties))
         texts = (value for value in values if isinstance(value, str))
         because = f"the values of {self.source}"
         yield from reads_of(names, texts, because, self.place)
@@ -682,20 +682,20 @@ class _Template(Struct):
         instead.
         """
         declared = self._section("Parameters").get(name)
-        declaration = declared if isinstance(declared, dict) else {}
-        if _is_stored(declaration):
+        parameter = declared if isinstance(declared, dict) else {}
+        if _is_stored(parameter):
             return UNKNOWN
         if name in self.stack.references:
             return self.stack.references[name]
         stack_value = self.stack.parameters.get(name)
         if stack_value is None:
-            stack_value = declaration.get("Default")
+            stack_value = parameter.get("Default")
             if stack_value is not None:
                 self.choice.defaults.add(name)
         if not isinstance(stack_value, str | int | float):
             return UNKNOWN
         text = stack_value if isinstance(stack_value, str) else _plain_text(stack_value)
-        if str(declaration.get("Type", "")).startswith(("List<", "CommaDelimitedList")):
+        if str(parameter.get("Type", "")).startswith(("List<", "CommaDelimitedList")):
             return [type(text)(part.strip()) for part in text.split(",") if part]
         return text
 
@@ -897,7 +897,7 @@ def _name_inside(kind: ResourceKind, properties: Mapping[str, object]) -> object
 
 def trusted_services(document: object) -> tuple[str, ...]:
     """Returns the services that a trust policy names, sorted."""
-    texts = (leave for leave in leaves(document) if isinstance(leave, str))
+    texts = (leaf for leaf in leaves(document) if isinstance(leaf, str))
     return tuple(sorted({text for text in texts if _SERVICE.fullmatch(text)}))
 
 

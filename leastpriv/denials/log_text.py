@@ -154,10 +154,10 @@ def lines_by_task(lines: Sequence[str]) -> list[list[int]]:
     task = ""
     changes = 0
     numbers: dict[str, list[int]] = {}
-    for number, tasks_named in enumerate(tasks_of_lines):
-        if tasks_named in tasks and tasks_named != task:
+    for number, task_of_line in enumerate(tasks_of_lines):
+        if task_of_line in tasks and task_of_line != task:
             changes += 1
-            task = tasks_named
+            task = task_of_line
         numbers.setdefault(task, []).append(number)
     is_mixed = len(tasks) < changes and len(tasks) <= 20
     return [*numbers.values()] if is_mixed else []

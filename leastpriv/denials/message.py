@@ -205,8 +205,8 @@ def _is_bare(text: str, answer: re.Match[str]) -> bool:
     following = text[answer.end() : answer.end() + _REACH]
     if answer["text"]:
         is_other = _OTHER_EXCEPTION.search(text, max(0, answer.start() - 80), answer.start())
-        reach = text[answer.start() : answer.end() + _REACH]
-        return not is_other and bare_denial_service(reach) is not None
+        text_from_answer = text[answer.start() : answer.end() + _REACH]
+        return not is_other and bare_denial_service(text_from_answer) is not None
     label_start = max(0, answer.start() - 24)
     if answer["status"] and not _LABEL_OF_STATUS.search(text, label_start, answer.start()):
         return False

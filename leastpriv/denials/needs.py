@@ -110,17 +110,21 @@ def with_conditions(
     A request may name the role by its instance profile alone; its operation then passes roles to
     one service.
     """
-    conditions_by_need = {
+    permissions_by_pair = {
         (need.permission.action, need.permission.resource): need.permission for need in implied
     }
     needs = []
     names_no_arn = " on resource: arn:" not in call.error_message
     for need in refused:
-        same_action = [each for each in implied if each.permission.action == need.permission.action]
-        if names_no_arn and not need.exact and len(same_action) == 1:
+        needs_of_action = [
+            implied_need
+            for implied_need in implied
+            if implied_need.permission.action == need.permission.action
+        ]
+        if names_no_arn and not need.exact and len(needs_of_action) == 1:
             # The request names the resource that the denial does not.
-            is_known = same_action[0].exact or same_action[0].derivation == IN_PART
-            need = replace(need, permission=same_action[0].permission, exact=is_known)
+            is_known = needs_of_action[0].exact or needs_of_action[0].derivation == IN_PART
+            need = replace(need, permission=needs_of_action[0].permission, exact=is_known)
         permission = need.permission
         permission = (
             permission
@@ -130,7 +134,7 @@ def with_conditions(
         needs.append(
             replace(
                 need,
-                permission=conditions_by_need.get(
+                permission=permissions_by_pair.get(
                     (permission.action, permission.resource), permission
                 ),
             )
@@ -172,14 +176,14 @@ def mapping_contradictions(mapped: CallNeeds, denial: Denial) -> tuple[str, ...]
     does not name.
     """
     names = (catalog.spelling(action) for action in denial.actions)
-    mapped_actions = {
+    needs_by_action = {
         name: [need for need in _observed(mapped) if need.permission.action == name]
         for name in names
         if name
     }
     return tuple(
         name
-        for name, needs in mapped_actions.items()
+        for name, needs in needs_by_action.items()
         if _is_certain(needs) and _is_strange(denial.resource, needs)
     )
 

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, NamedTuple, TypeVar
 
 from msgspec.structs import replace
@@ -307,12 +307,12 @@ def read_external_access(client: Any, role: str) -> tuple[ExternalAccess, ...] |
     """Reads the findings of the external access analyzers in the client's region; None where there
     is none.
     """
-    access_by_role: dict[str, ExternalAccess] = {}
+    access_by_text: dict[str, ExternalAccess] = {}
     watching = [*list_analyzers(client)]
     findings = (
-        list_finding
+        finding
         for analyzer in watching
-        for list_finding in list_findings(client, analyzer, role, "ExternalAccess")
+        for finding in list_findings(client, analyzer, role, "ExternalAccess")
     )
     details = (
         detail.get("externalAccessDetails")
@@ -328,8 +328,8 @@ def read_external_access(client: Any, role: str) -> tuple[ExternalAccess, ...] |
             str(key): str(value) for key, value in (outside.get("condition") or {}).items()
         }
         read = ExternalAccess(", ".join(principals) or "any principal", conditions, is_public)
-        access_by_role.setdefault(f"{read.principal} {sorted(conditions.items())}", read)
-    return tuple(access_by_role.values()) if watching else None
+        access_by_text.setdefault(f"{read.principal} {sorted(conditions.items())}", read)
+    return tuple(access_by_text.values()) if watching else None
 
 
 _MOST_INTERNAL = 100
@@ -344,18 +344,14 @@ def read_internal_access(client: Any, principal: str) -> tuple[InternalAccess, .
     """
     actions_by_resource: dict[tuple[str, str], set[str]] = {}
     summaries = (
-        (analyzer, resource_finding)
+        (analyzer, summary)
         for analyzer in list_analyzers(client, "_INTERNAL_ACCESS")
-        for resource_finding in _listed(client, analyzer, "principal.AWS", principal)
-        if resource_finding.get("findingType") == "InternalAccess"
+        for summary in _listed(client, analyzer, "principal.AWS", principal)
+        if summary.get("findingType") == "InternalAccess"
     )
     for analyzer, summary in islice(summaries, _MOST_INTERNAL):
-        whole_finding = _whole(client, analyzer, str(summary["id"]))
-        for detail in (
-            finding_detail
-            for finding in whole_finding
-            for finding_detail in finding["findingDetails"]
-        ):
+        findings = _whole(client, analyzer, str(summary["id"]))
+        for detail in chain.from_iterable(finding["findingDetails"] for finding in findings):
             inside = detail.get("internalAccessDetails") or {}
             # Check the filter again: the summary has no principal.
             if principal in (inside.get("principal") or {}).values():

@@ -395,60 +395,62 @@ def _denied_usages(
     ):
         for need in logged_needs(denial, principal):
             permission = replace(need.permission, conditions=conditions)
-            denied_usage = replace(
+            denied_need = replace(
                 need,
                 permission=permission,
                 derivation=DERIVATION if need.exact else need.derivation,
             )
-            if denied_usage not in needs_seen:
-                needs_seen.add(denied_usage)
-                yield replace(template, need=denied_usage, denial=denial)
+            if denied_need not in needs_seen:
+                needs_seen.add(denied_need)
+                yield replace(template, need=denied_need, denial=denial)
 
 
-def _denial(each: Evaluation, details: AuthorizationDetails, recorded: Denial) -> Denial:
+def _denial(evaluation: Evaluation, details: AuthorizationDetails, recorded: Denial) -> Denial:
     """Returns the recorded denial with the action, resource and policy types of an evaluation."""
-    stated = each.denied_by
-    if not stated and not each.explicit:
+    stated = evaluation.denied_by
+    if not stated and not evaluation.explicit:
         # AWS shows no check: the message of the denial names the policy type.
         stated = (recorded.denied_by,)
     other_types = [stated_type for stated_type in stated if stated_type is not DeniedBy.IDENTITY]
-    if each.explicit:
+    if evaluation.explicit:
         reason = "an explicit deny applied, which no grant overrides"
-    elif each.denied_by:
+    elif evaluation.denied_by:
         unnamed = "a policy of a type that AWS does not name denied it"
         reason = " and ".join(
             why_no_grant_helps(other_type) or unnamed for other_type in other_types
         )
     else:
         reason = recorded.why
-    if reason and each.policies and (each.explicit or each.denied_by):
-        reason += f" ({', '.join(each.policies)})"
+    if reason and evaluation.policies and (evaluation.explicit or evaluation.denied_by):
+        reason += f" ({', '.join(evaluation.policies)})"
     denial = replace(
         recorded,
-        actions=(each.action,),
-        resource="" if each.resource == "*" else each.resource,
+        actions=(evaluation.action,),
+        resource="" if evaluation.resource == "*" else evaluation.resource,
         principal=recorded.principal or details.principal,
         denied_by=(*other_types, *stated, DeniedBy.UNKNOWN)[0],
-        explicit=each.explicit,
+        explicit=evaluation.explicit,
         mendable=not reason,
         why=reason,
         inferred=False,
-        judged_by=tuple(sorted(each.context)),
+        judged_by=tuple(sorted(evaluation.context)),
     )
     alone = set(other_types) == {DeniedBy.SESSION}
     return as_rehearsal_denial(denial, rehearsed=is_rehearsal(details.session)) if alone else denial
 
 
-def _conditions(each: Evaluation) -> tuple[Condition, ...]:
+def _conditions(evaluation: Evaluation) -> tuple[Condition, ...]:
     """Returns the conditions of an addition: the keys of `detail_conditions.tsv` that AWS judged
     the action by.
     """
     keys = (
         row["key"]
         for row in table("detail_conditions", "leastpriv.evidence")
-        if each.action.lower().startswith(row["action"].lower())
+        if evaluation.action.lower().startswith(row["action"].lower())
     )
-    values_by_key = ((key, each.context.get(key.lower(), ())) for key in keys)
+    keys_and_values = ((key, evaluation.context.get(key.lower(), ())) for key in keys)
     return tuple(
-        Condition("StringEquals", key, values) for key, values in values_by_key if len(values) == 1
+        Condition("StringEquals", key, values)
+        for key, values in keys_and_values
+        if len(values) == 1
     )

@@ -75,24 +75,26 @@ def check_collected(found: CollectedCalls) -> CollectedCalls:
     """Returns what was decoded; raises ValueError where a need or a run does not exist, or a run
     has no calls.
     """
-    for principal in found.principals:
-        tokens = principal.runs.tokens
+    for principal_calls in found.principals:
+        tokens = principal_calls.runs.tokens
         runs = range(-1, len(tokens))
-        first = set(tokens)
-        are_first = all(0 <= token < len(tokens) and tokens[token] == token for token in first)
+        first_tokens = set(tokens)
+        are_first = all(
+            0 <= token < len(tokens) and tokens[token] == token for token in first_tokens
+        )
         spans = [
             span.token
-            for session in principal.runs.sessions
-            for run_span in session.spans.values()
-            for span in run_span
+            for session in principal_calls.runs.sessions
+            for session_spans in session.spans.values()
+            for span in session_spans
         ]
-        counted = [run for group in principal.groups for run in group.totals.runs]
-        tagged = [run for tag in principal.tags for run in tag.runs]
-        needs = {number for group in principal.groups for number in group.needs}
+        counted = [run for group in principal_calls.groups for run in group.totals.runs]
+        tagged = [run for tag in principal_calls.tags for run in tag.runs]
+        needs = {number for group in principal_calls.groups for number in group.needs}
         # Each of these tokens is of one span; the others were joined with it.
-        have_spans = sorted(spans) == sorted(first)
+        have_spans = sorted(spans) == sorted(first_tokens)
         have_runs = all(run in runs for run in {*counted, *tagged})
         have_needs = all(0 <= number < len(found.needs) for number in needs)
         if not (are_first and have_spans and have_runs and have_needs):
-            raise ValueError(f"{principal.name}: a need or a run does not exist")
+            raise ValueError(f"{principal_calls.name}: a need or a run does not exist")
     return found

@@ -361,11 +361,11 @@ class UsageCollector:
             totals.runs = [run if run == _NO_RUN else run + shift for run in totals.runs]
             own_needs = tuple([needs[number] for number in group.needs])
             key = (own_needs, group.outcome, group.mark, group.region)
-            earlier_group = self._groups.get(key)
-            if earlier_group is None:
+            earlier_totals = self._groups.get(key)
+            if earlier_totals is None:
                 self._groups[key] = totals.compact()
             else:
-                earlier_group.absorb(totals)
+                earlier_totals.absorb(totals)
         for action, resources in other.resources.items():
             self._list_of(action).absorb(resources)
         for event, counts in other.answers.items():
@@ -520,7 +520,7 @@ def _call_groups(
     groups: Mapping[GroupKey, CallTotals], run_ids: Callable[[frozenset[int]], tuple[str, ...]]
 ) -> tuple[CallGroup, ...]:
     """Returns the groups of calls, sorted."""
-    totals_of_groups = [
+    call_groups = [
         CallGroup(
             needs=needs,
             outcome=outcome,
@@ -532,7 +532,7 @@ def _call_groups(
         )
         for (needs, outcome, *_), totals in groups.items()
     ]
-    return tuple(sorted(totals_of_groups, key=_order_of_group))
+    return tuple(sorted(call_groups, key=_order_of_group))
 
 
 def _order_of_group(group: CallGroup) -> tuple[object, ...]:
@@ -550,14 +550,14 @@ def _usages(
             merged.setdefault((need, outcome, refused_by), []).append(tally)
     usages = []
     for (need, outcome, refused_by), tallies in merged.items():
-        first_tally = tallies[0]
+        total = tallies[0]
         if len(tallies) > 1:
-            first_tally = CallTotals(first_tally.first, first_tally.last)
+            total = CallTotals(total.first, total.last)
             for tally in tallies:
-                first_tally.absorb(tally)
-        runs = run_ids(frozenset(first_tally.runs))
+                total.absorb(tally)
+        runs = run_ids(frozenset(total.runs))
         usages.append(
-            first_tally.usage(need, outcome, runs, refused_by if outcome is Outcome.UNKNOWN else "")
+            total.usage(need, outcome, runs, refused_by if outcome is Outcome.UNKNOWN else "")
         )
     return sorted(usages, key=_order_of_usage)
 
@@ -612,7 +612,7 @@ class PrincipalCollectors:
         self._keys = IssuedKeys()
         targets = principals.targets or ()
         present = () if is_part else targets
-        self._books = {target.arn: self._new_collector(target.arn) for target in present}
+        self._collectors = {target.arn: self._new_collector(target.arn) for target in present}
         self._most = len(targets) + _MOST_BY_PATTERN if principals.patterns else sys.maxsize
         self._by_caller: dict[str, tuple[str, UsageCollector | None]] = {}
         """ARN of a call -> ARN under which it is counted, and where; None: of one principal too
@@ -659,15 +659,18 @@ class PrincipalCollectors:
     def collected(self) -> bytes:
         """Returns what was counted, for the collectors of a further process or run to add."""
         number_by_need: dict[Need, int] = {}
-        books = [book.collected(name, number_by_need) for name, book in self._books.items()]
+        counted = [
+            collector.collected(name, number_by_need)
+            for name, collector in self._collectors.items()
+        ]
         calls = CollectedCalls(
             needs=list(number_by_need),
-            principals=books,
+            principals=counted,
             names=self._names,
             logins=self._logins,
             issues=self._keys.issues,
             key_limit=self._keys.stored.limit,
-            left=[structs.replace(denial, repeats=None) for denial in self._left],
+            left=[structs.replace(call, repeats=None) for call in self._left],
         )
         return msgspec.msgpack.encode(calls)
 
@@ -680,21 +683,21 @@ class PrincipalCollectors:
             self._keys.stored.lower(other.key_limit)
         self._keys.absorb(other.issues)
         self._logins.update(other.logins)
-        for principal in other.principals:
-            book = self._book_of(principal.name)
-            if book:
-                book.absorb(principal, needs)
+        for principal_calls in other.principals:
+            collector = self._collector_named(principal_calls.name)
+            if collector:
+                collector.absorb(principal_calls, needs)
         for call in other.left:
             self.note(0, call)
 
-    def _book_of(self, name: str) -> UsageCollector | None:
+    def _collector_named(self, name: str) -> UsageCollector | None:
         """Returns the collector of a name; None for one principal too many."""
-        if name not in self._books:
-            if len(self._books) < self._most:
-                self._books[name] = self._new_collector(name)
+        if name not in self._collectors:
+            if len(self._collectors) < self._most:
+                self._collectors[name] = self._new_collector(name)
             else:
                 self._has_too_many = True
-        return self._books.get(name)
+        return self._collectors.get(name)
 
     def _collector_of(self, principal: str) -> tuple[str, UsageCollector | None]:
         # A record without sessionIssuer has no role path, but belongs to the same role and run.
@@ -703,8 +706,8 @@ class PrincipalCollectors:
         name = target.arn if target else principal
         if targets is None or (target and target not in targets):
             name = self._without_path(name)
-        entry = self._by_caller[principal] = name, self._book_of(name)
-        return entry
+        named_collector = self._by_caller[principal] = name, self._collector_named(name)
+        return named_collector
 
     def _new_collector(self, name: str) -> UsageCollector:
         return UsageCollector(name, self._decoder, self._keys)
@@ -733,15 +736,15 @@ class PrincipalCollectors:
         if shared is not None:
             shared.extend(gaps)
         for short, name in sorted(self._names.items()):
-            if short in self._books:
-                self._books[short].rename(name)
-        for book in self._books.values():
+            if short in self._collectors:
+                self._collectors[short].rename(name)
+        for collector in self._collectors.values():
             for gap in () if shared is not None else gaps:
-                book.note_gap(gap)
+                collector.note_gap(gap)
         self._by_caller.clear()
         self._needs.clear()
-        for key in sorted(self._books, key=lambda key: self._names.get(key, key)):
+        for key in sorted(self._collectors, key=lambda key: self._names.get(key, key)):
             name = self._names.get(key, key)
             logins = self._logins[name] or self._logins[key]
-            evidence = self._books.pop(key).close()
+            evidence = self._collectors.pop(key).close()
             yield name, structs.replace(evidence, no_calls={"login": logins} if logins else {})

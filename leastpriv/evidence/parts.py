@@ -78,7 +78,7 @@ class FileCounter:
         options = self._reader.options
         statistics = ReadStatistics()
         seen_events = PartDeduplicator(self._earlier or EventDeduplicator())
-        books = PrincipalCollectors(options.principals, 0, is_part=True)
+        collectors = PrincipalCollectors(options.principals, 0, is_part=True)
         gaps: list[Gap] = []
         first_call: datetime | None = None
         sha256 = ""
@@ -91,13 +91,13 @@ class FileCounter:
                     continue
                 if first_call is None or log_item.time < first_call:
                     first_call = log_item.time
-                books.note(0, log_item)
+                collectors.note(0, log_item)
             sha256 = log.sha256
         self._reader.records.survey(statistics)
         if self._earlier:
             self._earlier.add(seen_events.ids)
         try:
-            collected = books.collected()
+            collected = collectors.collected()
         except NOT_ENCODABLE:
             collected = NOT_ENCODED
         return CountedPart(
@@ -106,7 +106,7 @@ class FileCounter:
             statistics=PackedStatistics.of(statistics),
             first_call=first_call,
             collected=Raw(collected),
-            is_complete=books.is_complete and collected != NOT_ENCODED,
+            is_complete=collectors.is_complete and collected != NOT_ENCODED,
             sha256=sha256,
         )
 

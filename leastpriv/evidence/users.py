@@ -93,35 +93,35 @@ def unite(users: Sequence[UserEvidence], principal: str, names_account: NamesAcc
     parts = [_distinct_runs(user, known_runs) for user in users]
     if account_of(principal) == OWN_ACCOUNT:
         parts = [_in_own_account(part, names_account) for part in parts]
-    evidences = [part.evidence for part in parts]
+    evidence_of_users = [part.evidence for part in parts]
     runs = sorted(known_runs.values(), key=lambda run: (run.first, run.id))
     signed: Counter[str] = Counter()
     no_calls: Counter[str] = Counter()
-    for evidence in evidences:
+    for evidence in evidence_of_users:
         signed.update(evidence.signed)
         no_calls.update(evidence.no_calls)
     return Evidence(
         principal=principal,
         usages=_usages(parts),
-        groups=_groups(evidences),
-        gaps=_gaps(evidences),
+        groups=_groups(evidence_of_users),
+        gaps=_gaps(evidence_of_users),
         runs=tuple(runs),
-        first=min((of_user.first for of_user in evidences if of_user.first), default=None),
-        last=max((of_user.last for of_user in evidences if of_user.last), default=None),
-        counts=_counts(evidences),
-        regions=_sorted_union(of_user.regions for of_user in evidences),
+        first=min((of_user.first for of_user in evidence_of_users if of_user.first), default=None),
+        last=max((of_user.last for of_user in evidence_of_users if of_user.last), default=None),
+        counts=_counts(evidence_of_users),
+        regions=_sorted_union(of_user.regions for of_user in evidence_of_users),
         coverage=_coverage(_read_parts(parts)),
-        own_policies=_union(of_user.own_policies for of_user in evidences),
-        logged_runs=_logged_runs(evidences),
-        aws_findings=_aws_findings([of_user.aws_findings for of_user in evidences]),
+        own_policies=_union(of_user.own_policies for of_user in evidence_of_users),
+        logged_runs=_logged_runs(evidence_of_users),
+        aws_findings=_aws_findings([of_user.aws_findings for of_user in evidence_of_users]),
         checked_inside={
             action: event
-            for of_user in evidences
+            for of_user in evidence_of_users
             for action, event in of_user.checked_inside.items()
         },
         signed=dict(signed),
-        created_tags=tuple(tags for of_user in evidences for tags in of_user.created_tags),
-        not_evaluated=_not_evaluated(evidences),
+        created_tags=tuple(tags for of_user in evidence_of_users for tags in of_user.created_tags),
+        not_evaluated=_not_evaluated(evidence_of_users),
         no_calls=dict(sorted(no_calls.items())),
         users=tuple(_policy_user(part) for part in parts),
     )
@@ -306,7 +306,7 @@ def _joined_usage(one: Usage, other: Usage) -> Usage:
 
 
 def _groups(found: Sequence[Evidence]) -> tuple[CallGroup, ...]:
-    """Returns the groups of all users, joined where they differ by nothing but runs and regions."""
+    """Returns the groups of all users, joined where they differ by nothing but count and runs."""
     groups: dict[object, CallGroup] = {}
     for evidence in found:
         for group in evidence.groups:
@@ -323,12 +323,12 @@ def _groups(found: Sequence[Evidence]) -> tuple[CallGroup, ...]:
 def _counts(found: Sequence[Evidence]) -> Counts:
     counts = [evidence.counts for evidence in found]
     return Counts(
-        calls=sum(count.calls for count in counts),
-        allowed=sum(count.allowed for count in counts),
-        denied=sum(count.denied for count in counts),
-        unknown=sum(count.unknown for count in counts),
-        unmapped=sum(count.unmapped for count in counts),
-        no_permission=sum(count.no_permission for count in counts),
+        calls=sum(counts_of_user.calls for counts_of_user in counts),
+        allowed=sum(counts_of_user.allowed for counts_of_user in counts),
+        denied=sum(counts_of_user.denied for counts_of_user in counts),
+        unknown=sum(counts_of_user.unknown for counts_of_user in counts),
+        unmapped=sum(counts_of_user.unmapped for counts_of_user in counts),
+        no_permission=sum(counts_of_user.no_permission for counts_of_user in counts),
     )
 
 

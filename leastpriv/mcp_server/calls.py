@@ -76,10 +76,10 @@ async def answer(name: str, arguments: Mapping[str, Any], access: Access) -> Too
     check_arguments(tool, arguments)
     with TemporaryDirectory(prefix="leastpriv-", ignore_cleanup_errors=True) as folder:
         call = _Call(tool, arguments, access, Path(folder))
-        outcome = await call.answer()
-        outcome = outcome.written(call.without_own_files)
-        messages = tuple(in_words_of_tool(tool, message) for message in outcome.messages)
-        return ToolAnswer(outcome.exit_code, outcome.answer, messages)
+        tool_answer = await call.answer()
+        tool_answer = tool_answer.written(call.without_own_files)
+        messages = tuple(in_words_of_tool(tool, message) for message in tool_answer.messages)
+        return ToolAnswer(tool_answer.exit_code, tool_answer.answer, messages)
 
 
 def in_words_of_tool(tool: AgentTool, message: str) -> str:
@@ -169,8 +169,8 @@ class _Call:
         """Lists what the calls of records need: of one role, or of every role in them."""
         if has_both:
             raise InputError("The tool takes a record or trails, not both.")
-        every_role = [] if self._arguments.get("role_arn") else ["--all-roles"]
-        return await self._rows(["permissions", "--format=json", *self._options(), *every_role])
+        options_of_all = [] if self._arguments.get("role_arn") else ["--all-roles"]
+        return await self._rows(["permissions", "--format=json", *self._options(), *options_of_all])
 
     async def _drafted_needs(self) -> ToolAnswer:
         """Drafts the policy of the role that deploys the declarations."""

@@ -284,15 +284,15 @@ def read_by_principal(
     # objects arrive.
     from leastpriv.evidence.collector import PrincipalCollectors
 
-    books = PrincipalCollectors(principals, len(sources), hooks.decoder)
+    collectors = PrincipalCollectors(principals, len(sources), hooks.decoder)
     calls_read = calls_said = 0
     for source, item in chain([first] if first else [], numbered_items):
-        books.note(source, item)
+        collectors.note(source, item)
         calls_read += item.calls if isinstance(item, CountedCalls) else 1
         if calls_read >= calls_said + _PROGRESS_EVERY:
             calls_said = calls_read
             hooks.progress(calls_read)
-    return books.close(hooks.shared_gaps)
+    return collectors.close(hooks.shared_gaps)
 
 
 def _all_items(

@@ -290,14 +290,14 @@ def _needs_yes(change: Change, denied: Sequence[Change], limits: TrialLimits) ->
         return False
     denied_resources = [
         resource
-        for denial in denied
-        if denial.action == change.action
-        for resource in denial.resources
+        for denied_change in denied
+        if denied_change.action == change.action
+        for resource in denied_change.resources
     ]
     return not any(
-        resource_covers(change_resource, resource)
-        for change_resource in change.resources
-        for resource in denied_resources
+        resource_covers(resource, denied_resource)
+        for resource in change.resources
+        for denied_resource in denied_resources
     )
 
 

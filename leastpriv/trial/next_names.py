@@ -111,9 +111,9 @@ class NextNames(Struct, frozen=True):
             }
             changes += _with_patterns(change, learned_by_resource, self.principal)
         changes += [
-            further_name
+            addition
             for learned_name in learned.values()
-            for further_name in self._further(learned_name)
+            for addition in self._further(learned_name)
         ]
         denied = services_without_data_events(added)
         # The denials of a second service show that the trail records no data event at all.
@@ -394,10 +394,10 @@ def _with_patterns(
     """
     groups: dict[tuple[Condition, ...], dict[str, Pattern | None]] = {}
     for resource, learned_name in learned.items():
-        written_name = learned_name.pattern if learned_name else resource
+        written_resource = learned_name.pattern if learned_name else resource
         pattern = learned_name.of(resource) if learned_name else None
-        groups.setdefault(_in_own_account(written_name, change.conditions, principal), {})[
-            written_name
+        groups.setdefault(_in_own_account(written_resource, change.conditions, principal), {})[
+            written_resource
         ] = pattern
     for conditions, written_patterns in groups.items():
         patterns = (*change.patterns, *filter(None, written_patterns.values()))

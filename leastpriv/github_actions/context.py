@@ -172,6 +172,10 @@ class Runner(Struct, frozen=True):
         """
         if self.event_name.startswith("pull_request"):
             return True
+        if self.event_name and not self.ref:
+            # A deployment of a commit, as of the preview of a pull request ("Events that trigger
+            # workflows", docs.github.com, read 2026-12).
+            return True
         event = self.read_event()
         if _nested_value(event, "issue", "pull_request") is not None:
             return not self._has_triggering_commit()

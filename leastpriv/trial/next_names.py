@@ -185,12 +185,12 @@ class NextNames(Struct, frozen=True):
             and resource_covers(entry, resource)
             and fits(action, entry)
         }
-        narrowest = (
+        covered_by_all = (
             entry
             for entry in sorted(entries)
             if all(resource_covers(other_entry, entry) for other_entry in entries)
         )
-        return next((_Learned(entry, _IN_CANDIDATE) for entry in narrowest), None)
+        return next((_Learned(entry, _IN_CANDIDATE) for entry in covered_by_all), None)
 
     def _other_id(self, action: str, resource: str) -> _Learned | None:
         """Every id of the type, where the candidate grants the action on another id or creates such
@@ -302,16 +302,16 @@ class NextNames(Struct, frozen=True):
             for creating in statement.actions:
                 prefix, _, name = creating.partition(":")
                 kinds = created_types(prefix, name)
-                pairs_written = {
+                actions_below = {
                     (action, "")
                     for action in siblings_of({creating} if kinds else ())
                     if is_read(action)
                 }
                 if prefix in denied or everywhere:
-                    pairs_written |= unrecorded_items(prefix, kinds, of_any_service=everywhere)
+                    actions_below |= unrecorded_items(prefix, kinds, of_any_service=everywhere)
                 unseen = (
                     pair
-                    for pair in sorted(pairs_written)
+                    for pair in sorted(actions_below)
                     if visibility(pair[0]).visibility is Visibility.DATA
                 )
                 anew = list(_names_written_anew(creating, entries, learned))

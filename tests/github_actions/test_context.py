@@ -137,6 +137,8 @@ def followed(**changed: object) -> dict[str, object]:
             False,
         ),
         ("workflow_dispatch", OF_MAIN, {"GITHUB_REF": "refs/heads/feature"}, True),
+        ("deployment_status", OF_MAIN, {"GITHUB_REF": ""}, True),
+        ("deployment_status", OF_MAIN, {"GITHUB_REF": "refs/heads/main"}, False),
         ("pull_request", pull_request("octo/infra"), {}, True),
         ("pull_request_target", pull_request("mallory/infra"), {}, True),
         ("issue_comment", {**OF_MAIN, "issue": {"pull_request": {"url": "x"}}}, {}, True),

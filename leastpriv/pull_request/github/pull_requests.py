@@ -379,10 +379,10 @@ class PullRequests:
             issue = self._repository.get_issue(number)
             text = _marked(comment, marker)
             comments = [
-                get_comment
-                for get_comment in issue.get_comments()
-                if get_comment.body.rstrip().endswith(marker)
-                and self._connection.is_own_login(getattr(get_comment.user, "login", ""))
+                listed_comment
+                for listed_comment in issue.get_comments()
+                if listed_comment.body.rstrip().endswith(marker)
+                and self._connection.is_own_login(getattr(listed_comment.user, "login", ""))
             ]
             for duplicate in comments[1:]:
                 # From two runs at once, or after a lost answer to a request that GitHub carried

@@ -172,8 +172,8 @@ def patterns(value: Value, label: str) -> tuple[str, ...]:
         character = _NO_PART_OF_ACTIONS.search(pattern)
         if character:
             raise InputError(
-                f"{label} holds {pattern!r}, whose character U+{ord(character[0]):04X} no action has:"
-                " write the action again."
+                f"{label} holds {pattern!r}, whose character U+{ord(character[0]):04X} no action"
+                " has: write the action again."
             )
     return action_patterns
 

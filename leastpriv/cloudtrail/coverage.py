@@ -302,14 +302,14 @@ def merge_source_gaps(gaps: Sequence[Sequence[Gap]]) -> tuple[Gap, ...]:
     of unknown settings. A source that has no files of the targets' account has its own gap, which
     may hide any call.
     """
-    settings: list[Sequence[Gap]] = [
+    settings_gaps: list[Sequence[Gap]] = [
         [gap for gap in source_gaps if gap.kind is GapKind.NOT_LOGGED] for source_gaps in gaps
     ]
     other_gaps = [
         gap for source_gaps in gaps for gap in source_gaps if gap.kind is not GapKind.NOT_LOGGED
     ]
-    known_settings = [setting for setting in settings if setting]
-    return (*other_gaps, *(common_gaps(known_settings) if known_settings else ()))
+    known_gaps = [gaps_of_source for gaps_of_source in settings_gaps if gaps_of_source]
+    return (*other_gaps, *(common_gaps(known_gaps) if known_gaps else ()))
 
 
 def common_gaps(gaps: Sequence[Sequence[Gap]]) -> Sequence[Gap]:

@@ -15,6 +15,7 @@ from contextlib import closing
 from datetime import datetime, timedelta
 from functools import partial
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, runtime_checkable
 
@@ -52,15 +53,14 @@ def namesakes_on_disk(
     """
     role = _role_pattern(names)
     calls_by_arn: Counter[str] = Counter()
-    files_left = _MOST_FILES
-    for account in _account_folders(folder):
-        if account.name in accounts:
-            continue
-        for file in _newest_files(account / "CloudTrail"):
-            if not files_left:
-                return calls_by_arn
-            files_left -= 1
-            calls_by_arn.update(role.findall(_text_of_file(file)))
+    files = (
+        file
+        for account_folder in _account_folders(folder)
+        if account_folder.name not in accounts
+        for file in _newest_files(account_folder / "CloudTrail")
+    )
+    for file in islice(files, _MOST_FILES):
+        calls_by_arn.update(role.findall(_text_of_file(file)))
     return _without(calls_by_arn, accounts)
 
 

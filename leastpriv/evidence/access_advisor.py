@@ -131,19 +131,19 @@ def _marked_pages(
     """Yields the pages of an operation for which botocore has no paginator."""
     page: Mapping[str, Any] = {"IsTruncated": True}
     marker: dict[str, Any] = {}
-    rows: list[Any] = []
+    markers: list[Any] = []
     while page.get("IsTruncated"):
         with translate_errors(doing, action):
             page = ask(**given, **marker)
         yield page
         if page.get("IsTruncated"):
             marker = {"Marker": required_member(page, doing, "Marker")}
-            if marker in rows:
+            if marker in markers:
                 raise AwsError(
                     f"A page names an earlier one as the next while {doing}.",
                     AwsErrorKind.INCOMPLETE,
                 )
-            rows.append(marker)
+            markers.append(marker)
 
 
 def _shared_policies(
@@ -168,7 +168,7 @@ def _shared_policies(
         if account_prefix in arn
     )
     # Policy and service -> the report to ask for the users, and IAM's spelling of the service.
-    job_pairs: dict[tuple[str, str], tuple[str, str]] = {}
+    report_by_pair: dict[tuple[str, str], tuple[str, str]] = {}
     reason = f"The run asks at most {_MOST_SHARED} times who uses a service through a policy."
     try:
         for arn, own_pairs in groupby(pairs, key=itemgetter(0)):
@@ -176,10 +176,10 @@ def _shared_policies(
             names = _used_by_others(rows, services)
             for pair in own_pairs:
                 if pair[1] in names:
-                    job_pairs[pair] = job, names[pair[1]]
+                    report_by_pair[pair] = job, names[pair[1]]
                 else:
                     policies[pair] = SharedPolicy(*pair)
-        for pair, (job, name) in islice(job_pairs.items(), _MOST_SHARED):
+        for pair, (job, name) in islice(report_by_pair.items(), _MOST_SHARED):
             policies[pair] = SharedPolicy(*pair, _other_users(client, job, name, principal))
     except AwsError as error:
         reason = str(error)

@@ -458,14 +458,16 @@ class KeyIssues(Struct, array_like=True):
     scoped: dict[str, _ScopedKey] = {}
 
     def drop_largest(self, most: int) -> bool:
-        """Drops all but the smallest keys where there are more than `most`; whether there are."""
+        """Drops all but the `_MOST_KEYS` smallest keys where there are more than `most`; whether
+        there are.
+        """
         has_more = False
-        session: dict[str, Any]
-        for session in (self.logins, self.identities, self.scoped):
-            if len(session) > most:
+        by_key: dict[str, Any]
+        for by_key in (self.logins, self.identities, self.scoped):
+            if len(by_key) > most:
                 has_more = True
-                for key in sorted(session)[_MOST_KEYS:]:
-                    del session[key]
+                for key in sorted(by_key)[_MOST_KEYS:]:
+                    del by_key[key]
         return has_more
 
 

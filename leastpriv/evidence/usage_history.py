@@ -179,24 +179,24 @@ class UsageHistory(Struct, frozen=True):
         """
         forgotten = self._forgotten(action)
         patterns = tuple(resources)
-        removal = (
+        removals = (
             back
             for (name, resource), back in self.returned.items()
             if name == action
             and not (forgotten and back.refused <= forgotten.at.date())
             and any(resource_overlaps(pattern, resource) for pattern in patterns)
         )
-        return max(removal, default=None)
+        return max(removals, default=None)
 
     def limits(self, pattern: str) -> bool:
         """Whether the decision on a pattern revokes a part of an earlier decision on another
         pattern.
         """
         return any(
-            other_word.keep
-            and other_word < self.words[pattern]
+            other_decision.keep
+            and other_decision < self.words[pattern]
             and overlaps(name, pattern, ignore_case=True)
-            for name, other_word in self.words.items()
+            for name, other_decision in self.words.items()
         )
 
     def _forgotten(self, action: str) -> KeepDecision | None:
@@ -315,9 +315,9 @@ def history_from_evidence(evidence: Evidence) -> UsageHistory:
         if _ACTION.fullmatch(permission.action):
             by_resource = use_by_action.setdefault(permission.action, {})
             resource = permission.resource if _RESOURCE.fullmatch(permission.resource) else ANYTHING
-            uses = _used(usage, runs)
+            use = _used(usage, runs)
             # The same permission with other conditions, or on another basis.
-            by_resource[resource] = merge_uses(by_resource.get(resource, uses), uses)
+            by_resource[resource] = merge_uses(by_resource.get(resource, use), use)
     return UsageHistory(
         evidence.principal,
         used={

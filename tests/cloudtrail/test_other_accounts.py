@@ -10,6 +10,7 @@ from time import process_time
 import pytest
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
+from leastpriv.cloudtrail import other_accounts
 from leastpriv.cloudtrail.file_reader import S3TrailOptions
 from leastpriv.cloudtrail.other_accounts import namesakes_on_disk
 from leastpriv.cloudtrail.trail import S3Trail
@@ -95,6 +96,18 @@ def test_damaged_files_are_passed_over(tmp_path: Path) -> None:
     (day / "b.json").write_text(f'{{"arn": "{PROD}"}}', encoding="utf-8")
     assert namesakes_on_disk(tmp_path, {"deploy"}, set()) == {PROD: 1}
     assert not namesakes_on_disk(tmp_path / "absent", {"deploy"}, set())
+
+
+def test_a_role_of_an_own_account_is_never_found_however_many_files_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A role of the target's account may have calls in the folders of others."""
+    monkeypatch.setattr(other_accounts, "_MOST_FILES", 1)
+    day = tmp_path / "AWSLogs/333344445555/CloudTrail/eu-west-1/2026/11/01"
+    day.mkdir(parents=True)
+    for name in ("a.json", "b.json"):
+        (day / name).write_text(f'{{"arn": "{DEV}", "other": "{PROD}"}}', encoding="utf-8")
+    assert namesakes_on_disk(tmp_path, {"deploy"}, OWN) == {PROD: 1}
 
 
 def write_text(folder: Path, text: str) -> None:

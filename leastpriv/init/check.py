@@ -15,10 +15,11 @@ from typing import Any
 
 from msgspec import Struct
 
+from leastpriv.aws.arns import has_wildcard
 from leastpriv.aws.errors import aws_message, error_code, translate_errors
 from leastpriv.aws.session import Aws, assumed_environment, web_identity_environment
 from leastpriv.errors import AwsError, InputError, LeastprivError
-from leastpriv.init.options import InitOptions, is_pattern
+from leastpriv.init.options import InitOptions
 from leastpriv.init.probes import Check, answered, said, send_probes
 from leastpriv.init.reader_role import (
     READER,
@@ -278,7 +279,7 @@ def _check_sources(target: InitOptions, aws: Aws, account: str) -> Iterator[Chec
         yield from _check_bucket(target, aws, account)
     for principal in target.principals:
         is_read = f"live-{principal.kind}" in sources and principal.account == account
-        if is_read and not is_pattern(principal.arn):
+        if is_read and not has_wildcard(principal.arn):
             kind = principal.kind.title()
             yield _asked(
                 aws, f"iam:Get{kind}", principal.arn, **{f"{kind}Name": principal.name}

@@ -17,11 +17,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from leastpriv.aws.arns import has_wildcard
 from leastpriv.errors import InputError, LeastprivError, PullRequestError
 from leastpriv.init.options import (
     Given,
     InitOptions,
-    is_pattern,
     known_options,
     parse_options,
 )
@@ -227,7 +227,7 @@ def _branch_line(target: InitOptions, principal: Principal) -> str:
     """
     path_and_name = principal.arn.split("/", 1)[1]
     has_run_per_account = len(target.runs) > 1
-    if has_run_per_account and is_pattern(path_and_name):
+    if has_run_per_account and has_wildcard(path_and_name):
         return f'    group: "{principal.account}"\n'
     namesakes = [
         each

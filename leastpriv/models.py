@@ -347,6 +347,14 @@ class Condition(Struct, frozen=True, order=True, gc=False):
     values: tuple[str, ...]
 
 
+def condition_block(conditions: Iterable[Condition]) -> dict[str, dict[str, list[str]]]:
+    """Returns conditions as a policy writes them: operator -> key -> values."""
+    block: dict[str, dict[str, list[str]]] = {}
+    for condition in conditions:
+        block.setdefault(condition.operator, {})[condition.key] = list(condition.values)
+    return block
+
+
 class Permission(Struct, frozen=True, order=True, gc=False):
     """An action, a resource and conditions that a policy has to allow."""
 

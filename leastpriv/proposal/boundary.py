@@ -19,7 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.declared.role_policies import CreatedRole
-from leastpriv.models import Basis, Condition, Need, Permission
+from leastpriv.models import Basis, Condition, Need, Permission, condition_block
 from leastpriv.permissions import catalog
 from leastpriv.permissions.catalog import expand, forbidden
 from leastpriv.permissions.fact_tables import table
@@ -508,7 +508,7 @@ class _Drafting:
                 "Resource": list(resources),
             }
             if conditions:
-                statement["Condition"] = _block_of(conditions)
+                statement["Condition"] = condition_block(conditions)
             yield statement
 
     def _denies(self) -> Iterator[dict[str, object]]:
@@ -526,8 +526,10 @@ class _Drafting:
             by_exception.setdefault(allowed_on, []).append(action)
         for allowed_on, actions in by_exception.items():
             entries = fewest_entries(tuple(actions), named_actions - {*actions}, lambda _: True)
-            named = {"NotResource": list(allowed_on)} if allowed_on else {"Resource": _ANY}
-            yield {"Effect": "Deny", "Action": list(entries), **named}
+            resource_member = (
+                {"NotResource": list(allowed_on)} if allowed_on else {"Resource": _ANY}
+            )
+            yield {"Effect": "Deny", "Action": list(entries), **resource_member}
 
 
 def _parts_of(arn: str, action: str) -> Iterator[str]:
@@ -583,13 +585,6 @@ def _without_covered_actions(actions: Sequence[str]) -> list[str]:
             if not any(wildcard != action and action_covers(wildcard, action) for wildcard in wild)
         }
     )
-
-
-def _block_of(conditions: Sequence[Condition]) -> dict[str, dict[str, list[str]]]:
-    block: dict[str, dict[str, list[str]]] = {}
-    for condition in conditions:
-        block.setdefault(condition.operator, {})[condition.key] = list(condition.values)
-    return block
 
 
 # What a boundary does not allow

@@ -12,7 +12,7 @@ from msgspec import Struct
 from leastpriv.declared.limits import NO_TABLE, why_unknown
 from leastpriv.evidence.created_tags import RESOURCE_TAG
 from leastpriv.evidence.models import DeclaredNeeds
-from leastpriv.models import Basis, ChangeKind, grouped
+from leastpriv.models import Basis, ChangeKind, condition_block, grouped
 from leastpriv.permissions.catalog import removal_rank, sensitivity
 from leastpriv.permissions.generalize import Certainty
 from leastpriv.policy.document import Statement
@@ -38,7 +38,6 @@ from leastpriv.report.phrases import (
     section,
     table_lines,
 )
-from leastpriv.report.tables import conditions_value
 
 _MOST_ROWS = 12
 _MOST_SEEN = 3
@@ -343,7 +342,7 @@ def statements_to_copy(suggestions: Sequence[SuggestedAction]) -> list[dict[str,
 def suggested_conditions_section(context: ReportContext) -> Iterator[str]:
     """The section on conditions that every call of an action met."""
     lines = [
-        f"- {code(json_text(conditions_value([suggestion.condition])))} for"
+        f"- {code(json_text(condition_block([suggestion.condition])))} for"
         f" {codes(suggestion.actions, 4)}"
         f" (statement {code(suggestion.sid) if suggestion.sid else suggestion.statement + 1},"
         f" {plural(suggestion.runs, 'run')})"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct, to_builtins
 
-from leastpriv.models import grouped
+from leastpriv.models import condition_block, grouped
 from leastpriv.proposal.boundary import Boundary, LostNeed
 from leastpriv.proposal.escalation_paths import (
     Escalation,
@@ -20,7 +20,6 @@ from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import block, code, plain, prose
 from leastpriv.report.guide import page_link
 from leastpriv.report.phrases import codes, joined, plural, short_arn
-from leastpriv.report.tables import conditions_value
 
 _MOST_LINES = 5
 _MOST_OTHERS = 2
@@ -242,7 +241,7 @@ def _only_if(keys: Sequence[str]) -> str:
 
 
 def _path_value(path: EscalationPath) -> dict[str, object]:
-    conditions = conditions_value(path.conditions)
+    conditions = condition_block(path.conditions)
     return {
         **to_builtins(path),
         "how": path_sentence(path),

@@ -12,7 +12,7 @@ from leastpriv.cloudtrail.coverage import EXCLUDABLE, READ, WRITE, Coverage, day
 from leastpriv.diff.compare import Drift
 from leastpriv.evidence.live_role import TrustKind
 from leastpriv.evidence.models import Evidence
-from leastpriv.models import ChangeKind, Outcome, grouped
+from leastpriv.models import ChangeKind, Outcome, condition_block, grouped
 from leastpriv.permissions.catalog import sensitivity
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.resource_types import bucket_of
@@ -23,7 +23,6 @@ from leastpriv.report.aws_findings import skipped_source_lines
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, json_text, prose
 from leastpriv.report.phrases import by_guard_result, codes, joined, listed, plural, section
-from leastpriv.report.tables import conditions_value
 
 _MOST_ALONE = 4
 """Denials of one reason on lines of their own; more share a line."""
@@ -178,7 +177,7 @@ def not_added_line(held: HeldBackChange) -> str:
 
 def _by_hand(held: HeldBackChange) -> str:
     """The statement for an action that runs called and that is never written."""
-    condition = {"Condition": conditions_value(held.conditions)} if held.conditions else {}
+    condition = {"Condition": condition_block(held.conditions)} if held.conditions else {}
     grant = {
         "Effect": "Allow",
         "Action": held.action,

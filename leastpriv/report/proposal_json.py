@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from leastpriv import __version__
 from leastpriv.diff.compare import Entry
-from leastpriv.models import Outcome, Usage
+from leastpriv.models import Outcome, Usage, condition_block
 from leastpriv.permissions import catalog
 from leastpriv.policy.size import quota
 from leastpriv.proposal.aws_guards import compare_with_generated_policy
@@ -38,7 +38,6 @@ from leastpriv.report.offers import offered_statements
 from leastpriv.report.policy_users import users_value
 from leastpriv.report.role_chain import role_chain_value
 from leastpriv.report.tables import (
-    conditions_value,
     gap_row,
     permission_row,
     statement_place,
@@ -125,7 +124,7 @@ def proposal_json(
         "kept_counterparts": to_builtins(context.kept_counterparts),
         "suggested_actions": to_builtins(context.suggested_actions),
         "suggested_conditions": [
-            {**to_builtins(suggestion), "condition": conditions_value([suggestion.condition])}
+            {**to_builtins(suggestion), "condition": condition_block([suggestion.condition])}
             for suggestion in context.suggested_conditions
         ],
         "suggested_statements": statements_to_copy(context.suggested_actions),
@@ -141,7 +140,7 @@ def change_value(change: Change) -> dict[str, object]:
         "statement": change.statement if change.line else None,
         "line": change.line or None,
         "removed_by": change.removed_by or None,
-        "conditions": conditions_value(change.conditions),
+        "conditions": condition_block(change.conditions),
         "patterns": [
             to_builtins(pattern)
             for pattern in change.patterns
@@ -159,7 +158,7 @@ def offer_value(fact: OfferFact) -> dict[str, object]:
         "because": fact.change.because,
         "usual_as": fact.change.usual_as,
         "security": fact.change.security,
-        "conditions": conditions_value(fact.change.conditions),
+        "conditions": condition_block(fact.change.conditions),
     }
 
 
@@ -171,7 +170,7 @@ def held_value(held: HeldBackChange) -> dict[str, object]:
         **value,
         **value.pop("guard_result"),
         "usages": usages,
-        "conditions": conditions_value(held.conditions),
+        "conditions": condition_block(held.conditions),
     }
 
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 from leastpriv.evidence.iam_paths import by_pattern, without_contexts
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.used_names import names_of
-from leastpriv.models import Basis, Condition, Gap, Outcome, Usage
+from leastpriv.models import Basis, Gap, Outcome, Usage, condition_block
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import escape_observed
 from leastpriv.report.escape import json_text, plain
@@ -34,7 +34,7 @@ def permission_row(usage: Usage) -> dict[str, object]:
     return {
         "action": need.permission.action,
         "resource": need.permission.resource,
-        "conditions": conditions_value(need.permission.conditions),
+        "conditions": condition_block(need.permission.conditions),
         "basis": need.basis,
         **_seen(usage),
         **({"forwarded_by": list(usage.forwarded_by)} if usage.forwarded_by else {}),
@@ -80,16 +80,6 @@ def gap_row(gap: Gap) -> dict[str, object]:
         "detail": gap.detail,
         "count": gap.count,
     }
-
-
-def conditions_value(conditions: Sequence[Condition]) -> dict[str, dict[str, list[str]]]:
-    """Conditions as a policy writes them."""
-    conditions_by_operator: dict[str, dict[str, list[str]]] = {}
-    for condition in conditions:
-        conditions_by_operator.setdefault(condition.operator, {})[condition.key] = list(
-            condition.values
-        )
-    return conditions_by_operator
 
 
 def time_value(time: datetime | None) -> str | None:

@@ -146,8 +146,8 @@ def _deciding_for_other_service(
     """
     # A property that names the service, in all its words, decides before one that shares a word
     # with the action, as `VpcConfig.SecurityGroupIds` does with `ec2:DescribeSecurityGroups`.
-    service = words_of(action.partition(":")[0].replace("-", " "))
-    for words, least_words in ((service, len(service)), (_subject(action, kind), 1)):
+    service_words = words_of(action.partition(":")[0].replace("-", " "))
+    for words, least_words in ((service_words, len(service_words)), (_subject(action, kind), 1)):
         asking_properties = _asking(properties, required, words, least_words)
         if asking_properties is not None:
             return asking_properties

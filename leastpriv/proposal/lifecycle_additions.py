@@ -119,7 +119,7 @@ def _counterparts(added: Sequence[Change], context: GuardContext) -> Iterator[Ch
             or _deletes_several(action, context.partners)
         ):
             continue
-        changes_with_names = changes
+        naming_changes = changes
         if not any(
             with_items(action, resource)
             for change in changes
@@ -132,12 +132,12 @@ def _counterparts(added: Sequence[Change], context: GuardContext) -> Iterator[Ch
             of_service = (
                 addition for addition in added if addition.action.startswith(f"{service}:")
             )
-            changes_with_names = [
+            naming_changes = [
                 addition
                 for addition in of_service
                 if not any(map(is_whole_type, addition.resources))
             ]
-        yield from _following(action, changes, changes_with_names, context, ())
+        yield from _following(action, changes, naming_changes, context, ())
     for owner in filter(creates_its_resource, of_action):
         for action in (
             siblings_among(owner, of_action) if tools_of(context.used.get(owner, ())) else ()

@@ -263,23 +263,23 @@ def preflight(
         if before != documents
         else {}
     )
-    all_judged = (
+    needs_by_permission = (
         {need.permission: need for need in (*change.standing, *needs)}
         if before != documents
         else {}
     )
     edited = {
         action
-        for action in {judged_need.action for judged_need in all_judged}
+        for action in {permission.action for permission in needs_by_permission}
         if _is_edited(action, versions)
     }
     taken = [
         replace(withdrawal, source=sources.get(permission, ""))
-        for permission, need in all_judged.items()
+        for permission, need in needs_by_permission.items()
         if permission.action in edited
         and (withdrawal := _withdrawn(need, need in made_needs, versions, principal))
     ]
-    gone = [taken_need.need for taken_need in taken]
+    gone = [taken_away.need for taken_away in taken]
     existing = {need for need in needs if need not in made_needs}
     judged = judged_needs(
         [need for need in needs if need not in gone],
@@ -451,17 +451,21 @@ def _withdrawn(
         )
     action, resource = need.permission.action, need.permission.resource
     allowing = [
-        each
-        for each in statements_allowing(versions[1], action)
-        if resource not in each.not_resources
+        statement_allowing
+        for statement_allowing in statements_allowing(versions[1], action)
+        if resource not in statement_allowing.not_resources
     ]
     same_condition = [
-        each
-        for each in allowing
-        if each.conditions and any(resource_covers(on, resource) for on in each.resources)
+        statement_allowing
+        for statement_allowing in allowing
+        if statement_allowing.conditions
+        and any(resource_covers(on, resource) for on in statement_allowing.resources)
     ]
     resources_left = dict.fromkeys(
-        on for each in allowing if each not in same_condition for on in each.resources
+        on
+        for statement_allowing in allowing
+        if statement_allowing not in same_condition
+        for on in statement_allowing.resources
     )
     return Withdrawn(
         need,

@@ -38,14 +38,14 @@ class FittedChanges(Struct, frozen=True):
     @property
     def held_back(self) -> list[HeldBackChange]:
         """The narrowings that the quotas do not take, each action of a statement once."""
-        named = {
+        held_by_entry = {
             (change.statement, change.action): HeldBackChange(
                 ChangeKind.NARROW, change.action, change.resources, TOO_LARGE, change.sid
             )
             for change in self.too_large
             if change.used or change.replacement
         }
-        return [*named.values()]
+        return [*held_by_entry.values()]
 
 
 def within_quotas(

@@ -64,18 +64,18 @@ def checked_inside(candidate: RemovalCandidate, context: GuardContext) -> str:
     did.
     """
     # Calls that show a need of the action name its resource too.
-    recorded_types = {
+    recorded_operations = {
         operation_of(event)
         for usage in context.used.get(candidate.action, ())
         for event in usage.events
     }
     inside = context.evidence.checked_inside.get(candidate.action)
-    if inside and inside not in recorded_types:
+    if inside and inside not in recorded_operations:
         return f"AWS may check it inside {inside}"
     memory = context.history.history_state.memory
     for carrier in carriers_of(candidate.action):
         name = carrier.operation
-        if name in recorded_types:
+        if name in recorded_operations:
             continue
         if name in context.called:
             if not carrier.triggered:
@@ -96,17 +96,17 @@ def called_operations(evidence: Evidence) -> dict[str, bool]:
     """Maps each operation that the principal called to whether a call was carried out, and so shows
     all it needed.
     """
-    is_called: dict[str, bool] = {}
+    carried_out_by_operation: dict[str, bool] = {}
     for usage in evidence.usages:
         carried_out = usage.outcome is Outcome.ALLOWED and usage.succeeded
         for event in usage.events:
-            is_called[operation_of(event)] = (
-                is_called.get(operation_of(event), False) or carried_out
+            carried_out_by_operation[operation_of(event)] = (
+                carried_out_by_operation.get(operation_of(event), False) or carried_out
             )
     for gap in evidence.gaps:
         if gap.kind in UNKNOWN_EVENTS:
-            is_called.setdefault(operation_of(gap.detail), False)
-    return is_called
+            carried_out_by_operation.setdefault(operation_of(gap.detail), False)
+    return carried_out_by_operation
 
 
 @lru_cache(maxsize=16_384)

@@ -280,45 +280,45 @@ def _decide(guarded: GuardedEntry, context: GuardContext) -> Change | HeldBackCh
     used_by_entry = tuple(action for action in entry.granted if action in used_actions)
     unused = [action for action in entry.granted if action not in used_actions]
     results = ((action, guarded.result_of(action, context)) for action in unused)
-    held_actions = {action: found for action, found in results if found}
+    held_results = {action: found for action, found in results if found}
     if not entry.is_wildcard:
         if used_by_entry:
             return None
-        doubt = next(iter(held_actions.values()), None)
+        doubt = next(iter(held_results.values()), None)
         return (
             held_back(entry, ChangeKind.REMOVE, doubt)
             if doubt
             else _change(entry, ChangeKind.REMOVE)
         )
     decided = (
-        (action, keeping_result(RemovalCandidate(action, entry), held_actions[action], context))
-        for action in held_actions
+        (action, keeping_result(RemovalCandidate(action, entry), held_results[action], context))
+        for action in held_results
     )
-    kept_actions = {action: found for action, found in decided if found}
-    removed = [action for action in unused if action not in kept_actions]
-    unproven = _without_record(removed, held_actions, entry, context)
+    kept_results = {action: found for action, found in decided if found}
+    removed = [action for action in unused if action not in kept_results]
+    unproven = _without_record(removed, held_results, entry, context)
     unverified = {action: _UNVERIFIED for action in entry.uses if action not in entry.granted}
-    unseen = next((found for found in kept_actions.values() if found.guard == UNSEEN_SERVICE), None)
+    unseen = next((found for found in kept_results.values() if found.guard == UNSEEN_SERVICE), None)
     if unseen and entry.statement.not_actions:
         return held_back(entry, ChangeKind.NARROW, _NOT_ACTION)
     if unseen and entry.spans_services:
         return held_back(entry, ChangeKind.NARROW, _ALL_SERVICES)
-    unseen_actions = {
-        action: found for action, found in kept_actions.items() if found.guard in COVERAGE
+    unseen_results = {
+        action: found for action, found in kept_results.items() if found.guard in COVERAGE
     }
-    if entry.spans_services and len(unseen_actions) > _MOST_UNSEEN_ACTIONS:
-        return held_back(entry, ChangeKind.NARROW, _most_common(unseen_actions))
-    if len(kept_actions) == len(unused):
+    if entry.spans_services and len(unseen_results) > _MOST_UNSEEN_ACTIONS:
+        return held_back(entry, ChangeKind.NARROW, _most_common(unseen_results))
+    if len(kept_results) == len(unused):
         return (
-            held_back(entry, ChangeKind.NARROW, _most_common(kept_actions))
-            if kept_actions
+            held_back(entry, ChangeKind.NARROW, _most_common(kept_results))
+            if kept_results
             else None
         )
-    kept_actions = {**kept_actions, **unverified}
-    if not used_by_entry and not kept_actions:
+    kept_results = {**kept_results, **unverified}
+    if not used_by_entry and not kept_results:
         return replace(_change(entry, ChangeKind.REMOVE), unproven=unproven)
     return replace(
-        _change(entry, ChangeKind.NARROW, used=used_by_entry, kept=kept_actions), unproven=unproven
+        _change(entry, ChangeKind.NARROW, used=used_by_entry, kept=kept_results), unproven=unproven
     )
 
 

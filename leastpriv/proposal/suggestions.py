@@ -149,18 +149,18 @@ def _on_created_resources(
 
 def kept_counterparts(proposal: Proposal, evidence: Evidence) -> tuple[SuggestedAction, ...]:
     """Lifecycle counterparts of used actions that remain in the policy without use."""
-    used_by_statement = {
+    allowed_actions = {
         usage.need.permission.action
         for usage in evidence.usages
         if usage.outcome is Outcome.ALLOWED
     }
-    used_actions = siblings_of(used_by_statement)
+    used_by_sibling = siblings_of(allowed_actions)
     kept_pairs = [pair for change in proposal.changes for pair in (change.kept or {}).items()]
     kept_pairs += [
         (held_change.action, held_change.guard_result) for held_change in proposal.held_back
     ]
     kept_actions = {action for action, result in kept_pairs if result.guard == LIFECYCLE}
-    spelling_by_lower = {action.lower(): action for action in used_actions}
+    spelling_by_lower = {action.lower(): action for action in used_by_sibling}
     counterparts = sorted(
         {
             spelling_by_lower[action.lower()]
@@ -169,7 +169,7 @@ def kept_counterparts(proposal: Proposal, evidence: Evidence) -> tuple[Suggested
         }
     )
     return tuple(
-        SuggestedAction(action, Basis.LIFECYCLE, used_actions[action]) for action in counterparts
+        SuggestedAction(action, Basis.LIFECYCLE, used_by_sibling[action]) for action in counterparts
     )
 
 

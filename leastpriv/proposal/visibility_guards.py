@@ -232,14 +232,14 @@ def unnamed_types(candidate: RemovalCandidate, context: GuardContext) -> tuple[s
     names.
     """
     catalogue_action = catalog.action(candidate.action)
-    used_resources = [
+    allowed_usages = [
         usage
         for usage in context.used.get(candidate.action, ())
         if usage.outcome is Outcome.ALLOWED
     ]
-    if catalogue_action is None or len(catalogue_action.resource_types) < 2 or not used_resources:
+    if catalogue_action is None or len(catalogue_action.resource_types) < 2 or not allowed_usages:
         return ()
-    named_in = ((usage.need.exact, usage.need.permission.resource) for usage in used_resources)
+    named_in = ((usage.need.exact, usage.need.permission.resource) for usage in allowed_usages)
     resources = {
         resource for is_exact, resource in named_in if is_exact or is_open_anyway(resource)
     }

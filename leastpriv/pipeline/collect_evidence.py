@@ -8,7 +8,7 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache, partial
 from typing import TYPE_CHECKING, TypeVar
@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from leastpriv.aws.arns import (
     Principals,
+    Window,
     account_of,
     has_wildcard,
     parse_principal,
@@ -40,6 +41,7 @@ from leastpriv.permissions.patterns import matches
 from leastpriv.permissions.volatility import region_of
 from leastpriv.pipeline.context import RunContext, Target
 from leastpriv.pipeline.sources import (
+    CountedSource,
     ReadHooks,
     all_damaged_sentence,
     missing_calls,
@@ -85,68 +87,61 @@ def read_principals(
     Raises LeastprivError where no source can be read, and NoCallsError where no role matches the
     patterns, and no other principal is read (`when-no-calls`).
     """
-    source_names = [*map(str, run.trails), *(["event history"] if settings.event_history else [])]
-    source_names += settings.athena_tables or settings.bucket_trails
-    roles = [
-        *sorted(target.arn for target in principals.targets or ()),
-        *sorted(principals.patterns),
-    ]
-    roles_text = roles[0] if len(roles) == 1 else plural(len(roles), "role")
     sources = open_sources(settings, run.trails, run.aws)
     # A folder that does not exist is bad input, which the first line names.
-    _log.info(f"Reading {', '.join(source_names) or 'no record of calls'} for {roles_text}")
-    subject = (
-        "the role"
-        if len(principals.targets or ()) == 1 and not principals.patterns
-        else "these roles"
-    )
+    _log.info(f"Reading {_sources_text(run, settings)} for {_roles_text(principals)}")
+    subject = "the role" if _is_one_role(principals) else "these roles"
     hooks = ReadHooks(
         lambda calls: _log.info(f"… {calls:,} calls of {subject} so far"),
         message_decoder(run.aws),
     )
     with run.watch(sources):
         evidence_by_principal = read_evidence(sources, settings.window, principals, hooks)
-    statistics = [source.statistics for source in sources]
-    # AWS is read until now, a folder to its last record.
-    reads_aws = settings.event_history or settings.athena_tables or settings.bucket_trails
-    ends = filter(
-        None, (settings.window.end, run.now if reads_aws or settings.window.end else None)
-    )
-    window = replace(settings.window, end=min(ends, default=None))
-    every_region = settings.event_history and not settings.aws_regions
+    scan = _ReadScan.of(run, settings, principals, sources)
+    _log_read(scan, evidence_by_principal.values())
+    _check_regions(settings, evidence_by_principal.values())
+    if settings.fails_without_calls and not (principals.targets or evidence_by_principal):
+        for pattern in sorted(principals.patterns):
+            principal = replace(settings.principal, arn=pattern)
+            raise NoCallsError(missing_calls(principal, scan.statistics, (), short_arn(pattern)))
+    return {
+        name: scan.evidence_of(name, evidence) for name, evidence in evidence_by_principal.items()
+    }
 
-    @cache
-    def coverage_of(account: str) -> Coverage:
-        """Coverage of an account, which its principals share; empty: of all accounts."""
-        return total_coverage(
-            statistics,
-            settings.aws_regions,
-            window,
-            every_region=every_region,
-            account=account,
-        )
 
-    callers: Counter[str] = Counter()
-    for source_statistics in statistics:
-        callers.update(source_statistics.callers)
-    if principals.targets and principals.accounts is not None:
-        names = {target.name for target in principals.targets if target.kind == "role"}
-        for source in sources if names else ():
-            if isinstance(source, ManyAccounts):
-                callers.update(source.namesakes(names, principals.accounts))
-    roles_of_trail = Callers(callers)
-    files = sum(statistic.files for statistic in statistics)
-    records = sum(statistic.records for statistic in statistics)
-    read = {"file": files, "answer": sum(statistic.requests for statistic in statistics)}
+def _sources_text(run: RunContext, settings: Settings) -> str:
+    names = [*map(str, run.trails)]
+    if settings.event_history:
+        names.append("event history")
+    names += settings.athena_tables or settings.bucket_trails
+    return ", ".join(names) or "no record of calls"
+
+
+def _roles_text(principals: Principals) -> str:
+    arns = sorted(target.arn for target in principals.targets or ())
+    roles = [*arns, *sorted(principals.patterns)]
+    return roles[0] if len(roles) == 1 else plural(len(roles), "role")
+
+
+def _is_one_role(principals: Principals) -> bool:
+    return len(principals.targets or ()) == 1 and not principals.patterns
+
+
+def _log_read(scan: _ReadScan, evidence_of_roles: Collection[Evidence]) -> None:
+    """Logs how much was read."""
+    requests = sum(source.requests for source in scan.statistics)
+    read = {"file": scan.files, "answer": requests}
     amounts = " and ".join(plural(count, what) for what, count in read.items() if count)
-    calls = plural(
-        sum(evidence.counts.calls for evidence in evidence_by_principal.values()), "call"
-    )
-    runs = [len(evidence.runs) for evidence in evidence_by_principal.values()]
+    calls = plural(sum(evidence.counts.calls for evidence in evidence_of_roles), "call")
+    runs = [len(evidence.runs) for evidence in evidence_of_roles]
     of = f"in {plural(runs[0], 'run')}" if len(runs) == 1 else f"of {plural(len(runs), 'role')}"
-    _log.info(f"Read {plural(records, 'record')} in {amounts or 'no file'}: {calls} {of}")
+    _log.info(f"Read {plural(scan.records, 'record')} in {amounts or 'no file'}: {calls} {of}")
+
+
+def _check_regions(settings: Settings, evidence_of_roles: Iterable[Evidence]) -> None:
+    """Raises InputError where all calls of a role are in other regions than the input names."""
     regions = set(settings.aws_regions)
-    for evidence in evidence_by_principal.values():
+    for evidence in evidence_of_roles:
         if regions and evidence.regions and regions.isdisjoint(evidence.regions):
             role = evidence.principal.split(":", 5)[5]
             seen = ", ".join(evidence.regions)
@@ -154,38 +149,110 @@ def read_principals(
                 f"aws-regions names {', '.join(sorted(regions))}, but all calls of {role} are in"
                 f" {seen}: name the regions in which the role works."
             )
-    if settings.fails_without_calls and not (principals.targets or evidence_by_principal):
-        for pattern in sorted(principals.patterns):
-            raise NoCallsError(
-                missing_calls(
-                    replace(settings.principal, arn=pattern), statistics, (), short_arn(pattern)
-                )
-            )
 
-    def result(name: str, evidence: Evidence) -> TargetEvidence:
+
+def _callers_of(sources: Sequence[CountedSource], principals: Principals) -> Counter[str]:
+    """Returns the callers of all records, with roles of the same names in other accounts, and the
+    number of calls of each.
+    """
+    callers: Counter[str] = Counter()
+    for source in sources:
+        callers.update(source.statistics.callers)
+    if not principals.targets or principals.accounts is None:
+        return callers
+    names = {target.name for target in principals.targets if target.kind == "role"}
+    for source in sources if names else ():
+        if isinstance(source, ManyAccounts):
+            callers.update(source.namesakes(names, principals.accounts))
+    return callers
+
+
+class _ReadScan:
+    """What one pass over the sources read."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        principals: Principals,
+        statistics: Sequence[ReadStatistics],
+        window: Window,
+        callers: Mapping[str, int],
+    ) -> None:
+        self.statistics = statistics
+        self.files = sum(source.files for source in statistics)
+        self.records = sum(source.records for source in statistics)
+        self._settings = settings
+        self._principals = principals
+        self._window = window
+        self._callers = Callers(callers)
+        self._has_callers = bool(callers)
+        self._coverage_of = cache(self._read_coverage)
+
+    @classmethod
+    def of(
+        cls,
+        run: RunContext,
+        settings: Settings,
+        principals: Principals,
+        sources: Sequence[CountedSource],
+    ) -> _ReadScan:
+        """Returns what was read of the sources; their records end now at the latest."""
+        # AWS is read until now, a folder to its last record.
+        reads_aws = settings.event_history or settings.athena_tables or settings.bucket_trails
+        ends = [settings.window.end]
+        if reads_aws or settings.window.end:
+            ends.append(run.now)
+        window = replace(settings.window, end=min(filter(None, ends), default=None))
+        return cls(
+            settings,
+            principals,
+            statistics=[source.statistics for source in sources],
+            window=window,
+            callers=_callers_of(sources, principals),
+        )
+
+    def evidence_of(self, name: str, evidence: Evidence) -> TargetEvidence:
         """Returns the evidence of one principal, with the reason where it has no call or every file
         is damaged.
         """
-        principal = None if evidence.counts.calls or not sources else principal_of(name)
-        account = account_of(name) if principals.has_several_accounts else ""
-        shown = name if account else short_arn(name)
-        missing = missing_calls(principal, statistics, evidence.gaps, shown) if principal else ""
-        damaged = all_damaged_sentence(statistics, evidence.gaps)
-        evidence = with_no_calls(evidence, name, statistics)
-        own = with_only_region(coverage_of(account), evidence)
-        is_of_others = bool(records) and not own.days and not callers
-        if missing and account and is_of_others:
-            missing = f"No record of the account {account} was read: name a trail that has them."
+        account = account_of(name) if self._principals.has_several_accounts else ""
+        coverage = with_only_region(self._coverage_of(account), evidence)
         return TargetEvidence(
-            evidence=with_coverage(evidence, own),
-            files=files,
-            records=records,
-            missing_calls=missing,
-            damaged=damaged,
-            callers=roles_of_trail,
+            evidence=with_coverage(with_no_calls(evidence, name, self.statistics), coverage),
+            files=self.files,
+            records=self.records,
+            missing_calls=self._missing_calls(name, account, evidence, coverage),
+            damaged=all_damaged_sentence(self.statistics, evidence.gaps),
+            callers=self._callers,
         )
 
-    return {name: result(name, evidence) for name, evidence in evidence_by_principal.items()}
+    def _missing_calls(
+        self, name: str, account: str, evidence: Evidence, coverage: Coverage
+    ) -> str:
+        """Returns why a principal has no call; empty where it has one.
+
+        `account`: its account, where the principals are of several.
+        """
+        principal = principal_of(name)
+        if evidence.counts.calls or not self.statistics or principal is None:
+            return ""
+        is_of_others = bool(self.records) and not coverage.days and not self._has_callers
+        if account and is_of_others:
+            return f"No record of the account {account} was read: name a trail that has them."
+        shown = name if account else short_arn(name)
+        return missing_calls(principal, self.statistics, evidence.gaps, shown)
+
+    def _read_coverage(self, account: str) -> Coverage:
+        """Returns the coverage of an account, which its principals share; empty: of all
+        accounts.
+        """
+        return total_coverage(
+            self.statistics,
+            self._settings.aws_regions,
+            self._window,
+            every_region=self._settings.event_history and not self._settings.aws_regions,
+            account=account,
+        )
 
 
 def with_only_region(coverage: Coverage, evidence: Evidence) -> Coverage:

@@ -88,6 +88,7 @@ from leastpriv.report.phrases import plural
 
 if TYPE_CHECKING:
     from leastpriv.pull_request.git_repository import RevertedProposal
+    from leastpriv.pull_request.github.pull_requests import PullRequests
     from leastpriv.pull_request.github.repository import GitHubRepository
     from leastpriv.pull_request.github.state_branch import BranchStateStore
     from leastpriv.pull_request.models import FolderStateStore
@@ -238,8 +239,14 @@ class TargetNames:
         self._id = self._id or name.id
         self._roles.append(name.role)
         self._files.append(name.file)
-        if branch and branch not in self.branches:
-            self.branches.append(branch)
+        if branch:
+            self.add_branches([branch])
+
+    def add_branches(self, branches: Iterable[str]) -> None:
+        """Adds branches that pull requests of the target had."""
+        for branch in branches:
+            if branch not in self.branches:
+                self.branches.append(branch)
 
 
 def _scope_id(scope: str) -> str:
@@ -668,6 +675,24 @@ def _own_scopes(run: RunContext, target: Target, names: TargetNames) -> _OwnScop
     return _OwnScopes(frozenset(names.identity.scopes), group[0] if group else "")
 
 
+class _ClosedPulls:
+    """The closed pull requests of the branches of a target."""
+
+    def __init__(self, pulls: PullRequests, base: str, names: TargetNames) -> None:
+        """`names`: has the branches, to which further ones may be added."""
+        self._pulls = pulls
+        self._base = base
+        self._names = names
+        self._of_branch: dict[str, Sequence[ClosedPullRequest]] = {}
+
+    def read(self) -> list[ClosedPullRequest]:
+        """Returns those of all branches that are known by now."""
+        for branch in self._names.branches:
+            if branch not in self._of_branch:
+                self._of_branch[branch] = self._pulls.closed(branch, self._base)
+        return [pull for of_branch in self._of_branch.values() for pull in of_branch]
+
+
 def _closed_of_target(
     host: GitHubRepository,
     run: RunContext,
@@ -677,55 +702,57 @@ def _closed_of_target(
 ) -> list[ClosedPullRequest]:
     """Returns the closed pull requests of a target, under all names that it had."""
     pulls = host.pull_requests
-    settings = target.settings
-    closed: dict[str, Sequence[ClosedPullRequest]] = {}
-
-    def read() -> list[ClosedPullRequest]:
-        for branch in names.branches:
-            if branch not in closed:
-                closed[branch] = pulls.closed(branch, settings.base)
-        return [pull for of_branch in closed.values() for pull in of_branch]
-
-    def is_own(pull: ClosedPullRequest) -> bool:
-        if _own_scopes(run, target, names).has_proposed(pull):
-            return True
-        if pull.target is None:
-            return False
-        # What a person declined for the role counts in each of its policy files.
-        is_of_role = pull.target.role in names.identity.roles
-        return is_of_role or names.was_name_of_target(pull.target, asks_git=False)
-
-    mark = target_mark(opened.body) if opened else None
-    if not opened and not read():
-        elsewhere = pulls.closed_elsewhere(settings.base, labels_of(target))
-        # An own usage history has what the earlier names declined.
-        is_new = target.store is None or len(names.identity.roles) > 1
-        _adopt(names, elsewhere, asks_git=is_new)
-        earlier = _own_scopes(run, target, names)
-        for marked in elsewhere:
-            if marked.branch not in names.branches and earlier.changes_in_group(marked.changes):
-                # The target was in a group.
-                names.branches.append(marked.branch)
+    closed = _ClosedPulls(pulls, target.settings.base, names)
+    if not opened and not closed.read():
+        _adopt_closed_elsewhere(pulls, run, target, names)
     _adopt(names, pulls.opened_elsewhere(), asks_git=False)
+    mark = target_mark(opened.body) if opened else None
     if mark and names.was_name_of_target(mark.name, asks_git=False):
         names.adopt(mark.name)
-        names.branches.extend(name for name in mark.branches if name not in names.branches)
+        names.add_branches(mark.branches)
     scopes = _own_scopes(run, target, names)
-    fingerprints = [
-        *(pull.fingerprint for pull in read()),
-        *([opened.fingerprint] if opened else []),
-    ]
+    fingerprints = [pull.fingerprint for pull in closed.read()]
+    if opened:
+        fingerprints.append(opened.fingerprint)
     if not all(scopes.has(fingerprint) for fingerprint in fingerprints if fingerprint):
         names.read_git()
-    for pull in read():
+    for pull in closed.read():
         if pull.target and names.was_name_of_target(pull.target, asks_git=False):
             # What a pull request before the last merge declined may be on an earlier branch.
-            names.branches.extend(name for name in pull.branches if name not in names.branches)
-    own_pulls = [pull for pull in read() if is_own(pull)]
+            names.add_branches(pull.branches)
+    own_pulls = [pull for pull in closed.read() if _is_of_target(pull, run, target, names)]
     for pull in own_pulls:
         if pull.target and names.was_name_of_target(pull.target, asks_git=False):
             names.adopt(pull.target)
     return own_pulls
+
+
+def _is_of_target(
+    pull: ClosedPullRequest, run: RunContext, target: Target, names: TargetNames
+) -> bool:
+    """Whether a closed pull request was one of a target, under a name that is known by now."""
+    if _own_scopes(run, target, names).has_proposed(pull):
+        return True
+    if pull.target is None:
+        return False
+    # What a person declined for the role counts in each of its policy files.
+    is_of_role = pull.target.role in names.identity.roles
+    return is_of_role or names.was_name_of_target(pull.target, asks_git=False)
+
+
+def _adopt_closed_elsewhere(
+    pulls: PullRequests, run: RunContext, target: Target, names: TargetNames
+) -> None:
+    """Adds the names and branches of closed pull requests of any branch that were the target's."""
+    elsewhere = pulls.closed_elsewhere(target.settings.base, labels_of(target))
+    # An own usage history has what the earlier names declined.
+    is_new = target.store is None or len(names.identity.roles) > 1
+    _adopt(names, elsewhere, asks_git=is_new)
+    scopes = _own_scopes(run, target, names)
+    for pull in elsewhere:
+        if scopes.changes_in_group(pull.changes):
+            # The target was in a group.
+            names.add_branches([pull.branch])
 
 
 def _adopt(names: TargetNames, pulls: Iterable[MarkedPullRequest], *, asks_git: bool) -> None:

@@ -21,6 +21,7 @@ from leastpriv.aws.arns import same_arn
 from leastpriv.errors import UnreadableHistoryError
 from leastpriv.evidence.usage_history import (
     _ACTION,
+    _NEVER,
     _PATTERN,
     _RESOURCE,
     MOST_RESOURCES,
@@ -42,6 +43,7 @@ LONGEST_FILE = 1_000_000
 """
 _KEY = "leastpriv-memory"
 _MOST_CHANGES = 1_500
+_MOST_ADDITIONS = 100
 _NUMBER = re.compile("[1-9][0-9]{0,11}", re.ASCII)
 _CLOCKS = timedelta(days=1)
 """Tolerance between the clocks of two machines; later dates are invalid."""
@@ -55,11 +57,13 @@ class _WordRow(Struct):
     at: Time
 
 
-class _ReturnedRow(Struct):
-    action: Annotated[str, Meta(pattern=rf"\A{_ACTION.pattern}\Z")]
+class _ReturnedRow(Struct, rename="kebab", omit_defaults=True):
+    action: Annotated[str, Meta(pattern=rf"\A(?:{_PATTERN.pattern})\Z")]
     resource: Annotated[str, Meta(pattern=rf"\A{_RESOURCE.pattern}\Z")]
     refused: date
     pull: Count
+    merged: Time = _NEVER
+    by_person: bool = False
 
 
 _Row = TypeVar("_Row", ActionUse, _WordRow, DeclinedPullRequest, _ReturnedRow)
@@ -103,13 +107,19 @@ def parse_history(
         for pattern, row in reader.rows(content.get("words"), _PATTERN, _WordRow)
     }
     declined = {
-        int(number): replace(row, changes=row.changes[:_MOST_CHANGES])
+        int(number): replace(
+            row,
+            changes=row.changes[:_MOST_CHANGES],
+            additions=row.additions[:_MOST_ADDITIONS],
+        )
         for number, row in reader.rows(content.get("declined"), _NUMBER, DeclinedPullRequest)
     }
     returned = content.get("returned")
     numbered_rows = enumerate(returned) if isinstance(returned, list) else ()
     back = {
-        (row.action, row.resource): RevertedRemoval(row.refused, row.pull)
+        (row.action, row.resource): RevertedRemoval(
+            refused=row.refused, pull=row.pull, merged=row.merged, by_person=row.by_person
+        )
         for _, row in reader.valid(numbered_rows, _ReturnedRow)
     }
     target = _target_of(content)
@@ -193,7 +203,14 @@ def _written(memory: UsageHistory) -> bytes:
         },
         "declined": {str(number): decline for number, decline in memory.declined.items()},
         "returned": [
-            _ReturnedRow(action, resource, returned.refused, returned.pull)
+            _ReturnedRow(
+                action=action,
+                resource=resource,
+                refused=returned.refused,
+                pull=returned.pull,
+                merged=returned.merged,
+                by_person=returned.by_person,
+            )
             for (action, resource), returned in sorted(memory.returned.items())
         ],
     }
@@ -250,7 +267,8 @@ class _Reader:
             late = (
                 time > (latest if isinstance(time, datetime) else latest.date()) for time in times
             )
-            if any(late) or times != sorted(times):
+            days = [time.date() if isinstance(time, datetime) else time for time in times]
+            if any(late) or (days != sorted(days) and not isinstance(row, _ReturnedRow)):
                 self.left_out += 1
             else:
                 yield name, row

@@ -24,7 +24,12 @@ from leastpriv.aws.session_names import workflow_run_id
 from leastpriv.evidence.iam_paths import by_pattern
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Origin, Outcome, Run, TargetName, Usage
-from leastpriv.permissions.patterns import action_covers, overlaps, resource_overlaps
+from leastpriv.permissions.patterns import (
+    action_covers,
+    overlaps,
+    resource_covers,
+    resource_overlaps,
+)
 
 KEPT_DAYS = 400
 """Use, and denials after a removal, are kept this long: a yearly job has a margin (docs: memory).
@@ -35,6 +40,8 @@ removals, never fewer.
 """
 MOST_DECLINED = 100
 """Declined pull requests, those with the highest numbers."""
+MOST_RESTORED = 500
+"""Grants that a person brought back, those of the latest pull requests."""
 ANYTHING = "*"
 _MOST_A_MONTH = 6
 """Runs of a month, of a use that comes back every week."""
@@ -44,6 +51,7 @@ Month = Annotated[str, Meta(pattern=r"\A[0-9]{4}-(?:0[1-9]|1[0-2])\Z")]
 Count = Annotated[int, Meta(gt=0, lt=10**12)]
 Time = Annotated[datetime, Meta(tz=True)]
 """Aware, UTC, whole seconds."""
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 _ACTION = re.compile(r"[a-z0-9-]{1,64}:[A-Za-z0-9_]{1,128}", re.ASCII)
 _PATTERN = re.compile(r"[A-Za-z0-9-]{1,64}:[A-Za-z0-9_*?]{1,128}|\*", re.ASCII)
@@ -107,8 +115,15 @@ class KeepDecision(Struct, frozen=True, order=True):
     """Number of the pull request with the comment."""
 
 
-class DeclinedPullRequest(Struct, frozen=True, order=True, rename="kebab"):
-    """A pull request that a person closed without merging it."""
+class DeclinedAddition(Struct, frozen=True, order=True):
+    """An addition that a person declined."""
+
+    action: Annotated[str, Meta(pattern=rf"\A{_ACTION.pattern}\Z")]
+    resource: Annotated[str, Meta(pattern=rf"\A{_RESOURCE.pattern}\Z")]
+
+
+class DeclinedPullRequest(Struct, frozen=True, order=True, rename="kebab", omit_defaults=True):
+    """A pull request that a person closed without merging it, or merged without some additions."""
 
     seen: Time
     """When it was last read."""
@@ -117,16 +132,39 @@ class DeclinedPullRequest(Struct, frozen=True, order=True, rename="kebab"):
     fingerprint: Annotated[str, Meta(pattern=r"\A[0-9a-f]{8,128}\Z")]
     """Fingerprint of its proposal."""
     changes: tuple[Annotated[str, Meta(pattern=r"\A[0-9a-z-]{1,32}\Z")], ...]
-    """Ids of its changes."""
+    """Ids of its declined changes."""
+    additions: tuple[DeclinedAddition, ...] = ()
+    """Its declined additions, as far as its body named them."""
+    by_commit: bool = False
+    """It was merged, and a commit on its branch had taken these additions away."""
 
 
 class RevertedRemoval(Struct, frozen=True, order=True):
-    """A permission that a merged pull request removed and that was denied afterwards."""
+    """A permission that a merged pull request removed, and that was denied or granted again
+    afterwards.
+    """
 
     refused: date
-    """The last day on which it was denied."""
+    """The last day on which it was denied; of what is granted again, the day of that merge."""
     pull: int
     """Number of the pull request that removed it."""
+    merged: Time = _NEVER
+    """When that was merged, of what the policy grants again."""
+    by_person: bool = False
+    """A person brought it back, and no proposal."""
+
+    @property
+    def granted(self) -> bool:
+        """Whether the policy grants it again."""
+        return self.merged > _NEVER
+
+    def is_forgotten(self, decision: KeepDecision | None) -> bool:
+        """Whether a later `forget` permits the removal."""
+        if decision is None:
+            return False
+        if self.granted:
+            return self.merged <= decision.at
+        return self.refused <= decision.at.date()
 
 
 class UsageHistory(Struct, frozen=True):
@@ -141,7 +179,9 @@ class UsageHistory(Struct, frozen=True):
     declined: Mapping[int, DeclinedPullRequest] = {}
     """Number of the pull request -> its declined changes."""
     returned: Mapping[tuple[str, str], RevertedRemoval] = {}
-    """(action, resource) -> its denial after a removal."""
+    """(action, resource) -> its denial after a removal, or the grant that came back; then the
+    action may be a pattern.
+    """
     target: TargetName | None = None
     """The target that has it; None where no run wrote it."""
 
@@ -174,18 +214,18 @@ class UsageHistory(Struct, frozen=True):
         return latest if latest and latest[1].keep else None
 
     def reverted_removal(self, action: str, resources: Iterable[str]) -> RevertedRemoval | None:
-        """Returns the latest denial of an action after its removal, on one of these resource
-        patterns.
+        """Returns the latest denial or new grant of an action after its removal, on one of these
+        resource patterns.
         """
         forgotten = self._forgotten(action)
         patterns = tuple(resources)
-        removals = (
+        removals = [
             back
             for (name, resource), back in self.returned.items()
-            if name == action
-            and not (forgotten and back.refused <= forgotten.at.date())
-            and any(resource_overlaps(pattern, resource) for pattern in patterns)
-        )
+            if not back.is_forgotten(forgotten)
+            and _is_of_action(name, action, back)
+            and any(_is_on_resource(pattern, resource, back) for pattern in patterns)
+        ]
         return max(removals, default=None)
 
     def limits(self, pattern: str) -> bool:
@@ -211,6 +251,19 @@ class UsageHistory(Struct, frozen=True):
         ]
         word, pattern = max(words, default=(None, ""))
         return (pattern, word) if word else None
+
+
+def _is_of_action(name: str, action: str, back: RevertedRemoval) -> bool:
+    return action_covers(name, action) if back.granted else name == action
+
+
+def _is_on_resource(pattern: str, resource: str, back: RevertedRemoval) -> bool:
+    """Whether what came back is on a resource pattern: a grant on `orders-*` is none of
+    `*-archive`.
+    """
+    if back.granted:
+        return resource_covers(pattern, resource) or resource_covers(resource, pattern)
+    return resource_overlaps(pattern, resource)
 
 
 def merge(one: UsageHistory, other: UsageHistory) -> UsageHistory:
@@ -270,9 +323,23 @@ def pruned(memory: UsageHistory, now: datetime) -> UsageHistory:
             if word.keep or word.at >= oldest or memory.limits(pattern)
         },
         declined=memory.declined,
-        returned={key: back for key, back in memory.returned.items() if back.refused >= day},
+        returned=_without_old(memory.returned, day),
         target=memory.target,
     )
+
+
+def _without_old(
+    returned: Mapping[tuple[str, str], RevertedRemoval], day: date
+) -> Mapping[tuple[str, str], RevertedRemoval]:
+    """Returns what came back since a day, and what a person brought back at any time."""
+    by_person = [key for key, back in returned.items() if back.by_person]
+    by_person.sort(key=lambda key: (returned[key], key), reverse=True)
+    lasting = frozenset(by_person[:MOST_RESTORED])
+    return {
+        key: back
+        for key, back in returned.items()
+        if key in lasting or (back.refused >= day and not back.by_person)
+    }
 
 
 def limit_resources(
@@ -336,6 +403,16 @@ def _used(usage: Usage, runs: Mapping[str, Run]) -> ActionUse:
     return ActionUse(
         first_day, last_day, dict(months), workflow_run_id(last.session) if last else ""
     )
+
+
+def is_resource(text: str) -> bool:
+    """Whether a resource can be stored as it is written."""
+    return _RESOURCE.fullmatch(text) is not None
+
+
+def is_action(text: str) -> bool:
+    """Whether a text names one action."""
+    return _ACTION.fullmatch(text) is not None
 
 
 def is_action_pattern(text: str) -> bool:

@@ -25,7 +25,7 @@ from leastpriv.errors import InputError, LeastprivError
 from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.evidence.usage_history import UsageHistory
 from leastpriv.evidence.users import OWN_ACCOUNT
-from leastpriv.models import FormerNames, Principal, TargetName
+from leastpriv.models import FormerNames, Permission, Principal, TargetName
 from leastpriv.policy.source import Location
 from leastpriv.proposal.models import History, fingerprint
 from leastpriv.pull_request.lifecycle import CommentCommand, TargetMark, fingerprint_scope
@@ -271,6 +271,8 @@ class PullRequestContent(Struct, frozen=True):
     """Commit that the policy was read in; empty where it was read on disk."""
     changes: tuple[str, ...]
     """Ids of the changes that closing the pull request declines."""
+    additions: tuple[Permission, ...]
+    """The permissions among them that are added."""
     history: TargetHistory
     """Earlier pull requests, comments and runs."""
     mark: TargetMark
@@ -432,6 +434,8 @@ class TargetHistory(Struct, frozen=True):
     """Why no pull request may be published: the repository did not answer."""
     former_branches: tuple[str, ...] = ()
     """Further branches that its pull requests had."""
+    taken_away: tuple[Permission, ...] = ()
+    """Additions that a person took away from the branch of the open pull request."""
 
 
 def with_targets_file(

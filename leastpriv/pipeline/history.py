@@ -5,7 +5,6 @@ reverted removals.
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import partial, reduce
@@ -32,12 +31,15 @@ from leastpriv.evidence.origins import (
 )
 from leastpriv.evidence.usage_history import (
     KEPT_DAYS,
+    DeclinedAddition,
     DeclinedPullRequest,
     KeepDecision,
     RevertedRemoval,
     UsageHistory,
     history_from_evidence,
+    is_action,
     is_action_pattern,
+    is_resource,
     merge,
     pruned,
 )
@@ -57,7 +59,15 @@ from leastpriv.pipeline.load_policies import (
     folder_of,
     policy_before,
     read_attached,
-    read_policy,
+)
+from leastpriv.pipeline.merged_proposals import (
+    MAX_MERGED,
+    BranchEdits,
+    BranchReader,
+    MergedProposal,
+    MergedProposals,
+    paths_of,
+    policy_at,
 )
 from leastpriv.pipeline.read_ahead import labels_of
 from leastpriv.policy.document import Document
@@ -67,13 +77,16 @@ from leastpriv.proposal.addition_rules import naming_usages
 from leastpriv.proposal.guards import history_state
 from leastpriv.proposal.models import (
     DRAFT_ID,
+    Decline,
+    DeclinedNames,
     History,
     HistoryState,
     OfferCommand,
+    addition_id,
     fingerprint,
     ids_of_scope,
 )
-from leastpriv.proposal.reverted_changes import change_ids_between, removal_counts
+from leastpriv.proposal.reverted_changes import change_ids_between, missing_additions
 from leastpriv.pull_request.github.logins import origin_without_github
 from leastpriv.pull_request.lifecycle import (
     ClosedPullRequest,
@@ -427,12 +440,6 @@ def offer_commands(said: Iterable[CommentCommand], pull_request: int) -> tuple[O
     )
 
 
-_MAX_MERGED = 10
-"""Merged pull requests, each read twice, that are searched for the removal of a permission that is
-denied now, or granted all the same.
-"""
-
-
 class _Requests:
     """Sends requests to a repository, and collects their failures."""
 
@@ -492,11 +499,14 @@ def target_history(
     memory = state.memory or UsageHistory(settings.principal.arn)
     news = UsageHistory(settings.principal.arn)
     if host is None:
-        declined = {
-            **_reverted_in_git(requests, target, names, base),
-            **_declined(memory, (), _own_scopes(run, target, names)),
-        }
-        history = History(declined, changed=changed, history_state=state, earlier=earlier)
+        declines = _Declines.of(memory, (), _own_scopes(run, target, names))
+        history = History(
+            declined={**_reverted_in_git(requests, target, names, base), **declines.by_id},
+            declined_names=declines.names,
+            changed=changed,
+            history_state=state,
+            earlier=earlier,
+        )
         failure = " ".join(requests.failures[:1])
         return TargetHistory(history, news, names.identity, failure=failure)
     open_pull = requests.get(
@@ -529,22 +539,32 @@ def target_history(
     removed = {
         permission: memory.returned[key].pull
         for permission, key in keys.items()
-        if key in memory.returned
+        if key in memory.returned and not memory.returned[key].granted
     }
     reverted = partial(_reverted, host, target, names.identity, own_closed, missing)
     removed |= requests.get(reverted, dict[Permission, int](), "what was removed")
     scopes = _own_scopes(run, target, names)
     oldest = run.now - timedelta(days=KEPT_DAYS)
     merged = [
-        pull
+        MergedProposal(pull, pull.merged_at, scopes.changes_of(pull))
         for pull in own_closed
         if pull.merged_at and changed and oldest <= pull.merged_at <= changed
         # What a role's other policy file lost may remain in this one.
         if pull.merge_commit and scopes.has_proposed(pull) and not pull.reconsidered
     ]
-    read_merged = partial(_merged_removals, host, target, names.identity, merged, scopes)
-    merged_removals = requests.get(
-        partial(read_merged, committed), dict[str, int](), "what merged proposals removed"
+    restored = requests.get(
+        lambda: MergedProposals(host, target, names.identity, merged).restored(
+            committed, base or host.branch_head(settings.base)[1]
+        ),
+        dict[tuple[str, str], RevertedRemoval](),
+        "what came back after merged proposals",
+    )
+    reader = BranchReader(host, target, names.identity)
+    not_granted = _additions_not_granted(own_closed, scopes, missing, committed)
+    edits = requests.get(
+        lambda: reader.edits(not_granted, open_pull, scopes.additions_of(open_pull)),
+        BranchEdits(),
+        "what people took away from the branches of proposals",
     )
     decisions, answered = keep_decisions(commands)
     returned = {
@@ -555,19 +575,23 @@ def target_history(
         if usage.need.permission in removed
     }
     news = replace(
-        news, words=decisions, declined=_new_declines(memory, own_closed, scopes), returned=returned
+        news,
+        words=decisions,
+        declined=_new_declines(memory, own_closed, scopes, edits),
+        returned={**restored, **returned},
     )
-    memory = merge(memory, news)
+    memory = _without_reconsidered(merge(memory, news), own_closed)
     if not state.trouble:
         state = history_state(memory, state.left_out, state.today)
+    declines = _Declines.of(memory, own_closed, scopes).with_open(open_pull, edits)
     history = History(
-        declined=_declined(memory, own_closed, scopes),
+        declined=declines.by_id,
+        declined_names=declines.names,
         changed=changed,
         history_state=state,
         offer_commands=offer_commands(answered, open_pull.number) if open_pull else (),
         removed=removed,
         was_merged=any(pull.merged_at for pull in own_closed),
-        merged_removals=merged_removals,
         earlier=earlier,
     )
     return TargetHistory(
@@ -577,14 +601,15 @@ def target_history(
         said=answered,
         failure=" ".join(requests.failures[:1]),
         former_branches=tuple(names.branches[1:]),
+        taken_away=edits.in_open,
     )
 
 
 def _reverted_in_git(
     requests: _Requests, target: Target, names: TargetNames, base: str
-) -> Mapping[str, int]:
-    """Returns id of a change -> number of its pull request, of the merged proposals of a target
-    that git shows to be reverted.
+) -> Mapping[str, Decline]:
+    """Returns the declines by id of the change: merged proposals of a target that git shows to be
+    reverted.
     """
     repository = target.repository
     read = target.reverted
@@ -593,7 +618,7 @@ def _reverted_in_git(
         read = partial(repository.reverted_proposals, commit, target.policy_path)
     if read is None:
         return {}
-    reverts: dict[str, int] = {}
+    reverts: dict[str, Decline] = {}
     none: Sequence[RevertedProposal] = ()
     reverted = requests.get(read, none, "whether a merged proposal was reverted")
     for proposal in reverted:
@@ -601,7 +626,7 @@ def _reverted_in_git(
         scopes = {_scope_id(ScopeName(role, file).scope) for role in names.identity.roles}
         if fingerprint_scope(proposal.fingerprint) in scopes:
             reverts.update(
-                dict.fromkeys(_changes_of(proposal, file, target, base), proposal.number)
+                dict.fromkeys(_changes_of(proposal, file, target, base), Decline(proposal.number))
             )
     return reverts
 
@@ -654,13 +679,26 @@ class _OwnScopes(Struct, frozen=True):
         """Whether a pull request had a proposal for the target, alone or in its group of then."""
         return self.has(pull.fingerprint) or bool(self.changes_in_group(pull.changes))
 
-    def changes_of(self, pull: ClosedPullRequest) -> tuple[str, ...]:
+    def changes_of(self, pull: ClosedPullRequest | OpenPullRequest) -> tuple[str, ...]:
         """Returns the ids of the target's changes in a pull request."""
         scope = fingerprint_scope(pull.fingerprint)
         if scope in self.single:
             return pull.changes
         in_group = self.changes_in_group(pull.changes)
         return in_group if scope == self.group else in_group or pull.changes
+
+    def additions_of(
+        self, pull: ClosedPullRequest | OpenPullRequest | None
+    ) -> tuple[Permission, ...]:
+        """Returns the target's additions that the body of a pull request names."""
+        if pull is None:
+            return ()
+        changes = frozenset(self.changes_of(pull))
+        return tuple(
+            addition
+            for addition in pull.additions
+            if addition_id(addition.action, addition.resource) in changes
+        )
 
     def changes_in_group(self, changes: Iterable[str]) -> tuple[str, ...]:
         """Returns the ids of the target's changes among those of the pull request of a group."""
@@ -842,28 +880,79 @@ def _by_workflow_run(ask: Ask, evidence: Evidence) -> Ask:
     return of_any
 
 
-def _declined(
-    memory: UsageHistory, closed: Sequence[ClosedPullRequest], scopes: _OwnScopes
-) -> Mapping[str, int]:
-    """Returns id of a change -> number of the pull request that declined it; GitHub's state
-    overrides the store's.
-
-    A first draft is one of a policy file; other changes are of a permission and a resource.
+def _additions_not_granted(
+    closed: Sequence[ClosedPullRequest],
+    scopes: _OwnScopes,
+    missing: Sequence[Usage],
+    committed: Document | None,
+) -> dict[ClosedPullRequest, tuple[Permission, ...]]:
+    """Returns merged pull requests with those of their additions that the policy lacks and a run
+    needs now.
     """
-    undone = {pull.number for pull in closed if pull.undone}
-    declines: dict[str, int] = {}
-    for number, decline in sorted(memory.declined.items()):
-        if decline.taken_back or number in undone:
-            continue
-        is_of_file = scopes.has(decline.fingerprint)
-        for change in decline.changes:
-            if change != DRAFT_ID or is_of_file:
-                declines[change] = number
-    return declines
+    present = [committed] if committed else []
+    needed = {usage.need.permission.action for usage in missing}
+    additions_by_pull: dict[ClosedPullRequest, tuple[Permission, ...]] = {}
+    for pull in closed:
+        additions = [
+            addition for addition in scopes.additions_of(pull) if addition.action in needed
+        ]
+        lacking = missing_additions(additions, present)
+        if lacking and pull.merge_commit:
+            additions_by_pull[pull] = lacking
+    return additions_by_pull
+
+
+class _Declines(Struct, frozen=True):
+    """What people declined."""
+
+    by_id: Mapping[str, Decline]
+    names: tuple[DeclinedNames, ...]
+
+    @classmethod
+    def of(
+        cls, memory: UsageHistory, closed: Sequence[ClosedPullRequest], scopes: _OwnScopes
+    ) -> Self:
+        """Returns the declines that count; GitHub's state overrides the store's.
+
+        A first draft is one of a policy file; other changes are of a permission and a resource.
+        """
+        pulls = {pull.number: pull for pull in closed}
+        by_id: dict[str, Decline] = {}
+        names: list[DeclinedNames] = []
+        for number, declined in sorted(memory.declined.items()):
+            pull = pulls.get(number)
+            if declined.taken_back or (pull and _is_undone(pull, declined)):
+                continue
+            decline = Decline(number, by_commit=declined.by_commit)
+            is_of_file = scopes.has(declined.fingerprint)
+            for change in declined.changes:
+                if change != DRAFT_ID or is_of_file:
+                    by_id[change] = decline
+            names.extend(
+                DeclinedNames(addition.action, addition.resource, decline)
+                for addition in declined.additions
+            )
+        return cls(by_id, tuple(names))
+
+    def with_open(self, opened: OpenPullRequest | None, edits: BranchEdits) -> Self:
+        """Returns the declines with what a person took away from the open pull request."""
+        if opened is None or not edits.in_open:
+            return self
+        decline = Decline(opened.number, by_commit=True)
+        ids = {
+            addition_id(addition.action, addition.resource): decline for addition in edits.in_open
+        }
+        names = (
+            DeclinedNames(addition.action, addition.resource, decline) for addition in edits.in_open
+        )
+        return type(self)({**self.by_id, **ids}, (*self.names, *names))
 
 
 def _new_declines(
-    known: UsageHistory, closed: Sequence[ClosedPullRequest], scopes: _OwnScopes
+    known: UsageHistory,
+    closed: Sequence[ClosedPullRequest],
+    scopes: _OwnScopes,
+    edits: BranchEdits,
 ) -> Mapping[int, DeclinedPullRequest]:
     """Returns the declines that the store lacks; a description that was rewritten later removes
     none.
@@ -871,15 +960,63 @@ def _new_declines(
     declines: dict[int, DeclinedPullRequest] = {}
     for pull in closed:
         before = known.declined.get(pull.number)
-        changes = scopes.changes_of(pull) or (before.changes if before else ())
-        decline = DeclinedPullRequest(pull.changed_at, pull.reconsidered, pull.fingerprint, changes)
-        is_news = before is None or (before.taken_back, before.changes) != (
-            pull.reconsidered,
-            changes,
+        by_commit = pull.number in edits.merged and not pull.declined
+        if by_commit:
+            additions = edits.merged[pull.number]
+            changes = tuple(
+                addition_id(addition.action, addition.resource) for addition in additions
+            )
+        else:
+            additions = scopes.additions_of(pull)
+            changes = scopes.changes_of(pull) or (before.changes if before else ())
+        seen = pull.changed_at
+        if before:
+            # A revert changes no pull request, so that the news would have the time of the store.
+            seen = max(seen, before.seen + timedelta(seconds=1))
+        decline = DeclinedPullRequest(
+            seen=seen,
+            taken_back=pull.reconsidered,
+            fingerprint=pull.fingerprint,
+            changes=changes,
+            additions=_storable(additions) or (before.additions if before else ()),
+            by_commit=by_commit,
         )
-        if (pull.declined or (pull.reconsidered and before)) and is_news:
+        is_news = before is None or replace(before, seen=decline.seen) != decline
+        is_declined = pull.declined or by_commit
+        if (is_declined or (pull.reconsidered and before)) and is_news:
             declines[pull.number] = decline
     return declines
+
+
+def _is_undone(pull: ClosedPullRequest, declined: DeclinedPullRequest) -> bool:
+    """Whether a decline no longer counts, as the state of its pull request shows."""
+    if pull.reconsidered:
+        return True
+    return pull.undone and not declined.by_commit
+
+
+def _storable(additions: Iterable[Permission]) -> tuple[DeclinedAddition, ...]:
+    """Returns the additions that a usage history can hold."""
+    return tuple(
+        DeclinedAddition(addition.action, addition.resource)
+        for addition in additions
+        if is_action(addition.action) and is_resource(addition.resource)
+    )
+
+
+def _without_reconsidered(
+    memory: UsageHistory, closed: Sequence[ClosedPullRequest]
+) -> UsageHistory:
+    """Returns a history without the grants that came back after pull requests whose label allows
+    their changes again.
+    """
+    numbers = {pull.number for pull in closed if pull.reconsidered}
+    returned = {
+        key: back
+        for key, back in memory.returned.items()
+        if not (back.granted and back.pull in numbers)
+    }
+    return replace(memory, returned=returned)
 
 
 def _with_reverts(
@@ -901,7 +1038,7 @@ def _with_reverts(
     commit = base or host.branch_head(target.settings.base)[1]
     messages = [
         message
-        for path in _paths(identity)
+        for path in paths_of(identity)
         for message in host.branches.messages_since(commit, path, min(merge_times))
     ]
     pulls: list[ClosedPullRequest] = []
@@ -925,14 +1062,14 @@ def _reverted(
     """Returns denied permission -> number of the latest merged proposal that removed it."""
     denied = [usage for usage in missing if usage.denial and usage.denial.mendable]
     merged = (
-        [pull for pull in closed if pull.merged_at and pull.merge_commit][:_MAX_MERGED]
+        [pull for pull in closed if pull.merged_at and pull.merge_commit][:MAX_MERGED]
         if denied
         else []
     )
     reverted: dict[Permission, int] = {}
     for pull in sorted(merged, key=lambda pull: pull.number, reverse=True):
-        before = _policy_at(host.branches.parent_of(pull.merge_commit), target, identity)
-        after = _policy_at(pull.merge_commit, target, identity)
+        before = policy_at(host.branches.parent_of(pull.merge_commit), target, identity)
+        after = policy_at(pull.merge_commit, target, identity)
         for usage in denied if before and after else ():
             later = pull.merged_at is not None and usage.last_seen > pull.merged_at
             if (
@@ -944,38 +1081,6 @@ def _reverted(
     return reverted
 
 
-def _merged_removals(
-    host: GitHubRepository,
-    target: Target,
-    identity: TargetIdentity,
-    merged: Sequence[ClosedPullRequest],
-    scopes: _OwnScopes,
-    committed: Document | None,
-) -> dict[str, int]:
-    """Returns id of a removal -> number of the latest pull request that was merged with it, where
-    the policy grants as much as before the merge, or more than after it.
-
-    A pull request may remove a permission from one of two statements.
-    """
-    granted = removal_counts(committed) if committed and merged else Counter[str]()
-    newest_first = sorted(merged, key=lambda pull: pull.number, reverse=True)
-    returning = [pull for pull in newest_first if any(map(granted.get, scopes.changes_of(pull)))]
-    removals: dict[str, int] = {}
-    for pull in returning[:_MAX_MERGED]:
-        granted_changes = [change for change in scopes.changes_of(pull) if granted[change]]
-        before = _removal_counts_at(host.branches.parent_of(pull.merge_commit), target, identity)
-        after = _removal_counts_at(pull.merge_commit, target, identity)
-        for change in granted_changes:
-            if granted[change] >= before[change] or granted[change] > after[change]:
-                removals.setdefault(change, pull.number)
-    return removals
-
-
-def _removal_counts_at(commit: str, target: Target, identity: TargetIdentity) -> Counter[str]:
-    policy = _policy_at(commit, target, identity)
-    return removal_counts(policy) if policy else Counter()
-
-
 def _granted(usage: Usage, principal: str, document: Document | None) -> bool:
     documents = [document] if document else []
     regions = usage.regions or ("",)
@@ -983,26 +1088,3 @@ def _granted(usage: Usage, principal: str, document: Document | None) -> bool:
         replay_need(usage.need, principal, region, documents).startswith("allowed")
         for region in regions
     )
-
-
-def _paths(identity: TargetIdentity) -> tuple[str, ...]:
-    """Returns the present and the earlier paths of the policy file."""
-    return tuple(dict.fromkeys(Location.of(file).path for file in identity.files))
-
-
-def _policy_at(commit: str, target: Target, identity: TargetIdentity) -> Document | None:
-    """Returns the policy of a target in a commit, under its present or an earlier path; None where
-    it is not there or cannot be read.
-    """
-    repository = target.repository
-    if not commit or repository is None:
-        return None
-    for path in _paths(identity):
-        raw = repository.read(commit, path)
-        if raw is None:
-            continue
-        try:
-            return read_policy(raw, target, folder_of(target, commit))
-        except PolicyFileError:
-            return None
-    return None

@@ -86,6 +86,7 @@ from leastpriv.proposal.models import (
     ProposalInputs,
     change_ids,
     fingerprint,
+    named_additions,
 )
 from leastpriv.proposal.other_policies import denied_now, with_deciding_policies
 from leastpriv.proposal.proof import prove
@@ -315,6 +316,7 @@ def make_proposal(
         check_results = (*check_results, under_others)
     context = _with_check_results(context, check_results)
     changes = change_ids(context.proposal)
+    additions = named_additions(context.proposal)
     mark = TargetMark(
         name=history.identity.name,
         config=run.file.configuration.path if run.file else "",
@@ -330,9 +332,10 @@ def make_proposal(
     return PullRequestContent(
         context=context,
         title=headline,
-        body=body(context, len(controls_section(changes, mark))),
+        body=body(context, len(controls_section(changes, mark, additions))),
         base=base,
         changes=changes,
+        additions=additions,
         history=history,
         mark=mark,
     )

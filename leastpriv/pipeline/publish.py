@@ -5,7 +5,7 @@ the run learned.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,7 +14,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.config.settings import Mode
-from leastpriv.errors import PullRequestError
+from leastpriv.errors import PullRequestError, listed
+from leastpriv.models import Permission
 from leastpriv.pipeline.collect_evidence import attempt
 from leastpriv.pipeline.command_answers import answer_commands
 from leastpriv.pipeline.context import (
@@ -40,6 +41,7 @@ from leastpriv.pull_request.models import (
     PullRequestOptions,
 )
 from leastpriv.report.context import ReportContext
+from leastpriv.report.escape import code
 from leastpriv.report.line_findings import MOST_NOTES, line_notes
 from leastpriv.report.role_chain import RoleChainPolicies
 from leastpriv.report.targets import TargetRow, group_body, group_title
@@ -51,6 +53,10 @@ MAX_IDS = 900
 """Ids in a pull request of several policies, 22 characters each; declines beyond them are known by
 fingerprint only.
 """
+
+
+_MOST_NAMED = 10
+"""Additions that a comment names."""
 
 
 class GroupedPullRequest(Struct, frozen=True):
@@ -77,6 +83,10 @@ class GroupedPullRequest(Struct, frozen=True):
     """What holds changes back, if nothing is proposed."""
     mark: TargetMark | None = None
     """What its hidden marker says of the group."""
+    additions: tuple[Permission, ...] = ()
+    """What its policies gain."""
+    taken_away: str = ""
+    """Sentence in Markdown on the additions that a person took away from its branch."""
 
 
 def publish_all(
@@ -189,7 +199,7 @@ def publish_together(
         return fingerprint(pull.scope, before, *contents)
 
     mark = mark_of(repository.read(expected_base, pull.primary), pull.files)
-    ends = controls_section(pull.changes[:MAX_IDS], pull.mark)
+    ends = controls_section(pull.changes[:MAX_IDS], pull.mark, pull.additions)
     publication = Publication(
         branch=pull.branch,
         base=pull.base,
@@ -206,6 +216,7 @@ def publish_together(
         comments=pull.comments,
         options=pull.options,
         holds=pull.holds,
+        taken_away=pull.taken_away,
     )
     return _publish(publication, repository, now)
 
@@ -272,7 +283,9 @@ def _publish_content(
         title=content.title,
         fingerprint=context.fingerprint,
         expected_base=content.base,
-        body=f"{content.body}\n{controls_section(content.changes, content.mark)}",
+        body=(
+            f"{content.body}\n{controls_section(content.changes, content.mark, content.additions)}"
+        ),
         fingerprint_for=partial(
             _certify, target.scope, (context.policy_path, settings.boundary_file)
         ),
@@ -280,9 +293,24 @@ def _publish_content(
         options=settings.pull_request_options,
         holds=holds_of(context, settings.options, now),
         formers=_former_names(content.history.identity, target),
+        taken_away=_taken_away([content]),
     )
     published = _publish(publication, repository, now)
     return published, unsaved or answer_commands([content], target, published)
+
+
+def _taken_away(contents: Iterable[PullRequestContent]) -> str:
+    """Returns the sentence on the additions that a person took away from the branch of an open pull
+    request; empty without such.
+    """
+    additions = [addition for content in contents for addition in content.history.taken_away]
+    if not additions:
+        return ""
+    names = listed(
+        [f"{code(addition.action)} on {code(addition.resource)}" for addition in additions],
+        _MOST_NAMED,
+    )
+    return f"A commit here takes away {names}: that counts as declined, and is not proposed again."
 
 
 def _former_names(identity: TargetIdentity, target: Target) -> tuple[PolicyName, ...]:
@@ -401,6 +429,8 @@ def _publish_group(
         options=first.settings.pull_request_options,
         comments=_line_comments([content.context for content in contents]),
         mark=group_mark(name, run.file.configuration.path, run.scope_ids(first)[-1]),
+        additions=tuple(addition for _, content in changing for addition in content.additions),
+        taken_away=_taken_away(contents),
         holds=holds_of_group(
             ((run.scope_ids(member.target)[0], member) for member in members), run.now
         ),

@@ -38,12 +38,11 @@ from leastpriv.proposal.guards import break_glass_runs, is_break_glass_use
 from leastpriv.proposal.lifecycle_additions import id_conditions
 from leastpriv.proposal.models import (
     Change,
+    Decline,
     GuardResult,
     HeldBackChange,
     History,
     Options,
-    addition_id,
-    declined_in,
 )
 from leastpriv.proposal.origins import addition_by_origin, proved_runs, without_unreviewed
 from leastpriv.proposal.self_widening import denial_result, runs_over_budget
@@ -185,7 +184,7 @@ def additions(
         )
         if options.keep_forms and not change.security:
             change = _with_committed_resources(change, committed)
-        change, declined = _without_declined(change, history.declined)
+        change, declined = _without_declined(change, history)
         changes += _in_own_account(change, evidence)
         held_back.extend(declined)
     # An addition that restores an earlier removal comes first.
@@ -292,25 +291,41 @@ def _without_needless_conditions(changes: Sequence[Change]) -> list[Change]:
     return [change for place, change in enumerate(kept_changes) if place not in gone]
 
 
-def _without_declined(
-    change: Change, declined: Mapping[str, int]
-) -> tuple[Change, list[HeldBackChange]]:
-    """Splits a change into the resources that may be added and those that a person declined."""
-    action, usages = change.action, change.usages
-    ids = {resource: addition_id(action, resource) for resource in change.resources}
-    result_by_resource = {
-        resource: GuardResult("declined", f"it was {declined_in(declined[change_id])}")
-        for resource, change_id in ids.items()
-        if change_id in declined
-    }
-    accepted = tuple(
-        resource for resource in change.resources if resource not in result_by_resource
-    )
-    held_back = (
-        HeldBackChange(ChangeKind.ADD, action, (resource,), result_of_resource, usages=usages)
-        for resource, result_of_resource in result_by_resource.items()
-    )
-    return replace(change, resources=accepted), [*held_back]
+def _without_declined(change: Change, history: History) -> tuple[Change, list[HeldBackChange]]:
+    """Splits a change into the resources that may be added and those that a person declined.
+
+    A decline holds for a wider pattern too, while runs used no other name than the declined ones.
+    """
+    accepted: list[str] = []
+    held_back: list[HeldBackChange] = []
+    declined_before: dict[str, Decline] = {}
+    for resource in change.resources:
+        decline = history.decline_of(change.action, resource)
+        names = _used_names(change, resource)
+        by_name = ((name, history.decline_of(change.action, name)) for name in names)
+        declines = {name: of_name for name, of_name in by_name if of_name}
+        if decline is None and len(declines) == len(names):
+            decline = max(declines.values())
+        if decline is None:
+            accepted.append(resource)
+            declined_before |= declines
+            continue
+        guard_result = GuardResult("declined", f"it was {decline.words}")
+        held_back.append(
+            HeldBackChange(
+                ChangeKind.ADD, change.action, (resource,), guard_result, usages=change.usages
+            )
+        )
+    change = replace(change, resources=tuple(accepted), declined_before=declined_before or None)
+    return change, held_back
+
+
+def _used_names(change: Change, resource: str) -> tuple[str, ...]:
+    """Returns the names that runs used and one resource of an addition covers."""
+    for pattern in change.patterns:
+        if pattern.pattern == resource and pattern.covers:
+            return pattern.covers
+    return (resource,)
 
 
 class _Writing(Struct, frozen=True):

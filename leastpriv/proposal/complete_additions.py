@@ -46,7 +46,7 @@ from leastpriv.policy.document import Document
 from leastpriv.policy.replay import replay_need
 from leastpriv.proposal.guards import break_glass_runs, is_break_glass_use
 from leastpriv.proposal.lifecycle_additions import id_conditions
-from leastpriv.proposal.models import Change, History, Options, PlaceOfStep, addition_id
+from leastpriv.proposal.models import Change, History, Options, PlaceOfStep
 from leastpriv.proposal.offers import is_write_to_any
 from leastpriv.proposal.origins import is_unreviewed_use
 from leastpriv.proposal.self_widening import self_widening
@@ -403,7 +403,7 @@ class _Completing:
         permission = Permission(link.action, link.resource, link.conditions)
         if forbidden(link.action, completion.options.never_add):
             return False
-        if addition_id(link.action, link.resource) in completion.history.declined:
+        if completion.history.decline_of(link.action, link.resource):
             return False
         if sensitivity(link.action) and self._is_too_wide(link.resource):
             return False

@@ -35,7 +35,6 @@ from leastpriv.proposal.models import (
     HistoryState,
     Lifecycle,
     RemovalCandidate,
-    declined_in,
     removal_ids,
 )
 from leastpriv.proposal.origins import UNREVIEWED_USE, unreviewed_use_reason
@@ -116,22 +115,23 @@ def refused_after_removal(candidate: RemovalCandidate, context: GuardContext) ->
     after the merge of its removal.
     """
     memory = context.history.history_state.memory
-    back = (
-        memory.reverted_removal(candidate.action, entry_resources(candidate.entry))
-        if memory
-        else None
-    )
-    if back:
-        again = back.refused + timedelta(days=KEPT_DAYS)
+    entry = candidate.entry
+    resources = dict.fromkeys([*entry_resources(entry), *entry.resources])
+    back = memory.reverted_removal(candidate.action, resources) if memory else None
+    if back is None:
+        return ""
+    if back.by_person:
         return (
-            f"it was removed by #{back.pull} and denied on {back.refused}: it is not removed again"
-            f" before {again}"
+            f"the merged #{back.pull} removes it, and a person granted it all the same: it is"
+            " removed after a comment `/leastpriv forget`"
         )
-    merged = context.history.merged_removals
-    for change in _removal_ids(candidate) if merged else ():
-        if change in merged:
-            return f"the merged #{merged[change]} removes it, and the policy grants it all the same"
-    return ""
+    if back.granted:
+        return f"the merged #{back.pull} removes it, and the policy grants it all the same"
+    again = back.refused + timedelta(days=KEPT_DAYS)
+    return (
+        f"it was removed by #{back.pull} and denied on {back.refused}: it is not removed again"
+        f" before {again}"
+    )
 
 
 def history_state(
@@ -229,7 +229,7 @@ def declined(candidate: RemovalCandidate, context: GuardContext) -> str:
     declined = context.history.declined
     for change in _removal_ids(candidate) if declined else ():
         if change in declined:
-            return f"it was {declined_in(declined[change])}"
+            return f"it was {declined[change].words}"
     return ""
 
 

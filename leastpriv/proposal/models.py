@@ -22,6 +22,7 @@ from leastpriv.evidence.usage_history import UsageHistory
 from leastpriv.models import Basis, ChangeKind, Condition, Gap, Need, Permission, Usage
 from leastpriv.permissions.generalize import Pattern
 from leastpriv.permissions.names.observed import UNDECLARED, DeclaredCopies
+from leastpriv.permissions.patterns import resource_covers
 from leastpriv.policy.document import Document
 from leastpriv.policy.size import PackedPolicy
 from leastpriv.proposal.confidence import Confidences
@@ -61,6 +62,20 @@ def change_ids(proposal: Proposal) -> tuple[str, ...]:
         for action in change.removed_actions:
             actions.extend(removal_ids(action, change.resources))
     return tuple(dict.fromkeys([*ids, *actions[:_MOST_ACTION_IDS]]))
+
+
+def named_additions(proposal: Proposal) -> tuple[Permission, ...]:
+    """Returns the additions among the changes of a proposal; none of a first draft, which is one
+    change.
+    """
+    if proposal.committed is None:
+        return ()
+    return tuple(
+        Permission(change.action, resource)
+        for change in proposal.changes
+        if change.kind is ChangeKind.ADD
+        for resource in change.resources
+    )
 
 
 def ids_with_scope(scope: str, changes: Iterable[str]) -> tuple[str, ...]:
@@ -202,13 +217,45 @@ class OfferCommand(Struct, frozen=True):
     """`/leastpriv add`; false: `/leastpriv forget`, which takes an earlier one back."""
 
 
+class Decline(Struct, frozen=True, order=True):
+    """How a person declined a change."""
+
+    pull: int
+    """Number of the pull request that was closed unmerged with it, or was reverted; 0 where the
+    revert names none.
+    """
+    by_commit: bool = False
+    """A commit on its branch took the addition away."""
+
+    @property
+    def words(self) -> str:
+        """The end of a sentence."""
+        if self.by_commit:
+            return f"declined by a commit on the branch of #{self.pull}"
+        return f"declined in #{self.pull}" if self.pull else "declined by a commit that reverts it"
+
+
+class DeclinedNames(Struct, frozen=True):
+    """An addition that a person declined, in clear."""
+
+    action: str
+    resource: str
+    decline: Decline
+
+    def has(self, action: str, name: str) -> bool:
+        """Whether it is for an action and covers a name; `*` names nothing."""
+        if action.lower() != self.action.lower() or self.resource == "*":
+            return False
+        return resource_covers(self.resource, name)
+
+
 class History(Struct, frozen=True):
     """What the repository's history shows; empty if it was not read."""
 
-    declined: Mapping[str, int] = {}
-    """Id of a change (`change_ids`) -> number of the pull request that was closed unmerged with it,
-    or was reverted; 0 where the revert names none.
-    """
+    declined: Mapping[str, Decline] = {}
+    """By id of a change (`change_ids`)."""
+    declined_names: tuple[DeclinedNames, ...] = ()
+    """The declined additions whose names are known."""
     changed: datetime | None = None
     """Time of the policy file's last change; None if unknown."""
     history_state: HistoryState = HistoryState()
@@ -218,20 +265,21 @@ class History(Struct, frozen=True):
     """Denied permission -> number of the merged pull request that had removed it."""
     was_merged: bool = False
     """Whether a proposal for the policy was merged before."""
-    merged_removals: Mapping[str, int] = {}
-    """Id of a removal -> number of the pull request that was merged with it. What the policy grants
-    all the same, a person left in it or added again.
-    """
     earlier: Document | None = None
     """The policy before the grace period, or its first version if the file is younger.
 
     None if it is unknown or has not changed since.
     """
 
-
-def declined_in(number: int) -> str:
-    """Returns how a person declined a change, as the end of a sentence."""
-    return f"declined in #{number}" if number else "declined by a commit that reverts it"
+    def decline_of(self, action: str, resource: str) -> Decline | None:
+        """Returns how a person declined to add an action on a resource, or on a pattern that covers
+        it; None if no person did.
+        """
+        exact = self.declined.get(addition_id(action, resource))
+        if exact:
+            return exact
+        covering = (names.decline for names in self.declined_names if names.has(action, resource))
+        return max(covering, default=None)
 
 
 class ProposalInputs(Struct, frozen=True):
@@ -375,6 +423,10 @@ class Change(Struct, frozen=True):
     """Of what the step of a denied action usually needs besides, and no run was denied yet: why."""
     removed_by: int = 0
     """Of an addition: number of the pull request that had removed it before it was denied; 0: none.
+    """
+    declined_before: Mapping[str, Decline] | None = None
+    """Of an addition: the names that a pattern covers and a person declined before. Runs used
+    further ones.
     """
     closes: tuple[str, ...] = ()
     """Ids of the paths to administrator (`escalation.tsv`) that it helps to close, the most

@@ -58,7 +58,6 @@ from leastpriv.proposal.models import (
     Proposal,
     ProposalInputs,
     Release,
-    declined_in,
 )
 from leastpriv.proposal.offers import SettledOffers, settle_offers
 from leastpriv.proposal.origins import proved_runs
@@ -217,7 +216,7 @@ def _first_draft(
     judged: tuple[DeclaredNeed, ...] = ()
     if DRAFT_ID in inputs.history.declined:
         guard_result = GuardResult(
-            "declined", f"the first draft was {declined_in(inputs.history.declined[DRAFT_ID])}"
+            "declined", f"the first draft was {inputs.history.declined[DRAFT_ID].words}"
         )
         held_back += [_held_back(change, guard_result) for change in added]
         added = []

@@ -1,13 +1,24 @@
-"""Names the changes between two versions of a policy, as a proposal names its own."""
+"""Names the changes between two versions of a policy, as a proposal names its own, and what a
+person brought back of them.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+
+from msgspec import Struct
 
 from leastpriv.diff.compare import entries_of
+from leastpriv.diff.policy_diff import catalogue_actions
+from leastpriv.models import Permission
 from leastpriv.permissions import catalog
-from leastpriv.permissions.patterns import action_matches, resource_covers
+from leastpriv.permissions.patterns import (
+    action_covers,
+    action_matches,
+    overlaps,
+    resource_covers,
+)
 from leastpriv.policy.document import Document, Statement
 from leastpriv.proposal.models import addition_id, removal_ids
 
@@ -21,18 +32,173 @@ def change_ids_between(before: Document, after: Document) -> tuple[str, ...]:
     return (*removed, *added)
 
 
-def removal_counts(document: Document) -> Counter[str]:
-    """Returns id of a removal -> number of statements with the entry or the action on the
-    resource.
-    """
-    found = Counter[str]()
+def removals_of_granted(document: Document) -> frozenset[str]:
+    """Returns the ids of the removals of all that a policy grants, on its resources and on `*`."""
+    ids: set[str] = set()
     for statement in _allowing(document):
-        ids: set[str] = set()
+        resources = dict.fromkeys([*_resources_of(statement), _ANYTHING])
         for pattern in entries_of(statement):
             for name in {pattern, *_actions_of(pattern, statement)}:
-                ids.update(removal_ids(name, statement.resources))
-        found.update(ids)
-    return found
+                ids.update(removal_ids(name, resources))
+    return frozenset(ids)
+
+
+class RestoredGrant(Struct, frozen=True):
+    """What a policy grants though a proposal removed it."""
+
+    pattern: str
+    """Pattern of actions, as narrow as the removed entry and the present one."""
+    resource: str
+    entry: Permission
+    """The present entry on its resource, as it is written."""
+
+
+def restored_grants(before: Document, proposed: Document, now: Document) -> Iterator[RestoredGrant]:
+    """Yields what a proposal removed and a policy grants all the same.
+
+    A person left it, or added it again, in whichever statement and under whichever pattern of
+    actions or resource: what `*` granted may come back as `s3:Delete*` or on one bucket.
+
+    Args:
+        before: The policy that the proposal changed.
+        proposed: The policy that it proposed.
+        now: The present policy.
+    """
+    written = _written_grants(proposed)
+    removed = [grant for key, grant in _written_grants(before).items() if key not in written]
+    added = [grant for key, grant in _written_grants(now).items() if key not in written]
+    left = _GrantedActions(proposed)
+    for grant in added:
+        for removed_grant in removed:
+            resource = _narrower(grant.resource, removed_grant.resource)
+            if not resource:
+                continue
+            for pattern in _shared_patterns(grant, removed_grant):
+                if not left.has_all(pattern, resource):
+                    entry = Permission(grant.pattern, grant.resource)
+                    yield RestoredGrant(pattern, resource, entry)
+
+
+def entries_with_id(document: Document, ids: Iterable[str]) -> Iterator[RestoredGrant]:
+    """Yields the entries of a policy whose removal, or that of one of their actions, has one of
+    some ids.
+    """
+    wanted = frozenset(ids)
+    for grant in _written_grants(document).values():
+        names = {grant.pattern, *_actions_of(grant.pattern, grant.statement)}
+        has_id = any(wanted.intersection(removal_ids(name, [grant.resource])) for name in names)
+        if has_id:
+            entry = Permission(grant.pattern, grant.resource)
+            yield RestoredGrant(_pattern_of(grant), grant.resource, entry)
+
+
+def missing_additions(
+    additions: Iterable[Permission], documents: Sequence[Document]
+) -> tuple[Permission, ...]:
+    """Returns the additions of a proposal that none of some policies grants."""
+    granting = [statement for document in documents for statement in _allowing(document)]
+    return tuple(
+        addition
+        for addition in additions
+        if not _grants(granting, addition.action, addition.resource)
+    )
+
+
+class _WrittenGrant(Struct, frozen=True):
+    """An entry on one resource of its statement."""
+
+    pattern: str
+    """As written; `NotAction: …` for all entries of a NotAction."""
+    resource: str
+    """As written; `NotResource: …` where the statement excludes it."""
+    statement: Statement
+
+
+_ANYTHING = "*"
+
+
+def _written_grants(document: Document) -> Mapping[tuple[str, str], _WrittenGrant]:
+    """Returns the entries of a policy on each of their resources, by entry and resource."""
+    return {
+        (pattern.lower(), resource): _WrittenGrant(pattern, resource, statement)
+        for statement in _allowing(document)
+        for pattern in entries_of(statement)
+        for resource in _resources_of(statement)
+    }
+
+
+def _resources_of(statement: Statement) -> tuple[str, ...]:
+    return statement.resources or tuple(
+        f"NotResource: {resource}" for resource in statement.not_resources
+    )
+
+
+def _narrower(first: str, second: str) -> str:
+    """Returns the resource pattern that the other one covers; empty where none covers the other."""
+    if resource_covers(second, first):
+        return first
+    return second if resource_covers(first, second) else ""
+
+
+def _pattern_of(grant: _WrittenGrant) -> str:
+    """Returns the pattern of an entry; that of a NotAction is any action."""
+    return _ANYTHING if grant.statement.not_actions else grant.pattern
+
+
+def _shared_patterns(grant: _WrittenGrant, removed: _WrittenGrant) -> tuple[str, ...]:
+    """Returns patterns of the actions that both entries grant: that of the narrower entry, or else
+    single actions.
+    """
+    pattern = _pattern_of(grant)
+    excluded = removed.statement.not_actions
+    if excluded:
+        if not any(overlaps(name, pattern, ignore_case=True) for name in excluded):
+            return (pattern,)
+    elif action_covers(removed.pattern, pattern):
+        return (pattern,)
+    elif action_covers(pattern, removed.pattern):
+        return (removed.pattern,)
+    elif not overlaps(pattern, removed.pattern, ignore_case=True):
+        return ()
+    return tuple(
+        sorted(
+            _all_actions(grant.statement, pattern)
+            & _all_actions(removed.statement, removed.pattern)
+        )
+    )
+
+
+def _all_actions(statement: Statement, pattern: str) -> frozenset[str]:
+    """Returns the catalogue actions of an entry."""
+    if statement.not_actions:
+        return frozenset(catalogue_actions(statement.not_actions))
+    return _expanded(pattern)
+
+
+@lru_cache(maxsize=1_024)
+def _expanded(pattern: str) -> frozenset[str]:
+    """Returns the catalogue actions of a pattern; one that the catalogue lacks is its own."""
+    return frozenset(catalog.expand(pattern) or (pattern,))
+
+
+class _GrantedActions:
+    """What a policy grants on a resource."""
+
+    def __init__(self, document: Document) -> None:
+        self._statements = _allowing(document)
+        self._by_resource: dict[str, frozenset[str]] = {}
+
+    def has_all(self, pattern: str, resource: str) -> bool:
+        """Whether it grants all actions of a pattern on all of a resource."""
+        if resource not in self._by_resource:
+            self._by_resource[resource] = frozenset(
+                action
+                for statement in self._statements
+                if any(resource_covers(wider, resource) for wider in _resources_of(statement))
+                for entry in entries_of(statement)
+                for action in _all_actions(statement, entry)
+            )
+        return _expanded(pattern) <= self._by_resource[resource]
 
 
 def _removals(before: Document, after: Document) -> Iterator[str]:

@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote
 
 from msgspec import Struct
 
-from leastpriv.models import TargetName
+from leastpriv.models import Permission, TargetName
 
 SCOPE_DIGITS = 8
 """Number of digits at the beginning of a fingerprint that identify principal and policy file."""
@@ -104,6 +104,13 @@ class OpenPullRequest(Struct, frozen=True):
     url: str = ""
     changes: tuple[str, ...] = ()
     """Ids of its changes; empty if a person rewrote the body."""
+    additions: tuple[Permission, ...] = ()
+    """What it adds; empty if a person rewrote the body."""
+
+    @property
+    def is_to_be_rebuilt(self) -> bool:
+        """Whether a person ticked the box that lets this program rebuild the branch."""
+        return _REBASE_TICKED.search(self.body) is not None
 
 
 def has_label(labels: Iterable[str], label: str) -> bool:
@@ -186,6 +193,8 @@ class ClosedPullRequest(Struct, frozen=True):
     """Further branches that pull requests of the target had, as its body names them."""
     changed_at: datetime = UNKNOWN_TIME
     """Time of its last change, such as of its labels (aware, UTC)."""
+    additions: tuple[Permission, ...] = ()
+    """What it added; empty if a person rewrote the body."""
 
 
 _REVERTED_COMMIT = re.compile(r"^This reverts commit ([0-9a-f]{7,40})\b", re.MULTILINE)
@@ -368,7 +377,7 @@ def _edited_branch_step(
     held_step = _held_step(wanted, pull)
     if held_step:
         return held_step
-    if pull and wanted.changes and _REBASE_TICKED.search(pull.body):
+    if pull and wanted.changes and pull.is_to_be_rebuilt:
         return PlannedStep(
             PullRequestStep.UPDATE, "The box that lets this action rebuild the branch was ticked."
         )
@@ -406,7 +415,7 @@ def _open_pull_request_step(
         return held_step
     if not wanted.changes:
         return PlannedStep(PullRequestStep.CLOSE, "No change is left.")
-    if branch.fingerprint != wanted.fingerprint or _REBASE_TICKED.search(pull.body):
+    if branch.fingerprint != wanted.fingerprint or pull.is_to_be_rebuilt:
         return PlannedStep(PullRequestStep.UPDATE, f"#{pull.number} holds another proposal.")
     # A person rewrote a body without fingerprint.
     if pull.fingerprint not in ("", wanted.fingerprint):
@@ -496,6 +505,10 @@ def change_summary(before: Collection[str], now: Collection[str]) -> str:
 _MAX_IDS = 1_500
 """An id has 13 characters. Without its ids, only an equal proposal is recognized as declined."""
 _CHANGES_MARKER = re.compile(r"<!-- leastpriv:changes v=1 ([0-9a-z -]*)-->")
+_MOST_ADDITIONS = 100
+_LONGEST_ADDITIONS = 10_000
+"""Characters. Of further additions the ids are known alone."""
+_ADDITIONS_MARKER = re.compile(r"<!-- leastpriv:additions v=1 ([^ <>]+(?: [^ <>]+)*) -->")
 _TARGET_MARKER = re.compile(
     r"<!-- leastpriv:target v=1 id=(?P<id>[0-9a-f]{8}) role=(?P<role>[^ <>]{1,2048})"
     r" file=(?P<file>[^ <>]{1,6144}) config=(?P<config>[^ <>]{0,6144})"
@@ -515,19 +528,25 @@ def target_mark(body: str) -> TargetMark | None:
     return TargetMark(name, config=fields["config"], branches=branches)
 
 
-def controls_section(changes: Sequence[str], mark: TargetMark | None = None) -> str:
+def controls_section(
+    changes: Sequence[str],
+    mark: TargetMark | None = None,
+    additions: Sequence[Permission] = (),
+) -> str:
     """Returns the last fold of a body and its markers.
 
     Args:
         changes: Ids of the changes that closing it declines.
         mark: The one target of the pull request; None: it has several.
+        additions: What it adds, so that a later run knows which names a person declined.
     """
     lines = [
         "<details><summary>Commands and what happens next</summary>",
         "",
         "- **Merge** changes the file, not the account: apply it as you do today.",
         f"- **Close** declines these changes, until the label `{RECONSIDER_LABEL}`.",
-        "- **A commit on the branch** makes it yours: no more updates.",
+        "- **A commit on the branch** makes it yours: no more updates, and an added line that it"
+        " deletes is declined.",
         "- **A comment** `/leastpriv keep ACTION` by a person who may write keeps an action,"
         " `/leastpriv add ACTION` adds an offered one.",
         f"- **The label** `{PAUSED_LABEL}` leaves it as it is.",
@@ -536,9 +555,38 @@ def controls_section(changes: Sequence[str], mark: TargetMark | None = None) -> 
         "</details>",
         "",
         *([mark.marker] if mark else []),
+        *_additions_marker(additions),
         f"<!-- leastpriv:changes v=1 {' '.join(changes[:_MAX_IDS])} -->",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _additions_marker(additions: Sequence[Permission]) -> list[str]:
+    """Returns the hidden line with the additions of a body, as far as they fit; none without
+    additions.
+    """
+    texts: list[str] = []
+    length = 0
+    for addition in additions[:_MOST_ADDITIONS]:
+        text = f"{quote(addition.action, safe=':')}={quote(addition.resource, safe=':/*')}"
+        length += len(text) + 1
+        if length > _LONGEST_ADDITIONS:
+            break
+        texts.append(text)
+    return [f"<!-- leastpriv:additions v=1 {' '.join(texts)} -->"] if texts else []
+
+
+def proposed_additions(body: str) -> tuple[Permission, ...]:
+    """Returns what the body of a pull request says that it adds."""
+    match = _ADDITIONS_MARKER.search(body)
+    if match is None:
+        return ()
+    names = (text.partition("=") for text in match[1].split(" ")[:_MOST_ADDITIONS])
+    return tuple(
+        Permission(unquote(action), unquote(resource))
+        for action, equals, resource in names
+        if equals
+    )
 
 
 def declined_changes(body: str) -> tuple[str, ...]:

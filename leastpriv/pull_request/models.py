@@ -114,6 +114,10 @@ class Publication(Struct, frozen=True):
     """What holds changes back, if nothing is proposed."""
     formers: tuple[PolicyName, ...] = ()
     """Earlier names of the policy file: their branch and pull request go on under the new one."""
+    taken_away: str = ""
+    """Sentence in Markdown on the additions that a person took away from the branch; empty without
+    such.
+    """
 
     @property
     def scope(self) -> str:

@@ -206,9 +206,21 @@ def _seen(context: ReportContext, change: Change) -> str:
     return sentence
 
 
+def _declined_before(change: Change) -> str:
+    """Names what a person declined before of the names that an added pattern covers; empty without
+    such.
+    """
+    names_by_decline = grouped(
+        [(decline, name) for name, decline in (change.declined_before or {}).items()]
+    )
+    parts = [f"{codes(names, 4)} {decline.words}" for decline, names in names_by_decline.items()]
+    return f", **covers what a person declined: {'; '.join(parts)}**" if parts else ""
+
+
 def basis_text(context: ReportContext, change: Change) -> str:
     """The basis of an addition, and whether the origin of its code is unknown."""
     mark = f", **removed by #{change.removed_by}**" if change.removed_by else ""
+    mark += _declined_before(change)
     doubts = origin_marks(change.usages, context.evidence)
     of_all = len(doubts) == 1 and all(
         origin_mark(usage, context.evidence) for usage in change.usages

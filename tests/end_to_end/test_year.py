@@ -34,6 +34,7 @@ def simulate(
     apps: Sequence[str] = ("shop",),
     users: int = 1,
     takes_offers: bool = False,
+    answers_by_hand: bool = False,
 ) -> list[Measures]:
     """Returns the measures of each target after some days."""
     clock = Clock()
@@ -53,6 +54,7 @@ def simulate(
                 app=app,
                 users=users,
                 takes_offers=takes_offers,
+                answers_by_hand=answers_by_hand,
             )
             for number, app in enumerate(apps)
         ]
@@ -100,6 +102,7 @@ def assert_within_ceilings(measures: Measures, *, memory: bool) -> None:
     assert measures.false_closures == []
     assert measures.back_and_forth == []
     assert measures.orphans == []
+    assert measures.answered_twice == []
     assert len(measures.denied_by_removal) <= (0 if memory else 1), measures.denied_by_removal
     assert measures.merged > 0
     requests = measures.real_changes + measures.second_requests
@@ -131,6 +134,19 @@ def test_a_year_of_a_team_that_takes_offers(tmp_path: Path, seed: int, memory: b
     assert_within_ceilings(measures, memory=memory)
     assert measures.all_unblocked_by_first >= _UNBLOCKED, measures.waits
     assert measures.pull_requests <= measures.real_changes + _FOR_CLEANING
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("memory", [True, False], ids=["memory", "no-memory"])
+def test_a_year_of_a_team_that_answers_by_hand(tmp_path: Path, seed: int, memory: bool) -> None:
+    """What a person grants again remains, and what a person takes away from a branch stays out."""
+    [measures] = simulate(tmp_path, seed, memory=memory, renames=memory, answers_by_hand=True)
+    assert measures.answers > 1
+    assert measures.answered_twice == []
+    assert measures.false_closures == []
+    assert measures.orphans == []
+    assert measures.failures == []
 
 
 @pytest.mark.slow

@@ -246,6 +246,12 @@ class Measures:
     """New feature -> whether the first merged proposal that knew its denial wrote or offered every
     permission that it lacked."""
     failures: list[str] = field(default_factory=list)
+    answered_twice: list[str] = field(default_factory=list)
+    """Merged proposals that removed what a person had granted again, or added what a person had
+    taken away.
+    """
+    answers: int = 0
+    """What a person granted again, or took away from the branch of a proposal."""
 
     @property
     def unblocked_by_first(self) -> float:
@@ -322,6 +328,7 @@ class Year:
         app: str = "shop",
         users: int = 1,
         takes_offers: bool = False,
+        answers_by_hand: bool = False,
     ) -> None:
         """Begins the year of one target.
 
@@ -336,6 +343,8 @@ class Year:
             users: Number of roles that share the policy.
             takes_offers: Whether the team adds by hand, on the branch of a pull request, what that
                 offers and a denied feature needs.
+            answers_by_hand: Whether the team grants some removed permissions again, and gives up a
+                feature by taking its lines away from the branch of a pull request.
         """
         roles = [f"ci-{app}"] if users == 1 else [f"ci-{app}-{number}" for number in range(users)]
         self.names = Names(roles, f"iam/{app}.json")
@@ -346,6 +355,9 @@ class Year:
         self._clock = clock
         self._memory = memory
         self._takes_offers = takes_offers
+        self._answers_by_hand = answers_by_hand
+        self._granted_again: set[tuple[str, str]] = set()
+        self._taken_away: set[tuple[str, str]] = set()
         self._chance = random.Random(seed)  # noqa: S311 - a simulation
         self._jobs = plan(seed, app, days, users)
         self._number = 17_000_000_000 + seed * 1_000_000
@@ -390,6 +402,8 @@ class Year:
         """Runs the jobs of a day, and the team's review."""
         self._clock.now = START + timedelta(days=day, hours=20)
         self._review(day)
+        if self._answers_by_hand:
+            self._grant_again()
         records = [self._noise(day)]
         for job in self._jobs:
             if day in job.days:
@@ -559,16 +573,82 @@ class Year:
         text = json.dumps(policy, indent=2)
         self._hub.commit_as("kim", branch, {self.names.file: text}, "Take the offers")
 
+    def _grant_again(self) -> None:
+        """Grants by hand what a proposal removed and the team wants to have, each once."""
+        policy = json.loads(self.policy)
+        wanted = [
+            ("sqs:PurgeQueue", _arn("sqs", f"{self.app}-orders")),
+            ("lambda:DeleteF*", _arn("lambda", f"function:{self.app}")),
+            ("dynamodb:UpdateTable", _arn("dynamodb", f"table/{self.app}-old")),
+        ]
+        for action, resource in wanted:
+            example = action.replace("F*", "FunctionConcurrency")
+            if (example, resource) in self._granted_again:
+                continue
+            if grants(self.policy, example, resource):
+                continue
+            statement = {"Effect": "Allow", "Action": action, "Resource": resource}
+            policy["Statement"].append(statement)
+            self._granted_again.add((example, resource))
+            self.measures.answers += 1
+        text = json.dumps(policy, indent=2).encode()
+        if json.loads(text) != json.loads(self.policy):
+            self._hub.commit_as("kim", "main", {self.names.file: text}, "Grant again")
+
+    def _give_up_feature(self) -> None:
+        """Takes the lines of one blocked feature away from the branch of the proposal, once."""
+        if self._taken_away:
+            return
+        branch = self.branch
+        policy = json.loads(self._hub.file(self.names.file, branch))
+        for job in self._jobs:
+            if job.name not in self._blocked:
+                continue
+            for call in job.calls:
+                is_added = grants(json.dumps(policy).encode(), call.action, call.resource)
+                if not is_added or grants(self.policy, call.action, call.resource):
+                    continue
+                self._taken_away.add((call.action, call.resource))
+                for statement in policy["Statement"]:
+                    resources = _list(statement["Resource"])
+                    if call.resource in resources:
+                        actions = _list(statement["Action"])
+                        statement["Action"] = [each for each in actions if each != call.action]
+            if self._taken_away:
+                self._blocked.pop(job.name)
+                self._jobs.remove(job)
+                break
+        policy["Statement"] = [each for each in policy["Statement"] if each["Action"]]
+        self._taken_away = {
+            each for each in self._taken_away if not grants(json.dumps(policy).encode(), *each)
+        }
+        if self._taken_away:
+            self.measures.answers += 1
+            text = json.dumps(policy, indent=2)
+            self._hub.commit_as("kim", branch, {self.names.file: text}, "Without the feature")
+
+    def _note_answers(self, number: int) -> None:
+        """Notes what a merged proposal did against an answer of the team."""
+        for action, resource in self._granted_again:
+            if not grants(self.policy, action, resource):
+                self.measures.answered_twice.append(f"#{number} removes {action} again")
+        for action, resource in self._taken_away:
+            if grants(self.policy, action, resource):
+                self.measures.answered_twice.append(f"#{number} adds {action} again")
+
     def _merge(self, number: int) -> None:
         before = self.policy
         if self._takes_offers:
             self._take_offers()
+        if self._answers_by_hand:
+            self._give_up_feature()
         self._hub.merge_pull(number, "kim", "squash", delete_branch=True)
         after = self.policy
         self.measures.merged += 1
         self._handled.add(number)
         self._tries.update(name for name, day in self._blocked.items() if day <= self._proposed)
         self._note_named(after)
+        self._note_answers(number)
         for job in self._jobs:
             for call in job.calls:
                 permission = (call.action, call.resource)

@@ -18,7 +18,9 @@ from leastpriv.evidence.usage_history import (
     KEPT_DAYS,
     MOST_DECLINED,
     MOST_RESOURCES,
+    MOST_RESTORED,
     ActionUse,
+    DeclinedAddition,
     DeclinedPullRequest,
     KeepDecision,
     RevertedRemoval,
@@ -56,17 +58,26 @@ words = st.builds(
 )
 fingerprints = st.sampled_from(["a" * 32, "b" * 32])
 declines = st.builds(
-    DeclinedPullRequest, times, st.booleans(), fingerprints, st.just(("0123456789ab",))
+    DeclinedPullRequest,
+    times,
+    st.booleans(),
+    fingerprints,
+    st.just(("0123456789ab",)),
+    st.lists(st.builds(DeclinedAddition, actions, resources), max_size=2).map(tuple),
+    st.booleans(),
 )
+removals = st.one_of(
+    st.builds(RevertedRemoval, days, numbers),
+    st.builds(RevertedRemoval, days, numbers, times, st.booleans()),
+)
+patterns = st.one_of(actions, st.sampled_from(["sqs:*", "s3:Delete*", "*"]))
 memories = st.builds(
     UsageHistory,
     st.just(ROLE),
     st.dictionaries(actions, by_resource, max_size=3),
     st.dictionaries(st.sampled_from(["sqs:*", "s3:Delete*", "*"]), words, max_size=3),
     st.dictionaries(st.integers(1, 5), declines, max_size=4),
-    st.dictionaries(
-        st.tuples(actions, resources), st.builds(RevertedRemoval, days, numbers), max_size=3
-    ),
+    st.dictionaries(st.tuples(patterns, resources), removals, max_size=3),
 )
 
 
@@ -137,6 +148,16 @@ class TestPruning:
         memory = UsageHistory(ROLE, used=some, returned=back)
         assert pruned(memory, NOW) == memory
         assert pruned(memory, NOW + timedelta(days=1)) == UsageHistory(ROLE)
+
+    def test_what_a_person_granted_again_is_remembered_for_good_within_a_bound(self) -> None:
+        merged = NOW - timedelta(days=2 * KEPT_DAYS)
+        by_person = RevertedRemoval(merged.date(), 3, merged, by_person=True)
+        by_proposal = RevertedRemoval(merged.date(), 3, merged)
+        back = {("sqs:*", QUEUE): by_person, ("sqs:PurgeQueue", QUEUE): by_proposal}
+        left = pruned(UsageHistory(ROLE, returned=back), NOW)
+        assert left.returned == {("sqs:*", QUEUE): by_person}
+        many = {("sqs:*", f"{QUEUE}-{number}"): by_person for number in range(2 * MOST_RESTORED)}
+        assert len(pruned(UsageHistory(ROLE, returned=many), NOW).returned) == MOST_RESTORED
 
     def test_a_keep_never_expires_and_a_forget_expires_with_its_use(self) -> None:
         old = NOW - timedelta(days=KEPT_DAYS + 1)

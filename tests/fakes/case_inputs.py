@@ -64,6 +64,12 @@ def history_store(
         str(each["pull"]): {
             "fingerprint": scope,
             "changes": [one for change in each["changes"] for one in _ids(change)],
+            "additions": [
+                {"action": change["add"], "resource": change["resource"]}
+                for change in each["changes"]
+                if "add" in change
+            ],
+            "by-commit": each.get("by-commit", False),
             "taken-back": False,
             "seen": f"{MADE:%Y-%m-%dT%H:%M:%SZ}",
         }

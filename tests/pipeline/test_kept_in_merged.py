@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from leastpriv.pipeline import history
+from leastpriv.pipeline import merged_proposals
 from leastpriv.pipeline.context import TargetResult
 from leastpriv.pull_request.lifecycle import RECONSIDER_LABEL
 from tests.fakes.deploys import POLICY, ROLE
@@ -201,7 +201,7 @@ def test_a_decline_in_a_group_outlasts_the_first_merge_without_it(repository: Re
 def test_a_merge_counts_whatever_later_ones_removed(
     repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(history, "_MAX_MERGED", 1)
+    monkeypatch.setattr(merged_proposals, "MAX_MERGED", 1)
     queue = {**POLICY["Statement"][1], "Action": "sqs:CreateQueue"}
     statements = [queue, TOPIC, {**TOPIC, "Sid": "Second", "Resource": f"{TOPIC['Resource']}-2"}]
     commit(repository, statements)

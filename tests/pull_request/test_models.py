@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.pull_request.lifecycle import body_fingerprint, controls_section, declined_changes
+from leastpriv.models import Permission
+from leastpriv.pull_request.lifecycle import (
+    body_fingerprint,
+    controls_section,
+    declined_changes,
+    proposed_additions,
+)
 from leastpriv.pull_request.models import (
     Publication,
     PublishResult,
@@ -109,3 +115,29 @@ def test_the_first_line_of_a_commit_is_the_title_or_that_of_the_settings(
         options=PullRequestOptions(commit_title=given),
     )
     assert commit_message(publication).splitlines()[0] == first
+
+
+def test_a_body_names_its_additions_and_untrusted_names_end_no_comment() -> None:
+    additions = (
+        Permission("sqs:SendMessage", "arn:aws:sqs:eu-west-1:111122223333:orders-*"),
+        Permission("s3:GetObject", "arn:aws:s3:::b/--> @kim #12 <b>=x é\n"),
+    )
+    text = controls_section(["0123456789ab"], additions=additions)
+    assert proposed_additions(text) == additions
+    [line] = [each for each in text.splitlines() if "leastpriv:additions" in each]
+    assert line.count("-->") == 1
+    assert not {"@", "#", "é"} & set(line)
+    assert "<b>" not in line
+    assert declined_changes(text) == ("0123456789ab",)
+
+
+def test_a_long_list_of_additions_is_named_in_part() -> None:
+    additions = [Permission("s3:GetObject", f"arn:aws:s3:::{'b' * 500}/{n}") for n in range(99)]
+    text = controls_section([], additions=additions)
+    assert len(text) < 13_000
+    assert proposed_additions(text) == tuple(additions[:18])
+
+
+@pytest.mark.parametrize("body", ["", "<!-- leastpriv:additions v=1  -->", "text"])
+def test_a_body_without_additions_names_none(body: str) -> None:
+    assert proposed_additions(body) == ()

@@ -109,6 +109,15 @@ class Branches:
         """
         return self._heads[branch]
 
+    def head_of(self, branch: str) -> str | None:
+        """Returns the commit at the head of a branch, as the snapshot of the run has it or else
+        now; None without such a branch.
+        """
+        if branch not in self._heads:
+            return self.commit_at(branch)
+        head = self._heads[branch]
+        return head.sha if head else None
+
     def base_head(self, base: str = "") -> tuple[str, str]:
         """Returns name and commit of a base branch, requested once in a run."""
         name = base or self._repository.default_branch
@@ -164,6 +173,23 @@ class Branches:
         """
         newest = next(self._versions_of(commit, path), None)
         return newest.time if newest else None
+
+    def changed_by_others(
+        self, commit: str, path: str, own_commits: Collection[str]
+    ) -> datetime | None:
+        """Returns when a commit of others last changed a file, as of a commit (aware, UTC); None if
+        none did.
+
+        Where it is not among the newest versions, it is the time of the oldest of these.
+        """
+        file_versions = self._versions.get((commit, path))
+        if file_versions is None:
+            return self.last_changed(commit, path)
+        for version in file_versions.newest:
+            if version.sha not in own_commits:
+                return version.time
+        is_known = file_versions.is_whole or not file_versions.newest
+        return None if is_known else file_versions.newest[-1].time
 
     def _versions_of(self, commit: str, path: str) -> Iterator[FileVersion]:
         """Yields the versions of a file, as of a commit, the newest first."""

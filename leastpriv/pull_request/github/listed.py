@@ -32,6 +32,15 @@ class ListedComment(Struct, frozen=True):
     is_edited: bool
 
 
+class ListedCommit(Struct, frozen=True):
+    """A commit of a pull request."""
+
+    sha: str
+    parent: str
+    """Its first parent; empty without one."""
+    message: str
+
+
 class ListedPullRequest(Struct, frozen=True):
     """A pull request of a branch with a given name."""
 
@@ -56,8 +65,13 @@ class ListedPullRequest(Struct, frozen=True):
     """None: not read yet."""
     branch: str = ""
     """The head branch."""
-    first_message: str = ""
-    """Message of its first commit; empty where it is not known."""
+    first_commits: tuple[ListedCommit, ...] | None = None
+    """Its first two commits; None: not read yet."""
+
+    @property
+    def first_message(self) -> str:
+        """Message of its first commit; empty where it is not known."""
+        return self.first_commits[0].message if self.first_commits else ""
 
 
 def from_rest(pull: PullRequest, repository_id: int) -> ListedPullRequest:
@@ -115,7 +129,7 @@ fragment outline on PullRequest {
   headRepository { id }
   author { __typename login }
   labels(first: 100) { nodes { name } }
-  commits(first: 1) { nodes { commit { message } } }
+  commits(first: 2) { nodes { commit { oid message parents(first: 1) { nodes { oid } } } } }
 }
 """
 """What `outline_from_graphql` reads."""
@@ -124,7 +138,6 @@ fragment outline on PullRequest {
 def outline_from_graphql(node: Mapping[str, Any], repository_id: str) -> ListedPullRequest:
     """Returns a pull request of the GraphQL API without its later times and comments."""
     head = node["headRepository"]
-    commits = node["commits"]["nodes"]
     return ListedPullRequest(
         number=node["number"],
         is_open=node["state"] == "OPEN",
@@ -137,7 +150,24 @@ def outline_from_graphql(node: Mapping[str, Any], repository_id: str) -> ListedP
         url=node["url"],
         created_at=datetime.fromisoformat(node["createdAt"]),
         branch=node["headRefName"],
-        first_message=commits[0]["commit"]["message"] if commits else "",
+        first_commits=tuple(_commit(listed["commit"]) for listed in node["commits"]["nodes"]),
+    )
+
+
+def _commit(node: Mapping[str, Any]) -> ListedCommit:
+    parents = node["parents"]["nodes"]
+    return ListedCommit(
+        sha=node["oid"], parent=parents[0]["oid"] if parents else "", message=node["message"]
+    )
+
+
+def commit_from_rest(content: Mapping[str, Any]) -> ListedCommit:
+    """Returns a commit of the REST API."""
+    parents = content["parents"]
+    return ListedCommit(
+        sha=content["sha"],
+        parent=parents[0]["sha"] if parents else "",
+        message=content["commit"]["message"],
     )
 
 

@@ -24,8 +24,10 @@ from leastpriv.pull_request.github.client import (
 )
 from leastpriv.pull_request.github.listed import (
     ListedComment,
+    ListedCommit,
     ListedPullRequest,
     comment_from_rest,
+    commit_from_rest,
     from_rest,
 )
 from leastpriv.pull_request.github.snapshot import read_closed
@@ -39,6 +41,7 @@ from leastpriv.pull_request.lifecycle import (
     declined_changes,
     has_label,
     parse_commands,
+    proposed_additions,
     rejection_reason,
     target_mark,
 )
@@ -115,6 +118,7 @@ class PullRequests:
         # What a run knows by its snapshot, or has requested once.
         self._pulls: dict[str, tuple[ListedPullRequest, ...]] = {}
         self._comments: dict[int, tuple[ListedComment, ...]] = {}
+        self._commits: dict[int, tuple[ListedCommit, ...]] = {}
         self._opened: tuple[ListedPullRequest, ...] = ()
         self.closed = cache(self._read_closed)
         self.closed_elsewhere = cache(self._read_closed_elsewhere)
@@ -136,6 +140,8 @@ class PullRequests:
         for pull in (pull for branch_pulls in pulls.values() for pull in branch_pulls):
             if pull.comments is not None:
                 self._comments[pull.number] = pull.comments
+            if pull.first_commits is not None:
+                self._commits[pull.number] = pull.first_commits
 
     def of_branch(self, branch: str, base: str) -> BranchPullRequests:
         """Returns the open pull requests of the branch: the program's own, and that of another
@@ -430,6 +436,7 @@ class PullRequests:
             target=mark.name if mark else None,
             branches=mark.branches if mark else (),
             changed_at=pull.updated_at,
+            additions=proposed_additions(pull.body),
         )
 
     def _is_closed_by_writer(self, pull: ListedPullRequest) -> bool:
@@ -455,6 +462,19 @@ class PullRequests:
             else:
                 break
         return ""
+
+    def knows_commits(self, number: int) -> bool:
+        """Whether `first_commits` needs no request."""
+        return number in self._commits
+
+    def first_commits(self, number: int) -> tuple[ListedCommit, ...]:
+        """Returns the first two commits of a pull request, the oldest first."""
+        if number not in self._commits:
+            with translate_github_errors(f"reading the commits of #{number}"):
+                url = f"{self._repository.url}/pulls/{number}/commits?per_page=2"
+                _, contents = self._repository.requester.requestJsonAndCheck("GET", url)
+                self._commits[number] = tuple(map(commit_from_rest, contents))
+        return self._commits[number]
 
     def comment_commands(self, branch: str, base: str) -> tuple[CommentCommand, ...]:
         """Returns the commands under the open pull request of the branch and its latest closed
@@ -580,6 +600,7 @@ def _open_pull_request(pull: ListedPullRequest | None) -> OpenPullRequest | None
         fingerprint=body_fingerprint(pull.body),
         url=pull.url,
         changes=declined_changes(pull.body),
+        additions=proposed_additions(pull.body),
     )
 
 

@@ -78,6 +78,11 @@ _LEFT_ALONE: Mapping[PullRequestStep, _Notice] = {
     ),
 }
 """The comment says why the pull request is left alone."""
+_NOTHING_BUT_DECLINED = (
+    "No other change is left. The pull request is not closed, because its branch has commits of"
+    " others."
+)
+"""In place of the comment that the policy matches the evidence."""
 _RESUMED = "The branch was left alone for a while; it follows the evidence again."
 _HELD_MARKER = "<!-- leastpriv:held v=1 -->"
 _HELD = (
@@ -412,13 +417,24 @@ class _PlannedWork(Struct, frozen=True):
                 self.branches.move_branch(name, head, None)
                 return replace(unchanged, head_sha="")
             case step if self.opened and step in _LEFT_ALONE:
-                notice = _LEFT_ALONE[step]
+                notice = self._notice(step)
                 self.pull_requests.upsert_comment(
                     self.opened.number, _EDITED_MARKER, notice.comment, notice.label
                 )
             case _ if planned.is_current:
                 self._resume()
         return unchanged
+
+    def _notice(self, step: PullRequestStep) -> _Notice:
+        """Returns why a pull request is left alone, and what a person declined by its branch."""
+        notice = _LEFT_ALONE[step]
+        taken_away = self.publication.taken_away
+        if not taken_away:
+            return notice
+        comment = notice.comment
+        if step is PullRequestStep.LEAVE_OBSOLETE:
+            comment = _NOTHING_BUT_DECLINED
+        return replace(notice, comment=f"{comment} {taken_away}")
 
     def _result(
         self, operation: PullRequestOperation, head: str, *, reason: str = "", number: int = 0

@@ -37,7 +37,7 @@ _MAX_OUTLINES = 100
 _FILE_MODES = (0o100644, 0o100755)
 _FILES = 100
 """Files in one request."""
-_VERSIONS = 3
+_VERSIONS = 10
 """Newest versions of each policy file: it seldom changes more often within the grace period."""
 
 

@@ -253,7 +253,9 @@ def in_own_account(arn: str, account: str) -> str:
 
 
 def account_namer(resources: Iterable[str]) -> NamesAccount:
-    """Returns whether one of the resources of a policy names a resource with its account."""
+    """Returns a function that says whether a policy with these resources names a resource with its
+    account.
+    """
     entries = [
         resource for resource in resources if set(_ACCOUNT.findall(resource)) - {OWN_ACCOUNT}
     ]

@@ -390,8 +390,12 @@ def shown_context(call: Call, action: str) -> tuple[Condition, ...]:
     """Further keys of the request of one action of a call: the policy that it attaches."""
     if action == "iam:CreateServiceLinkedRole" or action not in _NAMED_BY:
         return ()
-    policy = _text_parameter(call, _NAMED_BY[action])
-    return (Condition("ArnEquals", POLICY_ARN, (policy,)),) if _POLICY_ARN.fullmatch(policy) else ()
+    policy_arn = _text_parameter(call, _NAMED_BY[action])
+    return (
+        (Condition("ArnEquals", POLICY_ARN, (policy_arn,)),)
+        if _POLICY_ARN.fullmatch(policy_arn)
+        else ()
+    )
 
 
 def _text_parameter(call: Call, name: str) -> str:

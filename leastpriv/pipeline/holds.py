@@ -68,15 +68,17 @@ def holds_of(context: ReportContext, options: Options, now: datetime) -> Holds:
     for held_change in held_back:
         guard = held_change.guard_result.guard
         end = until.end_of(guard)
-        for change in _ids(held_change):
+        for change_id in _ids(held_change):
             if end:
-                for_now[change] = _hold(guard, held_change.guard_result.reason, end)
+                for_now[change_id] = _hold(guard, held_change.guard_result.reason, end)
             else:
-                lasting[change] = guard
+                lasting[change_id] = guard
     for entry in context.difference.entries:
-        for change in removal_ids(entry.pattern, entry.resources):
-            lasting.setdefault(change, IN_USE)
-    lasting = {change: reason for change, reason in lasting.items() if change not in for_now}
+        for change_id in removal_ids(entry.pattern, entry.resources):
+            lasting.setdefault(change_id, IN_USE)
+    lasting = {
+        change_id: reason for change_id, reason in lasting.items() if change_id not in for_now
+    }
     return Holds(for_now=for_now, lasting=lasting, hidden=_hidden(context))
 
 

@@ -97,7 +97,7 @@ class RepositoryVersion(Struct, frozen=True):
             for path in self.paths(folder)
             if not is_hcl(path) or posixpath.splitext(path)[1].islower()
         )
-        relative_paths = {posixpath.relpath(each, folder or "."): each for each in declaring}
+        relative_paths = {posixpath.relpath(name, folder or "."): name for name in declaring}
         return TerraformFolder(_Files(relative_paths, self.read), plan)
 
 
@@ -117,12 +117,12 @@ def paths_on_disk(root: Path, folder: str) -> list[str]:
     return paths
 
 
-def terraform_files(root: Path, policy: str) -> dict[str, str]:
+def terraform_files(root: Path, policy_path: str) -> dict[str, str]:
     """Returns the Terraform files of a checkout that may call the module of a policy file, with the
-    files next to them: path -> text. None where the checkout does not have the policy file.
+    files next to them: path -> text. Empty where the checkout does not have the policy file.
     """
-    folder = posixpath.basename(posixpath.dirname(policy))
-    if not folder or not (root / policy).is_file():
+    folder = posixpath.basename(posixpath.dirname(policy_path))
+    if not folder or not (root / policy_path).is_file():
         return {}
     read = files_on_disk(root)
     names = [name for name in paths_on_disk(root, ".") if name.endswith(".tf")]

@@ -351,13 +351,15 @@ def _certify(
     `paths` are the policy file, whose continuations are files of the proposal too, and the file of
     a boundary.
     """
-    policy, boundary = paths
+    policy_path, boundary_path = paths
     numbers = {
-        file_number(policy, name): content for name, content in after.items() if name != boundary
+        file_number(policy_path, name): content
+        for name, content in after.items()
+        if name != boundary_path
     }
     if 0 in numbers or 1 not in numbers:
         return ""
-    drafted = [after[boundary]] if boundary in after else []
+    drafted = [after[boundary_path]] if boundary_path in after else []
     return fingerprint(
         scope, before, *(content for _, content in sorted(numbers.items())), *drafted
     )

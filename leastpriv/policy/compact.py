@@ -238,12 +238,12 @@ def _merge(document: Document, may_go: Collection[int]) -> list[_MergedStatement
     for index, merged in enumerate(merging):
         if not merged.can_merge(is_plain=is_plain):
             continue
-        target = targets.first(merged) if merged.statement.index in movable else None
-        if target is None:
+        target_index = targets.first(merged) if merged.statement.index in movable else None
+        if target_index is None:
             targets.add(index)
             continue
-        merged.is_absorbed = merging[target].absorb(merged)
-        targets.add(target if merged.is_absorbed else index)
+        merged.is_absorbed = merging[target_index].absorb(merged)
+        targets.add(target_index if merged.is_absorbed else index)
     return merging
 
 

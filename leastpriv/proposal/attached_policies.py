@@ -37,8 +37,8 @@ def attached_policies(usages: Sequence[Usage], evidence: Evidence) -> tuple[Cond
 def _policies_of(usage: Usage) -> list[str]:
     """The policies that the calls of a usage attached."""
     return [
-        policy
+        policy_arn
         for condition in usage.need.context
         if condition.key == POLICY_ARN
-        for policy in condition.values
+        for policy_arn in condition.values
     ]

@@ -108,7 +108,7 @@ def _patterns_of_owners(
 ) -> dict[str, Pattern]:
     """Text -> pattern of the owners' resources that an action takes.
 
-    None if the action takes no resource of these, or if one of the owners remains on `*`.
+    Empty if the action takes no resource of these, or if one of the owners remains on `*`.
     """
     if not owners.actions:
         return {}

@@ -150,11 +150,11 @@ class TargetFiles(Struct, frozen=True):
     others: tuple[str, ...] = ()
     """Further files that the run may read on the base, or write on the branch."""
 
-    def with_files(self, policy: str, others: Iterable[str]) -> Self:
+    def with_files(self, policy_path: str, others: Iterable[str]) -> Self:
         """Returns the files of the branch with those of a further target."""
         return type(self)(
             branch=self.branch,
-            policies=(*self.policies, policy),
+            policies=(*self.policies, policy_path),
             others=tuple(dict.fromkeys([*self.others, *others])),
         )
 

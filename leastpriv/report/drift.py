@@ -169,12 +169,12 @@ def _one_sided_findings(committed: Document, counterpart: Document) -> Iterator[
     only_file = grouped(
         [((excess.statement.index, excess.action), excess.resource) for excess in excesses]
     )
-    for (statement, action), resources in only_file.items():
+    for (statement_index, action), resources in only_file.items():
         yield DriftFinding(
             kind=DriftKind.ONLY_FILE,
             action=action,
             resources=tuple(resources),
-            line=committed.line_of_entry(statement, action),
+            line=committed.line_of_entry(statement_index, action),
             file=AccessState.YES,
             account=AccessState.NO,
         )

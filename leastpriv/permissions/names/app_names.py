@@ -405,7 +405,8 @@ class AppNames(Struct, frozen=True):
         """Returns the patterns of a name in the short-lived copies of the app, one for each form of
         their words: `…:app-pr-*-orders` for the form `pr-*`.
 
-        None where too little of a pattern would be literal: it would cover names of other apps.
+        A pattern is left out where too little of it would be literal: it would cover names of other
+        apps.
         """
         patterns = [self._render(named_use, form, is_form=True) for form in self.copies.forms]
         return [

@@ -373,8 +373,8 @@ class WorkflowRuns:
         )
 
     def _origin_of(self, workflow_run: _WorkflowRun) -> RunOrigin:
-        """Returns whether the deployed commit of a workflow run was reviewed: it is on the base, or
-        on a branch that is protected or listed.
+        """Returns the origin of a workflow run: reviewed where the deployed commit is on the base,
+        or on a branch that is protected or listed.
         """
         branch = workflow_run.branch
         if workflow_run.repository != self._connection.repository.full_name:

@@ -509,9 +509,9 @@ class _Template(Struct):
         inner = Stack(
             name=f"{self.stack.name}-{logical}-{UNKNOWN}",
             parameters={
-                key: parameter
+                key: _given_text(parameter)
                 for key, parameter in parameters.items()
-                if isinstance(parameter, str)
+                if not isinstance(parameter, Reference)
             },
             references=_outer_references(parameters),
             tagged=self.stack.tagged,
@@ -851,6 +851,13 @@ def _default_policy(type_name: object, properties: Mapping[str, object]) -> str:
         if row["type"] == type_name and row["unless"] not in properties:
             return "Snapshot"
     return "Delete"
+
+
+def _given_text(value: object) -> str:
+    """The text that a nested stack gets for a parameter; UNKNOWN for a list or an object."""
+    if isinstance(value, str):
+        return value
+    return _plain_text(value) if isinstance(value, int | float) else UNKNOWN
 
 
 def _outer_references(parameters: Mapping[str, object]) -> dict[str, Reference]:

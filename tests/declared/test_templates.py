@@ -602,6 +602,28 @@ def test_a_nested_template_is_read_with_the_names_of_its_stack() -> None:
     assert "arn:aws:sqs:us-east-2:123456789012:shop-Orders-*-Orders-*" in found
 
 
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [("2", "jobs-2"), ("'2'", "jobs-2"), ("true", "jobs-true"), ("[a]", "jobs-*")],
+)
+def test_a_nested_template_has_the_given_value_of_a_parameter_and_not_its_default(
+    given: str, name: str
+) -> None:
+    """YAML reads a number or a switch without quotes as no text."""
+    properties = f"{{TemplateURL: inner.yaml, Parameters: {{Suffix: {given}}}}}"
+    inner = template("AWS::SQS::Queue", "{QueueName: !Sub 'jobs-${Suffix}'}")
+    files = {
+        "t.yaml": template("AWS::CloudFormation::Stack", properties).encode(),
+        "inner.yaml": f"Parameters: {{Suffix: {{Type: String, Default: one}}}}\n{inner}".encode(),
+    }
+    found = {
+        need.permission.resource
+        for need in needs_of(read_stack("shop=t.yaml", files.get, PLACE), PLACE)
+        if need.permission.action == "sqs:CreateQueue"
+    }
+    assert found == {f"arn:aws:sqs:us-east-2:123456789012:{name}"}
+
+
 @pytest.mark.parametrize("raw", [b"[", b"a: b", b'{"Resources": []}', b"Resources: {A: [}"])
 def test_what_is_no_template_is_bad_input(raw: bytes) -> None:
     with pytest.raises(InputError, match=r"t\.yaml"):

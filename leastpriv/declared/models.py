@@ -37,6 +37,11 @@ def open_text(value: str | float) -> OpenText:
     return OpenText(escape_observed(str(value)))
 
 
+def value_text(value: object) -> str:
+    """Returns the text of a value of JSON or YAML, as CloudFormation compares it: `true`."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 UNKNOWN = OpenText("*")
 """A text, or a part of one, that only the deployment knows."""
 

@@ -37,6 +37,7 @@ from leastpriv.declared.models import (
     read_object,
     reads_of,
     tool_calls,
+    value_text,
 )
 from leastpriv.declared.other_forms import remedy_for
 from leastpriv.declared.resource_types import (
@@ -694,7 +695,7 @@ class _Template(Struct):
                 self.choice.defaults.add(name)
         if not isinstance(stack_value, str | int | float):
             return UNKNOWN
-        text = stack_value if isinstance(stack_value, str) else _plain_text(stack_value)
+        text = stack_value if isinstance(stack_value, str) else value_text(stack_value)
         if str(parameter.get("Type", "")).startswith(("List<", "CommaDelimitedList")):
             return [type(text)(part.strip()) for part in text.split(",") if part]
         return text
@@ -837,12 +838,7 @@ def _are_equal(one: object, other: object) -> bool | None:
         return None
     if UNKNOWN in f"{one}{other}":
         return None
-    return _plain_text(one) == _plain_text(other)
-
-
-def _plain_text(value: str | float) -> str:
-    """The text of a value, as CloudFormation compares it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return value_text(one) == value_text(other)
 
 
 def _default_policy(type_name: object, properties: Mapping[str, object]) -> str:
@@ -857,7 +853,7 @@ def _given_text(value: object) -> str:
     """The text that a nested stack gets for a parameter; UNKNOWN for a list or an object."""
     if isinstance(value, str):
         return value
-    return _plain_text(value) if isinstance(value, int | float) else UNKNOWN
+    return value_text(value) if isinstance(value, int | float) else UNKNOWN
 
 
 def _outer_references(parameters: Mapping[str, object]) -> dict[str, Reference]:

@@ -19,7 +19,15 @@ from typing import Any
 from msgspec import Struct
 
 from leastpriv.budget import Budget
-from leastpriv.declared.models import APPLICATION, LOCAL_PATH, UNKNOWN, OpenText, Stack, open_text
+from leastpriv.declared.models import (
+    APPLICATION,
+    LOCAL_PATH,
+    UNKNOWN,
+    OpenText,
+    Stack,
+    open_text,
+    value_text,
+)
 from leastpriv.errors import InputError
 
 MANAGED_BUCKET = f"aws-sam-cli-managed-default-samclisourcebucket-{UNKNOWN}"
@@ -292,7 +300,7 @@ def parameter_values(raw: bytes, source: str) -> Mapping[str, str]:
     else:
         raise InputError(f"{source} has no parameters of a template.")
     return {
-        str(key): ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        str(key): ",".join(map(value_text, value)) if isinstance(value, list) else value_text(value)
         for key, value in pairs
         if key is not None and value is not None
     }

@@ -624,6 +624,27 @@ def test_a_nested_template_has_the_given_value_of_a_parameter_and_not_its_defaul
     assert found == {f"arn:aws:sqs:us-east-2:123456789012:{name}"}
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"Suffix": True},
+        {"Parameters": {"Suffix": True}},
+        [{"ParameterKey": "Suffix", "ParameterValue": True}],
+    ],
+)
+def test_a_switch_in_a_file_of_parameters_is_the_text_that_cloudformation_compares(
+    values: object,
+) -> None:
+    text = (
+        "Parameters: {Suffix: {Type: String, Default: one}}\n"
+        "Conditions: {On: !Equals [!Ref Suffix, 'true']}\n"
+        "Resources: {Jobs: {Type: AWS::SQS::Queue, Condition: On}}\n"
+    )
+    files = {"t.yaml": text.encode(), "p.json": json.dumps(values).encode()}
+    read = read_stack("shop=t.yaml?p.json", files.get, PLACE)
+    assert [resource.address for resource in read.resources] == ["Jobs"]
+
+
 @pytest.mark.parametrize("raw", [b"[", b"a: b", b'{"Resources": []}', b"Resources: {A: [}"])
 def test_what_is_no_template_is_bad_input(raw: bytes) -> None:
     with pytest.raises(InputError, match=r"t\.yaml"):

@@ -694,6 +694,9 @@ class _OwnScopes(Struct, frozen=True):
         if pull is None:
             return ()
         changes = frozenset(self.changes_of(pull))
+        if DRAFT_ID in changes:
+            # All that it adds is one change.
+            return pull.additions if fingerprint_scope(pull.fingerprint) in self.single else ()
         return tuple(
             addition
             for addition in pull.additions
@@ -967,8 +970,9 @@ def _new_declines(
                 addition_id(addition.action, addition.resource) for addition in additions
             )
         else:
-            additions = scopes.additions_of(pull)
             changes = scopes.changes_of(pull) or (before.changes if before else ())
+            # A person who declines a first draft may want parts of it in another policy.
+            additions = () if DRAFT_ID in changes else scopes.additions_of(pull)
         seen = pull.changed_at
         if before:
             # A revert changes no pull request, so that the news would have the time of the store.

@@ -225,6 +225,9 @@ def kept(candidate: RemovalCandidate, context: GuardContext) -> str:
 def declined(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps what a person declined: the change of its entry, or the removal of the action, on one
     of its resources.
+
+    A person may have rewritten the entry since: as a part of a declined wildcard of the service or
+    of all services, or on a part of all resources.
     """
     declined = context.history.declined
     for change in _removal_ids(candidate) if declined else ():
@@ -234,10 +237,14 @@ def declined(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 
 def _removal_ids(candidate: RemovalCandidate) -> list[str]:
-    """The ids of the change of the entry and of the removal of the action."""
+    """The ids of the change of the entry and of the removal of the action, and of what includes
+    them.
+    """
     entry = candidate.entry
-    names = (entry.pattern, candidate.action)
-    return [change for name in names for change in removal_ids(name, entry.resources)]
+    service = candidate.action.partition(":")[0]
+    names = dict.fromkeys((entry.pattern, candidate.action, f"{service}:*", "*"))
+    resources = dict.fromkeys((*entry.resources, ANYTHING))
+    return [change for name in names for change in removal_ids(name, resources)]
 
 
 def live_differs(candidate: RemovalCandidate, context: GuardContext) -> str:  # noqa: ARG001

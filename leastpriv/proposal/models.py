@@ -65,11 +65,7 @@ def change_ids(proposal: Proposal) -> tuple[str, ...]:
 
 
 def named_additions(proposal: Proposal) -> tuple[Permission, ...]:
-    """Returns the additions among the changes of a proposal; none of a first draft, which is one
-    change.
-    """
-    if proposal.committed is None:
-        return ()
+    """Returns the additions among the changes of a proposal, or all that a first draft has."""
     return tuple(
         Permission(change.action, resource)
         for change in proposal.changes

@@ -95,13 +95,26 @@ def entries_with_id(document: Document, ids: Iterable[str]) -> Iterator[Restored
 def missing_additions(
     additions: Iterable[Permission], documents: Sequence[Document]
 ) -> tuple[Permission, ...]:
-    """Returns the additions of a proposal that none of some policies grants."""
+    """Returns the additions of a proposal that none of some policies may grant."""
     granting = [statement for document in documents for statement in _allowing(document)]
     return tuple(
         addition
         for addition in additions
-        if not _grants(granting, addition.action, addition.resource)
+        if not any(_may_grant(statement, addition) for statement in granting)
     )
+
+
+def _may_grant(statement: Statement, permission: Permission) -> bool:
+    """Whether a statement may grant a permission on all of its resource: a person may write an
+    expression of a template, or an excluded resource, in place of the proposed ARN.
+    """
+    patterns = statement.actions or statement.not_actions
+    is_named = any(action_matches(pattern, permission.action) for pattern in patterns)
+    if is_named == bool(statement.not_actions) and not statement.unknown_actions:
+        return False
+    if statement.not_resources or not statement.is_certain:
+        return True
+    return any(resource_covers(pattern, permission.resource) for pattern in statement.resources)
 
 
 class _WrittenGrant(Struct, frozen=True):

@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote
 
 from msgspec import Struct
 
-from leastpriv.models import Permission, TargetName
+from leastpriv.models import Permission, TargetName, grouped
 
 SCOPE_DIGITS = 8
 """Number of digits at the beginning of a fingerprint that identify principal and policy file."""
@@ -505,7 +505,7 @@ def change_summary(before: Collection[str], now: Collection[str]) -> str:
 _MAX_IDS = 1_500
 """An id has 13 characters. Without its ids, only an equal proposal is recognized as declined."""
 _CHANGES_MARKER = re.compile(r"<!-- leastpriv:changes v=1 ([0-9a-z -]*)-->")
-_MOST_ADDITIONS = 100
+_MOST_ADDITIONS = 400
 _LONGEST_ADDITIONS = 10_000
 """Characters. Of further additions the ids are known alone."""
 _ADDITIONS_MARKER = re.compile(r"<!-- leastpriv:additions v=1 ([^ <>]+(?: [^ <>]+)*) -->")
@@ -565,10 +565,14 @@ def _additions_marker(additions: Sequence[Permission]) -> list[str]:
     """Returns the hidden line with the additions of a body, as far as they fit; none without
     additions.
     """
+    actions_by_resource = grouped(
+        [(addition.resource, addition.action) for addition in additions[:_MOST_ADDITIONS]]
+    )
     texts: list[str] = []
     length = 0
-    for addition in additions[:_MOST_ADDITIONS]:
-        text = f"{quote(addition.action, safe=':')}={quote(addition.resource, safe=':/*')}"
+    for resource, actions in actions_by_resource.items():
+        names = ",".join(quote(action, safe=":") for action in actions)
+        text = f"{quote(resource, safe=':/*')}={names}"
         length += len(text) + 1
         if length > _LONGEST_ADDITIONS:
             break
@@ -581,12 +585,12 @@ def proposed_additions(body: str) -> tuple[Permission, ...]:
     match = _ADDITIONS_MARKER.search(body)
     if match is None:
         return ()
-    names = (text.partition("=") for text in match[1].split(" ")[:_MOST_ADDITIONS])
-    return tuple(
-        Permission(unquote(action), unquote(resource))
-        for action, equals, resource in names
-        if equals
-    )
+    additions: list[Permission] = []
+    for text in match[1].split(" "):
+        resource, equals, names = text.partition("=")
+        actions = names.split(",") if equals else []
+        additions += [Permission(unquote(action), unquote(resource)) for action in actions]
+    return tuple(additions[:_MOST_ADDITIONS])
 
 
 def declined_changes(body: str) -> tuple[str, ...]:

@@ -123,6 +123,27 @@ def test_what_a_person_grants_again_after_a_narrowing_of_all_is_kept(
     assert removed(result) == set()
 
 
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        pytest.param(grant("workspaces:*"), {"workspaces:*"}, id="one service of all"),
+        pytest.param(grant(LATE), {LATE}, id="an action behind the first 400"),
+        pytest.param(grant("s3:DeleteBucket", BUCKET), {"s3:DeleteBucket"}, id="on one resource"),
+    ],
+)
+def test_a_declined_narrowing_holds_for_the_parts_into_which_a_person_rewrites_the_entry(
+    repository: Repository, statement: dict[str, Any], expected: set[str]
+) -> None:
+    used = as_committed()["Statement"]
+    commit(repository, [ALLOW_ALL])
+    repository.decline(number_of(repository.propose(**NO_GRACE)))
+    commit(repository, [*used, statement])
+    result = repository.propose(**NO_GRACE)
+    assert removed(result) == set()
+    assert result.context is not None
+    assert {held.action for held in result.context.proposal.held_back_as("declined")} == expected
+
+
 def test_what_another_wildcard_granted_all_along_did_not_come_back(repository: Repository) -> None:
     """A grant on one topic, which no proposal touched, is judged as ever."""
     topic = grant("sns:DeleteTopic", "arn:aws:sns:eu-west-1:111122223333:orders", sid="Topic")
@@ -286,3 +307,31 @@ def test_a_pattern_of_names_that_were_declined_one_by_one_is_declined(
     result = repository.propose(**NO_GRACE)
     assert added(result) == set()
     assert "sqs:CreateQueue" in refused(result)
+
+
+@pytest.mark.parametrize("has_memory", [False, True], ids=["no-memory", "memory"])
+def test_what_a_person_takes_away_from_a_first_draft_is_declined(
+    repository: Repository, has_memory: bool
+) -> None:
+    repository.has_memory = has_memory
+    repository.hub.commit_as("kim", "main", {FILE: None, "README": "A"}, "No policy yet")
+    number = number_of(repository.propose(**ADDS))
+    branch = repository.hub.world.pull(number)[1].head
+    left = [each for each in statements(repository, branch) if "sqs" not in str(each["Action"])]
+    assert left != statements(repository, branch)
+    commit(repository, left, branch)
+    merge(repository, number)
+    result = repository.propose(**ADDS)
+    assert "sqs:CreateQueue" not in added(result)
+    assert f"a commit on the branch of #{number}" in refused(result)["sqs:CreateQueue"]
+
+
+def test_a_declined_first_draft_declines_no_part_of_a_policy_by_hand(
+    repository: Repository,
+) -> None:
+    repository.has_memory = True
+    repository.hub.commit_as("kim", "main", {FILE: None, "README": "A"}, "No policy yet")
+    repository.decline(number_of(repository.propose(**ADDS)))
+    repository.propose(**ADDS)
+    commit(repository, [as_committed()["Statement"][0]])
+    assert "sqs:CreateQueue" in added(repository.propose(**ADDS))

@@ -102,3 +102,20 @@ def test_a_removed_not_action_comes_back_by_one_of_its_actions() -> None:
 def test_an_addition_is_missing_where_no_policy_grants_all_of_its_resource() -> None:
     on_queue, on_all = Permission("sqs:SendMessage", QUEUE), Permission("sqs:SendMessage", "*")
     assert missing_additions([on_queue, on_all], [policy([("sqs:Send*", QUEUES)])]) == (on_all,)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        {"Action": "sqs:SendMessage", "Resource": "arn:aws:sqs:*:*:${aws:PrincipalTag/app}"},
+        {"Action": "sqs:SendMessage", "NotResource": "arn:aws:sqs:*:*:payments"},
+        {"NotAction": "iam:*", "Resource": "*"},
+    ],
+)
+def test_an_addition_that_a_person_wrote_in_another_form_is_not_missing(
+    statement: dict[str, str],
+) -> None:
+    content = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **statement}]}
+    document = parse(json.dumps(content).encode(), "p.json")
+    assert missing_additions([Permission("sqs:SendMessage", QUEUE)], [document]) == ()
+    assert missing_additions([Permission("iam:PassRole", QUEUE)], [document]) != ()

@@ -393,7 +393,26 @@ def bare_denial_service(text: str) -> str | None:
     """Returns the service whose bare denial a text begins with (empty: any service's); None where
     it is none.
     """
-    return next((service for pattern, service in _bare_denials() if pattern.match(text)), None)
+    bare = bare_denial(text)
+    return bare.service if bare else None
+
+
+class BareDenial(Struct, frozen=True):
+    """A denial without an action, with which a text begins."""
+
+    service: str
+    """The service that words it so; empty: any."""
+    length: int
+    """Of its words, in characters."""
+
+
+def bare_denial(text: str) -> BareDenial | None:
+    """Returns the bare denial that a text begins with."""
+    for pattern, service in _bare_denials():
+        words = pattern.match(text)
+        if words:
+            return BareDenial(service, words.end())
+    return None
 
 
 @cache

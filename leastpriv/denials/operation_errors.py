@@ -18,6 +18,7 @@ from leastpriv.denials.log_text import (
     NEAR,
     FoundDenial,
     LogText,
+    bare_denial,
     bare_denial_service,
     breakable,
     inferred_denial,
@@ -28,6 +29,7 @@ from leastpriv.denials.log_text import (
     without_blanks,
     without_breaks,
 )
+from leastpriv.denials.resource import is_full
 from leastpriv.denials.sentence import PHRASE, DenialSentence
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import Verdict, map_event
@@ -351,6 +353,10 @@ def read_go_operation(layout: LogText, match: re.Match[str]) -> NamedOperation:
     """
     text = layout.text
     limit = min(len(text), match.end() + 700)
+    # The status and the code of another error are none of this one's.
+    following = GO.search(text, match.end(), limit)
+    if following:
+        limit = following.start()
     status = _GO_STATUS.search(text, match.end(), min(limit, match.end() + 80))
     code = _GO_CODE.search(text, match.end(), limit)
     forbidden = status is not None and status["status"] == "403"
@@ -432,6 +438,9 @@ class _OperationText(Struct, frozen=True):
     """The text of an error that names an operation, and what it says."""
 
     body: str
+    """Up to where another error may begin."""
+    lines: str
+    """Its own part of the body: without the lines that follow a complete bare denial."""
     service: str | None
     """The service whose wording of a bare denial it has; None without such wording."""
     queue: re.Match[str] | None
@@ -442,14 +451,21 @@ class _OperationText(Struct, frozen=True):
     is_empty: bool
 
     @classmethod
-    def of(cls, operation: NamedOperation, body: str) -> _OperationText:
-        """Reads the text of an operation's error."""
+    def of(cls, operation: NamedOperation, layout: LogText, limit: int) -> _OperationText:
+        """Reads the text of an operation's error, which ends at `limit` at the latest."""
+        body = layout.text[operation.body : limit]
         first_line = body.split("\n")[0]
+        bare = bare_denial(body)
+        lines = body
+        if bare:
+            end = _end_of_line(layout, operation.body + bare.length, limit)
+            lines = layout.text[operation.body : end]
         return cls(
             body=body,
-            service=bare_denial_service(body),
+            lines=lines,
+            service=bare.service if bare else None,
             queue=_QUEUE_DENIED.match(body),
-            other_cause=other_cause_reason(body[:200]),
+            other_cause=other_cause_reason(lines[:200]),
             has_no_action=PHRASE.search(body[:NEAR]) is not None,
             is_empty=operation.empty_is_bare and not first_line.strip(_MARKS),
         )
@@ -470,9 +486,19 @@ class _OperationText(Struct, frozen=True):
         return "the service gives no action" if is_without_action else ""
 
 
+def _end_of_line(layout: LogText, at: int, limit: int) -> int:
+    """Returns the end of the line at an offset, with the lines that it was wrapped into and the
+    indented ones below it, `limit` at the latest.
+    """
+    end = layout.text.find("\n", at, limit)
+    while end >= 0 and (is_full(layout, end) or layout.text.startswith(" ", end + 1)):
+        end = layout.text.find("\n", end + 1, limit)
+    return end if end >= 0 else limit
+
+
 def _of_operation(layout: LogText, operation: NamedOperation, limit: int) -> FoundDenial | None:
     text = layout.text
-    error = _OperationText.of(operation, text[operation.body : limit])
+    error = _OperationText.of(operation, layout, limit)
     if not error.is_denial and not _CUT.match(error.body):
         return None
     start = max(0, operation.start - NEAR)
@@ -486,7 +512,7 @@ def _of_operation(layout: LogText, operation: NamedOperation, limit: int) -> Fou
         if _names_version(before):
             actions = tuple(map(_of_version, actions))
         resource = s3_resource(actions, before)
-    length = min(len(error.body), 120)
+    length = min(len(error.lines), 120)
     if error.queue:
         length = error.queue.end()
         resource = queue_arn(error.queue["url"])

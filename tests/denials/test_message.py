@@ -845,3 +845,29 @@ def test_of_real_messages_most_are_read_alike_when_wrapped_and_none_becomes_mend
         assert plain.mendable or not found.mendable, row["id"]
         alike += bool(plain.actions) and read(found) == read(plain)
     assert alike >= floor
+
+
+def test_a_denial_ends_at_its_line_whatever_another_program_says_below_it() -> None:
+    log = (
+        "An error occurred (403) when calling the HeadObject operation: Forbidden\n"
+        "current credentials could not be used to assume"
+        " 'arn:aws:iam::111122223333:role/cdk-hnb659fds-deploy-role-111122223333-eu-west-1', but"
+        " are for the right account. Proceeding anyway.\n"
+    )
+    bare, warning = (found.denial for found in find_denials(clean_log_text(log)))
+    assert bare.actions == ("s3:GetObject",)
+    assert bare.mendable
+    assert bare.message.endswith("HeadObject operation: Forbidden")
+    assert not warning.mendable
+
+
+def test_the_status_of_the_next_error_is_not_that_of_an_error_without_one() -> None:
+    log = (
+        "Error: operation error S3: CreateBucket, get identity: failed to refresh cached"
+        " credentials, static credentials are empty\n"
+        "Error: operation error SQS: CreateQueue, https response error StatusCode: 403, RequestID:"
+        " 875c3f06, api error AccessDenied: Access Denied\n"
+    )
+    assert [found.denial.actions for found in find_denials(clean_log_text(log))] == [
+        ("sqs:CreateQueue",)
+    ]

@@ -93,10 +93,10 @@ _ENDPOINT = re.compile(breakable("request was denied due to a VPC endpoint polic
 _NOT_ASSUMED = re.compile(
     breakable("could not be used to assume") + r"[ \n\v]*['\"](?P<role>arn:[^'\" ]{1,400})['\"]"
 )
-_DECODED = re.compile(r"\"allowed\"[ ]*:[ ]*false\b")
+_DECODED = re.compile(r"\"allowed\"[ \n\v]*:[ \n\v]*false\b")
 _DECODED_FIELD = re.compile(
-    r"\"(?P<field>explicitDeny|action|resource)\"[ ]*:["
-    r" ]*\"?(?P<value>[^\",\s}](?:[^\",}]{0,1024}[^\",\s}])?)"
+    r"\"(?P<field>explicitDeny|action|resource)\"[ \n\v]*:["
+    r" \n\v]*\"?(?P<value>[^\",\s}](?:[^\",}]{0,1024}[^\",\s}])?)"
 )
 
 

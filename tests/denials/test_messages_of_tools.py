@@ -109,7 +109,7 @@ def test_a_message_that_is_cut_in_its_reason_has_the_same_action(
 @examples(60)
 @given(
     st.sampled_from([row for row in ROWS if row["kind"] == "named"]),
-    st.integers(min_value=76, max_value=220),
+    st.integers(min_value=80, max_value=220),
 )
 def test_a_message_that_is_wrapped_between_words_has_the_same_action(
     row: dict[str, Any], width: int

@@ -24,6 +24,7 @@ _TESTS_OF_PART = 25
 _CHEAP_FIXTURES = {"shared_folder", "tmp_path_factory", "request"}
 _LONG_RUN = 60
 """Seconds of the processor."""
+_LONGEST_ID = 80
 _DEFAULTS = {
     signal.SIGINT: signal.default_int_handler,
     signal.SIGTERM: signal.SIG_DFL,
@@ -49,6 +50,15 @@ def pytest_xdist_auto_num_workers() -> int:
     their time.
     """
     return (os.cpu_count() or 1) * 3 // 2
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Shorten the id of a long text: every worker sends all ids, and one was of megabytes."""
+    if not isinstance(val, str | bytes) or len(val) <= _LONGEST_ID:
+        return None
+    start = ascii(val[:_LONGEST_ID])
+    return f"{start}...{len(val)}"
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -199,7 +199,7 @@ def _writes(name: str) -> bool:
     return not {part.strip() for part in level.split(",")} <= {"Read", "List"}
 
 
-@lru_cache(maxsize=8_192)
+@lru_cache(maxsize=32_768)
 def removal_rank(name: str) -> tuple[int, int, str]:
     """Returns how much the removal of an action closes, the most first in ascending order.
 

@@ -276,7 +276,7 @@ class Carrier(Struct, frozen=True):
     """
 
 
-_CACHED_ACTIONS = 4096
+_CACHED_ACTIONS = 32_768
 """Actions that are looked up once: targets of a fleet have much the same policies."""
 
 

@@ -1,7 +1,8 @@
 """A second run on the first run's result proposes nothing, whatever the policy, and each proposal
 has its proof.
 
-The policies of public repositories are not part of this repository: see `shared_folder`.
+The policies of public repositories are not part of this repository: see `shared_folder`. Of the
+cases, `tests/test_cases.py` makes a second run.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import random
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import jsonpatch
 import pytest
@@ -25,10 +25,10 @@ from leastpriv.policy.document import Document, Statement, parse
 from leastpriv.policy.evaluate import policy_size
 from leastpriv.proposal.models import History, Options, Proposal, ProposalInputs, UnseenServices
 from leastpriv.proposal.proof import prove
-from leastpriv.proposal.propose import MAX_CHANGES, propose
+from leastpriv.proposal.propose import propose
 from tests.fakes.evidence import RUNS, evidence_for, with_unknown_grants
 from tests.hypothesis_profiles import sampled
-from tests.test_cases import CASES, change_words, run_case
+from tests.test_cases import change_words
 
 OPTIONS = (
     Options(),
@@ -36,38 +36,6 @@ OPTIONS = (
     Options(keep_forms=True),
 )
 SEEDS = range(4)
-
-
-def _can_run_again(path: Path) -> bool:
-    """Whether a case changes something, and by evidence: a draft of declarations alone is the last
-    run without it.
-    """
-    case = json.loads(path.read_text(encoding="utf-8"))
-    return bool(case["expect"]["changes"]) and "declared" not in case.get("options", {})
-
-
-CASES_WITH_CHANGES = [path for path in CASES if _can_run_again(path)]
-
-
-@pytest.mark.parametrize("path", CASES_WITH_CHANGES, ids=lambda path: path.stem)
-def test_a_second_run_of_a_case_proposes_nothing(path: Path, tmp_path: Path) -> None:
-    case = json.loads(path.read_text(encoding="utf-8"))
-    first = run_case(case, tmp_path / "first")
-    assert first.has_changes
-    # With `max-changes` the changes held back follow, one merge after the other.
-    while any(held.guard_result.guard == MAX_CHANGES for held in first.context.proposal.held_back):
-        first = run_case(_merged(case, first.context.proposal.content), tmp_path / "first")
-    again = run_case(_merged(case, first.context.proposal.content), tmp_path / "second")
-    assert [change_words(change) for change in again.context.proposal.changes] == []
-
-
-def _merged(case: dict[str, Any], content: bytes) -> dict[str, Any]:
-    """The case with the proposed policy as the committed one."""
-    if "terraform" in case:
-        name = case["policy-file"].partition("#")[0]
-        files = {**case["terraform"], name: content.decode().splitlines()}
-        return {**case, "terraform": files}
-    return {**case, "policy": json.loads(content)}
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +70,10 @@ def answer(world: World, bodies: Bodies, token: Token, body: Any) -> dict[str, A
     """
     document = _parsed(body)
     schema = _schema(world.graphql_update_refs)
-    problems = validate(schema, document) if world.checks_descriptions else []
-    if problems and not world.graphql_update_refs and not validate(_schema(True), document):
+    problems = (
+        _problems(body["query"], world.graphql_update_refs) if world.checks_descriptions else ()
+    )
+    if problems and not world.graphql_update_refs and not _problems(body["query"], True):
         return {"errors": [_undefined(one) for one in problems]}
     if problems:
         raise UnknownQueryError("; ".join(one.message for one in problems))
@@ -87,9 +89,24 @@ def answer(world: World, bodies: Bodies, token: Token, body: Any) -> dict[str, A
 
 def _parsed(body: Any) -> DocumentNode:
     try:
-        return parse(body["query"])
+        return _document(body["query"])
     except (GraphQLSyntaxError, KeyError, TypeError) as error:
         raise UnknownQueryError(str(error)) from error
+
+
+_QUERIES = 1024
+"""Parsing and validating take milliseconds, and tests repeat the same queries."""
+
+
+@lru_cache(maxsize=_QUERIES)
+def _document(query: str) -> DocumentNode:
+    return parse(query)
+
+
+@lru_cache(maxsize=_QUERIES)
+def _problems(query: str, update_refs: bool) -> tuple[GraphQLError, ...]:
+    """Returns what GitHub's schema does not allow in a query."""
+    return tuple(validate(_schema(update_refs), _document(query)))
 
 
 def _undefined(error: GraphQLError) -> dict[str, Any]:

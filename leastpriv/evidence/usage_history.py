@@ -167,6 +167,10 @@ class RevertedRemoval(Struct, frozen=True, order=True):
         return self.refused <= decision.at.date()
 
 
+Returned = Mapping[tuple[str, str], RevertedRemoval]
+"""Action or pattern of actions, and resource -> what came back."""
+
+
 class UsageHistory(Struct, frozen=True):
     """The history of one principal. It may block a removal; it never justifies an addition."""
 
@@ -178,7 +182,7 @@ class UsageHistory(Struct, frozen=True):
     """Action pattern as written -> the latest decision."""
     declined: Mapping[int, DeclinedPullRequest] = {}
     """Number of the pull request -> its declined changes."""
-    returned: Mapping[tuple[str, str], RevertedRemoval] = {}
+    returned: Returned = {}
     """(action, resource) -> its denial after a removal, or the grant that came back; then the
     action may be a pattern.
     """
@@ -213,15 +217,27 @@ class UsageHistory(Struct, frozen=True):
         latest = self._word(action)
         return latest if latest and latest[1].keep else None
 
-    def reverted_removal(self, action: str, resources: Iterable[str]) -> RevertedRemoval | None:
-        """Returns the latest denial or new grant of an action after its removal, on one of these
-        resource patterns.
+    def returned_by_service(self) -> Mapping[str, Returned]:
+        """Returns what came back by the lower-case prefix of its service; that of patterns of
+        several services by an empty one.
         """
-        forgotten = self._forgotten(action)
+        by_service: dict[str, dict[tuple[str, str], RevertedRemoval]] = {}
+        for (name, resource), back in self.returned.items():
+            service = name.partition(":")[0].lower()
+            by_service.setdefault("" if "*" in service else service, {})[name, resource] = back
+        return by_service
+
+    def reverted_removal(
+        self, action: str, resources: Iterable[str], returned: Returned
+    ) -> RevertedRemoval | None:
+        """Returns the latest denial or new grant of an action after its removal, on one of these
+        resource patterns, among those that its service has.
+        """
+        forgotten = self._forgotten(action) if returned else None
         patterns = tuple(resources)
         removals = [
             back
-            for (name, resource), back in self.returned.items()
+            for (name, resource), back in returned.items()
             if not back.is_forgotten(forgotten)
             and _is_of_action(name, action, back)
             and any(_is_on_resource(pattern, resource, back) for pattern in patterns)
@@ -328,9 +344,34 @@ def pruned(memory: UsageHistory, now: datetime) -> UsageHistory:
     )
 
 
-def _without_old(
-    returned: Mapping[tuple[str, str], RevertedRemoval], day: date
-) -> Mapping[tuple[str, str], RevertedRemoval]:
+def limit_returned(returned: Returned, most: int = MOST_RESTORED) -> Returned:
+    """Limits grants that came back: of too many, their patterns count on `*`, and then their
+    services, which blocks more removals, never fewer.
+    """
+    on_anything = _latest_by_key((name, ANYTHING, back) for (name, _), back in returned.items())
+    of_services = _latest_by_key(
+        (_service_pattern(name), ANYTHING, back) for (name, _), back in returned.items()
+    )
+    return next(
+        (limited for limited in (returned, on_anything) if len(limited) <= most), of_services
+    )
+
+
+def _service_pattern(name: str) -> str:
+    service, _, actions = name.partition(":")
+    return f"{service}:*" if actions else ANYTHING
+
+
+def _latest_by_key(
+    rows: Iterable[tuple[str, str, RevertedRemoval]],
+) -> dict[tuple[str, str], RevertedRemoval]:
+    latest: dict[tuple[str, str], RevertedRemoval] = {}
+    for name, resource, back in rows:
+        latest[name, resource] = max(back, latest.get((name, resource), back))
+    return latest
+
+
+def _without_old(returned: Returned, day: date) -> Returned:
     """Returns what came back since a day, and what a person brought back at any time."""
     by_person = [key for key, back in returned.items() if back.by_person]
     by_person.sort(key=lambda key: (returned[key], key), reverse=True)

@@ -34,6 +34,7 @@ from leastpriv.evidence.usage_history import (
     DeclinedAddition,
     DeclinedPullRequest,
     KeepDecision,
+    Returned,
     RevertedRemoval,
     UsageHistory,
     history_from_evidence,
@@ -44,7 +45,16 @@ from leastpriv.evidence.usage_history import (
     pruned,
 )
 from leastpriv.evidence.users import OWN_ACCOUNT, Callers
-from leastpriv.models import Origin, Permission, Principal, Run, RunOrigin, TargetName, Usage
+from leastpriv.models import (
+    Origin,
+    Permission,
+    Principal,
+    Run,
+    RunOrigin,
+    TargetName,
+    Usage,
+    grouped,
+)
 from leastpriv.permissions.patterns import action_matches
 from leastpriv.pipeline.context import (
     PullRequestContent,
@@ -502,7 +512,7 @@ def target_history(
         declines = _Declines.of(memory, (), _own_scopes(run, target, names))
         history = History(
             declined={**_reverted_in_git(requests, target, names, base), **declines.by_id},
-            declined_names=declines.names,
+            declined_names=declines.names_by_action,
             changed=changed,
             history_state=state,
             earlier=earlier,
@@ -552,11 +562,12 @@ def target_history(
         # What a role's other policy file lost may remain in this one.
         if pull.merge_commit and scopes.has_proposed(pull) and not pull.reconsidered
     ]
+    none_returned: Returned = {}
     restored = requests.get(
         lambda: MergedProposals(host, target, names.identity, merged).restored(
             committed, base or host.branch_head(settings.base)[1]
         ),
-        dict[tuple[str, str], RevertedRemoval](),
+        none_returned,
         "what came back after merged proposals",
     )
     reader = BranchReader(host, target, names.identity)
@@ -586,7 +597,7 @@ def target_history(
     declines = _Declines.of(memory, own_closed, scopes).with_open(open_pull, edits)
     history = History(
         declined=declines.by_id,
-        declined_names=declines.names,
+        declined_names=declines.names_by_action,
         changed=changed,
         history_state=state,
         offer_commands=offer_commands(answered, open_pull.number) if open_pull else (),
@@ -936,6 +947,11 @@ class _Declines(Struct, frozen=True):
                 for addition in declined.additions
             )
         return cls(by_id, tuple(names))
+
+    @property
+    def names_by_action(self) -> Mapping[str, Sequence[DeclinedNames]]:
+        """The named additions by their action in lower case."""
+        return grouped([(names.action.lower(), names) for names in self.names])
 
     def with_open(self, opened: OpenPullRequest | None, edits: BranchEdits) -> Self:
         """Returns the declines with what a person took away from the open pull request."""

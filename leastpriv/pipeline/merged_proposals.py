@@ -10,7 +10,13 @@ from datetime import datetime
 from msgspec import Struct
 
 from leastpriv.errors import PolicyFileError
-from leastpriv.evidence.usage_history import RevertedRemoval, is_action_pattern, is_resource
+from leastpriv.evidence.usage_history import (
+    Returned,
+    RevertedRemoval,
+    is_action_pattern,
+    is_resource,
+    limit_returned,
+)
 from leastpriv.models import Permission
 from leastpriv.pipeline.context import ScopeName, Target, TargetIdentity
 from leastpriv.pipeline.load_policies import folder_of, read_attached
@@ -74,9 +80,7 @@ class MergedProposals:
             proposals, key=lambda proposal: proposal.pull.number, reverse=True
         )
 
-    def restored(
-        self, committed: Document | None, base: str
-    ) -> dict[tuple[str, str], RevertedRemoval]:
+    def restored(self, committed: Document | None, base: str) -> Returned:
         """Returns the grants of the committed policy that a merged proposal removes, by pattern of
         actions and resource.
 
@@ -102,7 +106,7 @@ class MergedProposals:
                 )
                 earlier = restored.get((pattern, resource), back)
                 restored[pattern, resource] = max(earlier, back)
-        return restored
+        return limit_returned(restored)
 
     def _to_read(self, committed: Document, base: str) -> Sequence[MergedProposal]:
         """Returns the proposals of which something may have come back: first those that name a

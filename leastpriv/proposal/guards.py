@@ -114,10 +114,9 @@ def refused_after_removal(candidate: RemovalCandidate, context: GuardContext) ->
     """Keeps an action that was removed once and then denied to a run, or that the policy grants
     after the merge of its removal.
     """
-    memory = context.history.history_state.memory
     entry = candidate.entry
     resources = dict.fromkeys([*entry_resources(entry), *entry.resources])
-    back = memory.reverted_removal(candidate.action, resources) if memory else None
+    back = context.history.history_state.reverted_removal(candidate.action, resources)
     if back is None:
         return ""
     if back.by_person:
@@ -140,7 +139,11 @@ def history_state(
     """The guards' view of a usage history."""
     used_actions = [action for action in memory.used if memory.last_use(action)]
     return HistoryState(
-        memory, left_out=left_out, counterparts=siblings_of(used_actions), today=today
+        memory,
+        left_out=left_out,
+        counterparts=siblings_of(used_actions),
+        today=today,
+        returned=memory.returned_by_service(),
     )
 
 

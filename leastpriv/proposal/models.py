@@ -18,7 +18,7 @@ from msgspec import Struct, field
 from leastpriv.cloudtrail.coverage import DataStream
 from leastpriv.diff.compare import Entry
 from leastpriv.evidence.models import Evidence
-from leastpriv.evidence.usage_history import UsageHistory
+from leastpriv.evidence.usage_history import Returned, RevertedRemoval, UsageHistory
 from leastpriv.models import Basis, ChangeKind, Condition, Gap, Need, Permission, Usage
 from leastpriv.permissions.generalize import Pattern
 from leastpriv.permissions.names.observed import UNDECLARED, DeclaredCopies
@@ -203,6 +203,18 @@ class HistoryState(Struct, frozen=True):
     """Lifecycle counterpart -> the action of the history that it belongs to."""
     today: date | None = None
     """Day of this run."""
+    returned: Mapping[str, Returned] = {}
+    """What came back after removals, by prefix of the service (`UsageHistory`)."""
+
+    def reverted_removal(self, action: str, resources: Iterable[str]) -> RevertedRemoval | None:
+        """Returns the latest denial or new grant of an action after its removal, on one of these
+        resource patterns.
+        """
+        if self.memory is None or not self.returned:
+            return None
+        service = action.partition(":")[0].lower()
+        rows = {**self.returned.get("", {}), **self.returned.get(service, {})}
+        return self.memory.reverted_removal(action, resources, rows)
 
 
 class OfferCommand(Struct, frozen=True):
@@ -238,11 +250,9 @@ class DeclinedNames(Struct, frozen=True):
     resource: str
     decline: Decline
 
-    def has(self, action: str, name: str) -> bool:
-        """Whether it is for an action and covers a name; `*` names nothing."""
-        if action.lower() != self.action.lower() or self.resource == "*":
-            return False
-        return resource_covers(self.resource, name)
+    def covers(self, name: str) -> bool:
+        """Whether it covers a name; `*` names nothing."""
+        return self.resource != "*" and resource_covers(self.resource, name)
 
 
 class History(Struct, frozen=True):
@@ -250,8 +260,8 @@ class History(Struct, frozen=True):
 
     declined: Mapping[str, Decline] = {}
     """By id of a change (`change_ids`)."""
-    declined_names: tuple[DeclinedNames, ...] = ()
-    """The declined additions whose names are known."""
+    declined_names: Mapping[str, Sequence[DeclinedNames]] = {}
+    """By action in lower case: the declined additions whose names are known."""
     changed: datetime | None = None
     """Time of the policy file's last change; None if unknown."""
     history_state: HistoryState = HistoryState()
@@ -274,7 +284,8 @@ class History(Struct, frozen=True):
         exact = self.declined.get(addition_id(action, resource))
         if exact:
             return exact
-        covering = (names.decline for names in self.declined_names if names.has(action, resource))
+        declined_names = self.declined_names.get(action.lower(), ())
+        covering = (names.decline for names in declined_names if names.covers(resource))
         return max(covering, default=None)
 
 

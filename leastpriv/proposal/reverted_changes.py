@@ -4,14 +4,15 @@ person brought back of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from msgspec import Struct
 
 from leastpriv.diff.compare import entries_of
 from leastpriv.diff.policy_diff import catalogue_actions
-from leastpriv.models import Permission
+from leastpriv.models import Permission, grouped
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import (
     action_covers,
@@ -65,18 +66,20 @@ def restored_grants(before: Document, proposed: Document, now: Document) -> Iter
         now: The present policy.
     """
     written = _written_grants(proposed)
-    removed = [grant for key, grant in _written_grants(before).items() if key not in written]
-    added = [grant for key, grant in _written_grants(now).items() if key not in written]
+    removed = _by_pattern(before, written)
     left = _GrantedActions(proposed)
-    for grant in added:
-        for removed_grant in removed:
-            resource = _narrower(grant.resource, removed_grant.resource)
-            if not resource:
+    for added in _by_pattern(now, written).values():
+        for removed_grants in removed.values():
+            patterns = _shared_patterns(added[0], removed_grants[0])
+            if not patterns:
                 continue
-            for pattern in _shared_patterns(grant, removed_grant):
-                if not left.has_all(pattern, resource):
-                    entry = Permission(grant.pattern, grant.resource)
-                    yield RestoredGrant(pattern, resource, entry)
+            for grant in added:
+                resources = {_narrower(grant.resource, other.resource) for other in removed_grants}
+                entry = Permission(grant.pattern, grant.resource)
+                for resource in sorted(resources - {""}):
+                    for pattern in patterns:
+                        if not left.has_all(pattern, resource):
+                            yield RestoredGrant(pattern, resource, entry)
 
 
 def entries_with_id(document: Document, ids: Iterable[str]) -> Iterator[RestoredGrant]:
@@ -128,6 +131,7 @@ class _WrittenGrant(Struct, frozen=True):
 
 
 _ANYTHING = "*"
+_WILDCARD = re.compile(r"[*?]")
 
 
 def _written_grants(document: Document) -> Mapping[tuple[str, str], _WrittenGrant]:
@@ -146,6 +150,20 @@ def _resources_of(statement: Statement) -> tuple[str, ...]:
     )
 
 
+def _by_pattern(
+    document: Document, written: Container[tuple[str, str]]
+) -> Mapping[str, Sequence[_WrittenGrant]]:
+    """Returns the entries of a policy that another one lacks as they are written, by pattern."""
+    return grouped(
+        [
+            (pattern, grant)
+            for (pattern, resource), grant in _written_grants(document).items()
+            if (pattern, resource) not in written
+        ]
+    )
+
+
+@lru_cache(maxsize=16_384)
 def _narrower(first: str, second: str) -> str:
     """Returns the resource pattern that the other one covers; empty where none covers the other."""
     if resource_covers(second, first):
@@ -164,6 +182,8 @@ def _shared_patterns(grant: _WrittenGrant, removed: _WrittenGrant) -> tuple[str,
     """
     pattern = _pattern_of(grant)
     excluded = removed.statement.not_actions
+    if not excluded and not _WILDCARD.search(pattern + removed.pattern):
+        return (pattern,) if pattern.lower() == removed.pattern.lower() else ()
     if excluded:
         if not any(overlaps(name, pattern, ignore_case=True) for name in excluded):
             return (pattern,)

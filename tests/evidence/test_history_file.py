@@ -28,9 +28,11 @@ from leastpriv.evidence.usage_history import (
     history_from_evidence,
     is_action_pattern,
     limit_resources,
+    limit_returned,
     merge,
     pruned,
 )
+from leastpriv.permissions.patterns import action_covers
 from tests.fakes.deploys import ROLE
 from tests.fakes.evidence import evidence, usage
 from tests.hypothesis_profiles import examples
@@ -148,6 +150,19 @@ class TestPruning:
         memory = UsageHistory(ROLE, used=some, returned=back)
         assert pruned(memory, NOW) == memory
         assert pruned(memory, NOW + timedelta(days=1)) == UsageHistory(ROLE)
+
+    @given(st.dictionaries(st.tuples(patterns, resources), removals, max_size=30))
+    def test_a_limit_of_what_came_back_forgets_no_action(
+        self, returned: dict[tuple[str, str], RevertedRemoval]
+    ) -> None:
+        granted = {key: back for key, back in returned.items() if back.granted}
+        limited = limit_returned(granted, most=4)
+        assert len(limited) <= 4
+        for (name, resource), back in granted.items():
+            assert any(
+                action_covers(wider, name) and place in ("*", resource) and latest >= back
+                for (wider, place), latest in limited.items()
+            )
 
     def test_what_a_person_granted_again_is_remembered_for_good_within_a_bound(self) -> None:
         merged = NOW - timedelta(days=2 * KEPT_DAYS)

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.lab.lab import PYTHON, Lab
+from tests.trial.test_process import has_ended
 
 PARAMETER = "arn:aws:ssm:us-east-1:111122223333:parameter/orders/image"
 PUT = "aws ssm put-parameter --name /orders/image --value 1 --type String --overwrite"
@@ -354,14 +355,18 @@ def test_nothing_outside_of_the_bound_is_added(bench: Bench) -> None:
 
 
 def test_a_killed_trial_has_saved_its_rounds_and_ends_the_command(bench: Bench) -> None:
-    ready, later = bench.folder / "ready", bench.folder / "later"
-    process = bench.start(f"{PUT}; touch {ready}; sleep 12; touch {later}")
+    written, ready = bench.folder / "written", bench.folder / "ready"
+    process = bench.start(f"{PUT}; echo $$ > {written}; mv {written} {ready}; sleep 600")
     wait_for(bench, ready)
+    shell = int(ready.read_text())
     assert bench.granted()["ssm:PutParameter"] == [PARAMETER]
+    assert not has_ended(shell)
     process.kill()
     process.communicate(timeout=50)
-    time.sleep(13)
-    assert not later.exists()
+    until = time.monotonic() + 60
+    while not has_ended(shell) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert has_ended(shell)
 
 
 def test_the_command_gets_no_secret_of_the_caller(bench: Bench) -> None:

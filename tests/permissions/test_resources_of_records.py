@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from leastpriv.models import Permission
+from leastpriv.models import Permission, grouped
 from leastpriv.permissions.event_table import Verdict, map_event
 from leastpriv.permissions.mapping import needs_of
 from leastpriv.permissions.resource_types import fits
@@ -413,30 +413,36 @@ def test_the_name_of_what_a_call_makes_below_an_arn_is_literal_where_the_answer_
     }
 
 
-def records_of_services() -> list[dict[str, Any]]:
-    """One record of each of many services, written by hand; AWS's service reference and its ARNs
+def records_of_services() -> dict[str, list[dict[str, Any]]]:
+    """Some records of each of many services, written by hand; AWS's service reference and its ARNs
     decided the needs.
     """
-    lines = (
-        Path(__file__)
-        .with_name("records_of_services.jsonl")
-        .read_text(encoding="utf-8")
-        .splitlines()
-    )
-    return [json.loads(line) for line in lines]
+    path = Path(__file__).with_name("records_of_services.jsonl")
+    records = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    return grouped((record["event"].partition(":")[0], record) for record in records)
 
 
-@pytest.mark.parametrize("record", records_of_services(), ids=lambda record: str(record["event"]))
+@pytest.mark.parametrize(
+    "records", [pytest.param(records, id=name) for name, records in records_of_services().items()]
+)
 def test_a_record_of_any_service_needs_its_action_on_the_resource_that_it_names(
-    record: dict[str, Any],
+    records: list[dict[str, Any]],
 ) -> None:
+    for record in records:
+        assert needs_of_record(record) == {*record["needs"]}, record["event"]
+
+
+def needs_of_record(record: dict[str, Any]) -> set[str]:
     is_read = record["event"].partition(":")[2].startswith(("Get", "List", "Describe", "BatchGet"))
-    given = {key: record[key] for key in ("resources", "error_code", "invoked_by") if key in record}
-    made = a_call(record["event"], record["parameters"], read_only=is_read, **given)
+    optional = {
+        key: record[key] for key in ("resources", "error_code", "invoked_by") if key in record
+    }
+    made = a_call(record["event"], record["parameters"], read_only=is_read, **optional)
     call = structs.replace(made, response=record.get("response", {}))
-    needs = (need.permission for need in needs_of(call).needs)
-    assert {" ".join((each.action, each.resource, *services(each))) for each in needs} == {
-        *record["needs"]
+    permissions = (need.permission for need in needs_of(call).needs)
+    return {
+        " ".join((permission.action, permission.resource, *services(permission)))
+        for permission in permissions
     }
 
 

@@ -145,7 +145,7 @@ class RevertedRemoval(Struct, frozen=True, order=True):
     """
 
     refused: date
-    """The last day on which it was denied; of what is granted again, the day of that merge."""
+    """The last day on which it was denied; of a grant that came back, the day of that merge."""
     pull: int
     """Number of the pull request that removed it."""
     merged: Time = _NEVER

@@ -110,7 +110,7 @@ class MergedProposals:
 
     def _to_read(self, committed: Document, base: str) -> Sequence[MergedProposal]:
         """Returns the proposals of which something may have come back: first those that name a
-        removal of what is granted.
+        removal of a granted action.
         """
         granted = removals_of_granted(committed)
         to_read: list[MergedProposal] = []

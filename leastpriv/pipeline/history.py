@@ -55,7 +55,7 @@ from leastpriv.models import (
     Usage,
     grouped,
 )
-from leastpriv.permissions.patterns import action_matches
+from leastpriv.permissions.patterns import action_matches, resource_covers
 from leastpriv.pipeline.context import (
     PullRequestContent,
     RunContext,
@@ -916,6 +916,40 @@ def _additions_not_granted(
     return additions_by_pull
 
 
+class _AcceptedAdditions(Struct, frozen=True):
+    """The additions that people merged, which end earlier declines of them."""
+
+    by_pull: Mapping[int, tuple[Permission, ...]]
+
+    @classmethod
+    def of(
+        cls, memory: UsageHistory, closed: Sequence[ClosedPullRequest], scopes: _OwnScopes
+    ) -> Self:
+        """Returns the additions of merged pull requests, but those that a commit took away."""
+        by_pull: dict[int, tuple[Permission, ...]] = {}
+        for pull in closed:
+            if not pull.merge_commit or pull.declined:
+                continue
+            declined = memory.declined.get(pull.number)
+            changes = declined.changes if declined and declined.by_commit else ()
+            by_pull[pull.number] = tuple(
+                addition
+                for addition in scopes.additions_of(pull)
+                if addition_id(addition.action, addition.resource) not in changes
+            )
+        return cls(by_pull)
+
+    def end(self, declined: DeclinedNames) -> bool:
+        """Whether a person merged a declined addition later, alone or by a pattern."""
+        return any(
+            number > declined.decline.pull
+            and addition.action.lower() == declined.action.lower()
+            and resource_covers(addition.resource, declined.resource)
+            for number, additions in self.by_pull.items()
+            for addition in additions
+        )
+
+
 class _Declines(Struct, frozen=True):
     """What people declined."""
 
@@ -946,7 +980,14 @@ class _Declines(Struct, frozen=True):
                 DeclinedNames(addition.action, addition.resource, decline)
                 for addition in declined.additions
             )
-        return cls(by_id, tuple(names))
+        accepted = _AcceptedAdditions.of(memory, closed, scopes)
+        lasting: list[DeclinedNames] = []
+        for declined_names in names:
+            if accepted.end(declined_names):
+                by_id.pop(addition_id(declined_names.action, declined_names.resource), None)
+            else:
+                lasting.append(declined_names)
+        return cls(by_id, tuple(lasting))
 
     @property
     def names_by_action(self) -> Mapping[str, Sequence[DeclinedNames]]:

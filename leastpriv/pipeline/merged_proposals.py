@@ -155,8 +155,8 @@ class MergedProposals:
         for commit in commits[:1]:
             before = self._policy_at(commit.parent)
             proposed = self._policy_at(commit.sha)
-            fingerprint = trailer_fingerprint(commit.message)
-            if before and proposed and self._is_proposal(fingerprint, before, proposed):
+            mark = trailer_fingerprint(commit.message)
+            if before and proposed and self._is_proposal(mark, before, proposed):
                 yield from restored_grants(before, proposed, committed)
                 return
         # A person rewrote the commit: the merge and the ids of the changes show what was left.
@@ -256,11 +256,10 @@ class BranchReader(Struct, frozen=True):
 def _lacking(
     additions: Sequence[Permission], commit: str, target: Target, identity: TargetIdentity
 ) -> tuple[Permission, ...]:
-    documents: list[Document] = []
     first = policy_at(commit, target, identity)
     if first is None:
         return ()
-    documents.append(first)
+    documents = [first]
     lacking = missing_additions(additions, documents)
     if not lacking or target.pointer or target.repository is None:
         return lacking

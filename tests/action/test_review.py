@@ -340,7 +340,7 @@ class TestShell:
         assert self.review(job)[0] == 0
         assert self.review(job, "--base", "main")[0] == 3
         code, _, err = self.review(job, "--base", "nowhere")
-        assert (code, "nowhere" in err) == (1, True)
+        assert (code, "nowhere" in err) == (2, True)
 
     @pytest.mark.parametrize(("when", "code"), [("fail", 1), ("report", 0)])
     def test_a_review_by_no_call_fails_unless_it_may_report(

@@ -277,15 +277,15 @@ def _target(
     Without a folder its files are read on GitHub: those of another repository, those that a pull
     request changes, and a policy file that the workspace lacks.
     """
-    own = repositories.of("")
+    github_of_run = repositories.of("")
     github = repositories.of(repository)
     target = replace(
         _checkout_target(settings, runner),
-        store=_history_store(settings, own),
+        store=_history_store(settings, github_of_run),
         writes_store=not runner.has_read_only_token(),
         repository=github,
     )
-    is_of_other_repository = bool(repository) and github is not own
+    is_of_other_repository = bool(repository) and github is not github_of_run
     if is_of_other_repository:
         return replace(target, folder=None)
     if github is None and settings.mode is Mode.PULL_REQUEST:

@@ -372,7 +372,10 @@ def _not_whole(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     root = (plan.get("planned_values") or {}).get("root_module", {})
     if not plan.get("resource_changes") and (root.get("resources") or root.get("child_modules")):
         yield "the changes of the plan", "it lists planned values alone, and no resource_changes"
-    deferred = [each.get("action_invocation") for each in plan.get(_DEFERRED_ACTIONS) or ()]
+    deferred = [
+        deferred_action.get("action_invocation")
+        for deferred_action in plan.get(_DEFERRED_ACTIONS) or ()
+    ]
     for invocation in (*(plan.get("action_invocations") or ()), *deferred):
         if invocation and str(invocation.get("type", "")).startswith("aws_"):
             yield f"the call of {invocation.get('address')}", "no table has what it needs"

@@ -144,19 +144,19 @@ def _read(raw: bytes, source: str, budget: Budget) -> _Document:
     if not text.strip():
         raise InputError(f"{source} is empty: name the file of a template.")
     try:
-        found = read_template_text(text, source, budget)
+        template = read_template_text(text, source, budget)
     except (PolicyFileError, ValueError, RecursionError) as error:
         remedy = remedy_for(source, ())
         raise InputError(f"{source} cannot be read as a template: {remedy or error}") from error
-    whole = found.value if isinstance(found.value, dict) else {}
-    if "Resources" not in whole and any(map(_makes_resources, _transform_entries(whole))):
-        whole = {**whole, "Resources": {}}
-    if not isinstance(whole.get("Resources"), dict):
-        remedy = remedy_for(source, {*whole} - {"Resources"})
+    sections = template.value if isinstance(template.value, dict) else {}
+    if "Resources" not in sections and any(map(_makes_resources, _transform_entries(sections))):
+        sections = {**sections, "Resources": {}}
+    if not isinstance(sections.get("Resources"), dict):
+        remedy = remedy_for(source, {*sections} - {"Resources"})
         raise InputError(
             f"{source} is no CloudFormation template: {remedy or 'it has no Resources.'}"
         )
-    return _Document(whole, found.repeated)
+    return _Document(sections, template.repeated)
 
 
 def _makes_resources(transform: object) -> bool:
@@ -247,13 +247,13 @@ class _Template(Struct):
             made = either_template(condition, made, document) if made else document
         return made
 
-    def _choices(self, what: str, own: object = None) -> Iterator[_Choice]:
+    def _choices(self, what: str, own_condition: object = None) -> Iterator[_Choice]:
         """Yields each choice of the unknown conditions that its user asks for, as the present one;
         names the part whose branches are not all tried.
 
         Args:
             what: the part that depends on them, for the message.
-            own: the condition under which the part exists.
+            own_condition: the condition under which the part exists.
         """
         pending = [frozenset[str]()]
         seen = set(pending)
@@ -266,14 +266,14 @@ class _Template(Struct):
             self.choice = choice
             yield choice
             taken |= choice.taken
-            asked = choice.asked - {str(own)}
-            singles = [choice.false | {each} for each in sorted(asked)]
+            asked = choice.asked - {str(own_condition)}
+            singles = [choice.false | {condition} for condition in sorted(asked)]
             for following in (frozenset(asked), *singles):
                 if following not in seen:
                     seen.add(following)
                     pending.append(following)
-        others = {replace(each, holds=not each.holds) for each in taken}
-        if any(each.condition != str(own) for each in others - taken):
+        opposites = {replace(branch, holds=not branch.holds) for branch in taken}
+        if any(branch.condition != str(own_condition) for branch in opposites - taken):
             self.unknown[f"branches of {what}"] = "they depend on more conditions than are tried"
 
     def _with_one_branch(self) -> dict[str, object]:
@@ -586,19 +586,19 @@ class _Template(Struct):
             ((name, argument),) = value.items()
             if name == "Ref" or name.startswith("Fn::"):
                 return self._call(name.removeprefix("Fn::"), argument, depth + 1)
-        found: dict[str, object] = {}
+        resolved: dict[str, object] = {}
         for key, item in value.items():
             if key == _IF:
                 # Members of one branch; CloudFormation itself takes the function alone.
                 branch = self._if(item, depth + 1)
-                found.update(branch if isinstance(branch, dict) else {})
+                resolved.update(branch if isinstance(branch, dict) else {})
                 continue
             if key.startswith(_LOOP):
                 self.unknown[f"the loop {key}"] = _NO_LOOP
             member = self._resolve(item, depth + 1)
             if member is not _NO_VALUE:
-                found[key] = member
-        return found
+                resolved[key] = member
+        return resolved
 
     def _call(self, name: str, argument: object, depth: int) -> object:
         if name == "Ref":
@@ -829,7 +829,7 @@ def _texts(items: object) -> list[str]:
         items = [type(items)(part) for part in items.split(",")]
     if not isinstance(items, list):
         return [UNKNOWN]
-    return [each if isinstance(each, OpenText) else str(each).strip() for each in items]
+    return [element if isinstance(element, OpenText) else str(element).strip() for element in items]
 
 
 def _are_equal(one: object, other: object) -> bool | None:

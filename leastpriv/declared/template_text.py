@@ -48,10 +48,10 @@ def read_template_text(text: str, where: str, budget: Budget) -> TemplateText:
     repeated: dict[str, None] = {}
 
     def as_object(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            repeated.update((key, None) for key, value in pairs if found[key] != value)
-        return found
+        members = dict(pairs)
+        if len(members) < len(pairs):
+            repeated.update((key, None) for key, value in pairs if members[key] != value)
+        return members
 
     try:
         value = json.loads(text, object_pairs_hook=as_object)
@@ -69,9 +69,9 @@ def _read_as_yaml(text: str, where: str, budget: Budget, error: Exception) -> Te
     from leastpriv.policy.syntax_tree import read_json
 
     with suppress(PolicyFileError):
-        found = _read_yaml(text, where, budget)
-        if isinstance(found.value, dict) and "Resources" in found.value:
-            return found
+        template = _read_yaml(text, where, budget)
+        if isinstance(template.value, dict) and "Resources" in template.value:
+            return template
     read_json(text, where)
     raise error
 
@@ -124,17 +124,17 @@ class _Values(Struct):
             self.repeating.pop()
 
     def _object(self, node: Node) -> dict[str, object]:
-        merged: dict[str, object] = {}
-        own: dict[str, object] = {}
+        merged_members: dict[str, object] = {}
+        own_members: dict[str, object] = {}
         for member in node.members:
             value = self.value(member.value)
             if member.key == _MERGE:
-                _merge(value, merged)
+                _merge(value, merged_members)
                 continue
-            if own.get(member.key, value) != value:
+            if own_members.get(member.key, value) != value:
                 self.repeated[member.key] = None
-            own[member.key] = value
-        return {**merged, **own}
+            own_members[member.key] = value
+        return {**merged_members, **own_members}
 
 
 def _merge(value: object, merged: dict[str, object]) -> None:

@@ -230,9 +230,9 @@ def _branch_line(target: InitOptions, principal: Principal) -> str:
     if has_run_per_account and has_wildcard(path_and_name):
         return f'    group: "{principal.account}"\n'
     namesakes = [
-        each
-        for each in target.principals
-        if (each.account, each.name) == (principal.account, principal.name)
+        other
+        for other in target.principals
+        if (other.account, other.name) == (principal.account, principal.name)
     ]
     name = principal.name
     if len(namesakes) > 1:

@@ -401,7 +401,7 @@ def _with_user(
     from leastpriv.diff.compare import compare_with_live_role
 
     drift, others = compare_with_live_role(committed, files, live)
-    policies_of_user = {(_policy_name(each.name), _meaning(each.document)) for each in others}
+    policies_of_user = {(_policy_name(policy.name), _meaning(policy.document)) for policy in others}
 
     def is_shared(name: str, document: Document) -> bool:
         return (_policy_name(name), _meaning(document)) in policies_of_user

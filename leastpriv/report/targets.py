@@ -66,8 +66,8 @@ def overview(rows: Sequence[TargetRow], medium: Medium = Medium.GITHUB) -> str:
         medium: The program that renders the table.
     """
     several = len({row.role.split(":")[4] for row in rows}) > 1
-    table_shown = Table.of(_COLUMNS, [_overview_row(row, several_accounts=several) for row in rows])
-    return render("table", shown=table_shown, medium=medium.value)
+    table = Table.of(_COLUMNS, [_overview_row(row, several_accounts=several) for row in rows])
+    return render("table", shown=table, medium=medium.value)
 
 
 def _shown_role(arn: str, *, with_account: bool) -> str:
@@ -121,10 +121,10 @@ def fleet_overview(rows: Sequence[TargetRow]) -> str:
         verdict = f"**Failed**: {prose(row.failure)}" if row.failure else "–"
         if context and not row.failure:
             verdict = short_verdict(context)
-        title_words = row.title.partition(": ")[2] or "–"
+        found_text = row.title.partition(": ")[2] or "–"
         link = f"[#{row.number}]({row.pull_request})" if row.pull_request else "–"
         removal = _most_sensitive_removal(context) if context else ""
-        cells = (code(role), verdict, title_words, code(removal) if removal else "–", link)
+        cells = (code(role), verdict, found_text, code(removal) if removal else "–", link)
         lines.append(f"| {' | '.join(cells)} |")
     head = "Role | Verdict | Found | Most sensitive removal | Pull request"
     return "\n".join(table_lines(head, lines))

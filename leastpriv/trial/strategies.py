@@ -252,7 +252,7 @@ class SessionPolicy(Strategy):
         self._delete_policies(earlier_arns)
         return credentials
 
-    def _scoped(self, policy: str, description: str) -> Credentials | None:
+    def _scoped(self, policy_text: str, description: str) -> Credentials | None:
         """Narrows the caller's credentials; None where it is no session of the role, or AWS does
         not narrow them.
         """
@@ -265,7 +265,7 @@ class SessionPolicy(Strategy):
         try:
             with translate_errors("narrowing the credentials", _SCOPED):
                 answer = self._aws.client("sts").get_scoped_credentials(
-                    Policy=policy, ScopedSessionDescription=description
+                    Policy=policy_text, ScopedSessionDescription=description
                 )
         except AwsError as error:
             if error.kind not in (AwsErrorKind.DENIED, AwsErrorKind.OTHER):

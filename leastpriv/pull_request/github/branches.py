@@ -301,8 +301,8 @@ class Branches:
         is_own = self._is_without_people(changes, own_commits)
         if is_own and not changes.is_merged:
             is_own = self._has_files_of(publication, own_commits[-1], head, changes.files)
-        found = (trailer_fingerprint(commit.commit.message) for commit in changes.commits)
-        fingerprints = list(filter(None, found))
+        trailers = (trailer_fingerprint(commit.commit.message) for commit in changes.commits)
+        fingerprints = list(filter(None, trailers))
         return ProposalBranch(
             head=head,
             is_own=is_own,

@@ -202,11 +202,12 @@ def _policies(options: Namespace, named: Sequence[str] = ()) -> Policies:
     from leastpriv.policy.organization import read_organization, read_resource_policy
 
     boundary, session = options.boundary, options.session_policy
-    paths = [
-        organization_policy
-        for organization_policy in options.organization_policies or ()
-        if organization_policy != _ASKED
-    ]
+    organization_policies = options.organization_policies or ()
+    paths = [path for path in organization_policies if path != _ASKED]
+    if paths and _ASKED in organization_policies:
+        raise InputError(
+            f"--organization-policies names files, and {_ASKED} asks AWS instead: leave one out."
+        )
     return Policies(
         identity=tuple(_policy(name, "--policy") for name in named),
         boundary=(_policy(boundary, "--boundary"),) if boundary else None,

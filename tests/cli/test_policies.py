@@ -316,6 +316,13 @@ def test_names_in_a_policy_cannot_command_a_runner(folder: Path) -> None:
             "different branches",
         ),
         (
+            [
+                *("contains", "--old", "{a}", "--new", "{a}"),
+                *("--organization-policies", "{a}", "--organization-policies", "true"),
+            ],
+            "names files, and true asks AWS instead",
+        ),
+        (
             ["contains", "--old", "{a}", "--new", "{a}", "--resource-policy", "arn:aws:s3:::b"],
             "write ARN=FILE",
         ),

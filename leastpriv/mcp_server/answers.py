@@ -47,11 +47,13 @@ class ToolAnswer(Struct, frozen=True):
         Names come from logs and files of others: characters that nothing shows are written out, as
         in `\u{200b}`, so that no text is hidden from the person who reads along.
         """
-        text = self.written(legible)
-        if text.answer == self.answer:
-            return text
+        tool_answer = self.written(legible)
+        if tool_answer.answer == self.answer:
+            return tool_answer
         remark = "Invisible characters in names are written out, as in \\u{200b}."
-        return ToolAnswer(text.exit_code, text.answer, (*text.messages, remark))
+        return ToolAnswer(
+            tool_answer.exit_code, tool_answer.answer, (*tool_answer.messages, remark)
+        )
 
 
 def of_rows(tool: AgentTool, exit_code: int, lines: Iterable[str], log: str) -> ToolAnswer:
@@ -131,8 +133,8 @@ def _messages(log: str) -> tuple[str, ...]:
     if len(lines) <= _MOST_MESSAGES:
         return tuple(lines)
     # The last line of a command that fails has the reason.
-    lines_left = len(lines) - _MOST_MESSAGES
-    return (*lines[: _MOST_MESSAGES - 1], f"{lines_left:,} more lines are left out.", lines[-1])
+    left_out = len(lines) - _MOST_MESSAGES
+    return (*lines[: _MOST_MESSAGES - 1], f"{left_out:,} more lines are left out.", lines[-1])
 
 
 def _written(value: Any, write: Callable[[str], str]) -> Any:
@@ -155,18 +157,18 @@ class _Space:
 
     def part(self, name: str, rows: Iterable[Any]) -> list[Any]:
         """Returns the first rows, as many as there is space for."""
-        parts: list[Any] = []
-        parts_left = 0
+        shown_rows: list[Any] = []
+        left_out = 0
         for row in rows:
-            size = 0 if parts_left else len(json.dumps(row))
-            if parts_left or size > self._characters:
-                parts_left += 1
+            size = 0 if left_out else len(json.dumps(row))
+            if left_out or size > self._characters:
+                left_out += 1
                 continue
             self._characters -= size
-            parts.append(row)
-        if parts_left:
-            self.left[name] = parts_left
-        return parts
+            shown_rows.append(row)
+        if left_out:
+            self.left[name] = left_out
+        return shown_rows
 
     def remarks(self, tool: AgentTool) -> Iterator[str]:
         """Yields what was left out, and how to see it."""

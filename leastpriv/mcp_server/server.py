@@ -97,11 +97,11 @@ async def result(name: str, arguments: Mapping[str, Any], access: Access) -> dic
         answered = await answer(name, arguments, access)
     except InputError as error:
         answered = ToolAnswer(_BAD_INPUT, None, (str(error),))
-    text = answered.legible()
+    tool_answer = answered.legible()
     return {
-        "exit_code": text.exit_code,
-        "answer": text.answer,
-        "messages": list(text.messages),
+        "exit_code": tool_answer.exit_code,
+        "answer": tool_answer.answer,
+        "messages": list(tool_answer.messages),
     }
 
 

@@ -48,7 +48,9 @@ HTML = (
     r"<details><summary>[A-Za-z0-9,.:_ -]+</summary>|</details>|"
     r"<!-- leastpriv(?::[a-z]+)?(?: v=1(?: [a-z]+=[0-9a-f.,]+)*(?: [0-9a-f]{12})*)? -->|"
     # Names of the target, percent-encoded.
-    r"<!-- leastpriv:target v=1 id=[0-9a-f]{8}(?: [a-z]+=[A-Za-z0-9._~/%-]*)+ -->"
+    r"<!-- leastpriv:target v=1 id=[0-9a-f]{8}(?: [a-z]+=[A-Za-z0-9._~/%-]*)+ -->|"
+    # Of the resources, what could end the line or the comment is escaped.
+    r"<!-- leastpriv:additions v=1(?: [A-Za-z0-9._~/%:*-]+=[a-z0-9-]+:\w+(?:,[a-z0-9-]+:\w+)*)+ -->"
 )
 REFUSED = "User: arn:aws:sts::111122223333:assumed-role/ci-deploy/1 is not authorized to perform: "
 

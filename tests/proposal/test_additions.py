@@ -25,7 +25,7 @@ from leastpriv.models import (
 )
 from leastpriv.proposal.additions import additions
 from leastpriv.proposal.edit_plan import new_statements
-from leastpriv.proposal.models import Change, History, Options, addition_id
+from leastpriv.proposal.models import Change, Decline, History, Options, addition_id
 from tests.fakes.deploys import ROLE
 from tests.fakes.replace import replace
 
@@ -132,7 +132,7 @@ def add(*usages: Usage, **options: object) -> tuple[list[tuple[str, tuple[str, .
     [(4, "it was declined in #4"), (0, "it was declined by a commit that reverts it")],
 )
 def test_a_declined_addition_is_held_back(number: int, reason: str) -> None:
-    history = History(declined={addition_id("sqs:PurgeQueue", QUEUE): number})
+    history = History(declined={addition_id("sqs:PurgeQueue", QUEUE): Decline(number)})
     changes, refused = additions([usage("sqs:PurgeQueue", QUEUE)], EVIDENCE, Options(), history)
     assert changes == []
     assert [held.guard_result.reason for held in refused] == [reason]

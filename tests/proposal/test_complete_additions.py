@@ -15,7 +15,7 @@ from leastpriv.models import Basis, ChangeKind, Need, Outcome, Permission, Run, 
 from leastpriv.permissions.fact_tables import read_rows
 from leastpriv.policy.document import Document
 from leastpriv.proposal.complete_additions import Completion, complete_additions
-from leastpriv.proposal.models import Change, History, Options, addition_id
+from leastpriv.proposal.models import Change, Decline, History, Options, addition_id
 
 PLACE = "eu-west-1:111122223333"
 ROLE = "arn:aws:iam::111122223333:role/ci-deploy"
@@ -84,7 +84,7 @@ def test_a_role_is_passed_that_the_denied_run_made_and_no_other() -> None:
 
 def test_a_declined_and_a_forbidden_action_are_not_offered() -> None:
     queue = f"arn:aws:sqs:{PLACE}:orders"
-    declined = History(declined={addition_id("sqs:TagQueue", queue): 4})
+    declined = History(declined={addition_id("sqs:TagQueue", queue): Decline(4)})
     options = Options(never_add=("sqs:Delete*",))
     found = completed("sqs:CreateQueue", queue, options=options, history=declined)
     assert "sqs:GetQueueAttributes" in found

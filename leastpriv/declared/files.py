@@ -112,7 +112,8 @@ def _read_on_disk(root: Path, path: str) -> bytes | None:
     """Content of a file below the root, or of one that a person names elsewhere."""
     if "\0" in path:
         return None
-    full_path = Path(os.path.abspath(root / path))  # noqa: PTH100 - links are resolved by open_regular
+    # Links are resolved by open_regular.
+    full_path = Path(os.path.abspath(root / path))  # noqa: PTH100
     is_below = full_path.is_relative_to(Path(os.path.abspath(root)))  # noqa: PTH100
     limit = root if is_below else full_path.parent
     try:

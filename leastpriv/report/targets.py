@@ -257,7 +257,8 @@ def _counts(rows: Sequence[TargetRow]) -> str:
     failed = sum(1 for row in rows if row.failure)
     parts = [f"{before:,} -> {before - removed:,} actions"] if removed else []
     parts += [f"{narrowed:,} narrowed"] if narrowed else []
-    parts += [f"{'plus ' if parts else ''}{added:,} added"] if added else []
+    if added:
+        parts.append(f"{'plus ' if parts else ''}{added:,} added")
     parts += [plural(drafts, "first draft")] if drafts else []
     parts += [f"{by_hand:,} to add by hand"] if by_hand else []
     parts += [f"{failed} failed"] if failed else []

@@ -33,6 +33,7 @@ from leastpriv.evidence.parts import CountingProcess, FileCounter
 from leastpriv.models import Call, Gap
 from tests.cloudtrail.simple_reader import SimpleReader, read_values
 from tests.fakes.counted import evidence_in
+from tests.fakes.processes import has_ended
 from tests.hypothesis_profiles import examples
 
 ACCOUNT = "123456789012"
@@ -460,7 +461,7 @@ def test_no_process_is_left_however_reading_ends(many: Path, ending: signal.Sign
     assert until(lambda: bool(found.update(children_of(reading.pid)) or found))
     reading.send_signal(ending)
     reading.communicate(timeout=60)
-    assert until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in found))
+    assert until(lambda: all(map(has_ended, found)))
 
 
 def children_of(pid: int) -> set[str]:

@@ -19,6 +19,7 @@ from leastpriv.errors import InputError, caught_signals
 from leastpriv.trial import process, process_group
 from leastpriv.trial.process import CommandResult, run_command
 from tests.fakes import progress
+from tests.fakes.processes import has_ended
 
 REFUSAL = (
     "User: arn:aws:sts::111122223333:assumed-role/deploy/t-1 is not authorized to perform:"
@@ -265,15 +266,6 @@ def test_the_end_of_the_trial_ends_the_command_and_its_child_processes(
     while time.monotonic() < until and not all(map(has_ended, pids)):
         time.sleep(0.1)
     assert [pid for pid in pids if not has_ended(pid)] == []
-
-
-def has_ended(pid: int) -> bool:
-    """Whether no process of this id runs; one that only waits for its parent has ended too."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except OSError:
-        return True
-    return status.rpartition(")")[2].split()[0] == "Z"
 
 
 @pytest.fixture

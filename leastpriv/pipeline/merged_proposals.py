@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from leastpriv.errors import PolicyFileError
 from leastpriv.evidence.usage_history import (
+    ANYTHING,
     Returned,
     RevertedRemoval,
     is_action_pattern,
@@ -43,7 +44,6 @@ _NEWEST = 2
 """Merged pull requests whose commits are read where the run does not know them."""
 _MOST_FILES = 20
 """A proposal never has more policy files."""
-_ANY = "*"
 
 
 class MergedProposal(Struct, frozen=True):
@@ -96,8 +96,8 @@ class MergedProposals:
         restored: dict[tuple[str, str], RevertedRemoval] = {}
         for proposal in self._to_read(committed, base):
             for grant in self._restored_of(proposal, committed):
-                pattern = grant.pattern if is_action_pattern(grant.pattern) else _ANY
-                resource = grant.resource if is_resource(grant.resource) else _ANY
+                pattern = grant.pattern if is_action_pattern(grant.pattern) else ANYTHING
+                resource = grant.resource if is_resource(grant.resource) else ANYTHING
                 back = RevertedRemoval(
                     refused=proposal.merged_at.date(),
                     pull=proposal.pull.number,

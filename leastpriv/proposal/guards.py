@@ -114,9 +114,13 @@ def refused_after_removal(candidate: RemovalCandidate, context: GuardContext) ->
     """Keeps an action that was removed once and then denied to a run, or that the policy grants
     after the merge of its removal.
     """
+    history = context.history.history_state
+    # Asked of each granted action, and in most runs nothing came back.
+    if not history.returned:
+        return ""
     entry = candidate.entry
     resources = dict.fromkeys([*entry_resources(entry), *entry.resources])
-    back = context.history.history_state.reverted_removal(candidate.action, resources)
+    back = history.reverted_removal(candidate.action, resources)
     if back is None:
         return ""
     if back.by_person:

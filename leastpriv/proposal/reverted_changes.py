@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from leastpriv.diff.compare import entries_of
 from leastpriv.diff.policy_diff import catalogue_actions
+from leastpriv.evidence.usage_history import ANYTHING
 from leastpriv.models import Permission, grouped
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import (
@@ -37,7 +38,7 @@ def removals_of_granted(document: Document) -> frozenset[str]:
     """Returns the ids of the removals of all that a policy grants, on its resources and on `*`."""
     ids: set[str] = set()
     for statement in _allowing(document):
-        resources = dict.fromkeys([*_resources_of(statement), _ANYTHING])
+        resources = dict.fromkeys([*_resources_of(statement), ANYTHING])
         for pattern in entries_of(statement):
             for name in {pattern, *_actions_of(pattern, statement)}:
                 ids.update(removal_ids(name, resources))
@@ -130,7 +131,6 @@ class _WrittenGrant(Struct, frozen=True):
     statement: Statement
 
 
-_ANYTHING = "*"
 _WILDCARD = re.compile(r"[*?]")
 
 
@@ -173,7 +173,7 @@ def _narrower(first: str, second: str) -> str:
 
 def _pattern_of(grant: _WrittenGrant) -> str:
     """Returns the pattern of an entry; that of a NotAction is any action."""
-    return _ANYTHING if grant.statement.not_actions else grant.pattern
+    return ANYTHING if grant.statement.not_actions else grant.pattern
 
 
 def _shared_patterns(grant: _WrittenGrant, removed: _WrittenGrant) -> tuple[str, ...]:

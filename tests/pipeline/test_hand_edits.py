@@ -23,10 +23,8 @@ from tests.fakes.deploys import (
     usual_deploys,
     write_trail,
 )
-from tests.fakes.github import FakeGitHub
-from tests.fakes.github.direct import without_sockets
-from tests.pipeline.test_identity import FILE, Clock, Repository, number_of
-from tests.pipeline.test_kept_in_merged import commit, merge, removed
+from tests.pipeline.test_identity import FILE, Repository, number_of
+from tests.pipeline.test_kept_in_merged import commit, merge, quick_repository, removed
 
 NO_GRACE = {"grace-days": "0"}
 ADDS = {**NO_GRACE, "never-add": ""}
@@ -40,14 +38,9 @@ QUEUE = "arn:aws:sqs:eu-west-1:111122223333"
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Iterator[Repository]:
-    clock = Clock()
-    files = {FILE: json.dumps(POLICY, indent=2)}
-    with FakeGitHub("octo-org/shop", files=files, clock=clock) as hub, without_sockets(hub):
-        hub.world.checks_descriptions = False
-        hub.add_user("kim", "write")
-        made = Repository(tmp_path, hub, clock)
-        # A second run is denied the alarm, so that it is added.
-        denied = deploys([REFUSED], first=FIRST + timedelta(days=20), times=1, number=40)
+    # A second run is denied the alarm, so that it is added.
+    denied = deploys([REFUSED], first=FIRST + timedelta(days=20), times=1, number=40)
+    with quick_repository(tmp_path) as made:
         write_trail(tmp_path / "trail", [*usual_deploys(), *denied])
         yield made
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -35,14 +36,21 @@ GROUPED = f"{ENTRY}    group: shop\n"
 [TOPIC] = [each for each in POLICY["Statement"] if each["Action"] == DECLINED]
 
 
-@pytest.fixture
-def repository(tmp_path: Path) -> Iterator[Repository]:
+@contextmanager
+def quick_repository(folder: Path) -> Iterator[Repository]:
+    """A repository at a GitHub without sockets; its requests are checked by other tests."""
     clock = Clock()
     files = {FILE: json.dumps(POLICY, indent=2)}
     with FakeGitHub("octo-org/shop", files=files, clock=clock) as hub, without_sockets(hub):
         hub.world.checks_descriptions = False
         hub.add_user("kim", "write")
-        yield Repository(tmp_path, hub, clock)
+        yield Repository(folder, hub, clock)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Iterator[Repository]:
+    with quick_repository(tmp_path) as made:
+        yield made
 
 
 def merge(repository: Repository, number: int) -> str:

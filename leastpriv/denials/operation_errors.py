@@ -487,11 +487,11 @@ class _OperationText(Struct, frozen=True):
 
 
 def _end_of_line(layout: LogText, at: int, limit: int) -> int:
-    """Returns the end of the line at an offset, with the lines that it was wrapped into and the
-    indented ones below it, `limit` at the latest.
+    """Returns the end of the line at an offset, with the lines that it was wrapped into, `limit` at
+    the latest.
     """
     end = layout.text.find("\n", at, limit)
-    while end >= 0 and (is_full(layout, end) or layout.text.startswith(" ", end + 1)):
+    while end >= 0 and is_full(layout, end):
         end = layout.text.find("\n", end + 1, limit)
     return end if end >= 0 else limit
 

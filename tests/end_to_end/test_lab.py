@@ -171,6 +171,17 @@ def test_a_secret_can_be_created_only_under_a_pattern_for_its_suffix(lab: Lab) -
     secrets.create_secret(Name="app", SecretString="1")
 
 
+def test_a_pattern_for_the_suffix_of_a_secret_holds_for_one_that_is_not_there(lab: Lab) -> None:
+    secret = f"arn:aws:secretsmanager:us-east-1:{lab.account}:secret:later"
+    describe = "secretsmanager:DescribeSecret"
+    arn = lab.role("reads-later", policy(allow(describe, resource=f"{secret}-??????")))
+    secrets = lab.client("secretsmanager", lab.assume(arn, "run-1"))
+    code, _ = refusal(lambda: secrets.describe_secret(SecretId="later"))
+    assert code == "ResourceNotFoundException"
+    _, message = refusal(lambda: secrets.describe_secret(SecretId="another"))
+    assert f" {describe} on resource: another because " in message
+
+
 def test_the_encoded_message_of_ec2_can_be_decoded(lab: Lab) -> None:
     arn = lab.role("no-ec2", policy(allow("sts:*")))
     code, message = refusal(

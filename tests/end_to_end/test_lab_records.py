@@ -101,6 +101,8 @@ def records(lab: Lab) -> list[Record]:
     keys = lab.client("kms", session)
     made = keys.create_key(Description="of the round")["KeyMetadata"]["KeyId"]
     keys.encrypt(KeyId=made, Plaintext=SECRET.encode())
+    keys.create_alias(AliasName="alias/round", TargetKeyId=made)
+    keys.delete_alias(AliasName="alias/round")
     networks = lab.client("ec2", session)
     network = networks.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     group = networks.create_security_group(GroupName="g", Description="d", VpcId=network)["GroupId"]
@@ -221,6 +223,14 @@ def test_read_and_data_flags_are_those_of_real_records(
     for each in compared:
         found = (each["readOnly"], each["managementEvent"])
         assert found in flags[each["eventSource"], each["eventName"]], each["eventName"]
+
+
+def test_the_records_of_an_alias_list_it_and_its_key(records: list[Record], lab: Lab) -> None:
+    place = f"arn:aws:kms:us-east-1:{lab.account}"
+    for name in ("CreateAlias", "DeleteAlias"):
+        (record,) = [record for record in records if record["eventName"] == name]
+        alias, key = [resource["ARN"] for resource in record["resources"]]
+        assert (alias, key.startswith(f"{place}:key/")) == (f"{place}:alias/round", True)
 
 
 def test_no_record_holds_a_secret(records: list[Record], lab: Lab) -> None:

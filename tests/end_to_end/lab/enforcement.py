@@ -14,7 +14,7 @@ from typing import Any
 
 from ministack.core import iam_actions, iam_evaluator
 from ministack.core.responses import get_account_id
-from ministack.services import ec2, sts
+from ministack.services import ec2, secretsmanager, sts
 from ministack.services import tagging as tags_of_services
 
 from tests.end_to_end.lab import as_aws, event_names, pass_role, tagging, wording
@@ -186,7 +186,7 @@ def _enforce(
     service_context: dict[str, Any] | None = None,
 ) -> Any:
     service_context = {**(service_context or {}), _RESOURCE_ACCOUNT: get_account_id()}
-    if iam_action == "secretsmanager:CreateSecret":
+    if ":secret:" in resource_arn and not _has_drawn_end(resource_arn):
         resource_arn += wording.DRAWN
     resource_arn = _OF_NO_ACCOUNT.sub(r"\1::\2", resource_arn)
     exchange = CURRENT.get()
@@ -197,6 +197,8 @@ def _enforce(
     iam_action, (resource_arn, *further) = _as_aws(exchange, iam_action, resource_arn)
     if not resource_arn:
         return None
+    if exchange is not None:
+        exchange.checked = (resource_arn, *further)
     _note(access_key_id, iam_action, resource_arn, region, service_context)
     result = _evaluated(access_key_id, iam_action, service, region, resource_arn, service_context)
     if exchange is None:
@@ -224,6 +226,12 @@ def _enforce(
                 "ImplicitDeny", principal_arn=str(exchange.identity.get("arn", ""))
             )
     return result
+
+
+def _has_drawn_end(arn: str) -> bool:
+    """Whether the ARN of a secret is that of one that is there; of others only the name is known."""
+    _, found = secretsmanager._resolve(arn)
+    return found is not None
 
 
 def _with_id(exchange: Exchange, denied: Refusal, whole: tuple[str, tuple[str, ...]]) -> Refusal:

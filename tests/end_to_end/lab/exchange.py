@@ -66,6 +66,8 @@ class Exchange:
     started: datetime
     identity: dict[str, Any] = field(default_factory=dict)
     action: str = ""
+    checked: tuple[str, ...] = ()
+    """The resources of the checked action."""
     refusal: Refusal | None = None
 
 

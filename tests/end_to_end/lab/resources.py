@@ -36,6 +36,11 @@ def _kms(exchange: Exchange, record: dict[str, Any], account: str) -> Iterator[R
     from ministack.core.iam_actions import _kms_key_id_from_ciphertext
     from ministack.services import kms
 
+    if exchange.operation in ("CreateAlias", "UpdateAlias", "DeleteAlias"):
+        # "Find aliases in AWS CloudTrail logs", AWS KMS Developer Guide, read 2026-12-02.
+        for arn in exchange.checked:
+            yield {"accountId": account, "type": "AWS::KMS::Key", "ARN": arn}
+        return
     answered = (record.get("responseElements") or {}).get("keyMetadata", {}).get("arn")
     named = str(exchange.parameters.get("KeyId") or exchange.parameters.get("TargetKeyId") or "")
     if not named and isinstance(exchange.parameters.get("CiphertextBlob"), bytes):

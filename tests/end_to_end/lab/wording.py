@@ -33,10 +33,11 @@ else guessed.
 """
 
 DRAWN = "-LabS3c"
-"""The suffix of a new secret's name in its ARN, which the check uses: six random characters.
+"""The suffix of the name of a secret that is not there, which the check uses: six random characters.
 
 `secret:NAME` alone does not allow CreateSecret, `secret:NAME-*` does: iann0036/iam-dataset#22,
-tried on AWS, 2023-02.
+tried on AWS, 2023-02. `secret:NAME-??????` grants permissions to a secret that does not exist yet:
+"Limiting Access to Specific Secrets", AWS Secrets Manager User Guide, read 2026-12-02.
 """
 
 _IAM_KINDS = {
@@ -92,7 +93,7 @@ def _resource(action: str, resource: str, caller: str, region: str) -> str:
             return pattern.format(region=region, account=caller.split(":")[4])
         return "" if prefix in _SILENT_ON_STAR else "*"
     if prefix == "secretsmanager" and (
-        name == "CreateSecret" or not re.search(r"-\w{6}$", resource)
+        resource.endswith(DRAWN) or not re.search(r"-\w{6}$", resource)
     ):
         # Of a missing secret only the name is known.
         return resource.rpartition(":secret:")[2].removesuffix(DRAWN)

@@ -17,9 +17,10 @@ from leastpriv.evidence.iam_paths import arns_without_path
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.used_names import names_of
 from leastpriv.models import Basis, ChangeKind, Condition, Need, Outcome, Usage
+from leastpriv.permissions import catalog
 from leastpriv.permissions.catalog import BY_LEVEL, sensitivity
 from leastpriv.permissions.fact_tables import table
-from leastpriv.permissions.generalize import ObservedResource, Pattern
+from leastpriv.permissions.generalize import ObservedResource, Pattern, ends
 from leastpriv.permissions.names.app_names import AppNames, destroys
 from leastpriv.permissions.names.writer import write_resources
 from leastpriv.permissions.patterns import (
@@ -416,7 +417,9 @@ def without_unnamed_state(changes: Sequence[Change]) -> tuple[list[Change], list
     offered: list[Change] = []
     for change in changes:
         whole_types_of_state = tuple(
-            resource for resource in change.resources if _is_all_state_of_a_type(resource)
+            resource
+            for resource in change.resources
+            if _is_all_state_of_a_type(change.action, resource)
         )
         if not whole_types_of_state or change.conditions or not destroys(change.action):
             changes_with_names.append(change)
@@ -441,12 +444,20 @@ def without_unnamed_state(changes: Sequence[Change]) -> tuple[list[Change], list
     return changes_with_names, offered
 
 
-def _is_all_state_of_a_type(resource: str) -> bool:
+def _is_all_state_of_a_type(action: str, resource: str) -> bool:
+    """Whether a pattern covers every id of a type that holds state, and the action may delete them.
+
+    `kms:DeleteAlias` is authorized on the alias and on its key, and deletes the alias alone.
+    """
     if not resource.endswith("/*"):
         return False
     service = service_of(resource)
     stateful = {row["type"] for row in table("stateful_ids") if row["service"] == service}
-    return not stateful.isdisjoint(types_of_arn(service, resource))
+    if stateful.isdisjoint(types_of_arn(service, resource)):
+        return False
+    known_action = catalog.action(action)
+    types = known_action.resource_types if known_action else ()
+    return not any(ends(action, kind.name) for kind in types if kind.name not in stateful)
 
 
 def without_denied(

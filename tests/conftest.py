@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from leastpriv.models import grouped
-from tests import hypothesis_profiles, processor_time
+from tests import hypothesis_profiles, processor_time, temporary_folder
 from tests.fakes import progress
 from tests.fakes.aws import shared_models
 
 hypothesis_profiles.load(os.environ)
+temporary_folder.use_memory(os.environ)
 
 _TESTS = Path(__file__).parent
 _TESTS_OF_PART = 25

@@ -69,17 +69,19 @@ _NOW = datetime(2026, 10, 1, tzinfo=UTC)
 
 def main() -> None:
     """Prints the share of unblocked features, and what the others lack."""
-    whole: Counter[str] = Counter()
-    every: Counter[str] = Counter()
+    unblocked: Counter[str] = Counter()
+    features: Counter[str] = Counter()
     for feature in read_rows(FEATURES.read_text(encoding="utf-8")):
         missing = [*lacking(feature)]
-        every[feature["tool"]] += 1
-        whole[feature["tool"]] += not missing
+        features[feature["tool"]] += 1
+        unblocked[feature["tool"]] += not missing
         if missing:
             print(f"{feature['tool']}, {feature['feature']}: {', '.join(missing)}")
-    for tool, count in every.items():
-        print(f"{tool}: {whole[tool]} of {count}")
-    print(f"all: {whole.total()} of {every.total()} ({whole.total() / every.total():.0%})")
+    for tool, count in features.items():
+        print(f"{tool}: {unblocked[tool]} of {count}")
+    print(
+        f"all: {unblocked.total()} of {features.total()} ({unblocked.total() / features.total():.0%})"
+    )
     if "--table" in sys.argv:
         _measure_table()
 
@@ -104,8 +106,10 @@ def _is_allowed_with_condition(documents: Sequence[Any], need: Need) -> bool:
     action, resource = need.permission.action, need.permission.resource
     if action != "iam:PassRole":
         return False
-    statements = (each for document in documents for each in document.statements)
-    return any(action in each.actions and resource in each.resources for each in statements)
+    statements = (statement for document in documents for statement in document.statements)
+    return any(
+        action in statement.actions and resource in statement.resources for statement in statements
+    )
 
 
 def _with_offers(proposed: Proposed) -> list[Any]:
@@ -131,17 +135,17 @@ def _case(feature: Mapping[str, str], denied: str) -> dict[str, Any]:
     if feature["request"]:
         call["parameters"] = json.loads(feature["request"])
     calls = [*allowed, call]
-    for each in calls:
-        own = each["event"].partition(":")[0] in _GLOBAL
-        each["region"] = "us-east-1" if own else REGION
+    for call in calls:
+        is_global = call["event"].partition(":")[0] in _GLOBAL
+        call["region"] = "us-east-1" if is_global else REGION
         if tool == Tool.CLOUDFORMATION:
-            each["identity"] = _IDENTITY
+            call["identity"] = _IDENTITY
         else:
-            each["user-agent"] = AGENTS[tool]
+            call["user-agent"] = AGENTS[tool]
     usual = {"event": "sts:GetCallerIdentity", "user-agent": AGENTS["script"]}
     grants = [
-        {"Sid": f"Own{number}", "Effect": "Allow", "Action": each["event"], "Resource": "*"}
-        for number, each in enumerate(allowed)
+        {"Sid": f"Own{number}", "Effect": "Allow", "Action": call["event"], "Resource": "*"}
+        for number, call in enumerate(allowed)
     ]
     usual_grant = {
         "Sid": "Parameter",
@@ -171,26 +175,26 @@ def _arn(action: str, text: str) -> str:
     """The whole ARN of a resource as the table writes it."""
     if text == "*" or text.startswith("arn:"):
         return text
-    service, colons, rest = text.partition("::")
-    return f"arn:aws:{service}:{REGION}:{ACCOUNT}:{rest}" if colons else f"{action}@{text}"
+    service, colons, name = text.partition("::")
+    return f"arn:aws:{service}:{REGION}:{ACCOUNT}:{name}" if colons else f"{action}@{text}"
 
 
 def _measure_table() -> None:
     """Prints the share of types whose denied creation is completed by what each deployment of the
     type needs, where the run made a role.
     """
-    whole: Counter[str] = Counter()
-    every: Counter[str] = Counter()
+    completed: Counter[str] = Counter()
+    types: Counter[str] = Counter()
     for tool in Tool:
         for name in type_names(tool):
             kind = ResourceKind(tool, name)
             if name.startswith("data.") or not making_actions(kind):
                 continue
-            every[tool] += 1
-            whole[tool] += not _needed_by(kind).difference(_completed(kind))
+            types[tool] += 1
+            completed[tool] += not _needed_by(kind).difference(_completed(kind))
     for tool in Tool:
-        print(f"types of {tool}: {whole[tool]} of {every[tool]}")
-    print(f"all types: {whole.total() / every.total():.1%}")
+        print(f"types of {tool}: {completed[tool]} of {types[tool]}")
+    print(f"all types: {completed.total() / types.total():.1%}")
 
 
 def _needed_by(kind: ResourceKind) -> set[str]:
@@ -200,13 +204,13 @@ def _needed_by(kind: ResourceKind) -> set[str]:
     The denied call is the first that makes the resource (`_completed`). Actions for optional
     properties are left out, since a denial does not show whether the resource has them.
     """
-    needed = {
+    actions = {
         action
         for phase in (Phase.CREATE, Phase.READ)
         for action in actions_of_phase(kind, phase)
         if catalog.spelling(action)
     }
-    return needed - conditional_actions(kind) - {making_actions(kind)[0]}
+    return actions - conditional_actions(kind) - {making_actions(kind)[0]}
 
 
 def _completed(kind: ResourceKind) -> set[str]:
@@ -218,7 +222,7 @@ def _completed(kind: ResourceKind) -> set[str]:
     change = Change(ChangeKind.ADD, maker, (_made(maker),), usages=(usage,), basis=Basis.DENIED)
     evidence = Evidence(ROLE, usages=(usage, role))
     completion = Completion(evidence, Options(), History(), ())
-    return {each.action for each in complete_additions([change], completion)}
+    return {change.action for change in complete_additions([change], completion)}
 
 
 def _usage(action: str, resource: str, outcome: Outcome) -> Usage:
@@ -242,14 +246,14 @@ def _of_tool(usage: Usage, *, is_stack: bool) -> Usage:
 
 def _made(maker: str) -> str:
     """An ARN of the type that an action makes, else of one that it takes."""
-    known = catalog.action(maker)
-    if known is None or not known.resource_types:
+    documented = catalog.action(maker)
+    if documented is None or not documented.resource_types:
         return "*"
     service, _, name = maker.partition(":")
-    made = created_types(service, name)
-    kinds = [kind for kind in known.resource_types if kind.name.lower() in made]
-    kinds += [kind for kind in known.resource_types if kind.required]
-    kinds += known.resource_types
+    made_types = created_types(service, name)
+    kinds = [kind for kind in documented.resource_types if kind.name.lower() in made_types]
+    kinds += [kind for kind in documented.resource_types if kind.required]
+    kinds += documented.resource_types
     values = {"Partition": "aws", "Region": REGION, "Account": ACCOUNT}
     return fill_variables(kinds[0].arn, values, "orders")
 

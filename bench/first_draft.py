@@ -120,7 +120,10 @@ class Measured:
     def __str__(self) -> str:
         parts = (self.used_before, len(self.used)) if self.used_before else (len(self.used),)
         count = len(self.granted)
-        ratios = ", ".join(f"{count} granted / {used} used = {count / used:.2f}" for used in parts)
+        ratios = ", ".join(
+            f"{count} granted / {used_count} used = {count / used_count:.2f}"
+            for used_count in parts
+        )
         pairs = ", ".join(
             f"{action} on {resource} (run {run}{', announced' * (action in self.announced)})"
             for (action, resource), run in self.denied.items()
@@ -133,9 +136,9 @@ class Measured:
 
 def main(arguments: list[str]) -> None:
     """Measures the given apps, or all."""
-    every = [f"{tool}-{shape}" for tool in ("cdk", "roles", "terraform") for shape in SHAPES]
-    every += [f"sam-{shape}" for shape in FRESH["sam"]] + [f"seed-{name}" for name in _SEED]
-    every += [f"updates-{name}" for name in _UPDATES]
+    names = [f"{tool}-{shape}" for tool in ("cdk", "roles", "terraform") for shape in SHAPES]
+    names += [f"sam-{shape}" for shape in FRESH["sam"]] + [f"seed-{name}" for name in _SEED]
+    names += [f"updates-{name}" for name in _UPDATES]
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -146,18 +149,18 @@ def main(arguments: list[str]) -> None:
         help="folder whose subfolders of the apps are replaced",
     )
     parser.add_argument(
-        "apps", metavar="APP", nargs="*", help=f"one of {', '.join(every)}; all without one"
+        "apps", metavar="APP", nargs="*", help=f"one of {', '.join(names)}; all without one"
     )
     parser.add_argument(
         "--all-phases", action="store_true", help="all runs have the draft of all phases"
     )
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     # An app's folder is deleted first: a path in place of a name would delete another folder.
-    if unknown := [name for name in given.apps if name not in every]:
-        parser.error(f"{unknown[0]!r} is no app: choose from {', '.join(every)}")
-    for name in given.apps or every:
-        work = given.folder.resolve() / name
-        for measured in measure(name, work, keeps_draft=given.all_phases):
+    if unknown := [name for name in options.apps if name not in names]:
+        parser.error(f"{unknown[0]!r} is no app: choose from {', '.join(names)}")
+    for name in options.apps or names:
+        work = options.folder.resolve() / name
+        for measured in measure(name, work, keeps_draft=options.all_phases):
             print(f"{name}: {measured}", flush=True)
 
 
@@ -168,10 +171,10 @@ def measure(name: str, work: Path, runs: int = 8, *, keeps_draft: bool = False) 
     with Lab.start(work / "lab", checks=True) as lab:
         bench = _Bench(work, lab, _prepared(name, work, lab))
         bench.keeps_draft = bench.keeps_draft or keeps_draft
-        found = bench.measured(runs)
-    for rest in ("app", "lab"):
-        shutil.rmtree(work / rest, ignore_errors=True)
-    return found
+        measurements = bench.measured(runs)
+    for subfolder in ("app", "lab"):
+        shutil.rmtree(work / subfolder, ignore_errors=True)
+    return measurements
 
 
 class _Bench:
@@ -192,33 +195,41 @@ class _Bench:
         """Runs with a call of each role."""
 
     def measured(self, runs: int) -> list[Measured]:
-        found: list[Measured] = []
+        measurements: list[Measured] = []
         for number, steps in enumerate(self.app.runs[:runs], 1):
             has_learned = bool(self.first) and min(self.acted.values()) >= LEARNED
             if number == 1 or (not self.keeps_draft and (number == 2 or has_learned)):
-                found += (self._now(number, role) for role in self.app.roles)
-            self._run(number, steps, found[-len(self.app.roles) :])
+                measurements += (self._now(number, role) for role in self.app.roles)
+            self._run(number, steps, measurements[-len(self.app.roles) :])
         if len(self.app.runs) <= runs and not self.keeps_draft:
-            found += (self._now(runs + 1, role) for role in self.app.roles)
+            measurements += (self._now(runs + 1, role) for role in self.app.roles)
         self.evaluator.close()
-        return found
+        return measurements
 
     def _now(self, number: int, role: str) -> Measured:
         """Replaces the policies of a role before a run."""
-        own = [each for each in self.policies.get(role, ()) if each is not _OLD_PROVIDER]
+        committed = [
+            statement for statement in self.policies.get(role, ()) if statement is not _OLD_PROVIDER
+        ]
         if self.keeps_draft:
-            name, made = "the draft of all phases", self._proposed(role, "all")
+            name, statements = "the draft of all phases", self._proposed(role, "all")
         elif number == 1:
-            name, made = "the draft of the change", self._proposed(role, "change")
+            name, statements = "the draft of the change", self._proposed(role, "change")
         elif number == 2:
-            self.first[role] = own
-            denied = [each for each in self.first[role] if each.get("Sid", "").startswith(_DENIED)]
-            name, made = "the draft of all phases", [*self._proposed(role, "all"), *denied]
+            self.first[role] = committed
+            denied = [
+                statement
+                for statement in self.first[role]
+                if statement.get("Sid", "").startswith(_DENIED)
+            ]
+            name, statements = "the draft of all phases", [*self._proposed(role, "all"), *denied]
         else:
             name = f"the proposal after {number - 1} runs ({self.acted[role]} of the role)"
-            made = self._proposed(role, "change", self.first.pop(role, own))
-        granted = frozenset(action for each in made for action in _actions(each))
-        self._install(role, [*made, _OLD_PROVIDER] if self.app.declared[0] == "--plans" else made)
+            statements = self._proposed(role, "change", self.first.pop(role, committed))
+        granted = frozenset(action for statement in statements for action in _actions(statement))
+        self._install(
+            role, [*statements, _OLD_PROVIDER] if self.app.declared[0] == "--plans" else statements
+        )
         return Measured(
             policy=name,
             role=role,
@@ -264,25 +275,27 @@ class _Bench:
             return []
         return [json.loads(line) for line in self._checks_file.read_text("utf-8").splitlines()]
 
-    def _count(self, measured: Measured, asked: Sequence[Mapping[str, Any]], number: int) -> bool:
+    def _count(self, measured: Measured, checks: Sequence[Mapping[str, Any]], number: int) -> bool:
         """Counts the checks of a role, and grants what it was denied; whether there was a
         denial.
         """
-        own = [each for each in asked if f":assumed-role/{measured.role}/" in each["principal"]]
-        self.used[measured.role].update(each["action"] for each in own)
+        role_checks = [
+            check for check in checks if f":assumed-role/{measured.role}/" in check["principal"]
+        ]
+        self.used[measured.role].update(check["action"] for check in role_checks)
         measured.used = set(self.used[measured.role])
         policy = {"Version": "2012-10-17", "Statement": self.policies[measured.role]}
-        answers = self.evaluator.allowed([policy], own)
+        answers = self.evaluator.allowed([policy], role_checks)
         denied = {
-            (each["action"], each["resource"])
-            for each, allowed in zip(own, answers, strict=True)
+            (check["action"], check["resource"])
+            for check, allowed in zip(role_checks, answers, strict=True)
             if not allowed
         }
         for action, resource in sorted(denied):
             measured.denied.setdefault((action, resource), number)
             sid = f"{_DENIED}{len(self.policies[measured.role])}"
-            own_grant = {"Sid": sid, "Effect": "Allow", "Action": [action], "Resource": [resource]}
-            self._install(measured.role, [*self.policies[measured.role], own_grant])
+            grant = {"Sid": sid, "Effect": "Allow", "Action": [action], "Resource": [resource]}
+            self._install(measured.role, [*self.policies[measured.role], grant])
         return bool(denied)
 
     def _keep_records(self, session: str) -> None:
@@ -323,9 +336,11 @@ class _Bench:
         if code:
             raise SystemExit(code)
         held_back = json.loads((out / "proposal.json").read_bytes())["held_back_additions"]
-        self.announced[role] = frozenset(each["action"] for each in held_back)
+        self.announced[role] = frozenset(addition["action"] for addition in held_back)
         split = sorted(out.glob(f"{role}*.json")) or [out / "policy.json"]
-        return [each for path in split for each in json.loads(path.read_bytes())["Statement"]]
+        return [
+            statement for path in split for statement in json.loads(path.read_bytes())["Statement"]
+        ]
 
     def _install(self, role: str, statements: Statements) -> None:
         self.policies[role] = statements
@@ -337,23 +352,23 @@ def _prepared(name: str, work: Path, lab: Lab) -> App:
     tool, _, shape = name.partition("-")
     lab.role(ROLE, None)
     if tool == "updates":
-        made = _with_updates(shape, work, lab)
+        app = _with_updates(shape, work, lab)
     elif tool == "seed":
-        made = _of_the_seed(shape, work, lab)
+        app = _of_the_seed(shape, work, lab)
     else:
-        made = _of_the_future(tool, shape, work, lab)
-    if EXECUTION in made.roles:
+        app = _of_the_future(tool, shape, work, lab)
+    if EXECUTION in app.roles:
         iam = lab.client("iam")
-        for each in iam.list_attached_role_policies(RoleName=EXECUTION)["AttachedPolicies"]:
-            iam.detach_role_policy(RoleName=EXECUTION, PolicyArn=each["PolicyArn"])
+        for attached in iam.list_attached_role_policies(RoleName=EXECUTION)["AttachedPolicies"]:
+            iam.detach_role_policy(RoleName=EXECUTION, PolicyArn=attached["PolicyArn"])
     lab.flush()
     shutil.rmtree(lab.records)
-    return made
+    return app
 
 
 def _of_the_future(tool: str, shape: str, work: Path, lab: Lab) -> App:
     kind = "cdk" if tool == "roles" else tool
-    own = {"BOOTSTRAP_ROLES": "1"} if tool == "roles" else {}
+    extra_variables = {"BOOTSTRAP_ROLES": "1"} if tool == "roles" else {}
     shutil.copytree(
         APPS / kind, work / "app", ignore=of_other_shapes(shape) if kind == "terraform" else None
     )
@@ -367,7 +382,7 @@ def _of_the_future(tool: str, shape: str, work: Path, lab: Lab) -> App:
         for command, variables in commands(
             kind, shape, run, is_first=number == 0, app=app, lab=lab
         ):
-            yield Step(f"run {number + 1}", tuple(command), {**variables, **own})
+            yield Step(f"run {number + 1}", tuple(command), {**variables, **extra_variables})
 
     if kind == "cdk":
         bootstrap(work, lab, states)
@@ -383,9 +398,9 @@ def _of_the_future(tool: str, shape: str, work: Path, lab: Lab) -> App:
         declared = ("--plans", _planned([*steps(0)], work, lab))
     else:
         # What the command line of `aws cloudformation deploy` gives, where `templates` reads it.
-        given = "Release=1 Setting=60 Name=orders-1"
+        parameters = "Release=1 Setting=60 Name=orders-1"
         config = f'[default.deploy.parameters]\nstack_name = "orders"\ns3_bucket = "{BUCKET}"\n'
-        config += f'parameter_overrides = "{given}"\n'
+        config += f'parameter_overrides = "{parameters}"\n'
         (work / "app" / "samconfig.toml").write_text(config, encoding="utf-8")
         declared = ("--templates", str(work / "app" / f"{shape}.yaml"))
     runs = tuple(lambda number=number: list(steps(number)) for number in range(len(states)))
@@ -424,7 +439,7 @@ def _template_with_updates(described: Mapping[str, Any], work: Path) -> App:
     wait = Step("wait", (*aws, "wait", "stack-delete-complete", *stack), {})
     runs.append([Step("delete", (*aws, "delete-stack", *stack), {}), wait])
     declared = ("--templates", f"shop={work / 'app' / '0.json'}")
-    steps = tuple(lambda own=own: own for own in runs)
+    steps = tuple(lambda steps_of_run=steps_of_run: steps_of_run for steps_of_run in runs)
     return App(declared, (ROLE,), steps, keeps_draft=True)
 
 
@@ -445,7 +460,7 @@ def _plan_with_updates(described: Mapping[str, Any], work: Path, lab: Lab) -> Ap
             resources[kind][resource].update(attributes)
         versions.append(json.dumps({"resource": resources}))
     program = str(tools.terraform() / "program")
-    own = {
+    variables = {
         "TF_CLI_CONFIG_FILE": str(tools.terraform() / "terraform.rc"),
         "TF_VAR_endpoint": lab.endpoint,
         "TF_IN_AUTOMATION": "1",
@@ -454,11 +469,11 @@ def _plan_with_updates(described: Mapping[str, Any], work: Path, lab: Lab) -> Ap
 
     def steps(number: int) -> list[Step]:
         if number == len(versions):
-            return [Step("destroy", (program, "destroy", "-auto-approve", *options), own)]
+            return [Step("destroy", (program, "destroy", "-auto-approve", *options), variables)]
         (app / "main.tf.json").write_text(versions[number], encoding="utf-8")
-        init = Step("init", (program, "init", *options), own)
-        plan_step = Step("plan", (program, "plan", *options), own)
-        apply = Step("apply", (program, "apply", "-auto-approve", *options), own)
+        init = Step("init", (program, "init", *options), variables)
+        plan_step = Step("plan", (program, "plan", *options), variables)
+        apply = Step("apply", (program, "apply", "-auto-approve", *options), variables)
         return [init, plan_step, apply]
 
     declared = ("--plans", _planned(steps(0), work, lab))
@@ -471,17 +486,17 @@ def _cdk_with_updates(work: Path, lab: Lab) -> App:
     shutil.copytree(APPS / "updates" / "cdk", work / "app")
     bootstrap(work, lab, ())
     command = (cdk(), "--no-notices", "--ci")
-    own = {"CDK_HOME": str(work / "app" / ".cdk-home"), "CDK_DISABLE_CLI_TELEMETRY": "1"}
+    environment = {"CDK_HOME": str(work / "app" / ".cdk-home"), "CDK_DISABLE_CLI_TELEMETRY": "1"}
 
     def steps(number: int) -> list[Step]:
-        variables = {**own, "UPDATE": str(number)}
+        variables = {**environment, "UPDATE": str(number)}
         if number > _UPDATES_OF_CDK:
             return [Step("destroy", (*command, "destroy", "--force"), variables)]
         return [
             Step("deploy", (*command, "deploy", "--require-approval", "never"), variables),
         ]
 
-    synth = Step("synth", (*command, "synth", "--quiet", "--output", "first.out"), own)
+    synth = Step("synth", (*command, "synth", "--quiet", "--output", "first.out"), environment)
     _call([synth], work, lab)
     declared = ("--templates", str(work / "app" / "first.out"))
     runs = tuple(lambda number=number: steps(number) for number in range(_UPDATES_OF_CDK + 2))
@@ -491,7 +506,7 @@ def _cdk_with_updates(work: Path, lab: Lab) -> App:
 def _of_the_seed(name: str, work: Path, lab: Lab) -> App:
     deploy, path = _SEED[name]
     steps = deploy.prepare(work / "app", lab)
-    before = [each for each in steps if each.label in ("bootstrap", "synth", "validate", "build")]
+    before = [step for step in steps if step.label in ("bootstrap", "synth", "validate", "build")]
     stack, separator, path = path.rpartition("=")
     source = f"{stack}{separator}{work / path}"
     if name == "terraform":
@@ -506,34 +521,36 @@ def _of_the_seed(name: str, work: Path, lab: Lab) -> App:
         _call(before, work, lab)
     groups = {
         "first": [
-            each for each in steps[: _place(steps, "first deploy") + 1] if each.label != "bootstrap"
+            step
+            for step in steps[: _index_of(steps, "first deploy") + 1]
+            if step.label != "bootstrap"
         ],
         "change": [
-            each
-            for each in steps
-            if each.label in ("package", "deploy of a change", "diff of a change")
+            step
+            for step in steps
+            if step.label in ("package", "deploy of a change", "diff of a change")
         ],
-        "destroy": list(steps[_place(steps, "deploy of a change") + 1 :]),
+        "destroy": list(steps[_index_of(steps, "deploy of a change") + 1 :]),
     }
     runs = tuple(lambda what=what: groups[what] for what in _SEED_RUNS.split())
     option = "--plans" if name == "terraform" else "--templates"
     return App((option, source), (ROLE, *((EXECUTION,) if name == "roles" else ())), runs)
 
 
-def _place(steps: Sequence[Step], label: str) -> int:
-    return next(place for place, step in enumerate(steps) if step.label == label)
+def _index_of(steps: Sequence[Step], label: str) -> int:
+    return next(index for index, step in enumerate(steps) if step.label == label)
 
 
 def _planned(steps: Sequence[Step], work: Path, lab: Lab) -> str:
     """The plan of the first deploy as JSON, made by an administrator."""
-    init, planned = steps[0], next(each for each in steps if "plan" in each.command)
-    shown = work / "app" / "first.json"
-    program, own = init.command[0], planned.variables
-    _call([init, Step("plan", (*planned.command, "-out=first.plan"), own)], work, lab)
+    init, planned = steps[0], next(step for step in steps if "plan" in step.command)
+    plan_file = work / "app" / "first.json"
+    program, variables = init.command[0], planned.variables
+    _call([init, Step("plan", (*planned.command, "-out=first.plan"), variables)], work, lab)
     # Output of plugins is marked `o:` in the programs of `tools.terraform`.
-    show = f"{program} show -json first.plan | sed 's/^o://' > {shown}"
-    _call([Step("show", ("sh", "-c", show), own)], work, lab)
-    return str(shown)
+    show = f"{program} show -json first.plan | sed 's/^o://' > {plan_file}"
+    _call([Step("show", ("sh", "-c", show), variables)], work, lab)
+    return str(plan_file)
 
 
 def _call(steps: Sequence[Step], work: Path, lab: Lab) -> None:

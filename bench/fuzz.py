@@ -124,23 +124,23 @@ def changed(text: str, chance: random.Random) -> str:
     growing pieces or by any characters.
     """
     for _ in range(chance.randrange(1, 6)):
-        at, end = sorted(chance.randrange(len(text) + 1) for _ in "ab")
-        end = min(end, at + chance.choice((0, 1, 4, 40, 400)))
+        start, end = sorted(chance.randrange(len(text) + 1) for _ in "ab")
+        end = min(end, start + chance.choice((0, 1, 4, 40, 400)))
         piece = chance.choice((
-            "", text[at:end] * 2, chance.choice(NAMES), chr(chance.randrange(0x3000)),
+            "", text[start:end] * 2, chance.choice(NAMES), chr(chance.randrange(0x3000)),
             chance.choice('{}[]":,\\\n'), chance.choice(GROWS), chance.choice(GROWS),
             json.dumps(chance.choice(NAMES)), "null", "-" * chance.randrange(60),
         ))  # fmt: skip
-        text = text[:at] + piece + text[end:]
+        text = text[:start] + piece + text[end:]
     return text
 
 
 def changed_bytes(text: str, chance: random.Random) -> bytes:
     """A changed text in UTF-8, sometimes with a byte that is none."""
-    data = bytearray(changed(text, chance).encode("utf-8", "surrogatepass"))
-    if chance.random() < 0.1 and data:
-        data[chance.randrange(len(data))] = chance.randrange(256)
-    return bytes(data)
+    content = bytearray(changed(text, chance).encode("utf-8", "surrogatepass"))
+    if chance.random() < 0.1 and content:
+        content[chance.randrange(len(content))] = chance.randrange(256)
+    return bytes(content)
 
 
 def a_trail(chance: random.Random) -> tuple[bytes, Work]:
@@ -156,21 +156,21 @@ def a_trail(chance: random.Random) -> tuple[bytes, Work]:
     else:
         rows = ('"' + record.replace('"', '""') + '"' for record in records)
         text = "@timestamp,@message\n" + "\n".join(f"2026-11-03,{row}" for row in rows)
-    data = changed_bytes(text, chance)
+    content = changed_bytes(text, chance)
     if chance.random() < 0.1:
-        packed = bytearray(gzip.compress(data, 1))
+        packed = bytearray(gzip.compress(content, 1))
         packed[chance.randrange(len(packed))] = chance.randrange(256)
-        data = bytes(packed)
-    return data, lambda: _read_trail(data)
+        content = bytes(packed)
+    return content, lambda: _read_trail(content)
 
 
-def _read_trail(data: bytes) -> None:
+def _read_trail(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "a.json").write_bytes(data)
+        Path(folder, "a.json").write_bytes(content)
         principals = Principals(frozenset({parse_principal(ROLE)}))
-        for item in TrailFolder(Path(folder)).read(Window(), principals):
-            if isinstance(item, Call):
-                needs_of(item)
+        for fact in TrailFolder(Path(folder)).read(Window(), principals):
+            if isinstance(fact, Call):
+                needs_of(fact)
 
 
 def a_message(chance: random.Random) -> tuple[bytes, Work]:
@@ -182,8 +182,8 @@ def a_message(chance: random.Random) -> tuple[bytes, Work]:
 def a_log(chance: random.Random) -> tuple[bytes, Work]:
     """Some lines of a job's log."""
     lines = [chance.choice((*MESSAGES, *NAMES, *GROWS)) for _ in range(chance.randrange(1, 30))]
-    data = changed_bytes("\n".join(lines), chance)
-    return data, lambda: distinct_denials(read_log(io.BytesIO(data), "log"))
+    content = changed_bytes("\n".join(lines), chance)
+    return content, lambda: distinct_denials(read_log(io.BytesIO(content), "log"))
 
 
 def a_policy(chance: random.Random) -> tuple[bytes, Work]:
@@ -194,12 +194,12 @@ def a_policy(chance: random.Random) -> tuple[bytes, Work]:
         "t.yaml": YAML_POLICY,
         "m.tf": chance.choice((HCL_POLICY, HCL)),
     }[kind]
-    data = changed_bytes(text, chance)
-    return data, lambda: _read_policy(data, kind)
+    content = changed_bytes(text, chance)
+    return content, lambda: _read_policy(content, kind)
 
 
-def _read_policy(data: bytes, kind: str) -> None:
-    document = parse(data, kind)
+def _read_policy(content: bytes, kind: str) -> None:
+    document = parse(content, kind)
     document.to_bytes()
     check_containment([document], [VALID])
     check_containment([VALID], [document])
@@ -210,13 +210,13 @@ VALID = parse(json.dumps(POLICY).encode(), "valid.json")
 
 def a_template(chance: random.Random) -> tuple[bytes, Work]:
     """A CloudFormation or SAM template, and what its deployment needs."""
-    data = changed_bytes(chance.choice(TEMPLATES), chance)
+    content = changed_bytes(chance.choice(TEMPLATES), chance)
 
     def work() -> None:
-        declaration = read_stack("shop=t.yaml", {"t.yaml": data}.get, PLACE)
+        declaration = read_stack("shop=t.yaml", {"t.yaml": content}.get, PLACE)
         declared_needs(declaration, PLACE)
 
-    return data, work
+    return content, work
 
 
 def a_plan(chance: random.Random) -> tuple[bytes, Work]:
@@ -225,14 +225,14 @@ def a_plan(chance: random.Random) -> tuple[bytes, Work]:
         "address": "aws_lambda_function.main",
         "expressions": {"role": {"references": ["aws_iam_role.main.arn", "aws_iam_role.main"]}},
     }
-    whole = plan(
+    valid = plan(
         change("aws_sqs_queue", ["create"], QUEUE),
         change("aws_iam_role", ["create"], {"name": "worker", "path": "/"}, arn=True),
         change("aws_lambda_function", ["create"], {"function_name": "w"}, role=True, arn=True),
         configuration={"resources": [function]},
     )
-    data = changed_bytes(whole.decode(), chance)
-    return data, lambda: declared_needs(read_plan(data, "plan.json"), PLACE)
+    content = changed_bytes(valid.decode(), chance)
+    return content, lambda: declared_needs(read_plan(content, "plan.json"), PLACE)
 
 
 def a_memory(chance: random.Random) -> tuple[bytes, Work]:
@@ -243,26 +243,26 @@ def a_memory(chance: random.Random) -> tuple[bytes, Work]:
         "runs": {"2026-10": 3},
         "run": "17650000001",
     }
-    content = {
+    history = {
         "leastpriv-memory": 1,
         "principal": ROLE,
         "used": {"s3:GetObject": {"arn:aws:s3:::assets/*": row}},
         "words": {"sqs:*": {"at": "2026-11-01", "comment": 1, "word": "keep", "by": "kim"}},
         "declined": {"12": {"at": "2026-11-01", "changes": ["remove s3:GetObject"]}},
     }
-    data = changed_bytes(json.dumps(content), chance)
+    content = changed_bytes(json.dumps(history), chance)
 
     def work() -> None:
-        memory, _ = parse_history(data, ROLE, NOW)
+        memory, _ = parse_history(content, ROLE, NOW)
         serialize_history(memory)
 
-    return data, work
+    return content, work
 
 
 def a_config(chance: random.Random) -> tuple[bytes, Work]:
     """A config of several targets."""
-    data = changed_bytes(json.dumps(CONFIG, indent=2), chance)
-    return data, lambda: read_configuration(data, "leastpriv.yml")
+    content = changed_bytes(json.dumps(CONFIG, indent=2), chance)
+    return content, lambda: read_configuration(content, "leastpriv.yml")
 
 
 def a_cache(chance: random.Random) -> tuple[bytes, Work]:
@@ -272,7 +272,7 @@ def a_cache(chance: random.Random) -> tuple[bytes, Work]:
     seed = chance.random()
 
     def work() -> None:
-        own = random.Random(seed)  # noqa: S311 - to be the same each time
+        repeatable = random.Random(seed)  # noqa: S311 - to be the same each time
         with tempfile.TemporaryDirectory() as folder:
             principals = Principals(frozenset({parse_principal(ROLE)}))
             cache = ObjectCache(Path(folder), "b", principals)
@@ -281,11 +281,11 @@ def a_cache(chance: random.Random) -> tuple[bytes, Work]:
             cache.close()
             (path,) = Path(folder).glob("*.sqlite")
             if in_row:
-                _change_row(path, own)
+                _change_row(path, repeatable)
             else:
                 content = bytearray(path.read_bytes())
-                for _ in range(own.randrange(1, 20)):
-                    content[own.randrange(len(content))] = own.randrange(256)
+                for _ in range(repeatable.randrange(1, 20)):
+                    content[repeatable.randrange(len(content))] = repeatable.randrange(256)
                 path.write_bytes(bytes(content))
             again = ObjectCache(Path(folder), "b", principals)
             again.get(stored)
@@ -354,7 +354,7 @@ class Fuzzing:
     def try_one(self, kind: str, number: int) -> None:
         """Makes one input and reads it."""
         chance = random.Random(f"{self.seed}/{kind}/{number}")  # noqa: S311 - to be the same each time
-        data, work = KINDS[kind](chance)
+        content, work = KINDS[kind](chance)
         started = time.process_time()
         try:
             with limited_time():
@@ -363,10 +363,10 @@ class Fuzzing:
         except LeastprivError:
             self.counts[f"{kind}: refused with a sentence"] += 1
         except Exception as error:
-            self._note(kind, number, data, error)
+            self._note(kind, number, content, error)
         self.slowest = max(self.slowest, time.process_time() - started)
 
-    def _note(self, kind: str, number: int, data: bytes, error: Exception) -> None:
+    def _note(self, kind: str, number: int, content: bytes, error: Exception) -> None:
         last = traceback.extract_tb(error.__traceback__)[-1]
         name = f"{kind}: {type(error).__name__} in {Path(last.filename).name}:{last.lineno}"
         self.crashes[name] += 1
@@ -374,7 +374,7 @@ class Fuzzing:
             return
         self.folder.mkdir(exist_ok=True)
         path = self.folder / f"{kind}-{self.seed}-{number}"
-        path.write_bytes(data)
+        path.write_bytes(content)
         print(f"{name}, input {number} of seed {self.seed}, in {path}", flush=True)
         traceback.print_exception(error, limit=-6)
 
@@ -394,21 +394,23 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=datetime.now(UTC).toordinal())
     parser.add_argument("--kind", action="append", choices=list(KINDS), help="default: all")
     parser.add_argument("--number", type=int, help="one input again")
-    given = parser.parse_args(arguments)
-    kinds = given.kind or list(KINDS)
-    fuzzing = Fuzzing(given.seed, ROOT / ".fuzz")
+    options = parser.parse_args(arguments)
+    kinds = options.kind or list(KINDS)
+    fuzzing = Fuzzing(options.seed, ROOT / ".fuzz")
     # The translator of SAM warns of each template that it leaves, and the reader of YAML of anchors.
     logging.disable()
     logging.captureWarnings(True)
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    resource.setrlimit(resource.RLIMIT_AS, (used + 2 * MOST_MEMORY, resource.RLIM_INFINITY))
-    number = given.number or 0
+    memory_at_start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    resource.setrlimit(
+        resource.RLIMIT_AS, (memory_at_start + 2 * MOST_MEMORY, resource.RLIM_INFINITY)
+    )
+    number = options.number or 0
     with suppress(KeyboardInterrupt):
-        while time.process_time() < 60 * given.minutes:
+        while time.process_time() < 60 * options.minutes:
             for kind in kinds:
                 fuzzing.try_one(kind, number)
             number += 1
-            if given.number is not None:
+            if options.number is not None:
                 break
     print(fuzzing.report())
     return 1 if fuzzing.crashes else 0

@@ -19,6 +19,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -107,19 +108,22 @@ class Maker:
 
     def actions(self) -> list[str]:
         """Returns some actions."""
-        found = self.choose.sample(_ACTIONS, self.choose.randint(1, 5))
-        return sorted(found) if self.choose.random() < 0.5 else found
+        actions = self.choose.sample(_ACTIONS, self.choose.randint(1, 5))
+        return sorted(actions) if self.choose.random() < 0.5 else actions
 
     def resources(self) -> list[str]:
         """Returns some resources as HCL."""
-        every = [
+        expressions = [
             '"*"',
             '"arn:aws:s3:::acme-assets"',
             "aws_s3_bucket.assets.arn",
             '"${aws_s3_bucket.assets.arn}/*"',
         ]
-        every += ['"arn:aws:s3:::${var.prefix}-logs/*"', '"arn:aws:sqs:eu-west-1:111122223333:*"']
-        return self.choose.sample(every, self.choose.randint(1, 3))
+        expressions += [
+            '"arn:aws:s3:::${var.prefix}-logs/*"',
+            '"arn:aws:sqs:eu-west-1:111122223333:*"',
+        ]
+        return self.choose.sample(expressions, self.choose.randint(1, 3))
 
     def listed(self, entries: Sequence[str], *, quoted: bool = True) -> str:
         """Writes a list."""
@@ -147,13 +151,13 @@ class Maker:
 
     def data_source(self) -> tuple[str, str]:
         """Writes a data source."""
-        used = False
+        has_local_list = False
         blocks: list[str] = []
         for number in range(self.choose.randint(1, 4)):
             actions = self.list_expression()
-            if "local.more" in actions and used:
+            if "local.more" in actions and has_local_list:
                 actions = self.listed(self.actions())
-            used = used or "local.more" in actions
+            has_local_list = has_local_list or "local.more" in actions
             lines = [f'sid = "S{number}"'] if self.choose.random() < 0.5 else []
             lines += [self.choose.choice(['effect = "Allow"', ""])]
             lines += [
@@ -199,7 +203,8 @@ class Maker:
         """Writes an object in a resource."""
         quoted = self.choose.random() < 0.3
         statements = [
-            self.statement(each, " = ", quoted=quoted) for each in range(self.choose.randint(1, 3))
+            self.statement(number, " = ", quoted=quoted)
+            for number in range(self.choose.randint(1, 3))
         ]
         body = f'Version = "2012-10-17"\nStatement = [{", ".join(statements)}]'
         if len(statements) > 1 and self.choose.random() < 0.6:
@@ -237,27 +242,37 @@ class Maker:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class EditedFile:
+    """A policy file before and after its edits, and the policy that they mean."""
+
+    before: Document
+    after: Document
+    edits: Sequence[Edit]
+    meant: Any
+
+
 def edits_of(document: Document, choose: random.Random) -> list[Edit]:
     """Draws one to three edits that the file can take."""
-    found: list[Edit] = []
+    edits: list[Edit] = []
     indexes = [statement.index for statement in document.statements]
     choose.shuffle(indexes)
     for index in indexes[: choose.randint(1, 2)]:
-        found += _statement_edit(document, document.statements[index], choose)
-    dropped = {edit.statement for edit in found if isinstance(edit, DropStatement)}
+        edits += _statement_edit(document, document.statements[index], choose)
+    dropped = {edit.statement for edit in edits if isinstance(edit, DropStatement)}
     if len(dropped) == len(document.statements):
-        found = [edit for edit in found if not isinstance(edit, DropStatement)]
-    if can_add_statements(document) and (not found or choose.random() < 0.3):
+        edits = [edit for edit in edits if not isinstance(edit, DropStatement)]
+    if can_add_statements(document) and (not edits or choose.random() < 0.3):
         actions = choose.sample(
             ["zz:New", "s3:GetObjectAcl", "lambda:InvokeFunction"], choose.randint(1, 3)
         )
         resources = choose.sample(_RESOURCES, choose.randint(1, 2))
-        found.append(
+        edits.append(
             AppendStatement(
                 {"Sid": "Added", "Effect": "Allow", "Action": actions, "Resource": resources}
             )
         )
-    return found
+    return edits
 
 
 def _statement_edit(document: Document, statement: Statement, choose: random.Random) -> list[Edit]:
@@ -288,28 +303,30 @@ def _statement_edit(document: Document, statement: Statement, choose: random.Ran
     return []
 
 
-def untouched(before: Document, after: Document, edits: Sequence[Edit]) -> bool:
+def untouched(edited: EditedFile) -> bool:
     """Whether each statement that no edit names has the bytes that it had, and so has the text
     around the policy.
     """
-    named = {edit.statement for edit in edits if not isinstance(edit, AppendStatement)}
-    kept = [
-        before.text[node.start : node.end]
-        for index, node in enumerate(before.statement_nodes)
-        if index not in named and not node.fixed
+    edited_statements = {
+        edit.statement for edit in edited.edits if not isinstance(edit, AppendStatement)
+    }
+    texts = [
+        edited.before.text[node.start : node.end]
+        for index, node in enumerate(edited.before.statement_nodes)
+        if index not in edited_statements and not node.fixed
     ]
-    whole = re.sub(r"[ \t]+", " ", after.text)
-    return all(re.sub(r"[ \t]+", " ", text) in whole for text in kept)
+    text_after = re.sub(r"[ \t]+", " ", edited.after.text)
+    return all(re.sub(r"[ \t]+", " ", text) in text_after for text in texts)
 
 
 def meaning(policy: Any) -> Any:
     """The statements of a policy with lists in order, as texts."""
     # Terraform writes null for a data source without statements.
-    found = policy["Statement"] or []
-    statements = found if isinstance(found, list) else [found]
+    statements_or_one = policy["Statement"] or []
+    statements = statements_or_one if isinstance(statements_or_one, list) else [statements_or_one]
     return sorted(
-        json.dumps(_sorted({k: v for k, v in each.items() if v != ""}), sort_keys=True)
-        for each in statements
+        json.dumps(_sorted({k: v for k, v in statement.items() if v != ""}), sort_keys=True)
+        for statement in statements
     )
 
 
@@ -327,15 +344,15 @@ def rendered(files: Sequence[tuple[str, str]], folder: Path) -> list[Any]:
     """
     calls, outputs = [_PROVIDER], []
     for number, (text, address) in enumerate(files):
-        place = folder / f"m{number}"
-        place.mkdir()
+        module = folder / f"m{number}"
+        module.mkdir()
         source = f"{address}.json" if address.startswith("data.") else address
         text = text.replace("aws_s3_bucket.assets.arn", "local.arn_of_assets")
-        more = (
+        local_and_output = (
             'locals {\n  arn_of_assets = "arn:aws:s3:::acme-assets"\n}\n\noutput "p" {\n  value'
             f" = {source}\n}}\n"
         )
-        (place / "main.tf").write_text(text + more)
+        (module / "main.tf").write_text(text + local_and_output)
         outputs.append(f"m{number}")
         calls.append(f'module "m{number}" {{\n  source = "./m{number}"\n}}\n')
         calls.append(f'output "m{number}" {{\n  value = module.m{number}.p\n}}\n')
@@ -345,9 +362,9 @@ def rendered(files: Sequence[tuple[str, str]], folder: Path) -> list[Any]:
         ("plan", "-input=false", "-refresh=false", "-out=plan.bin"),
     ):
         run(command, folder)
-    shown = run(("show", "-json", "plan.bin"), folder)
+    plan_as_json = run(("show", "-json", "plan.bin"), folder)
     # The program, a build of 2021, writes its pipe's name first.
-    plan, _ = json.JSONDecoder().raw_decode(shown[shown.index("{") :])
+    plan, _ = json.JSONDecoder().raw_decode(plan_as_json[plan_as_json.index("{") :])
     values = plan["planned_values"]["outputs"]
     return [json.loads(values[name]["value"]) for name in outputs]
 
@@ -360,7 +377,7 @@ def run(command: Sequence[str], folder: Path) -> str:
         "HOME": str(folder),
         "TF_CLI_CONFIG_FILE": str(tools / "terraform.rc"),
     }
-    done = subprocess.run(
+    completed = subprocess.run(
         [str(tools / "program"), *command],
         cwd=folder,
         env=environment,
@@ -368,9 +385,11 @@ def run(command: Sequence[str], folder: Path) -> str:
         text=True,
         check=False,
     )
-    if done.returncode:
-        raise LeastprivError(f"terraform {command[0]}: {(done.stderr or done.stdout)[-1500:]}")
-    return done.stdout
+    if completed.returncode:
+        raise LeastprivError(
+            f"terraform {command[0]}: {(completed.stderr or completed.stdout)[-1500:]}"
+        )
+    return completed.stdout
 
 
 def formatted(texts: Sequence[str], folder: Path) -> list[str]:
@@ -391,11 +410,11 @@ def policies_of(text: str) -> Iterator[str]:
             yield f"{'.'.join(labels[1:])}.policy"
 
 
-def public_files(folder: Path, found: Counter[str]) -> Iterator[tuple[str, str]]:
+def public_files(folder: Path, counts: Counter[str]) -> Iterator[tuple[str, str]]:
     """Yields the policies of public files that can be read; counts them."""
     for path in sorted(folder.glob("*.tf")):
         text = path.read_text()
-        found["files"] += 1
+        counts["files"] += 1
         for address in policies_of(text):
             try:
                 parse(text.encode(), "main.tf", address, VALUES)
@@ -405,11 +424,11 @@ def public_files(folder: Path, found: Counter[str]) -> Iterator[tuple[str, str]]
                     if "has a principal" in str(error)
                     else "unreadable"
                 )
-                found[kind] += 1
+                counts[kind] += 1
                 if kind == "unreadable":
                     print(f"{path.name}: {error}", file=sys.stderr)
             else:
-                found["policies read"] += 1
+                counts["policies read"] += 1
                 yield text, address
 
 
@@ -420,56 +439,57 @@ def main() -> None:
     parser.add_argument("--edits", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    choose, found = random.Random(options.seed), Counter[str]()  # noqa: S311 - no secrets
+    choose, counts = random.Random(options.seed), Counter[str]()  # noqa: S311 - no secrets
     maker = Maker(choose)
-    public = list(public_files(options.folder, found)) if options.folder else []
+    public = list(public_files(options.folder, counts)) if options.folder else []
     sources = [choose.choice(public) if public else maker.file() for _ in range(options.edits)]
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         (root / "before").mkdir()
         (root / "after").mkdir()
         clean = formatted([text for text, _ in sources], root / "before")
-        edited: list[tuple[Document, Document, list[Edit], Any]] = []
+        edited_files: list[EditedFile] = []
         for (_, address), text in zip(sources, clean, strict=True):
             before = parse(text.encode(), "main.tf", address, VALUES, TerraformFolder())
             edits = edits_of(before, choose)
             try:
                 after = apply_edits(before, edits)
             except LeastprivError as error:
-                found["refused"] += 1
+                counts["refused"] += 1
                 print(f"{address}: {error}\n{edits}\n{text}", file=sys.stderr)
                 continue
             meant = json_value(apply_edits(before.as_json(), edits).policy)
-            edited.append((before, after, edits, meant))
-        found["edits"] = len(edited)
-        again = formatted([after.text for _, after, _, _ in edited], root / "after")
-        for (before, after, edits, _), text in zip(edited, again, strict=True):
-            found["not clean for terraform fmt"] += text != after.text
-            found["other bytes changed"] += not untouched(before, after, edits)
-            if text != after.text:
-                print(f"NOT CLEAN {edits}\n{after.text}\n---\n{text}", file=sys.stderr)
+            edited_files.append(EditedFile(before, after, edits, meant))
+        counts["edits"] = len(edited_files)
+        again = formatted([edited.after.text for edited in edited_files], root / "after")
+        for edited, text in zip(edited_files, again, strict=True):
+            counts["not clean for terraform fmt"] += text != edited.after.text
+            counts["other bytes changed"] += not untouched(edited)
+            if text != edited.after.text:
+                print(
+                    f"NOT CLEAN {edited.edits}\n{edited.after.text}\n---\n{text}", file=sys.stderr
+                )
         if not public:
-            compare(edited, root, found)
-    for name, number in found.items():
+            compare(edited_files, root, counts)
+    for name, number in counts.items():
         print(f"{number:6} {name}")
 
 
-def compare(
-    edited: Sequence[tuple[Document, Document, list[Edit], Any]], root: Path, found: Counter[str]
-) -> None:
+def compare(edited_files: Sequence[EditedFile], root: Path, counts: Counter[str]) -> None:
     """Compares what Terraform renders with what the editor meant."""
-    for start in range(0, len(edited), 100):
-        part = edited[start : start + 100]
+    for start in range(0, len(edited_files), 100):
+        part = edited_files[start : start + 100]
         folder = root / f"plan{start}"
         folder.mkdir()
-        results = rendered([(after.text, after.pointer) for _, after, _, _ in part], folder)
-        for (_, after, edits, meant), policy in zip(part, results, strict=True):
-            wanted = known(meant)
-            same = meaning(policy) == meaning(wanted)
-            found["rendered as meant"] += same
-            if not same:
+        policies = rendered([(edited.after.text, edited.after.pointer) for edited in part], folder)
+        for edited, policy in zip(part, policies, strict=True):
+            expected = known(edited.meant)
+            is_as_meant = meaning(policy) == meaning(expected)
+            counts["rendered as meant"] += is_as_meant
+            if not is_as_meant:
                 print(
-                    f"NOT AS MEANT {edits}\n{after.text}\n{meaning(policy)}\n{meaning(wanted)}",
+                    f"NOT AS MEANT {edited.edits}\n{edited.after.text}\n{meaning(policy)}\n"
+                    f"{meaning(expected)}",
                     file=sys.stderr,
                 )
 

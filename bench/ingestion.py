@@ -91,30 +91,41 @@ def main(arguments: list[str]) -> int:
     wrong = 0
     for size in options.mb:
         logs, truth, roles = generated(options.generator, options.folder, size)
-        for name, data in (("G", (logs, truth)), ("R", repeating(logs))):
-            own_logs, own_truth = data
-            peers = peer_rows(options.folder, own_logs, roles) if options.peers else []
+        for label, logs_and_truth in (("G", (logs, truth)), ("R", repeating(logs))):
+            measured_logs, expected = logs_and_truth
+            peers = peer_rows(options.folder, measured_logs, roles) if options.peers else []
             rows = [
-                each
-                for each in (*own_rows(options.folder, own_logs, roles), *peers)
-                if re.search(options.rows, each.name)
+                row
+                for row in (*own_rows(options.folder, measured_logs, roles), *peers)
+                if re.search(options.rows, row.name)
             ]
-            wrong += table(f"{name}, {size:,} MB", own_logs, own_truth, rows, options.rounds)
+            wrong += table(f"{label}, {size:,} MB", measured_logs, expected, rows, options.rounds)
     return min(wrong, 1)
 
 
 def generated(generator: Path, folder: Path, size: int) -> tuple[Path, Answer, list[str]]:
     """The logs of a size, the right answer, and the roles by how much they call."""
-    logs, told = folder / f"d{size}", folder / f"d{size}.truth"
-    made = [sys.executable, str(generator), "--out", str(logs), "--mb", str(size), "--seed", "42"]
-    if not told.exists():
+    logs, truth_file = folder / f"d{size}", folder / f"d{size}.truth"
+    generator_command = [
+        sys.executable,
+        str(generator),
+        "--out",
+        str(logs),
+        "--mb",
+        str(size),
+        "--seed",
+        "42",
+    ]
+    if not truth_file.exists():
         folder.mkdir(parents=True, exist_ok=True)
         subprocess.run(
-            [*made, "--truth", str(told) + ".part"], check=True, stdout=subprocess.DEVNULL
+            [*generator_command, "--truth", str(truth_file) + ".part"],
+            check=True,
+            stdout=subprocess.DEVNULL,
         )
-        Path(str(told) + ".part").rename(told)
+        Path(str(truth_file) + ".part").rename(truth_file)
     truth: Answer = {}
-    with told.open() as lines:
+    with truth_file.open() as lines:
         for row in map(json.loads, lines):
             if "role" in row:
                 key = tuple(
@@ -122,16 +133,16 @@ def generated(generator: Path, folder: Path, size: int) -> tuple[Path, Answer, l
                     for name in ("role", "eventSource", "eventName", "errorCode", "resource")
                 )
                 add(truth, key, row["count"], row["first"], row["last"])
-    listed = subprocess.run(
-        [*made, "--list-roles"], check=True, capture_output=True, text=True
+    roles_text = subprocess.run(
+        [*generator_command, "--list-roles"], check=True, capture_output=True, text=True
     ).stdout
-    return logs, truth, [line.split()[-1] for line in listed.splitlines() if "arn:" in line]
+    return logs, truth, [line.split()[-1] for line in roles_text.splitlines() if "arn:" in line]
 
 
 def repeating(logs: Path) -> tuple[Path, Answer]:
     """A copy of the logs whose calls repeat, and the right answer about it."""
-    copy, told = logs.with_name(f"{logs.name}-r"), logs.with_name(f"{logs.name}-r.truth")
-    if not told.exists():
+    copy, truth_file = logs.with_name(f"{logs.name}-r"), logs.with_name(f"{logs.name}-r.truth")
+    if not truth_file.exists():
         from bench.repeating_trail import rewritten
 
         truth: Answer = {}
@@ -141,9 +152,11 @@ def repeating(logs: Path) -> tuple[Path, Answer]:
             if identity.get("type") == "AssumedRole" and role:
                 key = key_of(role, record)
                 add(truth, key, 1, record["eventTime"], record["eventTime"])
-        told.write_text("".join(json.dumps([*key, *found]) + "\n" for key, found in truth.items()))
+        truth_file.write_text(
+            "".join(json.dumps([*key, *counts]) + "\n" for key, counts in truth.items())
+        )
     answer: Answer = {}
-    for *key, count, first, last in map(json.loads, told.read_text().splitlines()):
+    for *key, count, first, last in map(json.loads, truth_file.read_text().splitlines()):
         add(answer, tuple(key), count, first, last)
     return copy, answer
 
@@ -162,19 +175,19 @@ def key_of(role: str, record: Mapping[str, Any]) -> tuple[str, ...]:
 
 def add(answer: Answer, key: tuple[str, ...], count: int, first: str, last: str) -> None:
     """Count so many of a key."""
-    known = answer.setdefault(key, [0, first, last])
-    known[:] = [known[0] + count, min(known[1], first), max(known[2], last)]
+    totals = answer.setdefault(key, [0, first, last])
+    totals[:] = [totals[0] + count, min(totals[1], first), max(totals[2], last)]
 
 
 def logs_of_all_accounts(logs: Path) -> Path:
     """Return the logs in a folder that is not named `AWSLogs`: below that name the reader leaves
     out the folders of other accounts than the role's.
     """
-    everything = logs.with_name(f"{logs.name}-all")
-    if not everything.exists():
+    copy = logs.with_name(f"{logs.name}-all")
+    if not copy.exists():
         # Hard links: a link that leads out of the folder is not followed.
-        shutil.copytree(logs / "AWSLogs", everything, copy_function=os.link)
-    return everything
+        shutil.copytree(logs / "AWSLogs", copy, copy_function=os.link)
+    return copy
 
 
 def own_rows(folder: Path, logs: Path, roles: list[str]) -> list[Row]:
@@ -183,22 +196,22 @@ def own_rows(folder: Path, logs: Path, roles: list[str]) -> list[Row]:
     `roles` begins with the one that calls most.
     """
     hot = roles[0]
-    one = roles[_MEDIUM_ROLE]
+    role = roles[_MEDIUM_ROLE]
     ten = roles[_TEN_ROLES]
     cache = folder / "cache"
-    everything = logs_of_all_accounts(logs)
+    every_account = logs_of_all_accounts(logs)
     on_one_core = "taskset -c 0 " if shutil.which("taskset") else ""
 
     def reader(
         name: str,
         whose: Iterable[str] | None,
-        *more: str,
-        where: Path = everything,
+        *mode: str,
+        trail: Path = every_account,
         before: str = "",
     ) -> Row:
-        named = ",".join(whose) if whose is not None else "all"
+        principals = ",".join(whose) if whose is not None else "all"
         command = shlex.join(
-            [sys.executable, "-m", "bench.ingestion", "--read", str(where), named, *more]
+            [sys.executable, "-m", "bench.ingestion", "--read", str(trail), principals, *mode]
         )
         return Row(name, before + command, frozenset(whose) if whose is not None else None)
 
@@ -209,15 +222,15 @@ def own_rows(folder: Path, logs: Path, roles: list[str]) -> list[Row]:
     command = f"{tool} permissions --trails {shlex.quote(str(logs))}"
     cached = f"{command} --cache-dir {shlex.quote(str(cache))}"
     return [
-        reader("1 role, on one core", [one], "calls", before=on_one_core),
-        reader("1 role", [one], "calls"),
+        reader("1 role, on one core", [role], "calls", before=on_one_core),
+        reader("1 role", [role], "calls"),
         reader("10 roles, on one core", ten, "calls", before=on_one_core),
         reader("10 roles", ten, "calls"),
         reader("the hottest role", [hot], "calls"),
         reader("all roles", None, "calls"),
-        reader("1 role of one account in four", [one], "calls", where=logs),
-        reader("1 role, and the statistics of all principals", [one], "survey"),
-        Row("permissions --role-arn (1 role)", f"{command} --role-arn {one} >/dev/null"),
+        reader("1 role of one account in four", [role], "calls", trail=logs),
+        reader("1 role, and the statistics of all principals", [role], "survey"),
+        Row("permissions --role-arn (1 role)", f"{command} --role-arn {role} >/dev/null"),
         Row("permissions --role-arn (the hottest)", f"{command} --role-arn {hot} >/dev/null 2>&1"),
         Row(
             "permissions --role-arn (the hottest), first run with a cache",
@@ -240,7 +253,7 @@ def read(folder: str, named: str, what: str) -> int:
     """Read a folder and print the answer; the row's process."""
     targets = None if named == "all" else frozenset(map(parse_principal, named.split(",")))
     source = TrailFolder(Path(folder), survey=what == "survey")
-    found: Answer = {}
+    answer: Answer = {}
     for call in source.read(Window(), Principals(targets)):
         if isinstance(call, Call) and not is_login(call):
             resource = folded(call.resources[0]) if call.resources else ""
@@ -251,13 +264,13 @@ def read(folder: str, named: str, what: str) -> int:
                 call.error_code,
                 resource,
             )
-            known = found.get(key)
-            if known is None:
-                found[key] = [1, call.time, call.time]
+            totals = answer.get(key)
+            if totals is None:
+                answer[key] = [1, call.time, call.time]
             else:
-                known[0] += 1
-                known[1], known[2] = min(known[1], call.time), max(known[2], call.time)
-    for key, (count, first, last) in found.items():
+                totals[0] += 1
+                totals[1], totals[2] = min(totals[1], call.time), max(totals[2], call.time)
+    for key, (count, first, last) in answer.items():
         print(
             json.dumps([*key, count, f"{first:%Y-%m-%dT%H:%M:%SZ}", f"{last:%Y-%m-%dT%H:%M:%SZ}"])
         )
@@ -276,7 +289,7 @@ def naive(folder: str, named: str) -> int:
     """What one writes first: gzip and json."""
     import gzip
 
-    found: Answer = {}
+    answer: Answer = {}
     for path in sorted(Path(folder).rglob("*.json.gz")):
         with gzip.open(path, "rt") as file:
             records = json.load(file)["Records"]
@@ -284,21 +297,21 @@ def naive(folder: str, named: str) -> int:
             identity = record["userIdentity"]
             role = identity.get("sessionContext", {}).get("sessionIssuer", {}).get("arn")
             if identity.get("type") == "AssumedRole" and role == named:
-                add(found, key_of(role, record), 1, record["eventTime"], record["eventTime"])
-    for key, values in found.items():
+                add(answer, key_of(role, record), 1, record["eventTime"], record["eventTime"])
+    for key, values in answer.items():
         print(json.dumps([*key, *values]))
     return 0
 
 
 def peer_rows(folder: Path, logs: Path, roles: list[str]) -> list[Row]:
     """What one would use otherwise, for one role."""
-    one, files = roles[_MEDIUM_ROLE], f"find {shlex.quote(str(logs))} -name '*.json.gz'"
+    role, files = roles[_MEDIUM_ROLE], f"find {shlex.quote(str(logs))} -name '*.json.gz'"
     rows = [
         Row("gzip -dc", f"{files} | xargs gzip -dc >/dev/null"),
         Row(
             "Python: gzip, json",
-            shlex.join([sys.executable, "-m", "bench.ingestion", "--naive", str(logs), one]),
-            frozenset({one}),
+            shlex.join([sys.executable, "-m", "bench.ingestion", "--naive", str(logs), role]),
+            frozenset({role}),
             1,
         ),
     ]
@@ -306,8 +319,8 @@ def peer_rows(folder: Path, logs: Path, roles: list[str]) -> list[Row]:
         rows.append(
             Row(
                 "gzip -dc | jq",
-                f"{files} | xargs gzip -dc | jq -c --arg role {one} {shlex.quote(_JQ)}",
-                frozenset({one}),
+                f"{files} | xargs gzip -dc | jq -c --arg role {role} {shlex.quote(_JQ)}",
+                frozenset({role}),
                 1,
             )
         )
@@ -317,18 +330,18 @@ def peer_rows(folder: Path, logs: Path, roles: list[str]) -> list[Row]:
             subprocess.run([sys.executable, "-m", "venv", str(python.parents[1])], check=True)
             subprocess.run([python, "-m", "pip", "install", "--quiet", package], check=True)
     duckdb, scraper = (folder / "peers" / name / "bin" for name in _PEERS)
-    query = _SQL.format(logs=logs, role=one)
+    query = _SQL.format(logs=logs, role=role)
     rows.append(
         Row(
             "DuckDB",
             shlex.join([str(duckdb / "python"), "-c", _DUCKDB, query]),
-            frozenset({one}),
+            frozenset({role}),
             1,
         )
     )
-    select = f"{scraper / 'trailscraper'} select --log-dir {logs} --filter-assumed-role-arn {one}"
+    select = f"{scraper / 'trailscraper'} select --log-dir {logs} --filter-assumed-role-arn {role}"
     generate = f"{select} | {scraper / 'trailscraper'} generate"
-    rows.append(Row("trailscraper", generate, frozenset({one}), 1, policy=True))
+    rows.append(Row("trailscraper", generate, frozenset({role}), 1, policy=True))
     return rows
 
 
@@ -380,7 +393,7 @@ def table(title: str, logs: Path, truth: Answer, rows: list[Row], rounds: int) -
     for row in rows:
         pairs = spent[row.name]
         cpu, wall = (
-            statistics.median(f(one) / f(limit) for one, limit in pairs) for f in (_cpu, _wall)
+            statistics.median(f(cost) / f(limit) for cost, limit in pairs) for f in (_cpu, _wall)
         )
         peak = max(cost.peak for cost, _ in pairs)
         if row.policy:
@@ -414,10 +427,10 @@ def run(command: str) -> Spent:
     if process.returncode:
         sys.exit(f"This failed with {process.returncode}: {command}")
     wall = time.perf_counter() - started
-    told = answer.rpartition("peak ")
-    if told[1]:
+    printed, has_peak, peak = answer.rpartition("peak ")
+    if has_peak:
         # What `wait4` reports begins with the memory of whoever started the process.
-        return Spent(usage.ru_utime + usage.ru_stime, wall, int(told[2]) / 1024, told[0])
+        return Spent(usage.ru_utime + usage.ru_stime, wall, int(peak) / 1024, printed)
     return Spent(usage.ru_utime + usage.ru_stime, wall, mebibytes_of(usage), answer)
 
 
@@ -428,18 +441,18 @@ def is_right(row: Row, printed: str, truth: Mapping[tuple[str, ...], list[Any]])
     expected = {
         key: value for key, value in truth.items() if row.roles is None or key[0] in row.roles
     }
-    told = {key[0] for key in expected}
-    found: Answer = {}
+    roles = {key[0] for key in expected}
+    answer: Answer = {}
     # DuckDB draws its progress among them.
     for line in filter(re.compile(r"\[").match, printed.splitlines()):
         *key, resource, count, first, last = json.loads(line)
-        if key[0] in told:  # the truth is about the generator's roles, not about users
-            add(found, (*key, folded(resource)), count, first, last)
+        if key[0] in roles:  # the truth is about the generator's roles, not about users
+            add(answer, (*key, folded(resource)), count, first, last)
     # Records that name no resource are one row here, and in the truth one for each that the
     # generator had in mind.
-    for *key, resource in [key for key in expected if key not in found]:
+    for *key, resource in [key for key in expected if key not in answer]:
         add(expected, (*key, ""), *expected.pop((*key, resource)))
-    return found == expected
+    return answer == expected
 
 
 def actions_in(row: Row, printed: str, truth: Mapping[tuple[str, ...], list[Any]]) -> str:
@@ -449,10 +462,10 @@ def actions_in(row: Row, printed: str, truth: Mapping[tuple[str, ...], list[Any]
         for statement in json.loads(printed)["Statement"]
         for action in statement["Action"]
     }
-    made = {
+    called = {
         name for role, _, name, error, _ in truth if row.roles and role in row.roles and not error
     }
-    return f"{sum(name.lower() in granted for name in made)} of {len(made)} actions"
+    return f"{sum(name.lower() in granted for name in called)} of {len(called)} actions"
 
 
 if __name__ == "__main__":

@@ -92,10 +92,10 @@ class _Changer(ast.NodeTransformer):
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
         """Invert one comparison."""
         self.generic_visit(node)
-        for place, operator in enumerate(node.ops):
-            other = _COMPARISONS[type(operator)]
-            if self._now(node, f"{type(operator).__name__} -> {other.__name__}"):
-                node.ops[place] = other()
+        for index, operator in enumerate(node.ops):
+            opposite = _COMPARISONS[type(operator)]
+            if self._now(node, f"{type(operator).__name__} -> {opposite.__name__}"):
+                node.ops[index] = opposite()
         return node
 
     def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
@@ -103,26 +103,26 @@ class _Changer(ast.NodeTransformer):
         self.generic_visit(node)
         if self._now(node, "and <-> or"):
             node.op = ast.Or() if isinstance(node.op, ast.And) else ast.And()
-        for place in range(len(node.values)):
-            if self._now(node, f"without part {place + 1}"):
-                rest = node.values[:place] + node.values[place + 1 :]
-                return rest[0] if len(rest) == 1 else ast.BoolOp(node.op, rest)
+        for index in range(len(node.values)):
+            if self._now(node, f"without part {index + 1}"):
+                operands = node.values[:index] + node.values[index + 1 :]
+                return operands[0] if len(operands) == 1 else ast.BoolOp(node.op, operands)
         return node
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         """Exchange an operator."""
         self.generic_visit(node)
-        other = _OPERATORS.get(type(node.op))
-        if other and self._now(node, f"{type(node.op).__name__} -> {other.__name__}"):
-            node.op = other()
+        exchanged = _OPERATORS.get(type(node.op))
+        if exchanged and self._now(node, f"{type(node.op).__name__} -> {exchanged.__name__}"):
+            node.op = exchanged()
         return node
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
         """Exchange the operator of `|=` and similar."""
         self.generic_visit(node)
-        other = _OPERATORS.get(type(node.op))
-        if other and self._now(node, f"{type(node.op).__name__}= -> {other.__name__}="):
-            node.op = other()
+        exchanged = _OPERATORS.get(type(node.op))
+        if exchanged and self._now(node, f"{type(node.op).__name__}= -> {exchanged.__name__}="):
+            node.op = exchanged()
         return node
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
@@ -161,11 +161,11 @@ class _Changer(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.AST:
         """Exchange `any` and `all`, `min` and `max`."""
         self.generic_visit(node)
-        other = {"any": "all", "all": "any", "min": "max", "max": "min"}.get(
+        counterpart = {"any": "all", "all": "any", "min": "max", "max": "min"}.get(
             getattr(node.func, "id", "")
         )
-        if other and self._now(node, f"{other} instead"):
-            node.func = ast.Name(other, ast.Load())
+        if counterpart and self._now(node, f"{counterpart} instead"):
+            node.func = ast.Name(counterpart, ast.Load())
         return node
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
@@ -187,14 +187,20 @@ class _Changer(ast.NodeTransformer):
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST:
         """Skip named constants."""
-        named = isinstance(node.targets[0], ast.Name) and node.targets[0].id.isupper()
-        return node if named and isinstance(node.value, ast.Constant) else self.generic_visit(node)
+        is_named_constant = isinstance(node.targets[0], ast.Name) and node.targets[0].id.isupper()
+        return (
+            node
+            if is_named_constant and isinstance(node.value, ast.Constant)
+            else self.generic_visit(node)
+        )
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         """Skip decorators and annotations, which Python or the type checker checks."""
         node.body = [self.visit(statement) for statement in node.body]
-        node.args.kw_defaults = [each and self.visit(each) for each in node.args.kw_defaults]
-        node.args.defaults = [self.visit(each) for each in node.args.defaults]
+        node.args.kw_defaults = [
+            default and self.visit(default) for default in node.args.kw_defaults
+        ]
+        node.args.defaults = [self.visit(default) for default in node.args.defaults]
         return node
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
@@ -210,21 +216,21 @@ class Runner:
         self.tests = tests
         self.free: SimpleQueue[Path] = SimpleQueue()
         for number in range(workers):
-            place = folder / str(number)
+            copy = folder / str(number)
             for name in ("leastpriv", "tests"):
                 shutil.copytree(
-                    ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__")
+                    ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__")
                 )
-            shutil.copy(ROOT / "pyproject.toml", place)
-            self.free.put(place)
+            shutil.copy(ROOT / "pyproject.toml", copy)
+            self.free.put(copy)
         self.limit = 600.0
 
     def passes(self, mutant: Mutant | None) -> bool:
         """Run the tests on a mutant, or on the unchanged code."""
-        place = self.free.get()
-        kept = (place / mutant.module).read_text(encoding="utf-8") if mutant else ""
+        copy = self.free.get()
+        unchanged = (copy / mutant.module).read_text(encoding="utf-8") if mutant else ""
         if mutant:
-            (place / mutant.module).write_text(mutant.source, encoding="utf-8")
+            (copy / mutant.module).write_text(mutant.source, encoding="utf-8")
         try:
             command = [
                 sys.executable,
@@ -237,22 +243,22 @@ class Runner:
                 "no:cacheprovider",
                 *self.tests,
             ]
-            environment = {**os.environ, "PYTHONPATH": str(place)}
-            done = subprocess.run(
+            environment = {**os.environ, "PYTHONPATH": str(copy)}
+            completed = subprocess.run(
                 command,
-                cwd=place,
+                cwd=copy,
                 env=environment,
                 capture_output=True,
                 timeout=self.limit,
                 check=False,
             )
-            return done.returncode == 0
+            return completed.returncode == 0
         except subprocess.TimeoutExpired:
             return False
         finally:
             if mutant:
-                (place / mutant.module).write_text(kept, encoding="utf-8")
-            self.free.put(place)
+                (copy / mutant.module).write_text(unchanged, encoding="utf-8")
+            self.free.put(copy)
 
 
 def main(arguments: list[str]) -> int:
@@ -270,19 +276,21 @@ def main(arguments: list[str]) -> int:
             return 1
         runner.limit = 30 + 5 * (time.perf_counter() - started)
         for module in modules:
-            every = list(mutants(module))
+            all_mutants = list(mutants(module))
             alive = [
-                each
-                for each, passed in zip(every, pool.map(runner.passes, every), strict=True)
+                mutant
+                for mutant, passed in zip(
+                    all_mutants, pool.map(runner.passes, all_mutants), strict=True
+                )
                 if passed
             ]
-            killed = len(every) - len(alive)
+            killed = len(all_mutants) - len(alive)
             print(
-                f"{module}: {killed} of {len(every)} killed, {killed / max(len(every), 1):.1%}",
+                f"{module}: {killed} of {len(all_mutants)} killed, {killed / max(len(all_mutants), 1):.1%}",
                 flush=True,
             )
-            for each in alive:
-                print(f"  {each.line}: {each.change}", flush=True)
+            for mutant in alive:
+                print(f"  {mutant.line}: {mutant.change}", flush=True)
     return 0
 
 

@@ -85,10 +85,12 @@ def is_account_wide(action: str, resource: str) -> bool:
     """Whether a resource is all of a service, or all there is, though each type of the action has
     more to its ARN.
     """
-    known = action_of(action)
-    if not known or not known.resource_types:
+    documented = action_of(action)
+    if not documented or not documented.resource_types:
         return False
-    tails = {re.sub(r"\$\{\w+\}", "*", kind.arn).split(":", 5)[5] for kind in known.resource_types}
+    tails = {
+        re.sub(r"\$\{\w+\}", "*", kind.arn).split(":", 5)[5] for kind in documented.resource_types
+    }
     return resource == "*" or (resource.split(":", 5)[-1] == "*" and "*" not in tails)
 
 
@@ -124,39 +126,39 @@ def cases(call: Call, *, answered: bool = False) -> Iterator[Case]:
 
 def true_resources(call: Call, action: str) -> tuple[str, ...]:
     """The resources that the record itself names for the action; empty without any."""
-    known = action_of(action)
+    documented = action_of(action)
     prefix = action.partition(":")[0]
-    if known is None or not known.resource_types:
+    if documented is None or not documented.resource_types:
         return ()
     event = map_event(call.source, call.name)
     if any(mapped.on for mapped in event.actions):
         return ()  # A copy lists both ends; the record does not say which is which.
-    own = [
+    arns_of_service = [
         arn
         for arn in call.resources
         if arn.startswith(("arn:aws:", "arn:aws-")) and arn.split(":")[2] == prefix
     ]
     # Listed resources of other types do not count: the bucket of an object.
-    listed = [arn for arn in call.resources if is_of(known, prefix, arn)] or own
+    arns = [arn for arn in call.resources if is_of(documented, prefix, arn)] or arns_of_service
     if call.outcome is Outcome.DENIED:
         denial = read_denial(call.error_message, error_code=call.error_code)
-        named = [catalog.spelling(each) for each in denial.actions]
+        actions = [catalog.spelling(denied_action) for denied_action in denial.actions]
         if (
-            action in named
+            action in actions
             and denial.resource.startswith("arn:")
             and not set(denial.resource) & set("*?")
         ):
-            listed.append(denial.resource)
-    return tuple(dict.fromkeys(listed))
+            arns.append(denial.resource)
+    return tuple(dict.fromkeys(arns))
 
 
 def answered_resource(call: Call, action: str) -> tuple[str, ...]:
     """The one ARN of the action's types in the answer; empty where there is none, or more."""
-    known = action_of(action)
+    documented = action_of(action)
     prefix = action.partition(":")[0]
     texts = dict.fromkeys(text for _, text in request_values(call.response))
-    found = tuple(text for text in texts if known and is_of(known, prefix, text))
-    return found if len(found) == 1 else ()
+    arns = tuple(text for text in texts if documented and is_of(documented, prefix, text))
+    return arns if len(arns) == 1 else ()
 
 
 def verdict(call: Call, action: str, truth: Sequence[str], derived: Sequence[str]) -> str:
@@ -164,10 +166,10 @@ def verdict(call: Call, action: str, truth: Sequence[str], derived: Sequence[str
     prefix = action.partition(":")[0]
     if not all(fits(action, escape_observed(arn)) for arn in truth):
         return "unknown"
-    places = {
+    regions_and_accounts = {
         (arn.split(":")[3] or call.region, arn.split(":")[4] or call.account) for arn in truth
     }
-    if places != {(call.region, call.account)}:
+    if regions_and_accounts != {(call.region, call.account)}:
         return "elsewhere"
     if all(any(resource_matches(pattern, arn) for pattern in derived) for arn in truth):
         kinds = {kind for arn in truth for kind in types_of_arn(prefix, arn)}
@@ -185,9 +187,11 @@ def verdict(call: Call, action: str, truth: Sequence[str], derived: Sequence[str
             return "exact"
         if any(is_other_form(pattern, arn) for pattern in derived for arn in truth):
             return "pattern"
-        known = known_texts(call)
-        opened = [arn for arn in truth if widens_known_parts(prefix, arn, derived, known)]
-        return "too wide" if opened else "pattern"
+        names_in_request = known_texts(call)
+        widened = [
+            arn for arn in truth if widens_known_parts(prefix, arn, derived, names_in_request)
+        ]
+        return "too wide" if widened else "pattern"
     return "wrong"
 
 
@@ -211,17 +215,20 @@ def known_texts(call: Call) -> frozenset[str]:
 
 
 def widens_known_parts(
-    prefix: str, arn: str, derived: Iterable[str], known: frozenset[str]
+    prefix: str, arn: str, derived: Iterable[str], names: frozenset[str]
 ) -> bool:
     """Whether every derived pattern that matches has a wildcard for a known part of the ARN."""
     return all(
-        any(resource_matches(pattern, other) for other in with_one_part_changed(prefix, arn, known))
+        any(
+            resource_matches(pattern, changed_arn)
+            for changed_arn in with_one_part_changed(prefix, arn, names)
+        )
         for pattern in derived
         if resource_matches(pattern, arn)
     )
 
 
-def with_one_part_changed(prefix: str, arn: str, known: frozenset[str]) -> Iterator[str]:
+def with_one_part_changed(prefix: str, arn: str, names: frozenset[str]) -> Iterator[str]:
     """The ARN with each of its parts that the request names replaced in turn."""
     kinds = types_of_arn(prefix, arn)
     for kind in catalog.resource_types(prefix):
@@ -231,47 +238,49 @@ def with_one_part_changed(prefix: str, arn: str, known: frozenset[str]) -> Itera
             if not match:
                 continue
             for name, text in match.groupdict().items():
-                if text in known:
+                if text in names:
                     start, end = match.span(name)
                     yield f"{arn[:start]}zz9{text[:2]}{arn[end:]}"
 
 
 def main(arguments: list[str]) -> int:
     """Print the figures; 2 where the folder holds no records."""
-    shown = arguments[arguments.index("--list") + 1] if "--list" in arguments[:-1] else ""
+    shown_class = arguments[arguments.index("--list") + 1] if "--list" in arguments[:-1] else ""
     folder = Path(arguments[0]) if arguments else Path()
     files = sorted(folder.rglob("*.json*.gz")) if arguments else []
-    if not files or (shown and shown not in (*CLASSES, "wildcard")):
+    if not files or (shown_class and shown_class not in (*CLASSES, "wildcard")):
         print(
             f"Name a folder of *.json*.gz files; --list takes {', '.join(CLASSES)} or wildcard.",
             file=sys.stderr,
         )
         return _USAGE
-    items = [item for file in files for item in TrailFolder(file).read(Window(), Principals())]
-    calls = [item for item in items if isinstance(item, Call)]
-    found = [case for call in calls for case in cases(call)]
-    distinct = list(dict.fromkeys(found))
+    facts = [fact for file in files for fact in TrailFolder(file).read(Window(), Principals())]
+    calls = [fact for fact in facts if isinstance(fact, Call)]
+    all_cases = [case for call in calls for case in cases(call)]
+    distinct = list(dict.fromkeys(all_cases))
     print_table(distinct)
-    counts = Counter(case.verdict for case in found)
-    told = ", ".join(
-        f"{name} {counts[name]:,} ({counts[name] / max(len(found), 1):.1%})" for name in CLASSES
+    counts = Counter(case.verdict for case in all_cases)
+    shares = ", ".join(
+        f"{name} {counts[name]:,} ({counts[name] / max(len(all_cases), 1):.1%})" for name in CLASSES
     )
-    print(f"\n{len(found):,} counted singly: {told}")
+    print(f"\n{len(all_cases):,} counted singly: {shares}")
     print_wildcards(calls, distinct)
-    others = list(dict.fromkeys(case for call in calls for case in cases(call, answered=True)))
+    answered_cases = list(
+        dict.fromkeys(case for call in calls for case in cases(call, answered=True))
+    )
     print("\nBy the ARN of the answer:")
-    print_table(others)
-    for case in (*distinct, *others) if shown else ():
-        if case.verdict == shown or (shown == "wildcard" and case.type_wildcard):
+    print_table(answered_cases)
+    for case in (*distinct, *answered_cases) if shown_class else ():
+        if case.verdict == shown_class or (shown_class == "wildcard" and case.type_wildcard):
             print(f"\n{case.event} -> {case.action}\n  true    {', '.join(case.truth)[:300]}")
             print(f"  derived {', '.join(case.derived)[:300]}\n  request {case.request[:400]}")
     return 0
 
 
-def print_table(found: Sequence[Case]) -> None:
+def print_table(distinct: Sequence[Case]) -> None:
     """Distinct cases by service and in sum."""
     by_service: dict[str, Counter[str]] = defaultdict(Counter)
-    for case in found:
+    for case in distinct:
         by_service[case.action.partition(":")[0]][case.verdict] += 1
     print_counts("service", by_service, CLASSES)
     counts = sum(by_service.values(), Counter[str]())
@@ -299,34 +308,38 @@ def print_wildcards(calls: Sequence[Call], classified: Sequence[Case]) -> None:
         f"type wildcards among them: {open_judged:,} ({open_judged / max(len(classified), 1):.1%})"
     )
     needs = dict.fromkeys(need for call in calls for need in needs_of(call).needs if need.verified)
-    whole = [
+    account_wide = [
         need for need in needs if is_account_wide(need.permission.action, need.permission.resource)
     ]
     print(
-        f"a whole account where the action takes an ARN: {len(bare)}, and of all needs {len(whole)}"
+        f"a whole account where the action takes an ARN: {len(bare)}, and of all needs {len(account_wide)}"
     )
     kinds = Counter("any" if need.derivation.startswith("any ") else "other" for need in needs)
-    named = Counter("any" if all_open else "other" for all_open in _by_action(calls).values())
+    is_open_counts = Counter(
+        "any" if all_open else "other" for all_open in _by_action(calls).values()
+    )
     print(
         f"of all {kinds.total():,} distinct needs of the records, {kinds['any']:,} are type"
         " wildcards;"
     )
     print(
-        f"{named['any']:,} of {named.total():,} actions with a resource type have never another"
+        f"{is_open_counts['any']:,} of {is_open_counts.total():,} actions with a resource type have never another"
         " resource"
     )
 
 
 def _by_action(calls: Sequence[Call]) -> dict[str, bool]:
     """Action with resource types -> whether the records name its resource in no call."""
-    found: dict[str, bool] = {}
+    is_open_by_action: dict[str, bool] = {}
     for call in calls:
         for need in needs_of(call).needs:
-            known = action_of(need.permission.action)
-            if known and known.resource_types:
+            documented = action_of(need.permission.action)
+            if documented and documented.resource_types:
                 is_open = need.derivation.startswith("any ")
-                found[known.name] = found.get(known.name, True) and is_open
-    return found
+                is_open_by_action[documented.name] = (
+                    is_open_by_action.get(documented.name, True) and is_open
+                )
+    return is_open_by_action
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ atexit.register(lambda: os.write(int(os.environ["TELL"]), b"0 " + " ".join(sys.m
 
 def main(arguments: list[str]) -> int:
     """Print the table."""
-    rounds = int(next((each for each in arguments if each.isdigit()), "21"))
+    rounds = int(next((argument for argument in arguments if argument.isdigit()), "21"))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, _FILE)
         path.parent.mkdir(parents=True)
@@ -103,11 +103,11 @@ def main(arguments: list[str]) -> int:
                 (_timed(bare), _timed(command, until_first=until_first)) for _ in range(rounds)
             ]
             wall, processor = (
-                statistics.median(run[at] / base[at] for base, run in pairs) for at in (0, 1)
+                statistics.median(run[unit] / base[unit] for base, run in pairs) for unit in (0, 1)
             )
             loaded = _loaded(command, until_first)
             cost = 1000 * statistics.median(run[1] for _, run in pairs)
-            large = ", ".join(each for each in _LARGE if each in loaded)
+            large = ", ".join(module for module in _LARGE if module in loaded)
             print(
                 f"{name:28} {wall:11.1f}  {processor:10.1f}  {cost:6.0f}  {len(loaded):7} {large}"
             )
@@ -118,55 +118,62 @@ def main(arguments: list[str]) -> int:
 
 def _timed(command: list[str], *, until_first: bool = False) -> tuple[float, float]:
     """Seconds, and those of the core, until the process ends or reports its first record."""
-    mine, theirs = os.pipe()
+    reading_end, writing_end = os.pipe()
     started = time.perf_counter()
     process = subprocess.Popen(
         command,
         stdout=subprocess.DEVNULL,
-        pass_fds=[theirs],
-        env={**os.environ, "TELL": str(theirs)},
+        pass_fds=[writing_end],
+        env={**os.environ, "TELL": str(writing_end)},
     )
-    os.close(theirs)
-    told = os.read(mine, 64) if until_first else b""
+    os.close(writing_end)
+    measured = os.read(reading_end, 64) if until_first else b""
     wall = time.perf_counter() - started
     _, _, usage = os.wait4(process.pid, 0)
     process.returncode = 0
-    os.close(mine)
+    os.close(reading_end)
     if until_first:
-        return wall, float(told.split()[0])
+        return wall, float(measured.split()[0])
     return time.perf_counter() - started, usage.ru_utime + usage.ru_stime
 
 
 def _loaded(command: list[str], until_first: bool) -> list[str]:
     """The modules that are loaded by then."""
-    mine, theirs = os.pipe()
+    reading_end, writing_end = os.pipe()
     script = command[2] if until_first else f"{_AT_END}{command[2]}"
-    asked = [*command[:2], script, *command[3:]]
-    told = b""
+    reporting_command = [*command[:2], script, *command[3:]]
+    module_names = b""
     with subprocess.Popen(
-        asked, stdout=subprocess.DEVNULL, pass_fds=[theirs], env={**os.environ, "TELL": str(theirs)}
+        reporting_command,
+        stdout=subprocess.DEVNULL,
+        pass_fds=[writing_end],
+        env={**os.environ, "TELL": str(writing_end)},
     ):
-        os.close(theirs)
-        while piece := os.read(mine, 65536):
-            told += piece
-    os.close(mine)
-    return told.decode().split()[1:]
+        os.close(writing_end)
+        while piece := os.read(reading_end, 65536):
+            module_names += piece
+    os.close(reading_end)
+    return module_names.decode().split()[1:]
 
 
 def _slowest(command: list[str]) -> None:
     """Modules by their own import time, microseconds, the least of three runs."""
-    least: dict[str, int] = {}
+    shortest: dict[str, int] = {}
     for _ in range(3):
-        asked = [command[0], "-X", "importtime", *command[1:]]
-        told = subprocess.run(
-            asked, capture_output=True, text=True, check=False, env={**os.environ, "TELL": "2"}
+        timed_command = [command[0], "-X", "importtime", *command[1:]]
+        log = subprocess.run(
+            timed_command,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "TELL": "2"},
         ).stderr
-        for line in told.splitlines():
-            own, _, rest = line.removeprefix("import time:").partition("|")
-            if own.strip().isdigit():
-                name = rest.rpartition("|")[2].strip()
-                least[name] = min(least.get(name, 10**9), int(own))
-    for name, cost in sorted(least.items(), key=lambda entry: -entry[1])[:20]:
+        for line in log.splitlines():
+            microseconds, _, nested_name = line.removeprefix("import time:").partition("|")
+            if microseconds.strip().isdigit():
+                name = nested_name.rpartition("|")[2].strip()
+                shortest[name] = min(shortest.get(name, 10**9), int(microseconds))
+    for name, cost in sorted(shortest.items(), key=lambda entry: -entry[1])[:20]:
         print(f"    {cost:7,} µs  {name}")
 
 

@@ -84,48 +84,50 @@ def main() -> None:
     parser.add_argument("--histories", nargs="*", default=[])
     parser.add_argument("--ways", nargs="*", default=WAYS)
     parser.add_argument("--data", nargs="*", default=("yes", "no"))
-    asked = parser.parse_args()
+    options = parser.parse_args()
     rows: list[Row] = []
-    for place in sorted(asked.folder.iterdir()):
-        if asked.histories and place.name not in asked.histories:
+    for history in sorted(options.folder.iterdir()):
+        if options.histories and history.name not in options.histories:
             continue
-        rows += _rows_of(place, asked)
-        print(place.name, flush=True)
-        _write(rows, asked.out)
+        rows += _rows_of(history, options)
+        print(history.name, flush=True)
+        _write(rows, options.out)
     print_tables(rows)
 
 
-def _rows_of(place: Path, asked: argparse.Namespace) -> Iterator[Row]:
+def _rows_of(history: Path, options: argparse.Namespace) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        every = sum(1 for _ in (place / "records").iterdir())
-        _copy(place, scratch / "truth", every, data=True)
+        run_count = sum(1 for _ in (history / "records").iterdir())
+        _copy(history, scratch / "truth", run_count, data=True)
         truth = proposal(scratch / "truth", scratch, None).context.evidence
         actions = {usage.need.permission.action for usage in truth.usages}
         committed = {
             "draft": None,
-            "narrowed": _on_everything({f"{each.partition(':')[0]}:*" for each in actions}),
+            "narrowed": _on_everything({f"{action.partition(':')[0]}:*" for action in actions}),
             "listed": _on_everything(actions),
         }
-        for runs in asked.runs:
-            for data in [each == "yes" for each in asked.data]:
-                trail = scratch / f"{runs}-{data}"
-                _copy(place, trail, runs, data=data)
-                for way in asked.ways:
+        for runs in options.runs:
+            for has_data_events in [answer == "yes" for answer in options.data]:
+                trail = scratch / f"{runs}-{has_data_events}"
+                _copy(history, trail, runs, data=has_data_events)
+                for way in options.ways:
                     result = proposal(trail, scratch, committed[way])
-                    yield _row(result, truth, place.name, way, data=data, runs=runs)
+                    yield _row(result, truth, history.name, way, data=has_data_events, runs=runs)
 
 
-def _copy(place: Path, trail: Path, runs: int, *, data: bool) -> None:
+def _copy(history: Path, trail: Path, runs: int, *, data: bool) -> None:
     """Copies the records of the first runs, with or without data events."""
     for number in range(runs):
         name = str(_FIRST_RUN + number)
         target = trail / name
         target.mkdir(parents=True)
-        for file in (place / "records" / name).iterdir():
+        for file in (history / "records" / name).iterdir():
             records = json.loads(gzip.decompress(file.read_bytes()))["Records"]
-            kept = [each for each in records if data or each["eventCategory"] == "Management"]
-            content = json.dumps({"Records": kept}).encode()
+            records_in_trail = [
+                record for record in records if data or record["eventCategory"] == "Management"
+            ]
+            content = json.dumps({"Records": records_in_trail}).encode()
             (target / file.name).write_bytes(gzip.compress(content))
 
 
@@ -138,14 +140,14 @@ def _denied(result: PullRequestContent, truth: Evidence, run: int) -> list[Permi
     """The permissions that the proposal denies a later run."""
     documents = result.context.proposal.documents
     session = str(_FIRST_RUN + run - 1)
-    own = {each.id for each in truth.runs if each.session == session}
-    found = dict[Permission, None]()
+    run_ids = {run.id for run in truth.runs if run.session == session}
+    permissions = dict[Permission, None]()
     for usage in truth.usages:
-        if own.isdisjoint(usage.runs) or usage.outcome is not Outcome.ALLOWED:
+        if run_ids.isdisjoint(usage.runs) or usage.outcome is not Outcome.ALLOWED:
             continue
         if usage.need.verified and replay_usage(usage, truth.principal, documents) & _DENIED:
-            found[usage.need.permission] = None
-    return list(found)
+            permissions[usage.need.permission] = None
+    return list(permissions)
 
 
 def _row(
@@ -163,10 +165,10 @@ def _row(
     later = list(came)
     for run in range(runs + 2, RUNS_OF_PLAN + 1):
         later += _denied(result, truth, run)
-    certain = [each for each in chance.expected if each.is_certain]
-    listed = {action for each in certain for action in each.actions}
-    named = {action for each in chance.expected for action in each.actions}
-    data_denials = [each for each in came if _is_data(each.action)]
+    certain = [denial for denial in chance.expected if denial.is_certain]
+    certain_actions = {action for denial in certain for action in denial.actions}
+    expected_actions = {action for denial in chance.expected for action in denial.actions}
+    data_denials = [permission for permission in came if _is_data(permission.action)]
     return Row(
         history=history,
         way=way,
@@ -176,15 +178,15 @@ def _row(
         word=chance.word.value,
         instruction=verdict.instruction.value,
         rule=verdict.rule.value,
-        causes=",".join(sorted({each.cause.value for each in chance.expected})),
-        listed=len(listed),
-        listed_came=len(listed & {each.action for each in came}),
-        listed_later=len(listed & {each.action for each in later}),
+        causes=",".join(sorted({denial.cause.value for denial in chance.expected})),
+        listed=len(certain_actions),
+        listed_came=len(certain_actions & {permission.action for permission in came}),
+        listed_later=len(certain_actions & {permission.action for permission in later}),
         denied=len(came),
         denied_data=len(data_denials),
-        denied_data_listed=sum(each.action in named for each in data_denials),
-        denied_data_on=sum(_is_listed(each, chance.expected) for each in data_denials),
-        denials=" ".join(f"{each.action}@{each.resource}" for each in came[:12]),
+        denied_data_listed=sum(denial.action in expected_actions for denial in data_denials),
+        denied_data_on=sum(_is_listed(denial, chance.expected) for denial in data_denials),
+        denials=" ".join(f"{permission.action}@{permission.resource}" for permission in came[:12]),
     )
 
 
@@ -194,11 +196,11 @@ def _is_data(action: str) -> bool:
 
 def _is_listed(permission: Permission, expected: Iterable[ExpectedDenial]) -> bool:
     """Whether "will be denied" names the action, on this resource or without one."""
-    for each in expected:
-        if permission.action not in each.actions:
+    for denial in expected:
+        if permission.action not in denial.actions:
             continue
-        if not each.resources or any(
-            resource_covers(pattern, permission.resource) for pattern in each.resources
+        if not denial.resources or any(
+            resource_covers(pattern, permission.resource) for pattern in denial.resources
         ):
             return True
     return False
@@ -216,19 +218,19 @@ def print_tables(rows: Sequence[Row]) -> None:
     print("\n| policy | data events | cases | said | came | gap | gap by fifths | Brier |")
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for way, data in _kinds(rows):
-        own = [row for row in rows if (row.way, row.data) == (way, data)]
-        said = mean(row.said for row in own)
-        came = mean(row.denied > 0 for row in own)
-        brier = mean((row.said - (row.denied > 0)) ** 2 for row in own)
+        cases = [row for row in rows if (row.way, row.data) == (way, data)]
+        predicted = mean(row.said for row in cases)
+        came = mean(row.denied > 0 for row in cases)
+        brier = mean((row.said - (row.denied > 0)) ** 2 for row in cases)
         print(
-            f"| {way} | {data} | {len(own)} | {said:.0%} | {came:.0%} | {abs(said - came):.1%} |"
-            f" {_gap(own):.1%} | {brier:.3f} |"
+            f"| {way} | {data} | {len(cases)} | {predicted:.0%} | {came:.0%} |"
+            f" {abs(predicted - came):.1%} | {_gap(cases):.1%} | {brier:.3f} |"
         )
     print("\n| policy | data events | said | cases | denied in the next run |")
     print("| --- | --- | --- | ---: | ---: |")
     for way, data in _kinds(rows):
-        own = [row for row in rows if (row.way, row.data) == (way, data)]
-        for title, group in (*_groups(own, _word), *_groups(own, lambda row: row.instruction)):
+        cases = [row for row in rows if (row.way, row.data) == (way, data)]
+        for title, group in (*_groups(cases, _word), *_groups(cases, lambda row: row.instruction)):
             print(f"| {way} | {data} | {title} | {len(group)} | {_share(group, _came)} |")
     drafts = [row for row in rows if row.way == "draft" and not row.data]
     listing = [row for row in drafts if row.listed]
@@ -239,9 +241,11 @@ def print_tables(rows: Sequence[Row]) -> None:
     print(f"a listed action was denied in the next run: {_share(listing, _listed_came)}")
     print(f"in a later run: {_share(listing, lambda row: row.listed_later > 0)}")
     print(f"listed actions denied later: {sum(row.listed_later for row in listing)} of {actions}")
-    named = sum(row.denied_data_listed for row in drafts)
-    on = sum(row.denied_data_on for row in drafts)
-    print(f"denied data actions: {denied_data}, named: {named}, with the resource: {on}")
+    by_action = sum(row.denied_data_listed for row in drafts)
+    by_resource = sum(row.denied_data_on for row in drafts)
+    print(
+        f"denied data actions: {denied_data}, named: {by_action}, with the resource: {by_resource}"
+    )
 
 
 def _kinds(rows: Iterable[Row]) -> list[tuple[str, bool]]:
@@ -262,7 +266,7 @@ def _listed_came(row: Row) -> bool:
 
 def _groups(rows: Sequence[Row], name: Callable[[Row], str]) -> list[tuple[str, list[Row]]]:
     names = sorted({name(row) for row in rows})
-    return [(each, [row for row in rows if name(row) == each]) for each in names]
+    return [(group, [row for row in rows if name(row) == group]) for group in names]
 
 
 def _share(rows: Sequence[Row], holds: Callable[[Row], bool]) -> str:
@@ -273,9 +277,9 @@ def _share(rows: Sequence[Row], holds: Callable[[Row], bool]) -> str:
 def _gap(rows: Sequence[Row]) -> float:
     """Mean distance of said and came over fifths of the scale, weighted by their cases."""
     total = 0.0
-    for _, own in _groups(rows, lambda row: str(min(int(row.said * _BINS), _BINS - 1))):
-        said = mean(row.said for row in own)
-        total += len(own) * abs(said - mean(row.denied > 0 for row in own))
+    for _, cases in _groups(rows, lambda row: str(min(int(row.said * _BINS), _BINS - 1))):
+        predicted = mean(row.said for row in cases)
+        total += len(cases) * abs(predicted - mean(row.denied > 0 for row in cases))
     return total / len(rows)
 
 

@@ -133,40 +133,46 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--histories", nargs="*", default=[])
     parser.add_argument("--runs", nargs="*", type=int, default=[])
     parser.add_argument("--ways", nargs="*", default=[])
-    asked = parser.parse_args(arguments)
-    folder: Path = asked.folder
-    histories = sorted(place for place in folder.iterdir() if (place / "checks.jsonl").exists())
-    checks = {place.name: authorization_checks(place) for place in histories}
-    askable = Askable(check for each in checks.values() for check in each)
+    options = parser.parse_args(arguments)
+    folder: Path = options.folder
+    histories = sorted(
+        history for history in folder.iterdir() if (history / "checks.jsonl").exists()
+    )
+    checks = {history.name: authorization_checks(history) for history in histories}
+    askable = Askable(check for checks_of_history in checks.values() for check in checks_of_history)
     evaluator = LabEvaluator()
     rows: list[Row] = []
-    for place in histories:
-        if asked.histories and place.name not in asked.histories:
+    for history in histories:
+        if options.histories and history.name not in options.histories:
             continue
         with tempfile.TemporaryDirectory() as scratch:
-            rows += _history(place, checks[place.name], askable, evaluator, Path(scratch), asked)
-        print(place.name, flush=True)
-        asked.out.write_text(json.dumps([asdict(row) for row in rows], indent=1), encoding="utf-8")
+            rows += _history(
+                history, checks[history.name], askable, evaluator, Path(scratch), options
+            )
+        print(history.name, flush=True)
+        options.out.write_text(
+            json.dumps([asdict(row) for row in rows], indent=1), encoding="utf-8"
+        )
     evaluator.close()
 
 
 def _history(
-    place: Path,
+    history: Path,
     checks: list[dict[str, Any]],
     askable: Askable,
     evaluator: LabEvaluator,
     scratch: Path,
-    asked: argparse.Namespace,
+    options: argparse.Namespace,
 ) -> Iterator[Row]:
-    own = {check["resource"] for check in checks} | {"*"}
-    used = {pair(check) for check in checks}
+    resources = {check["resource"] for check in checks} | {"*"}
+    used_pairs = {pair(check) for check in checks}
     actions = sorted({check["action"] for check in checks})
     trail = scratch / "trail"
     for runs in range(1, max(check["run"] for check in checks) + 1):
-        shutil.copytree(place / "records" / str(1000 + runs), trail / str(runs))
-        if asked.runs and runs not in asked.runs:
+        shutil.copytree(history / "records" / str(1000 + runs), trail / str(runs))
+        if options.runs and runs not in options.runs:
             continue
-        for way, policies, result in _policies(trail, actions, scratch, asked):
+        for way, policies, result in _policies(trail, actions, scratch, options):
             answers = evaluator.allowed(policies, checks)
             refused = [
                 check for check, is_allowed in zip(checks, answers, strict=True) if not is_allowed
@@ -174,20 +180,24 @@ def _history(
             granted = _granted(policies, askable)
             following = sorted({pair(check) for check in refused if check["run"] == runs})
             later = sorted({pair(check) for check in refused if check["run"] >= runs})
-            destroying = {each for each in granted if each[1] in own and destroys(each[0])}
+            destroying = {
+                (action, resource)
+                for action, resource in granted
+                if resource in resources and destroys(action)
+            }
             yield Row(
-                history=place.name,
+                history=history.name,
                 way=way,
                 runs=runs,
                 next=len(following),
                 later=len(later),
                 refused=tuple(f"{action} on {resource}" for action, resource in following[:12]),
-                granted=sum(resource in own for _, resource in granted),
+                granted=sum(resource in resources for _, resource in granted),
                 around=len(granted),
-                used=len(used),
+                used=len(used_pairs),
                 destroying=len(destroying),
-                needless=len(destroying - used),
-                needless_pairs=_texts(destroying - used),
+                needless=len(destroying - used_pairs),
+                needless_pairs=_texts(destroying - used_pairs),
                 refused_later=_texts(later),
                 **(_said(result) if result else {}),
             )
@@ -201,54 +211,55 @@ def _said(result: PullRequestContent) -> dict[str, float]:
     proof = result.context.proof
     if proof.confidence is None:
         return {}
-    whole = proof.confidence.whole
+    all_runs = proof.confidence.whole
     return {
         "chance": result.context.chance.estimate,
-        "own": whole.chance,
-        "turing": 1 - exp(-(1 - whole.coverage) * whole.uses / max(whole.runs, 1)),
-        "coverage": whole.coverage,
+        "own": all_runs.chance,
+        "turing": 1 - exp(-(1 - all_runs.coverage) * all_runs.uses / max(all_runs.runs, 1)),
+        "coverage": all_runs.coverage,
     }
 
 
 def _policies(
-    trail: Path, actions: list[str], scratch: Path, asked: argparse.Namespace
+    trail: Path, actions: list[str], scratch: Path, options: argparse.Namespace
 ) -> Iterator[tuple[str, list[Policy], PullRequestContent | None]]:
-    for way, policies, result in _all_policies(trail, actions, scratch, asked):
-        if not asked.ways or way in asked.ways:
+    for way, policies, result in _all_policies(trail, actions, scratch, options):
+        if not options.ways or way in options.ways:
             yield way, policies, result
 
 
 def _all_policies(
-    trail: Path, actions: list[str], scratch: Path, asked: argparse.Namespace
+    trail: Path, actions: list[str], scratch: Path, options: argparse.Namespace
 ) -> Iterator[tuple[str, list[Policy], PullRequestContent | None]]:
     drafted = proposal(trail, scratch, None)
     documents = written(drafted)
     yield "draft", documents, drafted
-    if asked.ways == ["draft"]:
+    if options.ways == ["draft"]:
         return
     evidence = drafted.context.evidence
-    known = {usage.need.permission.action for usage in evidence.usages}
-    used = [
+    used_actions = {usage.need.permission.action for usage in evidence.usages}
+    used_offers = [
         {"Effect": "Allow", "Action": offer.action, "Resource": list(offer.resources)}
         for offer in drafted.context.suggested_actions
-        if offer.action in known and offer.resources
+        if offer.action in used_actions and offer.resources
     ]
-    yield "draft, used", [*documents, {"Version": "2012-10-17", "Statement": used}], drafted
+    yield "draft, used", [*documents, {"Version": "2012-10-17", "Statement": used_offers}], drafted
     offered = statements_to_copy(drafted.context.suggested_actions)
     yield "draft, offers", [*documents, {"Version": "2012-10-17", "Statement": offered}], drafted
     wildcards = sorted({f"{action.partition(':')[0]}:*" for action in actions})
     narrowed = proposal(trail, scratch, _on_everything(wildcards))
     yield "narrowed", written(narrowed), narrowed
-    if not asked.ways or "star" in asked.ways:
+    if not options.ways or "star" in options.ways:
         narrowed = proposal(trail, scratch, _on_everything(["*"]))
         yield "star", written(narrowed), narrowed
-    listed = parse(json.dumps(_on_everything(actions)).encode(), "policy.json")
+    policy_of_actions = parse(json.dumps(_on_everything(actions)).encode(), "policy.json")
     for percent in (0, 80, 90):
-        options = Options(minimum_days=0, minimum_confidence=percent)
-        limited = propose_changes(listed, compare(listed, [], evidence), evidence, options)
+        limits = Options(minimum_days=0, minimum_confidence=percent)
+        difference = compare(policy_of_actions, [], evidence)
+        limited = propose_changes(policy_of_actions, difference, evidence, limits)
         yield f"listed, {percent} %", [_value(document) for document in limited.documents], None
-    if asked.trailscraper:
-        yield "trailscraper", [_of_trailscraper(asked.trailscraper, trail)], None
+    if options.trailscraper:
+        yield "trailscraper", [_of_trailscraper(options.trailscraper, trail)], None
 
 
 def _on_everything(actions: list[str]) -> Policy:
@@ -295,33 +306,35 @@ def _of_trailscraper(program: str, trail: Path) -> Policy:
     selected = subprocess.run(
         [*select, "--from", "2026-01-01", "--to", "2027-01-01"], capture_output=True, check=True
     )
-    made = subprocess.run(
+    generated = subprocess.run(
         [program, "generate"], input=selected.stdout, capture_output=True, check=True
     )
-    policy: Policy = json.loads(made.stdout)
+    policy: Policy = json.loads(generated.stdout)
     return policy
 
 
 def _granted(policies: Sequence[Policy], askable: Askable) -> set[Pair]:
     """Pairs of an action and one of the known resources of its types; `*` if it has none."""
-    found: dict[str, set[Pair]] = {"Allow": set(), "Deny": set()}
+    pairs: dict[str, set[Pair]] = {"Allow": set(), "Deny": set()}
     for policy in policies:
         for statement in each_of(policy["Statement"]):
             entries = each_of(statement["Action"])
             for action in {
-                each for entry in entries for each in (catalog.expand(entry) or (entry,))
+                action_name
+                for entry in entries
+                for action_name in (catalog.expand(entry) or (entry,))
             }:
-                found[statement["Effect"]].update(
-                    (action, on)
-                    for on in granted_on(action, each_of(statement["Resource"]), askable)
+                pairs[statement["Effect"]].update(
+                    (action, resource)
+                    for resource in granted_on(action, each_of(statement["Resource"]), askable)
                 )
-    return found["Allow"] - found["Deny"]
+    return pairs["Allow"] - pairs["Deny"]
 
 
 def granted_on(action: str, patterns: Sequence[str], askable: Askable) -> Iterator[str]:
     """The known resources of the action's types that the patterns cover."""
-    known = action_of(action)
-    if known is None or not known.resource_types:
+    documented = action_of(action)
+    if documented is None or not documented.resource_types:
         yield "*"
         return
     for resource in askable.resources:
@@ -331,7 +344,7 @@ def granted_on(action: str, patterns: Sequence[str], askable: Askable) -> Iterat
         elif (
             fits(action, resource)
             and askable.can_be(action, resource)
-            and any(resource_covers(each, escaped) for each in patterns)
+            and any(resource_covers(pattern, escaped) for pattern in patterns)
         ):
             yield resource
 

@@ -54,13 +54,13 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description="Record histories in the lab.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("histories", nargs="*", metavar="HISTORY")
-    given = parser.parse_args(arguments)
-    folder: Path = given.folder.resolve()
-    names: list[str] = given.histories
+    options = parser.parse_args(arguments)
+    folder: Path = options.folder.resolve()
+    names: list[str] = options.histories
     fresh = ((tool, shape, "-fresh") for tool, shapes in FRESH.items() for shape in shapes)
-    named = (("boto3", shape, "-named") for shape in NAMED)
+    named_shapes = (("boto3", shape, "-named") for shape in NAMED)
     first = product(TOOLS, SHAPES, set(PLANS) - {"-fresh", "-named"})
-    for tool, shape, plan_name in chain(first, fresh, named):
+    for tool, shape, plan_name in chain(first, fresh, named_shapes):
         name = f"{tool}-{shape}{plan_name}"
         if (name in names or not (names or plan_name)) and not (folder / name).exists():
             begin = time.monotonic()
@@ -99,15 +99,19 @@ def record(tool: str, shape: str, history: Path, plan_name: str = "") -> None:
             lab.flush()
             move_records(lab.records, work / "records" / f"{_FIRST_RUN + number}", begin)
     shutil.copy(work / "lab" / "checks.jsonl", work)
-    for rest in ("app", "lab"):
-        shutil.rmtree(work / rest, ignore_errors=True)
+    for subfolder in ("app", "lab"):
+        shutil.rmtree(work / subfolder, ignore_errors=True)
     work.rename(history)
 
 
 def of_other_shapes(shape: str) -> Any:
     """Returns a filter of `copytree` that leaves out the files of the other shapes of Terraform."""
     return shutil.ignore_patterns(
-        *(f"{other}.tf" for other in (*SHAPES, *FRESH["terraform"]) if other != shape)
+        *(
+            f"{other_shape}.tf"
+            for other_shape in (*SHAPES, *FRESH["terraform"])
+            if other_shape != shape
+        )
     )
 
 
@@ -142,9 +146,9 @@ def commands(
 ) -> Iterator[Command]:
     """The commands of a workflow for one state of the app."""
     if tool == "cdk":
-        own = {name.upper(): value for name, value in run.variables.items()}
-        own |= {"AWS_REGION": run.region, "AWS_DEFAULT_REGION": run.region}
-        own |= {
+        variables = {name.upper(): value for name, value in run.variables.items()}
+        variables |= {"AWS_REGION": run.region, "AWS_DEFAULT_REGION": run.region}
+        variables |= {
             "SHAPE": shape,
             "CDK_HOME": str(app / ".cdk-home"),
             "CDK_DISABLE_CLI_TELEMETRY": "1",
@@ -154,46 +158,46 @@ def commands(
             if shape == "site":  # CloudFormation deletes no bucket with objects
                 bucket = f"s3://site{run.stage}-{run.generation}-{lab.account}"
                 yield (str(tools.awscli()), "s3", "rm", bucket, "--recursive", "--quiet"), {}
-            yield (*command, "destroy", "--force"), own
+            yield (*command, "destroy", "--force"), variables
             return
-        yield (*command, "deploy", "--require-approval", "never"), own
+        yield (*command, "deploy", "--require-approval", "never"), variables
         if shape == "site":
             yield from _synchronised(run, app, lab)
         return
     if tool in ("awscli", "boto3"):
-        own = {name.upper(): value for name, value in run.variables.items()}
-        own["PATH"] = f"{tools.awscli().parent}:/usr/bin:/bin"
-        own |= {"SHAPE": shape, "AWS_REGION": run.region}
+        variables = {name.upper(): value for name, value in run.variables.items()}
+        variables["PATH"] = f"{tools.awscli().parent}:/usr/bin:/bin"
+        variables |= {"SHAPE": shape, "AWS_REGION": run.region}
         program = "named" if shape in NAMED else shape
         script = ("sh", f"{shape}.sh") if tool == "awscli" else (sys.executable, f"{program}.py")
-        yield (*script, "down" if run.is_destroy else "up"), own
+        yield (*script, "down" if run.is_destroy else "up"), variables
         return
     if tool == "sam":
         yield from _by_transform(shape, run, app)
         return
-    made = tools.terraform()
+    terraform = tools.terraform()
     with zipfile.ZipFile(app / "worker.zip", "w") as archive:
         member = zipfile.ZipInfo("worker.py", (2026, 1, 1, 0, 0, 0))
         archive.writestr(member, f"def handler(event, context):\n    return {run.release}\n")
-    own = {
-        "TF_CLI_CONFIG_FILE": str(made / "terraform.rc"),
+    variables = {
+        "TF_CLI_CONFIG_FILE": str(terraform / "terraform.rc"),
         "TF_VAR_endpoint": lab.endpoint,
         "TF_IN_AUTOMATION": "1",
     }
-    own |= {f"TF_VAR_{name}": value for name, value in run.variables.items()}
-    program = str(made / "program")
-    own["TF_VAR_region"] = run.region
+    variables |= {f"TF_VAR_{name}": value for name, value in run.variables.items()}
+    program = str(terraform / "program")
+    variables["TF_VAR_region"] = run.region
     if is_first:
-        yield (program, "init", "-input=false", "-no-color"), own
+        yield (program, "init", "-input=false", "-no-color"), variables
     if run.stage:
         workspace = f"{run.region}{run.stage}"
         is_new = not (app / "terraform.tfstate.d" / workspace).exists()
-        yield (program, "workspace", "new" if is_new else "select", workspace), own
+        yield (program, "workspace", "new" if is_new else "select", workspace), variables
     if run.is_destroy:
-        yield (program, "destroy", "-auto-approve", "-input=false", "-no-color"), own
+        yield (program, "destroy", "-auto-approve", "-input=false", "-no-color"), variables
         return
-    yield (program, "plan", "-input=false", "-no-color"), own
-    yield (program, "apply", "-auto-approve", "-input=false", "-no-color"), own
+    yield (program, "plan", "-input=false", "-no-color"), variables
+    yield (program, "apply", "-auto-approve", "-input=false", "-no-color"), variables
 
 
 def _by_transform(shape: str, run: Run, app: Path) -> Iterator[Command]:
@@ -208,7 +212,7 @@ def _by_transform(shape: str, run: Run, app: Path) -> Iterator[Command]:
     )
     packaged = ("--s3-bucket", BUCKET, "--output-template-file", "packaged.yaml")
     yield (*aws, "package", "--template-file", f"{shape}.yaml", *packaged), {}
-    own = (
+    parameters = (
         f"Release={run.release}",
         f"Setting={60 * run.setting}",
         f"Name=orders{run.stage}-{run.generation}",
@@ -218,7 +222,7 @@ def _by_transform(shape: str, run: Run, app: Path) -> Iterator[Command]:
         "CAPABILITY_IAM",
         "--no-fail-on-empty-changeset",
         "--parameter-overrides",
-        *own,
+        *parameters,
     )
     yield (*aws, "deploy", *stack, "--template-file", "packaged.yaml", *options), {}
 
@@ -242,10 +246,10 @@ def _call(command: Sequence[str], work: Path, variables: Environment) -> None:
     with (work / "tool.log").open("ab") as log:
         log.write(f"### {' '.join(command)}\n".encode())
         log.flush()
-        done = subprocess.run(
+        completed = subprocess.run(
             command, cwd=work / "app", env=environment, stdout=log, stderr=log, check=False
         )
-    if done.returncode:
+    if completed.returncode:
         text = (work / "tool.log").read_text(errors="replace")
         raise SystemExit(f"{' '.join(command)} failed:\n{text[-3_000:]}")
 
@@ -268,10 +272,10 @@ def move_records(records: Path, history: Path, begin: datetime) -> None:
     by_region: dict[str, list[dict[str, Any]]] = {}
     for record in read:
         by_region.setdefault(record["awsRegion"], []).append(record)
-    for region, own in by_region.items():
+    for region, records_of_region in by_region.items():
         stamp = f"{begin:%Y%m%dT%H%MZ}"
         file = history / f"{ACCOUNT}_CloudTrail_{region}_{stamp}_AbCdEfGhIjKlMnOp.json.gz"
-        file.write_bytes(gzip.compress(json.dumps({"Records": own}).encode()))
+        file.write_bytes(gzip.compress(json.dumps({"Records": records_of_region}).encode()))
 
 
 def _time(text: str) -> datetime:

@@ -83,19 +83,19 @@ def main(arguments: list[str]) -> int:
     counts = Counter((case.where, case.verdict) for case in cases)
     print(
         f"catalogue {catalog.version()}\n\n{'':10}{'cases':>7}"
-        + "".join(f"{each:>9}" for each in _VERDICTS)
+        + "".join(f"{verdict:>9}" for verdict in _VERDICTS)
         + "  explained"
     )
-    for where in ("records", "refusals"):
-        found = [counts[where, verdict] for verdict in _VERDICTS]
+    for source in ("records", "refusals"):
+        row = [counts[source, verdict] for verdict in _VERDICTS]
         explained = sum(
             1
             for case in cases
-            if case.where == where and case.verdict == "other" and explanation(case)
+            if case.where == source and case.verdict == "other" and explanation(case)
         )
         print(
-            f"{where:10}{sum(found):>7}"
-            + "".join(f"{count:>9}" for count in found)
+            f"{source:10}{sum(row):>7}"
+            + "".join(f"{count:>9}" for count in row)
             + f"{explained:>11}"
         )
     for case in sorted(cases, key=lambda case: (case.verdict, case.source, case.event)):
@@ -118,27 +118,27 @@ def of_records(folder: Path) -> Iterator[Case]:
         for call in TrailFolder(file).read(Window(), Principals()):
             if isinstance(call, Call) and call.outcome is Outcome.DENIED:
                 mapped = needs_of(call)
-                needed = {need.permission.action for need in mapped.needs}
+                needed_actions = {need.permission.action for need in mapped.needs}
                 for action in read_denial(call.error_message, error_code=call.error_code).actions:
                     case = Case(call.source, call.name, action, where="records")
-                    yield judged(case, mapped, needed)
+                    yield judged(case, mapped, needed_actions)
 
 
 def of_messages(file: Path) -> Iterator[Case]:
     """Labelled messages that name an operation and an action."""
     for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
         row = json.loads(line)
-        found = _OPERATION.search(row["message"])
+        match = _OPERATION.search(row["message"])
         actions = (row.get("expected") or {}).get("actions") or ()
-        for action in actions if found else ():
-            operation = found["boto"] or found["go"] or found["java"] if found else ""
+        for action in actions if match else ():
+            operation = match["boto"] or match["go"] or match["java"] if match else ""
             source = _source(operation, action, row["message"].lower())
             if source:
                 event = map_event(source, operation)
                 mapped = CallNeeds(event.verdict, event.prefix)
-                needed = {action_of_event.action for action_of_event in event.actions}
+                needed_actions = {action_of_event.action for action_of_event in event.actions}
                 case = Case(source, operation, action, where="refusals")
-                yield judged(case, mapped, needed)
+                yield judged(case, mapped, needed_actions)
 
 
 def judged(case: Case, mapped: CallNeeds, needed: Collection[str]) -> Case:
@@ -164,10 +164,10 @@ def _source(operation: str, action: str, message: str) -> str:
     message names.
     """
     sources = _sources().get(operation, set())
-    told = message.replace(action.lower(), "").replace(" ", "")
-    named = {source for source in sources if source.partition(".")[0] in told}
-    found = sources if len(sources) == 1 else named
-    return next(iter(found)) if len(found) == 1 else ""
+    words = message.replace(action.lower(), "").replace(" ", "")
+    named_sources = {source for source in sources if source.partition(".")[0] in words}
+    candidates = sources if len(sources) == 1 else named_sources
+    return next(iter(candidates)) if len(candidates) == 1 else ""
 
 
 @cache
@@ -176,13 +176,13 @@ def _sources() -> Mapping[str, set[str]]:
 
     session = botocore.session.get_session()
     loader = session.get_component("data_loader")
-    found: dict[str, set[str]] = defaultdict(set)
+    sources: dict[str, set[str]] = defaultdict(set)
     for service in session.get_available_services():
         model = loader.load_service_model(service, "service-2")
         signing = model["metadata"].get("signingName") or model["metadata"]["endpointPrefix"]
         for operation in model["operations"]:
-            found[operation].add(f"{signing}.amazonaws.com")
-    return found
+            sources[operation].add(f"{signing}.amazonaws.com")
+    return sources
 
 
 if __name__ == "__main__":

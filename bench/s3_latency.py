@@ -57,10 +57,10 @@ def main(arguments: list[str]) -> int:
         asyncio.run(serve(Path(arguments[1]), float(arguments[2]) / 1000, int(arguments[3])))
     if arguments[:1] == ["--read"]:
         return read(*arguments[1:])
-    folder, delay, most = (*arguments, *("", "30", "1000000")[len(arguments) :])
+    folder, delay, object_count = (*arguments, *("", "30", "1000000")[len(arguments) :])
     accounts = sorted(path.name for path in (Path(folder) / "AWSLogs").iterdir())
     roles = ",".join(f"arn:aws:iam::{account}:role/release-of-nobody" for account in accounts)
-    server = [sys.executable, "-m", "bench.s3_latency", "--serve", folder, delay, most]
+    server = [sys.executable, "-m", "bench.s3_latency", "--serve", folder, delay, object_count]
     with subprocess.Popen(server, stdout=subprocess.PIPE, text=True) as running:
         port = running.stdout.readline().strip() if running.stdout else ""
         try:
@@ -69,30 +69,32 @@ def main(arguments: list[str]) -> int:
         finally:
             running.terminate()
     child = [sys.executable, "-m", "bench.s3_latency", "--read", "local", folder, roles, ""]
-    alone = [float(each) for each in subprocess.check_output(child, text=True).split()]
+    alone = [float(figure) for figure in subprocess.check_output(child, text=True).split()]
     print(f"the same files read from the disk: {alone[0]:.2f} s, {alone[1]:.2f} s of core")
     return 0
 
 
-def table(what: str, delay: str, asked: list[str]) -> None:
+def table(what: str, delay: str, reader_arguments: list[str]) -> None:
     """Run each client in turn, and print its figures and its gain over the first."""
-    told: dict[str, list[list[float]]] = {client: [] for client in _CLIENTS}
+    rows_by_client: dict[str, list[list[float]]] = {client: [] for client in _CLIENTS}
     for _ in range(_ROUNDS):
-        for client, rows in told.items():
-            child = [sys.executable, "-m", "bench.s3_latency", "--read", client, *asked]
-            rows.append([float(each) for each in subprocess.check_output(child, text=True).split()])
-    base = told[_CLIENTS[0]]
+        for client, rows in rows_by_client.items():
+            child = [sys.executable, "-m", "bench.s3_latency", "--read", client, *reader_arguments]
+            rows.append(
+                [float(figure) for figure in subprocess.check_output(child, text=True).split()]
+            )
+    base = rows_by_client[_CLIENTS[0]]
     print(f"{what}, {delay} ms")
     print("              seconds  of core  objects/s  peak MiB  gain: seconds  of core  quickest")
-    for client, rows in told.items():
-        wall, cpu, files, peak = (statistics.median(column) for column in zip(*rows, strict=True))
+    for client, rows in rows_by_client.items():
+        wall, cpu, files, peak = (statistics.median(values) for values in zip(*rows, strict=True))
         gains = [
-            statistics.median(b[at] / r[at] for b, r in zip(base, rows, strict=True))
-            for at in (0, 1)
+            statistics.median(b[column] / r[column] for b, r in zip(base, rows, strict=True))
+            for column in (0, 1)
         ]
-        least = min(row[0] for row in base) / min(row[0] for row in rows)
-        shown = f"{wall:7.2f}  {cpu:7.2f}  {files / wall:9,.0f}  {peak:8.0f}"
-        print(f"{client:12}  {shown}  {gains[0]:13.2f}  {gains[1]:7.2f}  {least:8.2f}")
+        quickest = min(row[0] for row in base) / min(row[0] for row in rows)
+        figures = f"{wall:7.2f}  {cpu:7.2f}  {files / wall:9,.0f}  {peak:8.0f}"
+        print(f"{client:12}  {figures}  {gains[0]:13.2f}  {gains[1]:7.2f}  {quickest:8.2f}")
 
 
 def read(client: str, place: str, roles: str, what: str) -> int:
@@ -145,9 +147,9 @@ def got(aws: Aws) -> int:
     """List and get all objects as the product does, and drop them."""
     bucket = Bucket("logs", aws.client("s3"), aws.fast_object_client("logs"))
     bucket.folders("AWSLogs/")
-    listed = [stored for page in bucket.objects("AWSLogs/") for stored in page]
+    stored_objects = [stored for page in bucket.objects("AWSLogs/") for stored in page]
     with ThreadPoolExecutor(bucket.at_once) as pool:
-        return sum(1 for _ in pool.map(lambda stored: len(bucket.fetch(stored)), listed))
+        return sum(1 for _ in pool.map(lambda stored: len(bucket.fetch(stored)), stored_objects))
 
 
 def alone_client(environment: dict[str, str]) -> Any:
@@ -166,33 +168,35 @@ def read_alone(client: Any, principals: Principals, what: str) -> int:
     """
     pages = client.get_paginator("list_objects_v2").paginate(Bucket="logs", Prefix="AWSLogs/")
     keys = [entry["Key"] for page in pages for entry in page["Contents"]]
-    own = threading.local()
+    of_thread = threading.local()
 
     def look_through(key: str) -> int:
         body = client.get_object(Bucket="logs", Key=key)["Body"].read()
         if what == "objects got":
             return len(body)
-        if not hasattr(own, "reader"):
-            own.reader = FileReader(ReadOptions(Window(), principals, survey=False))
-            own.seen = EventDeduplicator()
+        if not hasattr(of_thread, "reader"):
+            of_thread.reader = FileReader(ReadOptions(Window(), principals, survey=False))
+            of_thread.seen = EventDeduplicator()
         figures = ReadStatistics()
-        calls = own.reader.read(key, "", lambda: io.BytesIO(body), figures, own.seen)
+        calls = of_thread.reader.read(key, "", lambda: io.BytesIO(body), figures, of_thread.seen)
         return len(list(calls))
 
     with ThreadPoolExecutor(_THREADS) as pool:
         return len(list(pool.map(look_through, keys)))
 
 
-async def serve(folder: Path, delay: float, most: int) -> None:
+async def serve(folder: Path, delay: float, object_count: int) -> None:
     """A fake S3 of one bucket, with the operations that a reader uses."""
-    paths = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.json.gz"))[:most]
+    paths = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.json.gz"))[
+        :object_count
+    ]
     tags = {path: etag((folder / path).read_bytes()) for path in paths}
     entries = {path: entry(path, tags[path], (folder / path).stat().st_size) for path in paths}
     loop = asyncio.get_running_loop()
 
     def answer(url: str) -> bytes:
-        place, _, query = url.partition("?")
-        key = unquote(place).removeprefix("/logs").lstrip("/")
+        path, _, query = url.partition("?")
+        key = unquote(path).removeprefix("/logs").lstrip("/")
         body = (
             (folder / key).read_bytes()
             if key
@@ -244,11 +248,11 @@ def entry(path: str, tag: str, size: int) -> str:
     )
 
 
-def listing(paths: list[str], entries: dict[str, str], asked: dict[str, list[str]]) -> str:
+def listing(paths: list[str], entries: dict[str, str], query: dict[str, list[str]]) -> str:
     """One page of ListObjectsV2."""
-    prefix, delimiter = asked.get("prefix", [""])[0], asked.get("delimiter", [""])[0]
-    after = asked.get("continuation-token", asked.get("start-after", [""]))[0]
-    found = paths[
+    prefix, delimiter = query.get("prefix", [""])[0], query.get("delimiter", [""])[0]
+    after = query.get("continuation-token", query.get("start-after", [""]))[0]
+    matching = paths[
         max(bisect_right(paths, after), bisect_left(paths, prefix)) : bisect_left(
             paths, f"{prefix}\U0010ffff"
         )
@@ -256,25 +260,25 @@ def listing(paths: list[str], entries: dict[str, str], asked: dict[str, list[str
     if delimiter:
         names = {
             prefix + path[len(prefix) :].partition("/")[0] + "/"
-            for path in found
+            for path in matching
             if "/" in path[len(prefix) :]
         }
         content = "".join(
             f"<CommonPrefixes><Prefix>{name}</Prefix></CommonPrefixes>" for name in sorted(names)
         )
-        more = ""
+        continuation = ""
     else:
-        page = found[: int(asked.get("max-keys", ["1000"])[0])]
+        page = matching[: int(query.get("max-keys", ["1000"])[0])]
         content = "".join(entries[path] for path in page)
-        more = (
+        continuation = (
             f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>"
-            if len(found) > len(page)
+            if len(matching) > len(page)
             else ""
         )
-    truncated = "true" if more else "false"
+    truncated = "true" if continuation else "false"
     return (
         f"<ListBucketResult><IsTruncated>{truncated}</IsTruncated>"
-        f"{more}{content}</ListBucketResult>"
+        f"{continuation}{content}</ListBucketResult>"
     )
 
 

@@ -49,8 +49,14 @@ def main(arguments: Sequence[str]) -> int:
         return _USAGE
     reference = load(sources[0])
     if "--sample" in arguments:
-        for found in differences(reference):
-            print(found.operation, found.kind, found.action, found.why or "UNEXPLAINED", sep="\t")
+        for difference in differences(reference):
+            print(
+                difference.operation,
+                difference.kind,
+                difference.action,
+                difference.why or "UNEXPLAINED",
+                sep="\t",
+            )
         return 0
     counts: Counter[str] = Counter()
     lines: list[str] = []
@@ -67,9 +73,11 @@ def main(arguments: Sequence[str]) -> int:
     )
     print(f"explained: {counts['explained']:,}")
     print(f"{pairs:,} pairs: {(pairs - counts['pair missed']) / pairs:.2%} needed, caused or kept")
-    roles, kept, unknown = (counts[kind] for kind in ("passes role", "role kept", "role unknown"))
+    roles, unnamed, unknown = (
+        counts[kind] for kind in ("passes role", "role kept", "role unknown")
+    )
     print(
-        f"operations that pass a role: {roles:,}, unnamed and kept: {kept:,}, unknown: {unknown:,}"
+        f"operations that pass a role: {roles:,}, unnamed and kept: {unnamed:,}, unknown: {unknown:,}"
     )
     if "--list" in arguments:
         print("\n".join(sorted(lines)))
@@ -97,16 +105,16 @@ def judged(operation: Operation, client: str) -> Iterator[Finding]:
     yield Finding("row")
     primary = mapped or needed(full)
     if not primary & authorized:
-        why = explanation(operation, event.verdict, authorized)
-        if why:
-            yield Finding("explained", f"{title}: {why}")
+        explained_by = explanation(operation, event.verdict, authorized)
+        if explained_by:
+            yield Finding("explained", f"{title}: {explained_by}")
         else:
             yield Finding("missed", f"{title}: {sorted(primary)} {sorted(authorized)}")
-    known = needed(empty) | needed(full) | mapped
-    known |= {*empty.kept, *full.kept} | caused(event.operation)
+    expected = needed(empty) | needed(full) | mapped
+    expected |= {*empty.kept, *full.kept} | caused(event.operation)
     for action in sorted(authorized):
         yield Finding("pair")
-        if action not in known and event.verdict is not Verdict.NO_PERMISSION:
+        if action not in expected and event.verdict is not Verdict.NO_PERMISSION:
             yield Finding("pair missed", f"{title}: {action}")
     if "iam:PassRole" in authorized:
         yield Finding("passes role")
@@ -156,8 +164,8 @@ def sample(reference: ServiceReference) -> list[SampledOperation]:
         for client in operation.clients if operation.authorized else ():
             model = model_of(client)
             if model and name in model["operations"]:
-                chosen = several if len(set(operation.actions)) > 1 else single
-                chosen.append(SampledOperation(operation, client))
+                operations = several if len(set(operation.actions)) > 1 else single
+                operations.append(SampledOperation(operation, client))
     several.sort(key=attrgetter("order"))
     single.sort(key=attrgetter("order"))
     return several[:_WITH_SEVERAL_ACTIONS] + single[:_WITH_ONE_ACTION]
@@ -181,22 +189,22 @@ def _differences_of(sampled: SampledOperation) -> Iterator[Difference]:
     first = needs_of(call(source, name, required))
     if first.verdict is Verdict.NO_PERMISSION:
         return
-    found = needed(first)
-    for given in (
+    needed_actions = needed(first)
+    for optional in (
         parameters_of(client, name),
         parameters_of(client, name, arns_of=prefix),
     ):
-        for key, value in given.items():
-            found |= needed(needs_of(call(source, name, {**required, key: value})))
-        found |= needed(needs_of(call(source, name, given)))
+        for key, value in optional.items():
+            needed_actions |= needed(needs_of(call(source, name, {**required, key: value})))
+        needed_actions |= needed(needs_of(call(source, name, optional)))
     authorized = _authorized(operation)
     # What values decide that no model has, or no parameter shows, is kept while the operation is
     # used.
     event = map_event(source, name)
-    known = found | set(first.kept) | caused(event.operation)
-    for action in sorted(authorized - known):
+    expected = needed_actions | set(first.kept) | caused(event.operation)
+    for action in sorted(authorized - expected):
         yield _difference(operation.name, "missing", action)
-    for action in sorted(found - authorized):
+    for action in sorted(needed_actions - authorized):
         yield _difference(operation.name, "more", action)
 
 
@@ -222,7 +230,7 @@ def caused(operation: str) -> set[str]:
     facts = facts_of(operation)
     passed = {"iam:PassRole"} if facts.passes_role else set()
     return {
-        *(each.action for each in facts.triggers),
+        *(trigger.action for trigger in facts.triggers),
         *(rule.action for rule in facts.tags),
         *facts.inner,
     } | passed

@@ -77,7 +77,7 @@ class Pair:
 
 def main(arguments: Sequence[str]) -> int:
     """Print the figures; 1 where one is worse than its goal."""
-    reference = load(*[each for each in arguments if not each.startswith("-")][:1])
+    reference = load(*[argument for argument in arguments if not argument.startswith("-")][:1])
     missed = classes() + kept()
     if "--pairs" in arguments:
         missed += pairs(reference)
@@ -142,11 +142,13 @@ def _kind(reason: str) -> str:
 
 def pairs(reference: ServiceReference) -> int:
     """Print the results for the inner actions of all operations."""
-    wrong, untriggered, gone, every, stays = [], Counter[bool](), 0, 0, Counter[str]()
+    wrong, untriggered, gone, total, stays = [], Counter[bool](), 0, 0, Counter[str]()
     for pair in inner_pairs(reference):
-        every += 1
-        known = {each.operation: each.triggered for each in carriers_of(pair.inner)}
-        triggered = known.get(pair.operation, False)
+        total += 1
+        triggered_by_operation = {
+            carrier.operation: carrier.triggered for carrier in carriers_of(pair.inner)
+        }
+        triggered = triggered_by_operation.get(pair.operation, False)
         if removed(pair, triggers(pair) if triggered else {}):
             wrong.append(f"{pair.operation} -> {pair.inner}")
         if triggered:
@@ -156,15 +158,18 @@ def pairs(reference: ServiceReference) -> int:
         if reason:
             stays[reason] += 1
     print(
-        f"{every:,} inner pairs: {len(wrong):,} wrong removals in runs with the call (and its"
+        f"{total:,} inner pairs: {len(wrong):,} wrong removals in runs with the call (and its"
         " trigger, where known)"
     )
-    print("".join(f"    {each}\n" for each in wrong[:_MOST_SHOWN]), end="")
-    print(f"without the call {gone:,} go ({100 * gone / every:.1f} %), the others stay:")
+    print("".join(f"    {pair_name}\n" for pair_name in wrong[:_MOST_SHOWN]), end="")
+    print(f"without the call {gone:,} go ({100 * gone / total:.1f} %), the others stay:")
     print("".join(f"    {count:>6,}  {reason}\n" for reason, count in stays.most_common()), end="")
-    total = sum(untriggered.values())
-    print(f"with the call, without its known trigger, {untriggered[True]:,} of {total:,} go")
-    staying = round(100 - 100 * gone / every)
+    untriggered_total = sum(untriggered.values())
+    print(
+        f"with the call, without its known trigger, {untriggered[True]:,} of"
+        f" {untriggered_total:,} go"
+    )
+    staying = round(100 - 100 * gone / total)
     return _compare("wrong removals", len(wrong), 0) + _compare(
         "stay without the call, %", staying, 20
     )
@@ -173,12 +178,14 @@ def pairs(reference: ServiceReference) -> int:
 def inner_pairs(reference: ServiceReference) -> Iterator[Pair]:
     """All pairs of the reference whose action the catalogue has."""
     for operation in reference.operations.values():
-        for named in named_by_reference(operation):
-            needed = needed_by(named)
+        for client_operation in named_by_reference(operation):
+            needed_actions = needed_by(client_operation)
             for action in dict.fromkeys(filter(None, map(catalog.spelling, operation.actions))):
-                if action not in needed:
-                    source = f"{named.source or named.prefix}.amazonaws.com"
-                    yield Pair(named.key, source, named.name, needed, action)
+                if action not in needed_actions:
+                    source = f"{client_operation.source or client_operation.prefix}.amazonaws.com"
+                    yield Pair(
+                        client_operation.key, source, client_operation.name, needed_actions, action
+                    )
 
 
 def triggers(pair: Pair) -> Mapping[str, object]:
@@ -191,9 +198,9 @@ def triggers(pair: Pair) -> Mapping[str, object]:
     causes = facts.inner.get(pair.inner)
     if causes:
         return _cause(causes[0])
-    for each in facts.triggers:
-        if each.action == pair.inner:
-            return _with_parameter(each.parameter)
+    for trigger in facts.triggers:
+        if trigger.action == pair.inner:
+            return _with_parameter(trigger.parameter)
     for rule in facts.tags:
         if rule.action == pair.inner:
             if pair.inner == "ec2:CreateTags":
@@ -252,7 +259,12 @@ def _fate(pair: Pair, evidence: Evidence) -> str:
     if any(pair.inner in change.removed_actions for change in draft.changes):
         return ""
     return next(
-        (each.guard_result.guard for each in draft.held_back if each.action == pair.inner), "used"
+        (
+            held_change.guard_result.guard
+            for held_change in draft.held_back
+            if held_change.action == pair.inner
+        ),
+        "used",
     )
 
 

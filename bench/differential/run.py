@@ -168,12 +168,12 @@ class Maker:
     def statement(self) -> dict[str, Any]:
         """Make one statement."""
         chance = self.random.random
-        made: dict[str, Any] = {
+        statement: dict[str, Any] = {
             "Effect": "Deny" if chance() < 0.3 else "Allow",
             "NotAction" if chance() < 0.15 else "Action": self.some(ACTION_ENTRIES, 3),
             "NotResource" if chance() < 0.15 else "Resource": self.some(RESOURCE_ENTRIES, 3),
         }
-        return {**made, "Condition": self.condition()} if chance() < 0.7 else made
+        return {**statement, "Condition": self.condition()} if chance() < 0.7 else statement
 
     def policy(self) -> dict[str, Any]:
         """Make a policy of some statements."""
@@ -185,19 +185,19 @@ class Maker:
 
     def context(self) -> dict[str, str | list[str]]:
         """Make a context of some of the keys."""
-        found: dict[str, str | list[str]] = {}
+        context: dict[str, str | list[str]] = {}
         for kind, (_, _, values) in TYPES.items():
             if self.random.random() < 0.7:
-                found[f"test:{kind}"] = self.random.choice(values)
+                context[f"test:{kind}"] = self.random.choice(values)
             if self.random.random() < 0.7:
-                found[f"test:{kind}s"] = self.some(values, 3)
+                context[f"test:{kind}s"] = self.some(values, 3)
         if self.random.random() < 0.7:
-            found["AWS:username"] = self.random.choice(("ci", "a", "*"))
+            context["AWS:username"] = self.random.choice(("ci", "a", "*"))
         if self.random.random() < 0.5:
-            found["aws:TagKeys"] = self.some(("a", "ci"), 2)
+            context["aws:TagKeys"] = self.some(("a", "ci"), 2)
         if self.random.random() < 0.5:
-            found["aws:PrincipalTag/team"] = self.random.choice(("a", "ci"))
-        return found
+            context["aws:PrincipalTag/team"] = self.random.choice(("a", "ci"))
+        return context
 
     def pair(self) -> Pair:
         """Make policies, sometimes a permissions boundary, and a request."""
@@ -216,7 +216,7 @@ def ours(pair: Pair) -> str:
     """Ask the product's evaluator."""
     boundary = (parse(json.dumps(pair.boundary).encode(), "b"),) if pair.boundary else None
     policies = Policies(
-        identity=tuple(parse(json.dumps(each).encode(), "p") for each in pair.policies),
+        identity=tuple(parse(json.dumps(policy).encode(), "p") for policy in pair.policies),
         boundary=boundary,
     )
     context = {
@@ -236,7 +236,7 @@ def theirs(pairs: Sequence[Pair], folder: Path) -> list[str]:
         + "\n"
         for pair in pairs
     )
-    done = subprocess.run(
+    completed = subprocess.run(
         ["node", "oracle.mjs"],
         input="".join(lines),
         cwd=folder,
@@ -244,9 +244,9 @@ def theirs(pairs: Sequence[Pair], folder: Path) -> list[str]:
         text=True,
         check=False,
     )
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    if completed.returncode:
+        raise SystemExit(completed.stderr)
+    return [json.loads(line) for line in completed.stdout.splitlines()]
 
 
 def values_of(
@@ -339,8 +339,10 @@ def reduced(pair: Pair) -> tuple[Pair, set[str]]:
     def left(policy: Mapping[str, Any]) -> Mapping[str, Any]:
         met = [rules_about(statement, policy, pair.request) for statement in policy["Statement"]]
         rules.update(*met)
-        kept = [each for each, found in zip(policy["Statement"], met, strict=True) if not found]
-        return {**policy, "Statement": kept}
+        unaffected = [
+            each for each, found in zip(policy["Statement"], met, strict=True) if not found
+        ]
+        return {**policy, "Statement": unaffected}
 
     return Pair(
         tuple(map(left, pair.policies)), pair.boundary and left(pair.boundary), pair.request
@@ -379,15 +381,15 @@ def compare(pairs: Sequence[Pair], folder: Path) -> tuple[list[Pair], Counter[st
     answers = theirs(pairs, folder)
     different = [
         pair
-        for pair, mine, its in zip(pairs, decisions, answers, strict=True)
-        if SAME.get(mine) != its
+        for pair, decision, answer in zip(pairs, decisions, answers, strict=True)
+        if SAME.get(decision) != answer
     ]
     shorter = [reduced(pair) for pair in different]
     again = theirs([pair for pair, _ in shorter], folder) if shorter else []
     explained: Counter[str] = Counter()
     unexplained: list[Pair] = []
-    for pair, (rest, rules), its in zip(different, shorter, again, strict=True):
-        if rules and SAME.get(ours(rest)) == its:
+    for pair, (reduced_pair, rules), answer in zip(different, shorter, again, strict=True):
+        if rules and SAME.get(ours(reduced_pair)) == answer:
             explained.update(rules)
         else:
             unexplained.append(pair)
@@ -423,8 +425,8 @@ def main(arguments: list[str]) -> int:
 
 def counts_text(counts: Mapping[str, int]) -> str:
     """Print some counts."""
-    named: Iterable[str] = (f"{count:,} {name}" for name, count in sorted(counts.items()))
-    return ", ".join(named) or "none"
+    texts: Iterable[str] = (f"{count:,} {name}" for name, count in sorted(counts.items()))
+    return ", ".join(texts) or "none"
 
 
 if __name__ == "__main__":

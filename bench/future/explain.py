@@ -31,20 +31,20 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description="Explain the first drafts of histories.")
     parser.add_argument("folder", type=existing_folder)
     parser.add_argument("histories", nargs="*", metavar="HISTORY")
-    given = parser.parse_args(arguments)
-    folder: Path = given.folder
-    chosen: list[str] = given.histories
+    options = parser.parse_args(arguments)
+    folder: Path = options.folder
+    names: list[str] = options.histories
     histories = sorted(
         history for history in folder.iterdir() if (history / "checks.jsonl").exists()
     )
-    asked = {history.name: authorization_checks(history) for history in histories}
-    askable = Askable(check for each in asked.values() for check in each)
+    checks_by_history = {history.name: authorization_checks(history) for history in histories}
+    askable = Askable(check for checks in checks_by_history.values() for check in checks)
     evaluator = LabEvaluator()
     for history in histories:
-        if not chosen or history.name in chosen:
+        if not names or history.name in names:
             print(history.name)
-            policies = _print_denials(history, asked[history.name], evaluator)
-            _surplus(policies, {pair(each) for each in asked[history.name]}, askable)
+            policies = _print_denials(history, checks_by_history[history.name], evaluator)
+            _surplus(policies, {pair(check) for check in checks_by_history[history.name]}, askable)
     evaluator.close()
 
 
@@ -62,30 +62,30 @@ def _print_denials(
             policies = written(proposal(trail, Path(scratch), None))
             answers = zip(checks, evaluator.allowed(policies, checks), strict=True)
             for action, resource in sorted(
-                {pair(each) for each, may in answers if not may and each["run"] == runs}
+                {pair(check) for check, may in answers if not may and check["run"] == runs}
             ):
                 print(f"  refused {runs + 1} {action} {resource}")
     return policies
 
 
 def _surplus(policies: Sequence[Policy], used: set[tuple[str, str]], askable: Askable) -> None:
-    own = {resource for _, resource in used}
+    resources_of_history = {resource for _, resource in used}
     beyond: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for policy in policies:
         for statement in each_of(policy["Statement"]):
             for action in each_of(statement["Action"]):
                 for pattern in each_of(statement["Resource"]):
-                    found = [
-                        on
-                        for on in granted_on(action, [pattern], askable)
-                        if (action, on) not in used
+                    unused = [
+                        resource
+                        for resource in granted_on(action, [pattern], askable)
+                        if (action, resource) not in used
                     ]
-                    if found:
-                        beyond.setdefault((pattern, tuple(found)), []).append(action)
+                    if unused:
+                        beyond.setdefault((pattern, tuple(unused)), []).append(action)
     for (pattern, resources), actions in sorted(
-        beyond.items(), key=lambda each: -len(each[0][1]) * len(each[1])
+        beyond.items(), key=lambda surplus: -len(surplus[0][1]) * len(surplus[1])
     ):
-        inside = len(own.intersection(resources)) * len(actions)
+        inside = len(resources_of_history.intersection(resources)) * len(actions)
         print(
             f"  surplus {len(resources) * len(actions)}, own {inside}: {', '.join(actions)} on"
             f" {pattern}"

@@ -52,13 +52,14 @@ def _curves(rows: Sequence[Row], ways: Sequence[str]) -> None:
     for runs in sorted({row["runs"] for row in rows}):
         cells = []
         for way in ways:
-            own = [row for row in rows if row["way"] == way and row["runs"] == runs]
-            failing = sum(row["next"] > 0 for row in own)
+            rows_of_policy = [row for row in rows if row["way"] == way and row["runs"] == runs]
+            failing = sum(row["next"] > 0 for row in rows_of_policy)
             ratio, around = (
-                median(row[name] / row["used"] for row in own) for name in ("granted", "around")
+                median(row[name] / row["used"] for row in rows_of_policy)
+                for name in ("granted", "around")
             )
             cells.append(
-                f"{mean(row['next'] for row in own):.1f} ({failing}), {ratio:.2f}, {around:.2f}"
+                f"{mean(row['next'] for row in rows_of_policy):.1f} ({failing}), {ratio:.2f}, {around:.2f}"
             )
         print(f"| {runs} | {' | '.join(cells)} |")
 
@@ -75,16 +76,16 @@ def _by_history(rows: Sequence[Row], ways: Sequence[str]) -> None:
     for history in dict.fromkeys(row["history"] for row in rows):
         cells = []
         for way in ways:
-            own = [
+            rows_of_policy = [
                 row
                 for row in rows
                 if (row["history"], row["way"]) == (history, way) and row["runs"] >= 9
             ]
-            last = own[-1]
+            last = rows_of_policy[-1]
             ratios = (f"{last[name] / last['used']:.2f}" for name in ("granted", "around"))
-            cells.append(", ".join((str(sum(row["next"] for row in own)), *ratios)))
-        used = next(row["used"] for row in rows if row["history"] == history)
-        print(f"| {history} | {used} | {' | '.join(cells)} |")
+            cells.append(", ".join((str(sum(row["next"] for row in rows_of_policy)), *ratios)))
+        used_count = next(row["used"] for row in rows if row["history"] == history)
+        print(f"| {history} | {used_count} | {' | '.join(cells)} |")
 
 
 def _calibration(rows: Sequence[Row]) -> None:
@@ -92,21 +93,22 @@ def _calibration(rows: Sequence[Row]) -> None:
     better.
     """
     for way in dict.fromkeys(row["way"] for row in rows if row["chance"] is not None):
-        own = [row for row in rows if row["way"] == way]
-        came = mean(row["next"] > 0 for row in own)
+        rows_of_way = [row for row in rows if row["way"] == way]
+        came = mean(row["next"] > 0 for row in rows_of_way)
         print(
-            f"\n{way}: {len(own)} predictions; in {100 * came:.0f} % the next run was refused"
+            f"\n{way}: {len(rows_of_way)} predictions; in {100 * came:.0f} % the next run was refused"
             " something\n"
         )
         print("| estimate | mean | Brier score | logarithmic score | predicted → came, by thirds |")
         print("| --- | ---: | ---: | ---: | --- |")
         for name in ESTIMATES:
             bins = " · ".join(
-                f"{100 * said:.0f} → {100 * then:.0f} %" for said, then in thirds(own, name)
+                f"{100 * predicted:.0f} → {100 * actual:.0f} %"
+                for predicted, actual in thirds(rows_of_way, name)
             )
             print(
-                f"| {name} | {100 * mean(row[name] for row in own):.0f} % |"
-                f" {_score(own, name, _brier):.3f} | {_score(own, name, _logarithmic):.3f} |"
+                f"| {name} | {100 * mean(row[name] for row in rows_of_way):.0f} % |"
+                f" {_score(rows_of_way, name, _brier):.3f} | {_score(rows_of_way, name, _logarithmic):.3f} |"
                 f" {bins} |"
             )
 
@@ -116,21 +118,21 @@ def thirds(rows: Sequence[Row], name: str) -> Iterable[tuple[float, float]]:
     ordered = sorted(rows, key=lambda row: row[name])
     size = len(ordered)
     for part in range(3):
-        own = ordered[part * size // 3 : (part + 1) * size // 3]
-        yield mean(row[name] for row in own), mean(row["next"] > 0 for row in own)
+        third = ordered[part * size // 3 : (part + 1) * size // 3]
+        yield mean(row[name] for row in third), mean(row["next"] > 0 for row in third)
 
 
 def _score(rows: Sequence[Row], name: str, score: Callable[[float, bool], float]) -> float:
     return mean(score(row[name], row["next"] > 0) for row in rows)
 
 
-def _brier(said: float, came: bool) -> float:
-    return (said - came) ** 2
+def _brier(predicted: float, came: bool) -> float:
+    return (predicted - came) ** 2
 
 
-def _logarithmic(said: float, came: bool) -> float:
-    told = said if came else 1 - said
-    return -log(max(told, 1e-3))
+def _logarithmic(predicted: float, came: bool) -> float:
+    probability = predicted if came else 1 - predicted
+    return -log(max(probability, 1e-3))
 
 
 def _write(rows: Sequence[Row], file: Path) -> None:

@@ -45,35 +45,40 @@ show.
 
 def authorization_checks(history: Path) -> list[dict[str, Any]]:
     """The distinct checks of the deploy role in a history, each with the number of its run."""
-    found: dict[str, dict[str, Any]] = {}
+    checks: dict[str, dict[str, Any]] = {}
     for line in (history / "checks.jsonl").read_text(encoding="utf-8").splitlines():
-        asked = json.loads(line)
-        if ":assumed-role/ci-deploy/" in asked["principal"] and not is_lost(asked):
-            run = int(asked["principal"].rpartition("/")[2]) - 1001
-            found.setdefault(line, {**asked, "resource": _as_aws(asked), "run": run})
-    return list(found.values())
+        check = json.loads(line)
+        if ":assumed-role/ci-deploy/" in check["principal"] and not is_lost(check):
+            run = int(check["principal"].rpartition("/")[2]) - 1001
+            checks.setdefault(line, {**check, "resource": _as_aws(check), "run": run})
+    return list(checks.values())
 
 
-def is_lost(asked: Question) -> bool:
+def is_lost(check: Question) -> bool:
     """Whether AWS's check is unknown."""
-    known = action_of(asked["action"])
-    service = asked["action"].partition(":")[0]
-    named = _NAMED_BY_THE_CALL.fullmatch(service) and known is not None and known.resource_types
-    return asked["resource"] == "*" and bool(named)
+    documented = action_of(check["action"])
+    service = check["action"].partition(":")[0]
+    is_named_by_call = (
+        _NAMED_BY_THE_CALL.fullmatch(service)
+        and documented is not None
+        and documented.resource_types
+    )
+    return check["resource"] == "*" and bool(is_named_by_call)
 
 
-def _as_aws(asked: Question) -> str:
-    resource: str = asked["resource"]
-    for actions, form, own in _OTHER_FORMS:
-        if actions.match(asked["action"]) and form.fullmatch(resource):
-            return form.sub(own, resource)
+def _as_aws(check: Question) -> str:
+    resource: str = check["resource"]
+    for actions, form, replacement in _OTHER_FORMS:
+        if actions.match(check["action"]) and form.fullmatch(resource):
+            return form.sub(replacement, resource)
     return resource
 
 
-def pair(asked: Question) -> Pair:
+def pair(check: Question) -> Pair:
     """Action and resource; `*` if the action has no resource."""
-    known = action_of(asked["action"])
-    return asked["action"], asked["resource"] if known is None or known.resource_types else "*"
+    documented = action_of(check["action"])
+    has_resource = documented is None or documented.resource_types
+    return check["action"], check["resource"] if has_resource else "*"
 
 
 class Askable:
@@ -84,15 +89,15 @@ class Askable:
     checked on existing resources.
     """
 
-    def __init__(self, asked: Iterable[Question]) -> None:
+    def __init__(self, checks: Iterable[Question]) -> None:
         self._new: set[Pair] = set()
         self._there: set[Pair] = set()
         resources = {"*"}
-        for each in asked:
-            resource = each["resource"]
+        for check in checks:
+            resource = check["resource"]
             resources.add(resource)
             kinds = self._new if "*" in resource.removesuffix(":*") else self._there
-            kinds.update((each["action"], kind) for kind in _kinds(each["action"], resource))
+            kinds.update((check["action"], kind) for kind in _kinds(check["action"], resource))
         self.resources = tuple(sorted(resources))
 
     def can_be(self, action: str, resource: str) -> bool:

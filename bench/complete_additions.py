@@ -80,7 +80,8 @@ def main() -> None:
     for tool, count in features.items():
         print(f"{tool}: {unblocked[tool]} of {count}")
     print(
-        f"all: {unblocked.total()} of {features.total()} ({unblocked.total() / features.total():.0%})"
+        f"all: {unblocked.total()} of {features.total()}"
+        f" ({unblocked.total() / features.total():.0%})"
     )
     if "--table" in sys.argv:
         _measure_table()

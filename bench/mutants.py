@@ -286,7 +286,8 @@ def main(arguments: list[str]) -> int:
             ]
             killed = len(all_mutants) - len(alive)
             print(
-                f"{module}: {killed} of {len(all_mutants)} killed, {killed / max(len(all_mutants), 1):.1%}",
+                f"{module}: {killed} of {len(all_mutants)} killed,"
+                f" {killed / max(len(all_mutants), 1):.1%}",
                 flush=True,
             )
             for mutant in alive:

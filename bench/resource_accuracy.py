@@ -312,7 +312,8 @@ def print_wildcards(calls: Sequence[Call], classified: Sequence[Case]) -> None:
         need for need in needs if is_account_wide(need.permission.action, need.permission.resource)
     ]
     print(
-        f"a whole account where the action takes an ARN: {len(bare)}, and of all needs {len(account_wide)}"
+        f"a whole account where the action takes an ARN: {len(bare)},"
+        f" and of all needs {len(account_wide)}"
     )
     kinds = Counter("any" if need.derivation.startswith("any ") else "other" for need in needs)
     is_open_counts = Counter(
@@ -323,8 +324,8 @@ def print_wildcards(calls: Sequence[Call], classified: Sequence[Case]) -> None:
         " wildcards;"
     )
     print(
-        f"{is_open_counts['any']:,} of {is_open_counts.total():,} actions with a resource type have never another"
-        " resource"
+        f"{is_open_counts['any']:,} of {is_open_counts.total():,} actions with a resource type have"
+        " never another resource"
     )
 
 

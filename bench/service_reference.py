@@ -77,7 +77,8 @@ def main(arguments: Sequence[str]) -> int:
         counts[kind] for kind in ("passes role", "role kept", "role unknown")
     )
     print(
-        f"operations that pass a role: {roles:,}, unnamed and kept: {unnamed:,}, unknown: {unknown:,}"
+        f"operations that pass a role: {roles:,}, unnamed and kept: {unnamed:,},"
+        f" unknown: {unknown:,}"
     )
     if "--list" in arguments:
         print("\n".join(sorted(lines)))

@@ -59,7 +59,8 @@ def _curves(rows: Sequence[Row], ways: Sequence[str]) -> None:
                 for name in ("granted", "around")
             )
             cells.append(
-                f"{mean(row['next'] for row in rows_of_policy):.1f} ({failing}), {ratio:.2f}, {around:.2f}"
+                f"{mean(row['next'] for row in rows_of_policy):.1f} ({failing}),"
+                f" {ratio:.2f}, {around:.2f}"
             )
         print(f"| {runs} | {' | '.join(cells)} |")
 
@@ -96,8 +97,8 @@ def _calibration(rows: Sequence[Row]) -> None:
         rows_of_way = [row for row in rows if row["way"] == way]
         came = mean(row["next"] > 0 for row in rows_of_way)
         print(
-            f"\n{way}: {len(rows_of_way)} predictions; in {100 * came:.0f} % the next run was refused"
-            " something\n"
+            f"\n{way}: {len(rows_of_way)} predictions; in {100 * came:.0f} % the next run was"
+            " refused something\n"
         )
         print("| estimate | mean | Brier score | logarithmic score | predicted → came, by thirds |")
         print("| --- | ---: | ---: | ---: | --- |")
@@ -108,7 +109,8 @@ def _calibration(rows: Sequence[Row]) -> None:
             )
             print(
                 f"| {name} | {100 * mean(row[name] for row in rows_of_way):.0f} % |"
-                f" {_score(rows_of_way, name, _brier):.3f} | {_score(rows_of_way, name, _logarithmic):.3f} |"
+                f" {_score(rows_of_way, name, _brier):.3f} |"
+                f" {_score(rows_of_way, name, _logarithmic):.3f} |"
                 f" {bins} |"
             )
 

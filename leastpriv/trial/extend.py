@@ -19,7 +19,7 @@ from leastpriv.errors import LeastprivError
 from leastpriv.evidence.created_tags import with_unmet_conditions
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Denial, DeniedBy, Need, Outcome, Permission, Usage
-from leastpriv.permissions.catalog import sensitivity
+from leastpriv.permissions.catalog import access_level, sensitivity
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.resource_types import types_of_arn
 from leastpriv.policy.containment import check_containment, lost_denies
@@ -31,10 +31,13 @@ from leastpriv.proposal.complete_additions import Completion, complete_additions
 from leastpriv.proposal.edit_plan import plan_edits
 from leastpriv.proposal.models import Change, History, Options
 from leastpriv.trial.limits import TrialLimits, needed_proof
-from leastpriv.trial.next_names import NextNames
+from leastpriv.trial.next_names import NextNames, names_without
 
 _NO_YES = TrialLimits()
 """Limits without a person's yes and without an outer bound."""
+_MOST_NAMES = 3
+"""Resources that a denial without a resource may be of; with more, it is not known of which."""
+_OF_THE_POLICY = "the denial names no resource; the policy creates this one"
 
 
 class TrialIdentity(Struct, frozen=True):
@@ -195,7 +198,13 @@ def extend_candidate(
         if isinstance(denial, UnresolvedDenial)
     }
     resolvable: list[TrialDenial] = []
-    for trial_denial in _distinct(denial for denial in denials if isinstance(denial, TrialDenial)):
+    trial_denials = [
+        with_name
+        for denial in denials
+        if isinstance(denial, TrialDenial)
+        for with_name in _with_names(denial, candidate)
+    ]
+    for trial_denial in _distinct(trial_denials):
         action = trial_denial.need.permission.action
         resource = _resource_text(trial_denial)
         reason, is_allowed = _unresolved_reason(trial_denial, candidate, identity)
@@ -241,6 +250,36 @@ def extend_candidate(
         unresolved=tuple(unresolved.values()),
         offered=tuple(offered),
     )
+
+
+def _with_names(trial_denial: TrialDenial, candidate: CandidatePolicy) -> list[TrialDenial]:
+    """Returns a denied listing of no named resource as one of each resource that the candidate
+    creates; else the denial as it is.
+
+    A tool that asks Amazon S3 whether its bucket is there is answered with a status alone. To list
+    names shows no data; other actions need the name from the tool or from a record.
+    """
+    need = trial_denial.need
+    action = need.permission.action
+    if need.exact or trial_denial.denial.resource or access_level(action) != "List":
+        return [trial_denial]
+    if needed_proof(action):
+        return [trial_denial]
+    not_granted = names_without(candidate.document, action)
+    if not 0 < len(not_granted) <= _MOST_NAMES:
+        return [trial_denial]
+    return [
+        replace(
+            trial_denial,
+            need=replace(
+                need,
+                permission=replace(need.permission, resource=name),
+                exact=True,
+                derivation=_OF_THE_POLICY,
+            ),
+        )
+        for name in not_granted
+    ]
 
 
 def _rest_of_steps(

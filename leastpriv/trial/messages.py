@@ -62,14 +62,14 @@ def repeated_line(action: str, kind: str, added: Sequence[Change]) -> str:
             if has_wildcard(resource)
         }
     )
-    remedy = (
-        f"the policy now has {plain(', '.join(patterns))}"
-        if patterns
-        else "give it a fixed name, or write a pattern of its names into the policy"
-    )
+    told = f"  {plain(action)} was denied in two rounds, each time on another {plain(kind)}"
+    if patterns:
+        return (
+            f"{told}, as each round creates one: the policy now has {plain(', '.join(patterns))}."
+        )
     return (
-        f"  {plain(action)} was denied in two rounds, each time on another {plain(kind)}, as each"
-        f" round creates one: {remedy}."
+        f"{told}. If each round creates one, give it a fixed name, or write a pattern of its names"
+        " into the policy."
     )
 
 

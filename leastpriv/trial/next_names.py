@@ -177,7 +177,7 @@ class NextNames(Struct, frozen=True):
         """
         entries = {
             entry
-            for statement in self._statements()
+            for statement in self.allowing()
             for entry in statement.resources
             if has_wildcard(entry)
             and entry.startswith(resource[: resource.find(":", len("arn:aws:")) + 1])
@@ -201,7 +201,7 @@ class NextNames(Struct, frozen=True):
             return None
         granted = (
             entry
-            for statement in self._statements()
+            for statement in self.allowing()
             if action in statement.actions
             for entry in statement.resources
         )
@@ -234,7 +234,7 @@ class NextNames(Struct, frozen=True):
         """
         prefix = service_of(resource)
         kinds = types_of_arn(prefix, resource)
-        for statement in self._statements():
+        for statement in self.allowing():
             names = (
                 action.partition(":")[2]
                 for action in statement.actions
@@ -252,7 +252,7 @@ class NextNames(Struct, frozen=True):
     def _uses(self) -> list[NameUse]:
         """What the candidate grants by its name, as the uses of an earlier run."""
         uses: list[NameUse] = []
-        for statement in self._statements():
+        for statement in self.allowing():
             for action, entry in product(statement.actions, statement.resources):
                 if entry != "*" and "*" not in action:
                     uses.append(_use(action, entry, _EARLIER))
@@ -267,7 +267,7 @@ class NextNames(Struct, frozen=True):
 
         An addition is shown by an earlier run (`is_shown`) only under the very pattern that was.
         """
-        for statement in self._statements():
+        for statement in self.allowing():
             action_names = [action for action in statement.actions if "*" not in action]
             for entry, action in product(statement.resources, action_names):
                 widened = self._opened_with(learned, action, entry)
@@ -297,7 +297,7 @@ class NextNames(Struct, frozen=True):
         resource after its creation; `everywhere`: all in each service. A name that is
         the same in each run lives long: only a call shows how its items are used.
         """
-        for statement in self._statements():
+        for statement in self.allowing():
             entries = [entry for entry in statement.resources if entry.strip("*")]
             for creating in statement.actions:
                 prefix, _, name = creating.partition(":")
@@ -351,7 +351,7 @@ class NextNames(Struct, frozen=True):
         """Yields the addition of an action on a pattern, if it may be written and the candidate
         does not grant it.
         """
-        if self._may_write(action, learned) and not self._grants(action, learned.pattern):
+        if self._may_write(action, learned) and not self.grants(action, learned.pattern):
             yield Change(
                 ChangeKind.ADD,
                 action,
@@ -363,17 +363,35 @@ class NextNames(Struct, frozen=True):
                 conditions=_in_own_account(learned.pattern, conditions, self.principal),
             )
 
-    def _grants(self, action: str, resource: str) -> bool:
+    def grants(self, action: str, resource: str) -> bool:
+        """Whether the candidate allows an action, by its name, on a resource."""
         return any(
             action in statement.actions
             and any(resource_covers(each, resource) for each in statement.resources)
-            for statement in self._statements()
+            for statement in self.allowing()
         )
 
-    def _statements(self) -> Iterator[Statement]:
+    def allowing(self) -> Iterator[Statement]:
+        """Yields the statements that allow actions on resources."""
         for statement in self.document.statements:
             if statement.effect == "Allow" and statement.resources and not statement.not_actions:
                 yield statement
+
+
+def names_without(document: Document, action: str) -> list[str]:
+    """Returns the resources that a policy creates and on which it does not allow an action of their
+    type.
+    """
+    candidate = NextNames(document, "")
+    names: dict[str, None] = {}
+    for statement in candidate.allowing():
+        for creating, resource in product(statement.actions, statement.resources):
+            prefix, _, name = creating.partition(":")
+            made_types = {kind.lower() for kind in created_types(prefix, name)}
+            types = {kind.lower() for kind in types_of_arn(prefix, resource)}
+            if not made_types.isdisjoint(types) and fits(action, resource):
+                names[resource] = None
+    return [name for name in names if not candidate.grants(action, name)]
 
 
 def services_without_data_events(denied: Iterable[Change]) -> frozenset[str]:

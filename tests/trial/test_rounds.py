@@ -18,11 +18,14 @@ from leastpriv.aws.session import Aws
 from leastpriv.cli.command_line import parser
 from leastpriv.denials import job_logs
 from leastpriv.errors import LeastprivError, Stopped, caught_signals
+from leastpriv.models import ChangeKind
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.edit import create_policy
+from leastpriv.proposal.models import Change
 from leastpriv.trial.cleanup import TrialTags
 from leastpriv.trial.extend import CandidatePolicy
 from leastpriv.trial.main import parse_settings
+from leastpriv.trial.messages import repeated_line
 from leastpriv.trial.process import Credentials
 from leastpriv.trial.rounds import TrialContext, TrialRecords, TrialRun, TrialSettings
 from leastpriv.trial.strategies import render_documents
@@ -320,3 +323,17 @@ def test_a_signal_between_rounds_ends_the_trial_with_the_additions_so_far(
     with pytest.raises(Stopped):
         run_trial("sns:ListTopics", "sqs:ListQueues", strategy=file)
     assert len(file.policies) == 1
+
+
+@pytest.mark.parametrize(
+    ("resources", "words"),
+    [
+        (("arn:aws:sqs:us-east-1:111122223333:jobs",), "If each round creates one"),
+        (("arn:aws:sqs:us-east-1:111122223333:jobs-*",), "as each round creates one"),
+    ],
+)
+def test_a_second_denial_is_of_a_new_name_for_sure_only_where_a_pattern_was_learned(
+    resources: tuple[str, ...], words: str
+) -> None:
+    change = Change(kind=ChangeKind.ADD, action="sqs:PurgeQueue", resources=resources)
+    assert words in repeated_line("sqs:PurgeQueue", "queue", [change])

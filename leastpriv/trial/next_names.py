@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import product
+from itertools import product, takewhile
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -66,6 +66,7 @@ _ARTIFACT = re.compile(
 extension.
 """
 _ON_ARTIFACTS = ("s3:DeleteObject", "s3:GetObject", "s3:PutObject")
+_SAME_FOLDER = "the command used it on another object of the folder"
 _WHOLE_BUCKET = re.compile(r"arn:[^:]*:s3:::[^/]+/\*")
 
 
@@ -134,7 +135,13 @@ class NextNames(Struct, frozen=True):
             return None
         learned_names = (
             rule(action, resource)
-            for rule in (_artifact, self._other_id, self._covering, self._other_name)
+            for rule in (
+                _artifact,
+                self._other_id,
+                self._covering,
+                self._other_name,
+                self._same_folder,
+            )
         )
         wider = (
             learned_name
@@ -243,11 +250,44 @@ class NextNames(Struct, frozen=True):
             if not all(kinds.isdisjoint(created_types(prefix, name)) for name in names):
                 yield statement
 
+    def _creates(self, resource: str) -> bool:
+        """Whether the candidate creates a resource of this name."""
+        return any(
+            resource_covers(entry, resource)
+            for statement in self._creating(resource)
+            for entry in statement.resources
+        )
+
     def _other_name(self, action: str, resource: str) -> _Learned | None:
         """The name in each copy, where the candidate has the one of another copy."""
         names = read_next_run(self._uses(), _use(action, resource, _NEXT))
         pattern = _in_each_copy(names, action, resource) if names else resource
         return _Learned(pattern, _OTHER_NAME, names)
+
+    def _same_folder(self, action: str, resource: str) -> _Learned | None:
+        """The folder of an object and of another one on which the candidate grants the action.
+
+        A release writes objects of new names. The whole bucket counts as a folder only where the
+        candidate creates it, and never for a deletion.
+        """
+        bucket, slash, _ = resource.partition("/")
+        if not slash or ":s3:::" not in bucket:
+            return None
+        others = (
+            entry
+            for statement in self.allowing()
+            if action in statement.actions
+            for entry in statement.resources
+            if entry.startswith(f"{bucket}/") and not has_wildcard(entry)
+        )
+        folders = [_common_folder(resource, other) for other in others if other != resource]
+        folder = max(folders, key=len, default="")
+        if not folder:
+            return None
+        is_whole_bucket = folder == f"{bucket}/"
+        if is_whole_bucket and (destroys(action) or not self._creates(bucket)):
+            return None
+        return _Learned(f"{folder}*", _SAME_FOLDER)
 
     def _uses(self) -> list[NameUse]:
         """What the candidate grants by its name, as the uses of an earlier run."""
@@ -435,6 +475,14 @@ def _artifact(action: str, resource: str) -> _Learned | None:
         if artifact_match
         else None
     )
+
+
+def _common_folder(resource: str, other: str) -> str:
+    """Returns the common beginning of two objects' ARNs up to its last slash."""
+    # The last part is the object's own name.
+    folders = zip(resource.split("/")[:-1], other.split("/")[:-1], strict=False)
+    common_folders = takewhile(lambda pair: pair[0] == pair[1], folders)
+    return "".join(f"{folder}/" for folder, _ in common_folders)
 
 
 def _with_open_id(resource: str) -> str:

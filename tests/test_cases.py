@@ -38,7 +38,7 @@ from leastpriv.report.unreviewed_runs import (
     kept_for_unreviewed_runs,
     names_in_narrowings,
 )
-from tests.fakes.case_inputs import Reviews, account, history_store, reading
+from tests.fakes.case_inputs import Reviews, account, history_store, reading, with_commits
 from tests.fakes.replace import replace
 from tests.fakes.runs import Proposed
 
@@ -228,6 +228,8 @@ def run_case(case: Mapping[str, Any], folder: Path) -> Proposed:
         changed = datetime.fromisoformat(case["policy-changed"])
         target = replace(target, changed=changed, earlier=lambda _: before)
     target = replace(target, store=history_store(case, principal, target.policy_name, folder))
+    if "commits" in case:
+        target = with_commits(target, case)
     if "origins" in case:
         target = replace(target, repository=Reviews(case["origins"], case.get("comments", ())))
     run = RunContext(settings, (target,), NOW, trails, job_logs(case, folder))

@@ -66,7 +66,7 @@ from leastpriv.pipeline.context import (
 from leastpriv.pipeline.history import history_file
 from leastpriv.pipeline.publish import target_row
 from leastpriv.policy.source import Location
-from leastpriv.pull_request.git_repository import GitRepository, RevertedProposal
+from leastpriv.pull_request.git_repository import FileChange, GitRepository, RevertedProposal
 from leastpriv.pull_request.models import FolderStateStore
 
 if TYPE_CHECKING:
@@ -119,6 +119,8 @@ def command_target(found: Settings, repository: str = "") -> Target:
             changed=_changed_on_disk(absolute),
             earlier=partial(_earlier_on_disk, absolute),
             reverted=partial(_reverted_on_disk, absolute),
+            changes=partial(_changes_on_disk, absolute),
+            added_lines=partial(_added_lines_on_disk, absolute),
             store=store,
         )
     root = _repository_root(absolute) or absolute.parent
@@ -248,6 +250,24 @@ def _reverted_on_disk(file: Path) -> Sequence[RevertedProposal]:
         if committed:
             return committed.repository.reverted_proposals(committed.head, committed.path)
     return ()
+
+
+def _changes_on_disk(file: Path) -> Sequence[FileChange]:
+    """Returns the commits to a file since the first merged proposal for it."""
+    with suppress(PullRequestError):
+        committed = _committed(file)
+        if committed:
+            return committed.repository.file_changes(committed.head, committed.path)
+    return ()
+
+
+def _added_lines_on_disk(file: Path, commit: str, besides: Sequence[str]) -> Sequence[str] | None:
+    """Returns the lines that a commit of the repository of a file adds to other files."""
+    with suppress(PullRequestError):
+        committed = _committed(file)
+        if committed:
+            return committed.repository.added_lines(commit, besides)
+    return None
 
 
 def _changed_on_disk(file: Path) -> datetime | None:

@@ -152,6 +152,8 @@ class RevertedRemoval(Struct, frozen=True, order=True):
     """When that was merged, of what the policy grants again."""
     by_person: bool = False
     """A person brought it back, and no proposal."""
+    commit: str = ""
+    """In a clone, where pull requests are not known: the commit that removed it."""
 
     @property
     def granted(self) -> bool:

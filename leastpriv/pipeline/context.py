@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from leastpriv.config.targets_file import Configuration, TargetEntry
     from leastpriv.evidence.run_logs import WorkflowRunLogs
     from leastpriv.pipeline.sources import CountedSource
-    from leastpriv.pull_request.git_repository import GitRepository, RevertedProposal
+    from leastpriv.pull_request.git_repository import FileChange, GitRepository, RevertedProposal
     from leastpriv.pull_request.github.repository import GitHubRepository
     from leastpriv.pull_request.github.state_branch import BranchStateStore
 
@@ -78,6 +78,10 @@ class Target(Struct, frozen=True):
     """Gives the policy file on disk as it was at a time."""
     reverted: Callable[[], Sequence[RevertedProposal]] | None = None
     """Gives the merged proposals for the policy file on disk that later commits revert."""
+    changes: Callable[[], Sequence[FileChange]] | None = None
+    """Gives the commits to the policy file on disk since the first merged proposal."""
+    added_lines: Callable[[str, Sequence[str]], Sequence[str] | None] | None = None
+    """Gives the lines that a commit of the policy file on disk adds to other files."""
     store: FolderStateStore | BranchStateStore | None = None
     """Keeps the usage history of the role; None: nothing is kept between runs."""
     writes_store: bool = True

@@ -64,6 +64,7 @@ from leastpriv.pipeline.context import (
     TargetHistory,
     TargetIdentity,
 )
+from leastpriv.pipeline.hand_edits import CloneEdits, GitHubEdits
 from leastpriv.pipeline.load_policies import (
     changed_at,
     folder_of,
@@ -97,6 +98,7 @@ from leastpriv.proposal.models import (
     ids_of_scope,
 )
 from leastpriv.proposal.reverted_changes import change_ids_between, missing_additions
+from leastpriv.pull_request.git_repository import FileChange, GitRepository
 from leastpriv.pull_request.github.logins import origin_without_github
 from leastpriv.pull_request.lifecycle import (
     ClosedPullRequest,
@@ -510,9 +512,21 @@ def target_history(
     news = UsageHistory(settings.principal.arn)
     if host is None:
         declines = _Declines.of(memory, (), _own_scopes(run, target, names))
+        edits_in_clone = requests.get(
+            partial(_edits_in_clone, run, target, names, base),
+            CloneEdits((), target, base, lambda _: False, run.now),
+            "what people changed after merged proposals",
+        )
+        returned_in_clone = edits_in_clone.restored(committed)
+        if returned_in_clone and not state.trouble:
+            memory = merge(memory, replace(news, returned=returned_in_clone))
+            state = history_state(memory, state.left_out, state.today)
+        needed = {usage.need.permission.action for usage in missing}
+        deleted = edits_in_clone.deletions(committed, needed, partial(_added_lines, target))
         history = History(
             declined={**_reverted_in_git(requests, target, names, base), **declines.by_id},
             declined_names=declines.names_by_action,
+            deleted=_by_action(deleted),
             changed=changed,
             history_state=state,
             earlier=earlier,
@@ -577,6 +591,13 @@ def target_history(
         BranchEdits(),
         "what people took away from the branches of proposals",
     )
+    hand_edits = GitHubEdits(host, target, names.identity, base, run.now)
+    no_deletions: tuple[DeclinedNames, ...] = ()
+    deleted = requests.get(
+        lambda: hand_edits.deletions(_merged_additions(not_granted, edits), own_closed),
+        no_deletions,
+        "which merged additions people deleted",
+    )
     decisions, answered = keep_decisions(commands)
     returned = {
         keys[usage.need.permission]: RevertedRemoval(
@@ -598,6 +619,7 @@ def target_history(
     history = History(
         declined=declines.by_id,
         declined_names=declines.names_by_action,
+        deleted=_by_action(deleted),
         changed=changed,
         history_state=state,
         offer_commands=offer_commands(answered, open_pull.number) if open_pull else (),
@@ -614,6 +636,56 @@ def target_history(
         former_branches=tuple(names.branches[1:]),
         taken_away=edits.in_open,
     )
+
+
+def _by_action(names: Iterable[DeclinedNames]) -> Mapping[str, Sequence[DeclinedNames]]:
+    """Groups declined additions by their action in lower case."""
+    return grouped([(declined.action.lower(), declined) for declined in names])
+
+
+def _merged_additions(
+    not_granted: Mapping[ClosedPullRequest, tuple[Permission, ...]], edits: BranchEdits
+) -> Mapping[ClosedPullRequest, tuple[Permission, ...]]:
+    """Returns the additions that the policy lacks now and had after their merge, by pull request;
+    without those of pull requests that were reverted or whose label allows their changes again.
+    """
+    merged: dict[ClosedPullRequest, tuple[Permission, ...]] = {}
+    for pull, additions in not_granted.items():
+        if pull.declined or pull.reconsidered:
+            continue
+        taken_away = edits.merged.get(pull.number, ())
+        left = tuple(addition for addition in additions if addition not in taken_away)
+        if left:
+            merged[pull] = left
+    return merged
+
+
+def _edits_in_clone(run: RunContext, target: Target, names: TargetNames, base: str) -> CloneEdits:
+    """Returns the commits to the policy of a target on the base branch of a clone."""
+    repository = target.repository
+    read = target.changes
+    if read is None and isinstance(repository, GitRepository):
+        commit = base or repository.branch_head(target.settings.base)[1]
+        read = partial(repository.file_changes, commit, target.policy_path)
+    group_scope = _own_scopes(run, target, names).group
+    roles = names.identity.roles
+
+    def is_of_target(change: FileChange) -> bool:
+        file = str(Location(change.path, target.pointer))
+        scopes = {_scope_id(ScopeName(role, file).scope) for role in roles}
+        return fingerprint_scope(change.fingerprint) in {*scopes, group_scope}
+
+    return CloneEdits(read() if read else (), target, base, is_of_target, run.now)
+
+
+def _added_lines(target: Target, commit: str, besides: Sequence[str]) -> Sequence[str] | None:
+    """Returns the lines that a commit of a clone adds to files; None where they are not known."""
+    if target.added_lines:
+        return target.added_lines(commit, besides)
+    repository = target.repository
+    if isinstance(repository, GitRepository):
+        return repository.added_lines(commit, besides)
+    return None
 
 
 def _reverted_in_git(
@@ -992,7 +1064,7 @@ class _Declines(Struct, frozen=True):
     @property
     def names_by_action(self) -> Mapping[str, Sequence[DeclinedNames]]:
         """The named additions by their action in lower case."""
-        return grouped([(names.action.lower(), names) for names in self.names])
+        return _by_action(self.names)
 
     def with_open(self, opened: OpenPullRequest | None, edits: BranchEdits) -> Self:
         """Returns the declines with what a person took away from the open pull request."""

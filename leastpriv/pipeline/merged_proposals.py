@@ -55,6 +55,35 @@ class MergedProposal(Struct, frozen=True):
     """Ids of the target's changes."""
 
 
+class ReturnedGrants:
+    """Collects what came back after the removals of merged proposals."""
+
+    def __init__(self) -> None:
+        """Begins without a grant."""
+        self._latest: dict[tuple[str, str], RevertedRemoval] = {}
+
+    def add(self, grant: RestoredGrant, back: RevertedRemoval) -> None:
+        """Adds a grant that came back; of two removals of it the later one counts."""
+        pattern = grant.pattern if is_action_pattern(grant.pattern) else ANYTHING
+        resource = grant.resource if is_resource(grant.resource) else ANYTHING
+        earlier = self._latest.get((pattern, resource), back)
+        self._latest[pattern, resource] = max(earlier, back)
+
+    def limited(self) -> Returned:
+        """Returns the grants; of too many, wider ones (`limit_returned`)."""
+        return limit_returned(self._latest)
+
+
+def ids_of_grant(grant: RestoredGrant) -> frozenset[str]:
+    """Returns the ids of the additions that may have brought a grant."""
+    return frozenset(
+        {
+            addition_id(grant.entry.action, grant.entry.resource),
+            addition_id(grant.pattern, grant.resource),
+        }
+    )
+
+
 class MergedProposals:
     """The merged proposals of a target on GitHub."""
 
@@ -93,20 +122,17 @@ class MergedProposals:
         """
         if committed is None or not self._newest_first:
             return {}
-        restored: dict[tuple[str, str], RevertedRemoval] = {}
+        restored = ReturnedGrants()
         for proposal in self._to_read(committed, base):
             for grant in self._restored_of(proposal, committed):
-                pattern = grant.pattern if is_action_pattern(grant.pattern) else ANYTHING
-                resource = grant.resource if is_resource(grant.resource) else ANYTHING
                 back = RevertedRemoval(
                     refused=proposal.merged_at.date(),
                     pull=proposal.pull.number,
                     merged=proposal.merged_at.replace(microsecond=0),
                     by_person=not self._is_added_later(grant, proposal),
                 )
-                earlier = restored.get((pattern, resource), back)
-                restored[pattern, resource] = max(earlier, back)
-        return limit_returned(restored)
+                restored.add(grant, back)
+        return restored.limited()
 
     def _to_read(self, committed: Document, base: str) -> Sequence[MergedProposal]:
         """Returns the proposals of which something may have come back: first those that name a
@@ -180,10 +206,7 @@ class MergedProposals:
 
     def _is_added_later(self, grant: RestoredGrant, proposal: MergedProposal) -> bool:
         """Whether a later proposal added what came back."""
-        ids = {
-            addition_id(grant.entry.action, grant.entry.resource),
-            addition_id(grant.pattern, grant.resource),
-        }
+        ids = ids_of_grant(grant)
         return any(
             later.merged_at > proposal.merged_at and not ids.isdisjoint(later.changes)
             for later in self._newest_first

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -16,7 +17,7 @@ from leastpriv.evidence.created_tags import written_condition
 from leastpriv.evidence.iam_paths import arns_without_path
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.used_names import names_of
-from leastpriv.models import Basis, ChangeKind, Condition, Need, Outcome, Usage
+from leastpriv.models import Basis, ChangeKind, Condition, Need, Origin, Outcome, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.catalog import BY_LEVEL, sensitivity
 from leastpriv.permissions.fact_tables import table
@@ -38,6 +39,7 @@ from leastpriv.proposal.addition_rules import BREAK_GLASS, addition_result, held
 from leastpriv.proposal.guards import break_glass_runs, is_break_glass_use
 from leastpriv.proposal.lifecycle_additions import id_conditions
 from leastpriv.proposal.models import (
+    NO_TIME,
     Change,
     Decline,
     GuardResult,
@@ -185,7 +187,7 @@ def additions(
         )
         if options.keep_forms and not change.security:
             change = _with_committed_resources(change, committed)
-        change, declined = _without_declined(change, history)
+        change, declined = _without_declined(change, history, evidence)
         changes += _in_own_account(change, evidence)
         held_back.extend(declined)
     # An addition that restores an earlier removal comes first.
@@ -292,24 +294,31 @@ def _without_needless_conditions(changes: Sequence[Change]) -> list[Change]:
     return [change for place, change in enumerate(kept_changes) if place not in gone]
 
 
-def _without_declined(change: Change, history: History) -> tuple[Change, list[HeldBackChange]]:
+def _without_declined(
+    change: Change, history: History, evidence: Evidence
+) -> tuple[Change, list[HeldBackChange]]:
     """Splits a change into the resources that may be added and those that a person declined.
 
     A decline holds for a wider pattern too, while runs used no other name than the declined ones.
+    That of a commit which deletes a merged addition ends when a later call needs it again.
     """
     accepted: list[str] = []
     held_back: list[HeldBackChange] = []
     declined_before: dict[str, Decline] = {}
     for resource in change.resources:
-        decline = history.decline_of(change.action, resource)
+        decline = _decline_of(change, resource, history, evidence)
         names = _used_names(change, resource)
-        by_name = ((name, history.decline_of(change.action, name)) for name in names)
+        by_name = ((name, _decline_of(change, name, history, evidence)) for name in names)
         declines = {name: of_name for name, of_name in by_name if of_name}
         if decline is None and len(declines) == len(names):
             decline = max(declines.values())
         if decline is None:
             accepted.append(resource)
             declined_before |= declines
+            deletions = (history.deletion_of(change.action, name) for name in (resource, *names))
+            ended = [deletion for deletion in deletions if deletion]
+            if ended and not declines:
+                declined_before[resource] = max(ended, key=lambda deletion: deletion.at)
             continue
         guard_result = GuardResult("declined", f"it was {decline.words}")
         held_back.append(
@@ -319,6 +328,36 @@ def _without_declined(change: Change, history: History) -> tuple[Change, list[He
         )
     change = replace(change, resources=tuple(accepted), declined_before=declined_before or None)
     return change, held_back
+
+
+def _decline_of(change: Change, name: str, history: History, evidence: Evidence) -> Decline | None:
+    """Returns the decline of an addition on a name; None where no person declined it, or a call
+    needed it after the commit that deletes it.
+    """
+    decline = history.decline_of(change.action, name)
+    if decline:
+        return decline
+    deletion = history.deletion_of(change.action, name)
+    if deletion is None or _last_needed(change, name, evidence) > deletion.at:
+        return None
+    return deletion
+
+
+def _last_needed(change: Change, name: str, evidence: Evidence) -> datetime:
+    """Returns when a run of reviewed or unknown code last needed an addition on a name."""
+    usages = [
+        usage for usage in change.usages if resource_overlaps(name, usage.need.permission.resource)
+    ] or change.usages
+    unreviewed = evidence.runs_of_origin(Origin.UNREVIEWED)
+    last_of_run = {run.id: run.last for run in (*evidence.runs, *evidence.logged_runs)}
+    times = [NO_TIME]
+    for usage in usages:
+        if unreviewed.isdisjoint(usage.runs):
+            times.append(usage.last_seen)
+            continue
+        counted = [last_of_run[run] for run in usage.runs if run in last_of_run.keys() - unreviewed]
+        times += [min(time, usage.last_seen) for time in counted]
+    return max(times)
 
 
 def _used_names(change: Change, resource: str) -> tuple[str, ...]:

@@ -144,6 +144,7 @@ class _Step:
         self.denied = [usage for usage in change.usages if usage.outcome is Outcome.DENIED]
         self.regions = sorted({region for usage in self.denied for region in usage.regions})
         self.runs = {run for usage in self.denied for run in usage.runs}
+        self.last_seen = max(usage.last_seen for usage in self.denied)
         self.resources = list(_denied_resources(change, self.denied))
         self.conditions = tuple(
             condition for condition in change.conditions if condition.key == _OWN_ACCOUNT
@@ -403,7 +404,11 @@ class _Completing:
         permission = Permission(link.action, link.resource, link.conditions)
         if forbidden(link.action, completion.options.never_add):
             return False
-        if completion.history.decline_of(link.action, link.resource):
+        history = completion.history
+        if history.decline_of(link.action, link.resource):
+            return False
+        deletion = history.deletion_of(link.action, link.resource)
+        if deletion and step.last_seen <= deletion.at:
             return False
         if sensitivity(link.action) and self._is_too_wide(link.resource):
             return False

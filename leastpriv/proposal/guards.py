@@ -123,6 +123,12 @@ def refused_after_removal(candidate: RemovalCandidate, context: GuardContext) ->
     back = history.reverted_removal(candidate.action, resources)
     if back is None:
         return ""
+    if back.commit:
+        brought_back = "a person granted it" if back.by_person else "the policy grants it"
+        return (
+            f"commit {back.commit[:7]}, a merged proposal, removes it, and {brought_back} all the"
+            " same: delete it by hand to remove it"
+        )
     if back.by_person:
         return (
             f"the merged #{back.pull} removes it, and a person granted it all the same: it is"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from functools import lru_cache
 
@@ -225,6 +225,10 @@ class OfferCommand(Struct, frozen=True):
     """`/leastpriv add`; false: `/leastpriv forget`, which takes an earlier one back."""
 
 
+NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+"""Before any evidence."""
+
+
 class Decline(Struct, frozen=True, order=True):
     """How a person declined a change."""
 
@@ -234,10 +238,19 @@ class Decline(Struct, frozen=True, order=True):
     """
     by_commit: bool = False
     """A commit on its branch took the addition away."""
+    commit: str = ""
+    """The commit that deleted the addition on the base branch, after the merge; empty: none."""
+    at: datetime = NO_TIME
+    """When that commit came to the base branch (aware, UTC)."""
 
     @property
     def words(self) -> str:
         """The end of a sentence."""
+        if self.commit:
+            what = f"what #{self.pull} added" if self.pull else "the addition of a merged proposal"
+            return (
+                f"declined by commit {self.commit[:7]} of {self.at:%Y-%m-%d}, which deletes {what}"
+            )
         if self.by_commit:
             return f"declined by a commit on the branch of #{self.pull}"
         return f"declined in #{self.pull}" if self.pull else "declined by a commit that reverts it"
@@ -262,6 +275,10 @@ class History(Struct, frozen=True):
     """By id of a change (`change_ids`)."""
     declined_names: Mapping[str, Sequence[DeclinedNames]] = {}
     """By action in lower case: the declined additions whose names are known."""
+    deleted: Mapping[str, Sequence[DeclinedNames]] = {}
+    """By action in lower case: the merged additions that a person deleted later. Evidence after
+    that commit ends such a decline.
+    """
     changed: datetime | None = None
     """Time of the policy file's last change; None if unknown."""
     history_state: HistoryState = HistoryState()
@@ -287,6 +304,18 @@ class History(Struct, frozen=True):
         declined_names = self.declined_names.get(action.lower(), ())
         covering = (names.decline for names in declined_names if names.covers(resource))
         return max(covering, default=None)
+
+    def deletion_of(self, action: str, resource: str) -> Decline | None:
+        """Returns the latest commit that deleted the addition of an action on a resource, or on a
+        pattern that covers it; None if no commit did.
+        """
+        deleted_names = self.deleted.get(action.lower(), ())
+        deletions = (
+            names.decline
+            for names in deleted_names
+            if names.resource == resource or names.covers(resource)
+        )
+        return max(deletions, key=lambda decline: decline.at, default=None)
 
 
 class ProposalInputs(Struct, frozen=True):
@@ -432,8 +461,8 @@ class Change(Struct, frozen=True):
     """Of an addition: number of the pull request that had removed it before it was denied; 0: none.
     """
     declined_before: Mapping[str, Decline] | None = None
-    """Of an addition: the names that a pattern covers and a person declined before. Runs used
-    further ones.
+    """Of an addition: the names that a pattern covers and a person declined before, while runs used
+    further ones; and those that a commit deleted and that runs needed since.
     """
     closes: tuple[str, ...] = ()
     """Ids of the paths to administrator (`escalation.tsv`) that it helps to close, the most

@@ -1,5 +1,5 @@
 """Names the changes between two versions of a policy, as a proposal names its own, and what a
-person brought back of them.
+person brought back or deleted of them.
 """
 
 from __future__ import annotations
@@ -119,6 +119,46 @@ def _may_grant(statement: Statement, permission: Permission) -> bool:
     if statement.not_resources or not statement.is_certain:
         return True
     return any(resource_covers(pattern, permission.resource) for pattern in statement.resources)
+
+
+def written_additions(before: Document | None, after: Document) -> tuple[Permission, ...]:
+    """Returns the entries of a policy, each on one resource, that an earlier version did not grant;
+    without an earlier version all entries.
+    """
+    granting = _allowing(before) if before else ()
+    return tuple(
+        Permission(grant.pattern, grant.resource)
+        for grant in _written_grants(after).values()
+        if not _grants(granting, grant.pattern, grant.resource)
+    )
+
+
+def takes_away(before: Document, after: Document, addition: Permission) -> bool:
+    """Whether an edit of a policy takes a grant away."""
+    had_grant = not missing_additions([addition], [before])
+    return had_grant and bool(missing_additions([addition], [after]))
+
+
+def is_deletion(before: Document, after: Document, addition: Permission) -> bool:
+    """Whether an edit that takes a grant away deletes it on purpose: the edit rewrites neither the
+    policy nor the grant.
+
+    A grant is rewritten if a new entry names its action, but on a part of its resource: it may have
+    moved to another statement, pattern or name.
+    """
+    written_before = _written_grants(before)
+    written_after = _written_grants(after)
+    new = [grant for key, grant in written_after.items() if key not in written_before]
+    kept = len(written_after) - len(new)
+    if len(new) > kept:
+        return False
+    return not any(_may_replace(grant, addition) for grant in new)
+
+
+def _may_replace(grant: _WrittenGrant, addition: Permission) -> bool:
+    """Whether a new entry may stand for an addition that its edit takes away."""
+    is_named = action_matches(_pattern_of(grant), addition.action)
+    return is_named and not resource_covers(addition.resource, grant.resource)
 
 
 class _WrittenGrant(Struct, frozen=True):

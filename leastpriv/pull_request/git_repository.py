@@ -9,8 +9,9 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Self
 
@@ -46,6 +47,13 @@ _SAFE_CONFIGURATION = (
 )
 _FILE_MODES = frozenset({b"100644", b"100755"})
 _MOST_LOGGED = 200
+_MOST_CHANGES = 50
+_LATEST = 253_402_300_799
+"""The last second that a time can have."""
+MOST_FILES_OF_COMMIT = 100
+"""A commit to more files rewrites a repository."""
+LONGEST_PATCH = 1_000_000
+"""Characters of a patch that is searched."""
 _TRAILER_LINE = re.compile(rf"^[ \t]*{TRAILER}: ([0-9a-f]+)[ \t]*$", re.MULTILINE)
 _PULL_REQUEST = re.compile(
     r"\A(?:Merge pull request #(?P<merge>\d{1,9}) |[^\n]*\(#(?P<squash>\d{1,9})\)(?:\n|\Z))"
@@ -84,12 +92,56 @@ class RevertedProposal(Struct, frozen=True):
     """Number of its pull request, where the message of its merge ends with one; else 0."""
 
 
+class FileChange(Struct, frozen=True):
+    """A commit on a branch that changed a file."""
+
+    commit: str
+    time: datetime
+    """When it, or the branch that it merges, came to the branch (aware, UTC)."""
+    path: str
+    """The file, under the name that it had then."""
+    before: bytes | None
+    """The file without the commit; None: it did not exist."""
+    after: bytes | None
+    """The file with it; None: it no longer existed."""
+    fingerprint: str = ""
+    """Fingerprint of the proposal that it brought; empty: a commit of others."""
+    number: int = 0
+    """Number of its pull request, where its message names one; else 0."""
+    proposed_on: bytes | None = None
+    """Of a merged branch with a proposal: the file that the proposal changed."""
+    proposed: bytes | None = None
+    """Of a merged branch with a proposal: the file as it was proposed, before commits of others."""
+
+
 class _LoggedCommit(Struct, frozen=True):
     """A commit with its message."""
 
     sha: str
     parents: tuple[str, ...]
+    date: int
+    """When it was committed, in seconds."""
     message: str
+
+
+class _ProposalCommit(Struct, frozen=True):
+    """What a commit on a branch shows of the proposal that it brought."""
+
+    fingerprint: str
+    number: int
+    """Number of its pull request, where the message names one; else 0."""
+    on_side: _LoggedCommit | None = None
+    """The commit of the proposal on a merged branch."""
+
+
+class _NamedCommit(Struct, frozen=True):
+    """A commit that changed a file."""
+
+    commit: _LoggedCommit
+    path: str
+    """The file, under the name that it had then."""
+    path_before: str
+    """The file, under the name that it had before."""
 
 
 class _TreeEntry(Struct, frozen=True):
@@ -180,7 +232,7 @@ class GitRepository(Struct, frozen=True):
         commit itself. A shallow clone knows no time before its oldest commit.
         """
         times = self._history(commit, path, "%ct", count=1)
-        return datetime.fromtimestamp(int(times[0]), UTC) if times else None
+        return _time_of(int(times[0])) if times else None
 
     def read_at(self, commit: str, path: str, time: datetime) -> bytes | None:
         """Returns the file at `path` as it was at `time` (aware), as of `commit`; None if it never
@@ -286,23 +338,135 @@ class GitRepository(Struct, frozen=True):
         """Returns the proposal for a file that a commit brought, by whichever way it was merged;
         None for a commit of others.
         """
-        messages = [merged.message]
-        if len(merged.parents) > 1:
-            sides = f"{merged.parents[0]}..{merged.parents[1]}"
-            messages = [commit.message for commit in self._logged(sides, "--", path)]
-        # A squash has the message of the commit in its own.
-        trailers = _TRAILER_LINE.findall("\n".join(messages))
-        if not trailers or not merged.parents:
+        proposal = self._proposal_commit(merged, path)
+        if proposal is None:
             return None
-        numbered = _PULL_REQUEST.match(merged.message)
-        number = numbered["merge"] or numbered["squash"] if numbered else "0"
         return RevertedProposal(
             path=path,
-            fingerprint=trailers[-1],
+            fingerprint=proposal.fingerprint,
             before=self.read(merged.parents[0], path),
             after=self.read(merged.sha, path),
-            number=int(number),
+            number=proposal.number,
         )
+
+    def _proposal_commit(self, merged: _LoggedCommit, path: str) -> _ProposalCommit | None:
+        """Returns what a commit shows of the proposal for a file that it brought, by whichever way
+        it was merged; None for a commit of others.
+        """
+        if not merged.parents:
+            return None
+        commits = [merged]
+        if len(merged.parents) > 1:
+            sides = f"{merged.parents[0]}..{merged.parents[1]}"
+            commits = list(self._logged(sides, "--", path))
+        # A squash has the message of the commit in its own.
+        proposals = [commit for commit in commits if _TRAILER_LINE.search(commit.message)]
+        if not proposals:
+            return None
+        oldest = proposals[-1]
+        numbered = _PULL_REQUEST.match(merged.message)
+        number = numbered["merge"] or numbered["squash"] if numbered else "0"
+        return _ProposalCommit(
+            fingerprint=_TRAILER_LINE.findall(oldest.message)[-1],
+            number=int(number),
+            on_side=oldest if oldest is not merged else None,
+        )
+
+    def file_changes(self, commit: str, path: str) -> tuple[FileChange, ...]:
+        """Returns the newest 50 changes of a file, under each name that it had, since the first
+        merged proposal among them, as of a commit, the newest first; none without such a proposal.
+
+        A merged branch is one change. A shallow clone shows what it has.
+        """
+        named_commits = list(islice(self._named_commits(commit, path), _MOST_CHANGES))
+        proposals = [self._proposal_commit(named.commit, named.path) for named in named_commits]
+        while proposals and proposals[-1] is None:
+            proposals.pop()
+        if not proposals:
+            return ()
+        changes: list[FileChange] = []
+        try:
+            after = self.read(named_commits[0].commit.sha, path)
+            for named, proposal in zip(named_commits, proposals, strict=False):
+                # No commit between two changes of a file changes it.
+                before = self.read(named.commit.parents[0], named.path_before)
+                changes.append(self._file_change(named, proposal, before, after))
+                after = before
+        except (PullRequestError, IndexError):
+            # A partial clone lacks the older versions, a shallow one the older commits.
+            pass
+        return tuple(changes)
+
+    def _named_commits(self, commit: str, path: str) -> Iterator[_NamedCommit]:
+        """Yields the commits that changed a file, of a merged branch the merge, newest first."""
+        for _ in range(_MAX_MOVES):
+            commits = list(self._logged("--first-parent", commit, "--", path))
+            if not commits:
+                return
+            oldest = commits.pop()
+            moved_from = self._moved_from(oldest.sha, path)
+            yield from (_NamedCommit(newer, path, path) for newer in commits)
+            yield _NamedCommit(oldest, path, moved_from or path)
+            if not moved_from:
+                return
+            commit = f"{oldest.sha}^"
+            path = moved_from
+
+    def _file_change(
+        self,
+        named: _NamedCommit,
+        proposal: _ProposalCommit | None,
+        before: bytes | None,
+        after: bytes | None,
+    ) -> FileChange:
+        commit = named.commit
+        change = FileChange(
+            commit=commit.sha,
+            time=_time_of(commit.date),
+            path=named.path,
+            before=before,
+            after=after,
+        )
+        if proposal is None:
+            return change
+        change = replace(change, fingerprint=proposal.fingerprint, number=proposal.number)
+        side = proposal.on_side
+        if side is None or not side.parents:
+            return change
+        return replace(
+            change,
+            proposed_on=self.read(side.parents[0], named.path),
+            proposed=self.read(side.sha, named.path),
+        )
+
+    def added_lines(self, commit: str, besides: Collection[str]) -> tuple[str, ...] | None:
+        """Returns the lines that a commit adds to the files of a repository, but to some.
+
+        A merge is compared with its first parent. None: they are not known, or too many.
+
+        Args:
+            commit: The commit.
+            besides: Paths of files that are left out.
+        """
+        sides = (f"{commit}^", commit)
+        output = self._run_or_none(
+            "diff-tree", "-r", "-z", "--name-only", "--no-renames", "--end-of-options", *sides
+        )
+        if output is None:
+            return None
+        paths = [os.fsdecode(path) for path in output.split(b"\0")[:-1]]
+        others = [path for path in paths if path not in besides]
+        if len(others) > MOST_FILES_OF_COMMIT:
+            return None
+        if not others:
+            return ()
+        patch = self._run_or_none(
+            *("diff-tree", "-r", "-p", "--unified=0", "--no-renames", "--no-ext-diff"),
+            *("--no-textconv", "--end-of-options", *sides, "--", *others),
+        )
+        if patch is None or len(patch) > LONGEST_PATCH:
+            return None
+        return added_in_patch(patch.decode("utf-8", "replace"))
 
     def _commit(self, sha: str) -> _LoggedCommit | None:
         """Returns a commit by its abbreviated name; None where the clone lacks it."""
@@ -312,12 +476,12 @@ class GitRepository(Struct, frozen=True):
         """Yields the newest commits that `git log` finds, newest first."""
         output = self._run_or_none(
             *("log", "-z", f"--max-count={_MOST_LOGGED}", "--encoding=UTF-8"),
-            *("--format=%H%n%P%n%B", *arguments),
+            *("--format=%H%n%P%n%ct%n%B", *arguments),
         )
         for record in (output or b"").decode("utf-8", "replace").split("\0"):
             if record:
-                sha, parents, message = record.split("\n", 2)
-                yield _LoggedCommit(sha, tuple(parents.split()), message)
+                sha, parents, date, message = record.split("\n", 3)
+                yield _LoggedCommit(sha, tuple(parents.split()), int(date), message)
 
     def publish(self, publication: Publication, now: datetime) -> PublishResult:
         """Brings the branch to the one commit of the proposal, or leaves it unchanged and gives the
@@ -541,6 +705,20 @@ class GitRepository(Struct, frozen=True):
             raise PullRequestError(
                 f"git {arguments[0]} could not run in {self.folder}: {error}"
             ) from error
+
+
+def _time_of(seconds: int) -> datetime:
+    """Returns the date of a commit (aware, UTC); git stores later ones than a calendar has."""
+    return datetime.fromtimestamp(min(seconds, _LATEST), UTC)
+
+
+def added_in_patch(patch: str) -> tuple[str, ...]:
+    """Returns the lines that a patch adds."""
+    return tuple(
+        line[1:]
+        for line in patch.splitlines()
+        if line.startswith("+") and not line.startswith("+++ ")
+    )
 
 
 def _git_program(folder: Path) -> str | None:

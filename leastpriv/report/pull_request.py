@@ -207,14 +207,20 @@ def _seen(context: ReportContext, change: Change) -> str:
 
 
 def _declined_before(change: Change) -> str:
-    """Names what a person declined before of the names that an added pattern covers; empty without
-    such.
+    """Names what a person declined before of the names that an added pattern covers, and the
+    commits that deleted the addition before it was needed again; empty without such.
     """
+    declined_before = (change.declined_before or {}).items()
+    deletions = [decline for _, decline in declined_before if decline.commit]
     names_by_decline = grouped(
-        [(decline, name) for name, decline in (change.declined_before or {}).items()]
+        [(decline, name) for name, decline in declined_before if not decline.commit]
     )
     parts = [f"{codes(names, 4)} {decline.words}" for decline, names in names_by_decline.items()]
-    return f", **covers what a person declined: {'; '.join(parts)}**" if parts else ""
+    text = f", **covers what a person declined: {'; '.join(parts)}**" if parts else ""
+    if deletions:
+        latest = max(deletions, key=lambda decline: decline.at)
+        text += f", **{latest.words}, and needed since**"
+    return text
 
 
 def basis_text(context: ReportContext, change: Change) -> str:

@@ -32,6 +32,7 @@ from leastpriv.pipeline.context import RunContext, Target
 from leastpriv.pipeline.load_policies import AttachedPolicies, with_live_role
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.models import addition_id, fingerprint, removal_ids
+from leastpriv.pull_request.git_repository import FileChange
 from leastpriv.pull_request.github.logins import origin_without_github
 from leastpriv.pull_request.lifecycle import (
     ClosedPullRequest,
@@ -83,6 +84,31 @@ def history_store(
     }
     (folder / "memory.json").write_text(json.dumps(content), encoding="utf-8")
     return FolderStateStore(folder, "memory.json", LONGEST_FILE)
+
+
+def with_commits(target: Target, case: Mapping[str, Any]) -> Target:
+    """A target whose policy file has the commits of the case on its base branch."""
+    commits = case["commits"]
+    changes: list[FileChange] = []
+    before: bytes | None = None
+    for commit in commits:
+        after = json.dumps(commit["policy"]).encode()
+        scope = fingerprint(f"{target.role} {target.policy_name}", None, b"")
+        change = FileChange(
+            commit=commit["commit"],
+            time=datetime.fromisoformat(commit["at"]),
+            path=target.policy_path,
+            before=before,
+            after=after,
+            fingerprint=scope if "proposal" in commit else "",
+            number=commit.get("proposal", 0),
+        )
+        changes.insert(0, change)
+        before = after
+    elsewhere = {commit["commit"]: commit.get("adds-elsewhere", []) for commit in commits}
+    return replace(
+        target, changes=lambda: changes, added_lines=lambda commit, _: elsewhere.get(commit)
+    )
 
 
 def _ids(change: Mapping[str, Any]) -> list[str]:

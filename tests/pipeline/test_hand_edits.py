@@ -286,8 +286,10 @@ def test_the_pattern_of_a_declined_name_and_further_ones_says_what_was_declined(
     assert [*(change.declined_before or {})] == [f"{QUEUE}:app-1"]
     assert "covers what a person declined" in result.content.body
     # Who merges it accepts the name too.
-    merge(repository, number_of(result))
+    accepted = number_of(result)
+    merge(repository, accepted)
     commit(repository, as_committed()["Statement"])
+    repository.hub.label_as("kim", accepted, RECONSIDER_LABEL)
     write_trail(tmp_path / "trail", names_of_runs(1))
     again = repository.propose(**NO_GRACE)
     assert added(again) == {"sqs:CreateQueue"}

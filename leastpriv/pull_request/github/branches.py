@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from leastpriv.errors import BaseBranchError, PullRequestError
-from leastpriv.pull_request.git_repository import trailer_fingerprint
+from leastpriv.pull_request.git_repository import (
+    LONGEST_PATCH,
+    MOST_FILES_OF_COMMIT,
+    added_in_patch,
+    trailer_fingerprint,
+)
 from leastpriv.pull_request.github.client import (
     Connection,
     found_or,
@@ -55,6 +60,8 @@ _MAX_FILES = 20
 quota.
 """
 _MAX_VERSIONS = 50
+_MOST_CHANGES = 10
+"""Commits to a policy file, each read, that are searched for what people deleted."""
 _MAX_MOVES = 5
 _MAX_MESSAGES = 100
 
@@ -64,6 +71,17 @@ class _FileAt(Struct, frozen=True):
 
     commit: str
     path: str
+
+
+class BranchCommit(Struct, frozen=True):
+    """A commit that changed a file."""
+
+    sha: str
+    time: datetime
+    """When the commit, or the pull request that brought it, was merged (aware, UTC)."""
+    parent: str
+    """Its first parent; empty without one."""
+    message: str
 
 
 class _BranchChanges(Struct, frozen=True):
@@ -233,6 +251,48 @@ class Branches:
                 ),
                 "",
             )
+
+    def changes_since(self, commit: str, path: str, time: datetime) -> Iterator[BranchCommit]:
+        """Yields those of the newest 10 commits to a file that came to the base since a time
+        (aware), as of a commit, the newest first.
+        """
+        for version in islice(self._versions_of(commit, path), _MOST_CHANGES):
+            if version.time < time:
+                continue
+            with translate_github_errors(f"reading the commit {version.sha[:12]}"):
+                git_commit = self._repository.get_git_commit(version.sha)
+                yield BranchCommit(
+                    sha=version.sha,
+                    time=version.time,
+                    parent=next((parent.sha for parent in git_commit.parents), ""),
+                    message=git_commit.message,
+                )
+
+    def added_lines(self, commit: str, besides: Collection[str]) -> tuple[str, ...] | None:
+        """Returns the lines that a commit adds to the files of a repository, but to some.
+
+        None: they are not known, or too many.
+
+        Args:
+            commit: The commit.
+            besides: Paths of files that are left out.
+        """
+        lines: list[str] = []
+        length = 0
+        with translate_github_errors(f"reading the commit {commit[:12]}"):
+            files = islice(self._repository.get_commit(commit).files, MOST_FILES_OF_COMMIT + 1)
+            for number, file in enumerate(files):
+                if number == MOST_FILES_OF_COMMIT:
+                    return None
+                if file.filename in besides:
+                    continue
+                patch = file.patch or ""
+                length += len(patch)
+                # GitHub gives no patch of a large or binary file, nor of one that only moved.
+                if length > LONGEST_PATCH or (file.additions and not patch):
+                    return None
+                lines.extend(added_in_patch(patch))
+        return tuple(lines)
 
     def read_at(self, commit: str, path: str, time: datetime) -> bytes | None:
         """Returns the content of a file at a time (aware), as of a commit; None if it never

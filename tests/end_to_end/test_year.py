@@ -140,9 +140,11 @@ def test_a_year_of_a_team_that_takes_offers(tmp_path: Path, seed: int, memory: b
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("memory", [True, False], ids=["memory", "no-memory"])
 def test_a_year_of_a_team_that_answers_by_hand(tmp_path: Path, seed: int, memory: bool) -> None:
-    """What a person grants again remains, and what a person takes away from a branch stays out."""
+    """What a person grants again remains, and what a person takes away from a branch, or deletes
+    after the merge, stays out.
+    """
     [measures] = simulate(tmp_path, seed, memory=memory, renames=memory, answers_by_hand=True)
-    assert measures.answers > 1
+    assert measures.answers > 2
     assert measures.answered_twice == []
     assert measures.false_closures == []
     assert measures.orphans == []

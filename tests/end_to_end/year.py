@@ -343,8 +343,9 @@ class Year:
             users: Number of roles that share the policy.
             takes_offers: Whether the team adds by hand, on the branch of a pull request, what that
                 offers and a denied feature needs.
-            answers_by_hand: Whether the team grants some removed permissions again, and gives up a
-                feature by taking its lines away from the branch of a pull request.
+            answers_by_hand: Whether the team grants some removed permissions again, gives up a
+                feature by taking its lines away from the branch of a pull request, and ends
+                another one by deleting its lines on the base branch.
         """
         roles = [f"ci-{app}"] if users == 1 else [f"ci-{app}-{number}" for number in range(users)]
         self.names = Names(roles, f"iam/{app}.json")
@@ -358,6 +359,9 @@ class Year:
         self._answers_by_hand = answers_by_hand
         self._granted_again: set[tuple[str, str]] = set()
         self._taken_away: set[tuple[str, str]] = set()
+        """What the team took away from the branch of a proposal."""
+        self._deleted: set[tuple[str, str]] = set()
+        """What the team deleted on the base branch after its merge."""
         self._chance = random.Random(seed)  # noqa: S311 - a simulation
         self._jobs = plan(seed, app, days, users)
         self._number = 17_000_000_000 + seed * 1_000_000
@@ -404,6 +408,7 @@ class Year:
         self._review(day)
         if self._answers_by_hand:
             self._grant_again()
+            self._end_feature()
         records = [self._noise(day)]
         for job in self._jobs:
             if day in job.days:
@@ -604,16 +609,16 @@ class Year:
         for job in self._jobs:
             if job.name not in self._blocked:
                 continue
-            for call in job.calls:
-                is_added = grants(json.dumps(policy).encode(), call.action, call.resource)
-                if not is_added or grants(self.policy, call.action, call.resource):
+            for action, resource in self._needed_by_alone(job):
+                is_added = grants(json.dumps(policy).encode(), action, resource)
+                if not is_added or grants(self.policy, action, resource):
                     continue
-                self._taken_away.add((call.action, call.resource))
+                self._taken_away.add((action, resource))
                 for statement in policy["Statement"]:
                     resources = _list(statement["Resource"])
-                    if call.resource in resources:
+                    if resource in resources:
                         actions = _list(statement["Action"])
-                        statement["Action"] = [each for each in actions if each != call.action]
+                        statement["Action"] = [each for each in actions if each != action]
             if self._taken_away:
                 self._blocked.pop(job.name)
                 self._jobs.remove(job)
@@ -627,12 +632,41 @@ class Year:
             text = json.dumps(policy, indent=2)
             self._hub.commit_as("kim", branch, {self.names.file: text}, "Without the feature")
 
+    def _end_feature(self) -> None:
+        """Deletes the lines of one feature on the base branch, once, after it ran."""
+        if self._deleted:
+            return
+        policy = json.loads(self.policy)
+        for job in self._jobs:
+            if not job.is_new or job.name not in self.measures.waits:
+                continue
+            self._jobs.remove(job)
+            self._deleted = self._needed_by_alone(job)
+            break
+        for action, resource in self._deleted:
+            for statement in policy["Statement"]:
+                if resource in _list(statement["Resource"]):
+                    actions = _list(statement["Action"])
+                    statement["Action"] = [each for each in actions if each != action]
+        policy["Statement"] = [each for each in policy["Statement"] if each["Action"]]
+        text = json.dumps(policy, indent=2)
+        self._deleted = {each for each in self._deleted if not grants(text.encode(), *each)}
+        if self._deleted:
+            self.measures.answers += 1
+            self._hub.commit_as("kim", "main", {self.names.file: text}, "Without the feature")
+
+    def _needed_by_alone(self, job: Job) -> set[tuple[str, str]]:
+        """The permissions of a job that no other job needs, as one on `*` is."""
+        others = [other for other in self._jobs if other != job]
+        shared = {(call.action, call.resource) for other in others for call in other.calls}
+        return {(call.action, call.resource) for call in job.calls} - shared
+
     def _note_answers(self, number: int) -> None:
         """Notes what a merged proposal did against an answer of the team."""
         for action, resource in self._granted_again:
             if not grants(self.policy, action, resource):
                 self.measures.answered_twice.append(f"#{number} removes {action} again")
-        for action, resource in self._taken_away:
+        for action, resource in self._taken_away | self._deleted:
             if grants(self.policy, action, resource):
                 self.measures.answered_twice.append(f"#{number} adds {action} again")
 

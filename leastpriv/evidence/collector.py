@@ -22,6 +22,7 @@ from leastpriv.cloudtrail.file_reader import CountedCalls
 from leastpriv.cloudtrail.record import is_login
 from leastpriv.cloudtrail.record_blocks import was_read
 from leastpriv.denials.encoded_message import NO_DECODER, Decoder
+from leastpriv.evidence.bucket_accounts import with_bucket_accounts
 from leastpriv.evidence.collected_calls import (
     CollectedCalls,
     EventReason,
@@ -410,6 +411,7 @@ class UsageCollector:
         uses = list(self._runs.key_uses()) if self._issued else []
         resolved = self._resolved(keys.is_rehearsal_key, self._listed())
         groups = self._tags.with_context(with_known_paths(resolved))
+        groups = with_bucket_accounts(groups, self._principal)
         unanswered = 0
         unanswered_unmapped = 0
         for (needs, _, mark, _), totals in groups.items():

@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.diff.compare import may_have_path
+from leastpriv.evidence.bucket_accounts import RESOURCE_ACCOUNT
 from leastpriv.evidence.created_resources import CreatedResources, find_created_resources
 from leastpriv.evidence.created_tags import written_condition
 from leastpriv.evidence.iam_paths import arns_without_path
@@ -587,7 +588,7 @@ def _is_part_of_written(
 
 def _in_own_account(change: Change, evidence: Evidence) -> Iterator[Change]:
     """Yields an addition in two parts: objects of buckets with an open name get the condition that
-    the bucket is in the account of the role. The records show no account of a bucket, so that the
+    the bucket is in the account of the role. Where no record shows the account of a bucket, the
     objects that were used are written without it.
     """
     objects = tuple(
@@ -597,8 +598,12 @@ def _in_own_account(change: Change, evidence: Evidence) -> Iterator[Change]:
         name for pattern in change.patterns if pattern.pattern in objects for name in pattern.covers
     }
     other_names = [resource for resource in change.resources if resource not in objects]
-    resources_left = without_covered((*other_names, *sorted(objects_in_use)))
-    account = (*change.conditions, own_account(evidence.principal))
+    own = own_account(evidence.principal)
+    in_own_buckets = {
+        usage.need.permission.resource for usage in change.usages if own in usage.need.context
+    }
+    resources_left = without_covered((*other_names, *sorted(objects_in_use - in_own_buckets)))
+    account = (*change.conditions, own)
     for resources, conditions in ((resources_left, change.conditions), (objects, account)):
         if resources:
             patterns = tuple(pattern for pattern in change.patterns if pattern.pattern in resources)
@@ -609,7 +614,7 @@ def own_account(principal: str) -> Condition:
     """The condition of resources in the principal's account: an ARN of a bucket or object does not
     show whose it is.
     """
-    return Condition("StringEquals", "aws:ResourceAccount", (principal.split(":")[4],))
+    return Condition("StringEquals", RESOURCE_ACCOUNT, (principal.split(":")[4],))
 
 
 def _with_committed_resources(change: Change, committed: Sequence[Statement]) -> Change:

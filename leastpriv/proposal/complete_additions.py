@@ -15,6 +15,7 @@ from msgspec import Struct, structs
 
 from leastpriv.diff.compare import replay_usage
 from leastpriv.errors import plural
+from leastpriv.evidence.bucket_accounts import RESOURCE_ACCOUNT
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import (
     Basis,
@@ -61,7 +62,6 @@ _DRAWN = re.compile(r"\$\{\w*(?:Id|ID|Uuid|UUID|Identifier)\}$")
 """The end of an ARN's template that AWS draws."""
 _MOST_NAMES = 3
 """Resources of one type that a denied run used; with more, none of them is offered."""
-_OWN_ACCOUNT = "aws:ResourceAccount"
 
 
 class Completion(Struct, frozen=True):
@@ -147,7 +147,7 @@ class _Step:
         self.last_seen = max(usage.last_seen for usage in self.denied)
         self.resources = list(_denied_resources(change, self.denied))
         self.conditions = tuple(
-            condition for condition in change.conditions if condition.key == _OWN_ACCOUNT
+            condition for condition in change.conditions if condition.key == RESOURCE_ACCOUNT
         )
         self.programs = _programs(self.denied)
         self._principal = evidence.principal

@@ -49,8 +49,6 @@ together.
 """
 _MOST_WORDS = 8
 """Words and separators of the word of a copy, `feature-login-page-2`."""
-_MOST_OWN_WORDS = 20
-"""The same of a branch's name, which the login of the run has."""
 _MOST_COPIES = 20
 """Copies that are compared at one place; more are items that each run makes."""
 _LEAST_GONE = 2
@@ -460,19 +458,30 @@ def _words_of_runs(
 
 def _own_words(name: Name, keys: Collection[str]) -> Iterator[Words]:
     """Yields the words of a name that are the run's own, or a pull request's."""
-    for begin, end in name.parts(_MOST_OWN_WORDS):
-        word = name.words[begin:end]
-        if not is_word(word):
-            continue
-        key = key_of(word)
-        is_truncated = len(key) >= _LEAST_TRUNCATED and any(
-            run_key.startswith(key) for run_key in keys
-        )
-        is_whole = name.words[end : end + 1] in _ENDS
-        has_one_number = sum(part.isdigit() for part in word) == 1
-        is_pull = is_whole and has_one_number and PULL.fullmatch(key)
-        if key in keys or is_truncated or is_pull:
-            yield word
+    for begin in range(len(name.fixed), len(name.words)):
+        for end in range(begin + 1, len(name.words) + 1):
+            word = name.words[begin:end]
+            key = key_of(word)
+            is_begin = any(run_key.startswith(key) for run_key in keys)
+            if not (is_begin or _begins_pull(key)):
+                break
+            if not is_word(word):
+                continue
+            is_truncated = is_begin and len(key) >= _LEAST_TRUNCATED
+            if key in keys or is_truncated or _is_pull(word, name.words[end : end + 1]):
+                yield word
+
+
+def _begins_pull(key: str) -> bool:
+    """Whether a key may begin that of a pull request: `pull`, `pr5`."""
+    letters = key.rstrip("0123456789")
+    return any(begin.startswith(letters) for begin in ("pr", "pullrequest", "mr"))
+
+
+def _is_pull(word: Words, behind: Words) -> bool:
+    """Whether a word is a pull request's, by what follows it in the name."""
+    has_one_number = sum(part.isdigit() for part in word) == 1
+    return behind in _ENDS and has_one_number and PULL.fullmatch(key_of(word)) is not None
 
 
 class _Life(Struct, frozen=True):

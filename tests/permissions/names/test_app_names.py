@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from leastpriv.permissions.generalize import ObservedResource
 from leastpriv.permissions.names.app_names import destroys, read_app_names
+from leastpriv.permissions.names.copies import Copies
 from leastpriv.permissions.names.observed import DeclaredCopies, NameUse, RunFacts
 from leastpriv.permissions.patterns import resource_covers
 
@@ -123,3 +125,31 @@ def test_a_deletion_of_what_holds_no_state_destroys_nothing(action: str) -> None
 )
 def test_a_deletion_of_a_resource_destroys_it(action: str) -> None:
     assert destroys(action)
+
+
+def names_of_copies(words: Iterable[str]) -> Copies:
+    """Reads the names of an app of which each run made one copy."""
+    runs = [
+        {"creates": [f"table/shop-{word}-users", f"shop-{word}-mails", f"shop-{word}-alerts"]}
+        for word in words
+    ]
+    facts = [RunFacts(str(number)) for number in range(len(runs))]
+    return read_app_names(uses_of(runs), facts).copies
+
+
+def plain_words(count: int) -> list[str]:
+    """Returns different words without a number: `baba`, `babe`."""
+    syllables = [consonant + vowel for consonant in "bdfgklmnprst" for vowel in "aeiou"]
+    return [first + second for first in syllables for second in syllables][:count]
+
+
+def test_thirty_previews_without_a_common_form_are_copies() -> None:
+    copies = names_of_copies(["prod", *plain_words(30)])
+    assert [*copies.long_lived] == ["prod"]
+    assert len(copies.short_lived) == 30
+
+
+def test_a_hundred_words_at_one_place_are_items_that_runs_make() -> None:
+    copies = names_of_copies(plain_words(100))
+    assert not copies.long_lived
+    assert not copies.short_lived

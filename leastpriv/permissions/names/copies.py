@@ -67,6 +67,8 @@ LONG_LIVED = frozenset({
     "production", "release", "stage", "staging", "trunk",
 })  # fmt: skip
 """Branches and workspaces that every run has: they are no short-lived copies."""
+_PRODUCTION = frozenset({"prd", "prod", "production"})
+"""The words of a copy beside which no name has that of another copy."""
 PULL = re.compile(r"(?:pr|pull|pullrequest|mr)\d{1,6}")
 """The key of a pull request's copy."""
 _WORKSPACE = re.compile(r":s3:::[^/]+/(?:.*/)?env:/(?P<name>[^/]+)/")
@@ -218,6 +220,8 @@ def learn_copies(
     words = {key: word for key, word in support.items() if _is_best(key, support)}
     words = dict(_extended(word, table) for word in words.values())
     words = {key: word for key, word in words.items() if len(key) > 1 or not key.isdigit()}
+    pulls = [key for key in words if PULL.fullmatch(key)]
+    words = {key: word for key, word in words.items() if not _has_more_than(pulls, key, word)}
     words |= certain
     if not words:
         notes = (
@@ -324,6 +328,53 @@ def _is_smallest(one: Words, two: Words) -> bool:
     return is_word(one) and is_word(two) and one[0] != two[0] and one[-1] != two[-1]
 
 
+def _known_copies(aligned: _Aligned, certain: Collection[str]) -> frozenset[str]:
+    """The words that are copies by themselves and differ in a name: branches, pull requests and
+    stages.
+    """
+    known: set[str] = set()
+    for keys in aligned:
+        short_keys = [key for key in keys if key in certain or PULL.fullmatch(key)]
+        known_keys = [key for key in keys if key in short_keys or key in LONG_LIVED]
+        # Production may have no word.
+        if len(known_keys) == len(keys) or (NO_COPY in keys and short_keys):
+            known.update(known_keys)
+    return frozenset(known)
+
+
+def _has_component(pair: _Pair, known: frozenset[str], table: NameTable) -> bool:
+    """Whether a word of a pair is a component's: of two apps `admin` and `admin-api`, names with
+    `api` have the word of a copy at another place, `prod` or `pr-4`, and a name is of one copy. For
+    the same reason `api-prod` is no copy next to `prod`.
+    """
+    for side, word in enumerate(pair.words):
+        key = key_of(word)
+        if not key or key in known:
+            continue
+        if _has_more_than(known, key, word):
+            return True
+        names = _with_text_before(word, pair.names(side), table)
+        of_known_copy = [name for name in names if _has_apart(name, key, known | _PRODUCTION)]
+        if len(of_known_copy) >= _LEAST_NAMES_IF_CERTAIN:
+            return True
+    return False
+
+
+def _has_more_than(keys: Collection[str], key: str, word: Words) -> bool:
+    """Whether a word has one of some words and further ones."""
+    return any(other_key != key and any(places_of(other_key, word)) for other_key in keys)
+
+
+def _has_apart(name: Name, key: str, known: Iterable[str]) -> bool:
+    """Whether a name has the word of a known copy apart from another word."""
+    for begin, end in name.places_of(key):
+        for known_key in known:
+            for known_begin, known_end in name.places_of(known_key):
+                if known_end <= begin or end <= known_begin:
+                    return True
+    return False
+
+
 def _supported(
     aligned: _Aligned, certain: Mapping[str, Words], table: NameTable
 ) -> dict[str, Words]:
@@ -332,6 +383,7 @@ def _supported(
     for first_key, second_key in aligned:
         partners.setdefault(first_key, set()).add(second_key)
         partners.setdefault(second_key, set()).add(first_key)
+    known = _known_copies(aligned, certain)
     name_counts: dict[str, int] = {}
     spelling: dict[str, Words] = {}
     for keys, pair in aligned.items():
@@ -341,6 +393,8 @@ def _supported(
             partners[second_key] & name_counts.keys()
         )
         if not _is_pair_of_copies(pair, table, is_certain=is_certain or has_third):
+            continue
+        if _has_component(pair, known, table):
             continue
         for key, word in zip(keys, pair.words, strict=True):
             name_counts[key] = max(name_counts.get(key, 0), len(pair.rests))

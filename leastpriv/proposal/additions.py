@@ -556,6 +556,8 @@ def _newly_destroyed(
     granted = [resource for statement in statements for resource in statement.resources or ("*",)]
     without = {*change.denied_on, *granted}
     for resource in change.resources:
+        if any(resource_covers(granted_name, resource) for granted_name in granted):
+            continue
         if resource.endswith(_LOCK):
             continue
         if change.basis in _WITHOUT_CALL:

@@ -23,7 +23,7 @@ from leastpriv.permissions.catalog import BY_LEVEL, forbidden, sensitivity
 from leastpriv.permissions.generalize import least_literal
 from leastpriv.permissions.implied import READ_OBJECT
 from leastpriv.permissions.lifecycle import changes_made, siblings_among
-from leastpriv.permissions.names.app_names import AppNames, destroys
+from leastpriv.permissions.names.app_names import AppNames, destroys, sets
 from leastpriv.permissions.patterns import has_wildcard, resource_covers, without_covered
 from leastpriv.permissions.project_tags import key_rank
 from leastpriv.permissions.resource_types import (
@@ -31,6 +31,7 @@ from leastpriv.permissions.resource_types import (
     bucket_of,
     creates_its_resource,
     types_of_arn,
+    widest,
 )
 from leastpriv.permissions.volatility import is_whole_type, literal_letters, parts_of, service_of
 from leastpriv.proposal.escalation_paths import known_role
@@ -50,18 +51,22 @@ class LifeCycle(Struct, frozen=True):
 
 
 def lifecycle_additions(
-    added: Sequence[Change], context: GuardContext, names: AppNames
+    added: Sequence[Change],
+    context: GuardContext,
+    names: AppNames,
+    *,
+    has_sensitive: bool = False,
 ) -> LifeCycle:
     """Lists what later deploys need that no policy grants: the life-cycle actions of added ones.
 
     What destroys is written in short-lived copies only, and offered elsewhere. An action that no
     run used has the resources of what it belongs to; sensitive and forbidden ones
-    are left to the reader, who finds them among the suggested ones. A used one has those that a
-    deploy tool created and has not used it on yet, a sensitive one if it sets what the creation
-    sets (`SetQueueAttributes`).
+    are left to the reader, who finds them among the suggested ones, unless `has_sensitive`. A used
+    one has those that a deploy tool created and has not used it on yet, a sensitive one if it sets
+    what the creation sets (`SetQueueAttributes`).
     """
     life_cycle = LifeCycle([], [])
-    for change in _counterparts(added, context):
+    for change in _counterparts(added, context, has_sensitive=has_sensitive):
         if not destroys(change.action):
             life_cycle.written.append(change)
             continue
@@ -100,13 +105,15 @@ def _in_short_lived(change: Change, names: AppNames) -> Iterator[str]:
 def ends_setting(change: Change) -> bool:
     """Whether a deletion ends a setting, which a call put on what another one created."""
     makers = change.because.split(", ")
-    setting = [maker for maker in makers if ":Put" in maker]
+    setting = [maker for maker in makers if sets(maker)]
     creating = [maker for maker in makers if ":Create" in maker]
     ends_created = any(changes_made(maker, change.action) for maker in creating)
     return bool(setting and creating) and not ends_created
 
 
-def _counterparts(added: Sequence[Change], context: GuardContext) -> Iterator[Change]:
+def _counterparts(
+    added: Sequence[Change], context: GuardContext, *, has_sensitive: bool
+) -> Iterator[Change]:
     """Yields the life-cycle actions of added ones, on all resources of these."""
     of_action = grouped([(change.action, change) for change in added])
     for action, owners in context.partners.items():
@@ -114,7 +121,7 @@ def _counterparts(added: Sequence[Change], context: GuardContext) -> Iterator[Ch
         if (
             not changes
             or action in of_action
-            or sensitivity(action)
+            or (sensitivity(action) and not has_sensitive)
             or forbidden(action, context.options.never_add)
             or _deletes_several(action, context.partners)
         ):
@@ -173,6 +180,9 @@ def _following(
     resources = dict.fromkeys(
         item_name for name in succeeded for item_name in with_items(action, name)
     )
+    if destroys(action) and not (used or resources.keys() - {"*"}):
+        on = owners
+        resources = dict.fromkeys(_unnamed_resources(action, owners, context.evidence.principal))
     wildcards, known_names = [name for name in used if has_wildcard(name)], {"*", *used}
     fewest_letters = least_literal(action) if used else 0
     unnamed = (
@@ -217,6 +227,16 @@ def _succeeded(change: Change) -> Iterator[str]:
     for resource in change.resources:
         if outcomes.get(resource, True):
             yield resource
+
+
+def _unnamed_resources(action: str, owners: Sequence[Change], principal: str) -> Iterator[str]:
+    """Yields every resource of the types of an action, where some owner made one and no call names
+    it: AWS chose its id.
+    """
+    usages = [usage for owner in owners for usage in owner.usages if usage.succeeded]
+    if usages:
+        regions = sorted({region for usage in usages for region in usage.regions})
+        yield from filter(is_whole_type, widest(action, principal, regions))
 
 
 def _is_literal(resource: str, least: int) -> bool:

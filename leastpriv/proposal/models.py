@@ -344,6 +344,21 @@ def _no_places(_action: str) -> Sequence[PlaceOfStep]:
     return ()
 
 
+class UnusedDeletions(Struct, frozen=True):
+    """What becomes of a deletion that no run used and the life cycle of what runs made may need."""
+
+    written: tuple[Change, ...] = ()
+    """On resources of short-lived copies."""
+    offered: tuple[Change, ...] = ()
+    """On all others."""
+    spared: tuple[str, ...] = ()
+    """Names of long-lived copies that the written patterns cover."""
+
+
+def _no_deletions(_action: str) -> UnusedDeletions:
+    return UnusedDeletions()
+
+
 class GuardContext(Struct, frozen=True):
     """All inputs of the guards."""
 
@@ -388,6 +403,10 @@ class GuardContext(Struct, frozen=True):
     """Gaps of the evidence without the silences that other days settle."""
     denied_steps: Callable[[str], Sequence[PlaceOfStep]] = _no_places
     """Returns where an action belongs to the step of a denied and since granted call."""
+    unused_deletions: Callable[[str], UnusedDeletions] = _no_deletions
+    """Returns on which resources a first draft would write an unused deletion, and on which it
+    would offer it.
+    """
 
 
 class RemovalCandidate(Struct, frozen=True):

@@ -28,7 +28,7 @@ from leastpriv.proposal.models import Change, GuardContext, GuardResult
 from leastpriv.proposal.removals import change_of
 from leastpriv.proposal.stability import where_applied
 from leastpriv.proposal.visibility_guards import may_be_uncalled
-from leastpriv.proposal.wildcards import LIFECYCLE, NO_SIGN
+from leastpriv.proposal.wildcards import LIFECYCLE, NO_SIGN, leaves_to_offers
 
 
 def restrict_partners(
@@ -42,12 +42,13 @@ def restrict_partners(
 
     It remains on `*` if an unchanged entry grants it there.
     """
-    entry_by_statement = {
-        granting.entry.statement.index: granting.entry for granting in entries_on_all
+    entry_by_change = {
+        (granting.entry.statement.index, granting.entry.pattern): granting.entry
+        for granting in entries_on_all
     }
     unchanged = [granting.entry for granting in entries_on_all if granting.change is None]
     for change in changes:
-        entry = entry_by_statement.get(change.statement)
+        entry = entry_by_change.get((change.statement, change.action))
         if entry is None or not change.kept or not can_be_copied(entry.statement):
             continue
         if resource_expression(entry.statement):
@@ -59,6 +60,8 @@ def restrict_partners(
         }
         for action, guard_result in change.kept.items():
             if guard_result.guard not in NO_SIGN or grants_any(unchanged, action):
+                continue
+            if guard_result.guard == LIFECYCLE and leaves_to_offers(action, entry, context):
                 continue
             owners = _owners_of(action, guard_result, change, context)
             patterns = _patterns_of_owners(action, owners, patterns_by_action)

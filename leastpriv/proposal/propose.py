@@ -66,6 +66,7 @@ from leastpriv.proposal.recorded_use import CallableOperations
 from leastpriv.proposal.releases import releases
 from leastpriv.proposal.removals import GuardedEntry, creators_of, guard_context, removals
 from leastpriv.proposal.resource_narrowing import narrow_resources
+from leastpriv.proposal.unused_deletions import DraftedDeletions, offered_deletions
 
 _WHOLE_POLICY = GuardResult(
     "whole-policy", "no statement would be left, which IAM rejects: detach the policy instead"
@@ -114,10 +115,15 @@ def propose(
         return _first_draft(added, held_back_additions, context, inputs, names)
     added, offered = _state_offered(added, options)
     context = guard_context(evidence, options, difference.missing, history, policies=policies)
-    context = replace(context, denied_steps=DeniedSteps(_completion(context)))
+    context = replace(
+        context,
+        denied_steps=DeniedSteps(_completion(context)),
+        unused_deletions=DraftedDeletions(context, names),
+    )
     if inputs.confidence:
         context = replace(context, confidence=inputs.confidence)
     context, added, narrowed, held_back = _removals(difference, context, added, policies)
+    offered += offered_deletions(difference, narrowed, context)
     settled = _settled(document, offered, added, context, inputs)
     added = [*added, *without_denied(settled.written, names, policies)]
     planning = _Planning(document, difference, tuple(added), names, policies, inputs)

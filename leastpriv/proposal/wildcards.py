@@ -10,16 +10,19 @@ unrecorded actions on the resource types in use. The report names the rest as re
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 
+from leastpriv.diff.compare import Entry
 from leastpriv.errors import listed
 from leastpriv.models import grouped
 from leastpriv.permissions import catalog
 from leastpriv.permissions.catalog import forbidden
-from leastpriv.permissions.event_table import Visibility, carriers_of, visibility
+from leastpriv.permissions.event_table import Visibility, visibility
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.lifecycle import is_tagging
+from leastpriv.permissions.names.app_names import destroys
+from leastpriv.permissions.patterns import has_variable, resource_covers, resource_overlaps
 from leastpriv.permissions.resource_types import types_of_arn
 from leastpriv.permissions.tool_lifecycle import (
     PROVIDER_CALLS,
@@ -34,8 +37,10 @@ from leastpriv.permissions.tool_lifecycle import (
     types_of_service,
 )
 from leastpriv.permissions.volatility import service_of
+from leastpriv.policy.document import Statement
 from leastpriv.proposal.guards import minimum_confidence
-from leastpriv.proposal.models import GuardContext, GuardResult, RemovalCandidate
+from leastpriv.proposal.models import GuardContext, GuardResult, Lifecycle, RemovalCandidate
+from leastpriv.proposal.recorded_use import checked_inside
 from leastpriv.proposal.visibility_guards import (
     deploying_programs,
     dropped_with_service,
@@ -62,12 +67,11 @@ def keeping_result(
     if not candidate.entry.spans_a_service:
         # A person named a part of the service, as `iam:*Role*`: what the tool does decides, not a
         # like name.
-        is_like_name = found.guard == LIFECYCLE and candidate.action not in context.partners
-        return (
-            _of_next_run(candidate, context)
-            if is_like_name and candidate.entry.is_wildcard
-            else found
-        )
+        if found.guard != LIFECYCLE or not candidate.entry.is_wildcard:
+            return found
+        if candidate.action not in context.partners:
+            return _of_next_run(candidate, context)
+        return found if needs_lifecycle(candidate, context) else None
     if found.guard in NO_SIGN | COVERAGE and forbidden(candidate.action, context.options.never_add):
         return None
     if found.guard == "minimum-confidence" and not _is_for_resources_in_use(
@@ -86,10 +90,60 @@ def keeping_result(
     if found.guard != LIFECYCLE and is_unseen:
         return found
     if partners and options.lifecycle.writes:
-        return GuardResult(LIFECYCLE, f"lifecycle counterpart of {listed(partners, 1)}")
+        reason = f"lifecycle counterpart of {listed(partners, 1)}"
+        return GuardResult(LIFECYCLE, reason) if needs_lifecycle(candidate, context) else None
     if found.guard == LIFECYCLE:
         return _of_next_run(candidate, context)
     return found if found.guard == "declared" and not options.drop_unseen_actions else None
+
+
+def needs_lifecycle(candidate: RemovalCandidate, context: GuardContext) -> bool:
+    """Whether a wildcard keeps an unused counterpart of a used action.
+
+    As in a first draft, a deletion is kept for short-lived copies alone. It is offered elsewhere,
+    unless `lifecycle: all` asks for it or each action of the entry deletes: a person named these.
+    """
+    if not leaves_to_offers(candidate.action, candidate.entry, context):
+        return True
+    statement = candidate.entry.statement
+    deletions = context.unused_deletions(candidate.action)
+    for change in deletions.written:
+        if any(part_granted(statement, name, deletions.spared) for name in change.resources):
+            return True
+    return False
+
+
+def leaves_to_offers(action: str, entry: Entry, context: GuardContext) -> bool:
+    """Whether an unused action of an entry is a deletion that no person asked for."""
+    if not destroys(action) or context.options.lifecycle is Lifecycle.ALL:
+        return False
+    return not all(map(destroys, entry.granted))
+
+
+def part_granted(
+    statement: Statement, pattern: str, spared: Collection[str] = ()
+) -> tuple[str, ...]:
+    """Returns the resources of a pattern on which a statement grants: the pattern itself, or the
+    resources of the statement that it covers. A statement with a variable may grant on each.
+
+    Args:
+        statement: the statement.
+        pattern: the pattern.
+        spared: names that the pattern covers and that are left out.
+    """
+    if any(map(has_variable, (*statement.resources, *statement.not_resources))):
+        return (pattern,)
+    if statement.not_resources:
+        is_excluded = any(resource_overlaps(name, pattern) for name in statement.not_resources)
+        return () if is_excluded else (pattern,)
+    if any(resource_covers(name, pattern) for name in statement.resources):
+        return (pattern,)
+    return tuple(
+        name
+        for name in statement.resources
+        if resource_covers(pattern, name)
+        and not any(resource_overlaps(name, spared_name) for spared_name in spared)
+    )
 
 
 def _of_next_run(candidate: RemovalCandidate, context: GuardContext) -> GuardResult | None:
@@ -132,8 +186,8 @@ def _may_serve_a_deploy(candidate: RemovalCandidate, context: GuardContext) -> b
             # cycle.
             return False
         case _:
-            called = any(carrier.operation in context.called for carrier in carriers_of(action))
-            return called or action in context.evidence.checked_inside
+            # A call without the parameter that makes AWS check the action is no use of it.
+            return bool(checked_inside(candidate, context))
 
 
 def _is_for_resources_in_use(action: str, context: GuardContext) -> bool:

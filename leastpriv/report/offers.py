@@ -43,9 +43,23 @@ def offered_line(context: ReportContext) -> str:
     if not facts or context.is_long_draft:
         return ""
     return (
-        f"**Offered, not in this change:** {plural(len(facts), 'permission')} to delete"
+        f"**{_title(facts, context)}:** {plural(len(facts), 'permission')} to delete"
         f" {_what_lives_long(facts)}: {_most_shown(facts)}. {_how_to_take(facts, context)}."
     )
+
+
+def _title(facts: Sequence[OfferFact], context: ReportContext) -> str:
+    """What becomes of some offered deletions in this change."""
+    if _are_removed(facts, context):
+        return "Removed, since no run used them, and offered"
+    return "Offered, not in this change"
+
+
+def _are_removed(facts: Sequence[OfferFact], context: ReportContext) -> bool:
+    """Whether the committed policy grants some offers: a narrowed wildcard loses them."""
+    if context.proposal.committed is None:
+        return False
+    return all(fact.change.because and not fact.change.usual_as for fact in facts)
 
 
 def _what_lives_long(facts: Sequence[OfferFact]) -> str:
@@ -126,6 +140,12 @@ _WAYS_WITHOUT_COMMENTS = {
     Reach.WIDE: "Add {them} by hand",
 }
 """The same for a report, which takes no comment."""
+_TO_KEEP = (
+    "`lifecycle: all` keeps {them}, a comment `/leastpriv add ACTION` with its whole name one of"
+    " them"
+)
+_TO_KEEP_WITHOUT_COMMENTS = "`lifecycle: all` keeps {them}"
+"""What grants the deletions that a narrowed wildcard loses."""
 
 
 def _how_to_comment(facts: Sequence[OfferFact], context: ReportContext) -> str:
@@ -177,7 +197,10 @@ def _how_to_take(facts: Sequence[OfferFact], context: ReportContext) -> str:
             # A person adds the sensitive ones in the same way.
             further_reaches = []
         exceptions = ", ".join(_exception(reach, facts, way) for reach in further_reaches)
-        text = ways[main].format(them=them(len(facts)))
+        text = ways[main]
+        if main is Reach.DELETION and _are_removed(facts, context):
+            text = _TO_KEEP if context.is_pull_request else _TO_KEEP_WITHOUT_COMMENTS
+        text = text.format(them=them(len(facts)))
         sentences.append(f"{text}{f' ({exceptions})' if further_reaches else ''}")
     if waiting:
         sentences.append(_left_for_later(waiting))
@@ -205,7 +228,7 @@ def offered_section(context: ReportContext) -> Iterator[str]:
     deletions = _deletions(context)
     if deletions:
         count = plural(len(deletions), "permission")
-        title = f"Offered, not in this change: {count} to delete {_what_lives_long(deletions)}"
+        title = f"{_title(deletions, context)}: {count} to delete {_what_lives_long(deletions)}"
         head = (
             "They delete in copies that live long, in shared state, by ids that show no copy, or"
             " what a call set."

@@ -105,6 +105,14 @@ def destroys(action: str) -> bool:
     return not any(action_matches(row["pattern"], action) for row in table("not_destroyed"))
 
 
+def sets(action: str) -> bool:
+    """Whether an action may set what ends with the resource that has it. An inline policy does not:
+    IAM deletes no role, user or group with one
+    (https://docs.aws.amazon.com/IAM/latest/APIReference/API_DeleteRole.html, read 2026-12-02).
+    """
+    return ":Put" in action and not action.startswith("iam:")
+
+
 class NamedUse(Struct, frozen=True):
     """A use with its name as the model reads it."""
 
@@ -287,10 +295,6 @@ class AppNames(Struct, frozen=True):
             regional for pattern in patterns for regional in self._in_regions(pattern, named_use)
         ]
 
-    def is_short_lived(self, action: str, pattern: str) -> bool:
-        """Whether a pattern is a name in short-lived copies; true for what does not destroy."""
-        return not destroys(action) or self.is_in_short_lived_copies(pattern)
-
     def is_in_short_lived_copies(self, pattern: str) -> bool:
         """Whether a pattern is a name in short-lived copies."""
         return any(pattern in self.short_lived_patterns(named_use) for named_use in self.uses)
@@ -340,7 +344,7 @@ class AppNames(Struct, frozen=True):
             named_use.copy in self.copies.gone and named_use.use.action == named.use.action
             for named_use in self.uses
         )
-        is_setting = ":Put" in named.use.action and any(":Create" in maker for maker in makers)
+        is_setting = sets(named.use.action) and any(":Create" in maker for maker in makers)
         return not gone and not is_setting
 
     def denied(self, action: str, resources: Iterable[str]) -> tuple[str, ...]:

@@ -68,7 +68,7 @@ LONG_LIVED = frozenset({
 })  # fmt: skip
 """Branches and workspaces that every run has: they are no short-lived copies."""
 _PRODUCTION = frozenset({"prd", "prod", "production"})
-"""The words of a copy beside which no name has that of another copy."""
+"""Words of a copy: a name with one of them has that of no other copy."""
 PULL = re.compile(r"(?:pr|pull|pullrequest|mr)\d{1,6}")
 """The key of a pull request's copy."""
 _WORKSPACE = re.compile(r":s3:::[^/]+/(?:.*/)?env:/(?P<name>[^/]+)/")

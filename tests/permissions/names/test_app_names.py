@@ -112,6 +112,7 @@ def test_settings_that_every_deployment_renews_are_not_destroyed() -> None:
     [
         *("cloudformation:DeleteChangeSet", "servicecatalog:DeleteProvisionedProductPlan"),
         *("events:RemoveTargets", "iam:RemoveRoleFromInstanceProfile", "lambda:RemovePermission"),
+        "iam:DeletePolicyVersion",
         *("lambda:RemoveLayerVersionPermission", "ec2:DeleteTags", "s3:DeleteObjectTagging"),
     ],
 )

@@ -67,6 +67,8 @@ _LEAST_LITERAL_OF_MANY = 2
 """Letters of such a name; an action that destroys needs more."""
 _LEAST_LITERAL_BEHIND = 6
 """The same of a name that begins with the word of its copy: other teams have copies as well."""
+_REGION = "\0region"
+"""Stands for the word that is short for a region (`euc1`)."""
 IN_COPY = "the app has this name in each copy"
 OVER_COPIES = "short-lived copies of this app differ in this word"
 NEW_IN_RUN = "every run showed another"
@@ -180,11 +182,16 @@ class AppNames(Struct, frozen=True):
     """The words behind the copy's in names that begin with it: one if it is the name of the app."""
 
     def shape_of(self, resource: str) -> TemplateKey | None:
-        """What a name has in common with that of other copies and runs; None without a slot."""
+        """What a name has in common with that of other copies, runs and regions; None without a
+        slot.
+        """
         named_use = self.by_resource.get(resource)
         if named_use is None or not named_use.has_slot:
             return None
-        return named_use.name.kind, named_use.template
+        words = [
+            _REGION if word in self.copies.region_words else word for word in named_use.template
+        ]
+        return named_use.name.kind, tuple(words)
 
     def resources_of(
         self, action: str, observed: Sequence[ObservedResource]

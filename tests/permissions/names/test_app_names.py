@@ -154,3 +154,21 @@ def test_a_hundred_words_at_one_place_are_items_that_runs_make() -> None:
     copies = names_of_copies(plain_words(100))
     assert not copies.long_lived
     assert not copies.short_lived
+
+
+def test_names_that_differ_in_the_word_of_their_region_have_one_shape() -> None:
+    regions = {"euc1": "eu-central-1", "use1": "us-east-1"}
+    resources = [
+        f"arn:aws:{service}:{region}:111122223333:shop-{word}-{copy}-{service}"
+        for word, region in regions.items()
+        for copy in ("prod", "stage")
+        for service in ("sqs", "sns", "events")
+    ]
+    uses = [
+        NameUse(f"{resource.split(':')[2]}:Create", resource, (str(number),), creates=True)
+        for number, resource in enumerate(resources)
+    ]
+    names = read_app_names(uses, [RunFacts(str(number)) for number in range(len(uses))])
+    shapes = {names.shape_of(resource) for resource in resources if ":sqs:" in resource}
+    assert len(shapes) == 1
+    assert None not in shapes

@@ -43,6 +43,7 @@ from leastpriv.permissions.names.words import (
     Name,
     is_date,
     is_drawn,
+    is_region,
     name_of,
 )
 from leastpriv.permissions.patterns import (
@@ -68,7 +69,7 @@ _LEAST_LITERAL_OF_MANY = 2
 _LEAST_LITERAL_BEHIND = 6
 """The same of a name that begins with the word of its copy: other teams have copies as well."""
 _REGION = "\0region"
-"""Stands for the word that is short for a region (`euc1`)."""
+"""Stands for a region in a name, also for a word that is short for one (`euc1`)."""
 IN_COPY = "the app has this name in each copy"
 OVER_COPIES = "short-lived copies of this app differ in this word"
 NEW_IN_RUN = "every run showed another"
@@ -188,10 +189,12 @@ class AppNames(Struct, frozen=True):
         named_use = self.by_resource.get(resource)
         if named_use is None or not named_use.has_slot:
             return None
-        words = [
-            _REGION if word in self.copies.region_words else word for word in named_use.template
-        ]
+        words = [_REGION if self._is_region(word) else word for word in named_use.template]
         return named_use.name.kind, tuple(words)
+
+    def _is_region(self, word: str) -> bool:
+        """Whether a word of a name is a region, or short for one."""
+        return is_region(word) or word in self.copies.region_words
 
     def resources_of(
         self, action: str, observed: Sequence[ObservedResource]

@@ -5,7 +5,7 @@ commit deleted, and in a clone what came back of its removals.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Protocol
@@ -33,6 +33,7 @@ from leastpriv.proposal.reverted_changes import (
     change_ids_between,
     is_deletion,
     missing_additions,
+    removals_of_granted,
     restored_grants,
     takes_away,
     written_additions,
@@ -267,6 +268,11 @@ class _CloneEdit(Struct, frozen=True, dict=True):
             return frozenset()
         return frozenset(change_ids_between(self.before, self.after))
 
+    @property
+    def has_commits_of_others(self) -> bool:
+        """Whether its branch had more than the proposal, as far as the merge shows it."""
+        return self.change.proposed not in (None, self.change.after)
+
     def restored(self, committed: Document) -> Iterator[RestoredGrant]:
         """Yields what its proposal removed and a policy grants all the same."""
         change = self.change
@@ -278,6 +284,17 @@ class _CloneEdit(Struct, frozen=True, dict=True):
             proposed = self.parse(change.proposed, change.path)
         if before is not None and proposed is not None:
             yield from restored_grants(before, proposed, committed)
+
+
+def _returned(edit: _CloneEdit, *, by_person: bool) -> RevertedRemoval:
+    """Returns the removal of what came back after a merged proposal."""
+    return RevertedRemoval(
+        refused=edit.time.date(),
+        pull=edit.change.number,
+        merged=edit.time,
+        by_person=by_person,
+        commit=edit.commit,
+    )
 
 
 class CloneEdits:
@@ -312,7 +329,7 @@ class CloneEdits:
     def deletions(
         self,
         committed: Document | None,
-        needed: Container[str],
+        needed: Collection[str],
         added_lines: AddedLines,
     ) -> tuple[DeclinedNames, ...]:
         """Returns the additions of merged proposals that a person deleted later.
@@ -322,7 +339,7 @@ class CloneEdits:
             needed: The actions that a run needs now.
             added_lines: Gives the lines that a commit adds to other files.
         """
-        if not any(edit.is_of_target for edit in self._edits):
+        if not needed:
             return ()
         pulls = {
             permission: edit.change.number
@@ -353,18 +370,22 @@ class CloneEdits:
         if committed is None:
             return {}
         oldest = self._now - timedelta(days=KEPT_DAYS)
+        granted = removals_of_granted(committed)
         later_ids: set[str] = set()
-        proposals = [edit for edit in self._edits if edit.is_of_target and edit.time >= oldest]
-        for edit in proposals[:MAX_MERGED]:
-            for grant in edit.restored(committed):
-                back = RevertedRemoval(
-                    refused=edit.time.date(),
-                    pull=edit.change.number,
-                    merged=edit.time,
-                    by_person=later_ids.isdisjoint(ids_of_grant(grant)),
-                    commit=edit.commit,
-                )
-                restored.add(grant, back)
+        is_edited = False
+        proposals = 0
+        for edit in self._edits:
+            if not edit.is_of_target:
+                is_edited = True
+                continue
+            proposals += 1
+            if proposals > MAX_MERGED or edit.time < oldest:
+                break
+            may_be_back = is_edited or edit.has_commits_of_others
+            if may_be_back or not granted.isdisjoint(edit.ids):
+                for grant in edit.restored(committed):
+                    is_by_person = later_ids.isdisjoint(ids_of_grant(grant))
+                    restored.add(grant, _returned(edit, by_person=is_by_person))
             later_ids |= edit.ids
         return restored.limited()
 

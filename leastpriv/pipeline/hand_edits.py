@@ -341,19 +341,23 @@ class CloneEdits:
         """
         if not needed:
             return ()
-        pulls = {
-            permission: edit.change.number
-            for edit in reversed(self._edits)
-            if edit.is_of_target
-            for permission in edit.additions
-            if permission.action in needed
-        }
+        pulls: dict[Permission, int] = {}
+        for edit in reversed(self._edits):
+            if not edit.is_of_target:
+                continue
+            for permission in edit.additions:
+                # A shortened policy may have a pattern of actions.
+                names = (name for name in needed if action_matches(permission.action, name))
+                additions = (Permission(name, permission.resource) for name in names)
+                pulls.update(dict.fromkeys(additions, edit.change.number))
         present = [committed] if committed else []
-        lacking = missing_additions(pulls, present)
-        additions = [_Addition(permission, pulls[permission]) for permission in lacking]
+        lacking = [
+            _Addition(permission, pulls[permission])
+            for permission in missing_additions(pulls, present)
+        ]
         paths = _own_paths(self._target, [change.path for change in self._changes])
         return tuple(
-            _deletions(additions, self._edits, lambda commit: added_lines(commit, paths), self._now)
+            _deletions(lacking, self._edits, lambda commit: added_lines(commit, paths), self._now)
         )
 
     def restored(self, committed: Document | None) -> Returned:

@@ -510,6 +510,8 @@ def target_history(
     state = load_history(target, names, run.now)
     memory = state.memory or UsageHistory(settings.principal.arn)
     news = UsageHistory(settings.principal.arn)
+    none_returned: Returned = {}
+    no_deletions: tuple[DeclinedNames, ...] = ()
     if host is None:
         declines = _Declines.of(memory, (), _own_scopes(run, target, names))
         edits_in_clone = requests.get(
@@ -517,12 +519,20 @@ def target_history(
             CloneEdits((), target, base, lambda _: False, run.now),
             "what people changed after merged proposals",
         )
-        returned_in_clone = edits_in_clone.restored(committed)
+        returned_in_clone = requests.get(
+            partial(edits_in_clone.restored, committed),
+            none_returned,
+            "what came back after merged proposals",
+        )
         if returned_in_clone and not state.trouble:
             memory = merge(memory, replace(news, returned=returned_in_clone))
             state = history_state(memory, state.left_out, state.today)
         needed = {usage.need.permission.action for usage in missing}
-        deleted = edits_in_clone.deletions(committed, needed, partial(_added_lines, target))
+        deleted = requests.get(
+            partial(edits_in_clone.deletions, committed, needed, partial(_added_lines, target)),
+            no_deletions,
+            "which merged additions people deleted",
+        )
         history = History(
             declined={**_reverted_in_git(requests, target, names, base), **declines.by_id},
             declined_names=declines.names_by_action,
@@ -576,7 +586,6 @@ def target_history(
         # What a role's other policy file lost may remain in this one.
         if pull.merge_commit and scopes.has_proposed(pull) and not pull.reconsidered
     ]
-    none_returned: Returned = {}
     restored = requests.get(
         lambda: MergedProposals(host, target, names.identity, merged).restored(
             committed, base or host.branch_head(settings.base)[1]
@@ -592,7 +601,6 @@ def target_history(
         "what people took away from the branches of proposals",
     )
     hand_edits = GitHubEdits(host, target, names.identity, base, run.now)
-    no_deletions: tuple[DeclinedNames, ...] = ()
     deleted = requests.get(
         lambda: hand_edits.deletions(_merged_additions(not_granted, edits), own_closed),
         no_deletions,

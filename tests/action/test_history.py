@@ -24,6 +24,7 @@ from tests.fakes.deploys import (
     write_trail,
 )
 from tests.fakes.github import FakeGitHub
+from tests.fakes.github.direct import without_sockets
 
 BRANCH = "leastpriv-evidence"
 FILE = "111122223333/role/ci-deploy.json"
@@ -73,7 +74,7 @@ def clock() -> Clock:
 @pytest.fixture
 def hub(clock: Clock) -> Iterator[FakeGitHub]:
     files = {POLICY_FILE: json.dumps(POLICY, indent=2)}
-    with FakeGitHub("octo-org/shop", files=files, clock=clock) as fake:
+    with FakeGitHub("octo-org/shop", files=files, clock=clock) as fake, without_sockets(fake):
         fake.add_user("kim", "write")
         for deploy in [
             *usual_deploys(),

@@ -13,6 +13,7 @@ from tests.action.test_history import Clock, held_back, removed
 from tests.action.test_step import POLICY_FILE, Job, Step
 from tests.fakes.deploys import POLICY, usual_deploys, write_trail
 from tests.fakes.github import FakeGitHub
+from tests.fakes.github.direct import without_sockets
 
 MOVED = "policies/deploy/ci.json"
 HEAD = "leastpriv/ci-deploy"
@@ -28,7 +29,7 @@ def clock() -> Clock:
 def hub(clock: Clock) -> Iterator[FakeGitHub]:
     clock.now = datetime(2026, 1, 1, 12, tzinfo=UTC)
     files = {POLICY_FILE: json.dumps(POLICY, indent=2)}
-    with FakeGitHub("octo-org/shop", files=files, clock=clock) as fake:
+    with FakeGitHub("octo-org/shop", files=files, clock=clock) as fake, without_sockets(fake):
         clock.now = datetime(2026, 11, 10, 12, tzinfo=UTC)
         fake.add_user("kim", "write")
         yield fake

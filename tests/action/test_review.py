@@ -16,13 +16,15 @@ from leastpriv.cli.main import main
 from tests.action.test_step import POLICY_FILE, Job, Step, add_runs
 from tests.fakes.deploys import FIRST, NOW, POLICY, ROLE, UPDATE, as_committed, record, write_trail
 from tests.fakes.github import FakeGitHub
+from tests.fakes.github.direct import without_sockets
 
 BRANCH = "kim/policy"
 
 
 @pytest.fixture
 def hub() -> Iterator[FakeGitHub]:
-    with FakeGitHub("octo-org/shop", files={POLICY_FILE: json.dumps(POLICY, indent=2)}) as fake:
+    files = {POLICY_FILE: json.dumps(POLICY, indent=2)}
+    with FakeGitHub("octo-org/shop", files=files) as fake, without_sockets(fake):
         fake.add_user("kim", "write")
         add_runs(fake)
         yield fake

@@ -29,12 +29,13 @@ from leastpriv.pipeline.context import (
 from leastpriv.pipeline.history import history_file
 from leastpriv.pipeline.propose import propose
 from leastpriv.pull_request.git_repository import TRAILER
-from leastpriv.pull_request.github.client import Connection, RequestDeadline
+from leastpriv.pull_request.github.client import Connection
 from leastpriv.pull_request.github.repository import GitHubRepository
 from leastpriv.pull_request.lifecycle import TargetMark, target_mark
 from leastpriv.pull_request.models import FolderStateStore
 from tests.fakes.deploys import POLICY, ROLE, usual_deploys, write_trail
 from tests.fakes.github import FakeGitHub
+from tests.fakes.github.direct import NoDeadline, without_sockets
 
 RENAMED = ROLE.replace("ci-deploy", "release")
 FILE = "iam/ci-deploy.json"
@@ -134,7 +135,7 @@ class Repository:
             "octo-org/shop",
             api_url=self.hub.url,
             web_url="https://github.com",
-            deadline=RequestDeadline(lambda _: None),
+            deadline=NoDeadline(),
         )
         return GitHubRepository(connection)
 
@@ -176,7 +177,7 @@ class Repository:
 def repository(tmp_path: Path) -> Iterator[Repository]:
     files = {FILE: json.dumps(POLICY, indent=2)}
     clock = Clock()
-    with FakeGitHub("octo-org/shop", files=files, clock=clock) as hub:
+    with FakeGitHub("octo-org/shop", files=files, clock=clock) as hub, without_sockets(hub):
         hub.add_user("kim", "write")
         yield Repository(tmp_path, hub, clock)
 

@@ -32,6 +32,7 @@ from tests.fakes.chains import (
 from tests.fakes.command import CommandResult, leastpriv
 from tests.fakes.deploys import FIRST, write_trail
 from tests.fakes.github import FakeGitHub
+from tests.fakes.github.direct import without_sockets
 from tests.fakes.markdown import read
 from tests.test_cases import record
 
@@ -541,7 +542,8 @@ class TestAsAStep:
 @pytest.fixture
 def hub() -> Iterator[FakeGitHub]:
     """The repository on GitHub, with config and policies."""
-    with FakeGitHub("octo-org/shop", files={**FILES_OF_TWO, CONFIG: config(TWO)}) as fake:
+    files = {**FILES_OF_TWO, CONFIG: config(TWO)}
+    with FakeGitHub("octo-org/shop", files=files) as fake, without_sockets(fake):
         fake.add_user("kim", "write")
         yield fake
 

@@ -1,4 +1,6 @@
-"""The bare git repository of the fake, by git's plumbing commands."""
+"""The bare git repository of the fake, by git's plumbing commands, and by its objects alone where
+no rule of git is needed.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +8,13 @@ import os
 import re
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+
+from tests.fakes.github import git_objects
+from tests.fakes.github.git_objects import Child, Commit, Signature
 
 NO_OID = "0" * 40
 _ENVIRONMENT = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "LC_ALL": "C"}
@@ -20,27 +25,6 @@ _LOG_FORMAT = "%H%x00%T%x00%P%x00%an%x00%ae%x00%aI%x00%cn%x00%ce%x00%cI%x00%B%x0
 
 class GitError(Exception):
     """An error of git; the message is git's own."""
-
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """Author or committer, and the time (an ISO 8601 time with its offset)."""
-
-    name: str
-    email: str
-    date: str
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """One commit as git stores it."""
-
-    sha: str
-    tree: str
-    parents: tuple[str, ...]
-    author: Signature
-    committer: Signature
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +65,11 @@ class ObjectReader:
         with self._lock:
             oid, kind, size = self._ask("info", name)
         return (kind, oid) if size.isdecimal() else None
+
+    def size(self, oid: str) -> int:
+        """The size of an object that exists."""
+        with self._lock:
+            return int(self._ask("info", oid)[2])
 
     def content(self, oid: str) -> bytes:
         """The content of an object; raises GitError where there is none."""
@@ -123,6 +112,7 @@ class GitRepository:
     folder: Path
     _indexes: int = 0
     _constants: dict[tuple[str, ...], str] = field(default_factory=dict)
+    _commits: dict[str, Commit] = field(default_factory=dict)
     objects: ObjectReader = field(init=False)
 
     def __post_init__(self) -> None:
@@ -222,7 +212,7 @@ class GitRepository:
 
     def write_blob(self, content: bytes) -> str:
         """Store a blob."""
-        return self.text("hash-object", "-w", "--stdin", stdin=content)
+        return git_objects.store(self.folder, "blob", content)
 
     def read_blob(self, oid: str) -> bytes:
         """The content of a blob."""
@@ -235,6 +225,39 @@ class GitRepository:
 
     def write_tree(self, base: str | None, entries: Sequence[TreeEntry]) -> str:
         """Store a tree: `base` (empty when None) with the entries applied to it."""
+        files = {one.path: Child(one.mode, one.sha) for one in entries if one.sha}
+        tree = self.resolve(base, "tree") if base else None
+        is_new = len(files) == len(entries) and (tree is not None or base is None)
+        if is_new and all(self._is_plain(path, file, files) for path, file in files.items()):
+            return self._with_files(tree, files)
+        return self.tree_by_index(base, entries)
+
+    def _is_plain(self, path: str, file: Child, files: Mapping[str, Child]) -> bool:
+        """Whether git stores a file as it is: no rule of paths concerns it, and no other file."""
+        in_a_file = any(str(folder) in files for folder in PurePosixPath(path).parents)
+        is_plain = git_objects.is_plain_file(path, file.mode)
+        return is_plain and not in_a_file and self.kind(file.sha) == "blob"
+
+    def _with_files(self, tree: str | None, files: Mapping[str, Child]) -> str:
+        """Store a tree with files in it and in its folders; a file takes the place of a folder of
+        its name, and a folder that of a file.
+        """
+        children = git_objects.read_tree(self.objects.content(tree)) if tree else {}
+        by_folder: dict[str, dict[str, Child]] = {}
+        for path, file in files.items():
+            name, is_below, rest = path.partition("/")
+            if is_below:
+                by_folder.setdefault(name, {})[rest] = file
+            else:
+                children[name] = file
+        for name, inside in by_folder.items():
+            known = children.get(name)
+            folder = known.sha if known and known.mode == git_objects.FOLDER else None
+            children[name] = Child(git_objects.FOLDER, self._with_files(folder, inside))
+        return git_objects.store(self.folder, "tree", git_objects.tree_content(children))
+
+    def tree_by_index(self, base: str | None, entries: Sequence[TreeEntry]) -> str:
+        """Store a tree as `write_tree` does, by git's index, which knows all rules of paths."""
         self._indexes += 1
         index = self.folder / f"index-{self._indexes}"
         environment = {"GIT_INDEX_FILE": str(index)}
@@ -255,10 +278,18 @@ class GitRepository:
 
     def read_tree(self, tree: str, recursive: bool = False) -> list[TreeEntry]:
         """The entries of a tree; with `recursive`, those of its folders too."""
-        flags = ["-r", "-t"] if recursive else []
-        ask = self.constant if _OID.fullmatch(tree) else self.text
-        listed = ask("ls-tree", "-z", "--long", *flags, tree).split("\0")
-        return [_tree_entry(line) for line in listed if line]
+        oid = self.resolve(tree, "tree")
+        if oid is None:
+            raise GitError(f"fatal: Not a valid object name {tree}")
+        return [*self._entries(oid, "", recursive)]
+
+    def _entries(self, tree: str, folder: str, recursive: bool) -> Iterator[TreeEntry]:
+        for name, child in git_objects.read_tree(self.objects.content(tree)).items():
+            path = f"{folder}{name}"
+            size = self.objects.size(child.sha) if child.kind == "blob" else None
+            yield TreeEntry(path, child.mode, child.sha, child.kind, size)
+            if recursive and child.kind == "tree":
+                yield from self._entries(child.sha, f"{path}/", recursive)
 
     def write_commit(
         self,
@@ -269,11 +300,13 @@ class GitRepository:
         committer: Signature,
     ) -> str:
         """Store a commit; the message is kept unchanged."""
+        if not git_objects.is_plain_line(
+            author.name, author.email, committer.name, committer.email
+        ):
+            raise GitError("error: a name or an address ends its field")
         lines = [f"tree {tree}", *(f"parent {parent}" for parent in parents)]
         lines += [f"author {_raw(author)}", f"committer {_raw(committer)}", "", message]
-        return self.text(
-            "hash-object", "-w", "-t", "commit", "--stdin", stdin="\n".join(lines).encode()
-        )
+        return git_objects.store(self.folder, "commit", "\n".join(lines).encode())
 
     def commits(self, *revisions: str, paths: Sequence[str] = ()) -> list[Commit]:
         """The commits that `git log` shows for the revisions, newest first."""
@@ -282,7 +315,9 @@ class GitRepository:
 
     def commit(self, sha: str) -> Commit:
         """One commit."""
-        return _parsed_log(self.constant("log", "-1", f"--format={_LOG_FORMAT}", sha, "--"))[0]
+        if sha not in self._commits:
+            self._commits[sha] = git_objects.read_commit(sha, self.objects.content(sha))
+        return self._commits[sha]
 
     def count(self, base: str, head: str) -> int:
         """The number of commits of `head` that `base` lacks."""
@@ -347,14 +382,6 @@ def signature(name: str, email: str, when: datetime) -> Signature:
 def _raw(who: Signature) -> str:
     when = datetime.fromisoformat(who.date)
     return f"{who.name} <{who.email}> {int(when.timestamp())} {when.strftime('%z')}"
-
-
-def _tree_entry(line: str) -> TreeEntry:
-    about, path = line.split("\t", 1)
-    mode, kind, sha, size = about.split()
-    return TreeEntry(
-        path=path, mode=mode, sha=sha, kind=kind, size=None if size == "-" else int(size)
-    )
 
 
 def _parsed_log(text: str) -> list[Commit]:

@@ -256,9 +256,8 @@ class People:
 
     def file(self, path: str, branch: str | None = None) -> bytes:
         """The content of a file on a branch; raises GitError without such a file."""
-        return self.world.git.run(
-            "cat-file", "blob", f"refs/heads/{branch or self.world.default_branch}:{path}"
-        )
+        place = f"refs/heads/{branch or self.world.default_branch}:{path}"
+        return self.world.git.read_blob(place)
 
     def pull(self, number: int) -> Issue:
         """A pull request's state; do not change it."""

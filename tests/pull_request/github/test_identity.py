@@ -9,6 +9,7 @@ import pytest
 from leastpriv.pull_request.github.repository import GitHubRepository
 from leastpriv.pull_request.lifecycle import PAUSED_LABEL
 from leastpriv.pull_request.models import PublishResult, PullRequestOperation
+from tests.fakes.github.direct import without_sockets
 from tests.fakes.github.server import FakeGitHub
 from tests.pull_request.github.test_repository import (
     BRANCH,
@@ -31,7 +32,8 @@ KEEP = "/leastpriv keep s3:DeleteBucket"
 
 @pytest.fixture
 def github() -> Iterator[FakeGitHub]:
-    with FakeGitHub("acme/orders", files={PATH: OLD, "README.md": b"hello\n"}) as fake:
+    files = {PATH: OLD, "README.md": b"hello\n"}
+    with FakeGitHub("acme/orders", files=files) as fake, without_sockets(fake):
         fake.add_user("kim", "write")
         fake.add_user("tri", "triage")
         fake.add_user("eve", "read")

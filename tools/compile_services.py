@@ -74,10 +74,8 @@ def main() -> int:
     for prefix in prefixes:
         if before.get(prefix) != (TARGET / "services" / f"{prefix}.json").read_bytes():
             print(f"{'changed' if prefix in before else 'new':8} {prefix}")
-    print(
-        f"{len(prefixes)} services, {sum(len(each.actions) for each in catalogue.values()):,}"
-        " actions"
-    )
+    action_count = sum(len(service_facts.actions) for service_facts in catalogue.values())
+    print(f"{len(prefixes)} services, {action_count:,} actions")
     return 0
 
 
@@ -103,13 +101,15 @@ def _without_empty(value: object) -> object:
     something.
     """
     if isinstance(value, dict):
-        return {key: _without_empty(each) for key, each in value.items() if each != []}
-    return [_without_empty(each) for each in value] if isinstance(value, list | tuple) else value
+        return {key: _without_empty(member) for key, member in value.items() if member != []}
+    return (
+        [_without_empty(member) for member in value] if isinstance(value, list | tuple) else value
+    )
 
 
 def _lines(value: object) -> str:
     if isinstance(value, dict):
-        lines = (f"{_text(key)}:{_text(each)}" for key, each in value.items())
+        lines = (f"{_text(key)}:{_text(member)}" for key, member in value.items())
         return "{\n" + ",\n".join(lines) + "\n}"
     return (
         "[\n" + ",\n".join(map(_text, value)) + "\n]" if isinstance(value, list) else _text(value)
@@ -130,7 +130,7 @@ def facts_of_catalogue(prefix: str) -> ServiceFacts:
         _action(prefix, _DATA.actions.get_action_details(prefix, name), arns) for name in names
     )
     return ServiceFacts(
-        actions={each.name.partition(":")[2].lower(): each for each in actions},
+        actions={action.name.partition(":")[2].lower(): action for action in actions},
         types=tuple(
             ResourceType(name, arn) for name, cell in arns.items() for arn in cell.split(", ")
         ),
@@ -164,27 +164,29 @@ def _corrected(
     action: str, kinds: Sequence[ResourceType], arns: Mapping[str, str]
 ) -> list[ResourceType]:
     """The types of an action with what `action_types.tsv` knows better."""
-    found = list(kinds)
+    types = list(kinds)
     for row in (
         row
         for row in table("action_types")
         if row["action"] == action and row["change"] != "without"
     ):
         if row["change"] == "or":
-            found = [structs.replace(kind, required=False) for kind in found]
-        named = {kind.name.lower() for kind in found}
-        found += [
+            types = [structs.replace(kind, required=False) for kind in types]
+        names = {kind.name.lower() for kind in types}
+        types += [
             ResourceType(name, arns[name])
             for name in row["types"].split(",")
-            if name and name not in named
+            if name and name not in names
         ]
-    if _names_one(action) and sum(kind.required for kind in found) > 1:
-        found = [structs.replace(kind, required=False) for kind in found]
+    if _names_one(action) and sum(kind.required for kind in types) > 1:
+        types = [structs.replace(kind, required=False) for kind in types]
     # A call on a version of a resource names it, a call on the resource does not.
-    known = {kind.arn for kind in found}
+    arns_of_types = {kind.arn for kind in types}
     return [
-        structs.replace(kind, required=kind.required and kind.arn.rpartition(":${")[0] not in known)
-        for kind in found
+        structs.replace(
+            kind, required=kind.required and kind.arn.rpartition(":${")[0] not in arns_of_types
+        )
+        for kind in types
     ]
 
 
@@ -198,7 +200,7 @@ def _names_one(action: str) -> bool:
 
 def _resource_arns(prefix: str) -> Mapping[str, str]:
     resources = _DATA.resources
-    known = {
+    arns = {
         # AWS's page of Chime and IAM Identity Center names the account's variable otherwise.
         # The page of DMS has `*` for the end of an ARN that AWS draws.
         name.lower(): (
@@ -215,7 +217,7 @@ def _resource_arns(prefix: str) -> Mapping[str, str]:
         for row in table("action_types")
         if row["arn"] and row["action"].startswith(f"{prefix}:")
     )
-    return known | {row["types"]: row["arn"] for row in rows if row["change"] != "without"}
+    return arns | {row["types"]: row["arn"] for row in rows if row["change"] != "without"}
 
 
 def _multivalued_keys(prefix: str) -> Iterator[str]:
@@ -228,19 +230,19 @@ def with_rules(prefix: str, facts: ServiceFacts) -> ServiceFacts:
     """Returns the facts of a service with what fills the ARNs of its types, and the rules of its
     actions.
     """
-    used = (kind for action in facts.actions.values() for kind in action.resource_types)
+    action_types = (kind for action in facts.actions.values() for kind in action.resource_types)
     templates: dict[str, tuple[ResourceTemplate, ...]] = {}
     nouns = _longer_nouns(facts.actions.values())
-    for name, arn in dict.fromkeys((kind.name, kind.arn) for kind in (*facts.types, *used)):
+    for name, arn in dict.fromkeys((kind.name, kind.arn) for kind in (*facts.types, *action_types)):
         templates[name] = (
             *templates.get(name, ()),
             _template(prefix, name, arn, nouns.get(name.lower(), {})),
         )
     rules = {
-        name: found
+        name: action_rules
         for action in facts.actions.values()
         for name in [action.name.partition(":")[2]]
-        if (found := _rules(prefix, name, action)) != ActionRules()
+        if (action_rules := _rules(prefix, name, action)) != ActionRules()
     }
     owners = {
         row["parameter"].lower(): row["text"] for row in table("owners") if row["prefix"] == prefix
@@ -256,10 +258,11 @@ def _rules(prefix: str, name: str, action: Action) -> ActionRules:
     names_its_type = _names_its_type(prefix, name, action)
     if names_its_type:  # Of each type, by the action.
         types = {
-            kind: structs.replace(found, named_when_meant=False) for kind, found in types.items()
+            kind: structs.replace(type_rules, named_when_meant=False)
+            for kind, type_rules in types.items()
         }
     return ActionRules(
-        types={kind: found for kind, found in types.items() if found != TypeRules()},
+        types={kind: type_rules for kind, type_rules in types.items() if type_rules != TypeRules()},
         on_all=next((row["when"] for row in table("on_all") if row["action"] == action.name), ""),
         told_only=frozenset(
             row["parameter"].lower()
@@ -289,7 +292,7 @@ def _type_rules(prefix: str, kind: str, name: str) -> TypeRules:
     choices = [
         row for row in table("type_choices") if (row["prefix"], row["type"]) == (prefix, kind)
     ]
-    others = (
+    other_rows = (
         row for row in table("meant_otherwise") if (row["prefix"], row["type"]) == (prefix, kind)
     )
     ends = (row for row in table("arn_ends") if (row["prefix"], row["type"]) == (prefix, kind))
@@ -304,7 +307,7 @@ def _type_rules(prefix: str, kind: str, name: str) -> TypeRules:
             for row in choices
             if row["action"] in ("", name)
         ),
-        other_keys=frozenset(row["parameter"].lower() for row in others),
+        other_keys=frozenset(row["parameter"].lower() for row in other_rows),
         foreign_keys=frozenset(
             row["parameter"].lower()
             for row in table("other_arns")
@@ -326,25 +329,29 @@ def _tagged_types(prefix: str) -> Mapping[str, Collection[str]]:
     A service whose page names the key with the types of its actions names it with all of them; of
     another service the key holds for each action on a type that has it.
     """
-    found = {
+    details_by_action = {
         name: _DATA.actions.get_action_details(prefix, name)
         for name in _DATA.actions.get_actions_for_service(prefix)
     }
     by_action = any(
-        _TAG in kind["conditionKeys"] for each in found.values() for kind in each["resourceTypes"]
+        _TAG in kind["conditionKeys"]
+        for action_details in details_by_action.values()
+        for kind in action_details["resourceTypes"]
     )
     details = (
         (kind.lower(), _DATA.resources.get_resource_type_details(prefix, kind))
         for kind in _DATA.resources.get_resource_types_for_service(prefix)
     )
-    of_type = {kind for kind, each in details if _TAG in (each.get("conditionKeys") or ())}
+    of_type = {
+        kind for kind, type_details in details if _TAG in (type_details.get("conditionKeys") or ())
+    }
     return {
         name: {
             kind["name"].lower()
-            for kind in each["resourceTypes"]
+            for kind in action_details["resourceTypes"]
             if (_TAG in kind["conditionKeys"] if by_action else kind["name"].lower() in of_type)
         }
-        for name, each in found.items()
+        for name, action_details in details_by_action.items()
         if deletes(f"{prefix}:{name}") or sensitivity(f"{prefix}:{name}")
     }
 
@@ -375,17 +382,17 @@ def _is_for(actions: str, name: str) -> bool:
     """Whether a row is for an action: of those that it names, or of all but those behind a `-`;
     none: of all.
     """
-    named = actions.removeprefix("-").split(",") if actions else []
-    return (name in named) is not actions.startswith("-") if named else True
+    names = actions.removeprefix("-").split(",") if actions else []
+    return (name in names) is not actions.startswith("-") if names else True
 
 
 def _defaults(prefix: str, kind: str, name: str) -> Mapping[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
+    defaults: dict[str, tuple[str, ...]] = {}
     for row in table("absent_parameters"):
         is_for = not row["actions"] or name in row["actions"].split(",")
         if row["prefix"] == prefix and row["type"] in ("", kind) and is_for:
-            found[row["variable"]] = (*found.get(row["variable"], ()), row["value"])
-    return found
+            defaults[row["variable"]] = (*defaults.get(row["variable"], ()), row["value"])
+    return defaults
 
 
 _VAGUE = frozenset(
@@ -420,11 +427,11 @@ def _longer_nouns(actions: Collection[Action]) -> Mapping[str, Mapping[str, bool
     """Returns type -> nouns of actions that go on behind its name (`cachepolicyconfig`) -> whether
     a call makes one.
     """
-    found: dict[str, dict[str, bool]] = {}
-    own = _plurals(
+    nouns_by_type: dict[str, dict[str, bool]] = {}
+    plain_type_names = _plurals(
         re.sub(r"[^a-z0-9]", "", kind.name.lower())
-        for each in actions
-        for kind in each.resource_types
+        for any_action in actions
+        for kind in any_action.resource_types
     )
     for action in actions:
         name = action.name.partition(":")[2]
@@ -435,11 +442,11 @@ def _longer_nouns(actions: Collection[Action]) -> Mapping[str, Mapping[str, bool
         }
         begun = [word for word in words if len(word) >= _SHORTEST_WORD and noun.startswith(word)]
         if begun:
-            nouns = found.setdefault(words[max(begun, key=len)], {})
+            nouns = nouns_by_type.setdefault(words[max(begun, key=len)], {})
             nouns[noun] = nouns.get(noun, False) or (creates(name) and not name.startswith("Start"))
     return {
-        kind: {noun: is_made for noun, is_made in nouns.items() if noun not in own}
-        for kind, nouns in found.items()
+        kind: {noun: is_made for noun, is_made in nouns.items() if noun not in plain_type_names}
+        for kind, nouns in nouns_by_type.items()
     }
 
 
@@ -487,15 +494,15 @@ def _variable(
     last = bool(names) and name == names[-1]
     ending = suffix[1] if suffix else ""
     rows = _sure_keys(prefix, kind, name)
-    same = {key: transform for key, transform in rows.items() if transform != _NEVER}
-    taken = _plurals(key for each in names for key in _sure_keys(prefix, kind, each))
+    certain_keys = {key: transform for key, transform in rows.items() if transform != _NEVER}
+    taken = _plurals(key for other_name in names for key in _sure_keys(prefix, kind, other_name))
     return Variable(
         name=name,
-        same={**{f"{key}s": transform for key, transform in same.items()}, **same},
+        same={**{f"{key}s": transform for key, transform in certain_keys.items()}, **certain_keys},
         stem=(frozenset() if vague or not stem else _plurals(_with_endings(stem, ending))) - taken,
         kind=(_plurals(_with_endings(word, ending)) if last or vague else frozenset()) - taken,
         plain=(_plurals(_PLAIN[ending]) if ending or len(names) == 1 else frozenset())
-        - (rows.keys() - same.keys()),
+        - (rows.keys() - certain_keys.keys()),
         # The plain name in a request that makes something is the one of what it makes.
         nouns=_plurals({word} if vague or not stem else {word, stem})
         | {noun for noun, is_made in longer.items() if last and (ending == "id" or not is_made)},
@@ -506,8 +513,8 @@ def _variable(
 @lru_cache(maxsize=16_384)
 def _sure_keys(prefix: str, kind: str, variable: str) -> Mapping[str, str]:
     """Keys that surely fill a variable, with how their text is changed."""
-    own = {} if variable.lower() in _VAGUE else {variable.lower(): "whole"}
-    return own | {
+    keys = {} if variable.lower() in _VAGUE else {variable.lower(): "whole"}
+    return keys | {
         row["parameter"].lower(): row["transform"]
         for row in _parameters().get(prefix, ())
         if row["variable"] == variable and row["type"] in ("", kind)
@@ -516,21 +523,21 @@ def _sure_keys(prefix: str, kind: str, variable: str) -> Mapping[str, str]:
 
 @cache
 def _parameters() -> Mapping[str, Sequence[Mapping[str, str]]]:
-    found: dict[str, list[Mapping[str, str]]] = {}
+    rows_by_prefix: dict[str, list[Mapping[str, str]]] = {}
     for row in table("parameters"):
-        found.setdefault(row["prefix"], []).append(row)
-    return found
+        rows_by_prefix.setdefault(row["prefix"], []).append(row)
+    return rows_by_prefix
 
 
 def _with_endings(stem: str, ending: str) -> frozenset[str]:
     """A stem with the endings that may mean the same: a name is no id, and an id no name."""
     endings = _ENDINGS.get(ending, ("name", "id", "identifier", ""))
-    return frozenset(stem + each for each in endings)
+    return frozenset(stem + end for end in endings)
 
 
 def _plurals(keys: Iterable[str]) -> frozenset[str]:
-    found = frozenset(keys)
-    return found | {f"{key}s" for key in found}
+    singulars = frozenset(keys)
+    return singulars | {f"{key}s" for key in singulars}
 
 
 if __name__ == "__main__":

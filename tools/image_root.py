@@ -55,8 +55,8 @@ class ImageRoot:
         self.taken: set[Path] = set()
         for name in ("bin", "lib", "lib64", "sbin"):
             if Path("/", name).is_symlink():
-                self._place(Path("/", name)).symlink_to(Path("/", name).readlink())
-        temporary = self._place(Path("/tmp"))  # noqa: S108 - of the image
+                self._copy_of(Path("/", name)).symlink_to(Path("/", name).readlink())
+        temporary = self._copy_of(Path("/tmp"))  # noqa: S108 - of the image
         temporary.mkdir()
         temporary.chmod(0o1777)
 
@@ -66,12 +66,12 @@ class ImageRoot:
         if path in self.taken or not os.path.lexists(path):
             return
         self.taken.add(path)
-        place = self._place(path)
+        copy = self._copy_of(path)
         if path.is_symlink():
-            place.symlink_to(path.readlink())
+            copy.symlink_to(path.readlink())
             self.take(path.parent / path.readlink())
         elif path.is_file():
-            shutil.copy2(path, place)
+            shutil.copy2(path, copy)
 
     def take_library(self, library: Path) -> None:
         """Copy the standard library without the folders that no run imports."""
@@ -103,15 +103,15 @@ class ImageRoot:
             return
         packages = set(_owners(self.taken))
         stanzas = _STATUS.read_text(encoding="utf-8").split("\n\n")
-        kept = [each for each in stanzas if _package_of(each) in packages]
-        self._place(_STATUS).write_text("\n\n".join([*kept, ""]), encoding="utf-8")
+        records = [stanza for stanza in stanzas if _package_of(stanza) in packages]
+        self._copy_of(_STATUS).write_text("\n\n".join([*records, ""]), encoding="utf-8")
         for package in packages:
             self.take(Path("/usr/share/doc", package, "copyright"))
 
-    def _place(self, path: Path) -> Path:
-        place = self.root / path.relative_to("/")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        return place
+    def _copy_of(self, path: Path) -> Path:
+        copy = self.root / path.relative_to("/")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        return copy
 
 
 def remove_unused_models(packages: Path) -> None:
@@ -141,16 +141,18 @@ def _is_elf(path: Path) -> bool:
 
 def _shared_libraries(path: Path) -> Iterator[Path]:
     """Yield the libraries that the dynamic linker finds for a program or an extension."""
-    done = subprocess.run(["ldd", path], capture_output=True, text=True, check=False)
-    for found in _LIBRARY.findall(done.stdout):
-        yield Path(found)
+    output = subprocess.run(["ldd", path], capture_output=True, text=True, check=False)
+    for library in _LIBRARY.findall(output.stdout):
+        yield Path(library)
 
 
 def _owners(paths: Iterable[Path]) -> Iterator[str]:
     """Yield the Debian packages that files belong to."""
     names = sorted(str(path) for path in paths)
-    done = subprocess.run(["dpkg-query", "-S", *names], capture_output=True, text=True, check=False)
-    for line in done.stdout.splitlines():
+    output = subprocess.run(
+        ["dpkg-query", "-S", *names], capture_output=True, text=True, check=False
+    )
+    for line in output.stdout.splitlines():
         owners, _, _ = line.rpartition(": ")
         for owner in owners.split(", "):
             yield owner.partition(":")[0]
@@ -173,10 +175,10 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description="Collect the files of the action's image.")
     for name in ("root", "packages", "app"):
         parser.add_argument(name, type=_folder)
-    given = parser.parse_args(arguments)
-    root: Path = given.root
-    packages: Path = given.packages
-    app: Path = given.app
+    options = parser.parse_args(arguments)
+    root: Path = options.root
+    packages: Path = options.packages
+    app: Path = options.app
     image = ImageRoot(root)
     image.take(Path(sys.prefix, "pyvenv.cfg"))
     image.take_library(Path(sysconfig.get_path("stdlib")))

@@ -215,7 +215,7 @@ def reduced_description(whole: dict[str, Any]) -> dict[str, Any]:
 
 def reduced_path(item: dict[str, Any], methods: Sequence[str]) -> dict[str, Any]:
     """Keep the named methods of one path, and one example of each success."""
-    kept: dict[str, Any] = {}
+    operations: dict[str, Any] = {}
     for method in methods:
         operation = item[method]
         for media in operation.get("requestBody", {}).get("content", {}).values():
@@ -226,8 +226,8 @@ def reduced_path(item: dict[str, Any], methods: Sequence[str]) -> dict[str, Any]
                 media.pop("examples", None)
                 if first and status.startswith("2"):
                     media["examples"] = dict([first])
-        kept[method] = without_prose(operation)
-    return kept
+        operations[method] = without_prose(operation)
+    return operations
 
 
 def reached(paths: Any, description: dict[str, Any]) -> dict[str, set[str]]:
@@ -266,49 +266,51 @@ def without_prose(node: Any, names: bool = False) -> Any:
         return node
     if set(node) & {"value"} and not names and len(node) <= 3:
         return {"value": node["value"]}
-    kept = {}
+    copy = {}
     for key, value in node.items():
         if not names and key in _WORDS:
             continue
-        kept[key] = without_prose(value, names=key == "properties" and not names)
+        copy[key] = without_prose(value, names=key == "properties" and not names)
     if "description" in node and not names and ("content" in node or "headers" in node):
-        kept["description"] = ""
-    return kept
+        copy["description"] = ""
+    return copy
 
 
 def reduced_schema(whole: DocumentNode) -> DocumentNode:
     """Keep the fields named above, with the inputs, enumerations and scalars that they need."""
     types = {
-        one.name.value: one for one in whole.definitions if isinstance(one, TypeDefinitionNode)
+        definition.name.value: definition
+        for definition in whole.definitions
+        if isinstance(definition, TypeDefinitionNode)
     }
-    kept: dict[str, TypeDefinitionNode] = {}
+    reduced: dict[str, TypeDefinitionNode] = {}
     waiting = list(FIELDS)
     while waiting:
         name = waiting.pop()
-        if name not in kept and name in types:
-            kept[name] = reduced_type(types[name])
-            waiting += named_types(kept[name])
-    return DocumentNode(definitions=tuple(kept[name] for name in sorted(kept)))
+        if name not in reduced and name in types:
+            reduced[name] = reduced_type(types[name])
+            waiting += named_types(reduced[name])
+    return DocumentNode(definitions=tuple(reduced[name] for name in sorted(reduced)))
 
 
 def reduced_type(definition: TypeDefinitionNode) -> TypeDefinitionNode:
     """One type without prose and, when it has an entry in `FIELDS`, with those fields only."""
     bare: TypeDefinitionNode = visit(definition, WithoutProse())
     if isinstance(bare, UnionTypeDefinitionNode):
-        kept = tuple(one for one in bare.types or () if one.name.value in FIELDS)
-        return UnionTypeDefinitionNode(name=bare.name, directives=(), types=kept)
+        types = tuple(part for part in bare.types or () if part.name.value in FIELDS)
+        return UnionTypeDefinitionNode(name=bare.name, directives=(), types=types)
     fields = FIELDS.get(bare.name.value)
     if fields is None or not isinstance(
         bare, ObjectTypeDefinitionNode | InterfaceTypeDefinitionNode
     ):
         return bare
-    missing = set(fields) - {one.name.value for one in bare.fields or ()}
+    missing = set(fields) - {part.name.value for part in bare.fields or ()}
     if missing:
         sys.exit(f"GitHub's schema no longer has {bare.name.value}.{', '.join(sorted(missing))}")
     return type(bare)(
         name=bare.name,
-        interfaces=tuple(one for one in bare.interfaces or () if one.name.value in FIELDS),
-        fields=tuple(one for one in bare.fields or () if one.name.value in fields),
+        interfaces=tuple(part for part in bare.interfaces or () if part.name.value in FIELDS),
+        fields=tuple(part for part in bare.fields or () if part.name.value in fields),
     )
 
 
@@ -317,25 +319,25 @@ class WithoutProse(Visitor):
 
     def enter(self, node: Node, *_: object) -> Any:
         """Replace a node by one that has neither."""
-        given = {key: getattr(node, key) for key in node.keys if key != "loc"}
-        if not given.get("description") and not given.get("directives"):
+        values = {key: getattr(node, key) for key in node.keys if key != "loc"}
+        if not values.get("description") and not values.get("directives"):
             return None
-        return type(node)(**{**given, "description": None, "directives": ()})
+        return type(node)(**{**values, "description": None, "directives": ()})
 
 
 def named_types(node: Node) -> list[str]:
     """The names of the types that a definition mentions."""
-    found: list[str] = []
+    names: list[str] = []
 
     class Names(Visitor):
         """Collect each name."""
 
         def enter_named_type(self, named: NamedTypeNode, *_: object) -> None:
             """Collect one."""
-            found.append(named.name.value)
+            names.append(named.name.value)
 
     visit(node, Names())
-    return found
+    return names
 
 
 if __name__ == "__main__":

@@ -214,29 +214,31 @@ class Compiler:
     @cached_property
     def operations(self) -> Mapping[str, tuple[Named, ...]]:
         """Operation, as `map_event` names it -> what names it."""
-        found: dict[str, list[Named]] = defaultdict(list)
+        operations: dict[str, list[Named]] = defaultdict(list)
         for prefix in sorted(catalog.services()):
-            for named in operations_of(prefix):
-                found[named.key].append(named)
+            for client_operation in operations_of(prefix):
+                operations[client_operation.key].append(client_operation)
         for operation in self.reference.operations.values():
-            for named in named_by_reference(operation):
-                if named.key not in found:
-                    found[named.key].append(named)
-        return {key: tuple(each) for key, each in found.items()}
+            for client_operation in named_by_reference(operation):
+                if client_operation.key not in operations:
+                    operations[client_operation.key].append(client_operation)
+        return {key: tuple(client_operations) for key, client_operations in operations.items()}
 
     @cached_property
     def own_events(self) -> Mapping[str, list[Event]]:
         """Action -> the events whose mapping always names it, or names it in place of another."""
-        found: dict[str, list[Event]] = defaultdict(list)
-        for key, named in self.operations.items():
-            for each in named:
-                event = event_of(key, each.page)
-                for action in dict.fromkeys((*needed_by(each), *instead(each))):
-                    found[action].append(event)
+        events_by_action: dict[str, list[Event]] = defaultdict(list)
+        for key, client_operations in self.operations.items():
+            for client_operation in client_operations:
+                event = event_of(key, client_operation.page)
+                for action in dict.fromkeys(
+                    (*needed_by(client_operation), *instead(client_operation))
+                ):
+                    events_by_action[action].append(event)
         for row in facts("data_events"):
             for action in entries_of(row["actions"]):
-                found[action].append(data_event(row))
-        return found
+                events_by_action[action].append(data_event(row))
+        return events_by_action
 
     @cached_property
     def inner(self) -> Mapping[str, Mapping[str, bool]]:
@@ -258,7 +260,9 @@ class Compiler:
         actions.
         """
         apis = {
-            key for key, named in self.operations.items() if any(is_api(each) for each in named)
+            key
+            for key, client_operations in self.operations.items()
+            if any(is_api(client_operation) for client_operation in client_operations)
         }
         by_needs: dict[tuple[str, frozenset[str]], list[str]] = defaultdict(list)
         for key in self.operations.keys() - apis:
@@ -268,8 +272,10 @@ class Compiler:
     def _authorizations(self) -> Iterator[Authorization]:
         """Yield the actions that operations authorize, of all sources; needed ones among them."""
         for reference in self.reference.operations.values():
-            for named in named_by_reference(reference):
-                yield from (Authorization(named.key, action) for action in reference.actions)
+            for client_operation in named_by_reference(reference):
+                yield from (
+                    Authorization(client_operation.key, action) for action in reference.actions
+                )
         yield from triggered()
         by_hand = {action for row in facts("carriers") for action in matching(row["action"])}
         for row in table("dependents"):
@@ -291,31 +297,36 @@ class Compiler:
 
     def _with_member(self, pattern: str, prefix: str) -> Iterator[str]:
         """Operations of other services whose request has such a member."""
-        for key, named in self.operations.items():
+        for key, client_operations in self.operations.items():
             if service_of(key) == prefix:
                 continue
-            for each in named:
-                if each.source and each.name in operations_with_member(each.source, pattern):
+            for client_operation in client_operations:
+                if client_operation.source and client_operation.name in operations_with_member(
+                    client_operation.source, pattern
+                ):
                     yield key
                     break
 
     @cached_property
     def _needed(self) -> Mapping[str, frozenset[str]]:
         """Operation -> the actions that its mapping always names."""
-        found: dict[str, set[str]] = defaultdict(set)
-        for key, named in self.operations.items():
-            for each in named:
-                found[key].update(needed_by(each))
-        return defaultdict(frozenset, {key: frozenset(actions) for key, actions in found.items()})
+        needed_by_operation: dict[str, set[str]] = defaultdict(set)
+        for key, client_operations in self.operations.items():
+            for client_operation in client_operations:
+                needed_by_operation[key].update(needed_by(client_operation))
+        return defaultdict(
+            frozenset, {key: frozenset(actions) for key, actions in needed_by_operation.items()}
+        )
 
     @cached_property
     def _members(self) -> Mapping[str, bool]:
         """Operation -> whether its request has a member that names a role."""
         return {
-            each.key: each.name in operations_with_member(each.source, _ROLE_MEMBER)
-            for named in self.operations.values()
-            for each in named
-            if each.source
+            client_operation.key: client_operation.name
+            in operations_with_member(client_operation.source, _ROLE_MEMBER)
+            for client_operations in self.operations.values()
+            for client_operation in client_operations
+            if client_operation.source
         }
 
     def carrier_rows(self) -> Iterator[tuple[str, ...]]:
@@ -328,8 +339,8 @@ class Compiler:
                 for group, keys in self._groups(action).items():
                     names = ",".join(sorted(key.removeprefix(f"{prefix}:") for key in keys))
                     actions[prefix, *group, names].append(action.partition(":")[2])
-        for shared, own in sorted(actions.items()):
-            yield (shared[0], ",".join(own), *shared[1:])
+        for shared, actions_of_group in sorted(actions.items()):
+            yield (shared[0], ",".join(actions_of_group), *shared[1:])
 
     def _groups(self, action: str) -> Mapping[tuple[str, ...], set[str]]:
         """Visibility, type and kind -> carriers, or the operations of an action of unknown
@@ -339,14 +350,18 @@ class Compiler:
         for key, triggered in self.inner.get(action, {}).items():
             event = self.carrier_event(key)
             groups[event.visibility, event.resource_type, "triggered" if triggered else ""].add(key)
-        own = {event.operation for event in self.own_events.get(action, ())}
-        if own - {action} and self.answer(action).visibility == "unknown":
-            groups["unknown", "", "own"].update(own)
+        operations = {event.operation for event in self.own_events.get(action, ())}
+        if operations - {action} and self.answer(action).visibility == "unknown":
+            groups["unknown", "", "own"].update(operations)
         return groups
 
     def carrier_event(self, key: str) -> Event:
         """How a trail shows a carrier: by its own action's flag, if nothing else is known."""
-        pages = [each.page for each in self.operations.get(key, ()) if each.page]
+        pages = [
+            client_operation.page
+            for client_operation in self.operations.get(key, ())
+            if client_operation.page
+        ]
         event = event_of(key, pages[0] if pages else "")
         for action in self._needed[key]:
             event = self._lifted(action, event)

@@ -31,7 +31,7 @@ def with_inputs(text: str) -> str:
     """Return action.yml with the inputs of the declaration between `inputs:` and `outputs:`."""
     before, _, rest = text.partition("\ninputs:\n")
     _, mark, after = rest.partition("\noutputs:\n")
-    entries = "".join(_entry(known) for known in inputs() if not known.config_only)
+    entries = "".join(_entry(declared) for declared in inputs() if not declared.config_only)
     return f"{before}\ninputs:\n{entries}{mark}{after}"
 
 
@@ -60,9 +60,11 @@ def inputs_page(action: Mapping[str, Entries]) -> str:
     and every output.
     """
     text = _HEAD
-    for heading in dict.fromkeys(known.group for known in inputs()):
-        own = [known for known in inputs() if known.group == heading]
-        text += f"\n## {heading}\n\n" + "".join(f"{_input_row(known)}\n" for known in own)
+    for heading in dict.fromkeys(declared.group for declared in inputs()):
+        group_inputs = [declared for declared in inputs() if declared.group == heading]
+        text += f"\n## {heading}\n\n" + "".join(
+            f"{_input_row(declared)}\n" for declared in group_inputs
+        )
     rows = [f"- `{name}`: {entry['description']}" for name, entry in action["outputs"].items()]
     return f"{text}\n## Outputs\n\n{_HOW_TO_READ_OUTPUTS}" + "\n".join([*rows, ""])
 
@@ -87,8 +89,8 @@ def _input_row(known: Input) -> str:
     mark = " *setting*" if known.config_only else ""
     row = f"- `{known.name}`{mark}{default}{shell}: {_sentence(known)}"
     is_plain = re.fullmatch(r"[\w./-]+", known.example) is not None
-    shown = not known.choices and not is_plain and known.example not in row
-    return f"{row.removesuffix('.')} (`{known.example}`)." if shown else row
+    is_shown = not known.choices and not is_plain and known.example not in row
+    return f"{row.removesuffix('.')} (`{known.example}`)." if is_shown else row
 
 
 _HOW_TO_READ_OUTPUTS = (
@@ -125,16 +127,16 @@ def _between_markers(page: str, name: str, text: str) -> str:
         raise ValueError(
             f"A page needs these markers exactly once: {begin.strip()} … {end.strip()}"
         )
-    before, rest = page.split(begin)
-    return before + begin + "\n" + text + "\n" + end + rest.split(end)[1]
+    before, following = page.split(begin)
+    return before + begin + "\n" + text + "\n" + end + following.split(end)[1]
 
 
 def with_remedies(page: str) -> str:
     """Return docs/troubleshooting.md with AWS's messages at the login; raises ValueError if a
     marker is missing.
     """
-    known = fact_table("remedies", leastpriv.aws.__name__)
-    rows = [f"| `{row['shown']}` | {row['remedy']} |" for row in known if row["shown"]]
+    remedies = fact_table("remedies", leastpriv.aws.__name__)
+    rows = [f"| `{row['shown']}` | {row['remedy']} |" for row in remedies if row["shown"]]
     return _between_markers(
         page, "remedies", "\n".join(["| Message | Remedy |", "| --- | --- |", *rows]) + "\n"
     )

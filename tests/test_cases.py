@@ -39,6 +39,7 @@ from leastpriv.report.unreviewed_runs import (
     names_in_narrowings,
 )
 from tests.fakes.case_inputs import Reviews, account, history_store, reading, with_commits
+from tests.fakes.past import KnownPast
 from tests.fakes.replace import replace
 from tests.fakes.runs import Proposed
 
@@ -226,7 +227,7 @@ def run_case(case: Mapping[str, Any], folder: Path) -> Proposed:
     if "policy-before" in case:
         before = json.dumps(case["policy-before"]).encode()
         changed = datetime.fromisoformat(case["policy-changed"])
-        target = replace(target, changed=changed, earlier=lambda _: before)
+        target = replace(target, past=KnownPast(changed, before))
     target = replace(target, store=history_store(case, principal, target.policy_name, folder))
     if "commits" in case:
         target = with_commits(target, case)

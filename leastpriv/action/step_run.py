@@ -37,7 +37,7 @@ from leastpriv.pipeline.artifacts import check_report_files
 from leastpriv.pipeline.context import JobLogs, RunContext, Target, TargetsFile, with_targets_file
 from leastpriv.pipeline.history import history_file
 from leastpriv.policy.source import Location
-from leastpriv.pull_request.git_repository import GitRepository
+from leastpriv.pull_request.checkouts import Checkouts
 from leastpriv.pull_request.models import is_branch_name
 from leastpriv.report.escape import name as escaped_name
 from leastpriv.report.guide import guide_url
@@ -242,6 +242,7 @@ class _Repositories:
         self._settings = settings
         self._runner = runner
         self._known: dict[str, GitHubRepository | None] = {"": github, runner.repository: github}
+        self.checkouts = Checkouts()
 
     def of(self, name: str) -> GitHubRepository | None:
         """Returns a repository, connected once; raises InputError without a token, and
@@ -290,7 +291,7 @@ def _target(
         return replace(target, folder=None)
     if github is None and settings.mode is Mode.PULL_REQUEST:
         # Another forge, or none: the branch is made in the repository of the workspace.
-        return replace(target, repository=GitRepository.open(runner.workspace))
+        return replace(target, repository=repositories.checkouts.repository(runner.workspace))
     is_in_workspace = (runner.workspace / target.policy_path).exists()
     if github and (settings.mode is Mode.PULL_REQUEST or not is_in_workspace):
         return replace(target, folder=None)

@@ -6,13 +6,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.aws.session import AwsSession
@@ -39,7 +37,7 @@ from leastpriv.config.targets_file import (
     with_settings,
     with_shared_settings,
 )
-from leastpriv.errors import InputError, PullRequestError
+from leastpriv.errors import InputError
 from leastpriv.github_actions.workflow_commands import Console
 from leastpriv.pipeline.artifacts import (
     annotate_drift,
@@ -66,7 +64,7 @@ from leastpriv.pipeline.context import (
 from leastpriv.pipeline.history import history_file
 from leastpriv.pipeline.publish import target_row
 from leastpriv.policy.source import Location
-from leastpriv.pull_request.git_repository import FileChange, GitRepository, RevertedProposal
+from leastpriv.pull_request.checkouts import Checkouts, repository_root
 from leastpriv.pull_request.models import FolderStateStore
 
 if TYPE_CHECKING:
@@ -87,7 +85,7 @@ def command_context(found: Settings, environment: Mapping[str, str], now: dateti
             raise InputError(f"--job-logs names {name!r}, which is no file or folder.")
     return RunContext(
         settings=found,
-        targets=(command_target(found),),
+        targets=(command_target(found, checkouts=Checkouts()),),
         now=now,
         trails=tuple(Path(name) for name in found.trail_folders),
         job_logs=JobLogs(found.job_logs),
@@ -95,7 +93,7 @@ def command_context(found: Settings, environment: Mapping[str, str], now: dateti
     )
 
 
-def command_target(found: Settings, repository: str = "") -> Target:
+def command_target(found: Settings, repository: str = "", *, checkouts: Checkouts) -> Target:
     """Returns the target of a command; raises PullRequestError where a mode that needs a git
     repository finds none, and InputError for another `repository`.
     """
@@ -116,17 +114,13 @@ def command_target(found: Settings, repository: str = "") -> Target:
             policy.as_posix(),
             Path(),
             pointer=pointer,
-            changed=_changed_on_disk(absolute),
-            earlier=partial(_earlier_on_disk, absolute),
-            reverted=partial(_reverted_on_disk, absolute),
-            changes=partial(_changes_on_disk, absolute),
-            added_lines=partial(_added_lines_on_disk, absolute),
+            past=checkouts.file(absolute),
             store=store,
         )
-    root = _repository_root(absolute) or absolute.parent
+    root = repository_root(absolute) or absolute.parent
     path = absolute.relative_to(root).as_posix()
     settings = _from_root(found, root) if found.mode is Mode.PULL_REQUEST else found
-    return Target(settings, path, Path(), GitRepository.open(root), pointer, store=store)
+    return Target(settings, path, Path(), checkouts.repository(root), pointer, store=store)
 
 
 def _from_root(settings: Settings, root: Path) -> Settings:
@@ -209,7 +203,7 @@ def targets_context(
         raw=raw,
         given=given,
         mode=settings_of_run.mode,
-        target_of=command_target,
+        target_of=partial(command_target, checkouts=Checkouts()),
         repository=config.repository,
     )
     # The config is that of the person whose credentials the command uses.
@@ -225,89 +219,6 @@ def _read_config(path: str, given: GivenInputs) -> bytes:
         raise InputError(
             f"{label} names {path!r}, which cannot be read: {error.strerror}."
         ) from error
-
-
-def _repository_root(file: Path) -> Path | None:
-    """Returns the root of the git repository around a file, if there is one."""
-    return next((folder for folder in file.parents if (folder / ".git").exists()), None)
-
-
-def _earlier_on_disk(file: Path, time: datetime) -> bytes | None:
-    """Returns a file as it was committed at a time, or at first; None where no repository has
-    it.
-    """
-    with suppress(PullRequestError):
-        committed = _committed(file)
-        if committed:
-            return committed.repository.read_at(committed.head, committed.path, time)
-    return None
-
-
-def _reverted_on_disk(file: Path) -> Sequence[RevertedProposal]:
-    """Returns the merged proposals for a file that later commits of its repository revert."""
-    with suppress(PullRequestError):
-        committed = _committed(file)
-        if committed:
-            return committed.repository.reverted_proposals(committed.head, committed.path)
-    return ()
-
-
-def _changes_on_disk(file: Path) -> Sequence[FileChange]:
-    """Returns the commits to a file since the first merged proposal for it."""
-    with suppress(PullRequestError):
-        committed = _committed(file)
-        if committed:
-            return committed.repository.file_changes(committed.head, committed.path)
-    return ()
-
-
-def _added_lines_on_disk(file: Path, commit: str, besides: Sequence[str]) -> Sequence[str] | None:
-    """Returns the lines that a commit of the repository of a file adds to other files."""
-    with suppress(PullRequestError):
-        committed = _committed(file)
-        if committed:
-            return committed.repository.added_lines(commit, besides)
-    return None
-
-
-def _changed_on_disk(file: Path) -> datetime | None:
-    """Returns when a file was last changed: by its commit where it equals that, else by its time on
-    disk.
-    """
-    with suppress(PullRequestError, OSError):
-        committed = _committed(file)
-        if committed and committed.content == file.read_bytes():
-            changed = committed.repository.last_changed(committed.head, committed.path)
-            if changed:
-                return changed
-    if not file.is_file():
-        return None
-    return datetime.fromtimestamp(file.stat().st_mtime, UTC)
-
-
-class _CommittedFile(Struct, frozen=True):
-    """A file of a git repository, at the commit that is checked out."""
-
-    repository: GitRepository
-    head: str
-    path: str
-
-    @property
-    def content(self) -> bytes | None:
-        """The committed content; None where the commit lacks the file."""
-        return self.repository.read(self.head, self.path)
-
-
-def _committed(file: Path) -> _CommittedFile | None:
-    """Returns a file in the repository around it; None without a repository or a commit."""
-    root = _repository_root(file)
-    if root is None:
-        return None
-    repository = GitRepository.open(root)
-    head = repository.commit_at("HEAD")
-    if not head:
-        return None
-    return _CommittedFile(repository, head, file.relative_to(root).as_posix())
 
 
 def propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:

@@ -596,7 +596,9 @@ class Callers:
 class KnownUsers:
     """Users of policies that are named by ARNs and patterns."""
 
-    def __init__(self, arns: Iterable[str]) -> None:
+    def __init__(self, arns: Iterable[str], others: KnownUsers | None = None) -> None:
+        """`others`: further known users, as those of a config, which its targets share."""
+        self._others = others
         self._arns = frozenset(arns)
         self._patterns = tuple(arn for arn in self._arns if has_wildcard(arn))
         self._identities = frozenset(filter(None, map(_identity, self._arns)))
@@ -605,11 +607,19 @@ class KnownUsers:
         """Whether a role is one of them, under any path: names are unique in an account."""
         if arn in self._arns or _identity(arn) in self._identities:
             return True
-        return any(matches(pattern, arn) for pattern in self._patterns)
+        if any(matches(pattern, arn) for pattern in self._patterns):
+            return True
+        return self._others is not None and self._others.include(arn)
 
     def cover(self, pattern: str) -> bool:
         """Whether a pattern of theirs has all roles of another one."""
-        return any(covers(arn, pattern) for arn in self._arns)
+        if any(covers(arn, pattern) for arn in self._arns):
+            return True
+        return self._others is not None and self._others.cover(pattern)
+
+    def name(self, arn: str) -> bool:
+        """Whether one of them is written like this."""
+        return arn in self._arns or (self._others is not None and self._others.name(arn))
 
 
 def unnamed_users(
@@ -617,6 +627,7 @@ def unnamed_users(
     callers: Callers,
     excluded: Iterable[str] = (),
     attached: Iterable[tuple[str, str]] = (),
+    others: KnownUsers | None = None,
 ) -> tuple[UnnamedUser, ...]:
     """Returns the roles that the policy may govern too.
 
@@ -625,8 +636,9 @@ def unnamed_users(
         callers: The roles of the trail.
         excluded: ARNs and patterns of roles that are no users.
         attached: ARNs of further principals that have the policy, and who says so.
+        others: The users of other policies, which are no users of this one.
     """
-    known_users = KnownUsers((*named, *excluded))
+    known_users = KnownUsers((*named, *excluded), others)
     unnamed_by_arn: dict[str, UnnamedUser] = {}
     sets = {permission_set_of(arn): arn for arn in named}
     for name, arn in sets.items():

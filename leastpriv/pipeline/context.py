@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -24,7 +25,7 @@ from leastpriv.config.settings import (
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.evidence.usage_history import UsageHistory
-from leastpriv.evidence.users import OWN_ACCOUNT
+from leastpriv.evidence.users import OWN_ACCOUNT, KnownUsers
 from leastpriv.models import FormerNames, Permission, Principal, TargetName
 from leastpriv.policy.source import Location
 from leastpriv.proposal.models import History, fingerprint
@@ -58,6 +59,25 @@ class JobLogs(Struct, frozen=True):
     """The workspace with a `/` at its end, which messages leave out of the names of files."""
 
 
+class PastOfFile(Protocol):
+    """The past of a policy file on disk."""
+
+    def changed(self) -> datetime | None:
+        """Returns when it was last changed, where its commit or the disk knows it."""
+
+    def at(self, time: datetime) -> bytes | None:
+        """Returns its content at a time."""
+
+    def changes(self) -> Sequence[FileChange]:
+        """Returns the commits to it since the first merged proposal."""
+
+    def added_lines(self, commit: str, besides: Sequence[str]) -> Sequence[str] | None:
+        """Returns the lines that a commit adds to other files; None: not known."""
+
+    def reverted(self) -> Sequence[RevertedProposal]:
+        """Returns the merged proposals for it that later commits revert."""
+
+
 class Target(Struct, frozen=True):
     """A role or user, and where its policy is."""
 
@@ -72,16 +92,8 @@ class Target(Struct, frozen=True):
     """JSON pointer of the policy in its file; empty where the file is the policy."""
     workspace: Path = Path()
     """The folder that the names of templates and plans start at."""
-    changed: datetime | None = None
-    """When the policy file on disk was last changed, where its commit or the disk knows it."""
-    earlier: Callable[[datetime], bytes | None] | None = None
-    """Gives the policy file on disk as it was at a time."""
-    reverted: Callable[[], Sequence[RevertedProposal]] | None = None
-    """Gives the merged proposals for the policy file on disk that later commits revert."""
-    changes: Callable[[], Sequence[FileChange]] | None = None
-    """Gives the commits to the policy file on disk since the first merged proposal."""
-    added_lines: Callable[[str, Sequence[str]], Sequence[str] | None] | None = None
-    """Gives the lines that a commit of the policy file on disk adds to other files."""
+    past: PastOfFile | None = None
+    """That of the policy file on disk; None: the repository knows it."""
     store: FolderStateStore | BranchStateStore | None = None
     """Keeps the usage history of the role; None: nothing is kept between runs."""
     writes_store: bool = True
@@ -166,7 +178,7 @@ class Target(Struct, frozen=True):
         return ScopeName(self.role, self.policy_name).scope
 
 
-class TargetsFile(Struct, frozen=True):
+class TargetsFile(Struct, frozen=True, dict=True):
     """The file of the input `config`, and how its entries become targets."""
 
     configuration: Configuration
@@ -177,6 +189,11 @@ class TargetsFile(Struct, frozen=True):
     target_of: Callable[[Settings, str], Target]
     """Settings, and the repository of the policy if that is another one -> where the policy is."""
     repository: Repository | None = None
+
+    @cached_property
+    def users(self) -> KnownUsers:
+        """The users of all its targets."""
+        return KnownUsers(arn for entry in self.configuration.entries for arn in entry.users.arns)
 
     def group_scope(self, group: str) -> str:
         """The scope of a group's pull request."""
@@ -231,18 +248,6 @@ class RunContext(Struct, frozen=True):
     def in_account(self, account: str) -> RunContext:
         """Returns the run with the AWS session that reads an account."""
         return replace(self, aws=self.sessions.get(account, self.aws))
-
-    def other_users(self, target: Target) -> tuple[str, ...]:
-        """Returns the ARNs and patterns of the users of all other targets."""
-        if self.file is None:
-            return ()
-        named_arns = target.settings.users.arns
-        return tuple(
-            arn
-            for entry in self.file.configuration.entries
-            for arn in entry.users.arns
-            if arn not in named_arns and arn not in target.users
-        )
 
     def scope_ids(self, target: Target) -> tuple[str, ...]:
         """Returns the scope ids of a target and, if it has a group, of the group's pull request."""

@@ -44,7 +44,7 @@ from leastpriv.evidence.usage_history import (
     merge,
     pruned,
 )
-from leastpriv.evidence.users import OWN_ACCOUNT, Callers
+from leastpriv.evidence.users import OWN_ACCOUNT, Callers, KnownUsers
 from leastpriv.models import (
     Origin,
     Permission,
@@ -141,9 +141,9 @@ class OtherRoles(Struct, frozen=True):
     """Roles that are no earlier names of the role of a target."""
 
     own: tuple[str, ...] = ()
-    """ARNs of the target."""
-    named: tuple[str, ...] = ()
-    """ARNs and patterns of the users of all other targets of the config."""
+    """ARNs and patterns of the users of the target."""
+    of_config: KnownUsers | None = None
+    """The users of all targets of the config; None without one."""
     first: datetime | None = None
     """Time of the first call of the target in the evidence."""
     calls: int = 0
@@ -166,7 +166,8 @@ class OtherRoles(Struct, frozen=True):
         """
         roles = (target.role, *target.users)
         if run.file is not None:
-            return cls(own=roles, named=run.other_users(target))
+            own = (*target.settings.users.arns, *target.users)
+            return cls(own=own, of_config=run.file.users)
         first = evidence.first
         days = frozenset[date]().union(*evidence.coverage.days.values())
         if first is None or not days or first.date() - min(days) > _OVERLAP:
@@ -180,10 +181,10 @@ class OtherRoles(Struct, frozen=True):
 
         `opened`: when a pull request of the role was opened.
         """
-        if role in self.named:
-            return True
         if role in self.own:
             return False
+        if self.of_config and self.of_config.name(role):
+            return True
         if opened and self.first and opened > self.first + _OVERLAP:
             return True
         principal = principal_of(role)
@@ -671,7 +672,7 @@ def _merged_additions(
 def _edits_in_clone(run: RunContext, target: Target, names: TargetNames, base: str) -> CloneEdits:
     """Returns the commits to the policy of a target on the base branch of a clone."""
     repository = target.repository
-    read = target.changes
+    read = target.past.changes if target.past else None
     if read is None and isinstance(repository, GitRepository):
         commit = base or repository.branch_head(target.settings.base)[1]
         read = partial(repository.file_changes, commit, target.policy_path)
@@ -688,8 +689,8 @@ def _edits_in_clone(run: RunContext, target: Target, names: TargetNames, base: s
 
 def _added_lines(target: Target, commit: str, besides: Sequence[str]) -> Sequence[str] | None:
     """Returns the lines that a commit of a clone adds to files; None where they are not known."""
-    if target.added_lines:
-        return target.added_lines(commit, besides)
+    if target.past:
+        return target.past.added_lines(commit, besides)
     repository = target.repository
     if isinstance(repository, GitRepository):
         return repository.added_lines(commit, besides)
@@ -703,7 +704,7 @@ def _reverted_in_git(
     reverted.
     """
     repository = target.repository
-    read = target.reverted
+    read = target.past.reverted if target.past else None
     if read is None and repository is not None and repository.github is None:
         commit = base or repository.branch_head(target.settings.base)[1]
         read = partial(repository.reverted_proposals, commit, target.policy_path)

@@ -172,8 +172,8 @@ def folder_of(target: Target, base: str, path: str = "") -> TerraformFolder:
 
 def changed_at(target: Target, base: str) -> datetime | None:
     """Returns when the committed policy file was last changed; None where no history has it."""
-    if target.changed:
-        return target.changed
+    if target.past:
+        return target.past.changed()
     repository_history = _repository_history(target, base)
     return (
         repository_history[0].last_changed(repository_history[1], target.policy_path)
@@ -186,8 +186,8 @@ def policy_before(target: Target, base: str, time: datetime) -> Document | None:
     """Returns the committed policy as it was at a time, or the first one of a younger file; None:
     no history has it.
     """
-    if target.earlier:
-        raw = target.earlier(time)
+    if target.past:
+        raw = target.past.at(time)
     else:
         repository_history = _repository_history(target, base)
         raw = (

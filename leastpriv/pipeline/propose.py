@@ -364,8 +364,8 @@ def _evidence_of_users(
         evidence = with_findings(found.evidence, target.lead)
     user_arns = (*users.arns, *target.users)
     attached = [*_entities_of_policy(run, target, policies), *_attached_in_file(target, policies)]
-    excluded = (*users.excluded, *run.other_users(target))
-    unnamed = unnamed_users(user_arns, found.callers, excluded, attached)
+    others = run.file.users if run.file else None
+    unnamed = unnamed_users(user_arns, found.callers, users.excluded, attached, others)
     return replace(evidence, unnamed_users=unnamed)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from leastpriv.errors import PullRequestError
@@ -12,26 +13,41 @@ from leastpriv.policy.source import Location
 from leastpriv.pull_request.models import TargetFiles
 
 if TYPE_CHECKING:
+    from leastpriv.pipeline.context import Repository
+    from leastpriv.pull_request.git_repository import GitRepository
     from leastpriv.pull_request.github.repository import GitHubRepository
 
 
 def read_ahead(targets: Sequence[Target]) -> None:
-    """Reads branches, pull requests and files of all targets on GitHub, repository by repository.
+    """Reads branches, pull requests and files of all targets, repository by repository.
 
     What cannot be read so is read when it is needed, and fails there.
     """
-    repositories: dict[int, GitHubRepository] = {}
+    repositories: dict[int, Repository] = {}
     targets_of: dict[int, list[Target]] = {}
     for target in targets:
-        github = target.repository.github if target.repository else None
-        if github:
-            repositories[id(github)] = github
-            targets_of.setdefault(id(github), []).append(target)
-    for github_id, github in repositories.items():
-        _read_repository(github, targets_of[github_id])
+        repository = target.repository
+        if repository:
+            repositories[id(repository)] = repository
+            targets_of.setdefault(id(repository), []).append(target)
+    for repository_id, repository in repositories.items():
+        with suppress(PullRequestError):
+            if repository.github is None:
+                _read_checkout(repository, targets_of[repository_id])
+            else:
+                _read_github(repository.github, targets_of[repository_id])
 
 
-def _read_repository(github: GitHubRepository, targets: Sequence[Target]) -> None:
+def _read_checkout(repository: GitRepository, targets: Sequence[Target]) -> None:
+    """Reads the files of targets together, as the base branch has them."""
+    commit = repository.branch_head(targets[0].settings.base)[1]
+    paths = [target.policy_path for target in targets]
+    for target in targets:
+        paths.extend(_other_files(target))
+    repository.read_ahead(commit, dict.fromkeys(paths))
+
+
+def _read_github(github: GitHubRepository, targets: Sequence[Target]) -> None:
     """Requests together what the targets of one repository read; after a failure each reads for
     itself.
     """
@@ -41,10 +57,7 @@ def _read_repository(github: GitHubRepository, targets: Sequence[Target]) -> Non
         for branch in target.branches:
             branch_files = by_branch.get(branch, TargetFiles(branch))
             by_branch[branch] = branch_files.with_files(target.policy_path, _other_files(target))
-    try:
-        github.read_ahead(base, tuple(by_branch.values()), labels_of(targets[0]))
-    except PullRequestError:
-        return
+    github.read_ahead(base, tuple(by_branch.values()), labels_of(targets[0]))
 
 
 def labels_of(target: Target) -> tuple[str, ...]:

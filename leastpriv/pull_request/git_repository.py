@@ -7,18 +7,28 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
-from collections.abc import Collection, Iterator, Mapping
-from datetime import UTC, datetime
+import stat
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
+from datetime import datetime
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import ClassVar, Self
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.errors import BaseBranchError, PullRequestError
+from leastpriv.pull_request.git_history import GitHistory, LoggedCommit, NamedVersions, logged
+from leastpriv.pull_request.git_objects import (
+    GitObjects,
+    TreeEntry,
+    file_entry,
+    is_full_name,
+    path_parts,
+    subfolder,
+)
+from leastpriv.pull_request.git_program import GitProgram, git_program
 from leastpriv.pull_request.lifecycle import fingerprint_scope, reverted_commits
 from leastpriv.pull_request.models import (
     TRAILER,
@@ -31,29 +41,13 @@ from leastpriv.pull_request.models import (
 AUTHOR_NAME = "leastpriv"
 AUTHOR_EMAIL = "leastpriv@users.noreply.github.com"
 
-_TIMEOUT = 120
-_MAX_MOVES = 5
-_SAFE_CONFIGURATION = (
-    "core.hooksPath=/dev/null",
-    "core.fsmonitor=false",
-    "gc.auto=0",
-    "maintenance.auto=false",
-    "i18n.commitEncoding=UTF-8",
-    "log.showSignature=false",
-    # The checkout belongs to another user than the container's root
-    # (https://git-scm.com/docs/git-config, safe.directory). The settings above switch off what an
-    # untrusted configuration could run.
-    "safe.directory=*",
-)
-_FILE_MODES = frozenset({b"100644", b"100755"})
 _MOST_LOGGED = 200
 _MOST_CHANGES = 50
-_LATEST = 253_402_300_799
-"""The last second that a time can have."""
 MOST_FILES_OF_COMMIT = 100
 """A commit to more files rewrites a repository."""
 LONGEST_PATCH = 1_000_000
 """Characters of a patch that is searched."""
+_MOST_COMMITS = 100
 _TRAILER_LINE = re.compile(rf"^[ \t]*{TRAILER}: ([0-9a-f]+)[ \t]*$", re.MULTILINE)
 _PULL_REQUEST = re.compile(
     r"\A(?:Merge pull request #(?P<merge>\d{1,9}) |[^\n]*\(#(?P<squash>\d{1,9})\)(?:\n|\Z))"
@@ -114,65 +108,66 @@ class FileChange(Struct, frozen=True):
     """Of a merged branch with a proposal: the file as it was proposed, before commits of others."""
 
 
-class _LoggedCommit(Struct, frozen=True):
-    """A commit with its message."""
-
-    sha: str
-    parents: tuple[str, ...]
-    date: int
-    """When it was committed, in seconds."""
-    message: str
-
-
 class _ProposalCommit(Struct, frozen=True):
     """What a commit on a branch shows of the proposal that it brought."""
 
     fingerprint: str
     number: int
     """Number of its pull request, where the message names one; else 0."""
-    on_side: _LoggedCommit | None = None
+    on_side: LoggedCommit | None = None
     """The commit of the proposal on a merged branch."""
 
 
 class _NamedCommit(Struct, frozen=True):
     """A commit that changed a file."""
 
-    commit: _LoggedCommit
+    commit: LoggedCommit
     path: str
     """The file, under the name that it had then."""
     path_before: str
     """The file, under the name that it had before."""
 
 
-class _TreeEntry(Struct, frozen=True):
-    mode: bytes
-    kind: bytes
-    name: bytes
-    oid: bytes
-
-
-class GitRepository(Struct, frozen=True):
-    """A repository on disk, whose root (or bare directory) is `folder`; it has no pull requests."""
+class GitRepository:
+    """A repository on disk; it has no pull requests."""
 
     github: ClassVar[None] = None
-    folder: Path
-    git: str
-    """Absolute path of the git program."""
+
+    def __init__(self, git: GitProgram) -> None:
+        """Reads nothing yet."""
+        self.git = git
+        self._objects = GitObjects(git)
+        self._histories: dict[str, GitHistory] = {}
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """Opens the repository at `folder`, which must be its root."""
-        git = _git_program(folder)
-        if git is None:
+        """Opens the repository whose root (or bare directory) is `folder`."""
+        program = git_program(folder)
+        if program is None:
             raise PullRequestError(
                 "git is not installed here: give a github-token, install git, or use mode report."
             )
-        repository = cls(folder.resolve(), str(Path(git).absolute()))
-        if not folder.is_dir() or repository._run_or_none("rev-parse", "--git-dir") is None:
+        git = GitProgram(folder.resolve(), program)
+        if not folder.is_dir() or git.run_or_none("rev-parse", "--git-dir") is None:
             raise PullRequestError(
                 f"The folder {folder} is not the root of a git repository: check it out first."
             )
-        return repository
+        return cls(git)
+
+    def read_ahead(self, commit: str, paths: Iterable[str]) -> None:
+        """Reads together what will be asked of files as of a commit; what cannot be read so is read
+        when it is needed, and fails there.
+        """
+        paths = tuple(paths)
+        self._history(commit).expect(paths)
+        with suppress(PullRequestError):
+            self._objects.read_ahead([(commit, path) for path in paths])
+
+    def _history(self, commit: str) -> GitHistory:
+        history = self._histories.get(commit) or GitHistory(self.git, self._objects, commit)
+        if is_full_name(commit):
+            self._histories[commit] = history
+        return history
 
     def branch_head(self, base: str | None = None) -> tuple[str, str]:
         """Returns name and commit of the branch `base`, or of the branch that is checked out.
@@ -180,7 +175,7 @@ class GitRepository(Struct, frozen=True):
         A branch that exists only as `origin/NAME`, as after the checkout of a tag, counts too.
         """
         if not base:
-            output = self._run_or_none("symbolic-ref", "--quiet", "HEAD")
+            output = self.git.run_or_none("symbolic-ref", "--quiet", "HEAD")
             if output is None:
                 raise PullRequestError(
                     "No branch is checked out here: name the base branch in the input base."
@@ -196,28 +191,20 @@ class GitRepository(Struct, frozen=True):
 
     def commit_at(self, reference: str) -> str | None:
         """Returns the commit of a full reference name."""
-        output = self._run_or_none(
+        output = self.git.run_or_none(
             "rev-parse", "--verify", "--quiet", "--end-of-options", f"{reference}^{{commit}}"
         )
         return None if output is None else output.decode().strip()
 
     def read(self, commit: str, path: str) -> bytes | None:
         """Returns the content of the file at `path` in `commit`; None if it does not exist."""
-        tree = f"{commit}^{{tree}}"
-        *folders, name = _path_parts(path)
-        for folder in folders:
-            entry = _subfolder(self._entries(tree), folder, path)
-            if entry is None:
-                return None
-            tree = entry.oid.decode()
-        entry = _file_entry(self._entries(tree), name, path)
-        return None if entry is None else self._run("cat-file", "blob", entry.oid.decode())
+        return self._objects.file(commit, path)
 
     def paths(self, commit: str, folder: str) -> tuple[str, ...]:
         """Returns the paths of the files in a folder and below; a path that is not UTF-8 is left
         out.
         """
-        output = self._run(
+        output = self.git.run(
             "ls-tree", "-r", "-z", "--name-only", "--full-tree", "--end-of-options", commit
         )
         start = f"{folder}/" if folder else ""
@@ -231,8 +218,8 @@ class GitRepository(Struct, frozen=True):
         A merged commit counts from its merge (`--first-parent`), which may be much later than the
         commit itself. A shallow clone knows no time before its oldest commit.
         """
-        times = self._history(commit, path, "%ct", count=1)
-        return _time_of(int(times[0])) if times else None
+        present = next(self._history(commit).names(path))
+        return present.versions[0].time if present.versions else None
 
     def read_at(self, commit: str, path: str, time: datetime) -> bytes | None:
         """Returns the file at `path` as it was at `time` (aware), as of `commit`; None if it never
@@ -241,100 +228,39 @@ class GitRepository(Struct, frozen=True):
         For a younger file it is the first version; a shallow clone has no version before its oldest
         commit.
         """
-        # By the dates of the commits: git's --before ends at the first commit that is too young.
-        sha = ""
-        for version in self._history(commit, path, "%ct %H"):
-            date, _, sha = version.partition(" ")
-            if int(date) <= time.timestamp():
-                return self.read(sha, path)
-        if not sha:
-            return None
-        first = sha
-        moved_from = self._moved_from(first, path)
-        if moved_from:
-            return self.read_at(f"{first}^", moved_from, time)
-        return self.read(first, path)
+        first = None
+        for name in self._history(commit).names(path):
+            # By the dates of the commits: git's --before ends at the first commit that is too
+            # young.
+            for version in name.versions:
+                first = version.sha, name.path
+                if version.time <= time:
+                    return self.read(*first)
+        return self.read(*first) if first else None
 
     def earlier_names(self, commit: str, path: str) -> tuple[str, ...]:
         """Returns the paths that a file had before it was moved, as of a commit, the latest
         first.
         """
-        names: list[str] = []
-        while len(names) < _MAX_MOVES:
-            versions = self._history(commit, path, "%H")
-            moved_from = self._moved_from(versions[-1], path) if versions else ""
-            if not moved_from:
-                break
-            names.append(moved_from)
-            commit = f"{versions[-1]}^"
-            path = moved_from
-        return tuple(names)
-
-    def _history(self, commit: str, path: str, fields: str, count: int = 0) -> list[str]:
-        """Returns fields of the commits that changed a file, the latest first; all without a
-        count.
-        """
-        options = ["--first-parent", f"--format={fields}"]
-        if count:
-            options.append(f"--max-count={count}")
-        output = self._run_or_none("log", *options, "--end-of-options", commit, "--", path)
-        return (output or b"").decode().splitlines()
-
-    def _moved_from(self, commit: str, path: str) -> str:
-        """Returns the path that a commit moved to `path`, compared with its first parent; empty if
-        it did not.
-        """
-        output = self._run_or_none(
-            *("diff-tree", "-r", "-z", "-M", "--diff-filter=R", "--name-status"),
-            *("--end-of-options", f"{commit}^", commit),
-        )
-        fields = (output or b"").split(b"\0")
-        for before, after in zip(fields[1::3], fields[2::3], strict=False):
-            if after == os.fsencode(path):
-                return os.fsdecode(before)
-        return ""
+        _, *earlier = self._history(commit).names(path)
+        return tuple(name.path for name in earlier)
 
     def reverted_proposals(self, commit: str, path: str) -> tuple[RevertedProposal, ...]:
         """Returns the merged proposals for a file, under each name that it had, which later commits
         revert, as of a commit.
 
-        A revert that is itself reverted does not count. A shallow clone shows what it has. Of the
-        commits that messages name, the first 200 are looked up.
+        A revert that is itself reverted does not count. A shallow clone shows what it has.
         """
+        history = self._history(commit)
         proposals: list[RevertedProposal] = []
-        commit_by_hash: dict[str, _LoggedCommit | None] = {}
-        for name in (path, *self.earlier_names(commit, path)):
-            for merged in self._reverted_commits(commit, name, commit_by_hash):
-                proposal = self._proposal_of(merged, name)
+        for name in list(history.names(path)):
+            for merged in _reverted_commits(history, name.path):
+                proposal = self._proposal_of(merged, name.path)
                 if proposal:
                     proposals.append(proposal)
         return tuple(proposals)
 
-    def _reverted_commits(
-        self, commit: str, path: str, known: dict[str, _LoggedCommit | None]
-    ) -> Iterator[_LoggedCommit]:
-        """Yields the commits that commits to a file revert, as of a commit.
-
-        Args:
-            commit: The newest commit.
-            path: The file.
-            known: Name in a message -> its commit; None where the clone lacks it. A further name
-                is added.
-        """
-        undone: set[str] = set()
-        for revert in self._logged("--full-history", commit, "--", path):
-            if revert.sha in undone:
-                continue
-            for sha in reverted_commits(revert.message):
-                # Each takes a process, and one message may name thousands.
-                if sha not in known and len(known) < _MOST_LOGGED:
-                    known[sha] = self._commit(sha)
-                reverted = known.get(sha)
-                if reverted and reverted.sha not in undone:
-                    undone.add(reverted.sha)
-                    yield reverted
-
-    def _proposal_of(self, merged: _LoggedCommit, path: str) -> RevertedProposal | None:
+    def _proposal_of(self, merged: LoggedCommit, path: str) -> RevertedProposal | None:
         """Returns the proposal for a file that a commit brought, by whichever way it was merged;
         None for a commit of others.
         """
@@ -349,7 +275,7 @@ class GitRepository(Struct, frozen=True):
             number=proposal.number,
         )
 
-    def _proposal_commit(self, merged: _LoggedCommit, path: str) -> _ProposalCommit | None:
+    def _proposal_commit(self, merged: LoggedCommit, path: str) -> _ProposalCommit | None:
         """Returns what a commit shows of the proposal for a file that it brought, by whichever way
         it was merged; None for a commit of others.
         """
@@ -358,7 +284,8 @@ class GitRepository(Struct, frozen=True):
         commits = [merged]
         if len(merged.parents) > 1:
             sides = f"{merged.parents[0]}..{merged.parents[1]}"
-            commits = list(self._logged(sides, "--", path))
+            limit = f"--max-count={_MOST_LOGGED}"
+            commits = list(logged(self.git, limit, sides, "--", path))
         # A squash has the message of the commit in its own.
         proposals = [commit for commit in commits if _TRAILER_LINE.search(commit.message)]
         if not proposals:
@@ -378,7 +305,11 @@ class GitRepository(Struct, frozen=True):
 
         A merged branch is one change. A shallow clone shows what it has.
         """
-        named_commits = list(islice(self._named_commits(commit, path), _MOST_CHANGES))
+        history = self._history(commit)
+        names = list(history.names(path))
+        if not any(history.has_proposal(name.path) for name in names):
+            return ()
+        named_commits = list(islice(_named_commits(names), _MOST_CHANGES))
         proposals = [self._proposal_commit(named.commit, named.path) for named in named_commits]
         while proposals and proposals[-1] is None:
             proposals.pop()
@@ -397,21 +328,6 @@ class GitRepository(Struct, frozen=True):
             pass
         return tuple(changes)
 
-    def _named_commits(self, commit: str, path: str) -> Iterator[_NamedCommit]:
-        """Yields the commits that changed a file, of a merged branch the merge, newest first."""
-        for _ in range(_MAX_MOVES):
-            commits = list(self._logged("--first-parent", commit, "--", path))
-            if not commits:
-                return
-            oldest = commits.pop()
-            moved_from = self._moved_from(oldest.sha, path)
-            yield from (_NamedCommit(newer, path, path) for newer in commits)
-            yield _NamedCommit(oldest, path, moved_from or path)
-            if not moved_from:
-                return
-            commit = f"{oldest.sha}^"
-            path = moved_from
-
     def _file_change(
         self,
         named: _NamedCommit,
@@ -422,7 +338,7 @@ class GitRepository(Struct, frozen=True):
         commit = named.commit
         change = FileChange(
             commit=commit.sha,
-            time=_time_of(commit.date),
+            time=commit.time,
             path=named.path,
             before=before,
             after=after,
@@ -449,7 +365,7 @@ class GitRepository(Struct, frozen=True):
             besides: Paths of files that are left out.
         """
         sides = (f"{commit}^", commit)
-        output = self._run_or_none(
+        output = self.git.run_or_none(
             "diff-tree", "-r", "-z", "--name-only", "--no-renames", "--end-of-options", *sides
         )
         if output is None:
@@ -460,28 +376,13 @@ class GitRepository(Struct, frozen=True):
             return None
         if not others:
             return ()
-        patch = self._run_or_none(
+        patch = self.git.run_or_none(
             *("diff-tree", "-r", "-p", "--unified=0", "--no-renames", "--no-ext-diff"),
             *("--no-textconv", "--end-of-options", *sides, "--", *others),
         )
         if patch is None or len(patch) > LONGEST_PATCH:
             return None
         return added_in_patch(patch.decode("utf-8", "replace"))
-
-    def _commit(self, sha: str) -> _LoggedCommit | None:
-        """Returns a commit by its abbreviated name; None where the clone lacks it."""
-        return next(self._logged("--max-count=1", f"{sha}^{{commit}}", "--"), None)
-
-    def _logged(self, *arguments: str) -> Iterator[_LoggedCommit]:
-        """Yields the newest commits that `git log` finds, newest first."""
-        output = self._run_or_none(
-            *("log", "-z", f"--max-count={_MOST_LOGGED}", "--encoding=UTF-8"),
-            *("--format=%H%n%P%n%ct%n%B", *arguments),
-        )
-        for record in (output or b"").decode("utf-8", "replace").split("\0"):
-            if record:
-                sha, parents, date, message = record.split("\n", 3)
-                yield _LoggedCommit(sha, tuple(parents.split()), int(date), message)
 
     def publish(self, publication: Publication, now: datetime) -> PublishResult:
         """Brings the branch to the one commit of the proposal, or leaves it unchanged and gives the
@@ -522,8 +423,8 @@ class GitRepository(Struct, frozen=True):
                 return replace(unchanged, reason="The branch already holds this proposal.")
         tree = f"{base_sha}^{{tree}}"
         for path, content in publication.files.items():
-            blob = self._run("hash-object", "-w", "--stdin", stdin=content).strip()
-            tree = self._replace_entry(tree, _path_parts(path), blob, path).decode()
+            blob = self.git.run("hash-object", "-w", "--stdin", stdin=content).decode().strip()
+            tree = self._replace_entry(tree, path_parts(path), blob, path)
         new = self.write_commit(tree, base_sha, commit_message(publication), now)
         self.move_branch(branch, head, new)
         operation = PullRequestOperation.CREATED if head is None else PullRequestOperation.UPDATED
@@ -531,7 +432,7 @@ class GitRepository(Struct, frozen=True):
 
     def _is_on_base(self, base_sha: str, head: str) -> bool:
         """Whether the base holds each file that the commits of the branch change."""
-        paths = self._run(
+        paths = self.git.run(
             "diff", "-z", "--name-only", "--no-renames", f"{base_sha}...{head}", "--"
         ).split(b"\0")[:-1]
         names = [os.fsdecode(path) for path in paths]
@@ -575,7 +476,7 @@ class GitRepository(Struct, frozen=True):
         }
         stdin = message.encode("utf-8", "replace")
         return (
-            self._run("commit-tree", tree, "-p", parent, stdin=stdin, extra=identity)
+            self.git.run("commit-tree", tree, "-p", parent, stdin=stdin, extra=identity)
             .decode()
             .strip()
         )
@@ -587,7 +488,7 @@ class GitRepository(Struct, frozen=True):
         reference = f"refs/heads/{branch}"
         if (
             f"branch {reference}"
-            in self._run("worktree", "list", "--porcelain").decode().splitlines()
+            in self.git.run("worktree", "list", "--porcelain").decode().splitlines()
         ):
             raise PullRequestError(
                 f"The branch {branch!r} is checked out: check out another, or name another in"
@@ -595,7 +496,7 @@ class GitRepository(Struct, frozen=True):
             )
         target = ("-d", reference) if after is None else (reference, after)
         try:
-            self._run("update-ref", *target, before or "")
+            self.git.run("update-ref", *target, before or "")
         except PullRequestError:
             if self.commit_at(reference) != before:
                 raise PullRequestError(
@@ -606,8 +507,14 @@ class GitRepository(Struct, frozen=True):
     def _commits(self, *revisions: str) -> list[Commit]:
         """Reads the newest 100 commits of a range, newest first."""
         form = "--format=%P%n%ae%n%ce%n%B"
-        output = self._run(
-            "log", "-z", "--max-count=100", "--encoding=UTF-8", form, "--end-of-options", *revisions
+        output = self.git.run(
+            "log",
+            "-z",
+            f"--max-count={_MOST_COMMITS}",
+            "--encoding=UTF-8",
+            form,
+            "--end-of-options",
+            *revisions,
         )
         commits: list[Commit] = []
         for record in output.decode("utf-8", "replace").split("\0")[:-1]:
@@ -616,100 +523,40 @@ class GitRepository(Struct, frozen=True):
             commits.append(Commit(tuple(parents.split()), trailer_fingerprint(message), is_own))
         return commits
 
-    def _entries(self, tree: str) -> dict[bytes, _TreeEntry]:
-        entries = {}
-        for record in self._run("ls-tree", "-z", "--end-of-options", tree).split(b"\0")[:-1]:
-            fields, name = record.split(b"\t", 1)
-            mode, kind, oid = fields.split(b" ")
-            entries[name] = _TreeEntry(mode, kind, name, oid)
-        return entries
-
     def _replace_entry(
-        self, tree: str | None, names: tuple[bytes, ...], blob: bytes, path: str
-    ) -> bytes:
+        self, tree: str | None, names: tuple[bytes, ...], blob: str, path: str
+    ) -> str:
         """Writes a copy of a tree with a file at a path and returns it; an existing file keeps its
         mode.
         """
-        entries = {} if tree is None else self._entries(tree)
+        entries = {} if tree is None else dict(self._objects.tree(tree))
         name, *names_below = names
         if names_below:
-            subfolder = _subfolder(entries, name, path)
+            folder = subfolder(entries, name, path)
             oid = self._replace_entry(
-                subfolder.oid.decode() if subfolder else None, tuple(names_below), blob, path
+                folder.oid if folder else None, tuple(names_below), blob, path
             )
-            entries[name] = _TreeEntry(b"040000", b"tree", name, oid)
+            entries[name] = TreeEntry(stat.S_IFDIR, name, oid)
         else:
-            present = _file_entry(entries, name, path)
-            entries[name] = _TreeEntry(present.mode if present else b"100644", b"blob", name, blob)
+            present = file_entry(entries, name, path)
+            mode = present.mode if present else stat.S_IFREG | 0o644
+            entries[name] = TreeEntry(mode, name, blob)
         lines = b"".join(
-            b"%b %b %b\t%b\0" % (e.mode, e.kind, e.oid, e.name) for e in entries.values()
+            b"%06o %b %b\t%b\0" % (entry.mode, entry.kind.encode(), entry.oid.encode(), entry.name)
+            for entry in entries.values()
         )
         # --missing: a partial clone lacks the blobs of unchanged files, and git fetches nothing
         # here.
-        return self._run("mktree", "-z", "--missing", stdin=lines).strip()
-
-    def _run_or_none(self, *arguments: str) -> bytes | None:
-        process = self._call(arguments, b"", {})
-        return process.stdout if process.returncode == 0 else None
-
-    def _run(
-        self, *arguments: str, stdin: bytes = b"", extra: Mapping[str, str] | None = None
-    ) -> bytes:
-        process = self._call(arguments, stdin, extra or {})
-        if process.returncode != 0:
-            lines = process.stderr.decode("utf-8", "replace").strip().splitlines() or [
-                "no reason given"
-            ]
-            raise PullRequestError(f"git {arguments[0]} failed in {self.folder}: {lines[0]}")
-        return process.stdout
-
-    def _call(
-        self, arguments: tuple[str, ...], stdin: bytes, extra: Mapping[str, str]
-    ) -> subprocess.CompletedProcess[bytes]:
-        """Runs git without the configuration, hooks and prompts of the user or of the checkout."""
-        settings = [part for setting in _SAFE_CONFIGURATION for part in ("-c", setting)]
-        owner = self.folder.stat()
-        # As root, git would leave files in the checkout that its owner cannot remove
-        # (actions/runner#434).
-        uid = owner.st_uid if os.geteuid() == 0 and owner.st_uid != 0 else None
-        try:
-            return subprocess.run(  # noqa: S603 - absolute program, fixed arguments, no shell
-                [self.git, *settings, *arguments],
-                input=stdin,
-                capture_output=True,
-                cwd=self.folder,
-                env={
-                    "PATH": os.defpath,
-                    "HOME": "/nonexistent",
-                    "LC_ALL": "C",
-                    "GIT_CEILING_DIRECTORIES": str(self.folder.parent),
-                    "GIT_CONFIG_NOSYSTEM": "1",
-                    "GIT_CONFIG_GLOBAL": os.devnull,
-                    # A path is a path, whatever `:(`, `*` or `[` its names have.
-                    "GIT_LITERAL_PATHSPECS": "1",
-                    "GIT_NO_LAZY_FETCH": "1",
-                    # For git before 2.45, which fetches from the remote of a partial clone.
-                    "GIT_ALLOW_PROTOCOL": "",
-                    "GIT_NO_REPLACE_OBJECTS": "1",
-                    "GIT_OPTIONAL_LOCKS": "0",
-                    "GIT_TERMINAL_PROMPT": "0",
-                    **extra,
-                },
-                timeout=_TIMEOUT,
-                check=False,
-                user=uid,
-                group=None if uid is None else owner.st_gid,
-                extra_groups=None if uid is None else [],
-            )
-        except (OSError, subprocess.SubprocessError) as error:
-            raise PullRequestError(
-                f"git {arguments[0]} could not run in {self.folder}: {error}"
-            ) from error
+        return self.git.run("mktree", "-z", "--missing", stdin=lines).decode().strip()
 
 
-def _time_of(seconds: int) -> datetime:
-    """Returns the date of a commit (aware, UTC); git stores later ones than a calendar has."""
-    return datetime.fromtimestamp(min(seconds, _LATEST), UTC)
+def _named_commits(names: Sequence[NamedVersions]) -> Iterator[_NamedCommit]:
+    """Yields the commits that changed a file, of a merged branch the merge, newest first."""
+    for name, name_before in zip(names, [*names[1:], None], strict=True):
+        for number, commit in enumerate(name.versions, start=1):
+            is_move = name_before is not None and number == len(name.versions)
+            before = name_before.path if name_before and is_move else name.path
+            yield _NamedCommit(commit, name.path, before)
 
 
 def added_in_patch(patch: str) -> tuple[str, ...]:
@@ -721,43 +568,14 @@ def added_in_patch(patch: str) -> tuple[str, ...]:
     )
 
 
-def _git_program(folder: Path) -> str | None:
-    """Returns the path of the git program; one that the repository itself brings is not it."""
-    root = folder.resolve()
-    places = [
-        place
-        for place in os.get_exec_path()
-        if Path(place).is_absolute() and not Path(place).resolve().is_relative_to(root)
-    ]
-    return shutil.which("git", path=os.pathsep.join(places))
-
-
-def _path_parts(path: str) -> tuple[bytes, ...]:
-    parts = PurePosixPath(path).parts
-    if (
-        not parts
-        or path.startswith("/")
-        or ".." in parts
-        or ".git" in (part.lower() for part in parts)
-    ):
-        raise PullRequestError(f"The path {path!r} does not name a file in the repository.")
-    return tuple(os.fsencode(part) for part in parts)
-
-
-def _subfolder(entries: Mapping[bytes, _TreeEntry], name: bytes, path: str) -> _TreeEntry | None:
-    entry = entries.get(name)
-    if entry is not None and entry.kind != b"tree":
-        raise PullRequestError(
-            f"The path {path!r} leads through a file, symbolic link or submodule: name the file"
-            " itself."
-        )
-    return entry
-
-
-def _file_entry(entries: Mapping[bytes, _TreeEntry], name: bytes, path: str) -> _TreeEntry | None:
-    entry = entries.get(name)
-    if entry is not None and entry.mode not in _FILE_MODES:
-        raise PullRequestError(
-            f"The path {path!r} is a folder, symbolic link or submodule: name a regular file."
-        )
-    return entry
+def _reverted_commits(history: GitHistory, path: str) -> Iterator[LoggedCommit]:
+    """Yields the commits that commits to a file revert."""
+    undone: set[str] = set()
+    for revert in history.reverts(path):
+        if revert.sha in undone:
+            continue
+        for name in reverted_commits(revert.message):
+            reverted = history.named(name)
+            if reverted and reverted.sha not in undone:
+                undone.add(reverted.sha)
+                yield reverted

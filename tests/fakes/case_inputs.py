@@ -48,6 +48,7 @@ from leastpriv.pull_request.models import (
     PublishResult,
     TargetFiles,
 )
+from tests.fakes.past import KnownPast
 from tests.fakes.replace import replace
 
 MADE = datetime(2026, 11, 24, tzinfo=UTC)
@@ -106,9 +107,8 @@ def with_commits(target: Target, case: Mapping[str, Any]) -> Target:
         changes.insert(0, change)
         before = after
     elsewhere = {commit["commit"]: commit.get("adds-elsewhere", []) for commit in commits}
-    return replace(
-        target, changes=lambda: changes, added_lines=lambda commit, _: elsewhere.get(commit)
-    )
+    past = target.past if isinstance(target.past, KnownPast) else KnownPast()
+    return replace(target, past=replace(past, commits=changes, elsewhere=elsewhere))
 
 
 def _ids(change: Mapping[str, Any]) -> list[str]:

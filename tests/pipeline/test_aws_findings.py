@@ -26,6 +26,7 @@ from tests.fakes.aws.access_analyzer import AccessAnalyzer, Finding
 from tests.fakes.aws.iam_last_accessed import Attempt, LastAccessed
 from tests.fakes.aws.server import Asked, FakeAws, Operation, RefusedError
 from tests.fakes.markdown import table_widths
+from tests.fakes.past import KnownPast
 from tests.fakes.runs import Proposed, run_one
 from tests.test_cases import outcome, records, write_trail
 
@@ -120,7 +121,7 @@ def propose(aws: FakeAws, tmp_path: Path) -> Callable[..., Proposed]:
         named |= {"aws-regions": "eu-west-1", "minimum-days": "30"}
         settings = from_options(named)
         door = AwsSession(aws.environment(attempts=1) if reach is None else reach, NOW)
-        target = Target(settings, "policy.json", tmp_path, changed=changed)
+        target = Target(settings, "policy.json", tmp_path, past=KnownPast(changed))
         return run_one(target, (tmp_path / "trail",), NOW, door)
 
     return made

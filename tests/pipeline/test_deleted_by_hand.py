@@ -18,6 +18,7 @@ from leastpriv.cli.propose import command_target
 from leastpriv.config.settings import from_options
 from leastpriv.pipeline.context import RunContext, TargetResult
 from leastpriv.pipeline.propose import propose
+from leastpriv.pull_request.checkouts import Checkouts
 from leastpriv.pull_request.github import branches
 from leastpriv.pull_request.lifecycle import RECONSIDER_LABEL
 from tests.fakes.deploys import FIRST, REFUSED, deploys, usual_deploys, write_trail
@@ -188,7 +189,9 @@ class DatedClone(Clone):
             "branch": BRANCH,
         }
         settings = from_options(options)
-        run = RunContext(settings, (command_target(settings),), NOW, (self._trail,))
+        run = RunContext(
+            settings, (command_target(settings, checkouts=Checkouts()),), NOW, (self._trail,)
+        )
         return propose(run).targets[0]
 
     def statements(self) -> list[Any]:

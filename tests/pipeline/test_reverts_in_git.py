@@ -16,7 +16,10 @@ from leastpriv.cli.propose import command_target
 from leastpriv.config.settings import from_options
 from leastpriv.pipeline.context import RunContext, TargetResult
 from leastpriv.pipeline.propose import propose
-from leastpriv.pull_request import git_repository
+from leastpriv.pull_request import git_history
+from leastpriv.pull_request.checkouts import Checkouts
+from leastpriv.pull_request.git_program import GitProgram
+from leastpriv.pull_request.git_repository import GitRepository
 from leastpriv.pull_request.models import TRAILER
 from tests.fakes.deploys import POLICY, ROLE, usual_deploys, write_trail
 
@@ -71,7 +74,9 @@ class Clone:
             "branch": BRANCH,
         }
         settings = from_options(options)
-        run = RunContext(settings, (command_target(settings),), NOW, (self._trail,))
+        run = RunContext(
+            settings, (command_target(settings, checkouts=Checkouts()),), NOW, (self._trail,)
+        )
         return propose(run).targets[0]
 
     def merge(self, way: str) -> None:
@@ -173,7 +178,7 @@ def test_a_message_that_names_hundreds_of_commits_starts_few_processes(
     clone: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The text of a pull request is the message of its squash."""
-    monkeypatch.setattr(git_repository, "_MOST_LOGGED", 5)
+    monkeypatch.setattr(git_history, "_MOST_NAMED", 5)
     names = "\n".join(f"This reverts commit {number:040x}" for number in range(500))
     clone.git("commit", "--quiet", "--allow-empty", "-m", "Other")
     (clone.folder / FILE).write_text("{}")
@@ -182,7 +187,7 @@ def test_a_message_that_names_hundreds_of_commits_starts_few_processes(
     counting = tmp_path / "git"
     counting.write_text(f'#!/bin/sh\necho >> {started}\nexec {shutil.which("git")} "$@"\n')
     counting.chmod(0o755)
-    repository = git_repository.GitRepository(clone.folder, str(counting))
+    repository = GitRepository(GitProgram(clone.folder, str(counting)))
     assert repository.reverted_proposals("HEAD", FILE) == ()
     assert len(started.read_text()) < 20
 

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.errors import PullRequestError
+from leastpriv.pull_request.git_program import GitProgram
 from leastpriv.pull_request.git_repository import GitRepository
 from leastpriv.pull_request.lifecycle import Hold, Holds
 from leastpriv.pull_request.models import (
@@ -456,7 +457,7 @@ def test_no_command_of_a_remote_is_run_by_an_older_git(folder: Path, tmp_path: P
         "remote.origin.url": f"ext::touch {tmp_path}/sprung",
     }.items():
         run(folder, "config", key, value)
-    repository = GitRepository(folder, str(git))
+    repository = GitRepository(GitProgram(folder, str(git)))
     with pytest.raises(PullRequestError):
         repository.read(repository.branch_head("main")[1], PATH)
     assert not (tmp_path / "sprung").exists()

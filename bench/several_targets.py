@@ -3,7 +3,8 @@
 
 Creates a trail in which the roles deploy among the calls of an application, then runs the whole
 command (read, propose, report, page) in a separate process: for one target, and for all in one
-config. Prints processor seconds, peak memory, and the size of the page.
+config. The policy files are committed in a git repository. Prints processor seconds, peak memory,
+git processes, and the size of the page.
 """
 
 from __future__ import annotations
@@ -42,7 +43,18 @@ GRANTED = (
     "s3:GetBucket*",
     "dynamodb:DescribeTable",
 )
-_RUN = "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())"
+_MEASURED = """
+import resource, sys
+started = []
+def watch(event, details):
+    if event == "subprocess.Popen" and str(details[0]).endswith("/git"):
+        started.append(details)
+sys.addaudithook(watch)
+from leastpriv.cli.main import console_main
+code = console_main()
+print(resource.getrusage(0)[2], len(started))
+sys.exit(code)
+"""
 
 
 def roles(count: int, accounts: int) -> list[str]:
@@ -122,19 +134,26 @@ def write(folder: Path, targets: list[str], megabytes: int) -> tuple[int, int]:
     return count, size
 
 
-def run(folder: Path, *arguments: str) -> tuple[float, float, int]:
-    """Processor seconds, elapsed seconds and peak memory (MB) of one command, which has to
-    succeed.
-    """
+class Measured(Struct, frozen=True):
+    """What a command took."""
+
+    processor: float
+    """Seconds."""
+    elapsed: float
+    """Seconds."""
+    peak: int
+    """MB."""
+    git: int
+    """Processes of git."""
+
+
+def run(folder: Path, *arguments: str) -> Measured:
+    """Measures one command, which has to succeed."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    measured = (
-        f"import resource; {_RUN.replace('sys.exit(', 'code = (')};"
-        " print(resource.getrusage(0)[2]); sys.exit(code)"
-    )
     command = [
         sys.executable,
         "-c",
-        measured,
+        _MEASURED,
         "propose",
         "--trails",
         "trail",
@@ -147,7 +166,15 @@ def run(folder: Path, *arguments: str) -> tuple[float, float, int]:
         raise SystemExit(done.stderr[-3_000:])
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return seconds, time.monotonic() - start, int(done.stdout.split()[-1]) // 1_024
+    peak, git = map(int, done.stdout.split()[-2:])
+    return Measured(seconds, time.monotonic() - start, peak // 1_024, git)
+
+
+def commit_all(folder: Path) -> None:
+    """Makes a folder a git repository with one commit of all its files."""
+    identity = ("-c", "user.name=kim", "-c", "user.email=kim@example.org")
+    for step in (("init", "--quiet"), ("add", "iam"), ("commit", "--quiet", "--message", "Begin")):
+        subprocess.run(["git", *identity, *step], cwd=folder, check=True)
 
 
 def main(arguments: list[str]) -> None:
@@ -163,6 +190,7 @@ def main(arguments: list[str]) -> None:
         (folder / "iam").mkdir()
         for file in files.values():
             (folder / file).write_text(policy(*GRANTED), encoding="utf-8")
+        commit_all(folder)
         listed = config([entry(role, file) for role, file in files.items()], follow=False)
         (folder / "leastpriv.yml").write_text(listed, encoding="utf-8")
         print(
@@ -175,11 +203,11 @@ def main(arguments: list[str]) -> None:
             ("one target", one),
             ("all targets", ("--config", "leastpriv.yml", *outputs)),
         ):
-            seconds, elapsed, memory = run(folder, *options)
+            took = run(folder, *options)
             page = (folder / "fleet.html").stat().st_size / 1e6
             print(
-                f"  {what}: {seconds:.1f} s of processor, {elapsed:.1f} s, {memory:,} MB, page"
-                f" {page:.2f} MB"
+                f"  {what}: {took.processor:.1f} s of processor, {took.elapsed:.1f} s,"
+                f" {took.peak:,} MB, {took.git:,} git processes, page {page:.2f} MB"
             )
 
 

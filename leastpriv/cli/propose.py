@@ -163,7 +163,8 @@ def targets_context(
     path = str(given.values.get("config") or "")
     if path:
         raw = _read_config(path, given)
-        given = with_shared_settings(given, read_configuration(raw, path))
+        configuration = read_configuration(raw, path)
+        given = with_shared_settings(given, configuration)
         given = with_command_defaults(given)
     else:
         given = with_command_defaults(given)
@@ -179,12 +180,14 @@ def targets_context(
             target_settings.principal.arn, target_settings.policy_file, also_attached=attached
         )
         raw = f"targets:\n{entry}".encode()
+        configuration = read_configuration(raw, path)
         shared = {name: value for name, value in given.values.items() if name not in OF_ONE_TARGET}
         given = replace(given, values=shared)
     settings_of_run = run_settings(replace(given, values={**given.values, "config": path}))
     run = command_context(settings_of_run, environment, now)
     (config,) = run.targets
-    configuration = read_configuration(raw, config.policy_path)
+    # In the mode pull-request the repository's root is where its name begins.
+    configuration = replace(configuration, path=config.policy_path)
     if discover and not configuration.discover:
         first = str(configuration.entries[0].values["policy-file"])
         configuration = replace(configuration, discover=first_file_template(first))

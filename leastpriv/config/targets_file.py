@@ -451,6 +451,7 @@ def _check_branches_of_repository(entries: Sequence[TargetEntry], *, with_accoun
     `leastpriv/ci/prod`.
     """
     group_of_branch: dict[str, str] = {}
+    branch_below: dict[str, str] = {}
     for entry in entries:
         branch = _branch_of(entry, with_account=with_account)
         if not branch:
@@ -459,13 +460,17 @@ def _check_branches_of_repository(entries: Sequence[TargetEntry], *, with_accoun
         is_of_one_group = bool(entry.group) and other_group == entry.group
         if other_group is not None and not is_of_one_group:
             raise _repeated(entry, "branch", branch)
-        for earlier in group_of_branch:
-            if branch.startswith(f"{earlier}/") or earlier.startswith(f"{branch}/"):
+        parts = branch.split("/")
+        folders = ["/".join(parts[:number]) for number in range(1, len(parts))]
+        for earlier in (*folders, branch_below.get(branch)):
+            if earlier in group_of_branch:
                 raise InputError(
                     f"{entry.where}: branch is {branch!r}, and an earlier target has {earlier!r}:"
                     " git does not allow both, name another."
                 )
         group_of_branch[branch] = entry.group
+        for folder in folders:
+            branch_below.setdefault(folder, branch)
 
 
 def _branch_of(entry: TargetEntry, *, with_account: bool) -> str:

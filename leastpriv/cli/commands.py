@@ -113,11 +113,12 @@ def _missing_calls(
     """Says why there is no call; folders are read again for the roles that they have instead."""
     from leastpriv.aws.arns import Principals, short_arn
     from leastpriv.cloudtrail.local_store import TrailFolder
+    from leastpriv.evidence.parts import CountingFiles
     from leastpriv.pipeline.sources import missing_calls
 
     again = [TrailFolder(source.path) for source in sources if isinstance(source, TrailFolder)]
     for folder in again:
-        for _ in folder.read(window, Principals(frozenset({target}))):
+        for _ in folder.read_parts(window, Principals(frozenset({target})), CountingFiles()):
             pass
     other_statistics = [
         source.statistics for source in sources if not isinstance(source, TrailFolder)

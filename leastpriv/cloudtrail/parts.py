@@ -95,6 +95,6 @@ class SourceOfParts(Protocol):
         self, window: Window, principals: Principals, counting: Counting
     ) -> Iterator[Item]:
         """Reads like `EvidenceSource.read`, with the cache and with processes where they are
-        worth it.
+        worth it; `counting` makes what counts in them.
         """
         ...  # pragma: no cover

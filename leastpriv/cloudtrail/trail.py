@@ -13,14 +13,13 @@ from __future__ import annotations
 import json
 import logging
 import re
-from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import closing
 from datetime import datetime
 from functools import partial
 from io import BytesIO
-from typing import Any, cast
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -73,8 +72,8 @@ def is_log_group(trail: str) -> bool:
     return trail.startswith(PREFIX) or _ARN.fullmatch(trail) is not None
 
 
-class _DeliveredTrail(ABC):
-    """An evidence source in a place that a trail delivers to."""
+class _DeliveredTrail:
+    """A place that a trail delivers to."""
 
     def __init__(
         self, clients: Aws, named: str, options: S3TrailOptions = S3TrailOptions()
@@ -86,27 +85,6 @@ class _DeliveredTrail(ABC):
     def __str__(self) -> str:
         """Name of the source in messages."""
         return self._named
-
-    def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
-        """Reads calls in the window, roughly oldest first and deduplicated, and gaps for what could
-        not be read.
-
-        Requests that AWS denies never raise. Resets `statistics`. Raises InputError where the
-        trail, bucket or log group does not exist, or holds no records; raised while reading.
-        """
-        return cast("Iterator[Call | Gap]", self._begun(window, principals, None))
-
-    def _begun(
-        self, window: Window, principals: Principals, counting: Counting | None
-    ) -> Iterator[Item]:
-        self.statistics = ReadStatistics()
-        return self._read(window.since(self._options.since), principals, counting)
-
-    @abstractmethod
-    def _read(
-        self, window: Window, principals: Principals, counting: Counting | None
-    ) -> Iterator[Item]:
-        """Reads calls and gaps of the window."""
 
 
 class LogGroup(_DeliveredTrail):
@@ -124,12 +102,17 @@ class LogGroup(_DeliveredTrail):
             else {"logGroupName": self._name}
         )
 
-    def _read(
-        self,
-        window: Window,
-        principals: Principals,
-        counting: Counting | None,  # noqa: ARG002 - a log group has no files
-    ) -> Iterator[Item]:
+    def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
+        """Reads calls in the window, roughly oldest first and deduplicated, and gaps for what could
+        not be read.
+
+        Requests that AWS denies never raise. Resets `statistics`. Raises InputError where the log
+        group does not exist, or holds no records; raised while reading.
+        """
+        self.statistics = ReadStatistics()
+        return self._read(window.since(self._options.since), principals)
+
+    def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
         try:
             described = described_trails(self._clients.client("cloudtrail", self._region))
             trails = tuple(trail for trail in described if trail.log_group == self._name)
@@ -235,12 +218,16 @@ class S3Trail(_DeliveredTrail):
     def read_parts(
         self, window: Window, principals: Principals, counting: Counting
     ) -> Iterator[Item]:
-        """Reads like `read`, with the cache and with processes where they are worth it."""
-        return self._begun(window, principals, counting)
+        """Reads calls in the window, roughly oldest first and deduplicated, and gaps for what could
+        not be read; with the cache, and with processes where they are worth it.
 
-    def _read(
-        self, window: Window, principals: Principals, counting: Counting | None
-    ) -> Iterator[Item]:
+        Requests that AWS denies never raise. Resets `statistics`. Raises InputError where the trail
+        or the bucket does not exist, or holds no records; raised while reading.
+        """
+        self.statistics = ReadStatistics()
+        return self._read(window.since(self._options.since), principals, counting)
+
+    def _read(self, window: Window, principals: Principals, counting: Counting) -> Iterator[Item]:
         # The trails that deliver there are not known yet where the location is named.
         location, trails = self._named, None
         try:
@@ -287,7 +274,7 @@ class S3Trail(_DeliveredTrail):
         trails: tuple[Trail, ...] | None,
         window: Window,
         principals: Principals,
-        counting: Counting | None,
+        counting: Counting,
     ) -> Generator[Gap, None, _BucketReading | None]:
         """Finds the log prefixes, and yields gaps for what their trails exclude; None: they cannot
         be listed.
@@ -326,7 +313,7 @@ class S3Trail(_DeliveredTrail):
             )
         _log.info(f"{location}: {len(bucket.prefixes)} folders of accounts and regions")
         cache_name = name if options.survey else f"{name}, calls alone"
-        cache = open_cache(options.cache, cache_name, principals) if counting else None
+        cache = open_cache(options.cache, cache_name, principals)
         validate_at, prefixes = options.validate_at, bucket.prefixes
         top = f"{prefix}/" if prefix else ""
         validator = (

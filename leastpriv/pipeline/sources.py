@@ -40,10 +40,19 @@ DEFAULT_DAYS = timedelta(days=90)
 """How far back trails in S3 are read without the input: the default of `lookback-days`."""
 
 
-class CountedSource(EvidenceSource, Protocol):
+class CountedReader(EvidenceSource, Protocol):
     """A source of evidence that counts what it reads."""
 
     statistics: ReadStatistics
+
+
+class CountedFiles(SourceOfParts, Protocol):
+    """A source of evidence in files that counts what it reads."""
+
+    statistics: ReadStatistics
+
+
+CountedSource = CountedReader | CountedFiles
 
 
 class FailedSource(Struct):
@@ -247,7 +256,7 @@ class ReadHooks(Struct, frozen=True):
 
 
 def read_evidence(
-    sources: Sequence[EvidenceSource],
+    sources: Sequence[EvidenceSource | SourceOfParts],
     window: Window,
     target: Principal | Principals | None,
     hooks: ReadHooks | None = None,
@@ -268,7 +277,7 @@ def _only(principal: Principal | None) -> Principals:
 
 
 def read_by_principal(
-    sources: Sequence[EvidenceSource],
+    sources: Sequence[EvidenceSource | SourceOfParts],
     window: Window,
     target: Principal | Principals | None,
     hooks: ReadHooks | None = None,
@@ -296,7 +305,7 @@ def read_by_principal(
 
 
 def _all_items(
-    sources: Sequence[EvidenceSource], window: Window, principals: Principals
+    sources: Sequence[EvidenceSource | SourceOfParts], window: Window, principals: Principals
 ) -> Iterator[tuple[int, Item]]:
     """Yields the items of each source with its number; an error becomes a gap, so that the other
     sources are read.

@@ -25,6 +25,7 @@ from leastpriv.errors import AwsError
 from leastpriv.models import Call, Gap, GapKind
 from tests.cloudtrail.test_cached_folders import record
 from tests.fakes.aws.s3_server import FakeS3, etag
+from tests.fakes.counted import read_parts
 
 PLACE = "AWSLogs/123456789012/CloudTrail/eu-west-1/2026/01/02"
 
@@ -58,7 +59,7 @@ def listed(aws: Aws) -> tuple[StoredFile, ...]:
 
 def calls(s3: FakeS3, aws: Aws) -> list[Any]:
     source = S3Trail(aws, "s3://logs")
-    return [each for each in source.read(Window(), Principals()) if isinstance(each, Call)]
+    return [each for each in read_parts(source, Window(), Principals()) if isinstance(each, Call)]
 
 
 def test_a_faster_client_gives_what_botocore_gives_with_as_many_requests(
@@ -98,7 +99,7 @@ def test_a_bucket_that_was_not_listed_is_left_to_botocore(s3: FakeS3, fast: Aws)
 
 def test_botocore_reports_denied_objects_and_the_others_are_read(s3: FakeS3, fast: Aws) -> None:
     s3.refuse("GET .*T080[0-4]Z", "AccessDenied", "Access Denied")
-    found = list(S3Trail(fast, "s3://logs").read(Window(), Principals()))
+    found = list(read_parts(S3Trail(fast, "s3://logs"), Window(), Principals()))
     assert len([each for each in found if isinstance(each, Call)]) == 35
     (lost,) = [
         each for each in found if isinstance(each, Gap) and each.kind is GapKind.SOURCE_FAILED
@@ -112,7 +113,7 @@ def test_constant_failures_add_few_requests_to_botocores(s3: FakeS3, fast: Aws) 
             f"{PLACE}/123456789012_CloudTrail_eu-west-1_20260102T09{number // 16:02}Z_{number}.json.gz"
         ] = b"x"
     s3.refuse("GET ", "InternalError", "We encountered an internal error.", 500)
-    found = list(S3Trail(fast, "s3://logs").read(Window(), Principals()))
+    found = list(read_parts(S3Trail(fast, "s3://logs"), Window(), Principals()))
     assert not any(isinstance(each, Call) for each in found)
     assert any(
         isinstance(each, Gap) and "AWS failed while reading objects" in each.detail

@@ -15,6 +15,7 @@ from leastpriv.cloudtrail.file_reader import S3TrailOptions
 from leastpriv.cloudtrail.other_accounts import namesakes_on_disk
 from leastpriv.cloudtrail.trail import S3Trail
 from tests.fakes.aws.s3_server import FakeS3
+from tests.fakes.counted import read_parts
 from tests.test_cases import record, write_trail
 
 PROD = "arn:aws:iam::333344445555:role/ci/deploy"
@@ -44,7 +45,7 @@ def s3(server: FakeS3, tmp_path: Path) -> FakeS3:
 def read_trail(s3: FakeS3, named: str = "s3://logs", days: int = 1) -> S3Trail:
     """The trail after the calls of the role in the one account were read."""
     source = S3Trail(s3.aws(), named, S3TrailOptions(now=TIME + timedelta(days=days)))
-    list(source.read(Window(), Principals(frozenset({parse_principal(DEV)}))))
+    list(read_parts(source, Window(), Principals(frozenset({parse_principal(DEV)}))))
     s3.requests.clear()
     return source
 

@@ -26,7 +26,7 @@ from leastpriv.models import Call, Gap, GapKind, Scope
 from leastpriv.pipeline.sources import read_evidence
 from tests.fakes import progress
 from tests.fakes.aws.s3_server import FakeS3
-from tests.fakes.counted import evidence_in
+from tests.fakes.counted import evidence_in, read_parts
 
 ACCOUNT = "123456789012"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/deploy"
@@ -97,7 +97,7 @@ def read(
     nobody tells here.
     """
     source = S3Trail(s3.aws(more.pop("attempts", 1)), named, S3TrailOptions(**more))
-    found = list(source.read(window, principals))
+    found = list(read_parts(source, window, principals))
     gaps = [
         item
         for item in found
@@ -151,7 +151,7 @@ def test_a_place_below_a_region_is_read_and_says_what_it_lacks(s3: FakeS3) -> No
 def test_a_prefix_of_another_account_is_a_gap_that_may_hide_any_call(s3: FakeS3) -> None:
     deliver(s3, 1, account="999999999999")
     source = S3Trail(s3.aws(1), "s3://logs/AWSLogs/999999999999/CloudTrail/eu-west-1")
-    gaps = [item for item in source.read(ALWAYS, MINE) if isinstance(item, Gap)]
+    gaps = [item for item in read_parts(source, ALWAYS, MINE) if isinstance(item, Gap)]
     assert [gap.scope for gap in gaps if gap.kind is GapKind.SOURCE_FAILED] == [Scope()]
     assert not source.statistics.days
 
@@ -213,7 +213,7 @@ def test_the_next_page_of_a_listing_is_asked_for_while_one_is_read(
     def listed() -> int:
         return sum(each.startswith("LIST") and "eu-west-1" in each for each in s3.requests)
 
-    reading = S3Trail(s3.aws(), "s3://logs").read(ALWAYS, EVERYBODY)
+    reading = read_parts(S3Trail(s3.aws(), "s3://logs"), ALWAYS, EVERYBODY)
     next(item for item in reading if isinstance(item, Call))
     ends = time.monotonic() + 60
     while listed() < 2 and time.monotonic() < ends:
@@ -268,7 +268,7 @@ def test_a_bucket_is_read_as_the_folder_of_its_files_is(
     expected = list(folder.read(ALWAYS, MINE))
     found = [
         item
-        for item in bucket.read(ALWAYS, MINE)
+        for item in read_parts(bucket, ALWAYS, MINE)
         if getattr(item, "kind", "") != GapKind.SETTINGS_UNKNOWN
     ]
     assert [item for item in found if isinstance(item, Call)] == [
@@ -622,7 +622,7 @@ def test_a_slow_answer_is_waited_for(s3: FakeS3) -> None:
 def test_a_reading_that_is_interrupted_leaves_the_rest_of_the_bucket_alone(s3: FakeS3) -> None:
     for number in range(300):
         deliver(s3, number, hours=number)
-    reading = S3Trail(s3.aws(), "s3://logs").read(ALWAYS, EVERYBODY)
+    reading = read_parts(S3Trail(s3.aws(), "s3://logs"), ALWAYS, EVERYBODY)
     calls = (item for item in reading if isinstance(item, Call))
     assert next(calls).name == "Get0"
     reading.close()  # type: ignore[attr-defined]
@@ -682,7 +682,7 @@ def test_no_more_is_held_than_the_bound_however_many_objects_there_are(
 
     monkeypatch.setattr(s3_bucket.Bucket, "fetch", counted)
     source = S3Trail(s3.aws(), "s3://logs")
-    for item in source.read(ALWAYS, EVERYBODY):
+    for item in read_parts(source, ALWAYS, EVERYBODY):
         held -= isinstance(item, Call)
     assert source.statistics.calls == 60
     assert most <= 6

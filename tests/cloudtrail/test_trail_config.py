@@ -26,6 +26,7 @@ from leastpriv.permissions.event_table import data_event_types
 from tests.fakes.aws import contract
 from tests.fakes.aws.s3_server import FakeS3
 from tests.fakes.aws.server import Asked, FakeAws, RefusedError
+from tests.fakes.counted import read_parts
 
 ARN = "arn:aws:cloudtrail:eu-west-1:111122223333:trail/main"
 TRAIL = Trail(ARN, "logs", "", "eu-west-1", multi_region=True, global_events=True)
@@ -328,7 +329,9 @@ def read(
     """How many calls were read, and the gaps."""
     with FakeAws(account.operations()) as aws:
         environment = s3.environment(others=aws.endpoint) | {"AWS_REGION": "us-east-1"}
-        found = list(S3Trail(Aws.open(environment), named).read(window or Window(), Principals()))
+        found = list(
+            read_parts(S3Trail(Aws.open(environment), named), window or Window(), Principals())
+        )
     return sum(isinstance(item, Call) for item in found), [
         item for item in found if isinstance(item, Gap)
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 
 import msgspec
 
@@ -15,6 +16,13 @@ from leastpriv.evidence.collector import PrincipalCollectors
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.parts import CountingFiles
 from leastpriv.models import Gap
+
+
+def read_parts(
+    source: TrailFolder | S3Trail, window: Window, principals: Principals
+) -> Iterator[Item]:
+    """Reads a source as commands do: by parts that are counted, where that pays, in processes."""
+    return source.read_parts(window, principals, CountingFiles())
 
 
 def evidence_in(
@@ -29,8 +37,8 @@ def evidence_in(
         by_parts: whether the cache and processes are used.
     """
     items: list[Item] = []
-    if by_parts:
-        items.extend(source.read_parts(window, principals, CountingFiles()))
+    if by_parts or isinstance(source, S3Trail):
+        items.extend(read_parts(source, window, principals))
     else:
         items.extend(source.read(window, principals))
     books = PrincipalCollectors(principals, 1)

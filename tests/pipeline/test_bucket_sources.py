@@ -22,6 +22,7 @@ from tests.fakes.aws.athena import FakeAthena
 from tests.fakes.aws.event_history import call
 from tests.fakes.aws.s3_server import FakeS3
 from tests.fakes.aws.server import FakeAws
+from tests.fakes.counted import read_parts
 from tests.fakes.deploys import ROLE
 
 NOW = datetime(2026, 4, 1, tzinfo=UTC)
@@ -78,7 +79,7 @@ def test_a_window_that_a_person_names_goes_before_lookback_days(
     environment: dict[str, str],
 ) -> None:
     [source] = sources(environment, "2026-01-01", trails=("s3://logs",), lookback_days="1")
-    list(source.read(Window(NOW - timedelta(days=90)), Principals()))
+    list(read_parts(source, Window(NOW - timedelta(days=90)), Principals()))
     assert source.statistics.files == 2
 
 

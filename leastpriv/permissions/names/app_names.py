@@ -69,7 +69,7 @@ _LEAST_LITERAL_OF_MANY = 2
 _LEAST_LITERAL_BEHIND = 6
 """The same of a name that begins with the word of its copy: other teams have copies as well."""
 _REGION = "\0region"
-"""Stands for a region in a name, also for a word that is short for one (`euc1`)."""
+"""In the place of a region in a name, also of a word that is short for one (`euc1`)."""
 IN_COPY = "the app has this name in each copy"
 OVER_COPIES = "short-lived copies of this app differ in this word"
 NEW_IN_RUN = "every run showed another"

@@ -289,7 +289,7 @@ class TestReport:
     ) -> None:
         summary = report[1].summary
         assert summary.startswith(
-            "## iam(ci-deploy): 55 -> 26 actions, plus 1 added\n\n> [!WARNING]\n> **Rehearse before"
+            "## iam(ci-deploy): 55 -> 25 actions, plus 1 added\n\n> [!WARNING]\n> **Rehearse before"
         )
         assert "[17650000005](https://github.com/octo-org/shop/actions/runs/17650000005)" in summary
         assert summary.endswith("-->\n")
@@ -430,7 +430,7 @@ class TestGitHub:
         assert step.outputs["pull-request-head-sha"] == hub.head("leastpriv/ci-deploy")
         assert hub.file(POLICY_FILE, "leastpriv/ci-deploy").decode() == step.outputs["policy"]
         assert (pull.title, pull.labels) == (
-            "iam(ci-deploy): 55 -> 26 actions, plus 1 added",
+            "iam(ci-deploy): 55 -> 25 actions, plus 1 added",
             ["leastpriv"],
         )
         assert f"[#{number}]" in step.summary

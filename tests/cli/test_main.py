@@ -258,7 +258,7 @@ class TestPropose:
         done = self.propose(policy, plain_trail)
         assert done.code == 0
         assert done.out.startswith(
-            "# iam(ci-deploy): 55 -> 26 actions, plus 1 added\n\n> [!WARNING]\n> **Rehearse before"
+            "# iam(ci-deploy): 55 -> 25 actions, plus 1 added\n\n> [!WARNING]\n> **Rehearse before"
         )
         assert "Read 13 records in 7 files: 13 calls in 6 runs" in done.err
         assert "Reading" not in done.out

@@ -37,6 +37,12 @@ _MOST_PAGES = 1_200
 _TRIES = 3
 
 
+_SIGNAL_CHECK = 0.5
+"""Seconds that the main thread waits at most for an item: a signal that arrives just before an
+endless wait does not end it (CPython handles signals between two of its instructions alone).
+"""
+
+
 class Lookup(NamedTuple):
     """The attribute of a lookup; without a key, all events."""
 
@@ -86,9 +92,12 @@ def lookup_regions(
     running = len(threads)
     try:
         while running:
-            region_end = ready.get()
-            running -= not isinstance(region_end, Page)
-            yield region_end
+            try:
+                item = ready.get(timeout=_SIGNAL_CHECK)
+            except queue.Empty:
+                continue
+            running -= not isinstance(item, Page)
+            yield item
     finally:
         stop.set()
 

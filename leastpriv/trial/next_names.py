@@ -206,18 +206,18 @@ class NextNames(Struct, frozen=True):
         pattern = self._opened(resource)
         if pattern == resource:
             return None
-        granted = (
-            entry
-            for statement in self.allowing()
-            if action in statement.actions
-            for entry in statement.resources
-        )
-        is_shown = any(resource_covers(pattern, entry) for entry in granted)
+        is_shown = any(resource_covers(pattern, entry) for entry in self._granted(action))
         return (
             _Learned(pattern, _OTHER_ID, is_shown=is_shown)
             if is_shown or any(self._creating(resource))
             else None
         )
+
+    def _granted(self, action: str) -> Iterator[str]:
+        """The resources on which the candidate grants an action by its name."""
+        for statement in self.allowing():
+            if action in statement.actions:
+                yield from statement.resources
 
     def _opened(self, resource: str) -> str:
         """The resource with its id open: `.../vpc/*` for `.../vpc/vpc-0a1b2c3d`.
@@ -275,12 +275,10 @@ class NextNames(Struct, frozen=True):
             return None
         others = (
             entry
-            for statement in self.allowing()
-            if action in statement.actions
-            for entry in statement.resources
-            if entry.startswith(f"{bucket}/") and not has_wildcard(entry)
+            for entry in self._granted(action)
+            if entry.startswith(f"{bucket}/") and not has_wildcard(entry) and entry != resource
         )
-        folders = [_common_folder(resource, other) for other in others if other != resource]
+        folders = [_common_folder(resource, other) for other in others]
         folder = max(folders, key=len, default="")
         if not folder:
             return None
@@ -405,11 +403,7 @@ class NextNames(Struct, frozen=True):
 
     def grants(self, action: str, resource: str) -> bool:
         """Whether the candidate allows an action, by its name, on a resource."""
-        return any(
-            action in statement.actions
-            and any(resource_covers(each, resource) for each in statement.resources)
-            for statement in self.allowing()
-        )
+        return any(resource_covers(entry, resource) for entry in self._granted(action))
 
     def allowing(self) -> Iterator[Statement]:
         """Yields the statements that allow actions on resources."""

@@ -14,11 +14,6 @@ from typing import Any
 
 import pytest
 
-from leastpriv.cli.propose import command_target
-from leastpriv.config.settings import from_options
-from leastpriv.pipeline.context import RunContext, TargetResult
-from leastpriv.pipeline.propose import propose
-from leastpriv.pull_request.checkouts import Checkouts
 from leastpriv.pull_request.github import branches
 from leastpriv.pull_request.lifecycle import RECONSIDER_LABEL
 from tests.fakes.deploys import FIRST, REFUSED, deploys, usual_deploys, write_trail
@@ -169,30 +164,13 @@ class DatedClone(Clone):
     """A clone whose commits have dates before the run."""
 
     time = NOW - timedelta(days=3)
+    never_add = ""
 
     def git(self, *arguments: str) -> str:
         """Runs git an hour after the last time."""
         self.time += timedelta(hours=1)
         os.environ["GIT_COMMITTER_DATE"] = self.time.isoformat()
         return super().git(*arguments)
-
-    def propose(self, mode: str = "pull-request") -> TargetResult:
-        """Runs the command in the clone, and adds what was denied."""
-        options = {
-            "role-arn": self.role,
-            "policy-file": self.file,
-            "mode": mode,
-            "trails": (str(self._trail),),
-            "aws-regions": ("eu-west-1",),
-            "minimum-days": "30",
-            "grace-days": "0",
-            "branch": BRANCH,
-        }
-        settings = from_options(options)
-        run = RunContext(
-            settings, (command_target(settings, checkouts=Checkouts()),), NOW, (self._trail,)
-        )
-        return propose(run).targets[0]
 
     def statements(self) -> list[Any]:
         """The statements of the policy file."""

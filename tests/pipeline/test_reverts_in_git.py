@@ -32,6 +32,9 @@ NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 class Clone:
     """A clone with the policy of one role, and the product that runs on it."""
 
+    never_add = "cloudwatch:*"
+    """The input: denied actions that no proposal adds."""
+
     def __init__(self, folder: Path, trail: Path) -> None:
         self.folder = folder
         self.role = ROLE
@@ -70,7 +73,7 @@ class Clone:
             "aws-regions": ("eu-west-1",),
             "minimum-days": "30",
             "grace-days": "0",
-            "never-add": "cloudwatch:*",
+            "never-add": self.never_add,
             "branch": BRANCH,
         }
         settings = from_options(options)

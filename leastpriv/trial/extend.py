@@ -31,7 +31,7 @@ from leastpriv.proposal.complete_additions import Completion, complete_additions
 from leastpriv.proposal.edit_plan import plan_edits
 from leastpriv.proposal.models import Change, History, Options
 from leastpriv.trial.limits import TrialLimits, needed_proof
-from leastpriv.trial.next_names import NextNames, names_without
+from leastpriv.trial.next_names import NextNames
 
 _NO_YES = TrialLimits()
 """Limits without a person's yes and without an outer bound."""
@@ -197,12 +197,15 @@ def extend_candidate(
         for denial in denials
         if isinstance(denial, UnresolvedDenial)
     }
+    next_names = NextNames(
+        candidate.document, identity.target, tuple(options.never_add), candidate.unrecorded
+    )
     resolvable: list[TrialDenial] = []
     trial_denials = [
         with_name
         for denial in denials
         if isinstance(denial, TrialDenial)
-        for with_name in _with_names(denial, candidate)
+        for with_name in _with_names(denial, next_names)
     ]
     for trial_denial in _distinct(trial_denials):
         action = trial_denial.need.permission.action
@@ -235,9 +238,6 @@ def extend_candidate(
                     change.action, resource, "--within does not allow it"
                 )
     denied = _within(denied, limits)
-    next_names = NextNames(
-        candidate.document, identity.target, tuple(options.never_add), candidate.unrecorded
-    )
     generalized = _generalized(next_names, denied, limits)
     offered = [change for change in generalized if _needs_yes(change, denied, limits)]
     added = [change for change in generalized if change not in offered]
@@ -252,7 +252,7 @@ def extend_candidate(
     )
 
 
-def _with_names(trial_denial: TrialDenial, candidate: CandidatePolicy) -> list[TrialDenial]:
+def _with_names(trial_denial: TrialDenial, next_names: NextNames) -> list[TrialDenial]:
     """Returns a denied listing of no named resource as one of each resource that the candidate
     creates; else the denial as it is.
 
@@ -265,7 +265,7 @@ def _with_names(trial_denial: TrialDenial, candidate: CandidatePolicy) -> list[T
         return [trial_denial]
     if needed_proof(action):
         return [trial_denial]
-    not_granted = names_without(candidate.document, action)
+    not_granted = next_names.created_without(action)
     if not 0 < len(not_granted) <= _MOST_NAMES:
         return [trial_denial]
     return [

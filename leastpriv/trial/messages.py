@@ -68,8 +68,8 @@ def repeated_line(action: str, kind: str, added: Sequence[Change]) -> str:
             f"{told}, as each round creates one: the policy now has {plain(', '.join(patterns))}."
         )
     return (
-        f"{told}. If each round creates one, give it a fixed name, or write a pattern of its names"
-        " into the policy."
+        f"{told}. If each round creates one, give the {plain(kind)} a fixed name, or write a"
+        " pattern of its names into the policy."
     )
 
 

@@ -184,11 +184,12 @@ class NextNames(Struct, frozen=True):
         """
         entries = {
             entry
-            for statement in self.allowing()
+            for statement in self._statements()
             for entry in statement.resources
             if has_wildcard(entry)
             and entry.startswith(resource[: resource.find(":", len("arn:aws:")) + 1])
-            if not _WHOLE_BUCKET.fullmatch(entry)
+            if _has_letters(entry)
+            and not _WHOLE_BUCKET.fullmatch(entry)
             and resource_covers(entry, resource)
             and fits(action, entry)
         }
@@ -215,7 +216,7 @@ class NextNames(Struct, frozen=True):
 
     def _granted(self, action: str) -> Iterator[str]:
         """The resources on which the candidate grants an action by its name."""
-        for statement in self.allowing():
+        for statement in self._statements():
             if action in statement.actions:
                 yield from statement.resources
 
@@ -241,7 +242,7 @@ class NextNames(Struct, frozen=True):
         """
         prefix = service_of(resource)
         kinds = types_of_arn(prefix, resource)
-        for statement in self.allowing():
+        for statement in self._statements():
             names = (
                 action.partition(":")[2]
                 for action in statement.actions
@@ -251,12 +252,24 @@ class NextNames(Struct, frozen=True):
                 yield statement
 
     def _creates(self, resource: str) -> bool:
-        """Whether the candidate creates a resource of this name."""
+        """Whether the candidate creates a resource of this name, and not only any of its type."""
         return any(
-            resource_covers(entry, resource)
+            resource_covers(entry, resource) and _has_letters(entry)
             for statement in self._creating(resource)
             for entry in statement.resources
         )
+
+    def created_without(self, action: str) -> list[str]:
+        """Returns the resources that the candidate creates and on which it does not allow an action
+        of their type.
+        """
+        entries = {
+            entry: None
+            for statement in self._statements()
+            for entry in statement.resources
+            if _has_letters(entry) and fits(action, entry) and self._creates(entry)
+        }
+        return [entry for entry in entries if not self._grants(action, entry)]
 
     def _other_name(self, action: str, resource: str) -> _Learned | None:
         """The name in each copy, where the candidate has the one of another copy."""
@@ -290,7 +303,7 @@ class NextNames(Struct, frozen=True):
     def _uses(self) -> list[NameUse]:
         """What the candidate grants by its name, as the uses of an earlier run."""
         uses: list[NameUse] = []
-        for statement in self.allowing():
+        for statement in self._statements():
             for action, entry in product(statement.actions, statement.resources):
                 if entry != "*" and "*" not in action:
                     uses.append(_use(action, entry, _EARLIER))
@@ -305,7 +318,7 @@ class NextNames(Struct, frozen=True):
 
         An addition is shown by an earlier run (`is_shown`) only under the very pattern that was.
         """
-        for statement in self.allowing():
+        for statement in self._statements():
             action_names = [action for action in statement.actions if "*" not in action]
             for entry, action in product(statement.resources, action_names):
                 widened = self._opened_with(learned, action, entry)
@@ -335,8 +348,8 @@ class NextNames(Struct, frozen=True):
         resource after its creation; `everywhere`: all in each service. A name that is
         the same in each run lives long: only a call shows how its items are used.
         """
-        for statement in self.allowing():
-            entries = [entry for entry in statement.resources if entry.strip("*")]
+        for statement in self._statements():
+            entries = [entry for entry in statement.resources if _has_letters(entry)]
             for creating in statement.actions:
                 prefix, _, name = creating.partition(":")
                 kinds = created_types(prefix, name)
@@ -389,7 +402,7 @@ class NextNames(Struct, frozen=True):
         """Yields the addition of an action on a pattern, if it may be written and the candidate
         does not grant it.
         """
-        if self._may_write(action, learned) and not self.grants(action, learned.pattern):
+        if self._may_write(action, learned) and not self._grants(action, learned.pattern):
             yield Change(
                 ChangeKind.ADD,
                 action,
@@ -401,31 +414,13 @@ class NextNames(Struct, frozen=True):
                 conditions=_in_own_account(learned.pattern, conditions, self.principal),
             )
 
-    def grants(self, action: str, resource: str) -> bool:
-        """Whether the candidate allows an action, by its name, on a resource."""
+    def _grants(self, action: str, resource: str) -> bool:
         return any(resource_covers(entry, resource) for entry in self._granted(action))
 
-    def allowing(self) -> Iterator[Statement]:
-        """Yields the statements that allow actions on resources."""
+    def _statements(self) -> Iterator[Statement]:
         for statement in self.document.statements:
             if statement.effect == "Allow" and statement.resources and not statement.not_actions:
                 yield statement
-
-
-def names_without(document: Document, action: str) -> list[str]:
-    """Returns the resources that a policy creates and on which it does not allow an action of their
-    type.
-    """
-    candidate = NextNames(document, "")
-    names: dict[str, None] = {}
-    for statement in candidate.allowing():
-        for creating, resource in product(statement.actions, statement.resources):
-            prefix, _, name = creating.partition(":")
-            made_types = {kind.lower() for kind in created_types(prefix, name)}
-            types = {kind.lower() for kind in types_of_arn(prefix, resource)}
-            if not made_types.isdisjoint(types) and fits(action, resource):
-                names[resource] = None
-    return [name for name in names if not candidate.grants(action, name)]
 
 
 def services_without_data_events(denied: Iterable[Change]) -> frozenset[str]:
@@ -469,6 +464,11 @@ def _artifact(action: str, resource: str) -> _Learned | None:
         if artifact_match
         else None
     )
+
+
+def _has_letters(resource: str) -> bool:
+    """Whether a name is at least in part a literal one."""
+    return resource != "*" and literal_letters(resource.split(":", 5)[-1]) > 0
 
 
 def _common_folder(resource: str, other: str) -> str:

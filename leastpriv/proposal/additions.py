@@ -350,13 +350,14 @@ def _last_needed(change: Change, name: str, evidence: Evidence) -> datetime:
         usage for usage in change.usages if resource_overlaps(name, usage.need.permission.resource)
     ] or change.usages
     unreviewed = evidence.runs_of_origin(Origin.UNREVIEWED)
-    last_of_run = {run.id: run.last for run in (*evidence.runs, *evidence.logged_runs)}
+    all_runs = (*evidence.runs, *evidence.logged_runs)
+    last_of_run = {run.id: run.last for run in all_runs if run.id not in unreviewed}
     times = [NO_TIME]
     for usage in usages:
         if unreviewed.isdisjoint(usage.runs):
             times.append(usage.last_seen)
             continue
-        counted = [last_of_run[run] for run in usage.runs if run in last_of_run.keys() - unreviewed]
+        counted = [last_of_run[run] for run in usage.runs if run in last_of_run]
         times += [min(time, usage.last_seen) for time in counted]
     return max(times)
 

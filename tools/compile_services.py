@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -261,6 +261,9 @@ def _rules(prefix: str, name: str, action: Action) -> ActionRules:
             kind: structs.replace(type_rules, named_when_meant=False)
             for kind, type_rules in types.items()
         }
+    arns = _arns_of_events(action.name)
+    for kind in sorted(_types_of_arns(prefix, arns) - kinds):
+        types[kind] = TypeRules(tagged=kind in _tagged_types(prefix).get(name, ()))
     return ActionRules(
         types={kind: type_rules for kind, type_rules in types.items() if type_rules != TypeRules()},
         on_all=next((row["when"] for row in table("on_all") if row["action"] == action.name), ""),
@@ -280,12 +283,21 @@ def _rules(prefix: str, name: str, action: Action) -> ActionRules:
             for row in table("answered_types")
             if row["prefix"] == prefix and name in row["actions"].split(",")
         },
-        arns=tuple(
-            re.sub(r"\{([\w-]+)\}", r"${x}", row["resource"].replace("::/v2/", "::/"))
-            for row in table("events")
-            if row["resource"] and row["actions"] == action.name
-        ),
+        arns=arns,
     )
+
+
+def _arns_of_events(action: str) -> tuple[str, ...]:
+    """The resources of the events that are authorized with the action, as templates."""
+    return tuple(
+        re.sub(r"\{([\w-]+)\}", r"${x}", row["resource"].replace("::/v2/", "::/"))
+        for row in table("events")
+        if row["resource"] and row["actions"] == action
+    )
+
+
+def _types_of_arns(prefix: str, arns: Iterable[str]) -> Set[str]:
+    return {kind for arn in arns for kind in types_of_arn(prefix, arn.replace("${x}", "*"))}
 
 
 def _type_rules(prefix: str, kind: str, name: str) -> TypeRules:
@@ -327,7 +339,8 @@ def _tagged_types(prefix: str) -> Mapping[str, Collection[str]]:
     """Sensitive action or deletion -> its types with `aws:ResourceTag`.
 
     A service whose page names the key with the types of its actions names it with all of them; of
-    another service the key holds for each action on a type that has it.
+    another service the key holds for each action on a type that has it, also on one that an event
+    names and the action's page lacks: `apigateway:DELETE` on an HTTP API.
     """
     details_by_action = {
         name: _DATA.actions.get_action_details(prefix, name)
@@ -345,14 +358,23 @@ def _tagged_types(prefix: str) -> Mapping[str, Collection[str]]:
     of_type = {
         kind for kind, type_details in details if _TAG in (type_details.get("conditionKeys") or ())
     }
-    return {
-        name: {
-            kind["name"].lower()
-            for kind in action_details["resourceTypes"]
-            if (_TAG in kind["conditionKeys"] if by_action else kind["name"].lower() in of_type)
-        }
+    conditioned = {
+        name: action_details["resourceTypes"]
         for name, action_details in details_by_action.items()
         if deletes(f"{prefix}:{name}") or sensitivity(f"{prefix}:{name}")
+    }
+    if by_action:
+        return {
+            name: {kind["name"].lower() for kind in kinds if _TAG in kind["conditionKeys"]}
+            for name, kinds in conditioned.items()
+        }
+    return {
+        name: of_type
+        & {
+            *(kind["name"].lower() for kind in kinds),
+            *_types_of_arns(prefix, _arns_of_events(f"{prefix}:{name}")),
+        }
+        for name, kinds in conditioned.items()
     }
 
 

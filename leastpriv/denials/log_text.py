@@ -189,6 +189,27 @@ def any_beginning(words: str) -> str:
     )
 
 
+_NEXT_MESSAGE = re.compile(
+    r"\n[^\w\n\v]{0,8}+(?:(?<!operation\.\n)(?<!:\n)User: ?[^\w\s]?arn:"
+    r"|(?<=[\"'])(?:error)?[Mm]essage[\"']: ?[\"']|(?:fatal )?(?:[Ee]rror|ERROR|Warning): "
+    r"|(?:[\w.]{1,100}: )?A(?:n|n? client) error (?:occurred )?\(|operation error [A-Z]|API: "
+    r"|[\w.]{0,100}(?:Error|Exception|AccessDenied): "
+    r"|[Yy]ou do not have permission to perform |(?<===> )[\w.-]{1,60}: "
+    r"|(?:upload|download|copy|move|delete) failed: )"
+)
+"""A line that begins as no continuation of another message does. EC2's own message continues with
+`User:`, and so does a code that a tool wrapped at its colon."""
+_LONGEST_BEGINNING = 150
+
+
+def end_of_message(text: str, start: int, limit: int) -> int:
+    """Returns the end of the line before the next line that begins another message, `limit` at the
+    latest.
+    """
+    following = _NEXT_MESSAGE.search(text, start, limit + _LONGEST_BEGINNING)
+    return min(following.start(), limit) if following else limit
+
+
 def without_blanks(text: str) -> str:
     """Returns a text in lower case without blanks and breaks, to search for wrapped words."""
     return "".join(text.split()).lower()
@@ -305,7 +326,9 @@ def foreign_store(text: str) -> str:
 
 _END_OF_BARE = (
     r"(?![\w-])(?! *[\n\v]? *(?:because|to|for|by|with|when|due|since|as|on|while)\b)"
-    rf"(?!\.[ \n\v]*{breakable('User:')})"
+    rf"(?!\. *\v? *{breakable('User:')})"
+    rf"(?!\.[ \n\v]*{breakable('User:')}"
+    r"(?![^\n\v]{1,500} authorized to perform: (?!ec2:|iam:PassRole\b)\w))"
 )
 """`Access Denied because object protected by object lock` has another cause, and EC2's newer
 messages continue with AWS's own sentence; an empty line ends the text."""

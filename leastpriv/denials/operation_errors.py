@@ -21,6 +21,7 @@ from leastpriv.denials.log_text import (
     bare_denial,
     bare_denial_service,
     breakable,
+    end_of_message,
     inferred_denial,
     is_denial_code,
     one_line,
@@ -405,9 +406,10 @@ def denials_of_operations(
         empty_line = text.find("\n\n", operation.body, limit)
         if empty_line >= 0:
             limit = empty_line
-        denial = _of_operation(layout, operation, limit)
+        end = end_of_message(text, operation.body, limit)
+        denial = _of_operation(layout, operation, end)
         sentences = named[bisect_left(phrases, operation.start) : bisect_left(phrases, limit)]
-        if denial and not _is_explained(denial, operation, sentences, text):
+        if denial and not _is_explained(denial, operation, sentences, text[:end]):
             denials.append(denial)
     return denials
 
@@ -424,8 +426,15 @@ def _explains(
 ) -> bool:
     """Whether a sentence after an error belongs to it; the line after a bare denial may belong to
     another error.
+
+    Args:
+        sentence: The sentence.
+        each: The error.
+        found: The denial of the error.
+        text: The text up to the next message.
     """
-    if (
+    is_in_message = sentence.start < len(text)
+    if is_in_message and (
         bare_denial_service(text[each.body : each.body + NEAR]) is None
         or "\n" not in text[each.body : sentence.start]
     ):

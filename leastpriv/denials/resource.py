@@ -41,8 +41,11 @@ _LINKED = re.compile(
 """What chat programs and Markdown make of an ARN: `<arn:…>`, `[arn:…](https://…)`."""
 _CLOSERS = {'"': '"', "'": "'", "`": "'`", "\u201c": "\u201d", "\u2018": "\u2019"}
 _LONGEST = 1_600
-# `<account id>` is one part, even where the text is truncated in it; `</Message>` ends the text.
-_TOKEN = re.compile(r"(?:<[^<>/]{1,60}>|<[^<>/ \n\v\"]{0,60}\Z|[^ \n\v\"`<>])+")
+# `<account id>` is one part, even where the line is truncated in it; `</Message>` ends the text.
+_TOKEN = re.compile(
+    r"(?:<[^<>/]{1,60}>|<[^<>/ \n\v\"]{1,60}(?=\n[\"'`]?[A-Za-z]+[: ])"
+    r"|<[^<>/ \n\v\"]{0,60}\Z|[^ \n\v\"`<>])+"
+)
 _FIRST_WORD = re.compile(r"[A-Za-z0-9_./:*@=+,$%{}#~<>-]+(?=[ \n\v\"'`(]|\Z)")
 _CUT_ARN = re.compile(r"arn:[^:]*(?::[^:]*){0,2}")
 _KINDS = re.compile(
@@ -64,8 +67,9 @@ def read_resource(layout: LogText, start: int, tail: int | None, limit: int) -> 
     linked = _LINKED.match(text, start, limit)
     if linked:
         return NamedResource(_usable(linked["address"] or linked["text"]), linked.end())
+    is_in_next_line = text[start - 1] in BREAKS
     opening = _OPENED.match(text, start)
-    if opening:
+    if opening and (not is_in_next_line or _IN_NEXT_LINE.match(text, opening.end())):
         inner = text[opening.end() : min(limit, start + _LONGEST)]
         return _quoted_resource(opening, inner)
     if tail is not None:
@@ -81,7 +85,7 @@ def read_resource(layout: LogText, start: int, tail: int | None, limit: int) -> 
         version = _VERSION.match(text, token.end())
         name = _trimmed(token[0]) + (version[0] if version else "")
         return NamedResource(f"{_kind_of(kind)} {name}", version.end() if version else token.end())
-    if text[start - 1] in BREAKS and not _IN_NEXT_LINE.match(token[0]):
+    if is_in_next_line and not _IN_NEXT_LINE.match(token[0]):
         # The line is truncated after `on resource:`, and another line follows.
         return NamedResource(end=start)
     name, end = _continued(layout, token, limit)
@@ -133,6 +137,9 @@ def _continued(layout: LogText, token: re.Match[str], limit: int) -> tuple[str, 
     is no ARN yet.
     """
     word, end = token[0], token.end()
+    if word.rfind("<") > word.rfind(">"):
+        # A tool truncated the line within a placeholder.
+        return word, end
     text = layout.text
     while end < limit and text[end] in BREAKS and len(word) < _LONGEST:
         following = _FIRST_WORD.match(text, end + 1, limit)

@@ -15,6 +15,7 @@ from leastpriv.denials.log_text import (
     LogText,
     any_beginning,
     breakable,
+    end_of_message,
     one_line,
     without_blanks,
     without_breaks,
@@ -158,8 +159,9 @@ def _read_sentence(
         limit: The next phrase, where the sentence ends at the latest.
     """
     text = layout.text
-    # The sentence ends at the latest at the next sentence, or at an empty line.
-    limit = min(limit, phrase.end() + _LONGEST)
+    # The sentence ends at the latest at the next sentence, at a line that begins another message,
+    # or at an empty line.
+    limit = end_of_message(text, phrase.end(), min(limit, phrase.end() + _LONGEST))
     empty = text.find("\n\n", phrase.end() + 1, limit)
     scope = limit if empty < 0 else empty
     start, principal = _principal(

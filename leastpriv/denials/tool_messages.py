@@ -30,6 +30,7 @@ from leastpriv.denials.log_text import (
     LogText,
     bare_denial_service,
     breakable,
+    end_of_message,
     inferred_denial,
     is_denial_code,
     other_cause_reason,
@@ -173,7 +174,8 @@ def _told_by_phrase(
         return None
     before = text[max(0, match.start() - NEAR) : match.end()]
     resource = s3_arn(phrase, action, head["name"] or "") or s3_resource((action,), before)
-    return inferred_denial(layout, (match.start(), match.end() + 60), (action,), resource)
+    end = end_of_message(text, match.end(), match.end() + 60)
+    return inferred_denial(layout, (match.start(), end), (action,), resource)
 
 
 def _of_endpoint(layout: LogText, match: re.Match[str]) -> FoundDenial:

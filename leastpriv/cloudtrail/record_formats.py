@@ -14,7 +14,7 @@ import codecs
 import csv
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 from leastpriv.aws.arns import Principals, principal_of
@@ -40,50 +40,71 @@ def aggregated_calls(record: Mapping[str, object], principals: Principals) -> It
 
     A summary without readable callers may speak of any target of its account.
     """
-    start = object_of(record.get("timeWindow")).get("windowStart")
-    account, time = str(record.get("accountId") or ""), event_time({"eventTime": start})
-    summary = object_of(record.get("summary"))
-    details = summary.get("details")
-    names_by_dimension: dict[str, list[str]] = {}
-    for each in (summary.get("primaryDimension"), *(details if isinstance(details, list) else ())):
-        fields = object_of(each)
-        statistics = fields.get("statistics")
-        names = (
-            [object_of(statistic).get("name") for statistic in statistics]
-            if isinstance(statistics, list)
-            else []
-        )
-        dimension = str(fields.get("dimension") or "")
-        names_by_dimension.setdefault(dimension, []).extend(
-            name for name in names if isinstance(name, str) and name
-        )
-    if time is None or not names_by_dimension.get(_EVENT):
+    window = object_of(record.get("timeWindow"))
+    time = event_time({"eventTime": window.get("windowStart")})
+    names_by_dimension = _names_by_dimension(object_of(record.get("summary")))
+    event_names = names_by_dimension.get(_EVENT)
+    if time is None or not event_names:
         return
-    principals_named = [principal_of(name) for name in names_by_dimension.get(_CALLER, ())]
-    callers = {
-        each.arn
-        for each in principals_named
-        if each and principals.targets is not None and principals.wants(each.arn)
-    }
-    if not any(principals_named) and principals.include(account):
-        callers |= {target.arn for target in principals.targets or () if target.account == account}
+    account = str(record.get("accountId") or "")
+    callers = _targets_that_called(names_by_dimension.get(_CALLER, ()), account, principals)
+    resources = names_by_dimension.get(_RESOURCE) or [""]
+    record_id = record.get("eventId") or ""
     number = 0
-    for principal in sorted(callers):
-        caller = Caller(principal, principal.split(":")[4], "", "", AGGREGATED)
-        for name in names_by_dimension[_EVENT]:
-            shape = EventFields.of(
-                {**record, "eventName": name, "eventCategory": "", "managementEvent": None}
-            )
-            if not (shape.source and shape.name):
+    for caller_arn in callers:
+        caller = Caller(caller_arn, caller_arn.split(":")[4], "", "", AGGREGATED)
+        for event_name in event_names:
+            fields = _fields_of_event(record, event_name)
+            if not fields.source or not fields.name:
                 continue
-            for resource in names_by_dimension.get(_RESOURCE) or ("",):
+            for resource in resources:
                 number += 1
                 if number > _MOST:
                     return
                 content = (EMPTY_OBJECT, EMPTY_OBJECT, (resource,) if resource else ())
-                yield shape.call(
-                    caller, "", time, f"{record.get('eventId') or ''}/{number}", content
-                )
+                yield fields.call(caller, "", time, f"{record_id}/{number}", content)
+
+
+def _names_by_dimension(summary: Mapping[str, object]) -> Mapping[str, Sequence[str]]:
+    """Returns what a summary counts, by dimension: `{"eventName": ["GetObject", "PutObject"]}`."""
+    details = summary.get("details")
+    dimensions = [summary.get("primaryDimension")]
+    if isinstance(details, list):
+        dimensions += details
+    names_by_dimension: dict[str, list[str]] = {}
+    for counted in map(object_of, dimensions):
+        dimension = str(counted.get("dimension") or "")
+        names = names_by_dimension.setdefault(dimension, [])
+        statistics = counted.get("statistics")
+        if not isinstance(statistics, list):
+            continue
+        for statistic in statistics:
+            name = object_of(statistic).get("name")
+            if isinstance(name, str) and name:
+                names.append(name)
+    return names_by_dimension
+
+
+def _targets_that_called(
+    caller_names: Iterable[str], account: str, principals: Principals
+) -> Sequence[str]:
+    """Returns the ARNs of the targets among the callers of a summary, sorted; all targets of its
+    account if it has no readable caller.
+    """
+    if principals.targets is None:
+        return []
+    callers = [caller for name in caller_names if (caller := principal_of(name))]
+    if callers:
+        return sorted({caller.arn for caller in callers if principals.wants(caller.arn)})
+    return sorted({target.arn for target in principals.targets if target.account == account})
+
+
+def _fields_of_event(summary_record: Mapping[str, object], event_name: str) -> EventFields:
+    """Returns the fields that the calls of one event have in common."""
+    # The category of the record is that of the summary, not that of its events.
+    return EventFields.of(
+        {**summary_record, "eventName": event_name, "eventCategory": "", "managementEvent": None}
+    )
 
 
 MAX_RECORD = 16 * 1024 * 1024

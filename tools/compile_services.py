@@ -126,9 +126,10 @@ def facts_of_catalogue(prefix: str) -> ServiceFacts:
     """
     arns = _resource_arns(prefix)
     names = _DATA.actions.get_actions_for_service(prefix)
-    actions = (
-        _action(prefix, _DATA.actions.get_action_details(prefix, name), arns) for name in names
-    )
+    actions = [
+        *(_action(prefix, _DATA.actions.get_action_details(prefix, name), arns) for name in names),
+        *_unlisted_actions(prefix, arns),
+    ]
     return ServiceFacts(
         actions={action.name.partition(":")[2].lower(): action for action in actions},
         types=tuple(
@@ -158,6 +159,19 @@ def _action(prefix: str, details: Mapping[str, Any], arns: Mapping[str, str]) ->
     }
     split = [kind for kind in split if kind.arn not in never]
     return Action(name, details["accessLevel"], tuple(split))
+
+
+def _unlisted_actions(prefix: str, arns: Mapping[str, str]) -> Iterator[Action]:
+    """The actions that AWS's denials name and the catalogue lacks."""
+    for row in table("unlisted_actions"):
+        if not row["action"].startswith(f"{prefix}:"):
+            continue
+        kinds = [
+            ResourceType(kind, arn)
+            for kind in row["types"].split(",")
+            for arn in arns[kind].split(", ")
+        ]
+        yield Action(row["action"], row["access"], tuple(kinds))
 
 
 def _corrected(

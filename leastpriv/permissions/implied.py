@@ -298,6 +298,10 @@ def _tagged(call: Call, operation: str, rule: TagRule, request: CallRequest) -> 
         return
     if rule.resource:
         asked_resource = from_uri(call, rule.resource.replace("{account}", call.account))
+        # The tags of a stage need another action for an HTTP API than for a REST API, which the
+        # request names.
+        if not asked_resource.exact:
+            return
         yield structs.replace(asked_resource, derivation="as AWS asks for it")
         return
     under = _under(call, rule)

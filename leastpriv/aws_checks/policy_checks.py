@@ -96,15 +96,31 @@ def _validation_finding(
     finding: Mapping[str, Any], file: str, text: RenderedPolicy, *, in_committed_policy: bool
 ) -> CheckFinding:
     """Returns a finding of AWS with the first line of the policy that it concerns."""
+    severity = _WEIGHTS.get(finding["findingType"], Severity.WARNING)
+    details = finding["findingDetails"]
+    if finding["issueCode"] == "INVALID_ACTION" and _names_unlisted_action(details):
+        severity = Severity.SUGGESTION
+        details = f"{details} {_UNLISTED}"
     return CheckFinding(
-        severity=_WEIGHTS.get(finding["findingType"], Severity.WARNING),
+        severity=severity,
         code=finding["issueCode"],
-        text=finding["findingDetails"],
+        text=details,
         file=file,
         line=min(map(text.line, finding["locations"]), default=0),
         link=finding["learnMoreLink"],
         in_committed_policy=in_committed_policy,
     )
+
+
+_UNLISTED = "IAM's denials name it all the same, and allow it once it is granted."
+
+
+def _names_unlisted_action(details: str) -> bool:
+    """Whether a text of Access Analyzer is about an action that AWS authorizes and does not
+    list.
+    """
+    words = {word.rstrip(".,") for word in details.split()}
+    return any(row["action"] in words for row in table("unlisted_actions"))
 
 
 def unrendered_reason(file: str) -> str:

@@ -46,6 +46,29 @@ def test_findings_of_every_page_are_sorted_by_severity_and_line() -> None:
     assert len(aws.asked("ValidatePolicy")) == 2
 
 
+def test_an_action_that_iam_authorizes_and_does_not_list_is_no_error() -> None:
+    policy = json.dumps(
+        {
+            "Version": "2012-10-17",
+            "Statement": [
+                {"Effect": "Allow", "Action": ["apigateway:TagResource", "sqs:"], "Resource": "*"}
+            ],
+        }
+    )
+    with PolicyChecks() as aws:
+        found = validate(
+            Aws.open(aws.environment()), {"p.json": parse(policy.encode(), "p.json")}, None
+        )
+    assert [(each.severity, each.text) for each in found.findings] == [
+        (Severity.ERROR, "The action sqs: does not exist."),
+        (
+            Severity.SUGGESTION,
+            "The action apigateway:TagResource does not exist. IAM's denials name it all the same,"
+            " and allow it once it is granted.",
+        ),
+    ]
+
+
 def test_findings_of_the_committed_policy_are_marked_and_come_last() -> None:
     committed = parse(POLICY.replace("sqs:", "sqs:SendMessage").encode(), "p.json")
     with PolicyChecks() as aws:

@@ -317,20 +317,38 @@ def _filled(call: Call, kind: ActionType, fillings: Sequence[Named], index: int)
     texts, with its last one, and `*` for a variable without any.
     """
     template = kind.template
-    values = [(filling.texts or ("*",))[min(index, len(filling.texts) - 1)] for filling in fillings]
+    values = [_text_at(filling.texts, index) for filling in fillings]
     likeness = max([filling.likeness for filling in fillings])
-    is_owned = bool(template.own_names) and _is_owned_by_aws(template, values)
-    account = "" if is_owned else call.account or "*"
+    is_surely_named = likeness <= _PLAIN
+    account = call.account or "*"
+    if template.own_names and _is_owned_by_aws(template, values):
+        account = ""
     fixed_texts = _fixed_texts(template.arn, _partition(call.principal), call.region, account)
     arn = _joined(fixed_texts, values) + kind.end
-    if any(("*" in text or "?" in text) and has_wildcard(text) for text in values):
-        return Resource(arn, IN_PART if likeness <= _PLAIN else _LIKE_IN_PART, False)
-    is_simple = template.simple
-    for text in values if is_simple else ():
-        is_simple = (
-            is_simple and text.isascii() and text.replace("-", "").replace("_", "").isalnum()
-        )
-    return Resource(arn, _DERIVATIONS[likeness], likeness <= _PLAIN, is_simple)
+    for value in values:
+        if ("*" in value or "?" in value) and has_wildcard(value):
+            return Resource(arn, IN_PART if is_surely_named else _LIKE_IN_PART, False)
+    fits = template.simple and _are_plain_names(values)
+    return Resource(arn, _DERIVATIONS[likeness], is_surely_named, fits)
+
+
+def _text_at(texts: Sequence[str], index: int) -> str:
+    """Returns the text at an index, the last one where there are fewer, and `*` where there is
+    none.
+    """
+    if not texts:
+        return "*"
+    return texts[index] if index < len(texts) else texts[-1]
+
+
+def _are_plain_names(values: Sequence[str]) -> bool:
+    """Whether values have only letters, digits, `-` and `_`, so that none reaches into another part
+    of an ARN.
+    """
+    for value in values:
+        if not value.isascii() or not value.replace("-", "").replace("_", "").isalnum():
+            return False
+    return True
 
 
 def _joined(fixed_texts: Sequence[str], values: Sequence[str]) -> str:

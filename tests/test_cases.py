@@ -207,15 +207,12 @@ def run_case(case: Mapping[str, Any], folder: Path) -> Proposed:
     }
     users = users_of(case)
     principal = next(iter(users.values()))
+    role_arns = [f"{label}={arn}" if label else arn for label, arn in users.items()]
+    if "pattern" in case:
+        role_arns = [case["pattern"]]
+    role_arns.extend(f"!{arn}" for arn in case.get("no-users", ()))
     inputs = {
-        "role-arn": (
-            *(
-                [case["pattern"]]
-                if "pattern" in case
-                else [f"{label}={arn}" if label else arn for label, arn in users.items()]
-            ),
-            *(f"!{arn}" for arn in case.get("no-users", ())),
-        ),
+        "role-arn": tuple(role_arns),
         "policy-file": str(policy),
         "trails": tuple(map(str, trails)),
         **options,

@@ -128,7 +128,8 @@ class SimpleReader:
         kind = f"{'data' if data else 'management'}-{'read' if reads else 'write'}"
         if time and region:
             statistics.days.setdefault(region, set()).add(time.toordinal())
-            for name in () if data else {source, kind if reads is not None else ""} & LOGGED_KINDS:
+            kinds = {source} if reads is None else {source, kind}
+            for name in () if data else kinds & LOGGED_KINDS:
                 statistics.logged.setdefault((region, name), set()).add(time.toordinal())
         for arn in resources_of(record.get("resources")) if data and time else ():
             told = kind.removeprefix("data-") if reads is not None else ""

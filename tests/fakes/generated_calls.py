@@ -118,7 +118,8 @@ class _Filler:
                 return [] if item is None else [item]
             case "map":
                 item = self.value(shape["value"]["shape"], member, above)
-                return {} if item is None else {"roleArn" if self.arns_of else "key": item}
+                key = "roleArn" if self.arns_of else "key"
+                return {} if item is None else {key: item}
             case "boolean":
                 return True
             case "integer" | "long" | "float" | "double":

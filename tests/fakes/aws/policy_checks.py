@@ -227,15 +227,19 @@ def decide(
 ) -> tuple[str, set[str]]:
     """The decision in IAM's order for one request, and the missing condition keys."""
     missing: set[str] = set()
-    found = set()
+    effects: set[str] = set()
     for statement in (each for policy in policies for each in _statements(policy)):
-        if _names(statement, action) and _is_about(statement, resource):
-            holds = _holds(statement.get("Condition", {}), context or {}, missing)
-            found |= {statement["Effect"]} if holds else set()
-    decision = (
-        "explicitDeny" if "Deny" in found else "allowed" if "Allow" in found else "implicitDeny"
-    )
-    return decision, missing
+        if not (_names(statement, action) and _is_about(statement, resource)):
+            continue
+        if _holds(statement.get("Condition", {}), context or {}, missing):
+            effects.add(statement["Effect"])
+    return _decision(effects), missing
+
+
+def _decision(effects: set[str]) -> str:
+    if "Deny" in effects:
+        return "explicitDeny"
+    return "allowed" if "Allow" in effects else "implicitDeny"
 
 
 def _parsed(text: str) -> Policy:

@@ -283,4 +283,6 @@ def compare(call: Call) -> Answer:
 def _comparison(ahead: int, behind: int) -> str:
     if ahead and behind:
         return "diverged"
-    return "ahead" if ahead else "behind" if behind else "identical"
+    if ahead:
+        return "ahead"
+    return "behind" if behind else "identical"

@@ -211,4 +211,6 @@ def full_pull_body(bodies: Bodies, issue: Issue, pull: PullRequest) -> Body:
 def _mergeable_state(mergeable: bool | None, pull: PullRequest) -> str:
     if mergeable is None:
         return "unknown"
-    return "draft" if pull.draft and mergeable else "clean" if mergeable else "dirty"
+    if not mergeable:
+        return "dirty"
+    return "draft" if pull.draft else "clean"

@@ -250,11 +250,10 @@ class Desk:
             raise ApiError(403, INTEGRATION_REFUSED)
 
     def _response(self, answer: Answer) -> Response:
-        rate, body = self.world.rate, answer.body
-        text = (
-            b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        rate = self.world.rate
+        response = Response(
+            _encoded(answer.body), status=answer.status, content_type=answer.content_type
         )
-        response = Response(text, status=answer.status, content_type=answer.content_type)
         standard = {
             "X-GitHub-Request-Id": f"FAKE:{len(self.exchanges):04X}",
             "X-RateLimit-Limit": str(rate.limit),
@@ -265,6 +264,12 @@ class Desk:
         for name, value in [*standard.items(), *answer.headers]:
             response.headers[name] = value
         return response
+
+
+def _encoded(body: Any) -> bytes:
+    if body is None:
+        return b""
+    return body if isinstance(body, bytes) else json.dumps(body).encode()
 
 
 def _json(data: bytes) -> Any:

@@ -122,15 +122,14 @@ class World:
     def account(self, login: str) -> Account:
         """The account of a login, created on first use."""
         if login not in self.accounts:
-            kind = (
-                "Organization"
-                if login == self.owner
-                else "Bot"
-                if login.endswith("[bot]")
-                else "User"
-            )
-            self.accounts[login] = Account(login, _REAL_IDS.get(login) or next(self.ids), kind)
+            account_id = _REAL_IDS.get(login) or next(self.ids)
+            self.accounts[login] = Account(login, account_id, self._account_type(login))
         return self.accounts[login]
+
+    def _account_type(self, login: str) -> str:
+        if login == self.owner:
+            return "Organization"
+        return "Bot" if login.endswith("[bot]") else "User"
 
     def account_of_email(self, email: str) -> Account | None:
         """The account that GitHub shows for a commit's address; a commit may have any address."""

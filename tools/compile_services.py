@@ -126,10 +126,8 @@ def facts_of_catalogue(prefix: str) -> ServiceFacts:
     """
     arns = _resource_arns(prefix)
     names = _DATA.actions.get_actions_for_service(prefix)
-    actions = [
-        *(_action(prefix, _DATA.actions.get_action_details(prefix, name), arns) for name in names),
-        *_unlisted_actions(prefix, arns),
-    ]
+    listed = (_DATA.actions.get_action_details(prefix, name) for name in names)
+    actions = [_action(prefix, details, arns) for details in (*listed, *_unlisted_actions(prefix))]
     return ServiceFacts(
         actions={action.name.partition(":")[2].lower(): action for action in actions},
         types=tuple(
@@ -161,17 +159,13 @@ def _action(prefix: str, details: Mapping[str, Any], arns: Mapping[str, str]) ->
     return Action(name, details["accessLevel"], tuple(split))
 
 
-def _unlisted_actions(prefix: str, arns: Mapping[str, str]) -> Iterator[Action]:
-    """The actions that AWS's denials name and the catalogue lacks."""
+def _unlisted_actions(prefix: str) -> Iterator[Mapping[str, Any]]:
+    """What the catalogue would say of the actions that AWS's denials name and it lacks."""
     for row in table("unlisted_actions"):
-        if not row["action"].startswith(f"{prefix}:"):
-            continue
-        kinds = [
-            ResourceType(kind, arn)
-            for kind in row["types"].split(",")
-            for arn in arns[kind].split(", ")
-        ]
-        yield Action(row["action"], row["access"], tuple(kinds))
+        service, _, name = row["action"].partition(":")
+        if service == prefix:
+            kinds = [{"name": kind, "required": False} for kind in row["types"].split(",")]
+            yield {"name": name, "accessLevel": row["access"], "resourceTypes": kinds}
 
 
 def _corrected(
@@ -276,6 +270,7 @@ def _rules(prefix: str, name: str, action: Action) -> ActionRules:
             for kind, type_rules in types.items()
         }
     arns = _arns_of_events(action.name)
+    # Of a type that the action's page lacks, only its tags are known.
     for kind in sorted(_types_of_arns(prefix, arns) - kinds):
         types[kind] = TypeRules(tagged=kind in _tagged_types(prefix).get(name, ()))
     return ActionRules(

@@ -31,6 +31,7 @@ VALIDATION = "ValidatePolicy"
 TRUST = "AWS::IAM::AssumeRolePolicyDocument"
 """Access Analyzer's resource type of a trust policy."""
 _WEIGHTS = {name: Severity[name] for name in ("ERROR", "SECURITY_WARNING", "WARNING", "SUGGESTION")}
+_UNLISTED = "IAM checks it all the same: its denials name the action, and a grant ends them."
 
 
 def validate(
@@ -112,15 +113,12 @@ def _validation_finding(
     )
 
 
-_UNLISTED = "IAM's denials name it all the same, and allow it once it is granted."
-
-
 def _names_unlisted_action(details: str) -> bool:
     """Whether a text of Access Analyzer is about an action that AWS authorizes and does not
     list.
     """
-    words = {word.rstrip(".,") for word in details.split()}
-    return any(row["action"] in words for row in table("unlisted_actions"))
+    words = {word.rstrip(".,").lower() for word in details.split()}
+    return any(row["action"].lower() in words for row in table("unlisted_actions"))
 
 
 def unrendered_reason(file: str) -> str:

@@ -63,8 +63,8 @@ def test_an_action_that_iam_authorizes_and_does_not_list_is_no_error() -> None:
         (Severity.ERROR, "The action sqs: does not exist."),
         (
             Severity.SUGGESTION,
-            "The action apigateway:TagResource does not exist. IAM's denials name it all the same,"
-            " and allow it once it is granted.",
+            "The action apigateway:TagResource does not exist. IAM checks it all the same: its"
+            " denials name the action, and a grant ends them.",
         ),
     ]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from msgspec import Struct, structs
 
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 
 CALLED_VIA = "aws:CalledVia"
 RESOURCE_TAG = "aws:ResourceTag/"
+_TAGS_OF_API = "::/tags/"
+"""What precedes the encoded ARN of an API where API Gateway changes its tags: its actions are HTTP
+verbs, so that only the resource shows it.
+"""
 _MOST_CREATIONS = 2_000
 """Different sets of tags; beyond this number the tags of a creation count as unknown."""
 
@@ -118,11 +123,8 @@ class TagLedger:
             for created_id in ids
         }
         for needs, *_ in groups if tags_by_id else ():
-            for need in needs:
-                action = need.permission.action
-                resource = need.permission.resource
-                if need.basis is Basis.OBSERVED and is_tagging(action) and not is_read(action):
-                    tags_by_id.pop(_id_of(resource), None)
+            for need in filter(_changes_tags, needs):
+                tags_by_id.pop(_id_of(need.permission.resource), None)
         totals_by_group: dict[GroupKey, CallTotals] = {}
         for (needs, outcome, mark, region), totals in groups.items():
             if outcome is Outcome.ALLOWED and (tags_by_id or totals.forwarded):
@@ -220,8 +222,20 @@ def _with_context(need: Need, totals: CallTotals, known: Mapping[tuple[str, str]
     return structs.replace(need, context=contexts) if contexts else need
 
 
+def _changes_tags(need: Need) -> bool:
+    """Whether a call changed the tags of a resource after its creation."""
+    action = need.permission.action
+    if need.basis is not Basis.OBSERVED or is_read(action):
+        return False
+    return is_tagging(action) or _TAGS_OF_API in need.permission.resource
+
+
 def _id_of(resource: str) -> tuple[str, str]:
-    """The service of an ARN and the last part of its name."""
+    """The service of an ARN and the last part of its name; for the tags of an API those of the
+    API.
+    """
+    if _TAGS_OF_API in resource:
+        resource = unquote(resource.partition(_TAGS_OF_API)[2])
     prefix = service_of(resource)
     parts = variables_of_arn(prefix, resource) if prefix else ()
     return prefix, parts[-1].text if parts else ""

@@ -18,7 +18,7 @@ from leastpriv.evidence.created_tags import written_condition
 from leastpriv.evidence.iam_paths import arns_without_path
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.used_names import names_of
-from leastpriv.models import Basis, ChangeKind, Condition, Need, Origin, Outcome, Usage
+from leastpriv.models import Basis, ChangeKind, Condition, Need, Origin, Outcome, Usage, grouped
 from leastpriv.permissions import catalog
 from leastpriv.permissions.catalog import BY_LEVEL, sensitivity
 from leastpriv.permissions.fact_tables import table
@@ -180,20 +180,49 @@ def additions(
     for action, usages, conditions in _by_conditions(accepted, evidence):
         change = _without_unmet_conditions(_change(action, usages, writing), committed)
         removers = (history.removed.get(usage.need.permission, 0) for usage in usages)
-        own_conditions = (
-            () if conditions else id_conditions(action, change.resources, usages, evidence)
-        )
-        change = replace(
-            change, conditions=conditions or own_conditions, removed_by=max(removers, default=0)
-        )
-        if options.keep_forms and not change.security:
-            change = _with_committed_resources(change, committed)
-        change, declined = _without_declined(change, history, evidence)
-        changes += _in_own_account(change, evidence)
-        held_back.extend(declined)
+        change = replace(change, conditions=conditions, removed_by=max(removers, default=0))
+        for part in (change,) if conditions else _by_id_conditions(change, usages, evidence):
+            if options.keep_forms and not part.security:
+                part = _with_committed_resources(part, committed)
+            part, declined = _without_declined(part, history, evidence)
+            changes += _in_own_account(part, evidence)
+            held_back.extend(declined)
     # An addition that restores an earlier removal comes first.
     merged = _without_needless_conditions(_merge_condition_values(changes))
     return sorted(merged, key=lambda change: not change.removed_by), held_back
+
+
+def _by_id_conditions(
+    change: Change, usages: Sequence[Usage], evidence: Evidence
+) -> Iterator[Change]:
+    """Yields an addition in parts by the condition that their ids take: an API apart from its
+    routes, which have no tags of their own.
+    """
+    action = change.action
+    conditions = id_conditions(action, change.resources, usages, evidence)
+    names_by_types = grouped(
+        [(types_of_arn(service_of(name), name), name) for name in change.resources]
+    )
+    names_by_conditions: dict[tuple[Condition, ...], list[str]] = {}
+    for names in names_by_types.values() if not conditions else ():
+        own_usages = [usage for usage in usages if _is_on(usage, names)]
+        of_type = id_conditions(action, names, own_usages, evidence)
+        names_by_conditions.setdefault(of_type, []).extend(names)
+    if len(names_by_conditions) <= 1:
+        yield replace(change, conditions=conditions)
+        return
+    for conditions, names in names_by_conditions.items():
+        yield replace(
+            change,
+            resources=tuple(names),
+            patterns=tuple([pattern for pattern in change.patterns if pattern.pattern in names]),
+            usages=tuple([usage for usage in change.usages if _is_on(usage, names)]),
+            conditions=conditions,
+        )
+
+
+def _is_on(usage: Usage, names: Sequence[str]) -> bool:
+    return any(resource_covers(name, usage.need.permission.resource) for name in names)
 
 
 def _without_unmet_conditions(change: Change, committed: Sequence[Statement]) -> Change:

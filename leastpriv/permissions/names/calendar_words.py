@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from datetime import date
+from functools import lru_cache
 
 from leastpriv.permissions.names.words import SEPARATORS
 
@@ -27,8 +28,9 @@ def calendar_places(words: Sequence[str], day: date) -> Iterator[int]:
 
     A year alone is part of a date only in a partition, `year=2026`.
     """
+    months = _months_of_year(day)
     for index, word in enumerate(words):
-        if _is_month_of_year(word, day):
+        if word.lower() in months:
             yield index
     years = {f"{day.year}", f"{day.isocalendar().year}"}
     for index, word in enumerate(words):
@@ -86,8 +88,9 @@ def _is_part(word: str, day: date) -> bool:
     return number == numbers.get(_OF_KIND.get(match["kind"], ""))
 
 
-def _is_month_of_year(word: str, day: date) -> bool:
-    """Whether a word is a month with its year: `nov26`, `Nov2026`."""
+@lru_cache(maxsize=1_024)
+def _months_of_year(day: date) -> frozenset[str]:
+    """The words that are the month of a day with its year: `nov26`, `november2026`."""
     month = _MONTHS[day.month - 1]
     names = (month, month[:_LETTERS_OF_MONTH])
-    return word.lower() in [f"{name}{year}" for name in names for year in (f"{day:%y}", day.year)]
+    return frozenset(f"{name}{year}" for name in names for year in (f"{day:%y}", day.year))

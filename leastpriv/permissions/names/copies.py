@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from itertools import chain, combinations, takewhile
 
 from msgspec import Struct
@@ -296,16 +297,17 @@ _Aligned = Mapping[tuple[str, str], _Pair]
 
 def _aligned(table: NameTable) -> _Aligned:
     """Pairs of words in which names differ, at one place."""
-    by_rest: dict[_Rest, dict[Words, set[Name]]] = {}
+    by_rest: dict[_Rest, dict[Words, list[Name]]] = {}
     for name in table.runs:
         words = name.words
+        masked_words = masked(words)
+        is_plain = [not is_drawn(word) and word not in SEPARATORS for word in words]
         nothing = ((index, index) for index in range(len(name.fixed), len(words) + 1))
         for begin, end in chain(nothing, name.parts(_MOST_WORDS)):
-            middle = words[begin:end]
-            if middle and all(is_drawn(word) or word in SEPARATORS for word in middle):
+            if begin < end and True not in is_plain[begin:end]:
                 continue
-            remainder = (name.kind, masked(words[:begin]), masked(words[end:]))
-            by_rest.setdefault(remainder, {}).setdefault(middle, set()).add(name)
+            remainder = (name.kind, masked_words[:begin], masked_words[end:])
+            by_rest.setdefault(remainder, {}).setdefault(words[begin:end], []).append(name)
     pairs: dict[tuple[str, str], _Pair] = {}
     for remainder, middles in by_rest.items():
         if not 1 < len(middles) <= _MOST_COPIES * 2:
@@ -317,7 +319,7 @@ def _aligned(table: NameTable) -> _Aligned:
             pair = pairs.setdefault(
                 (key_of(first_middle), key_of(second)), _Pair((first_middle, second), {})
             )
-            pair.rests[remainder] = (middles[first_middle], middles[second_middle])
+            pair.rests[remainder] = ({*middles[first_middle]}, {*middles[second_middle]})
     return pairs
 
 
@@ -526,6 +528,7 @@ def _own_words(name: Name, keys: Collection[str]) -> Iterator[Words]:
                 yield word
 
 
+@lru_cache(maxsize=4_096)
 def _begins_pull(key: str) -> bool:
     """Whether a key may begin that of a pull request: `pull`, `pr5`."""
     letters = key.rstrip("0123456789")

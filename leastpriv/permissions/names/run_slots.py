@@ -117,9 +117,11 @@ def _with_own_parts(
 
 def _is_date_of(word: str, day: date) -> bool:
     """Whether a word is a day, or its month; with or without a time."""
+    if not is_date(word):
+        return False
     digits = re.sub(r"\D", "", word)
     date_digits = f"{day:%Y%m%d}"
-    return is_date(word) and date_digits.startswith(digits[: len(date_digits)])
+    return date_digits.startswith(digits[: len(date_digits)])
 
 
 _Parts = Mapping[Words, Collection[TemplateKey]]
@@ -164,13 +166,14 @@ class _Learning:
         """Puts slots where parts of one length are new in each run."""
         groups: dict[tuple[str, Words, Words, int], dict[Words, set[TemplateKey]]] = {}
         for key, words in slotted.items():
+            masked_words = masked(words)
             for begin, end in spans(words):
                 part = words[begin:end]
                 if all(RUN in word or word in SEPARATORS for word in part):
                     continue
                 if not self._region_words.keys().isdisjoint(part):
                     continue
-                group = (key[0], masked(words[:begin]), masked(words[end:]), begin)
+                group = (key[0], masked_words[:begin], masked_words[end:], begin)
                 groups.setdefault(group, {}).setdefault(part, set()).add(key)
         for (_, _, _, begin), parts in groups.items():
             new = self._new_parts(parts)

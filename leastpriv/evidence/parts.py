@@ -30,6 +30,7 @@ from leastpriv.cloudtrail.file_store import FileStore, region_of_path
 from leastpriv.cloudtrail.parts import NOT_ENCODABLE, NOT_ENCODED, CountedPart, PartFile
 from leastpriv.cloudtrail.statistics import PackedStatistics, ReadStatistics
 from leastpriv.models import Gap
+from leastpriv.process_limits import collect_rarely
 
 if TYPE_CHECKING:
     from leastpriv.evidence.collected_calls import CollectedCalls
@@ -184,6 +185,7 @@ def serve() -> None:
     """
     import pickle
 
+    collect_rarely()
     parts, answers = sys.stdin.buffer, sys.stdout.buffer
     # Output of any library must not reach the answers.
     sys.stdout = sys.stderr

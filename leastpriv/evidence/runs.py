@@ -193,8 +193,8 @@ class RunTracker:
         """Counts the keys from a limit on as one unknown key."""
         for keys in self._keys.values():
             dropped = [key for key in keys if key >= limit and key != FURTHER_KEYS]
-            spans = [span for key in dropped for span in keys.pop(key)]
-            if spans:
+            if dropped:
+                spans = [span for key in dropped for span in keys.pop(key)]
                 self._join(keys.setdefault(FURTHER_KEYS, []), spans)
 
     def noted(self) -> TrackedRuns:
@@ -216,22 +216,22 @@ class RunTracker:
                 earlier_spans = keys.get(key)
                 if earlier_spans is None:
                     earlier_spans = self._spans_of(keys, key)
-                if earlier_spans:
-                    self._join(earlier_spans, spans)
-                else:
-                    earlier_spans.extend(spans)
+                self._join(earlier_spans, spans)
         return shift
 
-    def _join(self, spans: list[_Span], others: list[_Span]) -> None:
-        """Adds further calls of a session and key."""
-        joined = sorted([*spans, *others], key=_PERIOD)
-        spans[:] = joined[:1]
-        for span in joined[1:]:
-            last = spans[-1]
-            if not _are_joined(last.last, span.first):
-                spans.append(span)
-                continue
-            self._extend(last, span)
+    def _join(self, spans: list[_Span], others: Iterable[_Span]) -> None:
+        """Adds further calls of a session and key; `spans` are in order of time."""
+        for other in others:
+            position = bisect_right(spans, other.first, key=_FIRST)
+            if position and _are_joined(spans[position - 1].last, other.first):
+                position -= 1
+                self._extend(spans[position], other)
+            else:
+                spans.insert(position, other)
+            span = spans[position]
+            following = position + 1
+            while following < len(spans) and _are_joined(span.last, spans[following].first):
+                self._extend(span, spans.pop(following))
 
     def key_uses(self) -> Iterator[KeyUse]:
         """Yields each session name and the stored keys with their calls."""

@@ -7,7 +7,6 @@ Errors become a message and an exit code here, in a shell too.
 from __future__ import annotations
 
 import errno
-import gc
 import json
 import logging
 import os
@@ -24,6 +23,7 @@ from msgspec import Struct
 from leastpriv.atomic_file import open_regular
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.github_actions.workflow_commands import Console
+from leastpriv.process_limits import collect_rarely
 
 _DEPENDABOT = "dependabot[bot]"
 _READ_ONLY_EVENTS = frozenset(
@@ -399,10 +399,6 @@ def _append(path: Path, text: str) -> None:
 
 _INTERRUPTED = 130
 _SHORT_SIGPIPE = 141
-_RARELY = (100_000, 20, 100)
-"""Thresholds of the garbage collector: values of a run form no cycles and remain to its end, and
-Python's defaults took 23 % of the time of reading all roles of 200 MB (2026-11-27), with the same
-peak of memory."""
 
 
 def exit_code_of(
@@ -411,7 +407,7 @@ def exit_code_of(
     """Returns the exit code of `work`, or of its error; with `ignore_closed` a closed terminal ends
     no work.
     """
-    gc.set_threshold(*_RARELY)
+    collect_rarely()
 
     try:
         with logging_to(console, ignore_closed=ignore_closed):

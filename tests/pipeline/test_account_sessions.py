@@ -43,16 +43,16 @@ def entries(*accounts: str, **more: Any) -> list[dict[str, Any]]:
 
 def deploys(account: str) -> list[Mapping[str, Any]]:
     """Five deploys of the role of an account."""
-    found = []
+    logins = []
     for turn in range(2):
         start, session = FIRST + timedelta(days=32 * turn), str(17650000000 + turn)
-        found.append(login(role(account), session, start, "us-east-1"))
-        found.append(
+        logins.append(login(role(account), session, start, "us-east-1"))
+        logins.append(
             call(
                 role(account), session, "sqs:CreateQueue", start + timedelta(seconds=5), "us-east-1"
             )
         )
-    return found
+    return logins
 
 
 @pytest.fixture
@@ -61,9 +61,9 @@ def accounts() -> Accounts:
     everywhere = (HOME, OTHER, THIRD)
     readers = {reader(account): "acme" for account in everywhere}
     return Accounts(
-        {each: deploys(each) for each in everywhere},
+        {account: deploys(account) for account in everywhere},
         readers,
-        [role(each) for each in everywhere],
+        [role(account) for account in everywhere],
         POLICY,
     )
 
@@ -97,8 +97,8 @@ def proposed(text: str, *more: str) -> CommandResult:
 
 
 def targets() -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(Path("out/proposal.json").read_text())["targets"]
-    return found
+    targets: list[dict[str, Any]] = json.loads(Path("out/proposal.json").read_text())["targets"]
+    return targets
 
 
 @pytest.mark.usefixtures("place")
@@ -107,17 +107,17 @@ class TestReading:
         self, accounts: Accounts, aws: FakeAws
     ) -> None:
         shared = {"assume-role": TEMPLATE, "external-id": "acme", "session-name": "weekly"}
-        done = proposed(config(entries(HOME, OTHER, THIRD), follow=False, **shared))
-        assert done.code == 0, done.err
-        assert [(each["account"], each["exit-code"]) for each in targets()] == [
+        run = proposed(config(entries(HOME, OTHER, THIRD), follow=False, **shared))
+        assert run.code == 0, run.err
+        assert [(target["account"], target["exit-code"]) for target in targets()] == [
             (HOME, 0),
             (OTHER, 0),
             (THIRD, 0),
         ]
-        assert done.err.count("2 calls in 2 runs") == 3
+        assert run.err.count("2 calls in 2 runs") == 3
         # The credentials are those of the first account: no role is needed there.
         assert accounts.sessions == ["weekly", "weekly"]
-        assert {each["RoleArn"] for each in aws.asked("AssumeRole")} == {
+        assert {request["RoleArn"] for request in aws.asked("AssumeRole")} == {
             reader(OTHER),
             reader(THIRD),
         }
@@ -125,8 +125,8 @@ class TestReading:
     def test_a_role_that_a_target_names_is_assumed_in_the_own_account_too(
         self, accounts: Accounts
     ) -> None:
-        own = {"assume_role": TEMPLATE, "external_id": "acme"}
-        assert proposed(config(entries(HOME, **own), follow=False)).code == 0
+        role_inputs = {"assume_role": TEMPLATE, "external_id": "acme"}
+        assert proposed(config(entries(HOME, **role_inputs), follow=False)).code == 0
         assert accounts.sessions == ["leastpriv"]
 
     def test_the_proposal_equals_that_of_the_account_alone(
@@ -155,8 +155,9 @@ class TestReading:
             == 0
         )
         folder = Path("out") / targets()[1]["folder"]
-        one, other = (
-            json.loads((each / "proposal.json").read_text()) for each in (Path("alone"), folder)
+        alone, together = (
+            json.loads((folder_of_run / "proposal.json").read_text())
+            for folder_of_run in (Path("alone"), folder)
         )
         for key in (
             "changes",
@@ -167,24 +168,24 @@ class TestReading:
             "proof",
             "fingerprint",
         ):
-            assert one[key] == other[key], key
+            assert alone[key] == together[key], key
 
     def test_an_account_that_cannot_be_read_ends_no_other(self, accounts: Accounts) -> None:
         accounts.readers = {reader(OTHER): "acme"}
-        done = proposed(
+        run = proposed(
             config(entries(HOME, OTHER, THIRD), **{"assume-role": TEMPLATE, "external-id": "acme"})
         )
-        assert done.code == 1
-        assert [each["exit-code"] for each in targets()] == [0, 0, 1]
-        for text in (done.err, done.out, targets()[2]["failure"]):
+        assert run.code == 1
+        assert [target["exit-code"] for target in targets()] == [0, 0, 1]
+        for text in (run.err, run.out, targets()[2]["failure"]):
             assert "sts:AssumeRole" in text
             assert THIRD in text
-        assert "Check that the role exists, and that its trust policy allows" in done.err
+        assert "Check that the role exists, and that its trust policy allows" in run.err
 
     def test_without_a_role_of_the_account_the_failure_names_the_remedy(self) -> None:
-        done = proposed(config(entries(HOME, OTHER)))
-        assert [each["exit-code"] for each in targets()] == [0, 2]
-        assert "assume-role in the input config" in done.err
+        run = proposed(config(entries(HOME, OTHER)))
+        assert [target["exit-code"] for target in targets()] == [0, 2]
+        assert "assume-role in the input config" in run.err
 
     def test_a_role_that_does_not_exist_is_named_even_if_no_calls_are_accepted(
         self, accounts: Accounts
@@ -192,34 +193,34 @@ class TestReading:
         accounts.roles = [role(HOME)]
         accounts.records = {HOME: deploys(HOME)}
         shared = {"assume-role": TEMPLATE, "external-id": "acme"}
-        done = proposed(
+        run = proposed(
             config(entries(HOME, OTHER), follow=False, **shared), "--when-no-calls", "report"
         )
-        assert f"There is no role ci-deploy in the account {OTHER}" in done.err
-        assert "**No evidence**" in done.out
+        assert f"There is no role ci-deploy in the account {OTHER}" in run.err
+        assert "**No evidence**" in run.out
 
 
 @pytest.mark.usefixtures("place")
 class TestTellingApart:
     def test_roles_of_one_name_differ_by_account_in_titles_rows_folders_and_outputs(self) -> None:
-        done = proposed(
+        run = proposed(
             config(
                 entries(HOME, OTHER),
                 follow=False,
                 **{"assume-role": TEMPLATE, "external-id": "acme"},
             )
         )
-        assert [each["title"].partition(":")[0] for each in targets()] == [
+        assert [target["title"].partition(":")[0] for target in targets()] == [
             f"iam(ci-deploy, {account})" for account in (HOME, OTHER)
         ]
-        assert len({each["folder"] for each in targets()}) == 2
-        assert f"| `{HOME}:role/ci-deploy`" in done.out
-        assert f"| `{OTHER}:role/ci-deploy`" in done.out
+        assert len({target["folder"] for target in targets()}) == 2
+        assert f"| `{HOME}:role/ci-deploy`" in run.out
+        assert f"| `{OTHER}:role/ci-deploy`" in run.out
 
     def test_a_run_of_one_account_names_no_account(self) -> None:
-        done = proposed(config(entries(HOME), follow=False))
+        run = proposed(config(entries(HOME), follow=False))
         assert targets()[0]["title"].startswith("iam(ci-deploy):")
-        assert "| `role/ci-deploy`" in done.out
+        assert "| `role/ci-deploy`" in run.out
 
 
 def settings(**more: Any) -> str:
@@ -232,10 +233,10 @@ class TestInAJob:
 
     @pytest.fixture
     def job(self, tmp_path: Path) -> Job:
-        made = Job(tmp_path)
+        job = Job(tmp_path)
         for file in NAMES.values():
-            (made.workspace / file).write_text(POLICY)
-        return made
+            (job.workspace / file).write_text(POLICY)
+        return job
 
     @pytest.fixture
     def hub(self) -> Iterator[FakeGitHub]:
@@ -256,8 +257,8 @@ class TestInAJob:
         self, job: Job, aws: FakeAws, hub: FakeGitHub
     ) -> None:
         job.github = hub
-        done = self.step(job, aws, settings(), github_token=hub.token)
-        assert done.code == 0, done.log
+        run = self.step(job, aws, settings(), github_token=hub.token)
+        assert run.code == 0, run.log
         assert len(aws.asked("AssumeRole")) == 1
 
     @pytest.mark.parametrize(
@@ -267,27 +268,27 @@ class TestInAJob:
         self, job: Job, aws: FakeAws, hub: FakeGitHub, more: dict[str, str]
     ) -> None:
         job.github = hub
-        done = self.step(job, aws, settings(**more), github_token=hub.token)
-        assert done.code == 2
-        assert [each["exit-code"] for each in json.loads(done.outputs["targets"])] == [0, 2]
-        assert "is not assumed" in done.annotations("error")[0]
-        assert "It counts once it is merged" in done.summary.replace("<br>", " ")
+        run = self.step(job, aws, settings(**more), github_token=hub.token)
+        assert run.code == 2
+        assert [target["exit-code"] for target in json.loads(run.outputs["targets"])] == [0, 2]
+        assert "is not assumed" in run.annotations("error")[0]
+        assert "It counts once it is merged" in run.summary.replace("<br>", " ")
         assert not aws.asked("AssumeRole")
 
     def test_without_a_token_the_base_branch_is_unknown_and_no_role_is_assumed(
         self, job: Job, aws: FakeAws
     ) -> None:
-        done = self.step(job, aws, settings(), github_token="")
-        assert done.code == 2
-        assert "not known without github-token" in done.log
+        run = self.step(job, aws, settings(), github_token="")
+        assert run.code == 2
+        assert "not known without github-token" in run.log
         assert not aws.asked("AssumeRole")
 
     def test_each_account_has_its_own_branch_and_pull_request(
         self, job: Job, aws: FakeAws, hub: FakeGitHub
     ) -> None:
         job.github = hub
-        done = self.step(job, aws, settings(), github_token=hub.token, mode="pull-request")
-        assert done.code == 0, done.log
+        run = self.step(job, aws, settings(), github_token=hub.token, mode="pull-request")
+        assert run.code == 0, run.log
         assert {pull.head for _, pull in hub.world.pulls()} == {
             f"leastpriv/{HOME}-ci-deploy",
             f"leastpriv/{OTHER}-ci-deploy",
@@ -299,10 +300,10 @@ class TestInAJob:
         job.github = hub
         alone = config(entries(HOME, minimum_runs=1), follow=False)
         hub.commit_as("kim", "main", {CONFIG: alone})
-        done = self.step(job, aws, alone, github_token=hub.token, mode="pull-request")
-        hub.close_pull(int(done.outputs["pull-request-number"]), "kim")
+        run = self.step(job, aws, alone, github_token=hub.token, mode="pull-request")
+        hub.close_pull(int(run.outputs["pull-request-number"]), "kim")
         hub.commit_as("kim", "main", {CONFIG: settings()})
         again = self.step(job, aws, settings(), github_token=hub.token, mode="pull-request")
         assert again.code == 0, again.log
-        home, other = json.loads(again.outputs["targets"])
-        assert (home["has-changes"], other["has-changes"]) == (False, True)
+        home, other_target = json.loads(again.outputs["targets"])
+        assert (home["has-changes"], other_target["has-changes"]) == (False, True)

@@ -60,36 +60,36 @@ def test_a_run_over_files_alone_asks_aws_nothing_whatever_its_environment_holds(
     tmp_path: Path,
 ) -> None:
     with PolicyChecks() as aws:
-        result = _run(tmp_path, AwsSession(aws.environment(), NOW))
+        proposed = _run(tmp_path, AwsSession(aws.environment(), NOW))
     assert aws.requests == []
-    assert "Checks by AWS" not in result.body
+    assert "Checks by AWS" not in proposed.body
 
 
 def test_a_run_that_uses_aws_has_its_proposal_checked(tmp_path: Path) -> None:
     with PolicyChecks() as aws:
-        result = _run(tmp_path, _opened(aws.environment()))
-    assert result.context.proposal.changes
-    assert [each.operation for each in result.context.check_results] == [
+        proposed = _run(tmp_path, _opened(aws.environment()))
+    assert proposed.context.proposal.changes
+    assert [check_result.operation for check_result in proposed.context.check_results] == [
         "ValidatePolicy",
         "SimulateCustomPolicy",
     ]
-    assert all(not each.failure for each in result.context.check_results)
-    assert "#### Checks by AWS" in result.body
-    assert "AWS disagrees" not in result.body
+    assert all(not check_result.failure for check_result in proposed.context.check_results)
+    assert "#### Checks by AWS" in proposed.body
+    assert "AWS disagrees" not in proposed.body
 
 
 def test_the_simulation_agrees_with_our_replay_on_every_need(tmp_path: Path) -> None:
     with PolicyChecks() as aws:
-        result = _run(tmp_path, _opened(aws.environment()))
-    simulated = result.context.check_results[1]
+        proposed = _run(tmp_path, _opened(aws.environment()))
+    simulated = proposed.context.check_results[1]
     assert simulated.asked > 0
     assert simulated.disagreements == ()
 
 
 def test_a_disagreement_comes_before_the_verdict_which_is_no(tmp_path: Path) -> None:
     with PolicyChecks("SimulateCustomPolicy") as aws:
-        result = _run(tmp_path, _opened(aws.environment()))
-    sections = result.body.split("\n\n")
+        proposed = _run(tmp_path, _opened(aws.environment()))
+    sections = proposed.body.split("\n\n")
     assert sections[0].startswith(
         "> [!CAUTION]\n> **AWS disagrees with this proposal's own proof.**"
     )
@@ -124,42 +124,42 @@ def test_the_input_opens_aws_and_the_price_is_logged_before_a_paid_request(tmp_p
             before[text] = sum(name.startswith("Check") for name in aws.judged)
 
         with patch.object(policy_checks._log, "info", info):
-            result = _run(tmp_path, AwsSession(aws.environment(), NOW), paid=True)
+            proposed = _run(tmp_path, AwsSession(aws.environment(), NOW), paid=True)
     [price] = [text for text in before if "which AWS charges" in text]
     assert before[price] == 0
     assert {"CheckAccessNotGranted", "ValidatePolicy"} <= set(aws.judged)
     assert "CheckNoNewAccess" not in aws.judged
-    assert "- `CheckAccessNotGranted` answered 2 paid requests: no remark." in result.body
+    assert "- `CheckAccessNotGranted` answered 2 paid requests: no remark." in proposed.body
 
 
 def test_the_command_checks_new_access_of_a_narrowing_and_the_trust_policy_of_the_template(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     everybody = {"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sts:AssumeRole"}]}
-    wide = {
+    wildcards = {
         "Version": "2012-10-17",
         "Statement": [_allow("sqs:CreateQueue", "lambda:*", "sns:Publish")],
     }
-    role = {"AssumeRolePolicyDocument": everybody, "Policies": [{"PolicyDocument": wide}]}
+    role = {"AssumeRolePolicyDocument": everybody, "Policies": [{"PolicyDocument": wildcards}]}
     template = {"Resources": {"Ci": {"Type": "AWS::IAM::Role", "Properties": role}}}
     (tmp_path / "t.json").write_text(json.dumps(template, indent=1))
     trail = write_trail(tmp_path / "trail", deploys([CREATE_QUEUE, UPDATE], times=20, days=2))
     with PolicyChecks() as aws:
         for name, value in aws.environment().items():
             monkeypatch.setenv(name, value)
-        done = leastpriv(
+        run = leastpriv(
             "propose", "--role-arn", ROLE, "--policy-file",
             f"{tmp_path / 't.json'}#/Resources/Ci/Properties/Policies/0/PolicyDocument",
             "--trails", str(trail),
             "--minimum-days", "0", "--minimum-runs", "1", "--custom-policy-checks", "true",
             "--aws-regions", "eu-west-1",
         )  # fmt: skip
-    assert done.code == 0, done.err
-    assert "0.0080 USD, 0.0020 each" in done.err
+    assert run.code == 0, run.err
+    assert "0.0080 USD, 0.0020 each" in run.err
     assert sorted(name for name in aws.judged if name.startswith("Check")) == [
         "CheckAccessNotGranted", "CheckAccessNotGranted", "CheckNoNewAccess", "CheckNoPublicAccess",
     ]  # fmt: skip
-    assert "the trust policy may let any principal assume the role" in done.out
+    assert "the trust policy may let any principal assume the role" in run.out
 
 
 def test_a_separate_trust_policy_is_checked_where_an_input_names_it(
@@ -175,7 +175,7 @@ def test_a_separate_trust_policy_is_checked_where_an_input_names_it(
     )
     trail = str(write_trail(tmp_path / "trail", usual_deploys()))
     monkeypatch.chdir(tmp_path)
-    own = (
+    options = (
         "propose",
         "--role-arn",
         ROLE,
@@ -189,17 +189,17 @@ def test_a_separate_trust_policy_is_checked_where_an_input_names_it(
     with PolicyChecks() as aws:
         for name, value in aws.environment().items():
             monkeypatch.setenv(name, value)
-        quiet = leastpriv(*own)
+        quiet = leastpriv(*options)
         assert (quiet.code, aws.requests) == (0, [])
         assert "The trust policy is not checked" in quiet.err
-        done = leastpriv(*own, "--custom-policy-checks", "true")
-    assert done.code == 0, done.err
-    assert "`ValidatePolicy` judged 2 policies" in done.out
+        run = leastpriv(*options, "--custom-policy-checks", "true")
+    assert run.code == 0, run.err
+    assert "`ValidatePolicy` judged 2 policies" in run.out
     assert (
         "| `trust.json:4` | **security warning** `CheckNoPublicAccess` | the trust policy may let"
-        " any principal" in done.out
+        " any principal" in run.out
     )
-    assert "| `trust.json:9` | **error**" in done.out
+    assert "| `trust.json:9` | **error**" in run.out
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_a_trust_policy_that_is_none_ends_the_run_before_any_evidence_is_read(
     if content:
         (tmp_path / "trust.json").write_text(content)
     monkeypatch.chdir(tmp_path)
-    done = leastpriv(
+    run = leastpriv(
         "propose",
         "--role-arn",
         ROLE,
@@ -224,16 +224,16 @@ def test_a_trust_policy_that_is_none_ends_the_run_before_any_evidence_is_read(
         "--trust-policy",
         "trust.json",
     )
-    assert done.code == 2
-    assert "trust-policy" in done.err
-    assert words in done.err
-    assert "Reading" not in done.err
+    assert run.code == 2
+    assert "trust-policy" in run.err
+    assert words in run.err
+    assert "Reading" not in run.err
 
 
 def test_paid_checks_without_credentials_are_reported_and_end_no_run(tmp_path: Path) -> None:
-    result = _run(tmp_path, AwsSession(NOWHERE, NOW), paid=True)
-    assert result.context.proposal.changes
-    assert "`AWS` could not run." in result.body
+    proposed = _run(tmp_path, AwsSession(NOWHERE, NOW), paid=True)
+    assert proposed.context.proposal.changes
+    assert "`AWS` could not run." in proposed.body
 
 
 def test_a_failed_check_ends_no_run(tmp_path: Path) -> None:
@@ -242,10 +242,11 @@ def test_a_failed_check_ends_no_run(tmp_path: Path) -> None:
     )
     with PolicyChecks() as aws:
         aws.refuse("ValidatePolicy", "AccessDeniedException", words, 403)
-        result = _run(tmp_path, _opened(aws.environment()))
-    assert result.context.proposal.changes
+        proposed = _run(tmp_path, _opened(aws.environment()))
+    assert proposed.context.proposal.changes
     assert (
-        "`ValidatePolicy` could not run. AWS denied `access-analyzer:ValidatePolicy`" in result.body
+        "`ValidatePolicy` could not run. AWS denied `access-analyzer:ValidatePolicy`"
+        in proposed.body
     )
 
 

@@ -79,8 +79,8 @@ class Account:
         judges = dict.fromkeys(
             ("accessanalyzer:ValidatePolicy", "iam:SimulateCustomPolicy"), _refuse
         )
-        own = {**self.iam.operations(), **self.analyzer.operations(), **judges}
-        return {**own, "sts:GetCallerIdentity": lambda _: caller}
+        answers = {**self.iam.operations(), **self.analyzer.operations(), **judges}
+        return {**answers, "sts:GetCallerIdentity": lambda _: caller}
 
 
 def _refuse(asked: Asked) -> Mapping[str, Any]:
@@ -112,14 +112,16 @@ def propose(aws: FakeAws, tmp_path: Path) -> Callable[..., Proposed]:
         changed: datetime | None = NOW - 100 * DAY,
         **inputs: str,
     ) -> Proposed:
-        named: dict[str, Value] = {name.replace("_", "-"): value for name, value in inputs.items()}
-        named |= {
+        options: dict[str, Value] = {
+            name.replace("_", "-"): value for name, value in inputs.items()
+        }
+        options |= {
             "role-arn": ROLE,
             "policy-file": "policy.json",
             "trails": (str(tmp_path / "trail"),),
         }
-        named |= {"aws-regions": "eu-west-1", "minimum-days": "30"}
-        settings = from_options(named)
+        options |= {"aws-regions": "eu-west-1", "minimum-days": "30"}
+        settings = from_options(options)
         door = AwsSession(aws.environment(attempts=1) if reach is None else reach, NOW)
         target = Target(settings, "policy.json", tmp_path, past=KnownPast(changed))
         return run_one(target, (tmp_path / "trail",), NOW, door)
@@ -134,9 +136,11 @@ def test_last_accessed_information_removes_services_without_an_attempt_and_keeps
     assert "sns:*: unseen-service" in without["held-back"]
     assert "remove acm:ListCertificates" in without["changes"]
     with_it = propose(last_accessed="true")
-    told = outcome(with_it)
-    assert "remove sns:*" in told["changes"]
-    assert {"ecr:*: last-accessed", "acm:ListCertificates: last-accessed"} <= set(told["held-back"])
+    report = outcome(with_it)
+    assert "remove sns:*" in report["changes"]
+    assert {"ecr:*: last-accessed", "acm:ListCertificates: last-accessed"} <= set(
+        report["held-back"]
+    )
     assert "IAM saw an attempt on acm on 2026-11-04 in eu-west-1" in with_it.body.replace("`", "")
     assert "IAM knows of no attempt on `sns`" in with_it.body
     assert all(len(widths) == 1 for widths in table_widths(with_it.body))
@@ -149,15 +153,15 @@ def test_a_service_in_use_is_never_reported_as_unused_by_iam(
     track.
     """
     account.iam.attempts = []
-    wide = [{"Effect": "Allow", "Action": ["sqs:*", "sns:*"], "Resource": "*"}]
+    wildcards = [{"Effect": "Allow", "Action": ["sqs:*", "sns:*"], "Resource": "*"}]
     (tmp_path / "policy.json").write_text(
-        json.dumps({"Version": "2012-10-17", "Statement": wide}, indent=2)
+        json.dumps({"Version": "2012-10-17", "Statement": wildcards}, indent=2)
     )
-    result = propose(last_accessed="true")
-    assert any(change.startswith("narrow sqs:*") for change in outcome(result)["changes"])
+    proposed = propose(last_accessed="true")
+    assert any(change.startswith("narrow sqs:*") for change in outcome(proposed)["changes"])
     assert (
         "IAM knows of no attempt on `sns`, so the actions of it in wildcards are removed."
-        in result.body
+        in proposed.body
     )
 
 
@@ -167,10 +171,10 @@ def test_a_service_in_use_is_never_reported_as_unused_by_iam(
 def test_a_recent_grant_is_kept_without_an_attempt(
     propose: Callable[..., Proposed], changed: datetime | None, why: str
 ) -> None:
-    result = propose(last_accessed="true", changed=changed)
-    assert "sns:*: unseen-service" in outcome(result)["held-back"]
-    told = result.body.partition("#### What IAM reports")[2].partition("\n#### ")[0]
-    assert why in told.replace("`", "")
+    proposed = propose(last_accessed="true", changed=changed)
+    assert "sns:*: unseen-service" in outcome(proposed)["held-back"]
+    section = proposed.body.partition("#### What IAM reports")[2].partition("\n#### ")[0]
+    assert why in section.replace("`", "")
     assert "may be younger" not in propose(last_accessed="true").body
 
 
@@ -189,17 +193,17 @@ def test_a_run_without_the_input_sends_aws_no_request(
     propose: Callable[..., Proposed], aws: FakeAws
 ) -> None:
     propose()
-    assert not [each for each in aws.requests if each.operation.startswith("Generate")]
+    assert not [request for request in aws.requests if request.operation.startswith("Generate")]
 
 
 def test_without_credentials_no_request_is_sent_and_no_message_logged(
     propose: Callable[..., Proposed], aws: FakeAws
 ) -> None:
-    said = progress.LINES
-    result = propose(reach={}, last_accessed="true")
+    log_lines = progress.LINES
+    proposed = propose(reach={}, last_accessed="true")
     assert not aws.requests
-    assert "What IAM reports" not in result.body
-    assert not [line for line in said if "AWS" in line]
+    assert "What IAM reports" not in proposed.body
+    assert not [line for line in log_lines if "AWS" in line]
 
 
 def test_denied_last_accessed_information_is_reported_and_removes_no_grant(
@@ -220,12 +224,12 @@ def test_denied_last_accessed_information_is_reported_and_removes_no_grant(
 def test_credentials_of_another_account_are_reported(
     propose: Callable[..., Proposed], account: Account, aws: FakeAws
 ) -> None:
-    other = {
+    other_identity = {
         "UserId": "x",
         "Account": "999999999999",
         "Arn": "arn:aws:iam::999999999999:user/somebody",
     }
-    aws.operations["sts:GetCallerIdentity"] = lambda _: other
+    aws.operations["sts:GetCallerIdentity"] = lambda _: other_identity
     assert "credentials are those of account 999999999999" in propose(
         last_accessed="true"
     ).body.replace("`", "")
@@ -246,12 +250,12 @@ def test_a_generated_policy_is_asked_about_and_never_written(
         ]},
     ]  # fmt: skip
     before = outcome(propose())
-    result = propose(access_analyzer=f"{ACCESS_ROLE} {TRAIL}")
-    told = outcome(result)
-    assert [change for change in told["changes"] if change.startswith("add ")] == []
-    assert "acm:ListCertificates: access-analyzer" in told["held-back"]
-    assert set(told["changes"]) == set(before["changes"]) - {"remove acm:ListCertificates"}
-    questions = result.body.partition("#### Second opinion: IAM Access Analyzer names more")[
+    proposed = propose(access_analyzer=f"{ACCESS_ROLE} {TRAIL}")
+    report = outcome(proposed)
+    assert [change for change in report["changes"] if change.startswith("add ")] == []
+    assert "acm:ListCertificates: access-analyzer" in report["held-back"]
+    assert set(report["changes"]) == set(before["changes"]) - {"remove acm:ListCertificates"}
+    questions = proposed.body.partition("#### Second opinion: IAM Access Analyzer names more")[
         2
     ].partition("</details>")[0]
     assert "which it calls incomplete" in questions
@@ -287,19 +291,19 @@ def test_an_interrupted_command_cancels_the_generation_it_started(
     monkeypatch.chdir(tmp_path)
     for name, value in aws.environment().items():
         monkeypatch.setenv(name, value)
-    named = ["--role-arn", ROLE, "--policy-file", "policy.json", "--trails", "trail"]
-    said = StringIO()
+    role_options = ["--role-arn", ROLE, "--policy-file", "policy.json", "--trails", "trail"]
+    log = StringIO()
     before = signal.signal(number, lambda *_: None)
     try:
-        command = ["propose", *named, "--access-analyzer", f"{ACCESS_ROLE} {TRAIL}"]
-        code = main(command, StringIO(), said, lambda: NOW)
+        command = ["propose", *role_options, "--access-analyzer", f"{ACCESS_ROLE} {TRAIL}"]
+        code = main(command, StringIO(), log, lambda: NOW)
     finally:
         signal.signal(number, before)
     [job] = account.analyzer.jobs
     assert (code, account.analyzer.status(job)) == (130, "CANCELED")
-    assert said.getvalue().index(
+    assert log.getvalue().index(
         f"Cancelled the policy generation {job.number}"
-    ) < said.getvalue().index("Interrupted")
+    ) < log.getvalue().index("Interrupted")
 
 
 def test_an_open_trust_is_warned_of_and_a_bound_login_is_not(
@@ -360,8 +364,8 @@ def test_a_recommended_policy_that_keeps_a_removed_grant_is_reported(
     }
     _find_unused(account, {"unusedPermissionsRecommendedStep": step})
     body = propose(access_analyzer=f"{ACCESS_ROLE} {TRAIL}").body
-    kept = "a policy that keeps what this proposal removes: `acm:ListCertificates`."
-    assert f"- It recommends to replace `deploy` by {kept}\n" in body
+    replacement = "a policy that keeps what this proposal removes: `acm:ListCertificates`."
+    assert f"- It recommends to replace `deploy` by {replacement}\n" in body
 
 
 def test_unused_credentials_are_reported(
@@ -413,15 +417,15 @@ def iter_clock(now: datetime) -> Callable[[], datetime]:
     ],
 )
 def test_a_wrong_input_is_named(name: str, value: str, words: str) -> None:
-    given = {"role-arn": ROLE, "policy-file": "policy.json", "trails": "trail", name: value}
+    inputs = {"role-arn": ROLE, "policy-file": "policy.json", "trails": "trail", name: value}
     with pytest.raises(InputError, match=words):
-        parse_settings(step_inputs({f"INPUT_{key.upper()}": text for key, text in given.items()}))
+        parse_settings(step_inputs({f"INPUT_{key.upper()}": text for key, text in inputs.items()}))
 
 
 def test_a_step_asks_iam_by_default_and_a_command_does_not() -> None:
-    given = {"role-arn": ROLE, "policy-file": "policy.json", "trails": "trail"}
+    inputs = {"role-arn": ROLE, "policy-file": "policy.json", "trails": "trail"}
     assert parse_settings(
-        step_inputs({f"INPUT_{key.upper()}": text for key, text in given.items()})
+        step_inputs({f"INPUT_{key.upper()}": text for key, text in inputs.items()})
     ).last_accessed
-    assert not from_options(given).last_accessed
-    assert from_options({**given, "last-accessed": "true"}).last_accessed
+    assert not from_options(inputs).last_accessed
+    assert from_options({**inputs, "last-accessed": "true"}).last_accessed

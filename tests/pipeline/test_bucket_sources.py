@@ -41,11 +41,11 @@ def athena() -> FakeAthena:
 
 @pytest.fixture
 def environment(athena: FakeAthena) -> Iterator[dict[str, str]]:
-    more = {
+    further_operations = {
         "sts:GetCallerIdentity": lambda _: CALLER,
         "cloudtrail:DescribeTrails": lambda _: {"trailList": []},
     }
-    with FakeAws({**athena.operations(), **more}) as aws, FakeS3() as s3:
+    with FakeAws({**athena.operations(), **further_operations}) as aws, FakeS3() as s3:
         s3.objects |= {
             f"{DAY}/01/02/x_20260102T0000Z_.json.gz": b"{}",
             f"{DAY}/03/30/x_20260330T0000Z_.json.gz": b"{}",
@@ -54,13 +54,13 @@ def environment(athena: FakeAthena) -> Iterator[dict[str, str]]:
 
 
 def sources(environment: dict[str, str], start: str = "", **values: Any) -> list[Any]:
-    given = {
+    options = {
         "role-arn": ROLE,
         "policy-file": "p.json",
         **{name.replace("_", "-"): value for name, value in values.items()},
     }
-    found = from_options({**given, "from": start})
-    return list(open_sources(found, [], AwsSession(environment, NOW)))
+    settings = from_options({**options, "from": start})
+    return list(open_sources(settings, [], AwsSession(environment, NOW)))
 
 
 def test_a_trail_in_s3_is_read_as_far_back_as_lookback_days(
@@ -99,8 +99,8 @@ def test_digests_decide_what_counts_where_they_are_asked_for(
     """The bucket has none, so that nothing counts."""
     [source] = sources(environment, trails=("s3://logs",), validate_digests=chosen)
     assert isinstance(source, S3Trail)
-    found = list(source.read_parts(Window(), Principals(), CountingFiles()))
-    lost = [item for item in found if isinstance(item, Gap) and item.kind is GapKind.NOT_VALIDATED]
+    parts = list(source.read_parts(Window(), Principals(), CountingFiles()))
+    lost = [part for part in parts if isinstance(part, Gap) and part.kind is GapKind.NOT_VALIDATED]
     assert (not lost, source.statistics.damaged_files == 0) == (calls_on, calls_on)
 
 
@@ -109,12 +109,12 @@ def test_each_of_several_tables_is_one_query(
 ) -> None:
     """As the three tables of CloudTrail in Security Lake, or those of two trails."""
     tables = "security.logs, other/security.more\nsecurity.logs"
-    found = sources(environment, trails=("s3://logs",), athena_table=tables)
-    assert [str(source) for source in found] == [
+    table_sources = sources(environment, trails=("s3://logs",), athena_table=tables)
+    assert [str(source) for source in table_sources] == [
         "security.logs in Athena",
         "other/security.more in Athena",
     ]
-    for source in found:
+    for source in table_sources:
         list(source.read(Window(), Principals()))
     assert [query.count('"more"') for query in athena.queries] == [0, 1]
 
@@ -132,7 +132,7 @@ def test_a_trail_in_s3_without_credentials_is_a_gap_next_to_another_source(tmp_p
         {"role-arn": ROLE, "policy-file": "p.json", "trails": (str(tmp_path), "s3://logs")}
     )
     without = AwsSession({"AWS_EC2_METADATA_DISABLED": "true", "AWS_PROFILE": "nobody"}, NOW)
-    opened = open_sources(settings, [tmp_path], without)
-    found = read_evidence(opened, Window(), settings.principal)[ROLE]
-    assert found.counts.calls == 1
-    assert [(gap.kind, gap.scope) for gap in found.gaps] == [(GapKind.SOURCE_FAILED, Scope())]
+    counted_sources = open_sources(settings, [tmp_path], without)
+    read = read_evidence(counted_sources, Window(), settings.principal)[ROLE]
+    assert read.counts.calls == 1
+    assert [(gap.kind, gap.scope) for gap in read.gaps] == [(GapKind.SOURCE_FAILED, Scope())]

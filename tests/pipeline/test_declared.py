@@ -32,11 +32,11 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def draft(resources: dict[str, Any], *more: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Policy and `proposal.json` of a first draft."""
     Path("t.json").write_text(json.dumps({"Resources": resources}))
-    done = leastpriv(
+    run = leastpriv(
         "propose", "--role-arn", ROLE, "--policy-file", "iam/ci.json", "--aws-regions", "eu-west-1",
         "--templates", "shop=t.json", "--output-dir", "out", *more,
     )  # fmt: skip
-    assert done.code == 0, done.err
+    assert run.code == 0, run.err
     return json.loads(Path("out/policy.json").read_bytes()), json.loads(
         Path("out/proposal.json").read_bytes()
     )
@@ -95,7 +95,7 @@ def test_a_draft_of_a_plan_says_that_what_its_state_needs_is_not_drafted(
         }
         Path(".terraform").mkdir()
         Path(".terraform/terraform.tfstate").write_text(json.dumps({"backend": backend}))
-    done = leastpriv(
+    run = leastpriv(
         "propose",
         "--role-arn",
         ROLE,
@@ -106,7 +106,7 @@ def test_a_draft_of_a_plan_says_that_what_its_state_needs_is_not_drafted(
         "--output-dir",
         "out",
     )
-    assert done.code == 0, done.err
+    assert run.code == 0, run.err
     body = json.loads(Path("out/proposal.json").read_bytes())["body"]
     assert (
         "what Terraform's state needs, because the folder of `plan.json` has no" in body
@@ -120,11 +120,11 @@ def test_the_first_screen_says_why_needs_are_not_drafted(place: Path) -> None:
         "Properties": {"TemplateURL": "https://bucket.s3.amazonaws.com/part.yaml"},
     }
     _, proposal = draft({"Orders": QUEUE, "Box": {"Type": "AWS::Nonsense::Thing"}, "Part": part})
-    said = (
+    sentence = (
         "**Not drafted:** what `AWS::CloudFormation::Stack Part` needs (its template is not in the"
         " repository); what `AWS::Nonsense::Thing` needs, which no table lists."
     )
-    assert said in proposal["body"]
+    assert sentence in proposal["body"]
 
 
 def test_a_sensitive_action_without_a_name_is_held_back(place: Path) -> None:
@@ -194,13 +194,13 @@ def test_an_existing_policy_without_evidence_is_compared_with_nothing_and_that_i
     place: Path,
 ) -> None:
     Path("iam").mkdir()
-    own = {"Effect": "Allow", "Action": "sqs:ListQueues", "Resource": "*"}
-    Path("iam/ci.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": [own]}))
+    statement = {"Effect": "Allow", "Action": "sqs:ListQueues", "Resource": "*"}
+    Path("iam/ci.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
     Path("t.json").write_text(json.dumps({"Resources": {"Orders": QUEUE}}))
-    done = leastpriv(
+    run = leastpriv(
         "propose", "--role-arn", ROLE, "--policy-file", "iam/ci.json", "--templates", "t.json"
     )
-    assert (done.code, "name trails" in done.err) == (2, True), done.err
+    assert (run.code, "name trails" in run.err) == (2, True), run.err
 
 
 @pytest.mark.parametrize(
@@ -214,26 +214,26 @@ def test_what_is_no_template_or_plan_is_bad_input(
     place: Path, option: str, text: str, said: str
 ) -> None:
     (place / "x.json").write_text(text)
-    done = leastpriv("propose", "--role-arn", ROLE, "--policy-file", "ci.json", option, "x.json")
-    assert (done.code, said in done.err) == (2, True), done.err
+    run = leastpriv("propose", "--role-arn", ROLE, "--policy-file", "ci.json", option, "x.json")
+    assert (run.code, said in run.err) == (2, True), run.err
 
 
 def test_a_folder_without_a_manifest_is_bad_input(place: Path) -> None:
     (place / "cdk.out").mkdir()
-    done = leastpriv(
+    run = leastpriv(
         "propose", "--role-arn", ROLE, "--policy-file", "ci.json", "--templates", "cdk.out"
     )
-    assert (done.code, "run `cdk synth`" in done.err) == (2, True), done.err
-    assert "name the files of its templates" in done.err
+    assert (run.code, "run `cdk synth`" in run.err) == (2, True), run.err
+    assert "name the files of its templates" in run.err
 
 
 def test_a_folder_in_place_of_a_policy_is_named_as_one(place: Path) -> None:
     (place / "policies").mkdir()
     (place / "t.yaml").write_text("Resources: {Q: {Type: AWS::SQS::Queue}}")
-    done = leastpriv(
+    run = leastpriv(
         "propose", "--role-arn", ROLE, "--policy-file", "policies", "--templates", "t.yaml"
     )
-    assert (done.code, "it is a folder, and not a file" in done.err) == (2, True), done.err
+    assert (run.code, "it is a folder, and not a file" in run.err) == (2, True), run.err
 
 
 def test_a_plan_role_reads_alone_and_its_writes_are_reported(place: Path) -> None:
@@ -242,13 +242,13 @@ def test_a_plan_role_reads_alone_and_its_writes_are_reported(place: Path) -> Non
     assert {"sqs:CreateQueue", "sqs:DeleteQueue", "cloudformation:ExecuteChangeSet"}.isdisjoint(
         actions(policy)
     )
-    wide = {
+    writes = {
         "Effect": "Allow",
         "Action": ["sqs:DeleteQueue", "sqs:GetQueueAttributes"],
         "Resource": "*",
     }
     Path("iam").mkdir()
-    Path("iam/ci.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": [wide]}))
+    Path("iam/ci.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": [writes]}))
     _, proposal = draft({"Orders": QUEUE}, "--declared-phases", "plan")
     section = (
         proposal["body"].partition("### A plan role that can write")[2].partition("<details>")[0]
@@ -264,15 +264,15 @@ def test_two_targets_of_a_config_name_their_templates_without_a_trail(place: Pat
             "role-arn": f"{ROLE}-{kind}",
             "policy-file": f"iam/{kind}.json",
             "templates": "shop=t.json",
-            **more,
+            **entries,
         }
-        for kind, more in (("plan", {"declared-phases": "plan"}), ("apply", {}))
+        for kind, entries in (("plan", {"declared-phases": "plan"}), ("apply", {}))
     ]
     Path("roles.yml").write_text(json.dumps({"targets": targets}))
-    done = leastpriv(
+    run = leastpriv(
         "propose", "--config", "roles.yml", "--aws-regions", "eu-west-1", "--output-dir", "out"
     )
-    assert done.code == 0, done.err
+    assert run.code == 0, run.err
     plan, apply = (
         actions(json.loads(Path(f"out/ci-deploy-{kind}/policy.json").read_bytes()))
         for kind in ("plan", "apply")
@@ -288,11 +288,11 @@ def test_a_declared_permission_without_use_goes_once_its_phases_were_seen(place:
     """
     topic = {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "orders"}}
     arn = "arn:aws:sns:eu-west-1:111122223333:orders"
-    used = {"sns:CreateTopic", "sns:SetTopicAttributes", "sns:GetTopicAttributes"}
-    granted = [*sorted(used), "sns:ListTagsForResource", "sns:DeleteTopic"]
-    own = {"Effect": "Allow", "Action": granted, "Resource": arn}
+    used_actions = {"sns:CreateTopic", "sns:SetTopicAttributes", "sns:GetTopicAttributes"}
+    granted = [*sorted(used_actions), "sns:ListTagsForResource", "sns:DeleteTopic"]
+    statement = {"Effect": "Allow", "Action": granted, "Resource": arn}
     Path("iam").mkdir()
-    Path("iam/ci.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": [own]}))
+    Path("iam/ci.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
     calls = [
         {"event": "sns:CreateTopic", "parameters": {"name": "orders"}},
         {"event": "sns:SetTopicAttributes", "parameters": {"topicArn": arn}},
@@ -310,6 +310,6 @@ def test_a_declared_permission_without_use_goes_once_its_phases_were_seen(place:
         "0",
     )
     policy, _ = draft({"Orders": topic}, "--trails", str(trail), *limits)
-    assert set(actions(policy)) == {*used, "sns:DeleteTopic"}
+    assert set(actions(policy)) == {*used_actions, "sns:DeleteTopic"}
     policy, _ = draft({"Other": QUEUE}, "--trails", str(trail), *limits)
     assert "sns:ListTagsForResource" in actions(policy)

@@ -76,19 +76,27 @@ def test_each_need_has_one_of_three_states_and_a_reason_unless_it_is_written(
     statements: tuple[dict[str, Any], ...],
 ) -> None:
     judged = judged_needs(needs(RESOURCES), [policy(*statements)], ROLE, Options())
-    assert [each.need for each in judged] == [*needs(RESOURCES)]
-    assert {each.state for each in judged} <= {*DeclaredState}
-    for each in judged:
-        assert bool(each.reason) is (each.state is not DeclaredState.WRITTEN)
+    assert [judged_need.need for judged_need in judged] == [*needs(RESOURCES)]
+    assert {judged_need.state for judged_need in judged} <= {*DeclaredState}
+    for judged_need in judged:
+        assert bool(judged_need.reason) is (judged_need.state is not DeclaredState.WRITTEN)
     # What is written or told is what the draft has, and the report says.
-    written = {(each.action, on) for each in additions_of(judged) for on in each.resources}
-    told = {(each.action, *each.resources) for each in held_back_of(judged)}
-    for each in judged:
-        permission = (each.need.permission.action, each.need.permission.resource)
-        if each.state is DeclaredState.WRITTEN:
-            assert permission in written or any(action == permission[0] for action, _ in written)
-        if each.state is DeclaredState.TOLD:
-            assert permission in told
+    added_permissions = {
+        (addition.action, resource)
+        for addition in additions_of(judged)
+        for resource in addition.resources
+    }
+    held_permissions = {
+        (held_back.action, *held_back.resources) for held_back in held_back_of(judged)
+    }
+    for judged_need in judged:
+        permission = (judged_need.need.permission.action, judged_need.need.permission.resource)
+        if judged_need.state is DeclaredState.WRITTEN:
+            assert permission in added_permissions or any(
+                action == permission[0] for action, _ in added_permissions
+            )
+        if judged_need.state is DeclaredState.TOLD:
+            assert permission in held_permissions
 
 
 def test_there_is_no_fourth_state() -> None:
@@ -102,18 +110,24 @@ def test_a_review_lacks_what_a_draft_writes_or_tells(
     documents = [policy(*statements)]
     draft = judged_needs(needs(RESOURCES), documents, ROLE, Options())
     change = DeclaredChange(sources=("t.json",), made=needs(RESOURCES), kept=())
-    found = preflight(change, (documents, documents), Evidence(ROLE), Options())
-    assert found
-    lacking = {each.need for each in draft if each.state is not DeclaredState.NOT_NEEDED}
-    assert {*found.lacking} == lacking
-    assert {each.need for each in draft if each.state is DeclaredState.TOLD} == {
-        *found.never_written
+    comparison = preflight(change, (documents, documents), Evidence(ROLE), Options())
+    assert comparison
+    lacking = {
+        judged_need.need
+        for judged_need in draft
+        if judged_need.state is not DeclaredState.NOT_NEEDED
     }
+    assert {*comparison.lacking} == lacking
+    assert {
+        judged_need.need for judged_need in draft if judged_need.state is DeclaredState.TOLD
+    } == {*comparison.never_written}
 
 
 def test_a_resource_of_another_account_is_needed_too() -> None:
     judged = judged_needs(needs(RESOURCES), (), ROLE, Options())
-    [layer] = [each for each in judged if each.need.permission.resource == LAYER]
+    [layer] = [
+        judged_need for judged_need in judged if judged_need.need.permission.resource == LAYER
+    ]
     assert layer.need.permission.action == "lambda:GetLayerVersion"
     assert layer.state is DeclaredState.WRITTEN
 
@@ -156,21 +170,21 @@ def test_a_check_without_records_names_what_the_whole_template_lacks(place: Path
     write({"t.json": {"Resources": {"Orders": QUEUE}}})
     granting = {"Effect": "Allow", "Action": ["sqs:CreateQueue"], "Resource": "*"}
     write({"ci.json": {"Version": "2012-10-17", "Statement": [granting]}})
-    done = run("check")
-    assert done.code == 3
-    assert "sqs:GetQueueAttributes" in done.out
-    assert "`sqs:CreateQueue`" not in done.out.partition("Granted already")[0]
+    command = run("check")
+    assert command.code == 3
+    assert "sqs:GetQueueAttributes" in command.out
+    assert "`sqs:CreateQueue`" not in command.out.partition("Granted already")[0]
 
 
 def test_a_check_of_a_sufficient_policy_is_green(place: Path) -> None:
     write({"t.json": {"Resources": {"Orders": QUEUE}}})
-    done = run("report", "--output-dir", "out")
-    assert done.code == 0, done.err
+    command = run("report", "--output-dir", "out")
+    assert command.code == 0, command.err
     Path("ci.json").write_bytes(Path("out/policy.json").read_bytes())
     assert run("check").code == 0
-    done = run("check", "--declared-phases", "all")
-    assert done.code == 3
-    assert "sqs:SetQueueAttributes" in done.out
+    command = run("check", "--declared-phases", "all")
+    assert command.code == 3
+    assert "sqs:SetQueueAttributes" in command.out
 
 
 def test_a_review_without_records_names_what_unchanged_resources_lack(place: Path) -> None:
@@ -179,9 +193,9 @@ def test_a_review_without_records_names_what_unchanged_resources_lack(place: Pat
     commit()
     topic = {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "t"}}
     write({"t.json": {"Resources": {"Orders": QUEUE, "Topic": topic}}})
-    done = run("review", "--base", "main")
-    assert done.code == 3
-    section = done.out.partition("Resources that do not change lack")[2]
+    command = run("review", "--base", "main")
+    assert command.code == 3
+    section = command.out.partition("Resources that do not change lack")[2]
     assert "sqs:CreateQueue" in section.partition("</details>")[0]
 
 
@@ -190,11 +204,11 @@ def test_a_deleted_template_needs_the_deletion_of_its_stack(place: Path) -> None
     write({"ci.json": {"Version": "2012-10-17", "Statement": [ALL_OF_LAMBDA]}})
     commit()
     Path("t.json").unlink()
-    done = run("review", "--base", "main")
-    assert done.code == 3
-    assert "sqs:DeleteQueue" in done.out
-    assert "cloudformation:DeleteStack" in done.out
-    assert "sqs:CreateQueue" not in done.out
+    command = run("review", "--base", "main")
+    assert command.code == 3
+    assert "sqs:DeleteQueue" in command.out
+    assert "cloudformation:DeleteStack" in command.out
+    assert "sqs:CreateQueue" not in command.out
 
 
 def test_a_resource_that_a_default_leaves_out_is_named(place: Path) -> None:
@@ -207,17 +221,17 @@ def test_a_resource_that_a_default_leaves_out_is_named(place: Path) -> None:
         },
     }
     write({"t.json": template, "p.json": [{"ParameterKey": "WithTopic", "ParameterValue": "yes"}]})
-    done = run("report", "--output-dir", "out")
+    command = run("report", "--output-dir", "out")
     assert (
         "Left out by the defaults of `WithTopic`: `News`"
         in json.loads(Path("out/proposal.json").read_bytes())["body"]
     )
     assert "sns:CreateTopic" not in Path("out/policy.json").read_text()
-    done = leastpriv(
+    command = leastpriv(
         "propose", "--role-arn", ROLE, "--policy-file", "ci.json", "--aws-regions", "eu-west-1",
         "--templates", "shop=t.json?p.json", "--output-dir", "given",
     )  # fmt: skip
-    assert done.code == 0, done.err
+    assert command.code == 0, command.err
     assert "sns:CreateTopic" in Path("given/policy.json").read_text()
 
 
@@ -229,8 +243,8 @@ def test_a_rule_group_of_aws_keeps_the_word_that_its_arn_has_for_an_account(plac
         "Properties": {"FirewallPolicyName": "edge", "FirewallPolicy": rules},
     }
     write({"t.json": {"Resources": {"Edge": firewall}}})
-    done = run("report", "--output-dir", "out")
-    assert done.code == 0, done.err
+    command = run("report", "--output-dir", "out")
+    assert command.code == 0, command.err
     assert group in Path("out/policy.json").read_text()
 
 
@@ -247,8 +261,8 @@ def test_what_is_too_large_is_a_state_and_the_run_continues(place: Path) -> None
     changes = [{**queue, "address": f"aws_sqs_queue.q[{number}]"} for number in range(11_000)]
     write({"large.json": {"resource_changes": changes}})
     write({"t.json": {"Resources": {"Orders": QUEUE}}})
-    done = run("report", "--plans", "large.json", "--output-dir", "out")
-    assert done.code == 0, done.err
+    command = run("report", "--plans", "large.json", "--output-dir", "out")
+    assert command.code == 0, command.err
     body = json.loads(Path("out/proposal.json").read_bytes())["body"]
     assert "The needs of `large.json` are not known: too large" in body
     assert "sqs:CreateQueue" in Path("out/policy.json").read_text()
@@ -258,8 +272,8 @@ def test_a_template_outside_is_named_as_not_known(place: Path) -> None:
     inner = {"Type": "AWS::CloudFormation::Stack", "Properties": {"TemplateURL": "../secret.json"}}
     write({"../secret.json": {"Resources": {"Secret": QUEUE}}})
     write({"t.json": {"Resources": {"Inner": inner}}})
-    done = run("report", "--output-dir", "out")
-    assert done.code == 0, done.err
+    command = run("report", "--output-dir", "out")
+    assert command.code == 0, command.err
     body = json.loads(Path("out/proposal.json").read_bytes())["body"]
     assert "is outside the repository and is not read" in body
     assert "sqs:CreateQueue" not in Path("out/policy.json").read_text()
@@ -270,8 +284,8 @@ def test_a_plan_of_a_stack_that_was_not_carried_out_is_no_deletion_in_the_verdic
 ) -> None:
     (place / "t.json").write_text(json.dumps({"Resources": {"Orders": QUEUE}}))
     options = ("--role-arn", ROLE, "--policy-file", "p.json", "--aws-regions", "eu-west-1")
-    done = leastpriv("propose", *options, "--templates", "shop=t.json", "--output-dir", "out")
-    assert done.code == 0, done.err
+    run = leastpriv("propose", *options, "--templates", "shop=t.json", "--output-dir", "out")
+    assert run.code == 0, run.err
     verdict = json.loads((place / "out/proposal.json").read_text())["verdict"]
     assert verdict["rule"] == "new-deletion"
     assert "DeleteStack" in verdict["reason"]

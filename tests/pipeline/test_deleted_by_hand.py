@@ -36,15 +36,19 @@ def trail_with(folder: Path, *later: datetime) -> None:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Iterator[Repository]:
-    with quick_repository(tmp_path) as made:
+    with quick_repository(tmp_path) as started:
         trail_with(tmp_path / "trail")
-        yield made
+        yield started
 
 
 def without_alarm(repository: Repository, branch: str = "main") -> list[Any]:
-    left = [each for each in statements(repository, branch) if ALARM not in str(each["Action"])]
-    assert left != statements(repository, branch)
-    return left
+    remaining = [
+        statement
+        for statement in statements(repository, branch)
+        if ALARM not in str(statement["Action"])
+    ]
+    assert remaining != statements(repository, branch)
+    return remaining
 
 
 def merged_alarm(repository: Repository) -> int:
@@ -64,9 +68,9 @@ def test_a_merged_addition_that_a_person_deletes_is_declined(
     commit(repository, without_alarm(repository))
     head = repository.hub.head("main")
     for _ in range(2):
-        result = repository.propose(**ADDS)
-        assert added(result) == set()
-        reason = refused(result)[ALARM]
+        proposed = repository.propose(**ADDS)
+        assert added(proposed) == set()
+        reason = refused(proposed)[ALARM]
         assert head[:7] in reason
         assert f"#{number}" in reason
         repository.clock.now += timedelta(days=1)
@@ -97,8 +101,8 @@ def test_a_branch_from_before_the_addition_hides_no_deletion(
     repository: Repository, method: str
 ) -> None:
     repository.hub.commit_as("kim", "old", {"README": "Old"}, "Begin")
-    first, *others = statements(repository, "old")
-    commit(repository, [{**first, "Sid": "Renamed"}, *others], "old")
+    first, *further_statements = statements(repository, "old")
+    commit(repository, [{**first, "Sid": "Renamed"}, *further_statements], "old")
     merged_alarm(repository)
     commit(repository, without_alarm(repository))
     number = repository.hub.open_pull_as("kim", "old")
@@ -113,12 +117,12 @@ def test_a_denial_after_the_deletion_proposes_it_again(
     commit(repository, without_alarm(repository))
     trail_with(tmp_path / "trail", repository.clock.now + timedelta(hours=2))
     repository.clock.now += timedelta(days=1)
-    result = repository.propose(**ADDS)
-    assert added(result) == {ALARM}
-    assert result.content is not None
-    assert "needed since" in result.content.body
+    proposed = repository.propose(**ADDS)
+    assert added(proposed) == {ALARM}
+    assert proposed.content is not None
+    assert "needed since" in proposed.content.body
     # Who merges and deletes it again answers again.
-    merge(repository, number_of(result))
+    merge(repository, number_of(proposed))
     commit(repository, without_alarm(repository))
     assert ALARM in refused(repository.propose(**ADDS))
 
@@ -127,8 +131,8 @@ def test_a_line_that_moves_to_another_file_is_not_declined(repository: Repositor
     merged_alarm(repository)
     policy = json.loads(repository.hub.file(FILE))
     text = json.dumps({**policy, "Statement": without_alarm(repository)}, indent=2)
-    other = json.dumps({"Statement": [grant("cloudwatch:Put*")]}, indent=2)
-    files = {FILE: text, "iam/alarms.json": other}
+    alarms = json.dumps({"Statement": [grant("cloudwatch:Put*")]}, indent=2)
+    files = {FILE: text, "iam/alarms.json": alarms}
     repository.hub.commit_as("kim", "main", files, "Split")
     assert added(repository.propose(**ADDS)) == {ALARM}
 
@@ -185,9 +189,11 @@ class DatedClone(Clone):
 
     def delete(self, action: str) -> str:
         """A person deletes the statements of an action; returns the commit."""
-        left = [each for each in self.statements() if action not in str(each["Action"])]
-        assert left != self.statements()
-        self.write(left)
+        remaining = [
+            statement for statement in self.statements() if action not in str(statement["Action"])
+        ]
+        assert remaining != self.statements()
+        self.write(remaining)
         return self.git("rev-parse", "HEAD")
 
 
@@ -196,16 +202,16 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DatedClone:
     monkeypatch.setenv("GIT_COMMITTER_DATE", "")
     trail = tmp_path / "trail"
     trail_with(trail)
-    made = DatedClone(tmp_path / "clone", trail)
-    monkeypatch.chdir(made.folder)
-    return made
+    dated = DatedClone(tmp_path / "clone", trail)
+    monkeypatch.chdir(dated.folder)
+    return dated
 
 
 def change_by_hand(clone: DatedClone, way: str) -> str:
     """A person merges the proposal, deletes its addition and grants what it removed; returns the
     commit of the deletion.
     """
-    topic = [each for each in clone.statements() if REMOVED in str(each["Action"])]
+    topic = [statement for statement in clone.statements() if REMOVED in str(statement["Action"])]
     clone.propose()
     clone.merge(way)
     assert REMOVED not in str(clone.statements())
@@ -218,10 +224,10 @@ def change_by_hand(clone: DatedClone, way: str) -> str:
 def test_git_alone_shows_the_deletion_and_the_new_grant(clone: DatedClone, way: str) -> None:
     commit = change_by_hand(clone, way)
     for mode in ("report", "pull-request"):
-        result = clone.propose(mode)
-        assert commit[:7] in refused(result)[ALARM]
-        assert ("#12" in refused(result)[ALARM]) == (way == "squash as GitHub")
-        assert held(result) == {REMOVED}
+        proposed = clone.propose(mode)
+        assert commit[:7] in refused(proposed)[ALARM]
+        assert ("#12" in refused(proposed)[ALARM]) == (way == "squash as GitHub")
+        assert held(proposed) == {REMOVED}
     assert clone.git("branch", "--list", BRANCH) == ""
 
 
@@ -231,9 +237,9 @@ def test_git_alone_shows_it_after_the_file_moved(clone: DatedClone) -> None:
     clone.git("mv", clone.file, "policies/ci.json")
     clone.git("commit", "--quiet", "-m", "Move")
     clone.file = "policies/ci.json"
-    result = clone.propose("report")
-    assert ALARM in refused(result)
-    assert held(result) == {REMOVED}
+    proposed = clone.propose("report")
+    assert ALARM in refused(proposed)
+    assert held(proposed) == {REMOVED}
 
 
 def test_a_commit_that_moves_the_file_and_deletes_the_line_declines_it(clone: DatedClone) -> None:
@@ -249,8 +255,8 @@ def test_a_commit_that_moves_the_file_and_deletes_the_line_declines_it(clone: Da
 def test_a_line_that_moves_to_another_file_of_a_clone_is_not_declined(clone: DatedClone) -> None:
     clone.propose()
     clone.merge("rebase")
-    other = {"Version": "2012-10-17", "Statement": [grant(ALARM)]}
-    (clone.folder / "iam/alarms.json").write_text(json.dumps(other, indent=2))
+    alarms = {"Version": "2012-10-17", "Statement": [grant(ALARM)]}
+    (clone.folder / "iam/alarms.json").write_text(json.dumps(alarms, indent=2))
     clone.delete(ALARM)
     assert added(clone.propose("report")) == {ALARM}
 
@@ -264,7 +270,7 @@ def test_a_commit_of_the_future_decides_nothing(clone: DatedClone) -> None:
 
 
 def test_what_a_person_leaves_on_a_merged_branch_of_a_clone_is_kept(clone: DatedClone) -> None:
-    topic = [each for each in clone.statements() if REMOVED in str(each["Action"])]
+    topic = [statement for statement in clone.statements() if REMOVED in str(statement["Action"])]
     clone.propose()
     clone.git("checkout", "--quiet", BRANCH)
     clone.write([*clone.statements(), *topic])
@@ -286,9 +292,9 @@ def test_a_shallow_clone_decides_by_what_it_has(
     clone.git("clone", "--quiet", f"--depth={depth}", source, str(tmp_path / "shallow"))
     clone.folder = tmp_path / "shallow"
     monkeypatch.chdir(clone.folder)
-    result = clone.propose("report")
-    assert added(result) == {ALARM}
-    assert held(result) == set()
+    proposed = clone.propose("report")
+    assert added(proposed) == {ALARM}
+    assert held(proposed) == set()
 
 
 def test_a_partial_clone_decides_by_what_it_has(
@@ -300,17 +306,19 @@ def test_a_partial_clone_decides_by_what_it_has(
     clone.git("clone", "--quiet", "--filter=blob:none", source, str(tmp_path / "partial"))
     clone.folder = tmp_path / "partial"
     monkeypatch.chdir(clone.folder)
-    result = clone.propose("report")
-    assert added(result) == {ALARM}
-    assert held(result) == set()
-    assert result.content is not None
+    proposed = clone.propose("report")
+    assert added(proposed) == {ALARM}
+    assert held(proposed) == set()
+    assert proposed.content is not None
 
 
 def test_a_date_that_no_calendar_has_ends_no_run(clone: DatedClone) -> None:
     clone.propose()
     clone.merge("rebase")
-    left = [each for each in clone.statements() if ALARM not in str(each["Action"])]
-    clone.write(left)
+    remaining = [
+        statement for statement in clone.statements() if ALARM not in str(statement["Action"])
+    ]
+    clone.write(remaining)
     raw = clone.git("cat-file", "commit", "HEAD")
     lines = [
         f"committer Kim <kim@example.org> {10**15} +0000" if line.startswith("committer") else line

@@ -68,16 +68,16 @@ def test_a_denied_call_adds_all_that_aws_judged_it_by(
     with FakeAws(_operations(accounts)) as aws:
         for name, value in aws.environment().items():
             monkeypatch.setenv(name, value)
-        done = leastpriv(
+        run = leastpriv(
             "propose", "--role-arn", ROLE, "--policy-file", str(tmp_path / "policy.json"),
             "--trails", str(trail),
             "--denial-details", asked, "--output-dir", str(tmp_path / "out"),
         )  # fmt: skip
         requests = len(aws.asked("GetRequestAuthorizationDetails"))
-    assert done.code == 0, done.err
+    assert run.code == 0, run.err
     proposal = json.loads((tmp_path / "out" / "proposal.json").read_text())
-    found = {change["action"] for change in proposal["changes"] if change["kind"] == "add"}
-    assert ("iam:ListUsers" in found, requests) == (added, 2 if added else 0)
+    added_actions = {change["action"] for change in proposal["changes"] if change["kind"] == "add"}
+    assert ("iam:ListUsers" in added_actions, requests) == (added, 2 if added else 0)
     judged = {
         key
         for change in proposal["changes"]

@@ -37,10 +37,11 @@ def document(*actions: str) -> Document:
 
 def role(arn: str, policies: dict[str, Document]) -> LiveRole:
     account = arn.split(":")[4]
-    found = (
-        LivePolicy(f"arn:aws:iam::{account}:policy/{name}", each) for name, each in policies.items()
+    live_policies = (
+        LivePolicy(f"arn:aws:iam::{account}:policy/{name}", policy)
+        for name, policy in policies.items()
     )
-    return LiveRole(arn, tuple(found))
+    return LiveRole(arn, tuple(live_policies))
 
 
 def policies_of(
@@ -58,29 +59,31 @@ def policies_of(
         return role(principal.arn, prod)
 
     monkeypatch.setattr(load_policies, "_live", live)
-    found = with_live_role(AttachedPolicies(committed=committed), role(DEV, dev))
+    of_first_user = with_live_role(AttachedPolicies(committed=committed), role(DEV, dev))
     session = AwsSession({}, NOW)
-    return with_further_users(found, target, lambda _: session)
+    return with_further_users(of_first_user, target, lambda _: session)
 
 
 def test_a_user_whose_account_differs_from_the_file_holds_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    same = {"deploy": document("sqs:CreateQueue")}
-    other = {"deploy": document("sqs:CreateQueue", "sqs:PurgeQueue")}
-    found = policies_of(monkeypatch, same, other)
-    assert found.drift
-    assert not found.drift.differs
-    differs = with_account_gaps(Evidence(DEV), found).live_role_drift
+    as_in_file = {"deploy": document("sqs:CreateQueue")}
+    wider = {"deploy": document("sqs:CreateQueue", "sqs:PurgeQueue")}
+    policies = policies_of(monkeypatch, as_in_file, wider)
+    assert policies.drift
+    assert not policies.drift.differs
+    differs = with_account_gaps(Evidence(DEV), policies).live_role_drift
     assert differs.startswith(f"{PROD}: ")
     assert "sqs:PurgeQueue" in differs
     assert not with_account_gaps(
-        Evidence(DEV), policies_of(monkeypatch, same, same)
+        Evidence(DEV), policies_of(monkeypatch, as_in_file, as_in_file)
     ).live_role_drift
 
 
 def test_another_policy_counts_only_if_each_user_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    own = {"deploy": document("sqs:CreateQueue")}
+    attached = {"deploy": document("sqs:CreateQueue")}
     base, extra = document("sns:Publish"), document("kms:Decrypt")
-    found = policies_of(monkeypatch, {**own, "base": base, "extra": extra}, {**own, "base": base})
-    assert found.names == ("arn:aws:iam::111122223333:policy/base",)
+    policies = policies_of(
+        monkeypatch, {**attached, "base": base, "extra": extra}, {**attached, "base": base}
+    )
+    assert policies.names == ("arn:aws:iam::111122223333:policy/base",)

@@ -40,9 +40,9 @@ QUEUE = "arn:aws:sqs:eu-west-1:111122223333"
 def repository(tmp_path: Path) -> Iterator[Repository]:
     # A second run is denied the alarm, so that it is added.
     denied = deploys([REFUSED], first=FIRST + timedelta(days=20), times=1, number=40)
-    with quick_repository(tmp_path) as made:
+    with quick_repository(tmp_path) as started:
         write_trail(tmp_path / "trail", [*usual_deploys(), *denied])
-        yield made
+        yield started
 
 
 def grant(actions: object, resource: str = "*", sid: str = "ByHand") -> dict[str, object]:
@@ -59,7 +59,7 @@ def narrow_all(repository: Repository) -> int:
     commit(repository, [ALLOW_ALL])
     number = number_of(repository.propose(**NO_GRACE))
     merge(repository, number)
-    assert "*" not in [each["Action"] for each in statements(repository)]
+    assert "*" not in [statement["Action"] for statement in statements(repository)]
     return number
 
 
@@ -68,25 +68,29 @@ def kept(result: TargetResult) -> set[str]:
     assert result.context is not None
     proposal = result.context.proposal
     guard = "refused-after-removal"
-    names = {held.action for held in proposal.held_back_as(guard)}
+    names = {held_back.action for held_back in proposal.held_back_as(guard)}
     for change in proposal.changes:
-        names |= {name for name, found in (change.kept or {}).items() if found.guard == guard}
+        names |= {
+            name
+            for name, kept_because in (change.kept or {}).items()
+            if kept_because.guard == guard
+        }
     return names
 
 
 def added(result: TargetResult) -> set[str]:
     assert result.context is not None
-    return {each.action for each in result.context.proposal.changes if each.kind == "add"}
+    return {change.action for change in result.context.proposal.changes if change.kind == "add"}
 
 
 def refused(result: TargetResult) -> dict[str, str]:
     """Additions that a person declined, with the reason."""
     assert result.context is not None
-    held = result.context.proposal.held_back_additions
+    additions = result.context.proposal.held_back_additions
     return {
-        each.action: each.guard_result.reason
-        for each in held
-        if each.guard_result.guard == "declined"
+        addition.action: addition.guard_result.reason
+        for addition in additions
+        if addition.guard_result.guard == "declined"
     }
 
 
@@ -111,9 +115,9 @@ def test_what_a_person_grants_again_after_a_narrowing_of_all_is_kept(
     merge(repository, number)
     if way == "by hand":
         commit(repository, [*statements(repository), statement])
-    result = repository.propose(**NO_GRACE)
-    assert expected in kept(result)
-    assert removed(result) == set()
+    proposed = repository.propose(**NO_GRACE)
+    assert expected in kept(proposed)
+    assert removed(proposed) == set()
 
 
 @pytest.mark.parametrize(
@@ -127,14 +131,16 @@ def test_what_a_person_grants_again_after_a_narrowing_of_all_is_kept(
 def test_a_declined_narrowing_holds_for_the_parts_into_which_a_person_rewrites_the_entry(
     repository: Repository, statement: dict[str, Any], expected: set[str]
 ) -> None:
-    used = as_committed()["Statement"]
+    used_statements = as_committed()["Statement"]
     commit(repository, [ALLOW_ALL])
     repository.decline(number_of(repository.propose(**NO_GRACE)))
-    commit(repository, [*used, statement])
-    result = repository.propose(**NO_GRACE)
-    assert removed(result) == set()
-    assert result.context is not None
-    assert {held.action for held in result.context.proposal.held_back_as("declined")} == expected
+    commit(repository, [*used_statements, statement])
+    proposed = repository.propose(**NO_GRACE)
+    assert removed(proposed) == set()
+    assert proposed.context is not None
+    assert {
+        held_back.action for held_back in proposed.context.proposal.held_back_as("declined")
+    } == expected
 
 
 def test_what_another_wildcard_granted_all_along_did_not_come_back(repository: Repository) -> None:
@@ -144,8 +150,8 @@ def test_what_another_wildcard_granted_all_along_did_not_come_back(repository: R
     limited = {**NO_GRACE, "max-changes": "1"}
     number = number_of(repository.propose(**limited))
     merge(repository, number)
-    result = repository.propose(**NO_GRACE)
-    assert "sns:DeleteTopic" not in kept(result)
+    proposed = repository.propose(**NO_GRACE)
+    assert "sns:DeleteTopic" not in kept(proposed)
 
 
 def test_with_a_history_it_is_kept_for_good_until_a_person_forgets_it(
@@ -158,10 +164,10 @@ def test_with_a_history_it_is_kept_for_good_until_a_person_forgets_it(
     repository.clock.now += timedelta(days=800)
     assert kept(repository.propose(**NO_GRACE)) == {LATE}
     repository.hub.comment_as("kim", number, f"/leastpriv forget {LATE}")
-    result = repository.propose(**NO_GRACE)
-    assert removed(result) == {LATE}
+    proposed = repository.propose(**NO_GRACE)
+    assert removed(proposed) == {LATE}
     repository.clock.now += timedelta(hours=1)
-    merge(repository, number_of(result))
+    merge(repository, number_of(proposed))
     commit(repository, [*statements(repository), grant(LATE)])
     assert kept(repository.propose(**NO_GRACE)) == {LATE}
 
@@ -183,9 +189,9 @@ def test_a_rewritten_commit_of_the_program_hides_nothing_that_a_person_left(
     topic = POLICY["Statement"][2]
     amend(repository, branch, [*statements(repository, branch), topic])
     merge(repository, number)
-    result = repository.propose(**NO_GRACE)
-    assert kept(result) == {topic["Action"]}
-    assert removed(result) == set()
+    proposed = repository.propose(**NO_GRACE)
+    assert kept(proposed) == {topic["Action"]}
+    assert removed(proposed) == set()
 
 
 def amend(repository: Repository, branch: str, content: list[Any]) -> None:
@@ -199,12 +205,16 @@ def amend(repository: Repository, branch: str, content: list[Any]) -> None:
 
 def take_alarm_away(repository: Repository, branch: str, way: str = "commit") -> None:
     """A person deletes the proposed line on the branch of the proposal."""
-    left = [each for each in statements(repository, branch) if ALARM not in each["Action"]]
-    assert left != statements(repository, branch)
+    remaining = [
+        statement
+        for statement in statements(repository, branch)
+        if ALARM not in statement["Action"]
+    ]
+    assert remaining != statements(repository, branch)
     if way == "amend":
-        amend(repository, branch, left)
+        amend(repository, branch, remaining)
     else:
-        commit(repository, left, branch)
+        commit(repository, remaining, branch)
 
 
 @pytest.mark.parametrize("has_memory", [False, True], ids=["no-memory", "memory"])
@@ -279,14 +289,14 @@ def test_the_pattern_of_a_declined_name_and_further_ones_says_what_was_declined(
     write_trail(tmp_path / "trail", names_of_runs(1))
     repository.decline(number_of(repository.propose(**NO_GRACE)))
     write_trail(tmp_path / "trail", names_of_runs(9))
-    result = repository.propose(**NO_GRACE)
-    assert result.content is not None
-    [change] = result.content.context.proposal.changes
+    proposed = repository.propose(**NO_GRACE)
+    assert proposed.content is not None
+    [change] = proposed.content.context.proposal.changes
     assert change.resources == (f"{QUEUE}:app-*",)
     assert [*(change.declined_before or {})] == [f"{QUEUE}:app-1"]
-    assert "covers what a person declined" in result.content.body
+    assert "covers what a person declined" in proposed.content.body
     # Who merges it accepts the name too.
-    accepted = number_of(result)
+    accepted = number_of(proposed)
     merge(repository, accepted)
     commit(repository, as_committed()["Statement"])
     repository.hub.label_as("kim", accepted, RECONSIDER_LABEL)
@@ -306,9 +316,9 @@ def test_a_pattern_of_names_that_were_declined_one_by_one_is_declined(
         write_trail(tmp_path / "trail", names_of_runs(number))
         repository.decline(number_of(repository.propose(**NO_GRACE)))
         repository.clock.now += timedelta(hours=1)
-    result = repository.propose(**NO_GRACE)
-    assert added(result) == set()
-    assert "sqs:CreateQueue" in refused(result)
+    proposed = repository.propose(**NO_GRACE)
+    assert added(proposed) == set()
+    assert "sqs:CreateQueue" in refused(proposed)
 
 
 @pytest.mark.parametrize("has_memory", [False, True], ids=["no-memory", "memory"])
@@ -319,13 +329,17 @@ def test_what_a_person_takes_away_from_a_first_draft_is_declined(
     repository.hub.commit_as("kim", "main", {FILE: None, "README": "A"}, "No policy yet")
     number = number_of(repository.propose(**ADDS))
     branch = repository.hub.world.pull(number)[1].head
-    left = [each for each in statements(repository, branch) if "sqs" not in str(each["Action"])]
-    assert left != statements(repository, branch)
-    commit(repository, left, branch)
+    remaining = [
+        statement
+        for statement in statements(repository, branch)
+        if "sqs" not in str(statement["Action"])
+    ]
+    assert remaining != statements(repository, branch)
+    commit(repository, remaining, branch)
     merge(repository, number)
-    result = repository.propose(**ADDS)
-    assert "sqs:CreateQueue" not in added(result)
-    assert f"a commit on the branch of #{number}" in refused(result)["sqs:CreateQueue"]
+    proposed = repository.propose(**ADDS)
+    assert "sqs:CreateQueue" not in added(proposed)
+    assert f"a commit on the branch of #{number}" in refused(proposed)["sqs:CreateQueue"]
 
 
 def test_a_declined_first_draft_declines_no_part_of_a_policy_by_hand(

@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def propose(folder: Path, trail: str, *more: str) -> CommandResult:
-    named = [
+    options = [
         "--role-arn",
         ROLE,
         "--policy-file",
@@ -47,7 +47,7 @@ def propose(folder: Path, trail: str, *more: str) -> CommandResult:
         "--trails",
         str(folder / trail),
     ]
-    return leastpriv("propose", *named, *more)
+    return leastpriv("propose", *options, *more)
 
 
 def test_what_an_earlier_run_saw_is_kept_by_a_later_one(folder: Path) -> None:
@@ -70,10 +70,10 @@ def test_an_unreadable_usage_history_removes_no_grant_and_is_not_overwritten(
     file = folder / "memory" / FILE
     file.parent.mkdir(parents=True)
     file.write_bytes(content)
-    done = propose(folder, "late", "--evidence-folder", str(folder / "memory"))
-    assert done.code == 0
-    assert "#### Removed" not in done.out
-    assert "fix it, or delete it to start again" in done.err
+    run = propose(folder, "late", "--evidence-folder", str(folder / "memory"))
+    assert run.code == 0
+    assert "#### Removed" not in run.out
+    assert "fix it, or delete it to start again" in run.err
     assert file.read_bytes() == content
 
 
@@ -81,14 +81,14 @@ def test_a_folder_that_cannot_be_written_is_reported_and_the_proposal_printed(fo
     # No folder can be made below a file.
     (folder / "memory").mkdir()
     (folder / "memory" / FILE.partition("/")[0]).write_text("a file")
-    done = propose(folder, "late", "--evidence-folder", str(folder / "memory"))
-    assert done.code == 0
-    assert "No permission is removed" in done.err
-    assert done.out
+    run = propose(folder, "late", "--evidence-folder", str(folder / "memory"))
+    assert run.code == 0
+    assert "No permission is removed" in run.err
+    assert run.out
 
 
 def test_a_file_in_place_of_the_folder_is_refused_before_anything_is_read(folder: Path) -> None:
     (folder / "memory").write_text("a file")
-    done = propose(folder, "late", "--evidence-folder", str(folder / "memory"))
-    assert done.code == 2
-    assert done.err.startswith("error: --evidence-folder is ")
+    run = propose(folder, "late", "--evidence-folder", str(folder / "memory"))
+    assert run.code == 2
+    assert run.err.startswith("error: --evidence-folder is ")

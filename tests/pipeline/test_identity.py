@@ -86,9 +86,9 @@ class Repository:
         if is_on_base:
             self.hub.commit_as("kim", "main", {path: config}, "Targets")
         github = self._connected()
-        given: dict[str, Any] = {**self._inputs(options), "config": path}
-        labels = {known.name: f"The input {known.name}" for known in inputs()}
-        arrived = GivenInputs(given, labels)
+        values: dict[str, Any] = {**self._inputs(options), "config": path}
+        labels = {action_input.name: f"The input {action_input.name}" for action_input in inputs()}
+        arrived = GivenInputs(values, labels)
         settings = run_settings(arrived)
         file = TargetsFile(
             configuration=read_configuration(config.encode(), path),
@@ -119,8 +119,8 @@ class Repository:
         }
 
     def _settings(self, options: dict[str, str]) -> Settings:
-        own = {"role-arn": self.role, "policy-file": self.file, "branch": self.branch}
-        return from_options({**self._inputs(options), **own})
+        target = {"role-arn": self.role, "policy-file": self.file, "branch": self.branch}
+        return from_options({**self._inputs(options), **target})
 
     def _target(self, settings: Settings, github: GitHubRepository) -> Target:
         store = None
@@ -151,8 +151,8 @@ class Repository:
         text = json.dumps(usual_deploys())
         records: list[Any] = []
         for role in self._roles:
-            named = text.replace("ci-deploy", role)
-            records += json.loads(named.replace('"eventID": "', f'"eventID": "{role}'))
+            renamed = text.replace("ci-deploy", role)
+            records += json.loads(renamed.replace('"eventID": "', f'"eventID": "{role}'))
         write_trail(self._trail, records)
 
     def rename_role(self) -> None:
@@ -160,9 +160,9 @@ class Repository:
         self.role = RENAMED
         self.clock.now += timedelta(days=60)
         later: list[dict[str, Any]] = []
-        for each in json.loads(json.dumps(usual_deploys()).replace("ci-deploy", "release")):
-            time = datetime.fromisoformat(each["eventTime"]) + timedelta(days=60)
-            later.append({**each, "eventTime": f"{time:%Y-%m-%dT%H:%M:%SZ}"})
+        for record in json.loads(json.dumps(usual_deploys()).replace("ci-deploy", "release")):
+            time = datetime.fromisoformat(record["eventTime"]) + timedelta(days=60)
+            later.append({**record, "eventTime": f"{time:%Y-%m-%dT%H:%M:%SZ}"})
         self._trail = self._trail.with_name("later")
         write_trail(self._trail, later)
 
@@ -192,7 +192,7 @@ def number_of(result: TargetResult) -> int:
 def declined(result: TargetResult) -> list[str]:
     """Entries that the guard `declined` holds back."""
     assert result.context is not None
-    return [each.action for each in result.context.proposal.held_back_as("declined")]
+    return [held_back.action for held_back in result.context.proposal.held_back_as("declined")]
 
 
 def open_pulls(hub: FakeGitHub) -> list[int]:
@@ -272,9 +272,9 @@ def test_declines_follow_the_target(repository: Repository, change: str, has_mem
     if change == "branch":
         repository.branch = "least/privilege"
     for _ in range(2):
-        result = repository.propose()
-        assert DECLINED in declined(result)
-        assert number_of(result) in (0, 1)
+        proposed = repository.propose()
+        assert DECLINED in declined(proposed)
+        assert number_of(proposed) in (0, 1)
 
 
 @pytest.mark.parametrize("has_memory", [False, pytest.param(True, marks=pytest.mark.slow)])
@@ -319,7 +319,7 @@ def test_without_a_config_the_workflow_shows_that_a_role_has_another_name(
     second = number_of(repository.propose())
     assert open_pulls(repository.hub) == ([second] if is_closed else [first, second])
     comments = repository.hub.comments(first)
-    assert [f"#{second}" in each for each in comments] == ([True] if is_closed else [])
+    assert [f"#{second}" in comment for comment in comments] == ([True] if is_closed else [])
 
 
 @pytest.mark.parametrize(
@@ -354,9 +354,9 @@ def test_declines_are_kept_when_a_person_rewrites_the_statement(repository: Repo
         ],
     }
     repository.hub.commit_as("kim", "main", {FILE: json.dumps(rewritten)}, "Rewrite")
-    result = repository.propose()
-    assert DECLINED in declined(result)
-    assert "sns:DeleteTopic" not in declined(result)
+    proposed = repository.propose()
+    assert DECLINED in declined(proposed)
+    assert "sns:DeleteTopic" not in declined(proposed)
 
 
 def test_the_use_that_a_renamed_role_made_is_remembered(repository: Repository) -> None:
@@ -367,10 +367,12 @@ def test_the_use_that_a_renamed_role_made_is_remembered(repository: Repository) 
     memory["used"]["sqs:PurgeQueue"] = {"*": {"first": "2026-01-02", "last": "2026-01-02"}}
     store_text(repository, path, memory)
     repository.rename_role()
-    result = repository.propose()
-    assert result.context is not None
-    held = [each.action for each in result.context.proposal.held_back_as("remembered")]
-    assert "sqs:PurgeQueue" in held
+    proposed = repository.propose()
+    assert proposed.context is not None
+    remembered = [
+        held_back.action for held_back in proposed.context.proposal.held_back_as("remembered")
+    ]
+    assert "sqs:PurgeQueue" in remembered
     renamed = json.loads(repository.hub.file("111122223333/role/release.json", EVIDENCE))
     assert "sqs:PurgeQueue" in renamed["used"]
     assert renamed["target"]["id"] == memory["target"]["id"]
@@ -400,8 +402,8 @@ def test_the_config_names_earlier_roles_files_and_branches(repository: Repositor
     # The new file has little of the old one: git shows no move.
     grown = {**POLICY, "Statement": [*POLICY["Statement"], *_further(40)]}
     repository.move(content=json.dumps(grown).encode())
-    [result] = repository.propose_by(FORMERLY)
-    assert DECLINED in declined(result)
+    [proposed] = repository.propose_by(FORMERLY)
+    assert DECLINED in declined(proposed)
 
 
 def _further(count: int) -> list[dict[str, object]]:
@@ -417,13 +419,13 @@ def _further(count: int) -> list[dict[str, object]]:
 
 
 def test_a_pull_request_whose_target_left_the_config_is_closed(repository: Repository) -> None:
-    other = "arn:aws:iam::111122223333:role/release"
+    other_role = "arn:aws:iam::111122223333:role/release"
     policy = json.dumps(POLICY)
     repository.hub.commit_as("kim", "main", {"iam/release.json": policy}, "Second policy")
     entry = "  - role-arn: {}\n    policy-file: {}\n"
-    first, second = entry.format(ROLE, FILE), entry.format(other, "iam/release.json")
-    both = repository.propose_by(f"targets:\n{first}{second}")
-    numbers = [number_of(each) for each in both]
+    first, second = entry.format(ROLE, FILE), entry.format(other_role, "iam/release.json")
+    proposals = repository.propose_by(f"targets:\n{first}{second}")
+    numbers = [number_of(proposal) for proposal in proposals]
     assert sorted(open_pulls(repository.hub)) == sorted(numbers)
     repository.propose_by(f"targets:\n{first}")
     assert open_pulls(repository.hub) == [numbers[0]]
@@ -560,8 +562,8 @@ def test_a_pull_request_of_an_earlier_name_is_closed_where_no_change_is_left(
     proposed = repository.hub.file(FILE, "leastpriv/ci-deploy")
     repository.hub.commit_as("kim", "main", {FILE: proposed}, "By hand")
     repository.role = RENAMED
-    [result] = repository.propose_by(repository.entry)
-    assert not result.has_changes
+    [proposal_of_entry] = repository.propose_by(repository.entry)
+    assert not proposal_of_entry.has_changes
     assert open_pulls(repository.hub) == []
     [reason] = repository.hub.comments(first)
     assert "No change is left." in reason
@@ -585,8 +587,8 @@ def test_a_pull_request_of_an_earlier_name_waits_with_its_successor(
     targets = f"{repository.entry}{second}    policy-file: iam/nightly.json\n"
 
     def propose() -> list[int]:
-        results = repository.propose_by(targets, **{"max-pull-requests": "1"})
-        return [number_of(each) for each in results]
+        proposals = repository.propose_by(targets, **{"max-pull-requests": "1"})
+        return [number_of(proposal) for proposal in proposals]
 
     [waiting, nightly] = propose()
     assert (waiting, open_pulls(repository.hub)) == (0, [first, nightly])
@@ -608,9 +610,9 @@ def test_nothing_is_gone_while_a_target_fails(repository: Repository, listed: st
 def test_a_config_of_another_branch_closes_nothing(repository: Repository) -> None:
     repository.hub.commit_as("kim", "main", {"iam/release.json": json.dumps(POLICY)}, "Second")
     second = f"  - role-arn: {RENAMED}\n    policy-file: iam/release.json\n"
-    both = repository.propose_by(f"{repository.entry}{second}")
+    proposals = repository.propose_by(f"{repository.entry}{second}")
     repository.propose_by(repository.entry, is_on_base=False)
-    assert open_pulls(repository.hub) == [number_of(each) for each in both]
+    assert open_pulls(repository.hub) == [number_of(proposal) for proposal in proposals]
 
 
 def test_a_pull_request_that_cannot_be_closed_blocks_no_other(repository: Repository) -> None:
@@ -637,8 +639,8 @@ def test_the_marker_in_a_pull_request_of_another_workflow_is_not_believed(
     for number, message in enumerate(("Sync", f"Sync\n\n{TRAILER}: {'0' * 32}")):
         branch = f"vendor/sync-{number}"
         repository.hub.commit_as("github-actions[bot]", branch, {"x.txt": "1"}, message)
-        opened = repository.hub.open_pull_as("github-actions[bot]", branch, "main", "Sync", body)
-        repository.hub.label_as("kim", opened, "leastpriv")
+        pull = repository.hub.open_pull_as("github-actions[bot]", branch, "main", "Sync", body)
+        repository.hub.label_as("kim", pull, "leastpriv")
     repository.propose()
     assert len(open_pulls(repository.hub)) == 3
     assert repository.hub.comments(first + 1) == repository.hub.comments(first + 2) == []

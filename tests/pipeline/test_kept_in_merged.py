@@ -33,7 +33,7 @@ from tests.pipeline.test_identity import (
 NO_GRACE = {"grace-days": "0"}
 ENTRY = f"targets:\n  - role-arn: {ROLE}\n    policy-file: {FILE}\n"
 GROUPED = f"{ENTRY}    group: shop\n"
-[TOPIC] = [each for each in POLICY["Statement"] if each["Action"] == DECLINED]
+[TOPIC] = [statement for statement in POLICY["Statement"] if statement["Action"] == DECLINED]
 
 
 @contextmanager
@@ -49,8 +49,8 @@ def quick_repository(folder: Path) -> Iterator[Repository]:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Iterator[Repository]:
-    with quick_repository(tmp_path) as made:
-        yield made
+    with quick_repository(tmp_path) as started:
+        yield started
 
 
 def merge(repository: Repository, number: int) -> str:
@@ -69,8 +69,8 @@ def commit(repository: Repository, statements: list[Any], branch: str = "main") 
 def held(result: TargetResult) -> set[str]:
     """Entries that came back after an earlier removal."""
     assert result.context is not None
-    kept = result.context.proposal.held_back_as("refused-after-removal")
-    return {each.action for each in kept}
+    held_back = result.context.proposal.held_back_as("refused-after-removal")
+    return {held_back_change.action for held_back_change in held_back}
 
 
 def removed(result: TargetResult) -> set[str]:
@@ -88,9 +88,9 @@ def test_what_a_person_leaves_in_the_branch_of_a_merged_proposal_is_kept(
     proposed = json.loads(repository.hub.file(FILE, head))["Statement"]
     commit(repository, [*proposed, TOPIC], head)
     merge(repository, number)
-    result = repository.propose()
-    assert held(result) == {DECLINED}
-    assert removed(result) == set()
+    second_proposal = repository.propose()
+    assert held(second_proposal) == {DECLINED}
+    assert removed(second_proposal) == set()
 
 
 def test_what_a_person_adds_again_after_a_merge_is_kept_for_400_days(
@@ -122,9 +122,9 @@ def test_a_portion_that_removes_one_of_two_equal_grants_holds_no_other(
     queue = {**POLICY["Statement"][1], "Action": "sqs:CreateQueue"}
     commit(repository, [queue, TOPIC, {**TOPIC, "Sid": "Again"}])
     for _ in range(2):
-        result = repository.propose(**NO_GRACE, **{"max-changes": "1"})
-        assert removed(result) == {DECLINED}
-        merge(repository, number_of(result))
+        proposed = repository.propose(**NO_GRACE, **{"max-changes": "1"})
+        assert removed(proposed) == {DECLINED}
+        merge(repository, number_of(proposed))
     assert DECLINED not in repository.hub.file(FILE).decode()
 
 
@@ -145,10 +145,10 @@ def test_a_keep_outlasts_a_merge_a_move_and_another_branch(repository: Repositor
     merge(repository, number)
     repository.move()
     repository.branch = "least/privilege"
-    result = repository.propose()
-    assert result.context is not None
-    held = result.context.proposal.held_back_as("asked-to-keep")
-    assert [each.action for each in held] == [DECLINED]
+    proposed = repository.propose()
+    assert proposed.context is not None
+    asked_to_keep = proposed.context.proposal.held_back_as("asked-to-keep")
+    assert [held_back.action for held_back in asked_to_keep] == [DECLINED]
 
 
 def test_a_keep_under_the_pull_request_of_an_earlier_role_counts(repository: Repository) -> None:
@@ -157,9 +157,9 @@ def test_a_keep_under_the_pull_request_of_an_earlier_role_counts(repository: Rep
     repository.role = RENAMED
     formerly = f"{repository.entry}    formerly: {{role-arn: {ROLE}}}\n"
     for _ in range(2):
-        [result] = repository.propose_by(formerly)
-        assert result.context is not None
-        assert result.context.proposal.held_back_as("asked-to-keep")
+        [proposed] = repository.propose_by(formerly)
+        assert proposed.context is not None
+        assert proposed.context.proposal.held_back_as("asked-to-keep")
 
 
 def test_a_revert_after_the_file_moved_is_a_decline(repository: Repository) -> None:
@@ -213,13 +213,16 @@ def test_a_merge_counts_whatever_later_ones_removed(
     queue = {**POLICY["Statement"][1], "Action": "sqs:CreateQueue"}
     statements = [queue, TOPIC, {**TOPIC, "Sid": "Second", "Resource": f"{TOPIC['Resource']}-2"}]
     commit(repository, statements)
-    left = statements
+    remaining = statements
     for _ in range(2):
-        before = left
+        before = remaining
         merge(repository, number_of(repository.propose(**NO_GRACE, **{"max-changes": "1"})))
-        left = json.loads(repository.hub.file(FILE))["Statement"]
+        remaining = json.loads(repository.hub.file(FILE))["Statement"]
     # The second merge removed the one of `before`.
-    commit(repository, [each for each in statements if each == queue or each not in before])
-    result = repository.propose(**NO_GRACE)
-    assert held(result) == {DECLINED}
-    assert removed(result) == set()
+    commit(
+        repository,
+        [statement for statement in statements if statement == queue or statement not in before],
+    )
+    proposed = repository.propose(**NO_GRACE)
+    assert held(proposed) == {DECLINED}
+    assert removed(proposed) == set()

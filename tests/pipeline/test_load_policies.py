@@ -30,8 +30,8 @@ CODEBUILD = TrustedCaller(TrustKind.CODEBUILD, "codebuild.amazonaws.com")
 def test_a_way_into_the_role_that_shows_no_login_may_hide_any_use(
     trust: tuple[TrustedCaller, ...], by_sessions: bool, kinds: list[GapKind]
 ) -> None:
-    found = AttachedPolicies(live=LiveRole(ROLE, trust=trust))
-    evidence = with_account_gaps(Evidence(ROLE), found, by_sessions=by_sessions)
+    policies = AttachedPolicies(live=LiveRole(ROLE, trust=trust))
+    evidence = with_account_gaps(Evidence(ROLE), policies, by_sessions=by_sessions)
     assert [gap.kind for gap in evidence.gaps] == kinds
     assert all(gap.scope == Scope() and "IAM Roles Anywhere" in gap.detail for gap in evidence.gaps)
 

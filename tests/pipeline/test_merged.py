@@ -61,14 +61,14 @@ def git(folder: Path, *command: str, at: datetime) -> None:
 def proposal(folder: Path, now: datetime) -> Proposed:
     """What a run at some time proposes, and puts on the branch."""
     dials = {"minimum-days": "20", "minimum-runs": "3"}
-    named = {
+    inputs = {
         "role-arn": ROLE,
         "policy-file": FILE,
         "trails": ("trail",),
         "mode": "pull-request",
         **dials,
     }
-    settings = from_options(named)
+    settings = from_options(inputs)
     target = Target(settings, FILE, folder, GitRepository.open(folder))
     return run_one(target, (folder / "trail",), now)
 
@@ -86,6 +86,9 @@ def test_merging_an_addition_removes_no_other_grant(folder: Path, way: list[str]
     write_trail(folder / "trail", deploys([CREATE_QUEUE]))
     second = proposal(folder, MERGED)
     assert [change_words(change) for change in second.context.proposal.changes] == []
-    for result in (first, second):
-        held = {each.action: each.guard_result.guard for each in result.context.proposal.held_back}
-        assert held["sqs:CreateQueue"] == "unexplained-use"
+    for proposed in (first, second):
+        guards = {
+            held_back.action: held_back.guard_result.guard
+            for held_back in proposed.context.proposal.held_back
+        }
+        assert guards["sqs:CreateQueue"] == "unexplained-use"

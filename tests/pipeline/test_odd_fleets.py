@@ -57,14 +57,17 @@ def proposed_config(
 
 def held_back(folder: str = "out") -> dict[str, str]:
     """Guard -> reason of what a proposal holds back."""
-    found = json.loads(Path(folder, "proposal.json").read_text(encoding="utf-8"))
-    return {each["guard"]: each["reason"] for each in found["held_back"]}
+    document = json.loads(Path(folder, "proposal.json").read_text(encoding="utf-8"))
+    return {
+        held_back_change["guard"]: held_back_change["reason"]
+        for held_back_change in document["held_back"]
+    }
 
 
 def removed(folder: str = "out") -> list[str]:
     """The actions that a proposal removes."""
-    found = json.loads(Path(folder, "proposal.json").read_text(encoding="utf-8"))
-    return [each["action"] for each in found["changes"] if each["kind"] == "remove"]
+    document = json.loads(Path(folder, "proposal.json").read_text(encoding="utf-8"))
+    return [change["action"] for change in document["changes"] if change["kind"] == "remove"]
 
 
 @pytest.fixture(autouse=True)
@@ -85,49 +88,49 @@ def test_a_role_of_that_name_in_another_partition_may_be_a_user(account: str) ->
 
 @pytest.mark.parametrize("role", [DEV.replace("ci-", "CI-"), DEV.replace("role/", "role/Teams/")])
 def test_a_role_in_another_spelling_is_named(role: str) -> None:
-    done = proposed(deploys(role), *one_role(DEV.replace("role/", "role/teams/")))
-    assert done.code == 1
-    assert role.split(":")[5] in done.err
+    run = proposed(deploys(role), *one_role(DEV.replace("role/", "role/teams/")))
+    assert run.code == 1
+    assert role.split(":")[5] in run.err
 
 
 def test_a_role_that_was_created_again_keeps_what_both_used() -> None:
     again = list(deploys(DEV, PURGE))
-    for each in again:
-        each["userIdentity"]["principalId"] = f"AROAEXAMPLEANEW:{each['eventID']}"
+    for trail_record in again:
+        trail_record["userIdentity"]["principalId"] = f"AROAEXAMPLEANEW:{trail_record['eventID']}"
     assert proposed([*deploys(DEV), *again], *one_role(DEV)).code == 0
     assert removed() == []
 
 
 def test_a_permission_set_is_asked_for_in_all_accounts_and_no_longer_name() -> None:
-    one, longer = (
+    shorter, longer = (
         SET.format(account, name, "0123456789abcdef")
         for account, name in (("111122223333", "Deploy"), ("333344445555", "Deploy_Prod"))
     )
-    assert proposed([*deploys(one), *deploys(longer, PURGE)], *one_role(one)).code == 0
+    assert proposed([*deploys(shorter), *deploys(longer, PURGE)], *one_role(shorter)).code == 0
     reason = held_back()["other-users"]
     pattern = reason.partition("add ")[2].partition(" ")[0]
     assert pattern.endswith("AWSReservedSSO_Deploy_????????????????")
-    roles = [one, pattern]
-    done = proposed_config([*deploys(one)], [{"policy-file": "iam/p.json", "roles": roles}])
-    assert done.code == 0
+    roles = [shorter, pattern]
+    run = proposed_config([*deploys(shorter)], [{"policy-file": "iam/p.json", "roles": roles}])
+    assert run.code == 0
     assert removed("out/AWSReservedSSO_Deploy_0123456789abcdef") == ["sqs:PurgeQueue"]
 
 
 def test_a_wildcard_has_no_service_linked_role() -> None:
-    every = "arn:aws:iam::111122223333:role/*"
-    done = proposed_config([*deploys(DEV), *deploys(LINKED)], [entry(every, "iam/{name}.json")])
-    assert done.code == 0
-    assert "iam/ci-deploy.json" in done.out
-    assert "AWSServiceRole" not in done.out
+    wildcard = "arn:aws:iam::111122223333:role/*"
+    run = proposed_config([*deploys(DEV), *deploys(LINKED)], [entry(wildcard, "iam/{name}.json")])
+    assert run.code == 0
+    assert "iam/ci-deploy.json" in run.out
+    assert "AWSServiceRole" not in run.out
 
 
 def test_two_files_that_a_link_makes_one_are_bad_input() -> None:
     Path("iam").mkdir()
     Path("iam/q.json").symlink_to("p.json")
     targets = [entry(DEV, "iam/p.json"), entry(OTHER, "iam/q.json")]
-    done = proposed_config([*deploys(DEV), *deploys(OTHER, PURGE)], targets)
-    assert done.code == 2
-    assert "'iam/q.json', a link to the same file as 'iam/p.json'" in done.err
+    run = proposed_config([*deploys(DEV), *deploys(OTHER, PURGE)], targets)
+    assert run.code == 2
+    assert "'iam/q.json', a link to the same file as 'iam/p.json'" in run.err
 
 
 @pytest.mark.parametrize(
@@ -150,7 +153,7 @@ def test_a_user_that_left_holds_back_and_the_remedy_is_said(
 
 def test_a_policy_of_hundreds_of_users_is_proposed_in_seconds() -> None:
     accounts = range(100_000_000_000, 100_000_000_500)
-    calls = (each for account in accounts for each in _one_run(account))
+    calls = (record for account in accounts for record in _one_run(account))
     assert proposed(calls, *one_role("arn:aws:iam::*:role/ci-deploy")).code == 0
     text = Path("out/pull-request.md").read_text(encoding="utf-8")
     assert "**500 users of this policy:**" in text
@@ -159,5 +162,5 @@ def test_a_policy_of_hundreds_of_users_is_proposed_in_seconds() -> None:
 
 def _one_run(account: int) -> Iterator[dict[str, Any]]:
     role = f"arn:aws:iam::{account}:role/ci-deploy"
-    made = record(role, f"1765{account % 10_000:04}", FIRST, CREATE)
-    yield made | {"recipientAccountId": str(account)}
+    creation = record(role, f"1765{account % 10_000:04}", FIRST, CREATE)
+    yield creation | {"recipientAccountId": str(account)}

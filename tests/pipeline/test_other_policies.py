@@ -46,7 +46,7 @@ class Commit:
         return self._files.get(path)
 
     def paths(self, _: str, folder: str) -> list[str]:
-        return [each for each in self._files if each.startswith(f"{folder}/")]
+        return [file for file in self._files if file.startswith(f"{folder}/")]
 
 
 def read(target: SimpleNamespace) -> Policies:
@@ -77,17 +77,17 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> SimpleNamespace:
 
 
 def test_folders_and_files_of_each_kind_are_read(target: SimpleNamespace) -> None:
-    found = read(target)
-    levels = found.organization.levels_of("111122223333")
-    assert [(each.name, len(each.scps), len(each.rcps)) for each in levels] == [
+    policies = read(target)
+    levels = policies.organization.levels_of("111122223333")
+    assert [(level.name, len(level.scps), len(level.rcps)) for level in levels] == [
         ("Root", 1, 0),
         ("prod-111122223333", 1, 1),
     ]
-    assert len(found.organization.levels_of("444455556666")) == 2
-    assert found.organization.levels_of("777788889999") == ()
-    assert found.boundary is not None
-    assert found.session is not None
-    assert [each.resource for each in found.resources] == [QUEUE]
+    assert len(policies.organization.levels_of("444455556666")) == 2
+    assert policies.organization.levels_of("777788889999") == ()
+    assert policies.boundary is not None
+    assert policies.session is not None
+    assert [resource_policy.resource for resource_policy in policies.resources] == [QUEUE]
 
 
 def test_a_file_that_does_not_exist_is_named(target: SimpleNamespace) -> None:
@@ -112,5 +112,5 @@ def test_a_file_that_does_not_exist_is_named(target: SimpleNamespace) -> None:
 def test_true_asks_aws_and_other_values_are_files(
     given: tuple[str, ...], asks: bool, files: tuple[str, ...]
 ) -> None:
-    found = options(*given)
-    assert (found.organization_policies, found.organization_files) == (asks, files)
+    parsed = options(*given)
+    assert (parsed.organization_policies, parsed.organization_files) == (asks, files)

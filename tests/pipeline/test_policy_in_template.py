@@ -89,9 +89,9 @@ def propose(name: str, *more: str) -> CommandResult:
 
 
 def test_the_proposal_changes_the_policys_own_lines_and_no_others(folder: Path) -> None:
-    done = propose(f"template.yaml#{POINTER}", "--output-dir", "out")
-    assert done.code == 0, done.err
-    assert done.out.startswith("# iam(ci-deploy): ")
+    run = propose(f"template.yaml#{POINTER}", "--output-dir", "out")
+    assert run.code == 0, run.err
+    assert run.out.startswith("# iam(ci-deploy): ")
     assert (folder / "out/template.yaml").read_text() == PROPOSED
     assert (folder / "template.yaml").read_text() == TEMPLATE
 
@@ -106,8 +106,8 @@ def test_the_patch_turns_the_templates_value_into_the_proposed_one(folder: Path)
 
 def test_a_proposal_taken_over_proposes_nothing_more(folder: Path) -> None:
     (folder / "template.yaml").write_text(PROPOSED)
-    done = propose(f"template.yaml#{POINTER}", "--mode", "check")
-    assert (done.code, "nothing to change" in done.out) == (0, True)
+    run = propose(f"template.yaml#{POINTER}", "--mode", "check")
+    assert (run.code, "nothing to change" in run.out) == (0, True)
 
 
 def test_calls_that_a_placeholder_may_allow_are_reported_as_uncertain(folder: Path) -> None:
@@ -144,18 +144,18 @@ def test_the_accounts_own_parameters_are_known_from_the_role(folder: Path) -> No
 def test_a_name_that_leads_nowhere_is_bad_input_in_one_sentence(
     folder: Path, name: str, message: str
 ) -> None:
-    done = propose(name)
-    assert (done.code, done.out) == (2, "")
-    assert message in done.err
-    assert done.err.count("\n") == 1
+    run = propose(name)
+    assert (run.code, run.out) == (2, "")
+    assert message in run.err
+    assert run.err.count("\n") == 1
 
 
 def git(folder: Path, *arguments: str) -> str:
     identity = ["-c", "user.name=Kim", "-c", "user.email=kim@example.com"]
-    done = subprocess.run(
+    completed = subprocess.run(
         ["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True
     )
-    return done.stdout
+    return completed.stdout
 
 
 @pytest.fixture
@@ -167,8 +167,8 @@ def repository(folder: Path) -> Path:
 
 
 def test_the_branch_has_the_whole_file_with_the_policys_lines_changed(repository: Path) -> None:
-    done = propose(f"template.yaml#{POINTER}", "--mode", "pull-request")
-    assert done.code == 0, done.err
+    run = propose(f"template.yaml#{POINTER}", "--mode", "pull-request")
+    assert run.code == 0, run.err
     assert git(repository, "show", "leastpriv/ci-deploy:template.yaml") == PROPOSED
     assert (
         git(repository, "diff", "--name-only", "main", "leastpriv/ci-deploy") == "template.yaml\n"
@@ -178,17 +178,17 @@ def test_the_branch_has_the_whole_file_with_the_policys_lines_changed(repository
 def test_a_review_compares_the_policy_inside_both_versions(repository: Path) -> None:
     edited = TEMPLATE.replace("Action: lambda:UpdateFunctionCode", "Action: lambda:GetFunction")
     (repository / "template.yaml").write_text(edited)
-    done = propose(f"template.yaml#{POINTER}", "--mode", "review")
-    assert done.code in (0, 3)
-    assert "lambda:UpdateFunctionCode" in done.out
-    assert "lambda:GetFunction" in done.out
+    run = propose(f"template.yaml#{POINTER}", "--mode", "review")
+    assert run.code in (0, 3)
+    assert "lambda:UpdateFunctionCode" in run.out
+    assert "lambda:GetFunction" in run.out
 
 
 def test_a_review_of_a_new_policy_has_no_former_policy(repository: Path) -> None:
     renamed = POINTER.replace("DeployRole", "NewRole")
     (repository / "template.yaml").write_text(TEMPLATE.replace("DeployRole", "NewRole"))
-    done = propose(f"template.yaml#{renamed}", "--mode", "review")
-    assert done.code == 0, done.err
+    run = propose(f"template.yaml#{renamed}", "--mode", "review")
+    assert run.code == 0, run.err
     nowhere = propose("template.yaml#/Resources/Nothing", "--mode", "review")
     assert (nowhere.code, "/Resources has no Nothing" in nowhere.err) == (2, True)
 
@@ -213,8 +213,8 @@ MAIN_TF_PROPOSED = """data "aws_iam_policy_document" "deploy" {
 
 
 def test_terraforms_own_language_is_edited_in_its_file(folder: Path) -> None:
-    done = propose(ADDRESS, "--output-dir", "out")
-    assert done.code == 0, done.err
+    run = propose(ADDRESS, "--output-dir", "out")
+    assert run.code == 0, run.err
     assert (folder / "out/main.tf").read_text() == MAIN_TF_PROPOSED
     assert not {path.name for path in (folder / "out").iterdir()} & {
         "policy.json",
@@ -224,8 +224,8 @@ def test_terraforms_own_language_is_edited_in_its_file(folder: Path) -> None:
 
 
 def test_the_branch_has_the_terraform_file_with_the_policys_lines_changed(repository: Path) -> None:
-    done = propose(ADDRESS, "--mode", "pull-request")
-    assert done.code == 0, done.err
+    run = propose(ADDRESS, "--mode", "pull-request")
+    assert run.code == 0, run.err
     assert git(repository, "show", "leastpriv/ci-deploy:main.tf") == MAIN_TF_PROPOSED
 
 
@@ -244,8 +244,8 @@ resource "aws_iam_role_policy" "deploy" {
 """
     (folder / "role.tf").write_text(attached)
     for name, files in (("main.tf", {"main.tf"}), ("role.tf", set[str]())):
-        done = propose(name, "--output-dir", "out")
-        assert done.code == 0, done.err
+        run = propose(name, "--output-dir", "out")
+        assert run.code == 0, run.err
         assert {path.name for path in (folder / "out").glob("main.tf")} == files
         if files:
             assert (folder / "out/main.tf").read_text() == MAIN_TF_PROPOSED
@@ -283,8 +283,8 @@ locals {
 }
 """
     (folder / "main.tf").write_text(shared)
-    done = propose(ADDRESS, "--output-dir", "out")
-    assert done.code == 0, done.err
+    run = propose(ADDRESS, "--output-dir", "out")
+    assert run.code == 0, run.err
     text = (folder / "out/pull-request.md").read_text()
     assert "2 expressions use `local.queues`" in text
     pasted = text.split("```hcl\n")[1].split("```")[0]
@@ -309,8 +309,8 @@ def test_what_an_unknown_list_of_actions_may_grant_is_never_added(
 }}
 """
     (folder / "main.tf").write_text(text)
-    done = propose(ADDRESS, "--output-dir", "out")
-    assert done.code == 0, done.err
+    run = propose(ADDRESS, "--output-dir", "out")
+    assert run.code == 0, run.err
     changes = json.loads((folder / "out/proposal.json").read_text())["changes"]
     assert not [
         change for change in changes if change["kind"] == "add" and change["basis"] == "observed"
@@ -336,8 +336,8 @@ def test_the_other_commands_take_pointers_too(folder: Path, command: Sequence[st
             }
         )
     )
-    done = leastpriv("evaluate", "--policy", command[-1], "--request", "r.json")
-    assert json.loads(done.out)["decision"] == "unknown"
+    run = leastpriv("evaluate", "--policy", command[-1], "--request", "r.json")
+    assert json.loads(run.out)["decision"] == "unknown"
 
 
 def test_a_step_points_at_the_file_and_at_its_line(tmp_path: Path) -> None:
@@ -362,9 +362,9 @@ def test_the_pull_request_on_github_changes_the_template(tmp_path: Path) -> None
             created_at="2026-10-15T09:00:00Z",
             updated_at="2026-10-15T09:30:00Z",
         )
-        named = f"iam/template.yaml#{POINTER}"
+        policy_file = f"iam/template.yaml#{POINTER}"
         step = Job(tmp_path, hub).step(
-            policy_file=named, mode="pull-request", github_token=hub.token
+            policy_file=policy_file, mode="pull-request", github_token=hub.token
         )
         assert step.code == 0, step.log
         assert step.outputs["pull-request-operation"] == "created"
@@ -409,8 +409,8 @@ def test_a_review_compares_both_versions_of_the_terraform_folder(repository: Pat
     (repository / "main.tf").write_text(
         MAIN_TF.replace('"sqs:PurgeQueue"', '"sqs:GetQueueUrl", local.create')
     )
-    done = propose(ADDRESS, "--mode", "review")
-    assert done.code == 0, done.err
-    assert "sqs:PurgeQueue" in done.out
-    assert "sqs:GetQueueUrl" in done.out
-    assert "local.create" not in done.out
+    run = propose(ADDRESS, "--mode", "review")
+    assert run.code == 0, run.err
+    assert "sqs:PurgeQueue" in run.out
+    assert "sqs:GetQueueUrl" in run.out
+    assert "local.create" not in run.out

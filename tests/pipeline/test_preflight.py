@@ -41,12 +41,12 @@ STACK = [
 
 
 def policy(*statements: tuple[list[str], str]) -> dict[str, Any]:
-    every = [(STACK, f"arn:aws:cloudformation:{PLACE}:stack/shop/*"), *statements]
+    all_statements = [(STACK, f"arn:aws:cloudformation:{PLACE}:stack/shop/*"), *statements]
     return {
         "Version": "2012-10-17",
         "Statement": [
             {"Effect": "Allow", "Action": actions, "Resource": resource}
-            for actions, resource in every
+            for actions, resource in all_statements
         ],
     }
 
@@ -91,9 +91,9 @@ def template(**resources: Any) -> dict[str, Any]:
 
 
 def pasted(text: str) -> list[dict[str, Any]]:
-    found = re.search(r"<summary>To copy.*?```json\n(.*?)```", text, re.DOTALL)
-    assert found
-    return json.loads(found[1])
+    block = re.search(r"<summary>To copy.*?```json\n(.*?)```", text, re.DOTALL)
+    assert block
+    return json.loads(block[1])
 
 
 def missing(text: str) -> set[str]:
@@ -106,14 +106,14 @@ def missing(text: str) -> set[str]:
 def test_a_new_table_names_exactly_what_the_role_lacks(place: Path) -> None:
     commit({"ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE)})
     write({"t.json": template(Orders=QUEUE, Carts=TABLE)})
-    done = reviewed()
-    assert done.code == 3
-    assert "this change needs" in done.out
+    run = reviewed()
+    assert run.code == 3
+    assert "this change needs" in run.out
     assert {"dynamodb:CreateTable", "dynamodb:UpdateTimeToLive", "dynamodb:DeleteTable"} <= missing(
-        done.out
+        run.out
     )
-    assert not any(action.startswith(("sqs:", "cloudformation:")) for action in missing(done.out))
-    assert "dynamodb:UpdateContributorInsights" not in done.out
+    assert not any(action.startswith(("sqs:", "cloudformation:")) for action in missing(run.out))
+    assert "dynamodb:UpdateContributorInsights" not in run.out
 
 
 def test_the_pasted_statements_cover_what_is_missing(place: Path) -> None:
@@ -123,11 +123,11 @@ def test_the_pasted_statements_cover_what_is_missing(place: Path) -> None:
     changed = policy(QUEUES)
     changed["Statement"] += statements
     write({"ci.json": changed})
-    done = reviewed()
-    assert done.code == 0, done.out
-    assert "has the permissions that this change of `t.json` needs" in done.out
-    assert "without evidence" not in done.out
-    assert "declared: `AWS::DynamoDB::Table` Carts (create); never seen" in done.out
+    run = reviewed()
+    assert run.code == 0, run.out
+    assert "has the permissions that this change of `t.json` needs" in run.out
+    assert "without evidence" not in run.out
+    assert "declared: `AWS::DynamoDB::Table` Carts (create); never seen" in run.out
 
 
 @pytest.mark.parametrize("indent", [2, 4, "\t"])
@@ -136,10 +136,10 @@ def test_the_statements_to_copy_have_the_indentation_of_the_policy_file(
 ) -> None:
     commit({"ci.json": json.dumps(policy(QUEUES), indent=indent), "t.json": template(Orders=QUEUE)})
     write({"t.json": template(Orders=QUEUE, Carts=TABLE)})
-    shown = re.search(r"<summary>To copy.*?```json\n(.*?)```", reviewed().out, re.DOTALL)
-    assert shown
-    one = " " * (4 if isinstance(indent, str) else indent)
-    assert shown[1].splitlines()[1:3] == [f"{one}{{", f'{one}{one}"Sid": "AllowDynamodb",']
+    block = re.search(r"<summary>To copy.*?```json\n(.*?)```", reviewed().out, re.DOTALL)
+    assert block
+    step = " " * (4 if isinstance(indent, str) else indent)
+    assert block[1].splitlines()[1:3] == [f"{step}{{", f'{step}{step}"Sid": "AllowDynamodb",']
 
 
 @pytest.mark.parametrize(
@@ -161,11 +161,11 @@ def test_the_statements_to_copy_are_in_the_language_of_the_policy_file(
     commit({"main.tf": file, "t.json": template(Orders=QUEUE)})
     changed = {**QUEUE, "Properties": {**QUEUE["Properties"], "DelaySeconds": 5}}
     write({"t.json": template(Orders=changed)})
-    done = reviewed(file=f"main.tf#{address}")
-    assert done.code == 3
-    shown = done.out.partition("<summary>To copy")[2].partition("```hcl")[2].partition("```")[0]
-    assert line in shown.splitlines()
-    assert '"sqs:SetQueueAttributes"' in shown
+    run = reviewed(file=f"main.tf#{address}")
+    assert run.code == 3
+    block = run.out.partition("<summary>To copy")[2].partition("```hcl")[2].partition("```")[0]
+    assert line in block.splitlines()
+    assert '"sqs:SetQueueAttributes"' in block
 
 
 def test_the_statements_to_copy_name_the_path_of_the_policy_file(place: Path) -> None:
@@ -197,75 +197,75 @@ def test_one_missing_permission_is_named_in_the_singular(place: Path) -> None:
 def test_a_type_that_no_table_knows_is_named_with_the_verdict(place: Path) -> None:
     commit({"ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE)})
     write({"t.json": template(Orders=QUEUE, Own={"Type": "Acme::Shop::Own"})})
-    done = reviewed()
+    run = reviewed()
     assert (
         "# Policy review for ci-deploy: the role has the permissions that this change of its known"
-        " types needs" in done.out
+        " types needs" in run.out
     )
-    assert "- **Not known:** what `Acme::Shop::Own` needs." in done.out
+    assert "- **Not known:** what `Acme::Shop::Own` needs." in run.out
 
 
 def test_an_unchanged_template_needs_nothing(place: Path) -> None:
     commit({"ci.json": policy(), "t.json": template(Orders=QUEUE)})
-    done = reviewed()
-    assert done.code == 0
-    assert "lacks" not in done.out
+    run = reviewed()
+    assert run.code == 0
+    assert "lacks" not in run.out
 
 
 def test_a_changed_property_needs_an_update_alone(place: Path) -> None:
     commit({"ci.json": policy(), "t.json": template(Orders=QUEUE)})
     changed = {**QUEUE, "Properties": {**QUEUE["Properties"], "DelaySeconds": 5}}
     write({"t.json": template(Orders=changed)})
-    found = missing(reviewed().out)
-    assert "sqs:SetQueueAttributes" in found
-    assert {"sqs:CreateQueue", "sqs:DeleteQueue"}.isdisjoint(found)
+    lacking = missing(reviewed().out)
+    assert "sqs:SetQueueAttributes" in lacking
+    assert {"sqs:CreateQueue", "sqs:DeleteQueue"}.isdisjoint(lacking)
 
 
 def test_a_removed_resource_needs_its_deletion(place: Path) -> None:
     commit({"ci.json": policy(), "t.json": template(Orders=QUEUE, Carts=TABLE)})
     write({"t.json": template(Orders=QUEUE)})
-    found = missing(reviewed().out)
-    assert "dynamodb:DeleteTable" in found
-    assert "dynamodb:CreateTable" not in found
+    lacking = missing(reviewed().out)
+    assert "dynamodb:DeleteTable" in lacking
+    assert "dynamodb:CreateTable" not in lacking
 
 
 def test_a_sensitive_permission_is_marked(place: Path) -> None:
     commit({"ci.json": policy(), "t.json": template(Orders=QUEUE)})
     write({"t.json": template(Orders=QUEUE, Worker=WORKER)})
-    done = reviewed()
-    assert "of them sensitive" in done.out
-    assert re.search(r"\| [^|]*`iam:CreateRole`[^|]* \|.*\*\*sensitive\*\*", done.out)
+    run = reviewed()
+    assert "of them sensitive" in run.out
+    assert re.search(r"\| [^|]*`iam:CreateRole`[^|]* \|.*\*\*sensitive\*\*", run.out)
 
 
 def test_a_right_over_the_role_itself_is_in_no_statement(place: Path) -> None:
-    own = {**WORKER, "Properties": {**WORKER["Properties"], "RoleName": "ci-deploy"}}
+    own_worker = {**WORKER, "Properties": {**WORKER["Properties"], "RoleName": "ci-deploy"}}
     commit({"ci.json": policy(), "t.json": template(Orders=QUEUE)})
-    write({"t.json": template(Orders=QUEUE, Own=own)})
-    done = reviewed()
+    write({"t.json": template(Orders=QUEUE, Own=own_worker)})
+    run = reviewed()
     granted = {
         action
-        for each in pasted(done.out)
-        for action in [each["Action"]]
+        for statement in pasted(run.out)
+        for action in [statement["Action"]]
         if isinstance(action, str)
     }
     granted |= {
         action
-        for each in pasted(done.out)
-        if isinstance(each["Action"], list)
-        for action in each["Action"]
+        for statement in pasted(run.out)
+        if isinstance(statement["Action"], list)
+        for action in statement["Action"]
     }
     assert "iam:PutRolePolicy" not in granted
-    assert re.search(r"\| `iam:PutRolePolicy` .*\*\*not in the statements\*\*", done.out)
+    assert re.search(r"\| `iam:PutRolePolicy` .*\*\*not in the statements\*\*", run.out)
 
 
 def test_covered_permissions_say_whether_they_were_seen(place: Path) -> None:
     trail = write_trail(place / "trail", deploys([CREATE_QUEUE], times=3, days=2))
     commit({"ci.json": policy((["sqs:*"], "*")), "t.json": template()})
     write({"t.json": template(Orders=QUEUE)})
-    done = reviewed("--trails", str(trail))
-    assert done.code == 0, done.err + done.out
-    assert "- `sqs:CreateQueue`: seen 3×, last on " in done.out
-    assert re.search(r"- never seen: .*`sqs:DeleteQueue`", done.out)
+    run = reviewed("--trails", str(trail))
+    assert run.code == 0, run.err + run.out
+    assert "- `sqs:CreateQueue`: seen 3×, last on " in run.out
+    assert re.search(r"- never seen: .*`sqs:DeleteQueue`", run.out)
 
 
 def test_declared_needs_count_for_no_proposal_of_the_base(place: Path) -> None:
@@ -348,22 +348,22 @@ def test_a_plan_needs_the_reads_of_its_data_sources(place: Path) -> None:
     plan = {"planned_values": {}, "resource_changes": [], "configuration": {}, "prior_state": state}
     commit({"ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE)})
     write({"plan.json": plan})
-    done = leastpriv(
+    run = leastpriv(
         "propose", "--role-arn", ROLE, "--policy-file", "ci.json", "--aws-regions", "eu-west-1",
         "--mode", "review",
         "--base", "main", "--plans", "plan.json",
     )  # fmt: skip
-    assert done.code == 3
-    assert "ssm:GetParameter" in missing(done.out)
+    assert run.code == 3
+    assert "ssm:GetParameter" in missing(run.out)
 
 
 def test_policies_of_a_role_change_without_an_update_of_its_description(place: Path) -> None:
     plain = {**WORKER, "Properties": {**WORKER["Properties"], "Policies": []}}
     commit({"ci.json": policy(QUEUES), "t.json": template(Worker=plain)})
     write({"t.json": template(Worker=WORKER)})
-    found = missing(reviewed().out)
-    assert "iam:PutRolePolicy" in found
-    assert "iam:UpdateRole" not in found
+    lacking = missing(reviewed().out)
+    assert "iam:PutRolePolicy" in lacking
+    assert "iam:UpdateRole" not in lacking
 
 
 @pytest.mark.parametrize(
@@ -409,7 +409,7 @@ def test_what_the_old_and_the_new_resource_need_is_one_row(place: Path) -> None:
 
 def without(*actions: str) -> dict[str, Any]:
     """The policy of the queues, without some actions."""
-    every = (
+    names = (
         "CreateQueue",
         "DeleteQueue",
         "GetQueueAttributes",
@@ -418,7 +418,7 @@ def without(*actions: str) -> dict[str, Any]:
         "SendMessage",
     )
     return policy(
-        ([f"sqs:{name}" for name in every if name not in actions], f"arn:aws:sqs:{PLACE}:orders")
+        ([f"sqs:{name}" for name in names if name not in actions], f"arn:aws:sqs:{PLACE}:orders")
     )
 
 
@@ -478,14 +478,14 @@ def test_an_edit_that_takes_away_what_a_template_needs_is_named_with_the_resourc
 ) -> None:
     commit({"ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE)})
     write({"ci.json": edited, "t.json": template(Orders=QUEUE, **more)})
-    done = reviewed()
-    assert done.code == 3
-    assert f"the template `t.json` still needs `sqs:DeleteQueue` on {DELETION}{words}" in done.out
+    run = reviewed()
+    assert run.code == 3
+    assert f"the template `t.json` still needs `sqs:DeleteQueue` on {DELETION}{words}" in run.out
     assert (
-        f"**{'Do not merge' if more else answer}.** The template `t.json` still needs " in done.out
+        f"**{'Do not merge' if more else answer}.** The template `t.json` still needs " in run.out
     )
-    assert "sqs:DeleteQueue" not in missing(done.out)
-    assert "the infrastructure does not change" not in done.out
+    assert "sqs:DeleteQueue" not in missing(run.out)
+    assert "the infrastructure does not change" not in run.out
 
 
 @pytest.mark.parametrize(
@@ -501,11 +501,11 @@ def test_an_edit_that_takes_away_nothing_that_a_template_needs_is_probably_safe(
 ) -> None:
     commit({"ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE)})
     write({"ci.json": edited})
-    done = reviewed()
-    assert done.code == 0, done.out
+    run = reviewed()
+    assert run.code == 0, run.out
     assert (
         "Rehearse first, then merge.** `ci.json` allows less, and `t.json` needs nothing of what it"
-        " takes" in done.out
+        " takes" in run.out
     )
 
 
@@ -514,7 +514,7 @@ def test_the_statements_to_copy_give_back_what_an_edit_takes_away_but_for_a_deny
 ) -> None:
     commit({"ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE)})
     write({"ci.json": without("DeleteQueue")})
-    assert [each["Action"] for each in pasted(reviewed().out)] == [["sqs:DeleteQueue"]]
+    assert [statement["Action"] for statement in pasted(reviewed().out)] == [["sqs:DeleteQueue"]]
     write({"ci.json": deny()})
     assert "To copy into" not in reviewed().out
 
@@ -522,9 +522,9 @@ def test_the_statements_to_copy_give_back_what_an_edit_takes_away_but_for_a_deny
 def test_the_deletion_of_a_resource_needs_its_permission_until_it_is_deleted(place: Path) -> None:
     commit({"ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE, Carts=TABLE)})
     write({"ci.json": without("DeleteQueue"), "t.json": template(Carts=TABLE)})
-    done = reviewed()
-    assert done.code == 3
-    assert f"the template `t.json` still needs `sqs:DeleteQueue` on {DELETION}." in done.out
+    run = reviewed()
+    assert run.code == 3
+    assert f"the template `t.json` still needs `sqs:DeleteQueue` on {DELETION}." in run.out
 
 
 def test_a_retained_resource_needs_no_deletion(place: Path) -> None:
@@ -539,9 +539,9 @@ def test_what_no_run_used_with_the_occasion_is_not_needed_any_more(place: Path) 
     commit({"ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE)})
     write({"ci.json": without("ListQueueTags")})
     assert "still needs `sqs:ListQueueTags`" in reviewed().out
-    done = reviewed("--trails", str(trail), "--minimum-days", "0", "--minimum-runs", "1")
-    assert done.code == 0, done.out
-    assert "still needs" not in done.out
+    run = reviewed("--trails", str(trail), "--minimum-days", "0", "--minimum-runs", "1")
+    assert run.code == 0, run.out
+    assert "still needs" not in run.out
 
 
 def test_an_edit_that_takes_away_a_read_of_a_data_source_is_named_with_the_plan(
@@ -556,15 +556,15 @@ def test_an_edit_that_takes_away_a_read_of_a_data_source_is_named_with_the_plan(
     plan = {"planned_values": {}, "resource_changes": [], "configuration": {}, "prior_state": state}
     commit({"ci.json": policy((["ssm:*"], "*")), "t.json": template(Orders=QUEUE)})
     write({"ci.json": policy((["ssm:PutParameter"], "*")), "plan.json": plan})
-    done = reviewed("--plans", "plan.json")
-    on = f"`arn:aws:ssm:{PLACE}:parameter/given` (`data.aws_ssm_parameter.given`, read)"
+    run = reviewed("--plans", "plan.json")
+    parameter = f"`arn:aws:ssm:{PLACE}:parameter/given` (`data.aws_ssm_parameter.given`, read)"
     assert (
-        f"the plan `plan.json` still needs `ssm:GetParameter` on {on}: this pull request"
-        " removes it." in done.out
+        f"the plan `plan.json` still needs `ssm:GetParameter` on {parameter}: this pull request"
+        " removes it." in run.out
     )
     assert (
         "ssm:DeleteParameter"
-        not in done.out.partition("<summary>Still needed")[2].partition("</details>")[0]
+        not in run.out.partition("<summary>Still needed")[2].partition("</details>")[0]
     )
 
 
@@ -585,21 +585,21 @@ def test_the_boundary_of_a_role_decides_a_condition_on_it(
     worker = {**WORKER["Properties"], **({"PermissionsBoundary": given} if given else {})}
     commit({"ci.json": limited, "t.json": template(Orders=QUEUE)})
     write({"t.json": template(Orders=QUEUE, Worker={**WORKER, "Properties": worker})})
-    done = reviewed()
-    found = {"iam:CreateRole", "iam:PutRolePolicy", "iam:DeleteRole", "iam:DeleteRolePolicy"}
-    assert (done.code, missing(done.out)) == ((3, found) if lacks else (0, set()))
+    run = reviewed()
+    role_actions = {"iam:CreateRole", "iam:PutRolePolicy", "iam:DeleteRole", "iam:DeleteRolePolicy"}
+    assert (run.code, missing(run.out)) == ((3, role_actions) if lacks else (0, set()))
     assert (
-        "ask for another `iam:PermissionsBoundary` than the declaration has" in done.out
+        "ask for another `iam:PermissionsBoundary` than the declaration has" in run.out
     ) is lacks
-    assert "To copy into" not in done.out
+    assert "To copy into" not in run.out
 
 
 def test_a_parameter_that_the_stack_begins_to_read_is_a_need(place: Path) -> None:
     commit({"ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE)})
     image = {"Type": "AWS::SSM::Parameter::Value<String>", "Default": "/shop/image"}
     write({"t.json": {**template(Orders=QUEUE), "Parameters": {"Image": image}}})
-    done = reviewed()
-    assert (done.code, missing(done.out)) == (3, {"ssm:GetParameters"})
+    run = reviewed()
+    assert (run.code, missing(run.out)) == (3, {"ssm:GetParameters"})
 
 
 def worker(*actions: str) -> dict[str, Any]:
@@ -627,13 +627,13 @@ def test_a_review_names_what_a_role_needs_beyond_its_boundary(
         "t.json": template(Orders=QUEUE, Worker=worker("sqs:SendMessage")),
     })  # fmt: skip
     write({"t.json": template(Orders=QUEUE, Worker=worker(*actions))})
-    done = reviewed("--boundary-file", "boundary.json")
-    assert done.code == (3 if denied else 0)
-    assert ("beyond the boundary" in done.out) is bool(denied)
+    run = reviewed("--boundary-file", "boundary.json")
+    assert run.code == (3 if denied else 0)
+    assert ("beyond the boundary" in run.out) is bool(denied)
     if denied:
-        section = done.out.partition("Created roles need more than `boundary.json` allows")[2]
+        section = run.out.partition("Created roles need more than `boundary.json` allows")[2]
         assert "`Worker`: `sqs:DeleteMessage`" in section
-        assert "Do not merge" in done.out
+        assert "Do not merge" in run.out
 
 
 def test_a_check_of_templates_alone_compares_all_roles_with_the_boundary(place: Path) -> None:
@@ -642,9 +642,9 @@ def test_a_check_of_templates_alone_compares_all_roles_with_the_boundary(place: 
         "boundary.json": policy((["sqs:ReceiveMessage"], f"arn:aws:sqs:{PLACE}:*")),
         "t.json": template(Worker=worker("sqs:SendMessage")),
     })  # fmt: skip
-    done = leastpriv(
+    run = leastpriv(
         "propose", "--role-arn", ROLE, "--policy-file", "ci.json", "--aws-regions", "eu-west-1",
         "--mode", "check", "--templates", "shop=t.json", "--boundary-file", "boundary.json",
     )  # fmt: skip
-    assert done.code == 3
-    assert "`Worker`: `sqs:SendMessage`" in done.out
+    assert run.code == 3
+    assert "`Worker`: `sqs:SendMessage`" in run.out

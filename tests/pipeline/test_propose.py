@@ -41,8 +41,8 @@ QUEUES = "arn:aws:sqs:eu-west-1:111122223333:"
 
 def settings_of(**options: str | tuple[str, ...]) -> Mapping[str, str | tuple[str, ...]]:
     """Options of the command line, by input name."""
-    named = {name.replace("_", "-"): value for name, value in options.items()}
-    return {"role-arn": ROLE, "policy-file": "iam/ci.json", "trails": ("trail",), **named}
+    inputs = {name.replace("_", "-"): value for name, value in options.items()}
+    return {"role-arn": ROLE, "policy-file": "iam/ci.json", "trails": ("trail",), **inputs}
 
 
 def in_folder(folder: Path, attached: tuple[str, ...] = (), **options: Any) -> Proposed:
@@ -67,10 +67,10 @@ def git(folder: Path, *arguments: str) -> None:
 
 
 def test_the_same_input_gives_the_same_proposal_and_fingerprint(folder: Path) -> None:
-    one, other = in_folder(folder), in_folder(folder)
-    assert one.body == other.body
-    assert one.context.proposal.content == other.context.proposal.content
-    assert one.context.fingerprint == other.context.fingerprint
+    first, second = in_folder(folder), in_folder(folder)
+    assert first.body == second.body
+    assert first.context.proposal.content == second.context.proposal.content
+    assert first.context.fingerprint == second.context.fingerprint
 
 
 def test_the_fingerprint_changes_with_the_committed_file_and_not_with_the_evidence_for_the_same_change(
@@ -91,10 +91,10 @@ def test_a_proposal_taken_over_proposes_nothing_more(folder: Path) -> None:
 
 
 def test_progress_is_logged_in_lines(folder: Path) -> None:
-    said = progress.LINES
-    result = in_folder(folder)
-    assert said[-2:] == ["Read 13 records in 7 files: 13 calls in 6 runs", result.title]
-    assert all("\n" not in line for line in said)
+    log_lines = progress.LINES
+    proposed = in_folder(folder)
+    assert log_lines[-2:] == ["Read 13 records in 7 files: 13 calls in 6 runs", proposed.title]
+    assert all("\n" not in line for line in log_lines)
 
 
 def test_the_mode_pull_request_reads_the_base_branch_and_not_the_file_on_disk(folder: Path) -> None:
@@ -102,11 +102,11 @@ def test_the_mode_pull_request_reads_the_base_branch_and_not_the_file_on_disk(fo
     git(folder, "add", "iam")
     git(folder, "commit", "-q", "-m", "Begin")
     (folder / "iam/ci.json").write_text("not even JSON")
-    result = in_folder(folder, mode="pull-request")
-    assert result.context.proposal.committed
-    assert json.loads(result.context.proposal.committed.text) == POLICY
-    assert result.published
-    assert result.published.branch == "leastpriv/ci-deploy"
+    proposed = in_folder(folder, mode="pull-request")
+    assert proposed.context.proposal.committed
+    assert json.loads(proposed.context.proposal.committed.text) == POLICY
+    assert proposed.published
+    assert proposed.published.branch == "leastpriv/ci-deploy"
     assert (folder / "iam/ci.json").read_text() == "not even JSON"
 
 
@@ -150,13 +150,13 @@ def test_the_draft_of_a_boundary_is_committed_once_and_an_existing_file_stays(
     assert second.published
     assert first.published.operation == "created"
     assert second.published.operation == "none"
-    shown = subprocess.run(
+    completed = subprocess.run(
         ["git", "show", "leastpriv/ci-deploy:iam/app-boundary.json"],
         cwd=folder,
         check=True,
         capture_output=True,
     )
-    assert json.loads(shown.stdout)["Statement"] == [
+    assert json.loads(completed.stdout)["Statement"] == [
         {**rights, "Action": ["sqs:SendMessage"], "Resource": [f"{QUEUES}orders"]}
     ]
     git(folder, "checkout", "-q", "leastpriv/ci-deploy", "--", "iam/app-boundary.json")
@@ -185,11 +185,11 @@ def test_what_another_attached_policy_grants_is_not_missing(folder: Path) -> Non
     (folder / "other.json").write_text(
         json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     )
-    result = in_folder(folder, attached=("other.json",))
+    proposed = in_folder(folder, attached=("other.json",))
     assert "cloudwatch:PutMetricAlarm" not in {
-        change.action for change in result.context.proposal.changes
+        change.action for change in proposed.context.proposal.changes
     }
-    assert result.context.attached == ("other.json",)
+    assert proposed.context.attached == ("other.json",)
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"Statement": "x"}'])
@@ -206,10 +206,10 @@ def test_a_proposal_that_fails_its_own_proof_never_leaves(
     """A defect anywhere before the proof ends in an error: no branch, no files."""
     real = in_folder(folder).context.proof
 
-    found: dict[str, Any] = {part: ("s3:* on *",)}
+    failures: dict[str, Any] = {part: ("s3:* on *",)}
 
     def failing(*_: object) -> Proof:
-        return replace(real, **found)
+        return replace(real, **failures)
 
     git(folder, "init", "-q", "-b", "main")
     git(folder, "add", "iam")
@@ -228,12 +228,12 @@ def test_a_proof_that_takes_too_long_is_no_defect(
 ) -> None:
     """The policy has more overlapping wildcards than a run compares: its author can change that."""
     committed = json.loads((folder / "iam/ci.json").read_text())
-    wide = {
+    wildcards = {
         "Effect": "Allow",
         "Action": ["lambda:*Function*", "lambda:Update*"],
         "Resource": ["*:function:*", "arn:*"],
     }
-    committed["Statement"].append(wide)
+    committed["Statement"].append(wildcards)
     (folder / "iam/ci.json").write_text(json.dumps(committed))
     monkeypatch.setattr(
         "leastpriv.proposal.proof.check_containment", partial(check_containment, budget=1)
@@ -278,20 +278,20 @@ def test_files_replace_those_of_an_earlier_run_and_leave_nothing_else(folder: Pa
 def test_a_first_draft_allows_every_call_that_was_allowed_and_nothing_that_was_not_recorded(
     tmp_path: Path,
 ) -> None:
-    result = proposal(tmp_path, lifecycle="off")
-    statements = json.loads(result.context.proposal.content)["Statement"]
+    proposed = proposal(tmp_path, lifecycle="off")
+    statements = json.loads(proposed.context.proposal.content)["Statement"]
     granted = {
         (action, resource)
-        for made in statements
-        for action in made["Action"]
-        for resource in made["Resource"]
+        for statement in statements
+        for action in statement["Action"]
+        for resource in statement["Resource"]
     }
     recorded = {
         (u.need.permission.action, u.need.permission.resource)
-        for u in result.context.evidence.usages
+        for u in proposed.context.evidence.usages
     }
     assert granted == recorded
-    assert result.context.proof.replay.allowed == result.context.proof.replay.succeeded == 12
+    assert proposed.context.proof.replay.allowed == proposed.context.proof.replay.succeeded == 12
 
 
 def test_records_that_lie_in_two_folders_count_once(folder: Path) -> None:
@@ -302,8 +302,8 @@ def test_records_that_lie_in_two_folders_count_once(folder: Path) -> None:
 
 
 def test_a_role_without_a_call_is_reported_and_not_praised(folder: Path) -> None:
-    result = in_folder(folder, role_arn=ROLE + "-mistyped")
-    assert result.body.startswith("> [!NOTE]\n> **No evidence.** No call of `")
+    proposed = in_folder(folder, role_arn=ROLE + "-mistyped")
+    assert proposed.body.startswith("> [!NOTE]\n> **No evidence.** No call of `")
     (folder / "iam/ci.json").unlink()
     assert in_folder(folder, role_arn=ROLE + "-mistyped").body.startswith(
         "> [!NOTE]\n> **No evidence.**"
@@ -346,6 +346,6 @@ def test_a_policy_of_ten_thousand_statements_takes_seconds(tmp_path: Path) -> No
     ]
     policy = {"Version": "2012-10-17", "Statement": [*POLICY["Statement"], *statements]}
     began = time.process_time()
-    made = proposal(tmp_path, policy)
-    assert made.context.proposal.changes
+    drafted = proposal(tmp_path, policy)
+    assert drafted.context.proposal.changes
     assert time.process_time() - began < 40

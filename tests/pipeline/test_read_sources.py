@@ -52,46 +52,52 @@ class Listed:
     def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
         self.asked.append((window, principals))
         return (
-            item for item in self.items if isinstance(item, Gap) or principals.wants(item.principal)
+            item_read
+            for item_read in self.items
+            if isinstance(item_read, Gap) or principals.wants(item_read.principal)
         )
 
 
 def test_all_principals_are_read_in_one_pass_of_each_source() -> None:
     first, second = Listed(call(DEPLOY), call(OTHER, "")), Listed(call(DEPLOY))
-    found = read_evidence([first, second], Window(), None)
-    assert {arn: evidence.counts.calls for arn, evidence in found.items()} == {DEPLOY: 2, OTHER: 1}
+    evidence_by_role = read_evidence([first, second], Window(), None)
+    assert {arn: evidence.counts.calls for arn, evidence in evidence_by_role.items()} == {
+        DEPLOY: 2,
+        OTHER: 1,
+    }
     assert [len(source.asked) for source in (first, second)] == [1, 1]
-    assert list(found) == sorted(found)
+    assert list(evidence_by_role) == sorted(evidence_by_role)
 
 
 def test_a_target_is_in_the_answer_also_without_a_call() -> None:
-    found = read_evidence([Listed(call(OTHER, ""))], Window(), parse_principal(DEPLOY))
-    assert list(found) == [DEPLOY]
-    assert found[DEPLOY].counts.calls == 0
+    evidence_by_role = read_evidence([Listed(call(OTHER, ""))], Window(), parse_principal(DEPLOY))
+    assert list(evidence_by_role) == [DEPLOY]
+    assert evidence_by_role[DEPLOY].counts.calls == 0
 
 
 def test_a_target_and_its_calls_without_the_path_are_one_role_and_one_run() -> None:
     source = Listed(call(DEPLOY, "laptop"), call("arn:aws:iam::111122223333:role/deploy", "laptop"))
-    found = read_evidence([source], Window(), parse_principal(DEPLOY))
-    assert list(found) == [DEPLOY]
-    assert found[DEPLOY].counts.calls == 2
-    assert len(found[DEPLOY].runs) == 1
+    evidence_by_role = read_evidence([source], Window(), parse_principal(DEPLOY))
+    assert list(evidence_by_role) == [DEPLOY]
+    assert evidence_by_role[DEPLOY].counts.calls == 2
+    assert len(evidence_by_role[DEPLOY].runs) == 1
     assert (
-        found[DEPLOY].usages[0].need.permission.resource == "arn:aws:sqs:eu-west-1:111122223333:q"
+        evidence_by_role[DEPLOY].usages[0].need.permission.resource
+        == "arn:aws:sqs:eu-west-1:111122223333:q"
     )
 
 
 def test_a_gap_counts_for_every_principal_wherever_it_occurs() -> None:
-    found = read_evidence([Listed(call(DEPLOY), LOST, call(OTHER, ""))], Window(), None)
-    assert [evidence.gaps for evidence in found.values()] == [(LOST,), (LOST,)]
+    evidence_by_role = read_evidence([Listed(call(DEPLOY), LOST, call(OTHER, ""))], Window(), None)
+    assert [evidence.gaps for evidence in evidence_by_role.values()] == [(LOST,), (LOST,)]
 
 
 def test_sources_receive_the_window_and_the_principals() -> None:
     window = Window(datetime(2026, 10, 1, tzinfo=UTC), None)
     source = Listed()
     read_evidence([source], window, parse_principal(DEPLOY))
-    ((asked, principals),) = source.asked
-    assert asked == window
+    ((asked_window, principals),) = source.asked
+    assert asked_window == window
     assert principals.wants(DEPLOY)
     assert not principals.wants(OTHER)
 
@@ -130,11 +136,11 @@ REFUSED = AwsError("AWS refused it.", AwsErrorKind.DENIED)
 def test_a_missing_source_among_others_is_a_gap_that_may_hide_any_call(
     error: LeastprivError, items: tuple[Call, ...]
 ) -> None:
-    found = read_evidence(
+    evidence = read_evidence(
         [Failing(error, *items), Listed(call(DEPLOY))], Window(), parse_principal(DEPLOY)
     )[DEPLOY]
-    assert found.counts.calls == 1 + len(items)
-    assert [(gap.kind, gap.scope, gap.detail) for gap in found.gaps] == [
+    assert evidence.counts.calls == 1 + len(items)
+    assert [(gap.kind, gap.scope, gap.detail) for gap in evidence.gaps] == [
         (GapKind.SOURCE_FAILED, Scope(), str(error)),
     ]
 
@@ -150,12 +156,14 @@ def test_where_no_source_can_be_read_the_first_reason_is_the_error(
 
 def test_an_unexpected_failure_is_a_gap_with_its_location() -> None:
     broken = Failing(KeyError("NextContinuationToken"), call(DEPLOY))
-    found = read_evidence([broken, Listed(call(DEPLOY))], Window(), parse_principal(DEPLOY))[DEPLOY]
-    assert found.counts.calls == 2
-    assert [(gap.kind, gap.scope) for gap in found.gaps] == [(GapKind.SOURCE_FAILED, Scope())]
+    evidence = read_evidence([broken, Listed(call(DEPLOY))], Window(), parse_principal(DEPLOY))[
+        DEPLOY
+    ]
+    assert evidence.counts.calls == 2
+    assert [(gap.kind, gap.scope) for gap in evidence.gaps] == [(GapKind.SOURCE_FAILED, Scope())]
     assert (
         "Failing could not be fully read: unexpected KeyError at test_read_sources.py:"
-        in found.gaps[0].detail
+        in evidence.gaps[0].detail
     )
 
 
@@ -182,8 +190,8 @@ WANTED = frozenset({parse_principal(DEPLOY), parse_principal(OTHER)})
 
 def test_several_targets_are_read_in_one_pass_and_each_call_counts_for_its_own() -> None:
     source = Listed(call(DEPLOY), call(OTHER), call(OTHER))
-    found = read_evidence([source], Window(), Principals(WANTED))
-    assert {name: evidence.counts.calls for name, evidence in found.items()} == {
+    evidence_by_role = read_evidence([source], Window(), Principals(WANTED))
+    assert {name: evidence.counts.calls for name, evidence in evidence_by_role.items()} == {
         DEPLOY: 1,
         OTHER: 2,
     }
@@ -197,10 +205,10 @@ def test_calls_are_linked_to_the_issuer_of_their_key_in_any_order(late: bool) ->
         structs.replace(call(OTHER), access_key=KEY),
         structs.replace(call(OTHER), access_key=ANOTHER),
     ]
-    found = read_evidence(
+    evidence_by_role = read_evidence(
         [Listed(*reversed(calls) if late else calls)], Window(), Principals(WANTED)
     )
-    assert found[OTHER].signed == {DEPLOY: 1, "": 1}
+    assert evidence_by_role[OTHER].signed == {DEPLOY: 1, "": 1}
 
 
 def chained(key: str, minute: int) -> Call:
@@ -215,8 +223,8 @@ THREE = frozenset(map(parse_principal, (DEPLOY, MIDDLE, CHAINED)))
 
 
 def taken_by(*calls: Call) -> list[str]:
-    found = read_evidence([Listed(*calls)], Window(), Principals(THREE))
-    return [run.parent_run for run in found[CHAINED].runs]
+    evidence_by_role = read_evidence([Listed(*calls)], Window(), Principals(THREE))
+    return [run.parent_run for run in evidence_by_role[CHAINED].runs]
 
 
 def test_a_chained_session_has_the_parent_run_that_issued_its_keys() -> None:
@@ -238,32 +246,34 @@ def test_keys_of_two_runs_in_one_session_name_go_back_to_neither() -> None:
 
 
 def test_logins_in_a_circle_end() -> None:
-    one = structs.replace(login(MIDDLE, KEY), session="unit", access_key=ANOTHER)
-    other = structs.replace(login(CHAINED, ANOTHER), session="unit", access_key=KEY)
-    assert set(taken_by(one, other, chained(KEY, 1))) == {""}
+    first_login = structs.replace(login(MIDDLE, KEY), session="unit", access_key=ANOTHER)
+    second_login = structs.replace(login(CHAINED, ANOTHER), session="unit", access_key=KEY)
+    assert set(taken_by(first_login, second_login, chained(KEY, 1))) == {""}
 
 
 def test_principals_that_match_a_pattern_are_read_with_the_targets() -> None:
-    wanted = Principals(
+    principals = Principals(
         frozenset({parse_principal(DEPLOY)}), frozenset({"arn:aws:iam::111122223333:role/team-*"})
     )
-    own, others = (f"arn:aws:iam::{account}:role/" for account in ("111122223333", "444455556666"))
-    names = [f"{own}team-a", f"{own}x", f"{others}team-a", f"{others}x"]
-    assert [name for name in names if wanted.wants(name)] == names[:1]
-    assert wanted.include("111122223333")
-    assert not wanted.include("444455556666")
-    assert wanted.wants("arn:aws:sts::111122223333:assumed-role/team-b/run-1")
+    roles, other_roles = (
+        f"arn:aws:iam::{account}:role/" for account in ("111122223333", "444455556666")
+    )
+    names = [f"{roles}team-a", f"{roles}x", f"{other_roles}team-a", f"{other_roles}x"]
+    assert [name for name in names if principals.wants(name)] == names[:1]
+    assert principals.include("111122223333")
+    assert not principals.include("444455556666")
+    assert principals.wants("arn:aws:sts::111122223333:assumed-role/team-b/run-1")
 
 
 def test_a_pattern_takes_in_no_more_than_memory_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collector, "_MOST_BY_PATTERN", 200)
-    wanted = Principals(
+    principals = Principals(
         frozenset({parse_principal(DEPLOY)}), frozenset({"arn:aws:iam::111122223333:role/*"})
     )
     crowd = [call(f"arn:aws:iam::111122223333:role/made-up-{number}") for number in range(500)]
-    found = read_evidence([Listed(*crowd, call(DEPLOY))], Window(), wanted)
-    assert len(found) == 201
-    assert found[DEPLOY].counts.calls == 1
+    evidence_by_role = read_evidence([Listed(*crowd, call(DEPLOY))], Window(), principals)
+    assert len(evidence_by_role) == 201
+    assert evidence_by_role[DEPLOY].counts.calls == 1
 
 
 @given(st.lists(st.sampled_from([KEY, ANOTHER, "", "short", "x" * 200]), max_size=30))

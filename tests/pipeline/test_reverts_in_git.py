@@ -53,7 +53,7 @@ class Clone:
             for role in ("AUTHOR", "COMMITTER")
             for part, value in (("NAME", "Kim"), ("EMAIL", "kim@example.org"))
         }
-        done = subprocess.run(
+        completed = subprocess.run(
             ["git", *arguments],
             cwd=self.folder,
             env={**os.environ, **names, "GIT_CONFIG_GLOBAL": os.devnull},
@@ -61,7 +61,7 @@ class Clone:
             capture_output=True,
             text=True,
         )
-        return done.stdout.strip()
+        return completed.stdout.strip()
 
     def propose(self, mode: str = "pull-request") -> TargetResult:
         """Runs the command in the clone."""
@@ -90,10 +90,10 @@ class Clone:
 
 def _squash_as_github(clone: Clone) -> None:
     message = clone.git("log", "-1", "--format=%B", BRANCH)
-    subject, _, rest = message.partition("\n")
+    subject, _, text = message.partition("\n")
     clone.git("merge", "--quiet", "--squash", BRANCH)
     clone.git(
-        "commit", "--quiet", "-m", f"{subject} (#12)\n{rest}\n\nCo-authored-by: Kim <k@e.org>"
+        "commit", "--quiet", "-m", f"{subject} (#12)\n{text}\n\nCo-authored-by: Kim <k@e.org>"
     )
 
 
@@ -115,16 +115,19 @@ MERGES: dict[str, Callable[[Clone], object]] = {
 def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clone:
     trail = tmp_path / "trail"
     write_trail(trail, usual_deploys())
-    made = Clone(tmp_path / "clone", trail)
-    monkeypatch.chdir(made.folder)
-    return made
+    cloned = Clone(tmp_path / "clone", trail)
+    monkeypatch.chdir(cloned.folder)
+    return cloned
 
 
 def declined(result: TargetResult) -> dict[str, str]:
     """Entries that a decline holds back, with the reason."""
     assert result.context is not None
-    held = result.context.proposal.held_back_as("declined")
-    return {each.action: each.guard_result.reason for each in held}
+    held_back = result.context.proposal.held_back_as("declined")
+    return {
+        held_back_change.action: held_back_change.guard_result.reason
+        for held_back_change in held_back
+    }
 
 
 def is_granted(clone: Clone) -> bool:

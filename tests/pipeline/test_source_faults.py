@@ -52,37 +52,40 @@ def test_a_fault_of_a_source_is_reported_ends_no_run_and_removes_no_grant(
 ) -> None:
     if case["source"] == "Athena" and not is_there():
         pytest.skip("DuckDB and sqlglot are in the lab's environment: make lab")
-    found = stage.run(case)
-    assert (found.result.code, list(found.sentences)) == (
+    run = stage.run(case)
+    assert (run.result.code, list(run.sentences)) == (
         case["code"],
         case["told"],
-    ), found.result.err
+    ), run.result.err
     # The folder beside it has every record: what is not removed is held by the gap alone.
-    assert bool(found.removed) is case["removes"]
+    assert bool(run.removed) is case["removes"]
     if case["condition"] == "interrupted":
-        assert not found.proposal
+        assert not run.proposal
         # Answers take twelve seconds, or never come.
-        assert found.seconds < 11
+        assert run.seconds < 11
         assert stage.athena.stopped == (["query-1"] if case["source"] == "Athena" else [])
 
 
 def test_a_role_that_iam_lists_with_the_policy_holds_removals_back(stage: Stage) -> None:
-    found = stage.run({"source": "live role", "fault": {"attached": ["ci-deploy", "nightly"]}})
-    [other] = found.proposal["unnamed_users"]
-    assert other["arn"] == "arn:aws:iam::111122223333:role/nightly"
-    assert other["why"].startswith("IAM lists it with the policy arn:aws:iam::111122223333:policy/")
-    assert found.removed == ()
-    assert {each["guard"] for each in found.proposal["held_back"]} == {"other-users"}
+    run = stage.run({"source": "live role", "fault": {"attached": ["ci-deploy", "nightly"]}})
+    [user] = run.proposal["unnamed_users"]
+    assert user["arn"] == "arn:aws:iam::111122223333:role/nightly"
+    assert user["why"].startswith("IAM lists it with the policy arn:aws:iam::111122223333:policy/")
+    assert run.removed == ()
+    assert {held_back["guard"] for held_back in run.proposal["held_back"]} == {"other-users"}
     alone = stage.run({"source": "live role"})
     assert alone.removed
 
 
 def test_every_source_meets_every_fault_and_only_what_hides_no_call_lets_removals_through() -> None:
     for source in SOURCES:
-        own = [case for case in CASES if case["source"] == source]
+        cases_of_source = [case for case in CASES if case["source"] == source]
         for condition in CONDITIONS:
-            assert any(case["condition"].startswith(condition) for case in own), (source, condition)
-        for case in own:
+            assert any(case["condition"].startswith(condition) for case in cases_of_source), (
+                source,
+                condition,
+            )
+        for case in cases_of_source:
             settings_alone = case["condition"] == "access denied: the trail's settings"
             if case["removes"] and source != "live role" and not settings_alone:
                 assert case["told"] == [], case

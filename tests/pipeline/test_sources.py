@@ -61,14 +61,14 @@ def trail(folder: Path) -> Path:
 
 
 def test_a_source_that_cannot_be_opened_is_a_gap_in_all_services(tmp_path: Path) -> None:
-    said = progress.LINES
+    log_lines = progress.LINES
     settings = chosen("trail", "event-history")
     sources = open_sources(settings, [trail(tmp_path)], AwsSession({}, NOW))
     evidence = read_evidence(sources, settings.window, settings.principal)[ROLE]
     assert evidence.counts.calls == 1
     assert [(gap.kind, gap.scope) for gap in evidence.gaps] == [(GapKind.SOURCE_FAILED, Scope())]
     assert "no AWS credentials" in evidence.gaps[0].detail
-    assert any("no AWS credentials" in line for line in said)
+    assert any("no AWS credentials" in line for line in log_lines)
 
 
 def test_a_source_with_an_unexpected_error_is_a_gap(tmp_path: Path) -> None:
@@ -84,10 +84,10 @@ def test_a_source_with_an_unexpected_error_is_a_gap(tmp_path: Path) -> None:
 
 
 def test_waiting_without_event_history_is_reported(tmp_path: Path) -> None:
-    said = progress.LINES
+    log_lines = progress.LINES
     settings = replace(chosen("trail"), wait_for_events=5)
     open_sources(settings, [trail(tmp_path)], None)
-    assert said == [
+    assert log_lines == [
         "wait-for-events has no effect: it waits for event history, which trails does not name."
     ]
 
@@ -96,7 +96,7 @@ def test_permissions_are_listed_from_the_sources_that_can_be_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
-    found = leastpriv(
+    run = leastpriv(
         "permissions",
         "--role-arn",
         ROLE,
@@ -105,8 +105,8 @@ def test_permissions_are_listed_from_the_sources_that_can_be_opened(
         "--trails",
         "event-history",
     )
-    rows = [json.loads(line) for line in found.out.splitlines()]
-    assert (found.code, [row["action"] for row in rows if "action" in row]) == (
+    rows = [json.loads(line) for line in run.out.splitlines()]
+    assert (run.code, [row["action"] for row in rows if "action" in row]) == (
         0,
         ["sqs:CreateQueue"],
     )
@@ -177,25 +177,25 @@ def in_several_regions(fake: FakeHistory) -> None:
 def test_without_aws_regions_the_history_of_every_enabled_region_is_read() -> None:
     with FakeHistory(enabled=["eu-west-1", "ap-south-1", "us-east-1"]) as fake:
         in_several_regions(fake)
-        found = history_of(fake)
+        evidence = history_of(fake)
         assert {region for region, _ in fake.requests} == {"eu-west-1", "ap-south-1", "us-east-1"}
-    assert {usage.need.permission.action for usage in found.usages} == {
+    assert {usage.need.permission.action for usage in evidence.usages} == {
         "sns:CreateTopic",
         "iam:CreateRole",
     }
-    assert found.regions == ("ap-south-1", "eu-west-1", "us-east-1")
-    assert [gap.kind for gap in found.gaps] == [GapKind.NO_DATA_EVENTS]
+    assert evidence.regions == ("ap-south-1", "eu-west-1", "us-east-1")
+    assert [gap.kind for gap in evidence.gaps] == [GapKind.NO_DATA_EVENTS]
 
 
 def test_denied_regions_name_both_remedies() -> None:
     with FakeHistory(faults=[Fault("invalid", "af-south-1")]) as fake:
         in_several_regions(fake)
-        found = history_of(fake)
-    assert {usage.need.permission.action for usage in found.usages} == {
+        evidence = history_of(fake)
+    assert {usage.need.permission.action for usage in evidence.usages} == {
         "sns:CreateTopic",
         "iam:CreateRole",
     }
-    failed = [gap for gap in found.gaps if gap.kind is GapKind.SOURCE_FAILED]
+    failed = [gap for gap in evidence.gaps if gap.kind is GapKind.SOURCE_FAILED]
     assert [gap.scope for gap in failed] == [Scope()]
     assert all(
         text in failed[0].detail for text in ("af-south-1", "account:ListRegions", "aws-regions")
@@ -205,10 +205,10 @@ def test_denied_regions_name_both_remedies() -> None:
 def test_with_aws_regions_only_these_and_the_region_of_global_services_are_read() -> None:
     with FakeHistory(enabled=["eu-west-1", "ap-south-1", "us-east-1"]) as fake:
         in_several_regions(fake)
-        found = history_of(fake, "eu-west-1")
-    assert {usage.need.permission.action for usage in found.usages} == {"iam:CreateRole"}
-    assert found.regions == ("eu-west-1", "us-east-1")
-    assert [gap.kind for gap in found.gaps] == [GapKind.NO_DATA_EVENTS]
+        evidence = history_of(fake, "eu-west-1")
+    assert {usage.need.permission.action for usage in evidence.usages} == {"iam:CreateRole"}
+    assert evidence.regions == ("eu-west-1", "us-east-1")
+    assert [gap.kind for gap in evidence.gaps] == [GapKind.NO_DATA_EVENTS]
 
 
 def test_aws_regions_are_enough_where_the_environment_names_none() -> None:

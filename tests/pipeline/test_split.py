@@ -48,11 +48,11 @@ def nearly_full() -> Mapping[str, Any]:
 
 @pytest.fixture
 def split(tmp_path: Path) -> Proposed:
-    result = proposal(tmp_path, nearly_full())
-    assert [change.action for change in result.context.proposal.changes] == [
+    proposed = proposal(tmp_path, nearly_full())
+    assert [change.action for change in proposed.context.proposal.changes] == [
         "cloudwatch:PutMetricAlarm"
     ]
-    return result
+    return proposed
 
 
 def test_the_committed_policy_has_room_and_the_proposed_one_would_not(split: Proposed) -> None:
@@ -80,13 +80,13 @@ def test_the_files_are_written_under_their_names_and_say_what_one_would_have(
     committed = split.context.proposal.committed
     assert committed
     assert check_containment(parts, [committed]).holds
-    told = json.loads((tmp_path / "out" / "proposal.json").read_text())["proof"]
-    assert [file["path"] for file in told["files"]] == [
+    proof = json.loads((tmp_path / "out" / "proposal.json").read_text())["proof"]
+    assert [file["path"] for file in proof["files"]] == [
         "iam/ci-deploy.json",
         "iam/ci-deploy-2.json",
     ]
-    assert all(file["size"] <= told["quota"] for file in told["files"])
-    statements = {row["statement"]["file"] for row in told["replayed"]}
+    assert all(file["size"] <= proof["quota"] for file in proof["files"])
+    statements = {row["statement"]["file"] for row in proof["replayed"]}
     assert statements <= {"iam/ci-deploy.json", "iam/ci-deploy-2.json"}
 
 
@@ -94,10 +94,10 @@ def test_the_further_file_of_an_earlier_proposal_is_removed_and_no_file_of_a_per
     split: Proposed, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    whole = proposal(tmp_path / "whole", POLICY).content
+    content = proposal(tmp_path / "whole", POLICY).content
     write_files(split.content, out)
     (out / "notes.txt").write_text("mine")
-    write_files(whole, out)
+    write_files(content, out)
     assert sorted(path.name for path in out.iterdir()) == [
         "notes.txt",
         "patch.json",
@@ -107,7 +107,7 @@ def test_the_further_file_of_an_earlier_proposal_is_removed_and_no_file_of_a_per
     ]
     write_files(split.content, out)
     (out / "ci-deploy-2.json").write_text("{}")
-    write_files(whole, out)
+    write_files(content, out)
     assert (out / "ci-deploy-2.json").read_text() == "{}"
 
 
@@ -145,20 +145,22 @@ def test_a_split_takes_no_name_that_a_file_has(tmp_path: Path) -> None:
     (tmp_path / "iam").mkdir()
     for number, text in ((2, '{"env": "prod"}'), (3, "{}")):
         (tmp_path / f"iam/ci-deploy-{number}.json").write_text(text)
-    result = proposal(tmp_path, nearly_full())
-    assert (result.context.further, result.context.attached) == (("iam/ci-deploy-4.json",), ())
+    proposed = proposal(tmp_path, nearly_full())
+    assert (proposed.context.further, proposed.context.attached) == (("iam/ci-deploy-4.json",), ())
 
 
 def test_a_policy_that_is_attached_by_its_name_alone_is_named_in_the_report(tmp_path: Path) -> None:
     (tmp_path / "iam").mkdir()
-    everything = {
+    all_actions = {
         "Version": "2012-10-17",
         "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"},
     }
-    (tmp_path / "iam/ci-deploy-2.json").write_text(json.dumps(everything))
-    result = proposal(tmp_path, nearly_full())
-    assert result.context.assumed == ("iam/ci-deploy-2.json",)
-    assert "- Whether `iam/ci-deploy-2.json` is attached too, as its name suggests." in result.body
+    (tmp_path / "iam/ci-deploy-2.json").write_text(json.dumps(all_actions))
+    proposed = proposal(tmp_path, nearly_full())
+    assert proposed.context.assumed == ("iam/ci-deploy-2.json",)
+    assert (
+        "- Whether `iam/ci-deploy-2.json` is attached too, as its name suggests." in proposed.body
+    )
 
 
 def test_all_of_it_is_one_commit(tmp_path: Path) -> None:
@@ -179,17 +181,17 @@ def test_all_of_it_is_one_commit(tmp_path: Path) -> None:
     settings = from_options(options)
     repository = GitRepository.open(tmp_path)
     target = Target(settings, "iam/ci.json", tmp_path, repository)
-    result, again = (run_one(target, (trail,), NOW) for _ in range(2))
-    assert result.published
-    assert result.published.operation is PullRequestOperation.CREATED
+    first, again = (run_one(target, (trail,), NOW) for _ in range(2))
+    assert first.published
+    assert first.published.operation is PullRequestOperation.CREATED
     for path, document in zip(
-        ("iam/ci.json", "iam/ci-2.json"), result.context.proposal.documents, strict=True
+        ("iam/ci.json", "iam/ci-2.json"), first.context.proposal.documents, strict=True
     ):
-        assert repository.read(result.published.head_sha, path) == document.to_bytes()
+        assert repository.read(first.published.head_sha, path) == document.to_bytes()
     assert again.published
     assert (again.published.operation, again.published.head_sha) == (
         PullRequestOperation.NONE,
-        result.published.head_sha,
+        first.published.head_sha,
     )
 
 

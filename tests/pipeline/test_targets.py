@@ -94,8 +94,8 @@ def proposed(trail: Path, text: str, *more: str) -> CommandResult:
 
 
 def index() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(Path("out/proposal.json").read_text(encoding="utf-8"))
-    return found
+    document: dict[str, Any] = json.loads(Path("out/proposal.json").read_text(encoding="utf-8"))
+    return document
 
 
 @pytest.mark.usefixtures("place")
@@ -103,20 +103,20 @@ class TestOnAShell:
     def test_one_scan_serves_all_targets_and_each_has_its_folder(
         self, place: Path, trail: Path
     ) -> None:
-        done = proposed(trail, config(TWO, follow=False))
-        assert done.code == 0, done.err
-        assert len(re.findall("^Read ", done.err, re.MULTILINE)) == 1
-        found = index()
-        assert [(each["role-arn"], each["folder"]) for each in found["targets"]] == [
+        run = proposed(trail, config(TWO, follow=False))
+        assert run.code == 0, run.err
+        assert len(re.findall("^Read ", run.err, re.MULTILINE)) == 1
+        document = index()
+        assert [(target["role-arn"], target["folder"]) for target in document["targets"]] == [
             (CI, "ci-deploy"),
             (DEPLOY, DEPLOY.rpartition("/")[2]),
         ]
-        assert found["targets"][0]["removed-actions"] == ["sqs:CreateQueue"]
+        assert document["targets"][0]["removed-actions"] == ["sqs:CreateQueue"]
         changed = json.loads((place / "out/ci-deploy/policy.json").read_text())
         assert changed["Statement"][0]["Action"] == ["sts:AssumeRole"]
         assert (
             "| `role/ci/ci-deploy`<br>`iam/ci.json` | 2\u00a0→\u00a0**1** | 1 | 1\u00a0removed<br>1\u00a0narrowed |"
-            in done.out
+            in run.out
         )
 
     def test_each_proposal_equals_that_of_a_run_of_one_target(self, trail: Path) -> None:
@@ -140,9 +140,9 @@ class TestOnAShell:
                 Path("alone/policy.json").read_bytes()
                 == Path(f"out/{folder}/policy.json").read_bytes()
             )
-            one, other = (
-                json.loads(Path(f"{where}/proposal.json").read_text())
-                for where in ("alone", f"out/{folder}")
+            one, together = (
+                json.loads(Path(f"{folder_of_run}/proposal.json").read_text())
+                for folder_of_run in ("alone", f"out/{folder}")
             )
             for key in (
                 "changes",
@@ -153,15 +153,15 @@ class TestOnAShell:
                 "proof",
                 "fingerprint",
             ):
-                assert one[key] == other[key], key
+                assert one[key] == together[key], key
 
     def test_dials_of_a_target_are_its_own(self, trail: Path) -> None:
-        kept = (
+        keeping = (
             entry(CI, "iam/ci.json", keep=["sqs:*", "sts:*"]),
             entry(DEPLOY, "iam/deploy.json", minimum_days=300),
         )
-        proposed(trail, config(kept))
-        assert [each["has-changes"] for each in index()["targets"]] == [False, False]
+        proposed(trail, config(keeping))
+        assert [target["has-changes"] for target in index()["targets"]] == [False, False]
 
     def test_the_index_has_the_figures_of_each_target_and_the_page_their_table(
         self, place: Path, trail: Path
@@ -191,30 +191,35 @@ class TestOnAShell:
     def test_roles_of_the_chain_without_a_policy_are_named_with_what_they_need(
         self, trail: Path
     ) -> None:
-        done = proposed(trail, config(TWO), "--lifecycle", "off")
+        run = proposed(trail, config(TWO), "--lifecycle", "off")
         assert (
             "- `role/cdk-hnb659fds-cfn-exec-role-111122223333-eu-west-1`, passed to CloudFormation"
-            " 8× by" in done.out
+            " 8× by" in run.out
         )
         assert (
             "2 actions (16 calls in 8 runs): `lambda:UpdateFunctionCode`, `sqs:CreateQueue`"
-            in done.out
+            in run.out
         )
         chain = index()["chain"]
         assert chain["roots"] == [CI]
-        assert {each["role"] for each in chain["unwritten"]} == {FILES, IMAGES, LOOKUP, EXEC}
+        assert {unwritten["role"] for unwritten in chain["unwritten"]} == {
+            FILES,
+            IMAGES,
+            LOOKUP,
+            EXEC,
+        }
         assert not Path("out/first-files").exists()
 
     def test_without_follow_no_further_role_is_read(self, trail: Path) -> None:
-        done = proposed(trail, config(TWO, follow=False))
-        assert "its needs were not read" in done.out
+        run = proposed(trail, config(TWO, follow=False))
+        assert "its needs were not read" in run.out
         assert index()["chain"]["unwritten"] == []
 
     def test_discover_writes_first_files_and_the_config_that_names_them(
         self, place: Path, trail: Path
     ) -> None:
-        done = proposed(trail, "# kept\n" + config(TWO) + "# the end\n", "--discover")
-        assert done.code == 0, done.err
+        run = proposed(trail, "# kept\n" + config(TWO) + "# the end\n", "--discover")
+        assert run.code == 0, run.err
         text = Path("out/first-files/leastpriv.yml").read_text()
         assert text.startswith("# kept\n")
         assert text.endswith("# the end\n")
@@ -227,7 +232,7 @@ class TestOnAShell:
         assert again.code == 0
         assert "Without a committed policy" not in again.out
         assert index()["first_files"] == []
-        assert {each["role-arn"] for each in index()["targets"]} == {
+        assert {target["role-arn"] for target in index()["targets"]} == {
             CI,
             DEPLOY,
             FILES,
@@ -236,16 +241,18 @@ class TestOnAShell:
             EXEC,
         }
         drafts = [
-            each for each in index()["targets"] if each["role-arn"] in (FILES, IMAGES, LOOKUP, EXEC)
+            target
+            for target in index()["targets"]
+            if target["role-arn"] in (FILES, IMAGES, LOOKUP, EXEC)
         ]
-        assert [each["has-changes"] for each in drafts] == [False] * 4
+        assert [draft["has-changes"] for draft in drafts] == [False] * 4
 
     def test_discover_begins_with_one_role_and_no_config(self, trail: Path) -> None:
-        done = leastpriv(
+        run = leastpriv(
             "propose", "--role-arn", CI, "--policy-file", "iam/ci.json", "--trails", str(trail),
             "--discover", "--output-dir", "out",
         )  # fmt: skip
-        assert done.code == 0, done.err
+        assert run.code == 0, run.err
         text = Path("out/first-files/leastpriv.yml").read_text()
         assert text.count("role-arn:") == 6
         assert proposed(trail, text).code == 0
@@ -255,18 +262,18 @@ class TestOnAShell:
     ) -> None:
         put(place, {"iam/broken.json": "{"})
         three = (*TWO, entry(EXEC, "iam/broken.json"))
-        done = proposed(trail, config(three), "--mode", "check")
-        assert done.code == 2
-        assert [each["exit-code"] for each in index()["targets"]] == [3, 3, 2]
-        assert "iam/broken.json" in done.out
-        assert "**Failed**" in done.out
+        run = proposed(trail, config(three), "--mode", "check")
+        assert run.code == 2
+        assert [target["exit-code"] for target in index()["targets"]] == [3, 3, 2]
+        assert "iam/broken.json" in run.out
+        assert "**Failed**" in run.out
         assert proposed(trail, config(TWO), "--mode", "check").code == 3
 
     def test_a_pattern_matches_active_roles_that_no_entry_names(self, trail: Path) -> None:
         like = "arn:aws:iam::111122223333:role/cdk-*"
-        done = proposed(trail, config((*TWO, entry(like, "iam/{name}.json"))))
-        assert done.code == 0, done.err
-        assert [each["role-arn"] for each in index()["targets"]] == [
+        run = proposed(trail, config((*TWO, entry(like, "iam/{name}.json"))))
+        assert run.code == 0, run.err
+        assert [target["role-arn"] for target in index()["targets"]] == [
             CI,
             DEPLOY,
             EXEC,
@@ -274,22 +281,22 @@ class TestOnAShell:
             IMAGES,
             LOOKUP,
         ]
-        assert "Without a committed policy" not in done.out
+        assert "Without a committed policy" not in run.out
 
     def test_a_role_of_a_pattern_fails_where_another_target_has_its_file(self, trail: Path) -> None:
         taken = f"iam/{DEPLOY.rpartition('/')[2]}.json"
         like = entry("arn:aws:iam::111122223333:role/cdk-*", "iam/{name}.json")
-        done = proposed(trail, config((entry(CI, taken), like), follow=False))
-        assert done.code == 2
-        assert f"{DEPLOY} would have the policy-file of another target" in done.err
-        roles = {each["role-arn"] for each in index()["targets"] if each["exit-code"] == 0}
+        run = proposed(trail, config((entry(CI, taken), like), follow=False))
+        assert run.code == 2
+        assert f"{DEPLOY} would have the policy-file of another target" in run.err
+        roles = {target["role-arn"] for target in index()["targets"] if target["exit-code"] == 0}
         assert roles == {CI, EXEC, FILES, IMAGES, LOOKUP}
 
     def test_a_pattern_without_a_match_is_reported(self, trail: Path) -> None:
         like = entry("arn:aws:iam::111122223333:role/nobody-*", "iam/{name}.json")
-        done = proposed(trail, config((*TWO, like)))
-        assert done.code == 0
-        assert "matches no role that was read" in done.err
+        run = proposed(trail, config((*TWO, like)))
+        assert run.code == 0
+        assert "matches no role that was read" in run.err
         alone = proposed(trail, config((like,)))
         assert alone.out.startswith("# Least privilege: no role\n")
         assert (
@@ -304,10 +311,10 @@ class TestOnAShell:
         """What one account's trail records says nothing of another's: nothing of a stranger's
         policy goes for it.
         """
-        other = CI.replace("111122223333", "444455556666").replace("ci-deploy", "other")
+        other_account = CI.replace("111122223333", "444455556666").replace("ci-deploy", "other")
         put(place, {"iam/other.json": policy("sqs:CreateQueue")})
-        done = proposed(trail, config((*TWO, entry(other, "iam/other.json")), follow=False))
-        assert len(re.findall("^Read ", done.err, re.MULTILINE)) == 1
+        run = proposed(trail, config((*TWO, entry(other_account, "iam/other.json")), follow=False))
+        assert len(re.findall("^Read ", run.err, re.MULTILINE)) == 1
         assert index()["targets"][2]["has-changes"] is False
 
     @pytest.mark.parametrize(
@@ -321,11 +328,11 @@ class TestOnAShell:
     def test_an_input_of_one_target_next_to_the_config_is_bad_input(
         self, trail: Path, more: tuple[str, ...], said: str
     ) -> None:
-        done = proposed(trail, config(TWO), *more)
-        assert (done.code, said in done.err) == (2, True), done.err
+        run = proposed(trail, config(TWO), *more)
+        assert (run.code, said in run.err) == (2, True), run.err
 
     def test_discover_without_an_output_folder_is_bad_input(self, trail: Path) -> None:
-        done = leastpriv(
+        run = leastpriv(
             "propose",
             "--role-arn",
             CI,
@@ -335,7 +342,7 @@ class TestOnAShell:
             str(trail),
             "--discover",
         )
-        assert (done.code, "--output-dir" in done.err) == (2, True)
+        assert (run.code, "--output-dir" in run.err) == (2, True)
 
 
 class TestInAGitRepository:
@@ -353,10 +360,10 @@ class TestInAGitRepository:
         self.git("add", ".")
         self.git("commit", "-qm", "first")
         monkeypatch.chdir(place / "iam")
-        done = leastpriv(
+        run = leastpriv(
             "propose", *options, "--trails", str(trail), "--discover", "--mode", "pull-request"
         )
-        assert (done.code, "from the root of the repository" in done.err) == (2, True), done.err
+        assert (run.code, "from the root of the repository" in run.err) == (2, True), run.err
         assert "leastpriv/first-files" not in self.git("branch")
 
     def git(self, *arguments: str) -> str:
@@ -381,8 +388,8 @@ class TestInAGitRepository:
             "--mode",
             "pull-request",
         )
-        done = leastpriv(*command)
-        assert done.code == 0, done.err
+        run = leastpriv(*command)
+        assert run.code == 0, run.err
         changed = self.git("diff", "--name-only", "main", "leastpriv/cdk").split()
         assert changed == ["iam/ci.json", "iam/deploy.json"]
         first = self.git("diff", "--name-status", "main", "leastpriv/first-files").splitlines()
@@ -411,20 +418,20 @@ class TestHostileEvidence:
         write_trail(place / "forged", self.records(names))
         put(place, {"leastpriv.yml": config(TWO)})
         before, beside = set(place.rglob("*")), set(place.parent.iterdir())
-        done = leastpriv(*FORGED, "--discover")
-        assert done.code == 0, done.err
-        made = set(place.rglob("*")) - before
-        assert all(place / "out" in path.parents or path == place / "out" for path in made)
+        run = leastpriv(*FORGED, "--discover")
+        assert run.code == 0, run.err
+        new_paths = set(place.rglob("*")) - before
+        assert all(place / "out" in path.parents or path == place / "out" for path in new_paths)
         assert set(place.parent.iterdir()) == beside
-        written = {
+        first_files = {
             path.relative_to(place / "out/first-files").as_posix()
-            for path in made
+            for path in new_paths
             if place / "out/first-files" in path.parents and path.is_file()
         }
-        assert {f"iam/{name}.json" for name in names} <= written
-        (drawn,) = [text for text in read(done.out).html if text.startswith("flowchart")]
+        assert {f"iam/{name}.json" for name in names} <= first_files
+        (drawn,) = [text for text in read(run.out).html if text.startswith("flowchart")]
         line = re.compile(r'flowchart LR|    n\d+\(?\["[^"]*"\]\)?|    n\d+ -->\|"[^"]*"\| n\d+')
-        assert all(line.fullmatch(each) for each in drawn.splitlines())
+        assert all(line.fullmatch(drawn_line) for drawn_line in drawn.splitlines())
         assert "@" not in drawn
 
     def test_names_that_a_pattern_takes_in_make_no_folder_outside(self, place: Path) -> None:
@@ -433,10 +440,10 @@ class TestHostileEvidence:
         like = entry("arn:aws:iam::111122223333:role/*", "iam/first/{name}.json")
         put(place, {"leastpriv.yml": config((*TWO, like), follow=False)})
         beside = set(place.parent.iterdir())
-        done = leastpriv(*FORGED)
-        assert done.code == 0, done.err
+        run = leastpriv(*FORGED)
+        assert run.code == 0, run.err
         assert set(place.parent.iterdir()) == beside
-        folders = [each["folder"] for each in index()["targets"]]
+        folders = [target["folder"] for target in index()["targets"]]
         assert len({folder.lower() for folder in folders}) == len(folders) == 8
         assert {path.name for path in (place / "out").iterdir()} == {*folders, "proposal.json"}
         assert {"_..", "_.", "_.git"} <= set(folders)
@@ -444,17 +451,17 @@ class TestHostileEvidence:
     def test_a_huge_fan_out_and_a_long_way_are_bounded(self, place: Path) -> None:
         many = [f"made-up-{number:03}" for number in range(300)]
         roles = [f"arn:aws:iam::111122223333:role/{name}" for name in many]
-        on = [
-            record(one, "x", FIRST, login(other))
-            for one, other in zip(roles, [*roles[1:], CI], strict=True)
+        logins = [
+            record(role, "x", FIRST, login(next_role))
+            for role, next_role in zip(roles, [*roles[1:], CI], strict=True)
         ]
-        write_trail(place / "forged", [*self.records(many), *on])
+        write_trail(place / "forged", [*self.records(many), *logins])
         put(place, {"leastpriv.yml": config(TWO)})
-        done = leastpriv(*FORGED, "--discover")
-        assert done.code == 0, done.err
+        run = leastpriv(*FORGED, "--discover")
+        assert run.code == 0, run.err
         assert len(index()["chain"]["unwritten"]) <= 25
         assert len(list(Path("out/first-files/iam").iterdir())) <= 25
-        assert len(re.findall("^Read ", done.err, re.MULTILINE)) <= 6
+        assert len(re.findall("^Read ", run.err, re.MULTILINE)) <= 6
         assert index()["chain"]["left_out"] > 0
 
     def test_a_pattern_takes_all_roles_that_match(self, place: Path) -> None:
@@ -463,18 +470,18 @@ class TestHostileEvidence:
         )
         like = entry("arn:aws:iam::111122223333:role/made-*", "iam/{name}.json")
         put(place, {"leastpriv.yml": config((*TWO, like), follow=False)})
-        done = leastpriv(*FORGED)
-        assert done.code == 0
+        run = leastpriv(*FORGED)
+        assert run.code == 0
         assert len(index()["targets"]) == 2 + 60
 
 
 @pytest.fixture
 def job(tmp_path: Path, trail: Path) -> Job:
     """A job whose workspace has the config, the policies and the trail."""
-    made = Job(tmp_path)
-    put(made.workspace, {**FILES_OF_TWO, CONFIG: config(TWO)})
-    shutil.copytree(trail, made.workspace / "chain")
-    return made
+    job = Job(tmp_path)
+    put(job.workspace, {**FILES_OF_TWO, CONFIG: config(TWO)})
+    shutil.copytree(trail, job.workspace / "chain")
+    return job
 
 
 def step(job: Job, **inputs: str) -> Step:
@@ -490,16 +497,19 @@ def step(job: Job, **inputs: str) -> Step:
 
 class TestAsAStep:
     def test_outputs_speak_of_all_targets_and_of_each(self, job: Job) -> None:
-        done = step(job)
-        assert done.code == 0, done.log
-        assert done.outputs["has-changes"] == "true"
-        assert "sqs:CreateQueue" in json.loads(done.outputs["removed-actions"])
-        assert done.outputs["policy"] == ""
-        targets = json.loads(done.outputs["targets"])
-        assert [(each["role-arn"], each["exit-code"]) for each in targets] == [(CI, 0), (DEPLOY, 0)]
-        assert Path(done.outputs["proposal-file"]).name == "proposal.json"
-        assert done.summary.startswith("## iam(2 roles): ")
-        assert "```mermaid" in done.summary
+        run = step(job)
+        assert run.code == 0, run.log
+        assert run.outputs["has-changes"] == "true"
+        assert "sqs:CreateQueue" in json.loads(run.outputs["removed-actions"])
+        assert run.outputs["policy"] == ""
+        targets = json.loads(run.outputs["targets"])
+        assert [(target["role-arn"], target["exit-code"]) for target in targets] == [
+            (CI, 0),
+            (DEPLOY, 0),
+        ]
+        assert Path(run.outputs["proposal-file"]).name == "proposal.json"
+        assert run.summary.startswith("## iam(2 roles): ")
+        assert "```mermaid" in run.summary
 
     def test_check_is_three(self, job: Job) -> None:
         assert step(job, mode="check").code == 3
@@ -519,21 +529,21 @@ class TestAsAStep:
         (job.workspace / CONFIG).unlink()
         if text is not None:
             put(job.workspace, {CONFIG: text})
-        done = step(job)
-        assert done.code == 2
-        assert said in done.annotations("error")[0]
+        run = step(job)
+        assert run.code == 2
+        assert said in run.annotations("error")[0]
 
     def test_a_config_outside_the_repository_is_bad_input(self, job: Job) -> None:
-        done = job.step(config="../x.yml", role_arn="", policy_file="", trails="chain")
-        assert (done.code, "leads out of the repository" in done.annotations("error")[0]) == (
+        run = job.step(config="../x.yml", role_arn="", policy_file="", trails="chain")
+        assert (run.code, "leads out of the repository" in run.annotations("error")[0]) == (
             2,
             True,
         )
 
     def test_a_policy_file_outside_the_repository_is_bad_input(self, job: Job) -> None:
         put(job.workspace, {CONFIG: config((entry(CI, "../ci.json"),))})
-        done = step(job)
-        assert (done.code, "leads out of the repository" in done.annotations("error")[0]) == (
+        run = step(job)
+        assert (run.code, "leads out of the repository" in run.annotations("error")[0]) == (
             2,
             True,
         )
@@ -569,16 +579,16 @@ def on_github(job: Job, hub: FakeGitHub, **inputs: str) -> Step:
     return step(job, mode="pull-request", github_token=hub.token, **inputs)
 
 
-GROUPED = tuple({**each, "group": "cdk"} for each in TWO)
+GROUPED = tuple({**entry_of_target, "group": "cdk"} for entry_of_target in TWO)
 
 
 class TestOnGitHub:
     def test_each_target_has_its_own_pull_request(self, job: Job, hub: FakeGitHub) -> None:
-        done = on_github(job, hub)
-        assert done.code == 0, done.log
-        numbers = done.outputs["pull-request-number"].splitlines()
+        run = on_github(job, hub)
+        assert run.code == 0, run.log
+        numbers = run.outputs["pull-request-number"].splitlines()
         assert len(numbers) == 2
-        assert done.outputs["pull-request-operation"] == "created"
+        assert run.outputs["pull-request-operation"] == "created"
         assert {head for _, head, _, _ in pulls(hub)} == {
             "leastpriv/ci-deploy",
             f"leastpriv/{DEPLOY.split('/')[1]}",
@@ -592,9 +602,9 @@ class TestOnGitHub:
         self, job: Job, hub: FakeGitHub
     ) -> None:
         hub.commit_as("kim", "main", {CONFIG: config(GROUPED)})
-        done = on_github(job, hub)
-        assert done.code == 0, done.log
-        pull = hub.pull(int(done.outputs["pull-request-number"]))
+        run = on_github(job, hub)
+        assert run.code == 0, run.log
+        pull = hub.pull(int(run.outputs["pull-request-number"]))
         assert re.fullmatch(r"iam\(cdk, 2 roles\): \d+ -> \d+ actions, \d+ narrowed", pull.title)
         for name in FILES_OF_TWO:
             assert hub.file(name, "leastpriv/cdk") != hub.file(name, "main")
@@ -650,42 +660,42 @@ class TestOnGitHub:
             hub.add_run(
                 17650000000 + number, "main", "push", created_at=f"{FIRST:%Y-%m-%dT%H:%M:%SZ}"
             )
-        done = on_github(job, hub)
-        assert json.loads(done.outputs["targets"])[1]["added-actions"] == [
+        run = on_github(job, hub)
+        assert json.loads(run.outputs["targets"])[1]["added-actions"] == [
             "cloudformation:CreateChangeSet"
         ]
-        assert "branch unknown" not in done.summary
+        assert "branch unknown" not in run.summary
 
     def test_what_fails_for_one_target_leaves_the_others_their_pull_requests(
         self, job: Job, hub: FakeGitHub
     ) -> None:
         hub.commit_as("kim", "main", {"iam/ci.json": "{"})
-        done = on_github(job, hub)
-        assert done.code == 2
-        assert len(done.outputs["pull-request-number"].splitlines()) == 1
-        assert [each["exit-code"] for each in json.loads(done.outputs["targets"])] == [2, 0]
+        run = on_github(job, hub)
+        assert run.code == 2
+        assert len(run.outputs["pull-request-number"].splitlines()) == 1
+        assert [load["exit-code"] for load in json.loads(run.outputs["targets"])] == [2, 0]
 
     def test_drift_of_each_target_has_its_own_issue(self, job: Job, hub: FakeGitHub) -> None:
         job.github = hub
         token = hub.token_for("github-actions[bot]", RIGHTS)
-        done = step(job, mode="check", github_token=token, drift_report="issue")
-        assert done.code == 0, done.log
+        run = step(job, mode="check", github_token=token, drift_report="issue")
+        assert run.code == 0, run.log
         issues = [issue for issue in hub.world.issues.values() if issue.pull is None]
         assert len(issues) == 2
-        assert done.summary.count("### ") > 2
+        assert run.summary.count("### ") > 2
 
     def test_first_files_come_in_one_pull_request_and_once_declined_stay_away(
         self, job: Job, hub: FakeGitHub
     ) -> None:
         hub.commit_as("kim", "main", {CONFIG: config(TWO, discover=True)})
-        done = on_github(job, hub, unknown_refs="mark", lifecycle="off")
-        assert done.code == 0, done.log
+        run = on_github(job, hub, unknown_refs="mark", lifecycle="off")
+        assert run.code == 0, run.log
         ((number, title),) = first_files(hub)
         assert title == "First least-privilege policies for 4 further roles"
         text = hub.file(CONFIG, "leastpriv/first-files").decode()
         assert text.count("role-arn") == 6
         draft = json.loads(hub.file(f"iam/{EXEC.split('/')[1]}.json", "leastpriv/first-files"))
-        assert {action for each in draft["Statement"] for action in each["Action"]} == {
+        assert {action for statement in draft["Statement"] for action in statement["Action"]} == {
             "lambda:UpdateFunctionCode",
             "sqs:CreateQueue",
         }

@@ -28,15 +28,15 @@ def test_another_number_is_bad_input(value: str) -> None:
 
 def test_a_wave_ends_when_enough_pull_requests_were_opened(tmp_path: Path) -> None:
     settings = from_options(OPTIONS)
-    made = proposal(tmp_path, POLICY)
-    result = TargetResult(Target(settings, "x.json"), content=made.content)
+    drafted = proposal(tmp_path, POLICY)
+    target_result = TargetResult(Target(settings, "x.json"), content=drafted.content)
     wave = _Wave(1)
-    opened = PublishResult(PullRequestOperation.CREATED, "x", "", "")
+    publication = PublishResult(PullRequestOperation.CREATED, "x", "", "")
     updated = PublishResult(PullRequestOperation.UPDATED, "x", "", "")
-    assert result.has_changes
-    assert not wave.waits([result])
+    assert target_result.has_changes
+    assert not wave.waits([target_result])
     wave.note(updated)
-    assert not wave.waits([result])
-    wave.note(opened)
-    assert wave.waits([result])
-    assert not _Wave(0).waits([result])
+    assert not wave.waits([target_result])
+    wave.note(publication)
+    assert wave.waits([target_result])
+    assert not _Wave(0).waits([target_result])

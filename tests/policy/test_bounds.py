@@ -60,7 +60,7 @@ def hcl(actions: str = '["sqs:SendMessage"]', resources: str = '["*"]', more: st
 
 
 def possible(statement: Statement, key: str) -> set[str]:
-    return {each.text for each in statement.possible if each.key == key}
+    return {entry.text for entry in statement.possible if entry.key == key}
 
 
 GET, SEND = "sqs:GetQueueUrl", "sqs:SendMessage"
@@ -235,8 +235,8 @@ def test_a_function_leaves_its_literal_branches(
     documents = [template(action, "*")]
     assert evaluate(Request("iam:CreateUser", "*", {}), documents).effect == "implicitDeny"
     assert check_containment(documents, documents).holds
-    listed = [Permission(each, "*") for each in (*certain, *open_ones)]
-    assert check_containment([], documents, listed).holds
+    permissions = [Permission(resource, "*") for resource in (*certain, *open_ones)]
+    assert check_containment([], documents, permissions).holds
 
 
 @pytest.mark.parametrize(
@@ -275,11 +275,13 @@ def test_an_attribute_of_a_resource_of_the_template_has_the_form_of_its_arn(
     resource: object, may_be: Sequence[str], cannot_be: Sequence[str]
 ) -> None:
     documents = [template("*", resource)]
-    for each in may_be:
-        effect = evaluate(Request(SEND, each, {}), documents).effect
-        assert effect in {"allowed", "unknown"}, each
-    for each in cannot_be:
-        assert evaluate(Request(SEND, each, {}), documents).effect == "implicitDeny", each
+    for on_resource in may_be:
+        effect = evaluate(Request(SEND, on_resource, {}), documents).effect
+        assert effect in {"allowed", "unknown"}, on_resource
+    for on_resource in cannot_be:
+        assert evaluate(Request(SEND, on_resource, {}), documents).effect == "implicitDeny", (
+            on_resource
+        )
 
 
 NAMES = ("sqs:A", "sqs:B", "sqs:C")
@@ -301,7 +303,7 @@ def rendered(value: object, conditions: dict[str, bool]) -> set[str]:
         test, yes, no = value["Fn::If"]
         return rendered(yes if conditions[test] else no, conditions)
     assert isinstance(value, list)
-    return set().union(*(rendered(each, conditions) for each in value))
+    return set().union(*(rendered(part, conditions) for part in value))
 
 
 @given(st.lists(VALUES, min_size=1, max_size=3))
@@ -311,9 +313,9 @@ def test_what_is_certain_is_in_each_rendering_and_each_rendering_is_possible(
     def without_lists_in_lists(each: object) -> object:
         return each if not isinstance(each, list) else {"Fn::If": ["X", each, each]}
 
-    document = template([without_lists_in_lists(each) for each in value], "*")
+    document = template([without_lists_in_lists(part) for part in value], "*")
     (statement,) = document.statements
     for x in (True, False):
         for y in (True, False):
-            found = rendered(value, {"X": x, "Y": y})
-            assert {*statement.certain_part().actions} <= found <= {*statement.actions}
+            actions = rendered(value, {"X": x, "Y": y})
+            assert {*statement.certain_part().actions} <= actions <= {*statement.actions}

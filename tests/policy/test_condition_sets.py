@@ -232,10 +232,10 @@ def test_compatible_conditions_are_not_mutually_exclusive(one: str, other: str) 
 def test_alternative_values_are_separate_cases() -> None:
     split = cases(condition_set("StringEquals k a b", "Bool l true false", "StringNotEquals m x y"))
     assert len(split) == 4
-    assert {each.conditions[0].values + each.conditions[1].values for each in split} == {
-        (left, right) for left in ("true", "false") for right in ("a", "b")
+    assert {clause.conditions[0].values + clause.conditions[1].values for clause in split} == {
+        (first, right) for first in ("true", "false") for right in ("a", "b")
     }
-    assert all(each.conditions[2].values == ("x", "y") for each in split)
+    assert all(clause.conditions[2].values == ("x", "y") for clause in split)
     assert cases(ConditionSet()) == (ConditionSet(),)
     assert len(cases(condition_set("ForAllValues:StringEquals k a b"))) == 1
     assert len(cases(condition_set("ForAnyValue:StringEquals k a b"))) == 2
@@ -302,7 +302,7 @@ def kind_of(base: str) -> str:
 @st.composite
 def any_condition(draw: st.DrawFn, kind: str, key: str = "k") -> Condition:
     """Draws a condition on one key."""
-    base = draw(st.sampled_from([each for each in OPERATORS if kind_of(each) == kind]))
+    base = draw(st.sampled_from([operator for operator in OPERATORS if kind_of(operator) == kind]))
     values = draw(st.lists(st.sampled_from(VALUES[kind]), min_size=1, max_size=2))
     if base == "Null":
         return Condition(base, key, tuple(values))
@@ -317,20 +317,22 @@ def any_condition(draw: st.DrawFn, kind: str, key: str = "k") -> Condition:
 def test_implication_and_exclusion_hold_for_every_request(
     data: st.DataObject, kind: str, key: str
 ) -> None:
-    one, other = (data.draw(any_condition(kind, key)) for _ in range(2))
+    condition, other_condition = (data.draw(any_condition(kind, key)) for _ in range(2))
     actual = data.draw(st.lists(st.sampled_from(ACTUALS[kind]), max_size=2))
     context = {key: tuple(actual), "aws:x": (data.draw(st.sampled_from(["a", "*", "true", ARN])),)}
     for deny, other_deny in product((False, True), repeat=2):
-        truth = condition_holds(one, context, True, True, deny)
-        other_truth = condition_holds(other, context, True, True, other_deny)
+        truth = condition_holds(condition, context, True, True, deny)
+        other_truth = condition_holds(other_condition, context, True, True, other_deny)
         if truth is False:
             continue
-        if condition_implies(one, other) and deny <= other_deny:
+        if condition_implies(condition, other_condition) and deny <= other_deny:
             assert other_truth in {True, truth}
-        if truth and mutually_exclusive(ConditionSet((one,)), ConditionSet((other,))):
+        if truth and mutually_exclusive(
+            ConditionSet((condition,)), ConditionSet((other_condition,))
+        ):
             assert other_truth is not True
-        split = cases(ConditionSet((one,)))
+        split = cases(ConditionSet((condition,)))
         assert any(
-            condition_holds(each.conditions[0], context, True, True, deny) is not False
-            for each in split
+            condition_holds(clause.conditions[0], context, True, True, deny) is not False
+            for clause in split
         )

@@ -83,8 +83,10 @@ def test_invalid_and_ambiguous_dates_are_none(text: str) -> None:
 def test_dates_in_different_zones_compare_by_time(time: datetime, minutes: int) -> None:
     from datetime import timedelta, timezone
 
-    there = time.replace(tzinfo=UTC, microsecond=0).astimezone(timezone(timedelta(minutes=minutes)))
-    assert parse_date(there.isoformat()) == Decimal(int(there.timestamp()))
+    local_time = time.replace(tzinfo=UTC, microsecond=0).astimezone(
+        timezone(timedelta(minutes=minutes))
+    )
+    assert parse_date(local_time.isoformat()) == Decimal(int(local_time.timestamp()))
 
 
 def test_addresses_and_ranges_are_networks() -> None:

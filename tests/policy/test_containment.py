@@ -34,12 +34,14 @@ BUCKET = "arn:aws:s3:::b/*"
 
 def document(*statements: Statement, version: str = "2012-10-17") -> Document:
     """Makes a document; Effect, Action and Resource have defaults."""
-    made = []
+    policy_statements = []
     for statement in statements:
         action = {} if "NotAction" in statement else {"Action": "s3:*"}
         resource = {} if "NotResource" in statement else {"Resource": "*"}
-        made.append({"Effect": "Allow", **action, **resource, **statement})
-    return parse(json.dumps({"Version": version, "Statement": made}).encode(), "p.json")
+        policy_statements.append({"Effect": "Allow", **action, **resource, **statement})
+    return parse(
+        json.dumps({"Version": version, "Statement": policy_statements}).encode(), "p.json"
+    )
 
 
 def deny(**parts: object) -> Statement:
@@ -364,26 +366,26 @@ def test_every_excess_is_listed_once_as_written() -> None:
 
 def test_many_grants_with_a_wildcard_at_both_ends_are_found_in_the_list() -> None:
     names = [f"table/*-Table{number}-*" for number in range(60)]
-    listed = [Permission("s3:a", name) for name in names]
-    assert within([], [{**A, "Resource": names}], listed=listed).holds
-    assert not within([], [{**A, "Resource": [*names, "table/x"]}], listed=listed).holds
+    permissions = [Permission("s3:a", name) for name in names]
+    assert within([], [{**A, "Resource": names}], listed=permissions).holds
+    assert not within([], [{**A, "Resource": [*names, "table/x"]}], listed=permissions).holds
     assert not within(
-        [deny(**A, Resource="table/*")], [{**A, "Resource": names[:2]}], listed=listed[:2]
+        [deny(**A, Resource="table/*")], [{**A, "Resource": names[:2]}], listed=permissions[:2]
     ).holds
 
 
 def test_listed_grants_are_no_excess() -> None:
     new = {"Action": ["s3:a", "s3:b"], "Resource": ["x*", "b/${aws:username}"]}
-    listed = [
+    permissions = [
         Permission("S3:a", "x*"),
         Permission("s3:b", "*"),
         Permission("s3:a", "b/${aws:username}"),
     ]
-    assert within([], [new], listed=listed).holds
-    assert [excess.resource for excess in within([], [new], listed=listed[:2]).excesses] == [
+    assert within([], [new], listed=permissions).holds
+    assert [excess.resource for excess in within([], [new], listed=permissions[:2]).excesses] == [
         "b/${aws:username}"
     ]
-    assert not within([deny(Resource="xy")], [new], listed=listed).holds
+    assert not within([deny(Resource="xy")], [new], listed=permissions).holds
 
 
 @pytest.mark.parametrize(
@@ -467,9 +469,17 @@ def test_a_policy_of_thousands_of_statements_is_proved() -> None:
     """A text is compared only with patterns whose beginning agrees with it, so that the step budget
     suffices.
     """
-    places = [[f"arn:aws:s3:::b{number}/*", f"arn:aws:s3:::c{number}/x"] for number in range(3_000)]
-    old = [{"Action": ["s3:GetObject", "s3:Put*"], "Resource": each} for each in places]
-    new = [{"Action": ["s3:GetObject", "s3:PutObject"], "Resource": each} for each in places]
+    resource_pairs = [
+        [f"arn:aws:s3:::b{number}/*", f"arn:aws:s3:::c{number}/x"] for number in range(3_000)
+    ]
+    old = [
+        {"Action": ["s3:GetObject", "s3:Put*"], "Resource": resources}
+        for resources in resource_pairs
+    ]
+    new = [
+        {"Action": ["s3:GetObject", "s3:PutObject"], "Resource": resources}
+        for resources in resource_pairs
+    ]
     assert within(old, new).holds
 
 
@@ -488,11 +498,11 @@ def test_comparing_conditions_and_finding_witnesses_spends_the_budget() -> None:
     many = [
         {**A, "Resource": f"b{n}", "Condition": {"StringEquals": {"k": f"{n}"}}} for n in range(100)
     ]
-    few = within(many, [{**each, "Resource": "*"} for each in many], budget=10_000)
+    few = within(many, [{**statement, "Resource": "*"} for statement in many], budget=10_000)
     assert few.excesses[-1].reason == UNPROVEN_WILDCARDS
-    shown = within([], [{"Action": f"s3:a{n}"} for n in range(100)], budget=1_000)
-    assert [bool(excess.witness) for excess in shown.excesses] == [True] * 10 + [False] * 90
-    assert shown.excesses[-1].reason == UNPROVEN_WILDCARDS
+    answer = within([], [{"Action": f"s3:a{n}"} for n in range(100)], budget=1_000)
+    assert [bool(excess.witness) for excess in answer.excesses] == [True] * 10 + [False] * 90
+    assert answer.excesses[-1].reason == UNPROVEN_WILDCARDS
 
 
 def test_a_lost_deny_counts_even_if_no_statement_allows() -> None:
@@ -547,7 +557,10 @@ def two_policies(draw: st.DrawFn, *, with_conditions: bool = True) -> tuple[Docu
     ]
     if not with_conditions:
         old, new = (
-            [{key: part for key, part in each.items() if key != "Condition"} for each in s]
+            [
+                {key: part for key, part in statement.items() if key != "Condition"}
+                for statement in s
+            ]
             for s in (old, new)
         )
     return document(*old), document(*new)
@@ -658,13 +671,17 @@ def check(excess: Excess, old: Document, new: Document) -> None:
 def test_a_policy_is_contained_in_itself_and_in_more_allows(
     policies: tuple[Document, Document],
 ) -> None:
-    one, other = policies
-    assert check_containment([one], [one]).holds
-    assert lost_denies([one], [one]) == ()
+    first_policy, second_policy = policies
+    assert check_containment([first_policy], [first_policy]).holds
+    assert lost_denies([first_policy], [first_policy]) == ()
     allows = document(
-        *(each for each in json.loads(other.text)["Statement"] if each["Effect"] == "Allow")
+        *(
+            statement
+            for statement in json.loads(second_policy.text)["Statement"]
+            if statement["Effect"] == "Allow"
+        )
     )
-    assert check_containment([one, allows], [one]).holds
+    assert check_containment([first_policy, allows], [first_policy]).holds
 
 
 def test_real_policies_contain_themselves(shared_folder: Path) -> None:

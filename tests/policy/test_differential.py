@@ -15,7 +15,7 @@ NOT_HERE = 77
 @pytest.mark.slow
 def test_every_difference_to_other_evaluators_is_explained() -> None:
     command = [sys.executable, str(COMPARE), "10000", "20261124"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode == NOT_HERE:
-        pytest.skip(done.stdout)
-    assert done.returncode == 0, done.stdout + done.stderr
+    completed = subprocess.run(command, capture_output=True, text=True, check=False)
+    if completed.returncode == NOT_HERE:
+        pytest.skip(completed.stdout)
+    assert completed.returncode == 0, completed.stdout + completed.stderr

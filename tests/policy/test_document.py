@@ -294,13 +294,15 @@ def test_pseudo_parameters_of_each_account_are_resolved() -> None:
     raw = json.dumps(
         {"R": {"Statement": {**ALLOW, "Resource": {"Fn::Sub": "arn:aws:a:::${AWS::AccountId}"}}}}
     ).encode()
-    one, other = (
+    first_document, second_document = (
         parse(raw, "t.json", "/R", {"AWS::AccountId": account})
         for account in ("111122223333", "4444")
     )
-    assert one != other
+    assert first_document != second_document
     request = Request("s3:GetObject", "arn:aws:a:::4444")
-    assert [evaluate(request, [each]).effect for each in (one, other)] == [
+    assert [
+        evaluate(request, [document]).effect for document in (first_document, second_document)
+    ] == [
         "implicitDeny",
         "allowed",
     ]

@@ -87,10 +87,12 @@ def test_a_policy_edited_for_evaluation_has_the_statements_of_the_written_one(
     drawn: tuple[Document, list[Edit]],
 ) -> None:
     document, edits = drawn
-    written = apply_edits(document, edits).statements
+    parsed_again = apply_edits(document, edits).statements
     evaluated = edited_for_evaluation(document, edits).statements
-    assert [each.meaning for each in evaluated] == [each.meaning for each in written]
-    assert [each.index for each in evaluated] == [*range(len(written))]
+    assert [statement.meaning for statement in evaluated] == [
+        statement.meaning for statement in parsed_again
+    ]
+    assert [statement.index for statement in evaluated] == [*range(len(parsed_again))]
 
 
 TALL = """{
@@ -186,8 +188,8 @@ def test_a_list_with_one_entry_a_line_keeps_its_layout(
 
     def written(text: str) -> str:
         inner = text.rstrip().replace("\n", "\n  ") + "\n" if wrapped else text
-        whole = wrapper[0] + inner + wrapper[1] if wrapped else text
-        return whole.replace("  ", unit).replace("\n", newline)
+        text_of_file = wrapper[0] + inner + wrapper[1] if wrapped else text
+        return text_of_file.replace("  ", unit).replace("\n", newline)
 
     assert TALL.count(old) == 1
     assert edited(written(TALL), edit) == written(TALL.replace(old, new))
@@ -217,11 +219,11 @@ def test_a_list_with_one_entry_a_line_keeps_its_layout(
     ],
 )
 def test_a_list_on_one_line_keeps_its_layout(before: str, edit: Edit, after: str) -> None:
-    whole = (
+    policy_form = (
         '{{"Version": "2012-10-17", "Statement": [{{"Effect": "Allow", "Action": {}, "Resource":'
         ' "*"}}]}}'
     )
-    assert edited(whole.format(before), edit) == whole.format(after)
+    assert edited(policy_form.format(before), edit) == policy_form.format(after)
 
 
 WRAPPED = """{"Statement": [{
@@ -332,9 +334,9 @@ def test_an_escape_is_not_appended_to_a_version_that_reads_it_as_plain_text(vers
         ):
             edited(text, added)
         assert "b/${*}" in edited('{"Version": "2012-10-17", "Statement": []}', added)
-    one = '{"Effect": "Allow", "Action": "a:B", "Resource": "x"}'
-    there = f'{one}, {{"Effect": "Allow", "Action": "c:D", "Resource": "${{y}}"}}'
-    text = text.replace("[]", f"[{there}]")
+    statement_text = '{"Effect": "Allow", "Action": "a:B", "Resource": "x"}'
+    statements = f'{statement_text}, {{"Effect": "Allow", "Action": "c:D", "Resource": "${{y}}"}}'
+    text = text.replace("[]", f"[{statements}]")
     with pytest.raises(PolicyFileError, match="set that version first"):
         edited(text, ReplaceResources(0, frozenset(), ("b/${*}",)))
     # Existing entries keep their meaning next to another resource.
@@ -419,9 +421,9 @@ def expected_actions(before: list[str], edits: Sequence[Edit]) -> list[str]:
     """Applies the edits of one statement to its list."""
     replacements = [edit for edit in edits if isinstance(edit, ReplaceActions)]
     removed = {action for edit in replacements for action in edit.remove}
-    seen = {action.lower() for action in before if action not in removed}
+    lower_actions = {action.lower() for action in before if action not in removed}
     after: list[str] = []
-    for place, action in enumerate(before):
+    for index, action in enumerate(before):
         after += [] if action in removed else [action]
         new = [
             added
@@ -430,14 +432,14 @@ def expected_actions(before: list[str], edits: Sequence[Edit]) -> list[str]:
             if target == action
             for added in group
         ]
-        new = new if before.index(action) == place else []
-        if place == len(before) - 1:
+        new = new if before.index(action) == index else []
+        if index == len(before) - 1:
             new += [
                 added for edit in edits if isinstance(edit, AppendActions) for added in edit.actions
             ]
         for added in new:
-            after += [] if added.lower() in seen else [added]
-            seen.add(added.lower())
+            after += [] if added.lower() in lower_actions else [added]
+            lower_actions.add(added.lower())
     orders = (str.casefold, str) if len(set(before)) > 2 else ()
     order = next((key for key in orders if before == sorted(before, key=key)), None)
     return sorted(after, key=order) if order else after
@@ -445,19 +447,19 @@ def expected_actions(before: list[str], edits: Sequence[Edit]) -> list[str]:
 
 def expected(policy: Policy, edits: Sequence[Edit]) -> list[dict[str, object]]:
     """Applies the edits to the value instead of the text."""
-    result: list[dict[str, object]] = []
+    expected_statements: list[dict[str, object]] = []
     for index, statement in enumerate(policy):
-        mine = [
+        own_edits = [
             edit
             for edit in edits
             if not isinstance(edit, AppendStatement) and edit.statement == index
         ]
-        actions = expected_actions(actions_of(statement), mine)
+        actions = expected_actions(actions_of(statement), own_edits)
         bare = isinstance(statement["Action"], str) and len(actions) == 1
-        if actions and not any(isinstance(edit, DropStatement) for edit in mine):
-            result.append({**statement, "Action": actions[0] if bare else actions})
+        if actions and not any(isinstance(edit, DropStatement) for edit in own_edits):
+            expected_statements.append({**statement, "Action": actions[0] if bare else actions})
     appended = [edit.statement for edit in edits if isinstance(edit, AppendStatement)]
-    return result + [
+    return expected_statements + [
         {key: new[key] for key in ("Effect", "Action", "Resource")} for new in appended
     ]
 
@@ -555,6 +557,6 @@ def test_in_real_policies_removing_an_action_touches_only_its_line_and_the_comma
 def test_names_outside_latin_1_are_written_as_escapes(where: str, text: str) -> None:
     name = "arn:aws:s3:::orders/\u4e2d\u6587"
     statement = {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": [name]}
-    result = apply_edits(parse(text.encode(), where), [AppendStatement(statement)])
-    assert "\\u4e2d\\u6587" in result.to_bytes().decode("ascii")
-    assert result.statements[-1].resources == (name,)
+    edited_document = apply_edits(parse(text.encode(), where), [AppendStatement(statement)])
+    assert "\\u4e2d\\u6587" in edited_document.to_bytes().decode("ascii")
+    assert edited_document.statements[-1].resources == (name,)

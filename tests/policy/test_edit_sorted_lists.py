@@ -33,9 +33,9 @@ def yaml_file(entries: Sequence[str]) -> str:
 
 
 def yaml_brackets(entries: Sequence[str]) -> str:
-    listed = "".join(f"\n      '{entry}',  # {len(entry)}" for entry in entries)
+    entries_text = "".join(f"\n      '{entry}',  # {len(entry)}" for entry in entries)
     return (
-        f"Statement:\n  - Effect: Allow\n    Action: [{listed}\n    ]\n    Resource: [{listed}\n  "
+        f"Statement:\n  - Effect: Allow\n    Action: [{entries_text}\n    ]\n    Resource: [{entries_text}\n  "
         "  ]\n"
     )
 
@@ -52,8 +52,8 @@ def jsonencode(entries: Sequence[str]) -> str:
 
 
 def data_source(entries: Sequence[str]) -> str:
-    listed = "".join(f'\n      # why {entry}\n      "{entry}",' for entry in entries)
-    lists = f"    actions = [{listed}\n    ]\n    resources = [{listed}\n    ]"
+    entries_text = "".join(f'\n      # why {entry}\n      "{entry}",' for entry in entries)
+    lists = f"    actions = [{entries_text}\n    ]\n    resources = [{entries_text}\n    ]"
     return f'data "aws_iam_policy_document" "p" {{\n  statement {{\n{lists}\n  }}\n}}\n'
 
 
@@ -75,13 +75,16 @@ lists = st.lists(names, min_size=3, max_size=6, unique_by=str.casefold)
 
 
 def read(form: Callable[[Sequence[str]], str], entries: Sequence[str]) -> Document:
-    where, pointer = FORMS[form]
-    return parse(form(entries).encode(), where, pointer)
+    file_name, pointer = FORMS[form]
+    return parse(form(entries).encode(), file_name, pointer)
 
 
 def is_sorted(entries: Sequence[str]) -> bool:
     """Returns whether entries are in one of the usual orders."""
-    return any(all(key(one) <= key(other) for one, other in pairwise(entries)) for key in ORDERS)
+    return any(
+        all(key(entry) <= key(next_entry) for entry, next_entry in pairwise(entries))
+        for key in ORDERS
+    )
 
 
 def lines(document: Document) -> list[str]:
@@ -112,14 +115,18 @@ def test_new_entries_of_a_sorted_list_are_inserted_in_order(
     there = sorted(there, key=order)
     edit, removed, new = data.draw(edits(there))
     (statement,) = apply_edits(read(form, there), [edit]).statements
-    edited, other, same = (statement.actions, statement.resources, str.casefold)
+    edited, untouched, comparison_key = (statement.actions, statement.resources, str.casefold)
     if isinstance(edit, ReplaceResources):
-        edited, other, same = other, edited, str
+        edited, untouched, comparison_key = untouched, edited, str
     remaining = [entry for entry in there if entry not in removed]
-    fresh = [entry for entry in new if same(entry) not in {same(each) for each in remaining}]
+    fresh = [
+        entry
+        for entry in new
+        if comparison_key(entry) not in {comparison_key(action) for action in remaining}
+    ]
     assert is_sorted(edited)
     assert sorted(edited) == sorted([*remaining, *fresh])
-    assert other == tuple(there)
+    assert untouched == tuple(there)
 
 
 @pytest.mark.parametrize(
@@ -141,9 +148,9 @@ def test_every_existing_line_keeps_its_comment(
         for dash in ("", "- ")
         for quote in ("", "'", '"')
     }
-    left = [line for line in lines(after) if line.strip() not in added]
-    assert left == lines(before)
-    assert len(lines(after)) == len(left) + len(fresh)
+    unchanged = [line for line in lines(after) if line.strip() not in added]
+    assert unchanged == lines(before)
+    assert len(lines(after)) == len(unchanged) + len(fresh)
 
 
 def test_a_comment_above_the_first_entry_stays_with_it_if_other_entries_have_comments() -> None:
@@ -157,9 +164,9 @@ def test_a_comment_above_the_first_entry_stays_with_it_if_other_entries_have_com
         "  # two",
         "  - b:C",
     ]
-    own = "".join(f"{line}\r\n" for line in [*lines, "  - b:D"])
-    of_all = own.replace("  # two\r\n", "")
-    for text, above in ((own, "  # one,"), (of_all, "  - b:B")):
+    lines_before = "".join(f"{line}\r\n" for line in [*lines, "  - b:D"])
+    of_all = lines_before.replace("  # two\r\n", "")
+    for text, above in ((lines_before, "  # one,"), (of_all, "  - b:B")):
         edited = (
             apply_edits(parse(text.encode(), "p.yaml"), [AppendActions(0, ("a:A",))])
             .to_bytes()

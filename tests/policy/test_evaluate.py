@@ -216,9 +216,9 @@ def test_in_an_older_policy_variables_and_escapes_are_plain_text() -> None:
     assert effect("b/k", {"Resource": "b/${aws:username}"}, version="2008-10-17") == IMPLICIT
     assert effect("b/*", {"Resource": "b/${*}"}, version="2008-10-17") == IMPLICIT
     assert effect("b/*", {"Resource": "b/${aws:username}"}, version="2008-10-17") == IMPLICIT
-    known = Request("s3:GetObject", "b/k", {"aws:username": ("k",)}, True)
+    request = Request("s3:GetObject", "b/k", {"aws:username": ("k",)}, True)
     assert (
-        evaluate(known, [policy({"Resource": "b/${aws:username}"}, version="2008-10-17")]).effect
+        evaluate(request, [policy({"Resource": "b/${aws:username}"}, version="2008-10-17")]).effect
         == IMPLICIT
     )
 
@@ -354,6 +354,8 @@ def test_real_policies_can_be_evaluated(shared_folder: Path) -> None:
         path for path in sorted(folder.glob("*.json")) if b'"s3:PutObject"' in path.read_bytes()
     )
     document = parse(path.read_bytes(), path.name)
-    statement = next(each for each in document.statements if "s3:PutObject" in each.actions)
+    statement = next(
+        granting for granting in document.statements if "s3:PutObject" in granting.actions
+    )
     assert grants(statement, Request("s3:PutObject", statement.resources[0])) in {"yes", "maybe"}
     assert evaluate(Request("nosuch:Action", "*"), [document]).effect in {IMPLICIT, ALLOWED}

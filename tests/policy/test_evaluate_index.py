@@ -35,7 +35,7 @@ def test_statements_naming_returns_the_statements_with_a_matching_entry(
     document = parse(json.dumps({"Version": "2012-10-17", "Statement": policy}).encode(), "p.json")
     for action in asked:
         assert statements_naming(document, action) == tuple(
-            each for each in document.statements if names_action(each, action)
+            statement for statement in document.statements if names_action(statement, action)
         )
 
 
@@ -43,11 +43,14 @@ def test_statements_naming_returns_the_statements_with_a_matching_entry(
 def test_merged_statements_keep_entries_that_no_other_covers(
     one: list[str], other: list[str]
 ) -> None:
-    policy = [{"Effect": "Allow", "Action": each, "Resource": "*"} for each in (one, other)]
+    policy = [
+        {"Effect": "Allow", "Action": action_entry, "Resource": "*"}
+        for action_entry in (one, other)
+    ]
     document = parse(json.dumps({"Version": "2012-10-17", "Statement": policy}).encode(), "p.json")
-    left: list[str] = []
+    widest: list[str] = []
     for action in [*one, *other]:
-        if not any(action_covers(kept, action) for kept in left):
-            left = [kept for kept in left if not action_covers(action, kept)] + [action]
+        if not any(action_covers(entry, action) for entry in widest):
+            widest = [entry for entry in widest if not action_covers(action, entry)] + [action]
     (statement,) = merge_statements(document).document.statements
-    assert {*statement.actions} == {*left}
+    assert {*statement.actions} == {*widest}

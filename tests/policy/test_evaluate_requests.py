@@ -102,7 +102,7 @@ def test_the_context_overrides_the_principal() -> None:
 
 
 def test_a_star_is_literal_for_an_action_without_resource_types() -> None:
-    (none, some, absent, unknown) = read(
+    (none, with_bucket, absent, unknown) = read(
         [
             {"action": "s3:ListAllMyBuckets", "resource": "*"},
             {"action": "s3:GetObject", "resource": "*"},
@@ -110,7 +110,7 @@ def test_a_star_is_literal_for_an_action_without_resource_types() -> None:
             {"action": "s3:NoSuchThing"},
         ]
     )
-    assert [none.resource, some.resource, absent.resource, unknown.resource] == [
+    assert [none.resource, with_bucket.resource, absent.resource, unknown.resource] == [
         "${*}",
         "*",
         "${*}",

@@ -26,7 +26,7 @@ def has(element: Element, text: str) -> bool:
 
 
 def combination(given_elements: list[Element], text: str) -> int:
-    return sum(has(element, text) << place for place, element in enumerate(given_elements))
+    return sum(has(element, text) << index for index, element in enumerate(given_elements))
 
 
 @examples(300)
@@ -34,9 +34,9 @@ def combination(given_elements: list[Element], text: str) -> int:
 def test_exactly_the_combinations_that_some_text_matches_are_found(
     domain: Element, others: list[Element]
 ) -> None:
-    found = dict(make_glob_set(*others).members(domain, (1 << len(others)) - 1))
-    assert {combination(others, text) for text in WORDS if has(domain, text)} <= set(found)
-    for bits, text in found.items():
+    members = dict(make_glob_set(*others).members(domain, (1 << len(others)) - 1))
+    assert {combination(others, text) for text in WORDS if has(domain, text)} <= set(members)
+    for bits, text in members.items():
         assert text
         assert has(domain, text)
         assert combination(others, text) == bits
@@ -119,8 +119,8 @@ def test_the_automaton_reads_escapes_only_in_resources(actions: bool, expected: 
 
 
 def test_texts_outside_the_domain_are_not_visited() -> None:
-    others = [Element((f"*{letter}*",)) for letter in "pqrstuv"]
-    glob_set = make_glob_set(*others, budget=150)
+    elements = [Element((f"*{letter}*",)) for letter in "pqrstuv"]
+    glob_set = make_glob_set(*elements, budget=150)
     assert len(list(glob_set.members(Element(("abc?",)), 0b1111111))) == 8
 
 
@@ -133,16 +133,16 @@ def test_only_relevant_elements_count() -> None:
 @given(st.text(min_size=1, max_size=6))
 def test_any_character_can_be_in_a_pattern(text: str) -> None:
     pattern = Element((text.replace("*", "").replace("?", "").replace("$", "") + "*",))
-    for bits, found in make_glob_set(pattern, actions=False).members(Element(("*",)), 1):
-        assert resource_matches(pattern.patterns[0], found) == bool(bits)
+    for bits, member in make_glob_set(pattern, actions=False).members(Element(("*",)), 1):
+        assert resource_matches(pattern.patterns[0], member) == bool(bits)
 
 
 def test_a_filler_is_found_if_all_usual_letters_are_in_use() -> None:
     letters = "xyzabcdefghijklmnopqrstuvw0123456789-_/"
     taken = Element(tuple(f"{letter}*" for letter in letters))
-    found = dict(make_glob_set(taken).members(Element(("*",)), 1))
-    assert set(found) == {0, 1}
-    assert found[0] not in letters
+    members = dict(make_glob_set(taken).members(Element(("*",)), 1))
+    assert set(members) == {0, 1}
+    assert members[0] not in letters
 
 
 @pytest.mark.parametrize("patterns", [300, 40])

@@ -215,8 +215,8 @@ ADDED = AppendStatement(
 
 def test_statements_to_copy_are_written_as_data_source_blocks() -> None:
     document = read("data.aws_iam_policy_document.deploy").as_json()
-    shown = policy_hcl(apply_edits(document, [NARROWED, ADDED]))
-    assert shown.splitlines()[:16] == [
+    hcl = policy_hcl(apply_edits(document, [NARROWED, ADDED]))
+    assert hcl.splitlines()[:16] == [
         "statement {",
         '  sid     = "Buckets"',
         '  effect  = "Allow"',
@@ -234,8 +234,8 @@ def test_statements_to_copy_are_written_as_data_source_blocks() -> None:
         "  }",
         "}",
     ]
-    assert "local.more" in shown
-    assert '  resources = ["arn:aws:s3:::b/$${*}"]' in shown
+    assert "local.more" in hcl
+    assert '  resources = ["arn:aws:s3:::b/$${*}"]' in hcl
 
 
 @pytest.mark.parametrize(
@@ -248,11 +248,11 @@ def test_statements_to_copy_are_written_as_data_source_blocks() -> None:
 )
 def test_written_hcl_has_the_meaning_of_the_policy(address: str) -> None:
     after = apply_edits(read(address).as_json(), [ADDED])
-    shown = policy_hcl(after)
+    hcl = policy_hcl(after)
     if address.startswith("data."):
-        again = read("data.aws_iam_policy_document.d", DATA.format(shown))
+        again = read("data.aws_iam_policy_document.d", DATA.format(hcl))
     else:
-        again = read("r.r.policy", f'resource "r" "r" {{\n policy = jsonencode({shown})\n}}\n')
+        again = read("r.r.policy", f'resource "r" "r" {{\n policy = jsonencode({hcl})\n}}\n')
     assert meaning(again) == meaning(after)
 
 
@@ -280,9 +280,9 @@ def test_any_text_is_written_without_markdown_characters_and_reads_back(name: st
     after = apply_edits(
         document, [AppendStatement({"Effect": "Allow", "Action": "a:B", "Resource": text})]
     )
-    shown = policy_hcl(after)
-    assert not set(shown) & set("@`|<\t\r")
-    again = read("r.r.policy", f'resource "r" "r" {{\n policy = jsonencode({shown})\n}}\n')
+    hcl = policy_hcl(after)
+    assert not set(hcl) & set("@`|<\t\r")
+    again = read("r.r.policy", f'resource "r" "r" {{\n policy = jsonencode({hcl})\n}}\n')
     assert again.statements[-1].resources == after.statements[-1].resources
 
 
@@ -294,7 +294,7 @@ def test_conditions_of_equal_test_and_variable_add_up() -> None:
       values   = [VALUES]
     }"""
     several = "".join(
-        block.replace("VALUES", each) for each in ('"guest"', '"intern", var.x', '"guest"')
+        block.replace("VALUES", values) for values in ('"guest"', '"intern", var.x', '"guest"')
     )
     text = (
         'data "aws_iam_policy_document" "d" {\n  statement {\n    actions = ["a:B"]\n    resources'

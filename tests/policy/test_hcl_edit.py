@@ -377,14 +377,14 @@ def test_several_policies_are_edited_together() -> None:
     document = read(f"{DATA},{OBJECT}")
     assert len(document.statements) == 6
     after = apply_edits(document, [DropStatement(0), ReplaceActions(5, frozenset({"a:A"})), NEW])
-    assert [each.sid for each in after.statements] == ["Rest", "", "", "", "", "New"]
+    assert [statement.sid for statement in after.statements] == ["Rest", "", "", "", "", "New"]
     assert '{ "Effect" = "Allow", "Action" = ["b:B"], "Resource" = "*" },' in after.text
 
 
 def test_text_of_terraform_fmt_is_aligned_already() -> None:
     assert aligned(FILE) == FILE
-    wide = FILE.replace('"s3:GetObject",  # the code', '"s3:GetObject",       # the code')
-    assert aligned(wide) == FILE
+    padded = FILE.replace('"s3:GetObject",  # the code', '"s3:GetObject",       # the code')
+    assert aligned(padded) == FILE
 
 
 def document_with(actions: str) -> Document:

@@ -39,16 +39,16 @@ def quoted(texts: Sequence[str]) -> str:
 
 def list_of(lists: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     """Expressions that make a list of other lists."""
-    one = st.sampled_from([
+    one_list = st.sampled_from([
         "distinct({})", "compact({})", "tolist({})", "toset({})", "sort({})", "reverse({})",
         'formatlist("%s", {})', "slice({}, 0, 1)", "[for a in {} : a]",
         '[for a in {} : a if a != "a:A"]',
     ])  # fmt: skip
-    two = st.sampled_from([
+    two_lists = st.sampled_from([
         "concat({}, {})", "setunion({}, {})", "setsubtract({}, {})", "flatten([{}, {}])",
         "var.v == [] ? {} : {}", "length({}) > 1 ? {} : []",
     ])  # fmt: skip
-    return st.builds(str.format, one, lists) | st.builds(str.format, two, lists, lists)
+    return st.builds(str.format, one_list, lists) | st.builds(str.format, two_lists, lists, lists)
 
 
 ACTIONS = st.recursive(
@@ -104,7 +104,9 @@ def encoded(objects: str) -> tuple[str, str]:
 
 
 def heredoc(actions: Sequence[str]) -> tuple[str, str]:
-    statements = (f'{{"Effect": "Allow", "Action": {each}, "Resource": "*"}}' for each in actions)
+    statements = (
+        f'{{"Effect": "Allow", "Action": {action}, "Resource": "*"}}' for action in actions
+    )
     policy = f'{{"Version": "2012-10-17", "Statement": [{", ".join(statements)}]}}'
     return f'resource "aws_iam_policy" "p" {{\n  policy = <<EOF\n{policy}\nEOF\n}}\n', RESOURCE
 
@@ -183,8 +185,10 @@ def test_an_edit_of_any_policy_is_made_whole_or_refused_with_a_sentence(
         edited = apply_edits(document, edits)
     except (PolicyFileError, ValueError):
         return
-    named = {edit.statement for edit in edits if not isinstance(edit, AppendStatement)}
-    untouched = [each for each in document.statements if each.index not in named]
+    edited_statements = {edit.statement for edit in edits if not isinstance(edit, AppendStatement)}
+    untouched = [
+        original for original in document.statements if original.index not in edited_statements
+    ]
     remaining = meanings(edited.statements)
     for statement in meanings(untouched):
         remaining.remove(statement)
@@ -192,8 +196,8 @@ def test_an_edit_of_any_policy_is_made_whole_or_refused_with_a_sentence(
     gone = {edit.statement for edit in edits if isinstance(edit, DropStatement)}
     added = sum(isinstance(edit, AppendStatement) for edit in edits)
     emptied = sum(isinstance(edit, ReplaceActions) and not edit.insert for edit in edits)
-    most = len(named - gone) + added
-    assert most - emptied <= len(remaining) <= most
+    most_statements = len(edited_statements - gone) + added
+    assert most_statements - emptied <= len(remaining) <= most_statements
 
 
 def test_an_entry_that_a_function_takes_out_of_a_list_is_not_edited() -> None:

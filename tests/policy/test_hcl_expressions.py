@@ -127,10 +127,10 @@ def test_a_text_of_the_entries_of_a_set_is_unknown_where_the_place_of_one_is() -
 
 @pytest.mark.parametrize("chosen", ["tolist(LIST)[0]", "element(tolist(LIST), 0)"])
 def test_an_entry_of_a_set_may_be_any_where_the_place_of_another_is_unknown(chosen: str) -> None:
-    one = chosen.replace("LIST", 'toset(["s3:GetObject", "s3:${var.none}"])')
-    statement = read(f"[{one}]").statements[0]
+    list_expression = chosen.replace("LIST", 'toset(["s3:GetObject", "s3:${var.none}"])')
+    statement = read(f"[{list_expression}]").statements[0]
     assert {*statement.actions} == {"s3:GetObject", "s3:${var.none}"}
-    assert {each.text for each in statement.possible} == {*statement.actions}
+    assert {entry.text for entry in statement.possible} == {*statement.actions}
 
 
 @pytest.mark.parametrize(
@@ -160,12 +160,12 @@ def test_resources_keep_the_type_that_their_reference_shows(expression: str, res
 def test_files_of_variables_replace_defaults_and_contradictions_are_unknown() -> None:
     resource = '["arn:aws:s3:::${var.bucket}"]'
     (loaded,) = read(resources=resource, terraform__tfvars='bucket = "live"').statements
-    (named,) = read(resources=resource, prod__tfvars='bucket = "live"').statements
-    (two,) = read(
+    (of_production,) = read(resources=resource, prod__tfvars='bucket = "live"').statements
+    (of_both,) = read(
         resources=resource, prod__tfvars='bucket = "live"', dev__tfvars='bucket = "dev"'
     ).statements
-    assert loaded.resources == named.resources == ("arn:aws:s3:::live",)
-    assert two.resources == ("arn:aws:s3:::${var.bucket}",)
+    assert loaded.resources == of_production.resources == ("arn:aws:s3:::live",)
+    assert of_both.resources == ("arn:aws:s3:::${var.bucket}",)
 
 
 def test_a_plan_gives_the_values_of_expressions() -> None:
@@ -272,9 +272,9 @@ DYNAMIC = """data "aws_iam_policy_document" "p" {
 
 
 def test_dynamic_statements_over_known_values_are_written_out() -> None:
-    each = '[{ actions = ["a:A"], resource = "*" }, { actions = var.x, resource = "r" }]'
+    known_values = '[{ actions = ["a:A"], resource = "*" }, { actions = var.x, resource = "r" }]'
     first, second, third = parse(
-        DYNAMIC.replace("FOR_EACH", each).encode(), "main.tf", POLICY
+        DYNAMIC.replace("FOR_EACH", known_values).encode(), "main.tf", POLICY
     ).statements
     assert (first.actions, first.resources, first.conditions_readable) == (("a:A",), ("*",), True)
     assert (second.actions, second.resources) == (("${var.x}",), ("r",))
@@ -313,7 +313,11 @@ data "aws_iam_policy_document" "base" {
 }
 """
     statements = parse(text.encode(), "main.tf", POLICY).statements
-    assert [each.actions for each in statements] == [("a:A",), ("${var.more}",), ("b:New",)]
+    assert [statement.actions for statement in statements] == [
+        ("a:A",),
+        ("${var.more}",),
+        ("b:New",),
+    ]
     assert not statements[0].fixed_reason("a:A")
     assert statements[1].fixed_reason("${var.more}")
 
@@ -333,7 +337,11 @@ def test_an_unknown_effect_or_exclusion_may_allow_or_deny_anything(body: str, re
     )
     document = parse(text.encode(), "main.tf", POLICY)
     assert evaluate(Request("s3:GetObject", "*", {}), [document]).effect == "unknown"
-    assert any(reason == found for statement in document.statements for _, found in statement.fixed)
+    assert any(
+        reason == reason_for_entry
+        for statement in document.statements
+        for _, reason_for_entry in statement.fixed
+    )
 
 
 def test_an_unknown_policy_variable_in_a_condition_makes_the_grant_uncertain() -> None:
@@ -393,9 +401,9 @@ def test_policies_of_other_files_are_read_and_name_their_file(
 @pytest.mark.parametrize("word", ["END", "END_", "END_OF_TEMPLATE"])
 def test_no_line_ends_a_template_before_its_end(word: str) -> None:
     """Terraform reads all of it: what is behind the line counts."""
-    named = FOLDER["policy__json"]
+    template_text = FOLDER["policy__json"]
     text = b'resource "aws_iam_role_policy" "p" {\n  policy = templatefile("p.tftpl", {})\n}\n'
-    folder = TerraformFolder({"p.tftpl": f"{named}\n{word}\n, x"})
+    folder = TerraformFolder({"p.tftpl": f"{template_text}\n{word}\n, x"})
     with pytest.raises(PolicyFileError):
         parse(text, "main.tf", "aws_iam_role_policy.p.policy", VALUES, folder)
 
@@ -416,7 +424,9 @@ def test_a_heredoc_keeps_the_places_of_its_json_around_expressions() -> None:
     first, second = document.statements
     assert first.actions[0].startswith("${expression-")
     assert second.resources == ("arn:aws:s3:::${var.b}", "${aws:userid}")
-    assert [(each.line, document.line_of_entry(1, "a:A")) for each in document.statements] == [
+    assert [
+        (statement.line, document.line_of_entry(1, "a:A")) for statement in document.statements
+    ] == [
         (5, 6),
         (6, 6),
     ]

@@ -85,8 +85,8 @@ data "aws_iam_policy_document" "shared" {
 
 
 def test_every_way_to_attach_a_policy_to_a_role_is_found() -> None:
-    found = attached_policies(FOLDER, "main.tf", "ci-deploy", TerraformFolder(), {})
-    assert found.split(",") == [
+    addresses = attached_policies(FOLDER, "main.tf", "ci-deploy", TerraformFolder(), {})
+    assert addresses.split(",") == [
         "aws_iam_role.deploy.inline_policy[0].policy",
         "aws_iam_policy.listed.policy",
         "data.aws_iam_policy_document.alone",
@@ -142,8 +142,8 @@ data "aws_iam_policy_document" "by_module" {
 
 
 def test_a_policy_that_is_attached_by_each_value_a_local_or_a_module_is_found() -> None:
-    found = attached_policies(INDIRECT, "main.tf", "ci-deploy", TerraformFolder(), {})
-    assert found.split(",") == [
+    addresses = attached_policies(INDIRECT, "main.tf", "ci-deploy", TerraformFolder(), {})
+    assert addresses.split(",") == [
         "aws_iam_policy.by_key.policy",
         "aws_iam_policy.by_local.policy",
         "module.policy.policy",
@@ -211,19 +211,19 @@ def test_the_arn_of_an_attribute_is_of_a_type_that_the_catalogue_knows(row: dict
 
 def test_a_policy_of_a_thousand_actions_is_read_and_edited_in_seconds() -> None:
     statements = "".join(
-        f'  statement {{\n    sid = "S{place}"\n    actions = [\n'
-        + "".join(f'      "s3:Action{place}x{number}",\n' for number in range(20))
+        f'  statement {{\n    sid = "S{index}"\n    actions = [\n'
+        + "".join(f'      "s3:Action{index}x{number}",\n' for number in range(20))
         + "    ]\n    resources = [aws_s3_bucket.b.arn]\n  }\n\n"
-        for place in range(50)
+        for index in range(50)
     )
     resources = "".join(
-        f'resource "aws_sqs_queue" "q{place}" {{\n  name = "q{place}"\n}}\n\n'
-        for place in range(300)
+        f'resource "aws_sqs_queue" "q{number}" {{\n  name = "q{number}"\n}}\n\n'
+        for number in range(300)
     )
     text = f'data "aws_iam_policy_document" "p" {{\n{statements}}}\n\n{resources}'
     begin = time.process_time()
     document = parse(text.encode(), "main.tf", "data.aws_iam_policy_document.p")
-    edits = [ReplaceActions(place, frozenset({f"s3:Action{place}x3"})) for place in range(50)]
+    edits = [ReplaceActions(number, frozenset({f"s3:Action{number}x3"})) for number in range(50)]
     after = apply_edits(document, edits)
     assert sum(len(statement.actions) for statement in after.statements) == 950
     assert time.process_time() - begin < 10

@@ -102,7 +102,7 @@ def unique(values: Sequence[str]) -> list[str]:
 
 def plain_list(items: Sequence[Made]) -> Made:
     """Returns a list that is written out."""
-    return Made(f"[{', '.join(each.text for each in items)}]", [each.value for each in items])
+    return Made(f"[{', '.join(node.text for node in items)}]", [node.value for node in items])
 
 
 lists = st.one_of(
@@ -130,14 +130,14 @@ def list_expressions(inner: st.SearchStrategy[Made]) -> st.SearchStrategy[Made]:
         ("tolist(toset(LIST))", lambda values: sorted(unique(values))),
         ("distinct(LIST)", unique),
         ("reverse(LIST)", lambda values: values[::-1]),
-        ("compact(LIST)", lambda values: [each for each in values if each]),
-        ('[for each in LIST : "s3:${each}"]', lambda values: [f"s3:{each}" for each in values]),
+        ("compact(LIST)", lambda values: [value for value in values if value]),
+        ('[for each in LIST : "s3:${each}"]', lambda values: [f"s3:{value}" for value in values]),
         (
             '[for each in LIST : each if each != "a:B"]',
-            lambda values: [each for each in values if each != "a:B"],
+            lambda values: [value for value in values if value != "a:B"],
         ),
         ('split(",", join(",", LIST))', lambda values: values),
-        ('formatlist("%s*", LIST)', lambda values: [f"{each}*" for each in values]),
+        ('formatlist("%s*", LIST)', lambda values: [f"{value}*" for value in values]),
         ("[for key, each in LIST : each]", lambda values: values),
         ("[element(LIST, 0)]", lambda values: values[:1]),
         ("[LIST[0]]", lambda values: values[:1]),
@@ -145,19 +145,19 @@ def list_expressions(inner: st.SearchStrategy[Made]) -> st.SearchStrategy[Made]:
         ("slice(LIST, 0, 1)", lambda values: values[:1]),
         (
             "[for each in LIST : each if each != var.secret]",
-            lambda values: [each for each in values if each != "hidden"],
+            lambda values: [value for value in values if value != "hidden"],
         ),
         ('(var.secret == "x" ? ["a:B"] : LIST)', lambda values: values),
         ('(var.secret == "x" ? [] : var.name == "y" ? ["a:B"] : LIST)', lambda values: values),
         (
             "flatten([for each in LIST : (each == var.secret ? [] : [each])])",
-            lambda values: [each for each in values if each != "hidden"],
+            lambda values: [value for value in values if value != "hidden"],
         ),
         ('lookup({ a = LIST, b = ["a:B"] }, var.secret == "hidden" ? "a" : "b", [])', list),
         ('coalescelist(var.secret == "x" ? ["c:D"] : [], LIST)', lambda values: values),
         (
             'compact(concat([var.secret == "x" ? "c:D" : ""], LIST))',
-            lambda values: [each for each in values if each],
+            lambda values: [value for value in values if value],
         ),
         ('try(LIST, ["c:D"])', lambda values: values),
         (
@@ -217,14 +217,16 @@ def check(expression: str, value: Sequence[str]) -> None:
     """
     document = read(expression)
     (statement,) = document.statements
-    possible = {each.text for each in statement.possible}
-    known = [entry for entry in statement.actions if entry not in statement.unknown_actions]
-    certain = [entry for entry in known if entry not in possible]
+    possible = {bound.text for bound in statement.possible}
+    literal_actions = [
+        entry for entry in statement.actions if entry not in statement.unknown_actions
+    ]
+    certain = [entry for entry in literal_actions if entry not in possible]
     assert {*certain} <= {*value}, (expression, certain)
     if not statement.unknown_actions and not possible:
-        assert {*known} == {*value}, expression
+        assert {*literal_actions} == {*value}, expression
     for entry in value:
-        assert any(matches(with_any_text(each), entry) for each in statement.actions), (
+        assert any(matches(with_any_text(action), entry) for action in statement.actions), (
             expression,
             statement.actions,
         )
@@ -268,7 +270,7 @@ def test_terraform_computes_what_is_known_or_covered(module: tuple[Path, Path], 
 
 def console(tools: Path, folder: Path, expression: str) -> list[str] | None:
     """Returns the value that Terraform computes; None if it refuses the expression."""
-    done = subprocess.run(
+    completed = subprocess.run(
         [str(tools / "program"), "console", "-var-file=only.tfvars"],
         input=f"jsonencode({expression})\n",
         cwd=folder,
@@ -277,8 +279,8 @@ def console(tools: Path, folder: Path, expression: str) -> list[str] | None:
         text=True,
         check=False,
     )
-    if done.returncode or '"' not in done.stdout:
+    if completed.returncode or '"' not in completed.stdout:
         return None
-    written = done.stdout[done.stdout.index('"') : done.stdout.rindex('"') + 1]
-    found = json.loads(json.loads(written))
-    return list(found)
+    quoted_json = completed.stdout[completed.stdout.index('"') : completed.stdout.rindex('"') + 1]
+    document = json.loads(json.loads(quoted_json))
+    return list(document)

@@ -80,13 +80,13 @@ def test_a_plan_of_terraform_says_what_every_expression_is(tmp_path: Path) -> No
         "HOME": str(tmp_path),
         "TF_CLI_CONFIG_FILE": str(tools / "terraform.rc"),
     }
-    shown = ""
+    output = ""
     for command in (
         ["init", "-input=false"],
         ["plan", "-input=false", "-var=queue=orders", "-out=plan.bin"],
         ["show", "-json", "plan.bin"],
     ):
-        done = subprocess.run(
+        completed = subprocess.run(
             [str(tools / "program"), *command],
             cwd=tmp_path,
             env=environment,
@@ -94,20 +94,22 @@ def test_a_plan_of_terraform_says_what_every_expression_is(tmp_path: Path) -> No
             text=True,
             check=False,
         )
-        assert done.returncode == 0, done.stderr[-2_000:]
-        shown = done.stdout
+        assert completed.returncode == 0, completed.stderr[-2_000:]
+        output = completed.stdout
     # The program, a build of 2021, writes the names of its pipes around its output.
-    plan = shown[shown.index("{") : shown.rindex("}") + 1]
+    plan = output[output.index("{") : output.rindex("}") + 1]
     files = {"policy.tftpl": TEMPLATE}
 
     def read(address: str, plan: str) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
         document = parse(MODULE.encode(), "main.tf", address, {}, TerraformFolder(files, plan))
         return [(statement.actions, statement.resources) for statement in document.statements]
 
-    without, known = (read("data.aws_iam_policy_document.deploy", each) for each in ("", plan))
+    without, with_plan = (
+        read("data.aws_iam_policy_document.deploy", plan_text) for plan_text in ("", plan)
+    )
     assert without[0] == (("sqs:CreateQueue",), ("arn:aws:sqs:*:*:${var.queue}",))
     assert without[1][0][0].startswith("${")
-    assert known == [
+    assert with_plan == [
         (("sqs:CreateQueue",), ("arn:aws:sqs:*:*:orders",)),
         (("ssm:PutParameter",), ("*",)),
         (("sns:CreateTopic",), ("*",)),

@@ -78,8 +78,8 @@ def test_the_roles_of_one_folder_share_a_document(pointer: str) -> None:
             "  policy = data.aws_iam_policy_document.deploy.json\n}\n"
         )
     text += 'resource "aws_iam_role" "other" {\n  name = "other"\n}\n'
-    wanted = ["deploy-one", "deploy-two"] if pointer == ADDRESS else ["deploy-one"]
-    assert users(text, pointer) == wanted
+    roles = ["deploy-one", "deploy-two"] if pointer == ADDRESS else ["deploy-one"]
+    assert users(text, pointer) == roles
 
 
 def test_files_that_may_call_the_module_are_found_in_the_checkout(tmp_path: Path) -> None:

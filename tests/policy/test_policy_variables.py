@@ -84,11 +84,11 @@ def test_a_resolved_value_matches_only_itself(before: str, value: str, after: st
     text = f"x{before.replace('$', '')}${{aws:k}}{after.replace('$', '')}"
     resolved = resolve_variables(text, {"aws:k": (value,)}, complete=True)
     assert resolved is not None
-    other = resolve_variables(text, {"aws:k": (value + "b",)}, complete=True)
+    longer = resolve_variables(text, {"aws:k": (value + "b",)}, complete=True)
     exact = resolve_variables("${aws:k}", {"aws:k": (value,)}, complete=True) or ""
     assert resource_matches(exact, value)
     assert not resource_matches(exact, value + "b")
-    assert resolved != other
+    assert resolved != longer
 
 
 @given(st.text("a*?${}", max_size=8), st.text("a*?${}", max_size=8))

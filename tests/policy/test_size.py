@@ -53,26 +53,28 @@ DATED = {"NumericLessThan": {"s3:max-keys": 1.5}}
 
 @st.composite
 def statement(draw: st.DrawFn) -> dict[str, Any]:
-    names, places = draw(
+    names, resource_keys = draw(
         st.sampled_from(
             [("Action", "Resource")] * 4 + [("NotAction", "Resource"), ("Action", "NotResource")]
         )
     )
-    made: dict[str, Any] = {
+    drawn: dict[str, Any] = {
         "Effect": draw(st.sampled_from(["Allow", "Allow", "Allow", "Deny"])),
         names: draw(st.lists(st.sampled_from(ACTIONS), min_size=1, max_size=4) | st.just("sqs:*")),
-        places: draw(st.lists(st.sampled_from(RESOURCES), min_size=1, max_size=4) | st.just("*")),
+        resource_keys: draw(
+            st.lists(st.sampled_from(RESOURCES), min_size=1, max_size=4) | st.just("*")
+        ),
     }
     condition = draw(st.sampled_from([None, None, TAGGED, DATED]))
-    return {**made, "Condition": condition} if condition else made
+    return {**drawn, "Condition": condition} if condition else drawn
 
 
 @st.composite
 def policies(draw: st.DrawFn) -> dict[str, Any]:
     statements = draw(st.lists(statement(), min_size=1, max_size=14))
-    for number, each in enumerate(statements):
+    for number, numbered in enumerate(statements):
         if draw(st.booleans()):
-            each["Sid"] = f"Part{number}"
+            numbered["Sid"] = f"Part{number}"
     return {**draw(st.sampled_from([{"Version": "2012-10-17"}, {}])), "Statement": statements}
 
 
@@ -93,24 +95,24 @@ def assert_same(one: list[Document], other: list[Document]) -> None:
 @examples(150)
 @given(policies())
 def test_parts_keep_the_meaning_of_the_whole_and_fit_their_quotas(policy: dict[str, Any]) -> None:
-    whole = document(policy)
-    packed = pack(whole)
+    committed = document(policy)
+    packed = pack(committed)
     assert packed.fits
     assert all(policy_size(part) <= quota(PolicyKind.MANAGED) for part in parts(packed))
-    assert all(part.version == whole.version for part in parts(packed))
-    assert_same([whole], parts(packed))
+    assert all(part.version == committed.version for part in parts(packed))
+    assert_same([committed], parts(packed))
 
 
 @examples(80)
 @given(policies())
 def test_sids_remain_unique_and_fitting_policies_are_unchanged(policy: dict[str, Any]) -> None:
-    whole = document(policy)
-    packed = pack(whole)
+    committed = document(policy)
+    packed = pack(committed)
     for part in parts(packed):
         sids = [statement.sid for statement in part.statements if statement.sid]
         assert len(sids) == len(set(sids))
-    if policy_size(whole) <= quota(PolicyKind.MANAGED):
-        assert packed == PackedPolicy(whole)
+    if policy_size(committed) <= quota(PolicyKind.MANAGED):
+        assert packed == PackedPolicy(committed)
     again = pack(packed.document)
     assert again == PackedPolicy(packed.document)
 
@@ -118,16 +120,16 @@ def test_sids_remain_unique_and_fitting_policies_are_unchanged(policy: dict[str,
 @examples(80)
 @given(policies())
 def test_merging_keeps_the_meaning(policy: dict[str, Any]) -> None:
-    whole = document(policy)
-    merged = merge_statements(whole)
-    assert len(merged.document.statements) + len(merged.sids) == len(whole.statements)
-    assert policy_size(merged.document) <= policy_size(whole)
-    assert_same([whole], [merged.document])
+    committed = document(policy)
+    merged = merge_statements(committed)
+    assert len(merged.document.statements) + len(merged.sids) == len(committed.statements)
+    assert policy_size(merged.document) <= policy_size(committed)
+    assert_same([committed], [merged.document])
 
 
 def test_statements_of_equal_resources_or_equal_actions_become_one() -> None:
-    queue, other = RESOURCES[:2]
-    both = ["sqs:CreateQueue", "sqs:SendMessage"]
+    queue, second_queue = RESOURCES[:2]
+    two_actions = ["sqs:CreateQueue", "sqs:SendMessage"]
     merged = merge_statements(
         document(
             {
@@ -150,8 +152,8 @@ def test_statements_of_equal_resources_or_equal_actions_become_one() -> None:
                     {
                         "Sid": "E",
                         "Effect": "Allow",
-                        "Action": both,
-                        "Resource": other,
+                        "Action": two_actions,
+                        "Resource": second_queue,
                     },
                 ]
             }
@@ -161,7 +163,7 @@ def test_statements_of_equal_resources_or_equal_actions_become_one() -> None:
     statements = merged.document.statements
     assert [statement.sid for statement in statements] == ["A", "C", "D"]
     assert statements[0].actions == ("sqs:SendMessage", "sqs:CreateQueue")
-    assert statements[0].resources == (queue, other)
+    assert statements[0].resources == (queue, second_queue)
 
 
 def test_only_as_many_statements_are_merged_or_shortened_as_necessary() -> None:
@@ -177,15 +179,15 @@ def test_only_as_many_statements_are_merged_or_shortened_as_necessary() -> None:
         for number in range(40)
     ]
     limit = quota(PolicyKind.MANAGED)
-    whole = document({"Version": "2012-10-17", "Statement": queues})
-    assert limit < policy_size(whole) < limit + 300
-    packed = pack(whole)
+    committed = document({"Version": "2012-10-17", "Statement": queues})
+    assert limit < policy_size(committed) < limit + 300
+    packed = pack(committed)
     assert packed.fits
     assert packed.further == packed.wildcards == ()
     assert packed.merged == tuple(f"Queue{number}" for number in range(40 - len(packed.merged), 40))
     packed_size = policy_size(packed.document)
-    assert policy_size(merge_statements(whole, packed_size).document) == packed_size
-    fewer = merge_statements(whole, limit + 150)
+    assert policy_size(merge_statements(committed, packed_size).document) == packed_size
+    fewer = merge_statements(committed, limit + 150)
     assert len(fewer.sids) < len(packed.merged)
     assert limit < policy_size(fewer.document) <= limit + 150
     lists = document(
@@ -194,10 +196,10 @@ def test_only_as_many_statements_are_merged_or_shortened_as_necessary() -> None:
     folded = shorten_actions(
         lists, lambda _document, _statement, _pattern: True, policy_size(lists) - 10
     )
-    assert [each.pattern.partition(":")[0] for each in folded.wildcards] == ["ec2"]
+    assert [wildcard.pattern.partition(":")[0] for wildcard in folded.wildcards] == ["ec2"]
     assert policy_size(folded.document) <= policy_size(lists) - 10
     shortest = shorten_actions(lists, lambda _document, _statement, _pattern: True)
-    assert {each.pattern.partition(":")[0] for each in shortest.wildcards} == {"ec2", "s3"}
+    assert {wildcard.pattern.partition(":")[0] for wildcard in shortest.wildcards} == {"ec2", "s3"}
     exact = shorten_actions(
         lists, lambda _document, _statement, _pattern: True, policy_size(shortest.document)
     )
@@ -210,14 +212,14 @@ def test_only_as_many_statements_are_merged_or_shortened_as_necessary() -> None:
 def test_merging_to_a_limit_keeps_the_meaning_and_reaches_the_limit_if_possible(
     policy: dict[str, Any], share: int
 ) -> None:
-    whole = document(policy)
-    limit = policy_size(whole) * share // 100
-    merged = merge_statements(whole, limit)
-    smallest = merge_statements(whole)
-    assert len(merged.document.statements) + len(merged.sids) == len(whole.statements)
+    committed = document(policy)
+    limit = policy_size(committed) * share // 100
+    merged = merge_statements(committed, limit)
+    smallest = merge_statements(committed)
+    assert len(merged.document.statements) + len(merged.sids) == len(committed.statements)
     assert len(merged.sids) <= len(smallest.sids)
     assert (policy_size(merged.document) <= limit) == (policy_size(smallest.document) <= limit)
-    assert_same([whole], [merged.document])
+    assert_same([committed], [merged.document])
 
 
 def long_list(sid: str, count: int, service: str = "ec2") -> dict[str, Any]:
@@ -237,26 +239,26 @@ def test_a_wildcard_is_written_only_with_consent_and_grants_the_same_catalogue_a
     granted = {
         action
         for part in parts(packed)
-        for each in part.statements
-        for entry in each.actions
+        for statement in part.statements
+        for entry in statement.actions
         for action in catalog.expand(entry)
     }
     assert granted == set(large.statements[0].actions)
-    for each in packed.wildcards:
-        assert set(each.actions) == set(catalog.expand(each.pattern))
-        assert len(each.actions) >= 3
+    for wildcard in packed.wildcards:
+        assert set(wildcard.actions) == set(catalog.expand(wildcard.pattern))
+        assert len(wildcard.actions) >= 3
 
 
 @given(st.integers(0, 2**60), st.booleans())
 def test_a_wildcard_replaces_no_other_action(bits: int, allowed: bool) -> None:
     names = catalog.actions("sqs") + catalog.actions("sns")
-    chosen = [name for place, name in enumerate(names) if bits >> place & 1]
-    others = [name for name in names if name not in chosen]
-    entries = wildcards_for(chosen, others, lambda _: allowed)
+    chosen_names = [name for index, name in enumerate(names) if bits >> index & 1]
+    other_names = [name for name in names if name not in chosen_names]
+    entries = wildcards_for(chosen_names, other_names, lambda _: allowed)
     assert {name for name in names if any(action_matches(entry, name) for entry in entries)} == set(
-        chosen
+        chosen_names
     )
-    assert allowed or entries == tuple(sorted(chosen))
+    assert allowed or entries == tuple(sorted(chosen_names))
 
 
 def test_the_file_keeps_its_lines_and_deny_statements_and_the_last_statements_move() -> None:
@@ -266,34 +268,37 @@ def test_the_file_keeps_its_lines_and_deny_statements_and_the_last_statements_mo
         {**long_list("Three", 60, "rds")},
     ]
     deny = {"Sid": "Never", "Effect": "Deny", "Action": "*", "Resource": "arn:aws:s3:::secret"}
-    whole = document({"Version": "2012-10-17", "Statement": [*statements, deny]}, indent="\t")
-    packed = pack(whole)
-    assert [[each.sid for each in part.statements] for part in parts(packed)] == [
+    committed = document({"Version": "2012-10-17", "Statement": [*statements, deny]}, indent="\t")
+    packed = pack(committed)
+    assert [[statement.sid for statement in part.statements] for part in parts(packed)] == [
         ["One", "Three", "Never"],
         ["Two"],
     ]
-    lines = iter(whole.text.splitlines())
+    lines = iter(committed.text.splitlines())
     assert all(line in lines for line in packed.document.text.splitlines())
     assert "\n\t" in packed.further[0].text
 
 
 def test_a_statement_too_large_for_one_policy_is_split() -> None:
-    whole = document({"Version": "2012-10-17", "Statement": long_list("Servers", 500)})
-    packed = pack(whole)
+    committed = document({"Version": "2012-10-17", "Statement": long_list("Servers", 500)})
+    packed = pack(committed)
     assert len(parts(packed)) > 1
     assert packed.document.statements[0].sid == "Servers"
     assert len({part.statements[0].sid for part in parts(packed)}) == len(parts(packed))
-    assert sum(len(each.actions) for part in parts(packed) for each in part.statements) == 500
-    assert_same([whole], parts(packed))
+    assert (
+        sum(len(statement.actions) for part in parts(packed) for statement in part.statements)
+        == 500
+    )
+    assert_same([committed], parts(packed))
 
 
 def test_a_statement_is_split_into_the_fewest_policies() -> None:
     queues = [f"arn:aws:sqs:eu-west-1:111122223333:orders-{number:04}" for number in range(500)]
     large = {"Sid": "A22", "Effect": "Allow", "Action": "sqs:SendMessage", "Resource": queues}
-    whole = document({"Version": "2012-10-17", "Statement": [large]})
-    packed = pack(whole)
+    committed = document({"Version": "2012-10-17", "Statement": [large]})
+    packed = pack(committed)
     assert packed.fits
-    assert len(parts(packed)) == -(-policy_size(whole) // quota(PolicyKind.MANAGED)) == 5
+    assert len(parts(packed)) == -(-policy_size(committed) // quota(PolicyKind.MANAGED)) == 5
     assert [part.statements[0].sid for part in parts(packed)] == [
         "A22",
         *(f"A22Part{n}" for n in range(2, 6)),
@@ -310,7 +315,7 @@ def test_parts_of_split_statements_get_distinct_sids() -> None:
         {**long_list("servers", 400)},
     ]
     packed = pack(document({"Version": "2012-10-17", "Statement": servers}))
-    sids = [each.sid.lower() for part in parts(packed) for each in part.statements]
+    sids = [statement.sid.lower() for part in parts(packed) for statement in part.statements]
     assert len(sids) == len({*sids})
     assert all(re.fullmatch("servers(part[0-9]+)?", sid) for sid in sids)
 
@@ -340,8 +345,8 @@ def test_the_output_of_get_role_policy_is_inline() -> None:
 
 
 def test_quotas_are_those_of_aws() -> None:
-    found = {kind.value: quota(kind) for kind in PolicyKind}
-    assert found == {
+    quotas = {kind.value: quota(kind) for kind in PolicyKind}
+    assert quotas == {
         "managed": 6_144,
         "inline-role": 10_240,
         "inline-user": 2_048,
@@ -351,15 +356,15 @@ def test_quotas_are_those_of_aws() -> None:
 
 
 def test_a_session_policy_has_no_white_space_and_counts_its_plain_text() -> None:
-    one = document(
+    attached = document(
         {
             "Version": "2012-10-17",
             "Statement": [{"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}],
         }
     )
-    text = session_policy([one, one])
+    text = session_policy([attached, attached])
     assert not re.search(r"\s", text)
-    assert_same([one], [parse(text.encode(), "session.json")])
+    assert_same([attached], [parse(text.encode(), "session.json")])
     assert (
         session_policy(
             [document({"Version": "2012-10-17", "Statement": [long_list("Servers", 60)]})]
@@ -368,7 +373,7 @@ def test_a_session_policy_has_no_white_space_and_counts_its_plain_text() -> None
     )
     assert (
         session_policy(
-            [one, document({"Statement": {"Effect": "Deny", "Action": "*", "Resource": "*"}})]
+            [attached, document({"Statement": {"Effect": "Deny", "Action": "*", "Resource": "*"}})]
         )
         == ""
     )
@@ -385,8 +390,11 @@ def test_a_session_policy_has_no_white_space_and_counts_its_plain_text() -> None
 )
 def test_continuation_files_are_in_the_folder_of_the_first(path: str, second: str) -> None:
     assert (numbered_file(path, 1), numbered_file(path, 2)) == (path, second)
-    there = {second, numbered_file(path, 3), numbered_file(path, 5)}
-    assert list(numbered_files(path, there.__contains__)) == [second, numbered_file(path, 3)]
+    existing_files = {second, numbered_file(path, 3), numbered_file(path, 5)}
+    assert list(numbered_files(path, existing_files.__contains__)) == [
+        second,
+        numbered_file(path, 3),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -408,8 +416,8 @@ def test_the_cloudformation_resource_type_decides_how_a_policy_is_attached(
     for name in reversed(pointer.split("/")):
         inner = [inner] if name == "0" else {name: inner}
     template = json.dumps({"Resources": {"X": {"Type": kind, "Properties": inner}}}).encode()
-    found = parse(template, "template.json", f"/Resources/X/Properties/{pointer}")
-    assert policy_kind(found, ROLE) is expected
+    document = parse(template, "template.json", f"/Resources/X/Properties/{pointer}")
+    assert policy_kind(document, ROLE) is expected
 
 
 @pytest.mark.parametrize(
@@ -446,7 +454,7 @@ def test_the_quota_that_other_policies_use_is_respected() -> None:
         "Action": "cloudwatch:PutMetricAlarm",
         "Resource": f"arn:aws:cloudwatch:{PADDING}",
     }
-    own = document(
+    committed = document(
         {
             "PolicyDocument": {
                 "Version": "2012-10-17",
@@ -454,12 +462,14 @@ def test_the_quota_that_other_policies_use_is_respected() -> None:
             }
         }
     )
-    assert pack(own, PolicyKind.INLINE_ROLE) == PackedPolicy(own)
-    room = policy_size(own) - 1
-    packed = pack(own, PolicyKind.INLINE_ROLE, used_by_others=quota(PolicyKind.INLINE_ROLE) - room)
+    assert pack(committed, PolicyKind.INLINE_ROLE) == PackedPolicy(committed)
+    room = policy_size(committed) - 1
+    packed = pack(
+        committed, PolicyKind.INLINE_ROLE, used_by_others=quota(PolicyKind.INLINE_ROLE) - room
+    )
     assert packed.fits
     assert policy_size(packed.document) <= room
     assert [policy_size(part) > 0 for part in packed.further] == [True]
-    assert_same([own], parts(packed))
-    full = pack(own, PolicyKind.INLINE_ROLE, used_by_others=quota(PolicyKind.INLINE_ROLE))
-    assert (full.document, full.further, full.fits) == (own, (), False)
+    assert_same([committed], parts(packed))
+    full = pack(committed, PolicyKind.INLINE_ROLE, used_by_others=quota(PolicyKind.INLINE_ROLE))
+    assert (full.document, full.further, full.fits) == (committed, (), False)

@@ -45,8 +45,8 @@ def escaped(draw: st.DrawFn, text: str) -> str:
         char: [char, json.dumps(char)[1:-1], *([f"\\u{ord(char):04x}"] * (char < "\x80"))]
         for char in text
     }
-    chosen = {char: draw(st.sampled_from(FORMS.get(char, plain[char]))) for char in sorted(plain)}
-    return '"' + "".join(chosen[char] for char in text) + '"'
+    forms = {char: draw(st.sampled_from(FORMS.get(char, plain[char]))) for char in sorted(plain)}
+    return '"' + "".join(forms[char] for char in text) + '"'
 
 
 @st.composite
@@ -58,12 +58,12 @@ def in_json(draw: st.DrawFn) -> tuple[str, str]:
 @st.composite
 def in_quotes(draw: st.DrawFn) -> tuple[str, str]:
     inner = json.dumps(POLICY, ensure_ascii=draw(st.booleans()))
-    written = draw(
+    policy_text = draw(
         st.sampled_from(
             ["'" + inner.replace("'", "''") + "'", json.dumps(inner, ensure_ascii=False)]
         )
     )
-    return f"resource:\n  r:\n    - policy: {written}  # it is\n      z: 1\n", "main.yaml"
+    return f"resource:\n  r:\n    - policy: {policy_text}  # it is\n      z: 1\n", "main.yaml"
 
 
 @st.composite
@@ -111,10 +111,10 @@ def test_an_edit_changes_only_the_string(made: tuple[str, str]) -> None:
     after = apply_edits(document, [ReplaceActions(0, frozenset({"s3:B"})), AppendStatement(ADDED)])
     value = json.loads(json.dumps(WITHOUT_B))
     value["Statement"].append(ADDED)
-    got = inner_value(after)
-    assert isinstance(got, dict)
-    added = got["Statement"][-1]
-    assert (got["Statement"][:-1], added["Effect"]) == (value["Statement"][:-1], "Allow")
+    edited_value = inner_value(after)
+    assert isinstance(edited_value, dict)
+    added = edited_value["Statement"][-1]
+    assert (edited_value["Statement"][:-1], added["Effect"]) == (value["Statement"][:-1], "Allow")
     assert after.statements[-1].resources == ("arn:aws:s3:::b/${*}",)
     assert after.raw.decode().endswith(made[0][-8:])
 

@@ -36,7 +36,7 @@ NEW = {"Effect": "Allow", "Action": ["sns:Publish"], "Resource": "*"}
 )
 def test_the_statements_are_read_and_edited_in_place(text: str, pointer: str) -> None:
     document = parse(text.encode(), "serverless.yml", pointer)
-    assert [each.actions for each in document.statements] == [
+    assert [statement.actions for statement in document.statements] == [
         ("dynamodb:GetItem", "dynamodb:PutItem"),
         ("sqs:SendMessage",),
     ]
@@ -44,11 +44,11 @@ def test_the_statements_are_read_and_edited_in_place(text: str, pointer: str) ->
     removal = ReplaceActions(0, frozenset({"dynamodb:PutItem"}), ())
     edited = apply_edits(document, [removal, AppendStatement(NEW)]).to_bytes().decode()
     expected = text.replace("            - dynamodb:PutItem # never used\n", "")
-    kept, _, rest = expected.partition("functions:")
-    assert edited.startswith(kept)
-    assert edited.endswith(f"functions:{rest}")
+    before_functions, _, functions = expected.partition("functions:")
+    assert edited.startswith(before_functions)
+    assert edited.endswith(f"functions:{functions}")
     again = parse(edited.encode(), "serverless.yml", pointer)
-    assert [each.actions for each in again.statements] == [
+    assert [statement.actions for statement in again.statements] == [
         ("dynamodb:GetItem",),
         ("sqs:SendMessage",),
         ("sns:Publish",),

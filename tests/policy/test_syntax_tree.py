@@ -30,14 +30,14 @@ def value_of(node: Node) -> object:
     if node.kind == "object":
         return {member.key: value_of(member.value) for member in node.members}
     if node.kind == "array":
-        return [value_of(item) for item in node.items]
+        return [value_of(item_node) for item_node in node.items]
     return node.text if node.kind == "string" else json.loads(node.text)
 
 
 def every_node(node: Node) -> list[Node]:
     """Returns the node and all its descendants."""
     below = [member.value for member in node.members] + list(node.items)
-    return [node] + [found for child in below for found in every_node(child)]
+    return [node] + [node_below for child in below for node_below in every_node(child)]
 
 
 @given(values, st.sampled_from([None, 1, "\t"]), st.booleans())

@@ -69,11 +69,14 @@ def test_functions_of_cloudformation_become_text_with_placeholders(
 
 
 def test_each_other_function_is_a_distinct_placeholder() -> None:
-    one, other = text_of({"Fn::If": ["A", "b", "c"]}), text_of({"Fn::If": ["A", "b", "d"]})
-    assert one
-    assert one != other
-    assert one == text_of({"Fn::If": ["A", "b", "c"]})
-    assert one.startswith("${Fn.If-")
+    first_text, second_text = (
+        text_of({"Fn::If": ["A", "b", "c"]}),
+        text_of({"Fn::If": ["A", "b", "d"]}),
+    )
+    assert first_text
+    assert first_text != second_text
+    assert first_text == text_of({"Fn::If": ["A", "b", "c"]})
+    assert first_text.startswith("${Fn.If-")
     assert (text_of({"Fn::Join": ["", {"Ref": "List"}]}) or "").startswith("${Fn.Join-")
     assert (text_of({"Fn::Sub": {"Ref": "X"}}) or "").startswith("${Fn.Sub-")
 
@@ -95,23 +98,23 @@ def test_templates_of_terraform_become_text_with_placeholders(text: str, expecte
     "text", ["%{ if x }a%{ endif }", "${f({a = {}})}", "${x", '${var.a["*"]}', "${a ? b : c}"]
 )
 def test_placeholders_of_complex_expressions_have_no_colon_star_or_brace(text: str) -> None:
-    shown = text_of(text, "terraform") or ""
-    assert has_variable(shown)
-    assert not set(shown.replace("${", "").removesuffix("}")) & set('*?:{}$"')
+    placeholder = text_of(text, "terraform") or ""
+    assert has_variable(placeholder)
+    assert not set(placeholder.replace("${", "").removesuffix("}")) & set('*?:{}$"')
 
 
 @given(st.text(alphabet="ab${}!*?%:", max_size=20), st.sampled_from(["sub", "terraform"]))
 def test_text_escaped_for_a_template_reads_back(text: str, language: Language) -> None:
     if "${" in text.replace("${*}", "").replace("${?}", "").replace("${$}", ""):
         return
-    written = template_escape(language)(text)
-    found = parts_of(read_json(json.dumps(written), "t.json"), language, TemplateValues())
-    assert found is not None
-    if not any(isinstance(part, Placeholder) for part in found):
-        assert "".join(map(str, found)) == text
+    escaped = template_escape(language)(text)
+    parts_again = parts_of(read_json(json.dumps(escaped), "t.json"), language, TemplateValues())
+    assert parts_again is not None
+    if not any(isinstance(part, Placeholder) for part in parts_again):
+        assert "".join(map(str, parts_again)) == text
     else:
         assert language == "terraform"
-        assert "%{" in text or "$${" in written
+        assert "%{" in text or "$${" in escaped
 
 
 def template(
@@ -145,9 +148,9 @@ def test_a_call_that_the_rendered_template_may_allow_is_unknown_and_one_that_it_
 
 
 def test_a_document_with_placeholders_contains_itself_and_no_other_one() -> None:
-    document, other = template(SUB), template({"Fn::Sub": "arn:aws:s3:::${Other}/*"})
+    document, other_document = template(SUB), template({"Fn::Sub": "arn:aws:s3:::${Other}/*"})
     assert check_containment([document], [document]).holds
-    assert not check_containment([document], [other]).holds
+    assert not check_containment([document], [other_document]).holds
     assert check_containment([template("arn:aws:s3:::*")], [document]).holds
     assert not check_containment([document], [template("arn:aws:s3:::b/*")]).holds
     assert check_containment(
@@ -158,24 +161,24 @@ def test_a_document_with_placeholders_contains_itself_and_no_other_one() -> None
 
 
 def test_an_action_that_an_expression_may_leave_out_is_kept_and_may_grant_itself_alone() -> None:
-    written = {"Fn::If": ["X", "s3:B", {"Ref": "AWS::NoValue"}]}
-    document = template("*", actions=["s3:A", written, "s3:C"])
+    expression = {"Fn::If": ["X", "s3:B", {"Ref": "AWS::NoValue"}]}
+    document = template("*", actions=["s3:A", expression, "s3:C"])
     assert document.statements[0].actions == ("s3:A", "s3:B", "s3:C")
     assert evaluate(Request("s3:B", "*", {}), [document]).effect == "unknown"
     assert evaluate(Request("s3:D", "*", {}), [document]).effect == "implicitDeny"
     after = apply_edits(document, [ReplaceActions(0, frozenset({"s3:A"}))])
     value = json.loads(after.raw)["Resources"]["P"]["Statement"][0]["Action"]
-    assert value == [written, "s3:C"]
+    assert value == [expression, "s3:C"]
 
 
 def test_an_action_with_a_placeholder_is_kept_and_may_grant_any_action() -> None:
-    written = {"Fn::ImportValue": "Actions"}
-    document = template("*", actions=["s3:A", written, "s3:C"])
+    expression = {"Fn::ImportValue": "Actions"}
+    document = template("*", actions=["s3:A", expression, "s3:C"])
     assert document.statements[0].actions[1].startswith("${Fn.ImportValue-")
     assert evaluate(Request("s3:B", "*", {}), [document]).effect == "unknown"
     after = apply_edits(document, [ReplaceActions(0, frozenset({"s3:A"}))])
     value = json.loads(after.raw)["Resources"]["P"]["Statement"][0]["Action"]
-    assert value == [written, "s3:C"]
+    assert value == [expression, "s3:C"]
 
 
 def test_a_condition_with_a_function_is_unreadable_and_equals_only_itself() -> None:
@@ -230,12 +233,25 @@ def test_terraform_json_is_read_with_its_own_templates_and_new_text_is_escaped()
 
 
 def test_statements_with_placeholders_are_not_merged() -> None:
-    one = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": {"Fn::GetAtt": ["A", "Arn"]}}
-    two = {**one, "Resource": {"Fn::GetAtt": ["B", "Arn"]}}
-    plain = [{**one, "Resource": "arn:aws:s3:::a/*"}, {**one, "Resource": "arn:aws:s3:::b/*"}]
-    value = {"P": {"Version": "2012-10-17", "Statement": [one, two, *plain]}}
+    first_statement = {
+        "Effect": "Allow",
+        "Action": "s3:GetObject",
+        "Resource": {"Fn::GetAtt": ["A", "Arn"]},
+    }
+    second_statement = {**first_statement, "Resource": {"Fn::GetAtt": ["B", "Arn"]}}
+    plain = [
+        {**first_statement, "Resource": "arn:aws:s3:::a/*"},
+        {**first_statement, "Resource": "arn:aws:s3:::b/*"},
+    ]
+    value = {
+        "P": {"Version": "2012-10-17", "Statement": [first_statement, second_statement, *plain]}
+    }
     merged = merge_statements(parse(json.dumps(value).encode(), "t.json", "/P"))
     assert len(merged.sids) == 1
-    written = json.loads(merged.document.raw)["P"]["Statement"]
-    resources = [statement["Resource"] for statement in written]
-    assert resources == [one["Resource"], two["Resource"], ["arn:aws:s3:::a/*", "arn:aws:s3:::b/*"]]
+    statements = json.loads(merged.document.raw)["P"]["Statement"]
+    resources = [statement["Resource"] for statement in statements]
+    assert resources == [
+        first_statement["Resource"],
+        second_statement["Resource"],
+        ["arn:aws:s3:::a/*", "arn:aws:s3:::b/*"],
+    ]

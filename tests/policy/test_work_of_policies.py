@@ -179,21 +179,21 @@ FUNCTIONS = (
 def expression(chance: random.Random, depth: int) -> str:
     if depth == 0:
         return chance.choice(PIECES)
-    one, other, third = (expression(chance, depth - 1) for _ in range(3))
+    first_part, second_part, third = (expression(chance, depth - 1) for _ in range(3))
     return chance.choice(
         [
-            f"[{one}, {other}]",
-            f"{{ a = {one}, (b) = {other} }}",
-            f'"${{{one}}}-${{{other}}}"',
-            f"{chance.choice(FUNCTIONS)}({one}, {other}{chance.choice(['', '...'])})",
-            f"{chance.choice(FUNCTIONS)}({one})",
-            f"({one} ? {other} : {third})",
-            f"[for x in {one} : x if {other}]",
-            f"{{ for k, v in {one} : k => {other} }}",
-            f"{one}[{other}]",
-            f"{one}[*].arn",
-            f"({one} == {other})",
-            f"!{one}",
+            f"[{first_part}, {second_part}]",
+            f"{{ a = {first_part}, (b) = {second_part} }}",
+            f'"${{{first_part}}}-${{{second_part}}}"',
+            f"{chance.choice(FUNCTIONS)}({first_part}, {second_part}{chance.choice(['', '...'])})",
+            f"{chance.choice(FUNCTIONS)}({first_part})",
+            f"({first_part} ? {second_part} : {third})",
+            f"[for x in {first_part} : x if {second_part}]",
+            f"{{ for k, v in {first_part} : k => {second_part} }}",
+            f"{first_part}[{second_part}]",
+            f"{first_part}[*].arn",
+            f"({first_part} == {second_part})",
+            f"!{first_part}",
         ]
     )
 
@@ -202,7 +202,7 @@ def expression(chance: random.Random, depth: int) -> str:
 @examples(400)
 def test_any_expressions_are_read_or_refused_in_one_sentence(chance: random.Random) -> None:
     values = "\n".join(f"  {name} = {expression(chance, 3)}" for name in ("a", "b", "c", "last"))
-    more = (
+    resources_text = (
         f"locals {{\n{values}\n}}\n"
         f'resource "aws_sqs_queue" "q" {{\n  count = 2\n  name = {expression(chance, 2)}\n}}\n'
         f'module "m" {{\n  source = "./m"\n  x = {expression(chance, 2)}\n}}\n'
@@ -213,7 +213,7 @@ def test_any_expressions_are_read_or_refused_in_one_sentence(chance: random.Rand
     )
     problem = ""
     try:
-        assert read(more, folder).statements
+        assert read(resources_text, folder).statements
     except LeastprivError as error:
         problem = str(error)
     assert len(problem) < 1000

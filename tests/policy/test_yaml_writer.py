@@ -224,8 +224,8 @@ def test_a_not_action_becomes_an_action_of_the_same_form() -> None:
     assert edited(text, change, pointer="") == text.replace(
         "NotAction: 'iam:*'", "Action:\n      - 's3:A'\n      - 's3:B'"
     )
-    listed = text.replace("NotAction: 'iam:*'", "NotAction: [iam:*, a:B]")
-    assert edited(listed, change, pointer="") == text.replace(
+    bracketed = text.replace("NotAction: 'iam:*'", "NotAction: [iam:*, a:B]")
+    assert edited(bracketed, change, pointer="") == text.replace(
         "NotAction: 'iam:*'", "Action: [s3:A, s3:B]"
     )
 
@@ -250,11 +250,11 @@ def test_a_not_action_becomes_an_action_of_the_same_form() -> None:
 def test_a_list_in_brackets_keeps_its_form_and_its_comments(
     before: str, edit: Edit, after: str | None
 ) -> None:
-    whole = "Statement:\n  - Effect: Allow\n    Action: {}\n    Resource: '*'\n"
-    result = edited(whole.format(before), edit, pointer="")
-    assert comments(result) == comments(whole.format(before))
+    template_form = "Statement:\n  - Effect: Allow\n    Action: {}\n    Resource: '*'\n"
+    edited_text = edited(template_form.format(before), edit, pointer="")
+    assert comments(edited_text) == comments(template_form.format(before))
     if after:
-        assert result == whole.format(after)
+        assert edited_text == template_form.format(after)
 
 
 def comments(text: str) -> list[str]:
@@ -343,9 +343,13 @@ def templates(draw: st.DrawFn, policy: Policy) -> str:
 @st.composite
 def flow(draw: st.DrawFn, statement: Mapping[str, str | list[str]]) -> str:
     action = statement["Action"]
-    written = [draw(quoted(entry)) for entry in ([action] if isinstance(action, str) else action)]
-    listed = written[0] if isinstance(action, str) else f"[{', '.join(written)}]"
-    return f'{{Effect: Allow, Action: {listed}, Resource: ["*", "x:y"]}}{draw(notes)}\n'
+    quoted_entries = [
+        draw(quoted(entry)) for entry in ([action] if isinstance(action, str) else action)
+    ]
+    actions_text = (
+        quoted_entries[0] if isinstance(action, str) else f"[{', '.join(quoted_entries)}]"
+    )
+    return f'{{Effect: Allow, Action: {actions_text}, Resource: ["*", "x:y"]}}{draw(notes)}\n'
 
 
 def quoted(entry: str) -> st.SearchStrategy[str]:
@@ -398,7 +402,7 @@ def as_json(policy: Policy) -> Document:
 
     return parse(
         json.dumps(
-            {"Version": "2012-10-17", "Statement": [_whole(each) for each in policy]}
+            {"Version": "2012-10-17", "Statement": [_whole(part) for part in policy]}
         ).encode(),
         "p.json",
     )
@@ -463,8 +467,8 @@ def test_removing_one_action_of_a_block_removes_one_line(
         actions = document.statements[index].actions
         if value and value.block and len({*actions}) == len(actions) > 1:
             after = apply_edits(document, [remove(index, actions[-1])])
-            found = difflib.ndiff(document.text.splitlines(), after.text.splitlines())
-            lines = [line for line in found if line[0] in "-+"]
+            differences = difflib.ndiff(document.text.splitlines(), after.text.splitlines())
+            lines = [line for line in differences if line[0] in "-+"]
             assert [line[0] for line in lines if line[1:].strip()] == ["-"]
             assert actions[-1] in lines[0] or actions[-1] in lines[-1]
 
@@ -514,13 +518,13 @@ def test_a_template_is_read_with_its_short_tags_as_functions() -> None:
 def test_new_text_in_brackets_has_the_quotes_of_the_file(
     statement: str, action: str, appended: str
 ) -> None:
-    found = parse(
+    document = parse(
         f"Policy: {{Version: '2012-10-17', Statement: [{statement}]}}\n".encode(),
         "t.yaml",
         "/Policy",
     )
     edited = apply_edits(
-        found,
+        document,
         [
             ReplaceActions(
                 0, frozenset({"s3:GetObject"}), (("s3:GetObject", ("sqs:SendMessage",)),)

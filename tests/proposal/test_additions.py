@@ -56,17 +56,21 @@ def usage(
     basis = Basis.DENIED if denied_by else Basis.OBSERVED
     mendable = denied_by is DeniedBy.IDENTITY
     denial = Denial((action,), resource, ROLE, denied_by, False, mendable) if denied_by else None
-    found = structs.replace(Need(Permission(action, resource), basis, "from the record"), **need)  # type: ignore[arg-type]
+    needed_permission = structs.replace(
+        Need(Permission(action, resource), basis, "from the record"), **need
+    )  # type: ignore[arg-type]
     outcome = Outcome.DENIED if denied_by else Outcome.ALLOWED
-    return Usage(found, outcome, 1, TIME, TIME, ("17650001",), ("e",), ("eu-west-1",), denial)
+    return Usage(
+        needed_permission, outcome, 1, TIME, TIME, ("17650001",), ("e",), ("eu-west-1",), denial
+    )
 
 
 def pairs(made: list[Mapping[str, object]]) -> set[tuple[str, str]]:
     return {
         (action, resource)
-        for one in made
-        for action in one["Action"]
-        for resource in one["Resource"]
+        for statement in made
+        for action in statement["Action"]
+        for resource in statement["Resource"]
     }  # type: ignore[attr-defined]
 
 
@@ -74,13 +78,14 @@ def pairs(made: list[Mapping[str, object]]) -> set[tuple[str, str]]:
 def test_statements_grant_exactly_the_listed_actions_and_resources(
     changes: list[Change], taken: list[str]
 ) -> None:
-    made = new_statements(changes, taken)
-    assert pairs(made) == {
+    statements = new_statements(changes, taken)
+    assert pairs(statements) == {
         (change.action, resource) for change in changes for resource in change.resources
     }
     assert all(
-        list(one) == ["Sid", "Effect", "Action", "Resource"] and one["Effect"] == "Allow"
-        for one in made
+        list(statement) == ["Sid", "Effect", "Action", "Resource"]
+        and statement["Effect"] == "Allow"
+        for statement in statements
     )
 
 
@@ -88,7 +93,7 @@ def test_statements_grant_exactly_the_listed_actions_and_resources(
 def test_sids_are_letters_and_digits_and_unique_in_any_case(
     changes: list[Change], taken: list[str]
 ) -> None:
-    sids = [str(one["Sid"]) for one in new_statements(changes, taken)]
+    sids = [str(statement["Sid"]) for statement in new_statements(changes, taken)]
     assert all(sid.isalnum() and sid.isascii() for sid in sids)
     assert len({*map(str.lower, sids)}) == len(sids)
     assert not {*map(str.lower, sids)} & {*map(str.lower, taken)}
@@ -103,8 +108,10 @@ def test_sids_are_letters_and_digits_and_unique_in_any_case(
     ],
 )
 def test_a_sid_describes_its_statement(actions: list[str], sid: str) -> None:
-    made = new_statements([Change(ChangeKind.ADD, action, ("arn:a",)) for action in actions], ())
-    assert [one["Sid"] for one in made] == [sid]
+    statements = new_statements(
+        [Change(ChangeKind.ADD, action, ("arn:a",)) for action in actions], ()
+    )
+    assert [statement["Sid"] for statement in statements] == [sid]
 
 
 def test_actions_on_the_same_resources_share_a_statement() -> None:
@@ -113,7 +120,7 @@ def test_actions_on_the_same_resources_share_a_statement() -> None:
         Change(ChangeKind.ADD, "sqs:CreateQueue", ("arn:a", "arn:b")),
         Change(ChangeKind.ADD, "sqs:PurgeQueue", ("arn:a",)),
     ]
-    assert [one["Action"] for one in new_statements(changes, ())] == [
+    assert [statement["Action"] for statement in new_statements(changes, ())] == [
         ["sqs:CreateQueue", "sqs:SendMessage"],
         ["sqs:PurgeQueue"],
     ]
@@ -123,7 +130,7 @@ def add(*usages: Usage, **options: object) -> tuple[list[tuple[str, tuple[str, .
     """(action, resources) of the additions, and guards of what is held back."""
     changes, refused = additions(usages, EVIDENCE, replace(Options(), **options), History())  # type: ignore[arg-type]
     return [(change.action, change.resources) for change in changes], [
-        held.guard_result.guard for held in refused
+        held_back.guard_result.guard for held_back in refused
     ]
 
 
@@ -135,7 +142,7 @@ def test_a_declined_addition_is_held_back(number: int, reason: str) -> None:
     history = History(declined={addition_id("sqs:PurgeQueue", QUEUE): Decline(number)})
     changes, refused = additions([usage("sqs:PurgeQueue", QUEUE)], EVIDENCE, Options(), history)
     assert changes == []
-    assert [held.guard_result.reason for held in refused] == [reason]
+    assert [held_back.guard_result.reason for held_back in refused] == [reason]
 
 
 def test_an_action_that_was_used_or_that_a_grant_fixes_is_added_on_its_resource() -> None:
@@ -150,7 +157,7 @@ def test_a_denial_by_another_policy_type_is_reported_and_adds_nothing(who: Denie
         [usage("sqs:CreateQueue", QUEUE, denied_by=who)], EVIDENCE, Options(), History()
     )
     assert changes == []
-    assert [held.guard_result.guard for held in refused] == ["not-mendable"]
+    assert [held_back.guard_result.guard for held_back in refused] == ["not-mendable"]
     assert refused[0].guard_result.reason
 
 
@@ -161,8 +168,8 @@ def test_an_action_of_never_add_is_not_added(pattern: str) -> None:
 
 def test_an_unknown_action_is_added_only_if_aws_names_it() -> None:
     assert add(usage("sqs:DoTomorrow", QUEUE, verified=False)) == ([], ["unverified-action"])
-    named = usage("sqs:DoTomorrow", "*", denied_by=DeniedBy.IDENTITY, verified=False)
-    assert [action for action, _ in add(named)[0]] == ["sqs:DoTomorrow"]
+    usage_of_unknown = usage("sqs:DoTomorrow", "*", denied_by=DeniedBy.IDENTITY, verified=False)
+    assert [action for action, _ in add(usage_of_unknown)[0]] == ["sqs:DoTomorrow"]
 
 
 def test_a_resource_of_another_type_is_not_added() -> None:
@@ -265,7 +272,7 @@ def test_a_name_that_the_pattern_of_the_same_addition_covers_is_not_listed_too()
     kinds = {"sqs:CreateQueue": "sqs", "sns:CreateTopic": "sns", "dynamodb:CreateTable": "dynamodb"}
     names = {"sqs": "shop-%s", "sns": "shop-%s", "dynamodb": "table/shop-%s"}
     words = ("prod", "cart", "login", "one-two-three-four-five-six")
-    made = [
+    usages = [
         replace(
             usage(action, f"arn:aws:{prefix}:eu-west-1:111122223333:{names[prefix] % word}"),
             runs=(word,),
@@ -276,9 +283,9 @@ def test_a_name_that_the_pattern_of_the_same_addition_covers_is_not_listed_too()
     ]
     days = (datetime(2026, 11, day, tzinfo=UTC) for day in range(1, len(words) + 1))
     runs = tuple(Run(word, word, day, day) for word, day in zip(words, days, strict=True))
-    evidence = replace(EVIDENCE, usages=tuple(made), runs=runs)
-    added, _ = additions(made, evidence, Options(), History())
-    assert {(each.action, each.resources) for each in added} == {
+    evidence = replace(EVIDENCE, usages=tuple(usages), runs=runs)
+    added, _ = additions(usages, evidence, Options(), History())
+    assert {(change.action, change.resources) for change in added} == {
         (action, (f"arn:aws:{prefix}:eu-west-1:111122223333:{names[prefix] % '*'}",))
         for action, prefix in kinds.items()
     }

@@ -16,18 +16,21 @@ KEY = Pattern("arn:aws:s3:::b/app.zip", ("arn:aws:s3:::b/app.zip",), ())
 
 def written(pattern: Pattern, *statements: dict[str, object]) -> Sequence[Pattern]:
     raw = json.dumps(
-        {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **each} for each in statements]}
+        {
+            "Version": "2012-10-17",
+            "Statement": [{"Effect": "Allow", **statement} for statement in statements],
+        }
     )
     return in_committed_form("s3:PutObject", [pattern], parse(raw.encode(), "p.json").statements)
 
 
 def test_the_narrowest_covering_entry_is_used_with_its_sid() -> None:
-    (found,) = written(
+    (pattern,) = written(
         KEY,
         {"Sid": "A", "Action": "s3:GetObject", "Resource": ["arn:aws:s3:::*", "arn:aws:s3:::b/*"]},
     )
-    assert (found.pattern, found.covers) == ("arn:aws:s3:::b/*", KEY.covers)
-    assert "committed statement A" in found.openings[0].reason
+    assert (pattern.pattern, pattern.covers) == ("arn:aws:s3:::b/*", KEY.covers)
+    assert "committed statement A" in pattern.openings[0].reason
 
 
 @pytest.mark.parametrize(
@@ -68,8 +71,8 @@ def test_patterns_that_become_equal_are_merged() -> None:
         "Version": "2012-10-17",
         "Statement": [{"Effect": "Allow", "Action": "s3:Get*", "Resource": "arn:aws:s3:::b/*"}],
     }
-    other = Pattern("arn:aws:s3:::b/z", ("arn:aws:s3:::b/z",), ())
-    (found,) = in_committed_form(
-        "s3:PutObject", [KEY, other], parse(json.dumps(raw).encode(), "p.json").statements
+    second_pattern = Pattern("arn:aws:s3:::b/z", ("arn:aws:s3:::b/z",), ())
+    (pattern,) = in_committed_form(
+        "s3:PutObject", [KEY, second_pattern], parse(json.dumps(raw).encode(), "p.json").statements
     )
-    assert found.covers == ("arn:aws:s3:::b/app.zip", "arn:aws:s3:::b/z")
+    assert pattern.covers == ("arn:aws:s3:::b/app.zip", "arn:aws:s3:::b/z")

@@ -52,18 +52,18 @@ ORIGINS = {
 def used(action: str, resource: str, *runs: str, event: str = "", **more: object) -> Usage:
     need = Need(Permission(action, resource), Basis.OBSERVED, "named by the request")
     service, _, name = action.partition(":")
-    found = Usage(
+    usage = Usage(
         need, Outcome.ALLOWED, 1, START, START, runs, (event or f"{service}.amazonaws.com:{name}",)
     )
-    return replace(found, **more)  # type: ignore[arg-type]
+    return replace(usage, **more)  # type: ignore[arg-type]
 
 
 def denied(action: str, resource: str, *runs: str, log: str = "", explicit: bool = False) -> Usage:
     denial = Denial((action,), resource, ROLE, DeniedBy.IDENTITY, explicit, not explicit, log=log)
-    found = used(action, resource, *runs)
+    usage = used(action, resource, *runs)
     return replace(
-        found,
-        need=structs.replace(found.need, basis=Basis.DENIED),
+        usage,
+        need=structs.replace(usage.need, basis=Basis.DENIED),
         outcome=Outcome.DENIED,
         denial=denial,
     )
@@ -181,8 +181,8 @@ def test_it_is_never_written(attempt: str) -> None:
 )
 def test_a_log_names_nothing_that_only_unreviewed_code_used(run: str, is_written: bool) -> None:
     read = denied("sqs:GetQueueAttributes", QUEUE, "main1", log="deploy.log:1")
-    found = added([read], others=[used("sqs:SendMessage", QUEUE, run)])
-    assert [change.resources for change in found] == [(QUEUE,)] * is_written
+    changes = added([read], others=[used("sqs:SendMessage", QUEUE, run)])
+    assert [change.resources for change in changes] == [(QUEUE,)] * is_written
 
 
 @pytest.mark.parametrize(("run", "is_written"), [("evil1", False), ("main2", True)])
@@ -190,8 +190,8 @@ def test_a_log_reads_no_whole_service_that_only_unreviewed_code_read(
     run: str, is_written: bool
 ) -> None:
     read = denied("ec2:DescribeSubnets", "*", "main1", log="deploy.log:1")
-    found = added([read], others=[used("ec2:DescribeVpcs", "*", run)])
-    assert [change.resources for change in found] == [("*",)] * is_written
+    changes = added([read], others=[used("ec2:DescribeVpcs", "*", run)])
+    assert [change.resources for change in changes] == [("*",)] * is_written
 
 
 def test_a_user_never_gets_what_changes_a_group() -> None:
@@ -239,12 +239,12 @@ def test_the_value_of_a_condition_that_only_a_borrowed_run_used_is_marked() -> N
     ]
     usages = [
         replace(
-            each,
+            usage,
             need=structs.replace(
-                each.need, permission=structs.replace(each.need.permission, conditions=(service,))
+                usage.need, permission=structs.replace(usage.need.permission, conditions=(service,))
             ),
         )
-        for each, service in zip(passed, services, strict=True)
+        for usage, service in zip(passed, services, strict=True)
     ]
     [change] = added(usages)
     assert origin_marks(change.usages, Evidence(ROLE, origins=ORIGINS)) == {
@@ -255,22 +255,24 @@ def test_the_value_of_a_condition_that_only_a_borrowed_run_used_is_marked() -> N
 @pytest.mark.parametrize("kind", ["evil", "unknown", "name"])
 def test_runs_that_nothing_proves_teach_no_name_pattern(kind: str) -> None:
     """Two names of proved runs and many of others are no pattern without a mark."""
-    mine = [used("sqs:CreateQueue", queue(f"orders-{n}17"), f"{kind}{n}") for n in range(5)]
+    unproved_usages = [
+        used("sqs:CreateQueue", queue(f"orders-{n}17"), f"{kind}{n}") for n in range(5)
+    ]
     proved = [used("sqs:CreateQueue", queue(f"orders-{n}21"), f"main{n}") for n in (6, 7)]
-    for change in added([*proved, *mine]):
+    for change in added([*proved, *unproved_usages]):
         marked = {
-            each
+            resource
             for resources in origin_marks(change.usages, Evidence(ROLE, origins=ORIGINS)).values()
-            for each in resources
+            for resource in resources
         }
-        opened = [pattern for pattern in change.patterns if "*" in pattern.pattern]
-        assert all(marked & {*pattern.covers} for pattern in opened)
+        patterns = [pattern for pattern in change.patterns if "*" in pattern.pattern]
+        assert all(marked & {*pattern.covers} for pattern in patterns)
 
 
 @pytest.mark.parametrize("kind", ["evil", "unknown", "name"])
 def test_runs_that_nothing_proves_teach_no_ids(kind: str) -> None:
     vpc = "arn:aws:ec2:eu-west-1:111122223333:vpc/vpc-"
-    made = [
+    creations = [
         used(
             "ec2:CreateVpc",
             f"{vpc}{n}",
@@ -280,8 +282,8 @@ def test_runs_that_nothing_proves_teach_no_ids(kind: str) -> None:
         )
         for n in range(4)
     ]
-    wanted = used("ec2:DeleteVpc", f"{vpc}9", "main1")
-    [change] = added([wanted], others=made)
+    deletion = used("ec2:DeleteVpc", f"{vpc}9", "main1")
+    [change] = added([deletion], others=creations)
     assert change.resources == (f"{vpc}9",)
 
 

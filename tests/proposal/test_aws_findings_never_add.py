@@ -47,7 +47,7 @@ DAYS = st.one_of(st.none(), st.integers(-400, 60))
 DOCUMENT = parse(
     json.dumps({
         "Version": "2012-10-17",
-        "Statement": [{"Effect": "Allow", "Action": each, "Resource": "*"} for each in ENTRIES],
+        "Statement": [{"Effect": "Allow", "Action": entry, "Resource": "*"} for entry in ENTRIES],
     }).encode(),
     "p.json",
 )  # fmt: skip
@@ -68,8 +68,8 @@ def hints(
             name,
             attempt(days),
             {
-                action.lower(): attempt(each)
-                for action, each in actions.items()
+                action.lower(): attempt(action_name)
+                for action, action_name in actions.items()
                 if action.startswith(f"{name}:")
             },
         )
@@ -125,10 +125,12 @@ def test_aws_findings_add_nothing_and_support_only_permitted_removals(
         service = (
             findings.access.services.get(action.partition(":")[0]) if findings.access else None
         )
-        own = findings.access.action(action) if findings.access else None
+        action_attempt = findings.access.action(action) if findings.access else None
         never = service is not None and service.last is None
         assert never or (
-            own is not None and evidence.first is not None and own.time < evidence.first
+            action_attempt is not None
+            and evidence.first is not None
+            and action_attempt.time < evidence.first
         )
-    used = {usage.need.permission.action for usage in evidence.usages}
-    assert not {action for _, action in removed(with_hints)} & {*(generated or ())} - used
+    actions = {usage.need.permission.action for usage in evidence.usages}
+    assert not {action for _, action in removed(with_hints)} & {*(generated or ())} - actions

@@ -55,18 +55,20 @@ def with_report(evidence: Evidence, services: Mapping[str, object], **more: obje
     None.
     """
     assert evidence.last
-    found: dict[str, ServiceAccess] = {}
+    report_services: dict[str, ServiceAccess] = {}
     for name, time in services.items():
         prefix, _, action = name.lower().partition(":")
-        known = found.get(prefix, ServiceAccess(prefix))
+        access = report_services.get(prefix, ServiceAccess(prefix))
         attempt = LastAccess(time, "eu-west-1") if isinstance(time, datetime) else None
-        named = {**known.actions, name.lower(): attempt} if action else known.actions
-        found[prefix] = replace(known, actions=named, last=known.last if action else attempt)
-    report = AccessReport(evidence.last + DAY, found, **more)  # type: ignore[arg-type]
+        actions = {**access.actions, name.lower(): attempt} if action else access.actions
+        report_services[prefix] = replace(
+            access, actions=actions, last=access.last if action else attempt
+        )
+    report = AccessReport(evidence.last + DAY, report_services, **more)  # type: ignore[arg-type]
     return replace(evidence, aws_findings=AwsFindings(access=report))
 
 
-def guard_result(
+def ask_guards(
     evidence: Evidence,
     action: str,
     pattern: str = "",
@@ -109,26 +111,26 @@ def test_an_attempt_in_the_window_that_the_evidence_lacks_keeps_the_action(
     evidence: Evidence,
 ) -> None:
     when = first(evidence) + 5 * DAY
-    found = guard_result(
+    guard_result = ask_guards(
         with_report(evidence, {"sns": when, "sns:CreateTopic": when}),
         "sns:CreateTopic",
         resource=TOPICS,
     )
-    assert found
-    assert found.guard == "last-accessed"
-    assert f"on {when:%Y-%m-%d} in eu-west-1" in found.reason
+    assert guard_result
+    assert guard_result.guard == "last-accessed"
+    assert f"on {when:%Y-%m-%d} in eu-west-1" in guard_result.reason
 
 
 def test_an_attempt_after_the_evidence_ends_keeps_the_action_too(evidence: Evidence) -> None:
     when = last(evidence) + 3 * DAY
     for services in ({"sns": when, "sns:CreateTopic": when}, {"sqs": when}):
         action = "sns:CreateTopic" if "sns" in services else "sqs:PurgeQueue"
-        assert guard_result(with_report(evidence, services), action) is not None
+        assert ask_guards(with_report(evidence, services), action) is not None
 
 
 def test_without_a_report_the_guard_changes_nothing(evidence: Evidence) -> None:
-    assert guard_result(evidence, "sns:CreateTopic", resource=TOPICS) is None
-    assert guard_result(evidence, "sns:CreateTopic", "sns:*") == guard_result(
+    assert ask_guards(evidence, "sns:CreateTopic", resource=TOPICS) is None
+    assert ask_guards(evidence, "sns:CreateTopic", "sns:*") == ask_guards(
         with_report(evidence, {}), "sns:CreateTopic", "sns:*"
     )
 
@@ -136,7 +138,7 @@ def test_without_a_report_the_guard_changes_nothing(evidence: Evidence) -> None:
 def test_a_tracked_action_last_attempted_before_the_evidence_is_removed(evidence: Evidence) -> None:
     old = first(evidence) - 100 * DAY
     services = {"sns": first(evidence) + DAY, "sns:CreateTopic": old}
-    assert guard_result(with_report(evidence, services), "sns:CreateTopic", resource=TOPICS) is None
+    assert ask_guards(with_report(evidence, services), "sns:CreateTopic", resource=TOPICS) is None
 
 
 def test_it_is_removed_even_if_the_region_was_not_read_because_iam_covers_all_regions(
@@ -144,11 +146,11 @@ def test_it_is_removed_even_if_the_region_was_not_read_because_iam_covers_all_re
 ) -> None:
     elsewhere = TOPICS.replace("eu-west-1", "sa-east-1")
     old = {"sns": first(evidence) - 100 * DAY, "sns:CreateTopic": first(evidence) - 100 * DAY}
-    unread = guard_result(evidence, "sns:CreateTopic", resource=elsewhere)
+    unread = ask_guards(evidence, "sns:CreateTopic", resource=elsewhere)
     assert unread
     assert unread.guard == "region-not-read"
-    assert guard_result(with_report(evidence, old), "sns:CreateTopic", resource=elsewhere) is None
-    untracked = guard_result(
+    assert ask_guards(with_report(evidence, old), "sns:CreateTopic", resource=elsewhere) is None
+    untracked = ask_guards(
         with_report(evidence, old),
         "sns:CreateTopic",
         resource=TOPICS.replace("eu-west-1", "mx-central-1"),
@@ -160,7 +162,7 @@ def test_it_is_removed_even_if_the_region_was_not_read_because_iam_covers_all_re
 def test_a_date_of_an_untracked_action_supports_no_removal(evidence: Evidence) -> None:
     old = first(evidence) - 100 * DAY
     report = with_report(evidence, {"sns": first(evidence) - 101 * DAY, "sns:Publish": old})
-    assert guard_result(report, "sns:Publish", resource=TOPICS) is not None
+    assert ask_guards(report, "sns:Publish", resource=TOPICS) is not None
     history = History(changed=LONG_AGO)
     assert not is_outdated(
         candidate("sns:Publish", evidence), guard_context(report, Options(), history=history)
@@ -175,7 +177,7 @@ def test_an_old_date_of_an_untracked_action_keeps_it(evidence: Evidence) -> None
     old = first(evidence) - 100 * DAY
     for action, guard in (("iam:PassRole", "last-accessed"), ("iam:CreateRole", "")):
         report = with_report(evidence, {"iam": old, action: old})
-        assert guard_of(guard_result(report, action)) == guard
+        assert guard_of(ask_guards(report, action)) == guard
 
 
 def test_an_attempt_after_the_last_recorded_call_of_the_service_keeps_unseen_actions(
@@ -183,28 +185,32 @@ def test_an_attempt_after_the_last_recorded_call_of_the_service_keeps_unseen_act
 ) -> None:
     """The attempt is within the evidence, which has later calls of other services."""
     calls = tuple(
-        each for each in evidence.usages if each.need.permission.action != "sqs:CreateQueue"
+        usage for usage in evidence.usages if usage.need.permission.action != "sqs:CreateQueue"
     )
-    [queue] = [each for each in evidence.usages if each.need.permission.action == "sqs:CreateQueue"]
+    [queue] = [
+        usage for usage in evidence.usages if usage.need.permission.action == "sqs:CreateQueue"
+    ]
     early = replace(evidence, usages=(*calls, replace(queue, last_seen=first(evidence))))
     for days, guard in ((0, ""), (20, "last-accessed")):
         report = with_report(early, {"sqs": first(evidence) + days * DAY})
-        found = guard_result(report, "sqs:PurgeQueue")
-        assert guard_of(found) == guard
-        assert not found or "this evidence has no such call" in found.reason
+        guard_result = ask_guards(report, "sqs:PurgeQueue")
+        assert guard_of(guard_result) == guard
+        assert not guard_result or "this evidence has no such call" in guard_result.reason
 
 
 def test_an_inferred_need_explains_no_attempt_on_its_service(evidence: Evidence) -> None:
     implied = Need(Permission("iam:PassRole", "*"), Basis.INFERRED, "from the call")
-    seen = replace(evidence, usages=(*evidence.usages, replace(evidence.usages[0], need=implied)))
-    report = with_report(seen, {"iam": first(evidence) + DAY})
-    assert guard_of(guard_result(report, "iam:CreateRole")) == "last-accessed"
-    used = structs.replace(implied, basis=Basis.OBSERVED)
-    called = replace(evidence, usages=(*evidence.usages, replace(evidence.usages[0], need=used)))
+    evidence_with_role = replace(
+        evidence, usages=(*evidence.usages, replace(evidence.usages[0], need=implied))
+    )
+    report = with_report(evidence_with_role, {"iam": first(evidence) + DAY})
+    assert guard_of(ask_guards(report, "iam:CreateRole")) == "last-accessed"
+    observed = structs.replace(implied, basis=Basis.OBSERVED)
+    called = replace(
+        evidence, usages=(*evidence.usages, replace(evidence.usages[0], need=observed))
+    )
     assert (
-        guard_of(
-            guard_result(with_report(called, {"iam": first(evidence) + DAY}), "iam:CreateRole")
-        )
+        guard_of(ask_guards(with_report(called, {"iam": first(evidence) + DAY}), "iam:CreateRole"))
         == "region-not-read"
     )
 
@@ -215,14 +221,12 @@ def test_a_grant_not_known_to_be_older_than_the_evidence_is_not_removed(
 ) -> None:
     when = first(evidence) + DAY if changed else None
     never = with_report(evidence, {"sns": None})
-    assert (
-        guard_of(guard_result(never, "sns:CreateTopic", "sns:*", changed=when)) == "unseen-service"
-    )
+    assert guard_of(ask_guards(never, "sns:CreateTopic", "sns:*", changed=when)) == "unseen-service"
     old = first(evidence) - 100 * DAY
     outdated = with_report(evidence, {"sns": old, "sns:CreateTopic": old})
     elsewhere = TOPICS.replace("eu-west-1", "sa-east-1")
     assert (
-        guard_of(guard_result(outdated, "sns:CreateTopic", resource=elsewhere, changed=when))
+        guard_of(ask_guards(outdated, "sns:CreateTopic", resource=elsewhere, changed=when))
         == "region-not-read"
     )
 
@@ -232,12 +236,12 @@ def test_a_service_without_any_attempt_is_kept_in_a_region_that_iam_does_not_tra
 ) -> None:
     never = with_report(evidence, {"sns": None})
     for region, guard in (("sa-east-1", ""), ("ca-west-1", "unseen-service")):
-        on = TOPICS.replace("eu-west-1", region)
-        assert guard_of(guard_result(never, "sns:CreateTopic", "sns:*", on)) == guard
+        topics = TOPICS.replace("eu-west-1", region)
+        assert guard_of(ask_guards(never, "sns:CreateTopic", "sns:*", topics)) == guard
     read = replace(never, coverage=complete("eu-west-1", "us-east-1", "ca-west-1"))
     assert (
         guard_of(
-            guard_result(read, "sns:CreateTopic", "sns:*", TOPICS.replace("eu-west-1", "ca-west-1"))
+            ask_guards(read, "sns:CreateTopic", "sns:*", TOPICS.replace("eu-west-1", "ca-west-1"))
         )
         == ""
     )
@@ -245,53 +249,55 @@ def test_a_service_without_any_attempt_is_kept_in_a_region_that_iam_does_not_tra
 
 def test_an_action_without_a_date_proves_nothing(evidence: Evidence) -> None:
     elsewhere = TOPICS.replace("eu-west-1", "sa-east-1")
-    found = guard_result(
+    guard_result = ask_guards(
         with_report(evidence, {"sns": None, "sns:CreateTopic": None}),
         "sns:CreateTopic",
         resource=elsewhere,
     )
-    assert found
-    assert found.guard == "region-not-read"
+    assert guard_result
+    assert guard_result.guard == "region-not-read"
 
 
 def test_a_service_without_any_attempt_is_dropped_from_wildcards(evidence: Evidence) -> None:
-    kept = guard_result(evidence, "sns:CreateTopic", "sns:*")
-    assert kept
-    assert kept.guard == "unseen-service"
-    assert guard_result(with_report(evidence, {"sns": None}), "sns:CreateTopic", "sns:*") is None
-    assert guard_result(with_report(evidence, {"sns": None}), "sns:Publish", "sns:*") is None
+    guard_result = ask_guards(evidence, "sns:CreateTopic", "sns:*")
+    assert guard_result
+    assert guard_result.guard == "unseen-service"
+    assert ask_guards(with_report(evidence, {"sns": None}), "sns:CreateTopic", "sns:*") is None
+    assert ask_guards(with_report(evidence, {"sns": None}), "sns:Publish", "sns:*") is None
 
 
 def test_a_service_that_iam_does_not_list_is_kept(evidence: Evidence) -> None:
-    kept = guard_result(with_report(evidence, {"sqs": last(evidence)}), "sns:CreateTopic", "sns:*")
-    assert kept
-    assert kept.guard == "unseen-service"
+    guard_result = ask_guards(
+        with_report(evidence, {"sqs": last(evidence)}), "sns:CreateTopic", "sns:*"
+    )
+    assert guard_result
+    assert guard_result.guard == "unseen-service"
 
 
 @pytest.mark.parametrize("days", [-300, 5])
 def test_a_service_with_an_attempt_is_kept_entirely(evidence: Evidence, days: int) -> None:
-    found = guard_result(
+    guard_result = ask_guards(
         with_report(evidence, {"sns": first(evidence) + days * DAY}), "sns:CreateTopic", "sns:*"
     )
-    assert found
-    assert found.guard == "last-accessed"
+    assert guard_result
+    assert guard_result.guard == "last-accessed"
 
 
 def test_a_service_last_attempted_before_the_evidence_keeps_its_literal_actions(
     evidence: Evidence,
 ) -> None:
-    found = guard_result(
+    guard_result = ask_guards(
         with_report(evidence, {"sns": first(evidence) - 300 * DAY}),
         "sns:CreateTopic",
         resource=TOPICS,
     )
-    assert found
-    assert "before the evidence begins" in found.reason
+    assert guard_result
+    assert "before the evidence begins" in guard_result.reason
 
 
 def test_an_attempt_that_the_evidence_has_keeps_nothing(evidence: Evidence) -> None:
     assert (
-        guard_result(with_report(evidence, {"sqs": last(evidence) + HOUR / 2}), "sqs:PurgeQueue")
+        ask_guards(with_report(evidence, {"sqs": last(evidence) + HOUR / 2}), "sqs:PurgeQueue")
         is None
     )
 
@@ -299,14 +305,12 @@ def test_an_attempt_that_the_evidence_has_keeps_nothing(evidence: Evidence) -> N
 def test_a_call_that_needs_no_permission_keeps_nothing(evidence: Evidence) -> None:
     when = first(evidence) + DAY
     services = {"sts": when, "sts:GetCallerIdentity": when}
-    without = guard_result(evidence, "sts:DecodeAuthorizationMessage")
-    assert (
-        guard_result(with_report(evidence, services), "sts:DecodeAuthorizationMessage") == without
-    )
+    without = ask_guards(evidence, "sts:DecodeAuthorizationMessage")
+    assert ask_guards(with_report(evidence, services), "sts:DecodeAuthorizationMessage") == without
     later = {"sts": when + 2 * HOUR, "sts:GetCallerIdentity": when}
-    for others in ({"sts": when}, later):
+    for attempts in ({"sts": when}, later):
         assert (
-            guard_of(guard_result(with_report(evidence, others), "sts:DecodeAuthorizationMessage"))
+            guard_of(ask_guards(with_report(evidence, attempts), "sts:DecodeAuthorizationMessage"))
             == "last-accessed"
         )
 
@@ -316,9 +320,9 @@ def test_in_an_untracked_partition_missing_attempts_prove_nothing(evidence: Evid
         with_report(evidence, {"sns": None}),
         principal=evidence.principal.replace("arn:aws:", "arn:aws-cn:"),
     )
-    found = guard_result(china, "sns:CreateTopic", "sns:*")
-    assert found
-    assert found.guard == "unseen-service"
+    guard_result = ask_guards(china, "sns:CreateTopic", "sns:*")
+    assert guard_result
+    assert guard_result.guard == "unseen-service"
 
 
 def test_a_policy_that_other_principals_use_is_not_narrowed(evidence: Evidence) -> None:
@@ -328,8 +332,8 @@ def test_a_policy_that_other_principals_use_is_not_narrowed(evidence: Evidence) 
         report = with_report(
             evidence, {"sqs": last(evidence)}, shared=(shared,), granted_by={"sqs": granting}
         )
-        found = guard_result(report, "sqs:PurgeQueue")
-        assert (found.guard if found else "") == guard
+        guard_result = ask_guards(report, "sqs:PurgeQueue")
+        assert (guard_result.guard if guard_result else "") == guard
 
 
 def test_a_shared_policy_is_narrowed_if_another_may_be_the_edited_one(evidence: Evidence) -> None:
@@ -337,7 +341,7 @@ def test_a_shared_policy_is_narrowed_if_another_may_be_the_edited_one(evidence: 
     report = with_report(
         evidence, {"sqs": last(evidence)}, shared=(shared,), granted_by={"sqs": ("deploy", POLICY)}
     )
-    assert guard_result(report, "sqs:PurgeQueue") is None
+    assert ask_guards(report, "sqs:PurgeQueue") is None
 
 
 @pytest.mark.parametrize("is_second_used", [True, False])
@@ -351,55 +355,55 @@ def test_two_policies_that_other_principals_use_are_not_narrowed(
     )
     granting = {"sqs": (SECOND, POLICY)}
     report = with_report(evidence, {"sqs": last(evidence)}, shared=shared, granted_by=granting)
-    assert guard_of(guard_result(report, "sqs:PurgeQueue")) == (
+    assert guard_of(ask_guards(report, "sqs:PurgeQueue")) == (
         "shared-policy" if is_second_used else ""
     )
 
 
 def test_a_policy_with_unknown_users_is_not_narrowed(evidence: Evidence) -> None:
-    why = "AWS denied iam:GetServiceLastAccessedDetailsWithEntities"
+    reason = "AWS denied iam:GetServiceLastAccessedDetailsWithEntities"
     shared, services = (SharedPolicy(POLICY, "sqs", is_known=False),), {"sqs": last(evidence)}
     for granting, guard in (((POLICY,), "shared-policy"), ((POLICY, "deploy"), "")):
         report = with_report(
-            evidence, services, shared=shared, granted_by={"sqs": granting}, missing=why
+            evidence, services, shared=shared, granted_by={"sqs": granting}, missing=reason
         )
-        found = guard_result(report, "sqs:PurgeQueue")
-        assert guard_of(found) == guard
-        assert not found or why in found.reason
+        guard_result = ask_guards(report, "sqs:PurgeQueue")
+        assert guard_of(guard_result) == guard
+        assert not guard_result or reason in guard_result.reason
     assert (
-        guard_of(guard_result(with_report(evidence, services, missing=why), "sqs:PurgeQueue"))
+        guard_of(ask_guards(with_report(evidence, services, missing=reason), "sqs:PurgeQueue"))
         == "shared-policy"
     )
 
 
 def test_an_action_that_only_the_generated_policy_names_is_kept(evidence: Evidence) -> None:
-    for named, guard in (
+    for action, guard in (
         ("sns:CreateTopic", "access-analyzer"),
         ("sns:*", "access-analyzer"),
         ("sns:Publish", ""),
     ):
-        generated = GeneratedPolicy("job", None, None, True, ((named, ("*",)),))
-        found = guard_result(
+        generated = GeneratedPolicy("job", None, None, True, ((action, ("*",)),))
+        guard_result = ask_guards(
             replace(evidence, aws_findings=AwsFindings(generated=generated)),
             "sns:CreateTopic",
             resource=TOPICS,
         )
-        assert (found.guard if found else "") == guard
+        assert (guard_result.guard if guard_result else "") == guard
 
 
 def test_an_action_of_the_generated_policy_that_another_grant_covers_is_removed(
     evidence: Evidence,
 ) -> None:
-    used = next(
-        each.need.permission.action
-        for each in evidence.usages
-        if each.need.permission.action[:4] == "sqs:"
+    action = next(
+        usage.need.permission.action
+        for usage in evidence.usages
+        if usage.need.permission.action[:4] == "sqs:"
     )
-    generated = GeneratedPolicy("job", None, None, True, ((used, ("*",)),))
+    generated = GeneratedPolicy("job", None, None, True, ((action, ("*",)),))
     queue = "arn:aws:sqs:eu-west-1:111122223333:never-used"
     for told_so in (evidence, replace(evidence, aws_findings=AwsFindings(generated=generated))):
-        assert guard_result(told_so, used, resource=queue) == guard_result(
-            evidence, used, resource=queue
+        assert ask_guards(told_so, action, resource=queue) == ask_guards(
+            evidence, action, resource=queue
         )
 
 
@@ -413,7 +417,9 @@ def test_pass_role_and_data_events_are_not_tracked() -> None:
     assert is_tracked("dynamodb:WriteDataForReplication", since)
     assert is_tracked_region("eu-west-1", since)
     assert not is_tracked_region("ca-west-1", since)
-    assert [is_tracked_partition(each) for each in ("aws", "aws-us-gov", "aws-cn", "aws-iso")] == [
+    assert [
+        is_tracked_partition(partition) for partition in ("aws", "aws-us-gov", "aws-cn", "aws-iso")
+    ] == [
         True,
         True,
         False,
@@ -426,12 +432,12 @@ def test_a_left_out_run_does_not_influence_the_report(evidence: Evidence) -> Non
     report = with_report(evidence, services).aws_findings.access
     assert report
     only_lambda = tuple(
-        each for each in evidence.usages if each.need.permission.action.startswith("lambda:")
+        usage for usage in evidence.usages if usage.need.permission.action.startswith("lambda:")
     )
-    left = report_without(report, evidence, only_lambda)
-    assert left.services["sqs"].last is None
-    assert left.services["lambda"] == report.services["lambda"]
-    assert left.services["sns"] == report.services["sns"]
+    report_of_rest = report_without(report, evidence, only_lambda)
+    assert report_of_rest.services["sqs"].last is None
+    assert report_of_rest.services["lambda"] == report.services["lambda"]
+    assert report_of_rest.services["sns"] == report.services["sns"]
     unexplained = with_report(evidence, {"sqs": last(evidence) + DAY}).aws_findings.access
     assert unexplained
     assert report_without(unexplained, evidence, only_lambda) == unexplained

@@ -42,10 +42,10 @@ def allow(actions: str | list[str], resource: Any = "*", **more: Any) -> dict[st
 
 def role(*statements: object, **properties: Any) -> dict[str, Any]:
     document = {"Version": "2012-10-17", "Statement": list(statements)}
-    given = {"RoleName": "worker", "AssumeRolePolicyDocument": {}, **properties}
+    role_properties = {"RoleName": "worker", "AssumeRolePolicyDocument": {}, **properties}
     if statements:
-        given["Policies"] = [{"PolicyName": "p", "PolicyDocument": document}]
-    return {"Type": "AWS::IAM::Role", "Properties": given}
+        role_properties["Policies"] = [{"PolicyName": "p", "PolicyDocument": document}]
+    return {"Type": "AWS::IAM::Role", "Properties": role_properties}
 
 
 def roles_of(**resources: Any) -> tuple[CreatedRole, ...]:
@@ -132,7 +132,7 @@ def test_a_role_of_a_plan_has_the_policies_of_its_attachments_and_documents() ->
     queue = ["aws_sqs_queue.d.arn", "aws_sqs_queue.d"]
     document = ["data.aws_iam_policy_document.d.json", "data.aws_iam_policy_document.d"]
     policy = ["aws_iam_policy.d.arn", "aws_iam_policy.d"]
-    made = ["aws_iam_role.d.name", "aws_iam_role.d"]
+    role_names = ["aws_iam_role.d.name", "aws_iam_role.d"]
     configured = [
         {"address": "data.aws_iam_policy_document.d", "expressions": {"statement": [{
             "actions": {"constant_value": ["sqs:SendMessage"]},
@@ -140,7 +140,7 @@ def test_a_role_of_a_plan_has_the_policies_of_its_attachments_and_documents() ->
         }]}},
         {"address": "aws_iam_policy.d", "expressions": {"policy": {"references": document}}},
         {"address": "aws_iam_role_policy_attachment.d", "expressions": {
-            "role": {"references": made}, "policy_arn": {"references": policy},
+            "role": {"references": role_names}, "policy_arn": {"references": policy},
         }},
     ]  # fmt: skip
     plan = {
@@ -171,7 +171,7 @@ def test_no_path_and_no_lift_is_open_under_it(entry: str) -> None:
     boundary = parse(draft.content, "b")
     for path in escalation_paths([boundary], ROLE):
         if path.strength is Strength.SECRETS:
-            assert path.actions[0] in {each.action for each in draft.left_open}
+            assert path.actions[0] in {open_action.action for open_action in draft.left_open}
             continue
         # The role that it may pass has the boundary, too.
         assert (path.strength, path.targets) == (Strength.NAMED, (ROLE,))
@@ -188,7 +188,7 @@ def test_a_role_may_pass_and_assume_the_roles_that_have_the_boundary() -> None:
     draft, boundary = drafted(*rights)
     assert allows(boundary, "iam:PassRole", ROLE)
     assert not allows(boundary, "iam:PassRole", f"{A}role/admin")
-    assert {each.action for each in draft.lost} == {"iam:PassRole"}
+    assert {lost_need.action for lost_need in draft.lost} == {"iam:PassRole"}
     open_paths = escalation_paths([boundary], ROLE)
     assert {path.strength for path in open_paths} <= {Strength.NAMED}
     assert {target for path in open_paths for target in path.targets} <= {ROLE}
@@ -196,7 +196,7 @@ def test_a_role_may_pass_and_assume_the_roles_that_have_the_boundary() -> None:
 
 def test_what_a_role_grants_itself_and_the_boundary_denies_is_named_with_its_reason() -> None:
     draft, boundary = drafted(allow(["lambda:UpdateFunctionCode", "sqs:SendMessage"]))
-    assert [(each.role, each.action) for each in draft.lost] == [
+    assert [(lost_need.role, lost_need.action) for lost_need in draft.lost] == [
         ("Worker", "lambda:UpdateFunctionCode")
     ]
     assert draft.lost[0].reason.startswith("it opens a path: changing what any Lambda function")
@@ -207,14 +207,14 @@ def test_a_role_may_run_what_the_declaration_makes_and_nothing_else() -> None:
     """Whatever a job of the declaration runs, the boundary of its role limits it, too."""
     job = {"Type": "AWS::Batch::JobDefinition", "Properties": {"JobDefinitionName": "nightly"}}
     queue = {"Type": "AWS::Batch::JobQueue", "Properties": {"JobQueueName": "jobs"}}
-    made = roles_of(Worker=role(allow("batch:SubmitJob")), Nightly=job, Jobs=queue)
-    draft = draft_boundary(made)
+    roles = roles_of(Worker=role(allow("batch:SubmitJob")), Nightly=job, Jobs=queue)
+    draft = draft_boundary(roles)
     boundary = parse(draft.content, "b")
     batch = "arn:aws:batch:eu-west-1:111122223333:"
     assert allows(boundary, "batch:SubmitJob", f"{batch}job-definition/nightly:3")
     assert allows(boundary, "batch:SubmitJob", f"{batch}job-queue/jobs")
     assert not allows(boundary, "batch:SubmitJob", f"{batch}job-definition/other:1")
-    assert [(each.action, each.reason) for each in draft.lost] == [
+    assert [(lost_need.action, lost_need.reason) for lost_need in draft.lost] == [
         ("batch:SubmitJob", "the boundary allows it on what the declaration makes")
     ]
     assert {path.strength for path in escalation_paths([boundary], ROLE)} <= {Strength.NAMED}
@@ -222,11 +222,11 @@ def test_a_role_may_run_what_the_declaration_makes_and_nothing_else() -> None:
 
 def test_a_resource_with_a_policy_variable_is_allowed_as_the_role_names_it() -> None:
     draft, _ = drafted(allow("s3:PutObject", OWN), allow("s3:*", "arn:aws:s3:::logs"))
-    assert "s3:PutObject" not in {each.action for each in draft.lost}
+    assert "s3:PutObject" not in {lost_need.action for lost_need in draft.lost}
     denied = parse(b'{"Statement": []}', "b")
     assert [
-        each.action
-        for each in lost_needs(roles_of(Worker=role(allow("s3:PutObject", OWN))), denied)
+        need.action
+        for need in lost_needs(roles_of(Worker=role(allow("s3:PutObject", OWN))), denied)
     ]
 
 
@@ -238,8 +238,8 @@ def lost_under(resource: str, *statements: object) -> list[str]:
     """The actions of a role that writes a resource which a boundary of some statements denies."""
     document = {"Version": "2012-10-17", "Statement": list(statements)}
     boundary = parse(json.dumps(document).encode(), "b")
-    made = roles_of(Worker=role(allow("s3:PutObject", resource)))
-    return [each.action for each in lost_needs(made, boundary)]
+    roles = roles_of(Worker=role(allow("s3:PutObject", resource)))
+    return [need.action for need in lost_needs(roles, boundary)]
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ def test_a_boundary_that_denies_a_resource_with_variables_loses_it(
 def test_a_read_of_any_parameter_is_allowed_and_named() -> None:
     draft, boundary = drafted(allow(["ssm:GetParameters", "sqs:SendMessage"]))
     assert draft.lost == ()
-    assert [(each.role, each.action) for each in draft.left_open] == [
+    assert [(open_action.role, open_action.action) for open_action in draft.left_open] == [
         ("Worker", "ssm:GetParameters")
     ]
     assert allows(boundary, "ssm:GetParameters", "arn:aws:ssm:eu-west-1:111122223333:parameter/x")
@@ -300,9 +300,12 @@ def test_a_long_boundary_gives_up_conditions_then_resources_and_never_a_need() -
     rights = [
         allow(
             names,
-            [f"{QUEUE}-{number}-with-a-long-name-of-its-own" for number in range(each, each + 40)],
+            [
+                f"{QUEUE}-{number}-with-a-long-name-of-its-own"
+                for number in range(first_number, first_number + 40)
+            ],
         )
-        for each in range(0, 400, 40)
+        for first_number in range(0, 400, 40)
     ]
     draft, boundary = drafted(*rights)
     assert policy_size(boundary) <= 6_144
@@ -313,26 +316,26 @@ def test_a_long_boundary_gives_up_conditions_then_resources_and_never_a_need() -
 def test_a_new_need_of_a_role_is_beyond_its_boundary() -> None:
     _, boundary = drafted(allow("sqs:SendMessage", QUEUE))
     assert lost_needs(roles_of(Worker=role(allow("sqs:SendMessage", QUEUE))), boundary) == ()
-    more = roles_of(Worker=role(allow(["sqs:SendMessage", "sqs:DeleteMessage"], QUEUE)))
-    assert [each.action for each in lost_needs(more, boundary)] == ["sqs:DeleteMessage"]
+    roles = roles_of(Worker=role(allow(["sqs:SendMessage", "sqs:DeleteMessage"], QUEUE)))
+    assert [need.action for need in lost_needs(roles, boundary)] == ["sqs:DeleteMessage"]
 
 
 def test_drafted_needs_ask_for_the_boundary_unless_the_role_names_its_own() -> None:
     arn = f"{A}policy/app-boundary"
     absent = Condition("Null", "iam:PermissionsBoundary", ("true",))
-    own = Condition("StringEquals", "iam:PermissionsBoundary", (f"{A}policy/own",))
+    own_boundary = Condition("StringEquals", "iam:PermissionsBoundary", (f"{A}policy/own",))
     needs = [
         Need(Permission(action, ROLE, (condition,)), Basis.DECLARED, "")
         for action, condition in (
             ("iam:CreateRole", absent),
-            ("iam:PutRolePolicy", own),
+            ("iam:PutRolePolicy", own_boundary),
             ("iam:GetRole", absent),
         )
     ]
-    asked = [each.permission.conditions for each in demanding(needs, arn)]
-    assert asked == [
+    conditions = [need.permission.conditions for need in demanding(needs, arn)]
+    assert conditions == [
         (Condition("StringEquals", "iam:PermissionsBoundary", (arn,)),),
-        (own,),
+        (own_boundary,),
         (absent,),
     ]
 
@@ -350,7 +353,7 @@ def test_what_gives_no_more_permissions_is_allowed_and_named(
 ) -> None:
     draft, boundary = drafted(allow([entry, "sqs:SendMessage"]))
     assert draft.lost == ()
-    assert action in {each.action for each in draft.left_open}
+    assert action in {open_action.action for open_action in draft.left_open}
     assert allows(boundary, action, resource)
 
 
@@ -359,7 +362,7 @@ def test_a_role_may_put_the_roles_of_the_declaration_into_instance_profiles() ->
     draft, boundary = drafted(allow(names))
     assert allows(boundary, "iam:AddRoleToInstanceProfile", f"{A}instance-profile/p")
     assert not allows(boundary, "iam:PassRole", f"{A}role/admin")
-    assert {each.action for each in draft.lost} == {"iam:PassRole"}
+    assert {lost_need.action for lost_need in draft.lost} == {"iam:PassRole"}
 
 
 @pytest.mark.parametrize(
@@ -375,7 +378,7 @@ def test_a_role_may_put_the_roles_of_the_declaration_into_instance_profiles() ->
 def test_no_other_role_comes_into_an_instance_profile(statements: list[object]) -> None:
     draft, boundary = drafted(*statements, allow("ec2:Describe*"))
     assert not allows(boundary, "iam:PassRole", f"{A}role/admin")
-    assert "iam:PassRole" in {each.action for each in draft.lost}
+    assert "iam:PassRole" in {lost_need.action for lost_need in draft.lost}
     assert {path.strength for path in escalation_paths([boundary], ROLE)} <= {Strength.NAMED}
 
 
@@ -385,15 +388,17 @@ def test_a_wildcard_passes_and_assumes_the_roles_of_the_declaration_alone(entry:
     use = "iam:PassRole" if entry.startswith("iam:") else "sts:AssumeRole"
     assert allows(boundary, use, ROLE)
     assert not allows(boundary, use, f"{A}role/admin")
-    reasons = {each.reason for each in draft.lost if each.action == use}
+    reasons = {lost_need.reason for lost_need in draft.lost if lost_need.action == use}
     assert reasons == {"the boundary allows it on the roles that have it"}
 
 
 def test_a_wildcard_for_the_sake_of_length_allows_nothing_that_asks_for_a_person() -> None:
     services = ("cloudtrail", "guardduty", "s3", "account", "kms")
-    names = [name for each in services for name in expand(f"{each}:*") if not forbidden(name)]
+    names = [name for service in services for name in expand(f"{service}:*") if not forbidden(name)]
     draft, boundary = drafted(allow([name for name in names if not never_allowed(name)]))
-    assert any(has_wildcard(action) for each in boundary.statements for action in each.actions)
+    assert any(
+        has_wildcard(action) for statement in boundary.statements for action in statement.actions
+    )
     assert draft.left_open == ()
     for name in ("cloudtrail:StopLogging", "s3:BypassGovernanceRetention", "account:CloseAccount"):
         assert not allows(boundary, name, "*")
@@ -409,7 +414,7 @@ def test_a_wildcard_leaves_a_role_what_the_declaration_makes() -> None:
     states = "arn:aws:states:eu-west-1:111122223333:stateMachine:"
     assert allows(boundary, "states:UpdateStateMachine", f"{states}orders")
     assert not allows(boundary, "states:UpdateStateMachine", f"{states}payments")
-    assert [(each.action, each.reason) for each in draft.lost] == [
+    assert [(lost_need.action, lost_need.reason) for lost_need in draft.lost] == [
         ("states:UpdateStateMachine", "the boundary allows it on what the declaration makes")
     ]
     assert {path.strength for path in escalation_paths([boundary], ROLE)} <= {Strength.NAMED}

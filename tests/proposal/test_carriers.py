@@ -43,9 +43,11 @@ def judged(
 ) -> tuple[RemovalCandidate, GuardContext]:
     """A candidate of a policy that grants it and `grants`, and the context of the evidence."""
     document = policy(action, *grants)
-    found = replace(evidence(usages), **more)
-    entry = compare(document, [], found).entries[0]
-    return RemovalCandidate(action, entry), guard_context(found, Options(), policies=(document,))
+    evidence_of_calls = replace(evidence(usages), **more)
+    entry = compare(document, [], evidence_of_calls).entries[0]
+    return RemovalCandidate(action, entry), guard_context(
+        evidence_of_calls, Options(), policies=(document,)
+    )
 
 
 def test_a_called_carrier_without_a_known_trigger_keeps_the_action() -> None:
@@ -82,10 +84,12 @@ def test_an_event_that_no_table_maps_counts_as_called() -> None:
 
 def test_a_carrier_that_was_called_before_the_evidence_keeps_the_action() -> None:
     day = date(2026, 6, 1)
-    used = {"cloudformation:ActivateOrganizationsAccess": {"*": ActionUse(day, day)}}
+    remembered_uses = {"cloudformation:ActivateOrganizationsAccess": {"*": ActionUse(day, day)}}
     candidate, context = judged(GET_ROLE)
     history = History(
-        history_state=HistoryState(UsageHistory("arn:aws:iam::111122223333:role/ci", used))
+        history_state=HistoryState(
+            UsageHistory("arn:aws:iam::111122223333:role/ci", remembered_uses)
+        )
     )
     assert "before this evidence begins" in checked_inside(
         candidate, replace(context, history=history)
@@ -111,7 +115,9 @@ def test_a_carrier_of_an_unknown_service_keeps_the_action_until_a_record_shows_i
     candidate, context = judged(inner, grants=(operation,))
     assert "it is not known whether CloudTrail records that" in not_visible(candidate, context)
     unknown = {
-        each.operation for each in carriers_of(inner) if each.visibility is Visibility.UNKNOWN
+        carrier.operation
+        for carrier in carriers_of(inner)
+        if carrier.visibility is Visibility.UNKNOWN
     }
     assert not_visible(candidate, replace(context, recorded=frozenset(unknown))) == ""
 
@@ -121,11 +127,11 @@ def unknown_pair() -> tuple[str, str]:
     own.
     """
     return next(
-        (action, each.operation)
+        (action, carrier.operation)
         for action in ("ec2:DescribeSubnets", "ec2:DescribeSecurityGroups", "ec2:RunInstances")
-        for each in carriers_of(action)
-        if each.visibility is Visibility.UNKNOWN
-        and visibility(each.operation).visibility is Visibility.UNKNOWN
+        for carrier in carriers_of(action)
+        if carrier.visibility is Visibility.UNKNOWN
+        and visibility(carrier.operation).visibility is Visibility.UNKNOWN
     )
 
 
@@ -146,11 +152,11 @@ def test_without_any_known_policy_every_carrier_may_be_called() -> None:
 
 
 def test_answers_differ_only_if_one_that_was_given_does() -> None:
-    asked = CallableOperations((policy("s3:*"),), frozenset())
-    assert asked.differs_in((policy("sqs:*"),)) is None
-    assert asked("s3:DeleteObject")
-    assert asked.differs_in((policy("s3:*"),)) is None
-    fewer = asked.differs_in((policy("sqs:*"),))
+    answers = CallableOperations((policy("s3:*"),), frozenset())
+    assert answers.differs_in((policy("sqs:*"),)) is None
+    assert answers("s3:DeleteObject")
+    assert answers.differs_in((policy("s3:*"),)) is None
+    fewer = answers.differs_in((policy("sqs:*"),))
     assert fewer is not None
     assert not fewer("s3:DeleteObject")
 

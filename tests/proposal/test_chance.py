@@ -52,9 +52,9 @@ def chance(left_out: tuple[int, int], later: tuple[int, int]) -> Chance:
 def test_the_word_follows_the_mean_of_a_rate_and_of_a_chance_that_falls(
     left_out: tuple[int, int], later: tuple[int, int], estimate: float, word: Word
 ) -> None:
-    found = chance(left_out, later)
-    assert found.estimate == pytest.approx(estimate, abs=1e-4)
-    assert found.word is word
+    estimated = chance(left_out, later)
+    assert estimated.estimate == pytest.approx(estimate, abs=1e-4)
+    assert estimated.word is word
 
 
 def test_old_denials_weigh_less_the_more_runs_followed() -> None:
@@ -68,10 +68,10 @@ def test_old_denials_weigh_less_the_more_runs_followed() -> None:
 def judged(denied: Sequence[bool]) -> Chance:
     """The chance after later runs of which some were denied, where no run left out was."""
     later = LaterRunsResult(
-        {str(number): ("s3:A",) if each else () for number, each in enumerate(denied)}
+        {str(number): ("s3:A",) if actions else () for number, actions in enumerate(denied)}
     )
-    whole = chance((0, len(denied) + 1), (later.denied_runs, later.judged))
-    return replace(whole, latest=later.latest)
+    chance_of_all = chance((0, len(denied) + 1), (later.denied_runs, later.judged))
+    return replace(chance_of_all, latest=later.latest)
 
 
 @pytest.mark.parametrize(("runs", "in_a_row"), [(20, 8), (59, 20), (10, 3), (40, 2), (5, 2)])
@@ -102,8 +102,8 @@ def test_so_many_quiet_runs_show_at_most_one_denial_in_twenty() -> None:
 
 
 def test_quiet_runs_are_those_after_the_last_denial() -> None:
-    found = LaterRunsResult({"2": (), "3": ("s3:A",), "4": (), "5": ()})
-    assert (found.judged, found.denied_runs, found.quiet) == (4, 1, 2)
+    later_runs = LaterRunsResult({"2": (), "3": ("s3:A",), "4": (), "5": ()})
+    assert (later_runs.judged, later_runs.denied_runs, later_runs.quiet) == (4, 1, 2)
 
 
 def create(name: str) -> dict[str, Any]:
@@ -155,9 +155,9 @@ def proposed(folder: Path, runs: Sequence[Sequence[Mapping[str, Any]]]) -> Repor
 def test_the_kind_of_a_run_follows_from_what_it_creates_and_deletes(
     tmp_path: Path, runs: Sequence[Sequence[Mapping[str, Any]]], kinds: Mapping[RunKind, int]
 ) -> None:
-    found = proposed(tmp_path, runs)
-    assert found.chance.shown == kinds
-    assert set(found.chance.not_shown) == set(RunKind) - set(kinds)
+    draft = proposed(tmp_path, runs)
+    assert draft.chance.shown == kinds
+    assert set(draft.chance.not_shown) == set(RunKind) - set(kinds)
 
 
 @pytest.mark.parametrize(
@@ -176,8 +176,8 @@ def test_the_kind_of_a_run_follows_from_what_it_creates_and_deletes(
 def test_only_the_deletion_of_a_whole_resource_is_a_takedown(
     tmp_path: Path, call: Mapping[str, Any], *, is_takedown: bool
 ) -> None:
-    shown = proposed(tmp_path, [[create("a")], [call]]).chance.shown
-    assert (RunKind.TAKEDOWN in shown) is is_takedown
+    kinds = proposed(tmp_path, [[create("a")], [call]]).chance.shown
+    assert (RunKind.TAKEDOWN in kinds) is is_takedown
 
 
 SESSION = "arn:aws:sts::111122223333:assumed-role/ci-deploy/run"
@@ -211,8 +211,8 @@ TAG = denied("sqs:TagQueue", "arn:aws:sqs:eu-west-1:111122223333:a")
 def test_a_run_that_aws_denied_something_counts_as_denied(
     tmp_path: Path, runs: Sequence[Sequence[Mapping[str, Any]]], count: int
 ) -> None:
-    found = proposed(tmp_path, runs).chance
-    assert (found.later, found.later_denied) == (2, count)
+    chance = proposed(tmp_path, runs).chance
+    assert (chance.later, chance.later_denied) == (2, count)
 
 
 def test_each_run_is_judged_by_the_policy_of_the_runs_before_it(tmp_path: Path) -> None:
@@ -239,12 +239,14 @@ def test_each_run_is_judged_by_the_policy_of_the_runs_before_it(tmp_path: Path) 
 def test_what_most_deployments_do_to_a_bucket_will_be_denied(tmp_path: Path) -> None:
     bucket = {"event": "s3:CreateBucket", "parameters": {"bucketName": "orders-pages"}}
     context = proposed(tmp_path, [[bucket], [bucket]])
-    certain = [each for each in context.chance.expected if each.is_certain]
-    assert {each.cause for each in certain} == {DenialCause.NOT_RECORDED}
-    assert {action for each in certain for action in each.actions} == {
+    certain = [expected for expected in context.chance.expected if expected.is_certain]
+    assert {expected.cause for expected in certain} == {DenialCause.NOT_RECORDED}
+    assert {action for expected in certain for action in expected.actions} == {
         "s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:DeleteObject"
     }  # fmt: skip
-    assert "arn:aws:s3:::orders-pages/*" in {on for each in certain for on in each.resources}
+    assert "arn:aws:s3:::orders-pages/*" in {
+        resource for expected in certain for resource in expected.resources
+    }
     assert "**Will be denied:** " in body(context)
 
 
@@ -257,8 +259,8 @@ def test_a_bucket_of_which_calls_name_objects_alone_may_be_filled_by_another_rol
         "parameters": {"functionName": "send", "s3Bucket": "builds", "s3Key": "send.zip"},
     }
     context = proposed(tmp_path, [[code], [code]])
-    assert not any(each.is_certain for each in context.chance.expected)
-    [unnamed] = [each for each in context.chance.expected if not each.resources]
+    assert not any(expected.is_certain for expected in context.chance.expected)
+    [unnamed] = [expected for expected in context.chance.expected if not expected.resources]
     assert "s3:ListBucket" in unnamed.actions
 
 
@@ -277,9 +279,11 @@ def test_other_objects_of_a_bucket_are_denied_where_the_draft_names_some(tmp_pat
         runs.append([{**call, "user-agent": agent} for call in calls])
     context = proposed(tmp_path, runs)
     assert "s3:PutObject" in {change.action for change in context.proposal.changes}
-    found = {each.cause for each in context.chance.expected if "s3:PutObject" in each.actions}
-    assert found == {DenialCause.IF_USED}
-    [certain] = [each for each in context.chance.expected if each.is_certain]
+    causes = {
+        expected.cause for expected in context.chance.expected if "s3:PutObject" in expected.actions
+    }
+    assert causes == {DenialCause.IF_USED}
+    [certain] = [expected for expected in context.chance.expected if expected.is_certain]
     assert certain.actions == ("s3:ListBucket",)
 
 
@@ -307,9 +311,10 @@ def test_items_that_only_some_deployments_use_are_denied_to_a_run_that_uses_them
     tmp_path: Path, call: Mapping[str, Any], action: str, resource: str
 ) -> None:
     context = proposed(tmp_path, [[call], [call]])
-    assert not any(each.is_certain for each in context.chance.expected)
+    assert not any(expected.is_certain for expected in context.chance.expected)
     assert any(
-        action in each.actions and resource in each.resources for each in context.chance.expected
+        action in expected.actions and resource in expected.resources
+        for expected in context.chance.expected
     )
     text = body(context)
     assert "**Will be denied:** " not in text
@@ -322,19 +327,19 @@ def test_items_that_only_some_deployments_use_are_denied_to_a_run_that_uses_them
 def test_terraforms_state_will_be_denied_where_no_record_shows_it(tmp_path: Path) -> None:
     call = {**create("a"), "user-agent": "APN/1.0 HashiCorp/1.0 Terraform/1.9.8"}
     context = proposed(tmp_path, [[call], [call]])
-    [expected] = [each for each in context.chance.expected if each.is_certain]
+    [expected] = [denial for denial in context.chance.expected if denial.is_certain]
     assert expected == ExpectedDenial(
         DenialCause.STATE, ("s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:DeleteObject")
     )
-    locks = [each for each in context.chance.expected if "dynamodb:PutItem" in each.actions]
-    assert [(each.cause, each.resources) for each in locks] == [(DenialCause.IF_USED, ())]
+    locks = [denial for denial in context.chance.expected if "dynamodb:PutItem" in denial.actions]
+    assert [(denial.cause, denial.resources) for denial in locks] == [(DenialCause.IF_USED, ())]
 
 
 def test_what_is_never_written_will_be_denied(tmp_path: Path) -> None:
     key = "arn:aws:kms:eu-west-1:111122223333:key/0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f"
     gone = {"event": "kms:ScheduleKeyDeletion", "parameters": {"keyId": key}, "resources": [key]}
     context = proposed(tmp_path, [[create("a"), gone], [create("a"), gone]])
-    certain = [each.actions for each in context.chance.expected if each.is_certain]
+    certain = [expected.actions for expected in context.chance.expected if expected.is_certain]
     assert certain == [("kms:ScheduleKeyDeletion",)]
     assert body(context).startswith("> [!CAUTION]\n> **Do not merge.** 2 of 4 successful calls")
 
@@ -344,7 +349,7 @@ def test_what_few_runs_called_is_denied_to_a_run_that_calls_it(tmp_path: Path) -
     key = "arn:aws:kms:eu-west-1:111122223333:key/0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f"
     gone = {"event": "kms:ScheduleKeyDeletion", "parameters": {"keyId": key}, "resources": [key]}
     context = proposed(tmp_path, [[create("a"), gone], [create("a")], [create("a")]])
-    assert not any(each.is_certain for each in context.chance.expected)
+    assert not any(expected.is_certain for expected in context.chance.expected)
     text = body(context)
     assert "**Will be denied:** " not in text
     assert (

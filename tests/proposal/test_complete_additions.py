@@ -49,8 +49,8 @@ def completed(
     denied = usage(action, resource, Outcome.DENIED)
     change = Change(ChangeKind.ADD, action, (resource,), usages=(denied,), basis=Basis.DENIED)
     evidence = Evidence(ROLE, usages=(denied, *used), runs=(Run("1", "1", NOW, NOW),))
-    found = complete_additions([change], Completion(evidence, options, history, policies))
-    return {each.action: each.resources for each in found}
+    changes = complete_additions([change], Completion(evidence, options, history, policies))
+    return {addition.action: addition.resources for addition in changes}
 
 
 def test_an_offer_has_the_resource_of_the_denied_call() -> None:
@@ -59,8 +59,8 @@ def test_an_offer_has_the_resource_of_the_denied_call() -> None:
 
 
 def test_an_id_that_only_a_successful_call_gets_is_open() -> None:
-    found = completed("kms:CreateKey", "*")
-    assert found["kms:DescribeKey"] == (f"arn:aws:kms:{PLACE}:key/*",)
+    resources = completed("kms:CreateKey", "*")
+    assert resources["kms:DescribeKey"] == (f"arn:aws:kms:{PLACE}:key/*",)
     layer = f"arn:aws:lambda:{PLACE}:layer:tools"
     assert completed("lambda:PublishLayerVersion", layer)["lambda:GetLayerVersion"] == (
         f"{layer}:*",
@@ -69,32 +69,36 @@ def test_an_id_that_only_a_successful_call_gets_is_open() -> None:
 
 def test_a_secret_has_the_end_that_aws_draws() -> None:
     secret = f"arn:aws:secretsmanager:{PLACE}:secret:orders"
-    found = completed("secretsmanager:CreateSecret", secret)
-    assert found["secretsmanager:DescribeSecret"] == (f"{secret}-??????",)
+    resources = completed("secretsmanager:CreateSecret", secret)
+    assert resources["secretsmanager:DescribeSecret"] == (f"{secret}-??????",)
 
 
 def test_a_role_is_passed_that_the_denied_run_made_and_no_other() -> None:
     function = f"arn:aws:lambda:{PLACE}:function:orders"
-    made = usage("iam:CreateRole", "arn:aws:iam::111122223333:role/orders-fn")
-    other = usage("iam:CreateRole", "arn:aws:iam::111122223333:role/billing", run="2")
-    found = completed("lambda:CreateFunction", function, [made, other])
-    assert found["iam:PassRole"] == ("arn:aws:iam::111122223333:role/orders-fn",)
-    assert "iam:PassRole" not in completed("lambda:CreateFunction", function, [other])
+    creation = usage("iam:CreateRole", "arn:aws:iam::111122223333:role/orders-fn")
+    creation_of_other_run = usage(
+        "iam:CreateRole", "arn:aws:iam::111122223333:role/billing", run="2"
+    )
+    resources = completed("lambda:CreateFunction", function, [creation, creation_of_other_run])
+    assert resources["iam:PassRole"] == ("arn:aws:iam::111122223333:role/orders-fn",)
+    assert "iam:PassRole" not in completed(
+        "lambda:CreateFunction", function, [creation_of_other_run]
+    )
 
 
 def test_a_declined_and_a_forbidden_action_are_not_offered() -> None:
     queue = f"arn:aws:sqs:{PLACE}:orders"
     declined = History(declined={addition_id("sqs:TagQueue", queue): Decline(4)})
     options = Options(never_add=("sqs:Delete*",))
-    found = completed("sqs:CreateQueue", queue, options=options, history=declined)
-    assert "sqs:GetQueueAttributes" in found
-    assert not {"sqs:TagQueue", "sqs:DeleteQueue"} & found.keys()
+    resources = completed("sqs:CreateQueue", queue, options=options, history=declined)
+    assert "sqs:GetQueueAttributes" in resources
+    assert not {"sqs:TagQueue", "sqs:DeleteQueue"} & resources.keys()
 
 
 def test_no_sensitive_action_is_offered_on_the_principal_itself() -> None:
-    found = completed("iam:CreateRole", ROLE)
-    assert "iam:GetRole" in found
-    assert not {"iam:UpdateAssumeRolePolicy", "iam:UpdateRole", "iam:TagRole"} & found.keys()
+    resources = completed("iam:CreateRole", ROLE)
+    assert "iam:GetRole" in resources
+    assert not {"iam:UpdateAssumeRolePolicy", "iam:UpdateRole", "iam:TagRole"} & resources.keys()
 
 
 ROWS = [
@@ -120,4 +124,4 @@ def test_the_first_pull_request_and_its_offers_unblock_most_denied_features() ->
 @pytest.mark.slow
 def test_the_first_pull_request_and_its_offers_unblock_every_other_denied_feature() -> None:
     missing = {(row["tool"], row["feature"]): [*lacking(row)] for row in ROWS}
-    assert {each: needed for each, needed in missing.items() if needed} == {}
+    assert {feature: actions for feature, actions in missing.items() if actions} == {}

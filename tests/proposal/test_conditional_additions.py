@@ -45,9 +45,9 @@ def under(key: str, *values: str) -> tuple[Condition, ...]:
 
 
 def created_by(action: str, resource: str, *values: str, key: str = "ec2:CreateAction") -> Usage:
-    found = usage(action, resource)
-    permission = structs.replace(found.need.permission, conditions=under(key, *values))
-    return replace(found, need=structs.replace(found.need, permission=permission))
+    plain_usage = usage(action, resource)
+    permission = structs.replace(plain_usage.need.permission, conditions=under(key, *values))
+    return replace(plain_usage, need=structs.replace(plain_usage.need, permission=permission))
 
 
 def added(*usages: Usage) -> list[Change]:
@@ -56,7 +56,10 @@ def added(*usages: Usage) -> list[Change]:
 
 def shown(changes: list[Change]) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
     for change in changes:
-        yield change.resources, tuple(value for each in change.conditions for value in each.values)
+        yield (
+            change.resources,
+            tuple(value for condition in change.conditions for value in condition.values),
+        )
 
 
 def test_equal_resources_with_values_of_one_condition_are_one_addition() -> None:
@@ -102,13 +105,13 @@ def context(tmp_path: Path) -> ReportContext:
 
 
 def test_policy_file_pull_request_and_json_contain_the_condition(context: ReportContext) -> None:
-    written = [
-        one["Condition"]["StringEquals"]
-        for one in json.loads(context.proposal.content)["Statement"]
-        if "Condition" in one
+    written_conditions = [
+        statement["Condition"]["StringEquals"]
+        for statement in json.loads(context.proposal.content)["Statement"]
+        if "Condition" in statement
     ]
-    assert {"ec2:CreateAction": "CreateSecurityGroup"} in written
-    assert {"iam:PassedToService": "ecs-tasks.amazonaws.com"} in written
+    assert {"ec2:CreateAction": "CreateSecurityGroup"} in written_conditions
+    assert {"iam:PassedToService": "ecs-tasks.amazonaws.com"} in written_conditions
     text = body(context)
     assert f"`{GROUP}`, only if `ec2:CreateAction` is `CreateSecurityGroup`: " in text
     assert "role/shop-task`, only if `iam:PassedToService` is `ecs-tasks.amazonaws.com`: " in text
@@ -132,6 +135,6 @@ def test_a_lost_condition_is_new_access(context: ReportContext) -> None:
         statement.pop("Condition", None)
     document = parse(json.dumps(policy).encode(), "lost")
     lost = replace(context.proposal, document=document, packed=None)
-    found = prove(lost, (), context.evidence).new_access
-    assert [entry for entry in found if entry.startswith("ec2:CreateTags on ")]
-    assert [entry for entry in found if entry.startswith("iam:PassRole on ")]
+    new_access = prove(lost, (), context.evidence).new_access
+    assert [entry for entry in new_access if entry.startswith("ec2:CreateTags on ")]
+    assert [entry for entry in new_access if entry.startswith("iam:PassRole on ")]

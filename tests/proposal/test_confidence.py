@@ -46,49 +46,49 @@ def of(frequencies: Sequence[int], runs: int) -> Confidence:
 def test_the_estimates_are_those_that_inext_prints(
     size: int, species: int, once: int, twice: int, coverage: float, richness: float
 ) -> None:
-    found = Confidence(size, species, size, once, twice, 0)
-    assert round(found.coverage, 4) == coverage
-    assert round(species + found.unseen, 3) == richness
+    confidence = Confidence(size, species, size, once, twice, 0)
+    assert round(confidence.coverage, 4) == coverage
+    assert round(species + confidence.unseen, 3) == richness
 
 
 def test_coverage_and_chao2_by_hand_on_the_ants_of_2000_metres() -> None:
     """Q1 = 1, Q2 = 2, U = 271, T = 200: A = 199/(199 + 4), 1 - A/271; 199/200 · 1/4."""
-    found = of(ANTS_2000[1], ANTS_2000[0])
-    assert found.uses == 271
-    assert math.isclose(found.coverage, 1 - 199 / 203 / 271)
-    assert math.isclose(found.unseen, 199 / 200 / 4)
+    confidence = of(ANTS_2000[1], ANTS_2000[0])
+    assert confidence.uses == 271
+    assert math.isclose(confidence.coverage, 1 - 199 / 203 / 271)
+    assert math.isclose(confidence.unseen, 199 / 200 / 4)
 
 
 def test_coverage_and_chao2_by_hand_where_many_are_rare() -> None:
     """Q1 = 28, Q2 = 16, T = 150: A = 149·28/(149·28 + 32); 149/150 · 28²/32."""
     runs, counts = ANTS_1070
     frequencies = [often for often, species in counts.items() for _ in range(species)]
-    found = of(frequencies, runs)
-    assert math.isclose(found.coverage, 1 - 28 / sum(frequencies) * 4172 / 4204)
-    assert math.isclose(found.unseen, 149 / 150 * 24.5)
+    confidence = of(frequencies, runs)
+    assert math.isclose(confidence.coverage, 1 - 28 / sum(frequencies) * 4172 / 4204)
+    assert math.isclose(confidence.unseen, 149 / 150 * 24.5)
 
 
 def test_without_duplicates_the_bias_corrected_forms_count() -> None:
     """Q1 = 3, Q2 = 0, U = 13, T = 5: A = 4·2/(4·2 + 2); 4/5 · 3·2/2."""
-    found = of([5, 5, 1, 1, 1], 5)
-    assert math.isclose(found.coverage, 1 - 3 / 13 * 8 / 10)
-    assert math.isclose(found.unseen, 4 / 5 * 3)
+    confidence = of([5, 5, 1, 1, 1], 5)
+    assert math.isclose(confidence.coverage, 1 - 3 / 13 * 8 / 10)
+    assert math.isclose(confidence.unseen, 4 / 5 * 3)
 
 
 def test_without_rare_permissions_none_is_unseen() -> None:
-    found = of([4, 4, 3], 4)
-    assert (found.coverage, found.unseen) == (1, 0)
+    confidence = of([4, 4, 3], 4)
+    assert (confidence.coverage, confidence.unseen) == (1, 0)
 
 
 def test_one_run_shows_nothing_about_the_next() -> None:
-    found = estimate([{"1"}, {"1"}])
-    assert (found.runs, found.own, found.coverage) == (1, 1, 0)
-    assert found.percent == 25
+    confidence = estimate([{"1"}, {"1"}])
+    assert (confidence.runs, confidence.own, confidence.coverage) == (1, 1, 0)
+    assert confidence.percent == 25
 
 
 def test_without_a_run_the_chance_is_one_half() -> None:
-    found = estimate([])
-    assert (found.chance, found.coverage, found.unseen) == (0.5, 0, 0)
+    confidence = estimate([])
+    assert (confidence.chance, confidence.coverage, confidence.unseen) == (0.5, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -105,9 +105,9 @@ def test_the_chance_is_the_mean_under_jeffreys_prior(
 def test_the_falling_chance_expects_the_surprises_that_came(surprises: int, more: int) -> None:
     """With c/(c + k) after k runs, the runs and the next one bring K + ½ surprises."""
     runs = surprises + more
-    found = falling_chance(surprises, runs)
-    c = found * (runs + 1) / (1 - found)
-    expected = sum(c / (c + known) for known in range(1, runs + 2))
+    falling = falling_chance(surprises, runs)
+    c = falling * (runs + 1) / (1 - falling)
+    expected = sum(c / (c + number) for number in range(1, runs + 2))
     assert math.isclose(expected, surprises + 0.5, rel_tol=1e-6)
 
 
@@ -116,13 +116,16 @@ samples = st.lists(st.frozensets(st.integers(0, 9).map(str), min_size=1), max_si
 
 @given(samples)
 def test_every_estimate_is_within_its_bounds(permissions: list[frozenset[str]]) -> None:
-    found = estimate(permissions)
-    assert 0 <= found.coverage <= 1
-    assert found.unseen >= 0
-    assert 0 < found.chance < 1
-    assert 0 <= found.percent < 100
-    assert found.own <= found.runs
-    assert found.once + found.twice <= found.permissions <= found.uses or not permissions
+    confidence = estimate(permissions)
+    assert 0 <= confidence.coverage <= 1
+    assert confidence.unseen >= 0
+    assert 0 < confidence.chance < 1
+    assert 0 <= confidence.percent < 100
+    assert confidence.own <= confidence.runs
+    assert (
+        confidence.once + confidence.twice <= confidence.permissions <= confidence.uses
+        or not permissions
+    )
 
 
 @given(samples, st.permutations(range(10)))
@@ -152,9 +155,11 @@ def test_a_run_with_nothing_new_lowers_the_chance(permissions: list[frozenset[st
 def test_the_confidence_of_a_service_is_over_the_runs_that_used_it(tmp_path: Path) -> None:
     """Forty runs of other services do not make a single use of this one more certain."""
     context = proposal(tmp_path, None).context
-    found = confidences(context.evidence)
-    assert found.whole.runs == max(each.runs for each in found.by_service.values())
-    assert set(found.by_service) == {
+    of_context = confidences(context.evidence)
+    assert of_context.whole.runs == max(
+        confidence.runs for confidence in of_context.by_service.values()
+    )
+    assert set(of_context.by_service) == {
         usage.need.permission.action.partition(":")[0]
         for usage in context.evidence.usages
         if usage.outcome == "allowed" and usage.need.verified
@@ -162,9 +167,12 @@ def test_the_confidence_of_a_service_is_over_the_runs_that_used_it(tmp_path: Pat
 
 
 def test_a_service_that_no_run_used_has_the_confidence_of_all_runs() -> None:
-    whole, sqs = Confidence(9, 1, 9), Confidence(2, 1, 2)
-    known = Confidences(whole, {"sqs": sqs})
-    assert (known.of("sqs:PurgeQueue"), known.of("sns:Publish")) == (sqs, whole)
+    of_all, sqs = Confidence(9, 1, 9), Confidence(2, 1, 2)
+    confidences_by_service = Confidences(of_all, {"sqs": sqs})
+    assert (
+        confidences_by_service.of("sqs:PurgeQueue"),
+        confidences_by_service.of("sns:Publish"),
+    ) == (sqs, of_all)
 
 
 def test_resources_that_one_entry_grants_are_one_permission(tmp_path: Path) -> None:

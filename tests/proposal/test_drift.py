@@ -48,8 +48,8 @@ def policy(content: object) -> Document:
 
 
 def of(kind: DriftKind, context: ReportContext) -> DriftFinding:
-    (found,) = [each for each in context_findings(context) if each.kind is kind]
-    return found
+    (finding,) = [candidate for candidate in context_findings(context) if candidate.kind is kind]
+    return finding
 
 
 def line_with(text: str) -> int:
@@ -59,8 +59,8 @@ def line_with(text: str) -> int:
 
 
 def test_a_removal_is_a_finding_at_the_line_of_its_entry(context: ReportContext) -> None:
-    unused = [each for each in context_findings(context) if each.kind is DriftKind.UNUSED]
-    assert [(each.action, each.line) for each in unused] == [
+    unused = [finding for finding in context_findings(context) if finding.kind is DriftKind.UNUSED]
+    assert [(finding.action, finding.line) for finding in unused] == [
         ("sqs:PurgeQueue", line_with("sqs:PurgeQueue")),
         ("sns:CreateTopic", line_with("sns:CreateTopic")),
     ]
@@ -92,22 +92,24 @@ def test_a_manual_change_in_the_account_comes_first(context: ReportContext) -> N
         *POLICY["Statement"],
         {"Effect": "Allow", "Action": "sqs:DeleteQueue", "Resource": "*"},
     ]
-    found = context_findings(with_account(context, policy({**POLICY, "Statement": statements})))
-    assert (found[0].kind, found[0].action) == (DriftKind.ONLY_LIVE, "sqs:DeleteQueue")
-    assert (found[0].file, found[0].account) == (AccessState.NO, AccessState.YES)
-    assert found[0].line == line_with('"Sid": "Queues"') - 1
+    findings = context_findings(with_account(context, policy({**POLICY, "Statement": statements})))
+    assert (findings[0].kind, findings[0].action) == (DriftKind.ONLY_LIVE, "sqs:DeleteQueue")
+    assert (findings[0].file, findings[0].account) == (AccessState.NO, AccessState.YES)
+    assert findings[0].line == line_with('"Sid": "Queues"') - 1
 
 
 def test_an_undeployed_grant_is_at_the_line_of_its_statement(context: ReportContext) -> None:
     behind = with_account(context, policy({**POLICY, "Statement": POLICY["Statement"][:2]}))
-    found = of(DriftKind.ONLY_FILE, behind)
-    assert (found.action, found.line) == ("sns:CreateTopic", line_with("sns:CreateTopic"))
+    finding = of(DriftKind.ONLY_FILE, behind)
+    assert (finding.action, finding.line) == ("sns:CreateTopic", line_with("sns:CreateTopic"))
 
 
 def test_each_undeployed_entry_is_a_finding_at_its_line(context: ReportContext) -> None:
     behind = with_account(context, policy({**POLICY, "Statement": POLICY["Statement"][:1]}))
-    found = [each for each in context_findings(behind) if each.kind is DriftKind.ONLY_FILE]
-    assert [(each.action, each.line) for each in found] == [
+    findings = [
+        finding for finding in context_findings(behind) if finding.kind is DriftKind.ONLY_FILE
+    ]
+    assert [(finding.action, finding.line) for finding in findings] == [
         (action, line_with(action))
         for action in ("sqs:CreateQueue", "sqs:PurgeQueue", "sns:CreateTopic")
     ]
@@ -116,8 +118,8 @@ def test_each_undeployed_entry_is_a_finding_at_its_line(context: ReportContext) 
 def test_deny_statements_of_either_side_are_findings(context: ReportContext) -> None:
     deny = {"Effect": "Deny", "Action": "sqs:PurgeQueue", "Resource": "*"}
     by_hand = with_account(context, policy({**POLICY, "Statement": [*POLICY["Statement"], deny]}))
-    found = of(DriftKind.DENY_LIVE, by_hand)
-    assert (found.action, found.account, found.file) == (
+    finding = of(DriftKind.DENY_LIVE, by_hand)
+    assert (finding.action, finding.account, finding.file) == (
         "sqs:PurgeQueue",
         AccessState.DENIES,
         AccessState.NONE,
@@ -130,31 +132,35 @@ def test_a_partly_read_account_is_not_reported_as_different(context: ReportConte
     gap = Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), "AccessDenied")
     live = LiveRole(ROLE, gaps=(gap,))
     unread = replace(context, live=live, drift=compare_with_live_role(committed, [], live)[0])
-    found = context_findings(unread)
-    assert {each.kind for each in found} == {each.kind for each in context_findings(context)}
+    findings = context_findings(unread)
+    assert {finding.kind for finding in findings} == {
+        finding.kind for finding in context_findings(context)
+    }
 
 
 def test_without_a_policy_file_there_is_one_finding(tmp_path: Path) -> None:
-    (found,) = context_findings(proposal(tmp_path).context)
-    assert (found.kind, found.line) == (DriftKind.NO_FILE, 1)
+    (finding,) = context_findings(proposal(tmp_path).context)
+    assert (finding.kind, finding.line) == (DriftKind.NO_FILE, 1)
 
 
 def test_the_id_of_a_finding_is_independent_of_line_and_usage(context: ReportContext) -> None:
-    found = context_findings(context)
-    assert len(set(finding_ids(found))) == len(found)
-    moved = [replace(each, line=each.line + 7, used="used 99×") for each in found]
-    assert finding_ids(moved) == finding_ids(found)
+    findings = context_findings(context)
+    assert len(set(finding_ids(findings))) == len(findings)
+    moved = [replace(finding, line=finding.line + 7, used="used 99×") for finding in findings]
+    assert finding_ids(moved) == finding_ids(findings)
 
 
 class TestWords:
     def test_findings_of_one_resource_share_a_row_and_the_issue_ends_with_the_ids(
         self, context: ReportContext
     ) -> None:
-        found = context_findings(context)
-        rows = findings_table(found, context).rows
-        assert len(rows) == len({(each.kind, each.resources, each.used) for each in found})
-        body = issue_body(found, context, "https://github.example/run/1")
-        assert body.endswith(f"findings={','.join(finding_ids(found))} -->")
+        findings = context_findings(context)
+        rows = findings_table(findings, context).rows
+        assert len(rows) == len(
+            {(finding.kind, finding.resources, finding.used) for finding in findings}
+        )
+        body = issue_body(findings, context, "https://github.example/run/1")
+        assert body.endswith(f"findings={','.join(finding_ids(findings))} -->")
 
     def test_very_many_findings_fit_an_issue_and_the_rest_is_counted(
         self, context: ReportContext
@@ -190,6 +196,6 @@ class TestWords:
         text = markdown(drift_screen([hostile], context, ""))
         assert read(text).acts() == []
         assert table_widths(text) == [{5}]
-        shown = finding_sentence(hostile, context)
-        assert "\n" not in shown
-        assert "\x1b" not in shown
+        sentence = finding_sentence(hostile, context)
+        assert "\n" not in sentence
+        assert "\x1b" not in sentence

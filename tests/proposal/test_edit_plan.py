@@ -47,16 +47,18 @@ def test_an_addition_goes_into_the_statement_with_the_same_resources() -> None:
 
 
 def test_an_additional_resource_goes_into_the_statement_with_the_same_actions() -> None:
-    both = {**SEND, "Action": ["sqs:SendMessage", "sqs:GetQueueUrl"]}
-    found = placed(document(both), add("sqs:SendMessage", OTHER), add("sqs:GetQueueUrl", OTHER))
-    assert found == [{**both, "Resource": [QUEUE, OTHER]}]
+    two_actions = {**SEND, "Action": ["sqs:SendMessage", "sqs:GetQueueUrl"]}
+    statements = placed(
+        document(two_actions), add("sqs:SendMessage", OTHER), add("sqs:GetQueueUrl", OTHER)
+    )
+    assert statements == [{**two_actions, "Resource": [QUEUE, OTHER]}]
 
 
 def test_an_additional_resource_for_one_of_several_actions_gets_a_new_statement() -> None:
-    both = {**SEND, "Action": ["sqs:SendMessage", "sqs:GetQueueUrl"]}
-    found = placed(document(both), add("sqs:SendMessage", OTHER))
-    assert [statement["Sid"] for statement in found] == ["Send", "AllowSqsSendMessage"]
-    assert found[0] == both
+    two_actions = {**SEND, "Action": ["sqs:SendMessage", "sqs:GetQueueUrl"]}
+    statements = placed(document(two_actions), add("sqs:SendMessage", OTHER))
+    assert [statement["Sid"] for statement in statements] == ["Send", "AllowSqsSendMessage"]
+    assert statements[0] == two_actions
 
 
 def test_no_condition_is_widened_and_no_deny_or_not_action_takes_an_addition() -> None:
@@ -67,29 +69,32 @@ def test_no_condition_is_widened_and_no_deny_or_not_action_takes_an_addition() -
         {"Sid": "Else", "Effect": "Allow", "Action": ["sqs:SendMessage"], "NotResource": QUEUE},
     )
     for statement in unfit:
-        found = placed(
+        statements = placed(
             document(statement), add("sqs:CreateQueue", QUEUE), add("sqs:SendMessage", OTHER)
         )
-        assert found[0] == statement
-        assert [each["Sid"] for each in found[1:]] == ["AllowSqsCreateQueue", "AllowSqsSendMessage"]
+        assert statements[0] == statement
+        assert [added_statement["Sid"] for added_statement in statements[1:]] == [
+            "AllowSqsCreateQueue",
+            "AllowSqsSendMessage",
+        ]
 
 
 def test_an_addition_under_a_condition_goes_into_the_statement_with_the_same_one() -> None:
     region = Condition("StringEquals", "aws:RequestedRegion", ("eu-west-1",))
     change = replace(add("sqs:CreateQueue", QUEUE), conditions=(region,))
-    same = {**SEND, "Condition": {"StringEquals": {"AWS:RequestedRegion": ["eu-west-1"]}}}
-    assert placed(document(SEND, same), change)[1]["Action"] == [
+    conditioned = {**SEND, "Condition": {"StringEquals": {"AWS:RequestedRegion": ["eu-west-1"]}}}
+    assert placed(document(SEND, conditioned), change)[1]["Action"] == [
         "sqs:SendMessage",
         "sqs:CreateQueue",
     ]
-    other = {**SEND, "Condition": {"StringLike": {"aws:RequestedRegion": ["eu-west-1"]}}}
-    found = placed(document(SEND, other), change)
-    assert found[:2] == [SEND, other]
-    assert found[2]["Sid"] == "AllowSqsCreateQueue"
+    conditioned_like = {**SEND, "Condition": {"StringLike": {"aws:RequestedRegion": ["eu-west-1"]}}}
+    statements = placed(document(SEND, conditioned_like), change)
+    assert statements[:2] == [SEND, conditioned_like]
+    assert statements[2]["Sid"] == "AllowSqsCreateQueue"
 
 
 def test_a_grant_that_leaves_its_statement_keeps_the_condition() -> None:
-    wide = {
+    grant = {
         "Sid": "Wide",
         "Effect": "Allow",
         "Action": ["sqs:*", "sqs:ListQueues"],
@@ -100,10 +105,10 @@ def test_a_grant_that_leaves_its_statement_keeps_the_condition() -> None:
         ChangeKind.NARROW, "sqs:*", ("*",), 0, replacement=("sqs:SendMessage", "sqs:ListQueues")
     )
     moved = Change(ChangeKind.NARROW, "sqs:SendMessage", ("*",), 0, restricted_to=(QUEUE,))
-    found = placed(document(wide), narrowed, moved)
-    assert found[0] == {**wide, "Action": ["sqs:ListQueues"]}
+    statements = placed(document(grant), narrowed, moved)
+    assert statements[0] == {**grant, "Action": ["sqs:ListQueues"]}
     sid = "AllowSqsSendMessage"
-    assert found[1] == {
+    assert statements[1] == {
         **SEND,
         "Sid": sid,
         "Resource": QUEUE,
@@ -113,7 +118,7 @@ def test_a_grant_that_leaves_its_statement_keeps_the_condition() -> None:
 
 
 def test_a_statement_without_actions_on_all_resources_remains_with_the_used_resources() -> None:
-    wide = {
+    grant = {
         "Sid": "Wide",
         "Effect": "Allow",
         "Action": ["sqs:SendMessage", "sqs:PurgeQueue"],
@@ -121,13 +126,13 @@ def test_a_statement_without_actions_on_all_resources_remains_with_the_used_reso
     }
     moved = Change(ChangeKind.NARROW, "sqs:SendMessage", ("*",), 0, restricted_to=(QUEUE, OTHER))
     gone = Change(ChangeKind.REMOVE, "sqs:PurgeQueue", ("*",), 0)
-    assert placed(document(wide), moved, gone) == [
-        {**wide, "Action": ["sqs:SendMessage"], "Resource": [QUEUE, OTHER]}
+    assert placed(document(grant), moved, gone) == [
+        {**grant, "Action": ["sqs:SendMessage"], "Resource": [QUEUE, OTHER]}
     ]
 
 
 def test_a_moved_grant_survives_the_removal_of_its_statement() -> None:
-    wide = {
+    grant = {
         "Sid": "Wide",
         "Effect": "Allow",
         "Action": ["sqs:SendMessage", "sqs:ListQueues"],
@@ -136,12 +141,15 @@ def test_a_moved_grant_survives_the_removal_of_its_statement() -> None:
     purge = {"Sid": "Purge", "Effect": "Allow", "Action": "sqs:PurgeQueue", "Resource": QUEUE}
     moved = Change(ChangeKind.NARROW, "sqs:SendMessage", ("*",), 0, restricted_to=(QUEUE,))
     gone = Change(ChangeKind.REMOVE, "sqs:PurgeQueue", (QUEUE,), 1)
-    found = placed(document(wide, purge), moved, gone)
-    assert found == [{**wide, "Action": ["sqs:ListQueues"]}, {**purge, "Action": "sqs:SendMessage"}]
+    statements = placed(document(grant, purge), moved, gone)
+    assert statements == [
+        {**grant, "Action": ["sqs:ListQueues"]},
+        {**purge, "Action": "sqs:SendMessage"},
+    ]
 
 
 def test_an_action_that_leaves_two_statements_is_written_once() -> None:
-    wide = {
+    grant = {
         "Sid": "Wide",
         "Effect": "Allow",
         "Action": ["SQS:sendmessage", "sqs:ListQueues"],
@@ -153,7 +161,7 @@ def test_an_action_that_leaves_two_statements_is_written_once() -> None:
         "Action": ["sqs:Send*", "sqs:GetQueueUrl"],
         "Resource": "*",
     }
-    one = Change(
+    narrowed = Change(
         ChangeKind.NARROW,
         "SQS:sendmessage",
         ("*",),
@@ -161,11 +169,13 @@ def test_an_action_that_leaves_two_statements_is_written_once() -> None:
         used=("sqs:SendMessage",),
         restricted_to=(QUEUE,),
     )
-    other = Change(ChangeKind.NARROW, "sqs:Send*", ("*",), 1, replacement=("sqs:SendMessage",))
+    narrowed_wildcard = Change(
+        ChangeKind.NARROW, "sqs:Send*", ("*",), 1, replacement=("sqs:SendMessage",)
+    )
     moved = Change(ChangeKind.NARROW, "sqs:SendMessage", ("*",), 1, restricted_to=(QUEUE,))
-    found = placed(document(wide, also), one, other, moved)
-    assert [each["Sid"] for each in found] == ["Wide", "Also", "AllowSqsSendMessage"]
-    assert [each["Action"] for each in found] == [
+    statements = placed(document(grant, also), narrowed, narrowed_wildcard, moved)
+    assert [statement["Sid"] for statement in statements] == ["Wide", "Also", "AllowSqsSendMessage"]
+    assert [statement["Action"] for statement in statements] == [
         ["sqs:ListQueues"],
         ["sqs:GetQueueUrl"],
         ["sqs:SendMessage"],
@@ -173,8 +183,8 @@ def test_an_action_that_leaves_two_statements_is_written_once() -> None:
 
 
 def test_an_action_in_unusual_case_remains_as_written() -> None:
-    wide = {"Sid": "Wide", "Effect": "Allow", "Action": ["SQS:sendmessage"], "Resource": "*"}
-    one = Change(
+    grant = {"Sid": "Wide", "Effect": "Allow", "Action": ["SQS:sendmessage"], "Resource": "*"}
+    narrowed = Change(
         ChangeKind.NARROW,
         "SQS:sendmessage",
         ("*",),
@@ -182,7 +192,7 @@ def test_an_action_in_unusual_case_remains_as_written() -> None:
         used=("sqs:SendMessage",),
         restricted_to=(QUEUE,),
     )
-    assert placed(document(wide), one) == [{**wide, "Resource": QUEUE}]
+    assert placed(document(grant), narrowed) == [{**grant, "Resource": QUEUE}]
 
 
 def test_a_not_action_becomes_an_action() -> None:
@@ -205,9 +215,9 @@ def test_a_not_action_becomes_an_action() -> None:
 
 
 def test_an_action_in_two_spellings_is_removed_in_both() -> None:
-    both = {**SEND, "Action": ["sqs:PurgeQueue", "sqs:SendMessage", "SQS:purgequeue"]}
+    two_spellings = {**SEND, "Action": ["sqs:PurgeQueue", "sqs:SendMessage", "SQS:purgequeue"]}
     gone = Change(ChangeKind.REMOVE, "sqs:PurgeQueue", (QUEUE,), 0)
-    assert placed(document(both), gone) == [SEND]
+    assert placed(document(two_spellings), gone) == [SEND]
 
 
 def test_an_addition_replaces_the_last_removed_action() -> None:
@@ -215,22 +225,29 @@ def test_an_addition_replaces_the_last_removed_action() -> None:
     assert placed(document(SEND), gone, add("sqs:CreateQueue", QUEUE)) == [
         {**SEND, "Action": ["sqs:CreateQueue"]}
     ]
-    other = {**SEND, "Sid": "Other", "Action": ["sqs:GetQueueUrl"]}
-    assert placed(document(SEND, other), gone, add("sqs:CreateQueue", QUEUE)) == [
-        {**other, "Action": ["sqs:GetQueueUrl", "sqs:CreateQueue"]}
+    second_statement = {**SEND, "Sid": "Other", "Action": ["sqs:GetQueueUrl"]}
+    assert placed(document(SEND, second_statement), gone, add("sqs:CreateQueue", QUEUE)) == [
+        {**second_statement, "Action": ["sqs:GetQueueUrl", "sqs:CreateQueue"]}
     ]
 
 
 def test_statements_that_become_equal_are_merged() -> None:
-    some = {"Sid": "Most", "Effect": "Allow", "NotAction": "iam:*", "Resource": QUEUE}
-    every = {"Sid": "All", "Effect": "Allow", "Action": "*", "Resource": QUEUE}
+    not_action = {"Sid": "Most", "Effect": "Allow", "NotAction": "iam:*", "Resource": QUEUE}
+    all_actions = {"Sid": "All", "Effect": "Allow", "Action": "*", "Resource": QUEUE}
     becomes = ("sqs:CreateQueue", "sqs:SendMessage")
-    one = Change(ChangeKind.NARROW, "NotAction: iam:*", (QUEUE,), 0, replacement=becomes)
-    other = Change(ChangeKind.NARROW, "*", (QUEUE,), 1, replacement=becomes)
-    found = placed(document(some, every), one, other)
-    assert found == [{"Sid": "Most", "Effect": "Allow", "Action": [*becomes], "Resource": QUEUE}]
-    under = {**every, "Condition": CONDITION}
-    assert [each["Sid"] for each in placed(document(some, under), one, other)] == ["Most", "All"]
+    narrowed_not_action = Change(
+        ChangeKind.NARROW, "NotAction: iam:*", (QUEUE,), 0, replacement=becomes
+    )
+    narrowed_wildcard = Change(ChangeKind.NARROW, "*", (QUEUE,), 1, replacement=becomes)
+    statements = placed(document(not_action, all_actions), narrowed_not_action, narrowed_wildcard)
+    assert statements == [
+        {"Sid": "Most", "Effect": "Allow", "Action": [*becomes], "Resource": QUEUE}
+    ]
+    under = {**all_actions, "Condition": CONDITION}
+    assert [
+        statement["Sid"]
+        for statement in placed(document(not_action, under), narrowed_not_action, narrowed_wildcard)
+    ] == ["Most", "All"]
 
 
 def test_a_condition_with_a_key_in_two_spellings_differs_from_either() -> None:
@@ -239,8 +256,8 @@ def test_a_condition_with_a_key_in_two_spellings_differs_from_either() -> None:
     twice = {
         "StringEquals": {"aws:RequestedRegion": "us-east-1", "AWS:requestedregion": "eu-west-1"}
     }
-    found = placed(document({**SEND, "Condition": twice}), change)
-    assert [each["Sid"] for each in found] == ["Send", "AllowSqsCreateQueue"]
+    statements = placed(document({**SEND, "Condition": twice}), change)
+    assert [statement["Sid"] for statement in statements] == ["Send", "AllowSqsCreateQueue"]
 
 
 def in_template(text: str, *changes: Change, name: str = "t.yaml") -> str:
@@ -257,11 +274,11 @@ def test_an_addition_is_not_written_next_to_a_multi_line_function() -> None:
     resource = {"Fn::Sub": "arn:aws:sqs:eu-west-1:${AWS::AccountId}:orders"}
     policy = {"Statement": [{**SEND, "Resource": resource}], "Version": "2012-10-17"}
     text = json.dumps({"Role": {"Policy": policy}}, indent=1)
-    found = json.loads(in_template(text, add("sqs:SendMessage", OTHER), name="t.template.json"))[
-        "Role"
-    ]["Policy"]
-    assert found["Statement"][0] == policy["Statement"][0]  # type: ignore[index]
-    assert found["Statement"][1]["Resource"] == OTHER
+    edited_policy = json.loads(
+        in_template(text, add("sqs:SendMessage", OTHER), name="t.template.json")
+    )["Role"]["Policy"]
+    assert edited_policy["Statement"][0] == policy["Statement"][0]  # type: ignore[index]
+    assert edited_policy["Statement"][1]["Resource"] == OTHER
 
 
 TEMPLATE = """Role:
@@ -280,26 +297,26 @@ TEMPLATE = """Role:
 def test_an_addition_is_not_written_next_to_a_terraform_expression_that_may_be_a_list() -> None:
     statement = {**SEND, "Resource": "${var.queues}"}
     committed = parse(json.dumps({"Statement": [statement]}).encode(), "main.tf.json")
-    found = json.loads(
+    statements = json.loads(
         apply_edits(committed, plan_edits(committed, [add("sqs:SendMessage", OTHER)])).text
     )["Statement"]
-    assert (found[0], found[1]["Resource"]) == (statement, OTHER)
+    assert (statements[0], statements[1]["Resource"]) == (statement, OTHER)
 
 
 def test_an_addition_is_not_written_next_to_a_function_that_may_be_a_list() -> None:
     text = TEMPLATE.replace("ACTION", "!Ref Actions")
-    found = in_template(text, add("sqs:SendMessage", QUEUE))
-    assert found.startswith(text)
-    assert "AllowSqsSendMessage" in found
+    template = in_template(text, add("sqs:SendMessage", QUEUE))
+    assert template.startswith(text)
+    assert "AllowSqsSendMessage" in template
 
 
 def test_a_function_that_moves_into_a_list_is_quoted() -> None:
-    found = in_template(
+    template = in_template(
         TEMPLATE.replace("ACTION", "sqs:SendMessage"), add("sqs:SendMessage", OTHER)
     )
     assert (
         f"Resource: [!Sub 'arn:aws:sqs:eu-west-1:${{AWS::AccountId}}:orders', {OTHER}]"
-        in found.replace('"', "")
+        in template.replace('"', "")
     )
 
 
@@ -337,17 +354,25 @@ def test_the_edited_policy_allows_the_committed_access_and_the_listed_additions_
 ) -> None:
     committed = document(*statements)
     edited = apply_edits(committed, plan_edits(committed, changes))
-    listed = [
+    permissions = [
         Permission(change.action, resource) for change in changes for resource in change.resources
     ]
-    assert check_containment([committed], [edited], listed).excesses == ()
+    assert check_containment([committed], [edited], permissions).excesses == ()
     assert check_containment([edited], [committed]).excesses == ()
     allowing = document(
-        *(each for each in json.loads(edited.text)["Statement"] if each["Effect"] == "Allow")
+        *(
+            statement
+            for statement in json.loads(edited.text)["Statement"]
+            if statement["Effect"] == "Allow"
+        )
     )
-    wanted = document(
-        *({"Effect": "Allow", "Action": p.action, "Resource": p.resource} for p in listed)
+    granting = document(
+        *({"Effect": "Allow", "Action": p.action, "Resource": p.resource} for p in permissions)
     )
-    assert check_containment([allowing], [wanted]).excesses == ()
-    denies = [each for each in json.loads(edited.text)["Statement"] if each["Effect"] == "Deny"]
-    assert denies == [each for each in statements if each["Effect"] == "Deny"]
+    assert check_containment([allowing], [granting]).excesses == ()
+    denies = [
+        statement
+        for statement in json.loads(edited.text)["Statement"]
+        if statement["Effect"] == "Deny"
+    ]
+    assert denies == [statement for statement in statements if statement["Effect"] == "Deny"]

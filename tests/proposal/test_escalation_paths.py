@@ -50,29 +50,34 @@ def test_every_path_of_the_table_has_a_case() -> None:
 @pytest.mark.parametrize("case", PATHS, ids=lambda case: case["path"])
 def test_a_path_is_open_with_all_of_its_actions_only(case: Mapping[str, Any]) -> None:
     on_target, elsewhere = case["on_target"], case["elsewhere"]
-    every = [*on_target, *elsewhere]
-    path = opened([allow(every)])[case["path"]]
-    assert (path.strength, path.actions, path.targets) == (case["on_any"], tuple(every), ())
-    named = opened(
+    actions = [*on_target, *elsewhere]
+    path = opened([allow(actions)])[case["path"]]
+    assert (path.strength, path.actions, path.targets) == (case["on_any"], tuple(actions), ())
+    open_path = opened(
         [allow(on_target, case["target"]), *([allow(elsewhere)] if elsewhere else [])]
     ).get(case["path"])
-    assert (named and (named.strength, named.targets)) == (
+    assert (open_path and (open_path.strength, open_path.targets)) == (
         case["on_the_target"] and (case["on_the_target"], (case["target"],))
     )
-    for action in every:
+    for action in actions:
         assert case["path"] not in opened(
-            [allow([each for each in every if each != action] or ["s3:GetObject"])]
+            [
+                allow(
+                    [action_name for action_name in actions if action_name != action]
+                    or ["s3:GetObject"]
+                )
+            ]
         )
         assert case["path"] not in opened(
-            [allow(every), {"Effect": "Deny", "Action": action, "Resource": "*"}]
+            [allow(actions), {"Effect": "Deny", "Action": action, "Resource": "*"}]
         )
 
 
 @pytest.mark.parametrize("case", POLICIES, ids=lambda case: case["case"])
 def test_conditions_names_and_denies_decide(case: Mapping[str, Any]) -> None:
-    found = opened(case["statements"])
+    paths = opened(case["statements"])
     assert {
-        name: f"{path.strength}{'?' if path.conditions else ''}" for name, path in found.items()
+        name: f"{path.strength}{'?' if path.conditions else ''}" for name, path in paths.items()
     } == case["open"]
 
 
@@ -81,10 +86,10 @@ def test_every_alternative_of_a_step_opens_the_path() -> None:
         steps = [step.replace("@", "").split("|") for step in row["actions"].split(",")]
         for number, alternatives in enumerate(steps):
             for action in alternatives:
-                chosen = [
-                    action if place == number else step[0] for place, step in enumerate(steps)
+                actions = [
+                    action if index == number else step[0] for index, step in enumerate(steps)
                 ]
-                assert row["id"] in opened([allow(chosen)]), (row["id"], chosen)
+                assert row["id"] in opened([allow(actions)]), (row["id"], actions)
 
 
 def test_the_table_names_actions_of_the_catalogue() -> None:

@@ -24,8 +24,8 @@ def test_the_fingerprint_is_stable_and_hexadecimal(parts: Parts) -> None:
 def test_the_fingerprint_changes_with_each_part(
     one: tuple[str, bytes | None, bytes], other: tuple[str, bytes | None, bytes]
 ) -> None:
-    for place in range(3):
-        scope, committed, proposed = (other if part == place else one for part in range(3))
+    for index in range(3):
+        scope, committed, proposed = (other if part == index else one for part in range(3))
         mixed = (scope[0], committed[1], proposed[2])
         assume((mixed[1] or b"") != (one[1] or b"") or mixed[0] != one[0] or mixed[2] != one[2])
         assert fingerprint(*mixed) != fingerprint(*one)
@@ -38,11 +38,13 @@ def test_the_fingerprint_is_equal_in_every_version_so_that_an_update_recreates_n
 
 
 def test_the_fingerprint_begins_with_the_scope_whatever_the_proposal() -> None:
-    one, other, elsewhere = (
-        fingerprint(*given)
-        for given in (("s", b"{}", b"[]"), ("s", None, b"x"), ("t", b"{}", b"[]"))
+    drafted, redrafted, elsewhere = (
+        fingerprint(*parts)
+        for parts in (("s", b"{}", b"[]"), ("s", None, b"x"), ("t", b"{}", b"[]"))
     )
-    assert fingerprint_scope(one) == fingerprint_scope(other) != fingerprint_scope(elsewhere)
+    assert (
+        fingerprint_scope(drafted) == fingerprint_scope(redrafted) != fingerprint_scope(elsewhere)
+    )
 
 
 @given(st.binary(min_size=1), st.binary(min_size=1))

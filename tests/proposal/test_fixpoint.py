@@ -86,14 +86,14 @@ def test_a_second_run_on_a_policy_of_the_corpus_proposes_nothing(
     drafts: list[tuple[Proposal, Evidence, Options]],
 ) -> None:
     for draft, evidence, options in drafts:
-        others = draft.documents[1:]
+        other_documents = draft.documents[1:]
         again = parse(draft.content, draft.document.where, draft.document.pointer)
         second = propose(
             again,
-            compare(again, others, evidence),
+            compare(again, other_documents, evidence),
             evidence,
             options,
-            ProposalInputs(attached=others),
+            ProposalInputs(attached=other_documents),
         )
         assert [change_words(change) for change in second.changes] == [], draft.document.where
 
@@ -103,22 +103,22 @@ def test_calls_that_another_policy_allowed_are_added_once_and_then_remove_nothin
 ) -> None:
     """After the merge the grant is younger than the calls, which holds removals back."""
     added = 0
-    for number, (draft, found, options) in enumerate(drafts[::4]):
+    for number, (draft, evidence_of_draft, options) in enumerate(drafts[::4]):
         assert draft.committed
-        evidence = with_unknown_grants(draft.committed, found, random.Random(number))  # noqa: S311 - the same each time
+        evidence = with_unknown_grants(draft.committed, evidence_of_draft, random.Random(number))  # noqa: S311 - the same each time
         first = _proposed(draft.committed, evidence, options)
         added += any(change.kind is ChangeKind.ADD for change in first.changes)
-        again, others = (
+        again, other_documents = (
             parse(first.content, draft.document.where, draft.document.pointer),
             first.documents[1:],
         )
         merged = History(changed=RUNS[-1].first + timedelta(days=1))
         second = propose(
             again,
-            compare(again, others, evidence),
+            compare(again, other_documents, evidence),
             evidence,
             options,
-            ProposalInputs(merged, others),
+            ProposalInputs(merged, other_documents),
         )
         assert [change_words(change) for change in second.changes] == [], draft.document.where
     assert added > len(sampled(range(15)))
@@ -154,14 +154,17 @@ def test_a_policy_of_the_corpus_grows_only_by_additions_and_what_replaces_a_wild
 def test_leave_one_run_out_on_the_corpus_covers_every_run(
     drafts: list[tuple[Proposal, Evidence, Options]],
 ) -> None:
-    found = [
+    left_out_runs = [
         prove(draft, [], evidence, options, History()).left_out
         for draft, evidence, options in drafts[:: len(SEEDS) + 1]
     ]
     assert all(
-        each and each.runs <= 12 and len(each.denied) + each.untried <= each.runs for each in found
+        left_out
+        and left_out.runs <= 12
+        and len(left_out.denied) + left_out.untried <= left_out.runs
+        for left_out in left_out_runs
     )
-    assert any(each and each.denied for each in found)
+    assert any(left_out and left_out.denied for left_out in left_out_runs)
 
 
 def test_the_json_patch_turns_a_policy_of_the_corpus_into_the_proposed_one(

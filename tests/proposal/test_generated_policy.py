@@ -29,13 +29,13 @@ def opinion(
     *grants: tuple[str, str], seen: Evidence, documents: tuple[Document, ...]
 ) -> GeneratedPolicyComparison:
     generated = GeneratedPolicy(
-        "job", None, None, True, tuple((action, (on,)) for action, on in grants)
+        "job", None, None, True, tuple((action, (resource,)) for action, resource in grants)
     )
-    found = compare_with_generated_policy(
+    comparison = compare_with_generated_policy(
         documents, replace(seen, aws_findings=AwsFindings(generated=generated))
     )
-    assert found
-    return found
+    assert comparison
+    return comparison
 
 
 SEEN = evidence(
@@ -51,20 +51,20 @@ def test_without_a_generated_policy_there_is_no_comparison() -> None:
 
 
 def test_an_action_that_the_proposal_grants_is_agreed_and_no_question() -> None:
-    found = opinion(
+    comparison = opinion(
         ("sqs:CreateQueue", QUEUES),
         ("s3:PutBucketAcl", "*"),
         seen=SEEN,
         documents=(document("sqs:*", "S3:put*"),),
     )
-    assert (found.agreed, found.questions) == (2, ())
+    assert (comparison.agreed, comparison.questions) == (2, ())
 
 
 def test_a_deny_statement_grants_nothing() -> None:
-    found = opinion(
+    comparison = opinion(
         ("sqs:CreateQueue", QUEUES), seen=SEEN, documents=(document("sqs:*", Effect="Deny"),)
     )
-    assert [each.action for each in found.questions] == ["sqs:CreateQueue"]
+    assert [question.action for question in comparison.questions] == ["sqs:CreateQueue"]
 
 
 def test_an_action_that_not_action_partly_excludes_is_not_granted() -> None:
@@ -73,24 +73,27 @@ def test_an_action_that_not_action_partly_excludes_is_not_granted() -> None:
         "Statement": {"Effect": "Allow", "NotAction": "s3:GetObject", "Resource": "*"},
     }
     all_but_one = parse(json.dumps(text).encode(), "p.json")
-    found = opinion(("s3:Get*", "*"), ("s3:Put*", "*"), seen=SEEN, documents=(all_but_one,))
-    assert (found.agreed, [each.action for each in found.questions]) == (1, ["s3:Get*"])
+    comparison = opinion(("s3:Get*", "*"), ("s3:Put*", "*"), seen=SEEN, documents=(all_but_one,))
+    assert (comparison.agreed, [question.action for question in comparison.questions]) == (
+        1,
+        ["s3:Get*"],
+    )
 
 
 def test_a_recorded_resource_replaces_a_placeholder() -> None:
-    found = opinion(
+    comparison = opinion(
         ("sqs:GetQueueUrl", QUEUES),
         ("sns:Publish", "arn:aws:sns:${Region}:${Account}:${TopicName}"),
         seen=SEEN,
         documents=(),
     )
-    filled, left = found.questions
+    filled, unrecorded = comparison.questions
     assert (filled.resources, filled.has_real_resources, filled.why) == (
         (QUEUE,),
         True,
         UngrantedReason.UNSEEN,
     )
-    assert (left.resources, left.has_real_resources) == (
+    assert (unrecorded.resources, unrecorded.has_real_resources) == (
         ("arn:aws:sns:${Region}:${Account}:${TopicName}",),
         False,
     )
@@ -101,26 +104,32 @@ def test_each_resource_with_placeholders_is_replaced_separately() -> None:
         "arn:aws:sqs:eu-west-1:111122223333:literal",
         "arn:aws:kms:${Region}:${Account}:key/${KeyId}",
     )
-    found = opinion_on("sqs:GetQueueUrl", (QUEUES, keys, literal))
-    assert (found.resources, found.has_real_resources) == ((QUEUE, keys, literal), True)
-    found = opinion_on("sqs:GetQueueUrl", (literal, "*"))
-    assert (found.resources, found.has_real_resources) == ((literal, "*"), False)
+    ungranted_action = opinion_on("sqs:GetQueueUrl", (QUEUES, keys, literal))
+    assert (ungranted_action.resources, ungranted_action.has_real_resources) == (
+        (QUEUE, keys, literal),
+        True,
+    )
+    ungranted_action = opinion_on("sqs:GetQueueUrl", (literal, "*"))
+    assert (ungranted_action.resources, ungranted_action.has_real_resources) == (
+        (literal, "*"),
+        False,
+    )
 
 
 def opinion_on(action: str, resources: tuple[str, ...]) -> UngrantedAction:
     generated = GeneratedPolicy("job", None, None, True, ((action, resources),))
-    found = compare_with_generated_policy(
+    comparison = compare_with_generated_policy(
         (), replace(SEEN, aws_findings=AwsFindings(generated=generated))
     )
-    assert found
-    [question] = found.questions
+    assert comparison
+    [question] = comparison.questions
     return question
 
 
 def test_an_object_does_not_replace_a_bucket_placeholder() -> None:
-    seen = evidence([usage("s3:PutObject", "arn:aws:s3:::assets/key")])
+    object_evidence = evidence([usage("s3:PutObject", "arn:aws:s3:::assets/key")])
     [question] = opinion(
-        ("s3:GetBucketAcl", "arn:aws:s3:::${BucketName}"), seen=seen, documents=()
+        ("s3:GetBucketAcl", "arn:aws:s3:::${BucketName}"), seen=object_evidence, documents=()
     ).questions
     assert not question.has_real_resources
 
@@ -136,5 +145,5 @@ def test_an_action_that_the_catalogue_lacks_is_a_question() -> None:
 
 
 def test_an_action_that_needs_no_permission_is_no_question() -> None:
-    found = opinion(("sts:GetCallerIdentity", "*"), seen=SEEN, documents=())
-    assert (found.questions, found.agreed) == ((), 0)
+    comparison = opinion(("sts:GetCallerIdentity", "*"), seen=SEEN, documents=())
+    assert (comparison.questions, comparison.agreed) == ((), 0)

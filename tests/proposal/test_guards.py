@@ -337,11 +337,11 @@ def test_an_action_of_data_events_is_removed_only_if_such_events_of_its_resource
     resources: list[str] | str,
     holds: bool,
 ) -> None:
-    seen = replace(
+    recording = replace(
         evidence, coverage=replace(evidence.coverage, data=data_events(90, *recorded, *LISTED))
     )
     reason = guards.not_visible(
-        candidate("s3:GetObjectAcl", seen, resources=resources), context(seen)
+        candidate("s3:GetObjectAcl", recording, resources=resources), context(recording)
     )
     assert ("data event (AWS::S3::Object)" in reason) if holds else (reason == "")
 
@@ -355,10 +355,10 @@ def test_an_action_of_read_and_write_events_is_removed_only_if_both_were_recorde
     evidence: Evidence, kind: str
 ) -> None:
     """GetObject (a read) and CopyObject (a write) both need `s3:GetObject`."""
-    data = data_events(90, ("GetObject", kind, "arn:aws:s3:::shop/"))
-    seen = replace(evidence, coverage=replace(evidence.coverage, data=data))
+    data_coverage = data_events(90, ("GetObject", kind, "arn:aws:s3:::shop/"))
+    recording = replace(evidence, coverage=replace(evidence.coverage, data=data_coverage))
     reason = guards.not_visible(
-        candidate("s3:GetObject", seen, resources="arn:aws:s3:::shop/*"), context(seen)
+        candidate("s3:GetObject", recording, resources="arn:aws:s3:::shop/*"), context(recording)
     )
     assert "data event (AWS::S3::Object)" in reason
 

@@ -36,17 +36,21 @@ def memory(
 
 
 def draft(committed: Document, recollection: HistoryState, *usages: Usage) -> Proposal:
-    found = evidence(usages or [usage(UPDATE, FUNCTION)])
-    difference = compare(committed, [], found)
+    evidence_of_calls = evidence(usages or [usage(UPDATE, FUNCTION)])
+    difference = compare(committed, [], evidence_of_calls)
     return propose(
-        committed, difference, found, Options(), ProposalInputs(History(history_state=recollection))
+        committed,
+        difference,
+        evidence_of_calls,
+        Options(),
+        ProposalInputs(History(history_state=recollection)),
     )
 
 
 def guards(made: Proposal) -> dict[str, str]:
     return {
-        held.action: held.guard_result.guard
-        for held in (*made.held_back, *made.held_back_restrictions)
+        held_back.action: held_back.guard_result.guard
+        for held_back in (*made.held_back, *made.held_back_restrictions)
     }
 
 
@@ -55,9 +59,11 @@ def gone(made: Proposal) -> list[str]:
 
 
 def test_an_action_used_before_on_the_resources_of_the_entry_is_kept() -> None:
-    made = draft(policy(UPDATE, ADD), memory({ADD: {FUNCTION: MARCH}}))
-    assert (gone(made), guards(made)) == ([], {ADD: "remembered"})
-    assert "used in at least 2 runs, last on 2026-03-09" in made.held_back[0].guard_result.reason
+    proposed = draft(policy(UPDATE, ADD), memory({ADD: {FUNCTION: MARCH}}))
+    assert (gone(proposed), guards(proposed)) == ([], {ADD: "remembered"})
+    assert (
+        "used in at least 2 runs, last on 2026-03-09" in proposed.held_back[0].guard_result.reason
+    )
 
 
 def test_use_on_another_resource_keeps_nothing() -> None:
@@ -65,8 +71,8 @@ def test_use_on_another_resource_keeps_nothing() -> None:
 
 
 def test_remembered_actions_of_a_wildcard_are_kept() -> None:
-    made = draft(policy("lambda:*"), memory({ADD: {FUNCTION: MARCH}}))
-    (change,) = made.changes
+    proposed = draft(policy("lambda:*"), memory({ADD: {FUNCTION: MARCH}}))
+    (change,) = proposed.changes
     assert (change.kept or {})[ADD].guard == "remembered"
     assert ADD in change.replacement
 
@@ -75,41 +81,41 @@ def test_the_counterpart_of_an_action_used_before_is_kept() -> None:
     queue = "arn:aws:sqs:eu-west-1:111122223333:orders"
     committed = policy(UPDATE, "sqs:DeleteQueue", resource="*")
     assert gone(draft(committed, HistoryState())) == ["sqs:DeleteQueue"]
-    made = draft(committed, memory({"sqs:CreateQueue": {queue: MARCH}}))
-    assert "lifecycle counterpart of sqs:CreateQueue" in made.held_back[0].guard_result.reason
+    proposed = draft(committed, memory({"sqs:CreateQueue": {queue: MARCH}}))
+    assert "lifecycle counterpart of sqs:CreateQueue" in proposed.held_back[0].guard_result.reason
 
 
 def test_the_counterpart_of_an_action_in_the_evidence_has_the_guard_sibling() -> None:
     """The history contains this evidence too; naming it instead would change every report."""
     queue = "arn:aws:sqs:eu-west-1:111122223333:orders"
-    made = draft(
+    proposed = draft(
         policy("sqs:CreateQueue", "sqs:DeleteQueue", resource="*"),
         memory({"sqs:CreateQueue": {queue: MARCH}}),
         usage("sqs:CreateQueue", queue),
     )
-    assert (gone(made), guards(made)["sqs:DeleteQueue"]) == ([], "sibling")
+    assert (gone(proposed), guards(proposed)["sqs:DeleteQueue"]) == ([], "sibling")
 
 
 def test_a_used_action_is_not_restricted_to_less_than_was_used_before() -> None:
     assert guards(draft(policy(UPDATE, resource="*"), memory({UPDATE: {FUNCTION: MARCH}}))) == {}
-    made = draft(policy(UPDATE, resource="*"), memory({UPDATE: {f"{FUNCTION}-yearly": MARCH}}))
-    assert guards(made) == {UPDATE: "remembered"}
+    proposed = draft(policy(UPDATE, resource="*"), memory({UPDATE: {f"{FUNCTION}-yearly": MARCH}}))
+    assert guards(proposed) == {UPDATE: "remembered"}
 
 
 def test_an_unreadable_history_holds_every_removal_back() -> None:
-    made = draft(policy(UPDATE, ADD), HistoryState(trouble="it is locked"))
-    assert (gone(made), made.held_back[0].guard_result.reason) == ([], "it is locked")
+    proposed = draft(policy(UPDATE, ADD), HistoryState(trouble="it is locked"))
+    assert (gone(proposed), proposed.held_back[0].guard_result.reason) == ([], "it is locked")
 
 
 def test_a_persons_decision_keeps_and_releases() -> None:
-    at = datetime(2026, 10, 1, tzinfo=UTC)
+    decided = datetime(2026, 10, 1, tzinfo=UTC)
     keep, forget = (
-        KeepDecision(at, 1, True, "kim", 7),
-        KeepDecision(at.replace(day=2), 2, False, "lee", 7),
+        KeepDecision(decided, 1, True, "kim", 7),
+        KeepDecision(decided.replace(day=2), 2, False, "lee", 7),
     )
-    kept = draft(policy(UPDATE, ADD), memory(words={"lambda:Add*": keep}))
-    assert (gone(kept), guards(kept)) == ([], {ADD: "asked-to-keep"})
-    assert "@kim" in kept.held_back[0].guard_result.reason
+    with_keep = draft(policy(UPDATE, ADD), memory(words={"lambda:Add*": keep}))
+    assert (gone(with_keep), guards(with_keep)) == ([], {ADD: "asked-to-keep"})
+    assert "@kim" in with_keep.held_back[0].guard_result.reason
     assert gone(
         draft(policy(UPDATE, ADD), memory({ADD: {FUNCTION: MARCH}}, words={ADD: forget}))
     ) == [ADD]
@@ -117,29 +123,33 @@ def test_a_persons_decision_keeps_and_releases() -> None:
 
 def test_an_action_denied_after_its_removal_is_not_removed_again() -> None:
     back = {(ADD, FUNCTION): RevertedRemoval(date(2026, 8, 1), 12)}
-    made = draft(policy(UPDATE, ADD), memory(returned=back))
-    assert guards(made) == {ADD: "refused-after-removal"}
-    assert "removed by #12 and denied on 2026-08-01" in made.held_back[0].guard_result.reason
-    assert "before 2027-09-05" in made.held_back[0].guard_result.reason
+    proposed = draft(policy(UPDATE, ADD), memory(returned=back))
+    assert guards(proposed) == {ADD: "refused-after-removal"}
+    assert "removed by #12 and denied on 2026-08-01" in proposed.held_back[0].guard_result.reason
+    assert "before 2027-09-05" in proposed.held_back[0].guard_result.reason
 
 
 def test_the_history_adds_nothing() -> None:
-    made = draft(
+    proposed = draft(
         policy(UPDATE),
         memory(
             {ADD: {FUNCTION: MARCH}}, returned={(ADD, FUNCTION): RevertedRemoval(MARCH.last, 1)}
         ),
     )
-    assert made.changes == ()
+    assert proposed.changes == ()
 
 
 def test_a_left_out_run_is_left_out_of_the_history_too() -> None:
-    found = evidence([usage(UPDATE, FUNCTION), usage(ADD, FUNCTION, [5])])
+    evidence_of_calls = evidence([usage(UPDATE, FUNCTION), usage(ADD, FUNCTION, [5])])
     committed = policy(UPDATE, ADD)
     of_the_window = ActionUse(date(2026, 9, 1), date(2026, 10, 1))
-    for used, refused in ((of_the_window, {RUNS[5].id: (ADD,)}), (MARCH, {})):
-        history = History(history_state=memory({ADD: {FUNCTION: used}}))
-        made = propose(
-            committed, compare(committed, [], found), found, Options(), ProposalInputs(history)
+    for last_use, refused in ((of_the_window, {RUNS[5].id: (ADD,)}), (MARCH, {})):
+        history = History(history_state=memory({ADD: {FUNCTION: last_use}}))
+        proposed = propose(
+            committed,
+            compare(committed, [], evidence_of_calls),
+            evidence_of_calls,
+            Options(),
+            ProposalInputs(history),
         )
-        assert leave_one_out(made, [], found, Options(), history).denied == refused
+        assert leave_one_out(proposed, [], evidence_of_calls, Options(), history).denied == refused

@@ -94,8 +94,8 @@ POLICY = parse(
                     "Resource": f"arn:aws:sqs:eu-west-1:{ACCOUNT}:orders",
                 },
                 *(
-                    {"Effect": "Allow", "Action": each.action, "Resource": each.resource}
-                    for each in GRANTS
+                    {"Effect": "Allow", "Action": grant.action, "Resource": grant.resource}
+                    for grant in GRANTS
                 ),
             ],
         }
@@ -110,25 +110,25 @@ def whole_trail(uses: Sequence[frozenset[int]], regions: Sequence[int]) -> list[
     """The records of twelve runs, each grant used in its runs, and of three other principals every
     day.
     """
-    found = list(_other_calls())
+    records = list(_other_calls())
     for run in range(RUNS):
         time = FIRST + timedelta(days=3 + run * INTERVAL, hours=9)
         calls: list[dict[str, Any]] = [ALWAYS]
-        for each, runs, number in zip(GRANTS, uses, regions, strict=True):
+        for grant, runs, number in zip(GRANTS, uses, regions, strict=True):
             if run in runs:
                 calls.append(
                     _call(
-                        each.event,
-                        each.parameters,
-                        each.regions[number % len(each.regions)],
-                        each.key,
+                        grant.event,
+                        grant.parameters,
+                        grant.regions[number % len(grant.regions)],
+                        grant.key,
                     )
                 )
-        found += [
+        records += [
             record(call, time + timedelta(seconds=second), f"17650000{run:03}")
             for second, call in enumerate(calls)
         ]
-    return found
+    return records
 
 
 def _other_calls() -> Iterator[Record]:
@@ -165,17 +165,17 @@ class MemorySource:
 
     def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:  # noqa: ARG002 - protocol
         """Yield the calls of the records, and count what they cover."""
-        for each in self.records:
-            count_coverage(self.statistics, each, event_time(each), principals)
-            found = parse_record(each, principals.wants, principals.include)
-            if isinstance(found, Call | Gap):
-                yield found
+        for trail_record in self.records:
+            count_coverage(self.statistics, trail_record, event_time(trail_record), principals)
+            call = parse_record(trail_record, principals.wants, principals.include)
+            if isinstance(call, Call | Gap):
+                yield call
 
 
 def evidence_of(records: Iterable[Record]) -> Evidence:
     source = MemorySource(records)
-    found = read_evidence([source], Window(), parse_principal(ROLE))[ROLE]
-    return with_coverage(found, total_coverage([source.statistics], REGIONS, ASKED))
+    role_evidence = read_evidence([source], Window(), parse_principal(ROLE))[ROLE]
+    return with_coverage(role_evidence, total_coverage([source.statistics], REGIONS, ASKED))
 
 
 def proposed(evidence: Evidence) -> Document:
@@ -192,19 +192,19 @@ def without(records: Iterable[Record], losses: Sequence[Loss]) -> list[Record]:
     """The records that no loss takes; a session of unknown type keeps its records and loses its
     type.
     """
-    found = []
-    for each in records:
-        kept: Record | None = each
+    remaining = []
+    for trail_record in records:
+        record_after_loss: Record | None = trail_record
         for loss in losses:
-            kept = _after(kept, loss) if kept else None
-        if kept:
-            found.append(kept)
-    return found
+            record_after_loss = _after(record_after_loss, loss) if record_after_loss else None
+        if record_after_loss:
+            remaining.append(record_after_loss)
+    return remaining
 
 
 def _after(made: Record, loss: Loss) -> Record | None:
     day = date.fromisoformat(str(made["eventTime"])[:10])
-    data, region = made["eventCategory"] == "Data", made["awsRegion"]
+    is_data, region = made["eventCategory"] == "Data", made["awsRegion"]
     if loss.get("region", region) != region or (day - FIRST.date()).days not in loss.get(
         "days", _ALL_DAYS
     ):
@@ -214,15 +214,15 @@ def _after(made: Record, loss: Loss) -> Record | None:
         case "days" | "region":
             lost = True
         case "data":
-            lost = data and made["readOnly"] is loss["reads"]
+            lost = is_data and made["readOnly"] is loss["reads"]
         case "kind":
-            lost = not data and made["readOnly"] is loss["reads"]
+            lost = not is_data and made["readOnly"] is loss["reads"]
         case "source":
             lost = made["eventSource"] == "kms.amazonaws.com"
         case "prefixes":
-            lost = data and f"/{loss['kept']}/" not in made["resources"][0]["ARN"]
+            lost = is_data and f"/{loss['kept']}/" not in made["resources"][0]["ARN"]
         case "operations":
-            lost = data and made["eventName"] == loss["name"]
+            lost = is_data and made["eventName"] == loss["name"]
         case "caller":
             lost = identity["arn"].split("/")[1] == loss["name"]
         case _:
@@ -293,7 +293,7 @@ def wrong_removals(
     grants.
     """
     records = whole_trail(uses, regions)
-    used = {
+    actions = {
         usage.need.permission.action
         for usage in evidence_of(records).usages
         if usage.outcome is Outcome.ALLOWED
@@ -301,7 +301,7 @@ def wrong_removals(
     document = proposed(evidence_of(without(records, losses)))
     granted = {action for statement in document.statements for action in statement.actions}
     granted_before = {action for statement in POLICY.statements for action in statement.actions}
-    return sorted((used & granted_before) - granted)
+    return sorted((actions & granted_before) - granted)
 
 
 _FEW_WRITES = {
@@ -316,7 +316,7 @@ _WRITES_OF_FIVE_DAYS: Loss = {"what": "kind", "reads": False, "days": frozenset(
 @given(TRAILS)
 @example(
     (
-        [_FEW_WRITES.get(each.action, frozenset()) for each in GRANTS],
+        [_FEW_WRITES.get(grant.action, frozenset()) for grant in GRANTS],
         [0] * len(GRANTS),
         [_WRITES_OF_FIVE_DAYS],
     )
@@ -338,9 +338,9 @@ def test_two_thousand_trails_with_parts_left_out_remove_no_used_action(
 
 def test_a_whole_trail_removes_every_unused_action() -> None:
     nothing = [frozenset[int]()] * len(GRANTS)
-    found = evidence_of(whole_trail(nothing, [0] * len(GRANTS)))
-    assert not found.gaps
-    document = proposed(found)
+    role_evidence = evidence_of(whole_trail(nothing, [0] * len(GRANTS)))
+    assert not role_evidence.gaps
+    document = proposed(role_evidence)
     assert [action for statement in document.statements for action in statement.actions] == [
         "sqs:CreateQueue"
     ]

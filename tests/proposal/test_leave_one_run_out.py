@@ -46,40 +46,43 @@ def document(action: str | list[str], resource: str = FUNCTION) -> Document:
 def left_out(
     committed: Document | None, found: Evidence, options: Options | None = None
 ) -> LeaveOneOutResult:
-    chosen = options or Options()
-    draft = propose(committed, compare(committed, [], found), found, chosen)
-    return leave_one_out(draft, [], found, chosen, History())
+    options_of_draft = options or Options()
+    draft = propose(committed, compare(committed, [], found), found, options_of_draft)
+    return leave_one_out(draft, [], found, options_of_draft, History())
 
 
 def test_a_run_without_unique_usage_would_have_been_allowed() -> None:
-    found = left_out(
+    left_out_runs = left_out(
         document("lambda:*"), evidence([usage(UPDATE, FUNCTION), usage(PUBLISH, FUNCTION, [3, 7])])
     )
-    assert found == LeaveOneOutResult(12, {})
+    assert left_out_runs == LeaveOneOutResult(12, {})
 
 
 def test_a_run_that_alone_used_an_action_of_a_narrowed_wildcard_would_have_been_denied() -> None:
     hidden = evidence([usage(UPDATE, FUNCTION), usage("lambda:InvokeFunction", FUNCTION, [5])])
-    shown = evidence([usage(UPDATE, FUNCTION), usage("lambda:AddPermission", FUNCTION, [5])])
-    found, alone = left_out(document("lambda:*"), hidden), left_out(document("lambda:*"), shown)
-    assert found.actions == ()  # no record shows it, so it is kept
+    with_record = evidence([usage(UPDATE, FUNCTION), usage("lambda:AddPermission", FUNCTION, [5])])
+    with_hidden, alone = (
+        left_out(document("lambda:*"), hidden),
+        left_out(document("lambda:*"), with_record),
+    )
+    assert with_hidden.actions == ()  # no record shows it, so it is kept
     assert alone == LeaveOneOutResult(12, {RUNS[5].id: ("lambda:AddPermission",)})
 
 
 def test_a_literal_action_that_one_run_used_would_have_been_removed_without_it() -> None:
     used_once = evidence([usage(UPDATE, FUNCTION), usage("lambda:AddPermission", FUNCTION, [0])])
-    found = left_out(document([UPDATE, "lambda:AddPermission"]), used_once)
-    assert found.denied == {RUNS[0].id: ("lambda:AddPermission",)}
+    left_out_runs = left_out(document([UPDATE, "lambda:AddPermission"]), used_once)
+    assert left_out_runs.denied == {RUNS[0].id: ("lambda:AddPermission",)}
 
 
 def test_an_addition_that_one_run_needed_would_have_been_missing() -> None:
-    found = left_out(
+    left_out_runs = left_out(
         None,
         evidence(
             [usage(UPDATE, FUNCTION), usage(PUBLISH, FUNCTION, [2]), usage(TAG, FUNCTION, [2])]
         ),
     )
-    assert found.denied == {RUNS[2].id: (TAG,)}, (
+    assert left_out_runs.denied == {RUNS[2].id: (TAG,)}, (
         "publishing a version is of the life cycle of what was updated"
     )
 
@@ -100,13 +103,13 @@ def test_leaving_a_run_out_does_not_trigger_minimum_runs() -> None:
 
 
 def test_a_call_that_the_full_proposal_denies_is_not_reported_again() -> None:
-    found = evidence(
+    calls = evidence(
         [
             usage(UPDATE, FUNCTION),
             usage("iam:CreateAccessKey", "arn:aws:iam::111122223333:user/x", [1]),
         ]
     )
-    assert left_out(document(UPDATE), found).denied == {}
+    assert left_out(document(UPDATE), calls).denied == {}
 
 
 def test_a_run_that_the_proposal_denies_or_allows_under_a_condition_is_not_counted() -> None:
@@ -131,25 +134,25 @@ def test_a_run_that_the_proposal_denies_or_allows_under_a_condition_is_not_count
 
 def test_runs_that_are_too_few_to_remove_test_no_removal() -> None:
     """A policy of four runs removes nothing, so that the fifth run says nothing of a removal."""
-    found = evidence([usage(UPDATE, FUNCTION)])
+    calls = evidence([usage(UPDATE, FUNCTION)])
     for committed, judged in ((document([UPDATE, TAG]), 7), (document(UPDATE), 11)):
-        made = propose(committed, compare(committed, [], found), found, Options())
-        later = RunChecks(made, [], found, Options(), History()).later_runs()
+        proposed = propose(committed, compare(committed, [], calls), calls, Options())
+        later = RunChecks(proposed, [], calls, Options(), History()).later_runs()
         assert (later.judged, later.quiet) == (judged, judged)
 
 
 def test_a_run_whose_calls_are_never_written_counts_in_the_chance() -> None:
     """The next run of its kind is denied, whatever the other runs used."""
     key = "arn:aws:kms:eu-west-1:111122223333:key/0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f"
-    found = evidence([usage(UPDATE, FUNCTION), usage("kms:ScheduleKeyDeletion", key, [1, 4, 7])])
-    made = propose(None, compare(None, [], found), found, Options())
-    proof = prove(made, [], found, Options())
-    chance = chance_of(made, [], found, proof.left_out, proof.later_runs)
+    calls = evidence([usage(UPDATE, FUNCTION), usage("kms:ScheduleKeyDeletion", key, [1, 4, 7])])
+    proposed = propose(None, compare(None, [], calls), calls, Options())
+    proof = prove(proposed, [], calls, Options())
+    chance = chance_of(proposed, [], calls, proof.left_out, proof.later_runs)
     assert (chance.left_out_denied, chance.left_out) == (3, 12)
     assert (chance.later_denied, chance.later, chance.quiet) == (3, 11, 4)
     assert chance.estimate == (3.5 / 13 + falling_chance(3, 11)) / 2
     spared = Options(break_glass=tuple(RUNS[run].session for run in (1, 4, 7)))
-    assert leave_one_out(made, [], found, spared, History()).lacking == 0
+    assert leave_one_out(proposed, [], calls, spared, History()).lacking == 0
 
 
 OPTIONS = (
@@ -167,7 +170,7 @@ def test_the_result_equals_that_of_complete_proposals_without_each_run(
     shared_folder: Path, options: Options, is_first: bool
 ) -> None:
     """For policies of public repositories and without a policy; packed, as the real proposal is."""
-    asked = denials = 0
+    comparisons = denials = 0
     number = OPTIONS.index(options)
     for path in sampled(
         sorted((shared_folder / "corpus" / "policies").glob("*.json"))[number % 3 :: 3]
@@ -177,25 +180,31 @@ def test_the_result_equals_that_of_complete_proposals_without_each_run(
         except PolicyFileError:
             continue
         chance = random.Random(f"{path.name} {number}")  # noqa: S311 - the same each time
-        found = evidence_for(committed, chance)
-        found = with_unknown_grants(committed, found, chance) if chance.random() < 0.3 else found
+        calls = evidence_for(committed, chance)
+        calls = with_unknown_grants(committed, calls, chance) if chance.random() < 0.3 else calls
         policy = None if is_first else committed
-        draft = propose(policy, compare(policy, [], found), found, options)
-        asked, result = asked + 1, leave_one_out(draft, [], found, options, History())
-        denials += bool(result.denied)
-        assert result.denied == plainly(policy, found, options, set(unjudged(draft, found))), (
-            path.name
+        draft = propose(policy, compare(policy, [], calls), calls, options)
+        comparisons, left_out_runs = (
+            comparisons + 1,
+            leave_one_out(draft, [], calls, options, History()),
         )
-    assert asked > len(sampled(range(30)))
+        denials += bool(left_out_runs.denied)
+        assert left_out_runs.denied == plainly(
+            policy, calls, options, set(unjudged(draft, calls))
+        ), path.name
+    assert comparisons > len(sampled(range(30)))
     assert denials
 
 
 def unjudged(draft: Proposal, found: Evidence) -> Iterator[str]:
     """Runs with a call that the proposal may deny."""
-    for each in found.usages:
-        said = {replay_need(each.need, ROLE, region, draft.documents) for region in each.regions}
-        if each.outcome is Outcome.ALLOWED and not said <= {"allowed", "allowedInPart"}:
-            yield from each.runs
+    for run_usage in found.usages:
+        effects = {
+            replay_need(run_usage.need, ROLE, region, draft.documents)
+            for region in run_usage.regions
+        }
+        if run_usage.outcome is Outcome.ALLOWED and not effects <= {"allowed", "allowedInPart"}:
+            yield from run_usage.runs
 
 
 def plainly(
@@ -207,32 +216,36 @@ def plainly(
     """
     break_glass = break_glass_runs(found.runs, options.break_glass)
     without = {*without, *break_glass}
-    known = confidences(found, without=break_glass)
-    left = replace(options, minimum_runs=max(options.minimum_runs - 1, 0))
+    confidences_without = confidences(found, without=break_glass)
+    options_of_rest = replace(options, minimum_runs=max(options.minimum_runs - 1, 0))
     denied = {}
     for run in found.runs:
-        own = [
-            each
-            for each in found.usages
-            if each.runs == (run.id,) and each.outcome is Outcome.ALLOWED
+        run_usages = [
+            usage
+            for usage in found.usages
+            if usage.runs == (run.id,) and usage.outcome is Outcome.ALLOWED
         ]
-        if run.id in without or not own:
+        if run.id in without or not run_usages:
             continue
         usages = [
-            replace(each, runs=tuple(one for one in each.runs if one != run.id))
-            for each in found.usages
-            if each.runs != (run.id,)
+            replace(usage, runs=tuple(other_run for other_run in usage.runs if other_run != run.id))
+            for usage in found.usages
+            if usage.runs != (run.id,)
         ]
-        runs = tuple(each for each in found.runs if each != run)
-        others = replace(found, usages=tuple(usages), groups=(), runs=runs)
-        made = propose(
-            policy, compare(policy, [], others), others, left, ProposalInputs(confidence=known)
+        runs = tuple(other_run for other_run in found.runs if other_run != run)
+        evidence_of_rest = replace(found, usages=tuple(usages), groups=(), runs=runs)
+        proposed = propose(
+            policy,
+            compare(policy, [], evidence_of_rest),
+            evidence_of_rest,
+            options_of_rest,
+            ProposalInputs(confidence=confidences_without),
         )
         actions = {
-            each.need.permission.action
-            for each in own
-            for region in each.regions
-            if replay_need(each.need, ROLE, region, made.documents)
+            usage.need.permission.action
+            for usage in run_usages
+            for region in usage.regions
+            if replay_need(usage.need, ROLE, region, proposed.documents)
             in ("implicitDeny", "explicitDeny")
         }
         if actions:

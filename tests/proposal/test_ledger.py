@@ -69,15 +69,19 @@ def check_calls(case: Mapping[str, Any], context: ReportContext) -> None:
     """The records of the role and its calls, counted from the trail."""
     session = ROLE.replace(":iam:", ":sts:").replace(":role/", ":assumed-role/")
     records_of_role = [
-        each for each in records(case) if each["userIdentity"].get("arn", "").startswith(session)
+        record
+        for record in records(case)
+        if record["userIdentity"].get("arn", "").startswith(session)
     ]
-    logins = [each for each in records(case) if each["eventName"].startswith("AssumeRoleWith")]
+    logins = [
+        record for record in records(case) if record["eventName"].startswith("AssumeRoleWith")
+    ]
     of_role = len(records_of_role) + len(logins)
     assert sum(context.ledger.records.states.values()) == of_role
-    own = [each for each in records_of_role if each["eventType"] == "AwsApiCall"]
+    api_calls = [record for record in records_of_role if record["eventType"] == "AwsApiCall"]
     calls = context.ledger.calls
-    assert calls.total == len(own) == sum(calls.states.values())
-    denied = [each for each in own if each.get("errorCode") in DENIED]
+    assert calls.total == len(api_calls) == sum(calls.states.values())
+    denied = [record for record in api_calls if record.get("errorCode") in DENIED]
     assert calls.not_evaluated.get(CallNotEvaluated.DENIED_BY_AWS, 0) == len(denied)
     assert calls.succeeded == calls.total - calls.unclear - len(denied)
     assert context.ledger.records.calls == calls.total
@@ -86,7 +90,7 @@ def check_calls(case: Mapping[str, Any], context: ReportContext) -> None:
 def check_denials(context: ReportContext) -> None:
     """Each denied permission once; one that is added is allowed by the result alone."""
     evidence = context.evidence
-    denied = [each for each in evidence.usages if each.outcome is Outcome.DENIED]
+    denied = [usage for usage in evidence.usages if usage.outcome is Outcome.DENIED]
     facts = context.ledger.denials
     assert [id(fact.usage) for fact in facts] == [id(usage) for usage in denied]
     assert all(bool(fact.why) == (fact.state is DenialState.NOT_ADDED) for fact in facts)
@@ -139,19 +143,19 @@ def check_grants(context: ReportContext) -> None:
     if committed is None:
         assert context.ledger.statements == ()
         return
-    allows = [each for each in committed.statements if each.effect == "Allow"]
-    assert [each.statement for each in context.ledger.statements] == allows
+    allows = [statement for statement in committed.statements if statement.effect == "Allow"]
+    assert [ledger_statement.statement for ledger_statement in context.ledger.statements] == allows
     for facts in context.ledger.statements:
         names = [grant.action for grant in facts.grants]
         assert len(names) == len(set(names))
-        named = {
+        actions = {
             action
             for entry in entries_of(facts.statement)
             if not facts.statement.not_actions
             for action in catalog.expand(entry)
         }
         if "*" in facts.statement.resources and not facts.statement.not_actions:
-            assert named <= set(names)
+            assert actions <= set(names)
         assert all(
             grant.guard or grant.state is not GrantState.KEPT_UNUSED for grant in facts.grants
         )
@@ -178,21 +182,25 @@ def check_outputs(context: ReportContext) -> None:
         row = re.search(
             rf"^\| {kind.replace('_', ' ')} \| ([\d,]+) \| (.*) \|$", text, re.MULTILINE
         )
-        shown = {
+        counts = {
             name.replace(" ", "-"): int(count.replace(",", ""))
             for count, name in re.findall(r"([\d,]+) ([a-z ]+)", row[2] if row else "")
         }
         assert (int(row[1].replace(",", "")) if row else 0) == total
-        assert shown == {state: count for state, count in states.items() if count}
+        assert counts == {state: count for state, count in states.items() if count}
     before, removed = ledger.count(*GrantState), ledger.removed
-    listed = [state for each in value["statements"] for state in each["removed-unrecorded"]]
-    assert len(listed) == ledger.count(GrantState.REMOVED_UNRECORDED)
+    statements = [
+        state for statement in value["statements"] for state in statement["removed-unrecorded"]
+    ]
+    assert len(statements) == ledger.count(GrantState.REMOVED_UNRECORDED)
     figures = target_figures(context)
     assert figures["granted"] == before
     facts = {what: figure for figure, what in target_view(context, 1)["facts"]}
     assert facts["removed"] == f"{removed:,}"
     if removed and context.proposal.committed:
-        actions, left = len(ledger.actions), len(ledger.actions_left)
-        shown = f"{actions:,} -> {left:,} actions" if left < actions else "repeated grant"
-        assert shown in title(context)
+        actions, remaining = len(ledger.actions), len(ledger.actions_left)
+        counts = (
+            f"{actions:,} -> {remaining:,} actions" if remaining < actions else "repeated grant"
+        )
+        assert counts in title(context)
         assert f"<details><summary>Removed: {removed:,} action" in text

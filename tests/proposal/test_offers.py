@@ -35,12 +35,12 @@ def offer(action: str, usual_as: str = "a tool calls it") -> Change:
 
 def written(*commands: str, options: Options = Options()) -> set[str]:
     """The actions that commands (`add A`, `forget A`) and options write."""
-    said = []
+    offer_commands = []
     for command in commands:
         verb, _, pattern = command.partition(" ")
-        said.append(OfferCommand(pattern, takes=verb == "add"))
+        offer_commands.append(OfferCommand(pattern, takes=verb == "add"))
     offers = [offer(action) for action in USUAL]
-    settled = settle_offers(offers, options, History(offer_commands=tuple(said)))
+    settled = settle_offers(offers, options, History(offer_commands=tuple(offer_commands)))
     assert {*settled.written, *settled.offered} == {*offers}
     return {change.action for change in settled.written}
 
@@ -104,13 +104,13 @@ HOSTED_ZONES = "arn:aws:route53:::hostedzone/*"
 def test_a_write_to_any_resource_of_a_type_is_written_by_its_whole_name_alone(
     action: str, resource: str, is_wide: bool
 ) -> None:
-    wide = replace(offer(action), resources=(resource,), security="")
+    open_offer = replace(offer(action), resources=(resource,), security="")
     write = Options(lifecycle=Lifecycle.ALL, complete_additions=CompleteAdditions.WRITE)
-    everything = History(offer_commands=(OfferCommand("*", takes=True),))
-    named = History(offer_commands=(OfferCommand(action, takes=True),))
-    assert (settle_offers([wide], write, History()).offered == (wide,)) is is_wide
-    assert (settle_offers([wide], Options(), everything).offered == (wide,)) is is_wide
-    assert settle_offers([wide], Options(), named).written == (wide,)
+    all_taken = History(offer_commands=(OfferCommand("*", takes=True),))
+    taken_by_name = History(offer_commands=(OfferCommand(action, takes=True),))
+    assert (settle_offers([open_offer], write, History()).offered == (open_offer,)) is is_wide
+    assert (settle_offers([open_offer], Options(), all_taken).offered == (open_offer,)) is is_wide
+    assert settle_offers([open_offer], Options(), taken_by_name).written == (open_offer,)
 
 
 def test_taken_offers_come_before_those_of_an_option() -> None:
@@ -118,12 +118,14 @@ def test_taken_offers_come_before_those_of_an_option() -> None:
     options = Options(complete_additions=CompleteAdditions.WRITE)
     history = History(offer_commands=(OfferCommand("sqs:TagQueue", takes=True),))
     settled = settle_offers(offers, options, history)
-    assert [each.action for each in settled.written] == ["sqs:TagQueue", "sqs:GetQueueAttributes"]
+    assert [offer.action for offer in settled.written] == ["sqs:TagQueue", "sqs:GetQueueAttributes"]
 
 
 def answer(pattern: str, *said: str, limit: int = 10) -> CommandEffect:
     """What a command does to a proposal that at most `limit` of the offers change."""
-    history = History(offer_commands=tuple(OfferCommand(each, takes=True) for each in said))
+    history = History(
+        offer_commands=tuple(OfferCommand(offer_pattern, takes=True) for offer_pattern in said)
+    )
     settled = settle_offers([offer(action) for action in USUAL], Options(), history)
     waiting = settled.written[limit:]
     document = parse(b'{"Version": "2012-10-17", "Statement": []}', "policy.json")

@@ -79,13 +79,13 @@ def test_every_origin_has_a_rule() -> None:
 def test_one_reviewed_run_suffices_and_unreviewed_runs_add_nothing(
     origins: tuple[RunOrigin, ...], guard: str, unknown: bool
 ) -> None:
-    used = usage(*range(len(origins)))
-    known = evidence({str(number): origin for number, origin in enumerate(origins)})
-    found = addition_by_origin(used, known, Options())
-    assert (found.guard if found else "") == guard
-    assert has_unknown_origin(used, known) is unknown
-    if found and origins[0] is FEATURE:
-        assert "feature/x" in found.reason
+    usage_of_runs = usage(*range(len(origins)))
+    evidence_of_origins = evidence({str(number): origin for number, origin in enumerate(origins)})
+    guard_result = addition_by_origin(usage_of_runs, evidence_of_origins, Options())
+    assert (guard_result.guard if guard_result else "") == guard
+    assert has_unknown_origin(usage_of_runs, evidence_of_origins) is unknown
+    if guard_result and origins[0] is FEATURE:
+        assert "feature/x" in guard_result.reason
 
 
 def test_a_pull_request_beside_runs_that_nobody_can_tell_apart_forbids_nothing() -> None:
@@ -106,17 +106,17 @@ def test_a_pull_request_beside_runs_that_nobody_can_tell_apart_forbids_nothing()
 def test_the_input_decides_on_runs_of_unknown_origin(
     refs: UnknownRefs, action: str, guard: str
 ) -> None:
-    found = addition_by_origin(
+    guard_result = addition_by_origin(
         usage(1, action=action), evidence({"1": NO_RUN}), Options(unknown_refs=refs)
     )
-    assert (found.guard if found else "") == guard
+    assert (guard_result.guard if guard_result else "") == guard
 
 
 def test_an_addition_has_the_mark_of_its_best_known_run() -> None:
     assert origin_mark(usage(1), evidence({"1": MAIN})) == ""
     assert origin_mark(usage(1, 2), evidence({"1": BY_NAME, "2": MAIN})) == ""
-    found = origin_mark(usage(1, 2), evidence({"1": BY_NAME, "2": NO_RUN}))
-    assert found == "branch by session name"
+    mark = origin_mark(usage(1, 2), evidence({"1": BY_NAME, "2": NO_RUN}))
+    assert mark == "branch by session name"
     assert origin_mark(usage(1), evidence({"1": NO_RUN})) == "branch unknown"
     assert origin_mark(usage(1), evidence({})) == "branch unknown"
     assert origin_mark(usage(1), evidence({"1": FEATURE})) == "only by unreviewed runs"
@@ -124,8 +124,8 @@ def test_an_addition_has_the_mark_of_its_best_known_run() -> None:
 
 def test_each_resource_of_an_addition_has_its_own_mark() -> None:
     """One proved resource is no proof for another one of the same action."""
-    other = usage(2, resource="arn:aws:sqs:x:1:mine")
-    assert origin_marks([usage(1), other], evidence({"1": MAIN, "2": BY_NAME})) == {
+    usage_of_mine = usage(2, resource="arn:aws:sqs:x:1:mine")
+    assert origin_marks([usage(1), usage_of_mine], evidence({"1": MAIN, "2": BY_NAME})) == {
         "branch by session name": ("arn:aws:sqs:x:1:mine",)
     }
     assert origin_marks([usage(1)], evidence({"1": MAIN})) == {}
@@ -152,9 +152,9 @@ def test_a_name_has_the_mark_of_all_runs_that_used_it(
 ) -> None:
     """Runs may use one resource in several usages."""
     name = "arn:aws:sqs:x:1:mine"
-    used = tuple(usage(*each, resource=name) for each in runs)
-    known = evidence({"1": MAIN, "2": NO_RUN, "3": FEATURE})
-    assert change_marks(narrowing(name, *used), known) == ({mark: (name,)} if mark else {})
+    usages = tuple(usage(*run, resource=name) for run in runs)
+    origins = evidence({"1": MAIN, "2": NO_RUN, "3": FEATURE})
+    assert change_marks(narrowing(name, *usages), origins) == ({mark: (name,)} if mark else {})
 
 
 def test_a_denied_call_shows_no_use_of_a_name() -> None:
@@ -165,15 +165,15 @@ def test_a_denied_call_shows_no_use_of_a_name() -> None:
 
 def test_a_pull_request_beside_runs_that_nothing_distinguishes_marks_no_name() -> None:
     name = "arn:aws:sqs:x:1:mine"
-    known = evidence({"1": FEATURE})
-    assert change_marks(narrowing(name, usage(1, 2, resource=name)), known) == {}
-    assert change_marks(narrowing(name, usage(1, resource=name)), known)
+    origins = evidence({"1": FEATURE})
+    assert change_marks(narrowing(name, usage(1, 2, resource=name)), origins) == {}
+    assert change_marks(narrowing(name, usage(1, resource=name)), origins)
 
 
 def test_runs_that_nothing_proves_widen_no_pattern_beside_proved_ones() -> None:
-    known = {"1": MAIN, "2": BY_NAME, "3": NO_RUN, "4": FEATURE}
-    assert proved_runs(evidence(known)) == {"1"}
-    unproved = proved_runs(evidence({each: known[each] for each in "234"}))
+    origins = {"1": MAIN, "2": BY_NAME, "3": NO_RUN, "4": FEATURE}
+    assert proved_runs(evidence(origins)) == {"1"}
+    unproved = proved_runs(evidence({run: origins[run] for run in "234"}))
     assert unproved is not None
     assert {"2", "3"} <= unproved
     assert "4" not in unproved
@@ -190,27 +190,27 @@ def test_unreviewed_runs_count_for_no_threshold() -> None:
 def test_use_by_unreviewed_runs_alone_keeps_an_action_and_names_the_ref(
     runs: tuple[int, ...], kept: bool
 ) -> None:
-    known = evidence({"1": MAIN, "2": NO_RUN, "3": FEATURE})
-    reason = unreviewed_use_reason([usage(*runs)], known, Options())
+    origins = evidence({"1": MAIN, "2": NO_RUN, "3": FEATURE})
+    reason = unreviewed_use_reason([usage(*runs)], origins, Options())
     assert bool(reason) is kept
     assert ("feature/x" in reason) is kept
 
 
 def test_refusing_unknown_refs_lets_sensitive_use_of_unreviewed_runs_go() -> None:
-    known = evidence({"1": MAIN, "3": FEATURE})
+    origins = evidence({"1": MAIN, "3": FEATURE})
     refuse = Options(unknown_refs=UnknownRefs.REFUSE)
     sensitive = usage(3, action="iam:PassRole")
-    assert unreviewed_use_reason([sensitive], known, Options())
-    assert unreviewed_use_reason([sensitive], known, refuse) == ""
-    assert is_refused_use(sensitive, known, refuse)
-    assert unreviewed_use_reason([usage(3)], known, refuse)
-    assert not is_refused_use(usage(1, action="iam:PassRole"), known, refuse)
+    assert unreviewed_use_reason([sensitive], origins, Options())
+    assert unreviewed_use_reason([sensitive], origins, refuse) == ""
+    assert is_refused_use(sensitive, origins, refuse)
+    assert unreviewed_use_reason([usage(3)], origins, refuse)
+    assert not is_refused_use(usage(1, action="iam:PassRole"), origins, refuse)
 
 
 def test_unreviewed_runs_name_no_resource_of_a_sensitive_action() -> None:
-    known = evidence({"1": MAIN, "2": NO_RUN, "3": FEATURE})
-    both = replace(usage(3), runs=("1", "3"))
-    assert not names_resource(usage(3), "iam:PassRole", known)
-    assert names_resource(usage(3), "sqs:CreateQueue", known)
-    assert names_resource(usage(2), "iam:PassRole", known)
-    assert names_resource(both, "iam:PassRole", known)
+    origins = evidence({"1": MAIN, "2": NO_RUN, "3": FEATURE})
+    two_runs = replace(usage(3), runs=("1", "3"))
+    assert not names_resource(usage(3), "iam:PassRole", origins)
+    assert names_resource(usage(3), "sqs:CreateQueue", origins)
+    assert names_resource(usage(2), "iam:PassRole", origins)
+    assert names_resource(two_runs, "iam:PassRole", origins)

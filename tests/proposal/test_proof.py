@@ -53,22 +53,22 @@ def proof_of(context: ReportContext, change: Callable[[Statements], object]) -> 
     policy = json.loads(context.proposal.content)
     statements = copy.deepcopy(policy["Statement"])
     change(statements)
-    made = document({**policy, "Statement": statements})
-    return prove(replace(context.proposal, document=made), [], context.evidence)
+    edited = document({**policy, "Statement": statements})
+    return prove(replace(context.proposal, document=edited), [], context.evidence)
 
 
 def test_a_listed_removal_that_was_not_applied_is_detected(context: ReportContext) -> None:
     assert prove(context.proposal, [], context.evidence).unapplied == ()
     committed = context.proposal.committed
     assert committed is not None
-    found = prove(replace(context.proposal, document=committed), [], context.evidence).unapplied
-    listed = {
+    unapplied = prove(replace(context.proposal, document=committed), [], context.evidence).unapplied
+    actions = {
         change.action.lower()
         for change in context.proposal.changes
         if change.kind is not ChangeKind.ADD
     }
-    assert listed
-    assert {*found} == {f"{action} is still there" for action in listed}
+    assert actions
+    assert {*unapplied} == {f"{action} is still there" for action in actions}
 
 
 def by_sid(statements: Statements, sid: str) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def test_a_document_that_grants_more_than_listed_is_detected(
 ) -> None:
     change, expected = WIDENED[how]
     proof = proof_of(context, change)
-    assert any(expected in found for found in proof.new_access), proof.new_access
+    assert any(expected in access for access in proof.new_access), proof.new_access
 
 
 @pytest.mark.parametrize(
@@ -278,13 +278,13 @@ def statement(draw: st.DrawFn) -> dict[str, Any]:
             [("Action", "Resource")] * 4 + [("NotAction", "Resource"), ("Action", "NotResource")]
         )
     )
-    made: dict[str, Any] = {
+    statement_draft: dict[str, Any] = {
         "Effect": draw(st.sampled_from(["Allow", "Allow", "Deny"])),
         action: draw(SOME_ACTIONS),
         resource: draw(SOME_RESOURCES),
     }
     condition = draw(CONDITIONS)
-    return {**made, "Condition": condition} if condition else made
+    return {**statement_draft, "Condition": condition} if condition else statement_draft
 
 
 @st.composite
@@ -292,10 +292,13 @@ def two_documents(draw: st.DrawFn) -> tuple[Document, Document]:
     """A committed policy and one made from it: statements dropped, changed or added."""
     committed = draw(st.lists(statement(), max_size=3))
     proposed = [
-        draw(st.just(one) | statement()) for one in committed if draw(st.booleans())
+        draw(st.just(old_statement) | statement())
+        for old_statement in committed
+        if draw(st.booleans())
     ] + draw(st.lists(statement(), max_size=1))
     return tuple(
-        document({"Version": "2012-10-17", "Statement": made}) for made in (committed, proposed)
+        document({"Version": "2012-10-17", "Statement": statements})
+        for statements in (committed, proposed)
     )  # type: ignore[return-value]
 
 
@@ -336,7 +339,10 @@ def test_a_permission_with_several_bases_is_listed_once() -> None:
     expected = prove(
         Proposal(policy, policy, b"", (), (), ()), [], evidence([*passed, again])
     ).need_decisions
-    assert [(each.permission.resource, each.statement is not None) for each in expected] == [
+    assert [
+        (expectation.permission.resource, expectation.statement is not None)
+        for expectation in expected
+    ] == [
         (role, True),
         (f"{role}-2", False),
     ]

@@ -72,35 +72,41 @@ def test_a_limited_proposal_has_a_subset_of_the_changes_and_holds_back_the_rest(
 ) -> None:
     cut = 0
     for document, evidence in policies:
-        whole = drafted(document, evidence, 0)
-        for most in (1, 3):
-            few = drafted(document, evidence, most)
-            held = [each for each in few.held_back if each.guard_result.guard == MAX_CHANGES]
-            plain = {name(change) for change in whole.changes if not change.restricted_to}
-            assert len(few.changes) == min(most, len(whole.changes)) or any(
-                change.restricted_to for change in whole.changes
+        unlimited = drafted(document, evidence, 0)
+        for limit in (1, 3):
+            few = drafted(document, evidence, limit)
+            limited = [
+                held_back
+                for held_back in few.held_back
+                if held_back.guard_result.guard == MAX_CHANGES
+            ]
+            plain = {name(change) for change in unlimited.changes if not change.restricted_to}
+            assert len(few.changes) == min(limit, len(unlimited.changes)) or any(
+                change.restricted_to for change in unlimited.changes
             )
-            assert len(few.changes) <= most
+            assert len(few.changes) <= limit
             assert {name(change) for change in few.changes if not change.restricted_to} <= plain, (
                 document.where
             )
             # The resources of an action are restricted only after its wildcard is narrowed.
-            assert len(few.changes) + len(held) <= len(whole.changes)
-            cut += bool(held)
+            assert len(few.changes) + len(limited) <= len(unlimited.changes)
+            cut += bool(limited)
     assert cut > len(sampled(range(10)))
 
 
 def test_an_unreached_limit_changes_nothing(policies: list[tuple[Document, Evidence]]) -> None:
     for document, evidence in policies:
-        whole = drafted(document, evidence, 0)
-        same = drafted(document, evidence, len(whole.changes) + 1)
-        assert (same.content, same.held_back) == (whole.content, whole.held_back), document.where
+        unlimited = drafted(document, evidence, 0)
+        limited = drafted(document, evidence, len(unlimited.changes) + 1)
+        assert (limited.content, limited.held_back) == (unlimited.content, unlimited.held_back), (
+            document.where
+        )
 
 
 def test_a_limited_proposal_is_proved(policies: list[tuple[Document, Evidence]]) -> None:
     for document, evidence in policies:
-        found = prove(drafted(document, evidence, 2), [], evidence)
-        assert (found.new_access, found.newly_denied, found.unapplied) == ((), (), ()), (
+        proof = prove(drafted(document, evidence, 2), [], evidence)
+        assert (proof.new_access, proof.newly_denied, proof.unapplied) == ((), (), ()), (
             document.where
         )
 
@@ -123,19 +129,19 @@ def test_an_action_is_restricted_only_together_with_the_action_that_creates_its_
     """Otherwise the action would be denied on the next resource that the role creates."""
     for document, evidence in policies:
         makers = creators_of(guard_context(evidence, WIDE).used)
-        whole = {
+        restricted = {
             change.restricted_action
             for change in drafted(document, evidence, 0).changes
             if change.restricted_to
         }
-        for most in range(1, 6):
+        for limit in range(1, 6):
             onto = {
                 change.restricted_action
-                for change in drafted(document, evidence, most).changes
+                for change in drafted(document, evidence, limit).changes
                 if change.restricted_to
             }
             for action in onto:
-                assert {*makers.get(action, ())} & whole <= onto, document.where
+                assert {*makers.get(action, ())} & restricted <= onto, document.where
 
 
 def test_the_order_of_the_evidence_does_not_matter(
@@ -143,9 +149,9 @@ def test_the_order_of_the_evidence_does_not_matter(
 ) -> None:
     for document, evidence in policies[:10]:
         turned = replace(evidence, usages=tuple(reversed(evidence.usages)))
-        one, other = drafted(document, evidence, 2), drafted(document, turned, 2)
-        assert {(change.kind, change.action) for change in one.changes} == {
-            (change.kind, change.action) for change in other.changes
+        forward, backward = drafted(document, evidence, 2), drafted(document, turned, 2)
+        assert {(change.kind, change.action) for change in forward.changes} == {
+            (change.kind, change.action) for change in backward.changes
         }, document.where
 
 
@@ -155,18 +161,18 @@ def portions(*, was_merged: bool) -> list[Proposal]:
     statement = {"Effect": "Allow", "Action": ["ssm:GetParameter", *actions], "Resource": "*"}
     content = json.dumps({"Version": "2012-10-17", "Statement": [statement]}).encode()
     denied = evidence_for(parse(content, "policy.json"), random.Random(1))  # noqa: S311 - the same
-    used = usage("ssm:GetParameter", "arn:aws:ssm:eu-west-1:111122223333:parameter/orders")
-    refused = [each for each in denied.usages if each.denial]
-    evidence = evidence_of([used, *refused])
+    read = usage("ssm:GetParameter", "arn:aws:ssm:eu-west-1:111122223333:parameter/orders")
+    refused = [usage for usage in denied.usages if usage.denial]
+    evidence = evidence_of([read, *refused])
     inputs = ProposalInputs(history=History(was_merged=was_merged))
     options = Options(minimum_runs=1)
-    found: list[Proposal] = []
-    while not found or found[-1].changes:
+    proposals: list[Proposal] = []
+    while not proposals or proposals[-1].changes:
         document = parse(content, "policy.json")
         difference = compare(document, [], evidence)
-        found.append(propose(document, difference, evidence, options, inputs))
-        content = found[-1].content
-    return found
+        proposals.append(propose(document, difference, evidence, options, inputs))
+        content = proposals[-1].content
+    return proposals
 
 
 def removals_in(proposal: Proposal) -> int:
@@ -184,6 +190,8 @@ def test_a_proposal_after_a_merged_one_removes_in_portions_and_holds_no_addition
     added = [change for change in first.changes if change.kind is ChangeKind.ADD]
     assert removals_in(first) == 25
     assert added
-    assert [each.kind for each in first.held_back_as(MAX_CHANGES)].count(ChangeKind.ADD) == 0
+    assert [held_back.kind for held_back in first.held_back_as(MAX_CHANGES)].count(
+        ChangeKind.ADD
+    ) == 0
     assert removals_in(second) > 0
     assert not nothing.changes

@@ -35,7 +35,7 @@ STATEMENT = parse(
 
 def chosen(names: tuple[str, ...], bits: int) -> list[str]:
     """The names whose bit is set."""
-    return [name for place, name in enumerate(names) if bits >> place & 1]
+    return [name for index, name in enumerate(names) if bits >> index & 1]
 
 
 @examples(60)
@@ -50,10 +50,10 @@ def test_replacement_entries_grant_exactly_the_used_and_kept_actions(
 ) -> None:
     granted = catalog.expand(pattern)
     uses = chosen(granted, used & more)
-    kept = [name for name in chosen(granted, remaining) if name not in uses]
-    entries = replacement_entries(uses, kept, Entry(STATEMENT, pattern, granted, {}))
+    kept_actions = [name for name in chosen(granted, remaining) if name not in uses]
+    entries = replacement_entries(uses, kept_actions, Entry(STATEMENT, pattern, granted, {}))
     allowed = {name for name in granted if any(action_matches(entry, name) for entry in entries)}
-    assert allowed == {*uses, *kept}
+    assert allowed == {*uses, *kept_actions}
     if pattern.endswith(":*"):
         assert set(uses) <= set(entries)
     assert all(action_covers(pattern, entry) for entry in entries)
@@ -63,8 +63,10 @@ def test_replacement_entries_grant_exactly_the_used_and_kept_actions(
 @given(st.sampled_from(PATTERNS), st.integers(0, 2**120))
 def test_replacement_entries_are_never_more_than_the_actions(pattern: str, remaining: int) -> None:
     granted = catalog.expand(pattern)
-    kept = chosen(granted, remaining)
-    assert len(replacement_entries([], kept, Entry(STATEMENT, pattern, granted, {}))) <= len(kept)
+    kept_actions = chosen(granted, remaining)
+    assert len(
+        replacement_entries([], kept_actions, Entry(STATEMENT, pattern, granted, {}))
+    ) <= len(kept_actions)
 
 
 @given(st.sampled_from(("lambda:Get*", "s3:Get*", "ssm:?et*", "iam:*Role*")), st.data())
@@ -85,13 +87,13 @@ def test_entries_below_a_part_of_a_service_cannot_be_joined(
             if not action_covers(pattern, wider):
                 continue
             joined = [entry for entry in entries if action_covers(wider, entry)]
-            adds = any(action_matches(wider, each) for each in {*granted} - {*uses})
+            adds = any(action_matches(wider, action_name) for action_name in {*granted} - {*uses})
             assert adds or len(joined) <= 1
 
 
 def word_ends(action: str) -> list[int]:
     """Where the words of an action's name end."""
-    return [found.end() for found in re.finditer("[A-Z]+(?![a-z])|[A-Z][a-z0-9]*", action)]
+    return [match.end() for match in re.finditer("[A-Z]+(?![a-z])|[A-Z][a-z0-9]*", action)]
 
 
 def test_a_long_list_of_kept_actions_is_compacted_if_a_wildcard_grants_the_same() -> None:
@@ -107,11 +109,11 @@ def test_a_long_list_of_kept_actions_is_compacted_if_a_wildcard_grants_the_same(
 def test_compacted_wildcards_are_prefixes() -> None:
     """`cloudwatch:*Tel*` would be shorter, but a reviewer could not see what it grants."""
     granted = catalog.expand("cloudwatch:*")
-    kept = [name for name in granted if not name.startswith("cloudwatch:Put")]
-    entries = replacement_entries([], kept, Entry(STATEMENT, "cloudwatch:*", granted, {}))
+    kept_actions = [name for name in granted if not name.startswith("cloudwatch:Put")]
+    entries = replacement_entries([], kept_actions, Entry(STATEMENT, "cloudwatch:*", granted, {}))
     wildcards = [entry for entry in entries if "*" in entry]
     assert "cloudwatch:Describe*" in wildcards
-    assert len(entries) < len(kept)
+    assert len(entries) < len(kept_actions)
     assert all(re.fullmatch(r"cloudwatch:[A-Z][A-Za-z0-9]*\*", entry) for entry in wildcards)
 
 
@@ -127,7 +129,7 @@ def test_an_action_newer_than_the_catalogue_is_kept_if_it_was_called(tmp_path: P
     odd = {"event": "lambda:UpdateFunctionOfTomorrow", "parameters": {"functionName": "orders"}}
     draft = proposal(tmp_path, POLICY, deploys([UPDATE, CREATE_QUEUE, odd])).context.proposal
     assert "lambda:*" not in {change.action for change in draft.changes}
-    assert {(held.action, held.guard_result.guard) for held in draft.held_back} == {
+    assert {(held_back.action, held_back.guard_result.guard) for held_back in draft.held_back} == {
         ("lambda:*", "gap-in-scope")
     }
 
@@ -136,8 +138,8 @@ def test_not_action_that_keeps_every_service_is_held_back_and_unchanged(tmp_path
     statement = {"Sid": "All", "Effect": "Allow", "NotAction": ["iam:*", "s3:*"], "Resource": "*"}
     policy = {**POLICY, "Statement": [*POLICY["Statement"], statement]}
     draft = proposal(tmp_path, policy, unseen_services="keep").context.proposal
-    held = next(held for held in draft.held_back if held.sid == "All")
-    assert (held.kind, held.action, held.guard_result.guard) == (
+    held_back = next(change for change in draft.held_back if change.sid == "All")
+    assert (held_back.kind, held_back.action, held_back.guard_result.guard) == (
         ChangeKind.NARROW,
         "NotAction: iam:*, s3:*",
         "not-action",
@@ -177,8 +179,8 @@ def test_guards_that_are_asked_again_only_where_needed_decide_the_same(
 ) -> None:
     statement = {"Effect": "Allow", "Action": actions, "Resource": "*"}
     policy = {"Version": "2012-10-17", "Statement": [*POLICY["Statement"], statement]}
-    one = proposal(tmp_path, policy, max_changes=limit).content.context.proposal
+    selective = proposal(tmp_path, policy, max_changes=limit).content.context.proposal
     monkeypatch.setattr(GuardedEntry, "forget", forget_all)
-    other = proposal(tmp_path, policy, max_changes=limit).content.context.proposal
-    assert one.changes == other.changes
-    assert one.held_back == other.held_back
+    complete = proposal(tmp_path, policy, max_changes=limit).content.context.proposal
+    assert selective.changes == complete.changes
+    assert selective.held_back == complete.held_back

@@ -37,11 +37,16 @@ def draft(
     options: Options | None = None,
     gaps: Sequence[Gap] = (),
 ) -> Proposal:
-    found = replace(evidence(usages), gaps=tuple(gaps))
-    made = propose(committed, compare(committed, [], found), found, options or Options())
-    proof = prove(made, [], found)
+    evidence_of_calls = replace(evidence(usages), gaps=tuple(gaps))
+    proposed = propose(
+        committed,
+        compare(committed, [], evidence_of_calls),
+        evidence_of_calls,
+        options or Options(),
+    )
+    proof = prove(proposed, [], evidence_of_calls)
     assert (proof.new_access, proof.newly_denied, proof.replay.denied) == ((), (), ())
-    return made
+    return proposed
 
 
 def onto(made: Proposal) -> dict[str, tuple[str, ...]]:
@@ -49,39 +54,41 @@ def onto(made: Proposal) -> dict[str, tuple[str, ...]]:
 
 
 def guards(made: Proposal) -> dict[str, str]:
-    return {held.action: held.guard_result.guard for held in made.held_back_restrictions}
+    return {
+        held_back.action: held_back.guard_result.guard for held_back in made.held_back_restrictions
+    }
 
 
 def test_a_used_action_is_restricted_to_the_resources_that_every_run_used() -> None:
-    made = draft(document(UPDATE), [usage(UPDATE, FUNCTION)])
-    assert onto(made) == {UPDATE: (FUNCTION,)}
-    assert made.document.statements[0].resources == (FUNCTION,)
+    proposed = draft(document(UPDATE), [usage(UPDATE, FUNCTION)])
+    assert onto(proposed) == {UPDATE: (FUNCTION,)}
+    assert proposed.document.statements[0].resources == (FUNCTION,)
 
 
 def test_the_actions_of_a_narrowed_wildcard_are_restricted_to_resources_too() -> None:
-    made = draft(document("lambda:*"), [usage(UPDATE, FUNCTION)])
-    assert onto(made)[UPDATE] == (FUNCTION,)
-    assert onto(made)["lambda:UpdateFunctionConfiguration"] == (FUNCTION,)
-    assert set(onto(made).values()) == {(FUNCTION,)}
-    grants = {each.resources: each.actions for each in made.document.statements}
+    proposed = draft(document("lambda:*"), [usage(UPDATE, FUNCTION)])
+    assert onto(proposed)[UPDATE] == (FUNCTION,)
+    assert onto(proposed)["lambda:UpdateFunctionConfiguration"] == (FUNCTION,)
+    assert set(onto(proposed).values()) == {(FUNCTION,)}
+    grants = {statement.resources: statement.actions for statement in proposed.document.statements}
     assert UPDATE in grants[FUNCTION,]
     assert ("*",) not in grants
 
 
 def test_a_folded_wildcard_that_would_grant_a_restricted_action_is_written_out() -> None:
-    kept = {
+    kept_actions = {
         "s3:GetObject": GuardResult("not-visible", ""),
         "s3:GetObjectAcl": GuardResult("not-visible", ""),
     }
     narrowed = Change(
-        ChangeKind.NARROW, "s3:Get*", ("*",), 0, used=("s3:GetObjectTagging",), kept=kept
+        ChangeKind.NARROW, "s3:Get*", ("*",), 0, used=("s3:GetObjectTagging",), kept=kept_actions
     )
     narrowed = replace(narrowed, replacement=("s3:GetObject*", "s3:GetBucketTagging"))
     restricted = Change(
         ChangeKind.NARROW, "s3:Get*", ("*",), 0, used=("s3:GetObjectTagging",), restricted_to=("x",)
     )
-    [written] = without_folded([narrowed], [restricted])
-    assert written.replacement == (
+    [change] = without_folded([narrowed], [restricted])
+    assert change.replacement == (
         "s3:GetBucketTagging",
         "s3:GetObject",
         "s3:GetObjectAcl",
@@ -95,28 +102,30 @@ def test_names_that_change_with_every_run_become_one_pattern() -> None:
 
 
 def test_copies_of_the_earlier_runs_show_the_pattern_of_the_later_ones() -> None:
-    here, names = (
+    account, names = (
         "eu-west-1:111122223333",
         ("aspen", "birch", "cedar", "elm", "hazel", "maple", "oak", "rowan"),
     )
     created = {
-        "sqs:CreateQueue": f"sqs:{here}:Shop%sJobs",
-        "sns:CreateTopic": f"sns:{here}:Shop%sNews",
+        "sqs:CreateQueue": f"sqs:{account}:Shop%sJobs",
+        "sns:CreateTopic": f"sns:{account}:Shop%sNews",
     }
-    created[CREATE] = f"lambda:{here}:function:Shop%sApi"
+    created[CREATE] = f"lambda:{account}:function:Shop%sApi"
     usages = [
         usage(action, f"arn:aws:{name % word.title()}", [run])
         for action, name in created.items()
         for run, word in enumerate(names)
     ]
-    made = draft(document(*created), usages)
-    assert onto(made) == {action: (f"arn:aws:{name % '*'}",) for action, name in created.items()}
+    proposed = draft(document(*created), usages)
+    assert onto(proposed) == {
+        action: (f"arn:aws:{name % '*'}",) for action, name in created.items()
+    }
 
 
 def test_a_call_without_a_clear_outcome_on_a_used_resource_does_not_keep_all_resources() -> None:
     throttled = replace(usage(UPDATE, FUNCTION, [1]), outcome=Outcome.UNKNOWN)
-    made = draft(document(UPDATE), [throttled, usage(UPDATE, FUNCTION)])
-    assert (onto(made), guards(made)) == ({UPDATE: (FUNCTION,)}, {})
+    proposed = draft(document(UPDATE), [throttled, usage(UPDATE, FUNCTION)])
+    assert (onto(proposed), guards(proposed)) == ({UPDATE: (FUNCTION,)}, {})
 
 
 @pytest.mark.parametrize(
@@ -144,14 +153,14 @@ def test_an_action_that_later_runs_may_use_elsewhere_remains_on_all_resources(
 ) -> None:
     action = usages[0].need.permission.action
     committed = document(action, "lambda:ListFunctions")
-    made = draft(committed, usages, Options(keep=("lambda:ListFunctions",)))
-    assert (onto(made), guards(made)) == ({}, {action: guard})
-    assert made.document.text == committed.text
+    proposed = draft(committed, usages, Options(keep=("lambda:ListFunctions",)))
+    assert (onto(proposed), guards(proposed)) == ({}, {action: guard})
+    assert proposed.document.text == committed.text
 
 
 def test_an_action_remains_on_all_resources_while_the_creating_action_does() -> None:
-    made = draft(document(CREATE, UPDATE), [usage(CREATE, FUNCTION), usage(UPDATE, FUNCTION)])
-    assert guards(made) == {CREATE: "makes-new", UPDATE: "sibling"}
+    proposed = draft(document(CREATE, UPDATE), [usage(CREATE, FUNCTION), usage(UPDATE, FUNCTION)])
+    assert guards(proposed) == {CREATE: "makes-new", UPDATE: "sibling"}
 
 
 def test_a_creating_action_with_a_pattern_is_restricted_together_with_the_changing_actions() -> (
@@ -159,8 +168,8 @@ def test_a_creating_action_with_a_pattern_is_restricted_together_with_the_changi
 ):
     made_anew = [usage(CREATE, f"{FUNCTION}-{4000 + run * 37}", [run]) for run in range(12)]
     updated = [usage(UPDATE, f"{FUNCTION}-{4000 + run * 37}", [run]) for run in range(6)]
-    made = draft(document(CREATE, UPDATE), [*made_anew, *updated])
-    assert onto(made) == {CREATE: (f"{FUNCTION}-*",), UPDATE: (f"{FUNCTION}-*",)}
+    proposed = draft(document(CREATE, UPDATE), [*made_anew, *updated])
+    assert onto(proposed) == {CREATE: (f"{FUNCTION}-*",), UPDATE: (f"{FUNCTION}-*",)}
 
 
 GET = "lambda:GetFunction"
@@ -173,10 +182,10 @@ def test_an_action_of_few_runs_is_restricted_to_all_resources_of_its_type_from_e
     """One function was updated twice, and every run reads two: the next update may be of either,
     not of a third.
     """
-    made = draft(
+    proposed = draft(
         document(UPDATE), [usage(UPDATE, FUNCTION, [1, 3]), usage(GET, FUNCTION), usage(GET, OTHER)]
     )
-    assert onto(made) == {UPDATE: (OTHER, FUNCTION)}
+    assert onto(proposed) == {UPDATE: (OTHER, FUNCTION)}
 
 
 @pytest.mark.parametrize(
@@ -192,11 +201,11 @@ def test_an_action_of_few_runs_is_restricted_to_all_resources_of_its_type_from_e
 def test_an_action_of_few_runs_remains_on_all_resources_if_its_type_is_unstable(
     others: list[Usage], guard: str
 ) -> None:
-    made = draft(
+    proposed = draft(
         document(UPDATE),
         [usage(UPDATE, FUNCTION, [1, 3]), *others, usage("lambda:ListFunctions", "*")],
     )
-    assert (onto(made), guards(made)) == ({}, {UPDATE: guard})
+    assert (onto(proposed), guards(proposed)) == ({}, {UPDATE: guard})
 
 
 def test_a_creating_action_counts_the_runs_that_used_its_resources() -> None:
@@ -213,8 +222,8 @@ def test_a_creating_action_counts_the_runs_that_used_its_resources() -> None:
 
 
 def part(action: str, resource: str, derivation: str) -> Usage:
-    found = usage(action, resource, exact=False)
-    return replace(found, need=structs.replace(found.need, derivation=derivation))
+    plain_usage = usage(action, resource, exact=False)
+    return replace(plain_usage, need=structs.replace(plain_usage.need, derivation=derivation))
 
 
 def test_a_stack_name_is_exact_and_a_similar_name_is_not() -> None:
@@ -231,35 +240,38 @@ def test_a_stack_name_is_exact_and_a_similar_name_is_not() -> None:
 
 def test_a_name_that_is_open_in_one_region_is_open_in_each_region_that_the_runs_used() -> None:
     names = [usage(UPDATE, f"{FUNCTION}-{4000 + run * 37}", [run]) for run in range(11)]
-    other = FUNCTION.replace("eu-west-1", "us-east-1")
-    made = draft(document(UPDATE), [*names, usage(UPDATE, f"{other}-4407", [11])])
-    assert onto(made) == {UPDATE: (f"{FUNCTION}-*", f"{other}-*")}
+    other_region = FUNCTION.replace("eu-west-1", "us-east-1")
+    proposed = draft(document(UPDATE), [*names, usage(UPDATE, f"{other_region}-4407", [11])])
+    assert onto(proposed) == {UPDATE: (f"{FUNCTION}-*", f"{other_region}-*")}
 
 
 def test_an_action_of_few_runs_is_restricted_to_the_types_that_it_was_used_on() -> None:
     """A script deletes an API in two runs, and each run adds a route below it, which `DELETE` takes
     too.
     """
-    place = "arn:aws:apigateway:eu-west-1::/apis/a1b2c3d4e5"
-    used = [
-        usage("apigateway:DELETE", place, range(2)),
-        usage("apigateway:POST", f"{place}/routes"),
+    api = "arn:aws:apigateway:eu-west-1::/apis/a1b2c3d4e5"
+    usages = [
+        usage("apigateway:DELETE", api, range(2)),
+        usage("apigateway:POST", f"{api}/routes"),
     ]
-    assert onto(draft(document("apigateway:DELETE"), used)) == {"apigateway:DELETE": (place,)}
+    assert onto(draft(document("apigateway:DELETE"), usages)) == {"apigateway:DELETE": (api,)}
 
 
 def test_a_bucket_whose_name_has_the_region_counts_as_the_same_in_another_region() -> None:
     action, bucket = "s3:GetBucketLocation", "arn:aws:s3:::assets-111122223333-eu-west-1"
-    other = bucket.replace("eu-west-1", "us-east-1")
-    made = draft(document(action), [usage(action, bucket), usage(action, other, [11])])
-    assert onto(made) == {action: (bucket, other)}
+    other_region = bucket.replace("eu-west-1", "us-east-1")
+    proposed = draft(document(action), [usage(action, bucket), usage(action, other_region, [11])])
+    assert onto(proposed) == {action: (bucket, other_region)}
 
 
 def test_an_action_is_restricted_in_each_region_where_another_action_used_the_resource() -> None:
-    other = FUNCTION.replace("eu-west-1", "us-east-1")
-    reading = [usage("lambda:GetFunction", FUNCTION), usage("lambda:GetFunction", other, [11])]
+    other_region = FUNCTION.replace("eu-west-1", "us-east-1")
+    reading = [
+        usage("lambda:GetFunction", FUNCTION),
+        usage("lambda:GetFunction", other_region, [11]),
+    ]
     assert onto(draft(document(UPDATE), [usage(UPDATE, FUNCTION), *reading])) == {
-        UPDATE: (FUNCTION, other)
+        UPDATE: (FUNCTION, other_region)
     }
 
 
@@ -274,28 +286,29 @@ def test_the_suffix_of_a_log_group_arn_is_no_wildcard() -> None:
 def test_a_role_name_is_exact_if_a_run_created_it_without_a_path() -> None:
     role, action = "arn:aws:iam::111122223333:role/worker", "iam:GetRole"
     using, making = usage(action, role), usage("iam:CreateRole", role, [0])
-    named = [
-        replace(each, need=structs.replace(each.need, derivation=NAMED)) for each in (using, making)
+    derived = [
+        replace(usage_of_role, need=structs.replace(usage_of_role.need, derivation=NAMED))
+        for usage_of_role in (using, making)
     ]
-    assert guards(draft(document(action), named[:1])) == {action: "unknown-resource"}
-    assert onto(draft(document(action), named)) == {action: (role,)}
-    in_vain = [named[0], replace(named[1], succeeded=False)]
+    assert guards(draft(document(action), derived[:1])) == {action: "unknown-resource"}
+    assert onto(draft(document(action), derived)) == {action: (role,)}
+    in_vain = [derived[0], replace(derived[1], succeeded=False)]
     assert guards(draft(document(action, "iam:CreateRole"), in_vain))[action] == "unknown-resource"
 
 
 def test_a_type_that_every_record_names_is_excluded_if_absent() -> None:
     """The record would name an access point, but not a rule of a security group."""
-    made = draft(
+    bucket_draft = draft(
         document("s3:GetBucketLocation"), [usage("s3:GetBucketLocation", "arn:aws:s3:::orders")]
     )
-    assert onto(made) == {"s3:GetBucketLocation": ("arn:aws:s3:::orders",)}
+    assert onto(bucket_draft) == {"s3:GetBucketLocation": ("arn:aws:s3:::orders",)}
     group = "arn:aws:ec2:eu-west-1:111122223333:security-group/sg-0a1b2c3d4e5f60718"
-    whole = draft(
+    group_draft = draft(
         document("ec2:AuthorizeSecurityGroupIngress"),
         [usage("ec2:AuthorizeSecurityGroupIngress", group)],
     )
     rules = "arn:aws:ec2:eu-west-1:111122223333:security-group-rule/*"
-    assert onto(whole) == {"ec2:AuthorizeSecurityGroupIngress": (group, rules)}
+    assert onto(group_draft) == {"ec2:AuthorizeSecurityGroupIngress": (group, rules)}
     function = usage("lambda:GetFunction", FUNCTION)
     assert onto(draft(document("lambda:GetFunction"), [function])) == {
         "lambda:GetFunction": (FUNCTION,)
@@ -311,8 +324,8 @@ def test_a_gap_a_guard_or_an_unchanged_wildcard_prevents_a_restriction() -> None
     assert guards(draft(document(UPDATE), [usage(UPDATE, FUNCTION)], gaps=[gap])) == {
         UPDATE: "gap-in-scope"
     }
-    kept = draft(document(UPDATE), [usage(UPDATE, FUNCTION)], Options(keep=("lambda:Update*",)))
-    assert guards(kept) == {UPDATE: "keep"}
+    proposed = draft(document(UPDATE), [usage(UPDATE, FUNCTION)], Options(keep=("lambda:Update*",)))
+    assert guards(proposed) == {UPDATE: "keep"}
     young = draft(document(UPDATE), [usage(UPDATE, FUNCTION)], Options(minimum_days=90))
     assert guards(young) == {UPDATE: "minimum-days"}
     covered = draft(
@@ -324,27 +337,27 @@ def test_a_gap_a_guard_or_an_unchanged_wildcard_prevents_a_restriction() -> None
 
 
 def test_resources_keep_restricts_nothing() -> None:
-    made = draft(document(UPDATE), [usage(UPDATE, FUNCTION)], Options(keep_forms=True))
-    assert (onto(made), guards(made)) == ({}, {})
+    proposed = draft(document(UPDATE), [usage(UPDATE, FUNCTION)], Options(keep_forms=True))
+    assert (onto(proposed), guards(proposed)) == ({}, {})
 
 
 def test_resources_exact_writes_the_recorded_resources() -> None:
     usages = [usage(UPDATE, f"{FUNCTION}-{name}") for name in ("1041", "1042")]
-    made = draft(document(UPDATE), usages, Options(exact_resources=True))
-    assert onto(made) == {UPDATE: (f"{FUNCTION}-1041", f"{FUNCTION}-1042")}
+    proposed = draft(document(UPDATE), usages, Options(exact_resources=True))
+    assert onto(proposed) == {UPDATE: (f"{FUNCTION}-1041", f"{FUNCTION}-1042")}
 
 
 def test_actions_without_resources_and_data_events_remain_on_all_resources() -> None:
     queue = "arn:aws:sqs:eu-west-1:111122223333:orders"
     usages = [usage("sqs:ListQueues", "*"), usage("sqs:SendMessage", queue)]
-    made = draft(document("sqs:ListQueues", "sqs:SendMessage"), usages)
-    assert (onto(made), guards(made)) == ({}, {"sqs:SendMessage": "not-visible"})
+    proposed = draft(document("sqs:ListQueues", "sqs:SendMessage"), usages)
+    assert (onto(proposed), guards(proposed)) == ({}, {"sqs:SendMessage": "not-visible"})
 
 
 def test_a_name_that_the_policy_version_cannot_write_prevents_a_restriction() -> None:
     old = parse(document(UPDATE).text.replace("2012-10-17", "2008-10-17").encode(), "p.json")
-    made = draft(old, [usage("lambda:UpdateFunctionCode", f"{FUNCTION}${{*}}")])
-    assert guards(made) == {UPDATE: "policy-version"}
+    proposed = draft(old, [usage("lambda:UpdateFunctionCode", f"{FUNCTION}${{*}}")])
+    assert guards(proposed) == {UPDATE: "policy-version"}
 
 
 @pytest.mark.parametrize(
@@ -382,4 +395,4 @@ def test_what_follows_an_addition_to_a_collection_is_authorized_on_its_items(
     the account.
     """
     arn = "arn:aws:apigateway:eu-west-1::"
-    assert with_items(action, arn + path) == tuple(arn + each for each in applied)
+    assert with_items(action, arn + path) == tuple(arn + suffix for suffix in applied)

@@ -87,16 +87,16 @@ def policy(grants: Grants, key: str = "Action") -> Document:
 def test_restored_grants(
     before: Grants, proposed: Grants, now: Grants, restored: set[tuple[str, str]]
 ) -> None:
-    found = restored_grants(policy(before), policy(proposed), policy(now))
-    assert {(grant.pattern, grant.resource) for grant in found} == restored
+    grants = restored_grants(policy(before), policy(proposed), policy(now))
+    assert {(grant.pattern, grant.resource) for grant in grants} == restored
 
 
 def test_a_removed_not_action_comes_back_by_one_of_its_actions() -> None:
     before = policy([("iam:*", "*")], "NotAction")
     proposed = policy([("sqs:SendMessage", "*")])
     now = policy([("sqs:SendMessage", "*"), ("sqs:PurgeQueue", QUEUE), ("iam:PassRole", "*")])
-    found = restored_grants(before, proposed, now)
-    assert {(grant.pattern, grant.resource) for grant in found} == {("sqs:PurgeQueue", QUEUE)}
+    grants = restored_grants(before, proposed, now)
+    assert {(grant.pattern, grant.resource) for grant in grants} == {("sqs:PurgeQueue", QUEUE)}
 
 
 def test_an_addition_is_missing_where_no_policy_grants_all_of_its_resource() -> None:

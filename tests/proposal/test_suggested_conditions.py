@@ -37,10 +37,10 @@ def offered(
         "Statement": {"Effect": "Allow", "Resource": "*", **statement},
     }
     document = parse(json.dumps(policy).encode(), "p.json")
-    found: tuple[SuggestedCondition, ...] = suggested_conditions(
+    suggestions: tuple[SuggestedCondition, ...] = suggested_conditions(
         document, Evidence(ROLE, usages), runs
     )
-    return [(each.actions, each.condition) for each in found]
+    return [(suggestion.actions, suggestion.condition) for suggestion in suggestions]
 
 
 def region(*values: str) -> Condition:
@@ -77,12 +77,12 @@ def test_a_resource_that_names_its_region_and_a_global_service_need_no_condition
 def test_the_services_that_a_role_was_passed_to_are_suggested() -> None:
     role = "arn:aws:iam::111122223333:role/worker"
     states = structs.replace(PASSED, values=("states.amazonaws.com",))
-    both = [
+    passes = [
         usage("iam:PassRole", PASSED, resource=role),
         usage("iam:PassRole", states, resource=role),
     ]
     together = structs.replace(PASSED, values=("lambda.amazonaws.com", "states.amazonaws.com"))
-    assert offered({"Action": "iam:PassRole"}, *both) == [(("iam:PassRole",), together)]
+    assert offered({"Action": "iam:PassRole"}, *passes) == [(("iam:PassRole",), together)]
 
 
 def test_the_policies_that_runs_attached_are_suggested() -> None:
@@ -113,14 +113,14 @@ def test_one_call_without_a_value_prevents_the_suggestion() -> None:
 
 
 def test_called_via_is_suggested_if_only_cloudformation_made_the_calls() -> None:
-    on = {"Action": "sqs:CreateQueue", "Resource": "arn:aws:sqs:*:*:*"}
+    grant = {"Action": "sqs:CreateQueue", "Resource": "arn:aws:sqs:*:*:*"}
     via = usage("sqs:CreateQueue", forwarded_by=(CLOUDFORMATION,), programs=())
     condition = Condition("ForAnyValue:StringEquals", "aws:CalledVia", (CLOUDFORMATION,))
-    assert offered(on, via) == [(("sqs:CreateQueue",), condition)]
-    assert offered(on, replace(via, programs=("",))) == []
-    assert offered(on, via, usage("sqs:CreateQueue")) == []
+    assert offered(grant, via) == [(("sqs:CreateQueue",), condition)]
+    assert offered(grant, replace(via, programs=("",))) == []
+    assert offered(grant, via, usage("sqs:CreateQueue")) == []
     # AWS sets the key for only four services.
-    assert offered(on, replace(via, forwarded_by=("codebuild.amazonaws.com",))) == []
+    assert offered(grant, replace(via, forwarded_by=("codebuild.amazonaws.com",))) == []
 
 
 def test_too_few_runs_suggest_no_condition() -> None:

@@ -23,48 +23,48 @@ TYPES = DeclaredNeeds(
 
 
 def test_lifecycle_counterparts_are_suggested_on_the_resources_in_use() -> None:
-    found = {
+    offers = {
         offer.action: offer for offer in suggested_actions(CREATED, [_policy("sqs:CreateQueue")])
     }
-    assert found["sqs:DeleteQueue"].basis is Basis.LIFECYCLE
-    assert found["sqs:DeleteQueue"].because == "sqs:CreateQueue"
-    assert found["sqs:DeleteQueue"].resources == (QUEUE,)
+    assert offers["sqs:DeleteQueue"].basis is Basis.LIFECYCLE
+    assert offers["sqs:DeleteQueue"].because == "sqs:CreateQueue"
+    assert offers["sqs:DeleteQueue"].resources == (QUEUE,)
 
 
 def test_an_action_that_a_policy_grants_anywhere_is_not_suggested() -> None:
-    named = {
+    actions = {
         offer.action
         for offer in suggested_actions(
             CREATED, [_policy("sqs:CreateQueue"), _policy("sqs:Delete*")]
         )
     }
-    assert "sqs:DeleteQueue" not in named
-    assert "sqs:SetQueueAttributes" in named
-    everything = parse(_text({"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"}), "p.json")
-    assert suggested_actions(CREATED, [everything]) == ()
+    assert "sqs:DeleteQueue" not in actions
+    assert "sqs:SetQueueAttributes" in actions
+    all_but_iam = parse(_text({"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"}), "p.json")
+    assert suggested_actions(CREATED, [all_but_iam]) == ()
 
 
 def test_an_action_of_never_add_is_not_suggested() -> None:
-    named = {offer.action for offer in suggested_actions(CREATED, [], ("sqs:Delete*",))}
-    assert "sqs:DeleteQueue" not in named
-    assert "sqs:SetQueueAttributes" in named
+    actions = {offer.action for offer in suggested_actions(CREATED, [], ("sqs:Delete*",))}
+    assert "sqs:DeleteQueue" not in actions
+    assert "sqs:SetQueueAttributes" in actions
 
 
 def test_declared_permissions_name_their_types_and_no_resource() -> None:
-    found = {
+    offers = {
         offer.action: offer
         for offer in suggested_actions(_declared(), [_policy("sqs:CreateQueue")])
     }
-    assert (found["kms:GetKeyPolicy"].basis, found["kms:GetKeyPolicy"].because) == (
+    assert (offers["kms:GetKeyPolicy"].basis, offers["kms:GetKeyPolicy"].because) == (
         Basis.DECLARED,
         "A::B::C, D::E::F",
     )
-    assert found["kms:GetKeyPolicy"].resources == ()
+    assert offers["kms:GetKeyPolicy"].resources == ()
 
 
 def test_a_used_action_is_not_suggested() -> None:
-    used = evidence([usage("sqs:CreateQueue", QUEUE), usage("sqs:DeleteQueue", QUEUE)])
-    assert "sqs:DeleteQueue" not in {offer.action for offer in suggested_actions(used, [])}
+    calls = evidence([usage("sqs:CreateQueue", QUEUE), usage("sqs:DeleteQueue", QUEUE)])
+    assert "sqs:DeleteQueue" not in {offer.action for offer in suggested_actions(calls, [])}
 
 
 def test_a_declared_permission_that_a_policy_has_is_kept() -> None:
@@ -73,15 +73,15 @@ def test_a_declared_permission_that_a_policy_has_is_kept() -> None:
         _text({"Effect": "Allow", "Action": ["kms:GetKeyPolicy", "kms:ListKeys"], "Resource": "*"}),
         "p.json",
     )
-    found = _declared()
-    entries = compare(document, [], found).entries
-    context = guard_context(found, Options())
-    kept = {
+    declared_needs = _declared()
+    entries = compare(document, [], declared_needs).entries
+    context = guard_context(declared_needs, Options())
+    guard_results = {
         entry.pattern: first_guard_result(RemovalCandidate(entry.pattern, entry), context)
         for entry in entries
     }
-    assert kept["kms:ListKeys"] is None
-    guard_result = kept["kms:GetKeyPolicy"]
+    assert guard_results["kms:ListKeys"] is None
+    guard_result = guard_results["kms:GetKeyPolicy"]
     assert guard_result
     assert (guard_result.guard, "A::B::C and 1 more" in guard_result.reason) == ("declared", True)
 
@@ -105,23 +105,23 @@ def test_item_actions_of_a_bucket_without_recorded_data_events_are_suggested() -
     """A trail records data events only on demand; without them actions on objects leave no
     trace.
     """
-    found = {
+    offers = {
         offer.action: offer
         for offer in suggested_actions(evidence([usage("s3:GetBucketLocation", BUCKET)]), [])
     }
-    assert found["s3:PutObject"].resources == (f"{BUCKET}/*",)
-    assert (found["s3:ListBucket"].resources, found["s3:ListBucket"].because) == (
+    assert offers["s3:PutObject"].resources == (f"{BUCKET}/*",)
+    assert (offers["s3:ListBucket"].resources, offers["s3:ListBucket"].because) == (
         (BUCKET,),
         "S3CrudPolicy",
     )
 
 
 def test_item_actions_are_not_suggested_with_recorded_data_events_or_for_a_pattern() -> None:
-    data = Coverage(data=data_events(0, ("GetObject", "read", f"{BUCKET}/")))
-    recorded = replace(evidence([usage("s3:GetBucketLocation", BUCKET)]), coverage=data)
+    data_coverage = Coverage(data=data_events(0, ("GetObject", "read", f"{BUCKET}/")))
+    recorded = replace(evidence([usage("s3:GetBucketLocation", BUCKET)]), coverage=data_coverage)
     pattern = evidence([usage("s3:GetBucketLocation", "arn:aws:s3:::orders-*")])
-    for found in (recorded, pattern, evidence([usage("sqs:CreateQueue", QUEUE)])):
-        assert not {offer.action for offer in suggested_actions(found, [])} & {
+    for calls in (recorded, pattern, evidence([usage("sqs:CreateQueue", QUEUE)])):
+        assert not {offer.action for offer in suggested_actions(calls, [])} & {
             "s3:PutObject",
             "s3:ListBucket",
         }
@@ -130,23 +130,25 @@ def test_item_actions_are_not_suggested_with_recorded_data_events_or_for_a_patte
 def test_an_action_used_on_one_queue_is_suggested_on_the_next_that_the_role_created() -> None:
     """A renamed resource gets its first update or deletion in a later run than its creation."""
     queues = [f"arn:aws:sqs:eu-west-1:111122223333:orders-{number}" for number in (1, 2)]
-    made = [usage("sqs:CreateQueue", queue) for queue in queues]
-    found = evidence([*made, usage("sqs:SetQueueAttributes", queues[0])])
+    creations = [usage("sqs:CreateQueue", queue) for queue in queues]
+    calls = evidence([*creations, usage("sqs:SetQueueAttributes", queues[0])])
     granted = _text({"Effect": "Allow", "Action": "sqs:SetQueueAttributes", "Resource": queues[0]})
     suggested = {
-        offer.action: offer for offer in suggested_actions(found, [parse(granted, "p.json")])
+        offer.action: offer for offer in suggested_actions(calls, [parse(granted, "p.json")])
     }
     assert suggested["sqs:SetQueueAttributes"] == SuggestedAction(
         "sqs:SetQueueAttributes", Basis.LIFECYCLE, "sqs:CreateQueue", (queues[1],)
     )
-    wide = _text({"Effect": "Allow", "Action": "sqs:Set*", "Resource": "arn:aws:sqs:*:*:orders-*"})
+    wildcard = _text(
+        {"Effect": "Allow", "Action": "sqs:Set*", "Resource": "arn:aws:sqs:*:*:orders-*"}
+    )
     assert "sqs:SetQueueAttributes" not in {
-        offer.action for offer in suggested_actions(found, [parse(wide, "p.json")])
+        offer.action for offer in suggested_actions(calls, [parse(wildcard, "p.json")])
     }
     # No call of this role created the second queue, so its purpose is unknown.
-    given = evidence(
+    other_calls = evidence(
         [usage("sqs:SendMessage", queues[1]), usage("sqs:SetQueueAttributes", queues[0])]
     )
     assert "sqs:SetQueueAttributes" not in {
-        offer.action for offer in suggested_actions(given, [parse(granted, "p.json")])
+        offer.action for offer in suggested_actions(other_calls, [parse(granted, "p.json")])
     }

@@ -12,9 +12,9 @@ from leastpriv.proposal.models import Proposal
 from tests.fakes.deploys import deploys, proposal
 
 QUEUES = [
-    f"{one}{other}-orders-of-the-shop-without-a-common-end-{other}{one}"
-    for one in "abcdefgh"
-    for other in "ijklmnopq"
+    f"{letter}{other_letter}-orders-of-the-shop-without-a-common-end-{other_letter}{letter}"
+    for letter in "abcdefgh"
+    for other_letter in "ijklmnopq"
 ]
 CALLS = [{"event": "sqs:CreateQueue", "parameters": {"queueName": name}} for name in QUEUES]
 OTHER = {
@@ -35,13 +35,13 @@ def test_what_would_need_too_many_policies_remains(
     files = [tmp_path / f"{number}.json" for number in range(others)]
     for file in files:
         file.write_text(json.dumps(OTHER))
-    found = proposal(
+    draft = proposal(
         tmp_path, committed, deploys(CALLS), resources="exact", also_attached=tuple(map(str, files))
     ).content.context.proposal
-    assert bool(found.held_back_as("too-large")) is is_held
-    assert (found.content == json.dumps(committed, indent=2).encode()) is is_held
-    assert found.packed is not None
-    assert found.packed.fits
+    assert bool(draft.held_back_as("too-large")) is is_held
+    assert (draft.content == json.dumps(committed, indent=2).encode()) is is_held
+    assert draft.packed is not None
+    assert draft.packed.fits
 
 
 STREAMS = [
@@ -54,13 +54,15 @@ def test_an_action_is_not_removed_while_a_too_large_narrowing_leaves_its_carrier
     tmp_path: Path,
 ) -> None:
     """CloudTrail may not record `kinesis:CreateChannel`, which may need the log delivery."""
-    found = proposal_of(tmp_path, [("kinesis:*", "*"), ("logs:CreateLogDelivery", "*")], [*STREAMS])
-    assert [each.action for each in found.changes] == []
-    assert [each.action for each in found.held_back_as("too-large")] == [
+    draft = proposal_of(tmp_path, [("kinesis:*", "*"), ("logs:CreateLogDelivery", "*")], [*STREAMS])
+    assert [change.action for change in draft.changes] == []
+    assert [held_back.action for held_back in draft.held_back_as("too-large")] == [
         "kinesis:*",
         "kinesis:CreateStream",
     ]
-    assert [each.action for each in found.held_back_as("not-visible")] == ["logs:CreateLogDelivery"]
+    assert [held_back.action for held_back in draft.held_back_as("not-visible")] == [
+        "logs:CreateLogDelivery"
+    ]
 
 
 def test_an_action_is_not_narrowed_while_a_too_large_narrowing_leaves_its_creator(
@@ -70,18 +72,19 @@ def test_an_action_is_not_narrowed_while_a_too_large_narrowing_leaves_its_creato
     topics = [{"event": "sns:CreateTopic", "parameters": {"name": name}} for name in QUEUES[-50:]]
     url = f"https://sqs.eu-west-1.amazonaws.com/111122223333/{QUEUES[0]}"
     setting = {"event": "sqs:SetQueueAttributes", "parameters": {"queueUrl": url}}
-    found = proposal_of(
+    draft = proposal_of(
         tmp_path,
         [(["sqs:C*", "sns:C*"], "*"), ("sqs:SetQueueAttributes", "*")],
         [*CALLS[:50], *topics, setting],
     )
-    assert [each.action for each in found.changes] == []
-    assert {each.action for each in found.held_back_as("too-large")} == {
+    assert [change.action for change in draft.changes] == []
+    assert {held_back.action for held_back in draft.held_back_as("too-large")} == {
         *("sqs:C*", "sns:C*", "sqs:CreateQueue", "sns:CreateTopic")
     }
-    assert [(each.action, each.guard_result.guard) for each in found.held_back_restrictions] == [
-        ("sqs:SetQueueAttributes", "sibling")
-    ]
+    assert [
+        (held_back.action, held_back.guard_result.guard)
+        for held_back in draft.held_back_restrictions
+    ] == [("sqs:SetQueueAttributes", "sibling")]
 
 
 def proposal_of(
@@ -95,16 +98,16 @@ def proposal_of(
         for number, (action, resource) in enumerate(granted)
     ]
     committed = {"Version": "2012-10-17", "Statement": statements}
-    others = [folder / f"{number}.json" for number in range(9)]
-    for file in others:
+    other_files = [folder / f"{number}.json" for number in range(9)]
+    for file in other_files:
         file.write_text(json.dumps(OTHER))
-    made = proposal(
+    draft = proposal(
         folder,
         committed,
         deploys(calls),
         resources="exact",
         unseen_actions="drop",
-        also_attached=tuple(map(str, others)),
+        also_attached=tuple(map(str, other_files)),
     )
-    assert made.content.context is not None
-    return made.content.context.proposal
+    assert draft.content.context is not None
+    return draft.content.context.proposal

@@ -75,8 +75,8 @@ ROWS: tuple[tuple[VerdictRule, Instruction, dict[str, Any]], ...] = (
 def test_each_row_has_a_case(
     rule: VerdictRule, instruction: Instruction, facts: dict[str, Any]
 ) -> None:
-    found = decide(Facts(**facts))
-    assert (found.rule, found.instruction) == (rule, instruction)
+    verdict = decide(Facts(**facts))
+    assert (verdict.rule, verdict.instruction) == (rule, instruction)
 
 
 def test_the_cases_are_the_rows_in_their_order() -> None:
@@ -92,7 +92,7 @@ NOT_IN_RECORDS = {
 """Rows that no case of records reaches, with what they need."""
 
 
-@pytest.mark.parametrize("rule", [each for each in VerdictRule if each not in NOT_IN_RECORDS])
+@pytest.mark.parametrize("rule", [rule for rule in VerdictRule if rule not in NOT_IN_RECORDS])
 def test_each_row_has_a_case_of_records_with_its_name(rule: VerdictRule) -> None:
     case = json.loads((CASES / f"verdict-{rule}.json").read_text(encoding="utf-8"))
     instruction = next(row.instruction for row in TABLE if row.rule is rule)

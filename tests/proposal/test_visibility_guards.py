@@ -39,11 +39,15 @@ def context(found: Evidence) -> GuardContext:
 
 
 def seen(**parts: object) -> Evidence:
-    found = evidence([usage("sqs:CreateQueue", "arn:aws:sqs:eu-west-1:111122223333:orders")])
+    evidence_of_create = evidence(
+        [usage("sqs:CreateQueue", "arn:aws:sqs:eu-west-1:111122223333:orders")]
+    )
     coverage = {
         name: parts.pop(name) for name in ("days", "logged", "data", "selected") if name in parts
     }
-    return replace(found, coverage=replace(found.coverage, **coverage), **parts)  # type: ignore[arg-type]
+    return replace(
+        evidence_of_create, coverage=replace(evidence_of_create.coverage, **coverage), **parts
+    )  # type: ignore[arg-type]
 
 
 def days(**lengths: int) -> Mapping[tuple[str, str], frozenset[date]]:
@@ -91,8 +95,8 @@ def test_events_that_a_trail_may_exclude_prove_absence_only_while_recorded(
     """A trail's settings are today's: reads that were enabled last week prove nothing about the
     month before.
     """
-    found = seen(logged=logged)
-    guard_result = visibility_guards.not_recorded(candidate(action, found), context(found))
+    recording = seen(logged=logged)
+    guard_result = visibility_guards.not_recorded(candidate(action, recording), context(recording))
     assert guard_result.startswith(reason) if reason else guard_result == ""
 
 
@@ -100,10 +104,14 @@ def test_events_that_a_trail_may_exclude_prove_absence_only_while_recorded(
 def test_data_events_of_a_resource_prove_absence_only_after_enough_days(
     length: int, holds: bool
 ) -> None:
-    data = data_events(length, ("GetObjectAcl", "read", f"{SHOP}/"), ("ListObjects", "read", SHOP))
-    found = seen(data=data, days={"eu-west-1": days_of(next(iter(data.values())))})
-    checked = candidate("s3:GetObjectAcl", found, f"{SHOP}/*")
-    assert bool(visibility_guards.not_visible(checked, context(found))) is holds
+    data_coverage = data_events(
+        length, ("GetObjectAcl", "read", f"{SHOP}/"), ("ListObjects", "read", SHOP)
+    )
+    recording = seen(
+        data=data_coverage, days={"eu-west-1": days_of(next(iter(data_coverage.values())))}
+    )
+    checked = candidate("s3:GetObjectAcl", recording, f"{SHOP}/*")
+    assert bool(visibility_guards.not_visible(checked, context(recording))) is holds
 
 
 @pytest.mark.parametrize(
@@ -131,13 +139,13 @@ def test_partly_selected_data_events_hide_the_other_resources(
     """Even if events of the same bucket were seen: those that were selected."""
     scope = Scope(events=tuple(f"{OBJECTS} {kind}" for kind in kinds), outside=outside)
     recorded = data_events(90, *[("GetObjectAcl", "read", f"{root}/") for root in (SHOP, OTHER)])
-    found = seen(gaps=(Gap(GapKind.NOT_LOGGED, scope, "in part"),), data=recorded)
-    checked = candidate("s3:GetObjectAcl", found, *resources)
-    assert bool(visibility_guards.gap_in_scope(checked, context(found))) is holds
+    recording = seen(gaps=(Gap(GapKind.NOT_LOGGED, scope, "in part"),), data=recorded)
+    checked = candidate("s3:GetObjectAcl", recording, *resources)
+    assert bool(visibility_guards.gap_in_scope(checked, context(recording))) is holds
 
 
 @pytest.mark.parametrize("action", ["sqs:PurgeQueue", "lambda:InvokeFunction", "s3:RestoreObject"])
 def test_data_events_of_one_type_and_kind_hide_nothing_else(action: str) -> None:
     gap = Gap(GapKind.NOT_LOGGED, Scope(events=(f"{OBJECTS} read",)), "reads of objects")
-    found = seen(gaps=(gap,))
-    assert visibility_guards.gap_in_scope(candidate(action, found), context(found)) == ""
+    recording = seen(gaps=(gap,))
+    assert visibility_guards.gap_in_scope(candidate(action, recording), context(recording)) == ""

@@ -83,11 +83,11 @@ def test_hostile_text_of_a_finding_is_inert() -> None:
         CheckFinding(weight, HOSTILE, HOSTILE, HOSTILE, 1, "javascript:alert(1)")
         for weight in (Severity.WARNING, Severity.DISAGREES)
     )
-    found = [CheckResult("ValidatePolicy", 1, remarks, (HOSTILE,), HOSTILE)]
+    checks = [CheckResult("ValidatePolicy", 1, remarks, (HOSTILE,), HOSTILE)]
     offers = [SuggestedAction(HOSTILE, Basis.LIFECYCLE, HOSTILE, (HOSTILE,))]
     for text in (
-        "\n\n".join(checks_section(found)),
-        "\n\n".join(disagreements(found)),
+        "\n\n".join(checks_section(checks)),
+        "\n\n".join(disagreements(checks)),
         "\n\n".join(suggested_actions_section(offers, DeclaredNeeds())),
     ):
         page = read(text)

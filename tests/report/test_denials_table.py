@@ -27,7 +27,7 @@ def test_a_denial_is_one_line_and_exit_code_0(tmp_path: Path) -> None:
         f"a\n{SENTENCE} because no identity-based policy allows the sqs:ListQueues"
         f" action\n{SENTENCE}\n"
     )
-    code, rows, said = denials(tmp_path, log)
+    code, rows, summary = denials(tmp_path, log)
     assert code == 0
     assert rows == [
         {
@@ -48,7 +48,7 @@ def test_a_denial_is_one_line_and_exit_code_0(tmp_path: Path) -> None:
             ),
         }
     ]
-    assert said == "1 distinct denial; a grant could fix 1.\n"
+    assert summary == "1 distinct denial; a grant could fix 1.\n"
 
 
 def test_a_log_without_a_denial_is_no_line_and_exit_code_1(tmp_path: Path) -> None:
@@ -96,8 +96,8 @@ def test_a_log_cannot_run_a_command_of_the_runner_through_its_message(tmp_path: 
     ],
 )
 def test_the_summary_counts_denials_that_a_grant_fixes(limit: str, words: str) -> None:
-    found = [
+    denials = [
         LoggedDenial("log", 1, Denial(("s3:PutObject",), "", "", DeniedBy.UNKNOWN, False, mendable))
         for mendable in (True, False)
     ]
-    assert words in denial_summary(found, limit)
+    assert words in denial_summary(denials, limit)

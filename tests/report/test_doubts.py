@@ -136,9 +136,9 @@ def test_a_doubt_decides_the_instruction(name: str, tmp_path: Path) -> None:
 def test_the_parts_of_the_successful_calls_add_up(name: str, tmp_path: Path) -> None:
     context = run_case(CASES[name][0], tmp_path).context
     sentence = calls_remain(context)
-    everything = re.match(r"All (\d+) successful", sentence)
+    of_all = re.match(r"All (\d+) successful", sentence)
     of_them = re.match(r"Of (\d+) successful calls \([^)]*\), ([^;]*)", sentence)
-    assert everything or of_them
+    assert of_all or of_them
     if of_them:
         parts = re.findall(r"\b(\d+) (?:remain|would|may|not|is|are)", of_them[2])
         assert sum(map(int, parts)) == int(of_them[1]) == context.ledger.calls.succeeded

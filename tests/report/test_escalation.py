@@ -46,23 +46,23 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> ReportContext:
 
 
 def reported(context: ReportContext, before: Document, after: Document) -> ReportContext:
-    found = Escalation(escalation_paths([before], ROLE), escalation_paths([after], ROLE))
-    return replace(context, escalation=found)
+    escalation = Escalation(escalation_paths([before], ROLE), escalation_paths([after], ROLE))
+    return replace(context, escalation=escalation)
 
 
 def test_the_first_screen_says_what_becomes_of_the_paths_to_administrator(
     usual: ReportContext,
 ) -> None:
-    everything, nothing = document(statement(["*"])), document(statement(["s3:GetObject"]))
-    kept = body(reported(usual, everything, everything))
+    all_actions, nothing = document(statement(["*"])), document(statement(["s3:GetObject"]))
+    kept_paths = body(reported(usual, all_actions, all_actions))
     line = "**Still open:** an attacker in one run can become administrator by "
-    assert line in kept.partition("<details>")[0]
-    closed = administrator_line(reported(usual, everything, nothing))
+    assert line in kept_paths.partition("<details>")[0]
+    closed = administrator_line(reported(usual, all_actions, nothing))
     assert closed.startswith("**Closed:**")
-    made = administrator_line(reported(usual, nothing, everything))
-    assert made.startswith("**New with this change:** an attacker in one run can become")
-    assert "**Administrator in effect.**" in kept.partition("#### Escalation")[2]
-    assert "- and by " in kept
+    new_line = administrator_line(reported(usual, nothing, all_actions))
+    assert new_line.startswith("**New with this change:** an attacker in one run can become")
+    assert "**Administrator in effect.**" in kept_paths.partition("#### Escalation")[2]
+    assert "- and by " in kept_paths
 
 
 def test_any_role_for_one_service_is_a_path_to_the_strongest(usual: ReportContext) -> None:
@@ -117,22 +117,22 @@ def test_the_machine_readable_proposal_has_the_paths(usual: ReportContext) -> No
 
 def test_what_demands_the_boundary_closes_the_path_that_it_is_offered_for() -> None:
     makes = ["iam:CreateRole", "iam:PutRolePolicy"]
-    wide = document(statement(makes, f"{A}role/app-*"))
-    paths = escalation_paths([wide], ROLE)
-    boundary = boundary_for([wide], paths, ROLE, "iam/app-boundary.json", exists=False)
+    policy = document(statement(makes, f"{A}role/app-*"))
+    paths = escalation_paths([policy], ROLE)
+    boundary = boundary_for([policy], paths, ROLE, "iam/app-boundary.json", exists=False)
     assert boundary is not None
     assert boundary.is_proved
-    guarded = [wide, document(*boundary.guards)]
+    guarded = [policy, document(*boundary.guards)]
     assert not is_administrator(escalation_paths(guarded, ROLE))
     assert boundary_for(guarded, escalation_paths(guarded, ROLE), ROLE, "", exists=False) is None
 
 
 def test_every_way_to_lift_the_boundary_is_denied_whatever_the_statements_are() -> None:
-    wide = document(statement(["iam:*"]))
-    boundary = boundary_for([wide], escalation_paths([wide], ROLE), ROLE, "b.json", exists=True)
+    policy = document(statement(["iam:*"]))
+    boundary = boundary_for([policy], escalation_paths([policy], ROLE), ROLE, "b.json", exists=True)
     assert boundary is not None
     assert boundary.is_proved
-    denied = {action for each in boundary.guards for action in as_list(each["Action"])}
+    denied = {action for guard in boundary.guards for action in as_list(guard["Action"])}
     assert {
         "iam:PutRolePermissionsBoundary",
         "iam:DeleteRolePermissionsBoundary",
@@ -144,7 +144,7 @@ def test_every_way_to_lift_the_boundary_is_denied_whatever_the_statements_are() 
 
 
 def as_list(value: object) -> list[str]:
-    return [value] if isinstance(value, str) else [str(each) for each in value]  # type: ignore[attr-defined]
+    return [value] if isinstance(value, str) else [str(entry) for entry in value]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -157,8 +157,8 @@ def as_list(value: object) -> list[str]:
 def test_the_section_says_where_the_boundary_is(
     usual: ReportContext, path: str, exists: bool, words: str
 ) -> None:
-    wide = document(statement(["iam:CreateRole", "iam:PutRolePolicy"]))
-    boundary = boundary_for([wide], escalation_paths([wide], ROLE), ROLE, path, exists=exists)
+    policy = document(statement(["iam:CreateRole", "iam:PutRolePolicy"]))
+    boundary = boundary_for([policy], escalation_paths([policy], ROLE), ROLE, path, exists=exists)
     text = "\n".join(boundary_section(replace(usual, boundary=boundary)))
     assert words in text
     assert '"iam:PermissionsBoundary"' in text

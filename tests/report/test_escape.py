@@ -23,7 +23,7 @@ TEXTS = st.lists(PIECES, max_size=4).map("".join)
 @given(TEXTS, TEXTS)
 def test_any_text_is_one_code_span_of_its_table_cell_and_nothing_else(one: str, other: str) -> None:
     page = read(f"| a | b |\n| --- | --- |\n| {code(one)} | {code(other)} |\n\nend")
-    assert [shown.strip() for shown in page.codes] == [visible(one).strip(), visible(other).strip()]
+    assert [code.strip() for code in page.codes] == [visible(one).strip(), visible(other).strip()]
     assert page.acts() == []
     assert page.prose.split() == ["a", "b", "end"]
     assert (page.blocks.count("tr_open"), page.blocks.count("td_open")) == (2, 2)
@@ -32,24 +32,24 @@ def test_any_text_is_one_code_span_of_its_table_cell_and_nothing_else(one: str, 
 @given(TEXTS)
 def test_in_a_list_or_a_sentence_any_text_is_one_code_span(text: str) -> None:
     page = read(f"- item {code(text)} and\n\n**{code(text)}** starts a line")
-    assert [shown.strip() for shown in page.codes] == [visible(text).strip()] * 2
+    assert [code.strip() for code in page.codes] == [visible(text).strip()] * 2
     assert page.acts() == []
     assert page.prose.split() == ["item", "and", "starts", "a", "line"]
 
 
 @given(TEXTS)
 def test_visible_text_is_one_line_without_hidden_characters(text: str) -> None:
-    shown = visible(text)
-    assert "|" not in shown
-    assert "<!--" not in shown
-    assert "##[" not in shown
+    line = visible(text)
+    assert "|" not in line
+    assert "<!--" not in line
+    assert "##[" not in line
     hidden = [
         character
-        for character in shown.replace("@\u200b", "")
+        for character in line.replace("@\u200b", "")
         if unicodedata.category(character)[0] == "C"
     ]
     assert hidden == []
-    assert len(shown.splitlines()) <= 1
+    assert len(line.splitlines()) <= 1
 
 
 @given(TEXTS)
@@ -116,10 +116,10 @@ def test_plain_words_of_a_sentence_remain_and_quotes_become_code(sentence: str, 
 
 @given(TEXTS)
 def test_a_name_for_titles_is_of_iams_alphabet_and_notifies_no_user(text: str) -> None:
-    shown = name(text)
-    assert "@" not in shown
-    assert set(read(f"# {shown}").acts()) <= {"www."}
-    assert len(shown) <= 64 + 3 * text[:64].count("@")
+    title_name = name(text)
+    assert "@" not in title_name
+    assert set(read(f"# {title_name}").acts()) <= {"www."}
+    assert len(title_name) <= 64 + 3 * text[:64].count("@")
 
 
 def test_names_of_roles_remain_readable() -> None:
@@ -130,10 +130,10 @@ def test_names_of_roles_remain_readable() -> None:
 def test_a_line_for_a_terminal_is_one_line_that_moves_no_cursor_and_runs_no_command(
     text: str,
 ) -> None:
-    shown = plain(text)
-    assert len(shown.splitlines()) <= 1
-    assert "##[" not in shown
-    assert all(unicodedata.category(character)[0] != "C" for character in shown)
+    line = plain(text)
+    assert len(line.splitlines()) <= 1
+    assert "##[" not in line
+    assert all(unicodedata.category(character)[0] != "C" for character in line)
 
 
 JSON = st.recursive(

@@ -47,8 +47,8 @@ def policy(*statements: Mapping[str, Any]) -> dict[str, Any]:
 
 def proposed(folder: Path, *calls: Mapping[str, Any], **case: Any) -> Proposed:
     run = {"first": "2026-09-01T10:00:00Z", "times": 12, "every-days": 4, "calls": [QUEUE]}
-    more = [{"first": "2026-10-20T15:00:00Z", "calls": list(calls)}] if calls else []
-    return run_case({"policy": policy(), "runs": [run, *more], **case}, folder)
+    further_runs = [{"first": "2026-10-20T15:00:00Z", "calls": list(calls)}] if calls else []
+    return run_case({"policy": policy(), "runs": [run, *further_runs], **case}, folder)
 
 
 def test_a_call_without_the_answer_of_its_kind_is_counted_and_not_evaluated(
@@ -103,7 +103,7 @@ def test_a_denied_permission_that_the_file_cannot_take_heads_the_result(tmp_path
     assert "it is in `main.tf`" in first
     assert '"sns:CreateTopic"' in first
     assert "```hcl\nstatement {" in first
-    assert [each.action for each in context_findings(context)] == ["sns:CreateTopic"]
+    assert [finding.action for finding in context_findings(context)] == ["sns:CreateTopic"]
 
 
 def test_a_run_that_was_denied_to_extend_its_role_has_an_alert_of_its_own(tmp_path: Path) -> None:
@@ -136,10 +136,12 @@ def test_a_run_without_evidence_has_the_slip_in_its_title(tmp_path: Path) -> Non
 def test_a_use_by_unreviewed_runs_alone_is_on_the_first_screen(tmp_path: Path) -> None:
     run = {"first": "2026-10-20T15:00:00Z", "session": "17650099", "calls": [TAG]}
     unused = {**ALLOWS, "Sid": "More", "Action": ["sqs:TagQueue", "sqs:PurgeQueue"]}
-    every = {"first": "2026-09-01T10:00:00Z", "times": 12, "every-days": 4, "calls": [QUEUE]}
-    found = run_case({"policy": policy(unused), "runs": [every, run]}, tmp_path).context
+    main_runs = {"first": "2026-09-01T10:00:00Z", "times": 12, "every-days": 4, "calls": [QUEUE]}
+    unmarked = run_case({"policy": policy(unused), "runs": [main_runs, run]}, tmp_path).context
     origin = RunOrigin(Origin.UNREVIEWED, "the branch feature/x")
-    context = with_parts(found, evidence=replace(found.evidence, origins={"17650099": origin}))
+    context = with_parts(
+        unmarked, evidence=replace(unmarked.evidence, origins={"17650099": origin})
+    )
     assert context.ledger.unreviewed == {"sqs:TagQueue"}
     assert context.verdict.rule is VerdictRule.UNREVIEWED_USE
     assert "Only runs of unreviewed code used `sqs:TagQueue`" in body(context)
@@ -155,17 +157,19 @@ TAG = {
 
 
 def test_all_removed_actions_are_listed_those_without_a_record_first(tmp_path: Path) -> None:
-    wide = {**ALLOWS, "Sid": "Keys", "Action": "kms:*", "Resource": "*"}
-    context = proposed(tmp_path, policy=policy(wide), options={"unseen-services": "drop"}).context
+    wildcard = {**ALLOWS, "Sid": "Keys", "Action": "kms:*", "Resource": "*"}
+    context = proposed(
+        tmp_path, policy=policy(wildcard), options={"unseen-services": "drop"}
+    ).context
     removed = context.ledger.removed
     assert removed > 20
     text = body(context).partition("<summary>Removed: ")[2].partition("</details>")[0]
     unrecorded = context.ledger.grants_of(GrantState.REMOVED_UNRECORDED)
     for grant in context.ledger.grants_of(GrantState.REMOVED_RECORDED):
         assert f"`{grant.action}`" in text
-    places = [text.index(f"`{grant.action}`") for grant in unrecorded]
+    positions = [text.index(f"`{grant.action}`") for grant in unrecorded]
     recorded = text.partition("A use would have been recorded")[0]
-    assert all(place < len(recorded) for place in places)
+    assert all(position < len(recorded) for position in positions)
 
 
 def test_each_guard_of_a_removal_has_words_for_a_cell() -> None:
@@ -191,8 +195,8 @@ def test_a_record_of_the_role_that_is_no_call_is_counted_with_the_reason(tmp_pat
 
 def test_a_condition_of_an_addition_is_in_the_table_of_the_first_screen(tmp_path: Path) -> None:
     path = Path(__file__).parents[1] / "cases" / "conditions-are-written.json"
-    found = run_case(json.loads(path.read_text(encoding="utf-8")), tmp_path)
-    first = markdown(first_screen(found.context))
+    content = run_case(json.loads(path.read_text(encoding="utf-8")), tmp_path)
+    first = markdown(first_screen(content.context))
     by_kind = "<br>only if `ec2:CreateAction` is<br>`CreateSecurityGroup`<br>needed by a call 3×"
     assert f"| **new:** `ec2:CreateTags`<br>on `security-group/*`{by_kind} | +1 |" in first
     passed = "only if `iam:PassedToService` is<br>`ecs-tasks.amazonaws.com`"
@@ -205,8 +209,8 @@ def test_a_new_path_to_a_named_role_is_on_the_first_screen(tmp_path: Path) -> No
         "Action": ["iam:PassRole", "lambda:CreateFunction", "lambda:InvokeFunction"],
         "Resource": ["arn:aws:iam::111122223333:role/worker", "arn:aws:lambda:*:*:function:app"],
     }
-    kept = {"keep": passes["Action"]}
-    context = proposed(tmp_path, policy=policy(passes), options=kept).context
+    options = {"keep": passes["Action"]}
+    context = proposed(tmp_path, policy=policy(passes), options=options).context
     first = markdown(first_screen(context))
     assert "**Open path:** an attacker in one run can gain more permissions by passing" in first
     assert "`role/worker`" in first

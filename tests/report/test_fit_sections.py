@@ -24,16 +24,16 @@ def test_sections_fit_the_limit_and_lose_only_whole_lines_at_their_ends(
     sections: list[str], room: int
 ) -> None:
     longest = 100 * len(sections) + room
-    shown = fit_sections(sections, longest)
-    assert len(shown) == len(sections)
-    assert sum(map(len, shown)) <= longest
-    for before, after in zip(sections, shown, strict=True):
+    fitted = fit_sections(sections, longest)
+    assert len(fitted) == len(sections)
+    assert sum(map(len, fitted)) <= longest
+    for before, after in zip(sections, fitted, strict=True):
         if after != before:
             cut = CUT.search(after)
             assert cut
             lines = before.split("\n")
-            kept = len(lines) - int(cut[1].replace(",", ""))
-            assert after[: cut.start()].strip("\n") == "\n".join(lines[:kept]).strip("\n")
+            kept_lines = len(lines) - int(cut[1].replace(",", ""))
+            assert after[: cut.start()].strip("\n") == "\n".join(lines[:kept_lines]).strip("\n")
 
 
 @given(SECTIONS)
@@ -43,9 +43,9 @@ def test_sections_within_the_limit_are_unchanged(sections: list[str]) -> None:
 
 def test_a_short_section_remains_complete_next_to_a_long_one() -> None:
     short, long = "one\ntwo", "\n".join(["a long line"] * 1_000)
-    shown = fit_sections([short, long], 1_000)
-    assert shown[0] == short
-    assert 900 < len(shown[0]) + len(shown[1]) <= 1_000
+    fitted = fit_sections([short, long], 1_000)
+    assert fitted[0] == short
+    assert 900 < len(fitted[0]) + len(fitted[1]) <= 1_000
 
 
 BLOCKS = (
@@ -60,7 +60,7 @@ def test_no_truncation_leaves_a_code_block_or_details_element_open(
     blocks: list[str], longest: int
 ) -> None:
     """The text after a section renders as written."""
-    (shown,) = fit_sections(["\n\n".join(blocks)], longest)
-    assert len(shown) <= longest or shown == "\n\n".join(blocks)
-    assert shown.count("```") % 2 == 0
-    assert shown.count("<details>") == shown.count("</details>")
+    (fitted,) = fit_sections(["\n\n".join(blocks)], longest)
+    assert len(fitted) <= longest or fitted == "\n\n".join(blocks)
+    assert fitted.count("```") % 2 == 0
+    assert fitted.count("<details>") == fitted.count("</details>")

@@ -45,13 +45,13 @@ def test_each_target_has_a_line_with_verdict_effect_most_sensitive_removal_and_l
     rows: list[TargetRow],
 ) -> None:
     failed = TargetRow(ROLE, "iam/x.json", failure="No *call*.")
-    head, _, first, *others = fleet_overview([*rows, failed]).splitlines()
+    head, _, first, *rows_of_rest = fleet_overview([*rows, failed]).splitlines()
     assert head == "| Role | Verdict | Found | Most sensitive removal | Pull request |"
     assert first.startswith("| `111122223333:role/ci-deploy` | **Failed**: No ")
     assert "No *call*" not in first
-    assert len(others) == len(rows)
-    assert "88 -> 85 actions" in others[0]
-    assert "[#1](https://github.com/acme/orders/pull/1)" in others[0]
+    assert len(rows_of_rest) == len(rows)
+    assert "88 -> 85 actions" in rows_of_rest[0]
+    assert "[#1](https://github.com/acme/orders/pull/1)" in rows_of_rest[0]
 
 
 def test_a_few_targets_have_their_texts_below_the_table(rows: list[TargetRow]) -> None:

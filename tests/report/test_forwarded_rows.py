@@ -11,10 +11,10 @@ from tests.fakes.calls import a_call
 
 
 def test_a_row_of_forwarded_calls_names_the_services_that_forwarded_them() -> None:
-    own = a_call("sqs:CreateQueue", {"queueName": "orders"})
-    book = UsageCollector(own.principal)
+    observed_call = a_call("sqs:CreateQueue", {"queueName": "orders"})
+    book = UsageCollector(observed_call.principal)
     for service in ("cloudformation.amazonaws.com", "", "cloudformation.amazonaws.com"):
-        book.note(replace(own, invoked_by=service))
+        book.note(replace(observed_call, invoked_by=service))
     (usage,) = by_pattern(book.close().usages)
     row = permission_row(usage)
     assert row["count"] == 3
@@ -22,8 +22,8 @@ def test_a_row_of_forwarded_calls_names_the_services_that_forwarded_them() -> No
 
 
 def test_a_row_of_direct_calls_has_no_such_field() -> None:
-    own = a_call("sqs:CreateQueue", {"queueName": "orders"})
-    book = UsageCollector(own.principal)
-    book.note(own)
+    observed_call = a_call("sqs:CreateQueue", {"queueName": "orders"})
+    book = UsageCollector(observed_call.principal)
+    book.note(observed_call)
     (usage,) = book.close().usages
     assert "forwarded_by" not in permission_row(usage)

@@ -40,7 +40,7 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> ReportContext:
 def page(contexts: Sequence[ReportContext]) -> str:
     """The page of some proposals."""
     return html.page(
-        [TargetRow(each.principal, each.policy_file, context=each) for each in contexts]
+        [TargetRow(context.principal, context.policy_file, context=context) for context in contexts]
     )
 
 
@@ -54,33 +54,33 @@ def all_text(element: Element) -> str:
 
 
 def tags(element: Element) -> list[str]:
-    return [str(each.tag) for each in element.iter()]
+    return [str(node.tag) for node in element.iter()]
 
 
 def test_it_loads_nothing_and_names_no_other_host(usual: ReportContext) -> None:
     root = parsed(page([usual]))
     assert not [
-        each
-        for each in root.iter()
-        if each.get("src") or each.tag in ("link", "iframe", "object", "base")
+        element
+        for element in root.iter()
+        if element.get("src") or element.tag in ("link", "iframe", "object", "base")
     ]
     addresses = [
         href
-        for each in root.iter("a")
-        if (href := each.get("href", "")) and not href.startswith("#")
+        for link in root.iter("a")
+        if (href := link.get("href", "")) and not href.startswith("#")
     ]
     assert addresses
     reference = r"https://docs\.aws\.amazon\.com/service-authorization/latest/reference/list_\w+\.html(#\w+-\w+)?"
     run = r"https://github\.com/acme/orders/actions/runs/\d+"
-    known = re.compile(f"{reference}|{run}|{OF_THE_GUIDE.pattern}")
-    assert all(known.fullmatch(address) for address in addresses)
+    allowed = re.compile(f"{reference}|{run}|{OF_THE_GUIDE.pattern}")
+    assert all(allowed.fullmatch(address) for address in addresses)
 
 
 def test_only_the_embedded_style_and_script_run(usual: ReportContext) -> None:
     [policy] = [
-        each.get("content", "")
-        for each in parsed(page([usual])).iter("meta")
-        if each.get("http-equiv")
+        meta.get("content", "")
+        for meta in parsed(page([usual])).iter("meta")
+        if meta.get("http-equiv")
     ]
     assert policy.startswith("default-src 'none'; style-src 'sha256-")
     assert "unsafe" not in policy
@@ -89,10 +89,12 @@ def test_only_the_embedded_style_and_script_run(usual: ReportContext) -> None:
 
 def test_the_page_has_every_change_with_its_evidence(usual: ReportContext) -> None:
     changes = [
-        each for each in parsed(page([usual])).iter("details") if "change" in each.get("class", "")
+        details
+        for details in parsed(page([usual])).iter("details")
+        if "change" in details.get("class", "")
     ]
     assert len(changes) == len(usual.proposal.changes)
-    [added] = [all_text(each) for each in changes if "add" in each.get("class", "").split()]
+    [added] = [all_text(change) for change in changes if "add" in change.get("class", "").split()]
     assert "cloudwatch:PutMetricAlarm denied in 1 run, last 2026-10-15" in added
     assert ALARM in added
 
@@ -116,10 +118,12 @@ def test_each_changed_line_of_the_policy_has_its_evidence(usual: ReportContext) 
 
 
 def test_a_resource_that_no_request_named_says_so_at_its_line(usual: ReportContext) -> None:
-    added = next(each for each in usual.proposal.changes if each.action.startswith("cloudwatch:"))
+    added = next(
+        change for change in usual.proposal.changes if change.action.startswith("cloudwatch:")
+    )
     (resource,) = added.resources
     answered = replace(added, patterns=(Pattern(resource, (), (), Certainty.FROM_ANSWER),))
-    changes = tuple(answered if each is added else each for each in usual.proposal.changes)
+    changes = tuple(answered if change is added else change for change in usual.proposal.changes)
     context = with_parts(usual, proposal=replace(usual.proposal, changes=changes))
     lines = [line for line in target_view(context, 1)["diff"] if resource in line["text"]]
     assert [line["evidence"] for line in lines] == [
@@ -128,18 +132,18 @@ def test_a_resource_that_no_request_named_says_so_at_its_line(usual: ReportConte
 
 
 def test_an_action_leads_to_its_documentation(usual: ReportContext) -> None:
-    addresses = {each.get("href") for each in parsed(page([usual])).iter("a")}
+    addresses = {link.get("href") for link in parsed(page([usual])).iter("a")}
     reference = "https://docs.aws.amazon.com/service-authorization/latest/reference"
     assert f"{reference}/list_amazoncloudwatch.html#amazoncloudwatch-PutMetricAlarm" in addresses
     assert f"{reference}/list_awslambda.html" in addresses
 
 
 def test_the_life_cycle_names_what_is_kept_and_what_no_policy_grants(usual: ReportContext) -> None:
-    kept = SuggestedAction("sqs:TagQueue", Basis.LIFECYCLE, "sqs:CreateQueue")
+    counterpart = SuggestedAction("sqs:TagQueue", Basis.LIFECYCLE, "sqs:CreateQueue")
     later = SuggestedAction("sqs:DeleteQueue", Basis.LIFECYCLE, "sqs:CreateQueue")
-    context = replace(usual, kept_counterparts=(kept,), suggested_actions=(later,))
-    [found] = target_view(context, 1)["life_cycles"]
-    assert found == {
+    context = replace(usual, kept_counterparts=(counterpart,), suggested_actions=(later,))
+    [life_cycle] = target_view(context, 1)["life_cycles"]
+    assert life_cycle == {
         "action": "sqs:CreateQueue",
         "kept": ["sqs:TagQueue"],
         "suggested": ["sqs:DeleteQueue"],
@@ -159,29 +163,32 @@ def test_granted_used_and_remaining_actions_are_counted_by_service(usual: Report
 
 def test_a_run_with_a_denied_call_has_another_shape(usual: ReportContext) -> None:
     root = parsed(page([usual]))
-    [time] = [each for each in root.iter(f"{SVG}svg") if each.get("class") == "time"]
+    [time] = [drawing for drawing in root.iter(f"{SVG}svg") if drawing.get("class") == "time"]
     assert (len(list(time.iter(f"{SVG}circle"))), len(list(time.iter(f"{SVG}path")))) == (5, 1)
     assert "6 runs from 2026-10-01 to 2026-11-05, 1 with denied calls" in time.get("aria-label", "")
 
 
 def test_the_role_chain_is_drawn_and_described(usual: ReportContext) -> None:
-    own, deploy, last = ROLE, f"{ROLE[:-9]}cdk-deploy", f"{ROLE[:-9]}cdk-exec"
+    first_role, deploy, last = ROLE, f"{ROLE[:-9]}cdk-deploy", f"{ROLE[:-9]}cdk-exec"
     links = (
-        RoleLink(own, deploy, RoleLinkKind.ASSUMED, count=6),
+        RoleLink(first_role, deploy, RoleLinkKind.ASSUMED, count=6),
         RoleLink(deploy, last, RoleLinkKind.PASSED, "CloudFormation", count=2),
-        RoleLink(last, own, RoleLinkKind.ASSUMED, count=1),
+        RoleLink(last, first_role, RoleLinkKind.ASSUMED, count=1),
     )
     context = replace(
-        usual, chained=RoleChainPolicies(RoleChain((own,), links, left_out=3), frozenset({own}))
+        usual,
+        chained=RoleChainPolicies(
+            RoleChain((first_role,), links, left_out=3), frozenset({first_role})
+        ),
     )
     root = parsed(page([context]))
-    [drawn] = [each for each in root.iter(f"{SVG}svg") if each.get("class") == "chain"]
-    assert [each.text for each in drawn.iter(f"{SVG}text")] == [
+    [drawn] = [drawing for drawing in root.iter(f"{SVG}svg") if drawing.get("class") == "chain"]
+    assert [label.text for label in drawn.iter(f"{SVG}text")] == [
         "cdk-deploy",
         "cdk-exec",
         "ci-deploy",
     ]
-    assert [each.get("class") for each in drawn.iter(f"{SVG}g")] == ["open", "open", "kept"]
+    assert [group.get("class") for group in drawn.iter(f"{SVG}g")] == ["open", "open", "kept"]
     text = all_text(root)
     assert "ci-deploy assumes cdk-deploy (6 calls)" in text
     assert "cdk-deploy passes cdk-exec to CloudFormation (2 calls)" in text
@@ -191,9 +198,9 @@ def test_the_role_chain_is_drawn_and_described(usual: ReportContext) -> None:
 def test_several_roles_share_a_page_with_a_table_of_roles(usual: ReportContext) -> None:
     root = parsed(page([usual, usual]))
     [nav] = root.iter("nav")
-    wanted = [each.get("href") for each in nav.iter("a")]
-    assert [f"#{each.get('id')}" for each in root.iter("article")] == wanted
-    ids = [each.get("id") for each in root.iter() if each.get("id")]
+    targets = [link.get("href") for link in nav.iter("a")]
+    assert [f"#{article.get('id')}" for article in root.iter("article")] == targets
+    ids = [element.get("id") for element in root.iter() if element.get("id")]
     assert len(ids) == len(set(ids))
 
 
@@ -208,7 +215,7 @@ def test_the_table_of_roles_has_figures_verdict_chance_and_last_run_of_each(
 ) -> None:
     draft = with_parts(usual, proposal=replace(usual.proposal, changes=()))
     _, first, second = fleet(
-        *(TargetRow(ROLE, "iam/x.json", context=each) for each in (usual, draft))
+        *(TargetRow(ROLE, "iam/x.json", context=context) for context in (usual, draft))
     )
     bars = target_view(usual, 1)["bars"]
     assert first[2:5] == [
@@ -222,11 +229,11 @@ def test_the_table_of_roles_has_figures_verdict_chance_and_last_run_of_each(
 def test_a_failed_target_is_first_in_the_table_with_its_reason_and_account(
     usual: ReportContext,
 ) -> None:
-    other = ROLE.replace("111122223333", "222233334444")
+    other_role = ROLE.replace("111122223333", "222233334444")
     good = TargetRow(
         ROLE, "iam/x.json", context=usual, pull_request="https://github.com/acme/orders/pull/1"
     )
-    head, first, second = fleet(good, TargetRow(other, "iam/y.json", failure="No <call>."))
+    head, first, second = fleet(good, TargetRow(other_role, "iam/y.json", failure="No <call>."))
     assert head[0] == "Account"
     assert first == [
         "222233334444",
@@ -241,7 +248,7 @@ def test_a_failed_target_is_first_in_the_table_with_its_reason_and_account(
         "–",
     ]
     assert second[6].endswith("pull request")
-    assert fleet(TargetRow(other, "iam/y.json", failure="x"))[1][5] == "Failed: x"
+    assert fleet(TargetRow(other_role, "iam/y.json", failure="x"))[1][5] == "Failed: x"
 
 
 def test_of_a_large_fleet_the_widest_targets_that_fit_have_details(
@@ -252,9 +259,9 @@ def test_of_a_large_fleet_the_widest_targets_that_fit_have_details(
     assert len(text.encode()) <= 200_000
     root = parsed(text)
     [nav] = root.iter("nav")
-    wanted = [each.get("href") for each in nav.iter("a")]
-    detailed = [f"#{each.get('id')}" for each in root.iter("article")]
-    assert detailed == wanted
+    targets = [link.get("href") for link in nav.iter("a")]
+    detailed = [f"#{article.get('id')}" for article in root.iter("article")]
+    assert detailed == targets
     assert 1 < len(detailed) < 20
     assert len(list(nav.iter("tr"))) == 22
     left_out = f"The proposals of {21 - len(detailed)} more targets are in their folders"
@@ -284,20 +291,22 @@ def test_a_first_draft_and_an_unchanged_policy_have_a_page(tmp_path: Path) -> No
 
 
 # An addition on `*` has a sentence of its own.
-@pytest.mark.parametrize("name", [each for each in HOSTILE if each != "*"])
+@pytest.mark.parametrize("name", [hostile_name for hostile_name in HOSTILE if hostile_name != "*"])
 def test_no_name_becomes_markup(usual: ReportContext, name: str) -> None:
-    harmless, hostile = (parsed(page([_named(usual, each)])) for each in ("x", name))
+    harmless, hostile = (
+        parsed(page([_named(usual, harmless_or_not)])) for harmless_or_not in ("x", name)
+    )
     assert tags(hostile) == tags(harmless)
     assert sorted(_attributes(hostile)) == sorted(_attributes(harmless))
-    shown = all_text(hostile)
-    assert not re.search("[\u202a-\u202e\u2066-\u2069\x00-\x08\x1b]", shown)
+    text = all_text(hostile)
+    assert not re.search("[\u202a-\u202e\u2066-\u2069\x00-\x08\x1b]", text)
 
 
 def _attributes(root: Element) -> Iterator[str]:
     """Names of attributes, and values except labels."""
-    for each in root.iter():
-        for key, value in each.attrib.items():
-            yield f"{each.tag} {key}" + ("" if key.startswith("aria") else f"={value}")
+    for element in root.iter():
+        for key, value in element.attrib.items():
+            yield f"{element.tag} {key}" + ("" if key.startswith("aria") else f"={value}")
 
 
 def _named(context: ReportContext, name: str) -> ReportContext:
@@ -319,7 +328,7 @@ def _named(context: ReportContext, name: str) -> ReportContext:
 
 
 def _change(change: Change, name: str) -> Change:
-    kept = {
+    kept_actions = {
         f"{name}{number}": GuardResult(name, name) for number, _ in enumerate(change.kept or {})
     }
     return replace(
@@ -327,7 +336,7 @@ def _change(change: Change, name: str) -> Change:
         resources=(name,),
         sid=name if change.sid else "",
         removed_actions=tuple(name for _ in change.removed_actions),
-        kept=kept,
+        kept=kept_actions,
         usages=tuple(_usage(usage, name) for usage in change.usages),
     )
 

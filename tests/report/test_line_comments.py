@@ -59,15 +59,15 @@ def _proposal_of(folder: Path) -> ReportContext:
     """The proposal for the policy in the folder."""
     text = (folder / "iam/ci-deploy.json").read_text(encoding="utf-8")
     (folder / "other").mkdir()
-    made = proposal(folder / "other", json.loads(text)).context
-    assert made.proposal.committed
+    context = proposal(folder / "other", json.loads(text)).context
+    assert context.proposal.committed
     return replace(
-        made,
+        context,
         proposal=replace(
-            made.proposal,
-            committed=made.proposal.committed.with_text(text),
-            document=made.proposal.document.with_text(
-                json.dumps(json.loads(made.proposal.document.text))
+            context.proposal,
+            committed=context.proposal.committed.with_text(text),
+            document=context.proposal.document.with_text(
+                json.dumps(json.loads(context.proposal.document.text))
             ),
         ),
     )

@@ -27,16 +27,16 @@ def outputs(proposed: Proposed, file: str = "") -> dict[str, str]:
 def test_outputs_list_added_actions_and_those_that_no_statement_grants_any_more(
     tmp_path: Path,
 ) -> None:
-    made = proposal(tmp_path, POLICY)
-    found = outputs(made, "/out/proposal.json")
-    assert found["has-changes"] == "true"
-    assert json.loads(found["added-actions"]) == ["cloudwatch:PutMetricAlarm"]
-    removed = json.loads(found["removed-actions"])
+    drafted = proposal(tmp_path, POLICY)
+    values = outputs(drafted, "/out/proposal.json")
+    assert values["has-changes"] == "true"
+    assert json.loads(values["added-actions"]) == ["cloudwatch:PutMetricAlarm"]
+    removed = json.loads(values["removed-actions"])
     assert {"sns:CreateTopic", "sqs:PurgeQueue", "lambda:DeleteAlias"} <= set(removed)
     assert "lambda:UpdateFunctionCode" not in removed
     assert removed == sorted(removed)
-    assert json.loads(found["policy"]) == json.loads(made.context.proposal.content)
-    assert found["proposal-file"] == "/out/proposal.json"
+    assert json.loads(values["policy"]) == json.loads(drafted.context.proposal.content)
+    assert values["proposal-file"] == "/out/proposal.json"
 
 
 def test_an_action_that_another_statement_still_grants_is_not_listed_as_removed(
@@ -44,23 +44,23 @@ def test_an_action_that_another_statement_still_grants_is_not_listed_as_removed(
 ) -> None:
     """One of two grants is removed; the other is kept because its region was not read."""
     north = POLICY["Statement"][1]["Resource"].replace("eu-west-1", "eu-north-1")
-    more = {**POLICY["Statement"][1], "Sid": "More", "Action": "sqs:P*", "Resource": north}
-    made = proposal(tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], more]})
-    found = outputs(made)
-    assert "sqs:PurgeQueue" in {change.action for change in made.context.proposal.changes}
-    assert "sqs:PurgeQueue" not in json.loads(found["removed-actions"])
+    northern = {**POLICY["Statement"][1], "Sid": "More", "Action": "sqs:P*", "Resource": north}
+    drafted = proposal(tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], northern]})
+    values = outputs(drafted)
+    assert "sqs:PurgeQueue" in {change.action for change in drafted.context.proposal.changes}
+    assert "sqs:PurgeQueue" not in json.loads(values["removed-actions"])
 
 
 def test_without_a_change_the_lists_are_empty_and_the_policy_is_the_committed_one(
     tmp_path: Path,
 ) -> None:
-    found = outputs(proposal(tmp_path, as_committed(), deploys([UPDATE, CREATE_QUEUE])))
-    assert (found["has-changes"], found["added-actions"], found["removed-actions"]) == (
+    values = outputs(proposal(tmp_path, as_committed(), deploys([UPDATE, CREATE_QUEUE])))
+    assert (values["has-changes"], values["added-actions"], values["removed-actions"]) == (
         "false",
         "[]",
         "[]",
     )
-    assert found["policy"] == json.dumps(as_committed(), indent=2)
+    assert values["policy"] == json.dumps(as_committed(), indent=2)
 
 
 def session_policy(proposed: Proposed, other: Document | None = None) -> str:
@@ -74,15 +74,15 @@ def test_the_session_policy_is_the_proposal_with_the_attached_policies(tmp_path:
     """A session policy denies all that it does not allow, so a deploy needs the other policies in
     it.
     """
-    other = parse(
+    attached = parse(
         b'{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "s3:*", "Resource":'
         b' "*"}}',
         "o",
     )
-    made = proposal(tmp_path, POLICY)
-    text = session_policy(made, other)
+    drafted = proposal(tmp_path, POLICY)
+    text = session_policy(drafted, attached)
     statements = json.loads(text)["Statement"]
-    assert statements[:-1] == json.loads(made.context.proposal.content)["Statement"]
+    assert statements[:-1] == json.loads(drafted.context.proposal.content)["Statement"]
     assert statements[-1]["Action"] == "s3:*"
     assert " " not in text.replace(statements[0]["Resource"], "")
 
@@ -123,8 +123,8 @@ def test_a_policy_with_placeholders_gives_no_session_policy(
     template = json.dumps(
         {"Resources": {"P": {"Properties": {"PolicyDocument": json.loads(text)}}}}
     )
-    other = parse(template.encode(), "t.json", "/Resources/P/Properties/PolicyDocument")
-    assert bool(session_policy(proposal(tmp_path, POLICY), other)) is fits
+    attached = parse(template.encode(), "t.json", "/Resources/P/Properties/PolicyDocument")
+    assert bool(session_policy(proposal(tmp_path, POLICY), attached)) is fits
 
 
 def test_pull_requests_of_two_repositories_with_one_branch_name_are_both_named() -> None:

@@ -50,28 +50,28 @@ def test_the_proof_has_a_line_for_replay_access_runs_and_sizes(usual: ReportCont
 
 
 def test_calls_that_would_be_denied_are_in_the_first_line(usual: ReportContext) -> None:
-    found = lines(usual, replay=replace(usual.proof.replay, denied=(GROUP,)))
-    assert len(found) == 4
-    assert found[0].endswith("**3 calls would be denied**: ``sqs.amazonaws.com:Odd`Event``.")
+    proof_lines = lines(usual, replay=replace(usual.proof.replay, denied=(GROUP,)))
+    assert len(proof_lines) == 4
+    assert proof_lines[0].endswith("**3 calls would be denied**: ``sqs.amazonaws.com:Odd`Event``.")
 
 
 def test_calls_allowed_in_part_or_under_a_condition_are_in_the_limits(usual: ReportContext) -> None:
-    found = lines(usual, replay=replace(usual.proof.replay, in_part=2, uncertain=(GROUP,)))
-    assert len(found) == 5
-    assert found[4].startswith(
+    proof_lines = lines(usual, replay=replace(usual.proof.replay, in_part=2, uncertain=(GROUP,)))
+    assert len(proof_lines) == 5
+    assert proof_lines[4].startswith(
         "Left open: 2 calls of these name the resource in part: the result allows a part of it."
     )
-    assert "3 more calls allowed if a condition holds" in found[4]
+    assert "3 more calls allowed if a condition holds" in proof_lines[4]
 
 
 def test_runs_that_would_have_been_denied_are_counted_with_their_actions(
     usual: ReportContext,
 ) -> None:
-    found = lines(
+    line = lines(
         usual, left_out=LeaveOneOutResult(12, {"1": ("sqs:A",), "2": ("sqs:A", "sqs:B")}, untried=2)
     )[2]
     assert (
-        found == "Leaving one run out: in **2 of 10 runs** a policy made from the other runs lacks"
+        line == "Leaving one run out: in **2 of 10 runs** a policy made from the other runs lacks"
         " `sqs:A`, `sqs:B`. The more runs, the safer. 2 older runs with actions of their own not"
         " tested."
     )
@@ -99,10 +99,10 @@ def test_compaction_for_the_size_is_reported(usual: ReportContext) -> None:
     split = replace(
         usual, proposal=replace(usual.proposal, packed=packed), further=("iam/ci-deploy-2.json",)
     )
-    found = lines(split, sizes=(6_000, 900))[3]
-    assert "**Split**: attach `iam/ci-deploy-2.json` (900) as well" in found
-    assert "Merged into another statement, to save size: `Queues`." in found
-    assert "`ec2:Describe*` for 2 actions" in found
+    line = lines(split, sizes=(6_000, 900))[3]
+    assert "**Split**: attach `iam/ci-deploy-2.json` (900) as well" in line
+    assert "Merged into another statement, to save size: `Queues`." in line
+    assert "`ec2:Describe*` for 2 actions" in line
 
 
 def test_runs_that_the_proposal_may_deny_are_not_claimed(usual: ReportContext) -> None:
@@ -114,12 +114,12 @@ def test_runs_that_the_proposal_may_deny_are_not_claimed(usual: ReportContext) -
 
 
 def test_restricted_resources_have_a_section_with_the_risk(tmp_path: Path) -> None:
-    wide = {
+    wildcard = {
         **POLICY["Statement"][0],
         "Resource": "*",
         "Action": ["lambda:UpdateFunctionCode", "sqs:CreateQueue"],
     }
-    body = proposal(tmp_path, {**POLICY, "Statement": [wide]}).body
+    body = proposal(tmp_path, {**POLICY, "Statement": [wildcard]}).body
     function = "arn:aws:lambda:eu-west-1:111122223333:function:orders"
     assert "| 1\u00a0narrowed |" in body
     assert f"| `lambda:UpdateFunctionCode` | `*` | `{function}` | 6 | 2026-11-05 |" in body

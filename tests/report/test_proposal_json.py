@@ -82,8 +82,12 @@ def test_the_proof_names_the_statement_that_allows_each_replayed_need(
 ) -> None:
     rows = {row["action"]: row for row in exported["proof"]["replayed"]}
     assert rows["sqs:CreateQueue"]["decision"] == "allowed"
-    place = rows["sqs:CreateQueue"]["statement"]
-    assert (place["file"], place["sid"], place["index"]) == ("iam/ci-deploy.json", "Queues", 1)
+    statement = rows["sqs:CreateQueue"]["statement"]
+    assert (statement["file"], statement["sid"], statement["index"]) == (
+        "iam/ci-deploy.json",
+        "Queues",
+        1,
+    )
     assert exported["proof"]["left_out"] == {
         "runs": 6,
         "denied": {},
@@ -118,8 +122,8 @@ def test_the_evidence_has_counts_and_runs(exported: dict[str, Any]) -> None:
 
 
 def test_without_a_committed_policy_every_change_is_an_addition(tmp_path: Path) -> None:
-    made = proposal(tmp_path)
-    changes = json.loads(proposal_json(made.context, made.title, made.body))["changes"]
+    draft = proposal(tmp_path)
+    changes = json.loads(proposal_json(draft.context, draft.title, draft.body))["changes"]
     assert {change["kind"] for change in changes} == {"add"}
 
 
@@ -129,8 +133,8 @@ def test_a_wildcarded_resource_lists_what_it_covers_and_why(tmp_path: Path) -> N
         "event": "cloudformation:DescribeStacks",
         "parameters": {"stackName": f"{stack}/7b2f3c10-9a1e-11ef"},
     }
-    result = proposal(tmp_path, None, deploys([call]))
-    exported = json.loads(proposal_json(result.context, result.title, result.body))
+    draft = proposal(tmp_path, None, deploys([call]))
+    exported = json.loads(proposal_json(draft.context, draft.title, draft.body))
     assert exported["changes"][0]["patterns"] == [
         {
             "pattern": f"{stack}/*",
@@ -145,10 +149,10 @@ def test_many_long_names_leave_a_file_that_a_program_can_read() -> None:
     names = [f"arn:aws:s3:::{number}-" + "é|`" * 1_000 for number in range(500)]
     value = {"body": "x" * 5_000, "changes": [{"resources": names, "kept": None}] * 50}
     text = bounded_json(value, most=600_000)
-    found = json.loads(text)
-    assert len(json.dumps(found)) <= 600_000
-    assert found["body"] == value["body"]
-    assert len(found["changes"]) == 30
-    assert found["shortened_lists"] == len(found["changes"][0]["resources"]) == 3
-    assert found["changes"][0]["resources"][0].startswith("arn:aws:s3:::0-é")
+    content = json.loads(text)
+    assert len(json.dumps(content)) <= 600_000
+    assert content["body"] == value["body"]
+    assert len(content["changes"]) == 30
+    assert content["shortened_lists"] == len(content["changes"][0]["resources"]) == 3
+    assert content["changes"][0]["resources"][0].startswith("arn:aws:s3:::0-é")
     assert json.loads(bounded_json(value, most=10**9)) == {**value, "shortened_lists": None}

@@ -49,11 +49,11 @@ def is_fold_or_statements(html: str) -> bool:
     """Whether a part of a body that is no text is the tag of a fold, or statements to copy."""
     if FOLD.fullmatch(html.strip() + "\n"):
         return True
-    left = html.strip()
-    while left:
-        statement, end = json.JSONDecoder().raw_decode(left)
+    remainder = html.strip()
+    while remainder:
+        statement, end = json.JSONDecoder().raw_decode(remainder)
         assert {*statement} <= {"Sid", "Effect", "Action", "Resource", "Condition"}
-        left = left[end:].strip()
+        remainder = remainder[end:].strip()
     return True
 
 
@@ -192,18 +192,21 @@ def test_the_most_sensitive_removals_are_named_first(usual: ReportContext) -> No
 def test_a_policy_that_granted_everything_lists_the_removed_actions_of_services_in_use_first(
     tmp_path: Path,
 ) -> None:
-    wide = {"Version": "2012-10-17", "Statement": [{**ALLOW, "Action": "*", "Resource": "*"}]}
-    context = proposal(tmp_path, wide).context
+    policy_of_everything = {
+        "Version": "2012-10-17",
+        "Statement": [{**ALLOW, "Action": "*", "Resource": "*"}],
+    }
+    context = proposal(tmp_path, policy_of_everything).context
     text = body(context)
     assert len(text) <= LIMIT
     assert len(text.partition("<details>")[0].split()) <= 450
     unrecorded = context.ledger.grants_of(GrantState.REMOVED_UNRECORDED)
-    in_use = [each for each in unrecorded if each.guard != "unseen-service"]
-    listed = text.partition("#### No record could show a use")[2].partition("####")[0]
+    in_use = [removal for removal in unrecorded if removal.guard != "unseen-service"]
+    table = text.partition("#### No record could show a use")[2].partition("####")[0]
     assert in_use
-    assert all(f"`{each.action}`" in listed for each in in_use)
+    assert all(f"`{removal.action}`" in table for removal in in_use)
     value = json.loads(proposal_json(context, "", ""))["ledger"]["statements"][0]
-    assert {*value["removed-unrecorded"]} == {each.action for each in unrecorded}
+    assert {*value["removed-unrecorded"]} == {removal.action for removal in unrecorded}
 
 
 def test_the_chance_counts_only_runs_that_were_judged(usual: ReportContext) -> None:
@@ -223,21 +226,21 @@ def test_the_proof_shows_the_confidence_that_the_guard_uses(tmp_path: Path) -> N
     `minimum-confidence`.
     """
     context = proposal(tmp_path, POLICY, minimum_confidence="100").context
-    held = [
-        each.guard_result.reason
-        for each in context.proposal.held_back
-        if each.guard_result.guard == "minimum-confidence"
+    reasons = [
+        held_back.guard_result.reason
+        for held_back in context.proposal.held_back
+        if held_back.guard_result.guard == "minimum-confidence"
     ]
     line = next(
         line
         for line in body(context).splitlines()
         if line.startswith("Confidence that the next run")
     )
-    assert held
-    for reason in held:
+    assert reasons
+    for reason in reasons:
         percent = re.findall(r"confidence is (\d+) percent of at least 100", reason)[0]
-        named = re.findall(r"runs? used (`.+?`)", reason)
-        assert (f"{named[0]} {percent} %" if named else f"{percent} % in all") in line
+        services = re.findall(r"runs? used (`.+?`)", reason)
+        assert (f"{services[0]} {percent} %" if services else f"{percent} % in all") in line
 
 
 def test_denials_and_held_back_changes_have_separate_sections(tmp_path: Path) -> None:
@@ -270,8 +273,8 @@ def test_the_first_screen_says_that_nothing_changes(settled: ReportContext) -> N
 
 def test_the_title_has_the_effect_and_the_role(usual: ReportContext) -> None:
     before = usual.ledger.count(*GrantState)
-    left = before - usual.ledger.removed
-    assert title(usual) == f"iam(ci-deploy): {before} -> {left} actions, plus 1 added"
+    remaining = before - usual.ledger.removed
+    assert title(usual) == f"iam(ci-deploy): {before} -> {remaining} actions, plus 1 added"
 
 
 def test_a_first_draft_says_that_it_is_one_and_removes_nothing(tmp_path: Path) -> None:
@@ -287,15 +290,17 @@ def test_a_first_draft_says_that_it_is_one_and_removes_nothing(tmp_path: Path) -
 
 def test_an_addition_shows_resource_basis_times_runs_and_day(usual: ReportContext) -> None:
     line = f"- `cloudwatch:PutMetricAlarm` on `{ALARM}`: denied by AWS, 1× in 1 run, last in run `"
-    (shown,) = [each for each in body(usual).splitlines() if each.startswith(line)]
-    assert shown.endswith(" on 2026-10-15")
+    (addition,) = [
+        body_line for body_line in body(usual).splitlines() if body_line.startswith(line)
+    ]
+    assert addition.endswith(" on 2026-10-15")
 
 
 def test_a_pattern_lists_what_it_covers_and_the_reason_of_its_wildcards(tmp_path: Path) -> None:
     """Two queues of three were deleted, and the pattern lets the role delete any: a reviewer must
     see that.
     """
-    made = [
+    creations = [
         {"event": "sqs:CreateQueue", "parameters": {"queueName": f"orders-{run}"}}
         for run in (1, 2, 3)
     ]
@@ -303,10 +308,10 @@ def test_a_pattern_lists_what_it_covers_and_the_reason_of_its_wildcards(tmp_path
     deleted = [
         {"event": "sqs:DeleteQueue", "parameters": {"queueUrl": f"{queue}{run}"}} for run in (2, 3)
     ]
-    calls = [[made[0]], [made[1], deleted[0]], [made[2], deleted[1]]]
+    calls = [[creations[0]], [creations[1], deleted[0]], [creations[2], deleted[1]]]
     runs = [
-        {"first": f"2026-11-{run:02}T10:00:00Z", "calls": own}
-        for run, own in enumerate(calls, start=1)
+        {"first": f"2026-11-{run:02}T10:00:00Z", "calls": run_calls}
+        for run, run_calls in enumerate(calls, start=1)
     ]
     text = run_case({"policy": None, "runs": runs}, tmp_path).body
     section = text.partition("#### 1 resource without a whole name")[2].partition("####")[0]
@@ -318,13 +323,13 @@ def test_a_pattern_lists_what_it_covers_and_the_reason_of_its_wildcards(tmp_path
 
 
 def test_a_resource_of_which_records_show_the_type_alone_is_listed(tmp_path: Path) -> None:
-    made = {
+    creation = {
         "event": "ec2:CreateSecurityGroup",
         "parameters": {"groupName": "web", "vpcId": "vpc-0123456789abcdef0"},
         "response": {"groupId": "sg-0123456789abcdef0"},
     }
     text = run_case(
-        {"policy": None, "runs": [{"first": "2026-11-01T10:00:00Z", "calls": [made]}]}, tmp_path
+        {"policy": None, "runs": [{"first": "2026-11-01T10:00:00Z", "calls": [creation]}]}, tmp_path
     ).body
     section = text.partition("#### 1 resource without a whole name")[2].partition("</details>")[0]
     (row,) = [line for line in section.splitlines() if "security-group/*" in line]
@@ -344,12 +349,12 @@ def test_a_removal_shows_its_statement_and_line_of_the_committed_file(usual: Rep
     committed = usual.proposal.committed
     assert committed
     lines = committed.text.splitlines()
-    found = re.findall(
+    removals = re.findall(
         r"- statement `(\w+)` \(line (\d+)\): 1 action\n  - `(sqs:PurgeQueue|sns:CreateTopic)`",
         body(usual),
     )
-    assert [name for _, _, name in found] == ["sqs:PurgeQueue", "sns:CreateTopic"]
-    for sid, line, _ in found:
+    assert [name for _, _, name in removals] == ["sqs:PurgeQueue", "sns:CreateTopic"]
+    for sid, line, _ in removals:
         assert f'"Sid": "{sid}"' in "".join(lines[int(line) - 1 : int(line) + 1])
 
 
@@ -467,13 +472,20 @@ def test_reasons_that_quote_hostile_names_are_inert(usual: ReportContext) -> Non
         GuardResult(f"guard-{number}", f"unmapped-event: {text}")
         for number, text in enumerate(HOSTILE)
     ]
-    held = tuple(HeldBackChange(ChangeKind.REMOVE, "s3:X", ("*",), reason) for reason in reasons)
-    wildcard = usual.changes(ChangeKind.NARROW)[0]
-    named = (*wildcard.removed_actions, *(wildcard.kept or ()))
-    narrowed = replace(
-        wildcard, removed_actions=(), unproven={}, kept=dict(zip(named, reasons, strict=False))
+    held_back = tuple(
+        HeldBackChange(ChangeKind.REMOVE, "s3:X", ("*",), reason) for reason in reasons
     )
-    draft = replace(usual.proposal, changes=(narrowed,), held_back=held, held_back_additions=held)
+    wildcard = usual.changes(ChangeKind.NARROW)[0]
+    action_names = (*wildcard.removed_actions, *(wildcard.kept or ()))
+    narrowed = replace(
+        wildcard,
+        removed_actions=(),
+        unproven={},
+        kept=dict(zip(action_names, reasons, strict=False)),
+    )
+    draft = replace(
+        usual.proposal, changes=(narrowed,), held_back=held_back, held_back_additions=held_back
+    )
     text = body(with_parts(usual, proposal=draft))
     page = read(text)
     assert set(page.acts()) == set(page.html)
@@ -490,8 +502,8 @@ def test_hostile_names_reach_every_section(hostile: Proposed) -> None:
         "Evidence and replay",
         "Kept, offered, not known",
     ):
-        shown = "\n".join(read(part(hostile.body, section)).codes)
-        assert "evil.example" in shown or visible("@octo-org/security") in shown, section
+        code_texts = "\n".join(read(part(hostile.body, section)).codes)
+        assert "evil.example" in code_texts or visible("@octo-org/security") in code_texts, section
     assert "gap-in-scope" in part(hostile.body, "Kept, offered, not known")
 
 
@@ -531,7 +543,7 @@ def test_five_thousand_changes_fit_a_page_with_a_complete_first_screen(
 
 
 def test_five_thousand_held_back_removals_and_additions_fit_too(usual: ReportContext) -> None:
-    held = tuple(
+    held_back = tuple(
         HeldBackChange(
             ChangeKind.ADD,
             f"s3:X{number}",
@@ -541,7 +553,7 @@ def test_five_thousand_held_back_removals_and_additions_fit_too(usual: ReportCon
         for number in range(5_000)
     )
     context = with_parts(
-        usual, proposal=replace(usual.proposal, held_back=held, held_back_additions=held)
+        usual, proposal=replace(usual.proposal, held_back=held_back, held_back_additions=held_back)
     )
     text = body(context)
     assert len(text) <= LIMIT
@@ -582,7 +594,9 @@ def test_a_first_draft_does_not_call_the_one_catalog_of_glue_every_resource_of_a
         "CreateDatabase": {"databaseInput": {"name": "lake"}},
         "DeleteDatabase": {"name": "lake"},
     }
-    calls = [{"event": f"glue:{name}", "parameters": given} for name, given in names.items()]
+    calls = [
+        {"event": f"glue:{name}", "parameters": parameters} for name, parameters in names.items()
+    ]
     text = run_case(
         {"policy": None, "runs": [{"first": "2026-09-01T10:00:00Z", "calls": calls}]}, tmp_path
     ).body
@@ -592,13 +606,13 @@ def test_a_first_draft_does_not_call_the_one_catalog_of_glue_every_resource_of_a
 
 def test_a_first_draft_shows_deletions_of_all_resources_of_a_type(tmp_path: Path) -> None:
     vpcs = [f"vpc-0a1b2c3d4e5f6071{number}" for number in range(3)]
-    made = [{"event": "ec2:CreateVpc", "response": {"vpc": {"vpcId": each}}} for each in vpcs]
+    creations = [{"event": "ec2:CreateVpc", "response": {"vpc": {"vpcId": vpc}}} for vpc in vpcs]
     runs = [
         {
             "first": f"2026-09-0{day + 1}T10:00:00Z",
-            "calls": [call, {"event": "ec2:DeleteVpc", "parameters": {"vpcId": each}}],
+            "calls": [call, {"event": "ec2:DeleteVpc", "parameters": {"vpcId": vpc}}],
         }
-        for day, (call, each) in enumerate(zip(made, vpcs, strict=True))
+        for day, (call, vpc) in enumerate(zip(creations, vpcs, strict=True))
     ]
     text = run_case({"policy": None, "runs": runs}, tmp_path).body
     assert (
@@ -615,8 +629,8 @@ def test_a_long_draft_counts_its_offers(tmp_path: Path, monkeypatch: pytest.Monk
     )
     assert f"{offered}: `" in body(context)
     monkeypatch.setattr("leastpriv.report.context._SHORT_DRAFT", 0)
-    shown = body(context)
-    assert f"{offered}; `proposal.json` has their statements." in shown
+    text = body(context)
+    assert f"{offered}; `proposal.json` has their statements." in text
 
 
 def test_a_long_name_of_an_action_is_shown_whole_in_lines(tmp_path: Path) -> None:
@@ -632,11 +646,11 @@ def test_a_long_name_of_an_action_is_shown_whole_in_lines(tmp_path: Path) -> Non
 
 def test_a_probe_is_named_with_its_session_before_all_else(tmp_path: Path) -> None:
     text = case_body("burst-of-denials-is-a-probe", tmp_path)
-    found = text.partition("\n\n")[0]
-    assert found.startswith(
+    first_paragraph = text.partition("\n\n")[0]
+    assert first_paragraph.startswith(
         "> [!CAUTION]\n> **No change is proposed, and this may be an attack.** No call of"
     )
-    assert "who started `17650001`, last seen on 2026-09-01." in found
+    assert "who started `17650001`, last seen on 2026-09-01." in first_paragraph
 
 
 @pytest.mark.parametrize(
@@ -666,11 +680,11 @@ def test_a_passed_role_is_shown_with_what_uses_it_or_what_lacks_for_that(
 
 def test_a_function_that_a_run_may_invoke_is_the_one_that_it_may_create(tmp_path: Path) -> None:
     case = case_of("denied-pass-role-with-its-role")
-    where = "arn:aws:lambda:eu-west-1:111122223333:function:"
+    functions = "arn:aws:lambda:eu-west-1:111122223333:function:"
     case["policy"]["Statement"] = [
         {"Effect": "Allow", "Action": "sqs:CreateQueue", "Resource": "*"},
-        {"Effect": "Allow", "Action": "lambda:CreateFunction", "Resource": f"{where}orders-*"},
-        {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": f"{where}audit-log"},
+        {"Effect": "Allow", "Action": "lambda:CreateFunction", "Resource": f"{functions}orders-*"},
+        {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": f"{functions}audit-log"},
     ]
     first = run_case(case, tmp_path).body.partition("<details>")[0]
     assert "a run also needs `lambda:InvokeFunction`" in first.replace("<br>", " ")

@@ -32,7 +32,8 @@ MARKER = re.compile(r"<!-- leastpriv:review v=1 scope=[0-9a-f]{12} -->")
 def edited(**fields: object) -> dict[str, Any]:
     """The policy with other fields in its statement `Queues`."""
     statements = [
-        {**each, **fields} if each["Sid"] == "Queues" else each for each in POLICY["Statement"]
+        {**statement, **fields} if statement["Sid"] == "Queues" else statement
+        for statement in POLICY["Statement"]
     ]
     return {**POLICY, "Statement": statements}
 
@@ -113,15 +114,15 @@ def test_the_title_has_the_verdict_and_the_roles_name(
 def test_a_call_that_may_be_denied_weakens_the_verdict(tmp_path: Path) -> None:
     head = edited(Condition={"Bool": {"aws:SecureTransport": "true"}})
     context = reviewed(tmp_path, POLICY, head, usual_deploys())
-    said = markdown(review_first_screen(context))
-    assert said.startswith("> [!WARNING]\n> **Rehearse first, then merge.**")
-    assert "would be denied for sure." in said
-    assert "**Not sure:** 6 recorded calls may be denied" in said
+    screen = markdown(review_first_screen(context))
+    assert screen.startswith("> [!WARNING]\n> **Rehearse first, then merge.**")
+    assert "would be denied for sure." in screen
+    assert "**Not sure:** 6 recorded calls may be denied" in screen
 
 
 def test_the_verdict_mentions_evidence_without_a_call(tmp_path: Path) -> None:
-    said = verdict(reviewed(tmp_path, POLICY, edited(Action="sqs:PurgeQueue")))
-    assert said.startswith(
+    sentence = verdict(reviewed(tmp_path, POLICY, edited(Action="sqs:PurgeQueue")))
+    assert sentence.startswith(
         "> [!NOTE]\n> **No evidence.** No call of `arn:aws:iam::111122223333:role/ci-deploy` is"
         " among"
     )
@@ -166,35 +167,40 @@ def test_the_marker_is_the_last_line(breaking: ReviewContext) -> None:
 
 def hostile_policy(texts: list[str], entries: int, *, excludes: bool = True) -> dict[str, Any]:
     """Statements with hostile text in every field, some with `NotAction` and `NotResource`."""
-    chosen = cycle(texts)
+    texts_in_turn = cycle(texts)
     statements: list[dict[str, Any]] = []
     for number in range(entries):
-        sid, actions = next(chosen), ["sqs:CreateQueue", f"x{next(chosen)}", f"sqs:{next(chosen)}"]
+        sid, actions = (
+            next(texts_in_turn),
+            ["sqs:CreateQueue", f"x{next(texts_in_turn)}", f"sqs:{next(texts_in_turn)}"],
+        )
         # A name for a build step in NotAction is bad input.
         is_plain = not any(map(BUILD_STEP_NAME.search, actions))
-        made: dict[str, Any] = {
+        statement: dict[str, Any] = {
             "Sid": sid,
             "Effect": "Deny" if number % 3 == 2 else "Allow",
             "NotAction" if excludes and number % 5 == 4 and is_plain else "Action": actions,
             "NotResource" if excludes and number % 4 == 3 else "Resource": [
-                f"arn:aws:sqs:::{next(chosen)}",
-                next(chosen),
+                f"arn:aws:sqs:::{next(texts_in_turn)}",
+                next(texts_in_turn),
             ],
         }
         if number % 2:
-            made["Condition"] = {
-                f"StringEquals{next(chosen)}": {next(chosen): [next(chosen), next(chosen)]}
+            statement["Condition"] = {
+                f"StringEquals{next(texts_in_turn)}": {
+                    next(texts_in_turn): [next(texts_in_turn), next(texts_in_turn)]
+                }
             }
         if number % 7 == 6:
-            made["Condition"] = {next(chosen): None}
-        statements.append(made)
+            statement["Condition"] = {next(texts_in_turn): None}
+        statements.append(statement)
     return {"Version": "2012-10-17", "Statement": statements}
 
 
 def acts_beyond_its_own(text: str) -> set[str]:
     """Active content of a page except its marker and the links to runs."""
     page = read(text)
-    own = {
+    run_links = {
         link
         for link in page.links
         if re.fullmatch(r"https://github.com/octo-org/shop/actions/runs/1765\d+", link)
@@ -204,7 +210,7 @@ def acts_beyond_its_own(text: str) -> set[str]:
         re.fullmatch(r"<details><summary>[^<>]+</summary>|</details>", html.strip())
         for html in page.html[:-1]
     )
-    return set(page.acts()) - own - set(page.html)
+    return set(page.acts()) - run_links - set(page.html)
 
 
 @pytest.fixture(scope="module")
@@ -229,8 +235,8 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> ReviewContext:
         "Resource": "arn:aws:s3:::shop/*",
     }
     names = [text for text in HOSTILE if text != "*"]
-    others = hostile_policy(names, 40, excludes=False)
-    base = {**others, "Statement": [*others["Statement"], *POLICY["Statement"], grant]}
+    unedited = hostile_policy(names, 40, excludes=False)
+    base = {**unedited, "Statement": [*unedited["Statement"], *POLICY["Statement"], grant]}
     head = hostile_policy(names[::-1], 30, excludes=False)
     return reviewed(
         tmp_path_factory.mktemp("hostile"),
@@ -256,8 +262,8 @@ def test_reasons_that_quote_hostile_names_are_inert(breaking: ReviewContext) -> 
     removals = tuple(replace(removal, unseen=reasons) for removal in breaking.review.removals)
     forbidden = {f"it matches {text} of never-add": (text,) for text in HOSTILE}
     additions = tuple(
-        replace(each, forbidden=forbidden, sensitive=forbidden)
-        for each in breaking.review.additions
+        replace(addition, forbidden=forbidden, sensitive=forbidden)
+        for addition in breaking.review.additions
     )
     text = review_body(
         replace(breaking, review=replace(breaking.review, removals=removals, additions=additions))
@@ -306,7 +312,7 @@ def test_thousands_of_entries_fit_a_comment_with_complete_verdict_and_replay(
     tmp_path: Path, breaking: ReviewContext
 ) -> None:
     def policy(name: str) -> dict[str, Any]:
-        made = [
+        statements = [
             {
                 "Sid": f"{name}{number}",
                 "Effect": "Deny" if number % 3 == 2 else "Allow",
@@ -315,7 +321,7 @@ def test_thousands_of_entries_fit_a_comment_with_complete_verdict_and_replay(
             }
             for number in range(500)
         ]
-        return {**POLICY, "Statement": made}
+        return {**POLICY, "Statement": statements}
 
     context = reviewed(tmp_path, policy("old"), policy("new"), usual_deploys())
     text = review_body(context)

@@ -115,13 +115,13 @@ def test_no_name_ends_a_label_adds_a_link_or_leaves_the_block(
 ) -> None:
     links = tuple(
         RoleLink(
-            f"arn:aws:iam::1:role/{one}",
-            f"arn:aws:iam::2:role/{other}",
+            f"arn:aws:iam::1:role/{origin}",
+            f"arn:aws:iam::2:role/{target}",
             RoleLinkKind.PASSED,
             service,
             1,
         )
-        for one, other, service in names
+        for origin, target, service in names
     )
     chained = RoleChainPolicies(RoleChain((CI,), links))
     lines = mermaid(chained).split("\n")

@@ -23,9 +23,9 @@ SCHEMA = json.loads(
 
 
 def valid(context: ReportContext) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(sarif([context]))
-    jsonschema.validate(found, SCHEMA)
-    return found
+    document: dict[str, Any] = json.loads(sarif([context]))
+    jsonschema.validate(document, SCHEMA)
+    return document
 
 
 def results(context: ReportContext) -> list[dict[str, Any]]:
@@ -45,10 +45,10 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> ReportContext:
 
 def test_each_unused_grant_is_at_the_line_of_its_entry(usual: ReportContext) -> None:
     lines = json.dumps(POLICY, indent=2).split("\n")
-    found = {result["ruleId"]: [] for result in results(usual)}
-    for result in results(usual):
-        found[result["ruleId"]].append(lines[line(result) - 1].strip(' ",'))
-    assert found == {
+    lines_by_rule = {alert["ruleId"]: [] for alert in results(usual)}
+    for alert in results(usual):
+        lines_by_rule[alert["ruleId"]].append(lines[line(alert) - 1].strip(' ",'))
+    assert lines_by_rule == {
         "unused-in-wildcard": ['Action": "lambda:*'],
         "unused-entry": ["sqs:PurgeQueue", 'Action": "sns:CreateTopic'],
     }
@@ -69,7 +69,7 @@ def test_a_first_draft_has_no_alert(tmp_path: Path) -> None:
 
 
 def test_the_message_names_the_grant_and_how_much_of_it_was_used(usual: ReportContext) -> None:
-    texts = [result["message"]["text"] for result in results(usual)]
+    texts = [alert["message"]["text"] for alert in results(usual)]
     assert (
         "sqs:PurgeQueue is granted, and ci-deploy has not used it in 35 days and 6 runs." in texts
     )
@@ -81,7 +81,7 @@ def test_an_alert_is_identified_independently_of_other_lines(
     moved = {**POLICY, "Id": "one more line", "Statement": list(reversed(POLICY["Statement"]))}
 
     def ids(context: ReportContext) -> set[str]:
-        return {result["partialFingerprints"]["leastprivChange/v1"] for result in results(context)}
+        return {alert["partialFingerprints"]["leastprivChange/v1"] for alert in results(context)}
 
     assert ids(usual) == ids(proposal(tmp_path, moved).context)
 
@@ -93,8 +93,8 @@ def test_a_name_makes_no_link_and_no_placeholder(usual: ReportContext, name: str
         for change in usual.proposal.changes
     )
     hostile = replace(usual, proposal=replace(usual.proposal, changes=changes))
-    for result in results(hostile):
-        text = result["message"]["text"]
+    for alert in results(hostile):
+        text = alert["message"]["text"]
         bare = (
             text.replace("\\\\", "")
             .replace("\\[", "")
@@ -108,8 +108,8 @@ def test_a_name_makes_no_link_and_no_placeholder(usual: ReportContext, name: str
 
 def test_paths_are_relative_to_the_repository(tmp_path: Path) -> None:
     context = proposal(tmp_path, POLICY, path="iam/deploy role [1].json").context
-    place = results(context)[0]["locations"][0]["physicalLocation"]["artifactLocation"]
-    assert place == {"uri": "iam/deploy%20role%20%5B1%5D.json", "uriBaseId": "%SRCROOT%"}
+    artifact = results(context)[0]["locations"][0]["physicalLocation"]["artifactLocation"]
+    assert artifact == {"uri": "iam/deploy%20role%20%5B1%5D.json", "uriBaseId": "%SRCROOT%"}
 
 
 def test_a_statement_without_any_use_is_one_alert(tmp_path: Path) -> None:
@@ -121,9 +121,9 @@ def test_a_statement_without_any_use_is_one_alert(tmp_path: Path) -> None:
     }
     policy = {**POLICY, "Statement": [*POLICY["Statement"][:2], unused]}
     context = proposal(tmp_path, policy).context
-    found = [result for result in results(context) if result["ruleId"] == "unused-statement"]
-    assert [result["message"]["text"] for result in found] == [
+    alerts = [alert for alert in results(context) if alert["ruleId"] == "unused-statement"]
+    assert [alert["message"]["text"] for alert in alerts] == [
         "Every action of statement Topics is granted, and ci-deploy has not used any in 35 days and"
         " 6 runs: sns:CreateTopic, sns:Subscribe."
     ]
-    assert "Topics" in json.dumps(policy, indent=2).split("\n")[line(found[0])]
+    assert "Topics" in json.dumps(policy, indent=2).split("\n")[line(alerts[0])]

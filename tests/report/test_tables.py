@@ -66,10 +66,10 @@ def test_without_rows_the_table_is_its_header() -> None:
 
 
 def test_an_action_that_the_catalogue_lacks_is_marked() -> None:
-    _, known, unknown = str(
+    _, listed_row, unknown = str(
         permission_table([ROW, {**ROW, "action": "s3:FrobnicateBucket", "verified": False}])
     ).splitlines()
-    assert "unverified" not in known
+    assert "unverified" not in listed_row
     assert unknown.startswith("s3:FrobnicateBucket (unverified)  *")
 
 

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.permissions.catalog import access_level, sensitivity
 from leastpriv.permissions.fact_tables import table
@@ -22,6 +23,7 @@ from leastpriv.permissions.generalize import (
     least_literal,
 )
 from leastpriv.permissions.lifecycle import siblings_among
+from leastpriv.permissions.names.bare_names import insertion_of
 from leastpriv.permissions.names.copies import (
     LEAST_LIVED_RUNS,
     Copies,
@@ -35,12 +37,14 @@ from leastpriv.permissions.names.run_slots import (
     learn_run_slots,
     template_of,
 )
+from leastpriv.permissions.names.spelling import spelling_beside, spelling_of
 from leastpriv.permissions.names.words import (
     COPY,
     OWN_RUN,
     RUN,
     SEPARATORS,
     Name,
+    Words,
     is_date,
     is_drawn,
     is_region,
@@ -124,6 +128,17 @@ class NamedUse(Struct, frozen=True):
     template: Template
     copy: str | None
     """Key of the copy; None for a name of no copy."""
+    word: Words = ()
+    """The word of the copy, as the name has it."""
+
+    @classmethod
+    def of(cls, use: NameUse, name: Name, copies: Copies, template: Template) -> NamedUse:
+        """Reads which copy a name is of."""
+        name_place = copies.place_in(name)
+        if name_place is None:
+            return cls(use, name, template, None)
+        word = name.words[name_place.begin : name_place.end]
+        return cls(use, name, template, name_place.key, word)
 
     @property
     def has_slot(self) -> bool:
@@ -179,6 +194,8 @@ class AppNames(Struct, frozen=True):
     """Kind and template -> actions that created such resources."""
     destroyed_by: Mapping[_Destruction, frozenset[str]]
     """Runs that destroyed so."""
+    spellings: Mapping[TemplateKey, Mapping[str, Words]]
+    """Kind and template -> key of a copy -> its word, as the names have it."""
     words_behind_copy: frozenset[str]
     """The words behind the copy's in names that begin with it: one if it is the name of the app."""
 
@@ -471,32 +488,46 @@ class AppNames(Struct, frozen=True):
         """
         words: list[str] = []
         text = copy if is_form else "".join(self.copies.long_lived.get(copy, ()))
-        for word in named_use.template:
-            if word != COPY:
+        template = named_use.template
+        if not text and COPY in template:
+            template = _without_slot(named_use)
+        for word in template:
+            if word == COPY:
+                words.append(self._spelled(text, named_use, "" if is_form else copy))
+            else:
                 is_open = is_form and is_drawn(word)
                 words.append("*" if is_open else _opened(word))
-                continue
-            if not text and words and words[-1] in SEPARATORS:
-                words.pop()
-            words.append(_spelled(text, named_use))
         return f"{named_use.name.head}:{re.sub('[*]{2,}', '*', ''.join(words))}"
+
+    def _spelled(self, text: str, named_use: NamedUse, key: str) -> str:
+        """The word of a copy, or the form of such words, as the app writes it in names of one form:
+        `feat_login`, `FeatLogin`.
+        """
+        examples = self.spellings.get((named_use.name.kind, named_use.template), {})
+        if key in examples:
+            return "".join(examples[key])
+        guess = spelling_beside(named_use.template, len(named_use.name.fixed))
+        short_lived = [words for each, words in examples.items() if each in self.copies.short_lived]
+        spelling = spelling_of(short_lived or examples.values())
+        if spelling is None:
+            return guess.of(text)
+        if spelling.separator is None:
+            spelling = replace(spelling, separator=guess.separator)
+        return spelling.of(text)
+
+
+def _without_slot(named_use: NamedUse) -> Template:
+    """The words of a name in a copy without a word."""
+    index = named_use.template.index(COPY)
+    name = replace(named_use.name, words=named_use.template)
+    insertion = insertion_of(name, index, index + 1)
+    slot = insertion.slot if insertion else (COPY,)
+    begin = index - slot.index(COPY)
+    return (*named_use.template[:begin], *named_use.template[begin + len(slot) :])
 
 
 def _opened(word: str) -> str:
     return word.replace(OWN_RUN, "*").replace(RUN, "*")
-
-
-def _spelled(text: str, named_use: NamedUse) -> str:
-    """The word of a copy as the app writes it in a name: `feat_login`, `FeatLogin`."""
-    index = named_use.template.index(COPY)
-    before = named_use.template[index - 1] if index else ""
-    behind = named_use.template[index + 1] if index + 1 < len(named_use.template) else ""
-    is_camel = (before[:1].isalpha() and before not in SEPARATORS) or behind[:1].isupper()
-    if is_camel and before not in SEPARATORS and index > len(named_use.name.fixed):
-        return "".join(part[:1].upper() + part[1:] for part in re.split("[-_.]", text))
-    if "_" in (before, behind) and "-" not in (before, behind):
-        return text.replace("-", "_")
-    return text
 
 
 def _patterns(
@@ -533,9 +564,8 @@ def read_app_names(
         name = name_of(use.resource)
         if name is None:
             continue
-        name_place = copies.place_in(name)
         template = slots[name.kind, template_of(name, copies)]
-        named_uses.append(NamedUse(use, name, template, name_place.key if name_place else None))
+        named_uses.append(NamedUse.of(use, name, copies, template))
     return collected(copies, named_uses)
 
 
@@ -559,6 +589,7 @@ def collected(copies: Copies, named_uses: Sequence[NamedUse]) -> AppNames:
     in_short_lived: dict[str, set[str]] = {}
     created: dict[TemplateKey, set[str]] = {}
     destroyed: dict[_Destruction, set[str]] = {}
+    spellings: dict[TemplateKey, dict[str, Words]] = {}
     for named_use in named_uses:
         kind = named_use.name.kind
         _, _, _, region, account = named_use.name.head.split(":")
@@ -568,6 +599,9 @@ def collected(copies: Copies, named_uses: Sequence[NamedUse]) -> AppNames:
             regions.setdefault(_KindInAccount(kind, account), set()).add(region)
         if COPY in named_use.template:
             templates.setdefault(kind, set()).add(named_use.template)
+            if named_use.copy:
+                spelled = spellings.setdefault((kind, named_use.template), {})
+                spelled.setdefault(named_use.copy, named_use.word)
         if named_use.copy in copies.short_lived:
             in_short_lived.setdefault(kind, set()).add(named_use.use.action)
         if named_use.use.creates:
@@ -588,5 +622,6 @@ def collected(copies: Copies, named_uses: Sequence[NamedUse]) -> AppNames:
         in_short_lived={kind: frozenset(actions) for kind, actions in in_short_lived.items()},
         created={key: frozenset(actions) for key, actions in created.items()},
         destroyed_by={key: frozenset(run_ids) for key, run_ids in destroyed.items()},
+        spellings=spellings,
         words_behind_copy=frozenset(_words_behind_copy(named_uses)),
     )

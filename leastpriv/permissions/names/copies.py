@@ -17,14 +17,15 @@ from itertools import chain, combinations, takewhile
 
 from msgspec import Struct
 
+from leastpriv.permissions.names.bare_names import Insertion, insertion_in, insertion_of
 from leastpriv.permissions.names.observed import DeclaredCopies, NameUse, RunFacts
 from leastpriv.permissions.names.words import (
+    COPY,
     SEPARATORS,
     Name,
     Words,
     is_drawn,
     is_region,
-    is_separator,
     is_short_for_region,
     is_word,
     key_of,
@@ -89,6 +90,8 @@ class NamePlace(Struct, frozen=True):
     end: int
     key: str
     """`NO_COPY` where the name has no word there."""
+    slot: Words = (COPY,)
+    """The slot that a template has there; with its separator, where the name has no word."""
 
 
 class Copies(Struct, frozen=True):
@@ -99,8 +102,8 @@ class Copies(Struct, frozen=True):
     short_lived: Mapping[str, Words] = {}
     gone: frozenset[str] = frozenset()
     """Keys of the copies that runs made and took down."""
-    inserted_after: frozenset[Words] = frozenset()
-    """The text of the app before the word, where one copy has none."""
+    insertions: frozenset[Insertion] = frozenset()
+    """Where names have the word, if one copy has none."""
     forms: tuple[str, ...] = ()
     """Patterns of the words of short-lived copies, `pr-*`; empty where none is known."""
     region_words: Mapping[str, str] = {}
@@ -115,15 +118,11 @@ class Copies(Struct, frozen=True):
             name_places += [NamePlace(begin, end, key) for begin, end in name.places_of(key)]
         if name_places:
             return min(name_places, key=lambda place: (place.begin, -place.end))
-        if NO_COPY not in self.long_lived:
+        insertion = insertion_in(name, self.insertions)
+        if insertion is None:
             return None
-        start = len(name.fixed)
-        for end in range(len(name.words), start, -1):
-            before = name.words[start:end]
-            behind = name.words[end : end + 1]
-            if before in self.inserted_after and (not behind or is_separator(behind[0])):
-                return NamePlace(end, end, NO_COPY)
-        return None
+        begin = len(name.fixed) + len(insertion.before)
+        return NamePlace(begin, begin, NO_COPY, insertion.slot_in(name))
 
 
 class NameTable(Struct, frozen=True):
@@ -267,7 +266,7 @@ def _sorted_by_life(
         long_lived=long_lived,
         short_lived=short_lived,
         gone=gone,
-        inserted_after=_texts_before(words, table) if NO_COPY in long_lived else frozenset(),
+        insertions=_insertions(words, table) if NO_COPY in long_lived else frozenset(),
         forms=("*",) if "*" in forms else tuple(dict.fromkeys(forms)),
         region_words=table.region_words,
         notes=notes,
@@ -326,7 +325,9 @@ def _aligned(table: NameTable) -> _Aligned:
 def _is_smallest(one: Words, two: Words) -> bool:
     """Whether two texts share neither end; or a word and one separator were put in."""
     if not one:
-        return len(two) % 2 == 0 and (two[0] in SEPARATORS) != (two[-1] in SEPARATORS)
+        # In CamelCase no separator goes with the word.
+        has_one_separator = (two[0] in SEPARATORS) != (two[-1] in SEPARATORS)
+        return has_one_separator if len(two) % 2 == 0 else SEPARATORS.isdisjoint(two)
     return is_word(one) and is_word(two) and one[0] != two[0] and one[-1] != two[-1]
 
 
@@ -614,12 +615,15 @@ def _is_taken_down(key: str, table: NameTable) -> bool:
     return len(destroyed) >= _LEAST_GONE and 2 * len(destroyed & made_kinds) >= len(made_kinds)
 
 
-def _texts_before(words: Mapping[str, Words], table: NameTable) -> frozenset[Words]:
-    """The app's text before the words of copies, without the separator."""
-    texts: set[Words] = set()
-    for key in filter(None, words):
-        texts.update(text[:-1] for _, text in table.texts_before(key))
-    return frozenset(texts - {()})
+def _insertions(words: Mapping[str, Words], table: NameTable) -> frozenset[Insertion]:
+    """Where names have the words of copies."""
+    insertions = (
+        insertion_of(name, begin, end)
+        for key in filter(None, words)
+        for name in table.runs
+        for begin, end in name.places_of(key)
+    )
+    return frozenset(insertion for insertion in insertions if insertion is not None)
 
 
 def _open_number(part: str, word: Words) -> str:

@@ -85,10 +85,7 @@ def read_next_run(earlier: Sequence[NameUse], later: NameUse) -> AppNames | None
         name = literal_name_of(use.resource)
         if name is None:
             continue
-        name_place = copies.place_in(name)
-        named_uses.append(
-            NamedUse(use, name, template_of(name, copies), name_place.key if name_place else None)
-        )
+        named_uses.append(NamedUse.of(use, name, copies, template_of(name, copies)))
     return collected(copies, named_uses)
 
 

@@ -58,9 +58,7 @@ def template_of(name: Name, copies: Copies) -> Words:
         return name.words
     before = name.words[: name_place.begin]
     behind = name.words[name_place.end :]
-    if name_place.begin == name_place.end:
-        return (*before, "-", COPY, *behind)
-    return (*before, COPY, *behind)
+    return (*before, *name_place.slot, *behind)
 
 
 def learn_run_slots(

@@ -362,7 +362,7 @@ class AppNames(Struct, frozen=True):
         Where a copy was taken down, its deletions were seen; a setting ends with what it is of.
         """
         makers = self.created.get((named.name.kind, named.template), frozenset())
-        if not makers or named.copy in self.copies.gone:
+        if not makers or named.copy in self.copies.gone or self.copies.may_be_lasting:
             return False
         is_object = named.name.kind == "s3:object"
         if is_object and COPY not in named.template[: named.template.index("/")]:

@@ -102,6 +102,10 @@ class Copies(Struct, frozen=True):
     short_lived: Mapping[str, Words] = {}
     gone: frozenset[str] = frozenset()
     """Keys of the copies that runs made and took down."""
+    may_be_lasting: bool = False
+    """Whether nothing but their few, late runs shows that the short-lived copies are so: those of
+    new tenants would look alike.
+    """
     insertions: frozenset[Insertion] = frozenset()
     """Where names have the word, if one copy has none."""
     forms: tuple[str, ...] = ()
@@ -215,7 +219,11 @@ def learn_copies(
         declared: what the owner of the app says.
     """
     aligned = _aligned(table)
-    certain = {**_declared_words(table, declared), **_words_of_runs(table, uses, runs)}
+    certain = {
+        **_drawn_words(table),
+        **_declared_words(table, declared),
+        **_words_of_runs(table, uses, runs),
+    }
     support = _supported(aligned, certain, table)
     words = {key: word for key, word in support.items() if _is_best(key, support)}
     words = dict(_extended(word, table) for word in words.values())
@@ -246,10 +254,18 @@ def _sorted_by_life(
     long_keys = {key_of(words_of(word)) for word in declared.long_lived}
     long_lived: dict[str, Words] = {}
     short_lived: dict[str, Words] = {}
+    late: set[str] = set()
     life = _Life(table=table, runs=runs, words=words, certain=certain, gone=gone, declared=declared)
     for key, word in words.items():
-        is_short = key not in long_keys and life.is_short(key)
-        (short_lived if is_short else long_lived)[key] = word
+        if key in long_keys:
+            long_lived[key] = word
+        elif life.is_short(key):
+            short_lived[key] = word
+        elif life.came_late(key):
+            short_lived[key] = word
+            late.add(key)
+        else:
+            long_lived[key] = word
     forms = (*declared.short_lived, *filter(None, [form_of(short_lived.values())]))
     notes: tuple[str, ...] = ()
     if not forms:
@@ -266,6 +282,7 @@ def _sorted_by_life(
         long_lived=long_lived,
         short_lived=short_lived,
         gone=gone,
+        may_be_lasting=bool(late) and late == {*short_lived} and not declared.short_lived,
         insertions=_insertions(words, table) if NO_COPY in long_lived else frozenset(),
         forms=("*",) if "*" in forms else tuple(dict.fromkeys(forms)),
         region_words=table.region_words,
@@ -491,6 +508,66 @@ def _is_part_of_another(key: str, words: Mapping[str, Words]) -> bool:
     return any(other_key != key and any(places_of(key, words[other_key])) for other_key in words)
 
 
+def _drawn_words(table: NameTable) -> dict[str, Words]:
+    """The words of previews that were drawn, `3fa8c1d2`, and those of the stages beside them.
+
+    Such a word is in most of what one run made, where other names have the word of a stage or none.
+    """
+    words_by_key: dict[str, Words] = {}
+    stages = _Stages.of(table)
+    for names in table.made.values():
+        places: dict[str, list[tuple[Name, int]]] = {}
+        for name in names:
+            for index in range(len(name.fixed), len(name.words)):
+                if is_drawn(name.words[index]):
+                    places.setdefault(name.words[index], []).append((name, index))
+        for word, word_places in places.items():
+            if len(word_places) < max(_LEAST_NAMES, _LEAST_SHARE * len(names)):
+                continue
+            keys = {name: stages.beside(name, index) for name, index in word_places}
+            known = {name: key for name, key in keys.items() if key is not None}
+            if len(known) >= _LEAST_NAMES and len({n.service for n in known}) >= _LEAST_SERVICES:
+                words_by_key[key_of([word])] = (word.lower(),)
+                words_by_key |= {key: (key,) if key else () for key in known.values()}
+    return words_by_key
+
+
+class _Stages(Struct, frozen=True):
+    """The names of the stages that every app has, and those without a word."""
+
+    key_of_rest: Mapping[_Rest, str]
+    """The rest of a name -> the key of the stage that one with this rest has."""
+    names: frozenset[tuple[str, Words]]
+    """Kind and words of each name, with one sign for what was drawn."""
+
+    @classmethod
+    def of(cls, table: NameTable) -> _Stages:
+        """Collects the names with the word of a stage."""
+        key_of_rest = {
+            _rest(name, begin, end): key
+            for name in table.runs
+            for key in sorted(LONG_LIVED)
+            for begin, end in name.places_of(key)
+        }
+        return cls(key_of_rest, frozenset((name.kind, masked(name.words)) for name in table.runs))
+
+    def beside(self, name: Name, index: int) -> str | None:
+        """The key of the stage whose name has another word, or none, at a place; None without
+        one.
+        """
+        key = self.key_of_rest.get(_rest(name, index, index + 1))
+        insertion = insertion_of(name, index, index + 1)
+        if key is not None or insertion is None:
+            return key
+        begin = index - insertion.slot.index(COPY)
+        words = name.words[:begin] + name.words[begin + len(insertion.slot) :]
+        return NO_COPY if (name.kind, masked(words)) in self.names else None
+
+
+def _rest(name: Name, begin: int, end: int) -> _Rest:
+    return name.kind, masked(name.words[:begin]), masked(name.words[end:])
+
+
 def _words_of_runs(
     table: NameTable, uses: Sequence[NameUse], runs: Mapping[str, RunFacts]
 ) -> dict[str, Words]:
@@ -553,9 +630,8 @@ class _Life(Struct, frozen=True):
     declared: DeclaredCopies
 
     def is_short(self, key: str) -> bool:
-        """Whether a copy was taken down, has a number, is of another branch, or came late."""
-        # A single letter is short for a stage: `p`, `d`.
-        if len(key) < _SHORTEST_OF_BRANCH or key in LONG_LIVED:
+        """Whether a copy was taken down, has a number, or is of another branch."""
+        if self._is_stage(key):
             return key in self.gone and bool(key)
         if key in self.gone or PULL.fullmatch(key):
             return True
@@ -569,9 +645,24 @@ class _Life(Struct, frozen=True):
         if _has_number(self.words[key]) and not is_lasting:
             return True
         branches = {self._branch_of(run) for run in self._making(key)}
-        if branches and branches.isdisjoint({None, *LONG_LIVED}):
-            return True
-        return self._came_late(key, using)
+        return bool(branches) and branches.isdisjoint({None, *LONG_LIVED})
+
+    def came_late(self, key: str) -> bool:
+        """Whether few runs used a copy, and another one was there before it.
+
+        Runs 1 to 9 deploy `prod`, and run 10 alone `login-page`: that is a branch rather than a
+        stage.
+        """
+        using_runs = self._runs_of(key)
+        if self._is_stage(key) or len(using_runs) >= LEAST_LIVED_RUNS:
+            return False
+        first_use = self.table.first_of(using_runs)
+        other_keys = [other_key for other_key in self.words if other_key not in ("", key)]
+        return any(self.table.first_of(self._runs_of(other)) < first_use for other in other_keys)
+
+    def _is_stage(self, key: str) -> bool:
+        """Whether a copy is one that every app has; a single letter is short for it: `p`, `d`."""
+        return len(key) < _SHORTEST_OF_BRANCH or key in LONG_LIVED
 
     def _runs_of(self, key: str) -> set[str]:
         return self.table.runs_of(self.table.holding(key))
@@ -589,18 +680,6 @@ class _Life(Struct, frozen=True):
     def _branch_of(self, run: str) -> str | None:
         facts = self.runs.get(run)
         return facts.branch if facts else None
-
-    def _came_late(self, key: str, using_runs: set[str]) -> bool:
-        """Whether few runs used a copy, and another one was there before it.
-
-        Runs 1 to 9 deploy `prod`, and run 10 alone `login-page`: that is a branch rather than a
-        stage.
-        """
-        if len(using_runs) >= LEAST_LIVED_RUNS:
-            return False
-        first_use = self.table.first_of(using_runs)
-        other_keys = [other_key for other_key in self.words if other_key not in ("", key)]
-        return any(self.table.first_of(self._runs_of(other)) < first_use for other in other_keys)
 
 
 def _has_number(word: Words) -> bool:
@@ -637,9 +716,12 @@ def form_of(words: Iterable[Words]) -> str:
 
     `*` where they have none, empty without words.
     """
+    words = list(words)
     forms = {tuple(_open_number(part, word) for part in word) for word in words}
     if not forms:
         return ""
+    if all(is_drawn(part) for word in words for part in word):
+        return "*"
     if len(forms) == 1:
         form = "".join(forms.pop())
         return form if "*" in form else "*"

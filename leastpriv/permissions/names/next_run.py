@@ -21,7 +21,6 @@ from leastpriv.permissions.names.run_slots import template_of
 from leastpriv.permissions.names.words import (
     Name,
     Words,
-    is_drawn,
     is_word,
     key_of,
     literal_name_of,
@@ -99,8 +98,7 @@ def _copies_of(difference: _Difference) -> Copies:
         key = key_of(words)
         lasting = key in LONG_LIVED
         (long_lived if lasting else short_lived)[key] = words
-    are_drawn = all(is_drawn(word) for words in short_lived.values() for word in words)
-    form = "*" if are_drawn else form_of(short_lived.values())
+    form = form_of(short_lived.values()) or "*"
     return Copies(long_lived=long_lived, short_lived=short_lived, forms=(form,))
 
 

@@ -18,7 +18,10 @@ _LETTERS_OF_MONTH = 3
 _BEFORE_VALUE = 2
 """Words from the key of a partition to its value."""
 _PART = re.compile(r"(?P<kind>[A-Za-z]*)(?P<number>\d{1,2})")
-_OF_KIND = {"m": "month", "d": "day", "w": "week", "kw": "week", "q": "quarter"}
+_OF_KIND = {
+    "m": "month", "month": "month", "d": "day", "day": "day", "w": "week", "kw": "week",
+    "week": "week", "q": "quarter", "h": "half",
+}  # fmt: skip
 """Letters before a number -> what it counts."""
 _WITHIN_WORD = re.compile(r"(?P<letters>.*[A-Za-z])20\d{4,6}")
 
@@ -26,21 +29,37 @@ _WITHIN_WORD = re.compile(r"(?P<letters>.*[A-Za-z])20\d{4,6}")
 def calendar_places(words: Sequence[str], day: date) -> Iterator[int]:
     """Yields the places of the words that spell a day, with its year.
 
-    A year alone is part of a date only in a partition, `year=2026`.
+    A year alone is part of a date only in a partition, `year=2026`; a month alone only as a whole
+    segment of a path, `exports/October/`.
     """
-    months = _months_of_year(day)
+    with_year = _words_with_year(day)
+    month = _MONTHS[day.month - 1]
     for index, word in enumerate(words):
-        if word.lower() in months:
+        is_month = word.lower() == month and _is_segment(words, index)
+        if is_month or word.lower() in with_year:
             yield index
-    years = {f"{day.year}", f"{day.isocalendar().year}"}
+    years = _years(day)
     for index, word in enumerate(words):
-        if word not in years:
+        if word.lower() not in years:
             continue
         parts = [*_parts_from(words, index, day, -1), *_parts_from(words, index, day, 1)]
         key = [word.lower() for word in words[max(index - _BEFORE_VALUE, 0) : index]]
         if parts or key == ["year", "="]:
             yield index
             yield from parts
+
+
+def _is_segment(words: Sequence[str], index: int) -> bool:
+    """Whether a word is a segment of a path between two others."""
+    return 0 < index < len(words) - 1 and words[index - 1] == words[index + 1] == "/"
+
+
+@lru_cache(maxsize=1_024)
+def _years(day: date) -> frozenset[str]:
+    """The words that are the year of a day, of its week, or its fiscal year: `2026`, `fy26`."""
+    fiscal_years = (f"{day.year}", f"{day.year + 1}")
+    of_fiscal_year = [f"fy{text}" for year in fiscal_years for text in (year, year[2:])]
+    return frozenset((f"{day.year}", f"{day.isocalendar().year}", *of_fiscal_year))
 
 
 def letters_before_date(word: str, day: date) -> str:
@@ -68,10 +87,10 @@ def _parts_from(words: Sequence[str], index: int, day: date, step: int) -> Itera
 
 
 def _is_part(word: str, day: date) -> bool:
-    """Whether a word is the month, week, quarter or day of the month of a day."""
+    """Whether a word is the month, week, quarter, half-year, or the day of the month or year."""
     lower = word.lower()
     month = _MONTHS[day.month - 1]
-    if lower in (month, month[:_LETTERS_OF_MONTH]):
+    if lower in (month, month[:_LETTERS_OF_MONTH], f"{day:%j}"):
         return True
     match = _PART.fullmatch(lower)
     if match is None:
@@ -80,7 +99,8 @@ def _is_part(word: str, day: date) -> bool:
         "month": day.month,
         "day": day.day,
         "week": day.isocalendar().week,
-        "quarter": (day.month + 2) // 3,
+        "quarter": _quarter(day),
+        "half": _half(day),
     }
     number = int(match["number"])
     if not match["kind"]:
@@ -88,9 +108,26 @@ def _is_part(word: str, day: date) -> bool:
     return number == numbers.get(_OF_KIND.get(match["kind"], ""))
 
 
+def _quarter(day: date) -> int:
+    return (day.month + 2) // 3
+
+
+def _half(day: date) -> int:
+    return 1 if _quarter(day) < 3 else 2
+
+
 @lru_cache(maxsize=1_024)
-def _months_of_year(day: date) -> frozenset[str]:
-    """The words that are the month of a day with its year: `nov26`, `november2026`."""
+def _words_with_year(day: date) -> frozenset[str]:
+    """The words that are a part of a day with its year: `nov26`, `november2026`, `2026q4`,
+    `w462026`.
+    """
     month = _MONTHS[day.month - 1]
-    names = (month, month[:_LETTERS_OF_MONTH])
-    return frozenset(f"{name}{year}" for name in names for year in (f"{day:%y}", day.year))
+    month_names = (month, month[:_LETTERS_OF_MONTH])
+    week = day.isocalendar()
+    parts_of_year = [*month_names, f"q{_quarter(day)}", f"h{_half(day)}"]
+    parts_of_week_year = [f"w{week.week}", f"w{week.week:02}"]
+    words = {f"{name}{day:%y}" for name in month_names}
+    for year, parts in ((day.year, parts_of_year), (week.year, parts_of_week_year)):
+        for part in parts:
+            words |= {f"{year}{part}", f"{part}{year}"}
+    return frozenset(words)

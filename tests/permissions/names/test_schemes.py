@@ -52,6 +52,8 @@ def resource(scheme: dict[str, Any], run: int, day: datetime) -> str:
         "short_month": f"{day:%b}".lower(),
         "week": f"{day.isocalendar().week:02}",
         "quarter": (day.month + 2) // 3,
+        "full_month": f"{day:%B}",
+        "day_of_year": f"{day:%j}",
         "plain_month": day.month,
         "plain_day": day.day,
     }

@@ -37,7 +37,7 @@ from leastpriv.permissions.names.run_slots import (
     learn_run_slots,
     template_of,
 )
-from leastpriv.permissions.names.spelling import spelling_beside, spelling_of
+from leastpriv.permissions.names.spelling import spelling_around, spelling_of
 from leastpriv.permissions.names.words import (
     COPY,
     OWN_RUN,
@@ -506,7 +506,7 @@ class AppNames(Struct, frozen=True):
         examples = self.spellings.get((named_use.name.kind, named_use.template), {})
         if key in examples:
             return "".join(examples[key])
-        guess = spelling_beside(named_use.template, len(named_use.name.fixed))
+        guess = spelling_around(named_use.template, len(named_use.name.fixed))
         short_lived = [words for each, words in examples.items() if each in self.copies.short_lived]
         spelling = spelling_of(short_lived or examples.values())
         if spelling is None:

@@ -35,7 +35,7 @@ class Insertion(Struct, frozen=True, order=True):
         return not following or is_separator(following[0])
 
     def slot_in(self, name: Name) -> Words:
-        """The slot for a name that fits; one of another kind keeps the separator of its own."""
+        """The slot for a name that fits; one of another kind keeps the separator that it has."""
         following = name.text[len(self.before) :]
         if self.kind != name.kind and not self.behind and following:
             return (following[0], COPY)

@@ -509,7 +509,7 @@ def _is_part_of_another(key: str, words: Mapping[str, Words]) -> bool:
 
 
 def _drawn_words(table: NameTable) -> dict[str, Words]:
-    """The words of previews that were drawn, `3fa8c1d2`, and those of the stages beside them.
+    """The words of previews that were drawn, `3fa8c1d2`, and those of the stages next to them.
 
     Such a word is in most of what one run made, where other names have the word of a stage or none.
     """
@@ -524,7 +524,7 @@ def _drawn_words(table: NameTable) -> dict[str, Words]:
         for word, word_places in places.items():
             if len(word_places) < max(_LEAST_NAMES, _LEAST_SHARE * len(names)):
                 continue
-            keys = {name: stages.beside(name, index) for name, index in word_places}
+            keys = {name: stages.next_to(name, index) for name, index in word_places}
             known = {name: key for name, key in keys.items() if key is not None}
             if len(known) >= _LEAST_NAMES and len({n.service for n in known}) >= _LEAST_SERVICES:
                 words_by_key[key_of([word])] = (word.lower(),)
@@ -551,7 +551,7 @@ class _Stages(Struct, frozen=True):
         }
         return cls(key_of_rest, frozenset((name.kind, masked(name.words)) for name in table.runs))
 
-    def beside(self, name: Name, index: int) -> str | None:
+    def next_to(self, name: Name, index: int) -> str | None:
         """The key of the stage whose name has another word, or none, at a place; None without
         one.
         """

@@ -57,8 +57,8 @@ def spelling_of(examples: Iterable[Words]) -> Spelling | None:
     )
 
 
-def spelling_beside(template: Words, fixed: int) -> Spelling:
-    """Guesses how an app writes the words of copies, from what is beside the slot of a name.
+def spelling_around(template: Words, fixed: int) -> Spelling:
+    """Guesses how an app writes the words of copies, from the words around the slot of a name.
 
     `fixed`: how many words the type of the resource has before the name.
     """

@@ -66,17 +66,17 @@ class Account:
         """The evidence with the details that AWS gives of its denials."""
         aws = Aws.open(self.aws.environment())
         polling = Polling(self.time.clock, self.time.sleep, timedelta(minutes=5))
-        found, gaps = read_details(
+        details, gaps = read_details(
             lambda region: aws.client("iam-toolbox", region), denied_requests(evidence), polling
         )
-        return with_details(evidence, found, gaps)
+        return with_details(evidence, details, gaps)
 
 
 @pytest.fixture
 def account() -> Iterator[Account]:
-    found = Account()
-    with found.aws:
-        yield found
+    started = Account()
+    with started.aws:
+        yield started
 
 
 def denied(
@@ -111,11 +111,11 @@ def evidence(*usages: Usage) -> Evidence:
 def needed(found: Evidence) -> list[tuple[str, str, bool]]:
     return [
         (
-            each.need.permission.action,
-            each.need.permission.resource,
-            bool(each.denial and each.denial.mendable),
+            denied_usage.need.permission.action,
+            denied_usage.need.permission.resource,
+            bool(denied_usage.denial and denied_usage.denial.mendable),
         )
-        for each in found.usages
+        for denied_usage in found.usages
     ]
 
 
@@ -141,14 +141,14 @@ def test_one_denial_gives_every_missing_permission_of_its_call(account: Account)
             evaluation("iam:GetRole", APP, "ALLOW", check("PRINCIPAL", "ALLOW")),
         ],
     )
-    found = account.read(evidence(denied("iam:CreateRole", APP), denied("iam:GetRole", APP)))
-    assert needed(found) == [
+    with_answers = account.read(evidence(denied("iam:CreateRole", APP), denied("iam:GetRole", APP)))
+    assert needed(with_answers) == [
         ("iam:CreateRole", APP, True),
         ("iam:PassRole", APP, True),
         ("iam:TagRole", APP, True),
         ("s3:ListAllMyBuckets", "*", True),
     ]
-    passed = found.usages[1]
+    passed = with_answers.usages[1]
     assert passed.need.permission.conditions == (
         Condition("StringEquals", "iam:PassedToService", ("lambda.amazonaws.com",)),
     )
@@ -165,24 +165,24 @@ def test_one_denial_gives_every_missing_permission_of_its_call(account: Account)
         "iam:passedtoservice",
     )
     assert len(account.aws.requests) == 5, "one a page"
-    assert details(found) == []
+    assert details(with_answers) == []
 
 
 def test_a_new_denial_is_waited_for(account: Account) -> None:
     account.accounts.requests[ID] = Denied(
         NOON, CONTEXT, [evaluation("iam:TagRole", APP, "IMPLICIT_DENY", LACKS)]
     )
-    found = account.read(evidence(denied("iam:CreateRole", APP, NOON)))
-    assert ("iam:TagRole", APP, True) in needed(found)
+    with_answers = account.read(evidence(denied("iam:CreateRole", APP, NOON)))
+    assert ("iam:TagRole", APP, True) in needed(with_answers)
     assert account.time.now - NOON >= account.accounts.takes
-    assert details(found) == []
+    assert details(with_answers) == []
 
 
 def test_an_answer_that_never_comes_is_a_gap_and_the_denial_remains(account: Account) -> None:
     before = evidence(denied("iam:CreateRole", APP, NOON))
-    found = account.read(before)
-    assert found.usages == before.usages
-    assert details(found) == ["not there: expired, of another account, or not written yet"]
+    with_answers = account.read(before)
+    assert with_answers.usages == before.usages
+    assert details(with_answers) == ["not there: expired, of another account, or not written yet"]
     assert account.time.now - NOON < timedelta(minutes=7)
 
 
@@ -191,12 +191,13 @@ def test_an_old_denial_is_not_waited_for_and_an_expired_one_is_not_asked_for(
 ) -> None:
     old = denied("iam:CreateRole", APP, NOON - timedelta(hours=23))
     expired = denied("iam:TagRole", APP, NOON - timedelta(hours=25), "q" * 32)
-    found = account.read(evidence(old, expired))
+    with_answers = account.read(evidence(old, expired))
     assert account.time.slept == []
     assert [
-        each["authorizationId"] for each in account.aws.asked("GetRequestAuthorizationDetails")
+        request["authorizationId"]
+        for request in account.aws.asked("GetRequestAuthorizationDetails")
     ] == [ID]
-    assert details(found) == [
+    assert details(with_answers) == [
         "older than 24 hours, so AWS may have deleted them",
         "not there: expired, of another account, or not written yet",
     ]
@@ -214,8 +215,8 @@ def test_a_refused_question_is_one_gap_and_no_error(
 ) -> None:
     account.aws.refuse("GetRequestAuthorizationDetails", code, "no", status)
     before = evidence(denied("iam:CreateRole", APP), denied("iam:TagRole", APP, name="q" * 32))
-    found = account.read(before)
-    assert (found.usages, details(found)) == (before.usages, [detail])
+    with_answers = account.read(before)
+    assert (with_answers.usages, details(with_answers)) == (before.usages, [detail])
 
 
 def test_throttling_that_ends_is_no_gap(account: Account) -> None:
@@ -225,8 +226,8 @@ def test_throttling_that_ends_is_no_gap(account: Account) -> None:
     account.aws.refuse(
         "GetRequestAuthorizationDetails", "ThrottlingException", "slow down", 429, times=1
     )
-    found = account.read(evidence(denied("iam:CreateRole", APP)))
-    assert ("iam:TagRole", APP, True) in needed(found)
+    with_answers = account.read(evidence(denied("iam:CreateRole", APP)))
+    assert ("iam:TagRole", APP, True) in needed(with_answers)
 
 
 def test_a_malformed_id_from_a_log_does_not_stop_the_others(account: Account) -> None:
@@ -237,9 +238,9 @@ def test_a_malformed_id_from_a_log_does_not_stop_the_others(account: Account) ->
         NOON - timedelta(hours=1), CONTEXT, [evaluation("iam:TagRole", APP, "IMPLICIT_DENY", LACKS)]
     )
     newest = denied("iam:GetRole", APP, NOON - timedelta(minutes=30), "q" * 32)
-    found = account.read(evidence(denied("iam:CreateRole", APP), newest))
-    assert ("iam:TagRole", APP, True) in needed(found)
-    assert len(details(found)) == 1
+    with_answers = account.read(evidence(denied("iam:CreateRole", APP), newest))
+    assert ("iam:TagRole", APP, True) in needed(with_answers)
+    assert len(details(with_answers)) == 1
 
 
 @pytest.mark.parametrize(
@@ -270,7 +271,7 @@ def test_what_another_policy_denies_is_not_mendable_and_names_the_policy(
 ) -> None:
     effect = (
         "EXPLICIT_DENY"
-        if any(each["evaluatedEffect"] == "EXPLICIT_DENY" for each in checks)
+        if any(check["evaluatedEffect"] == "EXPLICIT_DENY" for check in checks)
         else "IMPLICIT_DENY"
     )
     account.accounts.requests[ID] = Denied(
@@ -337,8 +338,8 @@ def test_a_rehearsal_s_session_policy_is_the_proposal_and_mendable(account: Acco
         NOON - timedelta(hours=1), context,
         [evaluation("iam:TagRole", APP, "IMPLICIT_DENY", check("SESSION", "IMPLICIT_DENY"))],
     )  # fmt: skip
-    found = account.read(evidence(denied("iam:CreateRole", APP)))
-    assert ("iam:TagRole", APP, True) in needed(found)
+    with_answers = account.read(evidence(denied("iam:CreateRole", APP)))
+    assert ("iam:TagRole", APP, True) in needed(with_answers)
 
 
 def test_the_id_of_another_principal_s_denial_says_nothing_about_this_one(account: Account) -> None:
@@ -347,9 +348,9 @@ def test_the_id_of_another_principal_s_denial_says_nothing_about_this_one(accoun
         {**CONTEXT, "aws:PrincipalArn": "arn:aws:iam::111122223333:role/other"},
         [evaluation("iam:CreateUser", "*", "IMPLICIT_DENY", LACKS)],
     )
-    found = account.read(evidence(denied("iam:CreateRole", APP)))
-    assert needed(found) == []
-    assert [gap.kind for gap in found.gaps] == [GapKind.DENIAL_OF_OTHER_PRINCIPAL]
+    with_answers = account.read(evidence(denied("iam:CreateRole", APP)))
+    assert needed(with_answers) == []
+    assert [gap.kind for gap in with_answers.gaps] == [GapKind.DENIAL_OF_OTHER_PRINCIPAL]
 
 
 @pytest.mark.parametrize(("session", "is_own"), [("GitHubActions", True), ("17650000001", False)])
@@ -360,9 +361,9 @@ def test_details_of_another_session_explain_nothing(
     passed = evaluation("iam:PassRole", APP, "IMPLICIT_DENY", LACKS)
     account.accounts.requests[ID] = Denied(NOON - timedelta(hours=1), CONTEXT, [passed])
     run = Run("run-1", session, NOON - timedelta(hours=1), NOON)
-    found = account.read(replace(evidence(denied("iam:CreateRole", APP)), runs=(run,)))
-    assert ("iam:PassRole" in {action for action, _, _ in needed(found)}) == is_own
-    assert any(gap.kind is GapKind.DENIAL_DETAILS for gap in found.gaps) != is_own
+    with_answers = account.read(replace(evidence(denied("iam:CreateRole", APP)), runs=(run,)))
+    assert ("iam:PassRole" in {action for action, _, _ in needed(with_answers)}) == is_own
+    assert any(gap.kind is GapKind.DENIAL_DETAILS for gap in with_answers.gaps) != is_own
 
 
 def test_a_denial_of_a_job_log_remains_one_whatever_its_details_are(account: Account) -> None:
@@ -382,10 +383,10 @@ def test_only_the_newest_denials_are_asked_for(account: Account) -> None:
         denied("iam:CreateRole", APP, NOON - timedelta(hours=1, minutes=n), f"{n:032d}")
         for n in range(60)
     ]
-    found = account.read(evidence(*usages))
-    asked = account.aws.asked("GetRequestAuthorizationDetails")
-    assert [each["authorizationId"] for each in asked] == [f"{n:032d}" for n in range(50)]
-    assert details(found) == [
+    with_answers = account.read(evidence(*usages))
+    requests = account.aws.asked("GetRequestAuthorizationDetails")
+    assert [request["authorizationId"] for request in requests] == [f"{n:032d}" for n in range(50)]
+    assert details(with_answers) == [
         "beyond the newest 50",
         "not there: expired, of another account, or not written yet",
     ]

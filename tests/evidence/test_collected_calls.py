@@ -144,15 +144,15 @@ def test_a_call_with_an_encoded_denial_is_left_to_the_reader() -> None:
     apart = PrincipalCollectors(Principals(), 1, is_part=True)
     apart.note(0, ENCODED)
     assert not apart.is_complete
-    asked: list[str] = []
+    decoded: list[str] = []
 
     def decode(text: str) -> str:
-        asked.append(text)
+        decoded.append(text)
         return '{"allowed": false, "context": {"action": "iam:PassRole", "resource": "*"}}'
 
-    whole = PrincipalCollectors(Principals(), 1, Decoder(decode))
-    whole.note(0, CountedCalls(1, check_collected(decode_collected(apart.collected()))))
-    [(_, evidence)] = whole.close()
-    assert len(asked) == 1
+    collectors = PrincipalCollectors(Principals(), 1, Decoder(decode))
+    collectors.note(0, CountedCalls(1, check_collected(decode_collected(apart.collected()))))
+    [(_, evidence)] = collectors.close()
+    assert len(decoded) == 1
     denied = [usage for usage in evidence.usages if usage.denial]
     assert [usage.need.permission.action for usage in denied] == ["iam:PassRole"]

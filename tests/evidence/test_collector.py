@@ -63,24 +63,26 @@ def call(
 
 def closed(*calls: Call) -> Evidence:
     book = UsageCollector(ROLE)
-    for each in calls:
-        book.note(each)
+    for each_call in calls:
+        book.note(each_call)
     return book.close()
 
 
 def denied(
     message: str, name: str = "GetObject", source: str = "s3", **more: object
 ) -> list[Usage]:
-    found = closed(call(name, source=source, outcome=Outcome.DENIED, message=message, **more))  # type: ignore[arg-type]
-    return [usage for usage in found.usages if usage.outcome is Outcome.DENIED]
+    evidence_of_denial = closed(
+        call(name, source=source, outcome=Outcome.DENIED, message=message, **more)
+    )  # type: ignore[arg-type]
+    return [usage for usage in evidence_of_denial.usages if usage.outcome is Outcome.DENIED]
 
 
 def test_a_denial_of_an_unmapped_action_is_a_gap_of_the_mapping() -> None:
     """AWS's own word against the mapping: the actions concerned stay, others do not care."""
-    found = closed(
+    evidence = closed(
         call(outcome=Outcome.DENIED, message=f"{USER}sqs:SendMessage on resource: x{NO_POLICY}")
     )
-    (gap,) = found.gaps
+    (gap,) = evidence.gaps
     assert gap.kind is GapKind.MAPPING_DISAGREES
     assert gap.scope == Scope(actions=("sqs:SendMessage", "s3:GetObject"))
     assert gap.detail == "s3.amazonaws.com:GetObject was denied sqs:SendMessage"
@@ -90,36 +92,38 @@ def test_a_denial_of_an_unmapped_action_is_a_gap_of_the_mapping() -> None:
     "action", ["s3:GetObject", "s3:GetObjectVersion", "kms:Decrypt", "iam:PassRole"]
 )
 def test_a_denial_that_agrees_with_the_mapping_is_no_gap(action: str) -> None:
-    found = closed(
+    evidence = closed(
         call(outcome=Outcome.DENIED, message=f"{USER}{action} on resource: x{NO_POLICY}")
     )
-    assert found.gaps == ()
+    assert evidence.gaps == ()
 
 
 def test_a_role_that_a_request_does_not_name_is_a_gap_counted_by_event() -> None:
     run_task = call("RunTask", {"taskDefinition": "app"}, source="ecs")
-    found = closed(run_task, run_task)
-    assert [(gap.kind, gap.scope.actions, gap.detail, gap.count) for gap in found.gaps] == [
+    evidence = closed(run_task, run_task)
+    assert [(gap.kind, gap.scope.actions, gap.detail, gap.count) for gap in evidence.gaps] == [
         (GapKind.MAY_PASS_ROLE, ("iam:PassRole",), "ecs.amazonaws.com:RunTask", 2)
     ]
 
 
 def test_forwarded_calls_are_the_principals_own_and_say_who_forwarded_them() -> None:
     """Identity decides whose call it is; `invokedBy` is told."""
-    own = call("CreateQueue", {"queueName": "q"}, source="sqs")
-    found = closed(own, structs.replace(own, invoked_by="cloudformation.amazonaws.com"))
-    (usage,) = found.usages
+    own_call = call("CreateQueue", {"queueName": "q"}, source="sqs")
+    evidence = closed(
+        own_call, structs.replace(own_call, invoked_by="cloudformation.amazonaws.com")
+    )
+    (usage,) = evidence.usages
     assert (usage.count, usage.forwarded_by) == (2, ("cloudformation.amazonaws.com",))
-    assert [group.forwarded_by for group in found.groups] == [("cloudformation.amazonaws.com",)]
+    assert [group.forwarded_by for group in evidence.groups] == [("cloudformation.amazonaws.com",)]
 
 
 def test_equal_needs_are_counted_with_first_last_runs_regions_and_events() -> None:
-    found = closed(
+    evidence = closed(
         call(minutes=500, session="99999999999", region="us-east-1"),
         call(minutes=0),
         call("HeadObject", minutes=3),
     )
-    (usage,) = found.usages
+    (usage,) = evidence.usages
     assert (usage.need.permission.action, usage.need.permission.resource) == (
         "s3:GetObject",
         "arn:aws:s3:::b/k",
@@ -129,45 +133,45 @@ def test_equal_needs_are_counted_with_first_last_runs_regions_and_events() -> No
     assert usage.runs == ("12345678901", "99999999999")
     assert usage.regions == ("eu-west-1", "us-east-1")
     assert usage.events == ("s3.amazonaws.com:GetObject", "s3.amazonaws.com:HeadObject")
-    assert found.span == timedelta(minutes=500)
-    assert [run.id for run in found.runs] == ["12345678901", "99999999999"]
+    assert evidence.span == timedelta(minutes=500)
+    assert [run.id for run in evidence.runs] == ["12345678901", "99999999999"]
 
 
 def test_allowed_unknown_and_denied_uses_of_one_permission_stay_apart() -> None:
-    found = closed(
+    evidence = closed(
         call(), call(outcome=Outcome.UNKNOWN), call(outcome=Outcome.DENIED, message="Access Denied")
     )
-    assert sorted(usage.outcome for usage in found.usages) == ["allowed", "denied", "unknown"]
+    assert sorted(usage.outcome for usage in evidence.usages) == ["allowed", "denied", "unknown"]
     assert (
-        found.counts.calls,
-        found.counts.allowed,
-        found.counts.denied,
-        found.counts.unknown,
+        evidence.counts.calls,
+        evidence.counts.allowed,
+        evidence.counts.denied,
+        evidence.counts.unknown,
     ) == (3, 1, 1, 1)
 
 
 def test_each_call_is_counted_by_what_became_of_it() -> None:
-    found = closed(
+    evidence = closed(
         call(),
         call("GetCallerIdentity", {}, source="sts"),
         call("DoIt", source="nosuch"),
         call("FrobnicateBucket"),
         call("DoIt", source="nosuch", outcome=Outcome.DENIED),
     )
-    assert found.counts.calls == 5
-    assert found.counts.allowed == 4
-    assert found.counts.no_permission == 1
-    assert found.counts.unmapped == 2
+    assert evidence.counts.calls == 5
+    assert evidence.counts.allowed == 4
+    assert evidence.counts.no_permission == 1
+    assert evidence.counts.unmapped == 2
 
 
 def test_an_unmapped_event_is_a_gap_over_its_service_and_over_what_has_its_name() -> None:
-    found = closed(
+    evidence = closed(
         call("DoIt", source="nosuch"),
         call("DoIt", source="nosuch"),
         call("Do It"),
         call("FrobnicateBucket"),
     )
-    assert {(gap.kind, gap.scope, gap.count) for gap in found.gaps} == {
+    assert {(gap.kind, gap.scope, gap.count) for gap in evidence.gaps} == {
         (GapKind.UNMAPPED_EVENT, Scope(services=("nosuch",), actions=("*:DoIt",)), 2),
         (GapKind.UNMAPPED_EVENT, Scope(services=("s3",)), 1),
         (GapKind.UNVERIFIED_ACTION, Scope(services=("s3",)), 1),
@@ -192,15 +196,20 @@ def test_gaps_are_counted_and_past_the_bound_only_their_details_go() -> None:
 
 
 def test_no_calls_give_empty_evidence_without_a_span() -> None:
-    found = closed()
-    assert (found.usages, found.groups, found.runs, found.span) == ((), (), (), timedelta())
+    evidence = closed()
+    assert (evidence.usages, evidence.groups, evidence.runs, evidence.span) == (
+        (),
+        (),
+        (),
+        timedelta(),
+    )
 
 
 def test_a_call_that_needs_two_permissions_is_one_group_and_two_usages() -> None:
-    found = closed(call("PutObject", {"bucketName": "b", "key": "k", "x-amz-acl": "private"}))
-    (group,) = found.groups
+    evidence = closed(call("PutObject", {"bucketName": "b", "key": "k", "x-amz-acl": "private"}))
+    (group,) = evidence.groups
     assert [need.permission.action for need in group.needs] == ["s3:PutObject", "s3:PutObjectAcl"]
-    assert [usage.count for usage in found.usages] == [1, 1]
+    assert [usage.count for usage in evidence.usages] == [1, 1]
 
 
 def test_a_denial_message_takes_precedence_over_the_event() -> None:
@@ -228,10 +237,10 @@ def test_a_denial_without_an_action_has_the_needs_of_the_event() -> None:
 
 def test_a_denial_without_a_resource_has_the_resources_of_the_request() -> None:
     request = {"instancesSet": {"items": [{"instanceId": "i-1"}, {"instanceId": "i-2"}]}}
-    found = denied(
+    usages = denied(
         USER + "ec2:StopInstances" + NO_POLICY, "StopInstances", "ec2", parameters=request
     )
-    assert [usage.need.permission.resource for usage in found] == [
+    assert [usage.need.permission.resource for usage in usages] == [
         "arn:aws:ec2:eu-west-1:111122223333:instance/i-1",
         "arn:aws:ec2:eu-west-1:111122223333:instance/i-2",
     ]
@@ -267,11 +276,11 @@ def test_a_wildcard_in_a_name_in_a_denial_is_never_a_pattern() -> None:
     """The caller chose the key `*`: the message alone cannot tell it from a pattern, so it names no
     resource.
     """
-    found = denied(
+    usages = denied(
         f'{USER}s3:GetObject on resource: "arn:aws:s3:::shop/*"{NO_POLICY}', parameters={}
     )
-    assert not any(usage.need.exact for usage in found)
-    assert "arn:aws:s3:::shop/*" not in {usage.need.permission.resource for usage in found}
+    assert not any(usage.need.exact for usage in usages)
+    assert "arn:aws:s3:::shop/*" not in {usage.need.permission.resource for usage in usages}
 
 
 def test_an_action_that_only_the_denial_names_is_not_verified() -> None:
@@ -281,7 +290,7 @@ def test_an_action_that_only_the_denial_names_is_not_verified() -> None:
 
 
 def test_mendable_denials_and_others_are_separate() -> None:
-    found = closed(
+    evidence = closed(
         call(
             outcome=Outcome.DENIED,
             message=USER + "s3:GetObject on resource: arn:aws:s3:::b/k" + NO_POLICY,
@@ -293,7 +302,7 @@ def test_mendable_denials_and_others_are_separate() -> None:
             " control policy",
         ),
     )
-    denials = [usage.denial for usage in found.usages if usage.denial]
+    denials = [usage.denial for usage in evidence.usages if usage.denial]
     assert sorted((denial.denied_by, denial.mendable) for denial in denials) == [
         ("identity", True),
         ("scp", False),
@@ -321,14 +330,14 @@ def objects(number: int) -> list[Call]:
 
 def test_many_object_keys_become_wildcards_and_memory_is_bounded() -> None:
     calls = objects(6_000)
-    found = closed(*calls)
-    assert len(found.usages) < 1_100
-    assert sum(usage.count for usage in found.usages) == len(calls)
-    patterns = [usage.need.permission.resource for usage in found.usages]
-    for each in calls:
-        arn = f"arn:aws:s3:::{each.parameters['bucketName']}/{each.parameters['key']}"
+    evidence = closed(*calls)
+    assert len(evidence.usages) < 1_100
+    assert sum(usage.count for usage in evidence.usages) == len(calls)
+    patterns = [usage.need.permission.resource for usage in evidence.usages]
+    for listed_call in calls:
+        arn = f"arn:aws:s3:::{listed_call.parameters['bucketName']}/{listed_call.parameters['key']}"
         assert any(resource_covers(pattern, arn) for pattern in patterns)
-    folded = [usage for usage in found.usages if "folded" in usage.need.derivation]
+    folded = [usage for usage in evidence.usages if "folded" in usage.need.derivation]
     assert folded
     assert not any(usage.need.exact for usage in folded)
 
@@ -346,11 +355,11 @@ def test_many_object_keys_become_wildcards_and_memory_is_bounded() -> None:
 def test_many_names_of_any_service_become_wildcards(
     source: str, name: str, key: str, value: str
 ) -> None:
-    found = closed(
+    evidence = closed(
         *(call(name, {key: value.format(number)}, source=source) for number in range(1_500))
     )
-    assert len(found.usages) < 1_100
-    for usage in found.usages:
+    assert len(evidence.usages) < 1_100
+    for usage in evidence.usages:
         assert fits(usage.need.permission.action, usage.need.permission.resource)
         assert usage.need.permission.resource.split(":")[4] == "111122223333"
 
@@ -362,8 +371,8 @@ def test_a_bare_star_is_never_replaced() -> None:
     tagged = [
         call("GetObjectTagging", {"bucketName": "b", "key": str(number)}) for number in range(600)
     ]
-    found = closed(*tagged, refused)
-    (usage,) = [usage for usage in found.usages if usage.outcome is Outcome.DENIED]
+    evidence = closed(*tagged, refused)
+    (usage,) = [usage for usage in evidence.usages if usage.outcome is Outcome.DENIED]
     assert usage.need.permission.resource == "*"
 
 
@@ -387,26 +396,26 @@ CALLS = st.builds(
 def test_the_order_of_the_calls_does_not_count(calls: list[Call], random: object) -> None:
     shuffled = list(calls)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    one, other = closed(*calls), closed(*shuffled)
-    assert set(one.usages) == set(other.usages)
-    assert (one.runs, one.counts, one.regions, one.span) == (
-        other.runs,
-        other.counts,
-        other.regions,
-        other.span,
+    in_order, shuffled_evidence = closed(*calls), closed(*shuffled)
+    assert set(in_order.usages) == set(shuffled_evidence.usages)
+    assert (in_order.runs, in_order.counts, in_order.regions, in_order.span) == (
+        shuffled_evidence.runs,
+        shuffled_evidence.counts,
+        shuffled_evidence.regions,
+        shuffled_evidence.span,
     )
 
 
 @given(st.lists(CALLS, max_size=25))
 def test_no_call_is_lost(calls: list[Call]) -> None:
-    found = closed(*calls)
-    counts = found.counts
+    evidence = closed(*calls)
+    counts = evidence.counts
     assert counts.calls == len(calls) == counts.allowed + counts.denied + counts.unknown
-    allowed = [group for group in found.groups if group.outcome is Outcome.ALLOWED]
+    allowed = [group for group in evidence.groups if group.outcome is Outcome.ALLOWED]
     assert sum(group.count for group in allowed) == counts.allowed
-    ids = {run.id for run in found.runs}
-    assert all(set(usage.runs) <= ids and usage.runs for usage in found.usages)
-    assert sum(run.denied for run in found.runs) == counts.denied
+    ids = {run.id for run in evidence.runs}
+    assert all(set(usage.runs) <= ids and usage.runs for usage in evidence.usages)
+    assert sum(run.denied for run in evidence.runs) == counts.denied
 
 
 def test_only_ids_of_created_resources_are_kept() -> None:
@@ -424,7 +433,10 @@ def test_only_ids_of_created_resources_are_kept() -> None:
             response={"vpc": {"vpcId": "vpc-1", "dhcpOptionsId": "dopt-1"}},
         ),
     )
-    assert {each for usage in evidence.usages for each in usage.made} == {"332d27d7", "vpc-1"}
+    assert {resource_id for usage in evidence.usages for resource_id in usage.made} == {
+        "332d27d7",
+        "vpc-1",
+    }
 
 
 def test_the_number_of_ids_of_created_resources_is_limited() -> None:
@@ -468,13 +480,21 @@ _CALLS_OF_EQUAL_REQUESTS = st.lists(
 
 
 @given(_CALLS_OF_EQUAL_REQUESTS)
-@example([call("GetObject", _EQUAL_REQUESTS[0], parameters_omitted=each) for each in (False, True)])
 @example(
-    [call("GetObject", _EQUAL_REQUESTS[1], region=each) for each in ("eu-west-1", "us-east-1")]
+    [
+        call("GetObject", _EQUAL_REQUESTS[0], parameters_omitted=is_omitted)
+        for is_omitted in (False, True)
+    ]
+)
+@example(
+    [call("GetObject", _EQUAL_REQUESTS[1], region=region) for region in ("eu-west-1", "us-east-1")]
 )
 def test_calls_that_share_a_request_count_like_calls_with_equal_ones(calls: Sequence[Call]) -> None:
     """The reader gives calls with equal requests the same object."""
-    apart = [structs.replace(each, parameters=dict(each.parameters)) for each in calls]
+    apart = [
+        structs.replace(shared_call, parameters=dict(shared_call.parameters))
+        for shared_call in calls
+    ]
     assert closed(*calls) == closed(*apart)
 
 
@@ -505,6 +525,6 @@ class _Request(dict[str, object]):
 def test_no_request_takes_memory_until_the_end(parameters: Mapping[str, object]) -> None:
     collector, request = UsageCollector(ROLE), _Request(parameters)
     collector.note(call("GetObject", request))
-    known = weakref.ref(request)
+    reference = weakref.ref(request)
     del request
-    assert known() is None
+    assert reference() is None

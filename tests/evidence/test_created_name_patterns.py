@@ -15,11 +15,15 @@ QUEUE = "arn:aws:sqs:eu-west-1:111122223333:"
 
 
 def usage(action: str, resource: str, event: str, run: int, **fields: object) -> Usage:
-    given: dict[str, object] = {"outcome": Outcome.ALLOWED, "exact": True} | fields
-    need = Need(Permission(action, resource), Basis.OBSERVED, "", exact=bool(given.pop("exact")))
+    usage_fields: dict[str, object] = {"outcome": Outcome.ALLOWED, "exact": True} | fields
+    need = Need(
+        Permission(action, resource), Basis.OBSERVED, "", exact=bool(usage_fields.pop("exact"))
+    )
     when = TIME + timedelta(days=run)
-    outcome = given.pop("outcome")
-    return Usage(need, outcome, 1, when, when, (str(run),), (f"x.amazonaws.com:{event}",), **given)  # type: ignore[arg-type]
+    outcome = usage_fields.pop("outcome")
+    return Usage(
+        need, outcome, 1, when, when, (str(run),), (f"x.amazonaws.com:{event}",), **usage_fields
+    )  # type: ignore[arg-type]
 
 
 def queues(**fields: object) -> list[Usage]:
@@ -36,9 +40,9 @@ def written(usages: list[Usage], using: Usage, reviewed: set[str] | None = None)
         for run in (1, 2, 3)
     ]
     names = names_of(usages, runs, reviewed=reviewed)
-    seen = ObservedResource(using.need.permission.resource, using.runs)
-    patterns, _ = names.resources_of(using.need.permission.action, [seen])
-    return [each.pattern for each in patterns]
+    resource = ObservedResource(using.need.permission.resource, using.runs)
+    patterns, _ = names.resources_of(using.need.permission.action, [resource])
+    return [pattern.pattern for pattern in patterns]
 
 
 def test_an_action_of_one_run_applies_to_the_whole_name_pattern() -> None:
@@ -62,6 +66,6 @@ def test_uncertain_creations_form_no_name_pattern(fields: dict[str, object]) -> 
 
 def test_only_naming_usages_form_name_patterns() -> None:
     """Runs of unreviewed code cannot widen what is written for the others."""
-    own = queues()
-    assert written(own, own[0]) == [f"{QUEUE}orders-*"]
-    assert written(own, own[0], {"1", "2"}) == []
+    usages = queues()
+    assert written(usages, usages[0]) == [f"{QUEUE}orders-*"]
+    assert written(usages, usages[0], {"1", "2"}) == []

@@ -69,20 +69,20 @@ def test_a_resource_that_another_action_used_before_was_not_created() -> None:
 
 def test_an_id_in_a_response_was_created_whichever_run_used_it_first() -> None:
     """The run that made a gateway had no other call about it; a later one changed it."""
-    api, other = (
+    api, other_api = (
         f"arn:aws:apigateway:eu-west-1::/restapis/{name}" for name in ("332d27d7", "471702ed")
     )
-    where = "arn:aws:apigateway:eu-west-1::/restapis"
+    apis = "arn:aws:apigateway:eu-west-1::/restapis"
     making = usage(
         "apigateway:POST",
-        where,
+        apis,
         "apigateway.amazonaws.com:CreateRestApi",
         "1 4",
         made=("332d27d7",),
     )
     using, strange = (
-        usage("apigateway:PATCH", each, "apigateway.amazonaws.com:UpdateRestApi", "3")
-        for each in (api, other)
+        usage("apigateway:PATCH", api_arn, "apigateway.amazonaws.com:UpdateRestApi", "3")
+        for api_arn in (api, other_api)
     )
     assert find_created_resources([making, using]).is_created(using)
     assert not find_created_resources([making, strange]).is_created(strange)
@@ -168,9 +168,9 @@ def test_unreviewed_runs_do_not_count_as_creators() -> None:
     assert find_created_resources([making, using]).is_created(using)
     assert find_created_resources([making, using], reviewed={"1", "2", "3"}).is_created(using)
     assert not find_created_resources([making, using], reviewed={"2", "3"}).is_created(using)
-    named = replace(making, runs=("2", "3", "4"), made=("vpc-0a1b2c3d4e5f60718",))
-    assert find_created_resources([named, using], reviewed={"2", "3", "4"}).is_created(using)
-    assert not find_created_resources([named, using], reviewed={"3", "4"}).is_created(using)
+    creation = replace(making, runs=("2", "3", "4"), made=("vpc-0a1b2c3d4e5f60718",))
+    assert find_created_resources([creation, using], reviewed={"2", "3", "4"}).is_created(using)
+    assert not find_created_resources([creation, using], reviewed={"3", "4"}).is_created(using)
 
 
 def test_the_makers_of_what_others_use_are_those_of_its_type() -> None:

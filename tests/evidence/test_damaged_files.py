@@ -80,21 +80,21 @@ def told_of(folder: Path) -> tuple[list[str], set[str]]:
 def test_a_damaged_trail_is_reported_and_removes_no_permission(
     tmp_path: Path, case: dict[str, Any]
 ) -> None:
-    told = leastpriv(*arranged(tmp_path, case["damage"]))
-    assert told.code == 0, told.err
+    run = leastpriv(*arranged(tmp_path, case["damage"]))
+    assert run.code == 0, run.err
     assert told_of(tmp_path) == (sorted(case["told"]), set(case["removes"]))
 
 
 def test_every_damage_has_a_case_and_only_the_whole_trail_removes_all() -> None:
     assert [case["damage"] for case in CASES] == list(DAMAGES)
-    whole = CASES[0]["removes"]
+    all_removals = CASES[0]["removes"]
     for case in CASES[1:]:
         if case["damage"] == "records without a time":
             # Their events say which services they may hide.
             assert case["removes"] == ["sns:CreateTopic"]
             continue
         assert case["removes"] == (
-            [] if case["told"] else [name for name in whole if not name.startswith("iam:")]
+            [] if case["told"] else [name for name in all_removals if not name.startswith("iam:")]
         )
 
 
@@ -109,11 +109,11 @@ def test_a_bomb_costs_no_memory(tmp_path: Path) -> None:
     report = "atexit.register(lambda: print(open('/proc/self/status').read(), file=sys.stderr))"
     limit = "resource.setrlimit(resource.RLIMIT_AS, (900_000_000, 900_000_000))"
     script = f"import atexit, resource, sys; {report}; {limit}; {COMMAND}"
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
-    peak = re.search(r"VmHWM:\s+(\d+) kB", done.stderr)
+    assert completed.returncode == 0, completed.stderr
+    peak = re.search(r"VmHWM:\s+(\d+) kB", completed.stderr)
     assert peak
     assert int(peak[1]) < 400_000
 
@@ -132,29 +132,29 @@ def started(
 
 def whole_files(folder: Path) -> list[str]:
     """Names of the files of a run; each is read as what it is, so that a half one fails."""
-    found = [
+    paths = [
         path for path in sorted(folder.rglob("*")) if path.is_file() and "trail" not in path.parts
     ]
-    for path in found:
+    for path in paths:
         if path.suffix in {".json", ".sarif"} and not path.name.startswith("."):
             json.loads(path.read_bytes())
         if path.suffix == ".html":
             assert path.read_text().rstrip().endswith("</html>")
         if path.suffix == ".gz":
             gzip.decompress(path.read_bytes())
-    return [path.name for path in found if not path.name.startswith(".")]
+    return [path.name for path in paths if not path.name.startswith(".")]
 
 
 @pytest.mark.parametrize("size", [0, 3_000])
 def test_a_full_disk_is_an_error_that_names_the_place_and_leaves_no_half_file(
     tmp_path: Path, size: int
 ) -> None:
-    done = started(arranged(tmp_path), size)
-    assert done.returncode == 1
-    last = done.stderr.splitlines()[-1].replace(str(tmp_path), "PLACE")
+    completed = started(arranged(tmp_path), size)
+    assert completed.returncode == 1
+    last = completed.stderr.splitlines()[-1].replace(str(tmp_path), "PLACE")
     assert last == "error: The folder PLACE/out cannot be written: File too large."
     assert "proposal.json" not in whole_files(tmp_path)
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in completed.stderr
 
 
 @pytest.mark.slow
@@ -169,12 +169,12 @@ def test_a_run_that_is_killed_leaves_whole_files_and_the_next_one_goes_on(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    wanted = ("memory", "out", "page.html", "x.sarif")[seed % 4]
+    file_name = ("memory", "out", "page.html", "x.sarif")[seed % 4]
     end = time.monotonic() + 30
     # Most of a run is reading: kill it where something has just been written, or anywhere before.
     while (
         seed % 5
-        and not (tmp_path / wanted).exists()
+        and not (tmp_path / file_name).exists()
         and child.poll() is None
         and time.monotonic() < end
     ):

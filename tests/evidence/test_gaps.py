@@ -53,8 +53,8 @@ def settings(*scopes: Scope) -> list[Gap]:
 def test_an_event_is_hidden_only_where_every_trail_leaves_it_out(
     sources: list[list[Scope]], together: list[Scope]
 ) -> None:
-    found = merge_source_gaps([settings(*scopes) for scopes in sources])
-    assert [(gap.kind, gap.scope) for gap in found] == [
+    gaps = merge_source_gaps([settings(*scopes) for scopes in sources])
+    assert [(gap.kind, gap.scope) for gap in gaps] == [
         (GapKind.NOT_LOGGED, scope) for scope in together
     ]
 
@@ -70,14 +70,16 @@ def test_gaps_of_other_kinds_stay_whatever_another_source_has() -> None:
 
 parts = st.lists(st.sampled_from("ab"), unique=True, max_size=2).map(tuple)
 scopes = st.builds(Scope, services=parts, events=parts, regions=parts)
-places = [(service, event, region) for service in "abc" for event in "abc" for region in "abc"]
+calls_of_region = [
+    (service, event, region) for service in "abc" for event in "abc" for region in "abc"
+]
 
 
 def hidden(gaps: list[Gap], place: tuple[str, str, str]) -> bool:
     """Whether a use of a service by an event in a region may lie in one of the gaps."""
     parts = [(gap.scope.services, gap.scope.events, gap.scope.regions) for gap in gaps]
     return any(
-        all(not part or each in part for part, each in zip(three, place, strict=True))
+        all(not part or coordinate in part for part, coordinate in zip(three, place, strict=True))
         for three in parts
     )
 
@@ -85,7 +87,9 @@ def hidden(gaps: list[Gap], place: tuple[str, str, str]) -> bool:
 @given(st.lists(st.lists(scopes, min_size=1, max_size=3), min_size=1, max_size=3))
 @example([[Scope(), Scope(regions=("a", "b"))], [Scope(regions=("b", "a"))]])
 def test_a_common_gap_is_in_the_gaps_of_each_trail(sources: list[list[Scope]]) -> None:
-    each = [settings(*scopes) for scopes in sources]
-    together = list(merge_source_gaps(each))
-    for place in places:
-        assert hidden(together, place) == all(hidden(gaps, place) for gaps in each)
+    gaps_of_source = [settings(*scopes) for scopes in sources]
+    together = list(merge_source_gaps(gaps_of_source))
+    for call_place in calls_of_region:
+        assert hidden(together, call_place) == all(
+            hidden(gaps, call_place) for gaps in gaps_of_source
+        )

@@ -42,7 +42,7 @@ def read(
 
 
 def told(logs: LoggedDenials) -> list[tuple[str, int, tuple[str, ...]]]:
-    return [(one.file, one.line, one.denial.actions) for one in logs.denials]
+    return [(logged.file, logged.line, logged.denial.actions) for logged in logs.denials]
 
 
 def gaps(logs: LoggedDenials) -> list[str]:

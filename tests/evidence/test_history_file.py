@@ -46,14 +46,16 @@ times = st.datetimes(datetime(2026, 1, 1), datetime(2026, 11, 24)).map(
 )
 numbers = st.integers(1, 9)
 months = st.dictionaries(st.sampled_from(["2026-08", "2026-09", "2026-10"]), numbers, max_size=3)
-used = st.builds(
+uses_of_actions = st.builds(
     lambda pair, runs, run: ActionUse(min(pair), max(pair), runs, run),
     st.tuples(days, days),
     months,
     st.sampled_from(["", "17650000001", "17650000002"]),
 )
 resources = st.one_of(st.just("*"), st.integers(0, 30).map(lambda number: f"{QUEUE}-{number}"))
-by_resource = st.dictionaries(resources, used, min_size=1, max_size=25).map(limit_resources)
+by_resource = st.dictionaries(resources, uses_of_actions, min_size=1, max_size=25).map(
+    limit_resources
+)
 actions = st.sampled_from(["sqs:SendMessage", "sqs:DeleteQueue", "s3:PutObject"])
 words = st.builds(
     KeepDecision, times, numbers, st.booleans(), st.sampled_from(["kim", "lee"]), numbers
@@ -104,8 +106,8 @@ class TestMerge:
         self, one: UsageHistory, other: UsageHistory
     ) -> None:
         together = merge(one, UsageHistory(ROLE, used=other.used))
-        for action, found in other.used.items():
-            for resource in found:
+        for action, uses_by_resource in other.used.items():
+            for resource in uses_by_resource:
                 assert one.words or together.last_use(action, (resource,))
 
     def test_memories_of_two_principals_are_not_merged(self) -> None:
@@ -129,25 +131,25 @@ class TestPruning:
     @given(memories)
     def test_pruning_is_idempotent_and_keeps_recent_entries(self, memory: UsageHistory) -> None:
         later = NOW + timedelta(days=200)
-        left = pruned(memory, later)
-        assert pruned(left, later) == left
+        remaining = pruned(memory, later)
+        assert pruned(remaining, later) == remaining
         oldest = (later - timedelta(days=KEPT_DAYS)).date()
-        for action, found in memory.used.items():
-            kept = {
+        for action, uses_by_resource in memory.used.items():
+            recent = {
                 name
-                for name, each in found.items()
-                if max(each.last, each.expected_until or each.last) >= oldest
+                for name, use in uses_by_resource.items()
+                if max(use.last, use.expected_until or use.last) >= oldest
             }
-            assert set(left.used.get(action, {})) <= kept
-            assert {name for name, each in found.items() if each.last >= oldest} <= set(
-                left.used.get(action, {})
+            assert set(remaining.used.get(action, {})) <= recent
+            assert {name for name, use in uses_by_resource.items() if use.last >= oldest} <= set(
+                remaining.used.get(action, {})
             )
 
     def test_four_hundred_days_are_remembered_and_not_one_more(self) -> None:
         last = (NOW - timedelta(days=KEPT_DAYS)).date()
-        some = {"sqs:PurgeQueue": {QUEUE: ActionUse(last, last)}}
+        uses = {"sqs:PurgeQueue": {QUEUE: ActionUse(last, last)}}
         back = {("sqs:PurgeQueue", QUEUE): RevertedRemoval(last, 3)}
-        memory = UsageHistory(ROLE, used=some, returned=back)
+        memory = UsageHistory(ROLE, used=uses, returned=back)
         assert pruned(memory, NOW) == memory
         assert pruned(memory, NOW + timedelta(days=1)) == UsageHistory(ROLE)
 
@@ -160,8 +162,8 @@ class TestPruning:
         assert len(limited) <= 4
         for (name, resource), back in granted.items():
             assert any(
-                action_covers(wider, name) and place in ("*", resource) and latest >= back
-                for (wider, place), latest in limited.items()
+                action_covers(wider, name) and pattern in ("*", resource) and latest >= back
+                for (wider, pattern), latest in limited.items()
             )
 
     def test_what_a_person_granted_again_is_remembered_for_good_within_a_bound(self) -> None:
@@ -169,30 +171,30 @@ class TestPruning:
         by_person = RevertedRemoval(merged.date(), 3, merged, by_person=True)
         by_proposal = RevertedRemoval(merged.date(), 3, merged)
         back = {("sqs:*", QUEUE): by_person, ("sqs:PurgeQueue", QUEUE): by_proposal}
-        left = pruned(UsageHistory(ROLE, returned=back), NOW)
-        assert left.returned == {("sqs:*", QUEUE): by_person}
+        remaining = pruned(UsageHistory(ROLE, returned=back), NOW)
+        assert remaining.returned == {("sqs:*", QUEUE): by_person}
         many = {("sqs:*", f"{QUEUE}-{number}"): by_person for number in range(2 * MOST_RESTORED)}
         assert len(pruned(UsageHistory(ROLE, returned=many), NOW).returned) == MOST_RESTORED
 
     def test_a_keep_never_expires_and_a_forget_expires_with_its_use(self) -> None:
         old = NOW - timedelta(days=KEPT_DAYS + 1)
-        said = {
+        decisions = {
             "s3:*": KeepDecision(old, 1, True, "kim", 3),
             "sqs:*": KeepDecision(old, 2, False, "kim", 3),
         }
-        assert list(pruned(UsageHistory(ROLE, words=said), NOW).words) == ["s3:*"]
+        assert list(pruned(UsageHistory(ROLE, words=decisions), NOW).words) == ["s3:*"]
 
     def test_a_forget_that_revokes_a_part_of_a_keep_never_expires(self) -> None:
         """Without it the wider word would keep after 400 days what somebody let go."""
         old = NOW - timedelta(days=KEPT_DAYS + 1)
-        part, other, before = (
+        part, after_keep, before = (
             KeepDecision(old + timedelta(hours=n), n, False, "kim", 3) for n in (1, 2, -1)
         )
         keeps = {"s3:*": KeepDecision(old, 0, True, "kim", 3)}
-        said = {**keeps, "s3:Delete*": part, "sqs:*": other, "s3:Put*": before}
-        left = pruned(UsageHistory(ROLE, words=said), NOW)
-        assert left.words == {**keeps, "s3:Delete*": part}
-        assert left.kept("s3:DeleteBucket") is None
+        decisions = {**keeps, "s3:Delete*": part, "sqs:*": after_keep, "s3:Put*": before}
+        remaining = pruned(UsageHistory(ROLE, words=decisions), NOW)
+        assert remaining.words == {**keeps, "s3:Delete*": part}
+        assert remaining.kept("s3:DeleteBucket") is None
 
 
 class TestQuestions:
@@ -216,13 +218,13 @@ class TestQuestions:
 
     @pytest.mark.parametrize("day", [1, 2])
     def test_a_forgotten_use_blocks_no_removal(self, day: int) -> None:
-        told = KeepDecision(datetime(2026, 3, day, 9, tzinfo=UTC), 1, False, "kim", 3)
-        memory = merge(self.memory, UsageHistory(ROLE, words={"sqs:Purge*": told}))
+        decision = KeepDecision(datetime(2026, 3, day, 9, tzinfo=UTC), 1, False, "kim", 3)
+        memory = merge(self.memory, UsageHistory(ROLE, words={"sqs:Purge*": decision}))
         assert memory.last_use("sqs:PurgeQueue") is None
 
     def test_use_after_that_is_remembered_again(self) -> None:
-        told = KeepDecision(datetime(2026, 2, 1, tzinfo=UTC), 1, False, "kim", 3)
-        assert merge(self.memory, UsageHistory(ROLE, words={"sqs:*": told})).last_use(
+        decision = KeepDecision(datetime(2026, 2, 1, tzinfo=UTC), 1, False, "kim", 3)
+        assert merge(self.memory, UsageHistory(ROLE, words={"sqs:*": decision})).last_use(
             "sqs:PurgeQueue"
         )
 
@@ -239,25 +241,25 @@ class TestQuestions:
 
 class TestLearning:
     def test_a_use_is_days_runs_by_month_and_the_resource_as_a_policy_names_it(self) -> None:
-        found = history_from_evidence(evidence([usage("sqs:SendMessage", QUEUE, range(12))]))
-        (row,) = found.used["sqs:SendMessage"].values()
+        history = history_from_evidence(evidence([usage("sqs:SendMessage", QUEUE, range(12))]))
+        (row,) = history.used["sqs:SendMessage"].values()
         assert (row.first, row.last) == (date(2026, 9, 1), date(2026, 10, 15))
         assert row.runs == {"2026-09": 8, "2026-10": 4}
 
     def test_a_read_window_that_is_read_again_is_counted_once(self) -> None:
-        found = history_from_evidence(evidence([usage("sqs:SendMessage", QUEUE, range(12))]))
-        assert merge(found, found).used["sqs:SendMessage"][QUEUE].least_runs == 12
+        history = history_from_evidence(evidence([usage("sqs:SendMessage", QUEUE, range(12))]))
+        assert merge(history, history).used["sqs:SendMessage"][QUEUE].least_runs == 12
 
     def test_a_name_that_the_file_cannot_hold_is_remembered_on_every_resource(self) -> None:
-        found = history_from_evidence(evidence([usage("sqs:SendMessage", f"{QUEUE}-é")]))
-        assert list(found.used["sqs:SendMessage"]) == ["*"]
+        history = history_from_evidence(evidence([usage("sqs:SendMessage", f"{QUEUE}-é")]))
+        assert list(history.used["sqs:SendMessage"]) == ["*"]
 
 
 class TestFile:
     @given(memories)
     def test_a_history_survives_serialization(self, memory: UsageHistory) -> None:
-        found = parse_history(serialize_history(memory), ROLE, NOW)
-        assert found == (memory, 0)
+        parsed = parse_history(serialize_history(memory), ROLE, NOW)
+        assert parsed == (memory, 0)
 
     @given(st.binary(max_size=400))
     def test_any_bytes_are_a_memory_or_a_sentence(self, raw: bytes) -> None:
@@ -268,8 +270,8 @@ class TestFile:
         row = {"at": "2026-11-01T00:00:00Z", "comment": 1, "word": "keep", "by": "\ud800"}
         content = json.loads(serialize_history(UsageHistory(ROLE)))
         content["words"] = {"sqs:*": row}
-        found, left_out = parse_history(json.dumps(content).encode(), ROLE, NOW)
-        assert (found.words, left_out) == ({}, 1)
+        parsed, left_out = parse_history(json.dumps(content).encode(), ROLE, NOW)
+        assert (parsed.words, left_out) == ({}, 1)
 
     @examples(300)
     @given(
@@ -303,19 +305,19 @@ class TestFile:
         )
     )
     def test_foreign_rows_cost_themselves_alone(self, foreign: dict[str, Any]) -> None:
-        known = UsageHistory(
+        valid = UsageHistory(
             ROLE, used={"sqs:SendMessage": {QUEUE: ActionUse(date(2026, 1, 5), date(2026, 3, 1))}}
         )
-        content = json.loads(serialize_history(known))
+        content = json.loads(serialize_history(valid))
         for key, value in foreign.items():
             content[key] = (
                 {**value, **content[key]}
                 if isinstance(value, dict) and key != "returned"
                 else value
             )
-        found = parse_history(json.dumps(content).encode(), ROLE, NOW)[0]
+        parsed = parse_history(json.dumps(content).encode(), ROLE, NOW)[0]
         if isinstance(content["used"], dict):
-            assert found.used["sqs:SendMessage"] == known.used["sqs:SendMessage"]
+            assert parsed.used["sqs:SendMessage"] == valid.used["sqs:SendMessage"]
 
     @pytest.mark.parametrize(
         ("raw", "why"),
@@ -344,15 +346,16 @@ class TestFile:
         """What one run remembers by one name the next one finds by the other, so that it removes
         nothing used.
         """
-        named, other = (
-            f"arn:aws:iam::111122223333:role/{found}deploy"
-            for found in (path, "" if path else "ci/")
+        written_role, read_role = (
+            f"arn:aws:iam::111122223333:role/{path_of_role}deploy"
+            for path_of_role in (path, "" if path else "ci/")
         )
-        known = UsageHistory(
-            named, used={"s3:PutObject": {"*": ActionUse(date(2026, 1, 1), date(2026, 1, 2))}}
+        written_history = UsageHistory(
+            written_role,
+            used={"s3:PutObject": {"*": ActionUse(date(2026, 1, 1), date(2026, 1, 2))}},
         )
-        found = parse_history(serialize_history(known), other, NOW)[0]
-        assert (found.principal, found.used) == (other, known.used)
+        history = parse_history(serialize_history(written_history), read_role, NOW)[0]
+        assert (history.principal, history.used) == (read_role, written_history.used)
 
     def test_a_role_of_that_name_with_another_path_is_another_one(self) -> None:
         raw = serialize_history(UsageHistory("arn:aws:iam::111122223333:role/ci/deploy"))
@@ -365,20 +368,20 @@ class TestFile:
     def test_a_use_of_the_future_or_of_no_day_is_left_out(self, last: object) -> None:
         row = {"first": "2026-01-01", "last": last, "runs": {}}
         content = {"leastpriv-memory": 1, "principal": ROLE, "used": {"s3:PutObject": {"*": row}}}
-        found = parse_history(json.dumps(content).encode(), ROLE, NOW)
-        assert (found[0].used, found[1]) == ({}, 1)
+        parsed = parse_history(json.dumps(content).encode(), ROLE, NOW)
+        assert (parsed[0].used, parsed[1]) == ({}, 1)
 
     def test_what_would_be_too_long_names_fewer_resources_and_no_action_less(self) -> None:
         row = ActionUse(
             date(2025, 11, 1), date(2026, 11, 1), {f"2026-{month:02}": 30 for month in range(1, 12)}
         )
-        wide = {
+        many_uses = {
             f"s3:Action{n}": {f"{QUEUE}-{n}-{m}": row for m in range(MOST_RESOURCES)}
             for n in range(900)
         }
-        raw = serialize_history(UsageHistory(ROLE, used=wide))
+        raw = serialize_history(UsageHistory(ROLE, used=many_uses))
         assert len(raw) <= LONGEST_FILE
-        assert parse_history(raw, ROLE, NOW)[0].used.keys() == wide.keys()
+        assert parse_history(raw, ROLE, NOW)[0].used.keys() == many_uses.keys()
 
     def test_no_file_is_written_that_the_next_run_could_not_read(self) -> None:
         """Nothing would be removed any more, and no run would write over it."""

@@ -26,10 +26,12 @@ def resources(*calls: Call) -> Mapping[str, list[str]]:
         need for group in evidence.groups for need in group.needs
     }
     assert sum(group.count for group in evidence.groups) == len(calls)
-    found: dict[str, list[str]] = {}
+    resources_by_action: dict[str, list[str]] = {}
     for usage in evidence.usages:
-        found.setdefault(usage.need.permission.action, []).append(usage.need.permission.resource)
-    return found
+        resources_by_action.setdefault(usage.need.permission.action, []).append(
+            usage.need.permission.resource
+        )
+    return resources_by_action
 
 
 def attach(name: str = "deployer") -> Call:
@@ -63,12 +65,12 @@ def test_a_path_that_created_the_role_counts_for_calls_by_name() -> None:
 def test_users_groups_and_instance_profiles_are_alike(
     making: str, using: str, resource: str
 ) -> None:
-    (create_event, made), (event, used) = making.split(), using.split()
-    found = resources(
-        a_call(f"iam:{create_event}", {made: "x", "path": "/ci/"}),
-        a_call(f"iam:{event}", {used: "x"}),
+    (create_event, creation_key), (event, use_key) = making.split(), using.split()
+    by_action = resources(
+        a_call(f"iam:{create_event}", {creation_key: "x", "path": "/ci/"}),
+        a_call(f"iam:{event}", {use_key: "x"}),
     )
-    assert found[f"iam:{event}"] == [f"{HERE}:{resource}"]
+    assert by_action[f"iam:{event}"] == [f"{HERE}:{resource}"]
 
 
 def test_a_path_in_the_arn_of_a_role_that_was_passed_counts_too() -> None:
@@ -103,6 +105,6 @@ def test_without_one_certain_path_the_name_is_unchanged(others: list[Call]) -> N
 
 
 def test_other_names_and_creating_calls_are_unchanged() -> None:
-    found = resources(create("/ci/"), attach("other"))
-    assert found["iam:AttachRolePolicy"] == [f"{HERE}:role/other"]
-    assert found["iam:CreateRole"] == [f"{HERE}:role/ci/deployer"]
+    by_action = resources(create("/ci/"), attach("other"))
+    assert by_action["iam:AttachRolePolicy"] == [f"{HERE}:role/other"]
+    assert by_action["iam:CreateRole"] == [f"{HERE}:role/ci/deployer"]

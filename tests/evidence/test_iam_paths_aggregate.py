@@ -28,9 +28,11 @@ def usage(
     run: str = "1",
 ) -> Usage:
     basis = Basis.DENIED if denial else Basis.OBSERVED
-    seen = START + timedelta(days=day)
+    seen_at = START + timedelta(days=day)
     need = Need(Permission(action, resource), basis, "named by the request")
-    return Usage(need, outcome, count, seen, seen, (run,), (f"s3:{run}",), ("eu-west-1",), denial)
+    return Usage(
+        need, outcome, count, seen_at, seen_at, (run,), (f"s3:{run}",), ("eu-west-1",), denial
+    )
 
 
 def asset(number: int) -> str:
@@ -52,8 +54,8 @@ def test_assets_of_all_runs_are_one_usage_with_the_sum_of_their_figures() -> Non
 
 
 def test_a_usage_with_nothing_volatile_is_the_same_object() -> None:
-    one = usage("arn:aws:s3:::b/k")
-    assert by_pattern([one]) == (one,)
+    stable = usage("arn:aws:s3:::b/k")
+    assert by_pattern([stable]) == (stable,)
 
 
 def test_outcomes_actions_and_denying_policies_are_not_mixed() -> None:
@@ -101,21 +103,25 @@ RESOURCES = st.one_of(
 )
 def test_totals_are_kept_and_every_resource_is_covered(usages: list[Usage]) -> None:
     merged = by_pattern(usages)
-    assert sum(each.count for each in merged) == sum(each.count for each in usages)
-    for each in usages:
+    assert sum(merged_usage.count for merged_usage in merged) == sum(
+        plain_usage.count for plain_usage in usages
+    )
+    for plain_usage in usages:
         (home,) = [
-            other
-            for other in merged
-            if (other.need.permission.action, other.outcome)
-            == (each.need.permission.action, each.outcome)
-            and resource_covers(other.need.permission.resource, each.need.permission.resource)
+            merged_usage
+            for merged_usage in merged
+            if (merged_usage.need.permission.action, merged_usage.outcome)
+            == (plain_usage.need.permission.action, plain_usage.outcome)
+            and resource_covers(
+                merged_usage.need.permission.resource, plain_usage.need.permission.resource
+            )
         ][:1]
         assert home.count >= 1
-    assert {run for each in merged for run in each.runs} == {
-        run for each in usages for run in each.runs
+    assert {run for merged_usage in merged for run in merged_usage.runs} == {
+        run for each_usage in usages for run in each_usage.runs
     }
-    assert min((each.first_seen for each in merged), default=None) == min(
+    assert min((merged_usage.first_seen for merged_usage in merged), default=None) == min(
         (e.first_seen for e in usages), default=None
     )
-    keys = [(each.need.permission, each.outcome) for each in merged]
+    keys = [(merged_usage.need.permission, merged_usage.outcome) for merged_usage in merged]
     assert len(set(keys)) == len(keys)

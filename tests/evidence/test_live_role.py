@@ -42,14 +42,14 @@ def test_any_failure_of_iam_is_a_gap_and_does_not_raise(
     # Only where nobody is to answer in time: on a busy machine the other answers may take longer.
     monkeypatch.setattr(aws_module, "_READ_SECONDS", 0.2 if kind == "slow" else 30)
     with FakeHistory(faults=[Fault(kind, seconds=0.5)]) as fake:
-        found = read_live_role(
+        role = read_live_role(
             Aws.open({**fake.environment(), "AWS_MAX_ATTEMPTS": "1"}), parse_principal(arn)
         )
-    assert not found.is_known
-    assert (found.principal, found.policies) == (arn, ())
-    assert {gap.kind for gap in found.gaps} == {GapKind.LIVE_ROLE_UNREAD}
-    assert all(FAULTS[kind] in gap.detail for gap in found.gaps), found.gaps
-    assert all("The other policies are not known" in gap.detail for gap in found.gaps)
+    assert not role.is_known
+    assert (role.principal, role.policies) == (arn, ())
+    assert {gap.kind for gap in role.gaps} == {GapKind.LIVE_ROLE_UNREAD}
+    assert all(FAULTS[kind] in gap.detail for gap in role.gaps), role.gaps
+    assert all("The other policies are not known" in gap.detail for gap in role.gaps)
 
 
 ARN = "arn:aws:iam::111122223333:role/ci/deploy"
@@ -68,12 +68,12 @@ def _told(value: Mapping[str, Any]) -> Operation:
 
 
 def _account(role: str = ARN) -> dict[str, Operation]:
-    found = {
+    role_answer = {
         "Path": "/ci/", "RoleName": "deploy", "RoleId": "AROAAAAAAAAAAAAAAAAA", "Arn": role,
         "CreateDate": datetime(2026, 1, 1, tzinfo=UTC), "AssumeRolePolicyDocument": "{}",
     }  # fmt: skip
     return {
-        "iam:GetRole": _told({"Role": found}),
+        "iam:GetRole": _told({"Role": role_answer}),
         "iam:ListAttachedRolePolicies": _told(
             {"AttachedPolicies": [{"PolicyArn": MANAGED}], "IsTruncated": False}
         ),
@@ -88,10 +88,10 @@ def _account(role: str = ARN) -> dict[str, Operation]:
 
 def _live(operations: Mapping[str, Operation], arn: str = ARN) -> LiveRole:
     with FakeAws(operations) as fake:
-        found = read_live_role(Aws.open(fake.environment()), parse_principal(arn))
+        role = read_live_role(Aws.open(fake.environment()), parse_principal(arn))
         # What this AWS leaves out of its answers on purpose is against botocore's models.
         fake.violations.clear()
-    return found
+    return role
 
 
 @pytest.mark.parametrize(
@@ -121,44 +121,44 @@ def _live(operations: Mapping[str, Operation], arn: str = ARN) -> LiveRole:
 def test_an_answer_that_lacks_a_part_is_a_gap_and_the_rest_is_read(
     operation: str, answer: Mapping[str, Any], left: list[str], text: str
 ) -> None:
-    found = _live(_account() | {f"iam:{operation}": _told(answer)})
-    assert [policy.name for policy in found.policies] == left
-    assert len(found.gaps) == 1
-    assert text in found.gaps[0].detail
+    role = _live(_account() | {f"iam:{operation}": _told(answer)})
+    assert [policy.name for policy in role.policies] == left
+    assert len(role.gaps) == 1
+    assert text in role.gaps[0].detail
 
 
 @pytest.mark.parametrize("operation", ["GetPolicy", "GetPolicyVersion"])
 def test_a_policy_that_is_deleted_after_the_listing_is_a_gap_that_asks_for_another_run(
     operation: str,
 ) -> None:
-    found = _live(_account() | {f"iam:{operation}": _no_entity})
-    [gap] = found.gaps
+    role = _live(_account() | {f"iam:{operation}": _no_entity})
+    [gap] = role.gaps
     assert f"{MANAGED} was deleted while it was read: run again." in gap.detail
-    assert not found.missing
+    assert not role.missing
 
 
 def test_a_role_that_is_not_there_is_one_sentence_that_names_the_input() -> None:
     missing = dict.fromkeys(
         ("iam:GetRole", "iam:ListAttachedRolePolicies", "iam:ListRolePolicies"), _no_entity
     )
-    found = _live(_account() | missing)
-    assert len(found.gaps) == 1
+    role = _live(_account() | missing)
+    assert len(role.gaps) == 1
     assert (
         "no role deploy in the account 111122223333: check the input role-arn"
-        in found.gaps[0].detail
+        in role.gaps[0].detail
     )
 
 
 def test_a_role_with_another_path_is_reported() -> None:
-    found = _live(_account(), ARN.replace("ci/", "cd/"))
-    assert [f"is {ARN}: check the input role-arn" in gap.detail for gap in found.gaps] == [True]
+    role = _live(_account(), ARN.replace("ci/", "cd/"))
+    assert [f"is {ARN}: check the input role-arn" in gap.detail for gap in role.gaps] == [True]
     assert _live(_account(), ARN.replace("ci/", "")).gaps == ()
 
 
 def test_the_roles_own_inline_policies_are_known_for_inline_ones() -> None:
     """They share one quota (`size_beside`), and are none of the ten managed policies."""
-    found = _live(_account())
-    assert {each.name: policy_kind(each.document, ARN) for each in found.policies} == {
+    role = _live(_account())
+    assert {policy.name: policy_kind(policy.document, ARN) for policy in role.policies} == {
         MANAGED: PolicyKind.MANAGED,
         "inline policy own": PolicyKind.INLINE_ROLE,
     }

@@ -89,8 +89,10 @@ def test_denials_belong_to_the_run_of_their_logs() -> None:
 def test_gaps_of_logs_hide_no_use() -> None:
     gap = Gap(GapKind.UNREADABLE_LOG, Scope(), "deploy: gone")
     evidence = add_job_logs(Evidence(ROLE), [LoggedDenials(gaps=(gap, gap))], ALL, NOW)
-    assert [(each.kind, each.count) for each in evidence.gaps] == [(GapKind.UNREADABLE_LOG, 2)]
-    assert not any(could_hide(each, "s3:DeleteBucket") for each in evidence.gaps)
+    assert [(role_gap.kind, role_gap.count) for role_gap in evidence.gaps] == [
+        (GapKind.UNREADABLE_LOG, 2)
+    ]
+    assert not any(could_hide(role_gap, "s3:DeleteBucket") for role_gap in evidence.gaps)
     assert could_hide(replace(gap, kind=GapKind.UNREADABLE_FILE), "s3:DeleteBucket")
 
 
@@ -135,9 +137,11 @@ def test_an_unusual_resource_from_a_log_alone_is_reported_and_not_written(
     action: str, resource: str, reason: str
 ) -> None:
     evidence = heard(line(action, resource))
-    changes, held = additions(evidence.usages, evidence, Options(), History())
+    changes, held_back = additions(evidence.usages, evidence, Options(), History())
     assert changes == []
-    assert [(each.action, reason in each.guard_result.reason) for each in held] == [(action, True)]
+    assert [
+        (addition.action, reason in addition.guard_result.reason) for addition in held_back
+    ] == [(action, True)]
 
 
 def test_a_log_group_is_written_as_policies_name_it() -> None:
@@ -152,11 +156,13 @@ def test_a_log_group_is_written_as_policies_name_it() -> None:
 
 
 def test_in_a_review_only_a_line_that_names_the_role_supports_a_grant() -> None:
-    named, partner = (
+    named_line, partner = (
         line("backup:CreateBackupSelection", "arn:aws:backup:eu-west-1:111122223333:backup-plan:1"),
         "iam:PassRole",
     )
-    asking = {usage.need.permission.action: asks_for_grant(usage) for usage in heard(named).usages}
+    asking = {
+        usage.need.permission.action: asks_for_grant(usage) for usage in heard(named_line).usages
+    }
     assert asking == {"backup:CreateBackupSelection": True, partner: False}
     bare = (
         "upload failed: s3://b/k An error occurred (AccessDenied) when calling the PutObject"
@@ -261,10 +267,10 @@ def test_labelled_denials_add_only_their_own_action_where_a_grant_helps(
     for text in (
         (shared_folder / "corpus" / "refusals.jsonl").read_text(encoding="utf-8").splitlines()
     ):
-        told = json.loads(text)
-        named = principal_of(told["expected"]["principal"] or "")
+        labelled = json.loads(text)
+        principal = principal_of(labelled["expected"]["principal"] or "")
         evidence = add_job_logs(
-            Evidence(named.arn if named else ROLE), [logs(told["message"])], ALL, NOW
+            Evidence(principal.arn if principal else ROLE), [logs(labelled["message"])], ALL, NOW
         )
         changes, held_back = additions(
             compare(None, [], evidence).missing, evidence, Options(), History()
@@ -272,20 +278,25 @@ def test_labelled_denials_add_only_their_own_action_where_a_grant_helps(
         # What the evidence has already may be read: as if other calls had used the resources that
         # the log names.
         elsewhere = [
-            seen(resource) for held in held_back for resource in held.resources if resource != "*"
+            seen(resource)
+            for held_addition in held_back
+            for resource in held_addition.resources
+            if resource != "*"
         ]
         known_names = replace(evidence, usages=(*evidence.usages, *elsewhere))
-        more, _ = additions(compare(None, [], evidence).missing, known_names, Options(), History())
-        named_ones += any(change.resources != ("*",) for change in more)
-        changes = [*changes, *more]
-        assert not (changes and (told["grant"] == "no" or named is None)), told["id"]
+        further_additions, _ = additions(
+            compare(None, [], evidence).missing, known_names, Options(), History()
+        )
+        named_ones += any(change.resources != ("*",) for change in further_additions)
+        changes = [*changes, *further_additions]
+        assert not (changes and (labelled["grant"] == "no" or principal is None)), labelled["id"]
         for change in changes:
-            known = catalog.action(change.action)
-            assert known is not None
+            catalogued = catalog.action(change.action)
+            assert catalogued is not None
             assert change.action.lower() in {
-                action.lower() for action in told["expected"]["actions"]
-            }, told["id"]
-            assert (change.resources == ("*",)) <= (not known.resource_types), told["id"]
+                action.lower() for action in labelled["expected"]["actions"]
+            }, labelled["id"]
+            assert (change.resources == ("*",)) <= (not catalogued.resource_types), labelled["id"]
         added += bool(changes)
     # Only reads of settings count, of a service and a resource that other evidence has: a log alone
     # adds no write and no read of data.

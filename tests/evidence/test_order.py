@@ -28,8 +28,8 @@ _DENIALS = (
 
 def _evidence(calls: Sequence[Call], gaps: Sequence[Gap] = ()) -> bytes:
     book = UsageCollector(ROLE)
-    for each in calls:
-        book.note(each)
+    for noted_call in calls:
+        book.note(noted_call)
     for gap in gaps:
         book.note_gap(gap)
     return msgspec.json.encode(book.close())
@@ -161,8 +161,8 @@ def _merged(parts: Sequence[Sequence[Call]]) -> bytes:
     books = PrincipalCollectors(Principals(), 1)
     for calls in parts:
         apart = PrincipalCollectors(Principals(), 0, is_part=True)
-        for each in calls:
-            apart.note(0, each)
+        for noted_call in calls:
+            apart.note(0, noted_call)
         books.note(0, CountedCalls(1, check_collected(decode_collected(apart.collected()))))
     return msgspec.json.encode(list(books.close()))
 
@@ -181,12 +181,12 @@ def test_any_split_of_the_calls_counted_apart_gives_the_same_evidence(
         patch.setattr(runs, "_MOST_KEYS", 3)
         mixed: list[Call] = _mixed([*odd, *calls], seed)  # type: ignore[assignment]
         books = PrincipalCollectors(Principals(), 1)
-        for each in [*odd, *calls]:
-            books.note(0, each)
+        for noted_call in [*odd, *calls]:
+            books.note(0, noted_call)
         expected = msgspec.json.encode(list(books.close()))
         parts: list[list[Call]] = [[] for _ in range(4)]
-        for number, each in enumerate(mixed):
-            parts[cuts[number % len(cuts)]].append(each)
+        for number, noted_call in enumerate(mixed):
+            parts[cuts[number % len(cuts)]].append(noted_call)
         assert _merged(parts) == expected
         assert _merged(parts[::-1]) == expected
-        assert _merged([[each] for each in mixed[:10]] + [mixed[10:]]) == expected
+        assert _merged([[one_call] for one_call in mixed[:10]] + [mixed[10:]]) == expected

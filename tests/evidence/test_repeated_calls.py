@@ -93,8 +93,8 @@ def _variants(call: Call, chance: random.Random) -> Iterator[dict[str, Any]]:
 
 def _evidence(items: Iterator[Call | Gap] | list[Call | Gap]) -> bytes:
     books = PrincipalCollectors(Principals(), 1)
-    for item in items:
-        books.note(0, item)
+    for noted in items:
+        books.note(0, noted)
     return msgspec.json.encode(list(books.close()))
 
 
@@ -104,18 +104,26 @@ def test_repeated_calls_count_like_calls_that_are_read_alone(tmp_path: Path, cou
     marks = 0
     marked = 0
     for call in odd_calls(count):
-        fields = [each for each in _variants(call, chance) for _ in range(3)]
+        fields = [variant for variant in _variants(call, chance) for _ in range(3)]
         chance.shuffle(fields)
-        records = [_record(call, number, **each) for number, each in enumerate(fields)]
+        records = [
+            _record(call, number, **variant_fields) for number, variant_fields in enumerate(fields)
+        ]
         text = json.dumps({"Records": records}, separators=(",", ":"))
         (tmp_path / "a.json.gz").write_bytes(gzip.compress(text.encode(), 1))
-        found = list(TrailFolder(tmp_path, survey=False).read(Window(), Principals()))
+        read_items = list(TrailFolder(tmp_path, survey=False).read(Window(), Principals()))
         alone = [parse_record(record) for record in records]
-        assert found == alone, call
-        assert _evidence(found) == _evidence([each for each in alone if not isinstance(each, str)])
-        own = [id(each.repeats) for each in found if isinstance(each, Call) and each.repeats]
-        marked += len(own)
-        marks += len(set(own))
+        assert read_items == alone, call
+        assert _evidence(read_items) == _evidence(
+            [read_item for read_item in alone if not isinstance(read_item, str)]
+        )
+        repeat_ids = [
+            id(read_item.repeats)
+            for read_item in read_items
+            if isinstance(read_item, Call) and read_item.repeats
+        ]
+        marked += len(repeat_ids)
+        marks += len(set(repeat_ids))
     assert 2 * marks < marked
 
 
@@ -156,9 +164,9 @@ def _refused(number: int, session: str, key: str) -> dict[str, Any]:
 
 def _read(reader: RecordReader, records: list[dict[str, Any]]) -> list[Call]:
     block = json.dumps(records, separators=(",", ":")).encode()
-    items = reader.read(block, ReadStatistics(), checked=True)
-    assert items is not None
-    return [item for item in items if isinstance(item, Call)]
+    items_read = reader.read(block, ReadStatistics(), checked=True)
+    assert items_read is not None
+    return [read_item for read_item in items_read if isinstance(read_item, Call)]
 
 
 KEY, OTHER_KEY = "ASIAAAAAAAAAAAAAAAAA", "ASIABBBBBBBBBBBBBBBB"
@@ -174,10 +182,10 @@ def test_what_a_session_policy_denies_counts_for_its_session_and_key_alone(
     sessions = [first, second, second, first]
     records = [_refused(number, *session) for number, session in enumerate(sessions)]
     alone = [parse_record(record) for record in records]
-    expected = _evidence([each for each in alone if not isinstance(each, str)])
+    expected = _evidence([read_item for read_item in alone if not isinstance(read_item, str)])
     for ordered in (records, records[::-1], records[1:] + records[:1]):
-        found = _read(RecordReader(Window(), Principals()), ordered)
-        assert _evidence([*found]) == expected, ordered
+        read_items = _read(RecordReader(Window(), Principals()), ordered)
+        assert _evidence([*read_items]) == expected, ordered
 
 
 @pytest.mark.parametrize("name", ["ModifyImageAttribute", "RegisterImage"])
@@ -189,11 +197,11 @@ def test_what_decodes_of_a_deeply_nested_answer_decodes_where_it_is_read(name: s
     for depth in range(10, 1_000, 10):
         block = f"[{record}]".replace('"@"', "[" * depth + "1" + "]" * depth)
         reader = RecordReader(Window(), Principals())
-        items = reader.read(block.encode(), ReadStatistics(), checked=True)
+        read_items = reader.read(block.encode(), ReadStatistics(), checked=True)
         # Others count as damaged.
-        for item in items or ():
-            assert isinstance(item, Call)
-            assert _members_in_frames(item, 200) == ["a"]
+        for read_item in read_items or ():
+            assert isinstance(read_item, Call)
+            assert _members_in_frames(read_item, 200) == ["a"]
             read += 1
     assert read > 50
 
@@ -227,9 +235,11 @@ def test_calls_that_differ_take_the_memory_that_the_bound_says(
     tracemalloc.start()
     try:
         for start in range(0, 400, 20):
-            requests = [{**request_of_all, "volumeId": f"vol-{start + each}"} for each in range(20)]
-            calls = [structs.replace(update, parameters=each) for each in requests]
-            _read(reader, [_record(each, start, responseElements=answer) for each in calls])
+            requests = [
+                {**request_of_all, "volumeId": f"vol-{start + number}"} for number in range(20)
+            ]
+            calls = [structs.replace(update, parameters=request) for request in requests]
+            _read(reader, [_record(one_call, start, responseElements=answer) for one_call in calls])
             largest = max(largest, tracemalloc.get_traced_memory()[0])
     finally:
         tracemalloc.stop()

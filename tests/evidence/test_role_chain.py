@@ -100,14 +100,14 @@ def test_a_cdk_deploy_leads_over_the_roles_of_its_bootstrap_stack_to_the_one_of_
     None
 ):
     calls = [assumes(CI, DEPLOY), assumes(CI, DEPLOY), assumes(CI, FILES), hands(DEPLOY, EXEC)]
-    found = chain([CI], calls)
-    assert ways(found) == [
+    role_chain = chain([CI], calls)
+    assert ways(role_chain) == [
         (CI, DEPLOY, "assumed", "", 2),
         (CI, FILES, "assumed", "", 1),
         (DEPLOY, EXEC, "passed", "CloudFormation", 1),
     ]
-    assert found.roots == (CI,)
-    assert found.roles == (DEPLOY, FILES, EXEC)
+    assert role_chain.roots == (CI,)
+    assert role_chain.roles == (DEPLOY, FILES, EXEC)
 
 
 def test_a_role_passed_to_codebuild_is_followed_and_a_functions_role_is_not() -> None:
@@ -158,43 +158,43 @@ def test_cycles_end_and_a_role_that_assumes_itself_is_no_link() -> None:
         assumes(FILES, CI),
         assumes(FILES, DEPLOY),
     ]
-    found = chain([CI, DEPLOY], calls)
-    assert len(found.links) == 4
-    assert found.roots == (CI,)
+    role_chain = chain([CI, DEPLOY], calls)
+    assert len(role_chain.links) == 4
+    assert role_chain.roots == (CI,)
 
 
 def test_a_fan_out_is_bounded_the_most_used_first_and_the_rest_counted() -> None:
     calls = [assumes(CI, role(f"r{number:03}")) for number in range(300)] + [
         assumes(CI, role("r299"))
     ] * 2
-    found = chain([CI], calls)
-    assert len(found.roles) == MOST_ROLES
-    assert found.roles[0] == role("r299")
-    assert found.left_out == 300 - MOST_ROLES
+    role_chain = chain([CI], calls)
+    assert len(role_chain.roles) == MOST_ROLES
+    assert role_chain.roles[0] == role("r299")
+    assert role_chain.left_out == 300 - MOST_ROLES
 
 
 def test_a_long_chain_is_truncated_and_says_so() -> None:
     names = [CI, *(role(f"r{number:03}") for number in range(40))]
-    found = chain([CI], [assumes(one, other) for one, other in pairwise(names)])
-    assert len(found.roles) == MOST_STEPS
-    assert found.left_out == 1
+    role_chain = chain([CI], [assumes(source, target) for source, target in pairwise(names)])
+    assert len(role_chain.roles) == MOST_STEPS
+    assert role_chain.left_out == 1
 
 
 def test_a_target_named_without_its_path_is_the_role_that_the_login_names() -> None:
-    found = chain(
+    role_chain = chain(
         [CI, role("deploy")], [assumes(CI, role("ci/deploy")), assumes(role("deploy"), EXEC)]
     )
-    assert found.roles == (role("deploy"), EXEC)
+    assert role_chain.roles == (role("deploy"), EXEC)
 
 
 def test_the_part_around_a_principal_leaves_strangers_out() -> None:
-    found = chain(
+    role_chain = chain(
         [CI, role("other")],
         [assumes(CI, DEPLOY), assumes(role("other"), FILES), hands(DEPLOY, EXEC)],
     )
-    assert found.around(EXEC).members == (CI, DEPLOY, EXEC)
-    assert found.around(role("other")).members == (role("other"), FILES)
-    assert found.around(role("nobody")).links == ()
+    assert role_chain.around(EXEC).members == (CI, DEPLOY, EXEC)
+    assert role_chain.around(role("other")).members == (role("other"), FILES)
+    assert role_chain.around(role("nobody")).links == ()
 
 
 NAMES = st.integers(0, 60).map(lambda number: role(f"r{number}"))
@@ -208,13 +208,13 @@ TEXT = st.text(max_size=40)
 def test_whatever_the_records_say_the_chain_is_bounded_and_holds_roles_alone(
     pairs: list[tuple[str, str]], roots: list[str]
 ) -> None:
-    found = chain(roots, [assumes(who, whom) for who, whom in pairs])
-    assert len(set(found.roles) - set(roots)) <= MOST_ROLES
-    assert found.roots
-    assert all(parse_principal(arn).kind == "role" for arn in found.members)
-    assert len({(link.source, link.role) for link in found.links}) == len(found.links)
+    role_chain = chain(roots, [assumes(who, whom) for who, whom in pairs])
+    assert len(set(role_chain.roles) - set(roots)) <= MOST_ROLES
+    assert role_chain.roots
+    assert all(parse_principal(arn).kind == "role" for arn in role_chain.members)
+    assert len({(link.source, link.role) for link in role_chain.links}) == len(role_chain.links)
     assert all(
-        link.kind is RoleLinkKind.ASSUMED and link.source != link.role for link in found.links
+        link.kind is RoleLinkKind.ASSUMED and link.source != link.role for link in role_chain.links
     )
 
 

@@ -58,9 +58,9 @@ def test_other_session_names_are_no_runs_by_themselves(session: str) -> None:
 
 @pytest.mark.parametrize("session", ["", "orders-function"])
 def test_calls_that_go_on_for_more_than_a_day_are_a_run_each_day(session: str) -> None:
-    found = runs_of(at(30 * step, session) for step in range(100))
-    assert [len(list(part)) for _, part in groupby(run.id for run in found)] == [32, 48, 20]
-    assert {run.first.date() for run in found} == {
+    runs = runs_of(at(30 * step, session) for step in range(100))
+    assert [len(list(part)) for _, part in groupby(run.id for run in runs)] == [32, 48, 20]
+    assert {run.first.date() for run in runs} == {
         START.date() + timedelta(days=day) for day in range(3)
     }
 
@@ -90,9 +90,9 @@ def workload_runs(provider: str, *calls: Call) -> list[Run]:
 )
 def test_the_sessions_of_a_workload_are_one_run_a_day(provider: str) -> None:
     calls = [at(200 * step, f"task-{step}", access_key=f"ASIA{step:016}") for step in range(6)]
-    found = workload_runs(provider, *calls)
-    assert [run.id for run in found] == [*["deploy@2026-01-02"] * 5, "deploy@2026-01-03"]
-    assert workload_runs(provider, *reversed(calls)) == [*reversed(found)]
+    runs = workload_runs(provider, *calls)
+    assert [run.id for run in runs] == [*["deploy@2026-01-02"] * 5, "deploy@2026-01-03"]
+    assert workload_runs(provider, *reversed(calls)) == [*reversed(runs)]
 
 
 def test_a_run_that_a_session_in_a_pod_names_is_that_run() -> None:
@@ -108,10 +108,10 @@ def test_the_login_of_a_workflow_is_no_workload() -> None:
 
 
 def test_chained_roles_under_one_run_id_are_one_run() -> None:
-    one, other = runs_of(
+    first_run, second_run = runs_of(
         [at(0, "16213480461"), at(5, "16213480461", principal="arn:aws:iam::1:role/other")]
     )
-    assert one is other
+    assert first_run is second_run
 
 
 def test_an_hour_of_silence_does_not_end_a_run_and_more_does() -> None:
@@ -135,8 +135,8 @@ def test_other_sessions_and_other_principals_are_other_runs() -> None:
 
 
 def test_the_calls_of_a_user_are_split_by_pauses_and_named_by_their_start() -> None:
-    found = runs_of([at(0, ""), at(30, ""), at(300, "")])
-    assert [run.id for run in found] == ["user@2026-01-02T08:00Z"] * 2 + ["user@2026-01-02T13:00Z"]
+    runs = runs_of([at(0, ""), at(30, ""), at(300, "")])
+    assert [run.id for run in runs] == ["user@2026-01-02T08:00Z"] * 2 + ["user@2026-01-02T13:00Z"]
 
 
 def test_a_late_call_joins_the_runs_before_and_after_it() -> None:
@@ -147,8 +147,8 @@ def test_a_late_call_joins_the_runs_before_and_after_it() -> None:
 
 def test_two_runs_that_would_have_one_name_get_two() -> None:
     users = [f"arn:aws:iam::123456789012:user/{name}" for name in "ab"]
-    found = runs_of([at(0, "", principal=user) for user in users])
-    assert [run.id for run in found] == ["user@2026-01-02T08:00Z", "user@2026-01-02T08:00Z#2"]
+    runs = runs_of([at(0, "", principal=user) for user in users])
+    assert [run.id for run in runs] == ["user@2026-01-02T08:00Z", "user@2026-01-02T08:00Z#2"]
 
 
 def test_denied_calls_are_counted_over_joined_runs() -> None:
@@ -167,8 +167,8 @@ def test_runs_are_those_of_the_sorted_calls_in_whatever_order_they_come(minutes:
         if before is None or minute - before > 60:
             name = f"GitHubActions@{START + timedelta(minutes=minute):%Y-%m-%dT%H:%MZ}"
         expected[minute] = name
-    found = runs_of([at(minute) for minute in minutes])
-    assert [run.id for run in found] == [expected[minute] for minute in minutes]
+    runs = runs_of([at(minute) for minute in minutes])
+    assert [run.id for run in runs] == [expected[minute] for minute in minutes]
 
 
 @given(MINUTES)
@@ -215,27 +215,27 @@ def test_one_session_name_with_keys_of_two_identities_is_two_runs(session: str) 
 def test_a_forwarded_call_belongs_to_the_one_identity_that_called_at_that_time() -> None:
     """A service signs with a key that no record issues."""
     forwarded = at(3, RUN, access_key="S", invoked_by="cloudformation.amazonaws.com")
-    own = at(0, RUN, access_key="M")
-    assert identities_of([own, forwarded], {"M": MAIN}) == [MAIN, MAIN]
+    direct = at(0, RUN, access_key="M")
+    assert identities_of([direct, forwarded], {"M": MAIN}) == [MAIN, MAIN]
     another = at(4, RUN, access_key="F")
-    assert identities_of([own, forwarded, another], {"M": MAIN, "F": FEATURE}) == [
+    assert identities_of([direct, forwarded, another], {"M": MAIN, "F": FEATURE}) == [
         MAIN,
         None,
         FEATURE,
     ]
-    assert identities_of([own, forwarded, another], {"M": MAIN}) == [MAIN, None, None]
+    assert identities_of([direct, forwarded, another], {"M": MAIN}) == [MAIN, None, None]
 
 
 def test_a_forwarded_call_belongs_to_no_identity_where_another_one_logged_in_under_the_name() -> (
     None
 ):
     """A trail may lack the direct calls of the other one, such as data events."""
-    own, forwarded = (
+    direct, forwarded = (
         at(0, RUN, access_key="M"),
         at(3, RUN, access_key="S", invoked_by="AWS Internal"),
     )
-    assert identities_of([own, forwarded], {"M": MAIN}, MAIN) == [MAIN, MAIN]
-    assert identities_of([own, forwarded], {"M": MAIN}, MAIN, FEATURE) == [MAIN, None]
+    assert identities_of([direct, forwarded], {"M": MAIN}, MAIN) == [MAIN, MAIN]
+    assert identities_of([direct, forwarded], {"M": MAIN}, MAIN, FEATURE) == [MAIN, None]
 
 
 def test_a_run_that_runs_again_has_a_period_for_each_attempt() -> None:

@@ -57,15 +57,15 @@ def evidence(*calls: Call) -> Evidence:
     collectors = PrincipalCollectors(Principals(frozenset({parse_principal(ROLE)})), 1)
     for call in calls:
         collectors.note(0, call)
-    ((_, found),) = collectors.close()
-    return found
+    ((_, evidence_of_role),) = collectors.close()
+    return evidence_of_role
 
 
 def denial_of(found: Evidence) -> tuple[DeniedBy, bool]:
     (usage,) = [
-        each
-        for each in found.usages
-        if each.denial and each.need.permission.action == "sns:CreateTopic"
+        denied_usage
+        for denied_usage in found.usages
+        if denied_usage.denial and denied_usage.need.permission.action == "sns:CreateTopic"
     ]
     assert usage.denial
     return usage.denial.denied_by, usage.denial.mendable
@@ -93,11 +93,18 @@ def test_what_a_rehearsal_s_key_was_denied_lacks_in_the_proposal(
 
 
 def test_denials_of_several_keys_are_one_usage_each_way() -> None:
-    found = evidence(
+    all_denials = evidence(
         scope("leastpriv-rehearsal-1"), denied(), denied(), denied(OWN), denied(NARROWER)
     )
-    usages = [each for each in found.usages if each.need.permission.action == "sns:CreateTopic"]
-    assert sorted((each.count, bool(each.denial and each.denial.mendable)) for each in usages) == [
+    usages = [
+        denied_usage
+        for denied_usage in all_denials.usages
+        if denied_usage.need.permission.action == "sns:CreateTopic"
+    ]
+    assert sorted(
+        (denied_usage.count, bool(denied_usage.denial and denied_usage.denial.mendable))
+        for denied_usage in usages
+    ) == [
         (2, False),
         (2, True),
     ]
@@ -105,7 +112,7 @@ def test_denials_of_several_keys_are_one_usage_each_way() -> None:
 
 def test_a_narrower_key_belongs_to_the_run_and_has_the_issuer_of_its_session() -> None:
     allowed = structs.replace(denied(), outcome=Outcome.ALLOWED, error_code="", error_message="")
-    own = structs.replace(allowed, access_key=OWN)
+    own_call = structs.replace(allowed, access_key=OWN)
     collectors = PrincipalCollectors(
         Principals(
             frozenset(
@@ -114,8 +121,8 @@ def test_a_narrower_key_belongs_to_the_run_and_has_the_issuer_of_its_session() -
         ),
         1,
     )
-    for call in (login(), scope("agent"), own, allowed):
+    for call in (login(), scope("agent"), own_call, allowed):
         collectors.note(0, call)
-    found = dict(collectors.close())[ROLE]
-    assert [run.id for run in found.runs] == ["12345678901"]
-    assert found.signed == {"arn:aws:iam::111122223333:role/ci/first": 3}
+    evidence_of_role = dict(collectors.close())[ROLE]
+    assert [run.id for run in evidence_of_role.runs] == ["12345678901"]
+    assert evidence_of_role.signed == {"arn:aws:iam::111122223333:role/ci/first": 3}

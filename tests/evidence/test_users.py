@@ -52,17 +52,17 @@ def usage(action: str, resource: str, *runs: Run) -> Usage:
         Need(Permission(action, resource), Basis.OBSERVED, "named"),
         Outcome.ALLOWED,
         count=len(runs),
-        first_seen=min(each.first for each in runs),
-        last_seen=max(each.last for each in runs),
-        runs=tuple(each.id for each in runs),
+        first_seen=min(each_run.first for each_run in runs),
+        last_seen=max(each_run.last for each_run in runs),
+        runs=tuple(each_run.id for each_run in runs),
         events=("sqs.amazonaws.com:CreateQueue",),
     )
 
 
 def user(arn: str, label: str, *runs: Run, queue: str = "orders", unread: str = "") -> UserEvidence:
     account = arn.split(":")[4]
-    used = usage("sqs:CreateQueue", f"arn:aws:sqs:eu-west-1:{account}:{queue}", *runs)
-    evidence = Evidence(arn, usages=(used,), runs=runs, counts=Counts(calls=len(runs)))
+    role_usage = usage("sqs:CreateQueue", f"arn:aws:sqs:eu-west-1:{account}:{queue}", *runs)
+    evidence = Evidence(arn, usages=(role_usage,), runs=runs, counts=Counts(calls=len(runs)))
     return UserEvidence(arn, label, evidence, unread)
 
 
@@ -71,30 +71,34 @@ def united(*users: UserEvidence, names: tuple[str, ...] = ()) -> Evidence:
 
 
 def test_a_resource_of_one_name_in_each_account_is_one() -> None:
-    found = united(user(DEV, "dev", run("1765000001")), user(PROD, "prod", run("1765000002")))
-    (used,) = found.usages
-    assert used.need.permission.resource == f"arn:aws:sqs:eu-west-1:{OWN_ACCOUNT}:orders"
-    assert (used.users, used.count, len(used.runs)) == (("dev", "prod"), 2, 2)
+    together = united(user(DEV, "dev", run("1765000001")), user(PROD, "prod", run("1765000002")))
+    (common,) = together.usages
+    assert common.need.permission.resource == f"arn:aws:sqs:eu-west-1:{OWN_ACCOUNT}:orders"
+    assert (common.users, common.count, len(common.runs)) == (("dev", "prod"), 2, 2)
 
 
 def test_a_resource_that_the_policy_names_with_its_account_keeps_it() -> None:
-    named = "arn:aws:sqs:eu-west-1:333344445555:*"
-    found = united(
-        user(DEV, "dev", run("1765000001")), user(PROD, "prod", run("1765000002")), names=(named,)
+    queue_pattern = "arn:aws:sqs:eu-west-1:333344445555:*"
+    together = united(
+        user(DEV, "dev", run("1765000001")),
+        user(PROD, "prod", run("1765000002")),
+        names=(queue_pattern,),
     )
-    assert {each.need.permission.resource for each in found.usages} == {
+    assert {common.need.permission.resource for common in together.usages} == {
         f"arn:aws:sqs:eu-west-1:{OWN_ACCOUNT}:orders",
         "arn:aws:sqs:eu-west-1:333344445555:orders",
     }
 
 
 def test_one_workflow_run_in_two_accounts_is_one_run() -> None:
-    found = united(
+    together = united(
         user(DEV, "dev", run("1765000001", 12)), user(PROD, "prod", run("1765000001", 14))
     )
-    (one,) = found.runs
-    assert (one.first.hour, one.last.hour) == (12, 14)
-    assert [each.runs for each in found.users] == [frozenset({one.id})] * 2
+    (common_run,) = together.runs
+    assert (common_run.first.hour, common_run.last.hour) == (12, 14)
+    assert [user_of_policy.runs for user_of_policy in together.users] == [
+        frozenset({common_run.id})
+    ] * 2
 
 
 @pytest.mark.parametrize(
@@ -106,9 +110,11 @@ def test_one_workflow_run_in_two_accounts_is_one_run() -> None:
     ids=["sessions of one name", "logins of two identities"],
 )
 def test_other_runs_of_one_id_remain_two(one: Run, other: Run) -> None:
-    found = united(user(DEV, "dev", one), user(PROD, "prod", other))
-    assert len(found.runs) == 2
-    assert {name for each in found.usages for name in each.runs} == {each.id for each in found.runs}
+    together = united(user(DEV, "dev", one), user(PROD, "prod", other))
+    assert len(together.runs) == 2
+    assert {name for common in together.usages for name in common.runs} == {
+        common_run.id for common_run in together.runs
+    }
 
 
 def test_a_day_counts_where_the_records_of_each_account_have_it() -> None:
@@ -118,13 +124,13 @@ def test_a_day_counts_where_the_records_of_each_account_have_it() -> None:
     prod = Coverage(days={"eu-west-1": frozenset(days[:2])}, every_region=False)
     parts = [user(DEV, "dev", run("1765000001")), user(PROD, "prod", run("1765000002"))]
     parts = [
-        replace(each, evidence=replace(each.evidence, coverage=coverage))
-        for each, coverage in zip(parts, (dev, prod), strict=True)
+        replace(part, evidence=replace(part.evidence, coverage=coverage))
+        for part, coverage in zip(parts, (dev, prod), strict=True)
     ]
-    found = united(*parts).coverage
-    assert found.days == {"eu-west-1": frozenset(days[:2])}
-    assert not found.data
-    assert not found.every_region
+    coverage = united(*parts).coverage
+    assert coverage.days == {"eu-west-1": frozenset(days[:2])}
+    assert not coverage.data
+    assert not coverage.every_region
 
 
 def test_a_region_whose_days_no_two_users_share_is_not_covered() -> None:
@@ -136,32 +142,32 @@ def test_a_region_whose_days_no_two_users_share_is_not_covered() -> None:
     ]
     parts = [user(DEV, "dev", run("1765000001")), user(PROD, "prod", run("1765000002"))]
     parts = [
-        replace(each, evidence=replace(each.evidence, coverage=coverage))
-        for each, coverage in zip(parts, covered, strict=True)
+        replace(part, evidence=replace(part.evidence, coverage=coverage))
+        for part, coverage in zip(parts, covered, strict=True)
     ]
-    found = united(*parts).coverage
-    assert not found.days
-    assert not found.logged
+    coverage = united(*parts).coverage
+    assert not coverage.days
+    assert not coverage.logged
 
 
 def test_a_service_is_unused_only_if_no_user_attempted_it() -> None:
     silent = AccessReport(NOON, {"sqs": ServiceAccess("sqs")})
-    used = AccessReport(NOON, {"sqs": ServiceAccess("sqs", LastAccess(NOON))})
+    attempted = AccessReport(NOON, {"sqs": ServiceAccess("sqs", LastAccess(NOON))})
     parts = [user(DEV, "dev", run("1765000001")), user(PROD, "prod", run("1765000002"))]
 
     def access(*reports: AccessReport | None) -> AccessReport | None:
         with_findings = [
-            replace(each, evidence=replace(each.evidence, aws_findings=AwsFindings(access=report)))
-            for each, report in zip(parts, reports, strict=True)
+            replace(part, evidence=replace(part.evidence, aws_findings=AwsFindings(access=report)))
+            for part, report in zip(parts, reports, strict=True)
         ]
         return united(*with_findings).aws_findings.access
 
-    one = access(silent, used)
-    assert one
-    assert one.services["sqs"].last == LastAccess(NOON)
-    both = access(silent, silent)
-    assert both
-    assert both.services["sqs"].last is None
+    with_attempt = access(silent, attempted)
+    assert with_attempt
+    assert with_attempt.services["sqs"].last == LastAccess(NOON)
+    without_attempt = access(silent, silent)
+    assert without_attempt
+    assert without_attempt.services["sqs"].last is None
     unknown = access(silent, None)
     assert unknown
     assert "sqs" not in unknown.services
@@ -189,36 +195,36 @@ def test_an_account_is_replaced_as_a_whole_number_alone() -> None:
     assert in_own_account(name, "111122223333") == name.replace(
         "-111122223333-", f"-{OWN_ACCOUNT}-"
     )
-    one, other = map(parse_principal, (DEV, PROD))
-    assert common_principal([one, other]).account == OWN_ACCOUNT
-    assert common_principal([one, one]) == one
+    dev, prod = map(parse_principal, (DEV, PROD))
+    assert common_principal([dev, prod]).account == OWN_ACCOUNT
+    assert common_principal([dev, dev]) == dev
 
 
 def test_a_namesake_in_another_account_may_be_a_user() -> None:
     callers = {PROD: 12, "arn:aws:iam::333344445555:role/other": 3}
-    (found,) = unnamed_users([DEV], Callers(callers))
-    assert (found.arn, "at least 12 calls" in found.why) == (PROD, True)
-    for known in ([DEV, PROD], [DEV, "arn:aws:iam::*:role/ci-*"]):
-        assert not unnamed_users(known, Callers(callers))
+    (namesake,) = unnamed_users([DEV], Callers(callers))
+    assert (namesake.arn, "at least 12 calls" in namesake.why) == (PROD, True)
+    for targets in ([DEV, PROD], [DEV, "arn:aws:iam::*:role/ci-*"]):
+        assert not unnamed_users(targets, Callers(callers))
     assert not unnamed_users([DEV], Callers(callers), excluded=[PROD])
 
 
 def test_namesakes_in_several_accounts_are_one_pattern() -> None:
-    others = [PROD, PROD.replace("333344445555", "444455556666")]
-    (found,) = unnamed_users([DEV], Callers(dict.fromkeys(others, 3)))
-    assert found.arn == "arn:aws:iam::*:role/ci-deploy"
-    assert "2 other accounts made at least 6 calls" in found.why
-    assert not unnamed_users([DEV], Callers(dict.fromkeys(others, 3)), excluded=[found.arn])
+    namesakes = [PROD, PROD.replace("333344445555", "444455556666")]
+    (pattern,) = unnamed_users([DEV], Callers(dict.fromkeys(namesakes, 3)))
+    assert pattern.arn == "arn:aws:iam::*:role/ci-deploy"
+    assert "2 other accounts made at least 6 calls" in pattern.why
+    assert not unnamed_users([DEV], Callers(dict.fromkeys(namesakes, 3)), excluded=[pattern.arn])
 
 
 def test_namesakes_of_two_partitions_are_a_pattern_each() -> None:
     of_government = DEV.replace("arn:aws:", "arn:aws-us-gov:")
-    others = [PROD, PROD.replace("333344445555", "444455556666"), of_government]
-    others.append(of_government.replace("111122223333", "444455556666"))
-    found = unnamed_users([DEV], Callers(dict.fromkeys(others, 3)))
+    namesakes = [PROD, PROD.replace("333344445555", "444455556666"), of_government]
+    namesakes.append(of_government.replace("111122223333", "444455556666"))
+    unnamed = unnamed_users([DEV], Callers(dict.fromkeys(namesakes, 3)))
     patterns = [f"arn:{partition}:iam::*:role/ci-deploy" for partition in ("aws", "aws-us-gov")]
-    assert {each.arn for each in found} == {*patterns}
-    assert not unnamed_users([DEV, *patterns], Callers(dict.fromkeys(others, 3)))
+    assert {namesake.arn for namesake in unnamed} == {*patterns}
+    assert not unnamed_users([DEV, *patterns], Callers(dict.fromkeys(namesakes, 3)))
 
 
 def test_the_pattern_of_a_permission_set_has_no_role_of_a_set_with_a_longer_name() -> None:
@@ -229,19 +235,21 @@ def test_the_pattern_of_a_permission_set_has_no_role_of_a_set_with_a_longer_name
 
 
 def test_a_permission_set_has_a_role_in_each_account() -> None:
-    (found,) = unnamed_users([SET], Callers())
-    assert found.arn == permission_set_pattern(SET)
+    (pattern,) = unnamed_users([SET], Callers())
+    assert pattern.arn == permission_set_pattern(SET)
     assert not unnamed_users(
-        [SET, found.arn], Callers({SET.replace("111122223333", "333344445555"): 3})
+        [SET, pattern.arn], Callers({SET.replace("111122223333", "333344445555"): 3})
     )
 
 
 def test_a_role_is_known_by_its_name_whatever_its_path_and_by_patterns() -> None:
-    known = KnownUsers([f"{DEV.replace('ci-deploy', 'team/ci-deploy')}", "arn:aws:iam::*:role/x-*"])
-    assert known.include(DEV)
-    assert known.include("arn:aws:iam::333344445555:role/x-deploy")
-    assert not known.include(PROD)
-    assert not known.include(DEV.replace("role/", "user/"))
+    known_users = KnownUsers(
+        [f"{DEV.replace('ci-deploy', 'team/ci-deploy')}", "arn:aws:iam::*:role/x-*"]
+    )
+    assert known_users.include(DEV)
+    assert known_users.include("arn:aws:iam::333344445555:role/x-deploy")
+    assert not known_users.include(PROD)
+    assert not known_users.include(DEV.replace("role/", "user/"))
 
 
 def test_three_hundred_targets_of_one_name_are_compared_in_a_moment() -> None:
@@ -249,7 +257,7 @@ def test_three_hundred_targets_of_one_name_are_compared_in_a_moment() -> None:
     callers = Callers(dict.fromkeys(roles, 1))
     before = process_time()
     for role in roles:
-        others = [each for each in roles if each != role]
-        assert not unnamed_users([role], callers, excluded=others)
+        other_roles = [other_role for other_role in roles if other_role != role]
+        assert not unnamed_users([role], callers, excluded=other_roles)
     # Each role against each other for each target would take minutes.
     assert process_time() - before < 5

@@ -43,8 +43,8 @@ def policy(*statements: Mapping[str, object]) -> dict[str, object]:
 
 
 def unused(service: str, *actions: str) -> dict[str, object]:
-    named = {"actions": [{"action": action} for action in actions]} if actions else {}
-    return {"unusedPermissionDetails": {"serviceNamespace": service, **named}}
+    details = {"actions": [{"action": action} for action in actions]} if actions else {}
+    return {"unusedPermissionDetails": {"serviceNamespace": service, **details}}
 
 
 def recommended(step: str, existing: str) -> dict[str, object]:
@@ -70,7 +70,7 @@ class Account:
     """An account with both services, and the time that passes in it."""
 
     time: PassingTime = field(default_factory=lambda: PassingTime(NOON))
-    said: list[str] = field(default_factory=lambda: progress.LINES)
+    log_lines: list[str] = field(default_factory=lambda: progress.LINES)
     role: str = ROLE
 
     def __post_init__(self) -> None:
@@ -166,9 +166,10 @@ def test_all_pages_of_all_sources_are_read(account: Account, aws: FakeAws, door:
         "s3:putbucketpolicy": NOON - 200 * DAY, "s3:deletebucket": NOON - 10 * DAY,
     }  # fmt: skip
     assert hints.access.granted_by["sqs"] == (SHARED, "deploy")
-    assert [(each.arn, each.service, list(each.others)) for each in hints.access.shared] == [
-        (SHARED, "sns", [OTHER])
-    ]
+    assert [
+        (shared_policy.arn, shared_policy.service, list(shared_policy.others))
+        for shared_policy in hints.access.shared
+    ] == [(SHARED, "sns", [OTHER])]
     assert hints.generated
     assert hints.generated.grants == (
         ("ec2:DescribeRegions", ("*",)), ("s3:CreateBucket", ("arn:aws:s3:::${BucketName}",)),
@@ -182,7 +183,7 @@ def test_all_pages_of_all_sources_are_read(account: Account, aws: FakeAws, door:
     assert (unused.analyzer, unused.days, unused.is_whole) == ("unused", 90, False)
     assert (unused.services, unused.actions) == (("sqs",), ("s3:deletebucket", "sns:deletetopic"))
     assert unused.advice == (Recommendation("DETACH_POLICY", SHARED),)
-    assert [(each.principal, each.is_bound_subject) for each in hints.outside] == [
+    assert [(trust.principal, trust.is_bound_subject) for trust in hints.outside] == [
         ("AWS arn:aws:iam::999999999999:root", False),
         ("Federated token.actions.githubusercontent.com", True),
     ]
@@ -225,7 +226,7 @@ def test_unused_credentials_of_a_user_are_read(account: Account, aws: FakeAws, d
     }
     account.iam.policies = {kim: {"deploy": ("s3",)}}
     hints = collect_aws_findings(door, parse_principal(kim), account.waiting, access=True)
-    assert [each.credentials for each in hints.unused] == [("AKIAEXAMPLE000000001", "password")]
+    assert [user.credentials for user in hints.unused] == [("AKIAEXAMPLE000000001", "password")]
     assert "external access findings" not in hints.asked
 
 
@@ -233,11 +234,11 @@ def test_what_may_cost_is_said_before_the_first_call_that_touches_it(
     account: Account, aws: FakeAws, door: Aws
 ) -> None:
     account.aws_findings(door)
-    costs = next(place for place, line in enumerate(account.said) if "USD 0.20" in line)
+    costs = next(number for number, line in enumerate(account.said) if "USD 0.20" in line)
     assert costs < next(
-        place for place, line in enumerate(account.said) if "second opinion" in line
+        number for number, line in enumerate(account.said) if "second opinion" in line
     )
-    assert not [each for each in aws.requests if each.operation == "CreateAnalyzer"]
+    assert not [request for request in aws.requests if request.operation == "CreateAnalyzer"]
 
 
 DENIED = (
@@ -266,10 +267,10 @@ def test_a_denied_source_is_one_sentence_that_names_the_permission_and_the_other
     code = "AccessDenied" if source == "access advisor" else "AccessDeniedException"
     aws.refuse(operation, code, DENIED.format(action, action), 403)
     hints = account.aws_findings(door)
-    told = {each.source: each.why for each in hints.skipped_sources}
-    assert action in told[source]
-    assert told[source].count(".") < 4
-    assert len(hints.asked) == 4 - len(told) >= 2
+    reasons = {skipped.source: skipped.why for skipped in hints.skipped_sources}
+    assert action in reasons[source]
+    assert reasons[source].count(".") < 4
+    assert len(hints.asked) == 4 - len(reasons) >= 2
 
 
 @pytest.mark.parametrize(
@@ -295,7 +296,8 @@ def test_a_persistently_throttled_source_fails_alone(
     aws.refuse(operation, "ThrottlingException", "Rate exceeded", 429)
     hints = account.aws_findings(door)
     assert [
-        (each.source, "AWS throttled the requests" in each.why) for each in hints.skipped_sources
+        (skipped.source, "AWS throttled the requests" in skipped.why)
+        for skipped in hints.skipped_sources
     ] == [(source, True)]
 
 
@@ -316,7 +318,7 @@ def test_a_report_that_takes_too_long_is_left_out(
 ) -> None:
     account.iam.takes = timedelta(hours=1)
     hints = account.aws_findings(door)
-    assert [each.source for each in hints.skipped_sources] == ["access advisor"]
+    assert [skipped.source for skipped in hints.skipped_sources] == ["access advisor"]
     assert any("waiting for IAM's report for" in line for line in account.said)
 
 
@@ -351,8 +353,8 @@ def test_who_else_uses_a_policy_is_unknown_where_iam_does_not_say(
     aws.operations[f"iam:{name}"] = _only_for_roles(aws.operations[f"iam:{name}"])
     access = account.aws_findings(door).access
     assert access
-    assert [(each.service, each.is_known) for each in access.shared] == [
-        (each, False) for each in unknown
+    assert [(shared_policy.service, shared_policy.is_known) for shared_policy in access.shared] == [
+        (service, False) for service in unknown
     ]
     assert access.granted_by["sns"] == (SHARED,)
     assert access.missing
@@ -372,29 +374,33 @@ def test_beyond_twenty_shared_pairs_the_rest_is_unknown(
 ) -> None:
     services = tuple(f"svc{number:02}" for number in range(23))
     account.iam.policies = {ROLE: {SHARED: services}, OTHER: {SHARED: services[:-1]}}
-    account.iam.attempts = [Attempt(OTHER, f"{each}:Do", NOON - DAY) for each in services[:-1]]
+    account.iam.attempts = [
+        Attempt(OTHER, f"{service}:Do", NOON - DAY) for service in services[:-1]
+    ]
     access = account.aws_findings(door).access
     assert access
-    assert len([each for each in access.shared if each.others]) == 20
-    assert [each.service for each in access.shared if not each.is_known] == ["svc20", "svc21"]
+    assert len([shared_policy for shared_policy in access.shared if shared_policy.others]) == 20
+    assert [
+        shared_policy.service for shared_policy in access.shared if not shared_policy.is_known
+    ] == ["svc20", "svc21"]
     assert "at most 20 times" in access.missing
 
 
 def test_a_report_belongs_to_the_session_that_asked_for_it(
     account: Account, aws: FakeAws, door: Aws
 ) -> None:
-    ours, others = (
+    our_client, other_client = (
         Aws.open(aws.environment(key=key)).client("iam") for key in ("AKIAOURS", "AKIATHEIRS")
     )
-    job = ours.generate_service_last_accessed_details(Arn=ROLE)["JobId"]
-    with pytest.raises(others.exceptions.NoSuchEntityException):
-        others.get_service_last_accessed_details(JobId=job)
+    job = our_client.generate_service_last_accessed_details(Arn=ROLE)["JobId"]
+    with pytest.raises(other_client.exceptions.NoSuchEntityException):
+        other_client.get_service_last_accessed_details(JobId=job)
     assert (
         len(
             {
-                each.access_key
-                for each in aws.requests
-                if each.operation != "GetServiceLastAccessedDetails"
+                request.access_key
+                for request in aws.requests
+                if request.operation != "GetServiceLastAccessedDetails"
             }
         )
         == 1
@@ -409,7 +415,7 @@ def test_a_role_that_is_not_there_is_said(account: Account, aws: FakeAws, door: 
 def test_without_an_analyzer_that_is_said(account: Account, aws: FakeAws, door: Aws) -> None:
     account.analyzer.analyzers = {}
     hints = account.aws_findings(door)
-    assert [(each.source, each.why) for each in hints.skipped_sources] == [
+    assert [(skipped.source, skipped.why) for skipped in hints.skipped_sources] == [
         ("external access findings", "there is no such analyzer in eu-west-1.")
     ]
     assert hints.unused == ()
@@ -458,11 +464,13 @@ def test_a_login_is_bound_by_a_subject_of_one_repository(subject: str, is_bound:
 
 
 def test_a_finding_about_another_role_is_ignored(account: Account, aws: FakeAws, door: Aws) -> None:
-    others = [
+    other_findings = [
         account.analyzer._about(finding)
         for finding in account.analyzer.analyzers["ACCOUNT_UNUSED_ACCESS/unused"][1:]
     ]
-    aws.operations["accessanalyzer:ListFindingsV2"] = lambda _: {"findings": others}
+    aws.operations["accessanalyzer:ListFindingsV2"] = lambda _: {"findings": other_findings}
     hints = account.aws_findings(door)
-    assert [(each.is_whole, each.actions) for each in hints.unused] == [(False, ())]
+    assert [(unused_access.is_whole, unused_access.actions) for unused_access in hints.unused] == [
+        (False, ())
+    ]
     assert hints.outside == ()

@@ -53,25 +53,27 @@ def test_a_fault_is_reported_and_affects_only_its_source(
         assert row["says"] == account.said[-1]
         return
     hints = account.aws_findings(door)
-    assert {each.source: each.why for each in hints.skipped_sources} == row.get("left-out", {})
+    assert {skipped.source: skipped.why for skipped in hints.skipped_sources} == row.get(
+        "left-out", {}
+    )
     assert set(_found(hints)) == set(SOURCES) - {*row.get("left-out", {})}
     assert not row.get("says") or row["says"] in account.said
     if "pages-of" in row:
-        asked = endpoint.asked(row["pages-of"])
-        assert any({"Marker", "nextToken"} & {*parameters} for parameters in asked)
+        requests = endpoint.asked(row["pages-of"])
+        assert any({"Marker", "nextToken"} & {*parameters} for parameters in requests)
 
 
 def test_every_source_is_tried_with_every_fault_that_it_can_have() -> None:
     tried = {(row["source"], row["fault"]) for row in ROWS}
     common = {"happy", "paging", "throttled", "access denied", "slow", "broken off"}
-    wanted = {(source, fault) for source in SOURCES for fault in common}
-    wanted |= {
+    expected_pairs = {(source, fault) for source in SOURCES for fault in common}
+    expected_pairs |= {
         ("policy generation", fault)
         for fault in ("conflict", "conflict that ends", "quota", "failed", "joined")
     }
-    wanted |= {("unused access findings", "failed")}
-    wanted |= {(source, "interrupted") for source in SOURCES[:3]}
-    assert tried == wanted
+    expected_pairs |= {("unused access findings", "failed")}
+    expected_pairs |= {(source, "interrupted") for source in SOURCES[:3]}
+    assert tried == expected_pairs
 
 
 def _arrange(row: Mapping[str, Any], account: Account, endpoint: FakeAws) -> None:
@@ -107,10 +109,10 @@ def _interrupt_at(operation: str, account: Account, endpoint: FakeAws) -> None:
 
 
 def _found(hints: AwsFindings) -> list[str]:
-    found = {
+    finding_by_source = {
         "access advisor": hints.access and hints.access.services,
         "policy generation": hints.generated and hints.generated.grants,
         "unused access findings": hints.unused,
         "external access findings": hints.outside,
     }
-    return [name for name, value in found.items() if value]
+    return [name for name, value in finding_by_source.items() if value]

@@ -77,8 +77,8 @@ def run(endpoint: FakeAws, client: Any) -> Run:
 
 
 def test_a_generation_reads_the_trail_from_where_the_evidence_begins(run: Run) -> None:
-    found = run.generate()
-    assert (found.first, found.last) == (NOON - timedelta(days=40), NOON)
+    policy = run.generate()
+    assert (policy.first, policy.last) == (NOON - timedelta(days=40), NOON)
     [job] = run.analyzer.jobs
     assert job.details["accessRole"] == ACCESS_ROLE
     assert job.details["trails"] == [{"cloudTrailArn": TRAIL, "allRegions": True}]
@@ -121,8 +121,8 @@ def test_a_busy_account_ends_in_a_sentence(run: Run) -> None:
 
 def test_a_running_generation_for_the_same_role_is_joined(run: Run) -> None:
     job = run.analyzer.begin(ROLE, takes=3 * MINUTE)
-    found = run.generate()
-    assert (found.job, found.was_running, run.analyzer.jobs) == (job.number, True, [job])
+    policy = run.generate()
+    assert (policy.job, policy.was_running, run.analyzer.jobs) == (job.number, True, [job])
 
 
 def test_another_clients_generation_started_meanwhile_is_joined_and_not_cancelled(run: Run) -> None:
@@ -216,8 +216,8 @@ def test_a_joined_generation_that_its_owner_cancels_is_replaced_by_our_own(run: 
         job.is_cancelled = True
 
     run.time.on_sleep = cancel
-    found = run.generate()
-    assert (found.job, found.was_running) == ("job-2", False)
+    policy = run.generate()
+    assert (policy.job, policy.was_running) == ("job-2", False)
     assert any("was cancelled by its owner" in line for line in run.said)
 
 
@@ -257,9 +257,9 @@ def test_a_signal_cancels_the_generation_also_while_it_is_asked_for(
     answer = run.endpoint.operations[f"accessanalyzer:{operation}"]
 
     def interrupted(asked: Asked) -> Mapping[str, Any]:
-        found = answer(asked)
+        reply = answer(asked)
         signal.pthread_kill(threading.main_thread().ident or 0, number)
-        return found
+        return reply
 
     run.endpoint.operations = {
         **run.endpoint.operations,
@@ -392,6 +392,8 @@ def test_every_grant_of_every_policy_is_read_once(
         for a in actions
         for r in resources
     }
-    found = grants_of(texts)
-    assert {(action, resource) for action, resources in found for resource in resources} == expected
-    assert len({action for action, _ in found}) == len(found)
+    policy_grants = grants_of(texts)
+    assert {
+        (action, resource) for action, resources in policy_grants for resource in resources
+    } == expected
+    assert len({action for action, _ in policy_grants}) == len(policy_grants)

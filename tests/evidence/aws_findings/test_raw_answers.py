@@ -25,14 +25,14 @@ JOB = "j" * 36
 
 def report(state: str = "<JobStatus>COMPLETED</JobStatus>", more: str = "") -> Raw:
     service = "<ServiceName>S3</ServiceName><ServiceNamespace>s3</ServiceNamespace>"
-    listed = f"<ServicesLastAccessed><member>{service}</member></ServicesLastAccessed>"
-    return Raw.query("GetServiceLastAccessedDetails", f"{state}{listed}{more}")
+    services = f"<ServicesLastAccessed><member>{service}</member></ServicesLastAccessed>"
+    return Raw.query("GetServiceLastAccessedDetails", f"{state}{services}{more}")
 
 
 def generated(status: str) -> Raw:
-    result = {"properties": {"principalArn": ROLE}, "generatedPolicies": []}
+    policy_result = {"properties": {"principalArn": ROLE}, "generatedPolicies": []}
     details = {"jobId": "g", "status": status, "startedOn": "2026-11-24T12:00:00Z"}
-    return Raw.json({"jobDetails": details, "generatedPolicyResult": result})
+    return Raw.json({"jobDetails": details, "generatedPolicyResult": policy_result})
 
 
 def finding(number: str, resource: str = ROLE) -> dict[str, object]:
@@ -123,7 +123,8 @@ def test_an_answer_without_an_end_or_a_member_skips_its_source_with_the_reason(
     operation: str, answers: list[Raw], source: str, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     skipped = {
-        each.source: each.why for each in read(monkeypatch, operation, answers).skipped_sources
+        skipped_source.source: skipped_source.why
+        for skipped_source in read(monkeypatch, operation, answers).skipped_sources
     }
     assert why in skipped[source]
 

@@ -58,11 +58,11 @@ class SimpleReader:
         self.statistics.regions.update((region,) if region else ())
         self._name, self._scope = name, Scope(regions=(region,) if region else ())
         self._damaged: dict[Scope, Gap] = {}
-        self._is_trail = is_damaged = held = False
+        self._is_trail = is_damaged = is_foreign = False
         try:
             for value in read_values(io.BytesIO(data)):
                 for record in unwrap(value):
-                    held = True
+                    is_foreign = True
                     self._record(record)
         except DamagedFileError as error:
             is_damaged = True
@@ -71,12 +71,12 @@ class SimpleReader:
         if self._is_trail or is_damaged:
             self.items += self._damaged.values()
         else:
-            self.statistics.foreign_files += held
+            self.statistics.foreign_files += is_foreign
 
     def _record(self, record: object) -> None:
-        found = parse_record(record, self._principals.wants, self._principals.include)
-        if found is SkipReason.NOT_A_RECORD:
-            self.statistics.skipped[found.value] += 1
+        parsed = parse_record(record, self._principals.wants, self._principals.include)
+        if parsed is SkipReason.NOT_A_RECORD:
+            self.statistics.skipped[parsed.value] += 1
             return
         if isinstance(record, Mapping):
             self._is_trail = True
@@ -86,16 +86,16 @@ class SimpleReader:
                 return
             self._cover(record, time)
         self.statistics.records += 1
-        if isinstance(found, NoCall):
-            self.statistics.note_no_call(found)
-        elif isinstance(found, SkipReason):
-            self.statistics.skipped[found.value] += 1
-            if found is SkipReason.NOT_WANTED and isinstance(record, Mapping):
+        if isinstance(parsed, NoCall):
+            self.statistics.note_no_call(parsed)
+        elif isinstance(parsed, SkipReason):
+            self.statistics.skipped[parsed.value] += 1
+            if parsed is SkipReason.NOT_WANTED and isinstance(record, Mapping):
                 self.statistics.note_caller(caller_arn(record))
-        elif isinstance(found, Gap):
-            self._fold(found)
+        elif isinstance(parsed, Gap):
+            self._fold(parsed)
         else:
-            self._call(found)
+            self._call(parsed)
 
     def _call(self, found: Call) -> None:
         self.statistics.newest = max(self.statistics.newest or found.time, found.time)
@@ -107,10 +107,10 @@ class SimpleReader:
             self.items.append(found)
 
     def _fold(self, gap: Gap) -> None:
-        place = gap.scope if gap.scope.regions else replace(gap.scope, regions=self._scope.regions)
-        known = self._damaged.get(place)
-        detail = known.detail if known else f"{self._name}: {gap.detail}"
-        self._damaged[place] = Gap(gap.kind, place, detail, known.count + 1 if known else 1)
+        scope = gap.scope if gap.scope.regions else replace(gap.scope, regions=self._scope.regions)
+        earlier = self._damaged.get(scope)
+        detail = earlier.detail if earlier else f"{self._name}: {gap.detail}"
+        self._damaged[scope] = Gap(gap.kind, scope, detail, earlier.count + 1 if earlier else 1)
 
     def _cover(self, record: Mapping[str, object], time: datetime | None) -> None:
         statistics = self.statistics
@@ -124,14 +124,16 @@ class SimpleReader:
         name = record.get("eventName")
         if is_management_event(record) and name:
             statistics.events.add(f"{source}:{name}")
-        data, reads = is_data_event(record), read_only(record)
-        kind = f"{'data' if data else 'management'}-{'read' if reads else 'write'}"
+        is_data, reads = is_data_event(record), read_only(record)
+        kind = f"{'data' if is_data else 'management'}-{'read' if reads else 'write'}"
         if time and region:
             statistics.days.setdefault(region, set()).add(time.toordinal())
             kinds = {source} if reads is None else {source, kind}
-            for name in () if data else kinds & LOGGED_KINDS:
+            for name in () if is_data else kinds & LOGGED_KINDS:
                 statistics.logged.setdefault((region, name), set()).add(time.toordinal())
-        for arn in resources_of(record.get("resources")) if data and time else ():
-            told = kind.removeprefix("data-") if reads is not None else ""
-            stream = DataStream(f"{source}:{record.get('eventName') or ''}", told, folder_of(arn))
+        for arn in resources_of(record.get("resources")) if is_data and time else ():
+            stream_kind = kind.removeprefix("data-") if reads is not None else ""
+            stream = DataStream(
+                f"{source}:{record.get('eventName') or ''}", stream_kind, folder_of(arn)
+            )
             statistics.data[stream] = statistics.data.get(stream, 0) | mask_of([time.toordinal()])

@@ -25,7 +25,7 @@ def summary(dimension: str, name: str, **details: list[str]) -> dict[str, Any]:
     """A summary of five minutes; `details` by dimension."""
 
     def counted(dimension: str, names: list[str]) -> dict[str, Any]:
-        statistics = [{"name": each, "value": 8} for each in names]
+        statistics = [{"name": part_name, "value": 8} for part_name in names]
         return {"dimension": dimension, "statistics": statistics, "aggregationType": "Count"}
 
     return {
@@ -53,10 +53,10 @@ def test_a_summary_with_many_parts_takes_time_in_proportion() -> None:
     parts = [
         {"dimension": "resourceARN", "statistics": [{"name": f"{TABLE}{n}"}]} for n in range(60_000)
     ]
-    one = summary("eventName", "GetItem", userIdentity=[SESSION])
-    one["summary"]["details"] += parts
+    record = summary("eventName", "GetItem", userIdentity=[SESSION])
+    record["summary"]["details"] += parts
     started = time.process_time()
-    assert len(list(aggregated_calls(one, ONE))) == 1_000
+    assert len(list(aggregated_calls(record, ONE))) == 1_000
     assert time.process_time() - started < 4
 
 
@@ -73,8 +73,12 @@ def write(folder: Path, *records: dict[str, Any]) -> Path:
 
 
 def uses(folder: Path) -> list[tuple[str, tuple[str, ...], Outcome]]:
-    found = TrailFolder(folder).read(Window(), ONE)
-    return [(item.name, item.resources, item.outcome) for item in found if isinstance(item, Call)]
+    observations = TrailFolder(folder).read(Window(), ONE)
+    return [
+        (observation.name, observation.resources, observation.outcome)
+        for observation in observations
+        if isinstance(observation, Call)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -112,7 +116,11 @@ def test_a_copy_of_a_summary_counts_once_and_outside_the_window_it_does_not_coun
     folder = write(tmp_path, record, record)
     assert len(uses(folder)) == 1
     late = Window(start=FIRST + timedelta(days=300))
-    assert [item for item in TrailFolder(folder).read(late, ONE) if isinstance(item, Call)] == []
+    assert [
+        observation
+        for observation in TrailFolder(folder).read(late, ONE)
+        if isinstance(observation, Call)
+    ] == []
 
 
 def test_a_summary_keeps_and_never_adds(tmp_path: Path) -> None:
@@ -126,29 +134,36 @@ def test_a_summary_keeps_and_never_adds(tmp_path: Path) -> None:
         "Statement": [{"Effect": "Allow", "Action": "dynamodb:PutItem", "Resource": "*"}],
     }
     (tmp_path / "policy.json").write_text(json.dumps(policy))
-    told = leastpriv(
+    run = leastpriv(
         "propose", "--role-arn", ROLE, "--policy-file", str(tmp_path / "policy.json"), "--trails",
         str(tmp_path / "trail"), "--output-dir", str(tmp_path / "out"),
     )  # fmt: skip
-    assert told.code == 0, told.err
+    assert run.code == 0, run.err
     proposal = json.loads((tmp_path / "out" / "proposal.json").read_text())
     assert not {change["action"] for change in proposal["changes"]} & {
         "dynamodb:PutItem",
         "dynamodb:Query",
     }
-    (held,) = [each for each in proposal["held_back"] if each["action"] == "dynamodb:PutItem"]
-    assert (held["guard"], "a summary of data events" in held["reason"]) == ("inconclusive", True)
+    (held_back,) = [
+        held_back_change
+        for held_back_change in proposal["held_back"]
+        if held_back_change["action"] == "dynamodb:PutItem"
+    ]
+    assert (held_back["guard"], "a summary of data events" in held_back["reason"]) == (
+        "inconclusive",
+        True,
+    )
 
 
 def test_summaries_alone_are_no_call_of_the_role(tmp_path: Path) -> None:
-    told = leastpriv(
+    run = leastpriv(
         "permissions",
         "--role-arn",
         ROLE,
         "--trails",
         str(write(tmp_path, summary("eventName", "PutItem"))),
     )
-    assert told.code == 1
+    assert run.code == 1
 
 
 CALL = record(UPDATE, FIRST, "17650000001")
@@ -195,5 +210,9 @@ EVENT = {
 )
 def test_what_cloudwatch_logs_returns_are_records(tmp_path: Path, text: str) -> None:
     (tmp_path / "events.json").write_text(text)
-    found = [item for item in TrailFolder(tmp_path).read(Window(), ONE) if isinstance(item, Call)]
-    assert [(call.name, call.time) for call in found] == [(CALL["eventName"], FIRST)]
+    calls = [
+        observation
+        for observation in TrailFolder(tmp_path).read(Window(), ONE)
+        if isinstance(observation, Call)
+    ]
+    assert [(call.name, call.time) for call in calls] == [(CALL["eventName"], FIRST)]

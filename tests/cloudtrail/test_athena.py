@@ -92,13 +92,13 @@ class Stand:
         **more: Any,
     ) -> tuple[list[Call], list[Gap]]:
         """Calls and gaps, but for that of the settings."""
-        found = list(self.source(named, **more).read(window, principals))
+        observations = list(self.source(named, **more).read(window, principals))
         gaps = [
-            each
-            for each in found
-            if isinstance(each, Gap) and each.kind is not GapKind.SETTINGS_UNKNOWN
+            observation
+            for observation in observations
+            if isinstance(observation, Gap) and observation.kind is not GapKind.SETTINGS_UNKNOWN
         ]
-        return [each for each in found if isinstance(each, Call)], gaps
+        return [observation for observation in observations if isinstance(observation, Call)], gaps
 
 
 @pytest.fixture(scope="module")
@@ -146,16 +146,16 @@ def told(
     source: TrailFolder | AthenaTable, window: Window, principals: Principals
 ) -> dict[str, str]:
     """Event id -> all that a call says, as a digest."""
-    found: dict[str, str] = {}
-    for item in source.read(window, principals):
-        if isinstance(item, Call):
-            assert item.event_id not in found
-            plain = replace(item, response=dict(item.response), repeats=None)
-            said = repr([getattr(plain, name) for name in Call.__struct_fields__])
-            found[item.event_id] = hashlib.sha256(said.encode()).hexdigest()
+    hashes: dict[str, str] = {}
+    for observation in source.read(window, principals):
+        if isinstance(observation, Call):
+            assert observation.event_id not in hashes
+            plain = replace(observation, response=dict(observation.response), repeats=None)
+            fields = repr([getattr(plain, name) for name in Call.__struct_fields__])
+            hashes[observation.event_id] = hashlib.sha256(fields.encode()).hexdigest()
         else:
-            assert item.kind is GapKind.SETTINGS_UNKNOWN, item
-    return found
+            assert observation.kind is GapKind.SETTINGS_UNKNOWN, observation
+    return hashes
 
 
 def without_files(statistics: ReadStatistics) -> dict[str, Any]:
@@ -171,23 +171,23 @@ def compare(
     folder = TrailFolder(logs)
     expected = told(folder, window, principals)
     source = place.of(FakeAthena(duckdb, page=1000), logs).source()
-    found = told(source, window, principals)
-    assert found == expected
-    mine, theirs = without_files(source.statistics), without_files(folder.statistics)
+    hashes = told(source, window, principals)
+    assert hashes == expected
+    of_query, of_folder = without_files(source.statistics), without_files(folder.statistics)
     for name in ("outside_window", "regions") if window != ALWAYS else ():
         # Athena counts nothing outside, nor files of a region that have no record of the window.
-        mine.pop(name)
-        theirs.pop(name)
-    assert mine == theirs
+        of_query.pop(name)
+        of_folder.pop(name)
+    assert of_query == of_folder
     return source.statistics.records
 
 
 def role(logs: Path) -> Principals:
     """The busiest role of the logs, of a path or none."""
     counts: dict[str, int] = {}
-    for item in TrailFolder(logs).read(ALWAYS, EVERYBODY):
-        if isinstance(item, Call):
-            counts[item.principal] = counts.get(item.principal, 0) + 1
+    for observation in TrailFolder(logs).read(ALWAYS, EVERYBODY):
+        if isinstance(observation, Call):
+            counts[observation.principal] = counts.get(observation.principal, 0) + 1
     return Principals(frozenset({parse_principal(max(counts, key=lambda arn: counts[arn]))}))
 
 
@@ -202,11 +202,11 @@ def test_the_query_returns_the_calls_of_all_principals_like_the_files(
 def test_the_query_for_one_role_returns_its_calls_and_the_coverage_of_all(
     place: Stand, logs: Path, duckdb: DuckDb
 ) -> None:
-    mine = role(logs)
+    calls_of_role = role(logs)
     folder = TrailFolder(logs)
-    expected = told(folder, ALWAYS, mine)
+    expected = told(folder, ALWAYS, calls_of_role)
     source = place.of(FakeAthena(duckdb), logs).source()
-    assert told(source, ALWAYS, mine) == expected
+    assert told(source, ALWAYS, calls_of_role) == expected
     assert len(expected) > 100
     for name in ("days", "logged", "events", "data"):
         assert getattr(source.statistics, name) == getattr(folder.statistics, name), name
@@ -255,8 +255,8 @@ def test_a_table_with_fewer_columns_gives_the_calls_all_the_same(place: Stand, l
     columns = {name: COLUMNS[name] for name in (*NEEDED, "eventid", "readonly")}
     with DuckDb(logs, columns=columns) as duckdb:
         source = place.of(FakeAthena(duckdb, columns=columns), logs).source()
-        found = list(source.read(ALWAYS, EVERYBODY))
-    calls = [item for item in found if isinstance(item, Call)]
+        observations = list(source.read(ALWAYS, EVERYBODY))
+    calls = [observation for observation in observations if isinstance(observation, Call)]
     assert len(calls) > MANY
     # Without the kind of event a reading call may be a data event: it does not prove that
     # management reads are logged.
@@ -322,9 +322,9 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for record in group
     ]
     folder = tmp_path_factory.mktemp("odd")
-    place = folder / "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/03/01"
-    place.mkdir(parents=True)
-    file = place / "111122223333_CloudTrail_eu-west-1_20260301T0900Z_a.json.gz"
+    day_folder = folder / "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/03/01"
+    day_folder.mkdir(parents=True)
+    file = day_folder / "111122223333_CloudTrail_eu-west-1_20260301T0900Z_a.json.gz"
     file.write_bytes(gzip.compress(json.dumps({"Records": records}).encode()))
     return folder
 
@@ -355,19 +355,19 @@ def test_odd_records_give_what_the_reader_of_files_makes_of_them(
 
 def outlines(items: Iterator[Call | Gap]) -> tuple[list[str], int]:
     """All that the calls say, and how many records could not be read."""
-    found = list(items)
+    observations = list(items)
     calls = [
-        repr([getattr(each, name) for name in Call.__struct_fields__])
-        for each in found
-        if isinstance(each, Call)
+        repr([getattr(observation, name) for name in Call.__struct_fields__])
+        for observation in observations
+        if isinstance(observation, Call)
     ]
     gaps = [
-        each
-        for each in found
-        if isinstance(each, Gap) and each.kind is not GapKind.SETTINGS_UNKNOWN
+        observation
+        for observation in observations
+        if isinstance(observation, Gap) and observation.kind is not GapKind.SETTINGS_UNKNOWN
     ]
-    assert {each.kind for each in gaps} == {GapKind.UNREADABLE_RECORD}
-    return sorted(calls), sum(each.count for each in gaps)
+    assert {gap.kind for gap in gaps} == {GapKind.UNREADABLE_RECORD}
+    return sorted(calls), sum(gap.count for gap in gaps)
 
 
 GITHUB = "arn:aws:iam::111122223333:oidc-provider/token.actions.githubusercontent.com"
@@ -596,12 +596,16 @@ def test_a_query_that_runs_long_says_so_and_is_stopped_after_an_hour(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("leastpriv.cloudtrail.athena.time.sleep", lambda _: None)
         patch.setattr(source, "_options", AthenaOptions(poll=10.0))
-        found = list(source.read(ALWAYS, EVERYBODY))
-    gaps = [each for each in found if isinstance(each, Gap) and each.kind is GapKind.SOURCE_FAILED]
+        observations = list(source.read(ALWAYS, EVERYBODY))
+    gaps = [
+        observation
+        for observation in observations
+        if isinstance(observation, Gap) and observation.kind is GapKind.SOURCE_FAILED
+    ]
     assert [(gap.scope, "more than an hour" in gap.detail) for gap in gaps] == [(Scope(), True)]
     assert athena.stopped == ["query-1"]
-    told = [each for each in stand.said if "has been running for" in each]
-    assert 40 < len(told) < 130
+    log_lines = [log_line for log_line in stand.said if "has been running for" in log_line]
+    assert 40 < len(log_lines) < 130
 
 
 @pytest.mark.parametrize(
@@ -707,10 +711,10 @@ def test_a_denial_within_a_query_names_the_missing_permission(
         f"User: {ROLE} is not authorized to perform: kms:Decrypt on resource: {key} because no"
         " identity-based"
     )
-    place = f"s3://logs/{'x' * 300}.json.gz"
+    object_name = f"s3://logs/{'x' * 300}.json.gz"
     athena.failure = (
         "FAILED",
-        f"HIVE_CANNOT_OPEN_SPLIT: Error opening Hive split {place}: {refused} policy allows it",
+        f"HIVE_CANNOT_OPEN_SPLIT: Error opening Hive split {object_name}: {refused} policy allows it",
     )
     _, [gap] = stand.read()
     assert (
@@ -813,14 +817,16 @@ def limits(
     """What a table of the deploy role's account leaves out; parameters without `projection.`, `_`
     for the dots.
     """
-    told = {f"projection.{name.replace('_', '.')}": value for name, value in parameters.items()}
+    projections = {
+        f"projection.{name.replace('_', '.')}": value for name, value in parameters.items()
+    }
     days = {"projection.day.type": "date", "projection.day.format": "yyyy/MM/dd"}
     table = CloudTrailTable(
         "security",
         "logs",
         COLUMNS,
         ("account", "region", "day", "year"),
-        {**days, **told},
+        {**days, **projections},
         location,
     )
     return list(table_gaps(table, "x", window, Principals(frozenset({parse_principal(ROLE)})), NOW))

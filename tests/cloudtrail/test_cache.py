@@ -42,10 +42,12 @@ NOTHING = FileCounter(ReadOptions(Window(), Principals(frozenset())), None).coun
 def deliver(s3: FakeS3, number: int, *records: dict[str, Any]) -> str:
     """One file of two roles' records around its time."""
     time = START + timedelta(hours=number)
-    own = [record(number, minutes, role) for minutes in (-20, 0) for role in ("deploy", "other")]
+    minute_records = [
+        record(number, minutes, role) for minutes in (-20, 0) for role in ("deploy", "other")
+    ]
     name = f"{ACCOUNT}_CloudTrail_eu-west-1_{time:%Y%m%dT%H%MZ}_{number:04}.json.gz"
     key = f"AWSLogs/{ACCOUNT}/CloudTrail/eu-west-1/{time:%Y/%m/%d}/{name}"
-    s3.objects[key] = gzip.compress(json.dumps({"Records": [*own, *records]}).encode())
+    s3.objects[key] = gzip.compress(json.dumps({"Records": [*minute_records, *records]}).encode())
     return key
 
 
@@ -87,14 +89,16 @@ def read(
     """What is found, the figures, and how many objects were fetched for it."""
     before = s3.gets()
     source = S3Trail(s3.aws(), "s3://logs", S3TrailOptions(cache=cache))
-    whose = Principals(frozenset({parse_principal(role)}))
-    found = evidence_in(source, window or Window(), whose, by_parts=cache is not None)
-    own = [
-        item
-        for item in found
-        if not isinstance(item, Gap) or item.kind is not GapKind.SETTINGS_UNKNOWN
+    principals = Principals(frozenset({parse_principal(role)}))
+    all_observations = evidence_in(
+        source, window or Window(), principals, by_parts=cache is not None
+    )
+    observations = [
+        observation
+        for observation in all_observations
+        if not isinstance(observation, Gap) or observation.kind is not GapKind.SETTINGS_UNKNOWN
     ]
-    return own, source.statistics, s3.gets() - before
+    return observations, source.statistics, s3.gets() - before
 
 
 def test_a_second_run_reads_only_new_objects_and_finds_all_calls(
@@ -104,10 +108,10 @@ def test_a_second_run_reads_only_new_objects_and_finds_all_calls(
     assert first == read(s3, None)
     assert read(s3, tmp_path / "cache") == (first[0], first[1], 0)
     deliver(s3, OBJECTS)
-    found, statistics, fetched = read(s3, tmp_path / "cache")
-    assert (found, statistics) == read(s3, None)[:2]
+    observations, statistics, fetched = read(s3, tmp_path / "cache")
+    assert (observations, statistics) == read(s3, None)[:2]
     assert (statistics.calls, fetched) == (first[1].calls + 2, 1)
-    assert found != first[0]
+    assert observations != first[0]
 
 
 def test_cached_results_of_one_role_do_not_apply_to_another(s3: FakeS3, tmp_path: Path) -> None:
@@ -118,8 +122,8 @@ def test_cached_results_of_one_role_do_not_apply_to_another(s3: FakeS3, tmp_path
 def test_an_object_that_is_another_one_now_is_read_again(s3: FakeS3, tmp_path: Path) -> None:
     read(s3, tmp_path)
     deliver(s3, 3, record(3, 5, "deploy"))
-    found, statistics, fetched = read(s3, tmp_path)
-    assert (found, statistics) == read(s3, None)[:2]
+    observations, statistics, fetched = read(s3, tmp_path)
+    assert (observations, statistics) == read(s3, None)[:2]
     assert fetched == 1
 
 
@@ -127,14 +131,18 @@ def test_a_damaged_object_is_read_and_reported_again(s3: FakeS3, tmp_path: Path)
     key = deliver(s3, 3)
     s3.objects[key] = s3.objects[key][:-30]
     first = read(s3, tmp_path)
-    assert [item.kind for item in first[0] if isinstance(item, Gap)] == [GapKind.UNREADABLE_FILE]
+    assert [observation.kind for observation in first[0] if isinstance(observation, Gap)] == [
+        GapKind.UNREADABLE_FILE
+    ]
     assert read(s3, tmp_path) == (first[0], first[1], 1)
 
 
 def test_incomplete_records_are_reported_again_from_the_cache(s3: FakeS3, tmp_path: Path) -> None:
     deliver(s3, 3, record(3, 5, "deploy", eventTime="?"))
     first = read(s3, tmp_path)
-    assert [item.kind for item in first[0] if isinstance(item, Gap)] == [GapKind.UNREADABLE_RECORD]
+    assert [observation.kind for observation in first[0] if isinstance(observation, Gap)] == [
+        GapKind.UNREADABLE_RECORD
+    ]
     assert read(s3, tmp_path) == (first[0], first[1], 0)
 
 
@@ -159,15 +167,20 @@ def test_a_cache_that_cannot_be_read_costs_time_only(
 
 def test_a_reading_that_was_interrupted_keeps_what_it_had(s3: FakeS3, tmp_path: Path) -> None:
     source = S3Trail(s3.aws(), "s3://logs", S3TrailOptions(cache=tmp_path))
-    whose = Principals(frozenset({parse_principal(ROLES[0])}))
-    reading = source.read_parts(Window(), whose, CountingFiles())
+    principals = Principals(frozenset({parse_principal(ROLES[0])}))
+    reading = source.read_parts(Window(), principals, CountingFiles())
     for _ in range(9):
         next(reading)
     reading.close()  # type: ignore[attr-defined]
     read(s3, tmp_path)
     # Requests that were under way may be counted late: those of the first files are over.
-    asked = [each for each in s3.requests if each.startswith("GET")]
-    assert [sum(f"_{number:04}." in each for each in asked) for number in range(4)] == [1, 1, 1, 1]
+    gets = [request for request in s3.requests if request.startswith("GET")]
+    assert [sum(f"_{number:04}." in request for request in gets) for number in range(4)] == [
+        1,
+        1,
+        1,
+        1,
+    ]
 
 
 def test_a_cache_folder_that_cannot_be_created_is_bad_input(s3: FakeS3, tmp_path: Path) -> None:
@@ -181,10 +194,10 @@ def with_value(value: object, *path: int) -> Callable[[Any], Any]:
 
     def changed(kept: Any) -> Any:
         inner = kept
-        for place in path[:-1]:
-            if not inner[place]:
+        for key in path[:-1]:
+            if not inner[key]:
                 return kept
-            inner = inner[place]
+            inner = inner[key]
         inner[path[-1]] = value
         return kept
 
@@ -267,9 +280,9 @@ def test_what_lies_before_the_window_leaves_the_cache(s3: FakeS3, tmp_path: Path
     read(s3, tmp_path, window=Window(late))
     [file] = tmp_path.glob("*.sqlite")
     database = sqlite3.connect(file)
-    kept = [key for (key,) in database.execute("SELECT key FROM objects ORDER BY key")]
+    object_keys = [key for (key,) in database.execute("SELECT key FROM objects ORDER BY key")]
     database.close()
-    assert [int(key.rpartition("_")[2].partition(".")[0]) for key in kept] == [8, 9, 10, 11]
+    assert [int(key.rpartition("_")[2].partition(".")[0]) for key in object_keys] == [8, 9, 10, 11]
     assert read(s3, tmp_path)[0] == read(s3, None)[0]
 
 
@@ -295,7 +308,10 @@ def test_ids_of_events_are_kept_whatever_their_form(s3: FakeS3, tmp_path: Path) 
     deliver(
         s3,
         3,
-        *(record(3, 5 + number, "deploy", eventID=each) for number, each in enumerate(ids[:3])),
+        *(
+            record(3, 5 + number, "deploy", eventID=event_id)
+            for number, event_id in enumerate(ids[:3])
+        ),
     )
     first = read(s3, tmp_path)
     assert read(s3, tmp_path) == (first[0], first[1], 0)

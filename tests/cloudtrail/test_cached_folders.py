@@ -75,8 +75,8 @@ def read(
 ) -> tuple[list[Gap | tuple[str, str]], Any]:
     source = TrailFolder(logs, cache=cache, survey=survey)
     by_parts = cache is not None
-    found = evidence_in(source, window or Window(), principals, by_parts=by_parts)
-    return found, source.statistics if survey else None
+    observations = evidence_in(source, window or Window(), principals, by_parts=by_parts)
+    return observations, source.statistics if survey else None
 
 
 @pytest.fixture
@@ -135,8 +135,8 @@ def test_a_number_without_an_encoding_is_read_with_a_cache_too(logs: Path, tmp_p
         requestParameters={"a": 2**70},
     )
     deliver(logs, 7, [denied, record(101)])
-    found = read(logs, None)
-    assert read(logs, tmp_path / "cache") == read(logs, tmp_path / "cache") == found
+    uncached = read(logs, None)
+    assert read(logs, tmp_path / "cache") == read(logs, tmp_path / "cache") == uncached
 
 
 @pytest.mark.parametrize("where", ["key", "eventID", "eventName", "userAgent"])
@@ -148,8 +148,8 @@ def test_a_text_without_an_encoding_is_read_with_a_cache_too(
     request = {"bucketName": "c", "key": name}
     fields: dict[str, Any] = {"requestParameters": request} if where == "key" else {where: name}
     deliver(logs, 7, [record(100, **fields), record(101)])
-    found = read(logs, None)
-    assert read(logs, tmp_path / "cache") == read(logs, tmp_path / "cache") == found
+    uncached = read(logs, None)
+    assert read(logs, tmp_path / "cache") == read(logs, tmp_path / "cache") == uncached
 
 
 def test_a_rewritten_file_is_read_again(logs: Path, tmp_path: Path) -> None:
@@ -170,9 +170,9 @@ def test_cached_results_of_one_pattern_do_not_apply_to_another(logs: Path, tmp_p
     """Roles that a wildcard means are no targets by name."""
     for pattern in ("dep*", "oth*", "*"):
         like = Principals(frozenset(), frozenset({f"arn:aws:iam::{ACCOUNT}:role/{pattern}"}))
-        found = read(logs, tmp_path / "cache", principals=like)
-        assert found == read(logs, None, principals=like)
-        assert found[0]
+        uncached = read(logs, tmp_path / "cache", principals=like)
+        assert uncached == read(logs, None, principals=like)
+        assert uncached[0]
 
 
 def test_a_cache_with_an_invalid_schema_costs_only_time(logs: Path, tmp_path: Path) -> None:
@@ -191,19 +191,19 @@ def test_a_cache_locked_by_another_run_is_awaited_once(
     for number in range(10, 20):
         deliver(logs, number, [record(200 + number)])
     [file] = (tmp_path / "cache").glob("*.sqlite")
-    other = sqlite3.connect(file)
-    other.execute("DELETE FROM objects")
-    written: list[str] = []
+    other_run = sqlite3.connect(file)
+    other_run.execute("DELETE FROM objects")
+    inserts: list[str] = []
 
     class Impatient(sqlite3.Connection):
         def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
-            written.extend([sql] if sql.startswith("INSERT") else [])
+            inserts.extend([sql] if sql.startswith("INSERT") else [])
             return super().execute(sql, *values)
 
     monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, timeout=0, factory=Impatient))
     assert read(logs, tmp_path / "cache") == read(logs, None)
-    other.close()
-    assert len(written) == 1
+    other_run.close()
+    assert len(inserts) == 1
 
 
 def test_a_folder_whose_name_is_not_utf8_is_cached_too(logs: Path, tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_a_truncated_file_is_reported_again(logs: Path, tmp_path: Path) -> None:
     path = logs / "3.json.gz"
     path.write_bytes(path.read_bytes()[:-40])
     first = read(logs, tmp_path / "cache")
-    assert any(isinstance(item, Gap) for item in first[0])
+    assert any(isinstance(observation, Gap) for observation in first[0])
     assert read(logs, tmp_path / "cache") == first
 
 

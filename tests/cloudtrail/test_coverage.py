@@ -55,8 +55,8 @@ def test_a_silence_is_a_pause_that_a_busy_region_does_not_have_otherwise(
     [(ALL, 48), ({0, 48}, 0), ({0, 14, 28, 42}, 42), (set(range(0, DAYS, 7)), 42), (set(), None)],
 )
 def test_a_long_pause_does_not_count_as_read(present: set[int], length: int | None) -> None:
-    found = Coverage(days={"eu-west-1": days(present)}).length("eu-west-1")
-    assert found == (None if length is None else timedelta(days=length))
+    covered = Coverage(days={"eu-west-1": days(present)}).length("eu-west-1")
+    assert covered == (None if length is None else timedelta(days=length))
 
 
 WHOLE = Window(
@@ -112,6 +112,6 @@ def test_a_few_days_without_writes_are_no_silence_unless_all_others_have_some(
 
 
 def test_a_mask_holds_the_days_since_cloudtrail_began() -> None:
-    known = {date(2013, 11, 1), FIRST, date(2041, 3, 17)}
+    covered_days = {date(2013, 11, 1), FIRST, date(2041, 3, 17)}
     outside = {date(2013, 10, 31), date(2041, 3, 20), date(9999, 12, 31), date(1, 1, 1)}
-    assert days_of(mask_of(day.toordinal() for day in known | outside)) == known
+    assert days_of(mask_of(day.toordinal() for day in covered_days | outside)) == covered_days

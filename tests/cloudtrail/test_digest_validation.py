@@ -51,11 +51,11 @@ def server() -> Iterator[FakeS3]:
 
 @pytest.fixture(scope="module")
 def cloudtrail() -> Iterator[FakeAws]:
-    told = {
+    answers = {
         "cloudtrail:ListPublicKeys": lambda _: listed_keys(),
         "cloudtrail:DescribeTrails": lambda _: {"trailList": []},
     }
-    with FakeAws(told) as aws:
+    with FakeAws(answers) as aws:
         yield aws
 
 
@@ -91,22 +91,24 @@ def read(
         more.pop("named", "s3://logs"),
         S3TrailOptions(validate_at=more.pop("now", NOW) if validate else None, **more),
     )
-    found = list(source.read_parts(window or Window(), MINE, CountingFiles()))
+    observations = list(source.read_parts(window or Window(), MINE, CountingFiles()))
     gaps = [
-        item
-        for item in found
-        if isinstance(item, Gap) and item.kind is not GapKind.SETTINGS_UNKNOWN
+        observation
+        for observation in observations
+        if isinstance(observation, Gap) and observation.kind is not GapKind.SETTINGS_UNKNOWN
     ]
-    names = [item.name for item in found if isinstance(item, Call)]
-    for item in found:
-        if isinstance(item, CountedCalls):
-            names += _names_in(cast(CollectedCalls, item.collected))
+    names = [observation.name for observation in observations if isinstance(observation, Call)]
+    for observation in observations:
+        if isinstance(observation, CountedCalls):
+            names += _names_in(cast(CollectedCalls, observation.collected))
     return sorted(names), gaps
 
 
 def _names_in(collected: CollectedCalls) -> list[str]:
     """The names of counted calls, which no mapping has."""
-    counted = (pair for own in collected.principals for pair in own.not_evaluated.detailed)
+    counted = (
+        pair for principal in collected.principals for pair in principal.not_evaluated.detailed
+    )
     return [event.partition(":")[2] for (event, _), count in counted for _ in range(count)]
 
 
@@ -124,8 +126,8 @@ def test_a_sound_trail_is_read_as_without_validation(s3: FakeS3, door: Aws) -> N
         S3Trail(door, "s3://logs"),
         S3Trail(door, "s3://logs", S3TrailOptions(validate_at=NOW)),
     )
-    found = evidence_in(plain, Window(), EVERYBODY, by_parts=False)
-    assert evidence_in(validated, Window(), EVERYBODY, by_parts=True) == found
+    observations = evidence_in(plain, Window(), EVERYBODY, by_parts=False)
+    assert evidence_in(validated, Window(), EVERYBODY, by_parts=True) == observations
     assert plain.statistics == validated.statistics
     assert plain.statistics.calls == 2 * HOURS
 
@@ -135,7 +137,7 @@ def test_no_digest_file_is_read_unless_asked_for(
 ) -> None:
     cloudtrail.requests.clear()
     assert read(door, validate=False) == (everything(), [])
-    assert not any("CloudTrail-Digest" in each for each in s3.requests)
+    assert not any("CloudTrail-Digest" in request for request in s3.requests)
     assert not cloudtrail.asked("ListPublicKeys")
 
 
@@ -145,8 +147,8 @@ def test_each_digest_of_the_window_costs_one_request_and_no_other_is_read(
     deliver_digests(s3, ACCOUNT, "eu-central-1", START - timedelta(days=20), 3)
     window = Window(START, START + HOURS * HOUR)
     assert read(door, window=window)[0] == everything()
-    asked = [each for each in s3.requests if each.startswith(f"GET {DIGESTS}")]
-    assert len(asked) == len(set(asked)) == 2 * HOURS
+    digest_gets = [request for request in s3.requests if request.startswith(f"GET {DIGESTS}")]
+    assert len(digest_gets) == len(set(digest_gets)) == 2 * HOURS
 
 
 @examples(40)
@@ -260,8 +262,8 @@ def test_a_forged_log_file_justifies_no_change(s3: FakeS3, door: Aws) -> None:
 
 def test_a_valid_digest_at_another_key_validates_no_log_file(s3: FakeS3, door: Aws) -> None:
     chain = fill(s3)
-    other = chain.keys[3].replace("_main_", "_copy_")
-    s3.objects[other], s3.metadata[other] = (
+    copied_key = chain.keys[3].replace("_main_", "_copy_")
+    s3.objects[copied_key], s3.metadata[copied_key] = (
         s3.objects.pop(chain.keys[3]),
         s3.metadata.pop(chain.keys[3]),
     )
@@ -328,11 +330,11 @@ def test_without_permission_for_public_keys_no_file_counts_and_the_permission_is
 
 def test_repeated_pages_of_public_keys_end_and_no_file_counts(s3: FakeS3) -> None:
     again = {**listed_keys(), "NextToken": "same"}
-    told = {
+    answers = {
         "cloudtrail:ListPublicKeys": lambda _: again,
         "cloudtrail:DescribeTrails": lambda _: {"trailList": []},
     }
-    with FakeAws(told) as cloudtrail:
+    with FakeAws(answers) as cloudtrail:
         calls, gaps = read(Aws.open(s3.environment(others=cloudtrail.endpoint)))
     assert calls == []
     assert any("public keys" in gap.detail for gap in gaps)
@@ -359,13 +361,13 @@ def test_what_the_cache_keeps_is_validated_too(s3: FakeS3, door: Aws, tmp_path: 
 
 
 def test_a_bare_region_is_validated_without_the_others(s3: FakeS3, door: Aws) -> None:
-    named = f"s3://logs/AWSLogs/{ACCOUNT}/CloudTrail/{REGION}"
-    calls, gaps = read(door, named=named)
+    region_folder = f"s3://logs/AWSLogs/{ACCOUNT}/CloudTrail/{REGION}"
+    calls, gaps = read(door, named=region_folder)
     assert (calls, {gap.kind for gap in gaps}) == (
         sorted(names(*range(HOURS))),
         {GapKind.NOT_LOGGED},
     )
-    assert not any(f"{DIGESTS}us-east-1" in each for each in s3.requests)
+    assert not any(f"{DIGESTS}us-east-1" in request for request in s3.requests)
 
 
 def test_a_folder_of_an_invalid_day_does_not_raise(s3: FakeS3, door: Aws) -> None:
@@ -391,12 +393,14 @@ def test_a_valid_digest_of_another_account_validates_no_log_file(s3: FakeS3, doo
     )
     beside = f"{DIGESTS}{REGION}/2026/01/02/"
     for folder, account in ((inside, "999999999999"), (beside, "999999999999"), (inside, ACCOUNT)):
-        told = json.loads(
+        digest = json.loads(
             Chain(s3.bucket, account, REGION, START).add({key: s3.objects[key]}).content
         )
         put(
             s3,
-            written(told | {"digestS3Object": folder + told["digestS3Object"].rpartition("/")[2]}),
+            written(
+                digest | {"digestS3Object": folder + digest["digestS3Object"].rpartition("/")[2]}
+            ),
         )
     calls, [gap] = read(door)
     assert calls == everything()
@@ -442,8 +446,8 @@ def test_days_are_read_in_order_and_keep_their_state(s3: FakeS3, door: Aws) -> N
         deliver(s3, day, hours=24 * day + 15.75, region=REGION)
     deliver_digests(s3, ACCOUNT, REGION, START, 24 * days)
     now = START + timedelta(days=days)
-    named = f"s3://logs/AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/2026/01/05"
-    calls, gaps = read(door, now=now, named=named)
+    day_folder = f"s3://logs/AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/2026/01/05"
+    calls, gaps = read(door, now=now, named=day_folder)
     assert (calls, {gap.kind for gap in gaps}) == (names(3), {GapKind.NOT_LOGGED})
     assert read(door, now=now) == (sorted(names(*range(days))), [])
     for key in logs(s3)[1::2]:

@@ -38,19 +38,25 @@ def read(digest: Written, keys: dict[str, bytes] = KEYS, **more: str) -> DigestR
 
 
 def sound(digest: Written) -> DigestRecord:
-    found = read(digest)
-    assert isinstance(found, DigestRecord), found
-    return found
+    digest_record = read(digest)
+    assert isinstance(digest_record, DigestRecord), digest_record
+    return digest_record
 
 
 def test_a_valid_digest_has_its_hour_its_files_and_the_previous_digest() -> None:
     hours = chain()
     first, second = hours.add({}), hours.add({"AWSLogs/x.json.gz": LOG})
     assert sound(first).previous is None
-    found = sound(second)
-    assert (found.start, found.end) == (START + HOUR, START + 2 * HOUR)
-    assert found.files == {"AWSLogs/x.json.gz": hashlib.sha256(b'{"Records": []}').hexdigest()}
-    assert found.previous == (first.key, hashlib.sha256(first.content).hexdigest(), first.signature)
+    digest_record = sound(second)
+    assert (digest_record.start, digest_record.end) == (START + HOUR, START + 2 * HOUR)
+    assert digest_record.files == {
+        "AWSLogs/x.json.gz": hashlib.sha256(b'{"Records": []}').hexdigest()
+    }
+    assert digest_record.previous == (
+        first.key,
+        hashlib.sha256(first.content).hexdigest(),
+        first.signature,
+    )
 
 
 @pytest.mark.parametrize("form", [PublicFormat.PKCS1, PublicFormat.SubjectPublicKeyInfo])
@@ -71,9 +77,9 @@ def test_keys_are_taken_in_both_forms_that_aws_gives_them_in(form: PublicFormat)
 def test_a_digest_without_key_or_signature_validates_no_log_file(
     keys: dict[str, bytes], more: dict[str, str], reason: str
 ) -> None:
-    found = read(chain().add({}), keys, **more)
-    assert isinstance(found, str)
-    assert reason in found
+    refusal = read(chain().add({}), keys, **more)
+    assert isinstance(refusal, str)
+    assert reason in refusal
 
 
 @pytest.mark.parametrize(
@@ -87,14 +93,14 @@ def test_a_digest_without_key_or_signature_validates_no_log_file(
     ],
 )
 def test_a_digest_of_another_shape_does_not_raise(change: dict[str, Any]) -> None:
-    told = json.loads(chain().add({}).content) | change
-    assert isinstance(read(written(told)), str)
+    digest = json.loads(chain().add({}).content) | change
+    assert isinstance(read(written(digest)), str)
 
 
 @given(st.binary(max_size=200))
 def test_another_key_is_no_digest(body: bytes) -> None:
-    for each in (body, gzip.compress(body)):
-        assert isinstance(read_digest("logs", "k", each, {}, KEYS), str)
+    for body_of_key in (body, gzip.compress(body)):
+        assert isinstance(read_digest("logs", "k", body_of_key, {}, KEYS), str)
 
 
 @given(st.sampled_from(["[]", "{}", "null", "1", '{"digestS3Bucket": "logs"}', "[" * 100_000]))
@@ -103,9 +109,9 @@ def test_json_of_another_shape_is_no_digest(text: str) -> None:
 
 
 def test_a_log_file_hashed_in_another_way_is_named_without_a_hash() -> None:
-    told = json.loads(chain().add({"AWSLogs/x.json.gz": LOG}).content)
-    told["logFiles"][0]["hashAlgorithm"] = "MD5"
-    assert sound(written(told)).files == {"AWSLogs/x.json.gz": ""}
+    digest = json.loads(chain().add({"AWSLogs/x.json.gz": LOG}).content)
+    digest["logFiles"][0]["hashAlgorithm"] = "MD5"
+    assert sound(written(digest)).files == {"AWSLogs/x.json.gz": ""}
 
 
 @pytest.mark.parametrize(
@@ -125,8 +131,8 @@ def test_a_log_file_hashed_in_another_way_is_named_without_a_hash() -> None:
     ],
 )
 def test_a_key_contains_the_hour_of_its_digest(key: str, expected: tuple[int, bool] | None) -> None:
-    told = parse_digest_key(key)
-    assert (told and (told.end.hour, told.backfill)) == expected
+    digest_key = parse_digest_key(key)
+    assert (digest_key and (digest_key.end.hour, digest_key.backfill)) == expected
 
 
 def _link(number: int, previous: DigestRecord | None = None, signature: str = "") -> DigestRecord:
@@ -158,7 +164,7 @@ def test_a_chain_breaks_where_the_digest_before_is_another_one_or_not_there() ->
 @given(st.sets(st.integers(0, 30), min_size=1), st.integers(31, 40))
 def test_every_hour_without_a_digest_is_in_a_missing_period(hours: set[int], end: int) -> None:
     links = [_link(number) for number in hours]
-    found = list(missing_periods(links, None, START + end * HOUR, timedelta()))
+    missing = list(missing_periods(links, None, START + end * HOUR, timedelta()))
     for hour in range(min(hours), end):
         middle = START + (hour + 0.5) * HOUR
-        assert any(start <= middle < stop for start, stop in found) == (hour not in hours)
+        assert any(start <= middle < stop for start, stop in missing) == (hour not in hours)

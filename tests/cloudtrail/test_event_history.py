@@ -45,16 +45,16 @@ def history() -> Iterator[FakeHistory]:
     fake = FakeHistory()
     for number, session in enumerate(SESSIONS):
         start = NOW - timedelta(days=60 - number)
-        here = [login(ROLE, session, start, "eu-west-1")]
-        here += [
+        events = [login(ROLE, session, start, "eu-west-1")]
+        events += [
             call(ROLE, session, "sqs:CreateQueue", start + timedelta(seconds=n), "eu-west-1")
             for n in range(60)
         ]
-        here += [
+        events += [
             call(OTHER, "kim", "sqs:PurgeQueue", start + timedelta(seconds=n), "eu-west-1")
             for n in range(60)
         ]
-        fake.events.setdefault("eu-west-1", []).extend(here)
+        fake.events.setdefault("eu-west-1", []).extend(events)
         fake.events.setdefault("us-east-1", []).extend(
             call(ROLE, session, "iam:CreateRole", start + timedelta(seconds=n), "us-east-1")
             for n in range(3)
@@ -76,11 +76,13 @@ def source(fake: FakeHistory, *further: str, **options: Any) -> EventHistory:
 def read(
     found: EventHistory, window: Window = WHOLE, role: str = ROLE
 ) -> tuple[list[Call], list[Gap]]:
-    items = list(found.read(window, Principals(frozenset({parse_principal(role)}))))
+    observations = list(found.read(window, Principals(frozenset({parse_principal(role)}))))
     gaps = [
-        item for item in items if isinstance(item, Gap) and item.kind is not GapKind.NO_DATA_EVENTS
+        observation
+        for observation in observations
+        if isinstance(observation, Gap) and observation.kind is not GapKind.NO_DATA_EVENTS
     ]
-    return [item for item in items if isinstance(item, Call)], gaps
+    return [observation for observation in observations if isinstance(observation, Call)], gaps
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["title"])
@@ -89,12 +91,12 @@ def test_a_fault_is_repeated_or_a_gap_in_its_scope_and_never_the_end(
 ) -> None:
     history.faults += [Fault(**fault) for fault in case["faults"]]
     history.events["eu-west-1"] += case.get("broken", ())
-    found = source(history)
-    calls, told = read(found)
+    history_source = source(history)
+    calls, told_gaps = read(history_source)
     # Regions are read at the same time; a broken record comes with the answer to each question.
-    gaps = sorted(dict.fromkeys(told), key=lambda gap: gap.detail)
+    gaps = sorted(dict.fromkeys(told_gaps), key=lambda gap: gap.detail)
     assert len(calls) == case["calls"]
-    assert len({each.event_id for each in calls}) == len(calls)
+    assert len({call_read.event_id for call_read in calls}) == len(calls)
     assert [[gap.kind, ",".join(gap.scope.regions)] for gap in gaps] == [
         gap[:2] for gap in case["gaps"]
     ]
@@ -102,7 +104,7 @@ def test_a_fault_is_repeated_or_a_gap_in_its_scope_and_never_the_end(
         assert all(text in gap.detail for text in texts), gap.detail
         assert "\n" not in gap.detail
         if gap.kind is GapKind.SOURCE_FAILED:
-            assert region or "us-east-1" not in found.statistics.days
+            assert region or "us-east-1" not in history_source.statistics.days
 
 
 def test_the_gap_says_that_no_data_event_can_be_seen(history: FakeHistory) -> None:
@@ -114,15 +116,17 @@ def test_the_gap_says_that_no_data_event_can_be_seen(history: FakeHistory) -> No
 
 
 def test_a_role_is_looked_up_by_its_sessions_only(history: FakeHistory) -> None:
-    found = source(history)
-    read(found)
-    asked = set(history.requests)
-    assert {(region, f"Username={session}") for region in REGIONS for session in SESSIONS} <= asked
-    assert all(attribute for _, attribute in asked)
+    history_source = source(history)
+    read(history_source)
+    requests = set(history.requests)
+    assert {
+        (region, f"Username={session}") for region in REGIONS for session in SESSIONS
+    } <= requests
+    assert all(attribute for _, attribute in requests)
     # logins by three attributes and three sessions in two regions, of which two pages each in the
     # one with 60 calls
-    assert found.statistics.requests == len(history.requests) == 2 * 3 + 3 * 2 + 3
-    assert found.statistics.records == 3 * 63
+    assert history_source.statistics.requests == len(history.requests) == 2 * 3 + 3 * 2 + 3
+    assert history_source.statistics.records == 3 * 63
 
 
 def test_a_session_that_logged_in_through_another_region_is_found(history: FakeHistory) -> None:
@@ -130,10 +134,12 @@ def test_a_session_that_logged_in_through_another_region_is_found(history: FakeH
     tool.
     """
     moved = [
-        each for each in history.events["eu-west-1"] if each["eventName"].startswith("AssumeRole")
+        event
+        for event in history.events["eu-west-1"]
+        if event["eventName"].startswith("AssumeRole")
     ]
     history.events["eu-west-1"] = [
-        each for each in history.events["eu-west-1"] if each not in moved
+        event for event in history.events["eu-west-1"] if event not in moved
     ]
     history.events["ap-southeast-2"] = moved[:1]
     history.events["eu-west-1"] += moved[1:]
@@ -152,14 +158,14 @@ def test_a_region_without_readable_assume_role_events_may_hide_any_call_and_has_
     there.
     """
     history.faults.append(Fault(kind, "ap-east-1"))
-    found = source(history, "ap-east-1", remedy="Name the regions.")
-    calls, gaps = read(found)
+    history_source = source(history, "ap-east-1", remedy="Name the regions.")
+    calls, gaps = read(history_source)
     assert len(calls) == 189
     assert [(gap.kind, gap.scope) for gap in gaps] == [(GapKind.SOURCE_FAILED, Scope())]
     assert text in gaps[0].detail
     assert gaps[0].detail.endswith("Name the regions.")
     assert "ap-east-1" in gaps[0].detail
-    assert "ap-east-1" not in found.statistics.days
+    assert "ap-east-1" not in history_source.statistics.days
 
 
 def test_regions_that_reject_the_credentials_are_one_sentence(history: FakeHistory) -> None:
@@ -238,14 +244,14 @@ def test_a_login_counts_up_to_twelve_hours_before_the_window(history: FakeHistor
             call(ROLE, session, "sns:CreateTopic", start + timedelta(minutes=1), "eu-west-1"),
         ]
     calls, _ = read(source(history), Window(start))
-    assert [each.session for each in calls] == ["long"]
+    assert [call_read.session for call_read in calls] == ["long"]
 
 
 def test_known_sessions_give_no_coverage(history: FakeHistory) -> None:
-    found = source(history, sessions=SESSIONS[:1])
-    calls, gaps = read(found)
+    history_source = source(history, sessions=SESSIONS[:1])
+    calls, gaps = read(history_source)
     assert (len(calls), gaps) == (63, [])
-    assert found.statistics.days == {}
+    assert history_source.statistics.days == {}
 
 
 @pytest.mark.parametrize(
@@ -273,7 +279,7 @@ def test_pages_that_lead_in_a_circle_end(history: FakeHistory) -> None:
     """A, B, A …: no page names itself as the next."""
     history.faults.append(Fault("circle", "eu-west-1", after=3))
     calls, gaps = read(source(history))
-    assert {each.region for each in calls} == set(REGIONS)
+    assert {call_read.region for call_read in calls} == set(REGIONS)
     assert [gap.scope.regions for gap in gaps] == [("eu-west-1",)]
     assert "was read in part only" in gaps[0].detail
 
@@ -282,9 +288,9 @@ def test_a_long_history_reports_progress(
     history: FakeHistory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_SAY_EVERY", 2)
-    said = progress.LINES
+    log_lines = progress.LINES
     read(source(history))
-    assert "Event history of eu-west-1: 2 answers so far" in said
+    assert "Event history of eu-west-1: 2 answers so far" in log_lines
 
 
 def test_a_session_that_began_before_the_window_counts_from_its_start_on(
@@ -292,16 +298,16 @@ def test_a_session_that_began_before_the_window_counts_from_its_start_on(
 ) -> None:
     start = NOW - timedelta(days=58) + timedelta(seconds=30)
     calls, _ = read(source(history), Window(start))
-    assert {each.session for each in calls} == {SESSIONS[2]}
+    assert {call_read.session for call_read in calls} == {SESSIONS[2]}
     assert len(calls) == 30
 
 
 def test_session_names_that_recur_are_looked_up_once(history: FakeHistory) -> None:
     history.events = {
         "eu-west-1": [
-            item
+            event
             for day in range(30)
-            for item in (
+            for event in (
                 login(ROLE, "GitHubActions", NOW - timedelta(days=day + 1), "eu-west-1"),
                 call(
                     ROLE,
@@ -325,7 +331,7 @@ def test_a_login_by_assume_role_is_found_by_the_role_that_it_is_about(history: F
         call(ROLE, build, "ecr:CreateRepository", NOW - timedelta(days=2), "us-east-1"),
     ]
     calls, _ = read(source(history))
-    assert build in {each.session for each in calls}
+    assert build in {call_read.session for call_read in calls}
 
 
 def task_login(
@@ -342,21 +348,26 @@ def test_the_sessions_of_tasks_are_found_and_are_a_run_a_day(history: FakeHistor
     for number in range(6):
         task, key = f"{number:032x}", f"ASIAEXAMPLE000000{number:03}"
         when = NOW - timedelta(days=2 + number // 3, hours=number % 3)
-        made = call(ROLE, task, "sqs:CreateQueue", when, "eu-west-1")
-        made["userIdentity"]["accessKeyId"] = key
-        history.events["eu-west-1"] += [task_login(task, key, when - timedelta(seconds=9)), made]
-    found, _ = read(source(history))
-    for each in filter(is_login, found):
-        keys.note_login(each)
+        task_call = call(ROLE, task, "sqs:CreateQueue", when, "eu-west-1")
+        task_call["userIdentity"]["accessKeyId"] = key
+        history.events["eu-west-1"] += [
+            task_login(task, key, when - timedelta(seconds=9)),
+            task_call,
+        ]
+    calls, _ = read(source(history))
+    for login_call in filter(is_login, calls):
+        keys.note_login(login_call)
     tokens = [
-        runs.note(each) for each in found if not is_login(each) and each.name == "CreateQueue"
+        runs.note(call_read)
+        for call_read in calls
+        if not is_login(call_read) and call_read.name == "CreateQueue"
     ]
     resolved = runs.resolve(keys.identity_of)
     assert len(tokens) >= 6
     names = {resolved[token].id for token in tokens if resolved[token].identity}
-    days = [f"{NOW - timedelta(days=each):%Y-%m-%d}" for each in (2, 3)]
+    days = [f"{NOW - timedelta(days=days_ago):%Y-%m-%d}" for days_ago in (2, 3)]
     assert names == {f"{ROLE.rpartition('/')[2]}@{day}" for day in days}
-    assert "secret" not in str([each.response for each in found])
+    assert "secret" not in str([session_call.response for session_call in calls])
 
 
 def test_a_service_that_runs_deployments_is_no_workload(history: FakeHistory) -> None:
@@ -365,7 +376,9 @@ def test_a_service_that_runs_deployments_is_no_workload(history: FakeHistory) ->
     )
     history.events["eu-west-1"].append(record)
     assert not [
-        each for each in read(source(history))[0] if is_login(each) and each.session == "build"
+        call_read
+        for call_read in read(source(history))[0]
+        if is_login(call_read) and call_read.session == "build"
     ]
 
 
@@ -375,7 +388,7 @@ def test_more_sessions_than_can_be_looked_up_are_read_with_all_events(
     monkeypatch.setattr(module, "_MOST_SESSIONS", 1)
     calls, _ = read(source(history))
     assert calls
-    assert not [wanted for _, wanted in history.requests if wanted.startswith("Username=")]
+    assert not [lookup for _, lookup in history.requests if lookup.startswith("Username=")]
 
 
 def test_without_sessions_all_events_are_read_and_the_limit_is_a_gap(
@@ -383,7 +396,7 @@ def test_without_sessions_all_events_are_read_and_the_limit_is_a_gap(
 ) -> None:
     for region, events in history.events.items():
         history.events[region] = [
-            each for each in events if not each["eventName"].startswith("AssumeRole")
+            event for event in events if not event["eventName"].startswith("AssumeRole")
         ]
     calls, gaps = read(source(history))
     assert (len(calls), gaps) == (189, [])
@@ -410,57 +423,57 @@ def test_a_user_is_looked_up_by_name(history: FakeHistory) -> None:
         )
     )
     calls, gaps = read(source(history), role=user)
-    assert [each.principal for each in calls] == [user]
+    assert [call_read.principal for call_read in calls] == [user]
     assert gaps == []
     assert {attribute for _, attribute in history.requests} == {"Username=deployer"}
 
 
 def test_what_a_trail_has_shown_already_counts_once(history: FakeHistory) -> None:
-    seen = EventDeduplicator()
+    deduplicator = EventDeduplicator()
     for record in history.events["us-east-1"]:
-        seen.is_duplicate(record["eventID"])
-    found = source(history, seen=seen)
-    calls, _ = read(found)
+        deduplicator.is_duplicate(record["eventID"])
+    history_source = source(history, seen=deduplicator)
+    calls, _ = read(history_source)
     assert len(calls) == 180
-    assert found.statistics.duplicates == 9
+    assert history_source.statistics.duplicates == 9
 
 
 def test_a_region_that_was_read_is_covered_from_start_to_end_with_all_its_events(
     history: FakeHistory,
 ) -> None:
-    found = source(history)
-    read(found)
+    history_source = source(history)
+    read(history_source)
     start = NOW - timedelta(days=90)
-    assert found.statistics.days == {
-        each: set(range(start.toordinal(), NOW.toordinal() + 1)) for each in REGIONS
+    assert history_source.statistics.days == {
+        region: set(range(start.toordinal(), NOW.toordinal() + 1)) for region in REGIONS
     }
-    assert {key: len(days) for key, days in found.statistics.logged.items()} == {
+    assert {key: len(days) for key, days in history_source.statistics.logged.items()} == {
         (region, kind): 91 for region in REGIONS for kind in LOGGED_KINDS
     }
     shorter = source(history, days=59)
     calls, _ = read(shorter)
-    assert {each.session for each in calls} == set(SESSIONS[1:])
+    assert {call_read.session for call_read in calls} == set(SESSIONS[1:])
     assert {len(days) for days in shorter.statistics.days.values()} == {60}
 
 
 def test_events_outside_the_window_are_left_out(history: FakeHistory) -> None:
     start = NOW - timedelta(days=59)
     calls, _ = read(source(history), Window(start, start + timedelta(seconds=10)))
-    assert {each.session for each in calls} == {SESSIONS[1]}
-    assert max(each.time for each in calls) == start + timedelta(seconds=9)
+    assert {call_read.session for call_read in calls} == {SESSIONS[1]}
+    assert max(call_read.time for call_read in calls) == start + timedelta(seconds=9)
 
 
 def test_who_stops_reading_stops_the_requests(history: FakeHistory) -> None:
     history.faults.append(Fault("slow", seconds=0.02))
     reading = source(history).read(Window(), Principals(frozenset({parse_principal(ROLE)})))
-    assert any(isinstance(item, Call) for item in reading)
+    assert any(isinstance(observation, Call) for observation in reading)
     before = {thread.ident for thread in threading.enumerate()}
     reading.close()  # type: ignore[attr-defined]
-    asked = len(history.requests)
-    assert asked <= 2 * 3 + 2 * 2
+    request_count = len(history.requests)
+    assert request_count <= 2 * 3 + 2 * 2
     assert before
     # At most the one request of each region that was under way.
-    assert len(history.requests) <= asked + len(REGIONS)
+    assert len(history.requests) <= request_count + len(REGIONS)
 
 
 def test_a_server_that_does_not_answer_is_a_gap(
@@ -515,10 +528,13 @@ def test_a_login_in_event_history_binds_its_key_to_the_subject(history: FakeHist
         "provider": "arn:aws:iam::111122223333:oidc-provider/token.actions.githubusercontent.com",
     }
     history.events["eu-west-1"].append(record)
-    keys, found = IssuedKeys(), [each for each in read(source(history))[0] if is_login(each)]
-    for each in found:
-        keys.note_login(each)
+    keys, logins = (
+        IssuedKeys(),
+        [call_read for call_read in read(source(history))[0] if is_login(call_read)],
+    )
+    for login_call in logins:
+        keys.note_login(login_call)
     identity = keys.identity_of("ASIAEXAMPLE0000009")
     assert identity is not None
     assert identity.subject == subject
-    assert "secret" not in str([each.response for each in found])
+    assert "secret" not in str([one_login.response for one_login in logins])

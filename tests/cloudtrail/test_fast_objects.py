@@ -59,18 +59,22 @@ def listed(aws: Aws) -> tuple[StoredFile, ...]:
 
 def calls(s3: FakeS3, aws: Aws) -> list[Any]:
     source = S3Trail(aws, "s3://logs")
-    return [each for each in read_parts(source, Window(), Principals()) if isinstance(each, Call)]
+    return [
+        observation
+        for observation in read_parts(source, Window(), Principals())
+        if isinstance(observation, Call)
+    ]
 
 
 def test_a_faster_client_gives_what_botocore_gives_with_as_many_requests(
     s3: FakeS3, fast: Aws
 ) -> None:
-    found = calls(s3, s3.aws())
-    asked = sorted(s3.requests)
+    expected_calls = calls(s3, s3.aws())
+    expected_requests = sorted(s3.requests)
     s3.requests.clear()
-    assert calls(s3, fast) == found
-    assert len(found) == 40
-    assert sorted(s3.requests) == asked
+    assert calls(s3, fast) == expected_calls
+    assert len(expected_calls) == 40
+    assert sorted(s3.requests) == expected_requests
 
 
 def test_an_object_that_is_another_one_by_now_is_asked_of_botocore(s3: FakeS3, fast: Aws) -> None:
@@ -99,10 +103,12 @@ def test_a_bucket_that_was_not_listed_is_left_to_botocore(s3: FakeS3, fast: Aws)
 
 def test_botocore_reports_denied_objects_and_the_others_are_read(s3: FakeS3, fast: Aws) -> None:
     s3.refuse("GET .*T080[0-4]Z", "AccessDenied", "Access Denied")
-    found = list(read_parts(S3Trail(fast, "s3://logs"), Window(), Principals()))
-    assert len([each for each in found if isinstance(each, Call)]) == 35
+    observations = list(read_parts(S3Trail(fast, "s3://logs"), Window(), Principals()))
+    assert len([observation for observation in observations if isinstance(observation, Call)]) == 35
     (lost,) = [
-        each for each in found if isinstance(each, Gap) and each.kind is GapKind.SOURCE_FAILED
+        observation
+        for observation in observations
+        if isinstance(observation, Gap) and observation.kind is GapKind.SOURCE_FAILED
     ]
     assert (lost.count, "AWS denied s3:GetObject" in lost.detail) == (5, True)
 
@@ -113,11 +119,11 @@ def test_constant_failures_add_few_requests_to_botocores(s3: FakeS3, fast: Aws) 
             f"{PLACE}/123456789012_CloudTrail_eu-west-1_20260102T09{number // 16:02}Z_{number}.json.gz"
         ] = b"x"
     s3.refuse("GET ", "InternalError", "We encountered an internal error.", 500)
-    found = list(read_parts(S3Trail(fast, "s3://logs"), Window(), Principals()))
-    assert not any(isinstance(each, Call) for each in found)
+    observations = list(read_parts(S3Trail(fast, "s3://logs"), Window(), Principals()))
+    assert not any(isinstance(observation, Call) for observation in observations)
     assert any(
-        isinstance(each, Gap) and "AWS failed while reading objects" in each.detail
-        for each in found
+        isinstance(observation, Gap) and "AWS failed while reading objects" in observation.detail
+        for observation in observations
     )
     # Those under way at once, and those fetched ahead when the reader gives up.
     assert s3.gets() < 128 + 256 + 128
@@ -135,27 +141,27 @@ def test_what_fails_once_is_read_all_the_same(s3: FakeS3, fast: Aws, fault: str)
 
 
 def test_botocore_repeats_few_requests_at_once_so_that_its_quota_of_retries_lasts() -> None:
-    under_way, most = threading.Semaphore(0), [0]
+    under_way, counts = threading.Semaphore(0), [0]
 
     class Slow(Bucket):
         def fetch_described(self, stored: StoredFile) -> tuple[bytes, Mapping[str, str]]:
             under_way.release()
-            most.append(under_way._value)
+            counts.append(under_way._value)
             time.sleep(0.02)
             under_way.acquire()
             return stored.key.encode(), {}
 
     bucket = Slow("logs", None, FastObjectClient(lambda: None))
     with closing(DaemonThreadPool(bucket.at_once)) as threads:
-        asked = [
+        fetches = [
             threads.submit(bucket.fetch, StoredFile(str(number), "", 1))
             for number in range(bucket.at_once)
         ]
-        assert [each.result() for each in asked] == [
+        assert [fetch.result() for fetch in fetches] == [
             str(number).encode() for number in range(bucket.at_once)
         ]
     # Each retry of a throttled request takes 5 of the 500 units of botocore's quota.
-    assert max(most) * 5 * 2 <= 500
+    assert max(counts) * 5 * 2 <= 500
 
 
 def test_renewed_credentials_sign_the_next_requests(
@@ -166,11 +172,14 @@ def test_renewed_credentials_sign_the_next_requests(
     monkeypatch.setattr(s3_objects, "_CREDENTIALS_REFRESH", timedelta(0))
     client, stored = fast.fast_object_client("logs"), listed(fast)[:2]
     assert client is not None
-    for number, each in enumerate(stored):
+    for number, stored_file in enumerate(stored):
         fast._session._session._credentials = Credentials(
             f"AKIA{number}", "other", f"token{number}"
         )
-        assert client.fetch(each.key, each.etag, each.size) == s3.objects[each.key]
+        assert (
+            client.fetch(stored_file.key, stored_file.etag, stored_file.size)
+            == s3.objects[stored_file.key]
+        )
         assert f"Credential=AKIA{number}/" in s3.last_signature
 
 
@@ -178,11 +187,11 @@ def test_what_fails_again_and_again_is_left_to_botocore_for_a_while(
     s3: FakeS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(s3_objects, "_PAUSE", 4)
-    asked: list[str] = []
+    asked_keys: list[str] = []
     broken = True
 
     def get(key: str) -> FetchedObject:
-        asked.append(key)
+        asked_keys.append(key)
         if broken:
             raise OSError("no way")
         return FetchedObject(s3.objects[key], etag(s3.objects[key]))
@@ -193,13 +202,13 @@ def test_what_fails_again_and_again_is_left_to_botocore_for_a_while(
         s3.objects[stored.key] for stored in names[:10]
     ]
     # The first three, and one after each pause of three.
-    assert asked == [names[each].key for each in (0, 1, 2, 6)]
+    assert asked_keys == [names[number].key for number in (0, 1, 2, 6)]
     broken = False
-    asked.clear()
+    asked_keys.clear()
     assert [bucket.fetch(stored) for stored in names[10:20]] == [
         s3.objects[stored.key] for stored in names[10:20]
     ]
-    assert asked == [stored.key for stored in names[10:20]]
+    assert asked_keys == [stored.key for stored in names[10:20]]
 
 
 @pytest.mark.parametrize(
@@ -233,8 +242,8 @@ def test_a_bucket_is_where_its_listing_was(
         "AWS4-HMAC-SHA256 Credential=AKIAEXAMPLE/20261126/eu-west-1/s3/aws4_request,"
         " SignedHeaders=host, "
     )
-    found = BucketEndpoint.of(bucket, ListingRequest(url, signature))
-    assert (found and (found.url.removeprefix("https://"), found.is_in_host)) == place
-    assert found is None or found.region == "eu-west-1"
-    for other in (signature.replace("/s3/", "/s3express/"), "AWS AKIAEXAMPLE:signature"):
-        assert BucketEndpoint.of(bucket, ListingRequest(url, other)) is None
+    endpoint = BucketEndpoint.of(bucket, ListingRequest(url, signature))
+    assert (endpoint and (endpoint.url.removeprefix("https://"), endpoint.is_in_host)) == place
+    assert endpoint is None or endpoint.region == "eu-west-1"
+    for signed_otherwise in (signature.replace("/s3/", "/s3express/"), "AWS AKIAEXAMPLE:signature"):
+        assert BucketEndpoint.of(bucket, ListingRequest(url, signed_otherwise)) is None

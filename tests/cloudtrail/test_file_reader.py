@@ -60,11 +60,11 @@ def compare(
 ) -> list[Call | Gap]:
     """Read a folder both ways and insist on the same; gives what was read."""
     simple, fast = simply(folder, window, principals), TrailFolder(folder)
-    found = list(fast.read(window, principals))
-    assert found == simple.items
+    observations = list(fast.read(window, principals))
+    assert observations == simple.items
     for name in fast.statistics.__slots__:
         assert getattr(fast.statistics, name) == getattr(simple.statistics, name), name
-    return found
+    return observations
 
 
 def compare_calls(
@@ -76,17 +76,21 @@ def compare_calls(
     `may_find_more`: a file ends early. The simple reader then drops all of it where any record is
     damaged, also one that holds no target.
     """
-    found = [
-        each
-        for each in TrailFolder(folder, survey=False).read(window, principals)
-        if isinstance(each, Call)
+    calls = [
+        observation
+        for observation in TrailFolder(folder, survey=False).read(window, principals)
+        if isinstance(observation, Call)
     ]
-    simple = [each for each in simply(folder, window, principals).items if isinstance(each, Call)]
+    simple = [
+        observation
+        for observation in simply(folder, window, principals).items
+        if isinstance(observation, Call)
+    ]
     if may_find_more:
-        assert [each for each in found if each in simple] == simple
+        assert [call for call in calls if call in simple] == simple
     else:
-        assert found == simple
-    return found
+        assert calls == simple
+    return calls
 
 
 def record(number: int, **fields: Any) -> dict[str, Any]:
@@ -206,7 +210,9 @@ LAYOUTS = {
         compact({"Records": records}) + b"\n" + compact({"Records": records[:1]})
     ),
     "member behind": lambda records: compact({"Records": records, "more": [1]}),
-    "wrapped": lambda records: compact({"Records": [{"detail": each} for each in records]}),
+    "wrapped": lambda records: compact(
+        {"Records": [{"detail": record_of_event} for record_of_event in records]}
+    ),
 }
 
 
@@ -289,7 +295,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("many")
     for number in range(60):
         odd = record(number, **ODD[number % len(ODD)])
-        records = [record(each) for each in range(number, number + 12)]
+        records = [record(record_number) for record_number in range(number, number + 12)]
         content = LAYOUTS["delivered"]([*records, odd, records[3]])
         name = f"{ACCOUNT}_CloudTrail_eu-west-1_20260102T00{number:02}Z_a.json.gz"
         (folder / name).write_bytes(list(DAMAGES.values())[number % len(DAMAGES)](content, number))
@@ -309,8 +315,8 @@ def read_by(
     monkeypatch.setattr(prefetch, "_PART_BYTES", 1_500)
     monkeypatch.setattr(prefetch, "_PARTS_AHEAD", 3)
     source = TrailFolder(folder, survey=survey)
-    found = evidence_in(source, ALWAYS, principals, by_parts=cores > 1)
-    return sorted(found, key=repr), source.statistics
+    observations = evidence_in(source, ALWAYS, principals, by_parts=cores > 1)
+    return sorted(observations, key=repr), source.statistics
 
 
 @pytest.fixture
@@ -320,10 +326,10 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     real = CountingProcess.count
 
     def note(self: Any, files: Sequence[PartFile], *copies: Any) -> Any:
-        result = real(self, files, *copies)
-        if result:
+        counted_records = real(self, files, *copies)
+        if counted_records:
             parts.append([file.name for file in files])
-        return result
+        return counted_records
 
     monkeypatch.setattr(CountingProcess, "count", note)
     return parts
@@ -383,18 +389,22 @@ def test_what_has_no_encoding_ends_no_process(
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="this system has no /proc")
 def test_a_process_that_counts_gets_no_variable_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = {"AWS_SECRET_ACCESS_KEY": "wJalr", "INPUT_GITHUB-TOKEN": "ghs_1", "PYTHONPATH": "/x"}
-    for name, value in given.items():
+    variables = {
+        "AWS_SECRET_ACCESS_KEY": "wJalr",
+        "INPUT_GITHUB-TOKEN": "ghs_1",
+        "PYTHONPATH": "/x",
+    }
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
     process = CountingProcess(ReadOptions(ALWAYS, ONE), None)
     try:
         # Its answer comes first: /proc shows no variables of a process that is still being started.
         part = process.count([])
-        shown = Path(f"/proc/{process._process.pid}/environ").read_text()
+        process_environment = Path(f"/proc/{process._process.pid}/environ").read_text()
     finally:
         process.close()
-    assert "PATH=" in shown
-    assert not [name for name in given if name in shown]
+    assert "PATH=" in process_environment
+    assert not [name for name in variables if name in process_environment]
     assert part is not None
     assert part.ids == []
 
@@ -457,21 +467,21 @@ def test_no_process_is_left_however_reading_ends(many: Path, ending: signal.Sign
     )
     assert reading.stdout
     assert reading.stdout.readline() == "reading\n"
-    found: set[str] = set()
-    assert until(lambda: bool(found.update(children_of(reading.pid)) or found))
+    children: set[str] = set()
+    assert until(lambda: bool(children.update(children_of(reading.pid)) or children))
     reading.send_signal(ending)
     reading.communicate(timeout=60)
-    assert until(lambda: all(map(has_ended, found)))
+    assert until(lambda: all(map(has_ended, children)))
 
 
 def children_of(pid: int) -> set[str]:
     """Ids of the processes that one has started ("proc_pid_stat" of the Linux manual)."""
-    found = set()
+    child_ids = set()
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             if stat.read_text().rpartition(")")[2].split()[1] == str(pid):
-                found.add(stat.parent.name)
-    return found
+                child_ids.add(stat.parent.name)
+    return child_ids
 
 
 def until(holds: Callable[[], bool]) -> bool:
@@ -495,9 +505,9 @@ def test_a_damaged_gzip_file_has_no_hash(damage: str) -> None:
 
 
 def hashed(damage: str) -> str:
-    data = DAMAGES[damage](LAYOUTS["delivered"]([record(1), record(2)]), 200)
+    damaged = DAMAGES[damage](LAYOUTS["delivered"]([record(1), record(2)]), 200)
     counter = FileCounter(ReadOptions(ALWAYS, ONE, hashes=True), None)
-    return counter.count([PartFile("name", StoredFile("name", "", len(data)), data)]).sha256
+    return counter.count([PartFile("name", StoredFile("name", "", len(damaged)), damaged)]).sha256
 
 
 def test_a_record_inside_a_record_is_no_call_of_the_target(tmp_path: Path) -> None:
@@ -540,8 +550,10 @@ def test_calls_of_some_roles_are_found_among_those_of_others(
     targets = Principals(
         frozenset(parse_principal(f"arn:aws:iam::{ACCOUNT}:role/{name}") for name in names)
     )
-    found = {call.principal.rpartition("/")[2] for call in compare_calls(tmp_path, ALWAYS, targets)}
-    assert found == {"deploy", "other", "role-7", "role-39"} & set(names)
+    role_names = {
+        call.principal.rpartition("/")[2] for call in compare_calls(tmp_path, ALWAYS, targets)
+    }
+    assert role_names == {"deploy", "other", "role-7", "role-39"} & set(names)
 
 
 @pytest.mark.parametrize("others", [[], [ROLE], [ROLE, f"arn:aws:iam::{ACCOUNT}:user/anna"]])
@@ -568,7 +580,9 @@ def test_what_holds_no_target_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "a.json.gz").write_bytes(gzip.compress(changed(text, 4)[:-300] + text[-300:]))
     (tmp_path / "b.json.gz").write_bytes(gzip.compress(text.replace(b'"Get3"', b'"Get3')))
     folder = TrailFolder(tmp_path, survey=False)
-    assert [item for item in folder.read(ALWAYS, ONE) if isinstance(item, Call)] == []
+    assert [
+        observation for observation in folder.read(ALWAYS, ONE) if isinstance(observation, Call)
+    ] == []
     assert folder.statistics.records < 600
 
 
@@ -578,14 +592,22 @@ def test_public_records_are_read_as_the_simple_reader_reads_them(
 ) -> None:
     for source in sorted((shared_folder / "corpus" / "records").glob("*.jsonl.gz")):
         with source.open("rb") as file:
-            records = [each for value in read_values(file) for each in unwrap(value)]
+            records = [unwrapped for value in read_values(file) for unwrapped in unwrap(value)]
         (tmp_path / f"{source.name.removesuffix('.jsonl.gz')}.json.gz").write_bytes(
             gzip.compress(LAYOUTS[layout](records))
         )
-    called = sorted({item.principal for item in compare(tmp_path) if isinstance(item, Call)})
-    named = [arn for arn in called if re.fullmatch(r"\d{12}", arn.split(":")[4])]
+    called = sorted(
+        {
+            observation.principal
+            for observation in compare(tmp_path)
+            if isinstance(observation, Call)
+        }
+    )
+    account_arns = [arn for arn in called if re.fullmatch(r"\d{12}", arn.split(":")[4])]
     assert compare_calls(
-        tmp_path, ALWAYS, Principals(frozenset(map(parse_principal, named[:: len(named) // 5])))
+        tmp_path,
+        ALWAYS,
+        Principals(frozenset(map(parse_principal, account_arns[:: len(account_arns) // 5]))),
     )
 
 
@@ -598,7 +620,7 @@ def test_generated_logs_are_read_as_the_simple_reader_reads_them(
         pytest.skip(f"the generator of logs is not at {tool}")
     options = ["--out", str(tmp_path), "--mb", "6", "--seed", "11", "--digest"]
     subprocess.run([sys.executable, str(tool), *options], check=True, capture_output=True)
-    calls = [item for item in compare(tmp_path) if isinstance(item, Call)]
+    calls = [observation for observation in compare(tmp_path) if isinstance(observation, Call)]
     busiest = max({call.principal for call in calls}, key=[call.principal for call in calls].count)
     target = Principals(frozenset({parse_principal(busiest)}))
     window = Window(datetime(2026, 1, 8, tzinfo=UTC), datetime(2026, 1, 12, tzinfo=UTC))

@@ -70,9 +70,9 @@ def read(
     top: Path, window: Window = ALWAYS, principals: Principals = EVERYBODY
 ) -> tuple[list[str], list[Gap]]:
     """The names of the calls in the order read, and the gaps."""
-    found = list(TrailFolder(top).read(window, principals))
-    return [item.name for item in found if isinstance(item, Call)], [
-        item for item in found if isinstance(item, Gap)
+    observations = list(TrailFolder(top).read(window, principals))
+    return [observation.name for observation in observations if isinstance(observation, Call)], [
+        observation for observation in observations if isinstance(observation, Gap)
     ]
 
 
@@ -103,19 +103,19 @@ def test_a_flat_folder_is_read_by_the_time_in_the_names_however_many_there_are(
 def test_a_single_file_is_a_source_whether_or_not_its_content_is_packed(
     tmp_path: Path, name: str
 ) -> None:
-    for data in (json.dumps(record(1)).encode(), gzip.compress(json.dumps(record(1)).encode())):
-        (tmp_path / name).write_bytes(data)
+    for content in (json.dumps(record(1)).encode(), gzip.compress(json.dumps(record(1)).encode())):
+        (tmp_path / name).write_bytes(content)
         assert read(tmp_path / name) == (["Get1"], [])
         assert read(tmp_path) == (["Get1"], [])
 
 
 def test_digests_insights_and_hidden_files_are_not_opened(tmp_path: Path) -> None:
     good = deliver(tmp_path, [record(1)])
-    for other in ("CloudTrail-Digest", "CloudTrail-Insight"):
-        folder = tmp_path / "AWSLogs" / ACCOUNT / other / "eu-west-1"
+    for folder_name in ("CloudTrail-Digest", "CloudTrail-Insight"):
+        folder = tmp_path / "AWSLogs" / ACCOUNT / folder_name / "eu-west-1"
         folder.mkdir(parents=True)
         (folder / "x.json.gz").write_bytes(b"broken")
-        (good.parent / good.name.replace("_CloudTrail_", f"_{other}_")).write_bytes(b"broken")
+        (good.parent / good.name.replace("_CloudTrail_", f"_{folder_name}_")).write_bytes(b"broken")
     (good.parent / ".x.json").write_bytes(b"broken")
     (good.parent / "readme.txt").write_bytes(b"broken")
     assert read(tmp_path) == (["Get1"], [])
@@ -131,12 +131,12 @@ def test_day_folders_more_than_a_day_outside_the_window_are_not_opened(tmp_path:
         path = deliver(tmp_path, [record(day)], minutes=day * 1_440)
         path.write_bytes(b"broken")
     _, gaps = read(tmp_path, Window(START, START + timedelta(days=1)))
-    opened = {
-        found[1]
+    opened_days = {
+        day_match[1]
         for gap in gaps
-        if (found := re.search(r"/2026/01/(\d\d)/|/2025/12/(\d\d)/", gap.detail))
+        if (day_match := re.search(r"/2026/01/(\d\d)/|/2025/12/(\d\d)/", gap.detail))
     }
-    assert opened == {"01", "02", "03", "04"}
+    assert opened_days == {"01", "02", "03", "04"}
 
 
 def test_a_folder_named_by_the_day_of_an_export_is_read_whatever_the_window(tmp_path: Path) -> None:
@@ -147,11 +147,11 @@ def test_a_folder_named_by_the_day_of_an_export_is_read_whatever_the_window(tmp_
 
 
 def test_only_the_targets_calls_and_gaps_are_read(tmp_path: Path) -> None:
-    other = f"arn:aws:iam::{ACCOUNT}:role/other"
+    other_role = f"arn:aws:iam::{ACCOUNT}:role/other"
     unreadable = [
-        record(number, role=role, eventTime="?") for number, role in enumerate((ROLE, other))
+        record(number, role=role, eventTime="?") for number, role in enumerate((ROLE, other_role))
     ]
-    deliver(tmp_path, [record(2), record(3, role=other), *unreadable])
+    deliver(tmp_path, [record(2), record(3, role=other_role), *unreadable])
     names, gaps = read(tmp_path, principals=Principals(frozenset({parse_principal(ROLE)})))
     assert names == ["Get2"]
     assert [(gap.kind, gap.count) for gap in gaps] == [(GapKind.UNREADABLE_RECORD, 1)]
@@ -165,11 +165,14 @@ def test_folders_of_other_accounts_are_not_opened(tmp_path: Path, organization: 
         (folder / "a.json.gz").write_bytes(
             gzip.compress(json.dumps({"Records": [record(int(account[0]))]}).encode())
         )
-    own = Principals(frozenset({parse_principal(ROLE)}))
-    assert read(tmp_path, ALWAYS, own) == (["Get1"], [])
+    principals = Principals(frozenset({parse_principal(ROLE)}))
+    assert read(tmp_path, ALWAYS, principals) == (["Get1"], [])
     assert read(tmp_path) == (["Get1", "Get9"], [])
     # Somebody who names the other account's folder means it.
-    assert read(tmp_path / f"AWSLogs/{organization}999999999999", ALWAYS, own) == (["Get9"], [])
+    assert read(tmp_path / f"AWSLogs/{organization}999999999999", ALWAYS, principals) == (
+        ["Get9"],
+        [],
+    )
 
 
 def test_a_folder_of_other_accounts_alone_is_a_gap(tmp_path: Path) -> None:
@@ -194,14 +197,14 @@ def test_copies_are_dropped_by_event_id_across_files_and_records_without_one_are
 def test_at_least_as_many_ids_are_remembered_as_promised_and_at_most_twice_as_many(
     ids: list[int], capacity: int
 ) -> None:
-    seen = EventDeduplicator(capacity)
+    deduplicator = EventDeduplicator(capacity)
     added: list[int] = []
-    for each in ids:
-        is_copy = seen.is_duplicate(str(each))
-        assert is_copy or each not in added[-capacity:]
-        assert not is_copy or each in added[-2 * capacity :]
+    for event_id in ids:
+        is_copy = deduplicator.is_duplicate(str(event_id))
+        assert is_copy or event_id not in added[-capacity:]
+        assert not is_copy or event_id in added[-2 * capacity :]
         if not is_copy:
-            added.append(each)
+            added.append(event_id)
 
 
 def test_a_truncated_file_gives_its_first_records_and_a_gap_in_its_region(tmp_path: Path) -> None:
@@ -210,8 +213,8 @@ def test_a_truncated_file_gives_its_first_records_and_a_gap_in_its_region(tmp_pa
         [record(number, padding=f"{number * 7919**9}") for number in range(50)],
         region="us-east-1",
     )
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) * 2 // 3])
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 2 // 3])
     names, gaps = read(tmp_path)
     assert names
     assert names == [f"Get{number}" for number in range(len(names))]
@@ -230,8 +233,10 @@ def test_a_damaged_file_of_unknown_region_may_hide_any_call(tmp_path: Path) -> N
 
 def test_a_gzip_bomb_is_a_gap(tmp_path: Path) -> None:
     (tmp_path / "x.json.gz").write_bytes(gzip.compress(b" " * 100_000))
-    found = list(TrailFolder(tmp_path, max_decompressed=1_000).read(ALWAYS, EVERYBODY))
-    assert [item.kind for item in found if isinstance(item, Gap)] == [GapKind.UNREADABLE_FILE]
+    observations = list(TrailFolder(tmp_path, max_decompressed=1_000).read(ALWAYS, EVERYBODY))
+    assert [observation.kind for observation in observations if isinstance(observation, Gap)] == [
+        GapKind.UNREADABLE_FILE
+    ]
 
 
 def test_damaged_records_of_a_file_are_one_gap_per_scope_that_counts_them(tmp_path: Path) -> None:
@@ -250,7 +255,7 @@ def test_another_json_file_is_counted_and_hides_no_call(tmp_path: Path) -> None:
     (tmp_path / "package.json").write_text('{"name": "x", "files": ["a"]}')
     (tmp_path / "numbers.json").write_text("[1, 2, null]")
     source = TrailFolder(tmp_path)
-    assert [type(item) for item in source.read(ALWAYS, EVERYBODY)] == [Call]
+    assert [type(observation) for observation in source.read(ALWAYS, EVERYBODY)] == [Call]
     assert (source.statistics.files, source.statistics.foreign_files) == (3, 2)
 
 
@@ -320,8 +325,8 @@ def test_the_figures_say_what_was_read_and_what_it_covers(tmp_path: Path) -> Non
         minutes=1,
     )
     source = TrailFolder(tmp_path)
-    wanted = Principals(frozenset({parse_principal(ROLE)}))
-    assert len(list(source.read(Window(START), wanted))) == 1
+    principals = Principals(frozenset({parse_principal(ROLE)}))
+    assert len(list(source.read(Window(START), principals))) == 1
     statistics = source.statistics
     assert (statistics.files, statistics.records, statistics.calls, statistics.duplicates) == (
         2,
@@ -392,9 +397,9 @@ def peak(top: Path) -> int:
     tracemalloc.start()
     for _ in TrailFolder(top).read(ALWAYS, list_of_nothing):
         pass
-    found = tracemalloc.get_traced_memory()[1]
+    peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    return found
+    return peak_bytes
 
 
 def test_memory_does_not_grow_with_the_number_of_files(tmp_path: Path) -> None:
@@ -419,24 +424,32 @@ def test_damage_anywhere_costs_only_what_follows_it_in_that_file(
     before = deliver(tmp_path, [record(number) for number in range(5)])
     deliver(tmp_path, [record(100)], minutes=10)
     plain = json.dumps({"Records": [record(number) for number in range(5)]}).encode()
-    whole = gzip.compress(plain) if packed else plain
-    at = int(share * len(whole))
-    before.write_bytes(whole[:at] + junk + whole[at + len(junk) :])
+    content = gzip.compress(plain) if packed else plain
+    offset = int(share * len(content))
+    before.write_bytes(content[:offset] + junk + content[offset + len(junk) :])
     names, gaps = read(tmp_path)
     assert "Get100" in names
     assert all(gap.kind in (GapKind.UNREADABLE_FILE, GapKind.UNREADABLE_RECORD) for gap in gaps)
     if not packed:
         ends = [plain.index(f'"id-{number}"'.encode()) for number in range(5)]
-        safe = [f"Get{number}" for number in range(4) if plain.index(b"{", ends[number]) <= at]
+        safe = [f"Get{number}" for number in range(4) if plain.index(b"{", ends[number]) <= offset]
         assert names[: len(safe)] == safe
 
 
 def test_the_public_records_are_read_as_a_folder(shared_folder: Path) -> None:
     source = TrailFolder(shared_folder / "corpus" / "records")
-    found = list(source.read(ALWAYS, EVERYBODY))
+    observations = list(source.read(ALWAYS, EVERYBODY))
     statistics = source.statistics
     assert statistics.records >= 4_500
-    assert statistics.calls == sum(isinstance(item, Call) for item in found) >= 3_137
+    assert (
+        statistics.calls
+        == sum(isinstance(observation, Call) for observation in observations)
+        >= 3_137
+    )
     assert statistics.duplicates >= 115
     assert statistics.foreign_files == 1
-    assert not any(item.kind is GapKind.UNREADABLE_FILE for item in found if isinstance(item, Gap))
+    assert not any(
+        observation.kind is GapKind.UNREADABLE_FILE
+        for observation in observations
+        if isinstance(observation, Gap)
+    )

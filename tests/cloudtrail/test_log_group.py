@@ -56,7 +56,11 @@ def read(
 
 
 def gaps(found: list[Call | Gap], kind: GapKind) -> list[str]:
-    return [item.detail for item in found if isinstance(item, Gap) and item.kind is kind]
+    return [
+        observation.detail
+        for observation in found
+        if isinstance(observation, Gap) and observation.kind is kind
+    ]
 
 
 @pytest.mark.parametrize("named", [f"log-group:{GROUP}", ARN, f"{ARN}:*"])
@@ -64,10 +68,18 @@ def test_a_log_group_has_the_calls_of_the_trail_s_files(
     aws: FakeAws, tmp_path: Path, named: str
 ) -> None:
     source = LogGroup(Aws.open(aws.environment()), named, S3TrailOptions())
-    found = list(source.read(Window(), ONE))
+    observations = list(source.read(Window(), ONE))
     expected = TrailFolder(write_trail(tmp_path, usual_deploys())).read(Window(), ONE)
-    calls = {item.event_id: item for item in found if isinstance(item, Call)}
-    assert calls == {item.event_id: item for item in expected if isinstance(item, Call)}
+    calls = {
+        observation.event_id: observation
+        for observation in observations
+        if isinstance(observation, Call)
+    }
+    assert calls == {
+        observation.event_id: observation
+        for observation in expected
+        if isinstance(observation, Call)
+    }
     assert (source.statistics.files, source.statistics.every_region) == (0, True)
     assert source.statistics.requests == len(aws.asked("FilterLogEvents")) > 4
 
@@ -75,9 +87,13 @@ def test_a_log_group_has_the_calls_of_the_trail_s_files(
 def test_only_the_window_is_asked_for_and_read(aws: FakeAws) -> None:
     start = NOW - timedelta(days=20)
     end = start + timedelta(days=10)
-    found = [item for item in read(aws, window=Window(start, end)) if isinstance(item, Call)]
-    assert found
-    assert all(start <= call.time < end for call in found)
+    calls = [
+        observation
+        for observation in read(aws, window=Window(start, end))
+        if isinstance(observation, Call)
+    ]
+    assert calls
+    assert all(start <= call.time < end for call in calls)
     first, *_ = aws.asked("FilterLogEvents")
     assert first["startTime"] == start.timestamp() * 1000
     assert first["endTime"] == (end + timedelta(days=1)).timestamp() * 1000
@@ -89,9 +105,11 @@ def test_a_damaged_event_is_a_gap_and_hides_no_other(aws: FakeAws, groups: LogGr
         '{"eventVersion":"1.11","eventName":',
         record(UPDATE, NOW, "2"),
     ]
-    found = read(aws)
-    assert len([item for item in found if isinstance(item, Call)]) == 2
-    assert gaps(found, GapKind.UNREADABLE_RECORD) or gaps(found, GapKind.UNREADABLE_FILE)
+    observations = read(aws)
+    assert len([observation for observation in observations if isinstance(observation, Call)]) == 2
+    assert gaps(observations, GapKind.UNREADABLE_RECORD) or gaps(
+        observations, GapKind.UNREADABLE_FILE
+    )
 
 
 def test_a_log_group_of_another_program_or_none_is_bad_input(
@@ -141,9 +159,9 @@ def test_events_that_did_not_reach_the_log_group_are_a_gap(aws: FakeAws) -> None
 
 
 def test_throttling_that_ends_loses_nothing(aws: FakeAws) -> None:
-    whole = read(aws)
+    unthrottled = read(aws)
     aws.refuse("FilterLogEvents", "ThrottlingException", "slow down", times=1)
-    assert read(aws) == whole
+    assert read(aws) == unthrottled
 
 
 def test_a_broken_off_page_is_a_gap(aws: FakeAws) -> None:
@@ -158,7 +176,7 @@ def test_the_settings_of_the_trail_that_delivers_there_count(
     groups.trails = ()
     assert gaps(read(aws), GapKind.SETTINGS_UNKNOWN)
     groups.trails = [{**TRAIL, "IsMultiRegionTrail": False}]
-    assert any("records eu-west-1 only" in each for each in gaps(read(aws), GapKind.NOT_LOGGED))
+    assert any("records eu-west-1 only" in gap for gap in gaps(read(aws), GapKind.NOT_LOGGED))
 
 
 def test_a_command_lists_what_a_log_group_shows(
@@ -169,8 +187,8 @@ def test_a_command_lists_what_a_log_group_shows(
     }  # fmt: skip
     for name, value in aws.environment().items():
         monkeypatch.setenv(name, value)
-    told = leastpriv("permissions", "--role-arn", ROLE, "--trails", f"log-group:{GROUP}")
-    assert (told.code, "sqs:CreateQueue" in told.out) == (0, True), told.err
+    run = leastpriv("permissions", "--role-arn", ROLE, "--trails", f"log-group:{GROUP}")
+    assert (run.code, "sqs:CreateQueue" in run.out) == (0, True), run.err
 
 
 @pytest.mark.parametrize(

@@ -85,10 +85,12 @@ IN_A_FILE: Mapping[str, Any] = {
 def calls(folder: Path) -> list[str]:
     """Ids of the calls that are read next to a record of the trail."""
     (folder / "trail.json").write_text(TRUE)
-    found = [
-        item.event_id for item in TrailFolder(folder).read(Window(), ONE) if isinstance(item, Call)
+    event_ids = [
+        observation.event_id
+        for observation in TrailFolder(folder).read(Window(), ONE)
+        if isinstance(observation, Call)
     ]
-    return [each for each in found if each != json.loads(TRUE)["eventID"]]
+    return [event_id for event_id in event_ids if event_id != json.loads(TRUE)["eventID"]]
 
 
 @pytest.mark.parametrize("shape", IN_A_FILE)
@@ -142,9 +144,9 @@ def test_an_export_is_read_alike_in_pieces_of_any_size(
     content = ("\ufeff" + write(TEXT, "x\ny", OTHER)).encode()
     first = max(size, 64)
     pieces = [content[:first]]
-    pieces += [content[at : at + size] for at in range(first, len(content), size)]
-    found = [str(value).strip() for value in parse_values(iter(pieces))]
-    assert found == [TEXT, "x\ny", OTHER]
+    pieces += [content[start : start + size] for start in range(first, len(content), size)]
+    texts = [str(value).strip() for value in parse_values(iter(pieces))]
+    assert texts == [TEXT, "x\ny", OTHER]
 
 
 def forwarded(source: str, kind: str = "AWS API Call via CloudTrail") -> str:
@@ -168,8 +170,12 @@ def test_an_event_of_eventbridge_in_a_log_group_is_a_call_if_aws_sent_it(
     groups = LogGroups({"trail": [TRUE, message]}, page=50)
     with FakeAws(groups.operations()) as aws:
         source = LogGroup(Aws.open(aws.environment()), "log-group:trail", S3TrailOptions())
-        found = [item for item in source.read(Window(), ONE) if isinstance(item, Call)]
-    assert (RECORD["eventID"] in [call.event_id for call in found]) is is_call
+        calls = [
+            observation
+            for observation in source.read(Window(), ONE)
+            if isinstance(observation, Call)
+        ]
+    assert (RECORD["eventID"] in [call.event_id for call in calls]) is is_call
 
 
 @pytest.mark.parametrize(
@@ -186,15 +192,19 @@ def test_a_log_group_has_calls_of_whole_records_only() -> None:
         {"trail": [TRUE, *NO_RECORD.values(), '{"eventVersion":"1.11","eventName":']}, page=50
     )
     with FakeAws(groups.operations()) as aws:
-        found = list(
+        observations = list(
             LogGroup(Aws.open(aws.environment()), "log-group:trail", S3TrailOptions()).read(
                 Window(), ONE
             )
         )
-    assert [item.event_id for item in found if isinstance(item, Call)] == [
-        json.loads(TRUE)["eventID"]
-    ]
-    assert any("it is not a JSON object" in item.detail for item in found if isinstance(item, Gap))
+    assert [
+        observation.event_id for observation in observations if isinstance(observation, Call)
+    ] == [json.loads(TRUE)["eventID"]]
+    assert any(
+        "it is not a JSON object" in observation.detail
+        for observation in observations
+        if isinstance(observation, Gap)
+    )
 
 
 @pytest.mark.parametrize("year", ["0001", "9999"])
@@ -204,6 +214,12 @@ def test_a_record_of_another_age_is_a_gap_and_the_others_are_read(
     odd = {**RECORD, "eventID": "odd", "eventTime": f"{year}-01-01T00:00:00Z"}
     text = json.dumps({"Records": [RECORD, odd]}, separators=(",", ":"))
     (tmp_path / "odd.json").write_text(text)
-    found = list(TrailFolder(tmp_path).read(Window(), ONE))
-    assert [item.event_id for item in found if isinstance(item, Call)] == [RECORD["eventID"]]
-    assert any("eventTime" in item.detail for item in found if isinstance(item, Gap))
+    observations = list(TrailFolder(tmp_path).read(Window(), ONE))
+    assert [
+        observation.event_id for observation in observations if isinstance(observation, Call)
+    ] == [RECORD["eventID"]]
+    assert any(
+        "eventTime" in observation.detail
+        for observation in observations
+        if isinstance(observation, Gap)
+    )

@@ -75,16 +75,16 @@ class Tables:
 def evidence_of(source: CountedSource, principals: Principals) -> Mapping[str, bytes]:
     """Principal -> its evidence as bytes; what the settings of a trail would add is left out."""
     gaps: list[Gap] = []
-    found = read_evidence([source], Window(), principals, ReadHooks(shared_gaps=gaps))
+    evidence_by_role = read_evidence([source], Window(), principals, ReadHooks(shared_gaps=gaps))
     assert {gap.kind for gap in gaps} <= {GapKind.SETTINGS_UNKNOWN}
     return {
-        arn: msgspec.json.encode(without_source(each), order="deterministic")
-        for arn, each in found.items()
+        arn: msgspec.json.encode(without_source(evidence), order="deterministic")
+        for arn, evidence in evidence_by_role.items()
     }
 
 
 def without_source(evidence: Evidence) -> Evidence:
-    gaps = [each for each in evidence.gaps if each.kind is not GapKind.SETTINGS_UNKNOWN]
+    gaps = [gap for gap in evidence.gaps if gap.kind is not GapKind.SETTINGS_UNKNOWN]
     return msgspec.structs.replace(evidence, gaps=tuple(gaps))
 
 
@@ -96,9 +96,9 @@ def compare(logs: Path, principals: Principals) -> int:
     with Tables(logs) as tables:
         for name in ("security.logs", LAKE):
             source = tables.open(name)
-            found = evidence_of(source, principals)
-            assert found.keys() == expected.keys()
-            assert [arn for arn in expected if found[arn] != expected[arn]] == []
+            evidence_by_role = evidence_of(source, principals)
+            assert evidence_by_role.keys() == expected.keys()
+            assert [arn for arn in expected if evidence_by_role[arn] != expected[arn]] == []
             assert source.statistics.records == folder.statistics.records
     return folder.statistics.records
 

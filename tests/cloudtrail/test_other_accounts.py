@@ -35,8 +35,8 @@ def s3(server: FakeS3, tmp_path: Path) -> FakeS3:
     """A bucket with a file of two accounts, whose roles `deploy` made a call each."""
     server.forget()
     call = {"event": "sqs:CreateQueue"}
-    found = [record(arn, "x", TIME, call, arn.split(":")[4]) for arn in (PROD, DEV)]
-    write_trail(tmp_path, found, ["111122223333", "333344445555"])
+    records = [record(arn, "x", TIME, call, arn.split(":")[4]) for arn in (PROD, DEV)]
+    write_trail(tmp_path, records, ["111122223333", "333344445555"])
     for path in tmp_path.rglob("*.json*"):
         server.objects[path.relative_to(tmp_path).as_posix()] = path.read_bytes()
     return server
@@ -83,9 +83,9 @@ def test_the_folder_of_one_account_is_not_listed_again(s3: FakeS3) -> None:
 def test_a_role_of_the_name_in_another_account_is_found(tmp_path: Path, start: str) -> None:
     time = datetime(2026, 11, 1, tzinfo=UTC)
     call = {"event": "sqs:CreateQueue"}
-    found = [record(arn, "x", time, call, arn.split(":")[4]) for arn in (PROD, DEV)]
-    others = [record(PROD + "-not", "x", time, call, "333344445555")]
-    write_trail(tmp_path, [*found, *others], ["111122223333", "333344445555"])
+    records = [record(arn, "x", time, call, arn.split(":")[4]) for arn in (PROD, DEV)]
+    further_records = [record(PROD + "-not", "x", time, call, "333344445555")]
+    write_trail(tmp_path, [*records, *further_records], ["111122223333", "333344445555"])
     assert namesakes_on_disk(tmp_path / start, {"deploy"}, {"111122223333"}) == {PROD: 1}
     assert not namesakes_on_disk(tmp_path, {"other"}, {"111122223333"})
 
@@ -133,8 +133,8 @@ def test_a_name_in_another_text_behind_a_role_is_not_its_name(tmp_path: Path, te
 
 
 def test_roles_are_found_soon_in_a_long_text_without_blanks(tmp_path: Path) -> None:
-    other = '{"arn":"arn:aws:iam::333344445555:role/ci/app","userAgent":"aws-cli/2/x"},'
-    write_text(tmp_path, other * 14_000 + f'"{PROD}"')
+    other_record = '{"arn":"arn:aws:iam::333344445555:role/ci/app","userAgent":"aws-cli/2/x"},'
+    write_text(tmp_path, other_record * 14_000 + f'"{PROD}"')
     start = process_time()
     assert namesakes_on_disk(tmp_path, {"deploy"}, set()) == {PROD: 1}
     assert process_time() - start < 0.2

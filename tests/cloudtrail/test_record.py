@@ -28,8 +28,8 @@ IDENTITY: dict[str, Any] = {
 
 def read_record(*given: Any) -> Call | Gap | None:
     """The call of a record, or its gap; None where it is skipped."""
-    found = parse_record(*given)
-    return None if isinstance(found, SkipReason) else found
+    parsed = parse_record(*given)
+    return None if isinstance(parsed, SkipReason) else parsed
 
 
 def record(**fields: Any) -> dict[str, Any]:
@@ -52,9 +52,9 @@ def record(**fields: Any) -> dict[str, Any]:
 
 
 def call(**fields: Any) -> Call:
-    found = read_record(record(**fields))
-    assert isinstance(found, Call)
-    return found
+    read_call = read_record(record(**fields))
+    assert isinstance(read_call, Call)
+    return read_call
 
 
 def by(**identity: Any) -> Call | Gap | None:
@@ -80,24 +80,27 @@ def test_a_record_of_a_session_is_a_call_of_the_role_with_its_path() -> None:
 
 
 def test_without_a_session_issuer_the_role_is_the_one_in_the_session_arn() -> None:
-    found = by(type="AssumedRole", arn=SESSION, accountId=ACCOUNT)
-    assert isinstance(found, Call)
-    assert (found.principal, found.session) == (
+    read_call = by(type="AssumedRole", arn=SESSION, accountId=ACCOUNT)
+    assert isinstance(read_call, Call)
+    assert (read_call.principal, read_call.session) == (
         f"arn:aws:iam::{ACCOUNT}:role/deploy",
         "16213480461",
     )
 
 
 def test_a_user_has_no_session() -> None:
-    found = by(type="IAMUser", arn=f"arn:aws-cn:iam::{ACCOUNT}:user/ci/bot", accountId=ACCOUNT)
-    assert isinstance(found, Call)
-    assert (found.principal, found.session) == (f"arn:aws-cn:iam::{ACCOUNT}:user/ci/bot", "")
+    read_call = by(type="IAMUser", arn=f"arn:aws-cn:iam::{ACCOUNT}:user/ci/bot", accountId=ACCOUNT)
+    assert isinstance(read_call, Call)
+    assert (read_call.principal, read_call.session) == (
+        f"arn:aws-cn:iam::{ACCOUNT}:user/ci/bot",
+        "",
+    )
 
 
 def test_a_user_whom_the_record_gives_by_name_only_is_found_by_account_and_name() -> None:
-    found = by(type="IAMUser", userName="bot", accountId=ACCOUNT)
-    assert isinstance(found, Call)
-    assert found.principal == f"arn:aws:iam::{ACCOUNT}:user/bot"
+    read_call = by(type="IAMUser", userName="bot", accountId=ACCOUNT)
+    assert isinstance(read_call, Call)
+    assert read_call.principal == f"arn:aws:iam::{ACCOUNT}:user/bot"
 
 
 @pytest.mark.parametrize("arn", [SESSION, f"arn:aws:iam::{ACCOUNT}:user/bot"])
@@ -108,17 +111,17 @@ def test_an_identity_without_a_type_counts_where_its_arn_says_who_it_is(arn: str
 def test_a_federated_user_has_the_permissions_of_its_creator() -> None:
     issuer = {"type": "IAMUser", "arn": f"arn:aws:iam::{ACCOUNT}:user/maker"}
     arn = f"arn:aws:sts::{ACCOUNT}:federated-user/guest"
-    found = by(type="FederatedUser", arn=arn, sessionContext={"sessionIssuer": issuer})
-    assert isinstance(found, Call)
-    assert (found.principal, found.session) == (issuer["arn"], "")
+    read_call = by(type="FederatedUser", arn=arn, sessionContext={"sessionIssuer": issuer})
+    assert isinstance(read_call, Call)
+    assert (read_call.principal, read_call.session) == (issuer["arn"], "")
     assert by(type="FederatedUser", arn=arn) is None
 
 
 @pytest.mark.parametrize("service", ["AWS Internal", "cloudformation.amazonaws.com"])
 def test_a_forwarded_call_belongs_to_the_caller(service: str) -> None:
-    found = by(**IDENTITY, invokedBy=service)
-    assert isinstance(found, Call)
-    assert (found.principal, found.invoked_by) == (ROLE, service)
+    read_call = by(**IDENTITY, invokedBy=service)
+    assert isinstance(read_call, Call)
+    assert (read_call.principal, read_call.invoked_by) == (ROLE, service)
 
 
 @pytest.mark.parametrize(
@@ -126,17 +129,17 @@ def test_a_forwarded_call_belongs_to_the_caller(service: str) -> None:
     ["AWSService", "AWSAccount", "Root", "WebIdentityUser", "SAMLUser", "IdentityCenterUser"],
 )
 def test_a_caller_whom_no_policy_of_a_role_or_user_governs_makes_no_call(kind: str) -> None:
-    found = parse_record(record(userIdentity={"type": kind, "arn": SESSION, "accountId": ACCOUNT}))
-    assert found is SkipReason.OTHER_CALLER
+    parsed = parse_record(record(userIdentity={"type": kind, "arn": SESSION, "accountId": ACCOUNT}))
+    assert parsed is SkipReason.OTHER_CALLER
 
 
 @pytest.mark.parametrize("kind", ["Unknown", "RobotUser"])
 def test_a_caller_of_unknown_type_with_the_arn_of_a_role_is_a_call_of_unknown_outcome(
     kind: str,
 ) -> None:
-    found = by(type=kind, arn=SESSION, accountId=ACCOUNT)
-    assert isinstance(found, Call)
-    assert (found.outcome, found.caller_doubt) == (Outcome.UNKNOWN, kind)
+    read_call = by(type=kind, arn=SESSION, accountId=ACCOUNT)
+    assert isinstance(read_call, Call)
+    assert (read_call.outcome, read_call.caller_doubt) == (Outcome.UNKNOWN, kind)
     assert isinstance(parse_record(record(userIdentity={"type": kind, "accountId": ACCOUNT})), Gap)
 
 
@@ -155,10 +158,10 @@ def test_a_caller_of_unknown_type_with_the_arn_of_a_role_is_a_call_of_unknown_ou
 def test_an_unreadable_caller_that_cannot_be_a_target_hides_nothing(
     identity: dict[str, Any],
 ) -> None:
-    made = record(userIdentity=identity)
-    assert isinstance(parse_record(made), Gap)
-    found = parse_record(made, lambda arn: arn == ROLE, lambda account: account == ACCOUNT)
-    assert found is SkipReason.NOT_WANTED
+    unreadable = record(userIdentity=identity)
+    assert isinstance(parse_record(unreadable), Gap)
+    parsed = parse_record(unreadable, lambda arn: arn == ROLE, lambda account: account == ACCOUNT)
+    assert parsed is SkipReason.NOT_WANTED
 
 
 def test_a_service_linked_role_makes_no_call() -> None:
@@ -183,17 +186,17 @@ def test_an_event_that_is_no_api_call_makes_no_call(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["AwsServiceEvent", "AwsConsoleSignIn"])
 def test_a_record_that_names_a_wanted_role_and_is_no_call_says_what_it_is(kind: str) -> None:
-    found = parse_record(record(eventType=kind), lambda arn: arn == ROLE)
-    assert found == NoCall(ROLE, kind)
+    parsed = parse_record(record(eventType=kind), lambda arn: arn == ROLE)
+    assert parsed == NoCall(ROLE, kind)
     assert parse_record(record(eventType=kind), lambda _: False) is SkipReason.EVENT_TYPE
 
 
 def test_a_record_of_an_unknown_type_is_a_gap_of_the_role_that_it_names() -> None:
-    made = record(eventType="AwsApiCallV2")
-    found = parse_record(made, lambda arn: arn == ROLE)
-    assert isinstance(found, Gap)
-    assert "eventType" in found.detail
-    assert parse_record(made, lambda _: False) is SkipReason.EVENT_TYPE
+    unknown_record = record(eventType="AwsApiCallV2")
+    parsed = parse_record(unknown_record, lambda arn: arn == ROLE)
+    assert isinstance(parsed, Gap)
+    assert "eventType" in parsed.detail
+    assert parse_record(unknown_record, lambda _: False) is SkipReason.EVENT_TYPE
 
 
 @pytest.mark.parametrize("time", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", 1e15])
@@ -211,13 +214,13 @@ def test_an_old_record_without_event_type_is_an_api_call_unless_it_is_a_sign_in(
 @pytest.mark.parametrize("mark", ["true", "True", True])
 def test_a_console_session_is_a_call_of_unknown_outcome(mark: object) -> None:
     context = {**IDENTITY["sessionContext"], "sessionCredentialFromConsole": mark}
-    for made in (
+    for console_record in (
         record(sessionCredentialFromConsole=mark),
         record(userIdentity={**IDENTITY, "sessionContext": context}),
     ):
-        found = parse_record(made)
-        assert isinstance(found, Call)
-        assert (found.outcome, found.caller_doubt) == (Outcome.UNKNOWN, "console")
+        parsed = parse_record(console_record)
+        assert isinstance(parsed, Call)
+        assert (parsed.outcome, parsed.caller_doubt) == (Outcome.UNKNOWN, "console")
 
 
 @pytest.mark.parametrize("digest", [{}, {"digestS3Object": "x", "logFiles": []}, {"Records": []}])
@@ -246,17 +249,17 @@ def test_an_object_with_no_field_of_a_record_is_no_record(digest: dict[str, Any]
 def test_a_record_that_lacks_what_makes_it_a_call_is_a_gap_in_its_region(
     lack: dict[str, Any],
 ) -> None:
-    found = read_record(record(**lack))
-    assert isinstance(found, Gap)
-    assert (found.kind, found.scope.regions) == (GapKind.UNREADABLE_RECORD, ("eu-west-1",))
-    named = not {"eventName", "eventSource"} & lack.keys()
-    assert found.scope.services == (("s3",) if named else ())
+    parsed = read_record(record(**lack))
+    assert isinstance(parsed, Gap)
+    assert (parsed.kind, parsed.scope.regions) == (GapKind.UNREADABLE_RECORD, ("eu-west-1",))
+    has_event = not {"eventName", "eventSource"} & lack.keys()
+    assert parsed.scope.services == (("s3",) if has_event else ())
 
 
 def test_a_gap_without_a_region_and_an_event_may_hide_any_call() -> None:
-    found = read_record(record(eventTime=None, eventName=..., awsRegion="<b>"))
-    assert isinstance(found, Gap)
-    assert found.scope == Scope()
+    parsed = read_record(record(eventTime=None, eventName=..., awsRegion="<b>"))
+    assert isinstance(parsed, Gap)
+    assert parsed.scope == Scope()
 
 
 @pytest.mark.parametrize("value", [None, 3, "text", [], [1]])
@@ -340,9 +343,9 @@ def test_parameters_that_cloudtrail_left_out_are_said_to_be_left_out() -> None:
 
 
 def test_a_parameter_that_is_called_omitted_is_a_parameter() -> None:
-    found = call(requestParameters={"omitted": True, "bucketName": "b"})
-    assert found.parameters == {"omitted": True, "bucketName": "b"}
-    assert not found.parameters_omitted
+    read_call = call(requestParameters={"omitted": True, "bucketName": "b"})
+    assert read_call.parameters == {"omitted": True, "bucketName": "b"}
+    assert not read_call.parameters_omitted
 
 
 def test_a_record_without_event_id_has_an_empty_one() -> None:
@@ -361,8 +364,8 @@ def test_calls_and_gaps_of_those_who_are_not_wanted_are_left_out() -> None:
 
 
 def test_a_denied_call_keeps_its_code_and_text() -> None:
-    found = call(errorCode="AccessDenied", errorMessage="Access Denied")
-    assert (found.outcome, found.error_code, found.error_message) == (
+    read_call = call(errorCode="AccessDenied", errorMessage="Access Denied")
+    assert (read_call.outcome, read_call.error_code, read_call.error_message) == (
         Outcome.DENIED,
         "AccessDenied",
         "Access Denied",
@@ -404,30 +407,32 @@ def test_no_json_value_makes_the_reader_fail(value: object) -> None:
     st.sampled_from([*sorted(record()), "resources", "errorCode", "errorMessage", "omitted"]), JSON
 )
 def test_no_value_of_a_field_makes_the_reader_fail(field: str, value: object) -> None:
-    found = read_record(record(**{field: value}))
-    if isinstance(found, Call):
-        assert found.time.utcoffset() is not None
-        assert ":assumed-role/" not in found.principal
+    parsed = read_record(record(**{field: value}))
+    if isinstance(parsed, Call):
+        assert parsed.time.utcoffset() is not None
+        assert ":assumed-role/" not in parsed.principal
 
 
 def test_real_records_are_read_without_a_loss(shared_folder: Path) -> None:
     """Every one of 4,584 public records is a call, is none for a known reason, or is a gap; few are
     gaps.
     """
-    found: Counter[str] = Counter()
+    read_counts: Counter[str] = Counter()
     outcomes: Counter[str] = Counter()
     for path in sorted((shared_folder / "corpus" / "records").glob("*.jsonl.gz")):
         with gzip.open(path, "rt", encoding="utf-8") as lines:
             for line in lines:
                 read = parse_record(json.loads(line))
-                found[read.value if isinstance(read, SkipReason) else type(read).__name__] += 1
+                read_counts[
+                    read.value if isinstance(read, SkipReason) else type(read).__name__
+                ] += 1
                 if isinstance(read, Call) and not read.caller_doubt:
                     outcomes[read.outcome.value] += 1
-    assert found.total() >= 4_500
+    assert read_counts.total() >= 4_500
     # Four of them are of an unknown type: no other state is known of these.
-    assert found["Gap"] <= 31
-    assert found[SkipReason.NOT_A_RECORD.value] == 0
-    assert found["Call"] >= 3_252
+    assert read_counts["Gap"] <= 31
+    assert read_counts[SkipReason.NOT_A_RECORD.value] == 0
+    assert read_counts["Call"] >= 3_252
     assert outcomes["denied"] >= 128
     assert outcomes["unknown"] <= 126
 
@@ -452,11 +457,11 @@ LOGIN = {
 
 
 def test_a_login_links_a_key_with_an_identity_and_keeps_no_secret() -> None:
-    found = read_record(record(**LOGIN))
-    assert isinstance(found, Call)
-    assert is_login(found)
-    assert (found.principal, found.parameters) == (ROLE, {})
-    assert found.response == {
+    parsed = read_record(record(**LOGIN))
+    assert isinstance(parsed, Call)
+    assert is_login(parsed)
+    assert (parsed.principal, parsed.parameters) == (ROLE, {})
+    assert parsed.response == {
         "credentials": {"accessKeyId": "ASIAEXAMPLE000000001"},
         "subject": "repo:octo/shop:ref:refs/heads/main",
         "provider": PROVIDER,
@@ -474,9 +479,9 @@ def test_the_issuer_of_a_saml_login_is_no_provider_of_open_id_connect() -> None:
         "userIdentity": {"type": "SAMLUser"},
         "responseElements": response,
     }
-    found = read_record(record(**{**LOGIN, **fields}))
-    assert isinstance(found, Call)
-    assert found.response["provider"] == f"saml:{PROVIDER}"
+    parsed = read_record(record(**{**LOGIN, **fields}))
+    assert isinstance(parsed, Call)
+    assert parsed.response["provider"] == f"saml:{PROVIDER}"
 
 
 @pytest.mark.parametrize(
@@ -509,6 +514,6 @@ def test_a_login_to_another_role_is_not_read() -> None:
     ],
 )
 def test_a_time_without_records_of_cloudtrail_is_a_gap(time: object, is_read: bool) -> None:
-    found = read_record(record(eventTime=time))
-    assert isinstance(found, Call) is is_read
-    assert is_read or (isinstance(found, Gap) and "eventTime" in found.detail)
+    parsed = read_record(record(eventTime=time))
+    assert isinstance(parsed, Call) is is_read
+    assert is_read or (isinstance(parsed, Gap) and "eventTime" in parsed.detail)

@@ -33,12 +33,14 @@ def compact(value: object) -> str:
 
 def values(data: bytes | io.BytesIO, **limits: int) -> tuple[list[Any], list[str]]:
     """The values of a file, and the damage that ends it."""
-    found: list[Any] = []
+    read_so_far: list[Any] = []
     try:
-        found.extend(read_values(io.BytesIO(data) if isinstance(data, bytes) else data, **limits))
+        read_so_far.extend(
+            read_values(io.BytesIO(data) if isinstance(data, bytes) else data, **limits)
+        )
     except DamagedFileError as error:
-        return found, [str(error)]
-    return found, []
+        return read_so_far, [str(error)]
+    return read_so_far, []
 
 
 def records(data: bytes) -> list[Any]:
@@ -97,9 +99,9 @@ SHAPES = {
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("packed", [False, True])
 def test_every_wrapping_gives_the_same_records_and_no_damage(shape: str, packed: bool) -> None:
-    data = gzip.compress(SHAPES[shape]) if packed else SHAPES[shape]
-    assert records(data) == RECORDS
-    assert damage(data) == []
+    content = gzip.compress(SHAPES[shape]) if packed else SHAPES[shape]
+    assert records(content) == RECORDS
+    assert damage(content) == []
 
 
 def test_fields_that_a_tool_adds_to_a_record_do_not_hide_it() -> None:
@@ -116,15 +118,15 @@ def test_all_gzip_members_are_read_and_zeros_between_and_behind_are_passed_over(
 
 @pytest.mark.parametrize("rest", [b"x", b"\0\0garbage", b"\x1f", b"\x1f\x8b"])
 def test_what_follows_a_gzip_member_and_is_none_is_damage_behind_all_records(rest: bytes) -> None:
-    data = gzip.compress(TRAIL) + rest
-    assert records(data) == RECORDS
-    assert damage(data)
+    content = gzip.compress(TRAIL) + rest
+    assert records(content) == RECORDS
+    assert damage(content)
 
 
 def test_a_wrong_check_sum_is_damage() -> None:
-    data = bytearray(gzip.compress(TRAIL))
-    data[-6] ^= 1
-    assert damage(bytes(data)) == ["its gzip data is damaged"]
+    content = bytearray(gzip.compress(TRAIL))
+    content[-6] ^= 1
+    assert damage(bytes(content)) == ["its gzip data is damaged"]
 
 
 def test_an_empty_file_is_damage_because_none_is_delivered_empty() -> None:
@@ -139,22 +141,25 @@ def test_a_gzip_bomb_is_damage_after_the_records_before_the_limit() -> None:
 
 @pytest.mark.parametrize("shape", ["trail", "pretty trail"])
 def test_a_damaged_record_ends_the_file_after_the_records_before_it(shape: str) -> None:
-    data = SHAPES[shape].replace(b'"Get4"', b'"Get4')
-    assert records(data) == RECORDS[:4]
-    assert len(damage(data)) == 1
+    content = SHAPES[shape].replace(b'"Get4"', b'"Get4')
+    assert records(content) == RECORDS[:4]
+    assert len(damage(content)) == 1
 
 
 @pytest.mark.parametrize("line", [b'"Get4', b'"Get\xff"', b'"Get4"}}\nINFO {"x":'])
 def test_a_damaged_line_affects_no_other_line(line: bytes) -> None:
-    data = LINES.replace(b'"Get4"', line)
-    assert [each for each in records(data) if each in RECORDS] == [*RECORDS[:4], *RECORDS[5:]]
-    assert len(damage(data)) == 1
+    content = LINES.replace(b'"Get4"', line)
+    assert [record for record in records(content) if record in RECORDS] == [
+        *RECORDS[:4],
+        *RECORDS[5:],
+    ]
+    assert len(damage(content)) == 1
 
 
 def test_a_file_truncated_between_two_records_is_damage() -> None:
-    at = TRAIL.index(b',{"eventVersion"', 300)
-    assert damage(TRAIL[:at])
-    assert damage(SHAPES["bare list"][:at])
+    cut = TRAIL.index(b',{"eventVersion"', 300)
+    assert damage(TRAIL[:cut])
+    assert damage(SHAPES["bare list"][:cut])
 
 
 @pytest.mark.parametrize(
@@ -176,10 +181,10 @@ class Failing(io.BytesIO):
     """A file whose disk fails at its end."""
 
     def read(self, size: int | None = -1) -> bytes:
-        found = super().read(size)
-        if not found:
+        piece = super().read(size)
+        if not piece:
             raise OSError(5, "Input/output error")
-        return found
+        return piece
 
 
 def test_a_disk_that_fails_is_damage_behind_what_was_read() -> None:
@@ -197,10 +202,10 @@ def whole_before(data: bytes, at: int) -> int:
 @pytest.mark.parametrize("shape", ["trail", "bare list", "one object per line", "concatenated"])
 @given(share=st.floats(0, 1, exclude_max=True))
 def test_a_truncated_file_loses_no_record_before_the_cut(shape: str, share: float) -> None:
-    data = SHAPES[shape]
-    at = int(share * len(data))
-    assert records(data[:at]) == RECORDS[: whole_before(data, at)]
-    assert damage(data[:at]) or shape in ("one object per line", "concatenated")
+    content = SHAPES[shape]
+    cut = int(share * len(content))
+    assert records(content[:cut]) == RECORDS[: whole_before(content, cut)]
+    assert damage(content[:cut]) or shape in ("one object per line", "concatenated")
 
 
 @pytest.mark.parametrize("shape", ["trail", "bare list", "one object per line"])
@@ -220,13 +225,13 @@ def test_a_truncated_gzip_file_loses_no_complete_record(shape: str, share: float
 def test_overwritten_bytes_lose_no_record_before_them(
     shape: str, share: float, junk: bytes
 ) -> None:
-    data = SHAPES[shape]
-    at = int(share * len(data))
-    broken = data[:at] + junk + data[at + len(junk) :]
-    found = records(broken)
+    content = SHAPES[shape]
+    start = int(share * len(content))
+    broken = content[:start] + junk + content[start + len(junk) :]
+    read_records = records(broken)
     if shape in ("trail", "bare list", "one object per line"):
-        whole = whole_before(data, at)
-        assert found[:whole] == RECORDS[:whole]
+        record_count = whole_before(content, start)
+        assert read_records[:record_count] == RECORDS[:record_count]
 
 
 @examples(200)
@@ -263,6 +268,6 @@ def test_buffered_data_of_a_truncated_gzip_file_is_not_lost(
     plain = b"\n".join([compact({"eventName": "Get", "x": "y" * 300}).encode()] * 40)
     packed = gzip.compress(plain)
     monkeypatch.setattr(record_blocks, "CHUNK", 16)
-    for at in range(10, len(packed)):
-        whole = zlib.decompressobj(wbits=31).decompress(packed[:at]).count(b"}")
-        assert len(records(packed[:at])) == whole, at
+    for cut in range(10, len(packed)):
+        record_count = zlib.decompressobj(wbits=31).decompress(packed[:cut]).count(b"}")
+        assert len(records(packed[:cut])) == record_count, cut

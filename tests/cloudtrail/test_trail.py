@@ -97,13 +97,13 @@ def read(
     nobody tells here.
     """
     source = S3Trail(s3.aws(more.pop("attempts", 1)), named, S3TrailOptions(**more))
-    found = list(read_parts(source, window, principals))
+    observations = list(read_parts(source, window, principals))
     gaps = [
-        item
-        for item in found
-        if isinstance(item, Gap) and item.kind is not GapKind.SETTINGS_UNKNOWN
+        observation
+        for observation in observations
+        if isinstance(observation, Gap) and observation.kind is not GapKind.SETTINGS_UNKNOWN
     ]
-    return [item.name for item in found if isinstance(item, Call)], gaps
+    return [observation.name for observation in observations if isinstance(observation, Call)], gaps
 
 
 def names(*numbers: int) -> list[str]:
@@ -141,8 +141,8 @@ def test_a_trail_is_found_from_any_place_above_its_files(s3: FakeS3, top: str, n
 def test_a_place_below_a_region_is_read_and_says_what_it_lacks(s3: FakeS3) -> None:
     for number in range(3):
         deliver(s3, number, hours=number)
-    found, gaps = read(s3, named=f"s3://logs/AWSLogs/{ACCOUNT}/CloudTrail/eu-west-1/2026/01")
-    assert found == names(0, 1, 2)
+    event_names, gaps = read(s3, named=f"s3://logs/AWSLogs/{ACCOUNT}/CloudTrail/eu-west-1/2026/01")
+    assert event_names == names(0, 1, 2)
     assert [(gap.kind, bool(gap.scope.regions)) for gap in gaps] == [
         (GapKind.NOT_LOGGED, True), (GapKind.NOT_LOGGED, False),
     ]  # fmt: skip
@@ -151,7 +151,11 @@ def test_a_place_below_a_region_is_read_and_says_what_it_lacks(s3: FakeS3) -> No
 def test_a_prefix_of_another_account_is_a_gap_that_may_hide_any_call(s3: FakeS3) -> None:
     deliver(s3, 1, account="999999999999")
     source = S3Trail(s3.aws(1), "s3://logs/AWSLogs/999999999999/CloudTrail/eu-west-1")
-    gaps = [item for item in read_parts(source, ALWAYS, MINE) if isinstance(item, Gap)]
+    gaps = [
+        observation
+        for observation in read_parts(source, ALWAYS, MINE)
+        if isinstance(observation, Gap)
+    ]
     assert [gap.scope for gap in gaps if gap.kind is GapKind.SOURCE_FAILED] == [Scope()]
     assert not source.statistics.days
 
@@ -169,7 +173,7 @@ def test_only_the_account_and_the_days_that_matter_are_listed_and_read(s3: FakeS
     window = Window(START - timedelta(hours=1), START + timedelta(hours=1))
     assert read(s3, window, MINE)[0] == names(0)
     assert s3.gets() == 1
-    assert not any("999999999999" in each for each in s3.requests)
+    assert not any("999999999999" in request for request in s3.requests)
 
 
 def test_other_days_below_custom_folders_are_not_read(s3: FakeS3) -> None:
@@ -211,10 +215,10 @@ def test_the_next_page_of_a_listing_is_asked_for_while_one_is_read(
         deliver(s3, number, hours=12 * number)
 
     def listed() -> int:
-        return sum(each.startswith("LIST") and "eu-west-1" in each for each in s3.requests)
+        return sum(request.startswith("LIST") and "eu-west-1" in request for request in s3.requests)
 
     reading = read_parts(S3Trail(s3.aws(), "s3://logs"), ALWAYS, EVERYBODY)
-    next(item for item in reading if isinstance(item, Call))
+    next(observation for observation in reading if isinstance(observation, Call))
     ends = time.monotonic() + 60
     while listed() < 2 and time.monotonic() < ends:
         time.sleep(0.01)
@@ -227,7 +231,9 @@ def test_the_page_behind_that_of_the_last_day_is_not_asked_for(s3: FakeS3) -> No
     for number in range(40):
         deliver(s3, number, hours=12 * number)
     read(s3, Window(START, START + timedelta(minutes=1)))
-    assert sum(each.startswith("LIST") and "eu-west-1" in each for each in s3.requests) == 1
+    assert (
+        sum(request.startswith("LIST") and "eu-west-1" in request for request in s3.requests) == 1
+    )
 
 
 def test_logs_of_other_services_are_not_opened(s3: FakeS3) -> None:
@@ -237,13 +243,13 @@ def test_logs_of_other_services_are_not_opened(s3: FakeS3) -> None:
         b"broken"
     )
     assert read(s3) == (names(1), [])
-    assert [each for each in s3.requests if each.startswith("GET")] == [f"GET {key}"]
+    assert [request for request in s3.requests if request.startswith("GET")] == [f"GET {key}"]
 
 
 def test_digests_and_insights_are_not_opened(s3: FakeS3) -> None:
     key = deliver(s3, 1)
-    for other in ("CloudTrail-Digest", "CloudTrail-Insight"):
-        s3.objects[key.replace("CloudTrail", other)] = b"broken"
+    for folder_name in ("CloudTrail-Digest", "CloudTrail-Insight"):
+        s3.objects[key.replace("CloudTrail", folder_name)] = b"broken"
     assert read(s3) == (names(1), [])
 
 
@@ -266,16 +272,16 @@ def test_a_bucket_is_read_as_the_folder_of_its_files_is(
         S3Trail(s3.aws(), "s3://logs", S3TrailOptions(survey=survey)),
     )
     expected = list(folder.read(ALWAYS, MINE))
-    found = [
-        item
-        for item in read_parts(bucket, ALWAYS, MINE)
-        if getattr(item, "kind", "") != GapKind.SETTINGS_UNKNOWN
+    observations = [
+        observation
+        for observation in read_parts(bucket, ALWAYS, MINE)
+        if getattr(observation, "kind", "") != GapKind.SETTINGS_UNKNOWN
     ]
-    assert [item for item in found if isinstance(item, Call)] == [
-        item for item in expected if isinstance(item, Call)
+    assert [observation for observation in observations if isinstance(observation, Call)] == [
+        observation for observation in expected if isinstance(observation, Call)
     ]
-    assert [item.scope for item in found if isinstance(item, Gap)] == [
-        item.scope for item in expected if isinstance(item, Gap)
+    assert [observation.scope for observation in observations if isinstance(observation, Gap)] == [
+        observation.scope for observation in expected if isinstance(observation, Gap)
     ]
     assert bucket.statistics == folder.statistics
 
@@ -300,8 +306,8 @@ def test_denied_objects_are_one_gap_of_their_region_that_names_the_permission(s3
         " allows it"
     )
     s3.refuse("GET .*eu-west-1", "AccessDenied", who)
-    found, gaps = read(s3)
-    assert found == names(0, 2, 4)
+    event_names, gaps = read(s3)
+    assert event_names == names(0, 2, 4)
     assert [(gap.scope.regions, gap.count) for gap in gaps] == [(("eu-west-1",), 3)]
     assert "AWS denied s3:GetObject" in gaps[0].detail
 
@@ -314,8 +320,10 @@ def test_denied_objects_hide_no_other_object_of_their_part(
     for number in range(24):
         key = deliver(s3, number, hours=number / 10)
         if number % 4 == 2:
-            more = first if odd == "a copy of an event" else {**first, "eventID": f"{number}\ud800"}
-            records = [record(number, START, "eu-west-1"), more]
+            second = (
+                first if odd == "a copy of an event" else {**first, "eventID": f"{number}\ud800"}
+            )
+            records = [record(number, START, "eu-west-1"), second]
             s3.objects[key] = gzip.compress(json.dumps({"Records": records}).encode())
     s3.refuse("GET .*[37].json", "AccessDenied", "Access Denied")
     monkeypatch.setattr(prefetch, "_cores", lambda: 3)
@@ -347,8 +355,8 @@ def test_a_denied_listing_is_a_gap_of_its_region(s3: FakeS3) -> None:
     deliver(s3, 1, region="us-east-1")
     deliver(s3, 2)
     s3.refuse("LIST .*eu-west-1", "AccessDenied", "Access Denied")
-    found, gaps = read(s3)
-    assert found == names(1)
+    event_names, gaps = read(s3)
+    assert event_names == names(1)
     assert [(gap.kind, gap.scope.regions) for gap in gaps] == [
         (GapKind.SOURCE_FAILED, ("eu-west-1",))
     ]
@@ -358,8 +366,8 @@ def test_a_denied_listing_is_a_gap_of_its_region(s3: FakeS3) -> None:
 def test_a_bucket_that_may_not_be_listed_at_all_may_hide_any_call(s3: FakeS3) -> None:
     deliver(s3, 1)
     s3.refuse("LIST ", "AccessDenied", "Access Denied")
-    found, gaps = read(s3)
-    assert found == []
+    event_names, gaps = read(s3)
+    assert event_names == []
     assert [(gap.kind, gap.scope) for gap in gaps] == [(GapKind.SOURCE_FAILED, Scope())]
     assert "s3:ListBucket" in gaps[0].detail
 
@@ -377,8 +385,8 @@ def test_expired_credentials_end_the_reading_and_may_hide_any_call(s3: FakeS3) -
     for number in range(200):
         deliver(s3, number, hours=number)
     s3.refuse("_00[2-9]|_01", "ExpiredToken", "The provided token has expired.", 400)
-    found, gaps = read(s3)
-    assert found == names(*range(20))
+    event_names, gaps = read(s3)
+    assert event_names == names(*range(20))
     assert [gap.scope for gap in gaps] == [Scope(), Scope(regions=("eu-west-1",))]
     assert "have expired" in gaps[1].detail
     # Nothing after the first one was waited for.
@@ -398,8 +406,8 @@ def test_a_failure_is_retried_and_a_persistent_one_is_a_gap(
     s3.refuse("GET ", code, "Please reduce your request rate.", status, times=1)
     assert read(s3, attempts=2) == (names(1, 2), [])
     s3.refuse("GET .*_0001", code, "Please reduce your request rate.", status)
-    found, gaps = read(s3)
-    assert found == names(2)
+    event_names, gaps = read(s3)
+    assert event_names == names(2)
     assert [(gap.kind, gap.scope.regions, gap.count) for gap in gaps] == [
         (GapKind.SOURCE_FAILED, ("eu-west-1",), 1)
     ]
@@ -412,7 +420,7 @@ def test_a_body_that_breaks_off_is_read_on_from_where_it_broke(s3: FakeS3, range
     key = deliver(s3, 1)
     s3.break_off("GET ", after=SIZE)
     assert read(s3) == (names(1), [])
-    assert [each for each in s3.requests if each.startswith("GET")] == [
+    assert [request for request in s3.requests if request.startswith("GET")] == [
         f"GET {key}",
         f"GET {key} bytes={SIZE}-",
     ]
@@ -437,17 +445,21 @@ def test_a_listing_that_leads_to_no_next_page_is_a_gap_of_its_region(
     for number in range(4):
         deliver(s3, number, hours=number)
     s3.most_keys = 1
-    whole = FakeS3.listing
+    original_listing = FakeS3.listing
 
     def listing(server: FakeS3, query: Mapping[str, str]) -> bytes:
-        asked = {name: value for name, value in query.items() if name != "continuation-token"}
+        without_token = {
+            name: value for name, value in query.items() if name != "continuation-token"
+        }
         return re.sub(
-            rb"<NextContinuationToken>.*?</NextContinuationToken>", tokens, whole(server, asked)
+            rb"<NextContinuationToken>.*?</NextContinuationToken>",
+            tokens,
+            original_listing(server, without_token),
         )
 
     monkeypatch.setattr(FakeS3, "listing", listing)
-    found, gaps = read(s3)
-    assert found[:1] == names(0)
+    event_names, gaps = read(s3)
+    assert event_names[:1] == names(0)
     assert [(gap.kind, gap.scope.regions) for gap in gaps] == [
         (GapKind.SOURCE_FAILED, ("eu-west-1",))
     ]
@@ -463,9 +475,9 @@ def test_an_unexpected_answer_may_hide_any_call_and_does_not_raise(
         raise KeyError("Contents")
 
     monkeypatch.setattr(s3_bucket.Bucket, "objects", listing)
-    found = read_evidence([S3Trail(s3.aws(1), "s3://logs")], ALWAYS, parse_principal(ROLE))[ROLE]
-    assert found.counts.calls == 0
-    [gap] = [each for each in found.gaps if each.kind is not GapKind.SETTINGS_UNKNOWN]
+    evidence = read_evidence([S3Trail(s3.aws(1), "s3://logs")], ALWAYS, parse_principal(ROLE))[ROLE]
+    assert evidence.counts.calls == 0
+    [gap] = [any_gap for any_gap in evidence.gaps if any_gap.kind is not GapKind.SETTINGS_UNKNOWN]
     assert (gap.kind, gap.scope) == (GapKind.SOURCE_FAILED, Scope())
     assert "s3://logs could not be fully read: unexpected KeyError at test_trail.py" in gap.detail
 
@@ -476,9 +488,9 @@ def test_what_was_read_so_far_is_said_now_and_then(
     monkeypatch.setattr(trail, "_SAY_EVERY", 2)
     for number in range(5):
         deliver(s3, number, hours=number)
-    said = progress.LINES
+    log_lines = progress.LINES
     read(s3)
-    assert said == [
+    assert log_lines == [
         "s3://logs: 1 folders of accounts and regions", "… 2 files of s3://logs so far",
         "… 4 files of s3://logs so far"
     ]  # fmt: skip
@@ -502,10 +514,10 @@ def test_a_run_that_is_interrupted_does_not_wait_for_an_answer(s3: FakeS3) -> No
     )
     key = next(iter(s3.objects))
     environment = {**os.environ, **s3.environment()}
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", program, key], env=environment, timeout=45, check=False
     )
-    assert done.returncode == 0
+    assert completed.returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -523,8 +535,10 @@ def test_a_role_that_was_at_work_a_moment_ago_has_events_under_way_to_the_bucket
     """Event history that was waited for shows all of them but data events."""
     deliver(s3, 1)
     deliver(s3, 2, hours=-30)
-    found, gaps = read(s3, Window(None, end), now=START + timedelta(minutes=minutes), waited=waited)
-    assert found == (names(2, 1) if end is None else names(2))
+    event_names, gaps = read(
+        s3, Window(None, end), now=START + timedelta(minutes=minutes), waited=waited
+    )
+    assert event_names == (names(2, 1) if end is None else names(2))
     assert [(gap.kind, gap.scope) for gap in gaps] == [
         (GapKind.EVENTS_LATE, scope) for scope in scopes
     ]
@@ -533,22 +547,27 @@ def test_a_role_that_was_at_work_a_moment_ago_has_events_under_way_to_the_bucket
 
 def test_duplicate_calls_show_late_events_too(s3: FakeS3, tmp_path: Path) -> None:
     deliver(s3, 1)
-    seen = EventDeduplicator()
+    deduplicator = EventDeduplicator()
     for cache in (None, tmp_path, tmp_path):
-        more = {"seen": seen, "cache": cache, "now": START + timedelta(minutes=3), "waited": True}
-        found, gaps = read(s3, **more)
+        further = {
+            "seen": deduplicator,
+            "cache": cache,
+            "now": START + timedelta(minutes=3),
+            "waited": True,
+        }
+        event_names, gaps = read(s3, **further)
         assert [(gap.kind, gap.scope) for gap in gaps] == [
             (GapKind.EVENTS_LATE, Scope(data_events=True))
         ]
-    assert found == []
+    assert event_names == []
 
 
 def test_a_body_that_never_comes_to_its_end_is_a_gap(s3: FakeS3) -> None:
     deliver(s3, 1)
     deliver(s3, 2, hours=1)
     s3.break_off("GET .*_0001", after=0, times=100)
-    found, gaps = read(s3)
-    assert found == names(2)
+    event_names, gaps = read(s3)
+    assert event_names == names(2)
     assert told(gaps) == [
         lost(
             "eu-west-1: The response of AWS was cut off while reading objects of s3://logs: run"
@@ -568,8 +587,8 @@ def test_a_large_object_is_read_as_a_stream_that_goes_on_where_it_broke(
     s3.break_off("GET .*_0001", after=SIZE)
     assert read(s3) == (names(1, 2), [])
     s3.break_off("GET .*_0001", after=0, times=100)
-    found, gaps = read(s3)
-    assert found == names(2)
+    event_names, gaps = read(s3)
+    assert event_names == names(2)
     assert [(gap.scope.regions, gap.kind) for gap in gaps] == [
         (("eu-west-1",), GapKind.UNREADABLE_FILE)
     ]
@@ -581,8 +600,8 @@ def test_after_many_failures_in_a_row_the_rest_is_a_gap(s3: FakeS3) -> None:
     for number in range(200):
         deliver(s3, number, hours=number)
     s3.refuse("GET ", "InternalError", "We encountered an internal error.", 500)
-    found, gaps = read(s3)
-    assert found == []
+    event_names, gaps = read(s3)
+    assert event_names == []
     assert (gaps[0].scope, gaps[0].detail) == (Scope(), "s3://logs: the rest was not tried")
     assert s3.gets() < 100
 
@@ -606,8 +625,8 @@ def test_old_files_that_are_archived_or_under_another_key_do_not_keep_the_newer_
     for number in range(100):
         deliver(s3, number, hours=number)
     s3.refuse("GET .*_00[0-8]", code, message)
-    found, [gap] = read(s3)
-    assert found == names(*range(90, 100))
+    event_names, [gap] = read(s3)
+    assert event_names == names(*range(90, 100))
     assert (gap.scope.regions, gap.count) == (("eu-west-1",), 90)
 
 
@@ -623,7 +642,7 @@ def test_a_reading_that_is_interrupted_leaves_the_rest_of_the_bucket_alone(s3: F
     for number in range(300):
         deliver(s3, number, hours=number)
     reading = read_parts(S3Trail(s3.aws(), "s3://logs"), ALWAYS, EVERYBODY)
-    calls = (item for item in reading if isinstance(item, Call))
+    calls = (observation for observation in reading if isinstance(observation, Call))
     assert next(calls).name == "Get0"
     reading.close()  # type: ignore[attr-defined]
     assert s3.gets() < 100
@@ -672,17 +691,17 @@ def test_no_more_is_held_than_the_bound_however_many_objects_there_are(
         deliver(s3, number, hours=number)
     size = max(map(len, s3.objects.values()))
     monkeypatch.setattr(prefetch, "_AHEAD_BYTES", 5 * size)
-    most, held, fetch = 0, 0, s3_bucket.Bucket.fetch
+    most_held, held_calls, fetch = 0, 0, s3_bucket.Bucket.fetch
 
     def counted(bucket: s3_bucket.Bucket, stored: s3_bucket.StoredFile) -> bytes:
-        nonlocal held, most
-        held += 1
-        most = max(most, held)
+        nonlocal held_calls, most_held
+        held_calls += 1
+        most_held = max(most_held, held_calls)
         return fetch(bucket, stored)
 
     monkeypatch.setattr(s3_bucket.Bucket, "fetch", counted)
     source = S3Trail(s3.aws(), "s3://logs")
-    for item in read_parts(source, ALWAYS, EVERYBODY):
-        held -= isinstance(item, Call)
+    for observation in read_parts(source, ALWAYS, EVERYBODY):
+        held_calls -= isinstance(observation, Call)
     assert source.statistics.calls == 60
-    assert most <= 6
+    assert most_held <= 6

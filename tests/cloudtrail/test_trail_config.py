@@ -46,11 +46,12 @@ def basic(**selector: Any) -> dict[str, Any]:
 def advanced(*selectors: Mapping[str, Mapping[str, list[str]]]) -> dict[str, Any]:
     """Selectors by field: `{"eventCategory": {"Equals": ["Management"]}}`."""
     fields = [
-        [{"Field": name, **operators} for name, operators in each.items()] for each in selectors
+        [{"Field": name, **operators} for name, operators in selector.items()]
+        for selector in selectors
     ]
     return {
         "TrailARN": ARN,
-        "AdvancedEventSelectors": [{"FieldSelectors": each} for each in fields],
+        "AdvancedEventSelectors": [{"FieldSelectors": field} for field in fields],
     }
 
 
@@ -157,9 +158,11 @@ ANOTHER = {"resources.ARN": {"Equals": ["arn:aws:s3:::other/x"]}}
 def test_the_excluded_kind_of_a_partly_selected_type_is_a_gap(
     answer: Any, left_out: list[Scope]
 ) -> None:
-    found = [scope for scope, _ in excluded_events(answer) if "management" not in str(scope.events)]
+    scopes = [
+        scope for scope, _ in excluded_events(answer) if "management" not in str(scope.events)
+    ]
     missing = tuple(kind for kind in data_event_types() if kind != S3_OBJECTS)
-    assert found == [Scope(events=missing, data_events=True), *left_out]
+    assert scopes == [Scope(events=missing, data_events=True), *left_out]
 
 
 def test_a_field_that_a_selector_has_twice_narrows_it() -> None:
@@ -167,18 +170,20 @@ def test_a_field_that_a_selector_has_twice_narrows_it() -> None:
     answer["AdvancedEventSelectors"][1]["FieldSelectors"].append(
         {"Field": "resources.ARN", "StartsWith": [BUCKET]}
     )
-    [_, *found] = [scope for scope, _ in excluded_events(answer)]
-    assert found == of_both()
+    [_, *scopes] = [scope for scope, _ in excluded_events(answer)]
+    assert scopes == of_both()
 
 
 def test_of_functions_those_that_are_named_are_left_out_of_the_rest() -> None:
-    [_, *found] = [
+    [_, *scopes] = [
         scope
         for scope, _ in excluded_events(basic(**selected(FUNCTION, kind="AWS::Lambda::Function")))
     ]
-    assert [scope.outside for scope in found] == [(FUNCTION,), (FUNCTION,)]
-    everything = excluded_events(basic(**selected("arn:aws:lambda", kind="AWS::Lambda::Function")))
-    assert len(list(everything)) == 1
+    assert [scope.outside for scope in scopes] == [(FUNCTION,), (FUNCTION,)]
+    all_excluded = excluded_events(
+        basic(**selected("arn:aws:lambda", kind="AWS::Lambda::Function"))
+    )
+    assert len(list(all_excluded)) == 1
 
 
 def test_a_trail_without_selectors_of_data_events_says_so_of_all_types() -> None:
@@ -231,11 +236,11 @@ def test_a_trail_without_selectors_of_data_events_says_so_of_all_types() -> None
 def test_a_time_without_logging_in_the_window_may_hide_any_call(
     status: dict[str, Any], words: str
 ) -> None:
-    found = list(logging_stopped_gaps(TRAIL, status, Window(NOON - 90 * DAY, NOON)))
-    assert [(gap.kind, gap.scope) for gap in found] == (
+    gaps = list(logging_stopped_gaps(TRAIL, status, Window(NOON - 90 * DAY, NOON)))
+    assert [(gap.kind, gap.scope) for gap in gaps] == (
         [(GapKind.LOGGING_STOPPED, Scope())] if words else []
     )
-    assert all(words in gap.detail for gap in found)
+    assert all(words in gap.detail for gap in gaps)
 
 
 def test_a_trail_of_one_region_hides_the_others() -> None:
@@ -280,21 +285,21 @@ class Account:
         self.selectors = selectors or {}
 
     def describe(self, asked: Asked) -> Mapping[str, Any]:
-        wanted = asked.parameters.get("trailNameList")
-        chosen = [
-            each
-            for each in self.trails
-            if not wanted or each["Name"] in wanted or each["TrailARN"] in wanted
+        trail_names = asked.parameters.get("trailNameList")
+        trails = [
+            trail
+            for trail in self.trails
+            if not trail_names or trail["Name"] in trail_names or trail["TrailARN"] in trail_names
         ]
-        return {"trailList": chosen}
+        return {"trailList": trails}
 
     def status(self, asked: Asked) -> Mapping[str, Any]:
         name = asked.parameters["Name"].rpartition("/")[2]
-        told = self.statuses.get(
+        answer = self.statuses.get(
             name, {"IsLogging": True, "StartLoggingTime": datetime(2020, 1, 1, tzinfo=UTC)}
         )
-        assert isinstance(told, Mapping)
-        return told
+        assert isinstance(answer, Mapping)
+        return answer
 
     def select(self, asked: Asked) -> Mapping[str, Any]:
         if asked.region != "eu-west-1":
@@ -329,11 +334,11 @@ def read(
     """How many calls were read, and the gaps."""
     with FakeAws(account.operations()) as aws:
         environment = s3.environment(others=aws.endpoint) | {"AWS_REGION": "us-east-1"}
-        found = list(
+        observations = list(
             read_parts(S3Trail(Aws.open(environment), named), window or Window(), Principals())
         )
-    return sum(isinstance(item, Call) for item in found), [
-        item for item in found if isinstance(item, Gap)
+    return sum(isinstance(observation, Call) for observation in observations), [
+        observation for observation in observations if isinstance(observation, Gap)
     ]
 
 
@@ -355,7 +360,7 @@ def test_a_trail_is_found_by_its_name_its_arn_or_its_bucket(s3: FakeS3, named: s
 def test_a_trails_own_prefix_is_read(s3: FakeS3) -> None:
     calls, _ = read(s3, Account(described(S3KeyPrefix="prod")), "main")
     assert calls == 1
-    assert not any(each.startswith("GET AWSLogs") for each in s3.requests)
+    assert not any(request.startswith("GET AWSLogs") for request in s3.requests)
 
 
 def test_of_several_trails_into_one_place_the_most_complete_counts(s3: FakeS3) -> None:
@@ -400,7 +405,7 @@ def test_only_trails_that_deliver_to_the_read_prefix_count(
 
 
 def test_an_organization_trail_counts_for_the_files_below_its_id(s3: FakeS3) -> None:
-    for key in [each for each in s3.objects if each.startswith("AWSLogs/")]:
+    for key in [log_key for log_key in s3.objects if log_key.startswith("AWSLogs/")]:
         s3.objects[key.replace("AWSLogs/", "AWSLogs/o-abc1234567/")] = s3.objects.pop(key)
     account = Account(described(**ONE_REGION), described("org", IsOrganizationTrail=True))
     calls, gaps = read(s3, account, "s3://logs")
@@ -485,8 +490,8 @@ def test_a_prefix_of_one_region_hides_the_others(s3: FakeS3) -> None:
 def test_a_prefix_of_some_days_hides_the_other_days_of_the_window(
     days: str, window: Window, holds: bool
 ) -> None:
-    found = list(location_gaps("x", f"{REGION_PLACE}/{days}/", window))
-    assert [gap.scope for gap in found if not gap.scope.regions] == ([] if holds else [Scope()])
+    gaps = list(location_gaps("x", f"{REGION_PLACE}/{days}/", window))
+    assert [gap.scope for gap in gaps if not gap.scope.regions] == ([] if holds else [Scope()])
 
 
 def test_a_trail_that_is_not_there_is_bad_input(s3: FakeS3) -> None:

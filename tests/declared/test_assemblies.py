@@ -28,7 +28,7 @@ def assembly(folder: Path, *, roles: bool = True) -> Path:
     """Writes a cloud assembly with one stack."""
     out = folder / "cdk.out"
     out.mkdir()
-    own = {
+    role_properties = {
         "assumeRoleArn": VARIABLE % "deploy",
         "cloudFormationExecutionRoleArn": VARIABLE % "cfn-exec",
         "lookupRole": {"arn": VARIABLE % "lookup"},
@@ -47,7 +47,7 @@ def assembly(folder: Path, *, roles: bool = True) -> Path:
             "properties": {
                 "templateFile": "Shop.template.json",
                 "stackName": "shop",
-                **(own if roles else {}),
+                **(role_properties if roles else {}),
             },
             "dependencies": ["Shop.assets"],
         },
@@ -75,32 +75,32 @@ def needed(folder: Path, role: str) -> set[tuple[str, str]]:
 
 
 def test_the_ci_role_assumes_the_roles_of_the_bootstrap_and_makes_nothing(tmp_path: Path) -> None:
-    found = needed(assembly(tmp_path), CI)
-    assert {action for action, _ in found} == {"sts:AssumeRole"}
-    assert {DEPLOY, PUBLISHING} <= {resource for _, resource in found}
+    needs = needed(assembly(tmp_path), CI)
+    assert {action for action, _ in needs} == {"sts:AssumeRole"}
+    assert {DEPLOY, PUBLISHING} <= {resource for _, resource in needs}
 
 
 def test_the_execution_role_makes_the_resources_alone(tmp_path: Path) -> None:
-    found = needed(assembly(tmp_path), EXECUTION)
-    assert ("sqs:CreateQueue", "arn:aws:sqs:eu-west-1:111122223333:shop-Orders-*") in found
-    assert not any(action.startswith(("sts:", "cloudformation:")) for action, _ in found)
+    needs = needed(assembly(tmp_path), EXECUTION)
+    assert ("sqs:CreateQueue", "arn:aws:sqs:eu-west-1:111122223333:shop-Orders-*") in needs
+    assert not any(action.startswith(("sts:", "cloudformation:")) for action, _ in needs)
 
 
 def test_the_deploy_role_deploys_the_stack_and_passes_the_execution_role(tmp_path: Path) -> None:
-    found = needed(assembly(tmp_path), DEPLOY)
-    assert ("iam:PassRole", EXECUTION) in found
+    needs = needed(assembly(tmp_path), DEPLOY)
+    assert ("iam:PassRole", EXECUTION) in needs
     assert (
         "cloudformation:ExecuteChangeSet",
         "arn:aws:cloudformation:eu-west-1:111122223333:stack/shop/*",
-    ) in found
-    assert not any(action.startswith("sqs:") for action, _ in found)
+    ) in needs
+    assert not any(action.startswith("sqs:") for action, _ in needs)
 
 
 def test_without_roles_the_ci_role_does_all_of_it(tmp_path: Path) -> None:
-    found = needed(assembly(tmp_path, roles=False), CI)
+    needs = needed(assembly(tmp_path, roles=False), CI)
     bucket = "arn:aws:s3:::cdk-hnb659fds-assets-111122223333-eu-west-1"
-    assert {("s3:PutObject", f"{bucket}/*"), ("s3:ListBucket", bucket)} <= found
-    assert {"sqs:CreateQueue", "cloudformation:CreateChangeSet"} <= {action for action, _ in found}
+    assert {("s3:PutObject", f"{bucket}/*"), ("s3:ListBucket", bucket)} <= needs
+    assert {"sqs:CreateQueue", "cloudformation:CreateChangeSet"} <= {action for action, _ in needs}
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "Shop.template.json", "Shop.assets.json"])
@@ -135,32 +135,34 @@ def test_an_assembly_with_fields_of_other_types_is_bad_input(
 
 def two_regions(folder: Path) -> Path:
     """Writes an assembly whose stack is deployed in two regions."""
-    whole = assembly(folder)
+    assembly_folder = assembly(folder)
     manifest = folder / "cdk.out" / "manifest.json"
     artifacts = json.loads(manifest.read_text())["artifacts"]
     artifacts["Far"] = {**artifacts["Shop"], "environment": "aws://111122223333/us-east-1"}
     manifest.write_text(json.dumps({"artifacts": artifacts}))
-    return whole
+    return assembly_folder
 
 
 def test_a_role_of_the_bootstrap_needs_nothing_for_stacks_of_other_regions(tmp_path: Path) -> None:
-    whole = two_regions(tmp_path)
+    assembly_folder = two_regions(tmp_path)
     for role in (EXECUTION, DEPLOY):
-        found = needed(whole, role)
-        assert found
+        needs = needed(assembly_folder, role)
+        assert needs
         assert not any(
-            action == "sts:AssumeRole" or ":us-east-1:" in resource for action, resource in found
+            action == "sts:AssumeRole" or ":us-east-1:" in resource for action, resource in needs
         )
-    assumed = {resource for action, resource in needed(whole, CI) if action == "sts:AssumeRole"}
+    assumed = {
+        resource for action, resource in needed(assembly_folder, CI) if action == "sts:AssumeRole"
+    }
     assert {
         f"{ROLES}-deploy-role-111122223333-{region}" for region in ("eu-west-1", "us-east-1")
     } <= assumed
 
 
 def test_the_publishing_role_uploads_and_assumes_no_role(tmp_path: Path) -> None:
-    found = needed(two_regions(tmp_path), PUBLISHING)
-    assert {action.partition(":")[0] for action, _ in found} == {"s3"}
-    assert all("-eu-west-1" in resource for _, resource in found)
+    needs = needed(two_regions(tmp_path), PUBLISHING)
+    assert {action.partition(":")[0] for action, _ in needs} == {"s3"}
+    assert all("-eu-west-1" in resource for _, resource in needs)
 
 
 def test_a_role_needs_the_roles_of_a_bootstrap_in_another_account(tmp_path: Path) -> None:
@@ -168,16 +170,16 @@ def test_a_role_needs_the_roles_of_a_bootstrap_in_another_account(tmp_path: Path
     manifest = folder / "cdk.out" / "manifest.json"
     text = manifest.read_text().replace("aws://111122223333", "aws://999988887777")
     manifest.write_text(text)
-    found = needed(folder, CI)
-    assert {action for action, _ in found} == {"sts:AssumeRole"}
-    assert all(resource.split(":")[4] == "999988887777" for _, resource in found)
+    needs = needed(folder, CI)
+    assert {action for action, _ in needs} == {"sts:AssumeRole"}
+    assert all(resource.split(":")[4] == "999988887777" for _, resource in needs)
 
 
 def with_missing(folder: Path, *missing: dict[str, Any], roles: bool = True) -> None:
     """Writes an assembly whose manifest lists values that are looked up."""
     manifest = assembly(folder, roles=roles) / "cdk.out" / "manifest.json"
-    found = json.loads(manifest.read_text())
-    manifest.write_text(json.dumps({**found, "missing": list(missing)}))
+    content = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**content, "missing": list(missing)}))
 
 
 VPC = {
@@ -190,16 +192,18 @@ LOOKUP = f"{ROLES}-lookup-role-111122223333-eu-west-1"
 
 def calls_for(folder: Path, role: str) -> dict[str, set[str]]:
     """The actions of a role for missing values -> their resources."""
-    found: dict[str, set[str]] = {}
-    for each in read_declarations(["cdk.out"], [], role, PLACE, root=folder):
-        for need in each.calls if each.source == "cdk.out" else ():
-            found.setdefault(need.permission.action, set()).add(need.permission.resource)
-    return found
+    resources_by_action: dict[str, set[str]] = {}
+    for declaration in read_declarations(["cdk.out"], [], role, PLACE, root=folder):
+        for need in declaration.calls if declaration.source == "cdk.out" else ():
+            resources_by_action.setdefault(need.permission.action, set()).add(
+                need.permission.resource
+            )
+    return resources_by_action
 
 
 def test_the_cli_looks_up_what_no_context_has_with_the_lookup_role(tmp_path: Path) -> None:
-    own = {**VPC, "props": {**VPC["props"], "lookupRoleArn": VARIABLE % "lookup"}}
-    with_missing(tmp_path, own)
+    own_vpc = {**VPC, "props": {**VPC["props"], "lookupRoleArn": VARIABLE % "lookup"}}
+    with_missing(tmp_path, own_vpc)
     assert calls_for(tmp_path, CI) == {"sts:AssumeRole": {LOOKUP}}
     assert set(calls_for(tmp_path, LOOKUP)) == {
         "ec2:DescribeVpcs",
@@ -220,33 +224,33 @@ def test_without_a_lookup_role_the_cli_looks_up_itself_and_the_value_is_not_know
     }
     with_missing(tmp_path, VPC, parameter, roles=False)
     arn = "arn:aws:ssm:eu-west-1:111122223333:parameter/net/vpc"
-    found = calls_for(tmp_path, CI)
-    assert found["ssm:GetParameter"] == {arn}
-    assert found["ec2:DescribeVpcs"] == {"*"}
+    needs = calls_for(tmp_path, CI)
+    assert needs["ssm:GetParameter"] == {arn}
+    assert needs["ec2:DescribeVpcs"] == {"*"}
     unknown = [
         part
-        for each in read_declarations(["cdk.out"], [], CI, PLACE, root=tmp_path)
-        for part in each.unknown
+        for declaration in read_declarations(["cdk.out"], [], CI, PLACE, root=tmp_path)
+        for part in declaration.unknown
     ]
-    assert unknown == [f"the context {each['key']}" for each in (VPC, parameter)]
+    assert unknown == [f"the context {lookup['key']}" for lookup in (VPC, parameter)]
 
 
 def stages(folder: Path, **missing: list[dict[str, Any]]) -> None:
     """Writes an assembly whose stages `dev` and `prod` are assemblies inside it."""
-    whole = assembly(folder) / "cdk.out"
+    top_folder = assembly(folder) / "cdk.out"
     artifacts: dict[str, Any] = {}
     for name, account in (("dev", "111122223333"), ("prod", "999988887777")):
-        inner = whole / f"assembly-{name}"
+        inner = top_folder / f"assembly-{name}"
         inner.mkdir()
-        for file in whole.glob("*.json"):
+        for file in top_folder.glob("*.json"):
             text = file.read_text().replace("aws://111122223333", f"aws://{account}")
             (inner / file.name).write_text(text.replace('"shop"', f'"{name}-shop"'))
         manifest = inner / "manifest.json"
-        own = {**json.loads(manifest.read_text()), "missing": missing.get(name, [])}
-        manifest.write_text(json.dumps(own))
+        content = {**json.loads(manifest.read_text()), "missing": missing.get(name, [])}
+        manifest.write_text(json.dumps(content))
         properties = {"directoryName": inner.name}
         artifacts[inner.name] = {"type": "cdk:cloud-assembly", "properties": properties}
-    (whole / "manifest.json").write_text(json.dumps({"artifacts": artifacts}))
+    (top_folder / "manifest.json").write_text(json.dumps({"artifacts": artifacts}))
 
 
 def test_the_stacks_of_all_stages_are_read(tmp_path: Path) -> None:
@@ -274,5 +278,5 @@ def test_what_a_stage_alone_lacks_is_looked_up_by_the_roles_of_its_place(tmp_pat
     assert calls_for(tmp_path, LOOKUP)["ec2:DescribeVpcs"] == {"*"}
     for role, keys in ((CI, {dev["key"], prod["key"]}), (EXECUTION, {dev["key"]})):
         declarations = read_declarations(["cdk.out"], [], role, PLACE, root=tmp_path)
-        unknown = {part for each in declarations for part in each.unknown}
+        unknown = {part for declaration in declarations for part in declaration.unknown}
         assert unknown == {f"the context {key}" for key in keys}

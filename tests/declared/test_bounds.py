@@ -27,13 +27,13 @@ def read(template: dict[str, Any] | str, **others: str) -> Declaration:
     """Reads a template and derives its needs, in time."""
     texts = {"t.yaml": template if isinstance(template, str) else json.dumps(template), **others}
     start = time.process_time()
-    found = read_stack(
+    declaration = read_stack(
         "shop=t.yaml", lambda path: texts[path].encode() if path in texts else None, PLACE
     )
     with suppress(TooLargeError):
-        needs_of(found, PLACE)
+        needs_of(declaration, PLACE)
     assert time.process_time() - start < MOST_SECONDS
-    return found
+    return declaration
 
 
 def queue(name: object) -> dict[str, Any]:
@@ -44,9 +44,9 @@ def test_a_chain_of_names_that_doubles_is_short_of_no_memory() -> None:
     resources = {"R0": queue("a")}
     for number in range(1, 60):
         resources[f"R{number}"] = queue({"Fn::Sub": f"${{R{number - 1}.QueueName}}" * 2})
-    found = read({"Resources": resources})
-    assert all(len(each.name) < 10_000 for each in found.resources)
-    assert len(found.resources) == 60
+    declaration = read({"Resources": resources})
+    assert all(len(resource.name) < 10_000 for resource in declaration.resources)
+    assert len(declaration.resources) == 60
 
 
 def test_a_long_chain_of_names_is_no_error() -> None:
@@ -61,9 +61,9 @@ def test_stacks_that_name_themselves_are_refused_with_their_path() -> None:
         f"  {name}: {{Type: AWS::CloudFormation::Stack, Properties: {{TemplateURL: %s}}}}\n"
         for name in ("One", "Two")
     )
-    found = read(nested % ("a.yaml", "a.yaml"), **{"a.yaml": nested % ("t.yaml", "a.yaml")})
-    assert "t.yaml -> a.yaml -> t.yaml is a cycle of nested stacks" in found.unknown.values()
-    assert "a.yaml -> a.yaml is a cycle of nested stacks" in found.unknown.values()
+    declaration = read(nested % ("a.yaml", "a.yaml"), **{"a.yaml": nested % ("t.yaml", "a.yaml")})
+    assert "t.yaml -> a.yaml -> t.yaml is a cycle of nested stacks" in declaration.unknown.values()
+    assert "a.yaml -> a.yaml is a cycle of nested stacks" in declaration.unknown.values()
 
 
 def test_stacks_that_double_at_each_level_are_too_large() -> None:
@@ -74,22 +74,22 @@ def test_stacks_that_double_at_each_level_are_too_large() -> None:
             f" {{TemplateURL: {level + 1}.yaml}}}}\n"
             for name in ("One", "Two")
         )
-    found = read(files["1.yaml"], **files)
-    assert found.resources == ()
-    assert "not known: too large" in found.unknown["t.yaml"]
+    declaration = read(files["1.yaml"], **files)
+    assert declaration.resources == ()
+    assert "not known: too large" in declaration.unknown["t.yaml"]
 
 
 def test_loops_that_multiply_are_too_large() -> None:
     body: Any = {"${A}${B}${C}": queue("${A}")}
-    items = [str(number) for number in range(300)]
+    values = [str(number) for number in range(300)]
     for name in ("C", "B", "A"):
-        body = {f"Fn::ForEach::{name}": [name, items, body]}
-    found = read({"Transform": "AWS::LanguageExtensions", "Resources": body})
-    assert "not known: too large" in found.unknown["t.yaml"]
+        body = {f"Fn::ForEach::{name}": [name, values, body]}
+    declaration = read({"Transform": "AWS::LanguageExtensions", "Resources": body})
+    assert "not known: too large" in declaration.unknown["t.yaml"]
 
 
 def test_two_resources_that_refer_to_each_other_have_arns() -> None:
-    found = read(
+    declaration = read(
         {
             "Resources": {
                 "A": {
@@ -105,7 +105,7 @@ def test_two_resources_that_refer_to_each_other_have_arns() -> None:
     )
     assert any(
         need.permission.action == "elasticloadbalancing:CreateLoadBalancer"
-        for need in needs_of(found, PLACE)
+        for need in needs_of(declaration, PLACE)
     )
 
 
@@ -118,8 +118,8 @@ def test_resources_that_name_themselves_or_each_other_end(kind: str) -> None:
         "Other": {"Fn::GetAtt": ["A", "Arn"]},
         "LaunchTemplateData": {"Source": {"Ref": "A"}},
     }
-    every = {name: {"Type": kind, "Properties": values} for name in ("A", "B", "C")}
-    assert len(read({"Resources": every}).resources) == 3
+    resources = {name: {"Type": kind, "Properties": values} for name in ("A", "B", "C")}
+    assert len(read({"Resources": resources}).resources) == 3
 
 
 def test_references_that_double_at_each_level_end() -> None:
@@ -142,30 +142,32 @@ def test_a_condition_for_each_value_has_few_variants() -> None:
         for name in conditions
     ]
     many = {f"Q{number}": queue("a") for number in range(100)}
-    for each in many.values():
-        each["Properties"]["Tags"] = tags
-    found = read({"Conditions": conditions, "Resources": many})
-    assert len(found.resources) <= 16 * 100
+    for resource in many.values():
+        resource["Properties"]["Tags"] = tags
+    declaration = read({"Conditions": conditions, "Resources": many})
+    assert len(declaration.resources) <= 16 * 100
 
 
 def test_too_many_resources_are_a_state() -> None:
-    every = {f"Q{number}": {"Type": "AWS::SQS::Queue"} for number in range(20_000)}
-    found = read({"Resources": every})
-    assert "not known: too large" in found.unknown["t.yaml"]
+    resources = {f"Q{number}": {"Type": "AWS::SQS::Queue"} for number in range(20_000)}
+    declaration = read({"Resources": resources})
+    assert "not known: too large" in declaration.unknown["t.yaml"]
 
 
 def test_a_name_that_is_longer_than_any_arn_is_not_known() -> None:
     template = {"Resources": {"Long": queue("a" * 3_000), "Short": queue("orders")}}
-    found = read(template)
-    arns = {need.permission.resource for need in needs_of(found, PLACE)}
+    declaration = read(template)
+    arns = {need.permission.resource for need in needs_of(declaration, PLACE)}
     assert "arn:aws:sqs:eu-west-1:111122223333:orders" in arns
     assert all(len(arn) < 200 for arn in arns)
 
 
 def test_long_names_of_special_characters_are_replayed_in_little_time() -> None:
     names = [f"b{number}{'`*?$|' * 150}" for number in range(200)]
-    found = read({"Resources": {f"R{place}": queue(name) for place, name in enumerate(names)}})
-    needs = needs_of(found, PLACE)
+    declaration = read(
+        {"Resources": {f"R{number}": queue(name) for number, name in enumerate(names)}}
+    )
+    needs = needs_of(declaration, PLACE)
     arns = sorted({need.permission.resource for need in needs if need.exact})
     statement = {"Effect": "Allow", "Action": "*", "Resource": arns}
     document = parse(json.dumps({"Version": "2012-10-17", "Statement": statement}).encode(), "p")

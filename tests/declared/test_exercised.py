@@ -47,25 +47,27 @@ def test_a_phase_is_seen_by_an_action_that_it_alone_has() -> None:
 def test_an_action_is_idle_after_all_phases_that_list_it(
     used: tuple[str, ...], idle: set[str], open_ones: set[str]
 ) -> None:
-    found = exercised_actions(declared(QUEUE), used)
-    assert idle <= found
-    assert open_ones.isdisjoint(found)
+    idle_actions = exercised_actions(declared(QUEUE), used)
+    assert idle <= idle_actions
+    assert open_ones.isdisjoint(idle_actions)
 
 
 def test_another_type_without_a_seen_phase_keeps_what_it_shares() -> None:
-    used = ("dynamodb:CreateTable", "sqs:CreateQueue")
-    alone = exercised_actions(declared(QUEUE), used)
+    used_actions = ("dynamodb:CreateTable", "sqs:CreateQueue")
+    alone = exercised_actions(declared(QUEUE), used_actions)
     assert "sqs:GetQueueUrl" in alone
-    assert "kms:ListAliases" not in exercised_actions(declared(QUEUE, TABLE), used)
+    assert "kms:ListAliases" not in exercised_actions(declared(QUEUE, TABLE), used_actions)
 
 
 def test_tags_that_only_the_creation_needs_are_idle_without_an_update() -> None:
     rule = ResourceKind(Tool.CLOUDFORMATION, "AWS::Events::Rule")
-    used = ("events:PutRule", "events:PutTargets")
+    used_actions = ("events:PutRule", "events:PutTargets")
     plain, tagged = (
         DeclaredResource(rule, "Main", (Phase.CREATE,), tagged=tagged) for tagged in (False, True)
     )
-    assert "events:TagResource" in exercised_actions([Declaration("t.yaml", (plain,))], used)
+    assert "events:TagResource" in exercised_actions(
+        [Declaration("t.yaml", (plain,))], used_actions
+    )
     assert "events:TagResource" not in exercised_actions(
-        [Declaration("t.yaml", (plain, tagged))], used
+        [Declaration("t.yaml", (plain, tagged))], used_actions
     )

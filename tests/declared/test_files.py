@@ -35,8 +35,8 @@ def nesting(url: str) -> str:
 
 
 def read(checkout: Path, name: str = "app/t.yaml") -> Declaration:
-    [found] = read_declarations([name], [], ROLE, PLACE, checkout)
-    return found
+    [declaration] = read_declarations([name], [], ROLE, PLACE, checkout)
+    return declaration
 
 
 @pytest.mark.parametrize(
@@ -52,9 +52,11 @@ def test_no_nested_template_is_read_outside(checkout: Path, url: str) -> None:
     (checkout / "app" / "folder").symlink_to("../../outside")
     (checkout / ".git").mkdir()
     (checkout / ".git" / "config").write_text(QUEUE)
-    found = read(checkout)
-    assert [each.kind.name for each in found.resources] == ["AWS::CloudFormation::Stack"]
-    [reason] = found.unknown.values()
+    declaration = read(checkout)
+    assert [resource.kind.name for resource in declaration.resources] == [
+        "AWS::CloudFormation::Stack"
+    ]
+    [reason] = declaration.unknown.values()
     assert "is not read" in reason
 
 
@@ -65,9 +67,9 @@ def test_a_nested_template_of_the_repository_is_read(checkout: Path, url: str) -
         (checkout / folder / "inner.yaml").write_text(QUEUE)
     (checkout / "app" / "link.yaml").symlink_to("../infra/inner.yaml")
     (checkout / "app" / "t.yaml").write_text(nesting(url))
-    found = read(checkout)
-    assert "Inner.Orders" in found.by_address
-    assert not found.unknown
+    declaration = read(checkout)
+    assert "Inner.Orders" in declaration.by_address
+    assert not declaration.unknown
 
 
 def test_a_nested_template_is_named_from_the_folder_of_the_one_that_nests_it(
@@ -86,10 +88,10 @@ def test_a_template_that_a_person_names_elsewhere_reads_its_own_folder_alone(
     for url, is_read in (("inner.yaml", True), ("../outside/t.yaml", False)):
         (checkout / "inner.yaml").write_text(QUEUE)
         (checkout / "t.yaml").write_text(nesting(url))
-        [found] = read_declarations(
+        [declaration] = read_declarations(
             [str(checkout / "t.yaml")], [], ROLE, PLACE, checkout.parent / "outside"
         )
-        assert ("Inner.Orders" in found.by_address) is is_read
+        assert ("Inner.Orders" in declaration.by_address) is is_read
 
 
 @pytest.mark.parametrize("name", ["samconfig.toml", ".terraform/terraform.tfstate", "t.yaml"])
@@ -139,15 +141,15 @@ def test_an_assembly_names_no_file_outside(checkout: Path, file: str, field: str
 
 
 def test_a_path_of_a_commit_has_no_folder_above_the_root() -> None:
-    asked = []
+    asked_paths = []
 
     def of_commit(path: str) -> bytes | None:
-        asked.append(path)
+        asked_paths.append(path)
         return nesting("../../t.yaml").encode() if path == "app/t.yaml" else None
 
-    found = read_stack("app/t.yaml", of_commit, PLACE)
-    assert all(".." not in each for each in asked)
-    assert "is outside the repository" in found.unknown["AWS::CloudFormation::Stack Inner"]
+    declaration = read_stack("app/t.yaml", of_commit, PLACE)
+    assert all(".." not in asked_path for asked_path in asked_paths)
+    assert "is outside the repository" in declaration.unknown["AWS::CloudFormation::Stack Inner"]
 
 
 def test_a_terraform_file_reads_no_link_that_leads_out(checkout: Path) -> None:

@@ -59,9 +59,11 @@ def test_a_name_made_by_a_function_has_no_wildcard_of_the_template(text: str) ->
         {"Ref": "Star"},
     ]
     for name in names:
-        found = needs({"Q": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": name}}})
-        assert found
-        assert patterns(found, "sqs:") == set(), name
+        needs_of_queue = needs(
+            {"Q": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": name}}}
+        )
+        assert needs_of_queue
+        assert patterns(needs_of_queue, "sqs:") == set(), name
 
 
 @pytest.mark.parametrize("text", ["*", "adm*", "adm?", "${aws:username}"])
@@ -73,25 +75,29 @@ def test_a_role_and_a_key_in_a_property_have_no_wildcard_of_the_template(text: s
             "Code": {"S3Bucket": "acme-code", "S3Key": "k"},
             "KmsKeyArn": f"arn:aws:kms:eu-west-1:111122223333:key/{text}",
         }
-        found = needs({"F": {"Type": "AWS::Lambda::Function", "Properties": properties}})
-        assert {"iam:PassRole", "kms:Decrypt"} <= actions(found), role
-        assert patterns(found, "kms:") == set()
-        assert patterns(found, "iam:") == set(), role
+        needs_of_function = needs(
+            {"F": {"Type": "AWS::Lambda::Function", "Properties": properties}}
+        )
+        assert {"iam:PassRole", "kms:Decrypt"} <= actions(needs_of_function), role
+        assert patterns(needs_of_function, "kms:") == set()
+        assert patterns(needs_of_function, "iam:") == set(), role
 
 
 def test_what_only_the_deployment_knows_beside_it_is_one_wildcard() -> None:
     name = {"Fn::Join": ["-", ["a*b", {"Fn::ImportValue": "x"}]]}
-    found = needs({"Q": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": name}}})
-    assert patterns(found, "sqs:") == {"arn:aws:sqs:eu-west-1:111122223333:a${*}b-*"}
+    needs_of_queue = needs({"Q": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": name}}})
+    assert patterns(needs_of_queue, "sqs:") == {"arn:aws:sqs:eu-west-1:111122223333:a${*}b-*"}
 
 
 @pytest.mark.parametrize("key", ["*", "x*.yaml"])
 def test_the_template_of_a_nested_stack_is_one_object(key: str) -> None:
     for host in ("acme-templates.s3.amazonaws.com", "s3.amazonaws.com/acme-templates"):
         nested = {"TemplateURL": f"https://{host}/{key}"}
-        found = needs({"S": {"Type": "AWS::CloudFormation::Stack", "Properties": nested}})
-        read = [need.permission for need in found if need.permission.action == "s3:GetObject"]
-        assert [each.resource for each in read] == [
+        needs_of_stack = needs({"S": {"Type": "AWS::CloudFormation::Stack", "Properties": nested}})
+        read = [
+            need.permission for need in needs_of_stack if need.permission.action == "s3:GetObject"
+        ]
+        assert [permission.resource for permission in read] == [
             f"arn:aws:s3:::acme-templates/{escape_observed(key)}"
         ]
 
@@ -104,7 +110,7 @@ def test_a_plan_has_no_wildcard_of_a_value(text: str) -> None:
         "kms_key_arn": f"arn:aws:kms:eu-west-1:111122223333:key/{text}",
     }
     content = plan(change("aws_lambda_function", ["create"], function))
-    found = needs_of(read_plan(content, "plan.json"), PLACE)
-    assert any(need.permission.action == "iam:PassRole" for need in found)
-    assert patterns(found, "iam:") == set()
-    assert patterns(found, "kms:") == set()
+    plan_needs = needs_of(read_plan(content, "plan.json"), PLACE)
+    assert any(need.permission.action == "iam:PassRole" for need in plan_needs)
+    assert patterns(plan_needs, "iam:") == set()
+    assert patterns(plan_needs, "kms:") == set()

@@ -103,7 +103,7 @@ def test_what_cannot_be_read_is_refused_with_a_remedy(text: str, remedy: str) ->
 
 
 def test_aliases_and_merge_keys_have_the_values_that_they_repeat() -> None:
-    found = declared(
+    declaration = declared(
         """
         x-queue: &queue {Type: AWS::SQS::Queue}
         x-bucket: &bucket {BucketName: one, VersioningConfiguration: {Status: Enabled}}
@@ -119,11 +119,11 @@ def test_aliases_and_merge_keys_have_the_values_that_they_repeat() -> None:
               BucketName: other
         """
     )
-    by_address = found.by_address
+    by_address = declaration.by_address
     assert [by_address[name].kind.name for name in "AB"] == ["AWS::SQS::Queue"] * 2
     assert by_address["B"].name == "b"
     assert by_address["C"].name == "other"
-    assert "s3:PutBucketVersioning" in actions(found)
+    assert "s3:PutBucketVersioning" in actions(declaration)
 
 
 @pytest.mark.parametrize(
@@ -137,8 +137,8 @@ def test_aliases_and_merge_keys_have_the_values_that_they_repeat() -> None:
 )
 def test_an_alias_repeats_a_function_whole(function: str, value: object) -> None:
     text = f"a: &a {function}\nb: *a\nc: [*a]\nd: {{<<: {{e: *a}}}}"
-    found = read_template_text(text, "t.yaml", Budget(LIMITS["template"])).value
-    assert found == {"a": value, "b": value, "c": [value], "d": {"e": value}}
+    document = read_template_text(text, "t.yaml", Budget(LIMITS["template"])).value
+    assert document == {"a": value, "b": value, "c": [value], "d": {"e": value}}
 
 
 def test_a_template_in_utf_16_is_read() -> None:
@@ -148,13 +148,13 @@ def test_a_template_in_utf_16_is_read() -> None:
 
 
 def test_a_comma_before_a_bracket_is_read_as_yaml_has_it() -> None:
-    found = declared('{"Resources": {"Q": {"Type": "AWS::SQS::Queue",},}}')
-    assert [each.kind.name for each in found.resources] == ["AWS::SQS::Queue"]
+    declaration = declared('{"Resources": {"Q": {"Type": "AWS::SQS::Queue",},}}')
+    assert [resource.kind.name for resource in declaration.resources] == ["AWS::SQS::Queue"]
 
 
 def test_a_key_that_is_repeated_with_its_value_says_nothing() -> None:
-    found = declared("Resources: {Q: {Type: AWS::SQS::Queue, Type: AWS::SQS::Queue}}")
-    assert found.unknown == {}
+    declaration = declared("Resources: {Q: {Type: AWS::SQS::Queue, Type: AWS::SQS::Queue}}")
+    assert declaration.unknown == {}
 
 
 def test_a_repeated_alias_costs_what_it_repeats() -> None:
@@ -180,17 +180,21 @@ Resources:
 
 
 def test_properties_of_aws_sam_by_a_condition_are_those_of_all_branches() -> None:
-    found = declared(f"{SAM}{CONDITIONS}{BRANCHES}")
-    needed = {"lambda:GetLayerVersion", "lambda:CreateFunctionUrlConfig", "ec2:DescribeSubnets"}
-    assert needed <= actions(found)
-    assert found.unknown == {}
+    declaration = declared(f"{SAM}{CONDITIONS}{BRANCHES}")
+    needed_actions = {
+        "lambda:GetLayerVersion",
+        "lambda:CreateFunctionUrlConfig",
+        "ec2:DescribeSubnets",
+    }
+    assert needed_actions <= actions(declaration)
+    assert declaration.unknown == {}
 
 
 def test_properties_of_aws_sam_by_a_known_condition_are_those_of_its_branch() -> None:
-    known = CONDITIONS.replace("Env: {Type: String}", "Env: {Type: String, Default: prod}")
-    found = declared(f"{SAM}{known}{BRANCHES}")
-    assert "lambda:GetLayerVersion" in actions(found)
-    assert "lambda:CreateFunctionUrlConfig" not in actions(found)
+    conditions = CONDITIONS.replace("Env: {Type: String}", "Env: {Type: String, Default: prod}")
+    declaration = declared(f"{SAM}{conditions}{BRANCHES}")
+    assert "lambda:GetLayerVersion" in actions(declaration)
+    assert "lambda:CreateFunctionUrlConfig" not in actions(declaration)
 
 
 @pytest.mark.parametrize(
@@ -204,9 +208,9 @@ def test_properties_of_aws_sam_by_a_known_condition_are_those_of_its_branch() ->
 )
 def test_both_branches_of_properties_count(properties: str, needed: str) -> None:
     queue = f"Resources: {{Q: {{Type: AWS::SQS::Queue, Properties: {properties}}}}}"
-    found = declared(CONDITIONS + queue)
-    assert needed in actions(found)
-    assert found.unknown == {}
+    declaration = declared(CONDITIONS + queue)
+    assert needed in actions(declaration)
+    assert declaration.unknown == {}
 
 
 NESTED = [
@@ -224,50 +228,61 @@ def test_every_branch_of_nested_conditions_counts(nested: str, conditions: tuple
     serverless = f"Resources: {{F: {{Type: AWS::Serverless::Function, Properties: {function}}}}}"
     layers = {
         str(layer)
-        for each in declared(f"{SAM}{CONDITIONS}{serverless}").resources
-        for layer in each.properties.get("Layers", ())
+        for resource in declared(f"{SAM}{CONDITIONS}{serverless}").resources
+        for layer in resource.properties.get("Layers", ())
     }
     assert layers == {f"{LAYER}{number}" for number in range(3)}
 
-    items = nested.format(*conditions, "[a]", "[b]", "[c]")
+    loop_items = nested.format(*conditions, "[a]", "[b]", "[c]")
     queue = "Queue${Name}: {Type: AWS::SQS::Queue, Properties: {QueueName: !Ref Name}}"
-    loop = f"Resources:\n  Fn::ForEach::Queues:\n    - Name\n    - {items}\n    - {queue}\n"
-    found = declared(f"{LOOPS}{CONDITIONS}{loop}")
-    assert {each.address for each in found.resources} == {"Queuea", "Queueb", "Queuec"}
+    loop = f"Resources:\n  Fn::ForEach::Queues:\n    - Name\n    - {loop_items}\n    - {queue}\n"
+    declaration = declared(f"{LOOPS}{CONDITIONS}{loop}")
+    assert {resource.address for resource in declaration.resources} == {
+        "Queuea",
+        "Queueb",
+        "Queuec",
+    }
 
 
 @pytest.mark.parametrize(("count", "is_whole"), [(40, True), (6, False)])
 def test_a_branch_that_is_not_tried_is_named(count: int, is_whole: bool) -> None:
     names = [f"C{number:02}" for number in range(count)]
-    given = "".join(f"  {name}: !Equals [!Ref AWS::StackId, x]\n" for name in names)
+    conditions = "".join(f"  {name}: !Equals [!Ref AWS::StackId, x]\n" for name in names)
     arn = "arn:aws:iam::aws:policy/"
     values = [f"!If [{name}, '{arn}{name}', '{arn}Not{name}']" for name in names]
     if not is_whole:
         # Each pair of conditions decides about one more value.
         values = [
-            f"!If [{one}, !If [{other}, !If [{third}, a, '{arn}{one}{other}{third}'], b], c]"
-            for one in names
-            for other in reversed(names)
+            f"!If [{first_name}, !If [{second_name}, !If [{third}, a, '{arn}{first_name}{second_name}{third}'], b], c]"
+            for first_name in names
+            for second_name in reversed(names)
             for third in names
         ]
     policies = "".join(f"        - {value}\n" for value in values)
-    found = declared(
-        f"Conditions:\n{given}Resources:\n  R:\n    Type: AWS::IAM::Role\n    Properties:\n"
+    declaration = declared(
+        f"Conditions:\n{conditions}Resources:\n  R:\n    Type: AWS::IAM::Role\n    Properties:\n"
         f"      AssumeRolePolicyDocument: {{}}\n      ManagedPolicyArns:\n{policies}"
     )
-    arns = {arn for each in found.resources for arn in each.properties["ManagedPolicyArns"]}
+    arns = {
+        arn
+        for resource in declaration.resources
+        for arn in resource.properties["ManagedPolicyArns"]
+    }
     if is_whole:
         assert {f"{arn}{name}" for name in names} | {f"{arn}Not{name}" for name in names} <= arns
-    assert ("branches of R" in found.unknown) is not is_whole
+    assert ("branches of R" in declaration.unknown) is not is_whole
 
 
 def test_a_name_in_properties_by_a_condition_is_that_of_the_branch() -> None:
-    found = declared(f"""{CONDITIONS}
+    declaration = declared(f"""{CONDITIONS}
 Resources:
   Q: {{Type: AWS::SQS::Queue, Properties: !If [Prod, {{QueueName: a}}, {{QueueName: b}}]}}
   P: {{Type: AWS::SSM::Parameter, Properties: {{Type: String, Name: !Sub '/${{Q.QueueName}}'}}}}
 """)
-    assert {each.name for each in found.resources if each.address == "P"} == {"/a", "/b"}
+    assert {resource.name for resource in declaration.resources if resource.address == "P"} == {
+        "/a",
+        "/b",
+    }
 
 
 def test_a_loop_over_the_items_of_a_condition_makes_those_of_both_branches() -> None:
@@ -278,23 +293,25 @@ Resources:
     - !If [Prod, [a, b], !If [Eu, [c], [d]]]
     - Queue${Name}: {Type: AWS::SQS::Queue, Properties: {QueueName: !Ref Name}}
 """
-    found = declared(f"{LOOPS}{CONDITIONS}{loop}")
-    assert {each.address for each in found.resources} == {f"Queue{name}" for name in "abcd"}
+    declaration = declared(f"{LOOPS}{CONDITIONS}{loop}")
+    assert {resource.address for resource in declaration.resources} == {
+        f"Queue{name}" for name in "abcd"
+    }
 
 
 def test_a_retention_by_a_function_is_read() -> None:
-    found = declared(
+    declaration = declared(
         f"""{LOOPS}
 Mappings: {{M: {{prod: {{policy: Retain}}}}}}
 Resources:
   Q: {{Type: AWS::SQS::Queue, DeletionPolicy: !FindInMap [M, prod, policy]}}
 """
     )
-    assert "sqs:DeleteQueue" not in actions(found)
+    assert "sqs:DeleteQueue" not in actions(declaration)
 
 
 def test_the_default_of_a_mapping_is_the_value_of_an_absent_key() -> None:
-    found = declared(
+    declaration = declared(
         f"""{LOOPS}
 Mappings: {{M: {{prod: {{name: a}}}}}}
 Resources:
@@ -303,7 +320,7 @@ Resources:
     Properties: {{QueueName: !FindInMap [M, dev, name, {{DefaultValue: other}}]}}
 """
     )
-    assert found.by_address["Q"].name == "other"
+    assert declaration.by_address["Q"].name == "other"
 
 
 def change(*operations: str, kind: str = "aws_sqs_queue", **more: object) -> dict[str, Any]:
@@ -348,14 +365,14 @@ INVOCATION = {"address": "action.aws_lambda_invoke.x", "type": "aws_lambda_invok
     ],
 )
 def test_what_a_plan_leaves_open_is_named(plan: dict[str, Any], part: str) -> None:
-    found = read_plan(json.dumps({"planned_values": {}, **plan}).encode(), "p.json")
-    assert part in found.unknown
+    declaration = read_plan(json.dumps({"planned_values": {}, **plan}).encode(), "p.json")
+    assert part in declaration.unknown
 
 
 def test_a_resource_that_terraform_forgets_needs_nothing() -> None:
     plan = json.dumps({"planned_values": {}, "resource_changes": [change("forget")]}).encode()
-    found = read_plan(plan, "p.json")
-    assert (needs_of(found, PLACE), found.unknown) == ((), {})
+    declaration = read_plan(plan, "p.json")
+    assert (needs_of(declaration, PLACE), declaration.unknown) == ((), {})
 
 
 @pytest.mark.parametrize(
@@ -391,16 +408,16 @@ def test_a_step_of_pulumi_that_runs_code_is_named(
         "urn": "urn:y::q",
         "newState": {"type": "aws:sqs/queue:Queue", "inputs": {"name": "a"}},
     }
-    found = read_plan(json.dumps({"steps": [step, queue]}).encode(), "p.json")
-    assert ("urn:x::q" in found.unknown) is is_named
+    declaration = read_plan(json.dumps({"steps": [step, queue]}).encode(), "p.json")
+    assert ("urn:x::q" in declaration.unknown) is is_named
 
 
 def test_a_role_whose_account_is_no_account_is_passed_all_the_same() -> None:
     base = {"Type": "AWS::Bedrock::KnowledgeBase"}
     base |= {"Properties": {"Name": "a", "RoleArn": "arn:aws:iam::${AWS::AccountId}:role/base"}}
-    found = declared(json.dumps({"Resources": {"B": base}}))
-    passed = [each.permission for each in needs_of(found, PLACE)]
-    roles = [each.resource for each in passed if each.action == "iam:PassRole"]
+    declaration = declared(json.dumps({"Resources": {"B": base}}))
+    passed = [need.permission for need in needs_of(declaration, PLACE)]
+    roles = [permission.resource for permission in passed if permission.action == "iam:PassRole"]
     assert roles == ["arn:aws:iam::111122223333:role/base"]
 
 
@@ -419,9 +436,14 @@ def test_a_service_linked_role_that_no_handler_lists_is_needed(
     kind: str, properties: dict[str, Any], service: str
 ) -> None:
     resource = {"Type": kind, "Properties": properties}
-    found = needs_of(declared(json.dumps({"Resources": {"R": resource}})), PLACE)
-    made = [each for each in found if each.permission.action == "iam:CreateServiceLinkedRole"]
-    names = [value for each in made for one in each.permission.conditions for value in one.values]
+    needs = needs_of(declared(json.dumps({"Resources": {"R": resource}})), PLACE)
+    creations = [need for need in needs if need.permission.action == "iam:CreateServiceLinkedRole"]
+    names = [
+        value
+        for creation in creations
+        for condition in creation.permission.conditions
+        for value in condition.values
+    ]
     assert names == ([f"{service}.amazonaws.com"] if service else [])
 
 
@@ -437,8 +459,11 @@ def test_a_service_linked_role_that_no_handler_lists_is_needed(
 def test_a_data_source_needs_the_read_of_its_documentation(kind: str, action: str) -> None:
     read = {**change("read", kind=kind), "mode": "data", "address": f"data.{kind}.x"}
     plan = json.dumps({"planned_values": {}, "resource_changes": [read]}).encode()
-    found = read_plan(plan, "p.json")
-    assert ({each.permission.action for each in needs_of(found, PLACE)}, found.unknown) == (
+    declaration = read_plan(plan, "p.json")
+    assert (
+        {need.permission.action for need in needs_of(declaration, PLACE)},
+        declaration.unknown,
+    ) == (
         {action},
         {},
     )
@@ -457,5 +482,5 @@ def test_an_assembly_without_a_stack_says_so(artifacts: dict[str, Any], part: st
     manifest = json.dumps({"artifacts": artifacts}).encode()
     files = RepositoryFiles({"cdk.out/manifest.json": manifest}.get, "cdk.out")
     role = "arn:aws:iam::111122223333:role/ci"
-    [found] = read_assembly(files, "cdk.out", role, PLACE)
-    assert part in found.unknown
+    [declaration] = read_assembly(files, "cdk.out", role, PLACE)
+    assert part in declaration.unknown

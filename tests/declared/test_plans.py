@@ -39,21 +39,21 @@ def change(
 
 
 def plan(*changes: dict[str, Any], configuration: Any = None, **more: Any) -> bytes:
-    whole = {
+    content = {
         "format_version": "1.2",
         "planned_values": {},
         "resource_changes": list(changes),
         **more,
     }
-    return json.dumps({**whole, "configuration": {"root_module": configuration or {}}}).encode()
+    return json.dumps({**content, "configuration": {"root_module": configuration or {}}}).encode()
 
 
 def needed(raw: bytes) -> dict[str, set[str]]:
     """Action -> resources."""
-    found: dict[str, set[str]] = {}
+    resources_by_action: dict[str, set[str]] = {}
     for need in needs_of(read_plan(raw, "plan.json"), PLACE):
-        found.setdefault(need.permission.action, set()).add(need.permission.resource)
-    return found
+        resources_by_action.setdefault(need.permission.action, set()).add(need.permission.resource)
+    return resources_by_action
 
 
 QUEUE = {
@@ -66,41 +66,41 @@ QUEUE = {
 
 
 def test_a_plan_that_creates_needs_creation_and_reads() -> None:
-    found = needed(plan(change("aws_sqs_queue", ["create"], {"name": "orders", "tags_all": {}})))
-    assert found["sqs:CreateQueue"] == {f"arn:aws:sqs:eu-west-1:{ACCOUNT}:orders"}
-    assert "sqs:GetQueueAttributes" in found
-    assert {"sqs:DeleteQueue", "sqs:TagQueue"}.isdisjoint(found)
+    needs = needed(plan(change("aws_sqs_queue", ["create"], {"name": "orders", "tags_all": {}})))
+    assert needs["sqs:CreateQueue"] == {f"arn:aws:sqs:eu-west-1:{ACCOUNT}:orders"}
+    assert "sqs:GetQueueAttributes" in needs
+    assert {"sqs:DeleteQueue", "sqs:TagQueue"}.isdisjoint(needs)
 
 
 def test_tags_need_the_permission_to_tag() -> None:
-    found = needed(
+    needs = needed(
         plan(change("aws_sqs_queue", ["create"], {"name": "orders", "tags_all": {"a": "b"}}))
     )
-    assert "sqs:TagQueue" in found
+    assert "sqs:TagQueue" in needs
 
 
 def test_a_plan_that_deletes_needs_deletion_of_the_resource_in_the_state() -> None:
-    found = needed(plan(change("aws_sqs_queue", ["delete"], None, QUEUE)))
-    assert found["sqs:DeleteQueue"] == {QUEUE["arn"]}
-    assert "sqs:CreateQueue" not in found
+    needs = needed(plan(change("aws_sqs_queue", ["delete"], None, QUEUE)))
+    assert needs["sqs:DeleteQueue"] == {QUEUE["arn"]}
+    assert "sqs:CreateQueue" not in needs
 
 
 def test_a_replacement_needs_both() -> None:
-    found = needed(plan(change("aws_sqs_queue", ["delete", "create"], {"name": "baskets"}, QUEUE)))
-    assert {"sqs:DeleteQueue", "sqs:CreateQueue"} <= set(found)
+    needs = needed(plan(change("aws_sqs_queue", ["delete", "create"], {"name": "baskets"}, QUEUE)))
+    assert {"sqs:DeleteQueue", "sqs:CreateQueue"} <= set(needs)
 
 
 def test_an_update_needs_what_its_changed_attributes_need() -> None:
     after = {**QUEUE, "delay_seconds": 5}
-    found = needed(plan(change("aws_sqs_queue", ["update"], after, QUEUE)))
-    assert "sqs:SetQueueAttributes" in found
-    assert {"sqs:CreateQueue", "sqs:DeleteQueue"}.isdisjoint(found)
+    needs = needed(plan(change("aws_sqs_queue", ["update"], after, QUEUE)))
+    assert "sqs:SetQueueAttributes" in needs
+    assert {"sqs:CreateQueue", "sqs:DeleteQueue"}.isdisjoint(needs)
 
 
 def test_what_does_not_change_is_read() -> None:
-    found = needed(plan(change("aws_sqs_queue", ["no-op"], QUEUE, QUEUE)))
-    assert found["sqs:GetQueueAttributes"] == {QUEUE["arn"]}
-    assert "sqs:SetQueueAttributes" not in found
+    needs = needed(plan(change("aws_sqs_queue", ["no-op"], QUEUE, QUEUE)))
+    assert needs["sqs:GetQueueAttributes"] == {QUEUE["arn"]}
+    assert "sqs:SetQueueAttributes" not in needs
 
 
 def test_a_role_that_the_plan_makes_is_passed_by_its_reference() -> None:
@@ -130,8 +130,8 @@ def test_a_role_that_the_plan_makes_is_passed_by_its_reference() -> None:
 
 def test_an_expression_in_the_json_syntax_of_terraform_is_a_reference_and_no_text() -> None:
     """The tools that write this syntax, such as the CDK for Terraform, quote each expression."""
-    made = {"name": "worker", "path": "/", "assume_role_policy": "{}"}
-    written = {
+    role_values = {"name": "worker", "path": "/", "assume_role_policy": "{}"}
+    role_expressions = {
         "role": {"constant_value": "${aws_iam_role.main.arn}", "references": ["aws_iam_role.main"]}
     }
     attached = {
@@ -139,41 +139,41 @@ def test_an_expression_in_the_json_syntax_of_terraform_is_a_reference_and_no_tex
         "policy": {"constant_value": "{}"},
     }
     resources = [
-        {"address": "aws_lambda_function.main", "expressions": written},
+        {"address": "aws_lambda_function.main", "expressions": role_expressions},
         {"address": "aws_iam_role_policy.main", "expressions": attached},
     ]
-    found = needed(
+    needs = needed(
         plan(
-            change("aws_iam_role", ["create"], made, arn=True),
+            change("aws_iam_role", ["create"], role_values, arn=True),
             change("aws_lambda_function", ["create"], {"function_name": "worker"}, role=True),
             change("aws_iam_role_policy", ["create"], {"name": "orders"}, role=True),
             configuration={"resources": resources},
         )
     )
     role = f"arn:aws:iam::{ACCOUNT}:role/worker"
-    assert found["iam:PassRole"] == {role}
-    assert found["iam:PutRolePolicy"] == {role}
-    assert not any("${" in resource for resources in found.values() for resource in resources)
+    assert needs["iam:PassRole"] == {role}
+    assert needs["iam:PutRolePolicy"] == {role}
+    assert not any("${" in resource for resources in needs.values() for resource in resources)
 
 
 def test_a_prefix_opens_the_end_of_a_name() -> None:
-    found = needed(plan(change("aws_sqs_queue", ["create"], {"name_prefix": "orders-"}, name=True)))
-    assert found["sqs:CreateQueue"] == {f"arn:aws:sqs:eu-west-1:{ACCOUNT}:orders-*"}
+    needs = needed(plan(change("aws_sqs_queue", ["create"], {"name_prefix": "orders-"}, name=True)))
+    assert needs["sqs:CreateQueue"] == {f"arn:aws:sqs:eu-west-1:{ACCOUNT}:orders-*"}
 
 
 def test_a_name_is_no_id_that_aws_gives() -> None:
-    found = needed(
+    needs = needed(
         plan(
             change(
                 "aws_security_group", ["create"], {"name": "web", "ingress": [], "vpc_id": "vpc-1"}
             )
         )
     )
-    assert f"arn:aws:ec2:eu-west-1:{ACCOUNT}:security-group/*" in found["ec2:CreateSecurityGroup"]
+    assert f"arn:aws:ec2:eu-west-1:{ACCOUNT}:security-group/*" in needs["ec2:CreateSecurityGroup"]
 
 
 def test_a_rule_of_an_event_bus_has_its_own_name() -> None:
-    found = needed(
+    needs = needed(
         plan(
             change(
                 "aws_cloudwatch_event_rule",
@@ -182,7 +182,7 @@ def test_a_rule_of_an_event_bus_has_its_own_name() -> None:
             )
         )
     )
-    assert f"arn:aws:events:eu-west-1:{ACCOUNT}:rule/nightly" in found["events:PutRule"]
+    assert f"arn:aws:events:eu-west-1:{ACCOUNT}:rule/nightly" in needs["events:PutRule"]
 
 
 def test_a_data_source_is_read() -> None:
@@ -209,8 +209,8 @@ def test_a_data_source_that_the_deployment_reads_names_what_the_plan_makes() -> 
         "address": f"data.{kind}.main",
         "expressions": {"secret_id": {"references": ["aws_secretsmanager_secret.main.id"]}},
     }
-    found = needed(plan(secret, read, configuration={"resources": [configured]}))
-    assert found["secretsmanager:GetSecretValue"] == {
+    needs = needed(plan(secret, read, configuration={"resources": [configured]}))
+    assert needs["secretsmanager:GetSecretValue"] == {
         f"arn:aws:secretsmanager:eu-west-1:{ACCOUNT}:secret:shop-*"
     }
 
@@ -221,11 +221,11 @@ def test_a_type_without_any_known_action_is_named() -> None:
 
 
 def test_a_plan_without_a_resource_of_aws_says_so() -> None:
-    other = {
+    subnet = {
         **change("azurerm_subnet", ["create"], {}),
         "provider_name": "registry.terraform.io/hashicorp/azurerm",
     }
-    assert read_plan(plan(other), "p.json").unknown == {"p.json": "it has no resource of AWS"}
+    assert read_plan(plan(subnet), "p.json").unknown == {"p.json": "it has no resource of AWS"}
 
 
 def test_the_plans_of_several_units_in_one_file_are_all_read() -> None:
@@ -240,16 +240,16 @@ def test_the_plans_of_several_units_in_one_file_are_all_read() -> None:
         return plan(queue, policy, configuration={"resources": [configured]})
 
     raw = b"12:01:02.123 INFO [one] terraform\n" + unit("orders") + b"\n" + unit("carts") + b"\n"
-    found = needed(raw)
+    needs = needed(raw)
     queues = {f"arn:aws:sqs:eu-west-1:{ACCOUNT}:{name}" for name in ("orders", "carts")}
-    assert found["sqs:CreateQueue"] == queues
-    assert found["sqs:SetQueueAttributes"] == queues
+    assert needs["sqs:CreateQueue"] == queues
+    assert needs["sqs:SetQueueAttributes"] == queues
 
 
 def test_a_broken_plan_after_a_whole_one_is_refused() -> None:
-    whole = plan(change("aws_sqs_queue", ["create"], {"name": "orders"}))
+    whole_plan = plan(change("aws_sqs_queue", ["create"], {"name": "orders"}))
     with pytest.raises(InputError, match=r"p\.json is no plan in JSON"):
-        read_plan(whole + b"\n" + whole[:-20], "p.json")
+        read_plan(whole_plan + b"\n" + whole_plan[:-20], "p.json")
 
 
 def test_a_plan_of_opentofu_is_read_as_one_of_terraform() -> None:
@@ -271,21 +271,21 @@ def test_a_route_is_read_by_its_table() -> None:
 
 
 def test_an_auto_scaling_group_asks_for_what_its_attributes_set() -> None:
-    found = needed(plan(change("aws_autoscaling_group", ["create"], {"name": "web"})))
-    assert {"autoscaling:PutWarmPool", "autoscaling:EnableMetricsCollection"}.isdisjoint(found)
+    needs = needed(plan(change("aws_autoscaling_group", ["create"], {"name": "web"})))
+    assert {"autoscaling:PutWarmPool", "autoscaling:EnableMetricsCollection"}.isdisjoint(needs)
     block = {"name": "web", "warm_pool": [{"min_size": 1}], "enabled_metrics": ["GroupMaxSize"]}
-    found = needed(plan(change("aws_autoscaling_group", ["create"], block)))
-    assert {"autoscaling:PutWarmPool", "autoscaling:EnableMetricsCollection"} <= set(found)
+    needs = needed(plan(change("aws_autoscaling_group", ["create"], block)))
+    assert {"autoscaling:PutWarmPool", "autoscaling:EnableMetricsCollection"} <= set(needs)
 
 
 def test_other_providers_are_left_out_and_unknown_types_named() -> None:
-    other = {
+    bucket = {
         **change("google_storage_bucket", ["create"], {}),
         "provider_name": "registry.terraform.io/hashicorp/google",
     }
-    found = read_plan(plan(other, change("aws_newer_type", ["create"], {})), "p")
-    assert [each.kind.name for each in found.resources] == ["aws_newer_type"]
-    assert [*found.unknown] == ["aws_newer_type"]
+    declaration = read_plan(plan(bucket, change("aws_newer_type", ["create"], {})), "p")
+    assert [resource.kind.name for resource in declaration.resources] == ["aws_newer_type"]
+    assert [*declaration.unknown] == ["aws_newer_type"]
 
 
 def test_the_backend_in_s3_needs_state_and_lock() -> None:
@@ -295,11 +295,11 @@ def test_the_backend_in_s3_needs_state_and_lock() -> None:
         "use_lockfile": True,
         "dynamodb_table": "locks",
     }
-    found = backend_calls(json.dumps({"backend": {"type": "s3", "config": config}}).encode(), PLACE)
-    on = {(need.permission.action, need.permission.resource) for need in found}
-    assert ("s3:PutObject", "arn:aws:s3:::state/app.tfstate") in on
-    assert ("s3:DeleteObject", "arn:aws:s3:::state/app.tfstate.tflock") in on
-    assert ("dynamodb:PutItem", f"arn:aws:dynamodb:eu-west-1:{ACCOUNT}:table/locks") in on
+    calls = backend_calls(json.dumps({"backend": {"type": "s3", "config": config}}).encode(), PLACE)
+    permissions = {(need.permission.action, need.permission.resource) for need in calls}
+    assert ("s3:PutObject", "arn:aws:s3:::state/app.tfstate") in permissions
+    assert ("s3:DeleteObject", "arn:aws:s3:::state/app.tfstate.tflock") in permissions
+    assert ("dynamodb:PutItem", f"arn:aws:dynamodb:eu-west-1:{ACCOUNT}:table/locks") in permissions
     assert backend_calls(b'{"backend": {"type": "local"}}', PLACE) == ()
 
 
@@ -435,9 +435,9 @@ def test_a_final_snapshot_needs_the_right_to_make_it() -> None:
 
 def test_a_web_acl_of_a_load_balancer_needs_its_permission() -> None:
     arn = f"arn:aws:elasticloadbalancing:eu-west-1:{ACCOUNT}:loadbalancer/app/web/1"
-    found = needed(plan(change("aws_wafv2_web_acl_association", ["create"], {"resource_arn": arn})))
-    assert "elasticloadbalancing:SetWebAcl" in found
-    assert "apigateway:SetWebACL" not in found
+    needs = needed(plan(change("aws_wafv2_web_acl_association", ["create"], {"resource_arn": arn})))
+    assert "elasticloadbalancing:SetWebAcl" in needs
+    assert "apigateway:SetWebACL" not in needs
 
 
 @pytest.mark.parametrize(
@@ -470,8 +470,10 @@ def test_a_reference_means_the_instance_with_its_index() -> None:
         configuration = {
             "resources": [{"address": "aws_sqs_queue_policy.main", "expressions": expression}]
         }
-        found = needed(plan(*queues, policy, configuration=configuration))["sqs:SetQueueAttributes"]
-        return {each.rpartition(":")[2] for each in found}
+        resources = needed(plan(*queues, policy, configuration=configuration))[
+            "sqs:SetQueueAttributes"
+        ]
+        return {arn.rpartition(":")[2] for arn in resources}
 
     assert written('aws_sqs_queue.main["shop-a"]', policies[1]) == {"shop-a"}
     assert written("aws_sqs_queue.main", policies[0]) == {"shop-b"}
@@ -486,15 +488,15 @@ def test_a_role_inside_a_block_is_passed_by_its_reference() -> None:
         {"name": "f", "extended_s3_configuration": [{}]},
     )
     stream["change"]["after_unknown"] = {"extended_s3_configuration": [{"role_arn": True}]}
-    named = {"role_arn": {"references": ["aws_iam_role.main.arn", "aws_iam_role.main"]}}
-    expressions = {"extended_s3_configuration": [named]}
+    role_reference = {"role_arn": {"references": ["aws_iam_role.main.arn", "aws_iam_role.main"]}}
+    expressions = {"extended_s3_configuration": [role_reference]}
     configuration = {
         "resources": [
             {"address": "aws_kinesis_firehose_delivery_stream.main", "expressions": expressions}
         ]
     }
-    found = needed(plan(role, stream, configuration=configuration))
-    assert found["iam:PassRole"] == {f"arn:aws:iam::{ACCOUNT}:role/fire"}
+    needs = needed(plan(role, stream, configuration=configuration))
+    assert needs["iam:PassRole"] == {f"arn:aws:iam::{ACCOUNT}:role/fire"}
 
 
 def test_a_role_that_an_instance_profile_names_is_passed() -> None:
@@ -532,16 +534,16 @@ def test_a_data_source_needs_what_it_reads_and_not_what_its_resource_does() -> N
 
 
 def test_a_replacement_deletes_the_old_name_and_creates_the_new_one() -> None:
-    found = needed(plan(change("aws_sqs_queue", ["delete", "create"], {"name": "new"}, QUEUE)))
-    assert found["sqs:DeleteQueue"] == {QUEUE["arn"]}
-    assert found["sqs:CreateQueue"] == {f"arn:aws:sqs:eu-west-1:{ACCOUNT}:new"}
+    needs = needed(plan(change("aws_sqs_queue", ["delete", "create"], {"name": "new"}, QUEUE)))
+    assert needs["sqs:DeleteQueue"] == {QUEUE["arn"]}
+    assert needs["sqs:CreateQueue"] == {f"arn:aws:sqs:eu-west-1:{ACCOUNT}:new"}
 
 
 def test_a_bucket_that_terraform_empties_needs_the_deletion_of_its_objects() -> None:
     for force, actions in ((True, {"s3:DeleteObject", "s3:DeleteObjectVersion"}), (False, set())):
         bucket = {"bucket": "old", "arn": "arn:aws:s3:::old", "force_destroy": force}
-        found = needed(plan(change("aws_s3_bucket", ["delete"], None, bucket)))
-        assert {each for each in found if each.startswith("s3:DeleteObject")} == actions
+        needs = needed(plan(change("aws_s3_bucket", ["delete"], None, bucket)))
+        assert {action for action in needs if action.startswith("s3:DeleteObject")} == actions
 
 
 def test_an_update_without_its_role_passes_none() -> None:
@@ -551,8 +553,8 @@ def test_an_update_without_its_role_passes_none() -> None:
         plan(change("aws_lambda_function", ["update"], {**before, "memory_size": 256}, before))
     )
     after = {**before, "role": f"{role}-2"}
-    found = needed(plan(change("aws_lambda_function", ["update"], after, before)))
-    assert found["iam:PassRole"] == {f"{role}-2"}
+    needs = needed(plan(change("aws_lambda_function", ["update"], after, before)))
+    assert needs["iam:PassRole"] == {f"{role}-2"}
 
 
 PROVIDERS = {
@@ -582,9 +584,13 @@ PROVIDERS = {
 def of_provider(key: str) -> bytes:
     resources = [{"address": "aws_sns_topic.main", "provider_config_key": key, "expressions": {}}]
     configuration = {"provider_config": PROVIDERS, "root_module": {"resources": resources}}
-    made = json.loads(plan(change("aws_sns_topic", ["create"], {"name": "news"})))
+    content = json.loads(plan(change("aws_sns_topic", ["create"], {"name": "news"})))
     return json.dumps(
-        {**made, "variables": {"region": {"value": "eu-central-1"}}, "configuration": configuration}
+        {
+            **content,
+            "variables": {"region": {"value": "eu-central-1"}},
+            "configuration": configuration,
+        }
     ).encode()
 
 
@@ -597,29 +603,29 @@ def test_a_resource_is_in_the_region_of_its_provider(key: str, region: str) -> N
 
 
 def test_what_a_provider_makes_as_another_role_needs_that_role_alone() -> None:
-    other = "arn:aws:iam::999988887777:role/dns"
-    found = needs_of(
+    other_role = "arn:aws:iam::999988887777:role/dns"
+    needs_of_ci = needs_of(
         read_plan(of_provider("aws.dns"), "p", f"arn:aws:iam::{ACCOUNT}:role/ci"), PLACE
     )
-    assert [(need.permission.action, need.permission.resource) for need in found] == [
-        ("sts:AssumeRole", other)
+    assert [(need.permission.action, need.permission.resource) for need in needs_of_ci] == [
+        ("sts:AssumeRole", other_role)
     ]
-    own = needs_of(read_plan(of_provider("aws.dns"), "p", other), PLACE)
-    assert "sns:CreateTopic" in {need.permission.action for need in own}
+    needs_of_other = needs_of(read_plan(of_provider("aws.dns"), "p", other_role), PLACE)
+    assert "sns:CreateTopic" in {need.permission.action for need in needs_of_other}
 
 
 def test_a_load_balancer_makes_no_security_group() -> None:
-    found = needed(plan(change("aws_lb", ["create"], {"name": "web", "subnets": ["subnet-1"]})))
-    assert not any(action.startswith("ec2:Create") for action in found)
+    needs = needed(plan(change("aws_lb", ["create"], {"name": "web", "subnets": ["subnet-1"]})))
+    assert not any(action.startswith("ec2:Create") for action in needs)
 
 
 def test_a_document_is_no_name() -> None:
-    found = needed(
+    needs = needed(
         plan(
             change("aws_iam_policy", ["create"], {"name": "reading", "policy": '{"Statement":[]}'})
         )
     )
-    assert found["iam:CreatePolicy"] == {f"arn:aws:iam::{ACCOUNT}:policy/reading"}
+    assert needs["iam:CreatePolicy"] == {f"arn:aws:iam::{ACCOUNT}:policy/reading"}
 
 
 def test_a_number_that_is_not_set_asks_for_nothing() -> None:
@@ -635,17 +641,17 @@ def test_a_number_that_is_not_set_asks_for_nothing() -> None:
 
 def test_what_is_on_asks_for_nothing_that_switches_it_off() -> None:
     key = {"enable_key_rotation": True, "is_enabled": False}
-    found = needed(plan(change("aws_kms_key", ["create"], key)))
-    assert {"kms:EnableKeyRotation", "kms:DisableKey"} <= set(found)
-    assert "kms:DisableKeyRotation" not in found
+    needs = needed(plan(change("aws_kms_key", ["create"], key)))
+    assert {"kms:EnableKeyRotation", "kms:DisableKey"} <= set(needs)
+    assert "kms:DisableKeyRotation" not in needs
 
 
 def test_a_name_of_a_declared_role_means_the_role_with_its_path() -> None:
     role = {"name": "host", "path": "/hosts/"}
     profile = change("aws_iam_instance_profile", ["create"], {"name": "host", "role": "host"})
-    found = needed(plan(change("aws_iam_role", ["create"], role), profile))
+    needs = needed(plan(change("aws_iam_role", ["create"], role), profile))
     assert (
-        found["iam:PassRole"] == found["iam:GetRole"] == {f"arn:aws:iam::{ACCOUNT}:role/hosts/host"}
+        needs["iam:PassRole"] == needs["iam:GetRole"] == {f"arn:aws:iam::{ACCOUNT}:role/hosts/host"}
     )
 
 
@@ -653,15 +659,15 @@ def test_a_name_of_a_declared_role_means_the_role_with_its_path() -> None:
 def test_a_rule_of_a_security_group_needs_the_action_of_its_direction(
     kind: str, other: str
 ) -> None:
-    found = needed(
+    needs = needed(
         plan(
             change(
                 "aws_security_group_rule", ["create"], {"type": kind, "security_group_id": "sg-1"}
             )
         )
     )
-    assert f"ec2:AuthorizeSecurityGroup{kind.title()}" in found
-    assert f"ec2:AuthorizeSecurityGroup{other}" not in found
+    assert f"ec2:AuthorizeSecurityGroup{kind.title()}" in needs
+    assert f"ec2:AuthorizeSecurityGroup{other}" not in needs
 
 
 def state_of(**config: Any) -> bytes:
@@ -672,20 +678,20 @@ def state_of(**config: Any) -> bytes:
 
 @pytest.mark.parametrize("assumes", [{"role_arn": "ROLE"}, {"assume_role": [{"role_arn": "ROLE"}]}])
 def test_a_backend_that_assumes_another_role_needs_that_alone(assumes: dict[str, Any]) -> None:
-    other = "arn:aws:iam::999988887777:role/state"
-    raw = state_of(**json.loads(json.dumps(assumes).replace("ROLE", other)))
+    other_role = "arn:aws:iam::999988887777:role/state"
+    raw = state_of(**json.loads(json.dumps(assumes).replace("ROLE", other_role)))
     (need,) = backend_calls(raw, PLACE, f"arn:aws:iam::{ACCOUNT}:role/ci")
-    assert (need.permission.action, need.permission.resource) == ("sts:AssumeRole", other)
-    assert len(backend_calls(raw, PLACE, other)) > 1
+    assert (need.permission.action, need.permission.resource) == ("sts:AssumeRole", other_role)
+    assert len(backend_calls(raw, PLACE, other_role)) > 1
 
 
 def test_the_lock_and_the_key_of_a_backend_are_in_its_region() -> None:
-    found = backend_calls(
+    calls = backend_calls(
         state_of(region="eu-north-1", dynamodb_table="locks", kms_key_id="alias/state"), PLACE
     )
-    on = {(need.permission.action, need.permission.resource) for need in found}
-    assert ("dynamodb:PutItem", f"arn:aws:dynamodb:eu-north-1:{ACCOUNT}:table/locks") in on
-    assert ("kms:Decrypt", f"arn:aws:kms:eu-north-1:{ACCOUNT}:key/*") in on
+    permissions = {(need.permission.action, need.permission.resource) for need in calls}
+    assert ("dynamodb:PutItem", f"arn:aws:dynamodb:eu-north-1:{ACCOUNT}:table/locks") in permissions
+    assert ("kms:Decrypt", f"arn:aws:kms:eu-north-1:{ACCOUNT}:key/*") in permissions
 
 
 def test_a_backend_has_no_wildcard_of_its_configuration() -> None:
@@ -697,8 +703,8 @@ def test_a_backend_has_no_wildcard_of_its_configuration() -> None:
         kms_key_id="key-*",
         use_lockfile=True,
     )
-    found = {each.permission.resource for each in backend_calls(raw, PLACE)}
-    assert found == {
+    resources = {call.permission.resource for call in backend_calls(raw, PLACE)}
+    assert resources == {
         "arn:aws:s3:::state-${*}",
         "arn:aws:s3:::state-${*}/env/${*}/${$}{x}",
         "arn:aws:s3:::state-${*}/env/${*}/${$}{x}.tflock",
@@ -712,10 +718,10 @@ def test_a_backend_has_no_wildcard_of_its_configuration() -> None:
 
 def test_an_encrypted_cluster_needs_a_grant_on_its_key() -> None:
     key = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/9"
-    found = needed(
+    needs = needed(
         plan(change("aws_rds_cluster", ["create"], {"cluster_identifier": "db", "kms_key_id": key}))
     )
-    assert found["kms:CreateGrant"] == found["kms:DescribeKey"] == {key}
+    assert needs["kms:CreateGrant"] == needs["kms:DescribeKey"] == {key}
     assert "kms:CreateGrant" not in needed(
         plan(change("aws_rds_cluster", ["create"], {"cluster_identifier": "db"}))
     )
@@ -724,16 +730,16 @@ def test_an_encrypted_cluster_needs_a_grant_on_its_key() -> None:
 @pytest.mark.parametrize("actions", [["create"], ["no-op"]])
 def test_what_a_plan_creates_or_reads_is_not_deleted(actions: list[str]) -> None:
     profile = {"name": "web", "arn": f"arn:aws:iam::{ACCOUNT}:instance-profile/web"}
-    found = needed(plan(change("aws_iam_instance_profile", actions, profile, profile)))
-    assert "iam:GetInstanceProfile" in found
-    assert "iam:RemoveRoleFromInstanceProfile" not in found
+    needs = needed(plan(change("aws_iam_instance_profile", actions, profile, profile)))
+    assert "iam:GetInstanceProfile" in needs
+    assert "iam:RemoveRoleFromInstanceProfile" not in needs
 
 
 def test_an_update_of_an_encrypted_value_uses_its_key() -> None:
     key = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/9"
     before = {"name": "/a", "type": "SecureString", "value": "x", "key_id": key}
-    found = needed(plan(change("aws_ssm_parameter", ["update"], {**before, "value": "y"}, before)))
-    assert found["kms:Encrypt"] == {key}
+    needs = needed(plan(change("aws_ssm_parameter", ["update"], {**before, "value": "y"}, before)))
+    assert needs["kms:Encrypt"] == {key}
 
 
 def test_an_update_of_a_tagged_resource_tags_it_only_if_its_tags_change() -> None:
@@ -746,26 +752,26 @@ def test_an_update_of_a_tagged_resource_tags_it_only_if_its_tags_change() -> Non
 
 
 def test_a_bucket_of_a_shortened_plan_needs_what_its_attributes_ask_for() -> None:
-    found = needed(plan(change("aws_s3_bucket", ["create"], {"bucket": "logs", "acl": "private"})))
-    assert "s3:PutBucketAcl" in found
+    needs = needed(plan(change("aws_s3_bucket", ["create"], {"bucket": "logs", "acl": "private"})))
+    assert "s3:PutBucketAcl" in needs
     assert not {"s3:PutBucketPolicy", "s3:PutBucketCORS", "s3:PutReplicationConfiguration"} & {
-        *found
+        *needs
     }
 
 
 def test_new_code_of_a_function_is_read_from_its_bucket() -> None:
     before = {"function_name": "pay", "s3_bucket": "code", "s3_key": "1.zip"}
-    found = needed(
+    needs = needed(
         plan(change("aws_lambda_function", ["update"], {**before, "s3_key": "2.zip"}, before))
     )
-    assert found["s3:GetObject"] == {"arn:aws:s3:::code/*"}
-    assert "lambda:PutFunctionConcurrency" not in found
+    assert needs["s3:GetObject"] == {"arn:aws:s3:::code/*"}
+    assert "lambda:PutFunctionConcurrency" not in needs
 
 
 def test_what_is_scaled_is_not_the_id_of_its_target() -> None:
     target = {"resource_id": "service/web/web", "service_namespace": "ecs", "min_capacity": 1}
-    found = needed(plan(change("aws_appautoscaling_target", ["create"], target)))
-    assert found["application-autoscaling:RegisterScalableTarget"] == {
+    needs = needed(plan(change("aws_appautoscaling_target", ["create"], target)))
+    assert needs["application-autoscaling:RegisterScalableTarget"] == {
         f"arn:aws:application-autoscaling:eu-west-1:{ACCOUNT}:scalable-target/*"
     }
 
@@ -776,8 +782,8 @@ def test_groups_of_a_cluster_are_those_that_it_names_or_the_default_ones() -> No
         "engine": "aurora-mysql",
         "db_subnet_group_name": "private",
     }
-    found = needed(plan(change("aws_rds_cluster", ["create"], cluster)))
-    ends = {arn.split(":", 5)[5] for arn in found["rds:CreateDBCluster"]}
+    needs = needed(plan(change("aws_rds_cluster", ["create"], cluster)))
+    ends = {arn.split(":", 5)[5] for arn in needs["rds:CreateDBCluster"]}
     assert ends == {"cluster:orders", "subgrp:private", "og:default*", "cluster-pg:default*"}
     managed = needed(
         plan(
@@ -790,17 +796,17 @@ def test_groups_of_a_cluster_are_those_that_it_names_or_the_default_ones() -> No
     open_one = change("aws_rds_cluster", ["create"], cluster, db_cluster_parameter_group_name=True)
     expressions = {"db_cluster_parameter_group_name": {"references": ["var.group"]}}
     resource = {"address": "aws_rds_cluster.main", "expressions": expressions}
-    found = needed(plan(open_one, configuration={"resources": [resource]}))
-    assert f"arn:aws:rds:eu-west-1:{ACCOUNT}:cluster-pg:*" in found["rds:CreateDBCluster"]
+    needs = needed(plan(open_one, configuration={"resources": [resource]}))
+    assert f"arn:aws:rds:eu-west-1:{ACCOUNT}:cluster-pg:*" in needs["rds:CreateDBCluster"]
 
 
 def test_a_group_under_a_shorter_name_and_a_load_balancer_by_its_reference_are_named() -> None:
     cache = {"replication_group_id": "carts", "engine": "redis", "subnet_group_name": "private"}
-    found = needed(plan(change("aws_elasticache_replication_group", ["create"], cache)))
-    place = f"eu-west-1:{ACCOUNT}"
+    needs = needed(plan(change("aws_elasticache_replication_group", ["create"], cache)))
+    region_and_account = f"eu-west-1:{ACCOUNT}"
     assert (
-        f"arn:aws:elasticache:{place}:subnetgroup:private"
-        in found["elasticache:CreateReplicationGroup"]
+        f"arn:aws:elasticache:{region_and_account}:subnetgroup:private"
+        in needs["elasticache:CreateReplicationGroup"]
     )
     balancer = change(
         "aws_lb", ["create"], {"name": "web", "load_balancer_type": "application"}, arn=True
@@ -808,9 +814,9 @@ def test_a_group_under_a_shorter_name_and_a_load_balancer_by_its_reference_are_n
     listener = change("aws_lb_listener", ["create"], {"port": 80}, load_balancer_arn=True)
     references = {"load_balancer_arn": {"references": ["aws_lb.main.arn", "aws_lb.main"]}}
     configured = {"resources": [{"address": "aws_lb_listener.main", "expressions": references}]}
-    found = needed(plan(balancer, listener, configuration=configured))
-    assert found["elasticloadbalancing:ModifyListenerAttributes"] == {
-        f"arn:aws:elasticloadbalancing:{place}:listener/app/web/*/*"
+    needs = needed(plan(balancer, listener, configuration=configured))
+    assert needs["elasticloadbalancing:ModifyListenerAttributes"] == {
+        f"arn:aws:elasticloadbalancing:{region_and_account}:listener/app/web/*/*"
     }
 
 
@@ -825,24 +831,24 @@ def test_the_address_of_a_resource_is_not_repeated_with_its_type() -> None:
 
 def test_a_changed_rule_of_a_security_group_needs_the_actions_of_its_direction() -> None:
     before = {"id": "sg-1", "name": "web", "egress": [{"from_port": 443}]}
-    found = needed(
+    needs = needed(
         plan(
             change(
                 "aws_security_group", ["update"], {**before, "egress": [{"from_port": 80}]}, before
             )
         )
     )
-    assert {"ec2:RevokeSecurityGroupEgress", "ec2:AuthorizeSecurityGroupEgress"} <= {*found}
-    assert not {"ec2:RevokeSecurityGroupIngress", "ec2:AuthorizeSecurityGroupIngress"} & {*found}
+    assert {"ec2:RevokeSecurityGroupEgress", "ec2:AuthorizeSecurityGroupEgress"} <= {*needs}
+    assert not {"ec2:RevokeSecurityGroupIngress", "ec2:AuthorizeSecurityGroupIngress"} & {*needs}
 
 
 def test_more_memory_of_a_function_needs_no_new_code() -> None:
     before = {"function_name": "pay", "memory_size": 128}
-    found = needed(
+    needs = needed(
         plan(change("aws_lambda_function", ["update"], {**before, "memory_size": 256}, before))
     )
-    assert "lambda:UpdateFunctionConfiguration" in found
-    assert "lambda:UpdateFunctionCode" not in found
+    assert "lambda:UpdateFunctionConfiguration" in needs
+    assert "lambda:UpdateFunctionCode" not in needs
 
 
 def test_a_secret_without_a_policy_needs_no_right_to_set_one() -> None:
@@ -888,13 +894,13 @@ def test_an_association_needs_both_resources_and_makes_neither() -> None:
         "aws_wafv2_web_acl_association", ["create"], {"resource_arn": balancer}, web_acl_arn=True
     )
     acl = change("aws_wafv2_web_acl", ["create"], {"name": "edge", "scope": "REGIONAL"}, arn=True)
-    named = {"references": ["aws_wafv2_web_acl.main.arn", "aws_wafv2_web_acl.main"]}
+    acl_reference = {"references": ["aws_wafv2_web_acl.main.arn", "aws_wafv2_web_acl.main"]}
     of_association = {
         "address": "aws_wafv2_web_acl_association.main",
-        "expressions": {"web_acl_arn": named},
+        "expressions": {"web_acl_arn": acl_reference},
     }
-    found = needed(plan(association, acl, configuration={"resources": [of_association]}))
-    assert found["wafv2:AssociateWebACL"] == {
+    needs = needed(plan(association, acl, configuration={"resources": [of_association]}))
+    assert needs["wafv2:AssociateWebACL"] == {
         balancer,
         f"arn:aws:wafv2:eu-west-1:{ACCOUNT}:regional/webacl/edge/*",
     }
@@ -913,16 +919,16 @@ def test_an_update_deletes_a_database_only_after_a_blue_green_deployment(
     blocks: list[dict[str, bool]], is_needed: bool
 ) -> None:
     before = {**DATABASE, "blue_green_update": blocks}
-    found = needed(
+    needs = needed(
         plan(
             change(
                 "aws_db_instance", ["update"], {**before, "instance_class": "db.t3.large"}, before
             )
         )
     )
-    wanted = {"rds:DeleteDBInstance", "rds:SwitchoverBlueGreenDeployment"}
-    assert wanted & found.keys() == (wanted if is_needed else set())
-    assert "rds:PromoteReadReplica" not in found
+    conditional = {"rds:DeleteDBInstance", "rds:SwitchoverBlueGreenDeployment"}
+    assert conditional & needs.keys() == (conditional if is_needed else set())
+    assert "rds:PromoteReadReplica" not in needs
     assert "rds:DeleteDBInstance" in needed(
         plan(change("aws_db_instance", ["delete"], None, before))
     )
@@ -936,15 +942,15 @@ def test_a_new_instance_is_neither_stopped_nor_changed_in_its_options() -> None:
         "user_data": "x",
         "source_dest_check": True,
     }
-    found = needed(plan(change("aws_instance", ["create"], new)))
+    needs = needed(plan(change("aws_instance", ["create"], new)))
     unwanted = {
         "ec2:StopInstances",
         "ec2:StartInstances",
         "ec2:ModifyVolume",
         "ec2:MonitorInstances",
     }
-    assert "ec2:RunInstances" in found
-    assert {*unwanted, "ec2:GetPasswordData", "ec2:ModifyInstanceAttribute"}.isdisjoint(found)
+    assert "ec2:RunInstances" in needs
+    assert {*unwanted, "ec2:GetPasswordData", "ec2:ModifyInstanceAttribute"}.isdisjoint(needs)
     router = needed(plan(change("aws_instance", ["create"], {**new, "source_dest_check": False})))
     assert "ec2:ModifyInstanceAttribute" in router
     larger = needed(
@@ -968,11 +974,11 @@ def test_a_plan_of_changes_alone_is_read() -> None:
 
 
 def test_a_subnet_is_no_secondary_subnet() -> None:
-    found = needed(
+    needs = needed(
         plan(change("aws_instance", ["create"], {"ami": "ami-1", "subnet_id": "subnet-01"}))
     )
-    assert not any(":secondary-subnet/" in each for each in found["ec2:RunInstances"])
-    assert f"arn:aws:ec2:eu-west-1:{ACCOUNT}:subnet/subnet-01" in found["ec2:RunInstances"]
+    assert not any(":secondary-subnet/" in arn for arn in needs["ec2:RunInstances"])
+    assert f"arn:aws:ec2:eu-west-1:{ACCOUNT}:subnet/subnet-01" in needs["ec2:RunInstances"]
 
 
 def test_a_group_whose_tags_are_blocks_needs_the_permission_to_tag() -> None:
@@ -1046,8 +1052,8 @@ def test_an_output_of_a_module_names_its_role(references: list[str]) -> None:
         "module_calls": {"role": {"module": ROLE_MODULE}},
     }
     function = _created("aws_lambda_function.f", FUNCTION, {"role": True})
-    found = _plan_of([ROLE_CHANGE, function], root)
-    assert _on(found, "iam:PassRole") == {"arn:aws:iam::111122223333:role/worker"}
+    declaration = _plan_of([ROLE_CHANGE, function], root)
+    assert _on(declaration, "iam:PassRole") == {"arn:aws:iam::111122223333:role/worker"}
 
 
 def test_a_variable_of_a_module_and_a_for_each_name_a_resource() -> None:
@@ -1069,8 +1075,8 @@ def test_a_variable_of_a_module_and_a_for_each_name_a_resource() -> None:
         }
     }
     function = _created('module.app.aws_lambda_function.f["a"]', FUNCTION, {"role": True})
-    found = _plan_of([ROLE_CHANGE, function], root)
-    assert _on(found, "iam:PassRole") == {"arn:aws:iam::111122223333:role/worker"}
+    declaration = _plan_of([ROLE_CHANGE, function], root)
+    assert _on(declaration, "iam:PassRole") == {"arn:aws:iam::111122223333:role/worker"}
 
 
 @pytest.mark.parametrize("references", [["local.role"], ["module.role.loop", "module.role"], []])
@@ -1083,8 +1089,8 @@ def test_a_role_that_a_local_holds_is_one_of_the_plan_that_trusts_the_service(
         "module_calls": {"role": {"module": ROLE_MODULE}},
     }
     function = _created("aws_lambda_function.f", FUNCTION, {"role": True})
-    found = _plan_of([ROLE_CHANGE, function], root)
-    assert _on(found, "iam:PassRole") == {"arn:aws:iam::111122223333:role/worker"}
+    declaration = _plan_of([ROLE_CHANGE, function], root)
+    assert _on(declaration, "iam:PassRole") == {"arn:aws:iam::111122223333:role/worker"}
     alone = _plan_of([function], root)
     assert _on(alone, "iam:PassRole") == {"arn:aws:iam::111122223333:role/*"}
 
@@ -1095,11 +1101,13 @@ def test_a_resource_of_cloud_control_needs_its_handlers_and_cloud_control() -> N
         {"queue_name": "orders", "kms_master_key_id": "k"},
         provider_name="registry.terraform.io/hashicorp/awscc",
     )
-    found = _plan_of([queue])
-    assert _on(found, "sqs:CreateQueue") == {"arn:aws:sqs:eu-west-1:111122223333:orders"}
-    assert _on(found, "cloudformation:CreateResource") == {"*"}
-    other = _created("awscc_acme_box.b", {}, provider_name="registry.terraform.io/hashicorp/awscc")
-    assert [*_plan_of([other]).unknown] == ["awscc_acme_box"]
+    declaration = _plan_of([queue])
+    assert _on(declaration, "sqs:CreateQueue") == {"arn:aws:sqs:eu-west-1:111122223333:orders"}
+    assert _on(declaration, "cloudformation:CreateResource") == {"*"}
+    unknown_box = _created(
+        "awscc_acme_box.b", {}, provider_name="registry.terraform.io/hashicorp/awscc"
+    )
+    assert [*_plan_of([unknown_box]).unknown] == ["awscc_acme_box"]
 
 
 def test_an_attribute_that_an_older_provider_lacks_is_not_set() -> None:
@@ -1122,8 +1130,8 @@ def test_an_attribute_that_an_older_provider_lacks_is_not_set() -> None:
     ["[command]/opt/terraform-bin show -json p\n{}\n::debug::stdout: x\n", "\n{}\n", "\ufeff{}"],
 )
 def test_what_a_wrapper_prints_around_a_plan_is_read_past(around: str) -> None:
-    found = _plan_of([_created("aws_sqs_queue.q", {"name": "orders"})], None, around)
-    assert [each.address for each in found.resources] == ["aws_sqs_queue.q"]
+    declaration = _plan_of([_created("aws_sqs_queue.q", {"name": "orders"})], None, around)
+    assert [resource.address for resource in declaration.resources] == ["aws_sqs_queue.q"]
 
 
 def test_a_plan_in_utf16_is_read() -> None:
@@ -1177,12 +1185,12 @@ def test_a_preview_of_pulumi_is_read_as_a_plan() -> None:
         step("aws:acme/box:Box", "box", {}),
         step("aws-native:sns:Topic", "alerts", {"topicName": "alerts"}),
     ]
-    found = read_plan(json.dumps({"steps": steps}).encode(), "preview.json")
-    assert _on(found, "sqs:CreateQueue") == {"arn:aws:sqs:eu-west-1:111122223333:orders"}
-    assert _on(found, "ec2:CreateSecurityGroup")
-    assert "arn:aws:rds:eu-west-1:111122223333:db:db" in _on(found, "rds:CreateDBInstance")
-    assert _on(found, "sns:CreateTopic") == {"arn:aws:sns:eu-west-1:111122223333:alerts"}
-    assert [*found.unknown] == ["aws_acme_box"]
+    declaration = read_plan(json.dumps({"steps": steps}).encode(), "preview.json")
+    assert _on(declaration, "sqs:CreateQueue") == {"arn:aws:sqs:eu-west-1:111122223333:orders"}
+    assert _on(declaration, "ec2:CreateSecurityGroup")
+    assert "arn:aws:rds:eu-west-1:111122223333:db:db" in _on(declaration, "rds:CreateDBInstance")
+    assert _on(declaration, "sns:CreateTopic") == {"arn:aws:sns:eu-west-1:111122223333:alerts"}
+    assert [*declaration.unknown] == ["aws_acme_box"]
 
 
 @pytest.mark.parametrize(
@@ -1202,9 +1210,9 @@ def test_a_preview_of_pulumi_is_read_as_a_plan() -> None:
 def test_types_of_pulumi_are_those_of_terraform(token: str, kind: str) -> None:
     state = {"type": token, "inputs": {}}
     steps = [{"op": "create", "urn": f"urn:pulumi:prod::shop::{token}::x", "newState": state}]
-    found = read_plan(json.dumps({"steps": steps}).encode(), "preview.json")
-    assert [each.kind.name for each in found.resources] == [kind]
-    assert not found.unknown
+    declaration = read_plan(json.dumps({"steps": steps}).encode(), "preview.json")
+    assert [resource.kind.name for resource in declaration.resources] == [kind]
+    assert not declaration.unknown
 
 
 def test_a_preview_of_pulumi_says_which_role_a_function_has() -> None:
@@ -1230,18 +1238,18 @@ def test_a_preview_of_pulumi_says_which_role_a_function_has() -> None:
             },
         },
     ]
-    found = read_plan(json.dumps({"steps": steps}).encode(), "preview.json")
-    assert _on(found, "iam:PassRole") == {"arn:aws:iam::111122223333:role/worker"}
+    declaration = read_plan(json.dumps({"steps": steps}).encode(), "preview.json")
+    assert _on(declaration, "iam:PassRole") == {"arn:aws:iam::111122223333:role/worker"}
 
 
 def test_a_default_group_loses_its_rules_when_terraform_takes_it_over() -> None:
     group = _created("aws_default_security_group.default", {"vpc_id": "vpc-1"})
-    found = _plan_of([group])
-    assert _on(found, "ec2:RevokeSecurityGroupIngress")
-    assert _on(found, "ec2:RevokeSecurityGroupEgress")
+    declaration = _plan_of([group])
+    assert _on(declaration, "ec2:RevokeSecurityGroupIngress")
+    assert _on(declaration, "ec2:RevokeSecurityGroupEgress")
 
 
 def test_a_command_that_terraform_runs_is_named_as_not_known() -> None:
     local = {"address": "null_resource.n", "provisioners": [{"type": "local-exec"}]}
-    found = _plan_of([], {"resources": [local, {"address": "aws_sqs_queue.q"}]})
-    assert [*found.unknown] == ["the command of null_resource.n"]
+    declaration = _plan_of([], {"resources": [local, {"address": "aws_sqs_queue.q"}]})
+    assert [*declaration.unknown] == ["the command of null_resource.n"]

@@ -49,7 +49,9 @@ def stack_with(config: str) -> Declaration:
 def buckets(declaration: Declaration) -> set[str]:
     """The buckets that the needs of a declaration name."""
     resources = {need.permission.resource for need in needs_of(declaration, PLACE)}
-    return {each.split(":::")[1].split("/")[0] for each in resources if ":s3:::" in each}
+    return {
+        resource.split(":::")[1].split("/")[0] for resource in resources if ":s3:::" in resource
+    }
 
 
 def test_a_configuration_of_many_environments_is_read() -> None:
@@ -57,12 +59,12 @@ def test_a_configuration_of_many_environments_is_read() -> None:
     for number in range(1_000):
         lines.append(f'[env{number}.deploy.parameters]\nstack_name = "shop-env{number}"')
         lines.append(f'parameter_overrides = "Url=https://{number}.{number}.shop.example.com"')
-    made = stack_with("\n".join(lines))
-    assert made.unknown == {}
-    assert buckets(made) == {"acme-artifacts"}
-    stacks = {need.permission.resource for need in made.calls if ":stack/" in str(need)}
+    declaration = stack_with("\n".join(lines))
+    assert declaration.unknown == {}
+    assert buckets(declaration) == {"acme-artifacts"}
+    stacks = {need.permission.resource for need in declaration.calls if ":stack/" in str(need)}
     assert stacks
-    assert all(":stack/shop" in each for each in stacks if ":stack/" in each)
+    assert all(":stack/shop" in stack for stack in stacks if ":stack/" in stack)
 
 
 @pytest.mark.parametrize(
@@ -76,10 +78,12 @@ def test_a_configuration_of_many_environments_is_read() -> None:
 def test_a_configuration_that_is_not_read_is_named_and_no_bucket_is_invented(
     config: str, problem: str
 ) -> None:
-    made = stack_with(config)
-    assert made.unknown["samconfig.toml"] == problem
-    assert not any("aws-sam-cli-managed" in str(need) for need in needs_of(made, PLACE))
-    assert not any(need.permission.action == "s3:PutObject" for need in needs_of(made, PLACE))
+    declaration = stack_with(config)
+    assert declaration.unknown["samconfig.toml"] == problem
+    assert not any("aws-sam-cli-managed" in str(need) for need in needs_of(declaration, PLACE))
+    assert not any(
+        need.permission.action == "s3:PutObject" for need in needs_of(declaration, PLACE)
+    )
 
 
 def test_its_names_have_no_wildcard() -> None:

@@ -41,10 +41,10 @@ def pipeline() -> Declaration:
 
 def declared(text: str, stack: str = "shop") -> dict[str, set[str]]:
     """Action -> resources of a template."""
-    found: dict[str, set[str]] = {}
+    resources_by_action: dict[str, set[str]] = {}
     for need in needs_of(read_template(text.encode(), "t.yaml", Stack(stack), PLACE), PLACE):
-        found.setdefault(need.permission.action, set()).add(need.permission.resource)
-    return found
+        resources_by_action.setdefault(need.permission.action, set()).add(need.permission.resource)
+    return resources_by_action
 
 
 def template(kind: str, properties: str = "{}", more: str = "") -> str:
@@ -57,21 +57,21 @@ def needs(declaration: Declaration, *phases: Phase) -> tuple[Need, ...]:
 
 @pytest.mark.parametrize("written", ["{{resolve:ssm:/stage}}", "__STAGE__", "<stage>"])
 def test_a_name_that_only_the_deployment_knows_is_open(written: str) -> None:
-    found = declared(template("AWS::SQS::Queue", f'{{QueueName: "orders-{written}"}}'))
-    assert found["sqs:CreateQueue"] == {"arn:aws:sqs:us-east-2:123456789012:orders-*"}
+    needs = declared(template("AWS::SQS::Queue", f'{{QueueName: "orders-{written}"}}'))
+    assert needs["sqs:CreateQueue"] == {"arn:aws:sqs:us-east-2:123456789012:orders-*"}
 
 
 def test_the_minimal_policy_of_a_real_stack_is_covered(pipeline: Declaration) -> None:
-    wanted = json.loads((HERE / "order-pipeline.json").read_text())
-    found = needs(pipeline, Phase.CREATE, Phase.UPDATE, Phase.DELETE)
-    assert len(wanted) == 44
+    minimal_policy = json.loads((HERE / "order-pipeline.json").read_text())
+    create_to_delete = needs(pipeline, Phase.CREATE, Phase.UPDATE, Phase.DELETE)
+    assert len(minimal_policy) == 44
     missing = [
         (action, resource)
-        for action, resources in wanted.items()
+        for action, resources in minimal_policy.items()
         for resource in resources
         if not any(
             need.permission.action == action and resource_covers(need.permission.resource, resource)
-            for need in found
+            for need in create_to_delete
         )
     ]
     assert missing == []
@@ -83,14 +83,14 @@ def test_what_handlers_read_of_a_real_stack_is_in_the_draft(pipeline: Declaratio
 
     Left out are two that no handler declares, and the description of a key that no property names.
     """
-    wanted = set(json.loads((HERE / "order-pipeline-reads.json").read_text()))
-    assert len(wanted) == READS
-    assert wanted <= {need.permission.action for need in needs_of(pipeline, PLACE)}
+    handler_reads = set(json.loads((HERE / "order-pipeline-reads.json").read_text()))
+    assert len(handler_reads) == READS
+    assert handler_reads <= {need.permission.action for need in needs_of(pipeline, PLACE)}
 
 
 def test_a_real_stack_needs_few_further_actions(pipeline: Declaration) -> None:
-    found = needs(pipeline, Phase.CREATE, Phase.UPDATE, Phase.DELETE)
-    assert len({need.permission.action for need in found}) <= MOST_ACTIONS
+    create_to_delete = needs(pipeline, Phase.CREATE, Phase.UPDATE, Phase.DELETE)
+    assert len({need.permission.action for need in create_to_delete}) <= MOST_ACTIONS
 
 
 def test_every_declared_resource_fits_its_action(pipeline: Declaration) -> None:
@@ -176,14 +176,14 @@ def test_a_property_that_is_not_set_needs_no_permission_of_its_own(
 
 
 def test_no_property_asks_for_items_of_a_table_or_replicas() -> None:
-    found = declared(template("AWS::DynamoDB::Table", "{TableName: orders}"))
-    assert "dynamodb:CreateTable" in found
+    needs = declared(template("AWS::DynamoDB::Table", "{TableName: orders}"))
+    assert "dynamodb:CreateTable" in needs
     assert {
         "dynamodb:PutItem",
         "dynamodb:Scan",
         "dynamodb:CreateTableReplica",
         "logs:PutLogEvents",
-    }.isdisjoint(found)
+    }.isdisjoint(needs)
 
 
 def test_a_resource_without_a_name_has_the_pattern_of_the_names_that_cloudformation_makes() -> None:
@@ -223,22 +223,22 @@ def test_names_that_cloudformation_makes_otherwise_are_known(
 
 def test_a_name_that_is_cut_has_the_beginning_of_the_stacks() -> None:
     stack = "a-very-long-name-of-a-stack-in-production-of-a-shop"
-    found = declared(template("AWS::IAM::Role"), stack)
-    assert found["iam:CreateRole"] == {"arn:aws:iam::123456789012:role/a-very-long-name-of-a-st*"}
-    found = declared(template("AWS::ElasticLoadBalancingV2::TargetGroup"), stack)
-    assert found["elasticloadbalancing:CreateTargetGroup"] == {
+    needs = declared(template("AWS::IAM::Role"), stack)
+    assert needs["iam:CreateRole"] == {"arn:aws:iam::123456789012:role/a-very-long-name-of-a-st*"}
+    needs = declared(template("AWS::ElasticLoadBalancingV2::TargetGroup"), stack)
+    assert needs["elasticloadbalancing:CreateTargetGroup"] == {
         "arn:aws:elasticloadbalancing:us-east-2:123456789012:targetgroup/a-ver*/*"
     }
 
 
 def test_a_resource_that_aws_names_has_the_pattern_of_its_type() -> None:
-    found = declared(template("AWS::KMS::Key", "{KeyPolicy: {Statement: []}}"))
-    assert found["kms:PutKeyPolicy"] == {"arn:aws:kms:us-east-2:123456789012:key/*"}
+    needs = declared(template("AWS::KMS::Key", "{KeyPolicy: {Statement: []}}"))
+    assert needs["kms:PutKeyPolicy"] == {"arn:aws:kms:us-east-2:123456789012:key/*"}
 
 
 def test_a_role_under_a_path_is_named_with_it() -> None:
-    found = declared(template("AWS::IAM::Role", "{RoleName: worker, Path: /app/}"))
-    assert found["iam:CreateRole"] == {"arn:aws:iam::123456789012:role/app/worker"}
+    needs = declared(template("AWS::IAM::Role", "{RoleName: worker, Path: /app/}"))
+    assert needs["iam:CreateRole"] == {"arn:aws:iam::123456789012:role/app/worker"}
 
 
 def test_a_condition_that_the_defaults_decide_leaves_its_resource_out() -> None:
@@ -260,15 +260,17 @@ def test_a_policy_of_a_queue_is_set_on_the_queue_that_it_refers_to() -> None:
 
 
 def test_a_type_that_no_table_has_is_named(pipeline: Declaration) -> None:
-    found = read_template(template("Acme::Mail::Box").encode(), "t.yaml", Stack("shop"), PLACE)
-    assert [*found.unknown] == ["Acme::Mail::Box"]
+    declaration = read_template(
+        template("Acme::Mail::Box").encode(), "t.yaml", Stack("shop"), PLACE
+    )
+    assert [*declaration.unknown] == ["Acme::Mail::Box"]
     assert not pipeline.unknown
 
 
 def test_a_canned_acl_and_an_object_lock_ask_for_their_permissions_at_the_creation() -> None:
     bucket = "{{BucketName: logs, AccessControl: {}, ObjectLockEnabled: {}}}"
-    found = declared(template("AWS::S3::Bucket", bucket.format("LogDeliveryWrite", "true")))
-    assert found["s3:PutBucketAcl"] == found["s3:PutBucketVersioning"] == {"arn:aws:s3:::logs"}
+    needs = declared(template("AWS::S3::Bucket", bucket.format("LogDeliveryWrite", "true")))
+    assert needs["s3:PutBucketAcl"] == needs["s3:PutBucketVersioning"] == {"arn:aws:s3:::logs"}
     plain = declared(template("AWS::S3::Bucket", bucket.format("Private", "false")))
     assert {"s3:PutBucketAcl", "s3:PutBucketVersioning"}.isdisjoint(plain)
 
@@ -280,8 +282,8 @@ def test_a_function_at_the_edge_is_named_with_what_a_person_writes() -> None:
         "AWS::CloudFront::Distribution",
         f"{{DistributionConfig: {{DefaultCacheBehavior: {behavior}}}}}",
     )
-    found = read_template(text.encode(), "t.yaml", Stack("shop"), PLACE)
-    assert "lambda:EnableReplication*" in found.unknown["the function at the edge"]
+    declaration = read_template(text.encode(), "t.yaml", Stack("shop"), PLACE)
+    assert "lambda:EnableReplication*" in declaration.unknown["the function at the edge"]
     without = template("AWS::CloudFront::Distribution", "{DistributionConfig: {Enabled: true}}")
     assert not read_template(without.encode(), "t.yaml", Stack("shop"), PLACE).unknown
 
@@ -292,11 +294,11 @@ def test_an_api_whose_definition_another_transform_reads_is_expanded(kind: str) 
     text = "Transform: AWS::Serverless-2016-10-31\n" + template(
         f"AWS::Serverless::{kind}", f"{{StageName: v1, DefinitionBody: {included}}}"
     )
-    found = read_stack(
+    declaration = read_stack(
         "shop=t.yaml", lambda path: text.encode() if path == "t.yaml" else None, PLACE
     )
-    assert "apigateway:POST" in {need.permission.action for need in needs_of(found, PLACE)}
-    assert [*found.unknown] == ["transform AWS::Include"]
+    assert "apigateway:POST" in {need.permission.action for need in needs_of(declaration, PLACE)}
+    assert [*declaration.unknown] == ["transform AWS::Include"]
 
 
 @pytest.mark.parametrize(
@@ -315,17 +317,20 @@ def test_a_published_application_is_asked_for_and_its_template_is_not_known(
     location = f"{{ApplicationId: {application}, SemanticVersion: 1.0.0}}"
     text = "Transform: AWS::Serverless-2016-10-31\nParameters: {Application: {Type: String}}\n"
     text += template("AWS::Serverless::Application", f"{{Location: {location}}}")
-    found = read_stack(
+    declaration = read_stack(
         "shop=t.yaml", lambda path: text.encode() if path == "t.yaml" else None, PLACE
     )
-    needs = {each.permission.action: each.permission.resource for each in found.reads}
+    needs = {
+        read_call.permission.action: read_call.permission.resource
+        for read_call in declaration.reads
+    }
     assert needs["serverlessrepo:CreateCloudFormationTemplate"] == arn
     assert needs["serverlessrepo:GetCloudFormationTemplate"] == arn
     assert needs["s3:GetObject"].startswith("arn:aws:s3:::awsserverlessrepo-changesets-*")
     assert "cloudformation:CreateStack" in {
-        each.permission.action for each in needs_of(found, PLACE)
+        need.permission.action for need in needs_of(declaration, PLACE)
     }
-    assert [*found.unknown.values()] == ["its template is a published application's"]
+    assert [*declaration.unknown.values()] == ["its template is a published application's"]
 
 
 def test_what_the_handlers_list_of_other_services_is_needed() -> None:
@@ -336,8 +341,8 @@ def test_what_the_handlers_list_of_other_services_is_needed() -> None:
 
 @pytest.mark.parametrize(("mode", "asks"), [("regional", True), ("zonal", False)])
 def test_a_regional_nat_gateway_makes_its_service_linked_role(mode: str, asks: bool) -> None:
-    found = declared(template("AWS::EC2::NatGateway", f"{{AvailabilityMode: {mode}}}"))
-    assert ("iam:CreateServiceLinkedRole" in found) == asks
+    needs = declared(template("AWS::EC2::NatGateway", f"{{AvailabilityMode: {mode}}}"))
+    assert ("iam:CreateServiceLinkedRole" in needs) == asks
 
 
 def test_a_template_of_sam_is_expanded_and_uploaded() -> None:
@@ -348,19 +353,22 @@ def test_a_template_of_sam_is_expanded_and_uploaded() -> None:
     )
     config = b'[default.deploy.parameters]\nstack_name = "orders"\n'
     files = {"app/template.yaml": text.encode(), "app/samconfig.toml": config}
-    found = needs_of(read_stack("app/template.yaml", files.get, PLACE), PLACE)
-    on = {need.permission.action: need.permission.resource for need in found}
+    needs_of_stack = needs_of(read_stack("app/template.yaml", files.get, PLACE), PLACE)
+    resources = {need.permission.action: need.permission.resource for need in needs_of_stack}
     assert (
-        on["lambda:CreateFunction"]
+        resources["lambda:CreateFunction"]
         == "arn:aws:lambda:us-east-2:123456789012:function:orders-Worker-*"
     )
-    assert on["iam:PassRole"] == "arn:aws:iam::123456789012:role/orders-WorkerRole-*"
+    assert resources["iam:PassRole"] == "arn:aws:iam::123456789012:role/orders-WorkerRole-*"
     assert (
-        on["cloudformation:ExecuteChangeSet"]
+        resources["cloudformation:ExecuteChangeSet"]
         == "arn:aws:cloudformation:us-east-2:123456789012:stack/orders/*"
     )
-    assert on["cloudformation:GetTemplateSummary"] == on["cloudformation:ExecuteChangeSet"]
-    assert "aws-sam-cli-managed-default" in on["s3:PutObject"]
+    assert (
+        resources["cloudformation:GetTemplateSummary"]
+        == resources["cloudformation:ExecuteChangeSet"]
+    )
+    assert "aws-sam-cli-managed-default" in resources["s3:PutObject"]
 
 
 @pytest.mark.parametrize(
@@ -374,8 +382,8 @@ def test_a_template_of_sam_is_expanded_and_uploaded() -> None:
 def test_code_that_sam_uploads_is_read_whatever_names_its_folder(text: str) -> None:
     """Without a path it is the folder of the template."""
     head = "Transform: AWS::Serverless-2016-10-31\nParameters: {Code: {Type: String}}\n"
-    found = declared(head + template("AWS::Serverless::Function", text))
-    assert {"lambda:CreateFunction", "s3:GetObject", "iam:PassRole"} <= {*found}
+    needs = declared(head + template("AWS::Serverless::Function", text))
+    assert {"lambda:CreateFunction", "s3:GetObject", "iam:PassRole"} <= {*needs}
 
 
 SAM = "Transform: AWS::Serverless-2016-10-31\n"
@@ -392,13 +400,13 @@ PLACES = (
 def code_of(text: str, **parameters: str) -> set[str]:
     """Where the code of the functions and layers of a template is."""
     stack = Stack("shop", parameters=parameters)
-    made = read_template(text.encode(), "t.yaml", stack, PLACE)
-    found = set()
-    for each in made.resources:
-        code = each.properties.get("Code") or each.properties.get("Content")
+    declaration = read_template(text.encode(), "t.yaml", stack, PLACE)
+    objects = set()
+    for resource in declaration.resources:
+        code = resource.properties.get("Code") or resource.properties.get("Content")
         if isinstance(code, dict):
-            found.add(f"{open_text(code['S3Bucket'])}/{open_text(code['S3Key'])}")
-    return found
+            objects.add(f"{open_text(code['S3Bucket'])}/{open_text(code['S3Key'])}")
+    return objects
 
 
 UPLOADED = f"{MANAGED_BUCKET}/*"
@@ -446,10 +454,12 @@ def test_a_given_value_comes_before_the_default_of_a_parameter() -> None:
 @pytest.mark.parametrize("kind", ["Api", "HttpApi", "StateMachine", "GraphQLApi"])
 def test_a_definition_is_named_by_a_function(kind: str) -> None:
     key = "SchemaUri" if kind == "GraphQLApi" else "DefinitionUri"
-    more = {"Api": ", StageName: v1", "GraphQLApi": ", Auth: {Type: AWS_IAM}"}.get(kind, "")
-    text = template(f"AWS::Serverless::{kind}", f"{{{key}: !Ref Code{more}}}")
-    made = read_template((SAM + PLACES + text).encode(), "t.yaml", Stack("shop"), PLACE)
-    assert "acme-artifacts" in str([each.properties for each in made.resources])
+    further_properties = {"Api": ", StageName: v1", "GraphQLApi": ", Auth: {Type: AWS_IAM}"}.get(
+        kind, ""
+    )
+    text = template(f"AWS::Serverless::{kind}", f"{{{key}: !Ref Code{further_properties}}}")
+    declaration = read_template((SAM + PLACES + text).encode(), "t.yaml", Stack("shop"), PLACE)
+    assert "acme-artifacts" in str([resource.properties for resource in declaration.resources])
 
 
 def test_a_nested_application_is_named_by_a_function() -> None:
@@ -457,8 +467,8 @@ def test_a_nested_application_is_named_by_a_function() -> None:
     head = SAM + "Parameters: {Inner: {Type: String, Default: inner.yaml}}\n"
     inner = template("AWS::SQS::Queue", "{QueueName: inner}")
     files = {"t.yaml": (head + text).encode(), "inner.yaml": inner.encode()}
-    made = read_stack("shop=t.yaml", files.get, PLACE)
-    assert "inner" in {each.name for each in made.resources}
+    declaration = read_stack("shop=t.yaml", files.get, PLACE)
+    assert "inner" in {resource.name for resource in declaration.resources}
 
 
 def test_loops_are_expanded_before_the_transform_of_sam() -> None:
@@ -491,14 +501,22 @@ Outputs:
     - [a, b]
     - 'Name${X}': {Value: !Ref 'Topic${X}'}
 """
-    made = read_template(text.encode(), "t.yaml", Stack("shop"), PLACE)
-    assert {each.name for each in made.resources if each.kind.name == "AWS::SNS::Topic"} == {
+    declaration = read_template(text.encode(), "t.yaml", Stack("shop"), PLACE)
+    assert {
+        resource.name
+        for resource in declaration.resources
+        if resource.kind.name == "AWS::SNS::Topic"
+    } == {
         "t-a",
         "t-b",
     }
-    functions = {each.name for each in made.resources if each.kind.name == "AWS::Lambda::Function"}
+    functions = {
+        resource.name
+        for resource in declaration.resources
+        if resource.kind.name == "AWS::Lambda::Function"
+    }
     assert functions == {"f-c", "f-d"}
-    assert made.unknown == {"G${Z}": "only the deployment knows the items of its loop"}
+    assert declaration.unknown == {"G${Z}": "only the deployment knows the items of its loop"}
     assert code_of(text) == {"acme-c/f.zip", "acme-d/f.zip"}
 
 
@@ -516,11 +534,13 @@ def test_an_image_that_sam_builds_is_pushed_and_read(config: bytes | None, repos
         "    Metadata: {Dockerfile: Dockerfile}\n",
     )
     files = {"t.yaml": text.encode(), "samconfig.toml": config}
-    found: dict[str, set[str]] = {}
+    resources_by_action: dict[str, set[str]] = {}
     for need in needs_of(read_stack("shop=t.yaml", files.get, PLACE), PLACE):
-        found.setdefault(need.permission.action, set()).add(need.permission.resource)
-    assert found["ecr:PutImage"] == {f"arn:aws:ecr:us-east-2:123456789012:repository/{repository}"}
-    assert "ecr:BatchGetImage" in found
+        resources_by_action.setdefault(need.permission.action, set()).add(need.permission.resource)
+    assert resources_by_action["ecr:PutImage"] == {
+        f"arn:aws:ecr:us-east-2:123456789012:repository/{repository}"
+    }
+    assert "ecr:BatchGetImage" in resources_by_action
 
 
 def test_a_configuration_of_sam_names_the_bucket_of_the_files_and_tags_the_stack() -> None:
@@ -534,17 +554,17 @@ def test_a_configuration_of_sam_names_the_bucket_of_the_files_and_tags_the_stack
         b' "in"\ntags = "a=b"\n'
     )
     files = {"template.yaml": text.encode(), "samconfig.toml": config}
-    found = needs_of(read_stack("template.yaml", files.get, PLACE), PLACE)
-    on = {(need.permission.action, need.permission.resource) for need in found}
-    assert {resource for action, resource in on if action == "s3:PutObject"} == {
+    needs_of_stack = needs_of(read_stack("template.yaml", files.get, PLACE), PLACE)
+    permissions = {(need.permission.action, need.permission.resource) for need in needs_of_stack}
+    assert {resource for action, resource in permissions if action == "s3:PutObject"} == {
         "arn:aws:s3:::uploads/in/*"
     }
     assert all(
         resource.startswith("arn:aws:s3:::uploads/")
-        for action, resource in on
+        for action, resource in permissions
         if action == "s3:GetObject"
     )
-    assert ("iam:TagRole", "arn:aws:iam::123456789012:role/orders-WorkerRole-*") in on
+    assert ("iam:TagRole", "arn:aws:iam::123456789012:role/orders-WorkerRole-*") in permissions
     later = needs(read_stack("template.yaml", files.get, PLACE), Phase.DELETE)
     assert "arn:aws:s3:::uploads/in/*" in {
         n.permission.resource for n in later if n.permission.action == "s3:DeleteObject"
@@ -562,32 +582,32 @@ def test_what_cloudformation_reads_for_a_template_is_needed_by_name() -> None:
             " '{{resolve:secretsmanager:db:SecretString:h}}'}",
         )
     )
-    found = declared(text)
+    needs = declared(text)
     region = "arn:aws:ssm:us-east-2"
-    assert found["ssm:GetParameters"] == {
+    assert needs["ssm:GetParameters"] == {
         f"{region}:123456789012:parameter/shared/vpc",
         f"{region}::parameter/aws/service/ami/x",
         f"{region}:123456789012:parameter/shared/level",
     }
-    assert found["secretsmanager:GetSecretValue"] == {
+    assert needs["secretsmanager:GetSecretValue"] == {
         "arn:aws:secretsmanager:us-east-2:123456789012:secret:db-*"
     }
 
 
 def test_a_permission_on_an_alias_names_its_function() -> None:
-    more = (
+    alias = (
         "  Live: {Type: AWS::Lambda::Alias, Properties: {Name: live, FunctionName: shop,"
         " FunctionVersion: 1}}\n"
     )
     call = "{FunctionName: !Ref Live, Action: lambda:InvokeFunction, Principal: s3.amazonaws.com}"
-    found = declared(template("AWS::Lambda::Permission", call, more))["lambda:AddPermission"]
+    functions = declared(template("AWS::Lambda::Permission", call, alias))["lambda:AddPermission"]
     function = "arn:aws:lambda:us-east-2:123456789012:function:shop"
-    assert found == {function, f"{function}:*"}
+    assert functions == {function, f"{function}:*"}
 
 
 def test_a_local_path_of_code_stands_for_its_place_in_s3_alone() -> None:
-    found = declared(template("AWS::Lambda::Function", "{Code: src/}"))
-    assert found.keys().isdisjoint(("kms:Decrypt", "s3:GetObjectVersion", "lambda:GetLayerVersion"))
+    needs = declared(template("AWS::Lambda::Function", "{Code: src/}"))
+    assert needs.keys().isdisjoint(("kms:Decrypt", "s3:GetObjectVersion", "lambda:GetLayerVersion"))
 
 
 def test_a_nested_template_is_read_with_the_names_of_its_stack() -> None:
@@ -595,11 +615,11 @@ def test_a_nested_template_is_read_with_the_names_of_its_stack() -> None:
         "t.yaml": template("AWS::CloudFormation::Stack", "{TemplateURL: inner.yaml}").encode(),
         "inner.yaml": template("AWS::SQS::Queue").encode(),
     }
-    found = {
+    resources = {
         need.permission.resource
         for need in needs_of(read_stack("shop=t.yaml", files.get, PLACE), PLACE)
     }
-    assert "arn:aws:sqs:us-east-2:123456789012:shop-Orders-*-Orders-*" in found
+    assert "arn:aws:sqs:us-east-2:123456789012:shop-Orders-*-Orders-*" in resources
 
 
 @pytest.mark.parametrize(
@@ -616,12 +636,12 @@ def test_a_nested_template_has_the_given_value_of_a_parameter_and_not_its_defaul
         "t.yaml": template("AWS::CloudFormation::Stack", properties).encode(),
         "inner.yaml": f"Parameters: {{Suffix: {{Type: String, Default: one}}}}\n{inner}".encode(),
     }
-    found = {
+    resources = {
         need.permission.resource
         for need in needs_of(read_stack("shop=t.yaml", files.get, PLACE), PLACE)
         if need.permission.action == "sqs:CreateQueue"
     }
-    assert found == {f"arn:aws:sqs:us-east-2:123456789012:{name}"}
+    assert resources == {f"arn:aws:sqs:us-east-2:123456789012:{name}"}
 
 
 @pytest.mark.parametrize(
@@ -658,7 +678,7 @@ def test_names_that_refer_to_each_other_are_unknown() -> None:
         " 'AWS::SQS::Queue', Properties: {QueueName: !Sub '${One.QueueName}-y'}}\n"
     )
     queues = {name.rpartition(":")[2] for name in declared(text)["sqs:CreateQueue"]}
-    assert all(each.startswith("*-") for each in queues)
+    assert all(queue.startswith("*-") for queue in queues)
     read = read_template(text.encode(), "t.yaml", Stack("shop"), PLACE)
     assert "Two -> One -> Two is a cycle" in read.unknown.values()
 
@@ -668,8 +688,10 @@ def test_arns_that_refer_to_each_other_are_unknown() -> None:
         "Type: 'AWS::ECS::Service', Properties: {ServiceName: web, Cluster: !GetAtt"
         " Other.ServiceArn}"
     )
-    one, two = (service.replace("Other", other) for other in ("Two", "Orders"))
-    text = f"Resources:\n  Orders: {{{one}}}\n  Two: {{{two}}}\n"
+    first_service, second_service = (
+        service.replace("Other", other_name) for other_name in ("Two", "Orders")
+    )
+    text = f"Resources:\n  Orders: {{{first_service}}}\n  Two: {{{second_service}}}\n"
     assert declared(text)["ecs:CreateService"] == {
         "arn:aws:ecs:us-east-2:123456789012:service/*/web"
     }
@@ -692,8 +714,8 @@ def test_odd_properties_end_no_reading(properties: str) -> None:
 
 
 def test_an_instance_needs_every_resource_that_its_start_takes() -> None:
-    found = declared(template("AWS::EC2::Instance", "{ImageId: ami-1, SubnetId: subnet-1}"))
-    kinds = {name.split(":")[-1].split("/")[0] for name in found["ec2:RunInstances"]}
+    needs = declared(template("AWS::EC2::Instance", "{ImageId: ami-1, SubnetId: subnet-1}"))
+    kinds = {name.split(":")[-1].split("/")[0] for name in needs["ec2:RunInstances"]}
     assert {"image", "instance", "network-interface", "security-group", "subnet", "volume"} <= kinds
 
 
@@ -744,7 +766,7 @@ def test_a_missing_template_is_bad_input() -> None:
 def test_an_action_is_needed_on_the_resource_itself(
     kind: str, properties: str, action: str, resources: list[str]
 ) -> None:
-    arns = {"arn:aws:" + each.replace("::", ":us-east-2:123456789012:") for each in resources}
+    arns = {"arn:aws:" + arn.replace("::", ":us-east-2:123456789012:") for arn in resources}
     assert declared(template(kind, properties))[action] == arns
 
 
@@ -753,27 +775,26 @@ def test_an_http_api_needs_its_own_paths_of_api_gateway() -> None:
         "  Route: {Type: AWS::ApiGatewayV2::Route, Properties: {ApiId: !Ref Orders, RouteKey: GET"
         " /}}\n"
     )
-    found = declared(template("AWS::ApiGatewayV2::Api", "{Name: web, ProtocolType: HTTP}", route))
-    assert found["apigateway:POST"] == {
-        f"arn:aws:apigateway:us-east-2::/apis{each}" for each in ("", "/*/routes")
+    needs = declared(template("AWS::ApiGatewayV2::Api", "{Name: web, ProtocolType: HTTP}", route))
+    assert needs["apigateway:POST"] == {
+        f"arn:aws:apigateway:us-east-2::/apis{path}" for path in ("", "/*/routes")
     }
     assert all(
-        each.startswith("arn:aws:apigateway:us-east-2::/apis/")
-        for each in found["apigateway:DELETE"]
+        arn.startswith("arn:aws:apigateway:us-east-2::/apis/") for arn in needs["apigateway:DELETE"]
     )
-    rest = declared(template("AWS::ApiGateway::RestApi", "{Name: web}"))
-    assert rest["apigateway:POST"] == {"arn:aws:apigateway:us-east-2::/restapis"}
+    needs_of_rest_api = declared(template("AWS::ApiGateway::RestApi", "{Name: web}"))
+    assert needs_of_rest_api["apigateway:POST"] == {"arn:aws:apigateway:us-east-2::/restapis"}
 
 
 def test_a_type_without_handlers_needs_what_terraform_calls_for_it() -> None:
     role = "  Role: {Type: AWS::IAM::Role, Properties: {RoleName: build}}\n"
-    found = declared(
+    needs = declared(
         template("AWS::CodeBuild::Project", "{Name: web, ServiceRole: !GetAtt Role.Arn}", role)
     )
-    assert found["codebuild:CreateProject"] == {
+    assert needs["codebuild:CreateProject"] == {
         "arn:aws:codebuild:us-east-2:123456789012:project/web"
     }
-    assert found["iam:PassRole"] == {"arn:aws:iam::123456789012:role/build"}
+    assert needs["iam:PassRole"] == {"arn:aws:iam::123456789012:role/build"}
 
 
 def test_a_role_below_another_property_is_passed_and_one_in_a_variable_of_a_function_is_not() -> (
@@ -792,15 +813,15 @@ def test_a_custom_resource_needs_the_call_of_its_provider() -> None:
     assert declared(text)["lambda:InvokeFunction"] == {provider}
     assert not read_template(text.encode(), "t.yaml", Stack("shop"), PLACE).unknown
     function = "  Fn: {Type: AWS::Lambda::Function, Properties: {FunctionName: own}}\n"
-    found = declared(
+    needs = declared(
         template("AWS::CloudFormation::CustomResource", "{ServiceToken: !GetAtt Fn.Arn}", function)
     )
-    assert found["lambda:InvokeFunction"] == {"arn:aws:lambda:us-east-2:123456789012:function:own"}
+    assert needs["lambda:InvokeFunction"] == {"arn:aws:lambda:us-east-2:123456789012:function:own"}
 
 
 def test_a_password_that_rds_keeps_needs_a_secret() -> None:
-    found = declared(template("AWS::RDS::DBInstance", "{ManageMasterUserPassword: true}"))
-    assert {"secretsmanager:CreateSecret", "kms:DescribeKey"} <= set(found)
+    needs = declared(template("AWS::RDS::DBInstance", "{ManageMasterUserPassword: true}"))
+    assert {"secretsmanager:CreateSecret", "kms:DescribeKey"} <= set(needs)
     assert "secretsmanager:CreateSecret" not in declared(template("AWS::RDS::DBInstance"))
 
 
@@ -824,8 +845,8 @@ def test_a_plan_of_other_types_is_bad_input(changes: str) -> None:
 
 
 def test_a_star_in_a_name_inside_a_block_is_a_character() -> None:
-    found = declared(template("AWS::Glue::Database", "{DatabaseInput: {Name: 'sales*'}}"))
-    assert "arn:aws:glue:us-east-2:123456789012:database/sales${*}" in found["glue:CreateDatabase"]
+    needs = declared(template("AWS::Glue::Database", "{DatabaseInput: {Name: 'sales*'}}"))
+    assert "arn:aws:glue:us-east-2:123456789012:database/sales${*}" in needs["glue:CreateDatabase"]
 
 
 @pytest.mark.parametrize(
@@ -842,24 +863,26 @@ def test_a_star_in_a_name_inside_a_block_is_a_character() -> None:
 def test_a_web_acl_needs_the_service_of_the_resource_that_it_protects(
     association: str, services: set[str]
 ) -> None:
-    more = (
+    protected = (
         "  Front: {Type: AWS::ElasticLoadBalancingV2::LoadBalancer}\n  Api: {Type:"
         " AWS::ApiGateway::RestApi}\n  Pool: {Type: AWS::Cognito::UserPool}\n  Acl: {Type:"
         " AWS::WAFv2::WebACL, Properties: {Scope: REGIONAL}}\n"
     )
     text = template(
-        "AWS::WAFv2::WebACLAssociation", f"{{{association}, WebACLArn: !GetAtt Acl.Arn}}", more
+        "AWS::WAFv2::WebACLAssociation", f"{{{association}, WebACLArn: !GetAtt Acl.Arn}}", protected
     )
-    found = needs_of(read_template(text.encode(), "t.yaml", Stack("shop"), PLACE), PLACE)
-    own = [need for need in found if "WebACLAssociation" in need.because]
-    assert {need.permission.action.partition(":")[0] for need in own} == services
+    needs_of_template = needs_of(
+        read_template(text.encode(), "t.yaml", Stack("shop"), PLACE), PLACE
+    )
+    association_needs = [need for need in needs_of_template if "WebACLAssociation" in need.because]
+    assert {need.permission.action.partition(":")[0] for need in association_needs} == services
 
 
 def test_the_scope_of_a_web_acl_is_in_its_arn_as_aws_writes_it() -> None:
-    for scope, written in (("REGIONAL", "regional"), ("CLOUDFRONT", "global")):
-        found = declared(template("AWS::WAFv2::WebACL", f"{{Name: front, Scope: {scope}}}"))
-        assert found["wafv2:CreateWebACL"] >= {
-            f"arn:aws:wafv2:us-east-2:123456789012:{written}/webacl/front/*"
+    for scope, scope_in_arn in (("REGIONAL", "regional"), ("CLOUDFRONT", "global")):
+        needs = declared(template("AWS::WAFv2::WebACL", f"{{Name: front, Scope: {scope}}}"))
+        assert needs["wafv2:CreateWebACL"] >= {
+            f"arn:aws:wafv2:us-east-2:123456789012:{scope_in_arn}/webacl/front/*"
         }
 
 
@@ -868,13 +891,13 @@ def test_logs_need_the_permissions_of_their_destination() -> None:
         ("arn:aws:s3:::logs", False),
         ("arn:aws:logs:us-east-2:123456789012:log-group:dns", True),
     ):
-        found = declared(
+        needs = declared(
             template(
                 "AWS::Route53Resolver::ResolverQueryLoggingConfig", f"{{DestinationArn: '{arn}'}}"
             )
         )
-        assert "logs:CreateLogDelivery" in found
-        assert ("logs:PutResourcePolicy" in found) == writes
+        assert "logs:CreateLogDelivery" in needs
+        assert ("logs:PutResourcePolicy" in needs) == writes
 
 
 def test_a_key_inside_a_block_needs_its_permissions_and_a_tag_needs_none() -> None:
@@ -891,10 +914,10 @@ def test_a_key_inside_a_block_needs_its_permissions_and_a_tag_needs_none() -> No
 
 def test_the_key_of_a_tag_is_no_key_of_kms() -> None:
     configured = "Configuration: {ExecuteCommandConfiguration: {Logging: DEFAULT}}"
-    found = declared(
+    needs = declared(
         template("AWS::ECS::Cluster", f"{{Tags: [{{Key: environment, Value: a}}], {configured}}}")
     )
-    assert found["kms:DescribeKey"] == {"arn:aws:kms:us-east-2:123456789012:key/*"}
+    assert needs["kms:DescribeKey"] == {"arn:aws:kms:us-east-2:123456789012:key/*"}
 
 
 @pytest.mark.parametrize(
@@ -933,8 +956,8 @@ def test_an_action_that_aws_authorizes_on_all_resources_has_no_name() -> None:
 
 def test_a_name_is_no_id_that_aws_gives() -> None:
     record = "{HostedZoneName: example.org., Name: www.example.org, Type: A}"
-    found = declared(template("AWS::Route53::RecordSet", record))
-    assert found["route53:ChangeResourceRecordSets"] == {"arn:aws:route53:::hostedzone/*"}
+    needs = declared(template("AWS::Route53::RecordSet", record))
+    assert needs["route53:ChangeResourceRecordSets"] == {"arn:aws:route53:::hostedzone/*"}
     deployment = (
         "  Deployment: {Type: AWS::ApiGateway::Deployment, Properties: {RestApiId: !Ref Orders}}\n"
     )
@@ -953,15 +976,17 @@ def test_a_role_is_passed_whatever_its_property_is_called_and_through_a_launch_t
     assert declared(template("AWS::Cognito::UserPool", pool, role))["iam:PassRole"] == {
         "arn:aws:iam::123456789012:role/sms"
     }
-    more = (
+    launch_template = (
         "  Template:\n    Type: AWS::EC2::LaunchTemplate\n"
         "    Properties: {LaunchTemplateData: {IamInstanceProfile: {Arn: !GetAtt Profile.Arn}}}\n"
         "  Profile: {Type: AWS::IAM::InstanceProfile, Properties: {Roles: [!Ref Role]}}\n"
     )
     group = "{LaunchTemplate: {LaunchTemplateId: !Ref Template, Version: '1'}}"
-    text = template("AWS::AutoScaling::AutoScalingGroup", group, role + more)
-    found = needs_of(read_template(text.encode(), "t.yaml", Stack("shop"), PLACE), PLACE)
-    passed = [need for need in found if need.permission.action == "iam:PassRole"]
+    text = template("AWS::AutoScaling::AutoScalingGroup", group, role + launch_template)
+    needs_of_template = needs_of(
+        read_template(text.encode(), "t.yaml", Stack("shop"), PLACE), PLACE
+    )
+    passed = [need for need in needs_of_template if need.permission.action == "iam:PassRole"]
     assert "AWS::AutoScaling::AutoScalingGroup Orders (create)" in [need.because for need in passed]
 
 
@@ -1033,10 +1058,10 @@ def test_a_database_that_cloudformation_deletes_after_a_snapshot_needs_the_snaps
 def test_a_target_of_scaling_needs_what_aws_checks_on_the_resource_it_names(
     properties: str, action: str, end: str
 ) -> None:
-    found = declared(template("AWS::ApplicationAutoScaling::ScalableTarget", properties)).get(
+    resources = declared(template("AWS::ApplicationAutoScaling::ScalableTarget", properties)).get(
         action, set()
     )
-    assert found == (
+    assert resources == (
         {f"arn:aws:{action.partition(':')[0]}:us-east-2:123456789012:{end}"} if end else set()
     )
 
@@ -1062,12 +1087,12 @@ def test_a_listener_has_the_form_of_its_load_balancer() -> None:
         "  Front: {Type: AWS::ElasticLoadBalancingV2::LoadBalancer, Properties: {Name: web, Type:"
         " network}}\n"
     )
-    found = declared(
+    needs = declared(
         template("AWS::ElasticLoadBalancingV2::Listener", "{LoadBalancerArn: !Ref Front}", balancer)
     )
     prefix = "arn:aws:elasticloadbalancing:us-east-2:123456789012"
-    assert found["elasticloadbalancing:CreateListener"] == {f"{prefix}:loadbalancer/net/web/*"}
-    assert found["elasticloadbalancing:DeleteListener"] == {f"{prefix}:listener/net/web/*/*"}
+    assert needs["elasticloadbalancing:CreateListener"] == {f"{prefix}:loadbalancer/net/web/*"}
+    assert needs["elasticloadbalancing:DeleteListener"] == {f"{prefix}:listener/net/web/*/*"}
 
 
 def test_a_nested_stack_has_the_name_that_cloudformation_makes() -> None:
@@ -1083,22 +1108,22 @@ def test_a_nested_stack_has_the_name_that_cloudformation_makes() -> None:
         "child.yaml": role.replace("Orders:", "Role:"),
         "t.yaml": template("AWS::Lambda::Function", call, outer),
     }
-    found = read_stack(
+    declaration = read_stack(
         "shop=t.yaml", lambda path: files[path].encode() if path in files else None, PLACE
     )
-    on: dict[str, set[str]] = {}
-    for need in needs_of(found, PLACE):
-        on.setdefault(need.permission.action, set()).add(need.permission.resource)
+    resources_by_action: dict[str, set[str]] = {}
+    for need in needs_of(declaration, PLACE):
+        resources_by_action.setdefault(need.permission.action, set()).add(need.permission.resource)
     stacks = "arn:aws:cloudformation:us-east-2:123456789012:stack"
-    assert on["cloudformation:CreateStack"] == {
+    assert resources_by_action["cloudformation:CreateStack"] == {
         f"{stacks}/shop-Child-*/*",
         f"{stacks}/shop-Far-*/*",
     }
-    assert on["iam:CreateRole"] == {
+    assert resources_by_action["iam:CreateRole"] == {
         f"arn:aws:iam::123456789012:role/{name}" for name in ("inner", "outer")
     }
-    assert on["iam:PassRole"] == {"arn:aws:iam::123456789012:role/outer"}
-    assert [*found.unknown] == ["AWS::CloudFormation::Stack Far"]
+    assert resources_by_action["iam:PassRole"] == {"arn:aws:iam::123456789012:role/outer"}
+    assert [*declaration.unknown] == ["AWS::CloudFormation::Stack Far"]
 
 
 def test_what_a_macro_makes_is_not_known() -> None:
@@ -1109,15 +1134,15 @@ def test_what_a_macro_makes_is_not_known() -> None:
             " 's3://b/t'}}}\n"
         ),
     )
-    found = read_stack(
+    declaration = read_stack(
         "shop=t.yaml", lambda path: text.encode() if path == "t.yaml" else None, PLACE
     )
-    assert sorted(found.unknown) == ["transform AWS::Include", "transform Ours"]
+    assert sorted(declaration.unknown) == ["transform AWS::Include", "transform Ours"]
     start = "arn:aws:cloudformation:us-east-2"
     transforms = {
-        each.permission.resource
-        for each in found.calls
-        if ":transform/" in each.permission.resource
+        call.permission.resource
+        for call in declaration.calls
+        if ":transform/" in call.permission.resource
     }
     assert transforms == {
         f"{start}:123456789012:transform/Ours",
@@ -1143,8 +1168,8 @@ def test_a_role_that_only_the_deployment_knows_is_passed_too(role: str) -> None:
 
 def test_a_permission_on_a_function_names_no_version_of_it() -> None:
     call = "{FunctionName: mail, Action: lambda:InvokeFunction, Principal: s3.amazonaws.com}"
-    found = declared(template("AWS::Lambda::Permission", call))["lambda:AddPermission"]
-    assert found == {"arn:aws:lambda:us-east-2:123456789012:function:mail"}
+    functions = declared(template("AWS::Lambda::Permission", call))["lambda:AddPermission"]
+    assert functions == {"arn:aws:lambda:us-east-2:123456789012:function:mail"}
 
 
 @pytest.mark.parametrize(
@@ -1198,22 +1223,22 @@ def test_properties_whose_names_do_not_show_their_actions_decide(
 
 
 def test_tags_of_what_another_service_makes_are_on_its_types_alone() -> None:
-    found = declared(
+    tagged = declared(
         template("AWS::WorkSpaces::Directory", "{DirectoryId: d-1, Tags: [{Key: a, Value: b}]}")
     )["ec2:CreateTags"]
-    assert 0 < len(found) < 10
+    assert 0 < len(tagged) < 10
 
 
 def test_a_table_that_the_schema_lists_for_reading_too_is_deleted_when_the_deployment_fails() -> (
     None
 ):
-    found = declared(
+    needs = declared(
         template("AWS::Glue::Table", "{DatabaseName: lake, TableInput: {Name: events}}")
     )
     table = "arn:aws:glue:us-east-2:123456789012:table/lake/events"
-    assert table in found["glue:CreateTable"]
-    assert table in found["glue:DeleteTable"]
-    assert "s3:PutObject" not in found
+    assert table in needs["glue:CreateTable"]
+    assert table in needs["glue:DeleteTable"]
+    assert "s3:PutObject" not in needs
 
 
 def test_an_association_is_removed_from_the_resource_that_it_names() -> None:
@@ -1223,9 +1248,9 @@ def test_an_association_is_removed_from_the_resource_that_it_names() -> None:
     text = template(
         "AWS::WAFv2::WebACLAssociation", f"{{WebACLArn: '{acl}', ResourceArn: {stage}}}", api
     )
-    found = declared(text)
+    needs = declared(text)
     named = "arn:aws:apigateway:us-east-2::/restapis/*/stages/prod"
-    assert found["wafv2:DisassociateWebACL"] == found["apigateway:SetWebACL"] == {named}
+    assert needs["wafv2:DisassociateWebACL"] == needs["apigateway:SetWebACL"] == {named}
 
 
 @pytest.mark.parametrize(
@@ -1239,18 +1264,18 @@ def test_an_association_is_removed_from_the_resource_that_it_names() -> None:
     ],
 )
 def test_lists_of_parameters_and_parts_of_texts_are_known(name: str, queue: str) -> None:
-    given = (
+    parameters = (
         "Parameters:\n  Names: {Type: CommaDelimitedList, Default: 'early, late'}\n  Open: {Type:"
         " 'List<String>'}\n"
     )
-    found = declared(given + template("AWS::SQS::Queue", f"{{QueueName: {name}}}"))[
+    queues = declared(parameters + template("AWS::SQS::Queue", f"{{QueueName: {name}}}"))[
         "sqs:CreateQueue"
     ]
-    assert found == {f"arn:aws:sqs:us-east-2:123456789012:{queue}"}
+    assert queues == {f"arn:aws:sqs:us-east-2:123456789012:{queue}"}
 
 
 def test_the_role_of_a_named_instance_profile_is_passed_though_its_name_is_not_known() -> None:
-    found = declared("""Resources:
+    needs = declared("""Resources:
   Web:
     Type: AWS::EC2::LaunchTemplate
     Properties: {LaunchTemplateData: {ImageId: ami-1, IamInstanceProfile: {Name: web}}}
@@ -1258,24 +1283,24 @@ def test_the_role_of_a_named_instance_profile_is_passed_though_its_name_is_not_k
     Type: AWS::AutoScaling::AutoScalingGroup
     Properties: {MinSize: 1, MaxSize: 2, LaunchTemplate: {LaunchTemplateId: !Ref Web, Version: 1}}
 """)
-    assert found["iam:PassRole"] == {"arn:aws:iam::123456789012:role/*"}
+    assert needs["iam:PassRole"] == {"arn:aws:iam::123456789012:role/*"}
 
 
 def test_the_tags_of_a_resource_are_read_of_it_and_of_none_that_it_refers_to() -> None:
-    found = declared(template("AWS::Lambda::EventSourceMapping", "{FunctionName: orders}"))
-    assert found["lambda:ListTags"] == {
+    needs = declared(template("AWS::Lambda::EventSourceMapping", "{FunctionName: orders}"))
+    assert needs["lambda:ListTags"] == {
         "arn:aws:lambda:us-east-2:123456789012:event-source-mapping:*"
     }
 
 
 def test_the_name_that_an_attribute_gives_is_in_the_id_of_what_is_scaled() -> None:
-    found = declared("""Resources:
+    needs = declared("""Resources:
   Web: {Type: 'AWS::ECS::Service', Properties: {ServiceName: web, Cluster: shop}}
   Target:
     Type: AWS::ApplicationAutoScaling::ScalableTarget
     Properties: {ResourceId: !Sub 'service/shop/${Web.Name}', ServiceNamespace: ecs, MinCapacity: 1, MaxCapacity: 2}
 """)
-    assert found["ecs:UpdateService"] == {"arn:aws:ecs:us-east-2:123456789012:service/shop/web"}
+    assert needs["ecs:UpdateService"] == {"arn:aws:ecs:us-east-2:123456789012:service/shop/web"}
 
 
 @pytest.mark.parametrize(
@@ -1327,10 +1352,10 @@ def test_a_policy_of_several_roles_needs_each_of_them() -> None:
         "  One: {Type: AWS::IAM::Role, Properties: {RoleName: one}}\n  Two: {Type:"
         " AWS::IAM::Role}\n"
     )
-    found = declared(
+    needs = declared(
         template("AWS::IAM::Policy", "{PolicyName: p, Roles: [!Ref One, !Ref Two]}", roles)
     )
-    assert found["iam:PutRolePolicy"] == {
+    assert needs["iam:PutRolePolicy"] == {
         f"arn:aws:iam::123456789012:role/{name}" for name in ("one", "shop-Two-*")
     }
 
@@ -1353,12 +1378,16 @@ def test_the_boundary_of_a_role_is_a_condition_of_what_changes_the_role(
         f" {boundary}}}}}\n"
     )
     text = template("AWS::IAM::Policy", "{PolicyName: p, Roles: [!Ref One]}", roles)
-    found = needs_of(read_template(text.encode(), "t.yaml", Stack("shop"), PLACE), PLACE)
-    conditions = {need.permission.action: need.permission.conditions for need in found}
-    wanted = (Condition("StringEquals", "iam:PermissionsBoundary", value),) if value else ()
+    needs_of_template = needs_of(
+        read_template(text.encode(), "t.yaml", Stack("shop"), PLACE), PLACE
+    )
+    conditions = {need.permission.action: need.permission.conditions for need in needs_of_template}
+    conditions_of_boundary = (
+        (Condition("StringEquals", "iam:PermissionsBoundary", value),) if value else ()
+    )
     assert [
         conditions[f"iam:{name}"] for name in ("CreateRole", "PutRolePolicy", "DeleteRole")
-    ] == [wanted] * 3
+    ] == [conditions_of_boundary] * 3
     assert conditions["iam:GetRole"] == ()
 
 
@@ -1474,20 +1503,20 @@ BALANCER = "arn:aws:elasticloadbalancing:us-east-2:123456789012:loadbalancer/app
 def test_each_resource_is_the_one_that_the_property_of_the_action_names(
     kind: str, properties: str, action: str, resources: set[str]
 ) -> None:
-    found = declared(
+    needs = declared(
         template(
             kind, properties, "  B: {Type: AWS::S3::Bucket, Properties: {BucketName: other}}\n"
         )
     )
-    parts = (arn.split(":", 5) for arn in found[action])
+    parts = (arn.split(":", 5) for arn in needs[action])
     assert {f"{part[2]}:{part[5]}" for part in parts} == resources
 
 
 def test_the_association_of_a_web_acl_needs_the_acl_and_the_load_balancer() -> None:
     acl = "  Acl: {Type: AWS::WAFv2::WebACL, Properties: {Name: reg, Scope: REGIONAL}}\n"
     properties = f"{{WebACLArn: !GetAtt Acl.Arn, ResourceArn: '{BALANCER}'}}"
-    found = declared(template("AWS::WAFv2::WebACLAssociation", properties, acl))
-    assert found["wafv2:AssociateWebACL"] == {
+    needs = declared(template("AWS::WAFv2::WebACLAssociation", properties, acl))
+    assert needs["wafv2:AssociateWebACL"] == {
         BALANCER,
         f"arn:aws:wafv2:us-east-2:123456789012:{ACL}",
     }
@@ -1525,8 +1554,8 @@ def test_a_generated_secret_needs_a_random_password_whatever_it_says_of_it(block
     ],
 )
 def test_a_nested_template_in_s3_is_read_there(url: str) -> None:
-    found = declared(template("AWS::CloudFormation::Stack", f"{{TemplateURL: {url}}}"))
-    assert found["s3:GetObject"] == {"arn:aws:s3:::templates/base/net.yaml"}
+    needs = declared(template("AWS::CloudFormation::Stack", f"{{TemplateURL: {url}}}"))
+    assert needs["s3:GetObject"] == {"arn:aws:s3:::templates/base/net.yaml"}
 
 
 def test_a_rule_of_iot_has_a_name_without_the_hyphens_of_the_stack() -> None:
@@ -1607,10 +1636,10 @@ Resources:
   One: {Type: AWS::IAM::Role, Properties: {RoleName: one}}
   Two: {Type: AWS::IAM::Role, Properties: {RoleName: two}}
 """
-    found = declared(text)
-    queues = {each.rpartition(":")[2] for each in found["sqs:CreateQueue"]}
+    needs = declared(text)
+    queues = {arn.rpartition(":")[2] for arn in needs["sqs:CreateQueue"]}
     assert queues == {"orders", "orders-test"}
-    roles = {each.rpartition("/")[2] for each in found["iam:PassRole"]}
+    roles = {arn.rpartition("/")[2] for arn in needs["iam:PassRole"]}
     assert roles == {"one", "two"}
 
 
@@ -1626,12 +1655,12 @@ Resources:
   Orders: {Type: AWS::SQS::Queue}
 """
     read = read_template(text.encode(), "t.yaml", Stack("shop"), PLACE)
-    assert [each.address for each in read.resources] == ["Orders"]
+    assert [resource.address for resource in read.resources] == ["Orders"]
     [left_out] = read.left_out
     assert (left_out.parameters, left_out.addresses) == (("Alarm",), ("News",))
-    given = Stack("shop", {"Alarm": "yes"})
-    again = read_template(text.encode(), "t.yaml", given, PLACE)
-    assert [each.address for each in again.resources] == ["News", "Orders"]
+    with_alarm = Stack("shop", {"Alarm": "yes"})
+    again = read_template(text.encode(), "t.yaml", with_alarm, PLACE)
+    assert [resource.address for resource in again.resources] == ["News", "Orders"]
     assert not again.left_out
 
 
@@ -1644,11 +1673,13 @@ def test_a_comparison_of_variants_is_silent_about_what_does_not_change() -> None
     before = read_template(text.encode(), "t.yaml", Stack("shop"), PLACE)
     after = read_template(text.replace("1}", "2}").encode(), "t.yaml", Stack("shop"), PLACE)
     assert len(before.resources) == 2
-    same = changed_resources(before, before)
-    assert (same.made.resources, same.kept.resources) == ((), ())
+    unchanged = changed_resources(before, before)
+    assert (unchanged.made.resources, unchanged.kept.resources) == ((), ())
     changed = changed_resources(before, after)
     assert changed.made.resources == ()
-    assert {each.changed for each in changed.kept.resources} == {frozenset({"DelaySeconds"})}
+    assert {resource.changed for resource in changed.kept.resources} == {
+        frozenset({"DelaySeconds"})
+    }
 
 
 @pytest.mark.parametrize(
@@ -1673,19 +1704,19 @@ def test_a_comparison_of_variants_is_silent_about_what_does_not_change() -> None
 )
 def test_a_service_linked_role_is_needed_by_type(kind: str, properties: str, service: str) -> None:
     read = read_template(template(kind, properties).encode(), "t.yaml", Stack("shop"), PLACE)
-    found = {
+    services = {
         need.permission.conditions[0].values[0]
         for need in needs_of(read, PLACE)
         if need.permission.action == "iam:CreateServiceLinkedRole"
     }
-    assert found == ({f"{service}.amazonaws.com"} if service else set())
+    assert services == ({f"{service}.amazonaws.com"} if service else set())
 
 
 def test_every_service_linked_role_has_a_known_type_and_a_service() -> None:
-    known = {*type_names(Tool.CLOUDFORMATION), *type_names(Tool.TERRAFORM)}
+    known_types = {*type_names(Tool.CLOUDFORMATION), *type_names(Tool.TERRAFORM)}
     for row in table("service_linked_roles", "leastpriv.declared"):
         for name in row["types"].split(","):
-            assert name in known or fnmatch.filter(known, name), name
+            assert name in known_types or fnmatch.filter(known_types, name), name
         assert bool(row["service"]) is (row["when"] != "-")
         assert row["role"].startswith("AWSServiceRoleFor") or row["when"] == "-"
 
@@ -1775,10 +1806,10 @@ def test_a_second_cluster_needs_no_linked_role_that_the_first_one_made() -> None
         return read_template(text.encode(), "t.yaml", Stack("shop"), PLACE)
 
     def linked(before: Declaration, after: Declaration) -> set[str]:
-        made = changed_resources(before, after).made
+        created = changed_resources(before, after).made
         return {
             need.permission.resource.split("/")[2]
-            for need in needs_of(made, PLACE)
+            for need in needs_of(created, PLACE)
             if need.permission.action == "iam:CreateServiceLinkedRole"
         }
 
@@ -1793,15 +1824,15 @@ def test_a_second_cluster_needs_no_linked_role_that_the_first_one_made() -> None
 
 def test_a_function_of_an_image_needs_its_repository() -> None:
     image = "999988887777.dkr.ecr.eu-west-1.amazonaws.com/shop/api:1"
-    found = declared(template("AWS::Lambda::Function", f'{{Code: {{ImageUri: "{image}"}}}}'))
+    needs = declared(template("AWS::Lambda::Function", f'{{Code: {{ImageUri: "{image}"}}}}'))
     repository = {"arn:aws:ecr:eu-west-1:999988887777:repository/shop/api"}
     for action in ("BatchGetImage", "GetRepositoryPolicy", "SetRepositoryPolicy"):
-        assert found[f"ecr:{action}"] == repository
+        assert needs[f"ecr:{action}"] == repository
     assert "ecr:BatchGetImage" not in declared(template("AWS::Lambda::Function"))
 
 
 def test_a_node_group_with_a_launch_template_runs_instances() -> None:
     launch = "{LaunchTemplate: {Id: lt-1}}"
-    found = declared(template("AWS::EKS::Nodegroup", launch))
-    assert {"ec2:RunInstances", "ec2:DescribeLaunchTemplateVersions"} <= found.keys()
+    needs = declared(template("AWS::EKS::Nodegroup", launch))
+    assert {"ec2:RunInstances", "ec2:DescribeLaunchTemplateVersions"} <= needs.keys()
     assert "ec2:RunInstances" not in declared(template("AWS::EKS::Nodegroup"))

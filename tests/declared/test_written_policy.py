@@ -30,11 +30,11 @@ def printed(*statements: object, **more: Any) -> bytes:
 
 @pytest.mark.parametrize("raw", [printed(SEND), json.dumps(policy(SEND)).encode()])
 def test_what_the_policy_allows_is_needed_with_its_origin(raw: bytes) -> None:
-    found = read_written_policy(raw, "autopilot.json")
-    [need] = found.calls
+    declaration = read_written_policy(raw, "autopilot.json")
+    [need] = declaration.calls
     assert need.permission == Permission("sqs:SendMessage", QUEUE)
     assert need.because == "the policy autopilot.json"
-    assert not found.unknown
+    assert not declaration.unknown
 
 
 def test_a_policy_of_a_resource_is_no_need_of_the_role() -> None:
@@ -54,9 +54,9 @@ def test_a_policy_of_a_resource_is_no_need_of_the_role() -> None:
     ],
 )
 def test_what_says_nothing_of_the_program_is_named(statement: object, part: str) -> None:
-    found = read_written_policy(json.dumps(policy(statement)).encode(), "p.json")
-    assert found.calls == ()
-    [name] = found.unknown
+    declaration = read_written_policy(json.dumps(policy(statement)).encode(), "p.json")
+    assert declaration.calls == ()
+    [name] = declaration.unknown
     assert name.startswith(part)
 
 
@@ -84,10 +84,10 @@ def test_a_first_draft_has_the_needs_and_holds_sensitive_ones_on_any_resource_ba
 ) -> None:
     secret = {**SEND, "Action": "secretsmanager:GetSecretValue", "Resource": "*"}
     Path("autopilot.json").write_bytes(printed(SEND, secret))
-    done = run("--output-dir", "out")
-    assert done.code == 0
+    command = run("--output-dir", "out")
+    assert command.code == 0
     drafted = json.loads(Path("out/policy.json").read_text())
-    assert [each["Action"] for each in drafted["Statement"]] == [["sqs:SendMessage"]]
+    assert [statement["Action"] for statement in drafted["Statement"]] == [["sqs:SendMessage"]]
     text = Path("out/pull-request.md").read_text()
     assert "the policy autopilot.json" in text
     assert "secretsmanager:GetSecretValue" in text
@@ -98,8 +98,8 @@ def test_a_check_says_what_an_existing_policy_lacks(place: Path) -> None:
         printed({**SEND, "Action": ["sqs:SendMessage", "sqs:DeleteMessage"]})
     )
     Path("ci.json").write_text(json.dumps(policy(SEND)))
-    done = run("--mode", "check")
-    assert done.code == 3
-    assert "`sqs:DeleteMessage`" in done.out
+    command = run("--mode", "check")
+    assert command.code == 3
+    assert "`sqs:DeleteMessage`" in command.out
     Path("autopilot.json").write_bytes(printed(SEND))
     assert run("--mode", "check").code == 0

@@ -32,8 +32,11 @@ MESSAGES = (
 
 
 def denials(text: str) -> set[tuple[tuple[str, ...], str, bool]]:
-    found = find_denials(clean_log_text(text))
-    return {(each.denial.actions, each.denial.resource, each.denial.mendable) for each in found}
+    denials_of_text = find_denials(clean_log_text(text))
+    return {
+        (found_denial.denial.actions, found_denial.denial.resource, found_denial.denial.mendable)
+        for found_denial in denials_of_text
+    }
 
 
 @pytest.mark.parametrize(("first", "second"), [*permutations(MESSAGES, 2)])

@@ -34,7 +34,7 @@ def decoded(**changes: Any) -> str:
     """The example of "DecodeAuthorizationMessage" in the AWS STS API Reference, in its shape (read
     2026-11-24).
     """
-    told = {
+    answer = {
         "allowed": False,
         "explicitDeny": False,
         "matchedStatements": {"items": []},
@@ -52,7 +52,7 @@ def decoded(**changes: Any) -> str:
             },
         },
     }
-    return json.dumps(told | changes)
+    return json.dumps(answer | changes)
 
 
 def refusal(encoded: str = "x" * 80) -> Denial:
@@ -82,9 +82,9 @@ def test_the_text_is_found_whole_where_a_terminal_broke_it(encoded: str, width: 
         "An error occurred (UnauthorizedOperation) when calling the RunInstances operation:"
         f" {PHRASE}{encoded}"
     )
-    broken = "\n".join(line[at : at + width] for at in range(0, len(line), width))
-    (one,) = read_log(io.BytesIO(f"start\n{broken}\n\ndone: all of it\n".encode()), "log")
-    assert one.denial.encoded == encoded
+    broken = "\n".join(line[start : start + width] for start in range(0, len(line), width))
+    (logged_denial,) = read_log(io.BytesIO(f"start\n{broken}\n\ndone: all of it\n".encode()), "log")
+    assert logged_denial.denial.encoded == encoded
 
 
 def test_the_text_is_found_where_a_line_ends_before_the_colon() -> None:
@@ -114,23 +114,23 @@ def test_a_truncated_or_masked_text_is_ignored(cut: str) -> None:
 
 def test_denials_with_different_encoded_texts_are_distinct() -> None:
     log = "\n\n".join(PHRASE + text for text in ("a" * 80, "b" * 80, "a" * 80))
-    found, _ = distinct_denials(read_log(io.BytesIO(log.encode()), "log"))
-    assert [one.denial.encoded[0] for one in found] == ["a", "b"]
+    distinct, _ = distinct_denials(read_log(io.BytesIO(log.encode()), "log"))
+    assert [logged_denial.denial.encoded[0] for logged_denial in distinct] == ["a", "b"]
 
 
 def test_the_documented_example_gives_action_resource_and_principal() -> None:
-    told = read_decoded(decoded(), refusal())
-    assert (told.actions, told.resource, told.principal) == (
+    denial = read_decoded(decoded(), refusal())
+    assert (denial.actions, denial.resource, denial.principal) == (
         ("ec2:StopInstances",),
         INSTANCE,
         "arn:aws:iam::123456789012:user/Bob",
     )
-    assert (told.mendable, told.explicit, told.denied_by) == (True, False, DeniedBy.UNKNOWN)
+    assert (denial.mendable, denial.explicit, denial.denied_by) == (True, False, DeniedBy.UNKNOWN)
 
 
 def test_an_explicit_deny_is_not_mendable() -> None:
-    told = read_decoded(decoded(explicitDeny=True), refusal())
-    assert (told.mendable, told.explicit, bool(told.why)) == (False, True, True)
+    denial = read_decoded(decoded(explicitDeny=True), refusal())
+    assert (denial.mendable, denial.explicit, bool(denial.why)) == (False, True, True)
 
 
 @pytest.mark.parametrize(
@@ -180,8 +180,8 @@ class Sts:
 def test_each_text_is_decoded_once() -> None:
     sts = Sts()
     decoder = Decoder(sts)
-    told = [decoder.decoded(refusal(text)) for text in ("a" * 80, "a" * 80, "b" * 80)]
-    assert {denial.actions for denial in told} == {("ec2:StopInstances",)}
+    denials = [decoder.decoded(refusal(text)) for text in ("a" * 80, "a" * 80, "b" * 80)]
+    assert {denial.actions for denial in denials} == {("ec2:StopInstances",)}
     assert sts.asked == 2
 
 

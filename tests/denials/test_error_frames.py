@@ -37,7 +37,7 @@ def test_each_frame_has_an_example() -> None:
 @pytest.mark.parametrize("tool", EXAMPLES)
 def test_an_example_is_read_by_its_own_frame(tool: str) -> None:
     message, action = EXAMPLES[tool]
-    frame = next(each for each in error_frames() if each.tool == tool)
+    frame = next(error_frame for error_frame in error_frames() if error_frame.tool == tool)
     assert frame.pattern.search(message)
     assert actions_of(message) == ((action,) if action else ())
 
@@ -64,8 +64,8 @@ def test_a_phrase_of_a_tool_before_a_bare_denial_names_the_action() -> None:
 @pytest.mark.parametrize("tool", ACTIONS)
 def test_a_newline_and_a_missing_id_change_nothing(tool: str) -> None:
     message, action = EXAMPLES[tool]
-    for each in (f"{message}\n", f"{message}\r\n\n", f"\n{message}", _ID.sub("", message)):
-        assert actions_of(each) == (action,), each
+    for variant in (f"{message}\n", f"{message}\r\n\n", f"\n{message}", _ID.sub("", message)):
+        assert actions_of(variant) == (action,), variant
 
 
 @examples(300)

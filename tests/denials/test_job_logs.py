@@ -38,10 +38,10 @@ class Drip:
 
 
 def told(log: str | bytes) -> list[tuple[int, tuple[str, ...], str]]:
-    data = log.encode() if isinstance(log, str) else log
+    content = log.encode() if isinstance(log, str) else log
     return [
-        (one.line, one.denial.actions, one.denial.resource)
-        for one in read_log(io.BytesIO(data), "log")
+        (logged_denial.line, logged_denial.denial.actions, logged_denial.denial.resource)
+        for logged_denial in read_log(io.BytesIO(content), "log")
     ]
 
 
@@ -64,10 +64,12 @@ def test_lines_are_counted_over_the_chunks_of_a_long_log() -> None:
 
 
 def test_several_denials_in_one_line_are_found() -> None:
-    other = SENTENCE.replace("sqs:SendMessage", "sqs:DeleteMessage")
+    second_sentence = SENTENCE.replace("sqs:SendMessage", "sqs:DeleteMessage")
     assert [
         actions
-        for _, actions, _ in told(f"{SENTENCE}, {other} because no identity-based policy allows it")
+        for _, actions, _ in told(
+            f"{SENTENCE}, {second_sentence} because no identity-based policy allows it"
+        )
     ] == [
         ("sqs:SendMessage",),
         ("sqs:DeleteMessage",),
@@ -124,10 +126,15 @@ def test_lines_of_tasks_that_run_at_the_same_time_are_not_joined(one: str, other
         .replace("{who}", WHO)
         .replace("{queue}", QUEUE)
     )
-    found = list(read_log(io.BytesIO(f"begin\n{log}\n".encode()), "log"))
+    logged_denials = list(read_log(io.BytesIO(f"begin\n{log}\n".encode()), "log"))
     assert [
-        (each.line, each.denial.actions, each.denial.resource, each.denial.denied_by)
-        for each in found
+        (
+            logged_denial.line,
+            logged_denial.denial.actions,
+            logged_denial.denial.resource,
+            logged_denial.denial.denied_by,
+        )
+        for logged_denial in logged_denials
     ] == [
         (6, ("sqs:SendMessage",), QUEUE, DeniedBy.SCP),
         (
@@ -143,18 +150,21 @@ def test_lines_of_tasks_that_run_at_the_same_time_are_not_joined(one: str, other
 def test_however_the_outputs_of_two_tasks_are_mixed_no_reason_is_that_of_the_other(
     seed: int,
 ) -> None:
-    chosen = random.Random(seed)  # noqa: S311 - a repeatable choice
-    left = [
+    random_source = random.Random(seed)  # noqa: S311 - a repeatable choice
+    boxes = [
         [f"[{task}] │ {line}" for line in box.split("\n")]
         for task, box in (("a", BOX), ("b", OTHER_BOX))
     ]
     mixed: list[str] = []
-    while any(left):
-        lines = chosen.choice([each for each in left if each])
-        mixed += [lines.pop(0) for _ in range(min(len(lines), chosen.choice((1, 1, 2, 3))))]
+    while any(boxes):
+        lines = random_source.choice([box_lines for box_lines in boxes if box_lines])
+        mixed += [lines.pop(0) for _ in range(min(len(lines), random_source.choice((1, 1, 2, 3))))]
     log = "\n".join(mixed).replace("{who}", WHO).replace("{queue}", QUEUE)
-    found = {one.denial.actions: one.denial for one in read_log(io.BytesIO(log.encode()), "log")}
-    assert [(each.denied_by, each.mendable) for _, each in sorted(found.items())] == [
+    denials = {
+        logged_denial.denial.actions: logged_denial.denial
+        for logged_denial in read_log(io.BytesIO(log.encode()), "log")
+    }
+    assert [(denial.denied_by, denial.mendable) for _, denial in sorted(denials.items())] == [
         (DeniedBy.IDENTITY, True),
         (DeniedBy.SCP, False),
     ]
@@ -189,8 +199,8 @@ def test_a_line_without_an_end_is_read_all_the_same() -> None:
     st.integers(1, 300),
 )
 def test_the_size_of_reads_does_not_matter(parts: list[str], size: int) -> None:
-    data = ("".join(parts)).encode()
-    assert list(read_log(Drip(data, size), "log")) == list(read_log(io.BytesIO(data), "log"))
+    content = ("".join(parts)).encode()
+    assert list(read_log(Drip(content, size), "log")) == list(read_log(io.BytesIO(content), "log"))
 
 
 @given(
@@ -200,9 +210,9 @@ def test_the_size_of_reads_does_not_matter(parts: list[str], size: int) -> None:
     )
 )
 def test_no_bytes_make_the_reader_fail_or_leave_their_lines(parts: list[bytes]) -> None:
-    data = b"".join(parts)
-    for one in read_log(io.BytesIO(data), "log"):
-        assert 1 <= one.line <= 1 + data.count(b"\n")
+    content = b"".join(parts)
+    for logged_denial in read_log(io.BytesIO(content), "log"):
+        assert 1 <= logged_denial.line <= 1 + content.count(b"\n")
 
 
 def logged(line: int, **fields: object) -> LoggedDenial:
@@ -218,13 +228,19 @@ def logged(line: int, **fields: object) -> LoggedDenial:
 
 
 def test_copies_are_merged_into_the_most_complete_one() -> None:
-    found, more = distinct_denials(
+    distinct, limits = distinct_denials(
         [logged(1, principal=""), logged(2), logged(3, denied_by=DeniedBy.SCP, mendable=False)]
     )
     assert [
-        (one.line, one.denial.denied_by, one.denial.principal, one.denial.mendable) for one in found
+        (
+            distinct_denial.line,
+            distinct_denial.denial.denied_by,
+            distinct_denial.denial.principal,
+            distinct_denial.denial.mendable,
+        )
+        for distinct_denial in distinct
     ] == [(1, DeniedBy.SCP, WHO, False)]
-    assert not more
+    assert not limits
 
 
 def test_different_denials_are_distinct() -> None:
@@ -235,21 +251,29 @@ def test_different_denials_are_distinct() -> None:
         logged(4, actions=("sqs:DeleteQueue",)),
         logged(5, principal=WHO + "2", denied_by=DeniedBy.SCP),
     ]
-    assert {one.line for one in distinct_denials(different)[0]} == {1, 2, 3, 4, 5}
+    assert {distinct_denial.line for distinct_denial in distinct_denials(different)[0]} == {
+        1,
+        2,
+        3,
+        4,
+        5,
+    }
 
 
 def test_a_forged_log_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_logs, "MOST_DISTINCT", 3)
-    found, more = distinct_denials(logged(line, resource=f"{QUEUE}{line}") for line in range(1, 9))
-    assert (len(found), more) == (3, "3 distinct denials")
+    distinct, limit = distinct_denials(
+        logged(line, resource=f"{QUEUE}{line}") for line in range(1, 9)
+    )
+    assert (len(distinct), limit) == (3, "3 distinct denials")
 
 
 def test_copies_of_many_principals_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each line is compared with the kept denials of its action and resource."""
     monkeypatch.setattr(job_logs, "MOST_COPIES", 3)
     many = [logged(line, principal=f"{WHO}{line}") for line in range(1, 9)]
-    found, limit = distinct_denials([*many, logged(9, resource=f"{QUEUE}9")])
-    assert [one.line for one in found] == [1, 2, 3, 9]
+    distinct, limit = distinct_denials([*many, logged(9, resource=f"{QUEUE}9")])
+    assert [distinct_denial.line for distinct_denial in distinct] == [1, 2, 3, 9]
     assert limit == "3 denials of one action on one resource"
 
 
@@ -264,8 +288,8 @@ def test_a_log_is_read_up_to_its_budget(limits: dict[str, int], limit: str) -> N
     sentence = f"User: {WHO} is not authorized to perform: sqs:SendMessage on resource: {QUEUE}"
     log = "\n".join(f"{sentence}{number}" for number in range(2_000)).encode()
     budget = Budget(replace(LIMITS["log"], **limits), clock=partial(next, count()))
-    found, exceeded = distinct_denials(read_log(io.BytesIO(log), "log", budget))
-    assert 100 < len(found) < 2_000
+    distinct, exceeded = distinct_denials(read_log(io.BytesIO(log), "log", budget))
+    assert 100 < len(distinct) < 2_000
     assert exceeded == limit
 
 
@@ -277,8 +301,8 @@ def test_logs_that_are_read_together_share_a_budget(
     for number in range(9):
         sentence = f"User: {WHO} is not authorized to perform: sqs:SendMessage on resource: {QUEUE}"
         (tmp_path / f"{number}.txt").write_text(f"{sentence}{number}\n")
-    found, limit = distinct_denials(read_logs([str(tmp_path)], io.BytesIO()))
-    assert (len(found), limit) == (3, "3 files")
+    distinct, limit = distinct_denials(read_logs([str(tmp_path)], io.BytesIO()))
+    assert (len(distinct), limit) == (3, "3 files")
 
 
 def test_real_logs_have_exactly_the_distinct_denials_of_their_manifest(shared_folder: Path) -> None:
@@ -286,16 +310,22 @@ def test_real_logs_have_exactly_the_distinct_denials_of_their_manifest(shared_fo
     folder = shared_folder / "corpus" / "logs"
     for log in json.loads((folder / "MANIFEST.json").read_text(encoding="utf-8")):
         with (folder / log["file"]).open("rb") as stream:
-            found, _ = distinct_denials(read_log(stream, log["file"]))
+            distinct, _ = distinct_denials(read_log(stream, log["file"]))
         expected = Counter(
             {row["action"].split()[0]: max(1, row["resources"]) for row in log["distinct_denials"]}
         )
-        assert Counter(one.denial.actions[0] for one in found) == expected, log["file"]
-        resources = {one.denial.resource for one in found if one.denial.resource}
-        named = sum(
+        assert (
+            Counter(distinct_denial.denial.actions[0] for distinct_denial in distinct) == expected
+        ), log["file"]
+        resources = {
+            distinct_denial.denial.resource
+            for distinct_denial in distinct
+            if distinct_denial.denial.resource
+        }
+        resource_count = sum(
             row["resources"] for row in log["distinct_denials"] if "only from" not in row["action"]
         )
-        assert len(resources) == named, log["file"]
+        assert len(resources) == resource_count, log["file"]
 
 
 MUTATIONS = [
@@ -314,15 +344,19 @@ MUTATIONS = [
 
 
 def mutated(lines: list[str], count: int, seed: int) -> bytes:
-    chosen = random.Random(seed)  # noqa: S311 - a repeatable choice
-    made = []
+    random_source = random.Random(seed)  # noqa: S311 - a repeatable choice
+    mutated_lines = []
     for _ in range(count):
-        line = chosen.choice(lines)
-        for _ in range(chosen.randrange(3)):
-            at = chosen.randrange(len(line) + 1)
-            line = line[:at] + chosen.choice(MUTATIONS) + line[at + chosen.randrange(4) :]
-        made.append(line)
-    return "\n".join(made).encode()
+        line = random_source.choice(lines)
+        for _ in range(random_source.randrange(3)):
+            position = random_source.randrange(len(line) + 1)
+            line = (
+                line[:position]
+                + random_source.choice(MUTATIONS)
+                + line[position + random_source.randrange(4) :]
+            )
+        mutated_lines.append(line)
+    return "\n".join(mutated_lines).encode()
 
 
 def lines_to_mutate(shared_folder: Path) -> list[str]:
@@ -347,8 +381,8 @@ def read_counting(data: bytes, monkeypatch: pytest.MonkeyPatch) -> tuple[int, in
     monkeypatch.setattr(job_logs, "clean_log_text", counting)
     # A log of refusals alone is more than the budget of a run's logs.
     limits = replace(LIMITS["log"], steps=len(data), characters=100 * len(data), seconds=3_600)
-    found = read_log(io.BytesIO(data), "log", Budget(limits, time.thread_time))
-    return sum(1 for _ in found), characters
+    logged_denials = read_log(io.BytesIO(data), "log", Budget(limits, time.thread_time))
+    return sum(1 for _ in logged_denials), characters
 
 
 @pytest.mark.parametrize("before", [b"", b"ok\n", b"x" * 5_000 + b"\n"])
@@ -357,9 +391,10 @@ def test_a_denial_in_the_line_before_its_word_is_found_even_at_the_start(before:
         before + b"Error: error reading S3 Bucket (logs): Forbidden: Forbidden\n\tstatus code: 403,"
         b" request id: 1\n"
     )
-    assert [(one.denial.actions, one.line) for one in read_log(io.BytesIO(log), "log")] == [
-        (("s3:ListBucket",), 1 + before.count(b"\n"))
-    ]
+    assert [
+        (logged_denial.denial.actions, logged_denial.line)
+        for logged_denial in read_log(io.BytesIO(log), "log")
+    ] == [(("s3:ListBucket",), 1 + before.count(b"\n"))]
 
 
 @examples(5)
@@ -374,11 +409,11 @@ def test_a_million_mutated_lines_are_read_without_a_crash_and_in_proportion_to_t
 ) -> None:
     lines = lines_to_mutate(shared_folder)
     for seed in range(20):
-        data = mutated(lines, 50_000, seed)
-        found, characters = read_counting(data, monkeypatch)
+        content = mutated(lines, 50_000, seed)
+        denial_count, characters = read_counting(content, monkeypatch)
         monkeypatch.undo()
-        assert found > 1_000
-        assert characters < 7 * len(data)
+        assert denial_count > 1_000
+        assert characters < 7 * len(content)
 
 
 def test_a_line_is_read_to_a_limit_and_the_next_line_is_read(
@@ -386,7 +421,7 @@ def test_a_line_is_read_to_a_limit_and_the_next_line_is_read(
 ) -> None:
     """A line of 200 MB took four minutes."""
     monkeypatch.setattr(job_logs, "_LONGEST_LINE", 100_000)
-    one = (
+    sentence = (
         "User: arn:aws:sts::111122223333:assumed-role/ci/1 is not authorized to perform: sqs:{}"
         " because no identity-based policy allows the sqs:{} action; "
     )
@@ -399,13 +434,16 @@ def test_a_line_is_read_to_a_limit_and_the_next_line_is_read(
 
     monkeypatch.setattr(job_logs, "_read", counted)
     text = (
-        one.format("PurgeQueue", "PurgeQueue") * 20_000
+        sentence.format("PurgeQueue", "PurgeQueue") * 20_000
         + "\n"
-        + one.format("DeleteQueue", "DeleteQueue")
+        + sentence.format("DeleteQueue", "DeleteQueue")
         + "\n"
     )
-    found, _ = distinct_denials(read_log(io.BytesIO(text.encode()), "deploy"))
-    assert [one.denial.actions for one in found] == [("sqs:PurgeQueue",), ("sqs:DeleteQueue",)]
+    distinct, _ = distinct_denials(read_log(io.BytesIO(text.encode()), "deploy"))
+    assert [distinct_denial.denial.actions for distinct_denial in distinct] == [
+        ("sqs:PurgeQueue",),
+        ("sqs:DeleteQueue",),
+    ]
     assert sum(reads) < 200_000 < len(text)
 
 
@@ -420,7 +458,9 @@ def test_an_encoded_message_belongs_to_its_own_denial_where_the_next_block_begin
     bare = b"An error occurred (AccessDenied) when calling the PutObject operation: Access Denied\n"
     log = line * 300 + bare + line * 60 + encoded.encode() + b"\n" + line * 800
 
-    first, second = (one.denial for one in read_log(io.BytesIO(log), "deploy.log"))
+    first, second = (
+        logged_denial.denial for logged_denial in read_log(io.BytesIO(log), "deploy.log")
+    )
 
     assert (first.actions, first.encoded) == (("s3:PutObject",), "")
     assert (second.actions, second.encoded) == ((), "Ab1_-" * 40)

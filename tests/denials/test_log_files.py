@@ -17,21 +17,24 @@ SENTENCE = (
 
 
 def places(names: list[str], standard_input: bytes = b"") -> list[tuple[str, int]]:
-    return [(one.file, one.line) for one in read_logs(names, io.BytesIO(standard_input))]
+    return [
+        (logged_denial.file, logged_denial.line)
+        for logged_denial in read_logs(names, io.BytesIO(standard_input))
+    ]
 
 
 def archive(members: dict[str, bytes]) -> bytes:
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as opened:
-        for name, data in members.items():
-            opened.writestr(name, data)
-    return made.getvalue()
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as zip_file:
+        for name, content in members.items():
+            zip_file.writestr(name, content)
+    return packed.getvalue()
 
 
 def test_files_and_standard_input_are_read_in_the_order_named(tmp_path: Path) -> None:
-    one = tmp_path / "one.log"
-    one.write_bytes(SENTENCE)
-    assert places([str(one), "-"], SENTENCE) == [(str(one), 2), ("-", 2)]
+    first_file = tmp_path / "one.log"
+    first_file.write_bytes(SENTENCE)
+    assert places([str(first_file), "-"], SENTENCE) == [(str(first_file), 2), ("-", 2)]
 
 
 def test_without_a_name_standard_input_is_read() -> None:

@@ -69,7 +69,7 @@ def test_lines_can_be_counted_and_found_in_the_result(raw: str) -> None:
 def test_words_are_found_wherever_a_line_breaks(places: list[int], mark: str) -> None:
     words = "not authorized to perform"
     broken = "".join(
-        character + mark * (places.count(at) > 0) for at, character in enumerate(words)
+        character + mark * (places.count(position) > 0) for position, character in enumerate(words)
     )
     assert re.search(breakable(words), f"x {broken} y")
     assert without_blanks(broken) == without_blanks(words)

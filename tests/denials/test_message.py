@@ -55,9 +55,9 @@ def test_the_standard_sentence_gives_action_resource_principal_and_policy_type()
 def test_what_another_policy_did_not_allow_is_not_mended_in_the_identity_policy(
     reason: str, denied_by: DeniedBy
 ) -> None:
-    found = read_denial(f"{SENTENCE} {reason}")
-    assert (found.denied_by, found.explicit, found.mendable) == (denied_by, False, False)
-    assert (found.actions, found.resource) == (("sqs:SendMessage",), QUEUE)
+    denial = read_denial(f"{SENTENCE} {reason}")
+    assert (denial.denied_by, denial.explicit, denial.mendable) == (denied_by, False, False)
+    assert (denial.actions, denial.resource) == (("sqs:SendMessage",), QUEUE)
 
 
 @pytest.mark.parametrize(
@@ -85,14 +85,14 @@ def test_what_another_policy_did_not_allow_is_not_mended_in_the_identity_policy(
     ],
 )
 def test_an_explicit_deny_is_never_mendable(reason: str, denied_by: DeniedBy) -> None:
-    found = read_denial(f"{SENTENCE} {reason}")
-    assert (found.denied_by, found.explicit, found.mendable) == (denied_by, True, False)
-    assert found.resource == QUEUE
+    denial = read_denial(f"{SENTENCE} {reason}")
+    assert (denial.denied_by, denial.explicit, denial.mendable) == (denied_by, True, False)
+    assert denial.resource == QUEUE
 
 
 def test_a_denial_without_a_reason_may_be_fixed_by_a_grant() -> None:
-    found = read_denial(SENTENCE)
-    assert (found.denied_by, found.mendable) == (DeniedBy.UNKNOWN, True)
+    denial = read_denial(SENTENCE)
+    assert (denial.denied_by, denial.mendable) == (DeniedBy.UNKNOWN, True)
 
 
 @pytest.mark.parametrize(
@@ -110,18 +110,18 @@ def test_a_denial_without_a_reason_may_be_fixed_by_a_grant() -> None:
     ],
 )
 def test_the_resource_is_as_the_service_names_it(written: str, resource: str) -> None:
-    found = read_denial(f"User: {WHO} is not authorized to perform: sqs:SendMessage{written}")
-    assert (found.actions, found.resource) == (("sqs:SendMessage",), resource)
+    denial = read_denial(f"User: {WHO} is not authorized to perform: sqs:SendMessage{written}")
+    assert (denial.actions, denial.resource) == (("sqs:SendMessage",), resource)
 
 
 def test_ec2_says_it_twice_and_the_second_sentence_names_the_action() -> None:
-    found = read_denial(
+    denial = read_denial(
         f"You are not authorized to perform this operation. User: {WHO} is not authorized to"
         " perform: ec2:RunInstances on resource: arn:aws:ec2:us-east-1:1:instance/* with an"
         " explicit deny in a permissions boundary: arn:aws:iam::1:policy/b. Encoded authorization"
         " failure message: abc"
     )
-    assert (found.actions, found.denied_by, found.mendable) == (
+    assert (denial.actions, denial.denied_by, denial.mendable) == (
         ("ec2:RunInstances",),
         DeniedBy.BOUNDARY,
         False,
@@ -129,8 +129,10 @@ def test_ec2_says_it_twice_and_the_second_sentence_names_the_action() -> None:
 
 
 def test_a_denial_does_not_take_the_reason_of_the_next_one() -> None:
-    found = read_denial(f"{SENTENCE}, {SENTENCE} with an explicit deny in a service control policy")
-    assert (found.denied_by, found.mendable) == (DeniedBy.UNKNOWN, True)
+    denial = read_denial(
+        f"{SENTENCE}, {SENTENCE} with an explicit deny in a service control policy"
+    )
+    assert (denial.denied_by, denial.mendable) == (DeniedBy.UNKNOWN, True)
 
 
 @pytest.mark.parametrize(
@@ -147,8 +149,8 @@ def test_a_denial_does_not_take_the_reason_of_the_next_one() -> None:
     ],
 )
 def test_a_message_without_an_action_is_not_mendable(message: str) -> None:
-    found = read_denial(message)
-    assert (found.actions, found.mendable) == ((), False)
+    denial = read_denial(message)
+    assert (denial.actions, denial.mendable) == ((), False)
 
 
 @pytest.mark.parametrize(
@@ -167,8 +169,8 @@ def test_a_login_a_placeholder_and_a_rule_of_the_account_are_not_mended(message:
 
 
 def test_the_error_code_of_a_vpc_endpoint_gives_the_policy_type() -> None:
-    found = read_denial(SENTENCE, error_code="VpceAccessDenied")
-    assert (found.denied_by, found.mendable) == (DeniedBy.VPCE, False)
+    denial = read_denial(SENTENCE, error_code="VpceAccessDenied")
+    assert (denial.denied_by, denial.mendable) == (DeniedBy.VPCE, False)
 
 
 @pytest.mark.parametrize(
@@ -292,9 +294,9 @@ def test_the_error_code_of_a_vpc_endpoint_gives_the_policy_type() -> None:
 def test_an_action_that_is_not_named_is_inferred_and_the_denial_says_so(
     message: str, actions: str, resource: str
 ) -> None:
-    found = read_denial(message)
-    assert (",".join(found.actions), found.resource) == (actions, resource)
-    assert (found.inferred, found.mendable, found.principal) == (True, True, "")
+    denial = read_denial(message)
+    assert (",".join(denial.actions), denial.resource) == (actions, resource)
+    assert (denial.inferred, denial.mendable, denial.principal) == (True, True, "")
 
 
 @pytest.mark.parametrize(
@@ -377,8 +379,8 @@ def test_a_truncated_reason_counts_once_it_is_unambiguous() -> None:
 def test_a_truncated_explicit_deny_is_not_mendable(end: int) -> None:
     tail = "with an explicit deny"[:end].strip()
     for text in (f"{SENTENCE} {tail}", f"{SENTENCE} {tail}...", f"{SENTENCE}\n{tail}\nnext line"):
-        found = read_denial(text)
-        assert (found.resource, found.mendable) == (read_denial(SENTENCE).resource, False), text
+        denial = read_denial(text)
+        assert (denial.resource, denial.mendable) == (read_denial(SENTENCE).resource, False), text
 
 
 @pytest.mark.parametrize(
@@ -390,10 +392,10 @@ def test_a_truncated_explicit_deny_is_not_mendable(end: int) -> None:
     ],
 )
 def test_a_line_after_the_reason_does_not_change_the_policy_type(line: str) -> None:
-    found = read_denial(
+    denial = read_denial(
         f"{SENTENCE} because no identity-based policy allows the sqs:SendMessage action\n{line}"
     )
-    assert (found.denied_by, found.explicit, found.mendable) == (DeniedBy.IDENTITY, False, True)
+    assert (denial.denied_by, denial.explicit, denial.mendable) == (DeniedBy.IDENTITY, False, True)
 
 
 def test_a_reason_that_the_caller_put_into_a_name_is_not_the_reason() -> None:
@@ -403,15 +405,15 @@ def test_a_reason_that_the_caller_put_into_a_name_is_not_the_reason() -> None:
         f' "arn:aws:s3:::b/{key}"'
     )
     for blank in (" ", "\n", f' {"p" * 900}" ', f'\n{"p" * 900}" '):
-        found = read_denial(f"{sentence}{blank}with an explicit deny in a service control policy")
-        assert (found.explicit, found.mendable) == (True, False)
+        denial = read_denial(f"{sentence}{blank}with an explicit deny in a service control policy")
+        assert (denial.explicit, denial.mendable) == (True, False)
 
 
 def test_only_awss_own_words_name_an_identity_policy() -> None:
-    found = read_denial(
+    denial = read_denial(
         f"{SENTENCE} because the network is closed, whatever the identity-based policy says"
     )
-    assert (found.denied_by, found.mendable) == (DeniedBy.UNKNOWN, False)
+    assert (denial.denied_by, denial.mendable) == (DeniedBy.UNKNOWN, False)
 
 
 @pytest.mark.parametrize(
@@ -439,26 +441,29 @@ def test_a_resource_truncated_at_a_backtick_is_unknown() -> None:
 
 
 def test_an_encoded_text_without_a_denial_gives_none() -> None:
-    found = read_denial(
+    denial = read_denial(
         "nobody is not authorized to perform a dance. Encoded authorization failure message:"
         f" {'a' * 80}"
     )
-    assert (found.actions, found.mendable) == ((), False)
+    assert (denial.actions, denial.mendable) == ((), False)
 
 
 def test_a_bucket_that_an_option_names_is_the_resource() -> None:
     refused = "An error occurred (AccessDenied) when calling the PutObject operation: Access Denied"
-    found = read_denial(f"aws s3api put-object --bucket orders --key a/b\n{refused}")
-    assert (found.actions, found.resource) == (("s3:PutObject",), "arn:aws:s3:::orders/a/b")
+    denial = read_denial(f"aws s3api put-object --bucket orders --key a/b\n{refused}")
+    assert (denial.actions, denial.resource) == (("s3:PutObject",), "arn:aws:s3:::orders/a/b")
 
 
 def test_two_adjacent_bare_denials_are_both_found() -> None:
     refused = "An error occurred (AccessDenied) when calling the PutObject operation: Access Denied"
     for between in ("\n", "\n\n"):
-        found = find_denials(clean_log_text(f"{refused}{between}{SENTENCE}"))
-        assert [one.denial.actions for one in found] == [("s3:PutObject",), ("sqs:SendMessage",)]
-    own = SENTENCE.replace("sqs:SendMessage", "s3:PutObject")
-    assert len(find_denials(clean_log_text(f"{refused}\n{own}"))) == 1
+        denials = find_denials(clean_log_text(f"{refused}{between}{SENTENCE}"))
+        assert [found_denial.denial.actions for found_denial in denials] == [
+            ("s3:PutObject",),
+            ("sqs:SendMessage",),
+        ]
+    of_refused_action = SENTENCE.replace("sqs:SendMessage", "s3:PutObject")
+    assert len(find_denials(clean_log_text(f"{refused}\n{of_refused_action}"))) == 1
 
 
 @pytest.mark.parametrize(
@@ -500,8 +505,8 @@ def test_two_adjacent_bare_denials_are_both_found() -> None:
 def test_what_terraform_was_doing_names_the_operation(
     message: str, action: str, resource: str
 ) -> None:
-    found = read_denial(f"│ Error: {message}\n│ \tstatus code: 403")
-    assert (found.actions, found.resource, found.inferred, found.mendable) == (
+    denial = read_denial(f"│ Error: {message}\n│ \tstatus code: 403")
+    assert (denial.actions, denial.resource, denial.inferred, denial.mendable) == (
         (action,),
         resource,
         True,
@@ -520,8 +525,8 @@ def test_what_terraform_was_doing_names_the_operation(
     ],
 )
 def test_unknown_operation_names_give_no_action(message: str) -> None:
-    found = read_denial(f"Error: {message}")
-    assert (found.actions, found.mendable) == ((), False)
+    denial = read_denial(f"Error: {message}")
+    assert (denial.actions, denial.mendable) == ((), False)
 
 
 _FRAMES = "\n    at Object.run (/app/index.js:1:1)" * 3
@@ -600,9 +605,13 @@ _JAVA_2 = "(Service: Ec2, Status Code: 403, Request ID: 1)"
 def test_a_stack_trace_names_the_operation_of_the_denial_above_it(
     trace: str, actions: tuple[str, ...]
 ) -> None:
-    found = [one.denial for one in find_denials(clean_log_text(trace)) if one.denial.actions]
-    assert [one.actions for one in found] == ([actions] if actions else [])
-    assert all(one.inferred and one.mendable for one in found)
+    denials = [
+        found_denial.denial
+        for found_denial in find_denials(clean_log_text(trace))
+        if found_denial.denial.actions
+    ]
+    assert [denial.actions for denial in denials] == ([actions] if actions else [])
+    assert all(denial.inferred and denial.mendable for denial in denials)
 
 
 @pytest.mark.parametrize(
@@ -622,22 +631,22 @@ def test_the_sdk_for_php_names_operation_and_service(
         if host.startswith("ec2.")
         else ("Access Denied", "AccessDenied")
     )
-    found = read_denial(
+    denial = read_denial(
         f'Error executing "{operation}" on "https://{host}/a"; AWS HTTP error: Client error: `PUT'
         f" https://{host}/a` "
         "resulted in a `403 Forbidden` response:\n<?xml"
         f" version='1.0'?>\n<Error><Code>{code}</Code><Message>{text}"
         f"</Message></Error> (truncated...)\n {code} (client): {text} - <?xml version='1.0'?>"
     )
-    assert (found.actions, found.mendable) == (actions, bool(actions))
+    assert (denial.actions, denial.mendable) == (actions, bool(actions))
 
 
 @pytest.mark.parametrize("words", ["", "the ", "action ", "the action ", "action: "])
 def test_the_word_action_may_precede_the_action(words: str) -> None:
-    found = read_denial(
+    denial = read_denial(
         f"User {WHO} is not authorized to perform {words}sqs:SendMessage on resource {QUEUE}"
     )
-    assert (found.actions, found.resource, found.mendable) == (("sqs:SendMessage",), QUEUE, True)
+    assert (denial.actions, denial.resource, denial.mendable) == (("sqs:SendMessage",), QUEUE, True)
 
 
 @pytest.mark.parametrize("width", [30, 40, 80, 177])
@@ -647,8 +656,10 @@ def test_a_bare_denial_may_break_within_a_word(width: int) -> None:
         "An error occurred (AccessDenied) when calling the GetBucketLocation operation: Access"
         " Denied"
     )
-    found = read_denial("\n".join(text[at : at + width] for at in range(0, len(text), width)))
-    assert (found.actions, found.mendable) == (("s3:GetBucketLocation",), True)
+    denial = read_denial(
+        "\n".join(text[start : start + width] for start in range(0, len(text), width))
+    )
+    assert (denial.actions, denial.mendable) == (("s3:GetBucketLocation",), True)
 
 
 def test_the_sentence_after_a_bare_ec2_denial_belongs_to_it() -> None:
@@ -657,17 +668,18 @@ def test_the_sentence_after_a_bare_ec2_denial_belongs_to_it() -> None:
         f"Error launching source instance: UnauthorizedOperation: {EC2} {sentence} with an explicit"
         " deny in a"
     )
-    found = find_denials(
+    denials = find_denials(
         clean_log_text(f"{deny} service control policy. Encoded authorization failure message: x")
     )
-    assert [(one.denial.resource, one.denial.denied_by, one.denial.mendable) for one in found] == [
-        (INSTANCE, DeniedBy.SCP, False)
-    ]
+    assert [
+        (found_denial.denial.resource, found_denial.denial.denied_by, found_denial.denial.mendable)
+        for found_denial in denials
+    ] == [(INSTANCE, DeniedBy.SCP, False)]
 
 
 def test_a_transitive_denial_is_not_mendable() -> None:
-    found = read_denial(f"{SENTENCE} transitively through a service control policy")
-    assert (found.resource, found.denied_by, found.mendable) == (QUEUE, DeniedBy.SCP, False)
+    denial = read_denial(f"{SENTENCE} transitively through a service control policy")
+    assert (denial.resource, denial.denied_by, denial.mendable) == (QUEUE, DeniedBy.SCP, False)
 
 
 @pytest.mark.parametrize("width", [20, 40, 76, 120])
@@ -678,10 +690,10 @@ def test_words_in_place_of_a_resource_may_break_anywhere(width: int) -> None:
         " this ciphertext because the resource does not exist in this Region, no resource-based"
         " policies allow access, or a resource-based policy explicitly denies access"
     )
-    found = read_denial(
+    denial = read_denial(
         "\n".join(f"│ {line}" for line in wrap(message, width, break_long_words=False))
     )
-    assert (found.actions, found.resource, found.mendable) == (("kms:Decrypt",), "", False)
+    assert (denial.actions, denial.resource, denial.mendable) == (("kms:Decrypt",), "", False)
 
 
 def test_terraforms_backend_names_bucket_and_object_in_quotes() -> None:
@@ -690,17 +702,17 @@ def test_terraforms_backend_names_bucket_and_object_in_quotes() -> None:
         'Unable to access object "prod/a.tfstate" in S3 bucket "states": operation error S3:'
         f" HeadObject, {error}"
     )
-    found = read_denial(f"{state} Forbidden: Forbidden")
-    assert (found.actions, found.resource) == (
+    denial = read_denial(f"{state} Forbidden: Forbidden")
+    assert (denial.actions, denial.resource) == (
         ("s3:GetObject",),
         "arn:aws:s3:::states/prod/a.tfstate",
     )
-    listed = (
+    listing = (
         'Unable to list objects in S3\n│ bucket "states" with prefix "env:/": operation error S3:'
         " ListObjectsV2,"
     )
-    found = read_denial(f"│ {listed} {error} AccessDenied: Access Denied")
-    assert (found.actions, found.resource) == (("s3:ListBucket",), "arn:aws:s3:::states")
+    denial = read_denial(f"│ {listing} {error} AccessDenied: Access Denied")
+    assert (denial.actions, denial.resource) == (("s3:ListBucket",), "arn:aws:s3:::states")
 
 
 PARTS = st.sampled_from(
@@ -729,9 +741,9 @@ PARTS = st.sampled_from(
 
 @given(st.lists(PARTS, max_size=12).map("".join), st.text(max_size=5))
 def test_no_text_makes_the_reader_fail_or_mends_without_an_action(message: str, code: str) -> None:
-    found = read_denial(message, error_code=code)
-    assert found.message == message
-    assert not found.mendable or (found.actions and not found.explicit and not found.why)
+    denial = read_denial(message, error_code=code)
+    assert denial.message == message
+    assert not denial.mendable or (denial.actions and not denial.explicit and not denial.why)
 
 
 @given(st.text(max_size=30))
@@ -762,13 +774,13 @@ def test_of_real_messages_that_want_a_grant_nearly_all_are_read_exactly(
     right = {True: 0, False: 0}
     for row in rows(shared_folder):
         if row["grant"] == "yes":
-            found, expected = read_denial(row["message"]), row["expected"]
-            wanted = (sorted(expected["actions"]), expected["resource"] or "", True)
+            denial, expected = read_denial(row["message"]), row["expected"]
+            expected_values = (sorted(expected["actions"]), expected["resource"] or "", True)
             right[row["action_in_text"]] += (
-                sorted(found.actions),
-                found.resource,
-                found.mendable,
-            ) == wanted
+                sorted(denial.actions),
+                denial.resource,
+                denial.mendable,
+            ) == expected_values
     assert (right[True] >= 174, right[False] >= 31) == (True, True), right
 
 
@@ -779,9 +791,9 @@ def read(denial: Denial) -> tuple[object, ...]:
 def hard(text: str, width: int) -> str:
     """Cut at a column, as a terminal does."""
     cut = [
-        line[at : at + width]
+        line[start : start + width]
         for line in text.split("\n")
-        for at in range(0, max(1, len(line)), width)
+        for start in range(0, max(1, len(line)), width)
     ]
     return "\n".join(cut)
 
@@ -802,8 +814,8 @@ def column(text: str, width: int) -> str:
     """
     lines = [part for line in text.split("\n") for part in wrap(line, width) or [""]]
     return "\n".join(
-        ("FAILED STATUS  AWS::X::Y  Name  " if at == 0 else " " * 32) + line
-        for at, line in enumerate(lines)
+        ("FAILED STATUS  AWS::X::Y  Name  " if number == 0 else " " * 32) + line
+        for number, line in enumerate(lines)
     )
 
 
@@ -839,12 +851,12 @@ def test_of_real_messages_most_are_read_alike_when_wrapped_and_none_becomes_mend
     shared_folder: Path, wrapped: Callable[[str], str], floor: int
 ) -> None:
     """Floors as measured, of 269 messages in which an action is found."""
-    alike = 0
+    read_alike = 0
     for row in rows(shared_folder):
-        plain, found = read_denial(row["message"]), read_denial(wrapped(row["message"]))
-        assert plain.mendable or not found.mendable, row["id"]
-        alike += bool(plain.actions) and read(found) == read(plain)
-    assert alike >= floor
+        plain, of_wrapped = read_denial(row["message"]), read_denial(wrapped(row["message"]))
+        assert plain.mendable or not of_wrapped.mendable, row["id"]
+        read_alike += bool(plain.actions) and read(of_wrapped) == read(plain)
+    assert read_alike >= floor
 
 
 def test_a_denial_ends_at_its_line_whatever_another_program_says_below_it() -> None:
@@ -854,7 +866,7 @@ def test_a_denial_ends_at_its_line_whatever_another_program_says_below_it() -> N
         " 'arn:aws:iam::111122223333:role/cdk-hnb659fds-deploy-role-111122223333-eu-west-1', but"
         " are for the right account. Proceeding anyway.\n"
     )
-    bare, warning = (found.denial for found in find_denials(clean_log_text(log)))
+    bare, warning = (found_denial.denial for found_denial in find_denials(clean_log_text(log)))
     assert bare.actions == ("s3:GetObject",)
     assert bare.mendable
     assert bare.message.endswith("HeadObject operation: Forbidden")
@@ -868,6 +880,6 @@ def test_the_status_of_the_next_error_is_not_that_of_an_error_without_one() -> N
         "Error: operation error SQS: CreateQueue, https response error StatusCode: 403, RequestID:"
         " 875c3f06, api error AccessDenied: Access Denied\n"
     )
-    assert [found.denial.actions for found in find_denials(clean_log_text(log))] == [
+    assert [found_denial.denial.actions for found_denial in find_denials(clean_log_text(log))] == [
         ("sqs:CreateQueue",)
     ]

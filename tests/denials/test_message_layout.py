@@ -51,7 +51,7 @@ def test_markdown_quotes_and_punctuation_are_no_part_of_the_names(message: str) 
 
 def test_a_table_with_borders_may_break_within_the_names() -> None:
     text = SENTENCE + REASON
-    rows = "\n".join(f"| {text[at : at + 58]:58} |" for at in range(0, len(text), 58))
+    rows = "\n".join(f"| {text[start : start + 58]:58} |" for start in range(0, len(text), 58))
     denial = read_denial(rows)
     assert (denial.actions, denial.resource, denial.denied_by) == (
         ("dynamodb:PutItem",),
@@ -65,8 +65,8 @@ def test_masks_of_the_runner_and_of_html_remain() -> None:
     assert masked.resource == TABLE.replace("111122223333", "***")
     escaped = read_denial(SENTENCE.replace("111122223333", "&lt;ACCOUNT&gt;") + REASON)
     assert escaped.resource == TABLE.replace("111122223333", "<ACCOUNT>")
-    whole = read_denial(SENTENCE.replace(TABLE, "***") + REASON)
-    assert whole.resource == "***"
+    masked_denial = read_denial(SENTENCE.replace(TABLE, "***") + REASON)
+    assert masked_denial.resource == "***"
 
 
 @pytest.mark.parametrize(
@@ -88,8 +88,10 @@ def test_an_action_in_the_reason_does_not_name_the_policy_type(action: str) -> N
 
 
 def test_a_reason_that_repeats_the_action_belongs_to_the_sentence_whatever_is_between() -> None:
-    other = " because no permissions boundary allows the dynamodb:PutItem action"
-    assert not read_denial(SENTENCE + "/\nindex-of-carts, in the next line" + other).mendable
+    boundary_reason = " because no permissions boundary allows the dynamodb:PutItem action"
+    assert not read_denial(
+        SENTENCE + "/\nindex-of-carts, in the next line" + boundary_reason
+    ).mendable
 
 
 def test_a_role_template_is_a_kind_of_resource() -> None:
@@ -114,7 +116,9 @@ ADVICE = (
 @pytest.mark.parametrize("advice", [LINK, LINK + ADVICE, ADVICE, ADVICE + "."])
 def test_a_denial_keeps_its_authorization_id(advice: str, width: int) -> None:
     text = SENTENCE + REASON.removesuffix(" action") + advice
-    denial = read_denial("\n".join(text[at : at + width] for at in range(0, len(text), width)))
+    denial = read_denial(
+        "\n".join(text[start : start + width] for start in range(0, len(text), width))
+    )
     assert denial.authorization_id == ID
     assert (denial.actions, denial.denied_by) == (("dynamodb:PutItem",), DeniedBy.IDENTITY)
 
@@ -145,19 +149,28 @@ def test_an_id_in_the_name_of_a_resource_is_not_that_of_the_denial(
 
 
 def test_an_id_of_any_length_is_whole_and_its_region_is_the_link_s() -> None:
-    own = "z7k2" * 16
-    text = SENTENCE + REASON.removesuffix(" action") + (LINK + ADVICE).replace(ID, own)
+    own_id = "z7k2" * 16
+    text = SENTENCE + REASON.removesuffix(" action") + (LINK + ADVICE).replace(ID, own_id)
     for width in (40, 80, 120, 10_000):
-        denial = read_denial("\n".join(text[at : at + width] for at in range(0, len(text), width)))
-        assert denial.authorization_id == own
+        denial = read_denial(
+            "\n".join(text[start : start + width] for start in range(0, len(text), width))
+        )
+        assert denial.authorization_id == own_id
     assert read_denial(text).authorization_region == "us-east-1"
     assert read_denial(SENTENCE + REASON + ADVICE).authorization_region == ""
 
 
 def test_each_denial_of_a_log_has_its_own_authorization_id() -> None:
-    one, other = SENTENCE + REASON + ADVICE, SENTENCE + REASON + ADVICE.replace("4f1c", "0000")
-    found = find_denials(clean_log_text(f"{one}\n{other}\n{SENTENCE}"))
-    assert [each.denial.authorization_id for each in found] == [ID, ID.replace("4f1c", "0000"), ""]
+    first_text, second_text = (
+        SENTENCE + REASON + ADVICE,
+        SENTENCE + REASON + ADVICE.replace("4f1c", "0000"),
+    )
+    denials = find_denials(clean_log_text(f"{first_text}\n{second_text}\n{SENTENCE}"))
+    assert [found_denial.denial.authorization_id for found_denial in denials] == [
+        ID,
+        ID.replace("4f1c", "0000"),
+        "",
+    ]
 
 
 def test_an_encoded_message_behind_a_sentence_with_an_action_is_no_denial_of_its_own() -> None:
@@ -169,7 +182,7 @@ def test_an_encoded_message_behind_a_sentence_with_an_action_is_no_denial_of_its
         " identity-based policy allows the ec2:DeleteSecurityGroup action. Encoded authorization"
         f" failure message: {'aB3' * 90}"
     )
-    found = find_denials(clean_log_text(text))
-    assert [(each.denial.actions, each.denial.resource) for each in found] == [
-        (("ec2:DeleteSecurityGroup",), group)
-    ]
+    denials = find_denials(clean_log_text(text))
+    assert [
+        (found_denial.denial.actions, found_denial.denial.resource) for found_denial in denials
+    ] == [(("ec2:DeleteSecurityGroup",), group)]

@@ -57,20 +57,24 @@ def test_nearly_all_actions_are_inferred_from_operations() -> None:
 
 
 def test_a_log_of_a_message_has_the_same_denial() -> None:
-    named = [row for row in ROWS if row["kind"] == "named"]
-    for row in named:
-        found, _ = distinct_denials(read_log(io.BytesIO(row["message"].encode()), "log"))
+    named_rows = [row for row in ROWS if row["kind"] == "named"]
+    for row in named_rows:
+        distinct, _ = distinct_denials(read_log(io.BytesIO(row["message"].encode()), "log"))
         assert row["action"].lower() in {
-            action.lower() for one in found for action in one.denial.actions
+            action.lower()
+            for distinct_denial in distinct
+            for action in distinct_denial.denial.actions
         }
 
 
 def test_no_message_that_a_grant_does_not_fix_is_offered_from_a_log() -> None:
     for row in ROWS:
         if row["kind"] == "no grant":
-            found, _ = distinct_denials(read_log(io.BytesIO(row["message"].encode()), "log"))
+            distinct, _ = distinct_denials(read_log(io.BytesIO(row["message"].encode()), "log"))
             assert [
-                one.denial.actions for one in found if one.denial.mendable and one.denial.actions
+                distinct_denial.denial.actions
+                for distinct_denial in distinct
+                if distinct_denial.denial.mendable and distinct_denial.denial.actions
             ] == []
 
 
@@ -169,9 +173,10 @@ def test_the_newest_authorization_id_of_equal_denials_counts() -> None:
     ids = ["4f1c2b7e-9d30-4a8e-b7c1-0a2b3c4d5e6f", "5f1c2b7e-9d30-4a8e-b7c1-0a2b3c4d5e6f"]
     reason = " because no identity-based policy allows the iam:GetRole action"
     advice = [
-        f"{sentence}{reason}, or call X with the following authorization id: {each}" for each in ids
+        f"{sentence}{reason}, or call X with the following authorization id: {authorization_id}"
+        for authorization_id in ids
     ]
-    found, _ = distinct_denials(
+    distinct, _ = distinct_denials(
         read_log(io.BytesIO("\n".join([*advice, sentence]).encode()), "log")
     )
-    assert [one.denial.authorization_id for one in found] == [ids[1]]
+    assert [distinct_denial.denial.authorization_id for distinct_denial in distinct] == [ids[1]]

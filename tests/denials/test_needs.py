@@ -32,8 +32,8 @@ TRANSFORM = "arn:aws:cloudformation:eu-west-1:aws:transform/Serverless-2016-10-3
 
 def mapped(action: str, *resources: str, exact: bool = True) -> CallNeeds:
     needs = (
-        Need(Permission(action, each), Basis.OBSERVED, "named by the request", exact=exact)
-        for each in resources
+        Need(Permission(action, resource), Basis.OBSERVED, "named by the request", exact=exact)
+        for resource in resources
     )
     return CallNeeds(Verdict.MAPPED, action.partition(":")[0], tuple(needs))
 
@@ -89,23 +89,26 @@ def test_a_truncated_name_is_completed_from_the_request(
 
 
 def test_a_record_may_name_another_account_and_the_need_says_so() -> None:
-    other = "arn:aws:sqs:eu-west-1:999988887777:q"
+    in_other_account = "arn:aws:sqs:eu-west-1:999988887777:q"
     denial = replace(
-        refusal("sqs:SendMessage", other),
+        refusal("sqs:SendMessage", in_other_account),
         principal="arn:aws:sts::111122223333:assumed-role/deploy/run",
     )
     (need,) = denied_needs(CallNeeds(Verdict.UNMAPPED, ""), denial)
     assert (need.permission.resource, need.exact, need.derivation) == (
-        other,
+        in_other_account,
         True,
         IN_OTHER_ACCOUNT,
     )
 
 
 def test_a_denial_of_one_of_several_resources_needs_all() -> None:
-    two = [f"arn:aws:ec2:{HERE}:instance/i-{number}" for number in (1, 2)]
-    call, denial = mapped("ec2:StopInstances", *two), refusal("ec2:StopInstances", two[1])
-    assert [need.permission.resource for need in denied_needs(call, denial)] == two
+    instances = [f"arn:aws:ec2:{HERE}:instance/i-{number}" for number in (1, 2)]
+    call, denial = (
+        mapped("ec2:StopInstances", *instances),
+        refusal("ec2:StopInstances", instances[1]),
+    )
+    assert [need.permission.resource for need in denied_needs(call, denial)] == instances
     assert mapping_contradictions(call, denial) == ()
 
 

@@ -47,17 +47,17 @@ def test_a_name_without_a_known_account_is_unchanged() -> None:
     ],
 )
 def test_a_hidden_part_is_filled_by_the_only_evidence_that_agrees(hidden: str) -> None:
-    known = [
+    arns = [
         "arn:aws:lambda:eu-west-1:123456789012:function:f",
         "arn:aws:lambda:eu-west-1:123456789012:alias:x",
     ]
     assert has_hidden_part(hidden)
-    assert fill_hidden_parts(hidden, known) == known[0]
+    assert fill_hidden_parts(hidden, arns) == arns[0]
 
 
 def test_two_matching_arns_do_not_fill_a_masked_part() -> None:
-    known = [f"arn:aws:cloudfront::123456789012:distribution/{name}" for name in ("E1", "E2")]
-    assert fill_hidden_parts("arn:aws:cloudfront::***:distribution/***", known) == ""
+    arns = [f"arn:aws:cloudfront::123456789012:distribution/{name}" for name in ("E1", "E2")]
+    assert fill_hidden_parts("arn:aws:cloudfront::***:distribution/***", arns) == ""
 
 
 def test_an_account_hidden_as_the_principals_is_the_principals() -> None:

@@ -106,12 +106,12 @@ def test_other_causes_are_not_fixed_by_a_grant(message: str) -> None:
 
 
 def test_each_answer_has_the_operation_of_its_own_line() -> None:
-    found = find_denials(
+    denials = find_denials(
         clean_log_text(
             "S3 PutObject a.txt: 403\nS3 GetObject b.txt: 403\nS3 status 403 DeleteObject c"
         )
     )
-    assert [each.denial.actions for each in found] == [
+    assert [found_denial.denial.actions for found_denial in denials] == [
         ("s3:PutObject",),
         ("s3:GetObject",),
         ("s3:DeleteObject",),
@@ -119,7 +119,7 @@ def test_each_answer_has_the_operation_of_its_own_line() -> None:
     requests = find_denials(
         clean_log_text(f"PUT {URL}/a\nHTTP/1.1 403 Forbidden\nGET {URL}/b\nHTTP/1.1 200 OK")
     )
-    assert [each.denial.actions for each in requests] == [("s3:PutObject",)]
+    assert [found_denial.denial.actions for found_denial in requests] == [("s3:PutObject",)]
 
 
 def test_the_sentence_of_aws_takes_precedence_over_an_operation_near_it() -> None:

@@ -66,7 +66,7 @@ TWO_OF_ONE_NAME = (
 
 @cache
 def mapped() -> tuple[tuple[Call, tuple[Need, ...]], ...]:
-    return tuple((made, needs_of(made).needs) for made in calls())
+    return tuple((made_call, needs_of(made_call).needs) for made_call in calls())
 
 
 def calls() -> Iterator[Call]:
@@ -79,12 +79,15 @@ def calls_of_parts() -> Iterator[Call]:
     one alone.
     """
     for client, source, operation in operations():
-        every = parameters_of(client, operation)
-        least = parameters_of(client, operation, required_only=True)
+        all_parameters = parameters_of(client, operation)
+        required_parameters = parameters_of(client, operation, required_only=True)
         for parameters in (
-            every,
-            least,
-            *({**least, key: every[key]} for key in every.keys() - least.keys()),
+            all_parameters,
+            required_parameters,
+            *(
+                {**required_parameters, key: all_parameters[key]}
+                for key in all_parameters.keys() - required_parameters.keys()
+            ),
         ):
             yield call(source, operation, parameters)
 
@@ -100,18 +103,22 @@ def strange(needs: Sequence[Need]) -> set[str]:
 
 @pytest.mark.slow
 def test_every_resource_fits_its_action() -> None:
-    assert {found for _, needs in mapped() for found in strange(needs)} == set()
+    assert {odd_resource for _, needs in mapped() for odd_resource in strange(needs)} == set()
 
 
 def test_odd_texts_break_nothing_and_give_resources_that_fit() -> None:
-    assert {found for made in odd_calls(300) for found in strange(needs_of(made).needs)} == set()
+    assert {
+        odd_resource
+        for made_call in odd_calls(300)
+        for odd_resource in strange(needs_of(made_call).needs)
+    } == set()
 
 
 @pytest.mark.slow
 def test_one_parameter_never_fills_two_parts_of_an_exact_resource() -> None:
     twice = {
-        f"{made.source}:{made.name} {need.permission.resource}"
-        for made, needs in mapped()
+        f"{made_call.source}:{made_call.name} {need.permission.resource}"
+        for made_call, needs in mapped()
         for need in needs
         if need.exact and need.permission.resource.startswith("arn:")
         for text, times in Counter(
@@ -127,12 +134,14 @@ def test_one_parameter_never_fills_two_parts_of_an_exact_resource() -> None:
     "hidden", ["HIDDEN_DUE_TO_SECURITY_REASONS", "****", "<sensitiveDataRemoved>"]
 )
 def test_a_value_that_a_record_hides_names_no_resource(hidden: str, step: int) -> None:
-    made = (
+    hidden_calls = (
         call(source, name, with_texts(parameters_of(client, name), hidden))
         for client, source, name in operations()
     )
     needs = (
-        need.permission for each in islice(made, 0, None, step) for need in needs_of(each).needs
+        need.permission
+        for made_call in islice(hidden_calls, 0, None, step)
+        for need in needs_of(made_call).needs
     )
     assert {
         f"{need.action} {need.resource}"
@@ -144,20 +153,24 @@ def test_a_value_that_a_record_hides_names_no_resource(hidden: str, step: int) -
 def with_texts(value: Any, text: str) -> Any:
     """The value with one text in place of each."""
     if isinstance(value, dict):
-        return {key: with_texts(item, text) for key, item in value.items()}
+        return {key: with_texts(part, text) for key, part in value.items()}
     if isinstance(value, list):
-        return [with_texts(item, text) for item in value]
+        return [with_texts(part, text) for part in value]
     return text if isinstance(value, str) else value
 
 
 @pytest.mark.slow
 def test_one_parameter_never_names_resources_of_two_types() -> None:
-    found = {
+    named_actions = {
         f"{action}: {', '.join(sorted(kinds))}"
-        for made in calls_of_parts()
-        for action, kinds in named_twice(made)
+        for made_call in calls_of_parts()
+        for action, kinds in named_twice(made_call)
     }
-    assert {each for each in found if not each.startswith(TWO_OF_ONE_NAME)} == set()
+    assert {
+        named_action
+        for named_action in named_actions
+        if not named_action.startswith(TWO_OF_ONE_NAME)
+    } == set()
 
 
 def named_twice(made: Call) -> Iterator[tuple[str, set[str]]]:
@@ -167,11 +180,13 @@ def named_twice(made: Call) -> Iterator[tuple[str, set[str]]]:
         ends = re.search(r"(?<=[:/-])(the-[a-z0-9-]+)$", need.permission.resource)
         if ends and need.basis == "observed":
             resources[need.permission.action, ends[1]].add(need.permission.resource)
-    for (action, _), named in resources.items():
+    for (action, _), named_resources in resources.items():
         kinds = {
-            kind for resource in named for kind in types_of_arn(action.partition(":")[0], resource)
+            kind
+            for resource in named_resources
+            for kind in types_of_arn(action.partition(":")[0], resource)
         }
-        if len(named) > 1 and len(kinds) > 1:
+        if len(named_resources) > 1 and len(kinds) > 1:
             yield action, kinds
 
 
@@ -180,44 +195,46 @@ def odd_calls(count: int) -> Iterator[Call]:
     at random.
     """
     chance = random.Random(7)  # noqa: S311 - the same calls each time
-    known = list(operations())
+    all_operations = list(operations())
     for _ in range(count):
-        client, source, operation = chance.choice(known)
-        made = call(
+        client, source, operation = chance.choice(all_operations)
+        odd_call = call(
             source,
             operation,
             changed(parameters_of(client, operation, variant=chance.randrange(4)), chance),
         )
         if chance.random() < 0.2:
-            made = structs.replace(made, resources=tuple(chance.sample(ARNS, 2)))
+            odd_call = structs.replace(odd_call, resources=tuple(chance.sample(ARNS, 2)))
         if chance.random() < 0.2:
-            made = structs.replace(made, response=changed(parameters_of(client, operation), chance))
+            odd_call = structs.replace(
+                odd_call, response=changed(parameters_of(client, operation), chance)
+            )
         if chance.random() < 0.2:
-            made = structs.replace(
-                made,
+            odd_call = structs.replace(
+                odd_call,
                 outcome=chance.choice(list(Outcome)),
                 error_code=chance.choice(("", "NoSuchKey")),
             )
         if chance.random() < 0.2:
-            made = structs.replace(made, read_only=chance.choice((True, False)))
+            odd_call = structs.replace(odd_call, read_only=chance.choice((True, False)))
         if chance.random() < 0.1:
-            made = structs.replace(made, principal="arn:aws-cn:iam::111122223333:user/bob")
-        yield made
+            odd_call = structs.replace(odd_call, principal="arn:aws-cn:iam::111122223333:user/bob")
+        yield odd_call
 
 
 def changed(value: object, chance: random.Random) -> dict[str, object]:
-    found = _changed(value, chance)
-    return found if isinstance(found, dict) else {}
+    odd_parameters = _changed(value, chance)
+    return odd_parameters if isinstance(odd_parameters, dict) else {}
 
 
 def _changed(value: object, chance: random.Random) -> object:
     if isinstance(value, dict):
         return {
-            key: _changed(item, chance) for key, item in value.items() if chance.random() < 0.75
+            key: _changed(part, chance) for key, part in value.items() if chance.random() < 0.75
         }
     if isinstance(value, list):
         return [
-            _changed(item, chance) for item in value for _ in range(chance.choice((1, 1, 1, 2)))
+            _changed(part, chance) for part in value for _ in range(chance.choice((1, 1, 1, 2)))
         ]
     if isinstance(value, str):
         return (

@@ -51,9 +51,9 @@ def names(event: MappedEvent) -> set[str]:
 )
 def test_an_event_maps_to_the_actions_aws_authorises(source: str, event: str, actions: str) -> None:
     full = source if "." in source else f"{source}.amazonaws.com"
-    found = map_event(full, event)
-    assert found.verdict is Verdict.MAPPED
-    assert names(found) == set(actions.split())
+    mapped_event = map_event(full, event)
+    assert mapped_event.verdict is Verdict.MAPPED
+    assert names(mapped_event) == set(actions.split())
 
 
 @pytest.mark.parametrize(
@@ -124,11 +124,11 @@ def test_every_action_of_the_catalogue_maps_to_itself_or_to_a_row_of_the_table()
     ),
 )
 def test_every_rename_row_is_reached_by_its_own_event(row: dict[str, str]) -> None:
-    found = map_event(row["event_source"], row["event_name"])
-    wanted = {entry.strip().partition("@")[0] for entry in row["actions"].split(",")}
-    assert found.verdict is Verdict.MAPPED
-    assert wanted <= names(found)
-    assert any(mapped.resource == row["resource"] for mapped in found.actions)
+    mapped_event = map_event(row["event_source"], row["event_name"])
+    row_actions = {entry.strip().partition("@")[0] for entry in row["actions"].split(",")}
+    assert mapped_event.verdict is Verdict.MAPPED
+    assert row_actions <= names(mapped_event)
+    assert any(mapped.resource == row["resource"] for mapped in mapped_event.actions)
 
 
 @pytest.mark.parametrize("row", table("fallbacks"), ids=lambda row: row["operation"])
@@ -145,11 +145,11 @@ def test_an_operation_without_an_action_of_its_own_goes_by_another_only_while_th
 def test_any_text_gets_an_answer_and_only_known_or_unverified_names(
     source: str, event: str
 ) -> None:
-    found = map_event(source + ".amazonaws.com", event)
-    if found.verdict is Verdict.MAPPED:
-        assert all(catalog.spelling(name) == name for name in names(found))
+    mapped_event = map_event(source + ".amazonaws.com", event)
+    if mapped_event.verdict is Verdict.MAPPED:
+        assert all(catalog.spelling(name) == name for name in names(mapped_event))
     else:
-        assert not re.search(r"[*?$\s]", "".join(names(found)))
+        assert not re.search(r"[*?$\s]", "".join(names(mapped_event)))
 
 
 @pytest.mark.parametrize("service", ["a" * 2_000, "../services/sqs", ""])

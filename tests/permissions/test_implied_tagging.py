@@ -95,20 +95,20 @@ def test_ec2_checks_a_new_thing_by_its_type_and_by_the_creating_operation(
     assert need.permission.action == "ec2:CreateTags"
     assert need.permission.resource == "arn:aws:ec2:eu-west-1:111122223333:instance/*"
     assert need.exact
-    assert [(shown.key, shown.values) for shown in need.permission.conditions] == [
+    assert [(condition.key, condition.values) for condition in need.permission.conditions] == [
         ("ec2:CreateAction", ("RunInstances",))
     ]
 
 
 def test_each_type_that_is_tagged_is_a_need_and_one_that_ec2_does_not_know_is_none() -> None:
-    items = [
+    specifications = [
         {"resourceType": kind, "tags": TAGS}
         for kind in ("instance", "volume", "no-such-type", "*", "volume")
     ]
-    found = inferred_besides_launch(
-        a_call("ec2:RunInstances", {"tagSpecificationSet": {"items": items}})
+    needs = inferred_besides_launch(
+        a_call("ec2:RunInstances", {"tagSpecificationSet": {"items": specifications}})
     )
-    assert [need.permission.resource.rpartition(":")[2] for need in found] == [
+    assert [need.permission.resource.rpartition(":")[2] for need in needs] == [
         "instance/*",
         "volume/*",
     ]
@@ -126,10 +126,10 @@ def test_each_type_that_is_tagged_is_a_need_and_one_that_ec2_does_not_know_is_no
 def test_a_type_whose_arns_have_no_account_or_region_is_written_without(
     event: str, kind: str, resource: str
 ) -> None:
-    found = inferred_besides_launch(
+    needs = inferred_besides_launch(
         a_call(event, {"tagSpecificationSet": {"items": [{"resourceType": kind, "tags": TAGS}]}})
     )
-    assert [need.permission.resource for need in found] == [resource]
+    assert [need.permission.resource for need in needs] == [resource]
 
 
 @pytest.mark.parametrize(
@@ -348,8 +348,8 @@ def test_dynamodb_asks_for_the_tagging_action_even_where_the_list_is_empty() -> 
 @pytest.mark.parametrize("row", table("made_types"), ids=lambda row: row["operation"])
 def test_every_made_type_is_one_of_its_service_and_has_a_source(row: dict[str, str]) -> None:
     prefix = row["operation"].partition(":")[0]
-    made = f"{row['types']},{row['with']}".strip(",").split(",")
-    assert set(made) <= {kind.name.lower() for kind in catalog.resource_types(prefix)}
+    types = f"{row['types']},{row['with']}".strip(",").split(",")
+    assert set(types) <= {kind.name.lower() for kind in catalog.resource_types(prefix)}
     assert row["source"]
     assert facts_of(row["operation"]).tags
 
@@ -359,7 +359,7 @@ def test_what_a_creating_call_makes_is_one_type_or_a_row_of_the_table_decides() 
     written.
     """
     operations = {row["operation"] for row in table("made_types")}
-    open_ones = {
+    table_operations = {
         row["operation"]
         for row in table("tags_on_create")
         if not row["operation"].endswith(":*")
@@ -370,7 +370,7 @@ def test_what_a_creating_call_makes_is_one_type_or_a_row_of_the_table_decides() 
             if rule.action == row["action"]
         )
     }
-    assert open_ones == set()
+    assert table_operations == set()
 
 
 @pytest.mark.parametrize(
@@ -379,12 +379,12 @@ def test_what_a_creating_call_makes_is_one_type_or_a_row_of_the_table_decides() 
 def test_every_row_names_a_tagging_action_its_condition_key_and_a_source(
     row: dict[str, str],
 ) -> None:
-    known = catalog.action(row["action"])
-    assert known
-    assert known.name == row["action"]
+    catalogued = catalog.action(row["action"])
+    assert catalogued
+    assert catalogued.name == row["action"]
     # API Gateway has no tagging action: it asks for PUT on the tags of what is made.
     assert (
-        "Tagging" in known.access_level
+        "Tagging" in catalogued.access_level
         or row["action"].startswith("organizations:")
         or row["resource"]
     )

@@ -100,10 +100,10 @@ ACTIONS = [
     ],
 )
 def test_making_a_thing_explains_its_later_update_tags_and_end(used: str, siblings: str) -> None:
-    found = siblings_of([used])
+    siblings_of_use = siblings_of([used])
     prefix = used.partition(":")[0]
-    assert {f"{prefix}:{name}" for name in siblings.split()} <= set(found)
-    assert set(found.values()) == {used}
+    assert {f"{prefix}:{name}" for name in siblings.split()} <= set(siblings_of_use)
+    assert set(siblings_of_use.values()) == {used}
 
 
 def test_changing_a_thing_made_before_the_window_explains_its_end_and_replacement() -> None:
@@ -123,9 +123,9 @@ def test_reads_and_role_changes_explain_nothing(used: str) -> None:
 
 
 def test_ending_a_thing_explains_only_the_reads_before_it() -> None:
-    found = siblings_of(["iam:DeleteRole", "sqs:DeleteQueue"])
-    assert "iam:GetRole" in found
-    assert all(catalog.access_level(action) in ("Read", "List") for action in found)
+    siblings_of_deletion = siblings_of(["iam:DeleteRole", "sqs:DeleteQueue"])
+    assert "iam:GetRole" in siblings_of_deletion
+    assert all(catalog.access_level(action) in ("Read", "List") for action in siblings_of_deletion)
 
 
 @pytest.mark.parametrize(
@@ -154,11 +154,11 @@ def test_another_thing_or_another_power_is_no_sibling(used: str, other: str) -> 
 def test_the_answer_is_a_function_of_the_set_of_used_actions(
     used: list[str], random: object
 ) -> None:
-    found = siblings_of(used)
+    siblings = siblings_of(used)
     shuffled = [*used, *used]
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert dict(siblings_of(shuffled)) == dict(found)
-    assert list(found) == sorted(found)
+    assert dict(siblings_of(shuffled)) == dict(siblings)
+    assert list(siblings) == sorted(siblings)
 
 
 @given(st.lists(st.sampled_from(ACTIONS), max_size=12))
@@ -209,23 +209,25 @@ def test_every_pair_of_the_table_reaches_the_answer() -> None:
 def test_the_life_cycle_is_what_the_tool_does_to_the_type(
     used: str, tool: Tool, partners: str
 ) -> None:
-    found = lifecycle_partners({used: [tool]})
+    partner_actions = lifecycle_partners({used: [tool]})
     prefix = used.partition(":")[0]
     writes = {f"{prefix}:{name}" for name in partners.split()}
-    assert writes <= set(found)
+    assert writes <= set(partner_actions)
     assert {
-        action for action in found if action.partition(":")[2].startswith(("Put", "Create", "Add"))
+        action
+        for action in partner_actions
+        if action.partition(":")[2].startswith(("Put", "Create", "Add"))
     } <= writes
-    assert all(owners == (used,) for owners in found.values())
+    assert all(owners == (used,) for owners in partner_actions.values())
 
 
 @pytest.mark.parametrize("tool", Tool)
 def test_tags_are_of_the_life_cycle_where_the_runs_set_some(tool: Tool) -> None:
-    made = {"sqs:CreateQueue": [tool], "sns:CreateTopic": [tool]}
-    assert not any("ag" in action for action in lifecycle_partners(made))
-    found = lifecycle_partners({**made, "sqs:TagQueue": [tool]})
-    assert "sqs:UntagQueue" in found
-    assert "sns:TagResource" not in found
+    creations = {"sqs:CreateQueue": [tool], "sns:CreateTopic": [tool]}
+    assert not any("ag" in action for action in lifecycle_partners(creations))
+    partners = lifecycle_partners({**creations, "sqs:TagQueue": [tool]})
+    assert "sqs:UntagQueue" in partners
+    assert "sns:TagResource" not in partners
 
 
 @pytest.mark.parametrize(
@@ -250,22 +252,22 @@ def test_a_stack_of_another_deploy_tool_has_its_end_as_a_partner_only() -> None:
 
 
 def test_a_property_that_no_creation_set_has_no_partner() -> None:
-    found = lifecycle_partners({"dynamodb:CreateTable": [Tool.TERRAFORM]})
-    assert "dynamodb:UpdateTimeToLive" not in found
-    assert "dynamodb:UpdateContinuousBackups" not in found
+    partners = lifecycle_partners({"dynamodb:CreateTable": [Tool.TERRAFORM]})
+    assert "dynamodb:UpdateTimeToLive" not in partners
+    assert "dynamodb:UpdateContinuousBackups" not in partners
 
 
 def test_reads_of_a_phase_that_the_runs_have_shown_are_no_partners() -> None:
-    seen = lifecycle_partners(
+    partners = lifecycle_partners(
         {name: [Tool.TERRAFORM] for name in ("ec2:CreateVpc", "ec2:DeleteVpc")}
     )
-    assert "ec2:DescribeVpcEndpoints" not in seen
+    assert "ec2:DescribeVpcEndpoints" not in partners
 
 
 def test_partners_take_a_resource_of_the_action_or_none() -> None:
-    found = lifecycle_partners({"s3:CreateBucket": [Tool.TERRAFORM]})
-    assert "s3:DeleteBucket" in found
-    assert "s3:PutObjectLegalHold" not in found
+    partners = lifecycle_partners({"s3:CreateBucket": [Tool.TERRAFORM]})
+    assert "s3:DeleteBucket" in partners
+    assert "s3:PutObjectLegalHold" not in partners
 
 
 def test_an_action_without_a_type_has_its_counterparts_by_name() -> None:

@@ -128,10 +128,10 @@ def actions(found: CallNeeds) -> list[str]:
 def test_parameters_change_what_a_call_needs(
     service: str, name: str, parameters: dict[str, object], expected: str
 ) -> None:
-    found = needs(service, name, parameters)
-    assert found.verdict is Verdict.MAPPED
-    assert sorted(set(actions(found))) == sorted(expected.split())
-    assert all(need.verified and need.basis is Basis.OBSERVED for need in found.needs)
+    mapped = needs(service, name, parameters)
+    assert mapped.verdict is Verdict.MAPPED
+    assert sorted(set(actions(mapped))) == sorted(expected.split())
+    assert all(need.verified and need.basis is Basis.OBSERVED for need in mapped.needs)
 
 
 def test_the_two_api_gateway_apis_are_told_apart_by_their_parameters() -> None:
@@ -158,19 +158,19 @@ def test_the_two_api_gateway_apis_are_told_apart_by_their_parameters() -> None:
 def test_a_transaction_whose_items_cannot_be_read_is_unmapped(
     parameters: dict[str, object],
 ) -> None:
-    found = needs("dynamodb", "TransactWriteItems", parameters)
-    assert (found.verdict, found.needs) == (Verdict.UNMAPPED, ())
+    mapped = needs("dynamodb", "TransactWriteItems", parameters)
+    assert (mapped.verdict, mapped.needs) == (Verdict.UNMAPPED, ())
 
 
 def test_each_item_of_a_transaction_needs_its_own_action_on_its_own_table() -> None:
-    items = [
+    transaction = [
         {"put": {"tableName": "orders"}},
         {"delete": {"tableName": "locks"}},
         {"put": {"tableName": "orders"}},
     ]
-    found = needs("dynamodb", "TransactWriteItems", {"transactItems": items}).needs
+    needs_of_items = needs("dynamodb", "TransactWriteItems", {"transactItems": transaction}).needs
     table_arn = "arn:aws:dynamodb:eu-west-1:111122223333:table/"
-    assert [(need.permission.action, need.permission.resource) for need in found] == [
+    assert [(need.permission.action, need.permission.resource) for need in needs_of_items] == [
         ("dynamodb:PutItem", f"{table_arn}orders"),
         ("dynamodb:DeleteItem", f"{table_arn}locks"),
     ]
@@ -193,22 +193,24 @@ def test_each_item_of_a_transaction_needs_its_own_action_on_its_own_table() -> N
 def test_a_statement_names_its_action_and_its_table(
     statement: str, action: str, resource: str
 ) -> None:
-    found = needs("dynamodb", "ExecuteStatement", {"statement": statement}).needs
-    named = {
+    needs_of_statement = needs("dynamodb", "ExecuteStatement", {"statement": statement}).needs
+    permissions = {
         (need.permission.action, need.permission.resource.partition("111122223333:")[2])
-        for need in found
+        for need in needs_of_statement
     }
-    assert (action, resource) in named
-    assert {name for name, _ in named} == {action}
+    assert (action, resource) in permissions
+    assert {name for name, _ in permissions} == {action}
 
 
 def test_a_layer_is_the_resource_of_the_right_to_read_it() -> None:
     layer = "arn:aws:lambda:eu-west-1:111122223333:layer:tools:3"
-    found = needs(
+    needs_of_layer = needs(
         "lambda", "CreateFunction20150331", {"functionName": "f", "layers": [layer]}
     ).needs
     assert (layer,) == tuple(
-        n.permission.resource for n in found if n.permission.action == "lambda:GetLayerVersion"
+        n.permission.resource
+        for n in needs_of_layer
+        if n.permission.action == "lambda:GetLayerVersion"
     )
 
 
@@ -232,8 +234,8 @@ def test_a_call_that_needs_no_permission_has_no_needs() -> None:
 
 
 def test_an_unknown_event_has_no_needs_not_even_inferred_ones() -> None:
-    found = needs("nosuch", "DoIt", {"roleArn": "arn:aws:iam::111122223333:role/x"})
-    assert (found.verdict, found.needs) == (Verdict.UNMAPPED, ())
+    mapped = needs("nosuch", "DoIt", {"roleArn": "arn:aws:iam::111122223333:role/x"})
+    assert (mapped.verdict, mapped.needs) == (Verdict.UNMAPPED, ())
 
 
 def test_an_action_newer_than_the_catalogue_is_a_need_that_is_not_verified() -> None:
@@ -244,12 +246,12 @@ def test_an_action_newer_than_the_catalogue_is_a_need_that_is_not_verified() -> 
 
 
 def test_inferred_needs_follow_the_observed_ones() -> None:
-    found = needs(
+    mapped = needs(
         "lambda",
         "CreateFunction20150331",
         {"functionName": "f", "role": "arn:aws:iam::111122223333:role/x"},
     )
-    assert [(need.permission.action, need.basis) for need in found.needs] == [
+    assert [(need.permission.action, need.basis) for need in mapped.needs] == [
         ("lambda:CreateFunction", Basis.OBSERVED),
         ("iam:PassRole", Basis.INFERRED),
     ]
@@ -285,10 +287,10 @@ JSON = st.recursive(
 def test_no_request_breaks_the_mapping_and_every_need_is_real(
     event: tuple[str, str], parameters: dict[str, object]
 ) -> None:
-    found = needs(*event, parameters)
-    for need in found.needs:
+    mapped = needs(*event, parameters)
+    for need in mapped.needs:
         assert (
             catalog.spelling(need.permission.action) == need.permission.action or not need.verified
         )
         assert fits(need.permission.action, need.permission.resource)
-    assert len(set(found.needs)) == len(found.needs)
+    assert len(set(mapped.needs)) == len(mapped.needs)

@@ -27,8 +27,8 @@ def forwarded(context: dict[str, str], **more: object) -> Call:
 
 @pytest.mark.parametrize("row", table("kms_contexts"), ids=lambda row: row["service"])
 def test_a_key_used_for_a_service_is_used_through_it(row: dict[str, str]) -> None:
-    found = conditions(forwarded({row["context"]: "whatever"}))
-    assert found == [
+    key_conditions = conditions(forwarded({row["context"]: "whatever"}))
+    assert key_conditions == [
         ("StringEquals", "kms:ViaService", (f"{row['service']}.eu-west-1.amazonaws.com",))
     ]
 

@@ -26,9 +26,9 @@ def test_what_aws_refuses_is_what_the_mapping_says_but_for_two_explained_cases(
         *oracle.of_records(shared_folder / "corpus" / "records"),
         *oracle.of_messages(shared_folder / "corpus" / "refusals.jsonl"),
     }
-    others = [case for case in cases if case.verdict == "other"]
+    other_cases = [case for case in cases if case.verdict == "other"]
     assert len(cases) >= 50
-    assert [case for case in others if not oracle.explanation(case)] == []
+    assert [case for case in other_cases if not oracle.explanation(case)] == []
 
 
 @pytest.mark.parametrize(
@@ -50,9 +50,9 @@ def test_the_judge_takes_no_excuse_for_an_answer(
     """
     mapped = map_event(f"{source}.amazonaws.com", event)
     needs = CallNeeds(mapped.verdict, mapped.prefix)
-    needed = {action.action for action in mapped.actions}
+    actions = {action.action for action in mapped.actions}
     case = oracle.Case(f"{source}.amazonaws.com", event, refused, where="records")
-    assert oracle.judged(case, needs, needed).verdict == verdict
+    assert oracle.judged(case, needs, actions).verdict == verdict
 
 
 def test_the_refused_action_does_not_choose_the_service(oracle: ModuleType) -> None:

@@ -40,11 +40,11 @@ def naive_match(pattern: str, text: str) -> bool:
 
 def words(longest: int) -> list[str]:
     """Every word over a three-letter alphabet up to a length."""
-    found = level = [""]
+    all_words = level = [""]
     for _ in range(longest):
         level = [word + letter for word in level for letter in "abc"]
-        found = found + level
-    return found
+        all_words = all_words + level
+    return all_words
 
 
 WORDS = words(6)
@@ -87,10 +87,9 @@ def test_a_pattern_covers_what_its_wildcards_are_filled_with(
     pattern: str, fillings: list[str]
 ) -> None:
     parts = pattern.split("*")
-    filled = "".join(
-        part + (fillings[i] if i < len(fillings) else "") if i < len(parts) - 1 else part
-        for i, part in enumerate(parts)
-    )
+    wildcards = len(parts) - 1
+    texts = [*fillings, *[""] * wildcards][:wildcards]
+    filled = parts[0] + "".join(text + part for text, part in zip(texts, parts[1:], strict=True))
     if "?" not in pattern:
         assert covers(pattern, filled)
     assert covers(pattern, pattern)
@@ -147,17 +146,17 @@ def test_escapes_are_the_characters_themselves_only_where_variables_exist() -> N
 
 
 def test_a_policy_variable_is_unknown_covers_nothing_and_overlaps_everything() -> None:
-    own = "b/${aws:username}/x"
-    assert has_variable(own)
+    variable = "b/${aws:username}/x"
+    assert has_variable(variable)
     assert has_variable("b/${unclosed")
     assert not has_variable("b/${*}${?}${$}{x}")
-    assert not resource_matches(own, own)
-    assert not resource_covers(own, "b/me/x")
-    assert resource_covers("b/*", own)
-    assert resource_covers(own, own)
-    assert not resource_covers("b/?/x", own)
-    assert resource_overlaps(own, "b/me/x")
-    assert not resource_overlaps(own, "b/me/y")
+    assert not resource_matches(variable, variable)
+    assert not resource_covers(variable, "b/me/x")
+    assert resource_covers("b/*", variable)
+    assert resource_covers(variable, variable)
+    assert not resource_covers("b/?/x", variable)
+    assert resource_overlaps(variable, "b/me/x")
+    assert not resource_overlaps(variable, "b/me/y")
 
 
 @given(hostile, hostile)
@@ -194,10 +193,10 @@ def test_escapes_inside_patterns_keep_covering_and_overlapping_sound(
 @pytest.mark.parametrize("end", ["b", "?b", "*b"])
 def test_long_patterns_that_nearly_match_are_compared_in_little_time(end: str) -> None:
     patterns = [f"arn:aws:s3:::*{'a' * 1_500}{number}{end}" for number in range(20)]
-    others = [f"arn:aws:s3:::*{'a' * 1_800}?{number}" for number in range(20)]
+    numbered_arns = [f"arn:aws:s3:::*{'a' * 1_800}?{number}" for number in range(20)]
     began = time.process_time()
     for pattern in patterns:
-        for other in others:
-            assert not resource_covers(pattern, other)
-            resource_overlaps(pattern, other)
+        for numbered_arn in numbered_arns:
+            assert not resource_covers(pattern, numbered_arn)
+            resource_overlaps(pattern, numbered_arn)
     assert time.process_time() - began < 5

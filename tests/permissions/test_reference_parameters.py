@@ -43,14 +43,17 @@ def test_the_sample_has_passed_roles_tags_and_plain_operations(
 def test_each_parameter_asks_for_what_aws_s_reference_authorizes(
     bench: ModuleType, reference: Any
 ) -> None:
-    found = bench.differences(reference)
-    assert [each for each in found if not each.why] == []
+    differences = bench.differences(reference)
+    assert [difference for difference in differences if not difference.why] == []
 
 
 def test_each_explained_difference_is_still_one(bench: ModuleType, reference: Any) -> None:
-    found = {(each.operation, each.kind, each.action) for each in bench.differences(reference)}
+    differences = {
+        (difference.operation, difference.kind, difference.action)
+        for difference in bench.differences(reference)
+    }
     explained = {
         (row["operation"], row["kind"], row["action"])
         for row in bench._rows("reference_parameters.tsv")
     }
-    assert explained == found
+    assert explained == differences

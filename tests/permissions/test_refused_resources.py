@@ -32,8 +32,8 @@ def write(path: Path, *rows: tuple[str, str]) -> Path:
 
 
 def test_a_request_is_made_up_from_the_parts_of_the_arn(measure: ModuleType) -> None:
-    results = measure.classified("kinesis:PutRecord", STREAM)
-    verdicts = {result.way: result.verdict for result in results}
+    classified = measure.classified("kinesis:PutRecord", STREAM)
+    verdicts = {classified_way.way: classified_way.verdict for classified_way in classified}
     assert verdicts == {"by name": "exact", "by ARN": "exact"}
 
 
@@ -56,8 +56,8 @@ def test_the_quoted_refusals_are_derived_right(measure: ModuleType, shared_folde
     """
     actions_by_verdict: dict[str, list[str]] = defaultdict(list)
     for denied in measure.denied_permissions(shared_folder / "corpus" / "refusals.jsonl"):
-        for result in measure.classified(denied.action, denied.arn):
-            actions_by_verdict[result.verdict].append(denied.action)
+        for classified_way in measure.classified(denied.action, denied.arn):
+            actions_by_verdict[classified_way.verdict].append(denied.action)
     assert sum(map(len, actions_by_verdict.values())) > 150
     assert actions_by_verdict["wrong"] == ["ssm:GetParameter"]
     assert {*actions_by_verdict["unknown"]} == {"ce:GetCostAndUsage", "logs:PutLogEvents"}

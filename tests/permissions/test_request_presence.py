@@ -69,5 +69,5 @@ PARAMETERS = sorted({row["parameter"] for row in table("triggers")})
 @given(st.dictionaries(st.text(max_size=8), JSON, max_size=4), st.sampled_from(PARAMETERS))
 def test_any_request_gets_an_answer(parameters: dict[str, object], parameter: str) -> None:
     call = a_call("s3:X", parameters)
-    found = Presence(call).has(parameter)
-    assert found is Presence(call, read_request("x", parameters)).has(parameter)
+    answer = Presence(call).has(parameter)
+    assert answer is Presence(call, read_request("x", parameters)).has(parameter)

@@ -81,7 +81,9 @@ def test_a_case_is_judged_by_what_the_record_names(
 ) -> None:
     folder = write(tmp_path, record(service, event, parameters, f"arn:aws:{truth}"))
     calls = [
-        item for item in TrailFolder(folder).read(Window(), Principals()) if isinstance(item, Call)
+        observation
+        for observation in TrailFolder(folder).read(Window(), Principals())
+        if isinstance(observation, Call)
     ]
     assert [case.verdict for call in calls for case in measure.cases(call)] == [verdict]
 
@@ -95,12 +97,14 @@ def test_a_secret_told_whole_and_without_its_end_is_a_pattern(
     """`app-agquim` may be all of a secret's ARN or all but its end: one of both forms is the true
     one.
     """
-    told = f"arn:aws:secretsmanager:{HERE}:secret:app-agquim"
+    arn = f"arn:aws:secretsmanager:{HERE}:secret:app-agquim"
     hidden = f"arn:aws:secretsmanager:{HERE}:secret:{truth}"
     answer = {"responseElements": {"aRN": hidden}}
-    folder = write(tmp_path, record("secretsmanager", "DeleteSecret", {"secretId": told}) | answer)
+    folder = write(tmp_path, record("secretsmanager", "DeleteSecret", {"secretId": arn}) | answer)
     calls = [
-        item for item in TrailFolder(folder).read(Window(), Principals()) if isinstance(item, Call)
+        observation
+        for observation in TrailFolder(folder).read(Window(), Principals())
+        if isinstance(observation, Call)
     ]
     (case,) = [case for call in calls for case in measure.cases(call, answered=True)]
     assert len(case.derived) == 2
@@ -116,9 +120,9 @@ def test_the_figures_are_printed_by_service(
         record("sqs", "CreateQueue", {"queueName": "q"}),
     )
     assert measure.main([str(folder)]) == 0
-    told = capsys.readouterr().out
-    assert re.search(r"^s3 +1 +1 +0 ", told, re.MULTILINE)
-    assert "a whole account where the action takes an ARN: 0" in told
+    printed = capsys.readouterr().out
+    assert re.search(r"^s3 +1 +1 +0 ", printed, re.MULTILINE)
+    assert "a whole account where the action takes an ARN: 0" in printed
     assert measure.main([]) == 2
 
 
@@ -136,12 +140,21 @@ def test_on_real_records_less_than_one_in_a_hundred_is_wrong_and_none_is_bare(
     (2026-11-24).
     """
     files = sorted((shared_folder / "corpus" / "records").glob("*.jsonl.gz"))
-    items = [item for file in files for item in TrailFolder(file).read(Window(), Principals())]
-    found = list(
+    observations = [
+        observation
+        for file in files
+        for observation in TrailFolder(file).read(Window(), Principals())
+    ]
+    distinct_cases = list(
         dict.fromkeys(
-            case for item in items if isinstance(item, Call) for case in measure.cases(item)
+            case
+            for observation in observations
+            if isinstance(observation, Call)
+            for case in measure.cases(observation)
         )
     )
-    assert len(found) > 400
-    assert sum(case.verdict == "wrong" for case in found) < len(found) / 100
-    assert [case for case in found if case.verdict in ("too wide", "unknown") or case.bare] == []
+    assert len(distinct_cases) > 400
+    assert sum(case.verdict == "wrong" for case in distinct_cases) < len(distinct_cases) / 100
+    assert [
+        case for case in distinct_cases if case.verdict in ("too wide", "unknown") or case.bare
+    ] == []

@@ -54,18 +54,20 @@ def patterns(found: Sequence[Resource]) -> list[str]:
 
 @pytest.mark.parametrize("model", ["zz.amazon.nova-lite-v1:0", "zz-z.anthropic.claude-v2"])
 def test_a_model_behind_a_region_not_listed_is_no_foundation_model_by_that_name(model: str) -> None:
-    found = resources_of(call("bedrock", "InvokeModel", {"modelId": model}), "bedrock:InvokeModel")
-    assert f"arn:aws:bedrock:eu-west-1::foundation-model/{model}" not in patterns(found)
+    resources = resources_of(
+        call("bedrock", "InvokeModel", {"modelId": model}), "bedrock:InvokeModel"
+    )
+    assert f"arn:aws:bedrock:eu-west-1::foundation-model/{model}" not in patterns(resources)
     assert any(
-        resource_matches(each, f"arn:aws:bedrock:{HERE}:inference-profile/{model}")
-        for each in patterns(found)
+        resource_matches(pattern, f"arn:aws:bedrock:{HERE}:inference-profile/{model}")
+        for pattern in patterns(resources)
     )
 
 
 def test_an_image_named_by_a_parameter_is_any_image() -> None:
     request_ = {"instancesSet": {"items": [{"imageId": "resolve:ssm:/app/ami"}]}}
-    found = resources_of(call("ec2", "RunInstances", request_), "ec2:RunInstances")
-    assert [(each.pattern, each.exact) for each in found if "image" in each.pattern] == [
+    resources = resources_of(call("ec2", "RunInstances", request_), "ec2:RunInstances")
+    assert [(image.pattern, image.exact) for image in resources if "image" in image.pattern] == [
         ("arn:aws:ec2:eu-west-1::image/*", False)
     ]
 
@@ -80,21 +82,28 @@ def test_none_of_many_resources_is_dropped(number: int) -> None:
 
 def test_more_resources_than_are_told_are_all_of_their_type() -> None:
     arns = [f"arn:aws:sns:{HERE}:t{count}" for count in range(1_200)]
-    found = resources_of(call("sns", "Publish", {"topicArns": arns}), "sns:Publish")
-    assert [(each.pattern, each.exact) for each in found] == [(f"arn:aws:sns:{HERE}:*", False)]
-    listed = resources_of(call("sns", "Publish", {}, resources=arns), "sns:Publish")
-    assert [(each.pattern, each.exact) for each in listed] == [(f"arn:aws:sns:{HERE}:*", False)]
+    resources = resources_of(call("sns", "Publish", {"topicArns": arns}), "sns:Publish")
+    assert [(resource.pattern, resource.exact) for resource in resources] == [
+        (f"arn:aws:sns:{HERE}:*", False)
+    ]
+    recorded = resources_of(call("sns", "Publish", {}, resources=arns), "sns:Publish")
+    assert [(resource.pattern, resource.exact) for resource in recorded] == [
+        (f"arn:aws:sns:{HERE}:*", False)
+    ]
 
 
 def test_one_of_very_many_types_is_one_pattern_that_covers_them_all() -> None:
     """`ec2:CreateTags` takes 90 types: a cut list would leave the one out that was meant."""
-    found = resources_of(
+    resources = resources_of(
         call("ec2", "CreateTags", {"resourcesSet": {"items": []}}), "ec2:CreateTags"
     )
-    assert f"arn:aws:ec2:{HERE}:*" in patterns(found)
-    assert len(found) < 6
+    assert f"arn:aws:ec2:{HERE}:*" in patterns(resources)
+    assert len(resources) < 6
     for kind in ("vpc/vpc-1", "volume/vol-1", "transit-gateway/tgw-1"):
-        assert any(resource_matches(each, f"arn:aws:ec2:{HERE}:{kind}") for each in patterns(found))
+        assert any(
+            resource_matches(pattern, f"arn:aws:ec2:{HERE}:{kind}")
+            for pattern in patterns(resources)
+        )
 
 
 def test_a_launch_template_that_is_named_is_asked_for_too() -> None:
@@ -114,9 +123,9 @@ def test_a_resource_that_fits_no_type_of_its_action_is_widened_to_its_types() ->
     anything that a header says.
     """
     request = {"bucketName": "b", "key": "k", "x-amz-copy-source": f"arn:aws:sqs:{HERE}:q"}
-    found = patterns(resources_of(call("s3", "CopyObject", request), "s3:GetObject", on="source"))
-    assert all(fits("s3:GetObject", each) for each in found)
-    assert "arn:aws:s3:::*/*" in found
+    widened = patterns(resources_of(call("s3", "CopyObject", request), "s3:GetObject", on="source"))
+    assert all(fits("s3:GetObject", pattern) for pattern in widened)
+    assert "arn:aws:s3:::*/*" in widened
 
 
 NASTY = st.text(alphabet="ab/*?${}:'\"\\\n é", min_size=1, max_size=20)
@@ -124,20 +133,20 @@ NASTY = st.text(alphabet="ab/*?${}:'\"\\\n é", min_size=1, max_size=20)
 
 @given(NASTY)
 def test_an_observed_name_matches_itself_and_is_never_a_wildcard_or_a_variable(key: str) -> None:
-    made = call("s3", "PutObject", {"bucketName": "b", "key": key})
-    (found,) = resources_of(made, "s3:PutObject")
-    assert not has_variable(found.pattern)
-    assert resource_matches(found.pattern, f"arn:aws:s3:::b/{key}")
-    assert not resource_matches(found.pattern, f"arn:aws:s3:::b/{key}x")
-    assert not resource_matches(found.pattern, "arn:aws:s3:::b/other")
+    put_call = call("s3", "PutObject", {"bucketName": "b", "key": key})
+    (resource,) = resources_of(put_call, "s3:PutObject")
+    assert not has_variable(resource.pattern)
+    assert resource_matches(resource.pattern, f"arn:aws:s3:::b/{key}")
+    assert not resource_matches(resource.pattern, f"arn:aws:s3:::b/{key}x")
+    assert not resource_matches(resource.pattern, "arn:aws:s3:::b/other")
 
 
 @given(NASTY)
 def test_a_listed_arn_matches_itself_only(key: str) -> None:
     arn = f"arn:aws:s3:::b/x{key}"
-    (found,) = resources_of(call("s3", "GetObject", {}, resources=[arn]), "s3:GetObject")
-    assert resource_matches(found.pattern, arn)
-    assert not resource_matches(found.pattern, arn + "x")
+    (resource,) = resources_of(call("s3", "GetObject", {}, resources=[arn]), "s3:GetObject")
+    assert resource_matches(resource.pattern, arn)
+    assert not resource_matches(resource.pattern, arn + "x")
 
 
 JSON = st.recursive(
@@ -167,11 +176,11 @@ ACTIONS = [
 def test_any_request_gives_at_least_one_resource_and_each_fits_the_action(
     action: str, parameters: dict[str, object], resources: list[str]
 ) -> None:
-    found = resources_of(
+    written_resources = resources_of(
         call(action.partition(":")[0], "Any", parameters, resources=resources), action
     )
-    assert found
-    assert all(fits(action, resource.pattern) for resource in found)
+    assert written_resources
+    assert all(fits(action, resource.pattern) for resource in written_resources)
 
 
 def test_request_values_come_outermost_first_with_lower_case_keys() -> None:
@@ -208,15 +217,15 @@ def test_request_values_of_huge_and_deep_requests_are_bounded() -> None:
     deep: object = "bottom"
     for _ in range(50_000):
         deep = {"a": [deep]}
-    wide = {
+    many_values = {
         "names": [f"n{number}" for number in range(1_000_000)],
         "items": [{"x": ["y"] * 100}] * 10_000,
     }
     started = time.process_time()
     assert request_values(deep) == [("a", "bottom")]
-    assert len(request_values(wide)) <= 4_000
-    made = call("ssm", "GetParameters", {"names": [f"n{number}" for number in range(5_000)]})
-    assert len(resources_of(made, "ssm:GetParameters")) <= 50
+    assert len(request_values(many_values)) <= 4_000
+    many_names = call("ssm", "GetParameters", {"names": [f"n{number}" for number in range(5_000)]})
+    assert len(resources_of(many_names, "ssm:GetParameters")) <= 50
     assert time.process_time() - started < 5
 
 
@@ -266,15 +275,15 @@ def test_a_renamed_service_keeps_the_arn_of_the_request() -> None:
     old = f"arn:aws:codestar-connections:{HERE}:connection/c"
     new = f"arn:aws:codeconnections:{HERE}:connection/c"
     for service, arn in (("codeconnections", old), ("codestar-connections", new)):
-        found = resources_of(
+        resources = resources_of(
             call(service, "DeleteConnection", {"connectionArn": arn}), f"{service}:DeleteConnection"
         )
-        assert patterns(found) == [arn]
+        assert patterns(resources) == [arn]
 
 
 def test_a_message_to_a_phone_number_needs_all_resources() -> None:
-    found = resources_of(call("sns", "Publish", {"phoneNumber": "+15550100"}), "sns:Publish")
-    assert patterns(found) == ["*"]
+    resources = resources_of(call("sns", "Publish", {"phoneNumber": "+15550100"}), "sns:Publish")
+    assert patterns(resources) == ["*"]
 
 
 def test_a_command_to_instances_by_id_names_them() -> None:
@@ -283,8 +292,10 @@ def test_a_command_to_instances_by_id_names_them() -> None:
         "documentName": "AWS-RunShellScript",
         "targets": [{"key": "InstanceIds", "values": ids}],
     }
-    found = patterns(resources_of(call("ssm", "SendCommand", request), "ssm:SendCommand"))
-    assert found == [
+    command_resources = patterns(
+        resources_of(call("ssm", "SendCommand", request), "ssm:SendCommand")
+    )
+    assert command_resources == [
         "arn:aws:ssm:eu-west-1::document/AWS-RunShellScript",
         f"arn:aws:ec2:{HERE}:instance/{ids[0]}",
         f"arn:aws:ssm:{HERE}:managed-instance/{ids[1]}",

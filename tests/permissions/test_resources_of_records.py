@@ -72,18 +72,18 @@ def needed(
 def test_an_id_that_carries_its_prefix_gets_it_once(
     event: str, parameters: dict[str, object], resources: list[str]
 ) -> None:
-    found = needed(f"organizations:{event}", parameters)
-    assert found == {f"organizations:{event} {ORG}:{resource}" for resource in resources}
+    needs = needed(f"organizations:{event}", parameters)
+    assert needs == {f"organizations:{event} {ORG}:{resource}" for resource in resources}
 
 
 def test_a_parent_that_the_request_names_is_not_replaced_by_what_the_call_made() -> None:
-    made = {
+    response = {
         "organizationalUnit": {"arn": f"{ORG}:ou/o-a1/ou-a1b2-22222222", "id": "ou-a1b2-22222222"}
     }
-    found = needed(
-        "organizations:CreateOrganizationalUnit", {"parentId": "r-a1b2", "name": "web"}, made
+    needs = needed(
+        "organizations:CreateOrganizationalUnit", {"parentId": "r-a1b2", "name": "web"}, response
     )
-    assert found == {f"organizations:CreateOrganizationalUnit {ORG}:root/o-*/r-a1b2"}
+    assert needs == {f"organizations:CreateOrganizationalUnit {ORG}:root/o-*/r-a1b2"}
 
 
 def test_an_account_is_named_by_the_target_of_an_assignment() -> None:
@@ -100,8 +100,8 @@ def test_an_account_is_named_by_the_target_of_an_assignment() -> None:
 
 def test_a_stream_is_named_without_the_place_of_its_iterator() -> None:
     stream = f"arn:aws:dynamodb:{HERE}:table/Music/stream/2021-04-15T04:02:47.428"
-    found = needed("dynamodb:GetRecords", {"shardIterator": f"{stream}|1|AAAAAAAAAAH7HF3x"})
-    assert found == {f"dynamodb:GetRecords {stream}"}
+    needs = needed("dynamodb:GetRecords", {"shardIterator": f"{stream}|1|AAAAAAAAAAH7HF3x"})
+    assert needs == {f"dynamodb:GetRecords {stream}"}
 
 
 @pytest.mark.parametrize(
@@ -120,14 +120,14 @@ def test_optional_types_that_the_request_does_not_name_leave_all_resources(
 
 
 def test_an_optional_type_that_the_request_names_is_the_resource() -> None:
-    found = needed("translate:TranslateText", {"terminologyNames": ["brand"]})
-    assert found == {f"translate:TranslateText arn:aws:translate:{HERE}:terminology/brand"}
+    needs = needed("translate:TranslateText", {"terminologyNames": ["brand"]})
+    assert needs == {f"translate:TranslateText arn:aws:translate:{HERE}:terminology/brand"}
 
 
 @pytest.mark.parametrize("action", ["DescribeAlarms", "DescribeAlarmHistory", "PutCompositeAlarm"])
 def test_an_action_that_works_on_all_resources_alone_is_never_put_on_one(action: str) -> None:
-    found = needed(f"monitoring:{action}", {"alarmNames": ["x"], "alarmName": "x"})
-    assert found == {f"cloudwatch:{action} *"}
+    needs = needed(f"monitoring:{action}", {"alarmNames": ["x"], "alarmName": "x"})
+    assert needs == {f"cloudwatch:{action} *"}
 
 
 def test_an_encoded_arn_is_decoded() -> None:
@@ -145,14 +145,16 @@ def test_an_encoded_arn_is_decoded() -> None:
 
 def test_each_key_of_a_re_encryption_has_its_own_action() -> None:
     ids = ("1234abcd-12ab-34cd-56ef-1234567890ab", "0987dcba-09fe-87dc-65ba-ab0987654321")
-    source, target = (f"arn:aws:kms:{HERE}:key/{each}" for each in ids)
+    source, target = (f"arn:aws:kms:{HERE}:key/{key_id}" for key_id in ids)
     call = a_call(
         "kms:ReEncrypt",
         {"destinationKeyId": "0987dcba-09fe-87dc-65ba-ab0987654321"},
         resources=(source, target),
     )
-    found = {(need.permission.action, need.permission.resource) for need in needs_of(call).needs}
-    assert found == {("kms:ReEncryptFrom", source), ("kms:ReEncryptTo", target)}
+    permissions = {
+        (need.permission.action, need.permission.resource) for need in needs_of(call).needs
+    }
+    assert permissions == {("kms:ReEncryptFrom", source), ("kms:ReEncryptTo", target)}
 
 
 def test_a_web_acl_needs_what_its_rules_reference_and_no_other_type() -> None:
@@ -178,8 +180,10 @@ def test_a_web_acl_needs_what_its_rules_reference_and_no_other_type() -> None:
 
 def test_a_transaction_is_read_as_aws_records_it() -> None:
     names = ("Put", "Update", "Delete", "ConditionCheck")
-    items = [{"operation": name, "tableName": "Music", "key": {"Artist": "x"}} for name in names]
-    assert needed("dynamodb:TransactWriteItems", {"requestItems": items}) == {
+    transaction = [
+        {"operation": name, "tableName": "Music", "key": {"Artist": "x"}} for name in names
+    ]
+    assert needed("dynamodb:TransactWriteItems", {"requestItems": transaction}) == {
         f"dynamodb:{action} arn:aws:dynamodb:{HERE}:table/Music"
         for action in ("PutItem", "UpdateItem", "DeleteItem", "ConditionCheckItem")
     }
@@ -274,8 +278,8 @@ def test_application_auto_scaling_is_recorded_under_the_source_of_auto_scaling()
     assert needed("autoscaling:PutScalingPolicy", parameters) == {
         f"application-autoscaling:PutScalingPolicy {target}"
     }
-    own = needed("autoscaling:PutScalingPolicy", {"autoScalingGroupName": "web"})
-    assert {need.partition(" ")[0] for need in own} == {"autoscaling:PutScalingPolicy"}
+    scaling_needs = needed("autoscaling:PutScalingPolicy", {"autoScalingGroupName": "web"})
+    assert {need.partition(" ")[0] for need in scaling_needs} == {"autoscaling:PutScalingPolicy"}
 
 
 @pytest.mark.parametrize(
@@ -354,7 +358,7 @@ def test_a_request_names_its_resources_and_no_others(
     prefix = event.partition(":")[0]
     service = {"redshift-data": "redshift"}.get(prefix, prefix)
     assert needed(event, parameters) == {
-        f"{event} arn:aws:{service}:{HERE}:{each}" for each in resources
+        f"{event} arn:aws:{service}:{HERE}:{resource}" for resource in resources
     }
 
 
@@ -391,25 +395,25 @@ def test_statements_of_keyspaces_are_recorded_under_names_that_no_api_has(
 
 
 def test_a_resource_that_is_made_below_another_is_named_by_the_arn_of_that() -> None:
-    found = needed(
+    needs = needed(
         "sso:CreatePermissionSet", {"name": "p", "instanceArn": "arn:aws:sso:::instance/ssoins-1"}
     )
-    assert found == {
+    assert needs == {
         "sso:CreatePermissionSet arn:aws:sso:::instance/ssoins-1",
         "sso:CreatePermissionSet arn:aws:sso:::permissionSet/ssoins-1/*",
     }
 
 
 def test_the_name_of_what_a_call_makes_below_an_arn_is_literal_where_the_answer_has_it() -> None:
-    here = f"arn:aws:personalize:{HERE}"
-    found = needed(
+    account = f"arn:aws:personalize:{HERE}"
+    needs = needed(
         "personalize:CreateSolution",
-        {"name": "books", "datasetGroupArn": f"{here}:dataset-group/shop"},
-        {"solutionArn": f"{here}:solution/books"},
+        {"name": "books", "datasetGroupArn": f"{account}:dataset-group/shop"},
+        {"solutionArn": f"{account}:solution/books"},
     )
-    assert found == {
-        f"personalize:CreateSolution {here}:dataset-group/shop",
-        f"personalize:CreateSolution {here}:solution/books",
+    assert needs == {
+        f"personalize:CreateSolution {account}:dataset-group/shop",
+        f"personalize:CreateSolution {account}:solution/books",
     }
 
 
@@ -437,8 +441,8 @@ def needs_of_record(record: dict[str, Any]) -> set[str]:
     optional = {
         key: record[key] for key in ("resources", "error_code", "invoked_by") if key in record
     }
-    made = a_call(record["event"], record["parameters"], read_only=is_read, **optional)
-    call = structs.replace(made, response=record.get("response", {}))
+    plain_call = a_call(record["event"], record["parameters"], read_only=is_read, **optional)
+    call = structs.replace(plain_call, response=record.get("response", {}))
     permissions = (need.permission for need in needs_of(call).needs)
     return {
         " ".join((permission.action, permission.resource, *services(permission)))
@@ -467,10 +471,10 @@ def services(permission: Permission) -> list[str]:
 )
 def test_a_subscription_is_authorized_on_its_topic_in_the_account_of_the_topic(event: str) -> None:
     topic = "arn:aws:sns:eu-west-1:444455556666:orders"
-    found = needed(
+    needs = needed(
         f"sns:{event}", {"subscriptionArn": f"{topic}:8a21d249-4329-4871-acc6-7be709c6ea7f"}
     )
-    assert found == {f"sns:{event} {topic}"}
+    assert needs == {f"sns:{event} {topic}"}
 
 
 def test_a_name_inside_what_a_call_is_about_gives_way_to_the_name_outside() -> None:

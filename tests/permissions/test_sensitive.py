@@ -153,10 +153,12 @@ def test_the_reason_is_that_of_the_most_specific_row() -> None:
 
 def test_every_action_that_writes_the_policy_of_a_resource_is_sensitive() -> None:
     """AWS gives some of them the access level Write, as `vpc-lattice:PutResourcePolicy`."""
-    every = [name for service in catalog.services() for name in catalog.actions(service)]
-    named = [name for name in every if re.search(r":(Put|Create|Update)\w*ResourcePolicy", name)]
-    assert len(named) > 40
-    assert [name for name in named if not sensitivity(name)] == []
+    actions = [name for service in catalog.services() for name in catalog.actions(service)]
+    resource_policy_actions = [
+        name for name in actions if re.search(r":(Put|Create|Update)\w*ResourcePolicy", name)
+    ]
+    assert len(resource_policy_actions) > 40
+    assert [name for name in resource_policy_actions if not sensitivity(name)] == []
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ def actions(event: str, parameters: dict[str, object]) -> set[str]:
 
 
 def delivered(*enabled: object) -> set[str]:
-    configurations = [{"logType": "slow-log", "enabled": each} for each in enabled]
+    configurations = [{"logType": "slow-log", "enabled": is_enabled} for is_enabled in enabled]
     return actions(
         "elasticache:CreateCacheCluster",
         {"cacheClusterId": "c", "logDeliveryConfigurations": configurations},

@@ -80,14 +80,14 @@ def test_each_chain_has_known_actions_and_not_the_denied_one() -> None:
     for action, tool in sampled(MAKERS[::20], 1):
         chain = usual_chain(action, {tool}, ())
         assert action not in chain
-        assert all(catalog.spelling(each) == each for each in chain), action
+        assert all(catalog.spelling(chain_action) == chain_action for chain_action in chain), action
 
 
 def test_the_steps_name_known_actions_and_programs() -> None:
     programs = {row["program"] for row in table("deploy_tools")} | {SCRIPT}
     for row in table("steps"):
-        for written in (*row["actions"].split(","), *filter(None, row["begins"].split(","))):
-            action = written.removesuffix("@*")
+        for entry in (*row["actions"].split(","), *filter(None, row["begins"].split(","))):
+            action = entry.removesuffix("@*")
             assert catalog.spelling(action) == action, action
         assert programs.issuperset(row["programs"].split(",")), row["step"]
         assert row["source"], row["step"]

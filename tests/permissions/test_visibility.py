@@ -53,8 +53,8 @@ _CATALOGUE_OF_THE_TABLE = 22_000
 def test_data_plane_actions_are_visible_only_with_their_resource_type(
     action: str, resource_type: str
 ) -> None:
-    seen = visibility(action)
-    assert (seen.visibility, seen.resource_type) == (Visibility.DATA, resource_type)
+    answer = visibility(action)
+    assert (answer.visibility, answer.resource_type) == (Visibility.DATA, resource_type)
     assert resource_type in data_event_types()
 
 
@@ -79,9 +79,9 @@ def test_data_plane_actions_are_visible_only_with_their_resource_type(
 def test_control_plane_actions_are_visible_in_every_trail(
     action: str, read_only: bool | None
 ) -> None:
-    seen = visibility(action)
-    assert (seen.visibility, seen.read_only) == (Visibility.MANAGEMENT, read_only)
-    assert seen.source
+    answer = visibility(action)
+    assert (answer.visibility, answer.read_only) == (Visibility.MANAGEMENT, read_only)
+    assert answer.source
 
 
 @pytest.mark.parametrize(
@@ -105,9 +105,9 @@ def test_control_plane_actions_are_visible_in_every_trail(
 )
 def test_each_source_of_visibility_is_named(action: str, source: str) -> None:
     """A page of the service, AWS's own flag, or a public record."""
-    seen = visibility(action)
-    assert seen.visibility is Visibility.MANAGEMENT
-    assert source in seen.source
+    answer = visibility(action)
+    assert answer.visibility is Visibility.MANAGEMENT
+    assert source in answer.source
 
 
 @pytest.mark.parametrize(
@@ -123,9 +123,9 @@ def test_each_source_of_visibility_is_named(action: str, source: str) -> None:
     ],
 )
 def test_what_cloudtrail_never_records_says_why(action: str, reason: str) -> None:
-    seen = visibility(action)
-    assert seen.visibility is Visibility.NEVER
-    assert reason in seen.source
+    answer = visibility(action)
+    assert answer.visibility is Visibility.NEVER
+    assert reason in answer.source
 
 
 @pytest.mark.parametrize(
@@ -140,9 +140,9 @@ def test_an_action_without_an_event_and_without_a_carrier_is_permission_only(act
     "action", ["qldb:SendCommand", "opsworks:CreateStack", "proton:CreateService"]
 )
 def test_a_service_that_aws_shut_down_is_known_to_be_unused(action: str) -> None:
-    seen = visibility(action)
-    assert seen.visibility is Visibility.ENDED
-    assert seen.source.startswith(
+    answer = visibility(action)
+    assert answer.visibility is Visibility.ENDED
+    assert answer.source.startswith(
         "AWS ended the service or the feature; https://docs.aws.amazon.com/general/latest/gr/"
     )
 
@@ -164,21 +164,28 @@ def test_a_service_that_aws_shut_down_is_known_to_be_unused(action: str) -> None
 def test_carriers_are_named_with_whether_the_mapping_knows_their_trigger(
     action: str, carrier: str, triggered: bool
 ) -> None:
-    found = {each.operation: each for each in carriers_of(action.upper())}
-    assert found[carrier].triggered is triggered
-    assert found[carrier].visibility is Visibility.MANAGEMENT
+    carriers = {
+        carrier_of_action.operation: carrier_of_action
+        for carrier_of_action in carriers_of(action.upper())
+    }
+    assert carriers[carrier].triggered is triggered
+    assert carriers[carrier].visibility is Visibility.MANAGEMENT
 
 
 def test_a_carrier_that_is_a_data_event_has_its_resource_type() -> None:
-    found = {each.operation: each for each in carriers_of("s3:BypassGovernanceRetention")}
-    assert {each.resource_type for each in found.values()} == {"AWS::S3::Object"}
+    carriers = {
+        carrier.operation: carrier for carrier in carriers_of("s3:BypassGovernanceRetention")
+    }
+    assert {carrier.resource_type for carrier in carriers.values()} == {"AWS::S3::Object"}
     assert visibility("s3:BypassGovernanceRetention").visibility is Visibility.CARRIERS
 
 
 def test_no_carrier_of_an_action_is_an_operation_that_always_needs_it() -> None:
     """Such a call is a use by itself: the mapping names the action."""
     wrong = [
-        action for action in ACTIONS if action in {each.operation for each in carriers_of(action)}
+        action
+        for action in ACTIONS
+        if action in {carrier_of_action.operation for carrier_of_action in carriers_of(action)}
     ]
     assert wrong == []
 
@@ -195,9 +202,9 @@ def test_no_carrier_of_an_action_is_an_operation_that_always_needs_it() -> None:
     ],
 )
 def test_unknown_visibility_says_why(action: str, reason: str) -> None:
-    seen = visibility(action)
-    assert seen.visibility is Visibility.UNKNOWN
-    assert reason in seen.source
+    answer = visibility(action)
+    assert answer.visibility is Visibility.UNKNOWN
+    assert reason in answer.source
 
 
 def test_an_unknown_action_names_the_operations_whose_records_would_settle_it() -> None:

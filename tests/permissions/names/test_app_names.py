@@ -28,7 +28,7 @@ def arn_of(name: str) -> str:
 
 
 def uses_of(runs: list[dict[str, Any]]) -> list[NameUse]:
-    found: list[NameUse] = []
+    uses: list[NameUse] = []
     for number, run in enumerate(runs):
         for kind in ("creates", "uses", "destroys"):
             for name in run.get(kind, ()):
@@ -39,8 +39,8 @@ def uses_of(runs: list[dict[str, Any]]) -> list[NameUse]:
                     creates=kind == "creates",
                     destroys=kind == "destroys",
                 )
-                found.append(use)
-    return found
+                uses.append(use)
+    return uses
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["title"])
@@ -55,8 +55,10 @@ def test_the_copies_of_an_app(case: dict[str, Any]) -> None:
         )
         for number, run in enumerate(case["runs"])
     ]
-    said = {key: tuple(words) for key, words in case.get("declared", {}).items()}
-    declared = DeclaredCopies(said.get("long-lived", ()), said.get("short-lived", ()))
+    declared_words = {key: tuple(words) for key, words in case.get("declared", {}).items()}
+    declared = DeclaredCopies(
+        declared_words.get("long-lived", ()), declared_words.get("short-lived", ())
+    )
     copies = read_app_names(uses_of(case["runs"]), runs, declared).copies
     assert sorted("".join(word) for word in copies.long_lived.values()) == case["long-lived"]
     assert sorted("".join(word) for word in copies.short_lived.values()) == case["short-lived"]
@@ -86,17 +88,26 @@ def test_what_was_used_is_covered_in_its_place_and_what_lives_long_is_denied(
         uses.append(NameUse(action, arn, (run,), creates=not is_end, destroys=is_end))
     names = read_app_names(uses, [RunFacts(run) for run in "1234"])
     for action in {use.action for use in uses}:
-        own = {use.resource for use in uses if use.action == action}
-        patterns, rest = names.resources_of(action, [ObservedResource(arn) for arn in sorted(own)])
-        written = [*(each.pattern for each in patterns), *(each.resource for each in rest)]
-        assert all(any(resource_covers(each, arn) for each in written) for arn in own)
-        heads = {tuple(arn.split(":", 5)[:5]) for arn in own}
-        assert {tuple(each.split(":", 5)[:5]) for each in written} <= heads | {
-            tuple(each.name.head.split(":")) for each in names.uses
+        resources = {use.resource for use in uses if use.action == action}
+        patterns, other_resources = names.resources_of(
+            action, [ObservedResource(arn) for arn in sorted(resources)]
+        )
+        written_patterns = [
+            *(pattern.pattern for pattern in patterns),
+            *(resource.resource for resource in other_resources),
+        ]
+        assert all(
+            any(resource_covers(pattern, arn) for pattern in written_patterns) for arn in resources
+        )
+        heads = {tuple(arn.split(":", 5)[:5]) for arn in resources}
+        assert {tuple(pattern.split(":", 5)[:5]) for pattern in written_patterns} <= heads | {
+            tuple(use.name.head.split(":")) for use in names.uses
         }
-        denied = names.denied(action, written)
+        denied = names.denied(action, written_patterns)
         assert destroys(action) or not denied
-        assert not any(resource_covers(each, arn) for each in denied for arn in own)
+        assert not any(
+            resource_covers(denied_pattern, arn) for denied_pattern in denied for arn in resources
+        )
 
 
 def test_settings_that_every_deployment_renews_are_not_destroyed() -> None:

@@ -25,8 +25,10 @@ def resources(earlier: list[NameUse], later: NameUse, of: NameUse) -> list[str]:
     names = read_next_run(earlier, later)
     if names is None:
         return [of.resource]
-    patterns, rest = names.resources_of(of.action, [ObservedResource(of.resource)])
-    return [each.pattern for each in patterns] + [each.resource for each in rest]
+    patterns, other_resources = names.resources_of(of.action, [ObservedResource(of.resource)])
+    return [pattern.pattern for pattern in patterns] + [
+        resource.resource for resource in other_resources
+    ]
 
 
 @pytest.mark.parametrize(
@@ -41,8 +43,8 @@ def resources(earlier: list[NameUse], later: NameUse, of: NameUse) -> list[str]:
 )
 def test_a_name_of_the_next_run_opens_its_word(earlier: str, later: str, expected: str) -> None:
     create = use("sqs:CreateQueue", f"{QUEUE}{later}")
-    found = resources([use("sqs:CreateQueue", f"{QUEUE}{earlier}")], create, create)
-    assert found == [f"{QUEUE}{expected}"]
+    written_names = resources([use("sqs:CreateQueue", f"{QUEUE}{earlier}")], create, create)
+    assert written_names == [f"{QUEUE}{expected}"]
 
 
 def test_a_short_number_is_open_in_its_own_name_alone() -> None:
@@ -54,15 +56,15 @@ def test_a_short_number_is_open_in_its_own_name_alone() -> None:
 
 
 def test_a_deletion_in_production_stays_exact_after_a_preview() -> None:
-    made = [
+    production = [
         use("sqs:CreateQueue", f"{QUEUE}shop-prod-orders"),
         use("dynamodb:CreateTable", f"{TABLE}shop-prod-carts"),
         use("lambda:CreateFunction", f"arn:aws:lambda:{HERE}:function:shop-prod-api"),
     ]
     deletion = use("dynamodb:DeleteTable", f"{TABLE}shop-prod-carts")
     later = use("sqs:CreateQueue", f"{QUEUE}shop-login-orders")
-    assert f"{QUEUE}shop-*-orders" in resources([*made, deletion], later, later)
-    assert resources([*made, deletion], later, deletion) == [deletion.resource]
+    assert f"{QUEUE}shop-*-orders" in resources([*production, deletion], later, later)
+    assert resources([*production, deletion], later, deletion) == [deletion.resource]
 
 
 WORD = st.sampled_from(["prod", "qa", "pr-31", "pr-32", "shop", "orders", "*", "Api", "7", "a1b2"])
@@ -72,7 +74,7 @@ NAME = st.lists(WORD, min_size=1, max_size=4).map("-".join)
 @given(st.sampled_from([QUEUE, TABLE, "arn:aws:s3:::"]), NAME, NAME)
 def test_the_next_run_opens_no_whole_name(head: str, earlier: str, later: str) -> None:
     action = {QUEUE: "sqs:CreateQueue", TABLE: "dynamodb:CreateTable"}.get(head, "s3:CreateBucket")
-    own = use(action, head + later)
-    found = resources([use(action, head + earlier)], own, own)
-    assert any(resource_covers(each, own.resource) for each in found)
-    assert head + "*" not in found or later == "*"
+    creation = use(action, head + later)
+    written_names = resources([use(action, head + earlier)], creation, creation)
+    assert any(resource_covers(pattern, creation.resource) for pattern in written_names)
+    assert head + "*" not in written_names or later == "*"

@@ -25,7 +25,9 @@ def exact_keys(runs: Sequence[Iterable[str]], day: str = "") -> set[str]:
     names = read_app_names(uses, [RunFacts(str(number), day=day) for number in range(len(runs))])
     observed = [ObservedResource(resource) for resource in {use.resource for use in uses}]
     _, other_resources = names.resources_of("s3:PutObject", observed)
-    return {other.resource.removeprefix(f"{BUCKET}/") for other in other_resources}
+    return {
+        other_resource.resource.removeprefix(f"{BUCKET}/") for other_resource in other_resources
+    }
 
 
 def of_words(words: Iterable[str]) -> list[list[str]]:
@@ -60,11 +62,12 @@ def test_words_that_later_runs_use_again_are_items_of_the_app() -> None:
 
 def test_several_words_of_each_run_are_items_of_the_app() -> None:
     two_a_run = [
-        [*one, *two] for one, two in zip(of_words(PLAIN[:4]), of_words(PLAIN[4:8]), strict=True)
+        [*keys, *further_keys]
+        for keys, further_keys in zip(of_words(PLAIN[:4]), of_words(PLAIN[4:8]), strict=True)
     ]
     assert exact_keys(two_a_run) == set()
-    more = [[*two_a_run[0], f"jobs/{PLAIN[8]}/plan.json"], *two_a_run[1:]]
-    assert exact_keys(more) == {key for keys in more for key in keys}
+    later_runs = [[*two_a_run[0], f"jobs/{PLAIN[8]}/plan.json"], *two_a_run[1:]]
+    assert exact_keys(later_runs) == {key for keys in later_runs for key in keys}
 
 
 def test_most_values_that_look_drawn_open_the_others_too() -> None:

@@ -73,8 +73,10 @@ def written(scheme: dict[str, Any], count: int) -> list[str]:
         NameUse(scheme["action"], name, (str(run),), creates=True) for run, name in enumerate(names)
     ]
     observed = [ObservedResource(name, (str(run),)) for run, name in enumerate(names)]
-    named, rest = read_app_names(uses, runs).resources_of(scheme["action"], observed)
-    return [each.pattern for each in (*named, *patterns_of(rest))]
+    name_patterns, other_resources = read_app_names(uses, runs).resources_of(
+        scheme["action"], observed
+    )
+    return [pattern.pattern for pattern in (*name_patterns, *patterns_of(other_resources))]
 
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme["name"])
@@ -91,5 +93,5 @@ def test_a_pattern_covers_the_next_run_the_next_month_and_the_next_year(
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme["name"])
 def test_a_pattern_covers_no_name_of_another_app(scheme: dict[str, Any]) -> None:
-    other = resource({**scheme, "name": "billing/{hex8}"}, 1, FIRST)
-    assert not any(resource_covers(pattern, other) for pattern in written(scheme, 8))
+    other_app = resource({**scheme, "name": "billing/{hex8}"}, 1, FIRST)
+    assert not any(resource_covers(pattern, other_app) for pattern in written(scheme, 8))

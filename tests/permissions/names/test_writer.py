@@ -15,15 +15,15 @@ NAMES = read_app_names([], [])
 
 
 def certainties(action: str, *observed: ObservedResource, **more: object) -> dict[str, Certainty]:
-    written = write_resources(action, observed, NAMES, **more)  # type: ignore[arg-type]
-    return {each.pattern: each.certainty for each in written}
+    patterns = write_resources(action, observed, NAMES, **more)  # type: ignore[arg-type]
+    return {pattern.pattern: pattern.certainty for pattern in patterns}
 
 
 def test_a_named_resource_is_whole_also_with_an_end_that_aws_draws() -> None:
     secret = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:token-a1B2c3"  # noqa: S105
     assert certainties("sqs:SendMessage", ObservedResource(QUEUE)) == {QUEUE: Certainty.WHOLE}
-    found = certainties("secretsmanager:GetSecretValue", ObservedResource(secret))
-    assert found == {secret.replace("a1B2c3", "??????"): Certainty.WHOLE}
+    secrets = certainties("secretsmanager:GetSecretValue", ObservedResource(secret))
+    assert secrets == {secret.replace("a1B2c3", "??????"): Certainty.WHOLE}
 
 
 def test_a_resource_that_only_an_answer_names_says_so() -> None:
@@ -34,15 +34,16 @@ def test_a_resource_that_only_an_answer_names_says_so() -> None:
 @pytest.mark.parametrize("certainty", [Certainty.IN_PART, Certainty.INFERRED])
 def test_a_resource_has_the_certainty_of_its_records(certainty: Certainty) -> None:
     volume = "arn:aws:ec2:eu-west-1:111122223333:volume/*"
-    found = certainties("ec2:RunInstances", ObservedResource(volume, certainty=certainty))
-    assert found == {volume: certainty}
+    volumes = certainties("ec2:RunInstances", ObservedResource(volume, certainty=certainty))
+    assert volumes == {volume: certainty}
 
 
 def test_the_best_record_of_a_resource_decides() -> None:
-    seen = [
-        ObservedResource(QUEUE, certainty=each) for each in (Certainty.FROM_ANSWER, Certainty.WHOLE)
+    observations = [
+        ObservedResource(QUEUE, certainty=certainty)
+        for certainty in (Certainty.FROM_ANSWER, Certainty.WHOLE)
     ]
-    assert certainties("sqs:SendMessage", *seen) == {QUEUE: Certainty.WHOLE}
+    assert certainties("sqs:SendMessage", *observations) == {QUEUE: Certainty.WHOLE}
 
 
 def test_a_name_that_each_run_draws_is_a_pattern() -> None:
@@ -53,8 +54,8 @@ def test_a_name_that_each_run_draws_is_a_pattern() -> None:
         for arn, run in zip(arns, runs, strict=True)
     ]
     observed = [ObservedResource(use.resource, use.runs) for use in uses]
-    written = write_resources("sqs:CreateQueue", observed, read_app_names(uses, runs))
-    assert [(each.pattern, each.certainty) for each in written] == [
+    patterns = write_resources("sqs:CreateQueue", observed, read_app_names(uses, runs))
+    assert [(pattern.pattern, pattern.certainty) for pattern in patterns] == [
         (f"{QUEUE}-*", Certainty.OVER_COPIES)
     ]
 
@@ -84,19 +85,19 @@ def test_a_name_is_exact_where_runs_prove_no_slot(names: str, runs: str) -> None
         NameUse("sqs:CreateQueue", arn, tuple(using), creates=True)
         for arn, using in zip(arns, runs.split(), strict=True)
     ]
-    learned = read_app_names(uses, [RunFacts(each) for each in "123"])
+    learned = read_app_names(uses, [RunFacts(run) for run in "123"])
     observed = [ObservedResource(use.resource, use.runs) for use in uses]
-    written = write_resources("sqs:CreateQueue", observed, learned)
-    assert [each.pattern for each in written] == sorted(arns)
+    patterns = write_resources("sqs:CreateQueue", observed, learned)
+    assert [pattern.pattern for pattern in patterns] == sorted(arns)
 
 
 def test_a_role_whose_path_is_unknown_is_written_under_each_path_but_never_the_principal() -> None:
-    wide = ROLE.replace("role/", "role/*/")
+    any_path = ROLE.replace("role/", "role/*/")
     role = ObservedResource(ROLE)
-    found = certainties("iam:PutRolePolicy", role, pathless=[ROLE])
-    assert found == {ROLE: Certainty.WHOLE, wide: Certainty.PATH_UNKNOWN}
-    own = ROLE.replace("role/", "role/team/")
-    assert certainties("iam:PutRolePolicy", role, pathless=[ROLE], principal=own) == {
+    roles = certainties("iam:PutRolePolicy", role, pathless=[ROLE])
+    assert roles == {ROLE: Certainty.WHOLE, any_path: Certainty.PATH_UNKNOWN}
+    team_role = ROLE.replace("role/", "role/team/")
+    assert certainties("iam:PutRolePolicy", role, pathless=[ROLE], principal=team_role) == {
         ROLE: Certainty.WHOLE
     }
     assert certainties("iam:PutRolePolicy", role) == {ROLE: Certainty.WHOLE}

@@ -1144,9 +1144,9 @@ def test_a_tag_of_an_unknown_resource_is_named_by_its_key() -> None:
         "aws_ec2_tag.t", {"key": "kubernetes.io/role/elb", "value": "1"}, {"resource_id": True}
     )
     [need] = [
-        each
-        for each in needs_of(_plan_of([tag]), PLACE)
-        if each.permission.action == "ec2:CreateTags"
+        tagging
+        for tagging in needs_of(_plan_of([tag]), PLACE)
+        if tagging.permission.action == "ec2:CreateTags"
     ]
     assert need.permission.resource == "*"
     [condition] = need.permission.conditions

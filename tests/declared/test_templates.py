@@ -1249,8 +1249,8 @@ def test_an_association_is_removed_from_the_resource_that_it_names() -> None:
         "AWS::WAFv2::WebACLAssociation", f"{{WebACLArn: '{acl}', ResourceArn: {stage}}}", api
     )
     needs = declared(text)
-    named = "arn:aws:apigateway:us-east-2::/restapis/*/stages/prod"
-    assert needs["wafv2:DisassociateWebACL"] == needs["apigateway:SetWebACL"] == {named}
+    api_stage = "arn:aws:apigateway:us-east-2::/restapis/*/stages/prod"
+    assert needs["wafv2:DisassociateWebACL"] == needs["apigateway:SetWebACL"] == {api_stage}
 
 
 @pytest.mark.parametrize(
@@ -1613,7 +1613,9 @@ def test_any_later_update_may_set_what_is_not_set_now(
 
     assert action in actions(any_update=True)
     assert action not in actions(any_update=False)
-    assert not {each for each in actions(any_update=True) if each.startswith("kms:")}
+    assert not {
+        kms_action for kms_action in actions(any_update=True) if kms_action.startswith("kms:")
+    }
 
 
 def test_both_branches_of_a_condition_that_the_deployment_decides_are_declared() -> None:

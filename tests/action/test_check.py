@@ -46,8 +46,8 @@ def hub() -> Iterator[FakeGitHub]:
 
 def warnings_with_line(step: Step) -> list[tuple[int, str]]:
     """Line and message of the warnings at the policy file."""
-    found = re.findall(rf"::warning file={POLICY_FILE},line=(\d+),title=Drift::(.*)", step.log)
-    return [(int(line), message) for line, message in found]
+    matches = re.findall(rf"::warning file={POLICY_FILE},line=(\d+),title=Drift::(.*)", step.log)
+    return [(int(line), message) for line, message in matches]
 
 
 def settle(job: Job) -> None:
@@ -87,14 +87,14 @@ def test_more_findings_than_a_step_may_show_are_counted_in_the_last_warning(tmp_
         "sns:CreateTopic",
         *(f"sns:{name}" for name in ("Subscribe", "Unsubscribe", "TagResource")),
     ]
-    more = [
+    further_actions = [
         f"events:{name}"
         for name in ("PutRule", "DeleteRule", "PutTargets", "RemoveTargets", "EnableRule")
     ]
-    more += [
+    further_actions += [
         f"ecr:{name}" for name in ("CreateRepository", "DeleteRepository", "PutLifecyclePolicy")
     ]
-    statement = {"Effect": "Allow", "Action": [*actions, *more], "Resource": "*"}
+    statement = {"Effect": "Allow", "Action": [*actions, *further_actions], "Resource": "*"}
     job.commit({**POLICY, "Statement": [*POLICY["Statement"], statement]})
     step = job.step(mode="check")
     assert len(step.annotations("warning")) == 9

@@ -43,7 +43,7 @@ def trail(folder: Path, without: range = range(0)) -> str:
         for day in range(DAYS)
         if day not in without
     ]
-    deploys = [each for each in usual_deploys() if _day_of(each) not in without]
+    deploys = [record for record in usual_deploys() if _day_of(record) not in without]
     write_trail(folder, [*noise, *deploys])
     return folder.name
 
@@ -57,18 +57,18 @@ def step(tmp_path: Path, hub: FakeGitHub) -> Callable[..., Step]:
     """Runs the step on a trail without gaps, unless another is named."""
     job = Job(tmp_path, hub)
     job.policy.unlink()
-    whole = trail(job.workspace / "whole")
+    whole_trail = trail(job.workspace / "whole")
     trail(job.workspace / "three-days-missing", range(22, 25))
 
     def run(**inputs: str) -> Step:
-        given = {
+        step_inputs = {
             "mode": "pull-request",
             "github_token": hub.token,
-            "trails": whole,
+            "trails": whole_trail,
             "minimum_days": "30",
             "never_add": "cloudwatch:*",
         }
-        return job.step(**{**given, **inputs})
+        return job.step(**{**step_inputs, **inputs})
 
     return run
 
@@ -127,8 +127,8 @@ def test_an_evidence_branch_that_github_cannot_read(
 def test_three_days_of_missing_files(step: Callable[..., Step], hub: FakeGitHub) -> None:
     number = opened(hub, step())
     head = hub.head(HEAD)
-    held = step(trails="three-days-missing")
-    assert_held(hub, held, number, "`gap-in-scope`", "silence", "until the gap is closed")
+    step_run = step(trails="three-days-missing")
+    assert_held(hub, step_run, number, "`gap-in-scope`", "silence", "until the gap is closed")
     assert_held(hub, step(trails="three-days-missing"), number, "`gap-in-scope`")
     assert hub.head(HEAD) == head
     assert_goes_on_and_closes(hub, step, number)
@@ -151,8 +151,8 @@ def test_a_trail_without_the_call_that_an_addition_rests_on(
     assert "cloudwatch:PutMetricAlarm" in hub.file(POLICY_FILE, HEAD).decode()
     workspace = next(tmp_path.rglob("whole")).parent
     gone = trail(workspace / "denial-missing", range(13, 16))
-    held = step(trails=gone, **keeping)
-    assert_held(hub, held, number, "`gap-in-scope`")
+    step_run = step(trails=gone, **keeping)
+    assert_held(hub, step_run, number, "`gap-in-scope`")
 
 
 def test_a_persons_keep_closes_with_that_reason(step: Callable[..., Step], hub: FakeGitHub) -> None:

@@ -99,13 +99,13 @@ def step(tmp_path: Path, hub: FakeGitHub) -> Callable[..., Step]:
         name = f"trail-{next(numbers)}" if records else "cloudtrail"
         if records:
             write_trail(job.workspace / name, records)
-        given = {
+        step_inputs = {
             "mode": "pull-request",
             "github_token": hub.token,
             "evidence_branch": BRANCH,
             "trails": name,
         }
-        return job.step(**{**given, **inputs})
+        return job.step(**{**step_inputs, **inputs})
 
     return run
 
@@ -113,19 +113,19 @@ def step(tmp_path: Path, hub: FakeGitHub) -> Callable[..., Step]:
 def held_back(step: Step, guard: str) -> list[str]:
     """Entries of the proposal that a guard holds back."""
     proposal = json.loads(Path(step.outputs["proposal-file"]).read_text())
-    return [each["action"] for each in proposal["held_back"] if each["guard"] == guard]
+    return [change["action"] for change in proposal["held_back"] if change["guard"] == guard]
 
 
 def removed(step: Step) -> list[str]:
-    found = json.loads(step.outputs["removed-actions"])
-    assert isinstance(found, list)
-    return found
+    actions = json.loads(step.outputs["removed-actions"])
+    assert isinstance(actions, list)
+    return actions
 
 
 def memory(hub: FakeGitHub) -> dict[str, Any]:
-    found = json.loads(hub.file(FILE, BRANCH))
-    assert isinstance(found, dict)
-    return found
+    content = json.loads(hub.file(FILE, BRANCH))
+    assert isinstance(content, dict)
+    return content
 
 
 def test_what_was_used_before_the_window_is_not_removed(
@@ -145,11 +145,11 @@ def test_the_memory_holds_aggregates_and_no_parameter_address_or_session(
     step: Callable[..., Step], hub: FakeGitHub
 ) -> None:
     step(mode="report")
-    found = memory(hub)
-    named = {"leastpriv-memory", "principal", "target"}
-    assert set(found) == {*named, "used", "words", "declined", "returned"}
-    assert found["target"]["file"] == POLICY_FILE
-    assert found["used"]["sqs:CreateQueue"] == {
+    stored = memory(hub)
+    names = {"leastpriv-memory", "principal", "target"}
+    assert set(stored) == {*names, "used", "words", "declined", "returned"}
+    assert stored["target"]["file"] == POLICY_FILE
+    assert stored["used"]["sqs:CreateQueue"] == {
         "arn:aws:sqs:eu-west-1:111122223333:orders": {
             "first": "2026-10-01",
             "last": "2026-11-05",
@@ -188,12 +188,12 @@ def test_a_run_of_a_fork_reads_the_usage_history_and_does_not_write_it(
         for side, name in (("head", "eve/shop"), ("base", "octo-org/shop"))
     }
     fork = Job(tmp_path / "fork", hub, json.dumps({"pull_request": sides}))
-    done = fork.step(mode="report", github_token=hub.read_only_token, evidence_branch=BRANCH)
-    assert held_back(done, "remembered") == ["sqs:PurgeQueue"]
+    step_run = fork.step(mode="report", github_token=hub.read_only_token, evidence_branch=BRANCH)
+    assert held_back(step_run, "remembered") == ["sqs:PurgeQueue"]
     assert hub.head(BRANCH) == head
-    assert {each.method for each in hub.requests[before:] if "query {" not in str(each.body)} == {
-        "GET"
-    }
+    assert {
+        request.method for request in hub.requests[before:] if "query {" not in str(request.body)
+    } == {"GET"}
 
 
 class TestRemovedAndRefused:
@@ -316,13 +316,13 @@ class TestCommands:
         again = step()
         assert held_back(again, "asked-to-keep") == ["sns:CreateTopic"]
         assert "sqs:PurgeQueue" in removed(again)
-        (ours,) = [text for text in hub.comments(number) if "leastpriv:commands" in text]
-        assert "- `keep sns:Create*` by `kim` counts." in ours
-        assert "- `add sns:NeverOffered` by `kim` is not offered here." in ours
-        assert "- `add iam:PassRole` by `kim` is sensitive: add it by hand." in ours
+        (answer,) = [text for text in hub.comments(number) if "leastpriv:commands" in text]
+        assert "- `keep sns:Create*` by `kim` counts." in answer
+        assert "- `add sns:NeverOffered` by `kim` is not offered here." in answer
+        assert "- `add iam:PassRole` by `kim` is sensitive: add it by hand." in answer
         assert (
             "- `keep *` by `mallory` does not count: only people with write permission decide."
-            in ours
+            in answer
         )
         hub.close_pull(number, "kim")
         elsewhere = step(branch="leastpriv/another")
@@ -359,15 +359,15 @@ class TestCommands:
         hub.comment_as("kim", number, "/leastpriv keep sns:CreateTopic")
         step()
         before = [
-            each.path
-            for each in hub.requests
-            if each.method in ("POST", "PATCH") and "comments" in each.path
+            request.path
+            for request in hub.requests
+            if request.method in ("POST", "PATCH") and "comments" in request.path
         ]
         step()
         after = [
-            each.path
-            for each in hub.requests
-            if each.method in ("POST", "PATCH") and "comments" in each.path
+            request.path
+            for request in hub.requests
+            if request.method in ("POST", "PATCH") and "comments" in request.path
         ]
         assert (len(before), after) == (1, before)
 
@@ -417,6 +417,6 @@ class TestRefusals:
     def test_a_token_that_may_not_write_makes_a_proposal_and_a_warning(
         self, step: Callable[..., Step], hub: FakeGitHub
     ) -> None:
-        done = step(github_token=hub.read_only_token, mode="report")
-        assert done.code == 0
-        assert any("could not be saved" in text for text in done.annotations("warning"))
+        step_run = step(github_token=hub.read_only_token, mode="report")
+        assert step_run.code == 0
+        assert any("could not be saved" in text for text in step_run.annotations("warning"))

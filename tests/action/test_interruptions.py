@@ -55,7 +55,7 @@ def test_the_command_ends_with_one_sentence(
     with PolicyChecks() as aws:
         iam = LastAccessed(lambda: NOW, {ROLE: {"deploy": ("sqs",)}}, takes=timedelta())
         aws.operations |= {**iam.operations(), **analyzer.operations()}
-        [name] = [each for each in aws.operations if each.partition(":")[2] == operation]
+        [name] = [key for key in aws.operations if key.partition(":")[2] == operation]
         answer = aws.operations[name]
 
         def interrupting(asked: Asked) -> Mapping[str, Any]:
@@ -66,11 +66,11 @@ def test_the_command_ends_with_one_sentence(
         monkeypatch.chdir(tmp_path)
         for variable, value in aws.environment().items():
             monkeypatch.setenv(variable, value)
-        done = leastpriv(*_arguments(tmp_path))
-    assert done.code == 130
-    assert done.err.endswith("error: Interrupted: nothing was published.\n")
-    assert done.out == ""
-    assert "Traceback" not in done.err
+        run = leastpriv(*_arguments(tmp_path))
+    assert run.code == 130
+    assert run.err.endswith("error: Interrupted: nothing was published.\n")
+    assert run.out == ""
+    assert "Traceback" not in run.err
     assert [analyzer.status(job) for job in analyzer.jobs if job.principal == ROLE] in (
         [],
         ["CANCELED"],

@@ -20,11 +20,11 @@ PLANTED = "import pathlib; pathlib.Path({marker!r}).write_text('taken')\n"
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
     """A job whose checkout has modules of the names that Python and the action import."""
-    made = Job(tmp_path)
+    job = Job(tmp_path)
     for name in SHADOWED:
         code = PLANTED.format(marker=str(tmp_path / "taken"))
-        (made.workspace / f"{name}.py").write_text(code)
-    return made
+        (job.workspace / f"{name}.py").write_text(code)
+    return job
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_no_variable_of_the_job_makes_the_action_run_code_of_the_checkout(
     job: Job, tmp_path: Path, variables: dict[str, str]
 ) -> None:
     hostile = {name: value.format(workspace=job.workspace) for name, value in variables.items()}
-    done = subprocess.run(
+    completed = subprocess.run(
         ENTRY,
         env={**job.environment({}), **hostile},
         cwd=job.workspace,
@@ -54,8 +54,8 @@ def test_no_variable_of_the_job_makes_the_action_run_code_of_the_checkout(
         check=False,
     )
     assert not (tmp_path / "taken").exists()
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stderr == ""
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    assert completed.stderr == ""
 
 
 def test_a_home_in_the_checkout_brings_no_configuration_of_aws(job: Job, tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_the_process_that_reads_files_has_no_secret_in_its_environment(tmp_path:
     (package / "step.py").write_text(STAND_IN)
     shutil.copy(ROOT / "leastpriv/process_limits.py", package.parent)
     shutil.copy(ROOT / "entrypoint.py", tmp_path)
-    given = {
+    environment = {
         "INPUT_GITHUB-TOKEN": "ghs_1",
         "INPUT_ROLE-ARN": "arn",
         "AWS_SECRET_ACCESS_KEY": "wJalr",
@@ -158,15 +158,15 @@ def test_the_process_that_reads_files_has_no_secret_in_its_environment(tmp_path:
         "npm_config__authToken": "wJalr",
         "AWS_WEB_IDENTITY_TOKEN_FILE": "/var/run/token",
     }
-    done = subprocess.run(
+    completed = subprocess.run(
         [*ENTRY[:-1], str(tmp_path / "entrypoint.py")],
-        env={**given, "PATH": os.environ["PATH"]},
+        env={**environment, "PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 7, done.stderr
-    assert json.loads(done.stdout) == {
+    assert completed.returncode == 7, completed.stderr
+    assert json.loads(completed.stdout) == {
         "token": "ghs_1",
         "role": "arn",
         "shown": [],

@@ -190,18 +190,18 @@ class TestShell:
         log, policy = tmp_path / "deploy.log", tmp_path / "policy.json"
         log.write_text(READ)
         policy.write_text(json.dumps(POLICY))
-        done = leastpriv(
+        run = leastpriv(
             "propose", "--role-arn", ROLE, "--policy-file", str(policy), "--job-logs", str(log)
         )
-        assert done.code == 0, done.err
-        assert done.out.startswith("# iam(ci-deploy): 1 added\n")
-        assert f"by the text of the job log `{log}:1`" in done.out
+        assert run.code == 0, run.err
+        assert run.out.startswith("# iam(ci-deploy): 1 added\n")
+        assert f"by the text of the job log `{log}:1`" in run.out
 
     def test_a_log_from_a_pipe_is_read(self, tmp_path: Path) -> None:
         start = "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())"
         options = ["--role-arn", ROLE, "--policy-file", "p.json", "--job-logs", "-"]
         (tmp_path / "p.json").write_text(json.dumps(POLICY))
-        done = subprocess.run(
+        completed = subprocess.run(
             [sys.executable, "-c", start, "propose", *options],
             input=READ,
             capture_output=True,
@@ -209,11 +209,11 @@ class TestShell:
             check=False,
             cwd=tmp_path,
         )
-        assert done.returncode == 0, done.stderr
-        assert "by the text of the job log `-:1`" in done.stdout
+        assert completed.returncode == 0, completed.stderr
+        assert "by the text of the job log `-:1`" in completed.stdout
 
     def test_auto_is_for_steps(self, tmp_path: Path) -> None:
-        done = leastpriv(
+        run = leastpriv(
             "propose",
             "--role-arn",
             ROLE,
@@ -222,5 +222,5 @@ class TestShell:
             "--job-logs",
             "auto",
         )
-        assert done.code == 2
-        assert "name files of logs" in done.err
+        assert run.code == 2
+        assert "name files of logs" in run.err

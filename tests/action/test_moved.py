@@ -42,14 +42,14 @@ def step(tmp_path: Path, hub: FakeGitHub) -> Callable[..., Step]:
     write_trail(job.workspace / "trail", usual_deploys())
 
     def run(**inputs: str) -> Step:
-        given = {
+        step_inputs = {
             "mode": "pull-request",
             "github_token": hub.token,
             "trails": "trail",
             "minimum_days": "30",
             "never_add": "cloudwatch:*",
         }
-        return job.step(**{**given, **inputs})
+        return job.step(**{**step_inputs, **inputs})
 
     return run
 
@@ -78,8 +78,8 @@ def test_a_moved_file_that_a_person_edited_on_the_branch_is_left_alone(
     step()
     head = hub.commit_as("kim", HEAD, {POLICY_FILE: "{}"}, "Mine")
     move(hub)
-    left = step(policy_file=MOVED)
-    assert left.outputs["pull-request-operation"] == "none", left.log
+    step_run = step(policy_file=MOVED)
+    assert step_run.outputs["pull-request-operation"] == "none", step_run.log
     assert hub.head(HEAD) == head
 
 
@@ -115,6 +115,6 @@ def test_a_recent_grant_keeps_its_grace_period(
     hub.commit_as("kim", "main", {POLICY_FILE: json.dumps(grown, indent=2)}, "A grant")
     clock.now = datetime(2026, 11, 20, 12, tzinfo=UTC)
     move(hub)
-    done = step(policy_file=MOVED, grace_days="30")
-    assert "sns:DeleteTopic" in held_back(done, "grace-period"), done.log
-    assert "sns:CreateTopic" in removed(done)
+    step_run = step(policy_file=MOVED, grace_days="30")
+    assert "sns:DeleteTopic" in held_back(step_run, "grace-period"), step_run.log
+    assert "sns:CreateTopic" in removed(step_run)

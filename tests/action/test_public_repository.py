@@ -61,11 +61,11 @@ def test_a_pull_request_in_public_is_warned_about_when_it_is_made(
 
 def test_a_tracking_issue_in_public_is_warned_about(tmp_path: Path, hub: FakeGitHub) -> None:
     hub.world.private = False
-    [said] = warned(Job(tmp_path, hub), hub, mode="check", drift_report="issue")
-    assert said.startswith(
+    [warning] = warned(Job(tmp_path, hub), hub, mode="check", drift_report="issue")
+    assert warning.startswith(
         "This repository is public: everyone can read the ARNs, account IDs and names"
     )
-    assert "in the tracking issue" in said
+    assert "in the tracking issue" in warning
 
 
 def test_a_review_in_public_is_warned_about(tmp_path: Path, hub: FakeGitHub) -> None:
@@ -76,12 +76,15 @@ def test_a_review_in_public_is_warned_about(tmp_path: Path, hub: FakeGitHub) -> 
         {POLICY_FILE: json.dumps({**POLICY, "Statement": POLICY["Statement"][:1]})},
     )
     number = hub.open_pull_as("kim", "kim/policy")
-    whose = {"full_name": "octo-org/shop"}
+    repository = {"full_name": "octo-org/shop"}
     sides = {"base": hub.head("main"), "head": hub.head("kim/policy")}
-    pull = {"number": number, **{side: {"sha": sha, "repo": whose} for side, sha in sides.items()}}
+    pull = {
+        "number": number,
+        **{side: {"sha": sha, "repo": repository} for side, sha in sides.items()},
+    }
     job = Job(tmp_path, hub, json.dumps({"pull_request": pull}))
-    [said] = warned(job, hub, "pull_request", mode="review")
-    assert "in the review" in said
+    [warning] = warned(job, hub, "pull_request", mode="review")
+    assert "in the review" in warning
 
 
 def test_a_report_in_public_publishes_nothing_and_has_no_warning(

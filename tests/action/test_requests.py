@@ -42,10 +42,10 @@ class Fleet:
         self._job = Job(folder, hub)
         self._job.policy.unlink()
         records = [
-            each
+            record_with_login
             for number, role in enumerate(self.roles)
             for record in deploys([UPDATE, CREATE_QUEUE])
-            for each in with_login(record, role, number)
+            for record_with_login in with_login(record, role, number)
         ]
         write_trail(self._job.workspace / "cloudtrail", records)
 
@@ -59,7 +59,7 @@ class Fleet:
     def run(self, **inputs: str) -> tuple[Step, list[Exchange]]:
         """Runs the step; returns it with its requests."""
         before = len(self.hub.requests)
-        given = {
+        step_inputs = {
             "config": CONFIG,
             "role_arn": "",
             "policy_file": "",
@@ -69,9 +69,9 @@ class Fleet:
             "minimum_days": "30",
             "trails": "cloudtrail",
         }
-        done = self._job.step(**{**given, **inputs})
-        assert done.code == 0, done.log
-        return done, self.hub.requests[before:]
+        step_run = self._job.step(**{**step_inputs, **inputs})
+        assert step_run.code == 0, step_run.log
+        return step_run, self.hub.requests[before:]
 
 
 def with_login(
@@ -79,14 +79,14 @@ def with_login(
 ) -> list[Record]:
     """A record of a role, and the login of the base branch by which its run got the keys."""
     name = role.rpartition("/")[2]
-    made = json.loads(json.dumps(record).replace("ci-deploy", name))
-    session = made["userIdentity"]["arn"].rpartition("/")[2]
+    content = json.loads(json.dumps(record).replace("ci-deploy", name))
+    session = content["userIdentity"]["arn"].rpartition("/")[2]
     key = f"ASIA{number:06}{session[-10:]}"
-    made["userIdentity"]["accessKeyId"] = key
-    made["eventID"] = f"{name}-{made['eventName']}-{session}"
+    content["userIdentity"]["accessKeyId"] = key
+    content["eventID"] = f"{name}-{content['eventName']}-{session}"
     subject = f"repo:{repository}:ref:refs/heads/main"
     login = {
-        **made,
+        **content,
         "eventID": f"{name}-login-{session}",
         "eventSource": "sts.amazonaws.com",
         "eventName": "AssumeRoleWithWebIdentity",
@@ -100,11 +100,11 @@ def with_login(
             "credentials": {"accessKeyId": key},
             "subjectFromWebIdentityToken": subject,
             "provider": PROVIDER,
-            "assumedRoleUser": {"arn": made["userIdentity"]["arn"]},
+            "assumedRoleUser": {"arn": content["userIdentity"]["arn"]},
         },
         "resources": [],
     }
-    return [login, made]
+    return [login, content]
 
 
 @pytest.fixture
@@ -118,7 +118,9 @@ def hub() -> Iterator[FakeGitHub]:
 def shown(requests: list[Exchange]) -> str:
     return "\n".join(
         f"{count} {path}"
-        for path, count in Counter(f"{each.method} {each.path}" for each in requests).most_common()
+        for path, count in Counter(
+            f"{request.method} {request.path}" for request in requests
+        ).most_common()
     )
 
 
@@ -128,7 +130,7 @@ def test_an_unchanged_run_asks_once_for_all_targets(tmp_path: Path, hub: FakeGit
     assert first.outputs["pull-request-operation"] == "created", first.log
     again, requests = fleet.run()
     assert again.outputs["pull-request-operation"] == "none", again.log
-    assert [each.state for each, _ in hub.world.pulls()] == ["open"] * 4
+    assert [pull.state for pull, _ in hub.world.pulls()] == ["open"] * 4
     assert len(requests) <= 10, shown(requests)
     hub.commit_as("kim", "main", {"README.md": "moved on\n"})
     moved, requests = fleet.run()
@@ -153,8 +155,8 @@ def test_nothing_to_change_asks_little_too(tmp_path: Path, hub: FakeGitHub) -> N
     for number in range(1, 5):
         hub.merge_pull(number, "kim", delete_branch=True)
     fleet.run()
-    done, requests = fleet.run()
-    assert done.outputs["has-changes"] == "false", done.log
+    run, requests = fleet.run()
+    assert run.outputs["has-changes"] == "false", run.log
     assert len(requests) <= 10, shown(requests)
 
 
@@ -163,10 +165,10 @@ def test_declined_and_held_targets_ask_little_too(tmp_path: Path, hub: FakeGitHu
     fleet.run()
     for number in (1, 2):
         hub.close_pull(number, "kim")
-    held = {"minimum_days": "60"}
-    fleet.run(**held)
-    _, requests = fleet.run(**held)
-    assert [each.state for each, _ in hub.world.pulls()] == ["closed", "closed", "open", "open"]
+    minimum = {"minimum_days": "60"}
+    fleet.run(**minimum)
+    _, requests = fleet.run(**minimum)
+    assert [pull.state for pull, _ in hub.world.pulls()] == ["closed", "closed", "open", "open"]
     assert len(requests) <= 12, shown(requests)
 
 
@@ -180,7 +182,7 @@ def test_an_edit_of_one_branch_is_seen_among_unchanged_ones(
     hub.commit_as("kim", "leastpriv/team-3", {"notes.txt": "mine"}, trailer)
     fleet.run()
     assert hub.head("leastpriv/team-2") == head
-    labels = [sorted(each.labels) for each, _ in hub.world.pulls()]
+    labels = [sorted(pull.labels) for pull, _ in hub.world.pulls()]
     usual, edited = ["leastpriv"], ["leastpriv", "leastpriv: edited"]
     assert labels == [usual, usual, edited, edited]
 

@@ -60,7 +60,10 @@ def review(
 
 
 def without(sid: str) -> dict[str, Any]:
-    return {**POLICY, "Statement": [each for each in POLICY["Statement"] if each["Sid"] != sid]}
+    return {
+        **POLICY,
+        "Statement": [statement for statement in POLICY["Statement"] if statement["Sid"] != sid],
+    }
 
 
 def with_grant(action: str, resource: str) -> dict[str, Any]:
@@ -70,9 +73,9 @@ def with_grant(action: str, resource: str) -> dict[str, Any]:
 
 def writes(hub: FakeGitHub) -> list[str]:
     return [
-        f"{each.method} {each.path}"
-        for each in hub.requests
-        if each.method not in ("GET", "HEAD") and "query {" not in str(each.body)
+        f"{request.method} {request.path}"
+        for request in hub.requests
+        if request.method not in ("GET", "HEAD") and "query {" not in str(request.body)
     ]
 
 
@@ -89,7 +92,7 @@ def test_a_removal_of_what_was_used_is_three_and_one_comment_with_the_run(
     assert step.summary.startswith("## Policy review for ci-deploy: denies 6 recorded calls\n\n")
     assert step.outputs["has-changes"] == "true"
     assert "exit code 3" in step.annotations("error")[0]
-    assert [each for each in writes(hub) if "git" in each or "pulls" in each] == []
+    assert [write for write in writes(hub) if "git" in write or "pulls" in write] == []
 
 
 def test_the_comment_is_edited_in_place_and_reports_a_corrected_edit(
@@ -138,10 +141,10 @@ def test_an_edit_that_opens_a_path_to_administrator_says_so(
     number = edited(hub, with_grant("iam:AttachRolePolicy", "*"))
     review(tmp_path, hub, number)
     (comment,) = hub.comments(number)
-    opened = (
+    sentence = (
         "**New with this change:** an attacker in one run can become administrator by attaching"
     )
-    assert opened in comment
+    assert sentence in comment
 
 
 def test_an_addition_that_aws_denied_is_reported_with_its_count(
@@ -167,12 +170,12 @@ def test_an_edit_of_the_form_alone_needs_no_comment(tmp_path: Path, hub: FakeGit
 
 
 def test_an_edit_of_an_attached_policy_is_part_of_it(tmp_path: Path, hub: FakeGitHub) -> None:
-    grants, rest = [
-        [s for s in POLICY["Statement"] if (s["Sid"] == "Functions") is which]
-        for which in (True, False)
+    grants, remaining = [
+        [s for s in POLICY["Statement"] if (s["Sid"] == "Functions") is is_function]
+        for is_function in (True, False)
     ]
     hub.commit_as("kim", "main", {"iam/more.json": json.dumps({**POLICY, "Statement": grants})})
-    hub.commit_as("kim", "main", {POLICY_FILE: json.dumps({**POLICY, "Statement": rest})})
+    hub.commit_as("kim", "main", {POLICY_FILE: json.dumps({**POLICY, "Statement": remaining})})
     hub.commit_as("kim", BRANCH, {"iam/more.json": None})
     step = review(tmp_path, hub, hub.open_pull_as("kim", BRANCH), also_attached="iam/more.json")
     assert step.code == 3
@@ -236,7 +239,7 @@ def test_a_change_of_the_infrastructure_alone_has_a_comment_on_what_the_role_lac
     assert step.code == 0, step.log
     [comment] = hub.comments(number)
     assert "has the permissions that this change of `t.json` needs" in comment
-    assert [each for each in writes(hub) if "git" in each or "pulls" in each] == []
+    assert [write for write in writes(hub) if "git" in write or "pulls" in write] == []
 
 
 def test_what_others_merged_meanwhile_is_not_this_pull_requests_edit(
@@ -349,10 +352,10 @@ class TestShell:
         self, tmp_path: Path, when: str, code: int
     ) -> None:
         job = Job(tmp_path).repository()
-        other = record(UPDATE, FIRST, "1", "arn:aws:iam::111122223333:role/ops/backup")
-        trail = write_trail(job.workspace / "others", [other])
+        other_record = record(UPDATE, FIRST, "1", "arn:aws:iam::111122223333:role/ops/backup")
+        trail = write_trail(job.workspace / "others", [other_record])
         out, err = io.StringIO(), io.StringIO()
-        given = [
+        options = [
             "--role-arn",
             ROLE,
             "--policy-file",
@@ -362,7 +365,7 @@ class TestShell:
             "--trails",
             str(trail),
         ]
-        assert main(["propose", *given, "--when-no-calls", when], out, err, lambda: NOW) == code
+        assert main(["propose", *options, "--when-no-calls", when], out, err, lambda: NOW) == code
         assert (
             "No calls by role/ci-deploy. Roles and users in this trail: role/ops/backup (1 call)."
             in err.getvalue()

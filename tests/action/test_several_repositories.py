@@ -42,8 +42,8 @@ def policy(extra: Sequence[str]) -> str:
 @pytest.fixture
 def organization() -> Iterator[FakeOrganization]:
     hubs = [FakeGitHub(name, files={"README.md": "x\n"}, clock=lambda: NOW) for name in NAMES]
-    with FakeOrganization(hubs) as made:
-        yield made
+    with FakeOrganization(hubs) as started:
+        yield started
 
 
 @pytest.fixture
@@ -62,17 +62,17 @@ def job(tmp_path: Path, organization: FakeOrganization) -> Job:
     job = Job(tmp_path, hubs[OWN])
     job.policy.unlink()
     records = [
-        each
+        record_with_login
         for number, name in enumerate(NAMES[1:])
         for record in deploys([UPDATE, CREATE_QUEUE])
-        for each in with_login(record, role_of(name), number, name)
+        for record_with_login in with_login(record, role_of(name), number, name)
     ]
     write_trail(job.workspace / "cloudtrail", records)
     return job
 
 
 def run(job: Job, organization: FakeOrganization, **inputs: str) -> Step:
-    given = {
+    step_inputs = {
         "config": CONFIG,
         "role_arn": "",
         "policy_file": "",
@@ -83,7 +83,7 @@ def run(job: Job, organization: FakeOrganization, **inputs: str) -> Step:
         "trails": "cloudtrail",
     }
     variables = {"GITHUB_REPOSITORY": OWN, "GITHUB_API_URL": organization.url}
-    return job.step(extra=variables, **{**given, **inputs})
+    return job.step(extra=variables, **{**step_inputs, **inputs})
 
 
 def opened(organization: FakeOrganization) -> dict[str, list[str]]:
@@ -97,8 +97,8 @@ def opened(organization: FakeOrganization) -> dict[str, list[str]]:
 def test_each_target_has_its_pull_request_in_its_own_repository(
     job: Job, organization: FakeOrganization
 ) -> None:
-    done = run(job, organization)
-    assert done.code == 0, done.log
+    step_run = run(job, organization)
+    assert step_run.code == 0, step_run.log
     branches = {name: [f"leastpriv/{name.rpartition('/')[2]}"] for name in NAMES[1:]}
     assert opened(organization) == {OWN: [], **branches}
     for name in NAMES[1:]:
@@ -106,7 +106,7 @@ def test_each_target_has_its_pull_request_in_its_own_repository(
         text = hub.file(FILE, branches[name][0])
         assert b"dynamodb:DeleteTable" not in text
         assert hub.file(FILE, "main") != text
-        assert f"/{name}/pull/1" in done.log
+        assert f"/{name}/pull/1" in step_run.log
     before = organization.requests()
     again = run(job, organization)
     assert again.outputs["pull-request-operation"] == "none", again.log
@@ -118,22 +118,22 @@ def test_a_repository_that_the_token_may_not_write_fails_alone(
     job: Job, organization: FakeOrganization
 ) -> None:
     organization.hubs[BANK].fail_next("POST", "/git/", 403, times=100)
-    done = run(job, organization)
-    assert done.code == 1
-    found = opened(organization)
-    assert (len(found[SHOP]), len(found[BANK]), len(found[MAIL])) == (1, 0, 1), done.log
+    step_run = run(job, organization)
+    assert step_run.code == 1
+    pulls = opened(organization)
+    assert (len(pulls[SHOP]), len(pulls[BANK]), len(pulls[MAIL])) == (1, 0, 1), step_run.log
 
 
 def test_a_wave_opens_the_most_valuable_first_and_the_others_in_later_runs(
     job: Job, organization: FakeOrganization
 ) -> None:
     for order in ([MAIL], [MAIL, BANK], [MAIL, BANK, SHOP], [MAIL, BANK, SHOP]):
-        done = run(job, organization, max_pull_requests="1")
-        assert done.code == 0, done.log
-        found = opened(organization)
-        assert sorted(name for name in NAMES if found[name]) == sorted(order), done.log
+        step_run = run(job, organization, max_pull_requests="1")
+        assert step_run.code == 0, step_run.log
+        pulls = opened(organization)
+        assert sorted(name for name in NAMES if pulls[name]) == sorted(order), step_run.log
         waiting = {SHOP, BANK, MAIL} - set(order)
-        assert done.log.count("waits for a later run") == len(waiting), done.log
+        assert step_run.log.count("waits for a later run") == len(waiting), step_run.log
 
 
 def test_patterns_of_two_repositories_may_have_files_of_one_path(
@@ -147,12 +147,14 @@ def test_patterns_of_two_repositories_may_have_files_of_one_path(
         lines.append(f"  - repository: {name}\n    role-arn: arn:aws:iam::{account}:role/dep*\n")
         lines.append("    policy-file: iam/{name}.json\n")
         role = "arn:aws:iam::111122223333:role/deploy"
-        for made in deploys([UPDATE, CREATE_QUEUE]):
-            own = json.dumps(with_login(made, role, number, name))
-            records += json.loads(own.replace("111122223333", account).replace("deploy-", account))
+        for record in deploys([UPDATE, CREATE_QUEUE]):
+            role_records = json.dumps(with_login(record, role, number, name))
+            records += json.loads(
+                role_records.replace("111122223333", account).replace("deploy-", account)
+            )
     hubs[OWN].commit_as("kim", "main", {CONFIG: "".join(lines)}, "Name roles by patterns")
     write_trail(job.workspace / "patterns", records)
-    done = run(job, organization, trails="patterns", aws_regions="eu-west-1")
-    assert done.code == 0, done.log
-    found = opened(organization)
-    assert (len(found[SHOP]), len(found[BANK]), len(found[MAIL])) == (1, 1, 0), done.log
+    step_run = run(job, organization, trails="patterns", aws_regions="eu-west-1")
+    assert step_run.code == 0, step_run.log
+    pulls = opened(organization)
+    assert (len(pulls[SHOP]), len(pulls[BANK]), len(pulls[MAIL])) == (1, 1, 0), step_run.log

@@ -76,8 +76,8 @@ class Step:
 
     def annotations(self, kind: str) -> list[str]:
         """Messages of the workflow commands of one kind, as the runner decodes them."""
-        found = [COMMAND.match(line) for line in self.log.splitlines()]
-        messages = [match[3] for match in found if match and match[1] == kind]
+        matches = [COMMAND.match(line) for line in self.log.splitlines()]
+        messages = [match[3] for match in matches if match and match[1] == kind]
         return [
             text.replace("%0D", "\r").replace("%0A", "\n").replace("%25", "%") for text in messages
         ]
@@ -111,10 +111,10 @@ class Job:
         """Runs git in the workspace."""
         identity = ["-c", "user.name=Kim", "-c", "user.email=kim@example.com"]
         command = ["git", *identity, *arguments]
-        done = subprocess.run(
+        completed = subprocess.run(
             command, cwd=self.workspace, check=True, capture_output=True, text=True
         )
-        return done.stdout
+        return completed.stdout
 
     def repository(self) -> Job:
         """Makes the workspace a git repository with everything committed on `main`."""
@@ -143,7 +143,7 @@ class Job:
         self, debug: bool = False, extra: Mapping[str, str] | None = None, **inputs: str
     ) -> Step:
         """Runs the step as the runner does: `entrypoint.py` in a process of its own."""
-        done = subprocess.run(
+        completed = subprocess.run(
             ENTRY,
             env=self._variables(inputs, debug, extra),
             cwd=self.runner,
@@ -151,8 +151,8 @@ class Job:
             text=True,
             check=False,
         )
-        assert done.stderr == ""
-        return self._finished(done.returncode, done.stdout)
+        assert completed.stderr == ""
+        return self._finished(completed.returncode, completed.stdout)
 
     def _variables(
         self, inputs: Mapping[str, str], debug: bool, extra: Mapping[str, str] | None
@@ -171,19 +171,19 @@ class Job:
         """
         event = self.runner / "event.json"
         event.write_text(self.event)
-        named = {
+        role_inputs = {
             "role-arn": ROLE,
             "policy-file": POLICY_FILE,
             "trails": "cloudtrail",
             "mode": "report",
         }
         if inputs.get("trails", "cloudtrail") == "cloudtrail":
-            named["aws-regions"] = "eu-west-1"
-        named |= {name.replace("_", "-"): value for name, value in inputs.items()}
-        given = (
+            role_inputs["aws-regions"] = "eu-west-1"
+        role_inputs |= {name.replace("_", "-"): value for name, value in inputs.items()}
+        all_inputs = (
             {name: entry.get("default", "") for name, entry in declared().items()}
             | {"github-token": ""}
-            | named
+            | role_inputs
         )
         return {
             "PATH": os.environ["PATH"],
@@ -203,7 +203,7 @@ class Job:
             "GITHUB_SERVER_URL": self.github.server_url if self.github else "https://github.com",
             "GITHUB_API_URL": self.github.url if self.github else "https://api.github.com",
             "RUNNER_TEMP": str(self.runner / "temp"),
-            **{f"INPUT_{name.upper()}": value for name, value in given.items()},
+            **{f"INPUT_{name.upper()}": value for name, value in all_inputs.items()},
         }
 
 
@@ -337,10 +337,10 @@ class TestReport:
     ) -> None:
         step = job.step(mode="check")
         assert step.code == 3
-        before, mark, rest = step.summary.partition("### The change that ends it\n\n")
+        before, mark, after_mark = step.summary.partition("### The change that ends it\n\n")
         title, _, drift = before.partition("\n\n")
         assert drift.startswith("> [!WARNING]\n> **Drift: 4 findings.** ")
-        assert f"{title}\n\n{rest}" == report[1].summary
+        assert f"{title}\n\n{after_mark}" == report[1].summary
         assert mark
         assert {**step.outputs, "proposal-file": ""} == {**report[1].outputs, "proposal-file": ""}
 
@@ -523,7 +523,9 @@ class TestGitHub:
         assert (step.code, step.outputs["has-changes"]) == (0, "true")
         assert step.outputs["pull-request-operation"] == "none"
         assert any("read-only" in notice for notice in step.annotations("notice"))
-        assert all(each.method == "GET" or "query {" in str(each.body) for each in hub.requests)
+        assert all(
+            request.method == "GET" or "query {" in str(request.body) for request in hub.requests
+        )
 
     def test_a_token_that_may_read_contents_only_is_no_reason_to_fail_a_report(
         self, tmp_path: Path, hub: FakeGitHub
@@ -553,7 +555,7 @@ class TestGitHub:
         assert "pull-requests: read" in step.annotations("error")[0]
         assert "Not published" in step.summary
         assert "leastpriv/ci-deploy" not in str(
-            [each.path for each in hub.requests if each.method == "POST"]
+            [request.path for request in hub.requests if request.method == "POST"]
         )
 
     def test_two_files_of_one_role_do_not_share_a_branch_by_accident(
@@ -630,13 +632,13 @@ BAD: Mapping[str, tuple[Mapping[str, Any], str]] = {
 class TestBadInput:
     @pytest.mark.parametrize("case", BAD)
     def test_bad_input_is_two_and_one_error_that_names_it(self, job: Job, case: str) -> None:
-        inputs, named = BAD[case]
+        inputs, expected_names = BAD[case]
         (job.workspace / "iam/empty").mkdir()
         step = job.step(**inputs)
         assert step.code == 2
         errors = step.annotations("error")
         assert len(errors) == 1
-        assert named in errors[0]
+        assert expected_names in errors[0]
         assert re.search(r"[.:] ?", errors[0])
         assert errors[0].endswith(".")
         assert "Traceback" not in step.log

@@ -60,17 +60,17 @@ def test_another_text_is_rejected_in_one_sentence_that_names_it(value: str) -> N
 )
 def test_any_text_is_a_principal_with_that_very_arn_or_an_input_error(value: str) -> None:
     try:
-        found = parse_principal(value).arn
+        arn = parse_principal(value).arn
     except InputError:
-        found = value
-    assert found == value
+        arn = value
+    assert arn == value
 
 
 def test_a_session_arn_gives_the_role_without_its_path_and_the_session() -> None:
     arn = f"arn:aws-cn:sts::{ACCOUNT}:assumed-role/deploy/user4611055=person@example.com"
-    found = principal_of(arn)
-    assert found is not None
-    assert found.arn == f"arn:aws-cn:iam::{ACCOUNT}:role/deploy"
+    principal = principal_of(arn)
+    assert principal is not None
+    assert principal.arn == f"arn:aws-cn:iam::{ACCOUNT}:role/deploy"
     assert session_of(arn) == "user4611055=person@example.com"
 
 

@@ -92,11 +92,11 @@ def test_an_explicit_deny_asks_for_no_grant() -> None:
         f"{denied} with an explicit deny in an identity-based policy:"
         " arn:aws:iam::111122223333:policy/no-iam"
     )
-    found = to_aws_error(
+    error = to_aws_error(
         ClientError({"Error": {"Code": "AccessDenied", "Message": message}}, "X"), "reading"
     )
-    assert "policy/no-iam: no Allow helps" in str(found)
-    assert "allow it to" not in str(found)
+    assert "policy/no-iam: no Allow helps" in str(error)
+    assert "allow it to" not in str(error)
 
 
 def test_a_trail_that_the_answer_lacks_is_not_called_missing(
@@ -214,8 +214,8 @@ SKEWED = "The difference between the request time and the current time is too la
 def test_an_error_code_shows_the_cause_and_its_remedy(
     code: str, message: str, kind: str, words: str
 ) -> None:
-    found = to_aws_error(
+    error = to_aws_error(
         ClientError({"Error": {"Code": code, "Message": message}}, "X"), "reading", "x:Y"
     )
-    assert found.kind is AwsErrorKind(kind)
-    assert words in str(found)
+    assert error.kind is AwsErrorKind(kind)
+    assert words in str(error)

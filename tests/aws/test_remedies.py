@@ -68,14 +68,14 @@ KEY = (
     ],
 )
 def test_an_error_that_a_user_can_fix_names_the_remedy(message: str, words: str) -> None:
-    found = str(
+    sentence = str(
         to_aws_error(
             ClientError({"Error": {"Code": "AccessDenied", "Message": message}}, "X"), "reading"
         )
     )
-    assert words in found
-    assert found.endswith(".")
-    assert ".." not in found
+    assert words in sentence
+    assert sentence.endswith(".")
+    assert ".." not in sentence
 
 
 @pytest.mark.parametrize(

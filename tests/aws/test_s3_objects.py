@@ -22,12 +22,12 @@ def test_keys_come_back_as_they_are_whatever_is_in_them(server: FakeS3) -> None:
     server.forget()
     for key in ("a/é ü+%41.json", "a/<&>\"'.json", "a/\N{GRINNING FACE}.json", "a/%2F.json"):
         server.objects[key] = key.encode()
-    found = [
+    objects = [
         stored
         for page in Bucket("logs", server.aws().client("s3")).objects("a/")
         for stored in page
     ]
-    assert sorted(found, key=lambda stored: stored.key) == sorted(
+    assert sorted(objects, key=lambda stored: stored.key) == sorted(
         (StoredFile(key, etag(body), len(body)) for key, body in server.objects.items()),
         key=lambda stored: stored.key,
     )

@@ -167,12 +167,12 @@ def test_an_error_of_aws_is_one_sentence_with_a_remedy(
         "Error": {"Code": code, "Message": message},
         "ResponseMetadata": {"HTTPStatusCode": status},
     }
-    found = to_aws_error(ClientError(response, "X"), "reading it", "s3:GetObject")
-    assert (found.kind.value, found.missing_action) == (trouble, missing)
-    assert text in str(found)
-    assert "reading it" in str(found)
-    assert str(found).endswith(".")
-    assert "\n" not in str(found)
+    error = to_aws_error(ClientError(response, "X"), "reading it", "s3:GetObject")
+    assert (error.kind.value, error.missing_action) == (trouble, missing)
+    assert text in str(error)
+    assert "reading it" in str(error)
+    assert str(error).endswith(".")
+    assert "\n" not in str(error)
 
 
 def test_a_long_message_of_aws_is_truncated() -> None:

@@ -56,8 +56,8 @@ def _run_paid_check(aws: Aws, operation: str) -> CheckResult:
         json.dumps({"Version": "2012-10-17", "Statement": [TRUST]}).encode(), "trust.json", {}
     )
     checks, _ = paid_checks(DRAFT, {"p.json": POLICY}, (), [trust])
-    asked: list[PaidCheck] = [each for each in checks if each.operation == operation]
-    return run_checks(aws, asked[:1])[0]
+    first_checks: list[PaidCheck] = [check for check in checks if check.operation == operation]
+    return run_checks(aws, first_checks[:1])[0]
 
 
 def _run_check(name: str, aws: Aws, *, many: bool) -> CheckResult:
@@ -79,12 +79,12 @@ def test_each_check_reports_each_fault(
     name, pages = row["source"], row["fault"] == "paging"
     with PolicyChecks() as aws:
         aws.fail_as(row, name)
-        found = _run_check(
+        result_of_check = _run_check(
             name, Aws.open(aws.environment(attempts=row.get("attempts", 1))), many=pages
         )
-        assert found.failure.replace(aws.endpoint, "https://AWS") == row.get("says", "")
-    assert (found.asked > 0) is ("says" not in row)
-    assert not found.findings or pages
+        assert result_of_check.failure.replace(aws.endpoint, "https://AWS") == row.get("says", "")
+    assert (result_of_check.asked > 0) is ("says" not in row)
+    assert not result_of_check.findings or pages
     assert not pages or len(aws.asked(name)) > 1
 
 
@@ -92,10 +92,10 @@ def test_each_check_reports_each_fault(
 def test_an_interruption_reaches_the_caller(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Control-C during a check stops the run."""
     with PolicyChecks() as aws:
-        opened = Aws.open(aws.environment())
+        session = Aws.open(aws.environment())
         monkeypatch.setattr(Aws, "client", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            _run_check(name, opened, many=False)
+            _run_check(name, session, many=False)
 
 
 def test_every_check_is_tested_with_every_possible_fault() -> None:
@@ -116,12 +116,12 @@ def test_every_check_is_tested_with_every_possible_fault() -> None:
         "credentials expired",
         "slow",
     }
-    wanted = {(operation, fault) for operation in operations for fault in common | {"broken off"}}
-    wanted |= {(operation, "paging") for operation in operations[:2]}
-    wanted |= {(operation, "too complex") for operation in operations[2:]} | {
+    tried = {(operation, fault) for operation in operations for fault in common | {"broken off"}}
+    tried |= {(operation, "paging") for operation in operations[:2]}
+    tried |= {(operation, "too complex") for operation in operations[2:]} | {
         ("SimulateCustomPolicy", "policy not evaluated")
     }
-    assert {(row["source"], row["fault"]) for row in ROWS} == wanted
+    assert {(row["source"], row["fault"]) for row in ROWS} == tried
 
 
 def interrupted(*_: object) -> None:
@@ -135,7 +135,7 @@ def interrupted(*_: object) -> None:
 def test_a_finding_without_a_member_is_the_failure_of_its_check(
     answer: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = validate(
+    check_result = validate(
         answering(monkeypatch, {"ValidatePolicy": [Raw.json(answer)]}), {"p.json": POLICY}, None
     )
-    assert (found.findings, "lacks" in found.failure) == ((), True)
+    assert (check_result.findings, "lacks" in check_result.failure) == ((), True)

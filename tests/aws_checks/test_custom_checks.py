@@ -27,35 +27,38 @@ TRUST = {"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sts:Assu
 
 
 def test_a_proposal_that_only_narrows_is_checked_for_new_access() -> None:
-    found, aws = _checked(WIDE, NARROW, REMOVE)
-    assert [each.operation for each in found] == ["CheckNoNewAccess", "CheckAccessNotGranted"]
-    assert [each.findings for each in found] == [(), ()]
+    results_of_checks, aws = _checked(WIDE, NARROW, REMOVE)
+    assert [check.operation for check in results_of_checks] == [
+        "CheckNoNewAccess",
+        "CheckAccessNotGranted",
+    ]
+    assert [check.findings for check in results_of_checks] == [(), ()]
     assert (
         json.loads(aws.asked("CheckNoNewAccess")[0]["existingPolicyDocument"])["Statement"] == WIDE
     )
 
 
 def test_a_proposal_that_adds_is_not_checked_for_new_access() -> None:
-    found, _ = _checked(NARROW, WIDE, ADD)
-    assert [each.operation for each in found] == ["CheckAccessNotGranted"]
+    results_of_checks, _ = _checked(NARROW, WIDE, ADD)
+    assert [check.operation for check in results_of_checks] == ["CheckAccessNotGranted"]
 
 
 def test_unexpected_new_access_is_a_disagreement_on_the_line_of_its_statement() -> None:
-    found, _ = _checked(NARROW, WIDE, REMOVE)
-    finding = found[0].disagreements[0]
+    results_of_checks, _ = _checked(NARROW, WIDE, REMOVE)
+    finding = results_of_checks[0].disagreements[0]
     assert "this action's result is PASS, AWS's is FAIL" in finding.text
     assert finding.line == 4
 
 
 def test_a_forbidden_action_in_the_committed_policy_is_a_warning_and_no_disagreement() -> None:
-    found, _ = _checked(ADMIN, ADMIN, REMOVE)
-    assert {each.severity for each in found[1].findings} == {Severity.WARNING}
-    assert found[1].findings[0].line == 4
+    results_of_checks, _ = _checked(ADMIN, ADMIN, REMOVE)
+    assert {finding.severity for finding in results_of_checks[1].findings} == {Severity.WARNING}
+    assert results_of_checks[1].findings[0].line == 4
 
 
 def test_an_unexpected_forbidden_action_is_a_disagreement() -> None:
-    found, _ = _checked(WIDE, NARROW, REMOVE, contrary="CheckAccessNotGranted")
-    assert found[1].disagreements
+    results_of_checks, _ = _checked(WIDE, NARROW, REMOVE, contrary="CheckAccessNotGranted")
+    assert results_of_checks[1].disagreements
 
 
 def test_no_result_is_expected_if_a_deny_decides() -> None:
@@ -105,9 +108,9 @@ def test_a_public_trust_policy_of_the_same_template_is_reported(
     document = _template(trust)
     with PolicyChecks() as aws:
         draft = Proposal(document, document, document.to_bytes(), (), (), ())
-        found = _paid(aws, draft, {"t.json": document})
-    public = [each for each in found if each.operation == "CheckNoPublicAccess"]
-    assert [finding.severity for each in public for finding in each.findings] == weights
+        results_of_checks = _paid(aws, draft, {"t.json": document})
+    public = [check for check in results_of_checks if check.operation == "CheckNoPublicAccess"]
+    assert [finding.severity for check in public for finding in check.findings] == weights
     assert len(aws.asked("CheckNoPublicAccess")) == 1
     assert (
         aws.asked("CheckNoPublicAccess")[0]["resourceType"] == "AWS::IAM::AssumeRolePolicyDocument"
@@ -124,8 +127,10 @@ def test_a_trust_policy_with_unknown_parts_is_not_sent() -> None:
 
 
 def test_only_the_roles_own_trust_policy_is_checked_if_present() -> None:
-    own = _template(TRUST, {"Other": {"Properties": {"AssumeRolePolicyDocument": TRUST}}})
-    assert len(trust_policies({"t.json": own})) == 1
+    other_template = _template(
+        TRUST, {"Other": {"Properties": {"AssumeRolePolicyDocument": TRUST}}}
+    )
+    assert len(trust_policies({"t.json": other_template})) == 1
 
 
 EVERYBODY = {"Version": "2012-10-17", "Statement": [
@@ -203,24 +208,24 @@ def test_a_public_named_trust_policy_is_reported_by_its_line(
     document = parse(json.dumps({"Version": "2012-10-17", "Statement": NARROW}).encode(), "p.json")
     draft = Proposal(document, document, document.to_bytes(), (), (), ())
     with PolicyChecks() as aws:
-        found = _paid(aws, draft, {"p.json": document}, [trust])
+        results_of_checks = _paid(aws, draft, {"p.json": document}, [trust])
     [finding] = [
         finding
-        for each in found
-        if each.operation == "CheckNoPublicAccess"
-        for finding in each.findings
+        for check in results_of_checks
+        if check.operation == "CheckNoPublicAccess"
+        for finding in check.findings
     ]
     assert (finding.severity, finding.file, finding.line) == (Severity.SECURITY_WARNING, name, line)
 
 
 def test_a_trust_policy_in_template_and_input_is_checked_once() -> None:
     template = _template(TRUST)
-    named = read_trust_policy(
+    trust_policy = read_trust_policy(
         template.raw, "t.json#/Resources/Role/Properties/AssumeRolePolicyDocument", {}
     )
     draft = Proposal(template, template, template.to_bytes(), (), (), ())
     with PolicyChecks() as aws:
-        _paid(aws, draft, {"t.json": template}, [named])
+        _paid(aws, draft, {"t.json": template}, [trust_policy])
     assert len(aws.asked("CheckNoPublicAccess")) == 1
 
 
@@ -264,8 +269,11 @@ def _draft(
     before: list[Any], after: list[Any], change: Change
 ) -> tuple[Proposal, dict[str, Document]]:
     committed, proposed = (
-        parse(json.dumps({"Version": "2012-10-17", "Statement": each}, indent=1).encode(), "p.json")
-        for each in (before, after)
+        parse(
+            json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=1).encode(),
+            "p.json",
+        )
+        for statements in (before, after)
     )
     return Proposal(committed, proposed, proposed.to_bytes(), (change,), (), ()), {
         "p.json": proposed

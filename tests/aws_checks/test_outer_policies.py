@@ -86,9 +86,11 @@ def test_a_used_action_that_an_scp_of_any_level_denies_is_reported(
 ) -> None:
     organization.attached = {level: ["p-noqueues"]}
     policies = outer(aws)
-    assert [len(each) for each in policies.scps] == [1 + (each == level) for each in LEVELS]
-    found = simulated(aws, policies)
-    assert [(each.severity, each.text) for each in found.findings] == [
+    assert [len(scps) for scps in policies.scps] == [
+        1 + (level_name == level) for level_name in LEVELS
+    ]
+    check = simulated(aws, policies)
+    assert [(finding.severity, finding.text) for finding in check.findings] == [
         (
             Severity.WARNING,
             (
@@ -102,8 +104,8 @@ def test_a_used_action_that_an_scp_of_any_level_denies_is_reported(
 
 
 def test_a_used_action_outside_the_boundary_is_reported(aws: PolicyChecks) -> None:
-    found = simulated(aws, outer(aws, BOUNDARY))
-    assert [each.text for each in found.findings] == [
+    check = simulated(aws, outer(aws, BOUNDARY))
+    assert [finding.text for finding in check.findings] == [
         f"sns:Publish on {TOPIC} is used, and the permissions boundary of the principal denies it"
         " now: no grant helps."
     ]
@@ -136,30 +138,32 @@ def test_the_rcps_of_each_level_are_read_too(
     aws: PolicyChecks, organization: Organization, level: str
 ) -> None:
     organization.rcps = {level: ["p-noqueues"]}
-    found = outer(aws)
-    names = {each.name: [one.name for one in each.rcps] for each in found.levels}
-    expected = {each: ["p-RCPFullAWSAccess"] for each in LEVELS}
+    outer_policies = outer(aws)
+    names = {scope.name: [rcp.name for rcp in scope.rcps] for scope in outer_policies.levels}
+    expected = {level_name: ["p-RCPFullAWSAccess"] for level_name in LEVELS}
     expected[level].append("p-noqueues")
-    assert (names, found.unread) == (expected, ())
-    assert simulated(aws, found).findings == ()
+    assert (names, outer_policies.unread) == (expected, ())
+    assert simulated(aws, outer_policies).findings == ()
 
 
 def test_rcps_that_may_not_be_read_are_said_and_the_scps_remain(
     aws: PolicyChecks, organization: Organization
 ) -> None:
-    listed = aws.operations["organizations:ListPoliciesForTarget"]
+    original_listing = aws.operations["organizations:ListPoliciesForTarget"]
     organization.attached = {"r-abcd": ["p-noqueues"]}
 
     def scps_only(asked: Asked) -> Mapping[str, Any]:
         if asked.parameters["Filter"] == "RESOURCE_CONTROL_POLICY":
             raise RefusedError("AccessDeniedException", "no")
-        return listed(asked)
+        return original_listing(asked)
 
     aws.operations["organizations:ListPoliciesForTarget"] = scps_only
-    found = outer(aws)
-    assert [len(each.scps) for each in found.levels] == [2, 1, 1]
-    assert [each.rcps for each in found.levels] == [(), (), ()]
-    assert found.unread[0].startswith("The resource control policies of the account are not known")
+    outer_policies = outer(aws)
+    assert [len(level.scps) for level in outer_policies.levels] == [2, 1, 1]
+    assert [level.rcps for level in outer_policies.levels] == [(), (), ()]
+    assert outer_policies.unread[0].startswith(
+        "The resource control policies of the account are not known"
+    )
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "AWSOrganizationsNotInUseException"])
@@ -182,10 +186,10 @@ def test_one_scp_that_may_not_be_read_leaves_out_all(aws: PolicyChecks) -> None:
 
 
 def test_without_the_input_no_request_is_made(aws: PolicyChecks) -> None:
-    found = read_outer_policies(
+    outer_policies = read_outer_policies(
         Aws.open(aws.environment()), parse_principal(ROLE), "", organization=False
     )
-    assert (found, aws.requests) == (OuterPolicies(), [])
+    assert (outer_policies, aws.requests) == (OuterPolicies(), [])
 
 
 def test_a_boundary_that_may_not_be_read_is_said(aws: PolicyChecks) -> None:
@@ -200,7 +204,7 @@ def test_a_boundary_that_may_not_be_read_is_said(aws: PolicyChecks) -> None:
 
 def test_throttled_requests_are_repeated(aws: PolicyChecks) -> None:
     aws.refuse("ListParents", "TooManyRequestsException", "slow down", times=1)
-    found = read_outer_policies(
+    outer_policies = read_outer_policies(
         Aws.open(aws.environment(attempts=3)), parse_principal(ROLE), "", organization=True
     )
-    assert len(found.scps) == 3
+    assert len(outer_policies.scps) == 3

@@ -71,19 +71,19 @@ def test_the_files_own_text_is_sent_and_positions_correspond() -> None:
     assert text
     assert text.is_source_text
     assert text.text == POLICY.decode().strip()
-    at = text.text.index('"sqs:SendMessage"')
-    assert text.line({"path": [], "span": {"start": _position(text.text, at), "end": {}}}) == 8
+    start = text.text.index('"sqs:SendMessage"')
+    assert text.line({"path": [], "span": {"start": _position(text.text, start), "end": {}}}) == 8
 
 
 def test_lines_of_a_policy_in_a_larger_json_file_are_those_of_the_file() -> None:
-    whole = json.dumps({"a": [1, 2], "Policy": INNER}, indent=2).encode()
-    text = render_policy(parse(whole, "export.json"))
+    document = json.dumps({"a": [1, 2], "Policy": INNER}, indent=2).encode()
+    text = render_policy(parse(document, "export.json"))
     assert text
-    at = text.text.index('"sqs:SendMessage"')
+    start = text.text.index('"sqs:SendMessage"')
     line = text.line(
-        {"path": [*PATH[:3], {"index": 0}], "span": {"start": _position(text.text, at)}}
+        {"path": [*PATH[:3], {"index": 0}], "span": {"start": _position(text.text, start)}}
     )
-    assert whole.decode().splitlines()[line - 1].strip() == '"sqs:SendMessage"'
+    assert document.decode().splitlines()[line - 1].strip() == '"sqs:SendMessage"'
 
 
 def test_lines_of_a_policy_in_a_string_are_those_of_the_file() -> None:
@@ -95,8 +95,8 @@ def test_lines_of_a_policy_in_a_string_are_those_of_the_file() -> None:
     )
     assert text
     assert text.is_source_text
-    at = text.text.index('"sqs:SendMessage"')
-    line = text.line({"path": PATH, "span": {"start": _position(text.text, at)}})
+    start = text.text.index('"sqs:SendMessage"')
+    line = text.line({"path": PATH, "span": {"start": _position(text.text, start)}})
     assert line == line_of(file, file.index('"sqs:SendMessage"'))
 
 
@@ -150,6 +150,8 @@ def test_every_readable_real_policy_is_sent_with_its_meaning(shared_folder: Path
 
 
 def _template(resource: str) -> Document:
-    known = {"AWS::Partition": "aws", "AWS::AccountId": "111122223333"}
+    pseudo_parameters = {"AWS::Partition": "aws", "AWS::AccountId": "111122223333"}
     text = TEMPLATE.format(resource=resource)
-    return parse(text.encode(), "t.yaml", "/Resources/Deploy/Properties/PolicyDocument", known)
+    return parse(
+        text.encode(), "t.yaml", "/Resources/Deploy/Properties/PolicyDocument", pseudo_parameters
+    )

@@ -35,15 +35,15 @@ def test_an_agreement_is_no_finding() -> None:
     ]
     policy = _policy(["sqs:SendMessage", "s3:GetObject", "s3:ListAllMyBuckets"], "*")
     with PolicyChecks() as aws:
-        found = _simulate(aws, [policy], needs)
-    assert (found.asked, found.findings, found.failure) == (3, (), "")
+        simulation = _simulate(aws, [policy], needs)
+    assert (simulation.asked, simulation.findings, simulation.failure) == (3, (), "")
 
 
 def test_every_disagreement_names_action_resource_and_both_decisions() -> None:
     needs = [_need("sqs:SendMessage", QUEUE), _need("s3:GetObject", OBJECT, "implicitDeny")]
     with PolicyChecks() as aws:
-        found = _simulate(aws, [_policy(["s3:GetObject"], "*")], needs)
-    assert [each.text for each in found.disagreements] == [
+        simulation = _simulate(aws, [_policy(["s3:GetObject"], "*")], needs)
+    assert [disagreement.text for disagreement in simulation.disagreements] == [
         f"sqs:SendMessage on {QUEUE}: the replay says allowed, AWS's simulation not allowed.",
         f"s3:GetObject on {OBJECT}: the replay says not allowed, AWS's simulation allowed.",
     ]
@@ -57,24 +57,24 @@ def test_needs_that_a_simulation_cannot_decide_are_skipped() -> None:
         _need("s3:GetObject", "arn:aws:s3:::shop/日本"),
     ]
     with PolicyChecks() as aws:
-        found = _simulate(aws, [_policy(["sqs:*"], "*")], needs)
+        simulation = _simulate(aws, [_policy(["sqs:*"], "*")], needs)
     assert aws.requests == []
-    assert (found.asked, found.findings) == (0, ())
-    assert "4 of the needs" in found.skipped_sources[0]
+    assert (simulation.asked, simulation.findings) == (0, ())
+    assert "4 of the needs" in simulation.skipped_sources[0]
 
 
 def test_a_missing_condition_key_is_no_disagreement() -> None:
     with PolicyChecks() as aws:
         aws.context_needed["sqs:SendMessage"] = "aws:SourceVpc"
-        found = _simulate(
+        simulation = _simulate(
             aws, [_policy(["sqs:SendMessage"], "*")], [_need("sqs:SendMessage", QUEUE)]
         )
-    assert found.findings == ()
-    assert "1 of the needs depend on condition keys" in found.skipped_sources[0]
+    assert simulation.findings == ()
+    assert "1 of the needs depend on condition keys" in simulation.skipped_sources[0]
 
 
 def test_recorded_condition_keys_are_sent_as_context() -> None:
-    shown = (Condition("StringEquals", "iam:PassedToService", ("lambda.amazonaws.com",)),)
+    conditions = (Condition("StringEquals", "iam:PassedToService", ("lambda.amazonaws.com",)),)
     role = "arn:aws:iam::111122223333:role/fn"
     statement = {
         "Effect": "Allow",
@@ -85,33 +85,35 @@ def test_recorded_condition_keys_are_sent_as_context() -> None:
     policy = parse(
         json.dumps({"Version": "2012-10-17", "Statement": [statement]}).encode(), "p.json"
     )
-    need = NeedDecision(Permission("iam:PassRole", role, shown), "eu-west-1", "allowed", None, None)
+    need = NeedDecision(
+        Permission("iam:PassRole", role, conditions), "eu-west-1", "allowed", None, None
+    )
     with PolicyChecks() as aws:
-        found = _simulate(aws, [policy], [need])
-    assert (found.asked, found.findings) == (1, ())
+        simulation = _simulate(aws, [policy], [need])
+    assert (simulation.asked, simulation.findings) == (1, ())
 
 
 def test_a_name_with_wildcard_characters_is_simulated_unescaped() -> None:
     policy = _policy(["s3:GetObject"], "arn:aws:s3:::shop/a${*}b")
     with PolicyChecks() as aws:
-        found = _simulate(aws, [policy], [_need("s3:GetObject", "arn:aws:s3:::shop/a${*}b")])
+        simulation = _simulate(aws, [policy], [_need("s3:GetObject", "arn:aws:s3:::shop/a${*}b")])
     assert aws.asked("SimulateCustomPolicy")[0]["ResourceArns"] == ["arn:aws:s3:::shop/a*b"]
-    assert (found.asked, found.findings) == (1, ())
+    assert (simulation.asked, simulation.findings) == (1, ())
 
 
 def test_an_action_that_the_simulator_rejects_affects_no_other() -> None:
     names = ["sqs:SendMessage", "ec2:NewAction", "sqs:GetQueueUrl", "sqs:DeleteQueue"]
     with PolicyChecks() as aws:
-        found = _simulate(aws, [_policy(["*"], "*")], [_need(name, QUEUE) for name in names])
-    assert (found.asked, found.findings, found.failure) == (3, (), "")
-    assert "ec2:NewAction" in found.skipped_sources[0]
+        simulation = _simulate(aws, [_policy(["*"], "*")], [_need(name, QUEUE) for name in names])
+    assert (simulation.asked, simulation.findings, simulation.failure) == (3, (), "")
+    assert "ec2:NewAction" in simulation.skipped_sources[0]
 
 
 def test_every_page_of_results_is_read() -> None:
     names = [f"sqs:{name}" for name in ("A", "B", "C", "D", "E", "F", "G", "H")]
     with PolicyChecks("SimulateCustomPolicy") as aws:
-        found = _simulate(aws, [_policy(["*"], "*")], [_need(name, QUEUE) for name in names])
-    assert len(found.disagreements) == len(names)
+        simulation = _simulate(aws, [_policy(["*"], "*")], [_need(name, QUEUE) for name in names])
+    assert len(simulation.disagreements) == len(names)
     assert len(aws.asked("SimulateCustomPolicy")) > 1
 
 
@@ -123,15 +125,15 @@ def test_requests_simulate_only_the_needs() -> None:
         for resource in resources
         for context in ((), (("aws:RequestedRegion", ("eu-west-1",)),))
     ]
-    made = list(batches(needs))
+    requests = list(batches(needs))
     pairs = [
         (action, resource, batch.context)
-        for batch in made
+        for batch in requests
         for action in batch.actions
         for resource in batch.resources
     ]
-    assert sorted(pairs) == sorted((each.action, each.resource, each.context) for each in needs)
-    assert Batch(("a:1", "a:2"), ("x", "y"), ()) in made
+    assert sorted(pairs) == sorted((need.action, need.resource, need.context) for need in needs)
+    assert Batch(("a:1", "a:2"), ("x", "y"), ()) in requests
 
 
 def test_very_many_resources_become_several_requests() -> None:
@@ -144,16 +146,16 @@ def test_very_many_resources_become_several_requests() -> None:
 
 def test_the_number_of_requests_is_limited_largest_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door, "_MOST_REQUESTS", 1)
-    other = QUEUE.replace("orders", "other")
+    other_queue = QUEUE.replace("orders", "other")
     needs = [
-        _need("sqs:SendMessage", other),
+        _need("sqs:SendMessage", other_queue),
         _need("sqs:GetQueueUrl", QUEUE),
         _need("sqs:DeleteQueue", QUEUE),
     ]
     with PolicyChecks() as aws:
-        found = _simulate(aws, [_policy(["*"], "*")], needs)
-    assert found.asked == 2
-    assert "1 of the needs would take more than 1 requests" in found.skipped_sources[0]
+        simulation = _simulate(aws, [_policy(["*"], "*")], needs)
+    assert simulation.asked == 2
+    assert "1 of the needs would take more than 1 requests" in simulation.skipped_sources[0]
 
 
 def _only_lambda() -> dict[str, Any]:

@@ -28,13 +28,13 @@ POLICY = json.dumps(
 
 def test_findings_of_every_page_are_sorted_by_severity_and_line() -> None:
     with PolicyChecks() as aws:
-        found = validate(
+        check = validate(
             Aws.open(aws.environment()), {"iam/p.json": parse(POLICY.encode(), "p.json")}, None
         )
     lines = POLICY.splitlines()
     assert [
-        (each.severity, each.code, lines[each.line - 1].strip().rstrip(","))
-        for each in found.findings
+        (finding.severity, finding.code, lines[finding.line - 1].strip().rstrip(","))
+        for finding in check.findings
     ] == [
         (Severity.ERROR, "INVALID_ACTION", '"s3:Get Object"'),
         (Severity.ERROR, "INVALID_ACTION", '"Action": "sqs:"'),
@@ -42,7 +42,7 @@ def test_findings_of_every_page_are_sorted_by_severity_and_line() -> None:
         (Severity.WARNING, "MISSING_VERSION", "{"),
         (Severity.SUGGESTION, "REDUNDANT_ACTION", '"s3:GetObject"'),
     ]
-    assert {each.file for each in found.findings} == {"iam/p.json"}
+    assert {finding.file for finding in check.findings} == {"iam/p.json"}
     assert len(aws.asked("ValidatePolicy")) == 2
 
 
@@ -56,10 +56,10 @@ def test_an_action_that_iam_authorizes_and_does_not_list_is_no_error() -> None:
         }
     )
     with PolicyChecks() as aws:
-        found = validate(
+        check = validate(
             Aws.open(aws.environment()), {"p.json": parse(policy.encode(), "p.json")}, None
         )
-    assert [(each.severity, each.text) for each in found.findings] == [
+    assert [(finding.severity, finding.text) for finding in check.findings] == [
         (Severity.ERROR, "The action sqs: does not exist."),
         (
             Severity.SUGGESTION,
@@ -72,14 +72,14 @@ def test_an_action_that_iam_authorizes_and_does_not_list_is_no_error() -> None:
 def test_findings_of_the_committed_policy_are_marked_and_come_last() -> None:
     committed = parse(POLICY.replace("sqs:", "sqs:SendMessage").encode(), "p.json")
     with PolicyChecks() as aws:
-        found = validate(
+        check = validate(
             Aws.open(aws.environment()), {"p.json": parse(POLICY.encode(), "p.json")}, committed
         )
-    assert [each.text for each in found.findings if not each.in_committed_policy] == [
+    assert [finding.text for finding in check.findings if not finding.in_committed_policy] == [
         "The action sqs: does not exist."
     ]
-    assert [each.in_committed_policy for each in found.findings] == sorted(
-        each.in_committed_policy for each in found.findings
+    assert [finding.in_committed_policy for finding in check.findings] == sorted(
+        finding.in_committed_policy for finding in check.findings
     )
 
 
@@ -87,18 +87,18 @@ def test_a_second_finding_with_the_same_message_is_new() -> None:
     """A committed finding matches one finding of the proposal, preferably on the unchanged
     statement.
     """
-    found = _already(
+    marks = _already(
         [_pass(["iam:PassRole"])], [_pass("iam:PassRole", sid="New"), _pass(["iam:PassRole"])]
     )
-    assert found == {6: False, 12: True}
+    assert marks == {6: False, 12: True}
 
 
 def test_a_finding_on_a_narrowed_statement_is_not_new() -> None:
     for sid in ("", "Deploy"):
-        found = _already(
+        marks = _already(
             [_pass(["iam:PassRole", "sqs:SendMessage"], sid)], [_pass("iam:PassRole", sid)]
         )
-        assert list(found.values()) == [True]
+        assert list(marks.values()) == [True]
 
 
 def test_a_finding_on_a_statement_with_another_sid_is_new() -> None:
@@ -112,11 +112,11 @@ def test_a_policy_with_unknown_parts_is_reported_and_not_sent() -> None:
         {"P": {"Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": {"Ref": "Bucket"}}}}
     )
     with PolicyChecks() as aws:
-        found = validate(
+        check = validate(
             Aws.open(aws.environment()), {"t.json": parse(template.encode(), "t.json", "/P")}, None
         )
-    assert (found.asked, found.findings, aws.requests) == (0, (), [])
-    assert "only the rendered template knows" in found.skipped_sources[0]
+    assert (check.asked, check.findings, aws.requests) == (0, (), [])
+    assert "only the rendered template knows" in check.skipped_sources[0]
 
 
 def _pass(actions: str | list[str], sid: str = "") -> dict[str, Any]:
@@ -126,12 +126,15 @@ def _pass(actions: str | list[str], sid: str = "") -> dict[str, Any]:
 def _already(before: list[Any], after: list[Any]) -> dict[int, bool]:
     """Line -> whether the finding is marked as the committed policy's."""
     old, new = (
-        parse(json.dumps({"Statement": each, "Version": "2012-10-17"}, indent=1).encode(), "p.json")
-        for each in (before, after)
+        parse(
+            json.dumps({"Statement": statement, "Version": "2012-10-17"}, indent=1).encode(),
+            "p.json",
+        )
+        for statement in (before, after)
     )
     with PolicyChecks() as aws:
-        found = validate(Aws.open(aws.environment()), {"p.json": new}, old)
-    return {finding.line: finding.in_committed_policy for finding in found.findings}
+        check = validate(Aws.open(aws.environment()), {"p.json": new}, old)
+    return {finding.line: finding.in_committed_policy for finding in check.findings}
 
 
 def test_findings_on_a_trust_policy_are_marked_as_committed() -> None:
@@ -141,8 +144,9 @@ def test_findings_on_a_trust_policy_are_marked_as_committed() -> None:
     good = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}
     policy = parse(json.dumps({"Version": "2012-10-17", "Statement": [good]}).encode(), "p.json")
     with PolicyChecks() as aws:
-        found = validate(Aws.open(aws.environment()), {"p.json": policy}, None, [trust])
-    assert (found.asked, found.failure) == (2, "")
+        check = validate(Aws.open(aws.environment()), {"p.json": policy}, None, [trust])
+    assert (check.asked, check.failure) == (2, "")
     assert [
-        (each.code, each.file, each.line, each.in_committed_policy) for each in found.findings
+        (finding.code, finding.file, finding.line, finding.in_committed_policy)
+        for finding in check.findings
     ] == [("INVALID_ACTION", "iam/trust.json", 9, True)]

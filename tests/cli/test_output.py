@@ -55,7 +55,7 @@ def at_terminal(*arguments: str) -> str:
         env=environment,
     )
     os.close(inner)
-    shown = b""
+    shown_bytes = b""
     while True:
         try:
             part = os.read(outer, 65_536)
@@ -63,10 +63,10 @@ def at_terminal(*arguments: str) -> str:
             break
         if not part:
             break
-        shown += part
+        shown_bytes += part
     child.wait()
     os.close(outer)
-    return shown.decode()
+    return shown_bytes.decode()
 
 
 @pytest.fixture(scope="module")
@@ -81,13 +81,13 @@ def proposing(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
 def test_at_a_terminal_the_proposal_is_set_as_text_and_elsewhere_it_is_markdown(
     proposing: tuple[str, ...],
 ) -> None:
-    shown = at_terminal(*proposing)
-    assert COLOUR.search(shown)
-    assert "**" not in shown
-    assert "| --- |" not in shown
-    assert "cloudwatch:PutMetricAlarm" in COLOUR.sub("", shown)
-    assert "--output-dir writes the whole" in " ".join(COLOUR.sub("", shown).split())
-    assert "What happens next" not in shown
+    text = at_terminal(*proposing)
+    assert COLOUR.search(text)
+    assert "**" not in text
+    assert "| --- |" not in text
+    assert "cloudwatch:PutMetricAlarm" in COLOUR.sub("", text)
+    assert "--output-dir writes the whole" in " ".join(COLOUR.sub("", text).split())
+    assert "What happens next" not in text
     script = "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())"
     piped = subprocess.run(
         [sys.executable, "-c", script, *proposing], capture_output=True, text=True, check=False
@@ -111,8 +111,8 @@ def test_as_json_the_proposal_is_the_file_that_is_written(
         "--output-dir",
         str(tmp_path),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.stdout == (tmp_path / "proposal.json").read_text(encoding="utf-8")
+    completed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert completed.stdout == (tmp_path / "proposal.json").read_text(encoding="utf-8")
 
 
 @given(st.sampled_from(HOSTILE) | st.text())

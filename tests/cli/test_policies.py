@@ -31,7 +31,10 @@ def run(*arguments: object) -> tuple[int, list[dict[str, Any]], str]:
     """Run a command; its exit code, JSON lines and what it said."""
     out, err = io.StringIO(), io.StringIO()
     code = main(
-        [str(each) for each in arguments], out, err, lambda: datetime(2026, 11, 24, tzinfo=UTC)
+        [str(argument) for argument in arguments],
+        out,
+        err,
+        lambda: datetime(2026, 11, 24, tzinfo=UTC),
     )
     return code, [json.loads(line) for line in out.getvalue().splitlines()], err.getvalue()
 
@@ -51,14 +54,14 @@ def folder(tmp_path: Path) -> Path:
 
 def asked(folder: Path, *requests: dict[str, Any] | str) -> Path:
     """Write requests; a text is the key of an object that is asked for."""
-    found = [
-        {"action": "s3:GetObject", "resource": f"arn:aws:s3:::b/{each}"}
-        if isinstance(each, str)
-        else each
-        for each in requests
+    entries = [
+        {"action": "s3:GetObject", "resource": f"arn:aws:s3:::b/{entry}"}
+        if isinstance(entry, str)
+        else entry
+        for entry in requests
     ]
     path = folder / "r.json"
-    path.write_text(json.dumps(found))
+    path.write_text(json.dumps(entries))
     return path
 
 
@@ -67,10 +70,10 @@ def test_each_request_has_a_line_with_the_statement_that_decided(folder: Path) -
         folder, "k", "secret", {"action": "s3:PutObject", "resource": "arn:aws:s3:::b/k"}
     )
     policy = folder / "deny.json"
-    code, rows, said = run("evaluate", "--policy", policy, "--request", requests)
+    code, rows, messages = run("evaluate", "--policy", policy, "--request", requests)
     allow = {"file": str(policy), "index": 0, "sid": None, "line": 4}
     never = {"file": str(policy), "index": 1, "sid": "Never", "line": 9}
-    assert (code, said) == (0, "")
+    assert (code, messages) == (0, "")
     assert rows == [
         {"decision": "allowed", "statement": allow},
         {"decision": "explicitDeny", "statement": never, "denied_by": "identity"},
@@ -131,15 +134,19 @@ def test_contains_prints_nothing_without_new_access(folder: Path) -> None:
 
 def test_contains_refuses_a_principal_that_is_no_arn(folder: Path) -> None:
     policy = folder / "a.json"
-    code, rows, said = run("contains", "--old", policy, "--new", policy, "--principal", "deploy")
+    code, rows, messages = run(
+        "contains", "--old", policy, "--new", policy, "--principal", "deploy"
+    )
     assert (code, rows) == (2, [])
-    assert "--principal deploy is no ARN" in said
+    assert "--principal deploy is no ARN" in messages
 
 
 def test_evaluate_refuses_a_file_without_a_request(folder: Path) -> None:
-    code, rows, said = run("evaluate", "--policy", folder / "a.json", "--request", asked(folder))
+    code, rows, messages = run(
+        "evaluate", "--policy", folder / "a.json", "--request", asked(folder)
+    )
     assert (code, rows) == (2, [])
-    assert "r.json has no request" in said
+    assert "r.json has no request" in messages
 
 
 @pytest.mark.parametrize("second", [{"Statement": [{"Effect": "Allow"}]}, '{"Statement": []}'])
@@ -147,14 +154,16 @@ def test_contains_refuses_a_file_with_two_policies(folder: Path, second: object)
     """Either could be the one that is attached."""
     old = json.loads((folder / "a.json").read_text())
     (folder / "both.json").write_text(json.dumps({"Policy": old, "PolicyDocument": second}))
-    code, rows, said = run("contains", "--old", folder / "a.json", "--new", folder / "both.json")
+    code, rows, messages = run(
+        "contains", "--old", folder / "a.json", "--new", folder / "both.json"
+    )
     assert (code, rows) == (2, [])
-    assert "it has 2 policies, at /Policy, /PolicyDocument" in said
+    assert "it has 2 policies, at /Policy, /PolicyDocument" in messages
 
 
 def test_contains_shows_a_request_that_evaluate_takes(folder: Path) -> None:
     old, new = folder / "deny.json", folder / "a.json"
-    code, rows, said = run("contains", "--old", old, "--new", new)
+    code, rows, messages = run("contains", "--old", old, "--new", new)
     assert code == 3
     assert rows == [
         {
@@ -165,7 +174,7 @@ def test_contains_shows_a_request_that_evaluate_takes(folder: Path) -> None:
             "statement": {"file": str(new), "index": 0, "sid": None, "line": 4},
         }
     ]
-    assert "allows what the old policy does not: s3:GetObject on arn:aws:s3:::b/secret." in said
+    assert "allows what the old policy does not: s3:GetObject on arn:aws:s3:::b/secret." in messages
     requests = asked(folder, rows[0])
     decisions = [
         run("evaluate", "--policy", policy, "--request", requests)[1][0]["decision"]
@@ -228,15 +237,15 @@ def test_whatever_request_contains_shows_evaluate_confirms(
     for row in rows:
         if "cannot_tell" not in row:
             requests = asked(folder, row)
-            (told,) = run("evaluate", "--policy", folder / "new.json", "--request", requests)[1]
+            (decision,) = run("evaluate", "--policy", folder / "new.json", "--request", requests)[1]
             (before,) = run("evaluate", "--policy", folder / "old.json", "--request", requests)[1]
-            assert told["decision"] == "allowed"
+            assert decision["decision"] == "allowed"
             assert before["decision"] in {"implicitDeny", "explicitDeny"}
 
 
 def test_policies_of_a_split_role_are_compared_together(folder: Path) -> None:
-    whole = {**ALLOW, "Action": ["s3:Get*", "s3:PutObject"]}
-    for name, action in (("whole", whole["Action"]), ("put", "s3:PutObject")):
+    both_actions = {**ALLOW, "Action": ["s3:Get*", "s3:PutObject"]}
+    for name, action in (("whole", both_actions["Action"]), ("put", "s3:PutObject")):
         statement = {**ALLOW, "Action": action}
         (folder / f"{name}.json").write_text(
             json.dumps({"Version": "2012-10-17", "Statement": [statement]})
@@ -253,23 +262,25 @@ def test_policies_of_a_split_role_are_compared_together(folder: Path) -> None:
 
 
 def test_contains_shows_the_context(folder: Path) -> None:
-    code, rows, said = run(
+    code, rows, messages = run(
         "contains", "--old", folder / "none.json", "--new", folder / "under.json"
     )
     assert code == 3
     assert rows[0]["context"] == {"aws:securetransport": ["true"]}
-    assert said.rstrip().endswith("aws:securetransport true.")
+    assert messages.rstrip().endswith("aws:securetransport true.")
 
 
 def test_contains_reports_what_it_cannot_decide(folder: Path) -> None:
     odd = {**ALLOW, "Condition": {"NoSuch": {"k": "a"}}}
     (folder / "odd.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": [odd]}))
-    code, rows, said = run("contains", "--old", folder / "none.json", "--new", folder / "odd.json")
+    code, rows, messages = run(
+        "contains", "--old", folder / "none.json", "--new", folder / "odd.json"
+    )
     assert code == 3
     assert (rows[0]["action"], rows[0]["resource"]) == ("s3:Get*", "arn:aws:s3:::b/*")
     assert rows[0]["cannot_tell"] == "its conditions or policy variables are not provably narrower"
     assert "context" not in rows[0]
-    assert "may allow more: s3:Get* on arn:aws:s3:::b/*, since its conditions" in said
+    assert "may allow more: s3:Get* on arn:aws:s3:::b/*, since its conditions" in messages
 
 
 def test_names_in_a_policy_cannot_command_a_runner(folder: Path) -> None:
@@ -344,11 +355,11 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
         (folder / name).parent.mkdir(parents=True)
         (folder / name).write_text(policy)
     (folder / "empty").mkdir()
-    named = {"a": folder / "a.json", "bad": folder / "bad.txt"}
-    named |= {name: folder / name for name in ("empty", "branches", "accounts")}
-    code, rows, said = run(*(each.format(**named) for each in arguments))
+    files = {"a": folder / "a.json", "bad": folder / "bad.txt"}
+    files |= {name: folder / name for name in ("empty", "branches", "accounts")}
+    code, rows, messages = run(*(argument.format(**files) for argument in arguments))
     assert (code, rows) == (2, [])
-    assert told in said
+    assert told in messages
 
 
 FULL = {"Effect": "Allow", "Action": "*", "Resource": "*"}
@@ -368,8 +379,10 @@ def test_the_policy_of_the_organization_that_decides_is_named(folder: Path) -> N
     (folder / "org/root/apps/prod-111122223333").mkdir()
     (folder / "org/root/other/444455556666").mkdir(parents=True)
     asks = {"action": "s3:GetObject", "resource": "arn:aws:s3:::b/k", "context_complete": True}
-    other = PRINCIPAL.replace("111122223333", "444455556666")
-    requests = asked(folder, {**asks, "principal": PRINCIPAL}, {**asks, "principal": other})
+    other_principal = PRINCIPAL.replace("111122223333", "444455556666")
+    requests = asked(
+        folder, {**asks, "principal": PRINCIPAL}, {**asks, "principal": other_principal}
+    )
     tree = ("--organization-policies", folder / "org")
     code, rows, _ = run("evaluate", "--policy", folder / "a.json", "--request", requests, *tree)
     assert code == 0
@@ -386,12 +399,12 @@ def test_the_policy_of_the_organization_that_decides_is_named(folder: Path) -> N
 def test_a_level_without_an_allow_is_explained(folder: Path) -> None:
     saved(folder / "org/root/deny.json", DENY)
     requests = asked(folder, {"action": "s3:GetObject", "resource": "arn:aws:s3:::b/k"})
-    _, rows, said = run(
+    _, rows, messages = run(
         "evaluate", "--policy", folder / "a.json", "--request", requests,
         "--organization-policies", folder / "org",
     )  # fmt: skip
     assert (rows[0]["decision"], rows[0]["denied_by"]) == ("implicitDeny", "scp")
-    assert "FullAWSAccess" in said
+    assert "FullAWSAccess" in messages
 
 
 TRUSTED = {"Effect": "Allow", "Principal": {"AWS": PRINCIPAL}, "Action": "*"}
@@ -440,8 +453,8 @@ def test_contains_takes_what_other_policies_forbid_as_no_new_access(folder: Path
     assert run(*compared)[0] == 3
     _, rows, _ = run(*compared, "--organization-policies", limits.parent)
     assert rows[0]["action"] == "s3:PutObject"
-    everything = ("--organization-policies", limits.parent, "--resource-policy", bucket)
-    assert run(*compared, *everything, "--principal", PRINCIPAL)[0] == 0
+    all_limits = ("--organization-policies", limits.parent, "--resource-policy", bucket)
+    assert run(*compared, *all_limits, "--principal", PRINCIPAL)[0] == 0
     assert run(*compared, "--boundary", folder / "a.json")[0] == 0
 
 
@@ -492,8 +505,8 @@ def test_an_rcp_limits_a_bucket_where_the_statement_names_its_account(
     conditions = {"StringEquals": {"aws:ResourceAccount": account}} if account else {}
     new = saved(folder / "new.json", {**ALLOW, "Condition": conditions})
     limits = ("--organization-policies", folder / "org", "--principal", PRINCIPAL)
-    found = run("contains", "--old", folder / "none.json", "--new", new, *limits)[0]
-    assert found == code
+    exit_code = run("contains", "--old", folder / "none.json", "--new", new, *limits)[0]
+    assert exit_code == code
 
 
 def test_a_service_without_rcps_and_an_action_that_no_rcp_limits_are_new_access(
@@ -505,8 +518,8 @@ def test_a_service_without_rcps_and_an_action_that_no_rcp_limits_are_new_access(
     for action, code in (("kms:Decrypt", 0), ("kms:RetireGrant", 3), ("ec2:RunInstances", 3)):
         resource = key if action.startswith("kms") else "arn:aws:ec2:*:111122223333:instance/*"
         new = saved(folder / "new.json", {**FULL, "Action": action, "Resource": resource})
-        found = run("contains", "--old", folder / "none.json", "--new", new, *limits)
-        assert found[0] == code, action
+        command = run("contains", "--old", folder / "none.json", "--new", new, *limits)
+        assert command[0] == code, action
 
 
 def test_the_rcps_of_the_resource_s_account_are_read_from_aws(
@@ -561,6 +574,6 @@ def test_the_scps_of_the_account_are_read_from_aws(
         assert (rows[0]["decision"], rows[0]["denied_by"]) == ("explicitDeny", "scp")
         assert (rows[0]["policy"], rows[0]["level"]) == ("p-noreads01", "r-abcd")
         aws.refuse("ListParents", "AccessDeniedException", "no")
-        code, _, said = run(*asks, "--organization-policies", "true")
+        code, _, messages = run(*asks, "--organization-policies", "true")
         assert code == 1
-        assert "service control policies of the account are not known" in said
+        assert "service control policies of the account are not known" in messages

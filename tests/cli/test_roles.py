@@ -55,8 +55,8 @@ def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     details = {
         "RoleDetailList": [
-            {"Arn": arn(name), "RolePolicyList": [{"PolicyName": "p", "PolicyDocument": one}]}
-            for name, one in {
+            {"Arn": arn(name), "RolePolicyList": [{"PolicyName": "p", "PolicyDocument": document}]}
+            for name, document in {
                 "wide": policy("sqs:CreateQueue", "sqs:DeleteQueue", "iam:CreateUser"),
                 "tight": policy("sqs:CreateQueue"),
                 "rare": policy("sqs:*"),
@@ -82,9 +82,9 @@ def roles(*more: str) -> CommandResult:
 @pytest.mark.usefixtures("account")
 def test_each_role_has_a_row_and_the_one_with_most_to_gain_is_first() -> None:
     rows = [json.loads(line) for line in roles("--format", "json").out.splitlines()]
-    found = {row["role"]: row for row in rows}
+    rows_by_role = {row["role"]: row for row in rows}
     assert [row["role"] for row in rows][:2] == ["admin", "rare"]
-    assert {name: row["next_step"] for name, row in found.items()} == {
+    assert {name: row["next_step"] for name, row in rows_by_role.items()} == {
         "admin": "propose",
         "wide": "propose",
         "rare": "wait for runs",
@@ -92,11 +92,11 @@ def test_each_role_has_a_row_and_the_one_with_most_to_gain_is_first() -> None:
         "tight": "–",
         "unknown": "name policy",
     }
-    wide = found["wide"]
-    assert (wide["granted"], wide["used"], wide["runs"]) == (3, 1, 6)
-    assert wide["riskiest_unused"] == "iam:CreateUser"
-    assert found["admin"]["administrator"] is True
-    assert found["unknown"]["granted"] is None
+    wildcard_row = rows_by_role["wide"]
+    assert (wildcard_row["granted"], wildcard_row["used"], wildcard_row["runs"]) == (3, 1, 6)
+    assert wildcard_row["riskiest_unused"] == "iam:CreateUser"
+    assert rows_by_role["admin"]["administrator"] is True
+    assert rows_by_role["unknown"]["granted"] is None
 
 
 @pytest.mark.usefixtures("account")
@@ -105,10 +105,10 @@ def test_the_policies_of_a_config_are_known_too(tmp_path: Path) -> None:
     (tmp_path / "leastpriv.yml").write_text(
         f"targets:\n- role-arn: {arn('*de')}\n  policy-file: wide.json\n", encoding="utf-8"
     )
-    done = leastpriv("roles", "--trails", "trail", "--config", "leastpriv.yml", "--format", "json")
-    found = {row["role"]: row for row in map(json.loads, done.out.splitlines())}
-    assert found["wide"]["granted"] > 10
-    assert found["tight"]["granted"] is None
+    run = leastpriv("roles", "--trails", "trail", "--config", "leastpriv.yml", "--format", "json")
+    rows_by_role = {row["role"]: row for row in map(json.loads, run.out.splitlines())}
+    assert rows_by_role["wide"]["granted"] > 10
+    assert rows_by_role["tight"]["granted"] is None
 
 
 def test_a_table_of_any_roles_has_at_most_120_columns() -> None:
@@ -139,9 +139,9 @@ def test_no_cell_of_the_csv_is_a_formula() -> None:
 @pytest.mark.usefixtures("account")
 def test_a_file_of_something_else_is_bad_input(tmp_path: Path) -> None:
     (tmp_path / "account.json").write_text('{"Roles": []}', encoding="utf-8")
-    done = roles()
-    assert done.code == 2
-    assert "get-account-authorization-details" in done.err
+    command = roles()
+    assert command.code == 2
+    assert "get-account-authorization-details" in command.err
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b"{", b'{"RoleDetailList": [1]}', b"[" * 5000])

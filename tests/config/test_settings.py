@@ -65,8 +65,8 @@ WRONG = {
 
 def environment(**values: str) -> dict[str, str]:
     """A step's variables, as the runner spells them."""
-    named = {**NEEDED, **{name.replace("_", "-"): value for name, value in values.items()}}
-    return {f"INPUT_{name.upper()}": value for name, value in named.items()}
+    inputs = {**NEEDED, **{name.replace("_", "-"): value for name, value in values.items()}}
+    return {f"INPUT_{name.upper()}": value for name, value in inputs.items()}
 
 
 def answer(work: Callable[[], Answer]) -> Answer | str:
@@ -84,9 +84,9 @@ def message_of_step(name: str, value: str) -> str:
 
 
 def message_of_options(name: str, value: str) -> str:
-    known = next(known for known in inputs() if known.name == name)
+    action_input = next(each_input for each_input in inputs() if each_input.name == name)
     with pytest.raises(InputError) as raised:
-        from_options({**NEEDED, name: (value,) if known.several else value})
+        from_options({**NEEDED, name: (value,) if action_input.several else value})
     return str(raised.value)
 
 
@@ -117,7 +117,7 @@ def test_a_wrong_value_is_an_error_that_names_input_and_value(name: str, value: 
     ("name", "value"), [(name, value) for name, values in WRONG.items() for value in values]
 )
 def test_on_a_shell_the_message_names_the_option(name: str, value: str) -> None:
-    flag = next(known.flag for known in inputs() if known.name == name)
+    flag = next(action_input.flag for action_input in inputs() if action_input.name == name)
     message = message_of_options(name, value)
     assert re.match(rf"(The input )?{flag}\b", message)
     assert is_one_sentence(message)
@@ -131,7 +131,9 @@ def test_what_is_needed_and_missing_is_named(name: str, value: str) -> None:
     assert is_one_sentence(message)
 
 
-@pytest.mark.parametrize("name", [known.name for known in inputs() if known.name not in NEEDED])
+@pytest.mark.parametrize(
+    "name", [action_input.name for action_input in inputs() if action_input.name not in NEEDED]
+)
 def test_empty_text_is_the_default_as_the_runner_passes_inputs_without_one(name: str) -> None:
     assert parse_settings(step_inputs(environment(**{name: ""}))) == parse_settings(
         step_inputs(environment())
@@ -139,32 +141,32 @@ def test_empty_text_is_the_default_as_the_runner_passes_inputs_without_one(name:
 
 
 def test_defaults_are_those_of_the_contract() -> None:
-    found = parse_settings(step_inputs(environment()))
-    assert found.principal.arn == ROLE
-    assert (found.mode, found.trails, found.also_attached) == (Mode.PULL_REQUEST, ("trail",), ())
-    assert (found.options.minimum_days, found.options.minimum_runs) == (35, 5)
-    assert (found.options.unseen_services, found.options.exact_resources) == (
+    parsed = parse_settings(step_inputs(environment()))
+    assert parsed.principal.arn == ROLE
+    assert (parsed.mode, parsed.trails, parsed.also_attached) == (Mode.PULL_REQUEST, ("trail",), ())
+    assert (parsed.options.minimum_days, parsed.options.minimum_runs) == (35, 5)
+    assert (parsed.options.unseen_services, parsed.options.exact_resources) == (
         UnseenServices.BY_ENTRY,
         False,
     )
-    assert (found.options.keep, found.options.never_add) == ((), ())
-    assert (found.base, found.branch) == ("", "leastpriv/ci-deploy")
-    assert found.pull_request_options == PullRequestOptions(labels=("leastpriv",))
-    assert found.github_token == ""
+    assert (parsed.options.keep, parsed.options.never_add) == ((), ())
+    assert (parsed.base, parsed.branch) == ("", "leastpriv/ci-deploy")
+    assert parsed.pull_request_options == PullRequestOptions(labels=("leastpriv",))
+    assert parsed.github_token == ""
 
 
 @pytest.mark.parametrize("value", ["", " ", "\n"])
 def test_a_step_that_names_no_evidence_reads_event_history_in_the_region_of_the_environment(
     value: str,
 ) -> None:
-    found = parse_settings(with_step_defaults(step_inputs(environment(trails=value))))
-    assert found.event_history
-    assert (found.trail_folders, found.aws_regions) == ((), ())
-    assert (found.lookback_days, found.wait_for_events) == (90, 0)
+    parsed = parse_settings(with_step_defaults(step_inputs(environment(trails=value))))
+    assert parsed.event_history
+    assert (parsed.trail_folders, parsed.aws_regions) == ((), ())
+    assert (parsed.lookback_days, parsed.wait_for_events) == (90, 0)
 
 
 def test_event_history_may_stand_among_folders() -> None:
-    found = parse_settings(
+    parsed = parse_settings(
         step_inputs(
             environment(
                 trails="logs,event-history",
@@ -174,9 +176,9 @@ def test_event_history_may_stand_among_folders() -> None:
             )
         )
     )
-    assert (found.event_history, found.trail_folders) == (True, ("logs",))
-    assert found.aws_regions == ("eu-west-1", "us-gov-west-1")
-    assert (found.lookback_days, found.wait_for_events) == (30, 15)
+    assert (parsed.event_history, parsed.trail_folders) == (True, ("logs",))
+    assert parsed.aws_regions == ("eu-west-1", "us-gov-west-1")
+    assert (parsed.lookback_days, parsed.wait_for_events) == (30, 15)
 
 
 def test_on_a_shell_a_proposal_is_reported_unless_asked_otherwise() -> None:
@@ -185,7 +187,7 @@ def test_on_a_shell_a_proposal_is_reported_unless_asked_otherwise() -> None:
 
 
 def test_what_a_new_pull_request_is_given() -> None:
-    found = parse_settings(
+    parsed = parse_settings(
         step_inputs(
             environment(
                 labels="a, b",
@@ -196,7 +198,7 @@ def test_what_a_new_pull_request_is_given() -> None:
             )
         )
     )
-    assert found.pull_request_options == PullRequestOptions(
+    assert parsed.pull_request_options == PullRequestOptions(
         ("a", "b"), ("kim", "lee"), ("platform",), ("max",), draft=True
     )
 
@@ -206,7 +208,7 @@ def test_the_token_does_not_show_when_settings_are_printed() -> None:
 
 
 def test_every_input_reaches_its_setting() -> None:
-    found = parse_settings(
+    parsed = parse_settings(
         step_inputs(
             environment(
                 also_attached="a.json, b.json\nc.json",
@@ -223,15 +225,15 @@ def test_every_input_reaches_its_setting() -> None:
             )
         )
     )
-    assert found.also_attached == ("a.json", "b.json", "c.json")
-    assert (found.mode, found.trails) == (Mode.CHECK, ("one", "two", "three"))
-    assert (found.options.minimum_days, found.options.minimum_runs) == (0, 7)
-    assert (found.options.unseen_services, found.options.exact_resources) == (
+    assert parsed.also_attached == ("a.json", "b.json", "c.json")
+    assert (parsed.mode, parsed.trails) == (Mode.CHECK, ("one", "two", "three"))
+    assert (parsed.options.minimum_days, parsed.options.minimum_runs) == (0, 7)
+    assert (parsed.options.unseen_services, parsed.options.exact_resources) == (
         UnseenServices.DROP,
         True,
     )
-    assert (found.options.keep, found.options.never_add) == (("s3:Delete*", "iam:*"), ("*",))
-    assert (found.base, found.branch) == ("main", "policy/ci")
+    assert (parsed.options.keep, parsed.options.never_add) == (("s3:Delete*", "iam:*"), ("*",))
+    assert (parsed.base, parsed.branch) == ("main", "policy/ci")
 
 
 def test_a_user_may_be_named_wherever_a_role_may() -> None:
@@ -254,16 +256,20 @@ def test_the_principal_of_an_option_is_named_by_the_message() -> None:
     st.text(max_size=30) | st.datetimes(timezones=st.just(timezone(timedelta(hours=14)))).map(str)
 )
 def test_any_text_is_a_time_in_utc_or_an_error(text: str) -> None:
-    found = answer(lambda: window(text, ""))
-    if isinstance(found, str):
-        assert found.startswith("--from is ")
+    window_or_error = answer(lambda: window(text, ""))
+    if isinstance(window_or_error, str):
+        assert window_or_error.startswith("--from is ")
     else:
-        assert found.start is None if not text else found.start and found.start.tzinfo is UTC
+        assert (
+            window_or_error.start is None
+            if not text
+            else window_or_error.start and window_or_error.start.tzinfo is UTC
+        )
 
 
 def test_a_date_is_its_beginning_in_utc_and_another_zone_is_converted() -> None:
-    found = window("2026-11-03", "2026-11-03T10:00:00+02:00")
-    assert (found.start, found.end) == (
+    parsed_window = window("2026-11-03", "2026-11-03T10:00:00+02:00")
+    assert (parsed_window.start, parsed_window.end) == (
         datetime(2026, 11, 3, tzinfo=UTC),
         datetime(2026, 11, 3, 8, tzinfo=UTC),
     )
@@ -277,10 +283,18 @@ def test_an_empty_window_is_bad_input(end: str) -> None:
         window("2026-11-03", end)
 
 
-@given(st.dictionaries(st.sampled_from([known.name for known in inputs()]), st.text(max_size=20)))
+@given(
+    st.dictionaries(
+        st.sampled_from([action_input.name for action_input in inputs()]), st.text(max_size=20)
+    )
+)
 def test_whatever_a_workflow_passes_is_settings_or_one_sentence(values: dict[str, str]) -> None:
-    found = answer(lambda: parse_settings(with_step_defaults(step_inputs(environment(**values)))))
-    assert isinstance(found, Settings) or any(known.name in found for known in inputs())
+    settings_or_error = answer(
+        lambda: parse_settings(with_step_defaults(step_inputs(environment(**values))))
+    )
+    assert isinstance(settings_or_error, Settings) or any(
+        action_input.name in settings_or_error for action_input in inputs()
+    )
 
 
 def test_digests_cannot_be_validated_through_a_table_in_athena() -> None:

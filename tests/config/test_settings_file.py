@@ -28,27 +28,27 @@ TARGET = {"role-arn": ROLE, "policy-file": "iam/ci-deploy.json", "config": "leas
 
 def of_step(**inputs: str) -> GivenInputs:
     """The inputs of a step of one role whose further settings are in a file."""
-    named = {**TARGET, **{name.replace("_", "-"): value for name, value in inputs.items()}}
-    return step_inputs({f"INPUT_{name.upper()}": value for name, value in named.items()})
+    action_inputs = {**TARGET, **{name.replace("_", "-"): value for name, value in inputs.items()}}
+    return step_inputs({f"INPUT_{name.upper()}": value for name, value in action_inputs.items()})
 
 
 def merged(raw: str, **inputs: str) -> GivenInputs:
     """The inputs of a step with the settings of its file, as a run takes them."""
-    given = with_settings(of_step(**inputs), raw.encode(), "leastpriv.yml")
-    return with_step_defaults(given)
+    all_inputs = with_settings(of_step(**inputs), raw.encode(), "leastpriv.yml")
+    return with_step_defaults(all_inputs)
 
 
 def test_the_settings_of_a_file_complete_the_inputs_of_one_target() -> None:
     raw = b"settings: {lifecycle: offer, minimum-confidence: 90, break-glass: [sos-*]}"
-    found = parse_settings(merged(raw.decode()))
-    assert found.options.lifecycle is Lifecycle.OFFER
-    assert found.options.minimum_confidence == 90
-    assert found.options.break_glass == ("sos-*",)
+    parsed = parse_settings(merged(raw.decode()))
+    assert parsed.options.lifecycle is Lifecycle.OFFER
+    assert parsed.options.minimum_confidence == 90
+    assert parsed.options.break_glass == ("sos-*",)
 
 
 def test_an_input_goes_before_a_setting() -> None:
-    given = merged("settings: {lifecycle: all}", lifecycle="off")
-    assert parse_settings(given).options.lifecycle is Lifecycle.OFF
+    merged_inputs = merged("settings: {lifecycle: all}", lifecycle="off")
+    assert parse_settings(merged_inputs).options.lifecycle is Lifecycle.OFF
 
 
 @pytest.mark.parametrize(
@@ -67,20 +67,20 @@ def test_a_wrong_file_of_settings_is_bad_input(raw: str, said: str) -> None:
 
 
 def test_a_wrong_value_of_a_setting_names_the_file() -> None:
-    given = merged("settings: {lifecycle: drop}")
+    merged_inputs = merged("settings: {lifecycle: drop}")
     with pytest.raises(InputError, match=r"'leastpriv\.yml': lifecycle is 'drop': choose write or"):
-        parse_settings(given)
+        parse_settings(merged_inputs)
 
 
 def test_settings_are_shared_by_all_targets_of_a_file() -> None:
     raw = b"settings: {lifecycle: offer}\ntargets: [{role-arn: " + ROLE.encode()
     raw += b", policy-file: iam/ci-deploy.json}]"
     configuration = read_configuration(raw, "leastpriv.yml")
-    given = with_step_defaults(
+    all_inputs = with_step_defaults(
         with_shared_settings(of_step(role_arn="", policy_file=""), configuration)
     )
     (entry,) = configuration.entries
-    assert settings_of(entry, (ROLE,), given).options.lifecycle is Lifecycle.OFFER
+    assert settings_of(entry, (ROLE,), all_inputs).options.lifecycle is Lifecycle.OFFER
 
 
 EVIDENCE = {
@@ -95,8 +95,8 @@ EVIDENCE = {
 
 @pytest.mark.parametrize("name", EVIDENCE)
 def test_named_evidence_is_all_that_is_read(name: str) -> None:
-    found = parse_settings(merged("settings: {}", **{name: EVIDENCE[name]}))
-    assert not found.event_history
+    parsed = parse_settings(merged("settings: {}", **{name: EVIDENCE[name]}))
+    assert not parsed.event_history
 
 
 @pytest.mark.parametrize("name", sorted({*EVIDENCE} & {*settings_inputs()}))

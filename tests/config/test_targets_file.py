@@ -264,31 +264,33 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 def text_of(value: dict[str, Any]) -> bytes:
-    rest = {key: each for key, each in value.items() if key != "targets"}
-    listed = value.get("targets")
-    if isinstance(listed, list) and listed and all(isinstance(each, dict) for each in listed):
-        return config(listed, **rest).encode()
+    further_keys = {key: part for key, part in value.items() if key != "targets"}
+    entries = value.get("targets")
+    if isinstance(entries, list) and entries and all(isinstance(part, dict) for part in entries):
+        return config(entries, **further_keys).encode()
     return json.dumps(value).encode()
 
 
 @pytest.mark.parametrize("value", GOOD.values(), ids=GOOD)
 def test_what_the_schema_takes_is_read(value: dict[str, Any]) -> None:
     Draft202012Validator(SCHEMA).validate(value)
-    found = read_configuration(text_of(value), "leastpriv.yml")
-    assert len(found.entries) == len(value["targets"])
+    configuration = read_configuration(text_of(value), "leastpriv.yml")
+    assert len(configuration.entries) == len(value["targets"])
 
 
 def test_the_users_of_a_policy_are_read_in_their_order_with_labels() -> None:
     roles = {"dev": CI, "prod": ELSEWHERE}
-    listed = [f"{label}={arn}" for label, arn in roles.items()]
-    for written in (roles, listed):
-        value = {"targets": [{"roles": written, "policy-file": "x.json"}]}
-        (found,) = read_configuration(text_of(value), "leastpriv.yml").entries
-        assert found.users.arns == (CI, ELSEWHERE)
-        assert found.users.labels == {CI: "dev", ELSEWHERE: "prod"}
-        made = settings_of(found, found.users.arns, command_inputs({"trails": ("trail",)}))
-        assert made.spans_accounts
-        assert made.branch == "leastpriv/ci-deploy"
+    labelled = [f"{label}={arn}" for label, arn in roles.items()]
+    for spelling in (roles, labelled):
+        value = {"targets": [{"roles": spelling, "policy-file": "x.json"}]}
+        (parsed_entry,) = read_configuration(text_of(value), "leastpriv.yml").entries
+        assert parsed_entry.users.arns == (CI, ELSEWHERE)
+        assert parsed_entry.users.labels == {CI: "dev", ELSEWHERE: "prod"}
+        settings = settings_of(
+            parsed_entry, parsed_entry.users.arns, command_inputs({"trails": ("trail",)})
+        )
+        assert settings.spans_accounts
+        assert settings.branch == "leastpriv/ci-deploy"
 
 
 @pytest.mark.parametrize(
@@ -297,8 +299,8 @@ def test_the_users_of_a_policy_are_read_in_their_order_with_labels() -> None:
 def test_a_role_that_is_no_user_needs_no_quotes(lines: tuple[str, str]) -> None:
     roles = "".join(f"      {line}\n" for line in lines)
     text = f"targets:\n  - policy-file: x.json\n    roles:\n{roles}"
-    (found,) = read_configuration(text.encode(), "leastpriv.yml").entries
-    assert (found.users.arns, found.users.excluded) == ((CI,), (ELSEWHERE,))
+    (parsed_entry,) = read_configuration(text.encode(), "leastpriv.yml").entries
+    assert (parsed_entry.users.arns, parsed_entry.users.excluded) == ((CI,), (ELSEWHERE,))
 
 
 def test_accounts_take_the_place_of_a_wildcard() -> None:
@@ -307,14 +309,14 @@ def test_accounts_take_the_place_of_a_wildcard() -> None:
         "accounts": ["111122223333", "222233334444"],
         "targets": [entry(CI.replace("111122223333", "*"), "iam/ci.json")],
     }
-    found = read_configuration(text_of(value), "leastpriv.yml")
-    assert found.entries[0].users.arns == (CI, ELSEWHERE)
-    assert set(found.readers) == {"111122223333", "222233334444"}
+    configuration = read_configuration(text_of(value), "leastpriv.yml")
+    assert configuration.entries[0].users.arns == (CI, ELSEWHERE)
+    assert set(configuration.readers) == {"111122223333", "222233334444"}
     of_organization = {**value, "accounts": "organization"}
-    found = read_configuration(text_of(of_organization), "leastpriv.yml")
-    found = in_organization(found, ["222233334444"])
-    assert found.entries[0].users.arns == (ELSEWHERE,)
-    assert set(found.readers) == {"222233334444"}
+    configuration = read_configuration(text_of(of_organization), "leastpriv.yml")
+    configuration = in_organization(configuration, ["222233334444"])
+    assert configuration.entries[0].users.arns == (ELSEWHERE,)
+    assert set(configuration.readers) == {"222233334444"}
 
 
 @pytest.mark.parametrize(
@@ -322,11 +324,11 @@ def test_accounts_take_the_place_of_a_wildcard() -> None:
 )
 def test_an_account_is_read_with_and_without_quotes(written: str) -> None:
     text = f"accounts: [{written}]\ntargets:\n- policy-file: x.json\n  role-arn: {ANY_CI}\n"
-    (found,) = read_configuration(text.encode(), "leastpriv.yml").entries
-    assert found.users.arns == (CI,)
+    (parsed_entry,) = read_configuration(text.encode(), "leastpriv.yml").entries
+    assert parsed_entry.users.arns == (CI,)
     text = f"targets:\n- policy-file: x.json\n  roles:\n    {written}: {CI}\n"
-    (found,) = read_configuration(text.encode(), "leastpriv.yml").entries
-    assert found.users.labels == {CI: written.strip("'\"").replace("_", "")}
+    (parsed_entry,) = read_configuration(text.encode(), "leastpriv.yml").entries
+    assert parsed_entry.users.labels == {CI: written.strip("'\"").replace("_", "")}
 
 
 ACCOUNTS = f"accounts: [{{}}]\ntargets:\n- {{{{policy-file: x, role-arn: {ANY_CI}}}}}"
@@ -345,9 +347,11 @@ DAYS = f"targets:\n- policy-file: x\n  role-arn: {CI}\n  minimum-days: {{}}"
 def test_a_number_that_begins_with_a_zero_needs_quotes(
     lines: str, where: str, example: str
 ) -> None:
-    with pytest.raises(InputError, match=f"{where} has a number with a zero at its start") as found:
+    with pytest.raises(
+        InputError, match=f"{where} has a number with a zero at its start"
+    ) as raised:
         read_configuration(lines.encode(), "leastpriv.yml")
-    assert f"in quotes, as in '{example}'" in str(found.value)
+    assert f"in quotes, as in '{example}'" in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -365,9 +369,9 @@ def test_a_number_that_begins_with_a_zero_needs_quotes(
     ],
 )
 def test_a_number_that_is_not_written_in_digits_needs_quotes(lines: str, read: str) -> None:
-    with pytest.raises(InputError, match="not written in digits alone") as found:
+    with pytest.raises(InputError, match="not written in digits alone") as raised:
         read_configuration(lines.encode(), "leastpriv.yml")
-    assert f"YAML reads as {read}: write it in quotes, or write {read}." in str(found.value)
+    assert f"YAML reads as {read}: write it in quotes, or write {read}." in str(raised.value)
 
 
 @pytest.mark.parametrize("written", ["111122223333", "1111_2222_3333"])
@@ -405,37 +409,39 @@ def test_what_no_schema_can_express_is_bad_input_too(value: dict[str, Any], said
 def test_a_count_is_an_empty_text_or_a_whole_number(
     name: str, value: object, is_valid: bool
 ) -> None:
-    given = {"settings": {name: value}}
-    assert Draft202012Validator(SCHEMA).is_valid(given) is is_valid
+    document = {"settings": {name: value}}
+    assert Draft202012Validator(SCHEMA).is_valid(document) is is_valid
 
 
 def test_the_schema_is_one_and_fresh() -> None:
     Draft202012Validator.check_schema(SCHEMA)
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, ROOT / "tools" / "config_schema.py", "--check"], check=False
     )
-    assert done.returncode == 0
+    assert completed.returncode == 0
 
 
 def test_every_input_is_of_the_run_or_of_a_target() -> None:
-    assert set(target_inputs()) == {known.name for known in inputs()} - SHARED
+    assert set(target_inputs()) == {action_input.name for action_input in inputs()} - SHARED
     assert set(target_inputs()) < set(SCHEMA["properties"]["targets"]["items"]["properties"])
 
 
 def test_the_example_is_valid_and_its_settings_are_sound() -> None:
     raw = EXAMPLE.read_bytes()
     Draft202012Validator(SCHEMA).validate(YAML(typ="safe", pure=True).load(raw))
-    found = read_configuration(raw, "leastpriv.yml")
-    given = command_inputs({"trails": ("trail",), "mode": "check"})
-    for each in found.entries:
-        made = settings_of(each, [each.role.replace("*", "orders")], given)
-        assert made.mode is Mode.CHECK
-    team = settings_of(found.entries[-1], [found.entries[-1].role.replace("*", "orders")], given)
+    configuration = read_configuration(raw, "leastpriv.yml")
+    inputs = command_inputs({"trails": ("trail",), "mode": "check"})
+    for parsed_entry in configuration.entries:
+        settings = settings_of(parsed_entry, [parsed_entry.role.replace("*", "orders")], inputs)
+        assert settings.mode is Mode.CHECK
+    team = settings_of(
+        configuration.entries[-1], [configuration.entries[-1].role.replace("*", "orders")], inputs
+    )
     assert (team.policy_file, team.branch) == (
         "iam/teams/orders-deploy.json",
         "leastpriv/orders-deploy",
     )
-    cdk = settings_of(found.entries[2], [found.entries[2].role], given)
+    cdk = settings_of(configuration.entries[2], [configuration.entries[2].role], inputs)
     assert (cdk.branch, cdk.options.minimum_days, cdk.options.keep) == (
         "leastpriv/cdk",
         60,
@@ -444,38 +450,45 @@ def test_the_example_is_valid_and_its_settings_are_sound() -> None:
 
 
 def test_the_role_that_one_target_names_reads_the_whole_account() -> None:
-    listed = [ONE, entry(DEPLOY, "iam/d.json", assume_role=READER), entry(ELSEWHERE, "iam/x.json")]
-    found = read_configuration(
-        config(listed, **{"assume-role": TEMPLATE}).encode(), "leastpriv.yml"
+    entries = [ONE, entry(DEPLOY, "iam/d.json", assume_role=READER), entry(ELSEWHERE, "iam/x.json")]
+    parsed_entries = read_configuration(
+        config(entries, **{"assume-role": TEMPLATE}).encode(), "leastpriv.yml"
     ).entries
-    readers = [reader for each in found for reader in each.readers.values()]
+    readers = [
+        reader for parsed_entry in parsed_entries for reader in parsed_entry.readers.values()
+    ]
     arns = [reader.arn for reader in readers]
     assert arns == [READER, READER, TEMPLATE.replace("{account}", "222233334444")]
     assert [reader.only_for_other_accounts for reader in readers] == [False, False, True]
 
 
 def test_branches_name_the_account_where_the_config_has_several() -> None:
-    given = command_inputs({"trails": ("trail",)})
-    own = entry(ELSEWHERE, "iam/y.json", branch="own/name")
-    for listed, branches in (
+    inputs = command_inputs({"trails": ("trail",)})
+    own_branch = entry(ELSEWHERE, "iam/y.json", branch="own/name")
+    for entries, branches in (
         ([ONE], ["leastpriv/ci-deploy"]),
-        ([ONE, own], ["leastpriv/111122223333-ci-deploy", "own/name"]),
-        ([{**ONE, "group": "all"}, {**own, "branch": "x/y"}], ["leastpriv/all", "x/y"]),
+        ([ONE, own_branch], ["leastpriv/111122223333-ci-deploy", "own/name"]),
+        ([{**ONE, "group": "all"}, {**own_branch, "branch": "x/y"}], ["leastpriv/all", "x/y"]),
     ):
-        found = read_configuration(config(listed).encode(), "leastpriv.yml").entries
-        assert [settings_of(each, [each.role], given).branch for each in found] == branches
+        parsed_entries = read_configuration(config(entries).encode(), "leastpriv.yml").entries
+        assert [
+            settings_of(parsed_entry, [parsed_entry.role], inputs).branch
+            for parsed_entry in parsed_entries
+        ] == branches
 
 
 def test_a_wrong_dial_names_its_target() -> None:
-    found = read_configuration(config([{**ONE, "minimum-days": "soon"}]).encode(), "leastpriv.yml")
-    given = command_inputs({"trails": ("trail",)})
+    configuration = read_configuration(
+        config([{**ONE, "minimum-days": "soon"}]).encode(), "leastpriv.yml"
+    )
+    inputs = command_inputs({"trails": ("trail",)})
     with pytest.raises(InputError, match=r"target 1 \(line 2\): minimum-days is 'soon'"):
-        settings_of(found.entries[0], [CI], given)
+        settings_of(configuration.entries[0], [CI], inputs)
 
 
 def test_the_run_needs_no_role() -> None:
-    given = command_inputs({"trails": ("trail",), "config": "leastpriv.yml"})
-    assert run_settings(given).policy_file == "leastpriv.yml"
+    inputs = command_inputs({"trails": ("trail",), "config": "leastpriv.yml"})
+    assert run_settings(inputs).policy_file == "leastpriv.yml"
 
 
 @pytest.mark.parametrize(
@@ -498,10 +511,10 @@ def test_any_other_content_is_bad_input(raw: bytes) -> None:
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_any_bytes_are_a_config_or_bad_input(raw: bytes) -> None:
     try:
-        found = read_configuration(raw, "leastpriv.yml")
+        configuration = read_configuration(raw, "leastpriv.yml")
     except InputError:
         return
-    assert found.entries
+    assert configuration.entries
 
 
 TEXTS = (
@@ -524,8 +537,11 @@ def test_entries_are_added_and_no_other_line_changes(text: str) -> None:
     assert changed is not None
     lines, after = raw.splitlines(), changed.splitlines()
     assert [line for line in after if line in lines] == lines
-    found = read_configuration(changed, "leastpriv.yml")
-    assert [(each.role, each.values["policy-file"]) for each in found.entries[1:]] == added
+    configuration = read_configuration(changed, "leastpriv.yml")
+    assert [
+        (parsed_entry.role, parsed_entry.values["policy-file"])
+        for parsed_entry in configuration.entries[1:]
+    ] == added
     assert (b"\r\n" in changed) == (b"\r\n" in raw)
 
 
@@ -542,18 +558,20 @@ def test_whatever_iam_takes_as_a_name_comes_back_as_it_was(text: str, names: lis
     added = [(f"arn:aws:iam::111122223333:role/x-{name}", f"iam/{name}.json") for name in names]
     changed = with_targets(text.format(ci=CI).encode(), "leastpriv.yml", added)
     assert changed is not None
-    found = read_configuration(changed, "leastpriv.yml").entries[1:]
-    assert [(each.role, each.values["policy-file"]) for each in found] == added
+    parsed_entries = read_configuration(changed, "leastpriv.yml").entries[1:]
+    assert [
+        (parsed_entry.role, parsed_entry.values["policy-file"]) for parsed_entry in parsed_entries
+    ] == added
 
 
 def test_a_target_s_own_role_keeps_the_external_id_and_session_name_of_the_run() -> None:
     shared = {"assume-role": TEMPLATE, "external-id": "acme/1", "session-name": "weekly"}
-    own = {**shared, "targets": [{**ONE, "assume-role": READER}]}
-    (reader,) = read_configuration(json.dumps(own).encode(), "x").readers.values()
+    own_reader = {**shared, "targets": [{**ONE, "assume-role": READER}]}
+    (reader,) = read_configuration(json.dumps(own_reader).encode(), "x").readers.values()
     assert (reader.arn, reader.external_id) == (READER, "acme/1")
     assert reader.session_name == "weekly"
-    other = {**shared, "targets": [{**ONE, "assume-role": READER, "external-id": "other"}]}
-    (reader,) = read_configuration(json.dumps(other).encode(), "x").readers.values()
+    other_reader = {**shared, "targets": [{**ONE, "assume-role": READER, "external-id": "other"}]}
+    (reader,) = read_configuration(json.dumps(other_reader).encode(), "x").readers.values()
     assert reader.external_id == "other"
 
 
@@ -583,5 +601,5 @@ def test_a_config_may_have_any_number_of_targets() -> None:
         f"  - role-arn: {role}\n    policy-file: iam/{number}.json\n"
         for number, role in enumerate(roles)
     ]
-    found = read_configuration(f"targets:\n{''.join(lines)}".encode(), "leastpriv.yml")
-    assert [entry.users.arns for entry in found.entries] == [(role,) for role in roles]
+    configuration = read_configuration(f"targets:\n{''.join(lines)}".encode(), "leastpriv.yml")
+    assert [entry.users.arns for entry in configuration.entries] == [(role,) for role in roles]

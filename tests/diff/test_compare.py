@@ -38,9 +38,9 @@ def actions(difference: Difference, part: str) -> list[str]:
 
 
 def test_without_a_policy_every_need_is_missing(evidence: Evidence) -> None:
-    found = compare(None, [], evidence)
-    assert found.entries == ()
-    assert actions(found, "missing") == [
+    comparison = compare(None, [], evidence)
+    assert comparison.entries == ()
+    assert actions(comparison, "missing") == [
         "cloudwatch:PutMetricAlarm",
         "lambda:UpdateFunctionCode",
         "sqs:CreateQueue",
@@ -60,8 +60,8 @@ def test_entries_are_distinct_and_in_the_order_of_the_policy(evidence: Evidence)
         allow("sqs:*"),
         {**allow("ec2:*"), "Effect": "Deny"},
     )
-    found = compare(policy, [document(allow("sns:*"))], evidence)
-    assert [(entry.statement.index, entry.pattern) for entry in found.entries] == [
+    comparison = compare(policy, [document(allow("sns:*"))], evidence)
+    assert [(entry.statement.index, entry.pattern) for entry in comparison.entries] == [
         (0, "sqs:*"),
         (0, "s3:GetObject"),
         (1, "sqs:*"),
@@ -79,17 +79,17 @@ def test_a_usage_belongs_to_every_entry_that_may_have_allowed_it(evidence: Evide
     policy = document(
         allow("lambda:*", FUNCTION), allow("lambda:*", f"{FUNCTION}-2"), allow("lambda:Update*")
     )
-    used = [list(entry.uses) for entry in compare(policy, [], evidence).entries]
-    assert used == [["lambda:UpdateFunctionCode"], [], ["lambda:UpdateFunctionCode"]]
+    uses = [list(entry.uses) for entry in compare(policy, [], evidence).entries]
+    assert uses == [["lambda:UpdateFunctionCode"], [], ["lambda:UpdateFunctionCode"]]
 
 
 def test_a_usage_under_an_unrecorded_condition_is_conditional(
     evidence: Evidence,
 ) -> None:
     tagged = allow("lambda:*", Condition={"StringEquals": {"aws:ResourceTag/team": "shop"}})
-    found = compare(document(tagged, allow(["sqs:*", "cloudwatch:*"])), [], evidence)
-    assert actions(found, "missing") == []
-    assert actions(found, "conditional") == ["lambda:UpdateFunctionCode"]
+    comparison = compare(document(tagged, allow(["sqs:*", "cloudwatch:*"])), [], evidence)
+    assert actions(comparison, "missing") == []
+    assert actions(comparison, "conditional") == ["lambda:UpdateFunctionCode"]
 
 
 @pytest.mark.parametrize(
@@ -122,9 +122,9 @@ def test_a_need_with_several_values_of_a_condition_is_decided_for_each_value(
 
 def test_a_usage_that_the_policy_denies_explicitly_is_not_missing(evidence: Evidence) -> None:
     deny = {**allow("lambda:*"), "Effect": "Deny"}
-    found = compare(document(allow("*"), deny), [], evidence)
-    assert actions(found, "explicitly_denied") == ["lambda:UpdateFunctionCode"]
-    assert actions(found, "missing") == []
+    comparison = compare(document(allow("*"), deny), [], evidence)
+    assert actions(comparison, "explicitly_denied") == ["lambda:UpdateFunctionCode"]
+    assert actions(comparison, "missing") == []
 
 
 def test_an_explicit_deny_is_reported_and_never_changed(tmp_path: Path) -> None:
@@ -132,6 +132,8 @@ def test_an_explicit_deny_is_reported_and_never_changed(tmp_path: Path) -> None:
     draft = proposal(
         tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], deny]}
     ).context.proposal
-    held = {held.action: held.guard_result.guard for held in draft.held_back_additions}
-    assert held == {"lambda:UpdateFunctionCode": "explicit-deny"}
+    guards = {
+        held_back.action: held_back.guard_result.guard for held_back in draft.held_back_additions
+    }
+    assert guards == {"lambda:UpdateFunctionCode": "explicit-deny"}
     assert json.loads(draft.content)["Statement"][2] == deny

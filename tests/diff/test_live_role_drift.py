@@ -23,7 +23,8 @@ def policy(*actions: str, resource: Any = "*", where: str = "iam/deploy.json") -
 
 def live(**policies: Document) -> LiveRole:
     return LiveRole(
-        ROLE, tuple(LivePolicy(f"inline policy {name}", found) for name, found in policies.items())
+        ROLE,
+        tuple(LivePolicy(f"inline policy {name}", document) for name, document in policies.items()),
     )
 
 
@@ -37,12 +38,12 @@ def live(**policies: Document) -> LiveRole:
 )
 def test_policies_of_equal_meaning_have_no_drift(found: Document) -> None:
     committed = policy("sqs:CreateQueue", "sqs:TagQueue")
-    compared, others = compare_with_live_role(
+    compared, other_policies = compare_with_live_role(
         committed, [], live(other=policy("s3:GetObject"), x=found)
     )
     assert compared == Drift("inline policy x")
     assert not compared.differs
-    assert [policy.name for policy in others] == ["inline policy other"]
+    assert [policy.name for policy in other_policies] == ["inline policy other"]
 
 
 def test_a_manual_change_and_an_undeployed_change_are_distinguished() -> None:
@@ -58,26 +59,26 @@ def test_a_manual_change_and_an_undeployed_change_are_distinguished() -> None:
 
 def test_the_counterpart_is_the_policy_named_like_the_file_else_the_most_similar() -> None:
     committed = policy("sqs:CreateQueue", "sqs:TagQueue")
-    named, _ = compare_with_live_role(
+    of_same_name, _ = compare_with_live_role(
         committed, [], live(a=policy("sqs:CreateQueue"), Deploy=policy("s3:GetObject"))
     )
-    assert named.counterpart == "inline policy Deploy"
-    likest, others = compare_with_live_role(
+    assert of_same_name.counterpart == "inline policy Deploy"
+    likest, other_policies = compare_with_live_role(
         committed, [], live(a=policy("s3:GetObject"), b=policy("sqs:CreateQueue"))
     )
-    assert (likest.counterpart, [each.name for each in others]) == (
+    assert (likest.counterpart, [other_policy.name for other_policy in other_policies]) == (
         "inline policy b",
         ["inline policy a"],
     )
 
 
 def test_a_policy_with_another_file_is_no_counterpart() -> None:
-    other = policy("logs:PutRetentionPolicy", where="iam/logs.json")
+    logs_policy = policy("logs:PutRetentionPolicy", where="iam/logs.json")
     committed = policy("sqs:CreateQueue")
-    compared, others = compare_with_live_role(
-        committed, [other], live(a=policy("logs:PutRetentionPolicy"), b=policy("sqs:*"))
+    compared, other_policies = compare_with_live_role(
+        committed, [logs_policy], live(a=policy("logs:PutRetentionPolicy"), b=policy("sqs:*"))
     )
-    assert (compared.counterpart, others) == ("inline policy b", ())
+    assert (compared.counterpart, other_policies) == ("inline policy b", ())
 
 
 def test_a_file_without_counterpart_is_drift_if_all_policies_could_be_read() -> None:
@@ -93,11 +94,11 @@ def test_a_file_without_counterpart_is_drift_if_all_policies_could_be_read() -> 
 
 def test_an_aws_managed_policy_is_no_counterpart() -> None:
     managed = LivePolicy("arn:aws:iam::aws:policy/AdministratorAccess", policy("*"))
-    compared, others = compare_with_live_role(
+    compared, other_policies = compare_with_live_role(
         policy("sqs:CreateQueue"), [], LiveRole(ROLE, (managed,))
     )
     assert compared.missing
-    assert others == (managed,)
+    assert other_policies == (managed,)
 
 
 def test_a_template_is_not_compared_and_causes_no_drift() -> None:
@@ -139,10 +140,10 @@ def test_a_deny_that_only_one_side_has_is_drift() -> None:
         None,
         True,
     )
-    same, _ = compare_with_live_role(
+    difference, _ = compare_with_live_role(
         denying(plain, "iam:Get*", "iam:*"), [], live(x=denying(plain, "iam:*"))
     )
-    assert same == Drift("inline policy x")
+    assert difference == Drift("inline policy x")
 
 
 def test_a_deny_counts_in_any_policy() -> None:
@@ -166,27 +167,30 @@ def test_a_missing_deny_is_no_drift_if_a_policy_could_not_be_read() -> None:
 
 def test_if_a_policy_could_not_be_read_only_name_or_meaning_make_a_counterpart() -> None:
     """Otherwise an unrelated policy would be a drift that no edit of the file removes."""
-    committed, other = policy("sqs:CreateQueue"), policy("sqs:TagQueue", "sqs:CreateQueue")
+    committed, wider = policy("sqs:CreateQueue"), policy("sqs:TagQueue", "sqs:CreateQueue")
     unread = (Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), "refused"),)
-    compared, others = compare_with_live_role(
-        committed, [], LiveRole(ROLE, live(x=other).policies, gaps=unread)
+    compared, other_policies = compare_with_live_role(
+        committed, [], LiveRole(ROLE, live(x=wider).policies, gaps=unread)
     )
     assert (compared.differs, compared.counterpart) == (False, "")
     assert compared.unknown == "not all of the account was read"
-    assert [each.name for each in others] == ["inline policy x"]
-    named, _ = compare_with_live_role(
-        committed, [], LiveRole(ROLE, live(deploy=other).policies, gaps=unread)
+    assert [other_policy.name for other_policy in other_policies] == ["inline policy x"]
+    of_same_name, _ = compare_with_live_role(
+        committed, [], LiveRole(ROLE, live(deploy=wider).policies, gaps=unread)
     )
-    assert named.live_allows == ("sqs:TagQueue", "*")
+    assert of_same_name.live_allows == ("sqs:TagQueue", "*")
 
 
 @pytest.mark.parametrize(("is_known", "unlike"), [(True, ("iam/logs.json",)), (False, ())])
 def test_another_file_without_counterpart_is_drift(is_known: bool, unlike: tuple[str, ...]) -> None:
     """Its grants would count as granted although the policy is not in force."""
-    other, own = policy("logs:PutRetentionPolicy", where="iam/logs.json"), policy("sqs:CreateQueue")
+    logs_policy, own_policy = (
+        policy("logs:PutRetentionPolicy", where="iam/logs.json"),
+        policy("sqs:CreateQueue"),
+    )
     gaps = () if is_known else (Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), "refused"),)
     compared, _ = compare_with_live_role(
-        own, [other], LiveRole(ROLE, live(x=own).policies, gaps=gaps)
+        own_policy, [logs_policy], LiveRole(ROLE, live(x=own_policy).policies, gaps=gaps)
     )
     assert (compared.counterpart, compared.files_without_counterpart, compared.differs) == (
         "inline policy x",
@@ -220,11 +224,13 @@ def test_several_policies_of_a_terraform_folder_are_compared_with_all_of_the_rol
     addresses = "data.aws_iam_policy_document.queues,aws_iam_role_policy.topics.policy"
     committed = parse(SEVERAL.encode(), "main.tf", addresses)
     managed = LivePolicy("arn:aws:iam::aws:policy/ReadOnlyAccess", policy("s3:Get*"))
-    both = live(a=policy("sqs:CreateQueue"), b=policy("sns:Publish"))
-    equal, others = compare_with_live_role(committed, [], LiveRole(ROLE, (*both.policies, managed)))
+    two_policies = live(a=policy("sqs:CreateQueue"), b=policy("sns:Publish"))
+    equal, other_policies = compare_with_live_role(
+        committed, [], LiveRole(ROLE, (*two_policies.policies, managed))
+    )
     assert not equal.differs
-    assert others == (managed,)
-    more, _ = compare_with_live_role(
+    assert other_policies == (managed,)
+    wider, _ = compare_with_live_role(
         committed, [], live(a=policy("sqs:CreateQueue", "sqs:PurgeQueue"))
     )
-    assert (more.live_allows, more.file_allows) == (("sqs:PurgeQueue", "*"), ("sns:Publish", "*"))
+    assert (wider.live_allows, wider.file_allows) == (("sqs:PurgeQueue", "*"), ("sns:Publish", "*"))

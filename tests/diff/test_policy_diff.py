@@ -49,14 +49,14 @@ def statements(
     """Draws a statement in any form of the policy language; with `actions`, only with such
     actions.
     """
-    made: dict[str, Any] = {"Effect": draw(st.sampled_from(["Allow", "Allow", "Deny"]))}
-    named = (
+    drawn: dict[str, Any] = {"Effect": draw(st.sampled_from(["Allow", "Allow", "Deny"]))}
+    action_key = (
         draw(st.sampled_from(["Action", "Action", "NotAction"])) if actions is None else "Action"
     )
-    made[named] = draw(SOME_ACTIONS if actions is None else actions)
-    made[draw(st.sampled_from(["Resource", "Resource", "NotResource"]))] = draw(SOME_RESOURCES)
+    drawn[action_key] = draw(SOME_ACTIONS if actions is None else actions)
+    drawn[draw(st.sampled_from(["Resource", "Resource", "NotResource"]))] = draw(SOME_RESOURCES)
     condition = draw(CONDITIONS)
-    return {**made, "Condition": condition} if condition else made
+    return {**drawn, "Condition": condition} if condition else drawn
 
 
 POLICIES = st.lists(statements(), min_size=1, max_size=3)
@@ -79,7 +79,9 @@ def document(found: object) -> Document:
 
 
 def compared(before: object, after: object, *attached: object) -> PolicyDiff:
-    return diff_policies(document(before), document(after), [document(each) for each in attached])
+    return diff_policies(
+        document(before), document(after), [document(statement) for statement in attached]
+    )
 
 
 def decided(policy: Document, action: str, resource: str, region: str) -> str:
@@ -109,15 +111,15 @@ def narrower(found: PolicyDiff) -> set[str]:
 def test_every_changed_decision_has_a_difference(before: Any, after: Any) -> None:
     """In any form of both versions, an action that gains or loses access is in a difference."""
     old, new = document(before), document(after)
-    found = diff_policies(old, new)
+    difference = diff_policies(old, new)
     for action, resource, region in product(ACTIONS, NAMES, REGIONS):
         if action.partition(":")[0] != resource.split(":")[2]:
             continue
         then, now = decided(old, action, resource, region), decided(new, action, resource, region)
         if now == "allowed" and then != "allowed":
-            assert action in wider(found)
+            assert action in wider(difference)
         if then == "allowed" and now != "allowed":
-            assert action in narrower(found)
+            assert action in narrower(difference)
 
 
 @given(POLICIES, st.randoms())
@@ -125,36 +127,40 @@ def test_another_form_of_the_same_policy_has_no_difference(
     policy: Any, chance: random.Random
 ) -> None:
     text = rewritten({"Version": "2012-10-17", "Statement": policy}, chance)
-    found = diff_policies(document(policy), parse(text.encode(), "p.json"))
-    assert found == PolicyDiff((), (), (), (), ())
+    difference = diff_policies(document(policy), parse(text.encode(), "p.json"))
+    assert difference == PolicyDiff((), (), (), (), ())
 
 
 def test_another_form_of_a_real_policy_has_no_difference(shared_folder: Path) -> None:
-    found = sorted((shared_folder / "corpus" / "policies").glob("*.json"))
-    policies = [(path.name, parsed) for path in found if (parsed := read_policy(path))]
+    paths = sorted((shared_folder / "corpus" / "policies").glob("*.json"))
+    policies = [(path.name, parsed) for path in paths if (parsed := read_policy(path))]
     assert len(policies) >= 100
     for name, policy in sampled(policies):
-        other = parse(rewritten(json.loads(policy.text), random.Random(name)).encode(), name)  # noqa: S311 - no secret
-        assert diff_policies(policy, other) == PolicyDiff((), (), (), (), ()), name
+        chance = random.Random(name)  # noqa: S311 - no secret
+        rewritten_policy = parse(rewritten(json.loads(policy.text), chance).encode(), name)
+        assert diff_policies(policy, rewritten_policy) == PolicyDiff((), (), (), (), ()), name
 
 
 def read_policy(path: Path) -> Document | None:
     """Returns the policy of a file that is only a policy; None for other files."""
     try:
-        found = parse(path.read_bytes(), path.name)
+        document = parse(path.read_bytes(), path.name)
     except PolicyFileError:
         return None
-    return None if found.pointer else found
+    return None if document.pointer else document
 
 
 @given(POLICIES, POLICIES)
 def test_swapped_versions_have_swapped_differences(before: Any, after: Any) -> None:
-    there, back = compared(before, after), compared(after, before)
-    assert (there.added, there.removed) == (back.removed, back.added)
-    assert (there.denies_added, there.denies_removed) == (back.denies_removed, back.denies_added)
-    assert {(edit.before, edit.after, edit.actions, edit.looser) for edit in there.conditions} == {
-        (edit.after, edit.before, edit.actions, edit.stricter) for edit in back.conditions
-    }
+    forward, back = compared(before, after), compared(after, before)
+    assert (forward.added, forward.removed) == (back.removed, back.added)
+    assert (forward.denies_added, forward.denies_removed) == (
+        back.denies_removed,
+        back.denies_added,
+    )
+    assert {
+        (edit.before, edit.after, edit.actions, edit.looser) for edit in forward.conditions
+    } == {(edit.after, edit.before, edit.actions, edit.stricter) for edit in back.conditions}
 
 
 def allow(actions: object, resources: object, **more: object) -> dict[str, object]:
@@ -242,23 +248,23 @@ def test_statements_that_cover_an_entry_only_together_are_no_difference() -> Non
         {"Condition": {"StringEquals": {"aws:RequestedRegion": region}}}
         for region in (list(REGIONS), *REGIONS)
     ]
-    for whole, parts in (
+    for one_statement, parts in (
         (
             allow("sqs:*", "*"),
             [allow("sqs:*", f"{QUEUE}*"), {**allow("sqs:*", ""), "NotResource": f"{QUEUE}*"}],
         ),
         (
             allow("sqs:*", QUEUE, **regions[0]),
-            [allow("sqs:*", QUEUE, **each) for each in regions[1:]],
+            [allow("sqs:*", QUEUE, **region) for region in regions[1:]],
         ),
         (
             allow("sqs:*", QUEUE),
             [allow("sqs:TagQueue", QUEUE), {**allow("", QUEUE), "NotAction": "sqs:TagQueue"}],
         ),
     ):
-        kept = [{key: value for key, value in each.items() if value} for each in parts]
-        found = compared([whole], kept)
-        assert found.removed == found.conditions == ()
+        nonempty_parts = [{key: value for key, value in part.items() if value} for part in parts]
+        difference = compared([one_statement], nonempty_parts)
+        assert difference.removed == difference.conditions == ()
 
 
 @pytest.mark.parametrize(
@@ -274,72 +280,78 @@ def test_a_condition_that_limits_only_future_actions_is_a_difference(
 ) -> None:
     condition = {"Condition": {"Bool": {"aws:SecureTransport": "true"}}}
     before = [*([allow(free, "*")] if free else []), allow(limited, "*", **condition)]
-    found = compared(before, [allow(limited, "*")])
-    assert (found.removed, found.added) == ((), ())
-    assert [(edit.actions, edit.widens) for edit in found.conditions] == [(tuple(limited), True)]
+    difference = compared(before, [allow(limited, "*")])
+    assert (difference.removed, difference.added) == ((), ())
+    assert [(edit.actions, edit.widens) for edit in difference.conditions] == [
+        (tuple(limited), True)
+    ]
 
 
 def test_an_excluded_resource_with_a_variable_limits_no_other_resource() -> None:
     """No value of the variable makes the exclusion match a queue."""
     home = "arn:aws:s3:::data/${aws:username}/*"
-    other = {"Effect": "Allow", "Action": ["sqs:*", "s3:GetObject"], "NotResource": home}
-    wide = {
+    not_resource = {"Effect": "Allow", "Action": ["sqs:*", "s3:GetObject"], "NotResource": home}
+    excluded = {
         "Effect": "Allow",
         "Action": "sqs:*",
         "NotResource": ["arn:aws:s3:::data/*", "arn:aws:sns:*"],
     }
-    for before in (allow("sqs:TagQueue", QUEUE), wide):
-        found = compared([before], [other])
-        assert found.removed == found.conditions == ()
-    assert compared([allow("s3:GetObject", "arn:aws:s3:::data/a/*")], [other]).removed
-    limited = {**other, "Condition": {"Bool": {"aws:SecureTransport": "true"}}}
-    found = compared([allow("sqs:TagQueue", QUEUE)], [limited])
-    assert (found.removed, [edit.stricter for edit in found.conditions]) == ((), [True])
+    for before in (allow("sqs:TagQueue", QUEUE), excluded):
+        difference = compared([before], [not_resource])
+        assert difference.removed == difference.conditions == ()
+    assert compared([allow("s3:GetObject", "arn:aws:s3:::data/a/*")], [not_resource]).removed
+    limited = {**not_resource, "Condition": {"Bool": {"aws:SecureTransport": "true"}}}
+    difference = compared([allow("sqs:TagQueue", QUEUE)], [limited])
+    assert (difference.removed, [edit.stricter for edit in difference.conditions]) == ((), [True])
 
 
 def test_statements_with_an_entry_together_show_the_condition_of_one() -> None:
-    rest = {
+    remaining = {
         **allow("sqs:TagQueue", ""),
         "NotResource": QUEUE,
         "Condition": {"Bool": {"aws:SecureTransport": "true"}},
     }
-    del rest["Resource"]
-    found = compared([allow("sqs:TagQueue", "*")], [allow("sqs:TagQueue", QUEUE), rest])
-    assert found.removed == ()
-    (edit,) = found.conditions
+    del remaining["Resource"]
+    difference = compared([allow("sqs:TagQueue", "*")], [allow("sqs:TagQueue", QUEUE), remaining])
+    assert difference.removed == ()
+    (edit,) = difference.conditions
     assert (edit.actions, edit.on, edit.stricter) == (("sqs:TagQueue",), ("*",), True)
 
 
 def test_wildcards_beyond_the_step_budget_hide_no_change() -> None:
     texts = [[f"*{'a*' * (5 + number % 7)}{end}{number}" for number in range(60)] for end in "bc"]
     condition = {"Condition": {"Bool": {"aws:SecureTransport": "true"}}}
-    before, after = (allow("sqs:TagQueue", each) for each in texts)
-    found = compared(
+    before, after = (allow("sqs:TagQueue", text) for text in texts)
+    difference = compared(
         [before, allow("sqs:*", "*a*a*")], [after, allow("sqs:*", "*a*a*", **condition)]
     )
-    assert {"sqs:TagQueue", "sqs:CreateQueue"} <= narrower(found)
+    assert {"sqs:TagQueue", "sqs:CreateQueue"} <= narrower(difference)
 
 
 def test_a_policy_of_many_statements_is_compared_in_full() -> None:
     """Each statement differs, and the step budget of the comparison suffices."""
-    places = [[f"{QUEUE}-{number}-*", f"{QUEUE}-{number}"] for number in range(1_500)]
-    before = [allow(["sqs:CreateQueue", "sqs:Tag*"], each) for each in places]
-    found = compared(before, [allow("sqs:CreateQueue", each) for each in places])
-    assert [(edit.entry, edit.only) for edit in found.removed] == [
+    resource_pairs = [[f"{QUEUE}-{number}-*", f"{QUEUE}-{number}"] for number in range(1_500)]
+    before = [allow(["sqs:CreateQueue", "sqs:Tag*"], resources) for resources in resource_pairs]
+    difference = compared(
+        before, [allow("sqs:CreateQueue", resources) for resources in resource_pairs]
+    )
+    assert [(edit.entry, edit.only) for edit in difference.removed] == [
         ("sqs:Tag*", ("sqs:TagQueue",))
     ] * 1_500
-    assert (found.added, found.conditions) == ((), ())
+    assert (difference.added, difference.conditions) == ((), ())
 
 
 def test_many_split_statements_with_conditions_of_their_own_are_no_difference() -> None:
     """Beyond the step budget a statement that has the whole entry still covers it."""
     condition = {"Condition": {"StringEquals": {"aws:RequestedRegion": list(REGIONS)}}}
-    places = [f"{QUEUE}-{number}/${{aws:username}}/*" for number in range(400)]
-    before = [allow(["sqs:CreateQueue", "sqs:Tag*"], place, **condition) for place in places]
+    resources = [f"{QUEUE}-{number}/${{aws:username}}/*" for number in range(400)]
+    before = [
+        allow(["sqs:CreateQueue", "sqs:Tag*"], resource, **condition) for resource in resources
+    ]
     after = [
-        allow(action, place, **condition)
+        allow(action, resource, **condition)
         for action in ("sqs:Tag*", "sqs:CreateQueue")
-        for place in places
+        for resource in resources
     ]
     assert compared(before, after) == compared(after, before) == PolicyDiff((), (), (), (), ())
 
@@ -379,12 +391,12 @@ def test_many_split_statements_with_conditions_of_their_own_are_no_difference() 
 def test_changed_conditions_have_a_direction(
     before: object, after: object, stricter: bool, looser: bool
 ) -> None:
-    found = compared(
+    difference = compared(
         [allow("sqs:TagQueue", QUEUE, **({"Condition": before} if before else {}))],
         [allow("sqs:TagQueue", QUEUE, **({"Condition": after} if after else {}))],
     )
-    assert (found.removed, found.added) == ((), ())
-    (edit,) = found.conditions
+    assert (difference.removed, difference.added) == ((), ())
+    (edit,) = difference.conditions
     assert (edit.stricter, edit.looser, edit.actions) == (stricter, looser, ("sqs:TagQueue",))
 
 

@@ -36,18 +36,16 @@ def document(statements: list[dict[str, Any]]) -> Document:
 def test_the_patch_turns_the_committed_value_into_the_proposed(
     before: list[dict[str, Any]], after: list[dict[str, Any]]
 ) -> None:
-    one, other = document(before), document(after)
-    patch = json.loads(json_patch(one, other))
-    assert jsonpatch.apply_patch(json.loads(one.text), patch) == json.loads(other.text)
+    old, new = document(before), document(after)
+    patch = json.loads(json_patch(old, new))
+    assert jsonpatch.apply_patch(json.loads(old.text), patch) == json.loads(new.text)
     assert (patch == []) == (before == after)
 
 
 @given(STATEMENTS)
 def test_without_a_committed_policy_the_patch_adds_the_whole(after: list[dict[str, Any]]) -> None:
-    other = document(after)
-    assert jsonpatch.apply_patch(None, json.loads(json_patch(None, other))) == json.loads(
-        other.text
-    )
+    new = document(after)
+    assert jsonpatch.apply_patch(None, json.loads(json_patch(None, new))) == json.loads(new.text)
 
 
 def test_the_patch_ignores_a_byte_order_mark() -> None:

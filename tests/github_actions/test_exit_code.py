@@ -40,12 +40,12 @@ def test_records_of_other_packages_are_not_shown(
 
 def test_warnings_of_other_packages_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader of YAML warns with the line of the file, which may be a workflow command."""
-    shown: list[object] = []
-    monkeypatch.setattr(warnings, "showwarning", lambda *given, **_: shown.append(given))
+    warned: list[object] = []
+    monkeypatch.setattr(warnings, "showwarning", lambda *given, **_: warned.append(given))
     out = io.StringIO()
     with logging_to(Console(out, out, in_actions=True)):
         warnings.warn("found duplicate anchor\n  ::add-mask::arn: &a 1", stacklevel=1)
-    assert shown == []
+    assert warned == []
     assert out.getvalue() == ""
 
 

@@ -55,9 +55,9 @@ def test_any_values_are_read_back_unchanged(outputs: list[tuple[str, str]]) -> N
         path = Path(folder, "output")
         for name, value in outputs:
             write_outputs(path, {name: value})
-        written = path.read_bytes()
-    assert written.endswith(b"\n")
-    assert read_outputs(written.decode()) == outputs
+        content = path.read_bytes()
+    assert content.endswith(b"\n")
+    assert read_outputs(content.decode()) == outputs
 
 
 def test_the_output_of_other_steps_is_kept(tmp_path: Path) -> None:
@@ -129,12 +129,12 @@ def test_a_truncated_summary_keeps_whole_lines_closes_code_and_has_a_note(
     cut = truncate_at_line(markdown, limit)
     assert len(cut.encode()) <= limit
     if cut not in (markdown, ""):
-        kept, _, note = cut.rpartition("\n\n*The summary was cut here")
+        shortened, _, note = cut.rpartition("\n\n*The summary was cut here")
         assert note
-        if not markdown.startswith(kept):
-            kept, _, closing = kept.removesuffix("\n").rpartition("\n")
+        if not markdown.startswith(shortened):
+            shortened, _, closing = shortened.removesuffix("\n").rpartition("\n")
             assert set(closing) == {"`"}
-        assert markdown.startswith(kept)
+        assert markdown.startswith(shortened)
 
 
 def test_a_fence_that_is_open_at_the_cut_is_closed_before_the_note() -> None:

@@ -49,22 +49,22 @@ def runner_commands(printed: str) -> list[tuple[str, str]]:
     """Return the commands that a runner finds in printed text (`ActionCommand.cs`,
     stop-commands).
     """
-    found, stopped = [], ""
+    commands, stopped = [], ""
     for line in re.split(r"\r\n|\r|\n", printed):
         if stopped:
             stopped = "" if line.lstrip() == f"::{stopped}::" else stopped
             continue
         command = re.match(r"::([^ :]+)(?: [^\n]*?)?::(.*)", line.lstrip(), re.DOTALL)
         if command is not None and command[1] in COMMANDS:
-            found.append((command[1], command[2]))
+            commands.append((command[1], command[2]))
             stopped = command[2] if command[1] == "stop-commands" else ""
             continue
-        found += [
-            (name, rest)
-            for name, rest in re.findall(r"##\[([^ \]]+)[^\]]*\](.*)", line)
+        commands += [
+            (name, text)
+            for name, text in re.findall(r"##\[([^ \]]+)[^\]]*\](.*)", line)
             if name in COMMANDS
         ]
-    return found
+    return commands
 
 
 def console(in_actions: bool = True) -> tuple[Console, io.StringIO, io.StringIO]:
@@ -138,9 +138,9 @@ def test_plain_text_is_printed_as_it_is(text: str) -> None:
 
 @given(st.text())
 def test_escaped_data_reads_back_as_the_runner_reads_it(text: str) -> None:
-    data = escape_data(text)
-    assert not set(data) & {"\r", "\n"}
-    assert data.replace("%0D", "\r").replace("%0A", "\n").replace("%25", "%") == text
+    escaped = escape_data(text)
+    assert not set(escaped) & {"\r", "\n"}
+    assert escaped.replace("%0D", "\r").replace("%0A", "\n").replace("%25", "%") == text
     prop = escape_property(text)
     assert not set(prop) & {"\r", "\n", ":", ","}
     undone = prop.replace("%0D", "\r").replace("%0A", "\n").replace("%3A", ":").replace("%2C", ",")

@@ -41,7 +41,7 @@ class Log:
     """The effects of a step's standard output on a runner."""
 
     commands: list[Command] = field(default_factory=list)
-    shown: list[str] = field(default_factory=list)
+    input: list[str] = field(default_factory=list)
 
 
 def runner_log(text: str) -> Log:
@@ -87,10 +87,10 @@ def _old_form(line: str, token: str) -> Command | None:
 
 
 def _pairs(text: str, separator: str) -> dict[str, str]:
-    found = [pair.split("=", 1) for pair in text.split(separator) if pair]
+    pairs = [pair.split("=", 1) for pair in text.split(separator) if pair]
     return {
         pair[0]: _decoded(pair[1].replace("%3A", ":").replace("%2C", ","))
-        for pair in found
+        for pair in pairs
         if len(pair) > 1
     }
 
@@ -105,12 +105,12 @@ def markdown_acts(text: str, *, html: str, links: str) -> list[str]:
     Code blocks are read too; for those of diagrams see `drawn`.
     """
     page = read(re.sub(r"```(?:mermaid|hcl)\n.*?\n```", "", text, flags=re.DOTALL))
-    acts = [each for each in page.html if not re.fullmatch(html, each.strip())]
+    acts = [tag for tag in page.html if not re.fullmatch(html, tag.strip())]
     acts += [link for link in page.links if not re.fullmatch(links, link)]
-    known = {*page.html, *page.links}
+    harmless = {*page.html, *page.links}
     # `[#1](…)` is a link of the product, and `removed by #1` names one of its pull requests.
     return acts + [
-        each for each in page.acts() if each not in known and not re.fullmatch(r"#\d", each)
+        act for act in page.acts() if act not in harmless and not re.fullmatch(r"#\d", act)
     ]
 
 
@@ -131,8 +131,8 @@ def drawn_acts(text: str) -> list[str]:
 def trailers(message: str) -> list[str]:
     """Trailers of a commit message, as git reads them."""
     command = ["git", "interpret-trailers", "--parse"]
-    done = subprocess.run(command, input=message.encode(), capture_output=True, check=True)
-    return done.stdout.decode().splitlines()
+    completed = subprocess.run(command, input=message.encode(), capture_output=True, check=True)
+    return completed.stdout.decode().splitlines()
 
 
 def commit_acts(message: str) -> list[str]:
@@ -157,8 +157,8 @@ _REFERENCE = r"https://docs\.aws\.amazon\.com/service-authorization/latest/refer
 
 
 def _active(root: Element, links: str) -> Iterator[str]:
-    for each in root.iter():
-        tag = str(each.tag).rpartition("}")[2]
+    for element in root.iter():
+        tag = str(element.tag).rpartition("}")[2]
         if tag in {
             "iframe",
             "object",
@@ -172,7 +172,7 @@ def _active(root: Element, links: str) -> Iterator[str]:
             "foreignObject",
         }:
             yield tag
-        for key, value in each.attrib.items():
+        for key, value in element.attrib.items():
             if key.startswith("on") or key in {"src", "srcdoc", "formaction", "style"}:
                 yield f"{tag} {key}={value}"
             if (
@@ -205,7 +205,7 @@ def terminal_acts(text: str) -> list[str]:
 
 def links_of_messages(log: Mapping[str, Any]) -> list[str]:
     """Links and placeholders in the messages of a SARIF log (SARIF 2.1.0, 3.11.5 and 3.11.6)."""
-    texts = [result["message"]["text"] for run in log["runs"] for result in run["results"]]
+    texts = [alert["message"]["text"] for run in log["runs"] for alert in run["results"]]
     bare = [re.sub(r"\\[\\\[\]]|\{\{|\}\}", "", text) for text in texts]
     return [text for text in bare if re.search(r"[\[\]{}\n\r\x1b]", text)]
 
@@ -217,14 +217,14 @@ def matching(pattern: str, variables: Mapping[str, str]) -> re.Pattern[str]:
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html, read
     2026-11-26.
     """
-    out, rest = "", pattern
-    while rest:
-        if rest.startswith("${"):
-            name, closing, rest = rest[2:].partition("}")
+    out, remaining = "", pattern
+    while remaining:
+        if remaining.startswith("${"):
+            name, closing, remaining = remaining[2:].partition("}")
             if not closing:
                 raise ValueError(f"IAM would not take {pattern!r}")
             out += re.escape(name if name in {"*", "?", "$"} else variables.get(name, "\0"))
             continue
-        out += {"*": ".*", "?": "."}.get(rest[0], re.escape(rest[0]))
-        rest = rest[1:]
+        out += {"*": ".*", "?": "."}.get(remaining[0], re.escape(remaining[0]))
+        remaining = remaining[1:]
     return re.compile(out, re.DOTALL)

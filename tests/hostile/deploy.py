@@ -135,17 +135,17 @@ def records(names: Sequence[str]) -> list[Mapping[str, Any]]:
     """Six runs with the names, one with denials, and one with hostile session, region and user
     agent.
     """
-    made = [call for name in names for call in calls(name)]
+    name_calls = [call for name in names for call in calls(name)]
     refused = [call for name in names for call in refusals(name)]
     third = FIRST + timedelta(days=14, minutes=30)
-    found = [
-        *deploys([UPDATE, CREATE_QUEUE, *made]),
+    records = [
+        *deploys([UPDATE, CREATE_QUEUE, *name_calls]),
         *deploys(refused, first=third, times=1, number=2),
     ]
     for number, name in enumerate(names):
         odd = dict(record(CREATE_QUEUE, FIRST + timedelta(days=20, minutes=number), name))
-        found.append(odd | {"userAgent": name, "sourceIPAddress": name})
-        found.append(
+        records.append(odd | {"userAgent": name, "sourceIPAddress": name})
+        records.append(
             dict(
                 record(
                     {**CREATE_QUEUE, "error": name or "x"},
@@ -154,7 +154,7 @@ def records(names: Sequence[str]) -> list[Mapping[str, Any]]:
                 )
             )
         )
-    return found
+    return records
 
 
 def policy(names: Sequence[str]) -> dict[str, Any]:
@@ -229,7 +229,7 @@ class Stage:
         output, summary = self.job.runner / "output", self.job.runner / "summary"
         for file in (output, summary):
             file.write_text("")
-        given = {
+        step_inputs = {
             "policy_file": POLICY_FILE,
             "trails": "hostile",
             "job_logs": "deploy.log",
@@ -243,7 +243,7 @@ class Stage:
             # these are marked.
             "unknown_refs": "mark",
         } | inputs
-        environment = self.job.environment(given) | {"GITHUB_EVENT_NAME": event}
+        environment = self.job.environment(step_inputs) | {"GITHUB_EVENT_NAME": event}
         out, err = io.StringIO(), io.StringIO()
         code = action_main(environment, out, err, lambda: NOW)
         assert err.getvalue() == ""
@@ -263,7 +263,9 @@ class Stage:
             pull = self.hub.pull(int(number))
             put.markdown["pull request"] = pull.body
             notes = self.hub.line_comments(int(number))
-            put.markdown |= {f"line note {place}": note.body for place, note in enumerate(notes)}
+            put.markdown |= {
+                f"line note {note_number}": note.body for note_number, note in enumerate(notes)
+            }
             put.lines["title"] = pull.title
             commit = self.hub.world.git.run(
                 "log", "-1", "--format=%B", put.outputs["pull-request-head-sha"]
@@ -297,14 +299,17 @@ class Stage:
         self.hub.commit_as("kim", "kim/policy", {POLICY_FILE: json.dumps(POLICY, indent=2)})
         number = self.hub.open_pull_as("kim", "kim/policy")
         sides = {"base": self.hub.head("main"), "head": self.hub.head("kim/policy")}
-        whose = {"full_name": "octo-org/shop"}
+        repository = {"full_name": "octo-org/shop"}
         pull = {
             "number": number,
-            **{side: {"sha": sha, "repo": whose} for side, sha in sides.items()},
+            **{side: {"sha": sha, "repo": repository} for side, sha in sides.items()},
         }
         self.job.event = json.dumps({"pull_request": pull})
         put = self.step(mode="review", event="pull_request")
-        put.markdown |= {f"review {at}": text for at, text in enumerate(self.hub.comments(number))}
+        put.markdown |= {
+            f"review {comment_number}": text
+            for comment_number, text in enumerate(self.hub.comments(number))
+        }
         return put
 
     def checked(self) -> Put:

@@ -28,14 +28,14 @@ Way = Callable[[Put], list[str]]
 def log(put: Put) -> list[str]:
     """The runner: only the product's own commands, each with its own properties."""
     read = consumers.runner_log(put.log)
-    found = [command.name for command in read.commands if command.name not in OURS]
+    foreign = [command.name for command in read.commands if command.name not in OURS]
     for command in read.commands:
         extra = set(command.properties) - {"file", "line", "title"}
         if extra or command.properties.get("title", "") not in TITLES or "\n" in command.data:
-            found.append(str(command))
+            foreign.append(str(command))
     if read.commands[0].name != "add-mask":
-        found.append("the token is not masked first")
-    return found
+        foreign.append("the token is not masked first")
+    return foreign
 
 
 def terminal(put: Put) -> list[str]:
@@ -45,15 +45,15 @@ def terminal(put: Put) -> list[str]:
 
 def outputs(put: Put) -> list[str]:
     """The runner's file commands: exactly the declared outputs, lists as JSON."""
-    found = [name for name in put.outputs if name not in OUTPUTS]
+    foreign = [name for name in put.outputs if name not in OUTPUTS]
     lists = {name: put.outputs.get(name) or "[]" for name in ("added-actions", "removed-actions")}
     # A contributor's entries are output unchanged: a step that prints them must have no effect
     # either.
-    found += [
+    foreign += [
         str(command) for text in lists.values() for command in consumers.runner_log(text).commands
     ]
-    assert all(isinstance(each, str) for text in lists.values() for each in json.loads(text))
-    return found
+    assert all(isinstance(value, str) for text in lists.values() for value in json.loads(text))
+    return foreign
 
 
 def markdown(put: Put) -> list[str]:
@@ -74,11 +74,13 @@ def lines(put: Put) -> list[str]:
     """Titles and commit messages: git's trailers, GitHub's mentions, references and skipped
     runs.
     """
-    found = [act for text in put.lines.values() for act in consumers.commit_acts(text)]
+    acts = [act for text in put.lines.values() for act in consumers.commit_acts(text)]
     message = put.lines.get("commit message")
-    told = consumers.trailers(message) if message else []
-    return found + [
-        each for each in told if not re.fullmatch(r"Leastpriv-Fingerprint: [0-9a-f]+", each)
+    trailers = consumers.trailers(message) if message else []
+    return acts + [
+        trailer
+        for trailer in trailers
+        if not re.fullmatch(r"Leastpriv-Fingerprint: [0-9a-f]+", trailer)
     ]
 
 
@@ -91,23 +93,23 @@ def sarif(put: Put) -> list[str]:
     """Code scanning."""
     if "x.sarif" not in put.files:
         return []
-    found = json.loads(put.files["x.sarif"])
-    jsonschema.validate(found, SARIF)
-    return consumers.links_of_messages(found)
+    document = json.loads(put.files["x.sarif"])
+    jsonschema.validate(document, SARIF)
+    return consumers.links_of_messages(document)
 
 
 def json_files(put: Put) -> list[str]:
     """Programs that read the files: valid JSON, and no command of the runner when a step prints
     them.
     """
-    found = []
+    problems = []
     for name, content in put.files.items():
         if name.endswith((".json", "memory")):
             json.loads(content)
     for name in ("proposal.json", "patch.json"):
         read = consumers.runner_log(put.files.get(name, b"").decode())
-        found += [f"{name}: {command}" for command in read.commands]
-    return found
+        problems += [f"{name}: {command}" for command in read.commands]
+    return problems
 
 
 def secrets(put: Put) -> list[str]:
@@ -147,18 +149,18 @@ def widened(put: Put, names: Sequence[str]) -> list[str]:
     pattern.
     """
     granted = [entry for entry in _resources(put) if entry.startswith("arn:aws:s3:::shop/")]
-    found = []
-    seen = {f"arn:aws:s3:::shop/{name}" for name in names}
+    problems = []
+    object_arns = {f"arn:aws:s3:::shop/{name}" for name in names}
     for entry in granted:
         read = consumers.matching(entry, {"aws:username": "eve", "aws:PrincipalTag/x": "eve"})
-        found += [
-            f"{entry!r} allows {other!r}"
-            for other in _similar_objects(names) - seen
-            if read.fullmatch(other)
+        problems += [
+            f"{entry!r} allows {similar!r}"
+            for similar in _similar_objects(names) - object_arns
+            if read.fullmatch(similar)
         ]
-        if not any(read.fullmatch(arn) for arn in seen):
-            found.append(f"{entry!r} allows nothing that was called")
-    return found
+        if not any(read.fullmatch(arn) for arn in object_arns):
+            problems.append(f"{entry!r} allows nothing that was called")
+    return problems
 
 
 def _resources(put: Put) -> list[str]:
@@ -168,25 +170,29 @@ def _resources(put: Put) -> list[str]:
         if name == "policy.json" or re.search(r"#12(-\d+)?\.json$", name)
     ]
     statements = [
-        each
+        statement
         for policy in policies
-        for each in policy["Statement"]
-        if "s3:PutObject" in each["Action"]
+        for statement in policy["Statement"]
+        if "s3:PutObject" in statement["Action"]
     ]
     return [
         entry
-        for each in statements
-        for entry in ([each["Resource"]] if isinstance(each["Resource"], str) else each["Resource"])
+        for statement in statements
+        for entry in (
+            [statement["Resource"]]
+            if isinstance(statement["Resource"], str)
+            else statement["Resource"]
+        )
     ]
 
 
 def _similar_objects(names: Sequence[str]) -> set[str]:
     """Objects similar to the named ones, which a wildcard or a variable in a name would match."""
-    made = {"other", "", "eve", "x/y"}
+    similar_keys = {"other", "", "eve", "x/y"}
     for name in names:
-        made.add(re.sub(r"\$\{[^}]*\}", "eve", name).replace("*", "zz").replace("?", "z"))
-        made.add(name.replace("*", "").replace("?", "q"))
-    return {f"arn:aws:s3:::shop/{each}" for each in made}
+        similar_keys.add(re.sub(r"\$\{[^}]*\}", "eve", name).replace("*", "zz").replace("?", "z"))
+        similar_keys.add(name.replace("*", "").replace("?", "q"))
+    return {f"arn:aws:s3:::shop/{key}" for key in similar_keys}
 
 
 def reached(put: Put, tags: Sequence[str]) -> dict[str, int]:

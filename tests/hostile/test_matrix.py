@@ -104,17 +104,19 @@ def test_a_thousand_names_have_no_effect_in_any_output_of_any_mode(
     tmp_path: Path, number: int
 ) -> None:
     names, tags = tagged(1_000)
-    mine, own = (each[number * BATCH : (number + 1) * BATCH] for each in (names, tags))
-    with hub_for(mine) as hub:
+    batch, batch_tags = (
+        lines_of_batch[number * BATCH : (number + 1) * BATCH] for lines_of_batch in (names, tags)
+    )
+    with hub_for(batch) as hub:
         hub.add_user("kim", "write")
-        stage = Stage(tmp_path, mine, hub)
+        stage = Stage(tmp_path, batch, hub)
         for run in RUNS:
             put: Put = getattr(stage, run)()
             assert put.code in ((0, 3) if run == "reviewed" else (0,)), put.log[-2_000:]
             assert {way: acts for way, check in WAYS.items() if (acts := check(put))} == {}, run
             if run == "proposed":
-                assert widened(put, mine) == []
-                met = reached(put, own)
+                assert widened(put, batch) == []
+                met = reached(put, batch_tags)
                 assert met["JSON files"] > BATCH * 0.9
                 assert met["Markdown"] > BATCH * 0.2  # a list has few names
                 # No addition has a name with hidden characters, and the page shows additions.

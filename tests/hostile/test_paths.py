@@ -52,8 +52,8 @@ def job(tmp_path: Path) -> Job:
     (job.workspace / ".git" / "config").write_text("[core]")
     outside = tmp_path / "outside"
     outside.mkdir()
-    for place in (outside / "secret.json", tmp_path / "secret.json"):
-        place.write_text(json.dumps(POLICY))
+    for secret_file in (outside / "secret.json", tmp_path / "secret.json"):
+        secret_file.write_text(json.dumps(POLICY))
     (job.workspace / "iam" / "link.json").symlink_to(outside / "secret.json")
     (job.workspace / "iam" / "folder").symlink_to(outside)
     (job.workspace / "iam" / "git.json").symlink_to("../.git/config")
@@ -85,8 +85,8 @@ def test_an_input_that_leads_out_of_the_checkout_is_an_error(
     tmp_path: Path, job: Job, name: str, way: str
 ) -> None:
     value = WAYS_OUT[way].format(outside=tmp_path / "outside")
-    more = {"role_arn": "", "policy_file": ""} if name == "config" else {}
-    refused(job, tmp_path, name, **more, **{name.replace("-", "_"): value})
+    further_inputs = {"role_arn": "", "policy_file": ""} if name == "config" else {}
+    refused(job, tmp_path, name, **further_inputs, **{name.replace("-", "_"): value})
 
 
 @pytest.mark.parametrize("way", WAYS_OUT)
@@ -106,7 +106,11 @@ def test_all_inputs_that_name_files_are_tested() -> None:
     """A new input that names a file must be added to the list above."""
     from leastpriv.config.inputs import inputs
 
-    named = {each.name for each in inputs() if "file" in each.help or "folder" in each.help}
+    path_inputs = {
+        action_input.name
+        for action_input in inputs()
+        if "file" in action_input.help or "folder" in action_input.help
+    }
     not_read_as_paths = {
         "grace-days",
         "minimum-days",
@@ -116,7 +120,7 @@ def test_all_inputs_that_name_files_are_tested() -> None:
         "validate-digests",
         "evidence-branch",
     }
-    assert named - not_read_as_paths - {"cache-dir"} <= set(INPUTS)
+    assert path_inputs - not_read_as_paths - {"cache-dir"} <= set(INPUTS)
 
 
 def log_line(action: str) -> str:

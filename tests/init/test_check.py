@@ -62,11 +62,11 @@ class Job(ThreadingHTTPServer):
 
     def environment(self, aws: FakeAws) -> dict[str, str]:
         """The variables of a job that may request tokens."""
-        own = f"http://127.0.0.1:{self.server_port}"
+        own_address = f"http://127.0.0.1:{self.server_port}"
         return {
             **{name: value for name, value in aws.environment().items() if "KEY" not in name},
-            "AWS_ENDPOINT_URL_STS": own,
-            "ACTIONS_ID_TOKEN_REQUEST_URL": f"{own}/token?api-version=2.0",
+            "AWS_ENDPOINT_URL_STS": own_address,
+            "ACTIONS_ID_TOKEN_REQUEST_URL": f"{own_address}/token?api-version=2.0",
             "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "permitted",
         }  # fmt: skip
 
@@ -89,9 +89,9 @@ class _Answers(BaseHTTPRequestHandler):
             )
             return
         keys = "<AccessKeyId>AKIAREADER</AccessKeyId><SecretAccessKey>x</SecretAccessKey><SessionToken>y</SessionToken>"
-        result = f"<AssumeRoleWithWebIdentityResult><Credentials>{keys}</Credentials></AssumeRoleWithWebIdentityResult>"
-        whole = f"<AssumeRoleWithWebIdentityResponse>{result}</AssumeRoleWithWebIdentityResponse>"
-        self._answer(200, whole)
+        credentials_xml = f"<AssumeRoleWithWebIdentityResult><Credentials>{keys}</Credentials></AssumeRoleWithWebIdentityResult>"
+        response_xml = f"<AssumeRoleWithWebIdentityResponse>{credentials_xml}</AssumeRoleWithWebIdentityResponse>"
+        self._answer(200, response_xml)
 
     def _answer(self, status: int, text: str) -> None:
         self.send_response(status)
@@ -137,15 +137,19 @@ def role_with(trust: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def failures(found: Iterable[Check]) -> list[tuple[str, str]]:
-    return [(each.step, each.detail) for each in found if each.works is False]
+    return [(check.step, check.detail) for check in found if check.works is False]
 
 
 def test_a_job_with_the_right_token_assumes_the_role_and_every_check_works(
     job: Job, aws: FakeAws
 ) -> None:
-    found = list(check_setup(options(), job.environment(aws)))
-    assert [each.step for each in found if each.works] == ["assume", "LookupEvents", "ListRegions"]
-    assert failures(found) == []
+    checks = list(check_setup(options(), job.environment(aws)))
+    assert [check.step for check in checks if check.works] == [
+        "assume",
+        "LookupEvents",
+        "ListRegions",
+    ]
+    assert failures(checks) == []
     assert aws.requests[0].access_key == "AKIAREADER"
 
 
@@ -182,10 +186,10 @@ def test_a_denied_login_names_the_condition_that_the_token_does_not_fulfil(
     job: Job, aws: FakeAws, claim: dict[str, str], words: str
 ) -> None:
     job.claims, job.refused = {**CLAIMS, **claim}, ("AccessDenied", DENIED)
-    found = failures(check_setup(options(), job.environment(aws)))
-    assert [step for step, _ in found] == ["assume", "trust policy"]
-    assert f'AWS says "{DENIED}"' in found[0][1]
-    assert words in found[1][1]
+    failed_steps = failures(check_setup(options(), job.environment(aws)))
+    assert [step for step, _ in failed_steps] == ["assume", "trust policy"]
+    assert f'AWS says "{DENIED}"' in failed_steps[0][1]
+    assert words in failed_steps[1][1]
 
 
 def test_the_deployed_trust_policy_is_compared_where_it_can_be_read(job: Job, aws: FakeAws) -> None:
@@ -213,9 +217,9 @@ def test_a_subject_with_ids_is_explained_where_the_conditions_hold(job: Job, aws
     """The role was deployed without the ids, which the token shows."""
     job.claims = {**CLAIMS, "sub": "repo:acme@12/shop@34:ref:refs/heads/main"}
     job.refused = ("AccessDenied", DENIED)
-    found = list(check_setup(options(), job.environment(aws)))
-    assert [step for step, _ in failures(found)] == ["assume"]
-    assert "RepositoryOwnerId=12 RepositoryId=34" in found[-1].detail
+    checks = list(check_setup(options(), job.environment(aws)))
+    assert [step for step, _ in failures(checks)] == ["assume"]
+    assert "RepositoryOwnerId=12 RepositoryId=34" in checks[-1].detail
 
 
 @pytest.mark.parametrize(
@@ -249,12 +253,12 @@ def test_what_aws_denies_is_quoted_and_the_other_checks_go_on(aws: FakeAws) -> N
         " deny in a service control policy"
     )
     aws.refuse("LookupEvents", "AccessDeniedException", message)
-    found = list(check_setup(options(), aws.environment()))
-    [(step, detail)] = failures(found)
+    checks = list(check_setup(options(), aws.environment()))
+    [(step, detail)] = failures(checks)
     assert step == "LookupEvents"
     assert detail.count(message) == 1
     assert "`aws-regions`" in detail
-    assert found[-1] == Check("ListRegions", True, "account:ListRegions (FindRegions)")
+    assert checks[-1] == Check("ListRegions", True, "account:ListRegions (FindRegions)")
 
 
 def no_such_trail(_: Asked) -> Mapping[str, Any]:
@@ -290,12 +294,13 @@ def test_a_file_of_the_trail_is_listed_read_and_decrypted(
             f"{folder}CloudTrail-Digest/a.json.gz": b"x",
             f"{folder}CloudTrail/eu-west-1/2026/b.json.gz": b"x",
         }
-        found = list(check_setup(target, s3.environment(others=aws.endpoint)))
-        assert [each.step for each in found if each.works][:2] == ["list", "read"]
-        assert found[2].detail == f"{folder}CloudTrail/eu-west-1/2026/b.json.gz"
+        checks = list(check_setup(target, s3.environment(others=aws.endpoint)))
+        assert [check.step for check in checks if check.works][:2] == ["list", "read"]
+        assert checks[2].detail == f"{folder}CloudTrail/eu-west-1/2026/b.json.gz"
         s3.refuse("CloudTrail/$", "AccessDenied", "listing", times=1)
         assert [
-            each[0] for each in failures(check_setup(target, s3.environment(others=aws.endpoint)))
+            failure[0]
+            for failure in failures(check_setup(target, s3.environment(others=aws.endpoint)))
         ] == ["list"]
         s3.refuse("b.json.gz", "AccessDenied", message)
         [(name, detail)] = failures(check_setup(target, s3.environment(others=aws.endpoint)))
@@ -326,14 +331,16 @@ def test_the_hub_assumes_each_other_reader_and_checks_it(aws: FakeAws) -> None:
         *(f"arn:aws:iam::{account}:role/ci-deploy" for account in ("222233334444", "333344445555")),
     ]
     target = options(**{"role-arn": roles, "hub-account": [ACCOUNT], "aws-regions": ["eu-west-1"]})
-    found = list(check_setup(target, aws.environment()))
-    assert [each.detail for each in found if each.step == "assume" and each.works] == [
+    checks = list(check_setup(target, aws.environment()))
+    assert [check.detail for check in checks if check.step == "assume" and check.works] == [
         "arn:aws:iam::222233334444:role/leastpriv-reader"
     ]
-    [(step, detail)] = failures(found)
+    [(step, detail)] = failures(checks)
     assert step == "assume"
     assert "333344445555" in detail
-    assert [each.access_key for each in aws.requests if each.operation == "LookupEvents"] == [
+    assert [
+        request.access_key for request in aws.requests if request.operation == "LookupEvents"
+    ] == [
         "AKIAFAKE",
         "AKIAOTHERACCOUNT0",
     ]
@@ -374,9 +381,9 @@ def test_an_administrator_s_credentials_show_whether_a_job_s_token_will_be_accep
     }
     aws.operations["iam:GetOpenIDConnectProvider"] = lambda _: {"ClientIDList": [audience]}
     aws.operations["iam:GetRole"] = lambda _: {"Role": role_with(trust)}
-    found = list(check_setup(options(), aws.environment()))
-    assert "not leastpriv-reader" in found[0].detail
-    assert [step for step, _ in failures(found)] == failed
+    checks = list(check_setup(options(), aws.environment()))
+    assert "not leastpriv-reader" in checks[0].detail
+    assert [step for step, _ in failures(checks)] == failed
 
 
 def test_a_missing_provider_and_role_are_reported_with_aws_s_words(aws: FakeAws) -> None:
@@ -394,14 +401,14 @@ def test_a_missing_provider_and_role_are_reported_with_aws_s_words(aws: FakeAws)
     [(step, detail)] = failures(check_setup(options(), aws.environment()))
     assert step == "role"
     assert "deploy the template first" in detail
-    assert "LookupEvents" not in [each.operation for each in aws.requests]
+    assert "LookupEvents" not in [request.operation for request in aws.requests]
 
 
 def test_every_statement_of_the_reader_role_has_a_probe_of_an_action_that_it_grants() -> None:
     granted = {
         (action, grant.sid) for grant in reader_grants(known_sources()) for action in grant.actions
     }
-    probed = {(each.action, each.sid) for each in known_probes()}
+    probed = {(probe.action, probe.sid) for probe in known_probes()}
     assert {sid for _, sid in granted} - {sid for _, sid in probed} == set()
     assert probed - granted == set()
 
@@ -415,14 +422,14 @@ def test_every_probe_is_a_request_that_aws_s_models_accept() -> None:
         )
     }  # fmt: skip
     values["TargetArn"] = ROLE
-    for each in known_probes():
-        if each.note:
+    for probe in known_probes():
+        if probe.note:
             continue
-        (parameters,) = filled_values(each.parameters, values)
-        model = contract.operation(each.client, each.operation)
-        found = breaches(json.loads(parameters), model.input_shape, each.action)
-        assert list(found) == []
-        assert not each.missing or each.missing in contract.error_names(model)
+        (parameters,) = filled_values(probe.parameters, values)
+        model = contract.operation(probe.client, probe.operation)
+        parameter_breaches = breaches(json.loads(parameters), model.input_shape, probe.action)
+        assert list(parameter_breaches) == []
+        assert not probe.missing or probe.missing in contract.error_names(model)
 
 
 SOURCES = ("event-history", "live-role", "last-accessed", "policy-checks", "denial-details")
@@ -446,9 +453,9 @@ def whole() -> Iterator[FakeAws]:
     with FakeAws(
         {
             **{
-                f"{each.client}:{each.operation}": answer(each.operation)
-                for each in known_probes()
-                if not each.note
+                f"{probe.client}:{probe.operation}": answer(probe.operation)
+                for probe in known_probes()
+                if not probe.note
             },
             "sts:GetCallerIdentity": lambda _: {"Account": ACCOUNT, "Arn": READER, "UserId": "x"},
             "iam:GetRole": lambda _: {"Role": role_with({})},
@@ -467,14 +474,14 @@ ANSWERS: Mapping[str, Mapping[str, Any]] = {
 
 
 def test_each_permission_of_the_default_sources_is_tried(whole: FakeAws) -> None:
-    found = list(check_setup(options(sources=SOURCES), whole.environment()))
-    assert failures(found) == []
-    asked = {each.operation for each in whole.requests}
+    checks = list(check_setup(options(sources=SOURCES), whole.environment()))
+    assert failures(checks) == []
+    operations = {request.operation for request in whole.requests}
     assert {
         "LookupEvents", "ValidatePolicy", "SimulateCustomPolicy", "ListRolePolicies",
         "ListAttachedRolePolicies", "GetPolicyVersion", "GetServiceLastAccessedDetails",
         "GenerateServiceLastAccessedDetails", "ListFindings", "GetRequestAuthorizationDetails",
-    } <= asked  # fmt: skip
+    } <= operations  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -491,8 +498,8 @@ def test_one_missing_permission_is_one_failure(whole: FakeAws, operation: str) -
 def test_expired_credentials_are_one_failure(whole: FakeAws) -> None:
     for operation in ("LookupEvents", "ListRegions", "ListRolePolicies", "GetRole"):
         whole.refuse(operation, "ExpiredTokenException", "The security token is expired")
-    found = failures(check_setup(options(sources=SOURCES[:1]), whole.environment()))
-    assert len(found) == 1
+    failed_checks = failures(check_setup(options(sources=SOURCES[:1]), whole.environment()))
+    assert len(failed_checks) == 1
 
 
 def test_one_failure_in_several_regions_is_one_line(whole: FakeAws) -> None:
@@ -544,7 +551,7 @@ def test_a_trust_policy_may_give_the_number_of_a_repository_without_quotes(
 
 
 def test_a_trust_policy_accepts_a_token_where_one_of_its_statements_does() -> None:
-    ours, theirs = (
+    our_policy, their_policy = (
         trust_policy(
             options().provider("aws", ACCOUNT),
             "sts.amazonaws.com",
@@ -562,10 +569,12 @@ def test_a_trust_policy_accepts_a_token_where_one_of_its_statements_does() -> No
             "Action": "sts:AssumeRole",
         }
     }
-    several = {"Statement": [*theirs["Statement"], *gitlab["Statement"], *ours["Statement"]]}
+    several = {
+        "Statement": [*their_policy["Statement"], *gitlab["Statement"], *our_policy["Statement"]]
+    }
     assert not list(unmet_conditions(several, CLAIMS))
     (sentence,) = unmet_conditions(
-        {"Statement": [*theirs["Statement"], *gitlab["Statement"]]}, CLAIMS
+        {"Statement": [*their_policy["Statement"], *gitlab["Statement"]]}, CLAIMS
     )
     assert "repo:acme/bank" in sentence
     assert next(unmet_conditions(gitlab, CLAIMS)).startswith("the issuer is")

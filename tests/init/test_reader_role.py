@@ -60,9 +60,9 @@ def test_only_actions_without_resource_types_have_a_wildcard_resource(source: st
     for grant in reader_grants([source]):
         if grant.resources == ("*",):
             for action in grant.actions:
-                known = catalog.action(action)
-                assert known or action in NEWER
-                assert not known or known.resource_types == (), action
+                catalogued = catalog.action(action)
+                assert catalogued or action in NEWER
+                assert not catalogued or catalogued.resource_types == (), action
 
 
 @each_source
@@ -99,10 +99,10 @@ def test_cloudformation_and_terraform_grant_exactly_the_table(sources: list[str]
     target = parse_options(
         {**options, "sources": ["event-history", "s3-trail", "athena", *sources, *evidence]}
     )
-    found = render_files(target)
+    files = render_files(target)
     table = _policy(target.sources, {**target.values, **OWN})
     for name, pointer in ((CLOUDFORMATION, POINTER), (TERRAFORM, ADDRESS)):
-        template = parse(_valued(found[name]).encode(), name, pointer)
+        template = parse(_valued(files[name]).encode(), name, pointer)
         assert len(template.statements) == len(table.statements)
         assert check_containment([table], [template]).holds, name
         assert check_containment([template], [table]).holds, name
@@ -115,8 +115,8 @@ def test_only_the_chosen_sources_are_granted() -> None:
 
 
 def test_a_grant_shared_by_two_sources_is_written_once() -> None:
-    both = reader_grants(["s3-trail", "athena"])
-    assert len({grant.sid for grant in both}) == len(both)
+    grants_of_both = reader_grants(["s3-trail", "athena"])
+    assert len({grant.sid for grant in grants_of_both}) == len(grants_of_both)
 
 
 def test_sids_are_valid_and_distinct() -> None:
@@ -131,13 +131,13 @@ def test_every_choice_of_sources_fits_one_inline_policy() -> None:
 
 @each_source
 def test_a_source_without_its_values_names_the_option(source: str) -> None:
-    needed = {
+    needed_grants = {
         name
         for grant in reader_grants([source])
         for text in _texts(grant)
         for name in re.findall(r"{(\w+)}", text)
     }
-    for name in needed - {"Partition", "Account", "Targets"}:
+    for name in needed_grants - {"Partition", "Account", "Targets"}:
         with pytest.raises(InputError, match=rf"The source {source} needs (--|a )"):
             reader_grants([source], {key: value for key, value in VALUES.items() if key != name})
 
@@ -173,7 +173,9 @@ def test_the_folder_of_the_account_follows_from_the_trail_s_address(
     trail: str, folder: str
 ) -> None:
     values = {**parse_options({**GIVEN, "trails": [trail]}).values, **OWN}
-    (read,) = [each for each in reader_grants(["s3-trail"], values) if each.sid == "ReadTrailFiles"]
+    (read,) = [
+        grant for grant in reader_grants(["s3-trail"], values) if grant.sid == "ReadTrailFiles"
+    ]
     assert reader_policy([read], values)["Statement"][0]["Resource"] == [
         f"arn:aws:s3:::trails/{folder}*"
     ]
@@ -308,8 +310,8 @@ def test_an_option_that_is_wrong_is_rejected_with_the_way_to_write_it(
     ],
 )
 def test_every_customized_subject_of_the_owner_is_accepted(subject: str) -> None:
-    given = {"repository": ["acme/shop"], "role-arn": [ROLE], "subject": [subject]}
-    assert parse_options(given).subjects() == (subject,)
+    setup = {"repository": ["acme/shop"], "role-arn": [ROLE], "subject": [subject]}
+    assert parse_options(setup).subjects() == (subject,)
 
 
 def test_a_user_is_read_by_the_user_source_and_a_role_by_the_role_source() -> None:
@@ -320,10 +322,10 @@ def test_a_user_is_read_by_the_user_source_and_a_role_by_the_role_source() -> No
     )
     roles = {**users, "role-arn": [ROLE]}
     assert parse_options(roles).sources == DEFAULT_SOURCES
-    named = {**roles, "sources": ["event-history", "live-user", "live-role"]}
-    assert parse_options(named).sources == ("event-history", "live-role")
-    both = parse_options({**users, "role-arn": [ROLE, *users["role-arn"]]})
-    assert {"live-role", "live-user"} <= {*both.sources}
+    setup = {**roles, "sources": ["event-history", "live-user", "live-role"]}
+    assert parse_options(setup).sources == ("event-history", "live-role")
+    with_users = parse_options({**users, "role-arn": [ROLE, *users["role-arn"]]})
+    assert {"live-role", "live-user"} <= {*with_users.sources}
 
 
 def _texts(grant: ReaderGrant) -> tuple[str, ...]:

@@ -61,16 +61,16 @@ def test_reader_role_allows_policy_generation_and_findings(tmp_path: Path) -> No
         hurried.time.on_sleep = lambda: _interrupt_after("GetGeneratedPolicy", aws)
         with pytest.raises(KeyboardInterrupt):
             hurried.aws_findings(Aws.open(aws.environment()))
-    requests = [each for each in aws.requests if each.service == "accessanalyzer"]
+    requests = [request for request in aws.requests if request.service == "accessanalyzer"]
     _hold(requests, list(reader_grants(["access-analyzer"])), tmp_path)
 
 
 def test_reader_role_allows_reading_a_users_policies(tmp_path: Path) -> None:
     with FakeAws(_user()) as aws:
-        opened = Aws.open(aws.environment())
-        found = read_live_role(opened, parse_principal(KIM))
-        entities_of_policy(opened, OWN)
-    assert found.is_known
+        session = Aws.open(aws.environment())
+        role = read_live_role(session, parse_principal(KIM))
+        entities_of_policy(session, OWN)
+    assert role.is_known
     _hold(aws.requests, list(reader_grants(["live-user"])), tmp_path)
 
 
@@ -92,7 +92,7 @@ def test_reader_role_allows_reading_digest_keys(tmp_path: Path) -> None:
         fill(s3)
         aws.operations["cloudtrail:DescribeTrails"] = lambda _: {"trailList": []}
         read(Aws.open(s3.environment(others=aws.endpoint)))
-    requests = [each for each in aws.requests if each.operation == "ListPublicKeys"]
+    requests = [request for request in aws.requests if request.operation == "ListPublicKeys"]
     _hold(requests, list(reader_grants(["digests"])), tmp_path)
 
 
@@ -112,10 +112,10 @@ def test_reader_role_allows_reading_a_log_group(tmp_path: Path) -> None:
 
 def test_reader_role_allows_reading_service_control_policies(tmp_path: Path) -> None:
     with FakeAws(Organization().operations()) as aws:
-        found = read_outer_policies(
+        outer_policies = read_outer_policies(
             Aws.open(aws.environment()), parse_principal(READER), "", organization=True
         )
-    assert len(found.scps) == 3
+    assert len(outer_policies.scps) == 3
     _hold(aws.requests, list(reader_grants(["organization-policies"])), tmp_path)
 
 
@@ -135,9 +135,11 @@ def test_reader_role_allows_athena_queries(tmp_path: Path) -> None:
             patch.setattr("leastpriv.cloudtrail.athena.time.sleep", _interrupt)
             with pytest.raises(KeyboardInterrupt):
                 stand.read()
-        requests = [each for each in stand.aws.requests if each.service == "athena"]
-    own = [grant for grant in reader_grants(["athena"]) if grant.actions[0].startswith("athena:")]
-    _hold(requests, own, tmp_path)
+        requests = [request for request in stand.aws.requests if request.service == "athena"]
+    own_grants = [
+        grant for grant in reader_grants(["athena"]) if grant.actions[0].startswith("athena:")
+    ]
+    _hold(requests, own_grants, tmp_path)
 
 
 @pytest.mark.parametrize("organization", ["", "o-abcdefghij"])
@@ -189,21 +191,26 @@ def _allowed(requests: Sequence[str], target: InitOptions) -> None:
         json.dumps(reader_policy(reader_grants(target.sources), values)).encode(), "reader.json"
     )
     kinds = set()
-    for each in requests:
-        kind, _, name = each.partition(" ")
+    for request in requests:
+        kind, _, name = request.partition(" ")
         name = name.partition(" bytes=")[0]
         kinds.add(kind)
         listing = Request(
             "s3:ListBucket", "arn:aws:s3:::logs", {"s3:prefix": (name,)}, context_complete=True
         )
         reading = Request("s3:GetObject", f"arn:aws:s3:::logs/{name}", context_complete=True)
-        assert evaluate(listing if kind == "LIST" else reading, [policy]).effect == "allowed", each
-    assert kinds >= {"LIST"}
-    for other in ("", "AWSLogs/999999999999/", f"AWSLogs/{TRAIL_ACCOUNT[:-1]}"):
-        listing = Request(
-            "s3:ListBucket", "arn:aws:s3:::logs", {"s3:prefix": (other,)}, context_complete=True
+        assert evaluate(listing if kind == "LIST" else reading, [policy]).effect == "allowed", (
+            request
         )
-        assert evaluate(listing, [policy]).effect == "implicitDeny", other
+    assert kinds >= {"LIST"}
+    for other_prefix in ("", "AWSLogs/999999999999/", f"AWSLogs/{TRAIL_ACCOUNT[:-1]}"):
+        listing = Request(
+            "s3:ListBucket",
+            "arn:aws:s3:::logs",
+            {"s3:prefix": (other_prefix,)},
+            context_complete=True,
+        )
+        assert evaluate(listing, [policy]).effect == "implicitDeny", other_prefix
 
 
 def _hold(requests: list[Asked], granted: list[ReaderGrant], folder: Path) -> None:
@@ -236,7 +243,7 @@ def _user() -> dict[str, Operation]:
         }
     )
     then = datetime(2026, 1, 1, tzinfo=UTC)
-    own = {
+    user = {
         "Path": "/",
         "UserName": "kim",
         "UserId": "AIDAAAAAAAAAAAAAAAAA",
@@ -249,7 +256,7 @@ def _user() -> dict[str, Operation]:
     }  # fmt: skip
     inline = {"PolicyName": "inline", "PolicyDocument": text}
     answers: dict[str, Mapping[str, Any]] = {
-        "GetUser": {"User": own},
+        "GetUser": {"User": user},
         "ListAttachedUserPolicies": {"AttachedPolicies": [{"PolicyArn": OWN}]},
         "ListUserPolicies": {"PolicyNames": ["inline"]},
         "GetUserPolicy": {"UserName": "kim", **inline},

@@ -47,32 +47,32 @@ each_source = pytest.mark.parametrize("source", known_sources())
 
 def target(**given: Any) -> InitOptions:
     """The checked options of one role of acme/shop with its defaults."""
-    named = {
+    options = {
         name.replace("_", "-"): [value] if isinstance(value, str) else value
         for name, value in given.items()
     }
     return parse_options(
-        {"repository": ["acme/shop"], "role-arn": [ROLE], "action": GIVEN["action"], **named}
+        {"repository": ["acme/shop"], "role-arn": [ROLE], "action": GIVEN["action"], **options}
     )
 
 
 def of_source(source: str) -> InitOptions:
     """The options of a source with those of which it needs one."""
     trails = [
-        each for each in GIVEN["trails"] if each.startswith("s3://") == (source != "log-group")
+        trail for trail in GIVEN["trails"] if trail.startswith("s3://") == (source != "log-group")
     ]
-    own = {
+    inputs_of_source = {
         "s3-trail": {"trails": trails}, "digests": {"trails": trails},
         "log-group": {"trails": trails},
         "kms": {"trails": trails, "kms-key-arn": GIVEN["kms-key-arn"]},
         "access-analyzer": {"access-analyzer": GIVEN["access-analyzer"]},
     }  # fmt: skip
     tables = {name: GIVEN[name] for name in ("trails", "athena-table", "athena-results")}
-    given = tables if source.startswith("athena") else own.get(source, {})
+    source_inputs = tables if source.startswith("athena") else inputs_of_source.get(source, {})
     user = {"role-arn": ["arn:aws:iam::111122223333:user/ci"]} if source == "live-user" else {}
     sources = ["event-history", *NEEDED.get(source, ()), source]
     required = {"repository": ["acme/shop"], "role-arn": [ROLE], "action": GIVEN["action"]}
-    return parse_options({**required, **given, **user, "sources": sources})
+    return parse_options({**required, **source_inputs, **user, "sources": sources})
 
 
 @pytest.mark.parametrize(
@@ -119,15 +119,15 @@ def test_customized_subjects_replace_those_of_branches() -> None:
 
 def test_an_enterprise_server_is_its_own_issuer_and_has_no_ids() -> None:
     issuer = "ghe.acme.com/_services/token"
-    found = render_files(target(issuer=issuer))
-    role = _yaml(found[CLOUDFORMATION])
+    files = render_files(target(issuer=issuer))
+    role = _yaml(files[CLOUDFORMATION])
     assert role["Resources"]["Provider"]["Properties"]["Url"] == f"https://{issuer}"
     [statement] = role["Resources"]["LeastprivReader"]["Properties"]["AssumeRolePolicyDocument"][
         "Statement"
     ]
     assert list(statement["Condition"]["StringEquals"]) == [f"{issuer}:aud", f"{issuer}:sub"]
     assert set(role["Parameters"]) == {"CreateProvider"}
-    assert ISSUER not in found[TERRAFORM]
+    assert ISSUER not in files[TERRAFORM]
 
 
 def test_the_terraform_file_is_valid_hcl() -> None:
@@ -138,12 +138,15 @@ def test_the_terraform_file_is_valid_hcl() -> None:
 
 def test_every_parameter_that_the_template_uses_is_declared_and_every_declared_one_used() -> None:
     for options in (target(), target(issuer="ghe.acme.com/_services/token")):
-        found = render_files(options)
-        body = found[CLOUDFORMATION].partition("Conditions:")[2]
-        used = {one or other for one, other in re.findall(r"\$\{(\w+)\}|!Ref (\w+)", body)}
-        assert used - {"AWS", "Provider"} == set(_yaml(found[CLOUDFORMATION])["Parameters"])
-        declared = set(re.findall(r'variable "(\w+)"', found[TERRAFORM]))
-        assert declared == set(re.findall(r"var\.(\w+)", found[TERRAFORM]))
+        files = render_files(options)
+        body = files[CLOUDFORMATION].partition("Conditions:")[2]
+        used_names = {
+            parameter or reference
+            for parameter, reference in re.findall(r"\$\{(\w+)\}|!Ref (\w+)", body)
+        }
+        assert used_names - {"AWS", "Provider"} == set(_yaml(files[CLOUDFORMATION])["Parameters"])
+        declared = set(re.findall(r'variable "(\w+)"', files[TERRAFORM]))
+        assert declared == set(re.findall(r"var\.(\w+)", files[TERRAFORM]))
 
 
 @each_source
@@ -152,20 +155,26 @@ def test_the_workflow_needs_only_the_roles_permissions_and_has_valid_inputs(sour
     input disables it.
     """
     options = of_source(source)
-    given = _steps(render_files(options)[WORKFLOW])[1]["with"]
-    assert given == action_inputs(options)
-    assert set(given) <= {known.name for known in inputs() if not known.config_only}
-    found = step_inputs({f"INPUT_{name.upper()}": value for name, value in given.items()})
-    if "config" in given:
-        raw = render_files(options)[given["config"]].encode()
-        found = with_settings(found, raw, given["config"])
-    read = parse_settings(with_step_defaults(found))
+    workflow_inputs = _steps(render_files(options)[WORKFLOW])[1]["with"]
+    assert workflow_inputs == action_inputs(options)
+    assert set(workflow_inputs) <= {
+        action_input.name for action_input in inputs() if not action_input.config_only
+    }
+    action_settings = step_inputs(
+        {f"INPUT_{name.upper()}": value for name, value in workflow_inputs.items()}
+    )
+    if "config" in workflow_inputs:
+        raw = render_files(options)[workflow_inputs["config"]].encode()
+        action_settings = with_settings(action_settings, raw, workflow_inputs["config"])
+    read = parse_settings(with_step_defaults(action_settings))
     assert read.last_accessed is ("last-accessed" in options.sources)
     assert read.validate_digests is ("digests" in options.sources)
     assert read.custom_policy_checks is ("custom-policy-checks" in options.sources)
     assert bool(read.athena_tables) is ("athena" in options.sources)
     assert read.event_history is ("event-history" in options.sources)
-    buckets = [each for each in read.bucket_trails if each.startswith("s3://")]
+    buckets = [
+        bucket_trail for bucket_trail in read.bucket_trails if bucket_trail.startswith("s3://")
+    ]
     assert bool(buckets) is ("s3-trail" in options.sources)
 
 
@@ -206,14 +215,14 @@ def test_another_partition_has_its_own_region_and_audience(
     partition: str, region: str, audience: str
 ) -> None:
     """The role accepts exactly the audience that the workflow requests."""
-    found = render_files(target(role_arn=f"arn:{partition}:iam::111122223333:role/ci"))
-    asked = _steps(found[WORKFLOW])[0]["with"]
-    assert asked["aws-region"] == region
-    assert asked.get("audience", "sts.amazonaws.com") == audience
-    role = _yaml(found[CLOUDFORMATION])["Resources"]["LeastprivReader"]["Properties"]
+    files = render_files(target(role_arn=f"arn:{partition}:iam::111122223333:role/ci"))
+    login_inputs = _steps(files[WORKFLOW])[0]["with"]
+    assert login_inputs["aws-region"] == region
+    assert login_inputs.get("audience", "sts.amazonaws.com") == audience
+    role = _yaml(files[CLOUDFORMATION])["Resources"]["LeastprivReader"]["Properties"]
     [statement] = role["AssumeRolePolicyDocument"]["Statement"]
     assert statement["Condition"]["StringEquals"][f"{ISSUER}:aud"] == audience
-    assert f'values   = ["{audience}"]' in found[TERRAFORM]
+    assert f'values   = ["{audience}"]' in files[TERRAFORM]
 
 
 def test_the_regions_of_the_roles_are_an_input_and_the_first_is_that_of_the_credentials() -> None:
@@ -239,7 +248,7 @@ def test_only_tags_start_a_workflow_whose_trust_policy_accepts_only_tags() -> No
 
 def test_the_workflow_names_commits_the_action_s_that_of_this_checkout() -> None:
     uses = [step["uses"] for step in _steps(render_files(target())[WORKFLOW])]
-    assert all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", each) for each in uses)
+    assert all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", step) for step in uses)
     head = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -257,35 +266,35 @@ def test_the_examples_log_in_with_the_same_commit_as_the_workflow_of_init() -> N
 
 
 def test_several_roles_of_an_account_share_one_config() -> None:
-    found = render_files(target(role_arn=[ROLE, f"{ROLE}-2"], policy_file=["a.json", "b.json"]))
-    assert set(found) == {CLOUDFORMATION, TERRAFORM, WORKFLOW, ".github/leastpriv.yml"}
-    entries = read_configuration(found[".github/leastpriv.yml"].encode(), "x").entries
-    assert [(each.role, each.values["policy-file"]) for each in entries] == [
+    files = render_files(target(role_arn=[ROLE, f"{ROLE}-2"], policy_file=["a.json", "b.json"]))
+    assert set(files) == {CLOUDFORMATION, TERRAFORM, WORKFLOW, ".github/leastpriv.yml"}
+    entries = read_configuration(files[".github/leastpriv.yml"].encode(), "x").entries
+    assert [(entry.role, entry.values["policy-file"]) for entry in entries] == [
         (ROLE, "a.json"),
         (f"{ROLE}-2", "b.json"),
     ]
-    assert _steps(found[WORKFLOW])[1]["with"]["config"] == ".github/leastpriv.yml"
+    assert _steps(files[WORKFLOW])[1]["with"]["config"] == ".github/leastpriv.yml"
 
 
 def test_a_pattern_of_roles_is_a_config_whose_files_are_named_by_the_roles() -> None:
     """The reader role may list roles, and read those of the pattern alone."""
     options = target(role_arn="arn:aws:iam::111122223333:role/teams/*-deploy")
-    found = render_files(options)
-    (entry,) = read_configuration(found[".github/leastpriv.yml"].encode(), "x").entries
+    files = render_files(options)
+    (entry,) = read_configuration(files[".github/leastpriv.yml"].encode(), "x").entries
     assert (entry.role, entry.values["policy-file"]) == (
         "arn:aws:iam::111122223333:role/teams/*-deploy",
         "iam/{name}.json",
     )
     assert "roles" in options.sources
-    assert ':role/teams/*-deploy"' in found[CLOUDFORMATION]
-    assert "iam:ListRoles" in found[CLOUDFORMATION]
+    assert ':role/teams/*-deploy"' in files[CLOUDFORMATION]
+    assert "iam:ListRoles" in files[CLOUDFORMATION]
 
 
 def test_several_accounts_are_a_matrix_with_a_config_and_a_branch_each() -> None:
-    found = render_files(target(role_arn=[ROLE, OTHER], trails="s3://trails/AWSLogs/o-abcdefghij"))
-    job = _yaml(found[WORKFLOW])["jobs"]["least-privilege"]
+    files = render_files(target(role_arn=[ROLE, OTHER], trails="s3://trails/AWSLogs/o-abcdefghij"))
+    job = _yaml(files[WORKFLOW])["jobs"]["least-privilege"]
     assert job["strategy"]["matrix"]["account"] == ["111122223333", "222233334444"]
-    login, action = _steps(found[WORKFLOW])
+    login, action = _steps(files[WORKFLOW])
     assert (
         login["with"]["role-to-assume"]
         == "arn:aws:iam::${{ matrix.account }}:role/leastpriv-reader"
@@ -294,7 +303,7 @@ def test_several_accounts_are_a_matrix_with_a_config_and_a_branch_each() -> None
     branches = set()
     for account in job["strategy"]["matrix"]["account"]:
         path = action["with"]["config"].replace("${{ matrix.account }}", account)
-        (entry,) = read_configuration(found[path].encode(), path).entries
+        (entry,) = read_configuration(files[path].encode(), path).entries
         assert f":{account}:" in entry.role
         branches.add(entry.values["branch"])
     assert len(branches) == 2
@@ -322,15 +331,17 @@ def test_each_config_of_init_is_one_that_the_action_reads(
         "iam/{name}.json" if "*" in role else f"iam/{number}.json"
         for number, role in enumerate(roles)
     ]
-    found = render_files(
+    rendered = render_files(
         target(role_arn=[f"arn:aws:iam::{role}" for role in roles], policy_file=files)
     )
-    configs = [content for name, content in found.items() if name.startswith(".github/leastpriv")]
-    entries = [
-        each for content in configs for each in read_configuration(content.encode(), "x").entries
+    configs = [
+        content for name, content in rendered.items() if name.startswith(".github/leastpriv")
     ]
-    assert [each.values.get("branch") for each in entries] == branches
-    assert [each.group for each in entries] == groups
+    entries = [
+        entry for content in configs for entry in read_configuration(content.encode(), "x").entries
+    ]
+    assert [entry.values.get("branch") for entry in entries] == branches
+    assert [entry.group for entry in entries] == groups
 
 
 @pytest.mark.parametrize(
@@ -343,11 +354,11 @@ def test_each_config_of_init_is_one_that_the_action_reads(
 def test_a_subject_of_pull_requests_is_named_among_the_next_steps(
     subject: str, warns: bool
 ) -> None:
-    given = target(subject=subject)
+    setup = target(subject=subject)
     assert (
         any(
             "pull requests: each person" in step
-            for step in next_steps(given, render_files(given), {})
+            for step in next_steps(setup, render_files(setup), {})
         )
         is warns
     )
@@ -370,29 +381,32 @@ def test_athena_may_write_below_the_results_folder_and_read_one_table() -> None:
 @pytest.mark.parametrize("hub", ["111122223333", "999999999999"])
 def test_the_reader_role_of_a_hub_assumes_those_of_the_other_accounts_in_one_run(hub: str) -> None:
     """Only the hub's role trusts the repository; the others trust the hub's role."""
-    found = render_files(target(role_arn=[ROLE, OTHER], hub_account=hub))
-    others = [account for account in ("111122223333", "222233334444") if account != hub]
-    login, action = _steps(found[WORKFLOW])
+    files = render_files(target(role_arn=[ROLE, OTHER], hub_account=hub))
+    other_accounts = [account for account in ("111122223333", "222233334444") if account != hub]
+    login, action = _steps(files[WORKFLOW])
     assert login["with"]["role-to-assume"] == f"arn:aws:iam::{hub}:role/leastpriv-reader"
     assert action["with"] == {"config": ".github/leastpriv.yml", "trails": "event-history"}
-    whole = read_configuration(found[".github/leastpriv.yml"].encode(), "x")
-    assert [each.account for each in whole.entries] == ["111122223333", "222233334444"]
-    properties = _yaml(found[STACK_SET])["Resources"]["LeastprivReaders"]["Properties"]
-    assert properties["StackInstancesGroup"][0]["DeploymentTargets"]["Accounts"] == others
+    configuration = read_configuration(files[".github/leastpriv.yml"].encode(), "x")
+    assert [entry.account for entry in configuration.entries] == ["111122223333", "222233334444"]
+    properties = _yaml(files[STACK_SET])["Resources"]["LeastprivReaders"]["Properties"]
+    assert properties["StackInstancesGroup"][0]["DeploymentTargets"]["Accounts"] == other_accounts
     member = _yaml(properties["TemplateBody"])["Resources"]["LeastprivReader"]["Properties"]
     [statement] = member["AssumeRolePolicyDocument"]["Statement"]
     assert statement["Condition"]["ArnEquals"]["aws:PrincipalArn"].endswith(
         f"::{hub}:role/leastpriv-reader"
     )
-    assert "AssumeRoleWithWebIdentity" not in properties["TemplateBody"] + found[MEMBER]
-    own = _yaml(found[CLOUDFORMATION])["Resources"]["LeastprivReader"]["Properties"]["Policies"][0][
-        "PolicyDocument"
+    assert "AssumeRoleWithWebIdentity" not in properties["TemplateBody"] + files[MEMBER]
+    reader_policy = _yaml(files[CLOUDFORMATION])["Resources"]["LeastprivReader"]["Properties"][
+        "Policies"
+    ][0]["PolicyDocument"]
+    (assumed,) = [
+        assuming for assuming in reader_policy["Statement"] if assuming["Sid"] == "AssumeReaders"
     ]
-    (assumed,) = [each for each in own["Statement"] if each["Sid"] == "AssumeReaders"]
     assert assumed["Resource"] == [
-        f"arn:${{AWS::Partition}}:iam::{each}:role/leastpriv-reader" for each in others
+        f"arn:${{AWS::Partition}}:iam::{account}:role/leastpriv-reader"
+        for account in other_accounts
     ]
-    assert "AssumeReaders" not in properties["TemplateBody"] + found[MEMBER]
+    assert "AssumeReaders" not in properties["TemplateBody"] + files[MEMBER]
 
 
 def test_two_hundred_accounts_fit_the_policy_of_the_hub_s_role() -> None:
@@ -403,14 +417,14 @@ def test_two_hundred_accounts_fit_the_policy_of_the_hub_s_role() -> None:
 
 
 def test_the_stack_set_creates_the_role_of_the_template_in_every_account() -> None:
-    found = render_files(target(role_arn=[ROLE, OTHER]))
-    properties = _yaml(found[STACK_SET])["Resources"]["LeastprivReaders"]["Properties"]
-    assert properties["TemplateBody"] == found[CLOUDFORMATION]
-    assert len(found[CLOUDFORMATION]) < 51_200
+    files = render_files(target(role_arn=[ROLE, OTHER]))
+    properties = _yaml(files[STACK_SET])["Resources"]["LeastprivReaders"]["Properties"]
+    assert properties["TemplateBody"] == files[CLOUDFORMATION]
+    assert len(files[CLOUDFORMATION]) < 51_200
     [group] = properties["StackInstancesGroup"]
     assert group["DeploymentTargets"]["Accounts"] == ["111122223333", "222233334444"]
-    given = {each["ParameterKey"] for each in properties["Parameters"]}
-    assert given == set(_yaml(found[CLOUDFORMATION])["Parameters"])
+    parameter_keys = {parameter["ParameterKey"] for parameter in properties["Parameters"]}
+    assert parameter_keys == set(_yaml(files[CLOUDFORMATION])["Parameters"])
 
 
 @pytest.mark.parametrize(
@@ -425,17 +439,17 @@ def test_the_stack_set_creates_the_role_of_the_template_in_every_account() -> No
 def test_another_account_s_bucket_gives_each_reader_its_own_folder(
     account: str, key: str, decision: str
 ) -> None:
-    given = {
+    trail_options = {
         "trails": "s3://trails/AWSLogs/o-abcdefghij", "trail_account": "999999999999",
         "kms_key_arn": "arn:aws:kms:eu-west-1:999999999999:key/1",
     }  # fmt: skip
-    found = render_files(target(role_arn=[ROLE, OTHER], **given))
-    policy = parse(_without_principals(found[BUCKET_POLICY]), BUCKET_POLICY)
+    files = render_files(target(role_arn=[ROLE, OTHER], **trail_options))
+    policy = parse(_without_principals(files[BUCKET_POLICY]), BUCKET_POLICY)
     reader = f"arn:aws:iam::{account}:role/leastpriv-reader"
     context = {"aws:PrincipalArn": (reader,), "aws:PrincipalAccount": (account,)}
     request = Request("s3:GetObject", f"arn:aws:s3:::trails/{key}", context, context_complete=True)
     assert evaluate(request, [policy]).effect == decision
-    key_policy = json.loads(found[KEY_POLICY])
+    key_policy = json.loads(files[KEY_POLICY])
     assert key_policy["Statement"][0]["Condition"]["ArnEquals"]["aws:PrincipalArn"] == [
         "arn:aws:iam::111122223333:role/leastpriv-reader",
         "arn:aws:iam::222233334444:role/leastpriv-reader",
@@ -461,12 +475,12 @@ def test_the_deploy_command_has_every_parameter_and_asks_github_for_the_ids() ->
 
 
 def test_the_command_writes_and_reports_all_files_and_the_next_steps(tmp_path: Path) -> None:
-    result = leastpriv("init", "--output-dir", str(tmp_path), *SETUP)
-    assert result.code == 0
-    assert result.err.count("Wrote") == 3
+    command = leastpriv("init", "--output-dir", str(tmp_path), *SETUP)
+    assert command.code == 0
+    assert command.err.count("Wrote") == 3
     steps = [("1", "Create"), ("2", "In"), ("3", "Commit"), ("4", "Check")]
-    assert re.findall(r"^(\d)\. (\w+)", result.err, re.MULTILINE) == steps
-    last = result.err.splitlines()[-1]
+    assert re.findall(r"^(\d)\. (\w+)", command.err, re.MULTILINE) == steps
+    last = command.err.splitlines()[-1]
     assert last.startswith("leastpriv init --check")
     assert parser().parse_args(shlex.split(last)[1:]).repository == "acme/shop"
 
@@ -481,9 +495,9 @@ def test_another_forge_gets_no_workflow_for_github() -> None:
 
 def test_an_existing_file_is_never_overwritten_unasked(tmp_path: Path) -> None:
     (tmp_path / TERRAFORM).write_text("# mine\n")
-    result = leastpriv("init", "--output-dir", str(tmp_path), *SETUP)
-    assert result.code == 2
-    assert f"{TERRAFORM} is there already" in result.err
+    command = leastpriv("init", "--output-dir", str(tmp_path), *SETUP)
+    assert command.code == 2
+    assert f"{TERRAFORM} is there already" in command.err
     assert (tmp_path / TERRAFORM).read_text() == "# mine\n"
     assert not (tmp_path / CLOUDFORMATION).exists()
     assert (
@@ -496,21 +510,21 @@ def test_an_existing_file_is_never_overwritten_unasked(tmp_path: Path) -> None:
 
 def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
     leastpriv("init", "--output-dir", str(tmp_path), *SETUP)
-    result = leastpriv("init", "--output-dir", str(tmp_path), *SETUP)
-    assert (result.code, result.err.count("Unchanged")) == (0, 3)
+    command = leastpriv("init", "--output-dir", str(tmp_path), *SETUP)
+    assert (command.code, command.err.count("Unchanged")) == (0, 3)
 
 
 def test_an_unwritable_folder_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    result = leastpriv("init", "--output-dir", str(tmp_path / "file" / "x"), *SETUP)
-    assert result.code == 1
-    assert "cannot be written" in result.err
+    command = leastpriv("init", "--output-dir", str(tmp_path / "file" / "x"), *SETUP)
+    assert command.code == 1
+    assert "cannot be written" in command.err
 
 
 def test_without_a_role_the_command_names_the_option() -> None:
-    result = leastpriv("init", "--repository", "acme/shop")
-    assert result.code == 2
-    assert "--role-arn is missing" in result.err
+    command = leastpriv("init", "--repository", "acme/shop")
+    assert command.code == 2
+    assert "--role-arn is missing" in command.err
 
 
 def _without_principals(text: str) -> bytes:

@@ -36,6 +36,10 @@ QUESTIONS: list[dict[str, Any]] = json.loads(
 PROGRAM = "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())"
 QUEUES = "arn:aws:sqs:eu-west-1:111122223333:orders-*"
 SESSION = "arn:aws:sts::111122223333:assumed-role/ci-deploy"
+AFTER_THE_TRAIL = datetime(2026, 11, 2, tzinfo=UTC)
+"""What a command of the shell takes for now. The process of a tool has the clock of the machine, so
+that an answer that depends on the day differs at any time and not around midnight alone.
+"""
 INVISIBLE = ("\u202e", "\u200b\u2066", "\U000e0041\U000e0042", "\x1b", "\u3164")
 """A direction, joiners, tags, the start of a terminal's sequence, a filler."""
 TEMPLATE = """Resources:
@@ -67,13 +71,13 @@ DENIAL = (
 def plan(*types: str) -> str:
     changes = [
         {
-            "address": f"{each}.q",
-            "type": each,
+            "address": f"{resource_type}.q",
+            "type": resource_type,
             "name": "q",
             "provider_name": "registry.terraform.io/hashicorp/aws",
             "change": {"actions": ["create"], "before": None, "after": {"name": "q"}},
         }
-        for each in types
+        for resource_type in types
     ]
     return json.dumps({**PLAN, "resource_changes": changes})
 
@@ -108,7 +112,7 @@ def shell(command: list[str], root: Path) -> CommandResult:
     """Runs a command of the shell in the folder."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.chdir(root):
-        code = main(command, out, err, lambda: datetime.now(UTC))
+        code = main(command, out, err, lambda: AFTER_THE_TRAIL)
     return CommandResult(code, out.getvalue(), err.getvalue())
 
 
@@ -124,13 +128,13 @@ def check(found: Mapping[str, Any], question: Mapping[str, Any], root: Path) -> 
     assert [part for part in question["says"] if part not in text] == []
     if "shell" not in question:
         return
-    done = shell(question["shell"], root)
-    assert found["exit_code"] == done.code
-    assert found["messages"] == done.err.splitlines()
+    command = shell(question["shell"], root)
+    assert found["exit_code"] == command.code
+    assert found["messages"] == command.err.splitlines()
     if isinstance(found["answer"], str):
-        assert found["answer"] == done.out
+        assert found["answer"] == command.out
     else:
-        assert found["answer"] == [json.loads(line) for line in done.out.splitlines()]
+        assert found["answer"] == [json.loads(line) for line in command.out.splitlines()]
 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda each: each["question"])
@@ -141,14 +145,14 @@ def test_a_question_has_the_answer_of_the_shell(question: dict[str, Any], root: 
 
 def test_there_are_ten_questions_and_each_tool_answers_one() -> None:
     assert len(QUESTIONS) >= 10
-    assert {each["tool"] for each in QUESTIONS} == set(tools())
+    assert {question["tool"] for question in QUESTIONS} == set(tools())
 
 
 def test_a_record_of_the_conversation_needs_no_file(root: Path) -> None:
     (file,) = (root / "trail").rglob("*.json*")
     record = json.loads(file.read_bytes())["Records"][0]
-    found = asked("needs", {"record": record}, Access(root=root, aws=False, seconds=60))
-    assert [row["action"] for row in found["answer"]][:2] == ["sqs:CreateQueue", "sqs:TagQueue"]
+    answer = asked("needs", {"record": record}, Access(root=root, aws=False, seconds=60))
+    assert [row["action"] for row in answer["answer"]][:2] == ["sqs:CreateQueue", "sqs:TagQueue"]
 
 
 @pytest.mark.parametrize(
@@ -205,9 +209,9 @@ def test_a_wrong_argument_has_one_sentence(
 
 def test_an_option_in_a_value_remains_a_value(root: Path) -> None:
     arguments = {"actions": ["--policy-file=/etc/passwd"]}
-    found = asked("explain", arguments, Access(root=root, aws=False, seconds=60))
-    assert found["exit_code"] == 2
-    assert "--policy-file=/etc/passwd" in found["messages"][0]
+    answer = asked("explain", arguments, Access(root=root, aws=False, seconds=60))
+    assert answer["exit_code"] == 2
+    assert "--policy-file=/etc/passwd" in answer["messages"][0]
 
 
 def test_credentials_reach_a_command_only_with_aws(
@@ -228,9 +232,9 @@ def test_credentials_reach_a_command_only_with_aws(
 
 
 def test_a_call_that_takes_too_long_ends_with_a_sentence(root: Path) -> None:
-    found = asked("explain", {"actions": ["*:*"]}, Access(root=root, aws=False, seconds=0))
-    assert found["exit_code"] == 2
-    assert "--time-limit" in found["messages"][0]
+    answer = asked("explain", {"actions": ["*:*"]}, Access(root=root, aws=False, seconds=0))
+    assert answer["exit_code"] == 2
+    assert "--time-limit" in answer["messages"][0]
 
 
 @pytest.mark.parametrize("name", INVISIBLE, ids=ascii)
@@ -246,12 +250,12 @@ def test_no_answer_has_text_that_a_person_does_not_see(name: str, root: Path) ->
         "eventID": "00000000-0000-4000-8000-000000000001",
         "eventType": "AwsApiCall",
     }
-    found = asked("needs", {"record": call}, Access(root, aws=False, seconds=60))
-    text = json.dumps(found, ensure_ascii=False)
-    assert found["exit_code"] == 0
+    answer = asked("needs", {"record": call}, Access(root, aws=False, seconds=60))
+    text = json.dumps(answer, ensure_ascii=False)
+    assert answer["exit_code"] == 0
     assert "orders-" in text
     assert not set(name) & set(text)
-    assert "Invisible characters in names are written out" in found["messages"][-1]
+    assert "Invisible characters in names are written out" in answer["messages"][-1]
     refused = asked("explain", {name: ["s3:GetObject"]}, Access(root, aws=False, seconds=60))
     assert not set(name) & set(json.dumps(refused, ensure_ascii=False))
 
@@ -269,26 +273,26 @@ def without_aws(root: Path) -> Access:
 
 def test_what_a_draft_lacks_is_in_its_answer(root: Path) -> None:
     arguments = {"templates": ["odd.yaml"], "plans": ["plan.json"], "role_arn": ROLE}
-    found = asked("needs", arguments, without_aws(root))
-    lacking = {each["part"]: each["reason"] for each in found["answer"]["not_drafted"]}
+    answer = asked("needs", arguments, without_aws(root))
+    lacking = {part["part"]: part["reason"] for part in answer["answer"]["not_drafted"]}
     assert lacking["AWS::Nonsense::Thing"] == "no table lists its permissions"
     assert lacking["aws_nonsense"] == "no table lists its permissions"
     assert "not in the repository" in lacking["AWS::CloudFormation::Stack Part"]
     assert ".terraform/terraform.tfstate" in lacking["the state of plan.json"]
-    suggested = {each["action"] for each in found["answer"]["suggested_actions"]}
+    suggested = {suggestion["action"] for suggestion in answer["answer"]["suggested_actions"]}
     assert "sqs:SetQueueAttributes" in suggested
-    assert found["exit_code"] == 0
-    title, last = found["messages"]
-    assert title == found["answer"]["title"]
+    assert answer["exit_code"] == 0
+    title, last = answer["messages"]
+    assert title == answer["answer"]["title"]
     assert last == "The draft lacks what 4 parts may need: see not_drafted."
 
 
 def test_a_file_of_which_nothing_was_drafted_is_a_failure(root: Path) -> None:
     arguments = {"templates": ["template.yaml"], "plans": ["nothing.json"], "role_arn": ROLE}
-    found = asked("needs", arguments, without_aws(root))
-    assert found["exit_code"] == 1
-    assert "Nothing of nothing.json was drafted: it has no resource of AWS." in found["messages"]
-    assert "sqs:CreateQueue" in json.dumps(found["answer"]["policies"])
+    answer = asked("needs", arguments, without_aws(root))
+    assert answer["exit_code"] == 1
+    assert "Nothing of nothing.json was drafted: it has no resource of AWS." in answer["messages"]
+    assert "sqs:CreateQueue" in json.dumps(answer["answer"]["policies"])
 
 
 @pytest.mark.slow
@@ -305,9 +309,9 @@ def test_a_file_of_which_nothing_was_drafted_is_a_failure(root: Path) -> None:
 def test_messages_name_no_file_of_the_call_and_the_parameters_of_the_tool(
     root: Path, tool: str, arguments: dict[str, Any], names: str
 ) -> None:
-    found = asked(tool, arguments, without_aws(root))
-    assert found["exit_code"] in (1, 2)
-    text = " ".join(found["messages"])
+    answer = asked(tool, arguments, without_aws(root))
+    assert answer["exit_code"] in (1, 2)
+    text = " ".join(answer["messages"])
     assert names in text
     assert "leastpriv-" not in text
     assert not re.search(r"--|role-arn|policy-file", text), text
@@ -325,25 +329,25 @@ def test_a_message_has_the_parameters_of_the_tool() -> None:
 def test_the_root_itself_is_a_folder_without_files_of_git(root: Path) -> None:
     (root / ".git/hidden.log").write_text(DENIAL.format(name="PurgeQueue"))
     (root / "deploy.log").write_text(DENIAL.format(name="TagQueue"))
-    found = asked("denials", {"files": ["."]}, without_aws(root))
+    answer = asked("denials", {"files": ["."]}, without_aws(root))
     (root / "deploy.log").unlink()
-    assert [row["action"] for row in found["answer"]] == ["sqs:TagQueue"]
-    used = asked("needs", {"trails": ["."], "role_arn": ROLE}, without_aws(root))
-    assert "sqs:CreateQueue" in {row.get("action") for row in used["answer"]}
+    assert [row["action"] for row in answer["answer"]] == ["sqs:TagQueue"]
+    needs = asked("needs", {"trails": ["."], "role_arn": ROLE}, without_aws(root))
+    assert "sqs:CreateQueue" in {row.get("action") for row in needs["answer"]}
 
 
 def test_a_long_answer_says_what_is_left_out_and_how_to_see_it() -> None:
     lines = [json.dumps({"action": f"s3:{number}", "text": "x" * 100}) for number in range(1_000)]
-    found = of_rows(tools()["needs"], 0, lines, "")
-    kept = len(found.answer)
-    assert 100 < kept < 600
-    left = 1_000 - kept
+    answer = of_rows(tools()["needs"], 0, lines, "")
+    row_count = len(answer.answer)
+    assert 100 < row_count < 600
+    missing_rows = 1_000 - row_count
     narrow = "narrow record, trails, templates, plans or role_arn"
-    assert found.messages == (f"{left} more rows: {narrow}.",)
+    assert answer.messages == (f"{missing_rows} more rows: {narrow}.",)
     text = of_text(tools()["review"], 0, "a line of text\n" * 10_000, "one\n" * 200)
     assert text.answer.endswith("a line of text\n")
-    shown = text.answer.count("\n")
-    assert text.messages[-1].startswith(f"{10_000 - shown:,} more lines: narrow trails")
+    line_count = text.answer.count("\n")
+    assert text.messages[-1].startswith(f"{10_000 - line_count:,} more lines: narrow trails")
     assert len(text.messages) == 52
     failed = of_failure(2, "one\n" * 200 + "the reason\n")
     assert failed.answer is None
@@ -407,17 +411,17 @@ def test_four_calls_run_at_once(root: Path) -> None:
     server = server_of(root)
 
     async def ask() -> int:
-        most = 0
+        most_at_once = 0
         async with mcp.Client(server) as client:
             asked_for = [
                 asyncio.create_task(client.call_tool("explain", {"actions": ["s3:*"]}))
                 for _ in range(10)
             ]
-            while not all(each.done() for each in asked_for):
+            while not all(task.done() for task in asked_for):
                 await asyncio.sleep(0.02)
-                most = max(most, children_of_server(root))
-            assert [each.result().is_error for each in asked_for] == [False] * 10
-        return most
+                most_at_once = max(most_at_once, children_of_server(root))
+            assert [task.result().is_error for task in asked_for] == [False] * 10
+        return most_at_once
 
     assert asyncio.run(ask()) == 4
 
@@ -435,24 +439,27 @@ def children_of_server(root: Path) -> int:
 def test_the_client_of_the_package_gets_declarations_and_structured_answers(root: Path) -> None:
     mcp = pytest.importorskip("mcp", reason="THE PACKAGE mcp IS NOT INSTALLED: make installs it")
     server = server_of(root)
-    chosen = [QUESTIONS[0], QUESTIONS[1], QUESTIONS[6], QUESTIONS[9]]
+    questions = [QUESTIONS[0], QUESTIONS[1], QUESTIONS[6], QUESTIONS[9]]
 
     async def ask() -> tuple[Any, list[Any]]:
         async with mcp.Client(server) as client:
-            listed = await client.list_tools()
-            answers = [await client.call_tool(each["tool"], each["arguments"]) for each in chosen]
-            return listed, answers
+            tool_list = await client.list_tools()
+            answers = [
+                await client.call_tool(one_question["tool"], one_question["arguments"])
+                for one_question in questions
+            ]
+            return tool_list, answers
 
-    listed, answers = asyncio.run(ask())
-    assert [tool.name for tool in listed.tools] == list(tools())
-    for tool in listed.tools:
+    tool_list, answers = asyncio.run(ask())
+    assert [tool.name for tool in tool_list.tools] == list(tools())
+    for tool in tool_list.tools:
         assert tool.annotations.read_only_hint
         assert not tool.annotations.open_world_hint
         assert tool.description
-    for question, found in zip(chosen, answers, strict=True):
-        check(found.structured_content, question, root)
-        assert found.content[0].text == short_text(found.structured_content)
-        assert found.is_error == (question.get("exit_code") == 2)
+    for question, answer in zip(questions, answers, strict=True):
+        check(answer.structured_content, question, root)
+        assert answer.content[0].text == short_text(answer.structured_content)
+        assert answer.is_error == (question.get("exit_code") == 2)
 
 
 def server_of(root: Path) -> Any:

@@ -131,9 +131,9 @@ class TestParsing:
 
     @given(st.text())
     def test_any_text_gives_bounded_commands(self, body: str) -> None:
-        found = parse_commands(f"/leastpriv keep {body}")
-        assert len(found) <= 20
-        assert all(len(command.pattern) <= 200 for command in found)
+        parsed = parse_commands(f"/leastpriv keep {body}")
+        assert len(parsed) <= 20
+        assert all(len(command.pattern) <= 200 for command in parsed)
 
     @pytest.mark.parametrize("verb", ["take", "allow", "", "KEEP"])
     def test_other_commands_are_rejected(self, verb: str) -> None:
@@ -155,7 +155,7 @@ class TestAuthors:
         github.comment_as("mallory", 1, KEEP)
         github.world.roles["helper[bot]"] = "write"
         github.comment_as("helper[bot]", 1, KEEP)
-        assert [each.rejection for each in commands(github)] == [
+        assert [command.rejection for command in commands(github)] == [
             "only people with write permission decide",
             "an app wrote it",
         ]
@@ -167,8 +167,8 @@ class TestAuthors:
         clock.append(clock[-1] + timedelta(minutes=1))
         comment = github.world.comments[number]
         comment.body, comment.updated_at = KEEP, github.world.timestamp()
-        (found,) = commands(github)
-        assert "edited" in found.rejection
+        (command,) = commands(github)
+        assert "edited" in command.rejection
         assert counted(github) == []
 
     def test_commands_of_a_person_who_lost_the_permission_do_not_count(
@@ -214,11 +214,12 @@ class TestAuthors:
 class TestOffers:
     def test_a_command_adds_under_its_own_pull_request_alone(self, github: FakeGitHub) -> None:
         github.comment_as("kim", 1, "/leastpriv add sqs:TagQueue")
-        _, said = keep_decisions(commands(github))
-        assert [(each.pattern, each.takes) for each in offer_commands(said, 1)] == [
-            ("sqs:TagQueue", True)
-        ]
-        assert offer_commands(said, 2) == ()
+        _, offer_words = keep_decisions(commands(github))
+        assert [
+            (offer_command.pattern, offer_command.takes)
+            for offer_command in offer_commands(offer_words, 1)
+        ] == [("sqs:TagQueue", True)]
+        assert offer_commands(offer_words, 2) == ()
 
     def test_adding_keeps_and_forgets_nothing(self, github: FakeGitHub) -> None:
         github.comment_as("kim", 1, "/leastpriv add sqs:TagQueue")
@@ -227,8 +228,8 @@ class TestOffers:
     def test_only_people_who_may_write_take_an_offer(self, github: FakeGitHub) -> None:
         github.comment_as("tri", 1, "/leastpriv add sqs:TagQueue")
         github.comment_as("ron", 1, "/leastpriv add *")
-        _, said = keep_decisions(commands(github))
-        assert offer_commands(said, 1) == ()
+        _, offer_words = keep_decisions(commands(github))
+        assert offer_commands(offer_words, 1) == ()
 
     def test_a_later_command_takes_an_offer_back(
         self, github: FakeGitHub, clock: list[datetime]
@@ -236,8 +237,11 @@ class TestOffers:
         github.comment_as("kim", 1, "/leastpriv add sqs:TagQueue")
         clock.append(clock[-1] + timedelta(minutes=1))
         github.comment_as("ana", 1, "/leastpriv forget sqs:TagQueue")
-        _, said = keep_decisions(commands(github))
-        assert [each.takes for each in offer_commands(said, 1)] == [True, False]
+        _, offer_words = keep_decisions(commands(github))
+        assert [offer_command.takes for offer_command in offer_commands(offer_words, 1)] == [
+            True,
+            False,
+        ]
 
     @pytest.mark.parametrize(
         ("said", "remembered"),
@@ -262,9 +266,9 @@ class TestOffers:
     )
     def test_a_command_among_other_text_adds_nothing(self, github: FakeGitHub, body: str) -> None:
         github.comment_as("kim", 1, body)
-        _, said = keep_decisions(commands(github))
-        assert offer_commands(said, 1) == ()
-        assert "without other text" in said[-1].rejection
+        _, offer_words = keep_decisions(commands(github))
+        assert offer_commands(offer_words, 1) == ()
+        assert "without other text" in offer_words[-1].rejection
 
     @pytest.mark.parametrize("verb", ["add", "forget"])
     @pytest.mark.parametrize(
@@ -278,15 +282,18 @@ class TestOffers:
     )
     def test_a_hidden_command_is_none(self, github: FakeGitHub, body: str, verb: str) -> None:
         github.comment_as("kim", 1, body.replace("VERB", verb))
-        decisions, said = keep_decisions(commands(github))
-        assert offer_commands(said, 1) == ()
+        decisions, offer_words = keep_decisions(commands(github))
+        assert offer_commands(offer_words, 1) == ()
         assert not decisions
 
     def test_several_commands_in_one_comment_add(self, github: FakeGitHub) -> None:
         body = "/leastpriv add `sqs:TagQueue`, sqs:Untag*\r\n\r\n/leastpriv keep s3:A\n"
         github.comment_as("kim", 1, body)
-        _, said = keep_decisions(commands(github))
-        assert [each.pattern for each in offer_commands(said, 1)] == ["sqs:TagQueue", "sqs:Untag*"]
+        _, offer_words = keep_decisions(commands(github))
+        assert [offer_command.pattern for offer_command in offer_commands(offer_words, 1)] == [
+            "sqs:TagQueue",
+            "sqs:Untag*",
+        ]
 
 
 @given(
@@ -294,13 +301,13 @@ class TestOffers:
     st.sampled_from(["kim", "x[bot]"]),
 )
 def test_the_answer_shows_untrusted_commands_as_text(pattern: str, login: str) -> None:
-    at = datetime(2026, 11, 20, tzinfo=UTC)
+    created_at = datetime(2026, 11, 20, tzinfo=UTC)
     given_ = [
         CommentCommand(
             verb=command.verb,
             pattern=command.pattern,
             author=login,
-            created_at=at,
+            created_at=created_at,
             comment_id=1,
             pull_request=1,
             rejection="an app wrote it",

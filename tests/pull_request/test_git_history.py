@@ -40,7 +40,7 @@ class Clone:
             for role in ("AUTHOR", "COMMITTER")
             for part, value in (("NAME", "Kim"), ("EMAIL", "kim@example.org"), ("DATE", date))
         }
-        done = subprocess.run(
+        completed = subprocess.run(
             ["git", *arguments],
             cwd=self.folder,
             env={"PATH": os.environ["PATH"], "HOME": str(self.folder), **names},
@@ -48,7 +48,7 @@ class Clone:
             capture_output=True,
             text=True,
         )
-        return done.stdout.strip()
+        return completed.stdout.strip()
 
     def write(self, path: str, text: str) -> None:
         """Writes a file."""
@@ -146,8 +146,8 @@ def test_a_file_has_the_past_that_git_shows_of_it(clone: Clone) -> None:
     head = repository.branch_head()[1]
     repository.read_ahead(head, present(clone))
     for path in present(clone):
-        shown = clone.git("log", "--first-parent", "-1", "--format=%ct", "--", path)
-        assert repository.last_changed(head, path) == datetime.fromtimestamp(int(shown), UTC)
+        shown_time = clone.git("log", "--first-parent", "-1", "--format=%ct", "--", path)
+        assert repository.last_changed(head, path) == datetime.fromtimestamp(int(shown_time), UTC)
     assert repository.earlier_names(head, "again/0.json") == ("policies/0.json", FILES[0])
     assert repository.earlier_names(head, "policies/1.json") == (FILES[1],)
     reverted = {

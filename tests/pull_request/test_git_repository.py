@@ -73,7 +73,7 @@ def run(folder: Path, *arguments: str, given: str = "", at: datetime | None = No
         for part in ("NAME", "EMAIL")
     }
     dated = {"GIT_COMMITTER_DATE": at.isoformat()} if at else {}
-    done = subprocess.run(
+    completed = subprocess.run(
         ["git", *arguments],
         cwd=folder,
         input=given,
@@ -88,7 +88,7 @@ def run(folder: Path, *arguments: str, given: str = "", at: datetime | None = No
             **dated,
         },
     )
-    return done.stdout.strip()
+    return completed.stdout.strip()
 
 
 def published(folder: Path, publication: Publication = PROPOSED) -> PublishResult:
@@ -97,11 +97,11 @@ def published(folder: Path, publication: Publication = PROPOSED) -> PublishResul
 
 def work_on(folder: Path, branch: str, *steps: tuple[str, ...]) -> None:
     """Commit as a person does in a worktree of the branch."""
-    with tempfile.TemporaryDirectory() as other:
-        run(folder, "worktree", "add", "--quiet", f"{other}/tree", branch)
+    with tempfile.TemporaryDirectory() as other_folder:
+        run(folder, "worktree", "add", "--quiet", f"{other_folder}/tree", branch)
         for step in steps:
-            run(Path(other, "tree"), *step)
-        run(folder, "worktree", "remove", "--force", f"{other}/tree")
+            run(Path(other_folder, "tree"), *step)
+        run(folder, "worktree", "remove", "--force", f"{other_folder}/tree")
 
 
 def advance_main(folder: Path) -> str:
@@ -113,32 +113,32 @@ def advance_main(folder: Path) -> str:
 
 def snapshot(folder: Path) -> dict[str, str]:
     """Everything that must not change: files of the working tree, index, HEAD, main."""
-    seen = {
+    hashes = {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in folder.rglob("*")
         if path.is_file() and ".git" not in path.relative_to(folder).parts
     }
-    seen |= {
+    hashes |= {
         name: hashlib.sha256((folder / ".git" / name).read_bytes()).hexdigest()
         for name in ("HEAD", "index", "config")
     }
-    return seen | {
+    return hashes | {
         "main": run(folder, "rev-parse", "main"),
         "branch": run(folder, "symbolic-ref", "HEAD"),
     }
 
 
 def test_a_first_proposal_is_one_commit_on_the_base_that_changes_one_file(folder: Path) -> None:
-    result = published(folder)
-    assert result == PublishResult(
+    publish_result = published(folder)
+    assert publish_result == PublishResult(
         PullRequestOperation.CREATED,
         PROPOSED.branch,
         run(folder, "rev-parse", PROPOSED.branch),
         run(folder, "rev-parse", "main"),
     )
-    assert run(folder, "rev-list", f"main..{PROPOSED.branch}").split() == [result.head_sha]
+    assert run(folder, "rev-list", f"main..{PROPOSED.branch}").split() == [publish_result.head_sha]
     assert run(folder, "diff", "--name-only", "main", PROPOSED.branch) == PROPOSED.path
-    assert GitRepository.open(folder).read(result.head_sha, PROPOSED.path) == NEW
+    assert GitRepository.open(folder).read(publish_result.head_sha, PROPOSED.path) == NEW
 
 
 def test_the_commit_has_author_time_and_fingerprint(folder: Path) -> None:
@@ -174,25 +174,28 @@ def test_an_equal_proposal_changes_nothing(folder: Path) -> None:
 
 def test_a_changed_proposal_replaces_the_commit(folder: Path) -> None:
     published(folder)
-    result = published(
+    publish_result = published(
         folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, files={PATH: b"[]"})
     )
-    assert result.operation is PullRequestOperation.UPDATED
-    assert run(folder, "rev-list", f"main..{PROPOSED.branch}").split() == [result.head_sha]
+    assert publish_result.operation is PullRequestOperation.UPDATED
+    assert run(folder, "rev-list", f"main..{PROPOSED.branch}").split() == [publish_result.head_sha]
 
 
 def test_the_commit_moves_with_the_base(folder: Path) -> None:
     published(folder)
     moved = advance_main(folder)
-    result = published(folder)
-    assert (result.operation, result.base_sha) == (PullRequestOperation.UPDATED, moved)
+    publish_result = published(folder)
+    assert (publish_result.operation, publish_result.base_sha) == (
+        PullRequestOperation.UPDATED,
+        moved,
+    )
     assert run(folder, "rev-parse", f"{PROPOSED.branch}^") == moved
 
 
 def test_a_proposal_without_changes_deletes_the_branch(folder: Path) -> None:
     published(folder)
-    result = published(folder, replace(PROPOSED, files={PATH: OLD}))
-    assert (result.operation, result.head_sha) == (PullRequestOperation.CLOSED, "")
+    publish_result = published(folder, replace(PROPOSED, files={PATH: OLD}))
+    assert (publish_result.operation, publish_result.head_sha) == (PullRequestOperation.CLOSED, "")
     assert run(folder, "branch", "--list", PROPOSED.branch) == ""
 
 
@@ -200,17 +203,17 @@ def test_a_branch_whose_changes_are_held_back_for_now_is_kept(folder: Path) -> N
     hold = Hold("The guard gap-in-scope holds it back, until the gap is closed.", "")
     waiting = replace(PROPOSED, files={}, holds=Holds(for_now={"11": hold}))
     head = published(folder).head_sha
-    result = published(folder, waiting)
-    assert (result.operation, result.head_sha) == (PullRequestOperation.HELD, head)
-    assert result.reason == hold.text
+    publish_result = published(folder, waiting)
+    assert (publish_result.operation, publish_result.head_sha) == (PullRequestOperation.HELD, head)
+    assert publish_result.reason == hold.text
     run(folder, "update-ref", "refs/heads/main", head)
     assert published(folder, waiting).operation is PullRequestOperation.CLOSED
 
 
 def test_without_changes_and_branch_the_operation_is_none(folder: Path) -> None:
-    result = published(folder, replace(PROPOSED, files={PATH: OLD}))
-    assert (result.operation, result.head_sha) == (PullRequestOperation.NONE, "")
-    assert result.reason == "Nothing to change on main."
+    publish_result = published(folder, replace(PROPOSED, files={PATH: OLD}))
+    assert (publish_result.operation, publish_result.head_sha) == (PullRequestOperation.NONE, "")
+    assert publish_result.reason == "Nothing to change on main."
 
 
 def test_after_a_merge_the_next_proposal_uses_the_branch(folder: Path) -> None:
@@ -246,13 +249,16 @@ def test_a_branch_that_a_person_worked_on_is_left_alone(
 ) -> None:
     published(folder)
     work_on(folder, PROPOSED.branch, *steps)
-    theirs = run(folder, "rev-parse", PROPOSED.branch)
-    result = published(
+    their_head = run(folder, "rev-parse", PROPOSED.branch)
+    publish_result = published(
         folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, files={PATH: content})
     )
-    assert (result.operation, result.head_sha) == (PullRequestOperation.NONE, theirs)
-    assert "left alone" in result.reason
-    assert run(folder, "rev-parse", PROPOSED.branch) == theirs
+    assert (publish_result.operation, publish_result.head_sha) == (
+        PullRequestOperation.NONE,
+        their_head,
+    )
+    assert "left alone" in publish_result.reason
+    assert run(folder, "rev-parse", PROPOSED.branch) == their_head
 
 
 @pytest.mark.parametrize("ahead", [False, True], ids=["equal to main", "ahead of main"])
@@ -260,10 +266,10 @@ def test_a_branch_of_others_is_an_error_that_names_the_input(folder: Path, ahead
     run(folder, "branch", PROPOSED.branch)
     if ahead:
         work_on(folder, PROPOSED.branch, ("commit", "--quiet", "--allow-empty", "-m", "Mine"))
-    theirs = run(folder, "rev-parse", PROPOSED.branch)
+    their_head = run(folder, "rev-parse", PROPOSED.branch)
     with pytest.raises(PullRequestError, match="name another in the input branch"):
         published(folder)
-    assert run(folder, "rev-parse", PROPOSED.branch) == theirs
+    assert run(folder, "rev-parse", PROPOSED.branch) == their_head
 
 
 def test_a_proposal_from_an_older_base_is_not_committed_on_the_newer_one(folder: Path) -> None:
@@ -289,12 +295,12 @@ def test_a_branch_that_is_checked_out_in_any_worktree_is_not_moved(
 def test_a_branch_that_moves_between_reading_and_writing_is_not_overwritten(folder: Path) -> None:
     head = published(folder).head_sha
     repository = GitRepository.open(folder)
-    theirs = run(folder, "commit-tree", f"{head}^{{tree}}", "-p", head, "-m", "Meanwhile")
-    run(folder, "update-ref", f"refs/heads/{PROPOSED.branch}", theirs)
+    their_commit = run(folder, "commit-tree", f"{head}^{{tree}}", "-p", head, "-m", "Meanwhile")
+    run(folder, "update-ref", f"refs/heads/{PROPOSED.branch}", their_commit)
     for before, after in ((head, run(folder, "rev-parse", "main")), (head, None), (None, head)):
         with pytest.raises(PullRequestError, match="changed during the run"):
             repository.move_branch(PROPOSED.branch, before, after)
-    assert run(folder, "rev-parse", PROPOSED.branch) == theirs
+    assert run(folder, "rev-parse", PROPOSED.branch) == their_commit
 
 
 def test_a_blocked_branch_name_gives_git_s_reason(folder: Path) -> None:
@@ -495,14 +501,14 @@ HOSTILE = st.lists(
 @given(HOSTILE)
 def test_no_title_adds_a_trailer_or_a_second_fingerprint(title: str) -> None:
     message = commit_message(replace(PROPOSED, title=title))
-    first, second, rest = (message + "\n\n").split("\n", 2)
+    first, second, message_body = (message + "\n\n").split("\n", 2)
     assert first.strip()
     assert second == ""
     assert (
         message.rstrip("\n").split("\n\n")[-1] == f"Leastpriv-Fingerprint: {PROPOSED.fingerprint}"
     )
     assert "[skip ci]" not in message
-    assert "\r" not in rest
+    assert "\r" not in message_body
     assert "\0" not in message
 
 
@@ -552,14 +558,14 @@ def test_any_bytes_at_any_path_are_read_back_unchanged(content: bytes, parts: li
             folder, "update-ref", "refs/heads/main", run(folder, "commit-tree", tree, "-m", "First")
         )
         path = "/".join(parts)
-        result = published(folder, replace(PROPOSED, path=path, files={path: content}))
-        assert GitRepository.open(folder).read(result.head_sha, path) == content
+        publish_result = published(folder, replace(PROPOSED, path=path, files={path: content}))
+        assert GitRepository.open(folder).read(publish_result.head_sha, path) == content
         run(folder, "fsck", "--strict")
 
 
 def test_a_first_draft_without_an_action_creates_no_file(folder: Path) -> None:
-    result = published(folder, replace(PROPOSED, path="iam/new.json", files={}))
-    assert (result.operation, run(folder, "branch", "--list", PROPOSED.branch)) == (
+    publish_result = published(folder, replace(PROPOSED, path="iam/new.json", files={}))
+    assert (publish_result.operation, run(folder, "branch", "--list", PROPOSED.branch)) == (
         PullRequestOperation.NONE,
         "",
     )
@@ -623,38 +629,38 @@ def test_a_file_is_read_as_of_a_time_or_in_its_first_version(folder: Path) -> No
     """By the dates of the commits: rebased commits may come before younger ones."""
     repository = GitRepository.open(folder)
     first = (folder / PROPOSED.path).read_bytes()
-    made = datetime.fromtimestamp(
+    committed_at = datetime.fromtimestamp(
         int(run(folder, "log", "--format=%ct", "--reverse", "--", PROPOSED.path)[:10]), UTC
     )
     for days, text in ((10, "ten"), (20, "twenty")):
         (folder / PROPOSED.path).write_text(text)
-        run(folder, "commit", "--quiet", "-am", text, at=made + timedelta(days=days))
+        run(folder, "commit", "--quiet", "-am", text, at=committed_at + timedelta(days=days))
     head = repository.branch_head()[1]
 
     def at(days: int) -> bytes | None:
-        return repository.read_at(head, PROPOSED.path, made + timedelta(days=days))
+        return repository.read_at(head, PROPOSED.path, committed_at + timedelta(days=days))
 
     assert [at(-5), at(5), at(15), at(25)] == [first, first, b"ten", b"twenty"]
-    assert repository.read_at(head, "iam/none.json", made) is None
+    assert repository.read_at(head, "iam/none.json", committed_at) is None
 
 
 def test_a_file_is_read_as_of_a_time_under_its_earlier_name(folder: Path) -> None:
     repository = GitRepository.open(folder)
     first = (folder / PROPOSED.path).read_bytes()
-    made = datetime.fromtimestamp(int(run(folder, "log", "-1", "--format=%ct")[:10]), UTC)
+    committed_at = datetime.fromtimestamp(int(run(folder, "log", "-1", "--format=%ct")[:10]), UTC)
     for days, name in ((10, "policies/b c.json"), (20, "policies/\N{SNOWMAN}.json")):
         (folder / name).parent.mkdir(exist_ok=True)
         before = PROPOSED.path if days == 10 else "policies/b c.json"
         run(folder, "mv", before, name)
-        run(folder, "commit", "--quiet", "-m", "Move", at=made + timedelta(days=days))
+        run(folder, "commit", "--quiet", "-m", "Move", at=committed_at + timedelta(days=days))
     head = repository.branch_head()[1]
     moved = "policies/\N{SNOWMAN}.json"
     assert repository.earlier_names(head, moved) == ("policies/b c.json", PROPOSED.path)
     assert repository.earlier_names(head, "README.md") == ()
     assert repository.earlier_names(head, "none.json") == ()
-    assert repository.read_at(head, moved, made + timedelta(days=1)) == first
-    assert repository.read_at(head, moved, made + timedelta(days=15)) == first
-    assert repository.read_at(head, moved, made - timedelta(days=9)) == first
+    assert repository.read_at(head, moved, committed_at + timedelta(days=1)) == first
+    assert repository.read_at(head, moved, committed_at + timedelta(days=15)) == first
+    assert repository.read_at(head, moved, committed_at - timedelta(days=9)) == first
 
 
 @pytest.mark.parametrize(
@@ -663,25 +669,25 @@ def test_a_file_is_read_as_of_a_time_under_its_earlier_name(folder: Path) -> Non
 def test_a_path_is_no_pattern(folder: Path, name: str) -> None:
     """Git reads `:(` and wildcards in a path as a pattern unless it is told not to."""
     repository = GitRepository.open(folder)
-    made = datetime.fromtimestamp(int(run(folder, "log", "-1", "--format=%ct")[:10]), UTC)
+    committed_at = datetime.fromtimestamp(int(run(folder, "log", "-1", "--format=%ct")[:10]), UTC)
     for days, text in ((10, "ten"), (20, "twenty")):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
         run(folder, "--literal-pathspecs", "add", name)
-        run(folder, "commit", "--quiet", "-m", text, at=made + timedelta(days=days))
+        run(folder, "commit", "--quiet", "-m", text, at=committed_at + timedelta(days=days))
     (folder / "iam/other.json").write_text("later")
-    run(folder, "commit", "--quiet", "-am", "Later", at=made + timedelta(days=30))
+    run(folder, "commit", "--quiet", "-am", "Later", at=committed_at + timedelta(days=30))
     head = repository.branch_head()[1]
-    assert repository.last_changed(head, name) == made + timedelta(days=20)
-    assert repository.read_at(head, name, made + timedelta(days=15)) == b"ten"
+    assert repository.last_changed(head, name) == committed_at + timedelta(days=20)
+    assert repository.read_at(head, name, committed_at + timedelta(days=15)) == b"ten"
     proposed = replace(PROPOSED, path=name, files={name: NEW})
     assert published(folder, proposed).operation is PullRequestOperation.CREATED
     assert run(folder, "--literal-pathspecs", "diff", "--stat", head, PROPOSED.branch, "--", name)
     run(folder, "mv", name, "iam/moved.json")
-    run(folder, "commit", "--quiet", "-m", "Move", at=made + timedelta(days=40))
+    run(folder, "commit", "--quiet", "-m", "Move", at=committed_at + timedelta(days=40))
     moved = repository.branch_head()[1]
     assert repository.earlier_names(moved, "iam/moved.json") == (name,)
-    assert repository.read_at(moved, "iam/moved.json", made + timedelta(days=15)) == b"ten"
+    assert repository.read_at(moved, "iam/moved.json", committed_at + timedelta(days=15)) == b"ten"
 
 
 def test_the_branch_of_a_moved_policy_file_goes_on(folder: Path) -> None:

@@ -50,12 +50,12 @@ PIECES = [
 
 @given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=6).map("".join))
 def test_branch_names_are_valid_exactly_if_git_accepts_them(name: str) -> None:
-    done = subprocess.run(
+    completed = subprocess.run(
         ["git", "check-ref-format", f"refs/heads/{name}"], capture_output=True, check=False
     )
     # An option, and a synonym of HEAD, which git accepts only as names of references.
     assert is_branch_name(name) == (
-        done.returncode == 0 and not name.startswith("-") and name != "@"
+        completed.returncode == 0 and not name.startswith("-") and name != "@"
     )
 
 
@@ -124,7 +124,7 @@ def test_a_body_names_its_additions_and_untrusted_names_end_no_comment() -> None
     )
     text = controls_section(["0123456789ab"], additions=additions)
     assert proposed_additions(text) == additions
-    [line] = [each for each in text.splitlines() if "leastpriv:additions" in each]
+    [line] = [body_line for body_line in text.splitlines() if "leastpriv:additions" in body_line]
     assert line.count("-->") == 1
     assert not {"@", "#", "é"} & set(line)
     assert "<b>" not in line

@@ -63,9 +63,9 @@ class TestLifecycle:
         assert (issue(github).labels, issue(github).state) == ([TRACKING_LABEL], "open")
         before = len(github.requests)
         assert keep(github, "aaaaaaaa") is IssueStep.NOTHING
-        assert {each.method for each in github.requests[before:] if "graphql" not in each.path} == {
-            "GET"
-        }
+        assert {
+            request.method for request in github.requests[before:] if "graphql" not in request.path
+        } == {"GET"}
         assert len(github.world.issues) == 1
 
     def test_changed_findings_edit_the_issue_with_one_comment(self, github: FakeGitHub) -> None:
@@ -100,9 +100,9 @@ class TestLifecycle:
         assert keep(github, "aaaaaaaa") is IssueStep.REOPEN
 
     def test_each_role_has_one_issue(self, github: FakeGitHub) -> None:
-        other = MARKER.replace("0123", "ffff")
+        other_marker = MARKER.replace("0123", "ffff")
         keep(github, "aaaaaaaa")
-        assert keep(github, "aaaaaaaa", marker=other) is IssueStep.OPEN
+        assert keep(github, "aaaaaaaa", marker=other_marker) is IssueStep.OPEN
         assert keep(github) is IssueStep.CLOSE
         assert (issue(github, 1).state, issue(github, 2).state) == ("closed", "open")
 

@@ -57,9 +57,9 @@ def test_a_changed_input_or_output_arrives_and_the_steps_remain(tool: ModuleType
     text = tool.composite_action(container, "name: Old\n" + steps)
     assert text.endswith(steps)
     assert "# A remark." in text
-    made = parsed(text)
-    assert made["inputs"] == {"one": {"description": "First: 'x'.", "default": "0"}}
-    assert made["outputs"]["two"]["value"] == "${{ steps.leastpriv.outputs.two }}"
+    parsed_action = parsed(text)
+    assert parsed_action["inputs"] == {"one": {"description": "First: 'x'.", "default": "0"}}
+    assert parsed_action["outputs"]["two"]["value"] == "${{ steps.leastpriv.outputs.two }}"
     assert tool.composite_action(container, text) == text
     with pytest.raises(ValueError, match="no line `runs:`"):
         tool.composite_action(container, "name: Old\n")
@@ -71,10 +71,17 @@ def test_every_action_in_it_is_pinned_by_the_commit_of_the_workflows(
     workflows = "".join(
         path.read_text(encoding="utf-8") for path in (ROOT / ".github/workflows").glob("*.yml")
     )
-    used = [step["uses"] for step in composite["runs"]["steps"] if "uses" in step]
-    assert all(re.fullmatch(r"actions/[a-z/-]+@[0-9a-f]{40}", each) for each in used)
-    assert used
-    assert [each for each in used if f"uses: {each} " not in workflows] == []
+    uses = [step["uses"] for step in composite["runs"]["steps"] if "uses" in step]
+    assert all(
+        re.fullmatch(r"actions/[a-z/-]+@[0-9a-f]{40}", action_reference)
+        for action_reference in uses
+    )
+    assert uses
+    assert [
+        action_reference
+        for action_reference in uses
+        if f"uses: {action_reference} " not in workflows
+    ] == []
 
 
 def test_no_shell_line_contains_an_expression(composite: dict[str, Any]) -> None:
@@ -119,28 +126,36 @@ def test_no_shell_that_has_the_token_waits_for_the_program(
     composite: dict[str, Any], tmp_path: Path
 ) -> None:
     """Another program of the machine could read the environment of the shell."""
-    (step,) = [each for each in composite["runs"]["steps"] if each.get("id") == "leastpriv"]
+    (step,) = [
+        shell_step
+        for shell_step in composite["runs"]["steps"]
+        if shell_step.get("id") == "leastpriv"
+    ]
     stand_in_python(tmp_path / "leastpriv-python/bin", "echo $$")
     output = tmp_path / "output"
     process = run_step(step, tmp_path, GITHUB_OUTPUT=str(output), GITHUB_ACTION_PATH="/x")
-    shown, _ = process.communicate()
-    assert int(shown) == process.pid
+    printed, _ = process.communicate()
+    assert int(printed) == process.pid
     assert output.read_text() == "started=true\n"
 
 
 def test_variables_of_the_job_do_not_move_what_is_installed(
     composite: dict[str, Any], tmp_path: Path
 ) -> None:
-    (step,) = [each for each in composite["runs"]["steps"] if " pip " in each.get("run", "")]
+    (step,) = [
+        install_step
+        for install_step in composite["runs"]["steps"]
+        if " pip " in install_step.get("run", "")
+    ]
     program = stand_in_python(tmp_path, 'case "$*" in *"-m pip "*) env;; esac')
     moved = {f"PIP_{name}": "/elsewhere" for name in ("TARGET", "PREFIX", "USER", "ROOT")}
     index = {"PIP_INDEX_URL": "https://pypi.example/simple"}
     process = run_step(
         step, tmp_path, PYTHON=str(program), GITHUB_ACTION_PATH="/x", **moved, **index
     )
-    shown, _ = process.communicate()
-    assert "PIP_INDEX_URL=https://pypi.example/simple" in shown
-    assert "/elsewhere" not in shown
+    printed, _ = process.communicate()
+    assert "PIP_INDEX_URL=https://pypi.example/simple" in printed
+    assert "/elsewhere" not in printed
 
 
 def test_inputs_that_no_program_can_get_end_with_a_sentence(composite: dict[str, Any]) -> None:
@@ -150,11 +165,11 @@ def test_inputs_that_no_program_can_get_end_with_a_sentence(composite: dict[str,
     step = composite["runs"]["steps"][-1]
     assert "steps.leastpriv.outputs.started != 'true'" in step["if"]
     assert "env" not in step
-    done = subprocess.run(
+    completed = subprocess.run(
         ["bash", "-e", "-c", step["run"]], capture_output=True, text=True, check=True
     )
-    assert done.stdout.startswith("::error::The action did not start.")
-    assert "128 KiB" in done.stdout
+    assert completed.stdout.startswith("::error::The action did not start.")
+    assert "128 KiB" in completed.stdout
 
 
 def test_the_inputs_arrive_and_the_token_is_not_in_the_environment(tmp_path: Path) -> None:
@@ -167,19 +182,19 @@ def test_the_inputs_arrive_and_the_token_is_not_in_the_environment(tmp_path: Pat
         (folder / "__init__.py").touch()
     (package / "step.py").write_text(STAND_IN)
     shutil.copy(ROOT / "leastpriv/process_limits.py", package.parent)
-    given = {"role-arn": "arn\nof 'two' lines", "github-token": "ghs_1", "keep": ""}
-    done = subprocess.run(
+    inputs = {"role-arn": "arn\nof 'two' lines", "github-token": "ghs_1", "keep": ""}
+    completed = subprocess.run(
         [sys.executable, "-I", tmp_path / "cli/run.py"],
-        env={"INPUTS": json.dumps(given), "PATH": os.environ["PATH"]},
+        env={"INPUTS": json.dumps(inputs), "PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 7, done.stderr
-    said = json.loads(done.stdout)
-    assert said["role"] == given["role-arn"]
-    assert said["token"] == given["github-token"]
-    assert said["shown"] == []
+    assert completed.returncode == 7, completed.stderr
+    document = json.loads(completed.stdout)
+    assert document["role"] == inputs["role-arn"]
+    assert document["token"] == inputs["github-token"]
+    assert document["shown"] == []
 
 
 def test_an_input_that_does_not_exist_is_named(tmp_path: Path) -> None:
@@ -188,7 +203,7 @@ def test_an_input_that_does_not_exist_is_named(tmp_path: Path) -> None:
     environment = {
         name: value for name, value in job.environment({}).items() if not name.startswith("INPUT_")
     }
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-I", ROOT / "cli/run.py"],
         env={**environment, "INPUTS": '{"policy-fil": "iam/ci-deploy.json"}'},
         cwd=job.workspace,
@@ -196,5 +211,5 @@ def test_an_input_that_does_not_exist_is_named(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert done.returncode == 2
-    assert "There is no input 'policy-fil' (did you mean policy-file?)" in done.stdout
+    assert completed.returncode == 2
+    assert "There is no input 'policy-fil' (did you mean policy-file?)" in completed.stdout

@@ -68,9 +68,9 @@ def allows(policy: list[dict[str, Any]], action: str, resource: str) -> bool:
         )
 
     hits = [
-        item["Effect"]
-        for item in policy
-        if some(item["Action"], action) and some(item["Resource"], resource)
+        statement["Effect"]
+        for statement in policy
+        if some(statement["Action"], action) and some(statement["Resource"], resource)
     ]
     return bool(hits) and "Deny" not in hits
 
@@ -162,9 +162,11 @@ def test_the_next_deploy_is_allowed_even_where_the_trail_shows_nothing(
         capture_output=True,
         check=True,
     )
-    needed = [json.loads(line) for line in needs.stdout.splitlines()]
-    assert len(needed) > 90
-    assert [need for need in needed if not allows(proposed, need["action"], need["resource"])] == []
+    needed_actions = [json.loads(line) for line in needs.stdout.splitlines()]
+    assert len(needed_actions) > 90
+    assert [
+        need for need in needed_actions if not allows(proposed, need["action"], need["resource"])
+    ] == []
 
 
 def test_the_reader_sees_the_pull_request_the_change_and_where_the_rest_is_in_fifty_lines(

@@ -18,8 +18,8 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The folder of one demonstration, and its output."""
     folder = tmp_path_factory.mktemp("demo") / "github"
     command = [sys.executable, str(ROOT / "tools/demo_github.py"), "--folder", str(folder)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return folder, done.stdout
+    completed = subprocess.run(command, check=True, capture_output=True, text=True)
+    return folder, completed.stdout
 
 
 def git(folder: Path, *arguments: str) -> str:

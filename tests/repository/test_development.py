@@ -20,7 +20,11 @@ GROUPS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["d
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_every_development_tool_has_one_exact_version(group: str) -> None:
-    assert [each for each in GROUPS[group] if not re.fullmatch(r"[\w-]+==[\w.]+", each)] == []
+    assert [
+        requirement
+        for requirement in GROUPS[group]
+        if not re.fullmatch(r"[\w-]+==[\w.]+", requirement)
+    ] == []
 
 
 def test_every_hook_runs_a_tool_that_make_installs_or_a_file_of_the_repository() -> None:
@@ -28,12 +32,12 @@ def test_every_hook_runs_a_tool_that_make_installs_or_a_file_of_the_repository()
         (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
     )
     entries = [hook["entry"].split() for repo in config["repos"] for hook in repo["hooks"]]
-    tools = {each.partition("==")[0] for each in GROUPS["dev"]}
+    tools = {requirement.partition("==")[0] for requirement in GROUPS["dev"]}
     assert {Path(program).name for program, *_ in entries} <= tools | {"python"}
     assert [
-        rest[0]
-        for program, *rest in entries
-        if program.endswith("/python") and not (ROOT / rest[0]).is_file()
+        arguments[0]
+        for program, *arguments in entries
+        if program.endswith("/python") and not (ROOT / arguments[0]).is_file()
     ] == []
 
 
@@ -42,10 +46,10 @@ def pytest_command(target: str, given: str) -> str:
     installed = ["-o", ".venv/.installed", "-o", ".lab/venv/.installed"]
     command = ["make", "--no-print-directory", "-n", *installed, target, f"T={given}"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    done = subprocess.run(
+    completed = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
-    return done.stdout.strip()
+    return completed.stdout.strip()
 
 
 def test_a_folder_of_tests_runs_on_all_cores_without_slow_tests() -> None:
@@ -67,9 +71,11 @@ def test_the_long_tests_run_with_all_examples() -> None:
 
 def test_every_test_that_the_guide_names_exists() -> None:
     guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    named = [each.partition("::") for each in re.findall(r"T=\"?(tests/[\w/.:]+)", guide)]
-    assert len(named) >= 5
-    for path, _, test in named:
+    components = [
+        reference.partition("::") for reference in re.findall(r"T=\"?(tests/[\w/.:]+)", guide)
+    ]
+    assert len(components) >= 5
+    for path, _, test in components:
         assert (ROOT / path).exists(), path
         assert not test or f"def {test}(" in (ROOT / path).read_text(encoding="utf-8"), test
 

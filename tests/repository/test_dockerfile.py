@@ -27,14 +27,14 @@ def instructions(name: str) -> list[str]:
 
 def requirements(text: str) -> dict[str, str]:
     """Return name and version specifier of each requirement line."""
-    found = re.findall(r"^([A-Za-z0-9._-]+)([=<>!~][^ \\\n;]*)", text, re.MULTILINE)
-    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in found}
+    pins = re.findall(r"^([A-Za-z0-9._-]+)([=<>!~][^ \\\n;]*)", text, re.MULTILINE)
+    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in pins}
 
 
 def test_every_stage_uses_one_base_image_pinned_by_digest() -> None:
-    first, *others = instructions("FROM")
+    first, *later_stages = instructions("FROM")
     assert re.fullmatch(r"python:3\.13-slim@sha256:[0-9a-f]{64} AS base", first)
-    assert others == ["base AS build", "scratch"]
+    assert later_stages == ["base AS build", "scratch"]
 
 
 def test_the_entry_point_is_python_by_absolute_path_without_a_shell() -> None:
@@ -88,7 +88,7 @@ def test_only_the_command_imports_packages_that_the_image_lacks() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = []
             if isinstance(node, ast.Import):
-                names = [each.name for each in node.names]
+                names = [name.name for name in node.names]
             elif isinstance(node, ast.ImportFrom):
                 names = [node.module or ""]
             if any(name.partition(".")[0] in lacking for name in names):
@@ -99,21 +99,21 @@ def test_only_the_command_imports_packages_that_the_image_lacks() -> None:
 def test_files_are_collected_with_their_links_and_libraries(tmp_path: Path) -> None:
     """A link is copied as a link, and its target too; what does not exist is left out."""
     collector = load("tools/image_root.py")
-    place = tmp_path.resolve() / "place"
-    place.mkdir()
-    (place / "real").write_text("text")
-    (place / "link").symlink_to("real")
-    (place / "to-link").symlink_to(place / "link")
+    folder = tmp_path.resolve() / "place"
+    folder.mkdir()
+    (folder / "real").write_text("text")
+    (folder / "link").symlink_to("real")
+    (folder / "to-link").symlink_to(folder / "link")
     image = collector.ImageRoot(tmp_path / "root")
-    image.take(place / "to-link")
-    image.take(place / "missing")
-    taken = tmp_path / "root" / place.relative_to("/")
+    image.take(folder / "to-link")
+    image.take(folder / "missing")
+    taken = tmp_path / "root" / folder.relative_to("/")
     assert sorted(path.name for path in taken.iterdir()) == ["link", "real", "to-link"]
     assert (taken / "link").readlink() == Path("real")
     assert (taken / "real").read_text() == "text"
     assert (tmp_path / "root/tmp").stat().st_mode & 0o7777 == 0o1777
     image.take(Path(sys.executable).resolve())
-    image.take_libraries(place)
+    image.take_libraries(folder)
     assert any(path.name.startswith("libc.so") for path in (tmp_path / "root").rglob("libc.so*"))
 
 
@@ -127,8 +127,8 @@ def test_models_and_packages_that_no_run_needs_are_removed(tmp_path: Path) -> No
         (site / name).mkdir()
     collector.remove_unused_models(tmp_path)
     collector.remove_packages(tmp_path, collector.TERMINAL_PACKAGES)
-    left = {path.name for path in (site / "botocore/data").iterdir()}
-    assert left == {*collector.AWS_SERVICES, *collector.CREDENTIAL_SERVICES, "endpoints.json"}
+    names = {path.name for path in (site / "botocore/data").iterdir()}
+    assert names == {*collector.AWS_SERVICES, *collector.CREDENTIAL_SERVICES, "endpoints.json"}
     assert {path.name for path in site.iterdir()} == {"botocore", "msgspec"}
     (site / "botocore/data/iam").rmdir()
     with pytest.raises(SystemExit, match="no models of iam"):
@@ -142,12 +142,12 @@ def test_everything_that_a_run_imports_is_compiled_in_the_image() -> None:
     commands = re.findall(
         r"-m compileall -q (.*?)(?= &&|$)", "\n".join(instructions("RUN")), re.MULTILINE
     )
-    assert all("--invalidation-mode unchecked-hash" in each for each in commands)
-    (installed,) = [each for each in commands if each.endswith("/install")]
-    (own,) = [each for each in commands if each.endswith("app")]
-    (standard,) = [each for each in commands if 'sysconfig.get_path("stdlib")' in each]
+    assert all("--invalidation-mode unchecked-hash" in command for command in commands)
+    (installed,) = [command for command in commands if command.endswith("/install")]
+    (app_command,) = [command for command in commands if command.endswith("app")]
+    (standard,) = [command for command in commands if 'sysconfig.get_path("stdlib")' in command]
     assert "-p /usr/local " in installed
-    assert "-p / " in own
+    assert "-p / " in app_command
     left_out = re.search(r'-x "/\((.*?)\)/"', standard)
     assert left_out
     assert (
@@ -164,11 +164,11 @@ def imported_standard_packages() -> set[str]:
         " region_name='us-east-1'); print(*(getattr(m, '__file__', 0) for m in"
         " sys.modules.values()))"
     )
-    told = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
     )
     library = Path(sysconfig.get_path("stdlib"))
-    paths = [Path(each) for each in told.stdout.split()]
+    paths = [Path(word) for word in completed.stdout.split()]
     return {path.relative_to(library).parts[0] for path in paths if path.is_relative_to(library)}
 
 
@@ -177,8 +177,8 @@ def test_the_labels_say_where_the_image_comes_from() -> None:
     set by the release.
     """
     (labels,) = instructions("LABEL")
-    named = set(re.findall(r"org\.opencontainers\.image\.([a-z]+)=", labels))
-    assert named == {
+    found_pins = set(re.findall(r"org\.opencontainers\.image\.([a-z]+)=", labels))
+    assert found_pins == {
         "title",
         "description",
         "licenses",
@@ -213,28 +213,28 @@ def test_the_lock_names_no_registry() -> None:
 
 def test_the_image_installs_what_the_package_depends_on() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = requirements((ROOT / "requirements.in").read_text(encoding="utf-8"))
-    assert wanted == requirements("\n".join(project["dependencies"]))
+    requirements_in = requirements((ROOT / "requirements.in").read_text(encoding="utf-8"))
+    assert requirements_in == requirements("\n".join(project["dependencies"]))
     locked = requirements(LOCK)
-    assert wanted.keys() <= locked.keys()
-    for name, lower in wanted.items():
+    assert requirements_in.keys() <= locked.keys()
+    for name, lower in requirements_in.items():
         assert numbers(lower.removeprefix(">=")) <= numbers(locked[name].removeprefix("==")), name
 
 
 def test_the_server_of_tools_has_a_lock_that_agrees_with_the_one_of_the_image() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = (ROOT / "requirements-mcp.in").read_text(encoding="utf-8").splitlines()
-    assert wanted[-1:] == project["optional-dependencies"]["mcp"]
+    wanted_lines = (ROOT / "requirements-mcp.in").read_text(encoding="utf-8").splitlines()
+    assert wanted_lines[-1:] == project["optional-dependencies"]["mcp"]
     lock = (ROOT / "requirements-mcp.txt").read_text(encoding="utf-8")
     blocks = re.findall(r"^\S+==\S+(?: \\\n    --hash=sha256:[0-9a-f]{64})+$", lock, re.MULTILINE)
     versions = requirements(lock)
     assert len(blocks) == len(versions)
-    both = requirements(LOCK)
+    locked = requirements(LOCK)
     assert {
-        name: version for name, version in versions.items() if version != both.get(name, version)
+        name: version for name, version in versions.items() if version != locked.get(name, version)
     } == {}
     assert "mcp" in versions
-    assert "mcp" not in both
+    assert "mcp" not in locked
 
 
 def numbers(version: str) -> list[int]:

@@ -52,9 +52,9 @@ def test_every_relative_link_and_anchor_exists(page: str) -> None:
         if re.match(r"[a-z]+:", target):
             continue
         path, _, anchor = target.partition("#")
-        there = ((ROOT / page).parent / path).resolve() if path else ROOT / page
-        inside = there.is_relative_to(ROOT) and there.exists()
-        name = there.relative_to(ROOT).as_posix() if inside else ""
+        linked = ((ROOT / page).parent / path).resolve() if path else ROOT / page
+        inside = linked.is_relative_to(ROOT) and linked.exists()
+        name = linked.relative_to(ROOT).as_posix() if inside else ""
         if not inside or (anchor and anchor not in anchors(name)):
             broken.append(target)
     assert broken == []
@@ -66,17 +66,19 @@ def test_a_broken_anchor_is_an_error() -> None:
 
 
 def test_the_index_names_every_page_of_the_guide() -> None:
-    named = {
+    first_words = {
         str(link.attrs["href"]).partition("#")[0] for link in inline("docs/README.md", "link_open")
     }
-    assert set(GUIDE) - {"README.md"} <= named
+    assert set(GUIDE) - {"README.md"} <= first_words
 
 
 def test_the_index_of_decisions_names_every_decision_in_order() -> None:
-    named = [str(link.attrs["href"]) for link in inline("docs/decisions/README.md", "link_open")]
-    there = sorted(path.name for path in (ROOT / "docs/decisions").glob("[0-9]*.md"))
-    assert named == there
-    for name in there:
+    decision_names = [
+        str(link.attrs["href"]) for link in inline("docs/decisions/README.md", "link_open")
+    ]
+    decision_files = sorted(path.name for path in (ROOT / "docs/decisions").glob("[0-9]*.md"))
+    assert decision_names == decision_files
+    for name in decision_files:
         heading = (ROOT / "docs/decisions" / name).read_text(encoding="utf-8").splitlines()[0]
         assert re.match(rf"# {int(name[:4])}\. ", heading), name
 
@@ -92,7 +94,7 @@ def inputs() -> set[str]:
 
 def settings() -> set[str]:
     """The inputs that the config has."""
-    return {known.name for known in every_input() if known.config_only}
+    return {action_input.name for action_input in every_input() if action_input.config_only}
 
 
 @pytest.mark.parametrize("block", of_language("yaml"), ids=str)
@@ -116,10 +118,10 @@ def test_every_yaml_block_is_of_a_known_kind_and_valid(block: Block) -> None:
             if step.get("uses", "").startswith("org/leastpriv-action@"):
                 assert set(step.get("with", {})) <= inputs()
     else:
-        given = value.get("with", value)
-        assert set(given) <= inputs() | WORKFLOW_KEYS, set(given) - inputs()
-    used = set(re.findall(r"steps\.leastpriv\.outputs\.([a-z-]+)", block.text))
-    assert used <= set(action()["outputs"])
+        step_inputs = value.get("with", value)
+        assert set(step_inputs) <= inputs() | WORKFLOW_KEYS, set(step_inputs) - inputs()
+    used_names = set(re.findall(r"steps\.leastpriv\.outputs\.([a-z-]+)", block.text))
+    assert used_names <= set(action()["outputs"])
 
 
 def _whole(value: dict[str, Any]) -> dict[str, Any]:
@@ -138,20 +140,20 @@ def _steps(value: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("page", WITH_COMMANDS)
 def test_every_input_that_a_sentence_sets_exists(page: str) -> None:
-    named = {
-        found[1]
+    marked_names = {
+        match[1]
         for token in inline(page, "code_inline")
-        if (found := re.match(r"([a-z]+(?:-[a-z]+)*): \S", token.content))
+        if (match := re.match(r"([a-z]+(?:-[a-z]+)*): \S", token.content))
     }
-    assert named <= inputs() | settings() | WORKFLOW_KEYS
+    assert marked_names <= inputs() | settings() | WORKFLOW_KEYS
 
 
 def test_the_guide_names_every_guard_in_its_order() -> None:
     text = (ROOT / "docs/guards.md").read_text(encoding="utf-8").partition("removal guards: end")[0]
-    named = re.findall(r"^- `([a-z-]+)`:", text, re.MULTILINE)
-    asked = [name for name, _ in GUARDS]
+    guard_names = re.findall(r"^- `([a-z-]+)`:", text, re.MULTILINE)
+    known_guards = [name for name, _ in GUARDS]
     # A guard may hold back a narrowed resource too.
-    assert [name for name in dict.fromkeys(named) if name in asked] == asked
+    assert [name for name in dict.fromkeys(guard_names) if name in known_guards] == known_guards
 
 
 def test_every_json_block_is_json() -> None:

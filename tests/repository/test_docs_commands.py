@@ -33,7 +33,7 @@ def _of_parser(made: ArgumentParser) -> frozenset[str]:
 COMMANDS: dict[str, ArgumentParser] = next(
     dict(action.choices) for action in parser()._actions if isinstance(action, _SubParsersAction)
 )
-OPTIONS = {name: _of_parser(made) for name, made in COMMANDS.items()}
+OPTIONS = {name: _of_parser(command_parser) for name, command_parser in COMMANDS.items()}
 
 
 def commands_of(text: str) -> Iterator[str]:
@@ -42,20 +42,20 @@ def commands_of(text: str) -> Iterator[str]:
     """
     for line in text.replace("\\\n", " ").splitlines():
         for part in re.split(r"\s(?:\|\|?|&&|;|>+)\s", line.removeprefix("$ ")):
-            if found := re.match(r"\s*(?:\.venv/bin/)?leastpriv\s+(.*)", part):
-                yield re.sub(r"\s#\s.*", "", found[1])
+            if match := re.match(r"\s*(?:\.venv/bin/)?leastpriv\s+(.*)", part):
+                yield re.sub(r"\s#\s.*", "", match[1])
 
 
 @pytest.mark.parametrize("block", of_language("sh", "console"), ids=str)
 def test_the_parser_accepts_every_command_of_a_block(block: Block) -> None:
     for command in commands_of(block.text):
-        named = shlex.split(command)
-        assert named[0] in COMMANDS, command
-        assert {word.partition("=")[0] for word in _own(named) if word.startswith("--")} <= OPTIONS[
-            named[0]
-        ], command
+        options = shlex.split(command)
+        assert options[0] in COMMANDS, command
+        assert {
+            word.partition("=")[0] for word in _own(options) if word.startswith("--")
+        } <= OPTIONS[options[0]], command
         if "…" not in command:
-            parser().parse_args(named)
+            parser().parse_args(options)
 
 
 def _own(words: list[str]) -> list[str]:
@@ -74,7 +74,7 @@ AWS_OWN = frozenset({("cloudformation", "deploy")})
 def test_every_command_of_the_aws_cli_and_its_options_exist(block: Block) -> None:
     """By botocore's models, from which the CLI creates its commands."""
     for line in block.text.replace("\\\n", " ").splitlines():
-        for service, command, rest in re.findall(
+        for service, command, options_text in re.findall(
             r"(?:^|[\s(])aws ([a-z0-9-]+) ([a-z-]+)(.*)", line
         ):
             if (service, command) in AWS_OWN:
@@ -83,8 +83,11 @@ def test_every_command_of_the_aws_cli_and_its_options_exist(block: Block) -> Non
             operation = {xform_name(name, "-"): name for name in model.operation_names}[command]
             shape = model.operation_model(operation).input_shape
             assert shape is not None
-            known = {f"--{xform_name(member, '-')}" for member in shape.members}
-            assert set(re.findall(r"\s(--[a-z][a-z-]*)", rest)) <= known | ALL_COMMANDS_OF_AWS, line
+            members = {f"--{xform_name(member, '-')}" for member in shape.members}
+            assert (
+                set(re.findall(r"\s(--[a-z][a-z-]*)", options_text))
+                <= members | ALL_COMMANDS_OF_AWS
+            ), line
 
 
 @pytest.mark.parametrize("page", WITH_COMMANDS)
@@ -93,8 +96,8 @@ def test_every_option_in_a_sentence_exists(page: str) -> None:
     for code in (token.content for token in inline(page, "code_inline")):
         words = code.split()
         if words and words[0] == "leastpriv" and len(words) > 1 and words[1] in COMMANDS:
-            named = {word for word in _own(words[1:]) if re.fullmatch(r"--[a-z-]+", word)}
-            assert named <= OPTIONS[words[1]], code
+            options = {word for word in _own(words[1:]) if re.fullmatch(r"--[a-z-]+", word)}
+            assert options <= OPTIONS[words[1]], code
         elif words and re.fullmatch(r"--[a-z-]+", words[0]):
             assert words[0] in everywhere | FOREIGN_OPTIONS, code
 
@@ -120,15 +123,15 @@ def test_the_marked_blocks_of_a_page_run_as_written_and_print_the_shown_output(
     printed = ""
     for block in blocks(page):
         if block.mark.startswith("<!-- run"):
-            wanted = int(found[1]) if (found := re.search(r"exit (\d)", block.mark)) else 0
-            done = subprocess.run(
+            exit_code = int(match[1]) if (match := re.search(r"exit (\d)", block.mark)) else 0
+            completed = subprocess.run(
                 ["bash", "-e", "-o", "pipefail", "-c", block.text],
                 cwd=tmp_path, env=surroundings, check=False, capture_output=True, text=True,
                 timeout=120,
             )  # fmt: skip
-            printed = done.stdout + done.stderr
-            assert (done.returncode, "Traceback" in printed) == (
-                wanted,
+            printed = completed.stdout + completed.stderr
+            assert (completed.returncode, "Traceback" in printed) == (
+                exit_code,
                 False,
             ), f"{block}: {printed}"
         elif block.mark == "<!-- prints -->":

@@ -55,12 +55,12 @@ def files() -> dict[str, list[Record]]:
 
 @pytest.fixture(scope="module")
 def records(files: dict[str, list[Record]]) -> list[Record]:
-    return list({made["eventID"]: made for found in files.values() for made in found}.values())
+    return list({record["eventID"]: record for file in files.values() for record in file}.values())
 
 
 @pytest.fixture(scope="module")
 def deploys(records: list[Record]) -> list[Record]:
-    return [made for made in records if issuer(made) == ROLE]
+    return [record for record in records if issuer(record) == ROLE]
 
 
 @pytest.fixture(scope="module")
@@ -124,16 +124,16 @@ def test_files_have_cloudtrail_s_paths_and_records_of_their_region_and_time(
     files: dict[str, list[Record]],
 ) -> None:
     regions = set()
-    for name, found in files.items():
-        place = KEY.fullmatch(name)
-        assert place, name
-        regions.add(place["region"])
-        delivered = datetime.strptime(place["time"], "%Y%m%dT%H%M%z")
-        assert f"{delivered:%Y/%m/%d}" == place["day"]
-        assert found
-        for made in found:
-            assert made["awsRegion"] == place["region"]
-            age = delivered - datetime.fromisoformat(made["eventTime"])
+    for name, records_of_file in files.items():
+        key_match = KEY.fullmatch(name)
+        assert key_match, name
+        regions.add(key_match["region"])
+        delivered = datetime.strptime(key_match["time"], "%Y%m%dT%H%M%z")
+        assert f"{delivered:%Y/%m/%d}" == key_match["day"]
+        assert records_of_file
+        for record in records_of_file:
+            assert record["awsRegion"] == key_match["region"]
+            age = delivered - datetime.fromisoformat(record["eventTime"])
             assert timedelta() <= age <= timedelta(minutes=15)
     assert regions == {"eu-west-1", "us-east-1"}
 
@@ -144,7 +144,7 @@ def test_the_example_is_small(files: dict[str, list[Record]]) -> None:
 
 
 def test_the_trail_spans_five_weeks(records: list[Record]) -> None:
-    times = sorted(made["eventTime"] for made in records)
+    times = sorted(record["eventTime"] for record in records)
     assert times[0].startswith("2026-10-05")
     assert times[-1].startswith("2026-11-08")
 
@@ -157,31 +157,31 @@ def test_every_record_has_the_fields_of_version_1_11(records: list[Record]) -> N
         "eventType",
         "managementEvent", "recipientAccountId", "eventCategory",
     }  # fmt: skip
-    for made in records:
-        assert always <= made.keys()
-        assert made["eventVersion"] == "1.11"
-        assert made["managementEvent"] == (made["eventCategory"] == "Management")
-        assert ("errorCode" in made) == ("errorMessage" in made)
+    for record in records:
+        assert always <= record.keys()
+        assert record["eventVersion"] == "1.11"
+        assert record["managementEvent"] == (record["eventCategory"] == "Management")
+        assert ("errorCode" in record) == ("errorMessage" in record)
 
 
 def test_the_role_deploys_in_thirteen_runs_over_more_than_thirty_days(
     deploys: list[Record],
 ) -> None:
-    runs = Counter(made["userIdentity"]["arn"].rpartition("/")[2] for made in deploys)
+    runs = Counter(deploy["userIdentity"]["arn"].rpartition("/")[2] for deploy in deploys)
     assert len(runs) == 13
     assert all(re.fullmatch(r"1\d{10}", run) for run in runs)
-    times = sorted(datetime.fromisoformat(made["eventTime"]) for made in deploys)
+    times = sorted(datetime.fromisoformat(deploy["eventTime"]) for deploy in deploys)
     assert times[-1] - times[0] > timedelta(days=30)
 
 
 def test_cloudformation_acts_as_the_deploy_role(deploys: list[Record]) -> None:
-    forwarded = [made for made in deploys if "invokedBy" in made["userIdentity"]]
-    assert {made["userIdentity"]["invokedBy"] for made in forwarded} == {
+    forwarded = [deploy for deploy in deploys if "invokedBy" in deploy["userIdentity"]]
+    assert {record["userIdentity"]["invokedBy"] for record in forwarded} == {
         "cloudformation.amazonaws.com"
     }
-    assert {made["sourceIPAddress"] for made in forwarded} == {"cloudformation.amazonaws.com"}
-    assert not any("tlsDetails" in made for made in forwarded)
-    sources = {made["eventSource"].partition(".")[0] for made in forwarded}
+    assert {record["sourceIPAddress"] for record in forwarded} == {"cloudformation.amazonaws.com"}
+    assert not any("tlsDetails" in record for record in forwarded)
+    sources = {record["eventSource"].partition(".")[0] for record in forwarded}
     assert sources == {"sqs", "iam", "lambda", "logs", "s3", "monitoring", "ec2"}
 
 
@@ -189,14 +189,14 @@ def test_global_calls_are_recorded_in_us_east_1_and_other_calls_in_the_home_regi
     deploys: list[Record],
 ) -> None:
     assert {
-        made["awsRegion"] for made in deploys if made["eventSource"] == "iam.amazonaws.com"
+        deploy["awsRegion"] for deploy in deploys if deploy["eventSource"] == "iam.amazonaws.com"
     } == {"us-east-1"}
-    regional = {made["eventSource"] for made in deploys if made["awsRegion"] == "us-east-1"}
+    regional = {deploy["eventSource"] for deploy in deploys if deploy["awsRegion"] == "us-east-1"}
     assert regional == {"iam.amazonaws.com", "sts.amazonaws.com"}
 
 
 def test_only_s3_has_data_events(records: list[Record]) -> None:
-    assert {made["eventSource"] for made in records if not made["managementEvent"]} == {
+    assert {record["eventSource"] for record in records if not record["managementEvent"]} == {
         "s3.amazonaws.com"
     }
 
@@ -205,8 +205,8 @@ def test_some_records_are_delivered_twice_in_two_files_and_never_in_one(
     files: dict[str, list[Record]],
 ) -> None:
     copies = Counter()
-    for found in files.values():
-        names = [made["eventID"] for made in found]
+    for records_of_file in files.values():
+        names = [record["eventID"] for record in records_of_file]
         assert len(names) == len(set(names))
         copies.update(names)
     assert sum(count == 2 for count in copies.values()) >= 10
@@ -226,10 +226,10 @@ def test_denied_calls_are_not_allowed_by_the_committed_policy(
 ) -> None:
     refusal = r"is not authorized to perform: (\S+) on resource: (\S+) "
     refused = Counter()
-    for made in deploys:
-        if found := re.search(refusal, made.get("errorMessage", "")):
-            assert not allowed(statements, found[1], found[2])
-            refused[(made["eventName"], made["errorCode"], found[1])] += 1
+    for deploy in deploys:
+        if match := re.search(refusal, deploy.get("errorMessage", "")):
+            assert not allowed(statements, match[1], match[2])
+            refused[(deploy["eventName"], deploy["errorCode"], match[1])] += 1
     assert refused == {
         ("PutMetricAlarm", "AccessDenied", "cloudwatch:PutMetricAlarm"): 2,
         ("CreateVpc", "Client.UnauthorizedOperation", "ec2:CreateVpc"): 1,
@@ -239,7 +239,7 @@ def test_denied_calls_are_not_allowed_by_the_committed_policy(
 def test_one_denial_is_resolved_by_a_grant_and_one_is_of_a_service_control_policy(
     deploys: list[Record],
 ) -> None:
-    messages = {made["eventName"]: made.get("errorMessage", "") for made in deploys}
+    messages = {deploy["eventName"]: deploy.get("errorMessage", "") for deploy in deploys}
     assert messages["PutMetricAlarm"].endswith(
         "because no identity-based policy allows the cloudwatch:PutMetricAlarm action"
     )
@@ -247,7 +247,7 @@ def test_one_denial_is_resolved_by_a_grant_and_one_is_of_a_service_control_polic
 
 
 def test_there_are_errors_that_are_no_denials(deploys: list[Record]) -> None:
-    codes = {made["errorCode"] for made in deploys if "errorCode" in made}
+    codes = {deploy["errorCode"] for deploy in deploys if "errorCode" in deploy}
     assert codes > {
         "NoSuchEntityException",
         "NoSuchLifecycleConfiguration",
@@ -261,26 +261,26 @@ def test_the_deploys_need_a_call_that_the_trail_cannot_show(
 ) -> None:
     hidden = {need["action"] for need in needs if not need["in_trail"]}
     assert hidden == {"sqs:GetQueueAttributes"}
-    assert "GetQueueAttributes" not in {made["eventName"] for made in records}
+    assert "GetQueueAttributes" not in {record["eventName"] for record in records}
 
 
 def test_only_other_principals_use_topics_and_tables(
     deploys: list[Record], records: list[Record]
 ) -> None:
     unused = {"sns.amazonaws.com", "dynamodb.amazonaws.com"}
-    assert not unused & {made["eventSource"] for made in deploys}
-    assert unused <= {made["eventSource"] for made in records}
+    assert not unused & {deploy["eventSource"] for deploy in deploys}
+    assert unused <= {record["eventSource"] for record in records}
 
 
 def test_other_principals_in_the_account_have_similar_names(records: list[Record]) -> None:
-    actors = {issuer(made) for made in records}
+    actors = {issuer(record) for record in records}
     assert f"{ROLE}-docs" in actors
     assert (
         "arn:aws:iam::111122223333:role/cdk-hnb659fds-lookup-role-111122223333-eu-west-1" in actors
     )
-    types = {made["userIdentity"]["type"] for made in records}
+    types = {record["userIdentity"]["type"] for record in records}
     assert types == {"AssumedRole", "IAMUser", "AWSService", "WebIdentityUser"}
-    assert any(made.get("sessionCredentialFromConsole") == "true" for made in records)
+    assert any(record.get("sessionCredentialFromConsole") == "true" for record in records)
 
 
 def test_the_records_show_exactly_the_actions_that_the_trail_can_show(
@@ -291,10 +291,10 @@ def test_the_records_show_exactly_the_actions_that_the_trail_can_show(
         for call in map(parse_record, records)
         if isinstance(call, Call) and call.principal == ROLE
     ]
-    found = {
+    actions = {
         need.permission.action
         for call in calls
         if call.outcome is Outcome.ALLOWED
         for need in needs_of(call).needs
     }
-    assert found == {need["action"] for need in needs if need["in_trail"]}
+    assert actions == {need["action"] for need in needs if need["in_trail"]}

@@ -30,16 +30,16 @@ def steps_of(path: Path, action: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_only_inputs_and_outputs_of_the_action_are_named(path: Path) -> None:
     action = parsed(ROOT / "action.yml")
-    ours = steps_of(path, "org/leastpriv-action")
-    assert ours
-    for step in ours:
-        given = set(step["with"])
-        assert {"role-arn", "policy-file"} <= given or "config" in given
-        assert given <= set(action["inputs"])
-    used = set(
+    action_steps = steps_of(path, "org/leastpriv-action")
+    assert action_steps
+    for step in action_steps:
+        input_names = set(step["with"])
+        assert {"role-arn", "policy-file"} <= input_names or "config" in input_names
+        assert input_names <= set(action["inputs"])
+    used_names = set(
         re.findall(r"steps\.leastpriv\.outputs\.([a-z-]+)", path.read_text(encoding="utf-8"))
     )
-    assert used <= set(action["outputs"])
+    assert used_names <= set(action["outputs"])
 
 
 def test_the_rehearsal_is_recognised_and_assumes_the_role_of_the_proposal() -> None:
@@ -60,7 +60,7 @@ def test_the_rehearsal_is_recognised_and_assumes_the_role_of_the_proposal() -> N
 def test_the_parser_accepts_the_commands_of_the_recipes_of_other_forges() -> None:
     gitlab = parsed(ROOT / "examples" / "gitlab-ci.yml")["least-privilege"]["script"]
     jenkins = (ROOT / "examples" / "Jenkinsfile").read_text(encoding="utf-8").replace("\\\n", " ")
-    found = re.findall(r"leastpriv\"? (propose .*)", "\n".join([*gitlab, jenkins]))
-    assert len(found) == 2
-    for arguments in found:
+    commands = re.findall(r"leastpriv\"? (propose .*)", "\n".join([*gitlab, jenkins]))
+    assert len(commands) == 2
+    for arguments in commands:
         parser().parse_args(shlex.split(arguments))

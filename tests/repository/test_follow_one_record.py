@@ -75,15 +75,15 @@ def test_the_debugger_stops_at_each_breakpoint_in_order_and_prints_each_expressi
     for command in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "Policy"]):
         subprocess.run([*git, *command], cwd=folder, env=environment, check=True)
     typed = ["c", *chain.from_iterable((f"p {stop.expression}", "c") for stop in WALK), "q", ""]
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", DEBUGGER, "propose", *OPTIONS],
         cwd=folder, env=environment, check=False, capture_output=True, text=True,
         input="\n".join(typed), timeout=120,
     )  # fmt: skip
-    stops = re.findall(r"^(?:\(Pdb\) )?> (\S+)\(\d+\)(\w+)\(\)", done.stdout, re.MULTILINE)
-    wanted = [
+    stops = re.findall(r"^(?:\(Pdb\) )?> (\S+)\(\d+\)(\w+)\(\)", completed.stdout, re.MULTILINE)
+    expected_stops = [
         (str(ROOT / "leastpriv" / stop.file), stop.function.rpartition(".")[2]) for stop in WALK
     ]
-    assert stops[: len(wanted)] == wanted, done.stdout
-    assert [line for line in done.stdout.splitlines() if "***" in line] == []
-    assert "Branch leastpriv/deploy created" in done.stderr
+    assert stops[: len(expected_stops)] == expected_stops, completed.stdout
+    assert [line for line in completed.stdout.splitlines() if "***" in line] == []
+    assert "Branch leastpriv/deploy created" in completed.stderr

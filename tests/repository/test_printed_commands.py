@@ -45,7 +45,7 @@ def _texts_of_the_code() -> tuple[tuple[str, str], ...]:
     """The strings of modules that name the command, but docstrings, and the data and templates,
     with their places.
     """
-    found = []
+    texts = []
     for path in sorted((ROOT / "leastpriv").rglob("*.py")):
         source = path.read_text(encoding="utf-8")
         if "leastpriv " not in re.sub(r'"""[^"]*"""', "", source):
@@ -62,30 +62,32 @@ def _texts_of_the_code() -> tuple[tuple[str, str], ...]:
             if id(node) in bare or id(node) in inner:
                 continue
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                found.append((f"{path.relative_to(ROOT)}:{node.lineno}", node.value))
+                texts.append((f"{path.relative_to(ROOT)}:{node.lineno}", node.value))
             if isinstance(node, ast.JoinedStr):
                 parts = (
                     str(part.value) if isinstance(part, ast.Constant) else _UNKNOWN
                     for part in node.values
                 )
-                found.append((f"{path.relative_to(ROOT)}:{node.lineno}", "".join(parts)))
+                texts.append((f"{path.relative_to(ROOT)}:{node.lineno}", "".join(parts)))
     for pattern in ("*.tsv", "*.md", "*.html", "*.yml", "*.yaml", "*.tf"):
         for path in sorted((ROOT / "leastpriv").rglob(pattern)):
             lines = path.read_text(encoding="utf-8").splitlines()
             text = "\n".join(line for line in lines if not line.startswith("#"))
-            found.append((str(path.relative_to(ROOT)), text))
-    return tuple(found)
+            texts.append((str(path.relative_to(ROOT)), text))
+    return tuple(texts)
 
 
 def _of_code() -> Iterator[tuple[str, str]]:
-    for place, text in _texts_of_the_code():
+    for source_place, text in _texts_of_the_code():
         for command in _commands(text):
-            yield place, command
+            yield source_place, command
 
 
 def _of_help() -> Iterator[tuple[str, str]]:
-    for name, made in COMMANDS.items():
-        for command in _commands(made.format_help().replace("usage: leastpriv", "usage:")):
+    for name, command_parser in COMMANDS.items():
+        for command in _commands(
+            command_parser.format_help().replace("usage: leastpriv", "usage:")
+        ):
             yield f"help of {name}", command
 
 
@@ -113,12 +115,12 @@ def problem_of(command: str) -> str:
     name = words[0]
     if name not in COMMANDS:
         return f"no command {name}"
-    own = words[: words.index("--")] if "--" in words else words
+    own_words = words[: words.index("--")] if "--" in words else words
     options = {option for action in COMMANDS[name]._actions for option in action.option_strings}
-    given = {word.partition("=")[0] for word in own if word.startswith("--")}
-    if given - options:
-        return f"no option {', '.join(sorted(given - options))}"
-    if is_outline or not given:
+    given_options = {word.partition("=")[0] for word in own_words if word.startswith("--")}
+    if given_options - options:
+        return f"no option {', '.join(sorted(given_options - options))}"
+    if is_outline or not given_options:
         return ""
     try:
         COMMANDS[name].parse_args(words[1:])
@@ -131,10 +133,12 @@ def problem_of(command: str) -> str:
 def test_the_parser_takes_every_printed_command(
     source: Callable[[], Iterator[tuple[str, str]]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = list(source())
-    assert len(found) > 4
+    sources = list(source())
+    assert len(sources) > 4
     wrong = [
-        f"{place}: {command}: {why}" for place, command in found if (why := problem_of(command))
+        f"{command_place}: {command}: {problem}"
+        for command_place, command in sources
+        if (problem := problem_of(command))
     ]
     assert wrong == [], capsys.readouterr().err
 
@@ -154,8 +158,8 @@ def test_a_wrong_command_is_found(command: str, problem: str) -> None:
 
 
 def test_every_command_has_an_example_in_its_help() -> None:
-    named = {place for place, _ in _of_help()}
-    assert named == {f"help of {name}" for name in COMMANDS}
+    help_places = {help_place for help_place, _ in _of_help()}
+    assert help_places == {f"help of {name}" for name in COMMANDS}
 
 
 def test_the_examples_of_help_run_with_files_of_their_names(tmp_path: Path) -> None:
@@ -174,14 +178,14 @@ def test_the_examples_of_help_run_with_files_of_their_names(tmp_path: Path) -> N
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
     ran = []
-    for place, example in dict.fromkeys(_of_help()):
+    for example_place, example in dict.fromkeys(_of_help()):
         words = shlex.split(example.replace("123456789012", "111122223333"))[1:]
-        if words[0] in {"init", "trial", "mcp"} or place != f"help of {words[0]}":
+        if words[0] in {"init", "trial", "mcp"} or example_place != f"help of {words[0]}":
             continue
         with contextlib.chdir(tmp_path):
-            done = leastpriv(*words)
+            run = leastpriv(*words)
         # The example of propose has added a permission to out/policy.json.
-        assert done.code == (3 if words[0] == "contains" else 0), f"{example}: {done.err}"
+        assert run.code == (3 if words[0] == "contains" else 0), f"{example}: {run.err}"
         ran.append(words[0])
     assert {*ran} == {*COMMANDS} - {"init", "trial", "mcp"}
 
@@ -225,13 +229,13 @@ def test_documents_quote_only_messages_that_the_code_has() -> None:
         for path in (ROOT / "leastpriv").rglob(pattern)
     )
     # A sentence of the code continues in the next line.
-    every = re.sub(r"\s+", " ", re.sub(r"""["']\s*\n\s*f?["']""", "", source))
+    text_parts = re.sub(r"\s+", " ", re.sub(r"""["']\s*\n\s*f?["']""", "", source))
     quoted = [(page, text) for page in _WITH_LEASTPRIV for text in _quoted(page)]
     assert len(quoted) > 25
     missing = []
     for page, text in quoted:
         # A figure, and what an ellipsis stands for, are not part of the message.
         parts = [part.strip(" .:") for part in re.split(r"…|[0-9]+", text)]
-        if text not in _OF_OTHERS and not all(part in every for part in parts):
+        if text not in _OF_OTHERS and not all(part in text_parts for part in parts):
             missing.append(f"{page}: {text}")
     assert missing == []

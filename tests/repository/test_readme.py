@@ -35,8 +35,10 @@ def tables() -> ModuleType:
 
 
 def test_the_tables_are_those_of_action_yml() -> None:
-    done = subprocess.run([sys.executable, ROOT / "tools/readme_tables.py", "--check"], check=False)
-    assert done.returncode == 0
+    completed = subprocess.run(
+        [sys.executable, ROOT / "tools/readme_tables.py", "--check"], check=False
+    )
+    assert completed.returncode == 0
 
 
 def test_a_changed_description_of_an_output_makes_the_page_stale(tables: ModuleType) -> None:
@@ -53,7 +55,11 @@ def test_a_changed_input_of_action_yml_is_written_again(tables: ModuleType) -> N
 
 
 def test_every_input_has_a_group_and_an_example() -> None:
-    assert [known.name for known in inputs() if not (known.group and known.example)] == []
+    assert [
+        action_input.name
+        for action_input in inputs()
+        if not (action_input.group and action_input.example)
+    ] == []
 
 
 def test_a_page_without_the_markers_of_its_table_is_an_error(tables: ModuleType) -> None:
@@ -71,16 +77,18 @@ def test_examples_set_only_existing_inputs() -> None:
         for job in workflow.get("jobs", {}).values()
         for step in job["steps"]
     ]
-    ours = [step for step in steps if step.get("uses", "").startswith("org/leastpriv-action@")]
-    assert ours
-    for step in ours:
+    action_steps = [
+        step for step in steps if step.get("uses", "").startswith("org/leastpriv-action@")
+    ]
+    assert action_steps
+    for step in action_steps:
         assert required <= set(step["with"]) <= set(action["inputs"])
-    named = set(
+    used_names = set(
         re.findall(
             r"^\| `([a-z-]+)`(?:, `([a-z-]+)`)? \|", README.partition("## Inputs")[2], re.MULTILINE
         )[0]
     )
-    assert named - {""} <= set(action["inputs"])
+    assert used_names - {""} <= set(action["inputs"])
 
 
 def test_the_smallest_workflow_has_at_most_fifteen_lines_and_the_readme_1500_words() -> None:
@@ -90,23 +98,23 @@ def test_the_smallest_workflow_has_at_most_fifteen_lines_and_the_readme_1500_wor
 
 
 def test_the_command_of_the_quick_start_works_as_written(tmp_path: Path) -> None:
-    found = re.search(r"^\.venv/bin/leastpriv (propose(?:.*\\\n)*.*)$", README, re.MULTILINE)
-    assert found is not None
-    arguments = shlex.split(found[1].replace("\\\n", " "))
+    quick_start = re.search(r"^\.venv/bin/leastpriv (propose(?:.*\\\n)*.*)$", README, re.MULTILINE)
+    assert quick_start is not None
+    arguments = shlex.split(quick_start[1].replace("\\\n", " "))
     arguments = [argument.replace("out/", f"{tmp_path}/out/") for argument in arguments]
     arguments[arguments.index("--output-dir") + 1] = str(tmp_path / "out")
     program = Path(sys.executable).with_name("leastpriv")
-    done = subprocess.run(
+    completed = subprocess.run(
         [program, *arguments], cwd=ROOT, check=False, capture_output=True, text=True
     )
-    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
-    written = {path.name for path in (tmp_path / "out").iterdir()}
-    assert written == {"policy.json", "proposal.json", "patch.json", "pull-request.md", "page.html"}
+    assert (completed.returncode, "Traceback" in completed.stderr) == (0, False), completed.stderr
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"policy.json", "proposal.json", "patch.json", "pull-request.md", "page.html"}
 
 
 def test_every_linked_or_named_file_of_the_repository_exists() -> None:
-    named = re.findall(r"\]\((?!https?:)([^)#]+)\)|\b(examples/[a-z-]+)`", README)
-    paths = {first or second for first, second in named}
+    paths_of_page = re.findall(r"\]\((?!https?:)([^)#]+)\)|\b(examples/[a-z-]+)`", README)
+    paths = {first or second for first, second in paths_of_page}
     assert len(paths) >= 4
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
@@ -116,16 +124,16 @@ def test_every_make_target_that_documents_name_exists() -> None:
         re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     )
     documents = README + (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", documents, re.MULTILINE))
-    assert {"demo", "test", "check"} <= named <= targets
+    section_names = set(re.findall(r"(?:^|`)make ([a-z-]+)", documents, re.MULTILINE))
+    assert {"demo", "test", "check"} <= section_names <= targets
 
 
 def test_a_newcomer_s_questions_are_answered_in_their_order() -> None:
-    asked = """Quick start; What it reads, and what it costs; Three recipes; Inputs; The pull request;
+    expected_sections = """Quick start; What it reads, and what it costs; Three recipes; Inputs; The pull request;
         Permissions of the job; When something fails; From a shell; More"""
-    wanted = [" ".join(each.split()) for each in asked.split(";")]
+    expected_text = [" ".join(word.split()) for word in expected_sections.split(";")]
     headings = re.findall(r"^## (.*)$", README, re.MULTILINE)
-    assert [each for each in headings if each in wanted] == wanted
+    assert [heading for heading in headings if heading in expected_text] == expected_text
 
 
 def test_the_pictures_exist_are_small_and_have_a_description() -> None:
@@ -133,17 +141,19 @@ def test_the_pictures_exist_are_small_and_have_a_description() -> None:
     assert [path for _, path in pictures] == ["docs/images/pull-request.png"]
     for text, path in pictures:
         assert len(text) > 40
-        data = (ROOT / path).read_bytes()
-        assert data.startswith(b"\x89PNG")
-        assert len(data) < 500_000
-        assert b"acTL" in data
+        image = (ROOT / path).read_bytes()
+        assert image.startswith(b"\x89PNG")
+        assert len(image) < 500_000
+        assert b"acTL" in image
 
 
 @pytest.mark.slow
 @pytest.mark.slow  # a newer catalogue of actions changes its figures
 def test_the_pictures_show_what_the_action_writes() -> None:
-    done = subprocess.run([sys.executable, ROOT / "tools/screenshots.py", "--check"], check=False)
-    assert done.returncode == 0, "make screenshots"
+    completed = subprocess.run(
+        [sys.executable, ROOT / "tools/screenshots.py", "--check"], check=False
+    )
+    assert completed.returncode == 0, "make screenshots"
 
 
 OF_OTHERS = (
@@ -159,12 +169,16 @@ OF_OTHERS = (
 def test_every_message_of_the_tables_of_remedies_exists() -> None:
     short = README.partition("## When something fails")[2].partition("## ")[0]
     table = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
-    own = short + table.partition("## The action's messages")[2]
+    tables = short + table.partition("## The action's messages")[2]
     messages = [
-        re.findall(r"`([^`]+)`", row) for row in own.splitlines() if row.startswith(("| `", "- `"))
+        re.findall(r"`([^`]+)`", row)
+        for row in tables.splitlines()
+        if row.startswith(("| `", "- `"))
     ]
-    said = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "leastpriv").rglob("*.py"))
-    plain = re.sub(r"""["']\s*\n\s*f?["']""", "", said)
+    product_text = "".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "leastpriv").rglob("*.py")
+    )
+    plain = re.sub(r"""["']\s*\n\s*f?["']""", "", product_text)
     parts = [part.strip(" .:") for (message, *_) in messages for part in message.split("…")]
     assert len(parts) > 12
     parts = [
@@ -198,5 +212,5 @@ def test_github_accepts_the_issue_forms() -> None:
     assert len(forms) == 3
     for schema, paths in (("issue-forms", forms), ("issue-config", [folder / "config.yml"])):
         command = [program, "--builtin-schema", f"vendor.github-{schema}", *paths]
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout
+        completed = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert completed.returncode == 0, completed.stdout

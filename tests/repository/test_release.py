@@ -51,12 +51,12 @@ def test_an_action_that_is_pinned_already_is_an_error(release: ModuleType) -> No
 
 
 def test_the_notes_are_the_section_of_the_version(release: ModuleType) -> None:
-    own = "### Added\n\n- It.\n"
+    entry = "### Added\n\n- It.\n"
     changelog = (
-        f"# Changelog\n\n## [Unreleased]\n\n## [1.2.3] - 2026-12-01\n\n{own}\n## [1.2.2] -"
+        f"# Changelog\n\n## [Unreleased]\n\n## [1.2.3] - 2026-12-01\n\n{entry}\n## [1.2.2] -"
         " 2026-11-30\n\n- Old.\n"
     )
-    assert release.notes("1.2.3", PACKAGE, changelog) == own
+    assert release.notes("1.2.3", PACKAGE, changelog) == entry
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,9 @@ def test_the_changelog_has_the_form_that_a_release_parses() -> None:
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
     assert headings[0] == "[Unreleased]"
-    assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", each) for each in headings[1:])
+    assert all(
+        re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", heading) for heading in headings[1:]
+    )
     assert set(re.findall(r"^### (.*)$", text, re.MULTILINE)) <= {
         "Added",
         "Changed",
@@ -130,12 +132,16 @@ def test_the_bill_of_materials_names_every_locked_package(release: ModuleType) -
     lock = (ROOT / "requirements.txt").read_text(encoding="utf-8")
     bill = json.loads(release.bill_of_materials("1.2.3", lock))
     assert bill["metadata"]["component"]["purl"] == "pkg:pypi/leastpriv@1.2.3"
-    named = [f"{each['name']}=={each['version']}" for each in bill["components"]]
-    assert named == re.findall(r"^(\S+==\S+)", lock, re.MULTILINE)
-    references = [
-        reference for each in bill["components"] for reference in each["externalReferences"]
+    components = [
+        f"{component['name']}=={component['version']}" for component in bill["components"]
     ]
-    hashes = [one["content"] for reference in references for one in reference["hashes"]]
+    assert components == re.findall(r"^(\S+==\S+)", lock, re.MULTILINE)
+    references = [
+        reference
+        for component in bill["components"]
+        for reference in component["externalReferences"]
+    ]
+    hashes = [digest["content"] for reference in references for digest in reference["hashes"]]
     assert hashes == re.findall(r"--hash=sha256:(\w+)", lock)
     assert all(reference["hashes"] for reference in references)
 
@@ -165,12 +171,12 @@ def test_the_built_package_is_complete_and_its_page_renders(tmp_path: Path) -> N
     )
     assert checked.returncode == 0, checked.stdout
     wheel = next(path for path in files if path.suffix == ".whl")
-    wanted = {
+    expected_lines = {
         str(path.relative_to(ROOT)) for path in (ROOT / "leastpriv").rglob("*") if path.is_file()
     }
-    wanted = {name for name in wanted if "__pycache__" not in name}
-    assert wanted <= set(zipfile.ZipFile(wheel).namelist())
+    expected_lines = {name for name in expected_lines if "__pycache__" not in name}
+    assert expected_lines <= set(zipfile.ZipFile(wheel).namelist())
     sdist = next(path for path in files if path.suffix == ".gz")
     with tarfile.open(sdist) as archive:
         inside = {name.partition("/")[2] for name in archive.getnames()}
-    assert wanted | {"LICENSE", "README.md", "pyproject.toml"} <= inside
+    assert expected_lines | {"LICENSE", "README.md", "pyproject.toml"} <= inside

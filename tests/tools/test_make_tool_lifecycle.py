@@ -33,18 +33,18 @@ def test_the_table_of_cloudformation_types_is_what_the_tool_makes(tool: ModuleTy
     """A quarter of a minute. The table of Terraform's types, made from this one, is compared on
     every run of the suite.
     """
-    found = importlib.util.find_spec("cfnlint")
-    assert found is not None
-    assert found.origin is not None
+    specification = importlib.util.find_spec("cfnlint")
+    assert specification is not None
+    assert specification.origin is not None
     assert f"CFN_LINT := {version('cfn-lint')}" in (ROOT / "Makefile").read_text()
-    made = tool.cloudformation_table(Path(found.origin).parents[1])
-    assert made == tool.read_compressed(DATA / "cloudformation_types.tsv.gz")
+    table_text = tool.cloudformation_table(Path(specification.origin).parents[1])
+    assert table_text == tool.read_compressed(DATA / "cloudformation_types.tsv.gz")
 
 
 def test_the_table_of_terraform_types_is_what_the_tool_makes(tool: ModuleType) -> None:
     handlers = tool.read_compressed(DATA / "cloudformation_types.tsv.gz")
-    made = tool.terraform_table(tool.read_compressed(tool.OPERATIONS), handlers)
-    assert made == tool.read_compressed(DATA / "terraform_types.tsv.gz")
+    table_text = tool.terraform_table(tool.read_compressed(tool.OPERATIONS), handlers)
+    assert table_text == tool.read_compressed(DATA / "terraform_types.tsv.gz")
 
 
 def test_the_tables_add_little_to_the_package() -> None:
@@ -70,9 +70,9 @@ def test_a_name_that_the_catalogue_lacks_is_counted_and_left_out(
     (schemas / "resources").mkdir(parents=True)
     (schemas / "resources" / "a.json").write_text(json.dumps(schema))
     (schemas / "version.json").write_text('{"schema_date": "2026-10-20T22:11:15Z"}')
-    made = tool.cloudformation_table(tmp_path)
-    assert "Left out, since the catalogue lacks them: 1 names in 1 places." in made
+    table_text = tool.cloudformation_table(tmp_path)
+    assert "Left out, since the catalogue lacks them: 1 names in 1 places." in table_text
     assert (
         "AWS::SQS::Queue\tsqs:CreateQueue,sqs:GetQueueAttributes,sqs:GetQueueUrl\t\t\tsqs:DeleteQueue\t"
-        in made
+        in table_text
     )

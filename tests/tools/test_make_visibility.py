@@ -53,8 +53,8 @@ def test_an_operation_is_shown_by_the_first_source_that_knows_it(
     tool: ModuleType, operation: str, is_read: bool, visibility: str, reason: str
 ) -> None:
     page = next(iter(events().page_models(operation.partition(":")[0]).values())) if is_read else ""
-    found = tool.event_of(operation, page)
-    assert (found.visibility, found.reason) == (visibility, reason)
+    event = tool.event_of(operation, page)
+    assert (event.visibility, event.reason) == (visibility, reason)
 
 
 def test_the_flag_settles_only_what_no_other_source_knows(tool: ModuleType) -> None:
@@ -109,15 +109,15 @@ def test_every_page_that_was_read_of_late_is_quoted_with_its_date(tool: ModuleTy
 
 
 def test_every_action_of_the_hand_made_tables_is_in_the_catalogue(tool: ModuleType) -> None:
-    named = [action for row in tool.facts("carriers") for action in tool.matching(row["action"])]
-    named += [row["action"] for row in tool.facts("silent_actions") if "*" not in row["action"]]
-    named += [
+    facts = [action for row in tool.facts("carriers") for action in tool.matching(row["action"])]
+    facts += [row["action"] for row in tool.facts("silent_actions") if "*" not in row["action"]]
+    facts += [
         action
         for row in tool.facts("data_events")
         for action in row["actions"].split(",")
         if action
     ]
-    assert [action for action in named if catalog.spelling(action) != action] == []
+    assert [action for action in facts if catalog.spelling(action) != action] == []
 
 
 def test_every_api_model_of_a_page_exists(tool: ModuleType) -> None:
@@ -151,10 +151,10 @@ def test_the_tables_are_what_the_tool_makes_of_its_sources(
     for prefix in ("s3", "lambda", "sqs", "dynamodb", "iam", "chime"):
         for action in catalog.actions(prefix):
             answer = compiler.answer(action)
-            seen = visibility(action)
-            assert seen.visibility == answer.visibility, action
-            assert seen.resource_type == answer.resource_type, action
+            action_facts = visibility(action)
+            assert action_facts.visibility == answer.visibility, action
+            assert action_facts.resource_type == answer.resource_type, action
             by_name = FLAGS[read_only_by_name(action.partition(":")[2])]
-            assert (answer.read_only or by_name) in (FLAGS[seen.read_only], by_name), action
-            found = {each.operation: each.triggered for each in carriers_of(action)}
-            assert found == compiler.inner.get(action, {}), action
+            assert (answer.read_only or by_name) in (FLAGS[action_facts.read_only], by_name), action
+            triggers = {carrier.operation: carrier.triggered for carrier in carriers_of(action)}
+            assert triggers == compiler.inner.get(action, {}), action

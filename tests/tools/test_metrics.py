@@ -56,15 +56,15 @@ def test_a_formatted_string_is_one_token(figures: Figures, text: str) -> None:
 
 
 def test_a_statement_may_take_several_lines(figures: Figures) -> None:
-    found = figures.of("x = f(\n    1,\n    2,\n)\n")
-    assert found["tokens per statement"] == 9
-    assert found["tokens per code line"] == 9 / 4
+    measured = figures.of("x = f(\n    1,\n    2,\n)\n")
+    assert measured["tokens per statement"] == 9
+    assert measured["tokens per code line"] == 9 / 4
 
 
 def test_a_conditional_expression_inside_another_is_nested(figures: Figures) -> None:
-    found = figures.of("x = a if b else c\ny = a if b else [c if d else e]\n")
-    assert found["nested conditional expressions"] == 1
-    assert found["conditional expressions per 1,000 nodes"] > 0
+    measured = figures.of("x = a if b else c\ny = a if b else [c if d else e]\n")
+    assert measured["nested conditional expressions"] == 1
+    assert measured["conditional expressions per 1,000 nodes"] > 0
 
 
 def test_comprehensions_of_each_kind_count(figures: Figures) -> None:
@@ -81,9 +81,11 @@ def test_a_vague_name_is_one_of_the_list_that_is_assigned(figures: Figures) -> N
 
 
 def test_positional_arguments_count_unless_all_are_constants(figures: Figures) -> None:
-    found = figures.of('f(a, 2, 3, 4, 5, 6, 7)\nf("a", "b", "c", "d", "e", "f", "g", "h")\nf(*a)\n')
-    assert found["calls with over 5 positional arguments"] == 1
-    assert found["positional arguments of the longest call"] == 7
+    measured = figures.of(
+        'f(a, 2, 3, 4, 5, 6, 7)\nf("a", "b", "c", "d", "e", "f", "g", "h")\nf(*a)\n'
+    )
+    assert measured["calls with over 5 positional arguments"] == 1
+    assert measured["positional arguments of the longest call"] == 7
     assert (
         figures.of("f(a, b=1, c=2, d=3, e=4, g=5, h=6)\n")[
             "positional arguments of the longest call"
@@ -162,26 +164,26 @@ def test_where_names_the_worst_places_first(
         + "f(a, b, c, d, e, g, h)\n"
     )
     assert tool.main([str(folder), "--where"]) == 0
-    shown = capsys.readouterr().out
-    assert "\nproduct: functions with most decisions\n    12  product/dense.py:1 f\n" in shown
+    printed = capsys.readouterr().out
+    assert "\nproduct: functions with most decisions\n    12  product/dense.py:1 f\n" in printed
     calls = "     7  product/dense.py:13 f\n     6  product/calm.py:1 f\n"
-    assert f"\nproduct: longest positional calls\n{calls}" in shown
-    assert "\nproduct: nested conditionals\n     1  product/dense.py:3\n" in shown
+    assert f"\nproduct: longest positional calls\n{calls}" in printed
+    assert "\nproduct: nested conditionals\n     1  product/dense.py:3\n" in printed
     names = "     2  product/dense.py\n     1  product/calm.py\n"
-    assert f"\nproduct: files with most vague names\n{names}" in shown
-    assert "        found 2, each 1\n" in shown
+    assert f"\nproduct: files with most vague names\n{names}" in printed
+    assert "        found 2, each 1\n" in printed
 
 
 def test_one_record_passes_through_the_action_and_its_calls_are_counted(
     tool: ModuleType,
 ) -> None:
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, str(ROOT / "tools/metrics.py"), "--record"],
         capture_output=True,
         text=True,
         check=True,
     )
-    counts = [line.rsplit(maxsplit=1) for line in done.stdout.splitlines()[1:]]
+    counts = [line.rsplit(maxsplit=1) for line in completed.stdout.splitlines()[1:]]
     names = ["files", "functions", "calls", "changes of file", "deepest stack"]
     assert [name for name, _ in counts] == names
     assert all(int(count.replace(",", "")) > 10 for _, count in counts)
@@ -207,8 +209,8 @@ with tracer.at_work():
     a.f("")
 print(dict(tracer.counts()))
 """
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     expected = {"files": 2, "functions": 3, "calls": 4, "changes of file": 2, "deepest stack": 3}
-    assert done.stdout == f"{expected}\n"
+    assert completed.stdout == f"{expected}\n"

@@ -19,9 +19,9 @@ def checkout(folder: Path) -> Path:
     package = folder / "leastpriv"
     ignored = shutil.ignore_patterns("__pycache__", "data")
     shutil.copytree(ROOT / "leastpriv", package, ignore=ignored)
-    for data in (ROOT / "leastpriv").glob("*/data"):
-        if data.parent.name != "proposal":
-            (package / data.parent.name / "data").symlink_to(data)
+    for file in (ROOT / "leastpriv").glob("*/data"):
+        if file.parent.name != "proposal":
+            (package / file.parent.name / "data").symlink_to(file)
     table = package / "proposal/data/guards.tsv"
     table.parent.mkdir()
     text = (ROOT / "leastpriv/proposal/data/guards.tsv").read_text(encoding="utf-8")

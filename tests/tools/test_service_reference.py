@@ -77,9 +77,12 @@ def test_archive_folder_and_address_give_the_same_services(
         "https://example.com/v1/orders/orders.json": (folder / "orders.json").read_bytes(),
     }
     monkeypatch.setattr(reference, "_download", answers.__getitem__)
-    loaded = [reference.load(each) for each in (str(archive), str(folder), "https://example.com/")]
+    loaded = [
+        reference.load(reference_source)
+        for reference_source in (str(archive), str(folder), "https://example.com/")
+    ]
     assert loaded[0].services == loaded[1].services == loaded[2].services
-    assert [each.source for each in loaded] == [
+    assert [loaded_reference.source for loaded_reference in loaded] == [
         "reference-2026-01-01.tar.xz",
         "aws",
         "https://example.com/",
@@ -113,7 +116,7 @@ def test_aws_publishes_the_carriers_of_a_permission_without_an_event(
 ) -> None:
     archive = next((shared_folder / "data" / "aws-service-reference").glob("*.tar.xz"))
     loaded = reference.load(str(archive))
-    names = [each.name for each in loaded.carriers["s3:bypassgovernanceretention"]]
+    names = [carrier.name for carrier in loaded.carriers["s3:bypassgovernanceretention"]]
     assert names == ["s3:DeleteObject", "s3:DeleteObjects", "s3:PutObjectRetention"]
     assert len(loaded.operations) > 17_000
 
@@ -135,13 +138,13 @@ def test_a_newer_copy_is_compared_with_the_catalogue(
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "tools"))
     names = {**DOCUMENT, "Name": "sqs", "Resources": [{"Name": "message-queue"}]}
     (folder / "sqs.json").write_text(json.dumps(names), encoding="utf-8")
-    found = [*load("tools/compile_event_map.py").unlike_catalog(reference.load(str(folder)))]
-    assert [each.partition(":")[0] for each in found] == [
+    differences = [*load("tools/compile_event_map.py").unlike_catalog(reference.load(str(folder)))]
+    assert [difference.partition(":")[0] for difference in differences] == [
         "unknown  orders",
         "unknown  sqs",
         "unknown  sqs",
     ]
-    assert found[1:] == [
+    assert differences[1:] == [
         "unknown  sqs: actions that the catalogue lacks: CreateOrder",
         "unknown  sqs: resource types that the catalogue lacks: message-queue",
     ]

@@ -87,10 +87,10 @@ def added(result: RoundResult) -> list[tuple[str, tuple[str, ...]]]:
 @pytest.mark.parametrize("case", CASES, ids=[case["title"] for case in CASES])
 def test_rounds_of_the_case_file_have_their_result(case: dict[str, Any]) -> None:
     identity = TRIAL_ROLE if case.get("strategy") == "trial-role" else SESSION
-    own = OWN_OF_TEMPORARY if identity is TRIAL_ROLE else OWN
+    own_arn = OWN_OF_TEMPORARY if identity is TRIAL_ROLE else OWN
     policy = candidate(*case["policy"])
-    messages = [message.replace("{OWN}", own) for message in case["output"]]
-    result = answer(
+    messages = [message.replace("{OWN}", own_arn) for message in case["output"]]
+    answered = answer(
         policy,
         *messages,
         identity=identity,
@@ -101,28 +101,32 @@ def test_rounds_of_the_case_file_have_their_result(case: dict[str, Any]) -> None
         ),
         are_recorded=case.get("recorded", False),
     )
-    assert [f"{action} on {', '.join(resources)}" for action, resources in added(result)] == case[
+    assert [f"{action} on {', '.join(resources)}" for action, resources in added(answered)] == case[
         "added"
     ]
     expected = case["not-mended"]
-    assert [item.action for item in result.unresolved] == [action for action, _ in expected]
-    for item, (_, reason) in zip(result.unresolved, expected, strict=True):
-        assert reason in item.reason
+    assert [unresolved.action for unresolved in answered.unresolved] == [
+        action for action, _ in expected
+    ]
+    for unresolved, (_, reason) in zip(answered.unresolved, expected, strict=True):
+        assert reason in unresolved.reason
     if not case["added"]:
-        assert result.document.to_bytes() == policy.document.to_bytes()
+        assert answered.document.to_bytes() == policy.document.to_bytes()
 
 
 def test_a_grant_without_its_earlier_condition_is_marked_in_the_list_of_additions() -> None:
     case = next(case for case in CASES if "own tag denied" in case["title"])
     policy = candidate(*case["policy"])
-    result = answer(policy, *(message.replace("{OWN}", OWN) for message in case["output"]))
-    lines = list(saved_lines(Path("p.json"), Path("p.json"), result.added, result.document, ROLE))
+    answered = answer(policy, *(message.replace("{OWN}", OWN) for message in case["output"]))
+    lines = list(
+        saved_lines(Path("p.json"), Path("p.json"), answered.added, answered.document, ROLE)
+    )
     assert lines[1].endswith(
         "vpc/* (AWS denied a call under the committed condition that aws:ResourceTag/project is"
         " shop)"
     )
     again = [message.replace("{OWN}", OWN) for message in case["output"]]
-    assert "denies it" in answer(CandidatePolicy(result.document), *again).unresolved[0].reason
+    assert "denies it" in answer(CandidatePolicy(answered.document), *again).unresolved[0].reason
 
 
 def test_a_recorded_denial_without_message_counts_if_the_policy_lacks_the_permission() -> None:
@@ -176,12 +180,12 @@ def test_a_denial_of_an_earlier_round_that_the_policy_now_allows_is_resolved() -
 
 
 def test_a_denial_with_a_resource_replaces_one_without() -> None:
-    result = answer(
+    answered = answer(
         candidate(allow("sqs:*")),
         "An error occurred (403) when calling the HeadObject operation: Forbidden",
         _refused("s3:GetObject", '"arn:aws:s3:::assets/app.zip"'),
     )
-    assert [(item.action, item.resource) for item in result.unresolved] == [
+    assert [(unresolved.action, unresolved.resource) for unresolved in answered.unresolved] == [
         ("s3:GetObject", "arn:aws:s3:::assets/app.zip")
     ]
 
@@ -189,10 +193,13 @@ def test_a_denial_with_a_resource_replaces_one_without() -> None:
 def test_an_attached_policy_counts_and_is_not_edited() -> None:
     attached_policy = document(allow("ssm:GetParameter"))
     arn = "arn:aws:ssm:us-east-1:111122223333:parameter/x"
-    result = answer(
+    answered = answer(
         candidate(allow("sqs:*"), attached=[attached_policy]), _refused("ssm:GetParameter", arn)
     )
-    assert (added(result), [item.allowed_by_candidate for item in result.unresolved]) == (
+    assert (
+        added(answered),
+        [unresolved.allowed_by_candidate for unresolved in answered.unresolved],
+    ) == (
         [],
         [True],
     )
@@ -205,9 +212,9 @@ def test_existing_lines_are_kept_and_the_addition_joins_a_fitting_statement() ->
         f' "Action": ["ssm:GetParameter"], "Resource": "{arn}"}}\n]}}\n'
     )
     policy = CandidatePolicy(parse(text.encode(), "p.json"))
-    result = answer(policy, _refused("ssm:PutParameter", arn))
+    answered = answer(policy, _refused("ssm:PutParameter", arn))
     expected = text.replace('"ssm:GetParameter"]', '"ssm:GetParameter", "ssm:PutParameter"]')
-    assert result.document.to_bytes().decode() == expected
+    assert answered.document.to_bytes().decode() == expected
 
 
 ALL_DATA = TrialLimits(yes_to=("s3:*", "kinesis:*", "dynamodb:*"))
@@ -216,30 +223,34 @@ ALL_DATA = TrialLimits(yes_to=("s3:*", "kinesis:*", "dynamodb:*"))
 def test_data_actions_that_no_call_was_denied_are_offered_and_not_added() -> None:
     policy = candidate(allow(["s3:CreateBucket"], "arn:aws:s3:::orders-*-site"))
     message = _refused("s3:PutObject", '"arn:aws:s3:::orders-a1-site/index.html"')
-    result = answer(policy, message, limits=TrialLimits(yes_to=("s3:PutObject",)))
+    answered = answer(policy, message, limits=TrialLimits(yes_to=("s3:PutObject",)))
     lists = {"s3:ListBucket", "s3:ListBucketVersions", "s3:ListMultipartUploadParts"}
-    assert {action for action, _ in added(result)} == {"s3:PutObject", *lists}
-    offered = {change.action for change in result.offered}
+    assert {action for action, _ in added(answered)} == {"s3:PutObject", *lists}
+    offered = {change.action for change in answered.offered}
     assert {"s3:GetObject", "s3:DeleteObject"} <= offered
     assert all(needed_proof(action) for action in offered)
 
 
 def test_a_second_service_without_data_events_brings_the_items_of_every_created_resource() -> None:
     """A tool stops at its first denial, so that each further service would take a round."""
-    place = "us-east-1:111122223333"
+    region_and_account = "us-east-1:111122223333"
     created = allow(["s3:CreateBucket"], "arn:aws:s3:::orders-*-site")
-    stream = allow(["kinesis:CreateStream"], f"arn:aws:kinesis:{place}:stream/orders-*")
-    table = allow(["dynamodb:CreateTable"], f"arn:aws:dynamodb:{place}:table/orders-*")
-    message = _refused("dynamodb:PutItem", f"arn:aws:dynamodb:{place}:table/orders-a1b2c3")
+    stream = allow(
+        ["kinesis:CreateStream"], f"arn:aws:kinesis:{region_and_account}:stream/orders-*"
+    )
+    table = allow(["dynamodb:CreateTable"], f"arn:aws:dynamodb:{region_and_account}:table/orders-*")
+    message = _refused(
+        "dynamodb:PutItem", f"arn:aws:dynamodb:{region_and_account}:table/orders-a1b2c3"
+    )
     policy = candidate(created, stream, table)
     first, second = (
-        answer(replace(policy, unrecorded=known), message, limits=ALL_DATA)
-        for known in (frozenset(), frozenset({"s3"}))
+        answer(replace(policy, unrecorded=unrecorded), message, limits=ALL_DATA)
+        for unrecorded in (frozenset(), frozenset({"s3"}))
     )
     streams = {action for action, _ in added(second)} - {action for action, _ in added(first)}
     assert {"kinesis:PutRecord", "kinesis:PutRecords", "s3:PutObject"} <= streams
     assert not any(action.startswith("kinesis:Put") for action, _ in added(first))
-    assert all("orders-*" in each for _, resources in added(second) for each in resources)
+    assert all("orders-*" in resource for _, resources in added(second) for resource in resources)
 
 
 def test_the_rest_of_a_denied_step_is_offered_and_added_where_a_person_names_it() -> None:
@@ -248,11 +259,11 @@ def test_the_rest_of_a_denied_step_is_offered_and_added_where_a_person_names_it(
     policy = candidate(allow("ssm:GetParameter"))
     unasked = answer(policy, message)
     assert added(unasked) == [("sqs:CreateQueue", (queue,))]
-    assert {"sqs:GetQueueAttributes", "sqs:TagQueue"} <= {each.action for each in unasked.offered}
+    assert {"sqs:GetQueueAttributes", "sqs:TagQueue"} <= {offer.action for offer in unasked.offered}
     pattern = answer(policy, message, limits=TrialLimits(yes_to=("sqs:*",)))
     assert added(pattern) == added(unasked)
-    named = answer(policy, message, limits=TrialLimits(yes_to=("sqs:GetQueueAttributes",)))
-    assert ("sqs:GetQueueAttributes", (queue,)) in added(named)
+    with_yes = answer(policy, message, limits=TrialLimits(yes_to=("sqs:GetQueueAttributes",)))
+    assert ("sqs:GetQueueAttributes", (queue,)) in added(with_yes)
     within = document(allow("sqs:CreateQueue", queue))
     bound = answer(
         policy, message, limits=TrialLimits(yes_to=("sqs:GetQueueAttributes",), within=within)
@@ -264,9 +275,9 @@ def test_the_rest_of_a_denied_step_is_offered_and_added_where_a_person_names_it(
 def _refused(
     action: str, resource: str = "", principal: str = OWN, why: str = "session policy"
 ) -> str:
-    on = f" on resource: {resource}" if resource else ""
+    on_resource = f" on resource: {resource}" if resource else ""
     return (
-        f"User: {principal} is not authorized to perform: {action}{on} because no {why} allows the"
+        f"User: {principal} is not authorized to perform: {action}{on_resource} because no {why} allows the"
         f" {action} action"
     )
 
@@ -338,21 +349,22 @@ def test_a_round_removes_nothing_and_adds_only_what_was_denied(
             [read_denial(message) for message in messages], identity, are_recorded=are_recorded
         )
     )
-    result = extend_candidate(policy, round_denials, identity, Options(), NOW)
+    round_result = extend_candidate(policy, round_denials, identity, Options(), NOW)
     refused = [
-        item.need.permission
-        for item in round_denials
-        if isinstance(item, TrialDenial) and item.need.exact
+        round_denial.need.permission
+        for round_denial in round_denials
+        if isinstance(round_denial, TrialDenial) and round_denial.need.exact
     ]
-    assert check_containment([result.document], [policy.document]).holds
-    assert not lost_denies([policy.document], [result.document])
-    assert check_containment([policy.document], [result.document], refused).holds
-    for action, resources in added(result):
+    assert check_containment([round_result.document], [policy.document]).holds
+    assert not lost_denies([policy.document], [round_result.document])
+    assert check_containment([policy.document], [round_result.document], refused).holds
+    for action, resources in added(round_result):
         assert not forbidden(action)
         assert not needed_proof(action) or (
-            are_recorded and not (sensitivity(action) and any("*" in each for each in resources))
+            are_recorded
+            and not (sensitivity(action) and any("*" in resource for resource in resources))
         )
-        assert not any(identity.trial in each for each in resources)
+        assert not any(identity.trial in resource for resource in resources)
 
 
 @given(
@@ -365,10 +377,10 @@ def test_no_round_adds_what_is_outside_of_the_bound(
 ) -> None:
     policy = candidate(*statements)
     within = document(*bound)
-    result = answer(policy, *messages, limits=TrialLimits(within=within), are_recorded=True)
-    without_deny = [each for each in bound if each["Effect"] == "Allow"]
+    answered = answer(policy, *messages, limits=TrialLimits(within=within), are_recorded=True)
+    without_deny = [statement for statement in bound if statement["Effect"] == "Allow"]
     grants = [policy.document, document(*without_deny)]
-    assert check_containment(grants, [result.document]).holds
+    assert check_containment(grants, [answered.document]).holds
 
 
 @given(st.lists(STATEMENTS, min_size=1, max_size=3), st.lists(MESSAGES, max_size=5))
@@ -385,15 +397,21 @@ def test_every_denial_is_either_added_or_reported(messages: list[str]) -> None:
     policy = candidate(allow("sqs:ListQueues"))
     denials = [read_denial(message) for message in messages]
     round_denials = list(logged_denials(denials, SESSION))
-    result = extend_candidate(policy, round_denials, SESSION, Options(), NOW)
-    reported = {change.action for change in result.added} | {
-        item.action for item in result.unresolved
+    round_result = extend_candidate(policy, round_denials, SESSION, Options(), NOW)
+    reported = {change.action for change in round_result.added} | {
+        unresolved.action for unresolved in round_result.unresolved
     }
     assert reported >= {
-        item.need.permission.action if isinstance(item, TrialDenial) else item.action
-        for item in round_denials
+        round_denial.need.permission.action
+        if isinstance(round_denial, TrialDenial)
+        else round_denial.action
+        for round_denial in round_denials
     }
-    assert all(item.reason for item in result.unresolved if isinstance(item, UnresolvedDenial))
+    assert all(
+        unresolved.reason
+        for unresolved in round_result.unresolved
+        if isinstance(unresolved, UnresolvedDenial)
+    )
 
 
 def test_a_resource_that_the_output_hides_is_filled_from_the_candidate() -> None:
@@ -403,24 +421,26 @@ def test_a_resource_that_the_output_hides_is_filled_from_the_candidate() -> None
     message = (
         "Error: error reading S3 Object (index.html): Forbidden: Forbidden\n\tstatus code: 403"
     )
-    known = candidate(allow("s3:PutObject", "arn:aws:s3:::orders-site/index.html")).exact_resources
+    exact_resources = candidate(
+        allow("s3:PutObject", "arn:aws:s3:::orders-site/index.html")
+    ).exact_resources
     hidden = [
-        item
-        for item in logged_denials([read_denial(message)], SESSION)
-        if isinstance(item, TrialDenial)
+        logged_denial
+        for logged_denial in logged_denials([read_denial(message)], SESSION)
+        if isinstance(logged_denial, TrialDenial)
     ]
     filled = [
-        item
-        for item in logged_denials([read_denial(message)], SESSION, known)
-        if isinstance(item, TrialDenial)
+        logged_denial
+        for logged_denial in logged_denials([read_denial(message)], SESSION, exact_resources)
+        if isinstance(logged_denial, TrialDenial)
     ]
-    assert [item.need.exact for item in hidden] == [False]
-    assert [item.need.permission.resource for item in filled] == [
+    assert [logged_denial.need.exact for logged_denial in hidden] == [False]
+    assert [logged_denial.need.permission.resource for logged_denial in filled] == [
         "arn:aws:s3:::orders-site/index.html"
     ]
-    two = known | {"arn:aws:s3:::other/index.html"}
+    two_objects = exact_resources | {"arn:aws:s3:::other/index.html"}
     assert [
-        item.need.exact
-        for item in logged_denials([read_denial(message)], SESSION, two)
-        if isinstance(item, TrialDenial)
+        logged_denial.need.exact
+        for logged_denial in logged_denials([read_denial(message)], SESSION, two_objects)
+        if isinstance(logged_denial, TrialDenial)
     ] == [False]

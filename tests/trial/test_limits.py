@@ -72,8 +72,8 @@ def test_an_action_that_the_catalogue_lacks_needs_a_record_or_a_yes(action: str)
 def test_each_row_of_the_uses_of_data_is_an_action() -> None:
     for row in table("data_uses", "leastpriv.trial"):
         service = row["pattern"].partition(":")[0]
-        known = catalog.actions(service)
-        assert any(action_matches(row["pattern"], action) for action in known), row["pattern"]
+        actions = catalog.actions(service)
+        assert any(action_matches(row["pattern"], action) for action in actions), row["pattern"]
 
 
 def test_what_deployments_use_every_day_needs_no_yes() -> None:

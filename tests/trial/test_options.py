@@ -15,13 +15,13 @@ USER = "arn:aws:iam::111122223333:user/robot"
 
 
 def settings(*arguments: str, identifier: str = ROLE) -> TrialSettings:
-    found = parse_settings(
+    parsed = parse_settings(
         parser().parse_args(
             ["trial", "--role-arn", identifier, "--policy-file", "p.json", *arguments]
         )
     )
-    assert found is not None
-    return found
+    assert parsed is not None
+    return parsed
 
 
 def test_the_command_is_all_arguments_after_two_dashes() -> None:
@@ -41,10 +41,12 @@ def test_cleaning_up_needs_neither_a_role_nor_a_policy() -> None:
 
 @pytest.mark.parametrize("flag", ["--role-arn", "--policy-file"])
 def test_a_command_needs_role_and_policy(flag: str) -> None:
-    given = {"--role-arn": ROLE, "--policy-file": "p.json"}
-    rest = [word for name, value in given.items() if name != flag for word in (name, value)]
+    options = {"--role-arn": ROLE, "--policy-file": "p.json"}
+    other_options = [
+        word for name, value in options.items() if name != flag for word in (name, value)
+    ]
     with pytest.raises(InputError, match=f"{flag} is missing"):
-        parse_settings(parser().parse_args(["trial", "--clean-up", *rest, "--", "make"]))
+        parse_settings(parser().parse_args(["trial", "--clean-up", *other_options, "--", "make"]))
 
 
 @pytest.mark.parametrize(
@@ -78,5 +80,8 @@ def test_an_invalid_option_is_bad_input(
 
 
 def test_bad_input_ends_with_two_before_any_request_to_aws() -> None:
-    result = leastpriv("trial", "--role-arn", "deploy", "--policy-file", "p.json", "--", "make")
-    assert (result.code, "--role-arn" in result.err or "is not the ARN" in result.err) == (2, True)
+    command = leastpriv("trial", "--role-arn", "deploy", "--policy-file", "p.json", "--", "make")
+    assert (command.code, "--role-arn" in command.err or "is not the ARN" in command.err) == (
+        2,
+        True,
+    )

@@ -24,9 +24,9 @@ OTHER = TEXT.replace("GetObject", "PutObject")
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    found = tmp_path / "policy.json"
-    found.write_text(TEXT)
-    return found
+    policy_file = tmp_path / "policy.json"
+    policy_file.write_text(TEXT)
+    return policy_file
 
 
 def extended() -> Document:
@@ -38,15 +38,15 @@ def test_the_extended_policy_replaces_the_file_with_its_mode(path: Path) -> None
     file = open_policy(Location(str(path), ""), ROLE)
     assert file.save(extended()) == path
     assert (path.read_text(), path.stat().st_mode & 0o777) == (OTHER, 0o640)
-    assert [each.name for each in path.parent.iterdir()] == ["policy.json"]
+    assert [written_path.name for written_path in path.parent.iterdir()] == ["policy.json"]
 
 
 @pytest.mark.parametrize("change", ["saved", "removed"])
 def test_a_file_that_changed_in_between_is_left_alone(path: Path, change: str) -> None:
     file = open_policy(Location(str(path), ""), ROLE)
     path.write_text("theirs") if change == "saved" else path.unlink()
-    written = file.save(extended())
-    assert (written.name, written.read_text()) == ("policy.json.trial", OTHER)
+    written_file = file.save(extended())
+    assert (written_file.name, written_file.read_text()) == ("policy.json.trial", OTHER)
     assert not path.exists() if change == "removed" else path.read_text() == "theirs"
 
 
@@ -99,8 +99,8 @@ def test_further_files_of_the_policy_are_attached_like_those_named(path: Path) -
         path.with_name(name).write_text(
             json.dumps({"Version": "2012-10-17", "Id": name, "Statement": []})
         )
-    found = open_attached(Location(str(path), ""), (str(path.with_name("base.json")),), ROLE)
-    assert [json.loads(each.raw)["Id"] for each in found] == [
+    documents = open_attached(Location(str(path), ""), (str(path.with_name("base.json")),), ROLE)
+    assert [json.loads(document.raw)["Id"] for document in documents] == [
         "base.json",
         "policy-2.json",
         "policy-3.json",

@@ -41,8 +41,8 @@ def read(text: str) -> Document:
 
 
 def is_same(texts: tuple[str, ...], documents: list[Document]) -> bool:
-    made = [read(text) for text in texts]
-    return check_containment(documents, made).holds and check_containment(made, documents).holds
+    reads = [read(text) for text in texts]
+    return check_containment(documents, reads).holds and check_containment(reads, documents).holds
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=3), st.booleans())
@@ -96,10 +96,10 @@ def test_an_empty_policy_becomes_a_harmless_one_that_iam_accepts() -> None:
 
 def test_characters_that_aws_rejects_in_a_policy_are_escaped() -> None:
     arn = "arn:aws:s3:::b/€ und 😀"
-    made = parse(
+    document = parse(
         create_policy([{"Effect": "Allow", "Action": "s3:GetObject", "Resource": arn}]), "p.json"
     )
-    text = as_session_policy([made])
+    text = as_session_policy([document])
     assert text.isascii()
     assert read(text).statements[0].resources == (arn,)
 

@@ -43,10 +43,10 @@ def run(script: str, *arguments: str, **more: str) -> Ran:
     ended = run_command(
         [sys.executable, "-c", script, *arguments], {**os.environ, **more}, *streams
     )
-    found = Ran(ended, out.getvalue(), err.getvalue())
+    ran = Ran(ended, out.getvalue(), err.getvalue())
     for stream in streams:
         stream.detach()
-    return found
+    return ran
 
 
 def test_bytes_of_any_kind_pass_through_unchanged() -> None:
@@ -105,14 +105,14 @@ def test_a_command_ended_by_a_signal_has_the_exit_code_of_a_shell() -> None:
 
 def test_a_child_process_left_running_does_not_block_the_trial(tmp_path: Path) -> None:
     """A daemon keeps the pipe open: the trial continues once the command itself has ended."""
-    done = tmp_path / "done"
-    daemon = f"import pathlib, time; time.sleep(30); pathlib.Path({str(done)!r}).touch()"
+    done_file = tmp_path / "done"
+    daemon = f"import pathlib, time; time.sleep(30); pathlib.Path({str(done_file)!r}).touch()"
     ran = run(
         "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', sys.argv[1]]).pid)",
         daemon,
     )
     os.kill(int(ran.out), signal.SIGKILL)
-    assert not done.exists()
+    assert not done_file.exists()
 
 
 @pytest.mark.parametrize(

@@ -26,13 +26,15 @@ def test_none_of_the_caller_s_credentials_is_passed_on() -> None:
         "BOTO_CONFIG",
     )  # fmt: skip
     caller = dict.fromkeys(names, "of-the-caller")
-    made = child_environment(caller, KEYS, "eu-west-1")
-    assert "of-the-caller" not in made.values()
-    assert (made["AWS_ACCESS_KEY_ID"], made["AWS_SECRET_ACCESS_KEY"], made["AWS_SESSION_TOKEN"]) == (
+    environment = child_environment(caller, KEYS, "eu-west-1")
+    assert "of-the-caller" not in environment.values()
+    assert (environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"], environment["AWS_SESSION_TOKEN"]) == (
         "ASIATRIAL", "secret-of-trial", "token-of-trial",
     )  # fmt: skip
-    assert made["AWS_EC2_METADATA_DISABLED"] == "true"
-    assert made["AWS_CONFIG_FILE"] == made["AWS_SHARED_CREDENTIALS_FILE"] == os.devnull
+    assert environment["AWS_EC2_METADATA_DISABLED"] == "true"
+    assert (
+        environment["AWS_CONFIG_FILE"] == environment["AWS_SHARED_CREDENTIALS_FILE"] == os.devnull
+    )
 
 
 SECRETS = (
@@ -44,25 +46,27 @@ SECRETS = (
 
 def test_no_variable_whose_name_says_that_it_holds_a_secret_is_passed_on() -> None:
     caller = {**dict.fromkeys(SECRETS, "of-the-caller"), "PATH": "/bin", "KEYBOARD": "us"}
-    made = child_environment(caller, KEYS, "eu-west-1")
-    assert "of-the-caller" not in made.values()
-    assert (made["PATH"], made["KEYBOARD"]) == ("/bin", "us")
+    environment = child_environment(caller, KEYS, "eu-west-1")
+    assert "of-the-caller" not in environment.values()
+    assert (environment["PATH"], environment["KEYBOARD"]) == ("/bin", "us")
 
 
 def test_a_variable_is_passed_on_by_its_name_alone() -> None:
     caller = {**dict.fromkeys(SECRETS, "of-the-caller"), "AWS_CONFIG_FILE": "own-config"}
-    made = child_environment(caller, KEYS, "eu-west-1", ("NPM_TOKEN", "AWS_CONFIG_FILE"))
-    assert [name for name in SECRETS if name in made] == ["NPM_TOKEN"]
-    assert (made["AWS_CONFIG_FILE"], made["AWS_SHARED_CREDENTIALS_FILE"]) == (
+    environment = child_environment(caller, KEYS, "eu-west-1", ("NPM_TOKEN", "AWS_CONFIG_FILE"))
+    assert [name for name in SECRETS if name in environment] == ["NPM_TOKEN"]
+    assert (environment["AWS_CONFIG_FILE"], environment["AWS_SHARED_CREDENTIALS_FILE"]) == (
         "own-config",
         os.devnull,
     )
-    assert made["AWS_SECRET_ACCESS_KEY"] == KEYS.secret
+    assert environment["AWS_SECRET_ACCESS_KEY"] == KEYS.secret
 
 
 def test_other_variables_are_passed_on_and_a_profile_s_region_is_kept() -> None:
-    made = child_environment({"PATH": "/bin", "AWS_ENDPOINT_URL": "http://x"}, KEYS, "eu-west-1")
-    assert (made["PATH"], made["AWS_ENDPOINT_URL"], made["AWS_REGION"]) == (
+    environment = child_environment(
+        {"PATH": "/bin", "AWS_ENDPOINT_URL": "http://x"}, KEYS, "eu-west-1"
+    )
+    assert (environment["PATH"], environment["AWS_ENDPOINT_URL"], environment["AWS_REGION"]) == (
         "/bin",
         "http://x",
         "eu-west-1",

@@ -85,7 +85,9 @@ class FinishedTrial:
 
     def actions(self) -> list[str]:
         return sorted(
-            action for each in self.run.candidate.document.statements for action in each.actions
+            action
+            for statement in self.run.candidate.document.statements
+            for action in statement.actions
         )
 
 
@@ -282,8 +284,8 @@ def test_unreadable_output_ends_the_trial_with_the_additions_so_far(
 
 
 def _breaks_at_a_mark(stream: job_logs.ByteStream, name: str) -> Iterator[job_logs.LoggedDenial]:
-    for one in job_logs.read_log(stream, name):
-        yield one
+    for logged_denial in job_logs.read_log(stream, name):
+        yield logged_denial
         raise RecursionError
 
 

@@ -90,15 +90,17 @@ def documents() -> tuple[Document, ...]:
 
 
 def asked(aws: FakeAws) -> list[str]:
-    return [each.operation for each in aws.requests if each.operation != "GetCallerIdentity"]
+    return [
+        request.operation for request in aws.requests if request.operation != "GetCallerIdentity"
+    ]
 
 
 def test_a_session_of_the_role_is_narrowed_and_the_role_is_not_assumed(aws: FakeAws) -> None:
-    own = strategy(aws)
-    keys = [own.apply(documents(), number).key for number in range(1, 6)]
+    session_policy = strategy(aws)
+    keys = [session_policy.apply(documents(), number).key for number in range(1, 6)]
     assert asked(aws) == ["GetScopedCredentials"] * 5
     assert len(set(keys)) == 5
-    assert own.own_session == "17650000001"
+    assert session_policy.own_session == "17650000001"
     assert (
         aws.asked("GetScopedCredentials")[0]["ScopedSessionDescription"]
         == "leastpriv-0a1b2c3d4e5f-1"
@@ -118,9 +120,9 @@ def test_another_caller_assumes_the_role(
     aws: FakeAws, sts: FakeSts, caller: str, token: str
 ) -> None:
     sts.caller = caller
-    own = strategy(aws, token)
-    own.apply(documents(), 1)
-    assert (asked(aws), own.own_session) == (["AssumeRole"], "")
+    session_policy = strategy(aws, token)
+    session_policy.apply(documents(), 1)
+    assert (asked(aws), session_policy.own_session) == (["AssumeRole"], "")
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", "ValidationError"])
@@ -128,10 +130,10 @@ def test_where_aws_does_not_narrow_the_role_is_assumed_from_then_on(
     aws: FakeAws, sts: FakeSts, code: str
 ) -> None:
     sts.refuses = code
-    own = strategy(aws)
-    own.apply(documents(), 1)
-    own.apply(documents(), 2)
-    assert (asked(aws), own.own_session) == (
+    session_policy = strategy(aws)
+    session_policy.apply(documents(), 1)
+    session_policy.apply(documents(), 2)
+    assert (asked(aws), session_policy.own_session) == (
         ["GetScopedCredentials", "AssumeRole", "AssumeRole"],
         "",
     )

@@ -94,9 +94,9 @@ class TestFork:
         github.close_pull(closed_number, "kim")
         github.delete_fork(FORK)
         assert declined(github) == []
-        result = published(github)
-        assert_opened(github, result)
-        assert result.number not in (open_number, closed_number)
+        publish_result = published(github)
+        assert_opened(github, publish_result)
+        assert publish_result.number not in (open_number, closed_number)
 
     def test_the_pull_request_of_the_program_in_a_fork_is_not_its_own(
         self, github: FakeGitHub
@@ -131,7 +131,7 @@ class TestFork:
         github.close_pull(first.number, "kim")
         for _ in range(105):
             github.close_pull(fork_pull(github), "eve")
-        assert [each.number for each in declined(github)] == [first.number]
+        assert [pull.number for pull in declined(github)] == [first.number]
 
 
 class TestOtherAuthor:
@@ -140,26 +140,26 @@ class TestOtherAuthor:
     ) -> None:
         published(github)
         github.close_pull(1, BOT)
-        theirs = github.open_pull_as("kim", BRANCH, title="Mine", body=PROPOSED.body)
-        github.close_pull(theirs, "kim")
+        their_pull = github.open_pull_as("kim", BRANCH, title="Mine", body=PROPOSED.body)
+        github.close_pull(their_pull, "kim")
         assert declined(github) == []
-        result = published(github)
-        assert result.number not in (1, theirs)
-        assert_opened(github, result)
+        publish_result = published(github)
+        assert publish_result.number not in (1, their_pull)
+        assert_opened(github, publish_result)
 
     def test_an_open_pull_request_of_a_writer_keeps_its_text_and_is_named(
         self, github: FakeGitHub
     ) -> None:
         published(github)
         github.close_pull(1, BOT)
-        theirs = github.open_pull_as("kim", BRANCH, title="Mine", body=PROPOSED.body)
-        result = published(github, OTHER)
-        assert (result.number, result.url, result.failure) == (0, "", "")
-        assert f"#{theirs} by kim" in result.reason
-        pull = github.pull(theirs)
+        their_pull = github.open_pull_as("kim", BRANCH, title="Mine", body=PROPOSED.body)
+        publish_result = published(github, OTHER)
+        assert (publish_result.number, publish_result.url, publish_result.failure) == (0, "", "")
+        assert f"#{their_pull} by kim" in publish_result.reason
+        pull = github.pull(their_pull)
         assert (pull.title, pull.body, pull.labels) == ("Mine", PROPOSED.body, [])
         assert github.file(PATH, BRANCH) == OTHER.files[PATH]
-        github.close_pull(theirs, "kim")
+        github.close_pull(their_pull, "kim")
         again = published(github, OTHER)
         assert (again.operation, github.pull(again.number).author) == (
             PullRequestOperation.CREATED,
@@ -171,17 +171,17 @@ class TestOtherAuthor:
     ) -> None:
         published(github)
         github.close_pull(1, BOT)
-        theirs = github.open_pull_as("eve", BRANCH, title="Mine", body=PROPOSED.body)
-        result = published(github, OTHER)
-        assert f"#{theirs} by eve" in result.failure
-        assert (github.pull(theirs).title, github.comments(theirs)) == ("Mine", [])
+        their_pull = github.open_pull_as("eve", BRANCH, title="Mine", body=PROPOSED.body)
+        publish_result = published(github, OTHER)
+        assert f"#{their_pull} by eve" in publish_result.failure
+        assert (github.pull(their_pull).title, github.comments(their_pull)) == ("Mine", [])
 
     def test_another_app_is_another_author(self, github: FakeGitHub) -> None:
         published(github)
         github.close_pull(1, BOT)
-        theirs = github.open_pull_as("renovate[bot]", BRANCH, body=PROPOSED.body)
-        assert f"#{theirs} by renovate[bot]" in published(github, OTHER).failure
-        github.close_pull(theirs, "kim")
+        their_pull = github.open_pull_as("renovate[bot]", BRANCH, body=PROPOSED.body)
+        assert f"#{their_pull} by renovate[bot]" in published(github, OTHER).failure
+        github.close_pull(their_pull, "kim")
         assert declined(github) == []
 
     def test_an_app_continues_what_a_workflow_of_the_repository_opened(
@@ -190,8 +190,8 @@ class TestOtherAuthor:
         first = published(github)
         permissions = {"metadata": "read", "contents": "write", "pull_requests": "write"}
         app = github.token_for("policy-bot[bot]", permissions)
-        result = GitHubRepository(connect(github, token=app)).publish(OTHER, NOW)
-        assert result.number == first.number
+        publish_result = GitHubRepository(connect(github, token=app)).publish(OTHER, NOW)
+        assert publish_result.number == first.number
         github.close_pull(first.number, BOT)
         of_app = GitHubRepository(connect(github, token=app)).publish(PROPOSED, NOW)
         assert github.pull(of_app.number).author == "policy-bot[bot]"
@@ -208,9 +208,9 @@ class TestOtherBase:
         github.commit_as("kim", "release", {"a.txt": "x"})
         published(github)
         github.close_pull(1, BOT)
-        theirs = github.open_pull_as("kim", BRANCH, "release", body=PROPOSED.body)
+        their_pull = github.open_pull_as("kim", BRANCH, "release", body=PROPOSED.body)
         assert_opened(github, published(github))
-        assert (github.pull(theirs).labels, github.comments(theirs)) == ([], [])
+        assert (github.pull(their_pull).labels, github.comments(their_pull)) == ([], [])
 
     def test_a_closed_pull_request_into_another_base_declines_nothing(
         self, github: FakeGitHub
@@ -220,9 +220,9 @@ class TestOtherBase:
         connect(github).repository.get_pull(1).edit(base="release")
         github.close_pull(1, "kim")
         assert declined(github) == []
-        result = published(github)
-        assert result.number != 1
-        assert_opened(github, result)
+        publish_result = published(github)
+        assert publish_result.number != 1
+        assert_opened(github, publish_result)
 
 
 class TestDecline:
@@ -234,16 +234,16 @@ class TestDecline:
         github.close_pull(first.number, login)
         closed = GitHubRepository(connect(github)).pull_requests.closed(BRANCH, "")
         # What the memory knows of an earlier decline still counts.
-        assert [(each.declined, each.undone) for each in closed] == [(False, False)]
-        result = published(github)
-        assert result.number != first.number
-        assert_opened(github, result)
+        assert [(pull.declined, pull.undone) for pull in closed] == [(False, False)]
+        publish_result = published(github)
+        assert publish_result.number != first.number
+        assert_opened(github, publish_result)
 
     @pytest.mark.parametrize("role", ["write", "maintain", "admin"])
     def test_each_permission_to_write_declines(self, github: FakeGitHub, role: str) -> None:
         github.add_user("ana", role)
         first = published(github)
         github.close_pull(first.number, "ana")
-        assert [each.number for each in declined(github)] == [first.number]
+        assert [pull.number for pull in declined(github)] == [first.number]
         again = without_writes(github, lambda: published(github))
         assert again.operation is PullRequestOperation.NONE

@@ -45,10 +45,10 @@ CHANGES = ("0123456789ab", "ba9876543210")
 
 def fingerprint_for(before: bytes | None, after: Mapping[str, bytes]) -> str:
     """Of a policy with at most one further file."""
-    known = [after[name] for name in ("iam/ci-deploy.json", FURTHER) if name in after]
+    known_pulls = [after[name] for name in ("iam/ci-deploy.json", FURTHER) if name in after]
     return (
-        fingerprint("role/ci-deploy iam/ci-deploy.json", before, *known)
-        if len(known) == len(after)
+        fingerprint("role/ci-deploy iam/ci-deploy.json", before, *known_pulls)
+        if len(known_pulls) == len(after)
         else ""
     )
 
@@ -110,24 +110,24 @@ def published(
 
 def declined(github: FakeGitHub) -> list[ClosedPullRequest]:
     closed = PullRequests(connect(github)).list_closed(BRANCH, "")
-    return [each for each in closed if each.declined]
+    return [pull for pull in closed if pull.declined]
 
 
 def writes(github: FakeGitHub) -> list[str]:
     """Requests that could change state, without GraphQL queries."""
     return [
-        f"{each.method} {each.path}"
-        for each in github.requests
-        if each.method not in ("GET", "HEAD") and "query {" not in str(each.body)
+        f"{request.method} {request.path}"
+        for request in github.requests
+        if request.method not in ("GET", "HEAD") and "query {" not in str(request.body)
     ]
 
 
 def without_writes(github: FakeGitHub, again: Callable[[], PublishResult]) -> PublishResult:
     """Assert the result of a step that must not change anything."""
     before = writes(github)
-    result = again()
+    publication = again()
     assert writes(github) == before
-    return result
+    return publication
 
 
 class TestOpen:
@@ -135,16 +135,16 @@ class TestOpen:
         self, github: FakeGitHub
     ) -> None:
         base = github.head("main")
-        result = published(github)
-        pull = github.pull(result.number)
-        assert (result.operation, result.head_sha) == (
+        publish_result = published(github)
+        pull = github.pull(publish_result.number)
+        assert (publish_result.operation, publish_result.head_sha) == (
             PullRequestOperation.CREATED,
             github.head(BRANCH),
         )
         assert (pull.title, pull.body, pull.state) == (PROPOSED.title, PROPOSED.body, "open")
         assert github.file(PATH, BRANCH) == NEW
         assert github.file("README.md", BRANCH) == b"hello\n"
-        commit = connect(github).repository.get_commit(result.head_sha)
+        commit = connect(github).repository.get_commit(publish_result.head_sha)
         assert [parent.sha for parent in commit.parents] == [base]
         assert commit.commit.message.endswith(
             f"\n\nLeastpriv-Fingerprint: {PROPOSED.fingerprint}\n".rstrip("\n")
@@ -165,13 +165,16 @@ class TestOpen:
     ) -> None:
         first = published(github)
         base = github.commit_as("kim", "main", {"README.md": "moved on\n"})
-        result = published(github, OTHER)
-        assert (result.operation, result.number) == (PullRequestOperation.UPDATED, first.number)
+        publish_result = published(github, OTHER)
+        assert (publish_result.operation, publish_result.number) == (
+            PullRequestOperation.UPDATED,
+            first.number,
+        )
         assert (github.pull(first.number).title, github.pull(first.number).body) == (
             OTHER.title,
             OTHER.body,
         )
-        comparison = connect(github).repository.compare(base, result.head_sha)
+        comparison = connect(github).repository.compare(base, publish_result.head_sha)
         assert (comparison.ahead_by, comparison.behind_by) == (1, 0)
         assert github.file(PATH, BRANCH) == b"[2]\n"
 
@@ -189,8 +192,8 @@ class TestOpen:
     ) -> None:
         expected = replace(PROPOSED, expected_base=github.head("main"))
         base = github.commit_as("kim", "main", {"README.md": "moved on\n"})
-        result = published(github, expected)
-        assert connect(github).repository.compare(base, result.head_sha).behind_by == 0
+        publish_result = published(github, expected)
+        assert connect(github).repository.compare(base, publish_result.head_sha).behind_by == 0
 
     def test_a_file_keeps_its_mode_and_a_link_is_an_error(self, github: FakeGitHub) -> None:
         branches = Branches(connect(github))
@@ -245,15 +248,15 @@ class TestOpen:
     def test_a_rejected_reviewer_is_reported_and_the_pull_request_is_open(
         self, github: FakeGitHub
     ) -> None:
-        result = published(
+        publish_result = published(
             github,
             pull_request_options=PullRequestOptions(
                 reviewers=("nobody-here",), labels=("leastpriv",)
             ),
         )
-        assert result.operation is PullRequestOperation.CREATED
-        assert "reviewers" in result.reason
-        assert github.pull(result.number).labels == ["leastpriv"]
+        assert publish_result.operation is PullRequestOperation.CREATED
+        assert "reviewers" in publish_result.reason
+        assert github.pull(publish_result.number).labels == ["leastpriv"]
 
     def test_a_new_proposal_names_the_declined_pull_request(self, github: FakeGitHub) -> None:
         first = published(github)
@@ -292,8 +295,11 @@ class TestEditedBranch:
             REBASE_BOX, REBASE_BOX.replace("[ ]", "[x]")
         )
         github.edit_body_as("kim", first.number, ticked)
-        result = published(github, OTHER)
-        assert (result.operation, result.number) == (PullRequestOperation.UPDATED, first.number)
+        publish_result = published(github, OTHER)
+        assert (publish_result.operation, publish_result.number) == (
+            PullRequestOperation.UPDATED,
+            first.number,
+        )
         assert github.file(PATH, BRANCH) == b"[2]\n"
         assert REBASE_BOX in str(github.pull(first.number).body)
         assert EDITED_LABEL not in github.pull(first.number).labels
@@ -305,9 +311,9 @@ class TestEditedBranch:
         )
         github.edit_body_as("kim", first.number, ticked)
         base = github.commit_as("kim", "main", {"README.md": "moved on\n"})
-        result = published(github)
-        assert result.operation is PullRequestOperation.UPDATED
-        assert connect(github).repository.compare(base, result.head_sha).behind_by == 0
+        publish_result = published(github)
+        assert publish_result.operation is PullRequestOperation.UPDATED
+        assert connect(github).repository.compare(base, publish_result.head_sha).behind_by == 0
 
     def test_the_button_update_branch_does_not_count_as_an_edit(self, github: FakeGitHub) -> None:
         first = published(github)
@@ -387,16 +393,21 @@ class TestEditedBranch:
         token = github.token_for(
             "policy-bot[bot]", {"metadata": "read", "contents": "write", "pull_requests": "write"}
         )
-        result = GitHubRepository(connect(github, token=token)).publish(OTHER, NOW)
-        assert (result.operation, result.number) == (PullRequestOperation.UPDATED, first.number)
+        publish_result = GitHubRepository(connect(github, token=token)).publish(OTHER, NOW)
+        assert (publish_result.operation, publish_result.number) == (
+            PullRequestOperation.UPDATED,
+            first.number,
+        )
 
     def test_the_branch_of_another_policy_file_is_not_overwritten(self, github: FakeGitHub) -> None:
         first = published(github)
         digest = fingerprint("role/ci-deploy iam/other.json", None, NEW)
-        other = replace(PROPOSED, path="iam/other.json", fingerprint=digest)
+        other_proposal = replace(PROPOSED, path="iam/other.json", fingerprint=digest)
         with pytest.raises(PullRequestError, match="another role or policy file"):
-            published(github, other)
-        nothing = without_writes(github, lambda: published(github, replace(other, files={})))
+            published(github, other_proposal)
+        nothing = without_writes(
+            github, lambda: published(github, replace(other_proposal, files={}))
+        )
         assert (nothing.operation, "another role" in nothing.reason) == (
             PullRequestOperation.NONE,
             True,
@@ -423,20 +434,26 @@ class TestSplit:
         self, github: FakeGitHub
     ) -> None:
         base = github.head("main")
-        result = published(github, SPLIT)
+        publish_result = published(github, SPLIT)
         assert (github.file(PATH, BRANCH), github.file(FURTHER, BRANCH)) == (b"[3]\n", b"[4]\n")
-        assert connect(github).repository.compare(base, result.head_sha).ahead_by == 1
+        assert connect(github).repository.compare(base, publish_result.head_sha).ahead_by == 1
         again = without_writes(github, lambda: published(github, SPLIT))
-        assert (again.operation, again.number) == (PullRequestOperation.NONE, result.number)
+        assert (again.operation, again.number) == (PullRequestOperation.NONE, publish_result.number)
 
     def test_a_later_proposal_without_the_split_removes_the_further_file_from_the_branch(
         self, github: FakeGitHub
     ) -> None:
         first = published(github, SPLIT)
-        result = published(github)
-        assert (result.operation, result.number) == (PullRequestOperation.UPDATED, first.number)
+        publish_result = published(github)
+        assert (publish_result.operation, publish_result.number) == (
+            PullRequestOperation.UPDATED,
+            first.number,
+        )
         remote = GitHubRepository(connect(github))
-        assert (remote.read(result.head_sha, PATH), remote.read(result.head_sha, FURTHER)) == (
+        assert (
+            remote.read(publish_result.head_sha, PATH),
+            remote.read(publish_result.head_sha, FURTHER),
+        ) == (
             NEW,
             None,
         )
@@ -505,20 +522,20 @@ class TestHistory:
                 github,
                 token=github.token_for("reader[bot]", {"contents": "read", "metadata": "read"}),
             )
-            own = NOW if method == "merge" else NOW + timedelta(days=14)
-            assert GitHubRepository(blind).last_changed(head, PATH) == own
+            last_change = NOW if method == "merge" else NOW + timedelta(days=14)
+            assert GitHubRepository(blind).last_changed(head, PATH) == last_change
 
     def test_a_file_is_read_as_of_a_time_or_in_its_first_version(self, github: FakeGitHub) -> None:
         remote = GitHubRepository(connect(github))
-        made = remote.last_changed(github.head("main"), PATH)
-        assert made is not None
+        changed_at = remote.last_changed(github.head("main"), PATH)
+        assert changed_at is not None
         first = remote.read(github.head("main"), PATH)
         for number in range(40):  # more than GitHub returns in one page
             github.commit_as("kim", "main", {PATH: f"[{number}]\n"})
         head = github.head("main")
-        assert remote.read_at(head, PATH, made + timedelta(days=4_000)) == b"[39]\n"
-        assert remote.read_at(head, PATH, made - timedelta(days=40)) == first
-        assert remote.read_at(head, "iam/none.json", made) is None
+        assert remote.read_at(head, PATH, changed_at + timedelta(days=4_000)) == b"[39]\n"
+        assert remote.read_at(head, PATH, changed_at - timedelta(days=40)) == first
+        assert remote.read_at(head, "iam/none.json", changed_at) is None
 
 
 class TestNoChange:
@@ -527,8 +544,8 @@ class TestNoChange:
     ) -> None:
         first = published(github)
         github.commit_as("kim", "main", {PATH: NEW}, "By hand")
-        result = published(github)
-        assert (result.operation, result.number, result.head_sha) == (
+        publish_result = published(github)
+        assert (publish_result.operation, publish_result.number, publish_result.head_sha) == (
             PullRequestOperation.CLOSED,
             first.number,
             "",
@@ -603,7 +620,7 @@ class TestDeclined:
     ) -> None:
         first = published(github)
         github.close_pull(first.number, "kim")
-        assert [(each.number, each.changes) for each in declined(github)] == [
+        assert [(pull.number, pull.changes) for pull in declined(github)] == [
             (first.number, CHANGES)
         ]
         github.label_as("kim", first.number, RECONSIDER_LABEL.upper())
@@ -613,8 +630,8 @@ class TestDeclined:
         first = published(github)
         github.merge_pull(first.number, "kim", delete_branch=True)
         github.commit_as("kim", BRANCH, {"a.txt": "x"})
-        theirs = github.open_pull_as("kim", BRANCH, body="Mine.")
-        github.close_pull(theirs, "kim")
+        their_pull = github.open_pull_as("kim", BRANCH, body="Mine.")
+        github.close_pull(their_pull, "kim")
         assert declined(github) == []
 
     def test_a_rewritten_description_does_not_revoke_the_decline(self, github: FakeGitHub) -> None:
@@ -670,8 +687,11 @@ def test_without_drafts_a_normal_pull_request_is_opened(github: FakeGitHub) -> N
         422,
         body={"message": "Validation Failed", "errors": [{"message": message}]},
     )
-    result = published(github, pull_request_options=PullRequestOptions(draft=True))
-    assert (result.operation, "no draft" in result.reason) == (PullRequestOperation.CREATED, True)
+    publish_result = published(github, pull_request_options=PullRequestOptions(draft=True))
+    assert (publish_result.operation, "no draft" in publish_result.reason) == (
+        PullRequestOperation.CREATED,
+        True,
+    )
 
 
 class TestDeniedRequests:
@@ -679,16 +699,19 @@ class TestDeniedRequests:
         self, github: FakeGitHub
     ) -> None:
         github.forbid_pull_request_creation()
-        result = published(github)
+        publish_result = published(github)
         assert (
-            result.manual_url
+            publish_result.manual_url
             == "https://github.example/acme/orders/compare/main...leastpriv/ci-deploy?expand=1"
         )
-        assert "Allow GitHub Actions to create and approve pull requests" in result.failure
-        assert result.head_sha == github.head(BRANCH)
+        assert "Allow GitHub Actions to create and approve pull requests" in publish_result.failure
+        assert publish_result.head_sha == github.head(BRANCH)
         github.world.actions_may_open_pull_requests = True
         again = published(github)
-        assert (again.operation, again.head_sha) == (PullRequestOperation.CREATED, result.head_sha)
+        assert (again.operation, again.head_sha) == (
+            PullRequestOperation.CREATED,
+            publish_result.head_sha,
+        )
 
     def test_a_wrong_token_is_one_sentence_that_names_the_input(self, github: FakeGitHub) -> None:
         with pytest.raises(PullRequestError, match="github-token"):
@@ -716,8 +739,8 @@ class TestRetries:
     def test_a_server_error_is_retried(self, github: FakeGitHub, status: int) -> None:
         waits: list[float] = []
         github.fail_next("POST", "/git/trees", status, times=2)
-        result = GitHubRepository(connect(github, waits.append)).publish(PROPOSED, NOW)
-        assert result.operation is PullRequestOperation.CREATED
+        publish_result = GitHubRepository(connect(github, waits.append)).publish(PROPOSED, NOW)
+        assert publish_result.operation is PullRequestOperation.CREATED
         assert 1 <= sum(waits) <= 10
 
     def test_a_secondary_rate_limit_is_retried_after_the_time_that_github_gives(
@@ -726,8 +749,8 @@ class TestRetries:
         caplog.set_level("INFO", logger="leastpriv")
         waits: list[float] = []
         github.limit_next("POST", "/pulls$", times=1, retry_after=7)
-        result = GitHubRepository(connect(github, waits.append)).publish(PROPOSED, NOW)
-        assert (result.operation, waits) == (PullRequestOperation.CREATED, [7.0])
+        publish_result = GitHubRepository(connect(github, waits.append)).publish(PROPOSED, NOW)
+        assert (publish_result.operation, waits) == (PullRequestOperation.CREATED, [7.0])
         assert caplog.messages == ["GitHub's rate limit is reached: this run waits 7 seconds."]
 
     def test_a_wait_of_an_hour_ends_the_run(self, github: FakeGitHub) -> None:
@@ -759,10 +782,10 @@ class TestRetries:
         self, github: FakeGitHub, by_graphql: bool
     ) -> None:
         github.graphql_update_refs = by_graphql
-        where = ("POST", "/graphql") if by_graphql else ("POST", "/git/refs$")
+        failing_request = ("POST", "/graphql") if by_graphql else ("POST", "/git/refs$")
         connection = connect(github)
         connection.is_own_login("kim")  # the query for the token's login is GraphQL too
-        github.fail_next(*where, 502, carried_out=True)
+        github.fail_next(*failing_request, 502, carried_out=True)
         assert (
             GitHubRepository(connection).publish(PROPOSED, NOW).operation
             is PullRequestOperation.CREATED
@@ -797,8 +820,8 @@ class TestRetries:
         github.fail_next("POST", path, 502, times=50)
         manners = PullRequestOptions(labels=("leastpriv",))
         try:
-            result = published(github, pull_request_options=manners)
-            assert "502" in result.reason
+            publish_result = published(github, pull_request_options=manners)
+            assert "502" in publish_result.reason
         except PullRequestError as error:
             assert "502" in str(error)  # noqa: PT017 - both results are right, depending on what failed
         github._desk.faults.clear()
@@ -810,9 +833,11 @@ class TestRetries:
         self, github: FakeGitHub
     ) -> None:
         github.fail_next("POST", "/pulls$", 502, carried_out=True)
-        result = published(github, pull_request_options=PullRequestOptions(labels=("leastpriv",)))
-        assert result.operation is PullRequestOperation.CREATED
-        assert github.pull(result.number).labels == ["leastpriv"]
+        publish_result = published(
+            github, pull_request_options=PullRequestOptions(labels=("leastpriv",))
+        )
+        assert publish_result.operation is PullRequestOperation.CREATED
+        assert github.pull(publish_result.number).labels == ["leastpriv"]
         assert connect(github).repository.get_pulls(state="all").totalCount == 1
 
 
@@ -857,27 +882,31 @@ class TestRaces:
 def race(github: FakeGitHub, digest: str) -> None:
     """After two parallel runs with different proposals the branch holds one of them completely."""
     proposals = [proposal(f'["{letter}{digest}"]\n'.encode(), letter) for letter in ("aa", "bb")]
-    done: list[PublishResult | PullRequestError] = []
+    outcomes: list[PublishResult | PullRequestError] = []
 
     def one(publication: Publication) -> None:
         try:
-            done.append(published(github, publication))
+            outcomes.append(published(github, publication))
         except PullRequestError as error:
-            done.append(error)
+            outcomes.append(error)
 
     threads = [threading.Thread(target=one, args=(publication,)) for publication in proposals]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert len(done) == 2
-    assert any(isinstance(each, PublishResult) for each in done)
+    assert len(outcomes) == 2
+    assert any(isinstance(outcome, PublishResult) for outcome in outcomes)
     assert all(
-        "changed during the run" in str(each) for each in done if isinstance(each, PullRequestError)
-    ), done
-    assert github.file(PATH, BRANCH) in [each.files[PATH] for each in proposals]
+        "changed during the run" in str(outcome)
+        for outcome in outcomes
+        if isinstance(outcome, PullRequestError)
+    ), outcomes
+    assert github.file(PATH, BRANCH) in [proposal.files[PATH] for proposal in proposals]
     assert connect(github).repository.compare("main", BRANCH).ahead_by == 1
-    final = next(each for each in proposals if each.files[PATH] == github.file(PATH, BRANCH))
+    final = next(
+        proposal for proposal in proposals if proposal.files[PATH] == github.file(PATH, BRANCH)
+    )
     # The last run may have lost the race for the text; the next run of the same proposal corrects
     # it.
     published(github, final)

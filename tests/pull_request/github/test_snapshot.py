@@ -116,7 +116,7 @@ def test_comments_are_the_same(github: FakeGitHub) -> None:
         github.comment_as(login, number, "/leastpriv keep s3:DeleteBucket")
     single, together = PullRequests(connect(github)), read_ahead(github).pull_requests
     assert together.comment_commands(BRANCH, "") == single.comment_commands(BRANCH, "")
-    assert [each.rejection for each in together.comment_commands(BRANCH, "")] == [
+    assert [command.rejection for command in together.comment_commands(BRANCH, "")] == [
         "",
         "only people with write permission decide",
         "an app wrote it",

@@ -55,9 +55,9 @@ def adding(name: str) -> StateUpdate:
 
 
 def names(github: FakeGitHub, path: str = PATH) -> list[str]:
-    found = json.loads(github.file(path, BRANCH))
-    assert isinstance(found, list)
-    return found
+    document = json.loads(github.file(path, BRANCH))
+    assert isinstance(document, list)
+    return document
 
 
 def commits(github: FakeGitHub) -> int:
@@ -81,8 +81,8 @@ class TestStoring:
         store(github).update(adding("a"))
         (first,) = github.world.git.commits(github.head(BRANCH))
         assert (first.parents, store(github).read()) == ((), b'["a"]')
-        listed = github.world.git.read_tree(first.tree, recursive=True)
-        assert [entry.path for entry in listed if entry.kind == "blob"] == [PATH]
+        entries = github.world.git.read_tree(first.tree, recursive=True)
+        assert [entry.path for entry in entries if entry.kind == "blob"] == [PATH]
 
     def test_unchanged_state_creates_no_commit(self, github: FakeGitHub) -> None:
         store(github).update(adding("a"))
@@ -121,8 +121,8 @@ class TestRaces:
         for thread in threads:
             thread.join()
         assert failures == []
-        found = [*names(github), *names(github, "111122223333/role/other.json")]
-        assert sorted(found) == sorted(
+        state_names = [*names(github), *names(github, "111122223333/role/other.json")]
+        assert sorted(state_names) == sorted(
             f"run-{n}{again}" for n in range(4) for again in ("", "-again")
         )
         assert commits(github) == 8
@@ -176,8 +176,8 @@ class TestForgedState:
         element = InputGitTreeElement(path, "100644", "blob", content=content)
         tree = repository.create_git_tree([element], base_tree=head.tree)
         # Anyone can write the committer of GitHub's web pages into a commit.
-        given = {"author": author, "committer": committer or author} if author else {}
-        commit = repository.create_git_commit(f"Remember\n\n{TRAILER}", tree, [head], **given)
+        identities = {"author": author, "committer": committer or author} if author else {}
+        commit = repository.create_git_commit(f"Remember\n\n{TRAILER}", tree, [head], **identities)
         repository.get_git_ref(f"heads/{BRANCH}").edit(commit.sha)
         return commit.sha
 
@@ -208,11 +208,11 @@ class TestForgedState:
     def test_a_forged_file_of_another_role_is_dropped_by_the_next_commit(
         self, github: FakeGitHub
     ) -> None:
-        other = "111122223333/role/other.json"
-        store(github, other).update(adding("b"))
-        self.forged(github, self.BOT, '["forged"]', other)
+        other_state = "111122223333/role/other.json"
+        store(github, other_state).update(adding("b"))
+        self.forged(github, self.BOT, '["forged"]', other_state)
         store(github).update(adding("a"))
-        assert (store(github, other).read(), names(github)) == (b'["b"]', ["a"])
+        assert (store(github, other_state).read(), names(github)) == (b'["b"]', ["a"])
 
     def test_a_forged_commit_is_dropped_even_if_the_state_is_unchanged(
         self, github: FakeGitHub
@@ -243,9 +243,9 @@ class TestForgedState:
     def test_the_state_of_another_bot_does_not_count(self, github: FakeGitHub) -> None:
         store(github).update(adding("a"))
         rights = {"metadata": "read", "contents": "write"}
-        other = github.token_for("policy-bot[bot]", rights)
+        other_token = github.token_for("policy-bot[bot]", rights)
         with pytest.raises(PullRequestError, match="token's own memory"):
-            store(github, token=other).read()
+            store(github, token=other_token).read()
 
     def test_a_branch_without_own_state_is_never_written(self, github: FakeGitHub) -> None:
         head = github.commit_as("kim", BRANCH, {"a.txt": "mine\n"})
@@ -279,7 +279,9 @@ class TestForgedState:
         before = len(github.requests)
         with pytest.raises(UnreadableHistoryError, match="longer than 1,000 bytes"):
             store(github).read()
-        assert not [each for each in github.requests[before:] if "/git/blobs/" in each.path]
+        assert not [
+            request for request in github.requests[before:] if "/git/blobs/" in request.path
+        ]
 
 
 class TestFolder:
@@ -303,8 +305,8 @@ class TestFolder:
             thread.start()
         for thread in threads:
             thread.join()
-        found = FolderStateStore(tmp_path, PATH, MAX_BYTES)
-        assert len(json.loads(found.read() or b"[]")) == 20
+        state_store = FolderStateStore(tmp_path, PATH, MAX_BYTES)
+        assert len(json.loads(state_store.read() or b"[]")) == 20
 
     def test_a_file_that_is_too_long_is_reported(self, tmp_path: Path) -> None:
         (tmp_path / "long.json").write_bytes(b" " * 2_000)

@@ -128,13 +128,13 @@ def test_without_actions_read_the_origin_is_unknown_and_the_permission_is_named(
 ) -> None:
     add_run(github)
     token = github.token_for("github-actions[bot]", {"metadata": "read", "contents": "read"})
-    found = (
+    run_origin = (
         repository_for(github, token)
         .origin_lookup("")
         .by_workflow_run(Run("42", "42", START, START))
     )
-    assert found.origin is Origin.UNKNOWN
-    assert "actions: read" in found.where
+    assert run_origin.origin is Origin.UNKNOWN
+    assert "actions: read" in run_origin.where
 
 
 def test_commits_and_branches_are_requested_once(github: FakeGitHub) -> None:
@@ -177,20 +177,26 @@ def test_a_subject_with_the_ids_of_the_owner_and_the_repository_proves_the_branc
 ) -> None:
     add_run(github)
     repository = repository_for(github)._connection.repository
-    own = f"acme@{repository.owner.id}/orders@{repository.id}"
-    assert login_origin(github, f"repo:{own}:ref:refs/heads/main") == RunOrigin(
+    owner_and_repository = f"acme@{repository.owner.id}/orders@{repository.id}"
+    assert login_origin(github, f"repo:{owner_and_repository}:ref:refs/heads/main") == RunOrigin(
         Origin.REVIEWED, "main"
     )
-    assert login_origin(github, f"repo:{own}:pull_request").origin is Origin.UNREVIEWED
-    assert login_origin(github, f"repo:{own}0:ref:refs/heads/main").origin is Origin.UNREVIEWED
+    assert (
+        login_origin(github, f"repo:{owner_and_repository}:pull_request").origin
+        is Origin.UNREVIEWED
+    )
+    assert (
+        login_origin(github, f"repo:{owner_and_repository}0:ref:refs/heads/main").origin
+        is Origin.UNREVIEWED
+    )
 
 
 def test_a_branch_that_borrows_the_id_of_a_run_of_the_base_is_not_trusted(
     github: FakeGitHub,
 ) -> None:
     add_run(github)
-    found = login_origin(github, "repo:acme/orders:ref:refs/heads/feature/x")
-    assert (found.origin, "feature/x" in found.where) == (Origin.UNREVIEWED, True)
+    run_origin = login_origin(github, "repo:acme/orders:ref:refs/heads/feature/x")
+    assert (run_origin.origin, "feature/x" in run_origin.where) == (Origin.UNREVIEWED, True)
 
 
 @pytest.mark.parametrize("session", ["42", "deploy"])
@@ -231,16 +237,16 @@ def test_the_login_of_another_provider_or_of_a_hidden_repository_is_unknown(
 def test_the_login_of_another_repository_is_unreviewed(github: FakeGitHub, subject: str) -> None:
     """Also of a repository that was made under the same name: its id differs."""
     add_run(github)
-    found = login_origin(github, subject)
-    assert (found.origin, "repository" in found.where) == (Origin.UNREVIEWED, True)
+    run_origin = login_origin(github, subject)
+    assert (run_origin.origin, "repository" in run_origin.where) == (Origin.UNREVIEWED, True)
 
 
 def test_a_login_by_environment_leaves_the_session_name_as_the_only_sign_of_the_branch(
     github: FakeGitHub,
 ) -> None:
     add_run(github)
-    found = login_origin(github, "repo:acme/orders:environment:production")
-    assert found == RunOrigin(Origin.REVIEWED, "main", BY_SESSION_NAME)
+    run_origin = login_origin(github, "repo:acme/orders:environment:production")
+    assert run_origin == RunOrigin(Origin.REVIEWED, "main", BY_SESSION_NAME)
 
 
 def test_a_login_without_a_workflow_run_is_judged_by_its_branch_and_marked(
@@ -267,8 +273,8 @@ def test_a_tag_with_the_name_of_the_base_proves_nothing(github: FakeGitHub) -> N
 
 def test_a_moved_tag_proves_nothing(github: FakeGitHub) -> None:
     add_run(github, "v1.2.0", head_sha=github.head("main"))
-    found = login_origin(github, "repo:acme/orders:ref:refs/tags/v1.2.0")
-    assert found == RunOrigin(Origin.REVIEWED, "main", BY_SESSION_NAME)
+    run_origin = login_origin(github, "repo:acme/orders:ref:refs/tags/v1.2.0")
+    assert run_origin == RunOrigin(Origin.REVIEWED, "main", BY_SESSION_NAME)
 
 
 def test_the_login_of_an_unprotected_branch_is_unreviewed_whatever_commit_its_run_names(
@@ -277,8 +283,10 @@ def test_the_login_of_an_unprotected_branch_is_unreviewed_whatever_commit_its_ru
     """Its first run is of the base's commit; a later commit borrows the id of that run."""
     add_run(github, "feature/x", head_sha=github.head("main"))
     github.commit_as("kim", "feature/x", {"b.txt": "x"})
-    found = login_origin(github, "repo:acme/orders:ref:refs/heads/feature/x")
-    assert found == RunOrigin(Origin.UNREVIEWED, "the branch feature/x, which is not protected")
+    run_origin = login_origin(github, "repo:acme/orders:ref:refs/heads/feature/x")
+    assert run_origin == RunOrigin(
+        Origin.UNREVIEWED, "the branch feature/x, which is not protected"
+    )
 
 
 @pytest.mark.parametrize(
@@ -312,8 +320,8 @@ def test_a_run_of_a_branch_of_reviewed_refs_is_reviewed_by_its_session_name(
     add_run(github, "staging")
     run = Run("42", "42", START, START)
     assert repository_for(github).origin_lookup("").by_workflow_run(run).origin is Origin.UNREVIEWED
-    found = repository_for(github).origin_lookup("", ("staging",)).by_workflow_run(run)
-    assert found == RunOrigin(Origin.REVIEWED, "staging", BY_SESSION_NAME)
+    run_origin = repository_for(github).origin_lookup("", ("staging",)).by_workflow_run(run)
+    assert run_origin == RunOrigin(Origin.REVIEWED, "staging", BY_SESSION_NAME)
 
 
 def test_the_branches_of_many_previews_cost_a_limited_number_of_requests(
@@ -325,9 +333,9 @@ def test_the_branches_of_many_previews_cost_a_limited_number_of_requests(
     for number in range(40):
         subject = f"repo:acme/orders:ref:refs/heads/preview-{number}"
         identity = WebIdentity(PROVIDER, subject)
-        found = lookup.by_login(Run("deploy", "deploy", START, START, identity=identity))
-        assert found is not None
-        origins.append(found.origin)
+        run_origin = lookup.by_login(Run("deploy", "deploy", START, START, identity=identity))
+        assert run_origin is not None
+        origins.append(run_origin.origin)
     assert origins == [Origin.UNREVIEWED] * 30 + [Origin.UNKNOWN] * 10
     assert len(github.requests) - before == 30
 
@@ -341,8 +349,11 @@ def test_a_pull_request_target_job_does_not_pass_as_a_push_run_beside_it(
     assert login_origin(github, subject).origin is Origin.REVIEWED
     github.add_run(43, "main", "pull_request_target", created_at=CREATED, updated_at=ENDED)
     for session in ("42", "deploy"):
-        found = login_origin(github, subject, session)
-        assert (found.origin, "pull_request_target" in found.where) == (Origin.UNKNOWN, True)
+        run_origin = login_origin(github, subject, session)
+        assert (run_origin.origin, "pull_request_target" in run_origin.where) == (
+            Origin.UNKNOWN,
+            True,
+        )
     assert login_origin(github, subject, "43").origin is Origin.UNREVIEWED
 
 
@@ -391,8 +402,11 @@ def test_each_attempt_of_a_run_has_its_own_time(github: FakeGitHub) -> None:
     between = START.replace(month=12)
     assert origin(github).origin is Origin.REVIEWED
     assert origin(github, late=between - START).origin is Origin.UNREVIEWED
-    both = Run("42", "42", START, later, periods=((START, START), (later, later)))
-    assert repository_for(github).origin_lookup("").by_workflow_run(both).origin is Origin.REVIEWED
+    two_periods = Run("42", "42", START, later, periods=((START, START), (later, later)))
+    assert (
+        repository_for(github).origin_lookup("").by_workflow_run(two_periods).origin
+        is Origin.REVIEWED
+    )
     three = Run(
         "42", "42", START, later, periods=((START, START), (between, between), (later, later))
     )
@@ -418,7 +432,9 @@ def test_many_runs_and_commits_of_the_base_are_listed_together(github: FakeGitHu
     before = len(github.requests)
     reviewed = RunOrigin(Origin.REVIEWED, "main", BY_SESSION_NAME)
     assert [lookup.by_workflow_run(run) for run in runs] == [reviewed] * 30
-    assert len(github.requests) - before <= 8, [each.path for each in github.requests[before:]]
+    assert len(github.requests) - before <= 8, [
+        request.path for request in github.requests[before:]
+    ]
     # Runs of other branches are not in the list.
     github.commit_as("kim", "feature/x", {"b.txt": "x"})
     add_run(github, "feature/x")
@@ -432,6 +448,6 @@ def test_a_token_that_may_read_no_run_is_not_asked_again(github: FakeGitHub) -> 
     before = len(github.requests)
     for number in range(20):
         session = str(100 + number)
-        found = lookup.by_workflow_run(Run(session, session, START, START))
-        assert "actions: read" in found.where
+        run_origin = lookup.by_workflow_run(Run(session, session, START, START))
+        assert "actions: read" in run_origin.where
     assert len(github.requests) - before == 1

@@ -59,7 +59,7 @@ class Stand:
 
     def __init__(self) -> None:
         self.aws, self.s3 = FakeAws({}), FakeS3()
-        self.said = progress.LINES
+        self.log_lines = progress.LINES
 
     def __enter__(self) -> Stand:
         self.aws.__enter__()
@@ -74,7 +74,7 @@ class Stand:
     def of(self, athena: FakeAthena, folder: Path | None = None) -> Stand:
         """Itself, with nothing of what was there before."""
         none = {"cloudtrail:DescribeTrails": lambda _: {"trailList": []}}
-        self.said.clear()
+        self.log_lines.clear()
         self.aws.forget({**athena.operations(), **none})
         self.s3.forget()
         for path in sorted(folder.rglob("*.json.gz")) if folder else ():
@@ -461,7 +461,7 @@ def stand(place: Stand, athena: FakeAthena) -> Stand:
 def test_bytes_and_cost_are_said_before_and_after(stand: Stand, athena: FakeAthena) -> None:
     athena.scanned = 2 * 1024**4
     stand.read(window=Window(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC)))
-    assert stand.said == [
+    assert stand.log_lines == [
         "Athena: the query will read about 0.00 GB, about $0.0000, by a sample of 3 days",
         "Athena: the query read 2,199.02 GB, about $10.0000",
     ]
@@ -604,7 +604,7 @@ def test_a_query_that_runs_long_says_so_and_is_stopped_after_an_hour(
     ]
     assert [(gap.scope, "more than an hour" in gap.detail) for gap in gaps] == [(Scope(), True)]
     assert athena.stopped == ["query-1"]
-    log_lines = [log_line for log_line in stand.said if "has been running for" in log_line]
+    log_lines = [log_line for log_line in stand.log_lines if "has been running for" in log_line]
     assert 40 < len(log_lines) < 130
 
 

@@ -234,9 +234,9 @@ def test_what_may_cost_is_said_before_the_first_call_that_touches_it(
     account: Account, aws: FakeAws, door: Aws
 ) -> None:
     account.aws_findings(door)
-    costs = next(number for number, line in enumerate(account.said) if "USD 0.20" in line)
+    costs = next(number for number, line in enumerate(account.log_lines) if "USD 0.20" in line)
     assert costs < next(
-        number for number, line in enumerate(account.said) if "second opinion" in line
+        number for number, line in enumerate(account.log_lines) if "second opinion" in line
     )
     assert not [request for request in aws.requests if request.operation == "CreateAnalyzer"]
 
@@ -319,7 +319,7 @@ def test_a_report_that_takes_too_long_is_left_out(
     account.iam.takes = timedelta(hours=1)
     hints = account.aws_findings(door)
     assert [skipped.source for skipped in hints.skipped_sources] == ["access advisor"]
-    assert any("waiting for IAM's report for" in line for line in account.said)
+    assert any("waiting for IAM's report for" in line for line in account.log_lines)
 
 
 def test_a_failed_report_says_why(account: Account, aws: FakeAws, door: Aws) -> None:
@@ -428,7 +428,7 @@ def test_findings_are_read_without_a_policy_generation_too(
     assert hints.outside
     assert hints.unused
     assert not aws.asked("StartPolicyGeneration")
-    assert any("USD 0.20" in line for line in account.said)
+    assert any("USD 0.20" in line for line in account.log_lines)
 
 
 @pytest.mark.parametrize(

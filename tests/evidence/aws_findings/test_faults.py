@@ -50,14 +50,14 @@ def test_a_fault_is_reported_and_affects_only_its_source(
     if row.get("interrupted"):
         with pytest.raises(KeyboardInterrupt):
             account.aws_findings(door)
-        assert row["says"] == account.said[-1]
+        assert row["says"] == account.log_lines[-1]
         return
     hints = account.aws_findings(door)
     assert {skipped.source: skipped.why for skipped in hints.skipped_sources} == row.get(
         "left-out", {}
     )
     assert set(_found(hints)) == set(SOURCES) - {*row.get("left-out", {})}
-    assert not row.get("says") or row["says"] in account.said
+    assert not row.get("says") or row["says"] in account.log_lines
     if "pages-of" in row:
         requests = endpoint.asked(row["pages-of"])
         assert any({"Marker", "nextToken"} & {*parameters} for parameters in requests)

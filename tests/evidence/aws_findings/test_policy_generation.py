@@ -46,7 +46,7 @@ class Run:
     def __init__(self, endpoint: FakeAws, client: Any) -> None:
         self.time = PassingTime(NOON)
         self.analyzer = AccessAnalyzer(self.time.clock, [POLICY])
-        self.said = progress.LINES
+        self.log_lines = progress.LINES
         self.endpoint = endpoint
         self.client = client
         endpoint.operations = self.analyzer.operations()
@@ -97,12 +97,12 @@ def test_an_incomplete_policy_is_known_as_one(run: Run) -> None:
 def test_a_generation_waits_until_the_account_is_free(run: Run) -> None:
     run.analyzer.begin(OTHER, takes=4 * MINUTE)
     assert run.generate().job == "job-2"
-    assert any("the account's turn" in line for line in run.said)
+    assert any("the account's turn" in line for line in run.log_lines)
     assert (
         len(
             [
                 line
-                for line in run.said
+                for line in run.log_lines
                 if "which has one at a time: waiting 15 minutes at most" in line
             ]
         )
@@ -171,7 +171,7 @@ def test_an_interrupted_run_cancels_its_own_generation(run: Run) -> None:
         run.generate()
     [job] = run.analyzer.jobs
     assert run.analyzer.status(job) == "CANCELED"
-    assert f"Cancelled the policy generation {job.number}" in run.said
+    assert f"Cancelled the policy generation {job.number}" in run.log_lines
 
 
 def test_an_interruption_is_raised_even_where_cancelling_fails(run: Run) -> None:
@@ -183,7 +183,7 @@ def test_an_interruption_is_raised_even_where_cancelling_fails(run: Run) -> None
     run.time.on_sleep = interrupt
     with pytest.raises(KeyboardInterrupt):
         run.generate()
-    assert "continues" in run.said[-1]
+    assert "continues" in run.log_lines[-1]
 
 
 def test_a_generation_that_takes_too_long_goes_on_for_the_next_run(run: Run) -> None:
@@ -218,7 +218,7 @@ def test_a_joined_generation_that_its_owner_cancels_is_replaced_by_our_own(run: 
     run.time.on_sleep = cancel
     policy = run.generate()
     assert (policy.job, policy.was_running) == ("job-2", False)
-    assert any("was cancelled by its owner" in line for line in run.said)
+    assert any("was cancelled by its owner" in line for line in run.log_lines)
 
 
 @pytest.mark.parametrize("minutes", [0, 3])
@@ -243,7 +243,7 @@ def test_another_clients_result_is_reused_only_if_it_read_as_much(
     }
     job.details = {"trails": [trail], **times}
     assert run.generate().job == ("job-1" if serves else "job-2")
-    assert any("it is not used" in line for line in run.said) is not serves
+    assert any("it is not used" in line for line in run.log_lines) is not serves
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -9,7 +9,6 @@ import os
 import shutil
 import stat
 from collections.abc import Mapping
-from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
@@ -41,6 +40,9 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def files_as_written(folder: Path, digests: Mapping[str, str]) -> tuple[Path, ...]:
     """Lists the regular files of a folder whose SHA-256 is that of `digests`, by name."""
+    # A small command, which mostly loads modules, reads no digest.
+    from hashlib import sha256
+
     paths = [path for path in folder.iterdir() if path.is_file() and not path.is_symlink()]
     return tuple(
         path for path in paths if digests.get(path.name) == sha256(path.read_bytes()).hexdigest()

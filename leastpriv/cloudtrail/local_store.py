@@ -25,7 +25,6 @@ from leastpriv.cloudtrail.file_store import (
     region_of_path,
     sort_key,
 )
-from leastpriv.cloudtrail.other_accounts import namesakes_on_disk
 from leastpriv.cloudtrail.parts import Counting, Item
 from leastpriv.cloudtrail.prefetch import Prefetcher, open_cache
 from leastpriv.cloudtrail.record_blocks import MAX_DECOMPRESSED
@@ -252,6 +251,9 @@ class TrailFolder:
 
     def namesakes(self, names: Collection[str], accounts: Collection[str]) -> Counter[str]:
         """Returns the roles of these names in other accounts -> number of records in some files."""
+        # Few runs ask, and a small command mostly loads modules.
+        from leastpriv.cloudtrail.other_accounts import namesakes_on_disk
+
         return namesakes_on_disk(self.path, names, accounts)
 
     def check(self) -> None:

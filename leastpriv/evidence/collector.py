@@ -633,25 +633,27 @@ class PrincipalCollectors:
 
     def note(self, source: int, item: Call | Gap | CountedCalls) -> None:
         """Adds an item of a source, given by its number."""
-        if isinstance(item, Gap):
+        if isinstance(item, Call):
+            self._note_call(item)
+        elif isinstance(item, Gap):
             self._gaps[source].append(item)
-            return
-        if isinstance(item, CountedCalls):
+        else:
             self._absorb(cast(CollectedCalls, item.collected))
+
+    def _note_call(self, call: Call) -> None:
+        if self._is_part and _is_encoded_denial(call):
+            self._left.append(call)
             return
-        if self._is_part and _is_encoded_denial(item):
-            self._left.append(item)
+        is_sts = call.source == "sts.amazonaws.com"
+        if is_sts and is_login(call):
+            self._keys.note_login(call)
+            self._logins[call.principal] += 1
             return
-        is_sts = item.source == "sts.amazonaws.com"
-        if is_sts and is_login(item):
-            self._keys.note_login(item)
-            self._logins[item.principal] += 1
-            return
-        name, collector = self._by_caller.get(item.principal) or self._collector_of(item.principal)
+        name, collector = self._by_caller.get(call.principal) or self._collector_of(call.principal)
         if collector:
             if is_sts:
-                self._keys.note(item, name)
-            collector.note(item)
+                self._keys.note(call, name)
+            collector.note(call)
 
     @property
     def is_complete(self) -> bool:
@@ -690,7 +692,7 @@ class PrincipalCollectors:
             if collector:
                 collector.absorb(principal_calls, needs)
         for call in other.left:
-            self.note(0, call)
+            self._note_call(call)
 
     def _collector_named(self, name: str) -> UsageCollector | None:
         """Returns the collector of a name; None for one principal too many."""

@@ -313,7 +313,11 @@ class CallTotals(Struct, array_like=True, gc=False):
         self.count += other.count
         self.first = min(self.first, other.first)
         self.last = max(self.last, other.last)
-        self.runs = _as_runs({*self.runs, *other.runs})
+        if isinstance(self.runs, set):
+            # A copy for each part of a trail would take long.
+            self.runs.update(other.runs)
+        elif not set(self.runs).issuperset(other.runs):
+            self.runs = _as_runs({*self.runs, *other.runs})
         self.regions = _union(self.regions, other.regions)
         self.events = _union(self.events, other.events)
         self.forwarded = _union(self.forwarded, other.forwarded)

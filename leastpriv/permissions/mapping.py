@@ -34,6 +34,7 @@ from leastpriv.permissions.resources import (
     find_resources,
     is_listed_whole,
     listed_resources,
+    resources_of_all_calls,
 )
 from leastpriv.permissions.service_facts import (
     ActionFacts,
@@ -79,6 +80,8 @@ class EventPlan(Struct, frozen=True):
     """Keys of a request that decide what the call needs."""
     is_listed_whole: bool
     """What CloudTrail lists in `resources` alone decides what a reading call needs."""
+    of_reading: CallNeeds | None
+    """What all reading calls need; None where it depends on the call."""
 
     def for_keys(self, keys: frozenset[str]) -> EventPlan:
         """Returns the plan for requests with these keys, and no others that are read."""
@@ -123,10 +126,14 @@ def _plan_of(source: str, name: str) -> EventPlan:
     keys_read = None
     if not (is_by_request or implied.role_anywhere or "*" in implied.roles):
         keys_read = naming_keys | _keys_read(facts, implied, action_names)
+    verdict = Verdict.MAPPED if is_by_request else event.verdict
+    of_reading = None
+    if has_one_meaning and actions and not (naming_keys or has_kms_action):
+        of_reading = _needs_of_all_calls(actions, verdict, event.prefix)
     return EventPlan(
         event=event,
         nothing=nothing,
-        verdict=Verdict.MAPPED if is_by_request else event.verdict,
+        verdict=verdict,
         is_by_request=is_by_request,
         noun=noun_of(name),
         actions=actions,
@@ -137,6 +144,7 @@ def _plan_of(source: str, name: str) -> EventPlan:
         shows_conditions=bool(naming_keys) or has_kms_action,
         reads=Reads(keys_read),
         is_listed_whole=has_one_meaning and _are_listed_whole(actions),
+        of_reading=of_reading,
     )
 
 
@@ -151,6 +159,21 @@ def _are_listed_whole(actions: Iterable[tuple[ActionFacts, MappedAction]]) -> bo
         if mapped.on or mapped.resource or not is_listed_whole(facts):
             return False
     return True
+
+
+def _needs_of_all_calls(
+    actions: Iterable[tuple[ActionFacts, MappedAction]], verdict: Verdict, prefix: str
+) -> CallNeeds | None:
+    """The needs of actions whose calls are authorized on the same resources; None where one of
+    them is not.
+    """
+    needs: list[Need] = []
+    for facts, mapped in actions:
+        resources = resources_of_all_calls(facts)
+        if mapped.resource or not resources:
+            return None
+        needs += _needs_on_resources(mapped.action, resources, verdict)
+    return CallNeeds(verdict, prefix, tuple(dict.fromkeys(needs)))
 
 
 def _keys_read(facts: EventFacts, implied: ImpliedFacts, actions: Iterable[str]) -> set[str]:
@@ -191,6 +214,8 @@ def needs_of(call: Call) -> CallNeeds:
     plan = _plan_of(call.source, call.name)
     if plan.nothing:
         return plan.nothing
+    if plan.of_reading and call.read_only:
+        return plan.of_reading
     if plan.is_listed_whole and call.resources and call.read_only:
         listed_needs = _needs_of_listed(call, plan)
         if listed_needs:
@@ -298,9 +323,19 @@ def _needs_on(
     """Returns the need of an action on each of some resources, with the conditions that the call
     shows.
     """
-    verified = plan.verdict is not Verdict.UNVERIFIED
     conditions = shown_conditions(call, action) if plan.shows_conditions else ()
     context = shown_context(call, action) if plan.shows_conditions else ()
+    return _needs_on_resources(action, resources, plan.verdict, conditions, context)
+
+
+def _needs_on_resources(
+    action: str,
+    resources: Sequence[Resource],
+    verdict: Verdict,
+    conditions: tuple[Condition, ...] = (),
+    context: tuple[Condition, ...] = (),
+) -> list[Need]:
+    verified = verdict is not Verdict.UNVERIFIED
     return [
         Need(
             permission=Permission(action, resource.pattern, conditions),

@@ -74,11 +74,9 @@ def find_resources(
     """Returns the resources of one action of a call whose request was read."""
     if template:
         return (from_uri(call, template),)
-    if not facts.types:
-        return _NO_TYPE if facts.known else _NOT_KNOWN
+    if fixed := resources_of_all_calls(facts):
+        return fixed
     rules = facts.rules
-    if rules.on_all == "always":
-        return _ON_ALL
     if rules.on_all.startswith("has ") and rules.on_all.removeprefix("has ") in call.parameters:
         return _ON_ALL
     if rules.told_only:
@@ -90,6 +88,13 @@ def find_resources(
     copied = copy_source(call, request) if copy_end == "source" and facts.prefix == "s3" else ()
     of_one_side = copied or (_of_one_side(call, copy_end, facts, request) if copy_end else ())
     return _fitting(of_one_side or _of_call(call, facts, request), facts, call)
+
+
+def resources_of_all_calls(facts: ActionFacts) -> Sequence[Resource]:
+    """Returns the resources of an action where all of its calls have the same; else none."""
+    if not facts.types:
+        return _NO_TYPE if facts.known else _NOT_KNOWN
+    return _ON_ALL if facts.rules.on_all == "always" else ()
 
 
 def _chosen(facts: ActionFacts, request: CallRequest) -> ActionFacts:

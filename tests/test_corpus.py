@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -52,9 +53,9 @@ to.
 
 @pytest.fixture(scope="module")
 def files(shared_folder: Path) -> list[Path]:
-    found = sorted((shared_folder / "corpus" / "records").glob("*.jsonl.gz"))
-    assert found
-    return found
+    paths = sorted((shared_folder / "corpus" / "records").glob("*.jsonl.gz"))
+    assert paths
+    return paths
 
 
 @pytest.fixture(scope="module")
@@ -63,21 +64,27 @@ def calls(files: list[Path]) -> list[Call]:
     return [item for item in items if isinstance(item, Call)]
 
 
+@dataclass(frozen=True)
+class FirstDraft:
+    """A first policy of a principal, and the evidence that it is made from."""
+
+    evidence: Evidence
+    proposal: Proposal
+
+
 @pytest.fixture(scope="module")
-def proposals(files: list[Path]) -> list[tuple[Evidence, Proposal]]:
+def drafts(files: list[Path]) -> list[FirstDraft]:
     """For each principal of each file, a first policy from all of its evidence."""
-    found = [
-        evidence
+    return [
+        FirstDraft(evidence, first_policy(evidence))
         for file in files
         for evidence in read_evidence([TrailFolder(file)], Window(), None).values()
     ]
-    return [
-        (
-            evidence,
-            propose(None, compare(None, [], evidence), evidence, Options(lifecycle=Lifecycle.OFF)),
-        )
-        for evidence in found
-    ]
+
+
+def first_policy(evidence: Evidence) -> Proposal:
+    options = Options(lifecycle=Lifecycle.OFF)
+    return propose(None, compare(None, [], evidence), evidence, options)
 
 
 def test_the_records_hold_calls_of_many_kinds(calls: list[Call]) -> None:
@@ -143,17 +150,17 @@ def test_the_action_that_aws_denied_is_the_one_the_event_maps_to(calls: list[Cal
 
 
 def test_a_policy_made_from_usage_allows_that_usage(
-    proposals: list[tuple[Evidence, Proposal]],
+    drafts: list[FirstDraft],
 ) -> None:
     """Each allowed call of each principal, replayed; exceptions are those listed as denied and not
     proposed.
     """
     replayed = 0
-    for evidence, draft in proposals:
-        proof = prove(draft, [], evidence)
+    for draft in drafts:
+        proof = prove(draft.proposal, [], draft.evidence)
         withheld = {
             usage.need.permission
-            for entry in draft.held_back_additions
+            for entry in draft.proposal.held_back_additions
             if entry.guard_result.guard
             in ("forbidden", "self-widening", "sensitive", "unknown-resource")
             for usage in entry.usages
@@ -176,11 +183,11 @@ def _is_withheld(group: CallGroup, withheld: set[object]) -> bool:
 
 
 def test_a_policy_made_from_usage_grants_nothing_beyond_its_listed_additions(
-    proposals: list[tuple[Evidence, Proposal]],
+    drafts: list[FirstDraft],
 ) -> None:
-    for evidence, draft in proposals:
-        assert prove(draft, [], evidence).new_access == ()
-        document = json.loads(draft.content)
+    for draft in drafts:
+        assert prove(draft.proposal, [], draft.evidence).new_access == ()
+        document = json.loads(draft.proposal.content)
         for statement in document["Statement"]:
             assert statement["Effect"] == "Allow"
             for action in statement["Action"]:
@@ -189,11 +196,11 @@ def test_a_policy_made_from_usage_grants_nothing_beyond_its_listed_additions(
 
 
 def test_no_principal_gets_an_action_that_it_did_not_attempt(
-    proposals: list[tuple[Evidence, Proposal]],
+    drafts: list[FirstDraft],
 ) -> None:
-    for evidence, draft in proposals:
-        attempted = {usage.need.permission.action for usage in evidence.usages}
-        assert {change.action for change in draft.changes} <= attempted
+    for draft in drafts:
+        attempted = {usage.need.permission.action for usage in draft.evidence.usages}
+        assert {change.action for change in draft.proposal.changes} <= attempted
 
 
 def test_the_measurement_runs_on_a_folder_of_records(tmp_path: Path) -> None:

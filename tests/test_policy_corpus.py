@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -38,23 +39,33 @@ ADDED = {
 }
 
 
+@dataclass(frozen=True)
+class CorpusFile:
+    """A file of the corpus, and the pointers to its policies."""
+
+    name: str
+    content: bytes
+    pointers: tuple[str, ...]
+
+
 @pytest.fixture(scope="module")
-def files(shared_folder: Path) -> dict[str, tuple[bytes, tuple[str, ...]]]:
-    """Name -> content, and the pointers to policies."""
+def files(shared_folder: Path) -> list[CorpusFile]:
     folder = shared_folder / "corpus" / "policies"
     entries = json.loads((folder / "MANIFEST.json").read_text())
-    return {
-        entry["file"]: ((folder / entry["file"]).read_bytes(), tuple(entry["policy_paths"]))
+    return [
+        CorpusFile(
+            name=entry["file"],
+            content=(folder / entry["file"]).read_bytes(),
+            pointers=tuple(entry["policy_paths"]),
+        )
         for entry in entries
         if entry["file"] not in REFUSED
-    }
+    ]
 
 
 @pytest.fixture(scope="module")
-def documents(files: dict[str, tuple[bytes, tuple[str, ...]]]) -> list[Document]:
-    return [
-        parse(raw, name, pointer) for name, (raw, pointers) in files.items() for pointer in pointers
-    ]
+def documents(files: list[CorpusFile]) -> list[Document]:
+    return [parse(file.content, file.name, pointer) for file in files for pointer in file.pointers]
 
 
 WRITTEN = {
@@ -95,13 +106,12 @@ def test_all_policies_are_read_except_those_that_iam_rejects(
 
 
 def test_policies_at_the_top_and_in_cli_output_need_no_pointer(
-    files: dict[str, tuple[bytes, tuple[str, ...]]],
+    files: list[CorpusFile],
 ) -> None:
-    alone = [name for name, (_, pointers) in files.items() if pointers[0].count("/") < 3]
+    alone = [file for file in files if file.pointers[0].count("/") < 3]
     assert len(alone) > 130
-    for name in alone:
-        raw, pointers = files[name]
-        assert parse(raw, name).pointer == pointers[0]
+    for file in alone:
+        assert parse(file.content, file.name).pointer == file.pointers[0]
 
 
 def test_every_policy_is_written_back_unchanged_by_an_empty_edit(written: list[Document]) -> None:
@@ -109,18 +119,24 @@ def test_every_policy_is_written_back_unchanged_by_an_empty_edit(written: list[D
         assert apply_edits(document, []).to_bytes() == document.to_bytes() == document.text.encode()
 
 
-def changed(before: Document, after: Document) -> tuple[list[int], list[str]]:
+@dataclass(frozen=True)
+class LineDiff:
     """1-based lines of the old file that a diff removes, and the new ones."""
-    one, other = before.text.splitlines(), after.text.splitlines()
-    gone: list[int] = []
-    new: list[str] = []
-    for tag, start, end, first, last in difflib.SequenceMatcher(
-        None, one, other, autojunk=False
-    ).get_opcodes():
+
+    removed: list[int]
+    added: list[str]
+
+
+def changed(before: Document, after: Document) -> LineDiff:
+    old_lines = before.text.splitlines()
+    new_lines = after.text.splitlines()
+    diff = LineDiff([], [])
+    matcher = difflib.SequenceMatcher(None, old_lines, new_lines, autojunk=False)
+    for tag, start, end, first, last in matcher.get_opcodes():
         if tag != "equal":
-            gone += range(start + 1, end + 1)
-            new += other[first:last]
-    return gone, new
+            diff.removed.extend(range(start + 1, end + 1))
+            diff.added.extend(new_lines[first:last])
+    return diff
 
 
 def lines_of(document: Document, statement: Statement) -> range:
@@ -129,13 +145,28 @@ def lines_of(document: Document, statement: Statement) -> range:
     return range(statement.line, document.text.count("\n", 0, node.end) + 2)
 
 
-def removals(document: Document) -> Iterator[tuple[Statement, Edit, tuple[str, ...]]]:
-    """Each statement of several actions, the removal of one of them, and the remaining actions."""
+@dataclass(frozen=True)
+class Removal:
+    """The removal of one of several actions of a statement."""
+
+    statement: Statement
+    action: str
+
+    @property
+    def edit(self) -> Edit:
+        return ReplaceActions(self.statement.index, frozenset({self.action}))
+
+    @property
+    def remaining(self) -> tuple[str, ...]:
+        return tuple(action for action in self.statement.actions if action != self.action)
+
+
+def removals(document: Document) -> Iterator[Removal]:
+    """The removals of the first and of the last action of each statement with several."""
     for statement in document.statements:
         if len({*statement.actions}) > 1:
             for action in {statement.actions[0], statement.actions[-1]}:
-                kept = tuple(entry for entry in statement.actions if entry != action)
-                yield statement, ReplaceActions(statement.index, frozenset({action})), kept
+                yield Removal(statement, action)
 
 
 def test_removing_an_action_changes_only_lines_of_its_statement_and_no_other_value(
@@ -143,13 +174,14 @@ def test_removing_an_action_changes_only_lines_of_its_statement_and_no_other_val
 ) -> None:
     tried = 0
     for document in written:
-        for statement, edit, kept in removals(document):
-            after = apply_edits(document, [edit])
-            gone, new = changed(document, after)
-            assert {*gone} <= {*lines_of(document, statement)}
+        for removal in removals(document):
+            statement = removal.statement
+            after = apply_edits(document, [removal.edit])
+            diff = changed(document, after)
+            assert {*diff.removed} <= {*lines_of(document, statement)}
             # The line of the action, and the one before if that now ends the list.
-            assert len(new) <= 1 + (statement.actions[-1] not in kept)
-            assert after.statements[statement.index].actions == kept
+            assert len(diff.added) <= 1 + (statement.actions[-1] not in removal.remaining)
+            assert after.statements[statement.index].actions == removal.remaining
             assert others(document, statement.index) == others(after, statement.index)
             tried += 1
     assert tried > len(sampled(range(300)))
@@ -159,7 +191,7 @@ def others(document: Document, index: int) -> list[object]:
     """The text of all statements but one."""
     nodes = document.statement_nodes
     return [
-        document.text[node.start : node.end] for place, node in enumerate(nodes) if place != index
+        document.text[node.start : node.end] for number, node in enumerate(nodes) if number != index
     ]
 
 
@@ -171,11 +203,11 @@ def test_dropping_a_statement_changes_only_its_lines_and_the_comma_before(
             after = apply_edits(document, [DropStatement(statement.index)])
             above = lines_of(document, document.statements[statement.index - 1]).stop - 2
             below = lines_of(document, statement).stop - 1
-            one, other = document.text.splitlines(), after.text.splitlines()
+            old_lines, new_lines = document.text.splitlines(), after.text.splitlines()
             # The comma of the statement before may be removed; of two blank lines one is kept.
-            assert other[:above] == one[:above]
-            assert list(filter(str.strip, other[above + 1 :])) == list(
-                filter(str.strip, one[below:])
+            assert new_lines[:above] == old_lines[:above]
+            assert list(filter(str.strip, new_lines[above + 1 :])) == list(
+                filter(str.strip, old_lines[below:])
             )
             assert others(document, statement.index) == others(after, -1)
 
@@ -183,11 +215,11 @@ def test_dropping_a_statement_changes_only_its_lines_and_the_comma_before(
 def test_adding_a_statement_changes_only_the_end_of_the_last_one(written: list[Document]) -> None:
     for document in written:
         after = apply_edits(document, [AppendStatement(ADDED)])
-        gone, _ = changed(document, after)
+        removed_lines = changed(document, after).removed
         last = lines_of(document, document.statements[-1])
         single = document.policy.get_any_case("Statement").kind == "object"  # type: ignore[union-attr]
-        assert len(gone) <= 1 + single
-        assert {*gone} <= {last.start, last.stop - 1}
+        assert len(removed_lines) <= 1 + single
+        assert {*removed_lines} <= {last.start, last.stop - 1}
         assert others(document, -1) == others(after, len(document.statements))
         assert after.statements[-1].actions == ("a:B", "c:D")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -38,12 +39,26 @@ OPTIONS = (
 SEEDS = range(4)
 
 
+@dataclass(frozen=True)
+class Draft:
+    """A proposal for a policy of the corpus, and what it was made from."""
+
+    proposal: Proposal
+    evidence: Evidence
+    options: Options
+
+    @property
+    def name(self) -> str:
+        """The file of the policy."""
+        return self.proposal.document.where
+
+
 @pytest.fixture(scope="module")
-def drafts(shared_folder: Path) -> list[tuple[Proposal, Evidence, Options]]:
+def drafts(shared_folder: Path) -> list[Draft]:
     return list(_drafts(shared_folder))
 
 
-def _drafts(shared_folder: Path) -> Iterator[tuple[Proposal, Evidence, Options]]:
+def _drafts(shared_folder: Path) -> Iterator[Draft]:
     paths = sampled(sorted((shared_folder / "corpus" / "policies").glob("*.json")))
     for number, path in enumerate(paths):
         try:
@@ -56,7 +71,7 @@ def _drafts(shared_folder: Path) -> Iterator[tuple[Proposal, Evidence, Options]]
         for seed in sorted({*sampled(SEEDS, number), *sampled(SEEDS, number + 2)}):
             chance = random.Random(f"{path.name} {seed}")  # noqa: S311 - the same each time
             evidence, options = evidence_for(document, chance), OPTIONS[seed % len(OPTIONS)]
-            yield _proposed(document, evidence, options), evidence, options
+            yield Draft(_proposed(document, evidence, options), evidence, options)
 
 
 def _is_whole(statement: Statement) -> bool:
@@ -69,94 +84,86 @@ def _proposed(document: Document, evidence: Evidence, options: Options) -> Propo
     return propose(document, compare(document, [], evidence), evidence, options)
 
 
+def _second(first: Proposal, evidence: Evidence, options: Options, history: History) -> Proposal:
+    """The proposal on the files of an earlier one."""
+    document = parse(first.content, first.document.where, first.document.pointer)
+    further = first.documents[1:]
+    comparison = compare(document, further, evidence)
+    return propose(document, comparison, evidence, options, ProposalInputs(history, further))
+
+
 def test_the_corpus_yields_changes_of_every_kind(
-    drafts: list[tuple[Proposal, Evidence, Options]],
+    drafts: list[Draft],
 ) -> None:
     """So that the tests below cannot pass without a change."""
     kinds = {
         (change.kind, bool(change.restricted_to)): change.action
-        for draft, _, _ in drafts
-        for change in draft.changes
+        for draft in drafts
+        for change in draft.proposal.changes
     }
     assert len(drafts) > len(sampled(range(150)))
     assert len(kinds) == 4
 
 
 def test_a_second_run_on_a_policy_of_the_corpus_proposes_nothing(
-    drafts: list[tuple[Proposal, Evidence, Options]],
+    drafts: list[Draft],
 ) -> None:
-    for draft, evidence, options in drafts:
-        other_documents = draft.documents[1:]
-        again = parse(draft.content, draft.document.where, draft.document.pointer)
-        second = propose(
-            again,
-            compare(again, other_documents, evidence),
-            evidence,
-            options,
-            ProposalInputs(attached=other_documents),
-        )
-        assert [change_words(change) for change in second.changes] == [], draft.document.where
+    for draft in drafts:
+        second = _second(draft.proposal, draft.evidence, draft.options, History())
+        assert [change_words(change) for change in second.changes] == [], draft.name
 
 
 def test_calls_that_another_policy_allowed_are_added_once_and_then_remove_nothing(
-    drafts: list[tuple[Proposal, Evidence, Options]],
+    drafts: list[Draft],
 ) -> None:
     """After the merge the grant is younger than the calls, which holds removals back."""
     added = 0
-    for number, (draft, evidence_of_draft, options) in enumerate(drafts[::4]):
-        assert draft.committed
-        evidence = with_unknown_grants(draft.committed, evidence_of_draft, random.Random(number))  # noqa: S311 - the same each time
-        first = _proposed(draft.committed, evidence, options)
+    for number, draft in enumerate(drafts[::4]):
+        committed = draft.proposal.committed
+        assert committed
+        chance = random.Random(number)  # noqa: S311 - the same each time
+        evidence = with_unknown_grants(committed, draft.evidence, chance)
+        first = _proposed(committed, evidence, draft.options)
         added += any(change.kind is ChangeKind.ADD for change in first.changes)
-        again, other_documents = (
-            parse(first.content, draft.document.where, draft.document.pointer),
-            first.documents[1:],
-        )
         merged = History(changed=RUNS[-1].first + timedelta(days=1))
-        second = propose(
-            again,
-            compare(again, other_documents, evidence),
-            evidence,
-            options,
-            ProposalInputs(merged, other_documents),
-        )
-        assert [change_words(change) for change in second.changes] == [], draft.document.where
+        second = _second(first, evidence, draft.options, merged)
+        assert [change_words(change) for change in second.changes] == [], draft.name
     assert added > len(sampled(range(15)))
 
 
 def test_a_proposal_for_a_policy_of_the_corpus_grants_nothing_unlisted_and_breaks_nothing(
-    drafts: list[tuple[Proposal, Evidence, Options]],
+    drafts: list[Draft],
 ) -> None:
-    for draft, evidence, _ in drafts:
-        proof = prove(draft, [], evidence)
-        assert (proof.new_access, proof.newly_denied) == ((), ()), draft.document.where
-        assert proof.replay.denied == (), draft.document.where
+    for draft in drafts:
+        proof = prove(draft.proposal, [], draft.evidence)
+        assert (proof.new_access, proof.newly_denied) == ((), ()), draft.name
+        assert proof.replay.denied == (), draft.name
 
 
 def test_a_policy_of_the_corpus_grows_only_by_additions_and_what_replaces_a_wildcard(
-    drafts: list[tuple[Proposal, Evidence, Options]],
+    drafts: list[Draft],
 ) -> None:
     """In characters without white space, over all files; what is only removed needs no further
     file.
     """
     shorter = 0
-    for draft, _, _ in drafts:
-        assert draft.committed
-        if all(change.kind is ChangeKind.REMOVE for change in draft.changes):
-            sizes = [policy_size(document) for document in draft.documents]
-            assert (sum(sizes) <= policy_size(draft.committed), len(sizes)) == (True, 1), (
-                draft.document.where
-            )
-            shorter += bool(draft.changes)
+    for draft in drafts:
+        proposal = draft.proposal
+        assert proposal.committed
+        if all(change.kind is ChangeKind.REMOVE for change in proposal.changes):
+            sizes = [policy_size(document) for document in proposal.documents]
+            assert len(sizes) == 1, draft.name
+            assert sizes[0] <= policy_size(proposal.committed), draft.name
+            shorter += bool(proposal.changes)
     assert shorter > 1
 
 
 def test_leave_one_run_out_on_the_corpus_covers_every_run(
-    drafts: list[tuple[Proposal, Evidence, Options]],
+    drafts: list[Draft],
 ) -> None:
     left_out_runs = [
-        prove(draft, [], evidence, options, History()).left_out
-        for draft, evidence, options in drafts[:: len(SEEDS) + 1]
+        prove(draft.proposal, [], draft.evidence, draft.options, History()).left_out
+        for draft in drafts[:: len(SEEDS) + 1]
     ]
     assert all(
         left_out
@@ -168,13 +175,14 @@ def test_leave_one_run_out_on_the_corpus_covers_every_run(
 
 
 def test_the_json_patch_turns_a_policy_of_the_corpus_into_the_proposed_one(
-    drafts: list[tuple[Proposal, Evidence, Options]],
+    drafts: list[Draft],
 ) -> None:
-    for draft, _, _ in drafts:
-        assert draft.committed
-        patch = json.loads(json_patch(draft.committed, draft.document))
-        assert jsonpatch.apply_patch(_value(draft.committed), patch) == _value(draft.document)
-        assert (patch == []) == (not draft.changes)
+    for draft in drafts:
+        before, after = draft.proposal.committed, draft.proposal.document
+        assert before
+        patch = json.loads(json_patch(before, after))
+        assert jsonpatch.apply_patch(_value(before), patch) == _value(after)
+        assert (patch == []) == (not draft.proposal.changes)
 
 
 def _value(document: Document) -> object:

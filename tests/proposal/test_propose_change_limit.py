@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -34,25 +35,40 @@ from tests.hypothesis_profiles import sampled
 WIDE = Options(unseen_services=UnseenServices.DROP, minimum_runs=1)
 
 
+@dataclass(frozen=True)
+class Case:
+    """A policy of the corpus, and possible evidence for it."""
+
+    document: Document
+    evidence: Evidence
+
+    @property
+    def name(self) -> str:
+        """The file of the policy."""
+        return self.document.where
+
+    def drafted(self, limit: int) -> Proposal:
+        """The proposal with at most so many changes; 0 is no limit."""
+        options = Options(unseen_services=UnseenServices.DROP, minimum_runs=1, max_changes=limit)
+        comparison = compare(self.document, [], self.evidence)
+        return propose(self.document, comparison, self.evidence, options)
+
+
 @pytest.fixture(scope="module")
-def policies(shared_folder: Path) -> list[tuple[Document, Evidence]]:
-    """Policies of the corpus with many changes, and possible evidence for each."""
-    return list(_policies(shared_folder))
+def cases(shared_folder: Path) -> list[Case]:
+    """Policies of the corpus with many changes."""
+    return list(_cases(shared_folder))
 
 
-def _policies(shared_folder: Path) -> Iterator[tuple[Document, Evidence]]:
+def _cases(shared_folder: Path) -> Iterator[Case]:
     for path in sampled(sorted((shared_folder / "corpus" / "policies").glob("*.json"))[::5]):
         try:
             document = parse(path.read_bytes(), path.name)
         except PolicyFileError:
             continue
         if all(statement.resources and statement.actions for statement in document.statements):
-            yield document, evidence_for(document, random.Random(path.name))  # noqa: S311 - the same each time
-
-
-def drafted(document: Document, evidence: Evidence, most: int) -> Proposal:
-    options = Options(unseen_services=UnseenServices.DROP, minimum_runs=1, max_changes=most)
-    return propose(document, compare(document, [], evidence), evidence, options)
+            chance = random.Random(path.name)  # noqa: S311 - the same each time
+            yield Case(document, evidence_for(document, chance))
 
 
 def name(change: Change) -> tuple[object, ...]:
@@ -68,13 +84,13 @@ def name(change: Change) -> tuple[object, ...]:
 
 
 def test_a_limited_proposal_has_a_subset_of_the_changes_and_holds_back_the_rest(
-    policies: list[tuple[Document, Evidence]],
+    cases: list[Case],
 ) -> None:
     cut = 0
-    for document, evidence in policies:
-        unlimited = drafted(document, evidence, 0)
+    for case in cases:
+        unlimited = case.drafted(0)
         for limit in (1, 3):
-            few = drafted(document, evidence, limit)
+            few = case.drafted(limit)
             limited = [
                 held_back
                 for held_back in few.held_back
@@ -86,7 +102,7 @@ def test_a_limited_proposal_has_a_subset_of_the_changes_and_holds_back_the_rest(
             )
             assert len(few.changes) <= limit
             assert {name(change) for change in few.changes if not change.restricted_to} <= plain, (
-                document.where
+                case.name
             )
             # The resources of an action are restricted only after its wildcard is narrowed.
             assert len(few.changes) + len(limited) <= len(unlimited.changes)
@@ -94,65 +110,60 @@ def test_a_limited_proposal_has_a_subset_of_the_changes_and_holds_back_the_rest(
     assert cut > len(sampled(range(10)))
 
 
-def test_an_unreached_limit_changes_nothing(policies: list[tuple[Document, Evidence]]) -> None:
-    for document, evidence in policies:
-        unlimited = drafted(document, evidence, 0)
-        limited = drafted(document, evidence, len(unlimited.changes) + 1)
+def test_an_unreached_limit_changes_nothing(cases: list[Case]) -> None:
+    for case in cases:
+        unlimited = case.drafted(0)
+        limited = case.drafted(len(unlimited.changes) + 1)
         assert (limited.content, limited.held_back) == (unlimited.content, unlimited.held_back), (
-            document.where
+            case.name
         )
 
 
-def test_a_limited_proposal_is_proved(policies: list[tuple[Document, Evidence]]) -> None:
-    for document, evidence in policies:
-        proof = prove(drafted(document, evidence, 2), [], evidence)
-        assert (proof.new_access, proof.newly_denied, proof.unapplied) == ((), (), ()), (
-            document.where
-        )
+def test_a_limited_proposal_is_proved(cases: list[Case]) -> None:
+    for case in cases:
+        proof = prove(case.drafted(2), [], case.evidence)
+        assert (proof.new_access, proof.newly_denied, proof.unapplied) == ((), (), ()), case.name
 
 
-def test_additions_come_before_removals(policies: list[tuple[Document, Evidence]]) -> None:
+def test_additions_come_before_removals(cases: list[Case]) -> None:
     """Without them the next deploy fails; a removal can wait."""
-    for document, evidence in policies:
-        added = sum(
-            change.kind is ChangeKind.ADD for change in drafted(document, evidence, 0).changes
-        )
-        few = drafted(document, evidence, 2)
+    for case in cases:
+        added = sum(change.kind is ChangeKind.ADD for change in case.drafted(0).changes)
+        few = case.drafted(2)
         assert sum(change.kind is ChangeKind.ADD for change in few.changes) == min(added, 2), (
-            document.where
+            case.name
         )
 
 
 def test_an_action_is_restricted_only_together_with_the_action_that_creates_its_resources(
-    policies: list[tuple[Document, Evidence]],
+    cases: list[Case],
 ) -> None:
     """Otherwise the action would be denied on the next resource that the role creates."""
-    for document, evidence in policies:
-        makers = creators_of(guard_context(evidence, WIDE).used)
+    for case in cases:
+        makers = creators_of(guard_context(case.evidence, WIDE).used)
         restricted = {
-            change.restricted_action
-            for change in drafted(document, evidence, 0).changes
-            if change.restricted_to
+            change.restricted_action for change in case.drafted(0).changes if change.restricted_to
         }
         for limit in range(1, 6):
             onto = {
                 change.restricted_action
-                for change in drafted(document, evidence, limit).changes
+                for change in case.drafted(limit).changes
                 if change.restricted_to
             }
             for action in onto:
-                assert {*makers.get(action, ())} & restricted <= onto, document.where
+                assert {*makers.get(action, ())} & restricted <= onto, case.name
 
 
 def test_the_order_of_the_evidence_does_not_matter(
-    policies: list[tuple[Document, Evidence]],
+    cases: list[Case],
 ) -> None:
-    for document, evidence in policies[:10]:
-        turned = replace(evidence, usages=tuple(reversed(evidence.usages)))
-        forward, backward = drafted(document, evidence, 2), drafted(document, turned, 2)
+    for case in cases[:10]:
+        usages = tuple(reversed(case.evidence.usages))
+        turned = Case(case.document, replace(case.evidence, usages=usages))
+        forward, backward = case.drafted(2), turned.drafted(2)
         assert {(change.kind, change.action) for change in forward.changes} == {
             (change.kind, change.action) for change in backward.changes
-        }, document.where
+        }, case.name
 
 
 def portions(*, was_merged: bool) -> list[Proposal]:

@@ -270,7 +270,12 @@ class AppNames(Struct, frozen=True):
             is_literal = self._is_literal(pattern, named_use, least_letters)
             return [_AppPattern(pattern, NEW_IN_RUN)] if is_literal else []
         patterns: list[_AppPattern] = []
+        is_preview_of_stage = named_use.copy in self.copies.short_lived and self.copies.has_stage(
+            named_use.name
+        )
         for key in self.copies.long_lived:
+            if key and is_preview_of_stage:
+                continue
             pattern = self._render(named_use, key)
             is_guess = is_sensitive and named_use.has_drawn_part
             if self._is_literal(pattern, named_use, least_letters) and not is_guess:
@@ -335,7 +340,7 @@ class AppNames(Struct, frozen=True):
             return False
         name_place = self.copies.place_in(name)
         if name_place is not None:
-            return name_place.key in self.copies.long_lived
+            return self.copies.lasts(name_place.key)
         return len(self.runs_of.get(resource, ())) >= LEAST_LIVED_RUNS
 
     def spares(self, action: str, resource: str) -> bool:
@@ -346,7 +351,7 @@ class AppNames(Struct, frozen=True):
         if name is None or has_wildcard(resource) or not destroys(action):
             return False
         name_place = self.copies.place_in(name)
-        is_lasting = name_place is not None and name_place.key in self.copies.long_lived
+        is_lasting = name_place is not None and self.copies.lasts(name_place.key)
         return is_lasting and not self.has_destroyed(action, resource)
 
     def has_destroyed(self, action: str, resource: str) -> bool:
@@ -391,7 +396,7 @@ class AppNames(Struct, frozen=True):
                 continue
             for template in templates:
                 named_use = self._named_as(kind, template)
-                for key in self.copies.long_lived:
+                for key in (*self.copies.long_lived, *self.copies.spared):
                     runs = self.destroyed_by.get(_Destruction(kind, template, key, action))
                     pattern = self._render(named_use, key)
                     if runs:
@@ -421,7 +426,7 @@ class AppNames(Struct, frozen=True):
         it.
         """
         if named_use.copy is not None:
-            return named_use.copy in self.copies.long_lived
+            return self.copies.lasts(named_use.copy)
         has_run = any(RUN in word for word in named_use.template)
         return has_run and len(self.runs_of[named_use.use.resource]) >= LEAST_LIVED_RUNS
 
@@ -487,7 +492,7 @@ class AppNames(Struct, frozen=True):
         another.
         """
         words: list[str] = []
-        text = copy if is_form else "".join(self.copies.long_lived.get(copy, ()))
+        text = copy if is_form else self.copies.word_of(copy)
         template = named_use.template
         if not text and COPY in template:
             template = _without_slot(named_use)

@@ -16,6 +16,7 @@ from functools import lru_cache
 from itertools import chain, combinations, takewhile
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.permissions.names.bare_names import Insertion, insertion_in, insertion_of
 from leastpriv.permissions.names.observed import DeclaredCopies, NameUse, RunFacts
@@ -69,6 +70,8 @@ LONG_LIVED = frozenset({
     "production", "release", "stage", "staging", "trunk",
 })  # fmt: skip
 """Branches and workspaces that every run has: they are no short-lived copies."""
+_STAGES = LONG_LIVED | {"acc", "int", "preprod", "qa", "test", "uat"}
+"""The letters of numbered stages, `dev2`."""
 _PRODUCTION = frozenset({"prd", "prod", "production"})
 """Words of a copy: a name with one of them has that of no other copy."""
 PULL = re.compile(r"(?:pr|pull|pullrequest|mr)\d{1,6}")
@@ -102,9 +105,13 @@ class Copies(Struct, frozen=True):
     short_lived: Mapping[str, Words] = {}
     gone: frozenset[str] = frozenset()
     """Keys of the copies that runs made and took down."""
+    spared: frozenset[str] = frozenset()
+    """Keys of the short-lived copies that a deletion spares like long-lived ones: numbered stages,
+    `dev2`, of which no run took one down.
+    """
     may_be_lasting: bool = False
-    """Whether nothing but their few, late runs shows that the short-lived copies are so: those of
-    new tenants would look alike.
+    """Whether only a number or their few, late runs show that the short-lived copies are so: those
+    of new tenants would look alike.
     """
     insertions: frozenset[Insertion] = frozenset()
     """Where names have the word, if one copy has none."""
@@ -115,13 +122,34 @@ class Copies(Struct, frozen=True):
     notes: tuple[str, ...] = ()
     """What the names do not show, in sentences."""
 
+    def is_bare(self, name: Name) -> bool:
+        """Whether a name is of the copy without a word."""
+        name_place = self.place_in(name)
+        return name_place is not None and name_place.key == NO_COPY
+
+    def has_stage(self, name: Name) -> bool:
+        """Whether a name has the word of a long-lived copy."""
+        return any(any(name.places_of(key)) for key in filter(None, self.long_lived))
+
+    def lasts(self, key: str | None) -> bool:
+        """Whether no deletion may cover the names of a copy, unless a run destroyed them there."""
+        return key in self.long_lived or key in self.spared
+
+    def word_of(self, key: str) -> str:
+        """The word of a copy; empty for one without a word."""
+        return "".join(self.long_lived.get(key) or self.short_lived.get(key, ()))
+
     def place_in(self, name: Name) -> NamePlace | None:
         """Where the word of a copy is in a name; None for a name of no copy."""
-        name_places: list[NamePlace] = []
-        for key in filter(None, (*self.long_lived, *self.short_lived)):
-            name_places += [NamePlace(begin, end, key) for begin, end in name.places_of(key)]
-        if name_places:
-            return min(name_places, key=lambda place: (place.begin, -place.end))
+        # A preview of a stage, `dev-pr-41`, is a preview.
+        for keys in (self.short_lived, self.long_lived):
+            name_places = [
+                NamePlace(begin, end, key)
+                for key in filter(None, keys)
+                for begin, end in name.places_of(key)
+            ]
+            if name_places:
+                return min(name_places, key=lambda place: (place.begin, -place.end))
         insertion = insertion_in(name, self.insertions)
         if insertion is None:
             return None
@@ -250,20 +278,21 @@ def _sorted_by_life(
     """Separates long-lived copies, as `prod`, from short-lived ones, as `pr-58`, whose common form
     is `pr-*`.
     """
-    gone = frozenset(key for key in words if key and _is_taken_down(key, table))
+    previews = [key for key in words if PULL.fullmatch(key) or key in certain]
+    gone = frozenset(key for key in words if key and _is_taken_down(key, table, previews))
     long_keys = {key_of(words_of(word)) for word in declared.long_lived}
     long_lived: dict[str, Words] = {}
     short_lived: dict[str, Words] = {}
-    late: set[str] = set()
+    unshown: set[str] = set()
     life = _Life(table=table, runs=runs, words=words, certain=certain, gone=gone, declared=declared)
     for key, word in words.items():
         if key in long_keys:
             long_lived[key] = word
-        elif life.is_short(key):
+        elif life.is_shown_short(key):
             short_lived[key] = word
-        elif life.came_late(key):
+        elif life.has_passing_number(key) or life.came_late(key):
             short_lived[key] = word
-            late.add(key)
+            unshown.add(key)
         else:
             long_lived[key] = word
     forms = (*declared.short_lived, *filter(None, [form_of(short_lived.values())]))
@@ -278,16 +307,23 @@ def _sorted_by_life(
             "Previews and branches: names have nothing in common, so `*` matches any word;"
             " the setting `copies` can give a pattern (`pr-*`)",
         )
-    return Copies(
+    copies = Copies(
         long_lived=long_lived,
         short_lived=short_lived,
         gone=gone,
-        may_be_lasting=bool(late) and late == {*short_lived} and not declared.short_lived,
+        spared=frozenset(key for key in unshown if letters_of(key) in _STAGES),
+        may_be_lasting=bool(unshown) and unshown == {*short_lived} and not declared.short_lived,
         insertions=_insertions(words, table) if NO_COPY in long_lived else frozenset(),
         forms=("*",) if "*" in forms else tuple(dict.fromkeys(forms)),
         region_words=table.region_words,
         notes=notes,
     )
+    if NO_COPY in long_lived and not any(map(copies.is_bare, table.runs)):
+        # The names without the word of a preview, `shop-dev-pr-41-jobs`, have that of a stage.
+        return replace(
+            copies, long_lived={key: long_lived[key] for key in filter(None, long_lived)}
+        )
+    return copies
 
 
 _Rest = tuple[str, Words, Words]
@@ -629,23 +665,28 @@ class _Life(Struct, frozen=True):
     gone: frozenset[str]
     declared: DeclaredCopies
 
-    def is_short(self, key: str) -> bool:
-        """Whether a copy was taken down, has a number, or is of another branch."""
+    def is_shown_short(self, key: str) -> bool:
+        """Whether a copy, or another with its letters, was taken down, or it is of a pull request
+        or another branch.
+        """
         if self._is_stage(key):
             return key in self.gone and bool(key)
-        if key in self.gone or PULL.fullmatch(key):
+        if PULL.fullmatch(key) or letters_of(key) in map(letters_of, self.gone):
             return True
         text = "".join(self.words[key])
         if any(fnmatchcase(text, form) for form in self.declared.short_lived):
             return True
         if key in self.certain:
             return True
-        using = self._runs_of(key)
-        is_lasting = len(using) >= LEAST_LIVED_RUNS and 2 * len(using) >= len(self.table.order)
-        if _has_number(self.words[key]) and not is_lasting:
-            return True
         branches = {self._branch_of(run) for run in self._making(key)}
         return bool(branches) and branches.isdisjoint({None, *LONG_LIVED})
+
+    def has_passing_number(self, key: str) -> bool:
+        """Whether a copy has a number, and few runs used it."""
+        if self._is_stage(key) or not _has_number(self.words[key]):
+            return False
+        using = self._runs_of(key)
+        return len(using) < LEAST_LIVED_RUNS or 2 * len(using) < len(self.table.order)
 
     def came_late(self, key: str) -> bool:
         """Whether few runs used a copy, and another one was there before it.
@@ -682,13 +723,22 @@ class _Life(Struct, frozen=True):
         return facts.branch if facts else None
 
 
+def letters_of(key: str) -> str:
+    """The letters of a copy: `dev` of `dev2`."""
+    return "".join(filter(str.isalpha, key))
+
+
 def _has_number(word: Words) -> bool:
     return any(part.isdigit() or re.fullmatch(r"[a-z]+\d+", part) for part in word)
 
 
-def _is_taken_down(key: str, table: NameTable) -> bool:
-    """Whether runs destroyed most kinds of what they made in a copy."""
+def _is_taken_down(key: str, table: NameTable, previews: Collection[str]) -> bool:
+    """Whether runs destroyed most kinds of what they made in a copy; the previews of a stage,
+    `dev-pr-41`, are no part of the stage.
+    """
     names = table.holding(key)
+    if key in LONG_LIVED:
+        names = {name for name in names if not any(_has_apart(name, key, [p]) for p in previews)}
     made_kinds = {name.kind for made_names in table.made.values() for name in made_names & names}
     destroyed = {name.kind for name in names if name in table.destroyed}
     return len(destroyed) >= _LEAST_GONE and 2 * len(destroyed & made_kinds) >= len(made_kinds)

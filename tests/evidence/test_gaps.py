@@ -70,9 +70,7 @@ def test_gaps_of_other_kinds_stay_whatever_another_source_has() -> None:
 
 parts = st.lists(st.sampled_from("ab"), unique=True, max_size=2).map(tuple)
 scopes = st.builds(Scope, services=parts, events=parts, regions=parts)
-calls_of_region = [
-    (service, event, region) for service in "abc" for event in "abc" for region in "abc"
-]
+coordinates = [(service, event, region) for service in "abc" for event in "abc" for region in "abc"]
 
 
 def hidden(gaps: list[Gap], place: tuple[str, str, str]) -> bool:
@@ -89,7 +87,7 @@ def hidden(gaps: list[Gap], place: tuple[str, str, str]) -> bool:
 def test_a_common_gap_is_in_the_gaps_of_each_trail(sources: list[list[Scope]]) -> None:
     gaps_of_source = [settings(*scopes) for scopes in sources]
     together = list(merge_source_gaps(gaps_of_source))
-    for call_place in calls_of_region:
+    for call_place in coordinates:
         assert hidden(together, call_place) == all(
             hidden(gaps, call_place) for gaps in gaps_of_source
         )

@@ -41,7 +41,7 @@ class Log:
     """The effects of a step's standard output on a runner."""
 
     commands: list[Command] = field(default_factory=list)
-    input: list[str] = field(default_factory=list)
+    plain_lines: list[str] = field(default_factory=list)
 
 
 def runner_log(text: str) -> Log:
@@ -55,7 +55,7 @@ def runner_log(text: str) -> Log:
     for line in re.split(r"\r\n|\r|\n", text):
         command = _new_form(line, stopped) or _old_form(line, stopped)
         if command is None or (stopped and command.name != stopped):
-            log.shown.append(line)
+            log.plain_lines.append(line)
         elif stopped:
             stopped = ""
         else:

@@ -234,14 +234,14 @@ def _own_decisions(
     if session is None and principal.kind == "federated-user":
         # "The resulting federated user session has no permissions" without a session policy.
         session = ()
-    layers: tuple[tuple[Layer, Sequence[Document] | None], ...] = (
-        ("identity", policies.identity),
-        ("boundary", policies.boundary),
-        ("session", session),
-    )
+    layers: Mapping[Layer, Sequence[Document] | None] = {
+        "identity": policies.identity,
+        "boundary": policies.boundary,
+        "session": session,
+    }
     return [
         _decision(request, layer, [NamedPolicy("", document) for document in documents])
-        for layer, documents in layers
+        for layer, documents in layers.items()
         if documents is not None
     ]
 
@@ -339,7 +339,8 @@ def _deny_of_resource(
 
 
 def _grants(policies: Sequence[ResourcePolicy], request: Request, principal: _Principal) -> _Grants:
-    decisions: dict[tuple[str, Truth], AccessDecision] = {}
+    certain: dict[str, AccessDecision] = {}
+    doubtful: dict[str, AccessDecision] = {}
     for resource_policy in policies:
         for statement in resource_policy.policy.document.statements:
             if statement.effect != "Allow":
@@ -347,18 +348,17 @@ def _grants(policies: Sequence[ResourcePolicy], request: Request, principal: _Pr
             holds = applies(statement, request)
             for kind, is_named in _named_as(statement, principal).items():
                 truth = all_of((is_named, holds))
-                if truth is not False:
-                    effect: Effect = "allowed" if truth else "unknown"
-                    decisions.setdefault(
-                        (kind, truth), _of_resource(effect, resource_policy, statement)
-                    )
+                if truth:
+                    certain.setdefault(kind, _of_resource("allowed", resource_policy, statement))
+                elif truth is None:
+                    doubtful.setdefault(kind, _of_resource("unknown", resource_policy, statement))
     nothing = AccessDecision("implicitDeny", "resource")
     if policies:
         files = tuple(resource_policy.policy.document.where for resource_policy in policies)
         nothing = replace(nothing, policy=policies[0].policy.name, files=files)
 
     def of_kind(kind: str) -> AccessDecision:
-        return decisions.get((kind, True)) or decisions.get((kind, None)) or nothing
+        return certain.get(kind) or doubtful.get(kind) or nothing
 
     return _Grants(of_kind("direct"), of_kind("role"), of_kind("account"))
 

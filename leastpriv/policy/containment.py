@@ -218,6 +218,28 @@ class NewAccess(Struct, frozen=True):
     """The resource of the request, a plain text."""
 
 
+class _Example(Struct, frozen=True):
+    """A request that is newly allowed."""
+
+    action: str
+    resource: str
+
+
+class _Entry(Struct, frozen=True):
+    """An entry of an element as a report shows it, and the element that it is alone."""
+
+    text: str
+    element: Element
+
+
+class _Grant(Struct, frozen=True):
+    """What allows one action, or a pattern of actions, on one resource."""
+
+    action: str
+    resource: str
+    condition_set: ConditionSet
+
+
 class RuleComparison:
     """Compares old rules with new ones; old rules are also bits, in their order."""
 
@@ -244,13 +266,13 @@ class RuleComparison:
         )
         self.views: dict[ConditionSet, _RuleView] = {}
         self.known: dict[tuple[ConditionSet, Element, int], str | None] = {}
-        self.same: frozenset[tuple[str, str, ConditionSet]] = frozenset()
+        self.same: frozenset[_Grant] = frozenset()
         """Old grants of one action on one resource, which no old Deny limits: the same new grant
         adds no access.
         """
         if all(rule.allow for rule in self.old):
             self.same = frozenset(
-                (*rule.actions.patterns, *rule.resources.patterns, rule.condition_set)
+                _Grant(rule.actions.patterns[0], rule.resources.patterns[0], rule.condition_set)
                 for rule in self.old
                 if len(rule.actions.patterns) == len(rule.resources.patterns) == 1
                 and not (rule.actions.negated or rule.resources.negated)
@@ -261,24 +283,35 @@ class RuleComparison:
         already.
         """
         for rule in rules:
-            for action_entry, actions in _entries(rule.actions):
-                for resource_entry, resources in _entries(rule.resources):
-                    if (action_entry, resource_entry, rule.condition_set) in self.same:
+            for actions in _entries(rule.actions):
+                for resources in _entries(rule.resources):
+                    grant = _Grant(actions.text, resources.text, rule.condition_set)
+                    if grant in self.same:
                         continue
                     # An entry with a variable has a rule for itself; report the entry, not the form
                     # in which `*` replaces the variable.
-                    reported_resource = (*rule.condition_set.matching, resource_entry)[0]
-                    access = NewAccess(rule, action_entry, reported_resource)
+                    reported_resource = (*rule.condition_set.matching, resources.text)[0]
+                    access = NewAccess(rule, actions.text, reported_resource)
                     try:
-                        request = self._find_new_access(rule.condition_set, actions, resources)
-                        if request:
-                            known_request = self._with_known_action(
-                                rule.condition_set, actions, resources
-                            )
-                            action, resource = known_request or request
-                            yield replace(access, action=action, resource=resource)
+                        example = self._example(
+                            rule.condition_set, actions.element, resources.element
+                        )
                     except StepBudgetError:
                         yield access
+                        continue
+                    if example:
+                        yield replace(access, action=example.action, resource=example.resource)
+
+    def _example(
+        self, condition_set: ConditionSet, actions: Element, resources: Element
+    ) -> _Example | None:
+        """Finds a request that is newly allowed, with an action of the catalogue if one is; raises
+        StepBudgetError.
+        """
+        example = self._find_new_access(condition_set, actions, resources)
+        if example is None:
+            return None
+        return self._with_known_action(condition_set, actions, resources) or example
 
     def covers(
         self, condition_set: ConditionSet, actions: Element | int, resources: Element
@@ -322,25 +355,23 @@ class RuleComparison:
 
     def _find_new_access(
         self, condition_set: ConditionSet, actions: Element, resources: Element
-    ) -> tuple[str, str] | None:
-        """Finds an action and a resource that are newly allowed, the resource a shortest one for
-        its action.
-        """
+    ) -> _Example | None:
+        """Finds a request that is newly allowed, its resource a shortest one for its action."""
         view = self._view(condition_set)
         overlap = self.actions.overlap(actions)
         if self._surely_covered(
             view, resources, overlap.whole & view.relevant, overlap.part & view.relevant
         ):
             return None
-        for signature, action in self.actions.members(actions, view.relevant):
-            resource = self._uncovered_resource(condition_set, resources, signature)
+        for member in self.actions.members(actions, view.relevant):
+            resource = self._uncovered_resource(condition_set, resources, member.elements)
             if resource is not None:
-                return action, resource
+                return _Example(member.text, resource)
         return None
 
     def _with_known_action(
         self, condition_set: ConditionSet, actions: Element, resources: Element
-    ) -> tuple[str, str] | None:
+    ) -> _Example | None:
         """Prefers an existing action to the shortest text that could be one."""
         from leastpriv.policy.witness import example_actions
 
@@ -350,7 +381,7 @@ class RuleComparison:
                     condition_set, resources, self.actions.membership(action)
                 )
                 if resource is not None:
-                    return action, resource
+                    return _Example(action, resource)
         return None
 
     def _uncovered_resource(
@@ -374,7 +405,8 @@ class RuleComparison:
             else:
                 members = self.resources.members(resources, signature)
                 self.known[key] = next(
-                    (text for bits, text in members if view.leaves_new_access(bits)), None
+                    (member.text for member in members if view.leaves_new_access(member.elements)),
+                    None,
                 )
         return self.known[key]
 
@@ -474,10 +506,10 @@ def _is_everything(rule: Rule) -> bool:
     return is_plain and rule.actions == EVERYTHING and rule.resources == EVERYTHING
 
 
-def _entries(element: Element) -> Iterator[tuple[str, Element]]:
-    """Yields each entry as a report shows it, and its element."""
+def _entries(element: Element) -> Iterator[_Entry]:
+    """Yields each entry of an element; one that excludes patterns is a single entry."""
     if element.negated:
-        yield "*", element
+        yield _Entry("*", element)
         return
     for pattern in dict.fromkeys(element.patterns):
-        yield pattern, Element((pattern,))
+        yield _Entry(pattern, Element((pattern,)))

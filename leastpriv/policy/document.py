@@ -73,6 +73,14 @@ class PossibleEntry(Struct, frozen=True):
     """The expression that decides."""
 
 
+class FixedPart(Struct, frozen=True):
+    """A part of a statement that cannot be edited."""
+
+    text: str
+    """An entry as written; empty for the whole statement."""
+    reason: str
+
+
 class EntryItems(Struct, frozen=True):
     """For each entry of an element the index of the item of the file that makes it."""
 
@@ -127,10 +135,8 @@ class Statement(Struct, frozen=True):
     """The expression that may leave out the whole statement; empty if none may."""
     items: tuple[EntryItems, ...] = ()
     """Of the elements of which an item of the file makes several entries, or none."""
-    fixed: tuple[tuple[str, str], ...] = ()
-    """Why it cannot be edited: pairs of an entry as written, or empty for the whole statement, and
-    the reason.
-    """
+    fixed: tuple[FixedPart, ...] = ()
+    """The parts that another file or an expression makes, or that several statements share."""
     principals: tuple[NamedPrincipal, ...] = ()
     """Of a resource-based policy."""
     not_principals: tuple[NamedPrincipal, ...] = ()
@@ -181,7 +187,7 @@ class Statement(Struct, frozen=True):
 
     def fixed_reason(self, entry: str) -> str:
         """Returns why an entry, or the whole statement, cannot be edited; empty if it can."""
-        return next((reason for text, reason in self.fixed if text in ("", entry)), "")
+        return next((part.reason for part in self.fixed if part.text in ("", entry)), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -446,7 +452,7 @@ class _Reader:
             key: tuple(joined_text(entry.parts, escaped=escaped) for entry in entries)
             for key, entries in lists.items()
         }
-        conditions, readable = self.conditions(node.get_any_case("Condition"), variables, escaped)
+        block = self.conditions(node.get_any_case("Condition"), variables, escaped)
         return Statement(
             index=index,
             sid=self.string(node, "Sid"),
@@ -455,8 +461,8 @@ class _Reader:
             not_actions=texts["NotAction"],
             resources=texts["Resource"],
             not_resources=texts["NotResource"],
-            conditions=conditions,
-            conditions_readable=readable,
+            conditions=block.conditions,
+            conditions_readable=block.is_readable,
             variables=variables or escaped,
             line=self.source.line(index, node),
             unknown_actions=tuple(
@@ -501,10 +507,10 @@ class _Reader:
                 principals.append(NamedPrincipal(member.key, joined_text(parts)))
         return tuple(principals)
 
-    def fixed(self, node: Node, lists: Mapping[str, Sequence[_Entry]]) -> Iterator[tuple[str, str]]:
+    def fixed(self, node: Node, lists: Mapping[str, Sequence[_Entry]]) -> Iterator[FixedPart]:
         """Yields what of a statement is not written in this file for it alone."""
         if node.fixed:
-            yield "", node.fixed
+            yield FixedPart("", node.fixed)
         for key in ("Action", "NotAction", "Resource"):
             value = node.get_any_case(key)
             for entry in lists[key]:
@@ -512,7 +518,7 @@ class _Reader:
                 if not reason and key == "Action" and known_text(entry.parts) is None:
                     reason = "only the rendered template knows this action"
                 if reason:
-                    yield joined_text(entry.parts), reason
+                    yield FixedPart(joined_text(entry.parts), reason)
 
     def string(self, node: Node, key: str) -> str:
         value = node.get_any_case(key)
@@ -570,11 +576,9 @@ class _Reader:
     def parts(self, node: Node) -> Parts | None:
         return parts_of(node, self.source.language, self.functions)
 
-    def conditions(
-        self, node: Node | None, variables: bool, escaped: bool
-    ) -> tuple[tuple[Condition, ...], bool]:
+    def conditions(self, node: Node | None, variables: bool, escaped: bool) -> _ConditionBlock:
         if node is None:
-            return (), True
+            return _ConditionBlock()
         are_blocks = node.kind == "object" and all(
             operator.value.kind == "object" for operator in node.members
         )
@@ -587,7 +591,7 @@ class _Reader:
                     are_readable = False
                 else:
                     conditions.append(Condition(operator.key, key.key, texts))
-        return tuple(conditions), are_readable
+        return _ConditionBlock(tuple(conditions), is_readable=are_readable)
 
     def texts(self, node: Node, variables: bool, escaped: bool) -> tuple[str, ...] | None:
         """Returns the values of a condition; None if one cannot be read."""
@@ -701,6 +705,14 @@ class _Entry(Struct, frozen=True):
     """The expression that decides whether it is there; empty if it is."""
     fixed: str = ""
     """Why no edit can write into it; empty if one can."""
+
+
+class _ConditionBlock(Struct, frozen=True):
+    """The Condition element of a statement."""
+
+    conditions: tuple[Condition, ...] = ()
+    is_readable: bool = True
+    """Whether `conditions` express the whole element."""
 
 
 def _possible(

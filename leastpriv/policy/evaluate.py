@@ -255,21 +255,27 @@ def evaluate(request: Request, documents: Sequence[Document]) -> Decision:
     otherwise allowed request unknown. A decision that depends on an unknown key or an unsupported
     operator is unknown, unless another statement decides with certainty.
     """
-    decisions: dict[tuple[str, Truth], Decision] = {}
+    allowed: Decision | None = None
+    maybe_allowed: Decision | None = None
+    maybe_denied: Decision | None = None
     context = _context(request)
     for placed in _by_resource(tuple(documents), request.action).matching(request.resource):
         statement = placed.statement
-        effect = statement.effect
         truth = _applies(statement, request, context)
-        if effect == "Deny" and truth:
-            return Decision("explicitDeny", placed.document, statement.index)
-        if truth is not False and (effect, truth) not in decisions:
-            decisions[effect, truth] = Decision(
-                "allowed" if truth else "unknown", placed.document, statement.index
-            )
-    allowed, maybe_allowed = decisions.get(("Allow", True)), decisions.get(("Allow", None))
+        if truth is False:
+            continue
+        if statement.effect == "Deny":
+            if truth:
+                return Decision("explicitDeny", placed.document, statement.index)
+            if maybe_denied is None:
+                maybe_denied = Decision("unknown", placed.document, statement.index)
+        elif truth:
+            if allowed is None:
+                allowed = Decision("allowed", placed.document, statement.index)
+        elif maybe_allowed is None:
+            maybe_allowed = Decision("unknown", placed.document, statement.index)
     if allowed:
-        return decisions.get(("Deny", None), allowed)
+        return maybe_denied or allowed
     return maybe_allowed or Decision("implicitDeny")
 
 

@@ -67,11 +67,20 @@ def each_bit(bits: int) -> Iterator[int]:
         bits ^= bit
 
 
+class _PatternStates(Struct, frozen=True):
+    """The states of a pattern, from 0 to the last one; fields of several states are bits."""
+
+    last: int
+    literal: Mapping[str, int]
+    """Character -> states from which it leads on."""
+    any_one: int
+    """States from which any one character leads on."""
+    loops: int
+    """States in which any character remains."""
+
+
 @lru_cache(maxsize=8192)
-def _states_of(pattern: str, escapes: bool) -> tuple[int, Mapping[str, int], int, int]:
-    """Returns a pattern's last state, and the bits of those that lead on: by character, by any, in
-    a loop.
-    """
+def _states_of(pattern: str, escapes: bool) -> _PatternStates:
     literal: dict[str, int] = {}
     state = any_one = loops = 0
     for token in tokens_of(pattern, escapes):
@@ -83,7 +92,24 @@ def _states_of(pattern: str, escapes: bool) -> tuple[int, Mapping[str, int], int
         else:
             literal[str(token)] = literal.get(str(token), 0) | 1 << state
         state += 1
-    return state, literal, any_one, loops
+    return _PatternStates(state, literal, any_one, loops)
+
+
+class MatchingText(Struct, frozen=True):
+    """A text of a domain, a shortest one of those that the same elements match."""
+
+    elements: int
+    """The elements that match it, as bits."""
+    text: str
+
+
+class _StepTo(Struct, frozen=True):
+    """How the automaton first came to a combination of states: by which character, and from where;
+    None at the start.
+    """
+
+    origin: int | None
+    char: str
 
 
 class GlobAutomaton:
@@ -99,73 +125,93 @@ class GlobAutomaton:
         self.budget = budget
         self.start = self.any_one = self.loops = self.width = 0
         self.literal: dict[str, int] = {}
-        self.alive, self.in_domain = self._add(domain, not actions)
-        self.ends = [self._add(element, not actions)[1] for element in elements]
+        self.in_domain = self._add(domain, not actions)
+        self.alive = (1 << self.width) - 1
+        """All states of the domain, which come first."""
+        self.ends = [self._add(element, not actions) for element in elements]
         fillers = chain(_FILLERS, map(chr, range(0x4E00, 0x9FFF)))
         self.filler = next(filler for filler in fillers if filler not in self.literal)
 
-    def _add(self, element: Element, escapes: bool) -> tuple[int, int]:
-        """Adds an element's patterns; returns all their states, and their last ones."""
-        first, ends = self.width, 0
+    def _add(self, element: Element, escapes: bool) -> int:
+        """Adds an element's patterns; returns their last states."""
+        ends = 0
         for pattern in element.patterns:
-            (last, literal, any_one, loops), offset = _states_of(pattern, escapes), self.width
+            pattern_states = _states_of(pattern, escapes)
+            offset = self.width
             self.start |= 1 << offset
-            self.any_one |= any_one << offset
-            self.loops |= loops << offset
-            for char, states in literal.items():
+            self.any_one |= pattern_states.any_one << offset
+            self.loops |= pattern_states.loops << offset
+            for char, states in pattern_states.literal.items():
                 self.literal[char] = self.literal.get(char, 0) | states << offset
-            ends |= 1 << offset + last
-            self.width = offset + last + 1
-        return (1 << self.width) - (1 << first), ends
+            ends |= 1 << offset + pattern_states.last
+            self.width = offset + pattern_states.last + 1
+        return ends
 
-    def texts(self) -> Iterator[tuple[int, str]]:
-        """Yields each combination of elements (as bits) that a text of the domain matches, with a
-        shortest text.
-        """
-        came_from: dict[int, tuple[int | None, str]] = {}
-        queue, combinations = deque[int](), set[int]()
+    def members(self) -> Iterator[MatchingText]:
+        """Yields one text of the domain for each combination of elements that match one."""
+        steps: dict[int, _StepTo] = {}
+        queue = deque[int]()
+        combinations = set[int]()
         cost = 4 + (len(self.literal) + len(self.elements)) * (1 + self.width // 512) // 8
-        self._read_one_character(self.start, None, came_from, queue)
+        self._read_one_character(self.start, None, steps, queue)
         while queue:
             states = queue.popleft()
             self.budget.spend(cost)
             if bool(states & self.in_domain) != self.domain.negated:
-                combination = 0
-                for index, (element, ends) in enumerate(zip(self.elements, self.ends, strict=True)):
-                    combination |= (bool(states & ends) != element.negated) << index
+                combination = self._matching(states)
                 if combination not in combinations:
                     combinations.add(combination)
-                    chars: list[str] = []
-                    state: int | None = states
-                    while state is not None:
-                        state, char = came_from[state]
-                        chars.append(char)
-                    yield combination, "".join(reversed(chars))
-            self._read_one_character(states, states, came_from, queue)
+                    yield MatchingText(combination, _text_to(states, steps))
+            self._read_one_character(states, states, steps, queue)
+
+    def _matching(self, states: int) -> int:
+        """Returns the elements, as bits, that match a text after which the automaton is in these
+        states.
+        """
+        combination = 0
+        for index, (element, ends) in enumerate(zip(self.elements, self.ends, strict=True)):
+            combination |= (bool(states & ends) != element.negated) << index
+        return combination
 
     def _read_one_character(
-        self,
-        states: int,
-        origin: int | None,
-        came_from: dict[int, tuple[int | None, str]],
-        queue: deque[int],
+        self, states: int, origin: int | None, steps: dict[int, _StepTo], queue: deque[int]
     ) -> None:
         """Reads one more character: each that a pattern names, and one that no pattern names."""
         otherwise = (states & self.any_one) << 1 | states & self.loops
-        steps = [
-            (char, otherwise | lead << 1)
+        following_states = {
+            char: otherwise | lead << 1
             for char, leads in self.literal.items()
             if (lead := states & leads)
-        ]
-        for char, following in (*steps, (self.filler, otherwise)):
+        }
+        following_states[self.filler] = otherwise
+        for char, following in following_states.items():
             hopeless = not (following & self.alive or self.domain.negated)
-            if not hopeless and following not in came_from:
-                came_from[following] = (origin, char)
+            if not hopeless and following not in steps:
+                steps[following] = _StepTo(origin, char)
                 queue.append(following)
+
+
+def _text_to(states: int, steps: Mapping[int, _StepTo]) -> str:
+    """Returns the text whose characters lead to a combination of states."""
+    chars: list[str] = []
+    origin: int | None = states
+    while origin is not None:
+        step = steps[origin]
+        chars.append(step.char)
+        origin = step.origin
+    return "".join(reversed(chars))
 
 
 _COMPARE_COST = 12
 """Steps that comparing two patterns costs."""
+
+
+class _Glob(Struct, frozen=True):
+    """A pattern with wildcards."""
+
+    pattern: str
+    element: int
+    """Bit of the element that has it."""
 
 
 class Overlap(Struct, frozen=True):
@@ -192,16 +238,18 @@ class GlobSet:
             for raw_element in elements
         ]
         self._literals: dict[str, int] = {}
-        self._globs: dict[str, list[tuple[str, int]]] = {}
-        """Literal beginning -> patterns with wildcards, and their bits."""
+        """Literal pattern -> bits of the elements that have it."""
+        self._globs: dict[str, list[_Glob]] = {}
+        """Literal beginning -> patterns with wildcards."""
         self._by_start: dict[str, int] = {}
         self._negated = 0
         for index, element in enumerate(self.elements):
             self._negated |= element.negated << index
             for pattern in element.patterns:
-                text, start = literal_of(pattern, not actions), _literal_start(pattern, not actions)
+                text = literal_of(pattern, not actions)
+                start = _literal_start(pattern, not actions)
                 if text is None:
-                    self._globs.setdefault(start, []).append((pattern, 1 << index))
+                    self._globs.setdefault(start, []).append(_Glob(pattern, 1 << index))
                 else:
                     self._literals[text] = self._literals.get(text, 0) | 1 << index
                 self._by_start[start] = self._by_start.get(start, 0) | 1 << index
@@ -227,10 +275,10 @@ class GlobSet:
             bits = self._literals.get(text, 0)
             matches = action_matches if self.actions else resource_matches
             for start in (text[:length] for length in self._glob_lengths):
-                for pattern, bit in self._globs.get(start, ()):
-                    self.budget.spend(1 + len(pattern) * len(text) // 4096)
-                    if not bits & bit and matches(pattern, text):
-                        bits |= bit
+                for glob in self._globs.get(start, ()):
+                    self.budget.spend(1 + len(glob.pattern) * len(text) // 4096)
+                    if not bits & glob.element and matches(glob.pattern, text):
+                        bits |= glob.element
             bits = self._known[text] = bits ^ self._negated
         return bits
 
@@ -302,25 +350,25 @@ class GlobSet:
         self.budget.spend(1)
         return _may_meet(pattern, other, self.actions)
 
-    def members(self, domain: Element, relevant: int) -> Iterator[tuple[int, str]]:
-        """Yields each combination of `relevant` bits that a text of the domain matches, with a
-        shortest text.
+    def members(self, domain: Element, relevant: int) -> Iterator[MatchingText]:
+        """Yields one text of the domain for each combination of `relevant` elements that match one;
+        `relevant` and the elements of a member are bits.
         """
         text = self.text(domain)
         if text is not None:
             if text:
-                yield self.membership(text) & relevant, text
+                yield MatchingText(self.membership(text) & relevant, text)
             return
         domain = Element(tuple(map(self._spelled, domain.patterns)), domain.negated)
         relevant &= self._near_elements(domain) | self._negated
         indexes = [bit.bit_length() - 1 for bit in each_bit(relevant)]
         near = [self._near(self.elements[index], domain) for index in indexes]
         automaton = GlobAutomaton(domain, near, self.actions, self.budget)
-        for combination, shortest in automaton.texts():
+        for member in automaton.members():
             bits = 0
             for position, index in enumerate(indexes):
-                bits |= (combination >> position & 1) << index
-            yield bits, shortest
+                bits |= (member.elements >> position & 1) << index
+            yield MatchingText(bits, member.text)
 
     def _near(self, element: Element, domain: Element) -> Element:
         """Returns an element without the patterns that cannot match a text of the domain."""

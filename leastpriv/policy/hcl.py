@@ -168,6 +168,21 @@ def _file_name(where: str) -> str:
     return posixpath.basename(where.replace("\\", "/"))
 
 
+class _AddressStep(Struct, frozen=True):
+    """A part of an address: `inline_policy[1]`."""
+
+    name: str
+    index: str | None
+    """Digits; None where the part has no index."""
+
+
+class _PolicyOfFile(Struct, frozen=True):
+    """A policy, and the name of the file of the module that has it."""
+
+    file: str
+    node: Node
+
+
 class _Reader(Struct, frozen=True):
     """Resolves addresses; `pointer` names the policy in messages."""
 
@@ -185,42 +200,51 @@ class _Reader(Struct, frozen=True):
 
     def policy(self, address: str) -> Node:
         """Returns the policy at one address, with what a plan knows of it."""
-        parts = [
-            (match[1], match[2]) for part in address.split(".") if (match := _PART.fullmatch(part))
+        steps = [
+            _AddressStep(match[1], match[2])
+            for part in address.split(".")
+            if (match := _PART.fullmatch(part))
         ]
-        tokens = [name for name, _ in parts]
-        if tokens[:2] == ["data", _DATA_SOURCE] and len(tokens) == 3:
-            file, block = self.container(tuple(tokens))
-            self.check(file, block)
-            self.scope.visit(tuple(tokens))
-            node = normalized(document_node(self.scope, file, block))
+        names = tuple(step.name for step in steps)
+        if names[:2] == ("data", _DATA_SOURCE) and len(names) == 3:
+            policy = self.data_source_policy(names)
         else:
-            file, node = self.attribute_policy(parts)
-        if file != self.file:
-            node = relocated(node, 0, 0, f"it is in {file}")
+            policy = self.attribute_policy(steps)
+        node = policy.node
+        if policy.file != self.file:
+            node = relocated(node, 0, 0, f"it is in {policy.file}")
         return with_rendered(node, self.rendered(address))
 
-    def attribute_policy(self, parts: Sequence[tuple[str, str | None]]) -> tuple[str, Node]:
-        owner = self._owner(tuple(name for name, _ in parts))
-        file, body = self.container(owner)
-        path = list(parts[len(owner) :])
+    def data_source_policy(self, names: tuple[str, ...]) -> _PolicyOfFile:
+        definition = self.container(names)
+        self.check(definition.file, definition.block)
+        self.scope.visit(names)
+        node = document_node(self.scope, definition.file, definition.block)
+        return _PolicyOfFile(definition.file, normalized(node))
+
+    def attribute_policy(self, steps: Sequence[_AddressStep]) -> _PolicyOfFile:
+        owner = self._owner(tuple(step.name for step in steps))
+        definition = self.container(owner)
+        file = definition.file
+        body = definition.block
+        path = list(steps[len(owner) :])
         if owner[:1] == ("local",):
-            path = [(owner[1], None)]
+            path = [_AddressStep(owner[1], None)]
         while len(path) > 1:
-            name, index = path.pop(0)
-            body = self._nested_block(body, name, int(index or 0))
-        attribute = body.attributes.get(path[0][0] if path else _attribute_of(body))
+            step = path.pop(0)
+            body = self._nested_block(body, step.name, int(step.index or 0))
+        attribute = body.attributes.get(path[0].name if path else _attribute_of(body))
         if attribute is None:
             raise self.unknown_address()
         self.check(file, body)
         node = policy_node(self.scope, file, attribute.value)
         if node and not _is_unknown(node):
-            return file, node
-        names = (f"{name}[{index}]" if index else name for name, index in parts)
-        rendered = self.rendered(".".join(names))
+            return _PolicyOfFile(file, node)
+        parts = (f"{step.name}[{step.index}]" if step.index else step.name for step in steps)
+        rendered = self.rendered(".".join(parts))
         if rendered:
-            reason = "an expression makes it"
-            return file, relocated(rendered, attribute.start, attribute.end, reason)
+            node = relocated(rendered, attribute.start, attribute.end, "an expression makes it")
+            return _PolicyOfFile(file, node)
         if attribute.value.kind in {"heredoc", "template"} and file == self.file:
             raise self.error(f"is text that is no JSON before Terraform renders it; {_USE_A_PLAN}")
         raise self.error(f"is an expression that only Terraform can work out; {_USE_A_PLAN}")
@@ -239,7 +263,7 @@ class _Reader(Struct, frozen=True):
             raise self.error(problem, NoPolicyError)
         return blocks[index]
 
-    def container(self, address: tuple[str, ...]) -> tuple[str, Block]:
+    def container(self, address: tuple[str, ...]) -> Definition:
         definition = self.scope.definitions.get(address)
         if definition is None:
             raise self.unknown_address()
@@ -248,7 +272,7 @@ class _Reader(Struct, frozen=True):
                 f"is declared in {' and in '.join(sorted(twice))}, which Terraform refuses: remove"
                 " one of them"
             )
-        return definition.file, definition.block
+        return definition
 
     def check(self, file: str, block: Block) -> None:
         if block.error >= 0 and file == self.file:
@@ -418,21 +442,18 @@ def _with_known(statement: Node, planned_statement: Node) -> Node:
 
 def attached_addresses(scope: ModuleScope, role: str) -> Iterator[str]:
     """Yields the addresses of the policies that are attached to a role."""
-    roles = {
-        address
-        for address, definition in scope.definitions.items()
-        if _is_role(scope, address, definition, role)
-    }
-    for address, definition in scope.definitions.items():
+    definitions = scope.definitions.values()
+    roles = {definition.address for definition in definitions if _is_role(scope, definition, role)}
+    for definition in definitions:
         block = definition.block
         attributes = block.attributes
-        if address in roles:
-            yield from _policies_of_role(scope, address, block)
+        if definition.address in roles:
+            yield from _policies_of_role(scope, definition)
             continue
-        match address[0]:
+        match definition.address[0]:
             case "aws_iam_role_policy":
                 if _names_role(scope, definition.file, attributes.get("role"), role, roles):
-                    yield _document(scope, block, f"{'.'.join(address)}.policy")
+                    yield _document(scope, block, f"{'.'.join(definition.address)}.policy")
             case "aws_iam_role_policy_attachment" | "aws_iam_policy_attachment":
                 attribute = attributes.get("role") or attributes.get("roles")
                 names_role = _names_role(scope, definition.file, attribute, role, roles)
@@ -444,44 +465,41 @@ def attached_addresses(scope: ModuleScope, role: str) -> Iterator[str]:
                     _names_role(scope, definition.file, argument, role, roles)
                     for argument in arguments
                 ):
-                    yield from _policies_of_module(scope, address, definition)
+                    yield from _policies_of_module(scope, definition)
 
 
-def _is_role(
-    scope: ModuleScope, address: tuple[str, ...], definition: Definition, role: str
-) -> bool:
+def _is_role(scope: ModuleScope, definition: Definition, role: str) -> bool:
     """Returns whether a block declares the role with a name."""
     name = definition.block.attributes.get("name")
-    if address[0] != "aws_iam_role" or not name:
+    if definition.address[0] != "aws_iam_role" or not name:
         return False
     return plain_text(scope.value(name.value, definition.file)) == role
 
 
-def _policies_of_role(scope: ModuleScope, address: tuple[str, ...], block: Block) -> Iterator[str]:
+def _policies_of_role(scope: ModuleScope, role: Definition) -> Iterator[str]:
+    block = role.block
     for index, inline in enumerate(block.named("inline_policy")):
-        yield _document(scope, inline, f"{'.'.join(address)}.inline_policy[{index}].policy")
+        yield _document(scope, inline, f"{'.'.join(role.address)}.inline_policy[{index}].policy")
     arns = block.attributes.get("managed_policy_arns")
     if arns:
         yield from _managed(scope, block, arns.value)
 
 
-def _policies_of_module(
-    scope: ModuleScope, address: tuple[str, ...], call: Definition
-) -> Iterator[str]:
+def _policies_of_module(scope: ModuleScope, call: Definition) -> Iterator[str]:
     """Yields the policies of a module that receives the role: it attaches its own, and those of
     other modules that it names.
     """
-    yield from _arguments(scope, address, call)
+    yield from _arguments(scope, call)
     for attribute in call.block.attributes.values():
         yield from _managed(scope, call.block, attribute.value)
 
 
-def _arguments(scope: ModuleScope, address: tuple[str, ...], call: Definition) -> Iterator[str]:
+def _arguments(scope: ModuleScope, call: Definition) -> Iterator[str]:
     """Yields the arguments of a module that are policies."""
     for name, attribute in call.block.attributes.items():
         node = policy_node(scope, call.file, attribute.value)
         if node and not _is_unknown(node):
-            yield f"{'.'.join(address)}.{name}"
+            yield f"{'.'.join(call.address)}.{name}"
 
 
 def _names_role(
@@ -525,7 +543,7 @@ def _managed(
         elif path[0] == "aws_iam_policy":
             yield _document(scope, definition.block, f"{'.'.join(address)}.policy")
         elif path[0] == "module" and path[2:] == ("arn",):
-            yield from _arguments(scope, address, definition)
+            yield from _arguments(scope, definition)
 
 
 def _document(scope: ModuleScope, block: Block, address: str) -> str:

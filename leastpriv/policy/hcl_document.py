@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
 from msgspec import Struct
@@ -98,7 +98,7 @@ def _heredoc_node(evaluator: Evaluator, expression: Expression) -> Node | None:
     inside = False
     for part in expression.parts:
         if part.kind == "text":
-            pieces.append((part.text, part.start))
+            pieces.append(_Piece(part.text, part.start, is_made=False))
             inside = _is_inside(part.text, inside)
             continue
         value = evaluator.value(part.parts[0])
@@ -106,7 +106,8 @@ def _heredoc_node(evaluator: Evaluator, expression: Expression) -> Node | None:
             value = evaluator.unknown(part.parts[0])
         text = minified(value) if value.kind in {"array", "object"} else value.text
         is_whole = not inside and is_unknown(value)
-        pieces.append((f'"{text}"' if is_whole else text, -1 - part.start))
+        json_text = f'"{text}"' if is_whole else text
+        pieces.append(_Piece(json_text, part.start, is_made=True))
     return _json_node(pieces)
 
 
@@ -481,11 +482,11 @@ class _BlockReader:
         }
         if all_texts == {"*": ["*"]}:
             return Node("string", block.start, block.start, "*")
-        grouped = _object(
-            (kind, nodes[0] if len(nodes) == 1 else array(nodes))
+        principals = {
+            kind: nodes[0] if len(nodes) == 1 else array(nodes)
             for kind, nodes in identifiers_by_type.items()
-        )
-        return replace(grouped, start=block.start, end=block.start)
+        }
+        return replace(_object(principals), start=block.start, end=block.start)
 
     def conditions(self, block: Block) -> Node | None:
         """Returns the conditions; values of equal test and variable are joined in order, as in
@@ -505,10 +506,12 @@ class _BlockReader:
             conditions.setdefault(operator, {}).setdefault(key, []).extend(values.entries)
         if not conditions:
             return None
-        return _object(
-            (operator, _object((key, array(nodes)) for key, nodes in keys.items()))
-            for operator, keys in conditions.items()
-        )
+        operators: dict[str, Node] = {}
+        for operator, values_by_key in conditions.items():
+            operators[operator] = _object(
+                {key: array(nodes) for key, nodes in values_by_key.items()}
+            )
+        return _object(operators)
 
 
 class _OwnBlock(Struct, frozen=True):
@@ -558,8 +561,9 @@ def _statements_of_document(document: Node, depends_on: str) -> Iterator[Node]:
         yield replace(statement, depends_on=statement.depends_on or depends_on)
 
 
-def _object(members: Iterable[tuple[str, Node]]) -> Node:
-    return Node("object", 0, 0, members=tuple(Member(key, 0, 0, value) for key, value in members))
+def _object(values: Mapping[str, Node]) -> Node:
+    members = tuple(Member(key, 0, 0, value) for key, value in values.items())
+    return Node("object", 0, 0, members=members)
 
 
 def with_policy_variables(node: Node) -> Node:
@@ -571,8 +575,15 @@ def with_policy_variables(node: Node) -> Node:
     )
 
 
-_Piece = tuple[str, int]
-"""A part of JSON text, and its offset in the file; -1 if an expression makes it."""
+class _Piece(Struct, frozen=True):
+    """A part of JSON text."""
+
+    text: str
+    start: int
+    """Offset in the file of the text, or of the expression that makes it."""
+    is_made: bool
+    """Whether an expression makes it."""
+
 
 _EXPRESSION = re.compile(r"(?<!\$)(\$\{[^{}]*\})")
 _JSON_STRING = re.compile(r'\\.|"', re.DOTALL)
@@ -588,7 +599,8 @@ def _parsed_text(node: Node, origin: Node | Expression, reason: str) -> Node:
     """Returns the JSON that a known text has; any other value itself."""
     if node.kind != "string" or is_unknown(node):
         return node
-    parsed_node = _json_node([(node.text, -1)], node.fixed or reason)
+    piece = _Piece(node.text, 0, is_made=True)
+    parsed_node = _json_node([piece], node.fixed or reason)
     return (
         relocated(parsed_node, origin.start, origin.end, node.fixed or reason)
         if parsed_node
@@ -598,22 +610,22 @@ def _parsed_text(node: Node, origin: Node | Expression, reason: str) -> Node:
 
 def _json_node(pieces: Sequence[_Piece], reason: str = "an expression makes it") -> Node | None:
     """Parses JSON text of several pieces; None if it is not JSON."""
-    text = "".join(text for text, _ in pieces)
+    text = "".join(piece.text for piece in pieces)
     if not text.lstrip().startswith("{"):
         return None
-    is_made_whole = len(pieces) == 1 and pieces[0][1] < 0
+    is_made_whole = len(pieces) == 1 and pieces[0].is_made
     try:
         root = read_json(_with_quoted_expressions(text) if is_made_whole else text, "")
     except PolicyFileError:
         return None
-    starts = [0, *accumulate(len(piece) for piece, _ in pieces)]
+    starts = [0, *accumulate(len(piece.text) for piece in pieces)]
 
     def in_file(at: int) -> _Place:
         number = min(bisect_right(starts, at), len(pieces)) - 1
-        offset = pieces[number][1]
-        if offset < 0:
-            return _Place(-1 - offset, is_made=True)
-        return _Place(offset + at - starts[number], is_made=False)
+        piece = pieces[number]
+        if piece.is_made:
+            return _Place(piece.start, is_made=True)
+        return _Place(piece.start + at - starts[number], is_made=False)
 
     def moved(node: Node) -> Node:
         start = in_file(node.start)

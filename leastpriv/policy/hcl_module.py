@@ -69,9 +69,14 @@ def unknown(text: str, start: int, end: int) -> Node:
     return Node("string", start, end, interpolation)
 
 
-class Definition(Struct, frozen=True):
-    """A block or attribute, and the file that has it."""
+Address = tuple[str, ...]
+"""Of a definition in parts: `("local", "queues")`, `("aws_sqs_queue", "orders")`."""
 
+
+class Definition(Struct, frozen=True):
+    """A block or attribute, its address, and the file that has it."""
+
+    address: Address
     file: str
     block: Block
     attribute: Attribute | None = None
@@ -80,10 +85,6 @@ class Definition(Struct, frozen=True):
     def is_repeated(self) -> bool:
         """Whether `count` or `for_each` makes instances of the block."""
         return bool({"count", "for_each"} & {*self.block.attributes})
-
-
-Address = tuple[str, ...]
-"""Of a definition in parts: `("local", "queues")`, `("aws_sqs_queue", "orders")`."""
 
 
 class Nesting:
@@ -109,24 +110,24 @@ class FileEvaluator(Protocol):
         """Returns a value at the place of an expression that only refers to it."""
 
 
-def _definitions(file: str, block: Block) -> Iterator[tuple[Address, Definition]]:
-    """Yields what a block defines, by its address in parts."""
+def _definitions(file: str, block: Block) -> Iterator[Definition]:
+    """Yields what a block defines."""
     match block.labels[0]:
         case "locals":
             for name, attribute in block.attributes.items():
-                yield ("local", name), Definition(file, block, attribute)
+                yield Definition(("local", name), file, block, attribute)
         case "variable":
             default = block.attributes.get("default")
-            yield ("var", *block.labels[1:]), Definition(file, block, default)
+            yield Definition(("var", *block.labels[1:]), file, block, default)
         case "provider":
             alias = block.attributes.get("alias")
             parts = alias.value.parts if alias else ()
             name = "".join(part.text for part in parts)
-            yield ("provider", *block.labels[1:2], name), Definition(file, block)
+            yield Definition(("provider", *block.labels[1:2], name), file, block)
         case "resource":
-            yield block.labels[1:], Definition(file, block)
+            yield Definition(block.labels[1:], file, block)
         case _:
-            yield block.labels, Definition(file, block)
+            yield Definition(block.labels, file, block)
 
 
 @dataclass
@@ -176,7 +177,7 @@ class ModuleScope:
     @cached_property
     def definitions(self) -> Mapping[Address, Definition]:
         """Address in parts -> definition."""
-        return dict(self._declared())
+        return {definition.address: definition for definition in self._declared()}
 
     @cached_property
     def declared_twice(self) -> Mapping[Address, frozenset[str]]:
@@ -185,15 +186,15 @@ class ModuleScope:
         """
         files: dict[Address, str] = {}
         duplicates: dict[Address, frozenset[str]] = {}
-        for address, definition in self._declared():
+        for definition in self._declared():
             if posixpath.splitext(definition.file)[0].endswith("override"):
                 continue
-            first = files.setdefault(address, definition.file)
+            first = files.setdefault(definition.address, definition.file)
             if first != definition.file:
-                duplicates[address] = frozenset({first, definition.file})
+                duplicates[definition.address] = frozenset({first, definition.file})
         return duplicates
 
-    def _declared(self) -> Iterator[tuple[Address, Definition]]:
+    def _declared(self) -> Iterator[Definition]:
         for file, body in self.files.items():
             for block in body.blocks:
                 # Terraform refuses a wrong number of labels; no address leads to such a block.
@@ -221,11 +222,11 @@ class ModuleScope:
             if "/" in name or not name.endswith((".tfvars", ".tfvars.json")):
                 continue
             automatic = name.startswith("terraform.tfvars") or ".auto.tfvars" in name
-            for key, value in _tfvars(name, self.folder.files[name], self):
+            for member in _tfvars(name, self.folder.files[name], self):
                 if automatic:
-                    loaded[key] = value
+                    loaded[member.key] = member.value
                 else:
-                    values_by_name.setdefault(key, []).append(value)
+                    values_by_name.setdefault(member.key, []).append(member.value)
         for key, values in values_by_name.items():
             is_same = len({minified(value) for value in values}) == 1
             loaded.setdefault(key, values[0] if is_same else unknown(f"var.{key}", 0, 0))
@@ -392,13 +393,15 @@ _LITERALS = "values"
 """Name of a file that no reference can mean."""
 
 
-def _tfvars(name: str, text: str, scope: ModuleScope) -> Iterator[tuple[str, Node]]:
+def _tfvars(name: str, text: str, scope: ModuleScope) -> Iterator[Member]:
+    """Yields the variables that a file sets."""
     if name.endswith(".json"):
         try:
             root = read_json(text, name)
         except PolicyFileError:
             return
-        yield from ((member.key, known_value(member.value)) for member in root.members)
+        for member in root.members:
+            yield Member(member.key, 0, 0, known_value(member.value))
         return
     # Such a file has literal values, and cannot refer to others.
     alone = ModuleScope(
@@ -410,7 +413,8 @@ def _tfvars(name: str, text: str, scope: ModuleScope) -> Iterator[tuple[str, Nod
         nesting=scope.nesting,
     )
     for key, attribute in read_blocks(text).attributes.items():
-        yield key, relocated(alone.value(attribute.value, _LITERALS), 0, 0, f"it is in {name}")
+        value = relocated(alone.value(attribute.value, _LITERALS), 0, 0, f"it is in {name}")
+        yield Member(key, 0, 0, value)
 
 
 def paths_in(expression: Expression) -> Iterator[Address]:

@@ -6,17 +6,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
 
 from msgspec import Struct
 
-from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.tool_lifecycle import ResourceKind, Tool
 from leastpriv.policy.hcl_functions import is_known, plain_text, text_node
 from leastpriv.policy.hcl_module import Definition, FileEvaluator, ModuleScope
 from leastpriv.policy.hcl_syntax import Block, Expression
 from leastpriv.policy.syntax_tree import Node
-from leastpriv.policy.template_values import arn_of_service
+from leastpriv.policy.template_values import arn_of_service, attribute_template
 
 
 class Resolved(Struct, frozen=True):
@@ -47,20 +45,18 @@ _MOST_MODULES = 10
 """Modules inside modules."""
 
 
-@cache
-def _templates() -> Mapping[tuple[str, str], str]:
-    rows = table("terraform_attributes", "leastpriv.policy")
-    return {(row["type"], row["attribute"]): row["template"] for row in rows}
-
-
 def known_arns(scope: ModuleScope) -> Mapping[str, tuple[str, ...]]:
     """Returns the ARNs of the module's own resources that are known, and their addresses."""
     addresses: dict[str, tuple[str, ...]] = {}
     for address, definition in scope.definitions.items():
-        if (address[0], "arn") in _templates() and len(address) == 2 and not definition.is_repeated:
-            expression = _reference_to(*address, "arn")
-            if text := plain_text(scope.value(expression, definition.file)):
-                addresses.setdefault(text, address)
+        if len(address) != 2 or definition.is_repeated:
+            continue
+        kind = ResourceKind(Tool.TERRAFORM, address[0])
+        if attribute_template(kind, "arn") is None:
+            continue
+        arn = plain_text(scope.value(_reference_to(*address, "arn"), definition.file))
+        if arn:
+            addresses.setdefault(arn, address)
     return addresses
 
 
@@ -237,12 +233,13 @@ class _Reference:
         """Returns an attribute of a resource by the table of attributes, or as its block sets
         it; any other ARN has the form of its service.
         """
-        template = _templates().get((address[-2], attribute))
+        kind = ResourceKind(Tool.TERRAFORM, address[-2])
+        template = attribute_template(kind, attribute)
         if template is None:
             value = self.set_attribute(address, attribute, definition)
             if value is not None or attribute != "arn":
                 return value
-            template = arn_of_service(ResourceKind(Tool.TERRAFORM, address[-2]), attribute)
+            template = arn_of_service(kind, attribute)
             if not template:
                 return None
         block = definition.block if definition else None

@@ -522,20 +522,37 @@ def _length(parts: Parts) -> int:
     return sum(len(part) if isinstance(part, str) else len(part.name) for part in parts)
 
 
+class _ResourceAttribute(Struct, frozen=True):
+    """An attribute of the resources of a tool's type."""
+
+    kind: ResourceKind
+    name: str
+
+
 @cache
-def _attributes() -> Mapping[tuple[str, str], str]:
-    rows = table("cloudformation_attributes", "leastpriv.policy")
-    return {(row["type"], row["attribute"]): row["template"] for row in rows}
+def _attribute_templates() -> Mapping[_ResourceAttribute, str]:
+    templates: dict[_ResourceAttribute, str] = {}
+    for tool in Tool:
+        for row in table(f"{tool.value}_attributes", "leastpriv.policy"):
+            attribute = _ResourceAttribute(ResourceKind(tool, row["type"]), row["attribute"])
+            templates[attribute] = row["template"]
+    return templates
 
 
-def _template(kind: str, attribute: str) -> str:
+def attribute_template(kind: ResourceKind, attribute: str) -> str | None:
+    """Returns what an attribute of a tool's type is made of; None where the tables lack it."""
+    return _attribute_templates().get(_ResourceAttribute(kind, attribute))
+
+
+def _template(type_name: str, attribute: str) -> str:
     """Returns what an attribute is made of; empty if that is not known."""
-    template = _attributes().get((kind, attribute))
+    kind = ResourceKind(Tool.CLOUDFORMATION, type_name)
+    template = attribute_template(kind, attribute)
     if template is not None:
         return template
-    if attribute != "Arn" and attribute != f"{kind.rpartition('::')[2]}Arn":
+    if attribute != "Arn" and attribute != f"{type_name.rpartition('::')[2]}Arn":
         return ""
-    return arn_of_service(ResourceKind(Tool.CLOUDFORMATION, kind), attribute)
+    return arn_of_service(kind, attribute)
 
 
 @cache

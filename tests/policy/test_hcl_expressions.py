@@ -338,9 +338,7 @@ def test_an_unknown_effect_or_exclusion_may_allow_or_deny_anything(body: str, re
     document = parse(text.encode(), "main.tf", POLICY)
     assert evaluate(Request("s3:GetObject", "*", {}), [document]).effect == "unknown"
     assert any(
-        reason == reason_for_entry
-        for statement in document.statements
-        for _, reason_for_entry in statement.fixed
+        reason == part.reason for statement in document.statements for part in statement.fixed
     )
 
 

@@ -102,9 +102,11 @@ def _decoded(text: str) -> str:
 def markdown_acts(text: str, *, html: str, links: str) -> list[str]:
     """Effects of Markdown beyond text, except HTML and links (regular expressions) of the product.
 
-    Code blocks are read too; for those of diagrams see `drawn`.
+    A code block ends at the first fence, so that what is behind an early one is read; for blocks of
+    diagrams see `drawn_acts`.
     """
-    page = read(re.sub(r"```(?:mermaid|hcl)\n.*?\n```", "", text, flags=re.DOTALL))
+    blocks = r"^ *(`{3,})(?:mermaid|hcl|diff|yaml)\n.*?\n *\1$"
+    page = read(re.sub(blocks, "", text, flags=re.DOTALL | re.MULTILINE))
     acts = [tag for tag in page.html if not re.fullmatch(html, tag.strip())]
     acts += [link for link in page.links if not re.fullmatch(links, link)]
     harmless = {*page.html, *page.links}

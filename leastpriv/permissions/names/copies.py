@@ -141,8 +141,10 @@ class Copies(Struct, frozen=True):
 
     def place_in(self, name: Name) -> NamePlace | None:
         """Where the word of a copy is in a name; None for a name of no copy."""
-        # A preview of a stage, `dev-pr-41`, is a preview.
-        for keys in (self.short_lived, self.long_lived):
+        # A preview of a stage, `dev-pr-41`, is a preview. A branch may be named like a component of
+        # the stage.
+        pulls = list(filter(PULL.fullmatch, self.short_lived))
+        for keys in (pulls, (*self.short_lived, *self.long_lived)):
             name_places = [
                 NamePlace(begin, end, key)
                 for key in filter(None, keys)

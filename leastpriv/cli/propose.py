@@ -74,8 +74,20 @@ if TYPE_CHECKING:
     from leastpriv.pipeline.review import ReviewResult
 
 
-def command_context(found: Settings, environment: Mapping[str, str], now: datetime) -> RunContext:
-    """Returns the run of one target; raises InputError and PullRequestError."""
+def command_context(
+    found: Settings,
+    environment: Mapping[str, str],
+    now: datetime,
+    checkouts: Checkouts | None = None,
+) -> RunContext:
+    """Returns the run of one target; raises InputError and PullRequestError.
+
+    Args:
+        found: The settings.
+        environment: Variables of the process.
+        now: The present.
+        checkouts: The repositories that other targets share with this one.
+    """
     if AUTO_LOGS in found.job_logs:
         raise InputError(
             "--job-logs auto reads the logs of a step's workflow run: here, name files of logs."
@@ -85,7 +97,7 @@ def command_context(found: Settings, environment: Mapping[str, str], now: dateti
             raise InputError(f"--job-logs names {name!r}, which is no file or folder.")
     return RunContext(
         settings=found,
-        targets=(command_target(found, checkouts=Checkouts()),),
+        targets=(command_target(found, checkouts=checkouts or Checkouts()),),
         now=now,
         trails=tuple(Path(name) for name in found.trail_folders),
         job_logs=JobLogs(found.job_logs),
@@ -184,7 +196,9 @@ def targets_context(
         shared = {name: value for name, value in given.values.items() if name not in OF_ONE_TARGET}
         given = replace(given, values=shared)
     settings_of_run = run_settings(replace(given, values={**given.values, "config": path}))
-    run = command_context(settings_of_run, environment, now)
+    # The config and the policy files are usually in one repository, which is opened once.
+    checkouts = Checkouts()
+    run = command_context(settings_of_run, environment, now, checkouts)
     (config,) = run.targets
     # In the mode pull-request the repository's root is where its name begins.
     configuration = replace(configuration, path=config.policy_path)
@@ -206,7 +220,7 @@ def targets_context(
         raw=raw,
         given=given,
         mode=settings_of_run.mode,
-        target_of=partial(command_target, checkouts=Checkouts()),
+        target_of=partial(command_target, checkouts=checkouts),
         repository=config.repository,
     )
     # The config is that of the person whose credentials the command uses.

@@ -8,9 +8,10 @@ key that the record does not show.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.aws.arns import account_of
 from leastpriv.aws.errors import (
@@ -201,7 +202,17 @@ _MOST_REQUESTS = 200
 """Maximum of requests, which limits the time; a hundred needs of a CDK app take 18 requests."""
 _LONGEST_RESOURCE = 2048
 _LONGEST_ACTION = 128
-Context = tuple[tuple[str, tuple[str, ...]], ...]
+
+
+class ContextEntry(Struct, frozen=True, order=True):
+    """A condition key of a request, with its values."""
+
+    key: str
+    values: tuple[str, ...]
+
+
+Context = tuple[ContextEntry, ...]
+"""Sorted by key."""
 
 
 class SimulationRequest(Struct, frozen=True):
@@ -214,7 +225,7 @@ class SimulationRequest(Struct, frozen=True):
     replay_effect: ReplayEffect
 
 
-class Batch(NamedTuple):
+class Batch(Struct, frozen=True):
     """Needs of one request, which simulates each action on each resource."""
 
     actions: tuple[str, ...]
@@ -232,8 +243,29 @@ class SimulatedDecision(Struct, frozen=True):
     """The policy type outside the principal's own policies that denied it."""
 
 
-_Key = tuple[str, str, Context]
-"""Action in lower case, resource and context."""
+class _Question(Struct, frozen=True):
+    """What the simulator decides at once."""
+
+    action: str
+    """In lower case; as written where the simulator rejects it."""
+    resource: str
+    """Empty where the simulator rejects the action."""
+    context: Context
+
+
+class _Answer(Struct, frozen=True):
+    """The simulator's answer to a question."""
+
+    question: _Question
+    decision: SimulatedDecision | None
+    """None: it does not know the action."""
+
+
+class _DecidedNeed(Struct, frozen=True):
+    """A need of the replay with AWS's decision on it."""
+
+    need: SimulationRequest
+    answer: SimulatedDecision
 
 
 class SimulatedPolicies(Struct, frozen=True):
@@ -253,7 +285,8 @@ def simulate(
     result's failure.
     """
     requests = [_simulation_request(need_decision, principal) for need_decision in need_decisions]
-    simulated_requests, left_out = list(dict.fromkeys(filter(None, requests))), requests.count(None)
+    simulated_requests = list(dict.fromkeys(filter(None, requests)))
+    left_out = requests.count(None)
     skipped = [*policies.outer.unread]
     if left_out:
         skipped.append(
@@ -276,22 +309,26 @@ def simulate(
             (),
             ("AWS cannot simulate a policy that cannot be sent to it unchanged.",),
         )
-    answers: dict[_Key, SimulatedDecision | None] = {}
+    decisions: dict[_Question, SimulatedDecision | None] = {}
     failure = ""
     try:
         with translate_missing_members("simulating the replay"):
             for batch in sorted_batches[:_MOST_REQUESTS]:
-                answers.update(_simulate_batch(aws, (texts, policies.outer), batch))
+                for answer in _simulate_batch(aws, texts, policies.outer, batch):
+                    decisions[answer.question] = answer.decision
     except AwsError as error:
         failure = str(error)
-    unknown = sorted({action for (action, *_), decision in answers.items() if decision is None})
+    unknown = sorted(
+        {question.action for question, decision in decisions.items() if decision is None}
+    )
     if unknown:
         skipped.append(f"The simulator does not know {', '.join(unknown[:6])}.")
-    keys = [
-        (need, (need.action.lower(), need.resource, need.context)) for need in simulated_requests
-    ]
-    decided = [(need, answer) for need, key in keys if (answer := answers.get(key))]
-    unsure = sum(not answer.sure for _, answer in decided)
+    decided: list[_DecidedNeed] = []
+    for need in simulated_requests:
+        decision = decisions.get(_Question(need.action.lower(), need.resource, need.context))
+        if decision:
+            decided.append(_DecidedNeed(need, decision))
+    unsure = sum(not decided_need.answer.sure for decided_need in decided)
     if unsure:
         skipped.append(f"{unsure:,} of the needs depend on condition keys that no record shows.")
     findings = dict.fromkeys(_findings(decided, policies.file))
@@ -302,20 +339,35 @@ def batches(needs: Sequence[SimulationRequest]) -> Iterator[Batch]:
     """Yields as few batches as possible that simulate exactly the needs: equal context and equal
     resources.
     """
-    actions_by_resource: dict[tuple[Context, str], dict[str, None]] = {}
+    resources_by_action: dict[_ActionInContext, dict[str, None]] = {}
     for need in needs:
-        actions_by_resource.setdefault((need.context, need.action), {})[need.resource] = None
-    resources_by_actions: dict[tuple[Context, tuple[str, ...]], list[str]] = {}
-    for (context, action), resources in actions_by_resource.items():
-        resources_by_actions.setdefault((context, tuple(sorted(resources))), []).append(action)
-    for (context, shared), actions in resources_by_actions.items():
-        for start in range(0, len(shared), _MOST_RESULTS):
-            batch_resources = shared[start : start + _MOST_RESULTS]
+        action_in_context = _ActionInContext(need.action, need.context)
+        resources_by_action.setdefault(action_in_context, {})[need.resource] = None
+    actions_by_resources: dict[_ResourcesInContext, list[str]] = {}
+    for action_in_context, resources in resources_by_action.items():
+        shared = _ResourcesInContext(tuple(sorted(resources)), action_in_context.context)
+        actions_by_resources.setdefault(shared, []).append(action_in_context.action)
+    for shared, actions in actions_by_resources.items():
+        for start in range(0, len(shared.resources), _MOST_RESULTS):
+            batch_resources = shared.resources[start : start + _MOST_RESULTS]
             step = max(1, _MOST_RESULTS // len(batch_resources))
-            yield from (
-                Batch(tuple(actions[position : position + step]), batch_resources, context)
-                for position in range(0, len(actions), step)
-            )
+            for position in range(0, len(actions), step):
+                batch_actions = tuple(actions[position : position + step])
+                yield Batch(batch_actions, batch_resources, shared.context)
+
+
+class _ActionInContext(Struct, frozen=True):
+    """An action with what else its requests have in common."""
+
+    action: str
+    context: Context
+
+
+class _ResourcesInContext(Struct, frozen=True):
+    """All resources of some requests for one action, with the context of these."""
+
+    resources: tuple[str, ...]
+    context: Context
 
 
 def _size(batch: Batch) -> int:
@@ -337,7 +389,8 @@ def _simulation_request(need_decision: NeedDecision, principal: str) -> Simulati
     if is_too_long or not _sendable(resource):
         return None
     request = replay_request(Need(permission, Basis.OBSERVED, ""), principal, need_decision.region)
-    context = tuple(sorted((key, values) for key, values in request.context.items() if values))
+    entries = [ContextEntry(key, values) for key, values in request.context.items() if values]
+    context = tuple(sorted(entries))
     return SimulationRequest(permission.action, resource, context, need_decision.effect)
 
 
@@ -359,24 +412,20 @@ def _sendable(text: str) -> bool:
     return bool(text) and all(char in "\t\n\r" or " " <= char <= "\u00ff" for char in text)
 
 
-_Texts = tuple[Sequence[str], OuterPolicies]
-
-
 def _simulate_batch(
-    aws: Aws, texts: _Texts, batch: Batch
-) -> Iterator[tuple[_Key, SimulatedDecision | None]]:
+    aws: Aws, policy_texts: Sequence[str], outer: OuterPolicies, batch: Batch
+) -> Iterator[_Answer]:
     """Simulates one batch; finds an action that the simulator rejects by halving, and yields no
     decision for it.
     """
     try:
-        policy_texts, outer = texts
         entries = [
             {
-                "ContextKeyName": key,
-                "ContextKeyValues": list(values),
-                "ContextKeyType": "stringList" if len(values) > 1 else "string",
+                "ContextKeyName": entry.key,
+                "ContextKeyValues": list(entry.values),
+                "ContextKeyType": "stringList" if len(entry.values) > 1 else "string",
             }
-            for key, values in batch.context
+            for entry in batch.context
         ]
         parameters: dict[str, Any] = {
             "PolicyInputList": list(policy_texts),
@@ -405,32 +454,38 @@ def _simulate_batch(
         if error.kind is not AwsErrorKind.OTHER or "InvalidInput" not in str(error):
             raise
         if len(batch.actions) == 1:
-            yield (batch.actions[0], "", batch.context), None
+            yield _Answer(_Question(batch.actions[0], "", batch.context), None)
             return
         middle = len(batch.actions) // 2
         for half in (batch.actions[:middle], batch.actions[middle:]):
-            yield from _simulate_batch(aws, texts, batch._replace(actions=half))
+            yield from _simulate_batch(aws, policy_texts, outer, replace(batch, actions=half))
         return
     for evaluation_result in results_of_pages:
-        for resource, decision in _decisions(evaluation_result, batch):
-            yield (evaluation_result["EvalActionName"].lower(), resource, batch.context), decision
+        yield from _answers(evaluation_result, batch)
 
 
-def _decisions(result: Mapping[str, Any], batch: Batch) -> Iterator[tuple[str, SimulatedDecision]]:
-    """Yields each resource with its decision.
+def _answers(result: Mapping[str, Any], batch: Batch) -> Iterator[_Answer]:
+    """Yields the answer for each resource.
 
     `EvalResourceName` of the whole result is a template of ARNs (API reference, read 2026-11-24);
     in older answers it is the resource.
     """
-    for resource_result in result.get("ResourceSpecificResults", ()):
-        yield (
-            resource_result["EvalResourceName"],
+    action = result["EvalActionName"].lower()
+    resource_results = result.get("ResourceSpecificResults", ())
+    for resource_result in resource_results:
+        yield _Answer(
+            _Question(action, resource_result["EvalResourceName"], batch.context),
             _decision(resource_result["EvalResourceDecision"], resource_result, result),
         )
-    if not result.get("ResourceSpecificResults"):
-        resource = result.get("EvalResourceName", "")
-        batch_resource = batch.resources[0] if len(batch.resources) == 1 else resource
-        yield batch_resource, _decision(result["EvalDecision"], result, result)
+    if resource_results:
+        return
+    resource = result.get("EvalResourceName", "")
+    if len(batch.resources) == 1:
+        (resource,) = batch.resources
+    yield _Answer(
+        _Question(action, resource, batch.context),
+        _decision(result["EvalDecision"], result, result),
+    )
 
 
 def _decision(
@@ -455,14 +510,14 @@ def _decision(
     return SimulatedDecision(decision, not each.get("MissingContextValues"), outer)
 
 
-def _findings(
-    decided: Iterable[tuple[SimulationRequest, SimulatedDecision]], file: str
-) -> Iterator[CheckFinding]:
+def _findings(decided: Iterable[_DecidedNeed], file: str) -> Iterator[CheckFinding]:
     """Yields findings where AWS and our replay are both certain and disagree, then needs denied
     from outside.
     """
-    sure = [(need, answer) for need, answer in decided if answer.sure]
-    for need, answer in sure:
+    sure = [decided_need for decided_need in decided if decided_need.answer.sure]
+    for decided_need in sure:
+        need = decided_need.need
+        answer = decided_need.answer
         replay_is_certain = need.replay_effect in ("allowed", "explicitDeny", "implicitDeny")
         differs = (need.replay_effect == "allowed") != (answer.decision == "allowed")
         if replay_is_certain and differs and not answer.outer:
@@ -471,7 +526,9 @@ def _findings(
                 f" AWS's simulation {_words(answer.decision)}."
             )
             yield CheckFinding(Severity.DISAGREES, "SIMULATION", text, file)
-    for need, answer in sure:
+    for decided_need in sure:
+        need = decided_need.need
+        answer = decided_need.answer
         if answer.outer and need.replay_effect == "allowed" and answer.decision != "allowed":
             text = (
                 f"{need.action} on {need.resource} is used, and {answer.outer} denies it now: no"

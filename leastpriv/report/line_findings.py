@@ -14,6 +14,8 @@ from difflib import SequenceMatcher
 from typing import Literal, NamedTuple
 from urllib.parse import quote
 
+from msgspec import Struct
+
 from leastpriv import __version__
 from leastpriv.models import ChangeKind, grouped
 from leastpriv.permissions.fact_tables import table
@@ -69,27 +71,40 @@ def line_notes(context: ReportContext) -> tuple[LineNote, ...]:
         if kind != "equal":
             left_lines.update(range(a + 1, b + 1))
             right_lines.update(range(c + 1, d + 1))
-    notes: dict[tuple[int, Side], list[str]] = {}
+    texts_by_line: dict[_DiffLine, list[str]] = {}
     for change in context.gravest_first:
-        for line, side in _places(change, committed, document):
-            if line in (left_lines if side == "LEFT" else right_lines):
-                notes.setdefault((line, side), []).append(_note_text(change, context))
-    return tuple(
-        LineNote(*note_place, "\n\n".join(texts))
-        for note_place, texts in list(notes.items())[:MOST_NOTES]
-    )
+        diff_line = _line_of(change, committed, document)
+        if diff_line is None:
+            continue
+        changed_lines = left_lines if diff_line.side == "LEFT" else right_lines
+        if diff_line.number in changed_lines:
+            texts_by_line.setdefault(diff_line, []).append(_note_text(change, context))
+    notes = [
+        LineNote(diff_line.number, diff_line.side, "\n\n".join(texts))
+        for diff_line, texts in texts_by_line.items()
+    ]
+    return tuple(notes[:MOST_NOTES])
 
 
-def _places(change: Change, committed: Document, document: Document) -> Iterator[tuple[int, Side]]:
-    """Location of a change: removals in the committed file, additions in the proposed one."""
+class _DiffLine(Struct, frozen=True):
+    """A line of one version of the policy file."""
+
+    number: int
+    """1-based."""
+    side: Side
+
+
+def _line_of(change: Change, committed: Document, document: Document) -> _DiffLine | None:
+    """Returns the line of a change: of a removal in the committed file, of an addition in the
+    proposed one; None where no statement there has the addition.
+    """
     if change.kind is not ChangeKind.ADD:
-        yield committed.line_of_entry(change.statement, change.action), "LEFT"
-        return
+        return _DiffLine(committed.line_of_entry(change.statement, change.action), "LEFT")
     for statement in document.statements:
         grants = statement.effect == "Allow" and change.action in statement.actions
         if grants and set(change.resources) & set(statement.resources):
-            yield document.line_of_entry(statement.index, change.action), "RIGHT"
-            return
+            return _DiffLine(document.line_of_entry(statement.index, change.action), "RIGHT")
+    return None
 
 
 def _note_text(change: Change, context: ReportContext) -> str:

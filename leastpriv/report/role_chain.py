@@ -218,14 +218,19 @@ def drawing(chained: RoleChainPolicies | None) -> dict[str, object] | None:
             if link.source in steps:
                 steps.setdefault(link.role, steps[link.source] + 1)
     rows: Counter[int] = Counter()
-    position_by_role: dict[str, tuple[int, int]] = {}
+    position_by_role: dict[str, _Position] = {}
     for arn, step in steps.items():
-        position_by_role[arn] = (step * _COLUMN, rows[step] * _ROW + 8)
+        position_by_role[arn] = _Position(step * _COLUMN, rows[step] * _ROW + 8)
         rows[step] += 1
     boxes = [
-        {"x": x, "y": y, "label": label, "arn": arn, "committed": arn in chained.committed}
-        for arn, (x, y) in sorted(position_by_role.items())
-        for label in [_truncated(arn.rpartition("/")[2], _LONGEST_NAME)]
+        {
+            "x": position_by_role[arn].x,
+            "y": position_by_role[arn].y,
+            "label": _truncated(arn.rpartition("/")[2], _LONGEST_NAME),
+            "arn": arn,
+            "committed": arn in chained.committed,
+        }
+        for arn in sorted(position_by_role)
     ]
     return {
         "boxes": boxes,
@@ -234,34 +239,43 @@ def drawing(chained: RoleChainPolicies | None) -> dict[str, object] | None:
             for link in chain.links
             if {link.source, link.role} <= position_by_role.keys()
         ],
-        "width": max(x for x, _ in position_by_role.values()) + _COLUMN,
-        "height": max(y for _, y in position_by_role.values()) + _ROW,
+        "width": max(position.x for position in position_by_role.values()) + _COLUMN,
+        "height": max(position.y for position in position_by_role.values()) + _ROW,
         "box_width": _BOX,
         "box_height": _HEIGHT,
         "left_out": chain.left_out,
     }
 
 
-def _drawn_line(link: RoleLink, places: Mapping[str, tuple[int, int]]) -> dict[str, str]:
+class _Position(Struct, frozen=True):
+    """The upper left corner of a box in the drawing, in its units."""
+
+    x: int
+    y: int
+
+
+def _drawn_line(link: RoleLink, positions: Mapping[str, _Position]) -> dict[str, str]:
     """Returns the curve from one box to another, and its words: `ci-deploy passes task-role to
     ecs`.
     """
-    (x, y), (to_x, to_y) = places[link.source], places[link.role]
+    source = positions[link.source]
+    target = positions[link.role]
     # A link to the same or an earlier column goes round the right side.
-    start, end = x + _BOX, to_x if to_x > x else to_x + _BOX
+    is_to_the_right = target.x > source.x
+    start = source.x + _BOX
+    end = target.x if is_to_the_right else target.x + _BOX
     bend = max(abs(end - start) // 2, 40)
-    last = end - bend if to_x > x else end + bend
-    path = (
-        f"M{start} {y + _HEIGHT // 2} C{start + bend} {y + _HEIGHT // 2} {last}"
-        f" {to_y + _HEIGHT // 2} "
-    )
+    last = end - bend if is_to_the_right else end + bend
+    y = source.y + _HEIGHT // 2
+    to_y = target.y + _HEIGHT // 2
+    path = f"M{start} {y} C{start + bend} {y} {last} {to_y} "
     way = "assumes" if link.kind is RoleLinkKind.ASSUMED else "passes"
     to = "" if link.kind is RoleLinkKind.ASSUMED else f" to {link.service or 'a service'}"
     words = (
         f"{link.source.rpartition('/')[2]} {way} {link.role.rpartition('/')[2]}{to}"
         f" ({plural(link.count, 'call')})"
     )
-    return {"path": f"{path}{end} {to_y + _HEIGHT // 2}", "words": words}
+    return {"path": f"{path}{end} {to_y}", "words": words}
 
 
 def _truncated(text: str, longest: int) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
+from msgspec import Struct
+
 from leastpriv.models import ChangeKind
 from leastpriv.permissions.catalog import never_add_pattern, removal_rank
 from leastpriv.proposal.chance import (
@@ -106,20 +108,29 @@ _HEADINGS_OF_RULES: Mapping[VerdictRule, str] = {
     VerdictRule.LACKS_PERMISSIONS: "The policy lacks permissions",
     VerdictRule.LACKS_EVIDENCE: "Nothing is changed yet",
 }
-_PAGES_OF_RULES: Mapping[VerdictRule, tuple[str, str]] = {
-    VerdictRule.PROBE: ("what an attacker can do", "threat-model#attacks"),
-    VerdictRule.ADD_BY_HAND: ("why not", "terraform#what-is-not-edited"),
-    VerdictRule.NO_RECORDS: ("what to check", "troubleshooting"),
-    VerdictRule.NO_CALLS: ("what to check", "troubleshooting"),
-    VerdictRule.LACKS_PERMISSIONS: ("what holds an addition back", "guards"),
-    VerdictRule.LACKS_EVIDENCE: ("what holds a removal back", "guards"),
-    VerdictRule.UNCHANGED: ("what holds a removal back", "guards"),
+
+
+class _Page(Struct, frozen=True):
+    """A page of the guide, and the words that link to it."""
+
+    words: str
+    page: str
+
+
+_PAGES_OF_RULES: Mapping[VerdictRule, _Page] = {
+    VerdictRule.PROBE: _Page("what an attacker can do", "threat-model#attacks"),
+    VerdictRule.ADD_BY_HAND: _Page("why not", "terraform#what-is-not-edited"),
+    VerdictRule.NO_RECORDS: _Page("what to check", "troubleshooting"),
+    VerdictRule.NO_CALLS: _Page("what to check", "troubleshooting"),
+    VerdictRule.LACKS_PERMISSIONS: _Page("what holds an addition back", "guards"),
+    VerdictRule.LACKS_EVIDENCE: _Page("what holds a removal back", "guards"),
+    VerdictRule.UNCHANGED: _Page("what holds a removal back", "guards"),
 }
-_PAGES: Mapping[Instruction, tuple[str, str]] = {
-    Instruction.MERGE: ("the proof", "proof"),
-    Instruction.REHEARSE: ("how to rehearse", "rehearsal"),
-    Instruction.SECURITY_REVIEW: ("what a reviewer looks at", "threat-model"),
-    Instruction.DO_NOT_MERGE: ("the proof", "proof"),
+_PAGES: Mapping[Instruction, _Page] = {
+    Instruction.MERGE: _Page("the proof", "proof"),
+    Instruction.REHEARSE: _Page("how to rehearse", "rehearsal"),
+    Instruction.SECURITY_REVIEW: _Page("what a reviewer looks at", "threat-model"),
+    Instruction.DO_NOT_MERGE: _Page("the proof", "proof"),
 }
 
 
@@ -127,7 +138,7 @@ def alert_links(context: ReportContext) -> str:
     """Returns where the list is that the reason counts, and a link to the page that says how."""
     verdict = context.verdict
     page = _PAGES_OF_RULES.get(verdict.rule) or _PAGES.get(verdict.instruction)
-    link = page_link(context.guide, *page) if page else ""
+    link = page_link(context.guide, page.words, page.page) if page else ""
     if verdict.rule is VerdictRule.REMOVED_UNRECORDED:
         return f"The fold *Removed* lists the actions without a record first; {link}."
     return f"({link})" if link else ""

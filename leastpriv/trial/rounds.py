@@ -147,6 +147,18 @@ class _ReadCalls(Struct, frozen=True):
         return iter(self.calls)
 
 
+class _RoundMark(Struct, frozen=True):
+    """How records name the calls of a round."""
+
+    session: str
+    access_key: str = ""
+    """Of a round in a session of the caller's own; empty where the session is the trial's."""
+
+    def has_made(self, call: Call) -> bool:
+        """Whether a call is of the round."""
+        return call.session == self.session and self.access_key in ("", call.access_key)
+
+
 class _OutputDenials(Struct, frozen=True):
     """The denials in a command's output."""
 
@@ -189,8 +201,8 @@ class TrialRun(Struct):
     added: list[Change] = []
     offered: dict[str, Change] = {}
     """What only a person's yes adds, by action."""
-    marks: list[tuple[str, str]] = []
-    """Session name and access key of each round; no key where the name is the trial's."""
+    marks: list[_RoundMark] = []
+    """Of each round."""
     kinds: dict[tuple[str, str], int] = {}
     """Action and resource type -> number of rounds that were denied it on another resource."""
     reported_gaps: set[str] = set()
@@ -251,9 +263,10 @@ class TrialRun(Struct):
             credentials = self.strategy.apply(self.candidate.documents, number)
         # Narrower keys of the caller's own session are recognized by their id.
         own_session = self.strategy.own_session
-        self.marks.append(
-            (own_session, credentials.key) if own_session else (self.tags.session_name(number), "")
-        )
+        if own_session:
+            self.marks.append(_RoundMark(own_session, credentials.key))
+        else:
+            self.marks.append(_RoundMark(self.tags.session_name(number)))
         context = self.context
         environment = child_environment(
             context.environment, credentials, self.records.aws.region, self.settings.pass_env
@@ -375,23 +388,19 @@ class TrialRun(Struct):
     def _recorded_denials(self) -> Iterator[TrialDenial]:
         """Yields the denials of all rounds so far that the records show."""
         principal = parse_principal(self.strategy.acting_role)
-        calls: dict[tuple[str, str], list[Call | Gap]] = {mark: [] for mark in self.marks}
-        sessions = tuple(dict.fromkeys(session for session, _ in self.marks))
+        denied_calls: dict[_RoundMark, list[Call | Gap]] = {mark: [] for mark in self.marks}
+        sessions = tuple(dict.fromkeys(mark.session for mark in self.marks))
         for record_item in self.records.read(principal, sessions, self.context.clock()):
             if isinstance(record_item, Gap):
                 self._report_gap(record_item.detail)
             elif record_item.outcome is Outcome.DENIED:
-                for mark in {
-                    (record_item.session, ""),
-                    (record_item.session, record_item.access_key),
-                } & calls.keys():
-                    calls[mark].append(record_item)
-        for mark, denied in calls.items():
-            if denied:
-                usages = read_evidence([_ReadCalls(denied)], Window(), principal)[
-                    principal.arn
-                ].usages
-                yield from recorded_denials(usages, is_earlier=mark != self.marks[-1])
+                for mark, calls in denied_calls.items():
+                    if mark.has_made(record_item):
+                        calls.append(record_item)
+        for mark, calls in denied_calls.items():
+            if calls:
+                evidence = read_evidence([_ReadCalls(calls)], Window(), principal)[principal.arn]
+                yield from recorded_denials(evidence.usages, is_earlier=mark != self.marks[-1])
 
     def _report_gap(self, detail: str) -> None:
         if detail not in self.reported_gaps:

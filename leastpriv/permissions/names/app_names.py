@@ -394,9 +394,9 @@ class AppNames(Struct, frozen=True):
         for kind, templates in self.templates.items():
             if kind.partition(":")[0] != service:
                 continue
-            for template in templates:
+            for template in sorted(templates):
                 named_use = self._named_as(kind, template)
-                for key in (*self.copies.long_lived, *self.copies.spared):
+                for key in (*self.copies.long_lived, *sorted(self.copies.spared)):
                     runs = self.destroyed_by.get(_Destruction(kind, template, key, action))
                     pattern = self._render(named_use, key)
                     if runs:

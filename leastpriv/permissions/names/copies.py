@@ -260,7 +260,7 @@ def learn_copies(
     words = {key: word for key, word in words.items() if len(key) > 1 or not key.isdigit()}
     pulls = [key for key in words if PULL.fullmatch(key)]
     words = {key: word for key, word in words.items() if not _has_more_than(pulls, key, word)}
-    words |= certain
+    words |= dict(sorted(certain.items()))
     if not words:
         notes = (
             "One copy of the app seen: previews, branches and stages are not covered; the setting"

@@ -200,16 +200,19 @@ def _by_id_conditions(
     """
     action = change.action
     conditions = id_conditions(action, change.resources, usages, evidence)
+    if conditions:
+        yield replace(change, conditions=conditions)
+        return
     names_by_types = grouped(
         [(types_of_arn(service_of(name), name), name) for name in change.resources]
     )
     names_by_conditions: dict[tuple[Condition, ...], list[str]] = {}
-    for names in names_by_types.values() if not conditions else ():
+    for names in names_by_types.values():
         own_usages = [usage for usage in usages if _is_on(usage, names)]
         of_type = id_conditions(action, names, own_usages, evidence)
         names_by_conditions.setdefault(of_type, []).extend(names)
     if len(names_by_conditions) <= 1:
-        yield replace(change, conditions=conditions)
+        yield change
         return
     for conditions, names in names_by_conditions.items():
         yield replace(

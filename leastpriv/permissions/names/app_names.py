@@ -284,15 +284,13 @@ class AppNames(Struct, frozen=True):
             _AppPattern(pattern, OVER_COPIES)
             for pattern in self._over_copies(named_use, least_letters)
         ]
-        resource = named_use.use.resource
-        if not any(resource_covers(app_pattern.pattern, resource) for app_pattern in patterns):
-            patterns.append(_AppPattern(resource, ""))
-        return patterns
+        return _with_used(patterns, named_use)
 
     def _destroyed(self, action: str, named_use: NamedUse) -> list[_AppPattern]:
         """A name in the copies where runs destroyed it."""
         if named_use.copy in self.copies.short_lived:
-            return [_AppPattern(form, OVER_COPIES) for form in self._over_copies(named_use)]
+            patterns = self._over_copies(named_use, is_end=True)
+            return _with_used([_AppPattern(form, OVER_COPIES) for form in patterns], named_use)
         destruction = _Destruction(named_use.name.kind, named_use.template, named_use.copy, action)
         if len(self.destroyed_by.get(destruction, ())) < _LEAST_DELETIONS:
             return [_AppPattern(named_use.use.resource, "")]
@@ -314,7 +312,7 @@ class AppNames(Struct, frozen=True):
                 named_use = self._named_as(kind, template)
                 if named_use.name.service != service:
                     continue
-                for pattern in self._over_copies(named_use):
+                for pattern in self._over_copies(named_use, is_end=destroys(action)):
                     if fits(action, pattern):
                         yield from self._in_regions(pattern, named_use)
 
@@ -437,14 +435,18 @@ class AppNames(Struct, frozen=True):
             if named_use.name.kind == kind and named_use.template == template
         )
 
-    def _over_copies(self, named_use: NamedUse, least_letters: int = _LEAST_LITERAL) -> list[str]:
+    def _over_copies(
+        self, named_use: NamedUse, least_letters: int = _LEAST_LITERAL, *, is_end: bool = False
+    ) -> list[str]:
         """Returns the patterns of a name in the short-lived copies of the app, one for each form of
         their words: `…:app-pr-*-orders` for the form `pr-*`.
 
-        A pattern is left out where too little of it would be literal: it would cover names of other
+        `is_end`: for what destroys, only in copies that runs show to be short-lived. A pattern is
+        left out where too little of it would be literal: it would cover names of other
         apps.
         """
-        patterns = [self._render(named_use, form, is_form=True) for form in self.copies.forms]
+        forms = (is_end and self.copies.ending_forms) or self.copies.forms
+        patterns = [self._render(named_use, form, is_form=True) for form in forms]
         return [
             pattern
             for pattern in patterns
@@ -519,6 +521,14 @@ class AppNames(Struct, frozen=True):
         if spelling.separator is None:
             spelling = replace(spelling, separator=guess.separator)
         return spelling.of(text)
+
+
+def _with_used(patterns: list[_AppPattern], named_use: NamedUse) -> list[_AppPattern]:
+    """The patterns, and the name that was used where they do not cover it."""
+    resource = named_use.use.resource
+    if any(resource_covers(app_pattern.pattern, resource) for app_pattern in patterns):
+        return patterns
+    return [*patterns, _AppPattern(resource, "")]
 
 
 def _without_slot(named_use: NamedUse) -> Template:

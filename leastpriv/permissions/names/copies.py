@@ -117,6 +117,10 @@ class Copies(Struct, frozen=True):
     """Where names have the word, if one copy has none."""
     forms: tuple[str, ...] = ()
     """Patterns of the words of short-lived copies, `pr-*`; empty where none is known."""
+    ending_forms: tuple[str, ...] = ()
+    """The same of those that runs show to be short-lived: a deletion opens no more. Empty where
+    none is known, so that `forms` count.
+    """
     region_words: Mapping[str, str] = {}
     """Word of a name -> the region that it is short for."""
     notes: tuple[str, ...] = ()
@@ -297,7 +301,8 @@ def _sorted_by_life(
             unshown.add(key)
         else:
             long_lived[key] = word
-    forms = (*declared.short_lived, *filter(None, [form_of(short_lived.values())]))
+    forms = _forms(declared, short_lived.values())
+    shown = [word for key, word in short_lived.items() if key not in unshown]
     notes: tuple[str, ...] = ()
     if not forms:
         notes = (
@@ -316,7 +321,8 @@ def _sorted_by_life(
         spared=frozenset(key for key in unshown if letters_of(key) in _STAGES),
         may_be_lasting=bool(unshown) and unshown == {*short_lived} and not declared.short_lived,
         insertions=_insertions(words, table) if NO_COPY in long_lived else frozenset(),
-        forms=("*",) if "*" in forms else tuple(dict.fromkeys(forms)),
+        forms=forms,
+        ending_forms=_forms(declared, shown),
         region_words=table.region_words,
         notes=notes,
     )
@@ -761,6 +767,12 @@ def _open_number(part: str, word: Words) -> str:
     """A part of the word of a copy with its number open; of several parts the whole part."""
     number = r"\d+" if len(word) == 1 else r".*\d.*"
     return re.sub(number, "*", part)
+
+
+def _forms(declared: DeclaredCopies, words: Iterable[Words]) -> tuple[str, ...]:
+    """The declared forms of short-lived copies and that of some words; `*` covers all others."""
+    forms = (*declared.short_lived, *filter(None, [form_of(words)]))
+    return ("*",) if "*" in forms else tuple(dict.fromkeys(forms))
 
 
 def form_of(words: Iterable[Words]) -> str:

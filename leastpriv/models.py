@@ -346,6 +346,13 @@ class Condition(Struct, frozen=True, order=True, gc=False):
     key: str
     values: tuple[str, ...]
 
+    @property
+    def relation(self) -> str:
+        """What the key has to be: `is` one of the values, `is not` one, or `is not set`."""
+        if self.operator == "Null":
+            return "is not set"
+        return "is not" if "Not" in self.operator else "is"
+
 
 def condition_block(conditions: Iterable[Condition]) -> dict[str, dict[str, list[str]]]:
     """Returns conditions as a policy writes them: operator -> key -> values."""

@@ -491,9 +491,12 @@ def names_of_runs(context: ReportContext, origin: Origin) -> set[str]:
 
 
 def change_words(change: Change) -> str:
-    """`add A on R, R but not on R if KEY=VALUE|VALUE`, `remove A`, `narrow A to B, C`."""
+    """`add A on R, R but not on R if KEY=VALUE|VALUE` (`KEY!=VALUE`), `remove A`, `narrow A to B, C`."""
     if change.kind is ChangeKind.ADD:
-        conditions = [f" if {each.key}={'|'.join(each.values)}" for each in change.conditions]
+        conditions = [
+            f" if {each.key}{'!' * ('Not' in each.operator)}={'|'.join(each.values)}"
+            for each in change.conditions
+        ]
         left_out = f" but not on {', '.join(change.denied_on)}" if change.denied_on else ""
         on = f"{', '.join(change.resources)}{left_out}"
         return f"add {change.action} on {on}{''.join(conditions)}"

@@ -3,7 +3,7 @@ of later calls.
 
 A deletion of a resource whose id AWS chose can be granted on every resource of the type only. Its
 tags show whose the resource is, and the record of its creation shows the tags; those count that
-name a project (`tag_keys.tsv`).
+name a project or a copy of it (`tag_keys.tsv`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from leastpriv.permissions.catalog import is_read, sensitivity
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.generalize import deletes
 from leastpriv.permissions.lifecycle import created_types, is_tagging
-from leastpriv.permissions.project_tags import Tags, key_rank, tags_by_type
+from leastpriv.permissions.project_tags import Tags, is_copy_key, key_rank, tags_by_type
 from leastpriv.permissions.request import creates
 from leastpriv.permissions.resource_types import variables_of_arn
 from leastpriv.permissions.service_facts import rules_of
@@ -162,32 +162,28 @@ def called_via(forwarded_by: Sequence[str], programs: Collection[str]) -> Condit
     return Condition("ForAnyValue:StringEquals", CALLED_VIA, tuple(forwarded_by))
 
 
-def written_condition(statement: Statement) -> Condition | None:
-    """The condition of a statement if it alone has a form that this package writes: on ids that AWS
+def written_conditions(statement: Statement) -> tuple[Condition, ...]:
+    """The conditions of a statement if each has a form that this package writes: on ids that AWS
     chooses.
     """
-    alone = (
-        statement.conditions[0]
-        if len(statement.conditions) == 1 and statement.conditions_readable
-        else None
-    )
-    if (
-        alone is None
-        or statement.effect != "Allow"
-        or not all(map(is_whole_type, statement.resources))
-    ):
-        return None
-    is_tag = (
-        alone.key.startswith(RESOURCE_TAG)
-        and key_rank(alone.key.removeprefix(RESOURCE_TAG)) is not None
-    )
-    own_operator = "StringEquals" if is_tag else "ForAnyValue:StringEquals"
-    is_written = (
-        (is_tag or alone.key == CALLED_VIA)
-        and alone.operator == own_operator
-        and len(alone.values) == 1
-    )
-    return alone if is_written else None
+    is_on_ids = statement.effect == "Allow" and all(map(is_whole_type, statement.resources))
+    if not (is_on_ids and statement.conditions_readable):
+        return ()
+    conditions = tuple(statement.conditions)
+    return conditions if all(map(_is_written, conditions)) else ()
+
+
+def _is_written(condition: Condition) -> bool:
+    """Whether a condition has one of the forms that this package writes."""
+    if condition.key == CALLED_VIA:
+        return condition.operator == "ForAnyValue:StringEquals" and len(condition.values) == 1
+    if not condition.key.startswith(RESOURCE_TAG):
+        return False
+    key = condition.key.removeprefix(RESOURCE_TAG)
+    if is_copy_key(key):
+        return condition.operator in ("StringLike", "StringNotEquals")
+    is_of_project = key_rank(key) is not None
+    return is_of_project and condition.operator == "StringEquals" and len(condition.values) == 1
 
 
 def with_unmet_conditions(need: Need, documents: Iterable[Document]) -> Need:
@@ -206,7 +202,7 @@ def with_unmet_conditions(need: Need, documents: Iterable[Document]) -> Need:
     naming = (
         statement for document in documents for statement in statements_naming(document, action)
     )
-    keys = {condition.key for condition in map(written_condition, naming) if condition}
+    keys = {condition.key for statement in naming for condition in written_conditions(statement)}
     absent = tuple(Condition("Null", key, ()) for key in sorted(keys))
     return structs.replace(need, context=absent) if absent else need
 

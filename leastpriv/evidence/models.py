@@ -403,7 +403,7 @@ class CreatedTags(Struct, frozen=True):
     kind: str
     """Resource type in lower case."""
     tags: tuple[tuple[str, str], ...]
-    """Keys and values in the requests, of those that name a project; sorted."""
+    """Keys and values in the requests, of those that name a project or a copy; sorted."""
     runs: tuple[str, ...]
 
 

@@ -45,7 +45,7 @@ _LEAST_LITERAL = 3
 _LEAST_LITERAL_OF_WRITES = 4
 _LEAST_LITERAL_OF_DELETIONS = 5
 _DELETION = re.compile(
-    r"[^:]+:(?:DELETE$|(?:Batch|Schedule)?"
+    r"[^:]+:(?:DELETE$|ScheduleKeyDeletion$|(?:Admin|Batch|ESHttp|PartiQL|Schedule)?"
     r"(?:Delete?|Remove|Terminate|Purge|Deregister|Destroy|Release))"
 )
 GENERATED = "the deploying tool draws this end for each resource"

@@ -1,4 +1,6 @@
-"""Reads the tags of a request, and knows which tags name a project (`tag_keys.tsv`)."""
+"""Reads the tags of a request, and knows which tags name a project or a copy of it
+(`tag_keys.tsv`).
+"""
 
 from __future__ import annotations
 
@@ -14,6 +16,14 @@ _TEXT = re.compile(r"[\w .:/=+@-]{1,256}")
 """A key or value without a wildcard or policy variable, in the letters that AWS allows in tags
 (https://docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html, inferred).
 """
+_OF_CREATED = frozenset({
+    "tags", "taglist", "tagset", "tagslist",
+    "backupplantags", "backupvaulttags", "bottags", "flowtags", "frameworktags",
+    "identitypooltags", "reportplantags", "userpooltags",
+})  # fmt: skip
+"""Parameters that hold the tags of what a call creates, in lower case (models of botocore 1.44.8;
+others, as `stagingAreaTags`, hold those of something else).
+"""
 
 
 def tags_by_type(
@@ -26,8 +36,8 @@ def tags_by_type(
     """
     for name, value in parameters.items():
         match name.lower():
-            case "tags" | "taglist" | "tagset":
-                yield "", tuple(project_tags(value))
+            case lowered if lowered in _OF_CREATED:
+                yield "", tuple(_telling_tags(value))
             case "tagspecificationset" | "tagspecifications" | "tagspecification":
                 yield from map(_specification, _items(value))
             case _ if (
@@ -46,7 +56,7 @@ def _specification(value: Mapping[str, object]) -> tuple[str, Tags]:
         name.lower(): member for name, member in value.items() if not isinstance(member, int)
     }
     return str(members.get("resourcetype", "")).lower(), tuple(
-        project_tags(members.get("tags", members.get("tag")))
+        _telling_tags(members.get("tags", members.get("tag")))
     )
 
 
@@ -66,9 +76,9 @@ def _items(value: object) -> Iterator[Mapping[str, object]]:
             yield element
 
 
-def project_tags(value: object) -> Iterator[tuple[str, str]]:
-    """Yields the tags that name a project, in any of AWS's forms: a map, or a list of members with
-    key and value.
+def _telling_tags(value: object) -> Iterator[tuple[str, str]]:
+    """Yields the tags that name a project or a copy, in any of AWS's forms: a map, or a list of
+    members with key and value.
     """
     pairs: Iterable[tuple[object, object]]
     names = set(map(str.lower, value)) if isinstance(value, Mapping) else _WRAPPERS
@@ -81,13 +91,16 @@ def project_tags(value: object) -> Iterator[tuple[str, str]]:
         )
         pairs = ((member.get("key"), member.get("value")) for member in members)
     for key, text in pairs:
-        if isinstance(key, str) and isinstance(text, str) and is_project_tag(key, text):
+        if isinstance(key, str) and isinstance(text, str) and is_telling_tag(key, text):
             yield key, text
 
 
-def is_project_tag(key: str, value: str) -> bool:
-    """Whether a tag says to which project a resource belongs, in text that a condition can hold."""
-    return key_rank(key) is not None and bool(_TEXT.fullmatch(key) and _TEXT.fullmatch(value))
+def is_telling_tag(key: str, value: str) -> bool:
+    """Whether a tag says to which project or copy a resource belongs, in text that a condition can
+    hold.
+    """
+    is_known = key_rank(key) is not None or is_copy_key(key)
+    return is_known and bool(_TEXT.fullmatch(key) and _TEXT.fullmatch(value))
 
 
 @cache
@@ -95,15 +108,22 @@ def key_rank(key: str) -> int | None:
     """The rank of a tag's key among those that name a project (`tag_keys.tsv`), the most telling
     first.
     """
+    keys = [row["key"] for row in table("tag_keys") if row["names"] == "project"]
+    plain = _plain(key)
+    return keys.index(plain) if plain in keys else None
+
+
+@cache
+def is_copy_key(key: str) -> bool:
+    """Whether a tag's key names a copy of the project: `Environment`, `stage`."""
+    keys = [row["key"] for row in table("tag_keys") if row["names"] == "copy"]
+    return _plain(key) in keys
+
+
+def _plain(key: str) -> str:
+    """A key in lower case without its prefix, separators and `name`; empty for one of AWS."""
+    if key.lower().startswith("aws:"):
+        return ""
     last = re.split(r"[:/.]", key)[-1].lower()
     plain = re.sub(r"[-_ ]", "", last)
-    plain = plain.removesuffix("name") or plain
-    is_reserved = key.lower().startswith("aws:")
-    return next(
-        (
-            rank
-            for rank, row in enumerate(table("tag_keys"))
-            if row["key"] == plain and not is_reserved
-        ),
-        None,
-    )
+    return plain.removesuffix("name") or plain

@@ -14,11 +14,11 @@ from msgspec.structs import replace
 from leastpriv.diff.compare import may_have_path
 from leastpriv.evidence.bucket_accounts import RESOURCE_ACCOUNT
 from leastpriv.evidence.created_resources import CreatedResources, find_created_resources
-from leastpriv.evidence.created_tags import written_condition
+from leastpriv.evidence.created_tags import written_conditions
 from leastpriv.evidence.iam_paths import arns_without_path
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.used_names import names_of
-from leastpriv.models import Basis, ChangeKind, Condition, Need, Origin, Outcome, Usage, grouped
+from leastpriv.models import Basis, ChangeKind, Condition, Need, Origin, Outcome, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.catalog import BY_LEVEL, sensitivity
 from leastpriv.permissions.fact_tables import table
@@ -38,7 +38,7 @@ from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import names_action, statements_allowing
 from leastpriv.proposal.addition_rules import BREAK_GLASS, addition_result, held_addition
 from leastpriv.proposal.guards import break_glass_runs, is_break_glass_use
-from leastpriv.proposal.lifecycle_additions import id_conditions
+from leastpriv.proposal.id_conditions import by_id_conditions, id_conditions, is_of_copy
 from leastpriv.proposal.models import (
     NO_TIME,
     Change,
@@ -175,13 +175,18 @@ def additions(
         resources = _change(action, usages, writing).resources
         held = HeldBackChange(ChangeKind.ADD, action, resources, guard_result, usages=tuple(usages))
         held_back.append(
-            replace(held, conditions=id_conditions(action, resources, usages, evidence))
+            replace(
+                held,
+                conditions=id_conditions(action, resources, usages, evidence, names.copies),
+            )
         )
     for action, usages, conditions in _by_conditions(accepted, evidence):
         change = _without_unmet_conditions(_change(action, usages, writing), committed)
         removers = (history.removed.get(usage.need.permission, 0) for usage in usages)
         change = replace(change, conditions=conditions, removed_by=max(removers, default=0))
-        for part in (change,) if conditions else _by_id_conditions(change, usages, evidence):
+        for part in (
+            (change,) if conditions else by_id_conditions(change, usages, evidence, names.copies)
+        ):
             if options.keep_forms and not part.security:
                 part = _with_committed_resources(part, committed)
             part, declined = _without_declined(part, history, evidence)
@@ -190,42 +195,6 @@ def additions(
     # An addition that restores an earlier removal comes first.
     merged = _without_needless_conditions(_merge_condition_values(changes))
     return sorted(merged, key=lambda change: not change.removed_by), held_back
-
-
-def _by_id_conditions(
-    change: Change, usages: Sequence[Usage], evidence: Evidence
-) -> Iterator[Change]:
-    """Yields an addition in parts by the condition that their ids take: an API apart from its
-    routes, which have no tags of their own.
-    """
-    action = change.action
-    conditions = id_conditions(action, change.resources, usages, evidence)
-    if conditions:
-        yield replace(change, conditions=conditions)
-        return
-    names_by_types = grouped(
-        [(types_of_arn(service_of(name), name), name) for name in change.resources]
-    )
-    names_by_conditions: dict[tuple[Condition, ...], list[str]] = {}
-    for names in names_by_types.values():
-        own_usages = [usage for usage in usages if _is_on(usage, names)]
-        of_type = id_conditions(action, names, own_usages, evidence)
-        names_by_conditions.setdefault(of_type, []).extend(names)
-    if len(names_by_conditions) <= 1:
-        yield change
-        return
-    for conditions, names in names_by_conditions.items():
-        yield replace(
-            change,
-            resources=tuple(names),
-            patterns=tuple([pattern for pattern in change.patterns if pattern.pattern in names]),
-            usages=tuple([usage for usage in change.usages if _is_on(usage, names)]),
-            conditions=conditions,
-        )
-
-
-def _is_on(usage: Usage, names: Sequence[str]) -> bool:
-    return any(resource_covers(name, usage.need.permission.resource) for name in names)
 
 
 def _without_unmet_conditions(change: Change, committed: Sequence[Statement]) -> Change:
@@ -237,9 +206,9 @@ def _without_unmet_conditions(change: Change, committed: Sequence[Statement]) ->
     )
     naming = (statement for statement in conditional if names_action(statement, change.action))
     forms = {
-        form: condition
+        form: conditions
         for statement in naming
-        if (condition := written_condition(statement))
+        if (conditions := written_conditions(statement))
         for form in statement.resources
     }
     if not forms:
@@ -247,11 +216,19 @@ def _without_unmet_conditions(change: Change, committed: Sequence[Statement]) ->
     pattern_by_form: dict[str, Pattern | None] = {}
     for resource in change.resources:
         form = next((form for form in forms if resource_covers(form, resource)), "")
-        reason = f"{_UNMET} {forms[form].key} is {forms[form].values[0]}" if form else ""
+        reason = f"{_UNMET} {_sentence(forms[form])}" if form else ""
         opening = WildcardPart("resource", reason)
         pattern_by_form[form or resource] = Pattern(form, (resource,), (opening,)) if form else None
     patterns = (*change.patterns, *filter(None, pattern_by_form.values()))
     return replace(change, resources=tuple(pattern_by_form), patterns=patterns)
+
+
+def _sentence(conditions: Sequence[Condition]) -> str:
+    """Some conditions in words: `aws:ResourceTag/app is shop and aws:ResourceTag/stage is pr-*`."""
+    return " and ".join(
+        f"{condition.key} {condition.relation} {' or '.join(condition.values)}"
+        for condition in conditions
+    )
 
 
 def _by_conditions(
@@ -547,7 +524,8 @@ def without_denied(
             for statement in statements_allowing(policies, change.action)
             for resource in statement.resources or ("*",)
         ]
-        denied = names.denied(change.action, change.resources)
+        is_bounded = any(map(is_of_copy, change.conditions))
+        denied = () if is_bounded else names.denied(change.action, change.resources)
         newly_denied = (
             name
             for name in denied

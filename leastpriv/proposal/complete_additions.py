@@ -46,7 +46,7 @@ from leastpriv.permissions.volatility import is_whole_type, service_of
 from leastpriv.policy.document import Document
 from leastpriv.policy.replay import replay_need
 from leastpriv.proposal.guards import break_glass_runs, is_break_glass_use
-from leastpriv.proposal.lifecycle_additions import id_conditions
+from leastpriv.proposal.id_conditions import id_conditions
 from leastpriv.proposal.models import Change, History, Options, PlaceOfStep
 from leastpriv.proposal.offers import is_write_to_any
 from leastpriv.proposal.origins import is_unreviewed_use

@@ -114,11 +114,9 @@ def resource_expression(statement: Statement) -> str:
 def unless_on_same_key(
     conditions: Sequence[Condition], statement: Statement
 ) -> tuple[Condition, ...]:
-    """The conditions; none where the statement has one on such a key."""
+    """The conditions but those on a key on which the statement has one."""
     keys = {condition.key.lower() for condition in statement.conditions}
-    if any(condition.key.lower() in keys for condition in conditions):
-        return ()
-    return tuple(conditions)
+    return tuple([condition for condition in conditions if condition.key.lower() not in keys])
 
 
 def without_folded(changes: Sequence[Change], restricted: Sequence[Change]) -> list[Change]:

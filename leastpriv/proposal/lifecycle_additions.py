@@ -1,40 +1,32 @@
 """What a first draft grants for later deploys: the life cycle of what the runs created, and uploads
 without records.
 
-An action on every resource of a type whose id AWS chooses gets a condition here, if every recorded
-call met one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from msgspec import Struct, structs
 
-from leastpriv.evidence.created_tags import (
-    RESOURCE_TAG,
-    called_via,
-    tagged_types,
-    takes_conditions,
-)
-from leastpriv.evidence.models import Evidence
-from leastpriv.models import Basis, ChangeKind, Condition, Outcome, Usage, grouped
+from leastpriv.evidence.created_tags import CALLED_VIA
+from leastpriv.models import Basis, ChangeKind, grouped
 from leastpriv.permissions.catalog import BY_LEVEL, forbidden, sensitivity
 from leastpriv.permissions.generalize import least_literal
 from leastpriv.permissions.implied import READ_OBJECT
 from leastpriv.permissions.lifecycle import changes_made, siblings_among
 from leastpriv.permissions.names.app_names import AppNames, destroys, sets
+from leastpriv.permissions.names.copies import Copies
 from leastpriv.permissions.patterns import has_wildcard, resource_covers, without_covered
-from leastpriv.permissions.project_tags import key_rank
 from leastpriv.permissions.resource_types import (
     action_of,
     bucket_of,
     creates_its_resource,
-    types_of_arn,
     widest,
 )
 from leastpriv.permissions.volatility import is_whole_type, literal_letters, parts_of, service_of
 from leastpriv.proposal.escalation_paths import known_role
+from leastpriv.proposal.id_conditions import by_id_conditions, is_of_copy
 from leastpriv.proposal.models import Change, GuardContext
 from leastpriv.proposal.removals import tools_of
 from leastpriv.proposal.stability import with_items
@@ -66,12 +58,14 @@ def lifecycle_additions(
     what the creation sets (`SetQueueAttributes`).
     """
     life_cycle = LifeCycle([], [])
-    for change in _counterparts(added, context, has_sensitive=has_sensitive):
+    for change in _counterparts(added, context, names.copies, has_sensitive=has_sensitive):
         if not destroys(change.action):
             life_cycle.written.append(change)
             continue
         short_lived = set(_in_short_lived(change, names))
-        if change.conditions:
+        if any(
+            condition.key == CALLED_VIA or is_of_copy(condition) for condition in change.conditions
+        ):
             short_lived.update(filter(is_whole_type, change.resources))
         _split(change, short_lived, life_cycle)
     return life_cycle
@@ -112,7 +106,7 @@ def ends_setting(change: Change) -> bool:
 
 
 def _counterparts(
-    added: Sequence[Change], context: GuardContext, *, has_sensitive: bool
+    added: Sequence[Change], context: GuardContext, copies: Copies, *, has_sensitive: bool
 ) -> Iterator[Change]:
     """Yields the life-cycle actions of added ones, on all resources of these."""
     of_action = grouped([(change.action, change) for change in added])
@@ -144,7 +138,7 @@ def _counterparts(
                 for addition in of_service
                 if not any(map(is_whole_type, addition.resources))
             ]
-        yield from _following(action, changes, naming_changes, context, ())
+        yield from _following(action, changes, naming_changes, context, copies, ())
     for owner in filter(creates_its_resource, of_action):
         for action in (
             siblings_among(owner, of_action) if tools_of(context.used.get(owner, ())) else ()
@@ -156,7 +150,7 @@ def _counterparts(
                     resource for change in of_action[action] for resource in change.resources
                 ]
                 free = [change for change in of_action[owner] if not change.conditions]
-                yield from _following(action, free, free, context, resources_in_use)
+                yield from _following(action, free, free, context, copies, resources_in_use)
 
 
 def _deletes_several(action: str, partners: Collection[str]) -> bool:
@@ -169,6 +163,7 @@ def _following(
     owners: Sequence[Change],
     on: Sequence[Change],
     context: GuardContext,
+    copies: Copies,
     used: Sequence[str],
 ) -> Iterator[Change]:
     """Yields a life-cycle action on the resources of some changes, but for those that it was used
@@ -206,7 +201,7 @@ def _following(
             if pattern.pattern in names
         }
         usages = [usage for change in on for usage in change.usages]
-        yield Change(
+        change = Change(
             kind=ChangeKind.ADD,
             action=action,
             resources=names,
@@ -214,8 +209,8 @@ def _following(
             patterns=tuple(patterns.values()),
             because=", ".join(sorted({change.action for change in owners})),
             security=sensitivity(action),
-            conditions=id_conditions(action, names, usages, context.evidence),
         )
+        yield from by_id_conditions(change, usages, context.evidence, copies)
 
 
 def _succeeded(change: Change) -> Iterator[str]:
@@ -285,45 +280,3 @@ def uploads(added: Sequence[Change], context: GuardContext) -> Iterator[Change]:
             basis=Basis.INFERRED,
             patterns=tuple(names.values()),
         )
-
-
-def id_conditions(
-    action: str, resources: Sequence[str], usages: Iterable[Usage], evidence: Evidence
-) -> tuple[Condition, ...]:
-    """The condition of a deletion or a sensitive action on every resource of a type whose id AWS
-    chooses.
-
-    Each call met it. Either one service forwarded them all (`aws:CalledVia`), or each creation of
-    such a resource has the same tag that names a project. `usages` are those of the action, or of
-    the actions that it belongs to where no call used it.
-    """
-    if not (resources and all(map(is_whole_type, resources)) and takes_conditions(action)):
-        return ()
-    known_usages = [usage for usage in usages if usage.outcome is not Outcome.UNKNOWN]
-    vias = {called_via(usage.forwarded_by, usage.programs) for usage in known_usages}
-    if len(vias) == 1 and (via := vias.pop()):
-        return (via,)
-    kinds = {
-        (service_of(resource), kind)
-        for resource in resources
-        for kind in types_of_arn(service_of(resource), resource)
-    }
-    runs = {run.id for run in evidence.runs}
-    created = [
-        created_tag
-        for created_tag in evidence.created_tags
-        if (created_tag.service, created_tag.kind) in kinds
-    ]
-    created = [created_tag for created_tag in created if not runs.isdisjoint(created_tag.runs)]
-    tagged = {(action.partition(":")[0], kind) for kind in tagged_types(action)}
-    if not kinds <= tagged & {(created_tag.service, created_tag.kind) for created_tag in created}:
-        return ()
-    common = set[tuple[str, str]].intersection(*(set(created_tag.tags) for created_tag in created))
-    contexts = [
-        usage.need.context for usage in known_usages if usage.need.permission.action == action
-    ]
-    for key, value in sorted(common, key=lambda tag: (key_rank(tag[0]) or 0, tag)):
-        condition = Condition("StringEquals", RESOURCE_TAG + key, (value,))
-        if all(condition in context for context in contexts):
-            return (condition,)
-    return ()

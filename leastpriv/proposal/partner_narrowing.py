@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from leastpriv.models import ChangeKind, Usage
 from leastpriv.permissions.generalize import Certainty, Pattern
+from leastpriv.permissions.names.copies import Copies
 from leastpriv.permissions.patterns import without_covered
 from leastpriv.permissions.resource_types import type_names
 from leastpriv.proposal.grants_on_all import (
@@ -23,7 +24,7 @@ from leastpriv.proposal.grants_on_all import (
     resource_expression,
     unless_on_same_key,
 )
-from leastpriv.proposal.lifecycle_additions import id_conditions
+from leastpriv.proposal.id_conditions import id_conditions
 from leastpriv.proposal.models import Change, GuardContext, GuardResult
 from leastpriv.proposal.removals import change_of
 from leastpriv.proposal.stability import where_applied
@@ -36,6 +37,7 @@ def restrict_partners(
     changes: Sequence[Change],
     restricted: Sequence[Change],
     context: GuardContext,
+    copies: Copies,
 ) -> Iterator[Change]:
     """Restricts each unused action that a narrowed wildcard on `*` keeps to the resources of what
     it belongs to.
@@ -69,7 +71,7 @@ def restrict_partners(
                 continue
             resources = tuple(sorted(without_covered(patterns)))
             usages = owners.usages(context)
-            conditions = id_conditions(action, resources, usages, context.evidence)
+            conditions = id_conditions(action, resources, usages, context.evidence, copies)
             yield replace(
                 change_of(entry, ChangeKind.NARROW),
                 action=action,

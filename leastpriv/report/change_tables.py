@@ -274,8 +274,7 @@ def _condition_lines(conditions: Sequence[Condition]) -> Iterator[str]:
     """Yields a line for each condition of an addition, of many the first."""
     for condition in conditions[:_MOST_CONDITIONS]:
         values = codes(condition.values, 1)
-        is_value = "is not set" if condition.operator == "Null" else f"is {values}"
-        yield f"only if {code(condition.key)} {is_value}"
+        yield f"only if {code(condition.key)} {condition.relation} {values}".rstrip()
     conditions_left = len(conditions) - _MOST_CONDITIONS
     if conditions_left > 0:
         yield f"and {plural(conditions_left, 'further condition')}"

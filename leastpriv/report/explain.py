@@ -248,7 +248,7 @@ def _additions(action: str, context: ReportContext, head: str) -> Iterator[str]:
         if change.action == action:
             yield f"  {head}, basis {change.basis}, on"
             under = [
-                f"{condition.key} is {' or '.join(condition.values)}"
+                f"{condition.key} {condition.relation} {' or '.join(condition.values)}"
                 for condition in change.conditions
             ]
             patterns = {pattern.pattern: pattern for pattern in change.patterns}

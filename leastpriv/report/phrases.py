@@ -153,13 +153,10 @@ def only_if(conditions: Sequence[Condition]) -> str:
     """`, only if iam:PassedToService is lambda.amazonaws.com`: conditions after a resource; empty
     without one.
     """
-    values = (
-        "not set" if condition.operator == "Null" else " or ".join(map(code, condition.values))
-        for condition in conditions
-    )
     condition_words = [
-        f"{code(condition.key)} is {value}"
-        for condition, value in zip(conditions, values, strict=True)
+        f"{code(condition.key)} {condition.relation} "
+        f"{' or '.join(map(code, condition.values))}".rstrip()
+        for condition in conditions
     ]
     return f", only if {joined(condition_words)}" if condition_words else ""
 

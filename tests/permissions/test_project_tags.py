@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from leastpriv.permissions.project_tags import is_project_tag, key_rank, tags_by_type
+from leastpriv.permissions.project_tags import is_copy_key, is_telling_tag, key_rank, tags_by_type
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,6 @@ def test_a_project_is_named_in_any_spelling_and_before_an_owner(key: str) -> Non
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("Environment", "prod"),
         ("commit", "0a1b2c3"),
         ("Name", "shop-vpc"),
         ("aws:cloudformation:stack-name", "shop"),
@@ -25,10 +24,21 @@ def test_a_project_is_named_in_any_spelling_and_before_an_owner(key: str) -> Non
         ("Project", "shop-*"),
         ("Project", "${aws:PrincipalTag/project}"),
         ("Project", ""),
+        ("Environment", "pr-*"),
     ],
 )
-def test_a_tag_of_one_deployment_or_with_a_wildcard_names_no_project(key: str, value: str) -> None:
-    assert not is_project_tag(key, value)
+def test_a_tag_of_one_deployment_or_with_a_wildcard_tells_nothing(key: str, value: str) -> None:
+    assert not is_telling_tag(key, value)
+
+
+@pytest.mark.parametrize("key", ["Environment", "env", "acme:stage", "StageName", "git/branch"])
+def test_a_copy_of_a_project_is_named_in_any_spelling(key: str) -> None:
+    assert is_copy_key(key)
+    assert key_rank(key) is None
+
+
+def test_a_tag_of_aws_names_no_copy() -> None:
+    assert not is_copy_key("aws:cloudformation:stage")
 
 
 PROJECT = ("project", "shop")
@@ -39,6 +49,7 @@ PROJECT = ("project", "shop")
     [
         ({"tags": {"project": "shop", "key": "v"}}, ""),
         ({"tags": [{"key": "project", "value": "shop"}]}, ""),
+        ({"userPoolTags": {"project": "shop"}}, ""),
         ({"tagList": [{"tagKey": "project", "tagValue": "shop"}]}, ""),
         (
             {

@@ -23,7 +23,7 @@ from leastpriv.permissions.generalize import (
     least_literal,
 )
 from leastpriv.permissions.lifecycle import siblings_among
-from leastpriv.permissions.names.bare_names import insertion_of
+from leastpriv.permissions.names.bare_names import without_slots
 from leastpriv.permissions.names.copies import (
     LEAST_LIVED_RUNS,
     Copies,
@@ -105,8 +105,6 @@ def destroys(action: str) -> bool:
     """Whether an action takes a resource, or a part of it that holds state, away
     (`data/not_destroyed.tsv`).
     """
-    if action == "kms:ScheduleKeyDeletion":
-        return True
     if not deletes(action) or "Tagging" in access_level(action):
         return False
     return not any(action_matches(row["pattern"], action) for row in table("not_destroyed"))
@@ -128,17 +126,16 @@ class NamedUse(Struct, frozen=True):
     template: Template
     copy: str | None
     """Key of the copy; None for a name of no copy."""
-    word: Words = ()
-    """The word of the copy, as the name has it."""
+    spelled: tuple[Words, ...] = ()
+    """The word of the copy, as the name has it in each place."""
 
     @classmethod
     def of(cls, use: NameUse, name: Name, copies: Copies, template: Template) -> NamedUse:
         """Reads which copy a name is of."""
-        name_place = copies.place_in(name)
-        if name_place is None:
+        copy = copies.copy_of(name)
+        if copy is None:
             return cls(use, name, template, None)
-        word = name.words[name_place.begin : name_place.end]
-        return cls(use, name, template, name_place.key, word)
+        return cls(use, name, template, copy.key, copy.spelled)
 
     @property
     def has_slot(self) -> bool:
@@ -178,6 +175,8 @@ class AppNames(Struct, frozen=True):
     """The names of one target."""
 
     copies: Copies
+    all_uses: tuple[NameUse, ...]
+    """Also those of ids that AWS drew."""
     uses: tuple[NamedUse, ...]
     by_resource: Mapping[str, NamedUse]
     runs_of: Mapping[str, frozenset[str]]
@@ -194,8 +193,10 @@ class AppNames(Struct, frozen=True):
     """Kind and template -> actions that created such resources."""
     destroyed_by: Mapping[_Destruction, frozenset[str]]
     """Runs that destroyed so."""
-    spellings: Mapping[TemplateKey, Mapping[str, Words]]
-    """Kind and template -> key of a copy -> its word, as the names have it."""
+    spellings: Mapping[TemplateKey, Mapping[str, tuple[Words, ...]]]
+    """Kind and template -> key of a copy -> its word, as the names have it in each place."""
+    lasting_ids: frozenset[str]
+    """Ids that AWS drew, and that runs of long-lived copies alone used."""
     words_behind_copy: frozenset[str]
     """The words behind the copy's in names that begin with it: one if it is the name of the app."""
 
@@ -336,9 +337,9 @@ class AppNames(Struct, frozen=True):
         name = name_of(resource)
         if name is None or has_wildcard(resource):
             return False
-        name_place = self.copies.place_in(name)
-        if name_place is not None:
-            return self.copies.lasts(name_place.key)
+        copy = self.copies.copy_of(name)
+        if copy is not None:
+            return self.copies.lasts(copy.key)
         return len(self.runs_of.get(resource, ())) >= LEAST_LIVED_RUNS
 
     def spares(self, action: str, resource: str) -> bool:
@@ -348,8 +349,8 @@ class AppNames(Struct, frozen=True):
         name = name_of(resource)
         if name is None or has_wildcard(resource) or not destroys(action):
             return False
-        name_place = self.copies.place_in(name)
-        is_lasting = name_place is not None and self.copies.lasts(name_place.key)
+        copy = self.copies.copy_of(name)
+        is_lasting = copy is not None and self.copies.lasts(copy.key)
         return is_lasting and not self.has_destroyed(action, resource)
 
     def has_destroyed(self, action: str, resource: str) -> bool:
@@ -385,9 +386,7 @@ class AppNames(Struct, frozen=True):
         if not wildcard_patterns or not destroys(action):
             return ()
         service = action.partition(":")[0]
-        destroyed = {
-            named_use.use.resource for named_use in self.uses if named_use.use.action == action
-        }
+        destroyed = {use.resource for use in self.all_uses if use.action == action}
         denied_names: dict[str, None] = {}
         for kind, templates in self.templates.items():
             if kind.partition(":")[0] != service:
@@ -411,11 +410,16 @@ class AppNames(Struct, frozen=True):
             is_covered = any(resource_covers(pattern, resource) for pattern in wildcard_patterns)
             if is_living and is_covered and self._lives_long(named_use):
                 denied_names[resource] = None
+        if destroyed.isdisjoint(self.lasting_ids):
+            for resource in sorted(self.lasting_ids):
+                if any(resource_covers(pattern, resource) for pattern in wildcard_patterns):
+                    denied_names[resource] = None
         # A stack that a run deleted by its name may be the one whose id another call shows.
         safe = [
             name
             for name in denied_names
-            if not any(resource_overlaps(name, destroyed_name) for destroyed_name in destroyed)
+            if fits(action, name)
+            and not any(resource_overlaps(name, destroyed_name) for destroyed_name in destroyed)
         ]
         return without_covered(safe)
 
@@ -497,23 +501,28 @@ class AppNames(Struct, frozen=True):
         text = copy if is_form else self.copies.word_of(copy)
         template = named_use.template
         if not text and COPY in template:
-            template = _without_slot(named_use)
-        for word in template:
+            template = without_slots(replace(named_use.name, words=template))
+        for index, word in enumerate(template):
             if word == COPY:
-                words.append(self._spelled(text, named_use, "" if is_form else copy))
+                words.append(self._spelled(text, named_use, index, "" if is_form else copy))
             else:
                 is_open = is_form and is_drawn(word)
                 words.append("*" if is_open else _opened(word))
         return f"{named_use.name.head}:{re.sub('[*]{2,}', '*', ''.join(words))}"
 
-    def _spelled(self, text: str, named_use: NamedUse, key: str) -> str:
+    def _spelled(self, text: str, named_use: NamedUse, index: int, key: str) -> str:
         """The word of a copy, or the form of such words, as the app writes it in names of one form:
         `feat_login`, `FeatLogin`.
+
+        `index`: the place of the slot in the template.
         """
-        examples = self.spellings.get((named_use.name.kind, named_use.template), {})
+        template = named_use.template
+        spelled = self.spellings.get((named_use.name.kind, template), {})
+        place = template[:index].count(COPY)
+        examples = {each: words[place] for each, words in spelled.items()}
         if key in examples:
             return "".join(examples[key])
-        guess = spelling_around(named_use.template, len(named_use.name.fixed))
+        guess = spelling_around(template, index, len(named_use.name.fixed))
         short_lived = [words for each, words in examples.items() if each in self.copies.short_lived]
         spelling = spelling_of(short_lived or examples.values())
         if spelling is None:
@@ -529,16 +538,6 @@ def _with_used(patterns: list[_AppPattern], named_use: NamedUse) -> list[_AppPat
     if any(resource_covers(app_pattern.pattern, resource) for app_pattern in patterns):
         return patterns
     return [*patterns, _AppPattern(resource, "")]
-
-
-def _without_slot(named_use: NamedUse) -> Template:
-    """The words of a name in a copy without a word."""
-    index = named_use.template.index(COPY)
-    name = replace(named_use.name, words=named_use.template)
-    insertion = insertion_of(name, index, index + 1)
-    slot = insertion.slot if insertion else (COPY,)
-    begin = index - slot.index(COPY)
-    return (*named_use.template[:begin], *named_use.template[begin + len(slot) :])
 
 
 def _opened(word: str) -> str:
@@ -581,7 +580,30 @@ def read_app_names(
             continue
         template = slots[name.kind, template_of(name, copies)]
         named_uses.append(NamedUse.of(use, name, copies, template))
-    return collected(copies, named_uses)
+    return collected(copies, named_uses, uses)
+
+
+def _lasting_ids(
+    uses: Sequence[NameUse], named_uses: Iterable[NamedUse], copies: Copies
+) -> Iterator[str]:
+    """Yields the ids that runs of long-lived copies alone used: an id is of the copy whose names
+    the same run used.
+    """
+    copies_of_run: dict[str, set[str]] = {}
+    for named_use in named_uses:
+        if named_use.copy is not None:
+            for run in named_use.use.runs:
+                copies_of_run.setdefault(run, set()).add(named_use.copy)
+    runs_of_id: dict[str, set[str]] = {}
+    for use in uses:
+        if name_of(use.resource) is None and not has_wildcard(use.resource):
+            runs_of_id.setdefault(use.resource, set()).update(use.runs)
+    for resource, runs in runs_of_id.items():
+        copies_of_id = [copies_of_run.get(run, set()) for run in runs]
+        is_known = all(copies_of_id) or len(runs) >= LEAST_LIVED_RUNS
+        is_lasting = all(map(copies.lasts, set[str]().union(*copies_of_id)))
+        if is_known and is_lasting and copies.short_lived:
+            yield resource
 
 
 def _words_behind_copy(named_uses: Iterable[NamedUse]) -> Iterator[str]:
@@ -595,8 +617,8 @@ def _words_behind_copy(named_uses: Iterable[NamedUse]) -> Iterator[str]:
             yield text[1]
 
 
-def collected(copies: Copies, named_uses: Sequence[NamedUse]) -> AppNames:
-    """Returns the names of a target, each with its copy."""
+def collected(copies: Copies, named_uses: Sequence[NamedUse], uses: Sequence[NameUse]) -> AppNames:
+    """Returns the names of a target, each with its copy; `uses` are also those of ids."""
     regions: dict[_KindInAccount, set[str]] = {}
     runs_of: dict[str, set[str]] = {}
     names_of: dict[TemplateKey, set[str]] = {}
@@ -604,7 +626,7 @@ def collected(copies: Copies, named_uses: Sequence[NamedUse]) -> AppNames:
     in_short_lived: dict[str, set[str]] = {}
     created: dict[TemplateKey, set[str]] = {}
     destroyed: dict[_Destruction, set[str]] = {}
-    spellings: dict[TemplateKey, dict[str, Words]] = {}
+    spellings: dict[TemplateKey, dict[str, tuple[Words, ...]]] = {}
     for named_use in named_uses:
         kind = named_use.name.kind
         _, _, _, region, account = named_use.name.head.split(":")
@@ -616,7 +638,7 @@ def collected(copies: Copies, named_uses: Sequence[NamedUse]) -> AppNames:
             templates.setdefault(kind, set()).add(named_use.template)
             if named_use.copy:
                 spelled = spellings.setdefault((kind, named_use.template), {})
-                spelled.setdefault(named_use.copy, named_use.word)
+                spelled.setdefault(named_use.copy, named_use.spelled)
         if named_use.copy in copies.short_lived:
             in_short_lived.setdefault(kind, set()).add(named_use.use.action)
         if named_use.use.creates:
@@ -628,6 +650,7 @@ def collected(copies: Copies, named_uses: Sequence[NamedUse]) -> AppNames:
             destroyed.setdefault(destruction, set()).update(named_use.use.runs)
     return AppNames(
         copies=copies,
+        all_uses=tuple(uses),
         uses=tuple(named_uses),
         by_resource={named_use.use.resource: named_use for named_use in named_uses},
         runs_of={resource: frozenset(runs) for resource, runs in runs_of.items()},
@@ -638,5 +661,6 @@ def collected(copies: Copies, named_uses: Sequence[NamedUse]) -> AppNames:
         created={key: frozenset(actions) for key, actions in created.items()},
         destroyed_by={key: frozenset(run_ids) for key, run_ids in destroyed.items()},
         spellings=spellings,
+        lasting_ids=frozenset(_lasting_ids(uses, named_uses, copies)),
         words_behind_copy=frozenset(_words_behind_copy(named_uses)),
     )

@@ -18,7 +18,12 @@ from itertools import chain, combinations, takewhile
 from msgspec import Struct
 from msgspec.structs import replace
 
-from leastpriv.permissions.names.bare_names import Insertion, insertion_in, insertion_of
+from leastpriv.permissions.names.bare_names import (
+    Insertion,
+    insertion_of,
+    insertions_of,
+    template_without_word,
+)
 from leastpriv.permissions.names.observed import DeclaredCopies, NameUse, RunFacts
 from leastpriv.permissions.names.words import (
     COPY,
@@ -82,6 +87,7 @@ _WORKSPACE = re.compile(r":s3:::[^/]+/(?:.*/)?env:/(?P<name>[^/]+)/")
 2026-11-27)."""
 _ENDS = frozenset({(), *((sign,) for sign in SEPARATORS)})
 """What follows a whole word in a name."""
+_ENDS_SEGMENT = frozenset("/:")
 NO_COPY = ""
 """The key of the copy whose names have no word."""
 
@@ -91,10 +97,17 @@ class NamePlace(Struct, frozen=True):
 
     begin: int
     end: int
+
+
+class CopyOfName(Struct, frozen=True):
+    """The copy that a name is of: `service/shop-prod/shop-prod-api` has its word twice."""
+
     key: str
-    """`NO_COPY` where the name has no word there."""
-    slot: Words = (COPY,)
-    """The slot that a template has there; with its separator, where the name has no word."""
+    """`NO_COPY` where the name has no word of a copy."""
+    template: Words
+    """The words of the name, with a slot in each place of the word."""
+    spelled: tuple[Words, ...] = ()
+    """The word as the name has it in each of these places; none without a word."""
 
 
 class Copies(Struct, frozen=True):
@@ -128,8 +141,8 @@ class Copies(Struct, frozen=True):
 
     def is_bare(self, name: Name) -> bool:
         """Whether a name is of the copy without a word."""
-        name_place = self.place_in(name)
-        return name_place is not None and name_place.key == NO_COPY
+        copy = self.copy_of(name)
+        return copy is not None and copy.key == NO_COPY
 
     def has_stage(self, name: Name) -> bool:
         """Whether a name has the word of a long-lived copy."""
@@ -143,24 +156,45 @@ class Copies(Struct, frozen=True):
         """The word of a copy; empty for one without a word."""
         return "".join(self.long_lived.get(key) or self.short_lived.get(key, ()))
 
-    def place_in(self, name: Name) -> NamePlace | None:
-        """Where the word of a copy is in a name; None for a name of no copy."""
+    def copy_of(self, name: Name) -> CopyOfName | None:
+        """Which copy a name is of; None for a name of no copy."""
         # A preview of a stage, `dev-pr-41`, is a preview. A branch may be named like a component of
         # the stage.
         pulls = list(filter(PULL.fullmatch, self.short_lived))
         for keys in (pulls, (*self.short_lived, *self.long_lived)):
-            name_places = [
-                NamePlace(begin, end, key)
+            firsts = [
+                (begin, -end, key)
                 for key in filter(None, keys)
                 for begin, end in name.places_of(key)
             ]
-            if name_places:
-                return min(name_places, key=lambda place: (place.begin, -place.end))
-        insertion = insertion_in(name, self.insertions)
-        if insertion is None:
-            return None
-        begin = len(name.fixed) + len(insertion.before)
-        return NamePlace(begin, begin, NO_COPY, insertion.slot_in(name))
+            if firsts:
+                _, _, key = min(firsts)
+                places = places_in_segments(name, key)
+                spelled = tuple([name.words[place.begin : place.end] for place in places])
+                return CopyOfName(key, with_slots(name.words, places), spelled)
+        template = template_without_word(name, self.insertions)
+        return None if template is None else CopyOfName(NO_COPY, template)
+
+
+def places_in_segments(name: Name, key: str) -> list[NamePlace]:
+    """The places of a copy's word: the first in each segment of a path. In one segment,
+    `shop-login-login-errors`, the second is a component that is called like a branch.
+    """
+    places: list[NamePlace] = []
+    for begin, end in name.places_of(key):
+        if not places or not _ENDS_SEGMENT.isdisjoint(name.words[places[-1].end : begin]):
+            places.append(NamePlace(begin, end))
+    return places
+
+
+def with_slots(words: Words, places: Iterable[NamePlace]) -> Words:
+    """The words with a slot in each place."""
+    template: list[str] = []
+    last = 0
+    for place in places:
+        template += [*words[last : place.begin], COPY]
+        last = place.end
+    return (*template, *words[last:])
 
 
 class NameTable(Struct, frozen=True):
@@ -754,13 +788,12 @@ def _is_taken_down(key: str, table: NameTable, previews: Collection[str]) -> boo
 
 def _insertions(words: Mapping[str, Words], table: NameTable) -> frozenset[Insertion]:
     """Where names have the words of copies."""
-    insertions = (
-        insertion_of(name, begin, end)
-        for key in filter(None, words)
-        for name in table.runs
-        for begin, end in name.places_of(key)
-    )
-    return frozenset(insertion for insertion in insertions if insertion is not None)
+    insertions: set[Insertion] = set()
+    for key in filter(None, words):
+        for name in table.runs:
+            template = with_slots(name.words, places_in_segments(name, key))
+            insertions.update(insertions_of(replace(name, words=template)))
+    return frozenset(insertions)
 
 
 def _open_number(part: str, word: Words) -> str:

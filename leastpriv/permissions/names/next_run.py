@@ -85,7 +85,7 @@ def read_next_run(earlier: Sequence[NameUse], later: NameUse) -> AppNames | None
         if name is None:
             continue
         named_uses.append(NamedUse.of(use, name, copies, template_of(name, copies)))
-    return collected(copies, named_uses)
+    return collected(copies, named_uses, uses)
 
 
 def _copies_of(difference: _Difference) -> Copies:
@@ -167,7 +167,7 @@ def _is_word_of_run(difference: _Difference, earlier: Sequence[NameUse]) -> bool
         name = literal_name_of(use.resource)
         if name is None:
             continue
-        is_changed = copies.place_in(name) is not None
+        is_changed = copies.copy_of(name) is not None
         if use.creates and is_changed:
             kinds.add(name.kind)
         if changing is not None and name != changing and name.kind == changing.kind:

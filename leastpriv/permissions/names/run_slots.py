@@ -52,13 +52,9 @@ TemplateKey = tuple[str, Words]
 
 
 def template_of(name: Name, copies: Copies) -> Words:
-    """The words of a name, with a slot in the place of its copy's word."""
-    name_place = copies.place_in(name)
-    if name_place is None:
-        return name.words
-    before = name.words[: name_place.begin]
-    behind = name.words[name_place.end :]
-    return (*before, *name_place.slot, *behind)
+    """The words of a name, with a slot in each place of its copy's word."""
+    copy = copies.copy_of(name)
+    return name.words if copy is None else copy.template
 
 
 def learn_run_slots(

@@ -7,7 +7,7 @@ from enum import Enum
 
 from msgspec import Struct
 
-from leastpriv.permissions.names.words import COPY, SEPARATORS, Words, is_separator, words_of
+from leastpriv.permissions.names.words import SEPARATORS, Words, is_separator, words_of
 
 
 class Letters(Enum):
@@ -57,12 +57,12 @@ def spelling_of(examples: Iterable[Words]) -> Spelling | None:
     )
 
 
-def spelling_around(template: Words, fixed: int) -> Spelling:
+def spelling_around(template: Words, index: int, fixed: int) -> Spelling:
     """Guesses how an app writes the words of copies, from the words around the slot of a name.
 
-    `fixed`: how many words the type of the resource has before the name.
+    `index`: the place of the slot. `fixed`: how many words the type of the resource has before the
+    name.
     """
-    index = template.index(COPY)
     before = template[index - 1] if index else ""
     behind = template[index + 1] if index + 1 < len(template) else ""
     is_in_camel_case = before[:1].isalpha() or (bool(before) and behind[:1].isupper())

@@ -184,3 +184,18 @@ def test_names_that_differ_in_their_region_have_one_shape(words: tuple[str, str]
     shapes = {names.shape_of(resource) for resource in resources if ":sqs:" in resource}
     assert len(shapes) == 1
     assert None not in shapes
+
+
+def test_a_deny_names_no_resource_that_the_action_does_not_take() -> None:
+    # AWS authorizes the end of a revision on `*` alone: a Deny on names would never hold.
+    services = [f"arn:aws:ecs:{HERE}:service/shop-{copy}/api" for copy in ("prod", "pr-1", "pr-2")]
+    queues = [f"arn:aws:sqs:{HERE}:shop-{copy}-mails" for copy in ("prod", "pr-1", "pr-2")]
+    topics = [f"arn:aws:sns:{HERE}:shop-{copy}-alerts" for copy in ("prod", "pr-1", "pr-2")]
+    uses = [
+        NameUse(f"{name.split(':')[2]}:Create", name, (str(run),), creates=True, destroys=False)
+        for run, names_of_run in enumerate(zip(services, queues, topics, strict=True))
+        for name in names_of_run
+    ]
+    names = read_app_names(uses, [RunFacts(str(run)) for run in range(3)])
+    assert names.denied("ecs:DeleteService", ["*"]) == (services[0],)
+    assert names.denied("ecs:DeregisterTaskDefinition", ["*"]) == ()

@@ -468,9 +468,24 @@ class Usage(Struct, frozen=True):
     """
 
     @property
+    def action(self) -> str:
+        """The action of its permission."""
+        return self.need.permission.action
+
+    @property
     def resource(self) -> str:
         """The resource of its permission."""
         return self.need.permission.resource
+
+    @property
+    def is_allowed(self) -> bool:
+        """Whether the calls were allowed."""
+        return self.outcome is Outcome.ALLOWED
+
+    @property
+    def replay_regions(self) -> tuple[str, ...]:
+        """The regions in which its need is replayed: one without a name where no call names one."""
+        return self.regions or ("",)
 
 
 def grouped(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
@@ -479,3 +494,8 @@ def grouped(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
     for key, value in pairs:
         found.setdefault(key, []).append(value)
     return found
+
+
+def usages_by_action(usages: Iterable[Usage]) -> dict[str, list[Usage]]:
+    """Groups usages by their action."""
+    return grouped((usage.action, usage) for usage in usages)

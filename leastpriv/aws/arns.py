@@ -213,6 +213,11 @@ def account_of(arn: str) -> str:
     return "".join(arn.split(":")[4:5])
 
 
+def region_field(arn: str) -> str:
+    """Returns what an ARN or a pattern of ARNs has as its region; empty where it has none."""
+    return "".join(arn.split(":")[3:4]) if arn.startswith("arn:") else ""
+
+
 def has_wildcard(text: str) -> bool:
     """Whether a text is a pattern: it has `*` or `?`."""
     return "*" in text or "?" in text

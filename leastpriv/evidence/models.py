@@ -485,6 +485,11 @@ class Evidence(Struct, frozen=True):
     """The users of the policy; empty where it has one."""
     unnamed_users: tuple[UnnamedUser, ...] = ()
 
+    @property
+    def allowed_usages(self) -> list[Usage]:
+        """The usages whose calls were allowed."""
+        return [usage for usage in self.usages if usage.is_allowed]
+
     def origin_of_run(self, run: str) -> Origin:
         """Returns the origin of one run."""
         origin = self.origins.get(run)

@@ -140,7 +140,7 @@ def run_review(
         missing_calls=("" if evidence.usages else reading.missing_calls) or reading.damaged,
         fails_without_calls=settings.fails_without_calls,
         preflight=(
-            preflight(change, (base.documents, head.documents), evidence, settings.options)
+            preflight(change, base.documents, head.documents, evidence, settings.options)
             if change
             else None
         ),

@@ -188,6 +188,18 @@ def statements_allowing(documents: Sequence[Document], action: str) -> list[Stat
     ]
 
 
+def granted_resources(documents: Sequence[Document], action: str) -> list[str]:
+    """Returns the resources on which Allow statements name an action; `*` for `NotResource`."""
+    allows = statements_allowing(documents, action)
+    return [resource for allow in allows for resource in allow.resources or ("*",)]
+
+
+def allow_statements(documents: Iterable[Document]) -> list[Statement]:
+    """Returns the Allow statements of some documents."""
+    statements = (statement for document in documents for statement in document.statements)
+    return [statement for statement in statements if statement.effect == "Allow"]
+
+
 @lru_cache(maxsize=32)
 def _index(document: Document) -> _Index:
     literal: dict[str, set[int]] = defaultdict(set)

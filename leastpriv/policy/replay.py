@@ -31,6 +31,12 @@ class ReplayResult(Struct, frozen=True):
     document: int | None = None
     statement: int | None = None
 
+    def statement_in(self, documents: Sequence[Document]) -> Statement | None:
+        """Returns the statement, of the documents that were replayed against."""
+        if self.document is None or self.statement is None:
+            return None
+        return documents[self.document].statements[self.statement]
+
 
 def replay_request(need: Need, principal: str, region: str) -> Request:
     """Returns the request that replays a need; its context has the keys that the record shows.

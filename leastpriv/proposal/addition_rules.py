@@ -16,7 +16,6 @@ from leastpriv.models import (
     Denial,
     DeniedBy,
     Need,
-    Outcome,
     Usage,
 )
 from leastpriv.permissions.catalog import forbidden, is_administration, is_read, sensitivity
@@ -65,14 +64,12 @@ def naming_usages(evidence: Evidence, missing: Sequence[Usage]) -> list[Usage]:
     """Returns the allowed usages that make the resource of a denial known that only a job log
     shows.
     """
-    patterns = [usage.need.permission.resource for usage in missing if is_from_job_log(usage)]
-    usages: list[Usage] = []
-    for usage in evidence.usages:
-        resource = usage.need.permission.resource
-        is_allowed = usage.outcome is Outcome.ALLOWED
-        if is_allowed and any(resource_covers(pattern, resource) for pattern in patterns):
-            usages.append(usage)
-    return usages
+    patterns = [usage.resource for usage in missing if is_from_job_log(usage)]
+    return [
+        usage
+        for usage in evidence.allowed_usages
+        if any(resource_covers(pattern, usage.resource) for pattern in patterns)
+    ]
 
 
 def addition_result(
@@ -85,80 +82,88 @@ def addition_result(
     """The first rule that forbids the addition of what `document` lacks; `reviewed` is from
     `without_unreviewed`.
     """
-
-    def rules() -> Iterator[tuple[str, str]]:
-        """Yields each rule with its reason; an empty reason does not hold the addition back."""
-        yield from _rules_of_needs(usage, options)
-        yield SELF_WIDENING, self_widening(usage, evidence, document)
-        if is_from_job_log(usage):
-            yield ONLY_LOGGED, _foreign_reason(usage.need, evidence.principal)
-            yield ONLY_LOGGED, _text_alone_reason(usage, reviewed, document)
-        yield "unknown-resource", _inferred_reason(usage, reviewed, document)
-        if (
-            document
-            and document.version != VARIABLES_VERSION
-            and "${" in usage.need.permission.resource
-        ):
-            yield (
-                "policy-version",
-                "its name has `*`, `?` or `$`, which need a policy of Version 2012-10-17",
-            )
-
-    return first_result(rules())
+    return first_result(_results_of_rules(usage, evidence, options, document, reviewed))
 
 
-def first_result(rules: Iterable[tuple[str, str]]) -> GuardResult | None:
-    """The first of some rules that has a reason to forbid an addition."""
-    return next((GuardResult(guard, reason) for guard, reason in rules if reason), None)
+def first_result(results: Iterable[GuardResult]) -> GuardResult | None:
+    """The first of the results of some rules that has a reason to forbid an addition."""
+    return next((result for result in results if result.reason), None)
 
 
-def _rules_of_needs(usage: Usage, options: Options) -> Iterator[tuple[str, str]]:
-    """Yields the rules about the action and the name of its resource, each with a reason where it
-    forbids.
-    """
+def _results_of_rules(
+    usage: Usage,
+    evidence: Evidence,
+    options: Options,
+    document: Document | None,
+    reviewed: Evidence,
+) -> Iterator[GuardResult]:
+    """Yields what each rule says; one with an empty reason does not hold the addition back."""
+    yield GuardResult("forbidden", forbidden(usage.action, options.never_add))
+    yield from _results_for_name(usage)
+    if usage.denial:
+        yield from _results_for_denial(usage.need, usage.denial)
+    yield from _results_for_action(usage)
+    yield GuardResult(SELF_WIDENING, self_widening(usage, evidence, document))
+    if is_from_job_log(usage):
+        yield GuardResult(ONLY_LOGGED, _foreign_reason(usage.need, evidence.principal))
+        yield GuardResult(ONLY_LOGGED, _text_alone_reason(usage, reviewed, document))
+    yield GuardResult("unknown-resource", _inferred_reason(usage, reviewed, document))
+    if document and document.version != VARIABLES_VERSION and "${" in usage.resource:
+        reason = "its name has `*`, `?` or `$`, which need a policy of Version 2012-10-17"
+        yield GuardResult("policy-version", reason)
+
+
+def _results_for_name(usage: Usage) -> Iterator[GuardResult]:
+    """Yields why no grant helps, or why a reader could not see which resource is named."""
+    if usage.denial and not usage.denial.mendable:
+        yield GuardResult("not-mendable", _denied_by_text(usage))
+    if not usage.resource.isprintable():
+        yield GuardResult(UNPRINTABLE, "its name has characters that a reader may not see")
+
+
+def _results_for_denial(need: Need, denial: Denial) -> Iterator[GuardResult]:
+    """Yields what forbids to write a need as a denial names it."""
+    if not need.permission.resource.isascii():
+        reason = "only a denial names it, with characters outside printable ASCII"
+        yield GuardResult(UNPRINTABLE, reason)
+    if need.basis is Basis.DENIED and not _is_as_aws_wrote(denial):
+        reason = "its name in the message of AWS has characters that no policy can name"
+        yield GuardResult(UNPRINTABLE, reason)
+    if need.basis is Basis.INFERRED and not need.exact:
+        reason = "the denied call implies it, and no record names its resource"
+        yield GuardResult(OFFERED, need.because or reason)
+    if denial.log:
+        yield from _results_for_logged_denial(need, denial)
+
+
+def _results_for_action(usage: Usage) -> Iterator[GuardResult]:
+    """Yields what forbids the action, or the action on a resource that nothing names."""
     need = usage.need
-    denial = usage.denial
-    action = need.permission.action
-    resource = need.permission.resource
-    yield "forbidden", forbidden(action, options.never_add)
-    if denial and not denial.mendable:
-        yield "not-mendable", _denied_by_text(usage)
-    if not resource.isprintable():
-        yield UNPRINTABLE, "its name has characters that a reader may not see"
-    if denial and not resource.isascii():
-        yield UNPRINTABLE, "only a denial names it, with characters outside printable ASCII"
-    if denial and need.basis is Basis.DENIED and not _is_as_aws_wrote(denial):
-        yield UNPRINTABLE, "its name in the message of AWS has characters that no policy can name"
-    if denial and need.basis is Basis.INFERRED and not need.exact:
-        yield (
-            OFFERED,
-            need.because or "the denied call implies it, and no record names its resource",
-        )
-    if denial and denial.log:
-        yield from _rules_of_logged_denials(need, denial)
-    named_by_aws = (
-        denial is not None
-        and bool(denial.actions)
-        and need.basis is Basis.DENIED
-        and not denial.log
-    )
-    if not need.verified and not named_by_aws:
-        yield "unverified-action", "the catalogue does not know this action"
-    yield (
-        "resource-type",
-        "" if fits(action, resource) else f"{action} does not support this resource type",
-    )
-    yield (
-        "wildcard-action",
-        "a denial names one action, never a pattern" if {"*", "?"} & {*action} else "",
-    )
+    action = usage.action
+    if not need.verified and not _is_named_by_aws(usage):
+        yield GuardResult("unverified-action", "the catalogue does not know this action")
+    if not fits(action, usage.resource):
+        yield GuardResult("resource-type", f"{action} does not support this resource type")
+    if "*" in action or "?" in action:
+        yield GuardResult("wildcard-action", "a denial names one action, never a pattern")
     is_named = _names_its_resource(need)
-    if sensitivity(action) and not is_named:
-        yield "sensitive", f"{sensitivity(action)}; the evidence does not name an exact resource"
-    if sensitivity(action) and denial is None and not usage.succeeded:
-        yield "sensitive", f"{sensitivity(action)}; every call of it failed"
-    if not need.exact and not is_named and (denial or ":s3:::*" in resource):
-        yield "unknown-resource", "neither the request nor the denial names the resource"
+    reason = sensitivity(action)
+    if reason and not is_named:
+        yield GuardResult("sensitive", f"{reason}; the evidence does not name an exact resource")
+    if reason and usage.denial is None and not usage.succeeded:
+        yield GuardResult("sensitive", f"{reason}; every call of it failed")
+    may_be_any = usage.denial is not None or ":s3:::*" in usage.resource
+    if may_be_any and not need.exact and not is_named:
+        reason = "neither the request nor the denial names the resource"
+        yield GuardResult("unknown-resource", reason)
+
+
+def _is_named_by_aws(usage: Usage) -> bool:
+    """Whether AWS itself names the action, in a denial that no job log alone shows."""
+    denial = usage.denial
+    if denial is None or denial.log:
+        return False
+    return bool(denial.actions) and usage.need.basis is Basis.DENIED
 
 
 def _is_as_aws_wrote(denial: Denial) -> bool:
@@ -178,18 +183,20 @@ def _is_as_aws_wrote(denial: Denial) -> bool:
     return _END_OF_RESOURCE.match(following) is not None
 
 
-def _rules_of_logged_denials(need: Need, denial: Denial) -> Iterator[tuple[str, str]]:
-    """Yields the rules for a denial that only a job log shows, to which anyone can write."""
-    action = need.permission.action
-    yield ONLY_LOGGED, "" if denial.principal else "a job log shows it without the denied principal"
+def _results_for_logged_denial(need: Need, denial: Denial) -> Iterator[GuardResult]:
+    """Yields what forbids a denial that only a job log shows, to which anyone can write."""
+    if not denial.principal:
+        yield GuardResult(ONLY_LOGGED, "a job log shows it without the denied principal")
     if need.exact and TYPE_WILDCARD.fullmatch(need.permission.resource):
         # AWS names `vpc/*` for a resource that does not exist yet; a job log could print it for one
         # that does.
-        yield ONLY_LOGGED, "a job log names every resource of a type"
+        yield GuardResult(ONLY_LOGGED, "a job log names every resource of a type")
     if not need.verified:
-        yield "unverified-action", "a job log names it, and the catalogue does not know this action"
-    if sensitivity(action):
-        yield ONLY_LOGGED, f"{sensitivity(action)}; only a job log shows the denial"
+        reason = "a job log names it, and the catalogue does not know this action"
+        yield GuardResult("unverified-action", reason)
+    reason = sensitivity(need.permission.action)
+    if reason:
+        yield GuardResult(ONLY_LOGGED, f"{reason}; only a job log shows the denial")
 
 
 def _names_its_resource(need: Need) -> bool:
@@ -219,35 +226,30 @@ def _foreign_reason(need: Need, principal: str) -> str:
     if account.isdigit() and account != principal.split(":")[4]:
         return f"only a job log names it, and it is in another account ({account})"
     catalogue_action = action_of(action)
-    own = kinds_of(action, resource)
-    kinds = (
-        [kind for kind in catalogue_action.resource_types if kind.name in own]
-        if catalogue_action
-        else []
-    )
-    lacks_account = not account and kinds and all(":${Account}:" in kind.arn for kind in kinds)
-    return "only a job log names it, and its name lacks the account" if lacks_account else ""
+    if account or catalogue_action is None:
+        return ""
+    names = kinds_of(action, resource)
+    templates = [kind.arn for kind in catalogue_action.resource_types if kind.name in names]
+    if templates and all(":${Account}:" in template for template in templates):
+        return "only a job log names it, and its name lacks the account"
+    return ""
 
 
 def _text_alone_reason(usage: Usage, evidence: Evidence, document: Document | None) -> str:
     """Why a job log alone adds nothing; empty for reads of a resource that other evidence or the
     policy names.
     """
-    action = usage.need.permission.action
-    resource = usage.need.permission.resource
+    action = usage.action
     service = action.partition(":")[0]
-    is_recorded = _is_denied_in_a_record(usage, evidence)
-    if not is_recorded and not is_read(action):
-        return "it writes, and only a job log shows the denial"
-    if not is_recorded and data_read(action):
-        return f"it reads {data_read(action)}, and only a job log shows the denial"
-    if resource != "*":
-        is_known = not usage.need.exact or _names_known_resource(resource, evidence, document)
-        return (
-            ""
-            if is_known
-            else "only a job log names the resource: no allowed call and no statement has it"
-        )
+    if not _is_denied_in_a_record(usage, evidence):
+        if not is_read(action):
+            return "it writes, and only a job log shows the denial"
+        if data_read(action):
+            return f"it reads {data_read(action)}, and only a job log shows the denial"
+    if usage.resource != "*":
+        if not usage.need.exact or _is_known(usage.resource, evidence, document):
+            return ""
+        return "only a job log names the resource: no allowed call and no statement has it"
     if is_administration(service):
         return f"only a job log shows it, and it reads all of {service}"
     if service in _services_on_all(evidence, document):
@@ -262,43 +264,34 @@ def _services_on_all(evidence: Evidence, document: Document | None) -> frozenset
     """Returns the services that an allowed call used on `*`, or that the committed policy has on
     `*`.
     """
-    allowed_permissions = (
-        usage.need.permission for usage in evidence.usages if usage.outcome is Outcome.ALLOWED
-    )
-    actions = [
-        permission.action for permission in allowed_permissions if permission.resource == "*"
-    ]
+    actions = [usage.action for usage in evidence.allowed_usages if usage.resource == "*"]
     for statement in document.statements if document else ():
-        actions += statement.actions if "*" in statement.resources else ()
+        if "*" in statement.resources:
+            actions += statement.actions
     return frozenset(action.partition(":")[0].lower() for action in actions)
 
 
 def _is_denied_in_a_record(usage: Usage, evidence: Evidence) -> bool:
     """Whether CloudTrail recorded a denial of the same action in the same run."""
-    action = usage.need.permission.action
+    action = usage.action
     runs = set(usage.runs)
-    return any(
-        other.denial is not None and not other.denial.log and not runs.isdisjoint(other.runs)
-        for other in evidence.usages
-        if other.need.permission.action == action
-    )
+    for other in evidence.usages:
+        is_recorded = other.denial is not None and not other.denial.log
+        if other.action == action and is_recorded and not runs.isdisjoint(other.runs):
+            return True
+    return False
 
 
-def _names_known_resource(resource: str, evidence: Evidence, document: Document | None) -> bool:
+def _is_known(resource: str, evidence: Evidence, document: Document | None) -> bool:
     """Whether an allowed call used the resource, or the committed policy has it as it is."""
-    resources_in_use = (
-        usage.need.permission.resource
-        for usage in evidence.usages
-        if usage.outcome is Outcome.ALLOWED
-    )
-    committed = (
-        (entry for statement in document.statements for entry in statement.resources)
-        if document
-        else ()
-    )
+    for statement in document.statements if document else ():
+        if resource in statement.resources:
+            return True
     # AWS writes `stack/NAME/*` for a stack whose id a request lacks.
-    exact = (name for name in resources_in_use if "*" not in name.replace("${*}", ""))
-    return any(resource_covers(resource, name) for name in exact) or resource in set(committed)
+    return any(
+        "*" not in usage.resource.replace("${*}", "") and resource_covers(resource, usage.resource)
+        for usage in evidence.allowed_usages
+    )
 
 
 def _inferred_reason(usage: Usage, evidence: Evidence, document: Document | None) -> str:
@@ -311,17 +304,16 @@ def _inferred_reason(usage: Usage, evidence: Evidence, document: Document | None
     Where a policy is there and lacks them, another one has allowed the calls.
     """
     need = usage.need
-    resource = usage.need.permission.resource
-    if (
-        need.basis is not Basis.INFERRED
-        or need.exact
-        or (is_open_anyway(resource) and not is_whole_type(resource))
-    ):
+    resource = usage.resource
+    if need.basis is not Basis.INFERRED or need.exact:
+        return ""
+    if is_open_anyway(resource) and not is_whole_type(resource):
         return ""
     is_draft = not (document and document.statements)
-    observed_needs = (other.need for other in evidence.usages if other.need.basis is Basis.OBSERVED)
-    is_named = any(other.permission.resource == resource for other in observed_needs)
-    if is_named or (is_draft and sets_tags_on_new(need.permission)):
+    if is_draft and sets_tags_on_new(need.permission):
+        return ""
+    observed = (other for other in evidence.usages if other.need.basis is Basis.OBSERVED)
+    if any(other.resource == resource for other in observed):
         return ""
     return "a call implies it, and no record names its resource"
 
@@ -360,8 +352,7 @@ def denied_in_part(usage: Usage) -> HeldBackChange:
 
 def denied_in_doubt(usage: Usage, principal: str, documents: Sequence[Document]) -> HeldBackChange:
     """Reports a denial that a condition or an unknown part of a policy may have allowed since."""
-    regions = usage.regions or ("",)
-    doubts = (doubt_of(usage.need, principal, region, documents) for region in regions)
+    doubts = (doubt_of(usage.need, principal, region, documents) for region in usage.replay_regions)
     doubt = next(filter(None, doubts), "a statement may allow it")
     return held_addition(usage, GuardResult("may-be-allowed", doubt))
 

@@ -41,6 +41,7 @@ from leastpriv.permissions.event_table import (
 from leastpriv.permissions.patterns import action_covers, action_matches, overlaps
 from leastpriv.permissions.resource_types import fits
 from leastpriv.policy.document import Document, Statement
+from leastpriv.policy.evaluate import allow_statements
 from leastpriv.proposal.models import GuardContext, RemovalCandidate
 
 _CLOCK_TOLERANCE = timedelta(hours=1)
@@ -199,7 +200,7 @@ class _LastCalls:
     """
 
     def __init__(self, usages: Iterable[Usage]) -> None:
-        by_action = grouped([(usage.need.permission.action.lower(), usage) for usage in usages])
+        by_action = grouped([(usage.action.lower(), usage) for usage in usages])
         self.actions = {action: _last_seen(own) for action, own in by_action.items()}
         self.services = last_recorded(usage for own in by_action.values() for usage in own)
 
@@ -228,7 +229,7 @@ def last_recorded(usages: Iterable[Usage]) -> dict[str, datetime]:
     last_by_service: dict[str, datetime] = {}
     for usage in usages:
         if usage.need.basis is not Basis.INFERRED:
-            prefix = usage.need.permission.action.partition(":")[0].lower()
+            prefix = usage.action.partition(":")[0].lower()
             last_by_service[prefix] = max(
                 last_by_service.get(prefix, usage.last_seen), usage.last_seen
             )
@@ -380,11 +381,7 @@ def compare_with_generated_policy(
     generated = evidence.aws_findings.generated
     if generated is None:
         return None
-    denied = {
-        usage.need.permission.action.lower()
-        for usage in evidence.usages
-        if usage.outcome is Outcome.DENIED
-    }
+    denied = {usage.action.lower() for usage in evidence.usages if usage.outcome is Outcome.DENIED}
     questions: list[UngrantedAction] = []
     agreed = 0
     for action, resources in generated.grants:
@@ -434,19 +431,13 @@ def _is_granted(action: str, documents: Iterable[Document]) -> bool:
     """Whether a statement allows an action on any resource; resources of generated policies are
     placeholders.
     """
-    allows = [
-        statement
-        for document in documents
-        for statement in document.statements
-        if statement.effect == "Allow"
-    ]
     return any(
         any(action_covers(pattern, action) for pattern in allow.actions)
         or (
             allow.not_actions
             and not any(overlaps(name, action, ignore_case=True) for name in allow.not_actions)
         )
-        for allow in allows
+        for allow in allow_statements(documents)
     )
 
 
@@ -462,9 +453,7 @@ def _fill_placeholders(action: str, resource: str, evidence: Evidence) -> tuple[
     template = _placeholder_pattern(resource)
     is_known = catalog.spelling(action) is not None
     permissions = (
-        use.need.permission
-        for use in evidence.usages
-        if use.need.exact and use.need.permission.resource != "*"
+        use.need.permission for use in evidence.usages if use.need.exact and use.resource != "*"
     )
     fitting = [permission for permission in permissions if template.fullmatch(permission.resource)]
     own_resources = dict.fromkeys(

@@ -36,7 +36,7 @@ from leastpriv.permissions.resource_types import VARIABLE, ends_in_a_name, fits
 from leastpriv.policy.compact import fewest_entries
 from leastpriv.policy.document import Document, Statement, parse
 from leastpriv.policy.edit import create_policy
-from leastpriv.policy.evaluate import names_action, policy_size
+from leastpriv.policy.evaluate import allow_statements, names_action, policy_size
 from leastpriv.policy.replay import replay_need
 from leastpriv.policy.size import PolicyKind, quota
 from leastpriv.proposal.escalation_paths import EscalationPath, Strength, escalation_paths
@@ -193,8 +193,7 @@ def guarding_statements(
 
     A request without a boundary has no such key, which `StringNotEquals` denies.
     """
-    every = [statement for document in documents for statement in document.statements]
-    allows = [statement for statement in every if statement.effect == "Allow"]
+    allows = allow_statements(documents)
 
     def named(actions: Sequence[str]) -> list[str]:
         return [

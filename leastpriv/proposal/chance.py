@@ -28,7 +28,7 @@ from leastpriv.permissions.patterns import resource_covers, resource_overlaps
 from leastpriv.permissions.resource_types import action_of, bucket_of, creates_its_resource, fits
 from leastpriv.permissions.tool_lifecycle import Tool
 from leastpriv.policy.document import Document
-from leastpriv.policy.evaluate import statements_allowing
+from leastpriv.policy.evaluate import granted_resources, statements_allowing
 from leastpriv.proposal.confidence import Confidences, chance, falling_chance
 from leastpriv.proposal.leave_one_run_out import LaterRunsResult, LeaveOneOutResult
 from leastpriv.proposal.models import HeldBackChange, Proposal
@@ -229,7 +229,7 @@ def run_kinds(evidence: Evidence) -> Mapping[RunKind, int]:
     """Counts the runs of each kind, by the actions and resources of the records."""
     runs = {run.id: _RunActions({}, {}) for run in evidence.runs}
     for usage in evidence.usages:
-        if usage.outcome is not Outcome.ALLOWED or not usage.succeeded:
+        if not usage.is_allowed or not usage.succeeded:
             continue
         for name in usage.runs:
             if name in runs:
@@ -344,7 +344,7 @@ def _expected(
     if proposal.committed is not None or not proposal.changes:
         return
     documents = [*proposal.documents, *attached]
-    allowed = [usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED]
+    allowed = evidence.allowed_usages
     held = grouped(
         [
             (held_back_addition.action, held_back_addition)
@@ -368,7 +368,7 @@ def _expected(
         yield ExpectedDenial(DenialCause.NOT_RECORDED, _unique(actions), resources)
     unanswered = grouped(
         [
-            (usage.need.permission.action, usage)
+            (usage.action, usage)
             for usage in evidence.usages
             if usage.outcome is Outcome.UNKNOWN and not is_unreviewed_use(usage, evidence)
         ]
@@ -411,13 +411,10 @@ def _called_on(
         if own:
             resources.extend(held.resources)
             calls.extend(own)
-    granted = [
-        pattern
-        for statement in statements_allowing(documents, action)
-        for pattern in statement.resources or ("*",)
-    ]
     may_be_granted = any(
-        resource_overlaps(pattern, resource) for pattern in granted for resource in resources
+        resource_overlaps(pattern, resource)
+        for pattern in granted_resources(documents, action)
+        for resource in resources
     )
     return _CalledOn(
         tuple(dict.fromkeys(resources)),
@@ -434,7 +431,7 @@ def _is_usual(usages: Iterable[Usage], evidence: Evidence) -> bool:
 
 def _decides(usage: Usage, evidence: Evidence) -> bool:
     """Whether a reviewed run made an allowed call."""
-    return usage.outcome is Outcome.ALLOWED and not is_unreviewed_use(usage, evidence)
+    return usage.is_allowed and not is_unreviewed_use(usage, evidence)
 
 
 _Missing = tuple[tuple[str, ...], str]
@@ -530,8 +527,7 @@ class _UnrecordedUse:
 
     def _covers(self, action: str, resources: Sequence[str]) -> bool:
         """Whether the policies allow an action on all of the resources, not on some objects."""
-        granting = statements_allowing(self._documents, action)
-        patterns = [pattern for statement in granting for pattern in statement.resources or ("*",)]
+        patterns = granted_resources(self._documents, action)
         return all(
             any(resource_covers(pattern, resource) for pattern in patterns)
             for resource in resources

@@ -229,7 +229,7 @@ class _Step:
 
 def _denied_resources(change: Change, denied: Sequence[Usage]) -> Iterator[str]:
     """Yields the resources of an addition that a denial names, as they are written."""
-    names = [usage.need.permission.resource for usage in denied]
+    names = [usage.resource for usage in denied]
     for resource in change.resources:
         if any(resource_covers(resource, name) or name == "*" for name in names):
             yield resource
@@ -319,23 +319,19 @@ class _Completing:
         return [
             usage
             for usage in self._evidence.usages
-            if usage.outcome is Outcome.ALLOWED
+            if usage.is_allowed
             and not is_unreviewed_use(usage, self._evidence)
             and not is_break_glass_use(usage, break_glass)
         ]
 
     @cached_property
     def _used(self) -> frozenset[str]:
-        return frozenset(usage.need.permission.action for usage in self._allowed)
+        return frozenset(usage.action for usage in self._allowed)
 
     @cached_property
     def _by_kind(self) -> Mapping[tuple[str, str], Sequence[Usage]]:
         """Service and type -> the usages on such resources."""
-        pairs = [
-            (kind, usage)
-            for usage in self._allowed
-            for kind in _kinds_of(usage.need.permission.resource)
-        ]
+        pairs = [(kind, usage) for usage in self._allowed for kind in _kinds_of(usage.resource)]
         return grouped(pairs)
 
     def _called_together(self, step: _Step) -> Iterator[ChainLink]:
@@ -349,9 +345,9 @@ class _Completing:
             usage for usage in usages_of_kinds if not step.programs.isdisjoint(_programs([usage]))
         ]
         resources = {
-            (usage.need.permission.resource, run)
+            (usage.resource, run)
             for usage in usages_of_kinds
-            if usage.need.permission.action == step.action
+            if usage.action == step.action
             for run in usage.runs
         }
         runs_of: dict[str, set[str]] = {}
@@ -390,7 +386,7 @@ class _Completing:
         """Run -> the resources that it used by name."""
         names_by_run: dict[str, dict[str, None]] = {}
         for usage in self._allowed:
-            resource = usage.need.permission.resource
+            resource = usage.resource
             if resource != "*":
                 for run in usage.runs:
                     names_by_run.setdefault(run, {})[resource] = None

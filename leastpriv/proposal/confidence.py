@@ -15,11 +15,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.evidence.models import Evidence
-from leastpriv.models import Outcome, Usage, grouped
+from leastpriv.models import Usage, grouped
 from leastpriv.permissions.lifecycle import siblings_of
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.policy.document import Document
-from leastpriv.policy.evaluate import statements_allowing
+from leastpriv.policy.evaluate import allow_statements, granted_resources
 
 _HALVINGS = 60
 """Steps that find a number of this size to the last digit."""
@@ -151,15 +151,11 @@ def confidences(
     another run's is no surprise: a removal keeps it.
     """
     found: dict[tuple[str, str], set[str]] = {}
-    granting = [
-        document
-        for document in documents
-        if any(statement.effect == "Allow" for statement in document.statements)
-    ]
+    granting = [document for document in documents if allow_statements([document])]
     for usage in evidence.usages:
-        if usage.outcome is Outcome.ALLOWED and usage.need.verified:
+        if usage.is_allowed and usage.need.verified:
             key = (
-                usage.need.permission.action,
+                usage.action,
                 _granting_entry(usage, granting) if granting else "",
             )
             found.setdefault(key, set()).update(run for run in usage.runs if run not in without)
@@ -213,7 +209,6 @@ def estimate(permissions: Iterable[Iterable[str]]) -> Confidence:
 
 def _granting_entry(usage: Usage, documents: Sequence[Document]) -> str:
     """The resource pattern that grants the usage; its own resource if there is none."""
-    resource = usage.need.permission.resource
-    allowing = statements_allowing(documents, usage.need.permission.action)
-    patterns = (pattern for statement in allowing for pattern in statement.resources or ("*",))
+    resource = usage.resource
+    patterns = granted_resources(documents, usage.action)
     return next((pattern for pattern in patterns if resource_covers(pattern, resource)), resource)

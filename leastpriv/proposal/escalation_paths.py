@@ -22,7 +22,13 @@ from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import has_wildcard, matches
 from leastpriv.permissions.resource_types import action_of, fill_variables, fits, kinds_of
 from leastpriv.policy.document import Document, Statement
-from leastpriv.policy.evaluate import Request, evaluate, statements_allowing, statements_naming
+from leastpriv.policy.evaluate import (
+    Request,
+    allow_statements,
+    evaluate,
+    statements_allowing,
+    statements_naming,
+)
 from leastpriv.proposal.models import Change, Proposal
 
 _ANY_NAME = "leastpriv-any"
@@ -153,12 +159,7 @@ def _allowed_services(documents: Sequence[Document]) -> frozenset[str] | None:
     """Returns the services that Allow statements name, as `sqs:`; None if a statement may name any
     service.
     """
-    allows = [
-        statement
-        for document in documents
-        for statement in document.statements
-        if statement.effect == "Allow"
-    ]
+    allows = allow_statements(documents)
     services = frozenset(
         entry.lower().partition(":")[0] + ":" for allow in allows for entry in allow.actions
     )

@@ -367,9 +367,7 @@ def runs_of_users(evidence: Evidence, without: frozenset[str] = frozenset()) -> 
         evidence: What was read of all users.
         without: Ids of runs that do not count.
     """
-    working = {
-        run for usage in evidence.usages if usage.outcome is Outcome.ALLOWED for run in usage.runs
-    } - without
+    working = {run for usage in evidence.usages if usage.is_allowed for run in usage.runs} - without
     runs = [run for run in evidence.runs if not run.denied and run.id in working]
     runs_by_user = {
         user.label: count_separate([run for run in runs if run.id in user.runs])
@@ -445,11 +443,7 @@ def _comparable(
 
 def break_glass(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an action that break-glass sessions used through this entry."""
-    allowed = (
-        use
-        for use in candidate.entry.uses.get(candidate.action, ())
-        if use.outcome is Outcome.ALLOWED
-    )
+    allowed = (use for use in candidate.entry.uses.get(candidate.action, ()) if use.is_allowed)
     times = [use.last_seen for use in allowed if is_break_glass_use(use, context.break_glass_runs)]
     return (
         f"only sessions named in `break-glass` used it, last on {max(times):%Y-%m-%d}"
@@ -495,11 +489,7 @@ def unexplained_use(candidate: RemovalCandidate, context: GuardContext) -> str:
             "it was allowed on a resource that no known policy covers: this grant may be the"
             " used one"
         )
-    uses = [
-        usage
-        for usage in context.used.get(candidate.action, ())
-        if usage.outcome is Outcome.ALLOWED
-    ]
+    uses = [usage for usage in context.used.get(candidate.action, ()) if usage.is_allowed]
     own_needs = {usage.need for usage in candidate.entry.uses.get(candidate.action, ())}
     is_explained = all(usage.need in own_needs for usage in uses)
     if (

@@ -25,7 +25,7 @@ from leastpriv.diff.compare import (
     replay_usages,
 )
 from leastpriv.evidence.models import Evidence
-from leastpriv.models import ChangeKind, Outcome, Permission, Usage, grouped
+from leastpriv.models import ChangeKind, Outcome, Permission, Usage, grouped, usages_by_action
 from leastpriv.permissions.lifecycle import created_types
 from leastpriv.permissions.volatility import is_whole_type
 from leastpriv.policy.document import Document
@@ -41,7 +41,7 @@ from leastpriv.proposal.guards import (
 from leastpriv.proposal.models import History, Options, Proposal, ProposalInputs
 from leastpriv.proposal.origins import uncounted_runs
 from leastpriv.proposal.propose import MAX_CHANGES, propose
-from leastpriv.proposal.removals import creators_of, usages_by_action
+from leastpriv.proposal.removals import creators_of
 from leastpriv.proposal.self_widening import DENIAL_BUDGET
 
 _MOST_LEFT_OUT = 40
@@ -177,7 +177,7 @@ class RunChecks:
         self._evidence = evidence
         self._options = options
         self._history = history
-        allowed = [usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED]
+        allowed = evidence.allowed_usages
         self._verified = [usage for usage in allowed if usage.need.verified]
         self._runs_of: dict[Permission, set[str]] = {}
         for usage in allowed:
@@ -205,7 +205,7 @@ class RunChecks:
                 self._unsure.update(usage.runs)
                 continue
             for run in usage.runs:
-                self._lacking.setdefault(run, set()).add(usage.need.permission.action)
+                self._lacking.setdefault(run, set()).add(usage.action)
 
     def _note_denials(self) -> None:
         """Notes the runs that AWS denied what the committed policy still lacks.
@@ -235,7 +235,7 @@ class RunChecks:
                 runs = [run for run in runs if run in self._working]
             is_added = replay_usage(usage, principal, documents) <= _ALLOWED
             for run in runs[:1] if is_added else runs:
-                self._denied_by_aws.setdefault(run, set()).add(usage.need.permission.action)
+                self._denied_by_aws.setdefault(run, set()).add(usage.action)
 
     def leave_one_out(self) -> LeaveOneOutResult:
         """Judges each run by a policy made from all other runs."""
@@ -427,7 +427,7 @@ def _shared_inputs(
         break_glass_runs=break_glass,
         usages=replay_usages(evidence, documents),
         entries=entries,
-        creators=creators_of(usages_by_action(evidence)) if entries else {},
+        creators=creators_of(usages_by_action(evidence.usages)) if entries else {},
         is_never_empty=denies or len(entries) < len(every),
     )
 
@@ -463,7 +463,7 @@ def _denied_actions(
     others = replace(
         shared.evidence, usages=remaining, groups=(), runs=other_runs, aws_findings=hints
     )
-    actions = {usage.need.permission.action for usage in own}
+    actions = {usage.action for usage in own}
     entries = tuple(
         _entry_without_run(entry, usage_without_run)
         for entry in _relevant_entries(actions, usage_without_run, shared)
@@ -479,7 +479,7 @@ def _denied_actions(
     proposed = propose(shared.committed, classify(usages, entries), others, options, inputs)
     documents = [*proposed.documents, *shared.attached]
     denied = [usage for usage in own if replay_usage(usage, others.principal, documents) & _DENIED]
-    return tuple(sorted({usage.need.permission.action for usage in denied}))
+    return tuple(sorted({usage.action for usage in denied}))
 
 
 def _relevant_entries(
@@ -504,7 +504,7 @@ def _relevant_entries(
         (relevant if about else unchanged).append(entry)
     is_never_empty = shared.is_never_empty or any(
         (usage_left := left.get(id(usage), usage))
-        and usage_left.outcome is Outcome.ALLOWED
+        and usage_left.is_allowed
         and not is_break_glass_use(usage_left, shared.break_glass_runs)
         for entry in unchanged
         for usages in entry.uses.values()
@@ -546,7 +546,7 @@ def _changeable_entries(
         for change in proposal.changes
         if change.kind is not ChangeKind.ADD
     }
-    used_actions = {usage.need.permission.action for usage in evidence.usages}
+    used_actions = {usage.action for usage in evidence.usages}
     for entry in entries:
         is_over_limit = (entry.statement.sid, entry.pattern, entry.resources) in over_limit
         is_changed = (entry.statement.index, entry.pattern) in changed

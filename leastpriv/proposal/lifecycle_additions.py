@@ -217,7 +217,7 @@ def _succeeded(change: Change) -> Iterator[str]:
     """Yields the resources of an addition but those on which each call failed."""
     outcomes: dict[str, bool] = {}
     for usage in change.usages:
-        resource = usage.need.permission.resource
+        resource = usage.resource
         outcomes[resource] = outcomes.get(resource, False) or usage.succeeded
     for resource in change.resources:
         if outcomes.get(resource, True):

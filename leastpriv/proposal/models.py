@@ -488,6 +488,11 @@ class Change(Struct, frozen=True):
     dangerous first.
     """
 
+    def kept_by(self, guard: str) -> list[str]:
+        """Returns the unused actions that one guard keeps."""
+        kept = (self.kept or {}).items()
+        return [action for action, result in kept if result.guard == guard]
+
     @property
     def restricted_action(self) -> str:
         """The action whose resources are restricted: a used one, or one of the life cycle."""
@@ -516,6 +521,11 @@ class DeclaredNeed(Struct, frozen=True):
     """Why it is not written; empty for a written one."""
     guard_result: GuardResult | None = None
     """The rule of a need that is reported and not written."""
+
+    @property
+    def is_lacking(self) -> bool:
+        """Whether neither a policy nor an addition for the runs grants it."""
+        return self.state is not DeclaredState.NOT_NEEDED
 
 
 NOT_EDITABLE = "not-editable"

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.evidence.models import CallGroup, Evidence
-from leastpriv.models import ChangeKind, Origin, Outcome, Usage, grouped
+from leastpriv.models import ChangeKind, Origin, Usage, grouped, usages_by_action
 from leastpriv.permissions.catalog import sensitivity
 from leastpriv.proposal.models import Change, GuardResult, Options, UnknownRefs
 
@@ -105,7 +105,7 @@ def unreviewed_use_reason(usages: Sequence[Usage], evidence: Evidence, options: 
     """Why an action is kept that only unreviewed runs used; empty where another run used it, or
     where `unknown-refs: refuse` lets a sensitive action go.
     """
-    allowed = [usage for usage in usages if usage.outcome is Outcome.ALLOWED]
+    allowed = [usage for usage in usages if usage.is_allowed]
     if not allowed or not all(is_unreviewed_use(usage, evidence) for usage in allowed):
         return ""
     if any(is_refused_use(usage, evidence, options) for usage in allowed):
@@ -127,16 +127,13 @@ class UnreviewedUse(Struct, frozen=True):
     @property
     def resources(self) -> tuple[str, ...]:
         """The resources on which the runs used it."""
-        return tuple(dict.fromkeys(usage.need.permission.resource for usage in self.usages))
+        return tuple(dict.fromkeys(usage.resource for usage in self.usages))
 
 
 def unreviewed_uses(evidence: Evidence) -> tuple[UnreviewedUse, ...]:
     """Returns the actions that only unreviewed runs used, the sensitive ones first."""
-    allowed = [usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED]
     uses: list[UnreviewedUse] = []
-    for action, usages in grouped(
-        [(usage.need.permission.action, usage) for usage in allowed]
-    ).items():
+    for action, usages in usages_by_action(evidence.allowed_usages).items():
         if all(is_unreviewed_use(usage, evidence) for usage in usages):
             place_words = _places(usages, evidence)
             uses.append(UnreviewedUse(action, tuple(usages), sensitivity(action), place_words))
@@ -150,7 +147,7 @@ def is_refused_use(usage: Usage, evidence: Evidence, options: Options) -> bool:
     return (
         options.unknown_refs is UnknownRefs.REFUSE
         and is_unreviewed_use(usage, evidence)
-        and bool(sensitivity(usage.need.permission.action))
+        and bool(sensitivity(usage.action))
     )
 
 
@@ -176,7 +173,7 @@ def addition_by_origin(usage: Usage, evidence: Evidence, options: Options) -> Gu
 
 def _by_input(usage: Usage, evidence: Evidence, options: Options) -> GuardResult | None:
     """Returns why the input `unknown-refs` forbids an addition whose runs have no known ref."""
-    reason = sensitivity(usage.need.permission.action)
+    reason = sensitivity(usage.action)
     refuses_all = options.unknown_refs is UnknownRefs.REFUSE
     refuses_sensitive = (
         options.unknown_refs is UnknownRefs.REFUSE_SENSITIVE
@@ -277,8 +274,8 @@ def change_marks(change: Change, evidence: Evidence) -> Mapping[str, tuple[str, 
 
 def _marks_of_names(usages: Sequence[Usage], evidence: Evidence) -> Mapping[str, tuple[str, ...]]:
     """Returns the marks of a narrowing by all runs that an allowed call shows on a resource."""
-    allowed = [usage for usage in usages if usage.outcome is Outcome.ALLOWED]
-    by_resource = grouped([(usage.need.permission.resource, usage) for usage in allowed])
+    allowed = [usage for usage in usages if usage.is_allowed]
+    by_resource = grouped([(usage.resource, usage) for usage in allowed])
     marked: dict[str, list[str]] = {}
     for resource, used in by_resource.items():
         origins = {evidence.origin_of_run(run) for usage in used for run in usage.runs}
@@ -307,7 +304,5 @@ def origin_marks(usages: Sequence[Usage], evidence: Evidence) -> Mapping[str, tu
     """
     if not evidence.origins:
         return {}
-    marked = grouped(
-        [(origin_mark(usage, evidence), usage.need.permission.resource) for usage in usages]
-    )
+    marked = grouped([(origin_mark(usage, evidence), usage.resource) for usage in usages])
     return {mark: tuple(dict.fromkeys(resources)) for mark, resources in marked.items() if mark}

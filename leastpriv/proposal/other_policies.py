@@ -78,7 +78,7 @@ def _reason(usage: Usage, policies: Policies, principal: str) -> str:
     denial = usage.denial
     if denial is None or denial.denied_by in (DeniedBy.IDENTITY, DeniedBy.VPCE, DeniedBy.BPA):
         return ""
-    for region in usage.regions or ("",):
+    for region in usage.replay_regions:
         decision = _decision(usage.need, region, policies, principal)
         if decision.effect == "allowed" or decision.layer not in _KINDS:
             continue

@@ -14,14 +14,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
+from leastpriv.aws.arns import region_field
 from leastpriv.evidence.models import Evidence
-from leastpriv.models import Basis, ChangeKind, Condition, Need, Outcome, Usage, grouped
+from leastpriv.models import Basis, ChangeKind, Condition, Need, Permission, Usage, usages_by_action
 from leastpriv.permissions.catalog import forbidden, is_read, sensitivity
 from leastpriv.permissions.patterns import resource_covers, resource_overlaps, without_covered
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import statements_allowing, statements_naming
 from leastpriv.policy.json_writer import json_style_of
-from leastpriv.policy.replay import ReplayEffect, replay_with_statement
+from leastpriv.policy.replay import ReplayEffect, ReplayResult, replay_with_statement
 from leastpriv.proposal.addition_rules import UNPRINTABLE, first_result
 from leastpriv.proposal.edit_plan import new_statements
 from leastpriv.proposal.models import (
@@ -56,7 +57,7 @@ def judged_needs(
             may be the one that they have.
     """
     return tuple(
-        _judged(need, policies, principal, options, observed, need not in existing)
+        _judged(need, policies, principal, options, observed=observed, is_new=need not in existing)
         for need in needs
     )
 
@@ -66,6 +67,7 @@ def _judged(
     policies: Sequence[Document],
     principal: str,
     options: Options,
+    *,
     observed: Sequence[Change],
     is_new: bool,
 ) -> DeclaredNeed:
@@ -74,7 +76,7 @@ def _judged(
     """
     if _is_observed(need, observed):
         return DeclaredNeed(need, DeclaredState.NOT_NEEDED, "the evidence asks for it as well")
-    effect, _ = _decision(need, policies, principal)
+    effect = _replay(need, policies, principal).effect
     if _is_enough(effect, is_new):
         reason = _GRANTED.get(effect, "")
         return DeclaredNeed(need, DeclaredState.NOT_NEEDED, reason)
@@ -95,63 +97,57 @@ _GRANTED: Mapping[ReplayEffect, str] = {
 
 def additions_of(judged: Iterable[DeclaredNeed]) -> list[Change]:
     """Returns the additions of the written needs, one for each action and conditions."""
-    accepted: dict[tuple[str, tuple[Condition, ...]], list[Need]] = {}
+    needs_by_form: dict[Permission, list[Need]] = {}
     for judged_need in judged:
         if judged_need.state is DeclaredState.WRITTEN:
             permission = judged_need.need.permission
-            written_conditions = tuple(
+            conditions = tuple(
                 condition for condition in permission.conditions if condition.operator != "Null"
             )
-            accepted.setdefault((permission.action, written_conditions), []).append(
-                judged_need.need
-            )
+            form = Permission(permission.action, "*", conditions)
+            needs_by_form.setdefault(form, []).append(judged_need.need)
     return [
         Change(
             kind=ChangeKind.ADD,
-            action=action,
-            resources=without_covered(need.permission.resource for need in needs_of_form),
-            used=(action,),
+            action=form.action,
+            resources=without_covered(need.permission.resource for need in needs),
+            used=(form.action,),
             basis=Basis.DECLARED,
-            security=sensitivity(action),
-            conditions=conditions,
-            declared_by=tuple(dict.fromkeys(need.because for need in needs_of_form)),
+            security=sensitivity(form.action),
+            conditions=form.conditions,
+            declared_by=tuple(dict.fromkeys(need.because for need in needs)),
         )
-        for (action, conditions), needs_of_form in accepted.items()
+        for form, needs in needs_by_form.items()
     ]
 
 
 def held_back_of(judged: Iterable[DeclaredNeed]) -> list[HeldBackChange]:
     """Returns the needs that a rule forbids to write, as additions that are held back."""
-    held_back = []
-    for judged_need in judged:
-        if judged_need.state is DeclaredState.TOLD and judged_need.guard_result:
-            permission = judged_need.need.permission
-            held_back.append(
-                HeldBackChange(
-                    ChangeKind.ADD,
-                    permission.action,
-                    (permission.resource,),
-                    judged_need.guard_result,
-                )
-            )
-    return held_back
+    return [
+        HeldBackChange(
+            kind=ChangeKind.ADD,
+            action=judged_need.need.permission.action,
+            resources=(judged_need.need.permission.resource,),
+            guard_result=judged_need.guard_result,
+        )
+        for judged_need in judged
+        if judged_need.state is DeclaredState.TOLD and judged_need.guard_result
+    ]
 
 
-def _rules(need: Need, principal: str, options: Options) -> Iterator[tuple[str, str]]:
-    """Yields the rules for an addition which only a declaration asks for, with a reason where one
-    forbids it.
+def _rules(need: Need, principal: str, options: Options) -> Iterator[GuardResult]:
+    """Yields what each rule for an addition says which only a declaration asks for; one with an
+    empty reason forbids nothing.
     """
-    action, resource = need.permission.action, need.permission.resource
-    yield "forbidden", forbidden(action, options.never_add)
-    yield (
-        UNPRINTABLE,
-        "" if resource.isprintable() else "its name has characters that a reader may not see",
-    )
-    is_own = widens_itself(need.permission, principal)
-    yield SELF_WIDENING, "the principal could extend its own permissions" if is_own else ""
+    action = need.permission.action
+    yield GuardResult("forbidden", forbidden(action, options.never_add))
+    if not need.permission.resource.isprintable():
+        yield GuardResult(UNPRINTABLE, "its name has characters that a reader may not see")
+    if widens_itself(need.permission, principal):
+        yield GuardResult(SELF_WIDENING, "the principal could extend its own permissions")
     if sensitivity(action) and not need.exact:
         reason = "the declaration does not name the resource: add it by hand for that one"
-        yield "sensitive", f"{sensitivity(action)}; {reason}"
+        yield GuardResult("sensitive", f"{sensitivity(action)}; {reason}")
 
 
 def _is_observed(need: Need, observed: Sequence[Change]) -> bool:
@@ -246,98 +242,101 @@ class Preflight(Struct, frozen=True):
 
 def preflight(
     change: DeclaredChange,
-    versions: tuple[Sequence[Document], Sequence[Document]],
+    before: Sequence[Document],
+    after: Sequence[Document],
     evidence: Evidence,
     options: Options,
 ) -> Preflight | None:
     """Compares what a change needs with the policies of the role; None where it needs nothing and
     nothing is withdrawn.
 
-    `versions` are the policies of the role before the edit of the same pull request, and after.
+    Args:
+        change: The needs of templates and plans.
+        before: The policies of the role before the edit of the same pull request.
+        after: Those after it.
+        evidence: What was read of the role.
+        options: Those of the proposal.
     """
-    made_needs, (before, documents), principal = set(change.made), versions, evidence.principal
+    principal = evidence.principal
     # What a replacement needs of the old resource and of the new one is one need.
-    needs = [*{need.permission: need for need in reversed(change.needs)}.values()][::-1]
-    sources = (
-        {need.permission: source for need, source in change.standing.items()}
-        if before != documents
-        else {}
-    )
-    needs_by_permission = (
-        {need.permission: need for need in (*change.standing, *needs)}
-        if before != documents
-        else {}
-    )
-    edited = {
-        action
-        for action in {permission.action for permission in needs_by_permission}
-        if _is_edited(action, versions)
-    }
-    taken = [
-        replace(withdrawal, source=sources.get(permission, ""))
-        for permission, need in needs_by_permission.items()
-        if permission.action in edited
-        and (withdrawal := _withdrawn(need, need in made_needs, versions, principal))
-    ]
-    gone = [taken_away.need for taken_away in taken]
-    existing = {need for need in needs if need not in made_needs}
+    need_by_permission = {need.permission: need for need in reversed(change.needs)}
+    needs = [*reversed(need_by_permission.values())]
+    withdrawn = [*_all_withdrawn(change, needs, before, after, principal)]
+    gone = [withdrawal.need for withdrawal in withdrawn]
     judged = judged_needs(
         [need for need in needs if need not in gone],
-        documents,
+        after,
         principal,
         options,
-        existing=existing,
+        existing={*needs} - {*change.made},
     )
-    named_permissions = {need.permission for need in (*needs, *gone)}
-    other_needs = [need for need in change.rest if need.permission not in named_permissions]
-    judged_rest = judged_needs(
-        other_needs, documents, principal, options, existing=set(other_needs)
-    )
-    withdrawn = judged_needs(gone, (), principal, options)
-    withdrawn = tuple(_undone(each, documents, principal) for each in withdrawn)
-    missing = [
-        judged_need.need
-        for judged_need in judged
-        if judged_need.state is not DeclaredState.NOT_NEEDED
-    ]
-    granted = [
-        judged_need.need for judged_need in judged if judged_need.state is DeclaredState.NOT_NEEDED
-    ]
-    unmet = [
-        judged_need.need
-        for judged_need in judged_rest
-        if judged_need.state is not DeclaredState.NOT_NEEDED
-    ]
-    if not (needs or taken or unmet or change.unread):
+    named = {need.permission for need in (*needs, *gone)}
+    unchanged = [need for need in change.rest if need.permission not in named]
+    judged_rest = judged_needs(unchanged, after, principal, options, existing={*unchanged})
+    rest = [judged_need.need for judged_need in judged_rest if judged_need.is_lacking]
+    if not (needs or withdrawn or rest or change.unread):
         return None
-    every_lacking = (*withdrawn, *judged, *judged_rest)
-    result_by_need = {
-        lacking_need.need: lacking_need.guard_result
-        for lacking_need in every_lacking
-        if lacking_need.guard_result
-    }
-    sids = [statement.sid for document in documents for statement in document.statements]
-    allowed = (usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED)
-    usages_by_action = grouped([(usage.need.permission.action, usage) for usage in allowed])
+    judged_gone = judged_needs(gone, (), principal, options)
+    told = (
+        *(_undone(judged_need, after, principal) for judged_need in judged_gone),
+        *judged,
+        *judged_rest,
+    )
+    missing = [judged_need.need for judged_need in judged if judged_need.is_lacking]
+    usages_of_action = usages_by_action(evidence.allowed_usages)
+    sids = [statement.sid for document in after for statement in document.statements]
     return Preflight(
         change=change,
         missing=tuple(sorted(missing, key=_rank)),
-        never_written=result_by_need,
-        covered={need: _usages_of(need, usages_by_action) for need in granted},
-        statements=tuple(new_statements(additions_of(every_lacking), sids)),
-        indent=json_style_of(documents[0]).unit.expandtabs(4) if documents else "  ",
-        withdrawn=tuple(sorted(taken, key=lambda each: _rank(each.need))),
-        rest=tuple(sorted(unmet, key=_rank)),
+        never_written={
+            judged_need.need: judged_need.guard_result
+            for judged_need in told
+            if judged_need.guard_result
+        },
+        covered={
+            judged_need.need: _usages_of(judged_need.need, usages_of_action)
+            for judged_need in judged
+            if not judged_need.is_lacking
+        },
+        statements=tuple(new_statements(additions_of(told), sids)),
+        indent=json_style_of(after[0]).unit.expandtabs(4) if after else "  ",
+        withdrawn=tuple(sorted(withdrawn, key=lambda withdrawal: _rank(withdrawal.need))),
+        rest=tuple(sorted(rest, key=_rank)),
         needs=(*judged, *judged_rest),
     )
 
 
-def _undone(each: DeclaredNeed, documents: Sequence[Document], principal: str) -> DeclaredNeed:
+def _all_withdrawn(
+    change: DeclaredChange,
+    needs: Sequence[Need],
+    before: Sequence[Document],
+    after: Sequence[Document],
+    principal: str,
+) -> Iterator[Withdrawn]:
+    """Yields what an edit takes away of the needs of a change and of the resources that stay."""
+    if before == after:
+        return
+    sources = {need.permission: source for need, source in change.standing.items()}
+    need_by_permission = {need.permission: need for need in (*change.standing, *needs)}
+    actions = {permission.action for permission in need_by_permission}
+    edited = {action for action in actions if _meanings(action, before) != _meanings(action, after)}
+    made = {*change.made}
+    for permission, need in need_by_permission.items():
+        if permission.action in edited:
+            withdrawal = _withdrawn(need, before, after, principal, is_new=need in made)
+            if withdrawal:
+                yield replace(withdrawal, source=sources.get(permission, ""))
+
+
+def _undone(
+    judged_need: DeclaredNeed, documents: Sequence[Document], principal: str
+) -> DeclaredNeed:
     """A need that an edit takes away: a further statement may be no remedy."""
-    guard_result = _no_grant_helps(each.need, documents, principal)
+    need = judged_need.need
+    guard_result = _no_grant_helps(need, documents, principal)
     if guard_result is None:
-        return each
-    return DeclaredNeed(each.need, DeclaredState.TOLD, guard_result.reason, guard_result)
+        return judged_need
+    return DeclaredNeed(need, DeclaredState.TOLD, guard_result.reason, guard_result)
 
 
 def _rank(need: Need) -> int:
@@ -368,21 +367,14 @@ def _is_enough(effect: ReplayEffect, is_new: bool) -> bool:
     return effect in ("allowed", "unknown") or (effect == "allowedInPart" and not is_new)
 
 
-def _decision(
-    need: Need, documents: Sequence[Document], principal: str
-) -> tuple[ReplayEffect, Statement | None]:
+def _replay(need: Need, documents: Sequence[Document], principal: str) -> ReplayResult:
     """How the policies decide a need in the region of its resource, and the statement that
     decides.
     """
-    region = ""
-    if need.permission.resource.startswith("arn:"):
-        region = need.permission.resource.split(":")[3]
+    region = region_field(need.permission.resource)
     if "*" in region:
         region = ""
-    decision = replay_with_statement(need, principal, region, documents)
-    if decision.document is None or decision.statement is None:
-        return decision.effect, None
-    return decision.effect, documents[decision.document].statements[decision.statement]
+    return replay_with_statement(need, principal, region, documents)
 
 
 _GUARDING_KEYS = ("iam:PermissionsBoundary",)
@@ -397,86 +389,80 @@ def _no_grant_helps(
     """Why a further statement is no remedy: a Deny, or a condition that the declaration does not
     meet.
     """
-    if _decision(need, documents, principal)[0] == "explicitDeny":
+    if _replay(need, documents, principal).effect == "explicitDeny":
         return GuardResult("explicit-deny", "a Deny of the role's policies denies it")
     keys = [
         condition.key for condition in need.permission.conditions if condition.key in _GUARDING_KEYS
     ]
     free = replace(need, permission=replace(need.permission, conditions=()))
-    if not keys or not _is_enough(_decision(free, documents, principal)[0], is_new=False):
+    if not keys or not _is_enough(_replay(free, documents, principal).effect, is_new=False):
         return None
     return GuardResult(
         "condition", f"the role's policies ask for another {keys[0]} than the declaration has"
     )
 
 
-def _is_edited(action: str, versions: tuple[Sequence[Document], Sequence[Document]]) -> bool:
-    """Whether the statements that name an action have another meaning after an edit."""
-    before, after = (
-        {
-            statement.meaning
-            for document in documents
-            for statement in statements_naming(document, action)
-        }
-        for documents in versions
-    )
-    return before != after
+def _meanings(action: str, documents: Sequence[Document]) -> set[Statement]:
+    """What the statements mean that name an action."""
+    return {
+        statement.meaning
+        for document in documents
+        for statement in statements_naming(document, action)
+    }
 
 
 def _withdrawn(
     need: Need,
-    is_new: bool,
-    versions: tuple[Sequence[Document], Sequence[Document]],
+    before: Sequence[Document],
+    after: Sequence[Document],
     principal: str,
+    *,
+    is_new: bool,
 ) -> Withdrawn | None:
     """What an edit takes away of a need; a Deny on a part of its resources may leave the one that
     it means.
     """
-    (then, _), (now, statement) = (_decision(need, documents, principal) for documents in versions)
-    if not _is_enough(then, is_new) or now == then:
+    then = _replay(need, before, principal).effect
+    result = _replay(need, after, principal)
+    statement = result.statement_in(after)
+    if not _is_enough(then, is_new) or result.effect == then:
         return None
-    if now == "unknown" and statement and then in ("allowed", "allowedInPart"):
-        denied, conditions = statement.effect == "Deny", statement.conditions
-        is_certain = conditions or not denied
-        return (
-            Withdrawn(need, "", denied=denied, conditions=conditions, is_open=True)
-            if is_certain
-            else None
-        )
-    if _is_enough(now, is_new):
+    if result.effect == "unknown" and statement and then in ("allowed", "allowedInPart"):
+        is_denied = statement.effect == "Deny"
+        conditions = statement.conditions
+        if is_denied and not conditions:
+            return None
+        return Withdrawn(need, "", denied=is_denied, conditions=conditions, is_open=True)
+    if _is_enough(result.effect, is_new):
         return None
-    if now == "explicitDeny":
-        return Withdrawn(
-            need, "", denied=True, conditions=statement.conditions if statement else ()
-        )
-    action, resource = need.permission.action, need.permission.resource
-    allowing = [
-        statement_allowing
-        for statement_allowing in statements_allowing(versions[1], action)
-        if resource not in statement_allowing.not_resources
-    ]
-    same_condition = [
-        statement_allowing
-        for statement_allowing in allowing
-        if statement_allowing.conditions
-        and any(resource_covers(on, resource) for on in statement_allowing.resources)
-    ]
-    resources_left = dict.fromkeys(
-        on
-        for statement_allowing in allowing
-        if statement_allowing not in same_condition
-        for on in statement_allowing.resources
-    )
-    return Withdrawn(
-        need,
-        "",
-        tuple(resources_left),
-        conditions=same_condition[0].conditions if same_condition else (),
-    )
+    if result.effect == "explicitDeny":
+        conditions = statement.conditions if statement else ()
+        return Withdrawn(need, "", denied=True, conditions=conditions)
+    return _withdrawn_grant(need, after)
+
+
+def _withdrawn_grant(need: Need, after: Sequence[Document]) -> Withdrawn:
+    """What an edit leaves of a need that it no longer grants: the action on other resources, or
+    under conditions.
+    """
+    resource = need.permission.resource
+    conditions: tuple[Condition, ...] = ()
+    resources_left: list[str] = []
+    for allow in statements_allowing(after, need.permission.action):
+        if resource in allow.not_resources:
+            continue
+        if allow.conditions and any(resource_covers(name, resource) for name in allow.resources):
+            conditions = conditions or allow.conditions
+        else:
+            resources_left += allow.resources
+    return Withdrawn(need, "", tuple(dict.fromkeys(resources_left)), conditions=conditions)
 
 
 def _usages_of(need: Need, used: Mapping[str, Sequence[Usage]]) -> tuple[Usage, ...]:
-    usages, resource = used.get(need.permission.action, ()), need.permission.resource
+    """The allowed usages of the action of a need on what it names, or on a part of it."""
+    permission = need.permission
     return tuple(
-        usage for usage in usages if resource_overlaps(usage.need.permission.resource, resource)
+        usage
+        for usage in used.get(permission.action, ())
+        if resource_overlaps(usage.resource, permission.resource)
     )

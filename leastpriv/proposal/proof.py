@@ -13,7 +13,7 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind, Condition, Outcome, Permission, grouped
 from leastpriv.policy.containment import UNPROVEN_WILDCARDS, check_containment, lost_denies
 from leastpriv.policy.document import Document, Statement
-from leastpriv.policy.evaluate import policy_size
+from leastpriv.policy.evaluate import allow_statements, policy_size
 from leastpriv.policy.replay import ReplayEffect, replay_with_statement
 from leastpriv.policy.size import PolicyKind, policy_kind, quota, size_of_others
 from leastpriv.proposal.confidence import Confidences, confidences
@@ -154,16 +154,12 @@ def _need_decisions(evidence: Evidence, documents: Sequence[Document]) -> Iterat
         for need, region in dict.fromkeys(pairs)
     )
     for permission, region, result in distinct_requests:
-        document = None if result.document is None else documents[result.document]
-        statement = None
-        if document and result.statement is not None:
-            statement = document.statements[result.statement]
         yield NeedDecision(
             permission=permission,
             region=region,
             effect=result.effect,
-            document=document,
-            statement=statement,
+            document=None if result.document is None else documents[result.document],
+            statement=result.statement_in(documents),
         )
 
 
@@ -256,9 +252,7 @@ def _entry_total(documents: Sequence[Document]) -> int:
 def _count_entries(documents: Sequence[Document]) -> Counter[_EntryKey]:
     return Counter(
         _entry_key(statement, entry)
-        for document in documents
-        for statement in document.statements
-        if statement.effect == "Allow"
+        for statement in allow_statements(documents)
         for entry in entries_of(statement)
     )
 
@@ -270,13 +264,7 @@ def _entry_key(statement: Statement, entry: str) -> _EntryKey:
 
 def _seen_once(changes: Sequence[Change]) -> tuple[str, ...]:
     narrowed = (change for change in changes if change.kind is ChangeKind.NARROW)
-    runs = grouped(
-        [
-            (usage.need.permission.action, usage.runs)
-            for change in narrowed
-            for usage in change.usages
-        ]
-    )
+    runs = grouped([(usage.action, usage.runs) for change in narrowed for usage in change.usages])
     return tuple(
         sorted(
             action

@@ -24,7 +24,7 @@ from leastpriv.cloudtrail.coverage import (
     silences,
 )
 from leastpriv.evidence.models import Evidence
-from leastpriv.models import GapKind, Outcome
+from leastpriv.models import GapKind
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import (
     Carrier,
@@ -39,7 +39,7 @@ from leastpriv.permissions.event_table import (
 from leastpriv.permissions.resource_types import bucket_of
 from leastpriv.permissions.volatility import common_ends
 from leastpriv.policy.document import Document
-from leastpriv.policy.evaluate import statements_allowing
+from leastpriv.policy.evaluate import allow_statements, statements_allowing
 from leastpriv.proposal.models import GuardContext, RemovalCandidate
 
 UNKNOWN_EVENTS = (GapKind.UNMAPPED_EVENT, GapKind.UNVERIFIED_ACTION)
@@ -98,7 +98,7 @@ def called_operations(evidence: Evidence) -> dict[str, bool]:
     """
     carried_out_by_operation: dict[str, bool] = {}
     for usage in evidence.usages:
-        carried_out = usage.outcome is Outcome.ALLOWED and usage.succeeded
+        carried_out = usage.is_allowed and usage.succeeded
         for event in usage.events:
             carried_out_by_operation[operation_of(event)] = (
                 carried_out_by_operation.get(operation_of(event), False) or carried_out
@@ -146,9 +146,7 @@ class CallableOperations:
         Without any policy every operation may be called; of these services too.
         """
         self._policies = tuple(policies)
-        self._grants_nothing = not any(
-            statement.effect == "Allow" for policy in policies for statement in policy.statements
-        )
+        self._grants_nothing = not allow_statements(policies)
         self._services = services
         self._answers: dict[str, bool] = {}
         self.changed: frozenset[str] = frozenset()

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from leastpriv.diff.compare import Entry, is_used
 from leastpriv.evidence.models import Evidence
-from leastpriv.models import ChangeKind, Outcome, Usage, grouped
+from leastpriv.models import ChangeKind, Outcome, Usage, grouped, usages_by_action
 from leastpriv.permissions.event_table import carriers_of
 from leastpriv.permissions.generalize import deletes
 from leastpriv.permissions.lifecycle import is_tagging, lifecycle_partners, siblings_of
@@ -70,11 +70,6 @@ _NOT_ACTION = GuardResult(
 _UNVERIFIED = GuardResult("unknown-action", "it was called, and the catalogue does not know it yet")
 
 
-def usages_by_action(evidence: Evidence) -> dict[str, list[Usage]]:
-    """Groups the usages of the evidence by action."""
-    return grouped([(usage.need.permission.action, usage) for usage in evidence.usages])
-
-
 def _is_of_other_services(usages: Sequence[Usage]) -> bool:
     """Whether only calls of other services need an action: an Auto Scaling group ends the instances
     that it ran.
@@ -97,19 +92,15 @@ def guard_context(
     """Computes the inputs of the guards once; `policies` are all known policies of the
     principal.
     """
-    usages_of_action = usages_by_action(evidence)
+    usages_of_action = usages_by_action(evidence.usages)
     allowed = {action for action, usages in usages_of_action.items() if is_used(usages)}
     # What only unreviewed runs used has no life cycle that later runs complete.
     decisive = {
         action for action in allowed if not _is_of_unreviewed(usages_of_action[action], evidence)
     }
-    unexplained = {
-        usage.need.permission.action for usage in missing if usage.outcome is Outcome.ALLOWED
-    }
+    unexplained = {usage.action for usage in missing if usage.is_allowed}
     # Calls that no known policy grants show that another policy grants some of their service.
-    elsewhere = (
-        usage.need.permission.action for usage in missing if usage.outcome is not Outcome.DENIED
-    )
+    elsewhere = (usage.action for usage in missing if usage.outcome is not Outcome.DENIED)
     granted_elsewhere = frozenset(action.partition(":")[0] for action in elsewhere)
     own_usages = {
         action
@@ -171,7 +162,7 @@ def guard_context(
 
 def _is_of_unreviewed(usages: Sequence[Usage], evidence: Evidence) -> bool:
     """Whether only unreviewed runs used an action."""
-    allowed = (usage for usage in usages if usage.outcome is Outcome.ALLOWED)
+    allowed = (usage for usage in usages if usage.is_allowed)
     return all(is_unreviewed_use(usage, evidence) for usage in allowed)
 
 
@@ -189,11 +180,9 @@ def _redeployed_actions(evidence: Evidence) -> frozenset[str]:
     """The used actions on a resource that several later runs deployed again, whether with this
     action or another.
     """
-    exact = [
-        usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED and usage.need.exact
-    ]
-    creations = (usage for usage in exact if not deletes(usage.need.permission.action))
-    runs = grouped([(usage.need.permission.resource, usage.runs) for usage in creations])
+    exact = [usage for usage in evidence.usages if usage.is_allowed and usage.need.exact]
+    creations = (usage for usage in exact if not deletes(usage.action))
+    runs = grouped([(usage.resource, usage.runs) for usage in creations])
     order = {run.id: number for number, run in enumerate(evidence.runs)}
     runs_in_order = (
         (resource, order.keys() & chain.from_iterable(run_lists))
@@ -203,9 +192,7 @@ def _redeployed_actions(evidence: Evidence) -> frozenset[str]:
         resource: sorted(creating_runs, key=order.__getitem__)[1:]
         for resource, creating_runs in runs_in_order
     }
-    resources_by_action = grouped(
-        [(usage.need.permission.action, usage.need.permission.resource) for usage in exact]
-    )
+    resources_by_action = grouped([(usage.action, usage.resource) for usage in exact])
     again = {
         action: {
             run for resource_name in {*resources_of_action} for run in later.get(resource_name, ())
@@ -221,7 +208,7 @@ def tools_of(usages: Sequence[Usage]) -> frozenset[str]:
     """The tools whose types describe what these calls deploy; none for a script, which may do
     anything.
     """
-    allowed = [usage for usage in usages if usage.outcome is Outcome.ALLOWED]
+    allowed = [usage for usage in usages if usage.is_allowed]
     programs = {program for usage in allowed for program in usage.programs}
     if any(STACK_SERVICE in usage.forwarded_by for usage in allowed):
         programs.add(Tool.CLOUDFORMATION)
@@ -326,7 +313,7 @@ def _decides_use(usage: Usage, context: GuardContext) -> bool:
     """Whether a usage alone makes an action a used one: an allowed call of a run that is neither a
     break-glass session nor unreviewed.
     """
-    if usage.outcome is not Outcome.ALLOWED:
+    if not usage.is_allowed:
         return False
     if is_break_glass_use(usage, context.break_glass_runs):
         return False
@@ -380,9 +367,7 @@ def _change(
     kept: Mapping[str, GuardResult] | None = None,
 ) -> Change:
     """Returns the removal or narrowing of an entry to its used and its `kept` actions."""
-    usages = tuple(
-        usage for action in used for usage in entry.uses[action] if usage.outcome is Outcome.ALLOWED
-    )
+    usages = tuple(usage for action in used for usage in entry.uses[action] if usage.is_allowed)
     actions_left = {*used, *(kept or ())}
     partners = [action for action, found in (kept or {}).items() if found.guard == LIFECYCLE]
     other_actions = [action for action, found in (kept or {}).items() if found.guard != LIFECYCLE]

@@ -22,6 +22,7 @@ from leastpriv.permissions.patterns import (
     resource_covers,
 )
 from leastpriv.policy.document import Document, Statement
+from leastpriv.policy.evaluate import allow_statements
 from leastpriv.proposal.models import addition_id, removal_ids
 
 
@@ -37,7 +38,7 @@ def change_ids_between(before: Document, after: Document) -> tuple[str, ...]:
 def removals_of_granted(document: Document) -> frozenset[str]:
     """Returns the ids of the removals of all that a policy grants, on its resources and on `*`."""
     ids: set[str] = set()
-    for statement in _allowing(document):
+    for statement in allow_statements([document]):
         resources = dict.fromkeys([*_resources_of(statement), ANYTHING])
         for pattern in entries_of(statement):
             for name in {pattern, *_actions_of(pattern, statement)}:
@@ -100,7 +101,7 @@ def missing_additions(
     additions: Iterable[Permission], documents: Sequence[Document]
 ) -> tuple[Permission, ...]:
     """Returns the additions of a proposal that none of some policies may grant."""
-    granting = [statement for document in documents for statement in _allowing(document)]
+    granting = allow_statements(documents)
     return tuple(
         addition
         for addition in additions
@@ -125,7 +126,7 @@ def written_additions(before: Document | None, after: Document) -> tuple[Permiss
     """Returns the entries of a policy, each on one resource, that an earlier version did not grant;
     without an earlier version all entries.
     """
-    granting = _allowing(before) if before else ()
+    granting = allow_statements([before]) if before else ()
     return tuple(
         Permission(grant.pattern, grant.resource)
         for grant in _written_grants(after).values()
@@ -178,7 +179,7 @@ def _written_grants(document: Document) -> Mapping[tuple[str, str], _WrittenGran
     """Returns the entries of a policy on each of their resources, by entry and resource."""
     return {
         (pattern.lower(), resource): _WrittenGrant(pattern, resource, statement)
-        for statement in _allowing(document)
+        for statement in allow_statements([document])
         for pattern in entries_of(statement)
         for resource in _resources_of(statement)
     }
@@ -258,7 +259,7 @@ class _GrantedActions:
     """What a policy grants on a resource."""
 
     def __init__(self, document: Document) -> None:
-        self._statements = _allowing(document)
+        self._statements = allow_statements([document])
         self._by_resource: dict[str, frozenset[str]] = {}
 
     def has_all(self, pattern: str, resource: str) -> bool:
@@ -275,8 +276,8 @@ class _GrantedActions:
 
 
 def _removals(before: Document, after: Document) -> Iterator[str]:
-    statements_after = _allowing(after)
-    for statement in _allowing(before):
+    statements_after = allow_statements([after])
+    for statement in allow_statements([before]):
         for pattern in entries_of(statement):
             for resource in statement.resources:
                 if _has_entry(statements_after, pattern, resource):
@@ -288,16 +289,12 @@ def _removals(before: Document, after: Document) -> Iterator[str]:
 
 
 def _additions(before: Document, after: Document) -> Iterator[str]:
-    granting = _allowing(before)
-    for statement in _allowing(after):
+    granting = allow_statements([before])
+    for statement in allow_statements([after]):
         for pattern in entries_of(statement):
             for resource in statement.resources:
                 if not _grants(granting, pattern, resource):
                     yield addition_id(pattern, resource)
-
-
-def _allowing(document: Document) -> Sequence[Statement]:
-    return [statement for statement in document.statements if statement.effect == "Allow"]
 
 
 def _has_entry(statements: Sequence[Statement], pattern: str, resource: str) -> bool:

@@ -22,7 +22,7 @@ from leastpriv.diff.policy_diff import (
     is_pattern,
 )
 from leastpriv.evidence.models import CallGroup, Evidence
-from leastpriv.models import Need, Outcome, Permission, Usage, grouped
+from leastpriv.models import Need, Outcome, Permission, Usage, grouped, usages_by_action
 from leastpriv.permissions.catalog import forbidden, sensitivity
 from leastpriv.permissions.patterns import action_covers, resource_covers, resource_overlaps
 from leastpriv.permissions.resource_types import fits
@@ -106,9 +106,7 @@ def access_changes(
         return frozenset(access for access in access_of_requests if access)
 
     changes = {usage: changes_of([usage.need], usage.regions) for usage in evidence.usages}
-    allowed = {
-        usage: access for usage, access in changes.items() if usage.outcome is Outcome.ALLOWED
-    }
+    allowed = {usage: access for usage, access in changes.items() if usage.is_allowed}
     surely = frozenset(
         use
         for use, access in allowed.items()
@@ -242,13 +240,11 @@ def _entry_of_not_action(edit: EntryDiff, evidence: Evidence) -> Entry:
     def may_grant(usage: Usage) -> bool:
         requests = (
             replay_request(usage.need, evidence.principal, region)
-            for region in usage.regions or ("",)
+            for region in usage.replay_regions
         )
         return any(grants(edit.statement, request) != "no" for request in requests)
 
-    uses = grouped(
-        [(usage.need.permission.action, usage) for usage in filter(may_grant, evidence.usages)]
-    )
+    uses = usages_by_action(filter(may_grant, evidence.usages))
     return Entry(
         edit.statement, "*", edit.actions, {action: tuple(own) for action, own in uses.items()}
     )
@@ -351,7 +347,7 @@ def _decided_by(
 
     def is_decided(usage: Usage) -> bool:
         requests = (
-            replay_request(usage.need, principal, region) for region in usage.regions or ("",)
+            replay_request(usage.need, principal, region) for region in usage.replay_regions
         )
         decisions = (evaluate(request, documents) for request in requests)
         statement_key = ("explicitDeny", 0, edit.statement.index)
@@ -368,7 +364,7 @@ def _condition_change(edit: ConditionDiff, changes: AccessChanges) -> ConditionC
     future = [action for action in actions if is_pattern(action)]
 
     def is_about(usage: Usage) -> bool:
-        action, resource = usage.need.permission.action, usage.need.permission.resource
+        action, resource = usage.action, usage.resource
         is_on = any(
             edited_resource.startswith(EXCLUDED) or resource_overlaps(edited_resource, resource)
             for edited_resource in edit.on

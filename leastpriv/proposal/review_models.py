@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from leastpriv.diff.policy_diff import EXCLUDED, ConditionDiff, EntryDiff
 from leastpriv.evidence.models import CallGroup
-from leastpriv.models import Basis, DeniedBy, Outcome, Usage
+from leastpriv.models import Basis, DeniedBy, Usage
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.resource_types import fits
 from leastpriv.proposal.ledger import Calls
@@ -162,7 +162,7 @@ def asks_for_grant(usage: Usage) -> bool:
     """
     denial, need = usage.denial, usage.need
     if denial is None:
-        return usage.outcome is Outcome.ALLOWED
+        return usage.is_allowed
     # An inferred need without an exact resource does not count, nor does a log line that names no
     # principal.
     is_certain = need.basis is Basis.DENIED or need.exact

@@ -17,7 +17,6 @@ from leastpriv.models import (
     Basis,
     Need,
     Origin,
-    Outcome,
     Permission,
     Usage,
 )
@@ -64,8 +63,8 @@ def self_widening(usage: Usage, evidence: Evidence, document: Document | None) -
     """Why the principal could extend its own permissions by an addition, however often it was
     denied; else empty.
     """
-    action = usage.need.permission.action
-    resource = usage.need.permission.resource
+    action = usage.action
+    resource = usage.resource
     if widens_itself(usage.need.permission, evidence.principal):
         return "the principal could extend its own permissions"
     if action in _CHANGES_A_PRINCIPAL and usage.denial and _may_use(resource, evidence, document):
@@ -107,7 +106,7 @@ def _may_use(role: str, evidence: Evidence, document: Document | None) -> bool:
     """Whether the principal may pass or assume a role, by the policy, by a call or after this
     proposal.
     """
-    uses = (usage.need for usage in evidence.usages if usage.need.permission.action in _USES_A_ROLE)
+    uses = (usage.need for usage in evidence.usages if usage.action in _USES_A_ROLE)
     if any(need.exact and resource_matches(need.permission.resource, role) for need in uses):
         return True
     needs = (Need(Permission(action, role), Basis.OBSERVED, "") for action in _USES_A_ROLE)
@@ -125,13 +124,13 @@ def runs_over_budget(evidence: Evidence) -> Mapping[str, RunBudget]:
     denied: dict[str, set[str]] = {}
     successful: dict[str, set[str]] = {}
     for usage in evidence.usages:
-        action = usage.need.permission.action
+        action = usage.action
         if usage.denial and usage.need.basis is Basis.INFERRED:
             # The denied call would need it next; no run asked for it.
             continue
         if usage.denial:
             counted = denied
-        elif usage.succeeded and usage.outcome is Outcome.ALLOWED:
+        elif usage.succeeded and usage.is_allowed:
             counted = successful
         else:
             continue

@@ -11,7 +11,7 @@ from datetime import date, timedelta
 
 from msgspec import Struct
 
-from leastpriv.aws.arns import account_of
+from leastpriv.aws.arns import account_of, region_field
 from leastpriv.cloudtrail.coverage import EXCLUDABLE, LONGEST_SILENCE, WRITE, silences
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.usage_history import ActionUse, UsageHistory
@@ -153,7 +153,7 @@ class SettledSilences(Struct, frozen=True):
             if not could_hide(gap, action):
                 continue
             for resource, use in by_resource.items():
-                named = _region_of(resource)
+                named = region_field(resource)
                 if named == region or (is_only_region and not named):
                     yield use
 
@@ -188,9 +188,3 @@ def _months_before(day: date, runs_by_month: Mapping[str, int]) -> list[str]:
         if runs_by_month.get(month, 0) < _LEAST_RUNS_OF_MONTH:
             return months
         months.append(month)
-
-
-def _region_of(resource: str) -> str:
-    """Returns the region that an ARN names; empty without one."""
-    parts = resource.split(":", 5)
-    return parts[3] if len(parts) > 4 else ""

@@ -304,7 +304,7 @@ def names_by_word(usages: Iterable[Usage]) -> Mapping[str, Mapping[str, Collecti
     """
     runs_by_word: dict[str, dict[str, set[str]]] = {}
     for usage in usages:
-        name = _name(usage.need.permission.resource)
+        name = _name(usage.resource)
         runs_by_word.setdefault(_first_word(name), {}).setdefault(name, set()).update(usage.runs)
     return runs_by_word
 

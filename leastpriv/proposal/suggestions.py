@@ -12,8 +12,8 @@ from itertools import chain
 
 from msgspec import Struct
 
-from leastpriv.evidence.models import Evidence
-from leastpriv.models import Basis, Condition, Need, Outcome, Usage, grouped
+from leastpriv.evidence.models import DeclaredNeeds, Evidence
+from leastpriv.models import Basis, Condition, Usage, grouped, usages_by_action
 from leastpriv.permissions.catalog import forbidden
 from leastpriv.permissions.event_table import home_region
 from leastpriv.permissions.fact_tables import table
@@ -21,14 +21,14 @@ from leastpriv.permissions.lifecycle import siblings_among, siblings_of
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.resource_types import bucket_of, creates_its_resource, fits, kinds_of
 from leastpriv.policy.document import Document, Statement
-from leastpriv.policy.evaluate import names_action, statements_allowing
+from leastpriv.policy.evaluate import granted_resources, names_action, statements_allowing
 from leastpriv.proposal.attached_policies import attached_policies
 from leastpriv.proposal.models import Proposal
 from leastpriv.proposal.wildcards import LIFECYCLE
 
-_RECORDED_KEYS = (("iam:PassedToService", "iam:PassRole"), ("kms:ViaService", "kms:"))
-"""Condition keys that `permissions/` derives from the record of every call, with the beginning of
-the actions.
+_RECORDED_KEYS = {"iam:PassedToService": "iam:PassRole", "kms:ViaService": "kms:"}
+"""Condition keys that `permissions/` derives from the record of every call -> the beginning of the
+actions.
 """
 
 
@@ -53,35 +53,25 @@ def suggested_actions(
     Items of a resource without recorded data events (off by default) may be used unseen. Actions
     that a policy grants on any resource are omitted, and so are those that are never added.
     """
-    allowed = (
-        usage.need.permission for usage in evidence.usages if usage.outcome is Outcome.ALLOWED
-    )
-    by_action = grouped([(permission.action, permission.resource) for permission in allowed])
     resources_by_action = {
-        action: dict.fromkeys(resources) for action, resources in by_action.items()
+        action: dict.fromkeys(usage.resource for usage in usages)
+        for action, usages in usages_by_action(evidence.allowed_usages).items()
     }
     suggestions: dict[str, SuggestedAction] = {}
     for action, used_action in siblings_of(resources_by_action.keys()).items():
-        written_resources = _as_written(
-            used_action, tuple(resources_by_action.get(used_action, ())), documents
-        )
+        used_resources = resources_by_action.get(used_action, ())
         resources = tuple(
-            resource for resource in written_resources if resource != "*" and fits(action, resource)
+            resource
+            for resource in _as_written(used_action, used_resources, documents)
+            if resource != "*" and fits(action, resource)
         )
         suggestions[action] = SuggestedAction(action, Basis.LIFECYCLE, used_action, resources)
-    declared = evidence.aws_findings.declared
-    types_of = declared.actions.items()
-    declared_actions = (
+    further_suggestions = chain(
         _on_created_resources(resources_by_action, documents),
-        _declared(declared.needs + declared.later_needs, resources_by_action),
-        (
-            SuggestedAction(each, Basis.DECLARED, ", ".join(types[:3]))
-            for each, types in types_of
-            if each not in resources_by_action
-        ),
+        _declared(evidence.aws_findings.declared, resources_by_action),
         unrecorded_data_events(evidence, resources_by_action, documents),
     )
-    for suggestion in chain.from_iterable(declared_actions):
+    for suggestion in further_suggestions:
         suggestions.setdefault(suggestion.action, suggestion)
     return tuple(
         suggestion
@@ -92,113 +82,115 @@ def suggested_actions(
 
 
 def _as_written(
-    action: str, resources: Sequence[str], documents: Sequence[Document]
+    action: str, resources: Iterable[str], documents: Sequence[Document]
 ) -> Iterable[str]:
     """Yields the patterns with which the policies grant an action on used resources, else the
     resources themselves.
     """
-    granting = statements_allowing(documents, action)
-    patterns = [
-        pattern for statement in granting for pattern in statement.resources if pattern != "*"
-    ]
+    patterns = [pattern for pattern in granted_resources(documents, action) if pattern != "*"]
     return dict.fromkeys(
         next((pattern for pattern in patterns if resource_covers(pattern, resource)), resource)
         for resource in resources
     )
 
 
-def _declared(needs: Sequence[Need], used: Collection[str]) -> Iterator[SuggestedAction]:
-    """Actions that templates and plans need and no run used, with the resources that they name."""
-    by_action = grouped(
-        [(need.permission.action, need) for need in needs if need.permission.action not in used]
-    )
-    for action, own in by_action.items():
-        exact_resources = dict.fromkeys(need.permission.resource for need in own if need.exact)
-        yield SuggestedAction(action, Basis.DECLARED, own[0].because, tuple(exact_resources))
+def _declared(declared: DeclaredNeeds, used: Collection[str]) -> Iterator[SuggestedAction]:
+    """Actions that templates and plans need and no run used, with the resources that they name, and
+    those of the resource types of stacks.
+    """
+    needs = declared.needs + declared.later_needs
+    needs_by_action = grouped((need.permission.action, need) for need in needs)
+    for action, own in needs_by_action.items():
+        if action not in used:
+            exact_resources = dict.fromkeys(need.permission.resource for need in own if need.exact)
+            yield SuggestedAction(action, Basis.DECLARED, own[0].because, tuple(exact_resources))
+    for action, types in declared.actions.items():
+        if action not in used:
+            yield SuggestedAction(action, Basis.DECLARED, ", ".join(types[:3]))
 
 
 def _on_created_resources(
-    used: Mapping[str, Mapping[str, None]], documents: Sequence[Document]
+    used: Mapping[str, Collection[str]], documents: Sequence[Document]
 ) -> Iterator[SuggestedAction]:
     """Used actions on resources that the role created and has not used them on yet.
 
     The last run created the queue `orders-3`; `SetQueueAttributes` was used on `orders-1` and
     `orders-2`.
     """
-    owner_and_resources: dict[str, tuple[str, dict[str, None]]] = {}
-    for used_action in filter(creates_its_resource, used):
-        for action in siblings_among(used_action, used):
-            # Where no statement grants the action, AWS denied it or a person declined it.
-            granting = statements_allowing(documents, action)
-            allowed = [
-                resource for statement in granting for resource in statement.resources or ("*",)
-            ]
-            for resource in used[used_action] if granting else ():
-                # CloudWatch Logs takes a log group with and without `:*`.
-                forms = {resource, resource.removesuffix(":*")}
-                is_used = resource == "*" or resource in used[action] or not fits(action, resource)
-                if not is_used and not any(
-                    resource_covers(allowed_resource, form)
-                    for allowed_resource in allowed
-                    for form in forms
-                ):
-                    owner_and_resources.setdefault(action, (used_action, {}))[1][resource] = None
-    for action, (used_action, missing) in owner_and_resources.items():
-        yield SuggestedAction(action, Basis.LIFECYCLE, used_action, tuple(missing))
+    creating_actions: dict[str, str] = {}
+    resources_by_action: dict[str, dict[str, None]] = {}
+    for creating_action in filter(creates_its_resource, used):
+        for action in siblings_among(creating_action, used):
+            created = (name for name in used[creating_action] if name not in used[action])
+            for resource in _not_granted(action, created, documents):
+                creating_actions.setdefault(action, creating_action)
+                resources_by_action.setdefault(action, {})[resource] = None
+    for action, resources in resources_by_action.items():
+        yield SuggestedAction(action, Basis.LIFECYCLE, creating_actions[action], tuple(resources))
+
+
+def _not_granted(
+    action: str, resources: Iterable[str], documents: Sequence[Document]
+) -> Iterator[str]:
+    """Yields the resources that an action takes and on which no policy grants it."""
+    granted = granted_resources(documents, action)
+    if not granted:
+        # AWS denied it or a person declined it.
+        return
+    for resource in resources:
+        if resource == "*" or not fits(action, resource):
+            continue
+        # CloudWatch Logs takes a log group with and without `:*`.
+        forms = (resource, resource.removesuffix(":*"))
+        if not any(resource_covers(pattern, form) for pattern in granted for form in forms):
+            yield resource
 
 
 def kept_counterparts(proposal: Proposal, evidence: Evidence) -> tuple[SuggestedAction, ...]:
     """Lifecycle counterparts of used actions that remain in the policy without use."""
-    allowed_actions = {
-        usage.need.permission.action
-        for usage in evidence.usages
-        if usage.outcome is Outcome.ALLOWED
+    kept_actions = {
+        held_change.action.lower()
+        for held_change in proposal.held_back
+        if held_change.guard_result.guard == LIFECYCLE
     }
-    used_by_sibling = siblings_of(allowed_actions)
-    kept_pairs = [pair for change in proposal.changes for pair in (change.kept or {}).items()]
-    kept_pairs += [
-        (held_change.action, held_change.guard_result) for held_change in proposal.held_back
-    ]
-    kept_actions = {action for action, result in kept_pairs if result.guard == LIFECYCLE}
-    spelling_by_lower = {action.lower(): action for action in used_by_sibling}
-    counterparts = sorted(
-        {
-            spelling_by_lower[action.lower()]
-            for action in kept_actions
-            if action.lower() in spelling_by_lower
-        }
-    )
+    for change in proposal.changes:
+        kept_actions.update(action.lower() for action in change.kept_by(LIFECYCLE))
+    used_by_sibling = siblings_of({usage.action for usage in evidence.allowed_usages})
     return tuple(
-        SuggestedAction(action, Basis.LIFECYCLE, used_by_sibling[action]) for action in counterparts
+        SuggestedAction(action, Basis.LIFECYCLE, used_by_sibling[action])
+        for action in sorted(used_by_sibling)
+        if action.lower() in kept_actions
     )
 
 
 def unrecorded_data_events(
-    evidence: Evidence, used: Mapping[str, Mapping[str, None]], documents: Sequence[Document]
+    evidence: Evidence, used: Mapping[str, Iterable[str]], documents: Sequence[Document]
 ) -> Iterator[SuggestedAction]:
     """Usual actions on items of used resources without recorded data events."""
     recorded = {bucket_of(stream.prefix) for stream in evidence.coverage.data}
-    in_use = {resource: action for action, resources in used.items() for resource in resources}
+    action_by_resource = {
+        resource: action
+        for action, resources in used.items()
+        for resource in resources
+        if resource not in recorded and not set(resource) & {*"*?$"}
+    }
     for row in table("item_level"):
         if row["needs"] and row["needs"] not in used:
             continue
-        by_action = grouped(
-            [
-                (action, resource)
-                for resource, action in in_use.items()
-                if action.startswith(f"{row['prefix']}:")
-                and not set(resource) & {*"*?$"}
-                and resource not in recorded
-                and row["type"] in kinds_of(action, resource)
-            ]
+        resources_by_action = grouped(
+            (action, resource)
+            for resource, action in action_by_resource.items()
+            if action.startswith(f"{row['prefix']}:") and row["type"] in kinds_of(action, resource)
         )
-        written = dict.fromkeys(
-            name for own, names in by_action.items() for name in _as_written(own, names, documents)
-        )
-        resources = tuple(f"{name}{row['below']}" for name in written)
-        for action in row["actions"].split(",") if resources else ():
+        names: dict[str, None] = {}
+        for action, resources in resources_by_action.items():
+            names.update(dict.fromkeys(_as_written(action, resources, documents)))
+        if not names:
+            continue
+        items = tuple(f"{name}{row['below']}" for name in names)
+        for action in row["actions"].split(","):
             if action not in used:
-                yield SuggestedAction(action, Basis.DECLARED, row["template"], resources)
+                yield SuggestedAction(action, Basis.DECLARED, row["template"], items)
 
 
 class SuggestedCondition(Struct, frozen=True):
@@ -218,36 +210,42 @@ def suggested_conditions(
     document: Document, evidence: Evidence, minimum_runs: int
 ) -> tuple[SuggestedCondition, ...]:
     """Lists conditions that each Allow statement of the proposed document could add."""
-    usages_shown = (
-        usage
-        for usage in evidence.usages
-        if usage.outcome is Outcome.ALLOWED and usage.need.verified
-    )
-    usages_by_action = grouped([(usage.need.permission.action, usage) for usage in usages_shown])
-    partition = evidence.principal.split(":")[1]
-    actions_by_condition: dict[tuple[int, Condition], dict[str, int]] = {}
+    verified = [usage for usage in evidence.allowed_usages if usage.need.verified]
+    usages_of_action = usages_by_action(verified)
+    suggested: list[SuggestedCondition] = []
     for statement in document.statements:
-        if statement.effect != "Allow" or not statement.conditions_readable:
+        if statement.effect == "Allow" and statement.conditions_readable:
+            suggested += _conditions_for(statement, usages_of_action, evidence, minimum_runs)
+    return tuple(suggested)
+
+
+def _conditions_for(
+    statement: Statement,
+    usages_of_action: Mapping[str, Sequence[Usage]],
+    evidence: Evidence,
+    minimum_runs: int,
+) -> Iterator[SuggestedCondition]:
+    """Yields the conditions that one statement could add, on keys of which it has none."""
+    partition = evidence.principal.split(":")[1]
+    keys = {condition.key.lower() for condition in statement.conditions}
+    runs_by_condition: dict[Condition, dict[str, int]] = {}
+    for action, usages in usages_of_action.items():
+        runs = len({run for usage in usages for run in usage.runs})
+        if runs < max(minimum_runs, 2) or not names_action(statement, action):
             continue
-        condition_keys = {condition.key.lower() for condition in statement.conditions}
-        for action, usages in usages_by_action.items():
-            runs = len({run for usage in usages for run in usage.runs})
-            if runs < max(minimum_runs, 2) or not names_action(statement, action):
-                continue
-            common = _common_conditions(action, usages, statement, partition)
-            for condition in (*common, *attached_policies(usages, evidence)):
-                if condition.key.lower() not in condition_keys:
-                    actions_by_condition.setdefault((statement.index, condition), {})[action] = runs
-    return tuple(
-        SuggestedCondition(
-            statement=index,
-            sid=document.statements[index].sid,
-            actions=tuple(sorted(runs)),
+        common = _common_conditions(action, usages, statement, partition)
+        for condition in (*common, *attached_policies(usages, evidence)):
+            if condition.key.lower() not in keys:
+                runs_by_condition.setdefault(condition, {})[action] = runs
+    for condition in sorted(runs_by_condition):
+        runs_by_action = runs_by_condition[condition]
+        yield SuggestedCondition(
+            statement=statement.index,
+            sid=statement.sid,
+            actions=tuple(sorted(runs_by_action)),
             condition=condition,
-            runs=min(runs.values()),
+            runs=min(runs_by_action.values()),
         )
-        for (index, condition), runs in sorted(actions_by_condition.items())
-    )
 
 
 def _common_conditions(
@@ -255,29 +253,30 @@ def _common_conditions(
 ) -> Iterator[Condition]:
     """Yields the conditions that all usages of an action through a statement met."""
     # A resource names its region; a global service chooses its own.
-    open_to_all = not statement.resources or "*" in statement.resources
-    is_regional = all(use.regions for use in usages) and not home_region(
-        action.partition(":")[0], partition
-    )
-    if open_to_all and is_regional:
-        regions = {region for use in usages for region in use.regions}
+    is_on_all = not statement.resources or "*" in statement.resources
+    is_global = bool(home_region(action.partition(":")[0], partition))
+    if is_on_all and not is_global and all(usage.regions for usage in usages):
+        regions = {region for usage in usages for region in usage.regions}
         yield Condition("StringEquals", "aws:RequestedRegion", tuple(sorted(regions)))
-    conditions_of_usages = [usage.need.permission.conditions for usage in usages]
-    for key, prefix in _RECORDED_KEYS:
-        conditions_of_key = [
-            [condition for condition in conditions if condition.key.lower() == key.lower()]
-            for conditions in conditions_of_usages
-        ]
-        if action.startswith(prefix) and all(conditions_of_key):
-            values = {
-                value
-                for conditions in conditions_of_key
-                for condition in conditions
-                for value in condition.values
-            }
-            yield Condition("StringEquals", key, tuple(sorted(values)))
+    for key, beginning in _RECORDED_KEYS.items():
+        values = _values_of_all(usages, key)
+        if values and action.startswith(beginning):
+            yield Condition("StringEquals", key, values)
     # Services through which all calls came, if each is known to set the key.
     services = {service for usage in usages for service in usage.forwarded_by}
     is_known = services <= {row["service"] for row in table("called_via")}
     if services and is_known and not any(usage.programs for usage in usages):
         yield Condition("ForAnyValue:StringEquals", "aws:CalledVia", tuple(sorted(services)))
+
+
+def _values_of_all(usages: Iterable[Usage], key: str) -> tuple[str, ...]:
+    """Returns the values that usages had of a condition key; none where one of them lacks it."""
+    values: set[str] = set()
+    for usage in usages:
+        conditions = usage.need.permission.conditions
+        of_key = [condition for condition in conditions if condition.key.lower() == key.lower()]
+        if not of_key:
+            return ()
+        for condition in of_key:
+            values.update(condition.values)
+    return tuple(sorted(values))

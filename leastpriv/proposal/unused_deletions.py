@@ -14,7 +14,7 @@ from functools import cached_property
 from msgspec.structs import replace
 
 from leastpriv.diff.compare import Difference, Entry
-from leastpriv.models import ChangeKind, Outcome, grouped
+from leastpriv.models import ChangeKind, grouped
 from leastpriv.permissions.names.app_names import AppNames
 from leastpriv.permissions.patterns import has_variable, without_covered
 from leastpriv.proposal.additions import additions, without_unnamed_state
@@ -51,7 +51,7 @@ class DraftedDeletions:
     def _drafted(self) -> tuple[Sequence[Change], Sequence[Change]]:
         """The written and the offered changes."""
         evidence = self._context.evidence
-        allowed = [usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED]
+        allowed = evidence.allowed_usages
         options = self._context.options
         added, _ = additions(allowed, evidence, options, History(), names=self._names)
         life_cycle = lifecycle_additions(added, self._context, self._names, has_sensitive=True)
@@ -77,8 +77,7 @@ def offered_deletions(
         return
     entries_by_action: dict[str, list[Entry]] = {}
     for change, entry in _narrowed(difference, changes):
-        kept = [action for action, why in (change.kept or {}).items() if why.guard == LIFECYCLE]
-        for action in (*change.removed_actions, *kept):
+        for action in (*change.removed_actions, *change.kept_by(LIFECYCLE)):
             if leaves_to_offers(action, entry, context):
                 entries_by_action.setdefault(action, []).append(entry)
     for action, entries in entries_by_action.items():

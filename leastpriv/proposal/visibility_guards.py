@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import cache, lru_cache, partial
 
 from leastpriv.cloudtrail.coverage import EXCLUDABLE, READ, WRITE
-from leastpriv.models import Gap, Outcome
+from leastpriv.models import Gap
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import (
     Visibility,
@@ -232,14 +232,10 @@ def unnamed_types(candidate: RemovalCandidate, context: GuardContext) -> tuple[s
     names.
     """
     catalogue_action = catalog.action(candidate.action)
-    allowed_usages = [
-        usage
-        for usage in context.used.get(candidate.action, ())
-        if usage.outcome is Outcome.ALLOWED
-    ]
+    allowed_usages = [usage for usage in context.used.get(candidate.action, ()) if usage.is_allowed]
     if catalogue_action is None or len(catalogue_action.resource_types) < 2 or not allowed_usages:
         return ()
-    named_in = ((usage.need.exact, usage.need.permission.resource) for usage in allowed_usages)
+    named_in = ((usage.need.exact, usage.resource) for usage in allowed_usages)
     resources = {
         resource for is_exact, resource in named_in if is_exact or is_open_anyway(resource)
     }

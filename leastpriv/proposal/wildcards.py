@@ -292,9 +292,7 @@ def _has_type_in_use(action: str, context: GuardContext) -> bool:
     known = catalog.action(action)
     if known is None or not known.resource_types:
         return known is not None
-    resources = {
-        usage.need.permission.resource for usages in context.used.values() for usage in usages
-    }
+    resources = {usage.resource for usages in context.used.values() for usage in usages}
     in_use = _types_of(frozenset(resources))
     return any(
         (action.partition(":")[0], kind.name.lower()) in in_use for kind in known.resource_types

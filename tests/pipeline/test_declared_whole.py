@@ -110,7 +110,7 @@ def test_a_review_lacks_what_a_draft_writes_or_tells(
     documents = [policy(*statements)]
     draft = judged_needs(needs(RESOURCES), documents, ROLE, Options())
     change = DeclaredChange(sources=("t.json",), made=needs(RESOURCES), kept=())
-    comparison = preflight(change, (documents, documents), Evidence(ROLE), Options())
+    comparison = preflight(change, documents, documents, Evidence(ROLE), Options())
     assert comparison
     lacking = {
         judged_need.need

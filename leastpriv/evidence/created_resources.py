@@ -41,7 +41,8 @@ def _created_by_own_runs(
     successfully, or if the response of a creating call contains its id. At least two of the
     `reviewed` runs (None: all) must have created such resources, and a resource that all of these
     runs used is not newly created. One run is enough where it alone used the resource whose id its
-    call returned, or where any run deleted it: the next run has another one.
+    call returned, or where any run deleted it, or what it is a part of (a stage of an API): the
+    next run has another one.
     """
     creations = _creating_runs(usages, reviewed)
     services = {service for service, _ in (*creations, *makers_of_ids)}
@@ -56,6 +57,11 @@ def _created_by_own_runs(
         for action, arn in needed_pairs
         if any(ends(action, kind) for kind in types_of_arn(service_of(arn), arn))
     }
+    deleted_ids = {
+        (service_of(arn), part.text)
+        for arn in deleted
+        for part in variables_of_arn(service_of(arn), arn)[-1:]
+    }
 
     def is_made(usage: Usage) -> bool:
         """Whether the principal's own runs made the resource of a usage: a call of theirs named its
@@ -66,14 +72,13 @@ def _created_by_own_runs(
             return False
         prefix, (first, runs) = service_of(resource), users[resource]
         parts = variables_of_arn(prefix, resource) if makers_of_ids else ()
-        makers_of_it = [
-            makers_of_ids[prefix, part.text]
-            for part in parts
-            if (prefix, part.text) in makers_of_ids
-        ]
+        ids = [(prefix, part.text) for part in parts if (prefix, part.text) in makers_of_ids]
+        makers_of_it = [makers_of_ids[made_id] for made_id in ids]
         kinds = types_of_arn(prefix, resource)
         if makers_of_it and (
-            resource in deleted or any({*usage.runs} <= makers for makers in makers_of_it)
+            resource in deleted
+            or not deleted_ids.isdisjoint(ids)
+            or any({*usage.runs} <= makers for makers in makers_of_it)
         ):
             return True
         of_kinds = (creations.get((prefix, kind), set()) for kind in kinds)

@@ -44,6 +44,7 @@ _PARTS = {
     True: re.compile(r"\$\{[*?$]\}|\$\{[^}]*\}?|[*?]+|[^*?$]+|\$"),
 }
 """Runs of wildcards and of literal characters; True: also escapes and policy variables."""
+_WILDCARDS = re.compile("[*?]")
 _ESCAPED = re.compile(r"\$\{([*?$])\}")
 _VARIABLE = re.compile(r"\$\{(?![*?$]\})")
 VARIABLE_IN_POLICY = re.compile(r"\$\{(?![*?$]\})[^}]{0,2000}\}")
@@ -136,7 +137,9 @@ def without_covered(patterns: Iterable[str]) -> tuple[str, ...]:
     unique = list(dict.fromkeys(patterns))
     # The text before the first wildcard decides for most pairs.
     wildcard_starts = [
-        (wildcard, wildcard.partition("*")[0]) for wildcard in unique if "*" in wildcard
+        (wildcard, _WILDCARDS.split(wildcard, 1)[0])
+        for wildcard in unique
+        if has_wildcard(wildcard)
     ]
     if not wildcard_starts:
         return tuple(unique)

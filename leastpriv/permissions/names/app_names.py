@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import combinations
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -45,6 +46,7 @@ from leastpriv.permissions.names.words import (
     SEPARATORS,
     Name,
     Words,
+    ids_in,
     is_date,
     is_drawn,
     is_region,
@@ -196,7 +198,9 @@ class AppNames(Struct, frozen=True):
     spellings: Mapping[TemplateKey, Mapping[str, tuple[Words, ...]]]
     """Kind and template -> key of a copy -> its word, as the names have it in each place."""
     lasting_ids: frozenset[str]
-    """Ids that AWS drew, and that runs of long-lived copies alone used."""
+    """Ids that AWS drew, and that runs of long-lived copies alone used, or runs of several
+    short-lived ones: a shared subnet.
+    """
     words_behind_copy: frozenset[str]
     """The words behind the copy's in names that begin with it: one if it is the name of the app."""
 
@@ -586,8 +590,8 @@ def read_app_names(
 def _lasting_ids(
     uses: Sequence[NameUse], named_uses: Iterable[NamedUse], copies: Copies
 ) -> Iterator[str]:
-    """Yields the ids that runs of long-lived copies alone used: an id is of the copy whose names
-    the same run used.
+    """Yields the ids that runs of long-lived copies alone used, or of several short-lived ones: an
+    id is of the copy whose names the same run used.
     """
     copies_of_run: dict[str, set[str]] = {}
     for named_use in named_uses:
@@ -596,14 +600,22 @@ def _lasting_ids(
                 copies_of_run.setdefault(run, set()).add(named_use.copy)
     runs_of_id: dict[str, set[str]] = {}
     for use in uses:
-        if name_of(use.resource) is None and not has_wildcard(use.resource):
-            runs_of_id.setdefault(use.resource, set()).update(use.runs)
+        for resource in ids_in(use.resource):
+            runs_of_id.setdefault(resource, set()).update(use.runs)
     for resource, runs in runs_of_id.items():
         copies_of_id = [copies_of_run.get(run, set()) for run in runs]
-        is_known = all(copies_of_id) or len(runs) >= LEAST_LIVED_RUNS
-        is_lasting = all(map(copies.lasts, set[str]().union(*copies_of_id)))
-        if is_known and is_lasting and copies.short_lived:
+        short_lived = [found - {*filter(copies.lasts, found)} for found in copies_of_id]
+        if any(short_lived):
+            is_lasting = _are_several(filter(None, short_lived))
+        else:
+            is_lasting = all(copies_of_id) or len(runs) >= LEAST_LIVED_RUNS
+        if is_lasting and copies.short_lived:
             yield resource
+
+
+def _are_several(copies_of_runs: Iterable[set[str]]) -> bool:
+    """Whether two runs are of different copies, and not one a run that cleans up after both."""
+    return any(one.isdisjoint(other) for one, other in combinations(copies_of_runs, 2))
 
 
 def _words_behind_copy(named_uses: Iterable[NamedUse]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from msgspec import Struct
 
+from leastpriv.permissions.resource_types import ArnPart
 from leastpriv.permissions.volatility import is_kept, open_parts, parts_of, service_of
 
 Words = tuple[str, ...]
@@ -152,14 +153,28 @@ def _name(resource: str) -> Name:
     return Name(":".join(head), f"{service}:{kind}", type_words, words)
 
 
+def ids_in(resource: str) -> Iterator[str]:
+    """Yields an exact ARN up to each id in it that AWS drew: `/restapis/ID` of
+    `/restapis/ID/stages/v1`.
+    """
+    if not {"*", "?"}.isdisjoint(resource):
+        return
+    for part in _id_parts(resource):
+        yield resource[: part.end]
+
+
 def _has_id(resource: str) -> bool:
-    """Whether a part of an ARN is an id that lives long; the name of a bucket is none."""
+    """Whether a part of an ARN is an id that lives long."""
+    return any(True for _ in _id_parts(resource))
+
+
+def _id_parts(resource: str) -> Iterator[ArnPart]:
+    """Yields the parts of an ARN that are ids; the name of a bucket is none."""
     if ":s3:::" in resource:
-        return False
+        return
     for part in parts_of(service_of(resource), resource):
         if is_kept(resource, part.variable, resource[part.start : part.end]):
-            return True
-    return False
+            yield part
 
 
 def is_separator(word: str) -> bool:

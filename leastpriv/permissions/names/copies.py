@@ -30,6 +30,7 @@ from leastpriv.permissions.names.words import (
     SEPARATORS,
     Name,
     Words,
+    glued_words,
     is_drawn,
     is_region,
     is_short_for_region,
@@ -40,6 +41,7 @@ from leastpriv.permissions.names.words import (
     name_of,
     places_of,
     stripped,
+    unglued,
     words_of,
 )
 
@@ -136,6 +138,8 @@ class Copies(Struct, frozen=True):
     """
     region_words: Mapping[str, str] = {}
     """Word of a name -> the region that it is short for."""
+    glued: Mapping[str, Words] = {}
+    """Text in lower case -> the words of it that CamelCase names of the app show."""
     notes: tuple[str, ...] = ()
     """What the names do not show, in sentences."""
 
@@ -158,6 +162,7 @@ class Copies(Struct, frozen=True):
 
     def copy_of(self, name: Name) -> CopyOfName | None:
         """Which copy a name is of; None for a name of no copy."""
+        name = unglued(name, self.glued)
         # A preview of a stage, `dev-pr-41`, is a preview. A branch may be named like a component of
         # the stage.
         pulls = list(filter(PULL.fullmatch, self.short_lived))
@@ -209,6 +214,8 @@ class NameTable(Struct, frozen=True):
     """Run -> its place in time."""
     region_words: Mapping[str, str] = {}
     """Word of a name -> the region that it is short for."""
+    glued: Mapping[str, Words] = {}
+    """Text in lower case -> the words of it that CamelCase names of the app show."""
 
     def runs_of(self, names: Iterable[Name]) -> set[str]:
         """The runs that used any of some names."""
@@ -239,13 +246,13 @@ class NameTable(Struct, frozen=True):
 
 def table_of(uses: Iterable[NameUse], order: Sequence[str]) -> NameTable:
     """Collects the names of all uses; a use without a readable name is left out."""
+    named_uses = [(use, name) for use in uses if (name := name_of(use.resource)) is not None]
+    glued = glued_words(name for _, name in named_uses)
     runs: dict[Name, set[str]] = {}
     names_by_run: dict[str, set[Name]] = {}
     destroyed: dict[Name, set[str]] = {}
-    for use in uses:
-        name = name_of(use.resource)
-        if name is None:
-            continue
+    for use, glued_name in named_uses:
+        name = unglued(glued_name, glued)
         runs.setdefault(name, set()).update(use.runs)
         if use.creates:
             for run in use.runs:
@@ -253,7 +260,7 @@ def table_of(uses: Iterable[NameUse], order: Sequence[str]) -> NameTable:
         if use.destroys:
             destroyed.setdefault(name, set()).update(use.runs)
     positions = {run: position for position, run in enumerate(order)}
-    return NameTable(runs, names_by_run, destroyed, positions, _region_words(runs))
+    return NameTable(runs, names_by_run, destroyed, positions, _region_words(runs), glued)
 
 
 def _region_words(names: Iterable[Name]) -> Mapping[str, str]:
@@ -304,7 +311,7 @@ def learn_copies(
             "One copy of the app seen: previews, branches and stages are not covered; the setting"
             " `copies` can give a pattern of their names, such as `pr-*`",
         )
-        return Copies(forms=declared.short_lived, notes=notes)
+        return Copies(forms=declared.short_lived, glued=table.glued, notes=notes)
     return _sorted_by_life(words, certain, table, runs, declared)
 
 
@@ -358,6 +365,7 @@ def _sorted_by_life(
         forms=forms,
         ending_forms=_forms(declared, shown),
         region_words=table.region_words,
+        glued=table.glued,
         notes=notes,
     )
     if NO_COPY in long_lived and not any(map(copies.is_bare, table.runs)):

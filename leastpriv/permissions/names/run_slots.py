@@ -22,6 +22,7 @@ from leastpriv.permissions.names.words import (
     is_date,
     is_drawn,
     masked,
+    unglued,
 )
 
 _LEAST_DRAWN_VALUES = 2
@@ -54,7 +55,7 @@ TemplateKey = tuple[str, Words]
 def template_of(name: Name, copies: Copies) -> Words:
     """The words of a name, with a slot in each place of its copy's word."""
     copy = copies.copy_of(name)
-    return name.words if copy is None else copy.template
+    return unglued(name, copies.glued).words if copy is None else copy.template
 
 
 def learn_run_slots(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.permissions.resource_types import ArnPart
 from leastpriv.permissions.volatility import is_kept, open_parts, parts_of, service_of
@@ -48,6 +50,8 @@ _LEAST_DRAWN_NUMBER = 5
 """Digits of a number that a machine drew; twelve are an account."""
 _LEAST_DRAWN = 6
 """Letters and digits of a word that a machine drew."""
+_MOST_GLUED = 6
+"""Words that an app writes without a sign between them."""
 _ACCOUNT = 12
 _COLONS = 5
 """Colons before the name in an ARN."""
@@ -175,6 +179,28 @@ def _id_parts(resource: str) -> Iterator[ArnPart]:
     for part in parts_of(service_of(resource), resource):
         if is_kept(resource, part.variable, resource[part.start : part.end]):
             yield part
+
+
+def glued_words(names: Iterable[Name]) -> Mapping[str, Words]:
+    """Reads how texts without a sign are divided, from names of the app with signs or capitals:
+    `shoppr41stack`, which CDK writes into the names of buckets and databases, of the stack
+    `ShopPr41Stack`, and the database `shopprod` of the queue `shop-prod-jobs`.
+    """
+    glued: dict[str, Words] = {}
+    for name in names:
+        words = lowered(tuple(word for word in name.text if not is_separator(word)))
+        for begin in range(len(words) - 1):
+            for end in range(begin + 2, min(begin + _MOST_GLUED, len(words)) + 1):
+                glued["".join(words[begin:end])] = words[begin:end]
+    return glued
+
+
+def unglued(name: Name, glued: Mapping[str, Words]) -> Name:
+    """The name with each text that is known to be several words divided."""
+    if glued.keys().isdisjoint(name.text):
+        return name
+    words = [glued.get(word, (word,)) for word in name.text]
+    return replace(name, words=(*name.fixed, *chain.from_iterable(words)))
 
 
 def is_separator(word: str) -> bool:

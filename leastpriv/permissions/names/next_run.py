@@ -10,7 +10,7 @@ the earlier run wrote it into names of several types.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import takewhile
+from itertools import groupby, takewhile
 
 from msgspec import Struct
 
@@ -122,32 +122,55 @@ def _differences(earlier: Sequence[NameUse], later: NameUse) -> Iterator[_Differ
 
 
 def _words_that_differ(earlier_name: Name, later_name: Name) -> tuple[Words, Words] | None:
-    """Returns the words between the common beginning and end of two names; None where it is no
-    word.
+    """Returns the words in which two names differ, the same in each segment of a path that differs;
+    None where it is no word.
 
-    `app-dev-jobs` and `app-test-jobs` give `dev` and `test`; the number of a pull request has the
-    words before it, so that `app-pr-12` and `app-pr-13` give `pr-12` and `pr-13`.
+    `app-dev/app-dev-jobs` and `app-test/app-test-jobs` give `dev` and `test`.
     """
-    begin = _same_words(earlier_name.words, later_name.words)
-    first = earlier_name.words[begin:]
-    second = later_name.words[begin:]
+    first_segments = _segments(earlier_name)
+    second_segments = _segments(later_name)
+    if len(first_segments) != len(second_segments):
+        return None
+    differences = {
+        _words_of_segments(first, second)
+        for first, second in zip(first_segments, second_segments, strict=True)
+        if first != second
+    }
+    difference = differences.pop() if len(differences) == 1 else ((), ())
+    is_read = all(is_word(words) and "*" not in "".join(words) for words in difference)
+    return difference if is_read else None
+
+
+def _segments(name: Name) -> list[Words]:
+    """The segments of a path, without the signs between them."""
+    return [
+        tuple(words)
+        for is_sign, words in groupby(name.text, lambda word: word == "/")
+        if not is_sign
+    ]
+
+
+def _words_of_segments(earlier: Words, later: Words) -> tuple[Words, Words]:
+    """Returns the words between the common beginning and end of two segments.
+
+    The number of a pull request has the words before it, so that `app-pr-12` and `app-pr-13` give
+    `pr-12` and `pr-13`.
+    """
+    begin = _same_words(earlier, later)
+    first = earlier[begin:]
+    second = later[begin:]
     same_end = _same_words(first[::-1], second[::-1])
     first = first[: len(first) - same_end]
     second = second[: len(second) - same_end]
-    prefix = _prefix_of_pulls(earlier_name, begin, first, second)
-    first = (*prefix, *first)
-    second = (*prefix, *second)
-    for words in (first, second):
-        if not is_word(words) or any("/" in word or "*" in word for word in words):
-            return None
-    return first, second
+    prefix = _prefix_of_pulls(earlier[:begin], first, second)
+    return (*prefix, *first), (*prefix, *second)
 
 
-def _prefix_of_pulls(name: Name, begin: int, first: Words, second: Words) -> Words:
-    """Returns the words of a name before two numbers of pull requests, `("pr", "-")`; none where
-    they are no such numbers.
+def _prefix_of_pulls(before: Words, first: Words, second: Words) -> Words:
+    """Returns the words before two numbers of pull requests, `("pr", "-")`; none where they are no
+    such numbers.
     """
-    prefix = name.words[max(begin - _WITH_PREFIX, len(name.fixed)) : begin]
+    prefix = before[-_WITH_PREFIX:]
     are_pulls = all(PULL.fullmatch(key_of((*prefix, *words))) for words in (first, second))
     return prefix if are_pulls else ()
 

@@ -37,6 +37,12 @@ def resources(earlier: list[NameUse], later: NameUse, of: NameUse) -> list[str]:
         ("shop-pr-31-orders", "shop-pr-32-orders", "shop-pr-*-orders"),
         ("shop-a1b2c3-orders", "shop-d4e5f6-orders", "shop-*-orders"),
         ("pr-31-shop-orders", "pr-32-shop-orders", "pr-*-shop-orders"),
+        (
+            "shop-pr-31/shop-pr-31-orders",
+            "shop-pr-32/shop-pr-32-orders",
+            "shop-pr-*/shop-pr-*-orders",
+        ),
+        ("shop-pr-31/api-7-orders", "shop-pr-32/api-8-orders", "shop-pr-32/api-8-orders"),
         ("shop-login-orders", "shop-search-orders", "shop-search-orders"),
         ("orders", "users", "users"),
     ],

@@ -445,21 +445,6 @@ def too_many(kind: ActionType, call: Call) -> Resource:
     return Resource(wildcard(kind.template.arn, call), derivation, False)
 
 
-def may_be_whole(kind: ActionType, request: CallRequest) -> bool:
-    """Whether the request may name a resource of a type whole; never False wrongly."""
-    for variable in kind.template.variables:
-        is_known = _has_key(variable, request) or (request.arns and not variable.vague)
-        if not is_known and variable.name not in kind.defaults:
-            return False
-    return True
-
-
-def _has_key(variable: Variable, request: CallRequest) -> bool:
-    if not variable.sure.isdisjoint(request.keys):
-        return True
-    return request.noun in variable.nouns and any(key in variable.plain for key, _ in request.outer)
-
-
 def names_another(kind: ActionType, request: CallRequest, resources: Sequence[Resource]) -> bool:
     """Whether a key of a type has ids of other types alone, of which the resources are named:
     `i-…`, not `mi-…`.

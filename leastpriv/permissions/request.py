@@ -136,26 +136,19 @@ class CallRequest:
         self.outer = outer
         self.keys = keys
         self.has_texts = has_texts
-
-    def __getattr__(self, name: str) -> Any:
-        """Sorts the texts when `by_key` or `arns` is first asked for: equal calls are mapped
-        once.
-        """
         self.by_key: dict[str, list[str]] = {}
         self.arns: list[str] = []
-        for key, text in self.values:
+        for key, text in values:
             self.by_key.setdefault(key, []).append(text)
             if text[:4] == "arn:":
                 self.arns.append(text)
-        return object.__getattribute__(self, name)
 
     def pairs(self, keys: Sequence[str]) -> _Pairs:
         """Returns the pairs of some keys, in the order of the request; deeper ones where its own
         members have none.
         """
         if len(keys) == 1:
-            [key] = keys
-            pairs = [(key, text) for text in self.by_key.get(key, ())]
+            pairs = [(keys[0], text) for text in self.by_key.get(keys[0], ())]
         else:
             pairs = [pair for pair in self.values if pair[0] in keys]
         if len(pairs) < 2:
@@ -205,30 +198,29 @@ def read_request(noun: str, parameters: Mapping[str, object], reads: Reads = ANY
                     values.append(pair)
             elif value and not member.is_free:
                 has_texts = True
-        elif type(value) is list or (type(value) is dict and not member.is_free):
-            is_request = member.wraps or key == noun
-            outer += _own_texts(key, value, parameters, is_request=is_request)
+        elif type(value) is list:
+            outer += _texts_of([(key, text) for text in value[:MOST_VALUES]])
             if not member.is_free:
                 deeper.append((key, value))
+        elif type(value) is dict and not member.is_free:
+            if member.wraps or key == noun:
+                # What it holds is the request's own, but the names that the request itself has.
+                outer += _texts_of(
+                    [
+                        (str(inner).lower(), text)
+                        for inner, text in value.items()
+                        if inner not in parameters
+                    ]
+                )
+            deeper.append((key, value))
     if deeper:
         has_texts = _collect(deeper, values, reads, keys) or has_texts
     return CallRequest(noun, values, outer, keys, has_texts=has_texts or bool(values))
 
 
-def _own_texts(
-    key: str, value: object, parameters: Mapping[str, object], *, is_request: bool
-) -> _Pairs:
-    """Texts of an outermost list, or of a member that wraps the request or what it is about, but
-    its other members'.
-    """
-    pairs: list[tuple[str, Any]] = []
-    if type(value) is list:
-        pairs = [(key, text) for text in value[:MOST_VALUES]]
-    elif type(value) is dict and is_request:
-        pairs = [
-            (str(inner).lower(), text) for inner, text in value.items() if inner not in parameters
-        ]
-    return [pair for pair in pairs if type(pair[1]) is str and pair[1] and pair[1] not in _HIDDEN]
+def _texts_of(members: Sequence[tuple[str, Any]]) -> _Pairs:
+    """Returns those of some pairs of key and value that are texts, without hidden ones."""
+    return [pair for pair in members if type(pair[1]) is str and pair[1] and pair[1] not in _HIDDEN]
 
 
 def _collect(level: list[KeyedValue], pairs: list[KeyedText], reads: Reads, keys: set[str]) -> bool:

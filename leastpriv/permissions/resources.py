@@ -34,7 +34,6 @@ from leastpriv.permissions.arn_templates import (
     copy_source,
     fill,
     from_uri,
-    may_be_whole,
     names_another,
     only_one,
     too_many,
@@ -50,7 +49,6 @@ from leastpriv.permissions.resource_types import (
     is_of_type,
     is_whole_arn,
     may_be,
-    own_variables,
     types_of_arn,
     variables_of_arn,
 )
@@ -160,22 +158,19 @@ def _of_call(call: Call, facts: ActionFacts, request: CallRequest) -> Sequence[R
     is_listed = bool(call.resources)
     if is_listed and facts.name in _LISTED_IN_PART:
         is_listed = request.by_key.keys().isdisjoint(_LISTED_IN_PART[facts.name])
-    trail_resources = _listed(call, facts) if is_listed else ()
-    resources: Sequence[Resource] = trail_resources or (
-        _in_request(call, facts, request) if request.arns else ()
-    )
+    listed = _listed(call, facts) if is_listed else ()
+    resources = listed
+    if not listed and request.arns:
+        resources = _in_request(call, facts, request)
     if not resources:
-        resources = list(_filled(call, facts, request))
+        resources = _filled(call, facts, request)
     elif len(facts.types) > 1:
         resources = (*resources, *_named_besides(call, facts, request, resources))
-        resources = (
-            resources if trail_resources else (*resources, *_not_named(call, facts, resources))
-        )
-    return (
-        _with_other_ids(call, facts, request, resources)
-        if facts.rules.ids and not trail_resources
-        else resources
-    )
+        if not listed:
+            resources = (*resources, *_not_named(call, facts, resources))
+    if facts.rules.ids and not listed:
+        return _with_other_ids(call, facts, request, resources)
+    return resources
 
 
 _LISTED_IN_PART: Mapping[str, Collection[str]] = {"lambda:InvokeFunction": ("functionname",)}
@@ -221,15 +216,14 @@ def _of_one_side(
         if pair[0].startswith(("source", "x-amz-copy-source")) == (copy_end == "source")
     ]
     side_request = request.only(values)
-    alone = structs.replace(call, resources=())
     exact_resources = [
-        resource for resource in _filled(alone, facts, side_request) if resource.exact
+        resource for resource in _filled(call, facts, side_request) if resource.exact
     ]
-    resources = exact_resources or _in_request(alone, facts, side_request)
+    resources = exact_resources or _in_request(call, facts, side_request)
     if resources or not call.resources:
         return resources
     other_side = _filled(
-        alone, facts, request.only([pair for pair in request.values if pair not in values])
+        call, facts, request.only([pair for pair in request.values if pair not in values])
     )
     other_patterns = {resource.pattern for resource in other_side if resource.exact}
     arns = [arn for arn in call.resources if escape_observed(arn) not in other_patterns]
@@ -335,14 +329,10 @@ def _named_besides(
     its key.
     """
     for kind in facts.types:
-        looked_at = kind.required or may_be_whole(kind, request)
+        looked_at = kind.required or kind.may_be_whole or request.arns
         if not looked_at and not kind.other_keys:
             continue
-        # A list is faster than a generator here.
-        are_of_kind = [
-            may_be(facts.prefix, resource.pattern, kind.template) for resource in resources
-        ]
-        if any(are_of_kind):
+        if _is_among(kind, facts.prefix, resources):
             continue
         filled = fill(call, facts.prefix, kind, request) if looked_at else []
         filled = [resource for resource in filled if kind.required or _is_whole(resource)]
@@ -385,11 +375,10 @@ def _not_named(call: Call, facts: ActionFacts, resources: Sequence[Resource]) ->
     """Resources of required types that ARNs do not name: AWS's choice, or any where they name
     optional types only.
     """
-    open_types = [kind for kind in facts.types if kind.required]
     open_types = [
         kind
-        for kind in open_types
-        if not any(may_be(facts.prefix, resource.pattern, kind.template) for resource in resources)
+        for kind in facts.types
+        if kind.required and not _is_among(kind, facts.prefix, resources)
     ]
     chosen_resources = dict(chosen_by_aws(call, facts, open_types))
     yield from chosen_resources.values()
@@ -403,57 +392,80 @@ def _not_named(call: Call, facts: ActionFacts, resources: Sequence[Resource]) ->
         )
 
 
-def _filled(call: Call, facts: ActionFacts, request: CallRequest) -> Iterator[Resource]:
+def _filled(call: Call, facts: ActionFacts, request: CallRequest) -> Sequence[Resource]:
     """Templates filled from the request; required types that nothing names remain type
     wildcards.
     """
-    prefix = facts.prefix
     by_request = _by_types(call, facts, request)
+    if not by_request.full:
+        return _named_in_part(call, facts, request, by_request)
     full = by_request.full
-    partial: Sequence[Resource] = by_request.partial
-    open_types = by_request.open_types
-    if full:
-        open_types = [
-            kind for kind in open_types if not _is_named_by_another(kind, call, request, full)
-        ]
-    if full and not open_types:
-        yield from with_paths(full, call.response) if prefix == "iam" and call.response else full
-        return
+    open_types = [
+        kind
+        for kind in by_request.open_types
+        if not _is_named_by_another(kind, call, request, full)
+    ]
+    if open_types:
+        return _with_open_types(call, facts, request, full, open_types)
+    return (
+        list(with_paths(full, call.response)) if facts.prefix == "iam" and call.response else full
+    )
+
+
+def _named_in_part(
+    call: Call, facts: ActionFacts, request: CallRequest, by_request: _ResourcesOfRequest
+) -> Sequence[Resource]:
+    """What the request names in part, with the resource that the response names in place of what
+    that is a part of.
+    """
+    partial = by_request.partial
     if len(facts.types) > 1 and partial:
         partial = _without_shared_parts(facts, partial)
-    answered = _in_response(call, facts, partial) if not full and call.response else None
-    if answered:
-        partial = [
-            answered,
-            *(
-                resource
-                for resource in partial
-                if not resource_covers(resource.pattern, answered.pattern)
-            ),
-        ]
-    chosen_resources = dict(chosen_by_aws(call, facts, open_types))
-    yield from chosen_resources.values()
-    yield from full or partial
+    answered = _in_response(call, facts, partial) if call.response else None
+    if not answered:
+        return _with_open_types(call, facts, request, partial, by_request.open_types)
+    partial = [
+        resource for resource in partial if not resource_covers(resource.pattern, answered.pattern)
+    ]
+    return _with_open_types(
+        call, facts, request, [answered, *partial], by_request.open_types, answered
+    )
+
+
+def _with_open_types(
+    call: Call,
+    facts: ActionFacts,
+    request: CallRequest,
+    named: Sequence[Resource],
+    open_types: Sequence[ActionType],
+    answered: Resource | None = None,
+) -> Sequence[Resource]:
+    """The resources named, and those of the types that nothing names: AWS's choice, those below an
+    ARN of the request, or all of a type.
+    """
     if not open_types:
-        return
+        return named
+    chosen_resources = dict(chosen_by_aws(call, facts, open_types))
+    resources = [*chosen_resources.values(), *named]
+    meant = [kind for kind in open_types if is_meant_otherwise(kind, request)]
+    if facts.rules.on_all == "unnamed" and not (resources or meant):
+        return (Resource("*", "the request names none of its optional resources", True),)
     unnamed_types = [
         kind
         for kind in open_types
         if kind.template.name not in chosen_resources
-        and not (answered and may_be(prefix, answered.pattern, kind.template))
+        and not (answered and may_be(facts.prefix, answered.pattern, kind.template))
     ]
-    meant = [kind for kind in open_types if kind.other_keys and is_meant_otherwise(kind, request)]
-    if facts.rules.on_all == "unnamed" and not (full or partial or meant or chosen_resources):
-        yield Resource("*", "the request names none of its optional resources", True)
-        return
     kinds = [kind for kind in unnamed_types if kind.required or kind in meant]
-    if not (kinds or full or partial):
+    if not (kinds or named):
         kinds = unnamed_types
     if request.arns:
-        below = [resource for kind in kinds for resource in _below(call, prefix, kind, request)]
-        yield from below
-        kinds = [kind for kind in kinds if not _is_among(kind, prefix, below)]
-    yield from _any(kinds, call)
+        below = [
+            resource for kind in kinds for resource in _below(call, facts.prefix, kind, request)
+        ]
+        resources += below
+        kinds = [kind for kind in kinds if not _is_among(kind, facts.prefix, below)]
+    return [*resources, *_any(kinds, call)]
 
 
 def _is_named_by_another(
@@ -470,7 +482,10 @@ def _is_named_by_another(
 
 def _is_among(kind: ActionType, prefix: str, resources: Iterable[Resource]) -> bool:
     """Whether one of some resources may be of a type."""
-    return any(may_be(prefix, resource.pattern, kind.template) for resource in resources)
+    for resource in resources:
+        if may_be(prefix, resource.pattern, kind.template):
+            return True
+    return False
 
 
 def _below(call: Call, prefix: str, kind: ActionType, request: CallRequest) -> Iterator[Resource]:
@@ -599,17 +614,18 @@ def _in_response(call: Call, facts: ActionFacts, partial: Sequence[Resource]) ->
     return None
 
 
-def _any(kinds: Sequence[ActionType], call: Call) -> Iterator[Resource]:
-    """Yields all resources of some types, `arn:aws:sqs:eu-west-1:123456789012:*`; of more than
+def _any(kinds: Sequence[ActionType], call: Call) -> Sequence[Resource]:
+    """Returns all resources of some types, `arn:aws:sqs:eu-west-1:123456789012:*`; of more than
     `_MOST_TYPES` all of the service.
     """
-    if len(kinds) == 1 and not own_variables(kinds[0].template.arn):
-        yield only_one(kinds[0], call)
-        return
+    if len(kinds) == 1 and not kinds[0].template.variables:
+        return (only_one(kinds[0], call),)
     patterns = {(kind.template.name, wildcard(kind.template.arn, call)): None for kind in kinds}
     if len(patterns) <= _MOST_TYPES:
-        for name, pattern in patterns:
-            yield Resource(pattern, f"any {name}: the request names none", False)
-        return
-    for head in dict.fromkeys(":".join(pattern.split(":")[:5]) for _, pattern in patterns):
-        yield Resource(f"{head}:*", f"any of {len(patterns)} types: the request names none", False)
+        return [
+            Resource(pattern, f"any {name}: the request names none", False)
+            for name, pattern in patterns
+        ]
+    derivation = f"any of {len(patterns)} types: the request names none"
+    heads = dict.fromkeys([":".join(pattern.split(":")[:5]) for _, pattern in patterns])
+    return [Resource(f"{head}:*", derivation, False) for head in heads]

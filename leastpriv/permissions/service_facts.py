@@ -295,18 +295,17 @@ class ActionType(TypeRules, frozen=True, kw_only=True, gc=False):
     required: bool
     may_be_named: bool = True
     """False: a request without an ARN names none of the type, since it has none of the keys."""
+    may_be_whole: bool = True
+    """False: a request without an ARN names none of the type whole."""
 
     def for_keys(self, keys: frozenset[str]) -> ActionType:
         """Returns the type with what fills it from requests with these keys."""
         variables = self.template.variables
-        if (
-            variables
-            and not self.defaults
-            and all(variable.wanted.isdisjoint(keys) for variable in variables)
-        ):
-            return structs.replace(self, other_keys=self.other_keys & keys, may_be_named=False)
+        unnamed = [variable.name for variable in variables if variable.wanted.isdisjoint(keys)]
         return structs.replace(
             self,
+            may_be_named=bool(self.defaults) or len(unnamed) < len(variables) or not variables,
+            may_be_whole=self.defaults.keys() >= {*unnamed},
             template=structs.replace(
                 self.template, variables=tuple([variable.for_keys(keys) for variable in variables])
             ),

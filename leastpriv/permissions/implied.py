@@ -90,6 +90,8 @@ class ImpliedFacts(EventFacts, frozen=True, kw_only=True):
     transforms: tuple[Mapping[str, str], ...]
     """Rows of `transforms.tsv`."""
     objects: tuple[ReadObject, ...]
+    may_launch: bool
+    """Calls may launch instances of EC2."""
 
     def for_keys(self, keys: frozenset[str]) -> ImpliedFacts:
         """Returns the facts with what reads requests with these keys."""
@@ -124,6 +126,7 @@ def implied_facts(operation: str) -> ImpliedFacts:
         tag_keys=frozenset(key_in(rule.parameter) for rule in facts.tags),
         transforms=transforms,
         objects=objects,
+        may_launch=_LAUNCH in (operation, *[trigger.action for trigger in facts.triggers]),
     )
 
 
@@ -152,8 +155,7 @@ def implied_needs(
     needs = list(_read_objects(call, facts, request)) if facts.objects else []
     if call.read_only:
         return needs
-    may_pass_role = bool(request.arns or facts.roles)
-    if may_pass_role:
+    if request.arns or facts.roles:
         needs += _passed_roles(call, facts, request)
     # EC2 has the tags inside `tagSpecificationSet`, and not under a key of their own.
     has_tag_keys = facts.operation.startswith("ec2:") or not facts.tag_keys.isdisjoint(request.keys)
@@ -163,7 +165,8 @@ def implied_needs(
         needs += _transforms(call, facts.transforms)
     if facts.operation == _LAUNCH:
         needs += _image_alias(call)
-    needs += _root_volume(call, observed)
+    if facts.may_launch:
+        needs += _root_volume(call, observed)
     return needs
 
 
@@ -179,7 +182,7 @@ def _passed_roles(call: Call, facts: ImpliedFacts, request: CallRequest) -> Iter
     # A map that people fill may hold ARNs of roles by the way; where a row names the key, the
     # service reads it there.
     for key, value in request_values(call.parameters) if facts.role_is_sure else request.values:
-        if value.startswith("arn:") or key in forms or "*" in forms:
+        if ":role/" in value or key in forms or "*" in forms:
             form = forms.get(key) or forms.get("*", "")
             for arn, derivation in _roles(call, form, key, value).items():
                 passed_roles.setdefault(_PassedRole(arn, _services(call, facts, key)), derivation)

@@ -273,8 +273,8 @@ def _needs(call: Call, plan: EventPlan, request: CallRequest) -> CallNeeds:
                 f"{call.source}:{call.name}",
             ),
         )
-    is_kept = plan.inner or plan.implies.role_anywhere or call.parameters_omitted
-    kept_actions = tuple(_kept(call, plan, presence, needs)) if is_kept else ()
+    may_keep = plan.inner or plan.implies.role_anywhere or call.parameters_omitted
+    kept_actions = tuple(_kept(call, plan, presence, needs)) if may_keep else ()
     once = tuple(needs) if len(needs) == 1 else tuple(dict.fromkeys(needs))
     return CallNeeds(plan.verdict, plan.event.prefix, once, gaps, kept_actions)
 
@@ -289,10 +289,11 @@ def _names_nothing(needs: Sequence[Need]) -> bool:
     """Whether a name is too long for any resource: no policy could hold it, and a wildcard would be
     a guess.
     """
-    names = [
-        need.permission.resource for need in needs if len(need.permission.resource) > _LONGEST_ARN
-    ]
-    return bool(names) and any(len(unescape(name)) > _LONGEST_ARN for name in names)
+    for need in needs:
+        name = need.permission.resource
+        if len(name) > _LONGEST_ARN and len(unescape(name)) > _LONGEST_ARN:
+            return True
+    return False
 
 
 def _observed(call: Call, plan: EventPlan, request: CallRequest, presence: Presence) -> list[Need]:
@@ -305,9 +306,7 @@ def _observed(call: Call, plan: EventPlan, request: CallRequest, presence: Prese
             resources = find_resources(part, facts_of_action(call_item.action), part_request)
             needs += _needs_on(part, call_item.action, resources, plan)
         return needs
-    for facts, mapped in (
-        _actions(call, plan, presence) if plan.triggers or plan.is_of_two_apis else plan.actions
-    ):
+    for facts, mapped in _actions(call, plan, presence):
         resources = find_resources(call, facts, request, mapped.on, mapped.resource)
         needs += _needs_on(call, mapped.action, resources, plan)
     return needs
@@ -323,8 +322,10 @@ def _needs_on(
     """Returns the need of an action on each of some resources, with the conditions that the call
     shows.
     """
-    conditions = shown_conditions(call, action) if plan.shows_conditions else ()
-    context = shown_context(call, action) if plan.shows_conditions else ()
+    if not plan.shows_conditions:
+        return _needs_on_resources(action, resources, plan.verdict)
+    conditions = shown_conditions(call, action)
+    context = shown_context(call, action)
     return _needs_on_resources(action, resources, plan.verdict, conditions, context)
 
 
@@ -352,8 +353,8 @@ def _needs_on_resources(
 
 def _actions(
     call: Call, plan: EventPlan, presence: Presence
-) -> Iterator[tuple[ActionFacts, MappedAction]]:
-    """The actions of a call whose parameters decide about them."""
+) -> Sequence[tuple[ActionFacts, MappedAction]]:
+    """The actions of a call, by its parameters where they decide."""
     actions = plan.actions
     if plan.is_of_two_apis:
         # API Gateway's two APIs share event names: version 2 names an `apiId` (botocore's models,
@@ -363,34 +364,28 @@ def _actions(
         )
         actions = tuple(pair for pair in actions if ("::/v2/" in pair[1].resource) == is_second)
     triggered = [pair for pair in plan.triggers if presence.has(pair[1].parameter)]
-    replaced = {cause.replaces for _, cause in triggered}
-    yield from [pair for pair in actions if pair[1].action not in replaced]
+    if not triggered:
+        return actions
+    ends_of_copy = {mapped.action: mapped.on for _, mapped in actions}
     # What a copy sets besides (an ACL, tags) it sets on its target.
-    # A list is faster than a generator here.
-    end_of_copy = "target" if any([mapped.on for _, mapped in actions]) else ""  # noqa: C419
-    done_pairs = set()
+    further_end = "target" if any(ends_of_copy.values()) else ""
+    caused = {}
     for facts, trigger in triggered:
-        if (facts.name, trigger.replaces) not in done_pairs:
-            done_pairs.add((facts.name, trigger.replaces))
-            copy_end = next(
-                (mapped.on for _, mapped in actions if mapped.action == trigger.replaces),
-                end_of_copy,
-            )
-            yield facts, MappedAction(facts.name, copy_end)
+        copy_end = ends_of_copy.get(trigger.replaces, further_end)
+        caused[facts.name, trigger.replaces] = facts, MappedAction(facts.name, copy_end)
+    replaced = {trigger.replaces for _, trigger in triggered}
+    return [*[pair for pair in actions if pair[1].action not in replaced], *caused.values()]
 
 
 def _kept(call: Call, plan: EventPlan, presence: Presence, needs: Sequence[Need]) -> Iterator[str]:
     """Actions that AWS may authorize inside a call and that are none of its needs."""
     needed_actions = {need.permission.action for need in needs}
-    for action, parameters in (
-        _plan_of(call.source, call.name).inner if call.parameters_omitted else plan.inner
-    ):
-        is_caused = (
-            not parameters
-            or call.parameters_omitted
-            or any(presence.has(parameter) for parameter in parameters)
-        )
-        if is_caused and action not in needed_actions:
+    # Of a request that is not in the record any key may have been sent.
+    inner = _plan_of(call.source, call.name).inner if call.parameters_omitted else plan.inner
+    for action, parameters in inner:
+        if action in needed_actions:
+            continue
+        if not parameters or call.parameters_omitted or any(map(presence.has, parameters)):
             yield action
     if plan.implies.role_anywhere and "iam:PassRole" not in needed_actions and not call.read_only:
         yield "iam:PassRole"

@@ -80,21 +80,18 @@ class RequestMember(Struct, frozen=True, gc=False):
     """Its number is the one of a version, not a count."""
 
 
-class Reads:
-    """The keys that the rules of one event read in its requests; other texts only count where they
-    are ARNs.
+class Reads(dict[str, RequestMember]):
+    """What the members of one event's requests are, by their names; texts that no rule reads only
+    count where they are ARNs.
     """
 
-    __slots__ = ("_keys", "members")
-
     def __init__(self, keys: Collection[str] | None) -> None:
-        """Takes the keys in lower case; None where any may be read."""
+        """Takes the keys in lower case that rules read; None where any may be read."""
+        super().__init__()
         self._keys = keys
-        self.members: dict[str, RequestMember] = {}
-        """Those whose names were asked for."""
 
-    def member(self, name: str) -> RequestMember:
-        """Returns what a member is."""
+    def __missing__(self, name: str) -> RequestMember:
+        """Returns what a member is whose name was not asked for yet."""
         key = key_of(name)
         is_read = self._keys is None or key in self._keys
         is_free = key in FREE_MAPS
@@ -105,8 +102,8 @@ class Reads:
             wraps=not is_free and _WRAPPER.search(key) is not None,
             is_number=is_read and not is_free and key.endswith(_NUMBERS),
         )
-        if len(self.members) < _MOST_NAMES:
-            self.members[name] = member
+        if len(self) < _MOST_NAMES:
+            self[name] = member
         return member
 
 
@@ -181,10 +178,9 @@ def read_request(noun: str, parameters: Mapping[str, object], reads: Reads = ANY
     outer: list[KeyedText] = []
     keys = set()
     deeper: list[KeyedValue] = []
-    members = reads.members
     has_texts = False
     for name, value in parameters.items():
-        member = members.get(name) or reads.member(name)
+        member = reads[name]
         key = member.key
         if member.is_read:
             keys.add(key)
@@ -263,9 +259,8 @@ def _open(
     """Appends the members of an object, but what people choose the keys of, and adds the keys that
     are read.
     """
-    members = reads.members
     for name, member_value in value.items():
-        member = members.get(name) or reads.member(name)
+        member = reads[name]
         if member.is_read:
             keys.add(member.key)
         if not member.is_free:

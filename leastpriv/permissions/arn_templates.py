@@ -55,6 +55,8 @@ _DERIVATIONS: Mapping[int, str] = {
 }
 _CALLER = "<caller>"
 _SEPARATOR = re.compile("[/:]")
+_PLAIN_NAME = re.compile("[A-Za-z0-9_-]+")
+"""A name without separators, which reaches into no other part of an ARN."""
 _NOT_ALPHANUMERIC = re.compile(r"[^a-z0-9]")
 _FIELD = re.compile(r"\{([\w-]+)\}")
 PLAIN_KEYS = frozenset({"name", "names", "id", "ids", "identifier", "identifiers"})
@@ -106,20 +108,11 @@ def fill(
     if kind.foreign_keys:
         request = request.without(kind.foreign_keys)
     if len(variables) == 1:
-        variable = variables[0]
-        only_filling = _named(prefix, kind.template, variable, request)
-        if not only_filling.texts:
-            only_filling = Named(_default(call, prefix, kind, variable.name, request))
-        if not only_filling.texts or (
-            only_filling.likeness == _PART and not _is_above(call, kind, only_filling, request)
-        ):
-            return []
-        fillings: tuple[Named, ...] = (only_filling,)
+        fillings = _only(call, prefix, kind, request)
     else:
-        several = _several(call, prefix, kind, request, below=below)
-        if several is None:
-            return []
-        fillings = several
+        fillings = _several(call, prefix, kind, request, below=below)
+    if not fillings:
+        return []
     count = max([len(filling.texts) for filling in fillings])
     if count > MOST_RESOURCES:
         return [too_many(kind, call)]
@@ -133,44 +126,54 @@ def fill(
     return filled
 
 
-def _is_above(call: Call, kind: ActionType, filling: Named, request: CallRequest) -> bool:
-    """Whether the request names a part of the resource of a type that the call needs: a version, an
-    alias.
-    """
-    arn = _filled(call, kind, (filling,), 0).pattern.removesuffix(kind.end)
-    return kind.required and any(
-        escape_observed(request_arn).startswith((f"{arn}:", f"{arn}/"))
-        for request_arn in request.arns
-    )
+def _only(call: Call, prefix: str, kind: ActionType, request: CallRequest) -> Sequence[Named]:
+    """What fills the only variable of a type; none where the request does not name it."""
+    [variable] = kind.template.variables
+    filling = _named(prefix, kind.template, variable, request)
+    if not filling.texts:
+        defaults = _default(call, prefix, kind, variable.name, request)
+        return (Named(defaults),) if defaults else ()
+    if filling.likeness != _PART:
+        return (filling,)
+    if kind.required:
+        # The request may name a part of the resource that the call needs: a version, an alias.
+        arn = _filled(call, kind, (filling,), 0).pattern.removesuffix(kind.end)
+        for request_arn in request.arns:
+            if escape_observed(request_arn).startswith((f"{arn}:", f"{arn}/")):
+                return (filling,)
+    return ()
 
 
 def _several(
     call: Call, prefix: str, kind: ActionType, request: CallRequest, *, below: bool
-) -> tuple[Named, ...] | None:
-    """What fills each of several variables; None where the request names none of them by its own
+) -> Sequence[Named]:
+    """What fills each of several variables; none where the request names none of them by its own
     key.
     """
     variables = kind.template.variables
     fillings = [_named(prefix, kind.template, variable, request) for variable in variables]
-    # A key of the request belongs to the one variable that it surely names; another one would be a
-    # guess.
-    for index, claimant in enumerate(fillings):
-        for other_index, rival in enumerate(fillings):
-            is_clash = (
-                index != other_index
-                and claimant.keys
-                and claimant.texts == rival.texts
-                and claimant.keys & rival.keys
-            )
-            # Of two that are as sure, the last variable is the resource's own.
-            if is_clash and (claimant.likeness, -index) > (rival.likeness, -other_index):
-                fillings[index] = claimant = _NOTHING
+    for index, filling in enumerate(fillings):
+        if filling.keys and _is_of_another(fillings, index):
+            fillings[index] = _NOTHING
     if not any(candidate.texts and candidate.likeness < _PART + below for candidate in fillings):
-        return None
+        return ()
     for index, filling in enumerate(fillings):
         if not filling.texts:
             fillings[index] = Named(_default(call, prefix, kind, variables[index].name, request))
-    return tuple(fillings)
+    return fillings
+
+
+def _is_of_another(fillings: Sequence[Named], index: int) -> bool:
+    """Whether the key of what fills a variable surely names another one: a key belongs to one
+    variable, and two would be a guess.
+    """
+    filling = fillings[index]
+    for other_index, other in enumerate(fillings):
+        # Of two that are as sure, the last variable is the resource's own.
+        is_surer = (other.likeness, -other_index) < (filling.likeness, -index)
+        if is_surer and filling.texts == other.texts and filling.keys & other.keys:
+            return True
+    return False
 
 
 def _named(
@@ -209,24 +212,13 @@ def _by_keys(
         if filling.texts:
             return filling
     for likeness, like_keys in ((_STEM, variable.stem), (_TYPE, variable.kind)):
-        keys = [key for key in like_keys if key in by_key] if like_keys else []
-        if keys:
-            like = [
-                (key, escape_observed(text))
-                for key, text in request.pairs(keys)
-                if not text.startswith("arn:")
-            ]
-            if like:
-                return _as_they_are(like, likeness)
+        if not like_keys.isdisjoint(by_key):
+            filling = _as_they_are(request.pairs([*like_keys]), likeness)
+            if filling.texts:
+                return filling
     if variable.plain and request.noun in variable.nouns:
-        outer_pairs = request.outer
-        keys = [key for key in variable.plain if key not in variable.same]
-        plain = [
-            (key, escape_observed(text))
-            for key, text in outer_pairs
-            if key in keys and text[:4] != "arn:"
-        ]
-        return _as_they_are(plain, _PLAIN)
+        plain = [pair for pair in request.outer if pair[0] in variable.plain]
+        return _as_they_are([pair for pair in plain if pair[0] not in variable.same], _PLAIN)
     return _NOTHING
 
 
@@ -272,25 +264,25 @@ def _same(
             texts[changed] = None
     names = tuple(texts)
     if prefix == "iam" and variable.name.endswith("WithPath"):
-        path = next(
-            (escape_observed(text.strip("/")) for text in request.by_key.get("path", ())), ""
-        )
-        names = tuple(
-            [
-                f"{_LINKED_PATH if name.startswith(_LINKED) else path}/{name}".lstrip("/")
-                for name in names
-            ]
-        )
+        [path, *_] = request.by_key.get("path", ("",))
+        names = tuple([_with_path(name, path) for name in names])
     return Named(names, keys=frozenset(keys))
 
 
+def _with_path(name: str, path: str) -> str:
+    """Returns the name of an IAM resource with its path; of a service-linked role with the path
+    that AWS gives.
+    """
+    if name.startswith(_LINKED):
+        return f"{_LINKED_PATH}/{name}"
+    return f"{escape_observed(path.strip('/'))}/{name}".lstrip("/")
+
+
 def _as_they_are(pairs: Sequence[KeyedText], likeness: int) -> Named:
-    """Returns the texts of pairs of key and text, unchanged."""
-    return Named(
-        tuple(dict.fromkeys([text for _, text in pairs])),
-        likeness,
-        frozenset([key for key, _ in pairs]),
-    )
+    """Returns the texts of pairs of key and text, unchanged, but ARNs."""
+    names = [(key, escape_observed(text)) for key, text in pairs if text[:4] != "arn:"]
+    texts = dict.fromkeys([text for _, text in names])
+    return Named(tuple(texts), likeness, frozenset([key for key, _ in names]))
 
 
 def _default(
@@ -325,11 +317,11 @@ def _filled(call: Call, kind: ActionType, fillings: Sequence[Named], index: int)
         account = ""
     fixed_texts = _fixed_texts(template.arn, _partition(call.principal), call.region, account)
     arn = _joined(fixed_texts, values) + kind.end
-    for value in values:
-        if ("*" in value or "?" in value) and has_wildcard(value):
-            return Resource(arn, IN_PART if is_surely_named else _LIKE_IN_PART, False)
-    fits = template.simple and _are_plain_names(values)
-    return Resource(arn, _DERIVATIONS[likeness], is_surely_named, fits)
+    if all(map(_PLAIN_NAME.fullmatch, values)):
+        return Resource(arn, _DERIVATIONS[likeness], is_surely_named, template.simple)
+    if any(map(has_wildcard, values)):
+        return Resource(arn, IN_PART if is_surely_named else _LIKE_IN_PART, False)
+    return Resource(arn, _DERIVATIONS[likeness], is_surely_named)
 
 
 def _text_at(texts: Sequence[str], index: int) -> str:
@@ -339,16 +331,6 @@ def _text_at(texts: Sequence[str], index: int) -> str:
     if not texts:
         return "*"
     return texts[index] if index < len(texts) else texts[-1]
-
-
-def _are_plain_names(values: Sequence[str]) -> bool:
-    """Whether values have only letters, digits, `-` and `_`, so that none reaches into another part
-    of an ARN.
-    """
-    for value in values:
-        if not value.isascii() or not value.replace("-", "").replace("_", "").isalnum():
-            return False
-    return True
 
 
 def _joined(fixed_texts: Sequence[str], values: Sequence[str]) -> str:
@@ -394,6 +376,12 @@ def wildcard(template: str, call: Call) -> str:
     # An account that is not known is open, as a region is.
     account = call.account or "*"
     return "*".join(_fixed_texts(template, _partition(call.principal), call.region, account))
+
+
+def all_of(kind: ActionType, call: Call) -> Resource:
+    """Returns all resources of a type in the call's partition, region and account."""
+    derivation = f"any {kind.template.name}: the request names none"
+    return Resource(wildcard(kind.template.arn, call), derivation, False)
 
 
 def chosen_by_aws(

@@ -356,6 +356,8 @@ def _actions(
 ) -> Sequence[tuple[ActionFacts, MappedAction]]:
     """The actions of a call, by its parameters where they decide."""
     actions = plan.actions
+    if not (plan.triggers or plan.is_of_two_apis):
+        return actions
     if plan.is_of_two_apis:
         # API Gateway's two APIs share event names: version 2 names an `apiId` (botocore's models,
         # 2026-10).

@@ -226,17 +226,15 @@ def _collect(level: list[KeyedValue], pairs: list[KeyedText], reads: Reads, keys
     has_unread = False
     while level and len(pairs) < MOST_VALUES:
         deeper: list[KeyedValue] = []
-        for key, raw_value in level if len(level) <= MOST_VALUES else level[:MOST_VALUES]:
-            value = (
-                _content(raw_value)
-                if type(raw_value) is dict and "content" in raw_value
-                else raw_value
-            )
+        for key, value in level[:MOST_VALUES]:
+            if type(value) is dict and "content" in value:
+                value = _content(value)
             if type(value) is str:
-                if value[:3] == "arn" or (
+                is_arn = value[:3] == "arn"
+                if is_arn or (
                     value and (key in keys or key in _NAMED_BY_KEY) and value not in _HIDDEN
                 ):
-                    pairs.append((key, value if value[:3] != "arn" else _plain_arn(value)))
+                    pairs.append((key, _plain_arn(value) if is_arn else value))
                 else:
                     has_unread = has_unread or value != ""
             elif type(value) is list or type(value) is tuple:
@@ -275,15 +273,14 @@ def request_values(parameters: object, skip: Collection[str] = ()) -> list[Keyed
     level: list[KeyedValue] = [("", parameters)]
     while level and len(pairs) < MOST_VALUES:
         deeper: list[KeyedValue] = []
-        for key, raw_value in level if len(level) <= MOST_VALUES else level[:MOST_VALUES]:
-            value = (
-                _content(raw_value)
-                if type(raw_value) is dict and "content" in raw_value
-                else raw_value
-            )
+        for key, value in level[:MOST_VALUES]:
+            if type(value) is dict and "content" in value:
+                value = _content(value)
             if type(value) is str:
                 if value and value not in _HIDDEN:
                     pairs.append((key, value if value[:3] != "arn" else _plain_arn(value)))
+            elif type(value) is list or type(value) is tuple:
+                deeper += [(key, element) for element in value]
             elif type(value) is dict or (type(value) not in _SIMPLE and isinstance(value, Mapping)):
                 keyed_members = [
                     (key_of(name), member_value) for name, member_value in value.items()
@@ -295,8 +292,6 @@ def request_values(parameters: object, skip: Collection[str] = ()) -> list[Keyed
                 )
                 if key in _NAMED_BY_KEY:
                     pairs += [(key, str(name)) for name in value if name]
-            elif isinstance(value, list | tuple):
-                deeper += [(key, element) for element in value]
         level = deeper
     return pairs
 
@@ -447,7 +442,10 @@ class Presence(Struct, frozen=True, gc=False):
             return False
         if not sign:
             return not self._is_turned_off(key)
-        return any(_agrees(sign, text, shown_text) for shown_text in self._texts(key))
+        for shown_text in self._texts(key):
+            if _agrees(sign, text, shown_text):
+                return True
+        return False
 
     def is_filled(self, parameter: str) -> bool:
         """Whether the request has a parameter that is not empty."""
@@ -459,6 +457,9 @@ class Presence(Struct, frozen=True, gc=False):
 
     def _is_turned_off(self, key: str) -> bool:
         """Whether all that the request has under a key is off: `[{"enabled": false}]`."""
+        if self.request and key in self.request.by_key:
+            # It holds texts, and then nothing else.
+            return False
         switches = [switch for value in self._values(key) for switch in _switches(value)]
         return bool(switches) and not any(switches)
 
@@ -493,8 +494,7 @@ class Presence(Struct, frozen=True, gc=False):
     def _texts(self, key: str) -> Iterator[str]:
         """The texts, numbers and truth values under a key, in lower case."""
         if self.request and key in self.request.by_key:
-            # It holds texts, and then nothing else.
-            yield from [text.lower() for text in self.request.by_key[key]]
+            yield from map(str.lower, self.request.by_key[key])
             return
         for value in self._values(key):
             for element in value if isinstance(value, list) else [value]:

@@ -30,6 +30,7 @@ from leastpriv.permissions.arn_templates import (
     MOST_RESOURCES,
     PLAIN,
     Resource,
+    all_of,
     chosen_by_aws,
     copy_source,
     fill,
@@ -115,12 +116,14 @@ def _owner(owners: Mapping[str, str], request: CallRequest) -> str:
 
 def _fitting(resources: Sequence[Resource], facts: ActionFacts, call: Call) -> Sequence[Resource]:
     """The resources that fit the action's types; all of its types where none does."""
+    if len(resources) == 1 and resources[0].fits:
+        return resources
     fitting = [
         resource for resource in resources if resource.fits or fits(facts.name, resource.pattern)
     ]
     if len(fitting) > 1:
         fitting = list(dict.fromkeys(fitting))
-    return fitting or list(_any(facts.types, call))
+    return fitting or _any(facts.types, call)
 
 
 def is_listed_whole(facts: ActionFacts) -> bool:
@@ -620,12 +623,9 @@ def _any(kinds: Sequence[ActionType], call: Call) -> Sequence[Resource]:
     """
     if len(kinds) == 1 and not kinds[0].template.variables:
         return (only_one(kinds[0], call),)
-    patterns = {(kind.template.name, wildcard(kind.template.arn, call)): None for kind in kinds}
-    if len(patterns) <= _MOST_TYPES:
-        return [
-            Resource(pattern, f"any {name}: the request names none", False)
-            for name, pattern in patterns
-        ]
-    derivation = f"any of {len(patterns)} types: the request names none"
-    heads = dict.fromkeys([":".join(pattern.split(":")[:5]) for _, pattern in patterns])
+    resources = dict.fromkeys([all_of(kind, call) for kind in kinds])
+    if len(resources) <= _MOST_TYPES:
+        return list(resources)
+    derivation = f"any of {len(resources)} types: the request names none"
+    heads = dict.fromkeys([":".join(resource.pattern.split(":")[:5]) for resource in resources])
     return [Resource(f"{head}:*", derivation, False) for head in heads]

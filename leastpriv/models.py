@@ -4,7 +4,7 @@ decisions.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, TypeVar
@@ -352,6 +352,13 @@ class Condition(Struct, frozen=True, order=True, gc=False):
         if self.operator == "Null":
             return "is not set"
         return "is not" if "Not" in self.operator else "is"
+
+    def sentence(self, written: Callable[[str], str] = str) -> str:
+        """Says the condition, `aws:ResourceTag/stage is pr-*`; `written` marks its key and values
+        as code.
+        """
+        values = " or ".join(map(written, self.values))
+        return f"{written(self.key)} {self.relation} {values}".rstrip()
 
 
 def condition_block(conditions: Iterable[Condition]) -> dict[str, dict[str, list[str]]]:

@@ -216,19 +216,11 @@ def _without_unmet_conditions(change: Change, committed: Sequence[Statement]) ->
     pattern_by_form: dict[str, Pattern | None] = {}
     for resource in change.resources:
         form = next((form for form in forms if resource_covers(form, resource)), "")
-        reason = f"{_UNMET} {_sentence(forms[form])}" if form else ""
+        reason = f"{_UNMET} {' and '.join(each.sentence() for each in forms[form])}" if form else ""
         opening = WildcardPart("resource", reason)
         pattern_by_form[form or resource] = Pattern(form, (resource,), (opening,)) if form else None
     patterns = (*change.patterns, *filter(None, pattern_by_form.values()))
     return replace(change, resources=tuple(pattern_by_form), patterns=patterns)
-
-
-def _sentence(conditions: Sequence[Condition]) -> str:
-    """Some conditions in words: `aws:ResourceTag/app is shop and aws:ResourceTag/stage is pr-*`."""
-    return " and ".join(
-        f"{condition.key} {condition.relation} {' or '.join(condition.values)}"
-        for condition in conditions
-    )
 
 
 def _by_conditions(

@@ -9,7 +9,6 @@ the end of a preview spares production.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
 
 from msgspec.structs import replace
 
@@ -29,6 +28,7 @@ from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.project_tags import is_copy_key, key_rank
 from leastpriv.permissions.resource_types import types_of_arn
 from leastpriv.permissions.volatility import is_whole_type, service_of
+from leastpriv.policy.conditions import condition_holds
 from leastpriv.proposal.models import Change
 
 _NO_COPIES = Copies()
@@ -61,10 +61,10 @@ def id_conditions(
     contexts = [
         usage.need.context for usage in known_usages if usage.need.permission.action == action
     ]
-    conditions = [_of_project(created, contexts)]
-    if destroys(action):
-        conditions.append(_of_short_lived(created, contexts, copies))
-    return tuple(condition for condition in conditions if condition is not None)
+    of_project = _of_project(created, contexts)
+    if not destroys(action):
+        return of_project
+    return (*of_project, *_of_short_lived(created, contexts, copies))
 
 
 def is_of_copy(condition: Condition) -> bool:
@@ -131,10 +131,10 @@ def _creations(action: str, resources: Sequence[str], evidence: Evidence) -> Seq
 
 def _of_project(
     created: Sequence[CreatedTags], contexts: Sequence[Sequence[Condition]]
-) -> Condition | None:
+) -> tuple[Condition, ...]:
     """The condition on the most telling tag of a project that each creation has."""
     if not created:
-        return None
+        return ()
     common = set(created[0].tags).intersection(*(created_tags.tags for created_tags in created))
     rank_of_key = {key: key_rank(key) for key, _ in common}
     ranked = sorted(
@@ -143,43 +143,46 @@ def _of_project(
     for _, key, value in ranked:
         condition = Condition("StringEquals", RESOURCE_TAG + key, (value,))
         if all(condition in context for context in contexts):
-            return condition
-    return None
+            return (condition,)
+    return ()
 
 
 def _of_short_lived(
     created: Sequence[CreatedTags], contexts: Sequence[Sequence[Condition]], copies: Copies
-) -> Condition | None:
-    """The condition on the tag that each creation has for its copy: of the form of short-lived
-    copies, or of no long-lived one.
+) -> tuple[Condition, ...]:
+    """The conditions on the tag that each creation has for its copy: of the form of short-lived
+    copies, and of no long-lived one.
     """
     keys = [{key for key, _ in created_tags.tags if is_copy_key(key)} for created_tags in created]
     for key in sorted(set[str]().union(*keys).intersection(*keys)):
         values = [dict(created_tags.tags)[key] for created_tags in created]
         copy_of_value = {value: key_of(words_of(value)) for value in values}
-        condition = _on_copies(RESOURCE_TAG + key, copy_of_value, copies)
-        if condition and all(_is_met(condition, context) for context in contexts):
-            return condition
-    return None
+        conditions = _on_copies(RESOURCE_TAG + key, copy_of_value, copies)
+        if conditions and all(
+            _is_met(each, context) for each in conditions for context in contexts
+        ):
+            return conditions
+    return ()
 
 
-def _on_copies(key: str, copy_of_value: Mapping[str, str], copies: Copies) -> Condition | None:
-    """The condition that a tag is that of a short-lived copy."""
+def _on_copies(key: str, copy_of_value: Mapping[str, str], copies: Copies) -> tuple[Condition, ...]:
+    """The conditions that a tag is that of a short-lived copy."""
     short_lived = [value for value, copy in copy_of_value.items() if copy in copies.short_lived]
-    if not short_lived:
-        return None
+    spelling = spelling_of(map(words_of, short_lived))
+    if spelling is None:
+        return ()
     forms = copies.ending_forms or copies.forms
-    if "*" not in forms:
-        spelling = spelling_of(map(words_of, short_lived))
-        values = sorted({spelling.of(form) if spelling else form for form in forms})
-        return Condition("StringLike", key, tuple(values))
-    long_lived = sorted(value for value, copy in copy_of_value.items() if copies.lasts(copy))
-    return Condition("StringNotEquals", key, tuple(long_lived)) if long_lived else None
+    of_form = Condition("StringLike", key, tuple(sorted(map(spelling.of, forms))))
+    lasting = {value for value, copy in copy_of_value.items() if copies.lasts(copy)}
+    lasting.update(spelling.of(copies.word_of(copy)) for copy in copies.lasting if copy)
+    conditions = [] if "*" in forms else [of_form]
+    # The form `*` covers production, and so does `pr*` of `pr41`.
+    if any(_is_met(of_form, [Condition("StringEquals", key, (value,))]) for value in lasting):
+        conditions.append(Condition("StringNotEquals", key, tuple(sorted(lasting))))
+    return tuple(conditions)
 
 
 def _is_met(condition: Condition, context: Sequence[Condition]) -> bool:
     """Whether a request met a condition; not where its records do not show the tag."""
-    texts = [text for shown in context if shown.key == condition.key for text in shown.values]
-    if condition.operator == "StringNotEquals":
-        return bool(texts) and set(texts).isdisjoint(condition.values)
-    return any(fnmatchcase(text, value) for text in texts for value in condition.values)
+    values = {shown.key.lower(): shown.values for shown in context}
+    return condition_holds(condition, values, complete=False, variables=True) is True

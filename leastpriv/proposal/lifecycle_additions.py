@@ -138,7 +138,7 @@ def _counterparts(
                 for addition in of_service
                 if not any(map(is_whole_type, addition.resources))
             ]
-        yield from _following(action, changes, naming_changes, context, copies, ())
+        yield from _following(action, changes, naming_changes, context, (), copies=copies)
     for owner in filter(creates_its_resource, of_action):
         for action in (
             siblings_among(owner, of_action) if tools_of(context.used.get(owner, ())) else ()
@@ -150,7 +150,7 @@ def _counterparts(
                     resource for change in of_action[action] for resource in change.resources
                 ]
                 free = [change for change in of_action[owner] if not change.conditions]
-                yield from _following(action, free, free, context, copies, resources_in_use)
+                yield from _following(action, free, free, context, resources_in_use, copies=copies)
 
 
 def _deletes_several(action: str, partners: Collection[str]) -> bool:
@@ -163,8 +163,9 @@ def _following(
     owners: Sequence[Change],
     on: Sequence[Change],
     context: GuardContext,
-    copies: Copies,
     used: Sequence[str],
+    *,
+    copies: Copies,
 ) -> Iterator[Change]:
     """Yields a life-cycle action on the resources of some changes, but for those that it was used
     on.

@@ -247,10 +247,7 @@ def _additions(action: str, context: ReportContext, head: str) -> Iterator[str]:
     for change in context.changes(ChangeKind.ADD):
         if change.action == action:
             yield f"  {head}, basis {change.basis}, on"
-            under = [
-                f"{condition.key} {condition.relation} {' or '.join(condition.values)}"
-                for condition in change.conditions
-            ]
+            under = [condition.sentence() for condition in change.conditions]
             patterns = {pattern.pattern: pattern for pattern in change.patterns}
             for resource in change.resources:
                 certainty = (

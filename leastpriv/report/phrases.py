@@ -153,11 +153,7 @@ def only_if(conditions: Sequence[Condition]) -> str:
     """`, only if iam:PassedToService is lambda.amazonaws.com`: conditions after a resource; empty
     without one.
     """
-    condition_words = [
-        f"{code(condition.key)} {condition.relation} "
-        f"{' or '.join(map(code, condition.values))}".rstrip()
-        for condition in conditions
-    ]
+    condition_words = [condition.sentence(code) for condition in conditions]
     return f", only if {joined(condition_words)}" if condition_words else ""
 
 

@@ -397,7 +397,7 @@ class AppNames(Struct, frozen=True):
                 continue
             for template in sorted(templates):
                 named_use = self._named_as(kind, template)
-                for key in (*self.copies.long_lived, *sorted(self.copies.spared)):
+                for key in self.copies.lasting:
                     runs = self.destroyed_by.get(_Destruction(kind, template, key, action))
                     pattern = self._render(named_use, key)
                     if runs:

@@ -29,6 +29,7 @@ from leastpriv.permissions.names.words import (
     COPY,
     SEPARATORS,
     Name,
+    Place,
     Words,
     glued_words,
     is_drawn,
@@ -94,13 +95,6 @@ NO_COPY = ""
 """The key of the copy whose names have no word."""
 
 
-class NamePlace(Struct, frozen=True):
-    """Where the word of a copy is in a name."""
-
-    begin: int
-    end: int
-
-
 class CopyOfName(Struct, frozen=True):
     """The copy that a name is of: `service/shop-prod/shop-prod-api` has its word twice."""
 
@@ -139,7 +133,7 @@ class Copies(Struct, frozen=True):
     region_words: Mapping[str, str] = {}
     """Word of a name -> the region that it is short for."""
     glued: Mapping[str, Words] = {}
-    """Text in lower case -> the words of it that CamelCase names of the app show."""
+    """Text in lower case -> the words of it that other names of the app show."""
     notes: tuple[str, ...] = ()
     """What the names do not show, in sentences."""
 
@@ -151,6 +145,13 @@ class Copies(Struct, frozen=True):
     def has_stage(self, name: Name) -> bool:
         """Whether a name has the word of a long-lived copy."""
         return any(any(name.places_of(key)) for key in filter(None, self.long_lived))
+
+    @property
+    def lasting(self) -> tuple[str, ...]:
+        """Keys of the copies whose names no deletion may cover, unless a run destroyed them
+        there.
+        """
+        return (*self.long_lived, *sorted(self.spared))
 
     def lasts(self, key: str | None) -> bool:
         """Whether no deletion may cover the names of a copy, unless a run destroyed them there."""
@@ -175,30 +176,32 @@ class Copies(Struct, frozen=True):
             if firsts:
                 _, _, key = min(firsts)
                 places = places_in_segments(name, key)
-                spelled = tuple([name.words[place.begin : place.end] for place in places])
+                spelled = tuple([name.words[begin:end] for begin, end in places])
                 return CopyOfName(key, with_slots(name.words, places), spelled)
         template = template_without_word(name, self.insertions)
         return None if template is None else CopyOfName(NO_COPY, template)
 
 
-def places_in_segments(name: Name, key: str) -> list[NamePlace]:
+def places_in_segments(name: Name, key: str) -> list[Place]:
     """The places of a copy's word: the first in each segment of a path. In one segment,
     `shop-login-login-errors`, the second is a component that is called like a branch.
     """
-    places: list[NamePlace] = []
+    places: list[Place] = []
+    last = 0
     for begin, end in name.places_of(key):
-        if not places or not _ENDS_SEGMENT.isdisjoint(name.words[places[-1].end : begin]):
-            places.append(NamePlace(begin, end))
+        if not places or not _ENDS_SEGMENT.isdisjoint(name.words[last:begin]):
+            places.append((begin, end))
+            last = end
     return places
 
 
-def with_slots(words: Words, places: Iterable[NamePlace]) -> Words:
+def with_slots(words: Words, places: Iterable[Place]) -> Words:
     """The words with a slot in each place."""
     template: list[str] = []
     last = 0
-    for place in places:
-        template += [*words[last : place.begin], COPY]
-        last = place.end
+    for begin, end in places:
+        template += [*words[last:begin], COPY]
+        last = end
     return (*template, *words[last:])
 
 
@@ -215,7 +218,7 @@ class NameTable(Struct, frozen=True):
     region_words: Mapping[str, str] = {}
     """Word of a name -> the region that it is short for."""
     glued: Mapping[str, Words] = {}
-    """Text in lower case -> the words of it that CamelCase names of the app show."""
+    """Text in lower case -> the words of it that other names of the app show."""
 
     def runs_of(self, names: Iterable[Name]) -> set[str]:
         """The runs that used any of some names."""
@@ -260,7 +263,14 @@ def table_of(uses: Iterable[NameUse], order: Sequence[str]) -> NameTable:
         if use.destroys:
             destroyed.setdefault(name, set()).update(use.runs)
     positions = {run: position for position, run in enumerate(order)}
-    return NameTable(runs, names_by_run, destroyed, positions, _region_words(runs), glued)
+    return NameTable(
+        runs=runs,
+        made=names_by_run,
+        destroyed=destroyed,
+        order=positions,
+        region_words=_region_words(runs),
+        glued=glued,
+    )
 
 
 def _region_words(names: Iterable[Name]) -> Mapping[str, str]:

@@ -188,11 +188,28 @@ def glued_words(names: Iterable[Name]) -> Mapping[str, Words]:
     """
     glued: dict[str, Words] = {}
     for name in names:
-        words = lowered(tuple(word for word in name.text if not is_separator(word)))
+        words = _with_numbers(lowered(name.text))
         for begin in range(len(words) - 1):
             for end in range(begin + 2, min(begin + _MOST_GLUED, len(words)) + 1):
-                glued["".join(words[begin:end])] = words[begin:end]
+                part = words[begin:end]
+                if any(map(str.isdigit, part)):
+                    break
+                glued["".join(part)] = part
     return glued
+
+
+def _with_numbers(text: Words) -> Words:
+    """The words of a text without its separators, a number with the word before it: `pr41`.
+
+    Other numbers stay apart: the `12` of a build is not that of `1-2`.
+    """
+    words: list[str] = []
+    for word in text:
+        if word.isdigit() and words and words[-1].isalpha():
+            words[-1] += word
+        elif not is_separator(word):
+            words.append(word)
+    return tuple(words)
 
 
 def unglued(name: Name, glued: Mapping[str, Words]) -> Name:

@@ -76,3 +76,8 @@ def test_most_values_that_look_drawn_open_the_others_too() -> None:
     plain = [key for keys in of_words(PLAIN) for key in keys]
     assert exact_keys([drawn[:2], [drawn[2], *plain[:2]]]) == set()
     assert exact_keys([drawn[:3], [*drawn[3:], *plain[:4]]]) == set(plain[:4])
+
+
+def test_a_number_is_not_divided_since_another_name_has_its_digits_apart() -> None:
+    runs = [["lib/a-1-2.txt"], *([f"jobs/run-{number}/plan.json"] for number in (12, 13, 14))]
+    assert exact_keys(runs) == {"lib/a-1-2.txt"}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 
 from msgspec import Struct
 
-from leastpriv.models import Basis, Need, Outcome, Usage
+from leastpriv.models import Basis, Need, Usage
 from leastpriv.permissions.arn_templates import IN_PART, IN_RESPONSE
 from leastpriv.permissions.generalize import (
     Certainty,
@@ -21,9 +21,11 @@ from leastpriv.permissions.lifecycle import created_types
 from leastpriv.permissions.resource_types import types_of_arn, variables_of_arn
 from leastpriv.permissions.tool_lifecycle import STACK_SERVICE
 from leastpriv.permissions.volatility import (
+    ServiceType,
     is_named_but_ids,
     is_open_anyway,
     service_of,
+    service_types,
 )
 
 _LEAST_RUNS = 2
@@ -45,7 +47,8 @@ def _created_by_own_runs(
     next run has another one.
     """
     creations = _creating_runs(usages, reviewed)
-    services = {service for service, _ in (*creations, *makers_of_ids)}
+    services = {created.service for created in creations}
+    services.update(service for service, _ in makers_of_ids)
     users = _using_runs(
         usage for usage in usages if service_of(usage.need.permission.resource) in services
     )
@@ -74,19 +77,18 @@ def _created_by_own_runs(
         parts = variables_of_arn(prefix, resource) if makers_of_ids else ()
         ids = [(prefix, part.text) for part in parts if (prefix, part.text) in makers_of_ids]
         makers_of_it = [makers_of_ids[made_id] for made_id in ids]
-        kinds = types_of_arn(prefix, resource)
         if makers_of_it and (
             resource in deleted
             or not deleted_ids.isdisjoint(ids)
             or any({*usage.runs} <= makers for makers in makers_of_it)
         ):
             return True
-        of_kinds = (creations.get((prefix, kind), set()) for kind in kinds)
+        of_types = (creations.get(each, set()) for each in service_types(resource))
         return any(
             (first in creators or makers_of_it)
             and len(creators) >= _LEAST_RUNS
             and not creators <= runs
-            for creators in of_kinds
+            for creators in of_types
         )
 
     return is_made
@@ -110,31 +112,31 @@ def _makers_of_ids(
 def creating_usages(usages: Sequence[Usage], wanted: Iterable[Usage]) -> list[Usage]:
     """Returns the usages that created resources of the types that `wanted` is about."""
     arns = {usage.need.permission.resource for usage in wanted}
-    kinds = {(service_of(arn), kind) for arn in arns for kind in types_of_arn(service_of(arn), arn)}
+    kinds = {kind for arn in arns for kind in service_types(arn)}
     return [usage for usage in usages if not kinds.isdisjoint(_types_created(usage))]
 
 
 def _creating_runs(
     usages: Iterable[Usage], reviewed: Collection[str] | None
-) -> Mapping[tuple[str, str], set[str]]:
-    """(IAM prefix, resource type) -> runs that created such a resource."""
-    runs_by_resource: dict[tuple[str, str], set[str]] = {}
+) -> Mapping[ServiceType, set[str]]:
+    """Resource type -> runs that created such a resource."""
+    runs_by_type: dict[ServiceType, set[str]] = {}
     for usage in usages:
         for kind in _types_created(usage):
             runs = (
                 usage.runs if reviewed is None else (run for run in usage.runs if run in reviewed)
             )
-            runs_by_resource.setdefault(kind, set()).update(runs)
-    return runs_by_resource
+            runs_by_type.setdefault(kind, set()).update(runs)
+    return runs_by_type
 
 
-def _types_created(usage: Usage) -> set[tuple[str, str]]:
-    """(IAM prefix, resource type) of the resources that the calls of a usage created."""
-    if usage.outcome is not Outcome.ALLOWED or not usage.succeeded:
+def _types_created(usage: Usage) -> set[ServiceType]:
+    """The types of the resources that the calls of a usage created."""
+    if not usage.is_allowed or not usage.succeeded:
         return set()
-    prefix = usage.need.permission.action.partition(":")[0]
+    prefix = usage.action.partition(":")[0]
     return {
-        (prefix, kind)
+        ServiceType(prefix, kind)
         for event in usage.events
         for kind in created_types(prefix, event.rpartition(":")[2])
     }
@@ -233,7 +235,7 @@ def _creations(usages: Iterable[Usage]) -> Iterator[Usage]:
         resource = usage.need.permission.resource
         prefix = usage.need.permission.action.partition(":")[0]
         if created and not created.isdisjoint(
-            [(prefix, kind) for kind in types_of_arn(prefix, resource)]
+            [ServiceType(prefix, kind) for kind in types_of_arn(prefix, resource)]
         ):
             is_named = usage.need.derivation in (IN_PART, IN_RESPONSE) and is_named_but_ids(
                 resource

@@ -36,6 +36,7 @@ from leastpriv.permissions.tool_lifecycle import (
     tag_actions,
     types_made_by,
 )
+from leastpriv.permissions.volatility import ServiceType
 
 ROLE_PASSING = "iam:PassRole"
 UNKNOWN = ""
@@ -61,7 +62,7 @@ def usual_chain(
     action: str,
     programs: Collection[str],
     used_actions: Collection[str],
-    denied_kinds: Collection[tuple[str, str]] = (),
+    denied_types: Collection[ServiceType] = (),
 ) -> Mapping[str, ChainLink]:
     """Returns the further actions of the step of an action, the surest first.
 
@@ -70,7 +71,7 @@ def usual_chain(
         programs: Who called it: names of `deploy_tools.tsv`, `SCRIPT`, `Tool.CLOUDFORMATION` for
             a stack, empty for a program without a user agent.
         used_actions: All actions that the runs used.
-        denied_kinds: Service and type of the resources on which it was denied.
+        denied_types: Types of the resources on which it was denied.
     """
     links = [*_of_steps(action, programs)]
     kinds = _kinds(action, programs, used_actions)
@@ -79,8 +80,8 @@ def usual_chain(
         links.append(ChainLink(ROLE_PASSING, "the call may pass a role"))
     if SCRIPT in programs or not kinds:
         links += _counterparts(action)
-    for service, kind in denied_kinds:
-        links += _of_items(action, service, kind, programs, used_actions)
+    for denied_type in denied_types:
+        links += _of_items(action, denied_type, programs, used_actions)
     links_by_action: dict[str, ChainLink] = {}
     unusual = _unusual(action).difference(used_actions)
     for link in links:
@@ -98,13 +99,16 @@ def _counterparts(action: str) -> Iterator[ChainLink]:
 
 
 def _of_items(
-    action: str, service: str, kind: str, programs: Collection[str], used_actions: Collection[str]
+    action: str,
+    denied_type: ServiceType,
+    programs: Collection[str],
+    used_actions: Collection[str],
 ) -> Iterator[ChainLink]:
     """Yields what these programs usually do with the items of a resource that was denied to be made
     or listed.
     """
     if creates_or_adds(action) or access_level(action) == "List":
-        yield from _usual_items(service, kind, programs, used_actions)
+        yield from _usual_items(denied_type.service, denied_type.name, programs, used_actions)
 
 
 def _usual_items(

@@ -385,6 +385,21 @@ def service_of(resource: str) -> str:
     return fields[2] if resource.count(":") >= COLONS and fields[2] in catalog.services() else ""
 
 
+class ServiceType(Struct, frozen=True):
+    """A resource type; names of types are unique within a service alone."""
+
+    service: str
+    name: str
+    """In lower case."""
+
+
+def service_types(resource: str) -> frozenset[ServiceType]:
+    """The types of an ARN, with its service; none where the catalogue does not know the service."""
+    service = service_of(resource)
+    names = types_of_arn(service, resource) if service else ()
+    return frozenset(ServiceType(service, name) for name in names)
+
+
 def is_whole_type(pattern: str) -> bool:
     """Whether a pattern covers each resource of its type in the account, so that a later run can
     name no other.

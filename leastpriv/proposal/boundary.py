@@ -11,15 +11,16 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from itertools import chain
 from pathlib import PurePosixPath
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.declared.role_policies import CreatedRole
-from leastpriv.models import Basis, Condition, Need, Permission, condition_block
+from leastpriv.models import Basis, Condition, Need, Permission, condition_block, grouped
 from leastpriv.permissions import catalog
 from leastpriv.permissions.catalog import expand, forbidden
 from leastpriv.permissions.fact_tables import table
@@ -166,23 +167,20 @@ def demanding(needs: Iterable[Need], arn: str) -> list[Need]:
     asks for one, unless the declaration has one.
     """
     condition = Condition("StringEquals", _KEY, (arn,))
-    permissions = []
-    for need in needs:
-        permission = need.permission
-        other_conditions = [
-            condition for condition in permission.conditions if condition.key != _KEY
-        ]
-        boundary_conditions = [
-            condition for condition in permission.conditions if condition.key == _KEY
-        ]
-        # A declaration without a boundary says that the key is absent.
-        has_one = any(
-            boundary_condition.operator != "Null" for boundary_condition in boundary_conditions
-        )
-        if permission.action in _BOUNDED and not has_one:
-            permission = replace(permission, conditions=(*other_conditions, condition))
-        permissions.append(replace(need, permission=permission))
-    return permissions
+    return [replace(need, permission=_demanding(need.permission, condition)) for need in needs]
+
+
+def _demanding(permission: Permission, asks: Condition) -> Permission:
+    """Returns a permission that asks for the boundary, where it can and does not yet."""
+    of_other_keys = [condition for condition in permission.conditions if condition.key != _KEY]
+    # A declaration without a boundary says that the key is absent.
+    has_one = any(
+        condition.key == _KEY and condition.operator != "Null"
+        for condition in permission.conditions
+    )
+    if has_one or permission.action not in _BOUNDED:
+        return permission
+    return replace(permission, conditions=(*of_other_keys, asks))
 
 
 def guarding_statements(
@@ -244,12 +242,12 @@ def draft_boundary(roles: Sequence[CreatedRole]) -> BoundaryDraft:
     The first that fits is taken: with resources and conditions of the policies, without conditions,
     with any resource, with wildcards. No path to more permissions is open under any of them.
     """
-    unknown = tuple(dict.fromkeys(text for role in roles for text in role.unknown))
+    unknown = _distinct(*(role.unknown for role in roles))
     granted = _grants_of(roles)
     if not granted:
         return BoundaryDraft(b"", unknown=unknown)
-    inside = tuple(dict.fromkeys(arn for role in roles for arn in (role.arn, *role.runs)))
-    inside = tuple(arn for arn in inside if ends_in_a_name(arn))
+    arns = _distinct(*((role.arn, *role.runs) for role in roles))
+    inside = tuple(filter(ends_in_a_name, arns))
     for shorten in (_exact, _without_conditions, _on_any_resource, _with_wildcards):
         drafting = _Drafting(shorten(granted), inside)
         drafting.close()
@@ -288,18 +286,18 @@ def _exact(granted: _Granted) -> _Granted:
 
 def _without_conditions(granted: _Granted) -> _Granted:
     """The grants without conditions, but those of a role that is passed."""
-    return _merged(
-        (grant if grant.action in _ROLE_USES else replace(grant, conditions=()), users)
-        for grant, users in granted.items()
+    return _in_form(
+        granted,
+        lambda grant: grant if grant.action in _ROLE_USES else replace(grant, conditions=()),
     )
 
 
 def _on_any_resource(granted: _Granted) -> _Granted:
     """The grants on any resource, but those that are a step of a path."""
     steps = _steps_of_paths()
-    return _merged(
-        (grant if _is_step(grant.action, steps) else _Grant(grant.action, (_ANY,)), users)
-        for grant, users in _without_conditions(granted).items()
+    return _in_form(
+        _without_conditions(granted),
+        lambda grant: grant if _is_step(grant.action, steps) else _Grant(grant.action, (_ANY,)),
     )
 
 
@@ -317,16 +315,22 @@ def _with_wildcards(granted: _Granted) -> _Granted:
         names = [name for name in expand(f"{prefix}:*") if name not in actions]
         foreign.extend(name for name in names if _asks_for_a_person(name))
     entries = fewest_entries(actions, foreign, lambda _: True)
-    roles = tuple(dict.fromkeys(role for roles in widened.values() for role in roles))
+    all_roles = _distinct(*widened.values())
     other_grants = {grant: roles for grant, roles in widened.items() if grant.action not in actions}
-    return other_grants | {_Grant(entry, (_ANY,)): roles for entry in entries}
+    return other_grants | {_Grant(entry, (_ANY,)): all_roles for entry in entries}
 
 
-def _merged(pairs: Iterable[tuple[_Grant, tuple[str, ...]]]) -> _Granted:
-    merged: _Granted = {}
-    for grant, users in pairs:
-        merged[grant] = tuple(dict.fromkeys((*merged.get(grant, ()), *users)))
-    return merged
+def _in_form(granted: _Granted, form_of: Callable[[_Grant], _Grant]) -> _Granted:
+    """The grants in another form, each with the roles of all that have this form."""
+    changed: _Granted = {}
+    for grant, roles in granted.items():
+        form = form_of(grant)
+        changed[form] = _distinct(changed.get(form, ()), roles)
+    return changed
+
+
+def _distinct(*texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(chain(*texts)))
 
 
 @cache
@@ -396,24 +400,28 @@ class _Drafting:
     def _keep_roles_inside(self) -> None:
         """Lets the roles pass and assume no role but those that have the boundary."""
         roles_inside = [arn for arn in self.inside if ":role/" in arn]
-        for grant, users in [*self.granted.items()]:
+        for grant in [*self.granted]:
             outside = [resource for resource in grant.resources if not self._is_inside(resource)]
             if not any(map(has_wildcard, outside)):
                 continue
             if has_wildcard(grant.action):
                 self._deny_role_uses(grant.action, without_covered(sorted(roles_inside)))
             elif grant.action in _ROLE_USES:
-                names_inside = [each for each in grant.resources if self._is_inside(each)]
-                names_inside += [
-                    role
-                    for role in roles_inside
-                    if any(resource_covers(outside_name, role) for outside_name in outside)
-                ]
-                del self.granted[grant]
-                if names_inside:
-                    limited = replace(grant, resources=without_covered(sorted(set(names_inside))))
-                    self.granted[limited] = users
-                self.reasons[grant.action] = _ON_THE_BOUNDED
+                self._limit_role_use(grant, outside, roles_inside)
+
+    def _limit_role_use(
+        self, grant: _Grant, outside: Sequence[str], roles_inside: Sequence[str]
+    ) -> None:
+        """Limits a grant of passing or assuming roles to those inside that it covers."""
+        names = {resource for resource in grant.resources if resource not in outside}
+        for role in roles_inside:
+            if any(resource_covers(pattern, role) for pattern in outside):
+                names.add(role)
+        users = self.granted.pop(grant)
+        if names:
+            limited = replace(grant, resources=without_covered(sorted(names)))
+            self.granted[limited] = users
+        self.reasons[grant.action] = _ON_THE_BOUNDED
 
     def _deny_role_uses(self, entry: str, own: tuple[str, ...]) -> None:
         """Denies what a wildcard grants of passing and assuming roles, but on those inside."""
@@ -476,8 +484,7 @@ class _Drafting:
             return False
         users = self.granted.pop(grant)
         limited = replace(grant, resources=resources)
-        users_of_limited = self.granted.get(limited, ())
-        self.granted[limited] = tuple(dict.fromkeys((*users_of_limited, *users)))
+        self.granted[limited] = _distinct(self.granted.get(limited, ()), users)
         self.reasons[grant.action] = _ON_THE_DECLARED
         return True
 
@@ -497,9 +504,9 @@ class _Drafting:
             self.denied[action] = allowed_on
 
     def _allows(self) -> Iterator[dict[str, object]]:
-        by_place: dict[tuple[tuple[str, ...], tuple[Condition, ...]], list[str]] = {}
-        for grant in self.granted:
-            by_place.setdefault((grant.resources, grant.conditions), []).append(grant.action)
+        by_place = grouped(
+            ((grant.resources, grant.conditions), grant.action) for grant in self.granted
+        )
         for (resources, conditions), actions in by_place.items():
             statement: dict[str, object] = {
                 "Effect": "Allow",
@@ -520,15 +527,15 @@ class _Drafting:
         named_actions = {grant.action for grant in self.granted if not has_wildcard(grant.action)}
         for entry in wild:
             named_actions.update(expand(entry))
-        by_exception: dict[tuple[str, ...], list[str]] = {}
-        for action, allowed_on in self.denied.items():
-            by_exception.setdefault(allowed_on, []).append(action)
+        by_exception = grouped((allowed_on, action) for action, allowed_on in self.denied.items())
         for allowed_on, actions in by_exception.items():
             entries = fewest_entries(tuple(actions), named_actions - {*actions}, lambda _: True)
-            resource_member = (
-                {"NotResource": list(allowed_on)} if allowed_on else {"Resource": _ANY}
-            )
-            yield {"Effect": "Deny", "Action": list(entries), **resource_member}
+            deny: dict[str, object] = {"Effect": "Deny", "Action": list(entries)}
+            if allowed_on:
+                deny["NotResource"] = list(allowed_on)
+            else:
+                deny["Resource"] = _ANY
+            yield deny
 
 
 def _parts_of(arn: str, action: str) -> Iterator[str]:
@@ -600,9 +607,10 @@ def _lost_needs(
     lost: dict[LostNeed, None] = {}
     for role in roles:
         for grant in _grants_of([role]):
-            for action, resources in _denied_parts(grant, boundary, role.arn):
-                reason = _reason(action, grant.action, reasons)
-                lost[LostNeed(role.address, action, resources, reason)] = None
+            for denied in _denied_parts(grant, boundary, role.arn):
+                reason = _reason(denied.action, grant.action, reasons)
+                need = LostNeed(role.address, denied.action, denied.resources, reason)
+                lost[need] = None
     return tuple(lost)
 
 
@@ -613,21 +621,17 @@ def _reason(action: str, entry: str, reasons: Mapping[str, str]) -> str:
 _NOT_ALLOWED = "the boundary does not allow it"
 
 
-def _denied_parts(
-    grant: _Grant, boundary: Document, role: str
-) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _denied_parts(grant: _Grant, boundary: Document, role: str) -> Iterator[_Grant]:
     """The actions of a grant that a boundary does not allow on each of its resources."""
     for action in _actions_of(grant):
-        named_resources = [
-            resource for resource in grant.resources if resource == _ANY or fits(action, resource)
-        ]
-        denied = [
+        denied = tuple(
             resource
-            for resource in named_resources
-            if not _allows(boundary, action, resource, role)
-        ]
+            for resource in grant.resources
+            if (resource == _ANY or fits(action, resource))
+            and not _allows(boundary, action, resource, role)
+        )
         if denied:
-            yield action, tuple(denied)
+            yield _Grant(action, denied)
 
 
 def _allows(boundary: Document, action: str, resource: str, role: str) -> bool:

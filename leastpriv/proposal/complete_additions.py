@@ -37,12 +37,11 @@ from leastpriv.permissions.resource_types import (
     end_of,
     fill_variables,
     fits,
-    types_of_arn,
     variables_of_arn,
 )
 from leastpriv.permissions.tool_chains import ROLE_PASSING, ChainLink, usual_chain
 from leastpriv.permissions.tool_lifecycle import STACK_SERVICE, Tool
-from leastpriv.permissions.volatility import is_whole_type, service_of
+from leastpriv.permissions.volatility import ServiceType, is_whole_type, service_of, service_types
 from leastpriv.policy.document import Document
 from leastpriv.policy.replay import replay_need
 from leastpriv.proposal.guards import break_glass_runs, is_break_glass_use
@@ -153,9 +152,9 @@ class _Step:
         self._principal = evidence.principal
 
     @cached_property
-    def kinds(self) -> frozenset[tuple[str, str]]:
-        """The service and the types of the denied resources."""
-        return frozenset(kind for resource in self.resources for kind in _kinds_of(resource))
+    def types(self) -> frozenset[ServiceType]:
+        """The types of the denied resources."""
+        return frozenset(each for resource in self.resources for each in service_types(resource))
 
     def places_of(self, link: ChainLink) -> list[str]:
         """Returns where a further action of the step applies to the denied resources."""
@@ -245,12 +244,6 @@ def _programs(denied: Iterable[Usage]) -> frozenset[str]:
     return frozenset(programs)
 
 
-def _kinds_of(resource: str) -> Iterator[tuple[str, str]]:
-    service = service_of(resource)
-    for kind in types_of_arn(service, resource) if service else ():
-        yield service, kind
-
-
 class _Completing:
     """The search for the further permissions of all denied steps."""
 
@@ -306,7 +299,7 @@ class _Completing:
         """
         links_by_action = {link.action: link for link in self._called_together(step)}
         links_by_action.pop(step.action, None)
-        usual = usual_chain(step.action, step.programs, self._used, step.kinds)
+        usual = usual_chain(step.action, step.programs, self._used, step.types)
         all_links = {**usual, **links_by_action}
         if self._completion.options.only_plans:
             return {action: link for action, link in all_links.items() if _is_of_plan(action)}
@@ -329,10 +322,13 @@ class _Completing:
         return frozenset(usage.action for usage in self._allowed)
 
     @cached_property
-    def _by_kind(self) -> Mapping[tuple[str, str], Sequence[Usage]]:
-        """Service and type -> the usages on such resources."""
-        pairs = [(kind, usage) for usage in self._allowed for kind in _kinds_of(usage.resource)]
-        return grouped(pairs)
+    def _by_type(self) -> Mapping[ServiceType, Sequence[Usage]]:
+        """The usages on the resources of each type."""
+        return grouped(
+            (resource_type, usage)
+            for usage in self._allowed
+            for resource_type in service_types(usage.resource)
+        )
 
     def _called_together(self, step: _Step) -> Iterator[ChainLink]:
         """Yields what the same program called on other resources of the denied types, by any user
@@ -340,23 +336,24 @@ class _Completing:
 
         Where the denied action was allowed on one of them, only its runs there count.
         """
-        usages_of_kinds = [usage for kind in step.kinds for usage in self._by_kind.get(kind, ())]
-        usages_of_kinds = [
-            usage for usage in usages_of_kinds if not step.programs.isdisjoint(_programs([usage]))
+        usages = [
+            usage
+            for resource_type in step.types
+            for usage in self._by_type.get(resource_type, ())
+            if not step.programs.isdisjoint(_programs([usage]))
         ]
-        resources = {
-            (usage.resource, run)
-            for usage in usages_of_kinds
-            if usage.action == step.action
-            for run in usage.runs
-        }
-        runs_of: dict[str, set[str]] = {}
-        for usage in usages_of_kinds:
-            permission = usage.need.permission
-            for run in usage.runs:
-                if not resources or (permission.resource, run) in resources:
-                    runs_of.setdefault(permission.action, set()).add(run)
-        for action, runs in runs_of.items():
+        runs_by_resource: dict[str, set[str]] = {}
+        for usage in usages:
+            if usage.action == step.action and usage.runs:
+                runs_by_resource.setdefault(usage.resource, set()).update(usage.runs)
+        runs_by_action: dict[str, set[str]] = {}
+        for usage in usages:
+            runs = set(usage.runs)
+            if runs_by_resource:
+                runs &= runs_by_resource.get(usage.resource, set())
+            if runs:
+                runs_by_action.setdefault(usage.action, set()).update(runs)
+        for action, runs in runs_by_action.items():
             reason = f"{plural(len(runs), 'run')} called it on another resource of this type"
             yield ChainLink(action, reason)
 
@@ -386,10 +383,9 @@ class _Completing:
         """Run -> the resources that it used by name."""
         names_by_run: dict[str, dict[str, None]] = {}
         for usage in self._allowed:
-            resource = usage.resource
-            if resource != "*":
+            if usage.resource != "*":
                 for run in usage.runs:
-                    names_by_run.setdefault(run, {})[resource] = None
+                    names_by_run.setdefault(run, {})[usage.resource] = None
         return {run: tuple(resources) for run, resources in names_by_run.items()}
 
     def _may_offer(self, link: _Further, step: _Step) -> bool:

@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.evidence.models import Evidence
-from leastpriv.models import Usage, grouped
+from leastpriv.models import Permission, Usage, grouped
 from leastpriv.permissions.lifecycle import siblings_of
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.policy.document import Document
@@ -150,25 +150,27 @@ def confidences(
     the action alone is the permission, and a run's own action that is a lifecycle counterpart of
     another run's is no surprise: a removal keeps it.
     """
-    found: dict[tuple[str, str], set[str]] = {}
+    runs_by_permission: dict[Permission, set[str]] = {}
     granting = [document for document in documents if allow_statements([document])]
-    for usage in evidence.usages:
-        if usage.is_allowed and usage.need.verified:
-            key = (
-                usage.action,
-                _granting_entry(usage, granting) if granting else "",
-            )
-            found.setdefault(key, set()).update(run for run in usage.runs if run not in without)
-    services = grouped([(action.partition(":")[0], runs) for (action, _), runs in found.items()])
-    by_service = {service: estimate(runs) for service, runs in sorted(services.items())}
+    for usage in evidence.allowed_usages:
+        if usage.need.verified:
+            entry = _granting_entry(usage, granting) if granting else ""
+            runs = runs_by_permission.setdefault(Permission(usage.action, entry), set())
+            runs.update(run for run in usage.runs if run not in without)
+    runs_by_service = grouped(
+        (permission.action.partition(":")[0], runs)
+        for permission, runs in runs_by_permission.items()
+    )
+    by_service = {service: estimate(runs) for service, runs in sorted(runs_by_service.items())}
     if not documents:
-        surprises = _surprises({action: runs for (action, _), runs in found.items()})
-        surprises_by_service = {service: len(surprises.get(service, ())) for service in by_service}
+        surprises = _surprises(
+            {permission.action: runs for permission, runs in runs_by_permission.items()}
+        )
         by_service = {
-            service: replace(confidence, own=surprises_by_service[service])
+            service: replace(confidence, own=len(surprises.get(service, ())))
             for service, confidence in by_service.items()
         }
-    return Confidences(estimate(found.values()), by_service)
+    return Confidences(estimate(runs_by_permission.values()), by_service)
 
 
 def _surprises(runs_of: Mapping[str, set[str]]) -> Mapping[str, set[str]]:
@@ -177,17 +179,16 @@ def _surprises(runs_of: Mapping[str, set[str]]) -> Mapping[str, set[str]]:
     """
     surprises: dict[str, set[str]] = {}
     for action, runs in runs_of.items():
-        prefix = f"{action.partition(':')[0]}:"
-        other_actions = (
-            other_action
-            for other_action in runs_of
-            if other_action != action and other_action.startswith(prefix)
-        )
-        if len(runs) == 1 and not any(
+        if len(runs) != 1:
+            continue
+        service = action.partition(":")[0]
+        is_foreseen = any(
             runs_of[other_action] - runs and action in siblings_of((other_action,))
-            for other_action in other_actions
-        ):
-            surprises.setdefault(prefix.removesuffix(":"), set()).update(runs)
+            for other_action in runs_of
+            if other_action != action and other_action.startswith(f"{service}:")
+        )
+        if not is_foreseen:
+            surprises.setdefault(service, set()).update(runs)
     return surprises
 
 

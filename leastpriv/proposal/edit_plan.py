@@ -34,8 +34,14 @@ from leastpriv.policy.syntax_tree import json_value
 from leastpriv.policy.yaml_writer import statement_text, yaml_style_of
 from leastpriv.proposal.models import Change, HeldBackChange
 
-_GrantTuple = tuple[str, tuple[str, ...], str]
-"""Action, resources, condition."""
+
+class _ActionGrant(Struct, frozen=True):
+    """One action to allow on some resources."""
+
+    action: str
+    resources: tuple[str, ...]
+    condition: str = ""
+    """As `PlannedGrant` has it."""
 
 
 class PlannedGrant(Struct, frozen=True):
@@ -59,15 +65,12 @@ def plan_edits(document: Document, changes: Sequence[Change]) -> list[Edit]:
     for index in sorted(by_statement):
         plan.rewrite(document.statements[index], by_statement[index])
     # Moved grants and additions with equal resources share a statement.
-    added = (change for change in changes if change.kind is ChangeKind.ADD)
-    plan.place(
-        _group_grants(
-            [
-                *plan.moved,
-                *((change.action, change.resources, _condition(change)) for change in added),
-            ]
-        )
-    )
+    added = [
+        _ActionGrant(change.action, change.resources, _condition(change))
+        for change in changes
+        if change.kind is ChangeKind.ADD
+    ]
+    plan.place(_group_grants([*plan.moved, *added]))
     sids = [edit.statement["Sid"] for edit in plan.edits if isinstance(edit, AppendStatement)]
     taken = [*map(str, sids), *(statement.sid for statement in document.statements)]
     for statement in _write_statements(_denials(changes, document), taken):
@@ -79,15 +82,16 @@ def _denials(changes: Sequence[Change], document: Document | None = None) -> lis
     """The resources that Deny statements take out of the additions, if the document does not deny
     it.
     """
-    pairs: list[_GrantTuple] = []
+    denials: list[_ActionGrant] = []
     for change in changes:
         names = change.denied_on
-        for statement in statements_naming(document, change.action) if document and names else ():
-            if statement.effect == "Deny":
-                names = tuple(name for name in names if name not in statement.resources)
+        if names and document:
+            for statement in statements_naming(document, change.action):
+                if statement.effect == "Deny":
+                    names = tuple(name for name in names if name not in statement.resources)
         if names:
-            pairs.append((change.action, names, ""))
-    return [structs.replace(grant, effect="Deny") for grant in _group_grants(pairs)]
+            denials.append(_ActionGrant(change.action, names))
+    return [structs.replace(grant, effect="Deny") for grant in _group_grants(denials)]
 
 
 def new_statements(
@@ -104,7 +108,7 @@ def new_statements(
         ]
     )
     grants = (
-        (action, tuple(dict.fromkeys(resources)), condition)
+        _ActionGrant(action, tuple(dict.fromkeys(resources)), condition)
         for (action, condition), resources in resources_by_form.items()
     )
     return _write_statements([*_group_grants(grants), *_denials(changes)], taken_sids)
@@ -151,13 +155,14 @@ def _comparable(condition: str) -> object:
     }
 
 
-def _group_grants(pairs: Iterable[_GrantTuple]) -> list[PlannedGrant]:
-    grants_by_form = grouped(
-        [((tuple(sorted(resources)), condition), action) for action, resources, condition in pairs]
+def _group_grants(grants: Iterable[_ActionGrant]) -> list[PlannedGrant]:
+    """Joins the grants on equal resources under equal conditions."""
+    actions_by_form = grouped(
+        ((tuple(sorted(grant.resources)), grant.condition), grant.action) for grant in grants
     )
     return [
         PlannedGrant(tuple(sorted(set(actions))), resources, condition)
-        for (resources, condition), actions in grants_by_form.items()
+        for (resources, condition), actions in actions_by_form.items()
     ]
 
 
@@ -187,10 +192,21 @@ def _sid(grant: PlannedGrant, taken: set[str]) -> str:
     if len(actions) == 1:
         stem += actions[0].partition(":")[2]
     stem = f"{grant.effect}{stem[:60]}"
-    sid, number = stem, 2
+    sid = stem
+    number = 2
     while sid.lower() in taken:
-        sid, number = f"{stem}{number}", number + 1
+        sid = f"{stem}{number}"
+        number += 1
     return sid
+
+
+class _Written(Struct, frozen=True):
+    """What a rewritten statement grants."""
+
+    actions: frozenset[str]
+    """In lower case."""
+    resources: frozenset[str]
+    condition: str
 
 
 class _EditPlan(Struct):
@@ -202,59 +218,57 @@ class _EditPlan(Struct):
     """Statements whose actions change."""
     closed: set[int] = set()
     """Statements that are removed or whose resources change."""
-    moved: list[_GrantTuple] = []
+    moved: list[_ActionGrant] = []
     """Grants that leave their statement."""
     emptied: dict[int, frozenset[str]] = {}
     """Statements that keep no action -> their Action entries; they are removed unless a grant
     reuses them.
     """
-    written: set[tuple[frozenset[str], frozenset[str], str]] = set()
-    """Actions in lower case, resources and condition of the rewritten statements."""
+    written: set[_Written] = set()
+    """What the rewritten statements grant."""
 
     def rewrite(self, statement: Statement, changes: Sequence[Change]) -> None:
         """Removes and narrows a statement's entries; grants with restricted resources wait for
         `place`.
         """
         self.changed.add(statement.index)
-        restricted = [change for change in changes if change.restricted_to]
-        moved = {change.restricted_action.lower() for change in restricted}
-        changed_actions = {change.action.lower() for change in changes}
-        gone = {entry for entry in statement.actions if entry.lower() in changed_actions}
-        becomes = {change.action: change.replacement for change in changes if change.replacement}
-        stay = {entry.lower() for entry in statement.actions if entry not in gone}
-        stay |= {entry.lower() for entries in becomes.values() for entry in entries} - moved
         condition = condition_of(self.document, statement)
         grants = [
-            (change.restricted_action, change.restricted_to, _joined(condition, change))
-            for change in restricted
+            _ActionGrant(change.restricted_action, change.restricted_to, _joined(condition, change))
+            for change in changes
+            if change.restricted_to
         ]
+        becomes = {change.action: change.replacement for change in changes if change.replacement}
+        changed_actions = _lower(change.action for change in changes)
+        gone = {entry for entry in statement.actions if entry.lower() in changed_actions}
+        new_entries = _lower(entry for entries in becomes.values() for entry in entries)
+        stay = _lower(statement.actions) - changed_actions
+        stay |= new_entries - _lower(grant.action for grant in grants)
         resources: tuple[str, ...] = statement.resources
         if not stay:
             self.closed.add(statement.index)
-            own_grants = (grant for grant in _group_grants(grants) if grant.condition == condition)
-            first = max(own_grants, key=lambda grant: len(grant.actions), default=None)
-            if first is None or any(map(statement.fixed_reason, statement.resources)):
+            first = _grant_to_keep(statement, grants, condition)
+            if first is None:
                 self.emptied[statement.index] = frozenset(gone)
                 self.moved.extend(grants)
                 return
             # The statement remains, with the restricted resources.
-            stay = {action.lower() for action in first.actions}
+            stay = _lower(first.actions)
             grants = [
-                grant for grant in grants if grant[0] not in first.actions or grant[2] != condition
+                grant
+                for grant in grants
+                if grant.action not in first.actions or grant.condition != condition
             ]
             resources = first.resources
         self.moved.extend(grants)
-        rewritten = (
-            frozenset(stay),
-            frozenset(resources or (f"not {entry}" for entry in statement.not_resources)),
-            condition,
-        )
-        if rewritten in self.written:
+        names = resources or tuple(f"not {entry}" for entry in statement.not_resources)
+        written = _Written(stay, frozenset(names), condition)
+        if written in self.written:
             # An earlier statement now grants the same.
             self.closed.add(statement.index)
             self.edits.append(DropStatement(statement.index))
             return
-        self.written.add(rewritten)
+        self.written.add(written)
         if resources != statement.resources:
             self.edits.append(
                 ReplaceResources(statement.index, frozenset(statement.resources), resources)
@@ -266,7 +280,7 @@ class _EditPlan(Struct):
         statement: Statement,
         gone: set[str],
         becomes: Mapping[str, tuple[str, ...]],
-        stay: set[str],
+        stay: frozenset[str],
     ) -> None:
         """Rewrites a statement's actions; `stay` are those, in lower case, that it keeps."""
         actions_left = {
@@ -320,6 +334,16 @@ class _EditPlan(Struct):
         return False
 
 
+def _grant_to_keep(
+    statement: Statement, grants: Iterable[_ActionGrant], condition: str
+) -> PlannedGrant | None:
+    """Returns the grant of most actions for which a statement can stay that keeps no entry."""
+    if any(map(statement.fixed_reason, statement.resources)):
+        return None
+    alike = [grant for grant in _group_grants(grants) if grant.condition == condition]
+    return max(alike, key=lambda grant: len(grant.actions), default=None)
+
+
 class _Targets:
     """The Allow statements with Action and Resource that could take a grant."""
 
@@ -358,26 +382,36 @@ def _lower(actions: Iterable[str]) -> frozenset[str]:
     return frozenset(action.lower() for action in actions)
 
 
-def split_editable(
-    document: Document, changes: Sequence[Change]
-) -> tuple[list[Change], list[tuple[Change, str]]]:
-    """Returns the changes that can be written, and those that cannot with the reason."""
+class ChangeByHand(Struct, frozen=True):
+    """A change that the file cannot take, and why."""
+
+    change: Change
+    reason: str
+
+
+class SplitChanges(Struct, frozen=True):
+    """The changes that can be written, and those that cannot."""
+
+    editable: list[Change]
+    by_hand: list[ChangeByHand]
+
+
+def split_editable(document: Document, changes: Iterable[Change]) -> SplitChanges:
+    """Splits changes by whether they can be written."""
     no_statement = "" if can_add_statements(document) else _why_no_statement(document)
-    editable: list[Change] = []
-    not_editable: list[tuple[Change, str]] = []
+    split = SplitChanges([], [])
     for change in changes:
         reason = ""
         if change.kind is not ChangeKind.ADD:
             statement = document.statements[change.statement]
             reason = statement.fixed_reason("" if statement.not_actions else change.action)
-        needs_statement = change.kind is ChangeKind.ADD or change.restricted_to
-        if needs_statement:
+        if change.kind is ChangeKind.ADD or change.restricted_to:
             reason = reason or no_statement
         if reason:
-            not_editable.append((change, reason))
+            split.by_hand.append(ChangeByHand(change, reason))
         else:
-            editable.append(change)
-    return editable, not_editable
+            split.editable.append(change)
+    return split
 
 
 def _why_no_statement(document: Document) -> str:

@@ -27,7 +27,7 @@ from leastpriv.permissions.names.words import key_of, words_of
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.project_tags import is_copy_key, key_rank
 from leastpriv.permissions.resource_types import types_of_arn
-from leastpriv.permissions.volatility import is_whole_type, service_of
+from leastpriv.permissions.volatility import ServiceType, is_whole_type, service_of, service_types
 from leastpriv.policy.conditions import condition_holds
 from leastpriv.proposal.models import Change
 
@@ -58,9 +58,7 @@ def id_conditions(
     if len(vias) == 1 and (via := vias.pop()):
         return (via,)
     created = _creations(action, resources, evidence)
-    contexts = [
-        usage.need.context for usage in known_usages if usage.need.permission.action == action
-    ]
+    contexts = [usage.need.context for usage in known_usages if usage.action == action]
     of_project = _of_project(created, contexts)
     if not destroys(action):
         return of_project
@@ -105,28 +103,27 @@ def by_id_conditions(
 
 
 def _is_on(usage: Usage, names: Sequence[str]) -> bool:
-    return any(resource_covers(name, usage.need.permission.resource) for name in names)
+    return any(resource_covers(name, usage.resource) for name in names)
 
 
 def _creations(action: str, resources: Sequence[str], evidence: Evidence) -> Sequence[CreatedTags]:
     """The creations of the types of some resources; none where AWS does not authorize the action by
     the tags of each type, or a type was not created.
     """
-    kinds = {
-        (service_of(resource), kind)
-        for resource in resources
-        for kind in types_of_arn(service_of(resource), resource)
-    }
+    types = frozenset[ServiceType]().union(*map(service_types, resources))
     runs = {run.id for run in evidence.runs}
     created = [
         created_tags
         for created_tags in evidence.created_tags
-        if (created_tags.service, created_tags.kind) in kinds
+        if ServiceType(created_tags.service, created_tags.kind) in types
         and not runs.isdisjoint(created_tags.runs)
     ]
-    tagged = {(action.partition(":")[0], kind) for kind in tagged_types(action)}
-    created_kinds = {(created_tags.service, created_tags.kind) for created_tags in created}
-    return created if kinds <= tagged & created_kinds else ()
+    service = action.partition(":")[0]
+    tagged = {ServiceType(service, kind) for kind in tagged_types(action)}
+    created_types = {
+        ServiceType(created_tags.service, created_tags.kind) for created_tags in created
+    }
+    return created if types <= tagged & created_types else ()
 
 
 def _of_project(

@@ -200,7 +200,7 @@ def _fits(
     """Whether the committed policy with some additions keeps the quotas."""
     if not inputs.writes:
         return True
-    edits = plan_edits(document, split_editable(document, added)[0])
+    edits = plan_edits(document, split_editable(document, added).editable)
     if not edits:
         return True
     edited = apply_edits(document, edits)
@@ -418,13 +418,15 @@ class _Planning(Struct, frozen=True):
         if not self.added and _removes_everything(document, narrowed):
             held_back += [_held_back(change, _WHOLE_POLICY) for change in narrowed]
             narrowed = []
-        written, by_hand = split_editable(document, (*self.added, *narrowed, *restricted))
+        split = split_editable(document, (*self.added, *narrowed, *restricted))
         held_back_additions: list[HeldBackChange] = []
-        for change, reason in by_hand:
-            why = GuardResult(NOT_EDITABLE, f"it cannot be edited safely: {reason}")
-            held = held_back_additions if change.kind is ChangeKind.ADD else held_back
-            held.append(_held_back(change, why))
-        written = with_new_deletions(written, self.names, self.policies)
+        for by_hand in split.by_hand:
+            is_addition = by_hand.change.kind is ChangeKind.ADD
+            held_changes = held_back_additions if is_addition else held_back
+            reason = f"it cannot be edited safely: {by_hand.reason}"
+            guard_result = GuardResult(NOT_EDITABLE, reason)
+            held_changes.append(_held_back(by_hand.change, guard_result))
+        written = with_new_deletions(split.editable, self.names, self.policies)
         principal = context.evidence.principal
         return _Planned(
             fitted=within_quotas(document, tuple(written), principal, self.inputs),
@@ -433,7 +435,7 @@ class _Planning(Struct, frozen=True):
             held_back=held_back,
             held_back_additions=held_back_additions,
             held_back_restrictions=tuple(held_back_restrictions),
-            by_hand=tuple(change for change, _ in by_hand),
+            by_hand=tuple(by_hand.change for by_hand in split.by_hand),
         )
 
 
@@ -476,7 +478,7 @@ def _removes_no_more(change: Change, before: Change | None) -> bool:
 
 def _edited(document: Document, narrowed: Sequence[Change]) -> Document:
     """The policy after some removals, to be evaluated."""
-    edits = plan_edits(document, split_editable(document, narrowed)[0])
+    edits = plan_edits(document, split_editable(document, narrowed).editable)
     return edited_for_evaluation(document, edits)
 
 

@@ -23,7 +23,6 @@ from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.lifecycle import is_tagging
 from leastpriv.permissions.names.app_names import destroys
 from leastpriv.permissions.patterns import has_variable, resource_covers, resource_overlaps
-from leastpriv.permissions.resource_types import types_of_arn
 from leastpriv.permissions.tool_lifecycle import (
     PROVIDER_CALLS,
     SCRIPT,
@@ -36,7 +35,7 @@ from leastpriv.permissions.tool_lifecycle import (
     types_made_by,
     types_of_service,
 )
-from leastpriv.permissions.volatility import service_of
+from leastpriv.permissions.volatility import ServiceType, service_types
 from leastpriv.policy.document import Statement
 from leastpriv.proposal.guards import minimum_confidence
 from leastpriv.proposal.models import GuardContext, GuardResult, Lifecycle, RemovalCandidate
@@ -65,36 +64,44 @@ def keeping_result(
     is no reason.
     """
     if not candidate.entry.spans_a_service:
-        # A person named a part of the service, as `iam:*Role*`: what the tool does decides, not a
-        # like name.
-        if found.guard != LIFECYCLE or not candidate.entry.is_wildcard:
-            return found
-        if candidate.action not in context.partners:
-            return _of_next_run(candidate, context)
-        return found if needs_lifecycle(candidate, context) else None
-    if found.guard in NO_SIGN | COVERAGE and forbidden(candidate.action, context.options.never_add):
+        return _keeping_named(candidate, found, context)
+    action = candidate.action
+    guard = found.guard
+    if guard in NO_SIGN | COVERAGE and forbidden(action, context.options.never_add):
         return None
-    if found.guard == "minimum-confidence" and not _is_for_resources_in_use(
-        candidate.action, context
-    ):
+    if guard == "minimum-confidence" and not _is_for_resources_in_use(action, context):
         return None
     is_elsewhere = candidate.entry.spans_services and is_of_another_region(
         candidate, found, context
     )
-    if found.guard not in NO_SIGN and not is_elsewhere:
+    if guard not in NO_SIGN and not is_elsewhere:
         return found
-    if dropped_with_service(candidate, context) or candidate.action in _of_service_principals():
+    if dropped_with_service(candidate, context) or action in _of_service_principals():
         return None
-    options, partners = context.options, context.partners.get(candidate.action)
-    is_unseen = not options.drop_unseen_actions and _may_serve_a_deploy(candidate, context)
-    if found.guard != LIFECYCLE and is_unseen:
+    drops_unseen = context.options.drop_unseen_actions
+    if guard != LIFECYCLE and not drops_unseen and _may_serve_a_deploy(candidate, context):
         return found
-    if partners and options.lifecycle.writes:
-        reason = f"lifecycle counterpart of {listed(partners, 1)}"
-        return GuardResult(LIFECYCLE, reason) if needs_lifecycle(candidate, context) else None
-    if found.guard == LIFECYCLE:
+    partners = context.partners.get(action)
+    if partners and context.options.lifecycle.writes:
+        if not needs_lifecycle(candidate, context):
+            return None
+        return GuardResult(LIFECYCLE, f"lifecycle counterpart of {listed(partners, 1)}")
+    if guard == LIFECYCLE:
         return _of_next_run(candidate, context)
-    return found if found.guard == "declared" and not options.drop_unseen_actions else None
+    return found if guard == "declared" and not drops_unseen else None
+
+
+def _keeping_named(
+    candidate: RemovalCandidate, found: GuardResult, context: GuardContext
+) -> GuardResult | None:
+    """The same for an entry in which a person named a part of the service, as `iam:*Role*`: what
+    the tool does decides, not a like name.
+    """
+    if found.guard != LIFECYCLE or not candidate.entry.is_wildcard:
+        return found
+    if candidate.action not in context.partners:
+        return _of_next_run(candidate, context)
+    return found if needs_lifecycle(candidate, context) else None
 
 
 def needs_lifecycle(candidate: RemovalCandidate, context: GuardContext) -> bool:
@@ -163,19 +170,8 @@ def _may_serve_a_deploy(candidate: RemovalCandidate, context: GuardContext) -> b
     # A script that calls one service may send a message to another.
     has_script = not _BY_HAND.isdisjoint(deploying_programs(context))
     match visibility(action).visibility:
-        case Visibility.DATA if _is_of_tool(action, context) or _may_call_a_provider(
-            action, context
-        ):
-            return True
         case Visibility.DATA:
-            is_terraform = Tool.TERRAFORM in context.programs.get(prefix, ())
-            # The service of a resource type in use may have no list of usual actions.
-            is_for_scripts = has_script and prefix not in _item_services()
-            return (
-                _is_usual(action, context)
-                or (is_terraform and action in _only_in_data_events(prefix))
-                or (is_for_scripts and _has_type_in_use(action, context))
-            )
+            return _may_leave_data_event(action, context, has_script=has_script)
         case Visibility.NEVER:
             return has_script or prefix not in context.programs
         case Visibility.MANAGEMENT:
@@ -188,6 +184,20 @@ def _may_serve_a_deploy(candidate: RemovalCandidate, context: GuardContext) -> b
         case _:
             # A call without the parameter that makes AWS check the action is no use of it.
             return bool(checked_inside(candidate, context))
+
+
+def _may_leave_data_event(action: str, context: GuardContext, *, has_script: bool) -> bool:
+    """Whether a deployment may well use an action that only data events show."""
+    prefix = action.partition(":")[0]
+    if _is_of_tool(action, context) or _may_call_a_provider(action, context):
+        return True
+    if _is_usual(action, context):
+        return True
+    is_terraform = Tool.TERRAFORM in context.programs.get(prefix, ())
+    if is_terraform and action in _only_in_data_events(prefix):
+        return True
+    # The service of a resource type in use may have no list of usual actions.
+    return has_script and prefix not in _item_services() and _has_type_in_use(action, context)
 
 
 def _is_for_resources_in_use(action: str, context: GuardContext) -> bool:
@@ -279,12 +289,12 @@ def _is_usual(action: str, context: GuardContext) -> bool:
     """Whether deployments by these programs usually do this to the items of a resource."""
     callers = context.programs.get(action.partition(":")[0], frozenset())
     everywhere = deploying_programs(context)
-    return any(
-        row["unless"] not in context.programs
-        and (not row["needs"] or row["needs"] in context.used)
-        and is_done_by(row, everywhere if row["uncalled"] else callers | (everywhere & {SCRIPT}))
-        for row in _usual().get(action, ())
-    )
+    for row in _usual().get(action, ()):
+        programs = everywhere if row["uncalled"] else callers | (everywhere & {SCRIPT})
+        is_needed = not row["needs"] or row["needs"] in context.used
+        if is_needed and row["unless"] not in context.programs and is_done_by(row, programs):
+            return True
+    return False
 
 
 def _has_type_in_use(action: str, context: GuardContext) -> bool:
@@ -292,22 +302,15 @@ def _has_type_in_use(action: str, context: GuardContext) -> bool:
     known = catalog.action(action)
     if known is None or not known.resource_types:
         return known is not None
+    service = action.partition(":")[0]
+    types = {ServiceType(service, kind.name.lower()) for kind in known.resource_types}
     resources = {usage.resource for usages in context.used.values() for usage in usages}
-    in_use = _types_of(frozenset(resources))
-    return any(
-        (action.partition(":")[0], kind.name.lower()) in in_use for kind in known.resource_types
-    )
+    return not types.isdisjoint(_types_of(frozenset(resources)))
 
 
 @lru_cache(maxsize=64)
-def _types_of(resources: frozenset[str]) -> frozenset[tuple[str, str]]:
-    named = [(service_of(resource), resource) for resource in resources - {"*"}]
-    return frozenset(
-        (service, kind.lower())
-        for service, each in named
-        if service
-        for kind in types_of_arn(service, each)
-    )
+def _types_of(resources: frozenset[str]) -> frozenset[ServiceType]:
+    return frozenset[ServiceType]().union(*map(service_types, resources))
 
 
 @lru_cache(maxsize=1)

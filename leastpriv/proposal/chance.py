@@ -18,7 +18,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from leastpriv.evidence.models import Evidence
-from leastpriv.models import Outcome, Usage, grouped
+from leastpriv.models import Outcome, Usage, grouped, usages_by_action
 from leastpriv.permissions.catalog import expand
 from leastpriv.permissions.event_table import Visibility, visibility
 from leastpriv.permissions.fact_tables import table
@@ -190,7 +190,8 @@ def chance_of(
     judged = left_out.judged if left_out else 0
     denied = left_out.denied_runs if left_out else 0
     if not judged and known:
-        judged, denied = known.whole.runs, known.whole.own
+        judged = known.whole.runs
+        denied = known.whole.own
     return Chance(
         left_out=judged,
         left_out_denied=denied,
@@ -344,47 +345,42 @@ def _expected(
     if proposal.committed is not None or not proposal.changes:
         return
     documents = [*proposal.documents, *attached]
-    allowed = evidence.allowed_usages
-    held = grouped(
-        [
-            (held_back_addition.action, held_back_addition)
-            for held_back_addition in proposal.held_back_additions
-        ]
-    )
-    never: list[tuple[_CalledOn, str]] = []
+    held = grouped((held.action, held) for held in proposal.held_back_additions)
+    actions_by_call: dict[_CalledOn, list[str]] = {}
     for action, additions in held.items():
         called_on = _called_on(action, additions, evidence, documents)
         if called_on.resources:
-            never.append((called_on, action))
-    for called_on, actions in grouped(never).items():
+            actions_by_call.setdefault(called_on, []).append(action)
+    for called_on, actions in actions_by_call.items():
         yield ExpectedDenial(
             DenialCause.NEVER_WRITTEN,
             _unique(actions),
             called_on.resources,
             is_usual=called_on.is_usual,
         )
-    use = _UnrecordedUse(evidence, allowed, documents)
-    for resources, actions in grouped(use.usual()).items():
-        yield ExpectedDenial(DenialCause.NOT_RECORDED, _unique(actions), resources)
-    unanswered = grouped(
-        [
-            (usage.action, usage)
-            for usage in evidence.usages
-            if usage.outcome is Outcome.UNKNOWN and not is_unreviewed_use(usage, evidence)
-        ]
-    )
-    lacking = [
-        (_is_usual(usages, evidence), action)
-        for action, usages in unanswered.items()
-        if not statements_allowing(documents, action)
-    ]
-    for is_usual, actions in grouped(lacking).items():
-        yield ExpectedDenial(DenialCause.NO_ANSWER, _unique(actions), is_usual=is_usual)
+    use = _UnrecordedUse(evidence, documents)
+    yield from _by_resources(DenialCause.NOT_RECORDED, use.usual())
+    yield from _without_answer(evidence, documents)
     state = use.of_state()
     if state:
         yield ExpectedDenial(DenialCause.STATE, state)
-    for resources, actions in grouped(use.possible()).items():
-        yield ExpectedDenial(DenialCause.IF_USED, _unique(actions), resources)
+    yield from _by_resources(DenialCause.IF_USED, use.possible())
+
+
+def _without_answer(evidence: Evidence, documents: Sequence[Document]) -> Iterator[ExpectedDenial]:
+    """Yields the actions that a draft lacks since no record says whether AWS allowed the calls."""
+    unanswered = usages_by_action(
+        usage
+        for usage in evidence.usages
+        if usage.outcome is Outcome.UNKNOWN and not is_unreviewed_use(usage, evidence)
+    )
+    lacking = grouped(
+        (_is_usual(usages, evidence), action)
+        for action, usages in unanswered.items()
+        if not statements_allowing(documents, action)
+    )
+    for is_usual, actions in lacking.items():
+        yield ExpectedDenial(DenialCause.NO_ANSWER, _unique(actions), is_usual=is_usual)
 
 
 class _CalledOn(Struct, frozen=True):
@@ -434,29 +430,36 @@ def _decides(usage: Usage, evidence: Evidence) -> bool:
     return usage.is_allowed and not is_unreviewed_use(usage, evidence)
 
 
-_Missing = tuple[tuple[str, ...], str]
-"""Resources, empty where no record names one, and an action on them."""
+class _Missing(Struct, frozen=True):
+    """An action that a draft lacks."""
+
+    action: str
+    resources: tuple[str, ...] = ()
+    """Empty where no record names one."""
+
+
+def _by_resources(cause: DenialCause, missing: Iterable[_Missing]) -> Iterator[ExpectedDenial]:
+    """Yields the denials of one cause, one for all actions on equal resources."""
+    for resources, actions in grouped((each.resources, each.action) for each in missing).items():
+        yield ExpectedDenial(cause, _unique(actions), resources)
 
 
 class _UnrecordedUse:
     """Actions that a draft lacks since their use leaves no record that was read."""
 
-    def __init__(
-        self, evidence: Evidence, allowed: Sequence[Usage], documents: Sequence[Document]
-    ) -> None:
+    def __init__(self, evidence: Evidence, documents: Sequence[Document]) -> None:
         self._documents = documents
         self._used: dict[str, dict[str, None]] = {}
         programs = set[str]()
-        for usage in allowed:
-            permission = usage.need.permission
-            self._used.setdefault(permission.action, {})[permission.resource] = None
-            if not permission.action.startswith("sts:"):
+        for usage in evidence.allowed_usages:
+            self._used.setdefault(usage.action, {})[usage.resource] = None
+            if not usage.action.startswith("sts:"):
                 programs.update(usage.programs or {""})
         self._programs = frozenset(programs)
         self._recorded = {bucket_of(stream.prefix) for stream in evidence.coverage.data}
         self._rows = [row for row in table("item_level") if is_done_by(row, self._programs)]
         self._suggested = [
-            (event.resources, event.action)
+            _Missing(event.action, event.resources)
             for event in unrecorded_data_events(evidence, self._used, documents)
             if not self._covers(event.action, event.resources)
         ]
@@ -465,9 +468,9 @@ class _UnrecordedUse:
         """What most deployments by these programs do to resources in use."""
         usual = self._actions_of("usual")
         return [
-            suggestion
-            for suggestion in self._suggested
-            if suggestion[1] in usual and self._is_missing(suggestion[1])
+            missing
+            for missing in self._suggested
+            if missing.action in usual and self._is_missing(missing.action)
         ]
 
     def of_state(self) -> tuple[str, ...]:
@@ -476,26 +479,27 @@ class _UnrecordedUse:
         """
         if Tool.TERRAFORM not in self._programs or self._records_data_of("s3"):
             return ()
-        return tuple(
-            action
+        rows = [
+            row
             for row in table("item_level")
             if row["prefix"] == "s3" and row["uncalled"] == "usual"
-            for action in row["actions"].split(",")
-            if not statements_allowing(self._documents, action)
+        ]
+        actions = [action for row in rows for action in row["actions"].split(",")]
+        return tuple(
+            action for action in actions if not statements_allowing(self._documents, action)
         )
 
     def possible(self) -> Iterator[_Missing]:
         """What some deployments do: to items in use, without any other call of the service, and by
         the data events of further services in use.
         """
-        usual = {action for _, action in self.usual()} | {*self.of_state()}
-        suggestions = [suggestion for suggestion in self._suggested if suggestion[1] not in usual]
-        yield from suggestions
-        usual_actions = usual | {action for _, action in suggestions}
-        uncalled = self._actions_of("usual", "yes") - usual_actions
-        for action in sorted(uncalled):
+        named = {missing.action for missing in self.usual()} | {*self.of_state()}
+        further = [missing for missing in self._suggested if missing.action not in named]
+        yield from further
+        named.update(missing.action for missing in further)
+        for action in sorted(self._actions_of("usual", "yes") - named):
             if self._is_missing(action) and not self._records_data_of(action.partition(":")[0]):
-                yield (), action
+                yield _Missing(action)
         yield from self._of_other_services()
 
     def _of_other_services(self) -> Iterator[_Missing]:
@@ -515,7 +519,7 @@ class _UnrecordedUse:
                     if name not in self._recorded and fits(action, name)
                 ]
                 if unrecorded and self._is_missing(action):
-                    yield tuple(unrecorded), action
+                    yield _Missing(action, tuple(unrecorded))
 
     def _actions_of(self, *uncalled: str) -> set[str]:
         """Actions of the rows of the programs with one of some words in `uncalled`."""

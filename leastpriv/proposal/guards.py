@@ -7,7 +7,7 @@ break-glass sessions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -546,38 +546,38 @@ def _of_denied_step(candidate: RemovalCandidate, context: GuardContext) -> str:
     return ""
 
 
-GUARDS: tuple[tuple[str, Guard], ...] = (
-    ("keep", kept),
-    ("asked-to-keep", asked_to_keep),
-    ("declined", declined),
-    ("refused-after-removal", refused_after_removal),
-    ("unread-user", unread_user),
-    ("other-users", other_users),
-    ("live-differs", live_differs),
-    ("unknown-action", unknown_action),
-    (UNREVIEWED_USE, unreviewed_use),
-    ("minimum-days", minimum_days),
-    ("minimum-runs", minimum_runs),
-    ("grace-period", grace_period),
-    ("break-glass", break_glass),
-    ("gap-in-scope", gap_in_scope),
-    ("inconclusive", inconclusive),
-    ("unexplained-use", unexplained_use),
-    ("rhythm", rhythm),
-    ("remembered", remembered),
-    ("last-accessed", last_accessed),
-    ("shared-policy", shared_policy),
-    ("access-analyzer", generated_policy),
-    ("unseen-service", unseen_service),
-    ("region-not-read", region_not_read),
-    ("not-recorded", not_recorded),
-    ("other-resource", other_resource),
-    ("checked-inside", checked_inside),
-    ("not-visible", not_visible),
-    ("sibling", lifecycle_counterpart),
-    ("declared", declared),
-    ("minimum-confidence", minimum_confidence),
-)
+GUARDS: Mapping[str, Guard] = {
+    "keep": kept,
+    "asked-to-keep": asked_to_keep,
+    "declined": declined,
+    "refused-after-removal": refused_after_removal,
+    "unread-user": unread_user,
+    "other-users": other_users,
+    "live-differs": live_differs,
+    "unknown-action": unknown_action,
+    UNREVIEWED_USE: unreviewed_use,
+    "minimum-days": minimum_days,
+    "minimum-runs": minimum_runs,
+    "grace-period": grace_period,
+    "break-glass": break_glass,
+    "gap-in-scope": gap_in_scope,
+    "inconclusive": inconclusive,
+    "unexplained-use": unexplained_use,
+    "rhythm": rhythm,
+    "remembered": remembered,
+    "last-accessed": last_accessed,
+    "shared-policy": shared_policy,
+    "access-analyzer": generated_policy,
+    "unseen-service": unseen_service,
+    "region-not-read": region_not_read,
+    "not-recorded": not_recorded,
+    "other-resource": other_resource,
+    "checked-inside": checked_inside,
+    "not-visible": not_visible,
+    "sibling": lifecycle_counterpart,
+    "declared": declared,
+    "minimum-confidence": minimum_confidence,
+}
 """In the order in which reports list them."""
 
 
@@ -587,8 +587,9 @@ def first_guard_result(
     """The first guard, `without` some of them, that holds the removal of this action back, or
     None.
     """
-    for name, guard in GUARDS:
-        reason = guard(candidate, context) if name not in without else ""
-        if reason:
-            return GuardResult(name, reason)
+    for name, guard in GUARDS.items():
+        if name not in without:
+            reason = guard(candidate, context)
+            if reason:
+                return GuardResult(name, reason)
     return None

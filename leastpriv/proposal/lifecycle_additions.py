@@ -5,7 +5,7 @@ without records.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from msgspec import Struct, structs
 
@@ -75,15 +75,13 @@ def _split(change: Change, own: Collection[str], life_cycle: LifeCycle) -> None:
     """Adds a deletion to the written changes for some of its resources, and to the offers for the
     others.
     """
-    written_resources = tuple(resource for resource in change.resources if resource in own)
-    resources_left = tuple(resource for resource in change.resources if resource not in own)
     for resources, changes in (
-        (written_resources, life_cycle.written),
-        (resources_left, life_cycle.offered),
+        ([name for name in change.resources if name in own], life_cycle.written),
+        ([name for name in change.resources if name not in own], life_cycle.offered),
     ):
         if resources:
             patterns = tuple(pattern for pattern in change.patterns if pattern.pattern in resources)
-            changes.append(structs.replace(change, resources=resources, patterns=patterns))
+            changes.append(structs.replace(change, resources=tuple(resources), patterns=patterns))
 
 
 def _in_short_lived(change: Change, names: AppNames) -> Iterator[str]:
@@ -109,48 +107,56 @@ def _counterparts(
     added: Sequence[Change], context: GuardContext, copies: Copies, *, has_sensitive: bool
 ) -> Iterator[Change]:
     """Yields the life-cycle actions of added ones, on all resources of these."""
-    of_action = grouped([(change.action, change) for change in added])
-    for action, owners in context.partners.items():
-        changes = [change for owner in owners for change in of_action.get(owner, ())]
-        if (
-            not changes
-            or action in of_action
-            or (sensitivity(action) and not has_sensitive)
-            or forbidden(action, context.options.never_add)
-            or _deletes_several(action, context.partners)
-        ):
+    changes_of_action = grouped((change.action, change) for change in added)
+    for action, owning_actions in context.partners.items():
+        owners = [change for name in owning_actions for change in changes_of_action.get(name, ())]
+        if not owners or action in changes_of_action:
             continue
-        naming_changes = changes
-        if not any(
-            with_items(action, resource)
-            for change in changes
-            for resource in change.resources
-            if resource != "*"
-        ):
-            # The owner is authorized on no resource or on the parent: other calls name what it
-            # made.
-            service = action.partition(":")[0]
-            of_service = (
-                addition for addition in added if addition.action.startswith(f"{service}:")
-            )
-            naming_changes = [
-                addition
-                for addition in of_service
-                if not any(map(is_whole_type, addition.resources))
-            ]
-        yield from _following(action, changes, naming_changes, context, (), copies=copies)
-    for owner in filter(creates_its_resource, of_action):
-        for action in (
-            siblings_among(owner, of_action) if tools_of(context.used.get(owner, ())) else ()
-        ):
-            if not sensitivity(action) or (
-                sensitivity(action) == BY_LEVEL and changes_made(owner, action)
-            ):
-                resources_in_use = [
-                    resource for change in of_action[action] for resource in change.resources
-                ]
-                free = [change for change in of_action[owner] if not change.conditions]
-                yield from _following(action, free, free, context, resources_in_use, copies=copies)
+        if _may_follow(action, context, has_sensitive=has_sensitive):
+            on = _naming_changes(action, owners, added)
+            yield from _following(action, owners, on, context, copies, used=())
+    for creating_action in filter(creates_its_resource, changes_of_action):
+        if not tools_of(context.used.get(creating_action, ())):
+            continue
+        creations = [
+            change for change in changes_of_action[creating_action] if not change.conditions
+        ]
+        for action in siblings_among(creating_action, changes_of_action):
+            if _is_set_at_creation(action, creating_action):
+                used = [name for change in changes_of_action[action] for name in change.resources]
+                yield from _following(action, creations, creations, context, copies, used=used)
+
+
+def _may_follow(action: str, context: GuardContext, *, has_sensitive: bool) -> bool:
+    """Whether an action that no run used may be written or offered."""
+    if sensitivity(action) and not has_sensitive:
+        return False
+    if forbidden(action, context.options.never_add):
+        return False
+    return not _deletes_several(action, context.partners)
+
+
+def _is_set_at_creation(action: str, creating_action: str) -> bool:
+    """Whether an action is harmless, or sensitive and sets no more than the creation sets."""
+    reason = sensitivity(action)
+    return not reason or (reason == BY_LEVEL and changes_made(creating_action, action))
+
+
+def _naming_changes(
+    action: str, owners: Sequence[Change], added: Sequence[Change]
+) -> Sequence[Change]:
+    """Returns the changes that name where a life-cycle action applies: its owners, or, where
+    these are authorized on no resource or on the parent, the other calls of the service.
+    """
+    names = [name for change in owners for name in change.resources if name != "*"]
+    if any(with_items(action, name) for name in names):
+        return owners
+    service = action.partition(":")[0]
+    return [
+        change
+        for change in added
+        if change.action.startswith(f"{service}:") and not any(map(is_whole_type, change.resources))
+    ]
 
 
 def _deletes_several(action: str, partners: Collection[str]) -> bool:
@@ -163,55 +169,59 @@ def _following(
     owners: Sequence[Change],
     on: Sequence[Change],
     context: GuardContext,
-    used: Sequence[str],
-    *,
     copies: Copies,
+    *,
+    used: Sequence[str],
 ) -> Iterator[Change]:
     """Yields a life-cycle action on the resources of some changes, but for those that it was used
     on.
     """
-    catalogue_action = action_of(action)
-    takes_any = catalogue_action is not None and not catalogue_action.resource_types
-    succeeded = (resource for change in on for resource in _succeeded(change))
-    resources = dict.fromkeys(
-        item_name for name in succeeded for item_name in with_items(action, name)
-    )
+    resources: dict[str, None] = {}
+    for change in on:
+        for name in _succeeded(change):
+            resources.update(dict.fromkeys(with_items(action, name)))
     if destroys(action) and not (used or resources.keys() - {"*"}):
         on = owners
         resources = dict.fromkeys(_unnamed_resources(action, owners, context.evidence.principal))
-    wildcards, known_names = [name for name in used if has_wildcard(name)], {"*", *used}
-    fewest_letters = least_literal(action) if used else 0
-    unnamed = (
-        resource
-        for resource in resources
-        if resource not in known_names and _is_literal(resource, fewest_letters)
+    names = _not_used_on(action, resources, used)
+    if not names:
+        return
+    patterns = {
+        pattern.pattern: pattern
+        for change in on
+        for pattern in change.patterns
+        if pattern.pattern in names
+    }
+    change = Change(
+        kind=ChangeKind.ADD,
+        action=action,
+        resources=names,
+        basis=Basis.LIFECYCLE,
+        patterns=tuple(patterns.values()),
+        because=", ".join(sorted({owner.action for owner in owners})),
+        security=sensitivity(action),
     )
-    uncovered = [
-        resource
-        for resource in unnamed
-        if not any(resource_covers(wildcard, resource) for wildcard in wildcards)
-    ]
-    names = without_covered(uncovered)
-    if takes_any:
-        names = () if used else ("*",)
-    if names:
-        patterns = {
-            pattern.pattern: pattern
-            for change in on
-            for pattern in change.patterns
-            if pattern.pattern in names
-        }
-        usages = [usage for change in on for usage in change.usages]
-        change = Change(
-            kind=ChangeKind.ADD,
-            action=action,
-            resources=names,
-            basis=Basis.LIFECYCLE,
-            patterns=tuple(patterns.values()),
-            because=", ".join(sorted({change.action for change in owners})),
-            security=sensitivity(action),
-        )
-        yield from by_id_conditions(change, usages, context.evidence, copies)
+    usages = [usage for change in on for usage in change.usages]
+    yield from by_id_conditions(change, usages, context.evidence, copies)
+
+
+def _not_used_on(action: str, resources: Iterable[str], used: Sequence[str]) -> tuple[str, ...]:
+    """Returns the resources without those that an action was used on; `*` for one that takes no
+    resource and was not used.
+    """
+    catalogue_action = action_of(action)
+    if catalogue_action is not None and not catalogue_action.resource_types:
+        return () if used else ("*",)
+    fewest_letters = least_literal(action) if used else 0
+    known_names = {"*", *used}
+    wildcards = [name for name in used if has_wildcard(name)]
+    names: list[str] = []
+    for resource in resources:
+        if resource in known_names or not _is_literal(resource, fewest_letters):
+            continue
+        if not any(resource_covers(wildcard, resource) for wildcard in wildcards):
+            names.append(resource)
+    return without_covered(names)
 
 
 def _succeeded(change: Change) -> Iterator[str]:

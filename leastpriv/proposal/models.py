@@ -359,6 +359,14 @@ def _no_deletions(_action: str) -> UnusedDeletions:
     return UnusedDeletions()
 
 
+class RecordedStream(Struct, frozen=True):
+    """Data events of one operation under one prefix, with their days."""
+
+    stream: DataStream
+    days: int
+    """As a mask (`mask_of`)."""
+
+
 class GuardContext(Struct, frozen=True):
     """All inputs of the guards."""
 
@@ -391,8 +399,8 @@ class GuardContext(Struct, frozen=True):
     """Operation -> whether a call of it was carried out (`guards.carriers.called_operations`)."""
     recorded: frozenset[str]
     """Operations of which the evidence has a management event, of any principal."""
-    data_streams: Mapping[str, Sequence[tuple[DataStream, int]]]
-    """Bucket, or ARN of another resource -> its recorded data events with their days as a mask."""
+    data_streams: Mapping[str, Sequence[RecordedStream]]
+    """Bucket, or ARN of another resource -> its recorded data events."""
     whole_days: tuple[date, date] | None
     """First and last day that the records should show in whole."""
     may_call: Callable[[str], bool]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
 from leastpriv.diff.compare import entries_of
 from leastpriv.evidence.models import Evidence
-from leastpriv.models import ChangeKind, Condition, Outcome, Permission, grouped
+from leastpriv.models import ChangeKind, Condition, Outcome, Permission
 from leastpriv.policy.containment import UNPROVEN_WILDCARDS, check_containment, lost_denies
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import allow_statements, policy_size
@@ -27,8 +26,15 @@ from leastpriv.proposal.ledger import Calls, replay_calls
 from leastpriv.proposal.models import Change, History, Options, Proposal
 from leastpriv.proposal.origins import is_sensitive_call_of_unreviewed, uncounted_runs
 
-_EntryKey = tuple[str, frozenset[str], frozenset[str], tuple[Condition, ...]]
-"""An entry in lower case with its statement's resources and conditions."""
+
+class _EntryOnResources(Struct, frozen=True):
+    """An entry with the resources and conditions of its statement."""
+
+    action: str
+    """In lower case."""
+    resources: frozenset[str]
+    not_resources: frozenset[str]
+    conditions: tuple[Condition, ...]
 
 
 class Proof(Struct, frozen=True):
@@ -217,29 +223,25 @@ def _unapplied_changes(proposal: Proposal) -> Iterator[str]:
         packed and (packed.merged or packed.wildcards or packed.further)
     ):
         return
-    before, after = _count_entries([proposal.committed]), _count_entries(proposal.documents)
-    gone, written_entries = Counter[_EntryKey](), Counter[_EntryKey]()
+    before = _count_entries([proposal.committed])
+    after = _count_entries(proposal.documents)
+    gone = Counter[_EntryOnResources]()
+    written = Counter[_EntryOnResources]()
     for change in proposal.changes:
         if change.kind is ChangeKind.ADD:
-            written_entries[
-                change.action.lower(), frozenset(change.resources), frozenset(), change.conditions
-            ] += 1
+            written[_entry_on(change.action, change.resources, change.conditions)] += 1
             continue
         statement = proposal.committed.statements[change.statement]
         gone.update(
-            [
-                _entry_key(statement, entry)
-                for entry in entries_of(statement)
-                if entry == change.action
-            ]
+            _entry_of(statement, entry) for entry in entries_of(statement) if entry == change.action
         )
-        written_entries.update(_entry_key(statement, entry) for entry in change.replacement)
+        written.update(_entry_of(statement, entry) for entry in change.replacement)
         name = change.restricted_action if change.restricted_to else change.action
         conditions = (*statement.conditions, *change.conditions)
-        written_entries[name.lower(), frozenset(change.restricted_to), frozenset(), conditions] += 1
+        written[_entry_on(name, change.restricted_to, conditions)] += 1
     for entry, count in gone.items():
-        if after[entry] > before[entry] - count + written_entries[entry]:
-            yield f"{entry[0]} is still there"
+        if after[entry] > before[entry] - count + written[entry]:
+            yield f"{entry.action} is still there"
 
 
 def _entry_total(documents: Sequence[Document]) -> int:
@@ -249,26 +251,35 @@ def _entry_total(documents: Sequence[Document]) -> int:
     )
 
 
-def _count_entries(documents: Sequence[Document]) -> Counter[_EntryKey]:
+def _count_entries(documents: Sequence[Document]) -> Counter[_EntryOnResources]:
     return Counter(
-        _entry_key(statement, entry)
+        _entry_of(statement, entry)
         for statement in allow_statements(documents)
         for entry in entries_of(statement)
     )
 
 
-def _entry_key(statement: Statement, entry: str) -> _EntryKey:
-    resources, not_resources = frozenset(statement.resources), frozenset(statement.not_resources)
-    return entry.lower(), resources, not_resources, statement.conditions
+def _entry_of(statement: Statement, entry: str) -> _EntryOnResources:
+    """Returns an entry as its statement has it."""
+    return _EntryOnResources(
+        action=entry.lower(),
+        resources=frozenset(statement.resources),
+        not_resources=frozenset(statement.not_resources),
+        conditions=statement.conditions,
+    )
+
+
+def _entry_on(
+    action: str, resources: Iterable[str], conditions: tuple[Condition, ...]
+) -> _EntryOnResources:
+    """Returns the entry that grants an action on some resources."""
+    return _EntryOnResources(action.lower(), frozenset(resources), frozenset(), conditions)
 
 
 def _seen_once(changes: Sequence[Change]) -> tuple[str, ...]:
     narrowed = (change for change in changes if change.kind is ChangeKind.NARROW)
-    runs = grouped([(usage.action, usage.runs) for change in narrowed for usage in change.usages])
-    return tuple(
-        sorted(
-            action
-            for action, run_lists in runs.items()
-            if len({*chain.from_iterable(run_lists)}) == 1
-        )
-    )
+    runs_by_action: dict[str, set[str]] = {}
+    for change in narrowed:
+        for usage in change.usages:
+            runs_by_action.setdefault(usage.action, set()).update(usage.runs)
+    return tuple(sorted(action for action, runs in runs_by_action.items() if len(runs) == 1))

@@ -10,13 +10,14 @@ Data events are recorded by resource, prefix, operation and kind.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from functools import lru_cache, reduce
 from operator import or_
 
+from msgspec import Struct
+
 from leastpriv.cloudtrail.coverage import (
-    DataStream,
     SelectedData,
     days_of,
     folder_of,
@@ -40,12 +41,10 @@ from leastpriv.permissions.resource_types import bucket_of
 from leastpriv.permissions.volatility import common_ends
 from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import allow_statements, statements_allowing
-from leastpriv.proposal.models import GuardContext, RemovalCandidate
+from leastpriv.proposal.models import GuardContext, RecordedStream, RemovalCandidate
 
 UNKNOWN_EVENTS = (GapKind.UNMAPPED_EVENT, GapKind.UNVERIFIED_ACTION)
 """Gaps whose detail is the event that was called."""
-Stream = tuple[DataStream, int]
-"""Data events of one operation under one prefix, with their days as a mask."""
 KINDS_OF_DATA: Mapping[bool | None, tuple[str, ...]] = {
     True: ("read",),
     False: ("write",),
@@ -236,7 +235,7 @@ def _bucket(resource: str) -> str:
 
 
 def _is_recorded_on(
-    resource: str, streams: Sequence[Stream], kinds: Collection[str], context: GuardContext
+    resource: str, streams: Sequence[RecordedStream], kinds: Collection[str], context: GuardContext
 ) -> bool:
     """Whether data events of each kind span the minimum on the bucket, or the other resource,
     itself.
@@ -245,7 +244,8 @@ def _is_recorded_on(
         return False
     minimum = timedelta(days=context.options.minimum_days)
     for kind in kinds:
-        days = _decoded(reduce(or_, (mask for stream, mask in streams if stream.kind == kind), 0))
+        masks = (recorded.days for recorded in streams if recorded.stream.kind == kind)
+        days = _decoded(reduce(or_, masks, 0))
         if not days or length_of(days) < minimum or _has_silence(days, context):
             return False
     return True
@@ -273,53 +273,74 @@ def _is_selected(
 
 
 def _was_seen_under(
-    resource: str, streams: Sequence[Stream], shows: Callable[[str], bool], context: GuardContext
+    resource: str,
+    streams: Sequence[RecordedStream],
+    shows: Callable[[str], bool],
+    context: GuardContext,
 ) -> bool:
     """Whether an event that shows the action was recorded under the resource, and none suggests a
     narrower selector.
     """
-    showing = [stream for stream in streams if shows(stream[0].event)]
+    showing = [recorded for recorded in streams if shows(recorded.stream.event)]
     literal = re.split(r"[*?]", resource, maxsplit=1)[0]
     if ":s3:::" not in resource or "/" not in resource:
-        return literal == resource and any(
-            bucket_of(stream.prefix) == resource for stream, _ in showing
-        )
-    literal = literal if literal != resource else folder_of(resource)
-    objects = tuple(stream for stream in showing if "/" in stream[0].prefix)
+        prefixes = {bucket_of(recorded.stream.prefix) for recorded in showing}
+        return literal == resource and resource in prefixes
+    if literal == resource:
+        literal = folder_of(resource)
+    objects = _of_objects(showing)
     if not objects:
-        return any(stream.prefix == bucket_of(resource) for stream, _ in showing)
-    if not _days_under(literal, objects, _PERIOD) or _has_silence(
-        _days_under(literal, objects, 1), context
-    ):
+        bucket = bucket_of(resource)
+        return any(recorded.stream.prefix == bucket for recorded in showing)
+    if not _days_under(literal, objects, _PERIOD):
+        return False
+    if _has_silence(_days_under(literal, objects, 1), context):
         return False
     # Data events of any operation were recorded all the time. Folders come and go: a week with an
     # event counts.
-    streams_below = tuple(stream for stream in streams if "/" in stream[0].prefix)
-    weeks = length_of(_days_under(literal, streams_below, 7)) + timedelta(days=7)
-    return weeks.days >= context.options.minimum_days and not _has_silence(
-        _days_under(literal, streams_below, 1), context
-    )
+    of_any_operation = _of_objects(streams)
+    weeks = length_of(_days_under(literal, of_any_operation, 7)) + timedelta(days=7)
+    if weeks.days < context.options.minimum_days:
+        return False
+    return not _has_silence(_days_under(literal, of_any_operation, 1), context)
+
+
+def _of_objects(streams: Iterable[RecordedStream]) -> tuple[RecordedStream, ...]:
+    """Returns the data events of objects, without those of whole buckets."""
+    return tuple(recorded for recorded in streams if "/" in recorded.stream.prefix)
+
+
+class _Folders(Struct):
+    """The folders with events in one period."""
+
+    first: str
+    """In alphabetical order."""
+    last: str
+    is_under: bool = False
+    """One of them is under the prefix in question."""
 
 
 @lru_cache(maxsize=256)
-def _days_under(literal: str, objects: tuple[Stream, ...], length: int) -> frozenset[date]:
+def _days_under(literal: str, objects: tuple[RecordedStream, ...], length: int) -> frozenset[date]:
     """Returns the first days of the periods with an event under a prefix in which no narrower
     selector is likely.
 
     Event selectors of unknown content may name a prefix: all folders of the period then begin with
     it. `objects` are the data events of objects, `length` the days of a period.
     """
-    folders_by_period: dict[int, tuple[str, str, bool]] = {}
-    for (_, _, prefix), mask in objects:
-        under = prefix.startswith(literal)
-        for period in {day.toordinal() // length for day in _decoded(mask)}:
-            first, last, is_whole = folders_by_period.get(period, (prefix, prefix, False))
-            folders_by_period[period] = (min(first, prefix), max(last, prefix), is_whole or under)
+    folders_by_period: dict[int, _Folders] = {}
+    for recorded in objects:
+        prefix = recorded.stream.prefix
+        for period in {day.toordinal() // length for day in _decoded(recorded.days)}:
+            folders = folders_by_period.setdefault(period, _Folders(prefix, prefix))
+            folders.first = min(folders.first, prefix)
+            folders.last = max(folders.last, prefix)
+            folders.is_under = folders.is_under or prefix.startswith(literal)
     # The first and the last in order have the prefix that all have.
     return frozenset(
         date.fromordinal(max(period * length, 1))
-        for period, (first, last, known) in folders_by_period.items()
-        if known and literal.startswith(common_ends([first, last])[0])
+        for period, folders in folders_by_period.items()
+        if folders.is_under and literal.startswith(common_ends([folders.first, folders.last])[0])
     )
 
 

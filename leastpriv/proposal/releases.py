@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -46,7 +46,7 @@ def releases(
     """
     if not any(held_change.guard_result.guard in _GUARDS for held_change in held_back):
         return ()
-    values = dict(_values(context))
+    values = _values(context)
     candidates = [
         _release({name: value}, difference, context, names, escapes=escapes)
         for name, value in values.items()
@@ -63,18 +63,22 @@ def releases(
     return tuple(shown_releases)
 
 
-def _values(context: GuardContext) -> Iterator[tuple[str, str]]:
-    """Yields each input that holds changes back, with the greatest value that the evidence has."""
-    options, evidence, coverage = context.options, context.evidence, context.evidence.coverage
+def _values(context: GuardContext) -> Mapping[str, str]:
+    """Returns the inputs that hold changes back, with the greatest value that the evidence has."""
+    options = context.options
+    evidence = context.evidence
+    coverage = evidence.coverage
+    values: dict[str, str] = {}
     lengths = [coverage.length(region) for region in evidence.regions]
     days = min([evidence.span.days, *(length.days for length in lengths if length is not None)])
     fewest_days = next((limit for limit in _DAYS if limit <= days), None)
     if fewest_days is not None and fewest_days < options.minimum_days:
-        yield _DAYS_INPUT, str(fewest_days)
+        values[_DAYS_INPUT] = str(fewest_days)
     if _LEAST_RUNS <= context.separate_runs < options.minimum_runs:
-        yield _RUNS_INPUT, str(context.separate_runs)
+        values[_RUNS_INPUT] = str(context.separate_runs)
     if coverage.days and not (coverage.named_regions or coverage.every_region):
-        yield _REGIONS_INPUT, ", ".join(sorted(coverage.days))
+        values[_REGIONS_INPUT] = ", ".join(sorted(coverage.days))
+    return values
 
 
 def _with_values(context: GuardContext, values: Mapping[str, str]) -> GuardContext:

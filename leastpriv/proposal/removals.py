@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import chain
 
 from msgspec.structs import replace
 
@@ -37,6 +36,7 @@ from leastpriv.proposal.models import (
     HeldBackChange,
     History,
     Options,
+    RecordedStream,
     RemovalCandidate,
 )
 from leastpriv.proposal.origins import is_unreviewed_use, uncounted_runs
@@ -125,10 +125,8 @@ def guard_context(
         ]
     )
     streams = grouped(
-        [
-            (bucket_of(stream.prefix), (stream, days))
-            for stream, days in evidence.coverage.data.items()
-        ]
+        (bucket_of(stream.prefix), RecordedStream(stream, days))
+        for stream, days in evidence.coverage.data.items()
     )
     return GuardContext(
         evidence=evidence,
@@ -180,27 +178,24 @@ def _redeployed_actions(evidence: Evidence) -> frozenset[str]:
     """The used actions on a resource that several later runs deployed again, whether with this
     action or another.
     """
-    exact = [usage for usage in evidence.usages if usage.is_allowed and usage.need.exact]
-    creations = (usage for usage in exact if not deletes(usage.action))
-    runs = grouped([(usage.resource, usage.runs) for usage in creations])
+    exact = [usage for usage in evidence.allowed_usages if usage.need.exact]
     order = {run.id: number for number, run in enumerate(evidence.runs)}
-    runs_in_order = (
-        (resource, order.keys() & chain.from_iterable(run_lists))
-        for resource, run_lists in runs.items()
-    )
-    later = {
-        resource: sorted(creating_runs, key=order.__getitem__)[1:]
-        for resource, creating_runs in runs_in_order
+    runs_by_resource: dict[str, set[str]] = {}
+    for usage in exact:
+        if not deletes(usage.action):
+            runs = order.keys() & usage.runs
+            runs_by_resource.setdefault(usage.resource, set()).update(runs)
+    later_runs = {
+        resource: sorted(runs, key=order.__getitem__)[1:]
+        for resource, runs in runs_by_resource.items()
     }
-    resources_by_action = grouped([(usage.action, usage.resource) for usage in exact])
-    again = {
-        action: {
-            run for resource_name in {*resources_of_action} for run in later.get(resource_name, ())
-        }
-        for action, resources_of_action in resources_by_action.items()
-    }
+    later_runs_by_action: dict[str, set[str]] = {}
+    for usage in exact:
+        later_runs_by_action.setdefault(usage.action, set()).update(
+            later_runs.get(usage.resource, ())
+        )
     return frozenset(
-        action for action, later_runs in again.items() if len(later_runs) >= _REDEPLOYED
+        action for action, runs in later_runs_by_action.items() if len(runs) >= _REDEPLOYED
     )
 
 
@@ -264,49 +259,69 @@ def _decide(guarded: GuardedEntry, context: GuardContext) -> Change | HeldBackCh
         for action, usages in entry.uses.items()
         if any(_decides_use(usage, context) for usage in usages)
     }
-    used_by_entry = tuple(action for action in entry.granted if action in used_actions)
-    unused = [action for action in entry.granted if action not in used_actions]
-    results = ((action, guarded.result_of(action, context)) for action in unused)
-    held_results = {action: found for action, found in results if found}
-    if not entry.is_wildcard:
-        if used_by_entry:
-            return None
-        doubt = next(iter(held_results.values()), None)
-        return (
-            held_back(entry, ChangeKind.REMOVE, doubt)
-            if doubt
-            else _change(entry, ChangeKind.REMOVE)
-        )
-    decided = (
-        (action, keeping_result(RemovalCandidate(action, entry), held_results[action], context))
-        for action in held_results
-    )
-    kept_results = {action: found for action, found in decided if found}
-    removed = [action for action in unused if action not in kept_results]
-    unproven = _without_record(removed, held_results, entry, context)
-    unverified = {action: _UNVERIFIED for action in entry.uses if action not in entry.granted}
-    unseen = next((found for found in kept_results.values() if found.guard == UNSEEN_SERVICE), None)
-    if unseen and entry.statement.not_actions:
-        return held_back(entry, ChangeKind.NARROW, _NOT_ACTION)
-    if unseen and entry.spans_services:
-        return held_back(entry, ChangeKind.NARROW, _ALL_SERVICES)
-    unseen_results = {
-        action: found for action, found in kept_results.items() if found.guard in COVERAGE
+    used = tuple(action for action in entry.granted if action in used_actions)
+    doubts: dict[str, GuardResult] = {}
+    for action in entry.granted:
+        if action not in used_actions:
+            doubt = guarded.result_of(action, context)
+            if doubt:
+                doubts[action] = doubt
+    if entry.is_wildcard:
+        return _decide_wildcard(entry, used, doubts, context)
+    if used:
+        return None
+    first_doubt = next(iter(doubts.values()), None)
+    if first_doubt:
+        return held_back(entry, ChangeKind.REMOVE, first_doubt)
+    return _change(entry, ChangeKind.REMOVE)
+
+
+def _decide_wildcard(
+    entry: Entry,
+    used: tuple[str, ...],
+    doubts: Mapping[str, GuardResult],
+    context: GuardContext,
+) -> Change | HeldBackChange | None:
+    """Returns the change of a wildcard to its used actions and those that a guard keeps."""
+    kept: dict[str, GuardResult] = {}
+    for action, doubt in doubts.items():
+        guard_result = keeping_result(RemovalCandidate(action, entry), doubt, context)
+        if guard_result:
+            kept[action] = guard_result
+    remaining = {*used, *kept}
+    removed = [action for action in entry.granted if action not in remaining]
+    unproven = _without_record(removed, doubts, entry, context)
+    whole_result = _keeping_whole(entry, kept)
+    if whole_result is None and kept and not removed:
+        whole_result = _most_common(kept)
+    if whole_result:
+        return held_back(entry, ChangeKind.NARROW, whole_result)
+    if not removed:
+        return None
+    kept.update((action, _UNVERIFIED) for action in entry.uses if action not in entry.granted)
+    change = _change(entry, ChangeKind.REMOVE)
+    if used or kept:
+        change = _change(entry, ChangeKind.NARROW, used=used, kept=kept)
+    return replace(change, unproven=unproven)
+
+
+def _keeping_whole(entry: Entry, kept: Mapping[str, GuardResult]) -> GuardResult | None:
+    """Returns why a wildcard is not narrowed at all where the evidence is about too few services or
+    actions of it; else None.
+    """
+    if any(guard_result.guard == UNSEEN_SERVICE for guard_result in kept.values()):
+        if entry.statement.not_actions:
+            return _NOT_ACTION
+        if entry.spans_services:
+            return _ALL_SERVICES
+    if not entry.spans_services:
+        return None
+    unseen = {
+        action: guard_result
+        for action, guard_result in kept.items()
+        if guard_result.guard in COVERAGE
     }
-    if entry.spans_services and len(unseen_results) > _MOST_UNSEEN_ACTIONS:
-        return held_back(entry, ChangeKind.NARROW, _most_common(unseen_results))
-    if len(kept_results) == len(unused):
-        return (
-            held_back(entry, ChangeKind.NARROW, _most_common(kept_results))
-            if kept_results
-            else None
-        )
-    kept_results = {**kept_results, **unverified}
-    if not used_by_entry and not kept_results:
-        return replace(_change(entry, ChangeKind.REMOVE), unproven=unproven)
-    return replace(
-        _change(entry, ChangeKind.NARROW, used=used_by_entry, kept=kept_results), unproven=unproven
-    )
+    return _most_common(unseen) if len(unseen) > _MOST_UNSEEN_ACTIONS else None
 
 
 def _decides_use(usage: Usage, context: GuardContext) -> bool:

@@ -72,16 +72,26 @@ def restored_grants(before: Document, proposed: Document, now: Document) -> Iter
     left = _GrantedActions(proposed)
     for added in _by_pattern(now, written).values():
         for removed_grants in removed.values():
+            # The grants of one pattern differ in their resources alone.
             patterns = _shared_patterns(added[0], removed_grants[0])
-            if not patterns:
-                continue
-            for grant in added:
-                resources = {_narrower(grant.resource, other.resource) for other in removed_grants}
-                entry = Permission(grant.pattern, grant.resource)
-                for resource in sorted(resources - {""}):
-                    for pattern in patterns:
-                        if not left.has_all(pattern, resource):
-                            yield RestoredGrant(pattern, resource, entry)
+            if patterns:
+                for grant in added:
+                    yield from _restored(grant, removed_grants, patterns, left)
+
+
+def _restored(
+    grant: _WrittenGrant,
+    removed_grants: Sequence[_WrittenGrant],
+    patterns: Sequence[str],
+    left: _GrantedActions,
+) -> Iterator[RestoredGrant]:
+    """Yields what a present entry grants of removed ones, without what the proposal left."""
+    resources = {_narrower(grant.resource, removed.resource) for removed in removed_grants}
+    entry = Permission(grant.pattern, grant.resource)
+    for resource in sorted(resources - {""}):
+        for pattern in patterns:
+            if not left.has_all(pattern, resource):
+                yield RestoredGrant(pattern, resource, entry)
 
 
 def entries_with_id(document: Document, ids: Iterable[str]) -> Iterator[RestoredGrant]:
@@ -175,10 +185,12 @@ class _WrittenGrant(Struct, frozen=True):
 _WILDCARD = re.compile(r"[*?]")
 
 
-def _written_grants(document: Document) -> Mapping[tuple[str, str], _WrittenGrant]:
-    """Returns the entries of a policy on each of their resources, by entry and resource."""
+def _written_grants(document: Document) -> Mapping[Permission, _WrittenGrant]:
+    """Returns the entries of a policy on each of their resources, by entry in lower case and
+    resource.
+    """
     return {
-        (pattern.lower(), resource): _WrittenGrant(pattern, resource, statement)
+        Permission(pattern.lower(), resource): _WrittenGrant(pattern, resource, statement)
         for statement in allow_statements([document])
         for pattern in entries_of(statement)
         for resource in _resources_of(statement)
@@ -192,15 +204,13 @@ def _resources_of(statement: Statement) -> tuple[str, ...]:
 
 
 def _by_pattern(
-    document: Document, written: Container[tuple[str, str]]
+    document: Document, written: Container[Permission]
 ) -> Mapping[str, Sequence[_WrittenGrant]]:
     """Returns the entries of a policy that another one lacks as they are written, by pattern."""
     return grouped(
-        [
-            (pattern, grant)
-            for (pattern, resource), grant in _written_grants(document).items()
-            if (pattern, resource) not in written
-        ]
+        (written_as.action, grant)
+        for written_as, grant in _written_grants(document).items()
+        if written_as not in written
     )
 
 

@@ -102,37 +102,37 @@ def access_changes(
         return AccessChange.GRANTED if then < now >= _POSSIBLY_ALLOWED else None
 
     def changes_of(needs: Iterable[Need], regions: Sequence[str]) -> frozenset[AccessChange]:
-        access_of_requests = (change(need, region) for need in needs for region in regions or ("",))
-        return frozenset(access for access in access_of_requests if access)
+        effects = {change(need, region) for need in needs for region in regions or ("",)}
+        return frozenset(filter(None, effects))
 
-    changes = {usage: changes_of([usage.need], usage.regions) for usage in evidence.usages}
-    allowed = {usage: access for usage, access in changes.items() if usage.is_allowed}
-    surely = frozenset(
-        use
-        for use, access in allowed.items()
-        if AccessChange.DENIED in access and use.need.verified
-    )
-    groups = (group for group in evidence.groups if group.outcome is Outcome.ALLOWED)
-    calls = {group: changes_of(group.needs, group.regions) for group in groups}
-    denied = (group for group, access in calls.items() if AccessChange.DENIED in access)
-    # The replay counts only calls whose needs are all in the catalogue.
-    newly_denied = dict.fromkeys(
-        group for group in denied if all(need.verified for need in group.needs)
-    )
+    denied: set[Usage] = set()
+    doubtful: set[Usage] = set()
+    granted: set[Usage] = set()
+    for usage in evidence.usages:
+        access = changes_of([usage.need], usage.regions)
+        if AccessChange.GRANTED in access:
+            granted.add(usage)
+        if usage.is_allowed and AccessChange.DENIED in access and usage.need.verified:
+            denied.add(usage)
+        elif usage.is_allowed and access & _WORSE:
+            doubtful.add(usage)
+    newly_denied: list[CallGroup] = []
+    may_be_denied: list[CallGroup] = []
+    for group in dict.fromkeys(evidence.groups):
+        if group.outcome is not Outcome.ALLOWED:
+            continue
+        access = changes_of(group.needs, group.regions)
+        # The replay counts only calls whose needs are all in the catalogue.
+        if AccessChange.DENIED in access and all(need.verified for need in group.needs):
+            newly_denied.append(group)
+        elif access & _WORSE:
+            may_be_denied.append(group)
     return AccessChanges(
-        denied=surely,
-        doubtful=frozenset(
-            usage for usage, access in allowed.items() if access & _WORSE and usage not in surely
-        ),
-        granted=frozenset(
-            usage for usage, access in changes.items() if AccessChange.GRANTED in access
-        ),
+        denied=frozenset(denied),
+        doubtful=frozenset(doubtful),
+        granted=frozenset(granted),
         newly_denied=tuple(newly_denied),
-        may_be_denied=tuple(
-            group
-            for group, access in calls.items()
-            if access & _WORSE and group not in newly_denied
-        ),
+        may_be_denied=tuple(may_be_denied),
     )
 
 
@@ -177,7 +177,7 @@ def review(
             for edit in policy_diff.removed
         ),
         additions=tuple(
-            _addition(edit, _entry(edit, now, evidence), changes, (context, needs_by_action))
+            _addition(edit, _entry(edit, now, evidence), changes, context, needs_by_action)
             for edit in policy_diff.added
         ),
         denies_removed=tuple(
@@ -286,12 +286,12 @@ def _addition(
     edit: EntryDiff,
     entry: Entry,
     changes: AccessChanges,
-    reasons: tuple[GuardContext, Mapping[str, Sequence[Need]]],
+    context: GuardContext,
+    declared: Mapping[str, Sequence[Need]],
 ) -> Addition:
     """Judges which actions of an added entry the evidence or a declaration asks for, and which are
     sensitive or forbidden.
     """
-    context, declared = reasons
     asked_for = _usages_through(entry, edit, changes.granted)
     never = _by_reason(edit.actions, lambda action: forbidden(action, context.options.never_add))
     other_actions = set(edit.actions).difference(*never.values())

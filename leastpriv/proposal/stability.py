@@ -8,7 +8,7 @@ renamed app keeps it (`shop-*`).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, pairwise
 
@@ -25,7 +25,7 @@ from leastpriv.permissions.generalize import (
 from leastpriv.permissions.names.app_names import AppNames
 from leastpriv.permissions.names.writer import write_resources
 from leastpriv.permissions.patterns import resource_covers, without_covered
-from leastpriv.permissions.resource_types import fits, shape_overlaps, types_of_arn
+from leastpriv.permissions.resource_types import ArnPart, fits, shape_overlaps, types_of_arn
 from leastpriv.permissions.service_facts import rules_of
 from leastpriv.permissions.volatility import (
     WildcardPart,
@@ -55,6 +55,26 @@ _SEPARATOR = re.compile(r"[-_./:]")
 _Patterns = Callable[[Sequence[ObservedResource]], tuple[Pattern, ...]]
 
 
+class Judgement(Struct, frozen=True):
+    """Patterns of resources, and why a later run may well use another resource."""
+
+    patterns: tuple[Pattern, ...]
+    doubt: GuardResult | None
+
+
+class _NamesOfApp(Struct, frozen=True):
+    """What the ARNs of one type have in common whose names begin with the same word."""
+
+    head: str
+    """All in front of the name."""
+    variable: str
+    """The part of the ARN's template that the name fills."""
+    shape: str
+    """The further parts, and the text between them."""
+    word: str
+    """The first word of the names."""
+
+
 class Stability(Struct, frozen=True):
     """What shows that a later run uses no other resource than the patterns of one action cover."""
 
@@ -73,9 +93,7 @@ class Stability(Struct, frozen=True):
     escapes: bool
     """Whether the policy's version supports names with `*`, `?` or `$`."""
 
-    def judge(
-        self, found: Sequence[ObservedResource]
-    ) -> tuple[tuple[Pattern, ...], GuardResult | None]:
+    def judge(self, found: Sequence[ObservedResource]) -> Judgement:
         """Returns the patterns of these resources, and why a later run may well use another one."""
         return self._judge(found, _exact if self.context.options.exact_resources else self._written)
 
@@ -83,27 +101,24 @@ class Stability(Struct, frozen=True):
         """The patterns of an action: by the names of the app, else by the look of a name."""
         return write_resources(self.action, found, self.app)
 
-    def judge_common_names(
-        self, found: Sequence[ObservedResource]
-    ) -> tuple[tuple[Pattern, ...], None] | None:
+    def judge_common_names(self, found: Sequence[ObservedResource]) -> Judgement | None:
         """Returns the common beginnings of the names, where these cover what later runs used; else
         None.
         """
         if self.context.options.exact_resources:
             return None
         for has_end in (True, False):
-            patterns, reason = self._judge(
+            judgement = self._judge(
                 found, partial(across_regions, make=partial(self._common, has_end))
             )
-            if patterns and not reason:
-                return patterns, None
+            if judgement.patterns and not judgement.doubt:
+                return judgement
         return None
 
-    def _judge(
-        self, found: Sequence[ObservedResource], make: _Patterns
-    ) -> tuple[tuple[Pattern, ...], GuardResult | None]:
+    def _judge(self, found: Sequence[ObservedResource], make: _Patterns) -> Judgement:
         patterns = in_whole_types(make(found))
-        return patterns, self._too_few(patterns) or self._new_in_later_half(found, make)
+        doubt = self._too_few(patterns) or self._new_in_later_half(found, make)
+        return Judgement(patterns, doubt)
 
     def _too_few(self, patterns: Sequence[Pattern]) -> GuardResult | None:
         """Returns the guard for a pattern that fewer runs than `minimum-runs` used, or whose
@@ -112,7 +127,6 @@ class Stability(Struct, frozen=True):
         if not self.escapes and any("${" in pattern.pattern for pattern in patterns):
             reason = "its name has `*`, `?` or `$`, which only Version 2012-10-17 can write"
             return GuardResult("policy-version", reason)
-        minimum = self.context.options.minimum_runs
         proved = any(self._runs_of(pattern) for pattern in patterns)
         for pattern in patterns:
             if is_whole_type(pattern.pattern) or not pattern.covers:
@@ -120,18 +134,24 @@ class Stability(Struct, frozen=True):
             if proved and self._is_of_uncounted(pattern):
                 # What only unreviewed runs used proves nothing; next to proved names it is written.
                 continue
-            if not pattern.openings and self._is_made_once(pattern):
-                return GuardResult(
-                    "makes-new",
-                    "it creates resources, and a later run may choose another name than"
-                    f" {pattern.pattern}, which fewer than {_MADE_AGAIN} runs are known to have"
-                    " created",
-                )
-            runs = len(self._runs_of(pattern))
-            if runs < minimum:
-                return GuardResult(
-                    "few-runs", f"{runs} of {minimum} runs used it on {pattern.pattern}"
-                )
+            doubt = self._too_few_for(pattern)
+            if doubt:
+                return doubt
+        return None
+
+    def _too_few_for(self, pattern: Pattern) -> GuardResult | None:
+        """Returns the guard for one pattern; None if enough runs used or made what it covers."""
+        if not pattern.openings and self._is_made_once(pattern):
+            return GuardResult(
+                "makes-new",
+                f"it creates resources, and a later run may choose another name than"
+                f" {pattern.pattern}, which fewer than {_MADE_AGAIN} runs are known to have"
+                " created",
+            )
+        runs = len(self._runs_of(pattern))
+        minimum = self.context.options.minimum_runs
+        if runs < minimum:
+            return GuardResult("few-runs", f"{runs} of {minimum} runs used it on {pattern.pattern}")
         return None
 
     def _is_made_once(self, pattern: Pattern) -> bool:
@@ -213,58 +233,76 @@ class Stability(Struct, frozen=True):
         """One pattern for each type and app, by the common beginning of its names; none where one
         is too short.
         """
-        groups: dict[tuple[str, str, str, str], list[ObservedResource]] = {}
+        groups: dict[_NamesOfApp, list[ObservedResource]] = {}
         with_ids: list[ObservedResource] = []
         nameless: list[ObservedResource] = []
         for each in found:
-            parts, resource = parts_of(service_of(each.resource), each.resource), each.resource
+            parts = parts_of(service_of(each.resource), each.resource)
             if not parts:
                 # The account has one such resource, as Glue's catalog.
                 nameless.append(each)
-                continue
-            head, name, variable = (
-                resource[: parts[0].start],
-                resource[parts[0].start :],
-                parts[0].variable,
-            )
-            between = (resource[part.end : next_part.start] for part, next_part in pairwise(parts))
-            if (
-                is_kept(resource, variable, resource[parts[0].start : parts[0].end])
-                and head != _BUCKETS
-            ):
+            elif _begins_with_id(each.resource, parts[0]):
                 with_ids.append(each)
             else:
-                shape = "/".join((*(part.variable for part in parts), *between))
-                groups.setdefault((head, variable, shape, _first_word(name)), []).append(each)
+                groups.setdefault(_names_of_app(each.resource, parts), []).append(each)
         if len(groups) > _MOST_APPS:
             return ()
         patterns = [*patterns_of(with_ids), *_exact(nameless)]
         using = {run for each in found for run in each.runs}
-        for (head, variable, _, word), group in groups.items():
-            names = sorted({member.resource[len(head) :] for member in group})
-            runs = {run for member in group for run in member.runs}
-            if len(names) == 1 and len(runs) >= self.context.options.minimum_runs:
-                patterns.append(Pattern(head + names[0], (head + names[0],), ()))
-                continue
-            is_alone = len(names) == 1
-            # Of other services by the same separator: names of Glue have `_` for `-`.
-            begin = names[0][: names[0].find(word) + len(word) + 1]
-            names_of_word = self.names.get(word, {}).items()
-            names_alike = (
-                name
-                for name, name_runs in names_of_word
-                if name.startswith(begin) and not using.isdisjoint(name_runs)
-            )
-            open_pattern = _opened(
-                [*names, *names_alike] if is_alone else names, has_end and not is_alone
-            )
-            if literal_letters(open_pattern.removesuffix(":*")) < _LEAST_LITERAL:
+        for app, group in groups.items():
+            pattern = self._of_app(app, group, using, has_end=has_end)
+            if pattern is None:
                 return ()
-            covers = tuple(head + name for name in names)
-            patterns.append(
-                Pattern(head + open_pattern, covers, (WildcardPart(variable, _COMMON),))
-            )
-        return tuple(sorted(patterns, key=lambda each: each.pattern))
+            patterns.append(pattern)
+        return tuple(sorted(patterns, key=lambda pattern: pattern.pattern))
+
+    def _of_app(
+        self,
+        app: _NamesOfApp,
+        group: Sequence[ObservedResource],
+        using: Collection[str],
+        *,
+        has_end: bool,
+    ) -> Pattern | None:
+        """Returns the pattern of the names of one app; None where their beginning is too short."""
+        names = sorted({member.resource[len(app.head) :] for member in group})
+        arns = tuple(app.head + name for name in names)
+        if len(names) > 1:
+            open_name = _opened(names, has_end)
+        else:
+            runs = {run for member in group for run in member.runs}
+            if len(runs) >= self.context.options.minimum_runs:
+                return Pattern(arns[0], arns, ())
+            open_name = _opened([*names, *self._alike(names[0], app.word, using)], False)
+        if literal_letters(open_name.removesuffix(":*")) < _LEAST_LITERAL:
+            return None
+        return Pattern(app.head + open_name, arns, (WildcardPart(app.variable, _COMMON),))
+
+    def _alike(self, name: str, word: str, using: Collection[str]) -> Iterator[str]:
+        """Yields the names that begin like a name, with the same separator behind the word: names
+        of Glue have `_` for `-`.
+        """
+        begin = name[: name.find(word) + len(word) + 1]
+        for other_name, runs in self.names.get(word, {}).items():
+            if other_name.startswith(begin) and any(run in using for run in runs):
+                yield other_name
+
+
+def _begins_with_id(resource: str, part: ArnPart) -> bool:
+    """Whether the name of a resource begins with a value that AWS chose; a bucket's is a name."""
+    is_id = is_kept(resource, part.variable, resource[part.start : part.end])
+    return is_id and resource[: part.start] != _BUCKETS
+
+
+def _names_of_app(resource: str, parts: Sequence[ArnPart]) -> _NamesOfApp:
+    """Returns the names that a resource's belongs to."""
+    between = (resource[part.end : next_part.start] for part, next_part in pairwise(parts))
+    return _NamesOfApp(
+        head=resource[: parts[0].start],
+        variable=parts[0].variable,
+        shape="/".join((*(part.variable for part in parts), *between)),
+        word=_first_word(resource[parts[0].start :]),
+    )
 
 
 def in_whole_types(patterns: Sequence[Pattern]) -> tuple[Pattern, ...]:
@@ -320,12 +358,13 @@ def in_regions_in_use(
     )
     resources_by_region.pop("", None)
     pattern_by_text = {pattern.pattern: pattern for pattern in patterns}
-    for pattern in patterns if len(resources_by_region) > 1 else ():
+    if len(resources_by_region) <= 1:
+        resources_by_region = {}
+    for pattern in patterns:
         for region, resources in resources_by_region.items():
             regional = in_region(pattern.pattern, region)
-            if regional not in pattern_by_text and any(
-                resource_covers(regional, resource) for resource in resources
-            ):
+            is_used = any(resource_covers(regional, resource) for resource in resources)
+            if is_used and regional not in pattern_by_text:
                 pattern_by_text[regional] = replace(pattern, pattern=regional, covers=())
     return tuple(pattern_by_text[name] for name in sorted(without_covered(pattern_by_text)))
 

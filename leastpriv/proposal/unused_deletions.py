@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.diff.compare import Difference, Entry
@@ -24,7 +25,7 @@ from leastpriv.proposal.grants_on_all import (
     unless_on_same_key,
 )
 from leastpriv.proposal.lifecycle_additions import lifecycle_additions
-from leastpriv.proposal.models import Change, GuardContext, History, UnusedDeletions
+from leastpriv.proposal.models import Change, GuardContext, GuardResult, History, UnusedDeletions
 from leastpriv.proposal.removals import change_of
 from leastpriv.proposal.wildcards import LIFECYCLE, leaves_to_offers, part_granted
 
@@ -76,10 +77,11 @@ def offered_deletions(
     if not context.options.lifecycle.writes:
         return
     entries_by_action: dict[str, list[Entry]] = {}
-    for change, entry in _narrowed(difference, changes):
+    for narrowed in _narrowed(difference, changes):
+        change = narrowed.change
         for action in (*change.removed_actions, *change.kept_by(LIFECYCLE)):
-            if leaves_to_offers(action, entry, context):
-                entries_by_action.setdefault(action, []).append(entry)
+            if leaves_to_offers(action, narrowed.entry, context):
+                entries_by_action.setdefault(action, []).append(narrowed.entry)
     for action, entries in entries_by_action.items():
         for offer in context.unused_deletions(action).offered:
             resources = tuple(
@@ -106,43 +108,63 @@ def restrict_deletions(
         context: the inputs of the guards.
         left: the statements whose resources are left as they are.
     """
-    for change, entry in _narrowed(difference, changes):
-        if change.statement in left or not _may_restrict(entry):
+    for narrowed in _narrowed(difference, changes):
+        if narrowed.change.statement in left or not _may_restrict(narrowed.entry):
             continue
-        for action, guard_result in (change.kept or {}).items():
-            if guard_result.guard != LIFECYCLE or not leaves_to_offers(action, entry, context):
-                continue
-            deletions = context.unused_deletions(action)
-            for deletion in deletions.written:
-                resources = tuple(
-                    granted
-                    for resource in deletion.resources
-                    for granted in part_granted(entry.statement, resource, deletions.spared)
-                )
-                if resources:
-                    yield replace(
-                        change_of(entry, ChangeKind.NARROW),
-                        action=action,
-                        kept={action: guard_result},
-                        restricted_to=resources,
-                        patterns=tuple(
-                            pattern for pattern in deletion.patterns if pattern.pattern in resources
-                        ),
-                        conditions=unless_on_same_key(deletion.conditions, entry.statement),
-                    )
+        for action in narrowed.change.kept_by(LIFECYCLE):
+            if leaves_to_offers(action, narrowed.entry, context):
+                yield from _in_short_lived_copies(action, narrowed, context)
 
 
-def _narrowed(difference: Difference, changes: Sequence[Change]) -> Iterator[tuple[Change, Entry]]:
-    """Yields each change of a wildcard with its entry."""
-    entry_by_change = {
+def _in_short_lived_copies(
+    action: str, narrowed: _NarrowedWildcard, context: GuardContext
+) -> Iterator[Change]:
+    """Yields the restriction of a kept deletion to the resources of short-lived copies that its
+    statement grants.
+    """
+    statement = narrowed.entry.statement
+    deletions = context.unused_deletions(action)
+    for deletion in deletions.written:
+        resources = tuple(
+            granted
+            for resource in deletion.resources
+            for granted in part_granted(statement, resource, deletions.spared)
+        )
+        if resources:
+            yield replace(
+                change_of(narrowed.entry, ChangeKind.NARROW),
+                action=action,
+                kept={action: narrowed.kept[action]},
+                restricted_to=resources,
+                patterns=tuple(
+                    pattern for pattern in deletion.patterns if pattern.pattern in resources
+                ),
+                conditions=unless_on_same_key(deletion.conditions, statement),
+            )
+
+
+class _NarrowedWildcard(Struct, frozen=True):
+    """A change of a wildcard with its entry."""
+
+    change: Change
+    entry: Entry
+
+    @property
+    def kept(self) -> Mapping[str, GuardResult]:
+        return self.change.kept or {}
+
+
+def _narrowed(difference: Difference, changes: Sequence[Change]) -> Iterator[_NarrowedWildcard]:
+    """Yields the changes of wildcards."""
+    entries = {
         (entry.statement.index, entry.pattern): entry
         for entry in difference.entries
         if entry.is_wildcard
     }
     for change in changes:
-        entry = entry_by_change.get((change.statement, change.action))
+        entry = entries.get((change.statement, change.action))
         if entry is not None:
-            yield change, entry
+            yield _NarrowedWildcard(change, entry)
 
 
 def _may_restrict(entry: Entry) -> bool:

@@ -73,7 +73,7 @@ def test_a_visible_unused_action_with_enough_evidence_is_part_of_no_guard(
 
 
 def test_every_guard_has_a_unique_name() -> None:
-    names = [name for name, _ in guards.GUARDS]
+    names = [*guards.GUARDS]
     assert len(set(names)) == len(names)
     assert all(name == name.lower() and " " not in name for name in names)
 
@@ -82,9 +82,7 @@ def test_the_guide_explains_every_guard() -> None:
     """Readers of a pull request look names up there, so it lists every name in the code."""
     package = Path(guards.__file__).parent
     source = "\n".join(file.read_text(encoding="utf-8") for file in sorted(package.rglob("*.py")))
-    names = {name for name, _ in guards.GUARDS} | {
-        *re.findall(r'(?:GuardResult\(\s*|yield )"([a-z-]+)",', source)
-    }
+    names = {*guards.GUARDS} | {*re.findall(r'(?:GuardResult\(\s*|yield )"([a-z-]+)",', source)}
     names |= {OFFERED, ONLY_LOGGED, UNPRINTABLE, MAX_CHANGES}
     page = (package.parents[1] / "docs" / "guards.md").read_text(encoding="utf-8")
     assert len(names) > 30

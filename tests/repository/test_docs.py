@@ -151,7 +151,7 @@ def test_every_input_that_a_sentence_sets_exists(page: str) -> None:
 def test_the_guide_names_every_guard_in_its_order() -> None:
     text = (ROOT / "docs/guards.md").read_text(encoding="utf-8").partition("removal guards: end")[0]
     guard_names = re.findall(r"^- `([a-z-]+)`:", text, re.MULTILINE)
-    known_guards = [name for name, _ in GUARDS]
+    known_guards = [*GUARDS]
     # A guard may hold back a narrowed resource too.
     assert [name for name in dict.fromkeys(guard_names) if name in known_guards] == known_guards
 

@@ -64,19 +64,20 @@ def last_accessed(candidate: RemovalCandidate, context: GuardContext) -> str:
     if report is None or evidence.first is None or evidence.last is None:
         return ""
     action = candidate.action
-    last_access = report.action(candidate.action)
+    last_access = report.action(action)
     if last_access:
-        last_call = _last_seen(context.used.get(action, ()))
-        is_old = last_access.time < evidence.first and is_tracked(action, evidence.first)
-        text = f"IAM saw an attempt on it {_attempt_text(last_access)}: {_NOT_RECORDED}"
-        return "" if is_old or _explains(last_call, last_access) else text
+        if _explains(_last_seen(context.used.get(action, ())), last_access):
+            return ""
+        if last_access.time < evidence.first and is_tracked(action, evidence.first):
+            return ""
+        return f"IAM saw an attempt on it {_attempt_text(last_access)}: {_NOT_RECORDED}"
     prefix = action.partition(":")[0].lower()
     service = report.services.get(prefix)
     if service is None or service.last is None:
         return ""
-    if _explains(context.last_recorded.get(prefix), service.last) or _last_needed_no_permission(
-        service
-    ):
+    if _explains(context.last_recorded.get(prefix), service.last):
+        return ""
+    if _last_needed_no_permission(service):
         return ""
     place_of_use = _NOT_RECORDED
     if service.last.time < evidence.first:
@@ -388,20 +389,30 @@ def compare_with_generated_policy(
         if _is_granted(action, documents):
             agreed += 1
         elif not _needs_no_permission(action):
-            filled = {
-                resource: _fill_placeholders(action, resource, evidence)
-                for resource in resources
-                if has_placeholder(resource)
-            }
-            real = dict.fromkeys(
-                resource for each in resources for resource in filled.get(each) or (each,)
+            questions.append(
+                _ungranted(action, resources, evidence, is_denied=action.lower() in denied)
             )
-            reason_if_known = (
-                UngrantedReason.DENIED if action.lower() in denied else UngrantedReason.UNSEEN
-            )
-            reason = reason_if_known if catalog.spelling(action) else UngrantedReason.UNKNOWN
-            questions.append(UngrantedAction(action, reason, tuple(real), any(filled.values())))
     return GeneratedPolicyComparison(generated, agreed, tuple(questions))
+
+
+def _ungranted(
+    action: str, resources: Sequence[str], evidence: Evidence, *, is_denied: bool
+) -> UngrantedAction:
+    """Returns the question about an action of the generated policy, on observed resources where
+    these fit.
+    """
+    observed = {
+        resource: _fill_placeholders(action, resource, evidence)
+        for resource in resources
+        if has_placeholder(resource)
+    }
+    real_resources: dict[str, None] = {}
+    for resource in resources:
+        real_resources.update(dict.fromkeys(observed.get(resource) or (resource,)))
+    reason = UngrantedReason.DENIED if is_denied else UngrantedReason.UNSEEN
+    if not catalog.spelling(action):
+        reason = UngrantedReason.UNKNOWN
+    return UngrantedAction(action, reason, tuple(real_resources), any(observed.values()))
 
 
 def has_placeholder(resource: str) -> bool:

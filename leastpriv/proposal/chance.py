@@ -248,17 +248,16 @@ def run_kinds(evidence: Evidence) -> Mapping[RunKind, int]:
 
 
 def _note(usage: Usage, run: _RunActions) -> None:
-    permission = usage.need.permission
-    kind = _type_of(permission.action)
-    if permission.action in _ROLLBACKS:
+    kind = _type_of(usage.action)
+    if usage.action in _ROLLBACKS:
         run.rolls_back = True
-    elif visibility(permission.action).visibility is Visibility.DATA:
+    elif visibility(usage.action).visibility is Visibility.DATA:
         # Each run writes other objects and items.
         return
-    elif creates_its_resource(permission.action):
-        run.created.setdefault(kind, set()).add(permission.resource)
-    elif _takes_down(permission.action):
-        run.deleted.setdefault(kind, set()).add(permission.resource)
+    elif creates_its_resource(usage.action):
+        run.created.setdefault(kind, set()).add(usage.resource)
+    elif _takes_down(usage.action):
+        run.deleted.setdefault(kind, set()).add(usage.resource)
 
 
 def _takes_down(action: str) -> bool:
@@ -403,10 +402,10 @@ def _called_on(
     resources: list[str] = []
     calls: list[Usage] = []
     for held in additions:
-        own = [usage for usage in held.usages if _decides(usage, evidence)]
-        if own:
-            resources.extend(held.resources)
-            calls.extend(own)
+        deciding = [usage for usage in held.usages if _decides(usage, evidence)]
+        if deciding:
+            resources += held.resources
+            calls += deciding
     may_be_granted = any(
         resource_overlaps(pattern, resource)
         for pattern in granted_resources(documents, action)

@@ -38,8 +38,15 @@ _ARN_PARTS = 6
 _PASSED_TO, _POLICY, _BOUNDARY = "iam:passedtoservice", "iam:policyarn", "iam:permissionsboundary"
 _MOST_NAMED = 50
 """Most named targets of one path that are examined."""
-_Question = tuple[str, str, str]
-"""Action, resource, and the service that receives a passed role."""
+
+
+class _Question(Struct, frozen=True):
+    """A request that an attacker makes."""
+
+    action: str
+    resource: str
+    service: str
+    """The service to which a role is passed; empty where none is."""
 
 
 class Strength(StrEnum):
@@ -329,30 +336,25 @@ class _Policies(Struct):
         entries name.
         """
         catalogue_action = action_of(action)
-        templates = (
-            [
-                resource_type.arn
-                for resource_type in catalogue_action.resource_types
-                if resource_type.name == kind
-            ]
-            if catalogue_action
-            else []
-        )
+        if catalogue_action is None:
+            return ()
+        types = catalogue_action.resource_types
+        templates = [resource_type.arn for resource_type in types if resource_type.name == kind]
         _, partition, _, _, account, _ = self.principal.split(":", 5)
-        regions_and_accounts = {(_REGION, account): None}
+        places = [{"Partition": partition, "Region": _REGION, "Account": account}]
         for entry in self.entries(action):
             parts = entry.split(":", 5)
             if len(parts) == _ARN_PARTS:
                 region, owner = ("" if has_wildcard(part) else part for part in parts[3:5])
-                regions_and_accounts[region or _REGION, owner or account] = None
-        names = [
-            {"Partition": partition, "Region": region, "Account": owner}
-            for region, owner in regions_and_accounts
-        ]
+                place = {
+                    "Partition": partition,
+                    "Region": region or _REGION,
+                    "Account": owner or account,
+                }
+                if place not in places:
+                    places.append(place)
         return tuple(
-            fill_variables(template, arn_parts, _ANY_NAME)
-            for template in templates
-            for arn_parts in names
+            fill_variables(template, place, _ANY_NAME) for template in templates for place in places
         )
 
     def _grant_somewhere(self, action: str, service: str) -> _Grant | None:
@@ -362,30 +364,26 @@ class _Policies(Struct):
         catalogue_action = action_of(action)
         if catalogue_action is None or not catalogue_action.resource_types:
             return self._grant(action, "*", service)
-        required = [kind.name for kind in catalogue_action.resource_types if kind.required]
-        kinds = tuple(
-            dict.fromkeys(required or [kind.name for kind in catalogue_action.resource_types])
-        )
+        types = catalogue_action.resource_types
+        required = [kind.name for kind in types if kind.required]
         entries = [entry for entry in self.entries(action) if entry != "*" and fits(action, entry)]
-        grants = []
-        for kind in kinds:
-            named_entries = (
-                entry for entry in entries[:_MOST_NAMED] if kind in kinds_of(action, entry)
-            )
-            candidates = (*self.any_of_type(action, kind), *named_entries)
-            grants.append(
-                _freest(self._grant(action, resource, service) for resource in candidates)
-            )
+        grants: list[_Grant | None] = []
+        for kind in dict.fromkeys(required or [kind.name for kind in types]):
+            resources = [
+                *self.any_of_type(action, kind),
+                *(entry for entry in entries[:_MOST_NAMED] if kind in kinds_of(action, entry)),
+            ]
+            grants.append(_freest(self._grant(action, resource, service) for resource in resources))
         if not required:
             return _freest(grants)
         granted = _grants(grants)
         return max(granted, key=lambda grant: len(grant.conditions)) if granted else None
 
     def _grant(self, action: str, resource: str, service: str) -> _Grant | None:
-        key = (action, resource, service)
-        if key not in self.answers:
-            self.answers[key] = self._find_grant(key)
-        return self.answers[key]
+        question = _Question(action, resource, service)
+        if question not in self.answers:
+            self.answers[question] = self._find_grant(question)
+        return self.answers[question]
 
     def _find_grant(self, request: _Question) -> _Grant | None:
         """Returns the grant of a request without a condition, else the first with conditions.
@@ -393,42 +391,35 @@ class _Policies(Struct):
         An attacker chooses keys of the request, as `aws:RequestedRegion`, and not those of the
         network or of a resource's tags, as `aws:SourceIp` (escalation_keys.tsv).
         """
-        action, _, _ = request
         statements = [
             statement
             for document in self.documents
-            for statement in statements_naming(document, action)
+            for statement in statements_naming(document, request.action)
         ]
         denies = [statement for statement in statements if statement.effect == "Deny"]
         allows = [statement for statement in statements if statement.effect == "Allow"]
         conditional = None
         for allow in allows:
             if self._is_granted_by_choice(request, allow, denies):
-                return _Grant(action, ())
+                return _Grant(request.action, ())
             if conditional is None and self._is_granted_if_conditions_hold(request, allow, denies):
-                found = (condition for part in (allow, *denies) for condition in part.conditions)
-                conditions = dict.fromkeys(
-                    condition for condition in found if _kind_of_key(condition.key) == "not-chosen"
-                )
-                conditional = _Grant(action, tuple(conditions))
+                conditional = _Grant(request.action, _not_chosen([allow, *denies]))
         return conditional
 
     def _is_granted_by_choice(
         self, request: _Question, allow: Statement, denies: Sequence[Statement]
     ) -> bool:
         """Whether the keys that the attacker chooses are enough for an Allow."""
-        action, resource, _ = request
         context = self._context(request, allow, denies, ("chosen",))
-        asked = Request(action, resource, context, True)
+        asked = Request(request.action, request.resource, context, context_complete=True)
         return evaluate(asked, self.documents).effect == "allowed"
 
     def _is_granted_if_conditions_hold(
         self, request: _Question, allow: Statement, denies: Sequence[Statement]
     ) -> bool:
         """Whether an Allow grants, or may grant, a request that meets its other conditions too."""
-        action, resource, _ = request
         context = self._context(request, allow, denies, ("chosen", "not-chosen"))
-        asked = Request(action, resource, context, True)
+        asked = Request(request.action, request.resource, context, context_complete=True)
         effect = evaluate(asked, self.documents).effect
         if effect == "unknown":
             # What only the rendered template knows opens no path.
@@ -447,49 +438,59 @@ class _Policies(Struct):
         """
         from leastpriv.policy.witness import satisfying, violating
 
-        passed_values = {
-            key.lower(): values
-            for condition in allow.conditions
-            for key, values in satisfying(condition).items()
-        }
-        avoided = [
-            pair
-            for statement in denies
-            for condition in statement.conditions
-            for pair in violating(condition).items()
-        ]
-        values_by_key = {key.lower(): values for key, values in avoided} | passed_values
+        passed_values: dict[str, tuple[str, ...]] = {}
+        for condition in allow.conditions:
+            for key, values in satisfying(condition).items():
+                passed_values[key.lower()] = values
+        values_by_key: dict[str, tuple[str, ...]] = {}
+        for deny in denies:
+            for condition in deny.conditions:
+                for key, values in violating(condition).items():
+                    values_by_key[key.lower()] = values
+        values_by_key |= passed_values
+        _, partition, _, _, account, _ = self.principal.split(":", 5)
+        policy = passed_values.get(_POLICY, ())
+        if not policy or not self._grant("iam:CreatePolicy", policy[0], ""):
+            policy = (f"arn:{partition}:iam::aws:policy/AdministratorAccess",)
+        boundary = values_by_key.get(_BOUNDARY, ())
+        if boundary and not self._passes_boundary(request, boundary[0]):
+            boundary = ()
         chosen_values = {
             key: values for key, values in values_by_key.items() if _kind_of_key(key) in kinds
         }
-        partition, account = self.principal.split(":")[1], self.principal.split(":")[4]
-        action, resource, service = request
-        policy, boundary = passed_values.get(_POLICY, ()), values_by_key.get(_BOUNDARY, ())
-        administrator = f"arn:{partition}:iam::aws:policy/AdministratorAccess"
         return chosen_values | {
             "aws:principalarn": (self.principal,),
             "aws:principalaccount": (account,),
-            _PASSED_TO: (service,) if service else passed_values.get(_PASSED_TO, ()),
-            _POLICY: policy
-            if policy and self._grant("iam:CreatePolicy", policy[0], "")
-            else (administrator,),
-            _BOUNDARY: boundary
-            if boundary and self._passes_boundary(action, resource, boundary[0])
-            else (),
+            _PASSED_TO: (request.service,)
+            if request.service
+            else passed_values.get(_PASSED_TO, ()),
+            _POLICY: policy,
+            _BOUNDARY: boundary,
         }
 
-    def _passes_boundary(self, action: str, resource: str, boundary: str) -> bool:
+    def _passes_boundary(self, request: _Question, boundary: str) -> bool:
         """Whether a boundary that a condition demands limits nothing, since the principal can lift
         or rewrite it.
         """
         lifts = ("iam:DeleteRolePermissionsBoundary", "iam:DeleteUserPermissionsBoundary")
-        if action in lifts:
+        if request.action in lifts:
             return True
         changes = ("iam:PutRolePermissionsBoundary", "iam:PutUserPermissionsBoundary")
-        if action in (*changes, "iam:CreatePolicyVersion"):
+        if request.action in (*changes, "iam:CreatePolicyVersion"):
             return False
-        rewrites = self._grant("iam:CreatePolicyVersion", boundary, "")
-        return bool(rewrites) or any(self._grant(each, resource, "") for each in (*lifts, *changes))
+        if self._grant("iam:CreatePolicyVersion", boundary, ""):
+            return True
+        return any(self._grant(action, request.resource, "") for action in (*lifts, *changes))
+
+
+def _not_chosen(statements: Iterable[Statement]) -> tuple[Condition, ...]:
+    """Returns the conditions on keys that the attacker does not choose."""
+    conditions: dict[Condition, None] = {}
+    for statement in statements:
+        for condition in statement.conditions:
+            if _kind_of_key(condition.key) == "not-chosen":
+                conditions[condition] = None
+    return tuple(conditions)
 
 
 @cache
@@ -513,7 +514,9 @@ def _forms(row: Mapping[str, str], policies: _Policies) -> Iterator[EscalationPa
     """Yields the path on the principal itself, on any target, and on the targets that the policies
     name.
     """
-    steps, kind, service = _steps(row["actions"]), row["target"], row["passed_to"]
+    steps = _steps(row["actions"])
+    kind = row["target"]
+    service = row["passed_to"]
     elsewhere = _grants(
         policies.allows_somewhere(step, service) for step in steps if not step.on_target
     )
@@ -560,9 +563,16 @@ def _freest(found: Iterable[_Grant | None]) -> _Grant | None:
 
 
 def _strength(gives: str, *, own: bool, anywhere: bool) -> Strength:
+    """Returns how strong an attacker becomes by what a path gives, on the principal itself or on
+    any target.
+    """
     if gives == "secrets":
         return Strength.SECRETS
-    if gives == "made" or (gives == "self" and own) or (gives == "any" and (own or anywhere)):
+    if gives == "made":
+        return Strength.ADMINISTRATOR
+    if own and gives in ("self", "any"):
+        return Strength.ADMINISTRATOR
+    if anywhere and gives == "any":
         return Strength.ADMINISTRATOR
     return Strength.STRONGEST if anywhere else Strength.NAMED
 
@@ -577,9 +587,9 @@ def _path(
     count.
     """
     grants = min(found.values(), key=lambda each: sum(len(grant.conditions) for grant in each))
-    conditions = [
-        words for target in targets if row["target"] == "role" and (words := known_role(target))
-    ]
+    known = ""
+    if row["target"] == "role":
+        known = next(filter(None, map(known_role, targets)), "")
     return EscalationPath(
         id=row["id"],
         strength=strength,
@@ -589,7 +599,7 @@ def _path(
         conditions=tuple(
             dict.fromkeys(condition for grant in grants for condition in grant.conditions)
         ),
-        known=conditions[0] if conditions else "",
+        known=known,
         source=row["source"],
     )
 

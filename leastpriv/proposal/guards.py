@@ -103,11 +103,9 @@ def remembered(candidate: RemovalCandidate, context: GuardContext) -> str:
         return ""
     partner = state.counterparts.get(candidate.action, "")
     partner_use = memory.last_use(partner) if partner else None
-    return (
-        f"lifecycle counterpart of {partner}, {_use_text(partner_use[1])}, as remembered"
-        if partner_use
-        else ""
-    )
+    if partner_use is None:
+        return ""
+    return f"lifecycle counterpart of {partner}, {_use_text(partner_use[1])}, as remembered"
 
 
 def refused_after_removal(candidate: RemovalCandidate, context: GuardContext) -> str:
@@ -165,15 +163,11 @@ def before_evidence(recollection: HistoryState, first: datetime | None) -> Histo
     if memory is None or first is None:
         return recollection
     day = first.astimezone(UTC).date()
-    earlier_use = {
-        action: earlier_resources
-        for action, by_resource in memory.used.items()
-        if (
-            earlier_resources := {
-                resource: use for resource, use in by_resource.items() if use.last < day
-            }
-        )
-    }
+    earlier_use: dict[str, dict[str, ActionUse]] = {}
+    for action, by_resource in memory.used.items():
+        for resource, use in by_resource.items():
+            if use.last < day:
+                earlier_use.setdefault(action, {})[resource] = use
     return history_state(replace(memory, used=earlier_use), today=recollection.today)
 
 
@@ -523,25 +517,22 @@ def lifecycle_counterpart(candidate: RemovalCandidate, context: GuardContext) ->
     is_off = is_exercised or context.options.lifecycle is Lifecycle.OFF
     if is_off or dropped_with_service(candidate, context):
         return ""
-    counterpart = context.counterparts.get(candidate.action) or next(
-        iter(context.partners.get(candidate.action, ())), ""
-    )
-    return (
-        f"lifecycle counterpart of {counterpart}"
-        if counterpart
-        else _of_denied_step(candidate, context)
-    )
+    counterpart = context.counterparts.get(candidate.action, "")
+    if not counterpart:
+        partners = context.partners.get(candidate.action, ())
+        counterpart = next(iter(partners), "")
+    if not counterpart:
+        return _of_denied_step(candidate, context)
+    return f"lifecycle counterpart of {counterpart}"
 
 
 def _of_denied_step(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Why the step of a denied and since granted call may need an action next; empty where none
     does.
     """
+    resources = entry_resources(candidate.entry)
     for denied_step in context.denied_steps(candidate.action):
-        if any(
-            resource_overlaps(denied_step.resource, entry_resource)
-            for entry_resource in entry_resources(candidate.entry)
-        ):
+        if any(resource_overlaps(denied_step.resource, resource) for resource in resources):
             return f"usual with {denied_step.because}, which a run was denied"
     return ""
 

@@ -279,13 +279,7 @@ class RunChecks:
         after = 1 if only_adds else self._deciding_runs(judged)
         later_runs = judged[after:]
         number_by_run = {run: number for number, run in enumerate(order)}
-        news: dict[str, list[Usage]] = {}
-        for usage in self._verified:
-            known_runs = [
-                run for run in self._runs_of[usage.need.permission] if run in number_by_run
-            ]
-            if known_runs:
-                news.setdefault(min(known_runs, key=number_by_run.__getitem__), []).append(usage)
+        news = self._new_usages(number_by_run)
         special = [
             run
             for run in later_runs
@@ -312,6 +306,16 @@ class RunChecks:
             untried=len(special) - len(tried),
             untested_names=tuple(dict.fromkeys(self._untested_names(judged, after))),
         )
+
+    def _new_usages(self, number_by_run: Mapping[str, int]) -> Mapping[str, Sequence[Usage]]:
+        """Returns for each run the usages of permissions that no earlier run used."""
+        news: dict[str, list[Usage]] = {}
+        for usage in self._verified:
+            runs = [run for run in self._runs_of[usage.need.permission] if run in number_by_run]
+            if runs:
+                first_run = min(runs, key=number_by_run.__getitem__)
+                news.setdefault(first_run, []).append(usage)
+        return news
 
     def _deciding_runs(self, judged: Sequence[str]) -> int:
         """Returns how many of the judged runs, the oldest first, make `minimum-runs` of each user:
@@ -443,12 +447,7 @@ def _denied_actions(
         shared: The inputs that are equal for all runs.
         fewer_runs: How many runs fewer than `minimum-runs` are enough.
     """
-    usage_without_run: dict[int, Usage | None] = {}
-    for usage in shared.evidence.usages:
-        if left_out.isdisjoint(usage.runs):
-            continue
-        runs = tuple(run for run in usage.runs if run not in left_out)
-        usage_without_run[id(usage)] = replace(usage, runs=runs) if runs else None
+    usage_without_run = _usages_without(left_out, shared.evidence.usages)
     usages: list[ReplayedUsage] = []
     for usage, effects in shared.usages:
         usage_left = usage_without_run.get(id(usage), usage)
@@ -482,6 +481,31 @@ def _denied_actions(
     return tuple(sorted({usage.action for usage in denied}))
 
 
+def _usages_without(
+    left_out: frozenset[str], usages: Iterable[Usage]
+) -> Mapping[int, Usage | None]:
+    """Returns what becomes of the usages of some runs without these runs, by the id of the object:
+    the usage of the other runs, or None.
+    """
+    usage_without_run: dict[int, Usage | None] = {}
+    for usage in usages:
+        if not left_out.isdisjoint(usage.runs):
+            runs = tuple(run for run in usage.runs if run not in left_out)
+            usage_without_run[id(usage)] = replace(usage, runs=runs) if runs else None
+    return usage_without_run
+
+
+def _with_creators(actions: Iterable[str], creators: Mapping[str, Sequence[str]]) -> set[str]:
+    """Returns actions with those that create their resources, and the resources of these."""
+    named: set[str] = set()
+    fresh = {*actions}
+    while fresh:
+        named |= fresh
+        creating = {creator for action in fresh for creator in creators.get(action, ())}
+        fresh = creating - named
+    return named
+
+
 def _relevant_entries(
     actions: Iterable[str], left: Mapping[int, Usage | None], shared: _SharedInputs
 ) -> Sequence[Entry]:
@@ -490,27 +514,32 @@ def _relevant_entries(
 
     All entries are relevant if the policy could become empty: an emptied policy is left unchanged.
     """
-    named_actions, fresh = set[str](), {*actions}
-    while fresh:
-        named_actions |= fresh
-        fresh = {
-            creator for action in fresh for creator in shared.creators.get(action, ())
-        } - named_actions
-    relevant, unchanged = list[Entry](), list[Entry]()
+    named_actions = _with_creators(actions, shared.creators)
+    relevant: list[Entry] = []
+    unchanged: list[Entry] = []
     for entry in shared.entries:
-        about = any(
+        is_relevant = any(
             entry_names_action(entry.statement, entry.pattern, action) for action in named_actions
         )
-        (relevant if about else unchanged).append(entry)
-    is_never_empty = shared.is_never_empty or any(
-        (usage_left := left.get(id(usage), usage))
-        and usage_left.is_allowed
-        and not is_break_glass_use(usage_left, shared.break_glass_runs)
-        for entry in unchanged
-        for usages in entry.uses.values()
-        for usage in usages
-    )
-    return relevant if is_never_empty else shared.entries
+        if is_relevant:
+            relevant.append(entry)
+        else:
+            unchanged.append(entry)
+    if shared.is_never_empty or any(_remains_used(entry, left, shared) for entry in unchanged):
+        return relevant
+    return shared.entries
+
+
+def _remains_used(entry: Entry, left: Mapping[int, Usage | None], shared: _SharedInputs) -> bool:
+    """Whether the other runs use an entry, in no break-glass session."""
+    for usages in entry.uses.values():
+        for usage in usages:
+            usage_left = left.get(id(usage), usage)
+            if usage_left is None or not usage_left.is_allowed:
+                continue
+            if not is_break_glass_use(usage_left, shared.break_glass_runs):
+                return True
+    return False
 
 
 def _entry_without_run(entry: Entry, left: Mapping[int, Usage | None]) -> Entry:

@@ -463,11 +463,9 @@ def _needs(
         elif permission in later:
             yield NeedFact(need, NeedState.NOT_NEEDED)
         else:
-            guard_result = result_by_permission.get((permission.action, permission.resource))
-            guard, reason = (
-                (guard_result.guard, guard_result.reason) if guard_result else ("", _NO_STATEMENT)
-            )
-            yield NeedFact(need, NeedState.NOT_WRITTEN, guard, reason)
+            key = (permission.action, permission.resource)
+            guard_result = result_by_permission.get(key, GuardResult("", _NO_STATEMENT))
+            yield NeedFact(need, NeedState.NOT_WRITTEN, guard_result.guard, guard_result.reason)
 
 
 def _offers(
@@ -553,20 +551,19 @@ def _entry_facts(entry: Entry, decisions: _Decisions) -> Iterator[GrantFact]:
     guard = decisions.guard_of_entry(entry)
     unlisted = sorted(used_actions.difference(entry.granted))
     for action in (*entry.granted, *unlisted):
+        keeping_result = kept_results.get(action) or guard
         if action in removed and action in unproven:
             doubt = unproven[action]
             state = GrantState.REMOVED_UNRECORDED
             yield GrantFact(action, state, entry.pattern, doubt.guard, doubt.reason)
         elif action in removed:
             yield GrantFact(action, GrantState.REMOVED_RECORDED, entry.pattern)
-        elif action in used_actions and not _is_used_by_few(kept_results.get(action) or guard):
+        elif action in used_actions and not _is_used_by_few(keeping_result):
             yield GrantFact(action, GrantState.KEPT_USED, entry.pattern)
         else:
-            guard_result = kept_results.get(action) or guard
-            name, reason = (
-                (guard_result.guard, guard_result.reason) if guard_result else ("", _NO_GUARD)
-            )
-            yield GrantFact(action, GrantState.KEPT_UNUSED, entry.pattern, name, reason)
+            result = keeping_result or GuardResult("", _NO_GUARD)
+            state = GrantState.KEPT_UNUSED
+            yield GrantFact(action, state, entry.pattern, result.guard, result.reason)
 
 
 def _is_used_by_few(result: GuardResult | None) -> bool:

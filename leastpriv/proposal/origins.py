@@ -204,13 +204,10 @@ def _places(usages: Sequence[Usage], evidence: Evidence) -> str:
     """Names the refs of the runs behind some usages."""
     runs = (run for usage in usages for run in reversed(usage.runs))
     origins = (evidence.origins.get(run) for run in runs)
-    distinct_places = list(
-        dict.fromkeys(origin.where for origin in origins if origin and origin.where)
-    )
-    further = len(distinct_places) - _MOST_PLACES
-    return ", ".join(distinct_places[:_MOST_PLACES]) + (
-        f" and {further} more" if further > 0 else ""
-    )
+    places = [*dict.fromkeys(origin.where for origin in origins if origin and origin.where)]
+    words = ", ".join(places[:_MOST_PLACES])
+    further = len(places) - _MOST_PLACES
+    return f"{words} and {further} more" if further > 0 else words
 
 
 def knows_origins(evidence: Evidence) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 from msgspec import Struct
@@ -27,6 +27,8 @@ class FittedChanges(Struct, frozen=True):
 
     changes: tuple[Change, ...]
     packed: PackedPolicy
+    fits: bool = True
+    """Whether the quotas are kept."""
     too_large: tuple[Change, ...] = ()
     """The narrowings of the statements that are left as they are."""
 
@@ -59,24 +61,28 @@ def within_quotas(
     longest = list(dict.fromkeys(change.statement for change in by_growth))
 
     @cache
-    def without(count: int) -> tuple[bool, FittedChanges]:
-        """Whether the quotas are kept without the longest narrowings, and the result."""
+    def without(count: int) -> FittedChanges:
+        """Applies the changes without the longest narrowings."""
         return _fitted(document, changes, frozenset(longest[:count]), principal, inputs)
 
-    # Packing a large policy takes seconds: the number is doubled, then searched by halves.
-    most = 1
-    while most < len(longest) and not without(0)[0] and not without(most)[0]:
-        most *= 2
-    least, most = min(most // 2 + 1, len(longest)), min(most, len(longest))
-    fewest = (
-        0
-        if without(0)[0]
-        else bisect_left(range(most), True, least, key=lambda count: without(count)[0])
-    )
-    fitted = without(fewest)[1]
+    fewest = _fewest(len(longest), lambda count: without(count).fits)
     narrowed = grouped([(change.statement, change) for change in narrowings])
     too_large = [change for statement in longest[:fewest] for change in narrowed[statement]]
-    return replace(fitted, too_large=tuple(too_large))
+    return replace(without(fewest), too_large=tuple(too_large))
+
+
+def _fewest(statements: int, fits: Callable[[int], bool]) -> int:
+    """Returns how many of some statements are left as they are, at least, to keep the quotas.
+
+    Packing a large policy takes seconds: the number is doubled, then searched by halves.
+    """
+    if fits(0):
+        return 0
+    most = 1
+    while most < statements and not fits(most):
+        most *= 2
+    least = min(most // 2 + 1, statements)
+    return bisect_left(range(min(most, statements)), True, least, key=fits)
 
 
 def _fitted(
@@ -85,8 +91,8 @@ def _fitted(
     left: frozenset[int],
     principal: str,
     inputs: ProposalInputs,
-) -> tuple[bool, FittedChanges]:
-    """Whether the quotas are kept where some statements are not narrowed, and the result."""
+) -> FittedChanges:
+    """Applies the changes without the narrowings of some statements."""
     kept = tuple(
         change
         for change in changes
@@ -94,12 +100,12 @@ def _fitted(
     )
     edits = plan_edits(document, kept)
     if not inputs.writes:
-        return True, FittedChanges(kept, PackedPolicy(edited_for_evaluation(document, edits)))
+        return FittedChanges(kept, PackedPolicy(edited_for_evaluation(document, edits)))
     if not kept:
-        return True, FittedChanges(kept, PackedPolicy(document))
+        return FittedChanges(kept, PackedPolicy(document))
     edited = apply_edits(document, edits)
     packed = within_quota(edited, principal, inputs.attached, document)
-    return is_within_quota(packed), FittedChanges(kept, packed)
+    return FittedChanges(kept, packed, fits=is_within_quota(packed))
 
 
 def is_within_quota(packed: PackedPolicy) -> bool:

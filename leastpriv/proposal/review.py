@@ -364,14 +364,12 @@ def _condition_change(edit: ConditionDiff, changes: AccessChanges) -> ConditionC
     future = [action for action in actions if is_pattern(action)]
 
     def is_about(usage: Usage) -> bool:
-        action, resource = usage.action, usage.resource
-        is_on = any(
-            edited_resource.startswith(EXCLUDED) or resource_overlaps(edited_resource, resource)
-            for edited_resource in edit.on
-        )
-        return is_on and (
-            action.lower() in actions
-            or any(action_covers(future_action, action) for future_action in future)
+        is_named = usage.action.lower() in actions
+        if not is_named and not any(action_covers(pattern, usage.action) for pattern in future):
+            return False
+        return any(
+            resource.startswith(EXCLUDED) or resource_overlaps(resource, usage.resource)
+            for resource in edit.on
         )
 
     affected = (changes.denied, changes.doubtful, changes.granted)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from leastpriv.aws.arns import principal_of, same_principal
+from leastpriv.aws.arns import same_arn
 from leastpriv.aws.session_names import is_run_id
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import (
@@ -72,12 +72,11 @@ def self_widening(usage: Usage, evidence: Evidence, document: Document | None) -
             "the principal may pass or assume that role, so it could extend its own permissions"
             " through it"
         )
-    if action in _CHANGES_A_POLICY and any(
-        resource_matches(resource, own_policy) for own_policy in evidence.own_policies
-    ):
-        return "the principal has the policy, so it could extend its own permissions"
-    if action in _CHANGES_A_POLICY and usage.denial:
-        return "the policy may be one of the principal's own: no record says who has it"
+    if action in _CHANGES_A_POLICY:
+        if any(resource_matches(resource, own_policy) for own_policy in evidence.own_policies):
+            return "the principal has the policy, so it could extend its own permissions"
+        if usage.denial:
+            return "the policy may be one of the principal's own: no record says who has it"
     if action in _CHANGES_A_GROUP and ":user/" in evidence.principal:
         return "the user may be a member of the group"
     return ""
@@ -92,14 +91,7 @@ def widens_itself(permission: Permission, principal: str) -> bool:
 
 def _is_own(resource: str, principal: str) -> bool:
     """Whether a resource is the principal, or a pattern that matches it."""
-    named_principal = principal_of(resource)
-    own_principal = principal_of(principal)
-    is_same = (
-        named_principal is not None
-        and own_principal is not None
-        and same_principal(named_principal, own_principal)
-    )
-    return is_same or resource_matches(resource, principal)
+    return same_arn(resource, principal) or resource_matches(resource, principal)
 
 
 def _may_use(role: str, evidence: Evidence, document: Document | None) -> bool:

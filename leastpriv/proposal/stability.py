@@ -144,7 +144,7 @@ class Stability(Struct, frozen=True):
         if not pattern.openings and self._is_made_once(pattern):
             return GuardResult(
                 "makes-new",
-                f"it creates resources, and a later run may choose another name than"
+                "it creates resources, and a later run may choose another name than"
                 f" {pattern.pattern}, which fewer than {_MADE_AGAIN} runs are known to have"
                 " created",
             )

@@ -64,13 +64,12 @@ def region_not_read(candidate: RemovalCandidate, context: GuardContext) -> str:
     named_regions = regions_to_know(candidate, context)
     regions = named_regions or coverage.named_regions
     partition = context.evidence.principal.split(":")[1]
-    # Global services record the calls of carriers in their home region alone.
-    carriers = (
-        carrier.operation
-        for carrier in carriers_of(candidate.action)
-        if context.may_call(carrier.operation)
-    )
-    homes = {home_region(name.partition(":")[0], partition) for name in carriers} - {""}
+    homes: set[str] = set()
+    for carrier in carriers_of(candidate.action):
+        if context.may_call(carrier.operation):
+            # A global service records the calls of carriers in its home region alone.
+            homes.add(home_region(carrier.operation.partition(":")[0], partition))
+    homes.discard("")
     for region in sorted(regions | homes):
         length = coverage.length(region)
         if length is None:
@@ -80,10 +79,10 @@ def region_not_read(candidate: RemovalCandidate, context: GuardContext) -> str:
         if length < minimum:
             return f"the records of {region} span {length.days} of {minimum.days} days"
     # Recorded data events of the very resources show that their regions were read.
-    is_data = visibility(candidate.action).visibility is Visibility.DATA and not carriers_of(
-        candidate.action
-    )
-    if regions or coverage.every_region or (is_data and has_data_events(candidate, context)):
+    is_data = visibility(candidate.action).visibility is Visibility.DATA
+    if regions or coverage.every_region:
+        return ""
+    if is_data and not carriers_of(candidate.action) and has_data_events(candidate, context):
         return ""
     read = ", ".join(sorted(coverage.days)) or "no region"
     return (
@@ -218,13 +217,11 @@ def other_resource(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps a used action if its grant may have served a second resource type that the record does
     not name.
     """
-    for unnamed_type in unnamed_types(candidate, context):
-        return (
-            f"it was called, and this grant may have served the call's {unnamed_type}, which no"
-            " record"
-            " names"
-        )
-    return ""
+    types = unnamed_types(candidate, context)
+    if not types:
+        return ""
+    call = f"it was called, and this grant may have served the call's {types[0]}"
+    return f"{call}, which no record names"
 
 
 def unnamed_types(candidate: RemovalCandidate, context: GuardContext) -> tuple[str, ...]:
@@ -235,9 +232,10 @@ def unnamed_types(candidate: RemovalCandidate, context: GuardContext) -> tuple[s
     allowed_usages = [usage for usage in context.used.get(candidate.action, ()) if usage.is_allowed]
     if catalogue_action is None or len(catalogue_action.resource_types) < 2 or not allowed_usages:
         return ()
-    named_in = ((usage.need.exact, usage.resource) for usage in allowed_usages)
     resources = {
-        resource for is_exact, resource in named_in if is_exact or is_open_anyway(resource)
+        usage.resource
+        for usage in allowed_usages
+        if usage.need.exact or is_open_anyway(usage.resource)
     }
     named_kinds = {
         kind for resource in resources for kind in kinds_of(catalogue_action.name, resource)

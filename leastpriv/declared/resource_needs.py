@@ -524,19 +524,18 @@ def _deciding_elsewhere(action: str, kind: ResourceKind) -> frozenset[str]:
     """The properties that decide about an action in the CloudFormation types that the same actions
     make, by their letters.
     """
+    makers = making_actions(kind)
+    if action in makers:
+        return frozenset()
+    made_types = [made_type for maker in makers for made_type in types_made_by(maker)]
     deciding: set[str] = set()
-    for maker in making_actions(kind):
-        if maker == action:
-            return frozenset()
-        for other_kind in types_made_by(maker):
-            paths = (
-                conditions_of(other_kind).get(action, ())
-                if other_kind.tool is not kind.tool
-                else ()
-            )
-            for path in paths:
-                if path != NEVER:
-                    deciding.update(map(plain, re.split(r"[.~]", path.rpartition("@")[2])))
+    for made_type in made_types:
+        if made_type.tool is kind.tool:
+            continue
+        for path in conditions_of(made_type).get(action, ()):
+            if path != NEVER:
+                properties = re.split(r"[.~]", path.rpartition("@")[2])
+                deciding.update(map(plain, properties))
     return frozenset(deciding)
 
 

@@ -391,16 +391,16 @@ def _resource_rules(statement: Statement, rules: Sequence[Rule]) -> Mapping[Reso
     """Returns each distinct resource entry of a statement, as written, with a rule for it alone."""
     if statement.not_resources:
         return {statement.not_resources: rules[0]}
-    rule_of = {
-        text: rule
-        for rule in rules
-        for text in rule.condition_set.matching or rule.resources.patterns
-    }
-    spelled = {entry: in_2012_spelling(entry, statement.variables) for entry in statement.resources}
-    return {
-        entry: replace(rule_of[text], resources=Element((without_variables(text),)))
-        for entry, text in spelled.items()
-    }
+    rule_by_text: dict[str, Rule] = {}
+    for rule in rules:
+        for text in rule.condition_set.matching or rule.resources.patterns:
+            rule_by_text[text] = rule
+    rule_by_entry: dict[ResourceEntry, Rule] = {}
+    for entry in statement.resources:
+        text = in_2012_spelling(entry, statement.variables)
+        entry_alone = Element((without_variables(text),))
+        rule_by_entry[entry] = replace(rule_by_text[text], resources=entry_alone)
+    return rule_by_entry
 
 
 def _shown_conditions(rule: Rule) -> frozenset[Condition]:

@@ -101,9 +101,14 @@ def _callers(statement: Mapping[str, object]) -> Iterator[TrustedCaller]:
 
 
 def _subjects(conditions: object, wanted: str) -> Iterator[str]:
-    for operator, keys in conditions.items() if isinstance(conditions, Mapping) else ():
-        if isinstance(keys, Mapping) and "Not" not in str(operator):
-            for values in (values for key, values in keys.items() if str(key).lower() == wanted):
+    """Yields the subjects of the identities that a condition block accepts, by their key."""
+    if not isinstance(conditions, Mapping):
+        return
+    for operator, keys in conditions.items():
+        if not isinstance(keys, Mapping) or "Not" in str(operator):
+            continue
+        for key, values in keys.items():
+            if str(key).lower() == wanted:
                 yield from _texts(values)
 
 

@@ -192,64 +192,77 @@ def extend_candidate(
 
     Raises LeastprivError where the extended policy fails its own proof, a defect of the product.
     """
-    unresolved = {
-        (denial.action, denial.resource): denial
-        for denial in denials
-        if isinstance(denial, UnresolvedDenial)
-    }
+    unresolved = _Unresolved()
+    for denial in denials:
+        if isinstance(denial, UnresolvedDenial):
+            unresolved.replace(denial)
     next_names = NextNames(
         candidate.document, identity.target, tuple(options.never_add), candidate.unrecorded
     )
+    trial_denials: list[TrialDenial] = []
+    for denial in denials:
+        if isinstance(denial, TrialDenial):
+            trial_denials += _with_names(denial, next_names)
     resolvable: list[TrialDenial] = []
-    trial_denials = [
-        with_name
-        for denial in denials
-        if isinstance(denial, TrialDenial)
-        for with_name in _with_names(denial, next_names)
-    ]
     for trial_denial in _distinct(trial_denials):
-        action = trial_denial.need.permission.action
-        resource = _resource_text(trial_denial)
-        reason, is_allowed = _unresolved_reason(trial_denial, candidate, identity)
-        reason = reason or _unproven_reason(trial_denial, limits)
-        if not reason:
+        open_denial = _open_denial(trial_denial, candidate, identity, limits)
+        if open_denial is None:
             resolvable.append(trial_denial)
-        elif not (trial_denial.is_earlier and is_allowed):
-            unresolved.setdefault(
-                (action, resource), UnresolvedDenial(action, resource, reason, is_allowed)
-            )
-    denied, held_back = additions(
+        elif not (trial_denial.is_earlier and open_denial.allowed_by_candidate):
+            unresolved.add(open_denial)
+    needed, held_back = additions(
         [_usage(trial_denial, now) for trial_denial in resolvable],
         Evidence(identity.target),
         options,
         History(),
         candidate.document,
     )
-    for denial in held_back:
-        resource = "" if tuple(denial.resources) == ("*",) else ", ".join(denial.resources)
-        unresolved.setdefault(
-            (denial.action, resource),
-            UnresolvedDenial(denial.action, resource, denial.guard_result.reason),
-        )
-    for change in denied:
+    for held_change in held_back:
+        is_on_all = tuple(held_change.resources) == ("*",)
+        resource = "" if is_on_all else ", ".join(held_change.resources)
+        reason = held_change.guard_result.reason
+        unresolved.add(UnresolvedDenial(held_change.action, resource, reason))
+    for change in needed:
         for resource in change.resources:
             if not limits.allows(change, resource):
-                unresolved[(change.action, resource)] = UnresolvedDenial(
-                    change.action, resource, "--within does not allow it"
-                )
-    denied = _within(denied, limits)
+                reason = "--within does not allow it"
+                unresolved.replace(UnresolvedDenial(change.action, resource, reason))
+    denied = _within(needed, limits)
     generalized = _generalized(next_names, denied, limits)
     offered = [change for change in generalized if _needs_yes(change, denied, limits)]
     added = [change for change in generalized if change not in offered]
     for change in _rest_of_steps(generalized, candidate, identity, options, limits):
-        (added if limits.names(change.action) else offered).append(change)
+        if limits.names(change.action):
+            added.append(change)
+        else:
+            offered.append(change)
     return RoundResult(
         document=_extend_document(candidate.document, added),
         added=tuple(added),
         denied=tuple(denied),
-        unresolved=tuple(unresolved.values()),
+        unresolved=unresolved.denials,
         offered=tuple(offered),
     )
+
+
+class _Unresolved:
+    """The denials for which the policy is not extended, each action and resource once."""
+
+    def __init__(self) -> None:
+        self._denials: dict[tuple[str, str], UnresolvedDenial] = {}
+
+    def add(self, denial: UnresolvedDenial) -> None:
+        """Adds a denial, unless one of the same action and resource has a reason already."""
+        self._denials.setdefault((denial.action, denial.resource), denial)
+
+    def replace(self, denial: UnresolvedDenial) -> None:
+        """Adds a denial; its reason replaces an earlier one."""
+        self._denials[denial.action, denial.resource] = denial
+
+    @property
+    def denials(self) -> tuple[UnresolvedDenial, ...]:
+        """The denials, in order."""
+        return tuple(self._denials.values())
 
 
 def _with_names(trial_denial: TrialDenial, next_names: NextNames) -> list[TrialDenial]:
@@ -368,34 +381,55 @@ def _extend_document(document: Document, added: Sequence[Change]) -> Document:
     return extended
 
 
-def _unresolved_reason(
-    trial_denial: TrialDenial, candidate: CandidatePolicy, identity: TrialIdentity
-) -> tuple[str, bool]:
-    """Returns why a denial is not resolved (empty: the rules for additions decide), and if the
-    candidate allows it.
+def _open_denial(
+    trial_denial: TrialDenial,
+    candidate: CandidatePolicy,
+    identity: TrialIdentity,
+    limits: TrialLimits,
+) -> UnresolvedDenial | None:
+    """Returns a denial with the reason why it is not resolved; None where the rules for additions
+    decide.
     """
-    need = trial_denial.need
+    action = trial_denial.need.permission.action
+    resource = _resource_text(trial_denial)
+    reason = _foreign_reason(trial_denial, identity)
+    allowed_by_candidate = False
+    if not reason:
+        effects = _effects(trial_denial, candidate, identity)
+        if effects != {"implicitDeny"}:
+            reason = _replay_reason(effects, trial_denial.denial, identity)
+            allowed_by_candidate = "allowed" in effects
+    reason = reason or _unproven_reason(trial_denial, limits)
+    if not reason:
+        return None
+    return UnresolvedDenial(action, resource, reason, allowed_by_candidate)
+
+
+def _foreign_reason(trial_denial: TrialDenial, identity: TrialIdentity) -> str:
+    """Returns why a denial is not one of the candidate; empty where it may be."""
     denial = trial_denial.denial
     if denial.principal and not _is_own(denial.principal, identity):
-        return f"it was denied to {denial.principal}, not to this trial's session", False
+        return f"it was denied to {denial.principal}, not to this trial's session"
     if identity.trial in _resource_text(trial_denial):
-        return "it is about a resource of the trial itself", False
-    other_policy_reason = _other_policy_reason(denial, identity)
-    if other_policy_reason:
-        return other_policy_reason, False
-    if denial.denied_by is identity.in_force:
-        need = replace(
-            need, basis=Basis.OBSERVED
-        )  # the candidate itself did not allow it under its condition
-    if denial.denied_by in (identity.in_force, DeniedBy.UNKNOWN):
+        return "it is about a resource of the trial itself"
+    return _other_policy_reason(denial, identity)
+
+
+def _effects(
+    trial_denial: TrialDenial, candidate: CandidatePolicy, identity: TrialIdentity
+) -> set[ReplayEffect]:
+    """Returns what the candidate does with a denied need in each region."""
+    need = trial_denial.need
+    denied_by = trial_denial.denial.denied_by
+    if denied_by is identity.in_force:
+        # The candidate itself did not allow it under its condition.
+        need = replace(need, basis=Basis.OBSERVED)
+    if denied_by in (identity.in_force, DeniedBy.UNKNOWN):
         need = with_unmet_conditions(need, candidate.documents)
-    effects = {
+    return {
         replay_need(need, identity.acting_role, region, candidate.documents)
         for region in trial_denial.regions or ("",)
     }
-    if effects != {"implicitDeny"}:
-        return _replay_reason(effects, denial, identity), "allowed" in effects
-    return "", False
 
 
 def _unproven_reason(trial_denial: TrialDenial, limits: TrialLimits) -> str:

@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from msgspec import Struct
+
 from leastpriv.models import Basis, Condition
 from leastpriv.permissions.patterns import has_wildcard
 from leastpriv.policy.document import Document
@@ -184,39 +186,55 @@ def trial_resource_lines(resources: Mapping[str, bool], *, clean_up: bool) -> It
         yield f"{what} of an ended trial: remove with leastpriv trial --clean-up."
 
 
+class _Place(Struct, frozen=True):
+    """What the actions of one line have in common."""
+
+    is_ahead: bool
+    """No call was denied yet."""
+    resources: tuple[str, ...]
+    conditions: tuple[Condition, ...]
+    security: str
+    unmet: str
+    """Why the calls did not meet a condition; empty where they did."""
+
+    @property
+    def words(self) -> str:
+        """What a line says behind the actions."""
+        words = [f" on {plain(', '.join(self.resources))}"]
+        for condition in self.conditions:
+            values = plain(" or ".join(condition.values))
+            words.append(f" if {plain(condition.key)} is {values}")
+        if self.unmet:
+            words.append(f" ({self.unmet})")
+        if self.security:
+            words.append(f" (sensitive: {plain(self.security)})")
+        return "".join(words)
+
+
 def _addition_lines(added: Sequence[Change]) -> Iterator[str]:
     """Yields the actions on the same resources as one line; those that no call was denied come
     last.
     """
-    groups: dict[tuple[bool, tuple[str, ...], tuple[Condition, ...], str, str], list[str]] = {}
+    actions_by_place: dict[_Place, list[str]] = {}
     for change in added:
-        unmet = f" ({plain(reason)})" if (reason := unmet_reason(change)) else ""
-        key = (
-            change.basis is Basis.LIFECYCLE,
-            change.resources,
-            change.conditions,
-            change.security,
-            unmet,
+        place = _Place(
+            is_ahead=change.basis is Basis.LIFECYCLE,
+            resources=change.resources,
+            conditions=change.conditions,
+            security=change.security,
+            unmet=plain(unmet_reason(change)),
         )
-        groups.setdefault(key, []).append(plain(change.action))
-    ahead = False
-    for (is_ahead, resources, conditions, security, unmet), actions in sorted(
-        groups.items(), key=lambda group: group[0][0]
-    ):
-        if is_ahead and not ahead:
-            yield (
-                "Not denied yet, and usual with what was denied; each would cost one more round:"
-            )
-        ahead = is_ahead
-        condition_words = "".join(
-            f" if {plain(condition.key)} is {plain(' or '.join(condition.values))}"
-            for condition in conditions
-        )
-        reason = f" (sensitive: {plain(security)})" if security else ""
-        yield (
-            f"  + {', '.join(actions)} on {plain(', '.join(resources))}{condition_words}{unmet}"
-            f"{reason}"
-        )
+        actions_by_place.setdefault(place, []).append(plain(change.action))
+    lines_ahead: list[str] = []
+    for place, actions in actions_by_place.items():
+        line = f"  + {', '.join(actions)}{place.words}"
+        if place.is_ahead:
+            lines_ahead.append(line)
+        else:
+            yield line
+    if lines_ahead:
+        yield "Not denied yet, and usual with what was denied; each would cost one more round:"
+        yield from lines_ahead
 
 
 def _change_text(change: Change) -> str:

@@ -46,6 +46,10 @@ busy region.
 """
 
 
+RegionEvents = tuple[str, str]
+"""Region, and `management-read`, `management-write` or an excludable event source."""
+
+
 class Coverage(Struct, frozen=True):
     """What the sources record of all principals: a missing call proves something only where other
     calls were recorded.
@@ -56,10 +60,8 @@ class Coverage(Struct, frozen=True):
 
     days: Mapping[str, frozenset[date]] = {}
     """Region -> days with a record of any principal."""
-    logged: Mapping[tuple[str, str], frozenset[date]] = {}
-    """Region and `management-read`, `management-write` or an excludable event source -> days with
-    such a record.
-    """
+    logged: Mapping[RegionEvents, frozenset[date]] = {}
+    """Days with such a record."""
     data: Mapping[DataStream, int] = {}
     """Stream -> days with such a data event, as a mask (`mask_of`): there may be thousands of
     streams.

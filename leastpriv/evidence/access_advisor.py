@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from itertools import groupby, islice
-from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from leastpriv.aws.errors import required_member, translate_errors
 from leastpriv.aws.session import Polling
@@ -67,8 +68,10 @@ def read_last_accessed(client: Any, principal: str, waiting: Polling) -> AccessR
             granting.update(_granting(client, principal, names[start : start + _NAMES_AT_ONCE]))
     except AwsError as error:
         missing = str(error)
-    shared, reason = _shared_policies(client, principal, services, granting, waiting)
-    return AccessReport(start_time, services, granting, shared, missing or reason)
+    shared = _shared_policies(client, principal, services, granting, waiting)
+    return AccessReport(
+        start_time, services, granting, shared.policies, missing or shared.why_unknown
+    )
 
 
 def _report(
@@ -146,55 +149,83 @@ def _marked_pages(
             markers.append(marker)
 
 
+class _SharedPolicies(Struct, frozen=True):
+    """The policies through which other principals use a service too, or may do."""
+
+    policies: tuple[SharedPolicy, ...]
+    why_unknown: str
+    """Why that is not known for all; empty where it is."""
+
+
+class _GrantedService(NamedTuple):
+    """A service that a managed policy grants."""
+
+    policy: str
+    service: str
+
+
+class _UsersQuestion(NamedTuple):
+    """What IAM needs to list the users of a service through a policy."""
+
+    job: str
+    """The report about the policy."""
+    service: str
+    """In IAM's spelling."""
+
+
 def _shared_policies(
     client: Any,
     principal: str,
     services: Mapping[str, ServiceAccess],
     granting: Mapping[str, tuple[str, ...]],
     waiting: Polling,
-) -> tuple[tuple[SharedPolicy, ...], str]:
-    """Returns the managed policies through which other principals use a service too, or may do, and
-    why that is not known for all; empty where it is.
+) -> _SharedPolicies:
+    """Returns the managed policies through which other principals use a service too, or may do.
 
     To remove the service from such a policy would take it from these principals as well. AWS
     managed policies are left out, because they cannot be edited.
     """
     account_prefix = f"::{principal.split(':')[4]}:policy/"
-    policies: dict[tuple[str, str], SharedPolicy] = {}
-    pairs = sorted(
-        (arn, service)
+    grants = sorted(
+        _GrantedService(arn, service)
         for service, arns in granting.items()
         for arn in arns
         if account_prefix in arn
     )
-    # Policy and service -> the report to ask for the users, and IAM's spelling of the service.
-    report_by_pair: dict[tuple[str, str], tuple[str, str]] = {}
+    known: dict[_GrantedService, SharedPolicy] = {}
+    questions: dict[_GrantedService, _UsersQuestion] = {}
     reason = f"The run asks at most {_MOST_SHARED} times who uses a service through a policy."
     try:
-        for arn, own_pairs in groupby(pairs, key=itemgetter(0)):
+        for arn, own_grants in groupby(grants, key=lambda grant: grant.policy):
             job, rows = _report(client, arn, "SERVICE_LEVEL", waiting)
             names = _used_by_others(rows, services)
-            for pair in own_pairs:
-                if pair[1] in names:
-                    report_by_pair[pair] = job, names[pair[1]]
+            for grant in own_grants:
+                if grant.service in names:
+                    questions[grant] = _UsersQuestion(job, names[grant.service])
                 else:
-                    policies[pair] = SharedPolicy(*pair)
-        for pair, (job, name) in islice(report_by_pair.items(), _MOST_SHARED):
-            policies[pair] = SharedPolicy(*pair, _other_users(client, job, name, principal))
+                    known[grant] = SharedPolicy(*grant)
+        for grant, question in islice(questions.items(), _MOST_SHARED):
+            others = _other_users(client, question, principal)
+            known[grant] = SharedPolicy(*grant, others)
     except AwsError as error:
         reason = str(error)
-    shared_policies = (policies.get(pair, SharedPolicy(*pair, is_known=False)) for pair in pairs)
-    return tuple(
-        shared for shared in shared_policies if shared.others or not shared.is_known
-    ), reason if len(policies) < len(pairs) else ""
+    all_policies = [known.get(grant, SharedPolicy(*grant, is_known=False)) for grant in grants]
+    return _SharedPolicies(
+        policies=tuple(policy for policy in all_policies if policy.others or not policy.is_known),
+        why_unknown=reason if len(known) < len(grants) else "",
+    )
 
 
-def _other_users(client: Any, job: str, service: str, principal: str) -> dict[str, LastAccess]:
+def _other_users(client: Any, question: _UsersQuestion, principal: str) -> dict[str, LastAccess]:
     """Other roles and users that used the service through the policy of a report."""
     users: dict[str, LastAccess] = {}
     activity = "asking IAM who else uses a policy"
     ask = client.get_service_last_accessed_details_with_entities
-    parameters = {"JobId": job, "ServiceNamespace": service, "MaxItems": 1_000}
+    parameters = {
+        "JobId": question.job,
+        "ServiceNamespace": question.service,
+        "MaxItems": 1_000,
+    }
     for page in _marked_pages(
         ask, activity, "iam:GetServiceLastAccessedDetailsWithEntities", parameters
     ):

@@ -271,7 +271,7 @@ def _recommendations(
         change = step.get("unusedPermissionsRecommendedStep", {})
         if change.get("recommendedAction"):
             text = change.get("recommendedPolicy")
-            grants = tuple(action.lower() for action, _ in grants_of([text])) if text else ()
+            grants = tuple(grant.action.lower() for grant in grants_of([text])) if text else ()
             yield Recommendation(
                 str(change["recommendedAction"]), str(change.get("existingPolicyId", "")), grants
             )
@@ -332,6 +332,13 @@ def read_external_access(client: Any, role: str) -> tuple[ExternalAccess, ...] |
     return tuple(access_by_text.values()) if watching else None
 
 
+class _MonitoredResource(NamedTuple):
+    """A resource that an analyzer monitors."""
+
+    analyzer: str
+    arn: str
+
+
 _MOST_INTERNAL = 100
 """Most findings that are read, with a request each."""
 
@@ -342,7 +349,7 @@ def read_internal_access(client: Any, principal: str) -> tuple[InternalAccess, .
 
     Raises AwsError where AWS denied the request, or failed.
     """
-    actions_by_resource: dict[tuple[str, str], set[str]] = {}
+    actions_by_resource: dict[_MonitoredResource, set[str]] = {}
     summaries = (
         (analyzer, summary)
         for analyzer in list_analyzers(client, "_INTERNAL_ACCESS")
@@ -351,14 +358,14 @@ def read_internal_access(client: Any, principal: str) -> tuple[InternalAccess, .
     )
     for analyzer, summary in islice(summaries, _MOST_INTERNAL):
         findings = _whole(client, analyzer, str(summary["id"]))
+        resource = _MonitoredResource(analyzer.name, str(summary.get("resource") or ""))
         for detail in chain.from_iterable(finding["findingDetails"] for finding in findings):
             inside = detail.get("internalAccessDetails") or {}
             # Check the filter again: the summary has no principal.
             if principal in (inside.get("principal") or {}).values():
-                actions = actions_by_resource.setdefault(
-                    (analyzer.name, str(summary.get("resource") or "")), set()
-                )
+                actions = actions_by_resource.setdefault(resource, set())
                 actions.update(map(str, inside.get("action") or ()))
     return tuple(
-        InternalAccess(*key, tuple(sorted(actions))) for key, actions in actions_by_resource.items()
+        InternalAccess(*resource, tuple(sorted(actions)))
+        for resource, actions in actions_by_resource.items()
     )

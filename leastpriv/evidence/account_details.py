@@ -42,39 +42,47 @@ def read_account_details(raw: bytes, name: str) -> dict[str, AccountRole]:
         raise InputError(form) from None
     if not isinstance(content, Mapping) or not isinstance(content.get("RoleDetailList"), list):
         raise InputError(form)
-    managed = dict(_managed_policies(content))
+    managed = {policy.name: policy for policy in _managed_policies(content)}
     roles: dict[str, AccountRole] = {}
     for role in content["RoleDetailList"]:
         if not isinstance(role, Mapping) or not isinstance(role.get("Arn"), str):
             raise InputError(form)
-        arn = role["Arn"]
-        policies = _policies(role, managed)
-        documents = tuple(document for _, document in policies if document)
-        unread = tuple(name for name, document in policies if document is None)
-        roles[arn] = AccountRole(arn, documents, unread)
+        policies = list(_policies(role, managed))
+        roles[role["Arn"]] = AccountRole(
+            arn=role["Arn"],
+            documents=tuple(policy.document for policy in policies if policy.document),
+            unread=tuple(policy.name for policy in policies if policy.document is None),
+        )
     return roles
 
 
-def _managed_policies(found: Mapping[str, Any]) -> Iterator[tuple[str, Document | None]]:
-    for policy in found.get("Policies") or ():
-        versions = policy.get("PolicyVersionList") or ()
-        default = next((version for version in versions if version.get("IsDefaultVersion")), None)
+class _Policy(Struct, frozen=True):
+    """A policy of the account."""
+
+    name: str
+    """Its ARN, if it is managed."""
+    document: Document | None = None
+    """None where it cannot be parsed."""
+
+
+def _managed_policies(content: Mapping[str, Any]) -> Iterator[_Policy]:
+    """Yields the managed policies with their default versions."""
+    for policy in content.get("Policies") or ():
         arn = str(policy.get("Arn"))
-        yield arn, _document(default.get("Document"), arn) if default else None
+        versions = policy.get("PolicyVersionList") or ()
+        defaults = [version for version in versions if version.get("IsDefaultVersion")]
+        document = _document(defaults[0].get("Document"), arn) if defaults else None
+        yield _Policy(arn, document)
 
 
-def _policies(
-    role: Mapping[str, Any], managed: Mapping[str, Document | None]
-) -> list[tuple[str, Document | None]]:
-    """Returns the inline and managed policies of a role; None for one that cannot be parsed."""
-    policies: list[tuple[str, Document | None]] = []
+def _policies(role: Mapping[str, Any], managed: Mapping[str, _Policy]) -> Iterator[_Policy]:
+    """Yields the inline and managed policies of a role."""
     for policy in role.get("RolePolicyList") or ():
         name = str(policy.get("PolicyName"))
-        policies.append((name, _document(policy.get("PolicyDocument"), name)))
+        yield _Policy(name, _document(policy.get("PolicyDocument"), name))
     for policy in role.get("AttachedManagedPolicies") or ():
         arn = str(policy.get("PolicyArn"))
-        policies.append((arn, managed.get(arn)))
-    return policies
+        yield managed.get(arn, _Policy(arn))
 
 
 def _document(value: object, name: str) -> Document | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -235,9 +235,17 @@ def denied_requests(evidence: Evidence) -> list[DeniedRequest]:
     return sorted(requests_by_id.values(), key=lambda each: (each.seen, each.id), reverse=True)
 
 
+class DetailsAnswer(NamedTuple):
+    """What AWS returned of the details of denials."""
+
+    details: Mapping[str, AuthorizationDetails]
+    """By authorization id."""
+    gaps: tuple[Gap, ...]
+
+
 def read_details(
     client: Callable[[str], Any], requests: Iterable[DeniedRequest], waiting: Polling
-) -> tuple[Mapping[str, AuthorizationDetails], tuple[Gap, ...]]:
+) -> DetailsAnswer:
     """Asks AWS for the details of denials; what it does not return is a gap, and ends no run.
 
     Args:
@@ -266,7 +274,7 @@ def read_details(
     if not reader.stopped:
         unanswered = sum(request.id not in reader.found for request in missing)
         reader.leave_out(unanswered, "not there: expired, of another account, or not written yet")
-    return reader.found, tuple(reader.gaps)
+    return DetailsAnswer(reader.found, tuple(reader.gaps))
 
 
 class _Reader(Struct):
@@ -279,7 +287,8 @@ class _Reader(Struct):
 
     def leave_out(self, count: int, detail: str) -> None:
         """Notes a gap for some denials."""
-        self.gaps += [Gap(GapKind.DENIAL_DETAILS, Scope(), detail, count)] if count > 0 else []
+        if count > 0:
+            self.gaps.append(Gap(GapKind.DENIAL_DETAILS, Scope(), detail, count))
 
     def ask(self, requests: Sequence[DeniedRequest]) -> list[DeniedRequest]:
         """Asks for the entities not found yet, and returns the requests that AWS does not know."""
@@ -331,58 +340,65 @@ def with_details(
     of another principal or session.
     """
     sessions = {run.id: run.session for run in evidence.runs}
-    detailed_usages: list[Usage] = []
+    usages: list[Usage] = []
     explained: dict[str, list[Usage]] = {}
     strange: dict[str, Gap] = {}
     for usage in evidence.usages:
-        details = found.get(usage.denial.authorization_id) if usage.denial else None
-        name = details.session if details else ""
-        if details is None or usage.denial is None:
-            detailed_usages.append(usage)
+        denial = usage.denial
+        details = found.get(denial.authorization_id) if denial else None
+        if denial is None or details is None:
+            usages.append(usage)
         elif not same_arn(details.principal, evidence.principal):
             strange[details.principal] = Gap(
                 GapKind.DENIAL_OF_OTHER_PRINCIPAL, Scope(), details.principal
             )
-        elif (
-            not usage.denial.log
-            and name
-            and all(sessions.get(run, name) != name for run in usage.runs or ("",))
-        ):
-            detailed_usages.append(usage)
+        elif not denial.log and _is_of_other_session(usage, details.session, sessions):
+            usages.append(usage)
             strange[details.session] = Gap(
                 GapKind.DENIAL_DETAILS, Scope(), "of another session than the denial"
             )
         else:
-            explained.setdefault(usage.denial.authorization_id, []).append(usage)
-    new: dict[tuple[object, ...], Usage] = {}
-    for name, usages in explained.items():
-        judged = {evaluation.action.lower() for evaluation in found[name].evaluations}
-        detailed_usages += [
-            usage for usage in usages if usage.need.permission.action.lower() not in judged
-        ]
-        template = max(usages, key=lambda usage: usage.count)
-        for usage in _denied_usages(found[name], template, evidence.principal):
-            denial = usage.denial
-            key = (usage.need, denial and denial.denied_by, denial and denial.mendable)
-            new[key] = (
-                summed(usage.need.permission.resource, (new[key], usage)) if key in new else usage
-            )
-    usages = sorted(
-        (*detailed_usages, *new.values()),
-        key=lambda usage: (usage.need.permission, usage.outcome, usage.need.derivation),
-    )
+            explained.setdefault(denial.authorization_id, []).append(usage)
+    for authorization_id, recorded in explained.items():
+        judged = {evaluation.action.lower() for evaluation in found[authorization_id].evaluations}
+        usages += [usage for usage in recorded if usage.action.lower() not in judged]
+    denied: dict[tuple[object, ...], Usage] = {}
+    for authorization_id, recorded in explained.items():
+        template = max(recorded, key=lambda usage: usage.count)
+        for usage in _denied_usages(found[authorization_id], template, evidence.principal):
+            key = _key_of_denied(usage)
+            parts = (denied[key], usage) if key in denied else (usage,)
+            denied[key] = summed(usage.need.permission.resource, parts)
+    usages += denied.values()
+    usages.sort(key=lambda usage: (usage.need.permission, usage.outcome, usage.need.derivation))
     return replace(evidence, usages=tuple(usages), gaps=(*evidence.gaps, *gaps, *strange.values()))
 
 
-def explained_denials(
-    recorded: Denial, details: AuthorizationDetails
-) -> Iterator[tuple[Denial, tuple[Condition, ...]]]:
-    """Yields a denial for each action and resource that AWS denied, with the conditions of an
-    addition.
-    """
+def _is_of_other_session(usage: Usage, session: str, sessions: Mapping[str, str]) -> bool:
+    """Whether the runs of a usage have other sessions than this one, as far as they are known."""
+    if not session:
+        return False
+    return all(sessions.get(run, session) != session for run in usage.runs or ("",))
+
+
+def _key_of_denied(usage: Usage) -> tuple[object, ...]:
+    denial = usage.denial
+    return (usage.need, denial and denial.denied_by, denial and denial.mendable)
+
+
+class ExplainedDenial(NamedTuple):
+    """An action on a resource that AWS denied, and the conditions of an addition."""
+
+    denial: Denial
+    conditions: tuple[Condition, ...]
+
+
+def explained_denials(recorded: Denial, details: AuthorizationDetails) -> Iterator[ExplainedDenial]:
+    """Yields a denial for each action and resource that AWS denied."""
     for evaluation in details.evaluations:
         if not evaluation.allowed:
-            yield _denial(evaluation, details, recorded), _conditions(evaluation)
+            denial = _denial(evaluation, details, recorded)
+            yield ExplainedDenial(denial, _conditions(evaluation))
 
 
 def _denied_usages(

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 
 from msgspec import structs
 
-from leastpriv.evidence.models import CallTotals, GroupKey
+from leastpriv.evidence.models import CallTotals, GroupKey, regrouped
 from leastpriv.models import Condition, Need, Outcome
 
 RESOURCE_ACCOUNT = "aws:ResourceAccount"
@@ -27,20 +27,22 @@ def with_bucket_accounts(
     """
     buckets = {
         need.permission.resource
-        for (needs, outcome, *_), totals in groups.items()
-        if outcome is Outcome.ALLOWED and totals.succeeded
-        for need in needs
+        for key, totals in groups.items()
+        if key.outcome is Outcome.ALLOWED and totals.succeeded
+        for need in key.needs
         if need.permission.action == _CREATE_BUCKET and need.exact
     }
     if not buckets:
         return groups
     account = Condition("StringEquals", RESOURCE_ACCOUNT, (principal.split(":")[4],))
-    totals_by_group: dict[GroupKey, CallTotals] = {}
-    for (needs, outcome, mark, region), totals in groups.items():
-        if outcome is Outcome.ALLOWED:
-            needs = tuple([_with_account(need, buckets, account) for need in needs])
-        totals_by_group[needs, outcome, mark, region] = totals
-    return totals_by_group
+
+    def with_account(key: GroupKey, _: CallTotals) -> GroupKey:
+        if key.outcome is not Outcome.ALLOWED:
+            return key
+        needs = [_with_account(need, buckets, account) for need in key.needs]
+        return key._replace(needs=tuple(needs))
+
+    return regrouped(groups, with_account)
 
 
 def _with_account(need: Need, buckets: Collection[str], account: Condition) -> Need:

@@ -6,6 +6,8 @@ the calls and none of their requests and answers, except those of `CollectedCall
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 from msgspec import Struct
 
@@ -15,10 +17,32 @@ from leastpriv.evidence.models import CallTotals
 from leastpriv.evidence.runs import KeyIssues, TrackedRuns
 from leastpriv.models import Call, GapKind, Need, Outcome, Scope
 
-GapKey = tuple[GapKind, Scope, str]
-"""Kind, scope and detail of gaps that are counted together."""
-EventReason = tuple[str, str]
-"""Event, and why its calls are not evaluated."""
+
+class GapKey(NamedTuple):
+    """What gaps that are counted together have in common."""
+
+    kind: GapKind
+    scope: Scope
+    detail: str
+
+
+class EventReason(NamedTuple):
+    """Why calls of an event are not evaluated."""
+
+    event: str
+    reason: str
+
+
+class AnswerCounts(Struct, array_like=True):
+    """Numbers of writing calls of one event with an answer and without."""
+
+    answered: int = 0
+    unanswered: int = 0
+
+    def absorb(self, other: AnswerCounts) -> None:
+        """Adds the counts of other calls."""
+        self.answered += other.answered
+        self.unanswered += other.unanswered
 
 
 class GroupedCalls(Struct, array_like=True):
@@ -42,8 +66,8 @@ class PrincipalCalls(Struct, array_like=True):
     gaps: Counted[GapKey]
     resources: dict[str, ListedResources]
     """By action."""
-    answers: dict[str, tuple[int, int]]
-    """Event -> numbers of writing calls with an answer and without."""
+    answers: dict[str, AnswerCounts]
+    """By event."""
     checked_inside: dict[str, str]
     tags: list[TaggedCreations]
     not_evaluated: Counted[EventReason]
@@ -75,26 +99,33 @@ def check_collected(found: CollectedCalls) -> CollectedCalls:
     """Returns what was decoded; raises ValueError where a need or a run does not exist, or a run
     has no calls.
     """
-    for principal_calls in found.principals:
-        tokens = principal_calls.runs.tokens
-        runs = range(-1, len(tokens))
-        first_tokens = set(tokens)
-        are_first = all(
-            0 <= token < len(tokens) and tokens[token] == token for token in first_tokens
-        )
-        spans = [
-            span.token
-            for session in principal_calls.runs.sessions
-            for session_spans in session.spans.values()
-            for span in session_spans
-        ]
-        counted = [run for group in principal_calls.groups for run in group.totals.runs]
-        tagged = [run for tag in principal_calls.tags for run in tag.runs]
-        needs = {number for group in principal_calls.groups for number in group.needs}
-        # Each of these tokens is of one span; the others were joined with it.
-        have_spans = sorted(spans) == sorted(first_tokens)
-        have_runs = all(run in runs for run in {*counted, *tagged})
-        have_needs = all(0 <= number < len(found.needs) for number in needs)
-        if not (are_first and have_spans and have_runs and have_needs):
-            raise ValueError(f"{principal_calls.name}: a need or a run does not exist")
+    for calls in found.principals:
+        if not (_has_known_runs(calls) and _has_known_needs(calls, len(found.needs))):
+            raise ValueError(f"{calls.name}: a need or a run does not exist")
     return found
+
+
+def _has_known_runs(calls: PrincipalCalls) -> bool:
+    """Whether each run exists and has calls."""
+    tokens = calls.runs.tokens
+    first_tokens = set(tokens)
+    if any(token not in range(len(tokens)) or tokens[token] != token for token in first_tokens):
+        return False
+    spans = [
+        span.token
+        for session in calls.runs.sessions
+        for session_spans in session.spans.values()
+        for span in session_spans
+    ]
+    # Each of these tokens is of one span; the others were joined with it.
+    if sorted(spans) != sorted(first_tokens):
+        return False
+    counted = {run for group in calls.groups for run in group.totals.runs}
+    tagged = {run for creations in calls.tags for run in creations.runs}
+    # -1 is the run of a call that may be no deployment's.
+    return all(run in range(-1, len(tokens)) for run in counted | tagged)
+
+
+def _has_known_needs(calls: PrincipalCalls, count: int) -> bool:
+    numbers = {number for group in calls.groups for number in group.needs}
+    return all(number in range(count) for number in numbers)

@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import cast
+from typing import NamedTuple, cast
 
 import msgspec
 from msgspec import Struct, structs
@@ -24,6 +24,7 @@ from leastpriv.cloudtrail.record_blocks import was_read
 from leastpriv.denials.encoded_message import NO_DECODER, Decoder
 from leastpriv.evidence.bucket_accounts import with_bucket_accounts
 from leastpriv.evidence.collected_calls import (
+    AnswerCounts,
     CollectedCalls,
     EventReason,
     GapKey,
@@ -40,6 +41,8 @@ from leastpriv.evidence.models import (
     Evidence,
     GroupKey,
     NotEvaluated,
+    regrouped,
+    united,
 )
 from leastpriv.evidence.runs import FURTHER_KEYS, IssuedKeys, RunTracker
 from leastpriv.models import (
@@ -54,6 +57,7 @@ from leastpriv.models import (
     Permission,
     Scope,
     Usage,
+    grouped,
 )
 from leastpriv.permissions.arn_templates import without_build_step_names
 from leastpriv.permissions.event_table import Verdict, scope_of_unmapped
@@ -65,6 +69,8 @@ _MOST_RESOURCES_PER_ACTION = 500
 """Where an action has more resources, all of them are replaced by wildcards of their parents."""
 _MOST_GAPS = 1_000
 NO_ANSWER = "no-answer"
+_NO_ANSWER_OF = f"{NO_ANSWER} "
+"""Mark of a call without an answer, before its event."""
 _OF_SESSION = "of session "
 """Mark of a denial by a session policy, before its access key."""
 _FEWEST_ANSWERS = 5
@@ -91,8 +97,8 @@ class _Place(Struct, eq=False):
     totals: list[CallTotals] = []
     gaps: list[Gap] = []
     not_evaluated: list[EventReason] = []
-    answers: list[int] | None = None
-    """Numbers of writing calls of the event with an answer and without."""
+    answers: AnswerCounts | None = None
+    """Where a writing call of the event shows whether it has an answer."""
     lacks_answer: bool = False
     is_unmapped: bool = False
     needs_no_permission: bool = False
@@ -122,8 +128,8 @@ class UsageCollector:
         self._groups: dict[GroupKey, CallTotals] = {}
         self._gaps = BoundedCounts(_MOST_GAPS, order=_order_of_gap, without_detail=_general_gap)
         self._resources: dict[str, ResourceList] = {}
-        self._answers: dict[str, list[int]] = {}
-        """Event -> numbers of writing calls with an answer and without."""
+        self._answers: dict[str, AnswerCounts] = {}
+        """By event."""
         self._checked_inside: dict[str, str] = {}
         self._tags = TagLedger()
         self._not_evaluated = BoundedCounts(
@@ -140,7 +146,7 @@ class UsageCollector:
         """Adds a gap and counts equal gaps; past a limit the details are dropped, never the
         scope.
         """
-        self._gaps.add((gap.kind, gap.scope, gap.detail), gap.count)
+        self._gaps.add(GapKey(gap.kind, gap.scope, gap.detail), gap.count)
 
     def note(self, call: Call) -> None:
         """Counts one call of the principal."""
@@ -165,7 +171,10 @@ class UsageCollector:
         for totals in place.totals:
             totals.count_call(call.time, run, created_ids)
         if place.answers:
-            place.answers[place.lacks_answer] += 1
+            if place.lacks_answer:
+                place.answers.unanswered += 1
+            else:
+                place.answers.answered += 1
         if place.tag_service and run != _NO_RUN:
             self._tags.note(call, place.tag_service, run, created_ids)
         for gap in place.gaps:
@@ -183,7 +192,8 @@ class UsageCollector:
         event = f"{call.source}:{call.name}"
         if call.outcome is _UNKNOWN and is_call:
             # No replay evaluates it.
-            call_place.not_evaluated.append((event, call.caller_doubt or call.error_code))
+            reason = call.caller_doubt or call.error_code
+            call_place.not_evaluated.append(EventReason(event, reason))
         if call.read_only is False and hides_passed_role(call):
             scope = Scope(actions=("iam:PassRole",))
             call_place.gaps.append(Gap(GapKind.MAY_PASS_ROLE, scope, event))
@@ -207,43 +217,44 @@ class UsageCollector:
         """
         if not any(resources.level for resources in self._resources.values()):
             return self._groups
-        totals_by_group: dict[GroupKey, CallTotals] = {}
-        for (needs, outcome, mark, region), totals in self._groups.items():
-            key = (tuple([self._at_its_level(need) for need in needs]), outcome, mark, region)
-            group_totals = totals_by_group.setdefault(key, totals)
-            if group_totals is not totals:
-                group_totals.absorb(totals)
-        return totals_by_group
 
-    def _resolved(
-        self, is_rehearsal_key: Callable[[str], bool], groups: dict[GroupKey, CallTotals]
+        def at_its_level(key: GroupKey, _: CallTotals) -> GroupKey:
+            needs = [self._at_its_level(need) for need in key.needs]
+            return key._replace(needs=tuple(needs))
+
+        return regrouped(self._groups, at_its_level)
+
+    def _with_final_outcomes(
+        self, groups: dict[GroupKey, CallTotals], is_rehearsal_key: Callable[[str], bool]
     ) -> dict[GroupKey, CallTotals]:
         """Returns the groups with the outcomes that only all calls together show.
 
         A call without the answer that its kind nearly always has is of unknown outcome. What the
         session policy of a rehearsal's key denied lacks in the proposal.
         """
-        if not any(mark.startswith((NO_ANSWER, _OF_SESSION)) for _, _, mark, _ in groups):
+        if not any(key.mark.startswith((_NO_ANSWER_OF, _OF_SESSION)) for key in groups):
             return groups
-        totals_by_group: dict[GroupKey, CallTotals] = {}
-        for (needs, outcome, mark, region), totals in groups.items():
-            event = mark.removeprefix(f"{NO_ANSWER} ")
-            key = mark.removeprefix(_OF_SESSION)
-            if event != mark:
-                answered, unanswered = self._answers[event]
-                lacks = (
-                    answered >= _FEWEST_ANSWERS and unanswered * _ANSWERS_PER_MISSING <= answered
-                )
-                outcome, mark = (Outcome.UNKNOWN, NO_ANSWER) if lacks else (outcome, "")
-            elif key != mark and totals.denial:
-                from leastpriv.denials.needs import as_rehearsal_denial
 
-                totals.denial = as_rehearsal_denial(totals.denial, rehearsed=is_rehearsal_key(key))
-                mark = f"{totals.denial.denied_by} {totals.denial.mendable}"
-            group_totals = totals_by_group.setdefault((needs, outcome, mark, region), totals)
-            if group_totals is not totals:
-                group_totals.absorb(totals)
-        return totals_by_group
+        def with_final_outcome(key: GroupKey, totals: CallTotals) -> GroupKey:
+            if key.mark.startswith(_NO_ANSWER_OF):
+                if self._nearly_always_answers(key.mark.removeprefix(_NO_ANSWER_OF)):
+                    return key._replace(outcome=_UNKNOWN, mark=NO_ANSWER)
+                return key._replace(mark="")
+            if not key.mark.startswith(_OF_SESSION) or totals.denial is None:
+                return key
+            from leastpriv.denials.needs import as_rehearsal_denial
+
+            is_rehearsed = is_rehearsal_key(key.mark.removeprefix(_OF_SESSION))
+            totals.denial = as_rehearsal_denial(totals.denial, rehearsed=is_rehearsed)
+            return key._replace(mark=_mark_of(totals.denial))
+
+        return regrouped(groups, with_final_outcome)
+
+    def _nearly_always_answers(self, event: str) -> bool:
+        counts = self._answers[event]
+        if counts.answered < _FEWEST_ANSWERS:
+            return False
+        return counts.unanswered * _ANSWERS_PER_MISSING <= counts.answered
 
     def _place_denial(self, place: _Place, call: Call, mapped: CallNeeds) -> None:
         """Notes what a denied call needs, and as gaps what its message does not say or says
@@ -290,12 +301,12 @@ class UsageCollector:
     ) -> None:
         if not needs:
             return
-        refused_by = f"{denial.denied_by} {denial.mendable}"
+        mark = _mark_of(denial)
         if denial.denied_by is DeniedBy.SESSION and not denial.mendable and call.access_key:
             # The record that says what the key is for may come later.
             is_stored = self._issued is None or self._issued.stored.keeps(call.access_key)
-            refused_by = f"{_OF_SESSION}{call.access_key if is_stored else FURTHER_KEYS}"
-        totals = self._totals(call, needs, call.outcome, refused_by)
+            mark = _OF_SESSION + (call.access_key if is_stored else FURTHER_KEYS)
+        totals = self._totals(call, needs, call.outcome, mark)
         totals.note_denial(denial)
         place.totals.append(totals)
 
@@ -306,22 +317,20 @@ class UsageCollector:
         answer.
         """
         mark = call.caller_doubt
-        if (
-            not mark
-            and call.read_only is False
-            and call.outcome is _ALLOWED
-            and not call.error_code
-        ):
+        is_success = call.outcome is _ALLOWED and not call.error_code
+        if is_success and call.read_only is False and not mark:
             event = f"{call.source}:{call.name}"
-            place.answers = self._answers.setdefault(event, [0, 0])
+            place.answers = self._answers.setdefault(event, AnswerCounts())
             place.lacks_answer = not call.response
-            mark = "" if call.response else f"{NO_ANSWER} {event}"
+            if place.lacks_answer:
+                mark = _NO_ANSWER_OF + event
         place.totals.append(self._totals(call, needs, outcome, mark))
 
     def _totals(
-        self, call: Call, needs: tuple[Need, ...], outcome: Outcome, refused_by: str
+        self, call: Call, needs: tuple[Need, ...], outcome: Outcome, mark: str
     ) -> CallTotals:
-        key = (tuple([self._folded(need) for need in needs]), outcome, refused_by, call.region)
+        folded = tuple([self._folded(need) for need in needs])
+        key = GroupKey(folded, outcome, mark, call.region)
         totals = self._groups.setdefault(key, CallTotals(call.time, call.time))
         totals.describe(call)
         return totals
@@ -334,18 +343,16 @@ class UsageCollector:
             places: the place of each need in a list; needs are added to it.
         """
         groups = []
-        for (needs, outcome, mark, region), totals in self._groups.items():
-            numbers = tuple([places.setdefault(need, len(places)) for need in needs])
-            groups.append(GroupedCalls(numbers, outcome, mark, region, totals))
+        for key, totals in self._groups.items():
+            numbers = tuple([places.setdefault(need, len(places)) for need in key.needs])
+            groups.append(GroupedCalls(numbers, key.outcome, key.mark, key.region, totals))
         return PrincipalCalls(
             name=name,
             groups=groups,
             runs=self._runs.noted(),
             gaps=self._gaps.counts(),
             resources={action: resources.listed() for action, resources in self._resources.items()},
-            answers={
-                event: (answered, lacked) for event, (answered, lacked) in self._answers.items()
-            },
+            answers=self._answers,
             checked_inside=self._checked_inside,
             tags=self._tags.noted(),
             not_evaluated=self._not_evaluated.counts(),
@@ -361,7 +368,7 @@ class UsageCollector:
             totals = group.totals
             totals.runs = [run if run == _NO_RUN else run + shift for run in totals.runs]
             own_needs = tuple([needs[number] for number in group.needs])
-            key = (own_needs, group.outcome, group.mark, group.region)
+            key = GroupKey(own_needs, group.outcome, group.mark, group.region)
             earlier_totals = self._groups.get(key)
             if earlier_totals is None:
                 self._groups[key] = totals.compact()
@@ -370,8 +377,7 @@ class UsageCollector:
         for action, resources in other.resources.items():
             self._list_of(action).absorb(resources)
         for event, counts in other.answers.items():
-            own_counts = self._answers.setdefault(event, [0, 0])
-            own_counts[:] = [own_counts[0] + counts[0], own_counts[1] + counts[1]]
+            self._answers.setdefault(event, AnswerCounts()).absorb(counts)
         for action, inside in other.checked_inside.items():
             self._note_inside(action, inside)
         self._gaps.absorb(other.gaps)
@@ -391,41 +397,36 @@ class UsageCollector:
         keys = self._issued or IssuedKeys()
         keys.settle()
         runs = self._runs.resolve(keys.identity_of, keys.logged_in)
-        ordered = tuple(
-            sorted({run.id: run for run in runs}.values(), key=lambda run: (run.first, run.id))
-        )
+        distinct_runs = {run.id: run for run in runs}.values()
+        ordered = tuple(sorted(distinct_runs, key=lambda run: (run.first, run.id)))
         position_by_run = {run.id: position for position, run in enumerate(ordered)}
         positions = [position_by_run[run.id] for run in runs]
 
         @cache
         def run_ids(tokens: frozenset[int]) -> tuple[str, ...]:
-            return tuple(
-                [
-                    ordered[position].id
-                    for position in sorted(
-                        {positions[token] for token in tokens if token != _NO_RUN}
-                    )
-                ]
-            )
+            own_positions = {positions[token] for token in tokens if token != _NO_RUN}
+            return tuple([ordered[position].id for position in sorted(own_positions)])
 
         uses = list(self._runs.key_uses()) if self._issued else []
-        resolved = self._resolved(keys.is_rehearsal_key, self._listed())
-        groups = self._tags.with_context(with_known_paths(resolved))
+        groups: Mapping[GroupKey, CallTotals]
+        groups = self._with_final_outcomes(self._listed(), keys.is_rehearsal_key)
+        groups = self._tags.with_context(with_known_paths(groups))
         groups = with_bucket_accounts(groups, self._principal)
         unanswered = 0
         unanswered_unmapped = 0
-        for (needs, _, mark, _), totals in groups.items():
-            if mark != NO_ANSWER:
+        for key, totals in groups.items():
+            if key.mark != NO_ANSWER:
                 continue
             unanswered += totals.count
-            if not all(need.verified for need in needs):
+            if not all(need.verified for need in key.needs):
                 unanswered_unmapped += totals.count
-            self._not_evaluated.add((min(totals.events), NO_ANSWER), totals.count)
+            self._not_evaluated.add(EventReason(min(totals.events), NO_ANSWER), totals.count)
+        regions = {region for totals in groups.values() for region in totals.regions}
         return Evidence(
             principal=self._principal,
             usages=tuple(_usages(groups, run_ids)),
             groups=_call_groups(groups, run_ids),
-            gaps=tuple(Gap(*key, count=count) for key, count in self._gaps.items()),
+            gaps=tuple(Gap(*total.key, count=total.count) for total in self._gaps.totals()),
             runs=keys.with_parent_runs(uses, ordered),
             signed=keys.key_issuers(uses),
             first=min((run.first for run in ordered), default=None),
@@ -438,13 +439,11 @@ class UsageCollector:
                 unmapped=self._unmapped - unanswered_unmapped,
                 no_permission=self._no_permission,
             ),
-            regions=tuple(
-                sorted({region for tally in groups.values() for region in tally.regions})
-            ),
+            regions=tuple(sorted(regions)),
             checked_inside=dict(sorted(self._checked_inside.items())),
             created_tags=self._tags.close(run_ids),
             not_evaluated=tuple(
-                NotEvaluated(*key, count) for key, count in self._not_evaluated.items()
+                NotEvaluated(*total.key, total.count) for total in self._not_evaluated.totals()
             ),
         )
 
@@ -459,13 +458,13 @@ class UsageCollector:
         elif mapped.verdict is Verdict.UNMAPPED:
             place.is_unmapped = allowed
             if allowed:
-                place.not_evaluated.append((event, GapKind.UNMAPPED_EVENT.value))
+                place.not_evaluated.append(EventReason(event, GapKind.UNMAPPED_EVENT.value))
             scope = scope_of_unmapped(call.source, call.name, mapped.prefix)
             place.gaps.append(Gap(GapKind.UNMAPPED_EVENT, scope, event))
         elif mapped.verdict is Verdict.UNVERIFIED:
             place.is_unmapped = allowed
             if allowed:
-                place.not_evaluated.append((event, GapKind.UNVERIFIED_ACTION.value))
+                place.not_evaluated.append(EventReason(event, GapKind.UNVERIFIED_ACTION.value))
             scope = Scope(services=(mapped.prefix,))
             place.gaps.append(Gap(GapKind.UNVERIFIED_ACTION, scope, event))
         place.gaps.extend(mapped.gaps)
@@ -505,17 +504,20 @@ def _in_order(key: EventReason) -> EventReason:
 
 
 def _general_call(key: EventReason) -> EventReason:
-    return ("further events", key[1])
+    return key._replace(event="further events")
 
 
 def _order_of_gap(key: GapKey) -> tuple[object, ...]:
-    kind, scope, detail = key
-    return (kind, detail, structs.astuple(scope))
+    return (key.kind, key.detail, structs.astuple(key.scope))
 
 
 def _general_gap(key: GapKey) -> GapKey:
-    kind, scope, _ = key
-    return (kind, scope, "and more of the kind")
+    return key._replace(detail="and more of the kind")
+
+
+def _mark_of(denial: Denial) -> str:
+    """Returns the mark of a denial whose policy type is known."""
+    return f"{denial.denied_by} {denial.mendable}"
 
 
 def _call_groups(
@@ -524,15 +526,15 @@ def _call_groups(
     """Returns the groups of calls, sorted."""
     call_groups = [
         CallGroup(
-            needs=needs,
-            outcome=outcome,
+            needs=key.needs,
+            outcome=key.outcome,
             count=totals.count,
             runs=run_ids(frozenset(totals.runs)),
             regions=tuple(sorted(totals.regions)),
             event=min(totals.events),
             forwarded_by=tuple(sorted(totals.forwarded)),
         )
-        for (needs, outcome, *_), totals in groups.items()
+        for key, totals in groups.items()
     ]
     return tuple(sorted(call_groups, key=_order_of_group))
 
@@ -542,25 +544,29 @@ def _order_of_group(group: CallGroup) -> tuple[object, ...]:
     return (group.event, needs, group.outcome, group.regions, group.runs, group.count)
 
 
+class _UsageKey(NamedTuple):
+    """What the calls of a usage have in common."""
+
+    need: Need
+    outcome: Outcome
+    mark: str
+
+
 def _usages(
     groups: Mapping[GroupKey, CallTotals], run_ids: Callable[[frozenset[int]], tuple[str, ...]]
 ) -> list[Usage]:
     """Unites the calls of each need and outcome to one usage."""
-    merged: dict[tuple[Need, Outcome, str], list[CallTotals]] = {}
-    for (needs, outcome, refused_by, _), tally in groups.items():
-        for need in dict.fromkeys(needs):
-            merged.setdefault((need, outcome, refused_by), []).append(tally)
+    totals_by_key = grouped(
+        (_UsageKey(need, key.outcome, key.mark), totals)
+        for key, totals in groups.items()
+        for need in dict.fromkeys(key.needs)
+    )
     usages = []
-    for (need, outcome, refused_by), tallies in merged.items():
-        total = tallies[0]
-        if len(tallies) > 1:
-            total = CallTotals(total.first, total.last)
-            for tally in tallies:
-                total.absorb(tally)
+    for key, parts in totals_by_key.items():
+        total = united(parts)
         runs = run_ids(frozenset(total.runs))
-        usages.append(
-            total.usage(need, outcome, runs, refused_by if outcome is Outcome.UNKNOWN else "")
-        )
+        doubt = key.mark if key.outcome is _UNKNOWN else ""
+        usages.append(total.usage(key.need, key.outcome, runs, doubt))
     return sorted(usages, key=_order_of_usage)
 
 
@@ -585,6 +591,15 @@ _MOST_BY_PATTERN = 20_000
 def _is_encoded_denial(call: Call) -> bool:
     """Whether the denial of a call may have an encoded text, which AWS decodes."""
     return call.outcome is _DENIED and "encoded" in call.error_message.lower()
+
+
+class _CountedPrincipal(NamedTuple):
+    """The principal of whom calls are counted."""
+
+    name: str
+    """Its ARN."""
+    collector: UsageCollector | None
+    """None for one principal too many."""
 
 
 class PrincipalCollectors:
@@ -616,10 +631,8 @@ class PrincipalCollectors:
         present = () if is_part else targets
         self._collectors = {target.arn: self._new_collector(target.arn) for target in present}
         self._most = len(targets) + _MOST_BY_PATTERN if principals.patterns else sys.maxsize
-        self._by_caller: dict[str, tuple[str, UsageCollector | None]] = {}
-        """ARN of a call -> ARN under which it is counted, and where; None: of one principal too
-        many.
-        """
+        self._by_caller: dict[str, _CountedPrincipal] = {}
+        """ARN of a call -> the principal of whom it is counted."""
         self._names: dict[str, str] = {}
         """ARN without the path -> ARN with the longest path seen: a session ARN has no role path.
         """
@@ -703,15 +716,16 @@ class PrincipalCollectors:
                 self._has_too_many = True
         return self._collectors.get(name)
 
-    def _collector_of(self, principal: str) -> tuple[str, UsageCollector | None]:
+    def _collector_of(self, principal: str) -> _CountedPrincipal:
         # A record without sessionIssuer has no role path, but belongs to the same role and run.
         targets = self._principals.targets
         target = self._principals.target_of(principal) if targets is not None else None
         name = target.arn if target else principal
         if targets is None or (target and target not in targets):
             name = self._without_path(name)
-        named_collector = self._by_caller[principal] = name, self._collector_named(name)
-        return named_collector
+        counted = _CountedPrincipal(name, self._collector_named(name))
+        self._by_caller[principal] = counted
+        return counted
 
     def _new_collector(self, name: str) -> UsageCollector:
         return UsageCollector(name, self._decoder, self._keys)

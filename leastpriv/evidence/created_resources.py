@@ -5,6 +5,7 @@ ends a tool drew.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -32,10 +33,25 @@ _LEAST_RUNS = 2
 """A resource that only one run created is no pattern."""
 
 
+class ResourceId(NamedTuple):
+    """An id that AWS chose for a resource, or for what it is a part of."""
+
+    service: str
+    """IAM prefix."""
+    id: str
+
+
+class _Users(Struct, frozen=True):
+    """The runs that used a resource."""
+
+    first: str
+    runs: set[str]
+
+
 def _created_by_own_runs(
     usages: Sequence[Usage],
     reviewed: Collection[str] | None,
-    makers_of_ids: Mapping[tuple[str, str], set[str]],
+    makers_of_ids: Mapping[ResourceId, set[str]],
 ) -> Callable[[Usage], bool]:
     """Returns a test of whether the principal's runs may have created the resource of a usage.
 
@@ -46,73 +62,74 @@ def _created_by_own_runs(
     call returned, or where any run deleted it, or what it is a part of (a stage of an API): the
     next run has another one.
     """
-    creations = _creating_runs(usages, reviewed)
-    services = {created.service for created in creations}
-    services.update(service for service, _ in makers_of_ids)
-    users = _using_runs(
-        usage for usage in usages if service_of(usage.need.permission.resource) in services
-    )
-    needed_pairs = {
-        (usage.need.permission.action, usage.need.permission.resource) for usage in usages
-    }
-    deleted = {
-        arn
-        for action, arn in needed_pairs
-        if any(ends(action, kind) for kind in types_of_arn(service_of(arn), arn))
-    }
-    deleted_ids = {
-        (service_of(arn), part.text)
-        for arn in deleted
-        for part in variables_of_arn(service_of(arn), arn)[-1:]
-    }
+    creators_of_kinds = _creating_runs(usages, reviewed)
+    services = {kind.service for kind in creators_of_kinds}
+    services.update(made_id.service for made_id in makers_of_ids)
+    users_of = _using_runs(usage for usage in usages if service_of(_resource(usage)) in services)
+    deleted = _deleted(usages)
+    deleted_ids = {ids[-1] for ids in map(_ids, deleted) if ids}
 
     def is_made(usage: Usage) -> bool:
         """Whether the principal's own runs made the resource of a usage: a call of theirs named its
         id, or several runs create its type and used it first.
         """
-        resource = usage.need.permission.resource
-        if resource not in users:
+        resource = _resource(usage)
+        users = users_of.get(resource)
+        if users is None:
             return False
-        prefix, (first, runs) = service_of(resource), users[resource]
-        parts = variables_of_arn(prefix, resource) if makers_of_ids else ()
-        ids = [(prefix, part.text) for part in parts if (prefix, part.text) in makers_of_ids]
-        makers_of_it = [makers_of_ids[made_id] for made_id in ids]
-        if makers_of_it and (
-            resource in deleted
-            or not deleted_ids.isdisjoint(ids)
-            or any({*usage.runs} <= makers for makers in makers_of_it)
-        ):
-            return True
-        of_types = (creations.get(each, set()) for each in service_types(resource))
-        return any(
-            (first in creators or makers_of_it)
-            and len(creators) >= _LEAST_RUNS
-            and not creators <= runs
-            for creators in of_types
-        )
+        parts = _ids(resource) if makers_of_ids else []
+        ids = [part for part in parts if part in makers_of_ids]
+        if ids:
+            if resource in deleted or not deleted_ids.isdisjoint(ids):
+                return True
+            if any(makers_of_ids[made_id].issuperset(usage.runs) for made_id in ids):
+                return True
+        for kind in service_types(resource):
+            creators = creators_of_kinds.get(kind, set())
+            is_by_creator = bool(ids) or users.first in creators
+            if is_by_creator and len(creators) >= _LEAST_RUNS and not creators <= users.runs:
+                return True
+        return False
 
     return is_made
 
 
+def _resource(usage: Usage) -> str:
+    return usage.need.permission.resource
+
+
+def _service(usage: Usage) -> str:
+    return usage.action.partition(":")[0]
+
+
+def _ids(arn: str) -> list[ResourceId]:
+    """Returns the variable parts of the name of a resource, of which AWS may have chosen some."""
+    service = service_of(arn)
+    return [ResourceId(service, part.text) for part in variables_of_arn(service, arn)]
+
+
+def _deleted(usages: Iterable[Usage]) -> set[str]:
+    """Returns the resources that a call deleted."""
+    used = {(usage.action, _resource(usage)) for usage in usages}
+    return {arn for action, arn in used if any(ends(action, kind.name) for kind in service_types(arn))}
+
+
 def _makers_of_ids(
     usages: Iterable[Usage], reviewed: Collection[str] | None
-) -> dict[tuple[str, str], set[str]]:
-    """(IAM prefix, id that AWS chose in the response of a creating call) -> runs that made the
-    call.
-    """
-    runs_by_id: dict[tuple[str, str], set[str]] = {}
+) -> dict[ResourceId, set[str]]:
+    """Id that AWS chose in the response of a creating call -> runs that made the call."""
+    runs_by_id: dict[ResourceId, set[str]] = {}
     for usage in usages:
-        for new in usage.made if reviewed is None or set(usage.runs) <= {*reviewed} else ():
-            runs_by_id.setdefault(
-                (usage.need.permission.action.partition(":")[0], new), set()
-            ).update(usage.runs)
+        if reviewed is not None and not set(usage.runs).issubset(reviewed):
+            continue
+        for new_id in usage.made:
+            runs_by_id.setdefault(ResourceId(_service(usage), new_id), set()).update(usage.runs)
     return runs_by_id
 
 
 def creating_usages(usages: Sequence[Usage], wanted: Iterable[Usage]) -> list[Usage]:
     """Returns the usages that created resources of the types that `wanted` is about."""
-    arns = {usage.need.permission.resource for usage in wanted}
-    kinds = {kind for arn in arns for kind in service_types(arn)}
+    kinds = {kind for usage in wanted for kind in service_types(_resource(usage))}
     return [usage for usage in usages if not kinds.isdisjoint(_types_created(usage))]
 
 
@@ -120,38 +137,34 @@ def _creating_runs(
     usages: Iterable[Usage], reviewed: Collection[str] | None
 ) -> Mapping[ServiceType, set[str]]:
     """Resource type -> runs that created such a resource."""
-    runs_by_type: dict[ServiceType, set[str]] = {}
+    runs_by_kind: dict[ServiceType, set[str]] = {}
     for usage in usages:
+        runs = [run for run in usage.runs if reviewed is None or run in reviewed]
         for kind in _types_created(usage):
-            runs = (
-                usage.runs if reviewed is None else (run for run in usage.runs if run in reviewed)
-            )
-            runs_by_type.setdefault(kind, set()).update(runs)
-    return runs_by_type
+            runs_by_kind.setdefault(kind, set()).update(runs)
+    return runs_by_kind
 
 
 def _types_created(usage: Usage) -> set[ServiceType]:
-    """The types of the resources that the calls of a usage created."""
+    """Returns the types of the resources that the calls of a usage created."""
     if not usage.is_allowed or not usage.succeeded:
         return set()
-    prefix = usage.action.partition(":")[0]
+    service = _service(usage)
     return {
-        ServiceType(prefix, kind)
+        ServiceType(service, kind)
         for event in usage.events
-        for kind in created_types(prefix, event.rpartition(":")[2])
+        for kind in created_types(service, event.rpartition(":")[2])
     }
 
 
-def _using_runs(usages: Iterable[Usage]) -> Mapping[str, tuple[str, set[str]]]:
-    """Resource -> the first run that used it, and all runs that did."""
-    runs_by_resource: dict[str, tuple[str, set[str]]] = {}
-    for usage in sorted(
-        (usage for usage in usages if usage.runs), key=lambda usage: usage.first_seen
-    ):
-        runs_by_resource.setdefault(usage.need.permission.resource, (usage.runs[0], set()))[
-            1
-        ].update(usage.runs)
-    return runs_by_resource
+def _using_runs(usages: Iterable[Usage]) -> Mapping[str, _Users]:
+    """Resource -> the runs that used it."""
+    users_of: dict[str, _Users] = {}
+    for usage in sorted(usages, key=lambda usage: usage.first_seen):
+        if usage.runs:
+            users = users_of.setdefault(_resource(usage), _Users(usage.runs[0], set()))
+            users.runs.update(usage.runs)
+    return users_of
 
 
 def _certainty(need: Need) -> Certainty:
@@ -171,27 +184,26 @@ class CreatedResources(Struct, frozen=True):
     is_created: Callable[[Usage], bool]
     families: Mapping[str, str]
     """Resource -> its name with the end open that a tool drew."""
-    new_ids: frozenset[tuple[str, str]] = frozenset()
-    """(IAM prefix, id) of what the runs created."""
+    new_ids: frozenset[ResourceId] = frozenset()
+    """Ids of what the runs created."""
 
     def observe(self, usage: Usage, resource: str) -> ObservedResource:
         """Describes a resource of a usage for `patterns_of`."""
         is_created = self.is_created(usage)
-        prefix = service_of(resource)
-        parts = variables_of_arn(prefix, resource) if is_created else ()
-        ids = dict.fromkeys([part.text for part in parts if (prefix, part.text) in self.new_ids])
+        ids = _ids(resource) if is_created else []
+        new_ids = dict.fromkeys(each.id for each in ids if each in self.new_ids)
         return ObservedResource(
             resource=resource,
             runs=usage.runs,
             made=is_created,
             family=family_of(resource, self.families),
-            ids=tuple(ids),
+            ids=tuple(new_ids),
             certainty=_certainty(usage.need),
         )
 
     def seen(self, usages: Iterable[Usage]) -> list[ObservedResource]:
         """Describes the resources of usages for `patterns_of`."""
-        return [self.observe(usage, usage.need.permission.resource) for usage in usages]
+        return [self.observe(usage, _resource(usage)) for usage in usages]
 
 
 def find_created_resources(
@@ -210,16 +222,10 @@ def find_created_resources(
     teachers = all_usages if naming is None else tuple(naming)
     creations = tuple(_creations(teachers))
     by_stacks = {
-        creation.need.permission.resource
-        for creation in creations
-        if STACK_SERVICE in creation.forwarded_by
+        _resource(creation) for creation in creations if STACK_SERVICE in creation.forwarded_by
     }
     # What two runs made under one name was not drawn for either.
-    once = (
-        creation.need.permission.resource
-        for creation in creations
-        if len(creation.runs) < _LEAST_RUNS
-    )
+    once = (_resource(creation) for creation in creations if len(creation.runs) < _LEAST_RUNS)
     makers = _makers_of_ids(all_usages, reviewed)
     return CreatedResources(
         is_created=_created_by_own_runs(all_usages, reviewed, makers),
@@ -232,13 +238,11 @@ def _creations(usages: Iterable[Usage]) -> Iterator[Usage]:
     """Yields the usages that created a resource that they name."""
     for usage in usages:
         created = _types_created(usage)
-        resource = usage.need.permission.resource
-        prefix = usage.need.permission.action.partition(":")[0]
-        if created and not created.isdisjoint(
-            [ServiceType(prefix, kind) for kind in types_of_arn(prefix, resource)]
-        ):
-            is_named = usage.need.derivation in (IN_PART, IN_RESPONSE) and is_named_but_ids(
-                resource
-            )
-            if usage.need.exact or is_named or is_open_anyway(resource):
-                yield usage
+        resource = _resource(usage)
+        service = _service(usage)
+        kinds = [ServiceType(service, kind) for kind in types_of_arn(service, resource)]
+        if created.isdisjoint(kinds):
+            continue
+        is_named = usage.need.derivation in (IN_PART, IN_RESPONSE) and is_named_but_ids(resource)
+        if usage.need.exact or is_named or is_open_anyway(resource):
+            yield usage

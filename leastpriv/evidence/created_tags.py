@@ -9,12 +9,14 @@ name a project or a copy of it (`tag_keys.tsv`).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
 from msgspec import Struct, structs
 
-from leastpriv.evidence.models import CallTotals, CreatedTags, GroupKey
+from leastpriv.evidence.created_resources import ResourceId
+from leastpriv.evidence.models import CallTotals, CreatedTags, GroupKey, regrouped
 from leastpriv.models import Basis, Call, Condition, Need, Outcome
 from leastpriv.permissions.catalog import is_read, sensitivity
 from leastpriv.permissions.fact_tables import table
@@ -39,8 +41,13 @@ _MOST_CREATIONS = 2_000
 """Different sets of tags; beyond this number the tags of a creation count as unknown."""
 
 
-_CreationKey = tuple[str, str, Tags]
-"""Service, resource type in lower case, and tags."""
+class _CreationKey(NamedTuple):
+    """What creations that count together have in common."""
+
+    service: str
+    kind: str
+    """Resource type in lower case."""
+    tags: Tags
 
 
 class TaggedCreations(Struct, array_like=True):
@@ -50,15 +57,15 @@ class TaggedCreations(Struct, array_like=True):
     kind: str
     tags: Tags
     ids: set[str]
-    runs: list[int]
+    """Ids of the resources."""
+    runs: set[int]
 
 
 class TagLedger:
     """Counts the creations of each resource type by the tags in their requests."""
 
     def __init__(self) -> None:
-        self._creations: dict[_CreationKey, tuple[set[str], set[int]]] = {}
-        """Service, resource type and tags -> ids of the resources, and runs."""
+        self._creations: dict[_CreationKey, TaggedCreations] = {}
 
     def note(self, call: Call, prefix: str, run: int, made: Collection[str]) -> None:
         """Counts one call that succeeded, and the ids of what it made; one that creates nothing is
@@ -70,35 +77,39 @@ class TagLedger:
         tags = {} if call.parameters_omitted else dict(tags_by_type(call.parameters))
         for kind in dict.fromkeys((kinds[0], *filter(None, tags))):
             tag_keys = tuple(sorted({*tags.get(kind, ()), *tags.get("", ())}))
-            ids, runs = self._creations.setdefault((prefix, kind, tag_keys), (set(), set()))
-            runs.add(run)
+            creations = self._creations_of(_CreationKey(prefix, kind, tag_keys))
+            creations.runs.add(run)
             if kind == kinds[0] and tag_keys:
-                ids.update(made)
+                creations.ids.update(made)
         # Twice the limit: a sort for each set of tags past it would take long.
         if len(self._creations) > 2 * _MOST_CREATIONS:
             self._drop_tags()
 
     def noted(self) -> list[TaggedCreations]:
         """Returns the creations, for another ledger to add."""
-        return [TaggedCreations(*key, ids, [*runs]) for key, (ids, runs) in self._creations.items()]
+        return list(self._creations.values())
 
     def absorb(self, others: Iterable[TaggedCreations], shift: int) -> None:
         """Adds the creations of another ledger, whose runs differ by `shift` from the new ones."""
-        for other_tags in others:
-            ids, runs = self._creations.setdefault(
-                (other_tags.service, other_tags.kind, other_tags.tags), (set(), set())
-            )
-            ids.update(other_tags.ids)
-            runs.update([run + shift for run in other_tags.runs])
+        for other in others:
+            creations = self._creations_of(_CreationKey(other.service, other.kind, other.tags))
+            creations.ids.update(other.ids)
+            creations.runs.update([run + shift for run in other.runs])
         if len(self._creations) > 2 * _MOST_CREATIONS:
             self._drop_tags()
 
+    def _creations_of(self, key: _CreationKey) -> TaggedCreations:
+        creations = self._creations.get(key)
+        if creations is None:
+            creations = self._creations[key] = TaggedCreations(*key, set(), set())
+        return creations
+
     def _drop_tags(self) -> None:
         """Counts the largest sets of tags past the limit as unknown."""
-        tagged = sorted(key for key in self._creations if key[2])
-        for prefix, kind, tags in tagged[_MOST_CREATIONS:]:
-            _, runs = self._creations.pop((prefix, kind, tags))
-            self._creations.setdefault((prefix, kind, ()), (set(), set()))[1].update(runs)
+        tagged = sorted(key for key in self._creations if key.tags)
+        for key in tagged[_MOST_CREATIONS:]:
+            runs = self._creations.pop(key).runs
+            self._creations_of(key._replace(tags=())).runs.update(runs)
 
     def close(
         self, run_ids: Callable[[frozenset[int]], tuple[str, ...]]
@@ -106,8 +117,8 @@ class TagLedger:
         """Returns the creations, sorted."""
         self._drop_tags()
         return tuple(
-            CreatedTags(prefix, kind, tags, run_ids(frozenset(runs)))
-            for (prefix, kind, tags), (_, runs) in sorted(self._creations.items())
+            CreatedTags(*key, run_ids(frozenset(creations.runs)))
+            for key, creations in self._ordered()
         )
 
     def with_context(self, groups: Mapping[GroupKey, CallTotals]) -> Mapping[GroupKey, CallTotals]:
@@ -118,23 +129,24 @@ class TagLedger:
         """
         self._drop_tags()
         tags_by_id = {
-            (prefix, created_id): tags
-            for (prefix, _, tags), (ids, _) in sorted(self._creations.items(), key=_key_of)
-            for created_id in ids
+            ResourceId(key.service, created_id): key.tags
+            for key, creations in self._ordered()
+            for created_id in creations.ids
         }
-        for needs, *_ in groups if tags_by_id else ():
-            for need in filter(_changes_tags, needs):
+        for key in groups if tags_by_id else ():
+            for need in filter(_changes_tags, key.needs):
                 tags_by_id.pop(_id_of(need.permission.resource), None)
-        totals_by_group: dict[GroupKey, CallTotals] = {}
-        for (needs, outcome, mark, region), totals in groups.items():
-            if outcome is Outcome.ALLOWED and (tags_by_id or totals.forwarded):
-                needs = tuple([_with_context(need, totals, tags_by_id) for need in needs])
-            totals_by_group[needs, outcome, mark, region] = totals
-        return totals_by_group
 
+        def with_context(key: GroupKey, totals: CallTotals) -> GroupKey:
+            if key.outcome is not Outcome.ALLOWED or not (tags_by_id or totals.forwarded):
+                return key
+            needs = [_with_context(need, totals, tags_by_id) for need in key.needs]
+            return key._replace(needs=tuple(needs))
 
-def _key_of(creation: tuple[_CreationKey, object]) -> _CreationKey:
-    return creation[0]
+        return regrouped(groups, with_context)
+
+    def _ordered(self) -> list[tuple[_CreationKey, TaggedCreations]]:
+        return sorted(self._creations.items(), key=itemgetter(0))
 
 
 def takes_conditions(action: str) -> bool:
@@ -207,7 +219,7 @@ def with_unmet_conditions(need: Need, documents: Iterable[Document]) -> Need:
     return structs.replace(need, context=absent) if absent else need
 
 
-def _with_context(need: Need, totals: CallTotals, known: Mapping[tuple[str, str], Tags]) -> Need:
+def _with_context(need: Need, totals: CallTotals, known: Mapping[ResourceId, Tags]) -> Need:
     action = need.permission.action
     if not takes_conditions(action):
         return need
@@ -226,12 +238,10 @@ def _changes_tags(need: Need) -> bool:
     return is_tagging(action) or _TAGS_OF_API in need.permission.resource
 
 
-def _id_of(resource: str) -> tuple[str, str]:
-    """The service of an ARN and the last part of its name; for the tags of an API those of the
-    API.
-    """
+def _id_of(resource: str) -> ResourceId:
+    """Returns the last id in the name of a resource; for the tags of an API that of the API."""
     if _TAGS_OF_API in resource:
         resource = unquote(resource.partition(_TAGS_OF_API)[2])
     prefix = service_of(resource)
     parts = variables_of_arn(prefix, resource) if prefix else ()
-    return prefix, parts[-1].text if parts else ""
+    return ResourceId(prefix, parts[-1].text if parts else "")

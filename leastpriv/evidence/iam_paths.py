@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from leastpriv.evidence.created_resources import CreatedResources, find_created_resources
-from leastpriv.evidence.models import CallTotals, Evidence, GroupKey
+from leastpriv.evidence.models import CallTotals, Evidence, GroupKey, regrouped
 from leastpriv.models import Basis, Need, Outcome, Permission, Usage
 from leastpriv.permissions.arn_templates import NAMED, NAMED_WITHOUT_PATH
 from leastpriv.permissions.generalize import patterns_of
@@ -34,18 +34,19 @@ def with_known_paths(groups: Mapping[GroupKey, CallTotals]) -> Mapping[GroupKey,
     """Returns the groups with the paths that other calls of the same evidence show."""
     paths = known_paths(
         need
-        for (needs, outcome, *_), tally in groups.items()
-        for need in needs
-        if (outcome is Outcome.ALLOWED and tally.succeeded)
+        for key, totals in groups.items()
+        for need in key.needs
+        if (key.outcome is Outcome.ALLOWED and totals.succeeded)
         or need.basis in (Basis.DENIED, Basis.INFERRED)
     )
     if not paths:
         return groups
-    totals_by_group: dict[GroupKey, CallTotals] = {}
-    for (needs, outcome, refused_by, region), tally in groups.items():
-        key = (tuple(with_path(need, paths) for need in needs), outcome, refused_by, region)
-        totals_by_group.setdefault(key, CallTotals(tally.first, tally.last)).absorb(tally)
-    return totals_by_group
+
+    def with_paths(key: GroupKey, _: CallTotals) -> GroupKey:
+        needs = [with_path(need, paths) for need in key.needs]
+        return key._replace(needs=tuple(needs))
+
+    return regrouped(groups, with_paths)
 
 
 def known_paths(needs: Iterable[Need]) -> Mapping[str, str]:

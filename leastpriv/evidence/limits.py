@@ -6,7 +6,8 @@ what the values themselves decide: the smallest ones, or all of them at a wider 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
@@ -16,11 +17,18 @@ WIDEST_LEVEL = 3
 Key = TypeVar("Key", bound=Hashable)
 
 
+class KeyCount(Struct, Generic[Key], array_like=True):
+    """How often a key was counted."""
+
+    key: Key
+    count: int
+
+
 class Counted(Struct, Generic[Key], array_like=True):
     """What a counter counted."""
 
-    detailed: list[tuple[Key, int]]
-    rest: list[tuple[Key, int]]
+    detailed: list[KeyCount[Key]]
+    rest: list[KeyCount[Key]]
     """Keys without the detail of those past the limit."""
 
 
@@ -53,22 +61,21 @@ class BoundedCounts(Generic[Key]):
     def counts(self) -> Counted[Key]:
         """Returns the counts, for another counter to add."""
         self._drop_details()
-        return Counted([*self._counts.items()], [*self._rest.items()])
+        return Counted(_as_list(self._counts), _as_list(self._rest))
 
     def absorb(self, other: Counted[Key]) -> None:
         """Adds the counts of another counter with the same limit."""
-        for key, count in other.detailed:
-            self.add(key, count)
-        for key, count in other.rest:
-            self._rest[key] = self._rest.get(key, 0) + count
+        for detailed in other.detailed:
+            self.add(detailed.key, detailed.count)
+        for general in other.rest:
+            self._rest[general.key] = self._rest.get(general.key, 0) + general.count
 
-    def items(self) -> Iterator[tuple[Key, int]]:
-        """Yields the keys with their counts, sorted."""
+    def totals(self) -> list[KeyCount[Key]]:
+        """Returns the keys with their counts, sorted."""
         self._drop_details()
-        total = dict(self._counts)
-        for key, count in self._rest.items():
-            total[key] = total.get(key, 0) + count
-        yield from sorted(total.items(), key=lambda entry: self._order(entry[0]))
+        totals = Counter(self._counts)
+        totals.update(self._rest)
+        return sorted(_as_list(totals), key=lambda total: self._order(total.key))
 
     def _drop_details(self) -> None:
         if len(self._counts) <= self._most:
@@ -76,6 +83,10 @@ class BoundedCounts(Generic[Key]):
         for key in sorted(self._counts, key=self._order)[self._most :]:
             general = self._without_detail(key)
             self._rest[general] = self._rest.get(general, 0) + self._counts.pop(key)
+
+
+def _as_list(counts: Mapping[Key, int]) -> list[KeyCount[Key]]:
+    return [KeyCount(key, count) for key, count in counts.items()]
 
 
 class ListedResources(Struct, array_like=True):

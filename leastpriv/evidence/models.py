@@ -8,10 +8,10 @@ Every finding of AWS may be absent: it was not requested, or AWS did not answer,
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -31,7 +31,9 @@ from leastpriv.models import (
     RunOrigin,
     Scope,
     Usage,
+    grouped,
 )
+from leastpriv.permissions.project_tags import Tags
 
 if TYPE_CHECKING:
     from leastpriv.declared.role_policies import CreatedRole
@@ -126,6 +128,15 @@ class AccessReport(Struct, frozen=True):
         return service.actions.get(name.lower()) if service else None
 
 
+class GeneratedGrant(NamedTuple):
+    """An action of a generated policy."""
+
+    action: str
+    """As written."""
+    resources: tuple[str, ...]
+    """Sorted; a resource may contain placeholders like `${BucketName}`."""
+
+
 class GeneratedPolicy(Struct, frozen=True, dict=True):
     """A policy that IAM Access Analyzer generated from a trail: all policies of one generation
     together.
@@ -137,10 +148,8 @@ class GeneratedPolicy(Struct, frozen=True, dict=True):
     """The period whose events it read."""
     is_complete: bool
     """False: AWS says that the policy is incomplete."""
-    grants: tuple[tuple[str, tuple[str, ...]], ...]
-    """(action as written, its resources), sorted; a resource may contain placeholders like
-    `${BucketName}`.
-    """
+    grants: tuple[GeneratedGrant, ...]
+    """Sorted."""
     policies: int = 1
     was_running: bool = False
     """Another client had started the generation."""
@@ -245,8 +254,17 @@ class AwsFindings(Struct, frozen=True):
 
 NO_AWS_FINDINGS = AwsFindings()
 """The findings of a run that requested none."""
-GroupKey = tuple[tuple[Need, ...], Outcome, str, str]
-"""Needs, outcome, the policy type that denied, and region (a condition may name one)."""
+
+
+class GroupKey(NamedTuple):
+    """What the calls of a group have in common."""
+
+    needs: tuple[Need, ...]
+    outcome: Outcome
+    mark: str
+    """The policy type that denied, or why the outcome is in doubt."""
+    region: str
+    """A condition may name one."""
 
 
 class CallTotals(Struct, array_like=True, gc=False):
@@ -356,6 +374,24 @@ class CallTotals(Struct, array_like=True, gc=False):
         )
 
 
+def united(parts: Sequence[CallTotals]) -> CallTotals:
+    """Returns the totals of one or several groups, which are not changed."""
+    if len(parts) == 1:
+        return parts[0]
+    total = CallTotals(parts[0].first, parts[0].last)
+    for part in parts:
+        total.absorb(part)
+    return total
+
+
+def regrouped(
+    groups: Mapping[GroupKey, CallTotals], changed: Callable[[GroupKey, CallTotals], GroupKey]
+) -> dict[GroupKey, CallTotals]:
+    """Returns the groups under changed keys; those whose keys become equal are one group."""
+    parts = grouped((changed(key, totals), totals) for key, totals in groups.items())
+    return {key: united(totals) for key, totals in parts.items()}
+
+
 class CallGroup(Struct, frozen=True):
     """Calls with the same outcome and needs: the unit of the replay."""
 
@@ -402,7 +438,7 @@ class CreatedTags(Struct, frozen=True):
     service: str
     kind: str
     """Resource type in lower case."""
-    tags: tuple[tuple[str, str], ...]
+    tags: Tags
     """Keys and values in the requests, of those that name a project or a copy; sorted."""
     runs: tuple[str, ...]
 

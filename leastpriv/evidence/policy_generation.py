@@ -23,7 +23,7 @@ from msgspec import Struct
 from leastpriv.aws.errors import aws_message, error_code, translate_errors
 from leastpriv.aws.session import Polling, pages
 from leastpriv.errors import AwsError, AwsErrorKind, InputError, Signals, caught_signals
-from leastpriv.evidence.models import GeneratedPolicy
+from leastpriv.evidence.models import GeneratedGrant, GeneratedPolicy
 from leastpriv.permissions.fact_tables import table
 
 _log = logging.getLogger(__name__)
@@ -324,30 +324,29 @@ def _read(job: str, answer: Mapping[str, Any], *, was_running: bool) -> Generate
     )
 
 
-def grants_of(policies: Iterable[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Returns (action, resources) of policies in JSON that Access Analyzer wrote, sorted, each
-    action once.
+def grants_of(policies: Iterable[str]) -> tuple[GeneratedGrant, ...]:
+    """Returns the grants of policies in JSON that Access Analyzer wrote, sorted, each action once.
 
     Raises AwsError where a text is not a policy.
     """
-    actions_by_service: dict[str, set[str]] = {}
-    for text in policies:
-        try:
+    resources_by_action: dict[str, set[str]] = {}
+    try:
+        for text in policies:
             for statement in _listed(json.loads(text)["Statement"]):
-                for action in (
-                    _listed(statement.get("Action", ())) if statement["Effect"] == "Allow" else ()
-                ):
-                    actions_by_service.setdefault(str(action), set()).update(
-                        map(str, _listed(statement["Resource"]))
-                    )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise AwsError(
-                "A policy that AWS generated cannot be parsed.", AwsErrorKind.INCOMPLETE
-            ) from error
-    return tuple(
-        (action, tuple(sorted(resources)))
-        for action, resources in sorted(actions_by_service.items())
-    )
+                if statement["Effect"] != "Allow":
+                    continue
+                for action in _listed(statement.get("Action", ())):
+                    resources = resources_by_action.setdefault(str(action), set())
+                    resources.update(map(str, _listed(statement["Resource"])))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise AwsError(
+            "A policy that AWS generated cannot be parsed.", AwsErrorKind.INCOMPLETE
+        ) from error
+    grants = [
+        GeneratedGrant(action, tuple(sorted(resources)))
+        for action, resources in resources_by_action.items()
+    ]
+    return tuple(sorted(grants))
 
 
 def _listed(value: Any) -> list[Any]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from typing import NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -136,36 +137,44 @@ def _first(wanted: Sequence[str], links: Sequence[RoleLink]) -> tuple[str, ...]:
 
 def _links(principal: str, evidence: Mapping[str, Evidence]) -> Sequence[RoleLink]:
     """Links of one principal, the most used first."""
-    links: dict[tuple[str, RoleLinkKind, str], RoleLink] = {}
+    links: dict[RoleLink, RoleLink] = {}
     usages = evidence[principal].usages if principal in evidence else ()
-    for usage in (
-        assumption
-        for assumption in usages
-        if assumption.outcome is Outcome.ALLOWED and assumption.succeeded
-    ):
-        for way, service in _ways(usage):
-            if role := _known(unescape(usage.need.permission.resource), evidence):
-                role_link = links.get((role, way, service)) or RoleLink(
-                    principal, role, way, service
-                )
-                runs = tuple(dict.fromkeys((*role_link.runs, *usage.runs)))
-                links[role, way, service] = replace(
-                    role_link, count=role_link.count + usage.count, runs=runs
-                )
+    for usage in usages:
+        if usage.outcome is not Outcome.ALLOWED or not usage.succeeded:
+            continue
+        for way in _ways(usage):
+            role = _known(unescape(usage.need.permission.resource), evidence)
+            if not role:
+                continue
+            bare_link = RoleLink(principal, role, way.kind, way.service)
+            link = links.get(bare_link, bare_link)
+            links[bare_link] = replace(
+                link,
+                count=link.count + usage.count,
+                runs=tuple(dict.fromkeys((*link.runs, *usage.runs))),
+            )
     return sorted(
         links.values(), key=lambda link: (-link.count, link.role, link.kind, link.service)
     )
 
 
-def _ways(usage: Usage) -> Iterator[tuple[RoleLinkKind, str]]:
-    if usage.need.permission.action == "sts:AssumeRole":
-        yield RoleLinkKind.ASSUMED, ""
-    elif usage.need.permission.action == "iam:PassRole":
-        sources = dict.fromkeys(event.partition(":")[0] for event in usage.events)
+class _Way(NamedTuple):
+    """How a call uses a role, and the service that receives the role."""
+
+    kind: RoleLinkKind
+    service: str = ""
+
+
+def _ways(usage: Usage) -> Iterator[_Way]:
+    if usage.action == "sts:AssumeRole":
+        yield _Way(RoleLinkKind.ASSUMED)
+    elif usage.action == "iam:PassRole":
         names = {
             row["event_source"]: row["name"] for row in table("acting_services", __package__ or "")
         }
-        yield from ((RoleLinkKind.PASSED, names[source]) for source in sources if source in names)
+        for source in dict.fromkeys(event.partition(":")[0] for event in usage.events):
+            if source in names:
+                yield _Way(RoleLinkKind.PASSED, names[source])
 
 
 def _known(arn: str, evidence: Mapping[str, Evidence]) -> str:

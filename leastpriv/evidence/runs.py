@@ -296,11 +296,9 @@ class RunTracker:
             self._merged[token] = token = self._merged[self._merged[token]]
         return token
 
-    def _runs(
-        self, identity_of: IdentityOf, logged_in: LoggedIn
-    ) -> Iterator[tuple[list[_Span], Run]]:
+    def _runs(self, identity_of: IdentityOf, logged_in: LoggedIn) -> Iterator[_RunSpans]:
         names_given: set[str] = set()
-        days: dict[tuple[str, date], list[_IssuedSpan]] = {}
+        days: dict[_WorkloadDay, list[_IssuedSpan]] = {}
         for (principal, session), keys in sorted(self._keys.items(), key=lambda entry: entry[0]):
             separation = RUN_SEPARATION if principal else timedelta.max
             issued: list[_IssuedSpan] = []
@@ -308,25 +306,36 @@ class RunTracker:
                 identity = identity_of(key)
                 if principal and identity and is_workload(identity.provider):
                     for span in spans:
-                        days.setdefault((principal, span.first.date()), []).append((span, identity))
+                        day = _WorkloadDay(principal, span.first.date())
+                        days.setdefault(day, []).append((span, identity))
                 else:
                     issued.extend(zip(spans, repeat(identity)))
-            for spans, identity in _by_identity(
-                issued, separation, logged_in.get(session, frozenset())
-            ):
-                for part in _by_day(spans) if principal else [spans]:
-                    stem = (
-                        f"{session or 'user'}@{part[0].first:%Y-%m-%dT%H:%MZ}"
-                        if principal
-                        else session
-                    )
-                    yield part, _run(_distinct(stem, names_given), session, part, identity)
-        for (principal, day), day_spans in sorted(days.items()):
-            spans = sorted(
-                (span for span, _ in day_spans), key=lambda span: (span.first, span.last)
-            )
-            name = _distinct(f"{principal.rpartition('/')[2]}@{day}", names_given)
-            yield spans, _run(name, "", spans, day_spans[0][1])
+            identities = logged_in.get(session, frozenset())
+            for part in _by_identity(issued, separation, identities):
+                for spans in _by_day(part.spans) if principal else [part.spans]:
+                    name = session
+                    if principal:
+                        stem = f"{session or 'user'}@{spans[0].first:%Y-%m-%dT%H:%MZ}"
+                        name = _distinct(stem, names_given)
+                    yield _RunSpans(spans, _run(name, session, spans, part.identity))
+        for day, day_spans in sorted(days.items()):
+            spans = sorted((span for span, _ in day_spans), key=_PERIOD)
+            name = _distinct(f"{day.principal.rpartition('/')[2]}@{day.day}", names_given)
+            yield _RunSpans(spans, _run(name, "", spans, day_spans[0][1]))
+
+
+class _RunSpans(NamedTuple):
+    """A run and its spans."""
+
+    spans: list[_Span]
+    run: Run
+
+
+class _WorkloadDay(NamedTuple):
+    """A day of a workload, whose calls are one run."""
+
+    principal: str
+    day: date
 
 
 def _are_joined(earlier: datetime, later: datetime) -> bool:
@@ -355,9 +364,16 @@ def _run(name: str, session: str, spans: list[_Span], identity: WebIdentity | No
 _IssuedSpan = tuple[_Span, WebIdentity | None]
 
 
+class _IdentitySpans(NamedTuple):
+    """Spans of a run and the identity behind them."""
+
+    spans: list[_Span]
+    identity: WebIdentity | None
+
+
 def _by_identity(
     issued: Sequence[_IssuedSpan], separation: timedelta, logged_in: frozenset[WebIdentity]
-) -> Iterator[tuple[list[_Span], WebIdentity | None]]:
+) -> Iterator[_IdentitySpans]:
     """Yields the spans of each run, oldest first, and the identity behind them.
 
     Calls that a service forwards with a key of another id belong to the one identity that called at
@@ -365,7 +381,8 @@ def _by_identity(
     """
     spans_of_all = [span for span, _ in issued]
     if not any([identity for _, identity in issued]):  # noqa: C419 - it is faster
-        yield from ((part, None) for part in _parts(spans_of_all, separation))
+        for part in _parts(spans_of_all, separation):
+            yield _IdentitySpans(part, None)
         return
     identities = {id(span): identity for span, identity in issued}
     for cluster in _parts(spans_of_all, separation):
@@ -376,7 +393,8 @@ def _by_identity(
             groups.setdefault(identity, []).append(span)
         # The run that STS vouches for keeps the plain name.
         for identity, spans in sorted(groups.items(), key=_order_of_identity):
-            yield from ((part, identity) for part in _parts(spans, separation))
+            for part in _parts(spans, separation):
+                yield _IdentitySpans(part, identity)
 
 
 def _order_of_identity(group: tuple[WebIdentity | None, list[_Span]]) -> tuple[object, ...]:
@@ -448,6 +466,15 @@ class _KeyLogin(NamedTuple):
 
     identity: WebIdentity
     session: str
+
+
+class _KeyPeriod(NamedTuple):
+    """The time of the calls with a key."""
+
+    first: datetime
+    last: datetime
+    parent_run: str
+    """The run that issued the key; empty where unknown."""
 
 
 class KeyIssues(Struct, array_like=True):
@@ -583,7 +610,7 @@ class IssuedKeys:
         """Returns the runs of a principal; those of chained sessions get the run that issued all of
         their keys.
         """
-        behind: dict[str, list[tuple[datetime, datetime, str]]] = {}
+        behind: dict[str, list[_KeyPeriod]] = {}
         for session, keys in uses:
             # A user's key, which no AssumeRole call issues, has no session.
             if (
@@ -592,22 +619,22 @@ class IssuedKeys:
                 and any(map(self.issues.logins.__contains__, map(self._unscoped, keys)))
             ):
                 behind[session] = sorted(
-                    (spans[0].first, max(map(_LAST, spans)), self._run_behind(key))
+                    _KeyPeriod(spans[0].first, max(map(_LAST, spans)), self._run_behind(key))
                     for key, spans in keys.items()
                 )
         return tuple(self._known(run, behind.get(run.session, ())) for run in runs)
 
-    def _known(self, run: Run, spans: Sequence[tuple[datetime, datetime, str]]) -> Run:
-        """`spans`: first call, last call and parent run of each key, sorted."""
-        begin = bisect_left(spans, run.first - _LONGEST_SESSION, key=lambda span: span[0])
-        end = bisect_right(spans, run.last, key=lambda span: span[0])
-        behind = {name for _, last, name in spans[begin:end] if last >= run.first}
+    def _known(self, run: Run, periods: Sequence[_KeyPeriod]) -> Run:
+        """Returns a run with the one run that issued its keys; `periods`: those of its keys,
+        sorted.
+        """
+        begin = bisect_left(periods, run.first - _LONGEST_SESSION, key=_FIRST)
+        end = bisect_right(periods, run.last, key=_FIRST)
+        behind = {period.parent_run for period in periods[begin:end] if period.last >= run.first}
         # A key of unknown issuer may belong to any run.
-        return (
-            replace(run, parent_run=behind.pop())
-            if len(behind) == 1 and self.stored.limit is None
-            else run
-        )
+        if len(behind) == 1 and self.stored.limit is None:
+            return replace(run, parent_run=behind.pop())
+        return run
 
     def _run_behind(self, key: str) -> str:
         """Session name of the run whose AssumeRole calls led to a key; empty where unknown."""

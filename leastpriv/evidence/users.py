@@ -19,8 +19,9 @@ from msgspec.structs import replace
 
 from leastpriv.aws.arns import account_of, has_wildcard, principal_of
 from leastpriv.aws.session_names import is_run_id
-from leastpriv.cloudtrail.coverage import Coverage
+from leastpriv.cloudtrail.coverage import Coverage, RegionEvents
 from leastpriv.errors import plural
+from leastpriv.evidence.collected_calls import EventReason
 from leastpriv.evidence.models import (
     AccessReport,
     AwsFindings,
@@ -335,10 +336,10 @@ def _counts(found: Sequence[Evidence]) -> Counts:
 
 
 def _not_evaluated(found: Sequence[Evidence]) -> tuple[NotEvaluated, ...]:
-    counts: Counter[tuple[str, str]] = Counter()
+    counts: Counter[EventReason] = Counter()
     for evidence in found:
-        for event in evidence.not_evaluated:
-            counts[event.event, event.why] += event.count
+        for calls in evidence.not_evaluated:
+            counts[EventReason(calls.event, calls.why)] += calls.count
     return tuple(sorted(NotEvaluated(*key, count) for key, count in counts.items()))
 
 
@@ -385,8 +386,8 @@ def _coverage(found: Sequence[Coverage]) -> Coverage:
     ]
     recorded = set.intersection(*streams)
     return Coverage(
-        days=dict(_common_days(found)),
-        logged=dict(_common_logged(found)),
+        days=_common_days(found),
+        logged=_common_logged(found),
         data={
             stream: days
             for coverage in found
@@ -405,22 +406,33 @@ def _service(event: str) -> str:
     return event.partition(":")[0]
 
 
-def _common_days(found: Sequence[Coverage]) -> Iterator[tuple[str, frozenset[date]]]:
-    for region in sorted({region for coverage in found for region in coverage.days}):
-        days = [coverage.days.get(region, frozenset()) for coverage in _working_in(found, region)]
-        common = frozenset.intersection(*days) if days else frozenset()
-        if common:
-            yield region, common
+def _common_days(found: Sequence[Coverage]) -> dict[str, frozenset[date]]:
+    """Region -> days that are covered of each user that may work there."""
+    regions = {region for coverage in found for region in coverage.days}
+    days = {
+        region: _in_all(coverage.days.get(region) for coverage in _working_in(found, region))
+        for region in sorted(regions)
+    }
+    return {region: common for region, common in days.items() if common}
 
 
-def _common_logged(
-    found: Sequence[Coverage],
-) -> Iterator[tuple[tuple[str, str], frozenset[date]]]:
-    for key in sorted({key for coverage in found for key in coverage.logged}):
-        days = [coverage.logged.get(key, frozenset()) for coverage in _working_in(found, key[0])]
-        common = frozenset.intersection(*days) if days else frozenset()
-        if common:
-            yield key, common
+def _common_logged(found: Sequence[Coverage]) -> dict[RegionEvents, frozenset[date]]:
+    """Region and kind of events -> days on which they are logged for each user that may work
+    there.
+    """
+    logged = {events for coverage in found for events in coverage.logged}
+    days = {
+        (region, kind): _in_all(
+            coverage.logged.get((region, kind)) for coverage in _working_in(found, region)
+        )
+        for region, kind in sorted(logged)
+    }
+    return {events: common for events, common in days.items() if common}
+
+
+def _in_all(days: Iterable[frozenset[date] | None]) -> frozenset[date]:
+    days_of_users = [days_of_user or frozenset() for days_of_user in days]
+    return frozenset.intersection(*days_of_users) if days_of_users else frozenset()
 
 
 def _working_in(found: Sequence[Coverage], region: str) -> list[Coverage]:

@@ -26,6 +26,7 @@ from leastpriv.permissions.request import DATE, creates, noun_of
 from leastpriv.permissions.tool_lifecycle import (
     CDK,
     Phase,
+    ResourceKind,
     actions_of_phase,
     conditional_actions,
     making_actions,
@@ -324,26 +325,21 @@ def _partners_by_tool(
     Reads that come with a phase which the runs have shown were used then. A property that no call
     has set and that can be removed needs no further permission.
     """
+    siblings = _siblings(action)
+    if only_ends:
+        siblings = frozenset(
+            [sibling for sibling in siblings if _parse(sibling).kind in ("", "end", "close")]
+        )
+    is_cdk_only = {*tools} == {CDK}
+    if visibility(action).visibility is Visibility.DATA:
+        # An item, not a resource that a tool manages: its life ends. The AWS CDK leaves its assets.
+        return () if is_cdk_only else _ends_of_item(action, siblings)
     prefix = action.partition(":")[0]
-    siblings = {
-        sibling
-        for sibling in _siblings(action)
-        if not only_ends or _parse(sibling).kind in ("", "end", "close")
-    }
     shown_properties = {
         property_of(used_action)
         for used_action in used_actions
         if used_action.partition(":")[0] == prefix
     }
-    if visibility(action).visibility is Visibility.DATA:
-        # An item, not a resource that a tool manages: its life ends. The AWS CDK leaves its assets.
-        return {
-            sibling
-            for sibling in siblings
-            if _parse(sibling).kind == "end"
-            and property_of(sibling) == property_of(action)
-            and {*tools} != {CDK}
-        }
     if not tools:
         # A script may change and delete what it creates; its properties are those that it has set.
         return {
@@ -353,76 +349,113 @@ def _partners_by_tool(
         }
     kinds = [kind for kind in types_made_by(action) if kind.tool in tools]
     kinds = [kind for kind in kinds if used_actions.issuperset(making_actions(kind))] or kinds
-    if not kinds:
+    if not kinds and is_cdk_only:
         # The AWS CDK changes a stack by the calls that created it; only the end of the stack is
         # still to come.
-        is_end_only = {*tools} == {CDK}
-        return {
-            sibling
-            for sibling in siblings
-            if (_parse(sibling).verb == "Delete" if is_end_only else _parse(sibling).kind != "read")
-        }
+        return {sibling for sibling in siblings if _parse(sibling).verb == "Delete"}
+    if not kinds:
+        return _writes_of(siblings)
     partners = set[str]()
     for kind in kinds:
-        making = {*actions_of_phase(kind, Phase.CREATE), *tag_actions(kind)}
-        unset = {
-            property_of(making_action)
-            for making_action in making - used_actions
-            if _parse(making_action).kind != "read"
-        }
-        unset -= {property_of(making_action) for making_action in making & used_actions}
-        for phase in (Phase.DELETE,) if only_ends else (Phase.UPDATE, Phase.DELETE):
-            actions = {
-                phase_action
-                for phase_action in actions_of_phase(kind, phase)
-                if phase_action.partition(":")[0] == prefix
-            }
-            writes = {
-                phase_action for phase_action in actions if _parse(phase_action).kind != "read"
-            }
-            ends = {
-                write
-                for write in writes
-                if _parse(write).kind == "end" and changes_made(action, write)
-            }
-            if phase is Phase.UPDATE:
-                ends = set()
-                partners |= {
-                    write
-                    for write in writes & siblings
-                    if property_of(write) not in unset or changes_made(action, write)
-                }
-            partners |= ends
-            if used_actions.isdisjoint(ends or writes - making):
-                # A creation that fails makes some calls of a deletion; what the tool reads in each
-                # run was seen.
-                before_end = (
-                    actions - writes - {*actions_of_phase(kind, Phase.READ)} if ends else set[str]()
-                )
-                partners |= {
-                    phase_action
-                    for phase_action in actions - making | before_end
-                    if property_of(phase_action) not in unset
-                }
-        partners |= set() if only_ends else set(filter(is_tagging, tag_actions(kind)))
-        partners -= {
-            conditional_action
-            for conditional_action in conditional_actions(kind)
-            if property_of(conditional_action) not in shown_properties
-            and not changes_made(action, conditional_action)
-        }
-    removable = {
-        property_of(partner) for partner in partners if _parse(partner).kind in ("end", "close")
-    } & {
-        property_of(partner)
-        for partner in partners
-        if _parse(partner).kind not in ("end", "close") and not changes_made(action, partner)
-    }
+        use = _use_of_type(action, kind, used_actions)
+        partners |= _partners_at_end(use)
+        if not only_ends:
+            partners |= _partners_of_update(use, siblings)
+            partners |= set(filter(is_tagging, tag_actions(kind)))
+        for conditional_action in conditional_actions(kind):
+            is_shown = property_of(conditional_action) in shown_properties
+            if not is_shown and not changes_made(action, conditional_action):
+                partners.discard(conditional_action)
+    unneeded = _removable_properties(action, partners) - shown_properties - {"tags"}
+    return {partner for partner in partners if property_of(partner) not in unneeded}
+
+
+def _ends_of_item(action: str, siblings: Collection[str]) -> set[str]:
+    """Those siblings of an action on an item that end the item."""
     return {
-        partner
-        for partner in partners
-        if property_of(partner) not in removable - shown_properties - {"tags"}
+        sibling
+        for sibling in siblings
+        if _parse(sibling).kind == "end" and property_of(sibling) == property_of(action)
     }
+
+
+def _writes_of(actions: Iterable[str]) -> set[str]:
+    """Returns those of some actions that do not only read."""
+    return {action for action in actions if _parse(action).kind != "read"}
+
+
+class _UseOfType(Struct, frozen=True):
+    """A used action that makes a resource type of a tool, and what else the tool used for the
+    type.
+    """
+
+    action: str
+    kind: ResourceKind
+    used_actions: frozenset[str]
+    making: frozenset[str]
+    """What the tool calls while it creates a resource of the type."""
+    unset: frozenset[str]
+    """Properties that the tool sets in a creation, and that no call has set."""
+
+    def of_phase(self, phase: Phase) -> set[str]:
+        """Returns what the tool calls in a phase, of the service of the action."""
+        start = f"{self.action.partition(':')[0]}:"
+        return {action for action in actions_of_phase(self.kind, phase) if action.startswith(start)}
+
+    def with_set_properties(self, actions: Iterable[str]) -> set[str]:
+        """Returns actions without those of properties that no call has set."""
+        return {action for action in actions if property_of(action) not in self.unset}
+
+
+def _use_of_type(action: str, kind: ResourceKind, used_actions: frozenset[str]) -> _UseOfType:
+    making = frozenset({*actions_of_phase(kind, Phase.CREATE), *tag_actions(kind)})
+    set_properties = {property_of(used_action) for used_action in making & used_actions}
+    unused = _writes_of(making - used_actions)
+    unset = {property_of(unused_action) for unused_action in unused} - set_properties
+    return _UseOfType(action, kind, used_actions, making, frozenset(unset))
+
+
+def _partners_of_update(use: _UseOfType, siblings: Collection[str]) -> set[str]:
+    """What an update of the resource needs; the reads of an update that a run has shown were used
+    then.
+    """
+    actions = use.of_phase(Phase.UPDATE)
+    writes = _writes_of(actions)
+    named_alike = writes.intersection(siblings)
+    partners = use.with_set_properties(named_alike)
+    partners |= {write for write in named_alike if changes_made(use.action, write)}
+    if use.used_actions.isdisjoint(writes - use.making):
+        partners |= use.with_set_properties(actions - use.making)
+    return partners
+
+
+def _partners_at_end(use: _UseOfType) -> set[str]:
+    """What the deletion of the resource needs."""
+    actions = use.of_phase(Phase.DELETE)
+    writes = _writes_of(actions)
+    ends = {
+        write for write in writes if _parse(write).kind == "end" and changes_made(use.action, write)
+    }
+    if not use.used_actions.isdisjoint(ends or writes - use.making):
+        return ends
+    further = actions - use.making
+    if ends:
+        # A creation that fails makes some calls of a deletion; what the tool reads in each run was
+        # seen.
+        further |= actions - writes - {*actions_of_phase(use.kind, Phase.READ)}
+    return ends | use.with_set_properties(further)
+
+
+def _removable_properties(action: str, partners: Iterable[str]) -> set[str]:
+    """The properties that one partner sets and another one removes."""
+    removed = set[str]()
+    changed = set[str]()
+    for partner in partners:
+        if _parse(partner).kind in ("end", "close"):
+            removed.add(property_of(partner))
+        elif not changes_made(action, partner):
+            changed.add(property_of(partner))
+    return removed & changed
 
 
 def _may_follow_in_script(action: str, sibling: str, shown_properties: Collection[str]) -> bool:

@@ -93,7 +93,7 @@ class Reads(dict[str, RequestMember]):
     def __missing__(self, name: str) -> RequestMember:
         """Returns what a member is whose name was not asked for yet."""
         key = key_of(name)
-        is_read = self._keys is None or key in self._keys
+        is_read = self._keys is None or key in self._keys or key in _NAMED_BY_KEY
         is_free = key in FREE_MAPS
         member = RequestMember(
             key,
@@ -184,8 +184,6 @@ def read_request(noun: str, parameters: Mapping[str, object], reads: Reads = ANY
         key = member.key
         if member.is_read:
             keys.add(key)
-        if member.is_number and type(value) is int:
-            value = str(value)
         if type(value) is str:
             if value[:3] == "arn" or (member.is_read and value and value not in _HIDDEN):
                 pair = (key, _plain_arn(value) if value[:3] == "arn" else value)
@@ -209,6 +207,9 @@ def read_request(noun: str, parameters: Mapping[str, object], reads: Reads = ANY
                     ]
                 )
             deeper.append((key, value))
+        elif member.is_number and type(value) is int:
+            outer.append((key, str(value)))
+            values.append((key, str(value)))
     if deeper:
         has_texts = _collect(deeper, values, reads, keys) or has_texts
     return CallRequest(noun, values, outer, keys, has_texts=has_texts or bool(values))
@@ -231,9 +232,7 @@ def _collect(level: list[KeyedValue], pairs: list[KeyedText], reads: Reads, keys
                 value = _content(value)
             if type(value) is str:
                 is_arn = value[:3] == "arn"
-                if is_arn or (
-                    value and (key in keys or key in _NAMED_BY_KEY) and value not in _HIDDEN
-                ):
+                if is_arn or (value and key in keys and value not in _HIDDEN):
                     pairs.append((key, _plain_arn(value) if is_arn else value))
                 else:
                     has_unread = has_unread or value != ""
@@ -244,7 +243,7 @@ def _collect(level: list[KeyedValue], pairs: list[KeyedText], reads: Reads, keys
             # Most values are simple, and asking for an abstract class takes longer than all else of
             # this loop.
             elif type(value) is dict or (type(value) not in _SIMPLE and isinstance(value, Mapping)):
-                _open(value, deeper, reads, keys)
+                has_unread = _open(value, deeper, reads, keys) or has_unread
                 if key in _NAMED_BY_KEY:
                     pairs += [(key, str(name)) for name in value if name]
         level = deeper
@@ -253,16 +252,24 @@ def _collect(level: list[KeyedValue], pairs: list[KeyedText], reads: Reads, keys
 
 def _open(
     value: Mapping[str, object], deeper: list[KeyedValue], reads: Reads, keys: set[str]
-) -> None:
-    """Appends the members of an object, but what people choose the keys of, and adds the keys that
-    are read.
+) -> bool:
+    """Appends the members of an object that may say something, and adds the keys that are read;
+    whether there are texts that are not read.
+
+    What people choose the keys of says nothing.
     """
+    has_unread = False
     for name, member_value in value.items():
         member = reads[name]
         if member.is_read:
             keys.add(member.key)
-        if not member.is_free:
+        if member.is_free or (type(member_value) in _SIMPLE and not member.is_number):
+            continue
+        if member.is_read or type(member_value) is not str or member_value[:3] == "arn":
             deeper.append((member.key, member_value))
+        elif member_value:
+            has_unread = True
+    return has_unread
 
 
 def request_values(parameters: object, skip: Collection[str] = ()) -> list[KeyedText]:

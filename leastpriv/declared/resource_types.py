@@ -173,10 +173,15 @@ def made_name(kind: str, stack: str, logical: str) -> str:
     """Returns the pattern of the name that CloudFormation makes for a resource without one."""
     rows = table("generated_names", __package__)
     row = next(row for row in rows if fnmatchcase(kind, row["type"]))
+    longest, certain = _LONGEST, _CERTAIN
+    if row["longest"]:
+        longest = certain = int(row["longest"])
     name = row["form"].format(stack=stack, logical=logical)
-    if len(name) - 2 > int(row["longest"] or _LONGEST):
-        name = name[: int(row["longest"] or _CERTAIN)].rstrip("-") + UNKNOWN
-    return name.lower() if row["case"] == "lower" else name
+    if row["case"] == "lower":
+        name = name.lower()
+    if len(name) - len("-*") > longest:
+        return name[:certain].rstrip("-") + UNKNOWN
+    return name
 
 
 def is_name_in_arn(kind: ResourceKind, naming: str) -> bool:

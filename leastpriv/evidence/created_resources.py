@@ -111,7 +111,9 @@ def _ids(arn: str) -> list[ResourceId]:
 def _deleted(usages: Iterable[Usage]) -> set[str]:
     """Returns the resources that a call deleted."""
     used = {(usage.action, _resource(usage)) for usage in usages}
-    return {arn for action, arn in used if any(ends(action, kind.name) for kind in service_types(arn))}
+    return {
+        arn for action, arn in used if any(ends(action, kind.name) for kind in service_types(arn))
+    }
 
 
 def _makers_of_ids(

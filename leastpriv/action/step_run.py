@@ -35,7 +35,7 @@ from leastpriv.github_actions.context import Runner, repository_path
 from leastpriv.github_actions.workflow_commands import Console
 from leastpriv.pipeline.artifacts import check_report_files
 from leastpriv.pipeline.context import JobLogs, RunContext, Target, TargetsFile, with_targets_file
-from leastpriv.pipeline.history import history_file
+from leastpriv.pipeline.saved_history import HistoryFile
 from leastpriv.policy.source import Location
 from leastpriv.pull_request.checkouts import Checkouts
 from leastpriv.pull_request.models import is_branch_name
@@ -387,5 +387,5 @@ def _history_store(settings: Settings, github: GitHubRepository | None) -> Branc
             " that."
         )
     title = f"Remember what {escaped_name(settings.principal.name)} used"
-    path, longest = history_file(settings.principal)
-    return github.state_store(branch, path, title, longest)
+    file = HistoryFile.of(settings.principal)
+    return github.state_store(branch, file.path, title, file.longest)

@@ -61,8 +61,8 @@ from leastpriv.pipeline.context import (
     TargetsFile,
     with_targets_file,
 )
-from leastpriv.pipeline.history import history_file
 from leastpriv.pipeline.publish import target_row
+from leastpriv.pipeline.saved_history import HistoryFile
 from leastpriv.policy.source import Location
 from leastpriv.pull_request.checkouts import Checkouts, repository_root
 from leastpriv.pull_request.models import FolderStateStore
@@ -119,7 +119,8 @@ def command_target(found: Settings, repository: str = "", *, checkouts: Checkout
     pointer = found.policy.pointer
     store = None
     if found.history_location:
-        store = FolderStateStore(Path(found.history_location), *history_file(found.principal))
+        file = HistoryFile.of(found.principal)
+        store = FolderStateStore(Path(found.history_location), file.path, file.longest)
     if found.mode not in (Mode.PULL_REQUEST, Mode.REVIEW):
         return Target(
             found,

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from leastpriv.errors import PullRequestError
+from leastpriv.pipeline.comment_decisions import takes_back
 from leastpriv.pipeline.context import PullRequestContent, Target
-from leastpriv.pipeline.history import takes_back
 from leastpriv.proposal.offers import CommandEffect, answer_to
 from leastpriv.pull_request.lifecycle import COMMENT_MARKER, CommentCommand
 from leastpriv.pull_request.models import PublishResult, PullRequestOperation
@@ -31,7 +31,7 @@ def answer_commands(
         published: What publishing did.
     """
     host = target.repository.github if target.repository else None
-    all_commands = [command for content in contents[:1] for command in content.history.said]
+    all_commands = [command for content in contents[:1] for command in content.history.commands]
     own_commands = [command for command in all_commands if command.pull_request == published.number]
     if host is None or not (published.url and own_commands):
         return ""

@@ -251,10 +251,10 @@ class RunContext(Struct, frozen=True):
 
     def scope_ids(self, target: Target) -> tuple[str, ...]:
         """Returns the scope ids of a target and, if it has a group, of the group's pull request."""
-        group = [self.file.group_scope(target.group)] if target.group and self.file else []
-        return tuple(
-            fingerprint_scope(fingerprint(scope, None, b"")) for scope in (target.scope, *group)
-        )
+        scopes = [target.scope]
+        if target.group and self.file:
+            scopes.append(self.file.group_scope(target.group))
+        return tuple(map(scope_id, scopes))
 
     @property
     def isolates_failures(self) -> bool:
@@ -390,6 +390,11 @@ class RunResult(Struct, frozen=True):
         return None if self.has_targets_file else self.targets[0]
 
 
+def scope_id(scope: str) -> str:
+    """Returns the part of a fingerprint that all proposals of a scope share."""
+    return fingerprint_scope(fingerprint(scope, None, b""))
+
+
 class ScopeName(Struct, frozen=True):
     """A role and a policy file, which a proposal's scope is made of."""
 
@@ -400,6 +405,11 @@ class ScopeName(Struct, frozen=True):
     def scope(self) -> str:
         """The part of a fingerprint that no proposal changes."""
         return f"{self.role} {self.file}"
+
+    @property
+    def id(self) -> str:
+        """The part of a fingerprint that all proposals of this scope share."""
+        return scope_id(self.scope)
 
 
 class TargetIdentity(Struct, frozen=True):
@@ -417,17 +427,16 @@ class TargetIdentity(Struct, frozen=True):
         first.
         """
         scope_names = [ScopeName(role, file) for role in self.roles for file in self.files]
-        return {
-            fingerprint_scope(fingerprint(scope_name.scope, None, b"")): scope_name
-            for scope_name in scope_names
-        }
+        return {scope_name.id: scope_name for scope_name in scope_names}
 
     def is_named(self, name: TargetName) -> bool:
         """Whether a name is one of the target: a role and a file that it has or had, or one of
         them with its id.
         """
-        shared = (name.id == self.name.id, name.role in self.roles, name.file in self.files)
-        return sum(shared) > 1
+        has_id = name.id == self.name.id
+        has_role = name.role in self.roles
+        has_file = name.file in self.files
+        return [has_id, has_role, has_file].count(True) >= 2
 
 
 class TargetHistory(Struct, frozen=True):
@@ -437,7 +446,7 @@ class TargetHistory(Struct, frozen=True):
     news: UsageHistory
     identity: TargetIdentity
     """The names of the target."""
-    said: tuple[CommentCommand, ...] = ()
+    commands: tuple[CommentCommand, ...] = ()
     """Comment commands, the invalid ones with a reason."""
     failure: str = ""
     """Why no pull request may be published: the repository did not answer."""

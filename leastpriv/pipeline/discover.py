@@ -33,9 +33,9 @@ from leastpriv.pipeline.context import (
     Target,
     TargetResult,
     TargetsFile,
+    scope_id,
 )
 from leastpriv.pipeline.publish import GroupedPullRequest, publish_together, target_row
-from leastpriv.proposal.models import fingerprint
 from leastpriv.pull_request.lifecycle import fingerprint_scope
 from leastpriv.pull_request.models import PublishResult
 from leastpriv.report.role_chain import RoleChainPolicies, UncommittedRole
@@ -152,15 +152,12 @@ def declined_roles(file: TargetsFile, base: str) -> tuple[str, ...]:
     host = file.repository.github if file.repository else None
     if host is None:
         return ()
-    own_scope = fingerprint_scope(fingerprint(_scope(file.configuration), None, b""))
-    closed = host.pull_requests.closed(BRANCH, base)
-    declined = [pull for pull in closed if pull.declined]
-    return tuple(
-        role
-        for pull in declined
-        if fingerprint_scope(pull.fingerprint) == own_scope
-        for role in pull.changes
-    )
+    scope_of_first_files = scope_id(_scope(file.configuration))
+    declined: list[str] = []
+    for pull in host.pull_requests.closed(BRANCH, base):
+        if pull.declined and fingerprint_scope(pull.fingerprint) == scope_of_first_files:
+            declined.extend(pull.changes)
+    return tuple(declined)
 
 
 def role_id(role: str) -> str:

@@ -21,8 +21,8 @@ from leastpriv.config.targets_file import ACCOUNT, NAME, normalized_file
 from leastpriv.errors import PullRequestError
 from leastpriv.models import TargetName
 from leastpriv.pipeline.context import RunContext, Target, TargetResult
-from leastpriv.pipeline.history import is_credible
 from leastpriv.pipeline.holds import holds_of
+from leastpriv.pipeline.target_names import is_credible
 from leastpriv.policy.source import Location
 from leastpriv.pull_request.lifecycle import (
     Hold,

@@ -43,7 +43,7 @@ from leastpriv.pipeline.context import (
     TargetsFile,
 )
 from leastpriv.pipeline.every_account import in_every_account, may_hold_variables
-from leastpriv.pipeline.history import OtherRoles, run_origins, target_history
+from leastpriv.pipeline.history import target_history
 from leastpriv.pipeline.infrastructure import (
     declarations_of,
     terraform_files,
@@ -65,6 +65,8 @@ from leastpriv.pipeline.load_policies import (
 from leastpriv.pipeline.other_policies import read_other_policies
 from leastpriv.pipeline.publish import publish_all
 from leastpriv.pipeline.read_ahead import read_ahead
+from leastpriv.pipeline.run_origins import run_origins
+from leastpriv.pipeline.target_names import OtherRoles
 from leastpriv.policy.access import Organization, Policies
 from leastpriv.policy.attached_names import attached_names
 from leastpriv.policy.document import Document
@@ -281,7 +283,7 @@ def make_proposal(
     evidence = replace(evidence, origins=origins.origins)
     other_roles = OtherRoles.of(run, target, evidence, read_evidence.callers)
     history = target_history(
-        run, target, base, policies.committed, difference.missing, others=other_roles
+        run, target, base, policies.committed, difference.missing, other_roles=other_roles
     )
     history = replace(history, failure=history.failure or origins.failure)
     other_policies = _with_account_policies(other_policies, run, target, policies, difference)

@@ -25,9 +25,9 @@ from leastpriv.pipeline.context import (
     TargetIdentity,
     TargetResult,
 )
-from leastpriv.pipeline.history import save_history
 from leastpriv.pipeline.holds import holds_of, holds_of_group
 from leastpriv.pipeline.orphans import close_orphans, group_mark
+from leastpriv.pipeline.saved_history import save_history
 from leastpriv.policy.size import file_number
 from leastpriv.policy.source import Location
 from leastpriv.proposal.models import fingerprint, ids_with_scope

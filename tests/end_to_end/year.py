@@ -26,8 +26,8 @@ from leastpriv.pipeline.context import (
     Target,
     TargetResult,
 )
-from leastpriv.pipeline.history import history_file
 from leastpriv.pipeline.propose import propose
+from leastpriv.pipeline.saved_history import HistoryFile
 from leastpriv.pull_request.github.client import Connection
 from leastpriv.pull_request.github.repository import GitHubRepository
 from leastpriv.pull_request.lifecycle import target_mark
@@ -528,8 +528,8 @@ class Year:
         github = connected(self._hub)
         store = None
         if self._memory:
-            path, longest = history_file(settings.principal)
-            store = github.state_store(EVIDENCE, path, "Remember", longest)
+            file = HistoryFile.of(settings.principal)
+            store = github.state_store(EVIDENCE, file.path, "Remember", file.longest)
         target = Target(settings, self.names.file, repository=github, store=store)
         run = RunContext(settings, (target,), self._clock.now, (self._folder,))
         try:

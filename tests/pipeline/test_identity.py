@@ -26,8 +26,8 @@ from leastpriv.pipeline.context import (
     TargetsFile,
     with_targets_file,
 )
-from leastpriv.pipeline.history import history_file
 from leastpriv.pipeline.propose import propose
+from leastpriv.pipeline.saved_history import HistoryFile
 from leastpriv.pull_request.git_repository import TRAILER
 from leastpriv.pull_request.github.client import Connection
 from leastpriv.pull_request.github.repository import GitHubRepository
@@ -125,8 +125,8 @@ class Repository:
     def _target(self, settings: Settings, github: GitHubRepository) -> Target:
         store = None
         if self.has_memory:
-            path, longest = history_file(settings.principal)
-            store = github.state_store(EVIDENCE, path, "Remember", longest)
+            file = HistoryFile.of(settings.principal)
+            store = github.state_store(EVIDENCE, file.path, "Remember", file.longest)
         return Target(settings, settings.policy.path, repository=github, store=store)
 
     def _connected(self) -> GitHubRepository:

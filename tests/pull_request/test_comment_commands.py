@@ -10,7 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.pipeline.command_answers import commands_answer
-from leastpriv.pipeline.history import keep_decisions, offer_commands
+from leastpriv.pipeline.comment_decisions import (
+    checked_commands,
+    keep_decisions,
+    offer_commands,
+)
 from leastpriv.pull_request.github.client import Connection, RequestDeadline
 from leastpriv.pull_request.github.pull_requests import PullRequests
 from leastpriv.pull_request.lifecycle import CommentCommand, parse_commands, rejection_reason
@@ -53,7 +57,7 @@ def commands(github: FakeGitHub) -> tuple[CommentCommand, ...]:
 
 
 def counted(github: FakeGitHub) -> list[str]:
-    decisions, _ = keep_decisions(commands(github))
+    decisions = keep_decisions(checked_commands(commands(github)))
     return sorted(decisions)
 
 
@@ -184,7 +188,7 @@ class TestAuthors:
         github.comment_as("kim", 1, KEEP)
         clock.append(clock[-1] + timedelta(minutes=1))
         github.comment_as("ana", 1, "/leastpriv forget s3:DeleteBucket")
-        decisions, _ = keep_decisions(commands(github))
+        decisions = keep_decisions(checked_commands(commands(github)))
         assert (decisions["s3:DeleteBucket"].keep, decisions["s3:DeleteBucket"].by) == (
             False,
             "ana",
@@ -214,12 +218,12 @@ class TestAuthors:
 class TestOffers:
     def test_a_command_adds_under_its_own_pull_request_alone(self, github: FakeGitHub) -> None:
         github.comment_as("kim", 1, "/leastpriv add sqs:TagQueue")
-        _, offer_words = keep_decisions(commands(github))
+        checked = checked_commands(commands(github))
         assert [
             (offer_command.pattern, offer_command.takes)
-            for offer_command in offer_commands(offer_words, 1)
+            for offer_command in offer_commands(checked, 1)
         ] == [("sqs:TagQueue", True)]
-        assert offer_commands(offer_words, 2) == ()
+        assert offer_commands(checked, 2) == ()
 
     def test_adding_keeps_and_forgets_nothing(self, github: FakeGitHub) -> None:
         github.comment_as("kim", 1, "/leastpriv add sqs:TagQueue")
@@ -228,8 +232,8 @@ class TestOffers:
     def test_only_people_who_may_write_take_an_offer(self, github: FakeGitHub) -> None:
         github.comment_as("tri", 1, "/leastpriv add sqs:TagQueue")
         github.comment_as("ron", 1, "/leastpriv add *")
-        _, offer_words = keep_decisions(commands(github))
-        assert offer_commands(offer_words, 1) == ()
+        checked = checked_commands(commands(github))
+        assert offer_commands(checked, 1) == ()
 
     def test_a_later_command_takes_an_offer_back(
         self, github: FakeGitHub, clock: list[datetime]
@@ -237,8 +241,8 @@ class TestOffers:
         github.comment_as("kim", 1, "/leastpriv add sqs:TagQueue")
         clock.append(clock[-1] + timedelta(minutes=1))
         github.comment_as("ana", 1, "/leastpriv forget sqs:TagQueue")
-        _, offer_words = keep_decisions(commands(github))
-        assert [offer_command.takes for offer_command in offer_commands(offer_words, 1)] == [
+        checked = checked_commands(commands(github))
+        assert [offer_command.takes for offer_command in offer_commands(checked, 1)] == [
             True,
             False,
         ]
@@ -266,9 +270,9 @@ class TestOffers:
     )
     def test_a_command_among_other_text_adds_nothing(self, github: FakeGitHub, body: str) -> None:
         github.comment_as("kim", 1, body)
-        _, offer_words = keep_decisions(commands(github))
-        assert offer_commands(offer_words, 1) == ()
-        assert "without other text" in offer_words[-1].rejection
+        checked = checked_commands(commands(github))
+        assert offer_commands(checked, 1) == ()
+        assert "without other text" in checked[-1].rejection
 
     @pytest.mark.parametrize("verb", ["add", "forget"])
     @pytest.mark.parametrize(
@@ -282,15 +286,16 @@ class TestOffers:
     )
     def test_a_hidden_command_is_none(self, github: FakeGitHub, body: str, verb: str) -> None:
         github.comment_as("kim", 1, body.replace("VERB", verb))
-        decisions, offer_words = keep_decisions(commands(github))
-        assert offer_commands(offer_words, 1) == ()
+        checked = checked_commands(commands(github))
+        decisions = keep_decisions(checked)
+        assert offer_commands(checked, 1) == ()
         assert not decisions
 
     def test_several_commands_in_one_comment_add(self, github: FakeGitHub) -> None:
         body = "/leastpriv add `sqs:TagQueue`, sqs:Untag*\r\n\r\n/leastpriv keep s3:A\n"
         github.comment_as("kim", 1, body)
-        _, offer_words = keep_decisions(commands(github))
-        assert [offer_command.pattern for offer_command in offer_commands(offer_words, 1)] == [
+        checked = checked_commands(commands(github))
+        assert [offer_command.pattern for offer_command in offer_commands(checked, 1)] == [
             "sqs:TagQueue",
             "sqs:Untag*",
         ]

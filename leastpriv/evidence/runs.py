@@ -313,10 +313,10 @@ class RunTracker:
             identities = logged_in.get(session, frozenset())
             for part in _by_identity(issued, separation, identities):
                 for spans in _by_day(part.spans) if principal else [part.spans]:
-                    name = session
+                    stem = session
                     if principal:
                         stem = f"{session or 'user'}@{spans[0].first:%Y-%m-%dT%H:%MZ}"
-                        name = _distinct(stem, names_given)
+                    name = _distinct(stem, names_given)
                     yield _RunSpans(spans, _run(name, session, spans, part.identity))
         for day, day_spans in sorted(days.items()):
             spans = sorted((span for span, _ in day_spans), key=_PERIOD)

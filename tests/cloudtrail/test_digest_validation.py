@@ -107,9 +107,9 @@ def read(
 def _names_in(collected: CollectedCalls) -> list[str]:
     """The names of counted calls, which no mapping has."""
     counted = (
-        pair for principal in collected.principals for pair in principal.not_evaluated.detailed
+        total for principal in collected.principals for total in principal.not_evaluated.detailed
     )
-    return [event.partition(":")[2] for (event, _), count in counted for _ in range(count)]
+    return [total.key.event.partition(":")[2] for total in counted for _ in range(total.count)]
 
 
 def everything(*without: int) -> list[str]:

@@ -157,10 +157,29 @@ def _several(
             fillings[index] = _NOTHING
     if not any(candidate.texts and candidate.likeness < _PART + below for candidate in fillings):
         return ()
+    for index in range(len(fillings) - 1):
+        if not fillings[index + 1].texts and _is_behind_colon(kind.template.arn, variables, index):
+            fillings[index : index + 2] = _divided(fillings[index])
     for index, filling in enumerate(fillings):
         if not filling.texts:
             fillings[index] = Named(_default(call, prefix, kind, variables[index].name, request))
     return fillings
+
+
+def _is_behind_colon(template: str, variables: Sequence[Variable], index: int) -> bool:
+    """Whether a template has the next variable behind a colon: `${JobDefinitionName}:${Revision}`."""
+    return f"${{{variables[index].name}}}:${{{variables[index + 1].name}}}" in template
+
+
+def _divided(filling: Named) -> tuple[Named, Named]:
+    """Returns what a name with a colon gives two variables, `build:7`; a plain one gives the second
+    nothing.
+    """
+    pairs = [text.split(":") for text in filling.texts]
+    if not pairs or any(len(pair) != 2 or not _PLAIN_NAME.fullmatch(pair[0]) for pair in pairs):
+        return filling, _NOTHING
+    names, versions = zip(*pairs, strict=True)
+    return structs.replace(filling, texts=names), structs.replace(filling, texts=versions)
 
 
 def _is_of_another(fillings: Sequence[Named], index: int) -> bool:

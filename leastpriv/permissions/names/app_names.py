@@ -74,6 +74,8 @@ _LEAST_LITERAL_OF_MANY = 2
 """Letters of such a name; an action that destroys needs more."""
 _LEAST_LITERAL_BEHIND = 6
 """The same of a name that begins with the word of its copy: other teams have copies as well."""
+_REVISION = (":", "*")
+"""The end of a name with a number that each registration counts up."""
 _REGION = "\0region"
 """In the place of a region in a name, also of a word that is short for one (`euc1`)."""
 IN_COPY = "the app has this name in each copy"
@@ -259,11 +261,21 @@ class AppNames(Struct, frozen=True):
         names = len(self.names_of[key])
         if is_sensitive:
             is_proved = COPY in named_use.template or not named_use.has_drawn_part
-            return is_proved and bool(self.created.get(key))
+            return is_proved and bool(self._makers(named_use))
         is_drawn_bucket = named_use.name.kind == "s3:" and any(
             RUN in word for word in named_use.template
         )
         return not is_drawn_bucket or names >= _LEAST_BUCKETS
+
+    def _makers(self, named_use: NamedUse) -> frozenset[str]:
+        """The actions that created such a resource, or what it is a revision of: a job definition
+        is registered by its name, and run by name and revision.
+        """
+        kind, template = named_use.name.kind, named_use.template
+        makers = self.created.get((kind, template), frozenset())
+        if not makers and template[-2:] == _REVISION:
+            return self.created.get((kind, template[:-2]), frozenset())
+        return makers
 
     def _used(self, action: str, named_use: NamedUse, *, is_sensitive: bool) -> list[_AppPattern]:
         """A name in every copy of the app."""

@@ -74,7 +74,7 @@ def test_one_lookup_serves_named_roles_patterns_and_the_chain(
     assert [target["role-arn"] for target in found["targets"]] == [ci, deploy]
     assert [target["added-actions"] for target in found["targets"]] == [
         [],
-        ["sqs:CreateQueue", "sqs:DeleteQueue"],
+        ["sqs:CreateQueue"],
     ]
     assert [(link["from"], link["role"], link["count"]) for link in found["chain"]["links"]] == [
         (ci, deploy, 1)

@@ -526,7 +526,7 @@ def test_additions_are_reported_if_the_file_cannot_be_written(bench: Bench) -> N
     there.mkdir()
     file = there / "policy.json"
     file.write_text(bench.file.read_text())
-    told = bench.trial(f"rm -r {there}; {PUT}", "--policy-file", str(file))
+    told = bench.trial(f"rm -r {there}; touch {there}; {PUT}", "--policy-file", str(file))
     assert told.code == 1
     assert f"  + ssm:PutParameter on {PARAMETER}" in told.err
     assert "cannot be written" in told.err.splitlines()[-1]

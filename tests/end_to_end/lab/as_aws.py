@@ -157,6 +157,8 @@ def _kms(name: str, asked: Parameters, place: str, resource: str) -> list[str] |
 
 def _iam(name: str, asked: Parameters, place: str, resource: str) -> list[str] | None:
     account = place.partition(":")[2]
+    if name in _BY_ARN:
+        return [asked["Arn"]] if asked.get("Arn") else None
     if asked.get("InstanceProfileName"):
         return [
             f"arn:aws:iam::{account}:instance-profile{asked.get('Path') or '/'}{asked['InstanceProfileName']}"
@@ -170,6 +172,13 @@ def _iam(name: str, asked: Parameters, place: str, resource: str) -> list[str] |
         path = asked.get("Path") if name == "CreateRole" else made.get("Path")
         return [f"arn:aws:iam::{account}:role{path or '/'}{asked['RoleName']}"]
     return None
+
+
+_BY_ARN = frozenset({"GenerateServiceLastAccessedDetails", "ListPoliciesGrantingServiceAccess"})
+
+
+def _access_analyzer(name: str, asked: Parameters, place: str, resource: str) -> list[str] | None:
+    return [asked["analyzerArn"]] if asked.get("analyzerArn") else None
 
 
 def _iot(name: str, asked: Parameters, place: str, resource: str) -> list[str] | None:

@@ -56,9 +56,7 @@ def _analyzer(generations: Generations) -> Handler:
         exchange = _current()
         operation = operations.get(exchange.operation)
         if operation is None:
-            return _rest_error(
-                501, "InternalServerException", f"the lab has no {exchange.operation}"
-            )
+            return _unknown(exchange)
         try:
             return (
                 200,
@@ -74,7 +72,7 @@ def _analyzer(generations: Generations) -> Handler:
 async def _regions(*_: Any) -> Answer:
     """Answers account:ListRegions."""
     if _current().operation != "ListRegions":
-        return _rest_error(501, "InternalServerException", f"the lab has no {_current().operation}")
+        return _unknown(_current())
     listed = [{"RegionName": name, "RegionOptStatus": "ENABLED_BY_DEFAULT"} for name in _ENABLED]
     regions = [*listed, {"RegionName": "af-south-1", "RegionOptStatus": "DISABLED"}]
     return 200, {"Content-Type": "application/json"}, json.dumps({"Regions": regions}).encode()
@@ -135,6 +133,11 @@ def _current() -> Exchange:
 
 def _json(status: int, body: Mapping[str, Any]) -> Answer:
     return status, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(body).encode()
+
+
+def _unknown(exchange: Exchange) -> Answer:
+    """The error for an operation that the lab lacks: no server error, which clients send again."""
+    return _rest_error(404, "UnknownOperationException", f"the lab has no {exchange.operation}")
 
 
 def _rest_error(status: int, code: str, message: str) -> Answer:

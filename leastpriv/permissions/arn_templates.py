@@ -167,7 +167,7 @@ def _several(
 
 
 def _is_behind_colon(template: str, variables: Sequence[Variable], index: int) -> bool:
-    """Whether a template has the next variable behind a colon: `${JobDefinitionName}:${Revision}`."""
+    """Whether a colon separates the next variable: `${JobDefinitionName}:${Revision}`."""
     return f"${{{variables[index].name}}}:${{{variables[index + 1].name}}}" in template
 
 

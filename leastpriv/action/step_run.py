@@ -171,7 +171,7 @@ def _config_on_base(target: Target) -> bytes | None:
     repository = target.repository
     if repository is None:
         return None
-    commit = repository.branch_head(target.settings.base)[1]
+    commit = repository.branch_head(target.settings.base).commit
     return repository.read(commit, target.policy_path)
 
 
@@ -193,7 +193,7 @@ def with_settings_file(
     if file.is_file() and not must_read_base:
         raw = file.read_bytes()
     elif github is not None:
-        base = github.branch_head(settings.base)[1]
+        base = github.branch_head(settings.base).commit
         raw = github.read(base, Path(path).as_posix())
     if raw is None:
         raise InputError(
@@ -376,7 +376,11 @@ def _history_store(settings: Settings, github: GitHubRepository | None) -> Branc
             f"The input evidence-branch is {branch!r}: git does not take that as the name of a"
             " branch."
         )
-    if branch in (settings.branch, github.branch_head(settings.base)[0], github.branch_head("")[0]):
+    if branch in (
+        settings.branch,
+        github.branch_head(settings.base).name,
+        github.branch_head("").name,
+    ):
         raise InputError(
             f"The input evidence-branch is {branch!r}, which is in use: name a separate branch."
         )

@@ -384,7 +384,7 @@ def _review(run: RunContext, options: Namespace, stdout: TextIO, console: Consol
     disk = RepositoryVersion.on_disk()
     if repository is None:
         raise InputError("--mode review needs a git repository around the policy file.")
-    base = repository.branch_head(target.settings.base)[1]
+    base = repository.branch_head(target.settings.base).commit
 
     def read_from_disk(path: str) -> bytes | None:
         """Reads a file; a target names its policy file from the root of the repository, and all

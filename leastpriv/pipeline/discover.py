@@ -172,7 +172,7 @@ def _publish_first_files(
     repository, configuration, base = file.repository, file.configuration, run.settings.base
     if repository is None:
         return None
-    commit = repository.branch_head(base)[1]
+    commit = repository.branch_head(base).commit
     rows = [target_row(draft) for draft in found.drafts]
     folder = (configuration.discover or "").rpartition("/")[0]
     pull = GroupedPullRequest(

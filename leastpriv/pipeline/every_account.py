@@ -7,7 +7,7 @@ it in): a resource with its account is exact, as that of one user is.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from operator import is_
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -50,7 +50,10 @@ class _Writer:
 
     def __init__(self, account_in_name: str) -> None:
         self._account_in_name = account_in_name
-        self._known: dict[int, tuple[Any, Any]] = {}
+        self._results: dict[int, Any] = {}
+        """By id of a value."""
+        self._values: list[Any] = []
+        """They are kept: the id of a value must not become that of another one."""
 
     def text(self, text: str) -> str:
         """Returns a text without the stand-in."""
@@ -68,31 +71,34 @@ class _Writer:
             return self.text(value.decode("utf-8", "surrogateescape")).encode(
                 "utf-8", "surrogateescape"
             )
-        earlier = self._known.get(id(value))
-        if earlier is None:
-            # The first is kept: its id must not become that of another value.
-            earlier = self._known[id(value)] = (value, self._made(value))
-        return earlier[1]
+        if id(value) not in self._results:
+            self._values.append(value)
+            self._results[id(value)] = self._rewritten(value)
+        return self._results[id(value)]
 
-    def _made(self, value: Any) -> Any:
-        """Returns a new value where some text in it changes, else the value itself."""
+    def _rewritten(self, value: Any) -> Any:
+        """Returns a struct or a collection with the texts in it replaced; other values as they
+        are.
+        """
         if isinstance(value, Document):
             return value.with_text(self.text(value.text))
         if isinstance(value, Struct):
             return self._struct(value)
-        if isinstance(value, tuple) and type(value) is tuple:
-            elements = tuple(self.of(element) for element in value)
-            is_same = all(
-                element is original for element, original in zip(elements, value, strict=True)
-            )
-            return value if is_same else elements
-        if isinstance(value, list):
-            return [self.of(element) for element in value]
-        if isinstance(value, frozenset):
-            return frozenset(self.of(element) for element in value)
-        if isinstance(value, Mapping) and type(value) is dict:
+        if type(value) is dict:
             return {self.of(key): self.of(member) for key, member in value.items()}
+        if type(value) is tuple:
+            return self._tuple(value)
+        if isinstance(value, list):
+            return list(map(self.of, value))
+        if isinstance(value, frozenset):
+            return frozenset(map(self.of, value))
         return value
+
+    def _tuple(self, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Returns the tuple itself where no element changes."""
+        elements = tuple(map(self.of, value))
+        is_same = all(map(is_, elements, value))
+        return value if is_same else elements
 
     def _struct(self, value: Struct) -> Struct:
         changed = {}

@@ -195,7 +195,7 @@ class GitHubEdits(Struct, frozen=True):
         """Yields the edits of the policy since a time, the newest first."""
         own = frozenset(own_commits)
         branches = self.host.branches
-        base = self.base or self.host.branch_head(self.target.settings.base)[1]
+        base = self.base or self.host.branch_head(self.target.settings.base).commit
         for path in paths_of(self.identity):
             for commit in branches.changes_since(base, path, since):
                 is_own = commit.sha in own or bool(trailer_fingerprint(commit.message))

@@ -200,7 +200,7 @@ def _earlier_paths(requests: _Requests, target: Target, base: str) -> tuple[str,
         return ()
     return requests.get(
         lambda: repository.earlier_names(
-            base or repository.branch_head(target.settings.base)[1], target.policy_path
+            base or repository.branch_head(target.settings.base).commit, target.policy_path
         ),
         tuple[str, ...](),
         "the earlier names of the policy file",
@@ -259,7 +259,7 @@ def _edits_in_clone(known: _KnownTarget) -> CloneEdits:
     if target.past:
         changes = target.past.changes()
     elif isinstance(repository, GitRepository):
-        commit = known.base or repository.branch_head(target.settings.base)[1]
+        commit = known.base or repository.branch_head(target.settings.base).commit
         changes = repository.file_changes(commit, target.policy_path)
     group_scope = known.scopes.group
 
@@ -296,7 +296,7 @@ def _reverted_in_git(known: _KnownTarget) -> Mapping[str, Decline]:
     if target.past:
         read = target.past.reverted
     elif repository is not None and repository.github is None:
-        commit = known.base or repository.branch_head(target.settings.base)[1]
+        commit = known.base or repository.branch_head(target.settings.base).commit
         read = partial(repository.reverted_proposals, commit, target.policy_path)
     else:
         return {}
@@ -448,7 +448,7 @@ class _GitHubReader(Struct, frozen=True):
         proposals = MergedProposals(
             self.host, known.target, known.names.identity, _merged_proposals(closed, known)
         )
-        base = known.base or self.host.branch_head(known.target.settings.base)[1]
+        base = known.base or self.host.branch_head(known.target.settings.base).commit
         return proposals.restored(known.committed, base)
 
     def branch_edits(
@@ -649,7 +649,7 @@ def _with_reverts(
     since = min(filter(None, merge_times), default=None)
     if since is None:
         return list(closed)
-    commit = known.base or host.branch_head(known.target.settings.base)[1]
+    commit = known.base or host.branch_head(known.target.settings.base).commit
     messages = [
         message
         for path in paths_of(known.names.identity)

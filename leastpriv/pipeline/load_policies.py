@@ -212,7 +212,7 @@ def _repository_history(target: Target, base: str) -> tuple[Repository, str] | N
     if repository is None:
         return None
     return repository, (
-        base if target.base_repository else repository.branch_head(target.settings.base)[1]
+        base if target.base_repository else repository.branch_head(target.settings.base).commit
     )
 
 

@@ -168,7 +168,10 @@ class _Orphans:
         github = file.repository.github if file.repository else None
         if github is None:
             return False
-        return github.read(github.branch_head(self._run.settings.base)[1], self._config) == file.raw
+        return (
+            github.read(github.branch_head(self._run.settings.base).commit, self._config)
+            == file.raw
+        )
 
     def _hold(self, result: TargetResult, changes: Sequence[str] = ()) -> Hold | None:
         """Returns what holds some changes of a target without an open pull request back for now.
@@ -240,7 +243,7 @@ class _Orphans:
         return None
 
     def _is_into_base(self, target: Target, pull: MarkedPullRequest) -> bool:
-        return self._host.branch_head(target.settings.base)[0] == pull.base
+        return self._host.branch_head(target.settings.base).name == pull.base
 
     def _is_former(self, target: Target, pull: MarkedPullRequest) -> bool:
         """Whether the config names the role, the file or the branch as an earlier one."""
@@ -268,7 +271,7 @@ class _Orphans:
         if self._is_file_of(result, name):
             return True
         path = Location.of(name.file).path
-        commit = self._host.branch_head(result.target.settings.base)[1]
+        commit = self._host.branch_head(result.target.settings.base).commit
         if self._host.read(commit, path) is not None:
             return False
         return self._host.last_changed(commit, path) is not None
@@ -283,7 +286,7 @@ class _Orphans:
         if not path or repository.lower() != self._host.full_name.lower():
             return False
         path = f".github/{path}"
-        commit = self._host.branch_head(target.settings.base)[1]
+        commit = self._host.branch_head(target.settings.base).commit
         now = self._host.read(commit, path) or b""
         before = self._host.read_at(commit, path, pull.created_at) or b""
         role = pull.mark.name.role
@@ -305,7 +308,7 @@ class _Orphans:
         location = Location.of(name.file)
         if location.pointer != target.pointer:
             return False
-        commit = self._host.branch_head(target.settings.base)[1]
+        commit = self._host.branch_head(target.settings.base).commit
         if self._host.read(commit, location.path) is not None:
             return False
         return location.path in self._host.earlier_names(commit, target.policy_path)

@@ -100,6 +100,7 @@ from leastpriv.proposal.suggestions import (
 )
 from leastpriv.proposal.verdict import verdict_of
 from leastpriv.pull_request.lifecycle import TargetMark, controls_section
+from leastpriv.pull_request.models import BaseBranch
 from leastpriv.report.context import ReportContext
 from leastpriv.report.phrases import file_page
 from leastpriv.report.pull_request import body, title
@@ -265,7 +266,8 @@ def make_proposal(
     proposal fails its own proof, or the base branch cannot be read.
     """
     settings, repository = target.settings, target.base_repository
-    branch, base = repository.branch_head(settings.base) if repository else ("", "")
+    branch = repository.branch_head(settings.base) if repository else BaseBranch("", "")
+    base = branch.commit
     trusts, declarations = named_trust_policies(target, base), declarations_of(target)
     policies = _read_policies(run, target, base, declares=bool(declarations))
     other_policies = read_other_policies(target, base)
@@ -302,7 +304,7 @@ def make_proposal(
         is_pull_request=settings.mode is Mode.PULL_REQUEST,
         title_prefix=settings.title_prefix,
         page_file=run.settings.page_file,
-        file_url=file_page(run.run_url, branch, context.policy_path),
+        file_url=file_page(run.run_url, branch.name, context.policy_path),
         chained=chain or principal_role_chain(target.role, evidence),
     )
     _check_proof(context)

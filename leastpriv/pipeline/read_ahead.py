@@ -40,7 +40,7 @@ def read_ahead(targets: Sequence[Target]) -> None:
 
 def _read_checkout(repository: GitRepository, targets: Sequence[Target]) -> None:
     """Reads the files of targets together, as the base branch has them."""
-    commit = repository.branch_head(targets[0].settings.base)[1]
+    commit = repository.branch_head(targets[0].settings.base).commit
     paths = [target.policy_path for target in targets]
     for target in targets:
         paths.extend(_other_files(target))

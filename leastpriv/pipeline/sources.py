@@ -7,9 +7,8 @@ likely.
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from itertools import chain
 from pathlib import Path, PurePath
@@ -18,7 +17,14 @@ from typing import TYPE_CHECKING, Protocol
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from leastpriv.aws.arns import EvidenceSource, Principals, Window, principal_of, short_arn
+from leastpriv.aws.arns import (
+    EvidenceSource,
+    Principals,
+    Window,
+    account_of,
+    principal_of,
+    short_arn,
+)
 from leastpriv.aws.session import Aws, AwsSession
 from leastpriv.cloudtrail.file_reader import CountedCalls, EventDeduplicator, S3TrailOptions
 from leastpriv.cloudtrail.local_store import TrailFolder
@@ -79,12 +85,11 @@ def open_sources(
     for path in folders:
         TrailFolder(path).check()
     now = session.now if session else None
+    since = None
+    if now and settings.window.start is None:
+        since = now - timedelta(days=settings.lookback_days)
     options = S3TrailOptions(
-        since=(
-            now - timedelta(days=settings.lookback_days)
-            if now and settings.window.start is None
-            else None
-        ),
+        since=since,
         seen=EventDeduplicator(),
         cache=Path(settings.cache_dir) if settings.cache_dir else None,
         validate_at=now if settings.validate_digests else None,
@@ -107,9 +112,9 @@ def open_sources(
         openers.append(
             partial(event_history, settings.principal, settings.aws_regions, session, history)
         )
-    base = session.base if session else None
+    base_session = session.base if session else None
     openers += [
-        partial(_athena_table, table, settings.athena_max_bytes, base, options)
+        partial(_athena_table, table, settings.athena_max_bytes, base_session, options)
         for table in settings.athena_tables
     ]
     openers.extend(_bucket_openers(settings, session, options))
@@ -130,8 +135,12 @@ def _bucket_openers(
             continue
         # An ARN of the principal's account is read with the role there; a bucket, or an ARN of a
         # central account, with the run's own credentials.
-        is_own = name.startswith("arn:") and name.split(":")[4] == settings.principal.account
-        reading_session = session.base if session and not is_own else session
+        is_arn_of_account = (
+            name.startswith("arn:") and account_of(name) == settings.principal.account
+        )
+        reading_session = session
+        if session and not is_arn_of_account:
+            reading_session = session.base
         yield partial(bucket_trail, name, reading_session, options)
 
 
@@ -190,33 +199,41 @@ def event_history(
         )
     _log.info(f"Reading event history as {aws.caller()}")
     # Regions that are named are the only ones in which the role works and logs in.
-    chosen_regions, remedy = (regions, "") if regions else _all_regions(aws)
+    read = _ReadRegions(regions) if regions else _all_regions(aws)
     home = home_region("iam", principal.partition if principal else aws.partition)
-    return EventHistory(aws, (*chosen_regions, home), session.now, replace(options, remedy=remedy))
+    return EventHistory(
+        aws, (*read.regions, home), session.now, replace(options, remedy=read.remedy)
+    )
 
 
-def _all_regions(aws: Aws) -> tuple[tuple[str, ...], str]:
-    """Returns every region in which the role may have worked, and the remedy where one cannot be
-    read.
-    """
+class _ReadRegions(Struct, frozen=True):
+    """The regions in which event history is read."""
+
+    regions: tuple[str, ...]
+    remedy: str = ""
+    """What to do where one cannot be read; empty where the input names them."""
+
+
+def _all_regions(aws: Aws) -> _ReadRegions:
+    """Returns every region in which the role may have worked."""
     remedy = "If the role works in some regions only, name these in the input aws-regions"
-    own_regions = (aws.region,) if aws.region else ()
+    region_of_session = (aws.region,) if aws.region else ()
     try:
-        return (*own_regions, *aws.enabled_regions()), f"{remedy}."
+        return _ReadRegions((*region_of_session, *aws.enabled_regions()), f"{remedy}.")
     except AwsError as error:
         _log.info(f"All regions are read, enabled or not: {error}")
-        return (
-            *own_regions,
-            *aws.regions("cloudtrail"),
-        ), f"{remedy}, or allow account:ListRegions to these credentials."
+    remedy = f"{remedy}, or allow account:ListRegions to these credentials."
+    return _ReadRegions((*region_of_session, *aws.regions("cloudtrail")), remedy)
 
 
-def bucket_trail(named: str, session: AwsSession | None, options: S3TrailOptions) -> CountedSource:
+def bucket_trail(name: str, session: AwsSession | None, options: S3TrailOptions) -> CountedSource:
     """Opens a trail in S3, which is named by its location or ARN, or in a CloudWatch log group."""
     from leastpriv.cloudtrail.trail import LogGroup, S3Trail, is_log_group
 
-    aws, _ = _opened(session)
-    return LogGroup(aws, named, options) if is_log_group(named) else S3Trail(aws, named, options)
+    aws = _required(session).aws()
+    if is_log_group(name):
+        return LogGroup(aws, name, options)
+    return S3Trail(aws, name, options)
 
 
 def _athena_table(
@@ -225,20 +242,21 @@ def _athena_table(
     """Opens a table of Athena as a source."""
     from leastpriv.cloudtrail.athena import AthenaOptions, AthenaTable
 
-    aws, now = _opened(session)
+    session = _required(session)
     athena_options = AthenaOptions(
         since=options.since,
         seen=options.seen,
         waited=options.waited,
         max_bytes=max_bytes,
     )
-    return AthenaTable(aws, table, now, athena_options)
+    return AthenaTable(session.aws(), table, session.now, athena_options)
 
 
-def _opened(session: AwsSession | None) -> tuple[Aws, datetime]:
+def _required(session: AwsSession | None) -> AwsSession:
+    """Returns the session; raises InputError without one."""
     if session is None:
         raise InputError("Trails in S3 and Athena need AWS, which this run does not use.")
-    return session.aws(), session.now
+    return session
 
 
 _PROGRESS_EVERY = 10_000
@@ -287,45 +305,57 @@ def read_by_principal(
     """
     hooks = hooks or ReadHooks()
     principals = target if isinstance(target, Principals) else _only(target)
-    numbered_items = _all_items(sources, window, principals)
-    first = next(numbered_items, None)
+    items = _all_items(sources, window, principals)
+    first = next(items, None)
     # Import late: the modules below take longer to load than all others, and meanwhile the first
     # objects arrive.
     from leastpriv.evidence.collector import PrincipalCollectors
 
     collectors = PrincipalCollectors(principals, len(sources), hooks.decoder)
-    calls_read = calls_said = 0
-    for source, item in chain([first] if first else [], numbered_items):
-        collectors.note(source, item)
+    calls_read = 0
+    calls_shown = 0
+    for source_item in chain([first] if first else [], items):
+        item = source_item.item
+        collectors.note(source_item.source, item)
         calls_read += item.calls if isinstance(item, CountedCalls) else 1
-        if calls_read >= calls_said + _PROGRESS_EVERY:
-            calls_said = calls_read
+        if calls_read >= calls_shown + _PROGRESS_EVERY:
+            calls_shown = calls_read
             hooks.progress(calls_read)
     return collectors.close(hooks.shared_gaps)
 
 
+class _SourceItem(Struct, frozen=True, gc=False):
+    """An item that a source yields."""
+
+    source: int
+    """Number of the source."""
+    item: Item
+
+
 def _all_items(
     sources: Sequence[EvidenceSource | SourceOfParts], window: Window, principals: Principals
-) -> Iterator[tuple[int, Item]]:
-    """Yields the items of each source with its number; an error becomes a gap, so that the other
-    sources are read.
+) -> Iterator[_SourceItem]:
+    """Yields the items of all sources; an error becomes a gap, so that the other sources are
+    read.
     """
     failures: list[LeastprivError] = []
-    source_items: Iterator[Item]
+    items: Iterator[Item]
     for number, source in enumerate(sources):
         try:
             if isinstance(source, SourceOfParts):
-                source_items = source.read_parts(window, principals, CountingFiles())
+                items = source.read_parts(window, principals, CountingFiles())
             else:
-                source_items = source.read(window, principals)
-            yield from ((number, source_item) for source_item in source_items)
+                items = source.read(window, principals)
+            for item in items:
+                yield _SourceItem(number, item)
         except LeastprivError as error:
             failures.append(error)
-            yield number, Gap(GapKind.SOURCE_FAILED, Scope(), str(error))
+            yield _SourceItem(number, Gap(GapKind.SOURCE_FAILED, Scope(), str(error)))
         except Exception as error:
-            name = type(source).__name__ if type(source).__str__ is object.__str__ else str(source)
+            has_name = type(source).__str__ is not object.__str__
+            name = str(source) if has_name else type(source).__name__
             detail = f"{name} could not be fully read: {describe_defect(error)}"
-            yield number, Gap(GapKind.SOURCE_FAILED, Scope(), detail)
+            yield _SourceItem(number, Gap(GapKind.SOURCE_FAILED, Scope(), detail))
     if failures and len(failures) == len(sources):
         raise failures[0]
 
@@ -340,6 +370,8 @@ def describe_defect(error: Exception) -> str:
 
 
 _MOST_NAMED = 5
+_LEAST_SIMILARITY = 0.7
+"""Of a name that was probably meant (`difflib`): 1 for equal ones."""
 _UNREAD = (GapKind.SOURCE_FAILED, GapKind.UNREADABLE_FILE, GapKind.UNREADABLE_RECORD)
 
 
@@ -352,25 +384,30 @@ def missing_calls(
     read = ReadStatistics()
     for source_statistics in statistics:
         read.absorb(source_statistics)
-    unread = [gap for gap in gaps if gap.kind in _UNREAD]
+    unread = [gap.detail.removesuffix(".") for gap in gaps if gap.kind in _UNREAD]
+    return f"No calls by {name}. {_likely_slip(principal, read, unread)}"
+
+
+def _likely_slip(principal: Principal, read: ReadStatistics, unread: Sequence[str]) -> str:
+    """Returns the likely reason why no call of a principal was found; `unread`: what could not be
+    read.
+    """
     if not read.records and unread:
         further_gaps = f" (and {len(unread) - 1} more gaps)" if len(unread) > 1 else ""
-        slip = f"No record could be read: {unread[0].detail.removesuffix('.')}{further_gaps}."
-    elif not read.records and read.outside_window:
-        slip = (
+        return f"No record could be read: {unread[0]}{further_gaps}."
+    if not read.records and read.outside_window:
+        return (
             f"All {read.outside_window:,} records are outside the window: check --from and --to, or"
             " lookback-days."
         )
-    elif read.callers:
-        slip = _others(principal, read.callers)
-    elif not read.records:
-        slip = (
+    if read.callers:
+        return _other_callers(principal, read.callers)
+    if not read.records:
+        return (
             "No record was read: check trails, and the window (--from and --to, or lookback-days)."
         )
-    else:
-        lost = f" {unread[0].detail.removesuffix('.')}." if unread else ""
-        slip = f"{read.records:,} records were read: check role-arn and trails.{lost}"
-    return f"No calls by {name}. {slip}"
+    first_gap = f" {unread[0]}." if unread else ""
+    return f"{read.records:,} records were read: check role-arn and trails.{first_gap}"
 
 
 def all_damaged_sentence(statistics: Sequence[ReadStatistics], gaps: Sequence[Gap]) -> str:
@@ -390,45 +427,67 @@ def all_damaged_sentence(statistics: Sequence[ReadStatistics], gaps: Sequence[Ga
     return f"Every file that was read is damaged ({damaged:,}): {first}."
 
 
-def _others(principal: Principal, callers: Mapping[str, int]) -> str:
+class _CallerName(Struct, frozen=True):
+    """What the ARNs of a role and of its sessions share: a session's ARN lacks the path of its
+    role.
+    """
+
+    account: str
+    kind: str
+    name: str
+
+
+class _OtherCaller(Struct):
+    """Another principal of the records."""
+
+    arn: str
+    """With its path, where a record has it."""
+    name: str
+    account: str
+    calls: int = 0
+
+
+def _others_of(callers: Mapping[str, int]) -> Sequence[_OtherCaller]:
+    """Returns the roles and users of the records, without the roles of services, the busiest
+    first.
+    """
+    others: dict[_CallerName, _OtherCaller] = {}
+    for arn, calls in callers.items():
+        other = principal_of(arn) or principal_of(f"{arn}/session")
+        if other is None or ":role/aws-service-role/" in other.arn:
+            continue
+        key = _CallerName(other.account, other.kind, other.name)
+        caller = others.setdefault(key, _OtherCaller(other.arn, other.name, other.account))
+        caller.arn = max(caller.arn, other.arn, key=len)
+        caller.calls += calls
+    return sorted(others.values(), key=lambda caller: (-caller.calls, caller.arn))
+
+
+def _other_callers(principal: Principal, callers: Mapping[str, int]) -> str:
     """Says whose calls the trail has instead: a role with a like name, the busiest ones of the
     account, or those of other accounts.
     """
-    # A session's ARN lacks the path of its role.
-    arns: dict[tuple[str, str, str], str] = {}
-    counts: Counter[tuple[str, str, str]] = Counter()
-    for arn, calls in callers.items():
-        other = principal_of(arn) or principal_of(f"{arn}/session")
-        if other and ":role/aws-service-role/" not in other.arn:
-            key = (other.account, other.kind, other.name)
-            arns[key] = max(arns.get(key, ""), other.arn, key=len)
-            counts[key] += calls
-    named_callers = sorted(
-        (key for key in counts if key[0] == principal.account),
-        key=lambda key: (-counts[key], arns[key]),
-    )
-    if not named_callers:
-        accounts = ", ".join(sorted({account for account, _, _ in counts})[:_MOST_NAMED])
-        callers_text = (
-            f"of account {accounts}: check the account in role-arn, and"
-            if accounts
-            else "of services: check"
+    others = _others_of(callers)
+    of_account = [caller for caller in others if caller.account == principal.account]
+    if not of_account:
+        accounts = ", ".join(sorted({caller.account for caller in others})[:_MOST_NAMED])
+        if not accounts:
+            return "The calls in this trail are of services: check trails."
+        return (
+            f"The calls in this trail are of account {accounts}: check the account in role-arn,"
+            " and trails."
         )
-        return f"The calls in this trail are {callers_text} trails."
-    names = {name.lower(): (account, kind, name) for account, kind, name in named_callers}
     from difflib import get_close_matches
 
-    name = principal.name.lower()
-    close = [
-        names[close_name]
-        for close_name in get_close_matches(name, names, n=_MOST_NAMED, cutoff=0.7)
-    ]
-    if close and close[0][2] == principal.name:
-        # Only what precedes the account in its ARN, or its kind, is another.
-        return f"This trail has calls of {arns[close[0]]}: correct role-arn."
-    advice = (
-        f"{short_arn(arns[key])} ({plural(counts[key], 'call')})"
-        for key in dict.fromkeys([*close, *named_callers])
+    by_name = {caller.name.lower(): caller for caller in of_account}
+    close_names = get_close_matches(
+        principal.name.lower(), by_name, n=_MOST_NAMED, cutoff=_LEAST_SIMILARITY
     )
-    meant = f" Did you mean {short_arn(arns[close[0]])}?" if close else ""
-    return f"Roles and users in this trail: {listed(advice, _MOST_NAMED)}.{meant}"
+    close = [by_name[name] for name in close_names]
+    if close and close[0].name == principal.name:
+        # Only what precedes the account in its ARN, or its kind, is another.
+        return f"This trail has calls of {close[0].arn}: correct role-arn."
+    shown = [*close, *(caller for caller in of_account if caller not in close)]
+    names = (f"{short_arn(caller.arn)} ({plural(caller.calls, 'call')})" for caller in shown)
+    meant = f" Did you mean {short_arn(close[0].arn)}?" if close else ""
+    return f"Roles and users in this trail: {listed(names, _MOST_NAMED)}.{meant}"

@@ -32,6 +32,7 @@ from leastpriv.pull_request.git_program import GitProgram, git_program
 from leastpriv.pull_request.lifecycle import fingerprint_scope, reverted_commits
 from leastpriv.pull_request.models import (
     TRAILER,
+    BaseBranch,
     Publication,
     PublishResult,
     PullRequestOperation,
@@ -169,7 +170,7 @@ class GitRepository:
             self._histories[commit] = history
         return history
 
-    def branch_head(self, base: str | None = None) -> tuple[str, str]:
+    def branch_head(self, base: str | None = None) -> BaseBranch:
         """Returns name and commit of the branch `base`, or of the branch that is checked out.
 
         A branch that exists only as `origin/NAME`, as after the checkout of a tag, counts too.
@@ -184,7 +185,7 @@ class GitRepository:
         for reference in (f"refs/heads/{base}", f"refs/remotes/origin/{base}"):
             commit = self.commit_at(reference)
             if commit is not None:
-                return base, commit
+                return BaseBranch(base, commit)
         raise BaseBranchError(
             f"The branch {base!r} has no commit here: name another in the input base, or fetch it."
         )
@@ -393,39 +394,39 @@ class GitRepository:
         is.
         """
         branch = publication.branch
-        base, base_sha = self.branch_head(publication.base)
-        if publication.expected_base not in ("", base_sha):
+        base = self.branch_head(publication.base)
+        if publication.expected_base not in ("", base.commit):
             raise PullRequestError(
-                f"The branch {base!r} moved while the proposal was made: run again."
+                f"The branch {base.name!r} moved while the proposal was made: run again."
             )
-        if branch == base:
+        if branch == base.name:
             raise PullRequestError(
-                f"The input branch is {branch!r}: name a branch other than the base {base!r}."
+                f"The input branch is {branch!r}: name a branch other than the base {base.name!r}."
             )
         head = self.commit_at(f"refs/heads/{branch}")
-        unchanged = PublishResult(PullRequestOperation.NONE, branch, head or "", base_sha)
-        if head is not None and (edited := self._edit_reason(publication, base_sha, head)):
+        unchanged = PublishResult(PullRequestOperation.NONE, branch, head or "", base.commit)
+        if head is not None and (edited := self._edit_reason(publication, base.commit, head)):
             return replace(unchanged, reason=edited)
-        if publication.is_part_of(lambda path: self.read(base_sha, path)):
+        if publication.is_part_of(lambda path: self.read(base.commit, path)):
             if head is None:
-                return replace(unchanged, reason=f"Nothing to change on {base}.")
+                return replace(unchanged, reason=f"Nothing to change on {base.name}.")
             hold = publication.holds.hold(())
-            if hold and not self._is_on_base(base_sha, head):
+            if hold and not self._is_on_base(base.commit, head):
                 return replace(unchanged, operation=PullRequestOperation.HELD, reason=hold.text)
             self.move_branch(branch, head, None)
-            reason = f"No change is left on {base}."
+            reason = f"No change is left on {base.name}."
             return replace(
                 unchanged, operation=PullRequestOperation.CLOSED, head_sha="", reason=reason
             )
         if head is not None:
             latest = self._commits(head)[0]
-            if latest.fingerprint == publication.fingerprint and latest.parents == (base_sha,):
+            if latest.fingerprint == publication.fingerprint and latest.parents == (base.commit,):
                 return replace(unchanged, reason="The branch already holds this proposal.")
-        tree = f"{base_sha}^{{tree}}"
+        tree = f"{base.commit}^{{tree}}"
         for path, content in publication.files.items():
             blob = self.git.run("hash-object", "-w", "--stdin", stdin=content).decode().strip()
             tree = self._replace_entry(tree, path_parts(path), blob, path)
-        new = self.write_commit(tree, base_sha, commit_message(publication), now)
+        new = self.write_commit(tree, base.commit, commit_message(publication), now)
         self.move_branch(branch, head, new)
         operation = PullRequestOperation.CREATED if head is None else PullRequestOperation.UPDATED
         return replace(unchanged, operation=operation, head_sha=new)

@@ -141,6 +141,13 @@ class Publication(Struct, frozen=True):
         return all(read(path) == content for path, content in self.files.items())
 
 
+class BaseBranch(Struct, frozen=True):
+    """A branch that pull requests go into, and the commit at its head."""
+
+    name: str
+    commit: str
+
+
 class TargetFiles(Struct, frozen=True):
     """The files that belong to one branch with a proposal."""
 

@@ -42,6 +42,7 @@ from leastpriv.pull_request.lifecycle import (
     rejection_reason,
 )
 from leastpriv.pull_request.models import (
+    BaseBranch,
     FolderStateStore,
     OriginLookup,
     Publication,
@@ -209,9 +210,9 @@ class Reviews:
         """The repository itself."""
         return self
 
-    def branch_head(self, base: str) -> tuple[str, str]:
+    def branch_head(self, base: str) -> BaseBranch:
         """There is a branch without files."""
-        return base or "main", "0" * 40
+        return BaseBranch(base or "main", "0" * 40)
 
     def last_changed(self, commit: str, path: str) -> datetime | None:  # noqa: ARG002 - one protocol for all repositories
         """There is no file."""

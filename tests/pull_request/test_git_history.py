@@ -135,7 +135,7 @@ def answers(repository: GitRepository, head: str, path: str) -> object:
 def test_files_that_are_read_together_have_the_answers_of_each_alone(clone: Clone) -> None:
     paths = [*present(clone), *FILES, *ODD[:3]]
     together = GitRepository.open(clone.folder)
-    head = together.branch_head()[1]
+    head = together.branch_head().commit
     together.read_ahead(head, [*paths, *ODD])
     alone = {path: answers(GitRepository.open(clone.folder), head, path) for path in paths}
     assert {path: answers(together, head, path) for path in paths} == alone
@@ -143,7 +143,7 @@ def test_files_that_are_read_together_have_the_answers_of_each_alone(clone: Clon
 
 def test_a_file_has_the_past_that_git_shows_of_it(clone: Clone) -> None:
     repository = GitRepository.open(clone.folder)
-    head = repository.branch_head()[1]
+    head = repository.branch_head().commit
     repository.read_ahead(head, present(clone))
     for path in present(clone):
         shown_time = clone.git("log", "--first-parent", "-1", "--format=%ct", "--", path)

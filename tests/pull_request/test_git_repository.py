@@ -465,7 +465,7 @@ def test_no_command_of_a_remote_is_run_by_an_older_git(folder: Path, tmp_path: P
         run(folder, "config", key, value)
     repository = GitRepository(GitProgram(folder, str(git)))
     with pytest.raises(PullRequestError):
-        repository.read(repository.branch_head("main")[1], PATH)
+        repository.read(repository.branch_head("main").commit, PATH)
     assert not (tmp_path / "sprung").exists()
 
 
@@ -588,7 +588,7 @@ def test_the_branch_of_another_policy_file_is_not_overwritten(folder: Path) -> N
 
 def test_a_file_changed_at_the_time_of_its_newest_commit(folder: Path) -> None:
     repository = GitRepository.open(folder)
-    _, head = repository.branch_head()
+    head = repository.branch_head().commit
     dated = int(run(folder, "log", "-1", "--format=%ct", "--", PROPOSED.path))
     run(
         folder,
@@ -601,7 +601,7 @@ def test_a_file_changed_at_the_time_of_its_newest_commit(folder: Path) -> None:
         "2030-01-01T00:00:00Z",
     )
     assert repository.last_changed(
-        repository.branch_head()[1], PROPOSED.path
+        repository.branch_head().commit, PROPOSED.path
     ) == datetime.fromtimestamp(dated, UTC)
     assert repository.last_changed(head, "iam/none.json") is None
     assert repository.last_changed("refs/heads/none", PROPOSED.path) is None
@@ -622,7 +622,7 @@ def test_a_merged_change_counts_from_its_merge(folder: Path) -> None:
     )
     run(folder, "merge", "--quiet", "--no-ff", "-m", "Merge", PROPOSED.branch, at=merged)
     repository = GitRepository.open(folder)
-    assert repository.last_changed(repository.branch_head()[1], PROPOSED.path) == merged
+    assert repository.last_changed(repository.branch_head().commit, PROPOSED.path) == merged
 
 
 def test_a_file_is_read_as_of_a_time_or_in_its_first_version(folder: Path) -> None:
@@ -635,7 +635,7 @@ def test_a_file_is_read_as_of_a_time_or_in_its_first_version(folder: Path) -> No
     for days, text in ((10, "ten"), (20, "twenty")):
         (folder / PROPOSED.path).write_text(text)
         run(folder, "commit", "--quiet", "-am", text, at=committed_at + timedelta(days=days))
-    head = repository.branch_head()[1]
+    head = repository.branch_head().commit
 
     def at(days: int) -> bytes | None:
         return repository.read_at(head, PROPOSED.path, committed_at + timedelta(days=days))
@@ -653,7 +653,7 @@ def test_a_file_is_read_as_of_a_time_under_its_earlier_name(folder: Path) -> Non
         before = PROPOSED.path if days == 10 else "policies/b c.json"
         run(folder, "mv", before, name)
         run(folder, "commit", "--quiet", "-m", "Move", at=committed_at + timedelta(days=days))
-    head = repository.branch_head()[1]
+    head = repository.branch_head().commit
     moved = "policies/\N{SNOWMAN}.json"
     assert repository.earlier_names(head, moved) == ("policies/b c.json", PROPOSED.path)
     assert repository.earlier_names(head, "README.md") == ()
@@ -677,7 +677,7 @@ def test_a_path_is_no_pattern(folder: Path, name: str) -> None:
         run(folder, "commit", "--quiet", "-m", text, at=committed_at + timedelta(days=days))
     (folder / "iam/other.json").write_text("later")
     run(folder, "commit", "--quiet", "-am", "Later", at=committed_at + timedelta(days=30))
-    head = repository.branch_head()[1]
+    head = repository.branch_head().commit
     assert repository.last_changed(head, name) == committed_at + timedelta(days=20)
     assert repository.read_at(head, name, committed_at + timedelta(days=15)) == b"ten"
     proposed = replace(PROPOSED, path=name, files={name: NEW})
@@ -685,7 +685,7 @@ def test_a_path_is_no_pattern(folder: Path, name: str) -> None:
     assert run(folder, "--literal-pathspecs", "diff", "--stat", head, PROPOSED.branch, "--", name)
     run(folder, "mv", name, "iam/moved.json")
     run(folder, "commit", "--quiet", "-m", "Move", at=committed_at + timedelta(days=40))
-    moved = repository.branch_head()[1]
+    moved = repository.branch_head().commit
     assert repository.earlier_names(moved, "iam/moved.json") == (name,)
     assert repository.read_at(moved, "iam/moved.json", committed_at + timedelta(days=15)) == b"ten"
 

@@ -35,7 +35,7 @@ from leastpriv.pull_request.github.snapshot import (
     Snapshot,
 )
 from leastpriv.pull_request.lifecycle import ProposalBranch
-from leastpriv.pull_request.models import Publication
+from leastpriv.pull_request.models import BaseBranch, Publication
 
 if TYPE_CHECKING:
     from github.Commit import Commit
@@ -109,7 +109,7 @@ class Branches:
         self._times: dict[str, datetime] = {}
         self._moves_of = cache(self._read_moves)
         self._heads: dict[str, BranchHead | None] = {}
-        self._base_heads: dict[str, str] = {}
+        self._base_heads: dict[str, BaseBranch] = {}
 
     def use_snapshot(self, snapshot: Snapshot) -> None:
         """Answers `read`, `last_changed`, `read_at` and `known_head` from what was read
@@ -136,20 +136,20 @@ class Branches:
         head = self._heads[branch]
         return head.sha if head else None
 
-    def base_head(self, base: str = "") -> tuple[str, str]:
+    def base_head(self, base: str = "") -> BaseBranch:
         """Returns name and commit of a base branch, requested once in a run."""
         name = base or self._repository.default_branch
         if name not in self._base_heads:
-            self._base_heads[name] = self.branch_head(name)[1]
-        return name, self._base_heads[name]
+            self._base_heads[name] = self.branch_head(name)
+        return self._base_heads[name]
 
-    def renew_base_head(self, base: str = "") -> tuple[str, str]:
+    def renew_base_head(self, base: str = "") -> BaseBranch:
         """Returns name and commit of a base branch now, which `base_head` then gives too."""
-        name, commit = self.branch_head(base)
-        self._base_heads[name] = commit
-        return name, commit
+        branch = self.branch_head(base)
+        self._base_heads[branch.name] = branch
+        return branch
 
-    def branch_head(self, base: str = "") -> tuple[str, str]:
+    def branch_head(self, base: str = "") -> BaseBranch:
         """Returns name and commit of the branch `base` now, or of the default branch."""
         name = base or self._repository.default_branch
         commit = self.commit_at(name)
@@ -157,7 +157,7 @@ class Branches:
             raise BaseBranchError(
                 f"The branch {name!r} does not exist on GitHub: name another in the input base."
             )
-        return name, commit
+        return BaseBranch(name, commit)
 
     def commit_at(self, branch: str) -> str | None:
         """Returns the commit at the head of a branch; None without such a branch."""

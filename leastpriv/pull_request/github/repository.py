@@ -35,6 +35,7 @@ from leastpriv.pull_request.lifecycle import (
     plan_step,
 )
 from leastpriv.pull_request.models import (
+    BaseBranch,
     OriginLookup,
     Publication,
     PublishResult,
@@ -119,7 +120,7 @@ class GitHubRepository:
         """Whether the repository is public."""
         return not self._connection.repository.private
 
-    def branch_head(self, base: str = "") -> tuple[str, str]:
+    def branch_head(self, base: str = "") -> BaseBranch:
         """Returns name and commit of the branch `base`, or of the default branch, as the run first
         read it.
         """
@@ -133,8 +134,8 @@ class GitHubRepository:
 
         Open pull requests of other branches are read where they have one of the labels.
         """
-        name, base_sha = self.branches.renew_base_head(base)
-        snapshot = read_snapshot(self._connection, name, base_sha, targets, labels)
+        branch = self.branches.renew_base_head(base)
+        snapshot = read_snapshot(self._connection, branch, targets, labels)
         self.branches.use_snapshot(snapshot)
         self.pull_requests.use_snapshot(snapshot.pulls, snapshot.opened)
 
@@ -189,9 +190,9 @@ class GitHubRepository:
         """
         if pull.is_paused:
             return False
-        _, base_sha = self.branches.base_head(pull.base)
+        base = self.branches.base_head(pull.base)
         head = self.branches.commit_at(pull.branch)
-        if head and not self.branches.is_only_by_program(base_sha, head):
+        if head and not self.branches.is_only_by_program(base.commit, head):
             comment = f"This is no longer updated, since {reason}"
             self.pull_requests.upsert_comment(pull.number, _EDITED_MARKER, comment, EDITED_LABEL)
             return False
@@ -221,19 +222,19 @@ class GitHubRepository:
         unchanged = self._unchanged(publication)
         if unchanged:
             return unchanged
-        base, base_sha = self.branches.branch_head(publication.base)
-        expected = publication.expected_base or base_sha
-        paths = {publication.path, *publication.files} if expected != base_sha else ()
-        if any(self.read(expected, path) != self.read(base_sha, path) for path in paths):
+        base = self.branches.branch_head(publication.base)
+        if self._has_base_changed(publication, base):
             raise PullRequestError(
-                f"The policy on {base!r} changed while the proposal was made: run again."
+                f"The policy on {base.name!r} changed while the proposal was made: run again."
             )
-        if publication.branch == base:
-            raise PullRequestError(f"The input branch is {base!r}, the base itself: name another.")
-        changes = not publication.is_part_of(lambda path: self.read(base_sha, path))
-        branch = self.branches.proposal_branch(publication, base_sha)
-        pulls = self.pull_requests.of_branch(publication.branch, base)
-        closed = () if pulls.own else self.pull_requests.list_closed(publication.branch, base)
+        if publication.branch == base.name:
+            raise PullRequestError(
+                f"The input branch is {base.name!r}, the base itself: name another."
+            )
+        changes = not publication.is_part_of(lambda path: self.read(base.commit, path))
+        branch = self.branches.proposal_branch(publication, base.commit)
+        pulls = self.pull_requests.of_branch(publication.branch, base.name)
+        closed = () if pulls.own else self.pull_requests.list_closed(publication.branch, base.name)
         has_merged = any(
             pull.merged_at and fingerprint_scope(pull.fingerprint) in publication.scopes
             for pull in closed
@@ -242,12 +243,12 @@ class GitHubRepository:
             # A branch left over from a merge, by whichever button: the base holds all of it.
             branch = replace(branch, is_own=True, has_own_commits=True)
         is_on_base = branch is not None and all(
-            self.read(base_sha, path) == self.read(branch.head, path) for path in branch.files
+            self.read(base.commit, path) == self.read(branch.head, path) for path in branch.files
         )
         planned = plan_step(
             WantedProposal(
                 fingerprint=publication.fingerprint,
-                base=base,
+                base=base.name,
                 changes=changes,
                 holds=Holds() if is_on_base else publication.holds,
                 former_scopes=publication.scopes,
@@ -261,30 +262,37 @@ class GitHubRepository:
             pull_requests=self.pull_requests,
             publication=publication,
             base=base,
-            base_sha=base_sha,
             branch=branch,
             opened=pulls.own,
             other=pulls.other,
         )
         return work.execute(planned)
 
+    def _has_base_changed(self, publication: Publication, base: BaseBranch) -> bool:
+        """Whether the base has other files than the commit that the proposal was made for."""
+        expected = publication.expected_base
+        if expected in ("", base.commit):
+            return False
+        paths = {publication.path, *publication.files}
+        return any(self.read(expected, path) != self.read(base.commit, path) for path in paths)
+
     def _unchanged(self, publication: Publication) -> PublishResult | None:
         """Returns the result if the snapshot of the run shows that nothing is to be written.
 
         None: there is no snapshot, or something may have to be written.
         """
-        base, base_sha = self.branch_head(publication.base)
+        base = self.branch_head(publication.base)
         try:
             head = self.branches.known_head(publication.branch)
         except KeyError:
             return None
-        if publication.expected_base not in ("", base_sha) or publication.branch == base:
+        if publication.expected_base not in ("", base.commit) or publication.branch == base.name:
             return None
-        changes = not publication.is_part_of(lambda path: self.read(base_sha, path))
+        changes = not publication.is_part_of(lambda path: self.read(base.commit, path))
         branch = None
         if head:
             path = publication.path
-            is_on_base = self.read(head.sha, path) == self.read(base_sha, path)
+            is_on_base = self.read(head.sha, path) == self.read(base.commit, path)
             if is_on_base or (changes and not self._is_proposal(publication, head)):
                 return None
             branch = ProposalBranch(
@@ -293,13 +301,13 @@ class GitHubRepository:
                 has_own_commits=True,
                 fingerprint=trailer_fingerprint(head.message),
             )
-        pulls = self.pull_requests.known_of_branch(publication.branch, base)
+        pulls = self.pull_requests.known_of_branch(publication.branch, base.name)
         closed: tuple[ClosedPullRequest, ...] = ()
         if pulls.own is None:
             closed = self.pull_requests.closed(publication.branch, publication.base)
         proposal = WantedProposal(
             fingerprint=publication.fingerprint,
-            base=base,
+            base=base.name,
             changes=changes,
             holds=publication.holds,
             former_scopes=publication.scopes,
@@ -310,7 +318,6 @@ class GitHubRepository:
             pull_requests=self.pull_requests,
             publication=publication,
             base=base,
-            base_sha=base_sha,
             branch=branch,
             opened=pulls.own,
             other=pulls.other,
@@ -352,8 +359,7 @@ class _PlannedWork(Struct, frozen=True):
     branches: Branches
     pull_requests: PullRequests
     publication: Publication
-    base: str
-    base_sha: str
+    base: BaseBranch
     branch: ProposalBranch | None
     opened: OpenPullRequest | None
     other: OtherPullRequest | None
@@ -444,7 +450,7 @@ class _PlannedWork(Struct, frozen=True):
             operation=operation,
             branch=self.publication.branch,
             head_sha=head,
-            base_sha=self.base_sha,
+            base_sha=self.base.commit,
             reason=reason,
             number=self.opened.number if self.opened else number,
             url=self.opened.url if self.opened else "",
@@ -455,10 +461,11 @@ class _PlannedWork(Struct, frozen=True):
         the author's.
         """
         blocked = self._result(PullRequestOperation.NONE, head)
+        author = other.author or "a deleted account"
         sentence = (
             f"The branch {self.publication.branch} holds the proposal, and #{other.number} by"
-            f" {other.author or 'a deleted account'} already asks to merge it into {self.base}:"
-            " close that pull request to get one with the evidence."
+            f" {author} already asks to merge it into {self.base.name}: close that pull request to"
+            " get one with the evidence."
         )
         if other.is_by_writer:
             return replace(blocked, reason=sentence)
@@ -481,7 +488,7 @@ class _PlannedWork(Struct, frozen=True):
         """
         publication = self.publication
         head = self.branches.create_commit(
-            self.base_sha, publication.files, commit_message(publication)
+            self.base.commit, publication.files, commit_message(publication)
         )
         before = self.branch.head if self.branch else None
         self.branches.move_branch(publication.branch, before, head)
@@ -513,7 +520,7 @@ class _PlannedWork(Struct, frozen=True):
             body += f"\nWhat was declined in #{declined} is not part of this.\n"
         try:
             created = self.pull_requests.create(
-                self.base, self.publication.branch, title, body, self.publication.options
+                self.base.name, self.publication.branch, title, body, self.publication.options
             )
         except CreationForbiddenError as error:
             head = self.branches.commit_at(self.publication.branch) or ""

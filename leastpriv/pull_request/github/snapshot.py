@@ -25,7 +25,7 @@ from leastpriv.pull_request.github.listed import (
     from_graphql,
     outline_from_graphql,
 )
-from leastpriv.pull_request.models import TargetFiles
+from leastpriv.pull_request.models import BaseBranch, TargetFiles
 
 _Item = TypeVar("_Item")
 _BRANCHES = 12
@@ -228,8 +228,7 @@ def _literal(text: str) -> str:
 
 def read_snapshot(
     connection: Connection,
-    base: str,
-    base_sha: str,
+    base: BaseBranch,
     targets: Sequence[TargetFiles],
     labels: Sequence[str] = (),
 ) -> Snapshot:
@@ -242,11 +241,11 @@ def read_snapshot(
     reader = _Reader(connection)
     try:
         with translate_github_errors("reading branches and pull requests together"):
-            reader.read(base, base_sha, targets, labels)
+            reader.read(base.name, base.commit, targets, labels)
     except (PullRequestError, KeyError, TypeError):
         return Snapshot()
     return Snapshot(
-        base_sha=base_sha,
+        base_sha=base.commit,
         heads=reader.heads,
         pulls=reader.pulls,
         opened=reader.opened,

@@ -638,7 +638,7 @@ def unnamed_users(
     named: Sequence[str],
     callers: Callers,
     excluded: Iterable[str] = (),
-    attached: Iterable[tuple[str, str]] = (),
+    attached: Iterable[UnnamedUser] = (),
     others: KnownUsers | None = None,
 ) -> tuple[UnnamedUser, ...]:
     """Returns the roles that the policy may govern too.
@@ -647,7 +647,7 @@ def unnamed_users(
         named: The ARNs and patterns of the known users.
         callers: The roles of the trail.
         excluded: ARNs and patterns of roles that are no users.
-        attached: ARNs of further principals that have the policy, and who says so.
+        attached: Further principals that have the policy, and who says so.
         others: The users of other policies, which are no users of this one.
     """
     known_users = KnownUsers((*named, *excluded), others)
@@ -658,9 +658,9 @@ def unnamed_users(
         if name and not known_users.cover(pattern):
             reason = f"the permission set {name} may have a role in each account"
             unnamed_by_arn[pattern] = UnnamedUser(pattern, reason)
-    for arn, reason in attached:
-        if not known_users.include(arn):
-            unnamed_by_arn[arn] = UnnamedUser(arn, reason)
+    for user in attached:
+        if not known_users.include(user.arn):
+            unnamed_by_arn[user.arn] = user
     names = {principal.name for principal in map(principal_of, named) if principal}
     namesakes: dict[str, int] = {}
     for arn, calls in callers.named(names).items():

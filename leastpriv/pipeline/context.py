@@ -249,13 +249,6 @@ class RunContext(Struct, frozen=True):
         """Returns the run with the AWS session that reads an account."""
         return replace(self, aws=self.sessions.get(account, self.aws))
 
-    def scope_ids(self, target: Target) -> tuple[str, ...]:
-        """Returns the scope ids of a target and, if it has a group, of the group's pull request."""
-        scopes = [target.scope]
-        if target.group and self.file:
-            scopes.append(self.file.group_scope(target.group))
-        return tuple(map(scope_id, scopes))
-
     @property
     def isolates_failures(self) -> bool:
         """Whether a failure of one target ends no other."""

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import posixpath
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
+from msgspec import Struct
 from msgspec.structs import replace
 
-from leastpriv.aws.arns import parse_principal
+from leastpriv.aws.arns import account_of, parse_principal
 from leastpriv.config.policy_users import PolicyUsers
 from leastpriv.config.settings import Mode
 from leastpriv.config.targets_file import (
@@ -38,6 +40,7 @@ from leastpriv.pipeline.context import (
 from leastpriv.pipeline.publish import GroupedPullRequest, publish_together, target_row
 from leastpriv.pull_request.lifecycle import fingerprint_scope
 from leastpriv.pull_request.models import PublishResult
+from leastpriv.report.context import ReportContext
 from leastpriv.report.role_chain import RoleChainPolicies, UncommittedRole
 from leastpriv.report.targets import first_files_body, first_files_title
 
@@ -50,90 +53,118 @@ Draft = Callable[[Target], PullRequestContent]
 """Makes the proposal of a role that is no target."""
 
 
-def unwritten_roles(
+class UncommittedRoles(Struct, frozen=True):
+    """The roles of a role chain that are no targets."""
+
+    roles: tuple[UncommittedRole, ...]
+    """With what each of them needs."""
+    drafts: tuple[TargetResult, ...]
+    """Of their first policy files."""
+
+
+def uncommitted_roles(
     chain: RoleChain,
     targets: Sequence[Target],
     file: TargetsFile,
     evidence: RunEvidence,
     draft: Draft,
-) -> tuple[tuple[UncommittedRole, ...], tuple[TargetResult, ...]]:
+) -> UncommittedRoles:
     """Returns what each role of the chain needs that is no target, and the drafts of first
     files.
     """
-    named_users = {user for target in targets for user in target.users}
+    users = {user for target in targets for user in target.users}
     taken = {target.policy_path for target in targets}
     template = file.configuration.discover or first_file_template(targets[0].settings.policy_file)
-    needs: list[UncommittedRole] = []
+    roles: list[UncommittedRole] = []
     drafts: list[TargetResult] = []
-    for role in (role for role in chain.roles if role not in named_users):
-        account, name = role.split(":")[4], role.rpartition("/")[2]
-        if role not in evidence.found:
-            failure = evidence.failures.get(account)
-            needs += [UncommittedRole(role, failure=str(failure))] if failure else []
+    for role in chain.roles:
+        if role in users:
             continue
+        if role not in evidence.found:
+            unread = evidence.failures.get(account_of(role))
+            if unread:
+                roles.append(UncommittedRole(role, failure=str(unread)))
+            continue
+        name = role.rpartition("/")[2]
         path = template.replace(NAME, name)
         if path in taken:
-            path = template.replace(NAME, f"{account}-{name}")
+            path = template.replace(NAME, f"{account_of(role)}-{name}")
         taken.add(path)
-        values = {"role-arn": role, "policy-file": path}
-        entry = TargetEntry(f"The role {role}", values, PolicyUsers((role,)))
-        target, failure = attempt(partial(_observed_target, file, entry))
-        content = None
-        if target:
-            with _without_progress():
-                content, failure = attempt(partial(draft, target))
-            if content and content.context.proposal.committed is not None:
-                failure = InputError(
-                    f"{path} is there already: name it for this role in {file.configuration.path}."
-                )
-        if failure or target is None or content is None:
-            needs.append(UncommittedRole(role, failure=str(failure)))
+        drafted, failure = attempt(partial(_drafted, role, path, file, draft))
+        if drafted is None or drafted.context is None:
+            roles.append(UncommittedRole(role, failure=str(failure)))
             continue
-        proposal, found = content.context.proposal, content.context.evidence
-        actions = tuple(dict.fromkeys(change.action for change in proposal.changes))
-        denied = len(
-            {held_back_addition.action for held_back_addition in proposal.held_back_additions}
+        roles.append(_uncommitted_role(role, drafted.context))
+        if drafted.has_changes:
+            drafts.append(drafted)
+    return UncommittedRoles(tuple(roles), tuple(drafts))
+
+
+def _drafted(role: str, path: str, file: TargetsFile, draft: Draft) -> TargetResult:
+    """Drafts the first policy file of a role that is no target.
+
+    Raises:
+        InputError: the file is there already.
+    """
+    values = {"role-arn": role, "policy-file": path}
+    entry = TargetEntry(f"The role {role}", values, PolicyUsers((role,)))
+    target = _observed_target(file, entry)
+    with _without_progress():
+        content = draft(target)
+    if content.context.proposal.committed is not None:
+        raise InputError(
+            f"{path} is there already: name it for this role in {file.configuration.path}."
         )
-        needs.append(
-            UncommittedRole(
-                role, actions=actions, calls=found.counts.calls, runs=len(found.runs), denied=denied
-            )
-        )
-        if proposal.changes:
-            drafts.append(TargetResult(target, content))
-    return tuple(needs), tuple(drafts)
+    return TargetResult(target, content)
+
+
+def _uncommitted_role(role: str, context: ReportContext) -> UncommittedRole:
+    """Returns what a role needs, as its draft shows it."""
+    proposal = context.proposal
+    denied = {addition.action for addition in proposal.held_back_additions}
+    return UncommittedRole(
+        role,
+        actions=tuple(dict.fromkeys(change.action for change in proposal.changes)),
+        calls=context.evidence.counts.calls,
+        runs=len(context.evidence.runs),
+        denied=len(denied),
+    )
+
+
+class ProposedFirstFiles(Struct, frozen=True):
+    """First files with their pull request, and sentences on them."""
+
+    first_files: FirstFiles | None = None
+    """None where none are proposed."""
+    notes: tuple[str, ...] = ()
 
 
 def first_files(
     run: RunContext, file: TargetsFile, drafts: Sequence[TargetResult], chain: RoleChainPolicies
-) -> tuple[FirstFiles | None, tuple[str, ...]]:
-    """Returns first files with their pull request where the targets file asks for them, and notes
-    on them.
-    """
+) -> ProposedFirstFiles:
+    """Proposes first files in a pull request where the targets file asks for them."""
     configuration = file.configuration
     if not configuration.discover:
-        return None, ()
+        return ProposedFirstFiles()
     declined, failure = attempt(partial(declined_roles, file, run.settings.base))
-    if failure:
-        return None, (f"First files are not proposed: {failure}",)
-    wanted_drafts = tuple(
-        draft for draft in drafts if role_id(draft.target.role) not in (declined or ())
-    )
-    entries = [(draft.target.role, draft.target.policy_path) for draft in wanted_drafts]
-    files = {
-        path: text
-        for draft in wanted_drafts
-        if draft.context
-        for path, text in draft.context.contents.items()
-    }
+    if declined is None:
+        return ProposedFirstFiles(notes=(f"First files are not proposed: {failure}",))
+    wanted = tuple(draft for draft in drafts if role_id(draft.target.role) not in declined)
+    entries = [(draft.target.role, draft.target.policy_path) for draft in wanted]
+    files: dict[str, bytes] = {}
+    notes: list[str] = []
     config = with_targets(file.raw, configuration.path, entries) if entries else None
-    drafted = FirstFiles(wanted_drafts, {configuration.path: config, **files} if config else files)
-    by_hand = () if config else entries
-    notes = [
-        f"Add to {configuration.path}: role-arn {role}, policy-file {path}"
-        for role, path in by_hand
-    ]
-    for path in drafted.files:
+    if config:
+        files[configuration.path] = config
+    else:
+        # A person has to change the targets file.
+        for role, path in entries:
+            notes.append(f"Add to {configuration.path}: role-arn {role}, policy-file {path}")
+    for draft in wanted:
+        if draft.context:
+            files.update(draft.context.contents)
+    drafted = FirstFiles(wanted, files)
+    for path in files:
         _log.info(f"First file: {path}")
     if run.settings.mode is Mode.PULL_REQUEST:
         published, failure = attempt(partial(_publish_first_files, run, file, drafted, chain))
@@ -141,8 +172,9 @@ def first_files(
         reason = published.failure if published else ""
         if failure:
             reason = str(failure)
-        notes += [f"First files were not published: {reason}"] if reason else []
-    return drafted, tuple(notes)
+        if reason:
+            notes.append(f"First files were not published: {reason}")
+    return ProposedFirstFiles(drafted, tuple(notes))
 
 
 def declined_roles(file: TargetsFile, base: str) -> tuple[str, ...]:
@@ -166,28 +198,32 @@ def role_id(role: str) -> str:
 
 
 def _publish_first_files(
-    run: RunContext, file: TargetsFile, found: FirstFiles, chain: RoleChainPolicies
+    run: RunContext, file: TargetsFile, drafted: FirstFiles, chain: RoleChainPolicies
 ) -> PublishResult | None:
     """Publishes the first files in one pull request; None without a repository."""
-    repository, configuration, base = file.repository, file.configuration, run.settings.base
+    repository = file.repository
+    configuration = file.configuration
+    base = run.settings.base
     if repository is None:
         return None
     commit = repository.branch_head(base).commit
-    rows = [target_row(draft) for draft in found.drafts]
-    folder = (configuration.discover or "").rpartition("/")[0]
+    rows = [target_row(draft) for draft in drafted.drafts]
+    folder = posixpath.dirname(configuration.discover or "")
+
+    def is_first_file(path: str) -> bool:
+        is_policy = path.endswith(".json") and posixpath.dirname(path) == folder
+        return is_policy or path == configuration.path
+
     pull = GroupedPullRequest(
         scope=_scope(configuration),
         branch=BRANCH,
         base=base,
         primary=configuration.path,
-        files=found.files,
+        files=drafted.files,
         title=first_files_title([row.role for row in rows]),
-        changes=tuple(role_id(draft.target.role) for draft in found.drafts),
+        changes=tuple(role_id(draft.target.role) for draft in drafted.drafts),
         text=lambda mark, taken: first_files_body(rows, configuration.path, chain, mark, taken),
-        owns=lambda path: (
-            path == configuration.path
-            or (path.rpartition("/")[0] == folder and path.endswith(".json"))
-        ),
+        owns=is_first_file,
         options=run.settings.pull_request_options,
     )
     return publish_together(pull, repository, commit, run.now)
@@ -307,26 +343,27 @@ def all_targets(run: RunContext, file: TargetsFile, evidence: RunEvidence) -> Al
     patterns = [entry for entry in entries if entry.is_pattern]
     for entry in patterns:
         file.settings_of(entry, [_example(entry)])
-    users = [entry.users for entry in entries]
-    evidence.read(
-        [parse_principal(arn) for user in users for arn in user.named],
-        [pattern for user in users for pattern in user.patterns],
-    )
-    found = AllTargets(file, evidence)
+    named_users: list[str] = []
+    user_patterns: list[str] = []
+    for entry in entries:
+        named_users.extend(entry.users.named)
+        user_patterns.extend(entry.users.patterns)
+    evidence.read(map(parse_principal, named_users), user_patterns)
+    targets = AllTargets(file, evidence)
     for target in run.targets:
-        found.add(target)
+        targets.add(target)
     for entry in patterns:
-        found.add_of_pattern(entry)
-    return found
+        targets.add_of_pattern(entry)
+    return targets
 
 
 def _check_separate_files(targets: Sequence[Target]) -> None:
     """Raises InputError for two targets whose files are one by a link: their proposals would undo
     each other.
     """
-    names = {target.real_policy: target.policy_name for target in reversed(targets)}
+    first_names: dict[str, str] = {}
     for target in targets:
-        name = names[target.real_policy]
+        name = first_names.setdefault(target.real_policy, target.policy_name)
         if name != target.policy_name:
             raise InputError(
                 f"policy-file is {target.policy_name!r}, a link to the same file as {name!r}: name"
@@ -354,8 +391,9 @@ def _example(entry: TargetEntry) -> str:
     `arn:aws:iam::*:role/ci*`.
     """
     account = entry.account
-    without_star = len(account) - 1
-    zeros = "0" * (_ACCOUNT_DIGITS - without_star)
-    digits = account.replace("*", zeros).replace("?", "0")[:_ACCOUNT_DIGITS]
+    digits_of_pattern = len(account) - len("*")
+    missing_digits = "0" * (_ACCOUNT_DIGITS - digits_of_pattern)
+    digits = account.replace("*", missing_digits).replace("?", "0")[:_ACCOUNT_DIGITS]
     head, _, role_path = entry.role.partition(f"::{account}:")
-    return f"{head}::{digits}:{role_path.replace('*', 'x').replace('?', 'x')}"
+    role_path = role_path.replace("*", "x").replace("?", "x")
+    return f"{head}::{digits}:{role_path}"

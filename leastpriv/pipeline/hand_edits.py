@@ -101,33 +101,40 @@ def _deletions(
         added_lines: Commit -> the lines that it adds to other files; None: not known.
         now: Time of this run.
     """
-    remaining = list(additions)
+    present = list(additions)
     for edit in edits:
-        if not remaining:
+        if not present:
             return
-        before, after = edit.before, edit.after
+        before = edit.before
+        after = edit.after
         if before is None or after is None:
             continue
-        taken = [
-            addition for addition in remaining if takes_away(before, after, addition.permission)
+        taken_away = [
+            addition for addition in present if takes_away(before, after, addition.permission)
         ]
-        remaining = [addition for addition in remaining if addition not in taken]
+        present = [addition for addition in present if addition not in taken_away]
         if edit.is_own or edit.time > now + _CLOCKS:
             continue
         deleted = [
-            addition for addition in taken if is_deletion(before, after, addition.permission)
+            addition for addition in taken_away if is_deletion(before, after, addition.permission)
         ]
         lines = added_lines(edit.commit) if deleted else None
         if lines is None:
             continue
-        patterns = frozenset(name for line in lines for name in _ACTION_PATTERN.findall(line))
         for addition in deleted:
             permission = addition.permission
-            if any(action_matches(pattern, permission.action) for pattern in patterns):
-                # It may have moved to another file.
-                continue
-            decline = Decline(addition.pull, commit=edit.commit, at=edit.time)
-            yield DeclinedNames(permission.action, permission.resource, decline)
+            # An action that the commit writes into another file may have moved there.
+            if not _names_action(lines, permission.action):
+                decline = Decline(addition.pull, commit=edit.commit, at=edit.time)
+                yield DeclinedNames(permission.action, permission.resource, decline)
+
+
+def _names_action(lines: Iterable[str], action: str) -> bool:
+    """Whether some lines of files have an action, or a pattern that matches it."""
+    for line in lines:
+        if any(action_matches(pattern, action) for pattern in _ACTION_PATTERN.findall(line)):
+            return True
+    return False
 
 
 class _GitHubEdit(Struct, frozen=True, dict=True):
@@ -193,12 +200,13 @@ class GitHubEdits(Struct, frozen=True):
 
     def _edits(self, since: datetime, own_commits: Iterable[str]) -> Iterator[_GitHubEdit]:
         """Yields the edits of the policy since a time, the newest first."""
-        own = frozenset(own_commits)
+        commits_of_program = frozenset(own_commits)
         branches = self.host.branches
         base = self.base or self.host.branch_head(self.target.settings.base).commit
         for path in paths_of(self.identity):
             for commit in branches.changes_since(base, path, since):
-                is_own = commit.sha in own or bool(trailer_fingerprint(commit.message))
+                has_trailer = bool(trailer_fingerprint(commit.message))
+                is_own = has_trailer or commit.sha in commits_of_program
                 yield _GitHubEdit(
                     commit=commit.sha,
                     time=commit.time,
@@ -208,15 +216,21 @@ class GitHubEdits(Struct, frozen=True):
                 )
 
     def _policy_at(self, commit: str) -> Document | None:
+        """Returns the policy of the target in a commit; None where it is not there or cannot be
+        read.
+        """
         return policy_at(commit, self.target, self.identity)
 
     def _added_lines(self, commit: str) -> Sequence[str] | None:
-        skipped = _own_paths(self.target, paths_of(self.identity))
-        return self.host.branches.added_lines(commit, skipped)
+        """Returns the lines that a commit adds to other files than the policy file; None: they are
+        not known.
+        """
+        paths = _paths_of_policy_alone(self.target, paths_of(self.identity))
+        return self.host.branches.added_lines(commit, paths)
 
 
-def _own_paths(target: Target, paths: Sequence[str]) -> Sequence[str]:
-    """Returns the paths of the policy file, if it has no other policy."""
+def _paths_of_policy_alone(target: Target, paths: Sequence[str]) -> Sequence[str]:
+    """Returns the paths of the policy file; none where it may hold other policies."""
     return () if target.pointer else paths
 
 
@@ -355,7 +369,7 @@ class CloneEdits:
             _Addition(permission, pulls[permission])
             for permission in missing_additions(pulls, present)
         ]
-        paths = _own_paths(self._target, [change.path for change in self._changes])
+        paths = _paths_of_policy_alone(self._target, [change.path for change in self._changes])
         return tuple(
             _deletions(lacking, self._edits, lambda commit: added_lines(commit, paths), self._now)
         )
@@ -370,9 +384,9 @@ class CloneEdits:
         Args:
             committed: The present policy.
         """
-        restored = ReturnedGrants()
         if committed is None:
             return {}
+        restored = ReturnedGrants()
         oldest = self._now - timedelta(days=KEPT_DAYS)
         granted = removals_of_granted(committed)
         later_ids: set[str] = set()

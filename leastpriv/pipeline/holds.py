@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -68,7 +68,7 @@ def holds_of(context: ReportContext, options: Options, now: datetime) -> Holds:
     for held_change in held_back:
         guard = held_change.guard_result.guard
         end = until.end_of(guard)
-        for change_id in _ids(held_change):
+        for change_id in _change_ids(held_change):
             if end:
                 for_now[change_id] = _hold(guard, held_change.guard_result.reason, end)
             else:
@@ -82,14 +82,14 @@ def holds_of(context: ReportContext, options: Options, now: datetime) -> Holds:
     return Holds(for_now=for_now, lasting=lasting, hidden=_hidden(context))
 
 
-def holds_of_group(members: Iterable[tuple[str, TargetResult]], now: datetime) -> Holds:
-    """Returns what holds back the changes of a pull request of several targets, each with the first
-    eight digits of its fingerprint.
+def holds_of_group(members: Mapping[str, TargetResult], now: datetime) -> Holds:
+    """Returns what holds back the changes of a pull request of several targets, by their scope
+    ids.
     """
     for_now: dict[str, Hold] = {}
     lasting: dict[str, str] = {}
     hidden: Hold | None = None
-    for scope, member in members:
+    for scope, member in members.items():
         if member.context is None:
             reason = f"the run failed for {member.target.role}"
             hidden = hidden or _sentence(reason, "until a run succeeds")
@@ -115,8 +115,8 @@ class _Until:
         if guard == "remembered" and history.history_state.trouble:
             return "until the usage history can be read"
         if guard == "minimum-days":
-            missing = timedelta(days=self._options.minimum_days) - self._context.evidence.span
-            return f"until {self._now + missing:%Y-%m-%d}, when the evidence can be long enough"
+            wait = timedelta(days=self._options.minimum_days) - self._context.evidence.span
+            return f"until {self._now + wait:%Y-%m-%d}, when the evidence can be long enough"
         if guard == "grace-period":
             days = self._options.grace_days
             if history.changed is None:
@@ -138,14 +138,15 @@ def _hidden(context: ReportContext) -> Hold | None:
     return None
 
 
-def _ids(held: HeldBackChange) -> Sequence[str]:
+def _change_ids(change: HeldBackChange) -> Sequence[str]:
     """Returns the ids that the change has where it is proposed."""
-    if held.kind is ChangeKind.ADD:
-        return [addition_id(held.action, resource) for resource in held.resources]
-    return removal_ids(held.action, held.resources)
+    if change.kind is ChangeKind.ADD:
+        return [addition_id(change.action, resource) for resource in change.resources]
+    return removal_ids(change.action, change.resources)
 
 
 def _hold(guard: str, reason: str, end: str) -> Hold:
+    """Returns the sentence on a guard that holds changes back until an end."""
     text = plain(reason.rstrip("."))
     return Hold(
         text=f"The guard {guard} holds it back ({text}), {end}.",
@@ -154,9 +155,11 @@ def _hold(guard: str, reason: str, end: str) -> Hold:
 
 
 def _sentence(reason: str, end: str) -> Hold:
+    """Returns the sentence on evidence that is missing until an end."""
     text = plain(reason.rstrip("."))
     return Hold(text=f"{text}, {end}.", markdown=f"{prose(text)}, {end}.")
 
 
 def _with_scope(scope: str, by_change: Mapping[str, _Value]) -> dict[str, _Value]:
+    """Returns values by the ids that changes have in the pull request of a group."""
     return dict(zip(ids_with_scope(scope, by_change), by_change.values(), strict=True))

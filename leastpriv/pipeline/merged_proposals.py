@@ -60,18 +60,27 @@ class ReturnedGrants:
 
     def __init__(self) -> None:
         """Begins without a grant."""
-        self._latest: dict[tuple[str, str], RevertedRemoval] = {}
+        self._removals: dict[Permission, RevertedRemoval] = {}
 
-    def add(self, grant: RestoredGrant, back: RevertedRemoval) -> None:
-        """Adds a grant that came back; of two removals of it the later one counts."""
-        pattern = grant.pattern if is_action_pattern(grant.pattern) else ANYTHING
-        resource = grant.resource if is_resource(grant.resource) else ANYTHING
-        earlier = self._latest.get((pattern, resource), back)
-        self._latest[pattern, resource] = max(earlier, back)
+    def add(self, grant: RestoredGrant, removal: RevertedRemoval) -> None:
+        """Adds a grant that came back after a removal; of two removals of it the later one
+        counts.
+        """
+        permission = Permission(
+            grant.pattern if is_action_pattern(grant.pattern) else ANYTHING,
+            grant.resource if is_resource(grant.resource) else ANYTHING,
+        )
+        earlier = self._removals.get(permission, removal)
+        self._removals[permission] = max(earlier, removal)
 
     def limited(self) -> Returned:
         """Returns the grants; of too many, wider ones (`limit_returned`)."""
-        return limit_returned(self._latest)
+        return limit_returned(
+            {
+                (permission.action, permission.resource): removal
+                for permission, removal in self._removals.items()
+            }
+        )
 
 
 def ids_of_grant(grant: RestoredGrant) -> frozenset[str]:
@@ -125,13 +134,13 @@ class MergedProposals:
         restored = ReturnedGrants()
         for proposal in self._to_read(committed, base):
             for grant in self._restored_of(proposal, committed):
-                back = RevertedRemoval(
+                removal = RevertedRemoval(
                     refused=proposal.merged_at.date(),
                     pull=proposal.pull.number,
                     merged=proposal.merged_at.replace(microsecond=0),
                     by_person=not self._is_added_later(grant, proposal),
                 )
-                restored.add(grant, back)
+                restored.add(grant, removal)
         return restored.limited()
 
     def _to_read(self, committed: Document, base: str) -> Sequence[MergedProposal]:
@@ -146,20 +155,21 @@ class MergedProposals:
                 others.append(proposal)
             else:
                 to_read.append(proposal)
-        edited = self._host.branches.changed_by_others(
-            base, self._target.policy_path, self._own_commits()
+        edited_at = self._host.branches.changed_by_others(
+            base, self._target.policy_path, self._commits_of_program()
         )
         for number, proposal in enumerate(others):
-            is_older = edited is not None and edited > proposal.merged_at
-            if is_older or self._has_commits_of_others(proposal, is_new=number < _NEWEST):
+            is_edited_since = edited_at is not None and edited_at > proposal.merged_at
+            if is_edited_since or self._has_commits_of_others(proposal, is_new=number < _NEWEST):
                 to_read.append(proposal)
         return to_read[:MAX_MERGED]
 
-    def _own_commits(self) -> frozenset[str]:
+    def _commits_of_program(self) -> frozenset[str]:
         """Returns the merges, and the commits of this program that they brought."""
         pulls = self._host.pull_requests
         commits = {proposal.pull.merge_commit for proposal in self._newest_first}
-        for number in (proposal.pull.number for proposal in self._newest_first):
+        for proposal in self._newest_first:
+            number = proposal.pull.number
             if pulls.knows_commits(number):
                 commits.update(commit.sha for commit in pulls.first_commits(number)[:1])
         return frozenset(commits)
@@ -177,6 +187,7 @@ class MergedProposals:
     def _restored_of(
         self, proposal: MergedProposal, committed: Document
     ) -> Iterator[RestoredGrant]:
+        """Yields the grants of the committed policy that a merged proposal removes."""
         commits = self._host.pull_requests.first_commits(proposal.pull.number)
         for commit in commits[:1]:
             before = self._policy_at(commit.parent)
@@ -213,6 +224,9 @@ class MergedProposals:
         )
 
     def _policy_at(self, commit: str) -> Document | None:
+        """Returns the policy of the target in a commit; None where it is not there or cannot be
+        read.
+        """
         return policy_at(commit, self._target, self._identity)
 
 
@@ -279,10 +293,13 @@ class BranchReader(Struct, frozen=True):
 def _lacking(
     additions: Sequence[Permission], commit: str, target: Target, identity: TargetIdentity
 ) -> tuple[Permission, ...]:
-    first = policy_at(commit, target, identity)
-    if first is None:
+    """Returns the additions that the policy files of a target lack in a commit; none where one of
+    them cannot be read.
+    """
+    policy = policy_at(commit, target, identity)
+    if policy is None:
         return ()
-    documents = [first]
+    documents = [policy]
     lacking = missing_additions(additions, documents)
     if not lacking or target.pointer or target.repository is None:
         return lacking
@@ -316,12 +333,11 @@ def policy_at(commit: str, target: Target, identity: TargetIdentity) -> Document
     repository = target.repository
     if not commit or repository is None:
         return None
-    for path in paths_of(identity):
-        raw = repository.read(commit, path)
-        if raw is None:
-            continue
-        try:
-            return _parsed(raw, commit, target)
-        except PolicyFileError:
-            return None
-    return None
+    contents = (repository.read(commit, path) for path in paths_of(identity))
+    content = next((content for content in contents if content is not None), None)
+    if content is None:
+        return None
+    try:
+        return _parsed(content, commit, target)
+    except PolicyFileError:
+        return None

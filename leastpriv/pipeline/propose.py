@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from leastpriv.aws.arns import parse_principal
+from leastpriv.aws.arns import has_wildcard, parse_principal
 from leastpriv.aws.session import AwsSession
 from leastpriv.config.inputs import letters_meant
 from leastpriv.config.settings import Mode
@@ -20,7 +20,7 @@ from leastpriv.diff.compare import Difference, compare
 from leastpriv.errors import AwsError, InputError, LeastprivError
 from leastpriv.evidence.iam_paths import with_paths_of_policies
 from leastpriv.evidence.live_role import entities_of_policy
-from leastpriv.evidence.models import Evidence, with_clock_gap
+from leastpriv.evidence.models import Evidence, UnnamedUser, with_clock_gap
 from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.evidence.users import unnamed_users
 from leastpriv.models import DeniedBy, Principal, Run
@@ -39,6 +39,7 @@ from leastpriv.pipeline.context import (
     RunContext,
     RunResult,
     Target,
+    TargetHistory,
     TargetResult,
     TargetsFile,
 )
@@ -71,7 +72,7 @@ from leastpriv.policy.access import Organization, Policies
 from leastpriv.policy.attached_names import attached_names
 from leastpriv.policy.document import Document
 from leastpriv.policy.source import Location
-from leastpriv.proposal.boundary import boundary_for
+from leastpriv.proposal.boundary import Boundary, boundary_for
 from leastpriv.proposal.chance import chance_of
 from leastpriv.proposal.escalation_paths import (
     Escalation,
@@ -85,6 +86,7 @@ from leastpriv.proposal.models import (
     CheckResult,
     History,
     Options,
+    Proposal,
     ProposalInputs,
     change_ids,
     fingerprint,
@@ -108,13 +110,15 @@ from leastpriv.report.role_chain import RoleChainPolicies, principal_role_chain
 
 if TYPE_CHECKING:
     from leastpriv.aws_checks.rendered_policy import TrustPolicy
+    from leastpriv.config.targets_file import Configuration
+    from leastpriv.evidence.live_role import LiveRole
+    from leastpriv.pipeline.discover import UncommittedRoles
 
 _log = logging.getLogger(__name__)
 _SHORTEST_SLIP = 4
 """Letters before the first wildcard of a `break-glass` pattern; a shorter one resembles a session
 by chance.
 """
-_NO_CHAIN = RoleChainPolicies(RoleChain(()))
 _FOLLOW = "Set `follow: true` in the config to read it."
 _DISCOVER = (
     "Add them as targets, or set `discover: true` in the config (on a shell `--discover`) for first"
@@ -134,43 +138,70 @@ def propose(
         LeastprivError: in a run of one target, its proposal failed; of several targets, it is in
             the target's result.
     """
-    file, evidence = run.file, RunEvidence(run)
-    targets, chain = run.targets, None
-    failed: tuple[TargetResult, ...] = ()
-    notes: tuple[str, ...] = ()
-    if file:
-        from leastpriv.pipeline.discover import all_targets, first_files
+    evidence = RunEvidence(run)
+    if run.file is None:
+        return _propose_alone(run, evidence, before_publishing)
+    return _propose_all(run, run.file, evidence, before_publishing)
 
-        config_targets = all_targets(run, file, evidence)
-        targets = tuple(config_targets.targets)
-        failed = tuple(config_targets.failed)
-        notes = tuple(config_targets.notes)
-        if not targets:
-            return RunResult(
-                failed, notes=notes, lacks_roles=not failed and run.settings.fails_without_calls
-            )
-        evidence.job_logs()
-        chain, drafts = _role_chain(run, file, targets, evidence)
-    elif run.settings.users.patterns:
+
+def _propose_alone(
+    run: RunContext, evidence: RunEvidence, before_publishing: Callable[[RunResult], object]
+) -> RunResult:
+    """Proposes and publishes the change of the one target of a run without a targets file."""
+    targets = run.targets
+    if run.settings.users.patterns:
         targets = (with_known_users(targets[0], evidence),)
     read_ahead(targets)
-    target_results = list(map(partial(_target_result, run, evidence, chain), targets))
-    run_result = RunResult(
-        (*target_results, *failed), chain or _NO_CHAIN, notes, has_targets_file=file is not None
-    )
+    target_results = [_target_result(run, evidence, None, target) for target in targets]
+    run_result = RunResult(tuple(target_results), has_targets_file=False)
     before_publishing(run_result)
-    if file and chain:
-        first, further_notes = first_files(run, file, drafts, chain)
-        missing = [
-            target_result.context.missing_calls
-            for target_result in target_results
-            if target_result.context and target_result.context.missing_calls
-        ]
-        run_result = replace(
-            run_result, first_files=first, notes=(*notes, *further_notes, *missing)
-        )
+    return replace(run_result, targets=publish_all(run, target_results, run_result.chain))
+
+
+def _propose_all(
+    run: RunContext,
+    file: TargetsFile,
+    evidence: RunEvidence,
+    before_publishing: Callable[[RunResult], object],
+) -> RunResult:
+    """Proposes and publishes the changes of all targets of a targets file, and first files for the
+    roles that they lead to.
+    """
+    from leastpriv.pipeline.discover import all_targets, first_files
+
+    config_targets = all_targets(run, file, evidence)
+    targets = config_targets.targets
+    failed = tuple(config_targets.failed)
+    notes = config_targets.notes
+    if not targets:
+        lacks_roles = not failed and run.settings.fails_without_calls
+        return RunResult(failed, notes=tuple(notes), lacks_roles=lacks_roles)
+    evidence.job_logs()
+    users = tuple(user for target in targets for user in target.users)
+    role_chain = evidence.role_chain(users, follow=file.configuration.follow)
+    uncommitted = _uncommitted_roles(run, file, targets, evidence, role_chain)
+    chain = RoleChainPolicies(
+        chain=role_chain,
+        committed=frozenset(users),
+        without_policy=uncommitted.roles,
+        signed={arn: found.evidence.signed for arn, found in evidence.found.items()},
+        advice=_advice(file.configuration),
+    )
+    read_ahead(targets)
+    target_results = [_target_result(run, evidence, chain, target) for target in targets]
+    run_result = RunResult((*target_results, *failed), chain, tuple(notes))
+    before_publishing(run_result)
+    proposed = first_files(run, file, uncommitted.drafts, chain)
+    notes = [*notes, *proposed.notes]
+    for target_result in target_results:
+        if target_result.context and target_result.context.missing_calls:
+            notes.append(target_result.context.missing_calls)
+    published = publish_all(run, target_results, chain)
     return replace(
-        run_result, targets=(*publish_all(run, target_results, run_result.chain), *failed)
+        run_result,
+        targets=(*published, *failed),
+        first_files=proposed.first_files,
+        notes=tuple(notes),
     )
 
 
@@ -208,9 +239,8 @@ def _is_of_unknown_service(pattern: str) -> bool:
     """Whether a pattern names a service that the catalogue lacks: a mistyped one, or one newer than
     the catalogue.
     """
-    return {"*", "?"}.isdisjoint(_service_of(pattern)) and _service_of(
-        pattern
-    ) not in catalog.services()
+    service = _service_of(pattern)
+    return not has_wildcard(service) and service not in catalog.services()
 
 
 def _check_keep(patterns: Sequence[str], documents: Sequence[Document]) -> None:
@@ -239,12 +269,12 @@ def _check_break_glass(patterns: Sequence[str], runs: Sequence[Run]) -> None:
         literal = re.split(r"[*?]", pattern)[0].lower()
         if len(literal) < _SHORTEST_SLIP or break_glass_runs(runs, [pattern]):
             continue
-        starts = {
-            run.session[: len(literal) + offset].lower(): run.session
-            for run in runs
-            for offset in (-1, 0, 1)
-        }
-        meant = starts.get(letters_meant(literal, starts), "")
+        # A slip may leave a letter out, or write one too many.
+        session_by_start: dict[str, str] = {}
+        for run in runs:
+            for length in (len(literal) - 1, len(literal), len(literal) + 1):
+                session_by_start[run.session[:length].lower()] = run.session
+        meant = session_by_start.get(letters_meant(literal, session_by_start), "")
         if meant:
             raise InputError(
                 f"break-glass names {pattern!r}, and no session matches it (did you mean {meant}?)."
@@ -265,30 +295,35 @@ def make_proposal(
     Raises InputError where an input leads to nothing readable, and LeastprivError where the
     proposal fails its own proof, or the base branch cannot be read.
     """
-    settings, repository = target.settings, target.base_repository
-    branch = repository.branch_head(settings.base) if repository else BaseBranch("", "")
+    settings = target.settings
+    repository = target.base_repository
+    branch = BaseBranch(name="", commit="")
+    if repository:
+        branch = repository.branch_head(settings.base)
     base = branch.commit
-    trusts, declarations = named_trust_policies(target, base), declarations_of(target)
+    trusts = named_trust_policies(target, base)
+    declarations = declarations_of(target)
     policies = _read_policies(run, target, base, declares=bool(declarations))
     other_policies = read_other_policies(target, base)
+
     read_evidence = read()
     evidence = _evidence_of_users(run, target, policies, read_evidence)
     _check_break_glass(settings.options.break_glass, evidence.runs)
-    evidence = with_account_gaps(
-        with_clock_gap(evidence, run.now), policies, by_sessions=settings.event_history
-    )
-    evidence = with_paths_of_policies(
-        with_declarations(evidence, declarations, target), policies.in_force
-    )
+    evidence = with_clock_gap(evidence, run.now)
+    evidence = with_account_gaps(evidence, policies, by_sessions=settings.event_history)
+    evidence = with_declarations(evidence, declarations, target)
+    evidence = with_paths_of_policies(evidence, policies.in_force)
     difference = compare(policies.committed, list(policies.documents), evidence)
     origins = run_origins(target, difference.missing, evidence)
     evidence = replace(evidence, origins=origins.origins)
+
     other_roles = OtherRoles.of(run, target, evidence, read_evidence.callers)
     history = target_history(
         run, target, base, policies.committed, difference.missing, other_roles=other_roles
     )
     history = replace(history, failure=history.failure or origins.failure)
     other_policies = _with_account_policies(other_policies, run, target, policies, difference)
+
     context = _report_context(
         target=target,
         policies=policies,
@@ -319,6 +354,13 @@ def make_proposal(
     if under_others:
         check_results = (*check_results, under_others)
     context = _with_check_results(context, check_results)
+    return _pull_request_content(run, target, context, history, base)
+
+
+def _pull_request_content(
+    run: RunContext, target: Target, context: ReportContext, history: TargetHistory, base: str
+) -> PullRequestContent:
+    """Returns a proposal with its title, its body and its marker; logs the title."""
     changes = change_ids(context.proposal)
     additions = named_additions(context.proposal)
     mark = TargetMark(
@@ -326,17 +368,18 @@ def make_proposal(
         config=run.file.configuration.path if run.file else "",
         branches=history.former_branches,
     )
-    if settings.spans_accounts:
+    if target.settings.spans_accounts:
         has_variables = may_hold_variables(context.proposal.document)
         context = in_every_account(context, has_variables=has_variables)
     headline = title(context)
     _log.info(headline)
-    for sentence in _likely_slips(context, settings.options):
+    for sentence in _likely_slips(context, target.settings.options):
         _log.warning(sentence)
+    controls = controls_section(changes, mark, additions)
     return PullRequestContent(
         context=context,
         title=headline,
-        body=body(context, len(controls_section(changes, mark, additions))),
+        body=body(context, len(controls)),
         base=base,
         changes=changes,
         additions=additions,
@@ -375,8 +418,8 @@ def _evidence_of_users(
 
 def _entities_of_policy(
     run: RunContext, target: Target, policies: AttachedPolicies
-) -> Iterator[tuple[str, str]]:
-    """Yields the principals that have the managed policy in the account, and that IAM says so."""
+) -> Iterator[UnnamedUser]:
+    """Yields the principals that have the managed policy in the account, as IAM says."""
     policy = policies.drift.counterpart if policies.drift else ""
     session = run.in_account(target.lead.account).aws
     if session is None or not policy.startswith("arn:") or "::aws:policy/" in policy:
@@ -387,10 +430,10 @@ def _entities_of_policy(
         _log.info(f"It is not known which other roles have {policy}: {error}")
         return
     for arn in entities:
-        yield arn, f"IAM lists it with the policy {policy}"
+        yield UnnamedUser(arn, f"IAM lists it with the policy {policy}")
 
 
-def _attached_in_file(target: Target, policies: AttachedPolicies) -> Iterator[tuple[str, str]]:
+def _attached_in_file(target: Target, policies: AttachedPolicies) -> Iterator[UnnamedUser]:
     """Yields the roles and users to which the policy file itself attaches the policy."""
     document = policies.committed
     if document is None:
@@ -398,7 +441,7 @@ def _attached_in_file(target: Target, policies: AttachedPolicies) -> Iterator[tu
     start = f"arn:{target.lead.partition}:iam::{target.lead.account}"
     for attached in attached_names(document):
         arn = f"{start}:{attached.kind}/{attached.name}"
-        yield arn, f"{target.policy_name} attaches the policy to it"
+        yield UnnamedUser(arn, f"{target.policy_name} attaches the policy to it")
     if document.source.language != "terraform":
         return
     from leastpriv.policy.hcl_users import attached_roles
@@ -407,7 +450,7 @@ def _attached_in_file(target: Target, policies: AttachedPolicies) -> Iterator[tu
     callers = terraform_files(target.workspace, target.policy_path)
     for name in attached_roles(document, target.policy_path, values, callers):
         reason = f"Terraform attaches the policy of {target.policy_name} to it"
-        yield f"{start}:role/{name}", reason
+        yield UnnamedUser(f"{start}:role/{name}", reason)
 
 
 def _with_account_policies(
@@ -420,16 +463,16 @@ def _with_account_policies(
     """Adds the boundary and the organization's policies of the account, where a denial names their
     type, no file holds them, and the run may ask AWS.
     """
-    denied_by = {
-        usage.denial.denied_by
-        for usage in (*difference.missing, *difference.denied_elsewhere)
-        if usage.denial
-    }
-    arn = policies.live.boundary if policies.live and others.boundary is None else ""
-    boundary = arn if DeniedBy.BOUNDARY in denied_by else ""
     settings = target.settings
-    asks = settings.organization_policies and bool(denied_by & {DeniedBy.SCP, DeniedBy.RCP})
-    if run.aws is None or not (boundary or asks):
+    denied = (*difference.missing, *difference.denied_elsewhere)
+    denied_by = {usage.denial.denied_by for usage in denied if usage.denial}
+    boundary_arn = ""
+    if policies.live and others.boundary is None and DeniedBy.BOUNDARY in denied_by:
+        boundary_arn = policies.live.boundary
+    asks_organization = settings.organization_policies and not denied_by.isdisjoint(
+        {DeniedBy.SCP, DeniedBy.RCP}
+    )
+    if run.aws is None or not (boundary_arn or asks_organization):
         return others
     from leastpriv.aws_checks.simulate import read_outer_policies
 
@@ -438,7 +481,7 @@ def _with_account_policies(
     except LeastprivError as error:
         _log.info(f"AWS was not asked for the policies that denied calls: {error}")
         return others
-    outer = read_outer_policies(aws, target.lead, boundary, organization=asks)
+    outer = read_outer_policies(aws, target.lead, boundary_arn, organization=asks_organization)
     if outer.document:
         others = replace(others, boundary=(outer.document,))
     if outer.levels and not settings.organization_files:
@@ -500,36 +543,21 @@ def _report_context(
     """Makes the proposal and its proof from the difference, and drafts the boundary of the roles
     that it creates.
     """
-    options, evidence, attached = target.settings.options, found.evidence, list(policies.documents)
+    options = target.settings.options
+    evidence = found.evidence
+    attached = list(policies.documents)
     proposal = propose_changes(
         policies.committed, difference, evidence, options, ProposalInputs(history, attached)
     )
-    documents, committed = [*proposal.documents, *attached], policies.in_force
+    documents = [*proposal.documents, *attached]
     escalation = Escalation(
-        before=escalation_paths(committed, target.role),
+        before=escalation_paths(policies.in_force, target.role),
         after=escalation_paths(documents, target.role),
         undecided_by=undecided_by(documents, target.role),
     )
     proposal = with_closed_paths(proposal, escalation)
     proposal = with_deciding_policies(proposal, others, target.lead.arn)
-    path, base = target.settings.boundary_file, policies.base
-    # A draft is part of a proposal that changes the policy.
-    exists = not proposal.changes or bool(path and file_exists(target, base, path))
-    declared = evidence.aws_findings.declared
-    boundary = boundary_for(
-        proposal.documents,
-        escalation.after,
-        target.role,
-        path,
-        declared.roles if declared else (),
-        exists=exists,
-    )
-    former = policies.committed.to_bytes() if policies.committed else None
-    files = [document.to_bytes() for document in proposal.documents]
-    drafts = [boundary.content] if boundary and boundary.content else []
-    # The role does not exist, or no call was read.
-    absent = policies.live.missing if policies.live else ""
-    missing = " ".join(filter(None, (absent, found.missing_calls)))
+    boundary = _drafted_boundary(target, policies.base, proposal, escalation, evidence)
     proof = prove(proposal, attached, evidence, options, history)
     ledger = ledger_of(proposal, difference, evidence, attached, proof.replay)
     chance = chance_of(
@@ -552,22 +580,22 @@ def _report_context(
         chance=chance,
         verdict=verdict,
         evidence=evidence,
-        fingerprint=fingerprint(target.scope, former, *files, *drafts),
+        fingerprint=_fingerprint(target, policies.committed, proposal, boundary),
         attached=policies.names,
         assumed=policies.assumed,
         replaced=policies.replaced,
         files=found.files,
         records=found.records,
-        missing_calls=("" if evidence.usages else missing) or found.damaged,
+        missing_calls=_missing_calls(found, policies.live),
         history=history,
         attached_documents=tuple(attached),
         live=policies.live,
         drift=policies.drift,
         escalation=escalation,
         boundary=boundary,
-        further=free_names(target, base, len(files) - 1),
+        further=free_names(target, policies.base, len(proposal.documents) - 1),
         suggested_actions=(
-            suggested_actions(evidence, [*documents, *committed], options.never_add)
+            suggested_actions(evidence, [*documents, *policies.in_force], options.never_add)
             if proposal.changes
             else ()
         ),
@@ -578,12 +606,56 @@ def _report_context(
     )
 
 
+def _drafted_boundary(
+    target: Target,
+    base: str,
+    proposal: Proposal,
+    escalation: Escalation,
+    evidence: Evidence,
+) -> Boundary | None:
+    """Returns the boundary of the roles that the role creates; one that exists is not drafted."""
+    path = target.settings.boundary_file
+    # A draft is part of a proposal that changes the policy.
+    exists = not proposal.changes or bool(path and file_exists(target, base, path))
+    declared = evidence.aws_findings.declared
+    return boundary_for(
+        proposal.documents,
+        escalation.after,
+        target.role,
+        path,
+        declared.roles if declared else (),
+        exists=exists,
+    )
+
+
+def _fingerprint(
+    target: Target, committed: Document | None, proposal: Proposal, boundary: Boundary | None
+) -> str:
+    """Returns the fingerprint of a proposal with all its files."""
+    before = committed.to_bytes() if committed else None
+    files = [document.to_bytes() for document in proposal.documents]
+    if boundary and boundary.content:
+        files.append(boundary.content)
+    return fingerprint(target.scope, before, *files)
+
+
+def _missing_calls(found: TargetEvidence, live: LiveRole | None) -> str:
+    """Returns why there is no call: the role does not exist, no call was read, or every file is
+    damaged; empty where there are calls.
+    """
+    sentences: list[str] = []
+    if not found.evidence.usages:
+        sentences = [live.missing if live else "", found.missing_calls]
+    return " ".join(filter(None, sentences)) or found.damaged
+
+
 def _check_proof(context: ReportContext) -> None:
     """Raises LeastprivError for a proposal that fails its own proof, a defect, or that takes too
     long to prove.
     """
     proof = context.proof
-    if proof.is_unfinished and not (proof.newly_denied or proof.unapplied):
+    is_defect = bool(proof.newly_denied or proof.unapplied)
+    if proof.is_unfinished and not is_defect:
         raise LeastprivError(
             "The proposal could not be proved within the limits of a run and was discarded: too"
             f" many statements with wildcards overlap, as in {proof.new_access[0]}; join or remove"
@@ -610,8 +682,9 @@ def _check_results(
     """
     settings = target.settings
     lead = target.lead
-    paid = settings.custom_policy_checks
-    if session is None or not context.proposal.changes or not (paid or session.opened):
+    pays_for_checks = settings.custom_policy_checks
+    uses_aws = session is not None and (pays_for_checks or session.opened)
+    if session is None or not uses_aws or not context.proposal.changes:
         if trusts:
             _log.info(
                 "The trust policy is not checked: this run proposes no change, or does not call AWS"
@@ -622,14 +695,18 @@ def _check_results(
     from leastpriv.aws_checks.rendered_policy import trust_policies
     from leastpriv.aws_checks.simulate import SimulatedPolicies, read_outer_policies, simulate
 
-    proposal, attached = context.proposal, context.attached_documents
+    proposal = context.proposal
+    attached = context.attached_documents
     files = dict(zip((context.policy_file, *context.further), proposal.documents, strict=True))
     trust = trust_policies(files, trusts)
     try:
         aws = session.aws()
-        boundary = context.live.boundary if context.live else ""
-        asks = settings.organization_policies
-        outer = read_outer_policies(aws, lead, boundary, organization=asks)
+        outer = read_outer_policies(
+            aws,
+            lead,
+            context.live.boundary if context.live else "",
+            organization=settings.organization_policies,
+        )
         policies = SimulatedPolicies([*files.values(), *attached], context.policy_file, outer)
         _log.info("AWS checks the proposal: ValidatePolicy and SimulateCustomPolicy, both free")
         validated = validate(aws, files, proposal.committed, trust)
@@ -637,45 +714,40 @@ def _check_results(
         for check_result in (validated, simulated):
             if check_result.failure:
                 _log.info(f"{check_result.operation} is skipped: {check_result.failure}")
-        findings = (
-            run_checks(aws, *paid_checks(proposal, files, settings.options.never_add, trust))
-            if paid
-            else ()
-        )
-        return (validated, simulated, *findings)
+        if not pays_for_checks:
+            return (validated, simulated)
+        checks = paid_checks(proposal, files, settings.options.never_add, trust)
+        return (validated, simulated, *run_checks(aws, *checks))
     except LeastprivError as error:
         # No region is known, which a role's evidence in files does not need; or no credentials,
         # where a setting asks.
         _log.info(f"AWS did not check the proposal: {error}")
-        return (CheckResult("AWS", 0, failure=str(error)),) if paid else ()
+        return (CheckResult("AWS", 0, failure=str(error)),) if pays_for_checks else ()
 
 
-def _role_chain(
-    run: RunContext, file: TargetsFile, targets: Sequence[Target], evidence: RunEvidence
-) -> tuple[RoleChainPolicies, tuple[TargetResult, ...]]:
-    """Returns the role chain with what its roles need, and drafts for those without a committed
-    policy.
-    """
-    from leastpriv.pipeline.discover import unwritten_roles
+def _uncommitted_roles(
+    run: RunContext,
+    file: TargetsFile,
+    targets: Sequence[Target],
+    evidence: RunEvidence,
+    chain: RoleChain,
+) -> UncommittedRoles:
+    """Returns the roles of a chain without a committed policy, with drafts that ask AWS nothing."""
+    from leastpriv.pipeline.discover import uncommitted_roles
 
-    configuration = file.configuration
-    roots = tuple(user for target in targets for user in target.users)
-    chain = evidence.role_chain(roots, follow=configuration.follow)
     without_aws = replace(run, aws=None)
-    unwritten, drafts = unwritten_roles(
-        chain,
-        targets,
-        file,
-        evidence,
-        lambda one: make_proposal(without_aws, one, partial(evidence.of, one)),
-    )
-    advice = _DISCOVER if configuration.follow else _FOLLOW
+
+    def draft(target: Target) -> PullRequestContent:
+        return make_proposal(without_aws, target, partial(evidence.of, target))
+
+    return uncommitted_roles(chain, targets, file, evidence, draft)
+
+
+def _advice(configuration: Configuration) -> str:
+    """Returns the advice on roles of the chain without a committed policy."""
     if configuration.discover:
-        advice = ""
-    signed = {
-        arn: target_evidence.evidence.signed for arn, target_evidence in evidence.found.items()
-    }
-    return RoleChainPolicies(chain, frozenset(roots), unwritten, signed, advice), drafts
+        return ""
+    return _DISCOVER if configuration.follow else _FOLLOW
 
 
 def _target_result(
@@ -686,9 +758,16 @@ def _target_result(
     if run.isolates_failures and not any(user in evidence.found for user in target.users):
         unread = evidence.failures.get(account) or LeastprivError(f"{target.role} was not read.")
         return TargetResult(target, failure=unread)
-    around = replace(chain, chain=chain.chain.around(target.lead.arn)) if chain else None
-    own_run = run.in_account(account)
-    work = partial(make_proposal, own_run, target, partial(evidence.of, target), around)
+    chain_of_target = None
+    if chain:
+        chain_of_target = replace(chain, chain=chain.chain.around(target.lead.arn))
+    work = partial(
+        make_proposal,
+        run.in_account(account),
+        target,
+        partial(evidence.of, target),
+        chain_of_target,
+    )
     content, failure = attempt(work, isolate=run.isolates_failures)
     if failure:
         _log.info(f"Failed for {target.shown_role}: {failure}")

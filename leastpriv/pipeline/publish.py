@@ -4,7 +4,6 @@ the run learned.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -15,15 +14,18 @@ from msgspec.structs import replace
 
 from leastpriv.config.settings import Mode
 from leastpriv.errors import PullRequestError, listed
-from leastpriv.models import Permission
+from leastpriv.models import Permission, grouped
 from leastpriv.pipeline.collect_evidence import attempt
 from leastpriv.pipeline.command_answers import answer_commands
 from leastpriv.pipeline.context import (
     PullRequestContent,
     RunContext,
+    ScopeName,
     Target,
     TargetIdentity,
     TargetResult,
+    TargetsFile,
+    scope_id,
 )
 from leastpriv.pipeline.holds import holds_of, holds_of_group
 from leastpriv.pipeline.orphans import close_orphans, group_mark
@@ -98,17 +100,22 @@ def publish_all(
     Raises LeastprivError where publishing fails in a run of one target, otherwise than by the
     repository.
     """
-    units: dict[str, list[TargetResult]] = {}
-    for number, target_result in enumerate(results):
-        units.setdefault(target_result.target.group or f"#{number}", []).append(target_result)
+    groups = grouped(
+        (target_result.target.group or f"#{number}", target_result)
+        for number, target_result in enumerate(results)
+    )
+    most_valuable_first = sorted(
+        groups.values(), key=lambda members: sum(map(_value, members)), reverse=True
+    )
     wave = _Wave(run.settings.max_pull_requests)
-    result_by_id: dict[int, TargetResult] = {}
-    for name, members in sorted(units.items(), key=lambda unit: -sum(map(_value, unit[1]))):
-        for before, after in zip(members, _published(run, name, members, chain, wave), strict=True):
-            result_by_id[id(before)] = after
-    published = tuple(result_by_id[id(each)] for each in results)
-    close_orphans(run, published)
-    return published
+    published_by_id: dict[int, TargetResult] = {}
+    for members in most_valuable_first:
+        published_members = _published(run, members, chain, wave)
+        for member, published in zip(members, published_members, strict=True):
+            published_by_id[id(member)] = published
+    published_results = tuple(published_by_id[id(target_result)] for target_result in results)
+    close_orphans(run, published_results)
+    return published_results
 
 
 def _value(result: TargetResult) -> int:
@@ -124,14 +131,15 @@ class _Wave:
 
     def __init__(self, most: int) -> None:
         """`most`: how many may be opened; 0: any number."""
-        self._left = most or sys.maxsize
         self._most = most
+        self._opened = 0
 
     def waits(self, results: Sequence[TargetResult]) -> bool:
         """Whether the pull request of some targets is a further one: it is not open yet, and has
         changes.
         """
-        if self._left > 0 or not any(each.has_changes for each in results):
+        is_full = 0 < self._most <= self._opened
+        if not is_full or not any(target_result.has_changes for target_result in results):
             return False
         target = results[0].target
         host = target.repository.github if target.repository else None
@@ -141,7 +149,7 @@ class _Wave:
     def note(self, published: PublishResult | None) -> None:
         """Counts a pull request that was opened."""
         if published and published.operation is PullRequestOperation.CREATED:
-            self._left -= 1
+            self._opened += 1
 
     def result(self, target: Target, base: str) -> PublishResult:
         """Returns the result of a pull request that waits for a later run."""
@@ -158,26 +166,21 @@ class _Wave:
 
 
 def _published(
-    run: RunContext,
-    name: str,
-    members: Sequence[TargetResult],
-    chain: RoleChainPolicies,
-    wave: _Wave,
+    run: RunContext, members: Sequence[TargetResult], chain: RoleChainPolicies, wave: _Wave
 ) -> list[TargetResult]:
     """Publishes a target, or the members of a group, unless their pull request waits."""
-    is_group = bool(members[0].target.group)
-    is_late = members[0].target.settings.mode is Mode.PULL_REQUEST and wave.waits(members)
-    if is_late:
-        base = next((member.content.base for member in members if member.content), "")
-        waiting = wave.result(members[0].target, base)
+    contents = [member.content for member in members if member.content]
+    first = members[0].target
+    if first.settings.mode is Mode.PULL_REQUEST and wave.waits(members):
+        base = contents[0].base if contents else ""
+        waiting = wave.result(first, base)
         return [_waiting_result(member, waiting, run.now) for member in members]
-    if not is_group:
+    if not first.group:
         target_result = _publish_target(run, members[0])
         wave.note(target_result.published)
         return [target_result]
-    published = _publish_group(run, name, members, chain)
+    published = _publish_group(run, members, chain)
     wave.note(published)
-    contents = [member.content for member in members if member.content]
     return [_member_result(member, published, contents, run.now) for member in members]
 
 
@@ -186,7 +189,9 @@ def _waiting_result(result: TargetResult, waiting: PublishResult, now: datetime)
     if result.content is None:
         return result
     unsaved, failure = attempt(partial(save_history, result.content, result.target, now))
-    return replace(result, published=waiting, unsaved=unsaved or str(failure or ""))
+    if failure:
+        unsaved = str(failure)
+    return replace(result, published=waiting, unsaved=unsaved or "")
 
 
 def publish_together(
@@ -194,12 +199,18 @@ def publish_together(
 ) -> PublishResult:
     """Publishes one pull request for several policies; a failure is part of the result."""
 
-    def mark_of(before: bytes | None, files: Mapping[str, bytes]) -> str:
+    def fingerprint_of(before: bytes | None, files: Mapping[str, bytes]) -> str:
         contents = (path.encode() + b"\0" + content for path, content in sorted(files.items()))
         return fingerprint(pull.scope, before, *contents)
 
-    mark = mark_of(repository.read(expected_base, pull.primary), pull.files)
-    ends = controls_section(pull.changes[:MAX_IDS], pull.mark, pull.additions)
+    def fingerprint_for(before: bytes | None, after: Mapping[str, bytes]) -> str:
+        """Returns the fingerprint of a proposal; empty for one of others, or with other files."""
+        if not after or not all(map(pull.owns, after)):
+            return ""
+        return fingerprint_of(before, after)
+
+    mark = fingerprint_of(repository.read(expected_base, pull.primary), pull.files)
+    controls = controls_section(pull.changes[:MAX_IDS], pull.mark, pull.additions)
     publication = Publication(
         branch=pull.branch,
         base=pull.base,
@@ -208,11 +219,8 @@ def publish_together(
         title=pull.title,
         fingerprint=mark,
         expected_base=expected_base,
-        body=f"{pull.text(mark, len(ends))}\n{ends}",
-        # A proposal of others, or with other files, has none.
-        fingerprint_for=lambda before, after: (
-            mark_of(before, after) if after and all(map(pull.owns, after)) else ""
-        ),
+        body=f"{pull.text(mark, len(controls))}\n{controls}",
+        fingerprint_for=fingerprint_for,
         comments=pull.comments,
         options=pull.options,
         holds=pull.holds,
@@ -223,7 +231,8 @@ def publish_together(
 
 def target_row(result: TargetResult) -> TargetRow:
     """Returns a target as the table of targets shows it."""
-    published, content = result.published, result.content
+    published = result.published
+    content = result.content
     return TargetRow(
         role=result.target.shown_role,
         policy_file=result.target.policy_name,
@@ -251,43 +260,58 @@ def _unpublished(branch: str, base: str, failure: str) -> PublishResult:
 
 
 def _publish_target(run: RunContext, result: TargetResult) -> TargetResult:
-    """Publishes the proposal of a target; a failure is in the result."""
+    """Saves what the run learned and publishes the proposal of a target; a failure is in the
+    result.
+    """
     if result.content is None:
         return result
-    work = partial(_publish_content, result.content, result.target, run.now)
-    published, failure = attempt(work, isolate=run.isolates_failures)
-    return (
-        replace(result, published=published[0], unsaved=published[1])
-        if published
-        else replace(result, failure=failure)
-    )
+    work = partial(_with_publication, result, result.content, run.now)
+    published_result, failure = attempt(work, isolate=run.isolates_failures)
+    return published_result or replace(result, failure=failure)
 
 
-def _publish_content(
-    content: PullRequestContent, target: Target, now: datetime
-) -> tuple[PublishResult | None, str]:
-    """Saves what the run learned and publishes; returns what publishing did, and what could not be
-    saved.
+def _with_publication(
+    result: TargetResult, content: PullRequestContent, now: datetime
+) -> TargetResult:
+    """Saves what the run learned and publishes; returns the result with what publishing did, and
+    what could not be saved.
     """
-    repository, settings, context = target.base_repository, target.settings, content.context
-    unsaved, failure = save_history(content, target, now), content.history.failure
+    target = result.target
+    settings = target.settings
+    repository = target.base_repository
+    unsaved = save_history(content, target, now)
     if repository is None or settings.mode is not Mode.PULL_REQUEST:
-        return None, unsaved
+        return replace(result, unsaved=unsaved)
+    failure = content.history.failure
     if failure:
-        return _unpublished(settings.branch, content.base, failure), unsaved
-    publication = Publication(
+        published = _unpublished(settings.branch, content.base, failure)
+        return replace(result, published=published, unsaved=unsaved)
+    published = _publish(_publication(content, target, now), repository, now)
+    if not unsaved:
+        unsaved = answer_commands([content], target, published)
+    return replace(result, published=published, unsaved=unsaved)
+
+
+def _publication(content: PullRequestContent, target: Target, now: datetime) -> Publication:
+    """Returns the proposal of a target as it is published."""
+    settings = target.settings
+    context = content.context
+    controls = controls_section(content.changes, content.mark, content.additions)
+    files: Mapping[str, bytes] = {}
+    if context.proposal.changes or context.proposal.committed:
+        files = context.contents
+    return Publication(
         branch=settings.branch,
         base=settings.base,
         path=context.policy_path,
-        files=context.contents if context.proposal.changes or context.proposal.committed else {},
+        files=files,
         title=content.title,
         fingerprint=context.fingerprint,
         expected_base=content.base,
-        body=(
-            f"{content.body}\n{controls_section(content.changes, content.mark, content.additions)}"
-        ),
+        body=f"{content.body}\n{controls}",
         fingerprint_for=partial(
-            _certify, target.scope, (context.policy_path, settings.boundary_file)
+            _certify,
+            ProposalFiles(target.scope, context.policy_path, settings.boundary_file),
         ),
         comments=_line_comments([context]),
         options=settings.pull_request_options,
@@ -295,8 +319,6 @@ def _publish_content(
         formers=_former_names(content.history.identity, target),
         taken_away=_taken_away([content]),
     )
-    published = _publish(publication, repository, now)
-    return published, unsaved or answer_commands([content], target, published)
 
 
 def _taken_away(contents: Iterable[PullRequestContent]) -> str:
@@ -316,19 +338,13 @@ def _taken_away(contents: Iterable[PullRequestContent]) -> str:
 def _former_names(identity: TargetIdentity, target: Target) -> tuple[PolicyName, ...]:
     """Returns the earlier names of the policy file of a target, each under each of its roles."""
     names: list[PolicyName] = []
-    for scope_id, name in identity.scopes.items():
-        if (name.role, name.file) == (target.role, target.policy_name):
+    present = ScopeName(target.role, target.policy_name)
+    for name in identity.scopes.values():
+        if name == present:
             continue
         path = Location.of(name.file).path
-        names.append(
-            PolicyName(
-                path=path,
-                scope=scope_id,
-                fingerprint_for=partial(
-                    _certify, name.scope, (path, target.settings.boundary_file)
-                ),
-            )
-        )
+        files = ProposalFiles(name.scope, path, target.settings.boundary_file)
+        names.append(PolicyName(path=path, scope=name.id, fingerprint_for=partial(_certify, files)))
     return tuple(names)
 
 
@@ -343,26 +359,37 @@ def _line_comments(contexts: Sequence[ReportContext]) -> Sequence[LineComment]:
     ][:MOST_NOTES]
 
 
-def _certify(
-    scope: str, paths: tuple[str, str], before: bytes | None, after: Mapping[str, bytes]
-) -> str:
+class ProposalFiles(Struct, frozen=True):
+    """The files that a proposal may change, and the scope of its fingerprint."""
+
+    scope: str
+    policy_path: str
+    """Its continuations are files of the proposal too."""
+    boundary_path: str
+    """Empty without a boundary."""
+
+
+def _certify(files: ProposalFiles, before: bytes | None, after: Mapping[str, bytes]) -> str:
     """Returns the fingerprint of a proposal that changes its own files only; else an empty text.
 
-    `paths` are the policy file, whose continuations are files of the proposal too, and the file of
-    a boundary.
+    Args:
+        files: The files of the proposal.
+        before: The policy file before it.
+        after: The changed files.
     """
-    policy_path, boundary_path = paths
-    numbers = {
-        file_number(policy_path, name): content
-        for name, content in after.items()
-        if name != boundary_path
-    }
-    if 0 in numbers or 1 not in numbers:
+    content_by_number: dict[int, bytes] = {}
+    drafts: list[bytes] = []
+    for path, content in after.items():
+        if path == files.boundary_path:
+            drafts.append(content)
+        else:
+            content_by_number[file_number(files.policy_path, path)] = content
+    is_complete = 1 in content_by_number
+    has_other_files = 0 in content_by_number
+    if has_other_files or not is_complete:
         return ""
-    drafted = [after[boundary_path]] if boundary_path in after else []
-    return fingerprint(
-        scope, before, *(content for _, content in sorted(numbers.items())), *drafted
-    )
+    policies = [content for _, content in sorted(content_by_number.items())]
+    return fingerprint(files.scope, before, *policies, *drafts)
 
 
 def _member_result(
@@ -372,69 +399,86 @@ def _member_result(
     now: datetime,
 ) -> TargetResult:
     """Returns the result of a target of a group once its pull request was published."""
-    content, target = result.content, result.target
+    content = result.content
+    target = result.target
     if content is None:
         return replace(result, published=published)
     unsaved, failure = attempt(partial(save_history, content, target, now))
-    if published and not unsaved:
+    if published and not unsaved and not failure:
         # All members have the same answer: a further one edits the one comment into the same text.
         unsaved, failure = attempt(partial(answer_commands, contents, target, published))
-    return replace(result, published=published, unsaved=unsaved or str(failure or ""))
+    if failure:
+        unsaved = str(failure)
+    return replace(result, published=published, unsaved=unsaved or "")
 
 
 def _publish_group(
-    run: RunContext, name: str, members: Sequence[TargetResult], chain: RoleChainPolicies
+    run: RunContext, members: Sequence[TargetResult], chain: RoleChainPolicies
 ) -> PublishResult | None:
-    """Publishes a group; its pull request names the targets that failed."""
+    """Publishes a group; its pull request names the targets that failed.
+
+    Returns None where nothing is published: in another mode, or where all targets failed.
+    """
     first = members[0].target
-    repository, branch = first.base_repository, first.settings.branch
+    repository = first.base_repository
     contents = [member.content for member in members if member.content]
-    if (
-        not contents
-        or first.settings.mode is not Mode.PULL_REQUEST
-        or repository is None
-        or run.file is None
-    ):
+    is_published = first.settings.mode is Mode.PULL_REQUEST and bool(contents)
+    if not is_published or repository is None or run.file is None:
         return None
     base = contents[0].base
-    unknown = next((content.history.failure for content in contents if content.history.failure), "")
-    if unknown:
-        return _unpublished(branch, base, unknown)
-    paths = tuple(member.target.policy_path for member in members)
-    boundaries = {member.target.settings.boundary_file for member in members} - {""}
-    around = replace(chain, chain=chain.chain.around(first.role))
+    for content in contents:
+        if content.history.failure:
+            return _unpublished(first.settings.branch, base, content.history.failure)
+    pull = _group_pull_request(run, run.file, members, chain)
+    return publish_together(pull, repository, base, run.now)
+
+
+def _group_pull_request(
+    run: RunContext, file: TargetsFile, members: Sequence[TargetResult], chain: RoleChainPolicies
+) -> GroupedPullRequest:
+    """Returns the pull request of the targets of a group."""
+    first = members[0].target
+    contents = [member.content for member in members if member.content]
+    chain_of_group = replace(chain, chain=chain.chain.around(first.role))
     rows = [target_row(member) for member in members]
-    changing = [
-        (member.target, member.content)
-        for member in members
-        if member.content and member.has_changes
-    ]
-    pull = GroupedPullRequest(
-        scope=run.file.group_scope(name),
-        branch=branch,
+    files: dict[str, bytes] = {}
+    changes: list[str] = []
+    additions: list[Permission] = []
+    for member in members:
+        content = member.content
+        if content and member.has_changes:
+            files.update(content.context.contents)
+            changes.extend(ids_with_scope(scope_id(member.target.scope), content.changes))
+            additions.extend(content.additions)
+    group_scope = file.group_scope(first.group)
+    return GroupedPullRequest(
+        scope=group_scope,
+        branch=first.settings.branch,
         base=first.settings.base,
-        primary=paths[0],
-        files={
-            path: text for _, content in changing for path, text in content.context.contents.items()
-        },
-        title=group_title(name, rows),
-        changes=tuple(
-            change
-            for target, content in changing
-            for change in ids_with_scope(run.scope_ids(target)[0], content.changes)
-        ),
-        text=lambda mark, taken: group_body(rows, around, mark, taken),
-        owns=lambda path: (
-            path in boundaries
-            or any(path == own_path or file_number(own_path, path) for own_path in paths)
-        ),
+        primary=first.policy_path,
+        files=files,
+        title=group_title(first.group, rows),
+        changes=tuple(changes),
+        text=lambda mark, taken: group_body(rows, chain_of_group, mark, taken),
+        owns=partial(_is_of_group, [member.target for member in members]),
         options=first.settings.pull_request_options,
         comments=_line_comments([content.context for content in contents]),
-        mark=group_mark(name, run.file.configuration.path, run.scope_ids(first)[-1]),
-        additions=tuple(addition for _, content in changing for addition in content.additions),
+        mark=group_mark(first.group, file.configuration.path, scope_id(group_scope)),
+        additions=tuple(additions),
         taken_away=_taken_away(contents),
         holds=holds_of_group(
-            ((run.scope_ids(member.target)[0], member) for member in members), run.now
+            {scope_id(member.target.scope): member for member in members}, run.now
         ),
     )
-    return publish_together(pull, repository, base, run.now)
+
+
+def _is_of_group(targets: Iterable[Target], path: str) -> bool:
+    """Whether a path is that of a policy file of some targets, of its continuations or of a
+    boundary.
+    """
+    for target in targets:
+        if path in (target.policy_path, target.settings.boundary_file):
+            return True
+        if file_number(target.policy_path, path):
+            return True
+    return False

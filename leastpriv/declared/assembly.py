@@ -73,7 +73,7 @@ def read_assembly(
         ]
         if lookups:
             declarations.append(_looked_up(lookups, source, role, bool(served)))
-        unknown = dict(_unread(assemblies))
+        unknown = _unknown_artifacts(assemblies)
         if not stacks:
             unknown[source] = "it has no stack"
         if unknown:
@@ -115,13 +115,15 @@ def _assemblies(files: RepositoryFiles, source: str, outer: tuple[str, ...]) -> 
         yield from _assemblies(inner, below, (*outer, inner.folder))
 
 
-def _unread(assemblies: Sequence[_Assembly]) -> Iterator[tuple[str, str]]:
-    """Yields the artifacts of which it is not known what they deploy, with the reason."""
+def _unknown_artifacts(assemblies: Sequence[_Assembly]) -> dict[str, str]:
+    """Returns the artifacts of which it is not known what they deploy, with the reason."""
+    unknown: dict[str, str] = {}
     for assembly in assemblies:
         for name, artifact in assembly.artifacts.items():
             kind = artifact.get("type")
             if kind not in _ARTIFACTS:
-                yield f"the artifact {name}", f"its type {kind} is not known"
+                unknown[f"the artifact {name}"] = f"its type {kind} is not known"
+    return unknown
 
 
 class _Lookup(Struct, frozen=True):
@@ -146,7 +148,8 @@ def _lookups(assembly: _Assembly, place: Place) -> Iterator[_Lookup]:
     """
     for missing in assembly.manifest.get("missing", ()):
         properties = missing.get("props", {})
-        account, region = properties.get("account", ""), properties.get("region", "")
+        account = properties.get("account", "")
+        region = properties.get("region", "")
         lookup_place = _place_of(f"aws://{account}/{region}", place)
         yield _Lookup(
             key=str(missing["key"]),
@@ -161,21 +164,19 @@ def _looked_up(
     lookups: Sequence[_Lookup], source: str, role: str, is_of_bootstrap: bool
 ) -> Declaration:
     """Returns what a role needs for the lookups, and which values are not known."""
-    calls: dict[Need, None] = {}
+    calls: list[Need] = []
     for lookup in lookups:
         because = f"the context {lookup.key}"
-        if lookup.role == role or not (lookup.role or is_of_bootstrap):
+        uses_own_credentials = not lookup.role and not is_of_bootstrap
+        if lookup.role == role or uses_own_credentials:
             step = f"context-{lookup.provider}"
-            calls.update(
-                dict.fromkeys(tool_calls(step, because, lookup.place, parameter=lookup.parameter))
-            )
+            calls += tool_calls(step, because, lookup.place, parameter=lookup.parameter)
         elif not is_of_bootstrap:
-            calls.update(
-                dict.fromkeys(tool_calls("assume", because, lookup.place, role=lookup.role))
-            )
+            calls += tool_calls("assume", because, lookup.place, role=lookup.role)
     reason = "it has no value yet: deploy once, and commit cdk.context.json"
     unknown = {f"the context {lookup.key}": reason for lookup in lookups}
-    return Declaration(source, calls=tuple(calls), plan_calls=tuple(calls), unknown=unknown)
+    distinct = tuple(dict.fromkeys(calls))
+    return Declaration(source, calls=distinct, plan_calls=distinct, unknown=unknown)
 
 
 class _StackArtifact(Struct, frozen=True, kw_only=True):
@@ -195,10 +196,8 @@ class _StackArtifact(Struct, frozen=True, kw_only=True):
     @property
     def bootstrap_roles(self) -> tuple[str, ...]:
         """The roles that deploy it and publish its assets."""
-        publishing = (
-            destination.get("assumeRoleArn", "")
-            for destination in self.destinations("files", "dockerImages")
-        )
+        destinations = self.destinations("files", "dockerImages")
+        publishing = (destination.get("assumeRoleArn", "") for destination in destinations)
         return tuple(filter(None, (self.deploy, self.execution, self.lookup, *publishing)))
 
     def destinations(self, *kinds: str) -> Iterator[Mapping[str, str]]:
@@ -262,40 +261,48 @@ def _declaration(stack: _StackArtifact, role: str, is_of_bootstrap: bool) -> Dec
     """What a role needs for a stack; one of the bootstrap needs nothing for stacks that other roles
     deploy.
     """
-    deploy_place, properties = stack.place, stack.properties
-    parameters = {key: str(value) for key, value in properties.get("parameters", {}).items()}
-    tagged = bool(properties.get("tags"))
-    deployed = Stack(name=stack.name, parameters=parameters, tagged=tagged)
-    raw = _bytes(stack.files, str(properties.get("templateFile", "")))
-    try:
-        declaration = read_template(raw, stack.source, deployed, deploy_place, stack.files)
-    except TooLargeError as error:
-        declaration = Declaration(stack.source, unknown={stack.source: str(error)})
-    declaration = replace(declaration, region=deploy_place.region)
+    declaration = _template_of(stack)
     because = f"the stack {stack.name}"
     if role == stack.execution:
         return declaration
     if role == stack.deploy or not stack.deploy:
-        calls = [*_deployment(because, stack), *transform_calls(declaration, because, deploy_place)]
-        calls += [] if stack.deploy else _published(because, stack, "")
-        plan_calls = tuple(tool_calls("diff", because, deploy_place, stack=stack.name))
-        declaration = replace(declaration, calls=tuple(calls), plan_calls=plan_calls)
-        return replace(declaration, resources=(), unknown={}) if stack.execution else declaration
+        calls = [*_deployment(because, stack), *transform_calls(declaration, because, stack.place)]
+        if not stack.deploy:
+            calls += _published(because, stack, "")
+        plan_calls = tool_calls("diff", because, stack.place, stack=stack.name)
+        declaration = replace(declaration, calls=tuple(calls), plan_calls=tuple(plan_calls))
+        if stack.execution:
+            # That role makes the resources.
+            return replace(declaration, resources=(), unknown={})
+        return declaration
     only_calls = replace(declaration, resources=(), reads=(), unknown={})
     if is_of_bootstrap:
         return replace(only_calls, calls=tuple(_published(because, stack, role)))
-    assumed = dict.fromkeys(
-        bootstrap_role
-        for bootstrap_role in stack.bootstrap_roles
-        if bootstrap_role != stack.execution
+    assumed = dict.fromkeys(stack.bootstrap_roles)
+    assumed.pop(stack.execution, None)
+    calls = []
+    for bootstrap_role in assumed:
+        calls += tool_calls("assume", because, stack.place, role=bootstrap_role)
+    lookup_calls: tuple[Need, ...] = ()
+    if stack.lookup:
+        lookup_calls = tuple(tool_calls("assume", because, stack.place, role=stack.lookup))
+    return replace(only_calls, calls=tuple(calls), plan_calls=lookup_calls)
+
+
+def _template_of(stack: _StackArtifact) -> Declaration:
+    """The template of a stack; one that asks for too much work has no resources, and says so."""
+    properties = stack.properties
+    deployed = Stack(
+        name=stack.name,
+        parameters={key: str(value) for key, value in properties.get("parameters", {}).items()},
+        tagged=bool(properties.get("tags")),
     )
-    assumed_needs = (
-        need
-        for role_arn in assumed
-        for need in tool_calls("assume", because, deploy_place, role=role_arn)
-    )
-    look_up = tool_calls("assume", because, deploy_place, role=stack.lookup) if stack.lookup else ()
-    return replace(only_calls, calls=tuple(assumed_needs), plan_calls=tuple(look_up))
+    raw = _bytes(stack.files, str(properties.get("templateFile", "")))
+    try:
+        declaration = read_template(raw, stack.source, deployed, stack.place, stack.files)
+    except TooLargeError as error:
+        declaration = Declaration(stack.source, unknown={stack.source: str(error)})
+    return replace(declaration, region=stack.place.region)
 
 
 def _deployment(because: str, stack: _StackArtifact) -> Iterator[Need]:

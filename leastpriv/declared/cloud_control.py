@@ -58,7 +58,7 @@ def _property(kind: ResourceKind, name: str) -> str:
 @lru_cache(maxsize=1_024)
 def _known_properties(kind: ResourceKind) -> Mapping[str, str]:
     """The properties that the tables of a type name, by their letters."""
-    names = {name_property(kind), tag_property(kind)[0]}
+    names = {name_property(kind), tag_property(kind).name}
     for paths in conditions_of(kind).values():
         for path in paths:
             names.update(re.split(r"[.~!@]", path.partition("@")[2] or path))

@@ -8,13 +8,12 @@ its resource types. An action shows a phase that alone has it: `sqs:CreateQueue`
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from leastpriv.declared.assembly import MANIFEST, read_assembly
@@ -77,6 +76,7 @@ def read_declarations(
 
 
 def _written_policy(name: str, read: ReadFile) -> Declaration:
+    """Reads one policy that another tool wrote."""
     from leastpriv.declared.written_policy import read_written_policy
 
     raw = read(name)
@@ -109,26 +109,35 @@ def read_stack(name: str, read: ReadFile, place: Place) -> Declaration:
         declaration = replace(
             declaration, unknown={**declaration.unknown, _SAM_CONFIG: configured.problem}
         )
-    is_sam = b"AWS::Serverless" in raw
+    is_of_sam = b"AWS::Serverless" in raw
     because = f"the deployment of {path}"
-    steps = ("deploy", "summary", "delete")
-    calls = [need for step in steps for need in tool_calls(step, because, place, stack=stack.name)]
+    calls: list[Need] = []
+    later_calls: list[Need] = []
+    for step in ("deploy", "summary", "delete"):
+        calls += tool_calls(step, because, place, stack=stack.name)
     calls += transform_calls(declaration, because, place)
-    later: tuple[Need, ...] = ()
-    if (is_sam or stack.bucket) and stack.bucket is not UNKNOWN:
+    uploads_files = is_of_sam or bool(stack.bucket)
+    if uploads_files and stack.bucket is not UNKNOWN:
         names = {
             "bucket": stack.bucket or MANAGED_BUCKET,
             "object": f"{stack.prefix}{UNKNOWN}",
             "stack": stack.name,
         }
         calls += tool_calls("publish", because, place, **names)
-        calls += () if stack.bucket else tool_calls("managed", because, place)
-        later = tuple(tool_calls("withdraw", because, place, **names)) if is_sam else ()
+        if not stack.bucket:
+            calls += tool_calls("managed", because, place)
+        if is_of_sam:
+            later_calls += tool_calls("withdraw", because, place, **names)
     if _DOCKERFILE in raw and any(map(_runs_unnamed_image, declaration.resources)):
         repository = stack.repository or UNKNOWN
         calls += tool_calls("image", because, place, repository=repository)
-    plan_calls = tuple(tool_calls("diff", because, place, stack=stack.name))
-    return replace(declaration, calls=tuple(calls), later_calls=later, plan_calls=plan_calls)
+    plan_calls = tool_calls("diff", because, place, stack=stack.name)
+    return replace(
+        declaration,
+        calls=tuple(calls),
+        later_calls=tuple(later_calls),
+        plan_calls=tuple(plan_calls),
+    )
 
 
 def _runs_unnamed_image(resource: DeclaredResource) -> bool:
@@ -199,26 +208,32 @@ def exercised_actions(declarations: Iterable[Declaration], used: Collection[str]
     The update of a queue lists `sqs:TagQueue`, and needs it only for a queue with tags. An update
     reads what the creation reads at its end, so that reads are seen by the one or the other.
     """
-    listed_when_seen, needed_when_seen = (
-        defaultdict[bool, set[str]](set),
-        defaultdict[bool, set[str]](set),
-    )
+    seen = _ActionsOfPhases()
+    unseen = _ActionsOfPhases()
     for declaration in declarations:
         arns = Arns(declaration, Place(UNKNOWN, UNKNOWN))
         for resource, phase in product(declaration.resources, LIFE):
             is_seen = any(mark in used for mark in marks_of(resource.kind, phase))
+            actions = seen if is_seen else unseen
             reads = _reads_of(resource.kind) if phase is Phase.UPDATE else frozenset()
-            all_actions = needed_actions(replace(resource, changed=None), phase, arns)
-            listed_when_seen[is_seen] |= set(actions_of_phase(resource.kind, phase)) - reads
-            needed_when_seen[is_seen] |= set(all_actions) - reads
-    return frozenset(
-        listed_when_seen[True] - listed_when_seen[False]
-        | needed_when_seen[True] - needed_when_seen[False]
-    )
+            needed = needed_actions(replace(resource, changed=None), phase, arns)
+            actions.listed.update(set(actions_of_phase(resource.kind, phase)) - reads)
+            actions.needed.update(set(needed) - reads)
+    return frozenset(seen.listed - unseen.listed) | (seen.needed - unseen.needed)
+
+
+class _ActionsOfPhases(Struct):
+    """The actions of some phases of declared resources."""
+
+    listed: set[str] = field(default_factory=set)
+    """Those that the phases of their types list."""
+    needed: set[str] = field(default_factory=set)
+    """Those that the resources need with their properties."""
 
 
 @lru_cache(maxsize=4_096)
 def _reads_of(kind: ResourceKind) -> frozenset[str]:
+    """The actions that read a resource of a type."""
     return frozenset(filter(catalog.is_read, actions_of_phase(kind, Phase.READ)))
 
 
@@ -229,16 +244,15 @@ def marks_of(kind: ResourceKind, phase: Phase) -> tuple[str, ...]:
     """
     if phase in (Phase.CREATE, Phase.READ):
         return making_actions(kind)
-    actions_of_others = {
+    actions_of_others: set[str] = set()
+    for other_phase in LIFE:
+        if other_phase is not phase:
+            actions_of_others.update(actions_of_phase(kind, other_phase))
+    return tuple(
         action
-        for other_phase in LIFE
-        if other_phase is not phase
-        for action in actions_of_phase(kind, other_phase)
-    }
-    own_actions = (
-        action for action in actions_of_phase(kind, phase) if action not in actions_of_others
+        for action in actions_of_phase(kind, phase)
+        if action not in actions_of_others and not catalog.is_read(action)
     )
-    return tuple(action for action in own_actions if not catalog.is_read(action))
 
 
 class ChangedResources(Struct, frozen=True):
@@ -256,53 +270,60 @@ def changed_resources(before: Declaration | None, after: Declaration) -> Changed
     A plan says itself what it does with each resource, so its phases decide.
     """
     if before is None:
-        created = [resource for resource in after.resources if Phase.CREATE in resource.phases]
-        not_created = (
-            resource for resource in after.resources if Phase.CREATE not in resource.phases
-        )
-        # Who applies a plan reads its data sources; it changes nothing of a resource that is only
-        # read.
-        kept_resources = [
-            each for each in not_created if each.is_data or set(each.phases) != {Phase.READ}
-        ]
-        existing = tuple(
-            resource
-            for resource in after.resources
-            if Phase.CREATE not in resource.phases and not resource.is_data
-        )
-        made_now = replace(
-            after, resources=tuple(created), around=after.resources, existing=existing
-        )
-        return ChangedResources(
-            made_now,
-            replace(
-                after, resources=tuple(kept_resources), calls=(), reads=(), around=after.resources
-            ),
-        )
-    created, kept_resources = [], []
+        return _resources_by_phases(after)
+    created: list[DeclaredResource] = []
+    kept: list[DeclaredResource] = []
     for resource in after.resources:
         earlier = before.by_key.get(resource.key)
         if earlier is None or not _is_same(earlier, resource):
             created.append(replace(resource, phases=MADE))
         elif changed := _changed_properties(earlier, resource):
-            kept_resources.append(
-                replace(resource, phases=(Phase.UPDATE, Phase.READ), changed=changed)
-            )
+            kept.append(replace(resource, phases=(Phase.UPDATE, Phase.READ), changed=changed))
     for resource in before.resources:
         now = after.by_key.get(resource.key)
         if now is None or not _is_same(now, resource):
-            kept_resources.append(replace(resource, phases=phases_of(resource, (Phase.DELETE,))))
-    around = (*before.resources, *after.resources)
+            kept.append(replace(resource, phases=phases_of(resource, (Phase.DELETE,))))
     # Also a parameter that is read, or a transform that is asked for, changes the deployment.
-    is_called = bool({*after.reads, *after.calls} - {*before.reads, *before.calls})
-    if not (created or kept_resources or is_called):
+    has_new_calls = bool({*after.reads, *after.calls} - {*before.reads, *before.calls})
+    if not (created or kept or has_new_calls):
         after = replace(after, calls=(), reads=())
-    made_now = replace(
-        after, resources=tuple(created), around=after.resources, existing=before.resources
-    )
     return ChangedResources(
-        made_now,
-        replace(after, resources=tuple(kept_resources), calls=(), reads=(), around=around),
+        made=replace(
+            after, resources=tuple(created), around=after.resources, existing=before.resources
+        ),
+        kept=replace(
+            after,
+            resources=tuple(kept),
+            calls=(),
+            reads=(),
+            around=(*before.resources, *after.resources),
+        ),
+    )
+
+
+def _resources_by_phases(after: Declaration) -> ChangedResources:
+    """Returns the resources of a plan, or of a new template, by their phases."""
+    created: list[DeclaredResource] = []
+    kept: list[DeclaredResource] = []
+    existing: list[DeclaredResource] = []
+    for resource in after.resources:
+        if Phase.CREATE in resource.phases:
+            created.append(resource)
+            continue
+        # Who applies a plan reads its data sources; it changes nothing of a resource that is only
+        # read.
+        if resource.is_data or set(resource.phases) != {Phase.READ}:
+            kept.append(resource)
+        if not resource.is_data:
+            existing.append(resource)
+    return ChangedResources(
+        made=replace(
+            after,
+            resources=tuple(created),
+            around=after.resources,
+            existing=tuple(existing),
+        ),
+        kept=replace(after, resources=tuple(kept), calls=(), reads=(), around=after.resources),
     )
 
 
@@ -321,6 +342,7 @@ def deleted_stack(before: Declaration) -> ChangedResources:
 
 
 def _changed_properties(earlier: DeclaredResource, now: DeclaredResource) -> frozenset[str]:
+    """The properties that two versions of a resource do not share."""
     names = {*earlier.properties, *now.properties}
     return frozenset(
         name for name in names if earlier.properties.get(name) != now.properties.get(name)
@@ -328,4 +350,5 @@ def _changed_properties(earlier: DeclaredResource, now: DeclaredResource) -> fro
 
 
 def _is_same(one: DeclaredResource, other: DeclaredResource) -> bool:
-    return (one.kind, one.name) == (other.kind, other.name)
+    """Whether two versions are of one resource: another type or name replaces it."""
+    return one.kind == other.kind and one.name == other.name

@@ -61,4 +61,4 @@ def _rows_of(kind: ResourceKind) -> tuple[Mapping[str, str], ...]:
 
 def _names_set(properties: Mapping[str, object]) -> Iterator[str]:
     """The names of the members that have a value, at any depth."""
-    return (name for name, value in members(properties) if value not in (None, ""))
+    return (member.key for member in members(properties) if member.value not in (None, ""))

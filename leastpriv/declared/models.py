@@ -314,28 +314,37 @@ _FREE_KEYS = re.compile("(tags?|tags_all|tag_?specifications?|variables)$", re.I
 
 def leaves(value: object) -> Iterator[object]:
     """Yields the texts and references of a JSON value."""
-    yield from (member for _, member in members(value))
+    yield from (member.value for member in members(value))
 
 
-def members(value: object) -> Iterator[tuple[str, object]]:
-    """Yields the keys of a JSON value, from the outside in, with their texts and references.
+class JsonMember(Struct, frozen=True, gc=False):
+    """A member of a JSON object, or an element of a list that is one."""
+
+    key: str
+    value: object
+
+
+def members(value: object) -> Iterator[JsonMember]:
+    """Yields the texts and references of a JSON value with their keys, from the outside in.
 
     Those of tags and environment variables are words of a person, and name no resource.
     """
-    level, count = [("", value)], 0
-    while level and count < _MOST_VALUES:
-        inner: list[tuple[str, object]] = []
-        for key, member in level:
-            if isinstance(member, Mapping | list | tuple) and _FREE_KEYS.search(key):
+    level = [JsonMember("", value)]
+    number = 0
+    while level and number < _MOST_VALUES:
+        next_level: list[JsonMember] = []
+        for member in level:
+            inner = member.value
+            if not isinstance(inner, Mapping | list | tuple):
+                number += 1
+                yield member
+            elif _FREE_KEYS.search(member.key):
                 continue
-            if isinstance(member, Mapping):
-                inner.extend(member.items())
-            elif isinstance(member, list | tuple):
-                inner.extend((key, element) for element in member)
+            elif isinstance(inner, Mapping):
+                next_level.extend(JsonMember(key, value) for key, value in inner.items())
             else:
-                count += 1
-                yield key, member
-        level = inner
+                next_level.extend(JsonMember(member.key, element) for element in inner)
+        level = next_level
 
 
 _CLOUDFORMATION = (

@@ -10,7 +10,8 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from msgspec import Struct, field
@@ -40,7 +41,7 @@ from leastpriv.declared.resource_types import (
 )
 from leastpriv.declared.template import trusted_services
 from leastpriv.errors import InputError
-from leastpriv.models import Need
+from leastpriv.models import Need, grouped
 from leastpriv.permissions.patterns import escape_observed
 from leastpriv.permissions.resource_types import own_variables
 from leastpriv.permissions.tool_lifecycle import DATA, Phase, ResourceKind, Tool, is_known
@@ -128,35 +129,53 @@ def _plans(raw: bytes, source: str) -> list[Mapping[str, Any]]:
         )
     is_wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     text = raw.decode("utf-16" if is_wide else "utf-8", "replace").removeprefix("\ufeff")
-    start = _OBJECT.search(text)
-    documents: list[object] = []
-    try:
-        while start or not documents:
-            document, end = json.JSONDecoder().raw_decode(text, start.end() - 1 if start else 0)
-            documents.append(document)
-            start = _OBJECT.search(text, end)
-    except (ValueError, RecursionError) as error:
-        text_left = text[start.start() :] if start else text
-        if not any(map(_is_plan, documents)) or _MEMBER.search(text_left):
-            remedy = remedy_for(source, ()) or _REMEDY
-            raise InputError(f"{source} is no plan in JSON: {remedy}") from error
+    documents = _json_documents(text, source)
     plans = [_as_plan(document) for document in documents if _is_plan(document)]
     if not plans:
-        keys = {key for document in documents if isinstance(document, dict) for key in document}
+        keys: set[str] = set()
+        for document in documents:
+            if isinstance(document, dict):
+                keys.update(document)
         remedy = remedy_for(source, keys - {"resource_changes"}) or _REMEDY
         raise InputError(f"{source} is no plan: {remedy}")
     return plans
 
 
+def _json_documents(text: str, source: str) -> Sequence[object]:
+    """The JSON objects that begin a line of a text.
+
+    Raises:
+        InputError: there is none, or one that may be a plan is not complete.
+    """
+    documents: list[object] = []
+    start = _OBJECT.search(text)
+    try:
+        while start or not documents:
+            # Without an object, the error of the whole text is that of the first character.
+            brace = start.end() - 1 if start else 0
+            document, end = json.JSONDecoder().raw_decode(text, brace)
+            documents.append(document)
+            start = _OBJECT.search(text, end)
+    except (ValueError, RecursionError) as error:
+        unread = text[start.start() :] if start else text
+        if not any(map(_is_plan, documents)) or _MEMBER.search(unread):
+            remedy = remedy_for(source, ()) or _REMEDY
+            raise InputError(f"{source} is no plan in JSON: {remedy}") from error
+    return documents
+
+
 def _is_plan(document: object) -> bool:
+    """Whether a JSON document is a plan of Terraform, or a preview of Pulumi."""
     if is_preview(document):
         return True
-    if not isinstance(document, dict) or not {"planned_values", "resource_changes"} & {*document}:
+    if not isinstance(document, dict):
         return False
-    return isinstance(document.get("resource_changes"), list | None)
+    has_plan = "planned_values" in document or "resource_changes" in document
+    return has_plan and isinstance(document.get("resource_changes"), list | None)
 
 
 def _as_plan(document: object) -> Mapping[str, Any]:
+    """A plan as Terraform writes it, also of a preview of Pulumi."""
     plan: Mapping[str, Any] = document if isinstance(document, dict) else {}
     return plan_of_preview(plan) if is_preview(plan) else plan
 
@@ -197,18 +216,18 @@ class _Reading(Struct):
             self.instances.setdefault(_INDEX.sub("", address), []).append(address)
         providers = _providers(self.plan)
         resources: list[DeclaredResource] = []
-        for resource in self._found(changes):
+        for resource in self._resources(changes):
             provider = providers.get(self._configuration(resource.address).provider, _Provider())
             if provider.role and self.role not in ("", provider.role):
                 self._assume(provider.role, resource)
                 continue
-            own_region = resource.properties.get("region")
-            region = own_region if isinstance(own_region, str) and own_region else provider.region
+            region = resource.properties.get("region")
+            if not isinstance(region, str) or not region:
+                region = provider.region
             resources.append(replace(resource, region=region))
             self.unknown.update(unknown_parts(resource.kind, resource.properties))
         calls = tuple(self.calls)
-        for part, why in _not_whole(self.plan):
-            self.unknown[part] = why
+        self.unknown.update(_missing_parts(self.plan))
         if not (resources or calls or self.unknown):
             self.unknown[self.source] = "it has no resource of AWS"
         return Declaration(
@@ -218,7 +237,7 @@ class _Reading(Struct):
             plan_calls=calls,
             unknown=self.unknown,
             trusts=_trusts(resources),
-            around=self._several(resources),
+            around=self._any_instances(resources),
             lacks_state=self.plan.get("tool") != TOOL,
         )
 
@@ -233,6 +252,7 @@ class _Reading(Struct):
             yield from self._known([change])
 
     def _known(self, changes: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+        """The changes; says of each whose needs are not known why."""
         for change in changes:
             name = str(change.get("type", ""))
             if name.startswith(("aws_", PREFIX)) and not _is_of_aws(change):
@@ -242,7 +262,7 @@ class _Reading(Struct):
                 self.unknown[str(change["address"])] = str(change["unknown"])
             yield change
 
-    def _found(self, changes: Sequence[Mapping[str, Any]]) -> Iterator[DeclaredResource]:
+    def _resources(self, changes: Sequence[Mapping[str, Any]]) -> Iterator[DeclaredResource]:
         """The resources of changes, and the data sources that the plan has read."""
         for change in changes:
             if str(change["type"]).startswith(PREFIX):
@@ -254,19 +274,18 @@ class _Reading(Struct):
             yield data_source
 
     def _configuration(self, address: str) -> ConfiguredResource:
+        """The configuration of a resource, by the address of an instance."""
         return self.configured.get(_INDEX.sub("", address), _NOT_CONFIGURED)
 
     def _assume(self, role: str, resource: DeclaredResource) -> None:
-        parts = role.split(":")
-        role_place = Place(parts[1], parts[4])
+        """Adds the call by which the provider of a resource assumes its role."""
+        role_place = Place.of(role, ())
         because = f"the provider of {resource.address}"
         self.calls.update(dict.fromkeys(tool_calls("assume", because, role_place, role=role)))
 
-    def _several(self, resources: Sequence[DeclaredResource]) -> tuple[DeclaredResource, ...]:
+    def _any_instances(self, resources: Sequence[DeclaredResource]) -> tuple[DeclaredResource, ...]:
         """What references to any instance of a resource mean."""
-        by_address: dict[str, list[DeclaredResource]] = {}
-        for resource in resources:
-            by_address.setdefault(_INDEX.sub("", resource.address), []).append(resource)
+        by_address = grouped((_INDEX.sub("", resource.address), resource) for resource in resources)
         return tuple(
             _any_of(address, by_address[address])
             for address, instances in self.instances.items()
@@ -297,23 +316,25 @@ class _Reading(Struct):
         """The resource of a change; two for a replacement, whose old one may have another name."""
         detail = change.get("change", {})
         actions: Sequence[str] = detail.get("actions", ())
-        before, after = detail.get("before") or {}, detail.get("after") or {}
+        before = detail.get("before") or {}
+        after = detail.get("after") or {}
+        unknown = detail.get("after_unknown") or {}
         address = str(change.get("address", ""))
         arn = _arn(str(before.get("arn") or ""))
-        old = DeclaredResource(kind, address, (), before, _name(kind, before))
-        unknown = detail.get("after_unknown") or {}
+        old = DeclaredResource(
+            kind, address, phases=(), properties=before, name=_name(kind, before)
+        )
         if "create" not in actions and "update" not in actions:
-            known_values = dict(after or before)
+            properties: dict[str, object] = dict(after or before)
             if "read" in actions:
                 # A data source that only the deployment reads refers to what the plan makes.
-                known_values = self._with_references(known_values, unknown, address)
-            for action in actions:
-                if action not in _PHASES:
-                    self.unknown[f"the action {action} of {address}"] = "no table has it"
-            every = [phase for action in actions for phase in _PHASES.get(action, ())]
-            phases = tuple(dict.fromkeys(every))
+                properties = self._with_references(properties, unknown, address)
             yield replace(
-                old, phases=phases, properties=known_values, name=_name(kind, known_values), arn=arn
+                old,
+                phases=self._phases(actions, address),
+                properties=properties,
+                name=_name(kind, properties),
+                arn=arn,
             )
             return
         properties = self._with_references(dict(after), unknown, address)
@@ -328,12 +349,21 @@ class _Reading(Struct):
             yield replace(old, phases=_PHASES["delete"], arn=arn)
         yield replace(new, phases=_PHASES["create"])
 
+    def _phases(self, actions: Iterable[str], address: str) -> tuple[Phase, ...]:
+        """The phases that the actions of a change stand for; says which action no table has."""
+        phases: dict[Phase, None] = {}
+        for action in actions:
+            if action not in _PHASES:
+                self.unknown[f"the action {action} of {address}"] = "no table has it"
+            phases.update(dict.fromkeys(_PHASES.get(action, ())))
+        return tuple(phases)
+
     def _with_references(
-        self, values: dict[str, Any], unknown: Mapping[str, Any], address: str
+        self, values: dict[str, object], unknown: Mapping[str, Any], address: str
     ) -> dict[str, object]:
         """The values of a resource with references for what only the deployment knows."""
-        referred_values = _with_references(values, unknown, self._configuration(address).attributes)
-        return {name: self._of_instance(value, address) for name, value in referred_values.items()}
+        _put_references(values, unknown, self._configuration(address).attributes)
+        return {name: self._of_instance(value, address) for name, value in values.items()}
 
     def _of_instance(self, value: object, address: str) -> object:
         """A value whose references name the instance: the only one, or the one with the index of
@@ -351,37 +381,41 @@ class _Reading(Struct):
 
     def _instances_of(self, wanted: str, address: str) -> list[str]:
         """The instances that a reference in a resource may mean."""
-        instances = self.instances.get(_INDEX.sub("", wanted), ())
-        own_instance = _instance(address)
-        inside = [
-            instance for instance in instances if _instance(instance).module == own_instance.module
-        ] or list(instances)
+        instances = self.instances.get(_INDEX.sub("", wanted), [])
+        referring = _instance(address)
+        of_module = [
+            instance for instance in instances if _instance(instance).module == referring.module
+        ]
+        candidates = of_module or instances
         if "[" in wanted:
-            return [instance for instance in inside if instance.endswith(wanted.rpartition(".")[2])]
-        if len(inside) == 1:
-            return inside
-        return [instance for instance in inside if _instance(instance).index == own_instance.index]
+            name = wanted.rpartition(".")[2]
+            return [instance for instance in candidates if instance.endswith(name)]
+        if len(candidates) == 1:
+            return candidates
+        return [instance for instance in candidates if _instance(instance).index == referring.index]
 
 
-def _not_whole(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yields what a plan says that it lacks, with the reason."""
+def _missing_parts(plan: Mapping[str, Any]) -> dict[str, str]:
+    """What a plan says that it lacks -> the reason."""
+    missing: dict[str, str] = {}
     if plan.get("errored"):
-        yield "the rest of the plan", "it ended with an error"
+        missing["the rest of the plan"] = "it ended with an error"
     elif plan.get("complete") is False:
-        yield "the rest of the plan", "it is not complete: a further plan follows"
+        missing["the rest of the plan"] = "it is not complete: a further plan follows"
     root = (plan.get("planned_values") or {}).get("root_module", {})
-    if not plan.get("resource_changes") and (root.get("resources") or root.get("child_modules")):
-        yield "the changes of the plan", "it lists planned values alone, and no resource_changes"
-    deferred = [
-        deferred_action.get("action_invocation")
-        for deferred_action in plan.get(_DEFERRED_ACTIONS) or ()
-    ]
+    has_values = bool(root.get("resources") or root.get("child_modules"))
+    if has_values and not plan.get("resource_changes"):
+        reason = "it lists planned values alone, and no resource_changes"
+        missing["the changes of the plan"] = reason
+    deferred = (each.get("action_invocation") for each in plan.get(_DEFERRED_ACTIONS) or ())
     for invocation in (*(plan.get("action_invocations") or ()), *deferred):
         if invocation and str(invocation.get("type", "")).startswith("aws_"):
-            yield f"the call of {invocation.get('address')}", "no table has what it needs"
+            missing[f"the call of {invocation.get('address')}"] = "no table has what it needs"
+    return missing
 
 
 def _is_of_aws(change: Mapping[str, Any]) -> bool:
+    """Whether a provider of AWS makes the resource of a change."""
     name = str(change.get("type", ""))
     provider = str(change.get("provider_name", "aws")).rpartition("/")[2]
     if name.startswith(PREFIX):
@@ -398,6 +432,7 @@ def _kind_of(change: Mapping[str, Any]) -> ResourceKind:
 
 
 def _trusts(resources: Sequence[DeclaredResource]) -> dict[str, tuple[str, ...]]:
+    """Address of a role -> the services that may assume it."""
     trusts: dict[str, tuple[str, ...]] = {}
     for resource in resources:
         for key in ("assume_role_policy", "AssumeRolePolicyDocument"):
@@ -413,14 +448,15 @@ def _providers(plan: Mapping[str, Any]) -> dict[str, _Provider]:
     }
 
     def text(expression: object) -> str:
-        configured = expression if isinstance(expression, Mapping) else {}
-        names = [
-            str(reference).removeprefix("var.") for reference in configured.get("references", ())
-        ]
+        """Returns the value of a constant or of one variable; else an empty text."""
         # In Terraform's JSON syntax an expression is also a constant: the text `${var.region}`.
-        value = variables.get(names[0]) if len(names) == 1 else None
-        if not names:
+        configured = expression if isinstance(expression, Mapping) else {}
+        references = configured.get("references", ())
+        value = None
+        if not references:
             value = configured.get("constant_value")
+        elif len(references) == 1:
+            value = variables.get(str(references[0]).removeprefix("var."))
         return value if isinstance(value, str) else ""
 
     providers = {}
@@ -433,8 +469,9 @@ def _providers(plan: Mapping[str, Any]) -> dict[str, _Provider]:
 
 def _block(value: object) -> Mapping[str, Any]:
     """The one block of a name; empty without one."""
-    block = value[0] if isinstance(value, list) and value else value
-    return block if isinstance(block, Mapping) else {}
+    if isinstance(value, list) and value:
+        value = value[0]
+    return value if isinstance(value, Mapping) else {}
 
 
 def backend_calls(
@@ -456,16 +493,16 @@ def backend_calls(
     bucket = open_text(config["bucket"])
     place = replace(place, region=open_text(config.get("region") or place.region))
     because = "the backend in S3"
-    assumed_role = str(
-        _block(config.get("assume_role")).get("role_arn") or config.get("role_arn") or ""
-    )
+    assuming_block = _block(config.get("assume_role"))
+    assumed_role = str(assuming_block.get("role_arn") or config.get("role_arn") or "")
     if assumed_role not in ("", role):
         return tuple(tool_calls("assume", because, place, role=open_text(assumed_role)))
     key = open_text(config.get("key") or UNKNOWN)
-    workspaces = f"{open_text(config.get('workspace_key_prefix') or 'env:')}/{UNKNOWN}/{key}"
+    workspace_prefix = open_text(config.get("workspace_key_prefix") or "env:")
+    key_in_workspaces = f"{workspace_prefix}/{UNKNOWN}/{key}"
     needs: list[Need] = []
     for step in ("state", "write") if applies else ("state",):
-        for object_key in (key, workspaces):
+        for object_key in (key, key_in_workspaces):
             needs += tool_calls(step, because, place, bucket=bucket, key=object_key)
     if config.get("use_lockfile"):
         needs += tool_calls("lock", because, place, bucket=bucket, key=key)
@@ -505,6 +542,7 @@ def _any_of(address: str, resources: Sequence[DeclaredResource]) -> DeclaredReso
 
 
 def _arn(text: str) -> str:
+    """An ARN; empty for another text."""
     return text if text.startswith("arn:") else ""
 
 
@@ -516,32 +554,45 @@ def _name(kind: ResourceKind, properties: Mapping[str, object]) -> str:
     for key, value in properties.items():
         if isinstance(value, str) and value not in ("", UNKNOWN):
             texts[plain(key)] = value
-    last = re.split("::|_", kind.name)[-1].lower()
-    kinds = [each for each in own_types(kind) if own_variables(each.arn)]
-    variables = dict.fromkeys(name_variable(own_variables(each.arn), kind) for each in kinds)
-    wanted_names = [plain(name).removesuffix("withpath") for name in variables]
-    if kinds and all(is_given_id(each, kind) for each in kinds):
-        for key in (*wanted_names, f"{last}id", f"{last}identifier", "identifier"):
-            if texts.get(key):
-                return escape_observed(texts[key])
-        return UNKNOWN
-    candidates = [*wanted_names, *_naming_attributes(kind, wanted_names, last)]
-    for key in candidates:
+    resource_types = [each for each in own_types(kind) if own_variables(each.arn)]
+    variables = dict.fromkeys(
+        name_variable(own_variables(each.arn), kind) for each in resource_types
+    )
+    attributes_of_arn = [plain(name).removesuffix("withpath") for name in variables]
+    if resource_types and all(is_given_id(each, kind) for each in resource_types):
+        return _id(kind, attributes_of_arn, texts)
+    attributes = [*attributes_of_arn, *_naming_attributes(kind, attributes_of_arn)]
+    for attribute in attributes:
         # An attribute `policy` holds a document and no name.
-        if key in texts and key != "id" and not _DOCUMENT.match(texts[key]):
+        is_name = attribute in texts and not _DOCUMENT.match(texts[attribute])
+        if is_name and attribute != "id":
             # A `*` in it is a character, and not what only the deployment knows.
-            return escape_observed(texts[key])
-    for key in candidates:
-        if f"{key}prefix" in texts:
-            return f"{escape_observed(texts[f'{key}prefix'])}{UNKNOWN}"
+            return escape_observed(texts[attribute])
+    for attribute in attributes:
+        prefix = texts.get(f"{attribute}prefix")
+        if prefix:
+            return f"{escape_observed(prefix)}{UNKNOWN}"
     return name_by_parameter(kind, properties)
 
 
-def _naming_attributes(kind: ResourceKind, wanted: Sequence[str], last: str) -> Iterator[str]:
-    """The attributes that may hold the name of a type, besides those of its ARN; `last`: the last
-    word of the type.
-    """
-    yield from (name.removesuffix("name") for name in wanted)
+def _last_word(kind: ResourceKind) -> str:
+    """The last word of a type: `queue` of `aws_sqs_queue`."""
+    return re.split("::|_", kind.name)[-1].lower()
+
+
+def _id(kind: ResourceKind, attributes_of_arn: Iterable[str], texts: Mapping[str, str]) -> str:
+    """The id that AWS gives a resource; UNKNOWN where the plan does not know it yet."""
+    last = _last_word(kind)
+    for attribute in (*attributes_of_arn, f"{last}id", f"{last}identifier", "identifier"):
+        if attribute in texts:
+            return escape_observed(texts[attribute])
+    return UNKNOWN
+
+
+def _naming_attributes(kind: ResourceKind, attributes_of_arn: Iterable[str]) -> Iterator[str]:
+    """The attributes that may hold the name of a type, besides those of its ARN."""
+    yield from (name.removesuffix("name") for name in attributes_of_arn)
+    last = _last_word(kind)
     yield from ("name", "identifier", last, f"{last}name")
     if last != "function":
         yield from (f"{last}identifier", "clusteridentifier")
@@ -576,28 +627,32 @@ def _data_sources(plan: Mapping[str, Any]) -> Iterator[DeclaredResource]:
             )
 
 
-def _with_references(
-    values: dict[str, Any], unknown: Mapping[str, Any], configured: object
-) -> dict[str, Any]:
-    """The values of a block with what the configuration says of those that only the deployment
-    knows.
+def _put_references(
+    values: dict[str, object], unknown: Mapping[str, Any], configured: object
+) -> None:
+    """Puts into a block what the configuration says of the values that only the deployment knows.
+
+    Args:
+        values: the block, which is changed.
+        unknown: by attribute, true where only the deployment knows the value; blocks as they are.
+        configured: the configuration of the block.
     """
     configuration = configured if isinstance(configured, Mapping) else {}
-    for name, is_unknown in unknown.items():
+    for name, unknown_value in unknown.items():
         value = values.get(name)
-        if is_unknown is True:
+        if unknown_value is True:
             # An attribute that AWS decides is known to be there, and not set.
             values[name] = configuration.get(name) if value in (None, "", []) else value
-        elif isinstance(is_unknown, list) and isinstance(value, list):
+        elif isinstance(unknown_value, Mapping) and isinstance(value, dict):
+            _put_references(value, unknown_value, configuration.get(name))
+        elif isinstance(unknown_value, list) and isinstance(value, list):
             blocks = configuration.get(name)
-            parts = blocks if isinstance(blocks, list) else [blocks] * len(value)
-            for number, part in enumerate(value):
-                inner = is_unknown[number] if number < len(is_unknown) else None
-                if isinstance(part, dict) and isinstance(inner, Mapping):
-                    _with_references(part, inner, parts[number] if number < len(parts) else None)
-        elif isinstance(is_unknown, Mapping) and isinstance(value, dict):
-            _with_references(value, is_unknown, configuration.get(name))
-    return values
+            if not isinstance(blocks, list):
+                # All blocks have the configuration of one dynamic block.
+                blocks = [blocks] * len(value)
+            for part, unknown_part, block in zip_longest(value, unknown_value, blocks):
+                if isinstance(part, dict) and isinstance(unknown_part, Mapping):
+                    _put_references(part, unknown_part, block)
 
 
 class _Instance(Struct, frozen=True):
@@ -610,12 +665,14 @@ class _Instance(Struct, frozen=True):
 
 
 def _instance(address: str) -> _Instance:
+    """The place of the instance of an address: `module.vpc["a"].aws_subnet.b[0]`."""
     without_dots = _INDEX.sub(lambda match: match[0].replace(".", "\0"), address)
     *module, _, name = without_dots.split(".")
     return _Instance(".".join(module), name.partition("[")[2])
 
 
 def _document(value: object) -> object:
+    """The value of a policy in JSON; an empty one for another text."""
     if not isinstance(value, str):
         return value
     try:

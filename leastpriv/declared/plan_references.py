@@ -9,6 +9,7 @@ read 2026-11-27).
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -67,11 +68,19 @@ class _Scope(Struct, frozen=True):
     """The expression of the `for_each` around it."""
 
 
-def configured_resources(
-    plan: Mapping[str, Any], budget: Budget
-) -> Iterator[tuple[str, ConfiguredResource]]:
-    """Yields the address of each resource, without an index, and its configuration."""
+class _NamedInScope(Struct, frozen=True):
+    """A name in an expression: `aws_sqs_queue.q.arn`, `var.queue`, `module.vpc.id`."""
+
+    name: str
+    scope: _Scope
+    attribute: str = ""
+    """The attribute that the expression which leads here asks of it; empty: none."""
+
+
+def configured_resources(plan: Mapping[str, Any], budget: Budget) -> dict[str, ConfiguredResource]:
+    """Returns the configuration of each resource, by its address without an index."""
     root = _Module("", plan.get("configuration", {}).get("root_module", {}), {}, None)
+    configured: dict[str, ConfiguredResource] = {}
     pending = [root]
     while pending:
         module = pending.pop()
@@ -84,9 +93,12 @@ def configured_resources(
             }
             address = f"{module.path}{resource.get('address', '')}"
             provider = str(resource.get("provider_config_key"))
-            yield address, ConfiguredResource(attributes, provider, _runs_command(resource))
-        children = (module.child(name) for name in module.body.get("module_calls", {}))
+            configured[address] = ConfiguredResource(
+                attributes, provider, runs_command=_runs_command(resource)
+            )
+        children = map(module.child, module.body.get("module_calls", {}))
         pending.extend(child for child in children if child)
+    return configured
 
 
 def _runs_command(resource: Mapping[str, Any]) -> bool:
@@ -102,85 +114,102 @@ def _configured(name: str, expression: object, scope: _Scope, budget: Budget) ->
     budget.spend()
     if isinstance(expression, list):
         return [_configured(name, element, scope, budget) for element in expression]
-    is_block = isinstance(expression, Mapping) and not (
-        {"references", "constant_value"} & set(expression)
-    )
-    if is_block and isinstance(expression, Mapping):
-        return {
-            inner: _configured(inner, member, scope, budget) for inner, member in expression.items()
-        }
-    if isinstance(expression, Mapping) and not expression.get("references"):
-        return expression.get("constant_value", UNKNOWN)
+    if isinstance(expression, Mapping):
+        if "references" not in expression and "constant_value" not in expression:
+            return {
+                inner: _configured(inner, member, scope, budget)
+                for inner, member in expression.items()
+            }
+        if not expression.get("references"):
+            return expression.get("constant_value", UNKNOWN)
     # In Terraform's JSON syntax an expression is also a constant: the text `${aws_iam_role.a.arn}`.
-    reference = _resolved(expression, scope, budget)
-    if len(reference) == 1:
-        return reference[0]
-    if _HOLDS_ROLE.search(name) and 1 < len(reference) <= _LISTS_ROLES:
-        return list(reference)
+    references = _references(expression, scope, budget)
+    if len(references) == 1:
+        return references[0]
+    if _HOLDS_ROLE.search(name) and 1 < len(references) <= _LISTS_ROLES:
+        return references
     return UNKNOWN
 
 
-def _resolved(expression: object, scope: _Scope, budget: Budget) -> tuple[Reference, ...]:
-    """The resources that an expression refers to, each once, with the longest attribute."""
+def _references(expression: object, scope: _Scope, budget: Budget) -> list[Reference]:
+    """The resources that an expression refers to, each once, with the longest address: through
+    variables, outputs and `for_each`.
+    """
     references: dict[str, Reference] = {}
-    pending = [(name, scope, "") for name in _longest(expression)]
-    followed: set[tuple[str, str]] = set()
+    pending = deque(_NamedInScope(name, scope) for name in _longest_names(expression))
+    followed: set[_NameOfModule] = set()
     while pending:
         budget.spend()
-        name, around, attribute = pending.pop(0)
-        if (around.module.path, name) in followed:
+        named = pending.popleft()
+        name_of_module = _NameOfModule(named.scope.module.path, named.name)
+        if name_of_module in followed:
             continue
-        followed.add((around.module.path, name))
-        name_match = _NAMED.match(name)
-        if name_match:
-            reference = Reference(around.module.path + name_match[1], name_match[2] or attribute)
-            key = _INDEX.sub("", reference.address)
-            earlier = references.get(key)
-            if earlier is None or len(reference.address) > len(earlier.address):
-                references[key] = reference
+        followed.add(name_of_module)
+        resource = _NAMED.match(named.name)
+        if resource is None:
+            pending.extend(_following(named))
             continue
-        pending.extend(_behind(name, around, attribute))
-    return tuple(references.values())
+        address = named.scope.module.path + resource[1]
+        reference = Reference(address, resource[2] or named.attribute)
+        without_index = _INDEX.sub("", address)
+        earlier = references.get(without_index)
+        if earlier is None or len(address) > len(earlier.address):
+            references[without_index] = reference
+    return list(references.values())
 
 
-def _behind(name: str, scope: _Scope, attribute: str) -> Iterator[tuple[str, _Scope, str]]:
-    """What an output, a variable or a `for_each` refers to, with the scope of its expression."""
-    module = scope.module
-    output, variable, each_match = _OUTPUT.match(name), _VARIABLE.match(name), _EACH.match(name)
+class _NameOfModule(Struct, frozen=True):
+    """A name in the expressions of a module."""
+
+    path: str
+    """Of the module."""
+    name: str
+
+
+def _following(named: _NamedInScope) -> Iterator[_NamedInScope]:
+    """The names in the expression of an output, a variable or a `for_each`, with its scope."""
+    module = named.scope.module
     expression: object = None
-    inner: _Scope | None = None
-    last: str | None = None
-    if output:
-        child = module.child(output[1])
-        expression = child.body.get("outputs", {}).get(output[2], {}) if child else None
-        inner, last = _Scope(child) if child else None, output[3]
-    elif variable and module.outer:
+    scope: _Scope | None = None
+    attribute: str | None = None
+    if output := _OUTPUT.match(named.name):
+        called = module.child(output[1])
+        if called:
+            expression = called.body.get("outputs", {}).get(output[2], {})
+            scope = _Scope(called)
+            attribute = output[3]
+    elif module.outer and (variable := _VARIABLE.match(named.name)):
         expression = module.call.get("expressions", {}).get(variable[1])
-        inner = _Scope(module.outer, module.call.get("for_each_expression"))
-        last = variable[2]
-    elif each_match:
-        expression, inner, last = scope.for_each, _Scope(module), each_match[1]
-    if inner:
-        for following in _longest(expression):
-            yield following, inner, last or attribute
+        scope = _Scope(module.outer, module.call.get("for_each_expression"))
+        attribute = variable[2]
+    elif each := _EACH.match(named.name):
+        expression = named.scope.for_each
+        scope = _Scope(module)
+        attribute = each[1]
+    if scope is None:
+        return
+    for name in _longest_names(expression):
+        yield _NamedInScope(name, scope, attribute or named.attribute)
 
 
-def _longest(expression: object) -> tuple[str, ...]:
+def _longest_names(expression: object) -> tuple[str, ...]:
     """The references of an expression without their beginnings: `aws_sqs_queue.q.arn` comes with
     `aws_sqs_queue.q`.
     """
-    names: list[str] = []
+    names: dict[str, None] = {}
     pending = [expression]
     while pending:
-        each = pending.pop()
-        if isinstance(each, Mapping):
-            names.extend(name for name in each.get("references", ()) if isinstance(name, str))
-            pending.extend(value for key, value in each.items() if key != "references")
-        elif isinstance(each, list):
-            pending.extend(each)
-    distinct = list(dict.fromkeys(names))
-    return tuple(
-        name
-        for name in distinct
-        if not any(longer.startswith((f"{name}.", f"{name}[")) for longer in distinct)
-    )
+        part = pending.pop()
+        if isinstance(part, Mapping):
+            for name in part.get("references", ()):
+                if isinstance(name, str):
+                    names[name] = None
+            pending.extend(value for key, value in part.items() if key != "references")
+        elif isinstance(part, list):
+            pending.extend(part)
+    longest: list[str] = []
+    for name in names:
+        beginnings = (f"{name}.", f"{name}[")
+        if not any(longer.startswith(beginnings) for longer in names):
+            longest.append(name)
+    return tuple(longest)

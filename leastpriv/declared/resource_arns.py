@@ -479,14 +479,15 @@ class Arns:
     ) -> str:
         """The text of the property that a variable is named after; empty without one."""
         names = _PropertyNames.of(variable, resource_type, resource.kind)
-        for key, value in members(resource.properties):
-            if value in (None, self._place.account):
+        for member in members(resource.properties):
+            key = member.key
+            if member.value in (None, self._place.account):
                 # The id of an account, as of a catalogue of Glue, names no resource in it.
                 continue
             transform = transform_of(variable, resource_type, plain(key))
             if not transform and not names.include(key):
                 continue
-            text = self._variable_text(variable, resource_type, key, value, transform)
+            text = self._variable_text(variable, resource_type, key, member.value, transform)
             if text is not None:
                 return text
         for value in leaves(resource.properties):

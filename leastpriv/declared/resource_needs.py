@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from typing import Self
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -23,6 +24,7 @@ from leastpriv.declared.models import (
     UNKNOWN,
     Declaration,
     DeclaredResource,
+    JsonMember,
     OpenText,
     Place,
     Reference,
@@ -83,24 +85,23 @@ def needs_of(declaration: Declaration, place: Place) -> tuple[Need, ...]:
     Raises:
         TooLargeError: the declaration asks for more work than its budget has.
     """
-    own_place = replace(place, region=declaration.region or place.region)
+    declared_place = replace(place, region=declaration.region or place.region)
     # By the time of the processor: a busy machine makes no honest plan too large.
     budget = Budget(LIMITS["needs"])
-    deriving = _Deriving(declaration, own_place, budget)
+    deriving = _Deriving(declaration, declared_place, budget)
     need_by_permission: dict[Permission, Need] = {}
-    users: dict[Permission, set[str]] = {}
+    addresses_by_permission: dict[Permission, set[str]] = {}
     for resource in declaration.resources:
         for phase in resource.phases:
             for need in deriving.needs(resource, phase):
                 need_by_permission.setdefault(need.permission, need)
-                users.setdefault(need.permission, set()).add(resource.address)
-    for permission, addresses in users.items():
-        further_addresses = len(addresses) - 1
-        if further_addresses:
-            because = f"{need_by_permission[permission].because}, and {further_addresses} more"
-            need_by_permission[permission] = replace(
-                need_by_permission[permission], because=because
-            )
+                addresses = addresses_by_permission.setdefault(need.permission, set())
+                addresses.add(resource.address)
+    for permission, addresses in addresses_by_permission.items():
+        if len(addresses) > 1:
+            need = need_by_permission[permission]
+            because = f"{need.because}, and {len(addresses) - 1} more"
+            need_by_permission[permission] = replace(need, because=because)
     for need in (*declaration.reads, *declaration.calls):
         need_by_permission.setdefault(need.permission, need)
     return tuple(
@@ -166,6 +167,7 @@ class _Deriving:
             yield from self._linked_roles(resource, because)
 
     def _on_resource(self, action: str, resource: DeclaredResource, because: str) -> Iterator[Need]:
+        """Yields the needs of an action on each ARN that it is about."""
         if action == "ec2:CreateTags" and resource.kind.name == "aws_ec2_tag":
             yield from self._one_tag(resource, because)
             return
@@ -180,8 +182,8 @@ class _Deriving:
         """The need of a tag on a resource of any type of Amazon EC2: its key names it where the
         declaration knows no resource.
         """
-        found = self._arns_of("ec2:CreateTags", resource)
-        arns = found.arns if found.is_named else ("*",)
+        tagged = self._arns_of("ec2:CreateTags", resource)
+        arns = tagged.arns if tagged.is_named else ("*",)
         key = resource.properties.get("key")
         conditions: tuple[Condition, ...] = ()
         if isinstance(key, str):
@@ -189,21 +191,19 @@ class _Deriving:
         for arn in arns:
             permission = Permission("ec2:CreateTags", arn, conditions)
             derivation = "the key of the tag"
-            yield Need(permission, Basis.DECLARED, derivation, because, exact=found.is_named)
+            yield Need(permission, Basis.DECLARED, derivation, because, exact=tagged.is_named)
 
     def _arns_of(self, action: str, resource: DeclaredResource) -> ActionArns:
         """The ARNs of an action, in another service those that the properties name that ask for it:
         the bucket of logs.
         """
-        paths = conditions_of(resource.kind).get(action, ())
-        makers = {
-            making_action.partition(":")[0] for making_action in making_actions(resource.kind)
-        }
         arns = self.arns.of_action(action, resource)
-        is_own = action.partition(":")[0] in makers
-        if not paths or is_own or any(re.search("[*~-]", path) for path in paths):
+        paths = conditions_of(resource.kind).get(action, ())
+        if not paths or _is_of_making_service(action, resource.kind):
             return arns
-        asking = replace(resource, properties=dict(_parts(resource.properties, paths)))
+        if any(re.search("[*~-]", path) for path in paths):
+            return arns
+        asking = replace(resource, properties=_properties_of(resource.properties, paths))
         narrow = self.arns.of_action(action, asking)
         is_as_known = "".join(narrow.arns).count(UNKNOWN) <= "".join(arns.arns).count(UNKNOWN)
         if narrow.is_named and len(narrow.arns) == len(arns.arns) and is_as_known:
@@ -214,23 +214,26 @@ class _Deriving:
         """The condition keys of a request by the properties of what it is about, `Null` for a key
         that AWS leaves out.
         """
-        for key, names in _keys_of(action):
-            text = self._key_text(on, names, resource)
+        for condition_key in _condition_keys(action):
+            text = self._key_text(on, condition_key.properties, resource)
             if not text:
-                yield Condition("Null", key, ("true",))
+                yield Condition("Null", condition_key.name, ("true",))
             elif UNKNOWN not in text:
-                yield Condition("StringEquals", key, (text,))
+                yield Condition("StringEquals", condition_key.name, (text,))
 
-    def _key_text(self, on: str, names: frozenset[str], resource: DeclaredResource) -> str:
-        for about in self.arns.related(resource):
-            if self.arns.own_arn(about) != on:
-                continue
-            for name in names:
-                value = about.properties.get(name)
-                if value is not None:
-                    return self.arns.text(value)
-            return ""
-        return UNKNOWN
+    def _key_text(self, on: str, properties: frozenset[str], resource: DeclaredResource) -> str:
+        """The value of the first set property of what a request is about; empty where none is set,
+        UNKNOWN where the declaration does not have it.
+        """
+        about = (each for each in self.arns.related(resource) if self.arns.own_arn(each) == on)
+        requested = next(about, None)
+        if requested is None:
+            return UNKNOWN
+        for name in properties:
+            value = requested.properties.get(name)
+            if value is not None:
+                return self.arns.text(value)
+        return ""
 
     def _of_custom(self, resource: DeclaredResource, because: str) -> Need:
         """The call of the provider of a custom resource."""
@@ -261,6 +264,7 @@ class _Deriving:
             )
 
     def _asks_for(self, role: LinkedRole, resource: DeclaredResource) -> bool:
+        """Whether the properties of a resource make AWS create a service-linked role."""
         for name in role.unless:
             if _has_value(resource.properties.get(name), CREATE_LINKED_ROLE, name):
                 return False
@@ -311,32 +315,26 @@ class _Deriving:
         """The properties that may hold a role, by key or value, with those of the launch templates
         that a resource refers to.
         """
-        pending: list[tuple[str, object]] = list(resource.properties.items())
+        pending = [JsonMember(key, value) for key, value in resource.properties.items()]
         followed = {resource.address}
         for _ in range(_MOST_VALUES):
             if not pending:
                 return
-            key, value = pending.pop()
-            if _FREE_TEXT.search(key):
+            member = pending.pop()
+            if _FREE_TEXT.search(member.key):
                 continue
-            if isinstance(value, Mapping):
-                # `Name` in the block `IamInstanceProfile` is that of a profile.
-                is_block = _HOLDS_ROLE.search(key) is not None
-                pending.extend(
-                    (key if is_block else name, member) for name, member in value.items()
-                )
-            elif isinstance(value, list):
-                pending.extend((key, element) for element in value)
-            elif isinstance(value, Reference):
-                target = self.declaration.target(value)
-                if target and _makes(target, "launch-template"):
-                    if target.address not in followed:
-                        followed.add(target.address)
-                        pending.extend(target.properties.items())
-                elif _ROLE_KEY.search(key) or (target and _makes(target, *_HOLDERS)):
-                    yield _RoleValue(value, UNKNOWN if _HOLDS_ROLE.search(key) else "")
-            elif isinstance(value, str) and (_ROLE_KEY.search(key) or _ROLE_ARN.fullmatch(value)):
-                yield _RoleValue(value, _role_name(key, value))
+            pending.extend(_inner_members(member))
+            target = self.declaration.target(member.value)
+            if target and _makes(target, "launch-template"):
+                if target.address not in followed:
+                    followed.add(target.address)
+                    pending.extend(
+                        JsonMember(key, value) for key, value in target.properties.items()
+                    )
+                continue
+            role_value = _role_value(member, target)
+            if role_value:
+                yield role_value
 
     def _role_arn(self, value: object) -> str:
         """The ARN of a role that a property holds as ARN, name or reference, through an instance
@@ -353,6 +351,7 @@ class _Deriving:
         return self.arns.own_arn(target) if target and _makes(target, "role") else ""
 
     def _role_of_profile(self, profile: DeclaredResource) -> DeclaredResource | None:
+        """The role of an instance profile, by reference or name; None where none is declared."""
         for value in leaves(profile.properties):
             target = self.declaration.target(value)
             roles = [target] if target else []
@@ -363,6 +362,7 @@ class _Deriving:
         return None
 
     def _first(self, resources: Iterable[DeclaredResource], *kinds: str) -> DeclaredResource | None:
+        """The first resource of one of some types; None without one."""
         return next((resource for resource in resources if _makes(resource, *kinds)), None)
 
     def _services(self, resource: DeclaredResource, value: object) -> tuple[str, ...]:
@@ -372,24 +372,52 @@ class _Deriving:
         trusted: tuple[str, ...] = ()
         if isinstance(value, Reference):
             trusted = self.declaration.trusts.get(value.address, ())
-        facts = [facts_of(action) for action in making_actions(resource.kind)]
-        listed_services = {service for fact in facts for service in fact.services}
+        listed_services: set[str] = set()
         is_unclear = False
-        for fact in facts:
-            for services in fact.passed_to.values():
+        for action in making_actions(resource.kind):
+            facts = facts_of(action)
+            listed_services.update(facts.services)
+            for services in facts.passed_to.values():
                 listed_services.update(services)
                 # Of App Runner's roles, AWS compares another service than their trust policies
                 # name.
                 is_unclear = is_unclear or len(services) > 1
-        both = tuple(sorted(service for service in trusted if service in listed_services))
-        if both and not is_unclear:
-            return both
+        listed_and_trusted = listed_services.intersection(trusted)
+        if listed_and_trusted and not is_unclear:
+            return tuple(sorted(listed_and_trusted))
         # The principal of a region, `states.eu-west-1`, is the service without it.
-        heads = {service.partition(".")[0] for service in listed_services}
+        prefixes = {service.partition(".")[0] for service in listed_services}
         for service in trusted:
-            if UNKNOWN not in service and service.partition(".")[0] not in heads:
+            if UNKNOWN not in service and service.partition(".")[0] not in prefixes:
                 listed_services.add(service)
         return tuple(sorted(listed_services))
+
+
+def _inner_members(member: JsonMember) -> Iterator[JsonMember]:
+    """The members of a block, or the elements of a list, which have its key."""
+    if isinstance(member.value, Mapping):
+        # `Name` in the block `IamInstanceProfile` is that of a profile.
+        is_of_role = _HOLDS_ROLE.search(member.key) is not None
+        for name, value in member.value.items():
+            yield JsonMember(member.key if is_of_role else name, value)
+    elif isinstance(member.value, list):
+        for element in member.value:
+            yield JsonMember(member.key, element)
+
+
+def _role_value(member: JsonMember, target: DeclaredResource | None) -> _RoleValue | None:
+    """The value of a property that may hold a role, by its key, its text, or the resource that it
+    refers to (`target`); None for another value.
+    """
+    key = member.key
+    value = member.value
+    is_of_role = _ROLE_KEY.search(key) is not None
+    if isinstance(value, Reference):
+        if is_of_role or (target and _makes(target, *_HOLDERS)):
+            return _RoleValue(value, UNKNOWN if _HOLDS_ROLE.search(key) else "")
+    elif isinstance(value, str) and (is_of_role or _ROLE_ARN.fullmatch(value)):
+        return _RoleValue(value, _role_name(key, value))
+    return None
 
 
 def _role_name(key: str, value: str) -> str:
@@ -404,22 +432,35 @@ def _role_name(key: str, value: str) -> str:
     return value if isinstance(value, OpenText) or _NAME.fullmatch(value) else ""
 
 
-def _makes(resource: DeclaredResource, *kinds: str) -> bool:
-    return any(each.name in kinds for each in own_types(resource.kind))
+def _makes(resource: DeclaredResource, *types: str) -> bool:
+    """Whether a resource is of one of some resource types of IAM: `role`, `launch-template`."""
+    return any(resource_type.name in types for resource_type in own_types(resource.kind))
 
 
-def _parts(properties: Mapping[str, object], paths: Iterable[str]) -> Iterator[tuple[str, object]]:
+def _properties_of(properties: Mapping[str, object], paths: Iterable[str]) -> dict[str, object]:
+    """The properties of some paths alone: of `Logs.Bucket` the block with this one member."""
+    chosen: dict[str, object] = {}
     for path in paths:
         name, _, inner = path.partition(".")
         value = properties.get(name)
-        yield name, {inner: value.get(inner)} if inner and isinstance(value, Mapping) else value
+        if inner and isinstance(value, Mapping):
+            value = {inner: value.get(inner)}
+        chosen[name] = value
+    return chosen
+
+
+class _ConditionKey(Struct, frozen=True):
+    """A condition key whose value a property holds."""
+
+    name: str
+    properties: frozenset[str]
 
 
 @lru_cache(maxsize=4_096)
-def _keys_of(action: str) -> tuple[tuple[str, frozenset[str]], ...]:
-    """The condition keys of an action that properties hold, with these."""
+def _condition_keys(action: str) -> tuple[_ConditionKey, ...]:
+    """The condition keys of an action whose values properties hold."""
     return tuple(
-        (row["key"], frozenset(row["properties"].split(",")))
+        _ConditionKey(row["key"], frozenset(row["properties"].split(",")))
         for row in table("condition_properties", __package__)
         if action in row["actions"].split(",")
     )
@@ -452,6 +493,7 @@ class _MoreNeeds(Struct, frozen=True):
 
 @lru_cache(maxsize=4_096)
 def _more_needs(kind: ResourceKind, phase: Phase) -> tuple[_MoreNeeds, ...]:
+    """The further actions of a phase of a type."""
     return tuple(
         _MoreNeeds(tuple(row["actions"].split(",")), tuple(filter(None, row["when"].split("|"))))
         for row in table("more_needs", __package__)
@@ -468,9 +510,7 @@ def _is_needed(
 ) -> bool:
     """Whether a resource needs an action of a phase; `words`: those of its properties."""
     kind = resource.kind
-    if is_of_linked_role(action, kind):
-        return False
-    if action in _undone(kind, phase):
+    if is_of_linked_role(action, kind) or action in _deletions_not_made(kind, phase):
         return False
     is_of_tags = action in tag_actions(kind)
     if is_of_tags and not catalog.is_read(action) and not _needs_tags(action, resource, phase):
@@ -479,27 +519,46 @@ def _is_needed(
         return True
     paths = conditions_of(kind).get(action)
     if paths is None and not is_of_tags:
-        deciding = deciding_properties(action, _kind(kind), words)
-        if not deciding and _is_of_absent_property(action, kind, words):
-            return False
-        is_update = resource.changed is not None and deciding != (NEVER,)
-        if kind.tool is Tool.TERRAFORM or is_update:
-            paths = deciding
-    # `update@monitoring` decides in the phase of updates alone.
-    split = [path.rpartition("@") for path in paths or ()]
-    paths = tuple(path for only, _, path in split if only in ("", phase))
-    if not paths:
+        paths = _deciding_paths(action, resource, words)
+    paths_of_phase = _paths_of_phase(paths or (), phase)
+    if not paths_of_phase:
         return True
-    asking = [path for path in paths if path != NEVER]
-    if resource.any_update and phase is Phase.UPDATE and _is_own_service(action, kind):
+    asking = [path for path in paths_of_phase if path != NEVER]
+    may_set_any = resource.any_update and phase is Phase.UPDATE
+    # For an action of another service, only a set property asks.
+    if may_set_any and _is_of_making_service(action, kind):
         return bool(asking)
     return any(_is_set(resource, path, action, arns) for path in asking)
 
 
-def _is_own_service(action: str, kind: ResourceKind) -> bool:
-    """Whether an action is of the service that makes a type: of other services, only set properties
-    asks for one.
+def _deciding_paths(
+    action: str, resource: DeclaredResource, words: Mapping[str, frozenset[str]]
+) -> tuple[str, ...]:
+    """The properties that decide about an action by their names: none where the action is always
+    needed, NEVER where no property can ask for it.
     """
+    kind = resource.kind
+    deciding = deciding_properties(action, _kind(kind), words)
+    if not deciding and _is_of_absent_property(action, kind, words):
+        return (NEVER,)
+    is_update = resource.changed is not None and deciding != (NEVER,)
+    if kind.tool is Tool.TERRAFORM or is_update:
+        return deciding
+    return ()
+
+
+def _paths_of_phase(paths: Iterable[str], phase: Phase) -> list[str]:
+    """The properties that decide in a phase: `update@monitoring` does in that of updates alone."""
+    paths_of_phase: list[str] = []
+    for path in paths:
+        only_phase, _, property_path = path.rpartition("@")
+        if only_phase in ("", phase):
+            paths_of_phase.append(property_path)
+    return paths_of_phase
+
+
+def _is_of_making_service(action: str, kind: ResourceKind) -> bool:
+    """Whether an action is of a service that makes a type."""
     service = action.partition(":")[0]
     return any(making_action.partition(":")[0] == service for making_action in making_actions(kind))
 
@@ -513,10 +572,8 @@ def _is_of_absent_property(
     if kind.tool is not Tool.TERRAFORM or catalog.is_read(action):
         return False
     deciding = _deciding_elsewhere(action, kind)
-    if not deciding:
-        return False
-    own_words = {plain(part) for path in words for part in path.split(".")}
-    return deciding.isdisjoint(own_words)
+    present = {plain(part) for path in words for part in path.split(".")}
+    return bool(deciding) and deciding.isdisjoint(present)
 
 
 @lru_cache(maxsize=4_096)
@@ -540,7 +597,7 @@ def _deciding_elsewhere(action: str, kind: ResourceKind) -> frozenset[str]:
 
 
 @lru_cache(maxsize=4_096)
-def _undone(kind: ResourceKind, phase: Phase) -> frozenset[str]:
+def _deletions_not_made(kind: ResourceKind, phase: Phase) -> frozenset[str]:
     """The deletions that a phase lists and Terraform does not make: it deletes no resource that it
     creates or reads.
     """
@@ -556,8 +613,8 @@ def _needs_tags(action: str, resource: DeclaredResource, phase: Phase) -> bool:
         return False
     if resource.any_update and phase is Phase.UPDATE:
         return True
-    _, has_own_tags = tag_property(resource.kind)
-    if not (resource.tagged or (has_own_tags and phase is Phase.CREATE)):
+    has_system_tags = tag_property(resource.kind).has_system_tags and phase is Phase.CREATE
+    if not (resource.tagged or has_system_tags):
         return False
     # An update sends the tags that it changes.
     if not any("tag" in name.lower() for name in resource.changed or ("tags",)):
@@ -568,7 +625,9 @@ def _needs_tags(action: str, resource: DeclaredResource, phase: Phase) -> bool:
 
 @lru_cache(maxsize=4_096)
 def _kind(kind: ResourceKind) -> Kind:
-    deletes, reads = actions_of_phase(kind, Phase.DELETE), actions_of_phase(kind, Phase.READ)
+    """The type as the rule of names takes it."""
+    deletes = actions_of_phase(kind, Phase.DELETE)
+    reads = actions_of_phase(kind, Phase.READ)
     return kind_of(kind.name, making_actions(kind), deletes, reads)
 
 
@@ -579,10 +638,38 @@ def _property_words(properties: Mapping[str, object]) -> dict[str, frozenset[str
     words_by_property: dict[str, frozenset[str]] = {}
     for name, value in properties.items():
         words_by_property[name] = words_of(name)
-        for part in value if isinstance(value, list) else [value]:
-            if isinstance(part, Mapping) and "tag" not in name:
-                words_by_property.update({f"{name}.{inner}": words_of(inner) for inner in part})
+        if "tag" in name:
+            continue
+        for block in _blocks(value):
+            for inner in block:
+                words_by_property[f"{name}.{inner}"] = words_of(inner)
     return words_by_property
+
+
+def _blocks(value: object) -> list[Mapping[str, object]]:
+    """The blocks of a property, which has one or a list of them; none for another value."""
+    elements = value if isinstance(value, list) else [value]
+    return [element for element in elements if isinstance(element, Mapping)]
+
+
+class _PropertyPath(Struct, frozen=True):
+    """A property that asks for an action, as the tables write it: `Logs.Bucket!~arn:`."""
+
+    name: str
+    inner: str
+    """The member of its block; empty without one."""
+    is_always_sent: bool
+    """Whether each update sends it (`!`), also one that does not change it."""
+    text: str
+    """The text that its value must have (`~`); empty: any value."""
+
+    @classmethod
+    @lru_cache(maxsize=4_096)
+    def of(cls, path: str) -> Self:
+        """Parses a path."""
+        property_path, _, text = path.partition("~")
+        name, _, inner = property_path.removesuffix("!").partition(".")
+        return cls(name, inner, is_always_sent=property_path.endswith("!"), text=text)
 
 
 def _is_set(resource: DeclaredResource, path: str, action: str, arns: Arns) -> bool:
@@ -591,45 +678,63 @@ def _is_set(resource: DeclaredResource, path: str, action: str, arns: Arns) -> b
     """
     if "*" in path:
         return _has_member(resource, path, action)
-    path, _, text = path.partition("~")
-    name, _, inner = path.removesuffix("!").partition(".")
-    value = resource.properties.get(name)
-    is_steady = path.endswith("!")
+    asking = _PropertyPath.of(path)
+    value = resource.properties.get(asking.name)
     if resource.changed is not None:
-        is_sent = name in resource.changed or is_steady
-        if not is_sent and not _KEY_USE.match(action):
-            # A key is used for each change of what it encrypts.
-            return False
-        verb = action.partition(":")[2]
-        if isinstance(value, bool) and _TURNS.match(verb):
-            return True
-        if not is_steady and _TAKES_AWAY.match(verb):
-            # A member of a list may be gone, and what has no value any more is.
-            return isinstance(value, list | Mapping) or not _has_value(value, action, name)
-    if text:
-        return str(value) == text or arns.may_hold(value, text)
-    if inner and isinstance(value, str):
-        # The path of a local file, which `aws cloudformation package` uploads and replaces by its
-        # bucket and key.
-        return bool(value) and inner.endswith(("Bucket", "Key"))
-    if inner:
-        parts = value if isinstance(value, list) else [value]
-        blocks = [part for part in parts if isinstance(part, Mapping)]
-        return any(_has_value(block.get(inner), action, inner) for block in blocks)
+        is_asked = _asks_by_change(asking, value, action, resource.changed)
+        if is_asked is not None:
+            return is_asked
+    if asking.text:
+        return str(value) == asking.text or arns.may_hold(value, asking.text)
+    if asking.inner:
+        return _has_inner_value(value, action, asking.inner)
     if value == {} and resource.kind.tool is Tool.CLOUDFORMATION:
         # An empty block asks for the defaults, as `GenerateSecretString: {}` does.
         return True
-    return _has_value(value, action, name)
+    return _has_value(value, action, asking.name)
+
+
+def _asks_by_change(
+    asking: _PropertyPath, value: object, action: str, changed: frozenset[str]
+) -> bool | None:
+    """Whether an update asks for an action by what it changes; None where the value decides.
+
+    Args:
+        asking: the property that asks.
+        value: its value after the update.
+        action: the action.
+        changed: the properties that the update changes.
+    """
+    is_sent = asking.is_always_sent or asking.name in changed
+    # A key is used for each change of what it encrypts.
+    if not is_sent and not _KEY_USE.match(action):
+        return False
+    verb = action.partition(":")[2]
+    if isinstance(value, bool) and _TURNS.match(verb):
+        return True
+    if asking.is_always_sent or not _TAKES_AWAY.match(verb):
+        return None
+    # A member of a list may be gone, and what has no value any more is.
+    return isinstance(value, list | Mapping) or not _has_value(value, action, asking.name)
+
+
+def _has_inner_value(value: object, action: str, inner: str) -> bool:
+    """Whether a member of a block has a value, in one of the blocks of a property."""
+    if isinstance(value, str):
+        # The path of a local file, which `aws cloudformation package` uploads and replaces by its
+        # bucket and key.
+        return bool(value) and inner.endswith(("Bucket", "Key"))
+    return any(_has_value(block.get(inner), action, inner) for block in _blocks(value))
 
 
 def _has_member(resource: DeclaredResource, pattern: str, action: str) -> bool:
     """Whether a member of a name has a value, at any depth of the sent values."""
     sent = resource.changed or resource.properties
     values = {name: resource.properties.get(name) for name in sent}
-    return any(
-        fnmatchcase(name, pattern) and _has_value(value, action, name)
-        for name, value in members(values)
-    )
+    for member in members(values):
+        if fnmatchcase(member.key, pattern) and _has_value(member.value, action, member.key):
+            return True
+    return False
 
 
 def _has_value(value: object, action: str, name: str) -> bool:
@@ -637,6 +742,9 @@ def _has_value(value: object, action: str, name: str) -> bool:
     switches it off.
     """
     if isinstance(value, bool):
-        return value if "Disable" not in action else value is ("isable" in name)
+        if "Disable" not in action:
+            return value
+        # `DisableLogging: true` switches off, as `EnableLogging: false` does.
+        return value is ("isable" in name)
     # Terraform's providers write -1 for a number that is not set.
     return value is not None and value not in ("", -1, [], {})

@@ -69,10 +69,12 @@ from leastpriv.policy.conditions import all_of, any_of
 
 MADE = (Phase.CREATE, Phase.READ, Phase.DELETE)
 """Phases of a new resource: CloudFormation deletes it when the deployment fails."""
-_SUB = re.compile(r"\$\{(!?)([^{}]*)\}")
+_SUB = re.compile(r"\$\{(?P<literal>!?)(?P<name>[^{}]*)\}")
 _NO_VALUE = object()
 _SERVICE = re.compile(r"[a-z0-9.*-]+\.amazonaws\.com(?:\.cn)?")
 _MOST_LEVELS = 40
+_LEVEL_OF_NAME = 20
+"""At which a name is resolved: that of another resource may have one in it again."""
 _MOST_VARIANTS = 16
 """Ways in which unknown conditions decide about one resource."""
 _STEPS_OF_RESOURCE = 200
@@ -192,11 +194,29 @@ class _Variant(Struct, frozen=True):
     """The properties of a resource under one choice."""
 
     false: frozenset[str]
+    """The unknown conditions that are taken not to hold."""
     properties: dict[str, object]
     name: str
 
 
+class _NameKey(Struct, frozen=True):
+    """A resource under one choice, which decides about its name."""
+
+    logical: str
+    false: frozenset[str]
+    """The unknown conditions that are taken not to hold."""
+
+
+class _ResolvedName(Struct, frozen=True):
+    """The name of a resource, and what decided about it."""
+
+    name: str
+    choice: _Choice
+
+
 class _Template(Struct):
+    """Reads one template."""
+
     document: Mapping[str, object]
     source: str
     stack: Stack
@@ -211,12 +231,12 @@ class _Template(Struct):
     choice: _Choice = field(default_factory=_Choice)
     naming: list[str] = field(default_factory=list)
     """Logical ids whose names are being resolved, from the outside in."""
-    names: dict[tuple[str, frozenset[str]], tuple[str, _Choice]] = field(default_factory=dict)
-    """Logical id and conditions that do not hold -> name, and what decided about it."""
+    names: dict[_NameKey, _ResolvedName] = field(default_factory=dict)
+    """Those that texts of other resources have."""
     inner_reads: list[Need] = field(default_factory=list)
     """Those of nested stacks."""
-    outputs: dict[tuple[str, str], object] = field(default_factory=dict)
-    """Logical id of a nested stack and attribute, `Outputs.Role` -> value."""
+    outputs: dict[Reference, object] = field(default_factory=dict)
+    """Reference to an output of a nested stack, `Outputs.Role` -> value."""
     unknown: dict[str, str] = field(default_factory=dict)
     left_out: dict[tuple[str, ...], list[str]] = field(default_factory=dict)
     """Parameters whose defaults decide -> logical ids."""
@@ -352,17 +372,20 @@ class _Template(Struct):
             ]
         return self._with_parts(resources, trusts, parts)
 
-    def output_values(self) -> Iterator[tuple[str, object]]:
-        """Yields the outputs, resolved."""
+    def output_values(self) -> dict[str, object]:
+        """Returns the outputs, resolved, by name."""
         self.choice = _Choice()
-        for name, entry in self._section("Outputs").items():
-            if isinstance(entry, dict):
-                yield name, self._resolve(entry.get("Value"), 0)
+        return {
+            name: self._resolve(entry.get("Value"), 0)
+            for name, entry in self._section("Outputs").items()
+            if isinstance(entry, dict)
+        }
 
     def _with_outputs(self, resource: DeclaredResource) -> DeclaredResource:
         """A resource with what the outputs of nested stacks are."""
-        given = resource.properties.items()
-        properties = {key: _filled_in(value, self.outputs) for key, value in given}
+        properties = {
+            key: _filled_in(value, self.outputs) for key, value in resource.properties.items()
+        }
         return replace(resource, properties=properties)
 
     def _with_parts(
@@ -371,6 +394,7 @@ class _Template(Struct):
         trusts: dict[str, tuple[str, ...]],
         parts: Sequence[Declaration],
     ) -> Declaration:
+        """The declaration of the template with those of its nested stacks."""
         resources_of_parts = [resource for part in parts for resource in part.resources]
         transforms = dict.fromkeys(self.transforms)
         left_out = [
@@ -415,23 +439,25 @@ class _Template(Struct):
 
     def _resources(self, logical: str, entry: Mapping[str, object]) -> list[DeclaredResource]:
         """The resource, once for each way in which unknown conditions decide about it."""
-        given_type = entry.get("Type", "")
-        type_name = given_type if isinstance(given_type, str) else ""
-        if not isinstance(given_type, str):
+        type_name = entry.get("Type", "")
+        if not isinstance(type_name, str):
             self.unknown[f"the type of {logical}"] = "another tool fills it in"
+            type_name = ""
         kind = ResourceKind(Tool.CLOUDFORMATION, type_name)
+        tags = tag_property(kind).name
         resources = []
         for variant in self._variants(logical, kind, entry):
-            self.unknown.update(unknown_parts(kind, variant.properties) if type_name else {})
+            if type_name:
+                self.unknown.update(unknown_parts(kind, variant.properties))
             is_retained = variant.properties["DeletionPolicy"] == "Retain"
             resources.append(
                 DeclaredResource(
                     kind,
                     logical,
-                    phases=MADE[:-1] if is_retained else MADE,
+                    phases=(Phase.CREATE, Phase.READ) if is_retained else MADE,
                     properties=variant.properties,
                     name=variant.name,
-                    tagged=self.stack.tagged or bool(variant.properties.get(tag_property(kind)[0])),
+                    tagged=self.stack.tagged or bool(variant.properties.get(tags)),
                     variant=" ".join(sorted(variant.false)),
                 )
             )
@@ -445,16 +471,20 @@ class _Template(Struct):
         for choice in self._choices(logical, entry.get("Condition")):
             properties = self._properties(logical, entry)
             name = self._name(kind, logical, properties)
-            if not any(
-                (variant.properties, variant.name) == (properties, name) for variant in variants
-            ):
+            is_repeated = any(
+                variant.name == name and variant.properties == properties for variant in variants
+            )
+            if not is_repeated:
                 variants.append(_Variant(choice.false, properties, name))
         return variants
 
     def _properties(self, logical: str, entry: Mapping[str, object]) -> dict[str, object]:
+        """The properties under the present choice, with the deletion policy."""
         resolved = self._resolve(entry.get("Properties"), 0)
-        properties = resolved if isinstance(resolved, dict) else {}
-        if not (isinstance(resolved, dict) or resolved in (None, _NO_VALUE)):
+        properties: dict[str, object] = {}
+        if isinstance(resolved, dict):
+            properties = resolved
+        elif resolved not in (None, _NO_VALUE):
             self.unknown[f"the properties of {logical}"] = _ONLY_DEPLOYMENT
         policy = self._resolve(entry.get("DeletionPolicy"), 0)
         if not isinstance(policy, str):
@@ -463,6 +493,7 @@ class _Template(Struct):
         return properties
 
     def _reads(self, resources: Sequence[DeclaredResource]) -> Iterator[Need]:
+        """What CloudFormation reads for the template: parameters, secrets, included snippets."""
         names = [
             str(self.stack.parameters.get(key) or parameter.get("Default") or UNKNOWN)
             for key, parameter in self._section("Parameters").items()
@@ -481,8 +512,7 @@ class _Template(Struct):
         """The declaration of a nested stack; what it needs is not known where its template is no
         file.
         """
-        found = entry.get("Metadata")
-        metadata = found if isinstance(found, dict) else {}
+        metadata = _object(entry.get("Metadata"))
         name = str(metadata.get(LOCAL_PATH) or properties.get("TemplateURL") or "")
         part = f"{_NESTED} {logical}"
         because = f"the template of {logical}"
@@ -505,9 +535,26 @@ class _Template(Struct):
         if path in around:
             cycle = " -> ".join((*around[around.index(path) :], path))
             return Declaration(path, unknown={part: f"{cycle} is a cycle of nested stacks"})
-        parameters_given = properties.get("Parameters")
-        parameters = parameters_given if isinstance(parameters_given, dict) else {}
-        inner = Stack(
+        document = _read(raw, path, self.budget)
+        template = _Template(
+            document=document.sections,
+            repeated=document.repeated,
+            source=path,
+            stack=self._nested_stack(logical, _object(properties.get("Parameters"))),
+            place=self.place,
+            files=self.files.beside(path),
+            budget=self.budget,
+            outer=around,
+        )
+        nested = template.declaration()
+        for output, value in template.output_values().items():
+            self.outputs[Reference(logical, f"Outputs.{output}")] = moved(value, logical)
+        self.inner_reads.extend(nested.reads)
+        return nested.inside(logical)
+
+    def _nested_stack(self, logical: str, parameters: Mapping[str, object]) -> Stack:
+        """How CloudFormation deploys a nested stack with some parameters."""
+        return Stack(
             name=f"{self.stack.name}-{logical}-{UNKNOWN}",
             parameters={
                 key: _given_text(parameter)
@@ -517,22 +564,6 @@ class _Template(Struct):
             references=_outer_references(parameters),
             tagged=self.stack.tagged,
         )
-        document = _read(raw, path, self.budget)
-        template = _Template(
-            document=document.sections,
-            repeated=document.repeated,
-            source=path,
-            stack=inner,
-            place=self.place,
-            files=self.files.beside(path),
-            budget=self.budget,
-            outer=around,
-        )
-        nested = template.declaration()
-        for output, value in template.output_values():
-            self.outputs[logical, f"Outputs.{output}"] = moved(value, logical)
-        self.inner_reads.extend(nested.reads)
-        return nested.inside(logical)
 
     def _items(self, collection: object) -> Sequence[str]:
         """The texts of the collection of a loop; UNKNOWN alone where only the deployment knows
@@ -545,8 +576,8 @@ class _Template(Struct):
         return list(items)
 
     def _section(self, name: str) -> Mapping[str, object]:
-        section = self.document.get(name)
-        return section if isinstance(section, dict) else {}
+        """A section of the template; empty where it has none."""
+        return _object(self.document.get(name))
 
     def _name(self, kind: ResourceKind, logical: str, properties: Mapping[str, object]) -> str:
         """The name in the template, else the one that CloudFormation makes; UNKNOWN where AWS gives
@@ -601,6 +632,7 @@ class _Template(Struct):
         return resolved
 
     def _call(self, name: str, argument: object, depth: int) -> object:
+        """The result of a function; UNKNOWN where the template does not know it."""
         if name == "Ref":
             return self._ref(str(argument))
         if name == "GetAtt":
@@ -622,24 +654,20 @@ class _Template(Struct):
         """The result of a function of two arguments, one of them a list or a text with parts."""
         if not isinstance(argument, list) or len(argument) != 2:
             return UNKNOWN
-        first = argument[0]
-        resolved_list = self._resolve(argument[1], depth)
-        if name == "Join" and isinstance(resolved_list, list):
-            return self._made_text(open_text(str(first)).join(map(self._text, resolved_list)))
-        if (
-            name == "Split"
-            and isinstance(resolved_list, str)
-            and UNKNOWN not in resolved_list
-            and first
-        ):
-            return list(map(type(resolved_list), resolved_list.split(str(first))))
-        if name == "Select" and isinstance(resolved_list, list):
-            index = str(self._resolve(first, depth))
-            is_in_list = len(index) < 6 and index.isdecimal() and int(index) < len(resolved_list)
-            return resolved_list[int(index)] if is_in_list else UNKNOWN
-        return UNKNOWN
+        first, second = argument
+        parts = self._resolve(second, depth)
+        if name == "Split":
+            return _split(parts, str(first or ""))
+        if not isinstance(parts, list):
+            return UNKNOWN
+        if name == "Join":
+            return self._made_text(open_text(str(first)).join(map(self._text, parts)))
+        index = str(self._resolve(first, depth))
+        is_in_list = len(index) < 6 and index.isdecimal() and int(index) < len(parts)
+        return parts[int(index)] if is_in_list else UNKNOWN
 
     def _mapped(self, argument: object, depth: int) -> object:
+        """The result of `Fn::FindInMap`."""
         if not isinstance(argument, list) or len(argument) < 3:
             return UNKNOWN
         mapping: object = self._section("Mappings")
@@ -649,13 +677,14 @@ class _Template(Struct):
         if mapping is not None:
             return mapping
         # With AWS::LanguageExtensions a fourth argument has the value for a key that is absent.
-        more = argument[3] if len(argument) > 3 else None
+        options = _object(argument[3]) if len(argument) > 3 else {}
         is_known = all(isinstance(key, str) and UNKNOWN not in key for key in keys)
-        if is_known and isinstance(more, dict) and "DefaultValue" in more:
-            return self._resolve(more["DefaultValue"], depth)
+        if is_known and "DefaultValue" in options:
+            return self._resolve(options["DefaultValue"], depth)
         return UNKNOWN
 
     def _ref(self, name: str) -> object:
+        """The result of `Ref`: a pseudo parameter, a resource, or the value of a parameter."""
         if name == "AWS::NoValue":
             return _NO_VALUE
         pseudo = self._pseudo_parameter(name)
@@ -666,6 +695,7 @@ class _Template(Struct):
         return self._parameter(name)
 
     def _pseudo_parameter(self, name: str) -> str | None:
+        """The value of a pseudo parameter; None for another name."""
         if name == "AWS::URLSuffix":
             is_china = self.place.partition == "aws-cn"
             return "amazonaws.com.cn" if is_china else "amazonaws.com"
@@ -679,57 +709,65 @@ class _Template(Struct):
         return None if value is None else OpenText(value)
 
     def _parameter(self, name: str) -> object:
-        """The given value of a parameter, else its default; one of Systems Manager holds a name
-        instead.
+        """The value with which the stack is deployed, else the default of the parameter; UNKNOWN
+        for one without a value, and for one whose value Systems Manager holds.
         """
-        declared = self._section("Parameters").get(name)
-        parameter = declared if isinstance(declared, dict) else {}
+        parameter = _object(self._section("Parameters").get(name))
         if _is_stored(parameter):
             return UNKNOWN
         if name in self.stack.references:
             return self.stack.references[name]
-        stack_value = self.stack.parameters.get(name)
-        if stack_value is None:
-            stack_value = parameter.get("Default")
-            if stack_value is not None:
+        value: object = self.stack.parameters.get(name)
+        if value is None:
+            value = parameter.get("Default")
+            if value is not None:
                 self.choice.defaults.add(name)
-        if not isinstance(stack_value, str | int | float):
+        if not isinstance(value, str | int | float):
             return UNKNOWN
-        text = stack_value if isinstance(stack_value, str) else value_text(stack_value)
-        if str(parameter.get("Type", "")).startswith(("List<", "CommaDelimitedList")):
+        text = value if isinstance(value, str) else value_text(value)
+        is_list = str(parameter.get("Type", "")).startswith(("List<", "CommaDelimitedList"))
+        if is_list:
+            # The parts of an open text are open texts.
             return [type(text)(part.strip()) for part in text.split(",") if part]
         return text
 
     def _sub(self, argument: object, depth: int) -> object:
-        text, values = argument, {}
+        """The result of `Fn::Sub`: of `${Role.Arn}` alone the reference, else a text."""
+        text = argument
+        values: Mapping[str, object] = {}
         if isinstance(argument, list) and len(argument) == 2:
             text = argument[0]
-            values = argument[1] if isinstance(argument[1], dict) else {}
+            values = _object(argument[1])
         if not isinstance(text, str):
             return UNKNOWN
-
-        def part(match: re.Match[str]) -> str:
-            is_literal, name = match.groups()
-            if is_literal:
-                return escape_observed("${" + name + "}")
-            if name in values:
-                return self._text(self._resolve(values[name], depth))
-            logical, _, attribute = name.partition(".")
-            return self._text(Reference(logical, attribute) if attribute else self._ref(name))
-
-        reference = _SUB.fullmatch(text)
-        if reference and not reference[1] and reference[2] not in values and "." in reference[2]:
-            logical, _, attribute = reference[2].partition(".")
-            return Reference(logical, attribute)
+        whole = _SUB.fullmatch(text)
+        if whole and not whole["literal"] and whole["name"] not in values:
+            logical, _, attribute = whole["name"].partition(".")
+            if "." in whole["name"]:
+                return Reference(logical, attribute)
         pieces: list[str] = []
         end = 0
         for match in _SUB.finditer(text):
-            pieces += [escape_observed(text[end : match.start()]), part(match)]
+            pieces.append(escape_observed(text[end : match.start()]))
+            pieces.append(self._substituted(match, values, depth))
             end = match.end()
         pieces.append(escape_observed(text[end:]))
         return self._made_text(re.sub(r"\*{2,}", UNKNOWN, "".join(pieces)))
 
+    def _substituted(
+        self, variable: re.Match[str], values: Mapping[str, object], depth: int
+    ) -> str:
+        """The text in place of a variable of `Fn::Sub`; `values`: those that the function has."""
+        name = variable["name"]
+        if variable["literal"]:
+            return escape_observed("${" + name + "}")
+        if name in values:
+            return self._text(self._resolve(values[name], depth))
+        logical, _, attribute = name.partition(".")
+        return self._text(Reference(logical, attribute) if attribute else self._ref(name))
+
     def _made_text(self, text: str) -> OpenText:
+        """A text that a function makes, which costs budget."""
         self.budget.spend(characters=len(text))
         return OpenText(text)
 
@@ -758,29 +796,33 @@ class _Template(Struct):
         if len(self.naming) > _MOST_LEVELS:
             return UNKNOWN
         outer = self.choice
-        key = (logical, outer.false)
+        key = _NameKey(logical, outer.false)
         if key not in self.names:
             self.choice = _Choice(outer.false)
             self.naming.append(logical)
             try:
-                self.names[key] = self._own_name(logical, kind, entry), self.choice
+                name = self._declared_name(logical, kind, entry)
+                self.names[key] = _ResolvedName(name, self.choice)
             finally:
                 self.naming.pop()
                 self.choice = outer
-        name, choice = self.names[key]
-        outer.asked |= choice.asked
-        outer.taken |= choice.taken
-        outer.defaults |= choice.defaults
-        return name
+        resolved = self.names[key]
+        outer.asked |= resolved.choice.asked
+        outer.taken |= resolved.choice.taken
+        outer.defaults |= resolved.choice.defaults
+        return resolved.name
 
-    def _own_name(self, logical: str, kind: ResourceKind, entry: Mapping[str, object]) -> str:
+    def _declared_name(self, logical: str, kind: ResourceKind, entry: Mapping[str, object]) -> str:
+        """The name of a resource by its one property that has it."""
         key = name_property(kind)
-        given = self._branch_of(entry.get("Properties"))
-        own_value = given.get(key) if isinstance(given, dict) else None
-        properties = {key: self._resolve(own_value, 20)} if own_value is not None else {}
+        value = _object(self._branch_of(entry.get("Properties"))).get(key)
+        properties: dict[str, object] = {}
+        if value is not None:
+            properties = {key: self._resolve(value, _LEVEL_OF_NAME)}
         return self._name(kind, logical, properties)
 
     def _if(self, argument: object, depth: int) -> object:
+        """The result of `Fn::If`."""
         if not isinstance(argument, list) or len(argument) != 3:
             return UNKNOWN
         _, if_true, if_false = argument
@@ -815,12 +857,31 @@ class _Template(Struct):
         if name == "Fn::Equals" and len(argument) == 2:
             first_value, second_value = (self._resolve(operand, depth + 1) for operand in argument)
             return _are_equal(first_value, second_value)
-        truths = [self._condition(operand, depth + 1) for operand in argument]
-        if name == "Fn::Not" and len(truths) == 1:
-            return None if truths[0] is None else not truths[0]
-        if name in ("Fn::And", "Fn::Or"):
-            return any_of(truths) if name == "Fn::Or" else all_of(truths)
-        return None
+        return _combined(name, [self._condition(operand, depth + 1) for operand in argument])
+
+
+def _object(value: object) -> Mapping[str, object]:
+    """A JSON object; an empty one in place of another value."""
+    return value if isinstance(value, dict) else {}
+
+
+def _split(text: object, delimiter: str) -> object:
+    """The result of `Fn::Split`; UNKNOWN for a text of which the template knows a part only."""
+    if not isinstance(text, str) or UNKNOWN in text or not delimiter:
+        return UNKNOWN
+    # The parts of an open text are open texts.
+    return list(map(type(text), text.split(delimiter)))
+
+
+def _combined(function: str, truths: Sequence[bool | None]) -> bool | None:
+    """Whether a condition of conditions holds; None where only the deployment knows."""
+    if function == "Fn::And":
+        return all_of(truths)
+    if function == "Fn::Or":
+        return any_of(truths)
+    if function == "Fn::Not" and len(truths) == 1 and truths[0] is not None:
+        return not truths[0]
+    return None
 
 
 def _texts(items: object) -> list[str]:
@@ -853,7 +914,9 @@ def _given_text(value: object) -> str:
     """The text that a nested stack gets for a parameter; UNKNOWN for a list or an object."""
     if isinstance(value, str):
         return value
-    return value_text(value) if isinstance(value, int | float) else UNKNOWN
+    if isinstance(value, int | float):
+        return value_text(value)
+    return UNKNOWN
 
 
 def _outer_references(parameters: Mapping[str, object]) -> dict[str, Reference]:
@@ -865,10 +928,10 @@ def _outer_references(parameters: Mapping[str, object]) -> dict[str, Reference]:
     }
 
 
-def _filled_in(value: object, outputs: Mapping[tuple[str, str], object]) -> object:
+def _filled_in(value: object, outputs: Mapping[Reference, object]) -> object:
     """A value with the outputs of nested stacks in place of references to them."""
     if isinstance(value, Reference):
-        return outputs.get((value.address, value.attribute), value)
+        return outputs.get(value, value)
     if isinstance(value, dict):
         return {key: _filled_in(member, outputs) for key, member in value.items()}
     if isinstance(value, list):
@@ -888,14 +951,12 @@ def _name_inside(kind: ResourceKind, properties: Mapping[str, object]) -> object
     is none.
     """
     noun = kind.name.rpartition("::")[2]
-    blocks = [properties.get(f"{noun}{end}") for end in ("", "Input", "Config", "Configuration")]
-    named_values = (
-        block.get(key)
-        for block in blocks
-        if isinstance(block, dict)
-        for key in ("Name", f"{noun}Name")
-    )
-    return next(filter(None, named_values), None)
+    for end in ("", "Input", "Config", "Configuration"):
+        block = _object(properties.get(f"{noun}{end}"))
+        name = block.get("Name") or block.get(f"{noun}Name")
+        if name:
+            return name
+    return None
 
 
 def trusted_services(document: object) -> tuple[str, ...]:
@@ -919,25 +980,23 @@ def _calls_of_application(application: object, because: str, place: Place) -> It
 
 def _included(document: Mapping[str, object]) -> Iterator[str]:
     """The locations of the snippets that `AWS::Include` reads."""
-    for transform_entry in _transform_entries(document):
-        if isinstance(transform_entry, Mapping) and transform_entry.get("Name") == "AWS::Include":
-            parameters = transform_entry.get("Parameters")
-            location = parameters.get("Location") if isinstance(parameters, Mapping) else None
-            if isinstance(location, str):
-                yield location
+    for entry in _transform_entries(document):
+        transform = _object(entry)
+        location = _object(transform.get("Parameters")).get("Location")
+        if transform.get("Name") == "AWS::Include" and isinstance(location, str):
+            yield location
 
 
 def _transforms(document: Mapping[str, object]) -> Iterator[str]:
     """The names of the transforms of a template, and of parts of its resources."""
-    for transform_entry in _transform_entries(document):
-        name = (
-            transform_entry.get("Name") if isinstance(transform_entry, Mapping) else transform_entry
-        )
+    for entry in _transform_entries(document):
+        name = entry.get("Name") if isinstance(entry, Mapping) else entry
         if isinstance(name, str):
             yield name
 
 
 def _transform_entries(document: Mapping[str, object]) -> Iterator[object]:
+    """The transforms of a template, and of parts of its resources: names, or objects with one."""
     declared = document.get("Transform")
     yield from declared if isinstance(declared, list) else [declared]
     yield document.get(_TRANSFORM)

@@ -130,8 +130,8 @@ class _Uploads(Struct, frozen=True):
         Returns:
             The metadata of nested applications, by logical id.
         """
-        shared = fragment.get("Globals")
-        sections = shared if isinstance(shared, dict) else {}
+        global_section = fragment.get("Globals")
+        sections = global_section if isinstance(global_section, dict) else {}
         for section in sections.values():
             self._name_files(section)
         resources = fragment.get("Resources")
@@ -255,26 +255,33 @@ def deployed_as(raw: bytes) -> Stack:
         config = tomllib.loads(raw.decode("utf-8", "replace"))
     except (ValueError, RecursionError) as error:
         raise InputError("cannot be read as TOML") from error
-    given: dict[str, Any] = {}
-    default = config.get("default")
+    options: dict[str, Any] = {}
+    default = _table(config, "default")
     for command in ("global", "deploy"):
-        section = default.get(command) if isinstance(default, dict) else None
-        parameters = section.get("parameters") if isinstance(section, dict) else None
-        given |= parameters if isinstance(parameters, dict) else {}
-    overrides = given.get("parameter_overrides", "")
-    text = " ".join(map(str, overrides)) if isinstance(overrides, list) else str(overrides)
-    values = {key: value.strip('"') for key, value in _OVERRIDE.findall(text)}
-    prefix = f"{open_text(given['s3_prefix']).strip('/')}/" if given.get("s3_prefix") else ""
-    bucket = "" if given.get("resolve_s3") else open_text(given.get("s3_bucket") or "")
-    images = open_text(given.get("image_repository") or "")
+        options.update(_table(_table(default, command), "parameters"))
+    overrides = options.get("parameter_overrides", "")
+    if isinstance(overrides, list):
+        overrides = " ".join(map(str, overrides))
+    stack_name = options.get("stack_name")
+    prefix = open_text(options.get("s3_prefix") or "").strip("/")
+    bucket = ""
+    if not options.get("resolve_s3"):
+        bucket = open_text(options.get("s3_bucket") or "")
+    _, _, repository = open_text(options.get("image_repository") or "").partition("/")
     return Stack(
-        name=open_text(given["stack_name"]) if given.get("stack_name") else UNKNOWN,
-        parameters=values,
-        tagged=bool(given.get("tags")),
+        name=open_text(stack_name) if stack_name else UNKNOWN,
+        parameters={key: value.strip('"') for key, value in _OVERRIDE.findall(str(overrides))},
+        tagged=bool(options.get("tags")),
         bucket=bucket,
-        prefix=prefix,
-        repository=images.partition("/")[2],
+        prefix=f"{prefix}/" if options.get("s3_prefix") else "",
+        repository=repository,
     )
+
+
+def _table(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A table of TOML, or an object of JSON; empty where there is none."""
+    value = config.get(name)
+    return value if isinstance(value, dict) else {}
 
 
 def parameter_values(raw: bytes, source: str) -> Mapping[str, str]:
@@ -290,20 +297,34 @@ def parameter_values(raw: bytes, source: str) -> Mapping[str, str]:
         content = json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{source} is no JSON with parameters of a template: {error}") from error
-    pairs: list[tuple[object, object]] = []
+    parameters: Mapping[str, object] = {}
     if isinstance(content, dict):
-        parameters = content.get("Parameters", content)
-        pairs.extend(parameters.items() if isinstance(parameters, dict) else ())
+        parameters = _table(content, "Parameters") if "Parameters" in content else content
     elif isinstance(content, list):
-        entries = (entry for entry in content if isinstance(entry, dict))
-        pairs.extend((entry.get("ParameterKey"), entry.get("ParameterValue")) for entry in entries)
+        parameters = _listed_parameters(content)
     else:
         raise InputError(f"{source} has no parameters of a template.")
-    return {
-        str(key): ",".join(map(value_text, value)) if isinstance(value, list) else value_text(value)
-        for key, value in pairs
-        if key is not None and value is not None
-    }
+    return {name: _parameter_text(value) for name, value in parameters.items() if value is not None}
+
+
+def _listed_parameters(entries: Sequence[object]) -> dict[str, object]:
+    """The values of a list with a `ParameterKey` and a `ParameterValue` in each entry."""
+    parameters: dict[str, object] = {}
+    for entry in entries:
+        if not isinstance(entry, dict):
+            continue
+        key = entry.get("ParameterKey")
+        value = entry.get("ParameterValue")
+        if key is not None and value is not None:
+            parameters[str(key)] = value
+    return parameters
+
+
+def _parameter_text(value: object) -> str:
+    """The text of a parameter; of a list, its elements with commas."""
+    if isinstance(value, list):
+        return ",".join(map(value_text, value))
+    return value_text(value)
 
 
 _LOOP = "Fn::ForEach::"

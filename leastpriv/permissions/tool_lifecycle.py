@@ -116,12 +116,19 @@ def name_property(kind: ResourceKind) -> str:
     return "".join(_cell(kind, "name"))
 
 
-def tag_property(kind: ResourceKind) -> tuple[str, bool]:
-    """Returns the property with the tags of a CloudFormation type, and whether CloudFormation adds
-    its own tags.
-    """
+class TagProperty(Struct, frozen=True):
+    """The property with the tags of a CloudFormation type."""
+
+    name: str
+    """Empty for a type without tags."""
+    has_system_tags: bool
+    """Whether CloudFormation adds its own tags."""
+
+
+def tag_property(kind: ResourceKind) -> TagProperty:
+    """Returns the property with the tags of a CloudFormation type."""
     name, _, system = "".join(_cell(kind, "tagged_by")).partition("+")
-    return name, bool(system)
+    return TagProperty(name, has_system_tags=bool(system))
 
 
 DATA = "data."

@@ -319,13 +319,14 @@ def test_ids_of_events_are_kept_whatever_their_form(s3: FakeS3, tmp_path: Path) 
 
 def test_a_row_that_grows_without_end_is_read_again(tmp_path: Path) -> None:
     stored = StoredFile("a", "1", 1)
-    cache = ObjectCache(tmp_path, "b", Principals(frozenset()))
-    cache.put(stored, NOTHING)
-    assert cache.get(stored)
-    cache.close()
+    object_cache = ObjectCache(tmp_path, "b", Principals(frozenset()))
+    object_cache.put(stored, NOTHING)
+    assert object_cache.get(stored)
+    object_cache.close()
     (path,) = tmp_path.glob("*.sqlite")
+    too_long = zlib.compress(bytes(cache._MOST_CONTENT + 1))
     with sqlite3.connect(path) as database:
-        database.execute("UPDATE objects SET content = ?", (zlib.compress(bytes(1 << 27)),))
+        database.execute("UPDATE objects SET content = ?", (too_long,))
     again = ObjectCache(tmp_path, "b", Principals(frozenset()))
     assert again.get(stored) is None
     again.close()
@@ -337,7 +338,7 @@ def test_a_row_that_inflates_to_gigabytes_costs_no_memory_and_the_file_is_read_a
     monkeypatch.setattr(cache, "_MOST_CONTENT", 1_000_000)
     first = read(s3, tmp_path)
     packer = zlib.compressobj()
-    bomb = b"".join(packer.compress(b"\x00" * 1_000_000) for _ in range(200)) + packer.flush()
+    bomb = b"".join(packer.compress(b"\x00" * 1_000_000) for _ in range(80)) + packer.flush()
     [file] = tmp_path.glob("*.sqlite")
     database = sqlite3.connect(file)
     database.execute("UPDATE objects SET content = ?", (bomb,))

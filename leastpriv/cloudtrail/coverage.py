@@ -4,10 +4,10 @@ that hide calls.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from functools import lru_cache, reduce
-from itertools import chain, pairwise
+from itertools import pairwise, product
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -46,8 +46,23 @@ busy region.
 """
 
 
-RegionEvents = tuple[str, str]
-"""Region, and `management-read`, `management-write` or an excludable event source."""
+class RegionEvents(NamedTuple):
+    """A kind of management events in one region."""
+
+    region: str
+    kind: str
+    """`management-read`, `management-write` or an excludable event source."""
+
+
+class Period(NamedTuple):
+    """Whole days, from the first to the last."""
+
+    first: date
+    last: date
+
+    def is_within(self, longer: Period) -> bool:
+        """Whether all of these days are days of another period."""
+        return longer.first <= self.first and self.last <= longer.last
 
 
 class Coverage(Struct, frozen=True):
@@ -88,7 +103,7 @@ class Coverage(Struct, frozen=True):
     """
 
     @property
-    def whole_days(self) -> tuple[date, date] | None:
+    def whole_days(self) -> Period | None:
         """First and last day that the records should show in whole; None without records.
 
         The first and the last day with records may be read in part, unless the window includes them
@@ -98,8 +113,9 @@ class Coverage(Struct, frozen=True):
         if not days:
             return None
         start, end = self.window.start, self.window.end
-        first = (start - _MOMENT).date() if start else min(days)
-        return first + _DAY, (end.date() if end else max(days)) - _DAY
+        day_before = (start - _MOMENT).date() if start else min(days)
+        day_after = end.date() if end else max(days)
+        return Period(day_before + _DAY, day_after - _DAY)
 
     @property
     def only_region(self) -> str:
@@ -110,13 +126,20 @@ class Coverage(Struct, frozen=True):
         """Time that the records of a region, of one kind or any, span without long silences; None
         without records.
         """
-        logged_days = self.logged.get((region, kind)) if kind else self.days.get(region)
+        logged_days = self.days_with(region, kind)
         if not logged_days:
             return None
         return length_of(logged_days, LONGEST_WRITE_SILENCE if kind == WRITE else LONGEST_SILENCE)
 
+    def days_with(self, region: str, kind: str = "") -> frozenset[date]:
+        """Returns the days with a record of a region, of one kind or any."""
+        if not kind:
+            return self.days.get(region, frozenset())
+        return self.logged.get(RegionEvents(region, kind), frozenset())
 
-_DAY, _MOMENT = timedelta(days=1), timedelta(microseconds=1)
+
+_DAY = timedelta(days=1)
+_MOMENT = timedelta(microseconds=1)
 _FIRST_DAY = date(2013, 11, 1).toordinal()
 """CloudTrail has no older records."""
 _MOST_DAYS = 10_000
@@ -181,77 +204,83 @@ def silence_gaps(coverage: Coverage) -> Iterator[Gap]:
     if days_read is None:
         return
     for region, days in sorted(coverage.days.items()):
-        general = silences(days, days_read)
-        if general:
-            detail = f"{region} has no record {_listed(general)}, though it has on most other days"
-            yield Gap(GapKind.SILENCE, Scope(regions=(region,)), detail)
+        region_silences = silences(days, days_read)
+        if region_silences:
+            yield _silence_gap(Scope(regions=(region,)), region, "record", region_silences)
         for kind in sorted(LOGGED_KINDS):
-            logged = coverage.logged.get((region, kind), frozenset())
-            silence = _longer(silences(logged, days_read, writes=kind == WRITE), general)
-            if silence:
-                detail = (
-                    f"{region} has no {_KINDS.get(kind, f'event of {kind}')} {_listed(silence)}"
-                )
-                prefix = next(
-                    (prefix for prefix, source in EXCLUDABLE.items() if source == kind), ""
-                )
-                scope = (
-                    Scope(services=(prefix,), regions=(region,))
-                    if prefix
-                    else Scope(events=(kind,), regions=(region,))
-                )
-                yield Gap(GapKind.SILENCE, scope, f"{detail}, though it has on most other days")
+            kind_silences = silences(
+                coverage.days_with(region, kind), days_read, writes=kind == WRITE
+            )
+            kind_alone = _outside(kind_silences, region_silences)
+            if kind_alone:
+                event = _KINDS.get(kind, f"event of {kind}")
+                yield _silence_gap(_scope_of_kind(region, kind), region, event, kind_alone)
 
 
-def _longer(
-    silent: tuple[tuple[date, date], ...], general: tuple[tuple[date, date], ...]
-) -> tuple[tuple[date, date], ...]:
-    """Returns the silences of a kind of events that are no part of a silence of all."""
-    return tuple(
-        (first, last)
-        for first, last in silent
-        if not any(begin <= first and last <= end for begin, end in general)
-    )
+def _silence_gap(scope: Scope, region: str, event: str, periods: Sequence[Period]) -> Gap:
+    """Returns the gap of some silences; `event`: what the region lacks, as `writing call`."""
+    detail = f"{region} has no {event} {_listed(periods)}, though it has on most other days"
+    return Gap(GapKind.SILENCE, scope, detail)
+
+
+def _scope_of_kind(region: str, kind: str) -> Scope:
+    """Returns the events of a kind in a region: those of a service where a trail may exclude it."""
+    for prefix, source in EXCLUDABLE.items():
+        if source == kind:
+            return Scope(services=(prefix,), regions=(region,))
+    return Scope(events=(kind,), regions=(region,))
+
+
+def _outside(periods: Sequence[Period], longer_periods: Sequence[Period]) -> Sequence[Period]:
+    """Returns the periods that are no part of a longer one."""
+    return [
+        period
+        for period in periods
+        if not any(period.is_within(longer) for longer in longer_periods)
+    ]
 
 
 @lru_cache(maxsize=1_024)
-def silences(
-    days: frozenset[date], whole: tuple[date, date], *, writes: bool = False
-) -> tuple[tuple[date, date], ...]:
-    """Returns the first and last day of each period without records that differs from the habit of
-    the other days.
+def silences(days: frozenset[date], whole: Period, *, writes: bool = False) -> tuple[Period, ...]:
+    """Returns each period without records that differs from the habit of the other days.
 
     A single day counts where most days have records; where weekends are silent, two working days
-    do. `whole`: the first and the last day that the records should show; `writes`: the records are
-    writing calls, which are rarer.
+    do. `whole`: the days that the records should show; `writes`: the records are writing calls,
+    which are rarer.
     """
-    start, end = whole
-    inside = sorted(day for day in days if start <= day <= end)
-    if len(inside) < _FEWEST_DAYS:
+    day_count = (whole.last - whole.first).days + 1
+    window = [whole.first + timedelta(days=number) for number in range(day_count)]
+    busy_days = sum(day in days for day in window)
+    if busy_days < _FEWEST_DAYS:
         return ()
-    window = [start + timedelta(days=number) for number in range((end - start).days + 1)]
     silent_weekdays = _silent_weekdays(window, days)
     expected = [day for day in window if day.weekday() not in silent_weekdays or day in days]
-
-    # The days without records before the first day with records, between each two, after the last.
-    pauses: list[list[date]] = [[]]
-    for day in expected:
-        if day in days:
-            pauses.append([])
-        else:
-            pauses[-1].append(day)
+    pauses = _pauses(expected, days)
 
     # Before the first record and after the last one the region may have been out of use, and the
     # longest pause may be the silence itself: the habit of the other days is judged without them.
     lengths = sorted(map(len, pauses[1:-1]))
-    share = len(inside) / (len(inside) + sum(lengths[:-1]))
+    share = busy_days / (busy_days + sum(lengths[:-1]))
     if share < _BUSY:
         return ()
     if share >= (_DAILY_WRITES if writes else _DAILY):
         longest_usual = 1 if silent_weekdays else 0
     else:
         longest_usual = _longest_usual_pause(lengths, writes=writes)
-    return tuple((pause[0], pause[-1]) for pause in pauses if len(pause) > longest_usual)
+    return tuple(Period(pause[0], pause[-1]) for pause in pauses if len(pause) > longest_usual)
+
+
+def _pauses(expected: Iterable[date], days: frozenset[date]) -> list[list[date]]:
+    """Returns the days without records before the first day with records, between each two, and
+    after the last.
+    """
+    pauses: list[list[date]] = [[]]
+    for day in expected:
+        if day in days:
+            pauses.append([])
+        else:
+            pauses[-1].append(day)
+    return pauses
 
 
 def _silent_weekdays(window: Sequence[date], days: frozenset[date]) -> set[int]:
@@ -287,13 +316,18 @@ _KINDS = {READ: "reading call", WRITE: "writing call"}
 _MOST_SILENCES = 3
 
 
-def _listed(found: Sequence[tuple[date, date]]) -> str:
-    names = [
-        f"on {first}" if first == last else f"from {first} to {last}"
-        for first, last in found[:_MOST_SILENCES]
-    ]
-    further = len(found) - len(names)
-    return ", ".join(names) + (f" and in {further} more periods" if further else "")
+def _listed(periods: Sequence[Period]) -> str:
+    text = ", ".join(map(_named, periods[:_MOST_SILENCES]))
+    further = len(periods) - _MOST_SILENCES
+    if further > 0:
+        text += f" and in {further} more periods"
+    return text
+
+
+def _named(period: Period) -> str:
+    if period.first == period.last:
+        return f"on {period.first}"
+    return f"from {period.first} to {period.last}"
 
 
 def merge_source_gaps(gaps: Sequence[Sequence[Gap]]) -> tuple[Gap, ...]:
@@ -304,14 +338,16 @@ def merge_source_gaps(gaps: Sequence[Sequence[Gap]]) -> tuple[Gap, ...]:
     of unknown settings. A source that has no files of the targets' account has its own gap, which
     may hide any call.
     """
-    settings_gaps: list[Sequence[Gap]] = [
-        [gap for gap in source_gaps if gap.kind is GapKind.NOT_LOGGED] for source_gaps in gaps
-    ]
-    other_gaps = [
-        gap for source_gaps in gaps for gap in source_gaps if gap.kind is not GapKind.NOT_LOGGED
-    ]
-    known_gaps = [gaps_of_source for gaps_of_source in settings_gaps if gaps_of_source]
-    return (*other_gaps, *(common_gaps(known_gaps) if known_gaps else ()))
+    merged_gaps: list[Gap] = []
+    gaps_by_settings: list[Sequence[Gap]] = []
+    for source_gaps in gaps:
+        settings_gaps = [gap for gap in source_gaps if gap.kind is GapKind.NOT_LOGGED]
+        if settings_gaps:
+            gaps_by_settings.append(settings_gaps)
+        merged_gaps += [gap for gap in source_gaps if gap.kind is not GapKind.NOT_LOGGED]
+    if gaps_by_settings:
+        merged_gaps += common_gaps(gaps_by_settings)
+    return tuple(merged_gaps)
 
 
 def common_gaps(gaps: Sequence[Sequence[Gap]]) -> Sequence[Gap]:
@@ -322,26 +358,17 @@ def common_gaps(gaps: Sequence[Sequence[Gap]]) -> Sequence[Gap]:
 
 
 def _common_to_two(some: Sequence[Gap], others: Sequence[Gap]) -> Sequence[Gap]:
-    pairs = (
-        (gap, gap_of_other, _common(gap.scope, gap_of_other.scope))
-        for gap in some
-        for gap_of_other in others
-    )
     gaps_in_common: list[Gap] = []
-    for gap, other_gap, scope in pairs:
+    for gap, other_gap in product(some, others):
+        scope = _common(gap.scope, other_gap.scope)
         # Equal scopes in another order cover each other: keep the first.
-        if scope and not any(_is_covered(scope, common_gap.scope) for common_gap in gaps_in_common):
-            gaps_in_common = [
-                common_gap
-                for common_gap in gaps_in_common
-                if not _is_covered(common_gap.scope, scope)
-            ]
-            detail = (
-                gap.detail
-                if gap.detail == other_gap.detail
-                else f"{gap.detail}; {other_gap.detail}"
-            )
-            gaps_in_common.append(Gap(GapKind.NOT_LOGGED, scope, detail))
+        if scope is None or any(_is_covered(scope, known.scope) for known in gaps_in_common):
+            continue
+        gaps_in_common = [known for known in gaps_in_common if not _is_covered(known.scope, scope)]
+        detail = gap.detail
+        if other_gap.detail != detail:
+            detail = f"{detail}; {other_gap.detail}"
+        gaps_in_common.append(Gap(GapKind.NOT_LOGGED, scope, detail))
     return gaps_in_common
 
 
@@ -352,27 +379,30 @@ def _is_covered(scope: Scope, other: Scope) -> bool:
     An empty field means all. `data_events` and `outside` make a scope smaller: the other scope is
     at least as large where it is not limited to data events, and leaves out no further resource.
     """
-    parts = [
-        (getattr(scope, name), getattr(other, name)) for name in ("services", "events", "regions")
-    ]
-    inside = all(
-        not wide_part or (part and set(part) <= set(wide_part)) for part, wide_part in parts
-    )
+    if other.data_events and not scope.data_events:
+        return False
     return (
-        inside
+        _is_within(scope.services, other.services)
+        and _is_within(scope.events, other.events)
+        and _is_within(scope.regions, other.regions)
         and set(other.outside) <= set(scope.outside)
-        and (scope.data_events or not other.data_events)
     )
+
+
+def _is_within(names: Sequence[str], wider_names: Sequence[str]) -> bool:
+    """Whether a field of a scope is part of the same field of another, where empty means all."""
+    if not wider_names:
+        return True
+    return bool(names) and set(names) <= set(wider_names)
 
 
 def _common(one: Scope, other: Scope) -> Scope | None:
-    parts = [
-        _part(getattr(one, name), getattr(other, name))
-        for name in ("services", "regions", "events")
-    ]
-    if any(part is None for part in parts):
+    """Returns what two scopes have in common; None for nothing."""
+    services = _part(one.services, other.services)
+    regions = _part(one.regions, other.regions)
+    events = _part(one.events, other.events)
+    if services is None or regions is None or events is None:
         return None
-    services, regions, events = (part or () for part in parts)
     # Partly selected data events stay hidden even if other events of their type are recorded.
     in_part = any(scope.events and not scope.data_events for scope in (one, other))
     return Scope(
@@ -391,8 +421,10 @@ def _part(some: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...] | N
     """
     if not some or not others:
         return some or others
-    pairs = chain(((each, others) for each in some), ((each, some) for each in others))
-    common_items = (
-        pair for pair, there in pairs if pair in there or pair.partition(" ")[0] in there
-    )
-    return tuple(dict.fromkeys(common_items)) or None
+    common_names = [*_covered(some, others), *_covered(others, some)]
+    return tuple(dict.fromkeys(common_names)) or None
+
+
+def _covered(names: Iterable[str], other_names: Collection[str]) -> Sequence[str]:
+    """Returns the names that others include: `AWS::S3::Object` has `AWS::S3::Object read`."""
+    return [name for name in names if name in other_names or name.partition(" ")[0] in other_names]

@@ -14,6 +14,7 @@ from leastpriv.cloudtrail.coverage import (
     LOGGED_KINDS,
     Coverage,
     DataStream,
+    RegionEvents,
     SelectedData,
     folder_of,
     mask_of,
@@ -78,8 +79,8 @@ class ReadStatistics(Struct):
     """
     days: dict[str, set[int]] = {}
     """Region -> days (`date.toordinal`) with a record of any principal."""
-    logged: dict[tuple[str, str], set[int]] = {}
-    """Region and kind of `LOGGED_KINDS` -> days with such a management event: a trail may exclude
+    logged: dict[RegionEvents, set[int]] = {}
+    """Kind of `LOGGED_KINDS` in a region -> days with such a management event: a trail may exclude
     some.
     """
     data: dict[DataStream, int] = {}
@@ -113,7 +114,7 @@ class ReadStatistics(Struct):
         days = set(range(first.toordinal(), last.toordinal() + 1))
         _add_days(self.days, region, days)
         for kind in LOGGED_KINDS:
-            _add_days(self.logged, (region, kind), days)
+            _add_days(self.logged, RegionEvents(region, kind), days)
 
     def note_caller(self, arn: str, times: int = 1) -> None:
         """Counts calls of a role or user that is no target: a message about a wrong name lists
@@ -173,7 +174,7 @@ class PackedStatistics(Struct, array_like=True, gc=False):
     regions: set[str]
     events: set[str]
     days: dict[str, set[int]]
-    logged: dict[tuple[str, str], set[int]]
+    logged: dict[RegionEvents, set[int]]
     data: list[tuple[DataStream, str]]
     """Streams and their masks, in hexadecimal: a mask has more bits than the format's numbers."""
     first: AwareTime | None
@@ -299,7 +300,7 @@ class CoverageCounter(Struct):
             if self.region in statistics.regions:
                 _add_days(statistics.days, self.region, self.days)
                 for name in () if self.data else {self.source, self.kind} & LOGGED_KINDS:
-                    _add_days(statistics.logged, (self.region, name), self.days)
+                    _add_days(statistics.logged, RegionEvents(self.region, name), self.days)
             kind = self.kind.removeprefix("data-")
             streams = {
                 DataStream(f"{self.source}:{name}", kind, prefix): mask_of(days)

@@ -422,10 +422,10 @@ def _common_logged(found: Sequence[Coverage]) -> dict[RegionEvents, frozenset[da
     """
     logged = {events for coverage in found for events in coverage.logged}
     days = {
-        (region, kind): _in_all(
-            coverage.logged.get((region, kind)) for coverage in _working_in(found, region)
+        events: _in_all(
+            coverage.logged.get(events) for coverage in _working_in(found, events.region)
         )
-        for region, kind in sorted(logged)
+        for events in sorted(logged)
     }
     return {events: common for events, common in days.items() if common}
 

@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from msgspec import Struct, field
 
-from leastpriv.cloudtrail.coverage import DataStream
+from leastpriv.cloudtrail.coverage import DataStream, Period
 from leastpriv.diff.compare import Entry
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.usage_history import Returned, RevertedRemoval, UsageHistory
@@ -401,7 +401,7 @@ class GuardContext(Struct, frozen=True):
     """Operations of which the evidence has a management event, of any principal."""
     data_streams: Mapping[str, Sequence[RecordedStream]]
     """Bucket, or ARN of another resource -> its recorded data events."""
-    whole_days: tuple[date, date] | None
+    whole_days: Period | None
     """First and last day that the records should show in whole."""
     may_call: Callable[[str], bool]
     """Whether the principal may call an operation, as far as known policies show."""

@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from msgspec import Struct
 
 from leastpriv.aws.arns import account_of, region_field
-from leastpriv.cloudtrail.coverage import EXCLUDABLE, LONGEST_SILENCE, WRITE, silences
+from leastpriv.cloudtrail.coverage import EXCLUDABLE, LONGEST_SILENCE, WRITE, Period, silences
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.usage_history import ActionUse, UsageHistory
 from leastpriv.models import Gap, GapKind
@@ -65,14 +65,13 @@ class SettledSilences(Struct, frozen=True):
             return False
         return all(self._is_settled_in(region, gap, days_read) for region in gap.scope.regions)
 
-    def _is_settled_in(self, region: str, gap: Gap, whole: tuple[date, date]) -> bool:
+    def _is_settled_in(self, region: str, gap: Gap, whole: Period) -> bool:
         """Whether days between two silences of a region are enough for a removal, and the silences
         short in comparison.
         """
         kind = _kind_of(gap)
         coverage = self.evidence.coverage
-        days = coverage.logged.get((region, kind)) if kind else coverage.days.get(region)
-        silent = silences(days or frozenset(), whole, writes=kind == WRITE)
+        silent = silences(coverage.days_with(region, kind), whole, writes=kind == WRITE)
         if not silent:
             return False
         lost = sum((last - first).days + 1 for first, last in silent)
@@ -165,9 +164,7 @@ def _kind_of(gap: Gap) -> str:
     return next((EXCLUDABLE[prefix] for prefix in gap.scope.services), "")
 
 
-def _stretches(
-    silent: tuple[tuple[date, date], ...], whole: tuple[date, date]
-) -> Iterator[_Stretch]:
+def _stretches(silent: Sequence[Period], whole: Period) -> Iterator[_Stretch]:
     """Yields the days before, between and after the silences."""
     start = whole[0]
     for first, last in silent:

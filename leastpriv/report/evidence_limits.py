@@ -324,7 +324,7 @@ def _most_recorded(coverage: Coverage) -> Sequence[str]:
 
 
 def _where(kind: str, coverage: Coverage) -> str:
-    regions = [region for region in _most_recorded(coverage) if (region, kind) in coverage.logged]
+    regions = [region for region in _most_recorded(coverage) if coverage.days_with(region, kind)]
     if len(regions) == len(coverage.days):
         return "in each of these regions" if len(regions) > 1 else "in this region"
     return f"in {codes(regions, 4)} only" if regions else ""
@@ -357,9 +357,7 @@ def coverage_value(coverage: Coverage) -> dict[str, object]:
                 "without_record": [
                     str(day) for day in sorted(_days_between(min(days), max(days)) - days)
                 ],
-                "days_by_kind": {
-                    kind: len(coverage.logged.get((region, kind), ())) for kind in _KINDS
-                },
+                "days_by_kind": {kind: len(coverage.days_with(region, kind)) for kind in _KINDS},
             }
             for region, days in sorted(coverage.days.items())
             if days
@@ -390,7 +388,7 @@ def coverage_picture(coverage: Coverage) -> Iterator[dict[str, object]]:
         first, last = _period(coverage)
         width = 100 / ((last - first).days + 1)
         days = coverage.days[region]
-        reads, writes = (coverage.logged.get((region, kind), frozenset()) for kind in (READ, WRITE))
+        reads, writes = (coverage.days_with(region, kind) for kind in (READ, WRITE))
         whole_path, part = (
             _path(days_of_path, first, width)
             for days_of_path in (days & reads & writes, days - (reads & writes))

@@ -8,7 +8,7 @@ from time import process_time
 import pytest
 
 from leastpriv.aws.arns import parse_principal
-from leastpriv.cloudtrail.coverage import Coverage, DataStream
+from leastpriv.cloudtrail.coverage import Coverage, DataStream, RegionEvents
 from leastpriv.evidence.models import (
     AccessReport,
     AwsFindings,
@@ -135,7 +135,7 @@ def test_a_day_counts_where_the_records_of_each_account_have_it() -> None:
 
 def test_a_region_whose_days_no_two_users_share_is_not_covered() -> None:
     days = [date(2026, 11, number) for number in range(1, 3)]
-    writes = ("eu-west-1", "management-write")
+    writes = RegionEvents("eu-west-1", "management-write")
     covered = [
         Coverage(days={"eu-west-1": frozenset({day})}, logged={writes: frozenset({day})})
         for day in days

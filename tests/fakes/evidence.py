@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 
-from leastpriv.cloudtrail.coverage import LOGGED_KINDS, Coverage, DataStream, mask_of
+from leastpriv.cloudtrail.coverage import LOGGED_KINDS, Coverage, DataStream, RegionEvents, mask_of
 from leastpriv.evidence.models import CallGroup, Counts, Evidence
 from leastpriv.models import Basis, Denial, DeniedBy, Need, Outcome, Permission, Run, Usage
 from leastpriv.permissions import catalog
@@ -96,7 +96,7 @@ def complete(*regions: str, start: date = _FIRST_DAY, days: int = 45) -> Coverag
     kinds = LOGGED_KINDS - {"rdsdata.amazonaws.com"}
     return Coverage(
         days=dict.fromkeys(regions, every),
-        logged={(region, kind): every for region in regions for kind in kinds},
+        logged={RegionEvents(region, kind): every for region in regions for kind in kinds},
         named_regions=frozenset(regions),
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 
 from leastpriv.aws.arns import Window
-from leastpriv.cloudtrail.coverage import READ, WRITE, Coverage, DataStream, mask_of
+from leastpriv.cloudtrail.coverage import READ, WRITE, Coverage, DataStream, RegionEvents, mask_of
 from leastpriv.report.evidence_limits import coverage_picture, coverage_sentences, coverage_value
 
 FIRST = date(2026, 9, 1)
@@ -20,10 +20,10 @@ SHOP = "arn:aws:s3:::shop"
 FOUND = Coverage(
     days={"eu-west-1": days(range(10)), "us-east-1": days([0, 1, 5])},
     logged={
-        ("eu-west-1", READ): days(range(10)),
-        ("eu-west-1", WRITE): days(range(4)),
-        ("us-east-1", READ): days([0, 1, 5]),
-        ("eu-west-1", "kms.amazonaws.com"): days([3]),
+        RegionEvents("eu-west-1", READ): days(range(10)),
+        RegionEvents("eu-west-1", WRITE): days(range(4)),
+        RegionEvents("us-east-1", READ): days([0, 1, 5]),
+        RegionEvents("eu-west-1", "kms.amazonaws.com"): days([3]),
     },
     data={
         DataStream("s3.amazonaws.com:PutObject", "write", f"{SHOP}/a/"): mask_of(

@@ -94,6 +94,7 @@ def read_named(path: Path | str, label: str) -> bytes:
 
 
 def _resolved(path: Path) -> Path:
+    """Returns an absolute path without links; raises OSError for a loop of them."""
     try:
         return path.resolve()
     except RuntimeError as error:  # a loop of links before Python 3.13

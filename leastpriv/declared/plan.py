@@ -451,7 +451,7 @@ def _providers(plan: Mapping[str, Any]) -> dict[str, _Provider]:
         """Returns the value of a constant or of one variable; else an empty text."""
         # In Terraform's JSON syntax an expression is also a constant: the text `${var.region}`.
         configured = expression if isinstance(expression, Mapping) else {}
-        references = configured.get("references", ())
+        references = list(configured.get("references", ()))
         value = None
         if not references:
             value = configured.get("constant_value")

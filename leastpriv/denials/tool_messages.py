@@ -16,7 +16,7 @@ aws/aws-sdk-net#1443, read 2026-11-27.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache, partial
 
 from msgspec import Struct
@@ -313,6 +313,8 @@ def _boto2(layout: LogText, match: re.Match[str]) -> FoundDenial:
     return inferred_denial(layout, match.span(), ())
 
 
+_END_OF_DENIAL = 60
+"""Characters after the code of an error that are part of the denial."""
 _PULUMI = re.compile(
     r"\b(?P<verb>creating|updating|deleting|reading) urn:pulumi:[^ \n\v]{1,400}?::"
     r"aws:(?P<module>[A-Za-z0-9]{1,40})/\w{1,60}:(?P<noun>[A-Z][A-Za-z0-9]{1,60})::"
@@ -328,12 +330,20 @@ def _pulumi(layout: LogText, match: re.Match[str]) -> FoundDenial | None:
         return None
     # A second version of a resource type (`BucketV2`) is the same resource.
     noun = re.sub(r"V\d\Z", "", match["noun"])
-    names = [f"{verb}{noun}" for verb in _VERBS[match["verb"]]]
-    distinct_actions = {actions_of(match["module"], name): None for name in names}
-    distinct_actions.pop((), None)
-    if len(distinct_actions) != 1:
+    operations = [f"{verb}{noun}" for verb in _VERBS[match["verb"]]]
+    actions_of_operations = _actions_of_existing(match["module"], operations)
+    if len(actions_of_operations) != 1:
         return None
-    return inferred_denial(layout, (match.start(), match.end() + 60), next(iter(distinct_actions)))
+    span = (match.start(), match.end() + _END_OF_DENIAL)
+    return inferred_denial(layout, span, actions_of_operations[0])
+
+
+def _actions_of_existing(service: str, operations: Iterable[str]) -> list[tuple[str, ...]]:
+    """Returns the actions of each of some operations that a service has; those of `CreateQueue` and
+    `CreateQueues` are one where they are equal.
+    """
+    distinct = dict.fromkeys(actions_of(service, operation) for operation in operations)
+    return [actions for actions in distinct if actions]
 
 
 _VERBS = {
@@ -380,34 +390,47 @@ def _verb_and_kind(layout: LogText, code: re.Match[str]) -> FoundDenial | None:
     # Replace by blanks, so that offsets stay the same.
     before = _FULL_NAME.sub(lambda found: " " * len(found[0]), text[begin : code.start()])
     phrase = _PHRASE.search(before)
-    actions = _actions(phrase, service or "") if phrase else ()
+    actions = _actions_of_phrase(phrase, service or "") if phrase else ()
     if not phrase or not actions:
         return None
     name = phrase["name"] or ""
     resource = s3_arn("", actions[0], name) if actions[0].startswith("s3:") else ""
-    span = (begin + phrase.start(), min(code.end() + 60, len(text)))
+    span = (begin + phrase.start(), min(code.end() + _END_OF_DENIAL, len(text)))
     return inferred_denial(layout, span, actions, resource)
 
 
-def _actions(phrase: re.Match[str], service: str) -> tuple[str, ...]:
-    """Returns the action of the only operation with this name, of the named service or of the one
-    with this wording.
+def _actions_of_phrase(phrase: re.Match[str], service: str) -> tuple[str, ...]:
+    """Returns the actions of the one operation that `creating S3 Bucket` may mean; none if it may
+    mean several.
+
+    Its first words may name the service (`S3`); without one there, it is the named `service`.
     """
-    verb, words = phrase["verb"].lower(), f"{phrase['what']} {phrase['part']}".split()
-    for count in range(min(_MOST_WORDS_OF_SERVICE, len(words) - 1), -1, -1):
-        prefix = " ".join(words[:count]) if count else service
-        noun = "".join(word[:1].upper() + word[1:] for word in words[count:])
-        plural = f"{noun.removesuffix('s')}s"
-        operation_names = [
-            f"{start}{end}" for start in _VERBS[verb] for end in dict.fromkeys((noun, plural))
-        ]
-        distinct_actions = (
-            dict.fromkeys(actions_of(prefix, name) for name in operation_names) if prefix else {}
-        )
-        distinct_actions.pop((), None)
-        if distinct_actions:
-            return next(iter(distinct_actions)) if len(distinct_actions) == 1 else ()
+    verb = phrase["verb"].lower()
+    words = f"{phrase['what']} {phrase['part']}".split()
+    most_words_of_service = min(_MOST_WORDS_OF_SERVICE, len(words) - 1)
+    for number in range(most_words_of_service, -1, -1):
+        named_service = " ".join(words[:number]) if number else service
+        if not named_service:
+            continue
+        operations = _operation_names(verb, words[number:])
+        actions_of_operations = _actions_of_existing(named_service, operations)
+        if len(actions_of_operations) > 1:
+            return ()
+        if actions_of_operations:
+            return actions_of_operations[0]
     return ()
+
+
+def _operation_names(verb: str, words: Iterable[str]) -> list[str]:
+    """Returns the operations that a verb and words of a resource may mean: `CreateBucket`,
+    `CreateBuckets`.
+    """
+    noun = "".join(word[:1].upper() + word[1:] for word in words)
+    plural_noun = f"{noun.removesuffix('s')}s"
+    names: list[str] = []
+    for start in _VERBS[verb]:
+        names.extend(dict.fromkeys((f"{start}{noun}", f"{start}{plural_noun}")))
+    return names
 
 
 _REFUSAL = re.compile(

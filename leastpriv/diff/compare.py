@@ -272,8 +272,8 @@ class UsagesOfAction:
     def __init__(self, usages: Sequence[Usage]) -> None:
         self._usages = usages
         self._order = {id(usage): index for index, usage in enumerate(usages)}
-        one_text_usages = [usage for usage in usages if _is_one_text(usage)]
-        self._others = [usage for usage in usages if not _is_one_text(usage)]
+        one_text_usages = [usage for usage in usages if _has_literal_arn(usage)]
+        self._others = [usage for usage in usages if not _has_literal_arn(usage)]
         self._named = sorted(one_text_usages, key=lambda usage: usage.resource)
         self._texts = [usage.resource for usage in self._named]
 
@@ -293,7 +293,8 @@ class UsagesOfAction:
         return sorted(nearby.values(), key=lambda usage: self._order[id(usage)])
 
 
-def _is_one_text(usage: Usage) -> bool:
+def _has_literal_arn(usage: Usage) -> bool:
+    """Whether the resource of a usage is one ARN without a wildcard, variable or placeholder."""
     resource = usage.need.permission.resource
     return is_named_whole(usage.need) and start_of(resource) == resource
 

@@ -179,18 +179,19 @@ def _merged(
 
 
 def summed(pattern: str, usages: Sequence[Usage]) -> Usage:
-    """Returns one usage of a resource pattern for several of the same need."""
+    """Returns the usages of an action on the resources of a pattern as one, with their numbers
+    added up; the runs are in the order in which they are first seen.
+    """
     first = usages[0]
-    if len(usages) == 1 and first.need.permission.resource == pattern:
+    permission = first.need.permission
+    if len(usages) == 1 and permission.resource == pattern:
         return first
-    runs = {
-        run: usage.first_seen
-        for usage in sorted(usages, key=lambda usage: usage.first_seen)
-        for run in usage.runs
-    }
+    runs: dict[str, None] = {}
+    for usage in sorted(usages, key=lambda usage: usage.first_seen):
+        runs.update(dict.fromkeys(usage.runs))
     return replace(
         first,
-        need=replace(first.need, permission=replace(first.need.permission, resource=pattern)),
+        need=replace(first.need, permission=replace(permission, resource=pattern)),
         count=sum(usage.count for usage in usages),
         first_seen=min(usage.first_seen for usage in usages),
         last_seen=max(usage.last_seen for usage in usages),

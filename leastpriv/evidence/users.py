@@ -129,6 +129,7 @@ def unite(users: Sequence[UserEvidence], principal: str, names_account: NamesAcc
 
 
 def _policy_user(user: UserEvidence) -> PolicyUser:
+    """Returns what reports show of a user."""
     evidence = user.evidence
     return PolicyUser(
         arn=user.arn,
@@ -450,7 +451,7 @@ def _working_in(found: Sequence[Coverage], region: str) -> list[Coverage]:
 def _aws_findings(found: Sequence[AwsFindings]) -> AwsFindings:
     """Unites what AWS says of each user."""
     return AwsFindings(
-        access=_access([findings.access for findings in found]),
+        access=_access_report([findings.access for findings in found]),
         generated=_generated([findings.generated for findings in found]),
         unused=_unused([findings.unused for findings in found]),
         outside=tuple(dict.fromkeys(access for findings in found for access in findings.outside)),
@@ -469,45 +470,47 @@ def _aws_findings(found: Sequence[AwsFindings]) -> AwsFindings:
     )
 
 
-def _access(found: Sequence[AccessReport | None]) -> AccessReport | None:
-    """Returns the last attempts of all users; one that AWS was not asked about may have made
-    others.
-    """
-    reports = [report for report in found if report]
+def _access_report(reports_of_users: Sequence[AccessReport | None]) -> AccessReport | None:
+    """Returns the last accesses of all users; None where AWS reported on none of them."""
+    reports = [report for report in reports_of_users if report]
     if not reports:
         return None
-    is_whole = len(reports) == len(found)
+    is_whole = len(reports) == len(reports_of_users)
     services: dict[str, ServiceAccess] = {}
+    granted_by: dict[str, tuple[str, ...]] = {}
     for name in sorted({name for report in reports for name in report.services}):
-        service_reports = [report.services[name] for report in reports if name in report.services]
-        last = _latest([service.last for service in service_reports])
-        if last is None and not is_whole:
+        service = _service_access(name, reports)
+        # A user without a report may have used the service that others did not use.
+        if service.last is None and not is_whole:
             continue
-        actions = {
-            action: _latest(
-                [service_report.actions.get(action) for service_report in service_reports]
-            )
-            for service in service_reports
-            for action in service.actions
-        }
-        services[name] = ServiceAccess(name, last, actions)
-    granted = {name: _union(_granted(reports, name)) for name in services}
+        services[name] = service
+        policies = _union(report.granted_by.get(name, ()) for report in reports)
+        if policies:
+            granted_by[name] = policies
+    missing = dict.fromkeys(report.missing for report in reports if report.missing)
     return AccessReport(
         made=min(report.made for report in reports),
         services=services,
-        granted_by={name: by for name, by in granted.items() if by},
+        granted_by=granted_by,
         shared=tuple(shared for report in reports for shared in report.shared),
-        missing=" ".join(dict.fromkeys(report.missing for report in reports if report.missing)),
+        missing=" ".join(missing),
     )
 
 
-def _granted(reports: Sequence[AccessReport], service: str) -> Iterator[tuple[str, ...]]:
-    for report in reports:
-        yield report.granted_by.get(service, ())
+def _service_access(name: str, reports: Iterable[AccessReport]) -> ServiceAccess:
+    """Returns the last access to a service and by each of its actions, of any user."""
+    service_reports = [report.services[name] for report in reports if name in report.services]
+    actions: dict[str, LastAccess | None] = {}
+    for service in service_reports:
+        for action, access in service.actions.items():
+            actions[action] = _latest([actions.get(action), access])
+    return ServiceAccess(name, _latest([service.last for service in service_reports]), actions)
 
 
-def _latest(found: Iterable[LastAccess | None]) -> LastAccess | None:
-    return max((access for access in found if access), key=lambda each: each.time, default=None)
+def _latest(accesses: Iterable[LastAccess | None]) -> LastAccess | None:
+    """Returns the latest of some accesses, of equal ones the first; None without one."""
+    known = [access for access in accesses if access]
+    return max(known, key=lambda access: access.time, default=None)
 
 
 def _generated(found: Sequence[GeneratedPolicy | None]) -> GeneratedPolicy | None:

@@ -397,6 +397,7 @@ class Evaluator:
         return self.names.get(expression.text)
 
     def _access(self, expression: Expression) -> Node | None:
+        """Returns what `local.buckets[0].arn` names: a value, and the steps to a part of it."""
         base = expression.parts[0]
         steps = expression.parts[1:]
         if base.kind == "name" and base.text not in self.names:

@@ -412,7 +412,7 @@ def _lines(texts: Sequence[str]) -> list[_Line]:
             masked = _masked(text)
             code = text[: len(masked)]
             in_comment = _opens_comment(text[len(code) :])
-            lines.append(_Line(text) if in_comment else _cells(text, masked))
+            lines.append(_Line(text) if in_comment else _line_of_code(text, masked))
             heredoc = None if in_comment else _HEREDOC.search(code)
             heredoc_end = heredoc[1] if heredoc else ""
     return lines
@@ -423,22 +423,29 @@ def _opens_comment(comment: str) -> bool:
     return comment.startswith("/*") and "*/" not in comment
 
 
-def _cells(text: str, masked: str) -> _Line:
-    """Splits a line of code into its cells; `masked` is the line as `_masked` returns it."""
+def _line_of_code(text: str, masked: str) -> _Line:
+    """Splits a line at its `=` and before its comment, which are aligned with those of the lines
+    around it.
+
+    A line whose value goes on in the next one is not aligned. `masked` is the line as `_masked`
+    returns it.
+    """
     code = text[: len(masked)]
     comment = text[len(masked) :]
     if not code.strip():
         return _Line(text)
-    brackets = _balance(masked)
-    equal = _equal_sign(masked)
-    leaves_open = equal >= 0 and _balance(masked[equal:])
-    if leaves_open:
-        code = f"{code[:equal].rstrip()} {code[equal:]}"
     if comment:
         code = code.rstrip()
-    if equal < 0 or leaves_open:
+    brackets = _balance(masked)
+    equal = _equal_sign(masked)
+    if equal < 0:
         return _Line(code, "", comment, brackets)
-    return _Line(code[:equal].rstrip(), code[equal:], comment, brackets)
+    name = code[:equal].rstrip()
+    value = code[equal:]
+    is_value_complete = _balance(masked[equal:]) == 0
+    if is_value_complete:
+        return _Line(name, value, comment, brackets)
+    return _Line(f"{name} {value}", "", comment, brackets)
 
 
 def _equal_sign(masked: str) -> int:
@@ -450,6 +457,7 @@ def _equal_sign(masked: str) -> int:
 
 
 def _balance(code: str) -> int:
+    """Returns the number of opening brackets without the number of closing ones."""
     return sum((char in _OPENING) - (char in _CLOSING) for char in code)
 
 

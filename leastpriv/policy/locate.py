@@ -134,17 +134,19 @@ def _policy_at(root: Node, pointer: str, where: str) -> Node:
     node = follow_pointer(root, pointer, where)
     if not is_statement_list(node):
         return node
-    parent, _, _ = pointer.rpartition("/")
-    holders = follow_pointer(root, parent, where).members
-    holder = next((member for member in holders if member.value is node), None)
-    if holder is None:
+    outer_pointer, _, _ = pointer.rpartition("/")
+    outer_members = follow_pointer(root, outer_pointer, where).members
+    list_member = next((member for member in outer_members if member.value is node), None)
+    if list_member is None:
         return node
-    version = Node("string", holder.start, holder.start, text=_VERSION)
+    # The file has no such object: it takes the place of the member with the list.
+    start = list_member.start
+    version = Node("string", start, start, text=_VERSION)
     members = (
-        Member("Version", holder.start, holder.start, version),
-        Member("Statement", holder.start, holder.key_end, node),
+        Member("Version", start, start, version),
+        Member("Statement", start, list_member.key_end, node),
     )
-    return Node("object", holder.start, node.end, members=members, block=node.block)
+    return Node("object", start, node.end, members=members, block=node.block)
 
 
 def _resource_type(root: Node, pointer: str, where: str) -> str:

@@ -239,17 +239,17 @@ class TemplateValues:
         return ((placeholder_for(name),),)
 
     def _parameter(self, name: str, parameter: Node, is_action: bool) -> tuple[Parts, ...]:
-        """Returns the values that a parameter allows.
+        """Returns the values that a parameter may have; a placeholder where any is possible.
 
-        A default says little of a resource, which differs by stack, and much of an action.
+        Its default is the value of an action, but not of a resource, which differs by stack.
         """
-        allowed = parameter.get("AllowedValues")
-        if allowed and allowed.items:
-            return tuple((allowed_value.text,) for allowed_value in allowed.items)
+        allowed_values = parameter.get("AllowedValues")
+        if allowed_values and allowed_values.items:
+            return tuple((value.text,) for value in allowed_values.items)
         default = parameter.get("Default")
-        if default is not None and is_action and ":" in default.text:
-            is_an_arn = default.text.startswith("arn:")
-            if not is_an_arn:
+        if is_action and default is not None:
+            names_action = ":" in default.text and not default.text.startswith("arn:")
+            if names_action:
                 return ((default.text,),)
         return ((placeholder_for(name),),)
 

@@ -359,58 +359,106 @@ def _beyond_sentence(context: ReviewContext) -> str:
 
 def _edit(context: ReviewContext) -> Answer:
     """The answer for the edit of the policy."""
-    review, role, basis = context.review, code(context.role), evidence_span(context.evidence)
-    file = code(context.policy_file)
-    if review.is_created:
-        file += " (new)"
-    elif review.is_deleted:
-        file += " (deleted)"
-    # Without records, the templates and plans name the needs.
-    is_declared = context.declared_in and not (context.evidence.counts.calls or context.records)
-    sources = codes(context.declared_in, 2)
-    if review.verdict is ReviewVerdict.UNCHANGED:
+    verdict = context.review.verdict
+    file = _edited_file(context)
+    if verdict is ReviewVerdict.UNCHANGED:
         sentence = f"Both versions of {file} allow and deny the same."
         return Answer(Instruction.NONE, sentence, "Nothing to review")
-    if review.verdict is ReviewVerdict.BREAKS:
-        denied = f"{plural(count_calls(review.newly_denied), 'recorded call')} of {role} in {basis}"
-        sentence = f"After this edit of {file}, {denied} would be denied: such a deploy would fail."
-        if review.has_new_access_without_evidence:
-            sentence += " It also gives new access without evidence."
-        return Answer(Instruction.DO_NOT_MERGE, sentence)
-    if not (is_declared or context.evidence.counts.calls):
+    if verdict is ReviewVerdict.BREAKS:
+        return _breaking_edit(context)
+    if not (_is_by_declarations(context) or context.evidence.counts.calls):
         sentence = (
             f"No call of {code(context.principal)} is among the {context.records:,} records that"
             f" were read, so nothing shows what {file} needs: check the ARN and the trail."
         )
         return Answer(Instruction.NONE, sentence, "No evidence")
-    if review.verdict is ReviewVerdict.NEW_ACCESS:
-        lack = "that nothing asks for" if is_declared else "without evidence"
-        need_words = f"{sources} needs" if is_declared else f"{role} needed in {basis}"
-        sentence = f"{file} gains access {lack}: {_unproven(context)} beyond what {need_words}."
-        heading = "" if _is_sensitive(context) else "Review what it adds, then merge"
-        return Answer(Instruction.SECURITY_REVIEW, sentence, heading)
-    if review.verdict is ReviewVerdict.NEEDED_ACCESS:
-        need_words = "what was denied, or used without a known grant"
-        if is_declared:
-            need_words = f"what {sources} needs; no record of calls was read"
-        instruction = Instruction.MERGE
-        if _is_sensitive(context):
-            instruction = Instruction.SECURITY_REVIEW
-        return Answer(instruction, f"{file} gains only {need_words}.")
-    if is_declared:
-        is_needed = context.preflight and context.preflight.withdrawn
-        kept_words = "" if is_needed else f", and {sources} needs nothing of what it takes away"
-        sentence = f"{file} allows less{kept_words}; no record of calls was read."
-        return Answer(Instruction.REHEARSE, sentence)
-    surely = " for sure" if review.may_be_denied else ""
+    if verdict is ReviewVerdict.NEW_ACCESS:
+        return _unproven_edit(context)
+    if verdict is ReviewVerdict.NEEDED_ACCESS:
+        return _needed_edit(context)
+    return _narrowing_edit(context)
+
+
+def _edited_file(context: ReviewContext) -> str:
+    """Returns the policy file in Markdown, and whether it is new or deleted."""
+    file = code(context.policy_file)
+    if context.review.is_created:
+        return f"{file} (new)"
+    if context.review.is_deleted:
+        return f"{file} (deleted)"
+    return file
+
+
+def _is_by_declarations(context: ReviewContext) -> bool:
+    """Whether templates and plans alone name the needs: there are no records."""
+    has_records = bool(context.evidence.counts.calls or context.records)
+    return bool(context.declared_in) and not has_records
+
+
+def _sources(context: ReviewContext) -> str:
+    """Returns the templates and plans in Markdown."""
+    return codes(context.declared_in, 2)
+
+
+def _breaking_edit(context: ReviewContext) -> Answer:
+    """The answer for an edit that would deny recorded calls."""
+    calls = plural(count_calls(context.review.newly_denied), "recorded call")
+    denied = f"{calls} of {code(context.role)} in {evidence_span(context.evidence)}"
     sentence = (
-        f"{file} allows less, and no recorded call of {role} in {basis} would be denied{surely}."
+        f"After this edit of {_edited_file(context)}, {denied} would be denied: such a deploy would"
+        " fail."
     )
-    is_certain = not review.may_be_denied and not any(removal.unseen for removal in review.removals)
-    return Answer(Instruction.MERGE if is_certain else Instruction.REHEARSE, sentence)
+    if context.review.has_new_access_without_evidence:
+        sentence += " It also gives new access without evidence."
+    return Answer(Instruction.DO_NOT_MERGE, sentence)
+
+
+def _unproven_edit(context: ReviewContext) -> Answer:
+    """The answer for an edit that gives access beyond the needs."""
+    if _is_by_declarations(context):
+        access = "access that nothing asks for"
+        needs = f"{_sources(context)} needs"
+    else:
+        access = "access without evidence"
+        needs = f"{code(context.role)} needed in {evidence_span(context.evidence)}"
+    file = _edited_file(context)
+    sentence = f"{file} gains {access}: {_unproven(context)} beyond what {needs}."
+    heading = "" if _is_sensitive(context) else "Review what it adds, then merge"
+    return Answer(Instruction.SECURITY_REVIEW, sentence, heading)
+
+
+def _needed_edit(context: ReviewContext) -> Answer:
+    """The answer for an edit that gives access which is needed."""
+    needs = "what was denied, or used without a known grant"
+    if _is_by_declarations(context):
+        needs = f"what {_sources(context)} needs; no record of calls was read"
+    instruction = Instruction.MERGE
+    if _is_sensitive(context):
+        instruction = Instruction.SECURITY_REVIEW
+    return Answer(instruction, f"{_edited_file(context)} gains only {needs}.")
+
+
+def _narrowing_edit(context: ReviewContext) -> Answer:
+    """The answer for an edit that only takes access away, of which no recorded call is denied."""
+    review = context.review
+    file = _edited_file(context)
+    if _is_by_declarations(context):
+        reason = f", and {_sources(context)} needs nothing of what it takes away"
+        if context.preflight and context.preflight.withdrawn:
+            reason = ""
+        sentence = f"{file} allows less{reason}; no record of calls was read."
+        return Answer(Instruction.REHEARSE, sentence)
+    calls = f"no recorded call of {code(context.role)} in {evidence_span(context.evidence)}"
+    certainty = " for sure" if review.may_be_denied else ""
+    sentence = f"{file} allows less, and {calls} would be denied{certainty}."
+    has_unseen = any(removal.unseen for removal in review.removals)
+    if review.may_be_denied or has_unseen:
+        return Answer(Instruction.REHEARSE, sentence)
+    return Answer(Instruction.MERGE, sentence)
 
 
 def _is_sensitive(context: ReviewContext) -> bool:
+    """Whether the edit adds what a security reviewer must see."""
     return any(addition.forbidden or addition.sensitive for addition in context.review.additions)
 
 

@@ -143,6 +143,7 @@ def roles_table(rows: Sequence[Row]) -> TextTable:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
+    """Returns the texts of a row of the table, one for each column."""
     granted = "?" if row["granted"] is None else f"{row['granted']}"
     riskiest = "administrator" if row["administrator"] else str(row["riskiest_unused"] or "–")
     return (

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
-from itertools import chain, count
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,21 @@ from leastpriv.errors import InputError, LeastprivError
 from leastpriv.github_actions.workflow_commands import Console
 from leastpriv.models import Basis, ChangeKind, GapKind
 from leastpriv.permissions.patterns import action_covers, folded
-from leastpriv.pipeline.context import DRIFT_EXIT_CODE, PullRequestContent, RunResult, TargetResult
+from leastpriv.pipeline.context import (
+    DRIFT_EXIT_CODE,
+    PullRequestContent,
+    RunResult,
+    Target,
+    TargetResult,
+)
 from leastpriv.pipeline.publish import target_row
 from leastpriv.policy.size import session_policy
 from leastpriv.policy.source import Location
-from leastpriv.pull_request.models import PullRequestOperation, pull_request_outputs
+from leastpriv.pull_request.models import (
+    PublishResult,
+    PullRequestOperation,
+    pull_request_outputs,
+)
 from leastpriv.report.context import ReportContext
 from leastpriv.report.drift import context_findings, finding_sentence, summary_section
 from leastpriv.report.escalation import path_sentence
@@ -51,15 +61,16 @@ def write_files(content: PullRequestContent, folder: Path) -> Path:
     A file that a person changed remains, and each file in the folder of the policy. Returns the
     path of `proposal.json`. Raises LeastprivError where the folder cannot be written.
     """
-    contents, earlier = files_of(content), tuple[Path, ...]()
+    contents = files_of(content)
+    earlier: Sequence[Path] = ()
     if folder.resolve() != Path(content.context.policy_path).resolve().parent:
         with suppress(OSError, ValueError, KeyError, TypeError):
-            earlier = files_as_written(
-                folder, dict(json.loads((folder / "proposal.json").read_bytes())["files"])
-            )
+            index = json.loads((folder / "proposal.json").read_bytes())
+            earlier = files_as_written(folder, dict(index["files"]))
     _write(folder, contents)
-    for path in [file for file in earlier if file.name not in contents]:
-        path.unlink()
+    for file in earlier:
+        if file.name not in contents:
+            file.unlink()
     return folder / "proposal.json"
 
 
@@ -244,27 +255,31 @@ def write_result(
 
 def _folders_of(result: RunResult) -> list[str]:
     """Returns the name of each target's folder; two never differ in their letter case alone."""
-    several = (
-        len({target_result.target.settings.principal.account for target_result in result.targets})
-        > 1
-    )
+    targets = [target_result.target for target_result in result.targets]
+    accounts = {target.settings.principal.account for target in targets}
     folder_by_lower_case: dict[str, str] = {}
-    for target_result in result.targets:
-        principal = target_result.target.settings.principal
-        # IAM takes names of dots alone, which are no names of folders.
-        name = principal.name if not principal.name.startswith(".") else f"_{principal.name}"
-        is_short = not several or target_result.target.settings.spans_accounts
-        longer = f"{target_result.target.lead.account}-{name}"
-        names = chain(
-            (name,) if is_short else (), (longer,), (f"{longer}-{number}" for number in count(2))
-        )
-        free = next(
-            name_of_folder
-            for name_of_folder in names
-            if name_of_folder.lower() not in folder_by_lower_case
-        )
+    for target in targets:
+        is_short = len(accounts) == 1 or target.settings.spans_accounts
+        names = _folder_names(target, is_short=is_short)
+        free = next(name for name in names if name.lower() not in folder_by_lower_case)
         folder_by_lower_case[free.lower()] = free
     return list(folder_by_lower_case.values())
+
+
+def _folder_names(target: Target, *, is_short: bool) -> Iterator[str]:
+    """Yields the names that the folder of a target may have, without end; `is_short`: the first
+    lacks the account.
+    """
+    name = target.settings.principal.name
+    if name.startswith("."):
+        # IAM takes names of dots alone, which are no names of folders.
+        name = f"_{name}"
+    if is_short:
+        yield name
+    with_account = f"{target.lead.account}-{name}"
+    yield with_account
+    for number in count(2):
+        yield f"{with_account}-{number}"
 
 
 def _index_text(index: Mapping[str, Any]) -> str:
@@ -328,22 +343,28 @@ def outputs_of(result: RunResult, proposal_file: str, codes: Sequence[int]) -> d
             outputs["policy"] = text if len(text.encode()) <= LONGEST_OUTPUT else ""
             outputs["inline-session-policy"] = _session_policy(result.single.context)
         return {**outputs, **pull_request_outputs(result.single.published)}
-    targets = json_text(_within(values, LONGEST_OUTPUT))
-    first = result.first_files.published if result.first_files else None
-    published = (*(target_result.published for target_result in result.targets), first)
+    outputs["targets"] = json_text(_within(values, LONGEST_OUTPUT))
+    published = [target_result.published for target_result in result.targets]
+    if result.first_files:
+        published.append(result.first_files.published)
     # Pull requests of two repositories may have one branch name.
-    pulls = list({(pull.branch, pull.url): pull for pull in published if pull}.values())
-    outputs_of_pull = pull_request_outputs(pulls[0] if len(pulls) == 1 else None)
-    operations = [pull.operation for pull in pulls]
-    together = next(
-        (operation for operation in _OPERATIONS if operation in operations),
-        PullRequestOperation.NONE,
-    )
-    lists = {
-        name: "\n".join(filter(None, (pull_request_outputs(pull)[name] for pull in pulls)))
-        for name in outputs_of_pull
-    }
-    return {**outputs, "targets": targets, **lists, "pull-request-operation": together.value}
+    pulls = {(pull.branch, pull.url): pull for pull in published if pull}
+    return {**outputs, **_joined_outputs(list(pulls.values()))}
+
+
+def _joined_outputs(pulls: Sequence[PublishResult]) -> dict[str, str]:
+    """Returns the outputs of several pull requests, one a line, and the most important operation
+    of all.
+    """
+    outputs_of_pulls = list(map(pull_request_outputs, pulls))
+    joined: dict[str, str] = {}
+    for name in pull_request_outputs(None):
+        texts = [outputs[name] for outputs in outputs_of_pulls]
+        joined[name] = "\n".join(filter(None, texts))
+    operations = {pull.operation for pull in pulls}
+    first = (operation for operation in _OPERATIONS if operation in operations)
+    joined["pull-request-operation"] = next(first, PullRequestOperation.NONE).value
+    return joined
 
 
 def _within(values: list[dict[str, Any]], longest: int) -> list[dict[str, Any]]:
@@ -374,32 +395,37 @@ def _session_policy(context: ReportContext) -> str:
     A session policy denies all that it does not allow, so it includes the attached policies.
     """
     text = session_policy((*context.proposal.documents, *context.attached_documents))
-    # AWS accepts no functions and placeholders of a template.
-    for statement in json.loads(text)["Statement"] if text else ():
-        values = (
-            statement.get(key, []) for key in ("Action", "NotAction", "Resource", "NotResource")
-        )
-        entries = [
-            entry for value in values for entry in (value if isinstance(value, list) else [value])
-        ]
-        if not all(isinstance(entry, str) and not _PLACEHOLDER.search(entry) for entry in entries):
-            return ""
-    return text
+    statements = json.loads(text)["Statement"] if text else ()
+    return text if all(map(_is_without_placeholders, statements)) else ""
+
+
+def _is_without_placeholders(statement: Mapping[str, Any]) -> bool:
+    """Whether a statement has no function or placeholder of a template, which AWS accepts none
+    of.
+    """
+    for key in ("Action", "NotAction", "Resource", "NotResource"):
+        value = statement.get(key, [])
+        for entry in value if isinstance(value, list) else [value]:
+            if not isinstance(entry, str) or _PLACEHOLDER.search(entry):
+                return False
+    return True
 
 
 def removed_actions(context: ReportContext) -> list[str]:
     """Actions that an entry granted and no entry of the proposal grants, sorted."""
-    gone = {action for change in context.proposal.changes for action in change.removed_actions}
+    no_longer_granted: set[str] = set()
+    for change in context.proposal.changes:
+        no_longer_granted.update(change.removed_actions)
     allows = [
         statement
         for statement in context.proposal.document.statements
         if statement.effect == "Allow"
     ]
-    entries_left = {entry for statement in allows for entry in statement.actions}
-    patterns = [entry for entry in entries_left if has_wildcard(entry)]
-    names = {folded(entry) for entry in entries_left}
+    entries = {entry for statement in allows for entry in statement.actions}
+    patterns = [entry for entry in entries if has_wildcard(entry)]
+    names = {folded(entry) for entry in entries}
     removed: list[str] = []
-    for action in sorted(gone):
+    for action in sorted(no_longer_granted):
         if folded(action) in names:
             continue
         if not any(action_covers(pattern, action) for pattern in patterns):
@@ -475,30 +501,39 @@ def damage_notes(result: RunResult) -> list[str]:
 def run_summary(result: RunResult, settings: Settings) -> str:
     """Returns the summary of the run in Markdown, with its pull requests."""
     if result.single:
-        published, content, place_words = result.single.published, result.single.content, ""
-        if content is None:
-            return ""
-        if published and published.failure:
-            by_hand = (
-                f" [Open it yourself]({published.manual_url})." if published.manual_url else ""
-            )
-            place_words = f"> **Not published.** {prose(published.failure)}{by_hand}\n\n"
-        elif published:
-            pull = (
-                f"Pull request [#{published.number}]({published.url})"
-                if published.url
-                else "Pull request"
-            )
-            reason_words = f" {prose(published.reason)}" if published.reason else ""
-            place_words = f"{pull}: {published.operation}.{reason_words}\n\n"
-        if content.context.missing_calls:
-            place_words += f"> **No call was checked.** {prose(content.context.missing_calls)}\n\n"
-        section = drift_section(content.context, result.single.target.settings.mode)
-        return f"## {content.title}\n\n{place_words}{section}{content.body}"
+        return _summary_of_one(result.single)
     rows = [target_row(target_result) for target_result in result.targets]
     text = summary(rows, result.chain, result.notes, drift=settings.mode is Mode.CHECK)
     first = first_files_section(result)
     return f"{text}\n{first}\n" if first else text
+
+
+def _summary_of_one(result: TargetResult) -> str:
+    """Returns the summary of a run of one target; empty where it has no proposal."""
+    content = result.content
+    if content is None:
+        return ""
+    paragraphs = [f"## {content.title}"]
+    if result.published:
+        paragraphs.append(_published_paragraph(result.published))
+    if content.context.missing_calls:
+        paragraphs.append(f"> **No call was checked.** {prose(content.context.missing_calls)}")
+    section = drift_section(content.context, result.target.settings.mode)
+    return "\n\n".join([*paragraphs, f"{section}{content.body}"])
+
+
+def _published_paragraph(published: PublishResult) -> str:
+    """Returns what publishing did, in Markdown."""
+    if published.failure:
+        by_hand = ""
+        if published.manual_url:
+            by_hand = f" [Open it yourself]({published.manual_url})."
+        return f"> **Not published.** {prose(published.failure)}{by_hand}"
+    pull = "Pull request"
+    if published.url:
+        pull = f"Pull request [#{published.number}]({published.url})"
+    reason = f" {prose(published.reason)}" if published.reason else ""
+    return f"{pull}: {published.operation}.{reason}"
 
 
 def first_files_section(result: RunResult) -> str:

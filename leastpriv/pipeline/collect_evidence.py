@@ -8,7 +8,7 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache, partial
 from typing import TYPE_CHECKING, TypeVar
@@ -110,6 +110,7 @@ def read_principals(
 
 
 def _sources_text(run: RunContext, settings: Settings) -> str:
+    """Returns the names of the sources that are read."""
     names = [*map(str, run.trails)]
     if settings.event_history:
         names.append("event history")
@@ -118,6 +119,7 @@ def _sources_text(run: RunContext, settings: Settings) -> str:
 
 
 def _roles_text(principals: Principals) -> str:
+    """Returns the one role that is read, or the number of roles."""
     arns = sorted(target.arn for target in principals.targets or ())
     roles = [*arns, *sorted(principals.patterns)]
     return roles[0] if len(roles) == 1 else plural(len(roles), "role")
@@ -443,34 +445,43 @@ class RunEvidence:
         """Reads the sources once for all principals and patterns; a pattern of one account is
         resolved by IAM first where the run asks AWS.
         """
-        targets = dict.fromkeys(principals)
-        patterns = [text for text in asked_patterns if has_wildcard(account_of(text))]
+        patterns = [pattern for pattern in asked_patterns if has_wildcard(account_of(pattern))]
         if patterns and self._settings.event_history:
             raise InputError(
                 f"role-arn is {patterns[0]!r}, and event history is read account by account: list"
                 " the accounts in the config, as in accounts: ['123456789012'], or read a trail of"
                 " the organization."
             )
-        account_patterns = [text for text in asked_patterns if text not in patterns]
+        targets = list(principals)
+        account_patterns = [pattern for pattern in asked_patterns if pattern not in patterns]
         if account_patterns and self._settings.asks_aws:
-            for account, texts in grouped(
-                (account_of(text), text) for text in account_patterns
-            ).items():
-                roles, failure = attempt(partial(self._listed, texts))
-                targets |= dict.fromkeys(roles or ())
-                if failure:
-                    self._unlisted[account] = failure
+            targets += self._matching_roles(account_patterns)
         else:
             patterns = asked_patterns
         if not targets and not patterns:
             return {}
-        first = next(iter(targets), None) or self._settings.principal
-        if not targets and not has_wildcard(account_of(patterns[0])):
-            first = replace(first, account=account_of(patterns[0]))
+        if targets:
+            first = targets[0]
+        else:
+            first = self._settings.principal
+            account = account_of(patterns[0])
+            if not has_wildcard(account):
+                first = replace(first, account=account)
         scanned = Principals(frozenset(targets), frozenset(patterns))
         return read_principals(
             self._run.in_account(first.account), replace(self._settings, principal=first), scanned
         )
+
+    def _matching_roles(self, patterns: Iterable[str]) -> Iterator[Principal]:
+        """Yields the roles that match some patterns, as the IAM of each account lists them; those
+        of an account that cannot list them are unknown.
+        """
+        by_account = grouped((account_of(pattern), pattern) for pattern in patterns)
+        for account, patterns_of_account in by_account.items():
+            roles, failure = attempt(partial(self._listed, patterns_of_account))
+            if failure:
+                self._unlisted[account] = failure
+            yield from roles or ()
 
     def _listed(self, patterns: list[str]) -> Iterable[Principal]:
         """Returns the roles of an account that match some patterns, as IAM lists them; raises
@@ -649,12 +660,9 @@ def with_aws_findings(
     try:
         aws = session.aws()
         account = aws.account()
-        is_own = account == settings.principal.account
-        reason = (
-            ""
-            if is_own
-            else f"the AWS credentials are those of account {account}, not of the role's."
-        )
+        reason = ""
+        if account != settings.principal.account:
+            reason = f"the AWS credentials are those of account {account}, not of the role's."
     except LeastprivError as error:
         reason = str(error)
     if reason:
@@ -664,12 +672,15 @@ def with_aws_findings(
         from leastpriv.evidence.access_analyzer import collect_aws_findings
 
         polling = Polling(_passing(session.now), time.sleep)
-        generation = (
-            (settings.access_analyzer, evidence.first) if settings.access_analyzer else None
-        )
-        access = settings.last_accessed
+        generation = None
+        if settings.access_analyzer:
+            generation = (settings.access_analyzer, evidence.first)
         findings = collect_aws_findings(
-            aws, settings.principal, polling, access=access, generation=generation
+            aws,
+            settings.principal,
+            polling,
+            access=settings.last_accessed,
+            generation=generation,
         )
     return replace(
         evidence, aws_findings=replace(findings, declared=evidence.aws_findings.declared)

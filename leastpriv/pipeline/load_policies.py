@@ -84,9 +84,13 @@ def committed_policy(target: Target, base: str) -> Document | None:
     """Returns the policy in the commit `base`, or the file on disk where no branch is made; None:
     no file exists.
     """
-    path, repository, folder = target.policy_path, target.base_repository, target.folder
-    raw = repository.read(base, path) if repository else None
-    if not repository and folder is not None and (folder / path).exists():
+    path = target.policy_path
+    repository = target.base_repository
+    folder = target.folder
+    raw = None
+    if repository:
+        raw = repository.read(base, path)
+    elif folder is not None and (folder / path).exists():
         raw = read_named(folder / path, "The input policy-file")
     if raw is None and (target.pointer or is_hcl(path)):
         raise InputError(
@@ -108,47 +112,38 @@ def check_file_name(target: Target, base: str, others: Iterable[str]) -> None:
 
     Raises InputError where its name or that of a folder is a slip for that of a policy.
     """
-    path, repository = target.policy_path, target.base_repository
+    path = target.policy_path
+    repository = target.base_repository
     root = target.folder or Path()
     other_names = {Path(name).as_posix() for name in others}
-    files = repository.paths(base, "") if repository else ()
+    files = [PurePosixPath(file) for file in repository.paths(base, "")] if repository else []
 
-    def names(folder: PurePosixPath) -> Iterable[str]:
+    def names_in(folder: PurePosixPath) -> Iterable[str]:
         """Returns the names in a folder, of the repository or on disk."""
         if repository:
-            return {
-                path_below.parts[len(folder.parts)]
-                for path_below in map(PurePosixPath, files)
-                if folder in path_below.parents
-            }
+            depth = len(folder.parts)
+            return {file.parts[depth] for file in files if folder in file.parents}
         with suppress(OSError):
             return [entry.name for entry in (root / folder).iterdir()]
         return ()
 
-    # The path with the names of folders and files that its own are slips for; none where one is
-    # unknown.
-    actual = PurePosixPath(PurePosixPath(path).anchor)
-    for part in PurePosixPath(path).relative_to(actual).parts:
-        name_by_lower = {
-            name.lower(): name
-            for name in names(actual)
-            if (actual / name).as_posix() not in other_names
-        }
-        lower = part.lower()
-        name = (
-            part
-            if part in {*name_by_lower.values(), ".."}
-            else name_by_lower.get(letters_meant(lower, name_by_lower) or lower, "")
-        )
+    # The path of existing folders and of a file for whose names its own names are slips.
+    meant_path = PurePosixPath(PurePosixPath(path).anchor)
+    for part in PurePosixPath(path).relative_to(meant_path).parts:
+        names = [
+            name
+            for name in names_in(meant_path)
+            if (meant_path / name).as_posix() not in other_names
+        ]
+        name = _meant_name(part, names)
         if not name:
             return
-        actual /= name
-    meant = actual.as_posix()
-    raw = (
-        repository.read(base, meant)
-        if repository
-        else read_named(root / meant, "The input policy-file")
-    )
+        meant_path /= name
+    meant = meant_path.as_posix()
+    if repository:
+        raw = repository.read(base, meant)
+    else:
+        raw = read_named(root / meant, "The input policy-file")
     if raw is not None and holds_policy(raw, meant, target.settings.principal):
         raise InputError(
             f"The input policy-file is {path!r}, which does not exist (did you mean {meant}?). To"
@@ -157,16 +152,24 @@ def check_file_name(target: Target, base: str, others: Iterable[str]) -> None:
         )
 
 
+def _meant_name(name: str, names: Sequence[str]) -> str:
+    """Returns the existing name that a name is a slip for, or the name itself; empty if none."""
+    if name == ".." or name in names:
+        return name
+    name_by_lower = {existing.lower(): existing for existing in names}
+    lower = name.lower()
+    return name_by_lower.get(letters_meant(lower, name_by_lower) or lower, "")
+
+
 def folder_of(target: Target, base: str, path: str = "") -> TerraformFolder:
     """Returns what a Terraform file can refer to, in the commit `base` or on disk; by default the
     policy file.
     """
     repository = target.base_repository
-    version = (
-        RepositoryVersion.of(repository, base)
-        if repository
-        else RepositoryVersion.on_disk(target.folder or Path())
-    )
+    if repository:
+        version = RepositoryVersion.of(repository, base)
+    else:
+        version = RepositoryVersion.on_disk(target.folder or Path())
     return version.folder(path or target.policy_path, read_plan(target))
 
 
@@ -174,46 +177,40 @@ def changed_at(target: Target, base: str) -> datetime | None:
     """Returns when the committed policy file was last changed; None where no history has it."""
     if target.past:
         return target.past.changed()
-    repository_history = _repository_history(target, base)
-    return (
-        repository_history[0].last_changed(repository_history[1], target.policy_path)
-        if repository_history
-        else None
-    )
+    repository = target.repository
+    if repository is None:
+        return None
+    commit = _base_commit(target, repository, base)
+    return repository.last_changed(commit, target.policy_path)
 
 
 def policy_before(target: Target, base: str, time: datetime) -> Document | None:
     """Returns the committed policy as it was at a time, or the first one of a younger file; None:
     no history has it.
     """
+    raw = None
+    repository = target.repository
     if target.past:
         raw = target.past.at(time)
-    else:
-        repository_history = _repository_history(target, base)
-        raw = (
-            repository_history[0].read_at(repository_history[1], target.policy_path, time)
-            if repository_history
-            else None
-        )
+    elif repository:
+        commit = _base_commit(target, repository, base)
+        raw = repository.read_at(commit, target.policy_path, time)
+    if raw is None:
+        return None
     try:
         folder = folder_of(target, base)
-        return (
-            read_attached(raw, target.policy_name, target.settings.principal, folder)
-            if raw is not None
-            else None
-        )
+        return read_attached(raw, target.policy_name, target.settings.principal, folder)
     except PolicyFileError:
         return None  # The file was no policy then: there is nothing to compare.
 
 
-def _repository_history(target: Target, base: str) -> tuple[Repository, str] | None:
-    """Returns the repository and the commit whose history has the policy file."""
-    repository = target.repository
-    if repository is None:
-        return None
-    return repository, (
-        base if target.base_repository else repository.branch_head(target.settings.base).commit
-    )
+def _base_commit(target: Target, repository: Repository, base: str) -> str:
+    """Returns the commit whose history has the policy file; `base`: that of the policy, if it was
+    not read on disk.
+    """
+    if target.base_repository:
+        return base
+    return repository.branch_head(target.settings.base).commit
 
 
 def holds_policy(raw: bytes, name: str, principal: Principal) -> bool:
@@ -456,29 +453,36 @@ def without_replaced(found: AttachedPolicies) -> AttachedPolicies:
 
 def managed_policies(settings: Settings, session: AwsSession | None) -> AttachedPolicies:
     """Reads the managed policies that the inputs name by ARN; one that cannot be read is a gap."""
-    managed = AttachedPolicies()
+    names: list[str] = []
+    documents: list[Document] = []
+    gaps: list[Gap] = []
     for arn in settings.attached_arns:
         try:
-            if session is None:
-                raise AwsError("this run does not use AWS", AwsErrorKind.UNREACHABLE)
-            document = read_managed_policy(
-                session.aws(), arn, home_region("iam", settings.principal.partition)
-            )
+            document = _managed_policy(arn, settings.principal.partition, session)
         except LeastprivError as error:
-            known_texts = [
-                row["document"]
-                for row in table("aws_managed")
-                if arn.endswith(f"::aws:policy/{row['policy']}")
-            ]
-            if not known_texts:
-                gap = Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), f"{arn} (also-attached): {error}")
-                managed = replace(managed, gaps=(*managed.gaps, gap))
-                continue
-            document = parse(known_texts[0].encode(), arn)
-        managed = replace(
-            managed, names=(*managed.names, arn), documents=(*managed.documents, document)
-        )
-    return managed
+            detail = f"{arn} (also-attached): {error}"
+            gaps.append(Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), detail))
+        else:
+            names.append(arn)
+            documents.append(document)
+    return AttachedPolicies(names=tuple(names), documents=tuple(documents), gaps=tuple(gaps))
+
+
+def _managed_policy(arn: str, partition: str, session: AwsSession | None) -> Document:
+    """Reads a managed policy in AWS, or one of AWS's in the table that is part of this program.
+
+    Raises:
+        LeastprivError: neither has it.
+    """
+    try:
+        if session is None:
+            raise AwsError("this run does not use AWS", AwsErrorKind.UNREACHABLE)
+        return read_managed_policy(session.aws(), arn, home_region("iam", partition))
+    except LeastprivError:
+        for row in table("aws_managed"):
+            if arn.endswith(f"::aws:policy/{row['policy']}"):
+                return parse(row["document"].encode(), arn)
+        raise
 
 
 def _live(session: AwsSession, principal: Principal) -> LiveRole:

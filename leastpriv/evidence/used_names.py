@@ -6,10 +6,11 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from leastpriv.aws.session_names import is_run_id
-from leastpriv.models import Outcome, Run, Usage
-from leastpriv.permissions.lifecycle import creates_or_adds
+from leastpriv.models import Outcome, Permission, Run, Usage
+from leastpriv.permissions.lifecycle import created_types, creates_or_adds
 from leastpriv.permissions.names.app_names import AppNames, destroys, read_app_names
 from leastpriv.permissions.names.observed import UNDECLARED, DeclaredCopies, NameUse, RunFacts
+from leastpriv.permissions.resource_types import types_of_arn
 
 _REF = re.compile(r"(?:ref|refs)[:/](?:refs/)?(?P<kind>heads|tags|pull)/(?P<name>[^:]+)")
 _NUMBERED = re.compile(r"[A-Za-z]{0,20}[-_]?[0-9]{2,12}")
@@ -53,9 +54,17 @@ def _uses(usages: Iterable[Usage], reviewed: Collection[str] | None) -> Iterator
             action=permission.action,
             resource=permission.resource,
             runs=runs,
-            creates=creates_or_adds(permission.action),
+            creates=creates_or_adds(permission.action) and not _is_parent(permission),
             destroys=destroys(permission.action),
         )
+
+
+def _is_parent(permission: Permission) -> bool:
+    """Whether a call makes something below the resource: a node group in a cluster."""
+    service, _, event = permission.action.partition(":")
+    made = created_types(service, event)
+    named = types_of_arn(service, permission.resource)
+    return bool(made and named) and named.isdisjoint(made)
 
 
 def facts_of_run(run: Run) -> RunFacts:

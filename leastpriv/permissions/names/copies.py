@@ -51,7 +51,9 @@ _LEAST_NAMES = 3
 _LEAST_SERVICES = 2
 """Services of these names; the tables of one app have names of one form."""
 _LEAST_NAMES_IF_CERTAIN = 2
-"""Names that a word shares with one that is a copy for certain, or that a third copy shares."""
+"""Names that a word shares with one that is a copy for certain, or that a third copy shares, or
+that two words share of which runs took all names down.
+"""
 _LEAST_SHARE = 0.4
 """Part of what one run makes that has the word: a component is a small part of it."""
 _MOST_SHARED_RUNS = 0.67
@@ -311,7 +313,9 @@ def learn_copies(
     }
     support = _supported(aligned, certain, table)
     words = {key: word for key, word in support.items() if _is_best(key, support)}
-    words = dict(_extended(word, table) for word in words.values())
+    named_copies = [key for key, word in words.items() if word and not word[0][0].isdigit()]
+    app_words = set[Words]().union(*(_words_before(key, table) for key in named_copies))
+    words = dict(_extended(word, table, app_words) for word in words.values())
     words = {key: word for key, word in words.items() if len(key) > 1 or not key.isdigit()}
     pulls = [key for key in words if PULL.fullmatch(key)]
     words = {key: word for key, word in words.items() if not _has_more_than(pulls, key, word)}
@@ -502,13 +506,17 @@ def _supported(
     known = _known_copies(aligned, certain)
     name_counts: dict[str, int] = {}
     spelling: dict[str, Words] = {}
-    for keys, pair in aligned.items():
+    gone = {key for key in partners if key and _is_taken_down(key, table, ())}
+    # Two that runs took down are surer than others, which may share names with them.
+    for keys, pair in sorted(aligned.items(), key=lambda item: not gone.issuperset(item[0])):
         first_key, second_key = keys
         is_certain = first_key in certain or second_key in certain
         has_third = bool(first_key) and not partners[first_key].isdisjoint(
             partners[second_key] & name_counts.keys()
         )
-        if not _is_pair_of_copies(pair, table, is_certain=is_certain or has_third):
+        are_gone = gone.issuperset(keys)
+        is_certain = is_certain or has_third
+        if not _is_pair_of_copies(pair, table, is_certain=is_certain, are_gone=are_gone):
             continue
         if _has_component(pair, known, table):
             continue
@@ -521,13 +529,13 @@ def _supported(
     }
 
 
-def _is_pair_of_copies(pair: _Pair, table: NameTable, *, is_certain: bool) -> bool:
+def _is_pair_of_copies(pair: _Pair, table: NameTable, *, is_certain: bool, are_gone: bool) -> bool:
     """Whether the two words of a pair are copies: many names of several services differ in them,
     each is in a large part of what one run makes, and few runs use both.
 
     `prod` and `stage` are; `orders` and `users`, two components that each run deploys, are not.
     """
-    if len(pair.rests) < (_LEAST_NAMES_IF_CERTAIN if is_certain else _LEAST_NAMES):
+    if len(pair.rests) < (_LEAST_NAMES_IF_CERTAIN if is_certain or are_gone else _LEAST_NAMES):
         return False
     if not is_certain and len(pair.services()) < _LEAST_SERVICES:
         return False
@@ -535,7 +543,11 @@ def _is_pair_of_copies(pair: _Pair, table: NameTable, *, is_certain: bool) -> bo
         if is_region(part) or part in table.region_words:
             return False
     for side, word in enumerate(pair.words):
-        if word and table.share(_with_text_before(word, pair.names(side), table)) < _LEAST_SHARE:
+        if (
+            word
+            and not are_gone
+            and table.share(_with_text_before(word, pair.names(side), table)) < _LEAST_SHARE
+        ):
             return False
     first = table.runs_of(pair.names(0))
     second = table.runs_of(pair.names(1))
@@ -571,16 +583,24 @@ def _is_best(key: str, support: Mapping[str, Words]) -> bool:
     return True
 
 
-def _extended(word: Words, table: NameTable) -> tuple[str, Words]:
-    """The word; a bare number takes the word before it along (`pr-101`)."""
+def _words_before(key: str, table: NameTable) -> set[Words]:
+    """The words before that of a copy, each with the sign behind it."""
+    return {lowered(text[-2:]) for _, text in table.texts_before(key)}
+
+
+def _extended(word: Words, table: NameTable, app_words: Collection[Words]) -> tuple[str, Words]:
+    """The word; a bare number takes the word before it along (`pr-101`), but not one that stands
+    before other copies as well: `shop-101` next to `shop-prod`.
+    """
     while word and word[0][0].isdigit():
-        before = {text[-2:] for _, text in table.texts_before(key_of(word))}
+        before = _words_before(key_of(word), table)
         if len(before) != 1:
             break
         preceding = before.pop()
-        if len(preceding) < 2 or not preceding[0][0].isalpha():
+        is_whole = len(preceding) == 2 and preceding[0][0].isalpha()
+        if not is_whole or preceding in app_words:
             break
-        word = (*lowered(preceding), *word)
+        word = (*preceding, *word)
     return key_of(word), word
 
 
@@ -712,7 +732,8 @@ def _begins_pull(key: str) -> bool:
 def _is_pull(word: Words, behind: Words) -> bool:
     """Whether a word is a pull request's, by what follows it in the name."""
     has_one_number = sum(part.isdigit() for part in word) == 1
-    return behind in _ENDS and has_one_number and PULL.fullmatch(key_of(word)) is not None
+    is_whole = behind in _ENDS or behind[0][0].isupper()
+    return is_whole and has_one_number and PULL.fullmatch(key_of(word)) is not None
 
 
 class _Life(Struct, frozen=True):

@@ -50,6 +50,7 @@ from leastpriv.permissions.names.words import (
     is_date,
     is_drawn,
     is_region,
+    name_below_id,
     name_of,
 )
 from leastpriv.permissions.patterns import (
@@ -424,7 +425,12 @@ class AppNames(Struct, frozen=True):
             resource = named_use.use.resource
             is_living = named_use.name.service == service and resource not in destroyed
             is_covered = any(resource_covers(pattern, resource) for pattern in wildcard_patterns)
-            if is_living and is_covered and self._lives_long(named_use):
+            # Where a run replaced the model of production, the next one replaces the present one.
+            destruction = _Destruction(
+                named_use.name.kind, named_use.template, named_use.copy, action
+            )
+            is_replaced = destruction in self.destroyed_by
+            if is_living and is_covered and not is_replaced and self._lives_long(named_use):
                 denied_names[resource] = None
         if destroyed.isdisjoint(self.lasting_ids):
             for resource in sorted(self.lasting_ids):
@@ -445,8 +451,7 @@ class AppNames(Struct, frozen=True):
         """
         if named_use.copy is not None:
             return self.copies.lasts(named_use.copy)
-        has_run = any(RUN in word for word in named_use.template)
-        return has_run and len(self.runs_of[named_use.use.resource]) >= LEAST_LIVED_RUNS
+        return len(self.runs_of[named_use.use.resource]) >= LEAST_LIVED_RUNS
 
     def _named_as(self, kind: str, template: Template) -> NamedUse:
         return next(
@@ -588,15 +593,42 @@ def read_app_names(
     facts = {run.id: run for run in runs}
     table = table_of(uses, [*facts])
     copies = learn_copies(table, uses, facts, declared)
+    shared_ids = {*_shared_ids(uses, copies)}
+
+    def read_name(resource: str) -> Name | None:
+        is_below_shared = not shared_ids.isdisjoint(ids_in(resource))
+        return name_below_id(resource) if is_below_shared else name_of(resource)
+
+    if shared_ids:
+        table = table_of(uses, [*facts], read_name)
     slots = learn_run_slots(table, copies, facts)
     named_uses: list[NamedUse] = []
     for use in uses:
-        name = name_of(use.resource)
+        name = read_name(use.resource)
         if name is None:
             continue
         template = slots[name.kind, template_of(name, copies)]
         named_uses.append(NamedUse.of(use, name, copies, template))
     return collected(copies, named_uses, uses)
+
+
+def _shared_ids(uses: Sequence[NameUse], copies: Copies) -> Iterator[str]:
+    """Yields the ids that AWS drew for what several copies share: the app of AWS Amplify in which
+    each has a branch.
+    """
+    copies_of_run: dict[str, set[str]] = {}
+    runs_of_id: dict[str, set[str]] = {}
+    for use in uses:
+        name = name_of(use.resource)
+        copy = copies.copy_of(name) if name else None
+        if copy is not None:
+            for run in use.runs:
+                copies_of_run.setdefault(run, set()).add(copy.key)
+        for resource in ids_in(use.resource):
+            runs_of_id.setdefault(resource, set()).update(use.runs)
+    for resource, using in runs_of_id.items():
+        if _are_several(copies_of_run[run] for run in using if run in copies_of_run):
+            yield resource
 
 
 def _lasting_ids(

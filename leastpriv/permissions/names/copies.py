@@ -10,7 +10,7 @@ the same place of several names. A branch, a pull request and a workspace are co
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from itertools import chain, combinations, takewhile
@@ -249,9 +249,13 @@ class NameTable(Struct, frozen=True):
                 yield name, name.words[len(name.fixed) : begin]
 
 
-def table_of(uses: Iterable[NameUse], order: Sequence[str]) -> NameTable:
+def table_of(
+    uses: Iterable[NameUse],
+    order: Sequence[str],
+    read_name: Callable[[str], Name | None] = name_of,
+) -> NameTable:
     """Collects the names of all uses; a use without a readable name is left out."""
-    named_uses = [(use, name) for use in uses if (name := name_of(use.resource)) is not None]
+    named_uses = [(use, name) for use in uses if (name := read_name(use.resource)) is not None]
     glued = glued_words(name for _, name in named_uses)
     runs: dict[Name, set[str]] = {}
     names_by_run: dict[str, set[Name]] = {}
@@ -259,7 +263,8 @@ def table_of(uses: Iterable[NameUse], order: Sequence[str]) -> NameTable:
     for use, glued_name in named_uses:
         name = unglued(glued_name, glued)
         runs.setdefault(name, set()).update(use.runs)
-        if use.creates:
+        # Nothing is known of the name of what AWS gave an id.
+        if use.creates and key_of(name.text):
             for run in use.runs:
                 names_by_run.setdefault(run, set()).add(name)
         if use.destroys:

@@ -126,6 +126,27 @@ def name_of(resource: str) -> Name | None:
 
 
 @lru_cache(maxsize=16_384)
+def name_below_id(resource: str) -> Name | None:
+    """Reads what an ARN has behind its last id: the branch of `apps/d2a1b3c4e5f6g7/branches/pr-41`.
+
+    Names below different ids are of different kinds. None without an id, or where only words that
+    AWS fixes follow it.
+    """
+    parts = list(_id_parts(resource))
+    if not parts or "${" in resource:
+        return None
+    end = parts[-1].end + 1
+    open_text = open_parts(resource, is_made=False).text
+    if not open_text.startswith(resource[:end]) or not key_of(open_text[end:]):
+        return None
+    *head, text = open_text.split(":", _COLONS)
+    fixed = text[: len(text) - len(open_text[end:])]
+    type_words = words_of(fixed)
+    words = type_words + words_of(text.removeprefix(fixed))
+    return Name(":".join(head), f"{head[2]}:{fixed}", type_words, words)
+
+
+@lru_cache(maxsize=16_384)
 def literal_name_of(resource: str) -> Name | None:
     """Reads an ARN or a pattern of one letter by letter; None where `name_of` reads none."""
     return None if _is_unread(resource) else _name(resource)

@@ -20,8 +20,15 @@ from leastpriv.models import (
 )
 from leastpriv.permissions.catalog import forbidden, is_administration, is_read, sensitivity
 from leastpriv.permissions.data_access import data_read
+from leastpriv.permissions.lifecycle import created_types
 from leastpriv.permissions.patterns import TYPE_WILDCARD, has_wildcard, resource_covers
-from leastpriv.permissions.resource_types import action_of, fits, kinds_of, sets_tags_on_new
+from leastpriv.permissions.resource_types import (
+    action_of,
+    fits,
+    kinds_of,
+    sets_tags_on_new,
+    types_of_arn,
+)
 from leastpriv.permissions.volatility import is_open_anyway, is_whole_type
 from leastpriv.policy.document import VARIABLES_VERSION, Document
 from leastpriv.policy.replay import doubt_of
@@ -208,8 +215,20 @@ def _names_its_resource(need: Need) -> bool:
     if need.exact and not has_wildcard(resource):
         return True
     if is_open_anyway(resource):
-        return not is_whole_type(resource)
+        return not is_whole_type(resource) or _is_made_of_others(action, resource)
     return action_of(action) is not None and not kinds_of(action, "*")
+
+
+def _is_made_of_others(action: str, resource: str) -> bool:
+    """Whether an action makes a resource from others that it has to be allowed on as well: a job
+    from a job definition.
+    """
+    catalogue_action = action_of(action)
+    service, _, event = action.partition(":")
+    made = created_types(service, event)
+    if catalogue_action is None or types_of_arn(service, resource).isdisjoint(made):
+        return False
+    return any(kind.name.lower() not in made for kind in catalogue_action.resource_types)
 
 
 def _foreign_reason(need: Need, principal: str) -> str:

@@ -484,6 +484,9 @@ class AppNames(Struct, frozen=True):
             return True
         text = pattern.removeprefix(f"{named_use.name.head}:")
         text = text.removeprefix("".join(named_use.name.fixed)).lstrip("/")
+        if named_use.name.text[:2] == ("*", "/"):
+            # What the name is in, no record shows: it says nothing of the app.
+            text = text.removeprefix("*/")
         if not text.startswith("*"):
             return literal_letters(text) >= least_letters
         names_app = named_use.name.service != "s3" and bool(self.words_behind_copy)

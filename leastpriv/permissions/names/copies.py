@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from itertools import chain, combinations, takewhile
+from typing import NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -60,6 +61,8 @@ _MOST_SHARED_RUNS = 0.67
 """Part of the runs of a word that use the other word, too: the components of an app are deployed
 together.
 """
+_WITH_WORD_BEFORE = 3
+"""A drawn word with the word before it and the sign between them, `preview-3fa8c1d2`."""
 _MOST_WORDS = 8
 """Words and separators of the word of a copy, `feature-login-page-2`."""
 _MOST_COPIES = 20
@@ -630,27 +633,38 @@ def _is_part_of_another(key: str, words: Mapping[str, Words]) -> bool:
 
 
 def _drawn_words(table: NameTable) -> dict[str, Words]:
-    """The words of previews that were drawn, `3fa8c1d2`, and those of the stages next to them.
+    """The words of previews that were drawn, `3fa8c1d2` or `preview-3fa8c1d2`, and those of the
+    stages next to them.
 
     Such a word is in most of what one run made, where other names have the word of a stage or none.
     """
     words_by_key: dict[str, Words] = {}
     stages = _Stages.of(table)
     for names in table.made.values():
-        places: dict[str, list[tuple[Name, int]]] = {}
+        places: dict[str, list[_PlaceOfWord]] = {}
         for name in names:
             for index in range(len(name.fixed), len(name.words)):
                 if is_drawn(name.words[index]):
-                    places.setdefault(name.words[index], []).append((name, index))
-        for word, word_places in places.items():
-            if len(word_places) < max(_LEAST_NAMES, _LEAST_SHARE * len(names)):
+                    places.setdefault(name.words[index], []).append(_PlaceOfWord(name, index))
+        for word_places in places.values():
+            if len(word_places) < _LEAST_SHARE * len(names):
                 continue
-            keys = {name: stages.next_to(name, index) for name, index in word_places}
-            known = {name: key for name, key in keys.items() if key is not None}
-            if len(known) >= _LEAST_NAMES and len({n.service for n in known}) >= _LEAST_SERVICES:
-                words_by_key[key_of([word])] = (word.lower(),)
-                words_by_key |= {key: (key,) if key else () for key in known.values()}
+            for length in (1, _WITH_WORD_BEFORE):
+                next_to = stages.next_to_all(word_places, length)
+                if next_to:
+                    place = word_places[0]
+                    word = place.name.words[place.at + 1 - length : place.at + 1]
+                    words_by_key[key_of(word)] = lowered(word)
+                    words_by_key |= {key: (key,) if key else () for key in next_to}
+                    break
     return words_by_key
+
+
+class _PlaceOfWord(NamedTuple):
+    """Where a name has a word."""
+
+    name: Name
+    at: int
 
 
 class _Stages(Struct, frozen=True):
@@ -672,15 +686,32 @@ class _Stages(Struct, frozen=True):
         }
         return cls(key_of_rest, frozenset((name.kind, masked(name.words)) for name in table.runs))
 
-    def next_to(self, name: Name, index: int) -> str | None:
+    def next_to_all(self, places: Iterable[_PlaceOfWord], length: int) -> set[str]:
+        """The keys of the stages whose names have another word, or none, in the place of a drawn
+        word and what is before it; none where too few names do.
+
+        `length`: words and separators of the place, the drawn word last.
+        """
+        known: dict[Name, str] = {}
+        for name, at in places:
+            begin = at + 1 - length
+            if begin >= len(name.fixed):
+                key = self._next_to(name, begin, at + 1)
+                if key is not None:
+                    known[name] = key
+        if len({name.service for name in known}) < _LEAST_SERVICES:
+            return set()
+        return {*known.values()}
+
+    def _next_to(self, name: Name, begin: int, end: int) -> str | None:
         """The key of the stage whose name has another word, or none, at a place; None without
         one.
         """
-        key = self.key_of_rest.get(_rest(name, index, index + 1))
-        insertion = insertion_of(name, index, index + 1)
+        key = self.key_of_rest.get(_rest(name, begin, end))
+        insertion = insertion_of(name, begin, end)
         if key is not None or insertion is None:
             return key
-        begin = index - insertion.slot.index(COPY)
+        begin -= insertion.slot.index(COPY)
         words = name.words[:begin] + name.words[begin + len(insertion.slot) :]
         return NO_COPY if (name.kind, masked(words)) in self.names else None
 

@@ -530,7 +530,7 @@ class AppNames(Struct, frozen=True):
             if word == COPY:
                 words.append(self._spelled(text, named_use, index, "" if is_form else copy))
             else:
-                is_open = is_form and is_drawn(word)
+                is_open = is_form and index >= len(named_use.name.fixed) and is_drawn(word)
                 words.append("*" if is_open else _opened(word))
         return f"{named_use.name.head}:{re.sub('[*]{2,}', '*', ''.join(words))}"
 

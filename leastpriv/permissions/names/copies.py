@@ -768,8 +768,7 @@ def _begins_pull(key: str) -> bool:
 def _is_pull(word: Words, behind: Words) -> bool:
     """Whether a word is a pull request's, by what follows it in the name."""
     has_one_number = sum(part.isdigit() for part in word) == 1
-    is_whole = behind in _ENDS or behind[0][0].isupper()
-    return is_whole and has_one_number and PULL.fullmatch(key_of(word)) is not None
+    return behind in _ENDS and has_one_number and PULL.fullmatch(key_of(word)) is not None
 
 
 class _Life(Struct, frozen=True):

@@ -179,13 +179,12 @@ def _name(resource: str) -> Name:
 
 
 def ids_in(resource: str) -> Iterator[str]:
-    """Yields an exact ARN up to each id in it that AWS drew: `/restapis/ID` of
-    `/restapis/ID/stages/v1`.
+    """Yields an ARN up to each id in it that AWS drew and that is exact until there:
+    `/restapis/ID` of `/restapis/ID/stages/v1`.
     """
-    if not {"*", "?"}.isdisjoint(resource):
-        return
     for part in _id_parts(resource):
-        yield resource[: part.end]
+        if {"*", "?"}.isdisjoint(resource[: part.end]):
+            yield resource[: part.end]
 
 
 def _has_id(resource: str) -> bool:

@@ -597,8 +597,8 @@ def _words_before(key: str, table: NameTable) -> set[Words]:
 
 
 def _extended(word: Words, table: NameTable, app_words: Collection[Words]) -> tuple[str, Words]:
-    """The word; a bare number takes the word before it along (`pr-101`), but not one that stands
-    before other copies as well: `shop-101` next to `shop-prod`.
+    """The word; a bare number takes the word before it along (`pr-101`), but not one that other
+    copies have before them as well: `shop-101` next to `shop-prod`.
     """
     while word and word[0][0].isdigit():
         before = _words_before(key_of(word), table)
@@ -688,7 +688,7 @@ class _Stages(Struct, frozen=True):
 
     def next_to_all(self, places: Iterable[_PlaceOfWord], length: int) -> set[str]:
         """The keys of the stages whose names have another word, or none, in the place of a drawn
-        word and what is before it; none where too few names do.
+        word and the text before it; none where too few names do.
 
         `length`: words and separators of the place, the drawn word last.
         """

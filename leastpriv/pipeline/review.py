@@ -11,7 +11,7 @@ from leastpriv.config.settings import Mode
 from leastpriv.errors import InputError, NoPolicyError, PolicyFileError
 from leastpriv.github_actions.context import SUMMARY_LIMIT
 from leastpriv.github_actions.workflow_commands import Console
-from leastpriv.models import Principal
+from leastpriv.models import Need, Principal
 from leastpriv.pipeline.collect_evidence import RunEvidence, united, with_known_users
 from leastpriv.pipeline.context import RunContext, Target
 from leastpriv.pipeline.every_account import in_every_account
@@ -87,32 +87,21 @@ def run_review(
     InputError.
     """
     (target,) = run.targets
-    settings, path = target.settings, target.policy_path
+    settings = target.settings
     old, new = _both(target, before, after)
-    split_off = continuations(
-        Location(path, target.pointer),
-        lambda name: after.read(name) or before.read(name),
-        settings.principal,
-    )
-    attached_files = tuple(dict.fromkeys((*settings.attached_files, *split_off)))
-    for name in attached_files:
-        file = Location.of(name).path
-        if before.read(file) is None and after.read(file) is None:
-            raise InputError(
-                f"The input also-attached names {name!r}: neither the base nor the head has such a"
-                " file."
-            )
+    attached_files = _attached_files(target, before, after)
     managed = managed_policies(settings, run.aws)
-    base, head = (
-        PolicyVersion(
-            policy, [*_attached(version, attached_files, settings.principal), *managed.documents]
-        )
-        for policy, version in ((old, before), (new, after))
-    )
+
+    def policy_version(policy: Document | None, version: RepositoryVersion) -> PolicyVersion:
+        attached = _attached(version, attached_files, settings.principal)
+        return PolicyVersion(policy, [*attached, *managed.documents])
+
+    base = policy_version(old, before)
+    head = policy_version(new, after)
     changes = read_changes(target, before.read, after.read)
-    reader = RunEvidence(run)
-    target = with_known_users(target, reader)
-    reading = reader.of(target)
+    run_evidence = RunEvidence(run)
+    target = with_known_users(target, run_evidence)
+    reading = run_evidence.of(target)
     documents = [*base.documents, *head.documents]
     evidence = with_account_gaps(united(reading, target, documents), managed)
     change = declared_change(
@@ -122,16 +111,17 @@ def run_review(
         edited=base.documents != head.documents,
         is_whole=before is after,
     )
+    needs: Sequence[Need] = ()
+    preflight_result = None
+    if change:
+        needs = (*change.needs, *change.standing)
+        preflight_result = preflight(
+            change, base.documents, head.documents, evidence, settings.options
+        )
     context = ReviewContext(
         principal=settings.principal.arn,
         policy_file=target.policy_name,
-        review=review(
-            base,
-            head,
-            evidence,
-            settings.options,
-            (*change.needs, *change.standing) if change else (),
-        ),
+        review=review(base, head, evidence, settings.options, needs),
         evidence=evidence,
         attached=(*attached_files, *managed.names),
         records=reading.records,
@@ -139,11 +129,7 @@ def run_review(
         guide=run.guide,
         missing_calls=("" if evidence.usages else reading.missing_calls) or reading.damaged,
         fails_without_calls=settings.fails_without_calls,
-        preflight=(
-            preflight(change, base.documents, head.documents, evidence, settings.options)
-            if change
-            else None
-        ),
+        preflight=preflight_result,
         declared_in=change.sources if change else (),
         beyond_boundary=_beyond_boundary(target, changes, before, after),
         boundary_file=settings.boundary_file,
@@ -154,6 +140,29 @@ def run_review(
     title = review_title(context)
     _log.info(title)
     return ReviewResult(context, title, review_body(context), review_body(context, SUMMARY_LIMIT))
+
+
+def _attached_files(
+    target: Target, before: RepositoryVersion, after: RepositoryVersion
+) -> tuple[str, ...]:
+    """Returns the other policy files of the role: those of the input, and those that continue the
+    policy file; raises InputError for one that neither version has.
+    """
+    settings = target.settings
+    further = continuations(
+        Location(target.policy_path, target.pointer),
+        lambda name: after.read(name) or before.read(name),
+        settings.principal,
+    )
+    names = tuple(dict.fromkeys((*settings.attached_files, *further)))
+    for name in names:
+        path = Location.of(name).path
+        if before.read(path) is None and after.read(path) is None:
+            raise InputError(
+                f"The input also-attached names {name!r}: neither the base nor the head has such a"
+                " file."
+            )
+    return names
 
 
 def _beyond_boundary(

@@ -29,7 +29,7 @@ from leastpriv.policy.replay import ReplayEffect, replay_need
 from leastpriv.proposal.additions import additions
 from leastpriv.proposal.complete_additions import Completion, complete_additions
 from leastpriv.proposal.edit_plan import plan_edits
-from leastpriv.proposal.models import Change, History, Options
+from leastpriv.proposal.models import Change, HeldBackChange, History, Options
 from leastpriv.trial.limits import TrialLimits, needed_proof
 from leastpriv.trial.next_names import NextNames
 
@@ -37,6 +37,7 @@ _NO_YES = TrialLimits()
 """Limits without a person's yes and without an outer bound."""
 _MOST_NAMES = 3
 """Resources that a denial without a resource may be of; with more, it is not known of which."""
+_OUTSIDE_LIMITS = "--within does not allow it"
 _OF_THE_POLICY = "the denial names no resource; the policy creates this one"
 
 
@@ -193,15 +194,14 @@ def extend_candidate(
     Raises LeastprivError where the extended policy fails its own proof, a defect of the product.
     """
     unresolved = _Unresolved()
-    for denial in denials:
-        if isinstance(denial, UnresolvedDenial):
-            unresolved.replace(denial)
     next_names = NextNames(
         candidate.document, identity.target, tuple(options.never_add), candidate.unrecorded
     )
     trial_denials: list[TrialDenial] = []
     for denial in denials:
-        if isinstance(denial, TrialDenial):
+        if isinstance(denial, UnresolvedDenial):
+            unresolved.replace(denial)
+        else:
             trial_denials += _with_names(denial, next_names)
     resolvable: list[TrialDenial] = []
     for trial_denial in _distinct(trial_denials):
@@ -218,15 +218,11 @@ def extend_candidate(
         candidate.document,
     )
     for held_change in held_back:
-        is_on_all = tuple(held_change.resources) == ("*",)
-        resource = "" if is_on_all else ", ".join(held_change.resources)
-        reason = held_change.guard_result.reason
-        unresolved.add(UnresolvedDenial(held_change.action, resource, reason))
+        unresolved.add(_unresolved_change(held_change))
     for change in needed:
         for resource in change.resources:
             if not limits.allows(change, resource):
-                reason = "--within does not allow it"
-                unresolved.replace(UnresolvedDenial(change.action, resource, reason))
+                unresolved.replace(UnresolvedDenial(change.action, resource, _OUTSIDE_LIMITS))
     denied = _within(needed, limits)
     generalized = _generalized(next_names, denied, limits)
     offered = [change for change in generalized if _needs_yes(change, denied, limits)]
@@ -243,6 +239,14 @@ def extend_candidate(
         unresolved=unresolved.denials,
         offered=tuple(offered),
     )
+
+
+def _unresolved_change(change: HeldBackChange) -> UnresolvedDenial:
+    """Returns the denial that a held back addition leaves, with the reason of its guard."""
+    resource = ", ".join(change.resources)
+    if resource == "*":
+        resource = ""
+    return UnresolvedDenial(change.action, resource, change.guard_result.reason)
 
 
 class _Unresolved:

@@ -455,15 +455,11 @@ def _with_patterns(
 
 def _artifact(action: str, resource: str) -> _Learned | None:
     """The pattern of an artifact's name, letter by letter."""
-    artifact_match = _ARTIFACT.fullmatch(resource) if action in _ON_ARTIFACTS else None
-    return (
-        _Learned(
-            f"{artifact_match['place']}{'?' * len(artifact_match['hash'])}{artifact_match['end']}",
-            _HASH,
-        )
-        if artifact_match
-        else None
-    )
+    artifact = _ARTIFACT.fullmatch(resource)
+    if artifact is None or action not in _ON_ARTIFACTS:
+        return None
+    any_hash = "?" * len(artifact["hash"])
+    return _Learned(f"{artifact['place']}{any_hash}{artifact['end']}", _HASH)
 
 
 def _has_letters(resource: str) -> bool:

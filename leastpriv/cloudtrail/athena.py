@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
@@ -46,7 +47,12 @@ from leastpriv.cloudtrail.lookup_events import WAIT_ADVICE, late_events_gap
 from leastpriv.cloudtrail.record import NoCall, SkipReason, event_time, parse_record
 from leastpriv.cloudtrail.s3_bucket import Bucket
 from leastpriv.cloudtrail.statistics import ReadStatistics, RecordGroup, count_group
-from leastpriv.cloudtrail.trail_config import settings_gaps, split_location
+from leastpriv.cloudtrail.trail_config import (
+    Trail,
+    settings_gaps,
+    split_location,
+    trails_of_bucket,
+)
 from leastpriv.errors import AwsError, AwsErrorKind, InputError, caught_signals
 from leastpriv.models import Call, Gap, GapKind, Scope
 from leastpriv.permissions.fact_tables import table as facts
@@ -259,12 +265,8 @@ class AthenaTable:
             table = self._described()
             branches = self._branches(table, principals)
             dated_branches = [branch for branch in branches or () if branch.dated]
-            bucket = table.top.removeprefix("s3://").partition("/")[0]
-            keys = [branch.prefix for branch in dated_branches] or [
-                table.template.removeprefix(f"s3://{bucket}/")
-            ]
-            locations = {location for location in map(delivery_location, keys) if location}
-            yield from settings_gaps(self._clients, self._named, (bucket, locations), None, window)
+            delivering_trails = partial(self._delivering_trails, table, dated_branches)
+            yield from settings_gaps(self._clients, self._named, delivering_trails, window)
             yield from table_gaps(table, self._named, window, principals, self._now)
             if branches is not None and not branches:
                 accounts = ", ".join(target_accounts(principals))
@@ -350,6 +352,15 @@ class AthenaTable:
             if any(value.lower() == "injected" for value in table.parameters.values()):
                 raise
             return None
+
+    def _delivering_trails(
+        self, table: CloudTrailTable, branches: Sequence[LogPrefix]
+    ) -> Sequence[Trail]:
+        """Returns the trails that deliver the files of the table; raises AwsError."""
+        bucket, _, template = table.template.removeprefix("s3://").partition("/")
+        keys = [branch.prefix for branch in branches] or [template]
+        locations = {location for location in map(delivery_location, keys) if location}
+        return trails_of_bucket(self._clients, bucket, locations)
 
     def _log_estimate(self, table: CloudTrailTable, found: list[LogPrefix], window: Window) -> int:
         """Logs the estimated size and cost, from listings of some days below the prefixes; returns

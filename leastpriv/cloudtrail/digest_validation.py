@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -27,6 +27,7 @@ from leastpriv.aws.arns import Window
 from leastpriv.aws.errors import translate_missing_members
 from leastpriv.aws.session import Aws, pages
 from leastpriv.cloudtrail.file_store import (
+    LAST_DAY,
     DayRange,
     LogPrefix,
     StoredFile,
@@ -34,7 +35,8 @@ from leastpriv.cloudtrail.file_store import (
     region_of_path,
 )
 from leastpriv.cloudtrail.prefetch import DaemonThreadPool
-from leastpriv.cloudtrail.s3_bucket import Bucket
+from leastpriv.cloudtrail.s3_bucket import Bucket, DescribedObject
+from leastpriv.cloudtrail.statistics import CountedGaps
 from leastpriv.errors import AwsError, InputError
 from leastpriv.models import Gap, GapKind, Scope
 
@@ -60,12 +62,12 @@ _NAME = re.compile(
     r"(?P<backfill>_backfill)?\.json\.gz",
     re.ASCII,
 )
-_LAST_DAY = "9999/99/99"
-"""After every day in a key."""
 _LARGEST = 64 * 1024 * 1024
 """Most bytes of a decompressed digest, which names the log files of an hour, some 400 bytes each.
 """
-_SIGNED_BY, _HASHED_BY = "SHA256withRSA", "SHA-256"
+_SIGNED_BY = "SHA256withRSA"
+_HASHED_BY = "SHA-256"
+_ADVICE = "switch log file validation on (aws cloudtrail update-trail --enable-log-file-validation)"
 
 
 class DigestKey(Struct, frozen=True):
@@ -79,6 +81,14 @@ class DigestKey(Struct, frozen=True):
     """Whether it names log files that missed their regular digest."""
 
 
+class PreviousDigest(NamedTuple):
+    """What a digest says of the one before it."""
+
+    key: str
+    hash: str
+    signature: str
+
+
 class DigestRecord(Struct, frozen=True):
     """One digest file with a valid signature, as a record of its chain."""
 
@@ -89,10 +99,8 @@ class DigestRecord(Struct, frozen=True):
     hash: str
     """SHA-256 of its content, in hexadecimal."""
     signature: str
-    previous: tuple[str, str, str] | None
-    """Key, hash and signature of the previous digest; None: the chain starts here, or continues
-    from another bucket.
-    """
+    previous: PreviousDigest | None
+    """None: the chain starts here, or continues from another bucket."""
     files: Mapping[str, str] = {}
     """SHA-256 of each log file's content by its key in the same bucket; empty for another hash
     algorithm.
@@ -102,95 +110,109 @@ class DigestRecord(Struct, frozen=True):
 def parse_digest_key(key: str) -> DigestKey | None:
     """Parses the key of a digest file; None for another key."""
     name_match = _NAME.fullmatch(key.rpartition("/")[2])
-    with suppress(ValueError):
-        end = (
-            datetime.strptime(name_match["end"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-            if name_match
-            else None
-        )
-        # The first and last years have no days before or after them.
-        if name_match and end and 1 < end.year < 9999:
-            return DigestKey(
-                name_match["account"], name_match["region"], end, name_match["backfill"] is not None
-            )
-    return None
+    if name_match is None:
+        return None
+    try:
+        end = datetime.strptime(name_match["end"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    # The first and last years have no days before or after them.
+    if end.year in (datetime.min.year, datetime.max.year):
+        return None
+    return DigestKey(
+        account=name_match["account"],
+        region=name_match["region"],
+        end=end,
+        backfill=name_match["backfill"] is not None,
+    )
 
 
 def read_digest(
-    bucket: str, key: str, body: bytes, described: Mapping[str, str], keys: Mapping[str, bytes]
+    bucket: str, key: str, stored: DescribedObject, public_keys: Mapping[str, bytes]
 ) -> DigestRecord | str:
     """Parses a digest file as stored (compressed); returns the reason in words where it is not
     valid.
 
-    `described`: the object's metadata, names without `x-amz-meta-`. `keys`: public keys by
-    fingerprint, in DER.
+    `public_keys`: by fingerprint, in DER.
     """
-    decompressing = zlib.decompressobj(wbits=31)
+    stream = zlib.decompressobj(wbits=31)
     try:
-        content = decompressing.decompress(body, _LARGEST)
-        fields = (
-            json.loads(content) if decompressing.eof and not decompressing.unused_data else None
-        )
+        text = stream.decompress(stored.content, _LARGEST)
+        if not stream.eof or stream.unused_data:
+            return "it is damaged"
+        fields = json.loads(text)
         if not isinstance(fields, Mapping):
             return "it is damaged"
-        return _read((bucket, key), content, fields, described, keys)
+        if (fields["digestS3Bucket"], fields["digestS3Object"]) != (bucket, key):
+            return "it was written for another place"
+        digest_hash = hashlib.sha256(text).hexdigest()
+        fault = _signature_fault(fields, digest_hash, stored.metadata, public_keys)
+        return fault or _digest_record(fields, digest_hash, stored.metadata)
     except zlib.error:
         return "it is damaged"
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return "it is no digest file"
 
 
-def _read(
-    place: tuple[str, str],
-    content: bytes,
+def _signature_fault(
     fields: Mapping[str, Any],
-    described: Mapping[str, str],
-    keys: Mapping[str, bytes],
-) -> DigestRecord | str:
-    """Checks the place and the signature of a digest; `place`: its bucket and key."""
-    bucket, key = place
-    if (fields["digestS3Bucket"], fields["digestS3Object"]) != place:
-        return "it was written for another place"
-    if {fields["digestSignatureAlgorithm"], described.get("signature-algorithm")} != {_SIGNED_BY}:
+    digest_hash: str,
+    metadata: Mapping[str, str],
+    public_keys: Mapping[str, bytes],
+) -> str:
+    """Returns why a digest is not signed by CloudTrail, in words; empty where it is."""
+    if {fields["digestSignatureAlgorithm"], metadata.get("signature-algorithm")} != {_SIGNED_BY}:
         return f"it is not signed by {_SIGNED_BY}"
-    public = keys.get(str(fields["digestPublicKeyFingerprint"]))
-    if public is None:
+    public_key = public_keys.get(str(fields["digestPublicKeyFingerprint"]))
+    if public_key is None:
         return "AWS knows no key of its fingerprint and time"
-    digest_hash, signature = (
-        hashlib.sha256(content).hexdigest(),
-        str(described.get("signature", "")),
-    )
-    before = fields["previousDigestSignature"]
-    signed = (
+    previous_signature = fields["previousDigestSignature"]
+    signed_lines = (
         str(fields["digestEndTime"]),
-        f"{bucket}/{key}",
+        f"{fields['digestS3Bucket']}/{fields['digestS3Object']}",
         digest_hash,
-        "null" if before is None else str(before),
+        "null" if previous_signature is None else str(previous_signature),
     )
-    if not _is_signed("\n".join(signed).encode(), signature, public):
+    if not _is_signed("\n".join(signed_lines).encode(), _signature(metadata), public_key):
         return "its signature is invalid"
+    return ""
+
+
+def _digest_record(
+    fields: Mapping[str, Any], digest_hash: str, metadata: Mapping[str, str]
+) -> DigestRecord:
+    """Reads the fields of a digest with a valid signature."""
+    bucket = fields["digestS3Bucket"]
     previous = None
     if fields["previousDigestS3Object"] is not None and fields["previousDigestS3Bucket"] == bucket:
-        hashed = str(fields["previousDigestHashValue"]).lower()
-        previous = (str(fields["previousDigestS3Object"]), hashed, str(before).lower())
-    files = {
-        str(file["s3Object"]): (
-            str(file["hashValue"]).lower() if file["hashAlgorithm"] == _HASHED_BY else ""
+        previous = PreviousDigest(
+            key=str(fields["previousDigestS3Object"]),
+            hash=str(fields["previousDigestHashValue"]).lower(),
+            signature=str(fields["previousDigestSignature"]).lower(),
         )
-        for file in fields["logFiles"]
-        if file["s3Bucket"] == bucket
-    }
-    times = (str(fields[name]) for name in ("digestStartTime", "digestEndTime"))
-    start, end = (datetime.fromisoformat(text).astimezone(UTC) for text in times)
+    hashes: dict[str, str] = {}
+    for log_file in fields["logFiles"]:
+        if log_file["s3Bucket"] == bucket:
+            is_comparable = log_file["hashAlgorithm"] == _HASHED_BY
+            log_hash = str(log_file["hashValue"]).lower() if is_comparable else ""
+            hashes[str(log_file["s3Object"])] = log_hash
     return DigestRecord(
-        key=key,
-        start=start,
-        end=end,
+        key=fields["digestS3Object"],
+        start=_utc(fields["digestStartTime"]),
+        end=_utc(fields["digestEndTime"]),
         hash=digest_hash,
-        signature=signature.lower(),
+        signature=_signature(metadata).lower(),
         previous=previous,
-        files=files,
+        files=hashes,
     )
+
+
+def _utc(text: object) -> datetime:
+    return datetime.fromisoformat(str(text)).astimezone(UTC)
+
+
+def _signature(metadata: Mapping[str, str]) -> str:
+    return str(metadata.get("signature", ""))
 
 
 def _is_signed(content: bytes, signature: str, public: bytes) -> bool:
@@ -209,17 +231,53 @@ def _is_signed(content: bytes, signature: str, public: bytes) -> bool:
     return False
 
 
+class _ListedDigest(Struct, frozen=True):
+    """A digest file in the listing of its chain's folder."""
+
+    chain: _DigestChain
+    stored: StoredFile
+    fields: DigestKey
+
+    @property
+    def order(self) -> _ReadingOrder:
+        """When it is read."""
+        key = self.stored.key
+        return _ReadingOrder(is_regular=not self.fields.backfill, day=_day(key), key=key)
+
+
+class _ReadingOrder(NamedTuple):
+    """Orders digests: backfill digests first, since they may name a log file of a much earlier day;
+    then by day.
+    """
+
+    is_regular: bool
+    day: str
+    key: str
+
+    def is_due(self, until: str) -> bool:
+        """Whether the digest may name log files up to the end of a day."""
+        return not self.is_regular or self.day <= until
+
+
+class _RequestedDigest(NamedTuple):
+    """A digest whose content was requested."""
+
+    digest: _ListedDigest
+    answer: Future[DescribedObject]
+
+
 class _DigestChain(Struct):
     """The digests of one account and region."""
 
     name: str
+    """Its folder."""
     region: str
     first: str
     """Digests with smaller keys were not listed."""
-    listed: dict[str, tuple[StoredFile, DigestKey]] = {}
+    listed: dict[str, _ListedDigest] = {}
     links: dict[str, DigestRecord] = {}
-    keys: dict[str, bytes] = {}
-    """Public keys by fingerprint; empty where they are not known."""
+    public_keys: dict[str, bytes] = {}
+    """By fingerprint; empty where they are not known."""
 
 
 class DigestValidator:
@@ -241,18 +299,23 @@ class DigestValidator:
         """
         self.digests = 0
         """Digest files read."""
-        self._clients, self._bucket, self._now = clients, bucket, now
-        self._prefix, self._branches, self._window = prefix, branches, window
+        self._clients = clients
+        self._bucket = bucket
+        self._now = now
+        self._prefix = prefix
+        self._branches = branches
+        self._window = window
         self._due = DayRange.of(window)
         self._fetchers = DaemonThreadPool(_THREADS)
-        self._gaps: dict[tuple[str, str], Gap] = {}
+        self._gaps = CountedGaps()
         self._chains: dict[str, _DigestChain] = {}
-        self._waiting: deque[tuple[bool, str, str, _DigestChain]] = deque()
-        """Of each unread digest: whether it is regular, its day, its key, its chain."""
+        self._waiting: deque[_ListedDigest] = deque()
+        """The digests that are not read yet, in order."""
         self._hashes: dict[str, dict[str, str]] = defaultdict(dict)
         """By day and key: the SHA-256 of a log file that a digest names and nothing requested
         yet."""
         self._ends: dict[str, datetime] = {}
+        """By chain: the end of its last regular digest."""
         self._read_until = ""
 
     def close(self) -> None:
@@ -261,42 +324,24 @@ class DigestValidator:
 
     def open(self) -> None:
         """Lists the digests of every region; failures become gaps."""
-        end = self._window.end
-        days = DayRange.of(
-            replace(self._window, end=end + _LATER if end and end.year < 9999 else None)
-        )
-        for top in sorted(
-            {
-                folder_match["top"]
-                for known_branch in self._branches
-                if (folder_match := _ACCOUNT_FOLDER.match(known_branch.prefix))
-            }
-        ):
+        for account_folder in self._account_folders():
             try:
-                for folder in self._bucket.folders(f"{top}CloudTrail-Digest/"):
-                    if self._is_read(folder.replace("/CloudTrail-Digest/", "/CloudTrail/")):
-                        self._list(folder, days)
+                self._list_account(account_folder)
             except AwsError as error:
-                self._note("", f"{self._named(top)}CloudTrail-Digest/: {error}")
-        unread: list[tuple[bool, str, str, _DigestChain]] = []
+                self._note("", f"{self._named(account_folder)}CloudTrail-Digest/: {error}")
+        unread: list[_ListedDigest] = []
         for chain in self._chains.values():
-            # A backfill digest may name a log file much later.
-            unread += (
-                (not fields.backfill, _day(key), key, chain)
-                for key, (_, fields) in chain.listed.items()
-            )
-            ends = [fields.end for _, fields in chain.listed.values() if not fields.backfill]
-            if ends and chain.keys:
+            digests = chain.listed.values()
+            unread += digests
+            ends = [digest.fields.end for digest in digests if not digest.fields.backfill]
+            if ends and chain.public_keys:
                 self._ends[chain.name] = max(ends)
-        self._waiting.extend(sorted(unread, key=lambda entry: entry[:3]))
+        self._waiting.extend(sorted(unread, key=lambda digest: digest.order))
         for branch in self._branches:
             if branch.region and _chain_of(branch.prefix) not in self._chains:
-                advice = (
-                    "switch log file validation on (aws cloudtrail update-trail"
-                    " --enable-log-file-validation)"
-                )
                 self._note(
-                    branch.region, f"{self._named(branch.prefix)}: it has no digest files: {advice}"
+                    branch.region,
+                    f"{self._named(branch.prefix)}: it has no digest files: {_ADVICE}",
                 )
 
     def expected(self, key: str) -> str | None:
@@ -314,8 +359,10 @@ class DigestValidator:
     def is_awaited(self, key: str) -> bool:
         """Whether a log file is so new that its digest may not have been delivered yet."""
         end = self._ends.get(_chain_of(key))
-        stamp = (key_order(key) or ("", ""))[0]
-        return end is not None and _stamp(end - _AWAITED) <= stamp < _stamp(end + _LATE)
+        order = key_order(key)
+        if end is None or order is None:
+            return False
+        return _stamp(end - _AWAITED) <= order.time < _stamp(end + _LATE)
 
     def reject(self, key: str, objection: str, kind: GapKind = GapKind.NOT_VALIDATED) -> None:
         """Counts a log file that is invalid or not confirmed yet; the gap of a region and reason
@@ -328,109 +375,110 @@ class DigestValidator:
         None: all.
         """
         if unlisted is not None:
-            self._read(_LAST_DAY)
-            self._note_missing_files(before=_LAST_DAY, unlisted=unlisted)
-            end = min(self._now - _LATE, self._window.end or self._now)
-            for chain in (
-                validated_chain for validated_chain in self._chains.values() if validated_chain.keys
-            ):
-                for key, objection in broken_links(chain.links, chain.listed, chain.first):
-                    self._note(chain.region, f"the digest file: {objection}", key)
-                for start, stop in missing_periods(
-                    chain.links.values(), self._window.start, end, _AWAITED
-                ):
-                    when = f"from {start:%Y-%m-%d %H:%M} to {stop:%Y-%m-%d %H:%M} UTC"
-                    self._note(
-                        chain.region, f"{self._named(chain.name)}: it has no digest file {when}"
-                    )
-        yield from self._gaps.values()
+            self._read(LAST_DAY)
+            self._note_missing_files(before=LAST_DAY, unlisted=unlisted)
+            for chain in self._chains.values():
+                if chain.public_keys:
+                    self._note_missing_digests(chain)
+        yield from self._gaps.gaps()
+
+    def _note_missing_digests(self, chain: _DigestChain) -> None:
+        """Notes where a chain is interrupted: digests that the next one names, and hours without
+        one.
+        """
+        for broken in broken_links(chain.links, chain.listed, chain.first):
+            self._note(chain.region, f"the digest file: {broken.objection}", broken.key)
+        end = min(self._now - _LATE, self._window.end or self._now)
+        for period in missing_periods(chain.links.values(), self._window.start, end, _AWAITED):
+            when = f"from {period.start:%Y-%m-%d %H:%M} to {period.end:%Y-%m-%d %H:%M} UTC"
+            self._note(chain.region, f"{self._named(chain.name)}: it has no digest file {when}")
 
     def _is_read(self, logs: str) -> bool:
         """Whether a key or folder is in the folder that is read, or around it."""
         return logs.startswith(self._prefix) or self._prefix.startswith(logs)
 
+    def _account_folders(self) -> Sequence[str]:
+        """Returns the folders of the accounts whose log files are read."""
+        matches = (_ACCOUNT_FOLDER.match(branch.prefix) for branch in self._branches)
+        return sorted({match["top"] for match in matches if match})
+
+    def _list_account(self, account_folder: str) -> None:
+        """Lists the digests of the regions of an account that are read; raises AwsError."""
+        end = self._window.end
+        if end:
+            end = end + _LATER if end.year < datetime.max.year else None
+        days = DayRange.of(replace(self._window, end=end))
+        for folder in self._bucket.folders(f"{account_folder}CloudTrail-Digest/"):
+            if self._is_read(folder.replace("/CloudTrail-Digest/", "/CloudTrail/")):
+                self._list(folder, days)
+
     def _list(self, folder: str, days: DayRange) -> None:
         """Lists the digests of one region's folder, with the keys that sign them."""
         branch = LogPrefix(folder, dated=True)
         first = days.start_after(branch)
-        chain = _DigestChain(folder, folder.rstrip("/").rpartition("/")[2], first or folder)
+        region = folder.rstrip("/").rpartition("/")[2]
+        chain = _DigestChain(folder, region, first or folder)
         for page in self._bucket.objects(folder, first):
             inside = [stored for stored in page if not days.ends_before(branch, stored.key)]
             for stored in inside:
                 fields = parse_digest_key(stored.key)
-                # CloudTrail's keys sign the digests of every account, so a digest outside of the
-                # folder of its account, region and day proves nothing.
-                digest_folder = (
-                    f"{fields.account}/CloudTrail-Digest/{fields.region}/" if fields else ""
-                )
-                last_key = (
-                    f"{folder}{fields.end:%Y/%m/%d}" if fields and digest_folder in folder else ""
-                )
-                if fields and stored.key.rpartition("/")[0] == last_key:
-                    chain.listed[stored.key] = stored, fields
+                if fields and _is_in_its_folder(stored.key, fields, folder):
+                    chain.listed[stored.key] = _ListedDigest(chain, stored, fields)
             if len(inside) < len(page):
                 break
         if chain.listed:
-            chain.keys = self._public_keys(chain)
+            chain.public_keys = self._public_keys(chain)
             self._chains[chain.name] = chain
 
     def _public_keys(self, chain: _DigestChain) -> dict[str, bytes]:
         """Public keys by fingerprint: each region has its own keys and lists them."""
-        ends = [fields.end for _, fields in chain.listed.values()]
+        ends = [digest.fields.end for digest in chain.listed.values()]
         times = {"StartTime": min(ends) - _AWAITED, "EndTime": min(max(ends), self._now)}
+        activity = f"asking for the public keys of {chain.region}"
+        public_keys: dict[str, bytes] = {}
         try:
             client = self._clients.client("cloudtrail", chain.region)
-            activity = f"asking for the public keys of {chain.region}"
-            key_pages = pages(
+            for page in pages(
                 client, "list_public_keys", activity, "cloudtrail:ListPublicKeys", **times
-            )
-            public_keys = [
-                public_key for page in key_pages for public_key in page.get("PublicKeyList", ())
-            ]
-            with translate_missing_members(activity):
-                return {
-                    str(public_key["Fingerprint"]): bytes(public_key["Value"])
-                    for public_key in public_keys
-                }
+            ):
+                with translate_missing_members(activity):
+                    for public_key in page.get("PublicKeyList", ()):
+                        public_keys[str(public_key["Fingerprint"])] = bytes(public_key["Value"])
         except (AwsError, InputError) as error:
             self._note(chain.region, str(error))
             return {}
+        return public_keys
 
     def _read(self, until: str) -> None:
         """Reads the pending digests up to the end of a day, some of them ahead."""
-        ahead: deque[tuple[_DigestChain, str, Future[tuple[bytes, Mapping[str, str]]]]] = deque()
-        while self._waiting and (not self._waiting[0][0] or self._waiting[0][1] <= until):
-            _, _, key, chain = self._waiting.popleft()
-            if chain.keys:
-                ahead.append(
-                    (
-                        chain,
-                        key,
-                        self._fetchers.submit(self._bucket.fetch_described, chain.listed[key][0]),
-                    )
-                )
-            if len(ahead) >= _AHEAD:
-                self._take(*ahead.popleft())
-        for object_read in ahead:
-            self._take(*object_read)
+        requested: deque[_RequestedDigest] = deque()
+        while self._waiting and self._waiting[0].order.is_due(until):
+            digest = self._waiting.popleft()
+            if digest.chain.public_keys:
+                answer = self._fetchers.submit(self._bucket.fetch_described, digest.stored)
+                requested.append(_RequestedDigest(digest, answer))
+            if len(requested) >= _AHEAD:
+                self._take(requested.popleft())
+        for request in requested:
+            self._take(request)
 
-    def _take(
-        self, chain: _DigestChain, key: str, fetched: Future[tuple[bytes, Mapping[str, str]]]
-    ) -> None:
-        """Reads a fetched digest, and keeps the hashes of the log files that it names."""
+    def _take(self, request: _RequestedDigest) -> None:
+        """Reads a requested digest, and keeps the hashes of the log files that it names."""
         self.digests += 1
+        chain = request.digest.chain
+        key = request.digest.stored.key
         try:
-            body, described = fetched.result()
+            stored = request.answer.result()
         except AwsError as error:
             self._note(chain.region, str(error), key)
             return
-        digest = read_digest(self._bucket.name, key, body, described, chain.keys)
+        digest = read_digest(self._bucket.name, key, stored, chain.public_keys)
         if isinstance(digest, str):
             self._note(chain.region, f"the digest file is skipped: {digest}", key)
             return
         chain.links[key] = replace(digest, files={})
-        for name, content in digest.files.items():
-            self._hashes[_day(name)][name] = content
+        for log_file, log_hash in digest.files.items():
+            self._hashes[_day(log_file)][log_file] = log_hash
 
     def _note_missing_files(self, before: str, unlisted: Collection[str] = ()) -> None:
         """Notes the log files of the days before `before` that a digest names and no listing
@@ -450,15 +498,9 @@ class DigestValidator:
         self, region: str, objection: str, key: str = "", kind: GapKind = GapKind.NOT_VALIDATED
     ) -> None:
         """Counts a gap once more; its detail names the first file."""
-        earlier_gap = self._gaps.get((region, objection))
-        if earlier_gap:
-            self._gaps[region, objection] = replace(
-                earlier_gap, kind=kind, count=earlier_gap.count + 1
-            )
-            return
         detail = f"{self._named(key)}: {objection}" if key else objection
         scope = Scope(regions=(region,) if region else ())
-        self._gaps[region, objection] = Gap(kind, scope, detail, 1)
+        self._gaps.add((region, objection), Gap(kind, scope, detail))
 
     def _named(self, key: str) -> str:
         return f"s3://{self._bucket.name}/{key}"
@@ -480,6 +522,15 @@ def _stamp(time: datetime) -> str:
     return f"{time:%Y%m%dT%H%MZ}"
 
 
+def _is_in_its_folder(key: str, fields: DigestKey, folder: str) -> bool:
+    """Whether a digest is in the folder of its account, region and day: CloudTrail's keys sign the
+    digests of every account, so that a digest elsewhere proves nothing.
+    """
+    if f"{fields.account}/CloudTrail-Digest/{fields.region}/" not in folder:
+        return False
+    return key.rpartition("/")[0] == f"{folder}{fields.end:%Y/%m/%d}"
+
+
 def _chain_of(key: str) -> str:
     """The digest folder of the account and region of a log file, a digest or one of their
     folders.
@@ -488,38 +539,53 @@ def _chain_of(key: str) -> str:
     return f"{prefix_match[1]}CloudTrail-Digest/{prefix_match[2]}/" if prefix_match else ""
 
 
+class BrokenLink(NamedTuple):
+    """A digest file that does not agree with what the next one says of it."""
+
+    key: str
+    objection: str
+
+
 def broken_links(
     links: Mapping[str, DigestRecord], listed: Collection[str], first: str
-) -> Iterator[tuple[str, str]]:
-    """Yields invalid links: the key of the previous digest file, and the reason.
+) -> Iterator[BrokenLink]:
+    """Yields the previous digest files that are missing or that were exchanged.
 
     `links` by key; `listed`: existing keys, valid or not; `first`: keys before it were not listed.
     """
     for link in links.values():
-        if link.previous is None:
+        expected = link.previous
+        if expected is None:
             continue
-        key, content, signature = link.previous
-        before = links.get(key)
-        if before is None and key not in listed and key >= first:
-            yield key, "it is missing: the digest file after it names it"
-        elif before is not None and (before.hash, before.signature) != (content, signature):
-            yield key, "it is another one than the digest file after it names"
+        before = links.get(expected.key)
+        if before is None:
+            if expected.key not in listed and expected.key >= first:
+                yield BrokenLink(expected.key, "it is missing: the digest file after it names it")
+        elif (before.hash, before.signature) != (expected.hash, expected.signature):
+            yield BrokenLink(expected.key, "it is another one than the digest file after it names")
+
+
+class MissingPeriod(NamedTuple):
+    """A period without a digest."""
+
+    start: datetime
+    end: datetime
 
 
 def missing_periods(
     links: Collection[DigestRecord], start: datetime | None, end: datetime, slack: timedelta
-) -> Iterator[tuple[datetime, datetime]]:
+) -> Iterator[MissingPeriod]:
     """Yields periods between the first record and `end` without a digest, longer than `slack`; from
     `start` on.
     """
-    until: datetime | None = None
-    for link in sorted(links, key=lambda each: each.start):
-        if (
-            until is not None
-            and link.start - until > slack
-            and (start is None or link.start > start)
-        ):
-            yield until, link.start
-        until = max(until or link.end, link.end)
-    if until is not None and end - until > slack:
-        yield until, end
+    if not links:
+        return
+    by_start = sorted(links, key=lambda link: link.start)
+    covered_until = by_start[0].end
+    for link in by_start[1:]:
+        is_inside = start is None or link.start > start
+        if is_inside and link.start - covered_until > slack:
+            yield MissingPeriod(covered_until, link.start)
+        covered_until = max(covered_until, link.end)
+    if end - covered_until > slack:
+        yield MissingPeriod(covered_until, end)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -97,12 +97,19 @@ def is_log_file_name(name: str) -> bool:
     )
 
 
-def sort_key(name: str, day: str) -> tuple[str, str]:
-    """Orders the files of a folder by the time in their name, else by the folder's day, `20261103`
-    or empty.
-    """
-    stamp = _STAMP.search(name)
-    return (stamp[1] if stamp else day, name)
+class FileOrder(NamedTuple):
+    """Orders log files by time, and files of one time by name."""
+
+    time: str
+    """`20261103T1010Z`, or the day of its folder, `20261103`; empty where neither is known."""
+    name: str
+    """Name, key or path."""
+
+    @classmethod
+    def of(cls, name: str, day: str) -> FileOrder:
+        """Returns the order of a file by the time in its name, else by the day of its folder."""
+        stamp = _STAMP.search(name)
+        return cls(stamp[1] if stamp else day, name)
 
 
 _ACCOUNT_FOLDER = re.compile(r"\d{12}/", re.ASCII)
@@ -141,24 +148,29 @@ class DeliveryLocation(Struct, frozen=True):
 def delivery_location(key: str) -> DeliveryLocation | None:
     """Returns the delivery location of a key or of an account folder; None for another layout."""
     location = _DELIVERED.match(key)
-    return (
-        DeliveryLocation((location["top"] or "").strip("/"), bool(location["organization"]))
-        if location
-        else None
-    )
+    if location is None:
+        return None
+    return DeliveryLocation((location["top"] or "").strip("/"), bool(location["organization"]))
 
 
-def location_parts(place: str) -> tuple[str, str, str]:
-    """The account, region and days (`2026/11`) of a prefix; each empty where the prefix includes
-    all.
-    """
-    below = _BELOW_REGION.search(f"/{place.strip('/')}/")
-    days = _PART_OF_A_DAY.match(below["days"]) if below else None
-    return (
-        _account(f"{place.strip('/')}/"),
-        below["region"] if below else "",
-        days[0] if days else "",
-    )
+class LocationParts(NamedTuple):
+    """What a prefix of log files is limited to; each is empty where the prefix includes all."""
+
+    account: str
+    region: str
+    days: str
+    """`2026`, `2026/11` or `2026/11/03`."""
+
+
+def location_parts(place: str) -> LocationParts:
+    """Returns what a prefix is limited to."""
+    folder = f"{place.strip('/')}/"
+    account = _account(folder)
+    below = _BELOW_REGION.search(f"/{folder}")
+    if below is None:
+        return LocationParts(account, "", "")
+    days = _PART_OF_A_DAY.match(below["days"])
+    return LocationParts(account, below["region"], days[0] if days else "")
 
 
 def is_of_one_account(prefix: str) -> bool:
@@ -231,6 +243,10 @@ def _account(prefix: str) -> str:
     return account_match["account"] if account_match else ""
 
 
+LAST_DAY = "9999/99/99"
+"""After every day in a key."""
+
+
 class DayRange(Struct, frozen=True):
     """The days whose folders may contain records of a window."""
 
@@ -243,16 +259,11 @@ class DayRange(Struct, frozen=True):
         """Returns the days of a window plus one on either side, since files may be delivered
         late.
         """
-        first = (
-            _day_in_place(window.start, -DELIVERY_DELAY)
-            if window.start and window.start.year > 1
-            else ""
-        )
-        last = (
-            _day_in_place(window.end, DELIVERY_DELAY)
-            if window.end and window.end.year < 9999
-            else "9999/99/99"
-        )
+        first, last = "", LAST_DAY
+        if window.start and window.start.year > datetime.min.year:
+            first = f"{window.start - DELIVERY_DELAY:%Y/%m/%d}"
+        if window.end and window.end.year < datetime.max.year:
+            last = f"{window.end + DELIVERY_DELAY:%Y/%m/%d}"
         return cls(first, last)
 
     def start_after(self, branch: LogPrefix) -> str:
@@ -266,20 +277,18 @@ class DayRange(Struct, frozen=True):
     def excludes(self, key: str) -> bool:
         """Whether a key of CloudTrail's layout is of another day."""
         region_match = _BELOW_REGION.search(key)
-        day = region_match["days"][:10] if region_match else ""
-        return (
-            re.fullmatch(r"\d{4}/\d\d/\d\d", day) is not None and not self.first <= day <= self.last
-        )
+        if region_match is None:
+            return False
+        day = region_match["days"][:10]
+        is_day = re.fullmatch(r"\d{4}/\d\d/\d\d", day) is not None
+        return is_day and not self.first <= day <= self.last
 
 
-def key_order(key: str) -> tuple[str, str] | None:
+def key_order(key: str) -> FileOrder | None:
     """Orders keys of all prefixes by time; None for a digest, an insight or another file."""
     name = key.rpartition("/")[2]
     if not is_log_file_name(name) or "/CloudTrail-" in key:
         return None
     day = _DAY.search(key)
-    return sort_key(name, day[1].replace("/", "") if day else "")[0], key
-
-
-def _day_in_place(time: datetime, shift: timedelta) -> str:
-    return f"{time + shift:%Y/%m/%d}"
+    time = FileOrder.of(name, day[1].replace("/", "") if day else "").time
+    return FileOrder(time, key)

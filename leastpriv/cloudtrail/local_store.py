@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Container, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, NamedTuple, cast
 
 from leastpriv.atomic_file import open_regular
 from leastpriv.aws.arns import Principals, Window
@@ -20,10 +20,10 @@ from leastpriv.cloudtrail.file_reader import EventDeduplicator, ReadOptions
 from leastpriv.cloudtrail.file_store import (
     OTHER_LOGS,
     DayRange,
+    FileOrder,
     StoredFile,
     is_log_file_name,
     region_of_path,
-    sort_key,
 )
 from leastpriv.cloudtrail.parts import Counting, Item
 from leastpriv.cloudtrail.prefetch import Prefetcher, open_cache
@@ -33,8 +33,7 @@ from leastpriv.errors import InputError, did_you_mean
 from leastpriv.models import Call, Gap, GapKind, Scope
 
 _REGION = re.compile(r"[a-z]{2,5}(?:-[a-z]+)+-\d{1,2}", re.ASCII)
-_ACCOUNTS = re.compile(r"/AWSLogs(?:/o-[a-z0-9]{10,32})?\Z", re.ASCII)
-"""Parents of the account folders."""
+_PARENT_OF_ACCOUNTS = re.compile(r"/AWSLogs(?:/o-[a-z0-9]{10,32})?\Z", re.ASCII)
 _ACCOUNT = re.compile(r"\d{12}", re.ASCII)
 _PART_OF_DATE = (
     re.compile(r"\d{4}"),
@@ -61,6 +60,13 @@ def shown_path(top: Path, path: str) -> str:
     return str(Path(path).relative_to(top.parent))
 
 
+class _FolderId(NamedTuple):
+    """Identifies a folder, whatever its path."""
+
+    device: int
+    number: int
+
+
 class LocalStore:
     """The log files of a folder of any depth, or one file."""
 
@@ -81,18 +87,11 @@ class LocalStore:
         the first names of each open folder, one per account and region. Files without a time in
         their name come first in their folder.
         """
-        is_file = self._top.is_file()
-        files = (
-            [("", str(self._top))]
-            if is_file
-            else self._walk(DayRange.of(window), self._top, (), ())
-        )
-        for _, path in files:
-            try:
-                status = os.stat(path)  # noqa: PTH116 - a Path of each file takes as long again
-                yield StoredFile(path, f"{status.st_size} {status.st_mtime_ns}", status.st_size)
-            except (OSError, ValueError):
-                yield StoredFile(path, "", 0)
+        if self._top.is_file():
+            yield _stored_file(str(self._top))
+            return
+        for file in self._walk(DayRange.of(window), self._top, (), ()):
+            yield _stored_file(file.name)
 
     def is_empty(self) -> bool:
         """Whether there is no log file, in any window."""
@@ -120,10 +119,9 @@ class LocalStore:
         return shown_path(self._top, stored.key)
 
     def _walk(
-        self, days: DayRange, path: Path, date: tuple[str, ...], above: tuple[tuple[int, int], ...]
-    ) -> Iterator[tuple[str, str]]:
-        """Yields stamps and paths of all files below, in the order of the stamps:
-        `("20261103T1010Z", "…/2026/11/03/….json.gz")`.
+        self, days: DayRange, path: Path, date: tuple[str, ...], above: tuple[_FolderId, ...]
+    ) -> Iterator[FileOrder]:
+        """Yields the times and paths of all files below, in their order.
 
         Left out are links back to a parent folder, folders of other accounts, and days outside
         the window. The folder of a day is listed after the files of the days before it.
@@ -132,7 +130,7 @@ class LocalStore:
             days: The days that are read.
             path: The folder.
             date: The parts of a date at the end of the path: `("2026", "11")`.
-            above: Device and number of each parent folder, which identify it.
+            above: The parent folders.
         """
         try:
             status = path.stat()
@@ -140,7 +138,7 @@ class LocalStore:
         except OSError as error:
             self.unlisted[str(path)] = error
             return
-        folder_id = (status.st_dev, status.st_ino)
+        folder_id = _FolderId(status.st_dev, status.st_ino)
         if folder_id in above:  # a link back to a parent folder
             return
         above = (*above, folder_id)
@@ -167,32 +165,43 @@ class LocalStore:
             names = sorted(
                 entry.name for entry in entries if entry.is_dir() and entry.name not in OTHER_LOGS
             )
-        if self._accounts is None or not _ACCOUNTS.search(f"/{path.absolute().as_posix()}"):
+        if self._accounts is None or not _PARENT_OF_ACCOUNTS.search(
+            f"/{path.absolute().as_posix()}"
+        ):
             return names
         return [name for name in names if not _ACCOUNT.fullmatch(name) or name in self._accounts]
 
-    def _files(self, path: Path, date: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    def _files(self, path: Path, date: tuple[str, ...]) -> Iterator[FileOrder]:
         """Yields the folder's own files in order, some thousands at a time: a flat folder may
         contain millions.
         """
         day = "".join(date) if len(date) == 3 else ""
-        last = ("", "")
+        last = FileOrder("", "")
         while True:
             try:
                 with os.scandir(path) as entries:
-                    keys = (
-                        sort_key(entry.name, day)
+                    files = (
+                        FileOrder.of(entry.name, day)
                         for entry in entries
                         if is_log_file_name(entry.name) and not entry.is_dir()
                     )
-                    batch = heapq.nsmallest(_NAMES_AT_ONCE, (key for key in keys if key > last))
+                    batch = heapq.nsmallest(_NAMES_AT_ONCE, (file for file in files if file > last))
             except OSError as error:
                 self.unlisted[str(path)] = error
                 return
-            yield from ((stamp, f"{path}{os.sep}{name}") for stamp, name in batch)
+            yield from (FileOrder(file.time, f"{path}{os.sep}{file.name}") for file in batch)
             if len(batch) < _NAMES_AT_ONCE:
                 return
             last = batch[-1]
+
+
+def _stored_file(path: str) -> StoredFile:
+    """Returns a file with its size and time; one that cannot be read has neither."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - a Path of each file takes as long again
+    except (OSError, ValueError):
+        return StoredFile(path, "", 0)
+    return StoredFile(path, f"{status.st_size} {status.st_mtime_ns}", status.st_size)
 
 
 def _is_date(name: str, date: tuple[str, ...]) -> bool:
@@ -221,9 +230,10 @@ class TrailFolder:
         fast.
         """
         self.path = path
-        self._shared = seen
         self.statistics = ReadStatistics()
-        self._survey, self._cache = survey, cache
+        self._shared = seen
+        self._survey = survey
+        self._cache = cache
         self._max_decompressed = max_decompressed
 
     def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
@@ -234,17 +244,14 @@ class TrailFolder:
             InputError: the folder does not exist, cannot be listed or has no log file (at once), or
                 its files contain no CloudTrail record (while reading).
         """
-        return cast("Iterator[Call | Gap]", self._begun(window, principals, None))
+        return cast("Iterator[Call | Gap]", self.read_parts(window, principals, None))
 
     def read_parts(
-        self, window: Window, principals: Principals, counting: Counting
-    ) -> Iterator[Item]:
-        """Reads like `read`, with the cache and with processes where they are worth it."""
-        return self._begun(window, principals, counting)
-
-    def _begun(
         self, window: Window, principals: Principals, counting: Counting | None
     ) -> Iterator[Item]:
+        """Reads like `read`, with the cache and with processes where they are worth it; None:
+        without both.
+        """
         self.check()
         self.statistics = ReadStatistics()
         return self._read(window, principals, counting)
@@ -258,81 +265,89 @@ class TrailFolder:
 
     def check(self) -> None:
         """Raises InputError where the path is no folder of CloudTrail files, and no such file."""
+        _check_path(self.path)
         named = repr(str(self.path))
-        try:
-            self.path.stat()
-        except FileNotFoundError:
-            home = (
-                " (~ is not expanded: write the whole path)"
-                if str(self.path).startswith("~")
-                else ""
-            )
-            meant = home or _what_was_meant(self.path)
-            raise InputError(
-                f"trails: there is no file or folder {named}{meant}: name a folder of CloudTrail"
-                " files."
-            ) from None
-        except (OSError, ValueError) as error:
-            if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-                length = len(str(self.path))
-                raise InputError(
-                    f"trails: a path of {length:,} characters is too long for this system: it"
-                    f" begins with {str(self.path)[:60]!r}; name a shorter one."
-                ) from error
-            raise InputError(f"trails: {named} cannot be read: {error}.") from error
         if self.path.is_file() and _is_zip(self.path):
             raise InputError(
                 f"trails: {named} is a zip archive: unpack it, and name the folder of its files."
             )
         store = LocalStore(self.path)
         is_empty = store.is_empty()
-        refused = store.unlisted.get(str(self.path))
-        if refused:
+        error = store.unlisted.get(str(self.path))
+        if error:
             raise InputError(
-                f"trails: the folder {named} cannot be read: {refused.strerror or refused}."
-            ) from refused
-        if is_empty:
-            zips = next(self.path.rglob("*.zip"), None) if self.path.is_dir() else None
-            if zips:
-                raise InputError(
-                    f"trails: {named} has zip archives ({zips.name}) and no CloudTrail file: unpack"
-                    " them."
-                )
+                f"trails: the folder {named} cannot be read: {error.strerror or error}."
+            ) from error
+        if not is_empty:
+            return
+        zip_file = next(self.path.rglob("*.zip"), None) if self.path.is_dir() else None
+        if zip_file:
             raise InputError(
-                f"trails: {named} has no CloudTrail file (*.json.gz, *.json, *.jsonl, *.csv): name"
-                " the folder that holds AWSLogs/, or any folder of such files."
+                f"trails: {named} has zip archives ({zip_file.name}) and no CloudTrail file: unpack"
+                " them."
             )
+        raise InputError(
+            f"trails: {named} has no CloudTrail file (*.json.gz, *.json, *.jsonl, *.csv): name"
+            " the folder that holds AWSLogs/, or any folder of such files."
+        )
 
     def _read(
         self, window: Window, principals: Principals, counting: Counting | None
     ) -> Iterator[Item]:
-        store, statistics = LocalStore(self.path, principals.accounts), self.statistics
-        options = ReadOptions(window, principals, self._survey, self._max_decompressed)
+        store = LocalStore(self.path, principals.accounts)
+        statistics = self.statistics
         name = f"{self.path}{'' if self._survey else ', calls alone'}"
-        cache = open_cache(self._cache, name, principals) if counting else None
-        seen_events = self._shared or EventDeduplicator()
-        reading = Prefetcher(store, options, statistics, seen_events, counting, cache)
-        with closing(reading):
-            for part in reading.queued(store.list(window)):
-                yield from reading.items(part)
-            reading.finish()
+        files = Prefetcher(
+            store=store,
+            options=ReadOptions(window, principals, self._survey, self._max_decompressed),
+            statistics=statistics,
+            seen=self._shared or EventDeduplicator(),
+            counting=counting,
+            cache=open_cache(self._cache, name, principals) if counting else None,
+        )
+        with closing(files):
+            for part in files.queued(store.list(window)):
+                yield from files.items(part)
+            files.finish()
         for folder, error in store.unlisted.items():
-            region = region_of_path(f"{folder}/_")
-            shown_folder = shown_path(self.path, str(folder))
-            detail = f"{shown_folder}: it cannot be listed: {error.strerror or error}"
-            yield Gap(GapKind.UNREADABLE_FILE, Scope(regions=(region,) if region else ()), detail)
+            yield self._unlisted_gap(folder, error)
         if not statistics.files and store.is_empty():
-            names = ", ".join(sorted(principals.accounts or ()))
-            yield Gap(
-                GapKind.SOURCE_FAILED,
-                Scope(),
-                f"{shown_path(self.path, str(self.path))}: it has no folder of the account {names}",
-            )
+            account_names = ", ".join(sorted(principals.accounts or ()))
+            top = shown_path(self.path, str(self.path))
+            detail = f"{top}: it has no folder of the account {account_names}"
+            yield Gap(GapKind.SOURCE_FAILED, Scope(), detail)
         if statistics.files and statistics.foreign_files == statistics.files:
             raise InputError(
                 f"trails: none of the {statistics.files} JSON files in {str(self.path)!r}"
                 " holds a CloudTrail record: name a folder of CloudTrail files."
             )
+
+    def _unlisted_gap(self, folder: str, error: OSError) -> Gap:
+        """The gap of a folder that could not be listed."""
+        region = region_of_path(f"{folder}/_")
+        scope = Scope(regions=(region,) if region else ())
+        reason = f"it cannot be listed: {error.strerror or error}"
+        return Gap(GapKind.UNREADABLE_FILE, scope, f"{shown_path(self.path, folder)}: {reason}")
+
+
+def _check_path(path: Path) -> None:
+    """Raises InputError where there is no such path, or it cannot be read."""
+    named = repr(str(path))
+    try:
+        path.stat()
+    except FileNotFoundError:
+        raise InputError(
+            f"trails: there is no file or folder {named}{_what_was_meant(path)}: name a folder of"
+            " CloudTrail files."
+        ) from None
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            length = len(str(path))
+            raise InputError(
+                f"trails: a path of {length:,} characters is too long for this system: it"
+                f" begins with {str(path)[:60]!r}; name a shorter one."
+            ) from error
+        raise InputError(f"trails: {named} cannot be read: {error}.") from error
 
 
 _ZIP = b"PK\x03\x04"
@@ -348,10 +363,13 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 
 
 def _what_was_meant(path: Path) -> str:
-    """Returns the other source that a missing path resembles, in brackets; empty without one."""
-    meant = did_you_mean(str(path), ["event-history"])
-    if re.match(r"https?:", str(path)):
+    """Returns what a missing path seems to mean, in brackets; empty where it is unknown."""
+    text = str(path)
+    if text.startswith("~"):
+        return " (~ is not expanded: write the whole path)"
+    if re.match(r"https?:", text):
         return " (a bucket is s3://BUCKET/PREFIX, without the host of S3)"
-    if meant or not _BUCKET.fullmatch(str(path)):
-        return meant
+    similar_source = did_you_mean(text, ["event-history"])
+    if similar_source or not _BUCKET.fullmatch(text):
+        return similar_source
     return f" (a bucket is s3://{path})"

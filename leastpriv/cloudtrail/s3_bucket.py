@@ -10,13 +10,14 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from leastpriv.aws.arns import Window
 from leastpriv.aws.errors import required_member, translate_errors
 from leastpriv.aws.s3_objects import CONCURRENT_GETS, FastObjectClient
 from leastpriv.cloudtrail.file_store import (
     DayRange,
+    FileOrder,
     LogPrefix,
     StoredFile,
     find_log_prefixes,
@@ -38,6 +39,14 @@ _NAMES = 20_000
 _PAGE = 1_000
 """Most names that S3 returns per page ("ListObjectsV2" of the API reference, read 2026-11)."""
 _LEAST = 50
+
+
+class DescribedObject(NamedTuple):
+    """The content of an object, with its metadata."""
+
+    content: bytes
+    metadata: Mapping[str, str]
+    """Names without `x-amz-meta-`."""
 
 
 class Bucket:
@@ -114,28 +123,29 @@ class Bucket:
                 self._branch(branch, days, pages, first, fetchers)
                 for branch, pages, first in zip(branches, listings, page_tasks, strict=True)
             ]
-            for _, stored in heapq.merge(*streams, key=lambda entry: entry[0]):
-                yield stored
+            for entry in heapq.merge(*streams, key=lambda entry: entry.order):
+                yield entry.stored
 
     def _branch(
         self,
         branch: LogPrefix,
         days: DayRange,
         pages: Iterator[tuple[StoredFile, ...]],
-        asked: Future[tuple[StoredFile, ...]],
+        requested: Future[tuple[StoredFile, ...]],
         fetchers: DaemonThreadPool,
-    ) -> Iterator[tuple[tuple[str, str], StoredFile]]:
+    ) -> Iterator[_ListedFile]:
+        """Yields the log files of one prefix; `requested`: the first of its pages."""
         try:
-            while page := asked.result():
+            while page := requested.result():
                 if days.ends_before(branch, page[-1].key):
                     pages = iter(())
-                asked = fetchers.submit(next, pages, ())
+                requested = fetchers.submit(next, pages, ())
                 for stored in page:
                     if days.ends_before(branch, stored.key):
                         return
                     order = key_order(stored.key)
                     if order and not days.excludes(stored.key):
-                        yield order, stored
+                        yield _ListedFile(order, stored)
         except AwsError as error:
             self.unlisted[branch] = error
 
@@ -154,19 +164,17 @@ class Bucket:
     def fetch(self, stored: StoredFile) -> bytes:
         """Returns the content of an object; raises AwsError where it cannot be read completely."""
         if self._fast is None:
-            return self.fetch_described(stored)[0]
+            return self.fetch_described(stored).content
         content = self._fast.fetch(stored.key, stored.etag, stored.size)
         if content is not None:
             return content
         with self._repeated:
-            return self.fetch_described(stored)[0]
+            return self.fetch_described(stored).content
 
-    def fetch_described(self, stored: StoredFile) -> tuple[bytes, Mapping[str, str]]:
-        """Returns the content of an object and its metadata, names without `x-amz-meta-`; raises
-        AwsError.
-        """
+    def fetch_described(self, stored: StoredFile) -> DescribedObject:
+        """Returns the content of an object and its metadata; raises AwsError."""
         with _Body(self._client, self.name, stored) as body:
-            return body.everything(), body.metadata
+            return DescribedObject(body.everything(), body.metadata)
 
     def _pages(self, prefix: str, **more: Any) -> Iterator[Mapping[str, Any]]:
         token: dict[str, str] = {}
@@ -190,6 +198,13 @@ class Bucket:
                 raise AwsError(sentence, AwsErrorKind.INCOMPLETE)
             tokens_seen.add(following)
             token = {"ContinuationToken": following}
+
+
+class _ListedFile(NamedTuple):
+    """A log file in a listing, with what orders it among those of other prefixes."""
+
+    order: FileOrder
+    stored: StoredFile
 
 
 class _Body(io.RawIOBase):

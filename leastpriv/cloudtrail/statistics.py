@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, TypeVar
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.cloudtrail.coverage import (
@@ -29,7 +30,7 @@ from leastpriv.cloudtrail.record import (
     region_of,
     resources_of,
 )
-from leastpriv.models import AwareTime
+from leastpriv.models import AwareTime, Gap
 
 _DISTINCT = 1_000
 """Most names of one kind: there are 40 regions and 175 data event types, but a log may contain any
@@ -162,6 +163,23 @@ class ReadStatistics(Struct):
         if account not in self.accounts and len(self.accounts) >= _MOST_ACCOUNTS:
             return None
         return self.accounts.setdefault(account, ReadStatistics())
+
+
+class CountedGaps:
+    """Gaps with the number of their occurrences; the detail is that of the first one."""
+
+    def __init__(self) -> None:
+        """Counts nothing yet."""
+        self._gaps: dict[Hashable, Gap] = {}
+
+    def add(self, key: Hashable, gap: Gap) -> None:
+        """Counts an occurrence; `key`: what equal gaps have in common."""
+        known_gap = self._gaps.get(key)
+        self._gaps[key] = replace(known_gap, count=known_gap.count + 1) if known_gap else gap
+
+    def gaps(self) -> Iterable[Gap]:
+        """Returns the gaps, in the order of their first occurrences."""
+        return self._gaps.values()
 
 
 class PackedStatistics(Struct, array_like=True, gc=False):

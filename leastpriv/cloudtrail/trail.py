@@ -14,7 +14,7 @@ import json
 import logging
 import re
 from collections import Counter
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import closing
 from datetime import datetime
 from functools import partial
@@ -45,14 +45,17 @@ from leastpriv.cloudtrail.other_accounts import namesakes_in_bucket
 from leastpriv.cloudtrail.parts import Counting, Item
 from leastpriv.cloudtrail.prefetch import FailedFile, Prefetcher, QueuedPart, open_cache
 from leastpriv.cloudtrail.s3_bucket import Bucket
-from leastpriv.cloudtrail.statistics import ReadStatistics
+from leastpriv.cloudtrail.statistics import CountedGaps, ReadStatistics
 from leastpriv.cloudtrail.trail_config import (
+    BUCKET_ERROR,
+    LOG_GROUP_ERROR,
     Trail,
     described_trails,
     find_trail,
     location_gaps,
     settings_gaps,
     split_location,
+    trails_of_bucket,
 )
 from leastpriv.errors import AwsError, AwsErrorKind, InputError
 from leastpriv.models import Call, Gap, GapKind, Scope
@@ -80,11 +83,39 @@ class _DeliveredTrail:
     ) -> None:
         """`named`: the place, in the words of `trails`."""
         self.statistics = ReadStatistics()
-        self._clients, self._named, self._options = clients, named, options
+        self._clients = clients
+        self._named = named
+        self._options = options
 
     def __str__(self) -> str:
         """Name of the source in messages."""
         return self._named
+
+    def _read_options(self, window: Window, principals: Principals) -> ReadOptions:
+        options = self._options
+        return ReadOptions(window, principals, options.survey, options.max_decompressed)
+
+    def _settings_gaps(
+        self,
+        find_trails: Callable[[], Sequence[Trail]],
+        window: Window,
+        error_field: str = BUCKET_ERROR,
+    ) -> Iterator[Gap]:
+        """Yields gaps for what the trails exclude that deliver there, and notes what they
+        include.
+        """
+        selected = yield from settings_gaps(
+            self._clients, self._named, find_trails, window, error_field
+        )
+        self.statistics.every_region = selected.every_region
+        self.statistics.selected = selected.data
+
+    def _late_events_gap(self, window: Window) -> Iterator[Gap]:
+        """Yields a gap where a target was active a moment ago."""
+        now = self._options.now
+        if now:
+            scope = Scope(data_events=self._options.waited)
+            yield from late_events_gap(self.statistics.newest, now, window, WAIT_ADVICE, scope)
 
 
 class LogGroup(_DeliveredTrail):
@@ -113,25 +144,16 @@ class LogGroup(_DeliveredTrail):
         return self._read(window.since(self._options.since), principals)
 
     def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
-        try:
-            described = described_trails(self._clients.client("cloudtrail", self._region))
-            trails = tuple(trail for trail in described if trail.log_group == self._name)
-        except AwsError:
-            # Reported as settings that are not known.
-            trails = None
-        settings = yield from settings_gaps(self._clients, self._named, ("", ()), trails, window)
-        self.statistics.every_region, self.statistics.selected = settings
+        yield from self._settings_gaps(self._delivering_trails, window, LOG_GROUP_ERROR)
         seen_events = self._options.seen or EventDeduplicator()
-        reader = FileReader(
-            ReadOptions(window, principals, self._options.survey, self._options.max_decompressed)
-        )
-        events = 0
+        reader = FileReader(self._read_options(window, principals))
+        event_count = 0
         try:
             for number, messages in enumerate(self._pages(window), start=1):
                 self.statistics.requests += 1
-                events += len(messages)
+                event_count += len(messages)
                 if number % _TELL_EVERY == 0:
-                    _log.info(f"… {events:,} events of {self._named}")
+                    _log.info(f"… {event_count:,} events of {self._named}")
                 if messages:
                     # As a list of texts: each is one whole record or none.
                     text = json.dumps(messages).encode()
@@ -148,16 +170,17 @@ class LogGroup(_DeliveredTrail):
             return
         finally:
             reader.records.survey(self.statistics)
-        if events and not (self.statistics.records or self.statistics.outside_window):
+        if event_count and not (self.statistics.records or self.statistics.outside_window):
             raise InputError(
                 f"trails: the log group {self._name!r} holds no CloudTrail record: name another"
                 " one."
             )
-        if self._options.now:
-            scope = Scope(data_events=self._options.waited)
-            yield from late_events_gap(
-                self.statistics.newest, self._options.now, window, WAIT_ADVICE, scope
-            )
+        yield from self._late_events_gap(window)
+
+    def _delivering_trails(self) -> Sequence[Trail]:
+        """Returns the trails that deliver to the log group; raises AwsError."""
+        client = self._clients.client("cloudtrail", self._region)
+        return [trail for trail in described_trails(client) if trail.log_group == self._name]
 
     def _pages(self, window: Window) -> Iterator[list[str]]:
         """Yields the messages of each page; a page may be empty though another follows."""
@@ -205,9 +228,8 @@ class S3Trail(_DeliveredTrail):
         name, prefix = split_location(self._location)
         if is_of_one_account(prefix):
             return Counter()
-        bucket = Bucket(name, self._clients.client("s3"), self._clients.fast_object_client(name))
         try:
-            return namesakes_in_bucket(bucket, prefix, names, accounts, now)
+            return namesakes_in_bucket(self._bucket(name), prefix, names, accounts, now)
         except AwsError as error:
             _log.info(
                 f"{self._location}: it is not known whether roles of the same name work in other"
@@ -228,26 +250,88 @@ class S3Trail(_DeliveredTrail):
         return self._read(window.since(self._options.since), principals, counting)
 
     def _read(self, window: Window, principals: Principals, counting: Counting) -> Iterator[Item]:
-        # The trails that deliver there are not known yet where the location is named.
-        location, trails = self._named, None
-        try:
-            if not location.startswith("s3://"):
+        trail: Trail | None = None
+        location = self._named
+        if not location.startswith("s3://"):
+            try:
                 trail = find_trail(self._clients, self._named)
-                location, trails = trail.location, (trail,)
+            except AwsError as error:
+                yield failed_source_gap(self._named, error)
+                return
+            location = trail.location
+        name, prefix = split_location(location)
+        bucket = self._bucket(name)
+        try:
+            bucket.prefixes = bucket.find_prefixes(prefix, principals.accounts)
         except AwsError as error:
+            if error_code(error) == "NoSuchBucket":
+                raise InputError(
+                    f"trails: there is no bucket {name!r}: name a trail, or s3://BUCKET/PREFIX."
+                ) from error
             yield failed_source_gap(self._named, error)
             return
-        reading = yield from self._opened(location, trails, window, principals, counting)
-        if not reading:
-            return
+        _log.info(f"{location}: {len(bucket.prefixes)} folders of accounts and regions")
+        yield from self._settings_gaps(partial(self._delivering_trails, bucket, trail), window)
+        yield from location_gaps(self._named, prefix, window)
+        if not bucket.prefixes:
+            account_names = ", ".join(sorted(principals.accounts or ()))
+            detail = f"{location}: it has no folder of the account {account_names}"
+            yield Gap(GapKind.SOURCE_FAILED, Scope(), detail)
         self._location = location
+        reading = self._opened(bucket, prefix, window, principals, counting)
         with closing(reading):
             yield from reading.items()
-        if self._options.now:
-            scope = Scope(data_events=self._options.waited)
-            yield from late_events_gap(
-                self.statistics.newest, self._options.now, window, WAIT_ADVICE, scope
+        yield from self._late_events_gap(window)
+        yield from self._result(location, reading)
+
+    def _bucket(self, name: str) -> Bucket:
+        return Bucket(name, self._clients.client("s3"), self._clients.fast_object_client(name))
+
+    def _delivering_trails(self, bucket: Bucket, trail: Trail | None) -> Sequence[Trail]:
+        """Returns the trail that the user named, or those that deliver there."""
+        if trail:
+            return [trail]
+        locations = {
+            location for branch in bucket.prefixes if (location := delivery_location(branch.prefix))
+        }
+        return trails_of_bucket(self._clients, bucket.name, locations)
+
+    def _opened(
+        self,
+        bucket: Bucket,
+        prefix: str,
+        window: Window,
+        principals: Principals,
+        counting: Counting,
+    ) -> _BucketReading:
+        """Begins to read the files below a prefix of a bucket."""
+        options = self._options
+        validator = None
+        if options.validate_at:
+            validator = DigestValidator(
+                clients=self._clients,
+                bucket=bucket,
+                prefix=f"{prefix}/" if prefix else "",
+                branches=bucket.prefixes,
+                window=window,
+                now=options.validate_at,
             )
+        cache_name = bucket.name if options.survey else f"{bucket.name}, calls alone"
+        read_options = replace(self._read_options(window, principals), hashes=validator is not None)
+        files = Prefetcher(
+            store=bucket,
+            options=read_options,
+            statistics=self.statistics,
+            seen=options.seen or EventDeduplicator(),
+            counting=counting,
+            cache=open_cache(options.cache, cache_name, principals),
+        )
+        return _BucketReading(bucket, window, files, self.statistics, validator, CountedGaps())
+
+    def _result(self, location: str, reading: _BucketReading) -> Iterator[Gap]:
+        """Logs what was read, and yields a gap where there was no file; raises InputError where
+        the location holds no files of CloudTrail.
+        """
         if self._options.cache:
             _log.info(
                 f"{location}: {reading.files.kept:,} of {self.statistics.files:,} files came from"
@@ -256,102 +340,30 @@ class S3Trail(_DeliveredTrail):
         if reading.validator:
             _log.info(f"{location}: validated against {reading.validator.digests:,} digest files")
         branches = reading.bucket.prefixes
-        if branches and not reading.any_object and not reading.lost:
-            if not any(branch.dated for branch in branches):
-                raise InputError(
-                    f"trails: {location!r} holds no CloudTrail file: name the place that holds"
-                    " AWSLogs/."
-                )
-            yield Gap(
-                GapKind.SOURCE_FAILED,
-                Scope(),
-                f"{location}: it holds no file of the days that are read",
+        if not branches or reading.any_object or any(reading.failure_gaps.gaps()):
+            return
+        if not any(branch.dated for branch in branches):
+            raise InputError(
+                f"trails: {location!r} holds no CloudTrail file: name the place that holds"
+                " AWSLogs/."
             )
-
-    def _opened(
-        self,
-        location: str,
-        trails: tuple[Trail, ...] | None,
-        window: Window,
-        principals: Principals,
-        counting: Counting,
-    ) -> Generator[Gap, None, _BucketReading | None]:
-        """Finds the log prefixes, and yields gaps for what their trails exclude; None: they cannot
-        be listed.
-        """
-        options, accounts = self._options, principals.accounts
-        name, prefix = split_location(location)
-        bucket = Bucket(name, self._clients.client("s3"), self._clients.fast_object_client(name))
-        try:
-            bucket.prefixes = bucket.find_prefixes(prefix, accounts)
-        except AwsError as error:
-            if error_code(error) == "NoSuchBucket":
-                sentence = (
-                    f"trails: there is no bucket {name!r}: name a trail, or s3://BUCKET/PREFIX."
-                )
-                raise InputError(sentence) from error
-            yield failed_source_gap(self._named, error)
-            return None
-        locations = {
-            delivered
-            for delivered in (
-                delivery_location(log_prefix.prefix) for log_prefix in bucket.prefixes
-            )
-            if delivered
-        }
-        settings = yield from settings_gaps(
-            self._clients, self._named, (name, locations), trails, window
-        )
-        self.statistics.every_region, self.statistics.selected = settings
-        yield from location_gaps(self._named, prefix, window)
-        if not bucket.prefixes:
-            account_names = ", ".join(sorted(accounts or ()))
-            yield Gap(
-                GapKind.SOURCE_FAILED,
-                Scope(),
-                f"{location}: it has no folder of the account {account_names}",
-            )
-        _log.info(f"{location}: {len(bucket.prefixes)} folders of accounts and regions")
-        cache_name = name if options.survey else f"{name}, calls alone"
-        cache = open_cache(options.cache, cache_name, principals)
-        validate_at, prefixes = options.validate_at, bucket.prefixes
-        top = f"{prefix}/" if prefix else ""
-        validator = (
-            DigestValidator(
-                clients=self._clients,
-                bucket=bucket,
-                prefix=top,
-                branches=prefixes,
-                window=window,
-                now=validate_at,
-            )
-            if validate_at
-            else None
-        )
-        read = ReadOptions(
-            window,
-            principals,
-            options.survey,
-            options.max_decompressed,
-            hashes=validator is not None,
-        )
-        seen_events = options.seen or EventDeduplicator()
-        files = Prefetcher(bucket, read, self.statistics, seen_events, counting, cache)
-        return _BucketReading(bucket, read, files, self.statistics, validator)
+        detail = f"{location}: it holds no file of the days that are read"
+        yield Gap(GapKind.SOURCE_FAILED, Scope(), detail)
 
 
 class _BucketReading(Struct):
     """One pass over the objects of a bucket."""
 
     bucket: Bucket
-    options: ReadOptions
+    window: Window
     files: Prefetcher
     statistics: ReadStatistics
     validator: DigestValidator | None
-    any_object: bool = False
-    lost: dict[tuple[AwsErrorKind, str, str], Gap] = {}
+    failure_gaps: CountedGaps
     """The gaps of prefixes and objects that could not be listed or read."""
+    any_object: bool = False
     _failures: int = 0
+    """Objects in a row that could not be read."""
 
     def close(self) -> None:
         """Cancels pending requests."""
@@ -363,87 +375,83 @@ class _BucketReading(Struct):
         """Yields calls without duplicates, in the order of the files' times where they are not
         counted, and gaps for unread objects.
         """
-        broke_off = False
         if self.validator:
             self.validator.open()
-        listing = self.bucket.list(self.options.window)
-        calls_said = 0
-        for part in self.files.queued(listing):
+        is_interrupted = False
+        logged_files = 0
+        for part in self.files.queued(self.bucket.list(self.window)):
             self.any_object = True
-            failures: Sequence[FailedFile] = part.failures
-            try:
-                yield from (
-                    self._validated(part, self.validator)
-                    if self.validator
-                    else self.files.items(part)
-                )
-                if len(failures) < len(part.files):
-                    self._failures = 0
-            except AwsError as error:
-                failures = [FailedFile(part.file.stored, error)]
-            if self.statistics.files >= calls_said + _SAY_EVERY:
-                calls_said = self.statistics.files
-                _log.info(f"… {calls_said:,} files of s3://{self.bucket.name} so far")
-            ends = [self._ends_with(source_failure) for source_failure in failures]
-            if any(ends):
+            failures = yield from self._items_of_part(part)
+            if self.statistics.files >= logged_files + _SAY_EVERY:
+                logged_files = self.statistics.files
+                _log.info(f"… {logged_files:,} files of s3://{self.bucket.name} so far")
+            endings = [self._ends_with(failure) for failure in failures]
+            if any(endings):
                 detail = f"s3://{self.bucket.name}: the rest was not tried"
                 yield Gap(GapKind.SOURCE_FAILED, Scope(), detail)
-                broke_off = True
+                is_interrupted = True
                 break
         self.files.finish()
-        for branch, failure in self.bucket.unlisted.items():
-            self._fold(branch.region, failure)
-        yield from self.lost.values()
+        for branch, error in self.bucket.unlisted.items():
+            self._count_failure(branch.region, error)
+        yield from self.failure_gaps.gaps()
         if self.validator:
-            regions = {branch.region for branch in self.bucket.unlisted}
-            yield from self.validator.gaps(None if broke_off else regions)
+            unlisted_regions = {branch.region for branch in self.bucket.unlisted}
+            yield from self.validator.gaps(None if is_interrupted else unlisted_regions)
+
+    def _items_of_part(self, part: QueuedPart) -> Generator[Item, None, Sequence[FailedFile]]:
+        """Yields the items of a part; returns the files that could not be fetched."""
+        try:
+            if self.validator:
+                yield from self._validated(part, self.validator)
+            else:
+                yield from self.files.items(part)
+        except AwsError as error:
+            return [FailedFile(part.file.stored, error)]
+        if len(part.failures) < len(part.files):
+            self._failures = 0
+        return part.failures
 
     def _ends_with(self, failed: FailedFile) -> bool:
         """Counts a file that cannot be fetched; whether the rest is not tried."""
         self._failures += 1
         self.statistics.files += 1
         self.statistics.damaged_files += 1
+        self._count_failure(region_of_path(failed.stored.key), failed.error)
         kind = failed.error.kind
-        self._fold(region_of_path(failed.stored.key), failed.error)
         limit = _MOST_FAILURES.get(kind, _MOST_OTHER_FAILURES)
         return kind in _FINAL_ERRORS or self._failures >= limit
+
+    def _count_failure(self, region: str, error: AwsError) -> None:
+        """Counts a failure; the gap of a region and reason names the first."""
+        detail = f"{region}: {error}" if region else str(error)
+        scope = Scope(regions=(region,) if region else ())
+        self.failure_gaps.add(
+            (error.kind, error.missing_action, region),
+            Gap(GapKind.SOURCE_FAILED, scope, detail),
+        )
 
     def _validated(self, part: QueuedPart, validator: DigestValidator) -> Iterator[Item]:
         """Yields the items of a file, without the calls of one that fails validation."""
         key = part.file.stored.key
-        expected = validator.expected(key)
-        part_result = self.files.result(part)
+        expected_hash = validator.expected(key)
+        result = self.files.result(part)
         if part.failures:
             return
-        if expected and expected == part_result.sha256:
-            yield from self.files.replay(part, part_result)
+        if expected_hash and expected_hash == result.sha256:
+            yield from self.files.replay(part, result)
             return
         self.statistics.files += 1
-        if expected is not None or not validator.is_awaited(key):
-            self.statistics.damaged_files += 1
-            validator.reject(
-                key,
-                (
-                    "no digest file confirms it"
-                    if expected is None
-                    else "it differs from its digest file"
-                ),
-            )
-        elif part_result.first_call:
-            validator.reject(
-                key, "its calls count once its digest file exists", GapKind.EVENTS_LATE
-            )
-
-    def _fold(self, region: str, error: AwsError) -> None:
-        """Counts a failure; the gap of a region and reason names the first."""
-        key = (error.kind, error.missing_action, region)
-        known_gap = self.lost.get(key)
-        scope = Scope(regions=(region,) if region else ())
-        if known_gap:
-            self.lost[key] = replace(known_gap, count=known_gap.count + 1)
+        if expected_hash is None and validator.is_awaited(key):
+            if result.first_call:
+                objection = "its calls count once its digest file exists"
+                validator.reject(key, objection, GapKind.EVENTS_LATE)
             return
-        detail = f"{region}: {error}" if region else str(error)
-        self.lost[key] = Gap(GapKind.SOURCE_FAILED, scope, detail, 1)
+        self.statistics.damaged_files += 1
+        objection = "it differs from its digest file"
+        if expected_hash is None:
+            objection = "no digest file confirms it"
+        validator.reject(key, objection)
 
 
 def failed_source_gap(named: str, error: AwsError) -> Gap:

@@ -9,9 +9,10 @@ reference, and "Logging management events" and "Logging data events" of the Clou
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from itertools import product
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
@@ -31,8 +32,8 @@ from leastpriv.permissions.event_table import data_event_types, global_services,
 _READ, _WRITE = "read", "write"
 _BOTH = frozenset({_READ, _WRITE})
 _BASIC = {"ReadOnly": frozenset({_READ}), "WriteOnly": frozenset({_WRITE}), "All": _BOTH}
-_OF_A_SERVICE = 2
-"""Colons of a value that names all resources of a service: `arn:aws:s3`."""
+_BY_READ_ONLY = {"true": frozenset({_READ}), "false": frozenset({_WRITE})}
+_COLONS_OF_SERVICE = 2
 _CALLS = {_READ: "reading calls", _WRITE: "writing calls"}
 
 
@@ -53,17 +54,26 @@ class _Selector(Struct, frozen=True):
     """
 
 
-def excluded_events(answer: Mapping[str, Any]) -> Iterator[tuple[Scope, str]]:
-    """Yields what a trail excludes according to GetEventSelectors: scope and description.
+class ExcludedEvents(NamedTuple):
+    """Events that a trail does not log."""
+
+    scope: Scope
+    description: str
+
+
+def excluded_events(answer: Mapping[str, Any]) -> Iterator[ExcludedEvents]:
+    """Yields what a trail excludes according to GetEventSelectors.
 
     For data events of selected resources, the scope exempts those resources: the records themselves
     must show whether they are recorded for long enough (docs: decision 6).
     """
     selectors = _selectors(answer)
-    yield from _management(
+    yield from _excluded_management_events(
         [selector for selector in selectors if selector.category == "Management"]
     )
-    yield from _data([selector for selector in selectors if selector.category == "Data"])
+    yield from _excluded_data_events(
+        [selector for selector in selectors if selector.category == "Data"]
+    )
 
 
 def selected_data(answer: Mapping[str, Any]) -> Iterator[SelectedData]:
@@ -72,134 +82,139 @@ def selected_data(answer: Mapping[str, Any]) -> Iterator[SelectedData]:
     """
     for selector in _selectors(answer):
         if selector.category == "Data" and not selector.narrowed:
-            yield from (
-                SelectedData(selector.data_type, kind, name)
-                for kind in selector.kinds
-                for name in selector.resources
-            )
+            for kind, resource in product(selector.kinds, selector.resources):
+                yield SelectedData(selector.data_type, kind, resource)
 
 
 def _selectors(answer: Mapping[str, Any]) -> Sequence[_Selector]:
-    advanced = answer.get("AdvancedEventSelectors") or ()
-    basic = answer.get("EventSelectors") or ()
-    return [
-        *map(_advanced, advanced),
-        *(selector for basic_selector in basic for selector in _basic(basic_selector)),
-    ]
+    selectors = [_advanced(advanced) for advanced in answer.get("AdvancedEventSelectors") or ()]
+    for basic in answer.get("EventSelectors") or ():
+        selectors += _basic(basic)
+    return selectors
 
 
-def _management(selectors: Sequence[_Selector]) -> Iterator[tuple[Scope, str]]:
-    unnarrowed = [selector for selector in selectors if not selector.narrowed]
-    left_out: dict[frozenset[str], list[str]] = {}
+def _excluded_management_events(selectors: Sequence[_Selector]) -> Iterator[ExcludedEvents]:
+    kinds_by_sources: dict[frozenset[str], list[str]] = {}
     for kind in (_READ, _WRITE):
-        covering = [selector.excluded for selector in unnarrowed if kind in selector.kinds]
-        if covering:
-            left_out.setdefault(frozenset.intersection(*covering), []).append(kind)
+        excluded_sources = [
+            selector.excluded
+            for selector in selectors
+            if kind in selector.kinds and not selector.narrowed
+        ]
+        if excluded_sources:
+            # An event is logged if one of the selectors includes it.
+            sources = frozenset.intersection(*excluded_sources)
+            kinds_by_sources.setdefault(sources, []).append(kind)
         else:
-            yield Scope(events=(f"management-{kind}",)), f"management events of {_CALLS[kind]}"
-    for excluded, kinds in left_out.items():
-        for source in sorted(excluded):
-            events = tuple(f"management-{kind}" for kind in kinds if len(kinds) < len(_BOTH))
-            yield (
-                Scope(services=(map_event(source, "").prefix,), events=events),
-                f"management events of {source}",
-            )
+            scope = Scope(events=(f"management-{kind}",))
+            yield ExcludedEvents(scope, f"management events of {_CALLS[kind]}")
+    for sources, kinds in kinds_by_sources.items():
+        are_all_kinds = len(kinds) == len(_BOTH)
+        events = () if are_all_kinds else tuple(f"management-{kind}" for kind in kinds)
+        for source in sorted(sources):
+            scope = Scope(services=(map_event(source, "").prefix,), events=events)
+            yield ExcludedEvents(scope, f"management events of {source}")
 
 
-def _data(selectors: Sequence[_Selector]) -> Iterator[tuple[Scope, str]]:
-    selected = {selector.data_type for selector in selectors}
-    missing = tuple(kind for kind in data_event_types() if kind not in selected)
-    if missing:
-        other_kinds = f" of other kinds than {', '.join(sorted(selected))}" if selected else ""
-        yield Scope(events=missing, data_events=True), f"data events{other_kinds}"
-    for data_type in sorted(selected):
-        for kind in (_READ, _WRITE):
-            clear = [
-                selector
-                for selector in selectors
-                if selector.data_type == data_type and kind in selector.kinds
-            ]
-            resources = sorted(
-                {
-                    resource
-                    for selector in clear
-                    if not selector.narrowed
-                    for resource in selector.resources
-                }
-            )
-            if "*" not in resources:
-                but = f" but for {', '.join(resources)}" if resources else ""
-                yield (
-                    Scope(events=(f"{data_type} {kind}",), outside=tuple(resources)),
-                    f"all data events of {data_type} ({kind}){but}",
-                )
+def _excluded_data_events(selectors: Sequence[_Selector]) -> Iterator[ExcludedEvents]:
+    selected_types = sorted({selector.data_type for selector in selectors})
+    missing_types = tuple(name for name in data_event_types() if name not in selected_types)
+    if missing_types:
+        others = f" of other kinds than {', '.join(selected_types)}" if selected_types else ""
+        scope = Scope(events=missing_types, data_events=True)
+        yield ExcludedEvents(scope, f"data events{others}")
+    for data_type, kind in product(selected_types, (_READ, _WRITE)):
+        resources: set[str] = set()
+        for selector in selectors:
+            if selector.data_type == data_type and kind in selector.kinds and not selector.narrowed:
+                resources.update(selector.resources)
+        if "*" not in resources:
+            outside = tuple(sorted(resources))
+            exception = f" but for {', '.join(outside)}" if outside else ""
+            scope = Scope(events=(f"{data_type} {kind}",), outside=outside)
+            yield ExcludedEvents(scope, f"all data events of {data_type} ({kind}){exception}")
 
 
 def _basic(selector: Mapping[str, Any]) -> Iterator[_Selector]:
+    """Yields a basic event selector as one selector for each category and type."""
     kinds = _BASIC.get(str(selector.get("ReadWriteType") or "All"), frozenset())
     if selector.get("IncludeManagementEvents", True):
-        excluded = frozenset(
-            str(source) for source in selector.get("ExcludeManagementEventSources") or ()
-        )
-        yield _Selector("Management", kinds, excluded)
-    for resource in selector.get("DataResources") or ():
-        data_type = str(resource.get("Type"))
+        sources = selector.get("ExcludeManagementEventSources") or ()
+        yield _Selector("Management", kinds, excluded=frozenset(map(str, sources)))
+    for data_resource in selector.get("DataResources") or ():
+        data_type = str(data_resource.get("Type"))
         # A bucket and prefix, a function, a table, or a whole service, `arn:aws:lambda`
         # (DataResource of the CloudTrail API reference, read 2026-11-24).
-        values = [str(value) for value in resource.get("Values") or ()]
-        is_prefix = data_type == "AWS::S3::Object"
-        resources = tuple(
-            value if _below(value) != "*" and not is_prefix else _below(value) for value in values
+        resources = map(str, data_resource.get("Values") or ())
+        yield _Selector(
+            "Data",
+            kinds,
+            data_type=data_type,
+            resources=tuple(
+                _below(resource)
+                if data_type == "AWS::S3::Object" or _is_service(resource)
+                else resource
+                for resource in resources
+            ),
         )
-        yield _Selector("Data", kinds, data_type=data_type, resources=resources)
+
+
+def _is_service(start: str) -> bool:
+    """Whether a value names all resources of a service: `arn:aws:s3`."""
+    return start.rstrip(":").count(":") <= _COLONS_OF_SERVICE
 
 
 def _below(start: str) -> str:
     """A wildcard for all ARNs with this prefix; for a whole service, all resources of the type."""
-    return "*" if start.rstrip(":").count(":") <= _OF_A_SERVICE else f"{start}*"
+    return "*" if _is_service(start) else f"{start}*"
 
 
 def _advanced(selector: Mapping[str, Any]) -> _Selector:
     field_selectors = selector.get("FieldSelectors") or ()
-    fields = {
-        str(field_selector.get("Field")): field_selector for field_selector in field_selectors
-    }
-    only = {
-        name: _only(fields.pop(name))
-        for name in ("eventCategory", "readOnly", "resources.type")
-        if _operators(fields.get(name, {})) == {"Equals"}
-    }
-    category, flag = only.get("eventCategory", ""), only.get("readOnly", "")
-    is_repeated = len(fields) + len(only) < len(field_selectors)
-    kinds = {"true": frozenset({_READ}), "false": frozenset({_WRITE})}.get(flag.lower(), _BOTH)
-    resources: tuple[str, ...] = ("*",)
-    if _operators(fields.get("resources.ARN", {})) in ({"Equals"}, {"StartsWith"}):
-        arn_field = fields.pop("resources.ARN")
-        starts = (_below(str(start)) for start in arn_field.get("StartsWith") or ())
-        resources = (*map(str, arn_field.get("Equals") or ()), *starts)
+    conditions = {str(condition.get("Field")): condition for condition in field_selectors}
+    # Of two conditions on one field only the last one is read.
+    is_narrowed = len(conditions) < len(field_selectors)
+    category = _taken_value(conditions, "eventCategory")
+    read_only = _taken_value(conditions, "readOnly")
+    data_type = _taken_value(conditions, "resources.type")
+    resources: Sequence[str] = ("*",)
+    if _operators(conditions, "resources.ARN") in ({"Equals"}, {"StartsWith"}):
+        condition = conditions.pop("resources.ARN")
+        starts = condition.get("StartsWith") or ()
+        resources = [*map(str, condition.get("Equals") or ()), *map(_below, map(str, starts))]
     excluded: frozenset[str] = frozenset()
-    if category == "Management" and _operators(fields.get("eventSource", {})) == {"NotEquals"}:
-        excluded = frozenset(
-            str(source) for source in fields.pop("eventSource", {}).get("NotEquals", ())
-        )
-    data_type = only.get("resources.type", "")
+    if category == "Management" and _operators(conditions, "eventSource") == {"NotEquals"}:
+        excluded = frozenset(map(str, conditions.pop("eventSource")["NotEquals"]))
     return _Selector(
-        category, kinds, excluded, data_type, resources, narrowed=bool(fields) or is_repeated
+        category=category,
+        kinds=_BY_READ_ONLY.get(read_only.lower(), _BOTH),
+        excluded=excluded,
+        data_type=data_type,
+        resources=tuple(resources),
+        narrowed=bool(conditions) or is_narrowed,
     )
 
 
-def _only(field: Mapping[str, Any]) -> str:
-    values: Sequence[object] = field.get("Equals") or ()
+def _taken_value(conditions: dict[str, Mapping[str, Any]], field: str) -> str:
+    """Removes the condition that a field equals some values, and returns the value if it is one."""
+    if _operators(conditions, field) != {"Equals"}:
+        return ""
+    values: Sequence[object] = conditions.pop(field)["Equals"]
     return str(values[0]) if len(values) == 1 else ""
 
 
-def _operators(field: Mapping[str, Any]) -> set[str]:
-    return {name for name, values in field.items() if name != "Field" and values}
+def _operators(conditions: Mapping[str, Mapping[str, Any]], field: str) -> set[str]:
+    """Returns the operators of the condition on a field; none where there is no condition."""
+    condition = conditions.get(field, {})
+    return {name for name, values in condition.items() if name != "Field" and values}
 
 
 _ARN = re.compile(
     r"arn:[a-z-]+:cloudtrail:(?P<region>[a-z0-9-]+):\d{12}:trail/(?P<name>[\w.-]+)", re.ASCII
 )
+BUCKET_ERROR = "LatestDeliveryError"
+"""What GetTrailStatus calls the latest fault of the delivery to a bucket."""
+LOG_GROUP_ERROR = "LatestCloudWatchLogsDeliveryError"
 _EVER = datetime.min.replace(tzinfo=UTC)
 _MISSING = ("TrailNotFoundException", "InvalidTrailNameException", "CloudTrailARNInvalidException")
 
@@ -232,19 +247,15 @@ def find_trail(clients: Aws, named: str) -> Trail:
     """
     arn_match = _ARN.fullmatch(named)
     client = clients.client("cloudtrail", arn_match["region"] if arn_match else "")
-    trails_found = [
-        trail for trail in described_trails(client, trailNameList=[named]) if trail.bucket
-    ]
-    if not trails_found:
-        place = (
-            "its bucket as s3://BUCKET/PREFIX"
-            if arn_match
-            else "its ARN, or its bucket as s3://BUCKET/PREFIX"
-        )
-        raise InputError(
-            f"trails: these credentials show no trail {named!r}: check the name, or name {place}."
-        )
-    return trails_found[0]
+    for trail in described_trails(client, trailNameList=[named]):
+        if trail.bucket:
+            return trail
+    place = "its bucket as s3://BUCKET/PREFIX"
+    if not arn_match:
+        place = f"its ARN, or {place}"
+    raise InputError(
+        f"trails: these credentials show no trail {named!r}: check the name, or name {place}."
+    )
 
 
 def split_location(location: str) -> tuple[str, str]:
@@ -260,79 +271,96 @@ def split_location(location: str) -> tuple[str, str]:
     return bucket, prefix.strip("/")
 
 
+class SelectedEvents(NamedTuple):
+    """What the trails of some locations record."""
+
+    every_region: bool = False
+    data: frozenset[SelectedData] = frozenset()
+    """The data events that they include."""
+
+
+def trails_of_bucket(
+    clients: Aws, bucket: str, locations: Collection[DeliveryLocation]
+) -> Sequence[Trail]:
+    """Returns the trails of this account that deliver to some locations of a bucket; raises
+    AwsError and InputError.
+    """
+    return [
+        trail
+        for trail in described_trails(clients.client("cloudtrail"))
+        if trail.bucket == bucket
+        and DeliveryLocation(trail.prefix, trail.organization) in locations
+    ]
+
+
 def settings_gaps(
     clients: Aws,
     named: str,
-    delivery: tuple[str, Collection[DeliveryLocation]],
-    trails: tuple[Trail, ...] | None,
+    find_trails: Callable[[], Iterable[Trail]],
     window: Window,
-) -> Generator[Gap, None, tuple[bool, frozenset[SelectedData]]]:
-    """Yields gaps for events that the trails of some locations exclude, or one gap where AWS does
-    not answer.
+    error_field: str = BUCKET_ERROR,
+) -> Generator[Gap, None, SelectedEvents]:
+    """Yields gaps for events that some trails exclude, or one gap where AWS does not answer.
 
-    Returns whether the trails that recorded the longest part of the window record every region, and
-    the data events that they include. Of several trails only those count that recorded the whole
-    window, or else the longest part of it: events that each of them excludes are hidden.
-    `delivery`: the bucket's name (empty: a log group), and the locations that are read; `trails`
-    None: look for them.
+    Of several trails only those count that recorded the whole window, or else the longest part of
+    it: events that each of them excludes are hidden.
+
+    Args:
+        clients: AWS.
+        named: The source in messages.
+        find_trails: Returns the trails that deliver there.
+        window: The time to read.
+        error_field: What GetTrailStatus calls the latest fault of the delivery there.
+
+    Returns:
+        What the trails record that count.
     """
     try:
-        if trails is None:
-            bucket, locations = delivery
-            trails_of_bucket = [
-                described_trail
-                for described_trail in described_trails(clients.client("cloudtrail"))
-                if described_trail.bucket == bucket
-            ]
-            trails = tuple(
-                trail
-                for trail in trails_of_bucket
-                if DeliveryLocation(trail.prefix, trail.organization) in locations
-            )
         gaps_of_trails = [
-            _trail_gaps(clients, trail, window, bool(delivery[0])) for trail in trails
+            _trail_gaps(clients, trail, window, error_field) for trail in find_trails()
         ]
     except (AwsError, InputError) as error:
-        yield Gap(
-            GapKind.SETTINGS_UNKNOWN, Scope(), f"{named}: its settings are not known. {error}"
-        )
-        return False, frozenset()
+        detail = f"{named}: its settings are not known. {error}"
+        yield Gap(GapKind.SETTINGS_UNKNOWN, Scope(), detail)
+        return SelectedEvents()
     if not gaps_of_trails:
         detail = f"{named}: no trail of this account delivers there, so its settings are not known"
         yield Gap(GapKind.SETTINGS_UNKNOWN, Scope(), detail)
-        return False, frozenset()
-    longest = min(gaps_of_trails, key=lambda each: (bool(each.stopped), each.since))
-    begun = max(longest.since, window.start or _EVER)
-    speaking = [
-        trail_gaps
-        for trail_gaps in gaps_of_trails
-        if not trail_gaps.stopped and trail_gaps.since <= begun
+        return SelectedEvents()
+    longest = min(gaps_of_trails, key=lambda gaps: (bool(gaps.stopped), gaps.since))
+    latest_start = max(longest.since, window.start or _EVER)
+    counting = [
+        gaps for gaps in gaps_of_trails if not gaps.stopped and gaps.since <= latest_start
     ] or [longest]
     yield from longest.stopped
-    yield from common_gaps([trail_gaps.left_out for trail_gaps in speaking])
-    selected = frozenset(data for trail_gaps in speaking for data in trail_gaps.selected)
-    return any(trail_gaps.every_region for trail_gaps in speaking), selected
+    yield from common_gaps([gaps.left_out for gaps in counting])
+    return SelectedEvents(
+        every_region=any(gaps.every_region for gaps in counting),
+        data=frozenset().union(*(gaps.selected for gaps in counting)),
+    )
 
 
 def location_gaps(named: str, place: str, window: Window) -> Iterator[Gap]:
     """Yields gaps for other regions and days where a prefix inside a trail is read as a whole
     trail.
     """
-    _, region, days = location_parts(place)
-    if region:
-        detail = f"{named}: this location has {region} only"
-        yield Gap(GapKind.NOT_LOGGED, Scope(regions=other_regions((region,))), detail)
-    # All files of a window are in one folder of a year, month or day; the last may arrive a day
-    # later.
+    location = location_parts(place)
+    if location.region:
+        detail = f"{named}: this location has {location.region} only"
+        yield Gap(GapKind.NOT_LOGGED, Scope(regions=other_regions((location.region,))), detail)
+    if location.days and not _is_within(window, location.days):
+        detail = f"{named}: this location has {location.days} only, and the window is longer"
+        yield Gap(GapKind.NOT_LOGGED, Scope(), detail)
+
+
+def _is_within(window: Window, days: str) -> bool:
+    """Whether all files of a window are in the folder of a year, a month or a day (`2026/11`)."""
+    if not window.start or not window.end or window.end.year == datetime.max.year:
+        return False
     shape = ("%Y", "%Y/%m", "%Y/%m/%d")[days.count("/")]
-    is_bounded = window.start and window.end and window.end.year < datetime.max.year
-    end = window.end + DELIVERY_DELAY if window.end and is_bounded else None
-    if days and not (end and days == f"{window.start:{shape}}" == f"{end:{shape}}"):
-        yield Gap(
-            GapKind.NOT_LOGGED,
-            Scope(),
-            f"{named}: this location has {days} only, and the window is longer",
-        )
+    # The last file may arrive a day later.
+    last = window.end + DELIVERY_DELAY
+    return f"{window.start:{shape}}" == f"{last:{shape}}" == days
 
 
 class _TrailGaps(Struct, frozen=True):
@@ -348,55 +376,53 @@ class _TrailGaps(Struct, frozen=True):
     selected: frozenset[SelectedData]
 
 
-def _trail_gaps(clients: Aws, trail: Trail, window: Window, is_bucket: bool) -> _TrailGaps:
-    """Reads the trail's settings, and its status for a bucket or a log group; raises AwsError."""
+def _trail_gaps(clients: Aws, trail: Trail, window: Window, error_field: str) -> _TrailGaps:
+    """Reads the status and the settings of a trail; raises AwsError."""
     # Only the trail's home region answers both.
     client = clients.client("cloudtrail", trail.home_region)
     with translate_errors(
         f"reading the status of the trail {trail.arn}", "cloudtrail:GetTrailStatus"
     ):
         status = client.get_trail_status(Name=trail.arn)
-    if not is_bucket:
-        status = {**status, "LatestDeliveryError": status.get("LatestCloudWatchLogsDeliveryError")}
     with translate_errors(
         f"reading the selectors of the trail {trail.arn}", "cloudtrail:GetEventSelectors"
     ):
         selectors = client.get_event_selectors(TrailName=trail.arn)
-    events = (
-        Gap(GapKind.NOT_LOGGED, scope, f"{trail.arn}: it does not log {what}")
-        for scope, what in excluded_events(selectors)
-    )
+    excluded_gaps = [
+        Gap(GapKind.NOT_LOGGED, events.scope, f"{trail.arn}: it does not log {events.description}")
+        for events in excluded_events(selectors)
+    ]
     return _TrailGaps(
-        stopped=tuple(logging_stopped_gaps(trail, status, window)),
-        left_out=(*unrecorded_regions(trail), *events),
+        stopped=tuple(logging_stopped_gaps(trail, status, window, error_field)),
+        left_out=(*unrecorded_regions(trail), *excluded_gaps),
         since=_utc(status.get("StartLoggingTime")) or _EVER,
         every_region=trail.multi_region,
         selected=frozenset(selected_data(selectors)),
     )
 
 
-def logging_stopped_gaps(trail: Trail, status: Mapping[str, Any], window: Window) -> Iterator[Gap]:
+def logging_stopped_gaps(
+    trail: Trail, status: Mapping[str, Any], window: Window, error_field: str = BUCKET_ERROR
+) -> Iterator[Gap]:
     """Yields gaps for periods without logging, and for files that could not be delivered
     (GetTrailStatus).
     """
-    start, stop = _utc(status.get("StartLoggingTime")), _utc(status.get("StopLoggingTime"))
+    start = _utc(status.get("StartLoggingTime"))
+    stop = _utc(status.get("StopLoggingTime"))
+    detail = ""
     if not status.get("IsLogging"):
-        since = f" since {stop:%Y-%m-%d %H:%M} UTC" if stop else ""
         if stop is None or window.end is None or stop < window.end:
-            yield Gap(GapKind.LOGGING_STOPPED, Scope(), f"{trail.arn}: its logging is off{since}")
+            since = f" since {stop:%Y-%m-%d %H:%M} UTC" if stop else ""
+            detail = f"{trail.arn}: its logging is off{since}"
     elif stop and start and stop < start and (window.start is None or start > window.start):
-        detail = (
-            f"{trail.arn}: its logging was off from {stop:%Y-%m-%d %H:%M} to"
-            f" {start:%Y-%m-%d %H:%M} UTC"
-        )
+        period = f"from {stop:%Y-%m-%d %H:%M} to {start:%Y-%m-%d %H:%M} UTC"
+        detail = f"{trail.arn}: its logging was off {period}"
+    if detail:
         yield Gap(GapKind.LOGGING_STOPPED, Scope(), detail)
-    error = str(status.get("LatestDeliveryError") or "")
+    error = str(status.get(error_field) or "")
     if error:
-        yield Gap(
-            GapKind.LOGGING_STOPPED,
-            Scope(),
-            f"{trail.arn}: CloudTrail could not deliver its events: {error}",
-        )
+        detail = f"{trail.arn}: CloudTrail could not deliver its events: {error}"
+        yield Gap(GapKind.LOGGING_STOPPED, Scope(), detail)
 
 
 def unrecorded_regions(trail: Trail) -> Iterator[Gap]:
@@ -420,20 +446,25 @@ def described_trails(client: Any, **named: Any) -> tuple[Trail, ...]:
         if error_code(error) in _MISSING:
             return ()
         raise
+    home_region = client.meta.region_name
     return tuple(
-        Trail(
-            arn=str(description.get("TrailARN") or description.get("Name")),
-            bucket=str(description.get("S3BucketName") or ""),
-            prefix=str(description.get("S3KeyPrefix") or "").strip("/"),
-            home_region=str(description.get("HomeRegion") or client.meta.region_name),
-            multi_region=bool(description.get("IsMultiRegionTrail")),
-            global_events=bool(description.get("IncludeGlobalServiceEvents", True)),
-            organization=bool(description.get("IsOrganizationTrail")),
-            log_group=":".join(
-                str(description.get("CloudWatchLogsLogGroupArn") or "").split(":")[6:7]
-            ),
-        )
+        _trail(description, home_region)
         for description in required_member(answer, activity, "trailList")
+    )
+
+
+def _trail(description: Mapping[str, Any], region: str) -> Trail:
+    """Reads one trail; `region`: its home region where the answer does not say."""
+    log_group_arn = str(description.get("CloudWatchLogsLogGroupArn") or "")
+    return Trail(
+        arn=str(description.get("TrailARN") or description.get("Name")),
+        bucket=str(description.get("S3BucketName") or ""),
+        prefix=str(description.get("S3KeyPrefix") or "").strip("/"),
+        home_region=str(description.get("HomeRegion") or region),
+        multi_region=bool(description.get("IsMultiRegionTrail")),
+        global_events=bool(description.get("IncludeGlobalServiceEvents", True)),
+        organization=bool(description.get("IsOrganizationTrail")),
+        log_group=":".join(log_group_arn.split(":")[6:7]),
     )
 
 

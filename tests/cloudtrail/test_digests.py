@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 
 from leastpriv.cloudtrail.digest_validation import (
     DigestRecord,
+    PreviousDigest,
     broken_links,
     missing_periods,
     parse_digest_key,
     read_digest,
 )
+from leastpriv.cloudtrail.s3_bucket import DescribedObject
 from tests.fakes.digests import FINGERPRINT, HOUR, Chain, Written, public_key, written
 
 START = datetime(2026, 1, 2, 8, tzinfo=UTC)
@@ -32,9 +34,8 @@ def chain() -> Chain:
 
 
 def read(digest: Written, keys: dict[str, bytes] = KEYS, **more: str) -> DigestRecord | str:
-    return read_digest(
-        "logs", digest.key, gzip.compress(digest.content), digest.metadata | more, keys
-    )
+    stored = DescribedObject(gzip.compress(digest.content), digest.metadata | more)
+    return read_digest("logs", digest.key, stored, keys)
 
 
 def sound(digest: Written) -> DigestRecord:
@@ -100,12 +101,13 @@ def test_a_digest_of_another_shape_does_not_raise(change: dict[str, Any]) -> Non
 @given(st.binary(max_size=200))
 def test_another_key_is_no_digest(body: bytes) -> None:
     for body_of_key in (body, gzip.compress(body)):
-        assert isinstance(read_digest("logs", "k", body_of_key, {}, KEYS), str)
+        assert isinstance(read_digest("logs", "k", DescribedObject(body_of_key, {}), KEYS), str)
 
 
 @given(st.sampled_from(["[]", "{}", "null", "1", '{"digestS3Bucket": "logs"}', "[" * 100_000]))
 def test_json_of_another_shape_is_no_digest(text: str) -> None:
-    assert isinstance(read_digest("logs", "k", gzip.compress(text.encode()), {}, KEYS), str)
+    stored = DescribedObject(gzip.compress(text.encode()), {})
+    assert isinstance(read_digest("logs", "k", stored, KEYS), str)
 
 
 def test_a_log_file_hashed_in_another_way_is_named_without_a_hash() -> None:
@@ -136,7 +138,9 @@ def test_a_key_contains_the_hour_of_its_digest(key: str, expected: tuple[int, bo
 
 
 def _link(number: int, previous: DigestRecord | None = None, signature: str = "") -> DigestRecord:
-    before = (previous.key, previous.hash, signature or previous.signature) if previous else None
+    before = None
+    if previous:
+        before = PreviousDigest(previous.key, previous.hash, signature or previous.signature)
     return DigestRecord(
         f"k{number}",
         START + number * HOUR,

@@ -6,7 +6,7 @@ import gzip
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from typing import Any
@@ -19,7 +19,7 @@ from leastpriv.aws.s3_objects import BucketEndpoint, FastObjectClient, FetchedOb
 from leastpriv.aws.session import Aws
 from leastpriv.cloudtrail.file_store import StoredFile
 from leastpriv.cloudtrail.prefetch import DaemonThreadPool
-from leastpriv.cloudtrail.s3_bucket import Bucket
+from leastpriv.cloudtrail.s3_bucket import Bucket, DescribedObject
 from leastpriv.cloudtrail.trail import S3Trail
 from leastpriv.errors import AwsError
 from leastpriv.models import Call, Gap, GapKind
@@ -144,12 +144,12 @@ def test_botocore_repeats_few_requests_at_once_so_that_its_quota_of_retries_last
     under_way, counts = threading.Semaphore(0), [0]
 
     class Slow(Bucket):
-        def fetch_described(self, stored: StoredFile) -> tuple[bytes, Mapping[str, str]]:
+        def fetch_described(self, stored: StoredFile) -> DescribedObject:
             under_way.release()
             counts.append(under_way._value)
             time.sleep(0.02)
             under_way.acquire()
-            return stored.key.encode(), {}
+            return DescribedObject(stored.key.encode(), {})
 
     bucket = Slow("logs", None, FastObjectClient(lambda: None))
     with closing(DaemonThreadPool(bucket.at_once)) as threads:

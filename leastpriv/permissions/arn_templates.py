@@ -24,7 +24,7 @@ from msgspec import Struct, structs
 from leastpriv.models import Call, Need, Permission
 from leastpriv.permissions.arn_parts import OF_ARNS, in_lower_case, transformed, with_path
 from leastpriv.permissions.patterns import BUILD_STEP_NAME, escape_observed, has_wildcard
-from leastpriv.permissions.request import CallRequest, KeyedText, request_values
+from leastpriv.permissions.request import FREE_MAPS, CallRequest, KeyedText, request_values
 from leastpriv.permissions.resource_types import VARIABLE, is_of_type, variables_of_arn
 from leastpriv.permissions.service_facts import ActionFacts, ActionType, ResourceTemplate, Variable
 
@@ -317,7 +317,8 @@ def _default(
     defaults = []
     for value in kind.defaults.get(variable, ()):
         if value != _CALLER:
-            defaults += [escape_observed(value)] if request.has_texts else []
+            has_text = request.values or request_values(call.parameters, FREE_MAPS)
+            defaults += [escape_observed(value)] if has_text else []
         elif ":user/" in call.principal:
             defaults.append(escape_observed(call.principal.partition(":user/")[2]))
     return tuple(defaults)

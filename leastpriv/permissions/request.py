@@ -5,9 +5,9 @@ has.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any
 from urllib.parse import unquote
 
@@ -113,11 +113,9 @@ ANY = Reads(None)
 class CallRequest:
     """The texts of one request, as far as they may name a resource."""
 
-    __slots__ = ("arns", "by_key", "has_texts", "keys", "noun", "outer", "values")
+    __slots__ = ("arns", "by_key", "keys", "noun", "outer", "values")
 
-    def __init__(
-        self, noun: str, values: _Pairs, outer: _Pairs, keys: Collection[str], *, has_texts: bool
-    ) -> None:
+    def __init__(self, noun: str, values: _Pairs, outer: _Pairs, keys: Collection[str]) -> None:
         """Takes the (key in lower case, text) pairs of a request about `noun`, as far as rules read
         them.
 
@@ -126,13 +124,11 @@ class CallRequest:
             values: texts, outermost first, without those of `FREE_MAPS`.
             outer: those of the request's own members: deeper ones may be about something else.
             keys: keys of members, whatever they hold, without those below `FREE_MAPS`.
-            has_texts: whether it has any text, be it read or not.
         """
         self.noun = noun
         self.values = values
         self.outer = outer
         self.keys = keys
-        self.has_texts = has_texts
         self.by_key: dict[str, list[str]] = {}
         self.arns: list[str] = []
         for key, text in values:
@@ -155,13 +151,13 @@ class CallRequest:
 
     def only(self, values: _Pairs) -> CallRequest:
         """Returns the request with some of its texts."""
-        return CallRequest(self.noun, values, self.outer, self.keys, has_texts=self.has_texts)
+        return CallRequest(self.noun, values, self.outer, self.keys)
 
     def without(self, keys: Collection[str]) -> CallRequest:
         """Returns the request without the texts under some keys, in lower case."""
         values = [pair for pair in self.values if pair[0] not in keys]
         outer = [pair for pair in self.outer if pair[0] not in keys]
-        return CallRequest(self.noun, values, outer, self.keys, has_texts=bool(values))
+        return CallRequest(self.noun, values, outer, self.keys)
 
 
 _ZONES = "vPCZoneIdentifier"
@@ -177,27 +173,27 @@ def read_request(noun: str, parameters: Mapping[str, object], reads: Reads = ANY
     values: list[KeyedText] = []
     outer: list[KeyedText] = []
     keys = set()
-    deeper: list[KeyedValue] = []
-    has_texts = False
+    containers: list[_Container] = []
     for name, value in parameters.items():
         member = reads[name]
-        key = member.key
         if member.is_read:
-            keys.add(key)
+            keys.add(member.key)
         if type(value) is str:
-            if value[:3] == "arn" or (member.is_read and value and value not in _HIDDEN):
-                pair = (key, _plain_arn(value) if value[:3] == "arn" else value)
-                outer.append(pair)
-                if not member.is_free:
-                    values.append(pair)
-            elif value and not member.is_free:
-                has_texts = True
-        elif type(value) is list:
-            outer += _texts_of([(key, text) for text in value[:MOST_VALUES]])
+            if value[:3] == "arn":
+                pair = (member.key, _plain_arn(value))
+            elif member.is_read and value and value not in _HIDDEN:
+                pair = (member.key, value)
+            else:
+                continue
+            outer.append(pair)
             if not member.is_free:
-                deeper.append((key, value))
+                values.append(pair)
+        elif type(value) is list:
+            outer += _texts_of([(member.key, text) for text in value[:MOST_VALUES]])
+            if not member.is_free:
+                containers.append((member, value))
         elif type(value) is dict and not member.is_free:
-            if member.wraps or key == noun:
+            if member.wraps or member.key == noun:
                 # What it holds is the request's own, but the names that the request itself has.
                 outer += _texts_of(
                     [
@@ -206,13 +202,13 @@ def read_request(noun: str, parameters: Mapping[str, object], reads: Reads = ANY
                         if inner not in parameters
                     ]
                 )
-            deeper.append((key, value))
+            containers.append((member, value))
         elif member.is_number and type(value) is int:
-            outer.append((key, str(value)))
-            values.append((key, str(value)))
-    if deeper:
-        has_texts = _collect(deeper, values, reads, keys) or has_texts
-    return CallRequest(noun, values, outer, keys, has_texts=has_texts or bool(values))
+            outer.append((member.key, str(value)))
+            values.append((member.key, str(value)))
+    if containers:
+        _read_containers(containers, values, reads, keys)
+    return CallRequest(noun, values, outer, keys)
 
 
 def _texts_of(members: Sequence[tuple[str, Any]]) -> _Pairs:
@@ -220,56 +216,65 @@ def _texts_of(members: Sequence[tuple[str, Any]]) -> _Pairs:
     return [pair for pair in members if type(pair[1]) is str and pair[1] and pair[1] not in _HIDDEN]
 
 
-def _collect(level: list[KeyedValue], pairs: list[KeyedText], reads: Reads, keys: set[str]) -> bool:
-    """Appends the texts of some members that are read, level by level, and adds their keys; whether
-    others are left.
+_Container = tuple[RequestMember, Any]
+"""An object or a list of a request, with the member that holds it."""
+
+
+def _read_containers(
+    level: Sequence[_Container], values: list[KeyedText], reads: Reads, keys: set[str]
+) -> None:
+    """Appends the texts that are read in some objects and lists, level by level, and adds their
+    keys.
     """
-    has_unread = False
-    while level and len(pairs) < MOST_VALUES:
-        deeper: list[KeyedValue] = []
-        for key, value in level[:MOST_VALUES]:
-            if type(value) is dict and "content" in value:
-                value = _content(value)
-            if type(value) is str:
-                is_arn = value[:3] == "arn"
-                if is_arn or (value and key in keys and value not in _HIDDEN):
-                    pairs.append((key, _plain_arn(value) if is_arn else value))
-                else:
-                    has_unread = has_unread or value != ""
-            elif type(value) is list or type(value) is tuple:
-                deeper += [(key, element) for element in value]
-            elif type(value) is int:
-                pairs += [(key, str(value))] if key in keys and key.endswith(_NUMBERS) else ()
-            # Most values are simple, and asking for an abstract class takes longer than all else of
-            # this loop.
-            elif type(value) is dict or (type(value) not in _SIMPLE and isinstance(value, Mapping)):
-                has_unread = _open(value, deeper, reads, keys) or has_unread
-                if key in _NAMED_BY_KEY:
-                    pairs += [(key, str(name)) for name in value if name]
+    while level and len(values) < MOST_VALUES:
+        deeper: list[_Container] = []
+        for holder, container in level[:MOST_VALUES]:
+            for member, value in _members(holder, container, reads):
+                if member.is_read:
+                    keys.add(member.key)
+                if member.is_free:
+                    # What people choose the keys of says nothing.
+                    continue
+                if type(value) is str:
+                    if value[:3] == "arn":
+                        values.append((member.key, _plain_arn(value)))
+                    elif member.is_read and value and value not in _HIDDEN:
+                        values.append((member.key, value))
+                elif type(value) is dict or type(value) is list:
+                    deeper.append((member, value))
+                elif member.is_number and type(value) is int:
+                    values.append((member.key, str(value)))
+            if holder.key in _NAMED_BY_KEY and type(container) is dict:
+                values += [(holder.key, str(name)) for name in container if name]
         level = deeper
-    return has_unread
 
 
-def _open(
-    value: Mapping[str, object], deeper: list[KeyedValue], reads: Reads, keys: set[str]
-) -> bool:
-    """Appends the members of an object that may say something, and adds the keys that are read;
-    whether there are texts that are not read.
+def _members(holder: RequestMember, container: Any, reads: Reads) -> Iterable[_Container]:
+    """The values in an object or list, each with its member: those in a list are of its holder."""
+    if type(container) is list:
+        return zip(repeat(holder), container)
+    if "content" in container and container.keys() <= _NUMBERED:
+        return ((holder, container["content"]),)
+    return zip(map(reads.__getitem__, container), container.values(), strict=True)
 
-    What people choose the keys of says nothing.
-    """
-    has_unread = False
-    for name, member_value in value.items():
-        member = reads[name]
-        if member.is_read:
-            keys.add(member.key)
-        if member.is_free or (type(member_value) in _SIMPLE and not member.is_number):
-            continue
-        if member.is_read or type(member_value) is not str or member_value[:3] == "arn":
-            deeper.append((member.key, member_value))
-        elif member_value:
-            has_unread = True
-    return has_unread
+
+def arns_in(answer: Mapping[str, object]) -> Iterator[str]:
+    """Yields the ARNs of an answer, outermost first."""
+    level: list[Any] = [answer.values()]
+    count = 0
+    while level and count < MOST_VALUES:
+        deeper: list[Any] = []
+        for container in level[:MOST_VALUES]:
+            for value in container:
+                if type(value) is str:
+                    if value[:3] == "arn":
+                        yield _plain_arn(value)
+                elif type(value) is dict:
+                    deeper.append(value.values())
+                elif type(value) is list:
+                    deeper.append(value)
+            count += len(container)
+        level = deeper
 
 
 def request_values(parameters: object, skip: Collection[str] = ()) -> list[KeyedText]:

@@ -42,7 +42,7 @@ from leastpriv.permissions.arn_templates import (
     with_paths,
 )
 from leastpriv.permissions.patterns import escape_observed, resource_covers, resource_matches
-from leastpriv.permissions.request import CallRequest, creates, may_create, new_ids, request_values
+from leastpriv.permissions.request import CallRequest, arns_in, creates, may_create, new_ids
 from leastpriv.permissions.resource_types import (
     fits,
     is_about,
@@ -312,7 +312,7 @@ def _of_arns(
         return [too_many(kind, call) for kind in facts.types if kind.template.name.lower() in names]
     if facts.prefix == "secretsmanager" and fitting_arns:
         # Only a secret's ARN may be given in part.
-        full_arns = {arn for _, arn in request_values(call.response)} if in_part else set()
+        full_arns = {*arns_in(call.response)} if in_part else set()
         usable = [
             arn
             for secret_arn in fitting_arns
@@ -583,8 +583,8 @@ def _in_response(call: Call, facts: ActionFacts, partial: Sequence[Resource]) ->
     remain open.
     """
     prefix = facts.prefix
-    for _, arn in request_values(call.response):
-        if not arn.startswith("arn:") or not _is_of(facts, arn):
+    for arn in arns_in(call.response):
+        if not _is_of(facts, arn):
             continue
         kinds = types_of_arn(prefix, arn)
         partial_of_type = [

@@ -310,7 +310,7 @@ class ActionType(TypeRules, frozen=True, kw_only=True, gc=False):
                 self.template, variables=tuple([variable.for_keys(keys) for variable in variables])
             ),
             other_keys=self.other_keys & keys,
-            foreign_keys=self.foreign_keys if self.defaults else self.foreign_keys & keys,
+            foreign_keys=self.foreign_keys & keys,
         )
 
 

@@ -64,6 +64,7 @@ READ_OBJECT = "object that the request names"
 """Derivation of an object that a service reads for the caller."""
 _NOT_PASSED = "not-passed"
 _LAUNCH = "ec2:RunInstances"
+_READS_OF_OBJECTS = ("s3:GetObject", "s3:HeadObject")
 _ALLOWED = Outcome.ALLOWED
 _ROLE_KEY = re.compile(r"role|deliverlogspermissionarn|feedbackrolearn")
 
@@ -86,12 +87,13 @@ class ImpliedFacts(EventFacts, frozen=True, kw_only=True):
     """Parameters with which the call may pass a role that its request does not name."""
     role_anywhere: bool
     """AWS authorizes `iam:PassRole`, and no parameter says that it holds the role."""
-    tag_keys: frozenset[str]
     transforms: tuple[Mapping[str, str], ...]
     """Rows of `transforms.tsv`."""
     objects: tuple[ReadObject, ...]
     may_launch: bool
     """Calls may launch instances of EC2."""
+    is_any: bool = True
+    """False: a call whose request has no ARN needs nothing more."""
 
     def for_keys(self, keys: frozenset[str]) -> ImpliedFacts:
         """Returns the facts with what reads requests with these keys."""
@@ -99,7 +101,21 @@ class ImpliedFacts(EventFacts, frozen=True, kw_only=True):
         objects = tuple(
             object_read for object_read in self.objects if keys.issuperset(object_read.parameters)
         )
-        return structs.replace(self, roles=self.roles if is_named else {}, objects=objects)
+        # EC2 has the tags inside `tagSpecificationSet`, and not under a key of their own.
+        has_tags = self.operation.startswith("ec2:") or any(
+            key_in(rule.parameter) in keys for rule in self.tags
+        )
+        roles = self.roles if is_named else {}
+        tags = self.tags if has_tags else ()
+        is_any = bool(
+            roles
+            or tags
+            or objects
+            or self.transforms
+            or self.may_launch
+            or self.operation in _READS_OF_OBJECTS
+        )
+        return structs.replace(self, roles=roles, objects=objects, tags=tags, is_any=is_any)
 
 
 @lru_cache(maxsize=16_384)
@@ -123,7 +139,6 @@ def implied_facts(operation: str) -> ImpliedFacts:
         role_is_sure=role_is_sure,
         unnamed=unnamed,
         role_anywhere=facts.passes_role == "text",
-        tag_keys=frozenset(key_in(rule.parameter) for rule in facts.tags),
         transforms=transforms,
         objects=objects,
         may_launch=_LAUNCH in (operation, *[trigger.action for trigger in facts.triggers]),
@@ -134,7 +149,6 @@ def implied_needs(
     call: Call,
     facts: ImpliedFacts,
     request: CallRequest,
-    presence: Presence,
     observed: Sequence[Need],
 ) -> list[Need]:
     """Returns the inferred needs of an allowed call; none for a denied or inconclusive one, which
@@ -157,10 +171,8 @@ def implied_needs(
         return needs
     if request.arns or facts.roles:
         needs += _passed_roles(call, facts, request)
-    # EC2 has the tags inside `tagSpecificationSet`, and not under a key of their own.
-    has_tag_keys = facts.operation.startswith("ec2:") or not facts.tag_keys.isdisjoint(request.keys)
-    if facts.tags and has_tag_keys:
-        needs += _tagging_needs(call, facts, request, presence)
+    if facts.tags:
+        needs += _tagging_needs(call, facts, request)
     if facts.transforms:
         needs += _transforms(call, facts.transforms)
     if facts.operation == _LAUNCH:
@@ -252,12 +264,11 @@ _TYPE_AND_ID = 2
 """Parts of `agent/*`, which names nothing."""
 
 
-def _tagging_needs(
-    call: Call, facts: ImpliedFacts, request: CallRequest, presence: Presence
-) -> Iterator[Need]:
+def _tagging_needs(call: Call, facts: ImpliedFacts, request: CallRequest) -> Iterator[Need]:
     """The tagging actions of a creating call that carries tags, on what it makes and nothing
     else.
     """
+    presence = Presence(call, request)
     for rule in facts.tags:
         if not _carries_tags(call, rule, presence):
             continue
@@ -424,7 +435,7 @@ def _listing_of_absent_object(
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html, "Permissions" (read
     2026-11-24).
     """
-    if operation not in ("s3:GetObject", "s3:HeadObject") or call.error_code not in _ABSENT:
+    if operation not in _READS_OF_OBJECTS or call.error_code not in _ABSENT:
         return
     objects = [
         need.permission.resource

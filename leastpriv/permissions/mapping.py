@@ -75,6 +75,10 @@ class EventPlan(Struct, frozen=True):
     """
     implies: ImpliedFacts
     is_of_two_apis: bool
+    has_choice: bool
+    """Parameters decide which of the actions a call needs."""
+    may_need_more: bool
+    """A call may need actions besides, of which its record does not say whether."""
     shows_conditions: bool
     reads: Reads
     """Keys of a request that decide what the call needs."""
@@ -87,20 +91,25 @@ class EventPlan(Struct, frozen=True):
         """Returns the plan for requests with these keys, and no others that are read."""
         if self.nothing or self.is_by_request:
             return self
+        triggers = tuple(
+            (facts.for_keys(keys), trigger)
+            for facts, trigger in self.triggers
+            if _may_have(keys, trigger.parameter)
+        )
+        inner = tuple(
+            pair
+            for pair in self.inner
+            if any(_may_have(keys, parameter) for parameter in pair[1] or ("",))
+        )
+        implies = self.implies.for_keys(keys)
         return structs.replace(
             self,
             actions=tuple([(facts.for_keys(keys), mapped) for facts, mapped in self.actions]),
-            triggers=tuple(
-                (facts.for_keys(keys), trigger)
-                for facts, trigger in self.triggers
-                if _may_have(keys, trigger.parameter)
-            ),
-            inner=tuple(
-                pair
-                for pair in self.inner
-                if any(_may_have(keys, parameter) for parameter in pair[1] or ("",))
-            ),
-            implies=self.implies.for_keys(keys),
+            triggers=triggers,
+            has_choice=self.is_of_two_apis or bool(triggers),
+            inner=inner,
+            implies=implies,
+            may_need_more=bool(inner or implies.role_anywhere or implies.unnamed),
         )
 
 
@@ -141,6 +150,8 @@ def _plan_of(source: str, name: str) -> EventPlan:
         inner=tuple(facts.inner.items()),
         implies=implied,
         is_of_two_apis=is_of_two_apis,
+        has_choice=is_of_two_apis or bool(triggers),
+        may_need_more=bool(facts.inner or implied.role_anywhere or implied.unnamed),
         shows_conditions=bool(naming_keys) or has_kms_action,
         reads=Reads(keys_read),
         is_listed_whole=has_one_meaning and _are_listed_whole(actions),
@@ -172,7 +183,7 @@ def _needs_of_all_calls(
         resources = resources_of_all_calls(facts)
         if mapped.resource or not resources:
             return None
-        needs += _needs_on_resources(mapped.action, resources, verdict)
+        needs += _needs_on(mapped.action, resources, verdict)
     return CallNeeds(verdict, prefix, tuple(dict.fromkeys(needs)))
 
 
@@ -214,10 +225,10 @@ def needs_of(call: Call) -> CallNeeds:
     plan = _plan_of(call.source, call.name)
     if plan.nothing:
         return plan.nothing
-    if plan.of_reading and call.read_only:
-        return plan.of_reading
-    if plan.is_listed_whole and call.resources and call.read_only:
-        listed_needs = _needs_of_listed(call, plan)
+    if call.read_only:
+        if plan.of_reading:
+            return plan.of_reading
+        listed_needs = _needs_of_listed(call, plan) if plan.is_listed_whole else None
         if listed_needs:
             return listed_needs
     request = read_request(plan.noun, call.parameters, plan.reads)
@@ -232,7 +243,7 @@ def needs_of_request(call: Call, observed: Sequence[Need]) -> tuple[Need, ...]:
         return ()
     request = read_request(plan.noun, call.parameters, plan.reads)
     implies = plan_for_keys(call.source, call.name, frozenset(request.keys)).implies
-    needs = implied_needs(call, implies, request, Presence(call, request), observed)
+    needs = implied_needs(call, implies, request, observed)
     return () if _names_nothing(needs) else tuple(dict.fromkeys(needs))
 
 
@@ -247,7 +258,8 @@ def _needs_of_listed(call: Call, plan: EventPlan) -> CallNeeds | None:
         resources = listed_resources(call, facts)
         if not resources:
             return None
-        needs += _needs_on(call, mapped.action, resources, plan)
+        shown = _shown(call, mapped.action) if plan.shows_conditions else _NOTHING_SHOWN
+        needs += _needs_on(mapped.action, resources, plan.verdict, shown)
     if _names_nothing(needs):
         return None
     return CallNeeds(plan.verdict, plan.event.prefix, tuple(dict.fromkeys(needs)))
@@ -257,26 +269,32 @@ def _needs(call: Call, plan: EventPlan, request: CallRequest) -> CallNeeds:
     """Returns the observed and the implied needs of a call, and a gap where it may pass a role that
     its request does not name.
     """
-    presence = Presence(call, request)
-    needs = _observed(call, plan, request, presence)
-    if needs:
-        needs += implied_needs(call, plan.implies, request, presence, needs)
+    needs = _observed(call, plan, request)
+    if needs and (plan.implies.is_any or request.arns):
+        needs += implied_needs(call, plan.implies, request, needs)
     if not needs or _names_nothing(needs):
         return CallNeeds(Verdict.UNMAPPED, plan.event.prefix)
+    if len(needs) > 1:
+        needs = list(dict.fromkeys(needs))
+    if not (plan.may_need_more or call.parameters_omitted):
+        return CallNeeds(plan.verdict, plan.event.prefix, tuple(needs))
+    presence = Presence(call, request)
+    return CallNeeds(
+        verdict=plan.verdict,
+        prefix=plan.event.prefix,
+        needs=tuple(needs),
+        gaps=_gaps(call, plan, presence),
+        kept=tuple(_kept(call, plan, presence, needs)),
+    )
+
+
+def _gaps(call: Call, plan: EventPlan, presence: Presence) -> tuple[Gap, ...]:
+    """Returns the gap of a call that may pass a role that its request does not name."""
     unnamed = plan.implies.unnamed
-    gaps: tuple[Gap, ...] = ()
-    if unnamed and presence.carried_out and not call.read_only and any(map(presence.has, unnamed)):
-        gaps = (
-            Gap(
-                GapKind.MAY_PASS_ROLE,
-                Scope(actions=("iam:PassRole",)),
-                f"{call.source}:{call.name}",
-            ),
-        )
-    may_keep = plan.inner or plan.implies.role_anywhere or call.parameters_omitted
-    kept_actions = tuple(_kept(call, plan, presence, needs)) if may_keep else ()
-    once = tuple(needs) if len(needs) == 1 else tuple(dict.fromkeys(needs))
-    return CallNeeds(plan.verdict, plan.event.prefix, once, gaps, kept_actions)
+    if not presence.carried_out or call.read_only or not any(map(presence.has, unnamed)):
+        return ()
+    scope = Scope(actions=("iam:PassRole",))
+    return (Gap(GapKind.MAY_PASS_ROLE, scope, f"{call.source}:{call.name}"),)
 
 
 _LONGEST_ARN = 2_048
@@ -296,7 +314,7 @@ def _names_nothing(needs: Sequence[Need]) -> bool:
     return False
 
 
-def _observed(call: Call, plan: EventPlan, request: CallRequest, presence: Presence) -> list[Need]:
+def _observed(call: Call, plan: EventPlan, request: CallRequest) -> list[Need]:
     """Needs of the event's own actions, and of those that its parameters cause."""
     needs: list[Need] = []
     if plan.is_by_request:
@@ -304,12 +322,27 @@ def _observed(call: Call, plan: EventPlan, request: CallRequest, presence: Prese
             part = call_item.part_of(call)
             part_request = request if part is call else read_request(plan.noun, part.parameters)
             resources = find_resources(part, facts_of_action(call_item.action), part_request)
-            needs += _needs_on(part, call_item.action, resources, plan)
+            needs += _needs_on(call_item.action, resources, plan.verdict)
         return needs
-    for facts, mapped in _actions(call, plan, presence):
+    for facts, mapped in _actions(call, plan, request) if plan.has_choice else plan.actions:
         resources = find_resources(call, facts, request, mapped.on, mapped.resource)
-        needs += _needs_on(call, mapped.action, resources, plan)
+        shown = _shown(call, mapped.action) if plan.shows_conditions else _NOTHING_SHOWN
+        needs += _needs_on(mapped.action, resources, plan.verdict, shown)
     return needs
+
+
+class _Shown(Struct, frozen=True, gc=False):
+    """What the record of a call shows of the keys that conditions of an action may name."""
+
+    conditions: tuple[Condition, ...] = ()
+    context: tuple[Condition, ...] = ()
+
+
+_NOTHING_SHOWN = _Shown()
+
+
+def _shown(call: Call, action: str) -> _Shown:
+    return _Shown(shown_conditions(call, action), shown_context(call, action))
 
 
 _OBSERVED = Basis.OBSERVED
@@ -317,47 +350,33 @@ _OBSERVED = Basis.OBSERVED
 
 
 def _needs_on(
-    call: Call, action: str, resources: Sequence[Resource], plan: EventPlan
+    action: str, resources: Sequence[Resource], verdict: Verdict, shown: _Shown = _NOTHING_SHOWN
 ) -> list[Need]:
-    """Returns the need of an action on each of some resources, with the conditions that the call
-    shows.
-    """
-    if not plan.shows_conditions:
-        return _needs_on_resources(action, resources, plan.verdict)
-    conditions = shown_conditions(call, action)
-    context = shown_context(call, action)
-    return _needs_on_resources(action, resources, plan.verdict, conditions, context)
-
-
-def _needs_on_resources(
-    action: str,
-    resources: Sequence[Resource],
-    verdict: Verdict,
-    conditions: tuple[Condition, ...] = (),
-    context: tuple[Condition, ...] = (),
-) -> list[Need]:
-    verified = verdict is not Verdict.UNVERIFIED
-    return [
-        Need(
-            permission=Permission(action, resource.pattern, conditions),
-            basis=_OBSERVED,
-            derivation=resource.derivation,
-            because="",
-            verified=verified,
+    """Returns the need of an action on each of some resources."""
+    needs = []
+    for resource in resources:
+        permission = Permission(action, resource.pattern, shown.conditions)
+        need = Need(
+            permission,
+            _OBSERVED,
+            resource.derivation,
+            verified=verdict is not _UNVERIFIED,
             exact=resource.exact,
-            context=context,
+            context=shown.context,
         )
-        for resource in resources
-    ]
+        needs.append(need)
+    return needs
+
+
+_UNVERIFIED = Verdict.UNVERIFIED
 
 
 def _actions(
-    call: Call, plan: EventPlan, presence: Presence
+    call: Call, plan: EventPlan, request: CallRequest
 ) -> Sequence[tuple[ActionFacts, MappedAction]]:
-    """The actions of a call, by its parameters where they decide."""
+    """The actions of a call whose parameters decide."""
+    presence = Presence(call, request)
     actions = plan.actions
-    if not (plan.triggers or plan.is_of_two_apis):
-        return actions
     if plan.is_of_two_apis:
         # API Gateway's two APIs share event names: version 2 names an `apiId` (botocore's models,
         # 2026-10).

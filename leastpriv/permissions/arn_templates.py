@@ -113,10 +113,7 @@ def fill(
         fillings = _several(call, prefix, kind, request, below=below)
     if not fillings:
         return []
-    count = max([len(filling.texts) for filling in fillings])
-    if count > MOST_RESOURCES:
-        return [too_many(kind, call)]
-    filled = [_filled(call, kind, fillings, index) for index in range(count)]
+    filled = _filled(call, kind, fillings)
     if kind.template.in_lower_case:
         lowered = [
             structs.replace(resource, pattern=in_lower_case(resource.pattern))
@@ -137,7 +134,7 @@ def _only(call: Call, prefix: str, kind: ActionType, request: CallRequest) -> Se
         return (filling,)
     if kind.required:
         # The request may name a part of the resource that the call needs: a version, an alias.
-        arn = _filled(call, kind, (filling,), 0).pattern.removesuffix(kind.end)
+        arn = _filled(call, kind, (filling,))[0].pattern.removesuffix(kind.end)
         for request_arn in request.arns:
             if escape_observed(request_arn).startswith((f"{arn}:", f"{arn}/")):
                 return (filling,)
@@ -221,7 +218,7 @@ def _by_keys(
     if variable.wanted.isdisjoint(request.keys):
         return _NOTHING
     by_key = request.by_key
-    keys = [key for key in variable.same if key in by_key]
+    keys = [*filter(by_key.__contains__, variable.same)]
     if len(keys) > 1 and request.noun not in variable.nouns:
         # GetInvalidation's `id` is the invalidation's, next to its `distributionId`.
         keys = [key for key in keys if key not in PLAIN_KEYS] or keys
@@ -324,13 +321,36 @@ def _default(
     return tuple(defaults)
 
 
-def _filled(call: Call, kind: ActionType, fillings: Sequence[Named], index: int) -> Resource:
-    """Returns a resource with the texts at an index for its variables; where a variable has fewer
-    texts, with its last one, and `*` for a variable without any.
+def _filled(call: Call, kind: ActionType, fillings: Sequence[Named]) -> list[Resource]:
+    """Returns the resources with the texts for the variables of a type; where a variable has fewer
+    texts than another, with its last one, and `*` for a variable without any.
     """
-    template = kind.template
-    values = [_text_at(filling.texts, index) for filling in fillings]
+    count = max([len(filling.texts) for filling in fillings])
+    if count > MOST_RESOURCES:
+        return [too_many(kind, call)]
     likeness = max([filling.likeness for filling in fillings])
+    if count == 1:
+        values = [filling.texts[0] if filling.texts else "*" for filling in fillings]
+        return [_resource(call, kind, values, likeness)]
+    resources = []
+    for index in range(count):
+        values = [_text_at(filling.texts, index) for filling in fillings]
+        resources.append(_resource(call, kind, values, likeness))
+    return resources
+
+
+def _text_at(texts: Sequence[str], index: int) -> str:
+    """Returns the text at an index, the last one where there are fewer, and `*` where there is
+    none.
+    """
+    if not texts:
+        return "*"
+    return texts[index] if index < len(texts) else texts[-1]
+
+
+def _resource(call: Call, kind: ActionType, values: Sequence[str], likeness: int) -> Resource:
+    """Returns the resource of a type with a value for each of its variables."""
+    template = kind.template
     is_surely_named = likeness <= _PLAIN
     account = call.account or "*"
     if template.own_names and _is_owned_by_aws(template, values):
@@ -344,35 +364,36 @@ def _filled(call: Call, kind: ActionType, fillings: Sequence[Named], index: int)
     return Resource(arn, _DERIVATIONS[likeness], is_surely_named)
 
 
-def _text_at(texts: Sequence[str], index: int) -> str:
-    """Returns the text at an index, the last one where there are fewer, and `*` where there is
-    none.
-    """
-    if not texts:
-        return "*"
-    return texts[index] if index < len(texts) else texts[-1]
+class _FixedTexts(Struct, frozen=True, gc=False):
+    """The texts of a template with a place, before, between and behind its own variables."""
+
+    first: str
+    following: tuple[str, ...]
+    """The text behind each variable."""
+    id_starts: tuple[str, ...]
+    """How an id begins that carries what the template has before it: `ou-a1b2-11111111` behind
+    `ou-` (Organizations)."""
 
 
-def _joined(fixed_texts: Sequence[str], values: Sequence[str]) -> str:
-    """Returns the fixed texts of a template with a value behind each but the last: `("a/", ":b/",
-    "")` and `("x", "y")` give `a/x:b/y`.
+def _joined(fixed_texts: _FixedTexts, values: Sequence[str]) -> str:
+    """Returns the fixed texts of a template with a value for each variable: `("a/", ":b/", "")` and
+    `("x", "y")` give `a/x:b/y`.
     """
-    parts = [fixed_texts[0]]
-    for before, text, after in zip(fixed_texts, values, fixed_texts[1:], strict=False):
-        # `ou-a1b2-11111111` behind `ou-` (Organizations): the id carries what the template has
-        # before it.
-        value = text.removeprefix(_SEPARATOR.split(before)[-1]) if before.endswith("-") else text
-        parts += (value or "*", after)
-    return "".join(parts)
+    text = fixed_texts.first
+    for value, start, after in zip(
+        values, fixed_texts.id_starts, fixed_texts.following, strict=False
+    ):
+        text += (value.removeprefix(start) or "*") + after
+    return text
 
 
 @lru_cache(maxsize=16_384)
-def _fixed_texts(template: str, partition: str, region: str, account: str) -> tuple[str, ...]:
-    """Returns the texts of a template before, between and behind its own variables, with the
-    partition, region and account filled in.
+def _fixed_texts(template: str, partition: str, region: str, account: str) -> _FixedTexts:
+    """Returns the texts of a template around its own variables, with the partition, region and
+    account filled in.
 
     `arn:${Partition}:ec2:${Region}:${Account}:vpc/${VpcId}` gives
-    `("arn:aws:ec2:eu-west-1:123456789012:vpc/", "")`.
+    `arn:aws:ec2:eu-west-1:123456789012:vpc/` and nothing behind the variable.
     """
     field_values = {"Partition": partition, "Region": region, "Account": account}
     if not account:
@@ -388,20 +409,25 @@ def _fixed_texts(template: str, partition: str, region: str, account: str) -> tu
         else:
             fixed_texts.append(text)
             text = after
-    return (*fixed_texts, text)
+    id_starts = [
+        _SEPARATOR.split(before)[-1] if before.endswith("-") else "" for before in fixed_texts
+    ]
+    first, *following = (*fixed_texts, text)
+    return _FixedTexts(first, tuple(following), tuple(id_starts))
 
 
 def wildcard(template: str, call: Call) -> str:
     """Returns all resources of a template in the call's partition, region and account."""
     # An account that is not known is open, as a region is.
     account = call.account or "*"
-    return "*".join(_fixed_texts(template, _partition(call.principal), call.region, account))
+    texts = _fixed_texts(template, _partition(call.principal), call.region, account)
+    return "*".join((texts.first, *texts.following))
 
 
 def all_of(kind: ActionType, call: Call) -> Resource:
     """Returns all resources of a type in the call's partition, region and account."""
     derivation = f"any {kind.template.name}: the request names none"
-    return Resource(wildcard(kind.template.arn, call), derivation, False)
+    return Resource(wildcard(kind.template.arn, call), derivation, False, True)
 
 
 def chosen_by_aws(

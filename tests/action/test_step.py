@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -207,7 +208,8 @@ class Job:
         }
 
 
-def declared() -> dict[str, dict[str, Any]]:
+@cache
+def declared() -> Mapping[str, Mapping[str, Any]]:
     """The inputs of action.yml."""
     text = (ROOT / "action.yml").read_text(encoding="utf-8")
     return dict(YAML(typ="safe", pure=True).load(text)["inputs"])

@@ -103,3 +103,74 @@ def test_git_finds_no_fault_in_the_objects(git: GitRepository) -> None:
     command = ["git", f"--git-dir={git.folder}", "fsck", "--strict", "--no-dangling"]
     checked = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (checked.returncode, checked.stdout) == (0, "")
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[tuple[list[int], str, bytes]]:
+    """Commits with the numbers of their parents, one changed path and its content."""
+    commits = []
+    for number in range(draw(st.integers(2, 7))):
+        parents = draw(st.lists(st.integers(0, number - 1), max_size=2)) if number else []
+        commits.append((parents, draw(PATHS), draw(st.binary(max_size=2))))
+    return commits
+
+
+@given(history=histories(), data=st.data())
+@examples(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_ancestors_and_logs_are_those_of_git(
+    git: GitRepository, history: list[tuple[list[int], str, bytes]], data: st.DataObject
+) -> None:
+    made: list[str] = []
+    for number, (parents, path, content) in enumerate(history):
+        trees = [git.commit(made[parent]).tree for parent in parents]
+        entry = TreeEntry(path, "100644", git.write_blob(content))
+        tree = git.write_tree(trees[0] if trees else None, [entry])
+        ids = list(dict.fromkeys(made[parent] for parent in parents))
+        made.append(git.write_commit(tree, ids, f"Commit {number}", KIM, BOT))
+    one = data.draw(st.sampled_from(made))
+    other = data.draw(st.sampled_from(made))
+    path = data.draw(PATHS)
+    assert git.count(one, other) == int(git.text("rev-list", "--count", f"{one}..{other}"))
+    bases = _answer(git, "merge-base", "--all", one, other).splitlines()
+    assert git.merge_base(one, other) in (bases or [None])
+    assert git.merged_tree(one, other) == (
+        _answer(git, "merge-tree", "--write-tree", one, other) or None
+    )
+    for revisions in ((one,), (one, f"^{other}")):
+        for paths in ((), (path,)):
+            by_git = [commit.sha for commit in git.commits_by_git(*revisions, paths=paths)]
+            assert [commit.sha for commit in git.commits(*revisions, paths=paths)] == by_git
+    assert [(change.path, change.sha) for change in git.changes(one, other)] == [
+        (name, fields.split()[3] if fields[-1] != "D" else fields.split()[2])
+        for fields, name in _pairs(git.text("diff-tree", "-r", "-z", "--no-renames", one, other))
+    ]
+
+
+def _answer(git: GitRepository, *arguments: str) -> str:
+    """Git's answer; empty where it has none."""
+    try:
+        return git.text(*arguments)
+    except GitError:
+        return ""
+
+
+def _pairs(listed: str) -> Iterator[tuple[str, str]]:
+    parts = iter(listed.removesuffix("\0").split("\0"))
+    return zip(parts, parts, strict=False)
+
+
+@pytest.mark.parametrize(("ref", "is_moved"), [("refs/heads/a", True), ("refs/heads/a/b", False)])
+def test_a_ref_moves_only_from_its_commit_and_into_no_other_ref(
+    git: GitRepository, ref: str, is_moved: bool
+) -> None:
+    tree = git.write_tree(None, [])
+    first = git.write_commit(tree, [], "First", KIM, BOT)
+    second = git.write_commit(tree, [first], "Second", KIM, BOT)
+    git.move_ref("refs/heads/a", first, None)
+    for old in (None, second):
+        with pytest.raises(GitError):
+            git.move_ref(ref, second, old)
+    if is_moved:
+        git.move_ref(ref, second, first)
+    assert git.refs("refs/heads/") == {"refs/heads/a": second if is_moved else first}
+    assert git.text("rev-parse", "refs/heads/a") == git.branch("a")

@@ -5,6 +5,7 @@ it).
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
 from pathlib import Path
@@ -23,6 +24,15 @@ _SHOWN_ERRORS = 4
 _HEAD = frozenset({"label", "ref", "repo", "sha", "user"})
 """Properties that identify the schema of a pull request's head or base."""
 _NULL = {"nullable": True, "enum": [None]}
+_TIME = "2026-01-01T00:00:00Z"
+_SAMPLES = (
+    (re.compile(r'"https?://[\w.:/@?=&~#+-]*', re.ASCII), '"https://example.com'),
+    (re.compile(r'"\d{4}-(0[1-9]|1[0-2])-[0-2][1-8]T[01]\d:[0-5]\d:[0-5]\dZ"'), f'"{_TIME}"'),
+    (re.compile(r"\b[0-9a-f]{40}\b"), "0" * 40),
+    (re.compile(r"(?<=: )\d{3,}(?=[,}])"), "100"),
+)
+"""What differs between answers that the description cannot tell apart: addresses, times, names of
+commits, numbers -> one of each kind."""
 _LABEL = frozenset({"color", "default", "description", "name"})
 """Properties that identify the schema of a label; GitHub repeats it in several locations."""
 
@@ -85,11 +95,10 @@ def request_violations(
     """The violations of a request; an unknown query parameter or body property counts as one."""
     found = [f"unknown {what}" for what in _unknown(route, query, body)]
     described = _as_described(route, body)
-    data = None if described is None else json.dumps(described)
-    return [
-        *found,
-        *_request_errors(route.method, route.standard_path(params), tuple(query.items()), data),
-    ]
+    data = None if described is None else _sample(json.dumps(described))
+    numbered = {name: "1" if value.isdecimal() else value for name, value in params.items()}
+    path = _sample(route.standard_path(numbered))
+    return [*found, *_request_errors(route.method, path, tuple(query.items()), data)]
 
 
 def response_violations(route: Route, params: dict[str, str], status: int, body: Any) -> list[str]:
@@ -102,7 +111,17 @@ def response_violations(route: Route, params: dict[str, str], status: int, body:
     if status >= 400 and _texts_as_errors(body):
         return []
     data = "" if body is None else json.dumps(body)
-    return list(_response_errors(route.method, route.standard_path(params), status, data))
+    path = route.standard_path(dict.fromkeys(params, "1"))
+    errors = _response_errors(route.method, path, status, _sample(data))
+    # The sentence names the value of the answer.
+    return list(errors and _response_errors(route.method, path, status, data))
+
+
+def _sample(data: str) -> str:
+    """Returns an answer that keeps the description exactly if the given one does."""
+    for pattern, example in _SAMPLES:
+        data = pattern.sub(example, data)
+    return data
 
 
 # openapi-core takes milliseconds, and tests repeat the same requests.

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from tests.fakes.github import git_objects
@@ -19,7 +20,15 @@ from tests.fakes.github.git_objects import Child, Commit, Signature
 NO_OID = "0" * 40
 _ENVIRONMENT = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "LC_ALL": "C"}
 _OID = re.compile(r"[0-9a-f]{40}")
+_PLAIN_PATH = re.compile(r"[\w.-]+(/[\w.-]+)*", re.ASCII)
+"""A path that is no pattern for git."""
+_CONFIG = """[core]
+\trepositoryformatversion = 0
+\tfilemode = true
+\tbare = true
+"""
 _DIFF = ("diff", "--no-renames", "--no-ext-diff", "--no-color")
+_PATCH = re.compile(r"^diff --git ", re.MULTILINE)
 _LOG_FORMAT = "%H%x00%T%x00%P%x00%an%x00%ae%x00%aI%x00%cn%x00%ce%x00%cI%x00%B%x00"
 
 
@@ -113,6 +122,7 @@ class GitRepository:
     _indexes: int = 0
     _constants: dict[tuple[str, ...], str] = field(default_factory=dict)
     _commits: dict[str, Commit] = field(default_factory=dict)
+    _ancestors: dict[str, frozenset[str]] = field(default_factory=dict)
     objects: ObjectReader = field(init=False)
 
     def __post_init__(self) -> None:
@@ -120,10 +130,10 @@ class GitRepository:
 
     def create(self, default_branch: str) -> None:
         """Create the empty repository on disk."""
-        self.folder.mkdir(parents=True)
-        how = ["--quiet", "--bare", "--template=", "--initial-branch", default_branch]
-        command = ["git", "init", *how, str(self.folder)]
-        subprocess.run(command, check=True, env={**os.environ, **_ENVIRONMENT})
+        for part in ("objects", "refs/heads"):
+            (self.folder / part).mkdir(parents=True)
+        (self.folder / "config").write_text(_CONFIG)
+        (self.folder / "HEAD").write_text(f"ref: refs/heads/{default_branch}\n")
 
     def run(
         self, *arguments: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None
@@ -138,9 +148,8 @@ class GitRepository:
         self, *arguments: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None
     ) -> str:
         """Run one git command and return its output without the last line end."""
-        return (
-            self.run(*arguments, stdin=stdin, environment=environment).decode().removesuffix("\n")
-        )
+        output = self.run(*arguments, stdin=stdin, environment=environment)
+        return output.decode(errors="replace").removesuffix("\n")
 
     def constant(self, *arguments: str) -> str:
         """As `text`, for results that never change because all arguments are object ids: run
@@ -149,10 +158,6 @@ class GitRepository:
         if arguments not in self._constants:
             self._constants[arguments] = self.text(*arguments)
         return self._constants[arguments]
-
-    def succeeds(self, *arguments: str) -> bool:
-        """Whether a git command ends with 0."""
-        return self._process(arguments, b"", None).returncode == 0
 
     def _process(
         self, arguments: Sequence[str], stdin: bytes, environment: Mapping[str, str] | None
@@ -179,13 +184,12 @@ class GitRepository:
         if found := self.objects.info(f"{commit}:{path}"):
             return found
         # A submodule's commit is no object of this repository.
-        try:
-            oid = self.text(
-                "rev-parse", "--quiet", "--verify", "--end-of-options", f"{commit}:{path}"
-            )
-        except GitError:
+        parent, _, name = path.rpartition("/")
+        folder = self.objects.info(f"{commit}:{parent}")
+        if folder is None or folder[0] != "tree":
             return None
-        return "commit", oid
+        child = git_objects.read_tree(self.objects.content(folder[1])).get(name)
+        return (child.kind, child.sha) if child else None
 
     def branch(self, name: str) -> str | None:
         """The commit at the head of a branch, or None."""
@@ -199,7 +203,7 @@ class GitRepository:
 
     def well_formed(self, ref: str) -> bool:
         """Whether git accepts `ref` as a full name."""
-        return ref.count("/") >= 2 and self.succeeds("check-ref-format", ref)
+        return ref.count("/") >= 2 and _is_accepted(ref)
 
     def move_ref(self, ref: str, new: str | None, old: str | None) -> None:
         """Create, move or (new None) delete a ref that is at `old` now; raises GitError when it is
@@ -207,8 +211,27 @@ class GitRepository:
         """
         if new is None:
             self.run("update-ref", "-d", ref, old or NO_OID)
-        else:
+        elif not self._move_plain_ref(ref, new, old):
             self.run("update-ref", ref, new, old or NO_OID)
+
+    def _move_plain_ref(self, ref: str, new: str, old: str | None) -> bool:
+        """Write the file of a ref as git does, under its lock; False where git has to decide."""
+        if self.kind(new) != "commit" or not self.well_formed(ref):
+            return False
+        file = self.folder / ref
+        lock = file.with_name(f"{file.name}.lock")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with lock.open("x") as writer:
+                writer.write(f"{new}\n")
+        except OSError:
+            return False
+        is_moved = self.resolve(ref, "object") == old and not file.is_dir()
+        if is_moved:
+            lock.replace(file)
+        else:
+            lock.unlink()
+        return is_moved
 
     def write_blob(self, content: bytes) -> str:
         """Store a blob."""
@@ -310,8 +333,52 @@ class GitRepository:
 
     def commits(self, *revisions: str, paths: Sequence[str] = ()) -> list[Commit]:
         """The commits that `git log` shows for the revisions, newest first."""
+        if len(paths) < 2 and all(map(_PLAIN_PATH.fullmatch, paths)):
+            line = self._line_of_commits(revisions)
+            if line is not None:
+                return [commit for commit in line if self._changes_any(commit, paths)]
+        return self.commits_by_git(*revisions, paths=paths)
+
+    def commits_by_git(self, *revisions: str, paths: Sequence[str] = ()) -> list[Commit]:
+        """As `commits`, by git, which knows all kinds of revisions, paths and merges."""
         arguments = ["log", "--topo-order", f"--format={_LOG_FORMAT}", *revisions, "--", *paths]
         return _parsed_log(self.text(*arguments))
+
+    def _line_of_commits(self, revisions: Sequence[str]) -> list[Commit] | None:
+        """The commits of one revision, without those of another, where none is a merge; None for
+        other revisions.
+        """
+        start, *limits = sorted(revisions, key=lambda each: each.startswith("^"))
+        bounds = [limit.removeprefix("^") for limit in limits]
+        if not all(_OID.fullmatch(sha) for sha in (start, *bounds)) or len(bounds) > 1:
+            return None
+        excluded = self.ancestors(bounds[0]) if bounds else frozenset()
+        line: list[Commit] = []
+        sha = start
+        while sha and sha not in excluded:
+            line.append(self.commit(sha))
+            if len(line[-1].parents) > 1:
+                return None
+            sha = next(iter(line[-1].parents), "")
+        return line
+
+    def _changes_any(self, commit: Commit, paths: Sequence[str]) -> bool:
+        """Whether a commit without a merge changes any of the paths; each does without paths."""
+        parent = next(iter(commit.parents), None)
+        before = self.commit(parent).tree if parent else None
+        return not paths or any(
+            self._child(commit.tree, path) != (before and self._child(before, path))
+            for path in paths
+        )
+
+    def _child(self, tree: str, path: str) -> Child | None:
+        """The entry at a path of a tree."""
+        child: Child | None = Child(git_objects.FOLDER, tree)
+        for name in path.split("/"):
+            if child is None or child.kind != "tree":
+                return None
+            child = git_objects.read_tree(self.objects.content(child.sha)).get(name)
+        return child
 
     def commit(self, sha: str) -> Commit:
         """One commit."""
@@ -319,9 +386,24 @@ class GitRepository:
             self._commits[sha] = git_objects.read_commit(sha, self.objects.content(sha))
         return self._commits[sha]
 
+    def ancestors(self, sha: str) -> frozenset[str]:
+        """The ids of a commit and of all its ancestors."""
+        if sha not in self._ancestors:
+            found: set[str] = set()
+            waiting = [sha]
+            while waiting:
+                commit = waiting.pop()
+                if commit in self._ancestors:
+                    found |= self._ancestors[commit]
+                elif commit not in found:
+                    found.add(commit)
+                    waiting += self.commit(commit).parents
+            self._ancestors[sha] = frozenset(found)
+        return self._ancestors[sha]
+
     def count(self, base: str, head: str) -> int:
         """The number of commits of `head` that `base` lacks."""
-        return int(self.constant("rev-list", "--count", f"{base}..{head}"))
+        return len(self.ancestors(head) - self.ancestors(base))
 
     def is_ancestor(self, older: str, newer: str) -> bool:
         """Whether `older` is `newer` or an ancestor of it."""
@@ -330,12 +412,19 @@ class GitRepository:
     def merge_base(self, one: str, other: str) -> str | None:
         """The best common ancestor, or None for histories without one."""
         try:
-            return self.constant("merge-base", one, other)
+            common = self.ancestors(one) & self.ancestors(other)
         except GitError:
             return None
+        # All ancestors of a common one are common too.
+        worse = {parent for sha in common for parent in self.commit(sha).parents}
+        best = common - worse
+        return self.constant("merge-base", one, other) if len(best) > 1 else min(best, default=None)
 
     def merged_tree(self, one: str, other: str) -> str | None:
         """The tree of a merge of two commits, or None where they conflict."""
+        base = self.merge_base(one, other)
+        if base in (one, other):
+            return self.commit(other if base == one else one).tree
         try:
             return self.constant("merge-tree", "--write-tree", one, other)
         except GitError:
@@ -343,35 +432,51 @@ class GitRepository:
 
     def changes(self, old: str, new: str) -> list[FileChange]:
         """The change of each file between two trees or commits, sorted by path."""
-        flags = [*_DIFF, "--no-abbrev", "-z"]
-        fields = self.constant(*flags, "--raw", old, new).split("\0")
-        counts = [
-            line.split("\t", 2)
-            for line in self.constant(*flags, "--numstat", old, new).split("\0")
-            if line
-        ]
-        pairs = zip(fields[::2], counts, strict=False)
-        return [self._change(old, new, raw, numbers) for raw, numbers in pairs]
+        flags = (*_DIFF, "--no-abbrev", "-z", "--raw", "--numstat", "-p")
+        listed, _, patches = self.constant(*flags, old, new).partition("\0\0")
+        fields = [field for field in listed.split("\0") if field]
+        number = sum(1 for line in fields if line.startswith(":"))
+        counts = [line.split("\t", 2) for line in fields[2 * number :]]
+        patch_of_file = _PATCH.split(patches)[1:]
+        if len(patch_of_file) != number:
+            # A file that becomes a link has two.
+            patch_of_file = [
+                self.constant(*_DIFF, "-p", old, new, "--", f":(literal){path}")
+                for path in fields[1 : 2 * number : 2]
+            ]
+        rows = zip(fields[: 2 * number : 2], counts, patch_of_file, strict=True)
+        return [_file_change(raw, numbers, patch) for raw, numbers, patch in rows]
 
     def renames(self, old: str, new: str) -> dict[str, str]:
         """New path -> earlier path of the files that moved between two trees or commits."""
+        statuses = {change.status for change in self.changes(old, new)}
+        if not statuses >= {"added", "removed"}:
+            return {}
         flags = ["-r", "-z", "-M", "--diff-filter=R", "--name-status"]
         fields = self.constant("diff-tree", *flags, old, new).split("\0")
         return dict(zip(fields[2::3], fields[1::3], strict=False))
 
-    def _change(self, old: str, new: str, raw: str, numbers: Sequence[str]) -> FileChange:
-        added, deleted, path = numbers
-        _, _, before, after, letter = raw.removeprefix(":").split(" ")
-        patch = self.constant(*_DIFF, "-p", old, new, "--", f":(literal){path}")
-        status = {"A": "added", "D": "removed"}.get(letter, "modified")
-        return FileChange(
-            path=path,
-            status=status,
-            additions=int(added) if added != "-" else 0,
-            deletions=int(deleted) if deleted != "-" else 0,
-            sha=before if status == "removed" else after,
-            patch=patch[start:] if (start := patch.find("\n@@") + 1) else "",
-        )
+
+@lru_cache(maxsize=4096)
+def _is_accepted(ref: str) -> bool:
+    """Whether git accepts the full name of a ref."""
+    command = ["git", "check-ref-format", ref]
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+
+def _file_change(raw: str, numbers: Sequence[str], patch: str) -> FileChange:
+    """A line of `--raw`, one of `--numstat` and the patch of one file."""
+    added, deleted, path = numbers
+    _, _, before, after, letter = raw.removeprefix(":").split(" ")
+    status = {"A": "added", "D": "removed"}.get(letter, "modified")
+    return FileChange(
+        path=path,
+        status=status,
+        additions=int(added) if added != "-" else 0,
+        deletions=int(deleted) if deleted != "-" else 0,
+        sha=before if status == "removed" else after,
+        patch=patch[start:] if (start := patch.find("\n@@") + 1) else "",
+    )
 
 
 def signature(name: str, email: str, when: datetime) -> Signature:

@@ -360,7 +360,7 @@ def is_of_type(prefix: str, text: str, kind: str) -> bool:
 
 def may_be(prefix: str, pattern: str, kind: ResourceTemplate) -> bool:
     """Whether an ARN or pattern is of a type, or has its shape."""
-    return is_of_type(prefix, pattern, kind.name) or shape_overlaps(kind.arn, pattern)
+    return kind.name.lower() in types_of_arn(prefix, pattern) or shape_overlaps(kind.arn, pattern)
 
 
 @lru_cache(maxsize=4_096)

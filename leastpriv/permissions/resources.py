@@ -73,20 +73,24 @@ def find_resources(
     """Returns the resources of one action of a call whose request was read."""
     if template:
         return (from_uri(call, template),)
-    if fixed := resources_of_all_calls(facts):
-        return fixed
-    rules = facts.rules
-    if rules.on_all.startswith("has ") and rules.on_all.removeprefix("has ") in call.parameters:
-        return _ON_ALL
-    if rules.told_only:
-        request = request.without(rules.told_only)
-    if facts.has_choices:
-        facts = _chosen(facts, request)
-    if facts.owners and (account := _owner(facts.owners, request)):
-        call = structs.replace(call, account=account)
-    copied = copy_source(call, request) if copy_end == "source" and facts.prefix == "s3" else ()
-    of_one_side = copied or (_of_one_side(call, copy_end, facts, request) if copy_end else ())
-    return _fitting(of_one_side or _of_call(call, facts, request), facts, call)
+    if not facts.is_plain:
+        if fixed := resources_of_all_calls(facts):
+            return fixed
+        rules = facts.rules
+        if rules.on_all.startswith("has ") and rules.on_all.removeprefix("has ") in call.parameters:
+            return _ON_ALL
+        if rules.told_only:
+            request = request.without(rules.told_only)
+        if facts.has_choices:
+            facts = _chosen(facts, request)
+        if facts.owners and (account := _owner(facts.owners, request)):
+            call = structs.replace(call, account=account)
+    resources: Sequence[Resource] = ()
+    if copy_end == "source" and facts.prefix == "s3":
+        resources = copy_source(call, request)
+    elif copy_end:
+        resources = _of_one_side(call, copy_end, facts, request)
+    return _fitting(resources or _of_call(call, facts, request), facts, call)
 
 
 def resources_of_all_calls(facts: ActionFacts) -> Sequence[Resource]:
@@ -150,7 +154,9 @@ def _listed(call: Call, facts: ActionFacts) -> Sequence[Resource]:
     """Returns the ARNs of `resources[]` that are of the action's types."""
     # Of what the call made, IAM did not know the id that AWS gave it later.
     new = new_ids(call)
-    arns = [arn for arn in call.resources if not arn.endswith(new)] if new else call.resources
+    arns: Sequence[str] = call.resources
+    if new:
+        arns = [arn for arn in arns if not arn.endswith(new)]
     return _of_arns(call, arns, facts, _LISTED)
 
 
@@ -158,10 +164,11 @@ def _of_call(call: Call, facts: ActionFacts, request: CallRequest) -> Sequence[R
     """Returns what the record lists, else the ARNs in the request, else the filled templates; with
     ARNs also resources of further types that the request means.
     """
-    is_listed = bool(call.resources)
-    if is_listed and facts.name in _LISTED_IN_PART:
-        is_listed = request.by_key.keys().isdisjoint(_LISTED_IN_PART[facts.name])
-    listed = _listed(call, facts) if is_listed else ()
+    listed: Sequence[Resource] = ()
+    if call.resources and not _is_listed_in_part(facts, request):
+        listed = _listed(call, facts)
+        if listed and len(facts.types) == 1:
+            return listed
     resources = listed
     if not listed and request.arns:
         resources = _in_request(call, facts, request)
@@ -174,6 +181,12 @@ def _of_call(call: Call, facts: ActionFacts, request: CallRequest) -> Sequence[R
     if facts.rules.ids and not listed:
         return _with_other_ids(call, facts, request, resources)
     return resources
+
+
+def _is_listed_in_part(facts: ActionFacts, request: CallRequest) -> bool:
+    """Whether a request says more than the resources that CloudTrail lists."""
+    keys = _LISTED_IN_PART.get(facts.name)
+    return keys is not None and not request.by_key.keys().isdisjoint(keys)
 
 
 _LISTED_IN_PART: Mapping[str, Collection[str]] = {"lambda:InvokeFunction": ("functionname",)}
@@ -448,20 +461,21 @@ def _with_open_types(
     """
     if not open_types:
         return named
-    chosen_resources = dict(chosen_by_aws(call, facts, open_types))
-    resources = [*chosen_resources.values(), *named]
-    meant = [kind for kind in open_types if is_meant_otherwise(kind, request)]
-    if facts.rules.on_all == "unnamed" and not (resources or meant):
+    resources = [*named]
+    kinds = [kind for kind in open_types if kind.required or is_meant_otherwise(kind, request)]
+    if facts.rules.answered:
+        chosen_resources = dict(chosen_by_aws(call, facts, open_types))
+        resources = [*chosen_resources.values(), *named]
+        kinds = [kind for kind in kinds if kind.template.name not in chosen_resources]
+        open_types = [kind for kind in open_types if kind.template.name not in chosen_resources]
+    if facts.rules.on_all == "unnamed" and not (resources or _are_meant(open_types, request)):
         return (Resource("*", "the request names none of its optional resources", True),)
-    unnamed_types = [
-        kind
-        for kind in open_types
-        if kind.template.name not in chosen_resources
-        and not (answered and may_be(facts.prefix, answered.pattern, kind.template))
-    ]
-    kinds = [kind for kind in unnamed_types if kind.required or kind in meant]
+    if answered:
+        kinds = [
+            kind for kind in kinds if not may_be(facts.prefix, answered.pattern, kind.template)
+        ]
     if not (kinds or named):
-        kinds = unnamed_types
+        kinds = [*open_types]
     if request.arns:
         below = [
             resource for kind in kinds for resource in _below(call, facts.prefix, kind, request)
@@ -469,6 +483,10 @@ def _with_open_types(
         resources += below
         kinds = [kind for kind in kinds if not _is_among(kind, facts.prefix, below)]
     return [*resources, *_any(kinds, call)]
+
+
+def _are_meant(kinds: Iterable[ActionType], request: CallRequest) -> bool:
+    return any(is_meant_otherwise(kind, request) for kind in kinds)
 
 
 def _is_named_by_another(
@@ -516,7 +534,9 @@ def _by_types(call: Call, facts: ActionFacts, request: CallRequest) -> _Resource
     """Fills the template of each type of the action from the request, and sorts the resources by
     how much of them it names.
     """
-    resources_of_request = _ResourcesOfRequest([], [], [])
+    full: list[Resource] = []
+    partial: list[Resource] = []
+    open_types: list[ActionType] = []
     named_types = set()
     in_part: dict[str, list[Resource]] = {}
     for kind in facts.types:
@@ -524,29 +544,25 @@ def _by_types(call: Call, facts: ActionFacts, request: CallRequest) -> _Resource
             fill(call, facts.prefix, kind, request) if kind.may_be_named or request.arns else ()
         )
         if not filled:
-            resources_of_request.open_types.append(kind)
+            open_types.append(kind)
         for resource in filled:
             if _is_whole(resource):
-                resources_of_request.full.append(resource)
+                full.append(resource)
                 named_types.add(kind.template.name)
                 continue
-            resources_of_request.partial.append(resource)
+            partial.append(resource)
             if kind.required:
                 in_part.setdefault(kind.template.name, []).append(resource)
-    if resources_of_request.full:
+    if full:
         # Resources below a named one: the tables of a database.
         for name, resources in in_part.items():
             if name not in named_types:
-                resources_of_request.full += resources
+                full += resources
     if len(facts.types) > len(facts.type_names):
         # A type whose ARN has two forms is named by either: Lex's bots by name and by id.
         named_types.update(in_part)
-        resources_of_request.open_types = [
-            kind
-            for kind in resources_of_request.open_types
-            if kind.template.name not in named_types
-        ]
-    return resources_of_request
+        open_types = [kind for kind in open_types if kind.template.name not in named_types]
+    return _ResourcesOfRequest(full, partial, open_types)
 
 
 def _without_shared_parts(facts: ActionFacts, partial: Sequence[Resource]) -> list[Resource]:

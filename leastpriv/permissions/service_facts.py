@@ -328,15 +328,22 @@ class ActionFacts(Struct, frozen=True, gc=False):
     owners: Mapping[str, str] = {}
     """Parameter that names the account of the resource -> regular expression."""
     has_choices: bool = False
+    is_plain: bool = False
+    """The types alone decide what its calls are authorized on."""
 
     def for_keys(self, keys: frozenset[str]) -> ActionFacts:
         """Returns the facts with what reads requests with these keys."""
         ids = tuple([id_rule for id_rule in self.rules.ids if id_rule.parameter in keys])
+        types = tuple([kind.for_keys(keys) for kind in self.types])
+        rules = structs.replace(self.rules, ids=ids, told_only=self.rules.told_only & keys)
+        owners = {key: text for key, text in self.owners.items() if key in keys}
+        on_some = types and rules.on_all in ("", "unnamed")
         return structs.replace(
             self,
-            types=tuple([kind.for_keys(keys) for kind in self.types]),
-            rules=structs.replace(self.rules, ids=ids),
-            owners={key: text for key, text in self.owners.items() if key in keys},
+            types=types,
+            rules=rules,
+            owners=owners,
+            is_plain=bool(on_some) and not (rules.told_only or owners or self.has_choices),
         )
 
     def keys_read(self) -> Iterator[str]:

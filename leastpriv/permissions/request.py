@@ -165,7 +165,7 @@ _ZONES = "vPCZoneIdentifier"
 CreateAutoScalingGroup, read 2026-12-01)."""
 
 
-def read_request(noun: str, parameters: Mapping[str, object], reads: Reads = ANY) -> CallRequest:
+def read_request(noun: str, parameters: Mapping[str, Any], reads: Reads = ANY) -> CallRequest:
     """Reads the texts of a request about `noun` in one walk."""
     zones = parameters.get(_ZONES)
     if type(zones) is str:
@@ -176,34 +176,34 @@ def read_request(noun: str, parameters: Mapping[str, object], reads: Reads = ANY
     containers: list[_Container] = []
     for name, value in parameters.items():
         member = reads[name]
+        kind = type(value)
         if member.is_read:
             keys.add(member.key)
-        if type(value) is str:
+        if kind is str:
             if value[:3] == "arn":
-                pair = (member.key, _plain_arn(value))
-            elif member.is_read and value and value not in _HIDDEN:
-                pair = (member.key, value)
-            else:
+                value = _plain_arn(value)
+            elif not member.is_read or not value or value in _HIDDEN:
                 continue
-            outer.append(pair)
+            outer.append((member.key, value))
             if not member.is_free:
-                values.append(pair)
-        elif type(value) is list:
+                values.append((member.key, value))
+        elif kind is list:
             outer += _texts_of([(member.key, text) for text in value[:MOST_VALUES]])
             if not member.is_free:
                 containers.append((member, value))
-        elif type(value) is dict and not member.is_free:
+        elif kind is dict:
+            if member.is_free:
+                continue
             if member.wraps or member.key == noun:
                 # What it holds is the request's own, but the names that the request itself has.
-                outer += _texts_of(
-                    [
-                        (str(inner).lower(), text)
-                        for inner, text in value.items()
-                        if inner not in parameters
-                    ]
-                )
+                inner_texts = [
+                    (str(inner).lower(), text)
+                    for inner, text in value.items()
+                    if inner not in parameters
+                ]
+                outer += _texts_of(inner_texts)
             containers.append((member, value))
-        elif member.is_number and type(value) is int:
+        elif member.is_number and kind is int:
             outer.append((member.key, str(value)))
             values.append((member.key, str(value)))
     if containers:
@@ -230,19 +230,20 @@ def _read_containers(
         deeper: list[_Container] = []
         for holder, container in level[:MOST_VALUES]:
             for member, value in _members(holder, container, reads):
+                kind = type(value)
                 if member.is_read:
                     keys.add(member.key)
                 if member.is_free:
                     # What people choose the keys of says nothing.
                     continue
-                if type(value) is str:
+                if kind is str:
                     if value[:3] == "arn":
                         values.append((member.key, _plain_arn(value)))
                     elif member.is_read and value and value not in _HIDDEN:
                         values.append((member.key, value))
-                elif type(value) is dict or type(value) is list:
+                elif kind is dict or kind is list:
                     deeper.append((member, value))
-                elif member.is_number and type(value) is int:
+                elif member.is_number and kind is int:
                     values.append((member.key, str(value)))
             if holder.key in _NAMED_BY_KEY and type(container) is dict:
                 values += [(holder.key, str(name)) for name in container if name]
@@ -362,12 +363,11 @@ def new_ids(call: Call) -> tuple[str, ...]:
     """
     if not call.response or not creates(call.name):
         return ()
-    id_keys, answer = _id_keys(call.name), call.response
-    values = request_values(answer, skip=FREE_MAPS)
-    id_values = [value for key, value in values if key in id_keys and key != "id"]
-    if any([key == "id" for key, _ in values]):  # noqa: C419 - it is faster
-        outer = read_request(noun_of(call.name).partition("with")[0], answer).outer
-        id_values += [value for key, value in outer if key == "id"]
+    id_keys = _id_keys(call.name)
+    noun = noun_of(call.name).partition("with")[0]
+    answer = read_request(noun, call.response, _reads_of_ids(call.name))
+    id_values = [value for key, value in answer.values if key in id_keys and key != "id"]
+    id_values += [value for key, value in answer.outer if key == "id"]
     requested_values = (
         {value for _, value in request_values(call.parameters)} if id_values else set()
     )
@@ -376,6 +376,11 @@ def new_ids(call: Call) -> tuple[str, ...]:
         for value in id_values
     ]
     return tuple([answered_id for answered_id in ids if answered_id not in requested_values])
+
+
+@lru_cache(maxsize=1_024)
+def _reads_of_ids(event: str) -> Reads:
+    return Reads(_id_keys(event))
 
 
 @lru_cache(maxsize=16_384)

@@ -209,7 +209,8 @@ def paths_through(
     actions: Collection[str], paths: Sequence[EscalationPath]
 ) -> tuple[EscalationPath, ...]:
     """Returns the paths that need one of some actions, the most dangerous first."""
-    return tuple(path for path in paths if not {*actions}.isdisjoint(path.actions))
+    names = frozenset(actions)
+    return tuple(path for path in paths if not names.isdisjoint(path.actions))
 
 
 def with_closed_paths(proposal: Proposal, escalation: Escalation) -> Proposal:

@@ -112,8 +112,9 @@ def assert_goes_on_and_closes(hub: FakeGitHub, step: Callable[..., Step], number
 
 
 def test_an_evidence_branch_that_github_cannot_read(
-    step: Callable[..., Step], hub: FakeGitHub
+    step: Callable[..., Step], hub: FakeGitHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("leastpriv.action.step_run.time.sleep", lambda _: None)
     number = opened(hub, step(evidence_branch=BRANCH))
     head = hub.head(HEAD)
     hub.fail_next("GET", f"/git/ref/heads/{BRANCH}$", 502, times=50)

@@ -32,9 +32,9 @@ from types import FrameType
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.cloudtrail.cache import ObjectCache
-from leastpriv.cloudtrail.file_reader import ReadOptions
 from leastpriv.cloudtrail.file_store import StoredFile
 from leastpriv.cloudtrail.local_store import TrailFolder
+from leastpriv.cloudtrail.record_reader import ReadOptions
 from leastpriv.config.targets_file import read_configuration
 from leastpriv.declared.declarations import read_stack
 from leastpriv.declared.models import Place

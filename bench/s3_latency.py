@@ -33,13 +33,9 @@ from xml.sax.saxutils import escape
 from bench.measure import Stopwatch, peak_mebibytes
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.aws.session import Aws
-from leastpriv.cloudtrail.file_reader import (
-    EventDeduplicator,
-    FileReader,
-    ReadOptions,
-    S3TrailOptions,
-)
+from leastpriv.cloudtrail.file_reader import EventDeduplicator, LogFile, S3TrailOptions
 from leastpriv.cloudtrail.local_store import TrailFolder
+from leastpriv.cloudtrail.record_reader import ReadOptions, RecordReader
 from leastpriv.cloudtrail.s3_bucket import Bucket
 from leastpriv.cloudtrail.statistics import ReadStatistics
 from leastpriv.cloudtrail.trail import S3Trail
@@ -176,11 +172,11 @@ def read_alone(client: Any, principals: Principals, what: str) -> int:
         if what == "objects got":
             return len(body)
         if not hasattr(of_thread, "reader"):
-            of_thread.reader = FileReader(ReadOptions(Window(), principals, survey=False))
+            of_thread.reader = RecordReader(ReadOptions(Window(), principals, survey=False))
             of_thread.seen = EventDeduplicator()
         figures = ReadStatistics()
-        calls = of_thread.reader.read(key, "", lambda: io.BytesIO(body), figures, of_thread.seen)
-        return len(list(calls))
+        log = LogFile(of_thread.reader, key, "", figures, of_thread.seen)
+        return len(list(log.read(lambda: io.BytesIO(body))))
 
     with ThreadPoolExecutor(_THREADS) as pool:
         return len(list(pool.map(look_through, keys)))

@@ -10,10 +10,11 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from msgspec import Struct
@@ -32,11 +33,12 @@ from leastpriv.aws.session import Aws
 from leastpriv.cloudtrail.athena_sql import (
     TABLE_NAME,
     CloudTrailTable,
+    RowEvent,
+    data_uses_in_row,
     days_in_row,
     events_in_row,
     operations_in_row,
     record_from_row,
-    streams_in_row,
     table_gaps,
     target_accounts,
     usage_query,
@@ -46,7 +48,7 @@ from leastpriv.cloudtrail.file_store import LogPrefix, delivery_location
 from leastpriv.cloudtrail.lookup_events import WAIT_ADVICE, late_events_gap
 from leastpriv.cloudtrail.record import NoCall, SkipReason, event_time, parse_record
 from leastpriv.cloudtrail.s3_bucket import Bucket
-from leastpriv.cloudtrail.statistics import ReadStatistics, RecordGroup, count_group
+from leastpriv.cloudtrail.statistics import CoverageCounter, ReadStatistics
 from leastpriv.cloudtrail.trail_config import (
     Trail,
     settings_gaps,
@@ -88,7 +90,9 @@ class QueryRunner:
         """`poll`: seconds before the first status request; later pauses are up to eight times as
         long. `max_bytes`: what a query may read; 0: any amount.
         """
-        self._client, self._place, self._poll = client, place, poll
+        self._client = client
+        self._place = place
+        self._poll = poll
         self._max_bytes = max_bytes
         self._ended = False
         self.pages = 0
@@ -100,42 +104,45 @@ class QueryRunner:
         Raises AwsError where the query was denied, failed, was stopped or took an hour, or AWS does
         not answer, and KeyboardInterrupt where a signal asked the run to end.
         """
-        number, self._ended = "", False
+        query_id = ""
+        self._ended = False
+        activity = "starting a query in Athena"
         with caught_signals() as signals:
             try:
                 with (
                     signals.deferred(),
-                    translate_errors("starting a query in Athena", "athena:StartQueryExecution"),
+                    translate_errors(activity, "athena:StartQueryExecution"),
                 ):
                     answer = self._client.start_query_execution(QueryString=query, **self._place)
-                    number = str(
-                        required_member(answer, "starting a query in Athena", "QueryExecutionId")
-                    )
-                return self._awaited(number)
+                    query_id = str(required_member(answer, activity, "QueryExecutionId"))
+                return self._awaited(query_id)
             finally:
-                if number and not self._ended:
-                    activity = "stopping a query in Athena"
-                    with (
-                        suppress(AwsError),
-                        translate_errors(activity, "athena:StopQueryExecution"),
-                    ):
-                        self._client.stop_query_execution(QueryExecutionId=number)
+                if query_id and not self._ended:
+                    self._stop(query_id)
 
-    def _awaited(self, number: str) -> Mapping[str, Any]:
-        pause, waited = self._poll, 0.0
+    def _stop(self, query_id: str) -> None:
+        with (
+            suppress(AwsError),
+            translate_errors("stopping a query in Athena", "athena:StopQueryExecution"),
+        ):
+            self._client.stop_query_execution(QueryExecutionId=query_id)
+
+    def _awaited(self, query_id: str) -> Mapping[str, Any]:
+        """Returns the execution of a query once it has succeeded; raises like `run`."""
+        activity = "waiting for a query in Athena"
+        pause = self._poll
+        waited = 0.0
         while True:
-            with translate_errors("waiting for a query in Athena", "athena:GetQueryExecution"):
-                answer = self._client.get_query_execution(QueryExecutionId=number)
-            execution: Mapping[str, Any] = required_member(
-                answer, "waiting for a query in Athena", "QueryExecution"
-            )
-            status = required_member(execution, "waiting for a query in Athena", "Status")
+            with translate_errors(activity, "athena:GetQueryExecution"):
+                answer = self._client.get_query_execution(QueryExecutionId=query_id)
+            execution: Mapping[str, Any] = required_member(answer, activity, "QueryExecution")
+            status = required_member(execution, activity, "Status")
             self._ended = status.get("State") in ("SUCCEEDED", "FAILED", "CANCELLED")
             if status.get("State") == "SUCCEEDED":
                 return execution
             if self._ended:
                 raise _failed(status)
-            scanned = int((execution.get("Statistics") or {}).get("DataScannedInBytes") or 0)
+            scanned = _scanned_bytes(execution)
             if self._max_bytes and scanned > self._max_bytes:
                 raise _too_much(f"has read {_cost(scanned)} and was stopped", self._max_bytes)
             if waited >= _LONGEST:
@@ -149,40 +156,44 @@ class QueryRunner:
             waited += pause
             pause = min(pause * 1.5, 8 * self._poll)
 
-    def rows(self, number: str) -> Iterator[Mapping[str, str | None]]:
+    def rows(self, query_id: str) -> Iterator[Mapping[str, str | None]]:
         """Yields the rows of a query's result, which has a column `number` of whole numbers.
 
         Raises AwsError where the request was denied, or the result does not belong to this query.
         """
+        all_rows = chain.from_iterable(self._pages_of_rows(query_id))
+        names = [str(name) for name in next(all_rows, [])]
+        for values in all_rows:
+            row = dict(zip(names, values, strict=False))
+            if len(values) != len(names) or not (row.get("number") or "").isdecimal():
+                raise _incomplete()
+            yield row
+
+    def _pages_of_rows(self, query_id: str) -> Iterator[Iterable[Sequence[str | None]]]:
+        """Yields the pages of a result, rows of cells; the first row has the names of the columns.
+
+        Raises AwsError where the request was denied, or the result has no end.
+        """
+        activity = "reading the results of a query in Athena"
         token: dict[str, str] = {}
-        names: list[str] | None = None
         while True:
-            with translate_errors(
-                "reading the results of a query in Athena", "athena:GetQueryResults"
-            ):
+            with translate_errors(activity, "athena:GetQueryResults"):
                 page = self._client.get_query_results(
-                    QueryExecutionId=number, MaxResults=1000, **token
+                    QueryExecutionId=query_id, MaxResults=1000, **token
                 )
             self.pages += 1
-            for row in (
-                required_member(page, "reading the results of a query in Athena", "ResultSet").get(
-                    "Rows"
-                )
-                or ()
-            ):
-                values = [cell.get("VarCharValue") for cell in row.get("Data") or ()]
-                if names is None:  # the first row of the first page has the column names
-                    names = [str(value) for value in values]
-                    continue
-                fields = dict(zip(names, values, strict=False))
-                if len(values) != len(names) or not (fields.get("number") or "").isdecimal():
-                    raise _incomplete()
-                yield fields
-            before, token = token, {"NextToken": page.get("NextToken") or ""}
-            if not token["NextToken"]:
+            rows = required_member(page, activity, "ResultSet").get("Rows") or ()
+            yield [[cell.get("VarCharValue") for cell in row.get("Data") or ()] for row in rows]
+            next_token = {"NextToken": page.get("NextToken") or ""}
+            if not next_token["NextToken"]:
                 return
-            if token == before:
+            if next_token == token:
                 raise _incomplete()
+            token = next_token
+
+
+def _scanned_bytes(execution: Mapping[str, Any]) -> int:
+    return int((execution.get("Statistics") or {}).get("DataScannedInBytes") or 0)
 
 
 def _incomplete() -> AwsError:
@@ -197,11 +208,9 @@ def _failed(status: Mapping[str, Any]) -> AwsError:
     denial = denial_error("", reason, "running the query in Athena", "")
     if denial.missing_action:
         return denial
-    word = "stopped" if status.get("State") == "CANCELLED" else "failed"
-    return AwsError(
-        f"The query in Athena {word}: {reason[:300].rstrip('.')}. {remedy(reason)}".rstrip(),
-        AwsErrorKind.OTHER,
-    )
+    end = "stopped" if status.get("State") == "CANCELLED" else "failed"
+    sentence = f"The query in Athena {end}: {reason[:300].rstrip('.')}."
+    return AwsError(f"{sentence} {remedy(reason)}".rstrip(), AwsErrorKind.OTHER)
 
 
 class AthenaOptions(Struct, frozen=True):
@@ -233,12 +242,14 @@ class AthenaTable:
                 f"athena-table is {named!r}: write DATABASE.TABLE, or WORKGROUP/DATABASE.TABLE."
             )
         self.statistics = ReadStatistics()
-        self._clients, self._named, self._now, self._options = clients, named, now, options
-        self._workgroup, self._catalog = (
-            name_match["workgroup"] or "primary",
-            name_match["catalog"] or "AwsDataCatalog",
-        )
-        self._database, self._table = name_match["database"], name_match["table"]
+        self._clients = clients
+        self._named = named
+        self._now = now
+        self._options = options
+        self._workgroup = name_match["workgroup"] or "primary"
+        self._catalog = name_match["catalog"] or "AwsDataCatalog"
+        self._database = name_match["database"]
+        self._table = name_match["table"]
 
     def __str__(self) -> str:
         """Name of the source in messages."""
@@ -256,45 +267,58 @@ class AthenaTable:
 
     def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
         try:
-            database = {"Database": self._database, "Catalog": self._catalog}
-            execution_place = {"QueryExecutionContext": database, "WorkGroup": self._workgroup}
-            limit = self._options.max_bytes
-            queries = QueryRunner(
-                self._clients.client("athena"), execution_place, self._options.poll, limit
-            )
-            table = self._described()
-            branches = self._branches(table, principals)
-            dated_branches = [branch for branch in branches or () if branch.dated]
-            delivering_trails = partial(self._delivering_trails, table, dated_branches)
-            yield from settings_gaps(self._clients, self._named, delivering_trails, window)
-            yield from table_gaps(table, self._named, window, principals, self._now)
-            if branches is not None and not branches:
-                accounts = ", ".join(target_accounts(principals))
-                detail = f"{self._named}: its place has no folder of the account {accounts}"
-                yield Gap(GapKind.SOURCE_FAILED, Scope(), detail)
-            estimate = self._log_estimate(table, dated_branches, window)
-            if limit and estimate > limit:
-                raise _too_much(f"would read about {_cost(estimate)}", limit)
-            query = usage_query(
-                table,
-                window,
-                principals,
-                regions=sorted({branch.region for branch in dated_branches}),
-                accounts=sorted({branch.account for branch in dated_branches if branch.account}),
-            )
-            execution = queries.run(query)
-            scanned = int(execution.get("Statistics", {}).get("DataScannedInBytes") or 0)
-            _log.info(f"Athena: the query read {_cost(scanned)}")
-            seen_events = self._options.seen or EventDeduplicator()
-            for row in queries.rows(str(execution["QueryExecutionId"])):
-                yield from self._row(row, table, window, principals, seen_events)
-            self.statistics.requests += queries.pages
-            scope = Scope(data_events=self._options.waited)
-            yield from late_events_gap(
-                self.statistics.newest, self._now, window, WAIT_ADVICE, scope
-            )
+            yield from self._query_items(window, principals)
         except AwsError as error:
             yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{self._named}: {error}")
+            return
+        scope = Scope(data_events=self._options.waited)
+        yield from late_events_gap(self.statistics.newest, self._now, window, WAIT_ADVICE, scope)
+
+    def _query_items(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
+        """Yields the calls that the query finds, and gaps for what the table does not have; raises
+        like `read`, and AwsError.
+        """
+        query_place = {
+            "QueryExecutionContext": {"Database": self._database, "Catalog": self._catalog},
+            "WorkGroup": self._workgroup,
+        }
+        max_bytes = self._options.max_bytes
+        queries = QueryRunner(
+            self._clients.client("athena"), query_place, self._options.poll, max_bytes
+        )
+        table = self._described()
+        branches = self._branches(table, principals)
+        dated_branches = [branch for branch in branches or () if branch.dated]
+        delivering_trails = partial(self._delivering_trails, table, dated_branches)
+        yield from settings_gaps(self._clients, self._named, delivering_trails, window)
+        yield from table_gaps(table, self._named, window, principals, self._now)
+        if branches is not None and not branches:
+            accounts = ", ".join(target_accounts(principals))
+            detail = f"{self._named}: its place has no folder of the account {accounts}"
+            yield Gap(GapKind.SOURCE_FAILED, Scope(), detail)
+        estimate = self._log_estimate(table, dated_branches, window)
+        if max_bytes and estimate > max_bytes:
+            raise _too_much(f"would read about {_cost(estimate)}", max_bytes)
+        query = usage_query(
+            table,
+            window,
+            principals,
+            regions=sorted({branch.region for branch in dated_branches}),
+            accounts=sorted({branch.account for branch in dated_branches if branch.account}),
+        )
+        execution = queries.run(query)
+        _log.info(f"Athena: the query read {_cost(_scanned_bytes(execution))}")
+        reader = _RowReader(
+            name=self._named,
+            table=table,
+            window=window,
+            principals=principals,
+            statistics=self.statistics,
+            seen_events=self._options.seen or EventDeduplicator(),
+        )
+        for row in queries.rows(str(execution["QueryExecutionId"])):
+            yield from reader.calls(row)
+        self.statistics.requests += queries.pages
 
     def _described(self) -> CloudTrailTable:
         table_name = {
@@ -310,21 +334,17 @@ class AthenaTable:
                 )
         except AwsError as error:
             # Glue's EntityNotFoundException arrives as a MetadataException (GetTableMetadata,
-            # Athena API reference).
+            # Athena API reference). So does a denial by Glue or Lake Formation.
             message = aws_message(error)
-            if error_code(error) != "MetadataException" or not re.search(
-                "not ?found", message, re.IGNORECASE
-            ):
-                # So does a denial by Glue or Lake Formation.
-                raise (
-                    denial_error("", message, activity, "glue:GetTable")
-                    if "AccessDenied" in message
-                    else error
+            is_metadata_error = error_code(error) == "MetadataException"
+            if is_metadata_error and re.search("not ?found", message, re.IGNORECASE):
+                raise InputError(
+                    f"athena-table: there is no table {self._named!r}: create it as in"
+                    " docs/athena-table.sql, or name another one."
                 ) from error
-            raise InputError(
-                f"athena-table: there is no table {self._named!r}: create it as in"
-                " docs/athena-table.sql, or name another one."
-            ) from error
+            if "AccessDenied" in message:
+                raise denial_error("", message, activity, "glue:GetTable") from error
+            raise
         table = CloudTrailTable.of(
             self._database, self._table, required_member(answer, activity, "TableMetadata")
         )
@@ -362,91 +382,117 @@ class AthenaTable:
         locations = {location for location in map(delivery_location, keys) if location}
         return trails_of_bucket(self._clients, bucket, locations)
 
-    def _log_estimate(self, table: CloudTrailTable, found: list[LogPrefix], window: Window) -> int:
+    def _log_estimate(
+        self, table: CloudTrailTable, branches: Sequence[LogPrefix], window: Window
+    ) -> int:
         """Logs the estimated size and cost, from listings of some days below the prefixes; returns
         the size, 0 where it is not known.
         """
-        if not found:
+        if not branches:
             return 0
-        start, end = (
-            window.start or self._now - timedelta(days=_DEFAULT_DAYS),
-            window.end or self._now,
-        )
-        days = max(1, (end - start).days + 2)
-        branch_days = len(found) * days
-        step = max(1, branch_days // _SAMPLES)
-        samples = [divmod(number, len(found)) for number in range(step // 2, branch_days, step)]
-        size = 0
+        start = window.start or self._now - timedelta(days=_DEFAULT_DAYS)
+        end = window.end or self._now
+        day_count = max(1, (end - start).days + 2)
+        folder_count = len(branches) * day_count
+        step = max(1, folder_count // _SAMPLES)
+        sampled_bytes = sample_count = 0
         try:
             bucket = Bucket(split_location(table.top)[0], self._clients.client("s3"))
-            for day, sample in samples:
-                pages = bucket.objects(
-                    f"{found[sample].prefix}{start + timedelta(days=day):%Y/%m/%d}/"
-                )
-                size += sum(stored.size for page in pages for stored in page)
+            for number in range(step // 2, folder_count, step):
+                days, branch_number = divmod(number, len(branches))
+                day = start + timedelta(days=days)
+                folder = f"{branches[branch_number].prefix}{day:%Y/%m/%d}/"
+                for page in bucket.objects(folder):
+                    sampled_bytes += sum(stored.size for stored in page)
+                sample_count += 1
         except (AwsError, InputError) as error:
             _log.info(f"Athena: the size of the query is not known. {error}")
             return 0
-        size = size * branch_days // max(1, len(samples))
-        _log.info(f"Athena: the query will read about {_cost(size)}, by a sample of {days} days")
+        size = sampled_bytes * folder_count // max(1, sample_count)
+        _log.info(
+            f"Athena: the query will read about {_cost(size)}, by a sample of {day_count} days"
+        )
         return size
 
-    def _row(
-        self,
-        row: Mapping[str, str | None],
-        table: CloudTrailTable,
-        window: Window,
-        principals: Principals,
-        seen: EventDeduplicator,
-    ) -> Iterator[Call | Gap]:
-        statistics, record, number = self.statistics, record_from_row(row), int(row["number"] or 0)
-        statistics.records += number
-        # Where the table does not distinguish data events from others, a read-only call may be
-        # either.
-        row_record = record if table.has_event_categories else {**record, "readOnly": None}
-        times = [event_time({"eventTime": row[name]}) for name in ("first_time", "last_time")]
-        inside = [time for time in times if time and window.contains(time)]
-        # The query also returns times in other formats, which may be outside the window.
-        if inside or not all(times):
-            days = [
-                day
-                for day in days_in_row(row)
-                if inside and inside[0].date() <= day.date() <= inside[-1].date()
-            ]
-            group = RecordGroup(
-                row_record, inside, days, operations_in_row(row), streams_in_row(row)
-            )
-            count_group(statistics, group, principals)
+
+class _RowReader(Struct):
+    """Reads the rows of a query's result."""
+
+    name: str
+    """The source in messages."""
+    table: CloudTrailTable
+    window: Window
+    principals: Principals
+    statistics: ReadStatistics
+    seen_events: EventDeduplicator
+
+    def calls(self, row: Mapping[str, str | None]) -> Iterator[Call | Gap]:
+        """Counts the records of a row, and yields the calls of a target without duplicates, and
+        gaps for those that cannot be read.
+        """
+        record = record_from_row(row)
+        record_count = int(row["number"] or 0)
+        self.statistics.records += record_count
+        self._count_coverage(row, record)
         if row["mine"] != "true":
-            statistics.skipped[SkipReason.NOT_WANTED.value] += number
+            self.statistics.skipped[SkipReason.NOT_WANTED.value] += record_count
             return
-        events = [(event_time({"eventTime": text}), event) for text, event in events_in_row(row)]
-        first_time = next((time for time, _ in events if time), None)
+        events = list(events_in_row(row))
+        times = [event.time.isoformat() for event in events if event.time]
         parsed = parse_record(
-            {**record, "eventTime": first_time.isoformat() if first_time else None},
-            principals.wants,
-            principals.include,
+            {**record, "eventTime": times[0] if times else None},
+            self.principals.wants,
+            self.principals.include,
         )
         if isinstance(parsed, SkipReason):
-            statistics.skipped[parsed.value] += number
+            self.statistics.skipped[parsed.value] += record_count
         elif isinstance(parsed, NoCall):
-            statistics.note_no_call(parsed, number)
+            self.statistics.note_no_call(parsed, record_count)
         elif isinstance(parsed, Gap):
-            yield replace(parsed, detail=f"{self._named}: {parsed.detail}", count=number)
+            yield self._gap(parsed, record_count)
         else:
-            # A call without a time is lost alone; the other calls of its row count.
-            lost = (
-                None
-                if all(time for time, _ in events)
-                else parse_record({**record, "eventTime": None})
-            )
-            for moment, event in events:
-                if moment:
-                    call = replace(parsed, time=moment, event_id=event)
-                    if window.contains(moment) and is_new(call, statistics, seen):
-                        yield call
-                elif isinstance(lost, Gap):
-                    yield replace(lost, detail=f"{self._named}: {lost.detail}")
+            for event in events:
+                yield from self._call_at(event, parsed, record)
+
+    def _count_coverage(self, row: Mapping[str, str | None], record: Mapping[str, object]) -> None:
+        """Counts the coverage of the records of a row that are in the window."""
+        times = [event_time({"eventTime": row[name]}) for name in ("first_time", "last_time")]
+        inside = [time for time in times if time and self.window.contains(time)]
+        # The query also returns times in other formats, which may be outside the window.
+        if not inside and all(times):
+            return
+        if not self.table.has_event_categories:
+            # A read-only call may be a data event or another one.
+            record = {**record, "readOnly": None}
+        counter = CoverageCounter.of(record, self.principals)
+        for moment in inside:
+            self.statistics.note_times(moment, moment)
+            counter.days.add(moment.toordinal())
+        for day in days_in_row(row):
+            if inside and inside[0].date() <= day.date() <= inside[-1].date():
+                counter.days.add(day.toordinal())
+        counter.names.update(operations_in_row(row))
+        for use in data_uses_in_row(row):
+            counter.note_folders(use.day.toordinal(), use.event_name, (use.folder,))
+        counter.add_to(self.statistics)
+
+    def _call_at(
+        self, event: RowEvent, call: Call, record: Mapping[str, object]
+    ) -> Iterator[Call | Gap]:
+        """Yields one of the calls of a row, which are equal but for their times and ids; a gap
+        where it has no time.
+        """
+        if event.time is None:
+            parsed = parse_record({**record, "eventTime": None})
+            if isinstance(parsed, Gap):
+                yield self._gap(parsed, 1)
+        elif self.window.contains(event.time):
+            call = replace(call, time=event.time, event_id=event.event_id)
+            if is_new(call, self.statistics, self.seen_events):
+                yield call
+
+    def _gap(self, gap: Gap, record_count: int) -> Gap:
+        return replace(gap, detail=f"{self.name}: {gap.detail}", count=record_count)
 
 
 def _too_much(what: str, limit: int) -> AwsError:

@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
@@ -23,7 +23,7 @@ from leastpriv.aws.session import other_regions
 from leastpriv.cloudtrail.caller import workload_services
 from leastpriv.cloudtrail.file_store import DELIVERY_DELAY, location_parts
 from leastpriv.cloudtrail.ocsf import KEYS, TYPES, is_ocsf, relation
-from leastpriv.cloudtrail.record import ASSUME_ROLE, LOGIN_EVENTS
+from leastpriv.cloudtrail.record import ASSUME_ROLE, LOGIN_EVENTS, event_time
 from leastpriv.models import Gap, GapKind, Principal, Scope
 
 TABLE_NAME = re.compile(
@@ -160,45 +160,26 @@ def usage_query(
     """Builds the query in Athena's SQL; `regions` and `accounts`: those of the files, which a
     partition key may need.
     """
-    accounts_asked = target_accounts(principals) or tuple(accounts)
-    conditions = [*_partition_filters(table, window, accounts_asked, regions), *_times(window)]
+    accounts = target_accounts(principals) or tuple(accounts)
+    conditions = [*_partition_filters(table, window, accounts, regions), *_times(window)]
     where_clause = f"\n  WHERE {' AND '.join(conditions)}" if conditions else ""
-    common = [column for column in _SURVEY_COLUMNS if column in table.columns]
+    survey_columns = {name: name for name in _SURVEY_COLUMNS if name in table.columns}
+    owners = [name for name in ("recipientaccountid", "useridentity.accountid") if table.has(name)]
+    if owners and principals.targets is not None:
+        survey_columns["recipient"] = f"coalesce({', '.join(owners)}, '')"
     target_columns = {name: column for name, column in _TARGET_COLUMNS.items() if table.has(column)}
     stream = "CAST(NULL AS varchar)"
-    kind = table.columns.get("resources", "").replace(" ", "").lower()
-    if re.fullmatch(r"array<struct<.*\barn:string.*>>", kind):
-        arn = (
-            "coalesce(r.arn, r.arnprefix, '')"
-            if "arnprefix:string" in kind
-            else "coalesce(r.arn, '')"
-        )
-        listed_resource = f"concat(coalesce(r.type, ''), chr(31), {arn})"
-        target_columns["resources"] = (
-            f"array_join(transform(resources, r -> {listed_resource}), chr(30))"
-        )
-        data_events = " OR ".join(
-            f"{name} = '{value}'" for name, value in _DATA.items() if name in table.columns
-        )
-        folder = (
-            f"CASE WHEN strpos({arn}, ':s3:::') > 0 THEN regexp_replace({arn}, '/[^/]*$', '/') ELSE"
-            f" {arn} END"
-        )
-        folders = f"array_join(transform(resources, r -> {folder}), chr(30))"
-        if data_events:
-            stream = (
-                f"CASE WHEN {data_events} THEN concat({_DAY}, chr(31), eventname, chr(31),"
-                f" {folders}) END"
-            )
-    owners = [
-        column for column in ("recipientaccountid", "useridentity.accountid") if table.has(column)
-    ]
-    recipient = (
-        f"coalesce({', '.join(owners)}, '')" if owners and principals.targets is not None else ""
-    )
-    keys = ["mine", *common, *(["recipient"] if recipient else []), "day", *target_columns]
-    answered = [*common, *([f"{recipient} AS recipient"] if recipient else [])]
+    resource_arn = _resource_arn(table)
+    if resource_arn:
+        resource = f"concat(coalesce(r.type, ''), chr(31), {resource_arn})"
+        target_columns["resources"] = f"array_join(transform(resources, r -> {resource}), chr(30))"
+        stream = _stream(table, resource_arn) or stream
+    keys = ["mine", *survey_columns, "day", *target_columns]
     values = [
+        column if column == name else f"{column} AS {name}"
+        for name, column in survey_columns.items()
+    ]
+    target_values = [
         f"CASE WHEN mine THEN {column} END AS {name}" for name, column in target_columns.items()
     ]
     call = "concat(coalesce(eventtime, ''), chr(31), coalesce(id, ''))"
@@ -207,10 +188,10 @@ def usage_query(
   SELECT *, {_wanted(principals, logins="requestparameters" in table.columns)} AS mine
   FROM {_relation(table, window)}{where_clause}
 ), answered AS (
-  SELECT mine, {", ".join(answered)}, eventtime,
+  SELECT mine, {", ".join(values)}, eventtime,
     {"eventid" if "eventid" in table.columns else "''"} AS id,
     eventname AS operation, {stream} AS stream, CASE WHEN mine THEN {_DAY} END AS day,
-    {f",{chr(10)}    ".join(values)}
+    {f",{chr(10)}    ".join(target_values)}
   FROM flagged
 )
 SELECT {", ".join(keys)},
@@ -221,6 +202,34 @@ SELECT {", ".join(keys)},
 FROM answered
 GROUP BY {", ".join(keys)}
 ORDER BY first_time, eventsource, eventname"""  # noqa: S608
+
+
+def _resource_arn(table: CloudTrailTable) -> str:
+    """Returns the ARN of a resource `r` in SQL; empty where the table has no ARNs."""
+    kind = table.columns.get("resources", "").replace(" ", "").lower()
+    if not re.fullmatch(r"array<struct<.*\barn:string.*>>", kind):
+        return ""
+    return (
+        "coalesce(r.arn, r.arnprefix, '')" if "arnprefix:string" in kind else "coalesce(r.arn, '')"
+    )
+
+
+def _stream(table: CloudTrailTable, resource_arn: str) -> str:
+    """Returns the day, event name and folders of a data event in SQL (`data_uses_in_row`); empty
+    where the table does not distinguish data events.
+    """
+    data_events = " OR ".join(
+        f"{name} = '{value}'" for name, value in _DATA.items() if name in table.columns
+    )
+    if not data_events:
+        return ""
+    folder = (
+        f"CASE WHEN strpos({resource_arn}, ':s3:::') > 0"
+        f" THEN regexp_replace({resource_arn}, '/[^/]*$', '/') ELSE {resource_arn} END"
+    )
+    folders = f"array_join(transform(resources, r -> {folder}), chr(30))"
+    stream = f"concat({_DAY}, chr(31), eventname, chr(31), {folders})"
+    return f"CASE WHEN {data_events} THEN {stream} END"
 
 
 def _relation(table: CloudTrailTable, window: Window) -> str:
@@ -285,13 +294,24 @@ def days_in_row(row: Mapping[str, str | None]) -> Iterator[datetime]:
     yield from filter(None, map(_day, (row.get("days") or "").split(_GROUP)))
 
 
-def streams_in_row(row: Mapping[str, str | None]) -> Iterator[tuple[datetime, str, str]]:
-    """Yields day, event name and folder of the data events of a row."""
-    for group in (row.get("streams") or "").split(_GROUP):
-        day, _, region_group = group.partition(_PART)
-        name, _, folders = region_group.partition(_PART)
-        if time := _day(day):
-            yield from ((time, name, folder) for folder in folders.split(_ITEM) if folder)
+class DataUse(NamedTuple):
+    """A data event on a day."""
+
+    day: datetime
+    event_name: str
+    folder: str
+
+
+def data_uses_in_row(row: Mapping[str, str | None]) -> Iterator[DataUse]:
+    """Yields the data events of a row."""
+    for stream in (row.get("streams") or "").split(_GROUP):
+        day_text, _, rest = stream.partition(_PART)
+        event_name, _, folders = rest.partition(_PART)
+        day = _day(day_text)
+        if day is None:
+            continue
+        for folder in filter(None, folders.split(_ITEM)):
+            yield DataUse(day, event_name, folder)
 
 
 def operations_in_row(row: Mapping[str, str | None]) -> list[str]:
@@ -306,10 +326,18 @@ def _day(text: str) -> datetime | None:
         return None
 
 
-def events_in_row(row: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
-    """Yields time and id of each call of a row, oldest first."""
-    pairs = sorted((row.get("events") or "").split(_ITEM))
-    yield from ((time, event) for time, _, event in (pair.partition(_PART) for pair in pairs))
+class RowEvent(NamedTuple):
+    """One of the calls of a row."""
+
+    time: datetime | None
+    event_id: str
+
+
+def events_in_row(row: Mapping[str, str | None]) -> Iterator[RowEvent]:
+    """Yields the calls of a row, oldest first."""
+    for event in sorted((row.get("events") or "").split(_ITEM)):
+        time, _, event_id = event.partition(_PART)
+        yield RowEvent(event_time({"eventTime": time}), event_id)
 
 
 def _wanted(principals: Principals, *, logins: bool) -> str:

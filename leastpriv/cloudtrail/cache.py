@@ -28,7 +28,7 @@ from leastpriv.errors import InputError
 if TYPE_CHECKING:
     import sqlite3
 
-_FORMAT = 11
+_FORMAT = 12
 _decode = msgspec.msgpack.Decoder(CountedPart).decode
 _PENDING = 200
 """Number of objects after which results are committed."""

@@ -87,8 +87,8 @@ def caller_of(record: Mapping[str, object]) -> Caller | MissingCaller:
     if isinstance(kind, str) and kind in OTHER_TYPES:
         return MissingCaller.OTHER
     unknown_type = kind if isinstance(kind, str) and kind not in _PRINCIPAL_TYPES else ""
-    arn = _text(identity, "arn")
-    principal = _principal(identity, arn, _text(record, "awsRegion"))
+    arn = text_in(identity, "arn")
+    principal = _principal(identity, arn, text_in(record, "awsRegion"))
     if isinstance(principal, MissingCaller):
         # A caller of a type that is not known may be any, unless the record names another one.
         return MissingCaller.OTHER if unknown_type and arn else principal
@@ -97,12 +97,12 @@ def caller_of(record: Mapping[str, object]) -> Caller | MissingCaller:
         return MissingCaller.OTHER
     return Caller(
         principal=principal.arn,
-        account=_account(identity) or principal.account,
+        account=account_in(identity) or principal.account,
         session="",
-        invoked_by=_text(identity, "invokedBy"),
+        invoked_by=text_in(identity, "invokedBy"),
         doubt=CONSOLE if _from_console(record, identity) else unknown_type,
         access_key=access_key_in(identity),
-    ).in_session(arn, _text(identity, "principalId"))
+    ).in_session(arn, text_in(identity, "principalId"))
 
 
 @cache
@@ -123,9 +123,9 @@ def is_workload(provider: str) -> bool:
 
 def caller_arn(record: Mapping[str, object]) -> str:
     """Returns the ARN of a record's caller, without the session; empty where there is none."""
-    identity = _object(record, "userIdentity")
-    issuer = _text(_object(_object(identity, "sessionContext"), "sessionIssuer"), "arn")
-    return without_session(issuer or _text(identity, "arn"))
+    identity = object_in(record, "userIdentity")
+    issuer = text_in(issuer_of(identity), "arn")
+    return without_session(issuer or text_in(identity, "arn"))
 
 
 def without_session(arn: str) -> str:
@@ -137,7 +137,7 @@ def access_key_in(fields: Mapping[str, object]) -> str:
     """Returns the `accessKeyId` of an identity or of issued credentials; empty where there is no
     valid one.
     """
-    key = _text(fields, "accessKeyId")
+    key = text_in(fields, "accessKeyId")
     return key if is_access_key(key) else ""
 
 
@@ -149,7 +149,7 @@ def is_access_key(text: str) -> bool:
 
 
 def _principal(identity: Mapping[str, object], arn: str, region: str) -> Principal | MissingCaller:
-    issuer = _text(_object(_object(identity, "sessionContext"), "sessionIssuer"), "arn")
+    issuer = text_in(issuer_of(identity), "arn")
     principal = principal_of(issuer) or principal_of(arn)
     if principal:
         return principal
@@ -172,30 +172,38 @@ def _named_user(identity: Mapping[str, object], region: str) -> Principal | None
         "us-gov" if region.startswith("us-gov-") else region[:2], "aws"
     )
     return principal_of(
-        f"arn:{partition}:iam::{_account(identity)}:user/{_text(identity, 'userName')}"
+        f"arn:{partition}:iam::{account_in(identity)}:user/{text_in(identity, 'userName')}"
     )
 
 
 def _from_console(record: Mapping[str, object], identity: Mapping[str, object]) -> bool:
     # Documented next to `userIdentity`, but some records have it in the session context.
     key = "sessionCredentialFromConsole"
-    marks = (record.get(key), _object(identity, "sessionContext").get(key))
+    marks = (record.get(key), object_in(identity, "sessionContext").get(key))
     return any(str(mark).lower() == "true" for mark in marks if isinstance(mark, str | bool))
 
 
-def _account(identity: Mapping[str, object]) -> str:
+def issuer_of(identity: Mapping[str, object]) -> Mapping[str, object]:
+    """Returns the role that issued the session of an identity; empty where there is none."""
+    return object_in(object_in(identity, "sessionContext"), "sessionIssuer")
+
+
+def account_in(identity: Mapping[str, object]) -> str:
+    """Returns the account of an identity; empty where it has none."""
     value = identity.get("accountId")
     # Tools that parse the field as a number drop leading zeros.
     if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**12:
         return str(value).zfill(12)
-    return _text(identity, "accountId")
+    return text_in(identity, "accountId")
 
 
-def _object(fields: Mapping[str, object], key: str) -> Mapping[str, object]:
+def object_in(fields: Mapping[str, object], key: str) -> Mapping[str, object]:
+    """Returns a member of a record that is an object; an empty one for another value."""
     value = fields.get(key)
     return value if isinstance(value, Mapping) else {}
 
 
-def _text(record: Mapping[str, object], key: str) -> str:
-    value = record.get(key)
+def text_in(fields: Mapping[str, object], key: str) -> str:
+    """Returns a member of a record that is a text; empty for another value."""
+    value = fields.get(key)
     return value if isinstance(value, str) else ""

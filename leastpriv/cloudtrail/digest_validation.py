@@ -231,39 +231,21 @@ def _is_signed(content: bytes, signature: str, public: bytes) -> bool:
     return False
 
 
-class _ListedDigest(Struct, frozen=True):
+class _ListedDigest(Struct):
     """A digest file in the listing of its chain's folder."""
 
     chain: _DigestChain
+    key: DigestKey
     stored: StoredFile
-    fields: DigestKey
+    content: Future[DescribedObject] | None = None
+    """None until it is requested."""
 
     @property
-    def order(self) -> _ReadingOrder:
-        """When it is read."""
-        key = self.stored.key
-        return _ReadingOrder(is_regular=not self.fields.backfill, day=_day(key), key=key)
-
-
-class _ReadingOrder(NamedTuple):
-    """Orders digests: backfill digests first, since they may name a log file of a much earlier day;
-    then by day.
-    """
-
-    is_regular: bool
-    day: str
-    key: str
-
-    def is_due(self, until: str) -> bool:
-        """Whether the digest may name log files up to the end of a day."""
-        return not self.is_regular or self.day <= until
-
-
-class _RequestedDigest(NamedTuple):
-    """A digest whose content was requested."""
-
-    digest: _ListedDigest
-    answer: Future[DescribedObject]
+    def first_day(self) -> str:
+        """The day before which it names no log files; empty where it may name any: a backfill
+        digest names those of much earlier days.
+        """
+        return "" if self.key.backfill else _day(self.stored.key)
 
 
 class _DigestChain(Struct):
@@ -333,10 +315,11 @@ class DigestValidator:
         for chain in self._chains.values():
             digests = chain.listed.values()
             unread += digests
-            ends = [digest.fields.end for digest in digests if not digest.fields.backfill]
+            ends = [digest.key.end for digest in digests if not digest.key.backfill]
             if ends and chain.public_keys:
                 self._ends[chain.name] = max(ends)
-        self._waiting.extend(sorted(unread, key=lambda digest: digest.order))
+        unread.sort(key=lambda digest: (digest.first_day, digest.stored.key))
+        self._waiting.extend(unread)
         for branch in self._branches:
             if branch.region and _chain_of(branch.prefix) not in self._chains:
                 self._note(
@@ -421,9 +404,9 @@ class DigestValidator:
         for page in self._bucket.objects(folder, first):
             inside = [stored for stored in page if not days.ends_before(branch, stored.key)]
             for stored in inside:
-                fields = parse_digest_key(stored.key)
-                if fields and _is_in_its_folder(stored.key, fields, folder):
-                    chain.listed[stored.key] = _ListedDigest(chain, stored, fields)
+                key = parse_digest_key(stored.key)
+                if key and _is_in_its_folder(stored.key, key, folder):
+                    chain.listed[stored.key] = _ListedDigest(chain, key, stored)
             if len(inside) < len(page):
                 break
         if chain.listed:
@@ -432,7 +415,7 @@ class DigestValidator:
 
     def _public_keys(self, chain: _DigestChain) -> dict[str, bytes]:
         """Public keys by fingerprint: each region has its own keys and lists them."""
-        ends = [digest.fields.end for digest in chain.listed.values()]
+        ends = [digest.key.end for digest in chain.listed.values()]
         times = {"StartTime": min(ends) - _AWAITED, "EndTime": min(max(ends), self._now)}
         activity = f"asking for the public keys of {chain.region}"
         public_keys: dict[str, bytes] = {}
@@ -451,27 +434,30 @@ class DigestValidator:
 
     def _read(self, until: str) -> None:
         """Reads the pending digests up to the end of a day, some of them ahead."""
-        requested: deque[_RequestedDigest] = deque()
-        while self._waiting and self._waiting[0].order.is_due(until):
-            digest = self._waiting.popleft()
-            if digest.chain.public_keys:
-                answer = self._fetchers.submit(self._bucket.fetch_described, digest.stored)
-                requested.append(_RequestedDigest(digest, answer))
+        requested: deque[_ListedDigest] = deque()
+        while self._waiting and self._waiting[0].first_day <= until:
+            listed = self._waiting.popleft()
+            if listed.chain.public_keys:
+                listed.content = self._fetchers.submit(self._bucket.fetch_described, listed.stored)
+                requested.append(listed)
             if len(requested) >= _AHEAD:
                 self._take(requested.popleft())
-        for request in requested:
-            self._take(request)
+        for listed in requested:
+            self._take(listed)
 
-    def _take(self, request: _RequestedDigest) -> None:
+    def _take(self, listed: _ListedDigest) -> None:
         """Reads a requested digest, and keeps the hashes of the log files that it names."""
+        if listed.content is None:
+            return
         self.digests += 1
-        chain = request.digest.chain
-        key = request.digest.stored.key
+        chain = listed.chain
+        key = listed.stored.key
         try:
-            stored = request.answer.result()
+            stored = listed.content.result()
         except AwsError as error:
             self._note(chain.region, str(error), key)
             return
+        listed.content = None
         digest = read_digest(self._bucket.name, key, stored, chain.public_keys)
         if isinstance(digest, str):
             self._note(chain.region, f"the digest file is skipped: {digest}", key)
@@ -522,13 +508,13 @@ def _stamp(time: datetime) -> str:
     return f"{time:%Y%m%dT%H%MZ}"
 
 
-def _is_in_its_folder(key: str, fields: DigestKey, folder: str) -> bool:
+def _is_in_its_folder(key: str, parts: DigestKey, folder: str) -> bool:
     """Whether a digest is in the folder of its account, region and day: CloudTrail's keys sign the
     digests of every account, so that a digest elsewhere proves nothing.
     """
-    if f"{fields.account}/CloudTrail-Digest/{fields.region}/" not in folder:
+    if f"{parts.account}/CloudTrail-Digest/{parts.region}/" not in folder:
         return False
-    return key.rpartition("/")[0] == f"{folder}{fields.end:%Y/%m/%d}"
+    return key.rpartition("/")[0] == f"{folder}{parts.end:%Y/%m/%d}"
 
 
 def _chain_of(key: str) -> str:

@@ -14,8 +14,9 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -66,28 +67,31 @@ class AssumeRoleEvents(Struct):
         """
         if not isinstance(record, Mapping) or not record.get("eventName"):
             return "a record that may be a login cannot be read"
-        if record.get("errorCode") or not str(record["eventName"]).startswith("AssumeRole"):
+        event_name = str(record["eventName"])
+        if record.get("errorCode") or not event_name.startswith("AssumeRole"):
             return ""
-        lookups, answer = (
-            object_of(record.get("requestParameters")),
-            object_of(record.get("responseElements")),
-        )
-        role, own = (
-            str(lookups.get("roleArn") or ""),
-            str(object_of(answer.get("assumedRoleUser")).get("arn") or ""),
-        )
-        if (role or own) and not self.principals.wants(role or own):
+        request = object_of(record.get("requestParameters"))
+        response = object_of(record.get("responseElements"))
+        role_arn = str(request.get("roleArn") or "")
+        session_arn = str(object_of(response.get("assumedRoleUser")).get("arn") or "")
+        role_or_session = role_arn or session_arn
+        if role_or_session and not self.principals.wants(role_or_session):
             return ""
-        name = session_of(own) or str(lookups.get("roleSessionName") or "")
-        if not name or not (role or own):
-            return f"a login ({record['eventName']}) does not name its role or session"
-        self.sessions.add(name)
-        if role:
-            self.roles.add(role)
-        self.last = max(filter(None, (self.last, event_time(record))), default=None)
+        session = session_of(session_arn) or str(request.get("roleSessionName") or "")
+        if not session or not role_or_session:
+            return f"a login ({event_name}) does not name its role or session"
+        self.sessions.add(session)
+        if role_arn:
+            self.roles.add(role_arn)
+        self.last = _newer(self.last, event_time(record))
         login = login_of(record, self.principals.wants)
-        self.calls += [login] if login else []
+        if login:
+            self.calls.append(login)
         return ""
+
+
+def _newer(one: datetime | None, other: datetime | None) -> datetime | None:
+    return max(filter(None, (one, other)), default=None)
 
 
 DAYS = 90
@@ -138,12 +142,10 @@ class EventHistory:
     ) -> None:
         """Reads nothing yet."""
         self.statistics = ReadStatistics()
-        self._aws, self._regions, self._now, self._options = (
-            aws,
-            tuple(dict.fromkeys(regions)),
-            now,
-            options,
-        )
+        self._aws = aws
+        self._regions = tuple(dict.fromkeys(regions))
+        self._now = now
+        self._options = options
         self._reach = timedelta(days=min(options.days, DAYS))
         self._newest: datetime | None = None
         self._login_calls: list[Call] = []
@@ -159,12 +161,13 @@ class EventHistory:
         Never raises for AWS errors, which are gaps; resets `statistics`.
         """
         self.statistics = ReadStatistics()
-        self._newest, self._login_calls = None, []
+        self._newest = None
+        self._login_calls = []
         return self._read(window, principals)
 
     def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
         start = max(window.start or self._now - self._reach, self._now - self._reach)
-        chosen_window = Window(start, window.end)
+        window = Window(start, window.end)
         detail = (
             "event history holds management events only; a trail with data events shows the rest"
         )
@@ -172,180 +175,213 @@ class EventHistory:
         if self._options.wait:
             yield from await_delivery(self._aws, self._regions, self._options.wait)
         failed: set[str] = set()
-        lookups, gaps = self._what_to_ask(chosen_window, principals, failed)
-        yield from gaps
+        lookups = yield from self._lookups(window, principals, failed)
         yield from self._login_calls
-        regions = [region for region in self._regions if region not in failed]
-        yield from self._calls(regions, lookups, chosen_window, principals, failed)
-        if not self._options.wait and not self._options.sessions:
+        yield from self._calls(lookups, window, principals, failed)
+        if self._options.sessions:
+            # Other sessions were not looked up.
+            return
+        if not self._options.wait:
             remedy = "set `wait-for-events`, or run again later"
-            yield from late_events_gap(self._newest, self._now, chosen_window, remedy, Scope())
-        if not self._options.sessions:  # other sessions were not looked up
-            # A region that was read completely is covered from start to end: a missing call did not
-            # happen.
-            last = min(window.end or self._now, self._now)
-            for region in self._regions if start < last else ():
-                if region not in failed:
-                    self.statistics.cover(region, start, last)
+            yield from late_events_gap(self._newest, self._now, window, remedy, Scope())
+        # A region that was read completely is covered from start to end: a missing call did not
+        # happen.
+        last = min(window.end or self._now, self._now)
+        if start < last:
+            for region in self._unfailed_regions(failed):
+                self.statistics.cover(region, start, last)
 
-    def _what_to_ask(
+    def _unfailed_regions(self, failed: set[str]) -> Sequence[str]:
+        return [region for region in self._regions if region not in failed]
+
+    def _lookups(
         self, window: Window, principals: Principals, failed: set[str]
-    ) -> tuple[tuple[Lookup, ...], list[Gap]]:
-        """Returns lookups that together find all calls of the principals."""
-        names = [target.name for target in principals.targets or () if target.kind == "user"]
-        roles = [target for target in principals.targets or () if target.kind == "role"]
+    ) -> Generator[Gap, None, Sequence[Lookup]]:
+        """Returns lookups that together find all calls of the principals; yields gaps for logins
+        that could not be read, and adds the regions that failed.
+        """
         if principals.targets is None or principals.patterns:
-            return _ALL_EVENTS, []
-        gaps: list[Gap] = []
+            return _ALL_EVENTS
+        names = sorted(target.name for target in principals.targets if target.kind == "user")
+        role_arns = [target.arn for target in principals.targets if target.kind == "role"]
         if self._options.sessions:
             names += self._options.sessions
-        elif roles:
-            sessions, gaps = self._sessions(
-                window, principals, [role.arn for role in roles], failed
-            )
-            if not sessions:
+        elif role_arns:
+            logins = yield from self._role_logins(window, principals, role_arns, failed)
+            self._newest = logins.last
+            self._login_calls = logins.calls
+            session_count = len(logins.sessions)
+            if not session_count:
                 _log.info(
                     "Event history: no login to the role was found; all events are read instead"
                 )
-                return _ALL_EVENTS, gaps
-            if len(sessions) > _MOST_SESSIONS:
+                return _ALL_EVENTS
+            if session_count > _MOST_SESSIONS:
                 _log.info(
-                    f"Event history: the role has {len(sessions):,} session names; all events are"
+                    f"Event history: the role has {session_count:,} session names; all events are"
                     " read instead"
                 )
-                return _ALL_EVENTS, gaps
-            names += sorted(sessions, reverse=True)
+                return _ALL_EVENTS
+            names += sorted(logins.sessions, reverse=True)
             _log.info(
-                f"Event history: session names of the role: {len(sessions):,}; each is looked up"
+                f"Event history: session names of the role: {session_count:,}; each is looked up"
             )
-        return tuple(Lookup("Username", name) for name in names), gaps
+        return [Lookup("Username", name) for name in names]
 
-    def _sessions(
-        self, window: Window, principals: Principals, arns: list[str], failed: set[str]
-    ) -> tuple[set[str], list[Gap]]:
-        """Session names from AssumeRole events, which are recorded in the region whose STS endpoint
-        was called.
+    def _role_logins(
+        self, window: Window, principals: Principals, role_arns: Sequence[str], failed: set[str]
+    ) -> Generator[Gap, None, AssumeRoleEvents]:
+        """Returns the AssumeRole events of roles, which are recorded in the region whose STS
+        endpoint was called.
         """
-        before = Window(window.start - _LONGEST_SESSION if window.start else None, window.end)
+        start = window.start - _LONGEST_SESSION if window.start else None
+        earlier_window = Window(start, window.end)
         logins = AssumeRoleEvents(principals)
         # AssumeRole is frequent in most accounts, so it is looked up by role instead of by event
         # name.
-        login_lookups = tuple(Lookup("EventName", name) for name in LOGIN_EVENTS)
-        gaps = self._logins((*login_lookups, *_about(arns)), before, logins, failed)
+        lookups = [Lookup("EventName", name) for name in LOGIN_EVENTS]
+        lookups += _lookups_of_roles(role_arns)
+        yield from self._logins(lookups, earlier_window, logins, failed)
         # A target without its role path: the found role may not be the target.
-        paths = logins.roles - set(arns)
-        if paths:
-            gaps += self._logins(_about(paths), before, logins, failed)
-        self._newest, self._login_calls = logins.last, logins.calls
-        return logins.sessions, gaps
+        further_roles = logins.roles - set(role_arns)
+        if further_roles:
+            lookups = _lookups_of_roles(further_roles)
+            yield from self._logins(lookups, earlier_window, logins, failed)
+        return logins
 
     def _logins(
-        self, asked: tuple[Lookup, ...], window: Window, logins: AssumeRoleEvents, failed: set[str]
-    ) -> list[Gap]:
-        """Collects AssumeRole events, and returns gaps for events that may be missing."""
-        gaps: dict[Gap, None] = {}
-        broken: list[RegionEnd] = []
-        regions = [region for region in self._regions if region not in failed]
-        for answer in lookup_regions(self._aws, regions, asked, window, self._options.pace):
+        self,
+        lookups: Sequence[Lookup],
+        window: Window,
+        logins: AssumeRoleEvents,
+        failed: set[str],
+    ) -> Iterator[Gap]:
+        """Collects AssumeRole events, and yields gaps for events that may be missing."""
+        objections: dict[str, None] = {}
+        failures: list[RegionEnd] = []
+        for answer in self._answers(lookups, window, failed):
             if isinstance(answer, Page):
-                self.statistics.requests += 1
-                for detail in filter(None, map(logins.note, _records(answer))):
-                    # The session of an unread AssumeRole event may have called any service.
-                    source = f"event history of {answer.region}: {detail}"
-                    gaps[Gap(GapKind.UNREADABLE_RECORD, Scope(), source)] = None
+                for record in _records(answer):
+                    objection = logins.note(record)
+                    if objection:
+                        objections[f"event history of {answer.region}: {objection}"] = None
             elif answer.failure:
-                broken.append(answer)
-        failed.update(broken_end.region for broken_end in broken)
+                failures.append(answer)
         # An unread AssumeRole event hides what its session did in any region.
-        failures = (
-            Gap(GapKind.SOURCE_FAILED, Scope(), detail) for _, detail in self._reasons(broken)
-        )
-        return [*gaps, *failures]
+        for detail in objections:
+            yield Gap(GapKind.UNREADABLE_RECORD, Scope(), detail)
+        for failure in self._failures(failures):
+            yield Gap(GapKind.SOURCE_FAILED, Scope(), failure.reason)
+        failed.update(region_end.region for region_end in failures)
 
-    def _reasons(self, broken: Sequence[RegionEnd]) -> Iterator[tuple[tuple[str, ...], str]]:
-        """Groups regions by their failure, and adds the remedy."""
-        ends_by_failure: dict[str, list[RegionEnd]] = {}
-        for region_end in sorted(broken, key=lambda item: item.region):
-            failure = (
-                region_end.kind
-                if _is_unknown_there(region_end)
-                else region_end.failure.replace(region_end.region, "")
+    def _answers(
+        self, lookups: Sequence[Lookup], window: Window, failed: set[str]
+    ) -> Iterator[Page | RegionEnd]:
+        """Yields the pages of the lookups in the regions that did not fail, and counts them."""
+        regions = self._unfailed_regions(failed)
+        for answer in lookup_regions(self._aws, regions, lookups, window, self._options.pace):
+            self.statistics.requests += isinstance(answer, Page)
+            yield answer
+
+    def _failures(self, region_ends: Iterable[RegionEnd]) -> Iterator[_Failure]:
+        """Yields the failures of regions: one for all regions with the same reason."""
+        ends_by_reason: dict[str, list[RegionEnd]] = {}
+        for region_end in sorted(region_ends, key=lambda end: end.region):
+            reason = region_end.failure.replace(region_end.region, "")
+            if _is_unknown_there(region_end):
+                reason = region_end.kind
+            ends_by_reason.setdefault(reason, []).append(region_end)
+        for equal_ends in ends_by_reason.values():
+            yield self._failure(equal_ends)
+
+    def _failure(self, equal_ends: Sequence[RegionEnd]) -> _Failure:
+        """Describes why some regions failed for one reason, and what a user can do about it."""
+        first_end = equal_ends[0]
+        regions = tuple(region_end.region for region_end in equal_ends)
+        reason = f"{first_end.failure.rstrip('.')}."
+        if _is_unknown_there(first_end):
+            # Tokens of the global STS endpoint are valid only in regions that are enabled by
+            # default (IAM User Guide, "Manage AWS STS in an AWS Region", read 2026-11-24).
+            reason = (
+                f"{_listed(regions)}: these credentials are not known there. Such a region is"
+                " not enabled, or they came from STS's global endpoint (then set"
+                " AWS_STS_REGIONAL_ENDPOINTS=regional where they are made)."
             )
-            ends_by_failure.setdefault(failure, []).append(region_end)
-        for region_ends in ends_by_failure.values():
-            regions = tuple(same_end.region for same_end in region_ends)
-            reason = f"{region_ends[0].failure.rstrip('.')}."
-            if _is_unknown_there(region_ends[0]):
-                # Tokens of the global STS endpoint are valid only in regions that are enabled by
-                # default (IAM User Guide, "Manage AWS STS in an AWS Region", read 2026-11-24).
-                reason = (
-                    f"{_listed(regions)}: these credentials are not known there. Such a region is"
-                    " not enabled, or they came from STS's global endpoint (then set"
-                    " AWS_STS_REGIONAL_ENDPOINTS=regional where they are made)."
-                )
-            elif len(region_ends) > 1:
-                reason = f"{reason} The same in {_listed(regions[1:])}."
-            remedy = self._options.remedy if region_ends[0].kind in _REGION_ERRORS else ""
-            yield regions, f"{reason} {remedy}".rstrip()
+        elif len(regions) > 1:
+            reason = f"{reason} The same in {_listed(regions[1:])}."
+        if first_end.kind in _REGION_ERRORS:
+            reason = f"{reason} {self._options.remedy}".rstrip()
+        return _Failure(regions, reason)
 
     def _calls(
         self,
-        regions: list[str],
-        asked: tuple[Lookup, ...],
+        lookups: Sequence[Lookup],
         window: Window,
         principals: Principals,
         failed: set[str],
     ) -> Iterator[Call | Gap]:
+        """Yields the calls that lookups find, and gaps for regions that fail, which are added."""
         seen_events = self._options.seen or EventDeduplicator()
-        pages: Counter[str] = Counter()
-        broken: list[RegionEnd] = []
-        for answer in lookup_regions(self._aws, regions, asked, window, self._options.pace):
-            if isinstance(answer, RegionEnd) and answer.failure:
-                broken.append(answer)
-            elif isinstance(answer, RegionEnd):
-                _log.info(f"Event history of {answer.region}: read")
-            else:
-                self.statistics.requests += 1
-                pages[answer.region] += 1
-                if pages[answer.region] % _SAY_EVERY == 0:
-                    _log.info(
-                        f"Event history of {answer.region}: {pages[answer.region]:,} answers so far"
-                    )
+        page_counts: Counter[str] = Counter()
+        failures: list[RegionEnd] = []
+        for answer in self._answers(lookups, window, failed):
+            region = answer.region
+            if isinstance(answer, Page):
+                page_counts[region] += 1
+                if page_counts[region] % _SAY_EVERY == 0:
+                    _log.info(f"Event history of {region}: {page_counts[region]:,} answers so far")
                 yield from self._page(answer, window, principals, seen_events)
-
-        failed.update(broken_end.region for broken_end in broken)
-        for regions_named, detail in self._reasons(broken):
-            yield Gap(GapKind.SOURCE_FAILED, Scope(regions=regions_named), detail)
+            elif answer.failure:
+                failures.append(answer)
+            else:
+                _log.info(f"Event history of {region}: read")
+        failed.update(region_end.region for region_end in failures)
+        for failure in self._failures(failures):
+            yield Gap(GapKind.SOURCE_FAILED, Scope(regions=failure.regions), failure.reason)
 
     def _page(
         self, page: Page, window: Window, principals: Principals, seen: EventDeduplicator
     ) -> Iterator[Call | Gap]:
-        statistics = self.statistics
         for record in _records(page):
             parsed = parse_record(record, principals.wants)
-            if parsed is SkipReason.NOT_A_RECORD or isinstance(parsed, Gap):
-                detail = parsed.detail if isinstance(parsed, Gap) else "an event holds no record"
-                yield Gap(
-                    GapKind.UNREADABLE_RECORD,
-                    Scope(regions=(page.region,)),
-                    f"event history: {detail}",
-                )
+            fault = "an event holds no record" if parsed is SkipReason.NOT_A_RECORD else ""
+            if isinstance(parsed, Gap):
+                fault = parsed.detail
+            if fault:
+                scope = Scope(regions=(page.region,))
+                yield Gap(GapKind.UNREADABLE_RECORD, scope, f"event history: {fault}")
                 continue
-            statistics.records += 1
-            time = event_time(record) if isinstance(record, Mapping) else None
-            if isinstance(record, Mapping) and (region := region_of(record)):
-                statistics.regions.add(region)
-            if time:
-                statistics.note_times(time, time)
+            self._count(record)
             if isinstance(parsed, NoCall):
-                statistics.note_no_call(parsed)
+                self.statistics.note_no_call(parsed)
             elif isinstance(parsed, SkipReason):
-                statistics.skipped[parsed.value] += 1
-            elif not window.contains(parsed.time):
-                statistics.outside_window += 1
-            elif is_new(parsed, statistics, seen):
-                self._newest = max(self._newest or parsed.time, parsed.time)
-                yield parsed
+                self.statistics.skipped[parsed.value] += 1
+            elif isinstance(parsed, Call):
+                if not window.contains(parsed.time):
+                    self.statistics.outside_window += 1
+                elif is_new(parsed, self.statistics, seen):
+                    self._newest = _newer(self._newest, parsed.time)
+                    yield parsed
+
+    def _count(self, record: object) -> None:
+        """Counts a record with its time and region."""
+        self.statistics.records += 1
+        if not isinstance(record, Mapping):
+            return
+        region = region_of(record)
+        if region:
+            self.statistics.regions.add(region)
+        time = event_time(record)
+        if time:
+            self.statistics.note_times(time, time)
+
+
+class _Failure(NamedTuple):
+    """Why some regions could not be read."""
+
+    regions: tuple[str, ...]
+    reason: str
+    """With the remedy, one or more sentences."""
 
 
 def _is_unknown_there(end: RegionEnd) -> bool:
@@ -364,8 +400,8 @@ def _records(page: Page) -> Iterator[object]:
             yield text
 
 
-def _about(roles: Collection[str]) -> tuple[Lookup, ...]:
-    return tuple(Lookup("ResourceName", arn) for arn in sorted(roles))
+def _lookups_of_roles(arns: Collection[str]) -> list[Lookup]:
+    return [Lookup("ResourceName", arn) for arn in sorted(arns)]
 
 
 def _listed(regions: Collection[str]) -> str:

@@ -10,11 +10,9 @@ from typing import BinaryIO
 from msgspec import Struct
 from msgspec.structs import replace
 
-from leastpriv.aws.arns import Principals, Window
 from leastpriv.cloudtrail.caller import caller_arn
 from leastpriv.cloudtrail.record import NoCall, SkipReason, event_time, is_login, parse_record
 from leastpriv.cloudtrail.record_blocks import (
-    MAX_DECOMPRESSED,
     DamagedFileError,
     RecordBlocks,
     decode_block_as_json,
@@ -26,28 +24,17 @@ from leastpriv.cloudtrail.record_formats import (
     parse_values,
     unwrap,
 )
-from leastpriv.cloudtrail.record_reader import MOST_KEPT, RecordReader
-from leastpriv.cloudtrail.statistics import ReadStatistics, add_name, count_coverage
+from leastpriv.cloudtrail.record_reader import RecordReader
+from leastpriv.cloudtrail.statistics import (
+    CountedGaps,
+    ReadStatistics,
+    add_name,
+    count_coverage,
+)
 from leastpriv.models import Call, Gap, GapKind, Scope
 
 _REMEMBERED = 75_000
 """Number of ids; a few more would double the size of the set."""
-
-
-class ReadOptions(Struct, frozen=True):
-    """How log files are read."""
-
-    window: Window
-    principals: Principals
-    survey: bool = True
-    """Whether to count the coverage of all records; False: only the targets' calls count."""
-    max_decompressed: int = MAX_DECOMPRESSED
-    hashes: bool = False
-    """Whether the content of each file is hashed."""
-    is_apart: bool = False
-    """Whether each file counts without the others: the cache stores it, or a digest decides."""
-    most_kept: int = MOST_KEPT
-    """Bytes of memory of the calls of which repeated ones are made."""
 
 
 class S3TrailOptions(Struct, frozen=True):
@@ -69,7 +56,6 @@ class S3TrailOptions(Struct, frozen=True):
     """None for a trail of the past, which receives no further events."""
     waited: bool = False
     """The run waited for event history, which has all events except data events."""
-    max_decompressed: int = MAX_DECOMPRESSED
 
 
 class CountedCalls(Struct, frozen=True):
@@ -148,108 +134,85 @@ def is_new(call: Call, statistics: ReadStatistics, seen: EventDeduplicator) -> b
     return True
 
 
-class FileReader:
-    """Reads files for one set of targets. For one thread: the files share the caches of its record
-    reader.
-    """
-
-    def __init__(self, options: ReadOptions) -> None:
-        """Reads nothing yet."""
-        self.options = options
-        self.records = RecordReader(
-            options.window,
-            options.principals,
-            survey=options.survey,
-            most_kept=options.most_kept,
-        )
-
-    def read(
-        self,
-        name: str,
-        region: str,
-        open_file: Callable[[], BinaryIO],
-        statistics: ReadStatistics,
-        seen: EventDeduplicator,
-    ) -> Iterator[Call | Gap]:
-        """Yields calls in the window without duplicates, and gaps for unreadable parts; a damaged
-        file is one gap.
-
-        The caller adds the coverage of the records to the statistics: `records.survey`.
-
-        Args:
-            name: names the file in gaps.
-            region: the region in the file's path, else empty.
-            open_file: opens the file; an `OSError` is a gap.
-            statistics: updated while reading.
-            seen: the events before.
-        """
-        return LogFile(self, name, region, statistics, seen).read(open_file)
-
-
 class LogFile:
     """One file, whose damaged records are one gap per scope."""
 
     def __init__(
         self,
-        reader: FileReader,
+        reader: RecordReader,
         name: str,
         region: str,
         statistics: ReadStatistics,
         seen: EventDeduplicator,
     ) -> None:
-        self._reader, self._options = reader, reader.options
-        self._name, self._scope = name, Scope(regions=(region,) if region else ())
-        self._statistics, self._seen = statistics, seen
-        self._damaged: dict[Scope, Gap] = {}
+        """Reads nothing yet.
+
+        Args:
+            reader: reads its blocks; `reader.survey` adds the coverage of its records to the
+                statistics.
+            name: names the file in gaps.
+            region: the region in its path, else empty.
+            statistics: updated while reading.
+            seen: the events before.
+        """
+        self._reader = reader
+        self._options = reader.options
+        self._name = name
+        self._scope = Scope(regions=(region,) if region else ())
+        self._statistics = statistics
+        self._seen = seen
+        self._damage = CountedGaps()
         self._is_trail = False
-        self._held_values = False
+        self._has_values = False
         self.sha256 = ""
         """SHA-256 of the content, in hexadecimal; empty where it is not requested, or the file is
         damaged or not read yet.
         """
 
     def read(self, open_file: Callable[[], BinaryIO]) -> Iterator[Call | Gap]:
-        """Yields calls and gaps, as `FileReader.read`."""
+        """Yields calls in the window without duplicates, and gaps for unreadable parts; a damaged
+        file is one gap, also where opening it raises `OSError`.
+        """
         self._statistics.files += 1
         for region in self._scope.regions:
             add_name(self._statistics.regions, region)
-        lost = ""
+        fault = ""
         try:
             with open_file() as stream:
                 yield from self._calls(stream)
         except OSError as error:
-            lost = f"it cannot be opened: {error.strerror or error}"
+            fault = f"it cannot be opened: {error.strerror or error}"
         except DamagedFileError as error:
-            lost = str(error)
-        if lost:
+            fault = str(error)
+        if fault:
             self._statistics.damaged_files += 1
-            yield Gap(GapKind.UNREADABLE_FILE, self._scope, f"{self._name}: {lost}")
-        if self._is_trail or lost:
-            yield from self._damaged.values()
+            yield Gap(GapKind.UNREADABLE_FILE, self._scope, f"{self._name}: {fault}")
+        if self._is_trail or fault:
+            yield from self._damage.gaps()
         else:
-            self._statistics.foreign_files += self._held_values
+            self._statistics.foreign_files += self._has_values
 
-    def _calls(self, opened: BinaryIO) -> Iterator[Call | Gap]:
-        compressed, pieces = open_pieces(opened, self._options.max_decompressed)
+    def _calls(self, file: BinaryIO) -> Iterator[Call]:
+        # Only a checksum proves that records need no check for damage.
+        is_checked, pieces = open_pieces(file)
         if self._options.hashes:
             pieces = self._hashed(pieces)
-        # Only a checksum proves that records need no check for damage.
-        blocks = RecordBlocks(pieces, self._reader.records.sought if compressed else None)
+        blocks = RecordBlocks(pieces, self._reader.sought if is_checked else None)
         undecoded = None
         for block in blocks:
-            if (
-                calls := self._reader.records.read(block, self._statistics, checked=compressed)
-            ) is not None:
-                self._held_values = self._is_trail = True
-                yield from self._new(calls)
-            elif (records := decode_block_as_json(block)) is not None:
-                for record in records:
-                    yield from self._value(record)
-            else:
+            calls_and_gaps = self._reader.read(block, self._statistics, checked=is_checked)
+            if calls_and_gaps is not None:
+                self._has_values = self._is_trail = True
+                yield from self._new(calls_and_gaps)
+                continue
+            records = decode_block_as_json(block)
+            if records is None:
                 undecoded = block
                 break
+            for record in records:
+                yield from self._value(record)
         if blocks.passed_over:
-            self._held_values = self._is_trail = True
+            self._has_values = self._is_trail = True
         if undecoded is not None or not blocks.ended:
             for value in parse_values(blocks.rest(undecoded), depth=blocks.depth):
                 yield from self._value(value)
@@ -265,63 +228,69 @@ class LogFile:
 
     def _value(self, value: object) -> Iterator[Call]:
         for record in unwrap(value):
-            yield from self._record(record)
+            self._has_values = True
+            if isinstance(record, Mapping) and is_aggregated(record):
+                yield from self._summarized_calls(record)
+            else:
+                yield from self._record(record)
 
-    def _record(self, record: object) -> Iterator[Call]:
-        self._held_values = True
-        principals, statistics = self._options.principals, self._statistics
-        if isinstance(record, Mapping) and is_aggregated(record):
-            self._is_trail = True
-            calls = [
-                call
-                for call in aggregated_calls(record, principals)
-                if self._options.window.contains(call.time)
-            ]
-            statistics.skipped[SkipReason.EVENT_TYPE.value] += not calls
-            yield from (call for call in calls if not self._seen.is_duplicate(call.event_id))
-            return
+    def _summarized_calls(self, summary: Mapping[str, object]) -> Sequence[Call]:
+        """Returns the new calls of a summary of data events."""
+        self._is_trail = True
+        calls = [
+            call
+            for call in aggregated_calls(summary, self._options.principals)
+            if self._options.window.contains(call.time)
+        ]
+        if not calls:
+            self._statistics.skipped[SkipReason.EVENT_TYPE.value] += 1
+        return [call for call in calls if not self._seen.is_duplicate(call.event_id)]
+
+    def _record(self, record: object) -> Sequence[Call]:
+        """Counts a record, and returns its call if it is new."""
+        principals = self._options.principals
+        statistics = self._statistics
         parsed = parse_record(record, principals.wants, principals.include)
         if parsed is SkipReason.NOT_A_RECORD:
             statistics.skipped[parsed.value] += 1
-            return
+            return ()
         if isinstance(record, Mapping):
             self._is_trail = True
             # A record without a time may be in the window.
             time = event_time(record)
             if time and not self._options.window.contains(time):
                 statistics.outside_window += 1
-                return
+                return ()
             count_coverage(statistics, record, time, principals)
+            if parsed is SkipReason.NOT_WANTED:
+                statistics.note_caller(caller_arn(record))
         statistics.records += 1
         if isinstance(parsed, NoCall):
             statistics.note_no_call(parsed)
-        elif isinstance(parsed, SkipReason):
+            return ()
+        if isinstance(parsed, SkipReason):
             statistics.skipped[parsed.value] += 1
-            if parsed is SkipReason.NOT_WANTED and isinstance(record, Mapping):
-                statistics.note_caller(caller_arn(record))
-        else:
-            yield from self._new((parsed,))
+            return ()
+        return self._new((parsed,))
 
-    def _new(self, found: Sequence[Call | Gap]) -> Sequence[Call]:
+    def _new(self, calls_and_gaps: Sequence[Call | Gap]) -> Sequence[Call]:
         """Returns the calls without duplicates; gaps wait for the end of the file."""
-        calls = [call for call in found if type(call) is Call]
-        if len(calls) < len(found):
-            for parsed in found:
-                if isinstance(parsed, Gap):
-                    self._fold(parsed)
+        calls = [call for call in calls_and_gaps if type(call) is Call]
+        if len(calls) < len(calls_and_gaps):
+            for gap in calls_and_gaps:
+                if isinstance(gap, Gap):
+                    self._count_damage(gap)
         if not calls:
             return calls
         # As `is_new`, for all calls of a block at once.
         self._statistics.note_call(max([call.time for call in calls]))
-        new = [call for call in calls if not self._seen.is_duplicate(call.event_id)]
-        self._statistics.duplicates += len(calls) - len(new)
-        self._statistics.calls += len(new) - sum([is_login(call) for call in new])
-        return new
+        new_calls = [call for call in calls if not self._seen.is_duplicate(call.event_id)]
+        self._statistics.duplicates += len(calls) - len(new_calls)
+        self._statistics.calls += len(new_calls) - sum([is_login(call) for call in new_calls])
+        return new_calls
 
-    def _fold(self, gap: Gap) -> None:
-        scope = gap.scope if gap.scope.regions else replace(gap.scope, regions=self._scope.regions)
-        earlier_damage = self._damaged.get(scope)
-        detail = earlier_damage.detail if earlier_damage else f"{self._name}: {gap.detail}"
-        self._damaged[scope] = Gap(
-            gap.kind, scope, detail, earlier_damage.count + 1 if earlier_damage else 1
-        )
+    def _count_damage(self, gap: Gap) -> None:
+        scope = gap.scope
+        if not scope.regions:
+            scope = replace(scope, regions=self._scope.regions)
+        self._damage.add(scope, Gap(gap.kind, scope, f"{self._name}: {gap.detail}"))

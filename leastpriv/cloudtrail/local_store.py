@@ -16,7 +16,7 @@ from typing import BinaryIO, NamedTuple, cast
 
 from leastpriv.atomic_file import open_regular
 from leastpriv.aws.arns import Principals, Window
-from leastpriv.cloudtrail.file_reader import EventDeduplicator, ReadOptions
+from leastpriv.cloudtrail.file_reader import EventDeduplicator
 from leastpriv.cloudtrail.file_store import (
     OTHER_LOGS,
     DayRange,
@@ -27,7 +27,7 @@ from leastpriv.cloudtrail.file_store import (
 )
 from leastpriv.cloudtrail.parts import Counting, Item
 from leastpriv.cloudtrail.prefetch import Prefetcher, open_cache
-from leastpriv.cloudtrail.record_blocks import MAX_DECOMPRESSED
+from leastpriv.cloudtrail.record_reader import ReadOptions
 from leastpriv.cloudtrail.statistics import ReadStatistics
 from leastpriv.errors import InputError, did_you_mean
 from leastpriv.models import Call, Gap, GapKind, Scope
@@ -220,7 +220,6 @@ class TrailFolder:
         seen: EventDeduplicator | None = None,
         survey: bool = True,
         cache: Path | None = None,
-        max_decompressed: int = MAX_DECOMPRESSED,
     ) -> None:
         """`seen` is shared by folders that may contain copies of records; `cache` keeps what was
         counted (`read_parts`) between runs.
@@ -234,7 +233,6 @@ class TrailFolder:
         self._shared = seen
         self._survey = survey
         self._cache = cache
-        self._max_decompressed = max_decompressed
 
     def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
         """Reads calls in the window, roughly oldest first and deduplicated, and gaps; resets
@@ -299,7 +297,7 @@ class TrailFolder:
         name = f"{self.path}{'' if self._survey else ', calls alone'}"
         files = Prefetcher(
             store=store,
-            options=ReadOptions(window, principals, self._survey, self._max_decompressed),
+            options=ReadOptions(window, principals, self._survey),
             statistics=statistics,
             seen=self._shared or EventDeduplicator(),
             counting=counting,

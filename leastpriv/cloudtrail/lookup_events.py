@@ -111,13 +111,12 @@ def pages(client: Any, asked: Lookup, window: Window) -> Iterator[Page]:
         arguments["StartTime"] = window.start
     if window.end:
         arguments["EndTime"] = window.end
-    region, page_tokens = client.meta.region_name, set[str]()
+    region = client.meta.region_name
+    page_tokens: set[str] = set()
     while True:
         answer = _answer(client, arguments)
-        yield Page(
-            region,
-            tuple(str(event.get("CloudTrailEvent") or "") for event in answer.get("Events") or ()),
-        )
+        events = answer.get("Events") or ()
+        yield Page(region, tuple(str(event.get("CloudTrailEvent") or "") for event in events))
         token = answer.get("NextToken") or ""
         if not token:
             return
@@ -155,13 +154,11 @@ class _Region:
     def __init__(
         self, aws: Aws, region: str, ready: queue.Queue[Item], stop: threading.Event, pace: float
     ) -> None:
-        self._aws, self._region, self._ready, self._stop, self._pace = (
-            aws,
-            region,
-            ready,
-            stop,
-            pace,
-        )
+        self._aws = aws
+        self._region = region
+        self._ready = ready
+        self._stop = stop
+        self._pace = pace
         self._next = 0.0
 
     def run(self, asked: Sequence[Lookup], window: Window) -> None:
@@ -172,9 +169,8 @@ class _Region:
         except LeastprivError as error:
             kind = error.kind if isinstance(error, AwsError) else AwsErrorKind.OTHER
             last = RegionEnd(self._region, str(error), kind)
-        except (
-            Exception
-        ) as error:  # a thread's exception would be lost, and the reader would wait forever
+        except Exception as error:
+            # A thread's exception would be lost, and the reader would wait forever.
             reason = f"reading the event history of {self._region} failed: {type(error).__name__}"
             last = RegionEnd(self._region, reason)
         finally:
@@ -248,60 +244,77 @@ def await_delivery(
 
     Yields a gap for each region where it is not visible, or that could not be queried.
     """
-    waiting: dict[str, tuple[frozenset[str], datetime]] = {}
-    unknown = "whether {} has delivered its newest events is not known: {}"
+    time_marks: dict[str, _TimeMark] = {}
+    """By region, while it does not show the call."""
     for region in regions:
         try:
-            client = aws.client("sts", region)
-            call_time = datetime.now(UTC)
-            with translate_errors(f"writing the time mark in {region}", "sts:GetCallerIdentity"):
-                answer = client.get_caller_identity()
-            about = answer["ResponseMetadata"]
-            # AWS returns equal ids in the response and its header, test servers sometimes do not.
-            request_ids = (
-                about.get("RequestId"),
-                about.get("HTTPHeaders", {}).get("x-amzn-requestid"),
-            )
-            waiting[region] = frozenset(filter(None, request_ids)), call_time
+            time_marks[region] = _made_time_mark(aws, region)
         except AwsError as error:
-            if (
-                error.kind is not AwsErrorKind.INVALID
-            ):  # Reading the region will report the same error.
-                yield _late(unknown.format(region, error))
+            # Reading the region will report invalid credentials.
+            if error.kind is not AwsErrorKind.INVALID:
+                yield _unknown_delivery(region, error)
+    longest = wait.total_seconds()
     began = time.monotonic()
-    while waiting:
-        for region, mark in list(waiting.items()):
+    while True:
+        for region, time_mark in list(time_marks.items()):
             try:
-                if _shows(aws, region, *mark):
-                    del waiting[region]
+                if _shows(aws, region, time_mark):
+                    del time_marks[region]
             except AwsError as error:
-                del waiting[region]
-                yield _late(unknown.format(region, error))
+                del time_marks[region]
+                yield _unknown_delivery(region, error)
         passed = time.monotonic() - began
-        seconds_left = wait.total_seconds() - passed
-        if not waiting or seconds_left <= 0:
+        if not time_marks or passed >= longest:
             break
         _log.info(
-            f"Waiting for CloudTrail to deliver the newest events of {', '.join(waiting)}: "
-            f"{_minutes(passed)} of {_minutes(wait.total_seconds())} minutes"
+            f"Waiting for CloudTrail to deliver the newest events of {', '.join(time_marks)}: "
+            f"{_minutes(passed)} of {_minutes(longest)} minutes"
         )
-        time.sleep(min(every, seconds_left))
-    for region in waiting:
-        minutes = _minutes(wait.total_seconds())
+        time.sleep(min(every, longest - passed))
+    for region in time_marks:
         yield _late(
-            f"{region} had not delivered its newest events after {minutes} minutes"
+            f"{region} had not delivered its newest events after {_minutes(longest)} minutes"
             " (`wait-for-events`)"
         )
 
 
-def _shows(aws: Aws, region: str, request_ids: frozenset[str], made: datetime) -> bool:
+class _TimeMark(NamedTuple):
+    """A call of our own, the watermark, that the event history will show."""
+
+    request_ids: frozenset[str]
+    time: datetime
+    """A moment before the call."""
+
+
+def _made_time_mark(aws: Aws, region: str) -> _TimeMark:
+    """Makes the call in a region; raises AwsError."""
+    client = aws.client("sts", region)
+    call_time = datetime.now(UTC)
+    with translate_errors(f"writing the time mark in {region}", "sts:GetCallerIdentity"):
+        answer = client.get_caller_identity()
+    metadata = answer["ResponseMetadata"]
+    # AWS returns equal ids in the response and its header, test servers sometimes do not.
+    request_ids = (
+        metadata.get("RequestId"),
+        metadata.get("HTTPHeaders", {}).get("x-amzn-requestid"),
+    )
+    return _TimeMark(frozenset(filter(None, request_ids)), call_time)
+
+
+def _shows(aws: Aws, region: str, time_mark: _TimeMark) -> bool:
+    """Whether the event history of a region shows the call; raises AwsError."""
     client = aws.client("cloudtrail", region)
-    event_pages = pages(client, Lookup("EventName", _WATERMARK_EVENT), Window(made - _LARGEST_SKEW))
-    for text in (text for page in event_pages for text in page.events):
-        with suppress(ValueError, RecursionError, AttributeError, TypeError):
-            if json.loads(text).get("requestID") in request_ids:
-                return True
+    window = Window(time_mark.time - _LARGEST_SKEW)
+    for page in pages(client, Lookup("EventName", _WATERMARK_EVENT), window):
+        for text in page.events:
+            with suppress(ValueError, RecursionError, AttributeError, TypeError):
+                if json.loads(text).get("requestID") in time_mark.request_ids:
+                    return True
     return False
+
+
+def _unknown_delivery(region: str, error: AwsError) -> Gap:
+    return _late(f"whether {region} has delivered its newest events is not known: {error}")
 
 
 def _late(detail: str) -> Gap:

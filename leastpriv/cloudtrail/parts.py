@@ -8,8 +8,9 @@ from typing import Protocol, runtime_checkable
 from msgspec import Raw, Struct
 
 from leastpriv.aws.arns import Principals, Window
-from leastpriv.cloudtrail.file_reader import CountedCalls, EventDeduplicator, ReadOptions
+from leastpriv.cloudtrail.file_reader import CountedCalls, EventDeduplicator
 from leastpriv.cloudtrail.file_store import FileStore, StoredFile
+from leastpriv.cloudtrail.record_reader import ReadOptions
 from leastpriv.cloudtrail.statistics import PackedStatistics
 from leastpriv.models import AwareTime, Call, Gap
 

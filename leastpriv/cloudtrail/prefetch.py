@@ -27,8 +27,7 @@ from leastpriv.aws.arns import Principals
 from leastpriv.cloudtrail.file_reader import (
     CountedCalls,
     EventDeduplicator,
-    FileReader,
-    ReadOptions,
+    LogFile,
 )
 from leastpriv.cloudtrail.file_store import FileStore, StoredFile, region_of_path, trail_of
 from leastpriv.cloudtrail.parts import (
@@ -39,6 +38,7 @@ from leastpriv.cloudtrail.parts import (
     PartCounter,
     PartFile,
 )
+from leastpriv.cloudtrail.record_reader import ReadOptions, RecordReader
 from leastpriv.cloudtrail.statistics import ReadStatistics
 from leastpriv.errors import AwsError
 
@@ -76,13 +76,8 @@ class QueuedFile(Struct):
     held: int = 0
     """Bytes of it that are in memory, or will be."""
     fetched: Future[bytes] | None = None
-
-
-class FailedFile(Struct, frozen=True):
-    """A file that cannot be fetched."""
-
-    stored: StoredFile
-    error: AwsError
+    error: AwsError | None = None
+    """Why it cannot be fetched."""
 
 
 class QueuedPart(Struct):
@@ -93,18 +88,16 @@ class QueuedPart(Struct):
     """Account and region; empty where the name does not say."""
     result: Future[CountedPart] | None = None
     """The result from a process."""
-    failures: list[FailedFile] = []
-    """The files that a process did not get, once it has counted the others."""
 
     @property
     def file(self) -> QueuedFile:
         """The first file."""
         return self.files[0]
 
-    def fetched_files(self) -> list[QueuedFile]:
-        """Returns the files without those that a process did not get."""
-        failed = {failure.stored.key for failure in self.failures}
-        return [file for file in self.files if file.stored.key not in failed]
+    @property
+    def failures(self) -> Sequence[QueuedFile]:
+        """The files that cannot be fetched, once the others are counted."""
+        return [file for file in self.files if file.error]
 
     @property
     def held(self) -> int:
@@ -132,7 +125,7 @@ class Prefetcher:
         self._kept_records = 0
         self._store = store
         self._options = replace(options, is_apart=options.hashes or cache is not None)
-        self._reader = FileReader(options)
+        self._reader = RecordReader(options)
         self._statistics, self._seen, self._cache = statistics, seen, cache
         self._counting = counting
         self._counter: PartCounter | None = None
@@ -196,7 +189,7 @@ class Prefetcher:
 
     def finish(self) -> None:
         """Adds the coverage of the last records to the statistics."""
-        self._reader.records.survey(self._statistics)
+        self._reader.survey(self._statistics)
 
     def result(self, part: QueuedPart) -> CountedPart:
         """Returns the result of a part alone, from the cache or by counting it; raises like
@@ -237,10 +230,12 @@ class Prefetcher:
 
     def _read(self, part: QueuedPart) -> Iterator[Item]:
         """Reads the files of a part without a counter; raises like `items`."""
-        for file in part.fetched_files():
+        for file in part.files:
+            if file.error:
+                continue
             name, region = self._store.name_of(file.stored), region_of_path(file.stored.key)
-            opener = self._opener(file)
-            yield from self._reader.read(name, region, opener, self._statistics, self._seen)
+            log = LogFile(self._reader, name, region, self._statistics, self._seen)
+            yield from log.read(self._opener(file))
 
     def _is_full(self, parts: int, files: int) -> bool:
         """Whether the first part is read before a further file is queued."""
@@ -290,7 +285,7 @@ class Prefetcher:
         self._processes = ProcessPool(number, start, self._made_counter)
         # Frees what the reader keeps of repeated calls.
         self.finish()
-        self._reader = FileReader(self._options)
+        self._reader = RecordReader(self._options)
         for part in waiting:
             if not part.file.kept:
                 self._submit(part)
@@ -302,7 +297,7 @@ class Prefetcher:
             try:
                 part_files.append(self._part_file(file))
             except AwsError as error:
-                part.failures.append(FailedFile(file.stored, error))
+                file.error = error
         return part_files
 
     def _part_file(self, file: QueuedFile) -> PartFile:
@@ -311,7 +306,8 @@ class Prefetcher:
 
     def _count_here(self, part: QueuedPart, counter: PartCounter) -> CountedPart:
         """Counts a part in this process; raises AwsError where a file cannot be fetched."""
-        counts = counter.count([self._part_file(file) for file in part.fetched_files()])
+        files = [self._part_file(file) for file in part.files if not file.error]
+        counts = counter.count(files)
         if counts is None:
             raise AssertionError("unreachable")  # pragma: no cover
         return counts

@@ -14,7 +14,6 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.aws.arns import principal_of, same_arn, session_of
@@ -22,19 +21,16 @@ from leastpriv.aws.errors import call_outcome
 from leastpriv.cloudtrail.caller import (
     Caller,
     MissingCaller,
-    _account,
-    _object,
-    _text,
     access_key_in,
+    account_in,
     caller_of,
+    issuer_of,
+    object_in,
+    text_in,
     workload_services,
 )
 from leastpriv.models import Call, Gap, GapKind, Outcome, Scope
 from leastpriv.permissions.tool_lifecycle import program_of
-
-CallContent = tuple[Mapping[str, object], Mapping[str, object], tuple[str, ...]]
-"""Request parameters, response elements and resource ARNs of one call."""
-
 
 _ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
 _as_region = lru_cache(maxsize=256)(
@@ -79,7 +75,7 @@ class SkipReason(StrEnum):
     """A call of a principal that is not read."""
 
 
-class NoCall(Struct, frozen=True):
+class NoCall(NamedTuple):
     """A record that names a wanted role or user and is no API call of it."""
 
     principal: str
@@ -107,13 +103,21 @@ def parse_record(
     return call_of(record, caller_found) if isinstance(caller_found, Caller) else caller_found
 
 
-LOGIN_EVENTS: Mapping[str, tuple[str, str]] = {
-    "AssumeRoleWithWebIdentity": ("subjectFromWebIdentityToken", "provider"),
-    "AssumeRoleWithSAML": ("subject", "issuer"),
+class LoginMembers(NamedTuple):
+    """Members of AWS STS's response to a login."""
+
+    subject: str
+    """The name of the identity."""
+    provider: str
+
+
+LOGIN_EVENTS: Mapping[str, LoginMembers] = {
+    "AssumeRoleWithWebIdentity": LoginMembers("subjectFromWebIdentityToken", "provider"),
+    "AssumeRoleWithSAML": LoginMembers("subject", "issuer"),
 }
-"""Event by which an identity outside AWS gets the keys of a role -> members of the response that
-name the identity and its provider (AWS STS API reference, read 2026-11-27)."""
-_LOGIN_TYPES = frozenset({"WebIdentityUser", "SAMLUser"})
+"""The events by which an identity outside AWS gets the keys of a role (AWS STS API reference, read
+2026-11-27)."""
+_LOGIN_TYPES = ("WebIdentityUser", "SAMLUser")
 ASSUME_ROLE = "AssumeRole"
 """The event by which a service gets the keys of a role for a workload (`workloads.tsv`)."""
 
@@ -127,30 +131,50 @@ def login_of(
     so that the call needs none; its response links the issued key (`credentials.accessKeyId`) with
     the identity (`subject`, `provider`).
     """
-    shape = EventFields.of(record)
-    caller = _object(record, "userIdentity")
-    names = LOGIN_EVENTS.get(shape.name) if caller.get("type") in _LOGIN_TYPES else None
-    service = _text(caller, "invokedBy").removesuffix(".cn") if shape.name == ASSUME_ROLE else ""
-    if not names and service not in workload_services():
-        return None
-    if shape.source != _STS or shape.outcome is not Outcome.ALLOWED or shape.error_code:
+    fields = EventFields.of(record)
+    if fields.source != _STS or fields.outcome is not Outcome.ALLOWED or fields.error_code:
         return None
     response = object_of(record.get("responseElements"))
-    key, time = access_key_in(_object(response, "credentials")), event_time(record)
-    session = _text(_object(response, "assumedRoleUser"), "arn")
-    # The request has the path of the role, the response the role that STS knows.
-    requested_role = _text(object_of(record.get("requestParameters")), "roleArn")
-    role = principal_of(requested_role if same_arn(requested_role, session) else session)
-    if not key or time is None or role is None or not (wants is None or wants(role.arn)):
+    identity = _login_identity(record, fields.name, response)
+    key = access_key_in(object_in(response, "credentials"))
+    time = event_time(record)
+    if identity is None or not key or time is None:
         return None
-    subject, provider = (_text(response, name) for name in names) if names else ("", service)
-    # The issuer of a SAML assertion may have the name of an OpenID Connect provider.
-    issuer = f"saml:{provider}" if names and names[1] == "issuer" else provider
-    identity = {"credentials": {"accessKeyId": key}, "subject": subject, "provider": issuer}
-    session_caller = Caller(role.arn, role.account, session_of(session), "")
-    return shape.call(
-        session_caller, "", time, _text(record, "eventID"), (EMPTY_OBJECT, identity, ())
+    session = text_in(object_in(response, "assumedRoleUser"), "arn")
+    # The request has the path of the role, the response the role that STS knows.
+    requested_role = text_in(object_of(record.get("requestParameters")), "roleArn")
+    role = principal_of(requested_role if same_arn(requested_role, session) else session)
+    if role is None or (wants is not None and not wants(role.arn)):
+        return None
+    return fields.call(
+        Caller(role.arn, role.account, session_of(session), invoked_by=""),
+        access_key="",
+        time=time,
+        event_id=text_in(record, "eventID"),
+        parameters=EMPTY_OBJECT,
+        response={"credentials": {"accessKeyId": key}, **identity},
+        resources=(),
     )
+
+
+def _login_identity(
+    record: Mapping[str, object], event_name: str, response: Mapping[str, object]
+) -> Mapping[str, str] | None:
+    """Returns the `subject` and the `provider` of who logs in; None where the record is no login of
+    an identity outside AWS or of a workload's service.
+    """
+    caller = object_in(record, "userIdentity")
+    if event_name == ASSUME_ROLE:
+        service = text_in(caller, "invokedBy").removesuffix(".cn")
+        return {"subject": "", "provider": service} if service in workload_services() else None
+    members = LOGIN_EVENTS.get(event_name)
+    if members is None or text_in(caller, "type") not in _LOGIN_TYPES:
+        return None
+    provider = text_in(response, members.provider)
+    if members.provider == "issuer":
+        # The issuer of a SAML assertion may have the name of an OpenID Connect provider.
+        provider = f"saml:{provider}"
+    return {"subject": text_in(response, members.subject), "provider": provider}
 
 
 def is_login(call: Call) -> bool:
@@ -211,13 +235,11 @@ def _may_be_wanted(
     """Whether a caller that cannot be read may be one whose calls are read, by its account and
     name.
     """
-    identity = _object(record, "userIdentity")
-    account = _account(identity)
+    identity = object_in(record, "userIdentity")
+    account = account_in(identity)
     if in_account and _ACCOUNT.fullmatch(account) and not in_account(account):
         return False
-    name = _text(
-        _object(_object(identity, "sessionContext"), "sessionIssuer"), "userName"
-    ) or _text(identity, "userName")
+    name = text_in(issuer_of(identity), "userName") or text_in(identity, "userName")
     if wants is None or not name or not _ACCOUNT.fullmatch(account):
         return True
     return any(
@@ -274,7 +296,11 @@ def account_of_record(record: Mapping[str, object]) -> str:
         return str(recipient)
     identity = record.get("userIdentity")
     caller = identity if isinstance(identity, Mapping) else EMPTY_OBJECT
-    return str(caller.get("accountId") or "") or ":".join(str(caller.get("arn")).split(":")[4:5])
+    account = caller.get("accountId")
+    if account:
+        return str(account)
+    arn_parts = str(caller.get("arn")).split(":")
+    return arn_parts[4] if len(arn_parts) > 4 else ""
 
 
 def is_data_event(record: Mapping[str, object]) -> bool:
@@ -326,7 +352,8 @@ class EventFields(NamedTuple):
     @classmethod
     def of(cls, record: Mapping[str, object]) -> EventFields:
         """Reads the fields from a record."""
-        code, message = _text(record, "errorCode"), _text(record, "errorMessage")
+        code = text_in(record, "errorCode")
+        message = text_in(record, "errorMessage")
         return cls(
             source=_printable_field(record, "eventSource"),
             name=_printable_field(record, "eventName"),
@@ -337,14 +364,21 @@ class EventFields(NamedTuple):
             read_only=read_only(record),
             data_event=is_data_event(record),
             omitted=_omitted(record),
-            program=program_of(_text(record, "userAgent")),
+            program=program_of(text_in(record, "userAgent")),
         )
 
     def call(
-        self, caller: Caller, access_key: str, time: datetime, event_id: str, content: CallContent
+        self,
+        caller: Caller,
+        *,
+        access_key: str,
+        time: datetime,
+        event_id: str,
+        parameters: Mapping[str, object],
+        response: Mapping[str, object],
+        resources: tuple[str, ...],
     ) -> Call:
         """Builds one call with these fields."""
-        parameters, response, resources = content
         cut = "omitted" in parameters and _omitted(parameters)
         return Call(
             event_id=event_id,
@@ -375,32 +409,33 @@ def call_of(record: Mapping[str, object], caller: Caller) -> Call | Gap:
     """Returns the call of a record by the caller that `find_caller` returned; a gap where a field
     is missing.
     """
-    time, shape = event_time(record), EventFields.of(record)
-    if time is None or not shape.source or not shape.name:
-        return _gap(record, f"its {_missing_field(time, shape)} is missing or unreadable")
-    content = (
-        object_of(record.get("requestParameters")),
-        object_of(record.get("responseElements")),
-        tuple(resources_of(record.get("resources"))),
+    time = event_time(record)
+    fields = EventFields.of(record)
+    if time is None or not fields.source or not fields.name:
+        return _gap(record, f"its {_missing_field(time, fields)} is missing or unreadable")
+    return fields.call(
+        caller,
+        access_key=caller.access_key,
+        time=time,
+        event_id=text_in(record, "eventID"),
+        parameters=object_of(record.get("requestParameters")),
+        response=object_of(record.get("responseElements")),
+        resources=tuple(resources_of(record.get("resources"))),
     )
-    return shape.call(caller, caller.access_key, time, _text(record, "eventID"), content)
 
 
-def _missing_field(time: datetime | None, shape: EventFields) -> str:
+def _missing_field(time: datetime | None, fields: EventFields) -> str:
     if time is None:
         return "eventTime"
-    return "eventName" if shape.source else "eventSource"
+    return "eventName" if fields.source else "eventSource"
 
 
 def resources_of(value: object) -> Iterator[str]:
     """Yields the ARNs in `resources`: a list of objects, of strings, or one string."""
-    if isinstance(value, str):
-        yield from (value,) if value else ()
-    if isinstance(value, Mapping):
-        value = [value]
-    for entry in value if isinstance(value, list) else ():
+    for entry in value if isinstance(value, list) else [value]:
         names = [entry.get(key) for key in _ARN_KEYS] if isinstance(entry, Mapping) else [entry]
-        yield from [name for name in names if isinstance(name, str) and name][:1]
+        arns = [name for name in names if isinstance(name, str) and name]
+        yield from arns[:1]
 
 
 def _omitted(fields: Mapping[str, object]) -> bool:
@@ -432,7 +467,7 @@ def _flag(value: object) -> bool | None:
 
 
 def _printable_field(record: Mapping[str, object], key: str) -> str:
-    value = _text(record, key)
+    value = text_in(record, key)
     return value if _as_printable(value) else ""
 
 
@@ -451,7 +486,8 @@ def _scope_of_event(record: Mapping[str, object], region: str) -> Scope:
     """The actions that a record may have used, as far as it names its event."""
     from leastpriv.permissions.event_table import Verdict, map_event, scope_of_unmapped
 
-    source, name = _printable_field(record, "eventSource"), _printable_field(record, "eventName")
+    source = _printable_field(record, "eventSource")
+    name = _printable_field(record, "eventName")
     scope = Scope(regions=(region,) if region else ())
     if not source or not name:
         return scope

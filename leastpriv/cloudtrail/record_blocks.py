@@ -13,8 +13,9 @@ import json
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import accumulate, chain
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any, BinaryIO, NamedTuple
 
 import msgspec
 from isal import igzip_lib
@@ -122,24 +123,30 @@ def decode_block(block: bytes, search: NameSearch | None = None) -> list[Decoded
     """
     try:
         if search:
-            records = _raw_records(block)
-            # Where each record ends, unless blanks separate them.
-            ends = list(accumulate([len(record) + 1 for record in records]))
-            if ends[-1:] == [len(block) - 1]:
-                rows = set()
-                for position in search:
-                    start = position(block, 0)
-                    while start >= 0:
-                        number = bisect_right(ends, start)
-                        rows.add(number)
-                        start = position(block, ends[number])
-                block = b"[%b]" % b",".join([records[number] for number in sorted(rows)])
+            block = _with_names(block, search)
         if not block.isascii():
             # The decoder does not validate text of skipped fields.
             block.decode()
         return _decoded_records(block)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def _with_names(block: bytes, search: NameSearch) -> bytes:
+    """Returns the block of the records with the name of a target; raises `msgspec.DecodeError`."""
+    records = _raw_records(block)
+    ends = list(accumulate([len(record) + 1 for record in records]))
+    if ends[-1:] != [len(block) - 1]:
+        # Blanks separate the records, so that it is not known where they end.
+        return block
+    numbers: set[int] = set()
+    for position in search:
+        start = position(block, 0)
+        while start >= 0:
+            number = bisect_right(ends, start)
+            numbers.add(number)
+            start = position(block, ends[number])
+    return b"[%b]" % b",".join([records[number] for number in sorted(numbers)])
 
 
 def decode_block_as_json(block: bytes) -> list[Any] | None:
@@ -175,7 +182,8 @@ class RecordBlocks:
         if not head:
             self._held = piece
             return
-        begin, self.depth = head.end(), 2
+        begin = head.end()
+        self.depth = 2
         while piece:
             cut = piece.rfind(_BETWEEN)
             if cut < 0:
@@ -183,18 +191,20 @@ class RecordBlocks:
                 if len(self._held) > _LONGEST_RECORD:
                     return
             else:
-                sought = self._is_sought(piece)
-                before, self._held = self._held, piece[cut + 2 :]
-                if sought:
+                is_sought = self._is_sought(piece)
+                before = self._held
+                self._held = piece[cut + 2 :]
+                if is_sought:
                     yield b"".join((b"[", before, memoryview(piece)[begin : cut + 1], b"]"))
-            piece, begin = self._next(), 0
-        end = None if self._broken else _END.search(self._held, max(0, len(self._held) - _TAIL))
+            piece = self._next()
+            begin = 0
+        if self._broken:
+            return
+        end = _END.search(self._held, max(0, len(self._held) - _TAIL))
         if end:
-            block, self._held, self.ended = (
-                self._held[: end.start()],
-                self._held[end.start() :],
-                True,
-            )
+            self.ended = True
+            block = self._held[: end.start()]
+            self._held = self._held[end.start() :]
             if self._is_sought(block):
                 yield b"[%b]" % block
 
@@ -324,9 +334,16 @@ class DamagedFileError(Exception):
     """The file is damaged from here on; the message gives the reason."""
 
 
-def open_pieces(file: BinaryIO, limit: int = MAX_DECOMPRESSED) -> tuple[bool, Iterator[bytes]]:
-    """Returns whether a file is gzip, whose checksum detects changed bytes, and its decompressed
-    content in pieces.
+class FilePieces(NamedTuple):
+    """The decompressed content of a file."""
+
+    are_checked: bool
+    """Whether a checksum detects changed bytes: the file is gzip."""
+    pieces: Iterator[bytes]
+
+
+def open_pieces(file: BinaryIO) -> FilePieces:
+    """Decompresses a file in pieces.
 
     The pieces raise `DamagedFileError` where the file is damaged; ISA-L returns nothing of a piece
     with a fault.
@@ -337,8 +354,8 @@ def open_pieces(file: BinaryIO, limit: int = MAX_DECOMPRESSED) -> tuple[bool, It
     chunks = _chunks(file)
     first = first_piece(chunks)
     if not first.startswith(_GZIP):
-        return False, chain((first,), chunks)
-    return True, _decompressed(first, chunks, limit)
+        return FilePieces(are_checked=False, pieces=chain((first,), chunks))
+    return FilePieces(are_checked=True, pieces=_decompressed(first, chunks))
 
 
 def first_piece(pieces: Iterator[bytes]) -> bytes:
@@ -357,32 +374,38 @@ def _chunks(file: BinaryIO) -> Iterator[bytes]:
         raise DamagedFileError(f"it cannot be read: {error.strerror or error}") from error
 
 
-def _decompressed(pending: bytes, chunks: Iterator[bytes], left: int) -> Iterator[bytes]:
-    """Decompresses all gzip members; at most `left` bytes."""
-    limit = left
-    while pending:
+def _decompressed(compressed: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Decompresses all gzip members."""
+    bytes_left = MAX_DECOMPRESSED
+    while compressed:
         member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
         while not member.eof:
-            if member.needs_input and not pending:
-                pending = next(chunks, b"")
-                if not pending:
+            if member.needs_input and not compressed:
+                compressed = next(chunks, b"")
+                if not compressed:
                     raise DamagedFileError("it ends in the middle of a gzip member")
             try:
-                piece = member.decompress(pending, PIECE)
+                piece = member.decompress(compressed, PIECE)
             except igzip_lib.error as error:  # type: ignore[misc] # the stub says an instance
                 raise DamagedFileError("its gzip data is damaged") from error
-            pending = b""
-            left -= len(piece)
-            if left < 0:
-                raise DamagedFileError(f"it unfolds to more than {limit:,} bytes")
+            compressed = b""
+            bytes_left -= len(piece)
+            if bytes_left < 0:
+                raise DamagedFileError(f"it unfolds to more than {MAX_DECOMPRESSED:,} bytes")
             if piece:
                 yield piece
-        pending = member.unused_data.lstrip(b"\0")
-        # Zeros that fill a disk block are skipped.
-        while len(pending) < len(_GZIP) and (chunk := next(chunks, b"")):
-            pending = (pending + chunk).lstrip(b"\0")
-        if pending and not pending.startswith(_GZIP):
-            raise DamagedFileError("something that is no gzip member follows its end")
+        compressed = _next_member(member.unused_data, chunks)
+
+
+def _next_member(unused: bytes, chunks: Iterator[bytes]) -> bytes:
+    """Returns the beginning of the next gzip member; empty at the end of the file."""
+    # Zeros that fill a disk block are skipped.
+    compressed = unused.lstrip(b"\0")
+    while len(compressed) < len(_GZIP) and (chunk := next(chunks, b"")):
+        compressed = (compressed + chunk).lstrip(b"\0")
+    if compressed and not compressed.startswith(_GZIP):
+        raise DamagedFileError("something that is no gzip member follows its end")
+    return compressed
 
 
 def target_name_search(principals: Principals) -> NameSearch | None:
@@ -392,15 +415,25 @@ def target_name_search(principals: Principals) -> NameSearch | None:
     slash to slash. Old records give a user by the name alone.
     """
     targets = principals.targets or frozenset()
-    starts = [_PLAIN.match(target.name) for target in targets]
-    names = sorted({start[0].encode() for start in starts if start}, reverse=True)
-    if not names or not all(starts) or principals.patterns:
+    beginnings = [_PLAIN.match(target.name) for target in targets]
+    names = {beginning[0].encode() for beginning in beginnings if beginning}
+    if not names or not all(beginnings) or principals.patterns:
         return None
     have_slash = all(target.kind == "role" for target in targets)
-    if len(names) <= _FEW_NAMES:
-        sought = [b"/" + name for name in names] if have_slash else names
-        return tuple([lambda part, start, name=name: find(part, name, start) for name in sought])
+    sought = sorted([b"/" + name for name in names] if have_slash else names, reverse=True)
+    if len(sought) <= _FEW_NAMES:
+        return tuple([partial(_find, name) for name in sought])
     if not have_slash:
         return None
-    search = re.compile(b"/(?:%b)" % b"|".join(map(re.escape, names))).search
-    return (lambda part, start: match.start() if (match := search(part, start)) else -1,)
+    alternatives = b"|".join(re.escape(name[1:]) for name in sought)
+    return (partial(_search, re.compile(b"/(?:%b)" % alternatives)),)
+
+
+def _find(name: bytes, part: bytes, start: int) -> int:
+    position: int = find(part, name, start)
+    return position
+
+
+def _search(pattern: re.Pattern[bytes], part: bytes, start: int) -> int:
+    match = pattern.search(part, start)
+    return match.start() if match else -1

@@ -15,7 +15,7 @@ import csv
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice, product
 
 from leastpriv.aws.arns import Principals, principal_of
 from leastpriv.cloudtrail.caller import Caller
@@ -24,7 +24,9 @@ from leastpriv.cloudtrail.record_blocks import DamagedFileError, first_piece
 from leastpriv.models import AGGREGATED, Call
 
 _TYPE = "AwsAggregatedEvent"
-_EVENT, _RESOURCE, _CALLER = "eventName", "resourceARN", "userIdentity"
+_EVENT = "eventName"
+_RESOURCE = "resourceARN"
+_CALLER = "userIdentity"
 _MOST = 1_000
 """Uses of one summary."""
 
@@ -47,22 +49,25 @@ def aggregated_calls(record: Mapping[str, object], principals: Principals) -> It
     if time is None or not event_names:
         return
     account = str(record.get("accountId") or "")
-    callers = _targets_that_called(names_by_dimension.get(_CALLER, ()), account, principals)
+    callers = [
+        Caller(arn, arn.split(":")[4], session="", invoked_by="", doubt=AGGREGATED)
+        for arn in _targets_that_called(names_by_dimension.get(_CALLER, ()), account, principals)
+    ]
+    events = [_fields_of_event(record, event_name) for event_name in event_names]
+    named_events = [fields for fields in events if fields.source and fields.name]
     resources = names_by_dimension.get(_RESOURCE) or [""]
     record_id = record.get("eventId") or ""
-    number = 0
-    for caller_arn in callers:
-        caller = Caller(caller_arn, caller_arn.split(":")[4], "", "", AGGREGATED)
-        for event_name in event_names:
-            fields = _fields_of_event(record, event_name)
-            if not fields.source or not fields.name:
-                continue
-            for resource in resources:
-                number += 1
-                if number > _MOST:
-                    return
-                content = (EMPTY_OBJECT, EMPTY_OBJECT, (resource,) if resource else ())
-                yield fields.call(caller, "", time, f"{record_id}/{number}", content)
+    uses = islice(product(callers, named_events, resources), _MOST)
+    for number, (caller, fields, resource) in enumerate(uses, start=1):
+        yield fields.call(
+            caller,
+            access_key="",
+            time=time,
+            event_id=f"{record_id}/{number}",
+            parameters=EMPTY_OBJECT,
+            response=EMPTY_OBJECT,
+            resources=(resource,) if resource else (),
+        )
 
 
 def _names_by_dimension(summary: Mapping[str, object]) -> Mapping[str, Sequence[str]]:
@@ -130,6 +135,7 @@ _OBJECTS = ("detail", "_source", "_raw", "hits", "cloudtrail", "@message")
 """EventBridge; Elasticsearch; Splunk; Logs Insights where it exports JSON."""
 _TEXTS = ("CloudTrailEvent", "message", "@message", "_raw")
 """lookup-events; CloudWatch Logs and Logstash; Logs Insights; Splunk."""
+_WRAPPERS = ((_LISTS, list), (_OBJECTS, Mapping), (_TEXTS, str))
 _LOGGER_FIELDS = frozenset({"level", "log.level", "levelname", "severity", "logger", "logger_name"})
 """Fields by which programs' loggers mark a line: its message is no record."""
 _DEPTH = 6
@@ -144,29 +150,40 @@ def unwrap(value: object, depth: int = _DEPTH) -> Iterator[object]:
     if isinstance(value, str):
         yield _record_in_text(value)
         return
-    if (
-        isinstance(value, list)
-        and value
-        and all(isinstance(cell, Mapping) and "field" in cell for cell in value)
-    ):
-        # A row of Logs Insights: `[{"field": "@message", "value": "{…}"}]`.
-        value = {str(cell["field"]): cell.get("value") for cell in value}
-    if depth == 0 or not isinstance(value, Mapping) or "eventName" in value:
+    value = _row_as_object(value)
+    wrapped = _wrapped(value) if depth else None
+    if wrapped is None:
         yield value
         return
-    inner: object | None = None
-    if _LOGGER_FIELDS.isdisjoint(value):
-        forms = (
-            (key, kind)
-            for keys, kind in ((_LISTS, list), (_OBJECTS, Mapping), (_TEXTS, str))
-            for key in keys
-        )
-        inner = next((value[key] for key, kind in forms if isinstance(value.get(key), kind)), None)
-    if inner is None:
-        yield value
-        return
-    for record in inner if isinstance(inner, list) else [inner]:
+    for record in wrapped if isinstance(wrapped, list) else [wrapped]:
         yield from unwrap(record, depth - 1)
+
+
+def _row_as_object(value: object) -> object:
+    """Returns a row of Logs Insights, `[{"field": "@message", "value": "{…}"}]`, as an object;
+    another value unchanged.
+    """
+    if not isinstance(value, list) or not value:
+        return value
+    if not all(isinstance(cell, Mapping) and "field" in cell for cell in value):
+        return value
+    return {str(cell["field"]): cell.get("value") for cell in value}
+
+
+def _wrapped(value: object) -> object | None:
+    """Returns the record in an object that another tool wrote, or the list of them; None where it
+    has none.
+    """
+    if not isinstance(value, Mapping) or "eventName" in value:
+        return None
+    if not _LOGGER_FIELDS.isdisjoint(value):
+        return None
+    for keys, kind in _WRAPPERS:
+        for key in keys:
+            if isinstance(value.get(key), kind):
+                inner: object = value[key]
+                return inner
+    return None
 
 
 _CLAIMS_RECORD = re.compile(r'\s*\{\s*"eventVersion"')
@@ -194,11 +211,8 @@ def _record_in_text(text: str) -> object:
     if not str(record.get("eventSource", ".amazonaws.com")).endswith(".amazonaws.com"):
         return {}
     # `parse_record` reports the other fields of a call if they are missing.
-    return (
-        record
-        if "userIdentity" not in record or {"eventVersion", "eventID"} <= record.keys()
-        else text
-    )
+    is_incomplete = "userIdentity" in record and not {"eventVersion", "eventID"} <= record.keys()
+    return text if is_incomplete else record
 
 
 _FORWARDED = re.compile(r"AWS [A-Za-z ]+ via CloudTrail")
@@ -234,8 +248,8 @@ def parse_values(pieces: Iterator[bytes], *, depth: int = 0) -> Iterator[object]
     texts = chain([first], texts)
     if _TIME.match(first.lstrip("\ufeff")):
         return _messages_of_export(texts)
-    header = first.partition("\n")[0].lstrip("\ufeff").strip().split(",")
-    if _MESSAGE in (name.strip('"') for name in header):
+    header = first.partition("\n")[0].lstrip("\ufeff").strip()
+    if _MESSAGE in [name.strip('"') for name in header.split(",")]:
         return _messages_of_table(texts)
     return _Scanner(texts, depth).values()
 

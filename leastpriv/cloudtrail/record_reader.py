@@ -57,7 +57,8 @@ from leastpriv.models import Call, Gap, Repeats
 from leastpriv.permissions.request import creates
 from leastpriv.permissions.tool_lifecycle import program_of
 
-_NOT_WANTED, _OTHER = SkipReason.NOT_WANTED.value, SkipReason.OTHER_CALLER.value
+_NOT_WANTED = SkipReason.NOT_WANTED.value
+_OTHER_CALLER = SkipReason.OTHER_CALLER.value
 _REMEMBERED = 4_000
 """Callers and kinds of records in the cache."""
 MOST_KEPT = 48 * 1024 * 1024
@@ -85,20 +86,56 @@ _KNOWN_KEYS = 20_000
 """Kinds of records of one day, by event name, that were counted already."""
 
 _Key = tuple[object, ...]
+_Content = tuple[bytes, bytes, str | None, bytes]
+"""What else than its shape decides what a call needs: request, resources, error message, answer."""
+
+
+class ReadOptions(Struct, frozen=True):
+    """How log files are read."""
+
+    window: Window
+    principals: Principals
+    survey: bool = True
+    """Whether to count the coverage of all records; False: only the targets' calls count."""
+    hashes: bool = False
+    """Whether the content of each file is hashed."""
+    is_apart: bool = False
+    """Whether each file counts without the others: the cache stores it, or a digest decides."""
+    most_kept: int = MOST_KEPT
+    """Bytes of memory of the calls of which repeated ones are made."""
 
 
 class _OtherCaller(Struct, eq=False):
-    """A caller that is no target, with the number of its calls since the last survey."""
+    """A caller that is no target."""
 
     arn: str
-    count: int = 0
 
 
 class _Target(Struct, eq=False):
     """A target, with its sessions by ARN and principal id of the records."""
 
     caller: Caller
-    sessions: dict[tuple[str | None, str | None], Caller] = {}
+    sessions: dict[_Key, Caller] = {}
+
+    def in_session(self, identity: DecodedIdentity) -> Caller:
+        """Returns the target with the session of a record."""
+        key = (identity.arn, identity.principalId)
+        caller = self.sessions.get(key)
+        if caller is None:
+            if len(self.sessions) >= _REMEMBERED:
+                self.sessions.clear()
+            caller = self.caller.in_session(identity.arn or "", identity.principalId or "")
+            self.sessions[key] = caller
+        return caller
+
+
+class _WholeRecord(Struct, eq=False):
+    """The whole record decides who called, or whether it is a login."""
+
+
+_WHOLE_RECORD = _WholeRecord()
+_Kind = _Target | _OtherCaller | _WholeRecord | str
+"""Who called: a target, another caller, or the reason why a record has no caller."""
 
 
 class _Shape(Struct, eq=False):
@@ -110,54 +147,47 @@ class _Shape(Struct, eq=False):
     """None until a record without an error message is read."""
     reads_answer: bool = False
     """Whether rules read the answer of such a call."""
-    calls: dict[_Key, Call] = {}
-    """What else decides what a call needs -> one of the calls."""
+    calls: dict[_Content, Call] = {}
+
+    def fields_of(self, row: DecodedRecord) -> EventFields:
+        """Returns the fields of a record that others of this shape share, but for an error
+        message: there may be as many messages as there are records.
+        """
+        if row.errorMessage is not None:
+            return EventFields.of(identity_fields(row))
+        if self.fields is None:
+            self.fields = EventFields.of(identity_fields(row))
+        return self.fields
 
 
-_Kind = _Target | _OtherCaller | str | object
-_SLOW = object()
-"""The whole record decides who called, or whether it is a login."""
+class _RecordKind(Struct, eq=False):
+    """Records that share all fields on which their coverage depends but the event name."""
+
+    fields: _Key
+    cover: CoverageCounter
 
 
 class RecordReader:
-    """Reads blocks for one set of targets. For one thread."""
+    """Reads blocks for one set of targets. For one thread: files share its caches."""
 
-    def __init__(
-        self,
-        window: Window,
-        principals: Principals,
-        *,
-        survey: bool = True,
-        most_kept: int = MOST_KEPT,
-    ) -> None:
-        """Reads nothing yet.
-
-        Args:
-            window: the records that count.
-            principals: whose calls are returned.
-            survey: False: only the targets' calls count, not the coverage of all records.
-            most_kept: bytes of memory of the calls of which repeated ones are made.
-        """
-        self._most_kept = most_kept
-        self._names = target_name_search(principals)
-        self.sought = None if survey else self._names
+    def __init__(self, options: ReadOptions) -> None:
+        """Reads nothing yet."""
+        self.options = options
+        self._principals = options.principals
+        self._names = target_name_search(options.principals)
+        self.sought = None if options.survey else self._names
         """The search for the targets' names; `None` where all records are read."""
-        self.window, self.principals = window, principals
-        self._is_bounded = window != Window()
-        self._survey = survey
+        self._is_bounded = options.window != Window()
         self._callers: dict[_Key, _Kind] = {}
         self._others_by_role: dict[str, _OtherCaller] = {}
-        self._others: list[_OtherCaller] = []
-        """Other callers with a call since the last survey."""
         self._shapes: dict[_Key, _Shape] = {}
         self._kept = 0
         """Bytes in the shapes."""
-        self._covers: dict[_Key, tuple[_Key, CoverageCounter]] = {}
-        self._touched: dict[_Key, CoverageCounter] = {}
+        self._kinds_covered: dict[_Key, _RecordKind] = {}
         self._day = 0
         self._known: set[_Key] = set()
         """Kinds of records that were counted for this day since the last survey."""
-        self._data: dict[_Key, CoverageCounter] = {}
+        self._data_covers: dict[_Key, CoverageCounter] = {}
         """The data events among them."""
         self._folders: dict[bytes, tuple[str, ...]] = {}
 
@@ -175,15 +205,11 @@ class RecordReader:
             return None
         row_count = len(rows)
         try:
-            texts = [row.eventTime for row in rows]
-            times = list(map(datetime.fromisoformat, texts))
-            if {time.tzinfo for time in times} - {UTC}:
-                raise ValueError(texts)
-            if times and not (is_possible_time(min(times)) and is_possible_time(max(times))):
-                raise ValueError(texts)
+            times = _times(rows)
             if self._is_bounded:
-                inside = list(map(self.window.contains, times))
-                rows, times = list(compress(rows, inside)), list(compress(times, inside))
+                inside = list(map(self.options.window.contains, times))
+                rows = list(compress(rows, inside))
+                times = list(compress(times, inside))
             kinds = self._kinds(rows)
             read_items = [
                 self._item(row, time, kind)
@@ -194,49 +220,37 @@ class RecordReader:
             return None
         statistics.outside_window += row_count - len(rows)
         statistics.records += len(rows)
-        if self._survey and rows:
+        if self.options.survey and rows:
             self._cover(rows, times, statistics)
         for kind, count in Counter(kinds).items():
-            if isinstance(kind, _OtherCaller):
+            if type(kind) is _OtherCaller:
                 statistics.skipped[_NOT_WANTED] += count
-                if not kind.count:
-                    self._others.append(kind)
-                kind.count += count
-            elif isinstance(kind, str):
+                statistics.note_caller(kind.arn, count)
+            elif type(kind) is str:
                 statistics.skipped[kind] += count
-        calls_and_gaps: list[Call | Gap] = []
-        for read_item in read_items:
-            if isinstance(read_item, str):
-                statistics.skipped[read_item] += 1
-            elif isinstance(read_item, NoCall):
-                statistics.note_no_call(read_item)
-            else:
-                calls_and_gaps.append(read_item)
-        return calls_and_gaps
+        return _calls_and_gaps(read_items, statistics)
 
     def survey(self, statistics: ReadStatistics) -> None:
         """Adds the coverage of the records since the last call to the statistics."""
-        for cover in self._touched.values():
-            cover.add_to(statistics)
-        self._touched.clear()
+        for kind in self._kinds_covered.values():
+            if kind.cover.days:
+                kind.cover.add_to(statistics)
+        self._forget_known()
+        if len(self._kinds_covered) > _REMEMBERED:
+            self._kinds_covered.clear()
+
+    def _forget_known(self) -> None:
         self._known.clear()
-        for other_reader in self._others:
-            statistics.note_caller(other_reader.arn, other_reader.count)
-            other_reader.count = 0
-        self._others.clear()
-        if len(self._covers) > _REMEMBERED:
-            self._covers.clear()
+        self._data_covers.clear()
 
     def _kinds(self, rows: Sequence[DecodedRecord]) -> list[_Kind]:
-        """Returns the caller of each record: a target, another caller, or the reason why it has
-        none.
-        """
+        """Returns who made the call of each record."""
         keys = list(map(_caller_key, rows))
         find = self._callers.get
         kinds = [find(key) or self._kind(row, key) for key, row in zip(keys, rows, strict=True)]
-        if _OTHER in kinds:
+        if _OTHER_CALLER in kinds:
             return [
-                _SLOW if kind == _OTHER and self._may_be_login(row) else kind
+                _WHOLE_RECORD if kind == _OTHER_CALLER and self._may_be_login(row) else kind
                 for kind, row in zip(kinds, rows, strict=True)
             ]
         return kinds
@@ -258,53 +272,54 @@ class RecordReader:
         )
 
     def _kind(self, row: DecodedRecord, key: _Key) -> _Kind:
+        """Finds who made the call of a record, and remembers it for records with the same key."""
         if len(self._callers) >= _REMEMBERED:
             self._callers.clear()
             self._others_by_role.clear()
         identity = row.userIdentity
-        issuer = identity and identity.sessionContext and identity.sessionContext.sessionIssuer
-        name = (issuer and issuer.arn) or (identity and identity.arn) or ""
-        caller = find_caller(identity_fields(row), self.principals.wants, self.principals.include)
-        kind: _Kind = _SLOW
+        if identity is None:
+            return _WHOLE_RECORD
+        issuer = identity.sessionContext and identity.sessionContext.sessionIssuer
+        name = (issuer and issuer.arn) or identity.arn or ""
+        wants, in_account = self._principals.wants, self._principals.include
+        caller = find_caller(identity_fields(row), wants, in_account)
+        kind: _Kind = _WHOLE_RECORD
         if isinstance(caller, Caller):
             kind = _Target(caller)
-        elif caller is SkipReason.NOT_WANTED and identity:
-            # A role may have many sessions: one counter for all of them.
+        elif caller is SkipReason.NOT_WANTED:
+            # A role may have many sessions: one object for all of them.
             role = without_session(name)
             kind = self._others_by_role.setdefault(role, _OtherCaller(role))
-        elif isinstance(caller, SkipReason) and identity:
+        elif isinstance(caller, SkipReason):
             kind = caller.value
         if len(key) != _SHORT or principal_of(name):
             self._callers[key] = kind
         return kind
 
-    def _item(self, row: DecodedRecord, time: datetime, kind: object) -> Call | Gap | NoCall | str:
-        identity = row.userIdentity
-        if type(kind) is _Target and identity:
-            session_caller = kind.sessions.get((identity.arn, identity.principalId))
-            call = self._call(row, time, kind, session_caller or _session(kind, identity))
+    def _item(self, row: DecodedRecord, time: datetime, kind: _Kind) -> Call | Gap | NoCall | str:
+        if type(kind) is _Target:
+            call = self._call(row, time, kind)
             if call is not None:
                 return call
         # A field is missing or has a rare form.
-        parsed = parse_record(full_record(row), self.principals.wants, self.principals.include)
+        parsed = parse_record(full_record(row), self._principals.wants, self._principals.include)
         return parsed.value if isinstance(parsed, SkipReason) else parsed
 
-    def _call(
-        self, row: DecodedRecord, time: datetime, target: _Target, caller: Caller
-    ) -> Call | None:
+    def _call(self, row: DecodedRecord, time: datetime, target: _Target) -> Call | None:
         """Returns the call of a record; None where a field is missing or has a rare form."""
         identity = row.userIdentity
-        key = (identity and identity.accessKeyId) or ""
+        if identity is None:
+            return None
+        caller = target.in_session(identity)
+        key = identity.accessKeyId or ""
         access_key = key if key and is_access_key(key) else ""
         shape = self._shape(row, target)
+        request = bytes(row.requestParameters)
+        resource_list = bytes(row.resources)
         answer = bytes(row.responseElements)
-        is_undecoded = _can_wait(answer)
-        content = (
-            bytes(row.requestParameters),
-            bytes(row.resources),
-            row.errorMessage,
-            answer if shape.reads_answer or not is_undecoded else _HAS_ANSWER,
-        )
+        can_wait = _can_wait(answer)
+        key_answer = answer if shape.reads_answer or not can_wait else _HAS_ANSWER
+        content: _Content = (request, resource_list, row.errorMessage, key_answer)
         known_call = shape.calls.get(content)
         if known_call is not None:
             if shape.reads_answer or not was_read(known_call.response):
@@ -313,40 +328,46 @@ class RecordReader:
                     event_id=row.eventID or "",
                     session=caller.session,
                     time=time,
-                    response=UndecodedAnswer(answer) if is_undecoded else known_call.response,
+                    response=UndecodedAnswer(answer) if can_wait else known_call.response,
                     access_key=access_key,
                 )
+            # From now on, calls with another answer are other calls.
             shape.reads_answer = True
             shape.calls.clear()
-            content = (*content[:3], answer)
-        fields = shape.fields
-        if row.errorMessage is not None or fields is None:
-            # There may be as many messages as there are records.
-            fields = EventFields.of(identity_fields(row))
-            shape.fields = fields if row.errorMessage is None else shape.fields
+            content = (request, resource_list, row.errorMessage, answer)
+        fields = shape.fields_of(row)
         resources = decode_resource_arns(row.resources)
         if resources is None or not fields.source or not fields.name:
             return None
-        response = UndecodedAnswer(answer) if is_undecoded else _object(row.responseElements)
         call = fields.call(
             caller,
-            access_key,
-            time,
-            row.eventID or "",
-            (_object(row.requestParameters), response, resources),
+            access_key=access_key,
+            time=time,
+            event_id=row.eventID or "",
+            parameters=_object(row.requestParameters),
+            response=UndecodedAnswer(answer) if can_wait else _object(row.responseElements),
+            resources=resources,
         )
+        return self._kept_call(call, shape, content, answer) if shape.repeats else call
+
+    def _kept_call(self, call: Call, shape: _Shape, content: _Content, answer: bytes) -> Call:
+        """Keeps a call, so that equal ones are made from it, and returns it; a large one is not
+        kept.
+        """
         size = sum(map(len, filter(None, content)))
-        if shape.repeats and size <= _LONGEST_KEPT:
-            call = structs.replace(call, repeats=Repeats(equal_answers=content[3] == answer))
-            decoded = len(content[0]) + len(content[3])
-            self._make_space(size + len(answer) + _SIZE_DECODED * decoded)
-            shape.calls[content] = call
-        return call
+        if size > _LONGEST_KEPT:
+            return call
+        request, _, _, key_answer = content
+        decoded_size = _SIZE_DECODED * (len(request) + len(key_answer))
+        self._make_space(size + len(answer) + decoded_size)
+        kept_call = structs.replace(call, repeats=Repeats(equal_answers=key_answer == answer))
+        shape.calls[content] = kept_call
+        return kept_call
 
     def _make_space(self, size: int) -> None:
         """Counts bytes that are kept, and drops all calls where they are too many."""
         self._kept += size + _SIZE_OF_CALL
-        if self._kept > self._most_kept:
+        if self._kept > self.options.most_kept:
             self._shapes.clear()
             self._kept = 0
 
@@ -389,9 +410,7 @@ class RecordReader:
         """Counts each kind of record and event name once a day: most records share them."""
         if day != self._day or len(self._known) > _KNOWN_KEYS:
             self._day = day
-            self._known.clear()
-        if not self._known:
-            self._data.clear()
+            self._forget_known()
         keys: list[_Key] = [
             (
                 row.eventSource,
@@ -404,34 +423,33 @@ class RecordReader:
             )
             for row in rows
         ]
-        fresh = set(keys) - self._known
-        if fresh:
-            by_key = dict(zip(keys, rows, strict=True))
-            for key in fresh:
-                self._cover_kind(key, by_key[key], day)
-        data_events = self._data
-        if data_events:
-            for row, cover in [
-                (row, data_events[key])
-                for key, row in zip(keys, rows, strict=True)
-                if key in data_events
-            ]:
-                if row.resources is not NULL:
-                    cover.note_folders(day, row.eventName, self._folders_of(row))
+        new_keys = set(keys) - self._known
+        if new_keys:
+            row_by_key = dict(zip(keys, rows, strict=True))
+            for key in new_keys:
+                self._cover_kind(key, row_by_key[key], day)
+        if not self._data_covers:
+            return
+        for key, row in zip(keys, rows, strict=True):
+            cover = self._data_covers.get(key)
+            if cover is not None and row.resources is not NULL:
+                cover.note_folders(day, row.eventName, self._folders_of(row))
 
     def _cover_kind(self, key: _Key, row: DecodedRecord, day: int) -> None:
-        shape, cover = self._covers.get(key[:-1], (key[:-1], None))
-        if cover is None:
-            cover = CoverageCounter.of(identity_fields(row), self.principals)
-            self._covers[shape] = shape, cover
-        self._touched[shape] = cover
-        # The texts of one shape are shared by all its keys.
-        key = (*shape, row.eventName)
-        self._known.add(key)
+        """Counts a kind of record for the first time on a day."""
+        fields = key[:-1]
+        kind = self._kinds_covered.get(fields)
+        if kind is None:
+            kind = _RecordKind(fields, CoverageCounter.of(identity_fields(row), self._principals))
+            self._kinds_covered[fields] = kind
+        cover = kind.cover
         cover.names.add(row.eventName)
         cover.days.add(day)
+        # The keys of one kind share its texts, which saves memory.
+        key = (*kind.fields, row.eventName)
+        self._known.add(key)
         if cover.data and cover.own:
-            self._data[key] = cover
+            self._data_covers[key] = cover
 
     def _folders_of(self, row: DecodedRecord) -> Iterable[str]:
         """Returns the folders of a data event's resources; those of objects in one folder are
@@ -454,12 +472,33 @@ class RecordReader:
         return folders
 
 
-def _session(target: _Target, identity: DecodedIdentity) -> Caller:
-    if len(target.sessions) >= _REMEMBERED:
-        target.sessions.clear()
-    caller = target.caller.in_session(identity.arn or "", identity.principalId or "")
-    target.sessions[identity.arn, identity.principalId] = caller
-    return caller
+def _times(rows: Iterable[DecodedRecord]) -> list[datetime]:
+    """Returns the times of some records.
+
+    Raises:
+        ValueError: a time has another form than CloudTrail's, or no record can have it.
+    """
+    times = [datetime.fromisoformat(row.eventTime) for row in rows]
+    if {time.tzinfo for time in times} - {UTC}:
+        raise ValueError("a time is not in UTC")
+    if times and not (is_possible_time(min(times)) and is_possible_time(max(times))):
+        raise ValueError("a time is not possible")
+    return times
+
+
+def _calls_and_gaps(
+    read_items: Iterable[Call | Gap | NoCall | str], statistics: ReadStatistics
+) -> list[Call | Gap]:
+    """Returns what counts of the items of a block, and counts the records that are no calls."""
+    calls_and_gaps: list[Call | Gap] = []
+    for read_item in read_items:
+        if isinstance(read_item, str):
+            statistics.skipped[read_item] += 1
+        elif isinstance(read_item, NoCall):
+            statistics.note_no_call(read_item)
+        else:
+            calls_and_gaps.append(read_item)
+    return calls_and_gaps
 
 
 def _caller_key(row: DecodedRecord) -> _Key:
@@ -487,11 +526,12 @@ def _other_key(row: DecodedRecord) -> _Key:
     fields that `find_caller` reads.
     """
     identity = row.userIdentity
-    kind = row.eventSource if row.eventType is None else row.eventType
     if identity is None:
         return ()
+    kind = row.eventSource if row.eventType is None else row.eventType
     if identity.type in OTHER_TYPES:
         return identity.type, kind, row.eventCategory
+    is_named_user = identity.type == "IAMUser" and bool(identity.arn)
     return (
         identity.sessionContext,
         identity.type,
@@ -501,9 +541,8 @@ def _other_key(row: DecodedRecord) -> _Key:
         row.eventCategory,
         row.sessionCredentialFromConsole,
         identity.arn,
-        None
-        if identity.arn and identity.type == "IAMUser"
-        else (identity.principalId, identity.userName),
+        None if is_named_user else identity.principalId,
+        None if is_named_user else identity.userName,
         None if identity.arn else row.awsRegion,
     )
 

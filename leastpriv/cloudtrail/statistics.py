@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping
 from datetime import date, datetime
 from typing import Any, TypeVar
 
@@ -46,6 +46,7 @@ _MOST_ACCOUNTS = 20_000
 """Accounts kept: a log may contain any number."""
 
 
+_K = TypeVar("_K")
 _OPEN = Window()
 _COUNTS = (
     "files", "damaged_files", "foreign_files", "records", "calls", "duplicates", "outside_window",
@@ -68,8 +69,7 @@ class ReadStatistics(Struct):
     outside_window: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     """Records that are not a call of the targets, by reason (`SkipReason`)."""
-    no_calls: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """Records that name a target and are no call of it: ARN and type of the event -> number."""
+    no_calls: Counter[NoCall] = field(default_factory=Counter)
     callers: Counter[str] = field(default_factory=Counter)
     """Number of calls of other callers, by ARN without the session."""
     regions: set[str] = set()
@@ -121,15 +121,13 @@ class ReadStatistics(Struct):
         """Counts calls of a role or user that is no target: a message about a wrong name lists
         them.
         """
-        if arn and (arn in self.callers or len(self.callers) < _DISTINCT):
-            self.callers[arn] += times
+        if arn:
+            _count(self.callers, arn, times)
 
-    def note_no_call(self, found: NoCall, times: int = 1) -> None:
+    def note_no_call(self, no_call: NoCall, times: int = 1) -> None:
         """Counts records that name a target and are no call of it."""
         self.skipped[SkipReason.EVENT_TYPE.value] += times
-        key = (found.principal, found.why)
-        if key in self.no_calls or len(self.no_calls) < _DISTINCT:
-            self.no_calls[key] += times
+        _count(self.no_calls, no_call, times)
 
     def absorb(self, other: ReadStatistics) -> None:
         """Adds the counters of another reading."""
@@ -137,31 +135,30 @@ class ReadStatistics(Struct):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         if other.newest:
             self.note_call(other.newest)
+        if other.first and other.last:
+            self.note_times(other.first, other.last)
         self.skipped.update(other.skipped)
-        for key, count in other.no_calls.items():
-            if key in self.no_calls or len(self.no_calls) < _DISTINCT:
-                self.no_calls[key] += count
-        for name, count in other.callers.items():
-            self.note_caller(name, count)
+        for no_call, count in other.no_calls.items():
+            _count(self.no_calls, no_call, count)
+        for arn, count in other.callers.items():
+            _count(self.callers, arn, count)
         for region in other.regions:
             add_name(self.regions, region)
         _add_events(self.events, other.events)
         for region, days in other.days.items():
             _add_days(self.days, region, days)
-        for key, days in other.logged.items():
-            _add_days(self.logged, key, days)
+        for region_events, days in other.logged.items():
+            _add_days(self.logged, region_events, days)
         _add_streams(self.data, other.data)
-        if other.first and other.last:
-            self.note_times(other.first, other.last)
         for account, account_statistics in other.accounts.items():
-            sum_of_account = self.of_account(account)
-            if sum_of_account is not None:
-                sum_of_account.absorb(account_statistics)
+            self.of_account(account).absorb(account_statistics)
 
-    def of_account(self, account: str) -> ReadStatistics | None:
-        """Returns the counters of an account's own records; None for one account too many."""
+    def of_account(self, account: str) -> ReadStatistics:
+        """Returns the counters of an account's own records; those of one account too many are not
+        kept.
+        """
         if account not in self.accounts and len(self.accounts) >= _MOST_ACCOUNTS:
-            return None
+            return ReadStatistics()
         return self.accounts.setdefault(account, ReadStatistics())
 
 
@@ -187,14 +184,14 @@ class PackedStatistics(Struct, array_like=True, gc=False):
 
     counts: tuple[int, ...]
     skipped: dict[str, int]
-    no_calls: dict[tuple[str, str], int]
+    no_calls: dict[NoCall, int]
     callers: dict[str, int]
     regions: set[str]
     events: set[str]
     days: dict[str, set[int]]
     logged: dict[RegionEvents, set[int]]
-    data: list[tuple[DataStream, str]]
-    """Streams and their masks, in hexadecimal: a mask has more bits than the format's numbers."""
+    data: dict[DataStream, str]
+    """The masks are in hexadecimal: they have more bits than the format's numbers."""
     first: AwareTime | None
     last: AwareTime | None
     newest: AwareTime | None
@@ -212,7 +209,7 @@ class PackedStatistics(Struct, array_like=True, gc=False):
             events=statistics.events,
             days=statistics.days,
             logged=statistics.logged,
-            data=[(stream, f"{days:x}") for stream, days in statistics.data.items()],
+            data={stream: f"{days:x}" for stream, days in statistics.data.items()},
             first=statistics.first,
             last=statistics.last,
             newest=statistics.newest,
@@ -234,7 +231,7 @@ class PackedStatistics(Struct, array_like=True, gc=False):
             events=self.events,
             days=self.days,
             logged=self.logged,
-            data={stream: int(days, 16) for stream, days in self.data},
+            data={stream: int(days, 16) for stream, days in self.data.items()},
             first=self.first,
             last=self.last,
             newest=self.newest,
@@ -265,8 +262,8 @@ class CoverageCounter(Struct):
     names: set[str] = set()
     """Event names of the records."""
     days: set[int] = set()
-    streams: dict[tuple[str, str], set[int]] = {}
-    """Event name and prefix of data events -> their days."""
+    streams: dict[str, dict[str, set[int]]] = {}
+    """Event name and folder of data events -> their days."""
 
     @classmethod
     def of(cls, record: Mapping[str, object], principals: Principals) -> CoverageCounter:
@@ -290,39 +287,46 @@ class CoverageCounter(Struct):
         )
 
     def note_folders(self, day: int, name: str, folders: Iterable[str]) -> None:
-        """Counts the folders of a data event's resources: event selectors may name a prefix."""
+        """Counts the folders of a data event's resources: event selectors may name a prefix. Those
+        of other events do not count.
+        """
+        if not self.data:
+            return
+        days_by_folder = self.streams.setdefault(name, {})
         for folder in folders:
-            days_of_stream = self.streams.get((name, folder))
-            if days_of_stream is None:
-                self.streams[name, folder] = {day}
+            days = days_by_folder.get(folder)
+            if days is None:
+                days_by_folder[folder] = {day}
             else:
-                days_of_stream.add(day)
+                days.add(day)
 
     def add_to(self, statistics: ReadStatistics) -> None:
         """Adds the counts to the statistics, and resets them."""
-        self._add(statistics)
-        of_account = statistics.of_account(self.account) if self.account else None
-        if of_account is not None:
-            self._add(of_account)
+        if self.own:
+            self._add(statistics)
+            if self.account:
+                self._add(statistics.of_account(self.account))
         for collection in (self.names, self.days, self.streams):
             collection.clear()
 
     def _add(self, statistics: ReadStatistics) -> None:
-        if self.own:
-            add_name(statistics.regions, self.region)
-            if self.management:
-                _add_events(
-                    statistics.events, (f"{self.source}:{name}" for name in self.names if name)
-                )
-        if self.own and self.days:
-            if self.region in statistics.regions:
-                _add_days(statistics.days, self.region, self.days)
-                for name in () if self.data else {self.source, self.kind} & LOGGED_KINDS:
-                    _add_days(statistics.logged, RegionEvents(self.region, name), self.days)
-            kind = self.kind.removeprefix("data-")
+        add_name(statistics.regions, self.region)
+        if self.management:
+            events = {f"{self.source}:{name}" for name in self.names if name}
+            _add_events(statistics.events, events)
+        if not self.days:
+            return
+        if self.region in statistics.regions:
+            _add_days(statistics.days, self.region, self.days)
+            kinds = set() if self.data else {self.source, self.kind} & LOGGED_KINDS
+            for kind in kinds:
+                _add_days(statistics.logged, RegionEvents(self.region, kind), self.days)
+        access = self.kind.removeprefix("data-")
+        for name, days_by_folder in self.streams.items():
+            event = f"{self.source}:{name}"
             streams = {
-                DataStream(f"{self.source}:{name}", kind, prefix): mask_of(days)
-                for (name, prefix), days in self.streams.items()
+                DataStream(event, access, folder): mask_of(days)
+                for folder, days in days_by_folder.items()
             }
             _add_streams(statistics.data, streams)
 
@@ -339,14 +343,11 @@ def total_coverage(
     region; `account`: of the targets' accounts only this one counts.
     """
     total = ReadStatistics()
-    for source_statistics in statistics:
-        total.absorb(
-            source_statistics.accounts.get(account, ReadStatistics())
-            if account
-            else source_statistics
-        )
-        every_region = every_region or source_statistics.every_region
-        total.selected |= source_statistics.selected
+    for source in statistics:
+        counted = source.accounts.get(account, ReadStatistics()) if account else source
+        total.absorb(counted)
+        total.selected |= source.selected
+        every_region = every_region or source.every_region
     return Coverage(
         days={region: _dates(days) for region, days in sorted(total.days.items())},
         logged={key: _dates(days) for key, days in sorted(total.logged.items())},
@@ -363,32 +364,6 @@ def _dates(days: Iterable[int]) -> frozenset[date]:
     return frozenset(map(date.fromordinal, days))
 
 
-class RecordGroup(Struct, frozen=True):
-    """Equal records of any principal, of which a query returns what they have in common."""
-
-    record: Mapping[str, object]
-    times: Sequence[datetime]
-    """Of the first and the last."""
-    days: Iterable[datetime] = ()
-    names: Iterable[str] = ()
-    streams: Iterable[tuple[datetime, str, str]] = ()
-    """Day, event name and folder of data events."""
-
-
-def count_group(statistics: ReadStatistics, group: RecordGroup, principals: Principals) -> None:
-    """Counts the coverage of a group of records."""
-    counter = CoverageCounter.of(group.record, principals)
-    for time in group.times:
-        statistics.note_times(time, time)
-        counter.days.add(time.toordinal())
-    counter.days.update(day.toordinal() for day in group.days)
-    counter.names.update(group.names)
-    if counter.data and counter.own:
-        for day, name, folder in group.streams:
-            counter.note_folders(day.toordinal(), name, (folder,))
-    counter.add_to(statistics)
-
-
 def count_coverage(
     statistics: ReadStatistics,
     record: Mapping[str, object],
@@ -396,13 +371,21 @@ def count_coverage(
     principals: Principals,
 ) -> None:
     """Counts the coverage of one record of any principal; it may lack its time."""
-    name, times = str(record.get("eventName") or ""), [time] if time else []
-    streams = (
-        (day, name, folder_of(arn))
-        for day in times
-        for arn in resources_of(record.get("resources"))
-    )
-    count_group(statistics, RecordGroup(record, times, (), (name,), streams), principals)
+    counter = CoverageCounter.of(record, principals)
+    name = str(record.get("eventName") or "")
+    counter.names.add(name)
+    if time:
+        statistics.note_times(time, time)
+        day = time.toordinal()
+        counter.days.add(day)
+        counter.note_folders(day, name, map(folder_of, resources_of(record.get("resources"))))
+    counter.add_to(statistics)
+
+
+def _count(counter: Counter[_K], key: _K, times: int) -> None:
+    """Counts a key, unless there are too many others."""
+    if key in counter or len(counter) < _DISTINCT:
+        counter[key] += times
 
 
 def add_name(names: set[str], name: str) -> None:
@@ -414,9 +397,6 @@ def add_name(names: set[str], name: str) -> None:
 def _add_events(events: set[str], others: Iterable[str]) -> None:
     if len(events) < _MOST_EVENTS:
         events.update(others)
-
-
-_K = TypeVar("_K")
 
 
 def _add_days(days: dict[_K, set[int]], key: _K, others: set[int]) -> None:

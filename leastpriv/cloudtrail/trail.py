@@ -22,7 +22,6 @@ from io import BytesIO
 from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.aws.errors import error_code, required_member
@@ -30,8 +29,7 @@ from leastpriv.aws.session import Aws, pages
 from leastpriv.cloudtrail.digest_validation import DigestValidator
 from leastpriv.cloudtrail.file_reader import (
     EventDeduplicator,
-    FileReader,
-    ReadOptions,
+    LogFile,
     S3TrailOptions,
 )
 from leastpriv.cloudtrail.file_store import (
@@ -43,7 +41,8 @@ from leastpriv.cloudtrail.file_store import (
 from leastpriv.cloudtrail.lookup_events import WAIT_ADVICE, late_events_gap
 from leastpriv.cloudtrail.other_accounts import namesakes_in_bucket
 from leastpriv.cloudtrail.parts import Counting, Item
-from leastpriv.cloudtrail.prefetch import FailedFile, Prefetcher, QueuedPart, open_cache
+from leastpriv.cloudtrail.prefetch import Prefetcher, QueuedFile, QueuedPart, open_cache
+from leastpriv.cloudtrail.record_reader import ReadOptions, RecordReader
 from leastpriv.cloudtrail.s3_bucket import Bucket
 from leastpriv.cloudtrail.statistics import CountedGaps, ReadStatistics
 from leastpriv.cloudtrail.trail_config import (
@@ -90,10 +89,6 @@ class _DeliveredTrail:
     def __str__(self) -> str:
         """Name of the source in messages."""
         return self._named
-
-    def _read_options(self, window: Window, principals: Principals) -> ReadOptions:
-        options = self._options
-        return ReadOptions(window, principals, options.survey, options.max_decompressed)
 
     def _settings_gaps(
         self,
@@ -146,7 +141,7 @@ class LogGroup(_DeliveredTrail):
     def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
         yield from self._settings_gaps(self._delivering_trails, window, LOG_GROUP_ERROR)
         seen_events = self._options.seen or EventDeduplicator()
-        reader = FileReader(self._read_options(window, principals))
+        reader = RecordReader(ReadOptions(window, principals, self._options.survey))
         event_count = 0
         try:
             for number, messages in enumerate(self._pages(window), start=1):
@@ -157,9 +152,8 @@ class LogGroup(_DeliveredTrail):
                 if messages:
                     # As a list of texts: each is one whole record or none.
                     text = json.dumps(messages).encode()
-                    yield from reader.read(
-                        self._named, "", partial(BytesIO, text), self.statistics, seen_events
-                    )
+                    log = LogFile(reader, self._named, "", self.statistics, seen_events)
+                    yield from log.read(partial(BytesIO, text))
                     self.statistics.files -= 1
         except AwsError as error:
             if error_code(error) == "ResourceNotFoundException":
@@ -169,7 +163,7 @@ class LogGroup(_DeliveredTrail):
             yield failed_source_gap(self._named, error)
             return
         finally:
-            reader.records.survey(self.statistics)
+            reader.survey(self.statistics)
         if event_count and not (self.statistics.records or self.statistics.outside_window):
             raise InputError(
                 f"trails: the log group {self._name!r} holds no CloudTrail record: name another"
@@ -317,7 +311,7 @@ class S3Trail(_DeliveredTrail):
                 now=options.validate_at,
             )
         cache_name = bucket.name if options.survey else f"{bucket.name}, calls alone"
-        read_options = replace(self._read_options(window, principals), hashes=validator is not None)
+        read_options = ReadOptions(window, principals, options.survey, hashes=validator is not None)
         files = Prefetcher(
             store=bucket,
             options=read_options,
@@ -399,7 +393,7 @@ class _BucketReading(Struct):
             unlisted_regions = {branch.region for branch in self.bucket.unlisted}
             yield from self.validator.gaps(None if is_interrupted else unlisted_regions)
 
-    def _items_of_part(self, part: QueuedPart) -> Generator[Item, None, Sequence[FailedFile]]:
+    def _items_of_part(self, part: QueuedPart) -> Generator[Item, None, Sequence[QueuedFile]]:
         """Yields the items of a part; returns the files that could not be fetched."""
         try:
             if self.validator:
@@ -407,18 +401,22 @@ class _BucketReading(Struct):
             else:
                 yield from self.files.items(part)
         except AwsError as error:
-            return [FailedFile(part.file.stored, error)]
-        if len(part.failures) < len(part.files):
+            part.file.error = error
+            return [part.file]
+        failures = part.failures
+        if len(failures) < len(part.files):
             self._failures = 0
-        return part.failures
+        return failures
 
-    def _ends_with(self, failed: FailedFile) -> bool:
+    def _ends_with(self, file: QueuedFile) -> bool:
         """Counts a file that cannot be fetched; whether the rest is not tried."""
+        if file.error is None:
+            return False
         self._failures += 1
         self.statistics.files += 1
         self.statistics.damaged_files += 1
-        self._count_failure(region_of_path(failed.stored.key), failed.error)
-        kind = failed.error.kind
+        self._count_failure(region_of_path(file.stored.key), file.error)
+        kind = file.error.kind
         limit = _MOST_FAILURES.get(kind, _MOST_OTHER_FAILURES)
         return kind in _FINAL_ERRORS or self._failures >= limit
 

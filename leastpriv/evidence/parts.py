@@ -21,13 +21,12 @@ from msgspec.structs import replace
 
 from leastpriv.cloudtrail.file_reader import (
     EventDeduplicator,
-    FileReader,
     LogFile,
     PartDeduplicator,
-    ReadOptions,
 )
 from leastpriv.cloudtrail.file_store import FileStore, region_of_path
 from leastpriv.cloudtrail.parts import NOT_ENCODABLE, NOT_ENCODED, CountedPart, PartFile
+from leastpriv.cloudtrail.record_reader import ReadOptions, RecordReader
 from leastpriv.cloudtrail.statistics import PackedStatistics, ReadStatistics
 from leastpriv.models import Gap
 from leastpriv.process_limits import collect_rarely
@@ -67,7 +66,7 @@ class FileCounter:
             store: opens the files; None: the content of each file is given.
             earlier: earlier events, whose copies do not count; None: each part counts alone.
         """
-        self._reader = FileReader(options)
+        self._reader = RecordReader(options)
         self._store = store
         self._earlier = earlier
 
@@ -94,7 +93,7 @@ class FileCounter:
                     first_call = log_item.time
                 collectors.note(0, log_item)
             sha256 = log.sha256
-        self._reader.records.survey(statistics)
+        self._reader.survey(statistics)
         if self._earlier:
             self._earlier.add(seen_events.ids)
         try:

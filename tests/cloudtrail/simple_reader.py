@@ -28,7 +28,6 @@ from leastpriv.cloudtrail.record import (
     resources_of,
 )
 from leastpriv.cloudtrail.record_blocks import (
-    MAX_DECOMPRESSED,
     DamagedFileError,
     open_pieces,
 )
@@ -38,9 +37,9 @@ from leastpriv.models import Call, Gap, GapKind, Scope
 from tests.fakes.replace import replace
 
 
-def read_values(file: BinaryIO, *, max_decompressed: int = MAX_DECOMPRESSED) -> Iterator[object]:
+def read_values(file: BinaryIO) -> Iterator[object]:
     """The JSON values of a file, which may be plain or gzip."""
-    return parse_values(open_pieces(file, max_decompressed)[1])
+    return parse_values(open_pieces(file).pieces)
 
 
 class SimpleReader:

@@ -25,9 +25,9 @@ from leastpriv.aws.session import Aws
 from leastpriv.cloudtrail.athena import NEEDED, AthenaOptions, AthenaTable
 from leastpriv.cloudtrail.athena_sql import (
     CloudTrailTable,
+    data_uses_in_row,
     days_in_row,
     operations_in_row,
-    streams_in_row,
     table_gaps,
 )
 from leastpriv.cloudtrail.local_store import TrailFolder
@@ -927,7 +927,7 @@ def test_days_and_streams_of_a_row_are_read_and_what_is_none_of_them_is_left_out
     first = datetime(2026, 9, 1, tzinfo=UTC)
     assert list(days_in_row(row)) == [first, first + timedelta(days=2)]
     assert operations_in_row(row) == ["PutObject", "GetObject"]
-    assert list(streams_in_row(row)) == [
+    assert list(data_uses_in_row(row)) == [
         (first, "PutObject", "arn:aws:s3:::shop/a/"), (first, "PutObject", "arn:aws:s3:::shop"),
     ]  # fmt: skip
-    assert list(days_in_row({})) == list(streams_in_row({})) == []
+    assert list(days_in_row({})) == list(data_uses_in_row({})) == []

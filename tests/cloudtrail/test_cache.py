@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.cloudtrail import cache
 from leastpriv.cloudtrail.cache import ObjectCache
-from leastpriv.cloudtrail.file_reader import ReadOptions
 from leastpriv.cloudtrail.file_store import StoredFile
+from leastpriv.cloudtrail.record_reader import ReadOptions
 from leastpriv.cloudtrail.statistics import ReadStatistics
 from leastpriv.cloudtrail.trail import S3Trail, S3TrailOptions
 from leastpriv.errors import InputError

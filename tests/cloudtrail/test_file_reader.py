@@ -24,11 +24,11 @@ from hypothesis import strategies as st
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.cloudtrail import prefetch, record_blocks
-from leastpriv.cloudtrail.file_reader import ReadOptions
 from leastpriv.cloudtrail.file_store import StoredFile, region_of_path
 from leastpriv.cloudtrail.local_store import LocalStore, TrailFolder
 from leastpriv.cloudtrail.parts import PartFile
 from leastpriv.cloudtrail.record_formats import unwrap
+from leastpriv.cloudtrail.record_reader import ReadOptions
 from leastpriv.evidence.parts import CountingProcess, FileCounter
 from leastpriv.models import Call, Gap
 from tests.cloudtrail.simple_reader import SimpleReader, read_values

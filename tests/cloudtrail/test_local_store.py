@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
-from leastpriv.cloudtrail import local_store
+from leastpriv.cloudtrail import local_store, record_blocks
 from leastpriv.cloudtrail.file_reader import EventDeduplicator
 from leastpriv.cloudtrail.local_store import TrailFolder
 from leastpriv.cloudtrail.record import account_of_record
@@ -231,9 +231,10 @@ def test_a_damaged_file_of_unknown_region_may_hide_any_call(tmp_path: Path) -> N
     ]
 
 
-def test_a_gzip_bomb_is_a_gap(tmp_path: Path) -> None:
+def test_a_gzip_bomb_is_a_gap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record_blocks, "MAX_DECOMPRESSED", 1_000)
     (tmp_path / "x.json.gz").write_bytes(gzip.compress(b" " * 100_000))
-    observations = list(TrailFolder(tmp_path, max_decompressed=1_000).read(ALWAYS, EVERYBODY))
+    observations = list(TrailFolder(tmp_path).read(ALWAYS, EVERYBODY))
     assert [observation.kind for observation in observations if isinstance(observation, Gap)] == [
         GapKind.UNREADABLE_FILE
     ]

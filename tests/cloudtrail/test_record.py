@@ -491,6 +491,7 @@ def test_the_issuer_of_a_saml_login_is_no_provider_of_open_id_connect() -> None:
         {"eventSource": "sqs.amazonaws.com"},
         {"responseElements": None},
         {"userIdentity": {"type": "AWSAccount"}},
+        {"userIdentity": {"type": [], "invokedBy": "x.amazonaws.com"}},
     ],
 )
 def test_a_record_that_issues_no_key_to_an_identity_is_no_login(fields: dict[str, object]) -> None:

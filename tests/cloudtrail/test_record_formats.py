@@ -31,13 +31,11 @@ def compact(value: object) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-def values(data: bytes | io.BytesIO, **limits: int) -> tuple[list[Any], list[str]]:
+def values(data: bytes | io.BytesIO) -> tuple[list[Any], list[str]]:
     """The values of a file, and the damage that ends it."""
     read_so_far: list[Any] = []
     try:
-        read_so_far.extend(
-            read_values(io.BytesIO(data) if isinstance(data, bytes) else data, **limits)
-        )
+        read_so_far.extend(read_values(io.BytesIO(data) if isinstance(data, bytes) else data))
     except DamagedFileError as error:
         return read_so_far, [str(error)]
     return read_so_far, []
@@ -47,8 +45,8 @@ def records(data: bytes) -> list[Any]:
     return [record for value in values(data)[0] for record in unwrap(value)]
 
 
-def damage(data: bytes, **limits: int) -> list[str]:
-    return values(data, **limits)[1]
+def damage(data: bytes) -> list[str]:
+    return values(data)[1]
 
 
 TRAIL = compact({"Records": RECORDS}).encode()
@@ -133,9 +131,12 @@ def test_an_empty_file_is_damage_because_none_is_delivered_empty() -> None:
     assert damage(b"") == ["it is empty"]
 
 
-def test_a_gzip_bomb_is_damage_after_the_records_before_the_limit() -> None:
+def test_a_gzip_bomb_is_damage_after_the_records_before_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     bomb = gzip.compress(LINES + b"\n" + b" " * 5_000_000)
-    assert damage(bomb, max_decompressed=1_000_000) == ["it unfolds to more than 1,000,000 bytes"]
+    monkeypatch.setattr(record_blocks, "MAX_DECOMPRESSED", 1_000_000)
+    assert damage(bomb) == ["it unfolds to more than 1,000,000 bytes"]
     assert records(bomb) == RECORDS
 
 

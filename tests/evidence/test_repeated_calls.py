@@ -18,7 +18,7 @@ from msgspec import structs
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.cloudtrail.local_store import TrailFolder
 from leastpriv.cloudtrail.record import parse_record
-from leastpriv.cloudtrail.record_reader import RecordReader
+from leastpriv.cloudtrail.record_reader import ReadOptions, RecordReader
 from leastpriv.cloudtrail.statistics import ReadStatistics
 from leastpriv.evidence.collector import PrincipalCollectors
 from leastpriv.models import Call, Gap, Outcome
@@ -184,7 +184,7 @@ def test_what_a_session_policy_denies_counts_for_its_session_and_key_alone(
     alone = [parse_record(record) for record in records]
     expected = _evidence([read_item for read_item in alone if not isinstance(read_item, str)])
     for ordered in (records, records[::-1], records[1:] + records[:1]):
-        read_items = _read(RecordReader(Window(), Principals()), ordered)
+        read_items = _read(RecordReader(ReadOptions(Window(), Principals())), ordered)
         assert _evidence([*read_items]) == expected, ordered
 
 
@@ -196,7 +196,7 @@ def test_what_decodes_of_a_deeply_nested_answer_decodes_where_it_is_read(name: s
     read = 0
     for depth in range(10, 1_000, 10):
         block = f"[{record}]".replace('"@"', "[" * depth + "1" + "]" * depth)
-        reader = RecordReader(Window(), Principals())
+        reader = RecordReader(ReadOptions(Window(), Principals()))
         read_items = reader.read(block.encode(), ReadStatistics(), checked=True)
         # Others count as damaged.
         for read_item in read_items or ():
@@ -229,7 +229,7 @@ def test_calls_that_differ_take_the_memory_that_the_bound_says(
     request_of_all: dict[str, Any], answer: object
 ) -> None:
     bound = 300_000
-    reader = RecordReader(Window(), Principals(), survey=False, most_kept=bound)
+    reader = RecordReader(ReadOptions(Window(), Principals(), survey=False, most_kept=bound))
     update = structs.replace(PUT, source="ec2.amazonaws.com", name="ModifyVolume", resources=())
     largest = 0
     tracemalloc.start()

@@ -86,7 +86,7 @@ _NO_RUN = -1
 """The run of a call that may be no deployment's."""
 
 
-class _Place(Struct, eq=False):
+class _Place(Struct, eq=False, gc=False):
     """Where a collector counts a call, and all calls that repeat it."""
 
     collector: object
@@ -94,9 +94,9 @@ class _Place(Struct, eq=False):
     mapped: CallNeeds
     is_call: bool
     """False: a summary of data events shows no call of one principal."""
-    totals: list[CallTotals] = []
-    gaps: list[Gap] = []
-    not_evaluated: list[EventReason] = []
+    totals: tuple[CallTotals, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    not_evaluated: tuple[EventReason, ...] = ()
     answers: AnswerCounts | None = None
     """Where a writing call of the event shows whether it has an answer."""
     lacks_answer: bool = False
@@ -151,23 +151,31 @@ class UsageCollector:
     def note(self, call: Call) -> None:
         """Counts one call of the principal."""
         run = _NO_RUN if call.caller_doubt else self._runs.note(call, self._counted)
+        place = call.repeats.place if call.repeats else None
+        if not isinstance(place, _Place):
+            place = self._new_place(call, needs_of(call))
+        elif place.collector is not self._mark:
+            place = self._new_place(call, place.mapped)
+        self._count(call, run, place)
+
+    def _new_place(self, call: Call, mapped: CallNeeds) -> _Place:
+        """Decides where a call counts, and marks the calls that repeat it."""
+        place = self._place_of(call, mapped)
         repeats = call.repeats
-        repeated_place = repeats.place if repeats else None
-        if isinstance(repeated_place, _Place) and repeated_place.collector is self._mark:
-            call_place = repeated_place
-        else:
-            mapped = repeated_place.mapped if isinstance(repeated_place, _Place) else needs_of(call)
-            call_place = self._place_of(call, mapped)
-            if repeats and not call_place.is_alone:
-                is_decided = repeats.equal_answers or not was_read(call.response)
-                repeats.place = call_place if is_decided else None
-        self._count(call, run, call_place)
+        if repeats and not place.is_alone:
+            is_decided = repeats.equal_answers or not was_read(call.response)
+            repeats.place = place if is_decided else None
+        return place
 
     def _count(self, call: Call, run: int, place: _Place) -> None:
         """Counts a call in its place."""
         if place.is_call:
             self._outcomes[call.outcome] += 1
-        created_ids = new_ids(call) if place.creates else ()
+        created_ids: tuple[str, ...] = ()
+        if place.creates:
+            created_ids = new_ids(call)
+            if place.tag_service and run != _NO_RUN:
+                self._tags.note(call, place.tag_service, run, created_ids)
         for totals in place.totals:
             totals.count_call(call.time, run, created_ids)
         if place.answers:
@@ -175,14 +183,14 @@ class UsageCollector:
                 place.answers.unanswered += 1
             else:
                 place.answers.answered += 1
-        if place.tag_service and run != _NO_RUN:
-            self._tags.note(call, place.tag_service, run, created_ids)
         for gap in place.gaps:
             self.note_gap(gap)
         for event_and_reason in place.not_evaluated:
             self._not_evaluated.add(event_and_reason, 1)
-        self._unmapped += place.is_unmapped
-        self._no_permission += place.needs_no_permission
+        if place.is_unmapped:
+            self._unmapped += 1
+        if place.needs_no_permission:
+            self._no_permission += 1
 
     def _place_of(self, call: Call, mapped: CallNeeds) -> _Place:
         """Decides where a call counts."""
@@ -193,10 +201,10 @@ class UsageCollector:
         if call.outcome is _UNKNOWN and is_call:
             # No replay evaluates it.
             reason = call.caller_doubt or call.error_code
-            call_place.not_evaluated.append(EventReason(event, reason))
+            call_place.not_evaluated += (EventReason(event, reason),)
         if call.read_only is False and hides_passed_role(call):
             scope = Scope(actions=("iam:PassRole",))
-            call_place.gaps.append(Gap(GapKind.MAY_PASS_ROLE, scope, event))
+            call_place.gaps += (Gap(GapKind.MAY_PASS_ROLE, scope, event),)
         if mapped.verdict is not _MAPPED or mapped.gaps or call.parameters_omitted:
             self._place_verdict(call_place, call, mapped)
         for action in mapped.kept:
@@ -269,17 +277,17 @@ class UsageCollector:
         place.is_alone = denial.denied_by is DeniedBy.SESSION
         if denial.encoded and not denial.actions:
             detail = f"{event}{self._decoder.trouble}"
-            place.gaps.append(Gap(GapKind.ENCODED_DENIAL, Scope(), detail))
+            place.gaps += (Gap(GapKind.ENCODED_DENIAL, Scope(), detail),)
         strange = unknown_refusals(call.source, call.name, mapped, denial.actions)
         if strange:
             actions = dict.fromkeys((*strange, *(need.permission.action for need in mapped.needs)))
             detail = f"{event} was denied {', '.join(strange)}"
             scope = Scope(actions=tuple(actions))
-            place.gaps.append(Gap(GapKind.MAPPING_DISAGREES, scope, detail))
+            place.gaps += (Gap(GapKind.MAPPING_DISAGREES, scope, detail),)
         for action in denied.mapping_contradictions(mapped, denial):
             detail = f"{event} was denied {action} on another resource than its request names"
             scope = Scope(actions=(action,))
-            place.gaps.append(Gap(GapKind.MAPPING_DISAGREES, scope, detail))
+            place.gaps += (Gap(GapKind.MAPPING_DISAGREES, scope, detail),)
         implied = denied.implied_needs(call, mapped)
         needs = denied.with_conditions(denied.denied_needs(mapped, denial, call), implied, call)
         self._place_denied_needs(place, call, needs, denial)
@@ -308,7 +316,7 @@ class UsageCollector:
             mark = _OF_SESSION + (call.access_key if is_stored else FURTHER_KEYS)
         totals = self._totals(call, needs, call.outcome, mark)
         totals.note_denial(denial)
-        place.totals.append(totals)
+        place.totals += (totals,)
 
     def _place_needs(
         self, place: _Place, call: Call, needs: tuple[Need, ...], outcome: Outcome
@@ -324,14 +332,15 @@ class UsageCollector:
             place.lacks_answer = not call.response
             if place.lacks_answer:
                 mark = _NO_ANSWER_OF + event
-        place.totals.append(self._totals(call, needs, outcome, mark))
+        place.totals += (self._totals(call, needs, outcome, mark),)
 
     def _totals(
         self, call: Call, needs: tuple[Need, ...], outcome: Outcome, mark: str
     ) -> CallTotals:
-        folded = tuple([self._folded(need) for need in needs])
-        key = GroupKey(folded, outcome, mark, call.region)
-        totals = self._groups.setdefault(key, CallTotals(call.time, call.time))
+        key = GroupKey(tuple(map(self._folded, needs)), outcome, mark, call.region)
+        totals = self._groups.get(key)
+        if totals is None:
+            totals = self._groups[key] = CallTotals(call.time, call.time)
         totals.describe(call)
         return totals
 
@@ -458,27 +467,28 @@ class UsageCollector:
         elif mapped.verdict is Verdict.UNMAPPED:
             place.is_unmapped = allowed
             if allowed:
-                place.not_evaluated.append(EventReason(event, GapKind.UNMAPPED_EVENT.value))
+                place.not_evaluated += (EventReason(event, GapKind.UNMAPPED_EVENT.value),)
             scope = scope_of_unmapped(call.source, call.name, mapped.prefix)
-            place.gaps.append(Gap(GapKind.UNMAPPED_EVENT, scope, event))
+            place.gaps += (Gap(GapKind.UNMAPPED_EVENT, scope, event),)
         elif mapped.verdict is Verdict.UNVERIFIED:
             place.is_unmapped = allowed
             if allowed:
-                place.not_evaluated.append(EventReason(event, GapKind.UNVERIFIED_ACTION.value))
+                place.not_evaluated += (EventReason(event, GapKind.UNVERIFIED_ACTION.value),)
             scope = Scope(services=(mapped.prefix,))
-            place.gaps.append(Gap(GapKind.UNVERIFIED_ACTION, scope, event))
-        place.gaps.extend(mapped.gaps)
+            place.gaps += (Gap(GapKind.UNVERIFIED_ACTION, scope, event),)
+        place.gaps += mapped.gaps
         if call.parameters_omitted:
             scope = Scope(actions=("iam:PassRole",))
-            place.gaps.append(Gap(GapKind.PARAMETERS_OMITTED, scope, event))
+            place.gaps += (Gap(GapKind.PARAMETERS_OMITTED, scope, event),)
 
     def _folded(self, need: Need) -> Need:
         need = without_build_step_names(need)
         permission = need.permission
         if permission.resource == "*":
             return need
-        self._list_of(permission.action).add(permission.resource)
-        return self._at_its_level(need)
+        resources = self._list_of(permission.action)
+        resources.add(permission.resource)
+        return self._at_its_level(need) if resources.level else need
 
     def _list_of(self, action: str) -> ResourceList:
         resources = self._resources.get(action)

@@ -57,7 +57,7 @@ DATE = re.compile(r"20\d{2}_?\d{2}_?\d{2}(v\d+)?$")
 KeyedText = tuple[str, str]
 """A key of a request in lower case and a text under it; a tuple, for a request may have thousands.
 """
-KeyedValue = tuple[str, object]
+KeyedValue = tuple[str, Any]
 """The same with a value that is yet to be read."""
 _Pairs = Sequence[KeyedText]
 _NUMBERS = ("number", "version", "revision")
@@ -406,15 +406,16 @@ def hides_passed_role(call: Call) -> bool:
     """Whether a call did what it should, and its record hides the text under a key of a role."""
     if call.outcome is not Outcome.ALLOWED or call.error_code:
         return False
-    waiting: list[KeyedValue] = list(call.parameters.items())
+    waiting: list[KeyedValue] = [*call.parameters.items()]
     for key, value in islice(waiting, MOST_VALUES):
-        if isinstance(value, str):
+        kind = type(value)
+        if kind is str:
             if value in _HIDDEN and "role" in key.lower():
                 return True
-        elif isinstance(value, dict):
-            waiting.extend(value.items())
-        elif isinstance(value, list):
-            waiting.extend([(key, element) for element in value])
+        elif kind is dict:
+            waiting += value.items()
+        elif kind is list:
+            waiting += zip(repeat(key), value)
     return False
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache
 
 from msgspec import Struct, structs
@@ -283,8 +283,8 @@ def _needs(call: Call, plan: EventPlan, request: CallRequest) -> CallNeeds:
         verdict=plan.verdict,
         prefix=plan.event.prefix,
         needs=tuple(needs),
-        gaps=_gaps(call, plan, presence),
-        kept=tuple(_kept(call, plan, presence, needs)),
+        gaps=_gaps(call, plan, presence) if plan.implies.unnamed else (),
+        kept=_kept(call, plan, presence, needs),
     )
 
 
@@ -398,18 +398,22 @@ def _actions(
     return [*[pair for pair in actions if pair[1].action not in replaced], *caused.values()]
 
 
-def _kept(call: Call, plan: EventPlan, presence: Presence, needs: Sequence[Need]) -> Iterator[str]:
+def _kept(
+    call: Call, plan: EventPlan, presence: Presence, needs: Sequence[Need]
+) -> tuple[str, ...]:
     """Actions that AWS may authorize inside a call and that are none of its needs."""
-    needed_actions = {need.permission.action for need in needs}
+    kept: list[str] = []
     # Of a request that is not in the record any key may have been sent.
     inner = _plan_of(call.source, call.name).inner if call.parameters_omitted else plan.inner
     for action, parameters in inner:
-        if action in needed_actions:
-            continue
         if not parameters or call.parameters_omitted or any(map(presence.has, parameters)):
-            yield action
-    if plan.implies.role_anywhere and "iam:PassRole" not in needed_actions and not call.read_only:
-        yield "iam:PassRole"
+            kept.append(action)
+    if plan.implies.role_anywhere and not call.read_only:
+        kept.append("iam:PassRole")
+    if not kept:
+        return ()
+    needed_actions = {need.permission.action for need in needs}
+    return tuple([action for action in kept if action not in needed_actions])
 
 
 _KEY_NAME = re.compile(r"[a-z0-9.-]{1,128}")

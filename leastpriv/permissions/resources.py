@@ -154,10 +154,10 @@ def _listed(call: Call, facts: ActionFacts) -> Sequence[Resource]:
     """Returns the ARNs of `resources[]` that are of the action's types."""
     # Of what the call made, IAM did not know the id that AWS gave it later.
     new = new_ids(call)
-    arns: Sequence[str] = call.resources
     if new:
-        arns = [arn for arn in arns if not arn.endswith(new)]
-    return _of_arns(call, arns, facts, _LISTED)
+        arns = [arn for arn in call.resources if not arn.endswith(new)]
+        return _of_arns(call, arns, facts, _LISTED)
+    return _of_arns(call, call.resources, facts, _LISTED)
 
 
 def _of_call(call: Call, facts: ActionFacts, request: CallRequest) -> Sequence[Resource]:
@@ -175,7 +175,9 @@ def _of_call(call: Call, facts: ActionFacts, request: CallRequest) -> Sequence[R
     if not resources:
         resources = _filled(call, facts, request)
     elif len(facts.types) > 1:
-        resources = (*resources, *_named_besides(call, facts, request, resources))
+        further = _types_besides(facts, request, resources)
+        if further:
+            resources = (*resources, *_named_besides(call, facts, request, resources, further))
         if not listed:
             resources = (*resources, *_not_named(call, facts, resources))
     if facts.rules.ids and not listed:
@@ -283,8 +285,9 @@ def _is_of(facts: ActionFacts, arn: str) -> bool:
     """Whether an ARN is of one of the action's resource types, and of none that fits it more
     closely.
     """
-    is_of_type = not facts.type_names.isdisjoint(types_of_arn(facts.prefix, arn))
-    return is_of_type and (arn.startswith("arn:aws:") or is_whole_arn(arn))
+    if facts.type_names.isdisjoint(types_of_arn(facts.prefix, arn)):
+        return False
+    return arn[:8] == "arn:aws:" or is_whole_arn(arn)
 
 
 def _is_meant(prefix: str, arn: str, resources_by_type: Mapping[str, Sequence[Resource]]) -> bool:
@@ -338,18 +341,30 @@ def _of_arns(
     return [Resource(arn, derivation, "??????" not in arn) for arn in dict.fromkeys(usable)]
 
 
+def _types_besides(
+    facts: ActionFacts, request: CallRequest, resources: Sequence[Resource]
+) -> Sequence[ActionType]:
+    """Returns the types of which a request may mean resources besides those found."""
+    kinds: list[ActionType] = []
+    for kind in facts.types:
+        may_be_meant = kind.required or kind.may_be_whole or kind.other_keys or request.arns
+        if may_be_meant and not _is_among(kind, facts.prefix, resources):
+            kinds.append(kind)
+    return kinds
+
+
 def _named_besides(
-    call: Call, facts: ActionFacts, request: CallRequest, resources: Sequence[Resource]
+    call: Call,
+    facts: ActionFacts,
+    request: CallRequest,
+    resources: Sequence[Resource],
+    kinds: Sequence[ActionType],
 ) -> Iterator[Resource]:
-    """Resources of other types that the request means besides the ARNs found: the alias, not only
+    """Resources of further types that the request means besides the ARNs found: the alias, not only
     its key.
     """
-    for kind in facts.types:
+    for kind in kinds:
         looked_at = kind.required or kind.may_be_whole or request.arns
-        if not looked_at and not kind.other_keys:
-            continue
-        if _is_among(kind, facts.prefix, resources):
-            continue
         filled = fill(call, facts.prefix, kind, request) if looked_at else []
         filled = [resource for resource in filled if kind.required or _is_whole(resource)]
         variables = len(kind.template.variables)

@@ -218,7 +218,7 @@ class GitHistory:
         )
         unread = [name for name in names if name not in self._named][:_MOST_NAMED]
         found = self._objects.read([f"{name}^{{commit}}" for name in unread])
-        shas = {name: commit[0] for name, commit in zip(unread, found, strict=True) if commit}
+        shas = {name: commit.name for name, commit in zip(unread, found, strict=True) if commit}
         commits = {commit.sha: commit for commit in self._commits(tuple(set(shas.values())))}
         self._named.update({name: commits.get(shas.get(name, "")) for name in unread})
 

@@ -6,6 +6,7 @@ import os
 import re
 import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import PurePosixPath
 
 from msgspec import Struct
@@ -38,6 +39,14 @@ class TreeEntry(Struct, frozen=True):
         return "blob" if stat.S_ISREG(self.mode) or stat.S_ISLNK(self.mode) else "commit"
 
 
+class GitObject(Struct, frozen=True):
+    """An object as the clone has it."""
+
+    name: str
+    """Its full name."""
+    content: bytes
+
+
 Tree = Mapping[bytes, TreeEntry]
 """The entries of a folder, by name."""
 
@@ -45,6 +54,13 @@ Tree = Mapping[bytes, TreeEntry]
 def is_full_name(revision: str) -> bool:
     """Whether a revision is the full name of an object, which always means the same one."""
     return _FULL_NAME.fullmatch(revision) is not None
+
+
+class _RemainingPath(Struct, frozen=True):
+    """The part of a path that is below a tree."""
+
+    tree: str
+    names: tuple[bytes, ...]
 
 
 class GitObjects:
@@ -56,8 +72,8 @@ class GitObjects:
         self._trees: dict[str, Tree] = {}
         self._blobs: dict[str, bytes] = {}
 
-    def read(self, names: Sequence[str]) -> Iterator[tuple[str, bytes] | None]:
-        """Yields the full name and the content of each object; None where the clone lacks it."""
+    def read(self, names: Sequence[str]) -> Iterator[GitObject | None]:
+        """Yields each object; None where the clone lacks it."""
         if not names:
             return
         stdin = "".join(f"{name}\n" for name in names).encode()
@@ -71,43 +87,36 @@ class GitObjects:
                 yield None
                 continue
             size = int(header[3])
-            yield header[1].decode(), output[position : position + size]
+            yield GitObject(header[1].decode(), output[position : position + size])
             position += size + 1
 
-    def read_ahead(self, files: Iterable[tuple[str, str]]) -> None:
-        """Reads files together, level by level; `file` raises the error of each.
-
-        Args:
-            files: Commits and paths.
-        """
-        below: dict[str, list[tuple[bytes, ...]]] = {}
-        for commit, path in files:
-            try:
-                below.setdefault(_root(commit), []).append(path_parts(path))
-            except PullRequestError:
-                continue
-        while below:
-            self._read_trees(below)
+    def read_ahead(self, commit: str, paths: Iterable[str]) -> None:
+        """Reads files of a commit together, level by level; `file` raises the error of each."""
+        remaining_paths = []
+        for path in paths:
+            with suppress(PullRequestError):
+                remaining_paths.append(_RemainingPath(_root(commit), path_parts(path)))
+        while remaining_paths:
+            self._read_trees(dict.fromkeys(remaining.tree for remaining in remaining_paths))
             blobs: list[str] = []
-            next_level: dict[str, list[tuple[bytes, ...]]] = {}
-            for tree, parts_of_paths in below.items():
-                entries = self._trees.get(tree, {})
-                for name, *rest in parts_of_paths:
-                    entry = entries.get(name)
-                    if entry and rest and entry.is_folder:
-                        next_level.setdefault(entry.oid, []).append(tuple(rest))
-                    elif entry and not rest and stat.S_ISREG(entry.mode):
-                        blobs.append(entry.oid)
-            for found in self.read(blobs):
-                if found:
-                    self._blobs[found[0]] = found[1]
-            below = next_level
+            next_level: list[_RemainingPath] = []
+            for remaining in remaining_paths:
+                name, *rest = remaining.names
+                entry = self._trees.get(remaining.tree, {}).get(name)
+                if entry and rest and entry.is_folder:
+                    next_level.append(_RemainingPath(entry.oid, tuple(rest)))
+                elif entry and not rest and stat.S_ISREG(entry.mode):
+                    blobs.append(entry.oid)
+            for blob in self.read(blobs):
+                if blob:
+                    self._blobs[blob.name] = blob.content
+            remaining_paths = next_level
 
     def _read_trees(self, names: Collection[str]) -> None:
         unread = [name for name in names if name not in self._trees]
-        for name, found in zip(unread, self.read(unread), strict=True):
-            if found:
-                self._trees[name] = parse_tree(*found)
+        for name, tree in zip(unread, self.read(unread), strict=True):
+            if tree:
+                self._trees[name] = parse_tree(tree)
 
     def file(self, commit: str, path: str) -> bytes | None:
         """Returns the content of a file of a commit; None if it does not exist.
@@ -132,23 +141,21 @@ class GitObjects:
         """Returns the entries of a tree; raises PullRequestError where the clone lacks it."""
         entries = self._trees.get(name)
         if entries is None:
-            (found,) = self.read([name])
-            if found is None:
+            (tree,) = self.read([name])
+            if tree is None:
                 raise PullRequestError(f"The git repository in {self._git.folder} lacks {name}.")
-            entries = parse_tree(*found)
+            entries = parse_tree(tree)
             if is_full_name(name.removesuffix("^{tree}")):
                 self._trees[name] = entries
         return entries
 
 
-def parse_tree(name: str, content: bytes) -> Tree:
-    r"""Parses a tree object (https://git-scm.com/book/en/v2/Git-Internals-Git-Objects).
-
-    Args:
-        name: Full name of the tree, as long as those of its entries.
-        content: Entries `MODE NAME\0` with the bytes of the object's name.
+def parse_tree(tree: GitObject) -> Tree:
+    r"""Parses a tree (https://git-scm.com/book/en/v2/Git-Internals-Git-Objects): entries
+    `MODE NAME\0` with the bytes of the object's name, which is as long as that of the tree.
     """
-    length = len(name) // _DIGITS_OF_BYTE
+    content = tree.content
+    length = len(tree.name) // _DIGITS_OF_BYTE
     entries: dict[bytes, TreeEntry] = {}
     position = 0
     while position < len(content):

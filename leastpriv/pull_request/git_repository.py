@@ -162,7 +162,7 @@ class GitRepository:
         paths = tuple(paths)
         self._history(commit).expect(paths)
         with suppress(PullRequestError):
-            self._objects.read_ahead([(commit, path) for path in paths])
+            self._objects.read_ahead(commit, paths)
 
     def _history(self, commit: str) -> GitHistory:
         history = self._histories.get(commit) or GitHistory(self.git, self._objects, commit)

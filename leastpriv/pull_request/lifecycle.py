@@ -15,11 +15,15 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from msgspec import Struct
 
 from leastpriv.models import Permission, TargetName, grouped
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
 
 SCOPE_DIGITS = 8
 """Number of digits at the beginning of a fingerprint that identify principal and policy file."""
@@ -319,8 +323,7 @@ def plan_step(
         return PlannedStep(
             PullRequestStep.NOTHING, f"#{pull.number} has the label `{PAUSED_LABEL}`."
         )
-    scopes = {fingerprint_scope(wanted.fingerprint), *wanted.former_scopes}
-    if branch and branch.fingerprint and fingerprint_scope(branch.fingerprint) not in scopes:
+    if branch and not _is_of_same_policy(branch, wanted):
         reason = "the branch holds a proposal for another role or policy file"
         if not wanted.changes:
             return PlannedStep(PullRequestStep.NOTHING, f"Nothing to change; {reason}.")
@@ -336,29 +339,51 @@ def plan_step(
         return _edited_branch_step(wanted, branch, pull)
     if branch and pull:
         return _open_pull_request_step(wanted, branch, pull)
-    if not wanted.changes:
-        if branch is None:
-            return PlannedStep(PullRequestStep.NOTHING, "Nothing to change.")
-        same_decline = next(
-            (each for each in declined if each.fingerprint == branch.fingerprint), None
-        )
-        if same_decline:
-            # GitHub cannot reopen a closed pull request whose branch was deleted.
-            return PlannedStep(
-                PullRequestStep.NOTHING,
-                f"Nothing to change; the branch is that of #{same_decline.number}.",
-                same_decline.number,
-            )
-        hold = wanted.holds.hold(())
-        if hold:
-            return PlannedStep(PullRequestStep.NOTHING, hold.text)
-        return PlannedStep(PullRequestStep.DELETE_BRANCH, "No change is left.")
-    return _no_pull_request_step(wanted, branch, declined)
+    if wanted.changes:
+        return _no_pull_request_step(wanted, branch, declined)
+    if branch is None:
+        return PlannedStep(PullRequestStep.NOTHING, "Nothing to change.")
+    return _remaining_branch_step(wanted, branch, declined)
 
 
 def fingerprint_scope(fingerprint: str) -> str:
     """Returns the part of a fingerprint that identifies principal and policy file."""
     return fingerprint[:SCOPE_DIGITS]
+
+
+def _is_of_same_policy(branch: ProposalBranch, wanted: WantedProposal) -> bool:
+    """Whether the proposal of a branch is of the same principal and policy file, as far as its
+    fingerprint says.
+    """
+    scopes = {fingerprint_scope(wanted.fingerprint), *wanted.former_scopes}
+    return not branch.fingerprint or fingerprint_scope(branch.fingerprint) in scopes
+
+
+def _remaining_branch_step(
+    wanted: WantedProposal, branch: ProposalBranch, declined: Sequence[ClosedPullRequest]
+) -> PlannedStep:
+    """Returns the step for a branch without a pull request while there is nothing to change:
+    delete it, unless its proposal was declined or is held back for now.
+    """
+    same_decline = _same_decline(declined, branch.fingerprint)
+    if same_decline:
+        # GitHub cannot reopen a closed pull request whose branch was deleted.
+        return PlannedStep(
+            PullRequestStep.NOTHING,
+            f"Nothing to change; the branch is that of #{same_decline.number}.",
+            same_decline.number,
+        )
+    hold = wanted.holds.hold(())
+    if hold:
+        return PlannedStep(PullRequestStep.NOTHING, hold.text)
+    return PlannedStep(PullRequestStep.DELETE_BRANCH, "No change is left.")
+
+
+def _same_decline(
+    declined: Sequence[ClosedPullRequest], fingerprint: str
+) -> ClosedPullRequest | None:
+    """Returns the newest declined pull request with a fingerprint; None without one."""
+    return next((pull for pull in declined if pull.fingerprint == fingerprint), None)
 
 
 def _edited_branch_step(
@@ -431,7 +456,7 @@ def _no_pull_request_step(
     """Returns the step where no pull request is open: create one, unless the same proposal was
     declined.
     """
-    same_decline = next((pull for pull in declined if pull.fingerprint == wanted.fingerprint), None)
+    same_decline = _same_decline(declined, wanted.fingerprint)
     if same_decline:
         return PlannedStep(
             PullRequestStep.NOTHING,
@@ -495,11 +520,10 @@ def next_issue_step(issue: TrackedIssue | None, findings: Collection[str]) -> Is
 
 def change_summary(before: Collection[str], now: Collection[str]) -> str:
     """Returns one sentence with the numbers of new, gone and unchanged findings."""
-    new, gone = len(set(now) - set(before)), len(set(before) - set(now))
-    return (
-        f"{new} new, {gone} gone, {len(set(now) & set(before))} as before: the description is that"
-        " of this run."
-    )
+    new = len(set(now) - set(before))
+    gone = len(set(before) - set(now))
+    unchanged = len(set(now) & set(before))
+    return f"{new} new, {gone} gone, {unchanged} as before: the description is that of this run."
 
 
 _MAX_IDS = 1_500
@@ -662,28 +686,37 @@ def parse_commands(body: str) -> tuple[ParsedCommand, ...]:
     """
     if "/leastpriv" not in body:
         return ()
-    commands: list[ParsedCommand] = []
     written = list(filter(None, map(str.strip, _LINE_END.split(body))))
-    is_pasted = len(body) > _LONGEST_COMMENT
-    if is_pasted:
-        lines = [_ShownLine(each, is_plain=False) for each in written]
+    if len(body) > _LONGEST_COMMENT:
+        lines = [_ShownLine(line, is_plain=False) for line in written]
     else:
         lines = list(_shown_lines(body))
     has_only_commands = len(lines) == len(written) and all(map(_PLAIN_LINE.fullmatch, written))
+    commands: list[ParsedCommand] = []
     for line in lines:
-        match = _LINE.fullmatch(line.text)
-        if match is None:
-            continue
-        verb = (match["verb"] or "")[:_MAX_LENGTH]
-        if not line.is_plain and verb != "keep":
-            continue
-        if verb == "add" and not has_only_commands:
-            verb = _ADD_AMONG_TEXT
-        words = re.split(r"[\s,]+", (match["rest"] or "").strip())
-        patterns = [word.strip("`")[:_MAX_LENGTH] for word in words]
-        entered_patterns = [pattern for pattern in patterns if pattern]
-        commands += [ParsedCommand(verb, pattern) for pattern in entered_patterns or [""]]
+        commands.extend(_commands_of_line(line, grants=has_only_commands))
     return tuple(commands[:_MAX_COMMANDS])
+
+
+def _commands_of_line(line: _ShownLine, *, grants: bool) -> list[ParsedCommand]:
+    """Returns the commands of a line, one for each pattern; none where the line is no command.
+
+    Args:
+        line: The line.
+        grants: Whether an `add` in it counts.
+    """
+    match = _LINE.fullmatch(line.text)
+    if match is None:
+        return []
+    verb = (match["verb"] or "")[:_MAX_LENGTH]
+    if not line.is_plain and verb != "keep":
+        return []
+    if verb == "add" and not grants:
+        verb = _ADD_AMONG_TEXT
+    words = re.split(r"[\s,]+", (match["rest"] or "").strip())
+    patterns = [word.strip("`")[:_MAX_LENGTH] for word in words]
+    entered_patterns = [pattern for pattern in patterns if pattern]
+    return [ParsedCommand(verb, pattern) for pattern in entered_patterns or [""]]
 
 
 def rejection_reason(verb: str, pattern: str) -> str:
@@ -723,19 +756,31 @@ def _shown_lines(body: str) -> Iterator[_ShownLine]:
             is_plain = False
             if not quotes:
                 yield from _lines_of_html(html)
-        if token.type != "inline" or quotes:
-            continue
-        line = ""
-        for child in token.children or ():
-            is_tag = child.type == "html_inline" and not _HTML_COMMENT.fullmatch(child.content)
-            is_plain = is_plain and not is_tag
-            is_break = is_tag and _BREAK_TAG.fullmatch(child.content)
-            if is_break or child.type in ("softbreak", "hardbreak"):
-                yield _ShownLine(line.strip(), is_plain)
-                line = ""
-            elif child.type != "html_inline":
-                line += _shown_text(child.type, child.content)
-        yield _ShownLine(line.strip(), is_plain)
+        if token.type == "inline" and not quotes:
+            lines = list(_lines_of_paragraph(token.children or (), is_plain=is_plain))
+            yield from lines
+            is_plain = lines[-1].is_plain
+
+
+def _lines_of_paragraph(parts: Iterable[Token], *, is_plain: bool) -> Iterator[_ShownLine]:
+    """Yields the lines of a paragraph.
+
+    Args:
+        parts: The parts of the paragraph.
+        is_plain: Whether no HTML is before the paragraph.
+    """
+    text = ""
+    for part in parts:
+        is_tag = part.type == "html_inline" and not _HTML_COMMENT.fullmatch(part.content)
+        if is_tag:
+            is_plain = False
+        is_break = is_tag and _BREAK_TAG.fullmatch(part.content)
+        if is_break or part.type in ("softbreak", "hardbreak"):
+            yield _ShownLine(text.strip(), is_plain)
+            text = ""
+        elif part.type != "html_inline":
+            text += _shown_text(part.type, part.content)
+    yield _ShownLine(text.strip(), is_plain)
 
 
 def _lines_of_html(html: str) -> Iterator[_ShownLine]:

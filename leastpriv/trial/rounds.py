@@ -214,48 +214,60 @@ class TrialRun(Struct):
         Raises LeastprivError where a round could not be prepared, or its output not be read, and
         Stopped where a signal came while a round was prepared.
         """
-        waited = False
+        has_waited = False
         for number in range(1, self.settings.max_rounds + 1):
             command_result, round_result = self._round(number)
-            if command_result.unread or command_result.timed_out:
+            failure = self._failure_of(command_result)
+            if failure:
                 self._accept(round_result)
-                raise LeastprivError(
-                    command_result.unread or time_limit_sentence(self.settings.time_limit)
-                )
+                raise LeastprivError(failure)
             if command_result.exit_code == 0 and not command_result.interrupted:
-                self._log_lines(offered_lines(round_result.added))
-                self._log_lines(
-                    unresolved_lines(round_result.unresolved, has_records=self.records.has_sources)
-                )
-                _log.info(outcome_line(0, number, None, has_records=self.records.has_sources))
-                # The command has shown what it does without.
-                self.offered = {
-                    action: offer for action, offer in self.offered.items() if not offer.usual_as
-                }
+                self._log_success(number, round_result)
                 return 0
             if self.signals.received:
                 self._accept(round_result)
                 return 128 + self.signals.received[0]
-            # IAM may not have applied the last change everywhere yet, so one more round may
-            # succeed.
-            may_succeed_later = (
-                self.strategy.may_lag
-                and any(denial.allowed_by_candidate for denial in round_result.unresolved)
-                and not waited
-            )
-            waited = not round_result.added and may_succeed_later
-            if not round_result.added and not may_succeed_later:
+            if round_result.added:
+                has_waited = False
+            elif not has_waited and self._may_lag(round_result):
+                has_waited = True
+            else:
                 break
             self._accept(round_result)
-        self._log_lines(
-            unresolved_lines(round_result.unresolved, has_records=self.records.has_sources)
-        )
-        _log.info(
-            outcome_line(
-                command_result.exit_code, number, round_result, has_records=self.records.has_sources
-            )
-        )
+        self._log_unresolved(round_result)
+        self._log_outcome(command_result.exit_code, number, round_result)
         return 1
+
+    def _failure_of(self, command_result: CommandResult) -> str:
+        """Returns why the rounds cannot go on after a command; empty where they can."""
+        if command_result.unread:
+            return command_result.unread
+        return time_limit_sentence(self.settings.time_limit) if command_result.timed_out else ""
+
+    def _may_lag(self, round_result: RoundResult) -> bool:
+        """Whether a further round may succeed without a change: IAM may not have applied the last
+        one everywhere yet.
+        """
+        return self.strategy.may_lag and any(
+            denial.allowed_by_candidate for denial in round_result.unresolved
+        )
+
+    def _log_success(self, number: int, round_result: RoundResult) -> None:
+        """Logs a round in which the command succeeded, and drops the offers that it did without."""
+        self._log_lines(offered_lines(round_result.added))
+        self._log_unresolved(round_result)
+        self._log_outcome(0, number, None)
+        self.offered = {
+            action: offer for action, offer in self.offered.items() if not offer.usual_as
+        }
+
+    def _log_unresolved(self, round_result: RoundResult) -> None:
+        has_records = self.records.has_sources
+        self._log_lines(unresolved_lines(round_result.unresolved, has_records=has_records))
+
+    def _log_outcome(self, exit_code: int, number: int, round_result: RoundResult | None) -> None:
+        has_records = self.records.has_sources
+        _log.info(outcome_line(exit_code, number, round_result, has_records=has_records))
 
     def _round(self, number: int) -> tuple[CommandResult, RoundResult]:
         """Runs the command once under the candidate, and reads what it was denied."""

@@ -30,6 +30,7 @@ from leastpriv.pull_request.github.client import (
 )
 from leastpriv.pull_request.github.snapshot import (
     BranchHead,
+    FileOfCommit,
     FileVersion,
     FileVersions,
     Snapshot,
@@ -104,8 +105,8 @@ class Branches:
         self._repository = connection.repository
         # Each is requested once, or known by the snapshot of the run.
         self._files_of = cache(self._list_files)
-        self._contents: dict[tuple[str, str], bytes | None] = {}
-        self._versions: dict[tuple[str, str], FileVersions] = {}
+        self._contents: dict[FileOfCommit, bytes | None] = {}
+        self._versions: dict[FileOfCommit, FileVersions] = {}
         self._times: dict[str, datetime] = {}
         self._moves_of = cache(self._read_moves)
         self._heads: dict[str, BranchHead | None] = {}
@@ -170,10 +171,10 @@ class Branches:
         """Returns the content of a file in a commit, requested once; None if the commit lacks
         it.
         """
-        name = (commit, path)
-        if name not in self._contents:
-            self._contents[name] = self._fetch(commit, path)
-        return self._contents[name]
+        file = FileOfCommit(commit, path)
+        if file not in self._contents:
+            self._contents[file] = self._fetch(commit, path)
+        return self._contents[file]
 
     def paths(self, commit: str, folder: str) -> tuple[str, ...]:
         """Returns the paths of the files in a folder and below; GitHub leaves some out of a tree of
@@ -200,7 +201,7 @@ class Branches:
 
         Where it is not among the newest versions, it is the time of the oldest of these.
         """
-        file_versions = self._versions.get((commit, path))
+        file_versions = self._versions.get(FileOfCommit(commit, path))
         if file_versions is None:
             return self.last_changed(commit, path)
         for version in file_versions.newest:
@@ -211,8 +212,8 @@ class Branches:
 
     def _versions_of(self, commit: str, path: str) -> Iterator[FileVersion]:
         """Yields the versions of a file, as of a commit, the newest first."""
-        name = (commit, path)
-        file_versions = self._versions.get(name, FileVersions((), is_whole=False))
+        file = FileOfCommit(commit, path)
+        file_versions = self._versions.get(file, FileVersions((), is_whole=False))
         yield from file_versions.newest
         if file_versions.is_whole:
             return
@@ -222,9 +223,9 @@ class Branches:
                 if version.sha in shas:
                     continue
                 dated_version = FileVersion(version.sha, self._time_of(version))
-                self._versions.setdefault(name, FileVersions((dated_version,), is_whole=False))
+                self._versions.setdefault(file, FileVersions((dated_version,), is_whole=False))
                 yield dated_version
-            self._versions.setdefault(name, FileVersions((), is_whole=True))
+            self._versions.setdefault(file, FileVersions((), is_whole=True))
 
     def _time_of(self, commit: Commit) -> datetime:
         """Returns when a commit, or the pull request that brought it, was merged; requested

@@ -69,6 +69,13 @@ class BranchHead(Struct, frozen=True):
     """Number of commits that the base lacks."""
 
 
+class FileOfCommit(Struct, frozen=True):
+    """A file as of a commit."""
+
+    commit: str
+    path: str
+
+
 class Snapshot(Struct, frozen=True):
     """The state of some branches and files at one time."""
 
@@ -81,10 +88,9 @@ class Snapshot(Struct, frozen=True):
     """Open pull requests of the repository, the latest changed last; incomplete where there are
     many.
     """
-    files: Mapping[tuple[str, str], bytes | None] = field(default_factory=dict)
-    """By commit and path; None: the commit lacks the file."""
-    versions: Mapping[tuple[str, str], FileVersions] = field(default_factory=dict)
-    """By commit and path."""
+    files: Mapping[FileOfCommit, bytes | None] = field(default_factory=dict)
+    """None: the commit lacks the file."""
+    versions: Mapping[FileOfCommit, FileVersions] = field(default_factory=dict)
 
 
 class _Reader:
@@ -92,8 +98,8 @@ class _Reader:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self.files: dict[tuple[str, str], bytes | None] = {}
-        self.versions: dict[tuple[str, str], FileVersions] = {}
+        self.files: dict[FileOfCommit, bytes | None] = {}
+        self.versions: dict[FileOfCommit, FileVersions] = {}
         self.pulls: dict[str, tuple[ListedPullRequest, ...]] = {}
         self.heads: dict[str, BranchHead | None] = {}
         self.opened: tuple[ListedPullRequest, ...] = ()
@@ -110,8 +116,8 @@ class _Reader:
         existing = [target.branch for target in targets if self.heads[target.branch]]
         for branches in _batches(existing, 4 * _BRANCHES):
             self.read_distances(base, branches)
-        for entries in _batches(_file_names(targets, base_sha, self.heads), _FILES):
-            self.read_files(entries)
+        for files in _batches(_files_of(targets, base_sha, self.heads), _FILES):
+            self.read_files(files)
         policies = [path for target in targets for path in target.policies]
         for paths in _batches(policies, 2 * _BRANCHES):
             self.read_versions(base_sha, paths)
@@ -160,30 +166,30 @@ class _Reader:
                 continue
             self.heads[branch] = replace(head, ahead_by=comparison["aheadBy"])
 
-    def read_files(self, names: Sequence[tuple[str, str]]) -> None:
-        """Reads files, each named by commit and path."""
-        commits = tuple(dict.fromkeys(sha for sha, _ in names))
+    def read_files(self, files: Sequence[FileOfCommit]) -> None:
+        """Reads files."""
+        commits = tuple(dict.fromkeys(file.commit for file in files))
         parts = []
         for index, commit in enumerate(commits):
             entries = " ".join(
-                f"f{number}: file(path: {_literal(path)}) {{ mode object {{ ... on Blob {{ oid"
+                f"f{number}: file(path: {_literal(file.path)}) {{ mode object {{ ... on Blob {{ oid"
                 " isTruncated text } } }"
-                for number, (sha, path) in enumerate(names)
-                if sha == commit
+                for number, file in enumerate(files)
+                if file.commit == commit
             )
             parts.append(
                 f"c{index}: object(expression: {_literal(commit)})"
                 f" {{ ... on Commit {{ {entries} }} }}"
             )
         answer = self.ask(parts)
-        for number, name in enumerate(names):
-            entry = answer[f"c{commits.index(name[0])}"][f"f{number}"]
+        for number, file in enumerate(files):
+            entry = answer[f"c{commits.index(file.commit)}"][f"f{number}"]
             if entry is None:
-                self.files[name] = None
+                self.files[file] = None
                 continue
             content = _content(entry)
             if content is not None:
-                self.files[name] = content
+                self.files[file] = content
 
     def read_versions(self, commit: str, paths: Sequence[str]) -> None:
         """Reads the newest versions of files, as of a commit."""
@@ -196,7 +202,7 @@ class _Reader:
             [f"object(expression: {name}) {{ ... on Commit {{ {histories} }} }}"], _VERSION_FIELDS
         )
         for number, path in enumerate(paths):
-            self.versions[commit, path] = _versions(answer["object"][f"h{number}"])
+            self.versions[FileOfCommit(commit, path)] = _versions(answer["object"][f"h{number}"])
 
     def ask(self, parts: Sequence[str], fragments: str = "") -> Any:
         """Sends one query for fields of the repository; returns them."""
@@ -279,25 +285,25 @@ def read_texts(
     reader = _Reader(connection)
     try:
         with translate_github_errors("reading files together"):
-            for names in _batches([(commit, path) for path in paths], _FILES):
-                reader.read_files(names)
+            for files in _batches([FileOfCommit(commit, path) for path in paths], _FILES):
+                reader.read_files(files)
     except (PullRequestError, KeyError, TypeError):
         return {}
-    return {path: content for (_, path), content in reader.files.items()}
+    return {file.path: content for file, content in reader.files.items()}
 
 
-def _file_names(
+def _files_of(
     targets: Sequence[TargetFiles], base_sha: str, heads: Mapping[str, BranchHead | None]
-) -> list[tuple[str, str]]:
+) -> list[FileOfCommit]:
     """Returns the files on the base, on the branches and before the commits of the branches."""
-    names: dict[tuple[str, str], None] = {}
+    files: dict[FileOfCommit, None] = {}
     for target in targets:
         head = heads.get(target.branch)
         commits = [base_sha, *([head.sha, *head.parents[:1]] if head else [])]
         for commit in commits:
             for path in target.paths:
-                names[commit, path] = None
-    return list(names)
+                files[FileOfCommit(commit, path)] = None
+    return list(files)
 
 
 def _batches(items: Sequence[_Item], size: int) -> Iterator[list[_Item]]:

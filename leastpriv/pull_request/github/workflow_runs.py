@@ -105,6 +105,29 @@ class _Listing(Generic[_Entry]):
         return entries
 
 
+class _LoginPeriod(Struct, frozen=True):
+    """The time in which jobs of an attempt can log in."""
+
+    start: datetime
+    end: datetime
+
+    @classmethod
+    def of(cls, attempt: WorkflowRun) -> _LoginPeriod:
+        """Returns the period of an attempt."""
+        started = utc(attempt.run_started_at or attempt.created_at)
+        is_completed = attempt.status == "completed"
+        ended = utc(attempt.updated_at) if is_completed else started + _MAX_RUN
+        return cls(started - _CLOCK_ERROR, ended + _CLOCK_ERROR)
+
+    def has_login_at(self, time: datetime) -> bool:
+        """Whether a session can begin at a time."""
+        return self.start <= time <= self.end
+
+    def covers(self, first: datetime, last: datetime) -> bool:
+        """Whether one session can make the first and the last of some calls."""
+        return self.start <= first and last <= self.end + _SESSION_LIFETIME
+
+
 class _WorkflowRun(Struct, frozen=True):
     """What decides the origin of a workflow run: GitHub's answer has a hundred times as much."""
 
@@ -116,8 +139,8 @@ class _WorkflowRun(Struct, frozen=True):
     repository: str
     """Owner and name of the head's repository; empty for a deleted fork."""
     created_at: datetime
-    attempt: tuple[datetime, datetime]
-    """The time in which jobs of the latest attempt can log in."""
+    attempt: _LoginPeriod
+    """Of the latest attempt."""
     answer: WorkflowRun | None
     """Where there are earlier attempts."""
 
@@ -132,7 +155,7 @@ class _WorkflowRun(Struct, frozen=True):
             event=answer.event,
             repository=head.full_name if head else "",
             created_at=utc(answer.created_at),
-            attempt=_time_of(answer),
+            attempt=_LoginPeriod.of(answer),
             answer=answer if (answer.run_attempt or 1) > 1 else None,
         )
 
@@ -221,24 +244,39 @@ class WorkflowRuns:
         workflow_run = self._workflow_run(int(run.session), run.first)
         if isinstance(workflow_run, RunOrigin):
             return by_login or workflow_run
-        mismatch = self._time_mismatch(workflow_run, run)
-        if mismatch:
-            return mismatch
+        return self._time_mismatch(workflow_run, run) or self._origin_of_session(
+            run.session, workflow_run, login=login, by_login=by_login
+        )
+
+    def _origin_of_session(
+        self,
+        session: str,
+        workflow_run: _WorkflowRun,
+        *,
+        login: GitHubLogin | None,
+        by_login: RunOrigin | None,
+    ) -> RunOrigin:
+        """Returns the origin of a session that is named by a workflow run of its time.
+
+        Args:
+            session: The name of the session.
+            workflow_run: The workflow run.
+            login: The login of the session; None where the evidence has none of GitHub.
+            by_login: The origin that the login alone shows, a reviewed one.
+        """
         origin = self._origin_of(workflow_run)
         if by_login and login and not login.ref:
             # `reviewed-refs` names its environment.
-            return by_login if workflow_run.event not in _UNTRUSTED_EVENTS else origin
+            return origin if workflow_run.event in _UNTRUSTED_EVENTS else by_login
         if origin.origin is not Origin.REVIEWED:
             return origin
-        if not login or not login.ref:
-            return replace(origin, mark=BY_SESSION_NAME)
-        if login.ref_name != workflow_run.branch:
-            name = f"a session named {run.session}, a workflow run of {workflow_run.branch}"
+        if login and login.ref and login.ref_name != workflow_run.branch:
+            name = f"a session named {session}, a workflow run of {workflow_run.branch}"
             return RunOrigin(Origin.UNREVIEWED, f"{name}, with a login of {login.ref_name}")
-        if not login.branch:
-            # A tag moves.
-            return replace(origin, mark=BY_SESSION_NAME)
-        return origin if by_login else self._without_workflow_run(login)
+        if login and login.branch:
+            return origin if by_login else self._without_workflow_run(login)
+        # No login names the branch, or it names a tag, which moves.
+        return replace(origin, mark=BY_SESSION_NAME)
 
     def _without_workflow_run(self, login: GitHubLogin | None) -> RunOrigin:
         """Returns the origin of a run of which neither login nor workflow run proves a branch."""
@@ -257,12 +295,12 @@ class WorkflowRuns:
         the same time.
         """
         periods = self._pull_request_target_runs()
-        if len(periods) >= _MOST_LISTED and run.first < min(start for start, _ in periods):
+        if len(periods) >= _MOST_LISTED and run.first < min(period.start for period in periods):
             return True
-        return any(start <= run.last and run.first <= end for start, end in periods)
+        return any(period.start <= run.last and run.first <= period.end for period in periods)
 
-    def _read_pull_request_target_runs(self) -> tuple[tuple[datetime, datetime], ...]:
-        """Returns start and end of the newest runs of `pull_request_target`.
+    def _read_pull_request_target_runs(self) -> tuple[_LoginPeriod, ...]:
+        """Returns the periods of the newest runs of `pull_request_target`.
 
         Without permission to read them there are none: what GitHub does not say lowers no origin.
         """
@@ -273,7 +311,7 @@ class WorkflowRuns:
                 target_runs = self._connection.repository.get_workflow_runs(
                     event="pull_request_target"
                 )
-                return tuple(map(_time_of, islice(target_runs, _MOST_LISTED)))
+                return tuple(map(_LoginPeriod.of, islice(target_runs, _MOST_LISTED)))
             except GithubException as error:
                 if not _is_denial(error, 403, 404):
                     raise
@@ -358,12 +396,11 @@ class WorkflowRuns:
             latest = answer.run_attempt
             earlier = range(latest - 1, max(latest - _MOST_ATTEMPTS, 0), -1)
             with translate_github_errors(f"reading the attempts of the workflow run {answer.id}"):
-                attempts.extend(map(_time_of, map(answer.get_attempt, earlier)))
+                attempts.extend(map(_LoginPeriod.of, map(answer.get_attempt, earlier)))
         periods = run.periods or ((run.first, run.last),)
-        is_begun = any(start <= run.first <= end for start, end in attempts)
+        is_begun = any(attempt.has_login_at(run.first) for attempt in attempts)
         is_inside = all(
-            any(start <= first and last <= end + _SESSION_LIFETIME for start, end in attempts)
-            for first, last in periods
+            any(attempt.covers(first, last) for attempt in attempts) for first, last in periods
         )
         if is_begun and is_inside:
             return None
@@ -420,10 +457,3 @@ class WorkflowRuns:
 def _is_denial(error: GithubException, *statuses: int) -> bool:
     """Whether GitHub denied a request with one of some statuses; a rate limit may have the same."""
     return error.status in statuses and "rate limit" not in str(error.data)
-
-
-def _time_of(attempt: WorkflowRun) -> tuple[datetime, datetime]:
-    """Returns the time in which jobs of an attempt can log in."""
-    started = utc(attempt.run_started_at or attempt.created_at)
-    ended = utc(attempt.updated_at) if attempt.status == "completed" else started + _MAX_RUN
-    return started - _CLOCK_ERROR, ended + _CLOCK_ERROR

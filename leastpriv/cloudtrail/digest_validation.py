@@ -28,6 +28,7 @@ from leastpriv.aws.errors import translate_missing_members
 from leastpriv.aws.session import Aws, pages
 from leastpriv.cloudtrail.file_store import (
     LAST_DAY,
+    REGION,
     DayRange,
     LogPrefix,
     StoredFile,
@@ -55,9 +56,8 @@ yet.
 """
 _LATE = timedelta(hours=3)
 """A digest that is overdue for longer is missing; this limit is our own, AWS documents none."""
-_REGION = r"[a-z]{2,5}(?:-[a-z]+)+-\d{1,2}"
 _NAME = re.compile(
-    rf"(?P<account>\d{{12}})_CloudTrail-Digest_(?P<region>{_REGION})_.+_{_REGION}_"
+    rf"(?P<account>\d{{12}})_CloudTrail-Digest_(?P<region>{REGION})_.+_{REGION}_"
     rf"(?P<end>\d{{8}}T\d{{6}}Z)"
     r"(?P<backfill>_backfill)?\.json\.gz",
     re.ASCII,

@@ -149,6 +149,7 @@ class EventHistory:
         self._reach = timedelta(days=min(options.days, DAYS))
         self._newest: datetime | None = None
         self._login_calls: list[Call] = []
+        self._failed_regions: set[str] = set()
 
     def __str__(self) -> str:
         """Name of the source in messages."""
@@ -163,6 +164,7 @@ class EventHistory:
         self.statistics = ReadStatistics()
         self._newest = None
         self._login_calls = []
+        self._failed_regions = set()
         return self._read(window, principals)
 
     def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
@@ -174,10 +176,9 @@ class EventHistory:
         yield Gap(GapKind.NO_DATA_EVENTS, Scope(data_events=True), detail)
         if self._options.wait:
             yield from await_delivery(self._aws, self._regions, self._options.wait)
-        failed: set[str] = set()
-        lookups = yield from self._lookups(window, principals, failed)
+        lookups = yield from self._lookups(window, principals)
         yield from self._login_calls
-        yield from self._calls(lookups, window, principals, failed)
+        yield from self._calls(lookups, window, principals)
         if self._options.sessions:
             # Other sessions were not looked up.
             return
@@ -188,17 +189,17 @@ class EventHistory:
         # happen.
         last = min(window.end or self._now, self._now)
         if start < last:
-            for region in self._unfailed_regions(failed):
+            for region in self._unfailed_regions():
                 self.statistics.cover(region, start, last)
 
-    def _unfailed_regions(self, failed: set[str]) -> Sequence[str]:
-        return [region for region in self._regions if region not in failed]
+    def _unfailed_regions(self) -> Sequence[str]:
+        return [region for region in self._regions if region not in self._failed_regions]
 
     def _lookups(
-        self, window: Window, principals: Principals, failed: set[str]
+        self, window: Window, principals: Principals
     ) -> Generator[Gap, None, Sequence[Lookup]]:
         """Returns lookups that together find all calls of the principals; yields gaps for logins
-        that could not be read, and adds the regions that failed.
+        that could not be read.
         """
         if principals.targets is None or principals.patterns:
             return _ALL_EVENTS
@@ -207,7 +208,7 @@ class EventHistory:
         if self._options.sessions:
             names += self._options.sessions
         elif role_arns:
-            logins = yield from self._role_logins(window, principals, role_arns, failed)
+            logins = yield from self._role_logins(window, principals, role_arns)
             self._newest = logins.last
             self._login_calls = logins.calls
             session_count = len(logins.sessions)
@@ -229,7 +230,7 @@ class EventHistory:
         return [Lookup("Username", name) for name in names]
 
     def _role_logins(
-        self, window: Window, principals: Principals, role_arns: Sequence[str], failed: set[str]
+        self, window: Window, principals: Principals, role_arns: Sequence[str]
     ) -> Generator[Gap, None, AssumeRoleEvents]:
         """Returns the AssumeRole events of roles, which are recorded in the region whose STS
         endpoint was called.
@@ -241,12 +242,12 @@ class EventHistory:
         # name.
         lookups = [Lookup("EventName", name) for name in LOGIN_EVENTS]
         lookups += _lookups_of_roles(role_arns)
-        yield from self._logins(lookups, earlier_window, logins, failed)
+        yield from self._logins(lookups, earlier_window, logins)
         # A target without its role path: the found role may not be the target.
         further_roles = logins.roles - set(role_arns)
         if further_roles:
             lookups = _lookups_of_roles(further_roles)
-            yield from self._logins(lookups, earlier_window, logins, failed)
+            yield from self._logins(lookups, earlier_window, logins)
         return logins
 
     def _logins(
@@ -254,12 +255,11 @@ class EventHistory:
         lookups: Sequence[Lookup],
         window: Window,
         logins: AssumeRoleEvents,
-        failed: set[str],
     ) -> Iterator[Gap]:
         """Collects AssumeRole events, and yields gaps for events that may be missing."""
         objections: dict[str, None] = {}
         failures: list[RegionEnd] = []
-        for answer in self._answers(lookups, window, failed):
+        for answer in self._answers(lookups, window):
             if isinstance(answer, Page):
                 for record in _records(answer):
                     objection = logins.note(record)
@@ -272,13 +272,11 @@ class EventHistory:
             yield Gap(GapKind.UNREADABLE_RECORD, Scope(), detail)
         for failure in self._failures(failures):
             yield Gap(GapKind.SOURCE_FAILED, Scope(), failure.reason)
-        failed.update(region_end.region for region_end in failures)
+        self._failed_regions.update(region_end.region for region_end in failures)
 
-    def _answers(
-        self, lookups: Sequence[Lookup], window: Window, failed: set[str]
-    ) -> Iterator[Page | RegionEnd]:
-        """Yields the pages of the lookups in the regions that did not fail, and counts them."""
-        regions = self._unfailed_regions(failed)
+    def _answers(self, lookups: Sequence[Lookup], window: Window) -> Iterator[Page | RegionEnd]:
+        """Yields the pages of the lookups in the regions that have not failed, and counts them."""
+        regions = self._unfailed_regions()
         for answer in lookup_regions(self._aws, regions, lookups, window, self._options.pace):
             self.statistics.requests += isinstance(answer, Page)
             yield answer
@@ -318,13 +316,12 @@ class EventHistory:
         lookups: Sequence[Lookup],
         window: Window,
         principals: Principals,
-        failed: set[str],
     ) -> Iterator[Call | Gap]:
-        """Yields the calls that lookups find, and gaps for regions that fail, which are added."""
+        """Yields the calls that lookups find, and gaps for regions that fail."""
         seen_events = self._options.seen or EventDeduplicator()
         page_counts: Counter[str] = Counter()
         failures: list[RegionEnd] = []
-        for answer in self._answers(lookups, window, failed):
+        for answer in self._answers(lookups, window):
             region = answer.region
             if isinstance(answer, Page):
                 page_counts[region] += 1
@@ -335,7 +332,7 @@ class EventHistory:
                 failures.append(answer)
             else:
                 _log.info(f"Event history of {region}: read")
-        failed.update(region_end.region for region_end in failures)
+        self._failed_regions.update(region_end.region for region_end in failures)
         for failure in self._failures(failures):
             yield Gap(GapKind.SOURCE_FAILED, Scope(regions=failure.regions), failure.reason)
 

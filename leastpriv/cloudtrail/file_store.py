@@ -21,10 +21,12 @@ _EXPORTED = re.compile(r"\d{6}\.gz", re.ASCII)
 """A file of an export of CloudWatch Logs."""
 OTHER_LOGS = ("CloudTrail-Digest", "CloudTrail-Insight")
 _STAMP = re.compile(r"_(\d{8}T\d{4}Z)(?:_|\.)")
-_REGION = r"[a-z]{2,5}(?:-[a-z]+)+-\d{1,2}"
-_ORGANIZATION = r"o-[a-z0-9]{10,32}"
-_REGION_IN_NAME = re.compile(rf"_CloudTrail_({_REGION})_", re.ASCII)
-_BELOW_REGION = re.compile(rf"/CloudTrail/(?P<region>{_REGION})/(?P<days>.*)", re.ASCII)
+REGION = r"[a-z]{2,5}(?:-[a-z]+)+-\d{1,2}"
+"""The form of a region in names of folders and files."""
+ORGANIZATION = r"o-[a-z0-9]{10,32}"
+"""The form of an organization's id."""
+_REGION_IN_NAME = re.compile(rf"_CloudTrail_({REGION})_", re.ASCII)
+_BELOW_REGION = re.compile(rf"/CloudTrail/(?P<region>{REGION})/(?P<days>.*)", re.ASCII)
 DELIVERY_DELAY = timedelta(days=1)
 """A folder is named by the day of delivery, and a file "can contain records written at any point
 before that time" (same page). One day is our limit: records delivered later are missed where a
@@ -113,15 +115,15 @@ class FileOrder(NamedTuple):
 
 
 _ACCOUNT_FOLDER = re.compile(r"\d{12}/", re.ASCII)
-_ORGANIZATION_FOLDER = re.compile(rf"{_ORGANIZATION}/", re.ASCII)
-_REGION_FOLDER = re.compile(rf"{_REGION}/", re.ASCII)
+_ORGANIZATION_FOLDER = re.compile(rf"{ORGANIZATION}/", re.ASCII)
+_REGION_FOLDER = re.compile(rf"{REGION}/", re.ASCII)
 _ACCOUNT_IN_KEY = re.compile(r"(?:^|/)(?P<account>\d{12})/(?:CloudTrail/|$)", re.ASCII)
 _OWN_ACCOUNT = re.compile(r"/AWSLogs/(?:o-[a-z0-9]+/)?\d{12}/$", re.ASCII)
 _IN_AN_ACCOUNT = re.compile(r"/AWSLogs/(?:o-[a-z0-9]+/)?\d{12}/", re.ASCII)
 _DAY = re.compile(r"(?:^|/)(\d{4}/\d{2}/\d{2})/", re.ASCII)
 # A table's template has `${account}` in place of the account.
 _DELIVERED = re.compile(
-    rf"^(?:(?P<top>.*?)/)?AWSLogs/(?P<organization>{_ORGANIZATION}/)?(?:\d{{12}}|\$\{{)", re.ASCII
+    rf"^(?:(?P<top>.*?)/)?AWSLogs/(?P<organization>{ORGANIZATION}/)?(?:\d{{12}}|\$\{{)", re.ASCII
 )
 _PART_OF_A_DAY = re.compile(r"\d{4}(?:/\d{2}(?:/\d{2})?)?")
 

@@ -18,7 +18,9 @@ from leastpriv.atomic_file import open_regular
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.cloudtrail.file_reader import EventDeduplicator
 from leastpriv.cloudtrail.file_store import (
+    ORGANIZATION,
     OTHER_LOGS,
+    REGION,
     DayRange,
     FileOrder,
     StoredFile,
@@ -32,8 +34,8 @@ from leastpriv.cloudtrail.statistics import ReadStatistics
 from leastpriv.errors import InputError, did_you_mean
 from leastpriv.models import Call, Gap, GapKind, Scope
 
-_REGION = re.compile(r"[a-z]{2,5}(?:-[a-z]+)+-\d{1,2}", re.ASCII)
-_PARENT_OF_ACCOUNTS = re.compile(r"/AWSLogs(?:/o-[a-z0-9]{10,32})?\Z", re.ASCII)
+_REGION = re.compile(REGION, re.ASCII)
+_PARENT_OF_ACCOUNTS = re.compile(rf"/AWSLogs(?:/{ORGANIZATION})?\Z", re.ASCII)
 _ACCOUNT = re.compile(r"\d{12}", re.ASCII)
 _PART_OF_DATE = (
     re.compile(r"\d{4}"),

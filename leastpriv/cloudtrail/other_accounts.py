@@ -10,24 +10,21 @@ import gzip
 import re
 import zlib
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
-from functools import partial
 from io import BytesIO
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, runtime_checkable
 
-from leastpriv.cloudtrail.file_store import LogPrefix, is_log_file_name
+from leastpriv.cloudtrail.file_store import LogPrefix, find_log_prefixes, is_log_file_name
 from leastpriv.cloudtrail.prefetch import DaemonThreadPool
 from leastpriv.errors import AwsError
 
 if TYPE_CHECKING:
     from leastpriv.cloudtrail.s3_bucket import Bucket
 
-_ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
-_ORGANIZATION = re.compile(r"o-[a-z0-9]{10,32}", re.ASCII)
 _MOST_FILES = 400
 _FILES_OF_A_REGION = 2
 _MOST_BYTES = 4 * 1024 * 1024
@@ -51,17 +48,19 @@ def namesakes_on_disk(
     """Returns the roles of these names in the folders of other accounts -> number of records in the
     newest files. Never raises for a file that cannot be read.
     """
-    role = _role_pattern(names)
-    calls_by_arn: Counter[str] = Counter()
+
+    def folders(paths: Sequence[str]) -> Sequence[tuple[str, ...]]:
+        return [
+            tuple(f"{path}{below.name}/" for below in _folders(folder / path)) for path in paths
+        ]
+
     files = (
         file
-        for account_folder in _account_folders(folder)
-        if account_folder.name not in accounts
-        for file in _newest_files(account_folder / "CloudTrail")
+        for branch in _other_branches(find_log_prefixes(folders, "", None), accounts)
+        for file in _newest_files(folder / branch.prefix)
     )
-    for file in islice(files, _MOST_FILES):
-        calls_by_arn.update(role.findall(_text_of_file(file)))
-    return _without(calls_by_arn, accounts)
+    texts = map(_text_of_file, islice(files, _MOST_FILES))
+    return _namesakes(texts, names, accounts)
 
 
 def namesakes_in_bucket(
@@ -73,24 +72,25 @@ def namesakes_in_bucket(
     Raises AwsError where the accounts cannot be listed; a folder or file that cannot be read has
     none.
     """
-    role = _role_pattern(names)
-    calls_by_arn: Counter[str] = Counter()
-    other_prefixes = [
-        prefix_found
-        for prefix_found in bucket.find_prefixes(prefix, None)
-        if prefix_found.dated and prefix_found.account not in (*accounts, "")
-    ]
-    sampled = other_prefixes[: _MOST_FILES // _FILES_OF_A_REGION]
+    branches = _other_branches(bucket.find_prefixes(prefix, None), accounts)
+    sampled = branches[: _MOST_FILES // _FILES_OF_A_REGION]
     if not sampled:
-        return calls_by_arn
+        return Counter()
     with closing(DaemonThreadPool(min(len(sampled), _AT_ONCE))) as fetchers:
-        text_tasks = [
-            fetchers.submit(partial(_recent_texts, bucket, sample, now)) for sample in sampled
-        ]
-        for answer in text_tasks:
-            for text in answer.result():
-                calls_by_arn.update(role.findall(text))
-    return _without(calls_by_arn, accounts)
+        tasks = [fetchers.submit(_recent_texts, bucket, branch, now) for branch in sampled]
+        texts = chain.from_iterable(task.result() for task in tasks)
+        return _namesakes(texts, names, accounts)
+
+
+def _other_branches(
+    branches: Iterable[LogPrefix], accounts: Collection[str]
+) -> Sequence[LogPrefix]:
+    """Returns the regions of other accounts in CloudTrail's layout."""
+    return [
+        branch
+        for branch in branches
+        if branch.dated and branch.account and branch.account not in accounts
+    ]
 
 
 def _recent_texts(bucket: Bucket, branch: LogPrefix, now: datetime) -> list[str]:
@@ -115,55 +115,34 @@ def _recent_texts(bucket: Bucket, branch: LogPrefix, now: datetime) -> list[str]
     return texts
 
 
-def _role_pattern(names: Collection[str]) -> re.Pattern[str]:
-    """Returns the pattern of a role as the issuer of a session's keys,
+def _namesakes(
+    texts: Iterable[str], names: Collection[str], accounts: Collection[str]
+) -> Counter[str]:
+    """Counts the roles of these names in other accounts as issuers of a session's keys,
     "arn:aws:iam::123456789012:role/path/NAME".
     """
     alternatives = "|".join(map(re.escape, sorted(names)))
     folders = r"(?:[!#-.0-\[\]-~]+/)*"  # without quotes and backslashes: within one JSON string
-    return re.compile(rf'"(arn:aws[a-z-]*:iam::\d{{12}}:role/{folders}(?:{alternatives}))"')
-
-
-def _without(found: Counter[str], accounts: Collection[str]) -> Counter[str]:
-    of_other_accounts = {
-        arn: count for arn, count in found.items() if arn.split(":")[4] not in accounts
-    }
-    return Counter(of_other_accounts)
-
-
-def _account_folders(folder: Path) -> Iterator[Path]:
-    """Yields the folders of accounts in CloudTrail's layout, from the folder of the trail on."""
-    for top in (folder / "AWSLogs", folder):
-        for below in _folders(top):
-            if _ORGANIZATION.fullmatch(below.name):
-                yield from (
-                    account_folder
-                    for account_folder in _folders(below)
-                    if _is_account(account_folder)
-                )
-            elif _is_account(below):
-                yield below
-
-
-def _is_account(folder: Path) -> bool:
-    return bool(_ACCOUNT.fullmatch(folder.name)) and (folder / "CloudTrail").is_dir()
+    role = re.compile(rf'"(arn:aws[a-z-]*:iam::\d{{12}}:role/{folders}(?:{alternatives}))"')
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(arn for arn in role.findall(text) if arn.split(":")[4] not in accounts)
+    return counts
 
 
 def _newest_files(folder: Path) -> Iterator[Path]:
-    """Yields the newest files of each region below a folder `CloudTrail`."""
-    for region in _folders(folder):
-        day = region
-        while below := _folders(day):
-            day = below[-1]
-        files = sorted(entry for entry in _listed(day) if is_log_file_name(entry.name))
-        yield from reversed(files[-_FILES_OF_A_REGION:])
+    """Yields the newest files of a region, whose folders are years, months and days."""
+    while below := _folders(folder):
+        folder = below[-1]
+    files = sorted(entry for entry in _entries(folder) if is_log_file_name(entry.name))
+    yield from reversed(files[-_FILES_OF_A_REGION:])
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(entry for entry in _listed(folder) if entry.is_dir() and not entry.is_symlink())
+    return sorted(entry for entry in _entries(folder) if entry.is_dir() and not entry.is_symlink())
 
 
-def _listed(folder: Path) -> list[Path]:
+def _entries(folder: Path) -> list[Path]:
     try:
         return list(folder.iterdir())
     except OSError:

@@ -46,7 +46,7 @@ from leastpriv.cloudtrail.athena_sql import (
 from leastpriv.cloudtrail.file_reader import EventDeduplicator, is_new
 from leastpriv.cloudtrail.file_store import LogPrefix, delivery_location
 from leastpriv.cloudtrail.lookup_events import WAIT_ADVICE, late_events_gap
-from leastpriv.cloudtrail.record import NoCall, SkipReason, event_time, parse_record
+from leastpriv.cloudtrail.record import NoCall, event_time, parse_record
 from leastpriv.cloudtrail.s3_bucket import Bucket
 from leastpriv.cloudtrail.statistics import CoverageCounter, ReadStatistics
 from leastpriv.cloudtrail.trail_config import (
@@ -435,7 +435,6 @@ class _RowReader(Struct):
         self.statistics.records += record_count
         self._count_coverage(row, record)
         if row["mine"] != "true":
-            self.statistics.skipped[SkipReason.NOT_WANTED.value] += record_count
             return
         events = list(events_in_row(row))
         times = [event.time.isoformat() for event in events if event.time]
@@ -444,13 +443,11 @@ class _RowReader(Struct):
             self.principals.wants,
             self.principals.include,
         )
-        if isinstance(parsed, SkipReason):
-            self.statistics.skipped[parsed.value] += record_count
-        elif isinstance(parsed, NoCall):
+        if isinstance(parsed, NoCall):
             self.statistics.note_no_call(parsed, record_count)
         elif isinstance(parsed, Gap):
             yield self._gap(parsed, record_count)
-        else:
+        elif isinstance(parsed, Call):
             for event in events:
                 yield from self._call_at(event, parsed, record)
 

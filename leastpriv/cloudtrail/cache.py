@@ -96,7 +96,7 @@ class ObjectCache:
             return
         try:
             content = zlib.compress(msgspec.msgpack.encode(result))
-            statistics = result.statistics
+            statistics = result.statistics.counters
             times = [time for time in (statistics.last, statistics.newest) if time]
             row = (
                 stored.key,

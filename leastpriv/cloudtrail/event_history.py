@@ -339,26 +339,23 @@ class EventHistory:
     def _page(
         self, page: Page, window: Window, principals: Principals, seen: EventDeduplicator
     ) -> Iterator[Call | Gap]:
+        """Counts the records of a page, and yields new calls and gaps for unreadable records."""
         for record in _records(page):
             parsed = parse_record(record, principals.wants)
-            fault = "an event holds no record" if parsed is SkipReason.NOT_A_RECORD else ""
+            if parsed is SkipReason.NOT_A_RECORD:
+                yield _unreadable_gap(page, "an event holds no record")
+                continue
             if isinstance(parsed, Gap):
-                fault = parsed.detail
-            if fault:
-                scope = Scope(regions=(page.region,))
-                yield Gap(GapKind.UNREADABLE_RECORD, scope, f"event history: {fault}")
+                yield _unreadable_gap(page, parsed.detail)
                 continue
             self._count(record)
             if isinstance(parsed, NoCall):
                 self.statistics.note_no_call(parsed)
-            elif isinstance(parsed, SkipReason):
-                self.statistics.skipped[parsed.value] += 1
-            elif isinstance(parsed, Call):
-                if not window.contains(parsed.time):
-                    self.statistics.outside_window += 1
-                elif is_new(parsed, self.statistics, seen):
-                    self._newest = _newer(self._newest, parsed.time)
-                    yield parsed
+            elif isinstance(parsed, Call) and not window.contains(parsed.time):
+                self.statistics.outside_window += 1
+            elif isinstance(parsed, Call) and is_new(parsed, self.statistics, seen):
+                self._newest = _newer(self._newest, parsed.time)
+                yield parsed
 
     def _count(self, record: object) -> None:
         """Counts a record with its time and region."""
@@ -379,6 +376,11 @@ class _Failure(NamedTuple):
     regions: tuple[str, ...]
     reason: str
     """With the remedy, one or more sentences."""
+
+
+def _unreadable_gap(page: Page, reason: str) -> Gap:
+    scope = Scope(regions=(page.region,))
+    return Gap(GapKind.UNREADABLE_RECORD, scope, f"event history: {reason}")
 
 
 def _is_unknown_there(end: RegionEnd) -> bool:

@@ -237,14 +237,12 @@ class LogFile:
     def _summarized_calls(self, summary: Mapping[str, object]) -> Sequence[Call]:
         """Returns the new calls of a summary of data events."""
         self._is_trail = True
-        calls = [
+        return [
             call
             for call in aggregated_calls(summary, self._options.principals)
             if self._options.window.contains(call.time)
+            and not self._seen.is_duplicate(call.event_id)
         ]
-        if not calls:
-            self._statistics.skipped[SkipReason.EVENT_TYPE.value] += 1
-        return [call for call in calls if not self._seen.is_duplicate(call.event_id)]
 
     def _record(self, record: object) -> Sequence[Call]:
         """Counts a record, and returns its call if it is new."""
@@ -252,7 +250,6 @@ class LogFile:
         statistics = self._statistics
         parsed = parse_record(record, principals.wants, principals.include)
         if parsed is SkipReason.NOT_A_RECORD:
-            statistics.skipped[parsed.value] += 1
             return ()
         if isinstance(record, Mapping):
             self._is_trail = True
@@ -265,13 +262,11 @@ class LogFile:
             if parsed is SkipReason.NOT_WANTED:
                 statistics.note_caller(caller_arn(record))
         statistics.records += 1
+        if isinstance(parsed, Call | Gap):
+            return self._new((parsed,))
         if isinstance(parsed, NoCall):
             statistics.note_no_call(parsed)
-            return ()
-        if isinstance(parsed, SkipReason):
-            statistics.skipped[parsed.value] += 1
-            return ()
-        return self._new((parsed,))
+        return ()
 
     def _new(self, calls_and_gaps: Sequence[Call | Gap]) -> Sequence[Call]:
         """Returns the calls without duplicates; gaps wait for the end of the file."""

@@ -331,9 +331,9 @@ class Prefetcher:
         if cached is None or self._counting is None or (self._options.hashes and not cached.sha256):
             return QueuedFile(stored)
         times = (
-            cached.statistics.first,
-            cached.statistics.last,
-            cached.statistics.newest,
+            cached.statistics.counters.first,
+            cached.statistics.counters.last,
+            cached.statistics.counters.newest,
             cached.first_call,
         )
         if not all(time is None or self._options.window.contains(time) for time in times):
@@ -346,7 +346,7 @@ class Prefetcher:
 
 def _is_for_every_window(result: CountedPart) -> bool:
     """Whether a run with a larger window would count the same in the file."""
-    statistics = result.statistics.unpacked()
+    statistics = result.statistics.counters
     if not result.is_complete or statistics.damaged_files or statistics.outside_window:
         return False
     # Without a survey, the time of an unreadable record is not known.

@@ -57,8 +57,6 @@ from leastpriv.models import Call, Gap, Repeats
 from leastpriv.permissions.request import creates
 from leastpriv.permissions.tool_lifecycle import program_of
 
-_NOT_WANTED = SkipReason.NOT_WANTED.value
-_OTHER_CALLER = SkipReason.OTHER_CALLER.value
 _REMEMBERED = 4_000
 """Callers and kinds of records in the cache."""
 MOST_KEPT = 48 * 1024 * 1024
@@ -134,7 +132,7 @@ class _WholeRecord(Struct, eq=False):
 
 
 _WHOLE_RECORD = _WholeRecord()
-_Kind = _Target | _OtherCaller | _WholeRecord | str
+_Kind = _Target | _OtherCaller | _WholeRecord | SkipReason
 """Who called: a target, another caller, or the reason why a record has no caller."""
 
 
@@ -179,7 +177,6 @@ class RecordReader:
         """The search for the targets' names; `None` where all records are read."""
         self._is_bounded = options.window != Window()
         self._callers: dict[_Key, _Kind] = {}
-        self._others_by_role: dict[str, _OtherCaller] = {}
         self._shapes: dict[_Key, _Shape] = {}
         self._kept = 0
         """Bytes in the shapes."""
@@ -214,7 +211,7 @@ class RecordReader:
             read_items = [
                 self._item(row, time, kind)
                 for row, time, kind in zip(rows, times, kinds, strict=True)
-                if type(kind) is not _OtherCaller and type(kind) is not str
+                if type(kind) is not _OtherCaller and type(kind) is not SkipReason
             ]
         except (ValueError, RecursionError):
             return None
@@ -222,13 +219,15 @@ class RecordReader:
         statistics.records += len(rows)
         if self.options.survey and rows:
             self._cover(rows, times, statistics)
-        for kind, count in Counter(kinds).items():
-            if type(kind) is _OtherCaller:
-                statistics.skipped[_NOT_WANTED] += count
-                statistics.note_caller(kind.arn, count)
-            elif type(kind) is str:
-                statistics.skipped[kind] += count
-        return _calls_and_gaps(read_items, statistics)
+        other_calls = Counter([kind.arn for kind in kinds if type(kind) is _OtherCaller])
+        for arn, count in other_calls.items():
+            statistics.note_caller(arn, count)
+        calls_and_gaps = [item for item in read_items if type(item) is Call or type(item) is Gap]
+        if len(calls_and_gaps) < len(read_items):
+            for item in read_items:
+                if isinstance(item, NoCall):
+                    statistics.note_no_call(item)
+        return calls_and_gaps
 
     def survey(self, statistics: ReadStatistics) -> None:
         """Adds the coverage of the records since the last call to the statistics."""
@@ -248,11 +247,10 @@ class RecordReader:
         keys = list(map(_caller_key, rows))
         find = self._callers.get
         kinds = [find(key) or self._kind(row, key) for key, row in zip(keys, rows, strict=True)]
-        if _OTHER_CALLER in kinds:
-            return [
-                _WHOLE_RECORD if kind == _OTHER_CALLER and self._may_be_login(row) else kind
-                for kind, row in zip(kinds, rows, strict=True)
-            ]
+        if SkipReason.OTHER_CALLER in kinds:
+            for number, (row, kind) in enumerate(zip(rows, kinds, strict=True)):
+                if kind is SkipReason.OTHER_CALLER and self._may_be_login(row):
+                    kinds[number] = _WHOLE_RECORD
         return kinds
 
     def _may_be_login(self, row: DecodedRecord) -> bool:
@@ -275,7 +273,6 @@ class RecordReader:
         """Finds who made the call of a record, and remembers it for records with the same key."""
         if len(self._callers) >= _REMEMBERED:
             self._callers.clear()
-            self._others_by_role.clear()
         identity = row.userIdentity
         if identity is None:
             return _WHOLE_RECORD
@@ -287,23 +284,22 @@ class RecordReader:
         if isinstance(caller, Caller):
             kind = _Target(caller)
         elif caller is SkipReason.NOT_WANTED:
-            # A role may have many sessions: one object for all of them.
-            role = without_session(name)
-            kind = self._others_by_role.setdefault(role, _OtherCaller(role))
+            kind = _OtherCaller(without_session(name))
         elif isinstance(caller, SkipReason):
-            kind = caller.value
+            kind = caller
         if len(key) != _SHORT or principal_of(name):
             self._callers[key] = kind
         return kind
 
-    def _item(self, row: DecodedRecord, time: datetime, kind: _Kind) -> Call | Gap | NoCall | str:
+    def _item(
+        self, row: DecodedRecord, time: datetime, kind: _Kind
+    ) -> Call | Gap | NoCall | SkipReason:
         if type(kind) is _Target:
             call = self._call(row, time, kind)
             if call is not None:
                 return call
         # A field is missing or has a rare form.
-        parsed = parse_record(full_record(row), self._principals.wants, self._principals.include)
-        return parsed.value if isinstance(parsed, SkipReason) else parsed
+        return parse_record(full_record(row), self._principals.wants, self._principals.include)
 
     def _call(self, row: DecodedRecord, time: datetime, target: _Target) -> Call | None:
         """Returns the call of a record; None where a field is missing or has a rare form."""
@@ -484,21 +480,6 @@ def _times(rows: Iterable[DecodedRecord]) -> list[datetime]:
     if times and not (is_possible_time(min(times)) and is_possible_time(max(times))):
         raise ValueError("a time is not possible")
     return times
-
-
-def _calls_and_gaps(
-    read_items: Iterable[Call | Gap | NoCall | str], statistics: ReadStatistics
-) -> list[Call | Gap]:
-    """Returns what counts of the items of a block, and counts the records that are no calls."""
-    calls_and_gaps: list[Call | Gap] = []
-    for read_item in read_items:
-        if isinstance(read_item, str):
-            statistics.skipped[read_item] += 1
-        elif isinstance(read_item, NoCall):
-            statistics.note_no_call(read_item)
-        else:
-            calls_and_gaps.append(read_item)
-    return calls_and_gaps
 
 
 def _caller_key(row: DecodedRecord) -> _Key:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
 from datetime import date, datetime
-from typing import Any, TypeVar
+from typing import Annotated, TypeVar
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from leastpriv.aws.arns import Principals, Window
@@ -22,7 +21,6 @@ from leastpriv.cloudtrail.coverage import (
 )
 from leastpriv.cloudtrail.record import (
     NoCall,
-    SkipReason,
     account_of_record,
     is_data_event,
     is_management_event,
@@ -54,7 +52,7 @@ _COUNTS = (
 )  # fmt: skip
 
 
-class ReadStatistics(Struct):
+class ReadStatistics(Struct, array_like=True):
     """Counters of one reading: "N files, M records, K calls", and the coverage; updated while
     reading.
     """
@@ -67,10 +65,9 @@ class ReadStatistics(Struct):
     calls: int = 0
     duplicates: int = 0
     outside_window: int = 0
-    skipped: Counter[str] = field(default_factory=Counter)
-    """Records that are not a call of the targets, by reason (`SkipReason`)."""
-    no_calls: Counter[NoCall] = field(default_factory=Counter)
-    callers: Counter[str] = field(default_factory=Counter)
+    no_calls: dict[NoCall, int] = {}
+    """Number of records that name a target and are no call of it."""
+    callers: dict[str, int] = {}
     """Number of calls of other callers, by ARN without the session."""
     regions: set[str] = set()
     """Regions of files and of all records: the evidence covers them."""
@@ -90,19 +87,20 @@ class ReadStatistics(Struct):
     """Data events that the trail's event selectors include."""
     every_region: bool = False
     """The trail records every region."""
-    first: datetime | None = None
-    last: datetime | None = None
+    first: AwareTime | None = None
+    last: AwareTime | None = None
     """Times of the first and last record of any principal in the window."""
     requests: int = 0
     """Answered requests to AWS; a repeated request counts once."""
-    newest: datetime | None = None
+    newest: AwareTime | None = None
     """Time of the targets' newest call, duplicates included."""
     accounts: dict[str, ReadStatistics] = {}
     """By account: the coverage of its records, where the targets are in several accounts."""
 
     def note_times(self, first: datetime, last: datetime) -> None:
         """Adds the times of the first and last of some records."""
-        self.first, self.last = min(self.first or first, first), max(self.last or last, last)
+        self.first = min(self.first or first, first)
+        self.last = max(self.last or last, last)
 
     def note_call(self, time: datetime) -> None:
         """Adds the time of a target's call."""
@@ -126,7 +124,6 @@ class ReadStatistics(Struct):
 
     def note_no_call(self, no_call: NoCall, times: int = 1) -> None:
         """Counts records that name a target and are no call of it."""
-        self.skipped[SkipReason.EVENT_TYPE.value] += times
         _count(self.no_calls, no_call, times)
 
     def absorb(self, other: ReadStatistics) -> None:
@@ -137,7 +134,6 @@ class ReadStatistics(Struct):
             self.note_call(other.newest)
         if other.first and other.last:
             self.note_times(other.first, other.last)
-        self.skipped.update(other.skipped)
         for no_call, count in other.no_calls.items():
             _count(self.no_calls, no_call, count)
         for arn, count in other.callers.items():
@@ -182,37 +178,18 @@ class CountedGaps:
 class PackedStatistics(Struct, array_like=True, gc=False):
     """Counters of one reading, in a form that MessagePack can encode."""
 
-    counts: tuple[int, ...]
-    skipped: dict[str, int]
-    no_calls: dict[NoCall, int]
-    callers: dict[str, int]
-    regions: set[str]
-    events: set[str]
-    days: dict[str, set[int]]
-    logged: dict[RegionEvents, set[int]]
-    data: dict[DataStream, str]
+    counters: ReadStatistics
+    """All but the data events and the accounts."""
+    data: dict[DataStream, Annotated[str, Meta(pattern=r"^[0-9a-f]+$")]]
     """The masks are in hexadecimal: they have more bits than the format's numbers."""
-    first: AwareTime | None
-    last: AwareTime | None
-    newest: AwareTime | None
     accounts: dict[str, PackedStatistics]
 
     @classmethod
     def of(cls, statistics: ReadStatistics) -> PackedStatistics:
         """Returns some statistics, packed."""
         return cls(
-            counts=tuple([getattr(statistics, name) for name in _COUNTS]),
-            skipped=statistics.skipped,
-            no_calls=statistics.no_calls,
-            callers=statistics.callers,
-            regions=statistics.regions,
-            events=statistics.events,
-            days=statistics.days,
-            logged=statistics.logged,
+            counters=replace(statistics, data={}, accounts={}),
             data={stream: f"{days:x}" for stream, days in statistics.data.items()},
-            first=statistics.first,
-            last=statistics.last,
-            newest=statistics.newest,
             accounts={
                 account: cls.of(account_statistics)
                 for account, account_statistics in statistics.accounts.items()
@@ -221,20 +198,9 @@ class PackedStatistics(Struct, array_like=True, gc=False):
 
     def unpacked(self) -> ReadStatistics:
         """Returns the statistics."""
-        counts: dict[str, Any] = dict(zip(_COUNTS, self.counts, strict=True))
-        return ReadStatistics(
-            **counts,
-            skipped=Counter(self.skipped),
-            no_calls=Counter(self.no_calls),
-            callers=Counter(self.callers),
-            regions=self.regions,
-            events=self.events,
-            days=self.days,
-            logged=self.logged,
+        return replace(
+            self.counters,
             data={stream: int(days, 16) for stream, days in self.data.items()},
-            first=self.first,
-            last=self.last,
-            newest=self.newest,
             accounts={
                 account: account_statistics.unpacked()
                 for account, account_statistics in self.accounts.items()
@@ -382,10 +348,10 @@ def count_coverage(
     counter.add_to(statistics)
 
 
-def _count(counter: Counter[_K], key: _K, times: int) -> None:
+def _count(counts: dict[_K, int], key: _K, times: int) -> None:
     """Counts a key, unless there are too many others."""
-    if key in counter or len(counter) < _DISTINCT:
-        counter[key] += times
+    if key in counts or len(counts) < _DISTINCT:
+        counts[key] = counts.get(key, 0) + times
 
 
 def add_name(names: set[str], name: str) -> None:

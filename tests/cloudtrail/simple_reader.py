@@ -75,7 +75,6 @@ class SimpleReader:
     def _record(self, record: object) -> None:
         parsed = parse_record(record, self._principals.wants, self._principals.include)
         if parsed is SkipReason.NOT_A_RECORD:
-            self.statistics.skipped[parsed.value] += 1
             return
         if isinstance(record, Mapping):
             self._is_trail = True
@@ -88,7 +87,6 @@ class SimpleReader:
         if isinstance(parsed, NoCall):
             self.statistics.note_no_call(parsed)
         elif isinstance(parsed, SkipReason):
-            self.statistics.skipped[parsed.value] += 1
             if parsed is SkipReason.NOT_WANTED and isinstance(record, Mapping):
                 self.statistics.note_caller(caller_arn(record))
         elif isinstance(parsed, Gap):

@@ -206,18 +206,19 @@ def with_value(value: object, *path: int) -> Callable[[Any], Any]:
 
 NAIVE = datetime(2026, 10, 1).isoformat()
 STATISTICS, COLLECTED = 2, 4
+COUNTERS = (STATISTICS, 0)
 GROUP = (COLLECTED, 1, 0, 1, 0)
 RUNS = (COLLECTED, 1, 0, 2)
 ODD: dict[str, Callable[[Any], Any]] = {
     "another shape": lambda _: {},
     "ids that are numbers": with_value([1], 0),
-    "a number as text": with_value("x", STATISTICS, 0),
-    "skipped as a list": with_value([["a"]], STATISTICS, 1),
-    "days as a list": with_value([1], STATISTICS, 6),
-    "days that are no numbers": with_value({"eu-west-1": ["many"]}, STATISTICS, 6),
-    "a mask that is no number": with_value([["x", "read", "y"]], STATISTICS, 8),
-    "accounts as a list": with_value([1], STATISTICS, 12),
-    "last without a zone": with_value(NAIVE, STATISTICS, 10),
+    "a number as text": with_value("x", *COUNTERS, 0),
+    "other calls as a list": with_value([["a"]], *COUNTERS, 7),
+    "days as a list": with_value([1], *COUNTERS, 11),
+    "days that are no numbers": with_value({"eu-west-1": ["many"]}, *COUNTERS, 11),
+    "a mask that is no number": with_value({("x", "read", "y"): "z"}, STATISTICS, 1),
+    "accounts as a list": with_value([1], STATISTICS, 2),
+    "last without a zone": with_value(NAIVE, *COUNTERS, 17),
     "a first call without a zone": with_value(NAIVE, 3),
     "no calls": with_value(None, COLLECTED),
     "a need that does not exist": with_value([7], *GROUP, 0),

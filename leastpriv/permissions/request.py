@@ -428,8 +428,8 @@ class Presence(Struct, frozen=True, gc=False):
     """Which parameters a request has, as the fact tables ask for them."""
 
     call: Call
-    request: CallRequest | None = None
-    """The call's request where it was read with all keys that are asked for."""
+    request: CallRequest
+    """The call's request, read with all keys that are asked for."""
 
     @property
     def carried_out(self) -> bool:
@@ -455,8 +455,8 @@ class Presence(Struct, frozen=True, gc=False):
             return True
         sign, key, text = _asked(parameter)
         if sign == "!":
-            return self.whole and not self._has_key(key)
-        if not self._has_key(key):
+            return self.whole and key not in self.request.keys
+        if key not in self.request.keys:
             return False
         if not sign:
             return not self._is_turned_off(key)
@@ -468,21 +468,18 @@ class Presence(Struct, frozen=True, gc=False):
     def is_filled(self, parameter: str) -> bool:
         """Whether the request has a parameter that is not empty."""
         key = key_of(parameter)
-        if not self._has_key(key):
+        if key not in self.request.keys:
             return False
         # Zero and false are values.
         return any(value or value not in _EMPTY for value in self._values(key))
 
     def _is_turned_off(self, key: str) -> bool:
         """Whether all that the request has under a key is off: `[{"enabled": false}]`."""
-        if self.request and key in self.request.by_key:
+        if key in self.request.by_key:
             # It holds texts, and then nothing else.
             return False
         switches = [switch for value in self._values(key) for switch in _switches(value)]
         return bool(switches) and not any(switches)
-
-    def _has_key(self, key: str) -> bool:
-        return key in self.request.keys if self.request else any(True for _ in self._values(key))
 
     def _values(self, key: str) -> Iterator[object]:
         """The values under a key, at any level; those below maps whose keys people choose do not
@@ -511,7 +508,7 @@ class Presence(Struct, frozen=True, gc=False):
 
     def _texts(self, key: str) -> Iterator[str]:
         """The texts, numbers and truth values under a key, in lower case."""
-        if self.request and key in self.request.by_key:
+        if key in self.request.by_key:
             yield from map(str.lower, self.request.by_key[key])
             return
         for value in self._values(key):

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.models import Outcome
-from leastpriv.permissions.request import Presence, read_request
+from leastpriv.models import Call, Outcome
+from leastpriv.permissions.request import Presence, Reads, key_in, read_request
 from tests.fakes.calls import a_call
 from tests.fakes.tables import table
 
@@ -39,7 +39,8 @@ from tests.fakes.tables import table
 def test_a_parameter_is_there_or_not(
     parameter: str, parameters: dict[str, object], answer: bool
 ) -> None:
-    assert Presence(a_call("s3:X", parameters)).has(parameter) is answer
+    request = read_request("x", parameters)
+    assert Presence(a_call("s3:X", parameters), request).has(parameter) is answer
 
 
 @pytest.mark.parametrize(
@@ -51,9 +52,9 @@ def test_a_parameter_is_there_or_not(
         a_call("s3:X", parameters_omitted=True),
     ],
 )
-def test_of_a_request_that_the_record_may_lack_nothing_is_known_to_be_absent(call: object) -> None:
+def test_of_a_request_that_the_record_may_lack_nothing_is_known_to_be_absent(call: Call) -> None:
     """Refused calls are mostly recorded without their parameters."""
-    assert not Presence(call).has("!stackName")  # type: ignore[arg-type]
+    assert not Presence(call, read_request("x", call.parameters)).has("!stackName")
 
 
 JSON = st.recursive(
@@ -67,7 +68,10 @@ PARAMETERS = sorted({row["parameter"] for row in table("triggers")})
 
 
 @given(st.dictionaries(st.text(max_size=8), JSON, max_size=4), st.sampled_from(PARAMETERS))
-def test_any_request_gets_an_answer(parameters: dict[str, object], parameter: str) -> None:
+def test_a_request_read_for_one_parameter_says_whether_it_is_there(
+    parameters: dict[str, object], parameter: str
+) -> None:
     call = a_call("s3:X", parameters)
-    answer = Presence(call).has(parameter)
-    assert answer is Presence(call, read_request("x", parameters)).has(parameter)
+    answer = Presence(call, read_request("x", parameters)).has(parameter)
+    request = read_request("x", parameters, Reads([key_in(parameter)]))
+    assert answer is Presence(call, request).has(parameter)

@@ -184,9 +184,10 @@ def read_request(noun: str, parameters: Mapping[str, Any], reads: Reads = ANY) -
                 value = _plain_arn(value)
             elif not member.is_read or not value or value in _HIDDEN:
                 continue
-            outer.append((member.key, value))
+            pair = (member.key, value)
+            outer.append(pair)
             if not member.is_free:
-                values.append((member.key, value))
+                values.append(pair)
         elif kind is list:
             outer += _texts_of([(member.key, text) for text in value[:MOST_VALUES]])
             if not member.is_free:

@@ -66,7 +66,14 @@ class Variable(Struct, frozen=True, omit_defaults=True, gc=False):
     def for_keys(self, keys: frozenset[str]) -> Variable:
         """Returns the variable with those of the keys that surely fill it."""
         transforms = {key: transform for key, transform in self.same.items() if key in keys}
-        return structs.replace(self, same=transforms, stem=self.stem & keys, kind=self.kind & keys)
+        return structs.replace(
+            self,
+            same=transforms,
+            stem=self.stem & keys,
+            kind=self.kind & keys,
+            plain=self.plain & keys,
+            wanted=self.wanted & keys,
+        )
 
 
 class NameOfAws(Struct, frozen=True, array_like=True, gc=False):

@@ -194,29 +194,26 @@ class UsageCollector:
 
     def _place_of(self, call: Call, mapped: CallNeeds) -> _Place:
         """Decides where a call counts."""
-        is_call = call.caller_doubt != AGGREGATED
-        creates_resource = not call.error_code and creates(call.name)
-        call_place = _Place(self._mark, mapped, is_call, creates=creates_resource)
-        event = f"{call.source}:{call.name}"
-        if call.outcome is _UNKNOWN and is_call:
-            # No replay evaluates it.
-            reason = call.caller_doubt or call.error_code
-            call_place.not_evaluated += (EventReason(event, reason),)
-        if call.read_only is False and hides_passed_role(call):
-            scope = Scope(actions=("iam:PassRole",))
-            call_place.gaps += (Gap(GapKind.MAY_PASS_ROLE, scope, event),)
-        if mapped.verdict is not _MAPPED or mapped.gaps or call.parameters_omitted:
-            self._place_verdict(call_place, call, mapped)
+        place = _Place(
+            self._mark,
+            mapped,
+            is_call=call.caller_doubt != AGGREGATED,
+            creates=not call.error_code and creates(call.name),
+        )
+        hides_role = call.read_only is False and hides_passed_role(call)
+        is_clear = mapped.verdict is _MAPPED and not mapped.gaps and call.outcome is not _UNKNOWN
+        if hides_role or call.parameters_omitted or not is_clear:
+            self._place_doubts(place, call, mapped, hides_role=hides_role)
         for action in mapped.kept:
             self._note_inside(action, f"{call.source.partition('.')[0]}:{call.name}")
         if call.outcome is _DENIED:
-            self._place_denial(call_place, call, mapped)
-            return call_place
+            self._place_denial(place, call, mapped)
+            return place
         if mapped.needs:
-            self._place_needs(call_place, call, mapped.needs, call.outcome)
-        if call_place.creates:
-            call_place.tag_service = mapped.prefix
-        return call_place
+            self._place_needs(place, call, mapped.needs, call.outcome)
+        if place.creates:
+            place.tag_service = mapped.prefix
+        return place
 
     def _listed(self) -> dict[GroupKey, CallTotals]:
         """Returns the groups with the resources that all calls together leave in the list.
@@ -456,12 +453,20 @@ class UsageCollector:
             ),
         )
 
-    def _place_verdict(self, place: _Place, call: Call, mapped: CallNeeds) -> None:
-        """Notes a call that needs no permission, and as gaps what the mapping does not know of an
-        event.
+    def _place_doubts(
+        self, place: _Place, call: Call, mapped: CallNeeds, *, hides_role: bool
+    ) -> None:
+        """Notes a call that needs no permission or that no replay evaluates, and as gaps what its
+        record hides and what the mapping does not know of its event.
         """
         event = f"{call.source}:{call.name}"
-        allowed = call.outcome is Outcome.ALLOWED
+        allowed = call.outcome is _ALLOWED
+        if call.outcome is _UNKNOWN and place.is_call:
+            reason = call.caller_doubt or call.error_code
+            place.not_evaluated += (EventReason(event, reason),)
+        if hides_role:
+            scope = Scope(actions=("iam:PassRole",))
+            place.gaps += (Gap(GapKind.MAY_PASS_ROLE, scope, event),)
         if mapped.verdict is Verdict.NO_PERMISSION:
             place.needs_no_permission = allowed
         elif mapped.verdict is Verdict.UNMAPPED:

@@ -147,7 +147,10 @@ def test_a_wildcarded_resource_lists_what_it_covers_and_why(tmp_path: Path) -> N
 
 def test_many_long_names_leave_a_file_that_a_program_can_read() -> None:
     names = [f"arn:aws:s3:::{number}-" + "é|`" * 1_000 for number in range(500)]
-    value = {"body": "x" * 5_000, "changes": [{"resources": names, "kept": None}] * 50}
+    value: dict[str, Any] = {
+        "body": "x" * 5_000,
+        "changes": [{"resources": names, "kept": None}] * 50,
+    }
     text = bounded_json(value, most=600_000)
     content = json.loads(text)
     assert len(json.dumps(content)) <= 600_000
@@ -155,4 +158,8 @@ def test_many_long_names_leave_a_file_that_a_program_can_read() -> None:
     assert len(content["changes"]) == 30
     assert content["shortened_lists"] == len(content["changes"][0]["resources"]) == 3
     assert content["changes"][0]["resources"][0].startswith("arn:aws:s3:::0-é")
-    assert json.loads(bounded_json(value, most=10**9)) == {**value, "shortened_lists": None}
+    short_value = {**value, "changes": value["changes"][:1]}
+    assert json.loads(bounded_json(short_value, most=10**9)) == {
+        **short_value,
+        "shortened_lists": None,
+    }

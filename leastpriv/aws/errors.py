@@ -272,6 +272,7 @@ def _from_client_failure(error: Exception, doing: str) -> AwsError:
         "IncompleteReadError",
         "ConnectionClosedError",
         "FlexibleChecksumError",
+        "PaginationError",
     ):
         return AwsError(
             f"The response of AWS was cut off while {doing}: run again later.",

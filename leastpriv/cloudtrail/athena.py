@@ -10,11 +10,10 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import chain
 from typing import Any
 
 from msgspec import Struct
@@ -29,7 +28,7 @@ from leastpriv.aws.errors import (
     required_member,
     translate_errors,
 )
-from leastpriv.aws.session import Aws
+from leastpriv.aws.session import Aws, pages
 from leastpriv.cloudtrail.athena_sql import (
     TABLE_NAME,
     CloudTrailTable,
@@ -161,35 +160,26 @@ class QueryRunner:
 
         Raises AwsError where the request was denied, or the result does not belong to this query.
         """
-        all_rows = chain.from_iterable(self._pages_of_rows(query_id))
-        names = [str(name) for name in next(all_rows, [])]
-        for values in all_rows:
-            row = dict(zip(names, values, strict=False))
-            if len(values) != len(names) or not (row.get("number") or "").isdecimal():
-                raise _incomplete()
-            yield row
-
-    def _pages_of_rows(self, query_id: str) -> Iterator[Iterable[Sequence[str | None]]]:
-        """Yields the pages of a result, rows of cells; the first row has the names of the columns.
-
-        Raises AwsError where the request was denied, or the result has no end.
-        """
         activity = "reading the results of a query in Athena"
-        token: dict[str, str] = {}
-        while True:
-            with translate_errors(activity, "athena:GetQueryResults"):
-                page = self._client.get_query_results(
-                    QueryExecutionId=query_id, MaxResults=1000, **token
-                )
+        names: Sequence[str | None] = ()
+        for page in pages(
+            self._client,
+            "get_query_results",
+            activity,
+            "athena:GetQueryResults",
+            QueryExecutionId=query_id,
+            MaxResults=1000,
+        ):
             self.pages += 1
-            rows = required_member(page, activity, "ResultSet").get("Rows") or ()
-            yield [[cell.get("VarCharValue") for cell in row.get("Data") or ()] for row in rows]
-            next_token = {"NextToken": page.get("NextToken") or ""}
-            if not next_token["NextToken"]:
-                return
-            if next_token == token:
-                raise _incomplete()
-            token = next_token
+            for row in required_member(page, activity, "ResultSet").get("Rows") or ():
+                values = [cell.get("VarCharValue") for cell in row.get("Data") or ()]
+                if not names:  # the first row of the first page has the names of the columns
+                    names = values
+                    continue
+                fields = dict(zip(map(str, names), values, strict=False))
+                if len(values) != len(names) or not (fields.get("number") or "").isdecimal():
+                    raise _incomplete()
+                yield fields
 
 
 def _scanned_bytes(execution: Mapping[str, Any]) -> int:
@@ -402,8 +392,8 @@ class AthenaTable:
                 days, branch_number = divmod(number, len(branches))
                 day = start + timedelta(days=days)
                 folder = f"{branches[branch_number].prefix}{day:%Y/%m/%d}/"
-                for page in bucket.objects(folder):
-                    sampled_bytes += sum(stored.size for stored in page)
+                for objects in bucket.objects(folder):
+                    sampled_bytes += sum(stored.size for stored in objects)
                 sample_count += 1
         except (AwsError, InputError) as error:
             _log.info(f"Athena: the size of the query is not known. {error}")

@@ -355,10 +355,10 @@ def _wanted(principals: Principals, *, logins: bool) -> str:
         alternatives += _matching(pattern)
     if logins:
         alternatives += _logins(targets, principals.patterns)
+    if not alternatives:
+        return "FALSE"
     # A target's record always has these fields: NULL must not count as wanted.
-    return (
-        f"coalesce({' OR '.join(alternatives)}, useridentity IS NULL)" if alternatives else "FALSE"
-    )
+    return f"coalesce({' OR '.join(alternatives)}, useridentity IS NULL)"
 
 
 def _caller(target: Principal) -> Iterator[str]:
@@ -388,35 +388,39 @@ def _named(targets: Sequence[Principal]) -> Iterator[str]:
 
 def _matching(pattern: str) -> Iterator[str]:
     """Yields conditions for the roles whose ARN matches a pattern."""
-    like = pattern.replace("*", "%").replace("?", "_")
+    like = _like(pattern)
     name = like.rpartition("/")[2]
     yield f"useridentity.sessioncontext.sessionissuer.arn LIKE {_text(like)}"
     yield f"useridentity.arn LIKE {_text(like)}"
     yield f"useridentity.arn LIKE {_text(f'arn:%:assumed-role/{name}/%')}"
 
 
-def _logins(targets: Sequence[Principal], patterns: Collection[str]) -> list[str]:
-    """Returns the condition for the logins of identities and workloads to the roles, whose callers
+def _logins(targets: Sequence[Principal], patterns: Collection[str]) -> Iterator[str]:
+    """Yields the condition for the logins of identities and workloads to the roles, whose callers
     are not the roles yet.
     """
-    roles = [target for target in targets if target.kind == "role"]
-    if not roles and not patterns:
-        return []
-    role_patterns = [
-        f"%arn:{role.partition}:iam::{role.account}:role/%{role.name}%" for role in roles
+    roles = [
+        f"arn:{role.partition}:iam::{role.account}:role/%{role.name}"
+        for role in targets
+        if role.kind == "role"
     ]
-    role_patterns += [
-        f"%{pattern.replace('*', '%').replace('?', '_')}%" for pattern in sorted(patterns)
-    ]
-    of_role = " OR ".join(f"requestparameters LIKE {_text(pattern)}" for pattern in role_patterns)
-    services = _texts(tuple(sorted(workload_services())))
+    roles += map(_like, sorted(patterns))
+    if not roles:
+        return
+    services = _texts(sorted(workload_services()))
     by_service = f"eventname = '{ASSUME_ROLE}' AND useridentity.invokedby IN ({services})"
     events = f"(eventname IN ({_texts(tuple(LOGIN_EVENTS))}) OR {by_service})"
     condition = f"eventsource = 'sts.amazonaws.com' AND {events}"
     # The record reader drops the logins to other roles.
-    return [
-        f"({condition})" if len(role_patterns) > _MOST_ARNS else f"({condition} AND ({of_role}))"
-    ]
+    if len(roles) <= _MOST_ARNS:
+        of_role = " OR ".join(f"requestparameters LIKE {_text(f'%{role}%')}" for role in roles)
+        condition = f"{condition} AND ({of_role})"
+    yield f"({condition})"
+
+
+def _like(pattern: str) -> str:
+    """Returns a pattern of ARNs as SQL's LIKE has it."""
+    return pattern.replace("*", "%").replace("?", "_")
 
 
 _MOST_ARNS = 50

@@ -278,7 +278,8 @@ class EventHistory:
         """Yields the pages of the lookups in the regions that have not failed, and counts them."""
         regions = self._unfailed_regions()
         for answer in lookup_regions(self._aws, regions, lookups, window, self._options.pace):
-            self.statistics.requests += isinstance(answer, Page)
+            if isinstance(answer, Page):
+                self.statistics.requests += 1
             yield answer
 
     def _failures(self, region_ends: Iterable[RegionEnd]) -> Iterator[_Failure]:

@@ -130,7 +130,8 @@ def is_new(call: Call, statistics: ReadStatistics, seen: EventDeduplicator) -> b
     if seen.is_duplicate(call.event_id):
         statistics.duplicates += 1
         return False
-    statistics.calls += not is_login(call)
+    if not is_login(call):
+        statistics.calls += 1
     return True
 
 
@@ -189,8 +190,8 @@ class LogFile:
             yield Gap(GapKind.UNREADABLE_FILE, self._scope, f"{self._name}: {fault}")
         if self._is_trail or fault:
             yield from self._damage.gaps()
-        else:
-            self._statistics.foreign_files += self._has_values
+        elif self._has_values:
+            self._statistics.foreign_files += 1
 
     def _calls(self, file: BinaryIO) -> Iterator[Call]:
         # Only a checksum proves that records need no check for damage.

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, ParamSpec, TypeVar
 
@@ -126,12 +126,10 @@ class Prefetcher:
         self._store = store
         self._options = replace(options, is_apart=options.hashes or cache is not None)
         self._reader = RecordReader(options)
-        self._statistics, self._seen, self._cache = statistics, seen, cache
+        self._statistics = statistics
+        self._seen = seen
+        self._cache = cache
         self._counting = counting
-        self._counter: PartCounter | None = None
-        """Counts parts alone."""
-        self._recounter: PartCounter | None = None
-        """Counts parts without the copies of all events before."""
         self._fetchers = DaemonThreadPool(store.at_once) if store.at_once else None
         self._processes: ProcessPool | None = None
 
@@ -202,8 +200,6 @@ class Prefetcher:
         if part.result:
             part_result = part.result.result()
         else:
-            if self._counter is None:
-                self._counter = self._made_counter()
             part_result = self._count_here(part, self._counter)
         if self._cache and _is_for_every_window(part_result):
             self._cache.put(file.stored, part_result)
@@ -215,14 +211,13 @@ class Prefetcher:
             yield from self._read(part)
             return
         if any(map(self._seen.is_known, result.ids)):
-            if self._recounter is None:
-                self._recounter = self._made_counter(self._seen)
             result = self._count_here(part, self._recounter)
         self._seen.add(result.ids)
         statistics = result.statistics.unpacked()
         self._statistics.absorb(statistics)
         yield from result.gaps
         if result is part.file.kept:
+            # Its calls were decoded to check them.
             self._kept_records += statistics.records
             yield CountedCalls(len(result.ids), part.file.collected)
         elif self._counting:
@@ -311,6 +306,16 @@ class Prefetcher:
         if counts is None:
             raise AssertionError("unreachable")  # pragma: no cover
         return counts
+
+    @cached_property
+    def _counter(self) -> PartCounter:
+        """Counts parts alone."""
+        return self._made_counter()
+
+    @cached_property
+    def _recounter(self) -> PartCounter:
+        """Counts parts without the copies of all events before."""
+        return self._made_counter(self._seen)
 
     def _made_counter(self, earlier: EventDeduplicator | None = None) -> PartCounter:
         if self._counting is None:

@@ -177,27 +177,26 @@ class Bucket:
             return DescribedObject(body.everything(), body.metadata)
 
     def _pages(self, prefix: str, **more: Any) -> Iterator[Mapping[str, Any]]:
-        token: dict[str, str] = {}
-        tokens_seen: set[str] = set()
+        activity = f"listing s3://{self.name}/{prefix}"
+        position: dict[str, str] = {}
+        earlier_tokens: set[str] = set()
         while True:
-            with translate_errors(f"listing s3://{self.name}/{prefix}", "s3:ListBucket"):
+            with translate_errors(activity, "s3:ListBucket"):
                 page = self._client.list_objects_v2(
-                    Bucket=self.name, Prefix=prefix, **more, **token
+                    Bucket=self.name, Prefix=prefix, **more, **position
                 )
-            is_truncated = required_member(
-                page, f"listing s3://{self.name}/{prefix}", "IsTruncated"
-            )
+            is_truncated = required_member(page, activity, "IsTruncated")
             yield page
             if not is_truncated:
                 return
-            following = str(page.get("NextContinuationToken") or "")
-            if not following or following in tokens_seen:
-                sentence = (
-                    f"The listing of s3://{self.name}/{prefix} has no next page: run again later."
+            token = str(page.get("NextContinuationToken") or "")
+            if not token or token in earlier_tokens:
+                raise AwsError(
+                    f"The listing of s3://{self.name}/{prefix} has no next page: run again later.",
+                    AwsErrorKind.INCOMPLETE,
                 )
-                raise AwsError(sentence, AwsErrorKind.INCOMPLETE)
-            tokens_seen.add(following)
-            token = {"ContinuationToken": following}
+            earlier_tokens.add(token)
+            position = {"ContinuationToken": token}
 
 
 class _ListedFile(NamedTuple):
@@ -210,7 +209,9 @@ class _ListedFile(NamedTuple):
 class _Body(io.RawIOBase):
     def __init__(self, client: Any, bucket: str, stored: StoredFile) -> None:
         super().__init__()
-        self._client, self._bucket, self._stored = client, bucket, stored
+        self._client = client
+        self._bucket = bucket
+        self._stored = stored
         self._at = 0
         self.metadata: Mapping[str, str] = {}
         self._stream = self._opened()

@@ -21,7 +21,7 @@ from functools import partial
 from io import BytesIO
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.aws.errors import error_code, required_member
@@ -320,7 +320,7 @@ class S3Trail(_DeliveredTrail):
             counting=counting,
             cache=open_cache(options.cache, cache_name, principals),
         )
-        return _BucketReading(bucket, window, files, self.statistics, validator, CountedGaps())
+        return _BucketReading(bucket, window, files, self.statistics, validator)
 
     def _result(self, location: str, reading: _BucketReading) -> Iterator[Gap]:
         """Logs what was read, and yields a gap where there was no file; raises InputError where
@@ -353,7 +353,7 @@ class _BucketReading(Struct):
     files: Prefetcher
     statistics: ReadStatistics
     validator: DigestValidator | None
-    failure_gaps: CountedGaps
+    failure_gaps: CountedGaps = field(default_factory=CountedGaps)
     """The gaps of prefixes and objects that could not be listed or read."""
     any_object: bool = False
     _failures: int = 0

@@ -10,7 +10,6 @@ since missing calls prove something only where other calls were recorded (docs: 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -47,7 +46,6 @@ class CloudTrailTable(Struct, frozen=True):
     partitions: tuple[str, ...] = ()
     parameters: Mapping[str, str] = {}
     """Table properties, such as `projection.day.type`."""
-    location: str = ""
     is_ocsf: bool = False
     """Whether it is a table of Security Lake, whose columns the query renames."""
 
@@ -75,13 +73,13 @@ class CloudTrailTable(Struct, frozen=True):
             columns=TYPES if of_lake else columns,
             partitions=keys,
             parameters=parameters,
-            location=parameters.get("location", ""),
         )
 
     @property
     def template(self) -> str:
         """Location of a partition's files, `s3://bucket/AWSLogs/${account}/…`."""
-        return self.parameters.get("storage.location.template") or self.location
+        template = self.parameters.get("storage.location.template")
+        return template or self.parameters.get("location", "")
 
     @property
     def top(self) -> str:
@@ -146,6 +144,7 @@ table.
 _RECORD = (
     "eventSource", "eventName", "awsRegion", "eventType", "userAgent", "errorCode", "errorMessage",
     "sessionCredentialFromConsole", "eventCategory", "managementEvent", "readOnly",
+    "requestParameters", "responseElements",
 )  # fmt: skip
 """Fields of a record that a row has under the same name, in lower case."""
 
@@ -265,28 +264,25 @@ def target_accounts(principals: Principals) -> tuple[str, ...]:
 
 def record_from_row(row: Mapping[str, str | None]) -> dict[str, object]:
     """Builds the record that all calls of a row have in common, without time and id."""
-    text = {name: value for name, value in row.items() if value}
-    columns = {name: f"identity_{name.lower()}" for name in _IDENTITY}
+    texts = {column: text for column, text in row.items() if text}
     identity: dict[str, object] = {
-        name: text[column] for name, column in columns.items() if column in text
+        name: texts[f"identity_{name.lower()}"]
+        for name in _IDENTITY
+        if f"identity_{name.lower()}" in texts
     }
     identity["sessionContext"] = {
-        "sessionIssuer": {"arn": text.get("issuer_arn", "")},
-        "sessionCredentialFromConsole": text.get("session_from_console"),
+        "sessionIssuer": {"arn": texts.get("issuer_arn", "")},
+        "sessionCredentialFromConsole": texts.get("session_from_console"),
     }
     record: dict[str, object] = {
-        name: text[name.lower()] for name in _RECORD if name.lower() in text
+        name: texts[name.lower()] for name in _RECORD if name.lower() in texts
     }
-    record |= {
-        name: _parsed(text.get(name.lower())) for name in ("requestParameters", "responseElements")
-    }
-    record |= {
-        "recipientAccountId": text.get("recipient"),
-        "resources": list(_listed(text.get("resources", ""))),
-    }
-    return {name: value for name, value in record.items() if value not in (None, [])} | {
-        "userIdentity": identity
-    }
+    record["userIdentity"] = identity
+    if "recipient" in texts:
+        record["recipientAccountId"] = texts["recipient"]
+    if "resources" in texts:
+        record["resources"] = list(_resources(texts["resources"]))
+    return record
 
 
 def days_in_row(row: Mapping[str, str | None]) -> Iterator[datetime]:
@@ -450,17 +446,10 @@ _DATA = {"eventcategory": "Data", "managementevent": "false"}
 """Column -> its value for data events."""
 
 
-def _listed(text: str) -> Iterator[Mapping[str, str]]:
-    for event_item in text.split(_ITEM) if text else ():
-        kind, _, arn = event_item.partition(_PART)
+def _resources(text: str) -> Iterator[Mapping[str, str]]:
+    for resource in text.split(_ITEM):
+        kind, _, arn = resource.partition(_PART)
         yield {name: value for name, value in (("ARN", arn), ("type", kind)) if value}
-
-
-def _parsed(text: str | None) -> object:
-    try:
-        return json.loads(text) if text else None
-    except (ValueError, RecursionError):
-        return None
 
 
 def _text(value: str) -> str:
@@ -512,24 +501,25 @@ def _listed_values(table: CloudTrailTable, keys: Sequence[str]) -> tuple[str, ..
 
 def _missing_days(table: CloudTrailTable, key: str, window: Window, now: datetime) -> str:
     """Why days of the window may be outside the range of a partition key; empty where none is."""
-    dates, form = table.parameters.get(f"projection.{key}.range", ""), table.date_format(key)
+    dates = table.parameters.get(f"projection.{key}.range", "")
+    form = table.date_format(key)
     is_date = form or table.parameters.get(f"projection.{key}.type", "").lower() == "date"
     if not dates or not is_date or window.start is None:
         return ""
     first, _, last = (bound.strip() for bound in dates.partition(","))
-    begin = first
-    if years := re.fullmatch(r"NOW-(\d{1,2})YEARS?", first):
-        begin = f"{now - timedelta(days=365 * int(years[1])):{form}}"
-    # The range includes its whole last day or year: only the beginning of the day is compared, as
-    # text.
-    until = f"{min(window.end or now, now):{form}}"
-    if (
-        form
-        and begin <= f"{window.start:{form}}"
-        and (last == "NOW" or (last[:1].isdigit() and until <= last))
-    ):
-        return ""
+    if form and _first_day(first, form, now) <= f"{window.start:{form}}":
+        # The range includes its whole last day or year: only the beginning of the day is compared,
+        # as text.
+        until = f"{min(window.end or now, now):{form}}"
+        if last == "NOW" or (last[:1].isdigit() and until <= last):
+            return ""
     return f"the table has {key} from {first} to {last} only"
+
+
+def _first_day(bound: str, form: str, now: datetime) -> str:
+    """Returns the first day of a range, which may begin some years ago: `NOW-3YEARS`."""
+    years = re.fullmatch(r"NOW-(\d{1,2})YEARS?", bound)
+    return f"{now - timedelta(days=365 * int(years[1])):{form}}" if years else bound
 
 
 def _quoted(name: str) -> str:

@@ -826,8 +826,7 @@ def limits(
         "logs",
         COLUMNS,
         ("account", "region", "day", "year"),
-        {**days, **projections},
-        location,
+        {"location": location, **days, **projections},
     )
     return list(table_gaps(table, "x", window, Principals(frozenset({parse_principal(ROLE)})), NOW))
 

@@ -19,7 +19,11 @@ from leastpriv.permissions.generalize import (
     generated_families,
 )
 from leastpriv.permissions.lifecycle import created_types
-from leastpriv.permissions.resource_types import types_of_arn, variables_of_arn
+from leastpriv.permissions.resource_types import (
+    services_of_arns,
+    types_of_arn,
+    variables_of_arn,
+)
 from leastpriv.permissions.tool_lifecycle import STACK_SERVICE
 from leastpriv.permissions.volatility import (
     ServiceType,
@@ -41,6 +45,14 @@ class ResourceId(NamedTuple):
     id: str
 
 
+class _Makers(Struct, frozen=True):
+    """The runs that made a resource whose id AWS chose."""
+
+    runs: set[str]
+    runs_of_action: set[str]
+    """The runs in which the same action made any."""
+
+
 class _Users(Struct, frozen=True):
     """The runs that used a resource."""
 
@@ -51,7 +63,7 @@ class _Users(Struct, frozen=True):
 def _created_by_own_runs(
     usages: Sequence[Usage],
     reviewed: Collection[str] | None,
-    makers_of_ids: Mapping[ResourceId, set[str]],
+    makers_of_ids: Mapping[ResourceId, _Makers],
 ) -> Callable[[Usage], bool]:
     """Returns a test of whether the principal's runs may have created the resource of a usage.
 
@@ -82,16 +94,24 @@ def _created_by_own_runs(
         if ids:
             if resource in deleted or not deleted_ids.isdisjoint(ids):
                 return True
-            if any(makers_of_ids[made_id].issuperset(usage.runs) for made_id in ids):
+            makers = [makers_of_ids[made_id] for made_id in ids]
+            if any(each.runs.issuperset(usage.runs) for each in makers):
+                return True
+            if any(_is_new_in_run(each.runs_of_action, users.runs) for each in makers):
                 return True
         for kind in service_types(resource):
             creators = creators_of_kinds.get(kind, set())
             is_by_creator = bool(ids) or users.first in creators
-            if is_by_creator and len(creators) >= _LEAST_RUNS and not creators <= users.runs:
+            if is_by_creator and _is_new_in_run(creators, users.runs):
                 return True
         return False
 
     return is_made
+
+
+def _is_new_in_run(creators: Collection[str], users: Collection[str]) -> bool:
+    """Whether several runs created such resources, and not all of them used this one."""
+    return len(creators) >= _LEAST_RUNS and not set(creators).issubset(users)
 
 
 def _resource(usage: Usage) -> str:
@@ -118,15 +138,25 @@ def _deleted(usages: Iterable[Usage]) -> set[str]:
 
 def _makers_of_ids(
     usages: Iterable[Usage], reviewed: Collection[str] | None
-) -> dict[ResourceId, set[str]]:
-    """Id that AWS chose in the response of a creating call -> runs that made the call."""
-    runs_by_id: dict[ResourceId, set[str]] = {}
+) -> dict[ResourceId, _Makers]:
+    """Id that AWS chose in the response of a creating call -> who made it.
+
+    The ARN has another service than the action where the catalogue says so: `catalog` of AWS
+    Service Catalog.
+    """
+    runs_of_action: dict[str, set[str]] = {}
+    makers_of_id: dict[ResourceId, _Makers] = {}
     for usage in usages:
-        if reviewed is not None and not set(usage.runs).issubset(reviewed):
+        if not usage.made or (reviewed is not None and not set(usage.runs).issubset(reviewed)):
             continue
-        for new_id in usage.made:
-            runs_by_id.setdefault(ResourceId(_service(usage), new_id), set()).update(usage.runs)
-    return runs_by_id
+        runs = runs_of_action.setdefault(usage.action, set())
+        runs.update(usage.runs)
+        for service in services_of_arns(_service(usage)):
+            for new_id in usage.made:
+                made_id = ResourceId(service, new_id)
+                makers = makers_of_id.setdefault(made_id, _Makers(set(), runs))
+                makers.runs.update(usage.runs)
+    return makers_of_id
 
 
 def creating_usages(usages: Sequence[Usage], wanted: Iterable[Usage]) -> list[Usage]:

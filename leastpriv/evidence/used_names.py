@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from leastpriv.aws.session_names import is_run_id
 from leastpriv.models import Outcome, Permission, Run, Usage
@@ -11,6 +11,12 @@ from leastpriv.permissions.lifecycle import created_types, creates_or_adds
 from leastpriv.permissions.names.app_names import AppNames, destroys, read_app_names
 from leastpriv.permissions.names.observed import UNDECLARED, DeclaredCopies, NameUse, RunFacts
 from leastpriv.permissions.resource_types import types_of_arn
+from leastpriv.permissions.volatility import (
+    ServiceType,
+    parts_of,
+    service_of,
+    service_types,
+)
 
 _REF = re.compile(r"(?:ref|refs)[:/](?:refs/)?(?P<kind>heads|tags|pull)/(?P<name>[^:]+)")
 _NUMBERED = re.compile(r"[A-Za-z]{0,20}[-_]?[0-9]{2,12}")
@@ -37,26 +43,54 @@ def names_of(
 
 
 def _uses(usages: Iterable[Usage], reviewed: Collection[str] | None) -> Iterator[NameUse]:
-    for usage in usages:
+    seen = [
+        (usage, _reviewed_runs(usage, reviewed))
+        for usage in usages
+        if usage.outcome is Outcome.ALLOWED and usage.succeeded
+    ]
+    counted = [(usage, runs) for usage, runs in seen if runs or not usage.runs]
+    makers = _unnamed_makers(usage.need.permission for usage, _ in counted)
+    made_ids = {new_id for usage, _ in counted for new_id in usage.made}
+    for usage, runs in counted:
         permission = usage.need.permission
-        if (
-            usage.outcome is not Outcome.ALLOWED
-            or not usage.succeeded
-            or permission.resource == "*"
-        ):
+        if permission.resource == "*":
             continue
-        runs = usage.runs
-        if reviewed is not None:
-            runs = tuple(run for run in usage.runs if run in reviewed)
-        if not runs and usage.runs:
-            continue
+        types = service_types(permission.resource) if makers else ()
         yield NameUse(
             action=permission.action,
             resource=permission.resource,
             runs=runs,
             creates=creates_or_adds(permission.action) and not _is_parent(permission),
             destroys=destroys(permission.action),
+            unnamed_makers=tuple(
+                sorted({maker for kind in types for maker in makers.get(kind, ())})
+            ),
+            made_ids=tuple(_ends_with_id(permission.resource, made_ids)) if made_ids else (),
         )
+
+
+def _reviewed_runs(usage: Usage, reviewed: Collection[str] | None) -> tuple[str, ...]:
+    """Returns the runs of a usage that names are learned from."""
+    if reviewed is None:
+        return usage.runs
+    return tuple(run for run in usage.runs if run in reviewed)
+
+
+def _unnamed_makers(permissions: Iterable[Permission]) -> Mapping[ServiceType, set[str]]:
+    """Resource type -> actions that made such resources, and that AWS authorizes on `*`."""
+    makers: dict[ServiceType, set[str]] = {}
+    for permission in permissions:
+        service, _, event = permission.action.partition(":")
+        for kind in created_types(service, event) if permission.resource == "*" else ():
+            makers.setdefault(ServiceType(service, kind), set()).add(permission.action)
+    return makers
+
+
+def _ends_with_id(resource: str, made_ids: Collection[str]) -> Iterator[str]:
+    """Yields a resource up to each id in it that AWS chose when a run made something."""
+    for part in parts_of(service_of(resource), resource):
+        if part.text in made_ids:
+            yield resource[: part.end]
 
 
 def _is_parent(permission: Permission) -> bool:

@@ -358,17 +358,18 @@ def new_ids(call: Call) -> tuple[str, ...]:
     """The ids that AWS gave to what a call made, as its answer names them; none of a call that
     makes nothing.
 
-    What the request has too, the caller chose. A bare `id` is that of the new resource only where
-    the answer is about it, not deeper (an origin of a distribution) or in tags. The id of a
-    certificate is at the end of its ARN, that of a zone of Route 53 behind `/hostedzone/`.
+    What the request has too, the caller chose. A bare `id` or `arn` is that of the new resource
+    only where the answer is about it, not deeper (an origin of a distribution) or in tags. The id
+    of a certificate is at the end of its ARN, that of a zone of Route 53 behind `/hostedzone/`.
     """
     if not call.response or not creates(call.name):
         return ()
     id_keys = _id_keys(call.name)
     noun = noun_of(call.name).partition("with")[0]
-    answer = read_request(noun, call.response, _reads_of_ids(call.name))
-    id_values = [value for key, value in answer.values if key in id_keys and key != "id"]
-    id_values += [value for key, value in answer.outer if key == "id"]
+    described = _described(call.response, id_keys)
+    answer = read_request(noun, described, _reads_of_ids(call.name))
+    id_values = [value for key, value in answer.values if key in id_keys and key not in _BARE_KEYS]
+    id_values += [value for key, value in answer.outer if key in _BARE_KEYS]
     requested_values = (
         {value for _, value in request_values(call.parameters)} if id_values else set()
     )
@@ -382,6 +383,24 @@ def new_ids(call: Call) -> tuple[str, ...]:
 @lru_cache(maxsize=1_024)
 def _reads_of_ids(event: str) -> Reads:
     return Reads(_id_keys(event))
+
+
+_BARE_KEYS = frozenset({"id", "arn"})
+
+
+def _described(answer: Mapping[str, object], id_keys: frozenset[str]) -> Mapping[str, object]:
+    """What an answer says of the new resource: its only object, whatever that is called
+    (`createCollectionDetail` of CreateCollection), unless it has the id next to it.
+    """
+    keys = {name: key_of(name) for name in answer}
+    if not id_keys.isdisjoint(keys.values()):
+        return answer
+    objects = [
+        member
+        for name, member in answer.items()
+        if isinstance(member, Mapping) and (len(answer) == 1 or keys[name] not in FREE_MAPS)
+    ]
+    return objects[0] if len(objects) == 1 else answer
 
 
 @lru_cache(maxsize=16_384)
@@ -400,7 +419,7 @@ def _id_keys(event: str) -> frozenset[str]:
     )
     id_key = next(table_keys, f"{noun.removesuffix('s')}id")
     ends = (id_key[index:] for index in range(len(id_key) - len("id") - 2))
-    return frozenset({id_key, f"{noun}id", f"{noun}arn", "id", *ends})
+    return frozenset({id_key, f"{noun}id", f"{noun}arn", *_BARE_KEYS, *ends})
 
 
 def hides_passed_role(call: Call) -> bool:

@@ -405,6 +405,12 @@ def parts_of_arn(prefix: str, arn: str) -> tuple[ArnOfType, ...]:
     return tuple(typed_arns)
 
 
+@lru_cache(maxsize=512)
+def services_of_arns(prefix: str) -> tuple[str, ...]:
+    """The services that the ARNs of an IAM prefix name, sorted: `catalog` of `servicecatalog`."""
+    return tuple(sorted({prefix, *(form.template.split(":")[2] for form in _templates(prefix))}))
+
+
 def variables_of_arn(prefix: str, arn: str) -> tuple[ArnPart, ...]:
     """Returns the parts of an ARN by the first type that fits it; none where no type does."""
     typed_arns = parts_of_arn(prefix, arn)
@@ -519,15 +525,21 @@ def _any_text(after: str, is_last: bool) -> str:
 
 
 def sets_tags_on_new(permission: Permission) -> bool:
-    """Whether an action sets tags, and its resource leaves only an id open that AWS gives:
-    `certificate/*`.
+    """Whether an action sets tags, and its resource leaves only ids open that AWS gives:
+    `certificate/*`, `broker:orders:*`.
     """
-    kind = re.search(r":[^:/]+[:/](?=\*$)", permission.resource)
-    is_tagging = kind is not None and "Tagging" in catalog.access_level(permission.action)
-    types = catalog.resource_types(permission.action.partition(":")[0]) if is_tagging else ()
+    if "Tagging" not in catalog.access_level(permission.action):
+        return False
+    service = permission.action.partition(":")[0]
     return any(
-        kind and re.search(rf"{re.escape(kind[0])}\$\{{\w*Id\}}$", resource_type.arn)
-        for resource_type in types
+        _leaves_only_ids_open(typed_arn) for typed_arn in parts_of_arn(service, permission.resource)
+    )
+
+
+def _leaves_only_ids_open(typed_arn: ArnOfType) -> bool:
+    open_parts = [part for part in typed_arn.parts if "*" in part.text or "?" in part.text]
+    return bool(open_parts) and all(
+        part.text == "*" and part.variable.endswith("Id") for part in open_parts
     )
 
 

@@ -112,6 +112,10 @@ its type.
 """
 _SECRET_END = re.compile(r"-[A-Za-z0-9]{6}$")
 _OPEN_SUFFIX = "-??????"
+_STREAMS = ":*"
+"""What the ARN of a log group ends in: its log streams
+(https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/iam-access-control-overview-cwl.html, read
+2026-12-03)."""
 _PIECE = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
 _LEAST_PIECES = 3
 """Words, letters and numbers in a random end: `v20261101120` has two, `1A2B3C4D5E6F` twelve."""
@@ -300,8 +304,8 @@ def is_open_anyway(resource: str) -> bool:
     a suffix.
     """
     prefix = service_of(resource)
-    literal_text = resource
-    for part in reversed(parts_of(prefix, resource)):
+    literal_text = resource.removesuffix(_STREAMS) if prefix == "logs" else resource
+    for part in reversed(parts_of(prefix, literal_text)):
         text = part.text
         match _row(prefix, resource, part.variable, text).get("volatility"):
             case "always" if text == "*":
@@ -379,10 +383,20 @@ def parts_of(prefix: str, resource: str) -> tuple[ArnPart, ...]:
     return parts
 
 
+_SERVICES_OF_ARNS = {
+    "catalog": "servicecatalog",
+    "route53-recovery-control": "route53-recovery-control-config",
+}
+"""Services of ARNs that are no IAM prefix, as the catalogue's templates have them."""
+
+
 def service_of(resource: str) -> str:
-    """The service of an ARN where the catalogue knows it, else the empty string."""
-    fields = resource.split(":", 3)
-    return fields[2] if resource.count(":") >= COLONS and fields[2] in catalog.services() else ""
+    """The IAM prefix of an ARN's service where the catalogue knows it, else the empty string."""
+    if resource.count(":") < COLONS:
+        return ""
+    service = resource.split(":", 3)[2]
+    service = _SERVICES_OF_ARNS.get(service, service)
+    return service if service in catalog.services() else ""
 
 
 class ServiceType(Struct, frozen=True):

@@ -19,7 +19,7 @@ from leastpriv.permissions.generalize import (
 )
 from leastpriv.permissions.patterns import escape_observed, resource_covers
 from leastpriv.permissions.resource_types import fits, types_of_arn
-from leastpriv.permissions.volatility import WildcardPart
+from leastpriv.permissions.volatility import WildcardPart, service_of
 from tests.fakes.tables import table
 
 HASH = "3f786850e387550fdab836ed7e6dc881de23001b3f786850e387550fdab836ed"
@@ -675,3 +675,15 @@ def test_what_follows_a_logical_id_of_cdk_is_drawn_though_it_has_letters_only() 
     table_of = f"arn:aws:dynamodb:{HERE}:table/ShopProd-Orders%s-ATFOPNYNSINK"
     drawn, undrawn = table_of % "BDE5C099", table_of % ""
     assert set(generated_families([drawn, undrawn], [drawn, undrawn])) == {drawn}
+
+
+def test_the_service_of_an_arn_is_an_iam_prefix_or_known_as_that_of_one() -> None:
+    """An ARN of AWS Service Catalog has `catalog`; Elastic Inference has ended."""
+    unread = {
+        kind.arn.split(":")[2]
+        for prefix in catalog.services()
+        for kind in catalog.resource_types(prefix)
+        if "${" not in kind.arn.split(":")[2]
+        and not service_of(kind.arn.replace("${Partition}", "aws"))
+    }
+    assert unread == {"elastic-inference"}

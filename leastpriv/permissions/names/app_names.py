@@ -647,7 +647,7 @@ def _lasting_ids(
                 copies_of_run.setdefault(run, set()).add(named_use.copy)
     runs_of_id: dict[str, set[str]] = {}
     for use in uses:
-        for resource in ids_in(use.resource):
+        for resource in {*ids_in(use.resource), *use.made_ids}:
             runs_of_id.setdefault(resource, set()).update(use.runs)
     for resource, runs in runs_of_id.items():
         copies_of_id = [copies_of_run.get(run, set()) for run in runs]
@@ -702,6 +702,9 @@ def collected(copies: Copies, named_uses: Sequence[NamedUse], uses: Sequence[Nam
             in_short_lived.setdefault(kind, set()).add(named_use.use.action)
         if named_use.use.creates:
             created.setdefault((kind, named_use.template), set()).add(named_use.use.action)
+        if named_use.use.unnamed_makers:
+            makers = created.setdefault((kind, named_use.template), set())
+            makers.update(named_use.use.unnamed_makers)
         if named_use.use.destroys:
             destruction = _Destruction(
                 kind, named_use.template, named_use.copy, named_use.use.action

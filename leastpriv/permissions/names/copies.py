@@ -870,6 +870,16 @@ def _insertions(words: Mapping[str, Words], table: NameTable) -> frozenset[Inser
     return frozenset(insertions)
 
 
+def _shared_parts(words: Sequence[Words]) -> set[int]:
+    """The places in which several words have one part with letters: `e2e` of `e2e-17` and
+    `e2e-24`.
+    """
+    if len(words) < 2:
+        return set()
+    columns = enumerate(zip(*words, strict=False))
+    return {index for index, column in columns if len({*column}) == 1 and not column[0].isdigit()}
+
+
 def _open_number(part: str, word: Words) -> str:
     """A part of the word of a copy with its number open; of several parts the whole part."""
     number = r"\d+" if len(word) == 1 else r".*\d.*"
@@ -888,9 +898,15 @@ def form_of(words: Iterable[Words]) -> str:
     `*` where they have none, empty without words.
     """
     words = list(words)
-    forms = {tuple(_open_number(part, word) for part in word) for word in words}
-    if not forms:
+    if not words:
         return ""
+    shared = _shared_parts(words)
+    forms = {
+        tuple(
+            part if index in shared else _open_number(part, word) for index, part in enumerate(word)
+        )
+        for word in words
+    }
     if all(is_drawn(part) for word in words for part in word):
         return "*"
     if len(forms) == 1:

@@ -15,6 +15,10 @@ class NameUse(Struct, frozen=True):
     """The action makes the resource or a part of it."""
     destroys: bool = False
     """The action takes the resource, or a part of it, away."""
+    unnamed_makers: tuple[str, ...] = ()
+    """Actions that made resources of its type, and that AWS authorizes on `*`."""
+    made_ids: tuple[str, ...] = ()
+    """The resource up to each id in it that AWS chose when a run made something."""
 
 
 class RunFacts(Struct, frozen=True):

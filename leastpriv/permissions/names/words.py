@@ -55,7 +55,7 @@ _MOST_GLUED = 6
 _ACCOUNT = 12
 _COLONS = 5
 """Colons before the name in an ARN."""
-_WITHOUT_TYPE = frozenset({"s3", "sqs", "sns", "apigateway"})
+_WITHOUT_TYPE = frozenset({"s3", "sqs", "sns", "apigateway", "codecommit", "codepipeline"})
 """Services whose ARNs have no resource type before the name."""
 
 
@@ -164,7 +164,7 @@ def _name(resource: str) -> Name:
     service = head[2]
     fixed = ""
     if service not in _WITHOUT_TYPE:
-        before = re.match("[^:/]*[:/]?", text)
+        before = re.match("/?[^:/]*[:/]?", text)
         fixed = before[0] if before else ""
     kind = fixed
     if service == "s3" and "/" in text:

@@ -539,7 +539,7 @@ def sets_tags_on_new(permission: Permission) -> bool:
 def _leaves_only_ids_open(typed_arn: ArnOfType) -> bool:
     open_parts = [part for part in typed_arn.parts if "*" in part.text or "?" in part.text]
     return bool(open_parts) and all(
-        part.text == "*" and part.variable.endswith("Id") for part in open_parts
+        part.text == "*" and part.variable.endswith(("Id", "ID", "Uuid")) for part in open_parts
     )
 
 

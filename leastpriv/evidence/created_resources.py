@@ -141,8 +141,8 @@ def _makers_of_ids(
 ) -> dict[ResourceId, _Makers]:
     """Id that AWS chose in the response of a creating call -> who made it.
 
-    The ARN has another service than the action where the catalogue says so: `catalog` of AWS
-    Service Catalog.
+    The ARN has another service than the action where the catalogue says so: `opensearch` of an
+    application that `es:CreateApplication` makes.
     """
     runs_of_action: dict[str, set[str]] = {}
     makers_of_id: dict[ResourceId, _Makers] = {}

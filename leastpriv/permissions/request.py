@@ -371,13 +371,13 @@ def new_ids(call: Call) -> tuple[str, ...]:
     id_values = [value for key, value in answer.values if key in id_keys and key not in _BARE_KEYS]
     id_values += [value for key, value in answer.outer if key in _BARE_KEYS]
     requested_values = (
-        {value for _, value in request_values(call.parameters)} if id_values else set()
+        {value.lower() for _, value in request_values(call.parameters)} if id_values else set()
     )
     ids = [
         re.split("[:/]", value)[-1] if value.startswith(("/", "arn:")) else value
         for value in id_values
     ]
-    return tuple([answered_id for answered_id in ids if answered_id not in requested_values])
+    return tuple([each for each in ids if each.lower() not in requested_values])
 
 
 @lru_cache(maxsize=1_024)

@@ -58,7 +58,7 @@ class CallNeeds(Struct, frozen=True, gc=False):
     grant of them is added, and none is removed while such calls are made."""
 
 
-class EventPlan(Struct, frozen=True):
+class EventPlan(Struct, frozen=True, eq=False):
     """All that decides what calls of one event need, looked up once for all of them."""
 
     event: MappedEvent
@@ -210,9 +210,9 @@ def _may_have(keys: frozenset[str], parameter: str) -> bool:
 
 
 @lru_cache(maxsize=2_048)
-def plan_for_keys(source: str, name: str, keys: frozenset[str]) -> EventPlan:
+def _plan_for_keys(plan: EventPlan, keys: frozenset[str]) -> EventPlan:
     """Returns what decides the needs of an event's calls whose requests have these keys."""
-    return _plan_of(source, name).for_keys(keys)
+    return plan.for_keys(keys)
 
 
 def needs_of(call: Call) -> CallNeeds:
@@ -232,7 +232,7 @@ def needs_of(call: Call) -> CallNeeds:
         if listed_needs:
             return listed_needs
     request = read_request(plan.noun, call.parameters, plan.reads)
-    plan = plan_for_keys(call.source, call.name, frozenset(request.keys))
+    plan = _plan_for_keys(plan, frozenset(request.keys))
     return _needs(call, plan, request)
 
 
@@ -242,7 +242,7 @@ def needs_of_request(call: Call, observed: Sequence[Need]) -> tuple[Need, ...]:
     if plan.nothing or not observed:
         return ()
     request = read_request(plan.noun, call.parameters, plan.reads)
-    implies = plan_for_keys(call.source, call.name, frozenset(request.keys)).implies
+    implies = _plan_for_keys(plan, frozenset(request.keys)).implies
     needs = implied_needs(call, implies, request, observed)
     return () if _names_nothing(needs) else tuple(dict.fromkeys(needs))
 

@@ -139,11 +139,7 @@ def _deleted(usages: Iterable[Usage]) -> set[str]:
 def _makers_of_ids(
     usages: Iterable[Usage], reviewed: Collection[str] | None
 ) -> dict[ResourceId, _Makers]:
-    """Id that AWS chose in the response of a creating call -> who made it.
-
-    The ARN has another service than the action where the catalogue says so: `opensearch` of an
-    application that `es:CreateApplication` makes.
-    """
+    """Id that AWS chose in the response of a creating call -> who made it."""
     runs_of_action: dict[str, set[str]] = {}
     makers_of_id: dict[ResourceId, _Makers] = {}
     for usage in usages:
@@ -151,12 +147,19 @@ def _makers_of_ids(
             continue
         runs = runs_of_action.setdefault(usage.action, set())
         runs.update(usage.runs)
-        for service in services_of_arns(_service(usage)):
-            for new_id in usage.made:
-                made_id = ResourceId(service, new_id)
-                makers = makers_of_id.setdefault(made_id, _Makers(set(), runs))
-                makers.runs.update(usage.runs)
+        for made_id in made_ids(usage):
+            makers = makers_of_id.setdefault(made_id, _Makers(set(), runs))
+            makers.runs.update(usage.runs)
     return makers_of_id
+
+
+def made_ids(usage: Usage) -> Iterator[ResourceId]:
+    """Yields the ids that AWS chose in the answers of a usage, with each service that their ARNs
+    may have: `opensearch` too of an application that `es:CreateApplication` makes.
+    """
+    for service in services_of_arns(_service(usage)) if usage.made else ():
+        for new_id in usage.made:
+            yield ResourceId(service, new_id)
 
 
 def creating_usages(usages: Sequence[Usage], wanted: Iterable[Usage]) -> list[Usage]:

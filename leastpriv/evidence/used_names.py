@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from leastpriv.aws.session_names import is_run_id
+from leastpriv.evidence.created_resources import ResourceId, made_ids
 from leastpriv.models import Outcome, Permission, Run, Usage
 from leastpriv.permissions.lifecycle import created_types, creates_or_adds
 from leastpriv.permissions.names.app_names import AppNames, destroys, read_app_names
@@ -50,7 +51,7 @@ def _uses(usages: Iterable[Usage], reviewed: Collection[str] | None) -> Iterator
     ]
     counted = [(usage, runs) for usage, runs in seen if runs or not usage.runs]
     makers = _unnamed_makers(usage.need.permission for usage, _ in counted)
-    made_ids = {new_id for usage, _ in counted for new_id in usage.made}
+    new_ids = {made_id for usage, _ in counted for made_id in made_ids(usage)}
     for usage, runs in counted:
         permission = usage.need.permission
         if permission.resource == "*":
@@ -65,7 +66,7 @@ def _uses(usages: Iterable[Usage], reviewed: Collection[str] | None) -> Iterator
             unnamed_makers=tuple(
                 sorted({maker for kind in types for maker in makers.get(kind, ())})
             ),
-            made_ids=tuple(_ends_with_id(permission.resource, made_ids)) if made_ids else (),
+            made_ids=tuple(_ends_with_id(permission.resource, new_ids)) if new_ids else (),
         )
 
 
@@ -86,10 +87,11 @@ def _unnamed_makers(permissions: Iterable[Permission]) -> Mapping[ServiceType, s
     return makers
 
 
-def _ends_with_id(resource: str, made_ids: Collection[str]) -> Iterator[str]:
+def _ends_with_id(resource: str, new_ids: Collection[ResourceId]) -> Iterator[str]:
     """Yields a resource up to each id in it that AWS chose when a run made something."""
-    for part in parts_of(service_of(resource), resource):
-        if part.text in made_ids:
+    service = service_of(resource)
+    for part in parts_of(service, resource):
+        if ResourceId(service, part.text) in new_ids:
             yield resource[: part.end]
 
 

@@ -305,7 +305,8 @@ def is_open_anyway(resource: str) -> bool:
     """
     prefix = service_of(resource)
     literal_text = resource.removesuffix(_STREAMS) if prefix == "logs" else resource
-    for part in reversed(parts_of(prefix, literal_text)):
+    parts = parts_of(prefix, literal_text)
+    for part in reversed(parts):
         text = part.text
         match _row(prefix, resource, part.variable, text).get("volatility"):
             case "always" if text == "*":
@@ -316,7 +317,7 @@ def is_open_anyway(resource: str) -> bool:
                 )
             case _:
                 pass
-    return literal_text != resource and not has_wildcard(literal_text)
+    return bool(parts) and literal_text != resource and not has_wildcard(literal_text)
 
 
 def _row(prefix: str, resource: str, variable: str, text: str) -> Mapping[str, str]:

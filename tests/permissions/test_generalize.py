@@ -19,7 +19,7 @@ from leastpriv.permissions.generalize import (
 )
 from leastpriv.permissions.patterns import escape_observed, resource_covers
 from leastpriv.permissions.resource_types import fits, types_of_arn
-from leastpriv.permissions.volatility import WildcardPart, service_of
+from leastpriv.permissions.volatility import WildcardPart, is_open_anyway, service_of
 from tests.fakes.tables import table
 
 HASH = "3f786850e387550fdab836ed7e6dc881de23001b3f786850e387550fdab836ed"
@@ -687,3 +687,11 @@ def test_the_service_of_an_arn_is_an_iam_prefix_or_known_as_that_of_one() -> Non
         and not service_of(kind.arn.replace("${Partition}", "aws"))
     }
     assert unread == {"elastic-inference"}
+
+
+@pytest.mark.parametrize(
+    ("name", "is_exact"),
+    [("/shop/api:*", True), ("/shop/*:*", False), ("*", False), ("*:*", False)],
+)
+def test_the_streams_of_one_log_group_leave_nothing_else_open(name: str, is_exact: bool) -> None:
+    assert is_open_anyway(f"arn:aws:logs:{HERE}:log-group:{name}") is is_exact
